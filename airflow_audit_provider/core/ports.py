@@ -1,0 +1,106 @@
+"""What the core and the pipeline need of the world, as Protocols and plain values.
+
+Knows: the shape of a request, an answer, a clock and an object store.
+Must not know: who implements them.
+Its one rule: no behaviour here; an adapter, a fake and a test double satisfy the same lines.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from typing import NamedTuple, Protocol
+
+
+class Request(NamedTuple):
+    """One GET: ``path`` below the API's base URL, starting with a slash; ``params`` in order, keys may repeat."""
+
+    path: str
+    params: tuple[tuple[str, str], ...] = ()
+
+
+class Response(NamedTuple):
+    """One whole answer: HTTP status, header fields with lower-case names, body bytes (content-decoded)."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class Transport(Protocol):
+    """Sends one request and waits for the whole answer, whatever its status.
+
+    Raises :class:`~airflow_audit_provider.exceptions.SourceUnavailableError` when no whole answer came.
+    """
+
+    def send(self, request: Request) -> Response: ...
+
+
+class AsyncTransport(Protocol):
+    """The same as :class:`Transport`, for a running event loop."""
+
+    async def send(self, request: Request) -> Response: ...
+
+
+class Clock(Protocol):
+    """Tells the time and waits. Only an adapter may read the machine's clock."""
+
+    def now(self) -> datetime:
+        """Return the wall-clock time, timezone-aware, in UTC."""
+        ...
+
+    def monotonic(self) -> float:
+        """Return seconds from an arbitrary start that never run backwards."""
+        ...
+
+    def sleep(self, seconds: float) -> None:
+        """Block this thread for so many seconds."""
+        ...
+
+    async def asleep(self, seconds: float) -> None:
+        """Suspend this coroutine for so many seconds."""
+        ...
+
+    def jitter(self) -> float:
+        """Return a random number in [0, 1), so that many workers do not retry in step."""
+        ...
+
+
+class StagedObject(Protocol):
+    """An object being written where no reader looks: visible under its key only after ``close``."""
+
+    key: str
+
+    def write(self, content: bytes) -> None: ...
+
+    def close(self) -> None: ...
+
+    def discard(self) -> None: ...
+
+
+class Store(Protocol):
+    """An object store seen from one destination: keys are relative to it, with forward slashes."""
+
+    def read(self, key: str) -> bytes | None:
+        """Return the whole object, or None when there is none."""
+        ...
+
+    def list(self, prefix: str) -> Iterator[str]:
+        """Yield the keys below a prefix that ends in a slash, freshly listed, in sorted order."""
+        ...
+
+    def stage(self, key: str) -> StagedObject:
+        """Open an object for writing; nothing is visible before its ``close``."""
+        ...
+
+    def publish(self, staged_key: str, key: str) -> None:
+        """Move a closed object to its final key (rename or server-side copy); idempotent."""
+        ...
+
+    def create(self, key: str, content: bytes) -> bool:
+        """Write a small object in one operation unless it exists; return whether this call created it."""
+        ...
+
+    def remove(self, keys: list[str]) -> None:
+        """Remove objects; a key that is already gone is no error."""
+        ...
