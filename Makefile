@@ -1,0 +1,64 @@
+# The house: `make test` proves everything, `make check` what can be proved in a minute, `make demo` shows it.
+# Needs bash and Python 3.11 or newer; everything else is installed below this folder, by hash.
+
+PYTHON ?=
+VENV := .venv
+BIN := $(VENV)/bin
+SOURCES := airflow_audit_provider dags demo tests tools
+PYTEST := $(BIN)/python -m pytest
+
+.PHONY: test check lint types arrows style demo matrix coverage lock wheel clean environment help
+
+help:
+	@echo "make test      everything: style, types, arrows, all tests, the four Airflow versions"
+	@echo "make check     the same without the slow tests"
+	@echo "make demo      the story in a terminal (KEEP=1 leaves Airflow running afterwards)"
+	@echo "make matrix    the four Airflow versions alone"
+	@echo "make coverage  branch coverage of the core"
+	@echo "make style     rewrite the sources in house style"
+	@echo "make lock      write the lock files again (UPGRADE=--upgrade for newer versions)"
+	@echo "make clean     remove everything these targets made"
+
+test: lint types arrows
+	$(PYTEST)
+
+check: lint types arrows
+	$(PYTEST) -m "not slow and not matrix"
+
+lint: environment
+	$(BIN)/ruff check $(SOURCES)
+	$(BIN)/ruff format --check $(SOURCES)
+
+types: environment
+	$(BIN)/mypy
+
+arrows: environment
+	PYTHONPATH=. $(BIN)/lint-imports
+
+style: environment
+	$(BIN)/ruff check --fix $(SOURCES)
+	$(BIN)/ruff format $(SOURCES)
+
+matrix: environment
+	$(PYTEST) -m matrix tests/matrix
+
+coverage: environment
+	$(BIN)/coverage run --branch --source airflow_audit_provider/core -m pytest tests/core
+	$(BIN)/coverage report
+
+demo:
+	@python="$$(tools/python $(PYTHON))" && "$$python" -m demo $(if $(KEEP),--keep)
+
+wheel: environment
+	$(BIN)/python -m build --no-isolation --outdir dist
+
+lock: environment
+	tools/lock $(UPGRADE)
+
+environment:
+	@python="$$(tools/python $(PYTHON))" && "$$python" tools/environment.py $(VENV) requirements/test.txt
+
+clean:
+	rm -rf $(VENV) .demo .matrix .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf dist build .coverage
+	find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +

@@ -1,0 +1,78 @@
+"""Which packages each layer may import, and what it may not raise.
+
+Knows: the arrows of the architecture as a table. Must not know: which files exist.
+Its one rule: it looks at every import statement, those inside functions and under TYPE_CHECKING too.
+"""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Iterator
+
+from tests.architecture.sources import PACKAGE, SHELLS, Source
+
+# Layer (longest prefix wins) -> packages from outside the standard library it may import.
+EXTERNAL: dict[str, set[str]] = {
+    f"{PACKAGE}/": set(),
+    f"{PACKAGE}/core/": {"msgspec", "pendulum"},
+    f"{PACKAGE}/formats/": {"msgspec", "isal", "zstandard"},
+    f"{PACKAGE}/formats/parquet.py": {"msgspec", "pyarrow"},
+    f"{PACKAGE}/adapters/": {"msgspec"},
+    f"{PACKAGE}/adapters/http.py": {"httpx"},
+    f"{PACKAGE}/adapters/storage.py": {"fsspec"},
+    f"{PACKAGE}/pipeline.py": {"msgspec"},
+    f"{PACKAGE}/testing/": {"httpx", "msgspec"},
+    **{shell: {"airflow", "pendulum", "msgspec"} for shell in SHELLS},
+    f"{PACKAGE}/hooks/": {"airflow", "httpx", "msgspec"},
+}
+
+
+def external_imports(source: Source) -> list[str]:
+    """A layer imports only the packages it is allowed."""
+    allowed = EXTERNAL[max((prefix for prefix in EXTERNAL if source.path.startswith(prefix)), key=len)]
+    return [
+        f"{source.path}:{line} imports {name}, which this layer must not know"
+        for line, name in imports(source)
+        if (top := name.split(".")[0]) != PACKAGE and top not in sys.stdlib_module_names and top not in allowed
+    ]
+
+
+def no_imports(source: Source) -> list[str]:
+    """Airflow reads the declaration in every process, so it imports nothing."""
+    return [f"{source.path}:{line} imports {name}" for line, name in imports(source)]
+
+
+def testing_imports(source: Source) -> list[str]:
+    """The shipped test doubles know the core and the errors alone."""
+    known = (f"{PACKAGE}.core", f"{PACKAGE}.exceptions", f"{PACKAGE}.testing")
+    return [
+        f"{source.path}:{line} imports {name}, which a test double must not know"
+        for line, name in imports(source)
+        if name.startswith(f"{PACKAGE}.") and not name.startswith(known)
+    ]
+
+
+def imports(source: Source) -> Iterator[tuple[int, str]]:
+    """Yield the line and the full name of every import."""
+    for node in ast.walk(source.tree):
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module != "__future__":
+            yield from ((node.lineno, f"{node.module}.{alias.name}") for alias in node.names)
+
+
+def bare_raises(source: Source) -> list[str]:
+    """No error is raised that does not say its remedy."""
+    banned = {"AirflowException", "Exception", "BaseException"}
+    return [
+        f"{source.path}:{node.lineno} raises {_raised(node)}"
+        for node in ast.walk(source.tree)
+        if isinstance(node, ast.Raise) and _raised(node).rsplit(".", 1)[-1] in banned
+    ]
+
+
+def _raised(node: ast.Raise) -> str:
+    """The name of what a statement raises."""
+    error = node.exc.func if isinstance(node.exc, ast.Call) else node.exc
+    return ast.unparse(error) if error is not None else ""

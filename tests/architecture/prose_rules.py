@@ -1,0 +1,92 @@
+"""What has to be said in words: charters, docstrings, reasons.
+
+Knows: where a sentence is due. Must not know: which files exist.
+Its one rule: a complaint names the line and what is missing there.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+
+from tests.architecture.sources import FunctionNode, Source, functions
+
+CHARTER = ("Knows:", "Must not know:", "Its one rule:")
+NOT_PRESENT_TENSE = re.compile(r"\b(should|shall|will|was|were|tests? that|checks? that|ensures?)\b", re.IGNORECASE)
+SECOND_SENTENCE = re.compile(r"[.!?]\s+[A-Z]")
+SILENCED = re.compile(r"#\s*(?:type:\s*ignore|noqa|pragma:\s*no cover|fmt:\s*(?:off|skip))(?P<rest>.*)$")
+CODES = re.compile(r"^(?:\[[\w\-, ]*\])?(?::\s*[A-Z]+\d+(?:[, ]+[A-Z]+\d+)*)?")
+
+
+def charters(source: Source) -> list[str]:
+    """Every module opens with what it knows, what it must not know and its one rule."""
+    text = ast.get_docstring(source.tree) or ""
+    missing = [clause for clause in CHARTER if clause not in text]
+    return [f"{source.path} has no {' '.join(missing)} in its first docstring"] if missing else []
+
+
+def opened(source: Source) -> list[str]:
+    """Every module opens with a docstring."""
+    return [] if ast.get_docstring(source.tree) or not source.text.strip() else [f"{source.path} has no docstring"]
+
+
+def public_docstrings(source: Source) -> list[str]:
+    """Every public function, method and class says in one sentence what it is for."""
+    return [
+        f"{source.path}:{node.lineno} {node.name} has no docstring that is a sentence"
+        for node in _public(source.tree)
+        if not _is_sentence(ast.get_docstring(node))
+    ]
+
+
+def _public(tree: ast.Module | ast.ClassDef) -> list[FunctionNode | ast.ClassDef]:
+    """Public definitions of a module and, below public classes, their public methods."""
+    found: list[FunctionNode | ast.ClassDef] = []
+    for node in tree.body:
+        if isinstance(node, FunctionNode | ast.ClassDef) and not node.name.startswith("_") and not _repeats(node):
+            found.append(node)
+            if isinstance(node, ast.ClassDef):
+                found += _public(node)
+    return found
+
+
+def _repeats(node: FunctionNode | ast.ClassDef) -> bool:
+    """Whether a definition is an overload or an override, whose first definition has the words."""
+    names = {ast.unparse(decorator).rsplit(".", 1)[-1] for decorator in node.decorator_list}
+    return bool(names & {"overload", "override", "setter"})
+
+
+def _is_sentence(text: str | None) -> bool:
+    first = (text or "").split("\n\n")[0].strip()
+    return bool(first) and (first[-1] in ".:!?`" or first.endswith("::"))
+
+
+def test_docstrings(source: Source) -> list[str]:
+    """Every test says in one sentence, in the present tense, what is true."""
+    tests = [function for function in functions(source) if function.name.startswith("test_")]
+    complaints = []
+    for test in tests:
+        text = " ".join((ast.get_docstring(test) or "").split())
+        if not text.endswith(".") or SECOND_SENTENCE.search(text) or NOT_PRESENT_TENSE.search(text):
+            complaints.append(f"{source.path}:{test.lineno} {test.name}: one sentence in the present tense is due")
+    return complaints
+
+
+test_docstrings.__test__ = False  # type: ignore[attr-defined]  # a rule, though pytest reads its name as a test's
+
+
+def reasons(source: Source) -> list[str]:
+    """Whoever silences a tool says why, on the line or in a comment just above."""
+    lines = source.text.splitlines()
+    complaints = []
+    for number, line in enumerate(lines, 1):
+        found = SILENCED.search(line)
+        above = lines[number - 2].strip() if number > 1 else ""
+        if found and "fmt" not in found[0] and not above.startswith("#") and len(_why(found["rest"])) < 8:
+            complaints.append(f"{source.path}:{number} silences a tool without a reason")
+    return complaints
+
+
+def _why(rest: str) -> str:
+    """What is left of a silencing comment after its codes."""
+    return CODES.sub("", rest.strip()).strip(" #-:()")

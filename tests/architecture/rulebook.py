@@ -1,0 +1,144 @@
+"""The table of rules: what each one looks at, what it objects to, what it lets pass.
+
+Knows: every rule and a snippet that breaks it. Must not know: how a rule works.
+Its one rule: no rule without an offender, because a rule that cannot fail proves nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from tests.architecture import import_rules, prose_rules, secret_rules, size_rules, word_rules
+from tests.architecture.sources import PACKAGE, Source, python_files, tracked
+
+Sources = Callable[[], tuple[Source, ...]]
+CHARTERED = (PACKAGE, "demo", "tools")
+# The rules have to name what they forbid.
+RULES_FOLDER = "tests/architecture/"
+FOREIGN_TEXTS = ("LICENSE", "requirements/", RULES_FOLDER)
+
+
+def _code(*folders: str) -> Sources:
+    return lambda: python_files(*folders)
+
+
+def _but_rules(sources: Sources) -> Sources:
+    return lambda: tuple(source for source in sources() if not source.path.startswith(FOREIGN_TEXTS))
+
+
+def _support_of_tests() -> tuple[Source, ...]:
+    """Modules below tests/ that tests import, which need a charter like any other."""
+    return tuple(source for source in python_files("tests") if not _is_test_file(source))
+
+
+def _is_test_file(source: Source) -> bool:
+    name = source.path.rsplit("/", 1)[-1]
+    return name.startswith("test_") or name in {"conftest.py", "__init__.py"}
+
+
+class Rule(NamedTuple):
+    """One rule: its judge, the sources it judges, a text that breaks it and one that does not, and their path."""
+
+    judge: Callable[[Source], list[str]]
+    sources: Sources
+    offender: str
+    innocent: str
+    path: str = f"{PACKAGE}/core/sample.py"
+
+
+def _body(line_count: int) -> str:
+    return "\n".join(["    x = 1"] * line_count)
+
+
+SILENCE = "# type" + ": ignore[assignment]"
+CHARTER = '"""One.\n\nKnows: a. Must not know: b.\nIts one rule: c.\n"""\n'
+
+RULES: dict[str, Rule] = {
+    "files-are-short": Rule(size_rules.long_files, _code(), "x = 1\n" * 301, "x = 1\n" * 300),
+    "functions-are-short": Rule(
+        size_rules.long_functions,
+        _code(),
+        f"def f():\n{_body(40)}\n",
+        f'def f():\n    """One\n    two.\n    """\n    # three\n\n{_body(39)}\n',
+    ),
+    "shell-methods-are-thin": Rule(
+        size_rules.long_shell_methods,
+        _code(PACKAGE),
+        f"def execute():\n{_body(15)}\n",
+        f"def execute():\n{_body(14)}\n",
+        f"{PACKAGE}/operators/sample.py",
+    ),
+    "six-parameters": Rule(
+        size_rules.wide_functions,
+        _code(PACKAGE, "demo", "tools"),
+        "def f(a, b, c, *, d, e, f, g): ...\n",
+        "def f(self, a, b, c, *, d, e, f): ...\n",
+    ),
+    "charters": Rule(prose_rules.charters, _code(*CHARTERED), '"""One. Knows: a."""\n', CHARTER),
+    "charters-of-test-support": Rule(prose_rules.charters, _support_of_tests, '"""One."""\n', CHARTER),
+    "docstring-on-top": Rule(prose_rules.opened, _code(), "x = 1\n", '"""One."""\n'),
+    "public-docstrings": Rule(
+        prose_rules.public_docstrings,
+        _code(*CHARTERED),
+        'class A:\n    """One."""\n    def b(self): ...\n',
+        'class A:\n    """One."""\n    def _b(self): ...\n',
+    ),
+    "test-docstrings": Rule(
+        prose_rules.test_docstrings,
+        _code("tests"),
+        'def test_a():\n    """The page should be empty."""\n',
+        'def test_a():\n    """The page is empty."""\n',
+        "tests/test_sample.py",
+    ),
+    "silence-has-a-reason": Rule(
+        prose_rules.reasons, _code(), f"x = 1  {SILENCE}\n", f"x = 1  {SILENCE}  # msgspec types it as Any\n"
+    ),
+    "no-empty-words": Rule(
+        word_rules.empty_words,
+        _but_rules(_code()),
+        "def handle_page(): ...\n",
+        "def get_provider_info(): log.info(a.data)\n",
+    ),
+    "one-word-per-idea": Rule(
+        word_rules.other_words, _but_rules(tracked), "# the next chunks\n", "# Transfer-Encoding: chunked\n"
+    ),
+    "no-drawers": Rule(word_rules.drawers, _code(), "", "", f"{PACKAGE}/utils.py"),
+    "names-end-in-their-unit": Rule(
+        word_rules.endings,
+        _code(*CHARTERED),
+        "def f(created: datetime): ...\n",
+        "def f(created_at: datetime, start: datetime, delay: timedelta, delay_seconds: float): ...\n",
+    ),
+    "layers-import-what-they-may": Rule(
+        import_rules.external_imports,
+        _code(PACKAGE),
+        "def f():\n    import airflow.sdk\n",
+        "import msgspec\nfrom datetime import UTC\n",
+    ),
+    "declaration-imports-nothing": Rule(
+        import_rules.no_imports,
+        _code(f"{PACKAGE}/get_provider_info.py"),
+        "import os\n",
+        "x = {}\n",
+    ),
+    "test-doubles-know-the-core": Rule(
+        import_rules.testing_imports,
+        _code(f"{PACKAGE}/testing"),
+        f"from {PACKAGE}.pipeline import pull_window\n",
+        f"from {PACKAGE}.core.ports import Clock\n",
+    ),
+    "errors-say-their-remedy": Rule(
+        import_rules.bare_raises,
+        _code(PACKAGE),
+        "raise exceptions.AirflowException('no')\n",
+        "raise SourceError('no')\n",
+    ),
+    "no-trace-of-a-machine": Rule(
+        secret_rules.traces,
+        tracked,
+        "see /ro" + "ot/.pyenv\n",
+        "see /home/" + "airflow/dags\n",
+        "README.md",
+    ),
+}

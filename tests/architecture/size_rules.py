@@ -1,0 +1,79 @@
+"""How long and how wide things may be.
+
+Knows: the budgets of the architecture. Must not know: which files exist.
+Its one rule: a rule takes a source and returns its complaints; no complaint is the empty list.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+
+from tests.architecture.sources import (
+    SHELLS,
+    FunctionNode,
+    Source,
+    code_line_count,
+    functions,
+    is_stub,
+    parameter_count,
+)
+
+FUNCTION_LINES, MEDIAN_LINES, NINTH_DECILE_LINES = 40, 8, 25
+SHELL_METHOD_LINES = 15
+SHELL_METHODS = {"execute", "poke", "run"}
+PARAMETERS = 6
+# A shell's constructor, and the hook's methods that take the API's own parameters by name.
+FORMS = {"__init__", "iter_audit_logs", "aiter_audit_logs", "export_audit_logs"}
+FILE_LINES = 300
+
+
+def long_files(source: Source) -> list[str]:
+    """A file has at most 300 lines, all kinds of lines counted."""
+    count = len(source.text.splitlines())
+    return [f"{source.path} has {count} lines, {FILE_LINES} allowed"] if count > FILE_LINES else []
+
+
+def long_functions(source: Source) -> list[str]:
+    """A function has at most 40 lines of code."""
+    return _longer_than(source, FUNCTION_LINES, list(functions(source)))
+
+
+def long_shell_methods(source: Source) -> list[str]:
+    """The methods Airflow calls have at most 15 lines of code: they translate and decide nothing."""
+    if not source.path.startswith(SHELLS):
+        return []
+    called = [function for function in functions(source) if function.name in SHELL_METHODS]
+    return _longer_than(source, SHELL_METHOD_LINES, called)
+
+
+def _longer_than(source: Source, allowed: int, among: Sequence[FunctionNode]) -> list[str]:
+    measured = ((function, code_line_count(source, function)) for function in among)
+    return [
+        f"{source.path}:{function.lineno} {function.name} has {count} lines of code, {allowed} allowed"
+        for function, count in measured
+        if count > allowed
+    ]
+
+
+def wide_functions(source: Source) -> list[str]:
+    """A function has at most 6 parameters; what a shell takes from its user is a form, and may be longer."""
+    is_shell = source.path.startswith(SHELLS)
+    return [
+        f"{source.path}:{function.lineno} {function.name} has {parameter_count(function)} parameters"
+        for function in functions(source)
+        if parameter_count(function) > PARAMETERS and not (is_shell and function.name in FORMS)
+    ]
+
+
+def spread(sources: Sequence[Source]) -> tuple[float, float]:
+    """Return the median and the 90th percentile of the functions' lines of code, stubs of Protocols left out."""
+    counts = sorted(
+        code_line_count(source, function)
+        for source in sources
+        for function in functions(source)
+        if not is_stub(function)
+    )
+    if len(counts) < 2:
+        return float(sum(counts)), float(sum(counts))
+    return statistics.median(counts), statistics.quantiles(counts, n=10)[-1]

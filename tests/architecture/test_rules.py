@@ -1,0 +1,59 @@
+"""Every file obeys every rule, and every rule can say no."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.architecture import size_rules
+from tests.architecture.rulebook import RULES, Rule
+from tests.architecture.sources import PACKAGE, Source, python_files
+
+EACH_RULE = pytest.mark.parametrize("rule", RULES.values(), ids=RULES)
+
+
+@EACH_RULE
+def test_every_file_obeys(rule: Rule) -> None:
+    """No file breaks the rule."""
+    complaints = [complaint for source in rule.sources() for complaint in rule.judge(source)]
+    assert not complaints, "\n".join(["", *complaints])
+
+
+@EACH_RULE
+def test_rule_can_fail(rule: Rule) -> None:
+    """The rule objects to a text that breaks it."""
+    assert rule.judge(Source(rule.path, rule.offender))
+
+
+@EACH_RULE
+def test_rule_lets_good_text_pass(rule: Rule) -> None:
+    """The rule has nothing against a text that keeps it."""
+    path = rule.path.replace("utils", "window")
+    assert rule.judge(Source(path, rule.innocent)) == []
+
+
+@pytest.mark.parametrize(
+    ("offender", "word"),
+    [
+        ("def f(timeout: float): ...", "_seconds"),
+        ("def f(num_records: int): ...", "_count"),
+        ("def f(part_size: int | None): ...", "_bytes"),
+    ],
+)
+def test_each_ending_is_asked_for(offender: str, word: str) -> None:
+    """A number that is a time, a count or a size is told the ending it lacks."""
+    endings = RULES["names-end-in-their-unit"].judge
+    assert any(word in complaint for complaint in endings(Source("a.py", offender)))
+
+
+def test_functions_are_short_on_the_whole() -> None:
+    """Half of the package's functions have at most 8 lines of code, nine tenths at most 25."""
+    median, ninth_decile = size_rules.spread(python_files(PACKAGE))
+    assert (median <= size_rules.MEDIAN_LINES, ninth_decile <= size_rules.NINTH_DECILE_LINES) == (True, True)
+
+
+def test_spread_counts_code_and_not_stubs() -> None:
+    """The spread of lengths leaves out Protocol stubs, docstrings and comments."""
+    stub = 'def a():\n    """One."""\n    ...\n'
+    short = 'def b():\n    """One."""\n    # why\n    return 1\n'
+    long = "def c():\n" + "    x = 1\n" * 29
+    assert size_rules.spread([Source("a.py", stub + short + long)])[0] == 16

@@ -1,0 +1,107 @@
+"""Which words the project uses, and which it does not.
+
+Knows: one word per idea, and the endings of names. Must not know: which files exist.
+Its one rule: only names this project gives are judged; what others named is theirs.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+
+from tests.architecture.sources import Source
+
+# Words that name nothing, and words for which the glossary has another one.
+EMPTY_WORDS = {"handle", "process", "manage", "data", "info", "util", "utils", "helper", "helpers", "manager"}
+OTHER_WORDS = {"chunk": "page", "batch": "page or part", "bookmark": "checkpoint", "fingerprint": "digest"}
+OTHER_WORDS |= {"check" + "sum": "digest"}
+SPOKEN = re.compile(rf"\b({'|'.join(OTHER_WORDS)})(?:e?s)?\b", re.IGNORECASE)
+# Names that Airflow or Cloudflare gave; a parameter or field that carries them has no choice.
+FOREIGN_NAMES = {
+    "get_provider_info", "provider_info", "data_interval", "data_interval_start", "data_interval_end", "result_info",
+}  # fmt: skip
+DRAWERS = {"util", "utils", "helper", "helpers", "common", "base", "misc", "shared", "tools", "stuff"}
+# Instants that the glossary, the API or Airflow named without the ending.
+KNOWN_INSTANTS = {
+    "start", "end", "now", "since", "before", "until", "instant", "moment", "other", "window_start", "window_end",
+    "logical_date", "data_interval_start", "data_interval_end", "partition_date", "when", "value",
+}  # fmt: skip
+LENGTH_WORDS = {"duration", "timeout", "delay", "interval", "period", "elapsed", "pause", "age"}
+NUMBERS = {"int", "float", "int | None", "float | None"}
+INSTANTS = {"datetime", "datetime | None"}
+
+
+def words_of(name: str) -> list[str]:
+    """Split a name in snake or camel case into lower-case words."""
+    spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name)
+    return [word for word in spaced.lower().split("_") if word]
+
+
+def given_names(source: Source) -> Iterator[tuple[int, str]]:
+    """Every name the module itself gives: to files, functions, classes, parameters, variables and attributes."""
+    yield 1, source.path.rsplit("/", 1)[-1].removesuffix(".py")
+    for node in ast.walk(source.tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            yield node.lineno, node.name
+        elif isinstance(node, ast.arg):
+            yield node.lineno, node.arg
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            yield node.lineno, node.id
+        elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
+            yield node.lineno, node.attr
+
+
+def empty_words(source: Source) -> list[str]:
+    """No name has a word in it that fits everything."""
+    banned = EMPTY_WORDS | set(OTHER_WORDS)
+    return [
+        f"{source.path}:{line} the name {name} says {word}"
+        for line, name in given_names(source)
+        if name.lstrip("_") not in FOREIGN_NAMES
+        for word in words_of(name)
+        if word in banned
+    ]
+
+
+def other_words(source: Source) -> list[str]:
+    """No text says an idea in another word than the glossary's."""
+    return [
+        f"{source.path}:{number} says {found[0]}; say {OTHER_WORDS[found[1].lower()]}"
+        for number, line in enumerate(source.text.splitlines(), 1)
+        for found in SPOKEN.finditer(line)
+    ]
+
+
+def drawers(source: Source) -> list[str]:
+    """No module is a drawer for what has no name."""
+    stem = source.path.rsplit("/", 1)[-1].removesuffix(".py")
+    return [f"{source.path} is a drawer; name it by what it knows"] if stem in DRAWERS else []
+
+
+def endings(source: Source) -> list[str]:
+    """Instants end in ``_at``, numbers of seconds in ``_seconds``, counts in ``_count``, sizes in ``_bytes``."""
+    complaints = []
+    for line, name, kind in _annotated(source):
+        words, mend = words_of(name), None
+        if kind in INSTANTS and words[-1] != "at" and name not in KNOWN_INSTANTS:
+            mend = "an instant ends in _at"
+        elif kind in NUMBERS and LENGTH_WORDS & set(words) and words[-1] != "seconds":
+            mend = "a length of time that is a number ends in _seconds"
+        elif kind in NUMBERS and len(words) > 1 and words[0] in {"num", "n"}:
+            mend = "a count ends in _count"
+        elif kind in NUMBERS and "size" in words:
+            mend = "a size ends in _bytes, a count in _count"
+        if mend:
+            complaints.append(f"{source.path}:{line} {name}: {mend}")
+    return complaints
+
+
+def _annotated(source: Source) -> Iterator[tuple[int, str, str]]:
+    """Yield the line, name and written type of every parameter and every annotated field or variable."""
+    for node in ast.walk(source.tree):
+        if isinstance(node, ast.arg) and node.annotation is not None:
+            yield node.lineno, node.arg, ast.unparse(node.annotation)
+        elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name | ast.Attribute):
+            name = node.target.id if isinstance(node.target, ast.Name) else node.target.attr
+            yield node.lineno, name, ast.unparse(node.annotation)
