@@ -1,6 +1,6 @@
 """Makes the virtual environment of one lock file, once, and again only when the lock or the project changed.
 
-Knows: a folder, a lock, and the stamp that says which lock the folder was made from.
+Knows: a folder, a lock, and the marks that say what the folder was made from.
 Must not know: what the environment is for.
 Its one rule: standard library only, because it runs before anything is installed; every package by hash, no
 package built from source.
@@ -19,44 +19,53 @@ PROJECT = Path(__file__).resolve().parent.parent
 PIP = ("-m", "pip", "-qq", "--disable-pip-version-check", "--no-input", "install")
 
 
-def stamp_of(lock: Path) -> str:
-    """Return a text that changes whenever the environment has to be made again."""
+def digest_of(*paths: Path) -> str:
+    """Return a text that changes with the interpreter and with the files."""
     digest = hashlib.sha256(sys.version.encode())
-    for path in (lock, PROJECT / "pyproject.toml"):
+    for path in paths:
         digest.update(path.read_bytes())
     return digest.hexdigest()
 
 
-def python_in(folder: Path) -> Path:
+def is_fresh(mark: Path, digest: str) -> bool:
+    """Say whether a mark was written for this digest."""
+    return mark.exists() and mark.read_text() == digest
+
+
+def python_in(folder: Path) -> str:
     """Return the interpreter of an environment."""
-    return folder / "bin" / "python"
+    return str(folder / "bin" / "python")
 
 
-def is_fresh(folder: Path, stamp: str) -> bool:
-    """Say whether the environment is there, whole, and made from this lock."""
-    mark = folder / "stamp"
-    return python_in(folder).exists() and mark.exists() and mark.read_text() == stamp
-
-
-def make(folder: Path, lock: Path) -> None:
-    """Make the environment with the lock's packages and the project itself, editable."""
+def install_packages(folder: Path, lock: Path) -> None:
+    """Make the environment anew with the lock's packages."""
     print(f"Making {folder} from {lock} with Python {sys.version.split()[0]} (about a minute) ...", flush=True)
     shutil.rmtree(folder, ignore_errors=True)
     venv.create(folder, with_pip=True)
-    python = str(python_in(folder))
-    subprocess.run([python, *PIP, "--require-hashes", "--only-binary", ":all:", "-r", str(lock)], check=True)
-    # hatchling comes from the lock, so that building the project asks no network for anything.
-    subprocess.run([python, *PIP, "--no-deps", "--no-build-isolation", "-e", str(PROJECT)], check=True)
+    command = [python_in(folder), *PIP, "--require-hashes", "--only-binary", ":all:", "-r", str(lock)]
+    subprocess.run(command, check=True)
+
+
+def install_project(folder: Path) -> None:
+    """Install the project, editable; hatchling comes from the lock, so this asks no network for anything."""
+    command = [python_in(folder), *PIP, "--no-deps", "--no-build-isolation", "-e", str(PROJECT)]
+    subprocess.run(command, check=True)
 
 
 def main(folder: Path, lock: Path) -> int:
-    """Make the environment if it is stale; the stamp is written last, so a broken attempt is made again."""
-    stamp = stamp_of(lock)
-    if not is_fresh(folder, stamp):
-        make(folder, lock)
-        (folder / "stamp").write_text(stamp)
+    """Do what is stale, and write each mark last, so that a broken attempt is made again."""
+    packages, project = digest_of(lock), digest_of(lock, PROJECT / "pyproject.toml")
+    if not is_fresh(folder / "made-from", packages):
+        install_packages(folder, lock)
+        (folder / "made-from").write_text(packages)
+    if not is_fresh(folder / "installed", project):
+        install_project(folder)
+        (folder / "installed").write_text(project)
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1]), Path(sys.argv[2])))
+    try:
+        sys.exit(main(Path(sys.argv[1]), Path(sys.argv[2])))
+    except subprocess.CalledProcessError as error:
+        sys.exit(f"Could not install (pip ended with {error.returncode}); its words stand above. Mend it and try again.")

@@ -1,0 +1,96 @@
+"""The documents of the project and the Python blocks in them.
+
+Knows: how a block, its marks and a link look in Markdown. Must not know: what a block is about.
+Its one rule: a mark is an HTML comment on the line before the block, so a reader never sees it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from tests.architecture.sources import PROJECT
+
+FENCE = re.compile(
+    r"(?P<marks>(?:^[ ]*<!--[^\n]*-->[ ]*\n)*)^(?P<indent>[ ]*)```python[ ]*\n(?P<code>.*?)^(?P=indent)```[ ]*$",
+    re.MULTILINE | re.DOTALL,
+)
+LINK = re.compile(r"!?\[[^\]]*\]\((?P<target>[^)\s]+)(?:\s+\"[^\"]*\")?\)")
+CODE = re.compile(r"```.*?^[ ]*```|`[^`\n]*`", re.MULTILINE | re.DOTALL)
+HEADING = re.compile(r"^#{1,6}\s+(?P<title>.+?)\s*#*$", re.MULTILINE)
+
+
+class Block(NamedTuple):
+    """One Python block: where it stands, its marks and its code without common indentation."""
+
+    document: str
+    line: int
+    marks: tuple[str, ...]
+    code: str
+
+    @property
+    def runs(self) -> bool:
+        """Whether the block is marked to be executed."""
+        return "runs" in self.marks
+
+    @property
+    def quoted_from(self) -> str | None:
+        """The file this block says it stands in."""
+        return next((mark.removeprefix("from ") for mark in self.marks if mark.startswith("from ")), None)
+
+
+def documents() -> list[Path]:
+    """The Markdown files on top and everything below docs/."""
+    return sorted([*PROJECT.glob("*.md"), *PROJECT.glob("docs/**/*.md")])
+
+
+def blocks_of(name: str, text: str) -> Iterator[Block]:
+    """Every Python block of a text, in order."""
+    for found in FENCE.finditer(text):
+        indent = found["indent"]
+        code = "".join(line.removeprefix(indent) for line in found["code"].splitlines(keepends=True))
+        marks = tuple(mark.strip() for mark in re.findall(r"<!--(.*?)-->", found["marks"]))
+        yield Block(name, text[: found.start("code")].count("\n") + 1, marks, code)
+
+
+def all_blocks() -> list[Block]:
+    """Every Python block of every document."""
+    return [
+        block
+        for path in documents()
+        for block in blocks_of(path.relative_to(PROJECT).as_posix(), path.read_text(encoding="utf-8"))
+    ]
+
+
+def links_of(text: str) -> list[str]:
+    """Every relative link of a text, code left out."""
+    targets = (found["target"] for found in LINK.finditer(CODE.sub("", text)))
+    return [target for target in targets if not re.match(r"[a-z][a-z0-9+.-]*:", target)]
+
+
+def anchors_of(text: str) -> set[str]:
+    """The anchors that a renderer makes of a text's headings."""
+    return {_anchor(found["title"]) for found in HEADING.finditer(re.sub(r"(?ms)^```.*?^```", "", text))}
+
+
+def _anchor(title: str) -> str:
+    """Lower case, punctuation dropped, spaces to hyphens, as GitHub does it."""
+    plain = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", title).replace("`", "")
+    return re.sub(r"[^\w\- ]", "", plain.lower()).replace(" ", "-")
+
+
+def broken_links(path: Path, text: str) -> list[str]:
+    """The relative links of a document that lead nowhere."""
+    return [target for target in links_of(text) if not _leads_somewhere(path, text, target)]
+
+
+def _leads_somewhere(path: Path, text: str, target: str) -> bool:
+    name, _, anchor = target.partition("#")
+    there = (path.parent / name) if name else path
+    if not there.exists():
+        return False
+    if not anchor or there.suffix != ".md":
+        return True
+    return anchor in anchors_of(text if not name else there.read_text(encoding="utf-8"))

@@ -1,0 +1,98 @@
+"""What the documents say in code is true: blocks compile, marked blocks run, quotations are exact, links lead on."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.architecture.sources import PROJECT
+from tests.docs.blocks import Block, all_blocks, anchors_of, blocks_of, broken_links, documents, links_of
+
+BLOCKS = all_blocks()
+DOCUMENTS = documents()
+SAMPLE = """
+# A `title`, here
+
+<!-- runs -->
+```python
+x = 1
+```
+
+  <!-- from dags/a.py -->
+  ```python
+  if x:
+      y = 2
+  ```
+
+See [a](b.md), [c](https://example.org/), [d](#a-title-here) and `[no](link.md)`.
+"""
+
+
+def _each(blocks: list[Block]) -> pytest.MarkDecorator:
+    """Parametrize by block, named by where it stands."""
+    return pytest.mark.parametrize("block", blocks, ids=[f"{block.document}:{block.line}" for block in blocks])
+
+
+@_each(BLOCKS)
+def test_block_compiles(block: Block) -> None:
+    """The block is Python."""
+    compile(block.code, f"{block.document}:{block.line}", "exec")
+
+
+@pytest.mark.slow
+@_each([block for block in BLOCKS if block.runs])
+def test_block_runs(block: Block, tmp_path: Path) -> None:
+    """The block, saved to a file and run in an empty folder, ends well."""
+    script = tmp_path / "block.py"
+    script.write_text(block.code)
+    environment = {
+        **os.environ,
+        "AIRFLOW_HOME": str(tmp_path),
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "PYTHONPATH": str(PROJECT),
+    }
+    command = [sys.executable, str(script)]
+    answer = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert answer.returncode == 0, f"{block.document}:{block.line}\n{answer.stdout}{answer.stderr}"
+
+
+@_each([block for block in BLOCKS if block.quoted_from])
+def test_quotation_is_exact(block: Block) -> None:
+    """The block stands in the file it is quoted from, line for line."""
+    assert block.code.strip("\n") in (PROJECT / str(block.quoted_from)).read_text(encoding="utf-8")
+
+
+@_each([block for block in BLOCKS if "with DAG(" in block.code or "@dag" in block.code])
+def test_dag_is_quoted(block: Block) -> None:
+    """A block that defines a DAG says from which example, which is tested, it is taken."""
+    assert block.quoted_from is not None
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=[path.relative_to(PROJECT).as_posix() for path in DOCUMENTS])
+def test_links_lead_somewhere(path: Path) -> None:
+    """Each relative link leads to a file, and its anchor to a heading."""
+    assert broken_links(path, path.read_text(encoding="utf-8")) == []
+
+
+def test_blocks_and_marks_are_found() -> None:
+    """A block is found with its line, its marks and its code, indented or not."""
+    first, second = blocks_of("a.md", SAMPLE)
+    assert (first.line, first.runs, first.quoted_from, first.code) == (6, True, None, "x = 1\n")
+    assert (second.runs, second.quoted_from, second.code) == (False, "dags/a.py", "if x:\n    y = 2\n")
+
+
+def test_links_are_told_from_code_and_addresses() -> None:
+    """Only relative links outside code are followed."""
+    assert links_of(SAMPLE) == ["b.md", "#a-title-here"]
+    assert anchors_of(SAMPLE) == {"a-title-here"}
+
+
+def test_broken_links_are_noticed(tmp_path: Path) -> None:
+    """A link to a file or heading that is not there is named."""
+    (tmp_path / "b.md").write_text("# There\n")
+    text = "[a](b.md#there) [b](b.md#nowhere) [c](c.md) [d](#x)"
+    assert broken_links(tmp_path / "a.md", text) == ["b.md#nowhere", "c.md", "#x"]

@@ -1,0 +1,99 @@
+"""The wheel holds the package, whole, and nothing else."""
+
+from __future__ import annotations
+
+import email
+import email.message
+import subprocess
+import sys
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+
+import airflow_audit_provider
+from tests.architecture.sources import PACKAGE, tracked
+
+
+def _names(wheel: Path) -> set[str]:
+    with zipfile.ZipFile(wheel) as archive:
+        return set(archive.namelist())
+
+
+def _text(wheel: Path, name: str) -> str:
+    """Read one file of the wheel's dist-info folder."""
+    with zipfile.ZipFile(wheel) as archive:
+        (path,) = (path for path in archive.namelist() if path.endswith(f".dist-info/{name}"))
+        return archive.read(path).decode()
+
+
+@pytest.fixture(scope="module")
+def metadata(wheel: Path) -> email.message.Message:
+    """What the wheel says of itself."""
+    return email.message_from_string(_text(wheel, "METADATA"))
+
+
+def test_every_module_is_in_the_wheel(wheel: Path) -> None:
+    """Each file of the package in the repository is in the wheel."""
+    assert {source.path for source in tracked() if source.path.startswith(f"{PACKAGE}/")} <= _names(wheel)
+
+
+def test_types_and_doubles_are_shipped(wheel: Path) -> None:
+    """The marker for type checkers and the fake Cloudflare are part of the product."""
+    assert {f"{PACKAGE}/py.typed", f"{PACKAGE}/testing/__init__.py"} <= _names(wheel)
+
+
+def test_nothing_else_is_shipped(wheel: Path) -> None:
+    """Tests, example DAGs and the demo stay at home."""
+    assert {name.split("/")[0].split("-")[0] for name in _names(wheel)} == {PACKAGE}
+
+
+def test_wheel_is_pure(wheel: Path) -> None:
+    """One wheel serves every platform."""
+    assert wheel.name.endswith("-py3-none-any.whl")
+
+
+def test_license_is_shipped(wheel: Path) -> None:
+    """The license travels with the wheel."""
+    assert any(name.endswith("licenses/LICENSE") for name in _names(wheel))
+
+
+def test_version_has_one_source(metadata: email.message.Message) -> None:
+    """The wheel's version is the package's."""
+    assert metadata["Version"] == airflow_audit_provider.__version__
+
+
+def test_entry_point_is_declared(wheel: Path) -> None:
+    """Airflow finds the provider by its entry point."""
+    lines = _text(wheel, "entry_points.txt").splitlines()
+    assert "[apache_airflow_provider]" in lines
+    assert f"provider_info = {PACKAGE}.get_provider_info:get_provider_info" in lines
+
+
+def test_airflow_and_python_are_bounded_below(metadata: email.message.Message) -> None:
+    """The wheel says from which Airflow and Python on it works."""
+    assert metadata["Requires-Python"] == ">=3.11"
+    assert "apache-airflow>=3.0.6" in metadata.get_all("Requires-Dist", [])
+
+
+def test_sdist_can_be_built_from(sdist: Path) -> None:
+    """The source archive holds what a build, the tests and the demo need."""
+    with tarfile.open(sdist) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    assert {"pyproject.toml", "README.md", "LICENSE", "Makefile", f"{PACKAGE}/__init__.py"} <= names
+
+
+@pytest.mark.slow
+def test_wheel_installs(wheel: Path, tmp_path: Path) -> None:
+    """In an empty environment the wheel installs and its entry point answers."""
+    python = tmp_path / "venv" / "bin" / "python"
+    uv = [sys.executable, "-m", "uv", "--quiet"]
+    subprocess.run([*uv, "venv", "--python", sys.executable, str(tmp_path / "venv")], check=True)
+    subprocess.run([*uv, "pip", "install", "--python", str(python), "--no-deps", "--offline", str(wheel)], check=True)
+    question = (
+        "from importlib.metadata import entry_points as e;"
+        "(point,) = e(group='apache_airflow_provider'); print(point.load()()['package-name'])"
+    )
+    answer = subprocess.run([python, "-c", question], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert answer.stdout.strip() == "airflow-audit-provider"
