@@ -1,0 +1,50 @@
+"""Fetch the history Cloudflare still holds (18 months) into Parquet, one UTC day a run, by `airflow backfill`.
+
+Knows: that history is wanted as Parquet with zstd, and how hard Cloudflare may be asked for it.
+Must not know: which days are missing; `airflow backfill` says which runs exist, the operator what has landed.
+Its one rule: a day that has landed is never fetched into a second copy, so any backfill may be asked for again.
+
+How to run it
+  airflow dags unpause cloudflare_audit_backfill
+  airflow backfill create --dag-id cloudflare_audit_backfill --from-date 2025-06-01 --to-date 2026-11-22 \\
+      --max-active-runs 2
+
+Unpause it first: runs of a paused DAG stay queued, and nothing says so. While it is unpaused it also lands each new
+day; pause it when the history is in, if the daily DAG is enough. Two runs at a time share one token's 1200 requests
+in five minutes: more runs are not faster, they only meet the limit sooner. For days older than 18 months the task
+fails at once and says so. Settings: AUDIT_HISTORY_DESTINATION, AUDIT_HISTORY_START_DATE.
+"""
+
+from __future__ import annotations
+
+import os
+from datetime import UTC, datetime, timedelta
+
+from airflow.sdk import DAG, Asset
+from airflow.timetables.interval import CronDataIntervalTimetable
+
+from airflow_audit_provider.operators.audit_logs import CloudflareAuditLogsToObjectStorageOperator
+
+DESTINATION = os.environ.get("AUDIT_HISTORY_DESTINATION", "file:///tmp/cloudflare-audit/parquet")
+START_DATE = os.environ.get("AUDIT_HISTORY_START_DATE", "2025-06-01")
+
+audit_history = Asset(name="cloudflare_audit_history", uri="x-audit://cloudflare/account/parquet")
+
+with DAG(
+    dag_id="cloudflare_audit_backfill",
+    schedule=CronDataIntervalTimetable("0 0 * * *", timezone="UTC"),
+    start_date=datetime.fromisoformat(START_DATE).replace(tzinfo=UTC),
+    # False: unpausing this DAG must not by itself ask for 18 months; `airflow backfill create` does, when you say so.
+    catchup=False,
+    max_active_runs=4,
+    default_args={"retries": 8, "retry_delay": timedelta(minutes=6)},
+    tags=["cloudflare", "audit", "backfill"],
+    doc_md=__doc__,
+):
+    CloudflareAuditLogsToObjectStorageOperator(
+        task_id="land_audit_history",
+        destination=DESTINATION,
+        file_format="parquet",
+        compression="zstd",
+        outlets=[audit_history],
+    )

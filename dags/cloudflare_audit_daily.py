@@ -1,0 +1,48 @@
+"""Land yesterday's Cloudflare audit log, every day, as one gzip JSONL partition.
+
+Knows: which account log is wanted, on which calendar, and where it should land.
+Must not know: pages, cursors, rate limits, part names; the operator does all of that.
+Its one rule: one DAG run covers one whole UTC day, so a run may be repeated without doubling a record.
+
+Before the first run
+  1. Make a connection `cloudflare_default` of type `cloudflare`: an API token with *Account Settings: Read* as the
+     password, `account_id` in the extra.
+  2. Say where records go:    AUDIT_DESTINATION  (s3://…, gs://…, abfs://… or file:///…)
+  3. Say from which day on:   AUDIT_START_DATE   (a UTC date; catchup lands every day since, oldest first)
+
+The default destination is a folder on the worker: good for a look, gone with the worker.
+"""
+
+from __future__ import annotations
+
+import os
+from datetime import UTC, datetime, timedelta
+
+from airflow.sdk import DAG, Asset
+
+# `airflow.sdk` exports this timetable only from 3.3 on; this path works from 3.0.6 to 3.3.2.
+from airflow.timetables.interval import CronDataIntervalTimetable
+
+from airflow_audit_provider.operators.audit_logs import CloudflareAuditLogsToObjectStorageOperator
+
+DESTINATION = os.environ.get("AUDIT_DESTINATION", "file:///tmp/cloudflare-audit/jsonl")
+START_DATE = os.environ.get("AUDIT_START_DATE", "2026-11-01")
+
+audit_log = Asset(name="cloudflare_audit_log", uri="x-audit://cloudflare/account/jsonl")
+
+with DAG(
+    dag_id="cloudflare_audit_daily",
+    # Not "@daily": that is a point in time with an empty data interval. This one covers yesterday, 00:00 to 24:00.
+    schedule=CronDataIntervalTimetable("0 0 * * *", timezone="UTC"),
+    start_date=datetime.fromisoformat(START_DATE).replace(tzinfo=UTC),
+    catchup=True,
+    max_active_runs=4,
+    default_args={"retries": 5, "retry_delay": timedelta(minutes=5), "retry_exponential_backoff": True},
+    tags=["cloudflare", "audit"],
+    doc_md=__doc__,
+):
+    CloudflareAuditLogsToObjectStorageOperator(
+        task_id="land_audit_log",
+        destination=DESTINATION,
+        outlets=[audit_log],
+    )
