@@ -1,0 +1,123 @@
+"""Players of the conversation with the API: one blocking, one for an event loop.
+
+Knows: how to perform a step. Must not know: which step comes next (``core.exchange``).
+Its one rule: both players perform the same script, so nothing can be true of one and not of the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterator
+
+from airflow_audit_provider.core.backoff import RetryPolicy
+from airflow_audit_provider.core.budget import RateBudget
+from airflow_audit_provider.core.exchange import Deliver, Moment, Outcome, Script, Send, Step, Wait, read_script
+from airflow_audit_provider.core.ports import AsyncTransport, Clock, Request, Response, Transport
+from airflow_audit_provider.core.query import AuditQuery
+from airflow_audit_provider.core.reading import Reading
+from airflow_audit_provider.core.records import AuditRecord
+from airflow_audit_provider.exceptions import SourceUnavailableError
+
+Observer = Callable[[Wait], None]
+
+
+def _ignore(_wait: Wait) -> None:
+    """Observe nothing."""
+
+
+class Source:
+    """Reads audit logs over a blocking transport; one rate budget for all its readings.
+
+    ``observe`` is told of every wait of more than no time, with the failure behind it.
+    """
+
+    def __init__(
+        self,
+        transport: Transport,
+        clock: Clock,
+        budget: RateBudget,
+        policy: RetryPolicy = RetryPolicy(),
+        observe: Observer = _ignore,
+    ) -> None:
+        self.clock = clock
+        self._transport = transport
+        self._budget = budget
+        self._policy = policy
+        self._observe = observe
+
+    def read(self, query: AuditQuery, reading: Reading) -> Iterator[list[AuditRecord]]:
+        """Yield complete, sorted records, a walk at a time; raises what ``read_script`` raises."""
+        script = read_script(reading, query, self._budget, self._policy)
+        step: Step | None = next(script, None)
+        while step is not None:
+            if isinstance(step, Deliver):
+                yield step.records
+            step = _reply(script, self._perform(step))
+
+    def _perform(self, step: Step) -> Outcome:
+        answer = None
+        if isinstance(step, Send):
+            answer = self._answer(step.request)
+        elif isinstance(step, Wait) and step.seconds > 0:
+            self._observe(step)
+            self.clock.sleep(step.seconds)
+        return Outcome(_moment(self.clock), answer)
+
+    def _answer(self, request: Request) -> Response | SourceUnavailableError:
+        try:
+            return self._transport.send(request)
+        except SourceUnavailableError as error:
+            return error
+
+
+class AsyncSource:
+    """The same as :class:`Source`, for a running event loop."""
+
+    def __init__(
+        self,
+        transport: AsyncTransport,
+        clock: Clock,
+        budget: RateBudget,
+        policy: RetryPolicy = RetryPolicy(),
+        observe: Observer = _ignore,
+    ) -> None:
+        self.clock = clock
+        self._transport = transport
+        self._budget = budget
+        self._policy = policy
+        self._observe = observe
+
+    async def read(self, query: AuditQuery, reading: Reading) -> AsyncIterator[list[AuditRecord]]:
+        """Yield complete, sorted records, a walk at a time; raises what ``read_script`` raises."""
+        script = read_script(reading, query, self._budget, self._policy)
+        step: Step | None = next(script, None)
+        while step is not None:
+            if isinstance(step, Deliver):
+                yield step.records
+            step = _reply(script, await self._perform(step))
+
+    async def _perform(self, step: Step) -> Outcome:
+        answer = None
+        if isinstance(step, Send):
+            answer = await self._answer(step.request)
+        elif isinstance(step, Wait) and step.seconds > 0:
+            self._observe(step)
+            await self.clock.asleep(step.seconds)
+        return Outcome(_moment(self.clock), answer)
+
+    async def _answer(self, request: Request) -> Response | SourceUnavailableError:
+        try:
+            return await self._transport.send(request)
+        except SourceUnavailableError as error:
+            return error
+
+
+def _reply(script: Script, outcome: Outcome) -> Step | None:
+    """Report an outcome to the script; return its next step, None at its end."""
+    try:
+        return script.send(outcome)
+    except StopIteration:
+        return None
+
+
+def _moment(clock: Clock) -> Moment:
+    return Moment(clock.now(), clock.monotonic(), clock.jitter())

@@ -1,0 +1,136 @@
+"""One conversation with the API as a script of steps: wait, send, deliver. Sync and async callers play the same one.
+
+Knows: the order of budget, request, answer, retry and delivery.
+Must not know: sockets and clocks; the player performs each step and reports what happened and when.
+Its one rule: every decision is taken here, so that a player only performs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from datetime import datetime
+from typing import NamedTuple, TypeAlias
+
+from airflow_audit_provider.core.answers import Page, read_page
+from airflow_audit_provider.core.backoff import RetryPolicy, retry_delay
+from airflow_audit_provider.core.budget import RateBudget
+from airflow_audit_provider.core.ports import Request, Response
+from airflow_audit_provider.core.query import Ask, AuditQuery
+from airflow_audit_provider.core.reading import Reading
+from airflow_audit_provider.core.records import AuditRecord
+from airflow_audit_provider.exceptions import (
+    AuditProviderError,
+    SourceError,
+    SourceProtocolError,
+    SourceRateLimitedError,
+    SourceUnavailableError,
+)
+
+
+class Moment(NamedTuple):
+    """When a step was done: wall clock in UTC, seconds that never run backwards, and a random number in [0, 1)."""
+
+    now: datetime
+    monotonic_seconds: float
+    jitter: float
+
+
+class Wait(NamedTuple):
+    """Wait so many seconds (0.0: only tell the time); ``reason`` is the failure that asks for it, if any."""
+
+    seconds: float
+    reason: AuditProviderError | None = None
+
+
+class Send(NamedTuple):
+    """Send this request and report the answer, or the failure to get one."""
+
+    request: Request
+
+
+class Deliver(NamedTuple):
+    """Hand these complete records on; never empty, sorted."""
+
+    records: list[AuditRecord]
+
+
+class Outcome(NamedTuple):
+    """What came of a step; ``answer`` only after ``Send``."""
+
+    moment: Moment
+    answer: Response | SourceUnavailableError | None = None
+
+
+Step: TypeAlias = Wait | Send | Deliver
+Script: TypeAlias = Generator[Step, Outcome, None]
+
+
+def read_script(reading: Reading, query: AuditQuery, budget: RateBudget, policy: RetryPolicy) -> Script:
+    """Play a reading to its end; raises the ``AuditProviderError`` that could not be mended, with its position."""
+    while (ask := reading.ask()) is not None:
+        try:
+            page = yield from _ask_page(ask, query, reading, budget, policy)
+        except SourceProtocolError as error:
+            if error.status != 400:
+                raise
+            reading.refused(error)
+            continue
+        complete = reading.take(page)
+        if complete:
+            yield Deliver(complete)
+
+
+def _ask_page(
+    ask: Ask, query: AuditQuery, reading: Reading, budget: RateBudget, policy: RetryPolicy
+) -> Generator[Step, Outcome, Page]:
+    """Ask for one page until it is answered or given up."""
+    request = query.page_request(ask)
+    began = (yield Wait(0.0)).moment
+    attempt = 0
+    while True:
+        moment = yield from _await_budget(budget, reading)
+        attempt += 1
+        reading.tally.request_count += 1
+        outcome = yield Send(request)
+        try:
+            return _page_in(outcome, query, budget)
+        except AuditProviderError as error:
+            elapsed_seconds = outcome.moment.monotonic_seconds - began.monotonic_seconds
+            delay = retry_delay(error, attempt, elapsed_seconds, moment.jitter, policy)
+            if delay is None:
+                raise _placed(error, ask, attempt) from error.__cause__
+            reading.tally.retry_count += 1
+            if isinstance(error, SourceRateLimitedError):
+                budget.close_for(delay, outcome.moment.monotonic_seconds)
+            yield Wait(delay, error)
+
+
+def _await_budget(budget: RateBudget, reading: Reading) -> Generator[Step, Outcome, Moment]:
+    """Wait until the budget lets a request go, and count it."""
+    moment = (yield Wait(0.0)).moment
+    while (delay := budget.delay_seconds(moment.monotonic_seconds)) > 0:
+        reading.tally.throttled_seconds += delay
+        moment = (yield Wait(delay)).moment
+    budget.note_sent(moment.monotonic_seconds)
+    return moment
+
+
+def _page_in(outcome: Outcome, query: AuditQuery, budget: RateBudget) -> Page:
+    answer = outcome.answer
+    if answer is None:
+        raise RuntimeError("the player reported no answer to Send")
+    if isinstance(answer, SourceUnavailableError):
+        raise answer
+    budget.note_answer(answer.headers, outcome.moment.monotonic_seconds)
+    return read_page(query.version, answer, outcome.moment.now)
+
+
+def _placed(error: AuditProviderError, ask: Ask, attempt: int) -> AuditProviderError:
+    """Say in the error where it struck."""
+    if isinstance(error, SourceError) and error.position is None:
+        cursor = "" if ask.cursor is None else f" cursor {ask.cursor[:16]}…"
+        error.position = (
+            f"attempt {attempt}, since {ask.since_seconds} before {ask.before_seconds} {ask.direction} "
+            f"page {ask.page}{cursor}"
+        )
+    return error

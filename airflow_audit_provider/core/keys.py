@@ -1,0 +1,69 @@
+"""Where a window's objects lie: window → object keys, relative to the destination.
+
+Knows: the Hive-style layout. Must not know: stores, formats beyond an extension's text.
+Its one rule: a key is a function of what it names; the same part of the same window always has the same key,
+and a different part never has.
+
+::
+
+    dt=2026-11-01/window=20261101T000000Z-20261102T000000Z/part-0001-00000-3f2a….jsonl.gz
+    _manifests/dt=2026-11-01/20261101T000000Z-20261102T000000Z.g0001.json      written last: the commit
+    _staging/20261101T000000Z-20261102T000000Z/<attempt>/part-00000            no reader looks here
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import date, datetime
+
+import msgspec
+
+from airflow_audit_provider.core.window import TimeWindow
+
+MANIFEST_FOLDER = "_manifests/"
+STAGING_FOLDER = "_staging/"
+_GENERATION = re.compile(r"\.g(\d{4,})\.json$")
+
+
+class WindowKeys(msgspec.Struct, frozen=True):
+    """The keys of one window; ``partition_date`` is the calendar date of its start in the run's time zone."""
+
+    window: TimeWindow
+    partition_date: date
+
+    @property
+    def name(self) -> str:
+        """The window as text that sorts by time and is safe in any store's keys."""
+        return f"{_compact(self.window.start)}-{_compact(self.window.end)}"
+
+    @property
+    def partition(self) -> str:
+        """The prefix of the window's data objects, ending in a slash."""
+        return f"dt={self.partition_date.isoformat()}/window={self.name}/"
+
+    @property
+    def manifest_prefix(self) -> str:
+        """The prefix of the folder that holds this window's manifests, among those of the same date."""
+        return f"{MANIFEST_FOLDER}dt={self.partition_date.isoformat()}/"
+
+    def manifest(self, generation: int) -> str:
+        """Return the key of one generation's manifest; generations count from 1."""
+        return f"{self.manifest_prefix}{self.name}.g{generation:04}.json"
+
+    def generation_of(self, key: str) -> int | None:
+        """Return the generation a key names if it is a manifest of this window, else None."""
+        match = _GENERATION.search(key)
+        return int(match[1]) if match and key == self.manifest(int(match[1])) else None
+
+    def part(self, generation: int, index: int, sha256: str, extension: str) -> str:
+        """Return the final key of a part; its digest in the name keeps two runs' parts apart unless they are equal."""
+        return f"{self.partition}part-{generation:04}-{index:05}-{sha256[:16]}.{extension}"
+
+    def staging(self, attempt_id: str) -> str:
+        """Return the prefix one attempt stages under, ending in a slash."""
+        return f"{STAGING_FOLDER}{self.name}/{attempt_id}/"
+
+
+def _compact(instant: datetime) -> str:
+    fraction = f".{instant.microsecond:06}" if instant.microsecond else ""
+    return f"{instant:%Y%m%dT%H%M%S}{fraction}Z"

@@ -1,0 +1,104 @@
+"""The manifest: what one window holds, as canonical bytes. Its presence is the commit.
+
+Knows: the fields, their canonical JSON, how a generation names the one before.
+Must not know: where it is stored, how parts are encoded.
+Its one rule: the same facts are the same bytes: keys sorted, no clock, no host, no credential in them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import date
+from typing import Any
+
+import msgspec
+
+from airflow_audit_provider.core.query import AuditQuery
+from airflow_audit_provider.core.reading import ReadTally
+from airflow_audit_provider.core.window import TimeWindow
+from airflow_audit_provider.exceptions import VerificationError
+
+MANIFEST_VERSION = 1
+
+
+class Part(msgspec.Struct, frozen=True):
+    """One data object: key relative to the destination, size in bytes, digest of the bytes, record count."""
+
+    key: str
+    size_bytes: int
+    sha256: str
+    record_count: int
+
+
+class Manifest(msgspec.Struct, frozen=True):
+    """One generation of one window.
+
+    ``parts`` are all parts a reader takes, older generations' first. ``records_sha256`` is the digest of the records
+    this generation added: their raw JSON lines, each ended by a line feed, in (event time, id) order; it does not
+    depend on the file format. ``previous_sha256`` is the digest of the previous generation's manifest bytes.
+    """
+
+    query: AuditQuery
+    window: TimeWindow
+    window_rule: str
+    partition_date: date
+    file_format: str
+    compression: str
+    record_count: int
+    added_count: int
+    records_sha256: str
+    parts: tuple[Part, ...]
+    fetch: ReadTally
+    generation: int = 1
+    previous_sha256: str | None = None
+    manifest_version: int = MANIFEST_VERSION
+
+    @property
+    def size_bytes(self) -> int:
+        """The size of all parts together."""
+        return sum(part.size_bytes for part in self.parts)
+
+    def to_bytes(self) -> bytes:
+        """Return the canonical bytes: JSON, sorted keys, two-space indent, one line feed at the end."""
+        return msgspec.json.format(msgspec.json.encode(self, order="sorted"), indent=2) + b"\n"
+
+    def succeeding(self, committed: Manifest, *, replace: bool) -> Manifest:
+        """Return this manifest as the generation after ``committed``: its parts added to those, or in their place."""
+        kept = () if replace else committed.parts
+        return msgspec.structs.replace(
+            self,
+            parts=(*kept, *self.parts),
+            record_count=self.record_count + (0 if replace else committed.record_count),
+            generation=committed.generation + 1,
+            previous_sha256=hashlib.sha256(committed.to_bytes()).hexdigest(),
+        )
+
+
+def read_manifest(key: str, content: bytes) -> Manifest:
+    """Return a manifest from its bytes; raise ``VerificationError`` when they are not one."""
+    try:
+        manifest = msgspec.json.decode(content, type=Manifest)
+    except (msgspec.DecodeError, ValueError) as error:
+        raise VerificationError(
+            f"The manifest {key} cannot be read ({error}). Restore it from a copy; it is never overwritten."
+        ) from error
+    if manifest.manifest_version > MANIFEST_VERSION:
+        raise VerificationError(
+            f"The manifest {key} has version {manifest.manifest_version}, newer than {MANIFEST_VERSION}. "
+            "Upgrade airflow-audit-provider."
+        )
+    return manifest
+
+
+def describe(manifest: Manifest) -> dict[str, Any]:
+    """Return the small summary of a manifest that travels in XComs and asset events."""
+    return {
+        "window_start": manifest.window.start.isoformat(),
+        "window_end": manifest.window.end.isoformat(),
+        "record_count": manifest.record_count,
+        "added_count": manifest.added_count,
+        "part_count": len(manifest.parts),
+        "size_bytes": manifest.size_bytes,
+        "records_sha256": manifest.records_sha256,
+        "generation": manifest.generation,
+    }

@@ -1,0 +1,64 @@
+"""May this window be read now, and what does an earlier commit of it mean?
+
+Knows: the watermark, the retention, and when a committed manifest belongs to the same dataset.
+Must not know: the clock (the present is a parameter), stores.
+Its one rule: a window is refused before the first request, not after the last.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+import pendulum
+
+from airflow_audit_provider.core.manifest import Manifest
+from airflow_audit_provider.core.query import AuditQuery
+from airflow_audit_provider.core.window import TimeWindow, format_instant
+from airflow_audit_provider.exceptions import (
+    CommitConflictError,
+    ConfigurationError,
+    RetentionExceededError,
+    WindowNotSettledError,
+)
+
+RETENTION_MONTHS = 18
+
+
+def refuse_unreadable_window(window: TimeWindow, now: datetime, settle_delay: timedelta) -> None:
+    """Raise ``WindowNotSettledError`` or ``RetentionExceededError`` for a window that cannot be read whole now."""
+    if settle_delay < timedelta(0):
+        raise ConfigurationError(f"settle_delay is {settle_delay}. Give zero or more.")
+    oldest = pendulum.instance(now).subtract(months=RETENTION_MONTHS)
+    if window.start < oldest:
+        raise RetentionExceededError(
+            f"The window {window} starts before {format_instant(oldest)}, and Cloudflare keeps audit logs for "
+            f"{RETENTION_MONTHS} months. Start the window later; what is older can no longer be had from the API."
+        )
+    settled_at = window.settled_at(settle_delay)
+    if settled_at > now:
+        raise WindowNotSettledError(
+            f"The window {window} may be read from {format_instant(settled_at)} on: its end plus the settle delay of "
+            f"{settle_delay}. Run it again then, use deferrable=True to wait for it, or shorten settle_delay.",
+            settled_at=settled_at,
+            retry_after=(settled_at - now).total_seconds(),
+        )
+
+
+def refuse_other_dataset(committed: Manifest, query: AuditQuery, key: str) -> None:
+    """Raise ``CommitConflictError`` when the destination holds the same window of another audit log or filter."""
+    if committed.query != query:
+        raise CommitConflictError(
+            f"The destination holds this window of another audit log: {committed.query} and not {query}. "
+            "Give every account, API version and filter a destination of its own.",
+            key=key,
+        )
+
+
+def refuse_other_format(committed: Manifest, file_format: str, compression: str, key: str) -> None:
+    """Raise ``CommitConflictError`` when late records would be added in another format than the committed ones."""
+    if (committed.file_format, committed.compression) != (file_format, compression):
+        raise CommitConflictError(
+            f"The window is committed as {committed.file_format} with {committed.compression} compression, not "
+            f"{file_format} with {compression}. Use another destination, or replace=True to write it anew.",
+            key=key,
+        )

@@ -1,0 +1,106 @@
+"""Reading a window as a row of walks: bounded memory, records out in order.
+
+Knows: when a walk is cut, and that what a finished walk returned is complete.
+Must not know: how a page is asked for (``exchange``) or judged (``paging``).
+Its one rule: records leave sorted by (event time, id), walk by walk, so the same records give the same order
+however they were paged.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from airflow_audit_provider.core.answers import Page
+from airflow_audit_provider.core.paging import Walk
+from airflow_audit_provider.core.query import MAX_PAGE_SIZE, Ask, Direction
+from airflow_audit_provider.core.records import ApiVersion, AuditRecord, in_order
+from airflow_audit_provider.core.window import TimeWindow
+from airflow_audit_provider.exceptions import ConfigurationError, SourceError
+
+
+class ReadTally(msgspec.Struct):
+    """What a reading cost and dropped; counts are of records unless named otherwise.
+
+    ``ended_by`` counts the walks by the rule that ended each.
+    """
+
+    request_count: int = 0
+    retry_count: int = 0
+    page_count: int = 0
+    throttled_seconds: float = 0.0
+    seen_count: int = 0
+    outside_count: int = 0
+    repeated_count: int = 0
+    ended_by: dict[str, int] = {}
+
+
+class Reading:
+    """Reads one window; drive it by ``ask``, ``take`` and ``refused`` as a single walk.
+
+    ``pages_per_walk`` bounds the memory: a walk is cut after so many pages, as soon as time has advanced.
+    Raises ``ConfigurationError`` for a page size outside 1 to 1000.
+    """
+
+    def __init__(
+        self,
+        version: ApiVersion,
+        window: TimeWindow,
+        direction: Direction = Direction.ASC,
+        page_size: int = MAX_PAGE_SIZE,
+        pages_per_walk: int = 8,
+    ) -> None:
+        if not 1 <= page_size <= MAX_PAGE_SIZE:
+            raise ConfigurationError(f"A page size of {page_size} is impossible. Give 1 to {MAX_PAGE_SIZE}.")
+        self.window = window
+        self.direction = direction
+        self.tally = ReadTally()
+        self._version = version
+        self._page_size = page_size
+        self._pages_per_walk = pages_per_walk
+        self._begin(window)
+
+    def ask(self) -> Ask | None:
+        """Return the next page to ask for, or None when the whole window is read."""
+        return self._walk.ask() if self._walk is not None else None
+
+    def take(self, page: Page) -> list[AuditRecord]:
+        """Take one page in; return the records that became complete, sorted in the reading's direction."""
+        walk = self._open_walk()
+        self._held.extend(walk.take(page))
+        self._walk_page_count += 1
+        self.tally.page_count += 1
+        remainder = walk.cut() if self._walk_page_count >= self._pages_per_walk else None
+        return [] if walk.ended_by is None else self._finish(walk, remainder)
+
+    def refused(self, error: SourceError) -> None:
+        """Take a 400 in: find another way, or raise."""
+        walk = self._open_walk()
+        walk.refused(error)
+        self.tally.page_count += 1
+
+    def share_done(self, last: AuditRecord) -> float:
+        """Return which share of the window, 0.0 to 1.0, lies behind a record that was just returned."""
+        share = (last.event_ns - self.window.start_ns) / (self.window.end_ns - self.window.start_ns)
+        return share if self.direction is Direction.ASC else 1.0 - share
+
+    def _begin(self, window: TimeWindow | None) -> None:
+        self._walk = None if window is None else Walk(self._version, window, self.direction, self._page_size)
+        self._walk_page_count = 0
+        self._held: list[AuditRecord] = []
+
+    def _open_walk(self) -> Walk:
+        if self._walk is None:
+            raise RuntimeError("the window is read; nothing more can be taken")
+        return self._walk
+
+    def _finish(self, walk: Walk, remainder: TimeWindow | None) -> list[AuditRecord]:
+        """Close a walk: what lies past a cut is dropped here, because the remainder reads it again."""
+        complete = in_order(record for record in self._held if walk.window.contains(record.event_ns))
+        tally = self.tally
+        tally.seen_count += walk.seen_count
+        tally.outside_count += walk.outside_count
+        tally.repeated_count += walk.repeated_count + len(self._held) - len(complete)
+        rule = str(walk.ended_by)
+        tally.ended_by[rule] = tally.ended_by.get(rule, 0) + 1
+        self._begin(remainder)
+        return complete if self.direction is Direction.ASC else complete[::-1]

@@ -1,0 +1,160 @@
+"""Audit records: raw bytes kept whole, with the two facts the pull needs of each, identity and event time.
+
+Knows: where versions 1 and 2 keep a record's id and event time, and how RFC 3339 text becomes an instant.
+Must not know: pages, envelopes, files.
+Its one rule: the bytes of a record are never changed; a record that cannot be placed in time is an error,
+because dropping it, or guessing, would lose it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime
+from enum import StrEnum
+from functools import lru_cache
+from typing import NamedTuple
+
+import msgspec
+
+from airflow_audit_provider.core.window import SECOND_NS
+from airflow_audit_provider.exceptions import SourceProtocolError
+
+
+class ApiVersion(StrEnum):
+    """The two Audit Logs APIs; they return different records with different ids for the same days."""
+
+    V1 = "v1"
+    V2 = "v2"
+
+
+class AuditRecord(NamedTuple):
+    """One audit entry; sorts by (event time, id), the order in which records are written.
+
+    ``event_ns`` is nanoseconds since the epoch, ``raw`` the record's own JSON on a single line.
+    """
+
+    event_ns: int
+    id: str
+    raw: bytes
+
+
+class _HeadV1(msgspec.Struct, gc=False):
+    id: str | int | None = None
+    when: str | None = None
+
+
+class _ActionV2(msgspec.Struct, gc=False):
+    time: str | None = None
+
+
+class _HeadV2(msgspec.Struct, gc=False):
+    id: str | int | None = None
+    action: _ActionV2 | None = None
+
+    @property
+    def when(self) -> str | None:
+        return self.action.time if self.action is not None else None
+
+
+_HEAD_DECODERS = {
+    ApiVersion.V1: msgspec.json.Decoder(_HeadV1),
+    ApiVersion.V2: msgspec.json.Decoder(_HeadV2),
+}
+
+
+def read_records(version: ApiVersion, raws: Sequence[msgspec.Raw]) -> list[AuditRecord]:
+    """Return the records of one page in the order they came.
+
+    Raises ``SourceProtocolError`` for an entry that is no object or has no readable event time.
+    """
+    decode = _HEAD_DECODERS[version].decode
+    return [_read_record(decode, bytes(raw)) for raw in raws]
+
+
+def _read_record(decode: Callable[[bytes], _HeadV1 | _HeadV2], raw: bytes) -> AuditRecord:
+    try:
+        head = decode(raw)
+    except msgspec.ValidationError as error:
+        raise SourceProtocolError(
+            f"The API sent an entry that cannot be read as an audit record ({error}): {_excerpt(raw)}. "
+            "Report it with the record to the maintainers; nothing of the window was written."
+        ) from error
+    except msgspec.DecodeError:
+        head = decode(soften(raw))
+    line = raw if b"\n" not in raw and b"\r" not in raw else msgspec.json.format(raw, indent=-1)
+    return AuditRecord(_event_ns(head.when, raw), _identity(head.id, raw), line)
+
+
+def _event_ns(when: str | None, raw: bytes) -> int:
+    try:
+        return parse_event_time(when or "")
+    except ValueError as error:
+        raise SourceProtocolError(
+            f"The API sent a record without a readable time ({when!r}): {_excerpt(raw)}. "
+            "Report it with the record to the maintainers; nothing of the window was written."
+        ) from error
+
+
+def _identity(record_id: str | int | None, raw: bytes) -> str:
+    """Return the record's id, or the digest of its bytes for one that has none."""
+    if record_id is None or record_id == "" or _SOFTENED in str(record_id):
+        return f"sha256:{hashlib.sha256(raw).hexdigest()}"
+    return str(record_id)
+
+
+_SOFTENED = "\ufffd"
+_SURROGATE_ESCAPE = re.compile(rb"\\u[dD][89a-fA-F][0-9a-fA-F]{2}")
+
+
+def soften(body: bytes) -> bytes:
+    """Return JSON of the same length, in which every surrogate escape is U+FFFD.
+
+    Half a surrogate pair, as a cut emoji leaves it, is legal JSON that strict decoders refuse. The softened copy is
+    only for finding one's way; what is kept is cut from the original at the same offsets.
+    """
+    return _SURROGATE_ESCAPE.sub(rb"\\ufffd", body)
+
+
+def _excerpt(raw: bytes) -> str:
+    return raw[:200].decode("utf-8", "replace")
+
+
+_RFC3339 = re.compile(
+    r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:\d\d)(?:[.,](\d+))?(?:[Zz]|([+-])(\d\d):?(\d\d))", re.ASCII
+)
+
+
+@lru_cache(maxsize=4096)
+def _second_of(text: str) -> int:
+    """Return the epoch second of ``YYYY-MM-DDTHH:MM:SS``; neighbours share it, hence the cache."""
+    return int(datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp())
+
+
+def parse_event_time(text: str) -> int:
+    """Return RFC 3339 text as nanoseconds since the epoch; any number of fraction digits, any offset.
+
+    Digits after the ninth are cut, never rounded: rounding up could carry a record over a border.
+    A leap second counts as the last second of its minute. Raises ``ValueError`` for anything else.
+    """
+    match = _RFC3339.fullmatch(text)
+    if match is None:
+        raise ValueError(f"not an RFC 3339 instant: {text!r}")
+    day, clock, fraction, sign, hours, minutes = match.groups()
+    if clock.endswith(":60"):
+        clock = clock[:-2] + "59"
+    second = _second_of(f"{day}T{clock}")
+    if sign is not None:
+        offset_seconds = int(hours) * 3600 + int(minutes) * 60
+        second += -offset_seconds if sign == "+" else offset_seconds
+    return second * SECOND_NS + (int(fraction[:9].ljust(9, "0")) if fraction else 0)
+
+
+def in_order(records: Iterable[AuditRecord]) -> list[AuditRecord]:
+    """Return records sorted by (event time, id)."""
+    return sorted(records, key=_order)
+
+
+def _order(record: AuditRecord) -> tuple[int, str]:
+    return record.event_ns, record.id

@@ -1,0 +1,181 @@
+"""Which window does a run cover? The one rule, for every way a run can start.
+
+Knows: the bounds a run may carry (explicit, partition, data interval) and their order of precedence.
+Must not know: Airflow's context; the shell copies it into ``RunBounds``.
+Its one rule: the first source that says something decides; a run that says nothing fails naming the mend,
+because guessing a window writes an empty day that looks green.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from typing import NamedTuple
+
+import pendulum
+
+from airflow_audit_provider.core.window import TimeWindow, format_instant
+from airflow_audit_provider.exceptions import ConfigurationError
+
+Bound = datetime | date | str | None
+
+_UNSET_TEXTS = frozenset({"", "None", "none", "null"})
+_MEND = (
+    "Schedule the DAG with CronDataIntervalTimetable, set window_length on the operator, "
+    "or give window_start and window_end."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class RunBounds:
+    """What one run says about its window; None or an empty text means it does not say.
+
+    ``window_length`` of None means a calendar day in ``timezone`` where a length is needed for a partition.
+    """
+
+    window_start: Bound = None
+    window_end: Bound = None
+    window_length: timedelta | None = None
+    timezone: str = "UTC"
+    partition_date: datetime | None = None
+    partition_key: str | None = None
+    partition_key_format: str = "%Y-%m-%d"
+    data_interval_start: datetime | None = None
+    data_interval_end: datetime | None = None
+
+
+class RunWindow(NamedTuple):
+    """The window a run covers, the rule that decided, and the calendar date its partition is filed under."""
+
+    window: TimeWindow
+    rule: str
+    partition_date: date
+
+
+def resolve_run_window(bounds: RunBounds) -> RunWindow:
+    """Return the half-open window a run covers; raise ``ConfigurationError`` naming the mend when it says none."""
+    zone = _zone(bounds.timezone)
+    if bounds.window_length is not None and bounds.window_length <= timedelta(0):
+        raise ConfigurationError(
+            f"window_length is {bounds.window_length}; it must be longer than nothing. Give a positive timedelta."
+        )
+    for rule, decide in _RULES:
+        window = decide(bounds, zone)
+        if window is not None:
+            return RunWindow(window, rule, window.start.astimezone(zone).date())
+    raise ConfigurationError(
+        f"This run says nothing about a window: no data interval, no partition, no explicit bounds. {_MEND}"
+    )
+
+
+def _explicit(bounds: RunBounds, zone: pendulum.Timezone) -> TimeWindow | None:
+    """Both bounds, or one bound and the length."""
+    start = _instant("window_start", bounds.window_start, zone)
+    end = _instant("window_end", bounds.window_end, zone)
+    if start is None and end is None:
+        return None
+    length = bounds.window_length
+    if start is not None and end is not None:
+        return TimeWindow(start, end)
+    if length is None:
+        given = "window_start" if start is not None else "window_end"
+        raise ConfigurationError(f"Only {given} is given. Give the other bound too, or a window_length.")
+    return TimeWindow(start, start + length) if start is not None else TimeWindow(end - length, end)  # type: ignore[operator]  # one of the two is set
+
+
+def _partition(bounds: RunBounds, zone: pendulum.Timezone) -> TimeWindow | None:
+    """The partition's date (or its key, parsed), plus one length; a calendar day in the time zone by default."""
+    start = bounds.partition_date or _partition_key_start(bounds, zone)
+    if start is None:
+        return None
+    local = pendulum.instance(start, tz=zone).in_timezone(zone)
+    end = local.add(days=1) if bounds.window_length is None else local + bounds.window_length
+    return TimeWindow(local, end)
+
+
+def _partition_key_start(bounds: RunBounds, zone: pendulum.Timezone) -> datetime | None:
+    key = _set_text(bounds.partition_key)
+    if key is None:
+        return None
+    try:
+        parsed = datetime.strptime(key, bounds.partition_key_format)
+    except ValueError as error:
+        raise ConfigurationError(
+            f"The partition key {key!r} does not follow {bounds.partition_key_format!r}. "
+            "Give the format your timetable's keys have as partition_key_format."
+        ) from error
+    return parsed if parsed.tzinfo else parsed.replace(tzinfo=zone)
+
+
+def _data_interval(bounds: RunBounds, _zone: pendulum.Timezone) -> TimeWindow | None:
+    """The data interval, where it has a length."""
+    start, end = bounds.data_interval_start, bounds.data_interval_end
+    if start is None or end is None or start == end:
+        return None
+    return TimeWindow(start, end)
+
+
+def _zero_length_interval(bounds: RunBounds, zone: pendulum.Timezone) -> TimeWindow | None:
+    """Equal bounds: the window of ``window_length`` that ends there, aligned down to a multiple of the length."""
+    start, end = bounds.data_interval_start, bounds.data_interval_end
+    if start is None or end is None:
+        return None
+    if bounds.window_length is None:
+        raise ConfigurationError(
+            f"The run's data interval has no length: it starts and ends at {format_instant(end)}, as "
+            f'schedule="@daily" and CronTriggerTimetable make it. Reading it would write an empty day. {_MEND}'
+        )
+    aligned = _align_down(pendulum.instance(end).in_timezone(zone), bounds.window_length)
+    return TimeWindow(aligned - bounds.window_length, aligned)
+
+
+_RULES = (
+    ("explicit bounds", _explicit),
+    ("partition", _partition),
+    ("data interval", _data_interval),
+    ("window length before a zero-length data interval", _zero_length_interval),
+)
+
+
+def _align_down(local: pendulum.DateTime, length: timedelta) -> pendulum.DateTime:
+    """Return the last multiple of ``length`` since local midnight (or since local Monday, for whole days)."""
+    midnight = local.start_of("day")
+    if length % timedelta(days=1) == timedelta(0):
+        return midnight
+    return midnight + ((local - midnight) // length) * length
+
+
+def _instant(name: str, bound: Bound, zone: pendulum.Timezone) -> datetime | None:
+    """Read a bound: a datetime, a date (local midnight) or RFC 3339 text; text without offset is local time."""
+    if isinstance(bound, str):
+        return _instant_from_text(name, bound, zone)
+    if bound is None or isinstance(bound, datetime):
+        return bound
+    return pendulum.datetime(bound.year, bound.month, bound.day, tz=zone)
+
+
+def _instant_from_text(name: str, text: str, zone: pendulum.Timezone) -> datetime | None:
+    if _set_text(text) is None:
+        return None
+    try:
+        parsed = pendulum.parse(text.strip(), tz=zone)
+    except ValueError as error:
+        raise ConfigurationError(
+            f"{name} {text!r} is not a date or a time. Give RFC 3339 text such as 2026-11-01T00:00:00Z."
+        ) from error
+    if not isinstance(parsed, pendulum.DateTime):
+        raise ConfigurationError(f"{name} {text!r} is no instant. Give RFC 3339 text such as 2026-11-01T00:00:00Z.")
+    return parsed
+
+
+def _set_text(text: str | None) -> str | None:
+    return None if text is None or text.strip() in _UNSET_TEXTS else text.strip()
+
+
+def _zone(name: str) -> pendulum.Timezone:
+    try:
+        return pendulum.timezone(name)
+    except (ValueError, LookupError) as error:
+        raise ConfigurationError(
+            f"There is no time zone {name!r}. Give an IANA name such as UTC or Europe/Berlin."
+        ) from error

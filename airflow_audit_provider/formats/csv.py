@@ -1,0 +1,61 @@
+"""CSV as RFC 4180 has it, UTF-8, with a header line: documented columns, then the whole record as JSON.
+
+Knows: quoting. Must not know: which columns there are (``columns``).
+Its one rule: ``record`` is the record's own bytes, so that the table loses nothing.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import sys
+from collections.abc import Iterator, Sequence
+
+import msgspec
+
+from airflow_audit_provider.core.records import ApiVersion, AuditRecord, read_records
+from airflow_audit_provider.core.window import SECOND_NS, from_seconds
+from airflow_audit_provider.formats.columns import COLUMNS, cells
+from airflow_audit_provider.formats.compression import Compressor, decompress
+
+
+class CsvEncoder:
+    """Encodes records as rows into a compressed stream; the header comes with the first bytes, also of an empty part."""
+
+    def __init__(self, compressor: Compressor, version: ApiVersion) -> None:
+        self._compressor = compressor
+        self._columns = COLUMNS[version]
+        self._header: list[list[object]] = [["id", "event_time", *(column.name for column in self._columns), "record"]]
+
+    def encode(self, records: Sequence[AuditRecord]) -> bytes:
+        """Return the bytes ready so far for these records."""
+        rows, self._header = self._header + [self._row(record) for record in records], []
+        text = io.StringIO(newline="")
+        csv.writer(text, lineterminator="\r\n").writerows(rows)
+        return self._compressor.compress(text.getvalue().encode())
+
+    def finish(self) -> bytes:
+        """Return the last bytes of the part."""
+        return self.encode(()) + self._compressor.flush()
+
+    def _row(self, record: AuditRecord) -> list[object]:
+        values = [_csv_text(value) for value in cells(self._columns, record)]
+        return [record.id, _instant_text(record.event_ns), *values, record.raw.decode("utf-8", "replace")]
+
+
+def _csv_text(value: object) -> object:
+    return ("true" if value else "false") if isinstance(value, bool) else value
+
+
+def _instant_text(event_ns: int) -> str:
+    """Return RFC 3339 with nine fraction digits, so that texts sort as instants do."""
+    seconds, fraction = divmod(event_ns, SECOND_NS)
+    return f"{from_seconds(seconds):%Y-%m-%dT%H:%M:%S}.{fraction:09}Z"
+
+
+def read_csv(version: ApiVersion, compression: str, content: bytes) -> Iterator[AuditRecord]:
+    """Yield the records of a part from its ``record`` column."""
+    csv.field_size_limit(sys.maxsize)
+    text = io.TextIOWrapper(io.BytesIO(decompress(compression, content)), "utf-8", newline="")
+    raws = [msgspec.Raw(row["record"].encode()) for row in csv.DictReader(text)]
+    yield from read_records(version, raws)

@@ -1,0 +1,35 @@
+"""JSON Lines: each record's own bytes, one a line.
+
+Knows: lines. Must not know: compression's inside, columns.
+Its one rule: the bytes between two line feeds are the bytes the API sent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import msgspec
+
+from airflow_audit_provider.core.records import ApiVersion, AuditRecord, read_records
+from airflow_audit_provider.formats.compression import Compressor, decompress
+
+
+class JsonlEncoder:
+    """Encodes records as lines into a compressed stream."""
+
+    def __init__(self, compressor: Compressor) -> None:
+        self._compressor = compressor
+
+    def encode(self, records: Sequence[AuditRecord]) -> bytes:
+        """Return the bytes ready so far for these records."""
+        return self._compressor.compress(b"".join([record.raw + b"\n" for record in records]))
+
+    def finish(self) -> bytes:
+        """Return the last bytes of the part."""
+        return self._compressor.flush()
+
+
+def read_jsonl(version: ApiVersion, compression: str, content: bytes) -> Iterator[AuditRecord]:
+    """Yield the records of a part."""
+    lines = decompress(compression, content).splitlines()
+    yield from read_records(version, [msgspec.Raw(line) for line in lines])

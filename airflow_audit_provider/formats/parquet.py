@@ -1,0 +1,126 @@
+"""Parquet: documented columns typed, the whole record as JSON, row groups of bounded size.
+
+Knows: pyarrow, which is imported when the first part is opened and nowhere else.
+Must not know: which columns there are (``columns``), stores.
+Its one rule: the schema is the same for every part, also for an empty one, and ``record`` is the record's own bytes.
+"""
+
+from __future__ import annotations
+
+import importlib
+import io
+from collections.abc import Iterator, Sequence
+from types import ModuleType
+from typing import Any
+
+import msgspec
+
+from airflow_audit_provider.core.records import ApiVersion, AuditRecord, read_records
+from airflow_audit_provider.exceptions import ConfigurationError
+from airflow_audit_provider.formats.columns import COLUMNS, Kind, cells
+
+_ROW_GROUP_RECORDS = 10_000
+_NS_PER_US = 1000
+# Few distinct values in a day; a dictionary on unique columns (ids, records) only costs time and space.
+_DICTIONARY_SUFFIXES = ("_type", "_email", "_name", "_result", "_method", "_product", "_scope", "_context", "interface")
+
+
+class ParquetEncoder:
+    """Encodes records into one Parquet file; rows are written in groups of 10,000."""
+
+    def __init__(self, compression: str, version: ApiVersion) -> None:
+        self._pa = import_pyarrow()
+        parquet = importlib.import_module("pyarrow.parquet")
+        self._columns = COLUMNS[version]
+        self._schema = _schema(self._pa, version)
+        self._sink = _DrainedSink()
+        self._waiting: list[AuditRecord] = []
+        self._writer = parquet.ParquetWriter(
+            self._pa.PythonFile(self._sink, mode="w"),
+            self._schema,
+            compression=compression,
+            use_dictionary=[name for name in self._schema.names if name.endswith(_DICTIONARY_SUFFIXES)],
+            store_schema=False,
+        )
+
+    def encode(self, records: Sequence[AuditRecord]) -> bytes:
+        """Return the bytes ready so far; rows wait until their group is full."""
+        self._waiting.extend(records)
+        while len(self._waiting) >= _ROW_GROUP_RECORDS:
+            self._write(self._waiting[:_ROW_GROUP_RECORDS])
+            self._waiting = self._waiting[_ROW_GROUP_RECORDS:]
+        return self._sink.drain()
+
+    def finish(self) -> bytes:
+        """Return the last bytes of the part, its footer included."""
+        if self._waiting:
+            self._write(self._waiting)
+        self._writer.close()
+        return self._sink.drain()
+
+    def _write(self, records: Sequence[AuditRecord]) -> None:
+        rows = [cells(self._columns, record) for record in records]
+        columns = [list(column) for column in zip(*rows, strict=True)]
+        ids = [record.id for record in records]
+        times = [record.event_ns // _NS_PER_US for record in records]
+        values = [ids, times, *columns, [record.raw.decode("utf-8", "replace") for record in records]]
+        arrays = [self._pa.array(column, kind) for column, kind in zip(values, self._schema.types, strict=True)]
+        self._writer.write_table(self._pa.Table.from_arrays(arrays, schema=self._schema), len(records))
+
+
+def read_parquet(version: ApiVersion, content: bytes) -> Iterator[AuditRecord]:
+    """Yield the records of a part from its ``record`` column."""
+    pyarrow = import_pyarrow()
+    parquet = importlib.import_module("pyarrow.parquet")
+    file = parquet.ParquetFile(pyarrow.BufferReader(content))
+    for group in range(file.num_row_groups):
+        texts = file.read_row_group(group, columns=["record"]).column("record").to_pylist()
+        yield from read_records(version, [msgspec.Raw(text.encode()) for text in texts])
+
+
+def import_pyarrow() -> ModuleType:
+    """Return pyarrow; raise ``ConfigurationError`` when it is not installed."""
+    try:
+        return importlib.import_module("pyarrow")
+    except ImportError as error:
+        raise ConfigurationError(
+            "file_format='parquet' needs the pyarrow library. Run: pip install 'airflow-audit-provider[parquet]'."
+        ) from error
+
+
+def _schema(pyarrow: Any, version: ApiVersion) -> Any:
+    types = {Kind.TEXT: pyarrow.string(), Kind.BOOLEAN: pyarrow.bool_(), Kind.INTEGER: pyarrow.int64()}
+    return pyarrow.schema(
+        [
+            pyarrow.field("id", pyarrow.string(), nullable=False),
+            pyarrow.field("event_time", pyarrow.timestamp("us", tz="UTC"), nullable=False),
+            *(pyarrow.field(column.name, types[column.kind]) for column in COLUMNS[version]),
+            pyarrow.field("record", pyarrow.string(), nullable=False),
+        ]
+    )
+
+
+class _DrainedSink(io.RawIOBase):
+    """A write-only file that hands its bytes on, so that a part is never whole in memory."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._pieces: list[bytes] = []
+        self._size_bytes = 0
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, content: Any, /) -> int:
+        piece = bytes(content)
+        self._pieces.append(piece)
+        self._size_bytes += len(piece)
+        return len(piece)
+
+    def tell(self) -> int:
+        return self._size_bytes
+
+    def drain(self) -> bytes:
+        """Return what was written since the last call."""
+        drained, self._pieces = b"".join(self._pieces), []
+        return drained

@@ -1,0 +1,78 @@
+"""The choice of a part's format: which exist, with which compressions, under which extension.
+
+Knows: every format by name. Must not know: what is inside one.
+Its one rule: an impossible choice is refused when it is made, a missing library too, not after the first page.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Protocol
+
+import msgspec
+
+from airflow_audit_provider.core.records import ApiVersion, AuditRecord
+from airflow_audit_provider.exceptions import ConfigurationError
+from airflow_audit_provider.formats import compression as compressions
+from airflow_audit_provider.formats.csv import CsvEncoder, read_csv
+from airflow_audit_provider.formats.jsonl import JsonlEncoder, read_jsonl
+from airflow_audit_provider.formats.parquet import ParquetEncoder, import_pyarrow, read_parquet
+
+# The first compression of a format is its default.
+_COMPRESSIONS = {"jsonl": ("gzip", "zstd", "none"), "csv": ("gzip", "zstd", "none"), "parquet": ("zstd", "gzip", "none")}
+_SUFFIXES = {"gzip": ".gz", "zstd": ".zst", "none": ""}
+
+
+class PartEncoder(Protocol):
+    """Turns records into the bytes of one part; ``finish`` gives the last ones."""
+
+    def encode(self, records: Sequence[AuditRecord]) -> bytes: ...
+
+    def finish(self) -> bytes: ...
+
+
+class PartFormat(msgspec.Struct, frozen=True):
+    """A file format with its compression; make one with :func:`part_format`."""
+
+    file_format: str
+    compression: str
+
+    @property
+    def extension(self) -> str:
+        """The file name's ending, without the leading dot."""
+        return self.file_format if self.file_format == "parquet" else self.file_format + _SUFFIXES[self.compression]
+
+    def open_encoder(self, version: ApiVersion) -> PartEncoder:
+        """Return an encoder for one new part."""
+        if self.file_format == "parquet":
+            return ParquetEncoder(self.compression, version)
+        compressor = compressions.open_compressor(self.compression)
+        return JsonlEncoder(compressor) if self.file_format == "jsonl" else CsvEncoder(compressor, version)
+
+    def read(self, version: ApiVersion, content: bytes) -> Iterator[AuditRecord]:
+        """Yield the records of a part."""
+        if self.file_format == "parquet":
+            return read_parquet(version, content)
+        reader = read_jsonl if self.file_format == "jsonl" else read_csv
+        return reader(version, self.compression, content)
+
+
+def part_format(file_format: str, compression: str | None = None) -> PartFormat:
+    """Check and return a choice; a compression of None is the format's default (gzip, for Parquet zstd).
+
+    Raises ``ConfigurationError`` for an unknown format or compression and for a library that is not installed.
+    """
+    allowed = _COMPRESSIONS.get(file_format)
+    if allowed is None:
+        known = ", ".join(map(repr, _COMPRESSIONS))
+        raise ConfigurationError(f"file_format {file_format!r} is unknown. Give one of {known}.")
+    chosen = allowed[0] if compression is None else compression
+    if chosen not in allowed:
+        raise ConfigurationError(
+            f"compression {chosen!r} is unknown for {file_format}. Give one of {', '.join(map(repr, allowed))}."
+        )
+    if file_format == "parquet":
+        import_pyarrow()
+    elif chosen == "zstd":
+        compressions.require_zstd()
+    return PartFormat(file_format, chosen)

@@ -1,0 +1,217 @@
+"""The use cases. Reads like the runbook: plan, fetch, encode, stage, commit.
+
+Knows: the order of the steps. Must not know: Airflow, httpx, a store's kind, a format's inside.
+Its one rule: nothing is visible before the manifest, and the manifest is written last, once, by one operation.
+
+::
+
+    plan     is the window readable now, is it committed already, is the destination writable
+    fetch    read the window's records, complete and in order; those committed before are left out
+    encode   records → part bytes
+    stage    bounded parts under _staging/, where no reader looks
+    commit   publish the parts under their final keys, then create the manifest of the next generation
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import timedelta
+from typing import NamedTuple
+
+import msgspec
+
+from airflow_audit_provider.adapters.source import Source
+from airflow_audit_provider.core.keys import WindowKeys
+from airflow_audit_provider.core.manifest import Manifest, Part, read_manifest
+from airflow_audit_provider.core.planning import (
+    refuse_other_dataset,
+    refuse_other_format,
+    refuse_unreadable_window,
+)
+from airflow_audit_provider.core.ports import Store
+from airflow_audit_provider.core.query import AuditQuery
+from airflow_audit_provider.core.reading import Reading
+from airflow_audit_provider.core.run_window import RunWindow
+from airflow_audit_provider.exceptions import CommitConflictError, StorageError, VerificationError
+from airflow_audit_provider.formats.part_format import PartFormat
+from airflow_audit_provider.staging import StagedPart, Stager
+
+DEFAULT_MAX_PART_BYTES = 128 << 20
+
+
+class PullOrder(NamedTuple):
+    """What one pull is to do. ``attempt_id`` is unique to this try; it keeps tries apart while they stage."""
+
+    query: AuditQuery
+    run_window: RunWindow
+    part_format: PartFormat
+    attempt_id: str
+    settle_delay: timedelta = timedelta(0)
+    max_part_bytes: int = DEFAULT_MAX_PART_BYTES
+    replace: bool = False
+
+    @property
+    def keys(self) -> WindowKeys:
+        """Where the window's objects lie."""
+        return WindowKeys(self.run_window.window, self.run_window.partition_date)
+
+
+class Progress(NamedTuple):
+    """How far a pull is: records and pages so far, share of the window done from 0.0 to 1.0."""
+
+    record_count: int
+    page_count: int
+    share_done: float
+
+
+class PullOutcome(NamedTuple):
+    """The manifest now in force, its key, and whether this pull wrote it (False: the same records lay there)."""
+
+    manifest: Manifest
+    manifest_key: str
+    committed: bool
+
+
+Observer = Callable[[Progress], None]
+
+
+def pull_window(order: PullOrder, source: Source, store: Store, observe: Observer) -> PullOutcome:
+    """Land one window; idempotent: a second run with the same records writes nothing.
+
+    Late records are committed as a next generation that names the one before. Raises the errors of
+    :mod:`airflow_audit_provider.exceptions`; whatever is raised, nothing of this pull is visible.
+    """
+    refuse_unreadable_window(order.run_window.window, source.clock.now(), order.settle_delay)
+    committed = latest_manifest(store, order.keys)
+    known_ids = _committed_ids(order, store, committed)
+    stager = _open_stager(order, store)
+    marker = _mark_attempt(order, store)
+    try:
+        reading = _fetch_and_stage(order, source, stager, known_ids, observe)
+        return _commit(order, store, committed, stager, reading)
+    finally:
+        _clean_up(store, stager, marker)
+
+
+def latest_manifest(store: Store, keys: WindowKeys) -> Manifest | None:
+    """Return the manifest of a window's newest generation, None when the window was never committed."""
+    generations = (keys.generation_of(key) for key in store.list(keys.manifest_prefix))
+    newest = max((generation for generation in generations if generation is not None), default=None)
+    if newest is None:
+        return None
+    key = keys.manifest(newest)
+    content = store.read(key)
+    if content is None:
+        raise VerificationError(f"The manifest {key} was listed and is gone. Find who removes committed objects.")
+    return read_manifest(key, content)
+
+
+def _committed_ids(order: PullOrder, store: Store, committed: Manifest | None) -> frozenset[str]:
+    """Return the ids this pull must not land again; none when there is no commit or it is to be replaced."""
+    if committed is None:
+        return frozenset()
+    key = order.keys.manifest(committed.generation)
+    refuse_other_dataset(committed, order.query, key)
+    if order.replace:
+        return frozenset()
+    refuse_other_format(committed, order.part_format.file_format, order.part_format.compression, key)
+    return frozenset(record_id for part in committed.parts for record_id in _part_ids(order, store, part))
+
+
+def _part_ids(order: PullOrder, store: Store, part: Part) -> list[str]:
+    content = store.read(part.key)
+    if content is None:
+        raise VerificationError(
+            f"The committed part {part.key} is missing. Restore it, or run the window with replace=True."
+        )
+    return [record.id for record in order.part_format.read(order.query.version, content)]
+
+
+def _mark_attempt(order: PullOrder, store: Store) -> str:
+    """Write this try's marker, which shows before the first request that the destination can be written to."""
+    marker = f"{order.keys.staging(order.attempt_id)}attempt.json"
+    store.create(marker, msgspec.json.encode({"window": order.keys.name}))
+    return marker
+
+
+def _open_stager(order: PullOrder, store: Store) -> Stager:
+    prefix = order.keys.staging(order.attempt_id)
+    return Stager(store, prefix, order.part_format, order.query.version, order.max_part_bytes)
+
+
+def _fetch_and_stage(
+    order: PullOrder, source: Source, stager: Stager, known_ids: frozenset[str], observe: Observer
+) -> Reading:
+    """Read the window to its proved end; stage what is not committed yet."""
+    reading = Reading(order.query.version, order.run_window.window)
+    record_count = 0
+    for records in source.read(order.query, reading):
+        stager.add(record for record in records if record.id not in known_ids)
+        record_count += len(records)
+        observe(Progress(record_count, reading.tally.page_count, reading.share_done(records[-1])))
+    stager.finish()
+    return reading
+
+
+def _commit(order: PullOrder, store: Store, committed: Manifest | None, stager: Stager, reading: Reading) -> PullOutcome:
+    """Publish the staged parts and create the next manifest; with nothing new to say, say nothing.
+
+    Published parts are not taken back when this fails: another run of the window may have committed the same keys.
+    The next try publishes the same bytes under the same keys.
+    """
+    if committed is not None and not order.replace and not stager.parts:
+        return PullOutcome(committed, order.keys.manifest(committed.generation), committed=False)
+    generation = 1 if committed is None else committed.generation + 1
+    parts = tuple(_publish(order, store, generation, index, part) for index, part in enumerate(stager.parts))
+    manifest = _next_manifest(order, committed, parts, stager.records_sha256, reading)
+    key = order.keys.manifest(generation)
+    if not store.create(key, manifest.to_bytes()):
+        return _yield_to_winner(order, store, manifest)
+    if committed is not None and order.replace:
+        store.remove([part.key for part in committed.parts if part not in parts])
+    return PullOutcome(manifest, key, committed=True)
+
+
+def _publish(order: PullOrder, store: Store, generation: int, index: int, staged: StagedPart) -> Part:
+    key = order.keys.part(generation, index, staged.sha256, order.part_format.extension)
+    store.publish(staged.staged_key, key)
+    return staged.published_as(key)
+
+
+def _next_manifest(
+    order: PullOrder, committed: Manifest | None, parts: tuple[Part, ...], records_sha256: str, reading: Reading
+) -> Manifest:
+    record_count = sum(part.record_count for part in parts)
+    manifest = Manifest(
+        query=order.query,
+        window=order.run_window.window,
+        window_rule=order.run_window.rule,
+        partition_date=order.run_window.partition_date,
+        file_format=order.part_format.file_format,
+        compression=order.part_format.compression,
+        record_count=record_count,
+        added_count=record_count,
+        records_sha256=records_sha256,
+        parts=parts,
+        fetch=reading.tally,
+    )
+    return manifest if committed is None else manifest.succeeding(committed, replace=order.replace)
+
+
+def _yield_to_winner(order: PullOrder, store: Store, mine: Manifest) -> PullOutcome:
+    """Another run created this generation first: agree when it holds the same parts, else say so."""
+    winner = latest_manifest(store, order.keys)
+    if winner is not None and winner.parts == mine.parts:
+        return PullOutcome(winner, order.keys.manifest(winner.generation), committed=False)
+    raise CommitConflictError(
+        f"Another run committed {mine.window} first, with other records. Run the window again: it adds what is missing.",
+        key=order.keys.manifest(mine.generation),
+    )
+
+
+def _clean_up(store: Store, stager: Stager, marker: str) -> None:
+    """Remove what this try staged. A store that refuses leaves debris no reader sees; the outcome stands either way."""
+    with suppress(StorageError):
+        stager.discard()
+        store.remove([marker])

@@ -1,0 +1,136 @@
+"""Staging: a stream of records → bounded parts, written where no reader looks.
+
+Knows: the part format, the store, the digests. Must not know: the API, the manifest, Airflow.
+Its one rule: records are encoded in groups of a fixed count, so the same records give the same bytes however
+they arrived; memory holds one group, never a part.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+
+import msgspec
+
+from airflow_audit_provider.core.manifest import Part
+from airflow_audit_provider.core.ports import StagedObject, Store
+from airflow_audit_provider.core.records import ApiVersion, AuditRecord
+from airflow_audit_provider.exceptions import ConfigurationError, StorageError
+from airflow_audit_provider.formats.part_format import PartEncoder, PartFormat
+
+_GROUP_RECORDS = 1000
+MIN_PART_BYTES = 1 << 20
+
+
+class StagedPart(msgspec.Struct, frozen=True):
+    """A part that lies under its staging key, closed, with its digest."""
+
+    staged_key: str
+    size_bytes: int
+    sha256: str
+    record_count: int
+
+    def published_as(self, key: str) -> Part:
+        """Return the manifest's line for this part under its final key."""
+        return Part(key, self.size_bytes, self.sha256, self.record_count)
+
+
+class Stager:
+    """Writes records into parts of at most about ``max_part_bytes`` under a staging prefix.
+
+    A part ends at the first group boundary at or past the bound. Raises ``ConfigurationError`` for a bound below
+    1 MiB, ``StorageError`` for what the store refuses.
+    """
+
+    def __init__(self, store: Store, prefix: str, part_format: PartFormat, version: ApiVersion, max_part_bytes: int) -> None:
+        if max_part_bytes < MIN_PART_BYTES:
+            raise ConfigurationError(f"max_part_bytes is {max_part_bytes}. Give at least {MIN_PART_BYTES} (1 MiB).")
+        self.parts: list[StagedPart] = []
+        self._store = store
+        self._prefix = prefix
+        self._format = part_format
+        self._version = version
+        self._max_part_bytes = max_part_bytes
+        self._records_digest = hashlib.sha256()
+        self._waiting: list[AuditRecord] = []
+        self._open: _OpenPart | None = None
+
+    @property
+    def records_sha256(self) -> str:
+        """The digest of all records so far: their lines in the order given."""
+        return self._records_digest.hexdigest()
+
+    @property
+    def record_count(self) -> int:
+        """How many records lie in closed parts."""
+        return sum(part.record_count for part in self.parts)
+
+    def add(self, records: Iterable[AuditRecord]) -> None:
+        """Take records in; encode every full group."""
+        self._waiting.extend(records)
+        while len(self._waiting) >= _GROUP_RECORDS:
+            group, self._waiting = self._waiting[:_GROUP_RECORDS], self._waiting[_GROUP_RECORDS:]
+            self._encode(group)
+
+    def finish(self) -> list[StagedPart]:
+        """Close the last part and return all, in order; none when there was no record."""
+        if self._waiting:
+            group, self._waiting = self._waiting, []
+            self._encode(group)
+        self._close_part()
+        return self.parts
+
+    def discard(self) -> None:
+        """Remove everything staged so far."""
+        if self._open is not None:
+            self._open.discard()
+            self._open = None
+        self._store.remove([part.staged_key for part in self.parts])
+
+    def _encode(self, group: list[AuditRecord]) -> None:
+        if self._open is None:
+            key = f"{self._prefix}part-{len(self.parts):05}"
+            self._open = _OpenPart(self._store.stage(key), self._format.open_encoder(self._version))
+        for record in group:
+            self._records_digest.update(record.raw + b"\n")
+        self._open.write(group)
+        if self._open.size_bytes >= self._max_part_bytes:
+            self._close_part()
+
+    def _close_part(self) -> None:
+        if self._open is not None:
+            self.parts.append(self._open.close())
+            self._open = None
+
+
+class _OpenPart:
+    """The part being written: encoder, upload, running digest and counts."""
+
+    def __init__(self, staged: StagedObject, encoder: PartEncoder) -> None:
+        self.size_bytes = 0
+        self._staged = staged
+        self._encoder = encoder
+        self._digest = hashlib.sha256()
+        self._record_count = 0
+
+    def write(self, records: list[AuditRecord]) -> None:
+        self._record_count += len(records)
+        self._put(self._encoder.encode(records))
+
+    def close(self) -> StagedPart:
+        self._put(self._encoder.finish())
+        self._staged.close()
+        return StagedPart(self._staged.key, self.size_bytes, self._digest.hexdigest(), self._record_count)
+
+    def discard(self) -> None:
+        try:
+            self._staged.discard()
+        except StorageError:
+            # The upload is lost already; what failed before is the error to tell.
+            return
+
+    def _put(self, content: bytes) -> None:
+        if content:
+            self._staged.write(content)
+            self._digest.update(content)
+            self.size_bytes += len(content)

@@ -1,0 +1,97 @@
+"""A model of the API's list behaviour, small enough to be believed by reading it.
+
+Knows: sorted rows, bounds at a grain, page numbers, cursors, and the ways a server may be odd.
+Must not know: the pager.
+Its one rule: it never drops a row that its own rules select.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, field
+
+from airflow_audit_provider.core.answers import Page
+from airflow_audit_provider.core.query import Ask, Direction
+from airflow_audit_provider.core.records import ApiVersion, AuditRecord
+from airflow_audit_provider.core.window import SECOND_NS
+from airflow_audit_provider.exceptions import SourceProtocolError
+
+
+@dataclass
+class ModelServer:
+    """Answers asks over a fixed set of rows."""
+
+    rows: list[AuditRecord]
+    version: ApiVersion = ApiVersion.V1
+    since_inclusive: bool = True
+    before_inclusive: bool = True
+    grain_ns: int = SECOND_NS
+    page_ceiling: int = 1000
+    offset_uses_ceiling: bool = True
+    fewer_rows: bool = False
+    random_fraction: bool = False
+    depth_cap: int | None = None
+    cursor_lost_every: int = 0
+    cursor_expires_every: int = 0
+    cursor_repeats_every: int = 0
+    says_nothing: bool = False
+    empty_pages: bool = False
+    seed: int = 0
+    asks: list[Ask] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._random = random.Random(self.seed)
+
+    def answer(self, ask: Ask) -> Page:
+        """Return the page an ask selects; raise the 400 the model is set to give."""
+        self.asks.append(ask)
+        rows = self._selected(ask)
+        size = min(ask.page_size, self.page_ceiling)
+        offset = self._offset(ask, size)
+        if self.depth_cap is not None and offset >= self.depth_cap:
+            raise SourceProtocolError("too deep", status=400)
+        page = rows[offset : offset + self._sent_count(size)]
+        return self._with_cursor(page, offset, len(rows))
+
+    def _selected(self, ask: Ask) -> list[AuditRecord]:
+        low, high = ask.since_seconds * SECOND_NS, ask.before_seconds * SECOND_NS
+        rows = [row for row in self.rows if self._after(row, low) and self._below(row, high)]
+        rows.sort(key=lambda row: (row.event_ns, row.id))
+        return rows if ask.direction is Direction.ASC else rows[::-1]
+
+    def _after(self, row: AuditRecord, low: int) -> bool:
+        instant = row.event_ns // self.grain_ns * self.grain_ns
+        return instant >= low if self.since_inclusive else instant > low
+
+    def _below(self, row: AuditRecord, high: int) -> bool:
+        instant = row.event_ns // self.grain_ns * self.grain_ns
+        return instant <= high if self.before_inclusive else instant < high
+
+    def _offset(self, ask: Ask, size: int) -> int:
+        if self.version is ApiVersion.V1:
+            return (ask.page - 1) * (size if self.offset_uses_ceiling else ask.page_size)
+        if ask.cursor is None:
+            return 0
+        if self.cursor_expires_every and len(self.asks) % self.cursor_expires_every == 0:
+            raise SourceProtocolError("cursor expired", status=400)
+        return int(ask.cursor.split(":")[0])
+
+    def _sent_count(self, size: int) -> int:
+        if self.random_fraction:
+            return self._random.randint(1, size)
+        if self.empty_pages and len(self.asks) % 3 == 2 and self.version is ApiVersion.V2:
+            return 0
+        return max(1, size - 1) if self.fewer_rows else size
+
+    def _with_cursor(self, page: list[AuditRecord], offset: int, row_count: int) -> Page:
+        if self.version is ApiVersion.V1:
+            return Page(page)
+        following = offset + len(page)
+        count = len(self.asks)
+        if self.says_nothing or (self.cursor_lost_every and count % self.cursor_lost_every == 0 and page):
+            return Page(page, None, says_end=not self.says_nothing)
+        if following >= row_count:
+            return Page(page, None, says_end=True)
+        if self.cursor_repeats_every and count % self.cursor_repeats_every == 0:
+            return Page(page, "0:again")
+        return Page(page, f"{following}:{'' if page else count}")
