@@ -1,0 +1,128 @@
+"""``python -m airflow_audit_provider.testing``: the fake server from the command line.
+
+Knows: arguments, signals and the machine's clock; this is the fake's own edge of the world.
+Must not know: how anything is answered.
+Its one rule: one line of JSON on standard output says where it listens; nothing else is printed there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from datetime import UTC, date, datetime, timedelta
+
+from airflow_audit_provider.testing.cloudflare import FakeCloudflare
+from airflow_audit_provider.testing.instants import EPOCH, parse_instant
+from airflow_audit_provider.testing.misbehaviour import MEANINGS, parse_switch
+from airflow_audit_provider.testing.server import FakeServer
+from airflow_audit_provider.testing.settings import CursorPlace, Settings, TokenKind
+
+_DEFAULTS = Settings()
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Serve until interrupted or terminated; return the exit status."""
+    asked = _parser().parse_args(arguments)
+    if asked.list_misbehaviours:
+        for kind, meaning in MEANINGS.items():
+            print(f"{kind.value:28}{meaning}")
+        return 0
+    fake = FakeCloudflare(_clock(asked.now), _settings(asked), asked.misbehave)
+    asyncio.run(_serve(FakeServer(fake, asked.host, asked.port)))
+    return 0
+
+
+async def _serve(server: FakeServer) -> None:
+    """Serve until a signal, and say where."""
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    await server.serve(lambda: _announce(server), stop)
+
+
+def _announce(server: FakeServer) -> None:
+    settings = server.fake.settings
+    told = {
+        "base_url": server.base_url,
+        "account_id": settings.account_ids[0],
+        "token": next(iter(settings.tokens)),
+        "organization_id": settings.organization_ids[0] if settings.organization_ids else None,
+        "truth_url": server.backdoor_url + "truth",
+    }
+    print(json.dumps(told), flush=True)
+
+
+def _clock(start: str | None) -> Callable[[], datetime]:
+    """The machine's clock, set back or ahead if so wanted."""
+    shift = timedelta()
+    if start:
+        wanted = EPOCH + timedelta(microseconds=parse_instant(start) // 1000)
+        shift = wanted - datetime.now(UTC)  # noqa: TID251 - the fake's own world edge
+    return lambda: datetime.now(UTC) + shift  # noqa: TID251 - the fake's own world edge
+
+
+def _settings(asked: argparse.Namespace) -> Settings:
+    tokens = dict(asked.token) if asked.token else dict(_DEFAULTS.tokens)
+    return Settings(
+        seed=asked.seed,
+        account_ids=tuple(asked.account_id or _DEFAULTS.account_ids),
+        organization_ids=tuple(asked.organization_id or _DEFAULTS.organization_ids),
+        tokens=tokens,
+        records_per_day=asked.records_per_day,
+        even_days=asked.even_days,
+        v2_starts_on=asked.v2_starts_on,
+        retention=timedelta(days=asked.retention_days),
+        cursor_place=asked.cursor_place,
+        cursor_by_offset=asked.cursor_by_offset,
+        requests_per_window=asked.requests_per_window or None,
+        block_seconds=asked.block_seconds,
+        gzip=asked.gzip,
+        latency_ms=asked.latency_ms,
+        cache_bytes=asked.cache_mb * 1024 * 1024,
+    )
+
+
+def _token(text: str) -> tuple[str, TokenKind]:
+    token, _, kind = text.partition(":")
+    return token, TokenKind(kind or "valid")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog=f"{sys.executable} -m airflow_audit_provider.testing", description=__doc__)
+    add = parser.add_argument
+    add("--host", default="127.0.0.1", help="address to listen on")
+    add("--port", type=int, default=0, help="port to listen on, 0 for a free one")
+    add("--seed", type=int, default=_DEFAULTS.seed, help="same seed, same records")
+    add("--now", help="what time it is at the start, RFC 3339; the machine's time when left out")
+    add("--account-id", action="append", help="may be repeated")
+    add("--organization-id", action="append", help="may be repeated")
+    add("--token", action="append", type=_token, help=f"TOKEN or TOKEN:KIND of {', '.join(TokenKind)}; may be repeated")
+    add("--records-per-day", type=int, default=_DEFAULTS.records_per_day, help="mean records per day and feed")
+    add("--even-days", action="store_true", help="exactly that many records every day")
+    add("--v2-starts-on", type=date.fromisoformat, help="first day of version 2, e.g. 2026-03-10")
+    add("--retention-days", type=int, default=_DEFAULTS.retention.days, help="how far back records are kept")
+    add("--cursor-place", type=CursorPlace, default=_DEFAULTS.cursor_place, help=f"{', '.join(CursorPlace)}")
+    add("--cursor-by-offset", action="store_true", help="version 2 counts records instead of going on after the last")
+    add("--requests-per-window", type=int, default=_DEFAULTS.requests_per_window, help="per 300 s; 0: no limit")
+    add("--block-seconds", type=float, default=_DEFAULTS.block_seconds, help="how long a 429 lasts")
+    add("--gzip", action="store_true", help="compress for clients that accept it")
+    add("--latency-ms", type=float, default=0.0, help="every answer comes so much later")
+    add("--cache-mb", type=int, default=_DEFAULTS.cache_bytes // 1024 // 1024, help="generated records kept in memory")
+    add(
+        "--misbehave",
+        action="append",
+        type=parse_switch,
+        default=[],
+        metavar="KIND=VALUE,every=N",
+        help="may be repeated",
+    )
+    add("--list-misbehaviours", action="store_true", help="say what may go wrong, and end")
+    return parser
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

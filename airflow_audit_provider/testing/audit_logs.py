@@ -1,0 +1,99 @@
+"""The two audit log endpoints: from parameters to a page of records.
+
+Knows: how query, edges, selection, page and envelope follow each other.
+Must not know: credentials, limits, sockets.
+Its one rule: what is older than the retention, or has not happened yet, does not exist.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from airflow_audit_provider.core.ports import Response
+from airflow_audit_provider.testing.dataset import Dataset
+from airflow_audit_provider.testing.edges import asked_range
+from airflow_audit_provider.testing.envelopes import as_csv, failure, records_v1, records_v2
+from airflow_audit_provider.testing.faults import spoilt
+from airflow_audit_provider.testing.filters import BadQueryError, Params
+from airflow_audit_provider.testing.instants import SECOND_NS, format_instant
+from airflow_audit_provider.testing.misbehaviour import Misbehaviour, Struck
+from airflow_audit_provider.testing.pages import page_v1, page_v2
+from airflow_audit_provider.testing.query import Query, query_v1, query_v2
+from airflow_audit_provider.testing.records import Feed
+from airflow_audit_provider.testing.selection import Order, Position, Selection
+from airflow_audit_provider.testing.settings import Settings
+from airflow_audit_provider.testing.vocabulary import hex_id
+
+Turn = tuple[int, int]  # nanoseconds of now, number of the audit request
+
+
+class AuditLogs:
+    """Answers the requests for records of every feed."""
+
+    def __init__(self, dataset: Dataset, settings: Settings) -> None:
+        self._dataset = dataset
+        self._settings = settings
+
+    def kept(self, now_ns: int) -> tuple[int, int]:
+        """Return the half-open range of instants whose records exist now."""
+        retention_ns = (self._settings.retention.days * 86_400 + self._settings.retention.seconds) * SECOND_NS
+        return max(0, now_ns - retention_ns), now_ns + 1
+
+    def answer(self, feed: Feed, params: Params, struck: Struck, turn: Turn) -> Response:
+        """Return the page asked for, or a 400 that says what is wrong with the question."""
+        try:
+            good = (
+                self._v1(feed, params, struck, turn) if feed.version == "v1" else self._v2(feed, params, struck, turn)
+            )
+        except BadQueryError as error:
+            return failure(400, [(None if feed.version == "v2" else 1000, str(error))])
+        return spoilt(struck, good)
+
+    def _v1(self, feed: Feed, params: Params, struck: Struck, turn: Turn) -> Response:
+        query = query_v1(params)
+        selection = self._selection(feed, query, struck, turn, None)
+        if query.export:
+            return as_csv(selection)
+        return records_v1(page_v1(selection, query, struck), query)
+
+    def _v2(self, feed: Feed, params: Params, struck: Struck, turn: Turn) -> Response:
+        query = query_v2(params, organization=feed.scope.startswith("organizations/"))
+        by_row = not self._settings.cursor_by_offset and self._order(query, struck, turn).plain
+
+        def select(after: Position | None) -> Selection:
+            return self._selection(feed, query, struck, turn, after)
+
+        page = page_v2(select, query, struck, by_row=by_row)
+        return records_v2(page, self._settings.cursor_place, with_facts=Misbehaviour.MISSING_RESULT_FACTS not in struck)
+
+    def _selection(self, feed: Feed, query: Query, struck: Struck, turn: Turn, after: Position | None) -> Selection:
+        """The records of a query, from one record on if so wanted."""
+        now_ns, number = turn
+        oldest, newest = self.kept(now_ns)
+        if Misbehaviour.EXPIRING_EDGE in struck:
+            oldest += number * struck.number(Misbehaviour.EXPIRING_EDGE, 3600) * SECOND_NS
+        since, before = asked_range(query, feed.version, struck, (oldest, newest))
+        if Misbehaviour.LATE_ROWS in struck and since < before:
+            self._dataset.add(feed, late_record(feed, (since + before) // 2, number))
+        lower, upper = (since, ""), (before, "")
+        if after is not None and query.descending:
+            upper = min(upper, after)
+        elif after is not None:
+            lower = max(lower, (after[0], after[1] + "\0"))
+        return Selection(self._dataset, feed, lower, upper, self._order(query, struck, turn)).keeping(query.filter)
+
+    def _order(self, query: Query, struck: Struck, turn: Turn) -> Order:
+        ties = struck.word(Misbehaviour.TIE_ORDER, "stable")
+        salt = turn[1] if ties == "random" else 0
+        return Order(query.descending, ties, Misbehaviour.SORT_BY_SECOND in struck, salt)
+
+
+def late_record(feed: Feed, time_ns: int, number: int) -> bytes:
+    """Return a record that turns up late, made from its place and number alone."""
+    digits = hex_id("late", feed, time_ns, number)
+    when = format_instant(time_ns, 6)
+    action = {"type": "late", "time": when} if feed.version == "v2" else {"type": "late", "result": True}
+    record = {"id": f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-b{digits[17:20]}-{digits[20:]}", "action": action}
+    if feed.version == "v1":
+        record["when"] = when
+    return msgspec.json.encode(record)

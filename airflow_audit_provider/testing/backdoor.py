@@ -1,0 +1,46 @@
+"""What a test asks the fake itself, over HTTP, outside of the API: the truth, the log, late records.
+
+Knows: the paths below ``/_fake/``.
+Must not know: how the API answers.
+Its one rule: nothing here counts as a request, needs a credential, or misbehaves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import islice
+
+import msgspec
+
+from airflow_audit_provider.testing.cloudflare import FakeCloudflare
+from airflow_audit_provider.testing.instants import EPOCH, parse_instant, to_ns
+from airflow_audit_provider.testing.records import Feed
+
+PREFIX = "/_fake/"
+_FAR_NS = to_ns(EPOCH.replace(year=2200))
+_LINES_A_PART = 500
+
+
+def backdoor(fake: FakeCloudflare, path: str, params: dict[str, str], body: bytes) -> Iterator[bytes]:
+    """Answer part by part; raises KeyError for an unknown path, ValueError for a bad parameter or record.
+
+    ``truth`` gives raw records as JSONL for ``version`` (v1), ``scope`` (the first account), ``start`` and ``end``;
+    ``requests`` the log as JSONL; ``records`` adds the JSONL posted to it, seen at once.
+    """
+    version = params.get("version") or "v1"
+    scope = params.get("scope") or f"accounts/{fake.settings.account_ids[0]}"
+    if path == PREFIX + "truth":
+        start, end = params.get("start"), params.get("end")
+        bounds = parse_instant(start) if start else 0, parse_instant(end) if end else _FAR_NS
+        return _lines(row.raw for row in fake.truth_ns(Feed(version, scope), *bounds))
+    if path == PREFIX + "requests":
+        return _lines(msgspec.json.encode(asked._asdict()) for asked in list(fake.requests))
+    if path == PREFIX + "records":
+        added = [fake.add(line, version, scope) for line in body.splitlines() if line.strip()]
+        return _lines(row.id.encode() for row in added)
+    raise KeyError(path)
+
+
+def _lines(lines: Iterator[bytes]) -> Iterator[bytes]:
+    while part := list(islice(lines, _LINES_A_PART)):
+        yield b"\n".join(part) + b"\n"

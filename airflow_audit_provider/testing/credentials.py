@@ -1,0 +1,74 @@
+"""Who may ask what.
+
+Knows: tokens, the global key, and the words Cloudflare refuses them with.
+Must not know: records, misbehaviours.
+Its one rule: what was sent as a credential never leaves this file.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from airflow_audit_provider.core.ports import Response
+from airflow_audit_provider.testing.envelopes import failure
+from airflow_audit_provider.testing.routes import Endpoint, Route
+from airflow_audit_provider.testing.settings import Settings, TokenKind
+
+_BEARER = re.compile(r"Bearer ([A-Za-z0-9_\-]{20,200})")
+_IDENTIFIER = re.compile(r"[0-9a-f]{32}")
+
+
+class Gate:
+    """Lets a request through, or answers it with a refusal."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._scopes = {"user"}
+        self._scopes |= {f"accounts/{known}" for known in settings.account_ids}
+        self._scopes |= {f"organizations/{known}" for known in settings.organization_ids}
+
+    def refusal(self, headers: Mapping[str, str], route: Route, path: str) -> Response | None:
+        """Return why this request is not let through, None when it is."""
+        identifier = route.scope.partition("/")[2]
+        if identifier and not _IDENTIFIER.fullmatch(identifier):
+            return no_route(path)
+        refused = self._credential(headers, route)
+        if refused is None and route.scope not in self._scopes:
+            return failure(403, [(9109, "Unauthorized to access requested resource")])
+        return refused
+
+    def _credential(self, headers: Mapping[str, str], route: Route) -> Response | None:
+        """The global key wins over a token, as in the official SDK."""
+        email, key = headers.get("x-auth-email"), headers.get("x-auth-key")
+        if email is not None or key is not None:
+            known = (email, key) == (self._settings.auth_email, self._settings.auth_key)
+            return None if known else failure(403, [(9103, "Unknown X-Auth-Key or X-Auth-Email")])
+        sent = headers.get("authorization")
+        if sent is None:
+            return failure(401, [(10000, "Authentication error")])
+        bearer = _BEARER.fullmatch(sent)
+        if not bearer:
+            chain = [(6111, "Invalid format for Authorization header")]
+            return failure(400, [(6003, "Invalid request headers")], chain=chain)
+        return _token(self._settings.tokens.get(bearer.group(1)), route)
+
+
+def _token(kind: TokenKind | None, route: Route) -> Response | None:
+    """What a token of this kind is refused at this endpoint; an unknown one is refused everywhere."""
+    if route.endpoint is Endpoint.VERIFY:
+        wanted = (TokenKind.VALID, TokenKind.NO_PERMISSION) if route.scope == "user" else (TokenKind.ACCOUNT,)
+        return None if kind in wanted else failure(401, [(1000, "Invalid API Token")])
+    if kind is None:
+        return failure(403, [(9109, "Invalid access token")])
+    if kind is TokenKind.INVALID:
+        return failure(401, [(10000, "Authentication error")])
+    if kind is TokenKind.NO_PERMISSION or (kind is TokenKind.ACCOUNT and route.scope == "user"):
+        return failure(403, [(10000, "Authentication error")])
+    return None
+
+
+def no_route(path: str) -> Response:
+    """The answer to a path that leads nowhere, often because of a wrong account id."""
+    problem = f"Could not route to {path}, perhaps your object identifier is invalid?"
+    return failure(404, [(7003, problem), (7000, "No route for that URI")])

@@ -1,0 +1,120 @@
+"""How answers look: envelopes of both versions, error lists, CSV.
+
+Knows: field order, codes and wording of Cloudflare's answers.
+Must not know: why an answer is given.
+Its one rule: records pass through as the bytes they are.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import msgspec
+
+from airflow_audit_provider.core.ports import Response
+from airflow_audit_provider.testing.filters import look
+from airflow_audit_provider.testing.pages import Page
+from airflow_audit_provider.testing.query import Query
+from airflow_audit_provider.testing.records import Row
+from airflow_audit_provider.testing.settings import CursorPlace
+
+JSON = {"content-type": "application/json; charset=utf-8"}
+CSV = {"content-type": "text/csv; charset=utf-8", "content-disposition": 'attachment; filename="audit_logs.csv"'}
+HTML = {"content-type": "text/html; charset=UTF-8"}
+_CSV_PATHS: dict[str, tuple[str, ...]] = {
+    "id": ("id",),
+    "when": ("when",),
+    "interface": ("interface",),
+    "action_type": ("action", "type"),
+    "action_result": ("action", "result"),
+    "actor_id": ("actor", "id"),
+    "actor_email": ("actor", "email"),
+    "actor_ip": ("actor", "ip"),
+    "actor_type": ("actor", "type"),
+    "owner_id": ("owner", "id"),
+    "resource_id": ("resource", "id"),
+    "resource_type": ("resource", "type"),
+    "metadata": ("metadata",),
+    "new_value": ("newValue",),
+    "old_value": ("oldValue",),
+}
+
+Problem = tuple[int | None, str]
+
+
+def records_v1(page: Page, query: Query) -> Response:
+    """Version 1's envelope, which has no result_info unless totals are to be told."""
+    facts = b""
+    if page.total_count is not None:
+        told = {
+            "page": query.page,
+            "per_page": query.row_count,
+            "count": len(page.rows),
+            "total_count": page.total_count,
+        }
+        facts = b',"result_info":' + msgspec.json.encode(told)
+    body = b'{"result":[%b],"success":true,"errors":[],"messages":[]%b}' % (_joined(page.rows), facts)
+    return Response(200, JSON, body)
+
+
+def records_v2(page: Page, place: CursorPlace, *, with_facts: bool) -> Response:
+    """Version 2's envelope with the cursor where it is wanted; no cursor at all when nothing follows."""
+    facts = b""
+    if with_facts:
+        told: dict[str, Any] = {"count": str(len(page.rows))}
+        if page.cursor and place in (CursorPlace.DOCUMENTED, CursorPlace.BOTH):
+            told["cursor"] = page.cursor
+        if page.cursor and place in (CursorPlace.SDK, CursorPlace.BOTH):
+            told["cursors"] = {"after": page.cursor}
+        facts = b',"result_info":' + msgspec.json.encode(told)
+    return Response(200, JSON, b'{"success":true,"errors":[],"result":[%b]%b}' % (_joined(page.rows), facts))
+
+
+def result(value: Any, messages: Sequence[Problem] = ()) -> Response:
+    """A good answer that is no list of records."""
+    envelope = {"result": value, "success": True, "errors": [], "messages": _listed(messages)}
+    return Response(200, JSON, msgspec.json.encode(envelope))
+
+
+def failure(status: int, problems: Sequence[Problem], *, chain: Sequence[Problem] = ()) -> Response:
+    """An error answer: version 1 and the gateway give codes, version 2 gives None, which leaves the code out."""
+    errors = _listed(problems)
+    if chain:
+        errors[0]["error_chain"] = _listed(chain)
+    envelope: dict[str, Any] = {"success": False, "errors": errors}
+    if problems[0][0] is not None:
+        envelope |= {"messages": [], "result": None}
+    return Response(status, JSON, msgspec.json.encode(envelope))
+
+
+def web_page(status: int) -> Response:
+    """The page a proxy shows to people."""
+    body = f"<!DOCTYPE html>\n<html><head><title>{status}</title></head><body><h1>Error {status}</h1></body></html>\n"
+    return Response(status, HTML, body.encode())
+
+
+def as_csv(rows: Iterable[Row]) -> Response:
+    """Version 1's export: every selected record as one CSV line below a heading; columns are undocumented."""
+    text = io.StringIO(newline="")
+    writer = csv.writer(text)
+    writer.writerow(_CSV_PATHS)
+    for row in rows:
+        record = msgspec.json.decode(row.raw)
+        writer.writerow([_cell(look(record, path)) for path in _CSV_PATHS.values()])
+    return Response(200, CSV, text.getvalue().encode())
+
+
+def _cell(value: Any) -> str:
+    """Text as it is, nothing as nothing, the rest as JSON."""
+    return "" if value is None else value if isinstance(value, str) else msgspec.json.encode(value).decode()
+
+
+def _joined(rows: Sequence[Row]) -> bytes:
+    return b",".join([row.raw for row in rows])
+
+
+def _listed(problems: Sequence[Problem]) -> list[dict[str, Any]]:
+    return [{"message": text} if code is None else {"code": code, "message": text} for code, text in problems]

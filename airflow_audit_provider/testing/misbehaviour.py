@@ -1,0 +1,162 @@
+"""Every way the fake may misbehave, by name, and when each does.
+
+Knows: the names, what they mean in a sentence, and which requests they strike.
+Must not know: how the misbehaviour is carried out.
+Its one rule: everything is off unless named, and any set of them may be on together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from enum import StrEnum
+from typing import NamedTuple
+
+from airflow_audit_provider.testing.rhythm import seeded
+
+
+class Misbehaviour(StrEnum):
+    """The names; :data:`MEANINGS` says what each does and what its value is."""
+
+    SINCE_EDGE = "since_edge"
+    BEFORE_EDGE = "before_edge"
+    GRAIN = "grain"
+    TIE_ORDER = "tie_order"
+    SORT_BY_SECOND = "sort_by_second"
+    PAGE_CEILING = "page_ceiling"
+    PAGE_CEILING_ASKED_OFFSET = "page_ceiling_asked_offset"
+    FEWER_THAN_ASKED = "fewer_than_asked"
+    REPEATED_ROW = "repeated_row"
+    DEPTH_CAP = "depth_cap"
+    PAST_END_IS_400 = "past_end_is_400"
+    EXPIRING_EDGE = "expiring_edge"
+    LATE_ROWS = "late_rows"
+    EMPTY_PAGE = "empty_page"
+    CURSOR_EXPIRES = "cursor_expires"
+    REPEATED_CURSOR = "repeated_cursor"
+    MISSING_CURSOR = "missing_cursor"
+    MISSING_RESULT_FACTS = "missing_result_info"
+    V1_TOTALS = "v1_totals"
+    NULL_RESULT = "null_result"
+    SUCCESS_FALSE = "success_false"
+    HTML = "html"
+    TRUNCATED_JSON = "truncated_json"
+    WRONG_LENGTH = "wrong_length"
+    CUT_CONNECTION = "cut_connection"
+    NO_ANSWER = "no_answer"
+    STATUS = "status"
+    RATE_LIMITED = "rate_limited"
+    SLOW = "slow"
+    ODD_TIMESTAMPS = "odd_timestamps"
+    ODD_FIELDS = "odd_fields"
+    HUGE_RECORDS = "huge_records"
+    PRETTY_JSON = "pretty_json"
+    REDIRECT = "redirect"
+
+
+MEANINGS: dict[Misbehaviour, str] = {
+    Misbehaviour.SINCE_EDGE: "value inclusive|exclusive: is a record exactly at since returned (both versions: yes)",
+    Misbehaviour.BEFORE_EDGE: "value inclusive|exclusive: the same for before (v1: inclusive, v2: exclusive)",
+    Misbehaviour.GRAIN: "value second|ms|us: what instants are cut to before they are compared (v1: second, v2: us)",
+    Misbehaviour.TIE_ORDER: "value stable|id|reversed|random: order inside one instant (stable: desc mirrors asc)",
+    Misbehaviour.SORT_BY_SECOND: "records are sorted by whole second; inside one the order is arbitrary but fixed",
+    Misbehaviour.PAGE_CEILING: "value K: at most K records a page, offsets computed with K (default 100)",
+    Misbehaviour.PAGE_CEILING_ASKED_OFFSET: "value K: at most K a page, offsets by the size asked: rows are lost",
+    Misbehaviour.FEWER_THAN_ASKED: "value n|random: every page has n fewer than asked (default 1), or a random share",
+    Misbehaviour.REPEATED_ROW: "the first record of a page repeats the last of the page before",
+    Misbehaviour.DEPTH_CAP: "value K: v1 answers 400 when a page starts beyond record K (default 10000)",
+    Misbehaviour.PAST_END_IS_400: "v1 answers 400 instead of an empty page after the last full one",
+    Misbehaviour.EXPIRING_EDGE: "value seconds: with every request retention ends so much later (default 3600)",
+    Misbehaviour.LATE_ROWS: "each struck request first inserts a record in the middle of the window it asks for",
+    Misbehaviour.EMPTY_PAGE: "v2: no records, and a cursor that goes on (default every=2)",
+    Misbehaviour.CURSOR_EXPIRES: "value n: v2 answers 400 from the n-th use of a chain of cursors on (default 3)",
+    Misbehaviour.REPEATED_CURSOR: "v2: the answer to a cursor carries the same cursor again, for ever",
+    Misbehaviour.MISSING_CURSOR: "v2: a full page without a cursor although there is more",
+    Misbehaviour.MISSING_RESULT_FACTS: "v2: no result_info at all",
+    Misbehaviour.V1_TOTALS: "v1 answers carry result_info with page, per_page, count and total_count",
+    Misbehaviour.NULL_RESULT: "result is null instead of an empty list",
+    Misbehaviour.SUCCESS_FALSE: "status 200 with success false, an error and an empty result",
+    Misbehaviour.HTML: "value status: an HTML page instead of JSON (default 200)",
+    Misbehaviour.TRUNCATED_JSON: "a whole HTTP answer whose JSON ends in the middle",
+    Misbehaviour.WRONG_LENGTH: "content-length promises the whole body, half of it comes, then a clean close",
+    Misbehaviour.CUT_CONNECTION: "the connection is reset in the middle of the body",
+    Misbehaviour.NO_ANSWER: "the connection is closed without an answer",
+    Misbehaviour.STATUS: "value status: an error answer, e.g. 401 403 404 500 502 503 520 522 524 (default 503)",
+    Misbehaviour.RATE_LIMITED: "value seconds|date|none: 429 with Retry-After seconds (300), as a date, or none",
+    Misbehaviour.SLOW: "value ms: the answer comes so much later (default 100)",
+    Misbehaviour.ODD_TIMESTAMPS: "event times have 0 to 9 fraction digits and any offset",
+    Misbehaviour.ODD_FIELDS: "every 7th record has a numeric id, null metadata, no action or actor, or odd values",
+    Misbehaviour.HUGE_RECORDS: "value bytes: every 500th record of a day is that large (default 5000000)",
+    Misbehaviour.PRETTY_JSON: "the body is indented JSON",
+    Misbehaviour.REDIRECT: "value host: 302 to the same path on another host (default other.example.com)",
+}
+
+# These change records themselves: `every` counts the records of a day, not requests.
+RESHAPING = frozenset({Misbehaviour.ODD_TIMESTAMPS, Misbehaviour.ODD_FIELDS, Misbehaviour.HUGE_RECORDS})
+_DEFAULT_EVERY = {Misbehaviour.EMPTY_PAGE: 2, Misbehaviour.ODD_FIELDS: 7, Misbehaviour.HUGE_RECORDS: 500}
+
+
+class Switch(NamedTuple):
+    """One misbehaviour turned on: it strikes when all its conditions hold.
+
+    ``every`` n: each nth audit request (counted from 1; None: the kind's default, mostly 1); ``first`` n: the first n
+    only; ``after`` n: not the first n; ``share`` in (0, 1): at random, the same for the same seed; ``version``:
+    only ``v1`` or ``v2``.
+    """
+
+    kind: Misbehaviour
+    value: int | str | None = None
+    every: int | None = None
+    first: int | None = None
+    after: int = 0
+    share: float | None = None
+    version: str | None = None
+
+    @property
+    def period(self) -> int:
+        """Each how many requests, or records, this one strikes."""
+        return self.every or _DEFAULT_EVERY.get(self.kind, 1)
+
+    def strikes(self, number: int, version: str, seed: int) -> bool:
+        """Tell whether it strikes the audit request of this number."""
+        return (
+            number % self.period == 0
+            and number > self.after
+            and (self.first is None or number <= self.first)
+            and (self.version is None or self.version == version)
+            and (self.share is None or seeded(seed, self.kind, number).random() < self.share)
+        )
+
+
+class Struck:
+    """The misbehaviours that strike one request."""
+
+    def __init__(self, switches: Iterable[Switch], number: int, version: str, seed: int) -> None:
+        self._by_kind = {s.kind: s for s in switches if s.kind not in RESHAPING and s.strikes(number, version, seed)}
+
+    def __contains__(self, kind: object) -> bool:
+        return kind in self._by_kind
+
+    def number(self, kind: Misbehaviour, default: int) -> int:
+        """Return a struck kind's value as a number, or the default when it has none."""
+        value = self._by_kind[kind].value
+        return default if value is None else int(value)
+
+    def word(self, kind: Misbehaviour, default: str) -> str:
+        """Return a kind's value as text, or the default when it has none or does not strike."""
+        switch = self._by_kind.get(kind)
+        return default if switch is None or switch.value is None else str(switch.value)
+
+
+def parse_switch(text: str) -> Switch:
+    """Read ``kind=value,every=3,first=10,after=2,share=0.1,version=v2``, or less; raises ValueError."""
+    head, *rest = text.split(",")
+    name, _, value = head.partition("=")
+    options = dict(part.split("=", 1) for part in rest)
+    every, first = (int(options.pop(key)) if key in options else None for key in ("every", "first"))
+    after = int(options.pop("after", "0"))
+    share = float(options.pop("share")) if "share" in options else None
+    version = options.pop("version", None)
+    if options:
+        raise ValueError(f"unknown options in {text!r}: {', '.join(options)}")
+    typed: int | str | None = int(value) if value.isdigit() else value or None
+    return Switch(Misbehaviour(name), typed, every, first, after, share, version)

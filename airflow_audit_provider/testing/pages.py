@@ -1,0 +1,116 @@
+"""Which slice of a selection is one page, and where the next one starts.
+
+Knows: page numbers, cursors, and servers that return fewer, skip, or repeat.
+Must not know: HTTP, how an answer looks.
+Its one rule: a cursor is opaque outside of this file.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable
+from typing import NamedTuple
+
+import msgspec
+
+from airflow_audit_provider.testing.filters import BadQueryError
+from airflow_audit_provider.testing.misbehaviour import Misbehaviour, Struck
+from airflow_audit_provider.testing.query import Query
+from airflow_audit_provider.testing.records import Row
+from airflow_audit_provider.testing.rhythm import seeded
+from airflow_audit_provider.testing.selection import Position, Selection
+
+_DEFAULT_CEILING = 100
+_DEFAULT_DEPTH = 10_000
+
+
+class Page(NamedTuple):
+    """One page's records; the cursor that goes on, if any; the number of all records when it is to be told."""
+
+    rows: list[Row]
+    cursor: str | None = None
+    total_count: int | None = None
+
+
+class _Cursor(msgspec.Struct, array_like=True):
+    """After which record, how many records in, and how many cursors of this chain were handed out before."""
+
+    digest: str
+    after: Position | None
+    offset: int
+    uses: int
+
+    def token(self) -> str:
+        return base64.urlsafe_b64encode(msgspec.json.encode(self)).decode().rstrip("=")
+
+
+def page_v1(selection: Selection, query: Query, struck: Struck) -> Page:
+    """Return the page of that number; raises BadQueryError past a depth cap or, if so minded, past the end."""
+    offset = _offset(query, struck)
+    if Misbehaviour.DEPTH_CAP in struck and offset >= struck.number(Misbehaviour.DEPTH_CAP, _DEFAULT_DEPTH):
+        raise BadQueryError(f"page {query.page} is too deep")
+    rows = selection.take(offset, _size(query, query.page, struck))
+    if not rows and query.page > 1 and Misbehaviour.PAST_END_IS_400 in struck:
+        raise BadQueryError(f"page {query.page} does not exist")
+    return Page(rows, None, selection.total() if Misbehaviour.V1_TOTALS in struck else None)
+
+
+def page_v2(select: Callable[[Position | None], Selection], query: Query, struck: Struck, *, by_row: bool) -> Page:
+    """Return the page a cursor points to; ``select`` narrows to what follows a record. Raises BadQueryError."""
+    cursor = _read(query, struck)
+    size = _size(query, cursor.uses + 1, struck)
+    offset = 0 if by_row else cursor.offset
+    rows = select(cursor.after if by_row else None).take(offset, size + 1)
+    if rows and Misbehaviour.EMPTY_PAGE in struck:
+        return Page([], _next(cursor, cursor.after, 0).token())
+    more, rows = len(rows) > size, rows[:size]
+    if Misbehaviour.REPEATED_CURSOR in struck and query.cursor:
+        return Page(rows, query.cursor)
+    if not more or Misbehaviour.MISSING_CURSOR in struck:
+        return Page(rows)
+    last = len(rows) - 1 if Misbehaviour.REPEATED_ROW in struck and len(rows) > 1 else len(rows)
+    return Page(rows, _next(cursor, rows[last - 1][:2], last).token())
+
+
+def _offset(query: Query, struck: Struck) -> int:
+    """How many records come before a numbered page."""
+    before = range(1, query.page)
+    if Misbehaviour.PAGE_CEILING_ASKED_OFFSET in struck:
+        return query.row_count * len(before)
+    if struck.word(Misbehaviour.FEWER_THAN_ASKED, "") == "random":
+        return sum(_size(query, page, struck) for page in before)
+    size = _size(query, query.page, struck)
+    return len(before) * (max(1, size - 1) if Misbehaviour.REPEATED_ROW in struck else size)
+
+
+def _size(query: Query, page: int, struck: Struck) -> int:
+    """How many records that page has when there are enough."""
+    size = query.row_count
+    for kind in (Misbehaviour.PAGE_CEILING, Misbehaviour.PAGE_CEILING_ASKED_OFFSET):
+        if kind in struck:
+            size = min(size, struck.number(kind, _DEFAULT_CEILING))
+    if Misbehaviour.FEWER_THAN_ASKED in struck:
+        if struck.word(Misbehaviour.FEWER_THAN_ASKED, "") == "random":
+            return seeded(query.digest, page).randint(1, size)
+        return max(1, size - struck.number(Misbehaviour.FEWER_THAN_ASKED, 1))
+    return size
+
+
+def _next(cursor: _Cursor, after: Position | None, advance: int) -> _Cursor:
+    return _Cursor(cursor.digest, after, cursor.offset + advance, cursor.uses + 1)
+
+
+def _read(query: Query, struck: Struck) -> _Cursor:
+    """Open a cursor, or start a chain; one that is torn, of another query, or used up is refused."""
+    if query.cursor is None:
+        return _Cursor(query.digest, None, 0, 0)
+    try:
+        padded = query.cursor + "=" * (-len(query.cursor) % 4)
+        cursor = msgspec.json.decode(base64.urlsafe_b64decode(padded), type=_Cursor)
+    except ValueError:
+        raise BadQueryError("cursor is invalid") from None
+    if cursor.digest != query.digest:
+        raise BadQueryError("cursor is invalid for this query")
+    if Misbehaviour.CURSOR_EXPIRES in struck and cursor.uses >= struck.number(Misbehaviour.CURSOR_EXPIRES, 3):
+        raise BadQueryError("cursor has expired")
+    return cursor

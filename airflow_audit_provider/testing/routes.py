@@ -1,0 +1,57 @@
+"""Which endpoint a path means.
+
+Knows: the paths of the API below its base.
+Must not know: who may ask, or what is answered.
+Its one rule: a path is one of these, or there is no route.
+"""
+
+from __future__ import annotations
+
+import re
+from enum import Enum, auto
+from typing import NamedTuple
+
+from airflow_audit_provider.testing.records import Feed
+
+BASE_PATH = "/client/v4"
+
+
+class Endpoint(Enum):
+    """What can be asked."""
+
+    RECORDS = auto()
+    CATEGORIES = auto()
+    VERIFY = auto()
+
+
+class Route(NamedTuple):
+    """An endpoint of a scope (``accounts/<id>``, ``organizations/<id>`` or ``user``) in a version."""
+
+    endpoint: Endpoint
+    version: str
+    scope: str
+
+    @property
+    def feed(self) -> Feed:
+        """The stream of records behind it."""
+        return Feed(self.version, self.scope)
+
+
+_ROUTES = (
+    (re.compile(r"(accounts/[^/]+|user)/audit_logs"), Endpoint.RECORDS, "v1"),
+    (re.compile(r"((?:accounts|organizations)/[^/]+)/logs/audit"), Endpoint.RECORDS, "v2"),
+    (re.compile(r"(accounts/[^/]+)/logs/audit/product_categories"), Endpoint.CATEGORIES, "v2"),
+    (re.compile(r"(accounts/[^/]+|user)/tokens/verify"), Endpoint.VERIFY, "v1"),
+)
+
+
+def route_of(path: str) -> Route | None:
+    """Return the route of a whole path, None when there is none."""
+    below = path.removeprefix(BASE_PATH + "/")
+    if below == path:
+        return None
+    for pattern, endpoint, version in _ROUTES:
+        found = pattern.fullmatch(below)
+        if found:
+            return Route(endpoint, version, found.group(1))
+    return None

@@ -1,0 +1,65 @@
+"""What can be set on the fake, in one value.
+
+Knows: every knob and its default.
+Must not know: what the knobs do.
+Its one rule: frozen; a fake that changes is another fake, except for its misbehaviours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+from enum import StrEnum
+
+ACCOUNT_ID = "7c5dae5552338874e5053f2534d2767a"
+ORGANIZATION_ID = "9d2b1e60c4f84a7e8b3f5a6d7c8e9f01"
+USER_ID = "1f7e2d3c4b5a69788796a5b4c3d2e1f0"
+TOKEN = "fake-token-for-tests-0123456789abcdefghij"  # noqa: S105 - opens nothing but the fake
+
+
+class TokenKind(StrEnum):
+    """What a token may do."""
+
+    VALID = "valid"
+    INVALID = "invalid"
+    NO_PERMISSION = "no-permission"
+    ACCOUNT = "account"
+
+
+class CursorPlace(StrEnum):
+    """Where version 2 puts its cursor: as the documentation says, as SDK 5.9.0 reads it, or both."""
+
+    DOCUMENTED = "cursor"
+    SDK = "cursors.after"
+    BOTH = "both"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything about a fake but its clock and its misbehaviours.
+
+    ``records_per_day`` is the mean (0: only records added by hand); ``even_days`` makes it exact for every day.
+    ``cache_bytes`` bounds the generated records kept in memory. ``block_seconds`` is how long a 429 lasts, in
+    seconds of the fake's clock; ``requests_per_window`` None switches the rate limit off.
+    """
+
+    seed: int = 1
+    account_ids: tuple[str, ...] = (ACCOUNT_ID,)
+    organization_ids: tuple[str, ...] = (ORGANIZATION_ID,)
+    user_id: str = USER_ID
+    tokens: Mapping[str, TokenKind] = field(default_factory=lambda: {TOKEN: TokenKind.VALID})
+    auth_email: str = "owner@example.com"
+    auth_key: str = "fake-global-api-key-0123456789abcdef0"
+    records_per_day: int = 1500
+    even_days: bool = False
+    v2_starts_on: date | None = None
+    retention: timedelta = timedelta(days=548)
+    cursor_place: CursorPlace = CursorPlace.DOCUMENTED
+    cursor_by_offset: bool = False
+    requests_per_window: int | None = 1200
+    window_seconds: float = 300.0
+    block_seconds: float = 300.0
+    gzip: bool = False
+    latency_ms: float = 0.0
+    cache_bytes: int = 256 * 1024 * 1024

@@ -1,0 +1,72 @@
+"""The fake as an httpx transport, for clients in the same process.
+
+Knows: httpx's transport seam and its errors.
+Must not know: sockets.
+Its one rule: what the server would send, byte for byte, and what httpx would raise where the wire breaks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+
+import httpx
+
+from airflow_audit_provider.core.ports import Clock
+from airflow_audit_provider.testing.cloudflare import FakeCloudflare
+from airflow_audit_provider.testing.faults import Cut
+from airflow_audit_provider.testing.wire import Sent, params_of, sent
+
+
+class InProcessTransport(httpx.MockTransport):
+    """An ``httpx.BaseTransport`` and ``httpx.AsyncBaseTransport`` in one, whatever host is asked.
+
+    Late answers wait on ``clock``; without one nothing waits.
+    """
+
+    def __init__(self, fake: FakeCloudflare, clock: Clock | None = None) -> None:
+        super().__init__(self._answer)
+        self._fake = fake
+        self._clock = clock
+
+    def _answer(self, request: httpx.Request) -> httpx.Response:
+        asked = {name.lower(): value for name, value in request.headers.items()}
+        params = params_of(request.url.query.decode("ascii"))
+        exchange = self._fake.exchange(request.method, request.url.path, params, asked)
+        if exchange.cut is Cut.NO_ANSWER:
+            raise httpx.RemoteProtocolError("Server disconnected without sending a response.", request=request)
+        framed = sent(exchange.response, asked, may_compress=self._fake.settings.gzip)
+        delay = exchange.delay_seconds if self._clock else 0.0
+        stream = _Body(framed, exchange.cut, delay, self._clock)
+        return httpx.Response(framed.status, headers=list(framed.headers), stream=stream)
+
+
+class _Body(httpx.SyncByteStream, httpx.AsyncByteStream):
+    """The body of one answer, late or broken off half-way if so wanted."""
+
+    def __init__(self, framed: Sent, cut: Cut | None, delay_seconds: float, clock: Clock | None) -> None:
+        self._body = framed.body
+        self._cut = cut
+        self._delay_seconds = delay_seconds
+        self._clock = clock
+
+    def __iter__(self) -> Iterator[bytes]:
+        if self._clock and self._delay_seconds:
+            self._clock.sleep(self._delay_seconds)
+        yield from self._parts()
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        if self._clock and self._delay_seconds:
+            await self._clock.asleep(self._delay_seconds)
+        for part in self._parts():
+            yield part
+
+    def _parts(self) -> Iterator[bytes]:
+        if self._cut is None:
+            yield self._body
+            return
+        half = self._body[: len(self._body) // 2]
+        yield half
+        if self._cut is Cut.HALF_THEN_RESET:
+            raise httpx.ReadError("[Errno 104] Connection reset by peer")
+        counts = f"received {len(half)} bytes, expected {len(self._body)}"
+        raise httpx.RemoteProtocolError(f"peer closed connection without sending complete message body ({counts})")
