@@ -68,4 +68,4 @@ if __name__ == "__main__":
     try:
         sys.exit(main(Path(sys.argv[1]), Path(sys.argv[2])))
     except subprocess.CalledProcessError as error:
-        sys.exit(f"Could not install (pip ended with {error.returncode}); its words stand above. Mend it and try again.")
+        sys.exit(f"Could not install (pip ended with {error.returncode}); its words stand above. Mend it, try again.")

@@ -27,6 +27,8 @@ KNOWN_INSTANTS = {
     "start", "end", "now", "since", "before", "until", "instant", "moment", "other", "window_start", "window_end",
     "logical_date", "data_interval_start", "data_interval_end", "partition_date", "when", "value",
 }  # fmt: skip
+# Records a page, as every paged API calls it.
+KNOWN_SIZES = {"page_size"}
 LENGTH_WORDS = {"duration", "timeout", "delay", "interval", "period", "elapsed", "pause", "age"}
 NUMBERS = {"int", "float", "int | None", "float | None"}
 INSTANTS = {"datetime", "datetime | None"}
@@ -90,7 +92,7 @@ def endings(source: Source) -> list[str]:
             mend = "a length of time that is a number ends in _seconds"
         elif kind in NUMBERS and len(words) > 1 and words[0] in {"num", "n"}:
             mend = "a count ends in _count"
-        elif kind in NUMBERS and "size" in words:
+        elif kind in NUMBERS and "size" in words and words[-1] not in {"bytes", "count"} and name not in KNOWN_SIZES:
             mend = "a size ends in _bytes, a count in _count"
         if mend:
             complaints.append(f"{source.path}:{line} {name}: {mend}")

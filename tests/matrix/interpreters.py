@@ -1,0 +1,53 @@
+"""Where the Pythons of this machine are.
+
+Knows: the PATH and pyenv's folders. Must not know: what they are wanted for.
+Its one rule: an interpreter counts only after it has been run and has told its own version.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+
+class NoInterpreterError(LookupError):
+    """None of the wanted Pythons is on this machine."""
+
+
+def find(wanted: Sequence[str]) -> Path:
+    """Return the first interpreter of the wanted versions ("3.12"), in their order; raises NoInterpreterError."""
+    for version in wanted:
+        for candidate in _candidates(version):
+            if _tells(candidate) == version:
+                return candidate
+    raise NoInterpreterError(
+        f"No Python {' or '.join(wanted)} was found: not on the PATH, not below pyenv. "
+        f"Install one of them (pyenv install {wanted[0]}) and run the matrix again."
+    )
+
+
+def _candidates(version: str) -> Iterator[Path]:
+    """Every place where such a Python may be; shims of pyenv may be there and not work."""
+    yield Path(sys.executable).resolve()
+    for folder in os.environ.get("PATH", "").split(os.pathsep):
+        found = shutil.which(f"python{version}", path=folder)
+        if found:
+            yield Path(found)
+    roots = (os.environ.get("PYENV_ROOT"), Path.home() / ".pyenv")
+    for root in roots:
+        if root:
+            yield from sorted(Path(root).glob(f"versions/{version}.*/bin/python"), reverse=True)
+
+
+def _tells(candidate: Path) -> str | None:
+    """Ask an interpreter its version; None when it does not run."""
+    question = "import sys; print('%d.%d' % sys.version_info[:2])"
+    try:
+        answer = subprocess.run([candidate, "-c", question], capture_output=True, text=True, timeout=30, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return answer.stdout.strip() if answer.returncode == 0 else None
