@@ -96,7 +96,7 @@ def pull_window(order: PullOrder, source: Source, store: Store, observe: Observe
 
 def latest_manifest(store: Store, keys: WindowKeys) -> Manifest | None:
     """Return the manifest of a window's newest generation, None when the window was never committed."""
-    generations = (keys.generation_of(key) for key in store.list(keys.manifest_prefix))
+    generations = (keys.generation_of(key) for key in store.list_keys(keys.manifest_prefix))
     newest = max((generation for generation in generations if generation is not None), default=None)
     if newest is None:
         return None
@@ -154,7 +154,9 @@ def _fetch_and_stage(
     return reading
 
 
-def _commit(order: PullOrder, store: Store, committed: Manifest | None, stager: Stager, reading: Reading) -> PullOutcome:
+def _commit(
+    order: PullOrder, store: Store, committed: Manifest | None, stager: Stager, reading: Reading
+) -> PullOutcome:
     """Publish the staged parts and create the next manifest; with nothing new to say, say nothing.
 
     Published parts are not taken back when this fails: another run of the window may have committed the same keys.
@@ -205,7 +207,7 @@ def _yield_to_winner(order: PullOrder, store: Store, mine: Manifest) -> PullOutc
     if winner is not None and winner.parts == mine.parts:
         return PullOutcome(winner, order.keys.manifest(winner.generation), committed=False)
     raise CommitConflictError(
-        f"Another run committed {mine.window} first, with other records. Run the window again: it adds what is missing.",
+        f"Another run committed {mine.window} first, with other records. Run the window again to add what is missing.",
         key=order.keys.manifest(mine.generation),
     )
 

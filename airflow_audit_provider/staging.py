@@ -42,7 +42,9 @@ class Stager:
     1 MiB, ``StorageError`` for what the store refuses.
     """
 
-    def __init__(self, store: Store, prefix: str, part_format: PartFormat, version: ApiVersion, max_part_bytes: int) -> None:
+    def __init__(
+        self, store: Store, prefix: str, part_format: PartFormat, version: ApiVersion, max_part_bytes: int
+    ) -> None:
         if max_part_bytes < MIN_PART_BYTES:
             raise ConfigurationError(f"max_part_bytes is {max_part_bytes}. Give at least {MIN_PART_BYTES} (1 MiB).")
         self.parts: list[StagedPart] = []

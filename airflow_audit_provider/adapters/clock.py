@@ -33,4 +33,4 @@ class SystemClock:
 
     def jitter(self) -> float:
         """Return a random number in [0, 1)."""
-        return random.random()  # noqa: S311 - spreads retries, keeps no secret
+        return random.random()

@@ -7,14 +7,18 @@ environment proxy credential file is read, and no error text repeats a header.
 
 from __future__ import annotations
 
+import csv
+import io
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import NamedTuple
+from datetime import datetime
+from typing import Any, NamedTuple
 
 import httpx
 
+from airflow_audit_provider.core.answers import error_of
 from airflow_audit_provider.core.ports import Request, Response
-from airflow_audit_provider.exceptions import ConfigurationError, SourceUnavailableError
+from airflow_audit_provider.exceptions import ConfigurationError, SourceProtocolError, SourceUnavailableError
 
 DEFAULT_BASE_URL = "https://api.cloudflare.com/client/v4"
 _LOOPBACK_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
@@ -121,18 +125,45 @@ class HttpTransport:
     def send(self, request: Request) -> Response:
         """Send one GET; raise ``SourceUnavailableError`` when no whole answer came."""
         with _named_failures(request):
-            answer = self._client.get(_relative(request), params=list(request.params))
+            answer = self._client.get(_relative(request), params=_params(request))
         return Response(answer.status_code, answer.headers, answer.content)
 
-    @contextmanager
-    def stream(self, request: Request) -> Iterator[tuple[Response, Iterator[str]]]:
-        """Send one GET and give its status and header with the lines of its body as they come.
+    def stream_csv(self, request: Request, now: datetime) -> Iterator[dict[str, str]]:
+        """Yield the rows of a CSV answer as they come; raise the named error for anything that is not one."""
+        with (
+            _named_failures(request),
+            self._client.stream("GET", _relative(request), params=_params(request)) as answer,
+        ):
+            if answer.status_code != 200:
+                raise error_of(Response(answer.status_code, answer.headers, answer.read()), now)
+            kind = answer.headers.get("content-type", "")
+            if "json" in kind or "html" in kind:
+                raise SourceProtocolError(
+                    f"The export answered with {kind!r} instead of CSV: {answer.read()[:80]!r}. "
+                    "Read the records with iter_audit_logs instead.",
+                    status=200,
+                    ray_id=answer.headers.get("cf-ray"),
+                )
+            pieces = io.BufferedReader(_Pieces(answer.iter_bytes()))
+            yield from csv.DictReader(io.TextIOWrapper(pieces, "utf-8-sig", newline=""))
 
-        The body of an answer other than 200 is in the response; that of a 200 is only in the lines.
-        """
-        with _named_failures(request), self._client.stream("GET", _relative(request), params=list(request.params)) as answer:
-            body = b"" if answer.status_code == 200 else answer.read()
-            yield Response(answer.status_code, answer.headers, body), answer.iter_lines()
+
+class _Pieces(io.RawIOBase):
+    """The pieces of a streamed body as a file, so that a quoted line break stays inside its field."""
+
+    def __init__(self, pieces: Iterator[bytes]) -> None:
+        super().__init__()
+        self._pieces = pieces
+        self._rest = b""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any, /) -> int:
+        self._rest = self._rest or next(self._pieces, b"")
+        piece, self._rest = self._rest[: len(buffer)], self._rest[len(buffer) :]
+        buffer[: len(piece)] = piece
+        return len(piece)
 
 
 class AsyncHttpTransport:
@@ -144,8 +175,12 @@ class AsyncHttpTransport:
     async def send(self, request: Request) -> Response:
         """Send one GET; raise ``SourceUnavailableError`` when no whole answer came."""
         with _named_failures(request):
-            answer = await self._client.get(_relative(request), params=list(request.params))
+            answer = await self._client.get(_relative(request), params=_params(request))
         return Response(answer.status_code, answer.headers, answer.content)
+
+
+def _params(request: Request) -> list[tuple[str, str | int | float | bool | None]]:
+    return list(request.params)
 
 
 def _relative(request: Request) -> str:

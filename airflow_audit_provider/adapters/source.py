@@ -13,7 +13,7 @@ from airflow_audit_provider.core.budget import RateBudget
 from airflow_audit_provider.core.exchange import Deliver, Moment, Outcome, Script, Send, Step, Wait, read_script
 from airflow_audit_provider.core.ports import AsyncTransport, Clock, Request, Response, Transport
 from airflow_audit_provider.core.query import AuditQuery
-from airflow_audit_provider.core.reading import Reading
+from airflow_audit_provider.core.reading import Reading, SinglePage
 from airflow_audit_provider.core.records import AuditRecord
 from airflow_audit_provider.exceptions import SourceUnavailableError
 
@@ -35,7 +35,7 @@ class Source:
         transport: Transport,
         clock: Clock,
         budget: RateBudget,
-        policy: RetryPolicy = RetryPolicy(),
+        policy: RetryPolicy,
         observe: Observer = _ignore,
     ) -> None:
         self.clock = clock
@@ -44,7 +44,7 @@ class Source:
         self._policy = policy
         self._observe = observe
 
-    def read(self, query: AuditQuery, reading: Reading) -> Iterator[list[AuditRecord]]:
+    def read(self, query: AuditQuery, reading: Reading | SinglePage) -> Iterator[list[AuditRecord]]:
         """Yield complete, sorted records, a walk at a time; raises what ``read_script`` raises."""
         script = read_script(reading, query, self._budget, self._policy)
         step: Step | None = next(script, None)
@@ -77,7 +77,7 @@ class AsyncSource:
         transport: AsyncTransport,
         clock: Clock,
         budget: RateBudget,
-        policy: RetryPolicy = RetryPolicy(),
+        policy: RetryPolicy,
         observe: Observer = _ignore,
     ) -> None:
         self.clock = clock
@@ -86,7 +86,7 @@ class AsyncSource:
         self._policy = policy
         self._observe = observe
 
-    async def read(self, query: AuditQuery, reading: Reading) -> AsyncIterator[list[AuditRecord]]:
+    async def read(self, query: AuditQuery, reading: Reading | SinglePage) -> AsyncIterator[list[AuditRecord]]:
         """Yield complete, sorted records, a walk at a time; raises what ``read_script`` raises."""
         script = read_script(reading, query, self._budget, self._policy)
         step: Step | None = next(script, None)

@@ -8,7 +8,7 @@ fsspec's own ``with fs.open(path, "wb")`` would publish the truncated object, so
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -55,7 +55,7 @@ class FsspecStore:
                 return None
             return content
 
-    def list(self, prefix: str) -> Iterator[str]:
+    def list_keys(self, prefix: str) -> Iterator[str]:
         """Yield the keys below a prefix, freshly listed and sorted."""
         with _named_failures("listed", prefix):
             self._fs.invalidate_cache()
@@ -89,7 +89,7 @@ class FsspecStore:
                 return False
             return True
 
-    def remove(self, keys: list[str]) -> None:
+    def remove(self, keys: Iterable[str]) -> None:
         """Remove objects; one that is already gone is no error."""
         for key in keys:
             with _named_failures("removed", key):
@@ -124,7 +124,7 @@ class _FsspecStagedObject:
 
 
 class LocalStore:
-    """Satisfies :class:`~airflow_audit_provider.core.ports.Store` with files below a folder, durably: fsync, then rename."""
+    """Satisfies :class:`~airflow_audit_provider.core.ports.Store` with files below a folder: fsync, then rename."""
 
     def __init__(self, root: str) -> None:
         self._root = Path(root)
@@ -137,7 +137,7 @@ class LocalStore:
             except FileNotFoundError:
                 return None
 
-    def list(self, prefix: str) -> Iterator[str]:
+    def list_keys(self, prefix: str) -> Iterator[str]:
         """Yield the keys below a prefix, sorted; files being written are not among them."""
         with _named_failures("listed", prefix):
             paths = [path for path in (self._root / prefix).rglob("*") if path.is_file()]
@@ -176,7 +176,7 @@ class LocalStore:
                 staged.discard()
             return True
 
-    def remove(self, keys: list[str]) -> None:
+    def remove(self, keys: Iterable[str]) -> None:
         """Remove files, and folders that become empty by it; one that is already gone is no error."""
         for key in keys:
             with _named_failures("removed", key):

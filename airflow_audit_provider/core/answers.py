@@ -126,8 +126,8 @@ def error_of(response: Response, now: datetime) -> SourceError | ConfigurationEr
     status = response.status
     if status in (401, 403) or (status == 400 and _codes(response.body) & _AUTH_CODES):
         return SourceAuthError(
-            f"Cloudflare refused the credential: {_errors_text(response.body)}. Check that the token is active, that it "
-            "has the permission 'Account Settings: Read' on this account, and that this machine's IP is allowed.",
+            f"Cloudflare refused the credential: {_errors_text(response.body)}. Check that the token is active, that "
+            "it has the permission 'Account Settings: Read' on this account, and that this machine's IP is allowed.",
             **_facts(response),
         )
     if status == 404:
@@ -164,7 +164,7 @@ def _rate_limited(response: Response, now: datetime) -> SourceRateLimitedError:
 
 
 def retry_after_seconds(headers: Mapping[str, str], now: datetime) -> float | None:
-    """Return the seconds ``Retry-After`` asks to wait, given in seconds or as an HTTP date; None when it is not there."""
+    """Return how long ``Retry-After`` asks to wait, whether in seconds or as an HTTP date; None without one."""
     text = headers.get("retry-after", "").strip()
     if not text:
         return None
@@ -196,7 +196,9 @@ def _errors(body: bytes) -> list[Mapping[str, Any]]:
         return []
     entries = [entry for entry in errors if isinstance(entry, Mapping)] if isinstance(errors, list) else []
     chains = [entry.get("error_chain") for entry in entries]
-    return entries + [link for chain in chains if isinstance(chain, list) for link in chain if isinstance(link, Mapping)]
+    return entries + [
+        link for chain in chains if isinstance(chain, list) for link in chain if isinstance(link, Mapping)
+    ]
 
 
 def _codes(body: bytes) -> set[int]:
@@ -214,3 +216,18 @@ def _facts(response: Response) -> dict[str, Any]:
         "ray_id": response.headers.get("cf-ray"),
         "codes": tuple(sorted(_codes(response.body))),
     }
+
+
+def token_is_active(response: Response) -> bool:
+    """Say whether a token check's answer, status 200, calls the token active.
+
+    Only ``errors`` and the status text count: a good answer carries code 10000 in its messages.
+    """
+    try:
+        answer = msgspec.json.decode(response.body)
+    except msgspec.DecodeError:
+        return False
+    if not isinstance(answer, Mapping) or answer.get("success") is not True or answer.get("errors"):
+        return False
+    result = answer.get("result")
+    return isinstance(result, Mapping) and result.get("status", "active") == "active"

@@ -16,7 +16,7 @@ from airflow_audit_provider.core.backoff import RetryPolicy, retry_delay
 from airflow_audit_provider.core.budget import RateBudget
 from airflow_audit_provider.core.ports import Request, Response
 from airflow_audit_provider.core.query import Ask, AuditQuery
-from airflow_audit_provider.core.reading import Reading
+from airflow_audit_provider.core.reading import Reading, SinglePage
 from airflow_audit_provider.core.records import AuditRecord
 from airflow_audit_provider.exceptions import (
     AuditProviderError,
@@ -65,7 +65,7 @@ Step: TypeAlias = Wait | Send | Deliver
 Script: TypeAlias = Generator[Step, Outcome, None]
 
 
-def read_script(reading: Reading, query: AuditQuery, budget: RateBudget, policy: RetryPolicy) -> Script:
+def read_script(reading: Reading | SinglePage, query: AuditQuery, budget: RateBudget, policy: RetryPolicy) -> Script:
     """Play a reading to its end; raises the ``AuditProviderError`` that could not be mended, with its position."""
     while (ask := reading.ask()) is not None:
         try:
@@ -81,7 +81,7 @@ def read_script(reading: Reading, query: AuditQuery, budget: RateBudget, policy:
 
 
 def _ask_page(
-    ask: Ask, query: AuditQuery, reading: Reading, budget: RateBudget, policy: RetryPolicy
+    ask: Ask, query: AuditQuery, reading: Reading | SinglePage, budget: RateBudget, policy: RetryPolicy
 ) -> Generator[Step, Outcome, Page]:
     """Ask for one page until it is answered or given up."""
     request = query.page_request(ask)
@@ -105,7 +105,7 @@ def _ask_page(
             yield Wait(delay, error)
 
 
-def _await_budget(budget: RateBudget, reading: Reading) -> Generator[Step, Outcome, Moment]:
+def _await_budget(budget: RateBudget, reading: Reading | SinglePage) -> Generator[Step, Outcome, Moment]:
     """Wait until the budget lets a request go, and count it."""
     moment = (yield Wait(0.0)).moment
     while (delay := budget.delay_seconds(moment.monotonic_seconds)) > 0:

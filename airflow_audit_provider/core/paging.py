@@ -23,6 +23,7 @@ from enum import StrEnum
 from itertools import pairwise
 
 from airflow_audit_provider.core.answers import Page
+from airflow_audit_provider.core.overlap import overlapping_page
 from airflow_audit_provider.core.query import MAX_PAGE_SIZE, Ask, Direction
 from airflow_audit_provider.core.records import ApiVersion, AuditRecord
 from airflow_audit_provider.core.window import SECOND_NS, TimeWindow, format_instant, from_seconds
@@ -92,8 +93,6 @@ class Walk:
         self._barren_count = 0
         self._restart_count = 0
 
-    # -- what the driver calls ----------------------------------------------------------------------------------
-
     def ask(self) -> Ask | None:
         """Return the next page to ask for, or None when the window is read."""
         if self._mode is _Mode.DONE:
@@ -147,8 +146,6 @@ class Walk:
         self.window, remainder = (before, after) if self._sign > 0 else (after, before)
         self._end(End.CUT)
         return remainder
-
-    # -- taking pages in ----------------------------------------------------------------------------------------
 
     def _absorb(self, records: list[AuditRecord]) -> list[AuditRecord]:
         """Remember the ids; return the records not seen before."""
@@ -259,8 +256,6 @@ class Walk:
         else:
             raise self._stuck("the end lies within one instant that fills a page, and no next page is offered")
 
-    # -- moving on ----------------------------------------------------------------------------------------------
-
     def _advance(self, trouble: str) -> None:
         """Move the edge to the last second reached; where time cannot advance, go deep by page numbers."""
         self._cursor = None
@@ -287,7 +282,7 @@ class Walk:
         return overlapping_page(self._read_count, self._row_limit)
 
     def _is_ahead(self, record: AuditRecord) -> bool:
-        """Say whether the walk still comes to a row: seconds before the reach are complete, the reached one may not be."""
+        """Say whether the walk still comes to a row: only seconds before the reached one are complete."""
         return self._signed_second(record) >= self._signed_reach()
 
     def _signed_second(self, record: AuditRecord) -> int:
@@ -311,19 +306,3 @@ class Walk:
             "(for example by actor or action type) so that fewer records share the instant, or report it.",
             position=self._position(),
         )
-
-
-def overlapping_page(read_count: int, row_limit: int) -> tuple[int, int]:
-    """Return the (page, page size) that starts before ``read_count`` rows, shares at least one, and reaches furthest.
-
-    Sharing a row is what shows that the list did not move between two pages. The size is at most ``row_limit``.
-    Where no size from ``row_limit`` down to its half reaches past ``read_count``, the exact next row is asked for.
-    """
-
-    def page_of(size: int) -> int:
-        return (read_count - 1) // size
-
-    size = max(range(row_limit, row_limit // 2, -1), key=lambda size: (page_of(size) + 1) * size)
-    if (page_of(size) + 1) * size <= read_count:
-        return read_count + 1, 1
-    return page_of(size) + 1, size

@@ -1,4 +1,4 @@
-"""May this window be read now, and what does an earlier commit of it mean?
+"""Whether a window may be read now, and what an earlier commit of it means.
 
 Knows: the watermark, the retention, and when a committed manifest belongs to the same dataset.
 Must not know: the clock (the present is a parameter), stores.

@@ -7,7 +7,7 @@ Its one rule: no behaviour here; an adapter, a fake and a test double satisfy th
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import NamedTuple, Protocol
 
@@ -33,13 +33,17 @@ class Transport(Protocol):
     Raises :class:`~airflow_audit_provider.exceptions.SourceUnavailableError` when no whole answer came.
     """
 
-    def send(self, request: Request) -> Response: ...
+    def send(self, request: Request) -> Response:
+        """Send one GET; block until its answer is whole."""
+        ...
 
 
 class AsyncTransport(Protocol):
     """The same as :class:`Transport`, for a running event loop."""
 
-    async def send(self, request: Request) -> Response: ...
+    async def send(self, request: Request) -> Response:
+        """Send one GET; suspend until its answer is whole."""
+        ...
 
 
 class Clock(Protocol):
@@ -71,11 +75,17 @@ class StagedObject(Protocol):
 
     key: str
 
-    def write(self, content: bytes) -> None: ...
+    def write(self, content: bytes) -> None:
+        """Append bytes."""
+        ...
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Make the object whole and visible under its key, durably."""
+        ...
 
-    def discard(self) -> None: ...
+    def discard(self) -> None:
+        """Give the object up and leave nothing; no error after ``close``."""
+        ...
 
 
 class Store(Protocol):
@@ -85,7 +95,7 @@ class Store(Protocol):
         """Return the whole object, or None when there is none."""
         ...
 
-    def list(self, prefix: str) -> Iterator[str]:
+    def list_keys(self, prefix: str) -> Iterator[str]:
         """Yield the keys below a prefix that ends in a slash, freshly listed, in sorted order."""
         ...
 
@@ -101,6 +111,6 @@ class Store(Protocol):
         """Write a small object in one operation unless it exists; return whether this call created it."""
         ...
 
-    def remove(self, keys: list[str]) -> None:
+    def remove(self, keys: Iterable[str]) -> None:
         """Remove objects; a key that is already gone is no error."""
         ...

@@ -69,11 +69,13 @@ _V1_FILTERS = {
     "zone_name": "zone.name",
     "hide_user_logs": "hide_user_logs",
 }
-_V2_SHARED = (
-    "action_result action_type actor_context actor_email actor_id actor_ip_address actor_token_id actor_token_name "
-    "actor_type id raw_cf_ray_id raw_method raw_status_code raw_uri resource_id resource_product resource_type "
-    "resource_scope"
-).split()
+# fmt: off
+_V2_SHARED = [
+    "action_result", "action_type", "actor_context", "actor_email", "actor_id", "actor_ip_address", "actor_token_id",
+    "actor_token_name", "actor_type", "id", "raw_cf_ray_id", "raw_method", "raw_status_code", "raw_uri", "resource_id",
+    "resource_product", "resource_type", "resource_scope",
+]
+# fmt: on
 _V2_ACCOUNT_ONLY = ["account_name", "audit_log_id", "zone_id", "zone_name"]
 
 
@@ -176,7 +178,9 @@ def _scope_id(scope: Scope, account_id: str | None, organization_id: str | None)
     name = f"{scope}_id"
     given = (account_id if scope is Scope.ACCOUNT else organization_id) or ""
     if not given:
-        raise ConfigurationError(f"The {scope} scope needs {name}. Give it as an argument or in the connection's extra.")
+        raise ConfigurationError(
+            f"The {scope} scope needs {name}. Give it as an argument or in the connection's extra."
+        )
     pattern = _ACCOUNT_ID if scope is Scope.ACCOUNT else _ORGANIZATION_ID
     if not pattern.fullmatch(given):
         raise ConfigurationError(
@@ -204,9 +208,13 @@ def _texts(version: ApiVersion, name: str, value: Any) -> list[str]:
     """Return the texts of one filter: version 2 repeats a key for each of several values, version 1 has one."""
     values = list(value) if isinstance(value, list | tuple | set | frozenset) else [value]
     if version is ApiVersion.V1 and len(values) != 1:
-        raise ConfigurationError(f"Filter {name!r} takes one value on version 1 of the API. Give one, or use version 2.")
+        raise ConfigurationError(
+            f"Filter {name!r} takes one value on version 1 of the API. Give one, or use version 2."
+        )
     if not values:
-        raise ConfigurationError(f"Filter {name!r} has an empty list. Give at least one value, or leave the filter out.")
+        raise ConfigurationError(
+            f"Filter {name!r} has an empty list. Give at least one value, or leave the filter out."
+        )
     return sorted(_text(name, item) for item in values)
 
 

@@ -14,7 +14,7 @@ from airflow_audit_provider.core.answers import Page
 from airflow_audit_provider.core.paging import Walk
 from airflow_audit_provider.core.query import MAX_PAGE_SIZE, Ask, Direction
 from airflow_audit_provider.core.records import ApiVersion, AuditRecord, in_order
-from airflow_audit_provider.core.window import TimeWindow
+from airflow_audit_provider.core.window import SECOND_NS, TimeWindow
 from airflow_audit_provider.exceptions import ConfigurationError, SourceError
 
 
@@ -104,3 +104,33 @@ class Reading:
         tally.ended_by[rule] = tally.ended_by.get(rule, 0) + 1
         self._begin(remainder)
         return complete if self.direction is Direction.ASC else complete[::-1]
+
+
+class SinglePage:
+    """Reads exactly one page as the API gives it, unfiltered and in the API's order; driven as a :class:`Reading`.
+
+    ``page`` counts from 1 (version 1); ``cursor`` is version 2's token.
+    """
+
+    def __init__(
+        self, window: TimeWindow, direction: Direction, page_size: int, page: int = 1, cursor: str | None = None
+    ) -> None:
+        if page < 1:
+            raise ConfigurationError(f"Page {page} is impossible. Pages count from 1.")
+        self.tally = ReadTally()
+        since, before = window.start_ns // SECOND_NS, -(-window.end_ns // SECOND_NS)
+        self._ask: Ask | None = Ask(since, before, direction, page_size, page, cursor)
+
+    def ask(self) -> Ask | None:
+        """Return the page to ask for, None when it was answered."""
+        return self._ask
+
+    def take(self, page: Page) -> list[AuditRecord]:
+        """Return the page's records."""
+        self._ask = None
+        self.tally.page_count += 1
+        return page.records
+
+    def refused(self, error: SourceError) -> None:
+        """Raise the refusal: there is no other way to one page."""
+        raise error

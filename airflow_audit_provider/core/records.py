@@ -9,12 +9,13 @@ because dropping it, or guessing, would lose it.
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from enum import StrEnum
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -58,7 +59,7 @@ class _HeadV2(msgspec.Struct, gc=False):
         return self.action.time if self.action is not None else None
 
 
-_HEAD_DECODERS = {
+_HEAD_DECODERS: dict[ApiVersion, msgspec.json.Decoder[_HeadV1] | msgspec.json.Decoder[_HeadV2]] = {
     ApiVersion.V1: msgspec.json.Decoder(_HeadV1),
     ApiVersion.V2: msgspec.json.Decoder(_HeadV2),
 }
@@ -121,9 +122,7 @@ def _excerpt(raw: bytes) -> str:
     return raw[:200].decode("utf-8", "replace")
 
 
-_RFC3339 = re.compile(
-    r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:\d\d)(?:[.,](\d+))?(?:[Zz]|([+-])(\d\d):?(\d\d))", re.ASCII
-)
+_RFC3339 = re.compile(r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:\d\d)(?:[.,](\d+))?(?:[Zz]|([+-])(\d\d):?(\d\d))", re.ASCII)
 
 
 @lru_cache(maxsize=4096)
@@ -149,6 +148,14 @@ def parse_event_time(text: str) -> int:
         offset_seconds = int(hours) * 3600 + int(minutes) * 60
         second += -offset_seconds if sign == "+" else offset_seconds
     return second * SECOND_NS + (int(fraction[:9].ljust(9, "0")) if fraction else 0)
+
+
+def fields_of(raw: bytes) -> Any:
+    """Return a record's JSON as Python values; half a surrogate pair in it comes as the standard library reads it."""
+    try:
+        return msgspec.json.decode(raw)
+    except msgspec.DecodeError:
+        return json.loads(raw.decode("utf-8", "replace"))
 
 
 def in_order(records: Iterable[AuditRecord]) -> list[AuditRecord]:

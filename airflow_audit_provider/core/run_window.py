@@ -68,6 +68,16 @@ def resolve_run_window(bounds: RunBounds) -> RunWindow:
     )
 
 
+def resolve_watermark(since: Bound, run_start: datetime | None, timezone: str) -> datetime:
+    """Return the instant from which activity is new: ``since``, else the start of the run's data interval."""
+    watermark = _instant("since", since, _zone(timezone)) or run_start
+    if watermark is None:
+        raise ConfigurationError(
+            "This run has no data interval to watch from. Give since, for example the last run's high-water mark."
+        )
+    return watermark
+
+
 def _explicit(bounds: RunBounds, zone: pendulum.Timezone) -> TimeWindow | None:
     """Both bounds, or one bound and the length."""
     start = _instant("window_start", bounds.window_start, zone)
@@ -75,12 +85,14 @@ def _explicit(bounds: RunBounds, zone: pendulum.Timezone) -> TimeWindow | None:
     if start is None and end is None:
         return None
     length = bounds.window_length
-    if start is not None and end is not None:
-        return TimeWindow(start, end)
-    if length is None:
+    if start is None and end is not None and length is not None:
+        return TimeWindow(end - length, end)
+    if start is not None and end is None and length is not None:
+        return TimeWindow(start, start + length)
+    if start is None or end is None:
         given = "window_start" if start is not None else "window_end"
         raise ConfigurationError(f"Only {given} is given. Give the other bound too, or a window_length.")
-    return TimeWindow(start, start + length) if start is not None else TimeWindow(end - length, end)  # type: ignore[operator]  # one of the two is set
+    return TimeWindow(start, end)
 
 
 def _partition(bounds: RunBounds, zone: pendulum.Timezone) -> TimeWindow | None:

@@ -13,9 +13,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any, NamedTuple
 
-import msgspec
-
-from airflow_audit_provider.core.records import ApiVersion, AuditRecord
+from airflow_audit_provider.core.records import ApiVersion, AuditRecord, fields_of
 
 
 class Kind(StrEnum):
@@ -58,16 +56,8 @@ COLUMNS: dict[ApiVersion, tuple[Column, ...]] = {
 
 def cells(columns: tuple[Column, ...], record: AuditRecord) -> list[Any]:
     """Return a record's values in the order of the columns, None where a field is missing or does not fit."""
-    fields = _fields(record.raw)
+    fields = fields_of(record.raw)
     return [_fit(column.kind, _dig(fields, column.path)) for column in columns]
-
-
-def _fields(raw: bytes) -> Any:
-    try:
-        return msgspec.json.decode(raw)
-    except msgspec.DecodeError:
-        # Half a surrogate pair is legal in JSON's grammar and impossible in UTF-8; `record` keeps it as it came.
-        return json.loads(raw.decode("utf-8", "replace"))
 
 
 def _dig(fields: Any, path: tuple[str, ...]) -> Any:

@@ -10,8 +10,6 @@ import importlib
 from types import ModuleType
 from typing import Protocol
 
-from airflow_audit_provider.exceptions import ConfigurationError
-
 _GZIP_LEVEL = 1
 _ZSTD_LEVEL = 3
 # zlib's window size for a gzip wrapper: 15 bits and 16 for the header and trailer, which carry no time.
@@ -21,9 +19,13 @@ _GZIP_WINDOW_BITS = 31
 class Compressor(Protocol):
     """Takes bytes, gives compressed bytes; ``flush`` ends the stream."""
 
-    def compress(self, content: bytes, /) -> bytes: ...
+    def compress(self, content: bytes, /) -> bytes:
+        """Take bytes in; return what is ready."""
+        ...
 
-    def flush(self) -> bytes: ...
+    def flush(self) -> bytes:
+        """End the stream; return its last bytes."""
+        ...
 
 
 class _Plain:
@@ -54,23 +56,15 @@ def decompress(compression: str, content: bytes) -> bytes:
     if compression == "gzip":
         from isal import igzip
 
-        return igzip.decompress(content)
+        plain: bytes = igzip.decompress(content)  # type: ignore[no-untyped-call]  # isal has no types here
+        return plain
     if compression == "zstd":
         reader = _zstandard().ZstdDecompressor().stream_reader(content)
-        plain: bytes = reader.read()
-        return plain
+        whole: bytes = reader.read()
+        return whole
     return content
 
 
-def require_zstd() -> None:
-    """Raise ``ConfigurationError`` when the zstd library is not installed."""
-    _zstandard()
-
-
 def _zstandard() -> ModuleType:
-    try:
-        return importlib.import_module("zstandard")
-    except ImportError as error:
-        raise ConfigurationError(
-            "compression='zstd' needs the zstandard library. Run: pip install 'airflow-audit-provider[zstd]'."
-        ) from error
+    """Import the library when it is used; ``part_format`` has looked for it before."""
+    return importlib.import_module("zstandard")

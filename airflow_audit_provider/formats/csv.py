@@ -20,7 +20,7 @@ from airflow_audit_provider.formats.compression import Compressor, decompress
 
 
 class CsvEncoder:
-    """Encodes records as rows into a compressed stream; the header comes with the first bytes, also of an empty part."""
+    """Encodes records as rows into a compressed stream; the header comes first, also in an empty part."""
 
     def __init__(self, compressor: Compressor, version: ApiVersion) -> None:
         self._compressor = compressor

@@ -10,13 +10,11 @@ from __future__ import annotations
 import importlib
 import io
 from collections.abc import Iterator, Sequence
-from types import ModuleType
 from typing import Any
 
 import msgspec
 
 from airflow_audit_provider.core.records import ApiVersion, AuditRecord, read_records
-from airflow_audit_provider.exceptions import ConfigurationError
 from airflow_audit_provider.formats.columns import COLUMNS, Kind, cells
 
 _ROW_GROUP_RECORDS = 10_000
@@ -29,7 +27,7 @@ class ParquetEncoder:
     """Encodes records into one Parquet file; rows are written in groups of 10,000."""
 
     def __init__(self, compression: str, version: ApiVersion) -> None:
-        self._pa = import_pyarrow()
+        self._pa = importlib.import_module("pyarrow")
         parquet = importlib.import_module("pyarrow.parquet")
         self._columns = COLUMNS[version]
         self._schema = _schema(self._pa, version)
@@ -70,22 +68,12 @@ class ParquetEncoder:
 
 def read_parquet(version: ApiVersion, content: bytes) -> Iterator[AuditRecord]:
     """Yield the records of a part from its ``record`` column."""
-    pyarrow = import_pyarrow()
+    pyarrow = importlib.import_module("pyarrow")
     parquet = importlib.import_module("pyarrow.parquet")
     file = parquet.ParquetFile(pyarrow.BufferReader(content))
     for group in range(file.num_row_groups):
         texts = file.read_row_group(group, columns=["record"]).column("record").to_pylist()
         yield from read_records(version, [msgspec.Raw(text.encode()) for text in texts])
-
-
-def import_pyarrow() -> ModuleType:
-    """Return pyarrow; raise ``ConfigurationError`` when it is not installed."""
-    try:
-        return importlib.import_module("pyarrow")
-    except ImportError as error:
-        raise ConfigurationError(
-            "file_format='parquet' needs the pyarrow library. Run: pip install 'airflow-audit-provider[parquet]'."
-        ) from error
 
 
 def _schema(pyarrow: Any, version: ApiVersion) -> Any:

@@ -7,6 +7,7 @@ Its one rule: an impossible choice is refused when it is made, a missing library
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from importlib.util import find_spec
 from typing import Protocol
 
 import msgspec
@@ -16,19 +17,28 @@ from airflow_audit_provider.exceptions import ConfigurationError
 from airflow_audit_provider.formats import compression as compressions
 from airflow_audit_provider.formats.csv import CsvEncoder, read_csv
 from airflow_audit_provider.formats.jsonl import JsonlEncoder, read_jsonl
-from airflow_audit_provider.formats.parquet import ParquetEncoder, import_pyarrow, read_parquet
+from airflow_audit_provider.formats.parquet import ParquetEncoder, read_parquet
 
 # The first compression of a format is its default.
-_COMPRESSIONS = {"jsonl": ("gzip", "zstd", "none"), "csv": ("gzip", "zstd", "none"), "parquet": ("zstd", "gzip", "none")}
+_COMPRESSIONS = {
+    "jsonl": ("gzip", "zstd", "none"),
+    "csv": ("gzip", "zstd", "none"),
+    "parquet": ("zstd", "gzip", "none"),
+}
+_EXTRAS = {"pyarrow": "parquet", "zstandard": "zstd"}
 _SUFFIXES = {"gzip": ".gz", "zstd": ".zst", "none": ""}
 
 
 class PartEncoder(Protocol):
     """Turns records into the bytes of one part; ``finish`` gives the last ones."""
 
-    def encode(self, records: Sequence[AuditRecord]) -> bytes: ...
+    def encode(self, records: Sequence[AuditRecord]) -> bytes:
+        """Take records in; return the bytes that are ready."""
+        ...
 
-    def finish(self) -> bytes: ...
+    def finish(self) -> bytes:
+        """End the part; return its last bytes."""
+        ...
 
 
 class PartFormat(msgspec.Struct, frozen=True):
@@ -71,8 +81,14 @@ def part_format(file_format: str, compression: str | None = None) -> PartFormat:
         raise ConfigurationError(
             f"compression {chosen!r} is unknown for {file_format}. Give one of {', '.join(map(repr, allowed))}."
         )
-    if file_format == "parquet":
-        import_pyarrow()
-    elif chosen == "zstd":
-        compressions.require_zstd()
+    _require_library("pyarrow" if file_format == "parquet" else "zstandard" if chosen == "zstd" else None)
     return PartFormat(file_format, chosen)
+
+
+def _require_library(name: str | None) -> None:
+    """Look for a library without importing it: DAG files are parsed often and seldom write."""
+    if name is not None and find_spec(name) is None:
+        extra = _EXTRAS[name]
+        raise ConfigurationError(
+            f"This format needs the {name} library. Run: pip install 'airflow-audit-provider[{extra}]'."
+        )

@@ -1,0 +1,190 @@
+"""The operator: one run's window of audit logs, landed in object storage.
+
+Knows: Airflow's operators and contexts. Must not know: pages, parts, keys.
+Its one rule: it translates a task into a ``PullOrder`` and an outcome into an XCom and an asset event.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import date, datetime, timedelta
+from functools import cached_property
+from typing import Any
+from uuid import uuid4
+
+from airflow.providers.common.compat.sdk import BaseOperator, ObjectStoragePath, conf
+
+from airflow_audit_provider.adapters.storage import open_store
+from airflow_audit_provider.assets.audit_logs import audit_log_asset, dataset_uri
+from airflow_audit_provider.core.manifest import describe
+from airflow_audit_provider.core.query import audit_query
+from airflow_audit_provider.core.run_window import RunWindow, resolve_run_window
+from airflow_audit_provider.formats.part_format import part_format
+from airflow_audit_provider.hooks.cloudflare import CloudflareHook
+from airflow_audit_provider.hooks.failures import task_failures
+from airflow_audit_provider.hooks.run_bounds import run_bounds
+from airflow_audit_provider.operators.progress_log import ProgressLog
+from airflow_audit_provider.pipeline import DEFAULT_MAX_PART_BYTES, PullOrder, PullOutcome, pull_window
+from airflow_audit_provider.triggers.audit_logs import WindowSettledTrigger
+
+DEFAULT_SETTLE_DELAY = timedelta(minutes=15)
+# Longer than the wait itself, so that a triggerer that was down for a while does not fail the task.
+_DEFERRAL_SPARE = timedelta(hours=1)
+
+
+class CloudflareAuditLogsToObjectStorageOperator(BaseOperator):
+    """Lands the Cloudflare audit logs of one window, half-open ``[start, end)``, under a destination.
+
+    The window is the run's: explicit bounds, else the partition, else the data interval; a run that says none fails
+    naming the mend, and so does a zero-length interval without ``window_length``. A window is committed by its
+    manifest, written last; an empty one too. Idempotent: a second run changes no byte, late records are added as a
+    next generation.
+
+    :param destination: any URI ``ObjectStoragePath`` takes: local, S3, GCS, Azure. (templated)
+    :param destination_conn_id: the connection for it. (templated)
+    :param cloudflare_conn_id: a connection of type ``cloudflare``. (templated)
+    :param account_id: 32 hexadecimal digits; by default the connection's. (templated)
+    :param organization_id: for the organization scope of version 2; by default the connection's. (templated)
+    :param scope: ``account``, ``user`` (version 1) or ``organization`` (version 2); by default as the ids say.
+    :param api_version: ``v1`` or ``v2``: different records, so give each a destination of its own.
+    :param filters: the API's filters by Python or API name, as in ``{"actor_email": "a@example.com"}``. (templated)
+    :param file_format: ``jsonl``, ``csv`` or ``parquet``.
+    :param compression: ``gzip``, ``zstd`` or ``none``; by default gzip, for Parquet zstd.
+    :param window_start: explicit first instant, a datetime, date or RFC 3339 text. (templated)
+    :param window_end: explicit end, not inside the window. (templated)
+    :param window_length: length where only one bound, a partition or a zero-length interval is known.
+    :param timezone: IANA zone of local days and of the partition's date.
+    :param settle_delay: how long after its end a window is left alone, because records arrive late.
+    :param max_part_bytes: size of a data object at which the next one begins, at least 1 MiB.
+    :param replace: write the window anew, in place of what is committed.
+    :param deferrable: wait for an unsettled window in the triggerer; otherwise the worker waits, at most
+        ``settle_delay``.
+
+    Returns a dict with ``window_start window_end record_count part_count manifest_uri`` and more, and puts the same
+    into the extra of the destination's asset event. Errors that no retry mends fail the task at once.
+    """
+
+    template_fields: Sequence[str] = (
+        "destination",
+        "destination_conn_id",
+        "cloudflare_conn_id",
+        "account_id",
+        "organization_id",
+        "filters",
+        "window_start",
+        "window_end",
+    )
+    ui_color = "#f9e2cf"
+
+    def __init__(
+        self,
+        *,
+        destination: str,
+        destination_conn_id: str | None = None,
+        cloudflare_conn_id: str = CloudflareHook.default_conn_name,
+        account_id: str | None = None,
+        organization_id: str | None = None,
+        scope: str | None = None,
+        api_version: str = "v1",
+        filters: dict[str, Any] | None = None,
+        file_format: str = "jsonl",
+        compression: str | None = None,
+        window_start: datetime | date | str | None = None,
+        window_end: datetime | date | str | None = None,
+        window_length: timedelta | None = None,
+        timezone: str = "UTC",
+        settle_delay: timedelta = DEFAULT_SETTLE_DELAY,
+        max_part_bytes: int = DEFAULT_MAX_PART_BYTES,
+        replace: bool = False,
+        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.destination = destination
+        self.destination_conn_id = destination_conn_id
+        self.cloudflare_conn_id = cloudflare_conn_id
+        self.account_id = account_id
+        self.organization_id = organization_id
+        self.scope = scope
+        self.api_version = api_version
+        self.filters = filters
+        self.file_format = file_format
+        self.compression = compression
+        self.window_start = window_start
+        self.window_end = window_end
+        self.window_length = window_length
+        self.timezone = timezone
+        self.settle_delay = settle_delay
+        self.max_part_bytes = max_part_bytes
+        self.replace = replace
+        self.deferrable = deferrable
+        # Said when the DAG is parsed, not when it first runs; ids may be templates or come from the connection.
+        part_format(file_format, compression)
+        audit_query(api_version, scope, account_id="0" * 32, organization_id="0", filters=filters)
+
+    @cached_property
+    def hook(self) -> CloudflareHook:
+        """The hook; its connection is read when it is used."""
+        return CloudflareHook(self.cloudflare_conn_id)
+
+    def execute(self, context: Mapping[str, Any]) -> dict[str, Any]:
+        """Land the run's window; return its summary."""
+        with task_failures():
+            run_window = self._run_window(context)
+            self._await_settled(run_window)
+            outcome = self._pull(run_window)
+        return self._report(context, outcome)
+
+    def execute_settled(self, context: Mapping[str, Any], _event: Any = None) -> dict[str, Any]:
+        """Go on after the trigger says that the window is settled."""
+        return self.execute(context)
+
+    def _run_window(self, context: Mapping[str, Any]) -> RunWindow:
+        bounds = run_bounds(context, self.window_start, self.window_end, self.window_length, self.timezone)
+        run_window = resolve_run_window(bounds)
+        self.log.info("Window %s, by the rule: %s", run_window.window, run_window.rule)
+        return run_window
+
+    def _await_settled(self, run_window: RunWindow) -> None:
+        """Wait for a window that is not settled: in the triggerer, or here when only the settle delay is missing."""
+        now = self.hook.clock.now()
+        wait = run_window.window.settled_at(self.settle_delay) - now
+        if wait <= timedelta(0):
+            return
+        if self.deferrable:
+            trigger = WindowSettledTrigger(now + wait)
+            self.defer(trigger=trigger, method_name="execute_settled", timeout=wait + _DEFERRAL_SPARE)
+        if wait <= self.settle_delay:
+            self.log.info("Waiting %.0f s until the window is settled", wait.total_seconds())
+            self.hook.clock.sleep(wait.total_seconds())
+
+    def _pull(self, run_window: RunWindow) -> PullOutcome:
+        order = PullOrder(
+            query=self.hook.query(
+                self.api_version,
+                self.scope,
+                account_id=self.account_id,
+                organization_id=self.organization_id,
+                filters=self.filters,
+            ),
+            run_window=run_window,
+            part_format=part_format(self.file_format, self.compression),
+            attempt_id=uuid4().hex,
+            settle_delay=self.settle_delay,
+            max_part_bytes=self.max_part_bytes,
+            replace=self.replace,
+        )
+        path = ObjectStoragePath(self.destination, conn_id=self.destination_conn_id)
+        observe = ProgressLog(self.log, self.hook.clock)
+        return pull_window(order, self.hook.source(), open_store(path.fs, path.path), observe)
+
+    def _report(self, context: Mapping[str, Any], outcome: PullOutcome) -> dict[str, Any]:
+        """Log and return the summary; put it into the asset event of the destination, if the task has that outlet."""
+        manifest_uri = f"{dataset_uri(self.destination)}/{outcome.manifest_key}"
+        summary = {**describe(outcome.manifest), "manifest_uri": manifest_uri, "committed": outcome.committed}
+        verb = "Committed" if outcome.committed else "Found committed, unchanged:"
+        self.log.info("%s %s", verb, summary)
+        asset = audit_log_asset(self.destination)
+        if asset in self.outlets and "outlet_events" in context:
+            context["outlet_events"][asset].extra = summary
+        return summary

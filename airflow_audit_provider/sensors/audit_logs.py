@@ -1,0 +1,131 @@
+"""The sensor: waits for new activity in an audit log.
+
+Knows: Airflow's sensors. Must not know: pages, and when activity is enough.
+Its one rule: poking and deferring look by the same code and decide alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import date, datetime, timedelta
+from functools import cached_property
+from typing import Any
+
+from airflow.providers.common.compat.sdk import AirflowFailException, BaseSensorOperator, Context, PokeReturnValue, conf
+
+from airflow_audit_provider.core.activity import Activity, Watch
+from airflow_audit_provider.core.query import audit_query
+from airflow_audit_provider.core.run_window import resolve_watermark
+from airflow_audit_provider.hooks.cloudflare import CloudflareHook
+from airflow_audit_provider.hooks.failures import task_failures
+from airflow_audit_provider.triggers.audit_logs import AuditLogActivityTrigger
+from airflow_audit_provider.watching import look_for_activity
+
+
+class CloudflareAuditLogActivitySensor(BaseSensorOperator):
+    """Waits until an audit log holds at least ``minimum_count`` records with an event time at or after ``since``.
+
+    :param since: the watermark: a datetime, date or RFC 3339 text; by default the data interval's start. (templated)
+    :param minimum_count: how many records are enough, at least 1.
+    :param cloudflare_conn_id: a connection of type ``cloudflare``. (templated)
+    :param account_id: as the operator's; by default the connection's. (templated)
+    :param organization_id: as the operator's; by default the connection's. (templated)
+    :param scope: ``account``, ``user`` or ``organization``.
+    :param api_version: ``v1`` or ``v2``.
+    :param filters: the API's filters, as the operator's. (templated)
+    :param timezone: IANA zone of a ``since`` without one.
+    :param deferrable: look once, then wait in the triggerer.
+
+    Returns a dict with ``since record_count first_event_at last_event_at``; counting stops when there is enough.
+    ``poke_interval``, ``timeout``, ``mode`` and ``soft_fail`` are those of every sensor.
+    """
+
+    template_fields: Sequence[str] = (
+        "since",
+        "cloudflare_conn_id",
+        "account_id",
+        "organization_id",
+        "filters",
+    )
+    ui_color = "#e2f0d9"
+
+    def __init__(
+        self,
+        *,
+        since: datetime | date | str | None = None,
+        minimum_count: int = 1,
+        cloudflare_conn_id: str = CloudflareHook.default_conn_name,
+        account_id: str | None = None,
+        organization_id: str | None = None,
+        scope: str | None = None,
+        api_version: str = "v1",
+        filters: dict[str, Any] | None = None,
+        timezone: str = "UTC",
+        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.since = since
+        self.minimum_count = minimum_count
+        self.cloudflare_conn_id = cloudflare_conn_id
+        self.account_id = account_id
+        self.organization_id = organization_id
+        self.scope = scope
+        self.api_version = api_version
+        self.filters = filters
+        self.timezone = timezone
+        self.deferrable = deferrable
+        # Said when the DAG is parsed; ids may be templates or come from the connection.
+        query = audit_query(api_version, scope, account_id="0" * 32, organization_id="0", filters=filters)
+        Watch(query, resolve_watermark("2000-01-01", None, timezone), minimum_count)
+
+    @cached_property
+    def hook(self) -> CloudflareHook:
+        """The hook; its connection is read when it is used."""
+        return CloudflareHook(self.cloudflare_conn_id)
+
+    def poke(self, context: Mapping[str, Any]) -> PokeReturnValue:
+        """Look once; blocks for as long as the API takes."""
+        with task_failures():
+            activity = self._look(context)
+        return PokeReturnValue(activity.is_enough, activity.summary() if activity.is_enough else None)
+
+    def execute(self, context: Context) -> Any:
+        """Look once, then wait as told: in the triggerer when deferrable, else poking or rescheduled."""
+        if not self.deferrable:
+            return super().execute(context)
+        found = self.poke(context)
+        if found.is_done:
+            return found.xcom_value
+        trigger = AuditLogActivityTrigger(
+            self.cloudflare_conn_id, self._since(context), self.minimum_count, self._interval_seconds, self._query
+        )
+        return self.defer(trigger=trigger, method_name="execute_complete", timeout=timedelta(seconds=self.timeout))
+
+    def execute_complete(self, _context: Mapping[str, Any], event: dict[str, Any]) -> dict[str, Any]:
+        """Return what the trigger found, or fail for good as it says."""
+        if event["status"] == "failed":
+            raise AirflowFailException(f"{event['code']}: {event['message']}")
+        activity: dict[str, Any] = event["activity"]
+        return activity
+
+    @property
+    def _query(self) -> dict[str, Any]:
+        return {
+            "api_version": self.api_version,
+            "scope": self.scope,
+            "account_id": self.account_id,
+            "organization_id": self.organization_id,
+            "filters": self.filters,
+        }
+
+    @property
+    def _interval_seconds(self) -> float:
+        return float(self.poke_interval)
+
+    def _since(self, context: Mapping[str, Any]) -> datetime:
+        return resolve_watermark(self.since, context.get("data_interval_start"), self.timezone)
+
+    def _look(self, context: Mapping[str, Any]) -> Activity:
+        watch = Watch(self.hook.query(**self._query), self._since(context), self.minimum_count)
+        return look_for_activity(watch, self.hook.source())
