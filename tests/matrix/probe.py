@@ -45,8 +45,7 @@ def truth(fake: dict[str, str], start: str, end: str) -> list[str]:
 
 def airflow(*arguments: str) -> str:
     """Run one command of Airflow's own CLI in this process, and return what it printed."""
-    from airflow.__main__ import main
-
+    main = importlib.import_module("airflow.__main__").main
     printed = io.StringIO()
     sys.argv = ["airflow", *arguments]
     with contextlib.redirect_stdout(printed):
@@ -63,6 +62,14 @@ def airflow(*arguments: str) -> str:
 def providers() -> dict[str, Any]:
     """What Airflow's provider commands print."""
     return {name: airflow("providers", name, "--output", "json") for name in PROVIDER_COMMANDS}
+
+
+def form() -> dict[str, Any]:
+    """The connection form as the web interface draws it, which has its own way to read the hook or the declaration."""
+    module = importlib.import_module("airflow.api_fastapi.core_api.services.ui.connections")
+    (drawn,) = (each for each in module.HookMetaService.hook_meta_data() if each.connection_type == "cloudflare")
+    shown: dict[str, Any] = json.loads(drawn.model_dump_json())
+    return shown
 
 
 def dag_bag() -> Any:
@@ -123,6 +130,7 @@ def main(home: Path, day: str, next_day: str) -> None:
     """Write each question's answer, or the error it ended with, to report.json."""
     questions = {
         "where": where,
+        "form": form,
         "providers": providers,
         "examples": examples,
         "daily_run": lambda: daily_run(home, day, next_day),

@@ -51,7 +51,11 @@ def test_provider_is_listed(report: Report) -> None:
 def test_hook_serves_the_connection_type(report: Report) -> None:
     """`airflow providers hooks` shows the connection type, its hook, and that it could be imported."""
     (row,) = (row for row in _rows(report, "hooks") if row["connection_type"] == "cloudflare")
-    assert (row["class"], row["package_name"], row["hook_attribute_name"]) == (HOOK, DISTRIBUTION, "cloudflare_conn_id")
+    assert (row["class"], row["package_name"], row["conn_id_attribute_name"]) == (
+        HOOK,
+        DISTRIBUTION,
+        "cloudflare_conn_id",
+    )
 
 
 def test_form_is_described(report: Report) -> None:
@@ -62,6 +66,13 @@ def test_form_is_described(report: Report) -> None:
 def test_form_has_our_fields(report: Report) -> None:
     """`airflow providers widgets` shows the fields of the connection's extra."""
     assert "extra__cloudflare__account_id" in json.dumps(_rows(report, "widgets"))
+
+
+def test_web_form_is_ours(report: Report) -> None:
+    """The web interface draws the standard fields under our labels, and the extras as fields of their own."""
+    form = _answer(report, "form")
+    assert "account_id" in form["extra_fields"]
+    assert form["standard_fields"]["password"]["title"]
 
 
 def test_examples_parse(report: Report) -> None:
