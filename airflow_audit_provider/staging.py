@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
-
-import msgspec
+from typing import NamedTuple
 
 from airflow_audit_provider.core.manifest import Part
 from airflow_audit_provider.core.ports import StagedObject, Store
@@ -22,7 +21,7 @@ _GROUP_RECORDS = 1000
 MIN_PART_BYTES = 1 << 20
 
 
-class StagedPart(msgspec.Struct, frozen=True):
+class StagedPart(NamedTuple):
     """A part that lies under its staging key, closed, with its digest."""
 
     staged_key: str

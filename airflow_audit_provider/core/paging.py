@@ -18,11 +18,10 @@ How it reads (``docs/adr/0001-page-protocol.md`` says why):
 
 from __future__ import annotations
 
-from collections import Counter
 from enum import StrEnum
-from itertools import pairwise
 
 from airflow_audit_provider.core.answers import Page
+from airflow_audit_provider.core.ledger import Ledger, is_sorted
 from airflow_audit_provider.core.overlap import overlapping_page
 from airflow_audit_provider.core.query import MAX_PAGE_SIZE, Ask, Direction
 from airflow_audit_provider.core.records import ApiVersion, AuditRecord
@@ -69,9 +68,7 @@ class Walk:
     ) -> None:
         self.window = window
         self.ended_by: End | None = None
-        self.seen_count = 0
         self.outside_count = 0
-        self.repeated_count = 0
         self._version = version
         self._direction = direction
         self._sign = 1 if direction is Direction.ASC else -1
@@ -80,8 +77,7 @@ class Walk:
         self._since = window.start_ns // SECOND_NS - 1
         self._before = -(-window.end_ns // SECOND_NS) + 1
         self._mode = _Mode.SWEEP
-        self._known: dict[str, int] = {}
-        self._reach: int | None = None
+        self._ledger = Ledger(self._sign)
         self._row_limit = page_size
         self._read_count = 0
         self._cursor: str | None = None
@@ -93,12 +89,22 @@ class Walk:
         self._barren_count = 0
         self._restart_count = 0
 
+    @property
+    def seen_count(self) -> int:
+        """How many rows came, repeated ones counted each time."""
+        return self._ledger.seen_count
+
+    @property
+    def repeated_count(self) -> int:
+        """How many rows came that had come before."""
+        return self._ledger.repeated_count
+
     def ask(self) -> Ask | None:
         """Return the next page to ask for, or None when the window is read."""
         if self._mode is _Mode.DONE:
             return None
         if self._mode is _Mode.PROBE:
-            rows = min(MAX_PAGE_SIZE, self._known_at_reach() + _PROBE_SPARE_ROWS)
+            rows = min(MAX_PAGE_SIZE, self._ledger.count_at_reach() + _PROBE_SPARE_ROWS)
             return Ask(self._since, self._before, self._direction.opposite, rows)
         page, size = self._page_and_size() if self._mode is _Mode.DEEP else (1, self._page_size)
         return Ask(self._since, self._before, self._direction, size, page, self._cursor)
@@ -111,14 +117,14 @@ class Walk:
         self._refuse_disorder(page.records, asked.direction)
         if self._mode is _Mode.PROBE:
             return self._take_probe(page.records, asked.page_size)
-        shared = any(record.id in self._known for record in page.records)
-        fresh = self._absorb(page.records)
-        self._advance_reach(page.records)
+        shared = any(record in self._ledger for record in page.records)
+        fresh = self._ledger.absorb(page.records)
+        self._ledger.advance(page.records)
         if self._mode is _Mode.DEEP:
             self._after_deep(len(page.records), asked, shared)
         else:
             self._after_sweep(page, asked, bool(fresh))
-        return [record for record in fresh if self.window.contains(record.event_ns)]
+        return self._keep(fresh)
 
     def refused(self, error: SourceError) -> None:
         """Take a 400 in: find another way to the same records, or raise the error."""
@@ -137,9 +143,9 @@ class Walk:
 
         Records at or past the cut that ``take`` already returned belong to the remainder: use ``self.window``.
         """
-        if self._mode is not _Mode.SWEEP or self._reach is None:
+        if self._mode is not _Mode.SWEEP or self._ledger.reach is None:
             return None
-        border = from_seconds(self._reach if self._sign > 0 else 1 - self._reach)
+        border = from_seconds(self._reach() if self._sign > 0 else 1 - self._reach())
         if not self.window.start < border < self.window.end:
             return None
         before, after = TimeWindow(self.window.start, border), TimeWindow(border, self.window.end)
@@ -147,28 +153,14 @@ class Walk:
         self._end(End.CUT)
         return remainder
 
-    def _absorb(self, records: list[AuditRecord]) -> list[AuditRecord]:
-        """Remember the ids; return the records not seen before."""
-        fresh = []
-        for record in records:
-            if record.id in self._known:
-                self.repeated_count += 1
-                continue
-            self._known[record.id] = record.event_ns // SECOND_NS
-            fresh.append(record)
-        self.seen_count += len(records)
-        self.outside_count += sum(not self.window.contains(record.event_ns) for record in fresh)
-        return fresh
-
-    def _advance_reach(self, records: list[AuditRecord]) -> None:
-        if records:
-            last = self._sign * (records[-1].event_ns // SECOND_NS)
-            self._reach = last if self._reach is None else max(self._reach, last)
+    def _keep(self, fresh: list[AuditRecord]) -> list[AuditRecord]:
+        """Return the records inside the window; count the others."""
+        kept = [record for record in fresh if self.window.contains(record.event_ns)]
+        self.outside_count += len(fresh) - len(kept)
+        return kept
 
     def _refuse_disorder(self, records: list[AuditRecord], direction: Direction) -> None:
-        """Whole seconds must run in the direction asked for; a server may sort no finer than that."""
-        sign = 1 if direction is Direction.ASC else -1
-        if any((b.event_ns // SECOND_NS - a.event_ns // SECOND_NS) * sign < 0 for a, b in pairwise(records)):
+        if not is_sorted(records, 1 if direction is Direction.ASC else -1):
             raise SourceProtocolError(
                 f"The API sent a page that is not sorted {direction} by time, so its end cannot be trusted. "
                 "Report it to the maintainers; nothing of the window was written.",
@@ -233,10 +225,10 @@ class Walk:
 
     def _take_probe(self, records: list[AuditRecord], asked_count: int) -> list[AuditRecord]:
         """Judge the end by the same range read from the other side; late rows found behind the reach are taken."""
-        unknown = [record for record in records if record.id not in self._known]
+        unknown = [record for record in records if record not in self._ledger]
         ahead = [record for record in unknown if self._is_ahead(record)]
-        late = self._absorb([record for record in unknown if not self._is_ahead(record)])
-        behind_reach = any(self._signed_second(record) < self._signed_reach() for record in records)
+        late = self._ledger.absorb(record for record in unknown if not self._is_ahead(record))
+        behind_reach = any(not self._is_ahead(record) for record in records)
         if ahead:
             self._sends_short_pages = True
             self._row_limit = max(1, min(self._row_limit, self._read_count))
@@ -245,7 +237,7 @@ class Walk:
             self._end(End.OTHER_SIDE)
         else:
             self._doubt_one_instant(len(records) < asked_count)
-        return [record for record in late if self.window.contains(record.event_ns)]
+        return self._keep(late)
 
     def _doubt_one_instant(self, other_side_is_short: bool) -> None:
         """All rows lie in one second, where both sides may hide the same row: ask for the row after the last."""
@@ -261,10 +253,10 @@ class Walk:
         self._cursor = None
         since, before = self._since, self._before
         if self._direction is Direction.ASC:
-            since = max(since, self._signed_reach() - 1)
+            since = max(since, self._reach() - 1)
         else:
             # Two seconds: the reached second ends one later, and `before` may be compared by the rounded second.
-            before = min(before, 2 - self._signed_reach())
+            before = min(before, 2 - self._reach())
         if (since, before) != (self._since, self._before):
             self._since, self._before = since, before
             self._mode, self._read_count, self._restart_count, self._exact = _Mode.SWEEP, 0, 0, False
@@ -283,18 +275,12 @@ class Walk:
 
     def _is_ahead(self, record: AuditRecord) -> bool:
         """Say whether the walk still comes to a row: only seconds before the reached one are complete."""
-        return self._signed_second(record) >= self._signed_reach()
+        return self._ledger.place_of(record) >= self._reach()
 
-    def _signed_second(self, record: AuditRecord) -> int:
-        return self._sign * (record.event_ns // SECOND_NS)
-
-    def _signed_reach(self) -> int:
-        if self._reach is None:
+    def _reach(self) -> int:
+        if self._ledger.reach is None:
             raise self._stuck("the API offers a next page without having sent a record")
-        return self._reach
-
-    def _known_at_reach(self) -> int:
-        return Counter(self._known.values())[self._sign * self._signed_reach()]
+        return self._ledger.reach
 
     def _position(self) -> str:
         since, before = format_instant(from_seconds(self._since)), format_instant(from_seconds(self._before))

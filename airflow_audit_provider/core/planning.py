@@ -24,11 +24,16 @@ from airflow_audit_provider.exceptions import (
 RETENTION_MONTHS = 18
 
 
+def oldest_kept(now: datetime) -> datetime:
+    """Return the instant before which the API has forgotten everything, 18 calendar months ago."""
+    return pendulum.instance(now).subtract(months=RETENTION_MONTHS)
+
+
 def refuse_unreadable_window(window: TimeWindow, now: datetime, settle_delay: timedelta) -> None:
     """Raise ``WindowNotSettledError`` or ``RetentionExceededError`` for a window that cannot be read whole now."""
     if settle_delay < timedelta(0):
         raise ConfigurationError(f"settle_delay is {settle_delay}. Give zero or more.")
-    oldest = pendulum.instance(now).subtract(months=RETENTION_MONTHS)
+    oldest = oldest_kept(now)
     if window.start < oldest:
         raise RetentionExceededError(
             f"The window {window} starts before {format_instant(oldest)}, and Cloudflare keeps audit logs for "

@@ -68,9 +68,9 @@ def resolve_run_window(bounds: RunBounds) -> RunWindow:
     )
 
 
-def resolve_watermark(since: Bound, run_start: datetime | None, timezone: str) -> datetime:
+def resolve_watermark(since: Bound, run_started_at: datetime | None, timezone: str) -> datetime:
     """Return the instant from which activity is new: ``since``, else the start of the run's data interval."""
-    watermark = _instant("since", since, _zone(timezone)) or run_start
+    watermark = _instant("since", since, _zone(timezone)) or run_started_at
     if watermark is None:
         raise ConfigurationError(
             "This run has no data interval to watch from. Give since, for example the last run's high-water mark."

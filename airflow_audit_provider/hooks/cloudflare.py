@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
 from functools import cached_property
 from typing import Any
 
 import httpx
 from airflow.providers.common.compat.connection import get_async_connection, get_async_extra_dejson
-from airflow.providers.common.compat.sdk import BaseHook
+from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook
 
 from airflow_audit_provider.adapters.clock import SystemClock
 from airflow_audit_provider.adapters.http import AsyncHttpTransport, HttpTransport, open_async_client, open_client
@@ -22,7 +23,7 @@ from airflow_audit_provider.core.exchange import Wait
 from airflow_audit_provider.core.ports import Clock
 from airflow_audit_provider.core.query import AuditQuery, audit_query
 from airflow_audit_provider.core.records import fields_of
-from airflow_audit_provider.exceptions import AuditProviderError
+from airflow_audit_provider.exceptions import AuditProviderError, ConfigurationError
 from airflow_audit_provider.hooks.connection import ConnectionFields, ConnectionSettings, read_connection
 from airflow_audit_provider.hooks.connection_check import check_connection
 from airflow_audit_provider.hooks.connection_form import ConnectionForm
@@ -62,18 +63,30 @@ class CloudflareHook(ConnectionForm, BaseHook):
     @cached_property
     def settings(self) -> ConnectionSettings:
         """The checked connection; read once."""
-        conn = self.get_connection(self.cloudflare_conn_id)
+        with self._named_absence():
+            conn = self.get_connection(self.cloudflare_conn_id)
         fields = ConnectionFields(conn.host, conn.login, conn.password, conn.port, conn.extra_dejson)
         return read_connection(self.cloudflare_conn_id, fields)
 
     async def load_settings(self) -> ConnectionSettings:
         """Read the connection without blocking the event loop; afterwards ``settings`` is at hand."""
         if "settings" not in self.__dict__:
-            conn = await get_async_connection(self.cloudflare_conn_id, hook=type(self))
+            with self._named_absence():
+                conn = await get_async_connection(self.cloudflare_conn_id, hook=type(self))
             extra = await get_async_extra_dejson(conn)
             fields = ConnectionFields(conn.host, conn.login, conn.password, conn.port, extra)
             self.__dict__["settings"] = read_connection(self.cloudflare_conn_id, fields)
         return self.settings
+
+    @contextmanager
+    def _named_absence(self) -> Iterator[None]:
+        try:
+            yield
+        except AirflowNotFoundException as error:
+            raise ConfigurationError(
+                f"There is no connection {self.cloudflare_conn_id!r}. Create it with type cloudflare, the API token as "
+                "password and the account_id in extra."
+            ) from error
 
     @cached_property
     def _client(self) -> httpx.Client:

@@ -7,12 +7,10 @@ Its one rule: what is not the window or the paging is a filter, and ``core.query
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from datetime import date, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-import pendulum
-
-from airflow_audit_provider.core.planning import RETENTION_MONTHS
+from airflow_audit_provider.core.planning import oldest_kept
 from airflow_audit_provider.core.ports import Request
 from airflow_audit_provider.core.query import MAX_PAGE_SIZE, AuditQuery, Direction
 from airflow_audit_provider.core.reading import Reading, SinglePage
@@ -84,8 +82,8 @@ class LogParameters(NamedTuple):
         since, before = self.paging.get("since"), self.paging.get("before")
         return resolve_run_window(
             RunBounds(
-                window_start=_instant_or(since, pendulum.instance(now).subtract(months=RETENTION_MONTHS)),
-                window_end=_instant_or(before, now + timedelta(seconds=1)),
+                window_start=oldest_kept(now) if since is None else since,
+                window_end=now + timedelta(seconds=1) if before is None else before,
             )
         ).window
 
@@ -110,7 +108,3 @@ class LogParameters(NamedTuple):
         for name, instead in zip(foreign, own, strict=True):
             if name in self.paging:
                 raise ConfigurationError(f"Version {version} of the API has no {name!r}. Use {instead!r}.")
-
-
-def _instant_or(given: datetime | date | str | None, default: datetime) -> datetime | date | str:
-    return default if given is None else given

@@ -35,8 +35,9 @@ def long_files(source: Source) -> list[str]:
 
 
 def long_functions(source: Source) -> list[str]:
-    """A function has at most 40 lines of code."""
-    return _longer_than(source, FUNCTION_LINES, list(functions(source)))
+    """A function has at most 40 lines of code; a shell's form has as many as it has fields."""
+    is_shell = source.path.startswith(SHELLS)
+    return _longer_than(source, FUNCTION_LINES, [f for f in functions(source) if not (is_shell and f.name in FORMS)])
 
 
 def long_shell_methods(source: Source) -> list[str]:

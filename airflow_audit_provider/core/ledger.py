@@ -1,0 +1,62 @@
+"""What a walk has seen: ids, counts, and how far in time it has come.
+
+Knows: records and the direction they come in. Must not know: pages, queries, when to stop.
+Its one rule: an id counts once; time only moves on.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
+
+from airflow_audit_provider.core.records import AuditRecord
+from airflow_audit_provider.core.window import SECOND_NS
+
+
+class Ledger:
+    """Remembers the records of one walk; ``sign`` is 1 when time moves up, -1 when it moves down.
+
+    Places in time are whole seconds times ``sign``, so that "further" is always "greater".
+    """
+
+    def __init__(self, sign: int) -> None:
+        self.seen_count = 0
+        self.repeated_count = 0
+        self.reach: int | None = None
+        self._sign = sign
+        self._places: dict[str, int] = {}
+
+    def __contains__(self, record: AuditRecord) -> bool:
+        return record.id in self._places
+
+    def place_of(self, record: AuditRecord) -> int:
+        """Return a record's place in time."""
+        return self._sign * (record.event_ns // SECOND_NS)
+
+    def absorb(self, records: Iterable[AuditRecord]) -> list[AuditRecord]:
+        """Remember records; return those not seen before, in the order they came."""
+        fresh = []
+        for record in records:
+            self.seen_count += 1
+            if record in self:
+                self.repeated_count += 1
+            else:
+                self._places[record.id] = self.place_of(record)
+                fresh.append(record)
+        return fresh
+
+    def advance(self, records: Sequence[AuditRecord]) -> None:
+        """Move the reach to the last record's place, if that is further."""
+        if records:
+            last = self.place_of(records[-1])
+            self.reach = last if self.reach is None else max(self.reach, last)
+
+    def count_at_reach(self) -> int:
+        """Return how many records lie in the reached second."""
+        return Counter(self._places.values())[self.reach] if self.reach is not None else 0
+
+
+def is_sorted(records: Sequence[AuditRecord], sign: int) -> bool:
+    """Say whether whole seconds run in the direction of ``sign``; a server may sort no finer than that."""
+    return all((b.event_ns // SECOND_NS - a.event_ns // SECOND_NS) * sign >= 0 for a, b in pairwise(records))
