@@ -60,6 +60,7 @@ def _zone_changes() -> list[dict[str, Any]]:
                 "value": "high",
                 "zone_name": "<zone>",
                 "n": "<<number>>",
+                "label": "für alle",
             },
         ),
         _record(

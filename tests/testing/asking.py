@@ -1,0 +1,91 @@
+"""Asking the fake in tests: fakes in one line, whole lists page by page.
+
+Knows: the fake's one entry, and how a patient reader pages each version.
+Must not know: why a test asks.
+Its one rule: it follows what it is told, page numbers or cursors, and decides nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+
+from airflow_audit_provider.core.ports import Response
+from airflow_audit_provider.testing.clock import ManualClock
+from airflow_audit_provider.testing.cloudflare import FakeCloudflare
+from airflow_audit_provider.testing.misbehaviour import parse_switch
+from airflow_audit_provider.testing.settings import ACCOUNT_ID, TOKEN, Settings
+
+V1 = f"/client/v4/accounts/{ACCOUNT_ID}/audit_logs"
+V2 = f"/client/v4/accounts/{ACCOUNT_ID}/logs/audit"
+BEARER = {"authorization": f"Bearer {TOKEN}"}
+START = datetime(2026, 10, 26, tzinfo=UTC)
+END = datetime(2026, 10, 28, tzinfo=UTC)
+# Half-open [START, END) in the words of each version's default edges: v1's before is inclusive to the second.
+DAYS: dict[str, dict[str, Any]] = {
+    "v1": {"since": "2026-10-26T00:00:00Z", "before": "2026-10-27T23:59:59Z"},
+    "v2": {"since": "2026-10-26T00:00:00Z", "before": "2026-10-28T00:00:00Z"},
+}
+
+
+def fake_with(*specs: str, clock: ManualClock | None = None, **settings: Any) -> FakeCloudflare:
+    """Return a small fake that misbehaves as the specs say."""
+    chosen = Settings(**{"records_per_day": 200, **settings})
+    return FakeCloudflare((clock or ManualClock()).now, chosen, [parse_switch(spec) for spec in specs])
+
+
+def ask(fake: FakeCloudflare, path: str, headers: Any = None, **params: Any) -> Response:
+    """Ask once; ``action__type`` is spelt ``action.type``, and a list repeats its key."""
+    pairs = []
+    for name, value in params.items():
+        values = value if isinstance(value, list) else [value]
+        pairs += [(name.replace("__", "."), str(one)) for one in values]
+    return fake.answer("GET", path, pairs, BEARER if headers is None else headers)
+
+
+def told(response: Response) -> Any:
+    """Return the decoded envelope."""
+    return msgspec.json.decode(response.body)
+
+
+def pages_v1(fake: FakeCloudflare, path: str = V1, **params: Any) -> Iterator[list[Any]]:
+    """Yield page after page by number until an empty one."""
+    number = 0
+    while True:
+        number += 1
+        page = told(ask(fake, path, **{**DAYS["v1"], **params, "page": number}))["result"]
+        if not page:
+            return
+        yield page
+
+
+def pages_v2(fake: FakeCloudflare, path: str = V2, **params: Any) -> Iterator[list[Any]]:
+    """Yield page after page until there is no cursor."""
+    asked = {**DAYS["v2"], **params}
+    while True:
+        envelope = told(ask(fake, path, **asked))
+        yield envelope["result"]
+        cursor = envelope["result_info"].get("cursor")
+        if cursor is None:
+            return
+        asked["cursor"] = cursor
+
+
+def pages(fake: FakeCloudflare, version: str, **params: Any) -> list[list[Any]]:
+    """Return all pages of both days, 50 records each unless told otherwise."""
+    if version == "v1":
+        return list(pages_v1(fake, **{"per_page": 50, **params}))
+    return list(pages_v2(fake, **{"limit": 50, **params}))
+
+
+def ids(found: list[list[Any]]) -> list[str]:
+    """Return the ids of pages, in order, repeats included."""
+    return [record["id"] for page in found for record in page]
+
+
+def true_ids(fake: FakeCloudflare, version: str = "v1", scope: str | None = None) -> list[str]:
+    """Return the ids there are in both days, oldest first."""
+    return [row.id for row in fake.truth(version, scope, START, END)]

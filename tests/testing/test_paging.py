@@ -1,0 +1,100 @@
+"""Both versions page through what exists, with and without misbehaving."""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import timedelta
+from itertools import pairwise
+
+import pytest
+
+from tests.testing.asking import DAYS, V1, V2, ask, fake_with, ids, pages, told, true_ids
+
+VERSIONS = pytest.mark.parametrize("version", ["v1", "v2"])
+
+
+@VERSIONS
+@pytest.mark.parametrize("direction", ["asc", "desc"])
+@pytest.mark.parametrize("by_offset", [True, False])
+def test_every_record_once(version: str, direction: str, by_offset: bool) -> None:
+    """All pages together are the truth, in the direction asked for."""
+    fake = fake_with(cursor_by_offset=by_offset)
+    found = ids(pages(fake, version, direction=direction))
+    assert found == (true_ids(fake, version) if direction == "asc" else true_ids(fake, version)[::-1])
+
+
+@VERSIONS
+@pytest.mark.parametrize("spec", ["page_ceiling=20", "fewer_than_asked=7", "fewer_than_asked=random"])
+def test_short_pages_lose_nothing(version: str, spec: str) -> None:
+    """A server that returns fewer than asked still returns everything, on shorter pages."""
+    fake = fake_with(spec)
+    found = pages(fake, version)
+    assert sorted(ids(found)) == sorted(true_ids(fake, version))
+    assert all(len(page) <= 50 for page in found)
+    assert any(len(page) < 50 for page in found[:-1])
+    if spec == "page_ceiling=20":
+        assert {len(page) for page in found[:-1]} == {20}
+
+
+def test_ceiling_with_asked_offset_skips_rows() -> None:
+    """A capped page whose offset counts the size asked for loses the rows in between."""
+    fake = fake_with("page_ceiling_asked_offset=20")
+    truth = true_ids(fake)[::-1]
+    assert ids(pages(fake, "v1")) == [one for number, one in enumerate(truth) if number % 50 < 20]
+
+
+@VERSIONS
+def test_repeated_row(version: str) -> None:
+    """The first record of each page repeats the last of the page before."""
+    fake = fake_with("repeated_row")
+    found = pages(fake, version)
+    assert all(one[-1] == other[0] for one, other in pairwise(found) if len(one) == 50)
+    assert set(ids(found)) == set(true_ids(fake, version))
+    assert max(Counter(ids(found)).values()) == 2
+
+
+def test_depth_cap() -> None:
+    """Beyond the cap version 1 answers 400, which is not the end of the list."""
+    fake = fake_with("depth_cap=100")
+    assert [ask(fake, V1, per_page=50, page=page, **DAYS["v1"]).status for page in (1, 2, 3)] == [200, 200, 400]
+
+
+def test_past_the_end() -> None:
+    """After the last page version 1 answers an empty list, or 400 if so minded."""
+    assert told(ask(fake_with(), V1, page=99, **DAYS["v1"]))["result"] == []
+    assert ask(fake_with("past_end_is_400"), V1, page=99, **DAYS["v1"]).status == 400
+
+
+def test_totals_are_told_only_when_wanted() -> None:
+    """Version 1 has no result_info unless it is switched on."""
+    assert "result_info" not in told(ask(fake_with(), V1, **DAYS["v1"]))
+    fake = fake_with("v1_totals")
+    assert told(ask(fake, V1, **DAYS["v1"]))["result_info"]["total_count"] == len(true_ids(fake))
+
+
+@VERSIONS
+def test_expiring_edge(version: str) -> None:
+    """While retention moves on, rows vanish from under a reader who pages from the oldest end."""
+    fake = fake_with("expiring_edge=10000", retention=timedelta(days=7, hours=12))
+    found = ids(pages(fake, version, direction="asc", per_page=20, limit=20))
+    assert len(found) < len(true_ids(fake, version))
+
+
+def test_late_rows_push_rows_down() -> None:
+    """A record inserted while paging by number makes one row come twice, and it can be missed by a cursor."""
+    fake = fake_with("late_rows,every=3,first=3")
+    before = true_ids(fake)
+    found = ids(pages(fake, "v1", per_page=20))
+    late = set(true_ids(fake)) - set(before)
+    assert len(late) == 1
+    assert late <= set(found) or max(Counter(found).values()) == 2
+    early = fake_with("late_rows,every=15,first=15")
+    assert max(Counter(ids(pages(early, "v1", per_page=20))).values()) == 2
+
+
+def test_version_2_ignores_page_and_per_page() -> None:
+    """A page loop over version 2 gets page one for ever."""
+    fake = fake_with()
+    first, second = (told(ask(fake, V2, page=page, per_page=5, **DAYS["v2"])) for page in (1, 2))
+    assert first == second
+    assert len(first["result"]) == 100
