@@ -36,4 +36,6 @@ with DAG(
         task_id="land_account_audit_log",
         max_active_tis_per_dag=2,
         map_index_template="{{ task.account_id }}",
-    ).expand_kwargs([{"account_id": account, "destination": f"{DESTINATION}/account={account}"} for account in ACCOUNTS])
+    ).expand_kwargs(
+        [{"account_id": account, "destination": f"{DESTINATION}/account={account}"} for account in ACCOUNTS]
+    )

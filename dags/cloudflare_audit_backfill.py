@@ -6,8 +6,8 @@ Its one rule: a day that has landed is never fetched into a second copy, so any 
 
 How to run it
   airflow dags unpause cloudflare_audit_backfill
-  airflow backfill create --dag-id cloudflare_audit_backfill --from-date 2025-06-01 --to-date 2026-11-22 \\
-      --max-active-runs 2
+  airflow backfill create --dag-id cloudflare_audit_backfill --max-active-runs 2
+      --from-date 2025-06-01 --to-date 2026-11-22      (one line)
 
 Unpause it first: runs of a paused DAG stay queued, and nothing says so. While it is unpaused it also lands each new
 day; pause it when the history is in, if the daily DAG is enough. Two runs at a time share one token's 1200 requests
@@ -20,15 +20,14 @@ from __future__ import annotations
 import os
 from datetime import UTC, datetime, timedelta
 
-from airflow.sdk import DAG, Asset
+from airflow.sdk import DAG
 from airflow.timetables.interval import CronDataIntervalTimetable
 
+from airflow_audit_provider.assets.audit_logs import audit_log_asset
 from airflow_audit_provider.operators.audit_logs import CloudflareAuditLogsToObjectStorageOperator
 
 DESTINATION = os.environ.get("AUDIT_HISTORY_DESTINATION", "file:///tmp/cloudflare-audit/parquet")
 START_DATE = os.environ.get("AUDIT_HISTORY_START_DATE", "2025-06-01")
-
-audit_history = Asset(name="cloudflare_audit_history", uri="x-audit://cloudflare/account/parquet")
 
 with DAG(
     dag_id="cloudflare_audit_backfill",
@@ -46,5 +45,5 @@ with DAG(
         destination=DESTINATION,
         file_format="parquet",
         compression="zstd",
-        outlets=[audit_history],
+        outlets=[audit_log_asset(DESTINATION)],
     )

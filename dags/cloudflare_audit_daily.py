@@ -10,6 +10,7 @@ Before the first run
   2. Say where records go:    AUDIT_DESTINATION  (s3://…, gs://…, abfs://… or file:///…)
   3. Say from which day on:   AUDIT_START_DATE   (a UTC date; catchup lands every day since, oldest first)
 
+Each landed day is an event of the destination's asset: another DAG may be scheduled by `audit_log_asset(DESTINATION)`.
 The default destination is a folder on the worker: good for a look, gone with the worker.
 """
 
@@ -18,17 +19,16 @@ from __future__ import annotations
 import os
 from datetime import UTC, datetime, timedelta
 
-from airflow.sdk import DAG, Asset
+from airflow.sdk import DAG
 
 # `airflow.sdk` exports this timetable only from 3.3 on; this path works from 3.0.6 to 3.3.2.
 from airflow.timetables.interval import CronDataIntervalTimetable
 
+from airflow_audit_provider.assets.audit_logs import audit_log_asset
 from airflow_audit_provider.operators.audit_logs import CloudflareAuditLogsToObjectStorageOperator
 
 DESTINATION = os.environ.get("AUDIT_DESTINATION", "file:///tmp/cloudflare-audit/jsonl")
 START_DATE = os.environ.get("AUDIT_START_DATE", "2026-11-01")
-
-audit_log = Asset(name="cloudflare_audit_log", uri="x-audit://cloudflare/account/jsonl")
 
 with DAG(
     dag_id="cloudflare_audit_daily",
@@ -44,5 +44,5 @@ with DAG(
     CloudflareAuditLogsToObjectStorageOperator(
         task_id="land_audit_log",
         destination=DESTINATION,
-        outlets=[audit_log],
+        outlets=[audit_log_asset(DESTINATION)],
     )

@@ -1,0 +1,143 @@
+"""The demo's four chapters: Airflow up, backfill, what landed, is it all there.
+
+Knows: what each chapter does and shows.
+Must not know: signals, exit codes, or what follows a failure.
+Its one rule: a chapter returns only if it went well; it raises otherwise, and the story decides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+
+from demo import queries, tables
+from demo.backfill import wait_for_runs
+from demo.chart import bars
+from demo.instance import Instance
+from demo.landed import LandedWindow, landed_windows, tree_digest
+from demo.layout import Layout
+from demo.narration import Narrator
+from demo.source import Source
+from demo.verdict import Verdict, judge
+
+DAILY, HISTORY = "cloudflare_audit_daily", "cloudflare_audit_backfill"
+FORMATS = ("jsonl", "parquet")
+DAY_COUNT = 14
+AGAIN_COUNT = 3
+SHOWN_DIFFERENCES = 10
+
+
+@dataclass(frozen=True)
+class Cast:
+    """Who takes part: the narrator, the Airflow, the account, and the days asked for, oldest first."""
+
+    narrator: Narrator
+    layout: Layout
+    instance: Instance
+    source: Source
+    days: Sequence[date]
+    patience: timedelta
+
+
+def bring_up(cast: Cast) -> None:
+    """A fresh Airflow with both DAGs unpaused, both backfills asked for, and all components healthy."""
+    narrator, instance = cast.narrator, cast.instance
+    with narrator.step("airflow db migrate, into an empty SQLite"):
+        instance.migrate()
+    instance.start_api()
+    with narrator.step("airflow dags reserialize"):
+        instance.parse()
+    with narrator.step("api-server up, both DAGs unpaused"):
+        for dag_id in (DAILY, HISTORY):
+            instance.unpause(dag_id)
+    for dag_id in (DAILY, HISTORY):
+        with narrator.step(f"airflow backfill create --dag-id {dag_id}"):
+            instance.backfill(dag_id, cast.days[0], cast.days[-1])
+    instance.start_workers()
+    with narrator.step("scheduler, dag-processor and triggerer healthy"):
+        instance.wait_until_healthy()
+
+
+def run_backfills(cast: Cast) -> None:
+    """Wait for every run of both DAGs."""
+    total = DAY_COUNT * 2
+    with cast.narrator.counting(f"{total} DAG runs by the real scheduler", total) as counter:
+        wait_for_runs(cast.instance, (DAILY, HISTORY), total, counter, patience=cast.patience)
+
+
+def run_again(cast: Cast) -> bool:
+    """Have the last days run once more; return whether not one byte of what had landed changed."""
+    before = tree_digest(cast.layout.landed)
+    with cast.narrator.counting(f"The last {AGAIN_COUNT} daily runs cleared and run again", DAY_COUNT) as counter:
+        for run in cast.instance.runs(DAILY)[-AGAIN_COUNT:]:
+            cast.instance.clear(run)
+        wait_for_runs(cast.instance, (DAILY,), DAY_COUNT, counter, patience=cast.patience)
+    return tree_digest(cast.layout.landed) == before
+
+
+def meet_late_record(cast: Cast) -> None:
+    """Let one record turn up in a day that is already committed, and run that day of both DAGs again."""
+    late_day = cast.days[-1]
+    cast.source.add_late_record(late_day)
+    with cast.narrator.counting(f"One late record of {late_day}, and that day run again", DAY_COUNT * 2) as counter:
+        for dag_id in (DAILY, HISTORY):
+            cast.instance.clear(cast.instance.runs(dag_id)[-1])
+        wait_for_runs(cast.instance, (DAILY, HISTORY), DAY_COUNT * 2, counter, patience=cast.patience)
+
+
+def all_windows(layout: Layout) -> list[LandedWindow]:
+    """The windows of both formats, by day and then by format."""
+    found = [window for each in FORMATS for window in landed_windows(layout.landed / each)]
+    return sorted(found, key=lambda window: (window.start, window.file_format))
+
+
+def compare(cast: Cast, windows: Sequence[LandedWindow]) -> Verdict:
+    """Judge every window: with the fake's truth, or for a real account with its manifest."""
+    truth = cast.source.truth if cast.source.truth_url else None
+    against = "the fake's own records" if truth else "the manifests"
+    with cast.narrator.step(f"Every landed record compared with {against}"):
+        verdict = judge(windows, FORMATS, cast.days, truth)
+    answered = cast.source.answered()
+    if answered:
+        said = ", ".join(f"{count} × {status}" for status, count in sorted(answered.items()))
+        cast.narrator.console.print(f"    The fake was asked {answered.total()} times and answered {said}.")
+    return verdict
+
+
+def show(cast: Cast, windows: Sequence[LandedWindow], verdict: Verdict) -> None:
+    """Print the windows, the chart and DuckDB's answers."""
+    console = cast.narrator.console
+    console.print(tables.windows_table(windows, verdict.status))
+    if not any(window.record_count for window in windows):
+        console.print("The account has no record in these days, so there is nothing to chart or query.")
+        return
+    cast.narrator.title("Records a day (refused actions in brackets)")
+    found = queries.refused_per_day(cast.layout.landed)
+    counts = {day.isoformat(): found.get(day.isoformat(), (0, 0)) for day in cast.days}
+    ascii_only = not (console.encoding or "").lower().startswith("utf")
+    for line in bars(counts, width=min(console.width, 100), ascii_only=ascii_only):
+        console.print(line)
+    for title, query in (("Who (JSONL)", queries.ACTORS), ("What (Parquet)", queries.ACTIONS)):
+        cast.narrator.title(f"{title}, by DuckDB")
+        console.print(queries.abridged(query), style="dim", markup=False)
+        answer = queries.ask(query, cast.layout.landed)
+        console.print(tables.answer_table(answer.columns, answer.rows))
+
+
+def conclude(cast: Cast, verdict: Verdict, *, unchanged: bool) -> bool:
+    """Print the verdict, naming the first differences; return whether all is well."""
+    console, marks = cast.narrator.console, cast.narrator
+    for difference in verdict.differences[:SHOWN_DIFFERENCES]:
+        console.print(f"  [red]{marks.failed_mark}[/red] ", difference, sep="")
+    if len(verdict.differences) > SHOWN_DIFFERENCES:
+        console.print(f"  … and {len(verdict.differences) - SHOWN_DIFFERENCES:,} more")
+    if not unchanged:
+        console.print(f"  [red]{marks.failed_mark}[/red] Running again changed what had landed.")
+    well = unchanged and not verdict.differences
+    if well:
+        console.print(
+            f"\n[bold green]{marks.done_mark}[/bold green] {verdict.compared_count:,} records in {DAY_COUNT} days, "
+            "as JSONL and as Parquet: each landed once, whole; running again changed no byte."
+        )
+    return well

@@ -1,0 +1,142 @@
+"""The second half of the demo, from a fresh Airflow to the verdict, told in four chapters.
+
+Knows: the order of things, and which exit code each ending has.
+Must not know: how any single thing is done.
+Its one rule: whatever happens, everything started is stopped before it ends.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from datetime import date, datetime, timedelta
+from shutil import rmtree
+
+from airflow_audit_provider.adapters.clock import SystemClock
+from demo import narration, scenes
+from demo.__main__ import arguments
+from demo.backfill import BackfillFailedError
+from demo.children import ChildDiedError, Children, free_ports, is_free
+from demo.installation import tail
+from demo.instance import CommandFailedError, Instance, TooLateError
+from demo.layout import Layout
+from demo.narration import Narrator
+from demo.preflight import RefusalError
+from demo.rest import NoAnswerError
+from demo.scenes import DAY_COUNT, Cast
+from demo.source import Source, named_account, start_fake
+from demo.surroundings import Ports, airflow_environ
+
+FAKE_PATIENCE = timedelta(minutes=5)
+# A real account may answer 429, and then blocks for five minutes at a time.
+REAL_PATIENCE = timedelta(minutes=45)
+# Just after midnight yesterday may still be settling; the days asked for end one day earlier then.
+SETTLED_AFTER = timedelta(hours=1)
+EQUAL, DIFFERENT, REFUSED, BROKEN, INTERRUPTED = 0, 1, 2, 3, 130
+
+
+def main() -> int:
+    """Tell the story and return the exit code."""
+    options = arguments().parse_args()
+    narrator = Narrator(narration.make_console(columns=os.environ.get("COLUMNS", "")))
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _interrupt)
+    layout, started = Layout.here(), time.monotonic()
+    _sweep(layout)
+    with Children(layout.logs) as children:
+        try:
+            cast = _gather(layout, children, narrator, options.port)
+            well = _tell(cast)
+            narrator.console.print(f"Done in {time.monotonic() - started:.0f} s. Everything is below {layout.root}.")
+            if options.keep:
+                _keep(cast)
+            code = EQUAL if well else DIFFERENT
+        except KeyboardInterrupt:
+            narrator.console.print("\nStopping what was started …")
+            code = INTERRUPTED
+        except RefusalError as refusal:
+            code = _end(narrator, str(refusal), REFUSED)
+        except (ChildDiedError, CommandFailedError) as died:
+            code = _end(narrator, f"{died}; the end of {died.child.log} says:\n{tail(died.child.log)}", BROKEN)
+        except (TooLateError, TimeoutError, NoAnswerError, BackfillFailedError) as failure:
+            code = _end(narrator, f"{failure}\nThe logs are in {layout.logs}.", BROKEN)
+    return code
+
+
+def _sweep(layout: Layout) -> None:
+    """Every run begins with nothing landed; the installation's log stays."""
+    rmtree(layout.landed, ignore_errors=True)
+    layout.logs.mkdir(parents=True, exist_ok=True)
+    for old in layout.logs.glob("*.log"):
+        if old.name != "install.log":
+            old.unlink()
+
+
+def _gather(layout: Layout, children: Children, narrator: Narrator, port: int) -> Cast:
+    if port and not is_free(port):
+        raise RefusalError(f"Port {port} is taken: give another with --port, or none to have a free one chosen.")
+    source = _source(layout, children, narrator)
+    api, worker_log, trigger_log = free_ports(3)
+    ports = Ports(port or api, worker_log, trigger_log)
+    now = SystemClock().now()
+    first_free_day = (now + timedelta(days=2)).date().isoformat()
+    environ = airflow_environ(os.environ, layout, ports, source.connection(), first_free_day)
+    instance = Instance(layout, children, environ, f"http://127.0.0.1:{ports.api}")
+    patience = FAKE_PATIENCE if source.truth_url else REAL_PATIENCE
+    return Cast(narrator, layout, instance, source, complete_days(now), patience)
+
+
+def _source(layout: Layout, children: Children, narrator: Narrator) -> Source:
+    account = named_account(os.environ)
+    if account is not None:
+        narrator.title(f"Cloudflare account {account.account_id}, read through the connection cloudflare_default")
+        return account
+    narrator.title("A fake Cloudflare and a fresh Airflow 3.3.2")
+    with narrator.step("The fake Cloudflare answers on loopback, as awkwardly as the real one"):
+        return start_fake(children, layout, os.environ)
+
+
+def complete_days(now: datetime) -> list[date]:
+    """The last complete and settled UTC days, oldest first."""
+    today = (now - SETTLED_AFTER).date()
+    return [today - timedelta(days=back) for back in range(DAY_COUNT, 0, -1)]
+
+
+def _tell(cast: Cast) -> bool:
+    scenes.bring_up(cast)
+    cast.narrator.title(f"Backfill: {cast.days[0]} to {cast.days[-1]}, as JSONL and as Parquet")
+    scenes.run_backfills(cast)
+    unchanged = scenes.run_again(cast)
+    if cast.source.truth_url:
+        scenes.meet_late_record(cast)
+    cast.narrator.title("What landed")
+    windows = scenes.all_windows(cast.layout)
+    verdict = scenes.compare(cast, windows)
+    scenes.show(cast, windows, verdict)
+    return scenes.conclude(cast, verdict, unchanged=unchanged)
+
+
+def _keep(cast: Cast) -> None:
+    say = cast.narrator.console.print
+    say(f"\nAirflow stays up at {cast.instance.base_url} (no log-in). Ctrl-C stops it.", soft_wrap=True)
+    if not cast.narrator.console.is_terminal:
+        pids = " ".join(str(child.popen.pid) for child in cast.instance.children.started)
+        say(f"Without a terminal: `kill {os.getpid()}` stops all of it (its children: {pids}).", soft_wrap=True)
+    while True:
+        cast.instance.children.check()
+        time.sleep(1.0)
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def _end(narrator: Narrator, text: str, code: int) -> int:
+    narrator.console.print(f"\n{narrator.failed_mark} {text}", markup=False, soft_wrap=True)
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())
