@@ -17,7 +17,7 @@ from airflow_audit_provider.testing.faults import Cut
 from airflow_audit_provider.testing.wire import Sent, params_of, sent
 
 
-class InProcessTransport(httpx.MockTransport):
+class FakeTransport(httpx.MockTransport):
     """An ``httpx.BaseTransport`` and ``httpx.AsyncBaseTransport`` in one, whatever host is asked.
 
     Late answers wait on ``clock``; without one nothing waits.

@@ -13,7 +13,7 @@ import pytest
 from airflow_audit_provider.testing.clock import ManualClock
 from airflow_audit_provider.testing.cloudflare import FakeCloudflare
 from airflow_audit_provider.testing.server import FakeServer
-from airflow_audit_provider.testing.transport import InProcessTransport
+from airflow_audit_provider.testing.transport import FakeTransport
 from tests.testing.asking import BEARER, DAYS, V1, V2, fake_with
 
 Reach = Callable[..., AbstractContextManager[httpx.Client]]
@@ -28,13 +28,13 @@ def _over_the_wire(fake: FakeCloudflare) -> Iterator[httpx.Client]:
 
 
 @contextmanager
-def _in_process(fake: FakeCloudflare) -> Iterator[httpx.Client]:
-    transport = InProcessTransport(fake, ManualClock())
+def _without_a_wire(fake: FakeCloudflare) -> Iterator[httpx.Client]:
+    transport = FakeTransport(fake, ManualClock())
     with httpx.Client(transport=transport, base_url="http://fake", headers=BEARER, params=DAYS["v1"]) as client:
         yield client
 
 
-@pytest.fixture(params=[_over_the_wire, _in_process])
+@pytest.fixture(params=[_over_the_wire, _without_a_wire])
 def reach(request: pytest.FixtureRequest) -> Reach:
     chosen: Reach = request.param
     return chosen

@@ -113,7 +113,7 @@ def test_block_can_be_shorter() -> None:
 
 
 def test_log_holds_no_secret() -> None:
-    """The log says what was asked with the names of header fields and without their values; no answer echoes them."""
+    """The log keeps the names of header fields without their values, and no answer echoes a credential."""
     fake = fake_with()
     answers = [ask(fake, V1, page=2), ask(fake, VERIFY), ask(fake, V1, headers={"authorization": f"Bearer {TOKEN}x"})]
     first = fake.requests[0]

@@ -76,7 +76,7 @@ def test_misbehaviour_may_change_on_the_way() -> None:
 
 
 def test_explicit_records_alone() -> None:
-    """With no generated records a fake serves exactly those that were added."""
+    """With no generated records a fake serves exactly those added by hand."""
     fake = fake_with(records_per_day=0)
     fake.add(b'{"when":"2026-10-26T01:00:00Z","id":"b","x":[1,  2]}')
     fake.add(b'{"when":"2026-10-26T01:00:00Z","id":"a"}')

@@ -50,7 +50,7 @@ def test_rows_say_what_the_bytes_say(feed: Feed) -> None:
     assert 600 < mean(len(row.raw) for row in rows) < 1100
 
 
-def test_another_process_makes_the_same_bytes() -> None:
+def test_another_interpreter_makes_the_same_bytes() -> None:
     """Hash randomisation and a fresh interpreter change nothing."""
     script = DIGEST_OF_A_DAY.format(FEEDS[0], MONDAY)
     here = {
@@ -135,7 +135,7 @@ def test_counting_makes_no_records() -> None:
 
 
 def test_memory_is_bounded() -> None:
-    """Days made again after they were forgotten are the same days."""
+    """Days are forgotten beyond a bound of bytes, and made again just the same."""
     dataset = Dataset(Settings(records_per_day=50, even_days=True, cache_bytes=100_000))
     first = dataset.rows(FEEDS[0], MONDAY)
     for day in range(MONDAY, MONDAY + 20):

@@ -41,12 +41,12 @@ def _first(client: Cloudflare, **asked: Any) -> Any:
 )
 def test_refusals_have_their_exception(token: str, asked: dict[str, Any], error: type[Exception], code: int) -> None:
     """Each refusal is the SDK's exception of that status, with Cloudflare's code in it."""
-    with FakeServer(fake_with(tokens=KINDS)) as server:
-        with (
-            Cloudflare(api_token=token, base_url=server.base_url, max_retries=0) as client,
-            pytest.raises(error) as caught,
-        ):
-            _first(client, **asked)
+    with (
+        FakeServer(fake_with(tokens=KINDS)) as server,
+        Cloudflare(api_token=token, base_url=server.base_url, max_retries=0) as client,
+        pytest.raises(error) as caught,
+    ):
+        _first(client, **asked)
     assert isinstance(caught.value, cloudflare.APIStatusError)
     assert next(problem.code for problem in caught.value.errors) == code
     assert token not in caught.value.response.text
@@ -54,13 +54,15 @@ def test_refusals_have_their_exception(token: str, asked: dict[str, Any], error:
 
 def test_rate_limit_and_server_error() -> None:
     """A 429 and a 503 are the SDK's exceptions for them."""
-    with FakeServer(fake_with("rate_limited,first=1", "status=503,after=1")) as server:
-        with Cloudflare(api_token=TOKEN, base_url=server.base_url, max_retries=0) as client:
-            with pytest.raises(cloudflare.RateLimitError) as caught:
-                _first(client)
-            assert caught.value.response.headers["retry-after"] == "300"
-            with pytest.raises(cloudflare.InternalServerError):
-                _first(client)
+    with (
+        FakeServer(fake_with("rate_limited,first=1", "status=503,after=1")) as server,
+        Cloudflare(api_token=TOKEN, base_url=server.base_url, max_retries=0) as client,
+    ):
+        with pytest.raises(cloudflare.RateLimitError) as caught:
+            _first(client)
+        assert caught.value.response.headers["retry-after"] == "300"
+        with pytest.raises(cloudflare.InternalServerError):
+            _first(client)
 
 
 def test_tokens_verify_as_what_they_are() -> None:
@@ -87,6 +89,6 @@ def test_global_key_works() -> None:
     with FakeServer(fake) as server:
         with Cloudflare(api_email=settings.auth_email, api_key=settings.auth_key, base_url=server.base_url) as client:
             assert _first(client).id
-        with Cloudflare(api_email=settings.auth_email, api_key="wrong", base_url=server.base_url) as client:
-            with pytest.raises(cloudflare.PermissionDeniedError):
-                _first(client)
+        stranger = Cloudflare(api_email=settings.auth_email, api_key="wrong", base_url=server.base_url)
+        with stranger, pytest.raises(cloudflare.PermissionDeniedError):
+            _first(stranger)

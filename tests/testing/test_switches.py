@@ -41,7 +41,7 @@ def test_conditions_hold_together() -> None:
 
 @pytest.mark.parametrize("kind", list(Misbehaviour))
 def test_each_is_explained_and_shown(kind: Misbehaviour) -> None:
-    """Every misbehaviour has a meaning and occurs in a test that shows its effect."""
+    """Every misbehaviour has a meaning and a test in which its effect shows."""
     assert MEANINGS[kind]
     others = [path.read_text() for path in HERE.glob("test_*.py") if path.name != Path(__file__).name]
     assert any(f'"{kind.value}' in text for text in others)

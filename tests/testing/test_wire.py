@@ -16,7 +16,7 @@ from airflow_audit_provider.testing.clock import ManualClock
 from airflow_audit_provider.testing.direct import AsyncDirectTransport, DirectTransport
 from airflow_audit_provider.testing.server import FakeServer
 from airflow_audit_provider.testing.settings import ACCOUNT_ID
-from airflow_audit_provider.testing.transport import InProcessTransport
+from airflow_audit_provider.testing.transport import FakeTransport
 from tests.testing.asking import BEARER, DAYS, V1, V2, ask, fake_with, told, true_ids
 
 PATHS = [
@@ -40,10 +40,12 @@ def _asked(client: httpx.Client) -> list[tuple[int, list[tuple[bytes, bytes]], b
 @pytest.mark.parametrize("gzip", [False, True])
 def test_byte_for_byte(specs: tuple[str, ...], gzip: bool) -> None:
     """The server and the transport answer the same requests with the same status, header fields and bytes."""
-    with FakeServer(fake_with(*specs, gzip=gzip)) as server:
-        with httpx.Client(base_url=f"http://{server.host}:{server.port}", trust_env=False) as client:
-            served = _asked(client)
-    with httpx.Client(transport=InProcessTransport(fake_with(*specs, gzip=gzip)), base_url="http://fake") as client:
+    with (
+        FakeServer(fake_with(*specs, gzip=gzip)) as server,
+        httpx.Client(base_url=f"http://{server.host}:{server.port}", trust_env=False) as client,
+    ):
+        served = _asked(client)
+    with httpx.Client(transport=FakeTransport(fake_with(*specs, gzip=gzip)), base_url="http://fake") as client:
         assert _asked(client) == served
     assert (b"content-encoding", b"gzip") in served[0][1] or not gzip
 
@@ -53,7 +55,7 @@ def test_async_clients_get_the_same() -> None:
     clock = ManualClock()
 
     async def read() -> bytes:
-        transport = InProcessTransport(fake_with("slow=250"), clock)
+        transport = FakeTransport(fake_with("slow=250"), clock)
         async with httpx.AsyncClient(transport=transport, base_url="http://fake", headers=BEARER) as client:
             return (await client.get(V1, params=DAYS["v1"])).content
 
@@ -73,7 +75,7 @@ def test_slow_answers() -> None:
     assert waits[0] >= 0.02
     assert waits[1] >= 0.08
     clock = ManualClock()
-    with httpx.Client(transport=InProcessTransport(fake_with(latency_ms=40), clock), headers=BEARER) as client:
+    with httpx.Client(transport=FakeTransport(fake_with(latency_ms=40), clock), headers=BEARER) as client:
         client.get(f"http://fake{V1}")
     assert clock.sleeps == [0.04]
 
