@@ -1,104 +1,99 @@
-"""The provider's declaration to Airflow: a literal dict.
+"""The provider's declaration to Airflow: literal dicts.
 
 Knows: names and the connection form as data. Must not know: any module, not even the version's.
 Its one rule: no import and no computation; a declaration that fails stops provider discovery for everybody.
 """
 
-_DECLARATION: dict[str, object] = {
-    "package-name": "airflow-audit-provider",
-    "name": "Cloudflare Audit Logs",
-    "description": "Lands Cloudflare audit logs in object storage: every record of a window once, whole, provably.",
-    "integrations": [
-        {
-            "integration-name": "Cloudflare Audit Logs",
-            "external-doc-url": "https://developers.cloudflare.com/fundamentals/account/account-security/review-audit-logs/",
-            "tags": ["service"],
-        }
-    ],
-    "hooks": [
-        {
-            "integration-name": "Cloudflare Audit Logs",
-            "python-modules": ["airflow_audit_provider.hooks.cloudflare"],
-        }
-    ],
-    "operators": [
-        {
-            "integration-name": "Cloudflare Audit Logs",
-            "python-modules": ["airflow_audit_provider.operators.audit_logs"],
-        }
-    ],
-    "sensors": [
-        {
-            "integration-name": "Cloudflare Audit Logs",
-            "python-modules": ["airflow_audit_provider.sensors.audit_logs"],
-        }
-    ],
-    "triggers": [
-        {
-            "integration-name": "Cloudflare Audit Logs",
-            "python-modules": ["airflow_audit_provider.triggers.audit_logs"],
-        }
-    ],
-    "connection-types": [
-        {
-            "connection-type": "cloudflare",
-            "hook-class-name": "airflow_audit_provider.hooks.cloudflare.CloudflareHook",
-            "hook-name": "Cloudflare",
-            "ui-field-behaviour": {
-                "hidden-fields": ["schema", "port"],
-                "relabeling": {
-                    "host": "API base URL",
-                    "login": "E-mail (only with a Global API Key)",
-                    "password": "API token, or Global API Key",
-                },
-                "placeholders": {
-                    "host": "https://api.cloudflare.com/client/v4",
-                    "login": "leave empty for an API token",
-                    "password": "API token with Account Settings: Read",
-                },
-            },
-            "conn-fields": {
-                "account_id": {
-                    "label": "Account id",
-                    "description": "32 hexadecimal digits, from the account's overview page.",
-                    "schema": {"type": ["string", "null"], "pattern": "^[0-9a-f]{32}$"},
-                },
-                "organization_id": {
-                    "label": "Organization id",
-                    "description": "Only for the organization scope of version 2.",
-                    "schema": {"type": ["string", "null"]},
-                },
-                "timeout_seconds": {
-                    "label": "Read timeout, seconds",
-                    "description": "How long one read may stay silent; 60 when empty.",
-                    "schema": {"type": ["number", "null"], "minimum": 1, "maximum": 600},
-                },
-                "rate_limit_requests": {
-                    "label": "Requests allowed a period",
-                    "description": "1200 when empty: Cloudflare's limit for one token.",
-                    "schema": {"type": ["integer", "null"], "minimum": 1},
-                },
-                "rate_limit_seconds": {
-                    "label": "Length of the period, seconds",
-                    "description": "300 when empty.",
-                    "schema": {"type": ["number", "null"], "minimum": 1},
-                },
-                "max_attempts": {
-                    "label": "Attempts a request",
-                    "description": "8 when empty.",
-                    "schema": {"type": ["integer", "null"], "minimum": 1, "maximum": 100},
-                },
-                "max_retry_seconds": {
-                    "label": "Longest time on one request, seconds",
-                    "description": "1800 when empty; a rate-limit block takes 300.",
-                    "schema": {"type": ["number", "null"], "minimum": 0},
-                },
-            },
-        }
-    ],
-}
-
 
 def get_provider_info() -> dict[str, object]:
-    """Return what Airflow registers; its shape is ``airflow/provider_info.schema.json``."""
-    return _DECLARATION
+    """Return what Airflow registers, a new dict each time; its shape is ``airflow/provider_info.schema.json``."""
+    name = "Cloudflare Audit Logs"
+    return {
+        "package-name": "airflow-audit-provider",
+        "name": name,
+        "description": "Lands Cloudflare audit logs in object storage: every record of a window once, whole, provably.",
+        "integrations": [
+            {
+                "integration-name": name,
+                "external-doc-url": "https://developers.cloudflare.com/fundamentals/account/account-security/review-audit-logs/",
+                "tags": ["service"],
+            }
+        ],
+        "hooks": [{"integration-name": name, "python-modules": ["airflow_audit_provider.hooks.cloudflare"]}],
+        "operators": [{"integration-name": name, "python-modules": ["airflow_audit_provider.operators.audit_logs"]}],
+        "sensors": [{"integration-name": name, "python-modules": ["airflow_audit_provider.sensors.audit_logs"]}],
+        "triggers": [{"integration-name": name, "python-modules": ["airflow_audit_provider.triggers.audit_logs"]}],
+        "connection-types": [
+            {
+                "connection-type": "cloudflare",
+                "hook-class-name": "airflow_audit_provider.hooks.cloudflare.CloudflareHook",
+                "hook-name": "Cloudflare",
+                "ui-field-behaviour": _standard_fields(),
+                "conn-fields": {**_identity_fields(), **_tuning_fields()},
+            }
+        ],
+    }
+
+
+def _standard_fields() -> dict[str, object]:
+    """What the fields that every connection has are called here; Airflow masks the password field by itself."""
+    return {
+        "hidden-fields": ["schema", "port"],
+        "relabeling": {
+            "host": "API base URL",
+            "login": "E-mail (only with a Global API Key)",
+            "password": "API token, or Global API Key",
+        },
+        "placeholders": {
+            "host": "https://api.cloudflare.com/client/v4",
+            "login": "leave empty for an API token",
+            "password": "API token with Account Settings: Read",
+        },
+    }
+
+
+def _identity_fields() -> dict[str, object]:
+    """Whose audit log is read."""
+    return {
+        "account_id": {
+            "label": "Account id",
+            "description": "32 hexadecimal digits, from the account's overview page.",
+            "schema": {"type": ["string", "null"], "pattern": "^[0-9a-f]{32}$"},
+        },
+        "organization_id": {
+            "label": "Organization id",
+            "description": "Only for the organization scope of version 2.",
+            "schema": {"type": ["string", "null"]},
+        },
+    }
+
+
+def _tuning_fields() -> dict[str, object]:
+    """How hard and how long the API is asked."""
+    return {
+        "timeout_seconds": {
+            "label": "Read timeout, seconds",
+            "description": "How long one read may stay silent; 60 when empty.",
+            "schema": {"type": ["number", "null"], "minimum": 1, "maximum": 600},
+        },
+        "rate_limit_requests": {
+            "label": "Requests allowed a period",
+            "description": "1200 when empty: Cloudflare's limit for one token.",
+            "schema": {"type": ["integer", "null"], "minimum": 1},
+        },
+        "rate_limit_seconds": {
+            "label": "Length of the period, seconds",
+            "description": "300 when empty.",
+            "schema": {"type": ["number", "null"], "minimum": 1},
+        },
+        "max_attempts": {
+            "label": "Attempts a request",
+            "description": "8 when empty.",
+            "schema": {"type": ["integer", "null"], "minimum": 1, "maximum": 100},
+        },
+        "max_retry_seconds": {
+            "label": "Longest time on one request, seconds",
+            "description": "1800 when empty; a rate-limit block takes 300.",
+            "schema": {"type": ["number", "null"], "minimum": 0},
+        },
+    }

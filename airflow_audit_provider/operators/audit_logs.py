@@ -18,11 +18,11 @@ from airflow_audit_provider.adapters.storage import open_store
 from airflow_audit_provider.assets.audit_logs import audit_log_asset, dataset_uri
 from airflow_audit_provider.core.manifest import describe
 from airflow_audit_provider.core.ports import Store
-from airflow_audit_provider.core.query import audit_query
 from airflow_audit_provider.core.run_window import RunWindow, resolve_run_window
 from airflow_audit_provider.exceptions import ConfigurationError
 from airflow_audit_provider.formats.part_format import part_format
 from airflow_audit_provider.hooks.cloudflare import CloudflareHook
+from airflow_audit_provider.hooks.early_checks import refuse_impossible_query
 from airflow_audit_provider.hooks.failures import task_failures
 from airflow_audit_provider.hooks.run_bounds import run_bounds
 from airflow_audit_provider.operators.progress_log import ProgressLog
@@ -120,9 +120,8 @@ class CloudflareAuditLogsToObjectStorageOperator(BaseOperator):
         self.max_part_bytes = max_part_bytes
         self.replace = replace
         self.deferrable = deferrable
-        # Said when the DAG is parsed, not when it first runs; ids may be templates or come from the connection.
         part_format(file_format, compression)
-        audit_query(api_version, scope, account_id="0" * 32, organization_id="0", filters=filters)
+        refuse_impossible_query(api_version, scope, account_id, organization_id, filters)
 
     @cached_property
     def hook(self) -> CloudflareHook:

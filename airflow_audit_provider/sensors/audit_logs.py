@@ -14,9 +14,9 @@ from typing import Any
 from airflow.providers.common.compat.sdk import AirflowFailException, BaseSensorOperator, Context, PokeReturnValue, conf
 
 from airflow_audit_provider.core.activity import Activity, Watch
-from airflow_audit_provider.core.query import audit_query
 from airflow_audit_provider.core.run_window import resolve_watermark
 from airflow_audit_provider.hooks.cloudflare import CloudflareHook
+from airflow_audit_provider.hooks.early_checks import refuse_impossible_query
 from airflow_audit_provider.hooks.failures import task_failures
 from airflow_audit_provider.triggers.audit_logs import AuditLogActivityTrigger
 from airflow_audit_provider.watching import look_for_activity
@@ -75,8 +75,7 @@ class CloudflareAuditLogActivitySensor(BaseSensorOperator):
         self.filters = filters
         self.timezone = timezone
         self.deferrable = deferrable
-        # Said when the DAG is parsed; ids may be templates or come from the connection.
-        query = audit_query(api_version, scope, account_id="0" * 32, organization_id="0", filters=filters)
+        query = refuse_impossible_query(api_version, scope, account_id, organization_id, filters)
         Watch(query, resolve_watermark("2000-01-01", None, timezone), minimum_count)
 
     @cached_property

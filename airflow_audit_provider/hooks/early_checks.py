@@ -1,0 +1,40 @@
+"""What can be said wrong about a task when its DAG is parsed, before any run.
+
+Knows: that arguments may be templates or come from another task.
+Must not know: connections, which may be read only in a run.
+Its one rule: what is plainly impossible is said now; what only a run can know is left to the run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from airflow_audit_provider.core.query import AuditQuery, audit_query
+
+_ANY_ACCOUNT_ID = "0" * 32
+_ANY_ORGANIZATION_ID = "0"
+
+
+def refuse_impossible_query(
+    api_version: str, scope: str | None, account_id: Any, organization_id: Any, filters: Any
+) -> AuditQuery:
+    """Raise ``ConfigurationError`` for arguments no run can make good; return a query of the same shape.
+
+    An id that is missing, a template or another task's output stands for any id; so do filters that are no dict yet.
+    """
+    plain_filters = filters if isinstance(filters, Mapping) else None
+    account, organization = _plain(account_id), _plain(organization_id)
+    if scope is None and organization_id and not account_id:
+        scope = "organization"
+    return audit_query(
+        api_version,
+        scope or "account",
+        account_id=account or _ANY_ACCOUNT_ID,
+        organization_id=organization or _ANY_ORGANIZATION_ID,
+        filters=plain_filters,
+    )
+
+
+def _plain(given: Any) -> str | None:
+    return given if isinstance(given, str) and "{" not in given else None
