@@ -12,7 +12,7 @@ from tests.architecture.sources import Source
 
 REGISTRIES = ("py" + "pi.org", "python" + "hosted.org", "registry.npm" + "js.org", "index" + "-url", "find" + "-links")
 FOLDERS = ("/ro" + "ot/", "/tmp/" + "w/", "/wo" + "rk/main", "/wo" + "rk/shared", "/op" + "t/")
-HOME = re.compile(r"/(?:home|Users)" + r"/(?!airflow\b|you\b|me\b)[a-z]\w*/")
+HOME = re.compile(r"/(?:home|Users)" + r"/(?!airflow\b|user\b|you\b|me\b)[a-z]\w*/")
 TOKEN = re.compile(r"(?:AK" + r"IA[0-9A-Z]{16}|-----BEGIN [A-Z ]*PRIVATE" + r" KEY-----|gh[pousr]_" + r"\w{30,})")
 # The lock tool is told to leave the registry out; that option's name is no trace.
 ALLOWED = ("--no-emit-" + "index" + "-url",)
