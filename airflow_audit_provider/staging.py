@@ -92,8 +92,7 @@ class Stager:
         if self._open is None:
             key = f"{self._prefix}part-{len(self.parts):05}"
             self._open = _OpenPart(self._store.stage(key), self._format.open_encoder(self._version))
-        for record in group:
-            self._records_digest.update(record.raw + b"\n")
+        self._records_digest.update(b"\n".join([record.raw for record in group]) + b"\n")
         self._open.write(group)
         if self._open.size_bytes >= self._max_part_bytes:
             self._close_part()

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from itertools import pairwise
 
 from airflow_audit_provider.core.records import AuditRecord
 from airflow_audit_provider.core.window import SECOND_NS
@@ -22,13 +21,17 @@ class Ledger:
 
     def __init__(self, sign: int) -> None:
         self.seen_count = 0
-        self.repeated_count = 0
         self.reach: int | None = None
         self._sign = sign
         self._places: dict[str, int] = {}
 
     def __contains__(self, record: AuditRecord) -> bool:
         return record.id in self._places
+
+    @property
+    def repeated_count(self) -> int:
+        """How many records came that had come before."""
+        return self.seen_count - len(self._places)
 
     def place_of(self, record: AuditRecord) -> int:
         """Return a record's place in time."""
@@ -37,12 +40,11 @@ class Ledger:
     def absorb(self, records: Iterable[AuditRecord]) -> list[AuditRecord]:
         """Remember records; return those not seen before, in the order they came."""
         fresh = []
+        places = self._places
         for record in records:
             self.seen_count += 1
-            if record in self:
-                self.repeated_count += 1
-            else:
-                self._places[record.id] = self.place_of(record)
+            if record.id not in places:
+                places[record.id] = self._sign * (record.event_ns // SECOND_NS)
                 fresh.append(record)
         return fresh
 
@@ -59,4 +61,5 @@ class Ledger:
 
 def is_sorted(records: Sequence[AuditRecord], sign: int) -> bool:
     """Say whether whole seconds run in the direction of ``sign``; a server may sort no finer than that."""
-    return all((b.event_ns // SECOND_NS - a.event_ns // SECOND_NS) * sign >= 0 for a, b in pairwise(records))
+    places = [sign * (record.event_ns // SECOND_NS) for record in records]
+    return places == sorted(places)

@@ -24,7 +24,7 @@ from airflow_audit_provider.core.answers import Page
 from airflow_audit_provider.core.ledger import Ledger, is_sorted
 from airflow_audit_provider.core.overlap import overlapping_page
 from airflow_audit_provider.core.query import MAX_PAGE_SIZE, Ask, Direction
-from airflow_audit_provider.core.records import ApiVersion, AuditRecord
+from airflow_audit_provider.core.records import ApiVersion, AuditRecord, inside
 from airflow_audit_provider.core.window import SECOND_NS, TimeWindow, format_instant, from_seconds
 from airflow_audit_provider.exceptions import SourceError, SourceProtocolError
 
@@ -117,7 +117,7 @@ class Walk:
         self._refuse_disorder(page.records, asked.direction)
         if self._mode is _Mode.PROBE:
             return self._take_probe(page.records, asked.page_size)
-        shared = any(record in self._ledger for record in page.records)
+        shared = self._mode is _Mode.DEEP and any(record in self._ledger for record in page.records)
         fresh = self._ledger.absorb(page.records)
         self._ledger.advance(page.records)
         if self._mode is _Mode.DEEP:
@@ -155,7 +155,7 @@ class Walk:
 
     def _keep(self, fresh: list[AuditRecord]) -> list[AuditRecord]:
         """Return the records inside the window; count the others."""
-        kept = [record for record in fresh if self.window.contains(record.event_ns)]
+        kept = inside(fresh, self.window)
         self.outside_count += len(fresh) - len(kept)
         return kept
 

@@ -13,7 +13,7 @@ import msgspec
 from airflow_audit_provider.core.answers import Page
 from airflow_audit_provider.core.paging import Walk
 from airflow_audit_provider.core.query import MAX_PAGE_SIZE, Ask, Direction
-from airflow_audit_provider.core.records import ApiVersion, AuditRecord, in_order
+from airflow_audit_provider.core.records import ApiVersion, AuditRecord, in_order, inside
 from airflow_audit_provider.core.window import SECOND_NS, TimeWindow
 from airflow_audit_provider.exceptions import ConfigurationError, SourceError
 
@@ -95,7 +95,7 @@ class Reading:
 
     def _finish(self, walk: Walk, remainder: TimeWindow | None) -> list[AuditRecord]:
         """Close a walk: what lies past a cut is dropped here, because the remainder reads it again."""
-        complete = in_order(record for record in self._held if walk.window.contains(record.event_ns))
+        complete = in_order(inside(self._held, walk.window))
         tally = self.tally
         tally.seen_count += walk.seen_count
         tally.outside_count += walk.outside_count

@@ -12,14 +12,14 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Iterable, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import StrEnum
 from functools import lru_cache
 from typing import Any, NamedTuple
 
 import msgspec
 
-from airflow_audit_provider.core.window import SECOND_NS
+from airflow_audit_provider.core.window import SECOND_NS, TimeWindow
 from airflow_audit_provider.exceptions import SourceProtocolError
 
 
@@ -59,9 +59,14 @@ class _HeadV2(msgspec.Struct, gc=False):
         return self.action.time if self.action is not None else None
 
 
-_HEAD_DECODERS: dict[ApiVersion, msgspec.json.Decoder[_HeadV1] | msgspec.json.Decoder[_HeadV2]] = {
-    ApiVersion.V1: msgspec.json.Decoder(_HeadV1),
-    ApiVersion.V2: msgspec.json.Decoder(_HeadV2),
+_Head = _HeadV1 | _HeadV2
+_HEADS: dict[ApiVersion, type[_Head]] = {ApiVersion.V1: _HeadV1, ApiVersion.V2: _HeadV2}
+_HEAD_DECODERS: dict[ApiVersion, Callable[[bytes], _Head]] = {
+    version: msgspec.json.Decoder(head).decode for version, head in _HEADS.items()
+}
+_PAGE_DECODERS: dict[ApiVersion, Callable[[bytes], Sequence[_Head]]] = {
+    version: msgspec.json.Decoder(list[head]).decode  # type: ignore[valid-type]  # a type chosen at run time
+    for version, head in _HEADS.items()
 }
 
 
@@ -70,20 +75,30 @@ def read_records(version: ApiVersion, raws: Sequence[msgspec.Raw]) -> list[Audit
 
     Raises ``SourceProtocolError`` for an entry that is no object or has no readable event time.
     """
-    decode = _HEAD_DECODERS[version].decode
-    return [_read_record(decode, bytes(raw)) for raw in raws]
-
-
-def _read_record(decode: Callable[[bytes], _HeadV1 | _HeadV2], raw: bytes) -> AuditRecord:
+    lines = [bytes(raw) for raw in raws]
     try:
-        head = decode(raw)
+        # One call for the whole page costs a third of a call for each record.
+        heads = _PAGE_DECODERS[version](b"[" + b",".join(lines) + b"]")
+    except msgspec.DecodeError:
+        heads = [_read_head(version, line) for line in lines]
+    return [_record(head, line) for head, line in zip(heads, lines, strict=True)]
+
+
+def _read_head(version: ApiVersion, raw: bytes) -> _Head:
+    """Read one head; raise the error that shows which record is the odd one."""
+    decode = _HEAD_DECODERS[version]
+    try:
+        return decode(raw)
     except msgspec.ValidationError as error:
         raise SourceProtocolError(
             f"The API sent an entry that cannot be read as an audit record ({error}): {_excerpt(raw)}. "
             "Report it with the record to the maintainers; nothing of the window was written."
         ) from error
     except msgspec.DecodeError:
-        head = decode(soften(raw))
+        return decode(soften(raw))
+
+
+def _record(head: _Head, raw: bytes) -> AuditRecord:
     line = raw if b"\n" not in raw and b"\r" not in raw else msgspec.json.format(raw, indent=-1)
     return AuditRecord(_event_ns(head.when, raw), _identity(head.id, raw), line)
 
@@ -125,10 +140,17 @@ def _excerpt(raw: bytes) -> str:
 _RFC3339 = re.compile(r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:\d\d)(?:[.,](\d+))?(?:[Zz]|([+-])(\d\d):?(\d\d))", re.ASCII)
 
 
+_TO_THE_SECOND = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d", re.ASCII)
+
+
 @lru_cache(maxsize=4096)
 def _second_of(text: str) -> int:
     """Return the epoch second of ``YYYY-MM-DDTHH:MM:SS``; neighbours share it, hence the cache."""
-    return int(datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp())
+    if _TO_THE_SECOND.fullmatch(text) is None:
+        raise ValueError(f"not an RFC 3339 instant: {text!r}")
+    if text.endswith(":60"):
+        text = text[:-2] + "59"
+    return int(datetime.fromisoformat(text + "+00:00").timestamp())
 
 
 def parse_event_time(text: str) -> int:
@@ -137,12 +159,18 @@ def parse_event_time(text: str) -> int:
     Digits after the ninth are cut, never rounded: rounding up could carry a record over a border.
     A leap second counts as the last second of its minute. Raises ``ValueError`` for anything else.
     """
+    tail = text[19:]
+    if tail[:1] == "." and tail[-1:] == "Z" and tail[1:-1].isdecimal() and tail.isascii():
+        return _second_of(text[:19]) * SECOND_NS + int(tail[1:-1].ljust(9, "0")[:9])
+    return _second_of(text[:19]) * SECOND_NS if tail == "Z" else _parse_other_time(text)
+
+
+def _parse_other_time(text: str) -> int:
+    """Read any RFC 3339 instant; the commonest form has been taken by the faster way."""
     match = _RFC3339.fullmatch(text)
     if match is None:
         raise ValueError(f"not an RFC 3339 instant: {text!r}")
     day, clock, fraction, sign, hours, minutes = match.groups()
-    if clock.endswith(":60"):
-        clock = clock[:-2] + "59"
     second = _second_of(f"{day}T{clock}")
     if sign is not None:
         offset_seconds = int(hours) * 3600 + int(minutes) * 60
@@ -160,8 +188,10 @@ def fields_of(raw: bytes) -> Any:
 
 def in_order(records: Iterable[AuditRecord]) -> list[AuditRecord]:
     """Return records sorted by (event time, id)."""
-    return sorted(records, key=_order)
+    return sorted(records)
 
 
-def _order(record: AuditRecord) -> tuple[int, str]:
-    return record.event_ns, record.id
+def inside(records: Iterable[AuditRecord], window: TimeWindow) -> list[AuditRecord]:
+    """Return the records whose event time lies in a window, in the order given."""
+    start_ns, end_ns = window.start_ns, window.end_ns
+    return [record for record in records if start_ns <= record.event_ns < end_ns]
