@@ -13,7 +13,7 @@ How it reads (``docs/adr/0001-page-protocol.md`` says why):
   least one row with those before, so a list that moves is noticed.
 - **by cursor**, version 2; a lost, repeated or expired cursor falls back to time.
 - **the end** is proved by an empty page, by version 2's explicit "no next page", or by reading the same range from
-  the other side: when nothing there is new, there is nothing left.
+  the other side: when nothing there is new, there is nothing left. A row past the window's end proves it as well.
 """
 
 from __future__ import annotations
@@ -21,11 +21,12 @@ from __future__ import annotations
 from enum import StrEnum
 
 from airflow_audit_provider.core.answers import Page
+from airflow_audit_provider.core.edges import Edges
 from airflow_audit_provider.core.ledger import Ledger, is_sorted
 from airflow_audit_provider.core.overlap import overlapping_page
 from airflow_audit_provider.core.query import MAX_PAGE_SIZE, Ask, Direction
 from airflow_audit_provider.core.records import ApiVersion, AuditRecord, inside
-from airflow_audit_provider.core.window import SECOND_NS, TimeWindow, format_instant, from_seconds
+from airflow_audit_provider.core.window import TimeWindow
 from airflow_audit_provider.exceptions import SourceError, SourceProtocolError
 
 _PROBE_SPARE_ROWS = 10
@@ -41,6 +42,7 @@ class End(StrEnum):
     EMPTY_PAGE = "empty page"
     NO_CURSOR = "no cursor"
     OTHER_SIDE = "read from the other side"
+    CROSSED = "a row past the window's end"
     CUT = "cut where time had advanced"
 
 
@@ -55,8 +57,9 @@ class Walk:
     """Reads one window from one edge to the other; drive it by ``ask``, ``take`` and ``refused``.
 
     ``take`` returns the page's new records inside the window, each id once. Memory grows with the records seen,
-    so a long window is cut (:meth:`cut`) into a finished walk and a remainder. Raises ``SourceProtocolError`` when
-    going on could lose a record or never end.
+    so a long window is cut (:meth:`cut`) into a finished walk and a remainder. ``horizon`` is a wider window to ask
+    for: rows past the far edge then prove the end without a further request. Raises ``SourceProtocolError`` when going
+    on could lose a record or never end.
     """
 
     def __init__(
@@ -65,6 +68,7 @@ class Walk:
         window: TimeWindow,
         direction: Direction = Direction.ASC,
         page_size: int = MAX_PAGE_SIZE,
+        horizon: TimeWindow | None = None,
     ) -> None:
         self.window = window
         self.ended_by: End | None = None
@@ -73,9 +77,7 @@ class Walk:
         self._direction = direction
         self._sign = 1 if direction is Direction.ASC else -1
         self._page_size = page_size
-        # One second on either side: `since` may be exclusive and both may be compared by the rounded second.
-        self._since = window.start_ns // SECOND_NS - 1
-        self._before = -(-window.end_ns // SECOND_NS) + 1
+        self._edges = Edges(window, horizon or window, direction)
         self._mode = _Mode.SWEEP
         self._ledger = Ledger(self._sign)
         self._row_limit = page_size
@@ -101,13 +103,14 @@ class Walk:
 
     def ask(self) -> Ask | None:
         """Return the next page to ask for, or None when the window is read."""
+        edges = self._edges
         if self._mode is _Mode.DONE:
             return None
         if self._mode is _Mode.PROBE:
             rows = min(MAX_PAGE_SIZE, self._ledger.count_at_reach() + _PROBE_SPARE_ROWS)
-            return Ask(self._since, self._before, self._direction.opposite, rows)
+            return Ask(edges.since_seconds, edges.before_seconds, self._direction.opposite, rows)
         page, size = self._page_and_size() if self._mode is _Mode.DEEP else (1, self._page_size)
-        return Ask(self._since, self._before, self._direction, size, page, self._cursor)
+        return Ask(edges.since_seconds, edges.before_seconds, self._direction, size, page, self._cursor)
 
     def take(self, page: Page) -> list[AuditRecord]:
         """Take one answered page in; return its new records inside the window, in the order they came."""
@@ -120,7 +123,9 @@ class Walk:
         shared = self._mode is _Mode.DEEP and any(record in self._ledger for record in page.records)
         fresh = self._ledger.absorb(page.records)
         self._ledger.advance(page.records)
-        if self._mode is _Mode.DEEP:
+        if page.records and self._edges.has_crossed(self._reach(), self.window):
+            self._end(End.CROSSED)
+        elif self._mode is _Mode.DEEP:
             self._after_deep(len(page.records), asked, shared)
         else:
             self._after_sweep(page, asked, bool(fresh))
@@ -145,7 +150,7 @@ class Walk:
         """
         if self._mode is not _Mode.SWEEP or self._ledger.reach is None:
             return None
-        border = from_seconds(self._reach() if self._sign > 0 else 1 - self._reach())
+        border = self._edges.complete_up_to(self._reach())
         if not self.window.start < border < self.window.end:
             return None
         before, after = TimeWindow(self.window.start, border), TimeWindow(border, self.window.end)
@@ -251,14 +256,7 @@ class Walk:
     def _advance(self, trouble: str) -> None:
         """Move the edge to the last second reached; where time cannot advance, go deep by page numbers."""
         self._cursor = None
-        since, before = self._since, self._before
-        if self._direction is Direction.ASC:
-            since = max(since, self._reach() - 1)
-        else:
-            # Two seconds: the reached second ends one later, and `before` may be compared by the rounded second.
-            before = min(before, 2 - self._reach())
-        if (since, before) != (self._since, self._before):
-            self._since, self._before = since, before
+        if self._edges.advance(self._reach()):
             self._mode, self._read_count, self._restart_count, self._exact = _Mode.SWEEP, 0, 0, False
         elif self._version is ApiVersion.V1:
             self._mode = _Mode.DEEP
@@ -283,7 +281,7 @@ class Walk:
         return self._ledger.reach
 
     def _position(self) -> str:
-        since, before = format_instant(from_seconds(self._since)), format_instant(from_seconds(self._before))
+        since, before = self._edges.since_seconds, self._edges.before_seconds
         return f"{self._mode} {self._direction} of {self.window}, since {since} before {before}"
 
     def _stuck(self, trouble: str) -> SourceProtocolError:

@@ -33,6 +33,14 @@ class ReadTally(msgspec.Struct):
     repeated_count: int = 0
     ended_by: dict[str, int] = {}
 
+    def add(self, other: ReadTally) -> None:
+        """Add another reading's tally to this one."""
+        for name in self.__struct_fields__:
+            if name != "ended_by":
+                setattr(self, name, getattr(self, name) + getattr(other, name))
+        for rule, count in other.ended_by.items():
+            self.ended_by[rule] = self.ended_by.get(rule, 0) + count
+
 
 class Reading:
     """Reads one window; drive it by ``ask``, ``take`` and ``refused`` as a single walk.

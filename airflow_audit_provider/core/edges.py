@@ -1,0 +1,46 @@
+"""The edges of what is asked for: whole seconds, wider than what is wanted, moving with the time reached.
+
+Knows: margins. Must not know: pages, what was seen.
+Its one rule: every record wanted lies strictly inside the edges, whether the server's bounds are inclusive or
+exclusive, and whether it compares by the second, rounded or cut, or finer.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from airflow_audit_provider.core.query import Direction
+from airflow_audit_provider.core.window import SECOND_NS, TimeWindow, from_seconds
+
+
+class Edges:
+    """``since_seconds`` and ``before_seconds`` of the next ask; the near one moves in the direction of reading.
+
+    ``horizon`` is as wide as ``window`` or wider: what is asked for past the window's far end. A *reach* is the
+    furthest whole second seen times 1 when reading upwards, times -1 downwards; seconds before it are complete.
+    """
+
+    def __init__(self, window: TimeWindow, horizon: TimeWindow, direction: Direction) -> None:
+        self._upwards = direction is Direction.ASC
+        lower, upper = (window, horizon) if self._upwards else (horizon, window)
+        self.since_seconds = lower.start_ns // SECOND_NS - 1
+        self.before_seconds = -(-upper.end_ns // SECOND_NS) + 1
+
+    def advance(self, reach: int) -> bool:
+        """Move the near edge to just before the reached second; return whether it moved."""
+        before = self.since_seconds, self.before_seconds
+        if self._upwards:
+            self.since_seconds = max(self.since_seconds, reach - 1)
+        else:
+            # The reached second ends one later, and `before` may be compared by the rounded second.
+            self.before_seconds = min(self.before_seconds, 2 - reach)
+        return before != (self.since_seconds, self.before_seconds)
+
+    def complete_up_to(self, reach: int) -> datetime:
+        """Return the instant on whose near side everything has been seen."""
+        return from_seconds(reach if self._upwards else 1 - reach)
+
+    def has_crossed(self, reach: int, window: TimeWindow) -> bool:
+        """Say whether everything inside a window has been seen."""
+        complete = self.complete_up_to(reach)
+        return complete >= window.end if self._upwards else complete <= window.start
