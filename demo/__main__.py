@@ -52,7 +52,7 @@ def prepare(layout: Layout) -> None:
     installed = installation.is_current(layout)
     preflight.refuse(preflight.look(layout.root, installed=installed))
     if not installed:
-        print("Installing into .demo/venv (once; the next run skips this)", flush=True)
+        print("Installing into .demo/venv (the next run skips what has not changed)", flush=True)
         installation.install(layout)
 
 

@@ -53,7 +53,7 @@ def describe(runs: Iterable[Run]) -> str:
     return ", ".join(f"{count} {state}" for state, count in sorted(tally.items(), reverse=True))
 
 
-def nothing_moves(runs: Iterable[Run], stuck: list[Mapping[str, Any]]) -> bool:
+def nothing_moves(runs: Iterable[Run], stuck: Iterable[Mapping[str, Any]]) -> bool:
     """Whether every unfinished run only waits for a retry; its delay is longer than anyone would watch."""
     waiting = {(task["dag_id"], task["dag_run_id"]) for task in stuck if task["state"] == "up_for_retry"}
     unfinished = {(run.dag_id, run.run_id) for run in _unfinished(runs)}

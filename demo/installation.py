@@ -24,7 +24,7 @@ REPORT_EVERY_SECONDS = 10.0
 
 def is_current(layout: Layout) -> bool:
     """Whether the environment was filled from today's lock file and project, by a Python that still exists."""
-    return _stamped(layout, "packages", layout.requirements) and _stamped(layout, "project", _project_file(layout))
+    return _stamped(layout, "packages", [layout.requirements]) and _stamped(layout, "project", _project_files(layout))
 
 
 def install(layout: Layout) -> None:
@@ -32,35 +32,38 @@ def install(layout: Layout) -> None:
     layout.logs.mkdir(parents=True, exist_ok=True)
     environ = pip_environ(os.environ)
     pip = [str(layout.python), "-m", "pip", "install", "--disable-pip-version-check", "--no-input"]
-    if not _stamped(layout, "packages", layout.requirements):
+    if not _stamped(layout, "packages", [layout.requirements]):
         shutil.rmtree(layout.venv, ignore_errors=True)
         _run([sys.executable, "-m", "venv", str(layout.venv)], layout, environ, "Making a virtual environment")
         locked = [*pip, "--require-hashes", "-r", str(layout.requirements)]
         _run(locked, layout, environ, "Installing Airflow 3.3.2 and what it needs, by hash")
-        _stamp(layout, "packages", layout.requirements)
-    project = [*pip, "--no-deps", "--no-build-isolation", "-e", str(layout.checkout)]
+        _stamp(layout, "packages", [layout.requirements])
+    project = [*pip, "--no-deps", "--no-build-isolation", "--force-reinstall", str(layout.checkout)]
     _run(project, layout, environ, "Installing this project")
-    _stamp(layout, "project", _project_file(layout))
+    _stamp(layout, "project", _project_files(layout))
 
 
-def _project_file(layout: Layout) -> Path:
-    return layout.checkout / "pyproject.toml"
+def _project_files(layout: Layout) -> list[Path]:
+    return [layout.checkout / "pyproject.toml", *sorted(layout.package.rglob("*.py"))]
 
 
-def _digest(source: Path) -> str:
+def _digest(sources: Sequence[Path]) -> str:
     """The digest of what was installed from, and by which Python."""
-    if not source.is_file():
-        raise RefusalError(f"{source} is missing: check the repository out again.")
-    return hashlib.sha256(source.read_bytes() + sys.version.encode()).hexdigest()
+    total = hashlib.sha256(sys.version.encode())
+    for source in sources:
+        if not source.is_file():
+            raise RefusalError(f"{source} is missing: check the repository out again.")
+        total.update(f"\0{source}\0".encode() + source.read_bytes())
+    return total.hexdigest()
 
 
-def _stamp(layout: Layout, name: str, source: Path) -> None:
-    (layout.venv / f"{name}.stamp").write_text(_digest(source))
+def _stamp(layout: Layout, name: str, sources: Sequence[Path]) -> None:
+    (layout.venv / f"{name}.stamp").write_text(_digest(sources))
 
 
-def _stamped(layout: Layout, name: str, source: Path) -> bool:
+def _stamped(layout: Layout, name: str, sources: Sequence[Path]) -> bool:
     stamp = layout.venv / f"{name}.stamp"
-    return layout.python.exists() and stamp.is_file() and stamp.read_text() == _digest(source)
+    return layout.python.exists() and stamp.is_file() and stamp.read_text() == _digest(sources)
 
 
 def pip_environ(environ: Mapping[str, str]) -> dict[str, str]:

@@ -57,6 +57,11 @@ class Layout:
         return self.checkout / "requirements" / "demo.txt"
 
     @property
+    def package(self) -> Path:
+        """The provider's sources."""
+        return self.checkout / "airflow_audit_provider"
+
+    @property
     def dags(self) -> Path:
         """The shipped DAGs."""
         return self.checkout / "dags"

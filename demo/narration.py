@@ -86,4 +86,5 @@ class Counter:
             self.progress.update(self.progress.task_ids[0], completed=done_count, note=note)
         elif time.monotonic() - self.told >= LOG_EVERY_SECONDS:
             self.told = time.monotonic()
-            self.console.print(f"    runs done {done_count}/{self.total}, {note} ({self.told - self.started:.0f} s)")
+            told = ", ".join(filter(None, (f"{done_count}/{self.total}", note)))
+            self.console.print(f"    runs done {told} ({self.told - self.started:.0f} s)")

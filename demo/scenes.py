@@ -137,7 +137,8 @@ def conclude(cast: Cast, verdict: Verdict, *, unchanged: bool) -> bool:
     well = unchanged and not verdict.differences
     if well:
         console.print(
-            f"\n[bold green]{marks.done_mark}[/bold green] {verdict.compared_count:,} records in {DAY_COUNT} days, "
-            "as JSONL and as Parquet: each landed once, whole; running again changed no byte."
+            f"\n[bold green]{marks.done_mark}[/bold green] {verdict.compared_count // len(FORMATS):,} records in "
+            f"{DAY_COUNT} days, each landed once as JSONL and once as Parquet; running again changed no byte.",
+            soft_wrap=True,
         )
     return well

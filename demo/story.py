@@ -11,7 +11,9 @@ import os
 import signal
 import sys
 import time
+from contextlib import suppress
 from datetime import date, datetime, timedelta
+from fcntl import LOCK_EX, LOCK_NB, flock
 from shutil import rmtree
 
 from airflow_audit_provider.adapters.clock import SystemClock
@@ -44,7 +46,8 @@ def main() -> int:
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupt)
     layout, started = Layout.here(), time.monotonic()
-    _sweep(layout)
+    if not _sweep(layout):
+        return _end(narrator, f"A demo is running in {layout.root}: stop it, or wait until it ends.", REFUSED)
     with Children(layout.logs) as children:
         try:
             cast = _gather(layout, children, narrator, options.port)
@@ -65,13 +68,20 @@ def main() -> int:
     return code
 
 
-def _sweep(layout: Layout) -> None:
-    """Every run begins with nothing landed; the installation's log stays."""
+def _sweep(layout: Layout) -> bool:
+    """Begin with nothing landed, alone: false if another run has the place. The installation's log stays."""
+    layout.root.mkdir(exist_ok=True)
+    try:
+        # The open descriptor holds the lock until this program ends, however it ends.
+        flock(os.open(layout.root / "lock", os.O_RDWR | os.O_CREAT, 0o644), LOCK_EX | LOCK_NB)
+    except BlockingIOError:
+        return False
     rmtree(layout.landed, ignore_errors=True)
     layout.logs.mkdir(parents=True, exist_ok=True)
     for old in layout.logs.glob("*.log"):
         if old.name != "install.log":
             old.unlink()
+    return True
 
 
 def _gather(layout: Layout, children: Children, narrator: Narrator, port: int) -> Cast:
@@ -124,9 +134,12 @@ def _keep(cast: Cast) -> None:
     if not cast.narrator.console.is_terminal:
         pids = " ".join(str(child.popen.pid) for child in cast.instance.children.started)
         say(f"Without a terminal: `kill {os.getpid()}` stops all of it (its children: {pids}).", soft_wrap=True)
-    while True:
-        cast.instance.children.check()
-        time.sleep(1.0)
+    # Ctrl-C is the way out that was offered, so it does not change the exit code.
+    with suppress(KeyboardInterrupt):
+        while True:
+            cast.instance.children.check()
+            time.sleep(1.0)
+    say("Stopping what was started …")
 
 
 def _interrupt(*_: object) -> None:

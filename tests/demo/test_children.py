@@ -1,0 +1,76 @@
+"""What the demo starts it ends, with all descendants, and it notices what ends too early."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from demo.children import PATIENCE, ChildDiedError, Children, free_ports, is_free
+
+# Starts a grandchild in its own process group, as Airflow's task runners do, and sleeps.
+PARENT = """
+import subprocess, sys, time
+grandchild = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"], process_group=0)
+print(grandchild.pid, flush=True)
+time.sleep(60)
+"""
+
+
+DEAF = """
+import signal, time
+signal.signal(signal.SIGINT, signal.SIG_IGN)
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+print("up", flush=True)
+time.sleep(60)
+"""
+
+
+def wait_for_line(log: Path) -> str:
+    """The first whole line of a log, waited for."""
+    for _ in range(200):
+        if "\n" in log.read_text():
+            return log.read_text().splitlines()[0]
+        time.sleep(0.05)
+    raise AssertionError("the child said nothing")
+
+
+def test_grandchildren_end_with_their_parent(tmp_path: Path) -> None:
+    """A descendant that moved to another process group is ended as well."""
+    with Children(tmp_path) as children:
+        child = children.start("parent", [sys.executable, "-c", PARENT], os.environ, cwd=tmp_path)
+        grandchild = int(wait_for_line(child.log))
+        assert set(children.survivors()) == {child.popen.pid, grandchild}
+    assert children.survivors() == []
+    assert child.popen.poll() is not None
+
+
+def test_child_that_ignores_signals_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Patience ends with SIGKILL."""
+    monkeypatch.setattr("demo.children.PATIENCE", tuple((number, 0.2) for number, _ in PATIENCE))
+    with Children(tmp_path) as children:
+        child = children.start("deaf", [sys.executable, "-c", DEAF], os.environ, cwd=tmp_path)
+        wait_for_line(child.log)
+    assert child.popen.poll() == -9
+
+
+def test_early_end_is_noticed(tmp_path: Path) -> None:
+    """A child that ended by itself is named with its code."""
+    with Children(tmp_path) as children:
+        child = children.start("brief", [sys.executable, "-c", "raise SystemExit(7)"], os.environ, cwd=tmp_path)
+        child.popen.wait(10)
+        with pytest.raises(ChildDiedError, match="brief ended by itself with code 7"):
+            children.check()
+
+
+def test_free_ports_differ_and_a_taken_one_is_seen() -> None:
+    """Ports come in different numbers, and one that is listened on is not free."""
+    assert len(set(free_ports(3))) == 3
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        assert not is_free(taken.getsockname()[1])

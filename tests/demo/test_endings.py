@@ -1,0 +1,102 @@
+"""The demo's exit code and last words follow from what was found."""
+
+from __future__ import annotations
+
+import io
+import subprocess
+import sys
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from demo import narration, scenes, story
+from demo.backfill import describe, nothing_moves, task_log
+from demo.instance import Run
+from demo.layout import Layout
+from demo.narration import Narrator
+from demo.scenes import Cast
+from demo.source import Source
+from demo.verdict import Verdict
+
+RUNS = [Run("d", "r1", "2026-11-09", "success"), Run("d", "r2", "2026-11-10", "running")]
+
+
+def cast_with(sink: io.StringIO) -> Cast:
+    """A cast that can only speak."""
+    narrator = Narrator(Console(file=sink, width=100))
+    return Cast(narrator, Layout(Path()), None, Source("a", "t", None, None), [], timedelta())  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("differences", "unchanged", "well"),
+    [([], True, True), (["jsonl 2026-11-09: record x is missing"], True, False), ([], False, False)],
+)
+def test_one_difference_is_enough(*, differences: list[str], unchanged: bool, well: bool) -> None:
+    """All is well only without a difference and without a changed byte; a difference is named."""
+    sink = io.StringIO()
+    assert scenes.conclude(cast_with(sink), Verdict(differences), unchanged=unchanged) is well
+    assert all(difference in sink.getvalue() for difference in differences)
+
+
+@pytest.mark.parametrize(("well", "code"), [(True, 0), (False, 1)])
+def test_exit_code_is_the_verdict(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, *, well: bool, code: int) -> None:
+    """The command ends with 0 if all is well and with 1 if a record differs."""
+    monkeypatch.setattr(sys, "argv", ["demo"])
+    monkeypatch.setattr(Layout, "here", classmethod(lambda cls: cls(tmp_path)))
+    monkeypatch.setattr("signal.signal", lambda *_: None)
+    monkeypatch.setattr(story, "_gather", lambda *_: None)
+    monkeypatch.setattr(story, "_tell", lambda _: well)
+    assert story.main() == code
+
+
+def test_days_are_the_last_complete_and_settled_ones() -> None:
+    """Fourteen days end yesterday, and just after midnight one day earlier."""
+    days = story.complete_days(datetime(2026, 11, 23, 19, tzinfo=UTC))
+    assert (days[0], days[-1], len(days)) == (date(2026, 11, 9), date(2026, 11, 22), 14)
+    assert story.complete_days(datetime(2026, 11, 23, 0, 30, tzinfo=UTC))[-1] == date(2026, 11, 21)
+
+
+def test_waiting_ends_when_only_retries_are_left() -> None:
+    """Nothing moves once every unfinished run waits for its retry, and something does before."""
+    stuck: list[dict[str, Any]] = [{"dag_id": "d", "dag_run_id": "r2", "state": "up_for_retry"}]
+    assert nothing_moves(RUNS, stuck)
+    assert not nothing_moves(RUNS, [])
+    assert not nothing_moves(RUNS[:1], [])
+    assert describe(RUNS) == "1 running"
+
+
+def test_task_log_is_the_last_try(tmp_path: Path) -> None:
+    """The log shown is that of the last try."""
+    task = {"dag_id": "d", "dag_run_id": "r", "task_id": "t", "try_number": 3}
+    assert task_log(tmp_path, task) == tmp_path / "dag_id=d" / "run_id=r" / "task_id=t" / "attempt=3.log"
+
+
+def test_log_lines_stay_and_a_failed_step_is_marked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a terminal a count is told in whole lines, without control characters, and a failure is marked."""
+    monkeypatch.setattr(narration, "LOG_EVERY_SECONDS", 0.0)
+    sink = io.StringIO()
+    narrator = Narrator(Console(file=sink, width=100))
+    with narrator.counting("runs", 2) as counter:
+        counter.tell(1, "1 running")
+    with pytest.raises(ValueError, match="no"), narrator.step("a step"):
+        raise ValueError("no")
+    said = sink.getvalue()
+    assert "runs done 1/2, 1 running" in said
+    assert f"{narrator.failed_mark} a step" in said
+    assert "\x1b" not in said
+
+
+def test_first_half_needs_only_the_standard_library(tmp_path: Path) -> None:
+    """A bare Python can start the demo and print its help."""
+    command = [
+        sys.executable,
+        "-I",
+        "-S",
+        "-c",
+        "import sys; sys.path.insert(0, sys.argv.pop(1)); import demo.__main__",
+    ]
+    here = Path(__file__).resolve().parents[2]
+    subprocess.run([*command, str(here)], check=True, cwd=tmp_path, timeout=60)
