@@ -21,6 +21,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from airflow_audit_provider.adapters.side_by_side import SideBySide
 from airflow_audit_provider.adapters.source import Source
 from airflow_audit_provider.core.keys import WindowKeys
 from airflow_audit_provider.core.manifest import Manifest, Part, read_manifest
@@ -31,13 +32,14 @@ from airflow_audit_provider.core.planning import (
 )
 from airflow_audit_provider.core.ports import Store
 from airflow_audit_provider.core.query import AuditQuery
-from airflow_audit_provider.core.reading import Reading
+from airflow_audit_provider.core.reading import ReadTally
 from airflow_audit_provider.core.run_window import RunWindow
 from airflow_audit_provider.exceptions import CommitConflictError, StorageError, VerificationError
 from airflow_audit_provider.formats.part_format import PartFormat
 from airflow_audit_provider.staging import StagedPart, Stager
 
 DEFAULT_MAX_PART_BYTES = 128 << 20
+DEFAULT_CONCURRENCY = 4
 
 
 class PullOrder(NamedTuple):
@@ -50,6 +52,7 @@ class PullOrder(NamedTuple):
     settle_delay: timedelta = timedelta(0)
     max_part_bytes: int = DEFAULT_MAX_PART_BYTES
     replace: bool = False
+    concurrency: int = DEFAULT_CONCURRENCY
 
     @property
     def keys(self) -> WindowKeys:
@@ -88,8 +91,8 @@ def pull_window(order: PullOrder, source: Source, store: Store, observe: Observe
     stager = _open_stager(order, store)
     marker = _mark_attempt(order, store)
     try:
-        reading = _fetch_and_stage(order, source, stager, known_ids, observe)
-        return _commit(order, store, committed, stager, reading)
+        fetch = _fetch_and_stage(order, source, stager, known_ids, observe)
+        return _commit(order, store, committed, stager, fetch)
     finally:
         _clean_up(store, stager, marker)
 
@@ -142,20 +145,21 @@ def _open_stager(order: PullOrder, store: Store) -> Stager:
 
 def _fetch_and_stage(
     order: PullOrder, source: Source, stager: Stager, known_ids: frozenset[str], observe: Observer
-) -> Reading:
+) -> ReadTally:
     """Read the window to its proved end; stage what is not committed yet."""
-    reading = Reading(order.query.version, order.run_window.window)
+    window = order.run_window.window
+    reading = SideBySide(source, order.query, window, order.concurrency)
     record_count = 0
-    for records in source.read(order.query, reading):
+    for records in reading.read():
         stager.add(record for record in records if record.id not in known_ids)
         record_count += len(records)
-        observe(Progress(record_count, reading.tally.page_count, reading.share_done(records[-1])))
+        observe(Progress(record_count, reading.tally.page_count, window.share_before(records[-1].event_ns)))
     stager.finish()
-    return reading
+    return reading.tally
 
 
 def _commit(
-    order: PullOrder, store: Store, committed: Manifest | None, stager: Stager, reading: Reading
+    order: PullOrder, store: Store, committed: Manifest | None, stager: Stager, fetch: ReadTally
 ) -> PullOutcome:
     """Publish the staged parts and create the next manifest; with nothing new to say, say nothing.
 
@@ -166,7 +170,7 @@ def _commit(
         return PullOutcome(committed, order.keys.manifest(committed.generation), committed=False)
     generation = 1 if committed is None else committed.generation + 1
     parts = tuple(_publish(order, store, generation, index, part) for index, part in enumerate(stager.parts))
-    manifest = _next_manifest(order, committed, parts, stager.records_sha256, reading)
+    manifest = _next_manifest(order, committed, parts, stager.records_sha256, fetch)
     key = order.keys.manifest(generation)
     if not store.create(key, manifest.to_bytes()):
         return _yield_to_winner(order, store, manifest)
@@ -182,7 +186,7 @@ def _publish(order: PullOrder, store: Store, generation: int, index: int, staged
 
 
 def _next_manifest(
-    order: PullOrder, committed: Manifest | None, parts: tuple[Part, ...], records_sha256: str, reading: Reading
+    order: PullOrder, committed: Manifest | None, parts: tuple[Part, ...], records_sha256: str, fetch: ReadTally
 ) -> Manifest:
     record_count = sum(part.record_count for part in parts)
     manifest = Manifest(
@@ -196,7 +200,7 @@ def _next_manifest(
         added_count=record_count,
         records_sha256=records_sha256,
         parts=parts,
-        fetch=reading.tally,
+        fetch=fetch,
     )
     return manifest if committed is None else manifest.succeeding(committed, replace=order.replace)
 

@@ -6,6 +6,7 @@ Its one rule: both players perform the same script, so nothing can be true of on
 
 from __future__ import annotations
 
+import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 
 from airflow_audit_provider.core.backoff import RetryPolicy
@@ -17,6 +18,9 @@ from airflow_audit_provider.core.reading import Reading, SinglePage
 from airflow_audit_provider.core.records import AuditRecord
 from airflow_audit_provider.exceptions import SourceUnavailableError
 
+# How long a thread may go on waiting after the pull it works for has failed.
+_LONGEST_NAP_SECONDS = 2.0
+
 Observer = Callable[[Wait], None]
 
 
@@ -25,7 +29,7 @@ def _ignore(_wait: Wait) -> None:
 
 
 class Source:
-    """Reads audit logs over a blocking transport; one rate budget for all its readings.
+    """Reads audit logs over a blocking transport; one rate budget for all its readings, in however many threads.
 
     ``observe`` is told of every wait of more than no time, with the failure behind it.
     """
@@ -43,24 +47,40 @@ class Source:
         self._budget = budget
         self._policy = policy
         self._observe = observe
+        # Decisions of all threads are taken one at a time: they share the budget, and Python runs one anyway.
+        self._deciding = threading.Lock()
 
-    def read(self, query: AuditQuery, reading: Reading | SinglePage) -> Iterator[list[AuditRecord]]:
-        """Yield complete, sorted records, a walk at a time; raises what ``read_script`` raises."""
+    def read(
+        self, query: AuditQuery, reading: Reading | SinglePage, stop: threading.Event | None = None
+    ) -> Iterator[list[AuditRecord]]:
+        """Yield complete, sorted records, a walk at a time; raises what ``read_script`` raises.
+
+        With ``stop`` set by another thread the reading ends at its next step, without having read all.
+        """
         script = read_script(reading, query, self._budget, self._policy)
         step: Step | None = next(script, None)
-        while step is not None:
+        while step is not None and not (stop and stop.is_set()):
             if isinstance(step, Deliver):
                 yield step.records
-            step = _reply(script, self._perform(step))
+            outcome = self._perform(step, stop)
+            with self._deciding:
+                step = _reply(script, outcome)
 
-    def _perform(self, step: Step) -> Outcome:
+    def _perform(self, step: Step, stop: threading.Event | None) -> Outcome:
         answer = None
         if isinstance(step, Send):
             answer = self._answer(step.request)
         elif isinstance(step, Wait) and step.seconds > 0:
             self._observe(step)
-            self.clock.sleep(step.seconds)
+            self._wait(step.seconds, stop)
         return Outcome(_moment(self.clock), answer)
+
+    def _wait(self, seconds: float, stop: threading.Event | None) -> None:
+        """Wait; where another thread may say stop, look for that every few seconds."""
+        nap = seconds if stop is None else _LONGEST_NAP_SECONDS
+        while seconds > 0 and not (stop and stop.is_set()):
+            self.clock.sleep(min(nap, seconds))
+            seconds -= nap
 
     def _answer(self, request: Request) -> Response | SourceUnavailableError:
         try:

@@ -14,10 +14,12 @@ from typing import Any
 import msgspec
 
 from airflow_audit_provider.core.query import AuditQuery, Direction
-from airflow_audit_provider.core.reading import Reading
+from airflow_audit_provider.core.reading import Reading, ReadShape
 from airflow_audit_provider.core.records import AuditRecord
 from airflow_audit_provider.core.window import SECOND_NS, TimeWindow, format_instant, from_seconds
 from airflow_audit_provider.exceptions import ConfigurationError
+
+_A_PAGE_AT_A_TIME = ReadShape(pages_per_walk=1)
 
 
 class Watch(msgspec.Struct, frozen=True):
@@ -37,7 +39,7 @@ class Watch(msgspec.Struct, frozen=True):
         """Return what to read at this time, oldest first and a page at a time; None while nothing can be new."""
         if self.since >= now:
             return None
-        return Reading(self.query.version, TimeWindow(self.since, now), Direction.ASC, pages_per_walk=1)
+        return Reading(self.query.version, TimeWindow(self.since, now), Direction.ASC, _A_PAGE_AT_A_TIME)
 
 
 class Activity:

@@ -73,9 +73,9 @@ def read_script(reading: Reading | SinglePage, query: AuditQuery, budget: RateBu
         except SourceProtocolError as error:
             if error.status != 400:
                 raise
-            reading.refused(error)
-            continue
-        complete = reading.take(page)
+            complete = reading.refused(error)
+        else:
+            complete = reading.take(page)
         if complete:
             yield Deliver(complete)
 

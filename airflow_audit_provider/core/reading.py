@@ -8,6 +8,8 @@ however they were paged.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import msgspec
 
 from airflow_audit_provider.core.answers import Page
@@ -42,11 +44,24 @@ class ReadTally(msgspec.Struct):
             self.ended_by[rule] = self.ended_by.get(rule, 0) + count
 
 
+class ReadShape(NamedTuple):
+    """How a window is cut while it is read: rows asked for in a page, pages in a walk, and whether a cut ends it."""
+
+    page_size: int = MAX_PAGE_SIZE
+    pages_per_walk: int = 8
+    stops_at_cut: bool = False
+
+
+DEFAULT_SHAPE = ReadShape()
+
+
 class Reading:
     """Reads one window; drive it by ``ask``, ``take`` and ``refused`` as a single walk.
 
-    ``pages_per_walk`` bounds the memory: a walk is cut after so many pages, as soon as time has advanced.
-    Raises ``ConfigurationError`` for a page size outside 1 to 1000.
+    The shape's ``pages_per_walk`` bounds the memory: a walk is cut after so many pages, as soon as time has advanced.
+    With ``stops_at_cut`` the first cut ends the reading and leaves ``remainder``. ``horizon`` is a wider window to ask
+    for, see :class:`~airflow_audit_provider.core.paging.Walk`. Raises ``ConfigurationError`` for a page size outside 1
+    to 1000.
     """
 
     def __init__(
@@ -54,17 +69,18 @@ class Reading:
         version: ApiVersion,
         window: TimeWindow,
         direction: Direction = Direction.ASC,
-        page_size: int = MAX_PAGE_SIZE,
-        pages_per_walk: int = 8,
+        shape: ReadShape = DEFAULT_SHAPE,
+        horizon: TimeWindow | None = None,
     ) -> None:
-        if not 1 <= page_size <= MAX_PAGE_SIZE:
-            raise ConfigurationError(f"A page size of {page_size} is impossible. Give 1 to {MAX_PAGE_SIZE}.")
+        if not 1 <= shape.page_size <= MAX_PAGE_SIZE:
+            raise ConfigurationError(f"A page size of {shape.page_size} is impossible. Give 1 to {MAX_PAGE_SIZE}.")
         self.window = window
         self.direction = direction
         self.tally = ReadTally()
+        self.remainder: TimeWindow | None = None
         self._version = version
-        self._page_size = page_size
-        self._pages_per_walk = pages_per_walk
+        self._shape = shape
+        self._horizon = horizon or window
         self._begin(window)
 
     def ask(self) -> Ask | None:
@@ -77,22 +93,20 @@ class Reading:
         self._held.extend(walk.take(page))
         self._walk_page_count += 1
         self.tally.page_count += 1
-        remainder = walk.cut() if self._walk_page_count >= self._pages_per_walk else None
+        remainder = walk.cut() if self._walk_page_count >= self._shape.pages_per_walk else None
         return [] if walk.ended_by is None else self._finish(walk, remainder)
 
-    def refused(self, error: SourceError) -> None:
-        """Take a 400 in: find another way, or raise."""
+    def refused(self, error: SourceError) -> list[AuditRecord]:
+        """Take a 400 in: find another way, or raise; return the records that became complete, as ``take`` does."""
         walk = self._open_walk()
         walk.refused(error)
         self.tally.page_count += 1
-
-    def share_done(self, last: AuditRecord) -> float:
-        """Return which share of the window, 0.0 to 1.0, lies behind a record that was just returned."""
-        share = (last.event_ns - self.window.start_ns) / (self.window.end_ns - self.window.start_ns)
-        return share if self.direction is Direction.ASC else 1.0 - share
+        return [] if walk.ended_by is None else self._finish(walk, None)
 
     def _begin(self, window: TimeWindow | None) -> None:
-        self._walk = None if window is None else Walk(self._version, window, self.direction, self._page_size)
+        self._walk: Walk | None = None
+        if window is not None:
+            self._walk = Walk(self._version, window, self.direction, self._shape.page_size, self._horizon)
         self._walk_page_count = 0
         self._held: list[AuditRecord] = []
 
@@ -110,7 +124,8 @@ class Reading:
         tally.repeated_count += walk.repeated_count + len(self._held) - len(complete)
         rule = str(walk.ended_by)
         tally.ended_by[rule] = tally.ended_by.get(rule, 0) + 1
-        self._begin(remainder)
+        self.remainder = remainder
+        self._begin(None if self._shape.stops_at_cut else remainder)
         return complete if self.direction is Direction.ASC else complete[::-1]
 
 
@@ -139,6 +154,6 @@ class SinglePage:
         self.tally.page_count += 1
         return page.records
 
-    def refused(self, error: SourceError) -> None:
+    def refused(self, error: SourceError) -> list[AuditRecord]:
         """Raise the refusal: there is no other way to one page."""
         raise error

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from airflow_audit_provider.core.planning import oldest_kept
 from airflow_audit_provider.core.ports import Request
 from airflow_audit_provider.core.query import MAX_PAGE_SIZE, AuditQuery, Direction
-from airflow_audit_provider.core.reading import Reading, SinglePage
+from airflow_audit_provider.core.reading import Reading, ReadShape, SinglePage
 from airflow_audit_provider.core.records import ApiVersion
 from airflow_audit_provider.core.run_window import RunBounds, resolve_run_window
 from airflow_audit_provider.core.window import SECOND_NS, TimeWindow
@@ -66,7 +66,9 @@ class LogParameters(NamedTuple):
         if "page" in self.paging or "cursor" in self.paging:
             position = int(self.paging.get("page", 1)), self.paging.get("cursor")
             return query, SinglePage(self._window(now), direction, self._page_size(), *position)
-        return query, Reading(query.version, self._window(now), direction, self._page_size(), _PAGES_PER_WALK)
+        return query, Reading(
+            query.version, self._window(now), direction, ReadShape(self._page_size(), _PAGES_PER_WALK)
+        )
 
     def export_request(self, build: QueryBuilder, now: datetime) -> Request:
         """Return the request for the CSV export."""

@@ -26,7 +26,13 @@ from airflow_audit_provider.hooks.early_checks import refuse_impossible_query
 from airflow_audit_provider.hooks.failures import task_failures
 from airflow_audit_provider.hooks.run_bounds import run_bounds
 from airflow_audit_provider.operators.progress_log import ProgressLog
-from airflow_audit_provider.pipeline import DEFAULT_MAX_PART_BYTES, PullOrder, PullOutcome, pull_window
+from airflow_audit_provider.pipeline import (
+    DEFAULT_CONCURRENCY,
+    DEFAULT_MAX_PART_BYTES,
+    PullOrder,
+    PullOutcome,
+    pull_window,
+)
 from airflow_audit_provider.triggers.audit_logs import WindowSettledTrigger
 
 DEFAULT_SETTLE_DELAY = timedelta(minutes=15)
@@ -57,6 +63,7 @@ class CloudflareAuditLogsToObjectStorageOperator(BaseOperator):
     :param window_length: length where only one bound, a partition or a zero-length interval is known.
     :param timezone: IANA zone of local days and of the partition's date.
     :param settle_delay: how long after its end a window is left alone, because records arrive late.
+    :param concurrency: how many requests of one task may be under way, 1 to 64, under the connection's one rate budget.
     :param max_part_bytes: size of a data object at which the next one begins, at least 1 MiB.
     :param replace: write the window anew, in place of what is committed.
     :param deferrable: wait for an unsettled window in the triggerer; otherwise the worker waits, at most
@@ -96,6 +103,7 @@ class CloudflareAuditLogsToObjectStorageOperator(BaseOperator):
         window_length: timedelta | None = None,
         timezone: str = "UTC",
         settle_delay: timedelta = DEFAULT_SETTLE_DELAY,
+        concurrency: int = DEFAULT_CONCURRENCY,
         max_part_bytes: int = DEFAULT_MAX_PART_BYTES,
         replace: bool = False,
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
@@ -117,6 +125,7 @@ class CloudflareAuditLogsToObjectStorageOperator(BaseOperator):
         self.window_length = window_length
         self.timezone = timezone
         self.settle_delay = settle_delay
+        self.concurrency = concurrency
         self.max_part_bytes = max_part_bytes
         self.replace = replace
         self.deferrable = deferrable
@@ -174,6 +183,7 @@ class CloudflareAuditLogsToObjectStorageOperator(BaseOperator):
             settle_delay=self.settle_delay,
             max_part_bytes=self.max_part_bytes,
             replace=self.replace,
+            concurrency=self.concurrency,
         )
         observe = ProgressLog(self.log, self.hook.clock)
         return pull_window(order, self.hook.source(), self._store(), observe)

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from airflow_audit_provider.core.query import Direction
-from airflow_audit_provider.core.reading import Reading
+from airflow_audit_provider.core.reading import DEFAULT_SHAPE, Reading, ReadShape
 from airflow_audit_provider.core.records import ApiVersion, AuditRecord
 from airflow_audit_provider.core.window import SECOND_NS, TimeWindow, from_seconds
 from airflow_audit_provider.exceptions import SourceProtocolError
@@ -16,16 +16,18 @@ from tests.core.model_server import ModelServer
 _BASE_SECONDS = 1_700_000_000
 
 
-def read_all(server: ModelServer, window: TimeWindow, **options: object) -> list[AuditRecord]:
+def read_all(
+    server: ModelServer, window: TimeWindow, direction: Direction = Direction.ASC, shape: ReadShape = DEFAULT_SHAPE
+) -> list[AuditRecord]:
     """Read a window from the model, answering 400s as the script does."""
-    reading = Reading(server.version, window, **options)  # type: ignore[arg-type]  # keywords of Reading
+    reading = Reading(server.version, window, direction, shape)
     records: list[AuditRecord] = []
     while (ask := reading.ask()) is not None:
         assert len(server.asks) < 20_000, "the pager does not end"
         try:
             page = server.answer(ask)
         except SourceProtocolError as error:
-            reading.refused(error)
+            records.extend(reading.refused(error))
             continue
         records.extend(reading.take(page))
     return records
@@ -78,7 +80,7 @@ def test_every_record_of_the_window_comes_once_in_order(
     from datetime import timedelta
 
     window = TimeWindow(from_seconds(_BASE_SECONDS) + timedelta(microseconds=cut_us), from_seconds(_BASE_SECONDS + 20))
-    got = read_all(server, window, direction=direction, page_size=page_size, pages_per_walk=pages_per_walk)
+    got = read_all(server, window, direction, ReadShape(page_size, pages_per_walk))
     truth = sorted(row for row in server.rows if window.contains(row.event_ns))
     assert got == (truth if direction is Direction.ASC else truth[::-1])
 
@@ -114,7 +116,7 @@ def test_broken_cursors_lose_nothing_or_fail_loudly(
     window = TimeWindow(from_seconds(_BASE_SECONDS), from_seconds(_BASE_SECONDS + 400))
     truth = sorted(row for row in rows if window.contains(row.event_ns))
     try:
-        got = read_all(server, window, direction=direction, page_size=page_size)
+        got = read_all(server, window, direction, ReadShape(page_size))
     except SourceProtocolError as error:
         assert "Records could be lost here" in str(error) or error.status == 400
         return

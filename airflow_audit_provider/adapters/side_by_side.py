@@ -1,0 +1,98 @@
+"""Slices of one window, fetched side by side, handed on in time order.
+
+Knows: threads. Must not know: how long a slice is (``core.slicing``), what is asked (``core.paging``).
+Its one rule: the records that come out are the same, in the same order, whatever the concurrency; no more slices are
+held than are fetched side by side.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import NamedTuple
+
+from airflow_audit_provider.adapters.source import Source
+from airflow_audit_provider.core.query import AuditQuery, Direction
+from airflow_audit_provider.core.reading import Reading, ReadShape, ReadTally
+from airflow_audit_provider.core.records import AuditRecord
+from airflow_audit_provider.core.slicing import CUT_PAGES, Slicer
+from airflow_audit_provider.core.window import TimeWindow
+from airflow_audit_provider.exceptions import ConfigurationError
+
+MAX_CONCURRENCY = 64
+_SCOUT = ReadShape(pages_per_walk=1, stops_at_cut=True)
+_SLICE = ReadShape(pages_per_walk=CUT_PAGES, stops_at_cut=True)
+
+
+class _Slice(NamedTuple):
+    """What came of fetching a slice: its records in order, and the reading, which knows the rest."""
+
+    records: list[AuditRecord]
+    reading: Reading
+
+    @property
+    def covered(self) -> TimeWindow:
+        """The part of the slice that is read."""
+        window, remainder = self.reading.window, self.reading.remainder
+        return window if remainder is None else TimeWindow(window.start, remainder.start)
+
+
+class SideBySide:
+    """Reads one window with several requests under way; ``tally`` sums what its slices cost.
+
+    Raises ``ConfigurationError`` for a concurrency outside 1 to 64.
+    """
+
+    def __init__(self, source: Source, query: AuditQuery, window: TimeWindow, concurrency: int) -> None:
+        if not 1 <= concurrency <= MAX_CONCURRENCY:
+            raise ConfigurationError(f"A concurrency of {concurrency} is impossible. Give 1 to {MAX_CONCURRENCY}.")
+        self.tally = ReadTally()
+        self._source = source
+        self._query = query
+        self._window = window
+        self._concurrency = concurrency
+        self._slicer = Slicer(window)
+        self._stop = threading.Event()
+
+    def read(self) -> Iterator[list[AuditRecord]]:
+        """Yield the window's records in order, a slice at a time; raise the first error in time order."""
+        pool = ThreadPoolExecutor(self._concurrency, thread_name_prefix="audit-log-slice")
+        try:
+            yield from self._in_order(pool)
+        finally:
+            self._stop.set()
+            pool.shutdown(wait=False, cancel_futures=True)
+
+    def _in_order(self, pool: ThreadPoolExecutor) -> Iterator[list[AuditRecord]]:
+        under_way: deque[Future[_Slice]] = deque()
+        self._fill(pool, under_way)
+        while under_way:
+            done = under_way.popleft().result()
+            remainder = done.reading.remainder
+            was_scout = self._slicer.is_scouting
+            self._slicer.learn(done.covered, len(done.records))
+            if remainder is not None and was_scout:
+                self._slicer.give_back(remainder)
+            elif remainder is not None:
+                under_way.appendleft(pool.submit(self._fetch, remainder, _SLICE))
+            self._fill(pool, under_way)
+            self.tally.add(done.reading.tally)
+            if done.records:
+                yield done.records
+
+    def _fill(self, pool: ThreadPoolExecutor, under_way: deque[Future[_Slice]]) -> None:
+        """Keep as many slices under way as are fetched side by side; only one while the density is unknown."""
+        while len(under_way) < (1 if self._slicer.is_scouting else self._concurrency):
+            shape = _SCOUT if self._slicer.is_scouting else _SLICE
+            window = self._slicer.hand_out()
+            if window is None:
+                return
+            under_way.append(pool.submit(self._fetch, window, shape))
+
+    def _fetch(self, window: TimeWindow, shape: ReadShape) -> _Slice:
+        horizon = TimeWindow(window.start, self._window.end)
+        reading = Reading(self._query.version, window, Direction.ASC, shape, horizon)
+        records = [record for piece in self._source.read(self._query, reading, self._stop) for record in piece]
+        return _Slice(records, reading)
