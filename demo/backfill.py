@@ -7,9 +7,11 @@ Its one rule: it returns only when every run asked for has succeeded; anything e
 
 from __future__ import annotations
 
+import json
 import time
 from collections import Counter as Tally
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -69,9 +71,17 @@ def _story(instance: Instance, dag_ids: tuple[str, ...], runs: list[Run], what: 
     lines = [f"{len(bad)} runs {what}:", *bad[:10], *(["  …"] if len(bad) > 10 else [])]
     for task in list(instance.stuck_tasks(dag_ids))[:1]:
         log = task_log(instance.layout.airflow_home / "logs", task)
-        lines += [f"The end of the first stuck task's log, {log}:", tail(log)]
+        lines += [f"The first of these tasks says, in {log}:", last_words(log)]
     logs = instance.layout.logs
     return "\n".join([*lines, f"Look into {logs / 'scheduler.log'} and the task logs, mend it, run `make demo` again."])
+
+
+def last_words(log: Path) -> str:
+    """The last error in a task's log, from its outer exception; the end of the log if there is none."""
+    for line in reversed(log.read_text(errors="replace").splitlines() if log.is_file() else []):
+        with suppress(ValueError, KeyError, IndexError, TypeError):
+            return f"    {json.loads(line)['error_detail'][0]['exc_value']}"
+    return tail(log)
 
 
 def task_log(logs: Path, task: Mapping[str, Any]) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import subprocess
 import sys
 from datetime import UTC, date, datetime, timedelta
@@ -13,7 +14,7 @@ import pytest
 from rich.console import Console
 
 from demo import narration, scenes, story
-from demo.backfill import describe, nothing_moves, task_log
+from demo.backfill import describe, last_words, nothing_moves, task_log
 from demo.instance import Run
 from demo.layout import Layout
 from demo.narration import Narrator
@@ -72,6 +73,17 @@ def test_task_log_is_the_last_try(tmp_path: Path) -> None:
     """The log shown is that of the last try."""
     task = {"dag_id": "d", "dag_run_id": "r", "task_id": "t", "try_number": 3}
     assert task_log(tmp_path, task) == tmp_path / "dag_id=d" / "run_id=r" / "task_id=t" / "attempt=3.log"
+
+
+def test_a_failed_task_is_quoted_not_dumped(tmp_path: Path) -> None:
+    """Of a task's log only the error's own sentence is shown; a log without one is shown by its end."""
+    log = tmp_path / "attempt=1.log"
+    said = {"event": "Task failed", "error_detail": [{"exc_type": "E", "exc_value": "Check the token."}]}
+    log.write_text(json.dumps(said) + '\n{"event": "over"}\n')
+    assert last_words(log) == "    Check the token."
+    log.write_text("killed\n")
+    assert last_words(log) == "    killed"
+    assert last_words(tmp_path / "none") == ""
 
 
 def test_log_lines_stay_and_a_failed_step_is_marked(monkeypatch: pytest.MonkeyPatch) -> None:
