@@ -19,8 +19,8 @@ from pathlib import Path
 
 # How long a child may take over each signal before the next, harder one.
 PATIENCE: tuple[tuple[signal.Signals, float], ...] = (
-    (signal.SIGINT, 8.0),
-    (signal.SIGTERM, 4.0),
+    (signal.SIGINT, 5.0),
+    (signal.SIGTERM, 2.0),
     (signal.SIGKILL, 2.0),
 )
 

@@ -28,7 +28,7 @@ RUNS = [Run("d", "r1", "2026-11-09", "success"), Run("d", "r2", "2026-11-10", "r
 def cast_with(sink: io.StringIO) -> Cast:
     """A cast that can only speak."""
     narrator = Narrator(Console(file=sink, width=100))
-    return Cast(narrator, Layout(Path()), None, Source("a", "t", None, None), [], timedelta())  # type: ignore[arg-type]
+    return Cast(narrator, Layout(Path()), None, Source("a", "t", None, None), [], timedelta())  # type: ignore[arg-type]  # no Airflow is asked here
 
 
 @pytest.mark.parametrize(
