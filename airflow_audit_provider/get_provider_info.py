@@ -78,7 +78,7 @@ def _tuning_fields() -> dict[str, object]:
         },
         "rate_limit_requests": {
             "label": "Requests allowed a period",
-            "description": "1200 when empty: Cloudflare's limit for one token.",
+            "description": "Follows what the API announces when empty, at first 1200; a number here is a ceiling.",
             "schema": {"type": ["integer", "null"], "minimum": 1},
         },
         "rate_limit_seconds": {

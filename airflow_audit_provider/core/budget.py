@@ -1,6 +1,6 @@
 """When may the next request go: the allowance of a token, and what the server says of it.
 
-Knows: Cloudflare's documented limit and its ``Ratelimit`` header fields.
+Knows: Cloudflare's documented limit and its ``Ratelimit`` and ``Ratelimit-Policy`` header fields.
 Must not know: the clock; the present is a parameter, in seconds that never run backwards.
 Its one rule: never send what the server has announced to refuse; being refused blocks the token for minutes.
 """
@@ -10,48 +10,107 @@ from __future__ import annotations
 import re
 from collections import deque
 from collections.abc import Mapping
+from typing import NamedTuple
 
 from airflow_audit_provider.exceptions import ConfigurationError
 
-_REMAINING = re.compile(r"(?:^|;)\s*r\s*=\s*(\d+)")
-_RESET = re.compile(r"(?:^|;)\s*t\s*=\s*(\d+(?:\.\d+)?)")
+_NUMBER = r"\s*=\s*(\d+(?:\.\d+)?)"
+_FIELDS = {name: re.compile(rf"(?:^|;)\s*{name}{_NUMBER}") for name in "rtqw"}
+# A request leaves here and arrives there a little later or earlier than its neighbours: without this spare a server
+# that counts exactly sees one too many in its window.
+_SPARE_SHARE = 0.02
+# What a server may announce and be believed; a policy outside is a mistake.
+_MOST_REQUESTS, _LONGEST_SECONDS = 1_000_000, 86_400.0
+
+
+class RateLimit(NamedTuple):
+    """At most ``request_count`` requests in any ``period_seconds``."""
+
+    request_count: int
+    period_seconds: float
+
+
+CLOUDFLARE_LIMIT = RateLimit(1200, 300.0)
 
 
 class RateBudget:
-    """A sliding window over the requests sent: at most ``request_count`` in any ``period_seconds``.
+    """Counts the requests of one token from here, and follows the count the server reports for all its users.
 
-    Documented default: 1200 requests in 300 seconds for one token. Raises ``ConfigurationError`` for a limit
-    that allows nothing.
+    ``limit`` of None is Cloudflare's documented one, until the server announces another, lower or higher. A limit that
+    is given is a ceiling: the server's can only lower it. Raises ``ConfigurationError`` for one that allows nothing.
     """
 
-    def __init__(self, request_count: int = 1200, period_seconds: float = 300.0) -> None:
-        if request_count < 1 or period_seconds <= 0:
+    def __init__(self, limit: RateLimit | None = None) -> None:
+        if limit is not None and (limit.request_count < 1 or limit.period_seconds <= 0):
             raise ConfigurationError(
-                f"A rate limit of {request_count} requests in {period_seconds} seconds allows nothing. "
+                f"A rate limit of {limit.request_count} requests in {limit.period_seconds} seconds allows nothing. "
                 "Give at least one request and a positive period."
             )
-        self._period_seconds = period_seconds
-        self._sent: deque[float] = deque(maxlen=request_count)
+        self._ceiling = limit
+        self._limits = [limit or CLOUDFLARE_LIMIT]
+        self._sent: deque[float] = deque()
+        self._under_way_count = 0
+        self._remaining: float = float("inf")
         self._closed_until = 0.0
+        self._resets_at = 0.0
 
     def delay_seconds(self, now: float) -> float:
         """Return how long to wait before the next request may go; 0.0 when it may go now."""
-        delay = max(0.0, self._closed_until - now)
-        if len(self._sent) == self._sent.maxlen:
-            delay = max(delay, self._sent[0] + self._period_seconds - now)
-        return delay
+        opens_at = max([self._closed_until, *(self._frees_at(limit) for limit in self._limits)])
+        if self._remaining < 1:
+            opens_at = max(opens_at, self._resets_at)
+        return max(0.0, opens_at - now)
 
     def note_sent(self, now: float) -> None:
         """Count one request as sent."""
+        if now >= self._resets_at:
+            self._remaining = float("inf")
         self._sent.append(now)
+        self._under_way_count += 1
+        self._remaining -= 1
+        while len(self._sent) > max(limit.request_count for limit in self._limits):
+            self._sent.popleft()
+
+    def note_lost(self) -> None:
+        """Count one request as gone without an answer."""
+        self._under_way_count -= 1
 
     def note_answer(self, headers: Mapping[str, str], now: float) -> None:
-        """Learn from ``Ratelimit: "default";r=50;t=30``: with nothing remaining, close until the reset."""
-        field = headers.get("ratelimit", "")
-        remaining, reset = _REMAINING.search(field), _RESET.search(field)
-        if remaining and reset and int(remaining[1]) == 0:
-            self.close_for(float(reset[1]), now)
+        """Learn from an answer: the limits announced, and how many requests remain until the reset.
+
+        Requests still under way were not counted by the server when it answered, so they are taken off.
+        """
+        self._under_way_count -= 1
+        self._adopt(headers.get("ratelimit-policy", ""))
+        announced = headers.get("ratelimit", "")
+        remaining, reset = _number("r", announced), _number("t", announced)
+        if remaining is not None and reset is not None:
+            self._remaining = remaining - self._under_way_count
+            self._resets_at = now + reset
 
     def close_for(self, seconds: float, now: float) -> None:
         """Let nothing go for so many seconds."""
         self._closed_until = max(self._closed_until, now + seconds)
+
+    def _frees_at(self, limit: RateLimit) -> float:
+        """Return when a limit lets the next request go."""
+        if len(self._sent) < limit.request_count:
+            return 0.0
+        return self._sent[-limit.request_count] + limit.period_seconds * (1 + _SPARE_SHARE)
+
+    def _adopt(self, policies: str) -> None:
+        """Take over ``"burst";q=100;w=60, "default";q=1200;w=300``, one limit for each."""
+        found = [(_number("q", policy), _number("w", policy)) for policy in policies.split(",")]
+        announced = [
+            RateLimit(int(count), period)
+            for count, period in found
+            if count is not None and period is not None
+            if 1 <= count <= _MOST_REQUESTS and 0 < period <= _LONGEST_SECONDS
+        ]
+        if announced:
+            self._limits = announced if self._ceiling is None else [self._ceiling, *announced]
+
+
+def _number(name: str, field: str) -> float | None:
+    match = _FIELDS[name].search(field)
+    return float(match[1]) if match else None

@@ -120,6 +120,7 @@ def _page_in(outcome: Outcome, query: AuditQuery, budget: RateBudget) -> Page:
     if answer is None:
         raise RuntimeError("the player reported no answer to Send")
     if isinstance(answer, SourceUnavailableError):
+        budget.note_lost()
         raise answer
     budget.note_answer(answer.headers, outcome.moment.monotonic_seconds)
     return read_page(query.version, answer, outcome.moment.now)

@@ -13,12 +13,12 @@ from typing import Any, NamedTuple
 from airflow_audit_provider import __version__
 from airflow_audit_provider.adapters.http import DEFAULT_BASE_URL, Credentials, Endpoint
 from airflow_audit_provider.core.backoff import RetryPolicy
-from airflow_audit_provider.core.budget import RateBudget
+from airflow_audit_provider.core.budget import RateBudget, RateLimit
 from airflow_audit_provider.exceptions import ConfigurationError
 
-_NUMBERS = {
+_NUMBERS: dict[str, float | None] = {
     "timeout_seconds": 60.0,
-    "rate_limit_requests": 1200.0,
+    "rate_limit_requests": None,
     "rate_limit_seconds": 300.0,
     "max_attempts": 8.0,
     "max_retry_seconds": 1800.0,
@@ -46,8 +46,9 @@ class ConnectionSettings(NamedTuple):
     numbers: Mapping[str, float]
 
     def budget(self) -> RateBudget:
-        """Return a new rate budget for one hook."""
-        return RateBudget(int(self.numbers["rate_limit_requests"]), self.numbers["rate_limit_seconds"])
+        """Return a new rate budget for one hook; without a limit in the connection the server's own is followed."""
+        count = self.numbers.get("rate_limit_requests")
+        return RateBudget(None if count is None else RateLimit(int(count), self.numbers["rate_limit_seconds"]))
 
     def retry_policy(self) -> RetryPolicy:
         """Return how long a request is tried."""
@@ -57,7 +58,11 @@ class ConnectionSettings(NamedTuple):
 def read_connection(conn_id: str, fields: ConnectionFields) -> ConnectionSettings:
     """Check a connection; raise ``ConfigurationError`` naming the field and the mend."""
     _refuse_unknown_extras(conn_id, fields.extra)
-    numbers = {name: _number(conn_id, name, fields.extra.get(name), default) for name, default in _NUMBERS.items()}
+    numbers = {}
+    for name, default in _NUMBERS.items():
+        number = _number(conn_id, name, fields.extra.get(name), default)
+        if number is not None:
+            numbers[name] = number
     endpoint = Endpoint(
         _credentials(conn_id, fields),
         _base_url(fields),
@@ -108,7 +113,7 @@ def _text(fields: ConnectionFields, name: str) -> str | None:
     return str(value).strip() or None if value is not None else None
 
 
-def _number(conn_id: str, name: str, value: Any, default: float) -> float:
+def _number(conn_id: str, name: str, value: Any, default: float | None) -> float | None:
     if value is None or value == "":
         return default
     try:
