@@ -110,7 +110,7 @@ def part_lines(part: LandedPart) -> list[bytes]:
     content = part.path.read_bytes()
     if part.path.suffix == ".parquet":
         column = pq.read_table(io.BytesIO(content), columns=["record"])["record"]
-        return [text.encode() for text in column.to_pylist()]
+        return [str(text).encode() for text in column.to_pylist()]
     lines = gzip.decompress(content)
     return lines.removesuffix(b"\n").split(b"\n") if lines else []
 

@@ -25,13 +25,15 @@ def _named_failures(action: str, key: str) -> Iterator[None]:
     """Turn what a store raises into the named error, with the key and the remedy."""
     try:
         yield
-    except (PermissionError, IsADirectoryError, NotADirectoryError) as error:
+    except StorageError:
+        raise
+    except (PermissionError, FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
         raise StorageError(
             f"The destination does not let {key!r} be {action} ({type(error).__name__}: {error}). "
-            "Check the path and that the connection or the worker's user may write there.",
+            "Check that the bucket or folder exists and that the connection or the worker's user may write there.",
             key=key,
         ) from error
-    except OSError as error:
+    except Exception as error:
         raise StorageUnavailableError(
             f"{key!r} could not be {action} ({type(error).__name__}: {error}). "
             "Check that the store is reachable and has room, then run the window again.",

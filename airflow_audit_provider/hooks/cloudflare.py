@@ -13,7 +13,6 @@ from functools import cached_property
 from typing import Any
 
 import httpx
-from airflow.providers.common.compat.connection import get_async_connection, get_async_extra_dejson
 from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook
 
 from airflow_audit_provider.adapters.clock import SystemClock
@@ -24,13 +23,14 @@ from airflow_audit_provider.core.ports import Clock
 from airflow_audit_provider.core.query import AuditQuery, audit_query
 from airflow_audit_provider.core.records import fields_of
 from airflow_audit_provider.exceptions import AuditProviderError, ConfigurationError
+from airflow_audit_provider.hooks.async_connection import load_connection
 from airflow_audit_provider.hooks.connection import ConnectionFields, ConnectionSettings, read_connection
 from airflow_audit_provider.hooks.connection_check import check_connection
-from airflow_audit_provider.hooks.connection_form import ConnectionForm
+from airflow_audit_provider.hooks.connection_form import field_behaviour, form_widgets
 from airflow_audit_provider.hooks.parameters import LogParameters
 
 
-class CloudflareHook(ConnectionForm, BaseHook):
+class CloudflareHook(BaseHook):
     """Reads Cloudflare audit logs with the credential of an Airflow connection.
 
     :param cloudflare_conn_id: id of a connection of type ``cloudflare``: password is the API token, or login the
@@ -58,6 +58,16 @@ class CloudflareHook(ConnectionForm, BaseHook):
         self.clock: Clock = clock or SystemClock()
         self._transport = transport
 
+    @classmethod
+    def get_connection_form_widgets(cls) -> dict[str, Any]:
+        """Return the connection form's extra fields; Airflow before 3.2 looks for this in the class itself."""
+        return form_widgets()
+
+    @classmethod
+    def get_ui_field_behaviour(cls) -> dict[str, Any]:
+        """Return how the connection form's standard fields are shown, for Airflow before 3.2."""
+        return field_behaviour()
+
     # -- connection ---------------------------------------------------------------------------------------------
 
     @cached_property
@@ -72,8 +82,7 @@ class CloudflareHook(ConnectionForm, BaseHook):
         """Read the connection without blocking the event loop; afterwards ``settings`` is at hand."""
         if "settings" not in self.__dict__:
             with self._named_absence():
-                conn = await get_async_connection(self.cloudflare_conn_id, hook=type(self))
-            extra = await get_async_extra_dejson(conn)
+                conn, extra = await load_connection(self.cloudflare_conn_id, type(self))
             fields = ConnectionFields(conn.host, conn.login, conn.password, conn.port, extra)
             self.__dict__["settings"] = read_connection(self.cloudflare_conn_id, fields)
         return self.settings

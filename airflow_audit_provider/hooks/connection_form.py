@@ -11,32 +11,28 @@ from typing import Any
 from airflow_audit_provider.get_provider_info import get_provider_info
 
 
+def form_widgets() -> dict[str, Any]:
+    """Return a wtforms field for each extra of the connection."""
+    from wtforms import IntegerField, StringField  # type: ignore[import-untyped]  # only old Airflow has it
+
+    widgets = {}
+    for name, field in _declaration()["conn-fields"].items():
+        kind = IntegerField if "integer" in field["schema"]["type"] else StringField
+        widgets[name] = kind(field["label"], description=field["description"])
+    return widgets
+
+
+def field_behaviour() -> dict[str, Any]:
+    """Return which standard fields are hidden, how the others are called, and what stands in them."""
+    behaviour = _declaration()["ui-field-behaviour"]
+    return {
+        "hidden_fields": [*behaviour["hidden-fields"], "extra"],
+        "relabeling": behaviour["relabeling"],
+        "placeholders": behaviour["placeholders"],
+    }
+
+
 def _declaration() -> dict[str, Any]:
     declaration: Any = get_provider_info()
     connection_type: dict[str, Any] = declaration["connection-types"][0]
     return connection_type
-
-
-class ConnectionForm:
-    """Gives a hook the two class methods by which Airflow before 3.2 draws its connection form."""
-
-    @classmethod
-    def get_connection_form_widgets(cls) -> dict[str, Any]:
-        """Return a wtforms field for each extra of the connection."""
-        from wtforms import IntegerField, StringField  # type: ignore[import-untyped]  # has none, and only old Airflow has it
-
-        widgets = {}
-        for name, field in _declaration()["conn-fields"].items():
-            kind = IntegerField if "integer" in field["schema"]["type"] else StringField
-            widgets[name] = kind(field["label"], description=field["description"])
-        return widgets
-
-    @classmethod
-    def get_ui_field_behaviour(cls) -> dict[str, Any]:
-        """Return which standard fields are hidden, how the others are called, and what stands in them."""
-        behaviour = _declaration()["ui-field-behaviour"]
-        return {
-            "hidden_fields": [*behaviour["hidden-fields"], "extra"],
-            "relabeling": behaviour["relabeling"],
-            "placeholders": behaviour["placeholders"],
-        }
