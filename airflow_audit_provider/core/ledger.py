@@ -7,7 +7,7 @@ Its one rule: an id counts once; time only moves on.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from airflow_audit_provider.core.records import AuditRecord
 from airflow_audit_provider.core.window import SECOND_NS
@@ -37,15 +37,16 @@ class Ledger:
         """Return a record's place in time."""
         return self._sign * (record.event_ns // SECOND_NS)
 
-    def absorb(self, records: Iterable[AuditRecord]) -> list[AuditRecord]:
+    def absorb(self, records: Sequence[AuditRecord]) -> list[AuditRecord]:
         """Remember records; return those not seen before, in the order they came."""
         fresh = []
-        places = self._places
+        known, sign = self._places, self._sign
         for record in records:
-            self.seen_count += 1
-            if record.id not in places:
-                places[record.id] = self._sign * (record.event_ns // SECOND_NS)
+            event_ns, record_id, _ = record
+            if record_id not in known:
+                known[record_id] = sign * (event_ns // SECOND_NS)
                 fresh.append(record)
+        self.seen_count += len(records)
         return fresh
 
     def advance(self, records: Sequence[AuditRecord]) -> None:

@@ -232,7 +232,7 @@ class Walk:
         """Judge the end by the same range read from the other side; late rows found behind the reach are taken."""
         unknown = [record for record in records if record not in self._ledger]
         ahead = [record for record in unknown if self._is_ahead(record)]
-        late = self._ledger.absorb(record for record in unknown if not self._is_ahead(record))
+        late = self._ledger.absorb([record for record in unknown if not self._is_ahead(record)])
         behind_reach = any(not self._is_ahead(record) for record in records)
         if ahead:
             self._sends_short_pages = True

@@ -117,7 +117,7 @@ class Reading:
 
     def _finish(self, walk: Walk, remainder: TimeWindow | None) -> list[AuditRecord]:
         """Close a walk: what lies past a cut is dropped here, because the remainder reads it again."""
-        complete = in_order(inside(self._held, walk.window))
+        complete = inside(in_order(self._held), walk.window)
         tally = self.tally
         tally.seen_count += walk.seen_count
         tally.outside_count += walk.outside_count

@@ -15,7 +15,7 @@ import msgspec
 
 from airflow_audit_provider.core.records import ApiVersion, AuditRecord, read_records
 from airflow_audit_provider.core.window import SECOND_NS, from_seconds
-from airflow_audit_provider.formats.columns import COLUMNS, cells
+from airflow_audit_provider.formats.columns import COLUMNS, column_values
 from airflow_audit_provider.formats.compression import Compressor, decompress
 
 
@@ -24,12 +24,14 @@ class CsvEncoder:
 
     def __init__(self, compressor: Compressor, version: ApiVersion) -> None:
         self._compressor = compressor
-        self._columns = COLUMNS[version]
-        self._header: list[list[object]] = [["id", "event_time", *(column.name for column in self._columns), "record"]]
+        self._version = version
+        self._header: list[list[object]] = [
+            ["id", "event_time", *(column.name for column in COLUMNS[version]), "record"]
+        ]
 
     def encode(self, records: Sequence[AuditRecord]) -> bytes:
         """Return the bytes ready so far for these records."""
-        rows, self._header = self._header + [self._row(record) for record in records], []
+        rows, self._header = self._header + self._rows(records), []
         text = io.StringIO(newline="")
         csv.writer(text, lineterminator="\r\n").writerows(rows)
         return self._compressor.compress(text.getvalue().encode())
@@ -38,9 +40,12 @@ class CsvEncoder:
         """Return the last bytes of the part."""
         return self.encode(()) + self._compressor.flush()
 
-    def _row(self, record: AuditRecord) -> list[object]:
-        values = [_csv_text(value) for value in cells(self._columns, record)]
-        return [record.id, _instant_text(record.event_ns), *values, record.raw.decode("utf-8", "replace")]
+    def _rows(self, records: Sequence[AuditRecord]) -> list[list[object]]:
+        columns = [[_csv_text(value) for value in column] for column in column_values(self._version, records)]
+        ids = [record.id for record in records]
+        times = [_instant_text(record.event_ns) for record in records]
+        texts = [record.raw.decode("utf-8", "replace") for record in records]
+        return [list(row) for row in zip(ids, times, *columns, texts, strict=True)]
 
 
 def _csv_text(value: object) -> object:

@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 from airflow_audit_provider.core.records import ApiVersion, AuditRecord, read_records
-from airflow_audit_provider.formats.columns import COLUMNS, Kind, cells
+from airflow_audit_provider.formats.columns import COLUMNS, Kind, column_values
 
 _ROW_GROUP_RECORDS = 10_000
 _NS_PER_US = 1000
@@ -29,7 +29,7 @@ class ParquetEncoder:
     def __init__(self, compression: str, version: ApiVersion) -> None:
         self._pa = importlib.import_module("pyarrow")
         parquet = importlib.import_module("pyarrow.parquet")
-        self._columns = COLUMNS[version]
+        self._version = version
         self._schema = _schema(self._pa, version)
         self._sink = _DrainedSink()
         self._waiting: list[AuditRecord] = []
@@ -57,13 +57,19 @@ class ParquetEncoder:
         return self._sink.drain()
 
     def _write(self, records: Sequence[AuditRecord]) -> None:
-        rows = [cells(self._columns, record) for record in records]
-        columns = [list(column) for column in zip(*rows, strict=True)]
         ids = [record.id for record in records]
         times = [record.event_ns // _NS_PER_US for record in records]
-        values = [ids, times, *columns, [record.raw.decode("utf-8", "replace") for record in records]]
+        values = [ids, times, *column_values(self._version, records), _texts(self._pa, records)]
         arrays = [self._pa.array(column, kind) for column, kind in zip(values, self._schema.types, strict=True)]
         self._writer.write_table(self._pa.Table.from_arrays(arrays, schema=self._schema), len(records))
+
+
+def _texts(pyarrow: Any, records: Sequence[AuditRecord]) -> Any:
+    """Return the records' own JSON; bytes that are no UTF-8, which JSON forbids, show a replacement character."""
+    try:
+        return pyarrow.array([record.raw for record in records], pyarrow.string())
+    except pyarrow.ArrowInvalid:
+        return [record.raw.decode("utf-8", "replace") for record in records]
 
 
 def read_parquet(version: ApiVersion, content: bytes) -> Iterator[AuditRecord]:
@@ -77,7 +83,12 @@ def read_parquet(version: ApiVersion, content: bytes) -> Iterator[AuditRecord]:
 
 
 def _schema(pyarrow: Any, version: ApiVersion) -> Any:
-    types = {Kind.TEXT: pyarrow.string(), Kind.BOOLEAN: pyarrow.bool_(), Kind.INTEGER: pyarrow.int64()}
+    types = {
+        Kind.TEXT: pyarrow.string(),
+        Kind.JSON: pyarrow.string(),
+        Kind.BOOLEAN: pyarrow.bool_(),
+        Kind.INTEGER: pyarrow.int64(),
+    }
     return pyarrow.schema(
         [
             pyarrow.field("id", pyarrow.string(), nullable=False),
