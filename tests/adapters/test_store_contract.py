@@ -64,7 +64,7 @@ def test_the_right_store_is_opened(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("key", ODD_KEYS)
 def test_any_key_can_be_staged_read_and_listed(store: Store, key: str) -> None:
-    """A key comes back from a listing as it was given, and its object byte by byte."""
+    """A key comes back from a listing as it is given, and its object byte by byte."""
     _put(store, key, b"\x00\xff" * 1000)
     assert store.read(key) == b"\x00\xff" * 1000
     assert list(store.list_keys("")) == [key]
@@ -172,7 +172,7 @@ def test_one_of_many_creates_wins(store: Store, request: pytest.FixtureRequest) 
 
 
 def test_publishing_twice_is_once(store: Store) -> None:
-    """Publishing again what is published already changes nothing; publishing what never was is a named error."""
+    """Publishing again what is published already changes nothing; publishing what does not exist is a named error."""
     _put(store, "_staging/p", b"bytes")
     store.publish("_staging/p", "dt=1/p")
     store.publish("_staging/p", "dt=1/p")

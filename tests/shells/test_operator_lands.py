@@ -159,7 +159,7 @@ def test_the_asset_event_carries_the_summary(world: World) -> None:
 
 
 def test_progress_is_logged(world: World, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]) -> None:
-    """A task's log says which window by which rule, how far it is, and what was committed."""
+    """A task's log says which window by which rule, how far it is, and what it committed."""
     caplog.set_level("INFO")
     world.operator().execute({"data_interval_start": START, "data_interval_end": START + timedelta(days=1)})
     # Airflow's versions log by structlog to the terminal, or by the standard library.

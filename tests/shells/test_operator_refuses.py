@@ -149,14 +149,14 @@ def test_a_window_in_the_future_is_too_early(world: World) -> None:
     ],
 )
 def test_what_is_missing_is_named_before_any_request(world: World, arguments: dict[str, Any], words: str) -> None:
-    """A connection, store or account that does not exist is a configuration error, and nobody was asked."""
+    """A connection, store or account that does not exist is a configuration error, and nobody is asked."""
     error = _refused(world, **{**WINDOW, **arguments})
     assert isinstance(error, ConfigurationError)
     assert words in str(error)
 
 
 def test_an_unwritable_destination_is_named_before_any_request(world: World, tmp_path: Path) -> None:
-    """A destination that takes no file is a storage error, and nobody was asked."""
+    """A destination that takes no file is a storage error, and nobody is asked."""
     (tmp_path / "file").write_bytes(b"")
     assert isinstance(_refused(world, None, **WINDOW, destination=f"file://{tmp_path}/file"), StorageError)
 
