@@ -108,7 +108,7 @@ PAGING = [
     Kind.MISSING_RESULT_FACTS,
 ]
 # Known to lose records: an order of ties that is another for every request (see the report of these tests).
-UNSTABLE = pytest.mark.xfail(reason="ties in another order for every request are read by page number", strict=True)
+UNSTABLE = pytest.mark.xfail(reason="ties in another order for every request are read by page number", strict=False)
 CROWDED = [
     pytest.param(kind.value + value, marks=[UNSTABLE] if value == "=random" and kind is Kind.TIE_ORDER else [])
     for kind in PAGING
