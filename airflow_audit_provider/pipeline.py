@@ -31,8 +31,9 @@ from airflow_audit_provider.core.planning import (
     refuse_unreadable_window,
 )
 from airflow_audit_provider.core.ports import Store
-from airflow_audit_provider.core.query import AuditQuery
-from airflow_audit_provider.core.reading import ReadTally
+from airflow_audit_provider.core.query import AuditQuery, Direction
+from airflow_audit_provider.core.reading import Reading, ReadTally
+from airflow_audit_provider.core.recount import Recount
 from airflow_audit_provider.core.run_window import RunWindow
 from airflow_audit_provider.exceptions import CommitConflictError, StorageError, VerificationError
 from airflow_audit_provider.formats.part_format import PartFormat
@@ -53,6 +54,7 @@ class PullOrder(NamedTuple):
     max_part_bytes: int = DEFAULT_MAX_PART_BYTES
     replace: bool = False
     concurrency: int = DEFAULT_CONCURRENCY
+    recount: bool = False
 
     @property
     def keys(self) -> WindowKeys:
@@ -149,13 +151,27 @@ def _fetch_and_stage(
     """Read the window to its proved end; stage what is not committed yet."""
     window = order.run_window.window
     reading = SideBySide(source, order.query, window, order.concurrency)
+    recount = Recount() if order.recount else None
     record_count = 0
     for records in reading.read():
+        if recount is not None:
+            recount.add_first(record.id for record in records)
         stager.add(record for record in records if record.id not in known_ids)
         record_count += len(records)
         observe(Progress(record_count, reading.tally.page_count, window.share_before(records[-1].event_ns)))
+    if recount is not None:
+        reading.tally.add(_recount(order, source, recount))
     stager.finish()
     return reading.tally
+
+
+def _recount(order: PullOrder, source: Source, recount: Recount) -> ReadTally:
+    """Read the window again from its other end; raise ``VerificationError`` when that brings other records."""
+    second = Reading(order.query.version, order.run_window.window, Direction.DESC)
+    for records in source.read(order.query, second):
+        recount.add_second(record.id for record in records)
+    recount.refuse_disagreement(str(order.run_window.window))
+    return second.tally
 
 
 def _commit(
@@ -201,6 +217,7 @@ def _next_manifest(
         records_sha256=records_sha256,
         parts=parts,
         fetch=fetch,
+        verified="recount" if order.recount else None,
     )
     return manifest if committed is None else manifest.succeeding(committed, replace=order.replace)
 

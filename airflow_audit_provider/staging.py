@@ -21,6 +21,12 @@ _GROUP_RECORDS = 1000
 MIN_PART_BYTES = 1 << 20
 
 
+def refuse_part_size(max_part_bytes: int) -> None:
+    """Raise ``ConfigurationError`` for a bound too small to hold a group of records."""
+    if max_part_bytes < MIN_PART_BYTES:
+        raise ConfigurationError(f"max_part_bytes is {max_part_bytes}. Give at least {MIN_PART_BYTES} (1 MiB).")
+
+
 class StagedPart(NamedTuple):
     """A part that lies under its staging key, closed, with its digest."""
 
@@ -44,8 +50,7 @@ class Stager:
     def __init__(
         self, store: Store, prefix: str, part_format: PartFormat, version: ApiVersion, max_part_bytes: int
     ) -> None:
-        if max_part_bytes < MIN_PART_BYTES:
-            raise ConfigurationError(f"max_part_bytes is {max_part_bytes}. Give at least {MIN_PART_BYTES} (1 MiB).")
+        refuse_part_size(max_part_bytes)
         self.parts: list[StagedPart] = []
         self._store = store
         self._prefix = prefix

@@ -26,6 +26,12 @@ _SCOUT = ReadShape(pages_per_walk=1, stops_at_cut=True)
 _SLICE = ReadShape(pages_per_walk=CUT_PAGES, stops_at_cut=True)
 
 
+def refuse_concurrency(concurrency: int) -> None:
+    """Raise ``ConfigurationError`` for a number of requests that cannot be under way together."""
+    if not 1 <= concurrency <= MAX_CONCURRENCY:
+        raise ConfigurationError(f"A concurrency of {concurrency} is impossible. Give 1 to {MAX_CONCURRENCY}.")
+
+
 class _Slice(NamedTuple):
     """What came of fetching a slice: its records in order, and the reading, which knows the rest."""
 
@@ -46,8 +52,7 @@ class SideBySide:
     """
 
     def __init__(self, source: Source, query: AuditQuery, window: TimeWindow, concurrency: int) -> None:
-        if not 1 <= concurrency <= MAX_CONCURRENCY:
-            raise ConfigurationError(f"A concurrency of {concurrency} is impossible. Give 1 to {MAX_CONCURRENCY}.")
+        refuse_concurrency(concurrency)
         self.tally = ReadTally()
         self._source = source
         self._query = query

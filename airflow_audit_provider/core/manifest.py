@@ -36,6 +36,7 @@ class Manifest(msgspec.Struct, frozen=True):
     ``parts`` are all parts a reader takes, older generations' first. ``records_sha256`` is the digest of the records
     this generation added: their raw JSON lines, each ended by a line feed, in (event time, id) order; it does not
     depend on the file format. ``previous_sha256`` is the digest of the previous generation's manifest bytes.
+    ``verified`` is ``recount`` when a second reading agreed before the commit.
     """
 
     query: AuditQuery
@@ -51,6 +52,7 @@ class Manifest(msgspec.Struct, frozen=True):
     fetch: ReadTally
     generation: int = 1
     previous_sha256: str | None = None
+    verified: str | None = None
     manifest_version: int = MANIFEST_VERSION
 
     @property

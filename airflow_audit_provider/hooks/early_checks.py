@@ -10,7 +10,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from airflow_audit_provider.adapters.side_by_side import refuse_concurrency
 from airflow_audit_provider.core.query import AuditQuery, audit_query
+from airflow_audit_provider.exceptions import ConfigurationError
+from airflow_audit_provider.staging import refuse_part_size
 
 _ANY_ACCOUNT_ID = "0" * 32
 _ANY_ORGANIZATION_ID = "0"
@@ -34,6 +37,14 @@ def refuse_impossible_query(
         organization_id=organization or _ANY_ORGANIZATION_ID,
         filters=plain_filters,
     )
+
+
+def refuse_impossible_tuning(concurrency: int, max_part_bytes: int, verify: str | None) -> None:
+    """Raise ``ConfigurationError`` for a number or a word that cannot be."""
+    refuse_concurrency(concurrency)
+    refuse_part_size(max_part_bytes)
+    if verify not in (None, "recount"):
+        raise ConfigurationError(f"verify {verify!r} is unknown. Give 'recount', or leave it out.")
 
 
 def _plain(given: Any) -> str | None:

@@ -22,7 +22,7 @@ from airflow_audit_provider.core.run_window import RunWindow, resolve_run_window
 from airflow_audit_provider.exceptions import ConfigurationError
 from airflow_audit_provider.formats.part_format import part_format
 from airflow_audit_provider.hooks.cloudflare import CloudflareHook
-from airflow_audit_provider.hooks.early_checks import refuse_impossible_query
+from airflow_audit_provider.hooks.early_checks import refuse_impossible_query, refuse_impossible_tuning
 from airflow_audit_provider.hooks.failures import task_failures
 from airflow_audit_provider.hooks.run_bounds import run_bounds
 from airflow_audit_provider.operators.progress_log import ProgressLog
@@ -65,6 +65,7 @@ class CloudflareAuditLogsToObjectStorageOperator(BaseOperator):
     :param settle_delay: how long after its end a window is left alone, because records arrive late.
     :param concurrency: how many requests of one task may be under way, 1 to 64, under the connection's one rate budget.
     :param max_part_bytes: size of a data object at which the next one begins, at least 1 MiB.
+    :param verify: ``recount`` reads the window a second time from its other end and fails when the two disagree.
     :param replace: write the window anew, in place of what is committed.
     :param deferrable: wait for an unsettled window in the triggerer; otherwise the worker waits, at most
         ``settle_delay``.
@@ -105,6 +106,7 @@ class CloudflareAuditLogsToObjectStorageOperator(BaseOperator):
         settle_delay: timedelta = DEFAULT_SETTLE_DELAY,
         concurrency: int = DEFAULT_CONCURRENCY,
         max_part_bytes: int = DEFAULT_MAX_PART_BYTES,
+        verify: str | None = None,
         replace: bool = False,
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         **kwargs: Any,
@@ -127,9 +129,11 @@ class CloudflareAuditLogsToObjectStorageOperator(BaseOperator):
         self.settle_delay = settle_delay
         self.concurrency = concurrency
         self.max_part_bytes = max_part_bytes
+        self.verify = verify
         self.replace = replace
         self.deferrable = deferrable
         part_format(file_format, compression)
+        refuse_impossible_tuning(concurrency, max_part_bytes, verify)
         refuse_impossible_query(api_version, scope, account_id, organization_id, filters)
 
     @cached_property
@@ -184,6 +188,7 @@ class CloudflareAuditLogsToObjectStorageOperator(BaseOperator):
             max_part_bytes=self.max_part_bytes,
             replace=self.replace,
             concurrency=self.concurrency,
+            recount=self.verify == "recount",
         )
         observe = ProgressLog(self.log, self.hook.clock)
         return pull_window(order, self.hook.source(), self._store(), observe)
