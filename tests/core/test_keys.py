@@ -1,0 +1,74 @@
+"""Keys: the same part of the same window always lies in the same place."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, timedelta
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from airflow_audit_provider.core.keys import WindowKeys
+from airflow_audit_provider.core.window import TimeWindow, from_seconds
+
+_DAY = TimeWindow(datetime(2026, 11, 1, tzinfo=UTC), datetime(2026, 11, 2, tzinfo=UTC))
+KEYS = WindowKeys(_DAY, date(2026, 11, 1))
+NAME = "20261101T000000Z-20261102T000000Z"
+
+
+def test_the_layout_is_written_down_here() -> None:
+    """Readers of the destination depend on these texts."""
+    assert KEYS.partition == f"dt=2026-11-01/window={NAME}/"
+    assert KEYS.manifest_prefix == "_manifests/dt=2026-11-01/"
+    assert KEYS.manifest(1) == f"_manifests/dt=2026-11-01/{NAME}.g0001.json"
+    assert KEYS.manifest(12345) == f"_manifests/dt=2026-11-01/{NAME}.g12345.json"
+    assert KEYS.staging("try-1") == f"_staging/{NAME}/try-1/"
+    part = KEYS.part(2, 7, "3f2a" * 16, "jsonl.gz")
+    assert part == f"dt=2026-11-01/window={NAME}/part-0002-00007-3f2a3f2a3f2a3f2a.jsonl.gz"
+
+
+def test_the_date_is_the_runs_and_the_window_is_utc() -> None:
+    """A day in Berlin lies under its own date, while its window's name stays in UTC."""
+    window = TimeWindow(datetime(2026, 10, 24, 22, tzinfo=UTC), datetime(2026, 10, 25, 23, tzinfo=UTC))
+    keys = WindowKeys(window, date(2026, 10, 25))
+    assert keys.partition == "dt=2026-10-25/window=20261024T220000Z-20261025T230000Z/"
+
+
+def test_a_fraction_is_in_the_name_only_where_there_is_one() -> None:
+    """Windows that differ by a microsecond have names that differ."""
+    window = TimeWindow(_DAY.start + timedelta(microseconds=5), _DAY.end)
+    assert WindowKeys(window, date(2026, 11, 1)).name == "20261101T000000.000005Z-20261102T000000Z"
+
+
+@pytest.mark.parametrize("generation", [1, 9999, 10000])
+def test_a_generation_is_read_back_from_its_key(generation: int) -> None:
+    """What ``manifest`` writes, ``generation_of`` reads."""
+    assert KEYS.generation_of(KEYS.manifest(generation)) == generation
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "", "x", f"_manifests/dt=2026-11-01/{NAME}.json", f"_manifests/dt=2026-11-01/{NAME}.g1.json",
+        f"_manifests/dt=2026-11-01/{NAME}.g00001.json", f"_manifests/dt=2026-11-01/{NAME}.g0001.json.tmp",
+        f"_manifests/dt=2026-11-02/{NAME}.g0001.json", f"_manifests/dt=2026-11-01/X{NAME}.g0001.json",
+        "_manifests/dt=2026-11-01/20261101T000000Z-20261101T060000Z.g0001.json", f"{NAME}.g0001.json",
+    ],
+)  # fmt: skip
+def test_another_key_has_no_generation(key: str) -> None:
+    """A manifest of another window, or what only looks like one, is not this window's."""
+    assert KEYS.generation_of(key) is None
+
+
+_INSTANTS = st.integers(946_684_800, 4_102_444_800).map(from_seconds)
+
+
+@settings(max_examples=60, deadline=None)
+@given(starts=st.tuples(_INSTANTS, _INSTANTS), seconds=st.tuples(*[st.integers(1, 10**6)] * 2))
+def test_different_windows_never_share_a_name(starts: tuple[datetime, datetime], seconds: tuple[int, int]) -> None:
+    """Names are equal exactly where windows are."""
+    first, second = (
+        TimeWindow(start, start + timedelta(seconds=length)) for start, length in zip(starts, seconds, strict=True)
+    )
+    day = date(2026, 1, 1)
+    assert (WindowKeys(first, day).name == WindowKeys(second, day).name) is (first == second)

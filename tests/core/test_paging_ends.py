@@ -1,0 +1,176 @@
+"""When a walk believes that it has read everything, and what it asks for until then."""
+
+from __future__ import annotations
+
+import pytest
+
+from airflow_audit_provider.core.answers import Page
+from airflow_audit_provider.core.paging import End, Walk
+from airflow_audit_provider.core.query import Ask, Direction
+from airflow_audit_provider.core.records import ApiVersion
+from tests.core.walking import T0, one_by_one, page, play, row, rows, window
+
+V1, V2 = ApiVersion.V1, ApiVersion.V2
+DESC = Direction.DESC
+
+
+def test_the_first_ask_is_wider_than_the_window() -> None:
+    """A second more on either side of the window's whole seconds is asked for."""
+    assert Walk(V1, window(0.5, 9.5)).ask() == Ask(T0 - 1, T0 + 11, Direction.ASC, 1000)
+    assert Walk(V1, window(0, 9), DESC).ask() == Ask(T0 - 1, T0 + 10, DESC, 1000)
+
+
+@pytest.mark.parametrize(
+    ("direction", "since", "before"), [(Direction.ASC, T0 - 1, T0 + 101), (DESC, T0 - 51, T0 + 10)]
+)
+def test_a_horizon_widens_the_far_edge_alone(direction: Direction, since: int, before: int) -> None:
+    """What is asked for past the window lies where the reading goes, not where it comes from."""
+    walk = Walk(V1, window(0, 9), direction, horizon=window(-50, 100))
+    assert walk.ask() == Ask(since, before, direction, 1000)
+
+
+@pytest.mark.parametrize("version", [V1, V2])
+def test_an_empty_page_ends_the_walk(version: ApiVersion) -> None:
+    """Nothing there is the end."""
+    walk = Walk(version, window(0, 9))
+    assert play(walk, one_by_one(page())) == ([], [Ask(T0 - 1, T0 + 10, Direction.ASC, 1000)])
+    assert walk.ended_by is End.EMPTY_PAGE
+
+
+def test_a_short_page_is_proved_from_the_other_side() -> None:
+    """Version 1's short page ends the walk only when the other side shows nothing new."""
+    walk = Walk(V1, window(0, 9))
+    delivered, asks = play(walk, one_by_one(page(1, 2, 3), page(3, 2, 1)))
+    assert delivered == [row(1), row(2), row(3)]
+    assert asks[1] == Ask(T0 - 1, T0 + 10, DESC, 11)
+    assert walk.ended_by is End.OTHER_SIDE
+
+
+def test_the_proof_asks_for_more_rows_than_the_last_second_holds() -> None:
+    """The other side is read ten rows deeper than the last second known, at most a page."""
+    walk = Walk(V1, window(0, 9))
+    walk.take(Page([row(1), *rows(2, 40)]))
+    assert walk.ask() == Ask(T0 - 1, T0 + 10, DESC, 50)
+    walk = Walk(V1, window(0, 9))
+    walk.take(Page([row(1), *rows(2, 995)]))
+    assert walk.ask() == Ask(T0 - 1, T0 + 10, DESC, 1000)
+
+
+def test_rows_that_only_the_other_side_shows_are_read_by_going_on() -> None:
+    """A server that sends less than asked for is found out by the other side, and reading goes on."""
+    walk = Walk(V1, window(0, 9))
+    source = one_by_one(page(1, 2), page(7, 6, 5), page(2, 5, 6), page(6, 7), page(7), page(7, 6, 5))
+    delivered, asks = play(walk, source)
+    assert delivered == [row(1), row(2), row(5), row(6), row(7)]
+    assert [ask.since_seconds - T0 for ask in asks] == [-1, -1, 1, 5, 6, 6]
+
+
+def test_late_rows_behind_the_reach_are_taken_from_the_proof() -> None:
+    """A row that appeared behind the reading is delivered when the proof shows it."""
+    walk = Walk(V1, window(0, 9))
+    delivered, _ = play(walk, one_by_one(page(1, 4, 5), Page([row(5), row(4), row(3, "late"), row(1)])))
+    assert delivered == [row(1), row(4), row(5), row(3, "late")]
+    assert walk.ended_by is End.OTHER_SIDE
+    assert (walk.seen_count, walk.repeated_count) == (4, 0)
+
+
+def test_a_late_row_outside_the_window_is_counted_as_outside() -> None:
+    """What the proof shows outside the window is not delivered."""
+    walk = Walk(V1, window(0, 9))
+    delivered, _ = play(walk, one_by_one(page(1, 5), Page([row(5), row(1), row(-0.5, "late")])))
+    assert delivered == [row(1), row(5)]
+    assert walk.outside_count == 1
+
+
+def test_a_window_within_one_second_asks_for_the_row_after_the_last() -> None:
+    """Where both sides could hide the same row, the next row itself is asked for."""
+    walk = Walk(V1, window(0, 9))
+    delivered, asks = play(walk, one_by_one(page(5, 5.5), page(5.5, 5), page()))
+    assert delivered == [row(5), row(5.5)]
+    assert asks[2] == Ask(T0 - 1, T0 + 10, Direction.ASC, 1, 3)
+    assert walk.ended_by is End.EMPTY_PAGE
+
+
+def test_a_row_after_the_last_one_starts_the_reading_again() -> None:
+    """A row found by asking for it is delivered, and the end is looked for behind it."""
+    walk = Walk(V1, window(0, 9))
+    source = one_by_one(page(5, 5.1), page(5.1, 5), page(5.2), page(5, 5.1, 5.2), page(5.2, 5.1, 5), page())
+    delivered, asks = play(walk, source)
+    assert delivered == [row(5), row(5.1), row(5.2)]
+    assert asks[-1].page == 4
+
+
+@pytest.mark.parametrize(("row_count", "end"), [(7, End.NO_CURSOR), (250, End.NO_CURSOR)])
+def test_version_two_is_believed_when_it_says_the_end(row_count: int, end: End) -> None:
+    """An explicit end on a page of no suspicious size needs no proof."""
+    walk = Walk(V2, window(0, 9))
+    _, asks = play(walk, one_by_one(Page(rows(5, row_count), None, says_end=True)))
+    assert len(asks) == 1
+    assert walk.ended_by is end
+
+
+@pytest.mark.parametrize("row_count", [100, 300, 1000])
+def test_version_two_is_not_believed_on_a_page_that_may_be_a_ceiling(row_count: int) -> None:
+    """A round or a full page without a cursor is proved from the other side."""
+    walk = Walk(V2, window(0, 9))
+    walk.take(Page([row(1), *rows(5, row_count - 1)], None, says_end=True))
+    ask = walk.ask()
+    assert ask is not None
+    assert ask.direction is DESC
+
+
+def test_version_two_is_not_believed_on_a_page_as_large_as_the_largest() -> None:
+    """A page as long as those before may be cut as they are."""
+    walk = Walk(V2, window(0, 9))
+    walk.take(page(1, 2, cursor="a"))
+    walk.take(page(3, 4, says_end=True))
+    ask = walk.ask()
+    assert ask is not None
+    assert ask.direction is DESC
+
+
+def test_version_two_without_any_word_of_the_rest_is_proved() -> None:
+    """A page that carries no paging facts is never the end by itself."""
+    walk = Walk(V2, window(0, 9))
+    play(walk, one_by_one(page(1, 2), page(2, 1)))
+    assert walk.ended_by is End.OTHER_SIDE
+
+
+def test_version_two_within_one_second_is_believed_when_the_other_side_is_short() -> None:
+    """Without page numbers a short answer from the other side is the proof."""
+    walk = Walk(V2, window(0, 9))
+    play(walk, one_by_one(page(5, 5.5), page(5.5, 5)))
+    assert walk.ended_by is End.OTHER_SIDE
+
+
+def test_a_row_past_the_end_proves_the_end() -> None:
+    """With a horizon, the first row past the window ends the walk without another request."""
+    walk = Walk(V1, window(0, 9), page_size=4, horizon=window(0, 100))
+    delivered, asks = play(walk, one_by_one(page(1, 2, 8.9, 9)))
+    assert delivered == [row(1), row(2), row(8.9)]
+    assert (len(asks), walk.ended_by, walk.outside_count) == (1, End.CROSSED, 1)
+
+
+def test_a_row_before_the_start_proves_the_end_downwards() -> None:
+    """The same holds towards the past, where the window's first instant is still inside."""
+    walk = Walk(V1, window(0, 9), DESC, 4, window(-100, 9))
+    delivered, _ = play(walk, one_by_one(page(8, 0.5, 0, -0.25)))
+    assert delivered == [row(8), row(0.5), row(0)]
+    assert walk.ended_by is End.CROSSED
+
+
+@pytest.mark.parametrize(("direction", "last"), [(Direction.ASC, 9.4), (DESC, 0.6)])
+def test_a_row_in_the_second_of_the_bound_proves_nothing(direction: Direction, last: float) -> None:
+    """A bound within a second is crossed only when that second is complete."""
+    walk = Walk(V1, window(0.7, 9.3), direction, 2, window(-50, 50))
+    walk.take(page(5, last))
+    assert walk.ended_by is None
+    assert walk.ask() is not None
+
+
+def test_a_walk_that_is_done_takes_nothing() -> None:
+    """A page after the end is the caller's mistake."""
+    walk = Walk(V1, window(0, 9))
+    walk.take(page())
+    with pytest.raises(RuntimeError, match="done"):
+        walk.take(page())

@@ -1,0 +1,45 @@
+"""Compressed parts are read by everybody's tools."""
+
+from __future__ import annotations
+
+import gzip
+import io
+
+import pytest
+import zstandard
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from airflow_audit_provider.formats.compression import decompress, open_compressor
+
+
+def compress(compression: str, *pieces: bytes) -> bytes:
+    """Return the compressed stream of these pieces."""
+    compressor = open_compressor(compression)
+    return b"".join([compressor.compress(piece) for piece in pieces] + [compressor.flush()])
+
+
+@pytest.mark.parametrize("compression", ["gzip", "zstd", "none"])
+@settings(max_examples=25, deadline=None)
+@given(pieces=st.lists(st.binary(max_size=300), max_size=5))
+def test_what_goes_in_comes_out(compression: str, pieces: list[bytes]) -> None:
+    """Any bytes in any pieces are given back whole."""
+    assert decompress(compression, compress(compression, *pieces)) == b"".join(pieces)
+
+
+def test_the_standard_library_reads_our_gzip() -> None:
+    """A gzip part needs no library of ours."""
+    assert gzip.decompress(compress("gzip", b"a" * 100_000, b"b")) == b"a" * 100_000 + b"b"
+    assert gzip.decompress(compress("gzip")) == b""
+
+
+def test_zstandard_reads_our_zstd() -> None:
+    """A zstd part is read as a stream, as every reader of large files does."""
+    content = compress("zstd", b"a" * 100_000, b"b")
+    assert zstandard.ZstdDecompressor().stream_reader(io.BytesIO(content)).read() == b"a" * 100_000 + b"b"
+
+
+@pytest.mark.parametrize("compression", ["gzip", "zstd"])
+def test_lines_of_a_kind_become_small(compression: str) -> None:
+    """Compression is worth its time."""
+    assert len(compress(compression, b'{"id":"a"}\n' * 10_000)) < 5_000

@@ -1,0 +1,91 @@
+"""What parts look like, written down byte for byte; readers outside depend on it."""
+
+from __future__ import annotations
+
+import hashlib
+
+import pytest
+
+from airflow_audit_provider.core.records import ApiVersion
+from airflow_audit_provider.formats.part_format import part_format
+from tests.formats.odd_records import V1, V2, records_of
+from tests.formats.test_round_trip import encode
+
+RECORD_V1 = (
+    b'{"id":"f1","when":"2024-03-15T14:32:10.87573Z","interface":"UI","action":{"type":"rec_del","result":true},'
+    b'"actor":{"id":"a1","email":"u@example.com","ip":"192.0.2.1","type":"user"},"owner":{"id":"o"},'
+    b'"resource":{"id":"107","type":"DNS_record"},"metadata":{"zone_name":"example.com"},"newValue":"null",'
+    b'"oldValue":"","oldValueJson":{"content":"a, \\"b\\"","ttl":1}}'
+)
+RECORD_V2 = (
+    b'{"id":"f2","account":{"id":"ac","name":"A, Inc."},"action":{"description":"d","result":"success",'
+    b'"time":"2026-11-01T00:00:00Z","type":"create"},"actor":{"context":"dash","email":"u@x"},'
+    b'"raw":{"cf_ray_id":"r","method":"POST","status_code":200,"uri":"/x","user_agent":"curl"},'
+    b'"resource":{"id":"7","scope":{"zone":1},"type":"t","request":["q"]}}'
+)
+HEADER_V1 = (
+    b"id,event_time,action_type,action_result,action_info,actor_id,actor_email,actor_ip,actor_type,owner_id,"
+    b"resource_id,resource_type,interface,metadata,newValue,oldValue,newValueJson,oldValueJson,record\r\n"
+)
+HEADER_V2 = (
+    b"id,event_time,account_id,account_name,action_type,action_result,action_description,actor_id,actor_email,"
+    b"actor_ip_address,actor_type,actor_context,actor_token_id,actor_token_name,raw_cf_ray_id,raw_method,"
+    b"raw_status_code,raw_uri,raw_user_agent,resource_id,resource_product,resource_scope,resource_type,"
+    b"resource_request,resource_response,zone_id,zone_name,record\r\n"
+)
+
+
+def quoted(text: bytes) -> bytes:
+    """Return a CSV cell in quotes."""
+    return b'"' + text.replace(b'"', b'""') + b'"'
+
+
+CSV_V1 = (
+    HEADER_V1
+    + b"f1,2024-03-15T14:32:10.875730000Z,rec_del,true,,a1,u@example.com,192.0.2.1,user,o,107,DNS_record,UI,"
+    + quoted(b'{"zone_name":"example.com"}') + b",null,,," + quoted(b'{"content":"a, \\"b\\"","ttl":1}')
+    + b"," + quoted(RECORD_V1) + b"\r\n"
+)  # fmt: skip
+CSV_V2 = (
+    HEADER_V2
+    + b'f2,2026-11-01T00:00:00.000000000Z,ac,"A, Inc.",create,success,d,,u@x,,,dash,,,r,POST,200,/x,curl,7,,'
+    + quoted(b'{"zone":1}') + b",t," + quoted(b'["q"]') + b",,,," + quoted(RECORD_V2) + b"\r\n"
+)  # fmt: skip
+
+
+def test_json_lines_are_the_records_and_line_feeds() -> None:
+    """A part of lines is what the API sent, each record ended by a line feed."""
+    content = encode(part_format("jsonl", "none"), V1, records_of(V1, RECORD_V1, RECORD_V1))
+    assert content == (RECORD_V1 + b"\n") * 2
+
+
+@pytest.mark.parametrize(("version", "raw", "expected"), [(V1, RECORD_V1, CSV_V1), (V2, RECORD_V2, CSV_V2)])
+def test_a_table_of_text_is_written_down_here(version: ApiVersion, raw: bytes, expected: bytes) -> None:
+    """Header, cells, quotes and line ends of CSV."""
+    assert encode(part_format("csv", "none"), version, records_of(version, raw)) == expected
+
+
+@pytest.mark.parametrize(("version", "header"), [(V1, HEADER_V1), (V2, HEADER_V2)])
+def test_an_empty_table_is_its_header(version: ApiVersion, header: bytes) -> None:
+    """The header comes once, with or without records, in whatever pieces."""
+    choice = part_format("csv", "none")
+    assert encode(choice, version) == header
+    assert encode(choice, version, [], []) == header
+
+
+def test_gzip_has_no_time_and_no_name() -> None:
+    """The header of a gzip stream is ten bytes without flags and with a time of zero."""
+    content = encode(part_format("jsonl", "gzip"), V1, records_of(V1, RECORD_V1))
+    assert content[:3] == b"\x1f\x8b\x08"
+    assert content[3] == 0
+    assert content[4:8] == bytes(4)
+
+
+def test_a_parquet_part_of_the_same_records_is_the_same_file() -> None:
+    """The file holds no time of writing; its digest depends on records and library alone."""
+    records = records_of(V1, RECORD_V1)
+    digests = {hashlib.sha256(encode(part_format("parquet"), V1, records)).hexdigest() for _ in range(2)}
+    assert len(digests) == 1
+    content = encode(part_format("parquet", "none"), V1, records)
+    assert content[:4] == content[-4:] == b"PAR1"
+    assert RECORD_V1 in content

@@ -1,0 +1,123 @@
+"""CSV and Parquet as other tools read them: typed, whole, the same schema always."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from airflow_audit_provider.core.records import ApiVersion
+from airflow_audit_provider.formats.part_format import part_format
+from tests.formats.odd_records import V1, V2, odd_records, records_of
+from tests.formats.test_golden_bytes import RECORD_V1, RECORD_V2
+from tests.formats.test_round_trip import encode
+
+PARQUET = part_format("parquet")
+BOTH = pytest.mark.parametrize(("version", "raw"), [(V1, RECORD_V1), (V2, RECORD_V2)])
+
+
+def parquet_table(content: bytes) -> Any:
+    """Read a Parquet part with pyarrow."""
+    return pq.read_table(pa.BufferReader(content))
+
+
+@BOTH
+def test_the_schema_is_the_same_for_every_part(version: ApiVersion, raw: bytes) -> None:
+    """An empty part, a plain one and an odd one have one schema."""
+    parts = [[], records_of(version, raw), odd_records(version)]
+    schemas = {str(parquet_table(encode(PARQUET, version, part)).schema) for part in parts}
+    assert len(schemas) == 1
+
+
+@pytest.mark.parametrize(("version", "typed"), [(V1, {"action_result": "bool"}), (V2, {"raw_status_code": "int64"})])
+def test_columns_have_types(version: ApiVersion, typed: dict[str, str]) -> None:
+    """Times are timestamps in UTC, one column is typed, the others are text, and three are never null."""
+    schema = parquet_table(encode(PARQUET, version)).schema
+    expected = dict.fromkeys(schema.names, "string") | {"event_time": "timestamp[us, tz=UTC]"} | typed
+    assert {field.name: str(field.type) for field in schema} == expected
+    assert [field.name for field in schema if not field.nullable] == ["id", "event_time", "record"]
+    assert (schema.names[:2], schema.names[-1]) == (["id", "event_time"], "record")
+
+
+def test_pyarrow_reads_values() -> None:
+    """A record's fields stand in their columns, its time to the microsecond, itself whole at the end."""
+    (one,) = parquet_table(encode(PARQUET, V1, records_of(V1, RECORD_V1))).to_pylist()
+    assert (one["id"], one["action_result"], one["actor_ip"], one["newValueJson"]) == ("f1", True, "192.0.2.1", None)
+    assert one["event_time"] == datetime(2024, 3, 15, 14, 32, 10, 875730, tzinfo=UTC)
+    assert (one["newValue"], one["oldValue"], one["metadata"]) == ("null", "", '{"zone_name":"example.com"}')
+    assert one["record"] == RECORD_V1.decode()
+
+
+def test_duckdb_reads_both_tables(tmp_path: Path) -> None:
+    """Parquet and CSV give the same rows in a query engine, with types."""
+    records = records_of(V2, RECORD_V2, RECORD_V2.replace(b"200", b"null").replace(b'"f2"', b'"f3"'))
+    (tmp_path / "part.parquet").write_bytes(encode(PARQUET, V2, records))
+    (tmp_path / "part.csv.gz").write_bytes(encode(part_format("csv"), V2, records))
+    query = "select id, raw_status_code, account_name, epoch_us(event_time), record from '{}' order by id"
+    with duckdb.connect() as connection:
+        from_parquet = connection.sql(query.format(tmp_path / "part.parquet")).fetchall()
+        from_csv = connection.sql(query.format(tmp_path / "part.csv.gz")).fetchall()
+    assert from_parquet == from_csv
+    assert from_parquet[0] == ("f2", 200, "A, Inc.", 1_793_491_200_000_000, RECORD_V2.decode())
+    assert from_parquet[1][1] is None
+
+
+def test_duckdb_reads_an_odd_table(tmp_path: Path) -> None:
+    """Quotes, line ends and long values do not confuse a query engine."""
+    for name in ("part.parquet", "part.csv"):
+        records = odd_records(V1)
+        (tmp_path / name).write_bytes(encode(part_format(name.split(".")[1], "none"), V1, records))
+        source = (
+            f"'{tmp_path / name}'"
+            if name.endswith("parquet")
+            else f"read_csv('{tmp_path / name}', all_varchar=true, sample_size=-1)"
+        )
+        with duckdb.connect() as connection:
+            rows = connection.sql(f"select id, record from {source}").fetchall()
+        assert rows == [(record.id, record.raw.decode()) for record in records]
+
+
+@pytest.mark.parametrize("version", [V1, V2])
+def test_the_standard_library_reads_csv(version: ApiVersion) -> None:
+    """Each row has every column, and the last one is the record."""
+    records = odd_records(version)
+    text = encode(part_format("csv", "none"), version, records).decode()
+    rows = list(csv.DictReader(io.StringIO(text, newline=""), strict=True))
+    assert [row["record"].encode() for row in rows] == [record.raw for record in records]
+    assert {len(row) for row in rows} == {text.split("\r\n", 1)[0].count(",") + 1}
+    assert all(row["event_time"] == "2026-11-01T10:20:30.123456789Z" for row in rows)
+
+
+def test_both_tables_show_the_same_cells() -> None:
+    """What Parquet has typed, CSV has as text; a null is an empty cell."""
+    records = odd_records(V2)
+    table = parquet_table(encode(PARQUET, V2, records)).to_pylist()
+    text = encode(part_format("csv", "none"), V2, records).decode()
+    for cells, row in zip(csv.DictReader(io.StringIO(text, newline="")), table, strict=True):
+        shown = {name: "" if value is None else str(value) for name, value in row.items() if name != "event_time"}
+        assert {name: cells[name] for name in shown} == shown
+    json.dumps(table, default=str)
+
+
+def test_times_before_1970_and_far_away_are_exact() -> None:
+    """A nanosecond before the epoch is cut to the microsecond before it, never after."""
+    whens = {
+        "1969-12-31T23:59:59.999999999Z": -1,
+        "1000-01-01T00:00:00Z": -30610224000_000_000,
+        "9999-12-31T23:59:59Z": 253402300799_000_000,
+    }
+    records = records_of(V1, *(b'{"id":"a","when":"%s"}' % when.encode() for when in whens))
+    table = parquet_table(encode(PARQUET, V1, records))
+    assert table.column("event_time").cast(pa.int64()).to_pylist() == list(whens.values())
+    lines = encode(part_format("csv", "none"), V1, records).decode().splitlines()
+    assert [line.split(",")[1] for line in lines[1:]] == [
+        "1969-12-31T23:59:59.999999999Z", "1000-01-01T00:00:00.000000000Z", "9999-12-31T23:59:59.000000000Z"
+    ]  # fmt: skip
