@@ -4,15 +4,17 @@
 PYTHON ?=
 VENV := .venv
 BIN := $(VENV)/bin
-SOURCES := airflow_audit_provider dags demo tests tools
+BENCH := .bench/venv
+SOURCES := airflow_audit_provider bench dags demo tests tools
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: test check lint types arrows style demo matrix coverage lock wheel clean environment help
+.PHONY: test check lint types arrows style demo bench matrix coverage lock wheel clean environment help
 
 help:
 	@echo "make test      everything: style, types, arrows, all tests, the four Airflow versions"
 	@echo "make check     the same without the slow tests"
 	@echo "make demo      the story in a terminal (KEEP=1 leaves Airflow running afterwards)"
+	@echo "make bench     docs/benchmarks.md: this provider against others (FULL=1 all, QUICK=1 ours, PROFILE=1 our stages)"
 	@echo "make matrix    the four Airflow versions alone"
 	@echo "make coverage  branch coverage of the core"
 	@echo "make style     rewrite the sources in house style"
@@ -49,6 +51,10 @@ coverage: environment
 demo:
 	@python="$$(tools/python $(PYTHON))" && "$$python" -m demo $(if $(KEEP),--keep)
 
+bench:
+	@python="$$(tools/python $(PYTHON))" && "$$python" tools/environment.py $(BENCH) requirements/bench.txt
+	$(BENCH)/bin/python -m bench$(if $(PROFILE),.profiling $(if $(FUNCTIONS),--functions),$(if $(FULL), --full)$(if $(QUICK), --quick))
+
 wheel: environment
 	$(BIN)/python -m build --no-isolation --outdir dist
 
@@ -59,6 +65,6 @@ environment:
 	@python="$$(tools/python $(PYTHON))" && "$$python" tools/environment.py $(VENV) requirements/test.txt
 
 clean:
-	rm -rf $(VENV) .demo .matrix .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .demo .matrix .bench .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	rm -rf dist build .coverage
 	find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +

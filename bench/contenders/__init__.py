@@ -1,0 +1,35 @@
+"""The contenders: each a module with ``pull``, importing what it needs when it is imported.
+
+Knows: their names. Must not know: how they are measured.
+Its one rule: each does what its own documentation shows, no slower and no cleverer.
+"""
+
+from __future__ import annotations
+
+import importlib
+
+from bench.job import Contender
+
+# Module -> the forms it can reasonably write, the first one being the form all are compared in.
+FORMS: dict[str, tuple[str, ...]] = {
+    "ours": ("jsonl.gz", "jsonl.zst", "parquet"),
+    "ours_in_task": ("jsonl.gz",),
+    "sdk": ("jsonl.gz", "parquet"),
+    "dlt_rest": ("jsonl.gz", "parquet"),
+    "http_operator": ("jsonl.gz",),
+    "httpx_loop": ("jsonl.gz", "jsonl.zst", "parquet"),
+}
+TITLES = {
+    "ours": "this provider, `pull_window`",
+    "ours_in_task": "this provider, the operator's `execute`",
+    "sdk": "the official `cloudflare` SDK",
+    "dlt_rest": "dlt, `rest_api` to `filesystem`",
+    "http_operator": "Airflow's `HttpOperator`",
+    "httpx_loop": "a loop over httpx and `json`",
+}
+
+
+def load(name: str) -> Contender:
+    """Import a contender and return what it does."""
+    contender: Contender = importlib.import_module(f"bench.contenders.{name}").pull
+    return contender

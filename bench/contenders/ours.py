@@ -1,0 +1,49 @@
+"""This provider without Airflow: the use case ``pull_window`` over httpx, into local files.
+
+Knows: how a pull is put together. Must not know: how it is measured.
+Its one rule: every tuning is the operator's default, but for the rate limit, which the fake does not have.
+"""
+
+from __future__ import annotations
+
+from uuid import uuid4
+
+from airflow_audit_provider.adapters.clock import SystemClock
+from airflow_audit_provider.adapters.http import Credentials, Endpoint, HttpTransport, open_client
+from airflow_audit_provider.adapters.source import Source
+from airflow_audit_provider.adapters.storage import LocalStore
+from airflow_audit_provider.core.backoff import RetryPolicy
+from airflow_audit_provider.core.budget import RateBudget, RateLimit
+from airflow_audit_provider.core.query import audit_query
+from airflow_audit_provider.core.run_window import RunBounds, resolve_run_window
+from airflow_audit_provider.formats.part_format import PartFormat, part_format
+from airflow_audit_provider.pipeline import Progress, PullOrder, pull_window
+from bench.job import Job
+
+UNLIMITED = 100_000_000
+FORMATS = {"jsonl.gz": ("jsonl", "gzip"), "jsonl.zst": ("jsonl", "zstd"), "parquet": ("parquet", "zstd")}
+
+
+def pull(job: Job) -> int:
+    """Land the job's window; return how many records its manifest counts."""
+    bounds = RunBounds(window_start=job.start, window_end=job.end)
+    order = PullOrder(
+        audit_query("v1", "account", account_id=job.account_id),
+        resolve_run_window(bounds),
+        format_of(job.form),
+        attempt_id=uuid4().hex,
+    )
+    with open_client(Endpoint(Credentials(token=job.token), job.base_url)) as client:
+        budget = RateBudget(RateLimit(UNLIMITED, 300.0))
+        source = Source(HttpTransport(client), SystemClock(), budget, RetryPolicy())
+        outcome = pull_window(order, source, LocalStore(job.folder), _ignore)
+    return outcome.manifest.record_count
+
+
+def format_of(form: str) -> PartFormat:
+    """Return the part format of a form."""
+    return part_format(*FORMATS[form])
+
+
+def _ignore(_progress: Progress) -> None:
+    """Observe nothing."""

@@ -1,0 +1,31 @@
+"""This provider as a task has it: the operator's ``execute`` with a plain context.
+
+Knows: the operator and how a connection is put into the environment. Must not know: the pipeline.
+Its one rule: it gives the operator what a DAG would, and nothing else.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+
+from airflow_audit_provider.operators.audit_logs import CloudflareAuditLogsToObjectStorageOperator
+from bench.contenders.ours import FORMATS, UNLIMITED
+from bench.job import Job
+
+
+def pull(job: Job) -> int:
+    """Land the job's window; return the record count of the operator's summary."""
+    extra = {"account_id": job.account_id, "rate_limit_requests": UNLIMITED}
+    connection = {"conn_type": "cloudflare", "host": job.base_url, "password": job.token, "extra": extra}
+    os.environ["AIRFLOW_CONN_CLOUDFLARE_DEFAULT"] = json.dumps(connection)
+    file_format, compression = FORMATS[job.form]
+    operator = CloudflareAuditLogsToObjectStorageOperator(
+        task_id="land",
+        destination=f"file://{job.folder}",
+        file_format=file_format,
+        compression=compression,
+        window_start=job.start,
+        window_end=job.end,
+    )
+    return int(operator.execute({})["record_count"])

@@ -1,0 +1,109 @@
+"""The results as a page of Markdown.
+
+Knows: the page's sentences and tables. Must not know: how anything was measured.
+Its one rule: every figure on the page comes from the results it is given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from bench.contenders import TITLES
+from bench.plan import Lane
+from bench.results import Median, Results
+from bench.targets import judge
+
+HEAD = """# Benchmarks
+
+<!-- Written by `make bench`; change bench/, not this page. -->
+
+`make bench` measures, in one run on one machine, this provider and four other ways to the same records: the official
+`cloudflare` SDK (auto-pagination), dlt (`rest_api` to `filesystem`), Airflow's `HttpOperator` with a
+`pagination_function`, and a plain loop over httpx. `make bench FULL=1` measures every contender in every form on both
+days and takes hours, `make bench QUICK=1` only ours, `make bench PROFILE=1` shows where our own CPU time goes.
+"""
+METHOD = """## How it is measured
+
+- Everybody pulls the same day of version 1 records of about 1 KB from the shipped fake Cloudflare
+  (`python -m airflow_audit_provider.testing --even-days --requests-per-window 0`), which runs in a process of its own
+  and has made the whole day before anybody asks. Pages have 1,000 records. Latency is what the fake waits before each
+  answer.
+- Each run is a new process. Imports and a first pull of one minute of that day come before the measurement.
+- **CPU** is user and system time of that process (`getrusage`, ended children included), from there to the last byte
+  landed; the fake's own is not in it. **Memory** is the peak (`VmHWM`) above what the process held when the measurement
+  began. **Records a second** is wall time, and shares the cores with the fake and with whatever else ran: judge by CPU.
+- Figures are medians, of five runs for 100,000 records and of three for 1,000,000; contenders take turns, so that a
+  busy minute falls on all. Nothing is pinned or tuned: everybody runs on defaults, this provider too (four requests
+  under way); gzip of the others is Python's, level 9, their Parquet is snappy.
+- Requests are those the fake counted. A ratio is that contender's figure divided by ours in the same form.
+- The others compute no digests, prove no end, put nothing in order and commit nothing. Who pages with the day's bounds
+  as they are also lands records of the next day's first second (`before` is inclusive): here up to {extra} too many.
+"""
+TABLE_HEAD = (
+    "| contender | form | CPU µs a record | ratio | records/s | ratio | peak MB | ratio | requests | ratio "
+    "| bytes a record | runs |\n|---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|"
+)
+
+
+def write_document(results: Results) -> str:
+    """Return the page."""
+    made = f"Measured on {results.measured_on} by `{results.command}`: {results.machine}."
+    versions = "Versions: " + ", ".join(f"{name} {version}" for name, version in results.versions.items()) + "."
+    scenes = [_scene(results, *scene) for scene in results.scenes()]
+    return "\n".join([HEAD, made, versions, "", _targets(results), *scenes, _imports(results), _method(results)])
+
+
+def _targets(results: Results) -> str:
+    rows = [f"| {verdict.wanted} | {verdict.measured} | {verdict.word} |" for verdict in judge(results)]
+    return "\n".join(["## Targets", "", "| target | measured | |", "|---|--:|---|", *rows, ""])
+
+
+def _scene(results: Results, record_count: int, latency_ms: int) -> str:
+    medians = results.medians(record_count, latency_ms)
+    rows = [_row(median, medians.get(Lane("ours", lane.form))) for lane, median in _sorted(medians)]
+    return "\n".join([f"## {record_count:,} records, {latency_ms} ms latency", "", TABLE_HEAD, *rows, ""])
+
+
+def _sorted(medians: dict[Lane, Median]) -> list[tuple[Lane, Median]]:
+    places = {name: place for place, name in enumerate(TITLES)}
+    return sorted(medians.items(), key=lambda item: (item[0].form, places[item[0].contender]))
+
+
+def _row(median: Median, ours: Median | None) -> str:
+    figures = [
+        (f"{median.micros:.1f}", "micros"),
+        (f"{median.records_per_second:,.0f}", "records_per_second"),
+        (f"{median.peak_mb:.0f}", "peak_mb"),
+        (f"{median.request_count:,.0f}", "request_count"),
+    ]
+    cells = [cell for text, name in figures for cell in (text, _ratio(median, ours, name))]
+    ends = [f"{median.bytes_per_record:.0f}", str(median.run_count)]
+    return _cells([TITLES[median.lane.contender], median.lane.form, *cells, *ends])
+
+
+def _ratio(median: Median, ours: Median | None, name: str) -> str:
+    if ours is None or not getattr(ours, name):
+        return ""
+    ratio = getattr(median, name) / getattr(ours, name)
+    return f"{ratio:.2f}" if ratio < 10 else f"{ratio:.0f}"
+
+
+def _cells(cells: Iterable[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _imports(results: Results) -> str:
+    rows = [f"| `{name}` | {added_ms:.0f} |" for name, added_ms in results.imports_ms.items()]
+    told = (
+        "CPU milliseconds that importing the operator's module adds after `airflow.sdk`, `BaseOperator`, `BaseHook`,\n"
+    )
+    told += "`BaseSensorOperator`, `ObjectStoragePath`, `conf` and `BaseTrigger`: medians over new interpreters.\n"
+    return "\n".join(["## Importing", "", told, "| operator | ms |", "|---|--:|", *rows, ""])
+
+
+def _method(results: Results) -> str:
+    return METHOD.format(extra=max(_extra_counts(results), default=0))
+
+
+def _extra_counts(results: Results) -> Iterator[int]:
+    return (run.landed_count - run.record_count for run in results.runs)

@@ -1,0 +1,50 @@
+"""Which contender is measured on what, how often.
+
+Knows: sizes, latencies, forms, numbers of runs. Must not know: how a run is made.
+Its one rule: contenders of one scene take turns, so that a busy minute of the machine falls on all of them.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from bench.contenders import FORMS
+
+SMALL, LARGE = 100_000, 1_000_000
+LATENCIES_MS = (0, 50)
+OURS = ("ours", "ours_in_task")
+
+
+class Lane(NamedTuple):
+    """One contender in one form."""
+
+    contender: str
+    form: str
+
+
+class Scene(NamedTuple):
+    """One server, and who reads from it how often."""
+
+    record_count: int
+    latency_ms: int
+    lanes: tuple[Lane, ...]
+    run_count: int
+
+
+def default_plan() -> list[Scene]:
+    """All contenders on the small day in the form they share, at both latencies; ours in all forms, large too."""
+    shared = [Lane(name, forms[0]) for name, forms in FORMS.items()]
+    ours = [Lane("ours", form) for form in FORMS["ours"][1:]]
+    small = [Scene(SMALL, latency, tuple(shared + ours), 5) for latency in LATENCIES_MS]
+    return [*small, Scene(LARGE, 0, tuple(Lane("ours", form) for form in FORMS["ours"]), 3)]
+
+
+def full_plan() -> list[Scene]:
+    """All contenders in all their forms on both days at both latencies."""
+    lanes = tuple(Lane(name, form) for name, forms in FORMS.items() for form in forms)
+    return [Scene(count, latency, lanes, runs) for count, runs in ((SMALL, 5), (LARGE, 3)) for latency in LATENCIES_MS]
+
+
+def quick_plan() -> list[Scene]:
+    """Our forms on the small day without latency, three times: for looking while one works."""
+    return [Scene(SMALL, 0, tuple(Lane("ours", form) for form in FORMS["ours"]), 3)]

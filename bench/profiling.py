@@ -1,0 +1,91 @@
+"""``python -m bench.profiling``: where our own CPU time goes, by stage and by function.
+
+Knows: our pull, cProfile, and how to keep the pull in one thread. Must not know: other contenders.
+Its one rule: stages are true to a few per cent; functions are not, because a profiler makes small ones look dear.
+"""
+
+from __future__ import annotations
+
+import argparse
+import cProfile
+import pstats
+import sys
+from collections.abc import Callable
+from concurrent.futures import Future
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+from unittest import mock
+
+from airflow_audit_provider.adapters import side_by_side
+from bench.contenders import FORMS
+from bench.contenders.ours import pull
+from bench.job import Job
+from bench.meter import read_meter
+from bench.source import running_fake
+from bench.stages import watched
+
+FUNCTIONS_SHOWN = 25
+
+
+class SameThread:
+    """Stands in for the thread pool: does what is submitted at once, where a profiler sees it."""
+
+    def __init__(self, *_: Any, **__: Any) -> None:
+        pass
+
+    def submit(self, function: Callable[..., Any], *args: Any) -> Future[Any]:
+        """Return a future that is done."""
+        future: Future[Any] = Future()
+        future.set_result(function(*args))
+        return future
+
+    def shutdown(self, **_: Any) -> None:
+        """End nothing."""
+
+
+def main() -> int:
+    """Print the stages of every form asked for and, if wished, the functions."""
+    parser = argparse.ArgumentParser(prog="python -m bench.profiling", description=__doc__)
+    parser.add_argument("forms", nargs="*", default=FORMS["ours"], help="jsonl.gz jsonl.zst parquet")
+    parser.add_argument("--records", type=int, default=100_000, help="size of the day")
+    parser.add_argument("--functions", action="store_true", help="also what cProfile says")
+    asked = parser.parse_args()
+    with running_fake(asked.records, 0) as source, mock.patch.object(side_by_side, "ThreadPoolExecutor", SameThread):
+        for form in asked.forms:
+            job = source.job._replace(form=form)
+            _print_stages(job, asked.records)
+            if asked.functions:
+                _print_functions(job)
+    return 0
+
+
+def _landed(job: Job) -> None:
+    with TemporaryDirectory() as folder:
+        pull(job._replace(folder=folder))
+
+
+def _print_stages(job: Job, record_count: int) -> None:
+    with TemporaryDirectory() as folder:
+        pull(job.of_first_minute(folder))
+    before = read_meter()
+    with watched() as watch:
+        _landed(job)
+        spent_seconds = watch.stop()
+    cpu_seconds = read_meter().cpu_seconds - before.cpu_seconds
+    print(f"\n{job.form}: {cpu_seconds / record_count * 1e6:.2f} µs CPU a record in one thread")
+    for name, seconds in sorted(spent_seconds.items(), key=lambda item: -item[1]):
+        print(f"  {seconds / record_count * 1e6:6.2f}  {name}")
+    elsewhere = cpu_seconds - sum(spent_seconds.values())
+    print(f"  {elsewhere / record_count * 1e6:6.2f}  in other threads (Arrow's)")
+
+
+def _print_functions(job: Job) -> None:
+    profile = cProfile.Profile()
+    profile.runcall(_landed, job)
+    pstats.Stats(profile).strip_dirs().sort_stats("tottime").print_stats(FUNCTIONS_SHOWN)
+
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(Path.cwd()))
+    sys.exit(main())

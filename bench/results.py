@@ -1,0 +1,95 @@
+"""All figures of one benchmark, and the medians of them.
+
+Knows: how figures are kept between a run and a document. Must not know: what is good or bad.
+Its one rule: a median is taken of each figure on its own, over the runs of one lane on one scene.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from collections.abc import Iterable, Iterator
+from importlib.metadata import version
+from pathlib import Path
+from statistics import median
+from typing import NamedTuple, Self
+
+from bench.plan import Lane
+from bench.running import Run
+
+VERSIONED = ("msgspec", "httpx", "isal", "zstandard", "pyarrow", "apache-airflow", "cloudflare", "dlt")
+HTTP_PROVIDER = "apache-airflow-providers-http"
+
+
+class Median(NamedTuple):
+    """The medians of one lane on one scene."""
+
+    lane: Lane
+    run_count: int
+    micros: float
+    records_per_second: float
+    peak_mb: float
+    request_count: float
+    bytes_per_record: float
+    landed_count: float
+
+    @classmethod
+    def of(cls, runs: list[Run]) -> Self:
+        """Take the median of each figure."""
+        return cls(
+            Lane(runs[0].contender, runs[0].form),
+            len(runs),
+            median(run.cpu_seconds / run.record_count * 1e6 for run in runs),
+            median(run.record_count / run.wall_seconds for run in runs),
+            median(run.peak_bytes / 1e6 for run in runs),
+            median(run.request_count for run in runs),
+            median(run.landed_bytes / run.record_count for run in runs),
+            median(run.landed_count for run in runs),
+        )
+
+
+class Results(NamedTuple):
+    """What one benchmark measured, when, on what; ``imports_ms`` is CPU milliseconds by name."""
+
+    measured_on: str
+    command: str
+    machine: str
+    versions: dict[str, str]
+    imports_ms: dict[str, float]
+    runs: list[Run]
+
+    def scenes(self) -> list[tuple[int, int]]:
+        """Return the record counts and latencies measured, in order."""
+        return sorted({(run.record_count, run.latency_ms) for run in self.runs})
+
+    def medians(self, record_count: int, latency_ms: int) -> dict[Lane, Median]:
+        """Return the medians of one scene by lane."""
+        by_lane: dict[Lane, list[Run]] = {}
+        for run in self._of_scene(record_count, latency_ms):
+            by_lane.setdefault(Lane(run.contender, run.form), []).append(run)
+        return {lane: Median.of(runs) for lane, runs in by_lane.items()}
+
+    def _of_scene(self, record_count: int, latency_ms: int) -> Iterator[Run]:
+        return (run for run in self.runs if (run.record_count, run.latency_ms) == (record_count, latency_ms))
+
+    def write(self, path: Path) -> None:
+        """Write everything as JSON."""
+        path.write_text(json.dumps(self._asdict() | {"runs": [run._asdict() for run in self.runs]}, indent=1) + "\n")
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Read what ``write`` wrote."""
+        fields = json.loads(path.read_text())
+        return cls(**fields | {"runs": [Run(**run) for run in fields["runs"]]})
+
+
+def describe_machine() -> str:
+    """Say what this was measured on, without naming the machine."""
+    system = f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores"
+    return f"{system}, {platform.python_implementation()} {platform.python_version()}"
+
+
+def installed(names: Iterable[str] = (*VERSIONED, HTTP_PROVIDER)) -> dict[str, str]:
+    """Return the installed versions of what was measured."""
+    return {name: version(name) for name in names}

@@ -1,0 +1,82 @@
+"""What was to be reached, and whether it was.
+
+Knows: the bounds, and which medians to hold against them. Must not know: how they were measured or are shown.
+Its one rule: a target is reached or not; what was not measured is neither.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from bench.plan import LARGE, SMALL, Lane
+from bench.results import Median, Results
+
+MICROS = {"jsonl.zst": 10.0, "jsonl.gz": 12.0, "parquet": 12.0}
+PEAK_MB = {"jsonl.zst": 80.0, "jsonl.gz": 80.0, "parquet": 200.0}
+TIMES_THE_SDK = 8.0
+IMPORT_MS = 60.0
+# Two peaks count as the same when they differ by less than an allocator's whim.
+SAME_MB = 15.0
+
+
+class Verdict(NamedTuple):
+    """One target: what was wanted, what was measured, and whether that is enough; None when it was not measured."""
+
+    wanted: str
+    measured: str
+    reached: bool | None
+
+    @property
+    def word(self) -> str:
+        """The verdict as a word."""
+        return {True: "reached", False: "**not reached**", None: "not measured"}[self.reached]
+
+
+def judge(results: Results) -> list[Verdict]:
+    """Hold every target against the results."""
+    small, large = results.medians(SMALL, 0), results.medians(LARGE, 0)
+    cost = [_bound(f"CPU a record, {form}, {SMALL:,} records", "µs", small, form, "micros") for form in MICROS]
+    cost += [_bound(f"CPU a record, {form}, {LARGE:,} records", "µs", large, form, "micros") for form in MICROS]
+    memory = [_bound(f"peak memory, {form}, {SMALL:,} records", "MB", small, form, "peak_mb") for form in PEAK_MB]
+    memory += [_bound(f"peak memory, {form}, {LARGE:,} records", "MB", large, form, "peak_mb") for form in PEAK_MB]
+    return [*cost, *memory, *_flatness(small, large), _speed(results), _import_cost(results)]
+
+
+def _bound(what: str, unit: str, medians: dict[Lane, Median], form: str, figure: str) -> Verdict:
+    bound = (MICROS if unit == "µs" else PEAK_MB)[form]
+    found = medians.get(Lane("ours", form))
+    wanted = f"{what}: at most {bound:.0f} {unit}"
+    if found is None:
+        return Verdict(wanted, "", None)
+    value: float = getattr(found, figure)
+    return Verdict(wanted, f"{value:.1f} {unit}", value <= bound)
+
+
+def _flatness(small: dict[Lane, Median], large: dict[Lane, Median]) -> Iterator[Verdict]:
+    for form in PEAK_MB:
+        lane = Lane("ours", form)
+        wanted = f"peak memory, {form}: the same for {SMALL:,} as for {LARGE:,} (within {SAME_MB:.0f} MB)"
+        if lane in small and lane in large:
+            one, other = small[lane].peak_mb, large[lane].peak_mb
+            yield Verdict(wanted, f"{one:.0f} and {other:.0f} MB", other - one <= SAME_MB)
+        else:
+            yield Verdict(wanted, "", None)
+
+
+def _speed(results: Results) -> Verdict:
+    medians = results.medians(SMALL, 50)
+    ours, sdk = medians.get(Lane("ours", "jsonl.gz")), medians.get(Lane("sdk", "jsonl.gz"))
+    wanted = f"records a second at 50 ms latency, jsonl.gz: at least {TIMES_THE_SDK:.0f} times the SDK's"
+    if ours is None or sdk is None:
+        return Verdict(wanted, "", None)
+    times = ours.records_per_second / sdk.records_per_second
+    return Verdict(wanted, f"{times:.1f} times", times >= TIMES_THE_SDK)
+
+
+def _import_cost(results: Results) -> Verdict:
+    added_ms = results.imports_ms.get("ours")
+    wanted = f"importing the operator adds at most {IMPORT_MS:.0f} ms of CPU to what any operator imports"
+    if added_ms is None:
+        return Verdict(wanted, "", None)
+    return Verdict(wanted, f"{added_ms:.0f} ms", added_ms <= IMPORT_MS)

@@ -1,0 +1,93 @@
+"""The benchmark's arithmetic: medians, verdicts, and the page made of them; nothing is measured here."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from bench.document import write_document
+from bench.plan import LARGE, SMALL, Lane, default_plan, full_plan
+from bench.results import Results
+from bench.running import Run
+from bench.stages import Stopwatch, watched
+from bench.targets import Verdict, judge
+
+RUN = Run("ours", "jsonl.gz", 0, SMALL, SMALL, 102, 1.0, 1.0, 70_000_000, 12_000_000)
+
+
+def results(*runs: Run, **imports_ms: float) -> Results:
+    """Return results of these runs."""
+    return Results("2026-11-23", "make bench", "a machine", {"httpx": "0.28.1"}, imports_ms, list(runs))
+
+
+def verdict(wanted: str, found: Results) -> Verdict:
+    """Return the one verdict whose sentence starts so."""
+    (only,) = [each for each in judge(found) if each.wanted.startswith(wanted)]
+    return only
+
+
+def test_median_is_of_each_figure() -> None:
+    """The median of one figure may come from another run than that of the next."""
+    runs = [RUN._replace(cpu_seconds=cpu, peak_bytes=peak) for cpu, peak in ((1.0, 30), (2.0, 10), (9.0, 20))]
+    median = results(*runs).medians(SMALL, 0)[Lane("ours", "jsonl.gz")]
+    assert (median.micros, median.peak_mb, median.run_count) == pytest.approx((20.0, 20 / 1e6, 3))
+
+
+@pytest.mark.parametrize(("cpu_seconds", "reached"), [(1.2, True), (1.21, False)])
+def test_bound_is_inclusive(cpu_seconds: float, reached: bool) -> None:
+    """A cost that equals its bound reaches the target."""
+    found = results(RUN._replace(cpu_seconds=cpu_seconds))
+    assert verdict(f"CPU a record, jsonl.gz, {SMALL:,}", found).reached is reached
+
+
+def test_what_was_not_measured_is_neither() -> None:
+    """Without runs no target is reached or missed."""
+    assert {each.reached for each in judge(results())} == {None}
+
+
+def test_memory_may_not_grow_with_the_day() -> None:
+    """A peak that grows with the number of records misses the target."""
+    large = RUN._replace(record_count=LARGE, peak_bytes=RUN.peak_bytes + 16_000_000)
+    assert verdict("peak memory, jsonl.gz: the same", results(RUN, large)).reached is False
+
+
+def test_speed_is_held_against_the_sdk() -> None:
+    """Records a second at latency are a ratio to the SDK's in the same form."""
+    ours = RUN._replace(latency_ms=50)
+    sdk = ours._replace(contender="sdk", wall_seconds=8.0)
+    assert verdict("records a second", results(ours, sdk)) == Verdict(
+        "records a second at 50 ms latency, jsonl.gz: at least 8 times the SDK's", "8.0 times", True
+    )
+
+
+def test_page_shows_every_lane(tmp_path: Path) -> None:
+    """The page made of kept figures has a row for each lane, with its ratio to ours."""
+    results(RUN, RUN._replace(contender="sdk", cpu_seconds=10.0), ours=50.0).write(tmp_path / "results.json")
+    page = write_document(Results.read(tmp_path / "results.json"))
+    assert "| the official `cloudflare` SDK | jsonl.gz | 100.0 | 10 | 100,000 | 1.00 |" in page
+    assert "| importing the operator adds at most 60 ms of CPU to what any operator imports | 50 ms | reached |" in page
+
+
+def test_full_plan_holds_the_default_one() -> None:
+    """The full plan measures, as often, whatever the default plan measures."""
+    kept, full = (
+        {(scene.record_count, scene.latency_ms, lane, scene.run_count) for scene in plan for lane in scene.lanes}
+        for plan in (default_plan(), full_plan())
+    )
+    assert kept <= full
+
+
+def test_stages_exist() -> None:
+    """Every stage the profile shows is a function of the package."""
+    with watched() as watch:
+        assert watch.missing == []
+
+
+def test_nested_stages_share_no_second() -> None:
+    """Time spent in an inner stage is not counted for the outer one."""
+    watch = Stopwatch()
+    inner = watch.around("inner", lambda: sum(range(300_000)))
+    watch.around("outer", inner)()
+    spent_seconds = watch.stop()
+    assert spent_seconds["inner"] > spent_seconds["outer"]
