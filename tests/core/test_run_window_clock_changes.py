@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
 import pendulum
@@ -33,7 +33,7 @@ def test_a_calendar_day_is_as_long_as_the_clocks_make_it(day: date, hour_count: 
     bounds: dict[str, dict[str, Any]] = {
         "key": {"partition_key": day.isoformat()},
         "date": {"partition_date": midnight},
-        "naive date": {"partition_date": midnight.replace(tzinfo=None)},
+        "naive date": {"partition_date": datetime.combine(day, time())},
         "utc date": {"partition_date": midnight.astimezone(UTC)},
         "texts": {"window_start": day.isoformat(), "window_end": tomorrow.isoformat()},
         "dates": {"window_start": day, "window_end": tomorrow},
