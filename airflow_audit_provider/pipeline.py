@@ -85,18 +85,21 @@ def pull_window(order: PullOrder, source: Source, store: Store, observe: Observe
     """Land one window; idempotent: a second run with the same records writes nothing.
 
     Late records are committed as a next generation that names the one before. Raises the errors of
-    :mod:`airflow_audit_provider.exceptions`; whatever is raised, nothing of this pull is visible.
+    :mod:`airflow_audit_provider.exceptions`; whatever is raised, no manifest names anything of this pull, and before
+    the first part is published nothing of it lies where readers look.
     """
     refuse_unreadable_window(order.run_window.window, source.clock.now(), order.settle_delay)
     committed = latest_manifest(store, order.keys)
     known_ids = _committed_ids(order, store, committed)
     stager = _open_stager(order, store)
-    marker = _mark_attempt(order, store)
     try:
+        _mark_attempt(order, store)
         fetch = _fetch_and_stage(order, source, stager, known_ids, observe)
-        return _commit(order, store, committed, stager, fetch)
+        outcome = _commit(order, store, committed, stager, fetch)
+        _remove_superseded(order, store, outcome.manifest)
+        return outcome
     finally:
-        _clean_up(store, stager, marker)
+        _remove_staged(order, store, stager)
 
 
 def latest_manifest(store: Store, keys: WindowKeys) -> Manifest | None:
@@ -133,11 +136,13 @@ def _part_ids(order: PullOrder, store: Store, part: Part) -> list[str]:
     return [record.id for record in order.part_format.read(order.query.version, content)]
 
 
-def _mark_attempt(order: PullOrder, store: Store) -> str:
+def _mark_attempt(order: PullOrder, store: Store) -> None:
     """Write this try's marker, which shows before the first request that the destination can be written to."""
-    marker = f"{order.keys.staging(order.attempt_id)}attempt.json"
-    store.create(marker, msgspec.json.encode({"window": order.keys.name}))
-    return marker
+    store.create(_marker(order), msgspec.json.encode({"window": order.keys.name}))
+
+
+def _marker(order: PullOrder) -> str:
+    return f"{order.keys.staging(order.attempt_id)}attempt.json"
 
 
 def _open_stager(order: PullOrder, store: Store) -> Stager:
@@ -190,8 +195,6 @@ def _commit(
     key = order.keys.manifest(generation)
     if not store.create(key, manifest.to_bytes()):
         return _yield_to_winner(order, store, manifest)
-    if committed is not None and order.replace:
-        store.remove([part.key for part in committed.parts if part not in parts])
     return PullOutcome(manifest, key, committed=True)
 
 
@@ -233,8 +236,22 @@ def _yield_to_winner(order: PullOrder, store: Store, mine: Manifest) -> PullOutc
     )
 
 
-def _clean_up(store: Store, stager: Stager, marker: str) -> None:
+def _remove_superseded(order: PullOrder, store: Store, manifest: Manifest) -> None:
+    """Remove parts of this generation and older ones that the manifest in force does not name.
+
+    They were replaced, or published by a try that died before its manifest. Nobody can commit them any more, because
+    a manifest is only ever created for a later generation. A store that refuses leaves them to the next run.
+    """
+    named = {part.key for part in manifest.parts}
+    keys = order.keys
+    with suppress(StorageError):
+        unnamed = [key for key in store.list_keys(keys.partition) if key not in named]
+        generations = [(key, keys.part_generation(key)) for key in unnamed]
+        store.remove([key for key, found in generations if found is not None and found <= manifest.generation])
+
+
+def _remove_staged(order: PullOrder, store: Store, stager: Stager) -> None:
     """Remove what this try staged. A store that refuses leaves debris no reader sees; the outcome stands either way."""
     with suppress(StorageError):
         stager.discard()
-        store.remove([marker])
+        store.remove([_marker(order)])

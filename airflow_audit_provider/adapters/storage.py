@@ -110,6 +110,7 @@ class _FsspecStagedObject:
     def __init__(self, file: Any, key: str) -> None:
         self.key = key
         self._file = file
+        self._is_whole = False
 
     def write(self, content: bytes) -> None:
         with _named_failures("written", self.key):
@@ -119,10 +120,12 @@ class _FsspecStagedObject:
         with _named_failures("written", self.key):
             self._file.close()
             self._file.commit()
+            self._is_whole = True
 
     def discard(self) -> None:
-        with _named_failures("discarded", self.key):
-            self._file.discard()
+        if not self._is_whole:
+            with _named_failures("discarded", self.key):
+                self._file.discard()
 
 
 class LocalStore:

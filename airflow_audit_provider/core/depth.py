@@ -60,7 +60,7 @@ class Depth:
         if self._seems_whole:
             self.is_done = True
         else:
-            self.trouble = f"the API refuses page {self.page_and_size()[0]} of one instant"
+            self.trouble = f"the API answers 400 to page {self.page_and_size()[0]} of one instant"
 
     def _restart(self) -> None:
         """No row is shared with the pages before: the list moved, so read it again from its first page."""

@@ -36,6 +36,22 @@ class Edges:
             self.before_seconds = min(self.before_seconds, 2 - reach)
         return before != (self.since_seconds, self.before_seconds)
 
+    def around(self, reach: int) -> tuple[int, int]:
+        """Return (since, before) of a short range from the near edge to some seconds past the reached one.
+
+        Long enough that :meth:`beyond` leaves the reached second behind, also with bounds inclusive to the second.
+        """
+        if self._upwards:
+            return self.since_seconds, min(self.before_seconds, reach + 3)
+        return max(self.since_seconds, -reach - 3), self.before_seconds
+
+    def beyond(self, reach: int) -> int | None:
+        """Return the reach that stands for all of :meth:`around` having been seen; None when that was everything."""
+        since, before = self.around(reach)
+        if (since, before) == (self.since_seconds, self.before_seconds):
+            return None
+        return reach + 2 if self._upwards else reach + 3
+
     def complete_up_to(self, reach: int) -> datetime:
         """Return the instant on whose near side everything has been seen."""
         return from_seconds(reach if self._upwards else 1 - reach)

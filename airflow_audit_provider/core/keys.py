@@ -22,6 +22,7 @@ from airflow_audit_provider.core.window import TimeWindow
 
 MANIFEST_FOLDER = "_manifests/"
 STAGING_FOLDER = "_staging/"
+_PART = re.compile(r"part-(\d{4,})-\d{5,}-[0-9a-f]{16}\..+")
 _GENERATION = re.compile(r"\.g(\d{4,})\.json$")
 
 
@@ -58,6 +59,11 @@ class WindowKeys(msgspec.Struct, frozen=True):
     def part(self, generation: int, index: int, sha256: str, extension: str) -> str:
         """Return the final key of a part; its digest in the name keeps two runs' parts apart unless they are equal."""
         return f"{self.partition}part-{generation:04}-{index:05}-{sha256[:16]}.{extension}"
+
+    def part_generation(self, key: str) -> int | None:
+        """Return the generation a key of this window's partition was published for, None for any other key."""
+        match = _PART.fullmatch(key.removeprefix(self.partition))
+        return int(match[1]) if match and key.startswith(self.partition) else None
 
     def staging(self, attempt_id: str) -> str:
         """Return the prefix one attempt stages under, ending in a slash."""

@@ -8,10 +8,10 @@ when it is proved: a short page proves nothing, a 400 proves nothing.
 How it reads (``docs/adr/0001-page-protocol.md`` says why):
 
 - **by time**: a page's last second becomes the next edge, asked for again with a margin, repeats dropped by id.
-  Whole seconds and margins make it right whether the server's bounds are inclusive or exclusive, at any grain.
-- **by page number**, version 1, only while one instant fills a page and time cannot advance; every page shares at
-  least one row with those before, so a list that moves is noticed.
-- **by cursor**, version 2; a lost, repeated or expired cursor falls back to time.
+  Whole seconds and margins make it right whether the server's bounds are inclusive or exclusive, at any grain, and
+  whichever order ties come in.
+- **by page number** (version 1, ``depth``) or **by cursor** (version 2) only while one instant fills a page and time
+  cannot advance; also from an empty page that offers a cursor.
 - **the end** is proved by an empty page, by version 2's explicit "no next page", or by reading the same range from
   the other side: when nothing there is new, there is nothing left. A row past the window's end proves it as well.
 """
@@ -21,9 +21,9 @@ from __future__ import annotations
 from enum import StrEnum
 
 from airflow_audit_provider.core.answers import Page
+from airflow_audit_provider.core.depth import Depth
 from airflow_audit_provider.core.edges import Edges
 from airflow_audit_provider.core.ledger import Ledger, is_sorted
-from airflow_audit_provider.core.overlap import overlapping_page
 from airflow_audit_provider.core.query import MAX_PAGE_SIZE, Ask, Direction
 from airflow_audit_provider.core.records import ApiVersion, AuditRecord, inside
 from airflow_audit_provider.core.window import TimeWindow
@@ -31,7 +31,6 @@ from airflow_audit_provider.exceptions import SourceError, SourceProtocolError
 
 _PROBE_SPARE_ROWS = 10
 _BARREN_PAGE_LIMIT = 100
-_RESTART_LIMIT = 3
 # Version 2 has been seen never to send more than 100 rows whatever was asked: a round page may be a ceiling.
 _CEILING_STEP = 100
 
@@ -41,6 +40,7 @@ class End(StrEnum):
 
     EMPTY_PAGE = "empty page"
     NO_CURSOR = "no cursor"
+    REFUSED = "a 400 behind what looked whole"
     OTHER_SIDE = "read from the other side"
     CROSSED = "a row past the window's end"
     CUT = "cut where time had advanced"
@@ -80,16 +80,15 @@ class Walk:
         self._edges = Edges(window, horizon or window, direction)
         self._mode = _Mode.SWEEP
         self._ledger = Ledger(self._sign)
-        self._row_limit = page_size
-        self._read_count = 0
+        self._pass_ids: set[str] = set()
+        self._depth: Depth | None = None
+        self._depth_range = 0, 0
+        self._beyond_depth: int | None = None
         self._cursor: str | None = None
         self._cursors_used: set[str] = set()
-        self._exact = False
         self._largest_page = 0
         self._sends_short_pages = False
-        self._other_side_agrees = False
         self._barren_count = 0
-        self._restart_count = 0
 
     @property
     def seen_count(self) -> int:
@@ -109,8 +108,10 @@ class Walk:
         if self._mode is _Mode.PROBE:
             rows = min(MAX_PAGE_SIZE, self._ledger.count_at_reach() + _PROBE_SPARE_ROWS)
             return Ask(edges.since_seconds, edges.before_seconds, self._direction.opposite, rows)
-        page, size = self._page_and_size() if self._mode is _Mode.DEEP else (1, self._page_size)
-        return Ask(edges.since_seconds, edges.before_seconds, self._direction, size, page, self._cursor)
+        if self._depth is not None:
+            page, size = self._depth.page_and_size()
+            return Ask(*self._depth_range, self._direction, size, page)
+        return Ask(edges.since_seconds, edges.before_seconds, self._direction, self._page_size, 1, self._cursor)
 
     def take(self, page: Page) -> list[AuditRecord]:
         """Take one answered page in; return its new records inside the window, in the order they came."""
@@ -120,26 +121,29 @@ class Walk:
         self._refuse_disorder(page.records, asked.direction)
         if self._mode is _Mode.PROBE:
             return self._take_probe(page.records, asked.page_size)
-        shared = self._mode is _Mode.DEEP and any(record in self._ledger for record in page.records)
         fresh = self._ledger.absorb(page.records)
+        if self._depth is not None:
+            self._depth.take(page.records)
+            self._after_deep(self._depth, End.EMPTY_PAGE)
+            return self._keep(fresh)
         self._ledger.advance(page.records)
-        if page.records and self._edges.has_crossed(self._reach(), self.window):
+        if self._repeats_this_pass(page.records):
+            # Cursors never should: the pages do not join on, so time may not be trusted to have advanced either.
+            raise self._stuck("the rows of one instant change places while a cursor is followed")
+        elif page.records and self._edges.has_crossed(self._reach(), self.window):
             self._end(End.CROSSED)
-        elif self._mode is _Mode.DEEP:
-            self._after_deep(len(page.records), asked, shared)
         else:
             self._after_sweep(page, asked, bool(fresh))
         return self._keep(fresh)
 
     def refused(self, error: SourceError) -> None:
         """Take a 400 in: find another way to the same records, or raise the error."""
-        if self._cursor is not None:
-            self._cursor = None
-            self._advance(f"the API refused its own cursor ({error.message})")
-        elif self._mode is _Mode.DEEP and self._exact and self._other_side_agrees:
-            self._end(End.OTHER_SIDE)
-        elif self._mode is _Mode.DEEP:
-            raise self._stuck(f"the API answers 400 to page {self._page_and_size()[0]} of one instant")
+        if self._depth is not None:
+            self._depth.refused()
+            self._after_deep(self._depth, End.REFUSED)
+        elif self._cursor is not None:
+            # Cursors are followed only where time stands still, so there is no other way on.
+            raise self._stuck(f"the API refused its own cursor ({error.message})")
         else:
             raise error
 
@@ -176,7 +180,6 @@ class Walk:
         row_count = len(page.records)
         may_be_capped = row_count in (self._largest_page, asked.page_size) or row_count % _CEILING_STEP == 0
         self._largest_page = max(self._largest_page, row_count)
-        self._read_count = row_count
         if page.cursor is not None:
             self._follow(page.cursor, brought_new)
         elif row_count == 0:
@@ -188,45 +191,44 @@ class Walk:
         else:
             self._advance("a full page lies within one instant")
 
+    def _repeats_this_pass(self, records: list[AuditRecord]) -> bool:
+        """Note the ids of this pass over the same edges; say whether a page shares a row with one before it."""
+        ids = {record.id for record in records}
+        repeats = not ids.isdisjoint(self._pass_ids)
+        self._pass_ids |= ids
+        return repeats
+
     def _looks_like_the_end(self, row_count: int, asked: Ask, brought_new: bool) -> bool:
         return row_count < asked.page_size and not (self._sends_short_pages and brought_new)
 
     def _follow(self, cursor: str, brought_new: bool) -> None:
-        """Go on with the cursor, also from an empty page, but not for ever and not in a circle."""
+        """Go on by time where it has advanced, else with the cursor, but not for ever and not in a circle."""
         self._barren_count = 0 if brought_new else self._barren_count + 1
         if self._barren_count > _BARREN_PAGE_LIMIT:
             raise self._stuck(f"{_BARREN_PAGE_LIMIT} pages in a row brought nothing new and still offer a next one")
-        if cursor in self._cursors_used:
-            self._advance("the API offers a cursor that was used before")
-            return
-        self._cursors_used.add(cursor)
-        self._cursor = cursor
-
-    def _after_deep(self, row_count: int, asked: Ask, shared: bool) -> None:
-        offset = (asked.page - 1) * asked.page_size
-        overlaps = offset < self._read_count
-        if row_count == 0 and not overlaps:
-            self._end(End.EMPTY_PAGE)
-            return
-        if overlaps and not shared:
-            self._restart_deep()
-            return
-        grew = offset + row_count > self._read_count
-        self._read_count = max(self._read_count, offset + row_count)
-        if grew:
-            self._exact = False
-            self._advance("time does not advance")
+        if self._ledger.reach is not None and self._edges.advance(self._ledger.reach):
+            self._sweep_on()
+        elif cursor in self._cursors_used:
+            raise self._stuck("the API offers a cursor that was used before")
         else:
-            # Nothing behind the shared rows: the end, or a server that sends less than asked for.
-            self._exact = True
-            self._mode = _Mode.PROBE
+            self._cursors_used.add(cursor)
+            self._cursor = cursor
 
-    def _restart_deep(self) -> None:
-        """A page of one instant shares no row with the pages before it: the list moved, so read it again."""
-        self._restart_count += 1
-        if self._restart_count > _RESTART_LIMIT:
-            raise self._stuck("the list of one instant keeps moving while it is read")
-        self._mode, self._read_count = _Mode.SWEEP, 0
+    def _after_deep(self, depth: Depth, rule: End) -> None:
+        """Leave a crowded instant when it is read: go on past it, or end where it was the last."""
+        if depth.trouble is not None:
+            raise self._stuck(depth.trouble)
+        if not depth.is_done:
+            return
+        self._depth, beyond = None, self._beyond_depth
+        if beyond is None:
+            self._end(rule)
+        elif self._edges.has_crossed(beyond, self.window):
+            self._end(End.CROSSED)
+        else:
+            self._edges.advance(beyond)
+            self._ledger.reach = beyond
+            self._sweep_on()
 
     def _take_probe(self, records: list[AuditRecord], asked_count: int) -> list[AuditRecord]:
         """Judge the end by the same range read from the other side; late rows found behind the reach are taken."""
@@ -236,7 +238,6 @@ class Walk:
         behind_reach = any(not self._is_ahead(record) for record in records)
         if ahead:
             self._sends_short_pages = True
-            self._row_limit = max(1, min(self._row_limit, self._read_count))
             self._advance("the API sends fewer rows than asked for")
         elif behind_reach or not records:
             self._end(End.OTHER_SIDE)
@@ -247,7 +248,8 @@ class Walk:
     def _doubt_one_instant(self, other_side_is_short: bool) -> None:
         """All rows lie in one second, where both sides may hide the same row: ask for the row after the last."""
         if self._version is ApiVersion.V1:
-            self._mode, self._exact, self._other_side_agrees = _Mode.DEEP, True, other_side_is_short
+            self._depth_range, self._beyond_depth = (self._edges.since_seconds, self._edges.before_seconds), None
+            self._dive(seems_whole=other_side_is_short)
         elif other_side_is_short:
             self._end(End.OTHER_SIDE)
         else:
@@ -255,21 +257,26 @@ class Walk:
 
     def _advance(self, trouble: str) -> None:
         """Move the edge to the last second reached; where time cannot advance, go deep by page numbers."""
-        self._cursor = None
         if self._edges.advance(self._reach()):
-            self._mode, self._read_count, self._restart_count, self._exact = _Mode.SWEEP, 0, 0, False
+            self._sweep_on()
         elif self._version is ApiVersion.V1:
-            self._mode = _Mode.DEEP
+            reach = self._reach()
+            self._depth_range, self._beyond_depth = self._edges.around(reach), self._edges.beyond(reach)
+            self._dive(seems_whole=False)
         else:
             raise self._stuck(trouble)
 
+    def _sweep_on(self) -> None:
+        self._mode, self._cursor = _Mode.SWEEP, None
+        self._pass_ids, self._cursors_used = set(), set()
+
+    def _dive(self, *, seems_whole: bool) -> None:
+        """Read the rest of a crowded instant by page numbers, from what this pass has brought of it."""
+        self._mode = _Mode.DEEP
+        self._depth = Depth(self._pass_ids, self._largest_page, seems_whole=seems_whole)
+
     def _end(self, rule: End) -> None:
         self._mode, self.ended_by = _Mode.DONE, rule
-
-    def _page_and_size(self) -> tuple[int, int]:
-        if self._exact:
-            return self._read_count + 1, 1
-        return overlapping_page(self._read_count, self._row_limit)
 
     def _is_ahead(self, record: AuditRecord) -> bool:
         """Say whether the walk still comes to a row: only seconds before the reached one are complete."""

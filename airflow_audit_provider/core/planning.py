@@ -22,22 +22,32 @@ from airflow_audit_provider.exceptions import (
 )
 
 RETENTION_MONTHS = 18
+RETENTION_MARGIN = timedelta(days=3)
 
 
-def oldest_kept(now: datetime) -> datetime:
-    """Return the instant before which the API has forgotten everything, 18 calendar months ago."""
+def retention_starts_at(now: datetime) -> datetime:
+    """Return the instant before which the API has forgotten everything: 18 calendar months ago."""
     return pendulum.instance(now).subtract(months=RETENTION_MONTHS)
+
+
+def whole_windows_start_at(now: datetime) -> datetime:
+    """Return the oldest start of a window that is surely still whole: a few days' margin after the retention's start.
+
+    What 18 months are to the day is not documented, and a window that is half forgotten looks complete.
+    """
+    return retention_starts_at(now) + RETENTION_MARGIN
 
 
 def refuse_unreadable_window(window: TimeWindow, now: datetime, settle_delay: timedelta) -> None:
     """Raise ``WindowNotSettledError`` or ``RetentionExceededError`` for a window that cannot be read whole now."""
     if settle_delay < timedelta(0):
         raise ConfigurationError(f"settle_delay is {settle_delay}. Give zero or more.")
-    oldest = oldest_kept(now)
+    oldest = whole_windows_start_at(now)
     if window.start < oldest:
         raise RetentionExceededError(
             f"The window {window} starts before {format_instant(oldest)}, and Cloudflare keeps audit logs for "
-            f"{RETENTION_MONTHS} months. Start the window later; what is older can no longer be had from the API."
+            f"{RETENTION_MONTHS} months; the oldest {RETENTION_MARGIN.days} days of these may be half gone. Start the "
+            "window later; what is older can no longer be had whole from the API."
         )
     settled_at = window.settled_at(settle_delay)
     if settled_at > now:

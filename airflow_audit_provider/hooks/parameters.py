@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from airflow_audit_provider.core.planning import oldest_kept
+from airflow_audit_provider.core.planning import RETENTION_MARGIN, retention_starts_at
 from airflow_audit_provider.core.ports import Request
 from airflow_audit_provider.core.query import MAX_PAGE_SIZE, AuditQuery, Direction
 from airflow_audit_provider.core.reading import Reading, ReadShape, SinglePage
@@ -84,7 +84,7 @@ class LogParameters(NamedTuple):
         since, before = self.paging.get("since"), self.paging.get("before")
         return resolve_run_window(
             RunBounds(
-                window_start=oldest_kept(now) if since is None else since,
+                window_start=retention_starts_at(now) - RETENTION_MARGIN if since is None else since,
                 window_end=now + timedelta(seconds=1) if before is None else before,
             )
         ).window

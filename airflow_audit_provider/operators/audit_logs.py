@@ -7,6 +7,7 @@ Its one rule: it translates a task into a ``PullOrder`` and an outcome into an X
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from datetime import date, datetime, timedelta
 from functools import cached_property
 from typing import Any
@@ -146,7 +147,8 @@ class CloudflareAuditLogsToObjectStorageOperator(BaseOperator):
         with task_failures():
             run_window = self._run_window(context)
             self._await_settled(run_window)
-            outcome = self._pull(run_window)
+            with closing(self.hook):
+                outcome = self._pull(run_window)
         return self._report(context, outcome)
 
     def execute_settled(self, context: Mapping[str, Any], _event: Any = None) -> dict[str, Any]:

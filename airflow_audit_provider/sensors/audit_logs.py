@@ -7,6 +7,7 @@ Its one rule: poking and deferring look by the same code and decide alike.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from datetime import date, datetime, timedelta
 from functools import cached_property
 from typing import Any
@@ -85,7 +86,7 @@ class CloudflareAuditLogActivitySensor(BaseSensorOperator):
 
     def poke(self, context: Mapping[str, Any]) -> PokeReturnValue:
         """Look once; blocks for as long as the API takes."""
-        with task_failures():
+        with task_failures(), closing(self.hook):
             activity = self._look(context)
         return PokeReturnValue(activity.is_enough, activity.summary() if activity.is_enough else None)
 

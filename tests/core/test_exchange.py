@@ -175,18 +175,17 @@ def test_each_page_has_its_own_attempts() -> None:
 
 def test_a_position_shows_the_start_of_the_cursor_only() -> None:
     """A cursor may hold what is not for a log, so it is cut."""
-    talk = Talk(page_of(1, 2, cursor="c" * 16 + "secret"), status(401), version=ApiVersion.V2)
+    talk = Talk(page_of(0, cursor="c" * 16 + "secret"), status(401), version=ApiVersion.V2)
     with pytest.raises(SourceAuthError) as caught:
         talk.play()
     assert str(caught.value.position).endswith(f"page 1 cursor {'c' * 16}…")
 
 
 def test_a_400_goes_to_the_reading() -> None:
-    """A refused cursor is mended by asking on by time; what is held is delivered at the end."""
-    talk = Talk(page_of(1, 2, cursor="c"), status(400), page_of(2, 3, 4), page_of(4, 3, 2), version=ApiVersion.V2)
-    player = talk.play()
-    assert [len(piece) for piece in player.deliveries] == [4]
-    assert "cursor" not in dict(player.sent[2].params)
+    """A refused cursor, where time stands still, is the reading's own error and no bare 400."""
+    talk = Talk(page_of(0, cursor="c"), status(400), version=ApiVersion.V2)
+    with pytest.raises(SourceProtocolError, match="Records could be lost here: the API refused its own cursor"):
+        talk.play()
 
 
 def test_a_400_that_proves_the_end_delivers() -> None:

@@ -7,10 +7,11 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from airflow_audit_provider.core.planning import (
-    oldest_kept,
     refuse_other_dataset,
     refuse_other_format,
     refuse_unreadable_window,
+    retention_starts_at,
+    whole_windows_start_at,
 )
 from airflow_audit_provider.core.query import audit_query
 from airflow_audit_provider.core.window import TimeWindow
@@ -36,7 +37,8 @@ _MICROSECOND = timedelta(microseconds=1)
 )
 def test_eighteen_calendar_months_are_kept(now: datetime, oldest: datetime) -> None:
     """The oldest instant is the same day and time eighteen months ago, or that month's last day."""
-    assert oldest_kept(now) == oldest
+    assert retention_starts_at(now) == oldest
+    assert whole_windows_start_at(now) == oldest + timedelta(days=3)
 
 
 def test_a_window_may_be_read_from_its_settling_on() -> None:
@@ -57,8 +59,8 @@ def test_a_window_without_delay_may_be_read_at_its_end() -> None:
 
 
 def test_a_window_older_than_the_retention_is_refused() -> None:
-    """The start may be the oldest instant kept, and no older."""
-    now = datetime(2028, 5, 1, tzinfo=UTC)
+    """The start may be three days after the retention's, and no older."""
+    now = datetime(2028, 4, 29, tzinfo=UTC)
     refuse_unreadable_window(_DAY, now, _SETTLE)
     with pytest.raises(RetentionExceededError, match="18 months"):
         refuse_unreadable_window(_DAY, now + _MICROSECOND, _SETTLE)

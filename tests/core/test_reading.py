@@ -128,12 +128,12 @@ def test_a_400_that_ends_a_walk_delivers_what_it_held() -> None:
     assert reading.tally.page_count == 3
 
 
-def test_a_400_that_only_takes_the_cursor_delivers_nothing_yet() -> None:
-    """A walk that goes on by time keeps what it holds."""
-    reading = Reading(ApiVersion.V2, window(0, 9))
-    assert reading.take(page(1, 2, cursor="a")) == []
-    assert reading.refused(refusal()) == []
-    assert reading.take(page(2, 3, 4, says_end=True)) == [row(1), row(2), row(3), row(4)]
+def test_a_400_behind_what_looked_whole_delivers_what_is_held() -> None:
+    """Records of one second are handed on when the page behind them is refused."""
+    reading = Reading(V1, window(0, 9))
+    assert reading.take(page(5)) == []
+    assert reading.take(page(5)) == []
+    assert reading.refused(refusal()) == [row(5)]
 
 
 def test_a_reading_that_is_done_takes_nothing() -> None:
