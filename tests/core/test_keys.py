@@ -72,3 +72,23 @@ def test_different_windows_never_share_a_name(starts: tuple[datetime, datetime],
     )
     day = date(2026, 1, 1)
     assert (WindowKeys(first, day).name == WindowKeys(second, day).name) is (first == second)
+
+
+@pytest.mark.parametrize("generation", [1, 2, 10000])
+def test_a_part_tells_the_generation_it_is_published_for(generation: int) -> None:
+    """What ``part`` writes, ``part_generation`` reads."""
+    assert KEYS.part_generation(KEYS.part(generation, 123456, "ab" * 32, "csv.gz")) == generation
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "", "part-0001-00000-3f2a3f2a3f2a3f2a.jsonl", f"dt=2026-11-01/window={NAME}/notes.txt",
+        f"dt=2026-11-01/window={NAME}/sub/part-0001-00000-3f2a3f2a3f2a3f2a.jsonl",
+        f"dt=2026-11-02/window={NAME}/part-0001-00000-3f2a3f2a3f2a3f2a.jsonl",
+        f"dt=2026-11-01/window={NAME}/part-0001-00000-3f2a.jsonl",
+    ],
+)  # fmt: skip
+def test_what_is_no_part_of_this_window_has_no_generation(key: str) -> None:
+    """Other objects beside the parts, and parts of other windows, are not taken for parts of this one."""
+    assert KEYS.part_generation(key) is None
