@@ -63,7 +63,8 @@ def _table(world: World, file_format: str) -> tuple[Sequence[str], Sequence[str]
         rows = list(csv.DictReader(io.StringIO(b"\n".join(world.lines()).decode(), newline="")))
         return [row["id"] for row in rows], [row["record"] for row in rows]
     tables = [pq.ParquetFile(world.destination / name).read() for name in world.part_names()]
-    return [i for t in tables for i in t["id"].to_pylist()], [r for t in tables for r in t["record"].to_pylist()]
+    ids, records = ([str(value) for t in tables for value in t[name].to_pylist()] for name in ("id", "record"))
+    return ids, records
 
 
 def test_unknown_fields_are_kept(world: World) -> None:
