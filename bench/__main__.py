@@ -50,7 +50,7 @@ def measure(command: str, scenes: list[Scene]) -> Results:
     results = Results(today, command, describe_machine(), installed(), imports_ms, [])
     figures = WORKPLACE / "quick.json" if command.endswith("QUICK=1") else FIGURES
     for run in run_scenes(scenes, WORKPLACE, _tell):
-        results.runs.append(run)
+        results = results.with_run(run)
         results.write(figures)
     return results
 

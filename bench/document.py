@@ -50,6 +50,8 @@ def write_document(results: Results) -> str:
     made = f"Measured on {results.measured_on} by `{results.command}`: {results.machine}."
     versions = "Versions: " + ", ".join(f"{name} {version}" for name, version in results.versions.items()) + "."
     scenes = [_scene(results, *scene) for scene in results.scenes()]
+    if results.load is not None:
+        made += f"\nMedian load average {results.load:.1f}, of which the benchmark itself is about 1.5."
     return "\n".join([HEAD, made, versions, "", _targets(results), *scenes, _imports(results), _method(results)])
 
 

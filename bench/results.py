@@ -50,7 +50,10 @@ class Median(NamedTuple):
 
 
 class Results(NamedTuple):
-    """What one benchmark measured, when, on what; ``imports_ms`` is CPU milliseconds by name."""
+    """What one benchmark measured, when, on what.
+
+    ``imports_ms`` is CPU milliseconds by name; ``loads`` the machine's load average after each run.
+    """
 
     measured_on: str
     command: str
@@ -58,6 +61,7 @@ class Results(NamedTuple):
     versions: dict[str, str]
     imports_ms: dict[str, float]
     runs: list[Run]
+    loads: tuple[float, ...] = ()
 
     def scenes(self) -> list[tuple[int, int]]:
         """Return the record counts and latencies measured, in order."""
@@ -72,6 +76,15 @@ class Results(NamedTuple):
 
     def _of_scene(self, record_count: int, latency_ms: int) -> Iterator[Run]:
         return (run for run in self.runs if (run.record_count, run.latency_ms) == (record_count, latency_ms))
+
+    @property
+    def load(self) -> float | None:
+        """The median load average; about one and a half of it is the benchmark itself."""
+        return median(self.loads) if self.loads else None
+
+    def with_run(self, run: Run) -> Self:
+        """Return the results with one more run, and the load the machine has now."""
+        return self._replace(runs=[*self.runs, run], loads=(*self.loads, os.getloadavg()[0]))
 
     def write(self, path: Path) -> None:
         """Write everything as JSON."""
