@@ -14,6 +14,7 @@ Its one rule: nothing is visible before the manifest, and the manifest is writte
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import timedelta
@@ -28,6 +29,8 @@ from airflow_audit_provider.core.manifest import Manifest, Part, read_manifest
 from airflow_audit_provider.core.planning import (
     refuse_other_dataset,
     refuse_other_format,
+    refuse_overlap,
+    refuse_shrinking,
     refuse_unreadable_window,
 )
 from airflow_audit_provider.core.ports import Store
@@ -89,22 +92,36 @@ def pull_window(order: PullOrder, source: Source, store: Store, observe: Observe
     the first part is published nothing of it lies where readers look.
     """
     refuse_unreadable_window(order.run_window.window, source.clock.now(), order.settle_delay)
-    committed = latest_manifest(store, order.keys)
+    committed = latest_commit(store, order.keys)
     known_ids = _committed_ids(order, store, committed)
     stager = _open_stager(order, store)
     try:
-        _mark_attempt(order, store)
+        creates_only_once = _mark_attempt(order, store)
         fetch = _fetch_and_stage(order, source, stager, known_ids, observe)
         outcome = _commit(order, store, committed, stager, fetch)
-        _remove_superseded(order, store, outcome.manifest)
+        if creates_only_once:
+            _remove_superseded(order, store, outcome.manifest)
         return outcome
     finally:
         _remove_staged(order, store, stager)
 
 
-def latest_manifest(store: Store, keys: WindowKeys) -> Manifest | None:
-    """Return the manifest of a window's newest generation, None when the window was never committed."""
-    generations = (keys.generation_of(key) for key in store.list_keys(keys.manifest_prefix))
+class Commit(NamedTuple):
+    """A manifest as it lies in the store: its key, and the digest of the bytes it was read from."""
+
+    manifest: Manifest
+    key: str
+    sha256: str
+
+
+def latest_commit(store: Store, keys: WindowKeys) -> Commit | None:
+    """Return the manifest of a window's newest generation, None when the window was never committed.
+
+    Raises ``CommitConflictError`` when the destination holds a window that overlaps this one.
+    """
+    listed = list(store.list_keys(keys.manifest_prefix))
+    refuse_overlap(keys, listed)
+    generations = (keys.generation_of(key) for key in listed)
     newest = max((generation for generation in generations if generation is not None), default=None)
     if newest is None:
         return None
@@ -112,33 +129,41 @@ def latest_manifest(store: Store, keys: WindowKeys) -> Manifest | None:
     content = store.read(key)
     if content is None:
         raise VerificationError(f"The manifest {key} was listed and is gone. Find who removes committed objects.")
-    return read_manifest(key, content)
+    return Commit(read_manifest(key, content), key, hashlib.sha256(content).hexdigest())
 
 
-def _committed_ids(order: PullOrder, store: Store, committed: Manifest | None) -> frozenset[str]:
+def _committed_ids(order: PullOrder, store: Store, committed: Commit | None) -> frozenset[str]:
     """Return the ids this pull must not land again; none when there is no commit or it is to be replaced."""
     if committed is None:
         return frozenset()
-    key = order.keys.manifest(committed.generation)
-    refuse_other_dataset(committed, order.query, key)
+    manifest, key, _ = committed
+    refuse_other_dataset(manifest, order.query, key)
     if order.replace:
         return frozenset()
-    refuse_other_format(committed, order.part_format.file_format, order.part_format.compression, key)
-    return frozenset(record_id for part in committed.parts for record_id in _part_ids(order, store, part))
+    refuse_other_format(manifest, order.part_format.file_format, order.part_format.compression, key)
+    return frozenset(record_id for part in manifest.parts for record_id in _part_ids(order, store, part))
 
 
 def _part_ids(order: PullOrder, store: Store, part: Part) -> list[str]:
+    """Return the ids of a committed part; raise ``VerificationError`` when it is not what its manifest says."""
     content = store.read(part.key)
-    if content is None:
+    if content is None or hashlib.sha256(content).hexdigest() != part.sha256:
         raise VerificationError(
-            f"The committed part {part.key} is missing. Restore it, or run the window with replace=True."
+            f"The committed part {part.key} is {'missing' if content is None else 'not what its manifest says'}. "
+            "Restore it from a copy, or run the window with replace=True while the API still has its records."
         )
     return [record.id for record in order.part_format.read(order.query.version, content)]
 
 
-def _mark_attempt(order: PullOrder, store: Store) -> None:
-    """Write this try's marker, which shows before the first request that the destination can be written to."""
-    store.create(_marker(order), msgspec.json.encode({"window": order.keys.name}))
+def _mark_attempt(order: PullOrder, store: Store) -> bool:
+    """Write this try's marker, which shows before the first request that the destination can be written to.
+
+    Return whether the store refuses to create an object twice, as S3, GCS, Azure and local files do. Only then is it
+    sure that a part no manifest names will not be named by another run in the next moment.
+    """
+    content = msgspec.json.encode({"window": order.keys.name})
+    store.create(_marker(order), content)
+    return not store.create(_marker(order), content)
 
 
 def _marker(order: PullOrder) -> str:
@@ -179,21 +204,22 @@ def _recount(order: PullOrder, source: Source, recount: Recount) -> ReadTally:
     return second.tally
 
 
-def _commit(
-    order: PullOrder, store: Store, committed: Manifest | None, stager: Stager, fetch: ReadTally
-) -> PullOutcome:
+def _commit(order: PullOrder, store: Store, committed: Commit | None, stager: Stager, fetch: ReadTally) -> PullOutcome:
     """Publish the staged parts and create the next manifest; with nothing new to say, say nothing.
 
     Published parts are not taken back when this fails: another run of the window may have committed the same keys.
     The next try publishes the same bytes under the same keys.
     """
     if committed is not None and not order.replace and not stager.parts:
-        return PullOutcome(committed, order.keys.manifest(committed.generation), committed=False)
-    generation = 1 if committed is None else committed.generation + 1
+        return PullOutcome(committed.manifest, committed.key, committed=False)
+    if committed is not None and order.replace:
+        refuse_shrinking(committed.manifest, stager.record_count, committed.key)
+    generation = 1 if committed is None else committed.manifest.generation + 1
     parts = tuple(_publish(order, store, generation, index, part) for index, part in enumerate(stager.parts))
     manifest = _next_manifest(order, committed, parts, stager.records_sha256, fetch)
     key = order.keys.manifest(generation)
-    if not store.create(key, manifest.to_bytes()):
+    content = manifest.to_bytes()
+    if not store.create(key, content) or store.read(key) != content:
         return _yield_to_winner(order, store, manifest)
     return PullOutcome(manifest, key, committed=True)
 
@@ -205,7 +231,7 @@ def _publish(order: PullOrder, store: Store, generation: int, index: int, staged
 
 
 def _next_manifest(
-    order: PullOrder, committed: Manifest | None, parts: tuple[Part, ...], records_sha256: str, fetch: ReadTally
+    order: PullOrder, committed: Commit | None, parts: tuple[Part, ...], records_sha256: str, fetch: ReadTally
 ) -> Manifest:
     record_count = sum(part.record_count for part in parts)
     manifest = Manifest(
@@ -222,14 +248,16 @@ def _next_manifest(
         fetch=fetch,
         verified="recount" if order.recount else None,
     )
-    return manifest if committed is None else manifest.succeeding(committed, replace=order.replace)
+    if committed is None:
+        return manifest
+    return manifest.succeeding(committed.manifest, committed.sha256, replace=order.replace)
 
 
 def _yield_to_winner(order: PullOrder, store: Store, mine: Manifest) -> PullOutcome:
-    """Another run created this generation first: agree when it holds the same parts, else say so."""
-    winner = latest_manifest(store, order.keys)
-    if winner is not None and winner.parts == mine.parts:
-        return PullOutcome(winner, order.keys.manifest(winner.generation), committed=False)
+    """Another run created this generation first: agree when it holds the same, else say so."""
+    winner = latest_commit(store, order.keys)
+    if winner is not None and winner.manifest.says_the_same_as(mine):
+        return PullOutcome(winner.manifest, winner.key, committed=False)
     raise CommitConflictError(
         f"Another run committed {mine.window} first, with other records. Run the window again to add what is missing.",
         key=order.keys.manifest(mine.generation),

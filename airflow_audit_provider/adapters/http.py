@@ -52,15 +52,25 @@ class Endpoint(NamedTuple):
     connect_timeout_seconds: float = 10.0
     user_agent: str = "airflow-audit-provider"
 
+    @property
+    def is_loopback(self) -> bool:
+        """Whether the API is on this machine, where no proxy may come between."""
+        return httpx.URL(self.base_url).host in _LOOPBACK_HOSTS
+
     def refuse_unsafe(self) -> None:
         """Raise ``ConfigurationError`` for a base URL that would carry the credential in the clear, or is none."""
-        url = httpx.URL(self.base_url)
+        try:
+            url = httpx.URL(self.base_url)
+        except (httpx.InvalidURL, ValueError) as error:
+            raise ConfigurationError(
+                f"The connection's host is no URL ({error}). Set it to a plain https URL such as {DEFAULT_BASE_URL}."
+            ) from error
         if url.scheme not in ("https", "http") or not url.host or url.userinfo:
             raise ConfigurationError(
                 f"The base URL of host {url.host!r} is not usable. "
                 f"Set the connection's host to a plain https URL such as {DEFAULT_BASE_URL}."
             )
-        if url.scheme == "http" and url.host not in _LOOPBACK_HOSTS:
+        if url.scheme == "http" and not self.is_loopback:
             raise ConfigurationError(
                 f"The base URL of host {url.host!r} is plain http, which would show the credential to the network. "
                 "Use https; http is allowed only to this machine itself."
@@ -75,6 +85,7 @@ def open_client(endpoint: Endpoint, transport: httpx.BaseTransport | None = None
         headers=_headers(endpoint),
         timeout=_timeout(endpoint),
         follow_redirects=False,
+        trust_env=not endpoint.is_loopback,
         transport=transport,
     )
 
@@ -87,6 +98,7 @@ def open_async_client(endpoint: Endpoint, transport: httpx.AsyncBaseTransport | 
         headers=_headers(endpoint),
         timeout=_timeout(endpoint),
         follow_redirects=False,
+        trust_env=not endpoint.is_loopback,
         transport=transport,
     )
 

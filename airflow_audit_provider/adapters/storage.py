@@ -33,6 +33,12 @@ def _named_failures(action: str, key: str) -> Iterator[None]:
             "Check that the bucket or folder exists and that the connection or the worker's user may write there.",
             key=key,
         ) from error
+    except (TypeError, ValueError) as error:
+        raise StorageError(
+            f"{key!r} could not be {action} ({type(error).__name__}: {error}). "
+            "Check the destination's spelling and the settings of its connection.",
+            key=key,
+        ) from error
     except Exception as error:
         raise StorageUnavailableError(
             f"{key!r} could not be {action} ({type(error).__name__}: {error}). "

@@ -23,6 +23,12 @@ def dataset_uri(destination: str) -> str:
     return urlunsplit((parts.scheme, place, parts.path.rstrip("/"), "", ""))
 
 
+def is_a_place(destination: str) -> bool:
+    """Say whether a destination names a bucket or a folder, which an empty template does not."""
+    parts = urlsplit(dataset_uri(destination))
+    return bool(parts.netloc or (parts.scheme == "file" and parts.path.strip("/")))
+
+
 def audit_log_asset(destination: str) -> Asset:
     """Return the asset that stands for all windows below a destination; use it in ``schedule`` and ``outlets``."""
     return Asset(uri=dataset_uri(destination), name=dataset_uri(destination), group="cloudflare-audit-logs")

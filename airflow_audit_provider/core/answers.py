@@ -7,6 +7,7 @@ Its one rule: an answer that does not clearly say "here are the records" is an e
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -28,6 +29,9 @@ from airflow_audit_provider.exceptions import (
 # 6003 and 6111: malformed authorization header, sent with 400; seen by other collectors, undocumented.
 _AUTH_CODES = frozenset({6003, 6111})
 _RATE_CODES = frozenset({971, 10100})
+
+
+_LEADS_ON = re.compile("cursor|next|after", re.IGNORECASE)
 
 
 class Page(NamedTuple):
@@ -66,7 +70,7 @@ def read_page(version: ApiVersion, response: Response, now: datetime) -> Page:
     if version is ApiVersion.V1:
         return Page(records)
     cursor = _cursor(envelope.result_info)
-    return Page(records, cursor, says_end=cursor is None and isinstance(envelope.result_info, Mapping))
+    return Page(records, cursor, says_end=cursor is None and _names_no_next_page(envelope.result_info))
 
 
 def _read_envelope(response: Response, now: datetime) -> _Envelope:
@@ -79,7 +83,7 @@ def _read_envelope(response: Response, now: datetime) -> _Envelope:
             "Check that the connection's host is the API's base URL and that no proxy answers in its place.",
             **_facts(response),
         ) from error
-    if envelope.success is not True:
+    if envelope.success is not True or envelope.errors:
         raise _failure_in(response, now) or _unsuccessful(response)
     return envelope
 
@@ -187,6 +191,17 @@ def _cursor(result_info: Any) -> str | None:
     after = cursors.get("after") if isinstance(cursors, Mapping) else None
     cursor = result_info.get("cursor") or after
     return str(cursor) if cursor else None
+
+
+def _names_no_next_page(result_info: Any) -> bool:
+    """Say whether paging facts are there and none of them, under whatever name, leads on."""
+    if not isinstance(result_info, Mapping):
+        return False
+    return not any(value for name, value in result_info.items() if _LEADS_ON.search(str(name)) and not _is_void(value))
+
+
+def _is_void(value: Any) -> bool:
+    return isinstance(value, Mapping) and not any(value.get(name) for name in value if name != "before")
 
 
 def _errors(body: bytes) -> list[Mapping[str, Any]]:

@@ -20,7 +20,8 @@ _FIELDS = {name: re.compile(rf"(?:^|;)\s*{name}{_NUMBER}") for name in "rtqw"}
 # that counts exactly sees one too many in its window.
 _SPARE_SHARE = 0.02
 # What a server may announce and be believed; a policy outside is a mistake.
-_MOST_REQUESTS, _LONGEST_SECONDS = 1_000_000, 86_400.0
+_MOST_REQUESTS, _LONGEST_SECONDS = 1_000_000, 3_600.0
+_LONGEST_RESET_SECONDS = 3_600.0
 
 
 class RateLimit(NamedTuple):
@@ -86,7 +87,7 @@ class RateBudget:
         remaining, reset = _number("r", announced), _number("t", announced)
         if remaining is not None and reset is not None:
             self._remaining = remaining - self._under_way_count
-            self._resets_at = now + reset
+            self._resets_at = now + min(reset, _LONGEST_RESET_SECONDS)
 
     def close_for(self, seconds: float, now: float) -> None:
         """Let nothing go for so many seconds."""
@@ -108,7 +109,10 @@ class RateBudget:
             if 1 <= count <= _MOST_REQUESTS and 0 < period <= _LONGEST_SECONDS
         ]
         if announced:
-            self._limits = announced if self._ceiling is None else [self._ceiling, *announced]
+            own = self._ceiling or CLOUDFLARE_LIMIT
+            # An announced limit of another length adds to the documented one; one as long or longer stands for it.
+            overruled = self._ceiling is None and any(limit.period_seconds >= own.period_seconds for limit in announced)
+            self._limits = announced if overruled else [own, *announced]
 
 
 def _number(name: str, field: str) -> float | None:

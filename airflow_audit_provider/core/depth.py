@@ -20,7 +20,7 @@ class Depth:
     """Drive it by ``page_and_size`` and ``take`` until ``is_done`` or ``trouble``.
 
     ``first`` are the ids of the range's first page, ``row_limit`` the most rows a page was seen to hold.
-    ``seems_whole`` says that the first page already looked like all there is.
+    ``seems_whole`` says that the other side showed nothing else either; only then is a 400 behind the rows the end.
     """
 
     def __init__(self, first: Iterable[str], row_limit: int, *, seems_whole: bool) -> None:
@@ -29,6 +29,7 @@ class Depth:
         self._ids = set(first)
         self._row_limit = max(1, row_limit)
         self._seems_whole = seems_whole
+        self._asks_exactly = seems_whole
         self._restart_count = 0
         self._barren_count = 0
 
@@ -36,7 +37,7 @@ class Depth:
         """Return the next page to ask for: one that shares a row with those read, or exactly the next row."""
         if not self._ids:
             return 1, self._row_limit
-        if self._seems_whole:
+        if self._asks_exactly:
             return len(self._ids) + 1, 1
         return overlapping_page(len(self._ids), self._row_limit)
 
@@ -53,7 +54,8 @@ class Depth:
             self._note_barren()
         else:
             self._ids |= ids
-            self._seems_whole, self._barren_count = False, 0
+            self._seems_whole = self._asks_exactly = False
+            self._barren_count = 0
 
     def refused(self) -> None:
         """Take a 400 in: the end if everything looked like it before, else the depth the API allows."""
@@ -71,7 +73,7 @@ class Depth:
 
     def _note_barren(self) -> None:
         """Nothing new behind the shared rows: the end, or a server that sends less than asked for."""
-        self._seems_whole = True
+        self._asks_exactly = True
         self._barren_count += 1
         if self._barren_count > _BARREN_LIMIT:
             self.trouble = "the rows of one instant change places while they are read"

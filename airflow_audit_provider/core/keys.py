@@ -14,7 +14,7 @@ and a different part never has.
 from __future__ import annotations
 
 import re
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 
 import msgspec
 
@@ -23,6 +23,7 @@ from airflow_audit_provider.core.window import TimeWindow
 MANIFEST_FOLDER = "_manifests/"
 STAGING_FOLDER = "_staging/"
 _PART = re.compile(r"part-(\d{4,})-\d{5,}-[0-9a-f]{16}\..+")
+_WINDOW = re.compile(r"(\d{8}T\d{6}(?:\.\d{6})?Z)-(\d{8}T\d{6}(?:\.\d{6})?Z)")
 _GENERATION = re.compile(r"\.g(\d{4,})\.json$")
 
 
@@ -44,8 +45,11 @@ class WindowKeys(msgspec.Struct, frozen=True):
 
     @property
     def manifest_prefix(self) -> str:
-        """The prefix of the folder that holds this window's manifests, among those of the same date."""
-        return f"{MANIFEST_FOLDER}dt={self.partition_date.isoformat()}/"
+        """The prefix of the folder that holds the manifests of every window that starts on the same UTC date.
+
+        UTC, whatever zone the partition is filed by: one window has one place for its commit.
+        """
+        return f"{MANIFEST_FOLDER}dt={self.window.start:%Y-%m-%d}/"
 
     def manifest(self, generation: int) -> str:
         """Return the key of one generation's manifest; generations count from 1."""
@@ -55,6 +59,14 @@ class WindowKeys(msgspec.Struct, frozen=True):
         """Return the generation a key names if it is a manifest of this window, else None."""
         match = _GENERATION.search(key)
         return int(match[1]) if match and key == self.manifest(int(match[1])) else None
+
+    def overlaps(self, key: str) -> bool:
+        """Say whether a key is the manifest of another window that shares an instant with this one."""
+        match = _WINDOW.search(key)
+        if match is None or match[0] == self.name:
+            return False
+        start, end = (_instant(text) for text in match.groups())
+        return start < self.window.end and self.window.start < end
 
     def part(self, generation: int, index: int, sha256: str, extension: str) -> str:
         """Return the final key of a part; its digest in the name keeps two runs' parts apart unless they are equal."""
@@ -73,3 +85,8 @@ class WindowKeys(msgspec.Struct, frozen=True):
 def _compact(instant: datetime) -> str:
     fraction = f".{instant.microsecond:06}" if instant.microsecond else ""
     return f"{instant:%Y%m%dT%H%M%S}{fraction}Z"
+
+
+def _instant(compact: str) -> datetime:
+    layout = "%Y%m%dT%H%M%S.%fZ" if "." in compact else "%Y%m%dT%H%M%SZ"
+    return datetime.strptime(compact, layout).replace(tzinfo=UTC)

@@ -49,6 +49,10 @@ class Ledger:
         self.seen_count += len(records)
         return fresh
 
+    def follows(self, records: Sequence[AuditRecord]) -> bool:
+        """Say whether a page begins no earlier than the reach."""
+        return not records or self.reach is None or self.place_of(records[0]) >= self.reach
+
     def advance(self, records: Sequence[AuditRecord]) -> None:
         """Move the reach to the last record's place, if that is further."""
         if records:

@@ -7,7 +7,6 @@ Its one rule: the same facts are the same bytes: keys sorted, no clock, no host,
 
 from __future__ import annotations
 
-import hashlib
 from datetime import date
 from typing import Any
 
@@ -16,7 +15,7 @@ import msgspec
 from airflow_audit_provider.core.query import AuditQuery
 from airflow_audit_provider.core.reading import ReadTally
 from airflow_audit_provider.core.window import TimeWindow
-from airflow_audit_provider.exceptions import VerificationError
+from airflow_audit_provider.exceptions import ConfigurationError, VerificationError
 
 MANIFEST_VERSION = 1
 
@@ -60,19 +59,27 @@ class Manifest(msgspec.Struct, frozen=True):
         """The size of all parts together."""
         return sum(part.size_bytes for part in self.parts)
 
+    def says_the_same_as(self, other: Manifest) -> bool:
+        """Say whether two manifests of one generation hold the same records of the same dataset in the same parts."""
+        alike = ("query", "window", "file_format", "compression", "parts", "generation", "records_sha256")
+        return all(getattr(self, name) == getattr(other, name) for name in alike)
+
     def to_bytes(self) -> bytes:
         """Return the canonical bytes: JSON, sorted keys, two-space indent, one line feed at the end."""
         return msgspec.json.format(msgspec.json.encode(self, order="sorted"), indent=2) + b"\n"
 
-    def succeeding(self, committed: Manifest, *, replace: bool) -> Manifest:
-        """Return this manifest as the generation after ``committed``: its parts added to those, or in their place."""
+    def succeeding(self, committed: Manifest, committed_sha256: str, *, replace: bool) -> Manifest:
+        """Return this manifest as the generation after ``committed``: its parts added to those, or in their place.
+
+        ``committed_sha256`` is the digest of the bytes the committed manifest was read from.
+        """
         kept = () if replace else committed.parts
         return msgspec.structs.replace(
             self,
             parts=(*kept, *self.parts),
             record_count=self.record_count + (0 if replace else committed.record_count),
             generation=committed.generation + 1,
-            previous_sha256=hashlib.sha256(committed.to_bytes()).hexdigest(),
+            previous_sha256=committed_sha256,
         )
 
 
@@ -80,7 +87,7 @@ def read_manifest(key: str, content: bytes) -> Manifest:
     """Return a manifest from its bytes; raise ``VerificationError`` when they are not one."""
     try:
         manifest = msgspec.json.decode(content, type=Manifest)
-    except (msgspec.DecodeError, ValueError) as error:
+    except (msgspec.DecodeError, ValueError, ConfigurationError) as error:
         raise VerificationError(
             f"The manifest {key} cannot be read ({error}). Restore it from a copy; it is never overwritten."
         ) from error

@@ -31,6 +31,7 @@ from airflow_audit_provider.exceptions import SourceError, SourceProtocolError
 
 _PROBE_SPARE_ROWS = 10
 _BARREN_PAGE_LIMIT = 100
+_EMPTY_PROBE_LIMIT = 5
 # Version 2 has been seen never to send more than 100 rows whatever was asked: a round page may be a ceiling.
 _CEILING_STEP = 100
 
@@ -91,14 +92,9 @@ class Walk:
         self._barren_count = 0
 
     @property
-    def seen_count(self) -> int:
-        """How many rows came, repeated ones counted each time."""
-        return self._ledger.seen_count
-
-    @property
-    def repeated_count(self) -> int:
-        """How many rows came that had come before."""
-        return self._ledger.repeated_count
+    def row_counts(self) -> tuple[int, int]:
+        """How many rows came, and how many of these had come before."""
+        return self._ledger.seen_count, self._ledger.repeated_count
 
     def ask(self) -> Ask | None:
         """Return the next page to ask for, or None when the window is read."""
@@ -122,13 +118,14 @@ class Walk:
         if self._mode is _Mode.PROBE:
             return self._take_probe(page.records, asked.page_size)
         fresh = self._ledger.absorb(page.records)
+        follows_on = self._ledger.follows(page.records)
         if self._depth is not None:
             self._depth.take(page.records)
             self._after_deep(self._depth, End.EMPTY_PAGE)
             return self._keep(fresh)
         self._ledger.advance(page.records)
-        if self._repeats_this_pass(page.records):
-            # Cursors never should: the pages do not join on, so time may not be trusted to have advanced either.
+        if self._repeats_this_pass(page.records) or (asked.cursor is not None and not follows_on):
+            # The pages do not join on, so time may not be trusted to have advanced either.
             raise self._stuck("the rows of one instant change places while a cursor is followed")
         elif page.records and self._edges.has_crossed(self._reach(), self.window):
             self._end(End.CROSSED)
@@ -187,12 +184,12 @@ class Walk:
         elif page.says_end and not may_be_capped:
             self._end(End.NO_CURSOR)
         elif self._version is ApiVersion.V2 or self._looks_like_the_end(row_count, asked, brought_new):
-            self._mode = _Mode.PROBE
+            self._mode, self._barren_count = _Mode.PROBE, 0
         else:
             self._advance("a full page lies within one instant")
 
     def _repeats_this_pass(self, records: list[AuditRecord]) -> bool:
-        """Note the ids of this pass over the same edges; say whether a page shares a row with one before it."""
+        """Note this pass's ids; say whether a page shares a row with one before it over the same edges."""
         ids = {record.id for record in records}
         repeats = not ids.isdisjoint(self._pass_ids)
         self._pass_ids |= ids
@@ -239,7 +236,11 @@ class Walk:
         if ahead:
             self._sends_short_pages = True
             self._advance("the API sends fewer rows than asked for")
-        elif behind_reach or not records:
+        elif not records:
+            self._barren_count += 1  # It contradicts what came before: ask again, a few times.
+            if self._barren_count > _EMPTY_PROBE_LIMIT:
+                raise self._stuck("the same range is empty when it is read from the other side")
+        elif behind_reach:
             self._end(End.OTHER_SIDE)
         else:
             self._doubt_one_instant(len(records) < asked_count)

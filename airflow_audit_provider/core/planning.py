@@ -7,10 +7,12 @@ Its one rule: a window is refused before the first request, not after the last.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 import pendulum
 
+from airflow_audit_provider.core.keys import WindowKeys
 from airflow_audit_provider.core.manifest import Manifest
 from airflow_audit_provider.core.query import AuditQuery
 from airflow_audit_provider.core.window import TimeWindow, format_instant
@@ -18,6 +20,7 @@ from airflow_audit_provider.exceptions import (
     CommitConflictError,
     ConfigurationError,
     RetentionExceededError,
+    VerificationError,
     WindowNotSettledError,
 )
 
@@ -38,10 +41,15 @@ def whole_windows_start_at(now: datetime) -> datetime:
     return retention_starts_at(now) + RETENTION_MARGIN
 
 
+def refuse_settle_delay(settle_delay: object) -> None:
+    """Raise ``ConfigurationError`` for a delay that is no length of time, or less than nothing."""
+    if not isinstance(settle_delay, timedelta) or settle_delay < timedelta(0):
+        raise ConfigurationError(f"settle_delay is {settle_delay!r}. Give zero or more, as a timedelta.")
+
+
 def refuse_unreadable_window(window: TimeWindow, now: datetime, settle_delay: timedelta) -> None:
     """Raise ``WindowNotSettledError`` or ``RetentionExceededError`` for a window that cannot be read whole now."""
-    if settle_delay < timedelta(0):
-        raise ConfigurationError(f"settle_delay is {settle_delay}. Give zero or more.")
+    refuse_settle_delay(settle_delay)
     oldest = whole_windows_start_at(now)
     if window.start < oldest:
         raise RetentionExceededError(
@@ -56,6 +64,26 @@ def refuse_unreadable_window(window: TimeWindow, now: datetime, settle_delay: ti
             f"{settle_delay}. Run it again then, use deferrable=True to wait for it, or shorten settle_delay.",
             settled_at=settled_at,
             retry_after=(settled_at - now).total_seconds(),
+        )
+
+
+def refuse_overlap(keys: WindowKeys, listed: Iterable[str]) -> None:
+    """Raise ``CommitConflictError`` when a listed manifest is of a window that overlaps: records would land twice."""
+    for key in listed:
+        if keys.overlaps(key):
+            raise CommitConflictError(
+                f"The destination holds a window that overlaps {keys.window}, so records would lie there twice. Give "
+                "every division of time, such as days and hours, a destination of its own.",
+                key=key,
+            )
+
+
+def refuse_shrinking(committed: Manifest, record_count: int, key: str) -> None:
+    """Raise ``VerificationError`` when replacing would leave fewer records than are committed: the API forgets."""
+    if record_count < committed.record_count:
+        raise VerificationError(
+            f"The window {committed.window} holds {committed.record_count} records ({key}) and the API now gives only "
+            f"{record_count}. Nothing was replaced. Keep what is committed, or write to another destination."
         )
 
 

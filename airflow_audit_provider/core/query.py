@@ -176,7 +176,7 @@ def _scope_id(scope: Scope, account_id: str | None, organization_id: str | None)
     if scope is Scope.USER:
         return ""
     name = f"{scope}_id"
-    given = (account_id if scope is Scope.ACCOUNT else organization_id) or ""
+    given = str((account_id if scope is Scope.ACCOUNT else organization_id) or "")
     if not given:
         raise ConfigurationError(
             f"The {scope} scope needs {name}. Give it as an argument or in the connection's extra."
@@ -184,7 +184,7 @@ def _scope_id(scope: Scope, account_id: str | None, organization_id: str | None)
     pattern = _ACCOUNT_ID if scope is Scope.ACCOUNT else _ORGANIZATION_ID
     if not pattern.fullmatch(given):
         raise ConfigurationError(
-            f"{name} {given!r} is malformed. Copy the id from the Cloudflare dashboard; "
+            f"{name} is malformed ({len(given)} characters). Copy the id from the Cloudflare dashboard; "
             f"{'an account id is 32 lower-case hexadecimal digits' if scope is Scope.ACCOUNT else 'it has no slashes'}."
         )
     return given
@@ -194,12 +194,14 @@ def _filters(version: ApiVersion, scope: Scope, filters: Mapping[str, Any] | Non
     """Turn Python names and values into the API's; None means the filter is not set."""
     known = _FILTERS[version, scope]
     params: list[tuple[str, str]] = []
+    if filters is not None and not isinstance(filters, Mapping):
+        raise ConfigurationError(f"filters is a {type(filters).__name__}. Give a dict of filter names and values.")
     for given, value in (filters or {}).items():
         if value is None:
             continue
-        name = known.get(given.replace(".", "_"))
+        name = known.get(str(given).replace(".", "_"))
         if name is None:
-            raise ConfigurationError(_unknown_filter(version, scope, given))
+            raise ConfigurationError(_unknown_filter(version, scope, str(given)))
         params.extend((name, text) for text in _texts(version, given, value))
     return tuple(sorted(params))
 

@@ -84,8 +84,8 @@ def read_records(version: ApiVersion, raws: Sequence[msgspec.Raw]) -> list[Audit
         # Something is odd: go record by record, so that an error can show which.
         heads = [_read_head(version, line) for line in lines]
         return [
-            AuditRecord(_event_ns(head.when, raw), _identity(head.id, raw), line)
-            for head, raw, line in zip(heads, lines, _on_one_line(lines), strict=True)
+            AuditRecord(_event_ns(head.when, line), _identity(head.id, line), line)
+            for head, line in zip(heads, _on_one_line(lines), strict=True)
         ]
 
 
@@ -105,20 +105,30 @@ def _is_on_one_line(text: bytes) -> bool:
 
 
 def _on_one_line(lines: Sequence[bytes]) -> list[bytes]:
-    """Return records without the line breaks of indented JSON, which would break JSON Lines."""
-    return [line if _is_on_one_line(line) else msgspec.json.format(line, indent=-1) for line in lines]
+    """Return records without the line breaks of indented JSON, which would break JSON Lines.
+
+    Inside a JSON string a line break is always escaped, so every raw one is white space.
+    """
+    return [line.replace(b"\n", b" ").replace(b"\r", b" ") for line in lines]
 
 
 def _read_head(version: ApiVersion, raw: bytes) -> _Head:
     """Read one head; raise the error that shows which record is the odd one."""
     decode = _HEAD_DECODERS[version]
     try:
-        return decode(raw)
-    except msgspec.ValidationError as error:
+        return _decode_softened(decode, raw)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise SourceProtocolError(
             f"The API sent an entry that cannot be read as an audit record ({error}): {_excerpt(raw)}. "
             "Report it with the record to the maintainers; nothing of the window was written."
         ) from error
+
+
+def _decode_softened(decode: Callable[[bytes], _Head], raw: bytes) -> _Head:
+    try:
+        return decode(raw)
+    except msgspec.ValidationError:
+        raise
     except msgspec.DecodeError:
         return decode(soften(raw))
 

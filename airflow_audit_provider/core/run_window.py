@@ -8,6 +8,7 @@ because guessing a window writes an empty day that looks green.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import NamedTuple
@@ -19,6 +20,9 @@ from airflow_audit_provider.exceptions import ConfigurationError
 
 Bound = datetime | date | str | None
 
+_HOUR, _DAY = timedelta(hours=1), timedelta(days=1)
+# A date must be whole: pendulum would fill what is missing from today's date.
+_WHOLE_DATE = re.compile(r"\d{4}-\d\d-\d\d([T ]\d\d:\d\d.*)?", re.ASCII)
 _UNSET_TEXTS = frozenset({"", "None", "none", "null"})
 _MEND = (
     "Schedule the DAG with CronDataIntervalTimetable, set window_length on the operator, "
@@ -55,10 +59,7 @@ class RunWindow(NamedTuple):
 def resolve_run_window(bounds: RunBounds) -> RunWindow:
     """Return the half-open window a run covers; raise ``ConfigurationError`` naming the mend when it says none."""
     zone = _zone(bounds.timezone)
-    if bounds.window_length is not None and bounds.window_length <= timedelta(0):
-        raise ConfigurationError(
-            f"window_length is {bounds.window_length}; it must be longer than nothing. Give a positive timedelta."
-        )
+    refuse_length("window_length", bounds.window_length)
     for rule, decide in _RULES:
         window = decide(bounds, zone)
         if window is not None:
@@ -66,6 +67,12 @@ def resolve_run_window(bounds: RunBounds) -> RunWindow:
     raise ConfigurationError(
         f"This run says nothing about a window: no data interval, no partition, no explicit bounds. {_MEND}"
     )
+
+
+def refuse_length(name: str, length: object) -> None:
+    """Raise ``ConfigurationError`` for a length of time that is none, or nothing, or less."""
+    if length is not None and (not isinstance(length, timedelta) or length <= timedelta(0)):
+        raise ConfigurationError(f"{name} is {length!r}. Give a timedelta longer than nothing.")
 
 
 def resolve_watermark(since: Bound, run_started_at: datetime | None, timezone: str) -> datetime:
@@ -101,8 +108,14 @@ def _partition(bounds: RunBounds, zone: pendulum.Timezone) -> TimeWindow | None:
     if start is None:
         return None
     local = pendulum.instance(start, tz=zone).in_timezone(zone)
-    end = local.add(days=1) if bounds.window_length is None else local + bounds.window_length
-    return TimeWindow(local, end)
+    if bounds.window_length is not None:
+        return window_from(local, bounds.window_length, zone)
+    if local != local.start_of("day"):
+        raise ConfigurationError(
+            f"The partition starts at {local.isoformat()}, which is no midnight in {bounds.timezone}, so a calendar "
+            "day from there would leave hours out. Give the operator the timetable's timezone, or a window_length."
+        )
+    return window_from(local, _DAY, zone)
 
 
 def _partition_key_start(bounds: RunBounds, zone: pendulum.Timezone) -> datetime | None:
@@ -137,8 +150,7 @@ def _zero_length_interval(bounds: RunBounds, zone: pendulum.Timezone) -> TimeWin
             f"The run's data interval has no length: it starts and ends at {format_instant(end)}, as "
             f'schedule="@daily" and CronTriggerTimetable make it. Reading it would write an empty day. {_MEND}'
         )
-    aligned = _align_down(pendulum.instance(end).in_timezone(zone), bounds.window_length)
-    return TimeWindow(aligned - bounds.window_length, aligned)
+    return window_before(end, bounds.window_length, zone)
 
 
 _RULES = (
@@ -149,12 +161,46 @@ _RULES = (
 )
 
 
-def _align_down(local: pendulum.DateTime, length: timedelta) -> pendulum.DateTime:
-    """Return the last multiple of ``length`` since local midnight (or since local Monday, for whole days)."""
-    midnight = local.start_of("day")
-    if length % timedelta(days=1) == timedelta(0):
-        return midnight
-    return midnight + ((local - midnight) // length) * length
+def window_before(instant: datetime, length: timedelta, zone: pendulum.Timezone) -> TimeWindow:
+    """Return the last window of a length that ends at or before an instant, aligned to multiples of the length.
+
+    Lengths that divide an hour are counted in UTC, so that an hour a clock runs through twice is two hours. Longer ones
+    go by the wall clock, from midnight on: a day is from midnight to midnight, 23 or 25 hours at a change, as cron
+    schedules have it. Either way the windows of one length follow each other without gap or overlap.
+    """
+    if _is_absolute(length):
+        utc = pendulum.instance(instant).in_timezone("UTC")
+        end = utc - timedelta(minutes=utc.minute, seconds=utc.second, microseconds=utc.microsecond) % length
+        return TimeWindow(end - length, end)
+    local = pendulum.instance(instant).in_timezone(zone)
+    clock = timedelta(hours=local.hour, minutes=local.minute, seconds=local.second, microseconds=local.microsecond)
+    ends_at = local.naive() - (clock if length % _DAY == timedelta(0) else clock % length)
+    return TimeWindow(_on_the_clock(ends_at - length, zone), _on_the_clock(ends_at, zone))
+
+
+def window_from(local: pendulum.DateTime, length: timedelta, zone: pendulum.Timezone) -> TimeWindow:
+    """Return the window of a length that starts at an instant, measured as :func:`window_before` does."""
+    end = local + length if _is_absolute(length) else _on_the_clock(local.naive() + length, zone)
+    return TimeWindow(local, end)
+
+
+def _is_absolute(length: timedelta) -> bool:
+    return _HOUR % length == timedelta(0)
+
+
+def _on_the_clock(shown_at: datetime, zone: pendulum.Timezone) -> pendulum.DateTime:
+    """Return the first instant at which the wall clock shows a time; where it never does, one beside the change."""
+    return pendulum.datetime(
+        shown_at.year,
+        shown_at.month,
+        shown_at.day,
+        shown_at.hour,
+        shown_at.minute,
+        shown_at.second,
+        shown_at.microsecond,
+        tz=zone,
+        fold=0,
+    )
 
 
 def _instant(name: str, bound: Bound, zone: pendulum.Timezone) -> datetime | None:
@@ -163,20 +209,23 @@ def _instant(name: str, bound: Bound, zone: pendulum.Timezone) -> datetime | Non
         return _instant_from_text(name, bound, zone)
     if bound is None or isinstance(bound, datetime):
         return bound
+    if not isinstance(bound, date):
+        raise ConfigurationError(f"{name} is {bound!r}. Give a datetime, a date or RFC 3339 text.")
     return pendulum.datetime(bound.year, bound.month, bound.day, tz=zone)
 
 
 def _instant_from_text(name: str, text: str, zone: pendulum.Timezone) -> datetime | None:
-    if _set_text(text) is None:
+    given = _set_text(text)
+    if given is None:
         return None
     try:
-        parsed = pendulum.parse(text.strip(), tz=zone)
-    except ValueError as error:
+        parsed = pendulum.parse(given, tz=zone) if _WHOLE_DATE.fullmatch(given) else None
+    except ValueError:
+        parsed = None
+    if not isinstance(parsed, pendulum.DateTime):
         raise ConfigurationError(
             f"{name} {text!r} is not a date or a time. Give RFC 3339 text such as 2026-11-01T00:00:00Z."
-        ) from error
-    if not isinstance(parsed, pendulum.DateTime):
-        raise ConfigurationError(f"{name} {text!r} is no instant. Give RFC 3339 text such as 2026-11-01T00:00:00Z.")
+        )
     return parsed
 
 
@@ -187,7 +236,7 @@ def _set_text(text: str | None) -> str | None:
 def _zone(name: str) -> pendulum.Timezone:
     try:
         return pendulum.timezone(name)
-    except (ValueError, LookupError) as error:
+    except (TypeError, ValueError, LookupError, AttributeError) as error:
         raise ConfigurationError(
             f"There is no time zone {name!r}. Give an IANA name such as UTC or Europe/Berlin."
         ) from error

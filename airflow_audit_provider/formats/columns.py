@@ -64,6 +64,7 @@ COLUMNS: dict[ApiVersion, tuple[Column, ...]] = {
     ),
 }
 
+_LONGEST_INTEGER = 4000
 _NULL = msgspec.Raw(b"null")
 _FIELD_TYPES: dict[Kind, tuple[Any, Any]] = {
     Kind.TEXT: (str | None, None),
@@ -98,7 +99,7 @@ def column_values(version: ApiVersion, records: Sequence[AuditRecord]) -> list[l
     """Return one list of values a column, None where a field is missing or does not fit."""
     try:
         rows = _ROWS[version].decode(b"[" + b",".join([record.raw for record in records]) + b"]")
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, ValueError, RecursionError):
         # One odd value sends the group the slow way, record by record and field by field.
         cells = [_cells(COLUMNS[version], record.raw) for record in records]
         return [list(column) for column in zip(*cells, strict=True)]
@@ -120,10 +121,23 @@ def _cells(columns: Sequence[Column], raw: bytes) -> list[Any]:
 def _fields(raw: bytes) -> Mapping[str, Any]:
     try:
         return _FIELDS.decode(raw)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError):
         # Half a surrogate pair is legal in JSON's grammar and impossible in UTF-8; `record` keeps it as it came.
-        text = raw.decode("utf-8", "replace")
-        return {name: json.dumps(value).encode() for name, value in json.loads(text).items()}
+        return _loosely_read(raw)
+
+
+def _loosely_read(raw: bytes) -> Mapping[str, Any]:
+    try:
+        fields = json.loads(raw.decode("utf-8", "replace"), parse_int=_any_number)
+        return {name: json.dumps(value).encode() for name, value in fields.items()}
+    except (ValueError, RecursionError):
+        # Nothing of it fits a column; `record` keeps it as it came.
+        return {}
+
+
+def _any_number(digits: str) -> int | float:
+    """Read an integer of any length; Python refuses to read thousands of digits as one."""
+    return int(digits) if len(digits) < _LONGEST_INTEGER else float(digits)
 
 
 def _dig(fields: Mapping[str, Any], path: tuple[str, ...]) -> bytes | None:
@@ -139,7 +153,10 @@ def _fit(kind: Kind, value: bytes | msgspec.Raw | None) -> Any:
     content = b"null" if value is None else bytes(value)
     if kind in (Kind.TEXT, Kind.JSON) and content[:1] != b'"':
         return None if content == b"null" else content.decode("utf-8", "replace")
-    plain = json.loads(content)
+    try:
+        plain = json.loads(content.decode("utf-8", "replace"), parse_int=_any_number)
+    except (ValueError, RecursionError):
+        return None
     if kind is Kind.BOOLEAN:
         return plain if isinstance(plain, bool) else None
     if kind is Kind.INTEGER:

@@ -36,6 +36,9 @@ class ConnectionFields(NamedTuple):
     port: int | None
     extra: Mapping[str, Any]
 
+    def __repr__(self) -> str:
+        return f"ConnectionFields(host={self.host!r}, ***)"
+
 
 class ConnectionSettings(NamedTuple):
     """A checked connection; its text shows no secret."""
@@ -102,6 +105,8 @@ def _base_url(fields: ConnectionFields) -> str:
     if not host:
         return DEFAULT_BASE_URL
     if "://" in host:
+        if fields.port:
+            raise ConfigurationError("The connection has a full URL as host and a port beside it. Put the port there.")
         return host
     port = f":{fields.port}" if fields.port else ""
     name, slash, path = host.partition("/")
@@ -123,5 +128,5 @@ def _number(conn_id: str, name: str, value: Any, default: float | None) -> float
     whole = name not in _WHOLE_NUMBERS or number.is_integer()
     if isinstance(value, bool) or not 0 < number < 1e9 or not whole:
         kind = "a whole number of at least 1" if name in _WHOLE_NUMBERS else "a positive number"
-        raise ConfigurationError(f"Extra {name!r} of connection {conn_id!r} is {value!r}. Give {kind}.")
+        raise ConfigurationError(f"Extra {name!r} of connection {conn_id!r} is not {kind}. Mend it.")
     return number

@@ -11,7 +11,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from airflow_audit_provider.adapters.side_by_side import refuse_concurrency
+from airflow_audit_provider.core.planning import refuse_settle_delay
 from airflow_audit_provider.core.query import AuditQuery, audit_query
+from airflow_audit_provider.core.run_window import refuse_length
 from airflow_audit_provider.exceptions import ConfigurationError
 from airflow_audit_provider.staging import refuse_part_size
 
@@ -37,6 +39,12 @@ def refuse_impossible_query(
         organization_id=organization or _ANY_ORGANIZATION_ID,
         filters=plain_filters,
     )
+
+
+def refuse_impossible_times(window_length: object, settle_delay: object) -> None:
+    """Raise ``ConfigurationError`` for what is no length of time."""
+    refuse_length("window_length", window_length)
+    refuse_settle_delay(settle_delay)
 
 
 def refuse_impossible_tuning(concurrency: int, max_part_bytes: int, verify: str | None) -> None:

@@ -16,14 +16,18 @@ from uuid import uuid4
 from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseOperator, ObjectStoragePath, conf
 
 from airflow_audit_provider.adapters.storage import open_store
-from airflow_audit_provider.assets.audit_logs import audit_log_asset, dataset_uri
+from airflow_audit_provider.assets.audit_logs import audit_log_asset, dataset_uri, is_a_place
 from airflow_audit_provider.core.manifest import describe
 from airflow_audit_provider.core.ports import Store
 from airflow_audit_provider.core.run_window import RunWindow, resolve_run_window
 from airflow_audit_provider.exceptions import ConfigurationError
 from airflow_audit_provider.formats.part_format import part_format
 from airflow_audit_provider.hooks.cloudflare import CloudflareHook
-from airflow_audit_provider.hooks.early_checks import refuse_impossible_query, refuse_impossible_tuning
+from airflow_audit_provider.hooks.early_checks import (
+    refuse_impossible_query,
+    refuse_impossible_times,
+    refuse_impossible_tuning,
+)
 from airflow_audit_provider.hooks.failures import task_failures
 from airflow_audit_provider.hooks.run_bounds import run_bounds
 from airflow_audit_provider.operators.progress_log import ProgressLog
@@ -134,6 +138,7 @@ class CloudflareAuditLogsToObjectStorageOperator(BaseOperator):
         self.replace = replace
         self.deferrable = deferrable
         part_format(file_format, compression)
+        refuse_impossible_times(window_length, settle_delay)
         refuse_impossible_tuning(concurrency, max_part_bytes, verify)
         refuse_impossible_query(api_version, scope, account_id, organization_id, filters)
 
@@ -196,6 +201,8 @@ class CloudflareAuditLogsToObjectStorageOperator(BaseOperator):
         return pull_window(order, self.hook.source(), self._store(), observe)
 
     def _store(self) -> Store:
+        if not is_a_place(self.destination):
+            raise ConfigurationError(f"The destination {self.destination!r} names no place. Give a bucket or a folder.")
         try:
             path = ObjectStoragePath(self.destination, conn_id=self.destination_conn_id)
             return open_store(path.fs, path.path)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from datetime import UTC, date, datetime
 from typing import Any
 
@@ -109,22 +108,22 @@ def test_the_order_of_facts_does_not_change_the_bytes() -> None:
 def test_an_addendum_keeps_the_older_parts_first() -> None:
     """The next generation lists all parts, counts all records and names the one before by its digest."""
     late = manifest(record_count=1, added_count=1, parts=(Part("k2", 5, "dd", 1),), records_sha256="ee")
-    second = late.succeeding(manifest(), replace=False)
+    second = late.succeeding(manifest(), "aa", replace=False)
     assert [part.key for part in second.parts] == ["k1", "k2"]
     assert (second.record_count, second.added_count, second.generation, second.size_bytes) == (3, 1, 2, 15)
-    assert second.previous_sha256 == hashlib.sha256(GOLDEN).hexdigest()
+    assert second.previous_sha256 == "aa"
     assert second.records_sha256 == "ee"
-    third = late.succeeding(second, replace=False)
+    third = late.succeeding(second, "bb", replace=False)
     assert (third.generation, third.record_count, len(third.parts)) == (3, 4, 3)
-    assert third.previous_sha256 == hashlib.sha256(second.to_bytes()).hexdigest()
+    assert third.previous_sha256 == "bb"
 
 
 def test_a_replacement_stands_alone_and_names_the_one_before() -> None:
     """A generation that replaces lists only its own parts and still continues the chain."""
-    second = manifest(parts=(Part("k9", 1, "ff", 2),)).succeeding(manifest(generation=4), replace=True)
+    second = manifest(parts=(Part("k9", 1, "ff", 2),)).succeeding(manifest(generation=4), "cc", replace=True)
     assert [part.key for part in second.parts] == ["k9"]
     assert (second.record_count, second.generation) == (2, 5)
-    assert second.previous_sha256 == hashlib.sha256(manifest(generation=4).to_bytes()).hexdigest()
+    assert second.previous_sha256 == "cc"
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ from airflow_audit_provider.core.records import AuditRecord
 from airflow_audit_provider.core.run_window import RunWindow
 from airflow_audit_provider.core.window import TimeWindow
 from airflow_audit_provider.formats.part_format import part_format
-from airflow_audit_provider.pipeline import Progress, PullOrder, PullOutcome, latest_manifest, pull_window
+from airflow_audit_provider.pipeline import Progress, PullOrder, PullOutcome, latest_commit, pull_window
 from airflow_audit_provider.testing.clock import ManualClock
 from airflow_audit_provider.testing.cloudflare import FakeCloudflare
 from airflow_audit_provider.testing.direct import DirectTransport
@@ -86,8 +86,8 @@ def objects(store: Store) -> dict[str, bytes]:
 
 def landed(wanted: PullOrder, store: Store) -> list[AuditRecord]:
     """Return the records that the newest manifest names, in the order of its parts."""
-    manifest = latest_manifest(store, wanted.keys)
-    return [] if manifest is None else list(records_of(manifest, wanted, store))
+    commit = latest_commit(store, wanted.keys)
+    return [] if commit is None else list(records_of(commit.manifest, wanted, store))
 
 
 def records_of(manifest: Manifest, wanted: PullOrder, store: Store) -> Iterator[AuditRecord]:

@@ -12,7 +12,7 @@ import pytest
 
 from airflow_audit_provider.adapters.storage import LocalStore
 from airflow_audit_provider.exceptions import StorageUnavailableError
-from airflow_audit_provider.pipeline import PullOrder, latest_manifest
+from airflow_audit_provider.pipeline import PullOrder, latest_commit
 from airflow_audit_provider.testing.clock import ManualClock
 from airflow_audit_provider.testing.cloudflare import FakeCloudflare
 from airflow_audit_provider.testing.direct import DirectTransport
@@ -93,10 +93,10 @@ def fresh(scene: Scene, tmp_path: Path) -> Callable[[], LocalStore]:
 
 def _refuse_halves(scene: Scene, store: LocalStore, where: str) -> None:
     """The newest manifest, if there is one, names only parts that are whole."""
-    manifest = latest_manifest(store, scene.wanted.keys)
-    if manifest is not None:
-        ids = [record.id for record in records_of(manifest, scene.wanted, store)]
-        assert len(ids) == manifest.record_count == len(set(ids)), where
+    commit = latest_commit(store, scene.wanted.keys)
+    if commit is not None:
+        ids = [record.id for record in records_of(commit.manifest, scene.wanted, store)]
+        assert len(ids) == commit.manifest.record_count == len(set(ids)), where
 
 
 def _refuse_difference(scene: Scene, store: LocalStore, where: str) -> None:
@@ -137,10 +137,10 @@ def test_a_store_that_fails_once_at_any_operation(scene: Scene, fresh: Callable[
 def test_a_worker_killed_at_any_request(scene: Scene, fresh: Callable[[], LocalStore], late: bool) -> None:
     """A worker killed around any request leaves no new commit, and the next run lands everything."""
     for number in range(1, scene.request_count + 1):
-        store, before = fresh(), latest_manifest(LocalStore(str(scene.before)), scene.wanted.keys)
+        store, before = fresh(), latest_commit(LocalStore(str(scene.before)), scene.wanted.keys)
         with pytest.raises(KilledError):
             scene.land(store, Death(number, late=late), in_transport=True)
-        assert latest_manifest(store, scene.wanted.keys) == before
+        assert latest_commit(store, scene.wanted.keys) == before
         scene.land(store)
         _refuse_difference(scene, store, f"request {number}")
 
@@ -154,7 +154,7 @@ def test_the_manifest_is_written_last(scene: Scene, fresh: Callable[[], LocalSto
     assert len(created) == 1
     assert published
     assert max(published) < created[0]
-    assert all(name.startswith(("remove ", "list ")) for name in death.operations[created[0] + 1 :])
+    assert all(name.startswith(("remove ", "list ", "read ")) for name in death.operations[created[0] + 1 :])
     first_read = next(number for number, name in enumerate(death.operations) if name.startswith("create _staging/"))
     assert first_read < min(published)
 
