@@ -81,7 +81,8 @@ class SideBySide:
             if remainder is not None and was_scout:
                 self._slicer.give_back(remainder)
             elif remainder is not None:
-                under_way.appendleft(pool.submit(self._fetch, remainder, _SLICE))
+                pieces = self._slicer.slices_of(remainder)
+                under_way.extendleft([pool.submit(self._fetch, piece, _SLICE) for piece in pieces][::-1])
             self._fill(pool, under_way)
             self.tally.add(done.reading.tally)
             if done.records:

@@ -92,12 +92,21 @@ def read_records(version: ApiVersion, raws: Sequence[msgspec.Raw]) -> list[Audit
 def _plain_records(heads: Sequence[_Head], lines: Sequence[bytes]) -> list[AuditRecord]:
     """Return the records of a page in which every one has a usable id and time; raise for any other page."""
     records = [
-        AuditRecord(parse_event_time(head.when), head.id, line)  # type: ignore[arg-type]  # judged below
-        for head, line in zip(heads, lines, strict=True)
+        AuditRecord(event_ns, head.id, line)  # type: ignore[arg-type]  # judged below
+        for event_ns, head, line in zip(_event_times([head.when for head in heads]), heads, lines, strict=True)
     ]
     if not all(type(record.id) is str and record.id and _SOFTENED not in record.id for record in records):
         raise ValueError("an id is missing, a number or half a character")
     return records
+
+
+def _event_times(texts: Sequence[str | None]) -> list[int]:
+    """Return a page's event times; those that fit into microseconds in UTC are read in one call."""
+    if all(text and len(text) <= _MICROSECOND_TEXT and text[-1] == "Z" for text in texts):
+        instants = msgspec.convert(texts, list[datetime])
+        # Exact: microseconds since 1970 stay below 2 to the 53 until the year 2255.
+        return [round(instant.timestamp() * 1e6) * 1000 for instant in instants]
+    return [parse_event_time(text or "") for text in texts]
 
 
 def _is_on_one_line(text: bytes) -> bool:
@@ -170,6 +179,7 @@ def _excerpt(raw: bytes) -> str:
 _RFC3339 = re.compile(r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:\d\d)(?:[.,](\d+))?(?:[Zz]|([+-])(\d\d):?(\d\d))", re.ASCII)
 
 
+_MICROSECOND_TEXT = len("2026-11-01T00:00:00.123456Z")
 _SCALES: dict[int, int] = {count: 10 ** (9 - count) for count in range(1, 10)}
 _TO_THE_SECOND = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d", re.ASCII)
 

@@ -12,9 +12,11 @@ from datetime import timedelta
 from airflow_audit_provider.core.query import MAX_PAGE_SIZE
 from airflow_audit_provider.core.window import TimeWindow
 
-SLICE_PAGES = 8
-# A slice that turns out denser than thought is cut here; the remainder is read next.
-CUT_PAGES = 12
+SLICE_PAGES = 4
+# A slice that turns out denser than thought is cut here; the remainder is sliced anew.
+CUT_PAGES = 6
+# How much longer than what showed it a density is trusted to last: nights are sparse, mornings are not.
+_TRUST = 4
 _SHORTEST = timedelta(seconds=10)
 
 
@@ -28,6 +30,7 @@ class Slicer:
     def __init__(self, window: TimeWindow) -> None:
         self._rest: TimeWindow | None = window
         self._records_per_second: float | None = None
+        self._trusted = timedelta(0)
 
     @property
     def is_scouting(self) -> bool:
@@ -36,27 +39,40 @@ class Slicer:
 
     def hand_out(self) -> TimeWindow | None:
         """Return the next slice, None when nothing is left to hand out."""
-        rest = self._rest
-        if rest is None:
+        if self._rest is None:
             return None
-        length = self._slice_length()
-        if length is None or rest.length <= length * 1.5:
-            self._rest = None
-            return rest
-        border = (rest.start + length).replace(microsecond=0)
-        self._rest = TimeWindow(border, rest.end)
-        return TimeWindow(rest.start, border)
+        handed, self._rest = self._split(self._rest)
+        return handed
+
+    def slices_of(self, remainder: TimeWindow) -> list[TimeWindow]:
+        """Return a slice's remainder as slices of the density it has shown."""
+        slices: list[TimeWindow] = []
+        rest: TimeWindow | None = remainder
+        while rest is not None:
+            piece, rest = self._split(rest)
+            slices.append(piece)
+        return slices
 
     def learn(self, read: TimeWindow, record_count: int) -> None:
         """Note how many records a slice held."""
         self._records_per_second = record_count / read.length.total_seconds()
+        self._trusted = read.length * _TRUST
 
     def give_back(self, remainder: TimeWindow) -> None:
         """Take back what the scout left; the next slices are cut from it."""
         self._rest = remainder
 
+    def _split(self, rest: TimeWindow) -> tuple[TimeWindow, TimeWindow | None]:
+        """Cut the next slice off; the last one may be half as long again."""
+        length = self._slice_length()
+        if length is None or rest.length <= length * 1.5:
+            return rest, None
+        border = (rest.start + length).replace(microsecond=0)
+        return TimeWindow(rest.start, border), TimeWindow(border, rest.end)
+
     def _slice_length(self) -> timedelta | None:
         """Return how long a slice is to be; None for one that has no end."""
         if not self._records_per_second:
             return None
-        return max(_SHORTEST, timedelta(seconds=SLICE_PAGES * MAX_PAGE_SIZE / self._records_per_second))
+        length = timedelta(seconds=SLICE_PAGES * MAX_PAGE_SIZE / self._records_per_second)
+        return max(_SHORTEST, min(length, self._trusted))

@@ -88,9 +88,8 @@ def _row_type(columns: Sequence[Column]) -> type[msgspec.Struct]:
 
 
 _ROWS = {version: msgspec.json.Decoder(list[_row_type(columns)]) for version, columns in COLUMNS.items()}  # type: ignore[misc]  # a type made at run time
-_GETTERS: dict[ApiVersion, list[tuple[Kind, Callable[[Any], Any]]]] = {
-    version: [(column.kind, attrgetter(".".join(column.path))) for column in columns]
-    for version, columns in COLUMNS.items()
+_GETTERS: dict[ApiVersion, Callable[[Any], tuple[Any, ...]]] = {
+    version: attrgetter(*(".".join(column.path) for column in columns)) for version, columns in COLUMNS.items()
 }
 _FIELDS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
@@ -103,14 +102,27 @@ def column_values(version: ApiVersion, records: Sequence[AuditRecord]) -> list[l
         # One odd value sends the group the slow way, record by record and field by field.
         cells = [_cells(COLUMNS[version], record.raw) for record in records]
         return [list(column) for column in zip(*cells, strict=True)]
-    return [_column(kind, get, rows) for kind, get in _GETTERS[version]]
+    if not rows:
+        return [[] for _ in COLUMNS[version]]
+    columns = zip(*map(_GETTERS[version], rows), strict=True)
+    return [_column(column.kind, values) for column, values in zip(COLUMNS[version], columns, strict=True)]
 
 
-def _column(kind: Kind, get: Callable[[Any], Any], rows: Sequence[Any]) -> list[Any]:
-    values = [get(row) for row in rows]
+def _column(kind: Kind, values: Sequence[Any]) -> list[Any]:
     if kind is Kind.JSON:
-        return [None if value is _NULL else _fit(Kind.JSON, value) for value in values]
-    return [_fit_integer(value) for value in values] if kind is Kind.INTEGER else values
+        return [None if value is _NULL else _json_text(bytes(value)) for value in values]
+    return [_fit_integer(value) for value in values] if kind is Kind.INTEGER else list(values)
+
+
+def _json_text(content: bytes) -> str | None:
+    """Return what a free-form field says: a text as it is, nothing for null, else its JSON."""
+    if content[:1] != b'"':
+        return None if content == b"null" else content.decode("utf-8", "replace")
+    try:
+        text: str = msgspec.json.decode(content)
+    except ValueError:
+        return str(_fit(Kind.JSON, content))
+    return text
 
 
 def _cells(columns: Sequence[Column], raw: bytes) -> list[Any]:

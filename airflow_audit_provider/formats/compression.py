@@ -11,7 +11,7 @@ from types import ModuleType
 from typing import Protocol
 
 _GZIP_LEVEL = 1
-_ZSTD_LEVEL = 3
+_ZSTD_LEVEL = 1
 # zlib's window size for a gzip wrapper: 15 bits and 16 for the header and trailer, which carry no time.
 _GZIP_WINDOW_BITS = 31
 

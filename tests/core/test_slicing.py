@@ -49,12 +49,26 @@ def test_the_density_is_scouted_once() -> None:
     assert (slicer.is_scouting, known.is_scouting) == (True, False)
 
 
-def test_slices_are_as_long_as_holds_eight_pages() -> None:
-    """At eighty records a second a slice is a hundred seconds long."""
+def test_slices_are_as_long_as_holds_four_pages() -> None:
+    """At eighty records a second a slice is fifty seconds long."""
     slicer = Slicer(window(0, 1000))
-    slicer.learn(window(0, 1), 80)
-    assert slicer.hand_out() == window(0, 100)
-    assert slicer.hand_out() == window(100, 200)
+    slicer.learn(window(0, 50), 4000)
+    assert slicer.hand_out() == window(0, 50)
+    assert slicer.hand_out() == window(50, 100)
+
+
+def test_a_density_is_trusted_for_four_times_as_long() -> None:
+    """A quiet minute says little about the next hour."""
+    slicer = Slicer(window(0, 10_000))
+    slicer.learn(window(0, 20), 20)
+    assert slicer.hand_out() == window(0, 80)
+
+
+def test_a_remainder_is_sliced_by_the_density_it_showed() -> None:
+    """What a denser slice leaves is divided, the last piece half as long again at most."""
+    slicer = Slicer(window(0, 1000))
+    slicer.learn(window(0, 50), 4000)
+    assert slicer.slices_of(window(100, 260)) == [window(100, 150), window(150, 200), window(200, 260)]
 
 
 def test_a_slice_is_never_shorter_than_ten_seconds() -> None:
@@ -66,9 +80,9 @@ def test_a_slice_is_never_shorter_than_ten_seconds() -> None:
 
 def test_a_short_rest_is_handed_out_with_the_slice_before() -> None:
     """What is less than half a slice more is not worth a slice of its own."""
-    slicer = Slicer(window(0, 150))
-    slicer.learn(window(0, 1), 80)
-    assert slicer.hand_out() == window(0, 150)
+    slicer = Slicer(window(0, 75))
+    slicer.learn(window(0, 50), 4000)
+    assert slicer.hand_out() == window(0, 75)
     assert slicer.hand_out() is None
 
 
