@@ -43,7 +43,8 @@ def _make(version: AirflowVersion, interpreter: Path, python: Path) -> None:
 def _uv(*arguments: str | Path) -> None:
     """Run the test environment's own uv, which must not fetch a Python."""
     command = [sys.executable, "-m", "uv", "--quiet", "--no-config", *map(str, arguments)]
-    environment = {**os.environ, "UV_PYTHON_DOWNLOADS": "never"}
+    # The machine's own certificates, as pip uses them: a registry may stand behind a company's proxy.
+    environment = {**os.environ, "UV_PYTHON_DOWNLOADS": "never", "UV_SYSTEM_CERTS": "true"}
     answer = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if answer.returncode:
         raise InstallationError(f"uv {arguments[0]} failed:\n{answer.stdout}{answer.stderr}")
