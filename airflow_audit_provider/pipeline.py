@@ -96,11 +96,10 @@ def pull_window(order: PullOrder, source: Source, store: Store, observe: Observe
     known_ids = _committed_ids(order, store, committed)
     stager = _open_stager(order, store)
     try:
-        creates_only_once = _mark_attempt(order, store)
+        _mark_attempt(order, store)
         fetch = _fetch_and_stage(order, source, stager, known_ids, observe)
         outcome = _commit(order, store, committed, stager, fetch)
-        if creates_only_once:
-            _remove_superseded(order, store, outcome.manifest)
+        _remove_superseded(order, store, outcome.manifest)
         return outcome
     finally:
         _remove_staged(order, store, stager)
@@ -117,9 +116,10 @@ class Commit(NamedTuple):
 def latest_commit(store: Store, keys: WindowKeys) -> Commit | None:
     """Return the manifest of a window's newest generation, None when the window was never committed.
 
-    Raises ``CommitConflictError`` when the destination holds a window that overlaps this one.
+    Raises ``CommitConflictError`` when the destination holds a window that overlaps this one and starts inside it, on
+    its first day, or on the day before.
     """
-    listed = list(store.list_keys(keys.manifest_prefix))
+    listed = [key for prefix in keys.neighbour_prefixes for key in store.list_keys(prefix)]
     refuse_overlap(keys, listed)
     generations = (keys.generation_of(key) for key in listed)
     newest = max((generation for generation in generations if generation is not None), default=None)
@@ -155,15 +155,19 @@ def _part_ids(order: PullOrder, store: Store, part: Part) -> list[str]:
     return [record.id for record in order.part_format.read(order.query.version, content)]
 
 
-def _mark_attempt(order: PullOrder, store: Store) -> bool:
+def _mark_attempt(order: PullOrder, store: Store) -> None:
     """Write this try's marker, which shows before the first request that the destination can be written to.
 
-    Return whether the store refuses to create an object twice, as S3, GCS, Azure and local files do. Only then is it
-    sure that a part no manifest names will not be named by another run in the next moment.
+    It is created twice: a store that lets that pass would let two runs of a window overwrite each other's commit.
     """
     content = msgspec.json.encode({"window": order.keys.name})
     store.create(_marker(order), content)
-    return not store.create(_marker(order), content)
+    if store.create(_marker(order), content):
+        raise StorageError(
+            "The destination's store lets an object be created twice, so a commit could be overwritten unseen. Use a "
+            "newer version of the store's fsspec library, or a store with conditional writes: S3, GCS, Azure, local.",
+            key=_marker(order),
+        )
 
 
 def _marker(order: PullOrder) -> str:

@@ -8,10 +8,9 @@ held than are fetched side by side.
 from __future__ import annotations
 
 import threading
-from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 from airflow_audit_provider.adapters.source import Source
 from airflow_audit_provider.core.query import AuditQuery, Direction
@@ -58,7 +57,7 @@ class SideBySide:
         self._query = query
         self._window = window
         self._concurrency = concurrency
-        self._slicer = Slicer(window)
+        self._slicer = Slicer()
         self._stop = threading.Event()
 
     def read(self) -> Iterator[list[AuditRecord]]:
@@ -71,31 +70,31 @@ class SideBySide:
             pool.shutdown(wait=False, cancel_futures=True)
 
     def _in_order(self, pool: ThreadPoolExecutor) -> Iterator[list[AuditRecord]]:
-        under_way: deque[Future[_Slice]] = deque()
-        self._fill(pool, under_way)
-        while under_way:
-            done = under_way.popleft().result()
-            remainder = done.reading.remainder
-            was_scout = self._slicer.is_scouting
+        """Consume the agenda from its front: slices under way, and windows not cut into slices yet, in time order."""
+        agenda: list[Future[_Slice] | TimeWindow] = [self._window]
+        self._fill(pool, agenda)
+        while agenda:
+            # The front is always under way: whatever was put there last was the first to be filled in.
+            done = cast("Future[_Slice]", agenda.pop(0)).result()
             self._slicer.learn(done.covered, len(done.records))
-            if remainder is not None and was_scout:
-                self._slicer.give_back(remainder)
-            elif remainder is not None:
-                pieces = self._slicer.slices_of(remainder)
-                under_way.extendleft([pool.submit(self._fetch, piece, _SLICE) for piece in pieces][::-1])
-            self._fill(pool, under_way)
+            if done.reading.remainder is not None:
+                agenda.insert(0, done.reading.remainder)
+            self._fill(pool, agenda)
             self.tally.add(done.reading.tally)
             if done.records:
                 yield done.records
 
-    def _fill(self, pool: ThreadPoolExecutor, under_way: deque[Future[_Slice]]) -> None:
+    def _fill(self, pool: ThreadPoolExecutor, agenda: list[Future[_Slice] | TimeWindow]) -> None:
         """Keep as many slices under way as are fetched side by side; only one while the density is unknown."""
-        while len(under_way) < (1 if self._slicer.is_scouting else self._concurrency):
-            shape = _SCOUT if self._slicer.is_scouting else _SLICE
-            window = self._slicer.hand_out()
+        limit, shape = (1, _SCOUT) if self._slicer.is_scouting else (self._concurrency, _SLICE)
+        while sum(isinstance(item, Future) for item in agenda) < limit:
+            place, window = next(
+                ((place, item) for place, item in enumerate(agenda) if isinstance(item, TimeWindow)), (0, None)
+            )
             if window is None:
                 return
-            under_way.append(pool.submit(self._fetch, window, shape))
+            piece, rest = self._slicer.split(window)
+            agenda[place : place + 1] = [pool.submit(self._fetch, piece, shape), *([rest] if rest else [])]
 
     def _fetch(self, window: TimeWindow, shape: ReadShape) -> _Slice:
         horizon = TimeWindow(window.start, self._window.end)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import CancelledError
 
 from airflow_audit_provider.core.backoff import RetryPolicy
 from airflow_audit_provider.core.budget import RateBudget
@@ -55,11 +56,13 @@ class Source:
     ) -> Iterator[list[AuditRecord]]:
         """Yield complete, sorted records, a walk at a time; raises what ``read_script`` raises.
 
-        With ``stop`` set by another thread the reading ends at its next step, without having read all.
+        With ``stop`` set by another thread the reading is broken off at its next step by ``CancelledError``.
         """
         script = read_script(reading, query, self._budget, self._policy)
         step: Step | None = next(script, None)
-        while step is not None and not (stop and stop.is_set()):
+        while step is not None:
+            if stop is not None and stop.is_set():
+                raise CancelledError
             if isinstance(step, Deliver):
                 yield step.records
             outcome = self._perform(step, stop)

@@ -24,9 +24,11 @@ def dataset_uri(destination: str) -> str:
 
 
 def is_a_place(destination: str) -> bool:
-    """Say whether a destination names a bucket or a folder, which an empty template does not."""
+    """Say whether a destination names a bucket or an absolute folder; an empty template and ``relative/x`` do not."""
     parts = urlsplit(dataset_uri(destination))
-    return bool(parts.netloc or (parts.scheme == "file" and parts.path.strip("/")))
+    if parts.scheme == "file":
+        return not parts.netloc and bool(parts.path.strip("/"))
+    return bool(parts.netloc)
 
 
 def audit_log_asset(destination: str) -> Asset:

@@ -131,7 +131,7 @@ def error_of(response: Response, now: datetime) -> SourceError | ConfigurationEr
     if status in (401, 403) or (status == 400 and _codes(response.body) & _AUTH_CODES):
         return SourceAuthError(
             f"Cloudflare refused the credential: {_errors_text(response.body)}. Check that the token is active, that "
-            "it has the permission 'Account Settings: Read' on this account, and that this machine's IP is allowed.",
+            "it has the permission 'Account Settings: Read' on this account_id, and that this machine's IP is allowed.",
             **_facts(response),
         )
     if status == 404:

@@ -14,7 +14,7 @@ and a different part never has.
 from __future__ import annotations
 
 import re
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 
 import msgspec
 
@@ -24,6 +24,9 @@ MANIFEST_FOLDER = "_manifests/"
 STAGING_FOLDER = "_staging/"
 _PART = re.compile(r"part-(\d{4,})-\d{5,}-[0-9a-f]{16}\..+")
 _WINDOW = re.compile(r"(\d{8}T\d{6}(?:\.\d{6})?Z)-(\d{8}T\d{6}(?:\.\d{6})?Z)")
+# A window longer than this is not looked through day by day.
+_MOST_DAYS = 62
+_TICK = timedelta(microseconds=1)
 _GENERATION = re.compile(r"\.g(\d{4,})\.json$")
 
 
@@ -50,6 +53,13 @@ class WindowKeys(msgspec.Struct, frozen=True):
         UTC, whatever zone the partition is filed by: one window has one place for its commit.
         """
         return f"{MANIFEST_FOLDER}dt={self.window.start:%Y-%m-%d}/"
+
+    @property
+    def neighbour_prefixes(self) -> list[str]:
+        """The folders of the manifests that may overlap: of the UTC dates from the day before to the window's last."""
+        first, last = self.window.start.date() - timedelta(days=1), (self.window.end - _TICK).date()
+        days = min((last - first).days, _MOST_DAYS)
+        return [f"{MANIFEST_FOLDER}dt={first + timedelta(days=day)}/" for day in range(days + 1)]
 
     def manifest(self, generation: int) -> str:
         """Return the key of one generation's manifest; generations count from 1."""

@@ -2,7 +2,7 @@
 
 Knows: the fields, their canonical JSON, how a generation names the one before.
 Must not know: where it is stored, how parts are encoded.
-Its one rule: the same facts are the same bytes: keys sorted, no clock, no host, no credential in them.
+Its one rule: the same facts are the same bytes: keys sorted, no host, no credential, no time of day in them.
 """
 
 from __future__ import annotations

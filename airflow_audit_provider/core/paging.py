@@ -3,9 +3,7 @@
 Knows: how a list moves in time, by page numbers inside one instant, by cursor; the loop guards.
 Must not know: HTTP, retries, files, the present.
 Its one rule: nothing counts as read until every record behind it has been seen, and the end is believed only
-when it is proved: a short page proves nothing, a 400 proves nothing.
-
-How it reads (``docs/adr/0001-page-protocol.md`` says why):
+when it is proved: neither a short page nor a 400 proves it. How it reads (``docs/adr/0001-page-protocol.md``):
 
 - **by time**: a page's last second becomes the next edge, asked for again with a margin, repeats dropped by id.
   Whole seconds and margins make it right whether the server's bounds are inclusive or exclusive, at any grain, and
@@ -31,7 +29,7 @@ from airflow_audit_provider.exceptions import SourceError, SourceProtocolError
 
 _PROBE_SPARE_ROWS = 10
 _BARREN_PAGE_LIMIT = 100
-_EMPTY_PROBE_LIMIT = 5
+_CONTRADICTION_LIMIT = 5
 # Version 2 has been seen never to send more than 100 rows whatever was asked: a round page may be a ceiling.
 _CEILING_STEP = 100
 
@@ -80,7 +78,7 @@ class Walk:
         self._page_size = page_size
         self._edges = Edges(window, horizon or window, direction)
         self._mode = _Mode.SWEEP
-        self._ledger = Ledger(self._sign)
+        self.ledger = Ledger(self._sign)
         self._pass_ids: set[str] = set()
         self._depth: Depth | None = None
         self._depth_range = 0, 0
@@ -89,12 +87,7 @@ class Walk:
         self._cursors_used: set[str] = set()
         self._largest_page = 0
         self._sends_short_pages = False
-        self._barren_count = 0
-
-    @property
-    def row_counts(self) -> tuple[int, int]:
-        """How many rows came, and how many of these had come before."""
-        return self._ledger.seen_count, self._ledger.repeated_count
+        self._barren_count = self._contradiction_count = 0
 
     def ask(self) -> Ask | None:
         """Return the next page to ask for, or None when the window is read."""
@@ -102,7 +95,7 @@ class Walk:
         if self._mode is _Mode.DONE:
             return None
         if self._mode is _Mode.PROBE:
-            rows = min(MAX_PAGE_SIZE, self._ledger.count_at_reach() + _PROBE_SPARE_ROWS)
+            rows = min(MAX_PAGE_SIZE, self.ledger.count_at_reach() + _PROBE_SPARE_ROWS)
             return Ask(edges.since_seconds, edges.before_seconds, self._direction.opposite, rows)
         if self._depth is not None:
             page, size = self._depth.page_and_size()
@@ -117,17 +110,17 @@ class Walk:
         self._refuse_disorder(page.records, asked.direction)
         if self._mode is _Mode.PROBE:
             return self._take_probe(page.records, asked.page_size)
-        fresh = self._ledger.absorb(page.records)
-        follows_on = self._ledger.follows(page.records)
+        fresh = self.ledger.absorb(page.records)
+        follows_on = self.ledger.follows(page.records)
         if self._depth is not None:
             self._depth.take(page.records)
             self._after_deep(self._depth, End.EMPTY_PAGE)
             return self._keep(fresh)
-        self._ledger.advance(page.records)
+        self.ledger.advance(page.records)
         if self._repeats_this_pass(page.records) or (asked.cursor is not None and not follows_on):
             # The pages do not join on, so time may not be trusted to have advanced either.
             raise self._stuck("the rows of one instant change places while a cursor is followed")
-        elif page.records and self._edges.has_crossed(self._reach(), self.window):
+        if page.records and self._edges.has_crossed(self._reach(), self.window):
             self._end(End.CROSSED)
         else:
             self._after_sweep(page, asked, bool(fresh))
@@ -149,7 +142,7 @@ class Walk:
 
         Records at or past the cut that ``take`` already returned belong to the remainder: use ``self.window``.
         """
-        if self._mode is not _Mode.SWEEP or self._ledger.reach is None:
+        if self._mode is not _Mode.SWEEP or self.ledger.reach is None:
             return None
         border = self._edges.complete_up_to(self._reach())
         if not self.window.start < border < self.window.end:
@@ -179,12 +172,12 @@ class Walk:
         self._largest_page = max(self._largest_page, row_count)
         if page.cursor is not None:
             self._follow(page.cursor, brought_new)
-        elif row_count == 0:
+        elif row_count == 0 and self.ledger.reach is None:
             self._end(End.EMPTY_PAGE)
         elif page.says_end and not may_be_capped:
             self._end(End.NO_CURSOR)
         elif self._version is ApiVersion.V2 or self._looks_like_the_end(row_count, asked, brought_new):
-            self._mode, self._barren_count = _Mode.PROBE, 0
+            self._mode = _Mode.PROBE
         else:
             self._advance("a full page lies within one instant")
 
@@ -203,7 +196,7 @@ class Walk:
         self._barren_count = 0 if brought_new else self._barren_count + 1
         if self._barren_count > _BARREN_PAGE_LIMIT:
             raise self._stuck(f"{_BARREN_PAGE_LIMIT} pages in a row brought nothing new and still offer a next one")
-        if self._ledger.reach is not None and self._edges.advance(self._ledger.reach):
+        if self.ledger.reach is not None and self._edges.advance(self.ledger.reach):
             self._sweep_on()
         elif cursor in self._cursors_used:
             raise self._stuck("the API offers a cursor that was used before")
@@ -224,22 +217,20 @@ class Walk:
             self._end(End.CROSSED)
         else:
             self._edges.advance(beyond)
-            self._ledger.reach = beyond
+            self.ledger.reach = beyond
             self._sweep_on()
 
     def _take_probe(self, records: list[AuditRecord], asked_count: int) -> list[AuditRecord]:
         """Judge the end by the same range read from the other side; late rows found behind the reach are taken."""
-        unknown = [record for record in records if record not in self._ledger]
+        unknown = [record for record in records if record not in self.ledger]
         ahead = [record for record in unknown if self._is_ahead(record)]
-        late = self._ledger.absorb([record for record in unknown if not self._is_ahead(record)])
+        late = self.ledger.absorb([record for record in unknown if not self._is_ahead(record)])
         behind_reach = any(not self._is_ahead(record) for record in records)
         if ahead:
             self._sends_short_pages = True
             self._advance("the API sends fewer rows than asked for")
         elif not records:
-            self._barren_count += 1  # It contradicts what came before: ask again, a few times.
-            if self._barren_count > _EMPTY_PROBE_LIMIT:
-                raise self._stuck("the same range is empty when it is read from the other side")
+            self._ask_again("the same range is empty when it is read from the other side")
         elif behind_reach:
             self._end(End.OTHER_SIDE)
         else:
@@ -260,11 +251,20 @@ class Walk:
         """Move the edge to the last second reached; where time cannot advance, go deep by page numbers."""
         if self._edges.advance(self._reach()):
             self._sweep_on()
+        elif not self._pass_ids:
+            self._ask_again(trouble)
+            self._sweep_on()
         elif self._version is ApiVersion.V1:
             reach = self._reach()
             self._depth_range, self._beyond_depth = self._edges.around(reach), self._edges.beyond(reach)
             self._dive(seems_whole=False)
         else:
+            raise self._stuck(trouble)
+
+    def _ask_again(self, trouble: str) -> None:
+        """Allow for an answer that contradicts those before it, a few times."""
+        self._contradiction_count += 1
+        if self._contradiction_count > _CONTRADICTION_LIMIT:
             raise self._stuck(trouble)
 
     def _sweep_on(self) -> None:
@@ -281,12 +281,12 @@ class Walk:
 
     def _is_ahead(self, record: AuditRecord) -> bool:
         """Say whether the walk still comes to a row: only seconds before the reached one are complete."""
-        return self._ledger.place_of(record) >= self._reach()
+        return self.ledger.place_of(record) >= self._reach()
 
     def _reach(self) -> int:
-        if self._ledger.reach is None:
+        if self.ledger.reach is None:
             raise self._stuck("the API offers a next page without having sent a record")
-        return self._ledger.reach
+        return self.ledger.reach
 
     def _position(self) -> str:
         since, before = self._edges.since_seconds, self._edges.before_seconds

@@ -119,10 +119,9 @@ class Reading:
         """Close a walk: what lies past a cut is dropped here, because the remainder reads it again."""
         complete = inside(in_order(self._held), walk.window)
         tally = self.tally
-        seen_count, repeated_count = walk.row_counts
-        tally.seen_count += seen_count
+        tally.seen_count += walk.ledger.seen_count
         tally.outside_count += walk.outside_count
-        tally.repeated_count += repeated_count + len(self._held) - len(complete)
+        tally.repeated_count += walk.ledger.repeated_count + len(self._held) - len(complete)
         rule = str(walk.ended_by)
         tally.ended_by[rule] = tally.ended_by.get(rule, 0) + 1
         self.remainder = remainder

@@ -127,7 +127,7 @@ def _partition_key_start(bounds: RunBounds, zone: pendulum.Timezone) -> datetime
     except ValueError as error:
         raise ConfigurationError(
             f"The partition key {key!r} does not follow {bounds.partition_key_format!r}. "
-            "Give the format your timetable's keys have as partition_key_format."
+            "Use keys of that form, or give the operator window_start and window_end."
         ) from error
     return parsed if parsed.tzinfo else parsed.replace(tzinfo=zone)
 

@@ -21,14 +21,13 @@ _SHORTEST = timedelta(seconds=10)
 
 
 class Slicer:
-    """Hands out slices of a window in time order.
+    """Cuts slices off windows.
 
-    The first is the whole window, to be cut after one page: it shows the density. The later ones are as long as holds
+    Until a density is known a slice is the whole window, to be read for one page only. Then it is as long as holds
     about ``SLICE_PAGES`` pages at the density last seen, at least ten seconds.
     """
 
-    def __init__(self, window: TimeWindow) -> None:
-        self._rest: TimeWindow | None = window
+    def __init__(self) -> None:
         self._records_per_second: float | None = None
         self._trusted = timedelta(0)
 
@@ -37,38 +36,18 @@ class Slicer:
         """Whether the density is still unknown, so that the next slice is to be cut after one page."""
         return self._records_per_second is None
 
-    def hand_out(self) -> TimeWindow | None:
-        """Return the next slice, None when nothing is left to hand out."""
-        if self._rest is None:
-            return None
-        handed, self._rest = self._split(self._rest)
-        return handed
-
-    def slices_of(self, remainder: TimeWindow) -> list[TimeWindow]:
-        """Return a slice's remainder as slices of the density it has shown."""
-        slices: list[TimeWindow] = []
-        rest: TimeWindow | None = remainder
-        while rest is not None:
-            piece, rest = self._split(rest)
-            slices.append(piece)
-        return slices
-
     def learn(self, read: TimeWindow, record_count: int) -> None:
         """Note how many records a slice held."""
         self._records_per_second = record_count / read.length.total_seconds()
         self._trusted = read.length * _TRUST
 
-    def give_back(self, remainder: TimeWindow) -> None:
-        """Take back what the scout left; the next slices are cut from it."""
-        self._rest = remainder
-
-    def _split(self, rest: TimeWindow) -> tuple[TimeWindow, TimeWindow | None]:
-        """Cut the next slice off; the last one may be half as long again."""
+    def split(self, window: TimeWindow) -> tuple[TimeWindow, TimeWindow | None]:
+        """Return a window's first slice and its rest; the last slice may be half as long again."""
         length = self._slice_length()
-        if length is None or rest.length <= length * 1.5:
-            return rest, None
-        border = (rest.start + length).replace(microsecond=0)
-        return TimeWindow(rest.start, border), TimeWindow(border, rest.end)
+        if length is None or window.length <= length * 1.5:
+            return window, None
+        border = (window.start + length).replace(microsecond=0)
+        return TimeWindow(window.start, border), TimeWindow(border, window.end)
 
     def _slice_length(self) -> timedelta | None:
         """Return how long a slice is to be; None for one that has no end."""

@@ -46,7 +46,7 @@ def _token_is_active(settings: ConnectionSettings, transport: Transport, source:
 
 def _verifies(request: Request, transport: Transport, source: Source) -> bool:
     answer = transport.send(request)
-    if answer.status in (400, 401, 403, 404):
+    if answer.status in (400, 401, 403):
         return False
     if answer.status != 200:
         raise error_of(answer, source.clock.now())

@@ -64,7 +64,7 @@ class LogParameters(NamedTuple):
         self._refuse_foreign_paging(query.version)
         direction = self._direction()
         if "page" in self.paging or "cursor" in self.paging:
-            position = int(self.paging.get("page", 1)), self.paging.get("cursor")
+            position = self._page(), self.paging.get("cursor")
             return query, SinglePage(self._window(now), direction, self._page_size(), *position)
         return query, Reading(
             query.version, self._window(now), direction, ReadShape(self._page_size(), _PAGES_PER_WALK)
@@ -88,6 +88,12 @@ class LogParameters(NamedTuple):
                 window_end=now + timedelta(seconds=1) if before is None else before,
             )
         ).window
+
+    def _page(self) -> int:
+        given = self.paging.get("page", 1)
+        if isinstance(given, bool) or not isinstance(given, int) or given < 1:
+            raise ConfigurationError(f"page {given!r} is impossible. Give a whole number, 1 or more.")
+        return given
 
     def _direction(self) -> Direction:
         given = self.paging.get("direction", "desc")

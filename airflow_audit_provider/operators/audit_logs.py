@@ -202,7 +202,9 @@ class CloudflareAuditLogsToObjectStorageOperator(BaseOperator):
 
     def _store(self) -> Store:
         if not is_a_place(self.destination):
-            raise ConfigurationError(f"The destination {self.destination!r} names no place. Give a bucket or a folder.")
+            raise ConfigurationError(
+                f"The destination {self.destination!r} names no place. Give a bucket or an absolute folder."
+            )
         try:
             path = ObjectStoragePath(self.destination, conn_id=self.destination_conn_id)
             return open_store(path.fs, path.path)

@@ -34,7 +34,7 @@ class CloudflareAuditLogActivitySensor(BaseSensorOperator):
     :param scope: ``account``, ``user`` or ``organization``.
     :param api_version: ``v1`` or ``v2``.
     :param filters: the API's filters, as the operator's. (templated)
-    :param timezone: IANA zone of a ``since`` without one.
+    :param timezone: IANA zone of a date, or of a ``since`` text without one.
     :param deferrable: look once, then wait in the triggerer.
 
     Returns a dict with ``since record_count first_event_at last_event_at``; counting stops when there is enough.

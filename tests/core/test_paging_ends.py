@@ -71,7 +71,7 @@ def test_late_rows_behind_the_reach_are_taken_from_the_proof() -> None:
     delivered, _ = play(walk, one_by_one(page(1, 4, 5), Page([row(5), row(4), row(3, "late"), row(1)])))
     assert delivered == [row(1), row(4), row(5), row(3, "late")]
     assert walk.ended_by is End.OTHER_SIDE
-    assert walk.row_counts == (4, 0)
+    assert (walk.ledger.seen_count, walk.ledger.repeated_count) == (4, 0)
 
 
 def test_a_late_row_outside_the_window_is_counted_as_outside() -> None:

@@ -43,7 +43,7 @@ def test_a_full_page_moves_the_edge_to_the_second_before_its_last() -> None:
     delivered, asks = play(walk, one_by_one(page(1, 2, 4.7), page(4.7, 6), page(6, 4.7)))
     assert [ask.since_seconds - T0 for ask in asks] == [-1, 3, 3]
     assert delivered == [row(1), row(2), row(4.7), row(6)]
-    assert walk.row_counts == (5, 1)
+    assert (walk.ledger.seen_count, walk.ledger.repeated_count) == (5, 1)
 
 
 def test_downwards_the_edge_stays_a_second_above_the_last_row() -> None:

@@ -106,7 +106,7 @@ def test_both_bounds_count_more_than_the_length() -> None:
         ({"window_start": "2026-11-02", "window_end": "2026-11-02"}, "half-open"),
         ({"window_start": datetime(2026, 11, 1), "window_end": _SECOND_AT}, "has no time zone"),  # noqa: DTZ001  # the offence
         ({"data_interval_start": _SECOND_AT, "data_interval_end": _FIRST_AT}, "not after its start"),
-        ({"partition_key": "06.11.2026"}, "does not follow '%Y-%m-%d'.*partition_key_format"),
+        ({"partition_key": "06.11.2026"}, "does not follow '%Y-%m-%d'.*Use keys of that form"),
         ({"timezone": "Europe/Atlantis"} | INTERVAL, "no time zone 'Europe/Atlantis'.*IANA"),
         ({"timezone": ""} | INTERVAL, "no time zone ''"),
         ({"window_length": timedelta(0)} | INTERVAL, "longer than nothing"),

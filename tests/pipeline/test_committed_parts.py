@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from airflow_audit_provider.adapters.storage import LocalStore
-from airflow_audit_provider.exceptions import CommitConflictError, VerificationError
+from airflow_audit_provider.exceptions import CommitConflictError, StorageError, VerificationError
 from airflow_audit_provider.testing.clock import ManualClock
-from tests.pipeline.landing import START, fake_with, land, order, source_of
+from tests.pipeline.landing import START, fake_with, land, landed_ids, order, source_of, true_ids
 
 
 @pytest.fixture
@@ -62,3 +63,41 @@ def test_an_overlapping_window_is_refused(
     land(order(start=START + timedelta(days=1), end=START + timedelta(days=2)), source_of(fake, clock), store)
     with pytest.raises(CommitConflictError, match="overlaps"):
         land(order(start=begin, end=end), source_of(fake, clock), store)
+
+
+def test_a_day_inside_a_week_is_refused_beside_its_first_days(clock: ManualClock, store: LocalStore) -> None:
+    """A long window that meets committed days is refused, and a day that meets yesterday's long window too."""
+    fake = fake_with(clock)
+    day = timedelta(days=1)
+    land(order(start=START + 2 * day, end=START + 3 * day), source_of(fake, clock), store)
+    with pytest.raises(CommitConflictError, match="overlaps"):
+        land(order(start=START, end=START + 5 * day), source_of(fake, clock), store)
+    land(order(start=START - 3 * day, end=START - day), source_of(fake, clock), store)
+    with pytest.raises(CommitConflictError, match="overlaps"):
+        land(order(start=START - 2 * day, end=START), source_of(fake, clock), store)
+
+
+def test_a_store_that_creates_twice_is_refused(clock: ManualClock, tmp_path: Path) -> None:
+    """Where a commit could be overwritten unseen, nothing is asked of the API."""
+
+    class Forgetful(LocalStore):
+        def create(self, key: str, content: bytes) -> bool:
+            super().create(key, content)
+            return True
+
+    fake = fake_with(clock)
+    with pytest.raises(StorageError, match="created twice"):
+        land(order(), source_of(fake, clock), Forgetful(str(tmp_path)))
+    assert fake.requests == []
+    assert list(LocalStore(str(tmp_path)).list_keys("")) == []
+
+
+def test_a_burst_costs_no_thousand_requests(clock: ManualClock, store: LocalStore) -> None:
+    """A quiet day with a few crowded seconds at noon is read in tens of requests."""
+    fake = fake_with(clock, records_per_day=500)
+    for number in range(3000):
+        at = f"2026-10-26T12:00:{number // 300:02}.{number % 300:03}Z"
+        fake.add(json.dumps({"id": f"burst-{number:05}", "when": at}).encode())
+    land(order(), source_of(fake, clock), store)
+    assert landed_ids(order(), store) == true_ids(fake, "v1")
+    assert len(fake.requests) < 60
