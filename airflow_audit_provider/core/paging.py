@@ -86,7 +86,7 @@ class Walk:
         self._cursor: str | None = None
         self._cursors_used: set[str] = set()
         self._largest_page = 0
-        self._sends_short_pages = False
+        self._sends_short_pages = self._expects_rows = False
         self._barren_count = self._contradiction_count = 0
 
     def ask(self) -> Ask | None:
@@ -172,7 +172,7 @@ class Walk:
         self._largest_page = max(self._largest_page, row_count)
         if page.cursor is not None:
             self._follow(page.cursor, brought_new)
-        elif row_count == 0 and self.ledger.reach is None:
+        elif row_count == 0 and not (self._expects_rows or self._pass_ids):
             self._end(End.EMPTY_PAGE)
         elif page.says_end and not may_be_capped:
             self._end(End.NO_CURSOR)
@@ -218,7 +218,7 @@ class Walk:
         else:
             self._edges.advance(beyond)
             self.ledger.reach = beyond
-            self._sweep_on()
+            self._sweep_on(expects_rows=False)
 
     def _take_probe(self, records: list[AuditRecord], asked_count: int) -> list[AuditRecord]:
         """Judge the end by the same range read from the other side; late rows found behind the reach are taken."""
@@ -267,8 +267,8 @@ class Walk:
         if self._contradiction_count > _CONTRADICTION_LIMIT:
             raise self._stuck(trouble)
 
-    def _sweep_on(self) -> None:
-        self._mode, self._cursor = _Mode.SWEEP, None
+    def _sweep_on(self, *, expects_rows: bool = True) -> None:
+        self._mode, self._cursor, self._expects_rows = _Mode.SWEEP, None, expects_rows
         self._pass_ids, self._cursors_used = set(), set()
 
     def _dive(self, *, seems_whole: bool) -> None:
