@@ -22,6 +22,7 @@ class Ledger:
     def __init__(self, sign: int) -> None:
         self.seen_count = 0
         self.reach: int | None = None
+        self.pass_reach: int | None = None
         self._sign = sign
         self._places: dict[str, int] = {}
 
@@ -50,13 +51,13 @@ class Ledger:
         return fresh
 
     def follows(self, records: Sequence[AuditRecord]) -> bool:
-        """Say whether a page begins no earlier than the reach."""
-        return not records or self.reach is None or self.place_of(records[0]) >= self.reach
+        """Say whether a page begins no earlier than the page before it in the same pass ended."""
+        return not records or self.pass_reach is None or self.place_of(records[0]) >= self.pass_reach
 
     def advance(self, records: Sequence[AuditRecord]) -> None:
         """Move the reach to the last record's place, if that is further."""
         if records:
-            last = self.place_of(records[-1])
+            self.pass_reach = last = self.place_of(records[-1])
             self.reach = last if self.reach is None else max(self.reach, last)
 
     def count_at_reach(self) -> int:

@@ -269,7 +269,7 @@ class Walk:
 
     def _sweep_on(self, *, expects_rows: bool = True) -> None:
         self._mode, self._cursor, self._expects_rows = _Mode.SWEEP, None, expects_rows
-        self._pass_ids, self._cursors_used = set(), set()
+        self._pass_ids, self._cursors_used, self.ledger.pass_reach = set(), set(), None
 
     def _dive(self, *, seems_whole: bool) -> None:
         """Read the rest of a crowded instant by page numbers, from what this pass has brought of it."""
