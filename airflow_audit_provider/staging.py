@@ -34,10 +34,12 @@ class StagedPart(NamedTuple):
     size_bytes: int
     sha256: str
     record_count: int
+    first_event_ns: int
+    last_event_ns: int
 
     def published_as(self, key: str) -> Part:
         """Return the manifest's line for this part under its final key."""
-        return Part(key, self.size_bytes, self.sha256, self.record_count)
+        return Part(key, *self[1:])
 
 
 class Stager:
@@ -117,15 +119,20 @@ class _OpenPart:
         self._encoder = encoder
         self._digest = hashlib.sha256()
         self._record_count = 0
+        self._event_edges: tuple[int, ...] = ()
 
     def write(self, records: list[AuditRecord]) -> None:
         self._record_count += len(records)
+        event_times = [*self._event_edges, *(record.event_ns for record in records)]
+        self._event_edges = min(event_times), max(event_times)
         self._put(self._encoder.encode(records))
 
     def close(self) -> StagedPart:
         self._put(self._encoder.finish())
         self._staged.close()
-        return StagedPart(self._staged.key, self.size_bytes, self._digest.hexdigest(), self._record_count)
+        first_ns, last_ns = self._event_edges
+        sha256 = self._digest.hexdigest()
+        return StagedPart(self._staged.key, self.size_bytes, sha256, self._record_count, first_ns, last_ns)
 
     def discard(self) -> None:
         try:

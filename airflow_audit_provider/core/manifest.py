@@ -21,12 +21,17 @@ MANIFEST_VERSION = 1
 
 
 class Part(msgspec.Struct, frozen=True):
-    """One data object: key relative to the destination, size in bytes, digest of the bytes, record count."""
+    """One data object: key relative to the destination, size in bytes, digest of the bytes, record count.
+
+    ``first_event_ns`` and ``last_event_ns`` are the smallest and the largest event time in it, nanoseconds since 1970.
+    """
 
     key: str
     size_bytes: int
     sha256: str
     record_count: int
+    first_event_ns: int
+    last_event_ns: int
 
 
 class Manifest(msgspec.Struct, frozen=True):
@@ -34,8 +39,9 @@ class Manifest(msgspec.Struct, frozen=True):
 
     ``parts`` are all parts a reader takes, older generations' first. ``records_sha256`` is the digest of the records
     this generation added: their raw JSON lines, each ended by a line feed, in (event time, id) order; it does not
-    depend on the file format. ``previous_sha256`` is the digest of the previous generation's manifest bytes.
-    ``verified`` is ``recount`` when a second reading agreed before the commit.
+    depend on the file format. ``added_ids`` are the ids of the late records a later generation added, in the same
+    order; the first generation and one that replaces have none. ``previous_sha256`` is the digest of the previous
+    generation's manifest bytes. ``verified`` is ``recount`` when a second reading agreed before the commit.
     """
 
     query: AuditQuery
@@ -51,6 +57,7 @@ class Manifest(msgspec.Struct, frozen=True):
     fetch: ReadTally
     generation: int = 1
     previous_sha256: str | None = None
+    added_ids: tuple[str, ...] = ()
     verified: str | None = None
     manifest_version: int = MANIFEST_VERSION
 

@@ -16,6 +16,7 @@ from airflow_audit_provider.exceptions import VerificationError
 
 GOLDEN = b"""{
   "added_count": 2,
+  "added_ids": [],
   "compression": "gzip",
   "fetch": {
     "ended_by": {
@@ -36,7 +37,9 @@ GOLDEN = b"""{
   "partition_date": "2026-11-01",
   "parts": [
     {
+      "first_event_ns": 7,
       "key": "k1",
+      "last_event_ns": 9,
       "record_count": 2,
       "sha256": "aa",
       "size_bytes": 10
@@ -79,7 +82,7 @@ def manifest(**changes: Any) -> Manifest:
         record_count=2,
         added_count=2,
         records_sha256="bb",
-        parts=(Part("k1", 10, "aa", 2),),
+        parts=(Part("k1", 10, "aa", 2, 7, 9),),
         fetch=tally,
     )
     return msgspec.structs.replace(golden, **changes)
@@ -107,7 +110,7 @@ def test_the_order_of_facts_does_not_change_the_bytes() -> None:
 
 def test_an_addendum_keeps_the_older_parts_first() -> None:
     """The next generation lists all parts, counts all records and names the one before by its digest."""
-    late = manifest(record_count=1, added_count=1, parts=(Part("k2", 5, "dd", 1),), records_sha256="ee")
+    late = manifest(record_count=1, added_count=1, parts=(Part("k2", 5, "dd", 1, 8, 8),), records_sha256="ee")
     second = late.succeeding(manifest(), "aa", replace=False)
     assert [part.key for part in second.parts] == ["k1", "k2"]
     assert (second.record_count, second.added_count, second.generation, second.size_bytes) == (3, 1, 2, 15)
@@ -120,7 +123,7 @@ def test_an_addendum_keeps_the_older_parts_first() -> None:
 
 def test_a_replacement_stands_alone_and_names_the_one_before() -> None:
     """A generation that replaces lists only its own parts and still continues the chain."""
-    second = manifest(parts=(Part("k9", 1, "ff", 2),)).succeeding(manifest(generation=4), "cc", replace=True)
+    second = manifest(parts=(Part("k9", 1, "ff", 2, 7, 9),)).succeeding(manifest(generation=4), "cc", replace=True)
     assert [part.key for part in second.parts] == ["k9"]
     assert (second.record_count, second.generation) == (2, 5)
     assert second.previous_sha256 == "cc"
