@@ -8,6 +8,7 @@ fsspec's own ``with fs.open(path, "wb")`` would publish the truncated object, so
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -65,15 +66,19 @@ class FsspecStore:
 
     def list_keys(self, prefix: str) -> Iterator[str]:
         """Yield the keys below a prefix, freshly listed and sorted."""
+        return (key for key, _ in self.list_sizes(prefix))
+
+    def list_sizes(self, prefix: str) -> Iterator[tuple[str, int]]:
+        """Yield the keys below a prefix with their sizes in bytes, freshly listed and sorted by key."""
         with _named_failures("listed", prefix):
             self._fs.invalidate_cache()
             try:
-                paths: list[str] = self._fs.find(self._path(prefix.rstrip("/")))
+                found: dict[str, dict[str, Any]] = self._fs.find(self._path(prefix.rstrip("/")), detail=True)
             except FileNotFoundError:
                 return
         # Some stores answer without the leading slash their own paths have, or with their protocol's marker.
         root = self._root.strip("/") + "/"
-        yield from sorted(path.lstrip("/").removeprefix(root) for path in paths)
+        yield from sorted((path.lstrip("/").removeprefix(root), int(entry["size"])) for path, entry in found.items())
 
     def stage(self, key: str) -> StagedObject:
         """Open an object for writing; nothing is visible under the key before ``close``."""
@@ -150,10 +155,14 @@ class LocalStore:
 
     def list_keys(self, prefix: str) -> Iterator[str]:
         """Yield the keys below a prefix, sorted; files being written are not among them."""
+        return (key for key, _ in self.list_sizes(prefix))
+
+    def list_sizes(self, prefix: str) -> Iterator[tuple[str, int]]:
+        """Yield the keys below a prefix with their sizes in bytes, sorted by key; no files being written."""
         with _named_failures("listed", prefix):
-            paths = [path for path in (self._root / prefix).rglob("*") if path.is_file()]
-        keys = (path.relative_to(self._root).as_posix() for path in paths)
-        yield from sorted(key for key in keys if not key.endswith(_UNFINISHED))
+            paths = [path for path in (self._root / prefix).rglob("*") if not path.name.endswith(_UNFINISHED)]
+            sized = [(path.relative_to(self._root).as_posix(), _size_bytes(path)) for path in paths]
+        yield from sorted((key, size_bytes) for key, size_bytes in sized if size_bytes is not None)
 
     def stage(self, key: str) -> StagedObject:
         """Open a file for writing under a name no reader takes."""
@@ -237,6 +246,15 @@ class _LocalStagedObject:
         with _named_failures("discarded", self.key):
             self._file.close()
             self._temporary.unlink(missing_ok=True)
+
+
+def _size_bytes(path: Path) -> int | None:
+    """Return a file's size; None for what is no file, or was removed since it was listed."""
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        return None
+    return status.st_size if stat.S_ISREG(status.st_mode) else None
 
 
 def _make_folder(folder: Path) -> None:

@@ -99,6 +99,10 @@ class Store(Protocol):
         """Yield the keys below a prefix that ends in a slash, freshly listed, in sorted order."""
         ...
 
+    def list_sizes(self, prefix: str) -> Iterator[tuple[str, int]]:
+        """Yield the same keys, each with its object's size in bytes, freshly listed, sorted by key."""
+        ...
+
     def stage(self, key: str) -> StagedObject:
         """Open an object for writing; nothing is visible before its ``close``."""
         ...

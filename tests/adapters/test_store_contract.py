@@ -108,6 +108,17 @@ def test_a_listing_is_fresh(store: Store) -> None:
     assert list(store.list_keys("d/")) == ["d/2"]
 
 
+def test_a_listing_tells_sizes(store: Store) -> None:
+    """The same keys come with the size of each object in bytes, an empty one's too, sorted and fresh."""
+    for key, size_bytes in (("dt=1/b", 5), ("dt=1/a/c", 70_000), ("dt=1/empty", 0), ("dt=2/d", 1)):
+        _put(store, key, b"x" * size_bytes)
+    assert list(store.list_sizes("dt=1/")) == [("dt=1/a/c", 70_000), ("dt=1/b", 5), ("dt=1/empty", 0)]
+    assert [key for key, _ in store.list_sizes("")] == list(store.list_keys(""))
+    assert list(store.list_sizes("no/")) == []
+    _put(store, "dt=1/b", b"longer")
+    assert dict(store.list_sizes("dt=1/"))["dt=1/b"] == 6
+
+
 def test_an_open_object_is_invisible(store: Store, request: pytest.FixtureRequest) -> None:
     """Nothing lies under a key, and no listing shows it, before its object is closed."""
     if "memory" in request.node.name:

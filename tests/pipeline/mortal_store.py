@@ -66,6 +66,12 @@ class MortalStore:
             found = list(self._store.list_keys(prefix))
         return iter(found)
 
+    def list_sizes(self, prefix: str) -> Iterator[tuple[str, int]]:
+        """List with sizes, if alive."""
+        with self._death.operation(f"list sizes {prefix}"):
+            found = list(self._store.list_sizes(prefix))
+        return iter(found)
+
     def stage(self, key: str) -> StagedObject:
         """Open an object that is as mortal, if alive."""
         with self._death.operation(f"stage {key}"):
