@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from airflow_audit_provider.core.manifest import Part
 from airflow_audit_provider.core.ports import StagedObject, Store
-from airflow_audit_provider.core.records import ApiVersion, AuditRecord
+from airflow_audit_provider.core.records import ApiVersion, AuditRecord, lines_of
 from airflow_audit_provider.exceptions import ConfigurationError, StorageError
 from airflow_audit_provider.formats.part_format import PartEncoder, PartFormat
 
@@ -99,8 +99,9 @@ class Stager:
         if self._open is None:
             key = f"{self._prefix}part-{len(self.parts):05}"
             self._open = _OpenPart(self._store.stage(key), self._format.open_encoder(self._version))
-        self._records_digest.update(b"\n".join([record.raw for record in group]) + b"\n")
-        self._open.write(group)
+        lines = lines_of(group)
+        self._records_digest.update(lines)
+        self._open.write(group, lines)
         if self._open.size_bytes >= self._max_part_bytes:
             self._close_part()
 
@@ -121,11 +122,11 @@ class _OpenPart:
         self._record_count = 0
         self._event_edges: tuple[int, ...] = ()
 
-    def write(self, records: list[AuditRecord]) -> None:
+    def write(self, records: list[AuditRecord], lines: bytes) -> None:
         self._record_count += len(records)
         event_times = [*self._event_edges, *(record.event_ns for record in records)]
         self._event_edges = min(event_times), max(event_times)
-        self._put(self._encoder.encode(records))
+        self._put(self._encoder.encode(records, lines))
 
     def close(self) -> StagedPart:
         self._put(self._encoder.finish())

@@ -34,6 +34,7 @@ STAGES = {
     "encode: jsonl": "formats.jsonl:JsonlEncoder.encode",
     "encode: parquet": "formats.parquet:ParquetEncoder.encode",
     "encode: parquet rows": "formats.parquet:ParquetEncoder._write",
+    "encode: parquet arrays": "formats.parquet:ParquetEncoder._columns",
     "encode: columns": "formats.parquet:column_values",
 }
 REST = "everything else"

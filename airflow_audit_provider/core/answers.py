@@ -66,7 +66,7 @@ def read_page(version: ApiVersion, response: Response, now: datetime) -> Page:
     if response.status != 200:
         raise error_of(response, now)
     envelope = _read_envelope(response, now)
-    records = read_records(version, envelope.result or ())
+    records = read_records(version, envelope.result or (), response.body)
     if version is ApiVersion.V1:
         return Page(records)
     cursor = _cursor(envelope.result_info)

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from enum import StrEnum
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import msgspec
 
@@ -60,26 +60,34 @@ class _HeadV2(msgspec.Struct, gc=False):
 
 
 _Head = _HeadV1 | _HeadV2
+_SomeHead = TypeVar("_SomeHead", _HeadV1, _HeadV2)
 _HEADS: dict[ApiVersion, type[_Head]] = {ApiVersion.V1: _HeadV1, ApiVersion.V2: _HeadV2}
 _HEAD_DECODERS: dict[ApiVersion, Callable[[bytes], _Head]] = {
     version: msgspec.json.Decoder(head).decode for version, head in _HEADS.items()
 }
-_PAGE_DECODERS: dict[ApiVersion, Callable[[bytes], Sequence[_Head]]] = {
-    version: msgspec.json.Decoder(list[head]).decode  # type: ignore[valid-type]  # a type chosen at run time
-    for version, head in _HEADS.items()
+
+
+class _Page(msgspec.Struct, Generic[_SomeHead], gc=False):
+    result: list[_SomeHead] | None
+
+
+_PAGE_DECODERS: dict[ApiVersion, Callable[[bytes], _Page[Any]]] = {
+    ApiVersion.V1: msgspec.json.Decoder(_Page[_HeadV1]).decode,
+    ApiVersion.V2: msgspec.json.Decoder(_Page[_HeadV2]).decode,
 }
 
 
-def read_records(version: ApiVersion, raws: Sequence[msgspec.Raw]) -> list[AuditRecord]:
-    """Return the records of one page in the order they came.
+def read_records(version: ApiVersion, raws: Sequence[msgspec.Raw], body: bytes | None = None) -> list[AuditRecord]:
+    """Return the records of one page in the order they came; ``body`` is the whole answer they were cut from, if any.
 
     Raises ``SourceProtocolError`` for an entry that is no object or has no readable event time.
     """
     lines = [bytes(raw) for raw in raws]
-    page = b"[" + b",".join(lines) + b"]"
+    page = b'{"result":[' + b",".join(lines) + b"]}" if body is None else body
     try:
         # One call for the whole page costs a third of a call for each record.
-        return _plain_records(_PAGE_DECODERS[version](page), lines if _is_on_one_line(page) else _on_one_line(lines))
+        heads = _PAGE_DECODERS[version](page).result or ()
+        return _plain_records(heads, lines if _is_on_one_line(page) else _on_one_line(lines))
     except (msgspec.DecodeError, ValueError, TypeError):
         # Something is odd: go record by record, so that an error can show which.
         heads = [_read_head(version, line) for line in lines]
@@ -230,6 +238,11 @@ def fields_of(raw: bytes) -> Any:
         return msgspec.json.decode(raw)
     except msgspec.DecodeError:
         return json.loads(raw.decode("utf-8", "replace"))
+
+
+def lines_of(records: Sequence[AuditRecord]) -> bytes:
+    """Return the records' own JSON, each ended by a line feed: what the digest of records is taken of."""
+    return b"\n".join([*[record.raw for record in records], b""])
 
 
 def in_order(records: Iterable[AuditRecord]) -> list[AuditRecord]:

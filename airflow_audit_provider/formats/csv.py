@@ -29,7 +29,7 @@ class CsvEncoder:
             ["id", "event_time", *(column.name for column in COLUMNS[version]), "record"]
         ]
 
-    def encode(self, records: Sequence[AuditRecord]) -> bytes:
+    def encode(self, records: Sequence[AuditRecord], _lines: bytes = b"") -> bytes:
         """Return the bytes ready so far for these records."""
         rows, self._header = self._header + self._rows(records), []
         text = io.StringIO(newline="")

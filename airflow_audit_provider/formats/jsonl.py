@@ -20,9 +20,9 @@ class JsonlEncoder:
     def __init__(self, compressor: Compressor) -> None:
         self._compressor = compressor
 
-    def encode(self, records: Sequence[AuditRecord]) -> bytes:
-        """Return the bytes ready so far for these records."""
-        return self._compressor.compress(b"".join([record.raw + b"\n" for record in records]))
+    def encode(self, _records: Sequence[AuditRecord], lines: bytes) -> bytes:
+        """Return the bytes ready so far for these lines."""
+        return self._compressor.compress(lines)
 
     def finish(self) -> bytes:
         """Return the last bytes of the part."""

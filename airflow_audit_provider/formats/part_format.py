@@ -32,8 +32,8 @@ _SUFFIXES = {"gzip": ".gz", "zstd": ".zst", "none": ""}
 class PartEncoder(Protocol):
     """Turns records into the bytes of one part; ``finish`` gives the last ones."""
 
-    def encode(self, records: Sequence[AuditRecord]) -> bytes:
-        """Take records in; return the bytes that are ready."""
+    def encode(self, records: Sequence[AuditRecord], lines: bytes) -> bytes:
+        """Take records in, and the same as lines (see ``lines_of``); return the bytes that are ready."""
         ...
 
     def finish(self) -> bytes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from airflow_audit_provider.core.records import ApiVersion, read_records
+from airflow_audit_provider.core.records import ApiVersion, lines_of, read_records
 from airflow_audit_provider.formats.part_format import part_format
 
 FIELDS = [
@@ -28,5 +28,5 @@ def test_an_impossible_value_is_encoded(file_format: str, field: bytes, version:
     records = read_records(version, [msgspec.Raw(b'{"id":"a",' + time + field + b"}")])
     choice = part_format(file_format)
     encoder = choice.open_encoder(version)
-    content = encoder.encode(records) + encoder.finish()
+    content = encoder.encode(records, lines_of(records)) + encoder.finish()
     assert [record.id for record in choice.read(version, content)] == ["a"]

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from airflow_audit_provider.core.records import ApiVersion, AuditRecord
+from airflow_audit_provider.core.records import ApiVersion, AuditRecord, lines_of
 from airflow_audit_provider.formats.part_format import PartFormat, part_format
 from tests.formats.odd_records import V1, odd_records, raw_of, records_of
 
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.parametrize("choice", CHOICES, ids=NAMES)
 def encode(choice: PartFormat, version: ApiVersion, *pieces: Sequence[AuditRecord]) -> bytes:
     """Return a part of these records, given piece by piece."""
     encoder = choice.open_encoder(version)
-    return b"".join([encoder.encode(piece) for piece in pieces] + [encoder.finish()])
+    return b"".join([encoder.encode(piece, lines_of(piece)) for piece in pieces] + [encoder.finish()])
 
 
 @pytest.mark.parametrize("version", list(ApiVersion))
