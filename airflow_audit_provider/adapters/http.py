@@ -137,9 +137,10 @@ class HttpTransport:
 
     def send(self, request: Request) -> Response:
         """Send one GET; raise ``SourceUnavailableError`` when no whole answer came."""
-        with _named_failures(request):
-            answer = self._client.get(_relative(request), params=_params(request))
-        return Response(answer.status_code, answer.headers, answer.content)
+        # Streamed, because an answer that httpx reads itself keeps its body in a circle until the garbage is collected.
+        with _named_failures(request), self._client.stream("GET", _relative(request), params=_params(request)) as answer:
+            body = b"".join(answer.iter_bytes())
+        return Response(answer.status_code, answer.headers, body)
 
     def stream_csv(self, request: Request, now: datetime) -> Iterator[dict[str, str]]:
         """Yield the rows of a CSV answer as they come; raise the named error for anything that is not one."""
@@ -207,8 +208,9 @@ class AsyncHttpTransport:
     async def send(self, request: Request) -> Response:
         """Send one GET; raise ``SourceUnavailableError`` when no whole answer came."""
         with _named_failures(request):
-            answer = await self._client.get(_relative(request), params=_params(request))
-        return Response(answer.status_code, answer.headers, answer.content)
+            async with self._client.stream("GET", _relative(request), params=_params(request)) as answer:
+                body = b"".join([piece async for piece in answer.aiter_bytes()])
+        return Response(answer.status_code, answer.headers, body)
 
 
 def _params(request: Request) -> list[tuple[str, str | int | float | bool | None]]:

@@ -65,6 +65,7 @@ COLUMNS: dict[ApiVersion, tuple[Column, ...]] = {
 }
 
 _LONGEST_INTEGER = 4000
+_QUOTE = ord('"')
 _NULL = msgspec.Raw(b"null")
 _FIELD_TYPES: dict[Kind, tuple[Any, Any]] = {
     Kind.TEXT: (str | None, None),
@@ -87,17 +88,21 @@ def _row_type(columns: Sequence[Column]) -> type[msgspec.Struct]:
     return msgspec.defstruct("_Row", fields, gc=False)
 
 
-_ROWS = {version: msgspec.json.Decoder(list[_row_type(columns)]) for version, columns in COLUMNS.items()}  # type: ignore[misc]  # a type made at run time
+_ROWS = {version: msgspec.json.Decoder(_row_type(columns)) for version, columns in COLUMNS.items()}
 _GETTERS: dict[ApiVersion, Callable[[Any], tuple[Any, ...]]] = {
     version: attrgetter(*(".".join(column.path) for column in columns)) for version, columns in COLUMNS.items()
 }
 _FIELDS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
-def column_values(version: ApiVersion, records: Sequence[AuditRecord]) -> list[list[Any]]:
-    """Return one list of values a column, None where a field is missing or does not fit."""
+def column_values(version: ApiVersion, records: Sequence[AuditRecord], lines: bytes) -> list[list[Any]]:
+    """Return one list of values a column, None where a field is missing or does not fit.
+
+    ``lines`` are the same records as ``lines_of`` gives them. Free-form fields come as ``str`` or as the
+    bytes of their JSON, which a broken API may have sent in something else than UTF-8: decode them with "replace".
+    """
     try:
-        rows = _ROWS[version].decode(b"[" + b",".join([record.raw for record in records]) + b"]")
+        rows = _ROWS[version].decode_lines(lines)
     except (msgspec.DecodeError, ValueError, RecursionError):
         # One odd value sends the group the slow way, record by record and field by field.
         cells = [_cells(COLUMNS[version], record.raw) for record in records]
@@ -110,14 +115,15 @@ def column_values(version: ApiVersion, records: Sequence[AuditRecord]) -> list[l
 
 def _column(kind: Kind, values: Sequence[Any]) -> list[Any]:
     if kind is Kind.JSON:
+        # Most are missing or an object, whose own JSON is what the column holds.
         return [None if value is _NULL else _json_text(bytes(value)) for value in values]
     return [_fit_integer(value) for value in values] if kind is Kind.INTEGER else list(values)
 
 
-def _json_text(content: bytes) -> str | None:
+def _json_text(content: bytes) -> str | bytes | None:
     """Return what a free-form field says: a text as it is, nothing for null, else its JSON."""
-    if content[:1] != b'"':
-        return None if content == b"null" else content.decode("utf-8", "replace")
+    if content[0] != _QUOTE:
+        return None if content == b"null" else content
     try:
         text: str = msgspec.json.decode(content)
     except ValueError:

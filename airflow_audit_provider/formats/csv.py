@@ -29,19 +29,19 @@ class CsvEncoder:
             ["id", "event_time", *(column.name for column in COLUMNS[version]), "record"]
         ]
 
-    def encode(self, records: Sequence[AuditRecord], _lines: bytes = b"") -> bytes:
+    def encode(self, records: Sequence[AuditRecord], lines: bytes) -> bytes:
         """Return the bytes ready so far for these records."""
-        rows, self._header = self._header + self._rows(records), []
+        rows, self._header = self._header + self._rows(records, lines), []
         text = io.StringIO(newline="")
         csv.writer(text, lineterminator="\r\n").writerows(rows)
         return self._compressor.compress(text.getvalue().encode())
 
     def finish(self) -> bytes:
         """Return the last bytes of the part."""
-        return self.encode(()) + self._compressor.flush()
+        return self.encode((), b"") + self._compressor.flush()
 
-    def _rows(self, records: Sequence[AuditRecord]) -> list[list[object]]:
-        columns = [[_csv_text(value) for value in column] for column in column_values(self._version, records)]
+    def _rows(self, records: Sequence[AuditRecord], lines: bytes) -> list[list[object]]:
+        columns = [[_csv_text(value) for value in column] for column in column_values(self._version, records, lines)]
         ids = [record.id for record in records]
         times = [_instant_text(record.event_ns) for record in records]
         texts = [record.raw.decode("utf-8", "replace") for record in records]
@@ -49,6 +49,8 @@ class CsvEncoder:
 
 
 def _csv_text(value: object) -> object:
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
     return ("true" if value else "false") if isinstance(value, bool) else value
 
 

@@ -46,9 +46,9 @@ class ParquetEncoder:
             store_schema=False,
         )
 
-    def encode(self, records: Sequence[AuditRecord], _lines: bytes = b"") -> bytes:
+    def encode(self, records: Sequence[AuditRecord], lines: bytes) -> bytes:
         """Return the bytes ready so far; rows wait as columns until their group is full."""
-        self._waiting.append(self._columns(records))
+        self._waiting.append(self._columns(records, lines))
         self._waiting_count += len(records)
         if self._waiting_count >= _ROW_GROUP_RECORDS:
             self._write()
@@ -61,12 +61,20 @@ class ParquetEncoder:
         self._writer.close()
         return self._sink.drain()
 
-    def _columns(self, records: Sequence[AuditRecord]) -> Any:
+    def _columns(self, records: Sequence[AuditRecord], lines: bytes) -> Any:
         ids = [record.id for record in records]
         times = [record.event_ns // _NS_PER_US for record in records]
-        values = [ids, times, *column_values(self._version, records), _texts(self._pa, records)]
-        arrays = [self._pa.array(column, kind) for column, kind in zip(values, self._schema.types, strict=True)]
+        texts = [record.raw for record in records]
+        values: list[list[Any]] = [ids, times, *column_values(self._version, records, lines), texts]
+        arrays = [self._array(column, kind) for column, kind in zip(values, self._schema.types, strict=True)]
         return self._pa.RecordBatch.from_arrays(arrays, schema=self._schema)
+
+    def _array(self, values: list[Any], kind: Any) -> Any:
+        """Return a column; bytes that are no UTF-8, which JSON forbids, show a replacement character."""
+        try:
+            return self._pa.array(values, kind)
+        except self._pa.ArrowInvalid:
+            return self._pa.array([_replaced(value) for value in values], kind)
 
     def _write(self) -> None:
         """Write what waits as one row group."""
@@ -75,12 +83,8 @@ class ParquetEncoder:
         self._waiting, self._waiting_count = [], 0
 
 
-def _texts(pyarrow: Any, records: Sequence[AuditRecord]) -> Any:
-    """Return the records' own JSON; bytes that are no UTF-8, which JSON forbids, show a replacement character."""
-    try:
-        return pyarrow.array([record.raw for record in records], pyarrow.string())
-    except pyarrow.ArrowInvalid:
-        return [record.raw.decode("utf-8", "replace") for record in records]
+def _replaced(value: Any) -> Any:
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
 
 
 def read_parquet(version: ApiVersion, content: bytes) -> Iterator[AuditRecord]:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from airflow_audit_provider.core.records import ApiVersion
+from airflow_audit_provider.core.records import ApiVersion, lines_of
 from airflow_audit_provider.formats.columns import COLUMNS, Kind, column_values
 from tests.formats.odd_records import V1, V2, VALUES, odd_raws, raw_of, records_of
 
@@ -14,8 +14,15 @@ from tests.formats.odd_records import V1, V2, VALUES, odd_raws, raw_of, records_
 def cells_of(version: ApiVersion, *raws: bytes) -> list[dict[str, Any]]:
     """Return a mapping of column names to values for each record."""
     names = [column.name for column in COLUMNS[version]]
-    columns = column_values(version, records_of(version, *raws))
-    return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
+    records = records_of(version, *raws)
+    columns = column_values(version, records, lines_of(records))
+    rows = zip(*([_text(value) for value in column] for column in columns), strict=True)
+    return [dict(zip(names, row, strict=True)) for row in rows]
+
+
+def _text(value: Any) -> Any:
+    """Return a cell as a reader of the file sees it: text may be handed over as UTF-8."""
+    return value.decode() if isinstance(value, bytes) else value
 
 
 TEXT = {
@@ -71,7 +78,7 @@ def test_a_neighbour_does_not_change_a_records_cells(version: ApiVersion) -> Non
 
 def test_no_records_have_no_values() -> None:
     """An empty group has its columns, all empty."""
-    assert column_values(V1, []) == [[]] * len(COLUMNS[V1])
+    assert column_values(V1, [], b"") == [[]] * len(COLUMNS[V1])
 
 
 @pytest.mark.parametrize("version", [V1, V2])
