@@ -9,25 +9,33 @@ and a different part never has.
     dt=2026-11-01/window=20261101T000000Z-20261102T000000Z/part-0001-00000-3f2a….jsonl.gz
     _manifests/dt=2026-11-01/20261101T000000Z-20261102T000000Z.g0001.json      written last: the commit
     _staging/20261101T000000Z-20261102T000000Z/<attempt>/part-00000            no reader looks here
+    _seals/000001.json, _seals/000001.sig                                      a seal, its signature
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Iterator
 from datetime import UTC, date, datetime, timedelta
+from itertools import pairwise
+from typing import NamedTuple
 
 import msgspec
 
 from airflow_audit_provider.core.window import TimeWindow
+from airflow_audit_provider.exceptions import ConfigurationError
 
 MANIFEST_FOLDER = "_manifests/"
 STAGING_FOLDER = "_staging/"
+SEAL_FOLDER = "_seals/"
+PARTITION_START = "dt="
 _PART = re.compile(r"part-(\d{4,})-\d{5,}-[0-9a-f]{16}\..+")
 _WINDOW = re.compile(r"(\d{8}T\d{6}(?:\.\d{6})?Z)-(\d{8}T\d{6}(?:\.\d{6})?Z)")
 # A window longer than this is not looked through day by day.
 _MOST_DAYS = 62
 _TICK = timedelta(microseconds=1)
 _GENERATION = re.compile(r"\.g(\d{4,})\.json$")
+_SEAL = re.compile(r"_seals/(\d{6,})\.(?:json|sig)")
 
 
 class WindowKeys(msgspec.Struct, frozen=True):
@@ -90,6 +98,57 @@ class WindowKeys(msgspec.Struct, frozen=True):
     def staging(self, attempt_id: str) -> str:
         """Return the prefix one attempt stages under, ending in a slash."""
         return f"{STAGING_FOLDER}{self.name}/{attempt_id}/"
+
+
+class ManifestKey(NamedTuple):
+    """What the key of a manifest says by itself; ``day`` is the UTC date of its folder."""
+
+    window: TimeWindow
+    day: date
+    generation: int
+
+
+def read_manifest_key(key: str) -> ManifestKey | None:
+    """Return what a manifest's key says, None for a key that this provider gives no manifest."""
+    match, window = _GENERATION.search(key), window_in(key)
+    if match is None or window is None:
+        return None
+    day = window.start.date()
+    is_ours = key == WindowKeys(window, day).manifest(int(match[1])) and int(match[1]) > 0
+    return ManifestKey(window, day, int(match[1])) if is_ours else None
+
+
+def window_in(key: str) -> TimeWindow | None:
+    """Return the window that a key names, None when it names none."""
+    match = _WINDOW.search(key)
+    try:
+        return TimeWindow(_instant(match[1]), _instant(match[2])) if match else None
+    except (ValueError, ConfigurationError):
+        return None
+
+
+def missing_numbers(numbers: Iterable[int]) -> Iterator[tuple[int, int]]:
+    """Yield the gaps below the greatest of some numbers that should count from 1: first and last missing one."""
+    for before, number in pairwise([0, *sorted(set(numbers))]):
+        if number - before > 1:
+            yield before + 1, number - 1
+
+
+def seal_key(number: int) -> str:
+    """Return the key of a seal. It has nothing but the number in it, so that creating it takes the number."""
+    return f"{SEAL_FOLDER}{number:06}.json"
+
+
+def signature_key(number: int) -> str:
+    """Return the key of a seal's signature."""
+    return f"{SEAL_FOLDER}{number:06}.sig"
+
+
+def seal_number(key: str) -> int | None:
+    """Return the number in the key of a seal or of a signature, None for any other key."""
+    match = _SEAL.fullmatch(key)
+    number = int(match[1]) if match else 0
+    return number if number and key in {seal_key(number), signature_key(number)} else None
 
 
 def _compact(instant: datetime) -> str:

@@ -94,7 +94,7 @@ def read_manifest(key: str, content: bytes) -> Manifest:
     """Return a manifest from its bytes; raise ``VerificationError`` when they are not one."""
     try:
         manifest = msgspec.json.decode(content, type=Manifest)
-    except (msgspec.DecodeError, ValueError, ConfigurationError) as error:
+    except (msgspec.DecodeError, ValueError, RecursionError, ConfigurationError) as error:
         raise VerificationError(
             f"The manifest {key} cannot be read ({error}). Restore it from a copy; it is never overwritten."
         ) from error

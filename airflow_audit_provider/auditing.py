@@ -1,0 +1,193 @@
+"""The use cases of an auditor: verify what lies in a destination, and say what it covers.
+
+Knows: the order of the steps, and that one part is in memory at a time. Must not know: Airflow, a store's kind.
+Its one rule: it reads and never writes.
+
+::
+
+    verify     list → manifests, window by window → parts → objects nobody names → seals → findings
+    coverage   list → the newest manifest of each window → spans
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+import msgspec
+
+from airflow_audit_provider.core.coverage import Coverage, coverage_of, facts_of, overlap
+from airflow_audit_provider.core.findings import Finding, severe
+from airflow_audit_provider.core.generations import StoredManifest, read_chain
+from airflow_audit_provider.core.keys import MANIFEST_FOLDER, read_manifest_key, window_in
+from airflow_audit_provider.core.manifest import Manifest, Part, read_manifest
+from airflow_audit_provider.core.ports import Store
+from airflow_audit_provider.core.sealing import SealChain, SealedManifest, as_sealed, sealed_findings
+from airflow_audit_provider.core.signatures import SignatureVerifier
+from airflow_audit_provider.core.verification import WindowCheck, overlap_findings, stray_findings
+from airflow_audit_provider.core.window import TimeWindow
+from airflow_audit_provider.exceptions import VerificationError
+from airflow_audit_provider.formats.part_format import part_format
+from airflow_audit_provider.notary import read_seals
+
+_BEGIN_AT = datetime(1, 1, 2, tzinfo=UTC)
+_FOREVER_AT = datetime(9999, 12, 30, tzinfo=UTC)
+
+
+class Report(msgspec.Struct, frozen=True):
+    """What verification looked at and what it found; ``newest_seal_sha256`` is worth keeping elsewhere."""
+
+    window_count: int
+    part_count: int
+    record_count: int
+    seal_count: int
+    newest_seal_sha256: str | None
+    findings: tuple[Finding, ...]
+
+    @property
+    def severe_count(self) -> int:
+        """How many findings are severe."""
+        return len(severe(self.findings))
+
+
+class Evidence(NamedTuple):
+    """What an auditor holds that is not in the destination: public keys, and the digest of a seal kept elsewhere."""
+
+    verifier: SignatureVerifier | None = None
+    expected_seal_sha256: str | None = None
+
+
+NO_EVIDENCE = Evidence()
+
+
+def verify(
+    store: Store, start: datetime | None = None, end: datetime | None = None, evidence: Evidence = NO_EVIDENCE
+) -> Report:
+    """Verify every window that shares an instant with ``[start, end)``, the objects around them, and all seals.
+
+    A bound that is None is open. Bad bytes are findings; only a store that cannot be read raises, ``StorageError``.
+    """
+    survey = _Survey(store, TimeWindow(start or _BEGIN_AT, end or _FOREVER_AT))
+    for stored in survey.windows():
+        survey.check_window(stored)
+    seals = SealChain(read_seals(store))
+    findings = [*survey.findings, *survey.stray_findings(), *seals.findings]
+    findings += sealed_findings(seals, survey.manifests, survey.manifest_keys)
+    findings += seals.signature_findings(evidence.verifier)
+    if evidence.expected_seal_sha256 is not None:
+        findings += seals.anchor_findings(evidence.expected_seal_sha256)
+    return Report(
+        window_count=survey.window_count,
+        part_count=survey.part_count,
+        record_count=survey.record_count,
+        seal_count=len(seals.contents),
+        newest_seal_sha256=seals.newest_sha256,
+        findings=tuple(findings),
+    )
+
+
+class _Survey:
+    """One walk over a destination: the listing first, so that a window committed meanwhile is no stray object."""
+
+    def __init__(self, store: Store, asked: TimeWindow) -> None:
+        self._store = store
+        self._asked = asked
+        self._sizes = dict(store.list_sizes(""))
+        self.manifest_keys = set(store.list_keys(MANIFEST_FOLDER))
+        self.findings: list[Finding] = []
+        self.manifests: dict[str, SealedManifest | None] = {}
+        self.window_count = self.part_count = self.record_count = 0
+        self._named: set[str] = set()
+        self._older_parts: dict[str, Part] = {}
+
+    def windows(self) -> Iterator[list[StoredManifest]]:
+        """Yield the manifests of each window in the range, and note windows that overlap."""
+        keys = _by_window(self.manifest_keys)
+        first_keys = {window: min(of_one) for window, of_one in keys.items()}
+        self.findings += [found for found in overlap_findings(first_keys) if self._is_asked(found.key)]
+        for window in sorted(keys):
+            if overlap(window, self._asked):
+                yield [StoredManifest(key, self._store.read(key)) for key in sorted(keys[window])]
+
+    def check_window(self, stored: list[StoredManifest]) -> None:
+        """Judge a window's manifests, then its parts one by one."""
+        chain = read_chain(stored)
+        self.manifests.update(as_sealed(stored, chain))
+        check = WindowCheck(chain)
+        for part in check.parts:
+            self._check_part(check, part)
+        self.findings += check.finish()
+        self.window_count += 1
+        self.part_count += len(check.parts)
+        self.record_count += check.record_count
+        self._named.update(part.key for part in check.parts)
+        self._older_parts.update({part.key: part for one in chain.generations for part in one.manifest.parts})
+
+    def stray_findings(self) -> Iterator[Finding]:
+        """Name the objects nobody accounts for; those of windows outside the range are left alone."""
+        keys = [key for key in {*self._sizes, *self.manifest_keys} if self._is_asked(key)]
+        unnamed = (key for key in keys if key in self._older_parts and key not in self._named)
+        superseded = [key for key in unnamed if self._digest(key) == self._older_parts[key].sha256]
+        return stray_findings(sorted(keys), self._named, superseded)
+
+    def _check_part(self, check: WindowCheck, part: Part) -> None:
+        if not check.take_size(part, self._sizes.get(part.key)):
+            return
+        content = self._store.read(part.key)
+        if not check.take(part, content) or content is None or check.newest is None:
+            return
+        manifest = check.newest.manifest
+        try:
+            # The one place where whatever a damaged object makes a library raise becomes a finding.
+            chosen = part_format(manifest.file_format, manifest.compression)
+            check.take_records(part, chosen.read(manifest.query.version, content))
+        except Exception as error:  # noqa: BLE001 - named above
+            check.unreadable(part, error)
+
+    def _is_asked(self, key: str) -> bool:
+        window = window_in(key)
+        return window is None or overlap(window, self._asked)
+
+    def _digest(self, key: str) -> str:
+        return hashlib.sha256(self._store.read(key) or b"").hexdigest()
+
+
+def _by_window(keys: Iterable[str]) -> dict[TimeWindow, list[str]]:
+    """Return the keys of manifests by window; other keys are left out."""
+    found: dict[TimeWindow, list[str]] = defaultdict(list)
+    for key in keys:
+        parsed = read_manifest_key(key)
+        if parsed is not None:
+            found[parsed.window].append(key)
+    return found
+
+
+def coverage(store: Store, start: datetime | None = None, end: datetime | None = None) -> Coverage | None:
+    """Return what is committed, empty and missing in ``[start, end)``, from each window's newest manifest alone.
+
+    A bound that is None is that of the first or last window; with no window and a bound missing the answer is None.
+    Raises ``VerificationError`` for a manifest that cannot be read.
+    """
+    windows = _by_window(store.list_keys(MANIFEST_FOLDER))
+    if not windows and None in {start, end}:
+        return None
+    first = min((window.start for window in windows), default=start)
+    last = max((window.end for window in windows), default=end)
+    asked = TimeWindow(start or first or _BEGIN_AT, end or last or _FOREVER_AT)
+    newest = {window: max(keys, key=_generation) for window, keys in windows.items() if overlap(window, asked)}
+    return coverage_of(asked, {window: facts_of(_manifest(store, key)) for window, key in newest.items()})
+
+
+def _generation(key: str) -> int:
+    parsed = read_manifest_key(key)
+    return parsed.generation if parsed else 0
+
+
+def _manifest(store: Store, key: str) -> Manifest:
+    content = store.read(key)
+    if content is None:
+        raise VerificationError(f"The manifest {key} was listed and is gone. Find who removes committed objects.")
+    return read_manifest(key, content)
