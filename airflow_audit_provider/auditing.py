@@ -20,7 +20,7 @@ from typing import NamedTuple
 import msgspec
 
 from airflow_audit_provider.core.coverage import Coverage, coverage_of, facts_of, overlap
-from airflow_audit_provider.core.findings import Finding, severe
+from airflow_audit_provider.core.findings import Finding, FindingKind, finding, severe
 from airflow_audit_provider.core.generations import StoredManifest, read_chain
 from airflow_audit_provider.core.keys import MANIFEST_FOLDER, read_manifest_key, window_in
 from airflow_audit_provider.core.manifest import Manifest, Part, read_manifest
@@ -52,6 +52,18 @@ class Report(msgspec.Struct, frozen=True):
         """How many findings are severe."""
         return len(severe(self.findings))
 
+    def summary(self) -> dict[str, int | str | None]:
+        """Return the counts without the findings."""
+        return {
+            "window_count": self.window_count,
+            "part_count": self.part_count,
+            "record_count": self.record_count,
+            "seal_count": self.seal_count,
+            "severe_count": self.severe_count,
+            "mild_count": len(self.findings) - self.severe_count,
+            "newest_seal_sha256": self.newest_seal_sha256,
+        }
+
 
 class Evidence(NamedTuple):
     """What an auditor holds that is not in the destination: public keys, and the digest of a seal kept elsewhere."""
@@ -73,6 +85,9 @@ def verify(
     survey = _Survey(store, TimeWindow(start or _BEGIN_AT, end or _FOREVER_AT))
     for stored in survey.windows():
         survey.check_window(stored)
+    if not survey.window_count:
+        fact = "No window is committed in this range, so nothing was verified."
+        survey.findings.append(finding(FindingKind.NOTHING_COMMITTED, MANIFEST_FOLDER, fact))
     seals = SealChain(read_seals(store))
     findings = [*survey.findings, *survey.stray_findings(), *seals.findings]
     findings += sealed_findings(seals, survey.manifests, survey.manifest_keys)

@@ -20,7 +20,15 @@ def get_provider_info() -> dict[str, object]:
             }
         ],
         "hooks": [{"integration-name": name, "python-modules": ["airflow_audit_provider.hooks.cloudflare"]}],
-        "operators": [{"integration-name": name, "python-modules": ["airflow_audit_provider.operators.audit_logs"]}],
+        "operators": [
+            {
+                "integration-name": name,
+                "python-modules": [
+                    "airflow_audit_provider.operators.audit_logs",
+                    "airflow_audit_provider.operators.auditing",
+                ],
+            }
+        ],
         "sensors": [{"integration-name": name, "python-modules": ["airflow_audit_provider.sensors.audit_logs"]}],
         "triggers": [{"integration-name": name, "python-modules": ["airflow_audit_provider.triggers.audit_logs"]}],
         "connection-types": [

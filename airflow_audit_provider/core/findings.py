@@ -43,6 +43,7 @@ class FindingKind(StrEnum):
     RECORDS_UNPROVABLE = "records_unprovable"
     ADDED_IDS = "added_ids"
     WINDOWS_OVERLAP = "windows_overlap"
+    NOTHING_COMMITTED = "nothing_committed"
     OBJECT_UNEXPECTED = "object_unexpected"
     OBJECT_FOREIGN = "object_foreign"
     PART_SUPERSEDED = "part_superseded"
@@ -98,6 +99,10 @@ _MEANINGS: dict[FindingKind, _Meaning] = {
     FindingKind.ADDED_IDS: _Meaning(Severity.SEVERE, _REPORT),
     FindingKind.WINDOWS_OVERLAP: _Meaning(
         Severity.SEVERE, "Count the records they share once, and give every division of time a destination of its own."
+    ),
+    FindingKind.NOTHING_COMMITTED: _Meaning(
+        Severity.SEVERE,
+        "Check the destination and the range; if they are right, everything was removed or never landed.",
     ),
     FindingKind.OBJECT_UNEXPECTED: _Meaning(
         Severity.SEVERE,

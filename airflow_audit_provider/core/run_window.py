@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import NamedTuple
 
 import pendulum
@@ -83,6 +83,15 @@ def resolve_watermark(since: Bound, run_started_at: datetime | None, timezone: s
             "This run has no data interval to watch from. Give since, for example the last run's high-water mark."
         )
     return watermark
+
+
+def read_bound(name: str, bound: Bound) -> datetime | None:
+    """Return one bound of a range in UTC, None when it is not set; a date or a text without offset is UTC's."""
+    instant = _instant(name, bound, _zone("UTC"))
+    if instant is not None and instant.tzinfo is None:
+        raise ConfigurationError(f"{name} {instant.isoformat()} has no time zone. Give it one, or give it as text.")
+    # Through the text, so that a pendulum instant becomes a standard one.
+    return datetime.fromisoformat(instant.astimezone(UTC).isoformat()) if instant is not None else None
 
 
 def _explicit(bounds: RunBounds, zone: pendulum.Timezone) -> TimeWindow | None:

@@ -13,14 +13,11 @@ from functools import cached_property
 from typing import Any
 from uuid import uuid4
 
-from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseOperator, ObjectStoragePath, conf
+from airflow.providers.common.compat.sdk import BaseOperator, conf
 
-from airflow_audit_provider.adapters.storage import open_store
-from airflow_audit_provider.assets.audit_logs import audit_log_asset, dataset_uri, is_a_place
+from airflow_audit_provider.assets.audit_logs import audit_log_asset, dataset_uri
 from airflow_audit_provider.core.manifest import describe
-from airflow_audit_provider.core.ports import Store
 from airflow_audit_provider.core.run_window import RunWindow, resolve_run_window
-from airflow_audit_provider.exceptions import ConfigurationError
 from airflow_audit_provider.formats.part_format import part_format
 from airflow_audit_provider.hooks.cloudflare import CloudflareHook
 from airflow_audit_provider.hooks.early_checks import (
@@ -30,6 +27,7 @@ from airflow_audit_provider.hooks.early_checks import (
 )
 from airflow_audit_provider.hooks.failures import task_failures
 from airflow_audit_provider.hooks.run_bounds import run_bounds
+from airflow_audit_provider.operators.destinations import open_destination
 from airflow_audit_provider.operators.progress_log import ProgressLog
 from airflow_audit_provider.pipeline import (
     DEFAULT_CONCURRENCY,
@@ -197,22 +195,9 @@ class CloudflareAuditLogsToObjectStorageOperator(BaseOperator):
             concurrency=self.concurrency,
             recount=self.verify == "recount",
         )
+        store = open_destination(self.destination, self.destination_conn_id)
         observe = ProgressLog(self.log, self.hook.clock)
-        return pull_window(order, self.hook.source(), self._store(), observe)
-
-    def _store(self) -> Store:
-        if not is_a_place(self.destination):
-            raise ConfigurationError(
-                f"The destination {self.destination!r} names no place. Give a bucket or an absolute folder."
-            )
-        try:
-            path = ObjectStoragePath(self.destination, conn_id=self.destination_conn_id)
-            return open_store(path.fs, path.path)
-        except (ValueError, ImportError, AirflowNotFoundException) as error:
-            raise ConfigurationError(
-                f"The destination {dataset_uri(self.destination)} cannot be opened ({error}). Check its scheme, "
-                "install the provider of that store, and check destination_conn_id."
-            ) from error
+        return pull_window(order, self.hook.source(), store, observe)
 
     def _report(self, context: Mapping[str, Any], outcome: PullOutcome) -> dict[str, Any]:
         """Log and return the summary; put it into the asset event of the destination, if the task has that outlet."""

@@ -1,0 +1,162 @@
+"""The auditor's command line answers offline, without Airflow, in text or JSON, with an exit status to rely on."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from airflow_audit_provider.adapters.storage import LocalStore
+from airflow_audit_provider.cli.__main__ import main
+from tests.architecture.sources import PROJECT
+from tests.auditing.dataset import PRIVATE_PEM, PUBLIC_PEM, commit, records_in, two_days, window
+
+
+@pytest.fixture
+def destination(tmp_path: Path) -> Path:
+    """Two days, landed and not sealed."""
+    two_days(LocalStore(str(tmp_path / "audit")))
+    return tmp_path / "audit"
+
+
+@pytest.fixture
+def keys(tmp_path: Path) -> tuple[str, str]:
+    """The files of a private key and its public half."""
+    private, public = tmp_path / "seal.pem", tmp_path / "seal.pub.pem"
+    private.write_text(PRIVATE_PEM)
+    public.write_text(PUBLIC_PEM)
+    return str(private), str(public)
+
+
+def test_it_runs_as_a_module_without_airflow(destination: Path) -> None:
+    """A fresh interpreter in which Airflow cannot be imported verifies a copy."""
+    code = (
+        "import sys; sys.modules['airflow'] = None\n"
+        "from airflow_audit_provider.cli.__main__ import main\n"
+        f"sys.exit(main(['verify', {str(destination)!r}, '--json']))"
+    )
+    answer = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, check=False)
+    assert answer.returncode == 0, answer.stderr
+    assert json.loads(answer.stdout)["record_count"] == 6
+    module = [sys.executable, "-m", "airflow_audit_provider.cli", "--version"]
+    assert subprocess.run(module, cwd=PROJECT, capture_output=True, text=True, check=True).stdout.strip()
+
+
+def test_a_sound_dataset_is_status_0(
+    destination: Path, keys: tuple[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Seal with a key, keep the digest, verify with the public half and the digest."""
+    private, public = keys
+    assert main(["seal", str(destination), "--signing-key", private, "--json"]) == 0
+    sealed = json.loads(capsys.readouterr().out)
+    newest = hashlib.sha256((destination / sealed["created"][-1]["key"]).read_bytes()).hexdigest()
+    assert sealed["newest_seal_sha256"] == sealed["created"][-1]["sha256"] == newest
+    assert sealed["signed_count"] == len(sealed["created"]) == 2
+    assert main(["verify", f"file://{destination}", "--public-key", public, "--expect-seal", newest, "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert (report["window_count"], report["seal_count"], report["findings"]) == (3, 2, [])
+
+
+def test_sealing_in_text_names_each_seal(destination: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A line for each seal with its digest, and a last one with the newest."""
+    assert main(["seal", str(destination), "--day", "2026-10-26"]) == 0
+    first, last = capsys.readouterr().out.splitlines()
+    assert first.startswith("_seals/000001.json  ")
+    assert first.endswith("2026-10-26, 3 manifests")
+    assert "1 seals created, 0 signed" in last
+
+
+def test_a_broken_chain_is_status_1_when_sealing(destination: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The table of findings is printed before what is sealed."""
+    assert main(["seal", str(destination)]) == 0
+    (destination / "_seals" / "000001.json").unlink()
+    assert main(["seal", str(destination)]) == 1
+    assert "seal_missing" in capsys.readouterr().out
+
+
+def test_damage_is_status_1_with_a_table(destination: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Each finding is a line with severity, kind, key and what to do; JSON has the same."""
+    part = next(destination.glob("dt=*/window=*/part-0001*"))
+    part.write_bytes(part.read_bytes() + b"\n")
+    assert main(["verify", str(destination)]) == 1
+    heading, line, *_ = capsys.readouterr().out.splitlines()
+    assert heading.split() == ["severity", "kind", "key", "detail"]
+    assert line.startswith("severe    part_size")
+    assert line.endswith(".")
+    assert main(["verify", str(destination), "--json"]) == 1
+    (found,) = json.loads(capsys.readouterr().out)["findings"]
+    assert found["key"] == part.relative_to(destination).as_posix()
+
+
+def test_mild_findings_are_status_0(destination: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What does no harm is told and is no failure."""
+    (destination / "notes.txt").write_text("hello")
+    assert main(["verify", str(destination)]) == 0
+    assert "object_foreign" in capsys.readouterr().out
+
+
+def test_coverage_without_gaps_is_status_0(destination: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """From the first window to the end of the unbroken run nothing is missing."""
+    assert main(["coverage", str(destination), "--end", "2026-10-27T12:00:00Z"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[2] for line in lines[1:-1]] == ["committed", "empty", "committed"]
+    assert lines[-1].endswith("6 records, 0 gaps; high-water mark 2026-10-27T12:00:00Z")
+
+
+def test_a_gap_is_status_1(destination: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What is not committed has a span of its own."""
+    commit(LocalStore(str(destination)), window(3), records_in(window(3), 1))
+    assert main(["coverage", str(destination), "--json"]) == 1
+    spans = json.loads(capsys.readouterr().out)["spans"]
+    assert [span["state"] for span in spans] == ["committed", "empty", "committed", "missing", "committed"]
+    assert (spans[3]["start"], spans[3]["end"]) == ("2026-10-27T12:00:00Z", "2026-10-29T00:00:00Z")
+
+
+def test_an_empty_place_is_never_well(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A typing error in the destination is not taken for a sound dataset."""
+    assert main(["verify", str(tmp_path / "nowhere")]) == 1
+    assert "nothing_committed" in capsys.readouterr().out
+    assert main(["coverage", str(tmp_path / "nowhere")]) == 1
+    assert main(["coverage", str(tmp_path / "nowhere"), "--start", "2026-01-01", "--end", "2026-02-01"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["verify", "nosuch://x"], "cannot be opened"),
+        (["verify", "x", "--start", "soon"], "--start 'soon' is not a date"),
+        (["verify", "x", "--start", "2026-11-02", "--end", "2026-11-01"], "not after its start"),
+        (["verify", "x", "--public-key", "/no/such.pem"], "cannot be read"),
+        (["seal", "x", "--signing-key", "/no/such.pem"], "cannot be read"),
+    ],
+)
+def test_what_cannot_be_found_out_is_status_2(
+    arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A wrong argument is told on standard error, and standard output stays empty."""
+    assert main(arguments) == 2
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert words in told.err
+
+
+def test_wrong_usage_is_status_2(capsys: pytest.CaptureFixture[str]) -> None:
+    """A missing or unknown word ends with the usage."""
+    for arguments in ([], ["destroy", "x"], ["verify"], ["seal", "x", "--day", "noon"]):
+        with pytest.raises(SystemExit) as caught:
+            main(arguments)
+        assert caught.value.code == 2
+    assert "usage: airflow-audit-provider" in capsys.readouterr().err
+
+
+def test_a_damaged_manifest_stops_coverage_and_sealing(destination: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What cannot be read is no coverage and is not sealed: status 1, because something is wrong."""
+    manifest = max(destination.glob("_manifests/dt=2026-10-27/*.json"))
+    manifest.write_bytes(b"{")
+    assert main(["coverage", str(destination)]) == 1
+    assert main(["seal", str(destination)]) == 1
+    assert "VerificationError" in capsys.readouterr().err
