@@ -116,12 +116,10 @@ def _spans(asked: TimeWindow, windows: Mapping[TimeWindow, WindowFacts]) -> Iter
 
 
 def _merged(spans: Iterable[Span]) -> Iterator[Span]:
-    """Join neighbours of the same state; drop what has no length."""
-    held: Span | None = None
-    for span in spans:
-        if held is None:
-            held = span
-        elif span.start == span.end or (held.state, held.is_verified) == (span.state, span.is_verified):
+    """Join neighbours of the same state, at least one; drop what has no length."""
+    held, *others = spans
+    for span in others:
+        if span.start == span.end or (held.state, held.is_verified) == (span.state, span.is_verified):
             held = msgspec.structs.replace(
                 held,
                 end=span.end,
@@ -131,8 +129,7 @@ def _merged(spans: Iterable[Span]) -> Iterator[Span]:
         else:
             yield held
             held = span
-    if held is not None:
-        yield held
+    yield held
 
 
 def _high_water_at(windows: Iterable[TimeWindow]) -> datetime | None:

@@ -162,7 +162,7 @@ def _content_findings(
     if record_count != part.record_count:
         fact = f"The part holds {record_count} records, and its manifest says {part.record_count}."
         yield finding(FindingKind.PART_RECORD_COUNT, part.key, fact)
-    if edges_ns != (part.first_event_ns, part.last_event_ns):
+    if record_count and edges_ns != (part.first_event_ns, part.last_event_ns):
         fact = "The first or the last event in the part happened at another instant than its manifest says."
         yield finding(FindingKind.PART_EVENT_TIMES, part.key, fact)
     if window is not None and record_count and not all(map(window.contains, edges_ns)):

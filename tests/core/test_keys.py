@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from airflow_audit_provider.core.keys import WindowKeys
+from airflow_audit_provider.core.keys import WindowKeys, missing_numbers, read_manifest_key, seal_number
 from airflow_audit_provider.core.window import TimeWindow, from_seconds
 
 _DAY = TimeWindow(datetime(2026, 11, 1, tzinfo=UTC), datetime(2026, 11, 2, tzinfo=UTC))
@@ -92,3 +92,65 @@ def test_a_part_tells_the_generation_it_is_published_for(generation: int) -> Non
 def test_what_is_no_part_of_this_window_has_no_generation(key: str) -> None:
     """Other objects beside the parts, and parts of other windows, are not taken for parts of this one."""
     assert KEYS.part_generation(key) is None
+
+
+@pytest.mark.parametrize(
+    ("key", "generation"),
+    [
+        ("_manifests/dt=2026-11-01/20261101T000000Z-20261102T000000Z.g0001.json", 1),
+        ("_manifests/dt=2026-11-01/20261101T000000Z-20261102T000000Z.g12345.json", 12345),
+        ("_manifests/dt=2026-11-01/20261101T000000.000001Z-20261102T000000Z.g0001.json", 1),
+        ("_manifests/dt=2026-11-01/20261101T000000Z-20261102T000000Z.g0000.json", None),
+        ("_manifests/dt=2026-11-01/20261101T000000Z-20261102T000000Z.g1.json", None),
+        ("_manifests/dt=2026-11-01/20261101T000000Z-20261102T000000Z.g00001.json", None),
+        ("_manifests/dt=2026-11-02/20261101T000000Z-20261102T000000Z.g0001.json", None),
+        ("_manifests/dt=2026-11-01/20261102T000000Z-20261101T000000Z.g0001.json", None),
+        ("_manifests/dt=2026-11-01/20261131T000000Z-20261202T000000Z.g0001.json", None),
+        ("x/_manifests/dt=2026-11-01/20261101T000000Z-20261102T000000Z.g0001.json", None),
+        ("_manifests/dt=2026-11-01/20261101T000000Z-20261102T000000Z.g0001.json.bak", None),
+        ("_manifests/dt=2026-11-01/notes.g0001.json", None),
+        ("", None),
+    ],
+)
+def test_a_manifests_key_says_its_window_and_generation(key: str, generation: int | None) -> None:
+    """Exactly the keys that windows give are read, and nothing like them."""
+    found = read_manifest_key(key)
+    assert (found and found.generation) == generation
+    if found is not None:
+        assert WindowKeys(found.window, found.day).manifest(found.generation) == key
+
+
+@pytest.mark.parametrize(
+    ("key", "number"),
+    [
+        ("_seals/000001.json", 1),
+        ("_seals/000001.sig", 1),
+        ("_seals/1234567.json", 1234567),
+        ("_seals/000000.json", None),
+        ("_seals/0000001.json", None),
+        ("_seals/1.json", None),
+        ("_seals/000001.txt", None),
+        ("x/_seals/000001.json", None),
+        ("_seals/000001.json/x", None),
+        ("", None),
+    ],
+)
+def test_a_seals_key_says_its_number(key: str, number: int | None) -> None:
+    """Numbers have six digits or more, count from 1 and are written one way."""
+    assert seal_number(key) == number
+
+
+@pytest.mark.parametrize(
+    ("numbers", "gaps"),
+    [
+        ([], []),
+        ([1], []),
+        ([3, 1, 2], []),
+        ([2], [(1, 1)]),
+        ([1, 5, 7], [(2, 4), (6, 6)]),
+        ([10**12], [(1, 10**12 - 1)]),
+    ],
+)
+def test_gaps_in_numbers_are_told_as_spans(numbers: list[int], gaps: list[tuple[int, int]]) -> None:
+    """However far a number is, a gap is one pair."""
+    assert list(missing_numbers(numbers)) == gaps

@@ -8,7 +8,7 @@ from typing import Any
 import pendulum
 import pytest
 
-from airflow_audit_provider.core.run_window import RunBounds, resolve_run_window, resolve_watermark
+from airflow_audit_provider.core.run_window import Bound, RunBounds, read_bound, resolve_run_window, resolve_watermark
 from airflow_audit_provider.core.window import TimeWindow
 from airflow_audit_provider.exceptions import ConfigurationError
 
@@ -187,3 +187,30 @@ def test_a_watermark_is_given_or_the_start_of_the_run() -> None:
         resolve_watermark(None, None, "UTC")
     with pytest.raises(ConfigurationError, match="since 'x' is not a date"):
         resolve_watermark("x", _SECOND_AT, "UTC")
+
+
+@pytest.mark.parametrize(
+    ("bound", "expected"),
+    [
+        (None, None),
+        ("", None),
+        ("None", None),
+        ("2026-11-01", _FIRST_AT),
+        ("2026-11-01T01:00:00+01:00", _FIRST_AT),
+        (date(2026, 11, 1), _FIRST_AT),
+        (pendulum.datetime(2026, 11, 1, 1, tz="Europe/Berlin"), _FIRST_AT),
+    ],
+)
+def test_a_bound_of_a_range_is_in_utc(bound: Bound, expected: datetime | None) -> None:
+    """Dates and texts without offset are UTC's, other zones are turned into it, and what is not set stays so."""
+    found = read_bound("start", bound)
+    assert found == expected
+    assert type(found) is type(expected)
+
+
+@pytest.mark.parametrize("bound", ["soon", _FIRST_AT.replace(tzinfo=None)])
+def test_a_bound_that_is_none_is_refused_by_name(bound: Bound) -> None:
+    """A text that is no instant and a time without zone are named with their argument."""
+    with pytest.raises(ConfigurationError, match=r"^start ") as caught:
+        read_bound("start", bound)
+    assert str(caught.value).endswith(".")
