@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable, Iterator
+from importlib.util import find_spec
 from typing import Any
 
 from airflow_audit_provider.core.signatures import Signature
@@ -25,6 +26,7 @@ class Ed25519Signer:
     """
 
     def __init__(self, private_pem: str) -> None:
+        _require_library()
         from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
         from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
@@ -53,6 +55,7 @@ class Ed25519Verifier:
     """
 
     def __init__(self, public_pems: Iterable[str]) -> None:
+        _require_library()
         self._keys = {_key_id(key): key for pem in public_pems for key in _public_keys(pem)}
 
     def objection(self, content: bytes, signature: Signature) -> str | None:
@@ -67,6 +70,13 @@ class Ed25519Verifier:
         except InvalidSignature:
             return "The signature is not one of these bytes by the key it names."
         return None
+
+
+def _require_library() -> None:
+    if find_spec("cryptography") is None:
+        raise ConfigurationError(
+            "Signatures need the cryptography library. Run: pip install 'airflow-audit-provider[seal]'."
+        )
 
 
 def _public_keys(pem: str) -> Iterator[Any]:
