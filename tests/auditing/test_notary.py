@@ -56,7 +56,7 @@ def test_one_day_alone(store: MemoryStore) -> None:
 
 
 def test_a_late_window_adds_a_seal_and_changes_none(store: MemoryStore) -> None:
-    """The older seal stays byte for byte; the new one names what was there and what came."""
+    """The older seal stays byte for byte; the new one names what is there and what comes."""
     seal(store, signer=SIGNER)
     before = dict(store.objects)
     commit(store, window(), [record(DAY_1 + timedelta(hours=1), "later")])

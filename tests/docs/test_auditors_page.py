@@ -1,0 +1,49 @@
+"""The independent check in the auditors' page finds what it says it finds, in a real sealed dataset."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from airflow_audit_provider.adapters.storage import LocalStore
+from airflow_audit_provider.notary import seal
+from tests.auditing.dataset import two_days
+from tests.docs.blocks import all_blocks
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    """A sealed dataset on this machine."""
+    store = LocalStore(str(tmp_path))
+    two_days(store)
+    seal(store)
+    return tmp_path
+
+
+def check(copy: Path) -> subprocess.CompletedProcess[str]:
+    """Run the page's block in the copy, isolated from every package."""
+    (block,) = (block for block in all_blocks() if block.document == "docs/auditors.md" and "_seals" in block.code)
+    command = [sys.executable, "-I", "-S", "-c", block.code]
+    return subprocess.run(command, cwd=copy, capture_output=True, text=True, check=False)
+
+
+def test_a_sound_copy_passes(copy: Path) -> None:
+    """The block prints the newest seal's digest, with the standard library alone."""
+    answer = check(copy)
+    assert answer.returncode == 0, answer.stderr
+    assert answer.stdout.startswith("sound; newest seal ")
+    assert len(answer.stdout.split()[-1]) == 64
+
+
+@pytest.mark.parametrize("pattern", ["_seals/000001.json", "_manifests/*/*.g0001.json", "dt=*/*/*"])
+def test_a_changed_or_missing_object_fails(copy: Path, pattern: str) -> None:
+    """Each kind of object is missed and compared."""
+    path = min(copy.glob(pattern))
+    content = path.read_bytes()
+    path.write_bytes(content[:-2] + b" " + content[-1:])
+    assert check(copy).returncode != 0
+    path.unlink()
+    assert check(copy).returncode != 0
