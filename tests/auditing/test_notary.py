@@ -47,6 +47,17 @@ def test_every_day_gets_its_seal(store: MemoryStore) -> None:
     assert chain_of(store).days == {date(2026, 10, 26), date(2026, 10, 27)}
 
 
+def test_only_days_with_news_are_read(store: MemoryStore) -> None:
+    """A daily sealing of a long history reads the seals and the manifests of the new day, nothing else."""
+    seal(store)
+    commit(store, window(3), records_in(window(3), 1))
+    store.reads.clear()
+    assert [made.day.day for made in seal(store).created] == [29]
+    assert {key for key in store.reads if not key.startswith("_seals/")} == {
+        key for key in store.objects if key.startswith("_manifests/dt=2026-10-29/")
+    }
+
+
 def test_one_day_alone(store: MemoryStore) -> None:
     """Only the day asked for is sealed, and only once."""
     assert [made.day.day for made in seal(store, date(2026, 10, 27)).created] == [27]

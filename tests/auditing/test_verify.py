@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from datetime import timedelta
 from pathlib import Path
 
@@ -176,6 +177,25 @@ def test_every_object_is_read_once() -> None:
     store.reads.clear()
     verify(store)
     assert len(store.reads) == len(set(store.reads)) == len(store.objects)
+
+
+def _peak_bytes(folder: Path, window_count: int) -> int:
+    store = LocalStore(str(folder))
+    for number in range(window_count):
+        of = window(number)
+        step = of.length / 2000
+        commit(store, of, [record(of.start + n * step, f"{number}-{n}", "x" * 1000) for n in range(2000)])
+    tracemalloc.start()
+    try:
+        assert verify(store).findings == ()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+def test_one_part_is_in_memory_at_a_time(tmp_path: Path) -> None:
+    """Eight times the parts take no more memory."""
+    assert _peak_bytes(tmp_path / "eight", 8) < 1.2 * _peak_bytes(tmp_path / "one", 1)
 
 
 def test_the_newest_generation_counts() -> None:

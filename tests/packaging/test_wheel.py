@@ -71,6 +71,12 @@ def test_entry_point_is_declared(wheel: Path) -> None:
     assert f"provider_info = {PACKAGE}.get_provider_info:get_provider_info" in lines
 
 
+def test_command_is_declared(wheel: Path) -> None:
+    """Installing the wheel gives auditors their command."""
+    lines = _text(wheel, "entry_points.txt").splitlines()
+    assert f"airflow-audit-provider = {PACKAGE}.cli.__main__:main" in lines
+
+
 def test_airflow_and_python_are_bounded_below(metadata: email.message.Message) -> None:
     """The wheel says from which Airflow and Python on it works."""
     assert metadata["Requires-Python"] == ">=3.11"
