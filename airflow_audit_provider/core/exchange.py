@@ -13,7 +13,7 @@ from typing import NamedTuple, TypeAlias
 
 from airflow_audit_provider.core.answers import Page, read_page
 from airflow_audit_provider.core.backoff import RetryPolicy, retry_delay
-from airflow_audit_provider.core.budget import RateBudget
+from airflow_audit_provider.core.budget import RateBudget, Sent
 from airflow_audit_provider.core.ports import Request, Response
 from airflow_audit_provider.core.query import Ask, AuditQuery
 from airflow_audit_provider.core.reading import Reading, SinglePage
@@ -88,12 +88,12 @@ def _ask_page(
     began = (yield Wait(0.0)).moment
     attempt = 0
     while True:
-        moment = yield from _await_budget(budget, reading)
+        moment, sent = yield from _await_budget(budget, reading)
         attempt += 1
         reading.tally.request_count += 1
         outcome = yield Send(request)
         try:
-            return _page_in(outcome, query, budget)
+            return _page_in(outcome, sent, query, budget)
         except AuditProviderError as error:
             elapsed_seconds = outcome.moment.monotonic_seconds - began.monotonic_seconds
             delay = retry_delay(error, attempt, elapsed_seconds, moment.jitter, policy)
@@ -105,24 +105,23 @@ def _ask_page(
             yield Wait(delay, error)
 
 
-def _await_budget(budget: RateBudget, reading: Reading | SinglePage) -> Generator[Step, Outcome, Moment]:
+def _await_budget(budget: RateBudget, reading: Reading | SinglePage) -> Generator[Step, Outcome, tuple[Moment, Sent]]:
     """Wait until the budget lets a request go, and count it."""
     moment = (yield Wait(0.0)).moment
     while (delay := budget.delay_seconds(moment.monotonic_seconds)) > 0:
         reading.tally.throttled_seconds += delay
         moment = (yield Wait(delay)).moment
-    budget.note_sent(moment.monotonic_seconds)
-    return moment
+    return moment, budget.note_sent(moment.monotonic_seconds)
 
 
-def _page_in(outcome: Outcome, query: AuditQuery, budget: RateBudget) -> Page:
+def _page_in(outcome: Outcome, sent: Sent, query: AuditQuery, budget: RateBudget) -> Page:
     answer = outcome.answer
     if answer is None:
         raise RuntimeError("the player reported no answer to Send")
     if isinstance(answer, SourceUnavailableError):
-        budget.note_lost()
+        budget.note_lost(sent, outcome.moment.monotonic_seconds)
         raise answer
-    budget.note_answer(answer.headers, outcome.moment.monotonic_seconds)
+    budget.note_answer(sent, answer.headers, outcome.moment.monotonic_seconds)
     return read_page(query.version, answer, outcome.moment.now)
 
 
