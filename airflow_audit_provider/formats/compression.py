@@ -7,8 +7,9 @@ Its one rule: no clock and no file name in the output.
 from __future__ import annotations
 
 import importlib
+import io
 from types import ModuleType
-from typing import Protocol
+from typing import Any, BinaryIO, Protocol
 
 _GZIP_LEVEL = 1
 _ZSTD_LEVEL = 1
@@ -51,18 +52,17 @@ def open_compressor(compression: str) -> Compressor:
     return _Plain()
 
 
-def decompress(compression: str, content: bytes) -> bytes:
-    """Return the whole content of a compressed object."""
+def open_plain(compression: str, content: bytes) -> BinaryIO:
+    """Return a compressed object's content as a file, decompressed while it is read: plain it is ten times its size."""
+    compressed = io.BytesIO(content)
     if compression == "gzip":
         from isal import igzip
 
-        plain: bytes = igzip.decompress(content)  # type: ignore[no-untyped-call]  # isal has no types here
-        return plain
+        plain: Any = igzip.GzipFile(fileobj=compressed)  # type: ignore[no-untyped-call]  # isal has no types here
+        return io.BufferedReader(plain)
     if compression == "zstd":
-        reader = _zstandard().ZstdDecompressor().stream_reader(content)
-        whole: bytes = reader.read()
-        return whole
-    return content
+        return io.BufferedReader(_zstandard().ZstdDecompressor().stream_reader(compressed))
+    return compressed
 
 
 def _zstandard() -> ModuleType:

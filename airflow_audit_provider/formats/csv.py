@@ -10,13 +10,16 @@ import csv
 import io
 import sys
 from collections.abc import Iterator, Sequence
+from itertools import islice
 
 import msgspec
 
 from airflow_audit_provider.core.records import ApiVersion, AuditRecord, read_records
 from airflow_audit_provider.core.window import SECOND_NS, from_seconds
 from airflow_audit_provider.formats.columns import COLUMNS, column_values
-from airflow_audit_provider.formats.compression import Compressor, decompress
+from airflow_audit_provider.formats.compression import Compressor, open_plain
+
+_GROUP_RECORDS = 1000
 
 
 class CsvEncoder:
@@ -61,8 +64,9 @@ def _instant_text(event_ns: int) -> str:
 
 
 def read_csv(version: ApiVersion, compression: str, content: bytes) -> Iterator[AuditRecord]:
-    """Yield the records of a part from its ``record`` column."""
+    """Yield the records of a part from its ``record`` column; a thousand are in memory at a time."""
     csv.field_size_limit(sys.maxsize)
-    text = io.TextIOWrapper(io.BytesIO(decompress(compression, content)), "utf-8", newline="")
-    raws = [msgspec.Raw(row["record"].encode()) for row in csv.DictReader(text)]
-    yield from read_records(version, raws)
+    with io.TextIOWrapper(open_plain(compression, content), "utf-8", newline="") as text:
+        rows = csv.DictReader(text)
+        while raws := [msgspec.Raw(row["record"].encode()) for row in islice(rows, _GROUP_RECORDS)]:
+            yield from read_records(version, raws)

@@ -7,11 +7,14 @@ Its one rule: the bytes between two line feeds are the bytes the API sent.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import islice
 
 import msgspec
 
 from airflow_audit_provider.core.records import ApiVersion, AuditRecord, read_records
-from airflow_audit_provider.formats.compression import Compressor, decompress
+from airflow_audit_provider.formats.compression import Compressor, open_plain
+
+_GROUP_RECORDS = 1000
 
 
 class JsonlEncoder:
@@ -30,6 +33,7 @@ class JsonlEncoder:
 
 
 def read_jsonl(version: ApiVersion, compression: str, content: bytes) -> Iterator[AuditRecord]:
-    """Yield the records of a part."""
-    lines = decompress(compression, content).splitlines()
-    yield from read_records(version, [msgspec.Raw(line) for line in lines])
+    """Yield the records of a part; a thousand are in memory at a time."""
+    with open_plain(compression, content) as lines:
+        while group := list(islice(lines, _GROUP_RECORDS)):
+            yield from read_records(version, [msgspec.Raw(line.removesuffix(b"\n")) for line in group])
