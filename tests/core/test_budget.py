@@ -117,7 +117,7 @@ def test_one_request_alone_finds_out_what_remains() -> None:
 
 
 def test_the_reset_is_no_later_than_any_answer_says() -> None:
-    """The reset comes when the answer that was rounded up least says so."""
+    """The answer that is rounded up least says when the reset comes."""
     budget = RateBudget(RateLimit(100, 1))
     answered(budget, left(3, 10), 100.0)
     answered(budget, left(2, 8), 101.0)

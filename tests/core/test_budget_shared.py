@@ -9,7 +9,7 @@ from tests.core.spending import answered, left
 
 
 def test_others_on_the_token_are_left_a_reserve() -> None:
-    """The last fiftieth of the allowance is left alone when more goes than was sent from here."""
+    """The last fiftieth of the allowance is left alone when others use the token."""
     budget = RateBudget(RateLimit(1000, 300))
     answered(budget, left(500), 100.0)
     answered(budget, left(400), 100.0)
