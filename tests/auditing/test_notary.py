@@ -177,11 +177,24 @@ def test_two_sealers_never_take_one_number(store: MemoryStore) -> None:
 
 
 def test_two_sealers_of_one_day_make_one_seal(store: MemoryStore) -> None:
-    """Who loses finds the same manifests sealed and makes nothing."""
+    """Who loses finds the very bytes it wanted to write, and tells the same seal."""
     raced = _Raced(store.objects)
     raced.rival_days = [date(2026, 10, 26)]
-    assert seal(raced, date(2026, 10, 26)).created == ()
+    assert [made.number for made in seal(raced, date(2026, 10, 26)).created] == [1]
     assert len(chain_of(raced).seals) == 1
+
+
+def test_a_lost_answer_is_no_lost_seal(store: MemoryStore) -> None:
+    """A store that wrote the seal and says that it was there before is asked what lies there."""
+
+    class Forgetful(MemoryStore):
+        def create(self, key: str, content: bytes) -> bool:
+            super().create(key, content)
+            return False
+
+    forgetful = Forgetful(store.objects)
+    assert [made.number for made in seal(forgetful).created] == [1, 2]
+    assert len(chain_of(forgetful).seals) == 2
 
 
 def test_a_store_in_which_others_are_always_faster_is_named(store: MemoryStore) -> None:
