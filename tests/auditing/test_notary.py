@@ -185,7 +185,7 @@ def test_two_sealers_of_one_day_make_one_seal(store: MemoryStore) -> None:
 
 
 def test_a_lost_answer_is_no_lost_seal(store: MemoryStore) -> None:
-    """A store that wrote the seal and says that it was there before is asked what lies there."""
+    """A store that writes the seal and says that it is not the first is asked what lies there."""
 
     class Forgetful(MemoryStore):
         def create(self, key: str, content: bytes) -> bool:
