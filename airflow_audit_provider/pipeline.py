@@ -43,7 +43,7 @@ from airflow_audit_provider.formats.part_format import PartFormat
 from airflow_audit_provider.staging import StagedPart, Stager
 
 DEFAULT_MAX_PART_BYTES = 128 << 20
-DEFAULT_CONCURRENCY = 4
+DEFAULT_CONCURRENCY = 7
 
 
 class PullOrder(NamedTuple):

@@ -33,7 +33,7 @@ METHOD = """## How it is measured
   landed; the fake's own is not in it. **Memory** is the peak (`VmHWM`) above what the process held when the measurement
   began. **Records a second** is wall time, and shares the cores with the fake and with whatever else ran: judge by CPU.
 - Figures are medians, of five runs for 100,000 records and of three for 1,000,000; contenders take turns, so that a
-  busy minute falls on all. Nothing is pinned or tuned: everybody runs on defaults, this provider too (four requests
+  busy minute falls on all. Nothing is pinned or tuned: everybody runs on defaults, this provider too (seven requests
   under way); gzip of the others is Python's, level 9, their Parquet is snappy.
 - Requests are those the fake counted. A ratio is that contender's figure divided by ours in the same form.
 - The others compute no digests, prove no end, put nothing in order and commit nothing. Who pages with the day's bounds

@@ -1,28 +1,27 @@
 """Slices of one window, fetched side by side, handed on in time order.
 
-Knows: threads. Must not know: how long a slice is (``core.slicing``), what is asked (``core.paging``).
-Its one rule: the records that come out are the same, in the same order, whatever the concurrency; no more slices are
-held than are fetched side by side.
+Knows: threads. Must not know: how a window is sliced (``core.slicing``), what is asked (``core.paging``).
+Its one rule: the records that come out are the same, in the same order, whatever the concurrency; besides what is
+under way, no more is held than half as many slices again, and one page of each stretch.
 """
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from typing import NamedTuple, cast
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from itertools import takewhile
+from typing import NamedTuple, TypeAlias, cast
 
 from airflow_audit_provider.adapters.source import Source
 from airflow_audit_provider.core.query import AuditQuery, Direction
 from airflow_audit_provider.core.reading import Reading, ReadShape, ReadTally
 from airflow_audit_provider.core.records import AuditRecord
-from airflow_audit_provider.core.slicing import CUT_PAGES, Slicer
+from airflow_audit_provider.core.slicing import Density, Slice, Slicer, Stretch
 from airflow_audit_provider.core.window import TimeWindow
 from airflow_audit_provider.exceptions import ConfigurationError
 
 MAX_CONCURRENCY = 64
-_SCOUT = ReadShape(pages_per_walk=1, stops_at_cut=True)
-_SLICE = ReadShape(pages_per_walk=CUT_PAGES, stops_at_cut=True)
 
 
 def refuse_concurrency(concurrency: int) -> None:
@@ -31,17 +30,32 @@ def refuse_concurrency(concurrency: int) -> None:
         raise ConfigurationError(f"A concurrency of {concurrency} is impossible. Give 1 to {MAX_CONCURRENCY}.")
 
 
-class _Slice(NamedTuple):
+class _Fetched(NamedTuple):
     """What came of fetching a slice: its records in order, and the reading, which knows the rest."""
 
     records: list[AuditRecord]
     reading: Reading
 
+
+class _Fetch(NamedTuple):
+    """A slice under way or fetched; ``is_settled`` once its remainder stands behind it in the agenda."""
+
+    piece: Slice
+    future: Future[_Fetched]
+    is_settled: bool = False
+
     @property
-    def covered(self) -> TimeWindow:
-        """The part of the slice that is read."""
-        window, remainder = self.reading.window, self.reading.remainder
-        return window if remainder is None else TimeWindow(window.start, remainder.start)
+    def is_done(self) -> bool:
+        """Whether it was fetched, or failed."""
+        return self.future.done()
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether fetching it ended in an error."""
+        return self.is_done and self.future.exception() is not None
+
+
+_Agenda: TypeAlias = list[_Fetch | Stretch]
 
 
 class SideBySide:
@@ -57,7 +71,7 @@ class SideBySide:
         self._query = query
         self._window = window
         self._concurrency = concurrency
-        self._slicer = Slicer()
+        self._slicer = Slicer(concurrency)
         self._stop = threading.Event()
 
     def read(self) -> Iterator[list[AuditRecord]]:
@@ -70,34 +84,67 @@ class SideBySide:
             pool.shutdown(wait=False, cancel_futures=True)
 
     def _in_order(self, pool: ThreadPoolExecutor) -> Iterator[list[AuditRecord]]:
-        """Consume the agenda from its front: slices under way, and windows not cut into slices yet, in time order."""
-        agenda: list[Future[_Slice] | TimeWindow] = [self._window]
-        self._fill(pool, agenda)
+        """Consume the agenda from its front: slices under way, and stretches not cut into slices yet, in time order."""
+        agenda: _Agenda = [Stretch(self._window, Density())]
         while agenda:
-            # The front is always under way: whatever was put there last was the first to be filled in.
-            done = cast("Future[_Slice]", agenda.pop(0)).result()
-            self._slicer.learn(done.covered, len(done.records))
-            if done.reading.remainder is not None:
-                agenda.insert(0, done.reading.remainder)
+            self._settle(agenda)
             self._fill(pool, agenda)
-            self.tally.add(done.reading.tally)
-            if done.records:
-                yield done.records
+            # The front is always under way: it is the first to be filled in.
+            front = cast("_Fetch", agenda[0])
+            if front.is_settled or front.has_failed:
+                del agenda[0]
+                records, reading = front.future.result()
+                self.tally.add(reading.tally)
+                if records:
+                    yield records
+            else:
+                wait([fetch.future for fetch in _fetches(agenda) if not fetch.is_done], return_when=FIRST_COMPLETED)
 
-    def _fill(self, pool: ThreadPoolExecutor, agenda: list[Future[_Slice] | TimeWindow]) -> None:
-        """Keep as many slices under way as are fetched side by side; only one while the density is unknown."""
-        limit, shape = (1, _SCOUT) if self._slicer.is_scouting else (self._concurrency, _SLICE)
-        while sum(isinstance(item, Future) for item in agenda) < limit:
-            place, window = next(
-                ((place, item) for place, item in enumerate(agenda) if isinstance(item, TimeWindow)), (0, None)
-            )
-            if window is None:
-                return
-            piece, rest = self._slicer.split(window)
-            agenda[place : place + 1] = [pool.submit(self._fetch, piece, shape), *([rest] if rest else [])]
+    def _settle(self, agenda: _Agenda) -> None:
+        """Put what fetched slices have left behind them, to be read next."""
+        for place, item in reversed(list(enumerate(agenda))):
+            if isinstance(item, _Fetch) and item.is_done and not (item.is_settled or item.has_failed):
+                records, reading = item.future.result()
+                left = self._slicer.learn(item.piece, len(records), reading.remainder)
+                agenda[place : place + 1] = [item._replace(is_settled=True), *left]
 
-    def _fetch(self, window: TimeWindow, shape: ReadShape) -> _Slice:
-        horizon = TimeWindow(window.start, self._window.end)
-        reading = Reading(self._query.version, window, Direction.ASC, shape, horizon)
-        records = [record for piece in self._source.read(self._query, reading, self._stop) for record in piece]
-        return _Slice(records, reading)
+    def _fill(self, pool: ThreadPoolExecutor, agenda: _Agenda) -> None:
+        """Keep as many slices under way as are fetched side by side, and a few more fetched that wait their turn."""
+        while (place := _next_place(agenda)) is not None and (place == 0 or self._has_room(agenda)):
+            piece, rest = self._slicer.split(cast("Stretch", agenda[place]))
+            agenda[place : place + 1] = [_Fetch(piece, pool.submit(self._fetch, piece)), *([rest] if rest else [])]
+
+    def _has_room(self, agenda: _Agenda) -> bool:
+        fetches = _fetches(agenda)
+        under_way = sum(not fetch.is_done for fetch in fetches)
+        # A scout holds a page; that it may have to wait long is why it reads no more.
+        held = sum(fetch.is_done and not fetch.piece.is_scout for fetch in fetches)
+        return under_way < self._concurrency and held <= self._concurrency // 2
+
+    def _fetch(self, piece: Slice) -> _Fetched:
+        horizon = TimeWindow(piece.window.start, self._window.end)
+        shape = ReadShape(pages_per_walk=piece.page_limit, stops_at_cut=True)
+        reading = Reading(self._query.version, piece.window, Direction.ASC, shape, horizon)
+        records = [record for pages in self._source.read(self._query, reading, self._stop) for record in pages]
+        return _Fetched(records, reading)
+
+
+def _fetches(agenda: _Agenda) -> list[_Fetch]:
+    return [item for item in agenda if isinstance(item, _Fetch)]
+
+
+def _next_place(agenda: _Agenda) -> int | None:
+    """Return which stretch to cut next: the front, else one of unknown density, else the first; None for none.
+
+    What lies behind a slice that failed is not read any more.
+    """
+    ahead = takewhile(lambda place: not _has_failed(agenda[place]), range(len(agenda)))
+    stretches = [place for place in ahead if isinstance(agenda[place], Stretch)]
+    if 0 in stretches:
+        return 0
+    unknown = [place for place in stretches if cast("Stretch", agenda[place]).is_unknown]
+    return next(iter(unknown or stretches), None)
+
+
+def _has_failed(item: _Fetch | Stretch) -> bool:
+    return isinstance(item, _Fetch) and item.has_failed
