@@ -17,6 +17,7 @@ from airflow_audit_provider.adapters.azure_copy import await_azure_copy
 from airflow_audit_provider.adapters.local_store import LocalStore
 from airflow_audit_provider.adapters.store_failures import named_failures, status_of
 from airflow_audit_provider.core.ports import StagedObject
+from airflow_audit_provider.exceptions import StorageError
 
 __all__ = ["FsspecStore", "LocalStore", "open_store"]
 
@@ -45,7 +46,7 @@ class FsspecStore:
         """Yield the keys below a prefix with their sizes in bytes, freshly listed and sorted by key."""
         with named_failures("listed", prefix):
             self._fs.invalidate_cache()
-            found = self._find(self._path(prefix.rstrip("/")))
+            found = self._find(self._path(prefix))
         # Some stores answer without the leading slash their own paths have, or with their protocol's marker.
         root = self._root.strip("/") + "/"
         keys = ((path.lstrip("/").removeprefix(root), entry) for path, entry in found.items())
@@ -106,7 +107,13 @@ class FsspecStore:
         return bool(self._fs.exists(self._path(key)))
 
     def _path(self, key: str) -> str:
-        return f"{self._root}/{key}"
+        path = f"{self._root}/{key}"
+        # A library that reads a path as a URL (adlfs: "?" before "#") would put the object somewhere else, unseen.
+        if self._fs._strip_protocol(path).strip("/") != path.strip("/"):  # noqa: SLF001 - how fsspec's parts ask each other
+            raise StorageError(
+                f"The library of this store cannot keep the name {path!r}. Take a destination without ? and #.", key=key
+            )
+        return path
 
 
 class _FsspecStagedObject:

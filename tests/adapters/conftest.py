@@ -1,0 +1,14 @@
+"""Airflow without a home, because stores are reached by its connections, and the servers they are on."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+
+if "airflow" not in sys.modules:
+    os.environ["AIRFLOW_HOME"] = tempfile.mkdtemp(prefix="airflow-home-")
+
+from tests.adapters.store_fixtures import open_at, servers, store
+
+__all__ = ["open_at", "servers", "store"]

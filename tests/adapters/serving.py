@@ -1,0 +1,56 @@
+"""Starts a server on a free port of this machine and ends it again.
+
+Knows: processes, ports, logs. Must not know: what is served.
+Its one rule: a server that does not come up is an error with the end of its log, never a test left out.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+_PATIENCE_SECONDS = 60.0
+
+
+def free_port() -> int:
+    """Return a port of the loopback interface that nobody listens at."""
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        port: int = found.getsockname()[1]
+        return port
+
+
+@contextmanager
+def served(command: Sequence[str], port: int, folder: Path, env: Mapping[str, str] | None = None) -> Iterator[str]:
+    """Run a server's command until the block ends; yield its URL once it takes connections."""
+    log = folder / "server.log"
+    with log.open("wb") as output:
+        environment = {**os.environ, **(env or {})}
+        child = subprocess.Popen(command, cwd=folder, env=environment, stdout=output, stderr=subprocess.STDOUT)
+        try:
+            _await_port(child, port, log)
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            child.terminate()
+            try:
+                child.wait(10)
+            except subprocess.TimeoutExpired:
+                child.kill()
+                child.wait()
+
+
+def _await_port(child: subprocess.Popen[bytes], port: int, log: Path) -> None:
+    give_up_at = time.monotonic() + _PATIENCE_SECONDS
+    while time.monotonic() < give_up_at:
+        with socket.socket() as knock:
+            if knock.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        if child.poll() is not None:
+            break
+        time.sleep(0.05)
+    raise RuntimeError(f"{child.args!r} does not listen at {port}; its log ends:\n{log.read_text()[-2000:]}")

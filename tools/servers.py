@@ -1,0 +1,99 @@
+"""Installs the object-store servers the tests start, below .cache/servers, once, and again when a lock changes.
+
+Knows: two locks, pip and npm. Must not know: how a server is started, what it is tested for.
+Its one rule: everything by hash, nothing built and no install script run; what cannot be installed is an error, never
+a test left out.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tools.environment import PROJECT, digest_of, install_packages, is_fresh
+
+FOLDER = PROJECT / ".cache" / "servers"
+PYTHON_LOCK = PROJECT / "requirements" / "servers.txt"
+NPM = PROJECT / "requirements" / "npm"
+NPM_FILES = ("package.json", "package-lock.json")
+
+
+class ServersMissingError(Exception):
+    """The servers could not be installed; the message says what to do."""
+
+
+def python_servers() -> Path:
+    """Return the folder of the commands of the servers from PyPI, installed."""
+    folder = FOLDER / "python"
+    with _one_at_a_time():
+        if not is_fresh(FOLDER / "python-made-from", digest_of(PYTHON_LOCK)):
+            _run_or_explain(lambda: install_packages(folder, PYTHON_LOCK), "pip")
+            (FOLDER / "python-made-from").write_text(digest_of(PYTHON_LOCK))
+    return folder / "bin"
+
+
+def npm_servers() -> Path:
+    """Return the folder of the commands of the servers from npm, installed."""
+    folder, digest = FOLDER / "npm", _npm_digest()
+    with _one_at_a_time():
+        if not is_fresh(FOLDER / "npm-made-from", digest):
+            _run_or_explain(lambda: _install_npm(folder), "npm")
+            (FOLDER / "npm-made-from").write_text(digest)
+    return folder / "node_modules" / ".bin"
+
+
+def _install_npm(folder: Path) -> None:
+    print(f"Making {folder} from {NPM / NPM_FILES[1]} (some seconds) ...", flush=True)
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    for name in NPM_FILES:
+        shutil.copy(NPM / name, folder)
+    # The lock holds integrity and no address: the registry is the machine's own.
+    command = [_npm(), "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel", "error"]
+    subprocess.run(command, cwd=folder, check=True)
+
+
+def _npm() -> str:
+    found = shutil.which("npm")
+    if found is None:
+        raise ServersMissingError(
+            "npm is not on this machine, and Azurite and s3rver come by it. Install Node.js 18 or newer with npm."
+        )
+    return found
+
+
+def _npm_digest() -> str:
+    return hashlib.sha256(b"".join((NPM / name).read_bytes() for name in NPM_FILES)).hexdigest()
+
+
+@contextmanager
+def _one_at_a_time() -> Iterator[None]:
+    """Let two test runs of one checkout install one after the other."""
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    with (FOLDER / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _run_or_explain(install: Callable[[], None], tool: str) -> None:
+    try:
+        install()
+    except subprocess.CalledProcessError as error:
+        raise ServersMissingError(
+            f"The object-store servers could not be installed: {tool} ended with {error.returncode}; its words stand "
+            "above. Mend it and run the tests again."
+        ) from error
+
+
+if __name__ == "__main__":
+    try:
+        python_servers()
+        npm_servers()
+    except ServersMissingError as error:
+        sys.exit(str(error))
