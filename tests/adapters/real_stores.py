@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
+from urllib.parse import quote
 
 import boto3
 import httpx
@@ -53,6 +54,10 @@ class RealStore(Protocol):
 
     def content(self, bucket: str, key: str) -> bytes:
         """Return an object's bytes."""
+        ...
+
+    def versions(self, bucket: str) -> dict[str, str]:
+        """Return every key of a bucket with a mark that each writing of it changes."""
         ...
 
 
@@ -95,6 +100,11 @@ class S3Server(NamedTuple):
         """GET."""
         found: bytes = self.client().get_object(Bucket=bucket, Key=key)["Body"].read()
         return found
+
+    def versions(self, bucket: str) -> dict[str, str]:
+        """List; the mark is the ETag and the time of writing."""
+        found = self.client().list_objects_v2(Bucket=bucket).get("Contents", [])
+        return {entry["Key"]: f"{entry['ETag']} {entry['LastModified']}" for entry in found}
 
     def open_uploads(self) -> list[str]:
         """Return the keys of multipart uploads, in any bucket, that were begun and neither completed nor aborted."""
@@ -144,6 +154,10 @@ class AzureServer(NamedTuple):
         found: bytes = self.client().get_blob_client(bucket, key).download_blob().readall()
         return found
 
+    def versions(self, bucket: str) -> dict[str, str]:
+        """List Blobs; the mark is the ETag."""
+        return {blob.name: blob.etag for blob in self.client().get_container_client(bucket).list_blobs()}
+
     def _connection_string(self, key: str) -> str:
         place = f"BlobEndpoint={self.url}/{AZURE_ACCOUNT};"
         return f"DefaultEndpointsProtocol=http;AccountName={AZURE_ACCOUNT};AccountKey={key};{place}"
@@ -175,7 +189,12 @@ class GcsServer(NamedTuple):
 
     def content(self, bucket: str, key: str) -> bytes:
         """Download."""
-        return httpx.get(f"{self.url}/storage/v1/b/{bucket}/o/{key}", params={"alt": "media"}).content
+        return httpx.get(f"{self.url}/storage/v1/b/{bucket}/o/{quote(key, safe='')}", params={"alt": "media"}).content
+
+    def versions(self, bucket: str) -> dict[str, str]:
+        """List; the mark is the generation."""
+        found = httpx.get(f"{self.url}/storage/v1/b/{bucket}/o").json().get("items", [])
+        return {entry["name"]: entry["generation"] for entry in found}
 
 
 @contextmanager

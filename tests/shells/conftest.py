@@ -14,7 +14,10 @@ if "airflow" not in sys.modules:
     os.environ["AIRFLOW_HOME"] = tempfile.mkdtemp(prefix="airflow-home-")
     os.environ["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"] = f"sqlite:///{os.environ['AIRFLOW_HOME']}/no-such-folder/no.db"
 
+from tests.adapters.store_fixtures import servers
 from tests.shells.worlds import World
+
+__all__ = ["servers"]
 
 
 @pytest.fixture
