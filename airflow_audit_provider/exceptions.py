@@ -81,8 +81,8 @@ class SourceError(AuditProviderError):
     """The Cloudflare API did not give what was asked.
 
     Attributes: ``status`` (HTTP status, None when no answer came), ``ray_id`` (Cloudflare's id of the
-    answer, for a support case), ``codes`` (the API's own error codes), ``position`` (window, page or cursor
-    being read, in words).
+    answer, for a support case), ``codes`` (the API's own error codes), ``window`` (what was being read, in words),
+    ``position`` (the page or cursor there, in words).
     """
 
     def __init__(
@@ -92,12 +92,14 @@ class SourceError(AuditProviderError):
         status: int | None = None,
         ray_id: str | None = None,
         codes: tuple[int, ...] = (),
+        window: str | None = None,
         position: str | None = None,
     ) -> None:
         super().__init__(message)
         self.status = status
         self.ray_id = ray_id
         self.codes = codes
+        self.window = window
         self.position = position
 
     def __str__(self) -> str:
@@ -108,6 +110,7 @@ class SourceError(AuditProviderError):
                 ("status", self.status),
                 ("ray", self.ray_id),
                 ("codes", ",".join(map(str, self.codes)) or None),
+                ("window", self.window),
                 ("at", self.position),
             )
             if fact is not None

@@ -7,7 +7,8 @@ Its one rule: every decision is taken here, so that a player only performs.
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from typing import NamedTuple, TypeAlias
 
@@ -69,21 +70,43 @@ def read_script(reading: Reading | SinglePage, query: AuditQuery, budget: RateBu
     """Play a reading to its end; raises the ``AuditProviderError`` that could not be mended, with its position."""
     while (ask := reading.ask()) is not None:
         try:
-            page = yield from _ask_page(ask, query, reading, budget, policy)
-        except SourceProtocolError as error:
-            if error.status != 400:
-                raise
-            complete = reading.refused(error)
-        else:
-            complete = reading.take(page)
+            complete = yield from _turn(ask, query, reading, budget, policy)
+        except SourceError as error:
+            if error.window is None and isinstance(reading, Reading):
+                error.window = str(reading.window)
+            raise
         if complete:
             yield Deliver(complete)
 
 
+def _turn(
+    ask: Ask, query: AuditQuery, reading: Reading | SinglePage, budget: RateBudget, policy: RetryPolicy
+) -> Generator[Step, Outcome, list[AuditRecord]]:
+    """Ask for one page and let the reading judge it; an error of the judgement names the answer that was judged."""
+    try:
+        page, answer = yield from _ask_page(ask, query, reading, budget, policy)
+    except SourceProtocolError as refusal:
+        if refusal.status != 400:
+            raise
+        with _named_answer(refusal.status, refusal.ray_id):
+            return reading.refused(refusal)
+    with _named_answer(answer.status, answer.headers.get("cf-ray")):
+        return reading.take(page)
+
+
+@contextmanager
+def _named_answer(status: int | None, ray_id: str | None) -> Iterator[None]:
+    try:
+        yield
+    except SourceError as error:
+        error.status, error.ray_id = status, ray_id
+        raise
+
+
 def _ask_page(
     ask: Ask, query: AuditQuery, reading: Reading | SinglePage, budget: RateBudget, policy: RetryPolicy
-) -> Generator[Step, Outcome, Page]:
-    """Ask for one page until it is answered or given up."""
+) -> Generator[Step, Outcome, tuple[Page, Response]]:
+    """Ask for one page until it is answered or given up; return it with its answer."""
     request = query.page_request(ask)
     began = (yield Wait(0.0)).moment
     attempt = 0
@@ -114,7 +137,7 @@ def _await_budget(budget: RateBudget, reading: Reading | SinglePage) -> Generato
     return moment, budget.note_sent(moment.monotonic_seconds)
 
 
-def _page_in(outcome: Outcome, sent: Sent, query: AuditQuery, budget: RateBudget) -> Page:
+def _page_in(outcome: Outcome, sent: Sent, query: AuditQuery, budget: RateBudget) -> tuple[Page, Response]:
     answer = outcome.answer
     if answer is None:
         raise RuntimeError("the player reported no answer to Send")
@@ -122,7 +145,7 @@ def _page_in(outcome: Outcome, sent: Sent, query: AuditQuery, budget: RateBudget
         budget.note_lost(sent, outcome.moment.monotonic_seconds)
         raise answer
     budget.note_answer(sent, answer.headers, outcome.moment.monotonic_seconds)
-    return read_page(query.version, answer, outcome.moment.now)
+    return read_page(query.version, answer, outcome.moment.now), answer
 
 
 def _placed(error: AuditProviderError, ask: Ask, attempt: int) -> AuditProviderError:
