@@ -18,7 +18,7 @@ from airflow_audit_provider.core.ports import Request, Response
 from airflow_audit_provider.testing.clock import ManualClock
 from airflow_audit_provider.testing.cloudflare import FakeCloudflare
 from airflow_audit_provider.testing.direct import DirectTransport
-from tests.pipeline.landing import START, fake_with, land, landed, order, record_at, true_ids
+from tests.pipeline.landing import END, START, fake_with, land, landed, order, record_at
 
 VERSIONS = ("v1", "v2")
 FORMATS = [(name, kind) for name in ("jsonl", "csv", "parquet") for kind in ("gzip", "zstd", "none")]
@@ -39,8 +39,8 @@ class Jostled(DirectTransport):
 
 @cache
 def _bursty(version: str) -> FakeCloudflare:
-    """A quiet day with a burst of 2000 records in five minutes and one of 1500 in one second."""
-    fake = fake_with(ManualClock(), records_per_day=3000, requests_per_window=None)
+    """A quiet day with a burst of 2000 records in five minutes and one of 1500 in one second, in no order there."""
+    fake = fake_with(ManualClock(), "sort_by_second", records_per_day=3000, requests_per_window=None)
     for number in range(3500):
         place = timedelta(hours=7, seconds=number / 7)
         if number >= 2000:
@@ -57,7 +57,8 @@ def _landed(version: str, file_format: str, compression: str, concurrency: int, 
     source = Source(transport, clock, RateBudget(), RetryPolicy())
     wanted = order(version, file_format=file_format, compression=compression, concurrency=concurrency)
     manifest = land(wanted, source, store).manifest
-    assert sorted(record.id for record in landed(wanted, store)) == true_ids(_bursty(version), version)
+    found = [(record.event_ns, record.id) for record in landed(wanted, store)]
+    assert found == [(row.time_ns, row.id) for row in _bursty(version).truth(version, None, START, END)]
     said = {name: getattr(manifest, name) for name in ("parts", "record_count", "records_sha256", "query", "window")}
     return {part.key: store.read(part.key) or b"" for part in manifest.parts}, said
 
@@ -67,7 +68,7 @@ def _landed(version: str, file_format: str, compression: str, concurrency: int, 
 def test_the_bytes_do_not_depend_on_the_concurrency(
     file_format: str, compression: str, version: str, tmp_path: Path
 ) -> None:
-    """Keys, bytes and digests are the same with 1, 2, 4, 8 and 16 requests under way."""
+    """Keys, bytes, digests and the order by (event time, id) are the same with 1 to 16 requests under way."""
     first, *others = [
         _landed(version, file_format, compression, concurrency, tmp_path / str(concurrency))
         for concurrency in (1, 2, 4, 8, 16)
