@@ -95,12 +95,17 @@ class FsspecStore:
                 self._fs.rm_file(self._path(key))
 
     def _find(self, path: str) -> dict[str, dict[str, Any]]:
+        folder, begin = path.rstrip("/"), ""
         try:
             found = self._fs.find(path, detail=True)
+            # adlfs answers with a bare list where an object is named like the folder; one level up it lists.
+            while not isinstance(found, dict):
+                folder, _, name = folder.rpartition("/")
+                begin = f"{name}/{begin}" if begin else name
+                found = self._fs.find(folder, prefix=begin, detail=True)
         except FileNotFoundError:
             return {}
-        # adlfs answers with a bare list when the path is an object.
-        return found if isinstance(found, dict) else {}
+        return found
 
     def _is_there(self, key: str) -> bool:
         self._fs.invalidate_cache()

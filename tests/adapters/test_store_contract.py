@@ -10,7 +10,7 @@ import pytest
 
 from airflow_audit_provider.core.ports import Store
 from airflow_audit_provider.exceptions import StorageError
-from tests.adapters.store_fixtures import OpenStore, kind_of, put
+from tests.adapters.store_fixtures import OpenStore, kind_of, put, remote_stores
 
 ODD_KEYS = [
     "dt=2026-11-01/window=20261101T000000Z-20261102T000000Z/part-0001-00000-3f2a.jsonl.gz",
@@ -76,6 +76,16 @@ def test_a_prefix_is_a_folder(store: Store) -> None:
         put(store, key)
     assert list(store.list_keys("dt=1/")) == ["dt=1/a.json", "dt=1/a/c", "dt=1/b"]
     assert list(store.list_keys("")) == sorted(["dt=10/b", "dt=1/b", "dt=1/a/c", "dt=1x", "dt=1/a.json"])
+
+
+@pytest.mark.parametrize("store", remote_stores("path"), indirect=True)
+def test_an_object_may_be_named_like_a_folder(store: Store) -> None:
+    """An object whose key is the prefix without its slash is not in that prefix's listing."""
+    put(store, "dt=1")
+    assert list(store.list_keys("dt=1/")) == []
+    put(store, "dt=1/a")
+    assert list(store.list_keys("dt=1/")) == ["dt=1/a"]
+    assert list(store.list_keys("")) == ["dt=1", "dt=1/a"]
 
 
 def test_a_listing_is_fresh(store: Store) -> None:

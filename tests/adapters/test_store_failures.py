@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
 
 from airflow_audit_provider.adapters.storage import FsspecStore
 from airflow_audit_provider.adapters.store_failures import named_failures, status_of
@@ -124,6 +125,34 @@ class _OddError(Exception):
     def __init__(self, **facts: object) -> None:
         super().__init__("odd")
         self.__dict__.update(facts)
+
+
+class _Conflicting(MemoryFileSystem):  # type: ignore[misc]  # fsspec has no types
+    """Answers a create as S3 does to one of two under way, after the other took effect or before."""
+
+    cachable = False
+    other_wrote = True
+
+    def pipe_file(self, path: str, value: bytes, **options: object) -> None:
+        """Let the other one write, or not, and refuse this one for now."""
+        if self.other_wrote:
+            super().pipe_file(path, b"the other's")
+        raise _OddError(status_code=409)
+
+
+def test_a_conflict_is_lost_to_the_one_who_wrote() -> None:
+    """A 409 means that another create was under way: with its object there, this one was not first."""
+    store = FsspecStore(_Conflicting(), "/conflict")
+    assert not store.create("m/1", b"mine")
+    assert store.read("m/1") == b"the other's"
+
+
+def test_a_conflict_with_nothing_there_is_tried_again() -> None:
+    """A 409 with no object there says neither yes nor no, so it is the retryable error."""
+    fs = _Conflicting()
+    fs.other_wrote = False
+    with pytest.raises(StorageUnavailableError):
+        FsspecStore(fs, "/no-conflict").create("m/1", b"mine")
 
 
 @pytest.mark.parametrize(

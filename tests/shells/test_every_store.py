@@ -91,18 +91,16 @@ def test_parts_of_many_uploads_land(
     assert bucket.debris() == []
 
 
-class _Together(httpx.BaseTransport):
-    """Lets the first request through when every run has made its own: by then each one has planned."""
+def _together(world: World, start: threading.Barrier) -> httpx.MockTransport:
+    """Return a fake that answers its first request when every run has made its own: by then each one has planned."""
+    fake, first = FakeTransport(world.fake, world.clock), threading.Lock()
 
-    def __init__(self, world: World, start: threading.Barrier) -> None:
-        self._transport = FakeTransport(world.fake, world.clock)
-        self._start = start
-        self._first = threading.Lock()
+    def answer(request: httpx.Request) -> httpx.Response:
+        if first.acquire(blocking=False):
+            start.wait(30)
+        return fake.handler(request)  # type: ignore[return-value]  # it answers at once, never by a coroutine
 
-    def handle_request(self, request: httpx.Request) -> httpx.Response:
-        if self._first.acquire(blocking=False):
-            self._start.wait(30)
-        return self._transport.handle_request(request)
+    return httpx.MockTransport(answer)
 
 
 def _run_together(worlds: list[World], bucket: Bucket) -> list[Any]:
@@ -111,7 +109,7 @@ def _run_together(worlds: list[World], bucket: Bucket) -> list[Any]:
 
     def run(world: World) -> Any:
         operator = world.operator(**WINDOW, **bucket.destination, concurrency=1)
-        operator.hook = CloudflareHook(transport=_Together(world, start), clock=world.clock)
+        operator.hook = CloudflareHook(transport=_together(world, start), clock=world.clock)
         try:
             return operator.execute({})
         except Exception as error:  # noqa: BLE001 - whatever it is, the test looks at it
