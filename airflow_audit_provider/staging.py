@@ -8,16 +8,18 @@ they arrived; memory holds one group, never a part.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator
+from itertools import islice
 
-from airflow_audit_provider.core.manifest import Part
+from airflow_audit_provider.core.commit import StagedPart
 from airflow_audit_provider.core.ports import StagedObject, Store
 from airflow_audit_provider.core.records import ApiVersion, AuditRecord, lines_of
 from airflow_audit_provider.exceptions import ConfigurationError, StorageError
 from airflow_audit_provider.formats.part_format import PartEncoder, PartFormat
 
 _GROUP_RECORDS = 1000
+# A closed part is what a killed try leaves for the next one, so this bounds what is asked for twice.
+PART_RECORDS = 25_000
 MIN_PART_BYTES = 1 << 20
 
 
@@ -27,25 +29,10 @@ def refuse_part_size(max_part_bytes: int) -> None:
         raise ConfigurationError(f"max_part_bytes is {max_part_bytes}. Give at least {MIN_PART_BYTES} (1 MiB).")
 
 
-class StagedPart(NamedTuple):
-    """A part that lies under its staging key, closed, with its digest."""
-
-    staged_key: str
-    size_bytes: int
-    sha256: str
-    record_count: int
-    first_event_ns: int
-    last_event_ns: int
-
-    def published_as(self, key: str) -> Part:
-        """Return the manifest's line for this part under its final key."""
-        return Part(key, *self[1:])
-
-
 class Stager:
-    """Writes records into parts of at most about ``max_part_bytes`` under a staging prefix.
+    """Writes records into parts of at most about ``max_part_bytes`` and 25,000 records under a staging prefix.
 
-    A part ends at the first group boundary at or past the bound. Raises ``ConfigurationError`` for a bound below
+    A part ends at the first group boundary at or past a bound. Raises ``ConfigurationError`` for a bound below
     1 MiB, ``StorageError`` for what the store refuses.
     """
 
@@ -73,6 +60,17 @@ class Stager:
         """How many records lie in closed parts."""
         return sum(part.record_count for part in self.parts)
 
+    def adopt(self, part: StagedPart, records: Iterable[AuditRecord]) -> Iterator[list[AuditRecord]]:
+        """Take over a part that an earlier try closed, in order, before any record is added; yield its records.
+
+        They are read through once, in groups, and the caller has to: the digest of records runs over them too.
+        """
+        remaining = iter(records)
+        while group := list(islice(remaining, _GROUP_RECORDS)):
+            self._records_digest.update(lines_of(group))
+            yield group
+        self.parts.append(part)
+
     def add(self, records: Iterable[AuditRecord]) -> None:
         """Take records in; encode every full group."""
         self._waiting.extend(records)
@@ -89,11 +87,10 @@ class Stager:
         return self.parts
 
     def discard(self) -> None:
-        """Remove everything staged so far."""
+        """Give up the part that is open; closed ones stay."""
         if self._open is not None:
             self._open.discard()
             self._open = None
-        self._store.remove([part.staged_key for part in self.parts])
 
     def _encode(self, group: list[AuditRecord]) -> None:
         if self._open is None:
@@ -102,7 +99,7 @@ class Stager:
         lines = lines_of(group)
         self._records_digest.update(lines)
         self._open.write(group, lines)
-        if self._open.size_bytes >= self._max_part_bytes:
+        if self._open.size_bytes >= self._max_part_bytes or self._open.record_count >= PART_RECORDS:
             self._close_part()
 
     def _close_part(self) -> None:
@@ -119,11 +116,11 @@ class _OpenPart:
         self._staged = staged
         self._encoder = encoder
         self._digest = hashlib.sha256()
-        self._record_count = 0
+        self.record_count = 0
         self._event_edges: tuple[int, ...] = ()
 
     def write(self, records: list[AuditRecord], lines: bytes) -> None:
-        self._record_count += len(records)
+        self.record_count += len(records)
         event_times = [*self._event_edges, *(record.event_ns for record in records)]
         self._event_edges = min(event_times), max(event_times)
         self._put(self._encoder.encode(records, lines))
@@ -133,7 +130,7 @@ class _OpenPart:
         self._staged.close()
         first_ns, last_ns = self._event_edges
         sha256 = self._digest.hexdigest()
-        return StagedPart(self._staged.key, self.size_bytes, sha256, self._record_count, first_ns, last_ns)
+        return StagedPart(self._staged.key, self.size_bytes, sha256, self.record_count, first_ns, last_ns)
 
     def discard(self) -> None:
         try:

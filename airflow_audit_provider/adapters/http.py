@@ -138,7 +138,10 @@ class HttpTransport:
     def send(self, request: Request) -> Response:
         """Send one GET; raise ``SourceUnavailableError`` when no whole answer came."""
         # Streamed, because an answer that httpx reads itself keeps its body in a circle until the garbage is collected.
-        with _named_failures(request), self._client.stream("GET", _relative(request), params=_params(request)) as answer:
+        with (
+            _named_failures(request),
+            self._client.stream("GET", _relative(request), params=_params(request)) as answer,
+        ):
             body = b"".join(answer.iter_bytes())
         return Response(answer.status_code, answer.headers, body)
 

@@ -48,12 +48,16 @@ class LocalStore:
             return _LocalStagedObject(self._root / key, key)
 
     def publish(self, staged_key: str, key: str) -> None:
-        """Rename a staged file to its final name; idempotent."""
+        """Give a staged file its final name as well; idempotent."""
         with named_failures("published", key):
             target = self._root / key
             _make_folder(target.parent)
+            linked = target.with_name(f".{target.name}.{uuid4().hex}{_UNFINISHED}")
             try:
-                (self._root / staged_key).replace(target)
+                os.link(self._root / staged_key, linked)
+                linked.replace(target)
+                # Where both names were one file already, the rename is none.
+                linked.unlink(missing_ok=True)
             except FileNotFoundError:
                 if not target.exists():
                     raise

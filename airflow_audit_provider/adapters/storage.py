@@ -59,7 +59,7 @@ class FsspecStore:
             return _FsspecStagedObject(self._fs.open(self._path(key), "wb", autocommit=False), key)
 
     def publish(self, staged_key: str, key: str) -> None:
-        """Copy a staged object to its final key on the server, then remove the staged one; idempotent."""
+        """Copy a staged object to its final key on the server; idempotent."""
         with named_failures("published", key):
             self._fs.invalidate_cache()
             try:
@@ -69,7 +69,6 @@ class FsspecStore:
                     raise
             else:
                 await_azure_copy(self._fs, self._path(key))
-            self.remove([staged_key])
 
     def create(self, key: str, content: bytes) -> bool:
         """Write a small object in one operation unless it exists; return whether this call created it.

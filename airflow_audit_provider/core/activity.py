@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from airflow_audit_provider.core.budget import is_count
 from airflow_audit_provider.core.query import AuditQuery, Direction
 from airflow_audit_provider.core.reading import Reading, ReadShape
 from airflow_audit_provider.core.records import AuditRecord
@@ -30,8 +31,8 @@ class Watch(msgspec.Struct, frozen=True):
     minimum_count: int = 1
 
     def __post_init__(self) -> None:
-        if self.minimum_count < 1:
-            raise ConfigurationError(f"minimum_count is {self.minimum_count}. Give at least 1.")
+        if not is_count(self.minimum_count):
+            raise ConfigurationError(f"minimum_count is {self.minimum_count!r}. Give a whole number, 1 or more.")
         if self.since.tzinfo is None:
             raise ConfigurationError(f"since {self.since.isoformat()} has no time zone. Give it one, such as Z.")
 

@@ -42,10 +42,10 @@ class RateLimit(NamedTuple):
     @property
     def is_possible(self) -> bool:
         """Whether it is a whole number of at least one request in a positive, finite time."""
-        return _is_count(self.request_count) and isfinite(self.period_seconds) and self.period_seconds > 0
+        return is_count(self.request_count) and isfinite(self.period_seconds) and self.period_seconds > 0
 
 
-def _is_count(given: object) -> bool:
+def is_count(given: object) -> bool:
     """Say whether something is a whole number of at least one; True is none."""
     return isinstance(given, int) and not isinstance(given, bool) and given >= 1
 

@@ -95,9 +95,14 @@ class WindowKeys(msgspec.Struct, frozen=True):
         match = _PART.fullmatch(key.removeprefix(self.partition))
         return int(match[1]) if match and key.startswith(self.partition) else None
 
+    @property
+    def all_staging(self) -> str:
+        """Return the prefix under which every attempt at this window stages, ending in a slash."""
+        return f"{STAGING_FOLDER}{self.name}/"
+
     def staging(self, attempt_id: str) -> str:
         """Return the prefix one attempt stages under, ending in a slash."""
-        return f"{STAGING_FOLDER}{self.name}/{attempt_id}/"
+        return f"{self.all_staging}{attempt_id}/"
 
 
 class ManifestKey(NamedTuple):

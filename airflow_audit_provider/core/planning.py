@@ -20,7 +20,6 @@ from airflow_audit_provider.exceptions import (
     CommitConflictError,
     ConfigurationError,
     RetentionExceededError,
-    VerificationError,
     WindowNotSettledError,
 )
 
@@ -76,15 +75,6 @@ def refuse_overlap(keys: WindowKeys, listed: Iterable[str]) -> None:
                 "every division of time, such as days and hours, a destination of its own.",
                 key=key,
             )
-
-
-def refuse_shrinking(committed: Manifest, record_count: int, key: str) -> None:
-    """Raise ``VerificationError`` when replacing would leave fewer records than are committed: the API forgets."""
-    if record_count < committed.record_count:
-        raise VerificationError(
-            f"The window {committed.window} holds {committed.record_count} records ({key}) and the API now gives only "
-            f"{record_count}. Nothing was replaced. Keep what is committed, or write to another destination."
-        )
 
 
 def refuse_other_dataset(committed: Manifest, query: AuditQuery, key: str) -> None:

@@ -108,7 +108,10 @@ class Store(Protocol):
         ...
 
     def publish(self, staged_key: str, key: str) -> None:
-        """Move a closed object to its final key (rename or server-side copy); idempotent."""
+        """Copy a closed object to its final key (a link or a server-side copy); idempotent.
+
+        The staged object stays, so that a try that dies while it publishes can be gone on with.
+        """
         ...
 
     def create(self, key: str, content: bytes) -> bool:

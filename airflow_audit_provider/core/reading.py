@@ -23,7 +23,8 @@ from airflow_audit_provider.exceptions import ConfigurationError, SourceError
 class ReadTally(msgspec.Struct):
     """What a reading cost and dropped; counts are of records unless named otherwise.
 
-    ``ended_by`` counts the walks by the rule that ended each.
+    ``resumed_count`` are those that an earlier try had staged, ``ended_by`` counts the walks by the rule that ended
+    each.
     """
 
     request_count: int = 0
@@ -33,6 +34,7 @@ class ReadTally(msgspec.Struct):
     seen_count: int = 0
     outside_count: int = 0
     repeated_count: int = 0
+    resumed_count: int = 0
     ended_by: dict[str, int] = {}
 
     def add(self, other: ReadTally) -> None:

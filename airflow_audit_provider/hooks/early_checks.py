@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from airflow_audit_provider.adapters.side_by_side import refuse_concurrency
+from airflow_audit_provider.core.budget import is_count
 from airflow_audit_provider.core.planning import refuse_settle_delay
 from airflow_audit_provider.core.query import AuditQuery, audit_query
 from airflow_audit_provider.core.run_window import refuse_length
@@ -49,6 +50,9 @@ def refuse_impossible_times(window_length: object, settle_delay: object) -> None
 
 def refuse_impossible_tuning(concurrency: int, max_part_bytes: int, verify: str | None) -> None:
     """Raise ``ConfigurationError`` for a number or a word that cannot be."""
+    for name, number in (("concurrency", concurrency), ("max_part_bytes", max_part_bytes)):
+        if not is_count(number):
+            raise ConfigurationError(f"{name} is {number!r}, which is impossible. Give a whole number, 1 or more.")
     refuse_concurrency(concurrency)
     refuse_part_size(max_part_bytes)
     if verify not in (None, "recount"):

@@ -29,13 +29,8 @@ from airflow_audit_provider.hooks.failures import task_failures
 from airflow_audit_provider.hooks.run_bounds import run_bounds
 from airflow_audit_provider.operators.destinations import open_destination
 from airflow_audit_provider.operators.progress_log import ProgressLog
-from airflow_audit_provider.pipeline import (
-    DEFAULT_CONCURRENCY,
-    DEFAULT_MAX_PART_BYTES,
-    PullOrder,
-    PullOutcome,
-    pull_window,
-)
+from airflow_audit_provider.orders import DEFAULT_CONCURRENCY, DEFAULT_MAX_PART_BYTES, PullOrder, PullOutcome
+from airflow_audit_provider.pipeline import pull_window
 from airflow_audit_provider.triggers.audit_logs import WindowSettledTrigger
 
 DEFAULT_SETTLE_DELAY = timedelta(minutes=15)

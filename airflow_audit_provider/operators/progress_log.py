@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from airflow_audit_provider.core.ports import Clock
-from airflow_audit_provider.pipeline import Progress
+from airflow_audit_provider.orders import Progress
 
 _SECONDS_BETWEEN_LINES = 10.0
 

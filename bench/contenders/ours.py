@@ -17,7 +17,8 @@ from airflow_audit_provider.core.budget import RateBudget, RateLimit
 from airflow_audit_provider.core.query import audit_query
 from airflow_audit_provider.core.run_window import RunBounds, resolve_run_window
 from airflow_audit_provider.formats.part_format import PartFormat, part_format
-from airflow_audit_provider.pipeline import Progress, PullOrder, pull_window
+from airflow_audit_provider.orders import Progress, PullOrder
+from airflow_audit_provider.pipeline import pull_window
 from bench.job import Job
 
 UNLIMITED = 100_000_000

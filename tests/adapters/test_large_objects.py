@@ -38,6 +38,7 @@ def test_an_object_larger_than_one_upload(store: Store, size_bytes: int) -> None
     assert list(store.list_sizes("_staging/")) == [("_staging/large", size_bytes)]
     store.publish("_staging/large", "d/large")
     assert store.read("d/large") == content
+    store.remove(["_staging/large"])
     assert list(store.list_keys("")) == ["d/large"]
 
 

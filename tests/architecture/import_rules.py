@@ -23,7 +23,7 @@ EXTERNAL: dict[str, set[str]] = {
     f"{PACKAGE}/adapters/storage.py": {"fsspec"},
     f"{PACKAGE}/adapters/destination.py": {"fsspec"},
     f"{PACKAGE}/adapters/ed25519.py": {"cryptography"},
-    f"{PACKAGE}/pipeline.py": {"msgspec"},
+    f"{PACKAGE}/attempts.py": {"msgspec"},
     f"{PACKAGE}/auditing.py": {"msgspec"},
     f"{PACKAGE}/notary.py": {"msgspec"},
     f"{PACKAGE}/testing/": {"httpx", "msgspec"},

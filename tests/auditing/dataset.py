@@ -12,6 +12,7 @@ import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
+from airflow_audit_provider.commits import latest_commit
 from airflow_audit_provider.core.keys import WindowKeys
 from airflow_audit_provider.core.manifest import Manifest, Part
 from airflow_audit_provider.core.ports import Store
@@ -20,7 +21,6 @@ from airflow_audit_provider.core.reading import ReadTally
 from airflow_audit_provider.core.records import AuditRecord, parse_event_time
 from airflow_audit_provider.core.window import TimeWindow, format_instant
 from airflow_audit_provider.formats.part_format import PartFormat, part_format
-from airflow_audit_provider.pipeline import latest_commit
 from airflow_audit_provider.staging import Stager
 
 DAY_1 = datetime(2026, 10, 26, tzinfo=UTC)
@@ -96,6 +96,7 @@ def _published(store: Store, keys: WindowKeys, generation: int, stager: Stager, 
     for index, staged in enumerate(stager.finish()):
         key = keys.part(generation, index, staged.sha256, chosen.extension)
         store.publish(staged.staged_key, key)
+        store.remove([staged.staged_key])
         parts.append(staged.published_as(key))
     return tuple(parts)
 

@@ -78,7 +78,7 @@ def test_a_stretch_is_at_least_ten_seconds_long() -> None:
 
 
 def test_only_the_first_remainder_is_divided() -> None:
-    """A later one is one stretch, which shares what was seen of the slice it is left of."""
+    """What is left later is one stretch, which shares what is known of its slice."""
     slicer, density = Slicer(4), Density()
     slicer.learn(Slice(window(0, 4100), density, SCOUT_PAGES), 1000, window(100, 4100))
     piece = Slice(window(1100, 2100), Density(), SCOUT_PAGES)
@@ -131,7 +131,7 @@ def test_a_short_rest_is_one_slice() -> None:
 
 
 def test_a_density_is_the_newest() -> None:
-    """What was seen last counts, for as long as four times that."""
+    """The slice read last counts, for as long as four times its length."""
     density = Density()
     density.learn(window(0, 100), 10)
     density.learn(window(100, 150), 500)

@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from airflow_audit_provider.adapters.source import Source
+from airflow_audit_provider.commits import latest_commit
 from airflow_audit_provider.core.backoff import RetryPolicy
 from airflow_audit_provider.core.budget import RateBudget
 from airflow_audit_provider.core.manifest import Manifest
@@ -23,7 +24,8 @@ from airflow_audit_provider.core.records import AuditRecord
 from airflow_audit_provider.core.run_window import RunWindow
 from airflow_audit_provider.core.window import TimeWindow
 from airflow_audit_provider.formats.part_format import part_format
-from airflow_audit_provider.pipeline import Progress, PullOrder, PullOutcome, latest_commit, pull_window
+from airflow_audit_provider.orders import Progress, PullOrder, PullOutcome
+from airflow_audit_provider.pipeline import pull_window
 from airflow_audit_provider.testing.clock import ManualClock
 from airflow_audit_provider.testing.cloudflare import FakeCloudflare
 from airflow_audit_provider.testing.direct import DirectTransport

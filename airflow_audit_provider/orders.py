@@ -1,0 +1,73 @@
+"""What a pull is asked for, tells on its way, and returns.
+
+Knows: the values. Must not know: how a window is pulled.
+Its one rule: an order says everything that decides the outcome, so that the same order has the same outcome.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import NamedTuple
+
+from airflow_audit_provider.core.checkpoint import Identity
+from airflow_audit_provider.core.commit import Commit
+from airflow_audit_provider.core.keys import WindowKeys
+from airflow_audit_provider.core.manifest import Manifest
+from airflow_audit_provider.core.query import AuditQuery
+from airflow_audit_provider.core.run_window import RunWindow
+from airflow_audit_provider.formats.part_format import PartFormat
+
+DEFAULT_MAX_PART_BYTES = 128 << 20
+DEFAULT_CONCURRENCY = 7
+
+
+class PullOrder(NamedTuple):
+    """What one pull is to do. ``attempt_id`` is unique to this try; it keeps tries apart while they stage."""
+
+    query: AuditQuery
+    run_window: RunWindow
+    part_format: PartFormat
+    attempt_id: str
+    settle_delay: timedelta = timedelta(0)
+    max_part_bytes: int = DEFAULT_MAX_PART_BYTES
+    replace: bool = False
+    concurrency: int = DEFAULT_CONCURRENCY
+    recount: bool = False
+
+    @property
+    def keys(self) -> WindowKeys:
+        """Where the window's objects lie."""
+        return WindowKeys(self.run_window.window, self.run_window.partition_date)
+
+    def identity(self, committed: Commit | None) -> Identity:
+        """Everything that decides what a try of this order stages upon a commit."""
+        return Identity(
+            self.query,
+            self.run_window.window,
+            self.run_window.partition_date,
+            self.part_format.file_format,
+            self.part_format.compression,
+            self.max_part_bytes,
+            self.replace,
+            None if committed is None else committed.sha256,
+        )
+
+
+class Progress(NamedTuple):
+    """How far a pull is: records and pages so far, share of the window done from 0.0 to 1.0."""
+
+    record_count: int
+    page_count: int
+    share_done: float
+
+
+class PullOutcome(NamedTuple):
+    """The manifest now in force, its key, and whether this pull wrote it (False: the same records lay there)."""
+
+    manifest: Manifest
+    manifest_key: str
+    committed: bool
+
+
+Observer = Callable[[Progress], None]

@@ -1,0 +1,205 @@
+"""One try of one window: what is read is staged, what is staged is committed.
+
+Knows: what an earlier try left, what is committed already, what was read so far.
+Must not know: Airflow, httpx, a store's kind, a format's inside, in which order its steps are taken (``pipeline``).
+Its one rule: a record is staged when it is in no committed part and in none that an earlier try staged.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+from airflow_audit_provider.adapters.side_by_side import SideBySide
+from airflow_audit_provider.adapters.source import Source
+from airflow_audit_provider.attempts import Attempt
+from airflow_audit_provider.commits import CommittedRecords, latest_commit, read_part
+from airflow_audit_provider.core.checkpoint import Checkpoint
+from airflow_audit_provider.core.commit import Commit, CommitPlan, Happened, State
+from airflow_audit_provider.core.manifest import Manifest, Part
+from airflow_audit_provider.core.ports import Store
+from airflow_audit_provider.core.query import Direction
+from airflow_audit_provider.core.reading import Reading, ReadTally
+from airflow_audit_provider.core.records import AuditRecord
+from airflow_audit_provider.core.recount import Recount
+from airflow_audit_provider.core.window import to_ns
+from airflow_audit_provider.exceptions import AuditProviderError, StorageError, VerificationError
+from airflow_audit_provider.orders import Observer, Progress, PullOrder, PullOutcome
+from airflow_audit_provider.staging import Stager
+
+
+class Pull:
+    """One try of one window, from what an earlier try left to the manifest."""
+
+    def __init__(
+        self, order: PullOrder, source: Source, store: Store, attempt: Attempt, committed: Commit | None
+    ) -> None:
+        self._order = order
+        self._source = source
+        self._store = store
+        self._attempt = attempt
+        self._committed = committed
+        self._identity = order.identity(committed)
+        self._is_addition = committed is not None and not order.replace
+        self._saved_count = 0
+        self._begin()
+
+    def _begin(self) -> None:
+        """Start with nothing staged."""
+        order = self._order
+        self._stager = Stager(
+            self._store, self._attempt.prefix, order.part_format, order.query.version, order.max_part_bytes
+        )
+        self._tally = ReadTally()
+        self._recount = Recount() if order.recount else None
+        self._remainder = order.run_window.window
+        # Ids that an earlier try staged of the second that is read again, and late ones of this generation.
+        self._staged_ids: set[str] = set()
+        self._added_ids: list[str] = []
+
+    def resume(self) -> None:
+        """Take over what an earlier try of the same order has staged; nothing, if a byte of it is not as it was."""
+        if self._recount is not None and self._is_addition:
+            # The first reading's count is of all records, and staged are only the late ones.
+            return
+        checkpoint = self._attempt.find_checkpoint(self._identity)
+        try:
+            if checkpoint is not None:
+                self._adopt(checkpoint)
+        except VerificationError:
+            self._begin()
+
+    def _adopt(self, checkpoint: Checkpoint) -> None:
+        order, since_ns = self._order, to_ns(checkpoint.remainder.start)
+        for part in checkpoint.parts:
+            staged = part.published_as(part.staged_key)
+            records = read_part(self._store, staged, order.part_format, order.query.version)
+            for group in self._stager.adopt(part, records):
+                self._note_first(group)
+                self._note_added(group)
+                self._staged_ids.update(record.id for record in group if record.event_ns >= since_ns)
+        self._remainder = checkpoint.remainder
+        self._saved_count = len(checkpoint.parts)
+        self._tally.add(checkpoint.fetch)
+        self._tally.resumed_count = checkpoint.record_count
+
+    def fetch_and_stage(self, observe: Observer) -> None:
+        """Read what is missing of the window to its proved end; stage what is not committed yet."""
+        order, window = self._order, self._order.run_window.window
+        committed = CommittedRecords(self._store, order.part_format, order.query.version, self._committed_parts())
+        reading = SideBySide(self._source, order.query, self._remainder, order.concurrency)
+        read_count = self._tally.resumed_count
+        for read in reading.read():
+            records = [record for record in read if record.id not in self._staged_ids]
+            self._note_first(records)
+            fresh = committed.without(records)
+            self._note_added(fresh)
+            self._stager.add(fresh)
+            self._save(reading.tally)
+            read_count += len(records)
+            observe(Progress(read_count, reading.tally.page_count, window.share_before(read[-1].event_ns)))
+        committed.finish()
+        self._tally.add(reading.tally)
+        self._read_again()
+        self._stager.finish()
+        if self._saved_count:
+            self._save(ReadTally())
+
+    def _committed_parts(self) -> tuple[Part, ...]:
+        return self._committed.manifest.parts if self._committed is not None and self._is_addition else ()
+
+    def _note_first(self, records: list[AuditRecord]) -> None:
+        if self._recount is not None:
+            self._recount.add_first(record.id for record in records)
+
+    def _note_added(self, records: list[AuditRecord]) -> None:
+        if self._is_addition:
+            self._added_ids.extend(record.id for record in records)
+
+    def _save(self, fetch: ReadTally) -> None:
+        """Leave a checkpoint when a part was closed since the last one."""
+        parts = self._stager.parts
+        if len(parts) > self._saved_count:
+            so_far = ReadTally()
+            so_far.add(self._tally)
+            so_far.add(fetch)
+            self._attempt.save(self._identity, parts, so_far, self._source.clock.now())
+            self._saved_count = len(parts)
+
+    def _read_again(self) -> None:
+        """Read the window again from its other end; raise ``VerificationError`` when that brings other records."""
+        if self._recount is None:
+            return
+        window = self._order.run_window.window
+        second = Reading(self._order.query.version, window, Direction.DESC)
+        for records in self._source.read(self._order.query, second):
+            self._recount.add_second(record.id for record in records)
+        self._recount.refuse_disagreement(str(window))
+        self._tally.add(second.tally)
+
+    def commit(self) -> PullOutcome:
+        """Publish the staged parts and create the next manifest; with nothing new to say, say nothing.
+
+        Published parts are not taken back when this fails: another run of the window may have committed the same keys.
+        The next try publishes the same bytes under the same keys.
+        """
+        order, committed = self._order, self._committed
+        plan = CommitPlan(order.keys, committed, order.replace, self._stager.parts, order.part_format.extension)
+        if committed is not None and plan.state is State.UNCHANGED:
+            return PullOutcome(committed.manifest, committed.key, committed=False)
+        for staged_key, key in plan.publications():
+            self._store.publish(staged_key, key)
+        plan.note(Happened.PARTS_PUBLISHED)
+        manifest = plan.manifest(self._said())
+        content = manifest.to_bytes()
+        created = self._store.create(plan.manifest_key, content) and self._store.read(plan.manifest_key) == content
+        plan.note(Happened.MANIFEST_CREATED if created else Happened.MANIFEST_EXISTS)
+        if plan.state is State.COMMITTED:
+            return PullOutcome(manifest, plan.manifest_key, committed=True)
+        winner = plan.agreed_winner(latest_commit(self._store, order.keys), manifest)
+        return PullOutcome(winner.manifest, winner.key, committed=False)
+
+    def _said(self) -> Manifest:
+        """Return what this try says of the window, before parts and generation."""
+        order = self._order
+        return Manifest(
+            query=order.query,
+            window=order.run_window.window,
+            window_rule=order.run_window.rule,
+            partition_date=order.run_window.partition_date,
+            file_format=order.part_format.file_format,
+            compression=order.part_format.compression,
+            record_count=0,
+            added_count=0,
+            records_sha256=self._stager.records_sha256,
+            parts=(),
+            fetch=self._tally,
+            added_ids=tuple(self._added_ids),
+            verified="recount" if order.recount else None,
+        )
+
+    def leave(self, error: BaseException) -> None:
+        """Leave staging so that the next try can go on: what a retry cannot use, nor anybody, is removed.
+
+        A store that refuses leaves debris no reader sees; the error stands either way.
+        """
+        is_worth_keeping = not isinstance(error, AuditProviderError) or error.retryable
+        with suppress(StorageError):
+            self._stager.discard()
+            if not (is_worth_keeping and self._saved_count):
+                self._attempt.clear()
+
+    def tidy(self, manifest: Manifest) -> None:
+        """Remove what nobody needs after the commit: staging, and parts that the manifest in force does not name.
+
+        They were replaced, or published by a try that died before its manifest. Nobody can commit them any more:
+        a manifest is only ever created for a later generation. A store that refuses leaves them to the next run.
+        """
+        named = {part.key for part in manifest.parts}
+        keys = self._order.keys
+        with suppress(StorageError):
+            self._attempt.clear_committed(manifest)
+            unnamed = [key for key in self._store.list_keys(keys.partition) if key not in named]
+            generations = [(key, keys.part_generation(key)) for key in unnamed]
+            self._store.remove(
+                [key for key, found in generations if found is not None and found <= manifest.generation]
+            )
