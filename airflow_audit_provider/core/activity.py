@@ -32,7 +32,7 @@ class Watch(msgspec.Struct, frozen=True):
 
     def __post_init__(self) -> None:
         if not is_count(self.minimum_count):
-            raise ConfigurationError(f"minimum_count is {self.minimum_count!r}. Give a whole number, 1 or more.")
+            raise ConfigurationError(f"minimum_count is {self.minimum_count!r}. Give at least 1, as a whole number.")
         if self.since.tzinfo is None:
             raise ConfigurationError(f"since {self.since.isoformat()} has no time zone. Give it one, such as Z.")
 
