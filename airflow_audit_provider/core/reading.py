@@ -34,8 +34,8 @@ class ReadTally(msgspec.Struct):
     seen_count: int = 0
     outside_count: int = 0
     repeated_count: int = 0
-    resumed_count: int = 0
     ended_by: dict[str, int] = {}
+    resumed_count: int = 0
 
     def add(self, other: ReadTally) -> None:
         """Add another reading's tally to this one."""

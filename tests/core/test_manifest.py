@@ -27,6 +27,7 @@ GOLDEN = b"""{
     "page_count": 4,
     "repeated_count": 3,
     "request_count": 5,
+    "resumed_count": 0,
     "retry_count": 1,
     "seen_count": 6,
     "throttled_seconds": 0.0
