@@ -72,11 +72,11 @@ def open_at(servers: Servers, monkeypatch: pytest.MonkeyPatch) -> OpenStore:
 
 
 def remote_stores(*places: str) -> list[Any]:
-    """Return the parameters of ``store`` for every server that a commit can rest on, at these places."""
+    """Return the parameters of ``store`` for every server that a commit can rest on, at these places or by name."""
     return [
-        pytest.param(f"{name}-{place}", marks=() if name == "s3-moto" else pytest.mark.slow)
+        pytest.param(f"{name}-{place}" if place else name, marks=() if name == "s3-moto" else pytest.mark.slow)
         for name in CREATE_ONLY
-        for place in places
+        for place in places or ("",)
     ]
 
 

@@ -141,7 +141,7 @@ class _Conflicting(MemoryFileSystem):  # type: ignore[misc]  # fsspec has no typ
 
 
 def test_a_conflict_is_lost_to_the_one_who_wrote() -> None:
-    """A 409 means that another create was under way: with its object there, this one was not first."""
+    """A 409 with an object there is a no, because the other create that is under way takes effect."""
     store = FsspecStore(_Conflicting(), "/conflict")
     assert not store.create("m/1", b"mine")
     assert store.read("m/1") == b"the other's"
