@@ -17,6 +17,7 @@ from airflow_audit_provider.core.window import TimeWindow
 from airflow_audit_provider.testing.clock import ManualClock
 from airflow_audit_provider.testing.cloudflare import FakeCloudflare
 from airflow_audit_provider.testing.direct import DirectTransport
+from tests.pipeline.crowds import spaced
 from tests.pipeline.landing import START, fake_with, order, record_at, true_ids
 
 VERSIONS = ("v1", "v2")
@@ -98,15 +99,6 @@ def test_bursts_cost_no_more(bursty: FakeCloudflare, version: str, concurrency: 
     assert requests <= 2 * ceil(count / 1000)
 
 
-def _every(seconds: float, count: int, version: str) -> FakeCloudflare:
-    """A fake with so many records, one every so many seconds."""
-    fake = fake_with(ManualClock(), records_per_day=0, requests_per_window=None)
-    for number in range(count):
-        when = START + timedelta(seconds=number * seconds)
-        fake.add(record_at(f"{when:%Y-%m-%dT%H:%M:%S.%fZ}", f"record-{number:06}", version), version)
-    return fake
-
-
 @pytest.mark.parametrize(
     ("version", "count", "expected"),
     [
@@ -120,7 +112,7 @@ def _every(seconds: float, count: int, version: str) -> FakeCloudflare:
 @pytest.mark.parametrize("concurrency", [1, 4, 8])
 def test_less_than_a_page_is_one_request(version: str, count: int, expected: int, concurrency: int) -> None:
     """A window with less than a page costs one request, and one more where the end has to be proved."""
-    found, requests, _ = _read(_every(60, count, version), version, DAY, concurrency)
+    found, requests, _ = _read(spaced(60, count, version), version, DAY, concurrency)
     assert (found, requests) == (count, expected)
 
 
@@ -130,7 +122,7 @@ def test_a_dense_window_reads_a_second_or_two_again_for_every_page(
     version: str, per_second: int, at_most: float
 ) -> None:
     """What more than ten records a second cost is as much as the documentation says."""
-    fake = _every(1 / per_second, 20_000, version)
+    fake = spaced(1 / per_second, 20_000, version)
     count, requests, _ = _read(fake, version, DAY, 1)
     assert count == 20_000
     assert requests <= at_most * 20 + 2
