@@ -9,13 +9,14 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Sequence
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
 
 from airflow_audit_provider import __version__
+from airflow_audit_provider.adapters.clock import SystemClock
 from airflow_audit_provider.adapters.destination import store_at
 from airflow_audit_provider.adapters.ed25519 import Ed25519Signer, Ed25519Verifier
 from airflow_audit_provider.auditing import Evidence, coverage, verify
@@ -24,6 +25,7 @@ from airflow_audit_provider.core.findings import findings_table
 from airflow_audit_provider.core.run_window import read_bound
 from airflow_audit_provider.exceptions import AuditProviderError, ConfigurationError, VerificationError
 from airflow_audit_provider.notary import seal
+from airflow_audit_provider.sweeping import DEFAULT_AGE, sweep
 
 SOUND, WRONG, UNKNOWN = 0, 1, 2
 
@@ -77,6 +79,21 @@ def _seal(asked: argparse.Namespace) -> Answer:
     return Answer(WRONG if done.findings else SOUND, table + "".join(lines), msgspec.to_builtins(done))
 
 
+def _sweep(asked: argparse.Namespace) -> Answer:
+    swept = sweep(store_at(asked.destination), SystemClock().now(), asked.older_than, asked.dry_run)
+    verb = "found, nothing removed" if asked.dry_run else "removed"
+    count = len(swept.keys)
+    lines = [*swept.keys, f"{count} objects of dead tries {verb}; {swept.size_bytes} bytes"]
+    return Answer(SOUND, "".join(f"{line}\n" for line in lines), {**swept._asdict(), "removed": not asked.dry_run})
+
+
+def _hours(text: str) -> timedelta:
+    try:
+        return timedelta(hours=float(text))
+    except (ValueError, OverflowError) as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of hours") from error
+
+
 def _range(asked: argparse.Namespace) -> tuple[datetime | None, datetime | None]:
     return read_bound("--start", asked.start), read_bound("--end", asked.end)
 
@@ -95,8 +112,8 @@ def _as_json(facts: object) -> str:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="airflow-audit-provider",
-        description="Verify, seal and measure audit logs where they landed. Exit status: 0 all is well, 1 something is "
-        "wrong or missing, 2 it could not be found out.",
+        description="Verify, seal, measure and sweep audit logs where they landed. Exit status: 0 all is well, 1 "
+        "something is wrong or missing, 2 it could not be found out.",
     )
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
@@ -108,6 +125,11 @@ def _parser() -> argparse.ArgumentParser:
     sealing = _command(commands, "seal", _seal, "write what is committed into the chain of seals")
     sealing.add_argument("--day", type=date.fromisoformat, metavar="YYYY-MM-DD", help="a UTC date; default: all news")
     sealing.add_argument("--signing-key", type=Path, metavar="FILE", help="Ed25519 private key, PEM, not encrypted")
+    sweeping = _command(commands, "sweep", _sweep, "remove what dead tries left, never what is committed")
+    sweeping.add_argument(
+        "--older-than", type=_hours, default=DEFAULT_AGE, metavar="HOURS", help="without a sign of life; default: 24"
+    )
+    sweeping.add_argument("--dry-run", action="store_true", help="say what would be removed, and remove nothing")
     return parser
 
 

@@ -123,6 +123,16 @@ def read_manifest_key(key: str) -> ManifestKey | None:
     return ManifestKey(window, day, int(match[1])) if is_ours else None
 
 
+def newest_manifests(keys: Iterable[str]) -> dict[TimeWindow, str]:
+    """Return the key of the newest generation of each window; keys of anything but manifests are left out."""
+    newest: dict[TimeWindow, tuple[int, str]] = {}
+    for key in keys:
+        named = read_manifest_key(key)
+        if named is not None:
+            newest[named.window] = max((named.generation, key), newest.get(named.window, (0, "")))
+    return {window: key for window, (_, key) in newest.items()}
+
+
 def window_in(key: str) -> TimeWindow | None:
     """Return the window that a key names, None when it names none."""
     match = _WINDOW.search(key)

@@ -16,6 +16,7 @@ from airflow_audit_provider.core.planning import refuse_settle_delay
 from airflow_audit_provider.core.query import AuditQuery, audit_query
 from airflow_audit_provider.core.run_window import refuse_length
 from airflow_audit_provider.exceptions import ConfigurationError
+from airflow_audit_provider.looking_back import refuse_lookback
 from airflow_audit_provider.staging import refuse_part_size
 
 _ANY_ACCOUNT_ID = "0" * 32
@@ -42,10 +43,11 @@ def refuse_impossible_query(
     )
 
 
-def refuse_impossible_times(window_length: object, settle_delay: object) -> None:
+def refuse_impossible_times(window_length: object, settle_delay: object, lookback: object = None) -> None:
     """Raise ``ConfigurationError`` for what is no length of time."""
     refuse_length("window_length", window_length)
     refuse_settle_delay(settle_delay)
+    refuse_lookback(lookback)
 
 
 def refuse_impossible_tuning(concurrency: int, max_part_bytes: int, verify: str | None) -> None:

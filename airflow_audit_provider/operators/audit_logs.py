@@ -27,6 +27,7 @@ from airflow_audit_provider.hooks.early_checks import (
 )
 from airflow_audit_provider.hooks.failures import task_failures
 from airflow_audit_provider.hooks.run_bounds import run_bounds
+from airflow_audit_provider.looking_back import look_back
 from airflow_audit_provider.operators.destinations import open_destination
 from airflow_audit_provider.operators.progress_log import ProgressLog
 from airflow_audit_provider.orders import DEFAULT_CONCURRENCY, DEFAULT_MAX_PART_BYTES, PullOrder, PullOutcome
@@ -63,6 +64,7 @@ class CloudflareAuditLogsToObjectStorageOperator(BaseOperator):
     :param settle_delay: how long after its end a window is left alone, because records arrive late.
     :param concurrency: how many requests of one task may be under way, 1 to 64, under the connection's one rate budget.
     :param max_part_bytes: size of a data object at which the next one begins, at least 1 MiB.
+    :param lookback: how far before its start committed windows are read again for late records; by default not at all.
     :param verify: ``recount`` reads the window a second time from its other end and fails when the two disagree.
     :param replace: write the window anew, in place of what is committed.
     :param deferrable: wait for an unsettled window in the triggerer; otherwise the worker waits, at most
@@ -104,6 +106,7 @@ class CloudflareAuditLogsToObjectStorageOperator(BaseOperator):
         settle_delay: timedelta = DEFAULT_SETTLE_DELAY,
         concurrency: int = DEFAULT_CONCURRENCY,
         max_part_bytes: int = DEFAULT_MAX_PART_BYTES,
+        lookback: timedelta | None = None,
         verify: str | None = None,
         replace: bool = False,
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
@@ -127,11 +130,12 @@ class CloudflareAuditLogsToObjectStorageOperator(BaseOperator):
         self.settle_delay = settle_delay
         self.concurrency = concurrency
         self.max_part_bytes = max_part_bytes
+        self.lookback = lookback
         self.verify = verify
         self.replace = replace
         self.deferrable = deferrable
         part_format(file_format, compression)
-        refuse_impossible_times(window_length, settle_delay)
+        refuse_impossible_times(window_length, settle_delay, lookback)
         refuse_impossible_tuning(concurrency, max_part_bytes, verify)
         refuse_impossible_query(api_version, scope, account_id, organization_id, filters)
 
@@ -146,8 +150,8 @@ class CloudflareAuditLogsToObjectStorageOperator(BaseOperator):
             run_window = self._run_window(context)
             self._await_settled(run_window)
             with closing(self.hook):
-                outcome = self._pull(run_window)
-        return self._report(context, outcome)
+                outcome, late = self._pull(run_window)
+        return self._report(context, outcome, late)
 
     def execute_settled(self, context: Mapping[str, Any], _event: Any = None) -> dict[str, Any]:
         """Go on after the trigger says that the window is settled."""
@@ -172,8 +176,20 @@ class CloudflareAuditLogsToObjectStorageOperator(BaseOperator):
             self.log.info("Waiting %.0f s until the window is settled", wait.total_seconds())
             self.hook.clock.sleep(wait.total_seconds())
 
-    def _pull(self, run_window: RunWindow) -> PullOutcome:
-        order = PullOrder(
+    def _pull(self, run_window: RunWindow) -> tuple[PullOutcome, dict[str, int]]:
+        """Land the window, then look back from it if that is asked for; return what became of both."""
+        order, source = self._order(run_window), self.hook.source()
+        store = open_destination(self.destination, self.destination_conn_id)
+        outcome = pull_window(order, source, store, ProgressLog(self.log, self.hook.clock))
+        if self.lookback is None:
+            return outcome, {}
+        self.log.info("Reading the committed windows of the %s before %s again", self.lookback, run_window.window.start)
+        late = look_back(order, self.lookback, source, store, ProgressLog(self.log, self.hook.clock)).summary()
+        self.log.info("Looked back %s: %s", self.lookback, late)
+        return outcome, late
+
+    def _order(self, run_window: RunWindow) -> PullOrder:
+        return PullOrder(
             query=self.hook.query(
                 self.api_version,
                 self.scope,
@@ -190,14 +206,11 @@ class CloudflareAuditLogsToObjectStorageOperator(BaseOperator):
             concurrency=self.concurrency,
             recount=self.verify == "recount",
         )
-        store = open_destination(self.destination, self.destination_conn_id)
-        observe = ProgressLog(self.log, self.hook.clock)
-        return pull_window(order, self.hook.source(), store, observe)
 
-    def _report(self, context: Mapping[str, Any], outcome: PullOutcome) -> dict[str, Any]:
+    def _report(self, context: Mapping[str, Any], outcome: PullOutcome, late: Mapping[str, int]) -> dict[str, Any]:
         """Log and return the summary; put it into the asset event of the destination, if the task has that outlet."""
         manifest_uri = f"{dataset_uri(self.destination)}/{outcome.manifest_key}"
-        summary = {**describe(outcome.manifest), "manifest_uri": manifest_uri, "committed": outcome.committed}
+        summary = {**describe(outcome.manifest), "manifest_uri": manifest_uri, "committed": outcome.committed, **late}
         verb = "Committed" if outcome.committed else "Found committed, unchanged:"
         self.log.info("%s %s", verb, summary)
         asset = audit_log_asset(self.destination)

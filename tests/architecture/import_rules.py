@@ -26,6 +26,7 @@ EXTERNAL: dict[str, set[str]] = {
     f"{PACKAGE}/attempts.py": {"msgspec"},
     f"{PACKAGE}/auditing.py": {"msgspec"},
     f"{PACKAGE}/notary.py": {"msgspec"},
+    f"{PACKAGE}/sweeping.py": {"msgspec"},
     f"{PACKAGE}/testing/": {"httpx", "msgspec"},
     **{shell: {"airflow", "pendulum", "msgspec"} for shell in SHELLS},
     f"{PACKAGE}/hooks/": {"airflow", "httpx", "msgspec"},

@@ -6,6 +6,7 @@ import hashlib
 import json
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -132,6 +133,8 @@ def test_an_empty_place_is_never_well(tmp_path: Path, capsys: pytest.CaptureFixt
         (["verify", "x", "--start", "2026-11-02", "--end", "2026-11-01"], "not after its start"),
         (["verify", "x", "--public-key", "/no/such.pem"], "cannot be read"),
         (["seal", "x", "--signing-key", "/no/such.pem"], "cannot be read"),
+        (["sweep", "x", "--older-than", "0"], "older_than"),
+        (["sweep", "x", "--older-than=-1"], "older_than"),
     ],
 )
 def test_what_cannot_be_found_out_is_status_2(
@@ -146,7 +149,12 @@ def test_what_cannot_be_found_out_is_status_2(
 
 def test_wrong_usage_is_status_2(capsys: pytest.CaptureFixture[str]) -> None:
     """A missing or unknown word ends with the usage."""
-    for arguments in ([], ["destroy", "x"], ["verify"], ["seal", "x", "--day", "noon"]):
+    odd_words = (
+        ["seal", "x", "--day", "noon"],
+        ["sweep", "x", "--older-than", "old"],
+        ["sweep", "x", "--older-than", "1e999"],
+    )
+    for arguments in ([], ["destroy", "x"], ["verify"], *odd_words):
         with pytest.raises(SystemExit) as caught:
             main(arguments)
         assert caught.value.code == 2
@@ -160,3 +168,48 @@ def test_a_damaged_manifest_stops_coverage_and_sealing(destination: Path, capsys
     assert main(["coverage", str(destination)]) == 1
     assert main(["seal", str(destination)]) == 1
     assert "VerificationError" in capsys.readouterr().err
+
+
+@pytest.fixture
+def debris(destination: Path) -> Path:
+    """The staged part of a try that said nothing of itself."""
+    part = destination / "_staging/20261026T000000Z-20261026T120000Z/dead/part-00000"
+    part.parent.mkdir(parents=True)
+    part.write_bytes(b"12345")
+    return part
+
+
+def test_a_sweep_removes_debris_and_nothing_else(
+    destination: Path, debris: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Keys and bytes are told as text or JSON, a dry run removes nothing, and all is well with what is committed."""
+    key = debris.relative_to(destination).as_posix()
+    assert main(["sweep", str(destination), "--dry-run"]) == 0
+    assert capsys.readouterr().out == f"{key}\n1 objects of dead tries found, nothing removed; 5 bytes\n"
+    assert debris.exists()
+    assert main(["sweep", str(destination), "--json", "--older-than", "0.5"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"keys": [key], "size_bytes": 5, "removed": True}
+    assert not debris.exists()
+    assert main(["sweep", str(destination)]) == 0
+    assert capsys.readouterr().out == "0 objects of dead tries removed; 0 bytes\n"
+    assert main(["verify", str(destination)]) == 0
+
+
+def test_the_hours_of_a_sweep_are_counted_from_now(
+    destination: Path, debris: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A try that began two hours ago is alive by default, and dead when one hour is old."""
+    began_at = (datetime.now(UTC) - timedelta(hours=2)).isoformat()
+    (debris.parent / "attempt.json").write_text(json.dumps({"window": "w", "began_at": began_at}))
+    assert main(["sweep", str(destination), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["keys"] == []
+    assert main(["sweep", str(destination), "--json", "--older-than", "1"]) == 0
+    assert len(json.loads(capsys.readouterr().out)["keys"]) == 2
+
+
+def test_a_damaged_manifest_stops_a_sweep(destination: Path, debris: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Nothing is removed while it is not known what is committed: status 1."""
+    max(destination.glob("_manifests/dt=2026-10-27/*.json")).write_bytes(b"{")
+    assert main(["sweep", str(destination)]) == 1
+    assert "VerificationError" in capsys.readouterr().err
+    assert debris.exists()

@@ -8,7 +8,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from airflow_audit_provider.core.keys import WindowKeys, missing_numbers, read_manifest_key, seal_number
+from airflow_audit_provider.core.keys import (
+    WindowKeys,
+    missing_numbers,
+    newest_manifests,
+    read_manifest_key,
+    seal_number,
+)
 from airflow_audit_provider.core.window import TimeWindow, from_seconds
 
 _DAY = TimeWindow(datetime(2026, 11, 1, tzinfo=UTC), datetime(2026, 11, 2, tzinfo=UTC))
@@ -154,3 +160,11 @@ def test_a_seals_key_says_its_number(key: str, number: int | None) -> None:
 def test_gaps_in_numbers_are_told_as_spans(numbers: list[int], gaps: list[tuple[int, int]]) -> None:
     """However far a number is, a gap is one pair."""
     assert list(missing_numbers(numbers)) == gaps
+
+
+def test_the_newest_manifest_of_each_window() -> None:
+    """Generations count as numbers, in any order of the keys, and keys of anything else are left out."""
+    other = WindowKeys(TimeWindow(_DAY.end, _DAY.end + timedelta(days=1)), date(2026, 11, 2))
+    keys = [KEYS.manifest(10000), KEYS.manifest(9999), other.manifest(1), other.manifest(2), "_manifests/notes.txt"]
+    newest = {_DAY: KEYS.manifest(10000), other.window: other.manifest(2)}
+    assert newest_manifests(keys) == newest_manifests(reversed(keys)) == newest
