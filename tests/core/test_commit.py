@@ -1,0 +1,196 @@
+"""The commit protocol: its table, the plan that follows it, and who wins when two runs commit."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime
+from itertools import product
+from typing import Any
+
+import msgspec
+import pytest
+
+from airflow_audit_provider.core.commit import (
+    TRANSITIONS,
+    Commit,
+    CommitPlan,
+    Happened,
+    StagedPart,
+    State,
+    after,
+    is_final,
+)
+from airflow_audit_provider.core.keys import WindowKeys
+from airflow_audit_provider.core.manifest import Manifest, Part
+from airflow_audit_provider.core.query import audit_query
+from airflow_audit_provider.core.reading import ReadTally
+from airflow_audit_provider.core.window import TimeWindow
+from airflow_audit_provider.exceptions import CommitConflictError, VerificationError
+
+WINDOW = TimeWindow(datetime(2026, 10, 26, tzinfo=UTC), datetime(2026, 10, 27, tzinfo=UTC))
+KEYS = WindowKeys(WINDOW, date(2026, 10, 26))
+OLD_PART = Part("old", 5, "cc", 7, 1, 2)
+SAID = Manifest(
+    query=audit_query("v1", None, account_id="0" * 32),
+    window=WINDOW,
+    window_rule="explicit bounds",
+    partition_date=KEYS.partition_date,
+    file_format="jsonl",
+    compression="none",
+    record_count=0,
+    added_count=0,
+    records_sha256="dd",
+    parts=(),
+    fetch=ReadTally(),
+)
+COMMITTED = Commit(
+    msgspec.structs.replace(SAID, parts=(OLD_PART,), record_count=7, added_count=7, generation=3), "key", "ee"
+)
+STAGED = [StagedPart(f"_staging/{number}", 10, f"{number}" * 64, 4, 10 * number, 10 * number + 9) for number in (1, 2)]
+
+EXPECTED = {
+    (State.PLANNED, Happened.NOTHING_NEW): State.UNCHANGED,
+    (State.PLANNED, Happened.PARTS_STAGED): State.STAGED,
+    (State.STAGED, Happened.PARTS_PUBLISHED): State.PUBLISHED,
+    (State.PUBLISHED, Happened.MANIFEST_CREATED): State.COMMITTED,
+    (State.PUBLISHED, Happened.MANIFEST_EXISTS): State.OUTRUN,
+    (State.OUTRUN, Happened.WINNER_AGREES): State.AGREED,
+    (State.OUTRUN, Happened.WINNER_DIFFERS): State.CONFLICT,
+}
+
+
+@pytest.mark.parametrize(("state", "happened"), list(product(State, Happened)))
+def test_the_table(state: State, happened: Happened) -> None:
+    """What may happen leads where the table says; everything else is refused by name."""
+    following = EXPECTED.get((state, happened))
+    if following is None:
+        with pytest.raises(ValueError, match=f"A commit that is {state} cannot see that {happened}"):
+            after(state, happened)
+    else:
+        assert after(state, happened) is following
+
+
+def _longest(state: State, seen: tuple[State, ...] = ()) -> int:
+    """Return how many transitions the longest path from a state has; a circle is an error."""
+    assert state not in seen, "a circle"
+    return max((1 + _longest(each, (*seen, state)) for each in TRANSITIONS[state].values()), default=0)
+
+
+def test_every_path_ends() -> None:
+    """Every state is in the table and reachable, no path is a circle, and four states are ends."""
+    assert set(TRANSITIONS) == set(State)
+    reached = {State.PLANNED} | {following for row in TRANSITIONS.values() for following in row.values()}
+    assert reached == set(State)
+    assert _longest(State.PLANNED) == 4
+    ends = {state for state in State if is_final(state)}
+    assert ends == {State.UNCHANGED, State.COMMITTED, State.AGREED, State.CONFLICT}
+
+
+def test_nothing_is_committed_before_parts_are_published() -> None:
+    """Every way to a commit or to another run's goes through published parts."""
+    without = {pair: to for pair, to in EXPECTED.items() if pair[1] is not Happened.PARTS_PUBLISHED}
+    reached = {State.PLANNED}
+    for _ in State:
+        reached |= {to for (state, _), to in without.items() if state in reached}
+    assert reached == {State.PLANNED, State.STAGED, State.UNCHANGED}
+
+
+def _plan(committed: Commit | None = None, replace: bool = False, staged: list[StagedPart] | None = None) -> CommitPlan:
+    return CommitPlan(KEYS, committed, replace, STAGED if staged is None else staged, "jsonl")
+
+
+@pytest.mark.parametrize(
+    ("committed", "replace", "staged", "state"),
+    [
+        (None, False, [], State.STAGED),
+        (None, True, [], State.STAGED),
+        (None, False, STAGED, State.STAGED),
+        (COMMITTED, False, STAGED, State.STAGED),
+        (COMMITTED, True, STAGED, State.STAGED),
+        (COMMITTED, False, [], State.UNCHANGED),
+    ],
+)
+def test_only_an_addition_of_nothing_says_nothing(
+    committed: Commit | None, replace: bool, staged: list[StagedPart], state: State
+) -> None:
+    """An empty window is committed once; a second run that finds nothing new has no more to do."""
+    plan = _plan(committed, replace, staged)
+    assert plan.state is state
+    assert is_final(plan.state) is (state is State.UNCHANGED)
+
+
+def _facts(plan: CommitPlan) -> dict[str, Any]:
+    manifest = plan.manifest(SAID)
+    names = ("generation", "previous_sha256", "record_count", "added_count")
+    return {name: getattr(manifest, name) for name in names}
+
+
+def test_the_first_generation() -> None:
+    """The first manifest names the staged parts under their final keys, in order, and nobody before it."""
+    plan = _plan()
+    assert plan.manifest_key == KEYS.manifest(1)
+    keys = [KEYS.part(1, number, STAGED[number].sha256, "jsonl") for number in (0, 1)]
+    assert plan.publications() == [("_staging/1", keys[0]), ("_staging/2", keys[1])]
+    assert plan.manifest(SAID).parts == (Part(keys[0], 10, "1" * 64, 4, 10, 19), Part(keys[1], 10, "2" * 64, 4, 20, 29))
+    assert _facts(plan) == {"generation": 1, "previous_sha256": None, "record_count": 8, "added_count": 8}
+
+
+def test_an_addition() -> None:
+    """An addition keeps the older parts first and names the manifest before it."""
+    plan = _plan(COMMITTED)
+    assert plan.manifest_key == KEYS.manifest(4)
+    added = [key for _, key in plan.publications()]
+    assert added[0] == KEYS.part(4, 0, "1" * 64, "jsonl")
+    assert [part.key for part in plan.manifest(SAID).parts] == ["old", *added]
+    assert _facts(plan) == {"generation": 4, "previous_sha256": "ee", "record_count": 15, "added_count": 8}
+
+
+def test_a_replacement() -> None:
+    """A replacement puts its parts in the place of the older ones."""
+    plan = _plan(COMMITTED, replace=True)
+    assert [part.key for part in plan.manifest(SAID).parts] == [key for _, key in plan.publications()]
+    assert _facts(plan) == {"generation": 4, "previous_sha256": "ee", "record_count": 8, "added_count": 8}
+
+
+@pytest.mark.parametrize("count", [0, 6, 7, 8])
+def test_a_replacement_never_shrinks(count: int) -> None:
+    """A replacement with fewer records than are committed is refused; as many are enough."""
+    staged = [msgspec.structs.replace(STAGED[0], record_count=count)] if count else []
+    if count >= 7:
+        assert _plan(COMMITTED, replace=True, staged=staged).state is State.STAGED
+        return
+    with pytest.raises(VerificationError, match=rf"holds 7 records \(key\) and the API now gives only {count}\."):
+        _plan(COMMITTED, replace=True, staged=staged)
+
+
+def _outrun() -> tuple[CommitPlan, Manifest]:
+    plan = _plan()
+    plan.note(Happened.PARTS_PUBLISHED)
+    plan.note(Happened.MANIFEST_EXISTS)
+    return plan, plan.manifest(SAID)
+
+
+def test_a_winner_that_says_the_same_stands() -> None:
+    """Another run's commit of the same records is this run's too, whatever its reading costs."""
+    plan, mine = _outrun()
+    winner = Commit(msgspec.structs.replace(mine, fetch=ReadTally(request_count=9)), "theirs", "ff")
+    assert plan.agreed_winner(winner, mine) is winner
+    assert plan.state is State.AGREED
+
+
+@pytest.mark.parametrize("change", [None, {"parts": (OLD_PART,)}, {"generation": 2}, {"records_sha256": "00"}])
+def test_a_winner_that_differs_is_a_conflict(change: dict[str, Any] | None) -> None:
+    """Another run's commit of other records, or one that cannot be seen, is a conflict that no retry mends."""
+    plan, mine = _outrun()
+    winner = None if change is None else Commit(msgspec.structs.replace(mine, **change), "theirs", "ff")
+    with pytest.raises(CommitConflictError, match="Run the window again") as caught:
+        plan.agreed_winner(winner, mine)
+    assert (caught.value.key, caught.value.retryable) == (KEYS.manifest(1), False)
+    assert plan.state is State.CONFLICT
+
+
+def test_a_plan_is_asked_for_a_winner_only_when_it_was_outrun() -> None:
+    """A plan that is not outrun has no winner."""
+    plan = _plan()
+    mine = plan.manifest(SAID)
+    with pytest.raises(ValueError, match="cannot see that the winner says the same"):
+        plan.agreed_winner(Commit(mine, "theirs", "ff"), mine)

@@ -1,0 +1,168 @@
+"""A real process, killed without a word at random moments: nothing half visible ever, and the same bytes in the end."""
+
+from __future__ import annotations
+
+import os
+import random
+import select
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from airflow_audit_provider import auditing, staging
+from airflow_audit_provider.adapters.clock import SystemClock
+from airflow_audit_provider.adapters.http import Credentials, Endpoint, HttpTransport, open_client
+from airflow_audit_provider.adapters.source import Source
+from airflow_audit_provider.adapters.storage import LocalStore
+from airflow_audit_provider.commits import latest_commit
+from airflow_audit_provider.core.backoff import RetryPolicy
+from airflow_audit_provider.core.budget import RateBudget
+from airflow_audit_provider.core.manifest import Manifest
+from airflow_audit_provider.testing.clock import ManualClock
+from airflow_audit_provider.testing.cloudflare import FakeCloudflare
+from airflow_audit_provider.testing.server import FakeServer
+from airflow_audit_provider.testing.settings import TOKEN
+from tests.pipeline.landing import fake_with, land, landed_ids, objects, order, records_of, staged_keys, true_ids
+
+ROUNDS = int(os.environ.get("SIGKILL_ROUNDS", "40"))
+SEED = 20261026
+WANTED = order(concurrency=2)
+NURSERY = "import sys; from tests.pipeline.test_sigkill import bear_children; bear_children(*sys.argv[1:])"
+
+
+def bear_children(base_url: str) -> None:
+    """Land once for every line of ``folder attempt``, each in a process of its own; what the nursery does.
+
+    A child tells its id, and the nursery how it ended. So that Python begins once, and not for every child.
+    """
+    staging.PART_RECORDS = 1000
+    for line in sys.stdin:
+        child = os.fork()
+        if child == 0:
+            _land_and_exit(base_url, *line.split())
+        print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+
+
+def _land_and_exit(base_url: str, folder: str, attempt_id: str) -> None:
+    """Land the usual day in small parts, over sockets, into files."""
+    code = 1
+    try:
+        clock = SystemClock()
+        print(os.getpid(), flush=True)
+        with open_client(Endpoint(Credentials(TOKEN), base_url)) as client:
+            source = Source(HttpTransport(client), clock, RateBudget(), RetryPolicy())
+            land(WANTED._replace(attempt_id=attempt_id), source, LocalStore(folder))
+        code = 0
+    finally:
+        os._exit(code)
+
+
+class Nursery:
+    """A process that begins children and says how they ended."""
+
+    def __init__(self, base_url: str) -> None:
+        command = [sys.executable, "-c", NURSERY, base_url]
+        self._forker = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0, cwd=Path(__file__).parents[2]
+        )
+        assert self._forker.stdin is not None
+        assert self._forker.stdout is not None
+        self._asked, self._told = self._forker.stdin, self._forker.stdout
+
+    def run(self, folder: Path, attempt_id: str, kill_after_seconds: float | None = None) -> int:
+        """Run one child, killed after some seconds if it lives so long; return how it ended."""
+        self._asked.write(f"{folder} {attempt_id}\n".encode())
+        child = int(self._told.readline())
+        if not select.select([self._told], [], [], kill_after_seconds)[0]:
+            with suppress(ProcessLookupError):
+                os.kill(child, signal.SIGKILL)
+        return int(self._told.readline())
+
+    def close(self) -> None:
+        """End, as there is no more to ask."""
+        self._asked.close()
+        self._forker.wait(30)
+        self._told.close()
+
+
+@pytest.fixture(scope="module")
+def fake() -> FakeCloudflare:
+    """Eight thousand records, made before anybody asks."""
+    fake = fake_with(ManualClock(), records_per_day=8000, requests_per_window=None)
+    true_ids(fake)
+    return fake
+
+
+@pytest.fixture(scope="module")
+def nursery(fake: FakeCloudflare) -> Iterator[Nursery]:
+    """Children that land from a real server on loopback."""
+    with FakeServer(fake) as server:
+        nursery = Nursery(server.base_url)
+        yield nursery
+        nursery.close()
+
+
+def _refuse_halves(store: LocalStore) -> bool:
+    """Refuse a manifest that names a part which is not whole; say whether there is a manifest."""
+    commit = latest_commit(store, WANTED.keys)
+    if commit is None:
+        return False
+    assert len(list(records_of(commit.manifest, WANTED, store))) == commit.manifest.record_count
+    return True
+
+
+def _parts(store: LocalStore) -> dict[str, bytes]:
+    return {key: content for key, content in objects(store).items() if key.startswith("dt=")}
+
+
+def _files(folder: Path) -> set[str]:
+    """Return every file below a folder, also those no store lists."""
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+
+
+def _end(nursery: Nursery, folder: Path, expected: dict[str, bytes]) -> Manifest:
+    """Let a run come to its end; refuse any difference from the undisturbed one, and anything unnamed."""
+    assert nursery.run(folder, "last") == 0
+    store = LocalStore(str(folder))
+    commit = latest_commit(store, WANTED.keys)
+    assert commit is not None
+    assert _parts(store) == expected
+    assert auditing.verify(store).severe_count == 0
+    store.remove(staged_keys(store))
+    named = {*expected, WANTED.keys.manifest(1)}
+    assert {name for name in _files(folder) if not name.startswith("_staging/")} == named
+    return commit.manifest
+
+
+def _undisturbed(nursery: Nursery, folder: Path, ids: list[str]) -> tuple[dict[str, bytes], float]:
+    """Return the parts of an undisturbed run, and how many seconds it took."""
+    clock = SystemClock()
+    began = clock.monotonic()
+    assert nursery.run(folder, "only") == 0
+    seconds = clock.monotonic() - began
+    store = LocalStore(str(folder))
+    assert landed_ids(WANTED, store) == ids
+    assert len(_parts(store)) == 8
+    return _parts(store), seconds
+
+
+@pytest.mark.slow
+def test_a_worker_killed_at_random_moments(nursery: Nursery, fake: FakeCloudflare, tmp_path: Path) -> None:
+    """However often and whenever a worker is killed, the run that may end leaves what an undisturbed one leaves."""
+    moments, folder = random.Random(SEED), tmp_path / "0"
+    expected, longest_seconds = _undisturbed(nursery, tmp_path / "undisturbed", true_ids(fake))
+    killed_count, ended = 0, []
+    for number in range(1, ROUNDS + 1):
+        status = nursery.run(folder, f"try-{number}", moments.random() * longest_seconds)
+        assert status in {0, -signal.SIGKILL}
+        killed_count += status != 0
+        if _refuse_halves(LocalStore(str(folder))) or moments.random() < 0.3 or number == ROUNDS:
+            ended.append(_end(nursery, folder, expected))
+            folder = tmp_path / str(number)
+    assert killed_count >= ROUNDS // 2
+    assert sum(manifest.fetch.resumed_count > 0 for manifest in ended) >= ROUNDS // 10
