@@ -136,13 +136,14 @@ def _begun_at(marker: bytes) -> datetime:
 def _is_left_alone(store: Store, window: TimeWindow, staged: Mapping[str, int], newest: str | None) -> bool:
     """Say whether no try of a window began or committed since it was looked at.
 
-    A dead try's part and a new try's have the same key when they are the same bytes. A try that begins after this has
-    to ask the API before it publishes; the keys of one window are long gone by then.
+    A dead try's part and a new try's have the same key when they are the same bytes. What no listing can show is a run
+    that does everything, from its first request to its manifest, between these two, or begins after them and publishes
+    before the window's few keys are removed.
     """
     keys = _keys(window)
-    if not set(store.list_keys(keys.all_staging)) <= set(staged):
+    if newest_manifests(store.list_keys(keys.manifest_prefix)).get(window) != newest:
         return False
-    return newest_manifests(store.list_keys(keys.manifest_prefix)).get(window) == newest
+    return set(store.list_keys(keys.all_staging)) <= set(staged)
 
 
 def _keys(window: TimeWindow) -> WindowKeys:

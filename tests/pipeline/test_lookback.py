@@ -104,6 +104,17 @@ def test_only_whole_windows_inside_are_read(
     assert (len(fake.requests) > asked) is (count > 0)
 
 
+def test_hours_of_the_same_day_and_of_the_day_before(fake: FakeCloudflare, store: LocalStore) -> None:
+    """Windows shorter than a day are found across midnight, up to the one right before."""
+    hour = timedelta(hours=1)
+    hours = [order(start=FIRST + number * hour, end=FIRST + (number + 1) * hour) for number in range(-3, 3)]
+    for wanted in hours:
+        land(wanted, source_of(fake, ManualClock()), store)
+    looked = look_back(hours[-1], 4 * hour, source_of(fake, ManualClock()), store, ignore)
+    windows = [outcome.manifest.window for outcome in looked.outcomes]
+    assert windows == [wanted.run_window.window for wanted in hours[1:-1]]
+
+
 def test_windows_that_were_never_committed_stay_missing(fake: FakeCloudflare, store: LocalStore) -> None:
     """A lookback adds to commits; it lands no window that nobody landed."""
     _land(fake, store, range(1, 2))

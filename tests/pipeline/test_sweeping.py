@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,6 @@ import pytest
 
 from airflow_audit_provider.adapters.storage import LocalStore
 from airflow_audit_provider.attempts import Attempt
-from airflow_audit_provider.commits import latest_commit
 from airflow_audit_provider.core.checkpoint import Checkpoint
 from airflow_audit_provider.core.ports import Store
 from airflow_audit_provider.core.reading import ReadTally
@@ -19,6 +19,7 @@ from airflow_audit_provider.exceptions import ConfigurationError, VerificationEr
 from airflow_audit_provider.notary import seal
 from airflow_audit_provider.sweeping import sweep
 from airflow_audit_provider.testing.clock import ManualClock
+from airflow_audit_provider.testing.cloudflare import FakeCloudflare
 from airflow_audit_provider.testing.direct import DirectTransport
 from tests.pipeline.landing import END, fake_with, land, landed_ids, objects, order, record_at, source_of, true_ids
 from tests.pipeline.mortal_store import Death, KilledError, MortalStore
@@ -189,64 +190,92 @@ def test_a_damaged_manifest_stops_the_sweep(committed: LocalStore, tmp_path: Pat
 
 
 class BusyStore(LocalStore):
-    """A destination in which somebody acts right before the Nth listing."""
+    """A destination in which somebody acts right before the Nth time that a sweep looks."""
 
     def __init__(self, root: str, at: int, act: Callable[[], None]) -> None:
         super().__init__(root)
-        self.listing_count = 0
+        self.look_count = 0
         self._at = at
         self._act = act
 
     def list_sizes(self, prefix: str) -> Iterator[tuple[str, int]]:
         """Let somebody act, then list; keys are listed by this too."""
-        self.listing_count += 1
-        if self.listing_count == self._at:
-            self._act()
+        self._look()
         return iter(list(super().list_sizes(prefix)))
 
+    def read(self, key: str) -> bytes | None:
+        """Let somebody act, then read."""
+        self._look()
+        return super().read(key)
 
-@pytest.mark.parametrize("at", range(1, 7))
-@pytest.mark.parametrize("steps", ["whole run", "up to its manifest", "its end"])
-def test_a_try_that_works_meanwhile_loses_nothing(tmp_path: Path, at: int, steps: str) -> None:
-    """A run that publishes and commits between any two listings of a sweep keeps every part it names."""
-    fake = fake_with(ManualClock())
-    store = LocalStore(str(tmp_path))
-    # A dead try published the very bytes that the new one is going to publish, and never committed them.
-    operations = _operations_of_a_run(fake, str(tmp_path / "counted"))
-    dead = next(number for number, name in enumerate(operations, 1) if name.startswith("create _manifests/"))
-    with pytest.raises(KilledError):
-        _run(fake, MortalStore(store, Death(dead)), NOW)
-    store.remove(list(store.list_keys("_staging/")))
-    clock = ManualClock(LATER)
+    def _look(self) -> None:
+        self.look_count += 1
+        if self.look_count == self._at:
+            self._act()
 
-    def begin() -> None:
+
+class HaltedStore(MortalStore):
+    """A store under a try that halts when it is about to create its manifest, and can go on from there."""
+
+    def __init__(self, store: Store, halt_at: int) -> None:
+        super().__init__(store, Death(halt_at))
+        self._beneath = store
+        self._waiting: tuple[str, bytes] | None = None
+
+    def create(self, key: str, content: bytes) -> bool:
+        """Keep what a manifest is to say."""
+        if key.startswith("_manifests/"):
+            self._waiting = key, content
+        return super().create(key, content)
+
+    def halt(self, fake: FakeCloudflare) -> None:
+        """Run up to the manifest."""
         with pytest.raises(KilledError):
-            _run(fake, MortalStore(store, Death(dead)), LATER)
+            _run(fake, self, LATER)
 
-    def end() -> None:
-        _run(fake, store, LATER)
+    def go_on(self) -> None:
+        """Create the manifest, remove the staging."""
+        assert self._waiting is not None
+        assert self._beneath.create(*self._waiting)
+        self._beneath.remove(list(self._beneath.list_keys(order().keys.all_staging)))
 
+
+# Looks: parts, tries, manifests, the other window's manifest, then this window's manifests and its tries once more. A
+# whole run between the last two is what a sweep cannot see.
+@pytest.mark.parametrize(
+    ("steps", "at"),
+    [*product(["up to its manifest"], range(1, 7)), *product(["its end", "whole run"], range(1, 6))],
+)
+def test_a_try_that_works_meanwhile_loses_nothing(tmp_path: Path, at: int, steps: str) -> None:
+    """A run that publishes, commits or does both between any two looks of a sweep keeps every part it names."""
+    fake, store = fake_with(ManualClock()), LocalStore(str(tmp_path / "store"))
+    land(order(start=END, end=END + DAY), source_of(fake, ManualClock()), store)
+    halt_at = _manifest_operation(fake, LocalStore(str(tmp_path / "counted")))
+    # A dead try published the very bytes that the new one is going to publish, and never committed them.
+    HaltedStore(store, halt_at).halt(fake)
+    store.remove(list(store.list_keys("_staging/")))
+    halted = HaltedStore(store, halt_at)
     if steps == "its end":
-        begin()
-    busy = BusyStore(str(tmp_path), at, begin if steps == "up to its manifest" else end)
-    sweep(busy, clock.now())
-    if busy.listing_count >= at:
-        end()
-        commit = latest_commit(store, order().keys)
-        assert commit is not None
-        assert all(store.read(part.key) is not None for part in commit.manifest.parts)
-        assert landed_ids(order(), store) == true_ids(fake)
+        halted.halt(fake)
+    act = {"up to its manifest": lambda: halted.halt(fake), "its end": halted.go_on}
+    busy = BusyStore(str(tmp_path / "store"), at, act.get(steps, lambda: _run(fake, store, LATER)))
+    sweep(busy, LATER)
+    assert busy.look_count >= at
+    if steps == "up to its manifest":
+        halted.go_on()
+    assert landed_ids(order(), store) == true_ids(fake)
 
 
-def _run(fake: Any, store: Store, now: datetime) -> None:
+def _run(fake: FakeCloudflare, store: Store, now: datetime) -> None:
     clock = ManualClock(now)
     land(order(concurrency=1), source_of(fake, clock, DirectTransport(fake, clock)), store)
 
 
-def _operations_of_a_run(fake: Any, folder: str) -> list[str]:
+def _manifest_operation(fake: FakeCloudflare, store: Store) -> int:
+    """Return which operation of a run's creates the manifest."""
     death = Death()
-    _run(fake, MortalStore(LocalStore(folder), death), NOW)
-    return death.operations
+    _run(fake, MortalStore(store, death), NOW)
+    return next(number for number, name in enumerate(death.operations, 1) if name.startswith("create _manifests/"))
 
 
 def test_a_killed_sweep_is_gone_on_with(committed: LocalStore) -> None:
