@@ -171,7 +171,12 @@ def test_a_pull_over_real_sockets_is_as_fast_as_allowed(limit: RateLimit, concur
     clock, store = _MachineClock(), LocalStore(str(tmp_path))
     count, period_seconds = limit
     chosen = Settings(
-        records_per_day=9000, even_days=True, requests_per_window=count, window_seconds=period_seconds, latency_ms=10
+        records_per_day=9000,
+        even_days=True,
+        requests_per_window=count,
+        window_seconds=period_seconds,
+        block_seconds=1,
+        latency_ms=10,
     )
     fake = FakeCloudflare(clock.now, chosen, [parse_switch("page_ceiling=100")])
     true_ids(fake)
