@@ -76,6 +76,11 @@ class Attempt(NamedTuple):
         """Remove what this try left in staging."""
         self.store.remove(list(self.store.list_keys(self.prefix)))
 
+    def disown(self, adopted: Checkpoint) -> None:
+        """Remove the parts that an earlier try left and this one found to lead nowhere, and their tries with them."""
+        folders = {_folder(part.staged_key) for part in adopted.parts}
+        self.store.remove([key for key in self.store.list_keys(self.keys.all_staging) if _folder(key) in folders])
+
     def clear_committed(self, committed: Manifest) -> None:
         """Remove what any try of this window left in staging that is committed now: nobody needs to go on with it."""
         named = {part.sha256 for part in committed.parts}

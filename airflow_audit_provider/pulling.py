@@ -41,6 +41,7 @@ class Pull:
         self._identity = order.identity(committed)
         self._is_addition = committed is not None and not order.replace
         self._saved_count = 0
+        self._adopted: Checkpoint | None = None
         self._begin()
 
     def _begin(self) -> None:
@@ -77,7 +78,7 @@ class Pull:
                 self._note_first(group)
                 self._note_added(group)
                 self._staged_ids.update(record.id for record in group if record.event_ns >= since_ns)
-        self._remainder = checkpoint.remainder
+        self._adopted, self._remainder = checkpoint, checkpoint.remainder
         self._saved_count = len(checkpoint.parts)
         self._tally.add(checkpoint.fetch)
         self._tally.resumed_count = checkpoint.record_count
@@ -187,6 +188,8 @@ class Pull:
             self._stager.discard()
             if not (is_worth_keeping and self._saved_count):
                 self._attempt.clear()
+            if not is_worth_keeping and self._adopted is not None:
+                self._attempt.disown(self._adopted)
 
     def tidy(self, manifest: Manifest) -> None:
         """Remove what nobody needs after the commit: staging, and parts that the manifest in force does not name.

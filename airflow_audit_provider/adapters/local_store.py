@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TypeVar
 from uuid import uuid4
 
 from airflow_audit_provider.adapters.store_failures import named_failures
+from airflow_audit_provider.core.keys import STAGING_FOLDER
 from airflow_audit_provider.core.ports import StagedObject
+
+_Made = TypeVar("_Made")
 
 
 class LocalStore:
@@ -50,12 +53,10 @@ class LocalStore:
     def publish(self, staged_key: str, key: str) -> None:
         """Give a staged file its final name as well; idempotent."""
         with named_failures("published", key):
-            target = self._root / key
-            _make_folder(target.parent)
-            linked = target.with_name(f".{target.name}.{uuid4().hex}{_UNFINISHED}")
+            target, linked = self._root / key, self._unfinished()
             try:
-                os.link(self._root / staged_key, linked)
-                linked.replace(target)
+                _in_folder(linked.parent, lambda: os.link(self._root / staged_key, linked))
+                _in_folder(target.parent, lambda: linked.replace(target))
                 # Where both names were one file already, the rename is none.
                 linked.unlink(missing_ok=True)
             except FileNotFoundError:
@@ -66,17 +67,22 @@ class LocalStore:
     def create(self, key: str, content: bytes) -> bool:
         """Write a small file whole unless its name exists; return whether this call created it."""
         with named_failures("created", key):
-            staged = _LocalStagedObject(self._root / key, key)
+            target, staged = self._root / key, _LocalStagedObject(self._unfinished(), key)
             try:
                 staged.write(content)
+                written = staged.finish()
                 # A hard link fails where a rename would overwrite: the commit is create-only.
-                os.link(staged.finish(), self._root / key)
-                _sync_folder((self._root / key).parent)
+                _in_folder(target.parent, lambda: os.link(written, target))
+                _sync_folder(target.parent)
             except FileExistsError:
                 return False
             finally:
                 staged.discard()
             return True
+
+    def _unfinished(self) -> Path:
+        """Return a new name in staging, so that whatever dies leaves nothing where readers look."""
+        return self._root / STAGING_FOLDER / f".{uuid4().hex}{_UNFINISHED}"
 
     def remove(self, keys: Iterable[str]) -> None:
         """Remove files, and folders that become empty by it; one that is already gone is no error."""
@@ -104,9 +110,8 @@ class _LocalStagedObject:
     def __init__(self, target: Path, key: str) -> None:
         self.key = key
         self._target = target
-        _make_folder(target.parent)
         self._temporary = target.with_name(f".{target.name}.{uuid4().hex}{_UNFINISHED}")
-        self._file: BinaryIO = self._temporary.open("xb")
+        self._file: BinaryIO = _in_folder(target.parent, lambda: self._temporary.open("xb"))
 
     def write(self, content: bytes) -> None:
         with named_failures("written", self.key):
@@ -139,8 +144,14 @@ def _size_bytes(path: Path) -> int | None:
     return status.st_size if stat.S_ISREG(status.st_mode) else None
 
 
-def _make_folder(folder: Path) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
+def _in_folder(folder: Path, action: Callable[[], _Made]) -> _Made:
+    """Do something in a folder that is made first; once more if another run removed the empty folder in between."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        return action()
+    except FileNotFoundError:
+        folder.mkdir(parents=True, exist_ok=True)
+        return action()
 
 
 def _sync_folder(folder: Path) -> None:

@@ -102,7 +102,6 @@ def test_a_recount_with_resumption(store: LocalStore, elsewhere: LocalStore) -> 
     assert not staged_keys(store)
 
 
-@pytest.mark.xfail(strict=True, reason="the first try's checkpoint outlives the refusal and is taken over for ever")
 def test_a_recount_notices_what_came_between_the_tries(store: LocalStore) -> None:
     """A recount refuses what a resumed reading lacks, and the run after it, as its error asks for, lands everything."""
     fake, wanted = small_fake(), resumable_order(recount=True)
