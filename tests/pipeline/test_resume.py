@@ -10,6 +10,7 @@ import pytest
 
 from airflow_audit_provider import staging
 from airflow_audit_provider.adapters.storage import LocalStore
+from airflow_audit_provider.core.slicing import CUT_PAGES
 from airflow_audit_provider.exceptions import AuditProviderError, SourceUnavailableError
 from airflow_audit_provider.testing.clock import ManualClock
 from airflow_audit_provider.testing.misbehaviour import parse_switch
@@ -81,7 +82,9 @@ def test_a_killed_try_is_gone_on_with(
     kill(fake, wanted, store, count * 9 // 10)
     assert not visible_keys(store)
     outcome = try_landing(fake, wanted._replace(attempt_id="two"), store, resumed)
-    assert len(resumed.operations) <= 0.15 * count + 2 + lost_pages * concurrency
+    # With several readers, slices under way and slices that wait for the first in line are lost with the try.
+    lost_count = lost_pages if concurrency == 1 else CUT_PAGES * (concurrency + concurrency // 2)
+    assert len(resumed.operations) <= 0.15 * count + 2 + lost_count
     # Several readers of few pages may die before the first in line has handed on a part.
     assert outcome.manifest.fetch.resumed_count > 0 or (lost_pages and concurrency > 1)
     assert visible_parts(store) == visible_parts(elsewhere)
