@@ -188,7 +188,8 @@ class Pull:
             self._stager.discard()
             if not (is_worth_keeping and self._saved_count):
                 self._attempt.clear()
-            if not is_worth_keeping and self._adopted is not None:
+            if isinstance(error, VerificationError) and self._adopted is not None:
+                # The recount contradicts what was taken over: going on with it would be refused for ever.
                 self._attempt.disown(self._adopted)
 
     def tidy(self, manifest: Manifest) -> None:

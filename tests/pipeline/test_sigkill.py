@@ -8,7 +8,8 @@ import select
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -31,6 +32,8 @@ from tests.pipeline.landing import fake_with, land, landed_ids, objects, order, 
 
 ROUNDS = int(os.environ.get("SIGKILL_ROUNDS", "40"))
 SEED = 20261026
+_LOOK_SECONDS = 0.001
+_LONGEST_DELAY_SECONDS = 0.05
 WANTED = order(concurrency=2)
 NURSERY = "import sys; from tests.pipeline.test_sigkill import bear_children; bear_children(*sys.argv[1:])"
 
@@ -74,13 +77,15 @@ class Nursery:
         assert self._forker.stdout is not None
         self._asked, self._told = self._forker.stdin, self._forker.stdout
 
-    def run(self, folder: Path, attempt_id: str, kill_after_seconds: float | None = None) -> int:
-        """Run one child, killed after some seconds if it lives so long; return how it ended."""
+    def run(self, folder: Path, attempt_id: str, is_time: Callable[[], bool] = lambda: False) -> int:
+        """Run one child, killed when it is time if it lives so long; return how it ended."""
         self._asked.write(f"{folder} {attempt_id}\n".encode())
         child = int(self._told.readline())
-        if not select.select([self._told], [], [], kill_after_seconds)[0]:
-            with suppress(ProcessLookupError):
-                os.kill(child, signal.SIGKILL)
+        while not select.select([self._told], [], [], _LOOK_SECONDS)[0]:
+            if is_time():
+                with suppress(ProcessLookupError):
+                    os.kill(child, signal.SIGKILL)
+                break
         return int(self._told.readline())
 
     def close(self) -> None:
@@ -139,27 +144,41 @@ def _end(nursery: Nursery, folder: Path, expected: dict[str, bytes]) -> Manifest
     return commit.manifest
 
 
-def _undisturbed(nursery: Nursery, folder: Path, ids: list[str]) -> tuple[dict[str, bytes], float]:
-    """Return the parts of an undisturbed run, and how many seconds it took."""
-    clock = SystemClock()
-    began = clock.monotonic()
+def _undisturbed(nursery: Nursery, folder: Path, fake: FakeCloudflare) -> tuple[dict[str, bytes], int]:
+    """Return the parts of an undisturbed run, and how often it asked."""
+    asked_before = len(fake.requests)
     assert nursery.run(folder, "only") == 0
-    seconds = clock.monotonic() - began
     store = LocalStore(str(folder))
-    assert landed_ids(WANTED, store) == ids
+    assert landed_ids(WANTED, store) == true_ids(fake)
     assert len(_parts(store)) == 8
-    return _parts(store), seconds
+    return _parts(store), len(fake.requests) - asked_before
+
+
+def _random_moment(moments: random.Random, fake: FakeCloudflare, request_count: int) -> Callable[[], bool]:
+    """Return whether a moment has come: some milliseconds after a request, either of which may be any.
+
+    Counted in requests, so that moments spread over a whole try on a slow machine as on a fast one.
+    """
+    asked_count = len(fake.requests) + moments.randint(1, request_count)
+    delay_seconds = moments.uniform(0, _LONGEST_DELAY_SECONDS)
+
+    def has_come() -> bool:
+        if len(fake.requests) < asked_count:
+            return False
+        time.sleep(delay_seconds)
+        return True
+
+    return has_come
 
 
 @pytest.mark.slow
 def test_a_worker_killed_at_random_moments(nursery: Nursery, fake: FakeCloudflare, tmp_path: Path) -> None:
     """However often and whenever a worker is killed, the run that may end leaves what an undisturbed one leaves."""
     moments, folder = random.Random(SEED), tmp_path / "0"
-    expected, longest_seconds = _undisturbed(nursery, tmp_path / "undisturbed", true_ids(fake))
-    longest_seconds /= 2
+    expected, request_count = _undisturbed(nursery, tmp_path / "undisturbed", fake)
     killed_count, ended = 0, []
     for number in range(1, ROUNDS + 1):
-        status = nursery.run(folder, f"try-{number}", moments.random() * longest_seconds)
+        status = nursery.run(folder, f"try-{number}", _random_moment(moments, fake, request_count))
         assert status in {0, -signal.SIGKILL}
         killed_count += status != 0
         if _refuse_halves(LocalStore(str(folder))) or moments.random() < 0.3 or number == ROUNDS:
