@@ -1,4 +1,4 @@
-"""A full disk, a lost permission, a clock that jumps: a named error or none, nothing lost, and the next run mends it."""
+"""A full disk, a lost permission, a clock set back: a named error or none, nothing lost, and the next run mends it."""
 
 from __future__ import annotations
 
