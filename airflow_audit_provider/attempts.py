@@ -12,18 +12,16 @@ Its one rule: what a killed try had staged is used only if it is still there, wh
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from datetime import datetime
 from typing import NamedTuple
 
 import msgspec
 
 from airflow_audit_provider.core.checkpoint import Checkpoint, Identity, best_checkpoint, read_checkpoint
-from airflow_audit_provider.core.commit import StagedPart
 from airflow_audit_provider.core.keys import WindowKeys
 from airflow_audit_provider.core.manifest import Manifest
 from airflow_audit_provider.core.ports import Store
-from airflow_audit_provider.core.reading import ReadTally
 from airflow_audit_provider.exceptions import StorageError
 
 
@@ -61,16 +59,15 @@ class Attempt(NamedTuple):
                 key=key,
             )
 
-    def save(self, identity: Identity, parts: Sequence[StagedPart], fetch: ReadTally, now: datetime) -> None:
+    def save(self, checkpoint: Checkpoint) -> None:
         """Write a checkpoint of the parts closed so far."""
-        checkpoint = Checkpoint(identity, tuple(parts), fetch, now)
-        self.store.create(f"{self.prefix}checkpoint-{len(parts):05}.json", checkpoint.to_bytes())
+        self.store.create(f"{self.prefix}checkpoint-{len(checkpoint.parts):05}.json", checkpoint.to_bytes())
 
-    def find_checkpoint(self, identity: Identity) -> Checkpoint | None:
-        """Return the furthest checkpoint of any try of this window that stands for the same."""
+    def find_checkpoint(self, identity: Identity, settled_at: datetime) -> Checkpoint | None:
+        """Return the furthest checkpoint of any try of this window that stands for the same and began settled."""
         sizes = dict(self.store.list_sizes(self.keys.all_staging))
         found = [checkpoint for _, checkpoint in self._checkpoints(sizes)]
-        return best_checkpoint(found, identity, sizes)
+        return best_checkpoint(found, identity, sizes, settled_at)
 
     def clear(self) -> None:
         """Remove what this try left in staging."""

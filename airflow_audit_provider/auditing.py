@@ -19,17 +19,17 @@ from typing import NamedTuple
 
 import msgspec
 
-from airflow_audit_provider.core.coverage import Coverage, coverage_of, facts_of, overlap
+from airflow_audit_provider.commits import read_commit
+from airflow_audit_provider.core.coverage import Coverage, coverage_of, facts_of
 from airflow_audit_provider.core.findings import Finding, FindingKind, finding, severe
 from airflow_audit_provider.core.generations import StoredManifest, read_chain
-from airflow_audit_provider.core.keys import MANIFEST_FOLDER, read_manifest_key, window_in
-from airflow_audit_provider.core.manifest import Manifest, Part, read_manifest
+from airflow_audit_provider.core.keys import MANIFEST_FOLDER, newest_manifests, read_manifest_key, window_in
+from airflow_audit_provider.core.manifest import Part
 from airflow_audit_provider.core.ports import Store
 from airflow_audit_provider.core.sealing import SealChain, SealedManifest, as_sealed, sealed_findings
 from airflow_audit_provider.core.signatures import SignatureVerifier
 from airflow_audit_provider.core.verification import WindowCheck, overlap_findings, stray_findings
 from airflow_audit_provider.core.window import TimeWindow
-from airflow_audit_provider.exceptions import VerificationError
 from airflow_audit_provider.formats.part_format import part_format
 from airflow_audit_provider.notary import read_seals
 
@@ -124,7 +124,7 @@ class _Survey:
         first_keys = {window: min(of_one) for window, of_one in keys.items()}
         self.findings += [found for found in overlap_findings(first_keys) if self._is_asked(found.key)]
         for window in sorted(keys):
-            if overlap(window, self._asked):
+            if window.overlaps(self._asked):
                 yield [StoredManifest(key, self._store.read(key)) for key in sorted(keys[window])]
 
     def check_window(self, stored: list[StoredManifest]) -> None:
@@ -164,7 +164,7 @@ class _Survey:
 
     def _is_asked(self, key: str) -> bool:
         window = window_in(key)
-        return window is None or overlap(window, self._asked)
+        return window is None or window.overlaps(self._asked)
 
     def _digest(self, key: str) -> str:
         return hashlib.sha256(self._store.read(key) or b"").hexdigest()
@@ -186,23 +186,11 @@ def coverage(store: Store, start: datetime | None = None, end: datetime | None =
     A bound that is None is that of the first or last window; with no window and a bound missing the answer is None.
     Raises ``VerificationError`` for a manifest that cannot be read.
     """
-    windows = _by_window(store.list_keys(MANIFEST_FOLDER))
+    windows = newest_manifests(store.list_keys(MANIFEST_FOLDER))
     if not windows and None in {start, end}:
         return None
     first = min((window.start for window in windows), default=start)
     last = max((window.end for window in windows), default=end)
     asked = TimeWindow(start or first or _BEGIN_AT, end or last or _FOREVER_AT)
-    newest = {window: max(keys, key=_generation) for window, keys in windows.items() if overlap(window, asked)}
-    return coverage_of(asked, {window: facts_of(_manifest(store, key)) for window, key in newest.items()})
-
-
-def _generation(key: str) -> int:
-    parsed = read_manifest_key(key)
-    return parsed.generation if parsed else 0
-
-
-def _manifest(store: Store, key: str) -> Manifest:
-    content = store.read(key)
-    if content is None:
-        raise VerificationError(f"The manifest {key} was listed and is gone. Find who removes committed objects.")
-    return read_manifest(key, content)
+    newest = {window: read_commit(store, key) for window, key in windows.items() if window.overlaps(asked)}
+    return coverage_of(asked, {window: facts_of(commit.manifest) for window, commit in newest.items()})

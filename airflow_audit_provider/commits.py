@@ -7,14 +7,16 @@ Its one rule: a committed part is read only after its bytes were found to be wha
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
 from airflow_audit_provider.core.commit import Commit
-from airflow_audit_provider.core.keys import WindowKeys
+from airflow_audit_provider.core.keys import MANIFEST_FOLDER, WindowKeys
 from airflow_audit_provider.core.manifest import Part, read_manifest
 from airflow_audit_provider.core.planning import refuse_overlap
 from airflow_audit_provider.core.ports import Store
 from airflow_audit_provider.core.records import ApiVersion, AuditRecord
+from airflow_audit_provider.core.window import SECOND_NS
 from airflow_audit_provider.exceptions import VerificationError
 from airflow_audit_provider.formats.part_format import PartFormat
 
@@ -22,14 +24,35 @@ from airflow_audit_provider.formats.part_format import PartFormat
 def latest_commit(store: Store, keys: WindowKeys) -> Commit | None:
     """Return the manifest of a window's newest generation, None when the window was never committed.
 
-    Raises ``CommitConflictError`` when the destination holds a window that overlaps this one and starts inside it, on
-    its first day, or on the day before.
+    Raises ``CommitConflictError`` when the destination holds a window that overlaps this one. Before a window's first
+    commit every manifest's key is looked at, later only those of the days around it.
     """
-    listed = [key for prefix in keys.neighbour_prefixes for key in store.list_keys(prefix)]
-    refuse_overlap(keys, listed)
+    listed = _refuse_neighbours(store, keys)
     generations = (keys.generation_of(key) for key in listed)
     newest = max((generation for generation in generations if generation is not None), default=None)
-    return None if newest is None else read_commit(store, keys.manifest(newest))
+    if newest is None:
+        refuse_overlap(keys, store.list_keys(MANIFEST_FOLDER))
+        return None
+    return read_commit(store, keys.manifest(newest))
+
+
+def refuse_late_overlap(store: Store, keys: WindowKeys) -> None:
+    """Raise ``CommitConflictError`` when a window that overlaps was committed while this one was read."""
+    _refuse_neighbours(store, keys)
+
+
+def _refuse_neighbours(store: Store, keys: WindowKeys) -> list[str]:
+    listed = [key for prefix in keys.neighbour_prefixes for key in store.list_keys(prefix)]
+    refuse_overlap(keys, listed)
+    return listed
+
+
+def absent_parts(store: Store, parts: Iterable[Part]) -> list[str]:
+    """Return the keys of parts that do not lie in the store with their size, by its listing."""
+    named = list(parts)
+    folders = sorted({part.key.rpartition("/")[0] + "/" for part in named})
+    sizes = dict(item for folder in folders for item in store.list_sizes(folder))
+    return [part.key for part in named if sizes.get(part.key) != part.size_bytes]
 
 
 def read_commit(store: Store, key: str) -> Commit:
@@ -40,39 +63,71 @@ def read_commit(store: Store, key: str) -> Commit:
     return Commit(read_manifest(key, content), key, hashlib.sha256(content).hexdigest())
 
 
+class _Around(NamedTuple):
+    """A committed part near the time reached: its ids, and those of them that were read again."""
+
+    part: Part
+    ids: frozenset[str]
+    seen: set[str]
+
+
 class CommittedRecords:
     """Tells which records are committed, while a window is read from its start to its end.
 
     Only the ids of the parts around the time reached are in memory. Every part is read once, also those around which
-    nothing was read: a damaged one raises ``VerificationError``.
+    nothing was read: a damaged one raises ``VerificationError``, unless ``is_repair``, which takes it for unknown.
+    ``missing_count`` is how many committed records did not come again, complete after :meth:`finish`.
     """
 
     def __init__(self, store: Store, part_format: PartFormat, version: ApiVersion, parts: tuple[Part, ...]) -> None:
+        self.missing_count = 0
+        self.is_repair = False
         self._store = store
         self._format = part_format
         self._version = version
         self._ahead = sorted(parts, key=lambda part: part.first_event_ns, reverse=True)
-        self._around: list[tuple[Part, frozenset[str]]] = []
+        self._around: list[_Around] = []
 
     def without(self, records: list[AuditRecord]) -> list[AuditRecord]:
-        """Return those of some records, sorted and later than all before, that are not committed."""
+        """Return those of some records, sorted and later than all before, that are not committed.
+
+        A record whose time the API tells a little differently today, up to a second, is still the same record.
+        """
         if not records or not (self._ahead or self._around):
             return records
-        first_ns, last_ns = records[0].event_ns, records[-1].event_ns
-        self._around = [(part, ids) for part, ids in self._around if part.last_event_ns >= first_ns]
-        while self._ahead and self._ahead[-1].first_event_ns <= last_ns:
+        self._leave_behind(records[0].event_ns - SECOND_NS)
+        while self._ahead and self._ahead[-1].first_event_ns <= records[-1].event_ns + SECOND_NS:
             self._take_next()
-        return [record for record in records if not any(record.id in ids for _, ids in self._around)]
+        return [record for record in records if not self._is_committed(record.id)]
 
     def finish(self) -> None:
         """Look at the parts that no record came near."""
         while self._ahead:
             self._take_next()
+        self._leave_behind(None)
+
+    def _is_committed(self, record_id: str) -> bool:
+        for around in self._around:
+            if record_id in around.ids:
+                around.seen.add(record_id)
+                return True
+        return False
+
+    def _leave_behind(self, before_ns: int | None) -> None:
+        """Let go of the parts that end before an instant, all for None, and count what of them did not come."""
+        left = [around for around in self._around if before_ns is None or around.part.last_event_ns < before_ns]
+        self.missing_count += sum(len(around.ids) - len(around.seen) for around in left)
+        self._around = [around for around in self._around if around not in left]
 
     def _take_next(self) -> None:
         part = self._ahead.pop()
-        ids = frozenset(record.id for record in read_part(self._store, part, self._format, self._version))
-        self._around.append((part, ids))
+        try:
+            ids = frozenset(record.id for record in read_part(self._store, part, self._format, self._version))
+        except VerificationError:
+            if not self.is_repair:
+                raise
+            return
+        self._around.append(_Around(part, ids, set()))
 
 
 def read_part(store: Store, part: Part, part_format: PartFormat, version: ApiVersion) -> Iterator[AuditRecord]:

@@ -49,31 +49,35 @@ def refuse_lookback(lookback: object) -> None:
 
 
 def look_back(order: PullOrder, lookback: timedelta, source: Source, store: Store, observe: Observer) -> LookedBack:
-    """Read every committed window again that lies whole in ``[window.start - lookback, window.start)`` of an order.
+    """Read every committed window again that ends in ``(window.start - lookback, window.start]`` of an order.
 
-    Windows of other audit logs or filters, and those that the API no longer keeps whole, are left out. Each commits a
-    next generation only when records were added. Idempotent; raises what ``pull_window`` raises, and windows that were
+    One that begins before that is read whole, if by no more than a day or the length of the order's own window. Windows
+    of other audit logs or filters, and those that the API no longer keeps whole, are left out. Each commits a next
+    generation only when records were added. Idempotent; raises what ``pull_window`` raises, and windows that were
     read before stay committed.
     """
     refuse_lookback(lookback)
-    since = _since(order.run_window.window, lookback, source.clock.now())
-    committed = _committed_between(store, since, order.run_window.window.start)
+    window, oldest_at = order.run_window.window, whole_windows_start_at(source.clock.now())
+    # Cut where nothing can be read any more, so that any length of time may be given.
+    since = max(window.start - min(lookback, window.start - oldest_at), oldest_at)
+    committed = _committed_between(store, since, window, oldest_at)
     same = [manifest for manifest in committed if manifest.query == order.query]
     return LookedBack(tuple(pull_window(_again(order, manifest), source, store, observe) for manifest in same))
 
 
-def _since(window: TimeWindow, lookback: timedelta, now: datetime) -> datetime:
-    """Return where a lookback begins: never before the oldest window that is surely still whole."""
-    return window.start - max(min(lookback, window.start - whole_windows_start_at(now)), timedelta(0))
+def _committed_between(store: Store, since: datetime, before: TimeWindow, oldest_at: datetime) -> Iterator[Manifest]:
+    """Yield the newest manifest of every window that ends after ``since`` and not after ``before`` starts.
 
-
-def _committed_between(store: Store, start: datetime, end: datetime) -> Iterator[Manifest]:
-    """Yield the newest manifest of every window that lies in ``[start, end)``, oldest window first."""
-    days = range((end.date() - start.date()).days + 1)
-    folders = [WindowKeys(TimeWindow(start + day * _DAY, start + (day + 1) * _DAY), start.date()) for day in days]
+    Oldest window first; none that starts before ``oldest_at``.
+    """
+    first_at = max(since - max(_DAY, before.length), oldest_at)
+    days = range((before.start.date() - first_at.date()).days + 1)
+    folders = [
+        WindowKeys(TimeWindow(first_at + day * _DAY, first_at + (day + 1) * _DAY), first_at.date()) for day in days
+    ]
     listed = [key for folder in folders for key in store.list_keys(folder.manifest_prefix)]
     for window, key in sorted(newest_manifests(listed).items()):
-        if start <= window.start and window.end <= end:
+        if oldest_at <= window.start and since < window.end <= before.start:
             yield read_commit(store, key).manifest
 
 

@@ -40,6 +40,12 @@ class PullOrder(NamedTuple):
         """Where the window's objects lie."""
         return WindowKeys(self.run_window.window, self.run_window.partition_date)
 
+    def filed_as(self, committed: Commit | None) -> PullOrder:
+        """Return the order with the partition's date of what is committed: a window keeps its folder, whatever zone."""
+        if committed is None:
+            return self
+        return self._replace(run_window=self.run_window._replace(partition_date=committed.manifest.partition_date))
+
     def identity(self, committed: Commit | None) -> Identity:
         """Everything that decides what a try of this order stages upon a commit."""
         return Identity(
@@ -63,11 +69,16 @@ class Progress(NamedTuple):
 
 
 class PullOutcome(NamedTuple):
-    """The manifest now in force, its key, and whether this pull wrote it (False: the same records lay there)."""
+    """The manifest now in force, its key, and whether this pull wrote it (False: the same records lay there).
+
+    ``missing_count`` is how many committed records the API did not give again; they stay. 0 where an earlier try was
+    gone on with, because its part of the window is not compared.
+    """
 
     manifest: Manifest
     manifest_key: str
     committed: bool
+    missing_count: int = 0
 
 
 Observer = Callable[[Progress], None]

@@ -34,6 +34,7 @@ def pull_window(order: PullOrder, source: Source, store: Store, observe: Observe
     refuse_unreadable_window(order.run_window.window, source.clock.now(), order.settle_delay)
     committed = latest_commit(store, order.keys)
     _refuse_other_order(order, committed)
+    order = order.filed_as(committed)
     attempt = Attempt(store, order.keys, order.attempt_id)
     pull = Pull(order, source, store, attempt, committed)
     try:

@@ -12,17 +12,32 @@ from contextlib import suppress
 from airflow_audit_provider.adapters.side_by_side import SideBySide
 from airflow_audit_provider.adapters.source import Source
 from airflow_audit_provider.attempts import Attempt
-from airflow_audit_provider.commits import CommittedRecords, latest_commit, read_part
+from airflow_audit_provider.commits import (
+    CommittedRecords,
+    absent_parts,
+    latest_commit,
+    read_part,
+    refuse_late_overlap,
+)
 from airflow_audit_provider.core.checkpoint import Checkpoint
-from airflow_audit_provider.core.commit import Commit, CommitPlan, Happened, State
-from airflow_audit_provider.core.manifest import Manifest, Part
+from airflow_audit_provider.core.commit import (
+    Commit,
+    CommitPlan,
+    Happened,
+    State,
+    refuse_absent,
+    refuse_forgetting,
+)
+from airflow_audit_provider.core.manifest import Manifest
+from airflow_audit_provider.core.planning import refuse_early_answer
 from airflow_audit_provider.core.ports import Store
 from airflow_audit_provider.core.query import Direction
 from airflow_audit_provider.core.reading import Reading, ReadTally
 from airflow_audit_provider.core.records import AuditRecord
 from airflow_audit_provider.core.recount import Recount
 from airflow_audit_provider.core.window import to_ns
-from airflow_audit_provider.exceptions import AuditProviderError, StorageError, VerificationError
+from airflow_audit_provider.exceptions import AuditProviderError, CommitConflictError, StorageError, VerificationError
+from airflow_audit_provider.formats.part_format import part_format
 from airflow_audit_provider.orders import Observer, Progress, PullOrder, PullOutcome
 from airflow_audit_provider.staging import Stager
 
@@ -42,6 +57,7 @@ class Pull:
         self._is_addition = committed is not None and not order.replace
         self._saved_count = 0
         self._adopted: Checkpoint | None = None
+        self._began_at = source.clock.now()
         self._begin()
 
     def _begin(self) -> None:
@@ -50,6 +66,7 @@ class Pull:
         self._stager = Stager(
             self._store, self._attempt.prefix, order.part_format, order.query.version, order.max_part_bytes
         )
+        self._known = self._committed_records()
         self._tally = ReadTally()
         self._recount = Recount() if order.recount else None
         self._remainder = order.run_window.window
@@ -57,12 +74,23 @@ class Pull:
         self._staged_ids: set[str] = set()
         self._added_ids: list[str] = []
 
+    def _committed_records(self) -> CommittedRecords:
+        """Return what is committed, in the format it was committed in; a replacement may bring another."""
+        if self._committed is None:
+            return CommittedRecords(self._store, self._order.part_format, self._order.query.version, ())
+        said = self._committed.manifest
+        chosen = part_format(said.file_format, said.compression)
+        known = CommittedRecords(self._store, chosen, said.query.version, said.parts)
+        known.is_repair = self._order.replace
+        return known
+
     def resume(self) -> None:
         """Take over what an earlier try of the same order has staged; nothing, if a byte of it is not as it was."""
         if self._recount is not None and self._is_addition:
             # The first reading's count is of all records, and staged are only the late ones.
             return
-        checkpoint = self._attempt.find_checkpoint(self._identity)
+        settled_at = self._order.run_window.window.settled_at(self._order.settle_delay)
+        checkpoint = self._attempt.find_checkpoint(self._identity, settled_at)
         try:
             if checkpoint is not None:
                 self._adopt(checkpoint)
@@ -77,8 +105,11 @@ class Pull:
             for group in self._stager.adopt(part, records):
                 self._note_first(group)
                 self._note_added(group)
+                if not self._is_addition:
+                    self._known.without(group)
                 self._staged_ids.update(record.id for record in group if record.event_ns >= since_ns)
         self._adopted, self._remainder = checkpoint, checkpoint.remainder
+        self._began_at = min(self._began_at, checkpoint.began_at)
         self._saved_count = len(checkpoint.parts)
         self._tally.add(checkpoint.fetch)
         self._tally.resumed_count = checkpoint.record_count
@@ -86,27 +117,36 @@ class Pull:
     def fetch_and_stage(self, observe: Observer) -> None:
         """Read what is missing of the window to its proved end; stage what is not committed yet."""
         order, window = self._order, self._order.run_window.window
-        committed = CommittedRecords(self._store, order.part_format, order.query.version, self._committed_parts())
         reading = SideBySide(self._source, order.query, self._remainder, order.concurrency)
         read_count = self._tally.resumed_count
         for read in reading.read():
             records = [record for record in read if record.id not in self._staged_ids]
             self._note_first(records)
-            fresh = committed.without(records)
+            fresh = self._fresh(records)
             self._note_added(fresh)
             self._stager.add(fresh)
             self._save(reading.tally)
             read_count += len(records)
             observe(Progress(read_count, reading.tally.page_count, window.share_before(read[-1].event_ns)))
-        committed.finish()
+        self._known.finish()
+        self._refuse_what_was_read()
         self._tally.add(reading.tally)
         self._read_again()
         self._stager.finish()
         if self._saved_count:
             self._save(ReadTally())
 
-    def _committed_parts(self) -> tuple[Part, ...]:
-        return self._committed.manifest.parts if self._committed is not None and self._is_addition else ()
+    def _fresh(self, records: list[AuditRecord]) -> list[AuditRecord]:
+        """Return what is to be staged of some records: those not committed, all of them for a replacement."""
+        added = self._known.without(records)
+        return added if self._is_addition else records
+
+    def _refuse_what_was_read(self) -> None:
+        """Raise when what was read came too early, or lacks what a replacement would remove."""
+        order = self._order
+        refuse_early_answer(order.run_window.window, self._source.first_answer_at, order.settle_delay)
+        if self._committed is not None and order.replace:
+            refuse_forgetting(self._committed, self._known.missing_count)
 
     def _note_first(self, records: list[AuditRecord]) -> None:
         if self._recount is not None:
@@ -123,7 +163,9 @@ class Pull:
             so_far = ReadTally()
             so_far.add(self._tally)
             so_far.add(fetch)
-            self._attempt.save(self._identity, parts, so_far, self._source.clock.now())
+            now = self._source.clock.now()
+            began_at = min(self._began_at, self._source.first_answer_at or now)
+            self._attempt.save(Checkpoint(self._identity, tuple(parts), so_far, began_at, now))
             self._saved_count = len(parts)
 
     def _read_again(self) -> None:
@@ -140,24 +182,39 @@ class Pull:
     def commit(self) -> PullOutcome:
         """Publish the staged parts and create the next manifest; with nothing new to say, say nothing.
 
-        Published parts are not taken back when this fails: another run of the window may have committed the same keys.
-        The next try publishes the same bytes under the same keys.
+        Published parts are not taken back when this fails without a winner: another run of the window may be about to
+        commit the same keys. The next try publishes the same bytes under the same keys.
         """
         order, committed = self._order, self._committed
         plan = CommitPlan(order.keys, committed, order.replace, self._stager.parts, order.part_format.extension)
+        missing_count = 0 if self._tally.resumed_count else self._known.missing_count
         if committed is not None and plan.state is State.UNCHANGED:
-            return PullOutcome(committed.manifest, committed.key, committed=False)
+            return PullOutcome(committed.manifest, committed.key, committed=False, missing_count=missing_count)
         for staged_key, key in plan.publications():
             self._store.publish(staged_key, key)
         plan.note(Happened.PARTS_PUBLISHED)
         manifest = plan.manifest(self._said())
+        refuse_absent(absent_parts(self._store, manifest.parts))
+        refuse_late_overlap(self._store, order.keys)
         content = manifest.to_bytes()
         created = self._store.create(plan.manifest_key, content) and self._store.read(plan.manifest_key) == content
         plan.note(Happened.MANIFEST_CREATED if created else Happened.MANIFEST_EXISTS)
         if plan.state is State.COMMITTED:
-            return PullOutcome(manifest, plan.manifest_key, committed=True)
-        winner = plan.agreed_winner(latest_commit(self._store, order.keys), manifest)
-        return PullOutcome(winner.manifest, winner.key, committed=False)
+            refuse_absent(absent_parts(self._store, manifest.parts), plan.manifest_key)
+            return PullOutcome(manifest, plan.manifest_key, committed=True, missing_count=missing_count)
+        winner = self._agreed_winner(plan, manifest)
+        return PullOutcome(winner.manifest, winner.key, committed=False, missing_count=missing_count)
+
+    def _agreed_winner(self, plan: CommitPlan, manifest: Manifest) -> Commit:
+        """Return the commit that was first and holds the same; else take back what this one published, and raise."""
+        winner = latest_commit(self._store, self._order.keys)
+        try:
+            agreed = plan.agreed_winner(winner, manifest)
+        except CommitConflictError:
+            if winner is not None:
+                self.tidy(winner.manifest)
+            raise
+        return agreed
 
     def _said(self) -> Manifest:
         """Return what this try says of the window, before parts and generation."""

@@ -55,11 +55,6 @@ class Stager:
         """The digest of all records so far: their lines in the order given."""
         return self._records_digest.hexdigest()
 
-    @property
-    def record_count(self) -> int:
-        """How many records lie in closed parts."""
-        return sum(part.record_count for part in self.parts)
-
     def adopt(self, part: StagedPart, records: Iterable[AuditRecord]) -> Iterator[list[AuditRecord]]:
         """Take over a part that an earlier try closed, in order, before any record is added; yield its records.
 

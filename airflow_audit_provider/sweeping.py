@@ -20,8 +20,10 @@ from airflow_audit_provider.core.keys import (
     MANIFEST_FOLDER,
     PARTITION_START,
     STAGING_FOLDER,
+    UNFINISHED_FOLDER,
     WindowKeys,
     newest_manifests,
+    unfinished_since,
     window_in,
 )
 from airflow_audit_provider.core.ports import Store
@@ -41,7 +43,7 @@ class Swept(NamedTuple):
 
 
 def sweep(store: Store, now: datetime, older_than: timedelta = DEFAULT_AGE, dry_run: bool = False) -> Swept:
-    """Remove what dead tries left: their staging, and published parts that no newest manifest names.
+    """Remove what dead tries left: their staging, half-written files, and parts that no newest manifest names.
 
     A try is dead when its newest sign of life is longer ago than ``older_than``. A window with a living try is left
     alone. Idempotent. Raises ``ConfigurationError`` for an age that is nothing or less, and ``VerificationError``,
@@ -56,7 +58,9 @@ def sweep(store: Store, now: datetime, older_than: timedelta = DEFAULT_AGE, dry_
     living = {window for window, sizes in staged.items() if now - _seen_alive_at(store, sizes) <= older_than}
     newest = newest_manifests(store.list_keys(MANIFEST_FOLDER))
     named = {part.key for key in newest.values() for part in read_commit(store, key).manifest.parts}
-    swept: dict[str, int] = {}
+    swept = _unfinished(store, now - older_than)
+    if not dry_run:
+        store.remove(sorted(swept))
     for window in sorted({*published, *staged} - living):
         parts = {key: size for key, size in published.get(window, {}).items() if key not in named}
         debris = parts | staged.get(window, {})
@@ -103,6 +107,12 @@ def _staged(store: Store) -> _Sizes:
         if window is not None and key.startswith(_keys(window).all_staging):
             found[window][key] = size_bytes
     return found
+
+
+def _unfinished(store: Store, before: datetime) -> dict[str, int]:
+    """Return the objects whose writing began so long ago that nobody can still be writing them."""
+    listed = ((key, size_bytes, unfinished_since(key)) for key, size_bytes in store.list_sizes(UNFINISHED_FOLDER))
+    return {key: size_bytes for key, size_bytes, since in listed if since is not None and since < before}
 
 
 def _seen_alive_at(store: Store, staged: Mapping[str, int]) -> datetime:

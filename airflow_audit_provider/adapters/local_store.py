@@ -9,15 +9,19 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO, TypeVar
 from uuid import uuid4
 
-from airflow_audit_provider.adapters.store_failures import named_failures
-from airflow_audit_provider.core.keys import STAGING_FOLDER
+from airflow_audit_provider.adapters.clock import SystemClock
+from airflow_audit_provider.adapters.store_failures import named_failures, staged_object_gone
+from airflow_audit_provider.core.keys import unfinished_key
 from airflow_audit_provider.core.ports import StagedObject
 
 _Made = TypeVar("_Made")
+# How often a folder may vanish between its making and its first file; each time another run has to hit these moments.
+_MOST_REMOVALS = 5
 
 
 class LocalStore:
@@ -35,20 +39,21 @@ class LocalStore:
                 return None
 
     def list_keys(self, prefix: str) -> Iterator[str]:
-        """Yield the keys below a prefix, sorted; files being written are not among them."""
+        """Yield the keys below a prefix, sorted; files being written have keys of their own in staging."""
         return (key for key, _ in self.list_sizes(prefix))
 
     def list_sizes(self, prefix: str) -> Iterator[tuple[str, int]]:
-        """Yield the keys below a prefix with their sizes in bytes, sorted by key; no files being written."""
+        """Yield the keys below a prefix with their sizes in bytes, sorted by key; a link to a folder is a key too."""
         with named_failures("listed", prefix):
-            paths = [path for path in (self._root / prefix).rglob("*") if not path.name.endswith(_UNFINISHED)]
-            sized = [(path.relative_to(self._root).as_posix(), _size_bytes(path)) for path in paths]
+            sized = [
+                (path.relative_to(self._root).as_posix(), _size_bytes(path)) for path in _files(self._root / prefix)
+            ]
         yield from sorted((key, size_bytes) for key, size_bytes in sized if size_bytes is not None)
 
     def stage(self, key: str) -> StagedObject:
         """Open a file for writing under a name no reader takes."""
         with named_failures("written", key):
-            return _LocalStagedObject(self._root / key, key)
+            return _LocalStagedObject(self._root, key, self._unfinished())
 
     def publish(self, staged_key: str, key: str) -> None:
         """Give a staged file its final name as well; idempotent."""
@@ -59,15 +64,17 @@ class LocalStore:
                 _in_folder(target.parent, lambda: linked.replace(target))
                 # Where both names were one file already, the rename is none.
                 linked.unlink(missing_ok=True)
-            except FileNotFoundError:
+                _prune(linked.parent, self._root)
+            except FileNotFoundError as error:
                 if not target.exists():
-                    raise
+                    raise staged_object_gone(staged_key) from error
             _sync_folder(target.parent)
 
     def create(self, key: str, content: bytes) -> bool:
         """Write a small file whole unless its name exists; return whether this call created it."""
         with named_failures("created", key):
-            target, staged = self._root / key, _LocalStagedObject(self._unfinished(), key)
+            target = self._root / key
+            staged = _LocalStagedObject(self._root, key, self._unfinished())
             try:
                 staged.write(content)
                 written = staged.finish()
@@ -81,37 +88,25 @@ class LocalStore:
             return True
 
     def _unfinished(self) -> Path:
-        """Return a new name in staging, so that whatever dies leaves nothing where readers look."""
-        return self._root / STAGING_FOLDER / f".{uuid4().hex}{_UNFINISHED}"
+        """Return a new name in staging that tells its age: whatever dies leaves nothing where readers look."""
+        return self._root / unfinished_key(SystemClock().now(), uuid4().hex)
 
     def remove(self, keys: Iterable[str]) -> None:
         """Remove files, and folders that become empty by it; one that is already gone is no error."""
         for key in keys:
             with named_failures("removed", key):
                 (self._root / key).unlink(missing_ok=True)
-                self._prune((self._root / key).parent)
-
-    def _prune(self, folder: Path) -> None:
-        while folder != self._root and folder.is_relative_to(self._root):
-            try:
-                folder.rmdir()
-            except OSError:
-                # Not empty, or another run removed it first: both are fine.
-                return
-            folder = folder.parent
-
-
-_UNFINISHED = ".unfinished"
+                _prune((self._root / key).parent, self._root)
 
 
 class _LocalStagedObject:
-    """A file under a temporary name beside its final one."""
+    """A file under a temporary name until it is whole."""
 
-    def __init__(self, target: Path, key: str) -> None:
+    def __init__(self, root: Path, key: str, temporary: Path) -> None:
         self.key = key
-        self._target = target
-        self._temporary = target.with_name(f".{target.name}.{uuid4().hex}{_UNFINISHED}")
-        self._file: BinaryIO = _in_folder(target.parent, lambda: self._temporary.open("xb"))
+        self._root = root
+        self._temporary = temporary
+        self._file: BinaryIO = _in_folder(temporary.parent, lambda: temporary.open("xb"))
 
     def write(self, content: bytes) -> None:
         with named_failures("written", self.key):
@@ -126,32 +121,58 @@ class _LocalStagedObject:
 
     def close(self) -> None:
         with named_failures("written", self.key):
-            self.finish().replace(self._target)
-            _sync_folder(self._target.parent)
+            written, target = self.finish(), self._root / self.key
+            _in_folder(target.parent, lambda: written.replace(target))
+            _sync_folder(target.parent)
+            _prune(written.parent, self._root)
 
     def discard(self) -> None:
         with named_failures("discarded", self.key):
             self._file.close()
             self._temporary.unlink(missing_ok=True)
+            _prune(self._temporary.parent, self._root)
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    """Yield what lies below a folder and is no folder itself; what another run removes meanwhile is left out."""
+    for name, folders, files in os.walk(folder, onerror=_refuse_unreadable):
+        yield from (path for path in (Path(name, each) for each in folders) if path.is_symlink())
+        yield from (Path(name, each) for each in files)
+
+
+def _refuse_unreadable(error: OSError) -> None:
+    if not isinstance(error, FileNotFoundError | NotADirectoryError):
+        raise error
 
 
 def _size_bytes(path: Path) -> int | None:
-    """Return a file's size; None for what is no file, or was removed since it was listed."""
+    """Return a file's size, a link's own where it leads to no file; None for what was removed since it was listed."""
     try:
         status = path.stat()
     except FileNotFoundError:
-        return None
-    return status.st_size if stat.S_ISREG(status.st_mode) else None
+        return None if not path.is_symlink() else 0
+    return status.st_size if stat.S_ISREG(status.st_mode) else 0
+
+
+def _prune(folder: Path, root: Path) -> None:
+    """Remove a folder and those above it up to a root, as far as they are empty."""
+    while folder != root and folder.is_relative_to(root):
+        try:
+            folder.rmdir()
+        except OSError:
+            # Not empty, or another run removed it first: both are fine.
+            return
+        folder = folder.parent
 
 
 def _in_folder(folder: Path, action: Callable[[], _Made]) -> _Made:
-    """Do something in a folder that is made first; once more if another run removed the empty folder in between."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        return action()
-    except FileNotFoundError:
-        folder.mkdir(parents=True, exist_ok=True)
-        return action()
+    """Do something in a folder that is made first, again if another run removed the empty folder in between."""
+    for _ in range(_MOST_REMOVALS):
+        with suppress(FileNotFoundError):
+            folder.mkdir(parents=True, exist_ok=True)
+            return action()
+    folder.mkdir(parents=True, exist_ok=True)
+    return action()
 
 
 def _sync_folder(folder: Path) -> None:

@@ -9,7 +9,9 @@ from __future__ import annotations
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import CancelledError
+from datetime import datetime
 
+from airflow_audit_provider.core.answers import answered_at
 from airflow_audit_provider.core.backoff import RetryPolicy
 from airflow_audit_provider.core.budget import RateBudget
 from airflow_audit_provider.core.exchange import Deliver, Moment, Outcome, Script, Send, Step, Wait, read_script
@@ -32,7 +34,8 @@ def _ignore(_wait: Wait) -> None:
 class Source:
     """Reads audit logs over a blocking transport; one rate budget for all its readings, in however many threads.
 
-    ``observe`` is told of every wait of more than no time, with the failure behind it.
+    ``observe`` is told of every wait of more than no time, with the failure behind it. ``first_answer_at`` is the
+    API's own time of the first answer, None before one.
     """
 
     def __init__(
@@ -44,6 +47,7 @@ class Source:
         observe: Observer = _ignore,
     ) -> None:
         self.clock = clock
+        self.first_answer_at: datetime | None = None
         self._transport = transport
         self._budget = budget
         self._policy = policy
@@ -87,9 +91,12 @@ class Source:
 
     def _answer(self, request: Request) -> Response | SourceUnavailableError:
         try:
-            return self._transport.send(request)
+            answer = self._transport.send(request)
         except SourceUnavailableError as error:
             return error
+        if self.first_answer_at is None:
+            self.first_answer_at = answered_at(answer.headers)
+        return answer
 
 
 class AsyncSource:

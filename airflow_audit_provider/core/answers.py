@@ -176,11 +176,21 @@ def retry_after_seconds(headers: Mapping[str, str], now: datetime) -> float | No
         return max(0.0, float(text))
     except ValueError:
         pass
+    until = _http_date(text)
+    return None if until is None else max(0.0, (until - now).total_seconds())
+
+
+def answered_at(headers: Mapping[str, str]) -> datetime | None:
+    """Return the API's own time of an answer, None for an answer that says none."""
+    return _http_date(headers.get("date", ""))
+
+
+def _http_date(text: str) -> datetime | None:
     try:
-        until = parsedate_to_datetime(text)
+        said = parsedate_to_datetime(text)
     except ValueError:
         return None
-    return max(0.0, (until.replace(tzinfo=until.tzinfo or UTC) - now).total_seconds())
+    return said.replace(tzinfo=said.tzinfo or UTC)
 
 
 def _cursor(result_info: Any) -> str | None:

@@ -42,13 +42,18 @@ def retry_delay(
     """
     if isinstance(error, SourceRateLimitedError):
         wait = policy.blocked_seconds if error.retry_after is None else error.retry_after
-        delay = wait + jitter
+        # A server that blocks and asks for hardly a wait would be asked thousands of times.
+        delay = (wait if wait >= policy.base_seconds else _spread(attempt, policy)) + jitter
     elif attempt >= _attempt_limit(error, policy):
         return None
     else:
-        spread = min(policy.cap_seconds, policy.base_seconds * 2.0 ** (attempt - 1)) * (0.5 + jitter / 2)
-        delay = max(spread, error.retry_after or 0.0)
+        delay = max(_spread(attempt, policy) * (0.5 + jitter / 2), error.retry_after or 0.0)
     return delay if elapsed_seconds + delay <= policy.max_elapsed_seconds else None
+
+
+def _spread(attempt: int, policy: RetryPolicy) -> float:
+    """Return the longest wait, in seconds, before the attempt after this one: doubling up to the cap."""
+    return float(min(policy.cap_seconds, policy.base_seconds * 2.0 ** min(attempt - 1, 30)))
 
 
 def _attempt_limit(error: AuditProviderError, policy: RetryPolicy) -> int:

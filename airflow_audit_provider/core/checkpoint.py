@@ -36,11 +36,12 @@ class Identity(msgspec.Struct, frozen=True):
 
 
 class Checkpoint(msgspec.Struct, frozen=True):
-    """Written after every closed part: the parts so far, what reading them cost, and when it was written."""
+    """Written after every closed part: the parts so far, what reading them cost, when that began and it was written."""
 
     identity: Identity
     parts: tuple[StagedPart, ...]
     fetch: ReadTally
+    began_at: datetime
     saved_at: datetime
 
     @property
@@ -71,14 +72,19 @@ def read_checkpoint(content: bytes | None) -> Checkpoint | None:
 
 
 def best_checkpoint(
-    found: Iterable[Checkpoint | None], identity: Identity, sizes: Mapping[str, int]
+    found: Iterable[Checkpoint | None], identity: Identity, sizes: Mapping[str, int], settled_at: datetime
 ) -> Checkpoint | None:
-    """Return the furthest checkpoint of the same identity whose parts all lie in staging with their sizes."""
+    """Return the furthest checkpoint of the same identity whose parts all lie in staging with their sizes.
+
+    Its reading must have begun when the window was settled: one that began earlier, under a shorter settle delay, may
+    lack what came late.
+    """
     standing = [
         checkpoint
         for checkpoint in found
         if checkpoint is not None
         and checkpoint.identity == identity
+        and checkpoint.began_at >= settled_at
         and all(sizes.get(part.staged_key) == part.size_bytes for part in checkpoint.parts)
     ]
     return max(standing, key=lambda checkpoint: checkpoint.record_count, default=None)

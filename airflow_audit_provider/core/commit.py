@@ -22,7 +22,7 @@ import msgspec
 
 from airflow_audit_provider.core.keys import WindowKeys
 from airflow_audit_provider.core.manifest import Manifest, Part
-from airflow_audit_provider.exceptions import CommitConflictError, VerificationError
+from airflow_audit_provider.exceptions import CommitConflictError, StorageUnavailableError, VerificationError
 
 
 class State(StrEnum):
@@ -68,11 +68,6 @@ def after(state: State, happened: Happened) -> State:
     if following is None:
         raise ValueError(f"A commit that is {state} cannot see that {happened}.")
     return following
-
-
-def is_final(state: State) -> bool:
-    """Say whether a commit has come to its end."""
-    return not TRANSITIONS[state]
 
 
 class Commit(NamedTuple):
@@ -158,6 +153,34 @@ class CommitPlan:
         return tuple(
             part.published_as(self._keys.part(self.generation, index, part.sha256, self._extension))
             for index, part in enumerate(self._staged)
+        )
+
+
+def refuse_forgetting(committed: Commit, missing_count: int) -> None:
+    """Raise ``VerificationError`` when a replacement would lose committed records that the API no longer gives."""
+    if missing_count:
+        raise VerificationError(
+            f"The window {committed.manifest.window} holds {missing_count} records ({committed.key}) that the API does "
+            "not give any more. Nothing was replaced. Keep what is committed, or write to another destination."
+        )
+
+
+def refuse_absent(absent: Sequence[str], manifest_key: str | None = None) -> None:
+    """Raise for parts that do not lie where they were published, before their manifest or after.
+
+    Before it nothing is committed, so the next try mends it: ``StorageUnavailableError``. After it the commit is
+    damaged: ``VerificationError``.
+    """
+    if absent and manifest_key is None:
+        raise StorageUnavailableError(
+            f"The store does not list {absent[0]!r} as it was published, nor {len(absent) - 1} other parts. Nothing "
+            "was committed. Run the window again.",
+            key=absent[0],
+        )
+    if absent:
+        raise VerificationError(
+            f"{absent[0]!r} vanished while {manifest_key} was created. Find who removes objects, then run the window "
+            "with replace=True."
         )
 
 

@@ -62,11 +62,6 @@ class Coverage(msgspec.Struct, frozen=True):
         """The spans that were never committed."""
         return tuple(span for span in self.spans if span.state is SpanState.MISSING)
 
-    @property
-    def unverified(self) -> tuple[Span, ...]:
-        """The committed and empty spans without a second reading."""
-        return tuple(span for span in self.spans if span.state is not SpanState.MISSING and not span.is_verified)
-
 
 class WindowFacts(NamedTuple):
     """What coverage needs of a window's newest manifest."""
@@ -82,7 +77,7 @@ def facts_of(manifest: Manifest) -> WindowFacts:
 
 def coverage_of(asked: TimeWindow, windows: Mapping[TimeWindow, WindowFacts]) -> Coverage:
     """Return the coverage of a range; ``windows`` has the newest generation's facts of each committed window."""
-    inside = {window: windows[window] for window in sorted(windows) if overlap(window, asked)}
+    inside = {window: windows[window] for window in sorted(windows) if window.overlaps(asked)}
     return Coverage(
         start=asked.start,
         end=asked.end,
@@ -93,11 +88,6 @@ def coverage_of(asked: TimeWindow, windows: Mapping[TimeWindow, WindowFacts]) ->
         record_count=sum(facts.record_count for facts in inside.values()),
         high_water_at=_high_water_at(inside),
     )
-
-
-def overlap(window: TimeWindow, other: TimeWindow) -> bool:
-    """Say whether two half-open windows share an instant."""
-    return window.start < other.end and other.start < window.end
 
 
 def _spans(asked: TimeWindow, windows: Mapping[TimeWindow, WindowFacts]) -> Iterator[Span]:

@@ -9,6 +9,7 @@ and a different part never has.
     dt=2026-11-01/window=20261101T000000Z-20261102T000000Z/part-0001-00000-3f2a….jsonl.gz
     _manifests/dt=2026-11-01/20261101T000000Z-20261102T000000Z.g0001.json      written last: the commit
     _staging/20261101T000000Z-20261102T000000Z/<attempt>/part-00000            no reader looks here
+    _staging/unfinished/20261102T001500Z-3f2a…                                 being written, on local files
     _seals/000001.json, _seals/000001.sig                                      a seal, its signature
 """
 
@@ -28,7 +29,9 @@ from airflow_audit_provider.exceptions import ConfigurationError
 MANIFEST_FOLDER = "_manifests/"
 STAGING_FOLDER = "_staging/"
 SEAL_FOLDER = "_seals/"
+UNFINISHED_FOLDER = f"{STAGING_FOLDER}unfinished/"
 PARTITION_START = "dt="
+_UNFINISHED = re.compile(UNFINISHED_FOLDER + r"(\d{8}T\d{6}Z)-\w+")
 _PART = re.compile(r"part-(\d{4,})-\d{5,}-[0-9a-f]{16}\..+")
 _WINDOW = re.compile(r"(\d{8}T\d{6}(?:\.\d{6})?Z)-(\d{8}T\d{6}(?:\.\d{6})?Z)")
 # A window longer than this is not looked through day by day.
@@ -83,8 +86,9 @@ class WindowKeys(msgspec.Struct, frozen=True):
         match = _WINDOW.search(key)
         if match is None or match[0] == self.name:
             return False
-        start, end = (_instant(text) for text in match.groups())
-        return start < self.window.end and self.window.start < end
+        # Compared as text, which sorts by time without its Z: there may be thousands.
+        start, end = (text.rstrip("Z") for text in match.groups())
+        return start < _compact(self.window.end).rstrip("Z") and _compact(self.window.start).rstrip("Z") < end
 
     def part(self, generation: int, index: int, sha256: str, extension: str) -> str:
         """Return the final key of a part; its digest in the name keeps two runs' parts apart unless they are equal."""
@@ -147,6 +151,20 @@ def missing_numbers(numbers: Iterable[int]) -> Iterator[tuple[int, int]]:
     for before, number in pairwise([0, *sorted(set(numbers))]):
         if number - before > 1:
             yield before + 1, number - 1
+
+
+def unfinished_key(began_at: datetime, name: str) -> str:
+    """Return the key of an object that is being written; ``name`` is unique to it, ``began_at`` tells its age."""
+    return f"{UNFINISHED_FOLDER}{_compact(began_at.astimezone(UTC).replace(microsecond=0))}-{name}"
+
+
+def unfinished_since(key: str) -> datetime | None:
+    """Return when the writing of an unfinished object began, None for any other key."""
+    match = _UNFINISHED.fullmatch(key)
+    try:
+        return _instant(match[1]) if match else None
+    except ValueError:
+        return None
 
 
 def seal_key(number: int) -> str:

@@ -18,6 +18,10 @@ from airflow_audit_provider.core.window import TimeWindow
 from airflow_audit_provider.exceptions import ConfigurationError, VerificationError
 
 MANIFEST_VERSION = 1
+_SAYS_WHAT_LANDED = (
+    *("query", "window", "file_format", "compression", "generation", "previous_sha256"),
+    *("record_count", "added_count", "records_sha256"),
+)
 
 
 class Part(msgspec.Struct, frozen=True):
@@ -67,9 +71,11 @@ class Manifest(msgspec.Struct, frozen=True):
         return sum(part.size_bytes for part in self.parts)
 
     def says_the_same_as(self, other: Manifest) -> bool:
-        """Say whether two manifests of one generation hold the same records of the same dataset in the same parts."""
-        alike = ("query", "window", "file_format", "compression", "parts", "generation", "records_sha256")
-        return all(getattr(self, name) == getattr(other, name) for name in alike)
+        """Say whether two manifests of one generation hold the same records of the same dataset in the same format.
+
+        Their parts may be cut differently; a generation names the one before, so what came earlier is the same too.
+        """
+        return all(getattr(self, name) == getattr(other, name) for name in _SAYS_WHAT_LANDED)
 
     def to_bytes(self) -> bytes:
         """Return the canonical bytes: JSON, sorted keys, two-space indent, one line feed at the end."""

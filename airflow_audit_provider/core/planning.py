@@ -25,6 +25,8 @@ from airflow_audit_provider.exceptions import (
 
 RETENTION_MONTHS = 18
 RETENTION_MARGIN = timedelta(days=3)
+# How far a worker's clock may be ahead of the API's before its word on what is settled is not believed.
+CLOCK_TOLERANCE = timedelta(minutes=1)
 
 
 def retention_starts_at(now: datetime) -> datetime:
@@ -56,6 +58,20 @@ def refuse_unreadable_window(window: TimeWindow, now: datetime, settle_delay: ti
             f"{RETENTION_MONTHS} months; the oldest {RETENTION_MARGIN.days} days of these may be half gone. Start the "
             "window later; what is older can no longer be had whole from the API."
         )
+    _refuse_unsettled(window, now, settle_delay)
+
+
+def refuse_early_answer(window: TimeWindow, answered_at: datetime | None, settle_delay: timedelta) -> None:
+    """Raise ``WindowNotSettledError`` when by the API's own clock the window was not settled when it was read.
+
+    ``answered_at`` is the date on the first answer, None where there was none. A worker whose clock is wrong by days
+    would else commit a window that is not over.
+    """
+    if answered_at is not None:
+        _refuse_unsettled(window, answered_at + CLOCK_TOLERANCE, settle_delay)
+
+
+def _refuse_unsettled(window: TimeWindow, now: datetime, settle_delay: timedelta) -> None:
     settled_at = window.settled_at(settle_delay)
     if settled_at > now:
         raise WindowNotSettledError(

@@ -80,6 +80,10 @@ class TimeWindow:
         """Say whether an instant lies in ``[start, end)``."""
         return self.start_ns <= instant_ns < self.end_ns
 
+    def overlaps(self, other: TimeWindow) -> bool:
+        """Say whether two windows share an instant."""
+        return self.start < other.end and other.start < self.end
+
     def share_before(self, instant_ns: int) -> float:
         """Return which share of the window, 0.0 to 1.0, lies before an instant inside it."""
         return (instant_ns - self.start_ns) / (self.end_ns - self.start_ns)

@@ -211,6 +211,9 @@ class CloudflareAuditLogsToObjectStorageOperator(BaseOperator):
         """Log and return the summary; put it into the asset event of the destination, if the task has that outlet."""
         manifest_uri = f"{dataset_uri(self.destination)}/{outcome.manifest_key}"
         summary = {**describe(outcome.manifest), "manifest_uri": manifest_uri, "committed": outcome.committed, **late}
+        summary["missing_count"] = outcome.missing_count
+        if outcome.missing_count:
+            self.log.warning("The API did not give %d committed records again; they stay", outcome.missing_count)
         verb = "Committed" if outcome.committed else "Found committed, unchanged:"
         self.log.info("%s %s", verb, summary)
         asset = audit_log_asset(self.destination)

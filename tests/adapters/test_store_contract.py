@@ -12,7 +12,7 @@ from uuid import uuid4
 import pytest
 
 from airflow_audit_provider.core.ports import Store
-from airflow_audit_provider.exceptions import StorageError
+from airflow_audit_provider.exceptions import StorageError, StorageUnavailableError
 from tests.adapters.store_fixtures import OpenStore, Servers, kind_of, put, remote_stores
 
 ODD_KEYS = [
@@ -231,7 +231,7 @@ def test_publishing_twice_is_once(store: Store) -> None:
     store.publish("_staging/p", "dt=1/p")
     store.publish("_staging/p", "dt=1/p")
     assert (store.read("dt=1/p"), store.read("_staging/p")) == (b"bytes", b"bytes")
-    with pytest.raises(StorageError):
+    with pytest.raises(StorageUnavailableError, match="gone before it was published"):
         store.publish("_staging/never", "dt=1/never")
     assert store.read("dt=1/never") is None
 

@@ -65,9 +65,9 @@ def test_an_unavailable_source_may_ask_for_longer(retry_after: float | None, del
     assert retry_delay(SourceUnavailableError("x", retry_after=retry_after), 1, 0.0, 0.0, POLICY) == delay
 
 
-@pytest.mark.parametrize(("retry_after", "delay"), [(7.0, 7.5), (0.0, 0.5), (None, 300.5)])
+@pytest.mark.parametrize(("retry_after", "delay"), [(7.0, 7.5), (0.0, 60.5), (None, 300.5)])
 def test_a_rate_limit_is_waited_out_however_often(retry_after: float | None, delay: float) -> None:
-    """A 429 waits as long as it says, else the documented five minutes, and does not count attempts."""
+    """A 429 waits as long as it says, longer each time if that is nothing, else the documented five minutes."""
     error = SourceRateLimitedError("x", retry_after=retry_after)
     assert retry_delay(error, 99, 0.0, 0.5, POLICY) == delay
 

@@ -35,7 +35,7 @@ def _part(number: int, last_at: datetime = START) -> StagedPart:
 
 def _checkpoint(part_count: int, **changes: Any) -> Checkpoint:
     identity = msgspec.structs.replace(IDENTITY, **changes)
-    return Checkpoint(identity, tuple(map(_part, range(part_count))), ReadTally(request_count=3), END)
+    return Checkpoint(identity, tuple(map(_part, range(part_count))), ReadTally(request_count=3), END, END)
 
 
 def _sizes(count: int) -> dict[str, int]:
@@ -64,8 +64,8 @@ def test_every_field_of_the_identity_is_changed_below() -> None:
 def test_a_checkpoint_of_anything_else_is_worth_nothing(name: str) -> None:
     """A change of any single field of the identity makes a checkpoint worthless."""
     other = _checkpoint(2, **{name: OTHER[name]})
-    assert best_checkpoint([other], IDENTITY, _sizes(2)) is None
-    assert best_checkpoint([other], other.identity, _sizes(2)) == other
+    assert best_checkpoint([other], IDENTITY, _sizes(2), END) is None
+    assert best_checkpoint([other], other.identity, _sizes(2), END) == other
 
 
 @pytest.mark.parametrize(
@@ -79,7 +79,7 @@ def test_a_checkpoint_of_anything_else_is_worth_nothing(name: str) -> None:
 def test_every_part_of_the_query_counts(change: dict[str, Any]) -> None:
     """Another version, scope or filter is another query."""
     other = _checkpoint(1, query=msgspec.structs.replace(QUERY, **change))
-    assert best_checkpoint([other], IDENTITY, _sizes(1)) is None
+    assert best_checkpoint([other], IDENTITY, _sizes(1), END) is None
 
 
 @pytest.mark.parametrize(
@@ -87,16 +87,23 @@ def test_every_part_of_the_query_counts(change: dict[str, Any]) -> None:
 )
 def test_a_checkpoint_whose_parts_are_not_all_there_is_worth_nothing(sizes: dict[str, int]) -> None:
     """A staged part that is missing or has another size takes the whole checkpoint with it."""
-    assert best_checkpoint([_checkpoint(2)], IDENTITY, sizes) is None
+    assert best_checkpoint([_checkpoint(2)], IDENTITY, sizes, END) is None
 
 
 @pytest.mark.parametrize("order", [(0, 1, 3, 2), (3, 2, 1, 0)])
 def test_the_furthest_checkpoint_wins(order: tuple[int, ...]) -> None:
     """Of those that stand the one with the most records is taken, in whichever order they come."""
     found = [_checkpoint(count) for count in order]
-    assert best_checkpoint([None, *found, None], IDENTITY, _sizes(3)) == _checkpoint(3)
-    assert best_checkpoint(found, IDENTITY, _sizes(2)) == _checkpoint(2)
-    assert best_checkpoint([None], IDENTITY, _sizes(3)) is None
+    assert best_checkpoint([None, *found, None], IDENTITY, _sizes(3), END) == _checkpoint(3)
+    assert best_checkpoint(found, IDENTITY, _sizes(2), END) == _checkpoint(2)
+    assert best_checkpoint([None], IDENTITY, _sizes(3), END) is None
+
+
+@pytest.mark.parametrize(("late_by", "stands"), [(timedelta(0), True), (timedelta(microseconds=1), False)])
+def test_a_reading_that_began_before_the_window_was_settled_is_worth_nothing(late_by: timedelta, stands: bool) -> None:
+    """A try under a shorter settle delay may lack what came late, so a longer one does not go on with it."""
+    found = best_checkpoint([_checkpoint(2)], IDENTITY, _sizes(2), END + late_by)
+    assert (found is not None) is stands
 
 
 def test_a_checkpoint_survives_its_bytes() -> None:
@@ -140,7 +147,7 @@ def test_without_parts_the_whole_window_remains() -> None:
 )
 def test_the_last_second_is_read_again(last_at: datetime, resumes_at: datetime) -> None:
     """What remains begins with the whole second of the last staged record, which may not be staged whole."""
-    checkpoint = Checkpoint(IDENTITY, (_part(0), _part(1, last_at)), ReadTally(), END)
+    checkpoint = Checkpoint(IDENTITY, (_part(0), _part(1, last_at)), ReadTally(), END, END)
     assert checkpoint.remainder == TimeWindow(resumes_at, END)
 
 
@@ -148,5 +155,5 @@ def test_nothing_before_the_window_is_read_again() -> None:
     """A window that begins inside a second is read on from its own start."""
     start = START + timedelta(milliseconds=500)
     identity = msgspec.structs.replace(IDENTITY, window=TimeWindow(start, END))
-    checkpoint = Checkpoint(identity, (_part(0, start + timedelta(milliseconds=1)),), ReadTally(), END)
+    checkpoint = Checkpoint(identity, (_part(0, start + timedelta(milliseconds=1)),), ReadTally(), END, END)
     assert checkpoint.remainder == TimeWindow(start, END)

@@ -17,7 +17,6 @@ from airflow_audit_provider.core.commit import (
     StagedPart,
     State,
     after,
-    is_final,
 )
 from airflow_audit_provider.core.keys import WindowKeys
 from airflow_audit_provider.core.manifest import Manifest, Part
@@ -81,7 +80,7 @@ def test_every_path_ends() -> None:
     reached = {State.PLANNED} | {following for row in TRANSITIONS.values() for following in row.values()}
     assert reached == set(State)
     assert _longest(State.PLANNED) == 4
-    ends = {state for state in State if is_final(state)}
+    ends = {state for state in State if not TRANSITIONS[state]}
     assert ends == {State.UNCHANGED, State.COMMITTED, State.AGREED, State.CONFLICT}
 
 
@@ -115,7 +114,7 @@ def test_only_an_addition_of_nothing_says_nothing(
     """An empty window is committed once; a second run that finds nothing new has no more to do."""
     plan = _plan(committed, replace, staged)
     assert plan.state is state
-    assert is_final(plan.state) is (state is State.UNCHANGED)
+    assert (not TRANSITIONS[plan.state]) is (state is State.UNCHANGED)
 
 
 def _facts(plan: CommitPlan) -> dict[str, Any]:

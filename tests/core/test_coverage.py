@@ -87,10 +87,10 @@ def test_a_microsecond_is_a_gap() -> None:
 
 
 def test_counts_and_what_was_read_once() -> None:
-    """Windows without a second reading are named as unverified, empty ones too."""
+    """Windows without a second reading are counted as unverified, empty ones too, and their spans say so."""
     found = covered((0, 24), (0, 6, 3, True), (6, 12, 4, False), (12, 18, 0, False))
     assert (found.window_count, found.empty_count, found.unverified_count, found.record_count) == (3, 1, 2, 7)
-    assert [(span.start, span.state) for span in found.unverified] == [
+    assert [(span.start, span.state) for span in found.spans if span.window_count and not span.is_verified] == [
         (at(6), SpanState.COMMITTED),
         (at(12), SpanState.EMPTY),
     ]

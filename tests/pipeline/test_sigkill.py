@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -24,13 +25,14 @@ from airflow_audit_provider.commits import latest_commit
 from airflow_audit_provider.core.backoff import RetryPolicy
 from airflow_audit_provider.core.budget import RateBudget
 from airflow_audit_provider.core.manifest import Manifest
+from airflow_audit_provider.sweeping import sweep
 from airflow_audit_provider.testing.clock import ManualClock
 from airflow_audit_provider.testing.cloudflare import FakeCloudflare
 from airflow_audit_provider.testing.server import FakeServer
 from airflow_audit_provider.testing.settings import TOKEN
-from tests.pipeline.landing import fake_with, land, landed_ids, objects, order, records_of, staged_keys, true_ids
+from tests.pipeline.landing import fake_with, land, landed_ids, objects, order, records_of, true_ids
 
-ROUNDS = int(os.environ.get("SIGKILL_ROUNDS", "40"))
+ROUNDS = int(os.environ.get("SIGKILL_ROUNDS", "200"))
 SEED = 20261026
 _LOOK_SECONDS = 0.001
 _LONGEST_DELAY_SECONDS = 0.05
@@ -138,9 +140,9 @@ def _end(nursery: Nursery, folder: Path, expected: dict[str, bytes]) -> Manifest
     assert commit is not None
     assert _parts(store) == expected
     assert auditing.verify(store).severe_count == 0
-    store.remove(staged_keys(store))
+    sweep(store, datetime.now(UTC) + timedelta(days=2))
     named = {*expected, WANTED.keys.manifest(1)}
-    assert {name for name in _files(folder) if not name.startswith("_staging/")} == named
+    assert _files(folder) == named
     return commit.manifest
 
 

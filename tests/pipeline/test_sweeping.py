@@ -57,7 +57,7 @@ def _stage(store: Store, attempt_id: str, began_at: datetime, saved_at: datetime
     attempt.begin(began_at)
     store.create(f"{attempt.prefix}part-00000", b"{}\n")
     if saved_at is not None:
-        checkpoint = Checkpoint(wanted.identity(None), (), ReadTally(), saved_at)
+        checkpoint = Checkpoint(wanted.identity(None), (), ReadTally(), saved_at, saved_at)
         store.create(f"{attempt.prefix}checkpoint-00001.json", checkpoint.to_bytes())
     return list(store.list_keys(attempt.prefix))
 
