@@ -7,7 +7,7 @@ Its one rule: a committed part is read only after its bytes were found to be wha
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from airflow_audit_provider.core.commit import Commit
@@ -49,10 +49,14 @@ def _refuse_neighbours(store: Store, keys: WindowKeys) -> list[str]:
 
 def absent_parts(store: Store, parts: Iterable[Part]) -> list[str]:
     """Return the keys of parts that do not lie in the store with their size, by its listing."""
-    named = list(parts)
-    folders = sorted({part.key.rpartition("/")[0] + "/" for part in named})
+    return absent_objects(store, {part.key: part.size_bytes for part in parts})
+
+
+def absent_objects(store: Store, expected: Mapping[str, int]) -> list[str]:
+    """Return the keys of those objects that do not lie in the store with their size in bytes, by its listing."""
+    folders = sorted({key.rpartition("/")[0] + "/" for key in expected})
     sizes = dict(item for folder in folders for item in store.list_sizes(folder))
-    return [part.key for part in named if sizes.get(part.key) != part.size_bytes]
+    return [key for key, size_bytes in expected.items() if sizes.get(key) != size_bytes]
 
 
 def read_commit(store: Store, key: str) -> Commit:

@@ -14,6 +14,7 @@ from airflow_audit_provider.adapters.source import Source
 from airflow_audit_provider.attempts import Attempt
 from airflow_audit_provider.commits import (
     CommittedRecords,
+    absent_objects,
     absent_parts,
     latest_commit,
     read_part,
@@ -190,6 +191,9 @@ class Pull:
         missing_count = 0 if self._tally.resumed_count else self._known.missing_count
         if committed is not None and plan.state is State.UNCHANGED:
             return PullOutcome(committed.manifest, committed.key, committed=False, missing_count=missing_count)
+        # Another try may have taken away, with its own staging, what this one had taken over from it.
+        staged = {part.staged_key: part.size_bytes for part in self._stager.parts}
+        refuse_absent(absent_objects(self._store, staged))
         for staged_key, key in plan.publications():
             self._store.publish(staged_key, key)
         plan.note(Happened.PARTS_PUBLISHED)

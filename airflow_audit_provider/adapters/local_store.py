@@ -15,7 +15,7 @@ from typing import BinaryIO, TypeVar
 from uuid import uuid4
 
 from airflow_audit_provider.adapters.clock import SystemClock
-from airflow_audit_provider.adapters.store_failures import named_failures, staged_object_gone
+from airflow_audit_provider.adapters.store_failures import named_failures
 from airflow_audit_provider.core.keys import unfinished_key
 from airflow_audit_provider.core.ports import StagedObject
 
@@ -65,9 +65,9 @@ class LocalStore:
                 # Where both names were one file already, the rename is none.
                 linked.unlink(missing_ok=True)
                 _prune(linked.parent, self._root)
-            except FileNotFoundError as error:
+            except FileNotFoundError:
                 if not target.exists():
-                    raise staged_object_gone(staged_key) from error
+                    raise
             _sync_folder(target.parent)
 
     def create(self, key: str, content: bytes) -> bool:

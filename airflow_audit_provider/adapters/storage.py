@@ -15,7 +15,7 @@ from fsspec import AbstractFileSystem
 
 from airflow_audit_provider.adapters.azure_copy import await_azure_copy
 from airflow_audit_provider.adapters.local_store import LocalStore
-from airflow_audit_provider.adapters.store_failures import named_failures, staged_object_gone, status_of
+from airflow_audit_provider.adapters.store_failures import named_failures, status_of
 from airflow_audit_provider.core.ports import StagedObject
 from airflow_audit_provider.exceptions import StorageError
 
@@ -64,9 +64,9 @@ class FsspecStore:
             self._fs.invalidate_cache()
             try:
                 self._fs.cp_file(self._path(staged_key), self._path(key))
-            except FileNotFoundError as error:
+            except FileNotFoundError:
                 if not self._is_there(key):
-                    raise staged_object_gone(staged_key) from error
+                    raise
             else:
                 await_azure_copy(self._fs, self._path(key))
 

@@ -35,13 +35,6 @@ def named_failures(action: str, key: str) -> Iterator[None]:
         raise _named(error, action, key) from error
 
 
-def staged_object_gone(key: str) -> StorageUnavailableError:
-    """Return the error for a staged object that another try took away: staging anew mends it."""
-    return StorageUnavailableError(
-        f"The staged object {key!r} is gone before it was published. Run the window again.", key=key
-    )
-
-
 def status_of(error: BaseException) -> int | None:
     """Return the HTTP status, 400 to 599, that an error or one of its causes carries."""
     for link in _causes(error):

@@ -166,15 +166,15 @@ def refuse_forgetting(committed: Commit, missing_count: int) -> None:
 
 
 def refuse_absent(absent: Sequence[str], manifest_key: str | None = None) -> None:
-    """Raise for parts that do not lie where they were published, before their manifest or after.
+    """Raise for parts that do not lie where they were staged or published, before their manifest or after.
 
     Before it nothing is committed, so the next try mends it: ``StorageUnavailableError``. After it the commit is
     damaged: ``VerificationError``.
     """
     if absent and manifest_key is None:
         raise StorageUnavailableError(
-            f"The store does not list {absent[0]!r} as it was published, nor {len(absent) - 1} other parts. Nothing "
-            "was committed. Run the window again.",
+            f"The store does not list {absent[0]!r} as it was written, nor {len(absent) - 1} other parts. Nothing was "
+            "committed. Run the window again.",
             key=absent[0],
         )
     if absent:

@@ -199,9 +199,23 @@ class _CuttingStore(LocalStore):
 def test_a_part_that_is_not_published_whole_is_no_commit(tmp_path: Path) -> None:
     """A store that lists a part shorter than it is staged gets no manifest, and another try may mend it."""
     store = _CuttingStore(str(tmp_path))
-    with pytest.raises(StorageUnavailableError, match="as it was published"):
+    with pytest.raises(StorageUnavailableError, match="as it was written"):
         _land(fake_with(ManualClock()), store, order())
     assert not list(store.list_keys("_manifests/"))
+
+
+def test_a_staged_part_that_another_try_takes_away(monkeypatch: pytest.MonkeyPatch, store: LocalStore) -> None:
+    """Parts taken over from a try that clears its staging meanwhile make the run fail so that a retry mends it."""
+    monkeypatch.setattr(staging, "PART_RECORDS", 2000)
+    fake = small_fake()
+    kill(fake, resumable_order(), store)
+    taken = [key for key in store.list_keys("_staging/") if "/one/" in key]
+    wanted = resumable_order()._replace(attempt_id="two")
+    with pytest.raises(StorageUnavailableError, match="as it was written"):
+        _land(fake, store, wanted, _Meanwhile(fake, lambda: store.remove(taken)))
+    assert visible_keys(store) == []
+    finish(fake, wanted, store)
+    assert landed_ids(wanted, store) == true_ids(fake)
 
 
 class _LosingStore(LocalStore):
