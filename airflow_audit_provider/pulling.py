@@ -21,7 +21,7 @@ from airflow_audit_provider.core.query import Direction
 from airflow_audit_provider.core.reading import Reading, ReadTally
 from airflow_audit_provider.core.records import AuditRecord
 from airflow_audit_provider.core.recount import Recount
-from airflow_audit_provider.core.window import to_ns
+from airflow_audit_provider.core.window import SECOND_NS, to_ns
 from airflow_audit_provider.exceptions import AuditProviderError, StorageError, VerificationError
 from airflow_audit_provider.orders import Observer, Progress, PullOrder, PullOutcome
 from airflow_audit_provider.staging import Stager
@@ -87,7 +87,9 @@ class Pull:
         """Read what is missing of the window to its proved end; stage what is not committed yet."""
         order, window = self._order, self._order.run_window.window
         committed = CommittedRecords(self._store, order.part_format, order.query.version, self._committed_parts())
-        reading = SideBySide(self._source, order.query, self._remainder, order.concurrency)
+        # What was taken over ends with a record of the remainder's first second.
+        known = to_ns(self._remainder.start) // SECOND_NS if self._tally.resumed_count else None
+        reading = SideBySide(self._source, order.query, self._remainder, order.concurrency, known)
         read_count = self._tally.resumed_count
         for read in reading.read():
             records = [record for record in read if record.id not in self._staged_ids]
