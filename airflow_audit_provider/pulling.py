@@ -21,6 +21,7 @@ from airflow_audit_provider.core.query import Direction
 from airflow_audit_provider.core.reading import Reading, ReadTally
 from airflow_audit_provider.core.records import AuditRecord
 from airflow_audit_provider.core.recount import Recount
+from airflow_audit_provider.core.roll import Roll
 from airflow_audit_provider.core.window import SECOND_NS, to_ns
 from airflow_audit_provider.exceptions import AuditProviderError, StorageError, VerificationError
 from airflow_audit_provider.orders import Observer, Progress, PullOrder, PullOutcome
@@ -51,10 +52,11 @@ class Pull:
             self._store, self._attempt.prefix, order.part_format, order.query.version, order.max_part_bytes
         )
         self._tally = ReadTally()
+        self._roll = Roll()
         self._recount = Recount() if order.recount else None
         self._remainder = order.run_window.window
-        # Ids that an earlier try staged of the second that is read again, and late ones of this generation.
-        self._staged_ids: set[str] = set()
+        # What an earlier try staged of the second that is read again, by time and id; late ids of this generation.
+        self._staged: set[tuple[int, str]] = set()
         self._added_ids: list[str] = []
 
     def resume(self) -> None:
@@ -77,7 +79,7 @@ class Pull:
             for group in self._stager.adopt(part, records):
                 self._note_first(group)
                 self._note_added(group)
-                self._staged_ids.update(record.id for record in group if record.event_ns >= since_ns)
+                self._staged.update(record[:2] for record in group if record.event_ns >= since_ns)
         self._adopted, self._remainder = checkpoint, checkpoint.remainder
         self._saved_count = len(checkpoint.parts)
         self._tally.add(checkpoint.fetch)
@@ -92,7 +94,7 @@ class Pull:
         reading = SideBySide(self._source, order.query, self._remainder, order.concurrency, known)
         read_count = self._tally.resumed_count
         for read in reading.read():
-            records = [record for record in read if record.id not in self._staged_ids]
+            records = [record for record in read if record[:2] not in self._staged]
             self._note_first(records)
             fresh = committed.without(records)
             self._note_added(fresh)
@@ -100,6 +102,7 @@ class Pull:
             self._save(reading.tally)
             read_count += len(records)
             observe(Progress(read_count, reading.tally.page_count, window.share_before(read[-1].event_ns)))
+        self._roll.refuse_repeats(str(window))
         committed.finish()
         self._tally.add(reading.tally)
         self._read_again()
@@ -111,6 +114,7 @@ class Pull:
         return self._committed.manifest.parts if self._committed is not None and self._is_addition else ()
 
     def _note_first(self, records: list[AuditRecord]) -> None:
+        self._roll.add([record.id for record in records])
         if self._recount is not None:
             self._recount.add_first(record.id for record in records)
 

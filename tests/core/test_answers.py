@@ -57,7 +57,7 @@ def test_the_records_come_in_the_order_of_the_page(version: ApiVersion) -> None:
     ],
 )
 def test_the_cursor_is_found_in_both_places(paging: Any, cursor: str | None, says_end: bool) -> None:
-    """The cursor is read where the documentation and where the SDK look for it; its place, held and void, says the end."""
+    """The cursor is read where the documentation and where the SDK look for it; a place that is void says the end."""
     page = take(V2, envelope(RECORD, result_info=paging))
     assert (page.cursor, page.says_end) == (cursor, says_end)
 
