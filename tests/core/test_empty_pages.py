@@ -54,7 +54,7 @@ def test_one_empty_page_on_the_way_loses_nothing(
 
 @pytest.mark.parametrize("version", list(ApiVersion))
 def test_an_empty_page_behind_a_crowded_instant_is_no_end(version: ApiVersion) -> None:
-    """The first page past an instant that was read by page numbers or cursors may be empty once, too."""
+    """The first page past an instant read by page numbers or cursors is empty once and costs no record."""
     wanted = sorted([*rows(5, 50), *(row(second) for second in range(20, 40))])
     for empty_ask in range(2, 30):
         server = SometimesEmpty(list(wanted), version)
