@@ -36,7 +36,8 @@ from airflow_audit_provider.core.query import Direction
 from airflow_audit_provider.core.reading import Reading, ReadTally
 from airflow_audit_provider.core.records import AuditRecord
 from airflow_audit_provider.core.recount import Recount
-from airflow_audit_provider.core.window import to_ns
+from airflow_audit_provider.core.roll import Roll
+from airflow_audit_provider.core.window import SECOND_NS, to_ns
 from airflow_audit_provider.exceptions import AuditProviderError, CommitConflictError, StorageError, VerificationError
 from airflow_audit_provider.formats.part_format import part_format
 from airflow_audit_provider.orders import Observer, Progress, PullOrder, PullOutcome
@@ -69,10 +70,11 @@ class Pull:
         )
         self._known = self._committed_records()
         self._tally = ReadTally()
+        self._roll = Roll()
         self._recount = Recount() if order.recount else None
         self._remainder = order.run_window.window
-        # Ids that an earlier try staged of the second that is read again, and late ones of this generation.
-        self._staged_ids: set[str] = set()
+        # What an earlier try staged of the second that is read again, by time and id; late ids of this generation.
+        self._staged: set[tuple[int, str]] = set()
         self._added_ids: list[str] = []
 
     def _committed_records(self) -> CommittedRecords:
@@ -108,7 +110,7 @@ class Pull:
                 self._note_added(group)
                 if not self._is_addition:
                     self._known.without(group)
-                self._staged_ids.update(record.id for record in group if record.event_ns >= since_ns)
+                self._staged.update((record.event_ns, record.id) for record in group if record.event_ns >= since_ns)
         self._adopted, self._remainder = checkpoint, checkpoint.remainder
         self._began_at = min(self._began_at, checkpoint.began_at)
         self._saved_count = len(checkpoint.parts)
@@ -118,10 +120,12 @@ class Pull:
     def fetch_and_stage(self, observe: Observer) -> None:
         """Read what is missing of the window to its proved end; stage what is not committed yet."""
         order, window = self._order, self._order.run_window.window
-        reading = SideBySide(self._source, order.query, self._remainder, order.concurrency)
+        # What was taken over ends with a record of the remainder's first second.
+        known = to_ns(self._remainder.start) // SECOND_NS if self._tally.resumed_count else None
+        reading = SideBySide(self._source, order.query, self._remainder, order.concurrency, known)
         read_count = self._tally.resumed_count
         for read in reading.read():
-            records = [record for record in read if record.id not in self._staged_ids]
+            records = [record for record in read if (record.event_ns, record.id) not in self._staged]
             self._note_first(records)
             fresh = self._fresh(records)
             self._note_added(fresh)
@@ -129,6 +133,7 @@ class Pull:
             self._save(reading.tally)
             read_count += len(records)
             observe(Progress(read_count, reading.tally.page_count, window.share_before(read[-1].event_ns)))
+        self._roll.refuse_repeats(str(window))
         self._known.finish()
         self._refuse_what_was_read()
         self._tally.add(reading.tally)
@@ -150,6 +155,7 @@ class Pull:
             refuse_forgetting(self._committed, self._known.missing_count)
 
     def _note_first(self, records: list[AuditRecord]) -> None:
+        self._roll.add([record.id for record in records])
         if self._recount is not None:
             self._recount.add_first(record.id for record in records)
 

@@ -61,16 +61,25 @@ _Agenda: TypeAlias = list[_Fetch | Stretch]
 class SideBySide:
     """Reads one window with several requests under way; ``tally`` sums what its slices cost.
 
+    ``known_seconds`` is a whole second known to hold a record, none later than the window's first.
     Raises ``ConfigurationError`` for a concurrency outside 1 to 64.
     """
 
-    def __init__(self, source: Source, query: AuditQuery, window: TimeWindow, concurrency: int) -> None:
+    def __init__(
+        self,
+        source: Source,
+        query: AuditQuery,
+        window: TimeWindow,
+        concurrency: int,
+        known_seconds: int | None = None,
+    ) -> None:
         refuse_concurrency(concurrency)
         self.tally = ReadTally()
         self._source = source
         self._query = query
         self._window = window
         self._concurrency = concurrency
+        self._known_seconds = known_seconds
         self._slicer = Slicer(concurrency)
         self._stop = threading.Event()
 
@@ -105,6 +114,9 @@ class SideBySide:
         for place, item in reversed(list(enumerate(agenda))):
             if isinstance(item, _Fetch) and item.is_done and not (item.is_settled or item.has_failed):
                 records, reading = item.future.result()
+                if self._known_seconds is None:
+                    # Of the first page: no other slice is asked for before, and none begins earlier.
+                    self._known_seconds = reading.known_seconds
                 left = self._slicer.learn(item.piece, len(records), reading.remainder)
                 agenda[place : place + 1] = [item._replace(is_settled=True), *left]
 
@@ -124,7 +136,7 @@ class SideBySide:
     def _fetch(self, piece: Slice) -> _Fetched:
         horizon = TimeWindow(piece.window.start, self._window.end)
         shape = ReadShape(pages_per_walk=piece.page_limit, stops_at_cut=True)
-        reading = Reading(self._query.version, piece.window, Direction.ASC, shape, horizon)
+        reading = Reading(self._query.version, piece.window, Direction.ASC, shape, horizon, self._known_seconds)
         records = [record for pages in self._source.read(self._query, reading, self._stop) for record in pages]
         return _Fetched(records, reading)
 

@@ -37,8 +37,8 @@ _LEADS_ON = re.compile("cursor|next|after", re.IGNORECASE)
 class Page(NamedTuple):
     """One answer's records in the order they came, and what it says of the rest.
 
-    ``cursor`` is the next page's token or None. ``says_end`` is true where the answer explicitly carries paging
-    facts without a next page (version 2 only); version 1 never says so.
+    ``cursor`` is the next page's token or None. ``says_end`` is true where the answer holds the cursor's place and
+    nothing in it (version 2 only): a place that is left out says nothing, and version 1 never does.
     """
 
     records: list[AuditRecord]
@@ -70,7 +70,7 @@ def read_page(version: ApiVersion, response: Response, now: datetime) -> Page:
     if version is ApiVersion.V1:
         return Page(records)
     cursor = _cursor(envelope.result_info)
-    return Page(records, cursor, says_end=cursor is None and _names_no_next_page(envelope.result_info))
+    return Page(records, cursor, says_end=cursor is None and _says_end(envelope.result_info))
 
 
 def _read_envelope(response: Response, now: datetime) -> _Envelope:
@@ -203,11 +203,15 @@ def _cursor(result_info: Any) -> str | None:
     return str(cursor) if cursor else None
 
 
-def _names_no_next_page(result_info: Any) -> bool:
-    """Say whether paging facts are there and none of them, under whatever name, leads on."""
+def _says_end(result_info: Any) -> bool:
+    """Say whether one of the cursor's two places is there and void, and nothing else, under whatever name, leads on."""
     if not isinstance(result_info, Mapping):
         return False
-    return not any(value for name, value in result_info.items() if _LEADS_ON.search(str(name)) and not _is_void(value))
+    cursors = result_info.get("cursors")
+    is_said = "cursor" in result_info or (isinstance(cursors, Mapping) and "after" in cursors)
+    return is_said and not any(
+        value for name, value in result_info.items() if _LEADS_ON.search(str(name)) and not _is_void(value)
+    )
 
 
 def _is_void(value: Any) -> bool:

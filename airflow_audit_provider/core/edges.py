@@ -1,6 +1,6 @@
 """The edges of what is asked for: whole seconds, wider than what is wanted, moving with the time reached.
 
-Knows: margins. Must not know: pages, what was seen.
+Knows: margins. Must not know: pages, how many records were seen.
 Its one rule: every record wanted lies strictly inside the edges, whether the server's bounds are inclusive or
 exclusive, and whether it compares by the second, rounded or cut, or finer.
 """
@@ -12,19 +12,28 @@ from datetime import datetime
 from airflow_audit_provider.core.query import Direction
 from airflow_audit_provider.core.window import SECOND_NS, TimeWindow, from_seconds
 
+# How far the other side is asked behind the window for a record that shows where the last ones end. A window is read
+# only when it begins three days inside the retention.
+_LOOK_BEHIND_SECONDS = 2 * 86_400
+
 
 class Edges:
     """``since_seconds`` and ``before_seconds`` of the next ask; the near one moves in the direction of reading.
 
     ``horizon`` is as wide as ``window`` or wider: what is asked for past the window's far end. A *reach* is the
     furthest whole second seen times 1 when reading upwards, times -1 downwards; seconds before it are complete.
+    ``known_seconds`` is a whole second with a record, inside the window or behind its near edge.
     """
 
-    def __init__(self, window: TimeWindow, horizon: TimeWindow, direction: Direction) -> None:
+    def __init__(
+        self, window: TimeWindow, horizon: TimeWindow, direction: Direction, known_seconds: int | None = None
+    ) -> None:
         self._upwards = direction is Direction.ASC
         lower, upper = (window, horizon) if self._upwards else (horizon, window)
         self.since_seconds = lower.start_ns // SECOND_NS - 1
         self.before_seconds = -(-upper.end_ns // SECOND_NS) + 1
+        self.near_reach = self.since_seconds + 1 if self._upwards else 2 - self.before_seconds
+        self._known_seconds = known_seconds
 
     def advance(self, reach: int) -> bool:
         """Move the near edge to just before the reached second; return whether it moved."""
@@ -35,6 +44,18 @@ class Edges:
             # The reached second ends one later, and `before` may be compared by the rounded second.
             self.before_seconds = min(self.before_seconds, 2 - reach)
         return before != (self.since_seconds, self.before_seconds)
+
+    def other_side(self) -> tuple[int, int]:
+        """Return (since, before) of a range that also holds something behind the near edge, as far as is known.
+
+        Downwards what is behind may lie in the future, which is asked for only where a record is known to be.
+        """
+        known = self._known_seconds
+        if self._upwards:
+            behind = self.near_reach - _LOOK_BEHIND_SECONDS if known is None else known
+            return min(self.since_seconds, behind - 1), self.before_seconds
+        behind = 1 - self.near_reach if known is None else known + 1
+        return self.since_seconds, max(self.before_seconds, behind + 1)
 
     def around(self, reach: int) -> tuple[int, int]:
         """Return (since, before) of a short range from the near edge to some seconds past the reached one.

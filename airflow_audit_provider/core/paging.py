@@ -10,45 +10,38 @@ when it is proved: neither a short page nor a 400 proves it. How it reads (``doc
   whichever order ties come in.
 - **by page number** (version 1, ``depth``) or **by cursor** (version 2) only while one instant fills a page and time
   cannot advance; also from an empty page that offers a cursor.
-- **the end** is proved by an empty page, by version 2's explicit "no next page", or by reading the same range from
-  the other side: when nothing there is new, there is nothing left. A row past the window's end proves it as well.
+- **the end** (``ending``) is proved by an empty page where nothing is known yet, by version 2's explicit "no next
+  page", by a row past the window's end, or from the other side: nothing new there means nothing left. Within one second
+  version 2 is asked for all but the known rows.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import StrEnum
 
 from airflow_audit_provider.core.answers import Page
 from airflow_audit_provider.core.depth import Depth
 from airflow_audit_provider.core.edges import Edges
+from airflow_audit_provider.core.ending import MIRROR_ROWS, MOST_LEFT_OUT, End, PageSizes, is_mirrored
 from airflow_audit_provider.core.ledger import Ledger, is_sorted
+from airflow_audit_provider.core.passes import Pass
 from airflow_audit_provider.core.query import MAX_PAGE_SIZE, Ask, Direction
 from airflow_audit_provider.core.records import ApiVersion, AuditRecord, inside
+from airflow_audit_provider.core.refusals import disorder, stuck, two_records_of_one_id
 from airflow_audit_provider.core.window import TimeWindow
 from airflow_audit_provider.exceptions import SourceError, SourceProtocolError
 
 _PROBE_SPARE_ROWS = 10
 _BARREN_PAGE_LIMIT = 100
 _CONTRADICTION_LIMIT = 5
-# Version 2 has been seen never to send more than 100 rows whatever was asked: a round page may be a ceiling.
-_CEILING_STEP = 100
-
-
-class End(StrEnum):
-    """The rules by which a walk may end."""
-
-    EMPTY_PAGE = "empty page"
-    NO_CURSOR = "no cursor"
-    REFUSED = "a 400 behind what looked whole"
-    OTHER_SIDE = "read from the other side"
-    CROSSED = "a row past the window's end"
-    CUT = "cut where time had advanced"
 
 
 class _Mode(StrEnum):
     SWEEP = "sweep"
     DEEP = "deep"
     PROBE = "probe"
+    ALL_ELSE = "all else"
     DONE = "done"
 
 
@@ -57,8 +50,9 @@ class Walk:
 
     ``take`` returns the page's new records inside the window, each id once. Memory grows with the records seen,
     so a long window is cut (:meth:`cut`) into a finished walk and a remainder. ``horizon`` is a wider window to ask
-    for: rows past the far edge then prove the end without a further request. Raises ``SourceProtocolError`` when going
-    on could lose a record or never end.
+    for: rows past the far edge then prove the end without a further request. ``known_seconds`` is a whole second with a
+    record, inside the window or behind its near edge: then an empty answer is no end by itself. Raises
+    ``SourceProtocolError`` when going on could lose a record or never end.
     """
 
     def __init__(
@@ -68,6 +62,7 @@ class Walk:
         direction: Direction = Direction.ASC,
         page_size: int = MAX_PAGE_SIZE,
         horizon: TimeWindow | None = None,
+        known_seconds: int | None = None,
     ) -> None:
         self.window = window
         self.ended_by: End | None = None
@@ -76,17 +71,16 @@ class Walk:
         self._direction = direction
         self._sign = 1 if direction is Direction.ASC else -1
         self._page_size = page_size
-        self._edges = Edges(window, horizon or window, direction)
+        self._known_seconds = known_seconds
+        self._edges = Edges(window, horizon or window, direction, known_seconds)
         self._mode = _Mode.SWEEP
-        self.ledger = Ledger(self._sign)
-        self._pass_ids: set[str] = set()
+        self.ledger = Ledger(self._sign, None if known_seconds is None else self._edges.near_reach)
+        self._pass = Pass(self.ledger.place_of)
         self._depth: Depth | None = None
         self._depth_range = 0, 0
         self._beyond_depth: int | None = None
-        self._cursor: str | None = None
-        self._cursors_used: set[str] = set()
-        self._largest_page = 0
-        self._sends_short_pages = self._expects_rows = False
+        self._sizes = PageSizes()
+        self._sends_short_pages = False
         self._barren_count = self._contradiction_count = 0
 
     def ask(self) -> Ask | None:
@@ -96,29 +90,35 @@ class Walk:
             return None
         if self._mode is _Mode.PROBE:
             rows = min(MAX_PAGE_SIZE, self.ledger.count_at_reach() + _PROBE_SPARE_ROWS)
-            return Ask(edges.since_seconds, edges.before_seconds, self._direction.opposite, rows)
+            return Ask(*edges.other_side(), self._direction.opposite, rows)
         if self._depth is not None:
             page, size = self._depth.page_and_size()
             return Ask(*self._depth_range, self._direction, size, page)
-        return Ask(edges.since_seconds, edges.before_seconds, self._direction, self._page_size, 1, self._cursor)
+        range_ = edges.since_seconds, edges.before_seconds, self._direction
+        if self._mode is _Mode.ALL_ELSE:
+            return Ask(*range_, _PROBE_SPARE_ROWS, without_ids=self.ledger.ids)
+        return Ask(*range_, self._page_size, 1, self._pass.cursor)
 
     def take(self, page: Page) -> list[AuditRecord]:
         """Take one answered page in; return its new records inside the window, in the order they came."""
         asked = self.ask()
         if asked is None:
             raise RuntimeError("a walk that is done takes no page")
-        self._refuse_disorder(page.records, asked.direction)
+        if not is_sorted(page.records, 1 if asked.direction is Direction.ASC else -1):
+            raise disorder(asked.direction, self._position())
         if self._mode is _Mode.PROBE:
             return self._take_probe(page.records, asked.page_size)
+        if self._mode is _Mode.ALL_ELSE:
+            return self._take_all_else(page)
         fresh = self.ledger.absorb(page.records)
-        follows_on = self.ledger.follows(page.records)
+        self._refuse_conflict()
         if self._depth is not None:
             self._depth.take(page.records)
             self._after_deep(self._depth, End.EMPTY_PAGE)
             return self._keep(fresh)
         self.ledger.advance(page.records)
-        if self._repeats_this_pass(page.records) or (asked.cursor is not None and not follows_on):
-            # The pages do not join on, so time may not be trusted to have advanced either.
+        if not self._pass.joins(page.records):
+            # Time may not be trusted to have advanced either.
             raise self._stuck("the rows of one instant change places while a cursor is followed")
         if page.records and self._edges.has_crossed(self._reach(), self.window):
             self._end(End.CROSSED)
@@ -131,11 +131,18 @@ class Walk:
         if self._depth is not None:
             self._depth.refused()
             self._after_deep(self._depth, End.REFUSED)
-        elif self._cursor is not None:
+        elif self._mode is _Mode.ALL_ELSE:
+            raise self._stuck(f"the API does not say what else one second holds ({error.message})")
+        elif self._mode is _Mode.SWEEP and self._pass.cursor is not None:
             # Cursors are followed only where time stands still, so there is no other way on.
             raise self._stuck(f"the API refused its own cursor ({error.message})")
         else:
             raise error
+
+    @property
+    def known_seconds(self) -> int | None:
+        """The whole second of the furthest record seen; before any was, what was known at the beginning."""
+        return self._known_seconds if self.ledger.furthest is None else self._sign * self.ledger.furthest
 
     def cut(self) -> TimeWindow | None:
         """End the walk where time has advanced; return the window still to be read, None when it cannot be cut.
@@ -158,38 +165,24 @@ class Walk:
         self.outside_count += len(fresh) - len(kept)
         return kept
 
-    def _refuse_disorder(self, records: list[AuditRecord], direction: Direction) -> None:
-        if not is_sorted(records, 1 if direction is Direction.ASC else -1):
-            raise SourceProtocolError(
-                f"The API sent a page that is not sorted {direction} by time, so its end cannot be trusted. "
-                "Report it to the maintainers; nothing of the window was written.",
-                position=self._position(),
-            )
+    def _refuse_conflict(self) -> None:
+        if self.ledger.conflict is not None:
+            raise two_records_of_one_id(self.ledger.conflict, self._position())
 
     def _after_sweep(self, page: Page, asked: Ask, brought_new: bool) -> None:
         row_count = len(page.records)
-        may_be_capped = row_count in (self._largest_page, asked.page_size) or row_count % _CEILING_STEP == 0
-        self._largest_page = max(self._largest_page, row_count)
+        may_be_capped = self._sizes.may_be_capped(row_count, asked.page_size)
+        goes_on = row_count >= asked.page_size or (self._sends_short_pages and brought_new)
         if page.cursor is not None:
             self._follow(page.cursor, brought_new)
-        elif row_count == 0 and not (self._expects_rows or self._pass_ids):
+        elif row_count == 0 and self.ledger.reach is None:
             self._end(End.EMPTY_PAGE)
-        elif page.says_end and not may_be_capped:
+        elif page.says_end and not (may_be_capped or self._sends_short_pages):
             self._end(End.NO_CURSOR)
-        elif self._version is ApiVersion.V2 or self._looks_like_the_end(row_count, asked, brought_new):
-            self._mode = _Mode.PROBE
-        else:
+        elif self._version is ApiVersion.V1 and goes_on:
             self._advance("a full page lies within one instant")
-
-    def _repeats_this_pass(self, records: list[AuditRecord]) -> bool:
-        """Note this pass's ids; say whether a page shares a row with one before it over the same edges."""
-        ids = {record.id for record in records}
-        repeats = not ids.isdisjoint(self._pass_ids)
-        self._pass_ids |= ids
-        return repeats
-
-    def _looks_like_the_end(self, row_count: int, asked: Ask, brought_new: bool) -> bool:
-        return row_count < asked.page_size and not (self._sends_short_pages and brought_new)
+        else:
+            self._mode = _Mode.PROBE
 
     def _follow(self, cursor: str, brought_new: bool) -> None:
         """Go on by time where it has advanced, else with the cursor, but not for ever and not in a circle."""
@@ -198,11 +191,8 @@ class Walk:
             raise self._stuck(f"{_BARREN_PAGE_LIMIT} pages in a row brought nothing new and still offer a next one")
         if self.ledger.reach is not None and self._edges.advance(self.ledger.reach):
             self._sweep_on()
-        elif cursor in self._cursors_used:
+        elif not self._pass.follow(cursor):
             raise self._stuck("the API offers a cursor that was used before")
-        else:
-            self._cursors_used.add(cursor)
-            self._cursor = cursor
 
     def _after_deep(self, depth: Depth, rule: End) -> None:
         """Leave a crowded instant when it is read: go on past it, or end where it was the last."""
@@ -218,40 +208,54 @@ class Walk:
         else:
             self._edges.advance(beyond)
             self.ledger.reach = beyond
-            self._sweep_on(expects_rows=False)
+            self._sweep_on()
 
     def _take_probe(self, records: list[AuditRecord], asked_count: int) -> list[AuditRecord]:
-        """Judge the end by the same range read from the other side; late rows found behind the reach are taken."""
+        """Judge the end by the other side, whose rows have no gap; late rows found behind the reach are taken."""
+        for record in records:
+            self.ledger.compare(record)
+        self._refuse_conflict()
         unknown = [record for record in records if record not in self.ledger]
         ahead = [record for record in unknown if self._is_ahead(record)]
         late = self.ledger.absorb([record for record in unknown if not self._is_ahead(record)])
         behind_reach = any(not self._is_ahead(record) for record in records)
         if ahead:
-            self._sends_short_pages = True
+            self._sends_short_pages |= bool(self._pass.ids)
             self._advance("the API sends fewer rows than asked for")
         elif not records:
             self._ask_again("the same range is empty when it is read from the other side")
         elif behind_reach:
             self._end(End.OTHER_SIDE)
         else:
-            self._doubt_one_instant(len(records) < asked_count)
+            self._doubt_one_second(records, asked_count)
         return self._keep(late)
 
-    def _doubt_one_instant(self, other_side_is_short: bool) -> None:
-        """All rows lie in one second, where both sides may hide the same row: ask for the row after the last."""
+    def _doubt_one_second(self, records: Sequence[AuditRecord], asked_count: int) -> None:
+        """All rows lie in one second, where both sides may hide the same row: ask for what else there is."""
+        seems_whole = is_mirrored(self.ledger.ids, records)
         if self._version is ApiVersion.V1:
             self._depth_range, self._beyond_depth = (self._edges.since_seconds, self._edges.before_seconds), None
-            self._dive(seems_whole=other_side_is_short)
-        elif other_side_is_short:
+            # A few rows are no depth that any API caps at.
+            self._dive(seems_whole=len(records) < asked_count and (seems_whole or len(records) < MIRROR_ROWS))
+        elif seems_whole:
             self._end(End.OTHER_SIDE)
+        elif len(self.ledger) <= MOST_LEFT_OUT:
+            self._mode = _Mode.ALL_ELSE
         else:
-            raise self._stuck("the end lies within one instant that fills a page, and no next page is offered")
+            raise self._stuck("the end lies within one crowded second, and no next page is offered")
+
+    def _take_all_else(self, page: Page) -> list[AuditRecord]:
+        """Nothing but the known rows is the end; anything else was hidden, or the question was not understood."""
+        if page.records or page.cursor is not None:
+            raise self._stuck("the API hides rows of one second")
+        self._end(End.NOTHING_ELSE)
+        return []
 
     def _advance(self, trouble: str) -> None:
         """Move the edge to the last second reached; where time cannot advance, go deep by page numbers."""
         if self._edges.advance(self._reach()):
             self._sweep_on()
-        elif not self._pass_ids:
+        elif not self._pass.ids:
             self._ask_again(trouble)
             self._sweep_on()
         elif self._version is ApiVersion.V1:
@@ -267,14 +271,13 @@ class Walk:
         if self._contradiction_count > _CONTRADICTION_LIMIT:
             raise self._stuck(trouble)
 
-    def _sweep_on(self, *, expects_rows: bool = True) -> None:
-        self._mode, self._cursor, self._expects_rows = _Mode.SWEEP, None, expects_rows
-        self._pass_ids, self._cursors_used, self.ledger.pass_reach = set(), set(), None
+    def _sweep_on(self) -> None:
+        self._mode, self._pass = _Mode.SWEEP, Pass(self.ledger.place_of)
 
     def _dive(self, *, seems_whole: bool) -> None:
         """Read the rest of a crowded instant by page numbers, from what this pass has brought of it."""
         self._mode = _Mode.DEEP
-        self._depth = Depth(self._pass_ids, self._largest_page, seems_whole=seems_whole)
+        self._depth = Depth(self._pass.ids, self._sizes.largest, seems_whole=seems_whole)
 
     def _end(self, rule: End) -> None:
         self._mode, self.ended_by = _Mode.DONE, rule
@@ -293,8 +296,4 @@ class Walk:
         return f"{self._mode} {self._direction} of {self.window}, since {since} before {before}"
 
     def _stuck(self, trouble: str) -> SourceProtocolError:
-        return SourceProtocolError(
-            f"Records could be lost here: {trouble}. Nothing of the window was written. Narrow the filters "
-            "(for example by actor or action type) so that fewer records share the instant, or report it.",
-            position=self._position(),
-        )
+        return stuck(trouble, self._position())

@@ -50,7 +50,8 @@ class Direction(StrEnum):
 class Ask(NamedTuple):
     """One page to ask for: whole epoch seconds, deliberately wider than the records wanted.
 
-    ``page`` and ``cursor`` exclude each other: version 1 has pages, version 2 cursors.
+    ``page`` and ``cursor`` exclude each other: version 1 has pages, version 2 cursors. ``without_ids`` asks version 2
+    for all records but these.
     """
 
     since_seconds: int
@@ -59,6 +60,7 @@ class Ask(NamedTuple):
     page_size: int
     page: int = 1
     cursor: str | None = None
+    without_ids: tuple[str, ...] = ()
 
 
 _V1_FILTERS = {
@@ -145,7 +147,7 @@ class AuditQuery(msgspec.Struct, frozen=True):
         if self.version is ApiVersion.V1:
             return ("per_page", str(ask.page_size)), ("page", str(ask.page))
         cursor = () if ask.cursor is None else (("cursor", ask.cursor),)
-        return (("limit", str(ask.page_size)), *cursor)
+        return (("limit", str(ask.page_size)), *cursor, *(("id.not", record_id) for record_id in ask.without_ids))
 
 
 def audit_query(

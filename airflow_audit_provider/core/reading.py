@@ -62,8 +62,8 @@ class Reading:
 
     The shape's ``pages_per_walk`` bounds the memory: a walk is cut after so many pages, as soon as time has advanced.
     With ``stops_at_cut`` the first cut ends the reading and leaves ``remainder``. ``horizon`` is a wider window to ask
-    for, see :class:`~airflow_audit_provider.core.paging.Walk`. Raises ``ConfigurationError`` for a page size outside 1
-    to 1000.
+    for, ``known_seconds`` a whole second known to hold a record, see
+    :class:`~airflow_audit_provider.core.paging.Walk`. Raises ``ConfigurationError`` for a page size outside 1 to 1000.
     """
 
     def __init__(
@@ -73,6 +73,7 @@ class Reading:
         direction: Direction = Direction.ASC,
         shape: ReadShape = DEFAULT_SHAPE,
         horizon: TimeWindow | None = None,
+        known_seconds: int | None = None,
     ) -> None:
         if not 1 <= shape.page_size <= MAX_PAGE_SIZE:
             raise ConfigurationError(f"A page size of {shape.page_size} is impossible. Give 1 to {MAX_PAGE_SIZE}.")
@@ -83,6 +84,7 @@ class Reading:
         self._version = version
         self._shape = shape
         self._horizon = horizon or window
+        self.known_seconds = known_seconds
         self._begin(window)
 
     def ask(self) -> Ask | None:
@@ -108,7 +110,9 @@ class Reading:
     def _begin(self, window: TimeWindow | None) -> None:
         self._walk: Walk | None = None
         if window is not None:
-            self._walk = Walk(self._version, window, self.direction, self._shape.page_size, self._horizon)
+            self._walk = Walk(
+                self._version, window, self.direction, self._shape.page_size, self._horizon, self.known_seconds
+            )
         self._walk_page_count = 0
         self._held: list[AuditRecord] = []
 
@@ -118,7 +122,7 @@ class Reading:
         return self._walk
 
     def _finish(self, walk: Walk, remainder: TimeWindow | None) -> list[AuditRecord]:
-        """Close a walk: what lies past a cut is dropped here, because the remainder reads it again."""
+        """Close a walk: what lies past a cut is dropped; the remainder reads it again, and knows that it is there."""
         complete = inside(in_order(self._held), walk.window)
         tally = self.tally
         tally.seen_count += walk.ledger.seen_count
@@ -127,6 +131,7 @@ class Reading:
         rule = str(walk.ended_by)
         tally.ended_by[rule] = tally.ended_by.get(rule, 0) + 1
         self.remainder = remainder
+        self.known_seconds = walk.known_seconds
         self._begin(None if self._shape.stops_at_cut else remainder)
         return complete if self.direction is Direction.ASC else complete[::-1]
 

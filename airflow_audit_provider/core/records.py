@@ -243,6 +243,17 @@ def fields_of(raw: bytes) -> Any:
         return json.loads(raw.decode("utf-8", "replace"))
 
 
+def says_the_same(one: AuditRecord, other: AuditRecord) -> bool:
+    """Say whether two records of one id are one: the same instant, and the same JSON but for white space and order."""
+    if one.event_ns != other.event_ns:
+        return False
+    return one.raw == other.raw or _canonical(one.raw) == _canonical(other.raw)
+
+
+def _canonical(raw: bytes) -> str:
+    return json.dumps(fields_of(raw), sort_keys=True)
+
+
 def lines_of(records: Sequence[AuditRecord]) -> bytes:
     """Return the records' own JSON, each ended by a line feed: what the digest of records is taken of."""
     return b"\n".join([*[record.raw for record in records], b""])

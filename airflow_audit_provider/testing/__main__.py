@@ -19,7 +19,7 @@ from airflow_audit_provider.testing.cloudflare import FakeCloudflare
 from airflow_audit_provider.testing.instants import EPOCH, parse_instant
 from airflow_audit_provider.testing.misbehaviour import MEANINGS, parse_switch
 from airflow_audit_provider.testing.server import FakeServer
-from airflow_audit_provider.testing.settings import CursorPlace, Settings, TokenKind
+from airflow_audit_provider.testing.settings import CursorEnd, CursorPlace, Settings, TokenKind
 
 _DEFAULTS = Settings()
 
@@ -77,6 +77,7 @@ def _settings(asked: argparse.Namespace) -> Settings:
         v2_starts_on=asked.v2_starts_on,
         retention=timedelta(days=asked.retention_days),
         cursor_place=asked.cursor_place,
+        cursor_end=asked.cursor_end,
         cursor_by_offset=asked.cursor_by_offset,
         requests_per_window=asked.requests_per_window or None,
         block_seconds=asked.block_seconds,
@@ -106,6 +107,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--v2-starts-on", type=date.fromisoformat, help="first day of version 2, e.g. 2026-03-10")
     add("--retention-days", type=int, default=_DEFAULTS.retention.days, help="how far back records are kept")
     add("--cursor-place", type=CursorPlace, default=_DEFAULTS.cursor_place, help=f"{', '.join(CursorPlace)}")
+    add("--cursor-end", type=CursorEnd, default=_DEFAULTS.cursor_end, help=f"{', '.join(CursorEnd)}")
     add("--cursor-by-offset", action="store_true", help="version 2 counts records instead of going on after the last")
     add("--requests-per-window", type=int, default=_DEFAULTS.requests_per_window, help="per 300 s; 0: no limit")
     add("--block-seconds", type=float, default=_DEFAULTS.block_seconds, help="how long a 429 lasts")

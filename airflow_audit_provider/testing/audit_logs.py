@@ -64,7 +64,8 @@ class AuditLogs:
             return self._selection(feed, query, struck, turn, after)
 
         page = page_v2(select, query, struck, by_row=by_row)
-        return records_v2(page, self._settings.cursor_place, with_facts=Misbehaviour.MISSING_RESULT_FACTS not in struck)
+        place, end = self._settings.cursor_place, self._settings.cursor_end
+        return records_v2(page, place, end, with_facts=Misbehaviour.MISSING_RESULT_FACTS not in struck)
 
     def _selection(self, feed: Feed, query: Query, struck: Struck, turn: Turn, after: Position | None) -> Selection:
         """The records of a query, from one record on if so wanted."""

@@ -19,7 +19,7 @@ from airflow_audit_provider.testing.filters import look
 from airflow_audit_provider.testing.pages import Page
 from airflow_audit_provider.testing.query import Query
 from airflow_audit_provider.testing.records import Row
-from airflow_audit_provider.testing.settings import CursorPlace
+from airflow_audit_provider.testing.settings import CursorEnd, CursorPlace
 
 JSON = {"content-type": "application/json; charset=utf-8"}
 CSV = {"content-type": "text/csv; charset=utf-8", "content-disposition": 'attachment; filename="audit_logs.csv"'}
@@ -60,15 +60,17 @@ def records_v1(page: Page, query: Query) -> Response:
     return Response(200, JSON, body)
 
 
-def records_v2(page: Page, place: CursorPlace, *, with_facts: bool) -> Response:
-    """Version 2's envelope with the cursor where it is wanted; no cursor at all when nothing follows."""
+def records_v2(page: Page, place: CursorPlace, end: CursorEnd, *, with_facts: bool) -> Response:
+    """Version 2's envelope with the cursor, or what says that none follows, where it is wanted."""
     facts = b""
     if with_facts:
         told: dict[str, Any] = {"count": str(len(page.rows))}
-        if page.cursor and place in (CursorPlace.DOCUMENTED, CursorPlace.BOTH):
-            told["cursor"] = page.cursor
-        if page.cursor and place in (CursorPlace.SDK, CursorPlace.BOTH):
-            told["cursors"] = {"after": page.cursor}
+        is_told = page.cursor is not None or (page.is_last and end is not CursorEnd.OMITTED)
+        cursor = page.cursor or ("" if end is CursorEnd.EMPTY else None)
+        if is_told and place in (CursorPlace.DOCUMENTED, CursorPlace.BOTH):
+            told["cursor"] = cursor
+        if is_told and place in (CursorPlace.SDK, CursorPlace.BOTH):
+            told["cursors"] = {"after": cursor}
         facts = b',"result_info":' + msgspec.json.encode(told)
     return Response(200, JSON, b'{"success":true,"errors":[],"result":[%b]%b}' % (_joined(page.rows), facts))
 

@@ -25,11 +25,15 @@ _DEFAULT_DEPTH = 10_000
 
 
 class Page(NamedTuple):
-    """One page's records; the cursor that goes on, if any; the number of all records when it is to be told."""
+    """One page's records; the cursor that goes on, if any; the number of all records when it is to be told.
+
+    ``is_last`` where nothing follows: a page that lost its cursor has neither.
+    """
 
     rows: list[Row]
     cursor: str | None = None
     total_count: int | None = None
+    is_last: bool = False
 
 
 class _Cursor(msgspec.Struct, array_like=True):
@@ -67,7 +71,7 @@ def page_v2(select: Callable[[Position | None], Selection], query: Query, struck
     if Misbehaviour.REPEATED_CURSOR in struck and query.cursor:
         return Page(rows, query.cursor)
     if not more or Misbehaviour.MISSING_CURSOR in struck:
-        return Page(rows)
+        return Page(rows, is_last=not more)
     last = len(rows) - 1 if Misbehaviour.REPEATED_ROW in struck and len(rows) > 1 else len(rows)
     return Page(rows, _next(cursor, rows[last - 1][:2], last).token())
 

@@ -27,6 +27,14 @@ class TokenKind(StrEnum):
     ACCOUNT = "account"
 
 
+class CursorEnd(StrEnum):
+    """What version 2 puts where the cursor would be when nothing follows; which it is in life is unknown."""
+
+    OMITTED = "omitted"
+    NULL = "null"
+    EMPTY = "empty"
+
+
 class CursorPlace(StrEnum):
     """Where version 2 puts its cursor: as the documentation says, as SDK 5.9.0 reads it, or both."""
 
@@ -56,6 +64,7 @@ class Settings:
     v2_starts_on: date | None = None
     retention: timedelta = timedelta(days=548)
     cursor_place: CursorPlace = CursorPlace.DOCUMENTED
+    cursor_end: CursorEnd = CursorEnd.OMITTED
     cursor_by_offset: bool = False
     requests_per_window: int | None = 1200
     window_seconds: float = 300.0

@@ -39,7 +39,10 @@ class MemoryStore:
 
     def create(self, key: str, content: bytes) -> bool:
         """Write an object unless it is there."""
-        return self.objects.setdefault(key, content) is content
+        if key in self.objects:
+            return False
+        self.objects[key] = content
+        return True
 
     def remove(self, keys: Iterable[str]) -> None:
         """Remove objects."""

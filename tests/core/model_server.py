@@ -2,7 +2,7 @@
 
 Knows: sorted rows, bounds at a grain, page numbers, cursors, and the ways a server may be odd.
 Must not know: the pager.
-Its one rule: it never drops a row that its own rules select.
+Its one rule: it never drops a row that its own rules select, and says the end only where it is.
 """
 
 from __future__ import annotations
@@ -35,6 +35,8 @@ class ModelServer:
     cursor_expires_every: int = 0
     cursor_repeats_every: int = 0
     says_nothing: bool = False
+    says_end: bool = True
+    ties_mirrored: bool = True
     empty_pages: bool = False
     seed: int = 0
     asks: list[Ask] = field(default_factory=list)
@@ -56,7 +58,10 @@ class ModelServer:
     def _selected(self, ask: Ask) -> list[AuditRecord]:
         low, high = ask.since_seconds * SECOND_NS, ask.before_seconds * SECOND_NS
         rows = [row for row in self.rows if self._after(row, low) and self._below(row, high)]
-        rows.sort(key=lambda row: (row.event_ns, row.id))
+        rows = sorted(row for row in rows if row.id not in ask.without_ids)
+        if not self.ties_mirrored:
+            sign = 1 if ask.direction is Direction.ASC else -1
+            return sorted(rows, key=lambda row: (sign * (row.event_ns // SECOND_NS), row.id))
         return rows if ask.direction is Direction.ASC else rows[::-1]
 
     def _after(self, row: AuditRecord, low: int) -> bool:
@@ -89,9 +94,9 @@ class ModelServer:
         following = offset + len(page)
         count = len(self.asks)
         if self.says_nothing or (self.cursor_lost_every and count % self.cursor_lost_every == 0 and page):
-            return Page(page, None, says_end=not self.says_nothing)
+            return Page(page)
         if following >= row_count:
-            return Page(page, None, says_end=True)
+            return Page(page, None, says_end=self.says_end)
         if self.cursor_repeats_every and count % self.cursor_repeats_every == 0:
             return Page(page, "0:again")
         return Page(page, f"{following}:{'' if page else count}")

@@ -47,14 +47,17 @@ def test_the_records_come_in_the_order_of_the_page(version: ApiVersion) -> None:
         ({"cursors": "c2"}, None, False),
         ({"cursors": {"after": ""}}, None, True),
         ({"cursor": 17}, "17", False),
-        ({"count": 3}, None, True),
+        ({"cursor": None}, None, True),
+        ({"count": 3}, None, False),
+        ({"cursors": {}}, None, False),
+        ({"cursor": None, "next": "/page/2"}, None, False),
         (None, None, False),
         ("c1", None, False),
         ([{"cursor": "c1"}], None, False),
     ],
 )
 def test_the_cursor_is_found_in_both_places(paging: Any, cursor: str | None, says_end: bool) -> None:
-    """The cursor is read where the documentation and where the SDK look for it; only paging facts can say the end."""
+    """The cursor is read where the documentation and where the SDK look for it; a place that is void says the end."""
     page = take(V2, envelope(RECORD, result_info=paging))
     assert (page.cursor, page.says_end) == (cursor, says_end)
 

@@ -5,13 +5,17 @@ from __future__ import annotations
 import pytest
 
 from airflow_audit_provider.core.answers import Page
-from airflow_audit_provider.core.paging import End, Walk
+from airflow_audit_provider.core.ending import End
+from airflow_audit_provider.core.paging import Walk
 from airflow_audit_provider.core.query import Ask, Direction
 from airflow_audit_provider.core.records import ApiVersion
-from tests.core.walking import T0, one_by_one, page, play, row, rows, window
+from airflow_audit_provider.exceptions import SourceProtocolError
+from tests.core.walking import T0, one_by_one, page, play, refusal, row, rows, window
 
 V1, V2 = ApiVersion.V1, ApiVersion.V2
 DESC = Direction.DESC
+# The other side is asked two days further, where an earlier record shows that the answer is whole.
+BEHIND = T0 - 1 - 2 * 86_400
 
 
 def test_the_first_ask_is_wider_than_the_window() -> None:
@@ -42,7 +46,7 @@ def test_a_short_page_is_proved_from_the_other_side() -> None:
     walk = Walk(V1, window(0, 9))
     delivered, asks = play(walk, one_by_one(page(1, 2, 3), page(3, 2, 1)))
     assert delivered == [row(1), row(2), row(3)]
-    assert asks[1] == Ask(T0 - 1, T0 + 10, DESC, 11)
+    assert asks[1] == Ask(BEHIND, T0 + 10, DESC, 11)
     assert walk.ended_by is End.OTHER_SIDE
 
 
@@ -50,10 +54,10 @@ def test_the_proof_asks_for_more_rows_than_the_last_second_holds() -> None:
     """The other side is read ten rows deeper than the last second known, at most a page."""
     walk = Walk(V1, window(0, 9))
     walk.take(Page([row(1), *rows(2, 40)]))
-    assert walk.ask() == Ask(T0 - 1, T0 + 10, DESC, 50)
+    assert walk.ask() == Ask(BEHIND, T0 + 10, DESC, 50)
     walk = Walk(V1, window(0, 9))
     walk.take(Page([row(1), *rows(2, 995)]))
-    assert walk.ask() == Ask(T0 - 1, T0 + 10, DESC, 1000)
+    assert walk.ask() == Ask(BEHIND, T0 + 10, DESC, 1000)
 
 
 def test_rows_that_only_the_other_side_shows_are_read_by_going_on() -> None:
@@ -62,7 +66,7 @@ def test_rows_that_only_the_other_side_shows_are_read_by_going_on() -> None:
     source = one_by_one(page(1, 2), page(7, 6, 5), page(2, 5, 6), page(6, 7), page(7), page(7, 6, 5))
     delivered, asks = play(walk, source)
     assert delivered == [row(1), row(2), row(5), row(6), row(7)]
-    assert [ask.since_seconds - T0 for ask in asks] == [-1, -1, 1, 5, 6, 6]
+    assert [ask.since_seconds - T0 for ask in asks if ask.direction is Direction.ASC] == [-1, 1, 5, 6]
 
 
 def test_late_rows_behind_the_reach_are_taken_from_the_proof() -> None:
@@ -136,11 +140,89 @@ def test_version_two_without_any_word_of_the_rest_is_proved() -> None:
     assert walk.ended_by is End.OTHER_SIDE
 
 
-def test_version_two_within_one_second_is_believed_when_the_other_side_is_short() -> None:
-    """Without page numbers a short answer from the other side is the proof."""
+def test_a_row_behind_the_window_proves_its_only_second() -> None:
+    """Where all records share one second, an earlier one that the other side shows makes a third request needless."""
+    for version in (V1, V2):
+        walk = Walk(version, window(0, 9))
+        delivered, asks = play(walk, one_by_one(page(5, 5.5), page(5.5, 5, -40_000)))
+        assert (len(delivered), len(asks), walk.ended_by) == (2, 2, End.OTHER_SIDE)
+        assert walk.outside_count == 1
+
+
+def test_downwards_nothing_is_asked_for_past_the_window() -> None:
+    """What lies behind a reading towards the past may be the future."""
+    walk = Walk(V1, window(0, 9), DESC)
+    walk.take(page(5))
+    assert walk.ask() == Ask(T0 - 1, T0 + 10, Direction.ASC, 11)
+
+
+def test_version_two_within_one_second_is_asked_for_all_else() -> None:
+    """Without page numbers the proof of a lonely second is that there is nothing but the known rows."""
     walk = Walk(V2, window(0, 9))
-    play(walk, one_by_one(page(5, 5.5), page(5.5, 5)))
-    assert walk.ended_by is End.OTHER_SIDE
+    _, asks = play(walk, one_by_one(page(5, 5.5), page(5.5, 5), page()))
+    assert asks[2] == Ask(T0 - 1, T0 + 10, Direction.ASC, 10, without_ids=("at-5", "at-5.5"))
+    assert walk.ended_by is End.NOTHING_ELSE
+
+
+@pytest.mark.parametrize("answer", [page(5.7), page(5.5), page(cursor="c"), refusal()], ids=str)
+def test_anything_else_within_one_second_is_an_error(answer: Page | SourceProtocolError) -> None:
+    """A hidden row, a known one, a page that leads on and a refusal all leave the end unproved."""
+    with pytest.raises(SourceProtocolError, match="Records could be lost here"):
+        play(Walk(V2, window(0, 9)), one_by_one(page(5, 5.5), page(5.5, 5), answer))
+
+
+def test_version_two_believes_rows_in_exactly_the_opposite_order() -> None:
+    """A server that mirrors the order of one second cannot hide a row behind the last one, however many there are."""
+    ties = rows(5, 250)
+    walk = Walk(V2, window(0, 9))
+    delivered, asks = play(walk, one_by_one(Page(ties), Page(ties[::-1])))
+    assert (delivered, len(asks), walk.ended_by) == (ties, 2, End.OTHER_SIDE)
+
+
+@pytest.mark.parametrize("row_count", [101, 137, 300])
+def test_version_two_refuses_a_crowded_second_that_nothing_proves(row_count: int) -> None:
+    """More rows in one second than can be left out, in an order that is not mirrored, are an error."""
+    ties = Page(rows(5, row_count))
+    with pytest.raises(SourceProtocolError, match="the end lies within one crowded second, and no next page"):
+        play(Walk(V2, window(0, 9)), one_by_one(ties, ties))
+
+
+@pytest.mark.parametrize("row_count", [37, 100])
+def test_a_400_is_no_end_behind_rows_that_may_be_a_ceiling(row_count: int) -> None:
+    """Version 1's other side that shows the same rows in the same order has not shown that they are all."""
+    ties = Page(rows(5, row_count))
+    with pytest.raises(SourceProtocolError, match="answers 400 to page 2 of one instant"):
+        play(Walk(V1, window(0, 9)), one_by_one(ties, ties, refusal()))
+
+
+def test_an_empty_page_where_a_record_is_known_is_asked_again() -> None:
+    """A walk that is told of a record takes no empty page for the end, and reads on when the other side shows rows."""
+    walk = Walk(V1, window(0, 9), known_seconds=T0)
+    answers = one_by_one(page(), page(5, 0.5), page(0.5, 5), page(5, 0.5))
+    delivered, asks = play(walk, answers)
+    assert delivered == [row(0.5), row(5)]
+    assert asks[1] == Ask(T0 - 1, T0 + 10, DESC, 10)
+    assert asks[2] == asks[0]
+
+
+@pytest.mark.parametrize(
+    ("direction", "known", "asked"),
+    [(Direction.ASC, -500, (T0 - 501, T0 + 10)), (DESC, 500, (T0 - 1, T0 + 502))],
+)
+def test_a_record_behind_the_window_proves_that_nothing_follows(
+    direction: Direction, known: int, asked: tuple[int, int]
+) -> None:
+    """The other side is asked as far as the known record, and where that is all it shows the window is empty."""
+    walk = Walk(V2, window(0, 9), direction, known_seconds=T0 + known)
+    delivered, asks = play(walk, one_by_one(page(says_end=True), page(known)))
+    assert (delivered, walk.ended_by) == ([], End.OTHER_SIDE)
+    assert (asks[1].since_seconds, asks[1].before_seconds) == asked
+
+
+def test_a_known_record_that_never_comes_is_an_error() -> None:
+    """Answers that stay empty where a record is known are not believed."""
+    with pytest.raises(SourceProtocolError, match="empty when it is read from the other side"):
+        play(Walk(V1, window(0, 9), known_seconds=T0), lambda _ask: page())
 
 
 def test_a_row_past_the_end_proves_the_end() -> None:

@@ -202,3 +202,11 @@ def test_a_query_is_a_value() -> None:
     """The same question is the same value, whatever the order of its filters."""
     assert v2(id=["b", "a"], zone_id="z") == v2(zone_id="z", id=["a", "b"])
     assert (v1().version, v1().scope, v1().scope_id) == (ApiVersion.V1, Scope.USER, "")
+
+
+def test_known_ids_are_left_out_by_version_two_alone() -> None:
+    """Each id that is not asked for stands in a parameter of its own."""
+    asked = audit_query("v2", None, account_id=ACCOUNT).page_request(
+        Ask(0, 1, Direction.ASC, 10, without_ids=("a", "b"))
+    )
+    assert asked.params[-3:] == (("limit", "10"), ("id.not", "a"), ("id.not", "b"))

@@ -21,10 +21,12 @@ def add_every(fake: FakeCloudflare, seconds: float, count: int, version: str, na
         fake.add(record_at(f"{when:%Y-%m-%dT%H:%M:%S.%fZ}", f"{name}-{number:06}", version), version)
 
 
-def spaced(seconds: float, count: int, version: str, *specs: str, clock: ManualClock | None = None) -> FakeCloudflare:
+def spaced(
+    seconds: float, count: int, version: str, *specs: str, clock: ManualClock | None = None, **settings: Any
+) -> FakeCloudflare:
     """Return a fake with nothing else but such records."""
-    unlimited: dict[str, Any] = {"records_per_day": 0, "requests_per_window": None}
-    fake = fake_with(clock or ManualClock(), *specs, **unlimited)
+    chosen = {"records_per_day": 0, "requests_per_window": None, **settings}
+    fake = fake_with(clock or ManualClock(), *specs, **chosen)
     add_every(fake, seconds, count, version)
     return fake
 

@@ -16,7 +16,7 @@ from airflow_audit_provider.core.budget import RateBudget, RateLimit
 from airflow_audit_provider.testing.clock import ManualClock
 from airflow_audit_provider.testing.cloudflare import FakeCloudflare
 from airflow_audit_provider.testing.direct import DirectTransport
-from airflow_audit_provider.testing.settings import ACCOUNT_ID
+from airflow_audit_provider.testing.settings import ACCOUNT_ID, CursorEnd
 from tests.pipeline.crowds import crowd, spaced
 from tests.pipeline.landing import END, START, fake_with, land, order, record_at
 
@@ -74,7 +74,7 @@ def _figures(ended_by: dict[str, int], **changed: float) -> dict[str, Any]:
 def test_a_window_read_without_trouble(version: str, count: int, figures: dict[str, Any], tmp_path: Path) -> None:
     """Requests, pages, records seen and seen again, and the rules that ended the slices are exact."""
     clock = ManualClock()
-    manifest = _committed(spaced(60, count, version, clock=clock), clock, tmp_path, version)
+    manifest = _committed(spaced(60, count, version, clock=clock, cursor_end=CursorEnd.NULL), clock, tmp_path, version)
     assert _read_figures(manifest) == figures
     assert manifest["record_count"] == count
 
@@ -98,7 +98,7 @@ def test_records_next_to_the_window_are_counted_as_outside(version: str, tmp_pat
 def test_what_was_sent_again_is_counted(spec: str, retries: int, slept_seconds: float, tmp_path: Path) -> None:
     """A request that failed is one more request and one more retry, and no page."""
     clock = ManualClock()
-    manifest = _committed(spaced(60, 501, "v2", spec, clock=clock), clock, tmp_path, "v2")
+    manifest = _committed(spaced(60, 501, "v2", spec, clock=clock, cursor_end=CursorEnd.NULL), clock, tmp_path, "v2")
     expected = _figures({NO_CURSOR: 1}, seen_count=501, request_count=1 + retries, retry_count=retries)
     assert _read_figures(manifest) == expected
     assert sum(clock.sleeps) == pytest.approx(slept_seconds)
@@ -142,7 +142,8 @@ def test_the_figures_add_up_whatever_the_concurrency(version: str, concurrency: 
 def test_a_recount_is_counted_too(tmp_path: Path) -> None:
     """The second reading's requests and rows are in the figures, and the manifest names it."""
     clock = ManualClock()
-    manifest = _committed(spaced(60, 501, "v2", clock=clock), clock, tmp_path, "v2", recount=True)
+    fake = spaced(60, 501, "v2", clock=clock, cursor_end=CursorEnd.NULL)
+    manifest = _committed(fake, clock, tmp_path, "v2", recount=True)
     expected = _figures({NO_CURSOR: 2}, seen_count=1002, request_count=2, page_count=2)
     assert _read_figures(manifest) == expected
     assert (manifest["verified"], manifest["record_count"]) == ("recount", 501)

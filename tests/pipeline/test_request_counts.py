@@ -17,6 +17,7 @@ from airflow_audit_provider.core.window import TimeWindow
 from airflow_audit_provider.testing.clock import ManualClock
 from airflow_audit_provider.testing.cloudflare import FakeCloudflare
 from airflow_audit_provider.testing.direct import DirectTransport
+from airflow_audit_provider.testing.settings import CursorEnd, CursorPlace
 from tests.pipeline.crowds import spaced
 from tests.pipeline.landing import START, fake_with, order, record_at, true_ids
 
@@ -103,17 +104,37 @@ def test_bursts_cost_no_more(bursty: FakeCloudflare, version: str, concurrency: 
     ("version", "count", "expected"),
     [
         *[("v1", 0, 1), ("v1", 2, 2), ("v1", 500, 2), ("v1", 999, 2)],
-        # A page of 100 rows, or 200, may be all the server ever sends, so there the end has to be proved.
-        *[("v2", 0, 1), ("v2", 1, 1), ("v2", 2, 1), ("v2", 100, 2), ("v2", 500, 2), ("v2", 999, 1)],
-        # Where all records share one second both sides could hide the same one.
-        ("v1", 1, 3),
+        *[("v2", 0, 1), ("v2", 2, 2), ("v2", 500, 2), ("v2", 999, 2)],
+        # Where all records share one second, and none lies in the two days before, both sides could hide the same one.
+        *[("v1", 1, 3), ("v2", 1, 3)],
     ],
 )
 @pytest.mark.parametrize("concurrency", [1, 4, 8])
-def test_less_than_a_page_is_one_request(version: str, count: int, expected: int, concurrency: int) -> None:
-    """A window with less than a page costs one request, and one more where the end has to be proved."""
+def test_less_than_a_page_is_one_request_and_the_proof(
+    version: str, count: int, expected: int, concurrency: int
+) -> None:
+    """Where nothing says that a page is the last one, its end is proved by one more request."""
     found, requests, _ = _read(spaced(60, count, version), version, DAY, concurrency)
     assert (found, requests) == (count, expected)
+
+
+@pytest.mark.parametrize("end", [CursorEnd.NULL, CursorEnd.EMPTY])
+@pytest.mark.parametrize("place", list(CursorPlace))
+# A page of 100 rows, or 200, may be all the server ever sends, so there the end has to be proved.
+@pytest.mark.parametrize(("count", "expected"), [(0, 1), (1, 1), (2, 1), (999, 1), (100, 2), (500, 2)])
+def test_less_than_a_page_is_one_request_where_the_end_is_said(
+    count: int, expected: int, place: CursorPlace, end: CursorEnd
+) -> None:
+    """Where version 2 shows an empty cursor, in either place, a window with less than a page costs one request."""
+    fake = spaced(60, count, "v2", cursor_end=end, cursor_place=place)
+    assert _read(fake, "v2", DAY, 4)[:2] == (count, expected)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_an_hour_with_one_record_is_proved_by_the_hour_before(version: str) -> None:
+    """A lonely second costs no third request where the two days before hold a record."""
+    fake = spaced(3600, 5, version)
+    assert _read(fake, version, TimeWindow(START + 2 * HOUR, START + 3 * HOUR), 4)[:2] == (1, 2)
 
 
 @pytest.mark.parametrize(("per_second", "at_most"), [(20, 1.05), (50, 1.1), (100, 1.25), (300, 1.75)])

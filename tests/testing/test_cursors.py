@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
-from airflow_audit_provider.testing.settings import CursorPlace
+from airflow_audit_provider.testing.settings import CursorEnd, CursorPlace
 from tests.testing.asking import DAYS, V2, ask, fake_with, ids, pages, told, true_ids
 
 
@@ -14,6 +16,18 @@ def test_cursor_is_where_it_is_wanted(place: CursorPlace) -> None:
     told_facts = told(ask(fake_with(cursor_place=place), V2, **DAYS["v2"]))["result_info"]
     assert ("cursor" in told_facts) == (place in (CursorPlace.DOCUMENTED, CursorPlace.BOTH))
     assert ("cursors" in told_facts) == (place in (CursorPlace.SDK, CursorPlace.BOTH))
+
+
+@pytest.mark.parametrize("place", list(CursorPlace))
+@pytest.mark.parametrize(("end", "said"), [(CursorEnd.NULL, None), (CursorEnd.EMPTY, "")])
+def test_the_end_is_said_where_it_is_wanted(end: CursorEnd, said: str | None, place: CursorPlace) -> None:
+    """The last page may leave the cursor's place empty instead of leaving it out; a lost cursor leaves it out."""
+    settings: dict[str, Any] = {"cursor_place": place, "cursor_end": end}
+    facts = told(ask(fake_with(**settings), V2, limit=1000, **DAYS["v2"]))["result_info"]
+    assert facts.get("cursor", said) == facts.get("cursors", {"after": said})["after"] == said
+    assert ("cursor" in facts, "cursors" in facts) == (place != CursorPlace.SDK, place != CursorPlace.DOCUMENTED)
+    lost = told(ask(fake_with("missing_cursor", **settings), V2, **DAYS["v2"]))["result_info"]
+    assert not {"cursor", "cursors"} & lost.keys()
 
 
 def test_empty_page_goes_on() -> None:
