@@ -61,7 +61,7 @@ class CloudflareAuditLogsToObjectStorageOperator(BaseOperator):
     :param window_end: explicit end, not inside the window. (templated)
     :param window_length: length where only one bound, a partition or a zero-length interval is known.
     :param timezone: IANA zone of local days and of the partition's date.
-    :param partition_key_format: ``strptime`` format of the partition key, for runs that have a key and no partition date;
+    :param partition_key_format: ``strptime`` format of the partition key, for runs with a key and no partition date;
         without ``%z`` the key is local time in ``timezone``.
     :param settle_delay: how long after its end a window is left alone, because records arrive late.
     :param concurrency: how many requests of one task may be under way, 1 to 64, under the connection's one rate budget.
@@ -157,8 +157,9 @@ class CloudflareAuditLogsToObjectStorageOperator(BaseOperator):
                 outcome, late = self._pull(run_window)
         return self._report(context, outcome, late)
 
-    def execute_settled(self, context: Mapping[str, Any], _event: Any = None) -> dict[str, Any]:
-        """Go on after the trigger says that the window is settled."""
+    def execute_settled(self, context: Mapping[str, Any], event: object = None) -> dict[str, Any]:
+        """Go on after the trigger says that the window is settled; Airflow gives its event by this name."""
+        self.log.info("Waited: %s", event)
         return self.execute(context)
 
     def _run_window(self, context: Mapping[str, Any]) -> RunWindow:

@@ -63,7 +63,18 @@ class LiveAirflow:
 
     def backfill(self, dag_id: str, first: datetime, last: datetime, **more: object) -> None:
         """Ask for a backfill over REST, both bounds included."""
-        self._post("backfills", {"dag_id": dag_id, "from_date": first.isoformat(), "to_date": last.isoformat(), **more})
+        body = {"dag_id": dag_id, "from_date": first.isoformat(), "to_date": last.isoformat(), **more}
+
+        def taken() -> bool:
+            try:
+                return bool(self.ask("backfills", method="POST", body=body))
+            except rest.NoAnswerError as error:
+                # Where SQLite was locked half-way, a backfill without runs is in the way of the next.
+                if " 409 " in str(error):
+                    self._cancel_backfills(dag_id)
+                raise
+
+        self.instance.wait(taken, WITHIN_SECONDS, f"a backfill of {dag_id} to be taken")
 
     def emit(self, asset_uri: str, **more: object) -> None:
         """Make an asset event; `more` goes into the request (extra, partition_key)."""
@@ -137,6 +148,11 @@ class LiveAirflow:
     def kill(self, name: str) -> None:
         """End a component and all it started at once, as a dead machine does; `instance.start` starts it again."""
         self.instance.children.kill(name)
+
+    def _cancel_backfills(self, dag_id: str) -> None:
+        for backfill in self.ask(f"backfills?dag_id={dag_id}")["backfills"]:
+            if backfill["completed_at"] is None:
+                self.ask(f"backfills/{backfill['id']}/cancel", method="PUT")
 
     def _post(self, path: str, body: Mapping[str, object]) -> None:
         """Send until it is taken: SQLite has one writer, and who comes second is refused, not queued."""

@@ -27,7 +27,7 @@ pytestmark = [pytest.mark.slow]
 DAG_ID, DAG_FILE = "thirty_days", Path(__file__).parent / "alone" / "thirty_days.py"
 FIRST, LAST, DAY_COUNT = days_ago(31), days_ago(2), 30
 # Slow enough that a worker can be caught between its first and its last request.
-FAKE_OPTIONS = ("--records-per-day", "2500", "--latency-ms", "300", "--gzip")
+FAKE_OPTIONS = ("--records-per-day", "2500", "--latency-ms", "500", "--gzip")
 SETTLED_IN, PATIENCE_SECONDS = timedelta(seconds=45), 900.0
 
 
@@ -90,7 +90,7 @@ def kill_triggerer_while_days_wait(live: LiveAirflow) -> set[str]:
     """Kill the triggerer while several days wait in it, start another, return the runs that waited."""
     deferred = tasks_in(live, "deferred", at_least=3)
     live.kill("triggerer")
-    live.instance.start("triggerer", "triggerer")
+    live.instance.start("second-triggerer", "triggerer")
     return {task["dag_run_id"] for task in deferred}
 
 
@@ -106,10 +106,9 @@ def kill_worker_while_it_lands(live: LiveAirflow) -> Row:
 
 
 def is_landing(live: LiveAirflow, task: Row) -> bool:
-    """Whether a task has asked for records and has not committed them."""
-    log = live.log(task)
-    asked = log.rpartition("execute_settled")[2] if "execute_settled" in log else log
-    return "by the rule" in asked and "Committed" not in asked
+    """Whether a task has read records of its window and has not committed them."""
+    since_start = live.log(task).rpartition("by the rule")[2]
+    return "Fetched" in since_start and "Committed" not in since_start
 
 
 def kill_worker_of(task: Row) -> bool:
