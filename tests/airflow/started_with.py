@@ -16,8 +16,8 @@ from tests.airflow.home import Home
 from tests.matrix.versions import PROJECT
 
 DAG_FILES = sorted([*(PROJECT / "dags").glob("*.py"), *(Path(__file__).parent / "dags").glob("*.py")])
-# Few records a day: what is looked at here is which day lands, not how fast.
-FAKE_OPTIONS = ("--records-per-day", "200", "--gzip")
+# Few records, but some in each hour of each day: what is looked at here is which window lands, not how fast.
+FAKE_OPTIONS = ("--records-per-day", "2000", "--even-days", "--gzip")
 
 
 def settings(home: Home, _source: Source) -> dict[str, str]:

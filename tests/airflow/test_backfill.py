@@ -27,7 +27,7 @@ pytestmark = [pytest.mark.slow]
 DAG_ID, DAG_FILE = "thirty_days", Path(__file__).parent / "alone" / "thirty_days.py"
 FIRST, LAST, DAY_COUNT = days_ago(31), days_ago(2), 30
 # Slow enough that a worker can be caught between its first and its last request.
-FAKE_OPTIONS = ("--records-per-day", "2500", "--latency-ms", "500", "--gzip")
+FAKE_OPTIONS = ("--records-per-day", "2500", "--even-days", "--latency-ms", "500", "--gzip")
 SETTLED_IN, PATIENCE_SECONDS = timedelta(seconds=45), 900.0
 
 

@@ -58,6 +58,8 @@ def landing_dag(dag_id: str, schedule: Any, *, on: datetime | None = None, **ope
 landing_dag("interval_scheduled", CronDataIntervalTimetable(MIDNIGHT, timezone="UTC"), on=TODAY - 3 * DAY)
 landing_dag("interval_asked_for", CronDataIntervalTimetable(MIDNIGHT, timezone="UTC"))
 landing_dag("interval_tested", CronDataIntervalTimetable(MIDNIGHT, timezone="UTC"))
+# One of its own: `dag.test()` without a date clears every task the DAG has run.
+landing_dag("interval_tested_undated", CronDataIntervalTimetable(MIDNIGHT, timezone="UTC"))
 landing_dag(
     "spring_scheduled",
     CronDataIntervalTimetable(MIDNIGHT, timezone=BERLIN),
