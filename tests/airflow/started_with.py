@@ -1,0 +1,40 @@
+"""What the Airflow shared by all tests of this folder is started with.
+
+Knows: the DAG files, the fake's options, and the variables the DAG files read.
+Must not know: which test needs which of them.
+Its one rule: a destination lies below the home, and no two DAGs share one.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+from demo.source import Source
+from tests.airflow.calendar_days import AUTUMN, SPRING, TODAY
+from tests.airflow.home import Home
+from tests.matrix.versions import PROJECT
+
+DAG_FILES = sorted([*(PROJECT / "dags").glob("*.py"), *(Path(__file__).parent / "dags").glob("*.py")])
+# Few records, but some in each hour of each day: what is looked at here is which window lands, not how fast.
+FAKE_OPTIONS = ("--records-per-day", "2000", "--even-days", "--gzip")
+
+
+def settings(home: Home, _source: Source) -> dict[str, str]:
+    """The variables beside those of the demo; `AUDIT_LANDED` is the folder in which each DAG makes its own."""
+    # The partitioned examples begin tomorrow: of them only the backfills a test asks for are run.
+    tomorrow = (TODAY + timedelta(days=1)).isoformat()
+    return {
+        # As many as there are processors to count on, and patience with an API server that waits for SQLite's writer.
+        "AIRFLOW__CORE__PARALLELISM": "2",
+        "AIRFLOW__WORKERS__EXECUTION_API_TIMEOUT": "60",
+        "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "600",
+        "AUDIT_LANDED": home.landed.as_uri(),
+        "AUDIT_TODAY": TODAY.isoformat(),
+        "AUDIT_SPRING": SPRING.isoformat(),
+        "AUDIT_AUTUMN": AUTUMN.isoformat(),
+        "AUDIT_PARTITIONS_DESTINATION": (home.landed / "partitions").as_uri(),
+        "AUDIT_PARTITIONS_START_DATE": tomorrow,
+        "AUDIT_HOURLY_DESTINATION": (home.landed / "hourly").as_uri(),
+        "AUDIT_HOURLY_START_DATE": tomorrow,
+    }
