@@ -7,7 +7,8 @@ Its one rule: a record is staged when it is in no committed part and in none tha
 
 from __future__ import annotations
 
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
 from airflow_audit_provider.adapters.side_by_side import SideBySide
 from airflow_audit_provider.adapters.source import Source
@@ -16,14 +17,14 @@ from airflow_audit_provider.commits import CommittedRecords, latest_commit, read
 from airflow_audit_provider.core.checkpoint import Checkpoint
 from airflow_audit_provider.core.commit import Commit, CommitPlan, Happened, State
 from airflow_audit_provider.core.manifest import Manifest, Part
-from airflow_audit_provider.core.ports import Store
 from airflow_audit_provider.core.query import Direction
 from airflow_audit_provider.core.reading import Reading, ReadTally
 from airflow_audit_provider.core.records import AuditRecord
 from airflow_audit_provider.core.recount import Recount
 from airflow_audit_provider.core.window import to_ns
 from airflow_audit_provider.exceptions import AuditProviderError, StorageError, VerificationError
-from airflow_audit_provider.orders import Observer, Progress, PullOrder, PullOutcome
+from airflow_audit_provider.observing import Observer, Progress, PullOutcome, Verb
+from airflow_audit_provider.orders import PullOrder
 from airflow_audit_provider.staging import Stager
 
 
@@ -31,13 +32,14 @@ class Pull:
     """One try of one window, from what an earlier try left to the manifest."""
 
     def __init__(
-        self, order: PullOrder, source: Source, store: Store, attempt: Attempt, committed: Commit | None
+        self, order: PullOrder, source: Source, attempt: Attempt, committed: Commit | None, observer: Observer
     ) -> None:
         self._order = order
         self._source = source
-        self._store = store
+        self._store = attempt.store
         self._attempt = attempt
         self._committed = committed
+        self._observer = observer
         self._identity = order.identity(committed)
         self._is_addition = committed is not None and not order.replace
         self._saved_count = 0
@@ -46,9 +48,9 @@ class Pull:
 
     def _begin(self) -> None:
         """Start with nothing staged."""
-        order = self._order
+        order, prefix = self._order, self._attempt.prefix
         self._stager = Stager(
-            self._store, self._attempt.prefix, order.part_format, order.query.version, order.max_part_bytes
+            self._store, prefix, order.part_format, order.query.version, order.max_part_bytes, self._observer
         )
         self._tally = ReadTally()
         self._recount = Recount() if order.recount else None
@@ -83,7 +85,7 @@ class Pull:
         self._tally.add(checkpoint.fetch)
         self._tally.resumed_count = checkpoint.record_count
 
-    def fetch_and_stage(self, observe: Observer) -> None:
+    def fetch_and_stage(self) -> None:
         """Read what is missing of the window to its proved end; stage what is not committed yet."""
         order, window = self._order, self._order.run_window.window
         committed = CommittedRecords(self._store, order.part_format, order.query.version, self._committed_parts())
@@ -94,16 +96,21 @@ class Pull:
             self._note_first(records)
             fresh = committed.without(records)
             self._note_added(fresh)
-            self._stager.add(fresh)
-            self._save(reading.tally)
+            with self._observer.step(Verb.STAGE, window):
+                self._stager.add(fresh)
+                self._save(reading.tally)
             read_count += len(records)
-            observe(Progress(read_count, reading.tally.page_count, window.share_before(read[-1].event_ns)))
+            share_done = window.share_before(read[-1].event_ns)
+            self._observer.fetched(Progress(read_count, reading.tally.page_count, share_done, len(records)))
         committed.finish()
         self._tally.add(reading.tally)
-        self._read_again()
-        self._stager.finish()
-        if self._saved_count:
-            self._save(ReadTally())
+        self._finish_staging()
+
+    def _finish_staging(self) -> None:
+        with self._observer.step(Verb.STAGE, self._order.run_window.window):
+            self._stager.finish()
+            if self._saved_count:
+                self._save(ReadTally())
 
     def _committed_parts(self) -> tuple[Part, ...]:
         return self._committed.manifest.parts if self._committed is not None and self._is_addition else ()
@@ -126,7 +133,7 @@ class Pull:
             self._attempt.save(self._identity, parts, so_far, self._source.clock.now())
             self._saved_count = len(parts)
 
-    def _read_again(self) -> None:
+    def read_again(self) -> None:
         """Read the window again from its other end; raise ``VerificationError`` when that brings other records."""
         if self._recount is None:
             return
@@ -178,11 +185,19 @@ class Pull:
             verified="recount" if order.recount else None,
         )
 
-    def leave(self, error: BaseException) -> None:
-        """Leave staging so that the next try can go on: what a retry cannot use, nor anybody, is removed.
+    @contextmanager
+    def leaving(self) -> Iterator[None]:
+        """On an error, leave staging so that the next try can go on: what a retry cannot use, nor anybody, is removed.
 
         A store that refuses leaves debris no reader sees; the error stands either way.
         """
+        try:
+            yield
+        except BaseException as error:
+            self._leave(error)
+            raise
+
+    def _leave(self, error: BaseException) -> None:
         is_worth_keeping = not isinstance(error, AuditProviderError) or error.retryable
         with suppress(StorageError):
             self._stager.discard()

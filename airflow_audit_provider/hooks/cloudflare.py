@@ -18,7 +18,7 @@ from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHo
 from airflow_audit_provider.adapters.clock import SystemClock
 from airflow_audit_provider.adapters.http import AsyncHttpTransport, HttpTransport, open_async_client, open_client
 from airflow_audit_provider.adapters.source import AsyncSource, Source
-from airflow_audit_provider.core.exchange import Wait
+from airflow_audit_provider.core.exchange import Send, Wait
 from airflow_audit_provider.core.ports import Clock
 from airflow_audit_provider.core.query import AuditQuery, audit_query
 from airflow_audit_provider.core.records import fields_of
@@ -121,10 +121,16 @@ class CloudflareHook(BaseHook):
 
     # -- reading ------------------------------------------------------------------------------------------------
 
-    def source(self, observe: Callable[[Wait], None] | None = None) -> Source:
-        """Return a blocking reader with this hook's rate budget; ``observe`` is told of every wait."""
+    def source(self, observe: Callable[[Send | Wait], None] | None = None) -> Source:
+        """Return a blocking reader with this hook's rate budget; ``observe`` is told of requests and waits."""
+
+        def log_and_tell(step: Send | Wait) -> None:
+            self._log_wait(step)
+            if observe is not None:
+                observe(step)
+
         transport = HttpTransport(self.get_conn())
-        return Source(transport, self.clock, self._budget, self.settings.retry_policy(), observe or self._log_wait)
+        return Source(transport, self.clock, self._budget, self.settings.retry_policy(), log_and_tell)
 
     def async_source(self, client: httpx.AsyncClient) -> AsyncSource:
         """Return a reader for an event loop over an open client (see :meth:`open_async_conn`)."""
@@ -202,8 +208,10 @@ class CloudflareHook(BaseHook):
         request = LogParameters.parse(parameters).export_request(self.query, self.clock.now())
         yield from HttpTransport(self.get_conn()).stream_csv(request, self.clock.now())
 
-    def _log_wait(self, wait: Wait) -> None:
-        if wait.reason is not None:
-            self.log.warning("Waiting %.1f s before trying again: %s", wait.seconds, wait.reason)
-        elif wait.seconds >= 1:
-            self.log.info("Waiting %.1f s for the rate limit", wait.seconds)
+    def _log_wait(self, step: Send | Wait) -> None:
+        if isinstance(step, Send):
+            return
+        if step.reason is not None:
+            self.log.warning("Waiting %.1f s before trying again: %s", step.seconds, step.reason)
+        elif step.seconds >= 1:
+            self.log.info("Waiting %.1f s for the rate limit", step.seconds)

@@ -28,9 +28,10 @@ from airflow_audit_provider.hooks.early_checks import (
 from airflow_audit_provider.hooks.failures import task_failures
 from airflow_audit_provider.hooks.run_bounds import run_bounds
 from airflow_audit_provider.looking_back import look_back
+from airflow_audit_provider.observing import PullOutcome
 from airflow_audit_provider.operators.destinations import open_destination
-from airflow_audit_provider.operators.progress_log import ProgressLog
-from airflow_audit_provider.orders import DEFAULT_CONCURRENCY, DEFAULT_MAX_PART_BYTES, PullOrder, PullOutcome
+from airflow_audit_provider.operators.task_observer import TaskObserver
+from airflow_audit_provider.orders import DEFAULT_CONCURRENCY, DEFAULT_MAX_PART_BYTES, PullOrder
 from airflow_audit_provider.pipeline import pull_window
 from airflow_audit_provider.triggers.audit_logs import WindowSettledTrigger
 
@@ -178,13 +179,15 @@ class CloudflareAuditLogsToObjectStorageOperator(BaseOperator):
 
     def _pull(self, run_window: RunWindow) -> tuple[PullOutcome, dict[str, int]]:
         """Land the window, then look back from it if that is asked for; return what became of both."""
-        order, source = self._order(run_window), self.hook.source()
+        order = self._order(run_window)
+        observer = TaskObserver(self.log, self.hook.clock, order)
+        source = self.hook.source(observer.asked)
         store = open_destination(self.destination, self.destination_conn_id)
-        outcome = pull_window(order, source, store, ProgressLog(self.log, self.hook.clock))
+        outcome = pull_window(order, source, store, observer)
         if self.lookback is None:
             return outcome, {}
         self.log.info("Reading the committed windows of the %s before %s again", self.lookback, run_window.window.start)
-        late = look_back(order, self.lookback, source, store, ProgressLog(self.log, self.hook.clock)).summary()
+        late = look_back(order, self.lookback, source, store, observer).summary()
         self.log.info("Looked back %s: %s", self.lookback, late)
         return outcome, late
 
