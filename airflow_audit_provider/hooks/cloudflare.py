@@ -28,6 +28,7 @@ from airflow_audit_provider.hooks.connection import ConnectionFields, Connection
 from airflow_audit_provider.hooks.connection_check import check_connection
 from airflow_audit_provider.hooks.connection_form import field_behaviour, form_widgets
 from airflow_audit_provider.hooks.parameters import LogParameters
+from airflow_audit_provider.hooks.secrets import mask
 
 
 class CloudflareHook(BaseHook):
@@ -75,17 +76,25 @@ class CloudflareHook(BaseHook):
         """The checked connection; read once."""
         with self._named_absence():
             conn = self.get_connection(self.cloudflare_conn_id)
-        fields = ConnectionFields(conn.host, conn.login, conn.password, conn.port, conn.extra_dejson)
-        return read_connection(self.cloudflare_conn_id, fields)
+        return self._read(conn, conn.extra_dejson)
 
     async def load_settings(self) -> ConnectionSettings:
         """Read the connection without blocking the event loop; afterwards ``settings`` is at hand."""
         if "settings" not in self.__dict__:
             with self._named_absence():
                 conn, extra = await load_connection(self.cloudflare_conn_id, type(self))
-            fields = ConnectionFields(conn.host, conn.login, conn.password, conn.port, extra)
-            self.__dict__["settings"] = read_connection(self.cloudflare_conn_id, fields)
+            # Masking may ask the supervisor, which blocks.
+            self.__dict__["settings"] = await asyncio.to_thread(self._read, conn, extra)
         return self.settings
+
+    def _read(self, conn: Any, extra: dict[str, Any]) -> ConnectionSettings:
+        fields = ConnectionFields(conn.host, conn.login, conn.password, conn.port, extra)
+        settings = read_connection(self.cloudflare_conn_id, fields)
+        secret = settings.endpoint.credentials.secret
+        if secret != conn.password:
+            # Airflow masks the password as it stands in the connection; without its line break it is another text.
+            mask(secret)
+        return settings
 
     @contextmanager
     def _named_absence(self) -> Iterator[None]:
