@@ -84,7 +84,8 @@ def _options() -> dict[str, object]:
 def _standard_fields() -> dict[str, object]:
     """What the fields that every connection has are called here; Airflow masks the password field by itself."""
     return {
-        "hidden-fields": ["schema", "port"],
+        # Not the port: Airflow 3.3.0 to 3.3.2 tests no connection that has none.
+        "hidden-fields": ["schema"],
         "relabeling": {
             "host": "API base URL",
             "login": "E-mail (only with a Global API Key)",
@@ -94,6 +95,7 @@ def _standard_fields() -> dict[str, object]:
             "host": "https://api.cloudflare.com/client/v4",
             "login": "leave empty for an API token",
             "password": "API token with Account Settings: Read",
+            "port": "leave empty, or 443",
         },
     }
 

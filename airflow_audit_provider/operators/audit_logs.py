@@ -235,9 +235,10 @@ class CloudflareAuditLogsToObjectStorageOperator(BaseOperator):
         summary = {**describe(outcome.manifest), **committed, **late}
         verb = "Committed" if outcome.committed else "Found committed, unchanged:"
         self.log.info("%s %s", verb, summary)
-        asset = audit_log_asset(self.destination)
-        if asset in self.outlets and "outlet_events" in context:
-            context["outlet_events"][asset].extra = summary
+        if self.outlets and "outlet_events" in context:
+            asset = audit_log_asset(self.destination)
+            if asset in self.outlets:
+                context["outlet_events"][asset].extra = summary
         return summary
 
     def get_openlineage_facets_on_complete(self, task_instance: Any) -> Any:  # noqa: ARG002 - OpenLineage's signature

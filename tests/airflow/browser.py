@@ -1,0 +1,81 @@
+"""Airflow's connection pages, worked by a real browser.
+
+Knows: the pages of 3.0 to 3.3 as a person sees them: labels, buttons, fields. Must not know: what a connection is for.
+Its one rule: everything is done by what can be seen and clicked; nothing by the REST API.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from playwright.sync_api import Locator, Page, expect, sync_playwright
+
+WITHIN_MS = 30_000
+_OPTIONS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
+
+
+@contextmanager
+def browse(base_url: str) -> Iterator[Page]:
+    """Open a page of Airflow in Debian's Chromium; every wait on it has a deadline."""
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        raise FileNotFoundError("There is no chromium on the PATH. Install Debian's package of that name.")
+    with sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=chromium, headless=True, args=_OPTIONS)
+        try:
+            page = browser.new_page(base_url=base_url, viewport={"width": 1400, "height": 2000})
+            page.set_default_timeout(WITHIN_MS)
+            yield page
+        finally:
+            browser.close()
+
+
+def open_form(page: Page, connection_type: str) -> Locator:
+    """Open the form of a new connection and choose its type; return the form."""
+    page.goto("/connections")
+    page.get_by_role("button", name="Add Connection").click()
+    form = page.get_by_role("dialog")
+    form.get_by_role("combobox").first.fill(connection_type)
+    page.get_by_role("option", name=connection_type, exact=True).click()
+    return form
+
+
+def fill(form: Locator, texts: Mapping[str, str], section: str | None = None) -> None:
+    """Write a text into each field of a section, found by its label; the form shows one section at a time."""
+    heading = form.get_by_role("button", name=section, exact=True)
+    if section and heading.get_attribute("aria-expanded") == "false":
+        heading.click()
+    for label, text in texts.items():
+        field = field_of(form, label)
+        field.fill(text)
+        field.blur()
+
+
+def field_of(form: Locator, label: str) -> Locator:
+    """Return the field beside a label; Airflow ties a label to some kinds of fields only."""
+    named = form.page.locator("label").filter(has_text=re.compile(rf"^{re.escape(label)}\s*\*?\s*$"))
+    return form.locator("[data-scope=field][data-part=root]").filter(has=named).locator("input, textarea").first
+
+
+def save(page: Page, form: Locator) -> None:
+    """Press *Save* and wait until the form is gone."""
+    form.get_by_role("button", name="Save").click()
+    expect(page.get_by_role("dialog")).to_have_count(0, timeout=WITHIN_MS)
+
+
+def press_test(page: Page, conn_id: str) -> Locator:
+    """Press *Test Connection* in the row of a connection; return its button."""
+    page.goto("/connections")
+    row = page.get_by_role("row").filter(has_text=conn_id)
+    button = row.get_by_role("button", name=re.compile("Test", re.IGNORECASE))
+    button.click()
+    return button
+
+
+def keep_picture(page: Page, path: Path) -> None:
+    """Keep a picture of the page, to look at when a test fails."""
+    page.screenshot(path=path)
