@@ -88,6 +88,7 @@ def _standard_fields() -> dict[str, object]:
         "hidden-fields": ["schema"],
         "relabeling": {
             "host": "API base URL",
+            "port": "Port of the API",
             "login": "E-mail (only with a Global API Key)",
             "password": "API token, or Global API Key",
         },

@@ -10,7 +10,7 @@ import re
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
+from typing import Any
 
 from playwright.sync_api import Locator, Page, expect, sync_playwright
 
@@ -46,13 +46,28 @@ def open_form(page: Page, connection_type: str) -> Locator:
 
 def fill(form: Locator, texts: Mapping[str, str], section: str | None = None) -> None:
     """Write a text into each field of a section, found by its label; the form shows one section at a time."""
-    heading = form.get_by_role("button", name=section, exact=True)
-    if section and heading.get_attribute("aria-expanded") == "false":
-        heading.click()
+    if section is not None:
+        unfold(form, section)
     for label, text in texts.items():
         field = field_of(form, label)
         field.fill(text)
         field.blur()
+
+
+def unfold(form: Locator, section: str) -> Locator:
+    """Open a section of the form, which closes the others; return it."""
+    heading = form.get_by_role("button", name=section, exact=True)
+    if heading.get_attribute("aria-expanded") == "false":
+        heading.click()
+    named = form.page.get_by_role("button", name=section, exact=True)
+    opened = form.locator("[data-part=item]").filter(has=named).locator("[data-part=item-content]")
+    expect(opened).to_be_visible()
+    return opened
+
+
+def labels(form: Locator, section: str) -> set[str]:
+    """Return the labels of a section's fields."""
+    return {text.strip() for text in unfold(form, section).locator("label").all_inner_texts()}
 
 
 def field_of(form: Locator, label: str) -> Locator:
@@ -67,15 +82,20 @@ def save(page: Page, form: Locator) -> None:
     expect(page.get_by_role("dialog")).to_have_count(0, timeout=WITHIN_MS)
 
 
-def press_test(page: Page, conn_id: str) -> Locator:
-    """Press *Test Connection* in the row of a connection; return its button."""
+def press_test(page: Page, conn_id: str) -> dict[str, Any]:
+    """Press *Test Connection* in the row of a connection; return what the page was answered, once it shows it."""
     page.goto("/connections")
     row = page.get_by_role("row").filter(has_text=conn_id)
-    button = row.get_by_role("button", name=re.compile("Test", re.IGNORECASE))
-    button.click()
-    return button
+    with page.expect_response(re.compile("/connections/test$")) as told:
+        row.get_by_role("button", name="Test Connection").click()
+    answer: dict[str, Any] = told.value.json()
+    return answer
 
 
-def keep_picture(page: Page, path: Path) -> None:
-    """Keep a picture of the page, to look at when a test fails."""
-    page.screenshot(path=path)
+def open_again(page: Page, conn_id: str) -> Locator:
+    """Open the form of a connection that exists, as *Edit* does; return it."""
+    page.goto("/connections")
+    page.get_by_role("row").filter(has_text=conn_id).get_by_role("button", name="Edit Connection").click()
+    form = page.get_by_role("dialog")
+    expect(form.locator("input[name=host]")).to_be_visible()
+    return form

@@ -79,8 +79,9 @@ class Collector:
 def _span(span: Any) -> Span:
     attributes = {pair.key: getattr(pair.value, pair.value.WhichOneof("value")) for pair in span.attributes}
     events = [event.name for event in span.events]
-    ids = [bytes(number).hex() for number in (span.trace_id, span.span_id, span.parent_span_id)]
-    return Span(span.name, *ids, attributes, events, failed=span.status.code == span.status.STATUS_CODE_ERROR)
+    trace_id, span_id, parent_id = (number.hex() for number in (span.trace_id, span.span_id, span.parent_span_id))
+    failed = span.status.code == span.status.STATUS_CODE_ERROR
+    return Span(span.name, trace_id, span_id, parent_id, attributes, events, failed)
 
 
 @contextmanager

@@ -116,7 +116,7 @@ class LiveAirflow:
 
     def events(self, asset_uri: str) -> list[Row]:
         """The events of an asset, oldest first."""
-        events = self.ask("assets/events?limit=200&order_by=id")["asset_events"]
+        events = self.ask("assets/events?limit=200&order_by=timestamp")["asset_events"]
         return [event for event in events if event["uri"] == asset_uri]
 
     def log(self, task: Mapping[str, Any]) -> str:

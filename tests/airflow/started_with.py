@@ -20,4 +20,4 @@ FAKE_OPTIONS = ("--records-per-day", "200", "--gzip")
 
 def settings(home: Home, _source: Source) -> dict[str, str]:
     """The variables beside those of the demo; `AUDIT_LANDED` is the folder in which each DAG makes its own."""
-    return {"AUDIT_LANDED": home.landed.as_uri()}
+    return {"AUDIT_LANDED": home.landed.as_uri(), "AIRFLOW__CORE__TEST_CONNECTION": "Enabled"}

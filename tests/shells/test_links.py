@@ -6,7 +6,7 @@ import pytest
 
 from airflow_audit_provider.exceptions import AuditProviderError
 from airflow_audit_provider.operators.links import CloudflareDashboardLink, ManifestLink, object_page
-from airflow_audit_provider.testing.settings import ACCOUNT_ID, ORGANIZATION_ID
+from airflow_audit_provider.testing.settings import ACCOUNT_ID
 from tests.shells.worlds import WINDOW, World
 
 GENERAL = "https://dash.cloudflare.com/?to=/:account/audit-log"
