@@ -64,7 +64,7 @@ def _kept(live: LiveAirflow, conn_id: str) -> dict[str, Any]:
 
 @pytest.mark.usefixtures("page")
 def test_form_is_kept_as_it_was_filled(live: LiveAirflow) -> None:
-    """What was typed is what Airflow keeps, under the names the hook reads; an empty extra is none."""
+    """Airflow keeps each field of the form under the name the hook reads, and no empty one."""
     kept = _kept(live, GOOD)
     assert (kept["conn_type"], kept["host"]) == ("cloudflare", live.source.base_url)
     extra = {name: value for name, value in json.loads(kept["extra"]).items() if value is not None}
@@ -73,7 +73,7 @@ def test_form_is_kept_as_it_was_filled(live: LiveAirflow) -> None:
 
 
 def test_form_is_labelled(live: LiveAirflow, page: Page) -> None:
-    """Every field has our label; the token's shows no letter, and what it shows is not what was typed."""
+    """Every field has our label, and the token's shows no letter of the token."""
     form = browser.open_again(page, GOOD)
     assert browser.labels(form, "Standard Fields") >= LABELS
     secret = browser.field_of(form, "API token, or Global API Key")

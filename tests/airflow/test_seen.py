@@ -143,7 +143,7 @@ def test_spans_lie_below_the_tasks(watched: Watched) -> None:
 
 
 def test_lineage_is_reported(watched: Watched) -> None:
-    """The event of the finished task names the audit log, the dataset with its fields, and what was written."""
+    """The event of the finished task names the audit log, and the dataset with its fields, rows and bytes."""
     lines = (watched.live.home.root / "lineage.jsonl").read_text().splitlines()
     events = [json.loads(line) for line in lines]
     (event,) = (each for each in events if each["eventType"] == "COMPLETE" and each["job"]["name"] == "seen.land")

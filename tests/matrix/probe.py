@@ -145,6 +145,7 @@ def main(home: Path, day: str, next_day: str) -> None:
         "examples": examples,
         "daily_run": lambda: daily_run(home, day, next_day),
         "form": in_child(form),
+        "configuration": lambda: airflow("config", "list", "--section", "cloudflare_audit_logs"),
     }
     report: dict[str, Any] = {}
     for name, question in questions.items():

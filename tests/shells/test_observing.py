@@ -187,7 +187,7 @@ def test_without_a_span_nothing_is_traced(world: World, monkeypatch: pytest.Monk
 def test_lines_of_fetching_are_folded(
     world: World, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Airflow's log page folds progress and waits; which window, and what was committed, stands outside."""
+    """Airflow's log page folds progress and waits, and shows the window and the summary."""
     caplog.set_level("INFO")
     world.operator(**WINDOW, verify="recount").execute({})
     # Airflow's versions log by structlog to the terminal, or by the standard library.

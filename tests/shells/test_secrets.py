@@ -38,7 +38,7 @@ def test_a_token_is_masked_on_an_event_loop(world: World) -> None:
 
 @pytest.mark.parametrize("place", ["password", "extra"])
 def test_a_signing_key_is_masked_line_by_line(world: World, monkeypatch: pytest.MonkeyPatch, place: str) -> None:
-    """No line of a private key can be seen once it was read, wherever in the connection it stands."""
+    """Once a private key is read no line of it shows, wherever in the connection it stands."""
     pem = Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
     fields = {"password": pem} if place == "password" else {"extra": {"signing_key": pem}}
     monkeypatch.setenv("AIRFLOW_CONN_SIGNER", json.dumps({"conn_type": "generic", **fields}))
