@@ -15,17 +15,18 @@ from typing import Any
 from playwright.sync_api import Locator, Page, expect, sync_playwright
 
 WITHIN_MS = 30_000
+_BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 _OPTIONS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
 
 
 @contextmanager
 def browse(base_url: str) -> Iterator[Page]:
-    """Open a page of Airflow in Debian's Chromium; every wait on it has a deadline."""
-    chromium = shutil.which("chromium")
-    if chromium is None:
-        raise FileNotFoundError("There is no chromium on the PATH. Install Debian's package of that name.")
+    """Open a page of Airflow in the system's Chromium; every wait on it has a deadline."""
+    found = [path for name in _BROWSERS if (path := shutil.which(name))]
+    if not found:
+        raise FileNotFoundError("There is no browser on the PATH. tools/system-packages installs one.")
     with sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=chromium, headless=True, args=_OPTIONS)
+        browser = driver.chromium.launch(executable_path=found[0], headless=True, args=_OPTIONS)
         try:
             page = browser.new_page(base_url=base_url, viewport={"width": 1400, "height": 2000})
             page.set_default_timeout(WITHIN_MS)

@@ -7,9 +7,11 @@ Its one rule: a destination lies below the home, and no two DAGs share one.
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 
 from demo.source import Source
+from tests.airflow.calendar_days import AUTUMN, SPRING, TODAY
 from tests.airflow.home import Home
 from tests.matrix.versions import PROJECT
 
@@ -20,4 +22,20 @@ FAKE_OPTIONS = ("--records-per-day", "200", "--gzip")
 
 def settings(home: Home, _source: Source) -> dict[str, str]:
     """The variables beside those of the demo; `AUDIT_LANDED` is the folder in which each DAG makes its own."""
-    return {"AUDIT_LANDED": home.landed.as_uri(), "AIRFLOW__CORE__TEST_CONNECTION": "Enabled"}
+    # The partitioned examples begin tomorrow: of them only the backfills a test asks for are run.
+    tomorrow = (TODAY + timedelta(days=1)).isoformat()
+    return {
+        # As many as there are processors to count on, and patience with an API server that waits for SQLite's writer.
+        "AIRFLOW__CORE__PARALLELISM": "2",
+        "AIRFLOW__WORKERS__EXECUTION_API_TIMEOUT": "60",
+        "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "600",
+        "AIRFLOW__CORE__TEST_CONNECTION": "Enabled",
+        "AUDIT_LANDED": home.landed.as_uri(),
+        "AUDIT_TODAY": TODAY.isoformat(),
+        "AUDIT_SPRING": SPRING.isoformat(),
+        "AUDIT_AUTUMN": AUTUMN.isoformat(),
+        "AUDIT_PARTITIONS_DESTINATION": (home.landed / "partitions").as_uri(),
+        "AUDIT_PARTITIONS_START_DATE": tomorrow,
+        "AUDIT_HOURLY_DESTINATION": (home.landed / "hourly").as_uri(),
+        "AUDIT_HOURLY_START_DATE": tomorrow,
+    }

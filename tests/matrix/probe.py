@@ -66,6 +66,11 @@ def providers() -> dict[str, Any]:
     return {name: airflow("providers", name, "--output", "json") for name in PROVIDER_COMMANDS}
 
 
+def configuration() -> str:
+    """What Airflow's own command prints of our section."""
+    return airflow("config", "list", "--section", "cloudflare_audit_logs")
+
+
 def in_child(question: Callable[[], Any]) -> Callable[[], Any]:
     """Ask in a process of its own, before this one has imported Airflow: the answer there changes Airflow for good."""
     child = ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("fork"))
@@ -90,12 +95,12 @@ def dag_bag() -> Any:
 
 
 def examples() -> dict[str, Any]:
-    """How the example DAGs parse: ids, import errors, and warnings raised by our own lines."""
+    """How the example DAGs parse: ids with their files, import errors, and warnings raised by our own lines."""
     bag = dag_bag()(os.environ["AIRFLOW__CORE__DAGS_FOLDER"])
     warned = [warning for found in bag.captured_warnings.values() for warning in found]
     ours = (os.environ["AIRFLOW__CORE__DAGS_FOLDER"], "airflow_audit_provider")
     return {
-        "dag_ids": sorted(bag.dags),
+        "dags": {dag.dag_id: Path(dag.fileloc).name for dag in bag.dags.values()},
         "import_errors": {str(path): error for path, error in bag.import_errors.items()},
         "warnings": [warning for warning in warned if any(name in warning for name in ours)],
     }
@@ -145,7 +150,7 @@ def main(home: Path, day: str, next_day: str) -> None:
         "examples": examples,
         "daily_run": lambda: daily_run(home, day, next_day),
         "form": in_child(form),
-        "configuration": lambda: airflow("config", "list", "--section", "cloudflare_audit_logs"),
+        "configuration": configuration,
     }
     report: dict[str, Any] = {}
     for name, question in questions.items():
