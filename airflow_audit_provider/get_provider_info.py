@@ -31,6 +31,11 @@ def get_provider_info() -> dict[str, object]:
         ],
         "sensors": [{"integration-name": name, "python-modules": ["airflow_audit_provider.sensors.audit_logs"]}],
         "triggers": [{"integration-name": name, "python-modules": ["airflow_audit_provider.triggers.audit_logs"]}],
+        "extra-links": [
+            "airflow_audit_provider.operators.links.ManifestLink",
+            "airflow_audit_provider.operators.links.CloudflareDashboardLink",
+        ],
+        "config": {"cloudflare_audit_logs": _section()},
         "connection-types": [
             {
                 "connection-type": "cloudflare",
@@ -43,12 +48,47 @@ def get_provider_info() -> dict[str, object]:
     }
 
 
+def _section() -> dict[str, object]:
+    """The section of Airflow's configuration."""
+    description = "What tasks of the Cloudflare audit log provider take that do not say it themselves."
+    return {"description": description, "options": _options()}
+
+
+def _options() -> dict[str, object]:
+    """The section's options; defaults are texts there."""
+    return {
+        "settle_delay_seconds": {
+            "description": "How long after its end a window is left alone, because records arrive late.",
+            "version_added": "0.1.0",
+            "type": "integer",
+            "example": "3600",
+            "default": "900",
+        },
+        "concurrency": {
+            "description": "How many requests of one task may be under way, 1 to 64.",
+            "version_added": "0.1.0",
+            "type": "integer",
+            "example": "4",
+            "default": "7",
+        },
+        "max_part_bytes": {
+            "description": "Size of a data object at which the next one begins, at least 1048576.",
+            "version_added": "0.1.0",
+            "type": "integer",
+            "example": "67108864",
+            "default": "134217728",
+        },
+    }
+
+
 def _standard_fields() -> dict[str, object]:
     """What the fields that every connection has are called here; Airflow masks the password field by itself."""
     return {
-        "hidden-fields": ["schema", "port"],
+        # Not the port: Airflow 3.3.0 to 3.3.2 tests no connection that has none.
+        "hidden-fields": ["schema"],
         "relabeling": {
             "host": "API base URL",
+            "port": "Port of the API",
             "login": "E-mail (only with a Global API Key)",
             "password": "API token, or Global API Key",
         },
@@ -56,6 +96,7 @@ def _standard_fields() -> dict[str, object]:
             "host": "https://api.cloudflare.com/client/v4",
             "login": "leave empty for an API token",
             "password": "API token with Account Settings: Read",
+            "port": "leave empty, or 443",
         },
     }
 

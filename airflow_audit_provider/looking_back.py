@@ -20,7 +20,8 @@ from airflow_audit_provider.core.run_window import RunWindow
 from airflow_audit_provider.core.window import TimeWindow
 from airflow_audit_provider.exceptions import ConfigurationError
 from airflow_audit_provider.formats.part_format import part_format
-from airflow_audit_provider.orders import Observer, PullOrder, PullOutcome
+from airflow_audit_provider.observing import Observer, PullOutcome
+from airflow_audit_provider.orders import PullOrder
 from airflow_audit_provider.pipeline import pull_window
 
 _RULE = "lookback"
@@ -48,7 +49,7 @@ def refuse_lookback(lookback: object) -> None:
         raise ConfigurationError(f"lookback is {lookback!r}. Give zero or more, as a timedelta, or leave it out.")
 
 
-def look_back(order: PullOrder, lookback: timedelta, source: Source, store: Store, observe: Observer) -> LookedBack:
+def look_back(order: PullOrder, lookback: timedelta, source: Source, store: Store, observer: Observer) -> LookedBack:
     """Read every committed window again that ends in ``(window.start - lookback, window.start]`` of an order.
 
     One that begins before that is read whole, if by no more than a day or the length of the order's own window. Windows
@@ -62,7 +63,7 @@ def look_back(order: PullOrder, lookback: timedelta, source: Source, store: Stor
     since = max(window.start - min(lookback, window.start - oldest_at), oldest_at)
     committed = _committed_between(store, since, window, oldest_at)
     same = [manifest for manifest in committed if manifest.query == order.query]
-    return LookedBack(tuple(pull_window(_again(order, manifest), source, store, observe) for manifest in same))
+    return LookedBack(tuple(pull_window(_again(order, manifest), source, store, observer) for manifest in same))
 
 
 def _committed_between(store: Store, since: datetime, before: TimeWindow, oldest_at: datetime) -> Iterator[Manifest]:

@@ -1,4 +1,4 @@
-"""What a pull is asked for, tells on its way, and returns.
+"""What a pull is asked for.
 
 Knows: the values. Must not know: how a window is pulled.
 Its one rule: an order says everything that decides the outcome, so that the same order has the same outcome.
@@ -6,14 +6,12 @@ Its one rule: an order says everything that decides the outcome, so that the sam
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import timedelta
 from typing import NamedTuple
 
 from airflow_audit_provider.core.checkpoint import Identity
 from airflow_audit_provider.core.commit import Commit
 from airflow_audit_provider.core.keys import WindowKeys
-from airflow_audit_provider.core.manifest import Manifest
 from airflow_audit_provider.core.query import AuditQuery
 from airflow_audit_provider.core.run_window import RunWindow
 from airflow_audit_provider.formats.part_format import PartFormat
@@ -58,27 +56,3 @@ class PullOrder(NamedTuple):
             self.replace,
             None if committed is None else committed.sha256,
         )
-
-
-class Progress(NamedTuple):
-    """How far a pull is: records and pages so far, share of the window done from 0.0 to 1.0."""
-
-    record_count: int
-    page_count: int
-    share_done: float
-
-
-class PullOutcome(NamedTuple):
-    """The manifest now in force, its key, and whether this pull wrote it (False: the same records lay there).
-
-    ``missing_count`` is how many committed records the API did not give again; they stay. 0 where an earlier try was
-    gone on with, because its part of the window is not compared.
-    """
-
-    manifest: Manifest
-    manifest_key: str
-    committed: bool
-    missing_count: int = 0
-
-
-Observer = Callable[[Progress], None]

@@ -9,6 +9,7 @@ Its one rule: nothing is visible before the manifest, and the manifest is writte
     fetch    read what is missing of the window, complete and in order; what is committed is left out
     encode   records → part bytes
     stage    bounded parts under _staging/, where no reader looks; a checkpoint after each
+    verify   on demand: read the window a second time from its other end
     commit   publish the parts under their final keys, then create the manifest of the next generation
 """
 
@@ -20,33 +21,46 @@ from airflow_audit_provider.commits import latest_commit
 from airflow_audit_provider.core.commit import Commit
 from airflow_audit_provider.core.planning import refuse_other_dataset, refuse_other_format, refuse_unreadable_window
 from airflow_audit_provider.core.ports import Store
-from airflow_audit_provider.orders import Observer, PullOrder, PullOutcome
+from airflow_audit_provider.observing import Observer, PullOutcome, Verb
+from airflow_audit_provider.orders import PullOrder
 from airflow_audit_provider.pulling import Pull
 
 
-def pull_window(order: PullOrder, source: Source, store: Store, observe: Observer) -> PullOutcome:
+def pull_window(order: PullOrder, source: Source, store: Store, observer: Observer) -> PullOutcome:
     """Land one window; idempotent: a second run with the same records writes nothing.
 
     Late records are committed as a next generation that names the one before. What a killed try had staged is not asked
     for again. Raises the errors of :mod:`airflow_audit_provider.exceptions`; whatever is raised, no manifest names
     anything of this pull, and before the first part is published nothing of it lies where readers look.
     """
+    window = order.run_window.window
+    with observer.step(Verb.PLAN, window):
+        pull = _plan(order, source, store, observer)
+    with pull.leaving():
+        with observer.step(Verb.FETCH, window):
+            pull.fetch_and_stage()
+        if order.recount:
+            with observer.step(Verb.VERIFY, window):
+                pull.read_again()
+        with observer.step(Verb.COMMIT, window):
+            outcome = pull.commit()
+            observer.committed(outcome)
+    pull.tidy(outcome.manifest)
+    return outcome
+
+
+def _plan(order: PullOrder, source: Source, store: Store, observer: Observer) -> Pull:
+    """Refuse what cannot be pulled, begin a try, and take over what an earlier one left."""
     refuse_unreadable_window(order.run_window.window, source.clock.now(), order.settle_delay)
     committed = latest_commit(store, order.keys)
     _refuse_other_order(order, committed)
     order = order.filed_as(committed)
     attempt = Attempt(store, order.keys, order.attempt_id)
-    pull = Pull(order, source, store, attempt, committed)
-    try:
+    pull = Pull(order, source, attempt, committed, observer)
+    with pull.leaving():
         attempt.begin(source.clock.now())
         pull.resume()
-        pull.fetch_and_stage(observe)
-        outcome = pull.commit()
-    except BaseException as error:
-        pull.leave(error)
-        raise
-    pull.tidy(outcome.manifest)
-    return outcome
+    return pull
 
 
 def _refuse_other_order(order: PullOrder, committed: Commit | None) -> None:

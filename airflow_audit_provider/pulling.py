@@ -7,7 +7,8 @@ Its one rule: a record is staged when it is in no committed part and in none tha
 
 from __future__ import annotations
 
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
 from airflow_audit_provider.adapters.side_by_side import SideBySide
 from airflow_audit_provider.adapters.source import Source
@@ -31,7 +32,6 @@ from airflow_audit_provider.core.commit import (
 )
 from airflow_audit_provider.core.manifest import Manifest
 from airflow_audit_provider.core.planning import refuse_early_answer
-from airflow_audit_provider.core.ports import Store
 from airflow_audit_provider.core.query import Direction
 from airflow_audit_provider.core.reading import Reading, ReadTally
 from airflow_audit_provider.core.records import AuditRecord
@@ -40,7 +40,8 @@ from airflow_audit_provider.core.roll import Roll
 from airflow_audit_provider.core.window import SECOND_NS, to_ns
 from airflow_audit_provider.exceptions import AuditProviderError, CommitConflictError, StorageError, VerificationError
 from airflow_audit_provider.formats.part_format import part_format
-from airflow_audit_provider.orders import Observer, Progress, PullOrder, PullOutcome
+from airflow_audit_provider.observing import Observer, Progress, PullOutcome, Verb
+from airflow_audit_provider.orders import PullOrder
 from airflow_audit_provider.staging import Stager
 
 
@@ -48,13 +49,14 @@ class Pull:
     """One try of one window, from what an earlier try left to the manifest."""
 
     def __init__(
-        self, order: PullOrder, source: Source, store: Store, attempt: Attempt, committed: Commit | None
+        self, order: PullOrder, source: Source, attempt: Attempt, committed: Commit | None, observer: Observer
     ) -> None:
         self._order = order
         self._source = source
-        self._store = store
+        self._store = attempt.store
         self._attempt = attempt
         self._committed = committed
+        self._observer = observer
         self._identity = order.identity(committed)
         self._is_addition = committed is not None and not order.replace
         self._saved_count = 0
@@ -64,9 +66,9 @@ class Pull:
 
     def _begin(self) -> None:
         """Start with nothing staged."""
-        order = self._order
+        order, prefix = self._order, self._attempt.prefix
         self._stager = Stager(
-            self._store, self._attempt.prefix, order.part_format, order.query.version, order.max_part_bytes
+            self._store, prefix, order.part_format, order.query.version, order.max_part_bytes, self._observer
         )
         self._known = self._committed_records()
         self._tally = ReadTally()
@@ -117,7 +119,7 @@ class Pull:
         self._tally.add(checkpoint.fetch)
         self._tally.resumed_count = checkpoint.record_count
 
-    def fetch_and_stage(self, observe: Observer) -> None:
+    def fetch_and_stage(self) -> None:
         """Read what is missing of the window to its proved end; stage what is not committed yet."""
         order, window = self._order, self._order.run_window.window
         # What was taken over ends with a record of the remainder's first second.
@@ -129,18 +131,23 @@ class Pull:
             self._note_first(records)
             fresh = self._fresh(records)
             self._note_added(fresh)
-            self._stager.add(fresh)
-            self._save(reading.tally)
+            with self._observer.step(Verb.STAGE, window):
+                self._stager.add(fresh)
+                self._save(reading.tally)
             read_count += len(records)
-            observe(Progress(read_count, reading.tally.page_count, window.share_before(read[-1].event_ns)))
+            share_done = window.share_before(read[-1].event_ns)
+            self._observer.fetched(Progress(read_count, reading.tally.page_count, share_done, len(records)))
         self._roll.refuse_repeats(str(window))
         self._known.finish()
         self._refuse_what_was_read()
         self._tally.add(reading.tally)
-        self._read_again()
-        self._stager.finish()
-        if self._saved_count:
-            self._save(ReadTally())
+        self._finish_staging()
+
+    def _finish_staging(self) -> None:
+        with self._observer.step(Verb.STAGE, self._order.run_window.window):
+            self._stager.finish()
+            if self._saved_count:
+                self._save(ReadTally())
 
     def _fresh(self, records: list[AuditRecord]) -> list[AuditRecord]:
         """Return what is to be staged of some records: those not committed, all of them for a replacement."""
@@ -175,7 +182,7 @@ class Pull:
             self._attempt.save(Checkpoint(self._identity, tuple(parts), so_far, began_at, now))
             self._saved_count = len(parts)
 
-    def _read_again(self) -> None:
+    def read_again(self) -> None:
         """Read the window again from its other end; raise ``VerificationError`` when that brings other records."""
         if self._recount is None:
             return
@@ -245,11 +252,19 @@ class Pull:
             verified="recount" if order.recount else None,
         )
 
-    def leave(self, error: BaseException) -> None:
-        """Leave staging so that the next try can go on: what a retry cannot use, nor anybody, is removed.
+    @contextmanager
+    def leaving(self) -> Iterator[None]:
+        """On an error, leave staging so that the next try can go on: what a retry cannot use, nor anybody, is removed.
 
         A store that refuses leaves debris no reader sees; the error stands either way.
         """
+        try:
+            yield
+        except BaseException as error:
+            self._leave(error)
+            raise
+
+    def _leave(self, error: BaseException) -> None:
         is_worth_keeping = not isinstance(error, AuditProviderError) or error.retryable
         with suppress(StorageError):
             self._stager.discard()

@@ -16,11 +16,13 @@ from airflow_audit_provider.core.ports import StagedObject, Store
 from airflow_audit_provider.core.records import ApiVersion, AuditRecord, lines_of
 from airflow_audit_provider.exceptions import ConfigurationError, StorageError
 from airflow_audit_provider.formats.part_format import PartEncoder, PartFormat
+from airflow_audit_provider.observing import Nobody, Observer, Verb
 
 _GROUP_RECORDS = 1000
 # A closed part is what a killed try leaves for the next one, so this bounds what is asked for twice.
 PART_RECORDS = 25_000
 MIN_PART_BYTES = 1 << 20
+_NOBODY = Nobody()
 
 
 def refuse_part_size(max_part_bytes: int) -> None:
@@ -37,7 +39,13 @@ class Stager:
     """
 
     def __init__(
-        self, store: Store, prefix: str, part_format: PartFormat, version: ApiVersion, max_part_bytes: int
+        self,
+        store: Store,
+        prefix: str,
+        part_format: PartFormat,
+        version: ApiVersion,
+        max_part_bytes: int,
+        observer: Observer = _NOBODY,
     ) -> None:
         refuse_part_size(max_part_bytes)
         self.parts: list[StagedPart] = []
@@ -45,6 +53,7 @@ class Stager:
         self._prefix = prefix
         self._format = part_format
         self._version = version
+        self._observer = observer
         self._max_part_bytes = max_part_bytes
         self._records_digest = hashlib.sha256()
         self._waiting: list[AuditRecord] = []
@@ -93,7 +102,9 @@ class Stager:
             self._open = _OpenPart(self._store.stage(key), self._format.open_encoder(self._version))
         lines = lines_of(group)
         self._records_digest.update(lines)
-        self._open.write(group, lines)
+        with self._observer.step(Verb.ENCODE):
+            encoded = self._open.encode(group, lines)
+        self._open.write(encoded)
         if self._open.size_bytes >= self._max_part_bytes or self._open.record_count >= PART_RECORDS:
             self._close_part()
 
@@ -101,6 +112,7 @@ class Stager:
         if self._open is not None:
             self.parts.append(self._open.close())
             self._open = None
+            self._observer.staged(self.parts[-1])
 
 
 class _OpenPart:
@@ -114,14 +126,20 @@ class _OpenPart:
         self.record_count = 0
         self._event_edges: tuple[int, ...] = ()
 
-    def write(self, records: list[AuditRecord], lines: bytes) -> None:
+    def encode(self, records: list[AuditRecord], lines: bytes) -> bytes:
         self.record_count += len(records)
         event_times = [*self._event_edges, *(record.event_ns for record in records)]
         self._event_edges = min(event_times), max(event_times)
-        self._put(self._encoder.encode(records, lines))
+        return self._encoder.encode(records, lines)
+
+    def write(self, content: bytes) -> None:
+        if content:
+            self._staged.write(content)
+            self._digest.update(content)
+            self.size_bytes += len(content)
 
     def close(self) -> StagedPart:
-        self._put(self._encoder.finish())
+        self.write(self._encoder.finish())
         self._staged.close()
         first_ns, last_ns = self._event_edges
         sha256 = self._digest.hexdigest()
@@ -133,9 +151,3 @@ class _OpenPart:
         except StorageError:
             # The upload is lost already; what failed before is the error to tell.
             return
-
-    def _put(self, content: bytes) -> None:
-        if content:
-            self._staged.write(content)
-            self._digest.update(content)
-            self.size_bytes += len(content)

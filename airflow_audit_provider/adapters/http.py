@@ -39,6 +39,11 @@ class Credentials(NamedTuple):
             return {"Authorization": f"Bearer {self.token}"}
         return {"X-Auth-Email": self.email or "", "X-Auth-Key": self.key or ""}
 
+    @property
+    def secret(self) -> str:
+        """The token or the key."""
+        return self.token or self.key or ""
+
     def __repr__(self) -> str:
         return f"Credentials({'token' if self.token is not None else 'e-mail and key'} ***)"
 

@@ -24,18 +24,19 @@ from airflow_audit_provider.exceptions import SourceUnavailableError
 # How long a thread may go on waiting after the pull it works for has failed.
 _LONGEST_NAP_SECONDS = 2.0
 
-Observer = Callable[[Wait], None]
+Observer = Callable[[Send | Wait], None]
 
 
-def _ignore(_wait: Wait) -> None:
+def _ignore(_step: Send | Wait) -> None:
     """Observe nothing."""
 
 
 class Source:
     """Reads audit logs over a blocking transport; one rate budget for all its readings, in however many threads.
 
-    ``observe`` is told of every wait of more than no time, with the failure behind it. ``first_answer_at`` is the
-    API's own time of the first answer, None before one.
+    ``observe`` is told of every request before it goes, and of every wait of more than no time with the failure behind
+    it; in the thread that reads, so perhaps in several at once. ``first_answer_at`` is the API's own time of the first
+    answer, None before one.
     """
 
     def __init__(
@@ -76,6 +77,7 @@ class Source:
     def _perform(self, step: Step, stop: threading.Event | None) -> Outcome:
         answer = None
         if isinstance(step, Send):
+            self._observe(step)
             answer = self._answer(step.request)
         elif isinstance(step, Wait) and step.seconds > 0:
             self._observe(step)
@@ -128,6 +130,7 @@ class AsyncSource:
     async def _perform(self, step: Step) -> Outcome:
         answer = None
         if isinstance(step, Send):
+            self._observe(step)
             answer = await self._answer(step.request)
         elif isinstance(step, Wait) and step.seconds > 0:
             self._observe(step)

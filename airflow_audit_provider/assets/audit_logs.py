@@ -6,9 +6,12 @@ Its one rule: the same place is the same asset, whoever wrote it by whichever co
 
 from __future__ import annotations
 
-from urllib.parse import urlsplit, urlunsplit
+import string
+from urllib.parse import quote, urlsplit, urlunsplit
 
 from airflow.providers.common.compat.sdk import Asset
+
+_AZURE_HOSTS = (".core.windows.net", ".fabric.microsoft.com")
 
 
 def dataset_uri(destination: str) -> str:
@@ -24,13 +27,18 @@ def dataset_uri(destination: str) -> str:
 
 
 def is_a_place(destination: str) -> bool:
-    """Say whether a destination names a bucket or an absolute folder; an empty template and ``relative/x`` do not."""
+    """Say whether a destination names a bucket or an absolute folder; an empty template and ``relative/x`` do not.
+
+    Nor does ``abfs://container@account.dfs.core.windows.net/x``: to Airflow the container is a connection id there.
+    """
     parts = urlsplit(dataset_uri(destination))
     if parts.scheme == "file":
         return not parts.netloc and bool(parts.path.strip("/"))
-    return bool(parts.netloc)
+    return bool(parts.netloc) and not parts.netloc.endswith(_AZURE_HOSTS)
 
 
 def audit_log_asset(destination: str) -> Asset:
     """Return the asset that stands for all windows below a destination; use it in ``schedule`` and ``outlets``."""
-    return Asset(uri=dataset_uri(destination), name=dataset_uri(destination), group="cloudflare-audit-logs")
+    # Airflow before 3.3 takes nothing but ASCII.
+    uri = quote(dataset_uri(destination), safe=string.printable)
+    return Asset(uri=uri, name=uri, group="cloudflare-audit-logs")

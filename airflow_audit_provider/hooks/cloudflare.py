@@ -18,7 +18,7 @@ from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHo
 from airflow_audit_provider.adapters.clock import SystemClock
 from airflow_audit_provider.adapters.http import AsyncHttpTransport, HttpTransport, open_async_client, open_client
 from airflow_audit_provider.adapters.source import AsyncSource, Source
-from airflow_audit_provider.core.exchange import Wait
+from airflow_audit_provider.core.exchange import Send, Wait
 from airflow_audit_provider.core.ports import Clock
 from airflow_audit_provider.core.query import AuditQuery, audit_query
 from airflow_audit_provider.core.records import fields_of
@@ -28,6 +28,7 @@ from airflow_audit_provider.hooks.connection import ConnectionFields, Connection
 from airflow_audit_provider.hooks.connection_check import check_connection
 from airflow_audit_provider.hooks.connection_form import field_behaviour, form_widgets
 from airflow_audit_provider.hooks.parameters import LogParameters
+from airflow_audit_provider.hooks.secrets import mask
 
 
 class CloudflareHook(BaseHook):
@@ -75,17 +76,25 @@ class CloudflareHook(BaseHook):
         """The checked connection; read once."""
         with self._named_absence():
             conn = self.get_connection(self.cloudflare_conn_id)
-        fields = ConnectionFields(conn.host, conn.login, conn.password, conn.port, conn.extra_dejson)
-        return read_connection(self.cloudflare_conn_id, fields)
+        return self._read(conn, conn.extra_dejson)
 
     async def load_settings(self) -> ConnectionSettings:
         """Read the connection without blocking the event loop; afterwards ``settings`` is at hand."""
         if "settings" not in self.__dict__:
             with self._named_absence():
                 conn, extra = await load_connection(self.cloudflare_conn_id, type(self))
-            fields = ConnectionFields(conn.host, conn.login, conn.password, conn.port, extra)
-            self.__dict__["settings"] = read_connection(self.cloudflare_conn_id, fields)
+            # Masking may ask the supervisor, which blocks.
+            self.__dict__["settings"] = await asyncio.to_thread(self._read, conn, extra)
         return self.settings
+
+    def _read(self, conn: Any, extra: dict[str, Any]) -> ConnectionSettings:
+        fields = ConnectionFields(conn.host, conn.login, conn.password, conn.port, extra)
+        settings = read_connection(self.cloudflare_conn_id, fields)
+        secret = settings.endpoint.credentials.secret
+        if secret != conn.password:
+            # Airflow masks the password as it stands in the connection; without its line break it is another text.
+            mask(secret)
+        return settings
 
     @contextmanager
     def _named_absence(self) -> Iterator[None]:
@@ -121,10 +130,16 @@ class CloudflareHook(BaseHook):
 
     # -- reading ------------------------------------------------------------------------------------------------
 
-    def source(self, observe: Callable[[Wait], None] | None = None) -> Source:
-        """Return a blocking reader with this hook's rate budget; ``observe`` is told of every wait."""
+    def source(self, observe: Callable[[Send | Wait], None] | None = None) -> Source:
+        """Return a blocking reader with this hook's rate budget; ``observe`` is told of requests and waits."""
+
+        def log_and_tell(step: Send | Wait) -> None:
+            self._log_wait(step)
+            if observe is not None:
+                observe(step)
+
         transport = HttpTransport(self.get_conn())
-        return Source(transport, self.clock, self._budget, self.settings.retry_policy(), observe or self._log_wait)
+        return Source(transport, self.clock, self._budget, self.settings.retry_policy(), log_and_tell)
 
     def async_source(self, client: httpx.AsyncClient) -> AsyncSource:
         """Return a reader for an event loop over an open client (see :meth:`open_async_conn`)."""
@@ -202,8 +217,10 @@ class CloudflareHook(BaseHook):
         request = LogParameters.parse(parameters).export_request(self.query, self.clock.now())
         yield from HttpTransport(self.get_conn()).stream_csv(request, self.clock.now())
 
-    def _log_wait(self, wait: Wait) -> None:
-        if wait.reason is not None:
-            self.log.warning("Waiting %.1f s before trying again: %s", wait.seconds, wait.reason)
-        elif wait.seconds >= 1:
-            self.log.info("Waiting %.1f s for the rate limit", wait.seconds)
+    def _log_wait(self, step: Send | Wait) -> None:
+        if isinstance(step, Send):
+            return
+        if step.reason is not None:
+            self.log.warning("Waiting %.1f s before trying again: %s", step.seconds, step.reason)
+        elif step.seconds >= 1:
+            self.log.info("Waiting %.1f s for the rate limit", step.seconds)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping
 from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
 from airflow_audit_provider import __version__
 from airflow_audit_provider.adapters.http import DEFAULT_BASE_URL, Credentials, Endpoint
@@ -101,16 +102,25 @@ def _credentials(conn_id: str, fields: ConnectionFields) -> Credentials:
 
 def _base_url(fields: ConnectionFields) -> str:
     """Return the API's base URL; a bare host name, as a connection URI gives it, gets https and the usual path."""
-    host = (fields.host or "").strip().rstrip("/")
-    if not host:
-        return DEFAULT_BASE_URL
+    host = (fields.host or "").strip().rstrip("/") or DEFAULT_BASE_URL
     if "://" in host:
-        if fields.port:
-            raise ConfigurationError("The connection has a full URL as host and a port beside it. Put the port there.")
+        if fields.port and fields.port != _port_of(host):
+            raise ConfigurationError(
+                f"The connection has a full URL as host and another port, {fields.port}, beside it. Put the port there."
+            )
         return host
     port = f":{fields.port}" if fields.port else ""
     name, slash, path = host.partition("/")
     return f"https://{name}{port}/{path if slash else 'client/v4'}"
+
+
+def _port_of(url: str) -> int | None:
+    """Return the port of a URL, told or usual; what is no URL has none."""
+    try:
+        parts = urlsplit(url)
+        return parts.port or {"https": 443, "http": 80}.get(parts.scheme)
+    except ValueError:
+        return None
 
 
 def _text(fields: ConnectionFields, name: str) -> str | None:

@@ -17,9 +17,15 @@ from airflow.providers.common.compat.sdk import BaseOperator, conf
 
 from airflow_audit_provider.assets.audit_logs import audit_log_asset, dataset_uri
 from airflow_audit_provider.core.manifest import describe
+from airflow_audit_provider.core.query import AuditQuery
 from airflow_audit_provider.core.run_window import DEFAULT_PARTITION_KEY_FORMAT, RunWindow, resolve_run_window
 from airflow_audit_provider.formats.part_format import part_format
 from airflow_audit_provider.hooks.cloudflare import CloudflareHook
+from airflow_audit_provider.hooks.configuration import (
+    concurrency_or_configured,
+    max_part_bytes_or_configured,
+    settle_delay_or_configured,
+)
 from airflow_audit_provider.hooks.early_checks import (
     refuse_impossible_query,
     refuse_impossible_times,
@@ -28,13 +34,13 @@ from airflow_audit_provider.hooks.early_checks import (
 from airflow_audit_provider.hooks.failures import task_failures
 from airflow_audit_provider.hooks.run_bounds import run_bounds
 from airflow_audit_provider.looking_back import look_back
+from airflow_audit_provider.observing import PullOutcome
 from airflow_audit_provider.operators.destinations import open_destination
-from airflow_audit_provider.operators.progress_log import ProgressLog
-from airflow_audit_provider.orders import DEFAULT_CONCURRENCY, DEFAULT_MAX_PART_BYTES, PullOrder, PullOutcome
+from airflow_audit_provider.operators.links import CloudflareDashboardLink, ManifestLink
+from airflow_audit_provider.orders import PullOrder
 from airflow_audit_provider.pipeline import pull_window
 from airflow_audit_provider.triggers.audit_logs import WindowSettledTrigger
 
-DEFAULT_SETTLE_DELAY = timedelta(minutes=15)
 # Longer than the wait itself, so that a triggerer that was down for a while does not fail the task.
 _DEFERRAL_SPARE = timedelta(hours=1)
 
@@ -63,7 +69,8 @@ class CloudflareAuditLogsToObjectStorageOperator(BaseOperator):
     :param timezone: IANA zone of local days and of the partition's date.
     :param partition_key_format: ``strptime`` format of the partition key, for runs with a key and no partition date;
         without ``%z`` the key is local time in ``timezone``.
-    :param settle_delay: how long after its end a window is left alone, because records arrive late.
+    :param settle_delay: how long after its end a window is left alone, because records arrive late; by default, as the
+        next two, what ``[cloudflare_audit_logs]`` in Airflow's configuration says.
     :param concurrency: how many requests of one task may be under way, 1 to 64, under the connection's one rate budget.
     :param max_part_bytes: size of a data object at which the next one begins, at least 1 MiB.
     :param lookback: how far before its start committed windows are read again for late records; by default not at all.
@@ -86,6 +93,7 @@ class CloudflareAuditLogsToObjectStorageOperator(BaseOperator):
         "window_start",
         "window_end",
     )
+    operator_extra_links = (ManifestLink(), CloudflareDashboardLink())
     ui_color = "#f9e2cf"
 
     def __init__(
@@ -106,9 +114,9 @@ class CloudflareAuditLogsToObjectStorageOperator(BaseOperator):
         window_length: timedelta | None = None,
         timezone: str = "UTC",
         partition_key_format: str = DEFAULT_PARTITION_KEY_FORMAT,
-        settle_delay: timedelta = DEFAULT_SETTLE_DELAY,
-        concurrency: int = DEFAULT_CONCURRENCY,
-        max_part_bytes: int = DEFAULT_MAX_PART_BYTES,
+        settle_delay: timedelta | None = None,
+        concurrency: int | None = None,
+        max_part_bytes: int | None = None,
         lookback: timedelta | None = None,
         verify: str | None = None,
         replace: bool = False,
@@ -131,22 +139,30 @@ class CloudflareAuditLogsToObjectStorageOperator(BaseOperator):
         self.window_length = window_length
         self.timezone = timezone
         self.partition_key_format = partition_key_format
-        self.settle_delay = settle_delay
-        self.concurrency = concurrency
-        self.max_part_bytes = max_part_bytes
+        self.settle_delay = settle_delay_or_configured(settle_delay)
+        self.concurrency = concurrency_or_configured(concurrency)
+        self.max_part_bytes = max_part_bytes_or_configured(max_part_bytes)
         self.lookback = lookback
         self.verify = verify
         self.replace = replace
         self.deferrable = deferrable
+        # What became of the task, for its links and lineage.
+        self.query: AuditQuery | None = None
+        self.outcome: PullOutcome | None = None
         part_format(file_format, compression)
-        refuse_impossible_times(window_length, settle_delay, lookback)
-        refuse_impossible_tuning(concurrency, max_part_bytes, verify)
+        refuse_impossible_times(window_length, self.settle_delay, lookback)
+        refuse_impossible_tuning(self.concurrency, self.max_part_bytes, verify)
         refuse_impossible_query(api_version, scope, account_id, organization_id, filters)
 
     @cached_property
     def hook(self) -> CloudflareHook:
         """The hook; its connection is read when it is used."""
         return CloudflareHook(self.cloudflare_conn_id)
+
+    @property
+    def manifest_uri(self) -> str | None:
+        """Where the manifest lies that is in force since this task, None before there is one."""
+        return self.outcome and f"{dataset_uri(self.destination)}/{self.outcome.manifest_key}"
 
     def execute(self, context: Mapping[str, Any]) -> dict[str, Any]:
         """Land the run's window; return its summary."""
@@ -191,13 +207,19 @@ class CloudflareAuditLogsToObjectStorageOperator(BaseOperator):
 
     def _pull(self, run_window: RunWindow) -> tuple[PullOutcome, dict[str, int]]:
         """Land the window, then look back from it if that is asked for; return what became of both."""
-        order, source = self._order(run_window), self.hook.source()
+        # Parsing a DAG needs nothing of how its tasks are watched.
+        from airflow_audit_provider.operators.task_observer import TaskObserver
+
+        order = self._order(run_window)
+        observer = TaskObserver(self.log, self.hook.clock, order)
+        source = self.hook.source(observer.asked)
         store = open_destination(self.destination, self.destination_conn_id)
-        outcome = pull_window(order, source, store, ProgressLog(self.log, self.hook.clock))
+        self.query = order.query
+        self.outcome = outcome = pull_window(order, source, store, observer)
         if self.lookback is None:
             return outcome, {}
         self.log.info("Reading the committed windows of the %s before %s again", self.lookback, run_window.window.start)
-        late = look_back(order, self.lookback, source, store, ProgressLog(self.log, self.hook.clock)).summary()
+        late = look_back(order, self.lookback, source, store, observer).summary()
         self.log.info("Looked back %s: %s", self.lookback, late)
         return outcome, late
 
@@ -222,14 +244,20 @@ class CloudflareAuditLogsToObjectStorageOperator(BaseOperator):
 
     def _report(self, context: Mapping[str, Any], outcome: PullOutcome, late: Mapping[str, int]) -> dict[str, Any]:
         """Log and return the summary; put it into the asset event of the destination, if the task has that outlet."""
-        manifest_uri = f"{dataset_uri(self.destination)}/{outcome.manifest_key}"
-        summary = {**describe(outcome.manifest), "manifest_uri": manifest_uri, "committed": outcome.committed, **late}
-        summary["missing_count"] = outcome.missing_count
+        committed = {"manifest_uri": self.manifest_uri, "committed": outcome.committed}
+        summary = {**describe(outcome.manifest), **committed, "missing_count": outcome.missing_count, **late}
         if outcome.missing_count:
             self.log.warning("The API did not give %d committed records again; they stay", outcome.missing_count)
         verb = "Committed" if outcome.committed else "Found committed, unchanged:"
         self.log.info("%s %s", verb, summary)
-        asset = audit_log_asset(self.destination)
-        if asset in self.outlets and "outlet_events" in context:
-            context["outlet_events"][asset].extra = summary
+        if self.outlets and "outlet_events" in context:
+            asset = audit_log_asset(self.destination)
+            if asset in self.outlets:
+                context["outlet_events"][asset].extra = summary
         return summary
+
+    def get_openlineage_facets_on_complete(self, task_instance: Any) -> Any:  # noqa: ARG002 - OpenLineage's signature
+        """Return the lineage of the window that was landed, None when none was."""
+        from airflow_audit_provider.operators.lineage import lineage_of
+
+        return self.outcome and lineage_of(self.outcome, self.destination, self.hook.settings.endpoint.base_url)

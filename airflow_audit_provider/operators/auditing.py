@@ -20,6 +20,7 @@ from airflow_audit_provider.core.run_window import read_bound
 from airflow_audit_provider.core.signatures import Signer
 from airflow_audit_provider.exceptions import ConfigurationError, VerificationError
 from airflow_audit_provider.hooks.failures import task_failures
+from airflow_audit_provider.hooks.secrets import mask
 from airflow_audit_provider.notary import Sealing, seal
 from airflow_audit_provider.operators.destinations import open_destination
 
@@ -145,7 +146,10 @@ class CloudflareAuditLogsSealOperator(BaseOperator):
             raise ConfigurationError(
                 f"There is no connection {self.signing_conn_id!r}. Make it, with the signing key as its password."
             ) from error
-        return Ed25519Signer(conn.extra_dejson.get(_SIGNING_KEY) or conn.password or "")
+        key = conn.extra_dejson.get(_SIGNING_KEY) or conn.password or ""
+        # Airflow masks a password, and an extra only if its name sounds like a secret to it.
+        mask(key)
+        return Ed25519Signer(key)
 
     def _report(self, sealing: Sealing) -> dict[str, Any]:
         """Log and return what was done; a chain that is broken is a warning here and a failure of verifying."""

@@ -18,7 +18,8 @@ def open_destination(destination: str, conn_id: str | None) -> Store:
     """Return the store at a destination; nothing is asked of it yet."""
     if not is_a_place(destination):
         raise ConfigurationError(
-            f"The destination {destination!r} names no place. Give a bucket or an absolute folder."
+            f"The destination {destination!r} names no place. Give a bucket, a container without its account, or "
+            "an absolute folder."
         )
     try:
         path = ObjectStoragePath(destination, conn_id=conn_id)

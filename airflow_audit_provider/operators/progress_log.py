@@ -1,15 +1,17 @@
 """Progress of a pull as lines in a task's log.
 
-Knows: a logger and a clock. Must not know: what is pulled.
+Knows: a logger, a clock, and what Airflow's log page folds. Must not know: what is pulled.
 Its one rule: a line is worth its time; one every ten seconds at most.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from airflow_audit_provider.core.ports import Clock
-from airflow_audit_provider.orders import Progress
+from airflow_audit_provider.observing import Progress
 
 _SECONDS_BETWEEN_LINES = 10.0
 
@@ -32,3 +34,15 @@ class ProgressLog:
         self._log.info(
             "Fetched %d records in %d pages, %d %% of the window", progress.record_count, progress.page_count, percent
         )
+
+
+@contextmanager
+def folded(log: Any, title: str, is_wanted: bool) -> Iterator[None]:
+    """Fold the lines logged meanwhile under a title on Airflow's log page, if wanted; what fails is logged outside."""
+    if is_wanted:
+        log.info("::group::%s", title)
+    try:
+        yield
+    finally:
+        if is_wanted:
+            log.info("::endgroup::")

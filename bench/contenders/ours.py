@@ -17,7 +17,8 @@ from airflow_audit_provider.core.budget import RateBudget, RateLimit
 from airflow_audit_provider.core.query import audit_query
 from airflow_audit_provider.core.run_window import RunBounds, resolve_run_window
 from airflow_audit_provider.formats.part_format import PartFormat, part_format
-from airflow_audit_provider.orders import Progress, PullOrder
+from airflow_audit_provider.observing import Nobody
+from airflow_audit_provider.orders import PullOrder
 from airflow_audit_provider.pipeline import pull_window
 from bench.job import Job
 
@@ -37,14 +38,10 @@ def pull(job: Job) -> int:
     with open_client(Endpoint(Credentials(token=job.token), job.base_url)) as client:
         budget = RateBudget(RateLimit(UNLIMITED, 300.0))
         source = Source(HttpTransport(client), SystemClock(), budget, RetryPolicy())
-        outcome = pull_window(order, source, LocalStore(job.folder), _ignore)
+        outcome = pull_window(order, source, LocalStore(job.folder), Nobody())
     return outcome.manifest.record_count
 
 
 def format_of(form: str) -> PartFormat:
     """Return the part format of a form."""
     return part_format(*FORMATS[form])
-
-
-def _ignore(_progress: Progress) -> None:
-    """Observe nothing."""

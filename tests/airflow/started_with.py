@@ -29,6 +29,7 @@ def settings(home: Home, _source: Source) -> dict[str, str]:
         "AIRFLOW__CORE__PARALLELISM": "2",
         "AIRFLOW__WORKERS__EXECUTION_API_TIMEOUT": "60",
         "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "600",
+        "AIRFLOW__CORE__TEST_CONNECTION": "Enabled",
         "AUDIT_LANDED": home.landed.as_uri(),
         "AUDIT_TODAY": TODAY.isoformat(),
         "AUDIT_SPRING": SPRING.isoformat(),

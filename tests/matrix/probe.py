@@ -66,6 +66,11 @@ def providers() -> dict[str, Any]:
     return {name: airflow("providers", name, "--output", "json") for name in PROVIDER_COMMANDS}
 
 
+def configuration() -> str:
+    """What Airflow's own command prints of our section."""
+    return airflow("config", "list", "--section", "cloudflare_audit_logs")
+
+
 def in_child(question: Callable[[], Any]) -> Callable[[], Any]:
     """Ask in a process of its own, before this one has imported Airflow: the answer there changes Airflow for good."""
     child = ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("fork"))
@@ -145,6 +150,7 @@ def main(home: Path, day: str, next_day: str) -> None:
         "examples": examples,
         "daily_run": lambda: daily_run(home, day, next_day),
         "form": in_child(form),
+        "configuration": configuration,
     }
     report: dict[str, Any] = {}
     for name, question in questions.items():

@@ -77,6 +77,16 @@ def test_web_form_is_ours(report: Report) -> None:
     assert form["standard_fields"]["password"]["title"]
 
 
+def test_configuration_is_listed(report: Report) -> None:
+    """`airflow config list` shows the section with its defaults."""
+    printed = report["configuration"]
+    assert isinstance(printed, str), printed
+    lines = [line.replace(" ", "") for line in printed.splitlines()]
+    assert "[cloudflare_audit_logs]" in lines
+    for option in ("settle_delay_seconds=900", "concurrency=7", "max_part_bytes=134217728"):
+        assert any(line.lstrip("#") == option for line in lines), printed
+
+
 def test_examples_parse(report: Report, version: AirflowVersion) -> None:
     """Every example is parsed without an error or a warning of ours, and has a DAG unless it needs a newer Airflow."""
     seen = _answer(report, "examples")

@@ -24,7 +24,8 @@ from airflow_audit_provider.core.records import AuditRecord
 from airflow_audit_provider.core.run_window import RunWindow
 from airflow_audit_provider.core.window import TimeWindow
 from airflow_audit_provider.formats.part_format import part_format
-from airflow_audit_provider.orders import Progress, PullOrder, PullOutcome
+from airflow_audit_provider.observing import Nobody, PullOutcome
+from airflow_audit_provider.orders import PullOrder
 from airflow_audit_provider.pipeline import pull_window
 from airflow_audit_provider.testing.clock import ManualClock
 from airflow_audit_provider.testing.cloudflare import FakeCloudflare
@@ -64,11 +65,7 @@ def source_of(fake: FakeCloudflare, clock: ManualClock, transport: Transport | N
 
 def land(wanted: PullOrder, source: Source, store: Store) -> PullOutcome:
     """Pull, and let nobody watch."""
-    return pull_window(wanted, source, store, ignore)
-
-
-def ignore(_progress: Progress) -> None:
-    """Watch nothing."""
+    return pull_window(wanted, source, store, Nobody())
 
 
 def visible_keys(store: Store) -> list[str]:

@@ -15,7 +15,8 @@ import pytest
 from airflow_audit_provider import auditing
 from airflow_audit_provider.core.checkpoint import Checkpoint, read_checkpoint
 from airflow_audit_provider.core.ports import Store
-from airflow_audit_provider.orders import PullOrder, PullOutcome
+from airflow_audit_provider.observing import PullOutcome
+from airflow_audit_provider.orders import PullOrder
 from airflow_audit_provider.testing.clock import ManualClock
 from airflow_audit_provider.testing.cloudflare import FakeCloudflare
 from airflow_audit_provider.testing.direct import DirectTransport

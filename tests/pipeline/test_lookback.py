@@ -13,10 +13,11 @@ from airflow_audit_provider.commits import latest_commit
 from airflow_audit_provider.core.manifest import Manifest
 from airflow_audit_provider.exceptions import ConfigurationError, VerificationError
 from airflow_audit_provider.looking_back import LookedBack, look_back
+from airflow_audit_provider.observing import Nobody
 from airflow_audit_provider.orders import PullOrder
 from airflow_audit_provider.testing.clock import ManualClock
 from airflow_audit_provider.testing.cloudflare import FakeCloudflare
-from tests.pipeline.landing import fake_with, ignore, land, landed_ids, objects, order, record_at, source_of, true_ids
+from tests.pipeline.landing import fake_with, land, landed_ids, objects, order, record_at, source_of, true_ids
 
 DAY = timedelta(days=1)
 FIRST = datetime(2026, 10, 23, tzinfo=UTC)
@@ -45,7 +46,7 @@ def _land(fake: FakeCloudflare, store: LocalStore, numbers: range = range(LAST +
 
 
 def _look_back(fake: FakeCloudflare, store: LocalStore, lookback: timedelta, **changes: Any) -> LookedBack:
-    return look_back(_day(LAST, **changes), lookback, source_of(fake, ManualClock()), store, ignore)
+    return look_back(_day(LAST, **changes), lookback, source_of(fake, ManualClock()), store, Nobody())
 
 
 def _manifest(store: LocalStore, number: int) -> Manifest:
@@ -110,7 +111,7 @@ def test_hours_of_the_same_day_and_of_the_day_before(fake: FakeCloudflare, store
     hours = [order(start=FIRST + number * hour, end=FIRST + (number + 1) * hour) for number in range(-3, 3)]
     for wanted in hours:
         land(wanted, source_of(fake, ManualClock()), store)
-    looked = look_back(hours[-1], 4 * hour, source_of(fake, ManualClock()), store, ignore)
+    looked = look_back(hours[-1], 4 * hour, source_of(fake, ManualClock()), store, Nobody())
     windows = [outcome.manifest.window for outcome in looked.outcomes]
     assert windows == [wanted.run_window.window for wanted in hours[1:-1]]
 
@@ -149,10 +150,10 @@ def test_windows_the_api_no_longer_keeps_whole_are_left_out(store: LocalStore) -
     # 18 months less three days after the second day's start, to the second.
     clock = ManualClock(datetime(2028, 4, 21, tzinfo=UTC))
     aged = fake_with(clock, records_per_day=50)
-    looked = look_back(_day(LAST), 30 * DAY, source_of(aged, clock), store, ignore)
+    looked = look_back(_day(LAST), 30 * DAY, source_of(aged, clock), store, Nobody())
     assert [outcome.manifest.window.start for outcome in looked.outcomes] == [FIRST + DAY, FIRST + 2 * DAY]
     clock = ManualClock(datetime(2028, 6, 1, tzinfo=UTC))
-    assert look_back(_day(LAST), 30 * DAY, source_of(aged, clock), store, ignore).outcomes == ()
+    assert look_back(_day(LAST), 30 * DAY, source_of(aged, clock), store, Nobody()).outcomes == ()
 
 
 def test_a_source_that_forgot_erases_nothing(fake: FakeCloudflare, store: LocalStore) -> None:

@@ -107,12 +107,23 @@ def test_a_wrong_extra_is_refused(world: World, extra: dict[str, Any], words: st
         ({"host": "gateway.example.com/cf/v4"}, "https://gateway.example.com/cf/v4"),
         ({"host": "http://127.0.0.1:8080/client/v4"}, "http://127.0.0.1:8080/client/v4"),
         ({"host": "http://localhost:8080/client/v4"}, "http://localhost:8080/client/v4"),
+        ({"port": 443}, BASE),
+        ({"host": "https://gateway.example.com/v4", "port": 443}, "https://gateway.example.com/v4"),
+        ({"host": "http://127.0.0.1:8080/client/v4", "port": 8080}, "http://127.0.0.1:8080/client/v4"),
     ],
 )
 def test_forms_of_a_host(world: World, fields: dict[str, Any], url: str) -> None:
     """A host may be empty, a whole URL or a bare name with or without a port."""
     world.connect(**fields)
     assert str(world.hook().get_conn().base_url).rstrip("/") == url
+
+
+@pytest.mark.parametrize("fields", [{}, {"host": BASE}, {"host": "http://127.0.0.1:8080/v4"}, {"host": "http://x:a/"}])
+def test_a_port_beside_another_is_refused(world: World, fields: dict[str, Any]) -> None:
+    """A port that is not the URL's own is not silently dropped."""
+    world.connect(**fields, port=8443)
+    with pytest.raises(ConfigurationError, match="another port, 8443"):
+        world.hook().get_conn()
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,104 @@
+"""Airflow's connection pages, worked by a real browser.
+
+Knows: the pages of 3.0 to 3.3 as a person sees them: labels, buttons, fields. Must not know: what a connection is for.
+Its one rule: everything is done by what can be seen and clicked; nothing by the REST API.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from playwright.sync_api import Locator, Page, expect, sync_playwright
+
+WITHIN_MS = 30_000
+_BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+_OPTIONS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
+
+
+@contextmanager
+def browse(base_url: str) -> Iterator[Page]:
+    """Open a page of Airflow in the system's Chromium; every wait on it has a deadline."""
+    found = [path for name in _BROWSERS if (path := shutil.which(name))]
+    if not found:
+        raise FileNotFoundError("There is no browser on the PATH. tools/system-packages installs one.")
+    with sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=found[0], headless=True, args=_OPTIONS)
+        try:
+            page = browser.new_page(base_url=base_url, viewport={"width": 1400, "height": 2000})
+            page.set_default_timeout(WITHIN_MS)
+            # Airflow 3.1 asks for a login although everybody is an administrator; this is where its page leads.
+            page.goto("/auth/token/login")
+            yield page
+        finally:
+            browser.close()
+
+
+def open_form(page: Page, connection_type: str) -> Locator:
+    """Open the form of a new connection and choose its type; return the form."""
+    page.goto("/connections")
+    page.get_by_role("button", name="Add Connection").click()
+    form = page.get_by_role("dialog")
+    form.get_by_role("combobox").first.fill(connection_type)
+    page.get_by_role("option", name=connection_type, exact=True).click()
+    return form
+
+
+def fill(form: Locator, texts: Mapping[str, str], section: str | None = None) -> None:
+    """Write a text into each field of a section, found by its label; the form shows one section at a time."""
+    if section is not None:
+        unfold(form, section)
+    for label, text in texts.items():
+        field = field_of(form, label)
+        field.fill(text)
+        field.blur()
+
+
+def unfold(form: Locator, section: str) -> Locator:
+    """Open a section of the form, which closes the others; return it."""
+    heading = form.get_by_role("button", name=section, exact=True)
+    if heading.get_attribute("aria-expanded") == "false":
+        heading.click()
+    named = form.page.get_by_role("button", name=section, exact=True)
+    opened = form.locator("[data-part=item]").filter(has=named).locator("[data-part=item-content]")
+    expect(opened).to_be_visible()
+    return opened
+
+
+def labels(form: Locator, section: str) -> set[str]:
+    """Return the labels of a section's fields."""
+    return {text.strip() for text in unfold(form, section).locator("label").all_inner_texts()}
+
+
+def field_of(form: Locator, label: str) -> Locator:
+    """Return the field beside a label; Airflow ties a label to some kinds of fields only."""
+    named = form.page.locator("label").filter(has_text=re.compile(rf"^{re.escape(label)}\s*\*?\s*$"))
+    return form.locator("[data-scope=field][data-part=root]").filter(has=named).locator("input, textarea").first
+
+
+def save(page: Page, form: Locator) -> None:
+    """Press *Save* and wait until the form is gone."""
+    form.get_by_role("button", name="Save").click()
+    expect(page.get_by_role("dialog")).to_have_count(0, timeout=WITHIN_MS)
+
+
+def press_test(page: Page, conn_id: str) -> dict[str, Any]:
+    """Press *Test Connection* in the row of a connection; return what the page was answered, once it shows it."""
+    page.goto("/connections")
+    row = page.get_by_role("row").filter(has_text=conn_id)
+    with page.expect_response(re.compile("/connections/test$")) as told:
+        row.get_by_role("button", name="Test Connection").click()
+    answer: dict[str, Any] = told.value.json()
+    return answer
+
+
+def open_again(page: Page, conn_id: str) -> Locator:
+    """Open the form of a connection that exists, as *Edit* does; return it."""
+    page.goto("/connections")
+    page.get_by_role("row").filter(has_text=conn_id).get_by_role("button", name="Edit Connection").click()
+    form = page.get_by_role("dialog")
+    expect(form.locator("input[name=host]")).to_be_visible()
+    return form
