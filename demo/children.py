@@ -79,12 +79,22 @@ class Children:
             if child.popen.poll() is not None:
                 raise ChildDiedError(child)
 
+    def kill(self, name: str) -> None:
+        """End one child and its descendants at once, as a dead machine does, and need it no longer."""
+        (child,) = (child for child in self.started if child.name == name)
+        self.started.remove(child)
+        lost = Children(self.logs)
+        lost.started = [child]
+        while lost.survivors():
+            lost.signal(signal.SIGKILL)
+            time.sleep(0.05)
+
     def stop(self) -> None:
         """End every child and every descendant in its session; a second Ctrl-C does not interrupt this."""
         before = signal.signal(signal.SIGINT, signal.SIG_IGN)
         try:
             for number, patience_seconds in PATIENCE:
-                if not self._signal(number):
+                if not self.signal(number):
                     break
                 self._await_end(patience_seconds)
         finally:
@@ -97,7 +107,8 @@ class Children:
         sessions = {child.popen.pid for child in self.started}
         return [pid for pid in _all_pids(sessions) if _session(pid) in sessions]
 
-    def _signal(self, number: signal.Signals) -> bool:
+    def signal(self, number: signal.Signals) -> bool:
+        """Send a signal to all that live, SIGINT only to the children; return whether anything lived."""
         pids = self.survivors()
         # SIGINT goes to the leaders only, which then end their own children in good order.
         leaders = {child.popen.pid for child in self.started}

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
+from functools import cached_property
 from typing import Any
 from urllib.parse import quote
 
@@ -64,12 +65,12 @@ class Instance:
 
     def start_api(self) -> None:
         """Start the API server, which writes nothing by itself."""
-        self._start("api-server", "api-server")
+        self.start("api-server", "api-server")
 
     def start_workers(self) -> None:
         """Start scheduler, DAG processor and triggerer."""
         for name in WORKERS:
-            self._start(name, name)
+            self.start(name, name)
 
     def parse(self) -> None:
         """Write the DAGs of the dags folder into the database once; raises CommandFailedError."""
@@ -77,11 +78,11 @@ class Instance:
 
     def wait_until_healthy(self) -> None:
         """Return once every component reports a heartbeat; raises TooLateError or ChildDiedError."""
-        self._wait(self._is_healthy, HEALTHY_WITHIN_SECONDS, "all four components to be healthy")
+        self.wait(self._is_healthy, HEALTHY_WITHIN_SECONDS, "all four components to be healthy")
 
     def unpause(self, dag_id: str) -> None:
         """Unpause a DAG as soon as it has been parsed; raises TooLateError, naming the DAG."""
-        self._wait(lambda: self._unpaused(dag_id), HEALTHY_WITHIN_SECONDS, f"the DAG {dag_id} to be parsed")
+        self.wait(lambda: self._unpaused(dag_id), HEALTHY_WITHIN_SECONDS, f"the DAG {dag_id} to be parsed")
 
     def backfill(self, dag_id: str, first: date, last: date) -> None:
         """Ask for a backfill by the real command line, both days included; raises CommandFailedError.
@@ -93,7 +94,7 @@ class Instance:
 
     def command(self, name: str, *words: str) -> None:
         """Run one `airflow` command to its end; raises CommandFailedError or TooLateError."""
-        child = self._start(name, *words)
+        child = self.start(name, *words)
         try:
             child.popen.wait(COMMAND_WITHIN_SECONDS)
         except subprocess.TimeoutExpired as error:
@@ -104,38 +105,38 @@ class Instance:
 
     def clear(self, run: Run) -> None:
         """Have the scheduler run a finished run again; raises TooLateError."""
-        url = f"{self.base_url}/api/v2/dags/{run.dag_id}/dagRuns/{quote(run.run_id)}/clear"
+        path = f"dags/{run.dag_id}/dagRuns/{quote(run.run_id)}/clear"
         again = {"dry_run": False}
-        self._wait(lambda: bool(rest.fetch_json(url, method="POST", body=again)), 30.0, f"{run.run_id} to be cleared")
+        self.wait(lambda: bool(self.ask(path, method="POST", body=again)), 30.0, f"{run.run_id} to be cleared")
 
     def runs(self, dag_id: str) -> list[Run]:
         """Every run of a DAG, oldest day first; raises NoAnswerError."""
-        answer = rest.fetch_json(f"{self.base_url}/api/v2/dags/{dag_id}/dagRuns?limit=100&order_by=logical_date")
-        return [
-            Run(dag_id, row["dag_run_id"], str(row["logical_date"])[:10], row["state"]) for row in answer["dag_runs"]
-        ]
+        rows = self.ask(f"dags/{dag_id}/dagRuns?limit=100&order_by=logical_date")["dag_runs"]
+        return [Run(dag_id, row["dag_run_id"], str(row["logical_date"])[:10], row["state"]) for row in rows]
 
     def stuck_tasks(self, dag_ids: tuple[str, ...]) -> Iterator[dict[str, Any]]:
         """The task instances that failed or wait for another try; raises NoAnswerError."""
         for dag_id in dag_ids:
-            url = f"{self.base_url}/api/v2/dags/{dag_id}/dagRuns/{quote('~')}/taskInstances"
             states = "state=failed&state=up_for_retry&state=upstream_failed"
-            yield from rest.fetch_json(f"{url}?limit=100&{states}")["task_instances"]
+            path = f"dags/{dag_id}/dagRuns/{quote('~')}/taskInstances?limit=100&{states}"
+            yield from self.ask(path)["task_instances"]
 
-    def _start(self, name: str, *words: str) -> Child:
+    def ask(self, path: str, *, method: str = "GET", body: object = None) -> Any:
+        """Send one request to the REST API, below `/api/v2/`, as the administrator; raises NoAnswerError."""
+        return rest.fetch_json(f"{self.base_url}/api/v2/{path}", method=method, body=body, headers=self._credential)
+
+    @cached_property
+    def _credential(self) -> dict[str, str]:
+        """A token for everybody; Airflow 3.1 wants one although everybody is an administrator."""
+        return {"Authorization": f"Bearer {rest.fetch_json(f'{self.base_url}/auth/token')['access_token']}"}
+
+    def start(self, name: str, *words: str) -> Child:
+        """Start `airflow <words>`, and have its end noticed by every wait."""
         command = [str(self.layout.python), "-m", "airflow", *words]
         return self.children.start(name, command, self.environ, cwd=self.layout.airflow_home)
 
-    def _is_healthy(self) -> bool:
-        health = rest.fetch_json(f"{self.base_url}/api/v2/monitor/health")
-        parts = (health.get(name) or {} for name in ("scheduler", "dag_processor", "triggerer"))
-        return all(part.get("status") == "healthy" for part in parts)
-
-    def _unpaused(self, dag_id: str) -> bool:
-        answer = rest.fetch_json(f"{self.base_url}/api/v2/dags/{dag_id}", method="PATCH", body={"is_paused": False})
-        return answer.get("is_paused") is False
-
-    def _wait(self, ready: Callable[[], bool], within_seconds: float, what: str) -> None:
+    def wait(self, ready: Callable[[], bool], within_seconds: float, what: str) -> None:
+        """Return once `ready` says so; an unanswered question is asked again. Raises TooLateError, ChildDiedError."""
         deadline, reason = time.monotonic() + within_seconds, ""
         while time.monotonic() < deadline:
             self.children.check()
@@ -146,3 +147,12 @@ class Instance:
                 reason = f" ({error})"
             time.sleep(0.4)
         raise TooLateError(f"Waited {within_seconds:.0f} s for {what}{reason}")
+
+    def _is_healthy(self) -> bool:
+        health = self.ask("monitor/health")
+        parts = (health.get(name) or {} for name in ("scheduler", "dag_processor", "triggerer"))
+        return all(part.get("status") == "healthy" for part in parts)
+
+    def _unpaused(self, dag_id: str) -> bool:
+        answer = self.ask(f"dags/{dag_id}", method="PATCH", body={"is_paused": False})
+        return answer.get("is_paused") is False

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import urllib.error
 import urllib.request
+from collections.abc import Mapping
 from typing import Any
 
 _opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -19,10 +20,18 @@ class NoAnswerError(Exception):
     """No 2xx answer came; the text carries the URL and the reason."""
 
 
-def fetch(url: str, *, method: str = "GET", body: object = None, timeout_seconds: float = 10.0) -> bytes:
+def fetch(
+    url: str,
+    *,
+    method: str = "GET",
+    body: object = None,
+    headers: Mapping[str, str] | None = None,
+    timeout_seconds: float = 10.0,
+) -> bytes:
     """Send one request and return the whole body; raises NoAnswerError."""
     content = None if body is None else json.dumps(body).encode()
-    request = urllib.request.Request(url, data=content, method=method, headers={"Content-Type": "application/json"})
+    sent = {"Content-Type": "application/json", **(headers or {})}
+    request = urllib.request.Request(url, data=content, method=method, headers=sent)
     try:
         with _opener.open(request, timeout=timeout_seconds) as answer:
             received: bytes = answer.read()
@@ -33,6 +42,6 @@ def fetch(url: str, *, method: str = "GET", body: object = None, timeout_seconds
         raise NoAnswerError(f"{method} {url}: {error}") from error
 
 
-def fetch_json(url: str, *, method: str = "GET", body: object = None) -> Any:
+def fetch_json(url: str, *, method: str = "GET", body: object = None, headers: Mapping[str, str] | None = None) -> Any:
     """Send one request and return the answer decoded from JSON; raises NoAnswerError."""
-    return json.loads(fetch(url, method=method, body=body))
+    return json.loads(fetch(url, method=method, body=body, headers=headers))

@@ -11,7 +11,7 @@ import json
 import sys
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from urllib.parse import urlencode
@@ -81,9 +81,11 @@ def named_account(environ: Mapping[str, str]) -> Source | None:
     return Source(account_id, token, environ.get("CLOUDFLARE_BASE_URL") or None, None)
 
 
-def start_fake(children: Children, layout: Layout, environ: Mapping[str, str]) -> Source:
+def start_fake(
+    children: Children, layout: Layout, environ: Mapping[str, str], options: Sequence[str] = FAKE_OPTIONS
+) -> Source:
     """Start the fake as a server of its own and return how to reach it; raises ChildDiedError or TimeoutError."""
-    command = [sys.executable, "-m", "airflow_audit_provider.testing", "--port", "0", *FAKE_OPTIONS]
+    command = [sys.executable, "-m", "airflow_audit_provider.testing", "--port", "0", *options]
     child = children.start("fake-cloudflare", command, without_proxies(environ), cwd=layout.root)
     deadline = time.monotonic() + FAKE_WITHIN_SECONDS
     while time.monotonic() < deadline:

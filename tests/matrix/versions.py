@@ -23,6 +23,11 @@ class AirflowVersion(NamedTuple):
         """The lock of that Airflow's day."""
         return PROJECT / "requirements" / f"airflow-{self.number}.txt"
 
+    def at_least(self, number: str) -> bool:
+        """Whether this is that version or a later one."""
+        mine, asked = ([int(part) for part in text.split(".")] for text in (self.number, number))
+        return mine >= asked
+
     @property
     def folder(self) -> Path:
         """Where its environment is kept between runs."""

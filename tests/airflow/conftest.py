@@ -1,0 +1,56 @@
+"""One Airflow a version, shared by every test of this folder, and the choice of versions a test needs.
+
+A test that takes `live` runs in all four versions; `@pytest.mark.since("3.2.2")` leaves the older ones out. DAG files
+in `tests/airflow/dags/` and the examples in `dags/` are all there, paused until a test unpauses them. A test with other
+needs starts an Airflow of its own by `tests.airflow.live.start_airflow`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.airflow.live import LiveAirflow, checkout_home, start_airflow
+from tests.airflow.started_with import DAG_FILES, FAKE_OPTIONS, settings
+from tests.matrix import environments
+from tests.matrix.versions import VERSIONS, AirflowVersion
+from tests.packaging.building import build
+
+
+def _is_new_enough(item: pytest.Item) -> bool:
+    """Whether a test is to run in the version it was made for."""
+    since = item.get_closest_marker("since")
+    version = item.callspec.params.get("version") if isinstance(item, pytest.Function) and since else None
+    return since is None or not isinstance(version, AirflowVersion) or version.at_least(since.args[0])
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out, by name and not as a skip, what an older version cannot have."""
+    left_out = [item for item in items if not _is_new_enough(item)]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if _is_new_enough(item)]
+
+
+@pytest.fixture(scope="package")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel, built once."""
+    return build("wheel", tmp_path_factory.mktemp("airflow-wheel"))
+
+
+@pytest.fixture(scope="package", params=VERSIONS, ids=[version.number for version in VERSIONS])
+def version(request: pytest.FixtureRequest) -> AirflowVersion:
+    """The Airflow a test runs in."""
+    chosen: AirflowVersion = request.param
+    return chosen
+
+
+@pytest.fixture(scope="package")
+def live(version: AirflowVersion, wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveAirflow]:
+    """A running Airflow of the version, with the built wheel."""
+    environments.prepare(version, wheel)
+    home = checkout_home(tmp_path_factory.mktemp(f"live-{version.number}") / "home", version.folder)
+    with start_airflow(home, version.number, dags=DAG_FILES, fake_options=FAKE_OPTIONS, settings=settings) as airflow:
+        yield airflow

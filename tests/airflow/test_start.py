@@ -1,0 +1,23 @@
+"""The harness itself: each of the four versions starts, runs a task and answers."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from tests.airflow.live import LiveAirflow
+
+pytestmark = [pytest.mark.matrix, pytest.mark.slow]
+
+
+def test_given_window_lands(live: LiveAirflow) -> None:
+    """A run started by hand lands the window it is given, each record once."""
+    end = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=2)
+    start = end - timedelta(days=1)
+    live.unpause("given_window")
+    run_id = live.trigger("given_window", conf={"start": start.isoformat(), "end": end.isoformat()})
+    assert live.await_run("given_window", run_id) == "success", live.log(live.tasks("given_window", run_id)[0])
+    (task,) = live.tasks("given_window", run_id)
+    assert "explicit bounds" in live.log(task)
+    assert live.xcom("given_window", run_id, "land")["record_count"] == len(live.truth_ids(start, end)) > 0
