@@ -7,6 +7,7 @@ Its one rule: a destination lies below the home, and no two DAGs share one.
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from demo.source import Source
@@ -18,6 +19,15 @@ DAG_FILES = sorted([*(PROJECT / "dags").glob("*.py"), *(Path(__file__).parent / 
 FAKE_OPTIONS = ("--records-per-day", "200", "--gzip")
 
 
-def settings(home: Home, _source: Source) -> dict[str, str]:
-    """The variables beside those of the demo; `AUDIT_LANDED` is the folder in which each DAG makes its own."""
-    return {"AUDIT_LANDED": home.landed.as_uri()}
+def settings(home: Home, source: Source) -> dict[str, str]:
+    """The variables beside those of the demo; `AUDIT_LANDED` is the folder in which each DAG makes its own.
+
+    Two connections more: one that leaves every wait to Airflow, and one with a token that Cloudflare refuses.
+    """
+    connection = source.connection()
+    impatient = {"account_id": source.account_id, "max_attempts": 1, "max_retry_seconds": 1}
+    return {
+        "AUDIT_LANDED": home.landed.as_uri(),
+        "AIRFLOW_CONN_IMPATIENT": json.dumps({**connection, "extra": impatient}),
+        "AIRFLOW_CONN_REFUSED": json.dumps({**connection, "password": "no-token-of-theirs"}),
+    }
