@@ -53,7 +53,7 @@ def test_a_look_reads_from_the_floor_to_now() -> None:
 
 
 def test_a_record_is_new_once() -> None:
-    """What was told is not told again while it is looked back on, nor after."""
+    """A record that is told is not told again while it is looked back on, nor after."""
     first = look(Mark(T), 60, record(1))
     again = look(first.mark, 120, record(1))
     later = look(again.mark, 3600, record(1))
@@ -61,7 +61,7 @@ def test_a_record_is_new_once() -> None:
 
 
 def test_a_late_record_is_new() -> None:
-    """A record whose event time lies before what was read already is found within the lookback."""
+    """A record that comes after its neighbours are read is found within the lookback."""
     first = look(Mark(T), 60, record(30))
     late = look(first.mark, 600, record(2), record(30))
     assert names(late) == ["at-2"]
@@ -75,7 +75,7 @@ def test_a_record_later_than_the_lookback_is_not_told() -> None:
 
 
 def test_the_floor_never_falls() -> None:
-    """A mark that begins now does not look at what was before it."""
+    """A mark that begins now does not look at what lies before it."""
     assert look(Mark(T), 60).mark.floor_second == T
 
 

@@ -19,7 +19,7 @@ AWAY = SourceUnavailableError("x")
 
 
 def test_looks_come_at_an_interval() -> None:
-    """Without backing off every pause is the interval, however many looks there were."""
+    """Without backing off every pause is the interval, whichever look it follows."""
     assert [Rhythm(30).pause_seconds(count) for count in (1, 2, 1000)] == [30, 30, 30]
 
 
@@ -50,7 +50,7 @@ def test_a_long_interval_is_not_shortened_by_failures() -> None:
 
 
 def test_what_the_api_says_is_the_least() -> None:
-    """A rate limit's time is waited for even where the pause were shorter."""
+    """A rate limit's time is waited for even where the rhythm is quicker."""
     assert Rhythm(5).pause_after_failure(SourceRateLimitedError("x", retry_after=300.0), 1) == 300
     assert Rhythm(5).pause_after_failure(SourceRateLimitedError("x"), 1) == 10
 

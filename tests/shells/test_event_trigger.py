@@ -178,13 +178,13 @@ def test_an_error_nobody_thought_of_is_outlived(stage: Stage, monkeypatch: pytes
 
 
 def test_a_mark_leads_on(stage: Stage) -> None:
-    """A watcher started anew goes on from the mark that was kept, whatever time has passed; nothing is told twice."""
+    """A watcher started anew goes on from the mark that is kept, however long it is away."""
     state = StateStore()
     stage.script.at = {1: lambda: stage.add("one"), 4: lambda: stage.add("two")}
     assert [_ids(told) for told in _first(_trigger(state), 2)] == [["one"], ["two"]]
     stage.add("while_away", minutes_ago=0)
     stage.script.advance(86_400)
-    # "two" was told, but not known to be stored: told again rather than lost.
+    # "two" may not be stored yet: it is told again rather than lost.
     stage.script.at = {}
     assert [_ids(told) for told in _first(_trigger(state))] == [["two", "while_away"]]
     assert len(state.values) == 1
@@ -221,23 +221,23 @@ def test_one_reading_serves_all_its_watchers(stage: Stage) -> None:
 
 async def _shared(watchers: list[AuditLogActivityEventTrigger], counts: list[int]) -> list[list[dict[str, Any]]]:
     """Run triggers as the triggerer does, storing each event at once."""
-    manager = SharedStreamManager()
+    streams = SharedStreamManager()
 
     async def watch(number: int, trigger: AuditLogActivityEventTrigger) -> list[dict[str, Any]]:
         key = trigger.shared_stream_key()
         found: list[dict[str, Any]] = []
-        async for event in trigger.filter_shared_stream(manager.subscribe(trigger_id=number, trigger=trigger, key=key)):
+        async for event in trigger.filter_shared_stream(streams.subscribe(trigger_id=number, trigger=trigger, key=key)):
             found.append(event.payload)
-            seq = manager.bind_pending_event(trigger_id=number, key=key)
+            seq = streams.bind_pending_event(trigger_id=number, key=key)
             if seq is not None:
-                manager.confirm_persisted([seq])
+                streams.confirm_persisted([seq])
             if len(found) == counts[number]:
                 return found
         raise AssertionError("the stream ended")
 
     async with asyncio.timeout(PATIENCE_SECONDS):
         told = await asyncio.gather(*(watch(number, trigger) for number, trigger in enumerate(watchers)))
-        await manager.stop_all()
+        await streams.stop_all()
     return list(told)
 
 
