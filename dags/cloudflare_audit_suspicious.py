@@ -16,6 +16,7 @@ from __future__ import annotations
 import json
 import os
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from airflow.sdk import DAG, Asset, AssetWatcher, task
 
@@ -45,7 +46,7 @@ with DAG(
 ):
 
     @task
-    def report_actions(triggering_asset_events=None):
+    def report_actions(triggering_asset_events: Any = None) -> list[str]:
         """Print who did what, and return the ids; put a message to those who must look here."""
         told = [event.extra["payload"] for events in triggering_asset_events.values() for event in events]
         named = {each["id"] for payload in told for each in payload["records"]}

@@ -154,8 +154,9 @@ class CloudflareAuditLogsToObjectStorageOperator(WaitingOperator):
                 outcome, late = self._pull(run_window)
         return self._report(context, outcome, late)
 
-    def execute_settled(self, context: Mapping[str, Any], _event: Any = None) -> dict[str, Any]:
-        """Go on after the trigger says that the window is settled."""
+    def execute_settled(self, context: Mapping[str, Any], event: object = None) -> dict[str, Any]:
+        """Go on after the trigger says that the window is settled; Airflow gives its event by this name."""
+        self.log.info("Waited: %s", event)
         return self.execute(context)
 
     def on_kill(self) -> None:

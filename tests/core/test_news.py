@@ -102,7 +102,9 @@ def test_a_long_way_is_gone_in_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_ENOUGH_AT_ONCE", 10)
     monkeypatch.setattr(module, "_MOST_REMEMBERED", 4)
     log = [record(second) for second in range(35)]
-    mark, told, complete = Mark(T), [], []
+    mark = Mark(T)
+    told: list[str] = []
+    complete: list[bool] = []
     for _ in range(6):
         step = look(mark, 60, *log)
         mark, told, complete = step.mark, told + names(step), [*complete, step.is_complete]
@@ -124,7 +126,8 @@ def test_a_break_forgets_nothing_behind_it(monkeypatch: pytest.MonkeyPatch) -> N
 def test_whatever_comes_when_is_told_once(arrivals: list[tuple[int, int]]) -> None:
     """Records that come within the lookback of their event time are each told exactly once, in whatever order."""
     log = {f"r{number}": (record(event, f"r{number}"), seen_at) for number, (event, seen_at) in enumerate(arrivals)}
-    mark, told = Mark(T), []
+    mark = Mark(T)
+    told: list[str] = []
     for step in range(10):
         there = [each for each, seen_at in log.values() if seen_at <= step]
         found = look(mark, 591 + step, *there)
@@ -136,7 +139,8 @@ def test_a_mark_survives_its_journey() -> None:
     """What is kept as JSON comes back the same; anything else is no mark."""
     mark = look(Mark(T), 60, record(1), record(2)).mark
     assert Mark.from_state(json.loads(json.dumps(mark.to_state()))) == mark
-    for odd in (None, 7, "x", [], {}, {"floor_second": "1", "seen": []}, {"floor_second": 1, "seen": "ab"}):
+    odds: list[object] = [None, 7, "x", [], {}, {"floor_second": "1", "seen": []}, {"floor_second": 1, "seen": "ab"}]
+    for odd in odds:
         assert Mark.from_state(odd) is None
 
 

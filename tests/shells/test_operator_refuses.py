@@ -116,7 +116,7 @@ def test_an_unsettled_window_is_deferred(world: World) -> None:
     assert caught.value.timeout > timedelta(minutes=15)
     assert world.fake.requests == []
     world.clock.advance(900)
-    assert operator.execute_settled({}, {"settled_at": "…"})["part_count"] == 1
+    assert operator.execute_settled({}, event={"settled_at": "…"})["part_count"] == 1
 
 
 def test_a_window_in_the_future_is_too_early(world: World) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from datetime import timedelta
+from typing import Any
 
 from airflow.sdk import DAG
 
@@ -16,7 +17,7 @@ from airflow_audit_provider.operators.audit_logs import CloudflareAuditLogsToObj
 try:
     from airflow_audit_provider.operators.retry_policy import CloudflareRetryPolicy
 
-    POLICY = {"retry_policy": CloudflareRetryPolicy()}
+    POLICY: dict[str, Any] = {"retry_policy": CloudflareRetryPolicy()}
 except ImportError:  # before Airflow 3.3
     POLICY = {}
 

@@ -8,13 +8,18 @@ from __future__ import annotations
 
 import os
 from datetime import timedelta
+from typing import Any
 
 from airflow.sdk import DAG
 
 from airflow_audit_provider.operators.audit_logs import CloudflareAuditLogsToObjectStorageOperator
 from airflow_audit_provider.sensors.audit_logs import CloudflareAuditLogActivitySensor
 
-WINDOW = {"window_start": "{{ dag_run.conf['start'] }}", "api_version": "v2", "settle_delay": timedelta(0)}
+WINDOW: dict[str, Any] = {
+    "window_start": "{{ dag_run.conf['start'] }}",
+    "api_version": "v2",
+    "settle_delay": timedelta(0),
+}
 
 with DAG(dag_id="wait_for_activity", schedule=None, default_args={"retries": 0}):
     CloudflareAuditLogActivitySensor(

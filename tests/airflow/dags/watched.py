@@ -6,6 +6,8 @@ Its one rule: both read version 2 of one account, so where readings can be share
 
 from __future__ import annotations
 
+from typing import Any
+
 from airflow.sdk import DAG, Asset, AssetWatcher, task
 
 from airflow_audit_provider.triggers.audit_logs import AuditLogActivityEventTrigger
@@ -20,7 +22,7 @@ def watched(name: str, action: str) -> Asset:
 
 
 @task
-def told(triggering_asset_events=None):
+def told(triggering_asset_events: Any = None) -> list[Any]:
     """The payloads that started this run."""
     return [event.extra["payload"] for events in triggering_asset_events.values() for event in events]
 
