@@ -10,13 +10,13 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from airflow.providers.common.compat import connection as compat
 from airflow.providers.common.compat.module_loading import import_string
 from airflow.triggers.shared_stream import SharedStreamManager
 
 from airflow_audit_provider import watching
 from airflow_audit_provider.core.news import Mark
 from airflow_audit_provider.exceptions import ConfigurationError
-from airflow_audit_provider.hooks import async_connection
 from airflow_audit_provider.hooks.cloudflare import CloudflareHook
 from airflow_audit_provider.testing.clock import ManualClock
 from airflow_audit_provider.testing.cloudflare import FakeCloudflare
@@ -265,8 +265,8 @@ async def _shared(
 
 def test_older_airflow_reads_the_connection_too(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where Airflow cannot read a connection on the loop, as before 3.3, a thread does."""
-    monkeypatch.delattr(async_connection.compat, "get_async_extra_dejson")
-    monkeypatch.delattr(async_connection.compat, "get_async_connection")
+    monkeypatch.delattr(compat, "get_async_extra_dejson")
+    monkeypatch.delattr(compat, "get_async_connection")
     stage.add("one")
     assert _ids(_first(_trigger())[0]) == ["one"]
 
