@@ -84,13 +84,14 @@ class Instance:
         """Unpause a DAG as soon as it has been parsed; raises TooLateError, naming the DAG."""
         self.wait(lambda: self._unpaused(dag_id), HEALTHY_WITHIN_SECONDS, f"the DAG {dag_id} to be parsed")
 
-    def backfill(self, dag_id: str, first: date, last: date) -> None:
+    def backfill(self, dag_id: str, first: date, last: date, max_active_runs: int = 4) -> None:
         """Ask for a backfill by the real command line, both days included; raises CommandFailedError.
 
         Ask before the scheduler runs: SQLite has one writer, and this command does not wait for its turn.
         """
-        bounds = ("--from-date", first.isoformat(), "--to-date", last.isoformat(), "--max-active-runs", "4")
-        self.command(f"backfill-{dag_id}", "backfill", "create", "--dag-id", dag_id, *bounds)
+        bounds = ("--from-date", first.isoformat(), "--to-date", last.isoformat())
+        at_once = ("--max-active-runs", str(max_active_runs))
+        self.command(f"backfill-{dag_id}", "backfill", "create", "--dag-id", dag_id, *bounds, *at_once)
 
     def command(self, name: str, *words: str) -> None:
         """Run one `airflow` command to its end; raises CommandFailedError or TooLateError."""

@@ -26,7 +26,7 @@ def fetch(
     method: str = "GET",
     body: object = None,
     headers: Mapping[str, str] | None = None,
-    timeout_seconds: float = 10.0,
+    timeout_seconds: float = 30.0,
 ) -> bytes:
     """Send one request and return the whole body; raises NoAnswerError."""
     content = None if body is None else json.dumps(body).encode()

@@ -20,6 +20,7 @@ from airflow_audit_provider.exceptions import ConfigurationError
 
 Bound = datetime | date | str | None
 
+DEFAULT_PARTITION_KEY_FORMAT = "%Y-%m-%d"
 _HOUR, _DAY = timedelta(hours=1), timedelta(days=1)
 # A date must be whole: pendulum would fill what is missing from today's date.
 _WHOLE_DATE = re.compile(r"\d{4}-\d\d-\d\d([T ]\d\d:\d\d.*)?", re.ASCII)
@@ -43,7 +44,7 @@ class RunBounds:
     timezone: str = "UTC"
     partition_date: datetime | None = None
     partition_key: str | None = None
-    partition_key_format: str = "%Y-%m-%d"
+    partition_key_format: str = DEFAULT_PARTITION_KEY_FORMAT
     data_interval_start: datetime | None = None
     data_interval_end: datetime | None = None
 
@@ -136,7 +137,7 @@ def _partition_key_start(bounds: RunBounds, zone: pendulum.Timezone) -> datetime
     except ValueError as error:
         raise ConfigurationError(
             f"The partition key {key!r} does not follow {bounds.partition_key_format!r}. "
-            "Use keys of that form, or give the operator window_start and window_end."
+            "Use keys of that form, or give the operator their partition_key_format, or window_start and window_end."
         ) from error
     return parsed if parsed.tzinfo else parsed.replace(tzinfo=zone)
 

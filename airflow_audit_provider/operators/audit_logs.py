@@ -18,7 +18,7 @@ from airflow.providers.common.compat.sdk import conf
 from airflow_audit_provider.adapters.source import Source
 from airflow_audit_provider.assets.audit_logs import audit_log_asset, dataset_uri
 from airflow_audit_provider.core.manifest import describe
-from airflow_audit_provider.core.run_window import RunWindow, resolve_run_window
+from airflow_audit_provider.core.run_window import DEFAULT_PARTITION_KEY_FORMAT, RunWindow, resolve_run_window
 from airflow_audit_provider.formats.part_format import part_format
 from airflow_audit_provider.hooks.cloudflare import CloudflareHook
 from airflow_audit_provider.hooks.early_checks import (
@@ -60,6 +60,8 @@ class CloudflareAuditLogsToObjectStorageOperator(WaitingOperator):
     :param window_end: explicit end, not inside the window. (templated)
     :param window_length: length where only one bound, a partition or a zero-length interval is known.
     :param timezone: IANA zone of local days and of the partition's date.
+    :param partition_key_format: ``strptime`` format of the partition key, for runs with a key and no partition date;
+        without ``%z`` the key is local time in ``timezone``.
     :param settle_delay: how long after its end a window is left alone, because records arrive late.
     :param concurrency: how many requests of one task may be under way, 1 to 64, under the connection's one rate budget.
     :param max_part_bytes: size of a data object at which the next one begins, at least 1 MiB.
@@ -102,6 +104,7 @@ class CloudflareAuditLogsToObjectStorageOperator(WaitingOperator):
         window_end: datetime | date | str | None = None,
         window_length: timedelta | None = None,
         timezone: str = "UTC",
+        partition_key_format: str = DEFAULT_PARTITION_KEY_FORMAT,
         settle_delay: timedelta = DEFAULT_SETTLE_DELAY,
         concurrency: int = DEFAULT_CONCURRENCY,
         max_part_bytes: int = DEFAULT_MAX_PART_BYTES,
@@ -126,6 +129,7 @@ class CloudflareAuditLogsToObjectStorageOperator(WaitingOperator):
         self.window_end = window_end
         self.window_length = window_length
         self.timezone = timezone
+        self.partition_key_format = partition_key_format
         self.settle_delay = settle_delay
         self.concurrency = concurrency
         self.max_part_bytes = max_part_bytes
@@ -166,8 +170,16 @@ class CloudflareAuditLogsToObjectStorageOperator(WaitingOperator):
             self._source.break_off()
 
     def _run_window(self, context: Mapping[str, Any]) -> RunWindow:
-        bounds = run_bounds(context, self.window_start, self.window_end, self.window_length, self.timezone)
-        run_window = resolve_run_window(bounds)
+        run_window = resolve_run_window(
+            run_bounds(
+                context,
+                window_start=self.window_start,
+                window_end=self.window_end,
+                window_length=self.window_length,
+                timezone=self.timezone,
+                partition_key_format=self.partition_key_format,
+            )
+        )
         self.log.info("Window %s, by the rule: %s", run_window.window, run_window.rule)
         return run_window
 

@@ -8,15 +8,17 @@ Its one rule: a destination lies below the home, and no two DAGs share one.
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 from pathlib import Path
 
 from demo.source import Source
+from tests.airflow.calendar_days import AUTUMN, SPRING, TODAY
 from tests.airflow.home import Home
 from tests.matrix.versions import PROJECT
 
 DAG_FILES = sorted([*(PROJECT / "dags").glob("*.py"), *(Path(__file__).parent / "dags").glob("*.py")])
-# Few records a day: what is looked at here is which day lands, not how fast.
-FAKE_OPTIONS = ("--records-per-day", "200", "--gzip")
+# Few records, but some in each hour of each day: what is looked at here is which window lands, not how fast.
+FAKE_OPTIONS = ("--records-per-day", "2000", "--even-days", "--gzip")
 
 
 def settings(home: Home, source: Source) -> dict[str, str]:
@@ -26,8 +28,21 @@ def settings(home: Home, source: Source) -> dict[str, str]:
     """
     connection = source.connection()
     impatient = {"account_id": source.account_id, "max_attempts": 1, "max_retry_seconds": 1}
+    # The partitioned examples begin tomorrow: of them only the backfills a test asks for are run.
+    tomorrow = (TODAY + timedelta(days=1)).isoformat()
     return {
+        # As many as there are processors to count on, and patience with an API server that waits for SQLite's writer.
+        "AIRFLOW__CORE__PARALLELISM": "2",
+        "AIRFLOW__WORKERS__EXECUTION_API_TIMEOUT": "60",
+        "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "600",
         "AUDIT_LANDED": home.landed.as_uri(),
+        "AUDIT_TODAY": TODAY.isoformat(),
+        "AUDIT_SPRING": SPRING.isoformat(),
+        "AUDIT_AUTUMN": AUTUMN.isoformat(),
+        "AUDIT_PARTITIONS_DESTINATION": (home.landed / "partitions").as_uri(),
+        "AUDIT_PARTITIONS_START_DATE": tomorrow,
+        "AUDIT_HOURLY_DESTINATION": (home.landed / "hourly").as_uri(),
+        "AUDIT_HOURLY_START_DATE": tomorrow,
         "AIRFLOW_CONN_IMPATIENT": json.dumps({**connection, "extra": impatient}),
         "AIRFLOW_CONN_REFUSED": json.dumps({**connection, "password": "no-token-of-theirs"}),
     }

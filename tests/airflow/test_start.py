@@ -21,3 +21,9 @@ def test_given_window_lands(live: LiveAirflow) -> None:
     (task,) = live.tasks("given_window", run_id)
     assert "explicit bounds" in live.log(task)
     assert live.xcom("given_window", run_id, "land")["record_count"] == len(live.truth_ids(start, end)) > 0
+
+
+def test_no_file_has_an_import_error(live: LiveAirflow) -> None:
+    """The DAG processor reads every example and every file of these tests without an error."""
+    live.unpause("given_window")
+    assert live.ask("importErrors")["import_errors"] == []

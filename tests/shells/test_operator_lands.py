@@ -8,6 +8,7 @@ import json
 from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pyarrow.parquet as pq
@@ -169,3 +170,19 @@ def test_progress_is_logged(world: World, caplog: pytest.LogCaptureFixture, caps
     assert "data interval" in said
     assert f"{len(world.raws())} records" in said
     assert "Committed" in said
+
+
+@pytest.mark.parametrize(
+    ("context", "key_format"),
+    [
+        ({"partition_date": START, "partition_key": "of no matter"}, "%Y-%m-%d"),
+        ({"partition_date": None, "partition_key": "26.10.2026"}, "%d.%m.%Y"),
+        ({"dag_run": SimpleNamespace(partition_key="2026-10-26")}, "%Y-%m-%d"),
+        ({"dag_run": SimpleNamespace(partition_key="2026-10-25T22:00:00-0200")}, "%Y-%m-%dT%H:%M:%S%z"),
+    ],
+)
+def test_a_partition_lands(world: World, context: dict[str, Any], key_format: str) -> None:
+    """A run says its partition by date or key, in the context or, as in Airflow 3.2, by its dag_run alone."""
+    summary = world.operator(partition_key_format=key_format).execute(context)
+    assert (summary["window_start"], summary["window_end"]) == (START.isoformat(), END.isoformat())
+    assert world.lines() == world.raws("v1")

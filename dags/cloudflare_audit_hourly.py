@@ -1,0 +1,81 @@
+"""Land every hour, and seal a day once its 24 hours have landed. Airflow 3.3 or newer; older: no DAG.
+
+Knows: that 24 hourly partitions make a day, and that a seal is for a whole day.
+Must not know: which hour came last; the rollup waits for all of them, in whatever order they land.
+Its one rule: a day is sealed when it is complete, not when the clock says that it should be.
+
+`cloudflare_audit_hourly` runs each hour for the hour before. Its asset's events carry the hour as their key; the
+rollup of `cloudflare_audit_day_seal` maps them to their day and starts one run for it when there are all 24. A late
+record of a sealed day needs its day sealed again: clear that day's run. Settings: AUDIT_HOURLY_DESTINATION,
+AUDIT_HOURLY_START_DATE, AUDIT_SEAL_CONN_ID (a connection with the signing key; without it seals are not signed).
+"""
+
+from __future__ import annotations
+
+import os
+from datetime import UTC, datetime, timedelta
+
+from airflow import __version__
+from airflow.sdk import DAG
+
+from airflow_audit_provider.assets.audit_logs import audit_log_asset
+from airflow_audit_provider.operators.audit_logs import CloudflareAuditLogsToObjectStorageOperator
+from airflow_audit_provider.operators.auditing import CloudflareAuditLogsSealOperator, CloudflareAuditLogsVerifyOperator
+
+DESTINATION = os.environ.get("AUDIT_HOURLY_DESTINATION", "file:///tmp/cloudflare-audit/hourly")
+START_DATE = os.environ.get("AUDIT_HOURLY_START_DATE", "2026-11-01")
+# As the rollup's mapper reads keys, and as the timetable writes them.
+HOUR_KEY = "%Y-%m-%dT%H:%M:%S"
+
+if [int(part) for part in __version__.split(".")[:2]] >= [3, 3]:
+    from airflow.sdk import CronPartitionTimetable, DayWindow, PartitionedAssetTimetable, RollupMapper, StartOfDayMapper
+
+    with DAG(
+        dag_id="cloudflare_audit_hourly",
+        schedule=CronPartitionTimetable("0 * * * *", timezone="UTC", run_offset=-1, key_format=HOUR_KEY),
+        start_date=datetime.fromisoformat(START_DATE).replace(tzinfo=UTC),
+        catchup=True,
+        max_active_runs=4,
+        default_args={"retries": 5, "retry_delay": timedelta(minutes=5)},
+        tags=["cloudflare", "audit", "partitions"],
+        doc_md=__doc__,
+    ):
+        CloudflareAuditLogsToObjectStorageOperator(
+            task_id="land_hour",
+            destination=DESTINATION,
+            window_length=timedelta(hours=1),
+            partition_key_format=HOUR_KEY,
+            # The hour ends when its run begins, so every run waits out the settle delay: in the triggerer, in no slot.
+            deferrable=True,
+            outlets=[audit_log_asset(DESTINATION)],
+        )
+
+    with DAG(
+        dag_id="cloudflare_audit_day_seal",
+        schedule=PartitionedAssetTimetable(
+            assets=audit_log_asset(DESTINATION),
+            default_partition_mapper=RollupMapper(
+                upstream_mapper=StartOfDayMapper(input_format=HOUR_KEY), window=DayWindow()
+            ),
+        ),
+        catchup=False,
+        # The seals are one chain: two days may not be sealed at the same time.
+        max_active_runs=1,
+        default_args={"retries": 3, "retry_delay": timedelta(minutes=1)},
+        tags=["cloudflare", "audit", "partitions", "seal"],
+        doc_md=__doc__,
+    ):
+        seal = CloudflareAuditLogsSealOperator(
+            task_id="seal_day",
+            destination=DESTINATION,
+            day="{{ dag_run.partition_key }}",
+            signing_conn_id=os.environ.get("AUDIT_SEAL_CONN_ID"),
+        )
+        verify = CloudflareAuditLogsVerifyOperator(
+            task_id="verify_day",
+            destination=DESTINATION,
+            start="{{ dag_run.partition_key }}",
+            end="{{ macros.ds_add(dag_run.partition_key, 1) }}",
+            expected_seal_sha256="{{ ti.xcom_pull('seal_day')['newest_seal_sha256'] }}",
+        )
+        seal >> verify

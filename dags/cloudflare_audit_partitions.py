@@ -1,0 +1,63 @@
+"""Land each day as an asset partition, and verify each landed day by its key. Airflow 3.2 or newer; older: no DAG.
+
+Knows: which partition a run is, by its key, from the timetable to the last consumer.
+Must not know: data intervals; a partitioned run has none, and no logical date.
+Its one rule: the key of a day is its date, and the asset's event carries it to whoever is scheduled by the asset.
+
+`cloudflare_audit_partitions` runs each midnight for the day before. The event of its asset has the key, and starts
+`cloudflare_audit_partition_check` for the same key: a plain `schedule=[asset]` is not started by it. Settings:
+AUDIT_PARTITIONS_DESTINATION, AUDIT_PARTITIONS_START_DATE.
+
+For days of a local time zone give the timetable and the operator that `timezone`, and both a key with an offset, by
+`key_format` and `partition_key_format` "%Y-%m-%dT%H:%M:%S%z": Airflow 3.2 writes keys in UTC, 3.3 in local time.
+"""
+
+from __future__ import annotations
+
+import os
+from datetime import UTC, datetime, timedelta
+
+from airflow import __version__
+from airflow.sdk import DAG
+
+from airflow_audit_provider.assets.audit_logs import audit_log_asset
+from airflow_audit_provider.operators.audit_logs import CloudflareAuditLogsToObjectStorageOperator
+from airflow_audit_provider.operators.auditing import CloudflareAuditLogsVerifyOperator
+
+DESTINATION = os.environ.get("AUDIT_PARTITIONS_DESTINATION", "file:///tmp/cloudflare-audit/partitions")
+START_DATE = os.environ.get("AUDIT_PARTITIONS_START_DATE", "2026-11-01")
+
+if [int(part) for part in __version__.split(".")[:2]] >= [3, 2]:
+    from airflow.sdk import CronPartitionTimetable, PartitionedAssetTimetable
+
+    with DAG(
+        dag_id="cloudflare_audit_partitions",
+        # run_offset=-1: the partition is the day that ends when the run begins, not the one that begins.
+        schedule=CronPartitionTimetable("0 0 * * *", timezone="UTC", run_offset=-1, key_format="%Y-%m-%d"),
+        start_date=datetime.fromisoformat(START_DATE).replace(tzinfo=UTC),
+        catchup=True,
+        max_active_runs=4,
+        default_args={"retries": 5, "retry_delay": timedelta(minutes=5)},
+        tags=["cloudflare", "audit", "partitions"],
+        doc_md=__doc__,
+    ):
+        CloudflareAuditLogsToObjectStorageOperator(
+            task_id="land_partition",
+            destination=DESTINATION,
+            outlets=[audit_log_asset(DESTINATION)],
+        )
+
+    with DAG(
+        dag_id="cloudflare_audit_partition_check",
+        schedule=PartitionedAssetTimetable(assets=audit_log_asset(DESTINATION)),
+        catchup=False,
+        tags=["cloudflare", "audit", "partitions"],
+        doc_md=__doc__,
+    ):
+        CloudflareAuditLogsVerifyOperator(
+            task_id="verify_partition",
+            destination=DESTINATION,
+            # By the run, not by the template variable of the same name, which Airflow 3.2 does not have.
+            start="{{ dag_run.partition_key }}",
+            end="{{ macros.ds_add(dag_run.partition_key, 1) }}",
+        )

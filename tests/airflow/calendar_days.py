@@ -1,0 +1,37 @@
+"""The days the tests of this folder are about, the same for the test and for the DAG files that are scheduled on them.
+
+Knows: the machine's clock, read once, and Berlin's clock changes.
+Must not know: what is landed on these days.
+Its one rule: a day is told by how long ago it was, so that no test grows old with the API's retention.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, time, timedelta
+from zoneinfo import ZoneInfo
+
+BERLIN = ZoneInfo("Europe/Berlin")
+TODAY = datetime.now(UTC).date()
+
+
+def days_ago(count: int) -> datetime:
+    """Midnight UTC of so many days ago."""
+    return datetime.combine(TODAY - timedelta(days=count), time(), UTC)
+
+
+def berlin_midnight(day: date) -> datetime:
+    """The first instant of a day in Berlin."""
+    return datetime.combine(day, time(), BERLIN)
+
+
+def last_berlin_day_of(hours: int) -> date:
+    """The last day, at least a week ago, that had so many hours in Berlin: 23 in spring, 25 in autumn."""
+    for count in range(7, 400):
+        day = TODAY - timedelta(days=count)
+        length = berlin_midnight(day + timedelta(days=1)).astimezone(UTC) - berlin_midnight(day).astimezone(UTC)
+        if length == timedelta(hours=hours):
+            return day
+    raise LookupError(f"no day of {hours} hours in more than a year")
+
+
+SPRING, AUTUMN = last_berlin_day_of(23), last_berlin_day_of(25)
