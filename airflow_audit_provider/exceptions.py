@@ -43,6 +43,7 @@ __all__ = [
     "StorageUnavailableError",
     "VerificationError",
     "WindowNotSettledError",
+    "error_named",
 ]
 
 
@@ -181,3 +182,12 @@ class CommitConflictError(StorageError):
 
 class VerificationError(AuditProviderError):
     """Stored bytes disagree with what the manifest, or a second reading of the source, says."""
+
+
+def error_named(code: str, message: str) -> AuditProviderError:
+    """Return the error whose class has that name; used where only the name and the text could be carried over."""
+    kind = globals().get(code)
+    if isinstance(kind, type) and issubclass(kind, AuditProviderError) and kind is not WindowNotSettledError:
+        error: AuditProviderError = kind(message)
+        return error
+    return AuditProviderError(f"{code}: {message}")

@@ -5,8 +5,7 @@ Must not know: how activity is asked for, or how often; the sensor and its trigg
 Its one rule: an hour without such an action is skipped, not failed, and leaves no task slot taken while it waits.
 
 The sensor defers: the triggerer waits, no worker does. `since` is its watermark: only actions at or after it count.
-An hour can end before its records are there, so the sensor goes on asking for 20 minutes. (Airflow
-3.0 fails, not skips, a sensor that times out in the triggerer; there, set `deferrable=False`.) Settings:
+An hour can end before its records are there, so the sensor goes on asking for 20 minutes. Settings:
 AUDIT_ACTIVITY_DESTINATION, AUDIT_ACTIVITY_TYPE (a version 1 action type, "token_create" by default).
 """
 

@@ -55,18 +55,24 @@ class Source:
         self._observe = observe
         # Decisions of all threads are taken one at a time: they share the budget, and Python runs one anyway.
         self._deciding = threading.Lock()
+        self._is_broken_off = threading.Event()
+
+    def break_off(self) -> None:
+        """End all readings under way, in every thread, at their next step, and let none begin; for good."""
+        self._is_broken_off.set()
 
     def read(
         self, query: AuditQuery, reading: Reading | SinglePage, stop: threading.Event | None = None
     ) -> Iterator[list[AuditRecord]]:
         """Yield complete, sorted records, a walk at a time; raises what ``read_script`` raises.
 
-        With ``stop`` set by another thread the reading is broken off at its next step by ``CancelledError``.
+        With ``stop`` set by another thread, or after :meth:`break_off`, the reading is broken off at its next step by
+        ``CancelledError``.
         """
         script = read_script(reading, query, self._budget, self._policy)
         step: Step | None = next(script, None)
         while step is not None:
-            if stop is not None and stop.is_set():
+            if self._is_stopped(stop):
                 raise CancelledError
             if isinstance(step, Deliver):
                 yield step.records
@@ -85,11 +91,13 @@ class Source:
         return Outcome(_moment(self.clock), answer)
 
     def _wait(self, seconds: float, stop: threading.Event | None) -> None:
-        """Wait; where another thread may say stop, look for that every few seconds."""
-        nap = seconds if stop is None else _LONGEST_NAP_SECONDS
-        while seconds > 0 and not (stop and stop.is_set()):
-            self.clock.sleep(min(nap, seconds))
-            seconds -= nap
+        """Wait; look every few seconds whether to stop."""
+        while seconds > 0 and not self._is_stopped(stop):
+            self.clock.sleep(min(_LONGEST_NAP_SECONDS, seconds))
+            seconds -= _LONGEST_NAP_SECONDS
+
+    def _is_stopped(self, stop: threading.Event | None) -> bool:
+        return self._is_broken_off.is_set() or (stop is not None and stop.is_set())
 
     def _answer(self, request: Request) -> Response | SourceUnavailableError:
         try:

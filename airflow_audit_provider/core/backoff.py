@@ -1,4 +1,4 @@
-"""Retry or give up: one decision for every failed request, sync or async.
+"""Retry or give up: one decision for every failed request, sync or async, and one for every failed task.
 
 Knows: the errors by remedy, how often and how long to try.
 Must not know: the clock or randomness; elapsed time and jitter are parameters.
@@ -13,6 +13,7 @@ from airflow_audit_provider.exceptions import (
     AuditProviderError,
     SourceProtocolError,
     SourceRateLimitedError,
+    WindowNotSettledError,
 )
 
 
@@ -29,6 +30,18 @@ class RetryPolicy(NamedTuple):
     blocked_seconds: float = 300.0
 
 
+ONE_TRY = RetryPolicy(max_attempts=1, max_elapsed_seconds=0.0)
+
+
+class NextTry(NamedTuple):
+    """Whether a task that failed may be tried again; ``delay_seconds`` of None leaves the delay to the task."""
+
+    is_allowed: bool
+    delay_seconds: float | None = None
+
+
+# Longer than any block Cloudflare documents; whoever names more, or no number, is not believed.
+_LONGEST_DELAY_SECONDS = 86_400.0
 # A 200 that is no JSON, or carries success=false, is what an overloaded edge or a proxy sends in passing.
 _GARBLED_ATTEMPTS = 4
 
@@ -54,6 +67,17 @@ def retry_delay(
 def _spread(attempt: int, policy: RetryPolicy) -> float:
     """Return the longest wait, in seconds, before the attempt after this one: doubling up to the cap."""
     return float(min(policy.cap_seconds, policy.base_seconds * 2.0 ** min(attempt - 1, 30)))
+
+
+def next_try(error: AuditProviderError, policy: RetryPolicy = RetryPolicy()) -> NextTry:
+    """Return whether and when to try a task again: a rate limit and an unsettled window say when, the rest does not."""
+    if not error.retryable:
+        return NextTry(is_allowed=False)
+    if not isinstance(error, SourceRateLimitedError | WindowNotSettledError):
+        return NextTry(is_allowed=True)
+    told = policy.blocked_seconds if error.retry_after is None else error.retry_after
+    is_believed = 0.0 <= told <= _LONGEST_DELAY_SECONDS
+    return NextTry(is_allowed=True, delay_seconds=told if is_believed else None)
 
 
 def _attempt_limit(error: AuditProviderError, policy: RetryPolicy) -> int:

@@ -6,18 +6,24 @@ Its one rule: the loop, which a triggerer's triggers share, is never blocked.
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 from airflow.providers.common.compat import connection as compat
 from airflow.providers.common.compat.sdk import BaseHook, Connection
+from asgiref.sync import sync_to_async
 
 
 async def load_connection(conn_id: str, hook: type[BaseHook]) -> tuple[Connection, dict[str, Any]]:
     """Return a connection and its extra; raises what ``get_connection`` raises."""
-    conn = await compat.get_async_connection(conn_id, hook=hook)
     load_extra = getattr(compat, "get_async_extra_dejson", None)
     if load_extra is not None:
+        conn = await compat.get_async_connection(conn_id)
         return conn, await load_extra(conn)
-    # Masking the extra's secrets asks the supervisor, which blocks; older Airflow has no other way than a thread.
-    return conn, await asyncio.to_thread(lambda: conn.extra_dejson)
+    # Older Airflow has no other way than a thread, and it has to be one of asgiref's: from there the supervisor is
+    # asked on the triggerer's own loop.
+    return await sync_to_async(_load)(conn_id, hook)
+
+
+def _load(conn_id: str, hook: type[BaseHook]) -> tuple[Connection, dict[str, Any]]:
+    conn = hook.get_connection(conn_id)
+    return conn, conn.extra_dejson

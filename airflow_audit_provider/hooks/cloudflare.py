@@ -18,6 +18,7 @@ from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHo
 from airflow_audit_provider.adapters.clock import SystemClock
 from airflow_audit_provider.adapters.http import AsyncHttpTransport, HttpTransport, open_async_client, open_client
 from airflow_audit_provider.adapters.source import AsyncSource, Source
+from airflow_audit_provider.core.backoff import ONE_TRY
 from airflow_audit_provider.core.exchange import Send, Wait
 from airflow_audit_provider.core.ports import Clock
 from airflow_audit_provider.core.query import AuditQuery, audit_query
@@ -130,8 +131,11 @@ class CloudflareHook(BaseHook):
 
     # -- reading ------------------------------------------------------------------------------------------------
 
-    def source(self, observe: Callable[[Send | Wait], None] | None = None) -> Source:
-        """Return a blocking reader with this hook's rate budget; ``observe`` is told of requests and waits."""
+    def source(self, observe: Callable[[Send | Wait], None] | None = None, *, is_patient: bool = True) -> Source:
+        """Return a blocking reader with this hook's rate budget; ``observe`` is told of requests and waits.
+
+        One that is not patient tries each request once: whoever else can wait better is to be told at once.
+        """
 
         def log_and_tell(step: Send | Wait) -> None:
             self._log_wait(step)
@@ -139,7 +143,8 @@ class CloudflareHook(BaseHook):
                 observe(step)
 
         transport = HttpTransport(self.get_conn())
-        return Source(transport, self.clock, self._budget, self.settings.retry_policy(), log_and_tell)
+        policy = self.settings.retry_policy() if is_patient else ONE_TRY
+        return Source(transport, self.clock, self._budget, policy, log_and_tell)
 
     def async_source(self, client: httpx.AsyncClient) -> AsyncSource:
         """Return a reader for an event loop over an open client (see :meth:`open_async_conn`)."""

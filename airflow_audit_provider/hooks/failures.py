@@ -1,6 +1,7 @@
 """The provider's errors in Airflow's terms: which fail a task for good.
 
-Knows: Airflow's exception for "do not retry". Must not know: what went wrong.
+Knows: Airflow's exception for "do not retry", and that a task may have a policy for its retries.
+Must not know: what went wrong.
 Its one rule: it looks at ``retryable`` and nothing else.
 """
 
@@ -15,11 +16,23 @@ from airflow_audit_provider.exceptions import AuditProviderError
 
 
 @contextmanager
-def task_failures() -> Iterator[None]:
-    """Let retryable errors through, which Airflow retries; turn the others into a failure without retries."""
+def task_failures(task: object = None) -> Iterator[None]:
+    """Let retryable errors through, which Airflow retries; turn the others into a failure without retries.
+
+    A task with a ``retry_policy`` (Airflow 3.3) lets all through: Airflow asks no policy about an
+    ``AirflowFailException``. Not so a sensor that skips instead of failing, which it does for that exception alone.
+    """
     try:
         yield
     except AuditProviderError as error:
-        if error.retryable:
+        if error.retryable or (_has_policy(task) and not _skips(task)):
             raise
         raise AirflowFailException(f"{type(error).__name__}: {error}") from error
+
+
+def _has_policy(task: object) -> bool:
+    return getattr(task, "retry_policy", None) is not None
+
+
+def _skips(task: object) -> bool:
+    return bool(getattr(task, "soft_fail", False) or getattr(task, "never_fail", False))

@@ -13,8 +13,9 @@ from functools import cached_property
 from typing import Any
 from uuid import uuid4
 
-from airflow.providers.common.compat.sdk import BaseOperator, conf
+from airflow.providers.common.compat.sdk import conf
 
+from airflow_audit_provider.adapters.source import Source
 from airflow_audit_provider.assets.audit_logs import audit_log_asset, dataset_uri
 from airflow_audit_provider.core.manifest import describe
 from airflow_audit_provider.core.query import AuditQuery
@@ -37,15 +38,12 @@ from airflow_audit_provider.looking_back import look_back
 from airflow_audit_provider.observing import PullOutcome
 from airflow_audit_provider.operators.destinations import open_destination
 from airflow_audit_provider.operators.links import CloudflareDashboardLink, ManifestLink
+from airflow_audit_provider.operators.waiting import WaitingOperator
 from airflow_audit_provider.orders import PullOrder
 from airflow_audit_provider.pipeline import pull_window
-from airflow_audit_provider.triggers.audit_logs import WindowSettledTrigger
-
-# Longer than the wait itself, so that a triggerer that was down for a while does not fail the task.
-_DEFERRAL_SPARE = timedelta(hours=1)
 
 
-class CloudflareAuditLogsToObjectStorageOperator(BaseOperator):
+class CloudflareAuditLogsToObjectStorageOperator(WaitingOperator):
     """Lands the Cloudflare audit logs of one window, half-open ``[start, end)``, under a destination.
 
     The window is the run's: explicit bounds, else the partition, else the data interval; a run that says none fails
@@ -76,8 +74,8 @@ class CloudflareAuditLogsToObjectStorageOperator(BaseOperator):
     :param lookback: how far before its start committed windows are read again for late records; by default not at all.
     :param verify: ``recount`` reads the window a second time from its other end and fails when the two disagree.
     :param replace: write the window anew, in place of what is committed.
-    :param deferrable: wait for an unsettled window in the triggerer; otherwise the worker waits, at most
-        ``settle_delay``.
+    :param deferrable: wait for an unsettled window in the triggerer; otherwise the task is rescheduled for then.
+        Either way it holds no slot meanwhile.
 
     Returns a dict with ``window_start window_end record_count part_count manifest_uri`` and more, and puts the same
     into the extra of the destination's asset event. Errors that no retry mends fail the task at once.
@@ -149,6 +147,7 @@ class CloudflareAuditLogsToObjectStorageOperator(BaseOperator):
         # What became of the task, for its links and lineage.
         self.query: AuditQuery | None = None
         self.outcome: PullOutcome | None = None
+        self._source: Source | None = None
         part_format(file_format, compression)
         refuse_impossible_times(window_length, self.settle_delay, lookback)
         refuse_impossible_tuning(self.concurrency, self.max_part_bytes, verify)
@@ -166,9 +165,10 @@ class CloudflareAuditLogsToObjectStorageOperator(BaseOperator):
 
     def execute(self, context: Mapping[str, Any]) -> dict[str, Any]:
         """Land the run's window; return its summary."""
-        with task_failures():
+        with task_failures(self):
             run_window = self._run_window(context)
-            self._await_settled(run_window)
+            settled_at = run_window.window.settled_at(self.settle_delay)
+            self.wait_until(settled_at, "execute_settled", context, self.hook.clock)
             with closing(self.hook):
                 outcome, late = self._pull(run_window)
         return self._report(context, outcome, late)
@@ -177,6 +177,12 @@ class CloudflareAuditLogsToObjectStorageOperator(BaseOperator):
         """Go on after the trigger says that the window is settled; Airflow gives its event by this name."""
         self.log.info("Waited: %s", event)
         return self.execute(context)
+
+    def on_kill(self) -> None:
+        """Break off a pull under way: its requests end, and what it staged stays for the next try."""
+        if self._source is not None:
+            self.log.info("The task is ended from outside; its requests are broken off")
+            self._source.break_off()
 
     def _run_window(self, context: Mapping[str, Any]) -> RunWindow:
         run_window = resolve_run_window(
@@ -192,19 +198,6 @@ class CloudflareAuditLogsToObjectStorageOperator(BaseOperator):
         self.log.info("Window %s, by the rule: %s", run_window.window, run_window.rule)
         return run_window
 
-    def _await_settled(self, run_window: RunWindow) -> None:
-        """Wait for a window that is not settled: in the triggerer, or here when only the settle delay is missing."""
-        now = self.hook.clock.now()
-        wait = run_window.window.settled_at(self.settle_delay) - now
-        if wait <= timedelta(0):
-            return
-        if self.deferrable:
-            trigger = WindowSettledTrigger(now + wait)
-            self.defer(trigger=trigger, method_name="execute_settled", timeout=wait + _DEFERRAL_SPARE)
-        if wait <= self.settle_delay:
-            self.log.info("Waiting %.0f s until the window is settled", wait.total_seconds())
-            self.hook.clock.sleep(wait.total_seconds())
-
     def _pull(self, run_window: RunWindow) -> tuple[PullOutcome, dict[str, int]]:
         """Land the window, then look back from it if that is asked for; return what became of both."""
         # Parsing a DAG needs nothing of how its tasks are watched.
@@ -212,7 +205,7 @@ class CloudflareAuditLogsToObjectStorageOperator(BaseOperator):
 
         order = self._order(run_window)
         observer = TaskObserver(self.log, self.hook.clock, order)
-        source = self.hook.source(observer.asked)
+        self._source = source = self.hook.source(observer.asked)
         store = open_destination(self.destination, self.destination_conn_id)
         self.query = order.query
         self.outcome = outcome = pull_window(order, source, store, observer)

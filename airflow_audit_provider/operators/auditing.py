@@ -74,7 +74,7 @@ class CloudflareAuditLogsVerifyOperator(BaseOperator):
 
     def execute(self, context: Mapping[str, Any]) -> dict[str, Any]:  # noqa: ARG002 - Airflow's signature
         """Verify the destination; return the counts."""
-        with task_failures():
+        with task_failures(self):
             verifier = Ed25519Verifier([self.public_key]) if self.public_key else None
             report = verify(
                 open_destination(self.destination, self.destination_conn_id),
@@ -131,7 +131,7 @@ class CloudflareAuditLogsSealOperator(BaseOperator):
 
     def execute(self, context: Mapping[str, Any]) -> dict[str, Any]:  # noqa: ARG002 - Airflow's signature
         """Seal and sign; return what was created."""
-        with task_failures():
+        with task_failures(self):
             day = read_bound("day", self.day)
             store = open_destination(self.destination, self.destination_conn_id)
             sealing = seal(store, day.date() if day else None, self._signer())

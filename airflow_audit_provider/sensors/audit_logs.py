@@ -12,13 +12,15 @@ from datetime import date, datetime, timedelta
 from functools import cached_property
 from typing import Any
 
-from airflow.providers.common.compat.sdk import AirflowFailException, BaseSensorOperator, Context, PokeReturnValue, conf
+from airflow.providers.common.compat.sdk import BaseSensorOperator, Context, PokeReturnValue, conf
 
 from airflow_audit_provider.core.activity import Activity, Watch
 from airflow_audit_provider.core.run_window import resolve_watermark
+from airflow_audit_provider.exceptions import AuditProviderError, error_named
 from airflow_audit_provider.hooks.cloudflare import CloudflareHook
 from airflow_audit_provider.hooks.early_checks import refuse_impossible_query
 from airflow_audit_provider.hooks.failures import task_failures
+from airflow_audit_provider.sensors.soft_failures import skipping_softly
 from airflow_audit_provider.triggers.audit_logs import AuditLogActivityTrigger
 from airflow_audit_provider.watching import look_for_activity
 
@@ -38,7 +40,8 @@ class CloudflareAuditLogActivitySensor(BaseSensorOperator):
     :param deferrable: look once, then wait in the triggerer.
 
     Returns a dict with ``since record_count first_event_at last_event_at``; counting stops when there is enough.
-    ``poke_interval``, ``timeout``, ``mode`` and ``soft_fail`` are those of every sensor.
+    ``poke_interval``, ``exponential_backoff``, ``max_wait``, ``timeout``, ``mode``, ``soft_fail`` and ``never_fail``
+    are those of every sensor, deferred or not.
     """
 
     template_fields: Sequence[str] = (
@@ -86,7 +89,7 @@ class CloudflareAuditLogActivitySensor(BaseSensorOperator):
 
     def poke(self, context: Mapping[str, Any]) -> PokeReturnValue:
         """Look once; blocks for as long as the API takes."""
-        with task_failures(), closing(self.hook):
+        with task_failures(self), closing(self.hook):
             activity = self._look(context)
         return PokeReturnValue(activity.is_enough, activity.summary() if activity.is_enough else None)
 
@@ -94,20 +97,48 @@ class CloudflareAuditLogActivitySensor(BaseSensorOperator):
         """Look once, then wait as told: in the triggerer when deferrable, else poking or rescheduled."""
         if not self.deferrable:
             return super().execute(context)
-        found = self.poke(context)
-        if found.is_done:
-            return found.xcom_value
-        trigger = AuditLogActivityTrigger(
-            self.cloudflare_conn_id, self._since(context), self.minimum_count, self._interval_seconds, self._query
+        with skipping_softly(self):
+            found = self._first_look(context)
+        if found is not None:
+            return found
+        return self.defer(
+            trigger=self._trigger(context), method_name="execute_complete", timeout=timedelta(seconds=self.timeout)
         )
-        return self.defer(trigger=trigger, method_name="execute_complete", timeout=timedelta(seconds=self.timeout))
 
     def execute_complete(self, _context: Mapping[str, Any], event: dict[str, Any]) -> dict[str, Any]:
         """Return what the trigger found, or fail for good as it says."""
         if event["status"] == "failed":
-            raise AirflowFailException(f"{event['code']}: {event['message']}")
+            with task_failures(self):
+                raise error_named(event["code"], event["message"])
         activity: dict[str, Any] = event["activity"]
         return activity
+
+    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
+        """Go on after the triggerer; what makes a sensor skip does so here too, as in Airflow itself from 3.1 on."""
+        with skipping_softly(self):
+            return super().resume_execution(next_method, next_kwargs, context)
+
+    def _first_look(self, context: Mapping[str, Any]) -> dict[str, Any] | None:
+        """Return what is found at once, None for too little; an API that is away is left to the triggerer."""
+        try:
+            found = self.poke(context)
+        except AuditProviderError as error:
+            if not error.retryable:
+                raise
+            self.log.warning("Going on in the triggerer: %s", error)
+            return None
+        return found.xcom_value if found.is_done else None
+
+    def _trigger(self, context: Mapping[str, Any]) -> AuditLogActivityTrigger:
+        return AuditLogActivityTrigger(
+            self.cloudflare_conn_id,
+            self._since(context),
+            self.minimum_count,
+            float(self.poke_interval),
+            self._query,
+            backs_off=self.exponential_backoff,
+            longest_pause_seconds=self.max_wait.total_seconds() if self.max_wait else None,
+        )
 
     @property
     def _query(self) -> dict[str, Any]:
@@ -119,13 +150,9 @@ class CloudflareAuditLogActivitySensor(BaseSensorOperator):
             "filters": self.filters,
         }
 
-    @property
-    def _interval_seconds(self) -> float:
-        return float(self.poke_interval)
-
     def _since(self, context: Mapping[str, Any]) -> datetime:
         return resolve_watermark(self.since, context.get("data_interval_start"), self.timezone)
 
     def _look(self, context: Mapping[str, Any]) -> Activity:
         watch = Watch(self.hook.query(**self._query), self._since(context), self.minimum_count)
-        return look_for_activity(watch, self.hook.source())
+        return look_for_activity(watch, self.hook.source(is_patient=not self.deferrable))

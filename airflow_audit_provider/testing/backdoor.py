@@ -1,4 +1,4 @@
-"""What a test asks the fake itself, over HTTP, outside of the API: the truth, the log, late records.
+"""What a test asks of the fake itself, over HTTP, outside of the API: the truth, the log, records, misbehaviours.
 
 Knows: the paths below ``/_fake/``.
 Must not know: how the API answers.
@@ -14,6 +14,7 @@ import msgspec
 
 from airflow_audit_provider.testing.cloudflare import FakeCloudflare
 from airflow_audit_provider.testing.instants import EPOCH, parse_instant, to_ns
+from airflow_audit_provider.testing.misbehaviour import parse_switch
 from airflow_audit_provider.testing.records import Feed
 
 PREFIX = "/_fake/"
@@ -25,7 +26,8 @@ def backdoor(fake: FakeCloudflare, path: str, params: dict[str, str], body: byte
     """Answer part by part; raises KeyError for an unknown path, ValueError for a bad parameter or record.
 
     ``truth`` gives raw records as JSONL for ``version`` (v1), ``scope`` (the first account), ``start`` and ``end``;
-    ``requests`` the log as JSONL; ``records`` adds the JSONL posted to it, seen at once.
+    ``requests`` the log as JSONL; ``records`` adds the JSONL posted to it, seen at once; ``misbehave`` takes the
+    misbehaviours posted to it, one a line as on the command line, in place of those before.
     """
     version = params.get("version") or "v1"
     scope = params.get("scope") or f"accounts/{fake.settings.account_ids[0]}"
@@ -38,6 +40,10 @@ def backdoor(fake: FakeCloudflare, path: str, params: dict[str, str], body: byte
     if path == PREFIX + "records":
         added = [fake.add(line, version, scope) for line in body.splitlines() if line.strip()]
         return _lines(row.id.encode() for row in added)
+    if path == PREFIX + "misbehave":
+        switches = [parse_switch(line) for line in body.decode().splitlines() if line.strip()]
+        fake.misbehave(*switches)
+        return _lines(switch.kind.encode() for switch in switches)
     raise KeyError(path)
 
 

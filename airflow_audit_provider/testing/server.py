@@ -58,7 +58,7 @@ class FakeServer:
 
     @property
     def backdoor_url(self) -> str:
-        """Where the truth is told: below here are ``truth``, ``requests`` and ``records``."""
+        """Where the truth is told: below here are ``truth``, ``requests``, ``records``, ``misbehave``."""
         return f"http://{self.host}:{self.port}{PREFIX}"
 
     def __enter__(self) -> Self:

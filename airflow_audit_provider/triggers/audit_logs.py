@@ -6,17 +6,26 @@ Its one rule: a trigger never spins and never fails without saying so: an error 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from datetime import UTC, datetime
+import hashlib
+import json
+from collections.abc import AsyncGenerator, AsyncIterator, Hashable, Mapping
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from airflow.triggers.base import BaseTrigger, TriggerEvent
+from airflow.triggers.base import BaseEventTrigger, BaseTrigger, TriggerEvent
 
 from airflow_audit_provider.adapters.clock import SystemClock
 from airflow_audit_provider.core.activity import Activity, Watch
+from airflow_audit_provider.core.matching import RecordFilter
+from airflow_audit_provider.core.news import Mark, News, tell
+from airflow_audit_provider.core.rhythm import Pace, Rhythm, refuse_seconds
 from airflow_audit_provider.exceptions import AuditProviderError
 from airflow_audit_provider.hooks.cloudflare import CloudflareHook
-from airflow_audit_provider.watching import alook_for_activity
+from airflow_audit_provider.hooks.early_checks import refuse_impossible_query
+from airflow_audit_provider.triggers.shared_news import MarkStore, NewsProducer, SharedNews, Watcher
+from airflow_audit_provider.watching import afollow, alook_for_activity, alook_for_news
+
+Filters = Mapping[str, Any] | list[Mapping[str, Any]]
 
 
 class WindowSettledTrigger(BaseTrigger):
@@ -47,8 +56,10 @@ class AuditLogActivityTrigger(BaseTrigger):
     :param cloudflare_conn_id: a connection of type ``cloudflare``.
     :param since: the watermark, timezone-aware, or its ISO 8601 text.
     :param minimum_count: how many records are enough.
-    :param poll_interval_seconds: seconds between two looks, at least 1.
+    :param poll_interval_seconds: seconds between two looks, at least 1; after failures longer, up to 10 minutes.
     :param query: keyword arguments of :meth:`CloudflareHook.query`.
+    :param backs_off: wait twice as long after each look.
+    :param longest_pause_seconds: where that ends.
 
     The event is ``{"status": "found", "activity": {...}}`` or ``{"status": "failed", "code": ..., "message": ...}``.
     """
@@ -60,12 +71,14 @@ class AuditLogActivityTrigger(BaseTrigger):
         minimum_count: int = 1,
         poll_interval_seconds: float = 60.0,
         query: dict[str, Any] | None = None,
+        backs_off: bool = False,
+        longest_pause_seconds: float | None = None,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # Airflow's base class has no types here
         self.cloudflare_conn_id = cloudflare_conn_id
         self.since = datetime.fromisoformat(since) if isinstance(since, str) else since
         self.minimum_count = minimum_count
-        self.poll_interval_seconds = max(1.0, poll_interval_seconds)
+        self.rhythm = Rhythm(poll_interval_seconds, backs_off, longest_pause_seconds)
         self.query = query or {}
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
@@ -74,31 +87,164 @@ class AuditLogActivityTrigger(BaseTrigger):
             "cloudflare_conn_id": self.cloudflare_conn_id,
             "since": self.since.astimezone(UTC).isoformat(),
             "minimum_count": self.minimum_count,
-            "poll_interval_seconds": self.poll_interval_seconds,
+            "poll_interval_seconds": self.rhythm.interval_seconds,
             "query": self.query,
+            "backs_off": self.rhythm.backs_off,
+            "longest_pause_seconds": self.rhythm.longest_seconds,
         }
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Look, sleep, look again; a retryable error only costs one interval."""
-        hook = CloudflareHook(self.cloudflare_conn_id)
-        while True:
+        """Look, pause, look again; a retryable error only costs a longer pause."""
+        hook, pace = CloudflareHook(self.cloudflare_conn_id), Pace(self.rhythm)
+        event = None
+        while event is None:
             try:
                 activity = await self._look(hook)
+                pause, event = pace.after_look(), _found(activity)
             except AuditProviderError as error:
-                if not error.retryable:
-                    yield TriggerEvent({"status": "failed", "code": type(error).__name__, "message": str(error)})
-                    return
-                self.log.warning("Looking again in %.0f s: %s", self.poll_interval_seconds, error)
-            else:
-                if activity.is_enough:
-                    yield TriggerEvent({"status": "found", "activity": activity.summary()})
-                    return
-            await hook.clock.asleep(self.poll_interval_seconds)
+                pause, event = pace.after_failure(error), _failed(error)
+                self.log.warning("This look failed: %s", error)
+            if event is None:
+                await hook.clock.asleep(pause)
+        yield event
 
     async def _look(self, hook: CloudflareHook) -> Activity:
         async with await hook.open_async_conn() as client:
             watch = Watch(hook.query(**self.query), self.since, self.minimum_count)
             return await alook_for_activity(watch, hook.async_source(client))
+
+
+class AuditLogActivityEventTrigger(BaseEventTrigger):
+    """Tells an ``AssetWatcher`` of new records in an audit log: one asset event a look that finds some, for ever.
+
+    :param cloudflare_conn_id: a connection of type ``cloudflare``.
+    :param api_version: ``v1`` or ``v2``.
+    :param scope: ``account``, ``user`` or ``organization``.
+    :param account_id: by default the connection's.
+    :param organization_id: by default the connection's.
+    :param filters: which records count: a dict of names and values (a text, or a list of which one must fit), or a list
+        of such dicts, of which one must fit; by default every record. Judged here, so watchers with different filters
+        share one reading.
+    :param poll_interval_seconds: seconds between two looks, at least 1; after failures longer, up to 10 minutes.
+    :param lookback_seconds: how much later than its event time a record may come and still be told.
+
+    An event is told at least once, and again only when the triggerer dies before Airflow stored it: its
+    ``ids_sha256`` then is the same, or its records are among others. From Airflow 3.3 on the mark of what was told is
+    kept in the asset's state store and all watchers of a log share one reading; before, a watcher begins at
+    ``lookback_seconds`` before the triggerer's start. No failure ends it; each is logged, and looked at again later.
+    """
+
+    def __init__(
+        self,
+        cloudflare_conn_id: str = CloudflareHook.default_conn_name,
+        api_version: str = "v1",
+        scope: str | None = None,
+        account_id: str | None = None,
+        organization_id: str | None = None,
+        filters: Filters | None = None,
+        poll_interval_seconds: float = 60.0,
+        lookback_seconds: float = 900.0,
+    ) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]  # Airflow's base class has no types here
+        self.cloudflare_conn_id = cloudflare_conn_id
+        self.log_choice: dict[str, Any] = {
+            "api_version": api_version,
+            "scope": scope,
+            "account_id": account_id,
+            "organization_id": organization_id,
+        }
+        self.filters = filters
+        self.rhythm = Rhythm(poll_interval_seconds)
+        self.lookback_seconds = lookback_seconds
+        self.clock = SystemClock()
+        refuse_impossible_query(api_version, scope, account_id, organization_id, None)
+        refuse_seconds("poll_interval_seconds", poll_interval_seconds)
+        refuse_seconds("lookback_seconds", lookback_seconds)
+        self._wanted = RecordFilter(api_version, filters)
+        self._hook: CloudflareHook | None = None
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Return the class path and the arguments to build the trigger again."""
+        return _path(self), {
+            "cloudflare_conn_id": self.cloudflare_conn_id,
+            **self.log_choice,
+            "filters": self.filters,
+            "poll_interval_seconds": self.rhythm.interval_seconds,
+            "lookback_seconds": self.lookback_seconds,
+        }
+
+    def shared_stream_key(self) -> Hashable:
+        """Return what must be equal to share a reading: all but the filters."""
+        _, arguments = self.serialize()
+        return ("cloudflare-audit-log", *(arguments[name] for name in sorted(arguments.keys() - {"filters"})))
+
+    @classmethod
+    def create_shared_stream_producer(cls, kwargs: dict[str, Any]) -> Any:
+        """Return who reads for all watchers with one key."""
+        return NewsProducer(cls(**kwargs).follow)
+
+    @classmethod
+    async def open_shared_stream(cls, kwargs: dict[str, Any]) -> AsyncGenerator[SharedNews, None]:
+        """Read for one watcher alone; who asks for the next look has been given the events of the one before."""
+        async for shared, _ in cls.create_shared_stream_producer(kwargs).open_stream():
+            yield shared
+            shared.is_stored = True
+
+    async def filter_shared_stream(self, shared_stream: AsyncIterator[Any]) -> AsyncIterator[TriggerEvent]:
+        """Tell of the records that count and were not told yet."""
+        watcher = Watcher(self._marks(), self.follow)
+        async for shared in shared_stream:
+            async for news in watcher.take(shared):
+                records = self._wanted.pick(news.records)
+                if records:
+                    yield TriggerEvent(tell(news.query, records))
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Do the same without sharing, for Airflow before 3.3."""
+        async for event in self.filter_shared_stream(type(self).open_shared_stream(self.serialize()[1])):
+            yield event
+
+    def follow(self, mark: Mark | None) -> AsyncGenerator[News, None]:
+        """Look for ever, from a mark on."""
+        return afollow(self._look, mark, self.rhythm, self.clock, self._complain)
+
+    async def _look(self, mark: Mark | None) -> News:
+        hook = self._hook = self._hook or CloudflareHook(self.cloudflare_conn_id, clock=self.clock)
+        async with await hook.open_async_conn() as client:
+            query = hook.query(**self.log_choice)
+            return await alook_for_news(
+                query, mark, timedelta(seconds=self.lookback_seconds), hook.async_source(client)
+            )
+
+    def _complain(self, error: Exception, pause_seconds: float) -> None:
+        # A new hook reads the connection anew: it may have been mended meanwhile.
+        self._hook = None
+        if isinstance(error, AuditProviderError) and error.retryable:
+            self.log.warning("Looking again in %.0f s: %s", pause_seconds, error)
+        else:
+            self.log.error(
+                "Nothing is watched until this is mended; looking again in %.0f s: %s: %s",
+                pause_seconds,
+                type(error).__name__,
+                error,
+            )
+
+    def _marks(self) -> MarkStore:
+        told = json.dumps([self.cloudflare_conn_id, self.log_choice, self.filters], sort_keys=True, default=str)
+        key = f"audit-log-mark-{hashlib.sha256(told.encode()).hexdigest()[:16]}"
+        return MarkStore(getattr(self, "asset_state_store", None), key, self.rhythm, self.clock, self.log)
+
+
+def _found(activity: Activity) -> TriggerEvent | None:
+    """Return the event for enough activity, None for too little."""
+    return TriggerEvent({"status": "found", "activity": activity.summary()}) if activity.is_enough else None
+
+
+def _failed(error: AuditProviderError) -> TriggerEvent | None:
+    """Return the event for an error that no retry mends, None for another."""
+    if error.retryable:
+        return None
+    return TriggerEvent({"status": "failed", "code": type(error).__name__, "message": str(error)})
 
 
 def _path(trigger: BaseTrigger) -> str:

@@ -1,6 +1,7 @@
 """One Airflow a version, shared by every test of this folder, and the choice of versions a test needs.
 
-A test that takes `live` runs in all four versions; `@pytest.mark.since("3.2.2")` leaves the older ones out. DAG files
+A test that takes `live` runs in all four versions; `@pytest.mark.since("3.2.2")` leaves the older ones out,
+`@pytest.mark.versions("3.0.6", "3.3.2")` all but these. DAG files
 in `tests/airflow/dags/` and the examples in `dags/` are all there, paused until a test unpauses them. A test with other
 needs starts an Airflow of its own by `tests.airflow.live.start_airflow`.
 """
@@ -19,19 +20,21 @@ from tests.matrix.versions import VERSIONS, AirflowVersion
 from tests.packaging.building import build
 
 
-def _is_new_enough(item: pytest.Item) -> bool:
+def _is_wanted(item: pytest.Item) -> bool:
     """Whether a test is to run in the version it was made for."""
-    since = item.get_closest_marker("since")
-    version = item.callspec.params.get("version") if isinstance(item, pytest.Function) and since else None
-    return since is None or not isinstance(version, AirflowVersion) or version.at_least(since.args[0])
+    since, only = item.get_closest_marker("since"), item.get_closest_marker("versions")
+    version = item.callspec.params.get("version") if isinstance(item, pytest.Function) and (since or only) else None
+    if not isinstance(version, AirflowVersion):
+        return True
+    return (since is None or version.at_least(since.args[0])) and (only is None or version.number in only.args)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out, by name and not as a skip, what an older version cannot have."""
-    left_out = [item for item in items if not _is_new_enough(item)]
+    left_out = [item for item in items if not _is_wanted(item)]
     if left_out:
         config.hook.pytest_deselected(items=left_out)
-        items[:] = [item for item in items if _is_new_enough(item)]
+        items[:] = [item for item in items if _is_wanted(item)]
 
 
 @pytest.fixture(scope="package")

@@ -7,6 +7,7 @@ Its one rule: a destination lies below the home, and no two DAGs share one.
 
 from __future__ import annotations
 
+import json
 from datetime import timedelta
 from pathlib import Path
 
@@ -20,8 +21,13 @@ DAG_FILES = sorted([*(PROJECT / "dags").glob("*.py"), *(Path(__file__).parent / 
 FAKE_OPTIONS = ("--records-per-day", "2000", "--even-days", "--gzip")
 
 
-def settings(home: Home, _source: Source) -> dict[str, str]:
-    """The variables beside those of the demo; `AUDIT_LANDED` is the folder in which each DAG makes its own."""
+def settings(home: Home, source: Source) -> dict[str, str]:
+    """The variables beside those of the demo; `AUDIT_LANDED` is the folder in which each DAG makes its own.
+
+    Two connections more: one that leaves every wait to Airflow, and one with a token that Cloudflare refuses.
+    """
+    connection = source.connection()
+    impatient = {"account_id": source.account_id, "max_attempts": 1, "max_retry_seconds": 1}
     # The partitioned examples begin tomorrow: of them only the backfills a test asks for are run.
     tomorrow = (TODAY + timedelta(days=1)).isoformat()
     return {
@@ -38,4 +44,6 @@ def settings(home: Home, _source: Source) -> dict[str, str]:
         "AUDIT_PARTITIONS_START_DATE": tomorrow,
         "AUDIT_HOURLY_DESTINATION": (home.landed / "hourly").as_uri(),
         "AUDIT_HOURLY_START_DATE": tomorrow,
+        "AIRFLOW_CONN_IMPATIENT": json.dumps({**connection, "extra": impatient}),
+        "AIRFLOW_CONN_REFUSED": json.dumps({**connection, "password": "no-token-of-theirs"}),
     }

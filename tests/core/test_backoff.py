@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from airflow_audit_provider.core.backoff import RetryPolicy, retry_delay
+from airflow_audit_provider.core.backoff import NextTry, RetryPolicy, next_try, retry_delay
 from airflow_audit_provider.exceptions import (
     AuditProviderError,
     ConfigurationError,
@@ -15,6 +17,8 @@ from airflow_audit_provider.exceptions import (
     SourceProtocolError,
     SourceRateLimitedError,
     SourceUnavailableError,
+    StorageUnavailableError,
+    WindowNotSettledError,
 )
 
 POLICY = RetryPolicy()
@@ -89,3 +93,24 @@ def test_waiting_ends(attempt: int, elapsed: float, jitter: float) -> None:
     policy = RetryPolicy(max_attempts=1000)
     delay = retry_delay(SourceUnavailableError("x"), attempt, elapsed, jitter, policy)
     assert delay is None or (0 <= delay <= policy.cap_seconds and elapsed + delay <= policy.max_elapsed_seconds)
+
+
+@pytest.mark.parametrize(
+    ("error", "decided"),
+    [
+        (SourceRateLimitedError("x", retry_after=42.0), NextTry(True, 42.0)),
+        (SourceRateLimitedError("x"), NextTry(True, 300.0)),
+        (SourceRateLimitedError("x", retry_after=float("inf")), NextTry(True)),
+        (SourceRateLimitedError("x", retry_after=float("nan")), NextTry(True)),
+        (WindowNotSettledError("x", settled_at=datetime.now(UTC), retry_after=900.0), NextTry(True, 900.0)),
+        (SourceUnavailableError("x", retry_after=1.0), NextTry(True)),
+        (StorageUnavailableError("x"), NextTry(True)),
+        (SourceAuthError("x", status=401), NextTry(False)),
+        (ConfigurationError("x"), NextTry(False)),
+        (RetentionExceededError("x"), NextTry(False)),
+        (SourceProtocolError("x", status=200), NextTry(False)),
+    ],
+)
+def test_a_task_is_tried_again_as_the_error_says(error: AuditProviderError, decided: NextTry) -> None:
+    """A rate limit and an unsettled window say when; other passing trouble leaves that to the task; the rest fails."""
+    assert next_try(error) == decided

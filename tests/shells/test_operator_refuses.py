@@ -116,18 +116,11 @@ def test_an_unsettled_window_is_deferred(world: World) -> None:
     assert caught.value.timeout > timedelta(minutes=15)
     assert world.fake.requests == []
     world.clock.advance(900)
-    assert operator.execute_settled({}, {"settled_at": "…"})["part_count"] == 1
-
-
-def test_the_last_of_the_settle_delay_is_waited_for(world: World) -> None:
-    """A task that is not deferrable waits in its slot when only the settle delay is missing."""
-    operator = world.operator(window_start=NOON - timedelta(hours=1), window_end=NOON - timedelta(minutes=5))
-    assert operator.execute({})["committed"]
-    assert world.clock.sleeps[0] == 600.0
+    assert operator.execute_settled({}, event={"settled_at": "…"})["part_count"] == 1
 
 
 def test_a_window_in_the_future_is_too_early(world: World) -> None:
-    """A window that ends later than now is retryable and says from when on it may be read."""
+    """Outside of a task nobody can wait: what is not settled is retryable and says from when on it may be read."""
     operator = world.operator(window_start=NOON, window_end=NOON + timedelta(days=1))
     with pytest.raises(WindowNotSettledError) as caught:
         operator.execute({})

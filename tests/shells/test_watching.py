@@ -177,13 +177,13 @@ def test_a_trigger_fires_on_new_activity(world: World, monkeypatch: pytest.Monke
 
 
 def test_a_trigger_outlives_passing_trouble(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An API that is away costs intervals, not the wait."""
+    """An API that is away costs pauses that grow, not the wait; after it the interval is as before."""
     world.connect(extra={"account_id": world.fake.settings.account_ids[0], "max_attempts": 1})
     world.misbehave("status=503")
     clock = TurningClock({2: world.misbehave, 4: lambda: _add_late(world)})
     _watch(world, monkeypatch, clock)
     assert _first(_trigger())["status"] == "found"
-    assert clock.sleeps == [30.0] * 4
+    assert clock.sleeps == [60.0, 120.0, 30.0, 30.0]
     assert 503 in [asked.status for asked in world.fake.requests]
 
 

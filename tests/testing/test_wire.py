@@ -119,6 +119,19 @@ def test_records_added_over_http() -> None:
     assert "authorization" in logged["header_names"]
 
 
+def test_misbehaviours_over_http() -> None:
+    """What is posted to the back door is misbehaved from then on; nothing means to behave; nonsense is refused."""
+    fake = fake_with(records_per_day=0)
+    url = f"/accounts/{ACCOUNT_ID}/audit_logs"
+    with FakeServer(fake) as server, httpx.Client(trust_env=False, headers=BEARER) as client:
+        door, seen = server.backdoor_url + "misbehave", []
+        for lines in ("status=503,version=v1\nslow=1", "status=401,version=v2", ""):
+            client.post(door, content=lines).raise_for_status()
+            seen.append(client.get(server.base_url + url).status_code)
+        assert client.post(door, content="no_such=1").status_code == 400
+    assert seen == [503, 200, 200]
+
+
 def test_direct_transport() -> None:
     """The core's own ports reach the fake without HTTP; a broken wire is SourceUnavailableError."""
     request = Request(f"/accounts/{ACCOUNT_ID}/audit_logs", (("per_page", "3"),))

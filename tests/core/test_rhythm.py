@@ -1,0 +1,69 @@
+"""How long to wait before an audit log is looked at again."""
+
+from __future__ import annotations
+
+from math import inf, nan
+from typing import Any
+
+import pytest
+
+from airflow_audit_provider.core.rhythm import Pace, Rhythm, refuse_seconds
+from airflow_audit_provider.exceptions import (
+    ConfigurationError,
+    SourceAuthError,
+    SourceRateLimitedError,
+    SourceUnavailableError,
+)
+
+AWAY = SourceUnavailableError("x")
+
+
+def test_looks_come_at_an_interval() -> None:
+    """Without backing off every pause is the interval, whichever look it follows."""
+    assert [Rhythm(30).pause_seconds(count) for count in (1, 2, 1000)] == [30, 30, 30]
+
+
+def test_backing_off_doubles_up_to_the_longest() -> None:
+    """A rhythm that backs off waits twice as long each time, to its longest pause if it has one."""
+    assert [Rhythm(10, backs_off=True).pause_seconds(count) for count in (1, 2, 3)] == [10, 20, 40]
+    assert [Rhythm(10, backs_off=True, longest_seconds=25).pause_seconds(count) for count in (1, 2, 3)] == [10, 20, 25]
+
+
+@pytest.mark.parametrize("rhythm", [Rhythm(0), Rhythm(0.01), Rhythm(5, longest_seconds=0)])
+def test_no_pause_is_nothing(rhythm: Rhythm) -> None:
+    """Whatever is asked for, a second passes between two looks, after a failure too."""
+    assert rhythm.pause_seconds(1) >= 1
+    assert rhythm.pause_after_failure(AWAY, 1) >= 1
+
+
+def test_failures_in_a_row_are_looked_after_ever_less_often() -> None:
+    """The pause doubles from failure to failure up to ten minutes, for a refused credential too."""
+    rhythm = Rhythm(60)
+    for error in (AWAY, SourceAuthError("x", status=401), OSError("x")):
+        pauses = [rhythm.pause_after_failure(error, count) for count in (1, 2, 3, 4, 5, 100)]
+        assert pauses == [120, 240, 480, 600, 600, 600]
+
+
+def test_a_long_interval_is_not_shortened_by_failures() -> None:
+    """Who looks every hour does not look more often because of a failure."""
+    assert Rhythm(3600).pause_after_failure(AWAY, 1) == 3600
+
+
+def test_what_the_api_says_is_the_least() -> None:
+    """A rate limit's time is waited for even where the rhythm is quicker."""
+    assert Rhythm(5).pause_after_failure(SourceRateLimitedError("x", retry_after=300.0), 1) == 300
+    assert Rhythm(5).pause_after_failure(SourceRateLimitedError("x"), 1) == 10
+
+
+def test_a_pace_forgets_failures_after_a_look() -> None:
+    """After a look that came to its end the next failure is the first one again."""
+    pace = Pace(Rhythm(10))
+    pauses = [pace.after_failure(AWAY), pace.after_failure(AWAY), pace.after_look(), pace.after_failure(AWAY)]
+    assert pauses == [20, 40, 10, 20]
+
+
+@pytest.mark.parametrize("seconds", [0, -1, True, nan, inf, "60", None])
+def test_seconds_that_cannot_be(seconds: Any) -> None:
+    """What is no positive, finite number is refused by its name."""
+    with pytest.raises(ConfigurationError, match="poll_interval_seconds"):
+        refuse_seconds("poll_interval_seconds", seconds)
