@@ -16,6 +16,7 @@ import msgspec
 
 from airflow_audit_provider.core.records import ApiVersion, AuditRecord, read_records
 from airflow_audit_provider.formats.columns import COLUMNS, Kind, column_values
+from airflow_audit_provider.formats.jsonl import NO_MISFITS
 
 _ROW_GROUP_RECORDS = 10_000
 _NS_PER_US = 1000
@@ -29,6 +30,8 @@ class ParquetEncoder:
     What is encoded at once becomes columns at once: a thousand records stay in the processor's cache, ten thousand cost
     three times as much each.
     """
+
+    misfits = NO_MISFITS
 
     def __init__(self, compression: str, version: ApiVersion) -> None:
         self._pa = importlib.import_module("pyarrow")
@@ -87,13 +90,13 @@ def _replaced(value: Any) -> Any:
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
 
 
-def read_parquet(version: ApiVersion, content: bytes) -> Iterator[AuditRecord]:
-    """Yield the records of a part from its ``record`` column."""
+def read_parquet(version: ApiVersion, content: bytes, column: str = "record") -> Iterator[AuditRecord]:
+    """Yield the records of a part from the column that holds them."""
     pyarrow = importlib.import_module("pyarrow")
     parquet = importlib.import_module("pyarrow.parquet")
     file = parquet.ParquetFile(pyarrow.BufferReader(content))
     for group in range(file.num_row_groups):
-        texts = file.read_row_group(group, columns=["record"]).column("record").to_pylist()
+        texts = file.read_row_group(group, columns=[column]).column(column).to_pylist()
         yield from read_records(version, [msgspec.Raw(text.encode()) for text in texts])
 
 
