@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import importlib
 import io
+from array import array
 from collections.abc import Iterator, Sequence
+from itertools import accumulate
 from typing import Any
 
 import msgspec
@@ -67,10 +69,21 @@ class ParquetEncoder:
     def _columns(self, records: Sequence[AuditRecord], lines: bytes) -> Any:
         ids = [record.id for record in records]
         times = [record.event_ns // _NS_PER_US for record in records]
-        texts = [record.raw for record in records]
-        values: list[list[Any]] = [ids, times, *column_values(self._version, records, lines), texts]
-        arrays = [self._array(column, kind) for column, kind in zip(values, self._schema.types, strict=True)]
-        return self._pa.RecordBatch.from_arrays(arrays, schema=self._schema)
+        values: list[list[Any]] = [ids, times, *column_values(self._version, records, lines)]
+        arrays = [self._array(column, kind) for column, kind in zip(values, self._schema.types[:-1], strict=True)]
+        return self._pa.RecordBatch.from_arrays([*arrays, self._raw_array(records)], schema=self._schema)
+
+    def _raw_array(self, records: Sequence[AuditRecord]) -> Any:
+        """Return the records' own bytes as a column, copied once and not grown."""
+        raws = [record.raw for record in records]
+        offsets = array("i", accumulate(map(len, raws), initial=0))
+        buffers = self._pa.py_buffer(offsets), self._pa.py_buffer(b"".join(raws))
+        column = self._pa.StringArray.from_buffers(len(raws), *buffers)
+        try:
+            column.validate(full=True)
+        except self._pa.ArrowInvalid:
+            return self._array(raws, self._pa.string())
+        return column
 
     def _array(self, values: list[Any], kind: Any) -> Any:
         """Return a column; bytes that are no UTF-8, which JSON forbids, show a replacement character."""
