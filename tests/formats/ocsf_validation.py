@@ -11,7 +11,10 @@ from functools import lru_cache
 from typing import Any
 
 import jsonschema
-from ocsf_json_schema import OcsfJsonSchemaEmbedded, get_ocsf_schema
+from ocsf_json_schema import (  # type: ignore[import-untyped]  # it ships no types
+    OcsfJsonSchemaEmbedded,
+    get_ocsf_schema,
+)
 
 VERSION = "1.8.0"
 PROFILES = ["cloud", "datetime"]

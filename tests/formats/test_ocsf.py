@@ -120,7 +120,8 @@ def test_anything_else_is_api_activity(change: dict[str, Any]) -> None:
     ("action", "activity"),
     [
         ("rec_add", (1, "Create")), ("view", (2, "Read")), ("change_setting", (3, "Update")),
-        ("rec_del", (4, "Delete")), ("login", (99, "login")), ("", (0, "Unknown")), (None, (0, "Unknown")), ("Token-Create", (1, "Create")),
+        ("rec_del", (4, "Delete")), ("login", (99, "login")), ("", (0, "Unknown")), (None, (0, "Unknown")),
+        ("Token-Create", (1, "Create")),
     ],
 )  # fmt: skip
 def test_activities_come_from_the_actions_words(action: str | None, activity: tuple[int, str]) -> None:
