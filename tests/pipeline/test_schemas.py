@@ -81,7 +81,7 @@ def test_records_are_read_back_whole(
 def test_a_killed_try_is_gone_on_with(
     schema: str, file_format: str, store: LocalStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What was staged in a schema is taken over, and the parts are those of an undisturbed run."""
+    """What it staged in a schema is taken over, and the parts are those of an undisturbed run."""
     monkeypatch.setattr(staging, "PART_RECORDS", 2000)
     fake = fake_of(8000)
     wanted = resumable_order(schema=schema, file_format=file_format)
