@@ -19,7 +19,7 @@ from airflow_audit_provider.core.ports import Store
 from airflow_audit_provider.core.run_window import RunWindow
 from airflow_audit_provider.core.window import TimeWindow
 from airflow_audit_provider.exceptions import ConfigurationError
-from airflow_audit_provider.formats.part_format import part_format
+from airflow_audit_provider.formats.part_format import committed_format
 from airflow_audit_provider.observing import Observer, PullOutcome
 from airflow_audit_provider.orders import PullOrder
 from airflow_audit_provider.pipeline import pull_window
@@ -53,16 +53,18 @@ def look_back(order: PullOrder, lookback: timedelta, source: Source, store: Stor
     """Read every committed window again that ends in ``(window.start - lookback, window.start]`` of an order.
 
     One that begins before that is read whole, if by no more than a day or the length of the order's own window. Windows
-    of other audit logs or filters, and those that the API no longer keeps whole, are left out. Each commits a next
-    generation only when records were added. Idempotent; raises what ``pull_window`` raises, and windows that were
-    read before stay committed.
+    of other audit logs, filters or privacy rules, and those that the API no longer keeps whole, are left out. Each
+    commits a next generation only when records were added. Idempotent; raises what ``pull_window`` raises, and windows
+    that were read before stay committed.
     """
     refuse_lookback(lookback)
     window, oldest_at = order.run_window.window, whole_windows_start_at(source.clock.now())
     # Cut where nothing can be read any more, so that any length of time may be given.
     since = max(window.start - min(lookback, window.start - oldest_at), oldest_at)
     committed = _committed_between(store, since, window, oldest_at)
-    same = [manifest for manifest in committed if manifest.query == order.query]
+    same = [
+        manifest for manifest in committed if manifest.query == order.query and manifest.privacy == order.privacy_stamp
+    ]
     return LookedBack(tuple(pull_window(_again(order, manifest), source, store, observer) for manifest in same))
 
 
@@ -86,7 +88,7 @@ def _again(order: PullOrder, committed: Manifest) -> PullOrder:
     """Return the order for a committed window: its own place and format, settled already, never replaced."""
     return order._replace(
         run_window=RunWindow(committed.window, _RULE, committed.partition_date),
-        part_format=part_format(committed.file_format, committed.compression),
+        part_format=committed_format(committed),
         settle_delay=timedelta(0),
         replace=False,
     )

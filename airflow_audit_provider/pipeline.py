@@ -19,8 +19,15 @@ from airflow_audit_provider.adapters.source import Source
 from airflow_audit_provider.attempts import Attempt
 from airflow_audit_provider.commits import latest_commit
 from airflow_audit_provider.core.commit import Commit
-from airflow_audit_provider.core.planning import refuse_other_dataset, refuse_other_format, refuse_unreadable_window
+from airflow_audit_provider.core.planning import (
+    refuse_other_dataset,
+    refuse_other_format,
+    refuse_other_privacy,
+    refuse_other_schema,
+    refuse_unreadable_window,
+)
 from airflow_audit_provider.core.ports import Store
+from airflow_audit_provider.core.privacy import refuse_personal_filters
 from airflow_audit_provider.observing import Observer, PullOutcome, Verb
 from airflow_audit_provider.orders import PullOrder
 from airflow_audit_provider.pulling import Pull
@@ -52,11 +59,12 @@ def pull_window(order: PullOrder, source: Source, store: Store, observer: Observ
 def _plan(order: PullOrder, source: Source, store: Store, observer: Observer) -> Pull:
     """Refuse what cannot be pulled, begin a try, and take over what an earlier one left."""
     refuse_unreadable_window(order.run_window.window, source.clock.now(), order.settle_delay)
+    refuse_personal_filters(order.privacy_stamp, order.query.filters)
     committed = latest_commit(store, order.keys)
     _refuse_other_order(order, committed)
     order = order.filed_as(committed)
     attempt = Attempt(store, order.keys, order.attempt_id)
-    pull = Pull(order, source, attempt, committed, observer)
+    pull = Pull(order.upon(committed), source, attempt, committed, observer)
     with pull.leaving():
         attempt.begin(source.clock.now())
         pull.resume()
@@ -69,3 +77,5 @@ def _refuse_other_order(order: PullOrder, committed: Commit | None) -> None:
         if not order.replace:
             part_format = order.part_format
             refuse_other_format(committed.manifest, part_format.file_format, part_format.compression, committed.key)
+            refuse_other_schema(committed.manifest, part_format.table, committed.key)
+            refuse_other_privacy(committed.manifest, order.privacy_stamp, committed.key)

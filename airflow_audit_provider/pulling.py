@@ -39,7 +39,7 @@ from airflow_audit_provider.core.recount import Recount
 from airflow_audit_provider.core.roll import Roll
 from airflow_audit_provider.core.window import SECOND_NS, to_ns
 from airflow_audit_provider.exceptions import AuditProviderError, CommitConflictError, StorageError, VerificationError
-from airflow_audit_provider.formats.part_format import part_format
+from airflow_audit_provider.formats.part_format import committed_format
 from airflow_audit_provider.observing import Observer, Progress, PullOutcome, Verb
 from airflow_audit_provider.orders import PullOrder
 from airflow_audit_provider.staging import Stager
@@ -84,8 +84,7 @@ class Pull:
         if self._committed is None:
             return CommittedRecords(self._store, self._order.part_format, self._order.query.version, ())
         said = self._committed.manifest
-        chosen = part_format(said.file_format, said.compression)
-        known = CommittedRecords(self._store, chosen, said.query.version, said.parts)
+        known = CommittedRecords(self._store, committed_format(said), said.query.version, said.parts)
         known.is_repair = self._order.replace
         return known
 
@@ -127,7 +126,8 @@ class Pull:
         reading = SideBySide(self._source, order.query, self._remainder, order.concurrency, known)
         read_count = self._tally.resumed_count
         for read in reading.read():
-            records = [record for record in read if (record.event_ns, record.id) not in self._staged]
+            told = order.told(read)
+            records = [record for record in told if (record.event_ns, record.id) not in self._staged]
             self._note_first(records)
             fresh = self._fresh(records)
             self._note_added(fresh)
@@ -189,7 +189,7 @@ class Pull:
         window = self._order.run_window.window
         second = Reading(self._order.query.version, window, Direction.DESC)
         for records in self._source.read(self._order.query, second):
-            self._recount.add_second(record.id for record in records)
+            self._recount.add_second(record.id for record in self._order.told(records))
         self._recount.refuse_disagreement(str(window))
         self._tally.add(second.tally)
 
@@ -250,6 +250,8 @@ class Pull:
             fetch=self._tally,
             added_ids=tuple(self._added_ids),
             verified="recount" if order.recount else None,
+            table=order.part_format.table,
+            privacy=order.privacy_stamp,
         )
 
     @contextmanager

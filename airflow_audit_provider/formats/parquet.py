@@ -18,6 +18,7 @@ import msgspec
 
 from airflow_audit_provider.core.records import ApiVersion, AuditRecord, read_records
 from airflow_audit_provider.formats.columns import COLUMNS, Kind, column_values
+from airflow_audit_provider.formats.jsonl import NO_MISFITS
 
 _ROW_GROUP_RECORDS = 10_000
 _NS_PER_US = 1000
@@ -32,12 +33,14 @@ class ParquetEncoder:
     three times as much each.
     """
 
+    misfits = NO_MISFITS
+
     def __init__(self, compression: str, version: ApiVersion) -> None:
         self._pa = importlib.import_module("pyarrow")
         parquet = importlib.import_module("pyarrow.parquet")
         self._version = version
         self._schema = _schema(self._pa, version)
-        self._sink = _DrainedSink()
+        self._sink = DrainedSink()
         self._waiting: list[Any] = []
         self._waiting_count = 0
         self._writer = parquet.ParquetWriter(
@@ -67,27 +70,9 @@ class ParquetEncoder:
         ids = [record.id for record in records]
         times = [record.event_ns // _NS_PER_US for record in records]
         values: list[list[Any]] = [ids, times, *column_values(self._version, records, lines)]
-        arrays = [self._array(column, kind) for column, kind in zip(values, self._schema.types[:-1], strict=True)]
-        return self._pa.RecordBatch.from_arrays([*arrays, self._raw_array(records)], schema=self._schema)
-
-    def _raw_array(self, records: Sequence[AuditRecord]) -> Any:
-        """Return the records' own bytes as a column, copied once and not grown."""
-        raws = [record.raw for record in records]
-        offsets = array("i", accumulate(map(len, raws), initial=0))
-        buffers = self._pa.py_buffer(offsets), self._pa.py_buffer(b"".join(raws))
-        column = self._pa.StringArray.from_buffers(len(raws), *buffers)
-        try:
-            column.validate(full=True)
-        except self._pa.ArrowInvalid:
-            return self._array(raws, self._pa.string())
-        return column
-
-    def _array(self, values: list[Any], kind: Any) -> Any:
-        """Return a column; bytes that are no UTF-8, which JSON forbids, show a replacement character."""
-        try:
-            return self._pa.array(values, kind)
-        except self._pa.ArrowInvalid:
-            return self._pa.array([_replaced(value) for value in values], kind)
+        kinds = self._schema.types[:-1]
+        arrays = [typed_column(self._pa, column, kind) for column, kind in zip(values, kinds, strict=True)]
+        return self._pa.RecordBatch.from_arrays([*arrays, raw_column(self._pa, records)], schema=self._schema)
 
     def _write(self) -> None:
         """Write what waits as one row group."""
@@ -96,17 +81,38 @@ class ParquetEncoder:
         self._waiting, self._waiting_count = [], 0
 
 
+def raw_column(pyarrow: Any, records: Sequence[AuditRecord]) -> Any:
+    """Return the records' own bytes as an Arrow column, copied once and not grown."""
+    raws = [record.raw for record in records]
+    offsets = array("i", accumulate(map(len, raws), initial=0))
+    buffers = pyarrow.py_buffer(offsets), pyarrow.py_buffer(b"".join(raws))
+    column = pyarrow.StringArray.from_buffers(len(raws), *buffers)
+    try:
+        column.validate(full=True)
+    except pyarrow.ArrowInvalid:
+        return typed_column(pyarrow, raws, pyarrow.string())
+    return column
+
+
+def typed_column(pyarrow: Any, values: Sequence[Any], kind: Any) -> Any:
+    """Return an Arrow column; bytes that are no UTF-8, which JSON forbids, show a replacement character."""
+    try:
+        return pyarrow.array(values, kind)
+    except pyarrow.ArrowInvalid:
+        return pyarrow.array([_replaced(value) for value in values], kind)
+
+
 def _replaced(value: Any) -> Any:
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
 
 
-def read_parquet(version: ApiVersion, content: bytes) -> Iterator[AuditRecord]:
-    """Yield the records of a part from its ``record`` column."""
+def read_parquet(version: ApiVersion, content: bytes, column: str = "record") -> Iterator[AuditRecord]:
+    """Yield the records of a part from the column that holds them."""
     pyarrow = importlib.import_module("pyarrow")
     parquet = importlib.import_module("pyarrow.parquet")
     file = parquet.ParquetFile(pyarrow.BufferReader(content))
     for group in range(file.num_row_groups):
-        texts = file.read_row_group(group, columns=["record"]).column("record").to_pylist()
+        texts = file.read_row_group(group, columns=[column]).column(column).to_pylist()
         yield from read_records(version, [msgspec.Raw(text.encode()) for text in texts])
 
 
@@ -127,7 +133,7 @@ def _schema(pyarrow: Any, version: ApiVersion) -> Any:
     )
 
 
-class _DrainedSink(io.RawIOBase):
+class DrainedSink(io.RawIOBase):
     """A write-only file that hands its bytes on, so that a part is never whole in memory."""
 
     def __init__(self) -> None:
@@ -136,15 +142,18 @@ class _DrainedSink(io.RawIOBase):
         self._size_bytes = 0
 
     def writable(self) -> bool:
+        """Say that it is."""
         return True
 
     def write(self, content: Any, /) -> int:
+        """Take bytes in; return how many."""
         piece = bytes(content)
         self._pieces.append(piece)
         self._size_bytes += len(piece)
         return len(piece)
 
     def tell(self) -> int:
+        """Return how many bytes were written so far."""
         return self._size_bytes
 
     def drain(self) -> bytes:

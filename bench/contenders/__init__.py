@@ -12,7 +12,7 @@ from bench.job import Contender
 
 # Module -> the forms it can reasonably write, the first one being the form all are compared in.
 FORMS: dict[str, tuple[str, ...]] = {
-    "ours": ("jsonl.gz", "jsonl.zst", "parquet"),
+    "ours": ("jsonl.gz", "jsonl.zst", "parquet", "parquet normalized", "parquet ocsf"),
     "ours_in_task": ("jsonl.gz",),
     "sdk": ("jsonl.gz", "jsonl.zst", "parquet"),
     "dlt_rest": ("jsonl.gz", "parquet"),

@@ -23,7 +23,13 @@ from airflow_audit_provider.pipeline import pull_window
 from bench.job import Job
 
 UNLIMITED = 100_000_000
-FORMATS = {"jsonl.gz": ("jsonl", "gzip"), "jsonl.zst": ("jsonl", "zstd"), "parquet": ("parquet", "zstd")}
+FORMATS = {
+    "jsonl.gz": ("jsonl", "gzip", "raw"),
+    "jsonl.zst": ("jsonl", "zstd", "raw"),
+    "parquet": ("parquet", "zstd", "raw"),
+    "parquet normalized": ("parquet", "zstd", "normalized"),
+    "parquet ocsf": ("parquet", "zstd", "ocsf"),
+}
 
 
 def pull(job: Job) -> int:
