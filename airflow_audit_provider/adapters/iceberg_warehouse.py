@@ -1,0 +1,288 @@
+"""An Apache Iceberg table of audit records, in any catalog pyiceberg speaks to.
+
+Knows: pyiceberg, imported when a catalog opens; snapshots, data files, table properties. Must not know: manifests of
+windows, Airflow.
+Its one rule: one commit of the catalog replaces a window's rows and enters it into the ledger; when somebody else
+committed meanwhile, the claim is looked at again before the next attempt.
+
+The ledger is in the table's properties, not in the snapshots, which are expired sooner or later: one property a window.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from importlib.util import find_spec
+from typing import Any
+
+from airflow_audit_provider.core.keys import WindowKeys, window_in
+from airflow_audit_provider.core.ports import Clock
+from airflow_audit_provider.core.warehouse import KEY_COLUMNS, ColumnType, LedgerEntry, LoadClaim, TableColumn
+from airflow_audit_provider.core.window import TimeWindow
+from airflow_audit_provider.exceptions import ConfigurationError, WarehouseBusyError
+
+_PARTITION_COLUMN = "event_time"
+_LEDGER = "audit.load"
+# Rows wait in memory until they are worth a data file of their own.
+_FILE_BYTES = 128 << 20
+# How often a commit is tried while others commit to the same table; each needs some tens of milliseconds.
+_MOST_COMMITS = 60
+_PAUSE_SECONDS = 0.2
+
+
+class IcebergWarehouse:
+    """Satisfies :class:`~airflow_audit_provider.core.warehouse.Warehouse`; ``name`` is ``namespace.table``."""
+
+    def __init__(self, catalog: Any, name: str, clock: Clock) -> None:
+        self._catalog = catalog
+        self._name = name
+        self._clock = clock
+        self._table: Any = None
+
+    def prepare(self, columns: Iterable[TableColumn]) -> None:
+        """Make namespace and table, partitioned by the day of the event, or add columns that are new."""
+        wanted = (*KEY_COLUMNS, *columns)
+        namespace, _, table = self._name.rpartition(".")
+        if not namespace or not table:
+            raise ConfigurationError(f"The table {self._name!r} is no Iceberg table's name. Give namespace.table.")
+        self._catalog.create_namespace_if_not_exists(namespace)
+        schema = _schema(wanted)
+        self._table = self._catalog.create_table_if_not_exists(
+            self._name,
+            schema=schema,
+            partition_spec=_by_day(schema),
+            # Whole, not cut off after 16 characters: it says whether a data file belongs to one dataset.
+            properties={"write.metadata.metrics.column.dataset": "full"},
+        )
+        self._refuse_weak_isolation()
+        self._add_missing(wanted)
+
+    def _refuse_weak_isolation(self) -> None:
+        for operation in ("delete", "update"):
+            name = f"write.{operation}.isolation-level"
+            if self._table.properties.get(name, "serializable") != "serializable":
+                raise ConfigurationError(
+                    f"The table {self._name} has {name} other than serializable, so that two loaders of a window could "
+                    "both add its rows. Remove that property."
+                )
+
+    def _add_missing(self, columns: Sequence[TableColumn]) -> None:
+        found = {field.name: field.field_type for field in self._table.schema().fields}
+        for column in columns:
+            if found.get(column.name, _type(column)) != _type(column):
+                raise ConfigurationError(
+                    f"The column {column.name} of {self._name} is {found[column.name]}, and {_type(column)} is to be "
+                    "loaded. Give the name of a table that is not there yet."
+                )
+        missing = [column for column in columns if column.name not in found]
+        if missing:
+            with self._table.update_schema() as update:
+                for column in missing:
+                    update.add_column(column.name, _type(column))
+
+    def loaded(self, dataset: str) -> list[LedgerEntry]:
+        """Return the newest entry of each window, from the table's properties."""
+        self._table.refresh()
+        prefix = _ledger_prefix(dataset)
+        return [_entry(key, text) for key, text in self._table.properties.items() if key.startswith(prefix)]
+
+    @contextmanager
+    def replacing(self, claim: LoadClaim) -> Iterator[_WrittenRows]:
+        """Give what takes the window's rows; commit them in one catalog commit at the block's end."""
+        self._table.refresh()
+        self._refuse_taken(claim)
+        rows = _WrittenRows(self._table)
+        try:
+            yield rows
+            rows.flush()
+        except BaseException:
+            rows.discard()
+            raise
+        try:
+            self._commit(claim, rows.files)
+        except WarehouseBusyError:
+            # Only this says that no snapshot names the files; after any other error they are left alone.
+            rows.discard()
+            raise
+
+    def _commit(self, claim: LoadClaim, files: Sequence[Any]) -> None:
+        from pyiceberg.exceptions import CommitFailedException, ValidationException
+
+        for attempt in range(1, _MOST_COMMITS + 1):
+            try:
+                return self._commit_once(claim, files)
+            except (CommitFailedException, ValidationException) as error:
+                # Both say for certain that nothing was committed.
+                if attempt == _MOST_COMMITS:
+                    raise WarehouseBusyError(f"Others commit to {self._name} all the time ({error}).") from error
+            self._clock.sleep(_PAUSE_SECONDS * self._clock.jitter())
+            self._table.refresh()
+            self._refuse_taken(claim)
+        return None
+
+    def _commit_once(self, claim: LoadClaim, files: Sequence[Any]) -> None:
+        window_filter = _window_filter(claim)
+        doomed = [task.file for task in self._table.scan(row_filter=window_filter).plan_files()]
+        facts = _facts(claim)
+        with self._table.transaction() as transaction:
+            transaction.set_properties({_ledger_key(claim.dataset, claim.window): _ledger_text(claim.newest)})
+            if all(_is_of_one_window(file, self._table.schema()) for file in doomed):
+                snapshot = transaction.update_snapshot(snapshot_properties=facts).overwrite()
+            else:
+                # Somebody compacted files of several windows into one: what is another window's stays.
+                transaction.delete(window_filter, snapshot_properties=facts)
+                snapshot, doomed = transaction.update_snapshot(snapshot_properties=facts).fast_append(), []
+            with snapshot as change:
+                for file in doomed:
+                    change.delete_data_file(file)
+                for file in files:
+                    change.append_data_file(file)
+
+    def _refuse_taken(self, claim: LoadClaim) -> None:
+        """Refuse a claim when the ledger's entry of the window is another than the one the claim follows."""
+        text = self._table.properties.get(_ledger_key(claim.dataset, claim.window))
+        found = 0 if text is None else int(text.split()[0])
+        if found != claim.entries[0].generation - 1:
+            raise WarehouseBusyError(
+                f"Another loader entered {claim.window} first. Nothing of this one is in the table; run it again."
+            )
+
+    def close(self) -> None:
+        """Close the catalog."""
+        self._catalog.close()
+
+
+class _WrittenRows:
+    """One window's rows as data files that no snapshot names yet."""
+
+    def __init__(self, table: Any) -> None:
+        self._table = table
+        self._waiting: list[Any] = []
+        self._waiting_bytes = 0
+        self.files: list[Any] = []
+
+    def add(self, rows: Any) -> None:
+        """Keep rows until they are worth a file."""
+        self._waiting.append(rows)
+        self._waiting_bytes += rows.nbytes
+        if self._waiting_bytes >= _FILE_BYTES:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what waits, a file for each partition it falls into."""
+        if not self._waiting:
+            return
+        # What Table.append calls, too; the public ways take all rows of a snapshot at once.
+        from pyiceberg.io.pyarrow import _dataframe_to_data_files
+
+        rows = importlib.import_module("pyarrow").concat_tables(self._waiting)
+        self.files += _dataframe_to_data_files(self._table.metadata, rows, self._table.io)
+        self._waiting, self._waiting_bytes = [], 0
+
+    def count(self) -> int:
+        """Count the rows by what the files' own footers say."""
+        self.flush()
+        return sum(file.record_count for file in self.files)
+
+    def discard(self) -> None:
+        """Remove the files; what cannot be removed is an orphan, which no reader sees."""
+        for file in self.files:
+            with suppress(OSError):
+                self._table.io.delete(file.file_path)
+
+
+def open_iceberg(properties: Mapping[str, str], catalog_name: str) -> Any:
+    """Return the catalog that properties describe; raise ``ConfigurationError`` without pyiceberg or for wrong ones."""
+    missing = [name for name in ("pyiceberg", "pyiceberg_core", "pyarrow") if find_spec(name) is None]
+    if missing:
+        raise ConfigurationError(
+            f"Loading into Iceberg needs {', '.join(missing)}. Run: pip install 'airflow-audit-provider[iceberg]'."
+        )
+    from pyiceberg.catalog import load_catalog
+    from pyiceberg.exceptions import NoSuchPropertyException
+
+    try:
+        return load_catalog(catalog_name, **properties)
+    except (ValueError, NoSuchPropertyException) as error:
+        raise ConfigurationError(f"The Iceberg catalog cannot be opened ({error}). Check its properties.") from error
+
+
+def _type(column: TableColumn) -> Any:
+    from pyiceberg.types import BooleanType, LongType, StringType, TimestamptzType
+
+    known: dict[ColumnType, Any] = {
+        ColumnType.TEXT: StringType(),
+        ColumnType.BOOLEAN: BooleanType(),
+        ColumnType.INTEGER: LongType(),
+        ColumnType.INSTANT: TimestamptzType(),
+    }
+    return known[column.type]
+
+
+def _schema(columns: Sequence[TableColumn]) -> Any:
+    from pyiceberg.schema import Schema
+    from pyiceberg.types import NestedField
+
+    numbered = enumerate(columns, 1)
+    return Schema(*(NestedField(number, c.name, _type(c), required=c.is_required) for number, c in numbered))
+
+
+def _by_day(schema: Any) -> Any:
+    from pyiceberg.partitioning import PartitionField, PartitionSpec
+    from pyiceberg.transforms import DayTransform
+
+    source_id = schema.find_field(_PARTITION_COLUMN).field_id
+    return PartitionSpec(PartitionField(source_id, 1000, DayTransform(), "event_day"))
+
+
+def _window_filter(claim: LoadClaim) -> Any:
+    """Return which rows a claim replaces: by window and dataset, so that windows need not be days."""
+    from pyiceberg.expressions import And, EqualTo
+
+    start, end = (instant.isoformat() for instant in (claim.window.start, claim.window.end))
+    values = (claim.dataset, start, end)
+    # Pydantic hides from mypy how an expression is made.
+    equal_to: Any = EqualTo
+    equal = [equal_to(column.name, value) for column, value in zip(KEY_COLUMNS, values, strict=True)]
+    return And(*equal)
+
+
+def _is_of_one_window(file: Any, schema: Any) -> bool:
+    """Say whether all rows of a data file have the same key, by the least and greatest values it notes."""
+    fields = [schema.find_field(column.name).field_id for column in KEY_COLUMNS]
+    lower, upper = file.lower_bounds or {}, file.upper_bounds or {}
+    return all(lower.get(field) is not None and lower.get(field) == upper.get(field) for field in fields)
+
+
+def _facts(claim: LoadClaim) -> dict[str, str]:
+    """Return what a snapshot's summary says of the window it brought."""
+    newest = claim.newest
+    return {
+        "audit.dataset": claim.dataset,
+        "audit.window-start": claim.window.start.isoformat(),
+        "audit.window-end": claim.window.end.isoformat(),
+        "audit.generation": str(newest.generation),
+        "audit.manifest-sha256": str(newest.manifest_sha256),
+        "audit.record-count": str(newest.record_count),
+    }
+
+
+def _ledger_prefix(dataset: str) -> str:
+    return f"{_LEDGER}.{hashlib.sha256(dataset.encode()).hexdigest()[:16]}."
+
+
+def _ledger_key(dataset: str, window: TimeWindow) -> str:
+    return _ledger_prefix(dataset) + WindowKeys(window, window.start.date()).name
+
+
+def _ledger_text(entry: LedgerEntry) -> str:
+    return f"{entry.generation} {entry.record_count} {entry.manifest_sha256}"
+
+
+def _entry(key: str, text: str) -> LedgerEntry:
+    window, (generation, record_count, sha256) = window_in(key), text.split()
+    if window is None:
+        raise ConfigurationError(f"The table property {key} is none this provider writes. Remove it.")
+    return LedgerEntry(window, int(generation), sha256, int(record_count))
