@@ -16,7 +16,7 @@ from airflow_audit_provider.exceptions import ConfigurationError, WarehouseBusyE
 
 # One process at a time may write a DuckDB file, so a backfill's tasks wait for each other here.
 _PATIENCE_SECONDS = 300.0
-_PAUSE_SECONDS = 0.5
+_PAUSE_SECONDS = 0.2
 
 
 class DuckDbSession:

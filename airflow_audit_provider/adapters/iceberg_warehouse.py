@@ -47,7 +47,7 @@ class IcebergWarehouse:
         namespace, _, table = self._name.rpartition(".")
         if not namespace or not table:
             raise ConfigurationError(f"The table {self._name!r} is no Iceberg table's name. Give namespace.table.")
-        self._catalog.create_namespace_if_not_exists(namespace)
+        self._make_namespace(namespace)
         schema = _schema(wanted)
         self._table = self._catalog.create_table_if_not_exists(
             self._name,
@@ -59,6 +59,14 @@ class IcebergWarehouse:
         self._refuse_weak_isolation()
         self._add_missing(wanted)
 
+    def _make_namespace(self, namespace: str) -> None:
+        try:
+            self._catalog.create_namespace_if_not_exists(namespace)
+        except Exception:
+            # A catalog tells in its own library's words that another task was first; what counts is that it is there.
+            if not self._catalog.namespace_exists(namespace):
+                raise
+
     def _refuse_weak_isolation(self) -> None:
         for operation in ("delete", "update"):
             name = f"write.{operation}.isolation-level"
@@ -69,18 +77,34 @@ class IcebergWarehouse:
                 )
 
     def _add_missing(self, columns: Sequence[TableColumn]) -> None:
-        found = {field.name: field.field_type for field in self._table.schema().fields}
-        for column in columns:
-            if found.get(column.name, _type(column)) != _type(column):
-                raise ConfigurationError(
-                    f"The column {column.name} of {self._name} is {found[column.name]}, and {_type(column)} is to be "
-                    "loaded. Give the name of a table that is not there yet."
-                )
-        missing = [column for column in columns if column.name not in found]
-        if missing:
-            with self._table.update_schema() as update:
-                for column in missing:
-                    update.add_column(column.name, _type(column))
+        from pyiceberg.exceptions import CommitFailedException
+
+        for attempt in range(1, _MOST_COMMITS + 1):
+            missing = [column for column in columns if not self._has(column)]
+            if not missing:
+                return
+            try:
+                with self._table.update_schema() as update:
+                    for column in missing:
+                        update.add_column(column.name, _type(column))
+            except CommitFailedException as error:
+                if attempt == _MOST_COMMITS:
+                    raise WarehouseBusyError(f"Others commit to {self._name} all the time ({error}).") from error
+                self._look_again()
+
+    def _has(self, column: TableColumn) -> bool:
+        """Say whether the table has a column; raise when it has one of another type."""
+        found = {field.name: field.field_type for field in self._table.schema().fields}.get(column.name)
+        if found not in {None, _type(column)}:
+            raise ConfigurationError(
+                f"The column {column.name} of {self._name} is {found}, and {_type(column)} is to be loaded. "
+                "Give the name of a table that is not there yet."
+            )
+        return found is not None
+
+    def _look_again(self) -> None:
+        self._clock.sleep(_PAUSE_SECONDS * self._clock.jitter())
+        self._table.refresh()
 
     def loaded(self, dataset: str) -> list[LedgerEntry]:
         """Return the newest entry of each window, from the table's properties."""
@@ -117,8 +141,7 @@ class IcebergWarehouse:
                 # Both say for certain that nothing was committed.
                 if attempt == _MOST_COMMITS:
                     raise WarehouseBusyError(f"Others commit to {self._name} all the time ({error}).") from error
-            self._clock.sleep(_PAUSE_SECONDS * self._clock.jitter())
-            self._table.refresh()
+            self._look_again()
             self._refuse_taken(claim)
         return None
 
@@ -207,6 +230,9 @@ def open_iceberg(properties: Mapping[str, str], catalog_name: str) -> Any:
         return load_catalog(catalog_name, **properties)
     except (ValueError, NoSuchPropertyException) as error:
         raise ConfigurationError(f"The Iceberg catalog cannot be opened ({error}). Check its properties.") from error
+    except Exception:  # noqa: BLE001 - what is wrong with the catalog is raised by the second look
+        # An SQL catalog fails when another task makes its tables at the same moment; the second look finds them made.
+        return load_catalog(catalog_name, **properties)
 
 
 def _type(column: TableColumn) -> Any:

@@ -15,6 +15,7 @@ import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 _LOOK_SECONDS = 0.001
 
@@ -22,22 +23,23 @@ _LOOK_SECONDS = 0.001
 def fork_for_lines(work: Callable[..., None]) -> None:
     """Do the work once for every line that comes in, given its words, each in a process of its own.
 
-    A child tells its id, and this process how it ended.
+    A child's id is told, and how it ended.
     """
     for line in sys.stdin:
         child = os.fork()
         if child == 0:
-            _work_and_exit(work, line.split())
+            work_and_exit(work, *line.split())
+        print(child, flush=True)
         print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 
 
-def _work_and_exit(work: Callable[..., None], words: list[str]) -> None:
+def work_and_exit(work: Callable[..., None], *words: Any) -> None:
+    """Do the work and end this process: with 0, or with 1 and what was raised on the error output."""
     code = 1
     try:
-        print(os.getpid(), flush=True)
         work(*words)
         code = 0
-    except Exception:
+    except Exception:  # noqa: BLE001 - told on the error output and by the status
         traceback.print_exc()
     finally:
         os._exit(code)
