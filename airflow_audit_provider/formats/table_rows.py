@@ -1,7 +1,7 @@
 """Records as rows of a warehouse's table: the columns, and Arrow tables that hold them.
 
 Knows: pyarrow, imported when rows are made; the columns of records. Must not know: databases, ledgers.
-Its one rule: the same columns for both API versions, and ``record`` is the whole record: nothing is lost.
+Its one rule: the same columns for both API versions, and ``raw`` is the whole record: nothing is lost.
 """
 
 from __future__ import annotations
@@ -14,21 +14,21 @@ from airflow_audit_provider.core.records import ApiVersion, AuditRecord
 from airflow_audit_provider.core.warehouse import KEY_COLUMNS, ColumnType, LoadClaim, TableColumn
 from airflow_audit_provider.formats.columns import COLUMNS, column_values
 
-_TEXTS = (
-    "action_type action_result actor_id actor_email actor_ip actor_type resource_id resource_type zone_name"
-).split()
+_TEXTS = "actor_id actor_type actor_email actor_ip action_type zone_name resource_id resource_type".split()
 _OTHER_NAMES = {"actor_ip_address": "actor_ip"}
 _NS_PER_US = 1000
+_OUTCOMES = {True: True, False: False, "success": True, "failure": False}
 
 
 def table_columns() -> tuple[TableColumn, ...]:
     """Return the columns of a loaded table after its key, in order."""
     return (
-        TableColumn("api_version", ColumnType.TEXT, is_required=True),
         TableColumn("id", ColumnType.TEXT, is_required=True),
         TableColumn("event_time", ColumnType.INSTANT, is_required=True),
+        TableColumn("api_version", ColumnType.TEXT, is_required=True),
         *(TableColumn(name, ColumnType.TEXT) for name in _TEXTS),
-        TableColumn("record", ColumnType.TEXT, is_required=True),
+        TableColumn("action_succeeded", ColumnType.BOOLEAN),
+        TableColumn("raw", ColumnType.TEXT, is_required=True),
     )
 
 
@@ -43,10 +43,11 @@ def arrow_rows(version: ApiVersion, records: Sequence[AuditRecord], claim: LoadC
         [claim.dataset] * len(records),
         [window.start] * len(records),
         [window.end] * len(records),
-        [str(version)] * len(records),
         [record.id for record in records],
         [record.event_ns // _NS_PER_US for record in records],
+        [str(version)] * len(records),
         *([_text(value) for value in named.get(name, missing)] for name in _TEXTS),
+        [_OUTCOMES.get(value) for value in named["action_result"]],
         [record.raw.decode("utf-8", "replace") for record in records],
     ]
     schema = arrow_schema((*KEY_COLUMNS, *table_columns()))
@@ -55,9 +56,7 @@ def arrow_rows(version: ApiVersion, records: Sequence[AuditRecord], claim: LoadC
 
 
 def _text(value: Any) -> str | None:
-    if isinstance(value, bytes):
-        return value.decode("utf-8", "replace")
-    return value if value is None or isinstance(value, str) else str(value).lower()
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
 
 
 def arrow_schema(columns: Sequence[TableColumn]) -> Any:
