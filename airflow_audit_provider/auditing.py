@@ -30,7 +30,7 @@ from airflow_audit_provider.core.signatures import SignatureVerifier
 from airflow_audit_provider.core.verification import WindowCheck, overlap_findings, stray_findings
 from airflow_audit_provider.core.window import TimeWindow
 from airflow_audit_provider.exceptions import VerificationError
-from airflow_audit_provider.formats.part_format import part_format
+from airflow_audit_provider.formats.part_format import committed_format
 from airflow_audit_provider.notary import read_seals
 
 _BEGIN_AT = datetime(1, 1, 2, tzinfo=UTC)
@@ -157,8 +157,7 @@ class _Survey:
         manifest = check.newest.manifest
         try:
             # The one place where whatever a damaged object makes a library raise becomes a finding.
-            chosen = part_format(manifest.file_format, manifest.compression)
-            check.take_records(part, chosen.read(manifest.query.version, content))
+            check.take_records(part, committed_format(manifest).read(manifest.query.version, content))
         except Exception as error:  # noqa: BLE001 - named above
             check.unreadable(part, error)
 

@@ -35,7 +35,7 @@ from airflow_audit_provider.core.ports import Store
 from airflow_audit_provider.core.warehouse import LoadClaim, Warehouse
 from airflow_audit_provider.core.window import TimeWindow
 from airflow_audit_provider.exceptions import VerificationError, WarehouseBusyError
-from airflow_audit_provider.formats.part_format import PartFormat, part_format
+from airflow_audit_provider.formats.part_format import PartFormat, committed_format
 from airflow_audit_provider.formats.table_rows import arrow_rows, table_columns
 
 # How often a window is planned anew because another loader was first, before the task's own retry has its turn.
@@ -143,9 +143,8 @@ def _load_once(dataset: str, planned: PlannedLoad, store: Store, warehouse: Ware
 
 def _groups(claim: LoadClaim, commit: Commit, store: Store) -> Iterator[Any]:
     """Yield the rows of every part, verified, in Arrow tables of bounded size."""
-    manifest = commit.manifest
-    chosen = part_format(manifest.file_format, manifest.compression)
-    for part in manifest.parts:
+    chosen = committed_format(commit.manifest)
+    for part in commit.manifest.parts:
         yield from _part_groups(claim, commit, part, store, chosen)
 
 

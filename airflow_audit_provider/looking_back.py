@@ -19,7 +19,7 @@ from airflow_audit_provider.core.ports import Store
 from airflow_audit_provider.core.run_window import RunWindow
 from airflow_audit_provider.core.window import TimeWindow
 from airflow_audit_provider.exceptions import ConfigurationError
-from airflow_audit_provider.formats.part_format import part_format
+from airflow_audit_provider.formats.part_format import committed_format
 from airflow_audit_provider.orders import Observer, PullOrder, PullOutcome
 from airflow_audit_provider.pipeline import pull_window
 
@@ -51,14 +51,16 @@ def refuse_lookback(lookback: object) -> None:
 def look_back(order: PullOrder, lookback: timedelta, source: Source, store: Store, observe: Observer) -> LookedBack:
     """Read every committed window again that lies whole in ``[window.start - lookback, window.start)`` of an order.
 
-    Windows of other audit logs or filters, and those that the API no longer keeps whole, are left out. Each commits a
-    next generation only when records were added. Idempotent; raises what ``pull_window`` raises, and windows that were
-    read before stay committed.
+    Windows of other audit logs, filters or privacy rules, and those that the API no longer keeps whole, are left out.
+    Each commits a next generation only when records were added. Idempotent; raises what ``pull_window`` raises, and
+    windows that were read before stay committed.
     """
     refuse_lookback(lookback)
     since = _since(order.run_window.window, lookback, source.clock.now())
     committed = _committed_between(store, since, order.run_window.window.start)
-    same = [manifest for manifest in committed if manifest.query == order.query]
+    same = [
+        manifest for manifest in committed if manifest.query == order.query and manifest.privacy == order.privacy_stamp
+    ]
     return LookedBack(tuple(pull_window(_again(order, manifest), source, store, observe) for manifest in same))
 
 
@@ -81,7 +83,7 @@ def _again(order: PullOrder, committed: Manifest) -> PullOrder:
     """Return the order for a committed window: its own place and format, settled already, never replaced."""
     return order._replace(
         run_window=RunWindow(committed.window, _RULE, committed.partition_date),
-        part_format=part_format(committed.file_format, committed.compression),
+        part_format=committed_format(committed),
         settle_delay=timedelta(0),
         replace=False,
     )

@@ -14,9 +14,11 @@ from airflow_audit_provider.core.checkpoint import Identity
 from airflow_audit_provider.core.commit import Commit
 from airflow_audit_provider.core.keys import WindowKeys
 from airflow_audit_provider.core.manifest import Manifest
+from airflow_audit_provider.core.privacy import MaybeStamp, PrivacyRule, stamp_of
 from airflow_audit_provider.core.query import AuditQuery
+from airflow_audit_provider.core.records import AuditRecord
 from airflow_audit_provider.core.run_window import RunWindow
-from airflow_audit_provider.formats.part_format import PartFormat
+from airflow_audit_provider.formats.part_format import PartFormat, committed_format
 
 DEFAULT_MAX_PART_BYTES = 128 << 20
 DEFAULT_CONCURRENCY = 7
@@ -34,6 +36,7 @@ class PullOrder(NamedTuple):
     replace: bool = False
     concurrency: int = DEFAULT_CONCURRENCY
     recount: bool = False
+    privacy: PrivacyRule | None = None
 
     @property
     def keys(self) -> WindowKeys:
@@ -51,7 +54,24 @@ class PullOrder(NamedTuple):
             self.max_part_bytes,
             self.replace,
             None if committed is None else committed.sha256,
+            self.part_format.schema_name,
+            self.privacy_stamp or None,
         )
+
+    @property
+    def privacy_stamp(self) -> MaybeStamp:
+        """What a manifest says of the privacy rule, unset without one."""
+        return stamp_of(self.privacy)
+
+    def upon(self, committed: Commit | None) -> PullOrder:
+        """Return the order for what it adds to a commit: late records take the committed version of its schema."""
+        if committed is None or self.replace or not committed.manifest.table:
+            return self
+        return self._replace(part_format=committed_format(committed.manifest))
+
+    def told(self, records: list[AuditRecord]) -> list[AuditRecord]:
+        """Return records as they may be written: under the privacy rule, if there is one."""
+        return records if self.privacy is None else self.privacy.applied(self.query.version, records)
 
 
 class Progress(NamedTuple):

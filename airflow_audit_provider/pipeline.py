@@ -18,8 +18,15 @@ from airflow_audit_provider.adapters.source import Source
 from airflow_audit_provider.attempts import Attempt
 from airflow_audit_provider.commits import latest_commit
 from airflow_audit_provider.core.commit import Commit
-from airflow_audit_provider.core.planning import refuse_other_dataset, refuse_other_format, refuse_unreadable_window
+from airflow_audit_provider.core.planning import (
+    refuse_other_dataset,
+    refuse_other_format,
+    refuse_other_privacy,
+    refuse_other_schema,
+    refuse_unreadable_window,
+)
 from airflow_audit_provider.core.ports import Store
+from airflow_audit_provider.core.privacy import refuse_personal_filters
 from airflow_audit_provider.orders import Observer, PullOrder, PullOutcome
 from airflow_audit_provider.pulling import Pull
 
@@ -32,10 +39,11 @@ def pull_window(order: PullOrder, source: Source, store: Store, observe: Observe
     anything of this pull, and before the first part is published nothing of it lies where readers look.
     """
     refuse_unreadable_window(order.run_window.window, source.clock.now(), order.settle_delay)
+    refuse_personal_filters(order.privacy_stamp, order.query.filters)
     committed = latest_commit(store, order.keys)
     _refuse_other_order(order, committed)
     attempt = Attempt(store, order.keys, order.attempt_id)
-    pull = Pull(order, source, store, attempt, committed)
+    pull = Pull(order.upon(committed), source, store, attempt, committed)
     try:
         attempt.begin(source.clock.now())
         pull.resume()
@@ -54,3 +62,5 @@ def _refuse_other_order(order: PullOrder, committed: Commit | None) -> None:
         if not order.replace:
             part_format = order.part_format
             refuse_other_format(committed.manifest, part_format.file_format, part_format.compression, committed.key)
+            refuse_other_schema(committed.manifest, part_format.table, committed.key)
+            refuse_other_privacy(committed.manifest, order.privacy_stamp, committed.key)

@@ -90,7 +90,7 @@ class Pull:
         reading = SideBySide(self._source, order.query, self._remainder, order.concurrency)
         read_count = self._tally.resumed_count
         for read in reading.read():
-            records = [record for record in read if record.id not in self._staged_ids]
+            records = [record for record in order.told(read) if record.id not in self._staged_ids]
             self._note_first(records)
             fresh = committed.without(records)
             self._note_added(fresh)
@@ -133,7 +133,7 @@ class Pull:
         window = self._order.run_window.window
         second = Reading(self._order.query.version, window, Direction.DESC)
         for records in self._source.read(self._order.query, second):
-            self._recount.add_second(record.id for record in records)
+            self._recount.add_second(record.id for record in self._order.told(records))
         self._recount.refuse_disagreement(str(window))
         self._tally.add(second.tally)
 
@@ -176,6 +176,8 @@ class Pull:
             fetch=self._tally,
             added_ids=tuple(self._added_ids),
             verified="recount" if order.recount else None,
+            table=order.part_format.table,
+            privacy=order.privacy_stamp,
         )
 
     def leave(self, error: BaseException) -> None:

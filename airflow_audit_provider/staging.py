@@ -130,7 +130,8 @@ class _OpenPart:
         self._staged.close()
         first_ns, last_ns = self._event_edges
         sha256 = self._digest.hexdigest()
-        return StagedPart(self._staged.key, self.size_bytes, sha256, self.record_count, first_ns, last_ns)
+        misfits = dict(self._encoder.misfits)
+        return StagedPart(self._staged.key, self.size_bytes, sha256, self.record_count, first_ns, last_ns, misfits)
 
     def discard(self) -> None:
         try:

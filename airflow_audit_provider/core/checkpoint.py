@@ -12,6 +12,7 @@ from datetime import date, datetime
 import msgspec
 
 from airflow_audit_provider.core.commit import StagedPart
+from airflow_audit_provider.core.privacy import PrivacyStamp
 from airflow_audit_provider.core.query import AuditQuery
 from airflow_audit_provider.core.reading import ReadTally
 from airflow_audit_provider.core.window import SECOND_NS, TimeWindow, from_seconds
@@ -32,6 +33,8 @@ class Identity(msgspec.Struct, frozen=True):
     max_part_bytes: int
     replace: bool
     base_sha256: str | None
+    schema: str = "raw"
+    privacy: PrivacyStamp | None = None
     layout_version: int = LAYOUT_VERSION
 
 

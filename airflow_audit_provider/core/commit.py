@@ -84,7 +84,10 @@ class Commit(NamedTuple):
 
 
 class StagedPart(msgspec.Struct, frozen=True):
-    """A part that lies under its staging key, closed; event times are nanoseconds since the epoch, both inclusive."""
+    """A part that lies under its staging key, closed; event times are nanoseconds since the epoch, both inclusive.
+
+    ``misfits`` counts by column the values that did not fit theirs.
+    """
 
     staged_key: str
     size_bytes: int
@@ -92,6 +95,7 @@ class StagedPart(msgspec.Struct, frozen=True):
     record_count: int
     first_event_ns: int
     last_event_ns: int
+    misfits: dict[str, int] = {}
 
     def published_as(self, key: str) -> Part:
         """Return the manifest's line for this part under its final key."""
@@ -137,7 +141,10 @@ class CommitPlan:
         """Return the manifest to create: what is said of the window, with this commit's parts and generation."""
         parts = self._parts()
         record_count = sum(part.record_count for part in parts)
-        manifest = msgspec.structs.replace(said, parts=parts, record_count=record_count, added_count=record_count)
+        table = said.table and said.table.with_misfits(*(part.misfits for part in self._staged))
+        manifest = msgspec.structs.replace(
+            said, parts=parts, record_count=record_count, added_count=record_count, table=table
+        )
         if self._committed is None:
             return manifest
         return manifest.succeeding(self._committed.manifest, self._committed.sha256, replace=self._replace)

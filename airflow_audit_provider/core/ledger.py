@@ -43,9 +43,8 @@ class Ledger:
         fresh = []
         known, sign = self._places, self._sign
         for record in records:
-            event_ns, record_id, _ = record
-            if record_id not in known:
-                known[record_id] = sign * (event_ns // SECOND_NS)
+            if record.id not in known:
+                known[record.id] = sign * (record.event_ns // SECOND_NS)
                 fresh.append(record)
         self.seen_count += len(records)
         return fresh

@@ -7,17 +7,25 @@ Its one rule: the same facts are the same bytes: keys sorted, no host, no creden
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import date
 from typing import Any
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
+from airflow_audit_provider.core.privacy import MaybeStamp
 from airflow_audit_provider.core.query import AuditQuery
 from airflow_audit_provider.core.reading import ReadTally
 from airflow_audit_provider.core.window import TimeWindow
 from airflow_audit_provider.exceptions import ConfigurationError, VerificationError
 
 MANIFEST_VERSION = 1
+# fmt: off
+_ALIKE = (
+    "query", "window", "file_format", "compression", "parts", "generation", "records_sha256", "table", "privacy",
+)
+# fmt: on
 
 
 class Part(msgspec.Struct, frozen=True):
@@ -34,6 +42,23 @@ class Part(msgspec.Struct, frozen=True):
     last_event_ns: int
 
 
+class TableStamp(msgspec.Struct, frozen=True):
+    """The schema that parts are written in, by name and ``major.minor``.
+
+    ``misfits`` counts, by column, the values that did not fit theirs: null there, whole in the record's own text.
+    """
+
+    schema: str
+    version: str
+    misfits: dict[str, int] = {}
+
+    def with_misfits(self, *found: Mapping[str, int]) -> TableStamp:
+        """Return the same stamp with these counts, added up."""
+        names = sorted({name for counts in found for name in counts})
+        sums = {name: sum(counts.get(name, 0) for counts in found) for name in names}
+        return msgspec.structs.replace(self, misfits=sums)
+
+
 class Manifest(msgspec.Struct, frozen=True):
     """One generation of one window.
 
@@ -41,7 +66,8 @@ class Manifest(msgspec.Struct, frozen=True):
     this generation added: their raw JSON lines, each ended by a line feed, in (event time, id) order; it does not
     depend on the file format. ``added_ids`` are the ids of the late records a later generation added, in the same
     order; the first generation and one that replaces have none. ``previous_sha256`` is the digest of the previous
-    generation's manifest bytes. ``verified`` is ``recount`` when a second reading agreed before the commit.
+    generation's manifest bytes. ``verified`` is ``recount`` when a second reading agreed before the commit. ``table``
+    is unset for parts in the schema ``raw``, ``privacy`` when records were written as they came.
     """
 
     query: AuditQuery
@@ -60,6 +86,9 @@ class Manifest(msgspec.Struct, frozen=True):
     added_ids: tuple[str, ...] = ()
     verified: str | None = None
     manifest_version: int = MANIFEST_VERSION
+    # Left out of the bytes when unset, so that manifests without them keep the bytes they always had.
+    table: TableStamp | UnsetType = UNSET
+    privacy: MaybeStamp = UNSET
 
     @property
     def size_bytes(self) -> int:
@@ -68,8 +97,7 @@ class Manifest(msgspec.Struct, frozen=True):
 
     def says_the_same_as(self, other: Manifest) -> bool:
         """Say whether two manifests of one generation hold the same records of the same dataset in the same parts."""
-        alike = ("query", "window", "file_format", "compression", "parts", "generation", "records_sha256")
-        return all(getattr(self, name) == getattr(other, name) for name in alike)
+        return all(getattr(self, name) == getattr(other, name) for name in _ALIKE)
 
     def to_bytes(self) -> bytes:
         """Return the canonical bytes: JSON, sorted keys, two-space indent, one line feed at the end."""
@@ -81,12 +109,16 @@ class Manifest(msgspec.Struct, frozen=True):
         ``committed_sha256`` is the digest of the bytes the committed manifest was read from.
         """
         kept = () if replace else committed.parts
+        table = self.table
+        if table and committed.table and not replace:
+            table = table.with_misfits(committed.table.misfits, table.misfits)
         return msgspec.structs.replace(
             self,
             parts=(*kept, *self.parts),
             record_count=self.record_count + (0 if replace else committed.record_count),
             generation=committed.generation + 1,
             previous_sha256=committed_sha256,
+            table=table,
         )
 
 
@@ -108,7 +140,7 @@ def read_manifest(key: str, content: bytes) -> Manifest:
 
 def describe(manifest: Manifest) -> dict[str, Any]:
     """Return the small summary of a manifest that travels in XComs and asset events."""
-    return {
+    summary = {
         "window_start": manifest.window.start.isoformat(),
         "window_end": manifest.window.end.isoformat(),
         "record_count": manifest.record_count,
@@ -118,3 +150,7 @@ def describe(manifest: Manifest) -> dict[str, Any]:
         "records_sha256": manifest.records_sha256,
         "generation": manifest.generation,
     }
+    if manifest.table:
+        table = manifest.table
+        summary |= {"schema": f"{table.schema} {table.version}", "misfit_count": sum(table.misfits.values())}
+    return summary

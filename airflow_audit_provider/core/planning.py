@@ -11,9 +11,11 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 import pendulum
+from msgspec import UnsetType
 
 from airflow_audit_provider.core.keys import WindowKeys
-from airflow_audit_provider.core.manifest import Manifest
+from airflow_audit_provider.core.manifest import Manifest, TableStamp
+from airflow_audit_provider.core.privacy import MaybeStamp
 from airflow_audit_provider.core.query import AuditQuery
 from airflow_audit_provider.core.window import TimeWindow, format_instant
 from airflow_audit_provider.exceptions import (
@@ -95,3 +97,54 @@ def refuse_other_format(committed: Manifest, file_format: str, compression: str,
             f"{file_format} with {compression}. Use another destination, or replace=True to write it anew.",
             key=key,
         )
+
+
+def refuse_other_schema(committed: Manifest, table: TableStamp | UnsetType, key: str) -> None:
+    """Raise ``CommitConflictError`` when late records would be added in another schema than the committed ones.
+
+    A committed minor version that is older is none of those: it is written on as it is (see ``PullOrder.upon``).
+    """
+    if _lineage(committed.table) != _lineage(table):
+        raise CommitConflictError(
+            f"The window is committed in the schema {_named(committed.table)}, not {_named(table)}. Use another "
+            "destination, or replace=True to write it anew.",
+            key=key,
+        )
+    if committed.table and table and _minor(committed.table) > _minor(table):
+        raise CommitConflictError(
+            f"The window is committed in the schema {_named(committed.table)}, newer than {_named(table)}. Upgrade "
+            "airflow-audit-provider.",
+            key=key,
+        )
+
+
+def refuse_other_privacy(committed: Manifest, stamp: MaybeStamp, key: str) -> None:
+    """Raise ``CommitConflictError`` when late records would be added under another privacy rule or another key."""
+    if committed.privacy != stamp:
+        raise CommitConflictError(
+            f"The window is committed under {_ruled(committed.privacy)}, not {_ruled(stamp)}. Use another destination, "
+            "or replace=True to write it anew.",
+            key=key,
+        )
+
+
+def _lineage(table: TableStamp | UnsetType) -> tuple[str, str]:
+    return (table.schema, table.version.split(".")[0]) if table else ("raw", "")
+
+
+def _minor(table: TableStamp) -> int:
+    return int(table.version.split(".")[1])
+
+
+def _named(table: TableStamp | UnsetType) -> str:
+    return f"{table.schema} {table.version}" if table else "raw"
+
+
+def _ruled(stamp: MaybeStamp) -> str:
+    if not stamp:
+        return "no privacy rule"
+    key = f" and key {stamp.key_id}" if stamp.key_id else ""
+    return (
+        f"the privacy rule {stamp.name!r} version {stamp.rule_version} (pseudonymise {list(stamp.pseudonymise)}, drop "
+        f"{list(stamp.drop)}{key})"
+    )

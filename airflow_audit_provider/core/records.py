@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from enum import StrEnum
 from functools import lru_cache
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, Generic, TypeVar
 
 import msgspec
 
@@ -30,11 +30,14 @@ class ApiVersion(StrEnum):
     V2 = "v2"
 
 
-class AuditRecord(NamedTuple):
+class AuditRecord(msgspec.Struct, frozen=True, order=True, gc=False):
     """One audit entry; sorts by (event time, id), the order in which records are written.
 
     ``event_ns`` is nanoseconds since the epoch, ``raw`` the record's own JSON on a single line.
     """
+
+    # gc=False: a pull makes them by the thousand, and the garbage collector would go through all of them again and
+    # again, which costs as much as decoding them. They hold no other objects, so they can be in no circle.
 
     event_ns: int
     id: str

@@ -133,7 +133,8 @@ class _AddedRecords:
             yield finding(FindingKind.ADDED_IDS, key, fact)
         if self._digest.hexdigest() == manifest.records_sha256:
             return
-        if manifest.file_format != "jsonl" and self._may_be_replaced:
+        keeps_bytes = manifest.file_format == "jsonl" and not manifest.table
+        if not keeps_bytes and self._may_be_replaced:
             fact = "The digest of the records cannot be compared: the API sent bytes that are no UTF-8, and this format"
             yield finding(FindingKind.RECORDS_UNPROVABLE, key, f"{fact} holds a replacement character in their place.")
         else:

@@ -9,7 +9,7 @@ Every table starts with ``id`` and ``event_time`` and ends with ``record``, the 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from enum import StrEnum
 from itertools import groupby
 from operator import attrgetter
@@ -65,8 +65,9 @@ COLUMNS: dict[ApiVersion, tuple[Column, ...]] = {
 }
 
 _LONGEST_INTEGER = 4000
-_QUOTE = ord('"')
 _NULL = msgspec.Raw(b"null")
+# A text or null in JSON begins with one of these, and nothing else does.
+_TEXT_OR_NULL = b'"n'
 _FIELD_TYPES: dict[Kind, tuple[Any, Any]] = {
     Kind.TEXT: (str | None, None),
     Kind.JSON: (msgspec.Raw, _NULL),
@@ -89,9 +90,6 @@ def _row_type(columns: Sequence[Column]) -> type[msgspec.Struct]:
 
 
 _ROWS = {version: msgspec.json.Decoder(_row_type(columns)) for version, columns in COLUMNS.items()}
-_GETTERS: dict[ApiVersion, Callable[[Any], tuple[Any, ...]]] = {
-    version: attrgetter(*(".".join(column.path) for column in columns)) for version, columns in COLUMNS.items()
-}
 _FIELDS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
@@ -107,23 +105,30 @@ def column_values(version: ApiVersion, records: Sequence[AuditRecord], lines: by
         # One odd value sends the group the slow way, record by record and field by field.
         cells = [_cells(COLUMNS[version], record.raw) for record in records]
         return [list(column) for column in zip(*cells, strict=True)]
-    if not rows:
-        return [[] for _ in COLUMNS[version]]
-    columns = zip(*map(_GETTERS[version], rows), strict=True)
-    return [_column(column.kind, values) for column, values in zip(COLUMNS[version], columns, strict=True)]
+    return list(_columns_of(COLUMNS[version], rows))
 
 
-def _column(kind: Kind, values: Sequence[Any]) -> list[Any]:
+def _columns_of(columns: Sequence[Column], rows: Sequence[Any]) -> Iterator[list[Any]]:
+    """Yield one list of values a column; a tuple for each row would only give the garbage collector work."""
+    for path, members in groupby(columns, key=lambda column: column.path[:-1]):
+        group = list(map(attrgetter(*path), rows)) if path else rows
+        for column in members:
+            yield _fitted(column.kind, list(map(attrgetter(column.path[-1]), group)))
+
+
+def _fitted(kind: Kind, values: list[Any]) -> list[Any]:
+    """Return the values as their column has them; most are that already."""
     if kind is Kind.JSON:
+        contents = [None if value is _NULL else bytes(value) for value in values]
         # Most are missing or an object, whose own JSON is what the column holds.
-        return [None if value is _NULL else _json_text(bytes(value)) for value in values]
-    return [_fit_integer(value) for value in values] if kind is Kind.INTEGER else list(values)
+        return [text if text is None or text[0] not in _TEXT_OR_NULL else _json_text(text) for text in contents]
+    return [_fit_integer(value) for value in values] if kind is Kind.INTEGER else values
 
 
-def _json_text(content: bytes) -> str | bytes | None:
-    """Return what a free-form field says: a text as it is, nothing for null, else its JSON."""
-    if content[0] != _QUOTE:
-        return None if content == b"null" else content
+def _json_text(content: bytes) -> str | None:
+    """Return what a free-form field that is a text or null says."""
+    if content == b"null":
+        return None
     try:
         text: str = msgspec.json.decode(content)
     except ValueError:

@@ -18,12 +18,15 @@ from airflow_audit_provider.core.records import ApiVersion, AuditRecord, read_re
 from airflow_audit_provider.core.window import SECOND_NS, from_seconds
 from airflow_audit_provider.formats.columns import COLUMNS, column_values
 from airflow_audit_provider.formats.compression import Compressor, open_plain
+from airflow_audit_provider.formats.jsonl import NO_MISFITS
 
 _GROUP_RECORDS = 1000
 
 
 class CsvEncoder:
     """Encodes records as rows into a compressed stream; the header comes first, also in an empty part."""
+
+    misfits = NO_MISFITS
 
     def __init__(self, compressor: Compressor, version: ApiVersion) -> None:
         self._compressor = compressor
@@ -63,10 +66,10 @@ def _instant_text(event_ns: int) -> str:
     return f"{from_seconds(seconds):%Y-%m-%dT%H:%M:%S}.{fraction:09}Z"
 
 
-def read_csv(version: ApiVersion, compression: str, content: bytes) -> Iterator[AuditRecord]:
-    """Yield the records of a part from its ``record`` column; a thousand are in memory at a time."""
+def read_csv(version: ApiVersion, compression: str, content: bytes, column: str = "record") -> Iterator[AuditRecord]:
+    """Yield the records of a part from the column that holds them; a thousand are in memory at a time."""
     csv.field_size_limit(sys.maxsize)
     with io.TextIOWrapper(open_plain(compression, content), "utf-8", newline="") as text:
         rows = csv.DictReader(text)
-        while raws := [msgspec.Raw(row["record"].encode()) for row in islice(rows, _GROUP_RECORDS)]:
+        while raws := [msgspec.Raw(row[column].encode()) for row in islice(rows, _GROUP_RECORDS)]:
             yield from read_records(version, raws)

@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import importlib
 import io
+from array import array
 from collections.abc import Iterator, Sequence
+from itertools import accumulate
 from typing import Any
 
 import msgspec
 
 from airflow_audit_provider.core.records import ApiVersion, AuditRecord, read_records
 from airflow_audit_provider.formats.columns import COLUMNS, Kind, column_values
+from airflow_audit_provider.formats.jsonl import NO_MISFITS
 
 _ROW_GROUP_RECORDS = 10_000
 _NS_PER_US = 1000
@@ -29,6 +32,8 @@ class ParquetEncoder:
     What is encoded at once becomes columns at once: a thousand records stay in the processor's cache, ten thousand cost
     three times as much each.
     """
+
+    misfits = NO_MISFITS
 
     def __init__(self, compression: str, version: ApiVersion) -> None:
         self._pa = importlib.import_module("pyarrow")
@@ -64,10 +69,21 @@ class ParquetEncoder:
     def _columns(self, records: Sequence[AuditRecord], lines: bytes) -> Any:
         ids = [record.id for record in records]
         times = [record.event_ns // _NS_PER_US for record in records]
-        texts = [record.raw for record in records]
-        values: list[list[Any]] = [ids, times, *column_values(self._version, records, lines), texts]
-        arrays = [self._array(column, kind) for column, kind in zip(values, self._schema.types, strict=True)]
-        return self._pa.RecordBatch.from_arrays(arrays, schema=self._schema)
+        values: list[list[Any]] = [ids, times, *column_values(self._version, records, lines)]
+        arrays = [self._array(column, kind) for column, kind in zip(values, self._schema.types[:-1], strict=True)]
+        return self._pa.RecordBatch.from_arrays([*arrays, self._raw_array(records)], schema=self._schema)
+
+    def _raw_array(self, records: Sequence[AuditRecord]) -> Any:
+        """Return the records' own bytes as a column, copied once and not grown."""
+        raws = [record.raw for record in records]
+        offsets = array("i", accumulate(map(len, raws), initial=0))
+        buffers = self._pa.py_buffer(offsets), self._pa.py_buffer(b"".join(raws))
+        column = self._pa.StringArray.from_buffers(len(raws), *buffers)
+        try:
+            column.validate(full=True)
+        except self._pa.ArrowInvalid:
+            return self._array(raws, self._pa.string())
+        return column
 
     def _array(self, values: list[Any], kind: Any) -> Any:
         """Return a column; bytes that are no UTF-8, which JSON forbids, show a replacement character."""
@@ -87,13 +103,13 @@ def _replaced(value: Any) -> Any:
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
 
 
-def read_parquet(version: ApiVersion, content: bytes) -> Iterator[AuditRecord]:
-    """Yield the records of a part from its ``record`` column."""
+def read_parquet(version: ApiVersion, content: bytes, column: str = "record") -> Iterator[AuditRecord]:
+    """Yield the records of a part from the column that holds them."""
     pyarrow = importlib.import_module("pyarrow")
     parquet = importlib.import_module("pyarrow.parquet")
     file = parquet.ParquetFile(pyarrow.BufferReader(content))
     for group in range(file.num_row_groups):
-        texts = file.read_row_group(group, columns=["record"]).column("record").to_pylist()
+        texts = file.read_row_group(group, columns=[column]).column(column).to_pylist()
         yield from read_records(version, [msgspec.Raw(text.encode()) for text in texts])
 
 

@@ -1,23 +1,29 @@
-"""The choice of a part's format: which exist, with which compressions, under which extension.
+"""The choice of a part's format: which exist, with which compressions and schemas, under which extension.
 
-Knows: every format by name. Must not know: what is inside one.
+Knows: every format and every schema by name. Must not know: what is inside one.
 Its one rule: an impossible choice is refused when it is made, a missing library too, not after the first page.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.util import find_spec
 from typing import Protocol
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
+from airflow_audit_provider.core.manifest import Manifest, TableStamp
 from airflow_audit_provider.core.records import ApiVersion, AuditRecord
 from airflow_audit_provider.exceptions import ConfigurationError
 from airflow_audit_provider.formats import compression as compressions
+from airflow_audit_provider.formats import normalized, ocsf
 from airflow_audit_provider.formats.csv import CsvEncoder, read_csv
 from airflow_audit_provider.formats.jsonl import JsonlEncoder, read_jsonl
 from airflow_audit_provider.formats.parquet import ParquetEncoder, read_parquet
+from airflow_audit_provider.formats.shapes import RAW_COLUMNS, NormalizedShape, OcsfShape
+from airflow_audit_provider.formats.table_parquet import NormalizedParquetEncoder, OcsfParquetEncoder
+from airflow_audit_provider.formats.table_text import RowCsvEncoder, RowJsonlEncoder, read_rows
 
 # The first compression of a format is its default.
 _COMPRESSIONS = {
@@ -25,12 +31,24 @@ _COMPRESSIONS = {
     "csv": ("gzip", "zstd", "none"),
     "parquet": ("zstd", "gzip", "none"),
 }
+RAW = "raw"
+# Schema -> its newest version, and the formats it can be written in: an OCSF event has objects in it, CSV has not.
+_SCHEMAS: dict[str, tuple[tuple[int, int], tuple[str, ...]]] = {
+    RAW: ((1, 0), ("jsonl", "csv", "parquet")),
+    "normalized": ((normalized.MAJOR, normalized.MINOR), ("jsonl", "csv", "parquet")),
+    "ocsf": ((ocsf.MAJOR, ocsf.MINOR), ("jsonl", "parquet")),
+}
 _EXTRAS = {"pyarrow": "parquet", "zstandard": "zstd"}
 _SUFFIXES = {"gzip": ".gz", "zstd": ".zst", "none": ""}
 
 
 class PartEncoder(Protocol):
     """Turns records into the bytes of one part; ``finish`` gives the last ones."""
+
+    @property
+    def misfits(self) -> Mapping[str, int]:
+        """How many values did not fit their column so far, by column."""
+        ...
 
     def encode(self, records: Sequence[AuditRecord], lines: bytes) -> bytes:
         """Take records in, and the same as lines (see ``lines_of``); return the bytes that are ready."""
@@ -42,35 +60,67 @@ class PartEncoder(Protocol):
 
 
 class PartFormat(msgspec.Struct, frozen=True):
-    """A file format with its compression; make one with :func:`part_format`."""
+    """A file format with its compression and schema; make one with :func:`part_format`."""
 
     file_format: str
     compression: str
+    schema: str = RAW
+    schema_version: str = "1.0"
 
     @property
     def extension(self) -> str:
         """The file name's ending, without the leading dot."""
         return self.file_format if self.file_format == "parquet" else self.file_format + _SUFFIXES[self.compression]
 
+    @property
+    def schema_name(self) -> str:
+        """The schema with its version, as people read it."""
+        return RAW if self.schema == RAW else f"{self.schema} {self.schema_version}"
+
+    @property
+    def table(self) -> TableStamp | UnsetType:
+        """What a manifest says of the schema; unset for ``raw``."""
+        return UNSET if self.schema == RAW else TableStamp(self.schema, self.schema_version)
+
     def open_encoder(self, version: ApiVersion) -> PartEncoder:
         """Return an encoder for one new part."""
+        if self.schema == "normalized":
+            return self._normalized_encoder(version, int(self.schema_version.split(".")[1]))
+        if self.schema == "ocsf":
+            return self._ocsf_encoder(version)
         if self.file_format == "parquet":
             return ParquetEncoder(self.compression, version)
         compressor = compressions.open_compressor(self.compression)
         return JsonlEncoder(compressor) if self.file_format == "jsonl" else CsvEncoder(compressor, version)
 
-    def read(self, version: ApiVersion, content: bytes) -> Iterator[AuditRecord]:
-        """Yield the records of a part."""
+    def _normalized_encoder(self, version: ApiVersion, minor: int) -> PartEncoder:
         if self.file_format == "parquet":
-            return read_parquet(version, content)
-        reader = read_jsonl if self.file_format == "jsonl" else read_csv
-        return reader(version, self.compression, content)
+            return NormalizedParquetEncoder(self.compression, version, minor)
+        compressor, shape = compressions.open_compressor(self.compression), NormalizedShape(version, minor)
+        return RowJsonlEncoder(compressor, shape) if self.file_format == "jsonl" else RowCsvEncoder(compressor, shape)
+
+    def _ocsf_encoder(self, version: ApiVersion) -> PartEncoder:
+        if self.file_format == "parquet":
+            return OcsfParquetEncoder(self.compression, version)
+        return RowJsonlEncoder(compressions.open_compressor(self.compression), OcsfShape(version))
+
+    def read(self, version: ApiVersion, content: bytes) -> Iterator[AuditRecord]:
+        """Yield the records of a part: each one's own text, whatever the schema makes of it."""
+        column = RAW_COLUMNS.get(self.schema, "record")
+        if self.file_format == "parquet":
+            return read_parquet(version, content, column)
+        if self.file_format == "csv":
+            return read_csv(version, self.compression, content, column)
+        if self.schema == RAW:
+            return read_jsonl(version, self.compression, content)
+        return read_rows(version, self.compression, content, column)
 
 
-def part_format(file_format: str, compression: str | None = None) -> PartFormat:
+def part_format(file_format: str, compression: str | None = None, schema: str = RAW) -> PartFormat:
     """Check and return a choice; a compression of None is the format's default (gzip, for Parquet zstd).
 
-    Raises ``ConfigurationError`` for an unknown format or compression and for a library that is not installed.
+    Raises ``ConfigurationError`` for an unknown format, compression or schema, for a schema that the format cannot
+    hold, and for a library that is not installed.
     """
     allowed = _COMPRESSIONS.get(file_format)
     if allowed is None:
@@ -81,8 +131,30 @@ def part_format(file_format: str, compression: str | None = None) -> PartFormat:
         raise ConfigurationError(
             f"compression {chosen!r} is unknown for {file_format}. Give one of {', '.join(map(repr, allowed))}."
         )
+    version = _schema_version(file_format, schema)
     _require_library("pyarrow" if file_format == "parquet" else "zstandard" if chosen == "zstd" else None)
-    return PartFormat(file_format, chosen)
+    return PartFormat(file_format, chosen, schema, version)
+
+
+def _schema_version(file_format: str, schema: str) -> str:
+    if schema not in _SCHEMAS:
+        known = ", ".join(map(repr, _SCHEMAS))
+        raise ConfigurationError(f"schema {schema!r} is unknown. Give one of {known}.")
+    (major, minor), formats = _SCHEMAS[schema]
+    if file_format not in formats:
+        raise ConfigurationError(
+            f"The schema {schema!r} cannot be written as {file_format}, which has no objects inside a row. Give one of "
+            f"{', '.join(map(repr, formats))}."
+        )
+    return f"{major}.{minor}"
+
+
+def committed_format(manifest: Manifest) -> PartFormat:
+    """Return the format of a manifest's parts, in the schema and version they were written in."""
+    table = manifest.table
+    schema, version = (table.schema, table.version) if table else (RAW, "1.0")
+    chosen = part_format(manifest.file_format, manifest.compression, schema)
+    return msgspec.structs.replace(chosen, schema_version=version)
 
 
 def _require_library(name: str | None) -> None:

@@ -1,66 +1,61 @@
-"""Records as rows of a warehouse's table: the columns, and Arrow tables that hold them.
+"""Records as rows of a warehouse's table: the normalized schema, as Arrow tables with the window they came with.
 
-Knows: pyarrow, imported when rows are made; the columns of records. Must not know: databases, ledgers.
-Its one rule: the same columns for both API versions, and ``raw`` is the whole record: nothing is lost.
+Knows: pyarrow, imported when rows are made. Must not know: databases, ledgers.
+Its one rule: the table has the columns of the normalized schema, whatever schema or format the parts are in.
 """
 
 from __future__ import annotations
 
 import importlib
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
-from airflow_audit_provider.core.records import ApiVersion, AuditRecord
+from airflow_audit_provider.core.records import ApiVersion, AuditRecord, lines_of
 from airflow_audit_provider.core.warehouse import KEY_COLUMNS, ColumnType, LoadClaim, TableColumn
-from airflow_audit_provider.formats.columns import COLUMNS, column_values
+from airflow_audit_provider.formats import normalized
+from airflow_audit_provider.formats.shapes import NormalizedShape, as_text
 
-_TEXTS = "actor_id actor_type actor_email actor_ip action_type zone_name resource_id resource_type".split()
-_OTHER_NAMES = {"actor_ip_address": "actor_ip"}
-_NS_PER_US = 1000
-_OUTCOMES = {True: True, False: False, "success": True, "failure": False}
+_TYPES = {
+    normalized.ColumnType.TEXT: ColumnType.TEXT,
+    normalized.ColumnType.JSON: ColumnType.TEXT,
+    normalized.ColumnType.BOOLEAN: ColumnType.BOOLEAN,
+    normalized.ColumnType.INTEGER: ColumnType.INTEGER,
+    normalized.ColumnType.TIMESTAMP: ColumnType.INSTANT,
+}
 
 
 def table_columns() -> tuple[TableColumn, ...]:
-    """Return the columns of a loaded table after its key, in order."""
-    return (
-        TableColumn("id", ColumnType.TEXT, is_required=True),
-        TableColumn("event_time", ColumnType.INSTANT, is_required=True),
-        TableColumn("api_version", ColumnType.TEXT, is_required=True),
-        *(TableColumn(name, ColumnType.TEXT) for name in _TEXTS),
-        TableColumn("action_succeeded", ColumnType.BOOLEAN),
-        TableColumn("raw", ColumnType.TEXT, is_required=True),
+    """Return the columns of a loaded table after its key: the normalized schema's, in order."""
+    return tuple(
+        TableColumn(column.name, _TYPES[column.type], is_required=not column.nullable)
+        for column in normalized.columns_of()
     )
 
 
 def arrow_rows(version: ApiVersion, records: Sequence[AuditRecord], claim: LoadClaim) -> Any:
     """Return records as an Arrow table with the key's columns in front."""
-    pyarrow = importlib.import_module("pyarrow")
-    found = column_values(version, records, b"".join(record.raw + b"\n" for record in records))
-    named = {_OTHER_NAMES.get(c.name, c.name): values for c, values in zip(COLUMNS[version], found, strict=True)}
-    missing = [None] * len(records)
-    window = claim.window
-    values = [
-        [claim.dataset] * len(records),
-        [window.start] * len(records),
-        [window.end] * len(records),
-        [record.id for record in records],
-        [record.event_ns // _NS_PER_US for record in records],
-        [str(version)] * len(records),
-        *([_text(value) for value in named.get(name, missing)] for name in _TEXTS),
-        [_OUTCOMES.get(value) for value in named["action_result"]],
-        [record.raw.decode("utf-8", "replace") for record in records],
-    ]
-    schema = arrow_schema((*KEY_COLUMNS, *table_columns()))
-    arrays = [pyarrow.array(column, field.type) for column, field in zip(values, schema, strict=True)]
+    pyarrow, schema, count = importlib.import_module("pyarrow"), _arrow_schema(), len(records)
+    values: dict[str, Sequence[Any]] = {
+        "dataset": [claim.dataset] * count,
+        "window_start": [claim.window.start] * count,
+        "window_end": [claim.window.end] * count,
+        **NormalizedShape(version, normalized.MINOR).table(records, lines_of(records)),
+    }
+    arrays = [_array(pyarrow, values[field.name], field.type) for field in schema]
     return pyarrow.Table.from_arrays(arrays, schema=schema)
 
 
-def _text(value: Any) -> str | None:
-    return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
+def _array(pyarrow: Any, values: Sequence[Any], kind: Any) -> Any:
+    """Return a column; bytes that are no UTF-8, which JSON forbids, show a replacement character."""
+    try:
+        return pyarrow.array(values, kind)
+    except pyarrow.ArrowInvalid:
+        return pyarrow.array([as_text(value) if isinstance(value, bytes) else value for value in values], kind)
 
 
-def arrow_schema(columns: Sequence[TableColumn]) -> Any:
-    """Return columns as an Arrow schema."""
+@cache
+def _arrow_schema() -> Any:
     pyarrow = importlib.import_module("pyarrow")
     types = {
         ColumnType.TEXT: pyarrow.string(),
@@ -68,4 +63,5 @@ def arrow_schema(columns: Sequence[TableColumn]) -> Any:
         ColumnType.INTEGER: pyarrow.int64(),
         ColumnType.INSTANT: pyarrow.timestamp("us", tz="UTC"),
     }
+    columns = (*KEY_COLUMNS, *table_columns())
     return pyarrow.schema([pyarrow.field(c.name, types[c.type], nullable=not c.is_required) for c in columns])

@@ -13,6 +13,7 @@ from typing import Any
 from airflow_audit_provider.adapters.side_by_side import refuse_concurrency
 from airflow_audit_provider.core.budget import is_count
 from airflow_audit_provider.core.planning import refuse_settle_delay
+from airflow_audit_provider.core.privacy import read_privacy, refuse_personal_filters
 from airflow_audit_provider.core.query import AuditQuery, audit_query
 from airflow_audit_provider.core.run_window import refuse_length
 from airflow_audit_provider.exceptions import ConfigurationError
@@ -41,6 +42,15 @@ def refuse_impossible_query(
         organization_id=organization or _ANY_ORGANIZATION_ID,
         filters=plain_filters,
     )
+
+
+def refuse_impossible_privacy(privacy: Any, query: AuditQuery) -> None:
+    """Raise ``ConfigurationError`` for a rule no run can apply, and for filters that must not stand in a manifest.
+
+    What is no dict yet, such as another task's output, is left to the run.
+    """
+    if isinstance(privacy, Mapping):
+        refuse_personal_filters(read_privacy(privacy), query.filters)
 
 
 def refuse_impossible_times(window_length: object, settle_delay: object, lookback: object = None) -> None:

@@ -21,6 +21,7 @@ from airflow_audit_provider.core.run_window import RunWindow, resolve_run_window
 from airflow_audit_provider.formats.part_format import part_format
 from airflow_audit_provider.hooks.cloudflare import CloudflareHook
 from airflow_audit_provider.hooks.early_checks import (
+    refuse_impossible_privacy,
     refuse_impossible_query,
     refuse_impossible_times,
     refuse_impossible_tuning,
@@ -29,6 +30,7 @@ from airflow_audit_provider.hooks.failures import task_failures
 from airflow_audit_provider.hooks.run_bounds import run_bounds
 from airflow_audit_provider.looking_back import look_back
 from airflow_audit_provider.operators.destinations import open_destination
+from airflow_audit_provider.operators.privacy_key import open_privacy
 from airflow_audit_provider.operators.progress_log import ProgressLog
 from airflow_audit_provider.orders import DEFAULT_CONCURRENCY, DEFAULT_MAX_PART_BYTES, PullOrder, PullOutcome
 from airflow_audit_provider.pipeline import pull_window
@@ -57,6 +59,11 @@ class CloudflareAuditLogsToObjectStorageOperator(BaseOperator):
     :param filters: the API's filters by Python or API name, as in ``{"actor_email": "a@example.com"}``. (templated)
     :param file_format: ``jsonl``, ``csv`` or ``parquet``.
     :param compression: ``gzip``, ``zstd`` or ``none``; by default gzip, for Parquet zstd.
+    :param schema: ``raw``, the API's own fields; ``normalized``, one table for both versions; ``ocsf``, events of the
+        Open Cybersecurity Schema Framework, not as CSV. Each row of each holds the record's own text.
+    :param privacy: a dict: ``conn_id``, the connection whose password is the secret key; ``pseudonymise``, any of
+        ``email`` and ``ip``, with a key both by default; ``drop``, dotted paths of fields; ``name``. Applied before
+        anything is written. (templated)
     :param window_start: explicit first instant, a datetime, date or RFC 3339 text. (templated)
     :param window_end: explicit end, not inside the window. (templated)
     :param window_length: length where only one bound, a partition or a zero-length interval is known.
@@ -81,6 +88,7 @@ class CloudflareAuditLogsToObjectStorageOperator(BaseOperator):
         "account_id",
         "organization_id",
         "filters",
+        "privacy",
         "window_start",
         "window_end",
     )
@@ -99,6 +107,8 @@ class CloudflareAuditLogsToObjectStorageOperator(BaseOperator):
         filters: dict[str, Any] | None = None,
         file_format: str = "jsonl",
         compression: str | None = None,
+        schema: str = "raw",
+        privacy: dict[str, Any] | None = None,
         window_start: datetime | date | str | None = None,
         window_end: datetime | date | str | None = None,
         window_length: timedelta | None = None,
@@ -123,6 +133,8 @@ class CloudflareAuditLogsToObjectStorageOperator(BaseOperator):
         self.filters = filters
         self.file_format = file_format
         self.compression = compression
+        self.schema = schema
+        self.privacy = privacy
         self.window_start = window_start
         self.window_end = window_end
         self.window_length = window_length
@@ -134,10 +146,11 @@ class CloudflareAuditLogsToObjectStorageOperator(BaseOperator):
         self.verify = verify
         self.replace = replace
         self.deferrable = deferrable
-        part_format(file_format, compression)
+        part_format(file_format, compression, schema)
         refuse_impossible_times(window_length, settle_delay, lookback)
         refuse_impossible_tuning(concurrency, max_part_bytes, verify)
-        refuse_impossible_query(api_version, scope, account_id, organization_id, filters)
+        query = refuse_impossible_query(api_version, scope, account_id, organization_id, filters)
+        refuse_impossible_privacy(privacy, query)
 
     @cached_property
     def hook(self) -> CloudflareHook:
@@ -198,13 +211,14 @@ class CloudflareAuditLogsToObjectStorageOperator(BaseOperator):
                 filters=self.filters,
             ),
             run_window=run_window,
-            part_format=part_format(self.file_format, self.compression),
+            part_format=part_format(self.file_format, self.compression, self.schema),
             attempt_id=uuid4().hex,
             settle_delay=self.settle_delay,
             max_part_bytes=self.max_part_bytes,
             replace=self.replace,
             concurrency=self.concurrency,
             recount=self.verify == "recount",
+            privacy=open_privacy(self.privacy),
         )
 
     def _report(self, context: Mapping[str, Any], outcome: PullOutcome, late: Mapping[str, int]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import pytest
 
 from airflow_audit_provider.core.checkpoint import Checkpoint, Identity, best_checkpoint, read_checkpoint
 from airflow_audit_provider.core.commit import StagedPart
+from airflow_audit_provider.core.privacy import PrivacyStamp
 from airflow_audit_provider.core.query import audit_query
 from airflow_audit_provider.core.reading import ReadTally
 from airflow_audit_provider.core.window import TimeWindow, to_ns
@@ -52,6 +53,8 @@ OTHER: dict[str, Any] = {
     "replace": True,
     "base_sha256": "bb",
     "layout_version": 0,
+    "schema": "normalized 1.0",
+    "privacy": PrivacyStamp("privacy", ("email",), (), "0123456789abcdef"),
 }
 
 

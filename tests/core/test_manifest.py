@@ -8,7 +8,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from airflow_audit_provider.core.manifest import Manifest, Part, describe, read_manifest
+from airflow_audit_provider.core.manifest import Manifest, Part, TableStamp, describe, read_manifest
+from airflow_audit_provider.core.privacy import PrivacyStamp
 from airflow_audit_provider.core.query import audit_query
 from airflow_audit_provider.core.reading import ReadTally
 from airflow_audit_provider.core.window import TimeWindow
@@ -170,3 +171,37 @@ def test_the_summary_is_small_and_plain() -> None:
         "records_sha256": "bb",
         "generation": 1,
     }
+
+
+NORMALIZED = TableStamp("normalized", "1.0", {"request_status": 2})
+
+
+def test_schema_and_privacy_stand_in_the_manifest() -> None:
+    """A manifest says in which schema its parts are, what did not fit, and under which rule."""
+    stamped = manifest(table=NORMALIZED, privacy=PrivacyStamp("gdpr", ("email",), ("metadata",), "0123"))
+    content = msgspec.json.decode(stamped.to_bytes())
+    assert content["table"] == {"schema": "normalized", "version": "1.0", "misfits": {"request_status": 2}}
+    assert content["privacy"] == {
+        "name": "gdpr", "pseudonymise": ["email"], "drop": ["metadata"], "key_id": "0123", "rule_version": 1
+    }  # fmt: skip
+    assert read_manifest("k", stamped.to_bytes()) == stamped
+    assert describe(stamped)["schema"] == "normalized 1.0"
+    assert describe(stamped)["misfit_count"] == 2
+    assert not {"table", "privacy"} & msgspec.json.decode(manifest().to_bytes()).keys()
+
+
+@pytest.mark.parametrize(
+    "change", [{"table": TableStamp("ocsf", "1.0")}, {"privacy": PrivacyStamp("a", (), ("b",), None)}]
+)
+def test_another_schema_or_rule_says_something_else(change: dict[str, Any]) -> None:
+    """Two runs of one window agree only in the same schema under the same rule."""
+    assert not manifest().says_the_same_as(manifest(**change))
+
+
+def test_misfits_of_all_generations_are_added_up() -> None:
+    """An addendum counts what its window holds; a replacement counts anew."""
+    late = manifest(table=TableStamp("normalized", "1.0", {"actor_ip": 1, "request_status": 3}))
+    added = late.succeeding(manifest(table=NORMALIZED), "aa", replace=False).table
+    replaced = late.succeeding(manifest(table=NORMALIZED), "aa", replace=True).table
+    assert added == TableStamp("normalized", "1.0", {"actor_ip": 1, "request_status": 5})
+    assert replaced == late.table

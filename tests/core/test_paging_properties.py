@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from airflow_audit_provider.core.query import Direction
 from airflow_audit_provider.core.reading import DEFAULT_SHAPE, Reading, ReadShape
@@ -135,7 +136,7 @@ def test_five_thousand_records_in_one_instant_come_whole(version: ApiVersion) ->
     """An instant denser than five pages is read completely."""
     rows = _ties(5000) + _ties(3, 2) + _ties(3, 9)
     for number, row in enumerate(rows):
-        rows[number] = row._replace(id=f"{number:05}")
+        rows[number] = replace(row, id=f"{number:05}")
     server = ModelServer(rows, version)
     assert len(read_all(server, _WINDOW)) == 5006
 
@@ -157,7 +158,7 @@ def test_a_small_window_costs_one_request_or_the_proof(row_count: int, request_c
     """An empty window takes one request, a small one a second that proves the end, one within a second a third."""
     rows = [AuditRecord((_BASE_SECONDS * SECOND_NS) + i * 50_000_000, f"{i:05}", b"{}") for i in range(row_count)]
     if row_count == 7:
-        rows = [row._replace(event_ns=row.event_ns + i * SECOND_NS) for i, row in enumerate(rows)]
+        rows = [replace(row, event_ns=row.event_ns + i * SECOND_NS) for i, row in enumerate(rows)]
     server = ModelServer(rows)
     assert len(read_all(server, _WINDOW)) == row_count
     assert len(server.asks) == request_count

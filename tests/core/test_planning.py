@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
+import msgspec
 import pytest
+from msgspec import UNSET
 
+from airflow_audit_provider.core.manifest import TableStamp
 from airflow_audit_provider.core.planning import (
     refuse_other_dataset,
     refuse_other_format,
+    refuse_other_privacy,
+    refuse_other_schema,
     refuse_unreadable_window,
     retention_starts_at,
     whole_windows_start_at,
 )
+from airflow_audit_provider.core.privacy import PrivacyStamp
 from airflow_audit_provider.core.query import audit_query
 from airflow_audit_provider.core.window import TimeWindow
 from airflow_audit_provider.exceptions import (
@@ -86,3 +93,51 @@ def test_late_records_in_another_format_are_a_conflict(file_format: str, compres
     with pytest.raises(CommitConflictError, match="replace=True") as caught:
         refuse_other_format(manifest(), file_format, compression, "the-key")
     assert caught.value.key == "the-key"
+
+
+def _table(version: str, schema: str = "normalized") -> TableStamp:
+    return TableStamp(schema, version, {"request_status": 1})
+
+
+@pytest.mark.parametrize(
+    ("committed", "wanted", "words"),
+    [
+        (UNSET, _table("1.0"), r"committed in the schema raw, not normalized 1\.0"),
+        (_table("1.0"), UNSET, r"committed in the schema normalized 1\.0, not raw"),
+        (_table("1.0"), _table("1.0", "ocsf"), r"normalized 1\.0, not ocsf 1\.0"),
+        (_table("1.0"), _table("2.0"), r"normalized 1\.0, not normalized 2\.0"),
+        (_table("1.2"), _table("1.1"), r"newer than normalized 1\.1\. Upgrade"),
+    ],
+)
+def test_another_schema_is_refused(committed: Any, wanted: Any, words: str) -> None:
+    """Late records are added in the committed schema only; the refusal names both."""
+    with pytest.raises(CommitConflictError, match=words) as caught:
+        refuse_other_schema(manifest(table=committed), wanted, "the-key")
+    assert caught.value.key == "the-key"
+
+
+@pytest.mark.parametrize(("committed", "wanted"), [(UNSET, UNSET), ("1.0", "1.0"), ("1.0", "1.1")])
+def test_an_older_minor_version_is_no_other_schema(committed: Any, wanted: Any) -> None:
+    """Columns are only added in a minor version, so what is committed can be written on."""
+    tables = [_table(text) if text else UNSET for text in (committed, wanted)]
+    refuse_other_schema(manifest(table=tables[0]), tables[1], "k")
+
+
+STAMP = PrivacyStamp("privacy", ("email",), ("metadata",), "0123456789abcdef")
+OTHERS = [
+    UNSET,
+    msgspec.structs.replace(STAMP, key_id="ffffffffffffffff"),
+    msgspec.structs.replace(STAMP, drop=()),
+    msgspec.structs.replace(STAMP, rule_version=2),
+    PrivacyStamp("privacy", (), ("metadata",), None),
+]
+
+
+@pytest.mark.parametrize("other", OTHERS)
+def test_another_privacy_rule_is_refused(other: Any) -> None:
+    """Another rule, another key or none at all: the same address would stand there in two ways."""
+    refuse_other_privacy(manifest(privacy=STAMP), STAMP, "k")
+    refuse_other_privacy(manifest(privacy=other), other, "k")
+    for committed, wanted in ((STAMP, other), (other, STAMP)):
+        with pytest.raises(CommitConflictError, match="or replace=True to write it anew"):
+            refuse_other_privacy(manifest(privacy=committed), wanted, "the-key")

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from airflow_audit_provider.core.records import ApiVersion, lines_of
 from airflow_audit_provider.formats.columns import COLUMNS, Kind, column_values
-from tests.formats.odd_records import V1, V2, VALUES, odd_raws, raw_of, records_of
+from tests.formats.odd_records import V1, V2, VALUES, WHEN, odd_raws, raw_of, records_of
 
 
 def cells_of(version: ApiVersion, *raws: bytes) -> list[dict[str, Any]]:
@@ -88,3 +91,44 @@ def test_columns_have_names_of_their_own(version: ApiVersion) -> None:
     assert len(set(names)) == len(names)
     assert not {"id", "event_time", "record"} & set(names)
     assert sum(column.kind in (Kind.BOOLEAN, Kind.INTEGER) for column in COLUMNS[version]) == 1
+
+
+TEXTS = st.sampled_from([None, "", "null", "0017", "é😀", "a\0b", 'a "b"\\\n', "x" * 300])
+ANYTHING = st.recursive(
+    TEXTS | st.booleans() | st.integers(-(2**70), 2**70) | st.floats(allow_nan=False, allow_infinity=False),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    max_leaves=5,
+)
+FITTING = {
+    Kind.TEXT: TEXTS,
+    Kind.JSON: ANYTHING,
+    Kind.BOOLEAN: st.none() | st.booleans(),
+    Kind.INTEGER: st.none() | st.integers() | st.sampled_from([200.0, -0.0, 2e2, 1e300, 9.3e18, 2**63 - 1, -(2**63)]),
+}
+
+
+@st.composite
+def fitting_raws(draw: st.DrawFn, version: ApiVersion) -> bytes:
+    """Return a record whose fields have their documented types, or are null, missing, twice there or unknown."""
+    pairs: list[tuple[str, str]] = [("id", '"x"'), *([("when", f'"{WHEN}"')] if version is V1 else [])]
+    groups: dict[str, list[str]] = {} if version is V1 else {"action": [f'"time":"{WHEN}"']}
+    for column in draw(st.lists(st.sampled_from(COLUMNS[version]), max_size=30)):
+        value = json.dumps(draw(FITTING[column.kind]), ensure_ascii=draw(st.booleans()))
+        if len(column.path) == 1:
+            pairs.append((column.name, value))
+        else:
+            groups.setdefault(column.path[0], []).append(f'"{column.path[1]}":{value}')
+    pairs += [(name, "{" + ",".join(members) + "}") for name, members in groups.items()]
+    pairs += [("x", json.dumps(draw(ANYTHING))) for _ in range(draw(st.integers(0, 2)))]
+    separator = draw(st.sampled_from([",", " , "]))
+    return ("{" + separator.join(f'"{name}":{value}' for name, value in pairs) + "}").encode()
+
+
+@pytest.mark.parametrize("version", [V1, V2])
+@settings(max_examples=60, deadline=None)
+@given(drawn=st.data())
+def test_the_quick_way_gives_what_the_careful_way_gives(version: ApiVersion, drawn: st.DataObject) -> None:
+    """A group of plain records has the cells that each has beside a record that sends all of them the slow way."""
+    raws = drawn.draw(st.lists(fitting_raws(version), min_size=1, max_size=5))
+    odd = odd_raws(version)["actor.email object"]
+    assert cells_of(version, *raws) == cells_of(version, *raws, odd)[:-1]

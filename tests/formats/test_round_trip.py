@@ -13,12 +13,20 @@ from airflow_audit_provider.core.records import ApiVersion, AuditRecord, lines_o
 from airflow_audit_provider.formats.part_format import PartFormat, part_format
 from tests.formats.odd_records import V1, odd_records, raw_of, records_of
 
-CHOICES = [
+RAW_CHOICES = [
     part_format(file_format, compression)
     for file_format in ("jsonl", "csv", "parquet")
     for compression in ("gzip", "zstd", "none")
 ]
-NAMES = [f"{choice.file_format}-{choice.compression}" for choice in CHOICES]
+SCHEMA_CHOICES = [
+    part_format("jsonl", "gzip", "normalized"),
+    part_format("jsonl", "none", "ocsf"),
+    part_format("csv", "zstd", "normalized"),
+    part_format("parquet", "zstd", "normalized"),
+    part_format("parquet", "none", "ocsf"),
+]
+CHOICES = RAW_CHOICES + SCHEMA_CHOICES
+NAMES = [f"{choice.file_format}-{choice.compression}-{choice.schema}" for choice in CHOICES]
 pytestmark = pytest.mark.parametrize("choice", CHOICES, ids=NAMES)
 
 
@@ -67,9 +75,10 @@ def test_many_records_come_back_in_order(choice: PartFormat) -> None:
 
 
 def test_bytes_that_are_no_utf8_do_not_fail(choice: PartFormat) -> None:
-    """Text that JSON forbids is kept by lines and shown with a replacement character by tables."""
+    """Text that JSON forbids is kept by raw lines and shown with a replacement character by everything else."""
     raw = b'{"id":"a","when":"2026-11-01T00:00:00Z","unknown":"\xff\xfe"}'
     (record,) = choice.read(V1, encode(choice, V1, records_of(V1, raw)))
     assert record.id == "a"
-    kept = raw if choice.file_format == "jsonl" else raw.decode("utf-8", "replace").encode()
+    keeps_bytes = (choice.file_format, choice.schema) == ("jsonl", "raw")
+    kept = raw if keeps_bytes else raw.decode("utf-8", "replace").encode()
     assert record.raw == kept

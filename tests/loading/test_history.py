@@ -10,7 +10,6 @@ import pytest
 
 from airflow_audit_provider.adapters.storage import LocalStore
 from airflow_audit_provider.core.window import TimeWindow
-from airflow_audit_provider.formats.part_format import part_format
 from airflow_audit_provider.testing.clock import ManualClock
 from tests.loading.warehouses import Place
 from tests.pipeline.landing import fake_with, land, order, source_of, true_ids

@@ -190,9 +190,7 @@ def test_unknown_choice_is_refused_when_parsed(world: World, tmp_path: Path) -> 
         _to_duckdb(world, tmp_path / "a.duckdb", windows="all")
 
 
-def test_library_that_is_missing_is_named(
-    two_days: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_library_that_is_missing_is_named(two_days: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without its library a warehouse names the extra to install."""
     monkeypatch.setattr("airflow_audit_provider.adapters.duckdb_session.find_spec", lambda _: None)
     with pytest.raises(AirflowFailException, match=r"airflow-audit-provider\[duckdb\]"):
@@ -205,5 +203,3 @@ def test_window_choice_is_told_in_the_arguments() -> None:
         CloudflareAuditLogsToSqlOperator.template_fields
     )
     assert {"catalog_properties", "warehouse"} <= set(CloudflareAuditLogsToIcebergOperator.template_fields)
-
-

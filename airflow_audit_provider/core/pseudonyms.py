@@ -1,0 +1,192 @@
+"""Pseudonyms: e-mail and IP addresses found in a record's JSON and replaced by a keyed digest of themselves.
+
+Knows: where addresses hide in JSON text: under any key, in keys, in escapes, in JSON that is text inside JSON, in URLs.
+Must not know: which fields a version has beyond its actor, where the key comes from, what is dropped.
+Its one rule: one address is one pseudonym, however it is spelled; every byte that is no part of one stays as it was.
+"""
+
+from __future__ import annotations
+
+import hmac
+import json
+import re
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from ipaddress import IPv6Address, ip_address
+from typing import Any, NamedTuple
+
+import msgspec
+
+from airflow_audit_provider.core.records import fields_of
+
+MARK = "hmac:"
+# 128 bits: a million addresses share a pseudonym by chance once in 10^26.
+_DIGEST_HEX = 32
+_DEEPEST = 8
+_LONGEST_LOCAL = 64
+
+_LITERAL = re.compile(r'"([^"\\]*(?:\\.[^"\\]*)*)"', re.DOTALL)
+# The second and third are what URLs and JSON make of it.
+_AT = re.compile(r"@|%40|\\u0040")
+_LOCAL_BACKWARDS = re.compile(rf"[\w.!#$&'*+^~%-]{{1,{_LONGEST_LOCAL}}}")
+_DOMAIN = re.compile(r"(?:[^\W_][\w-]{0,62}\.){1,10}(?:xn--[\w-]{1,59}|[^\W\d_]{2,63})")
+_URL_ESCAPE = re.compile(r"%(?!2[bB])[0-9A-Fa-f]{2}")
+_FIRST_LETTER = re.compile(r"\w")
+_IPV4 = re.compile(r"(?<![\w.])\d{1,3}(?:\.\d{1,3}){3}(?!\w|\.\d)", re.ASCII)
+_IPV6 = re.compile(r"(?<![\w:.])[0-9A-Fa-f:.]{2,45}(?![\w:])", re.ASCII)
+
+
+class _Actor(msgspec.Struct, gc=False):
+    email: Any = None
+    ip: Any = None
+    ip_address: Any = None
+
+
+class _Head(msgspec.Struct, gc=False):
+    actor: _Actor | None = None
+
+
+_HEAD = msgspec.json.Decoder(_Head)
+
+
+class _Known(NamedTuple):
+    """What a record's actor tells: their IP address, and texts that stand for them only as a whole."""
+
+    address: str | None
+    whole: Mapping[str, str]
+
+
+class Pseudonyms:
+    """Replaces addresses in records' JSON; ``key`` is the secret, each of both kinds is replaced or left alone.
+
+    E-mail addresses are replaced wherever they stand, whosesoever they are. IP addresses are replaced where they are
+    the actor's, anywhere in the record; others are configuration, such as the content of a DNS record.
+    """
+
+    def __init__(self, key: bytes, *, emails: bool, addresses: bool) -> None:
+        self._key = key
+        self._emails = emails
+        self._addresses = addresses
+        self._pseudonym = lru_cache(maxsize=8192)(self._digest)
+
+    def of_email(self, text: str) -> str:
+        """Return the pseudonym of an e-mail address; case does not matter, nor white space around it."""
+        return self._pseudonym("email", text.strip().lower())
+
+    def of_address(self, text: str) -> str:
+        """Return the pseudonym of an IP address in any spelling; what is no address stands for itself."""
+        return self._pseudonym("ip", _plain_address(text) or text.strip().lower())
+
+    def in_record(self, raw: bytes) -> bytes:
+        """Return a record's JSON with pseudonyms in place of addresses."""
+        known = self._known(raw)
+        text = raw.decode("utf-8", "surrogateescape")
+        return self._in_json(text, known, 0).encode("utf-8", "surrogateescape")
+
+    def _digest(self, kind: str, text: str) -> str:
+        message = f"{kind}\0{text}".encode("utf-8", "surrogatepass")
+        return MARK + hmac.digest(self._key, message, "sha256").hex()[:_DIGEST_HEX]
+
+    def _known(self, raw: bytes) -> _Known:
+        actor = _actor_of(raw)
+        whole: dict[str, str] = {}
+        if self._emails and isinstance(actor.email, str) and actor.email.strip():
+            whole[actor.email.strip().lower()] = self.of_email(actor.email)
+        address = None
+        for text in (actor.ip, actor.ip_address):
+            if self._addresses and isinstance(text, str) and text.strip():
+                address = _plain_address(text) or address
+                whole[text.strip().lower()] = self.of_address(text)
+        return _Known(address, whole)
+
+    def _in_json(self, text: str, known: _Known, depth: int) -> str:
+        """Go through the string literals of valid JSON, keys included; what stands between them is left alone."""
+        return _LITERAL.sub(lambda literal: self._in_literal(literal, known, depth), text)
+
+    def _in_literal(self, literal: re.Match[str], known: _Known, depth: int) -> str:
+        content = literal[1]
+        is_plain = "\\" not in content
+        said: str = content if is_plain else json.loads(literal[0], strict=False)
+        replaced = self._in_said(said, known, depth)
+        if replaced == said:
+            return literal[0]
+        return f'"{replaced}"' if is_plain and "\\" not in replaced else json.dumps(replaced)
+
+    def _in_said(self, text: str, known: _Known, depth: int) -> str:
+        """Replace in what a literal says: JSON, text, or the address itself."""
+        if len(text) < _LONGEST_LOCAL * 4 and (itself := known.whole.get(text.strip().lower())):
+            return itself
+        if depth < _DEEPEST and _is_json(text):
+            return self._in_json(text, known, depth + 1)
+        if self._emails:
+            text = _replace_emails(text, self.of_email)
+        return text if known.address is None else self._replace_address(text, known.address)
+
+    def _replace_address(self, text: str, address: str) -> str:
+        def replaced(found: re.Match[str]) -> str:
+            spelled = found[0].rstrip(".")
+            rest = found[0][len(spelled) :]
+            return self.of_address(address) + rest if _plain_address(spelled) == address else found[0]
+
+        text = _IPV6.sub(replaced, text) if text.count(":") > 1 else text
+        return _IPV4.sub(replaced, text) if "." in text else text
+
+
+def _actor_of(raw: bytes) -> _Actor:
+    try:
+        return _HEAD.decode(raw).actor or _Actor()
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        # Something is odd about the actor, or half a surrogate pair stands somewhere.
+        actor = fields_of(raw).get("actor")
+        names = _Actor.__struct_fields__
+        return _Actor(**{name: actor.get(name) for name in names}) if isinstance(actor, dict) else _Actor()
+
+
+@lru_cache(maxsize=4096)
+def _plain_address(text: str) -> str | None:
+    """Return an IP address in its one plain spelling; IPv4 in IPv6 is IPv4; None for anything else."""
+    try:
+        address = ip_address(text.strip())
+    except ValueError:
+        return None
+    if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
+        return str(address.ipv4_mapped)
+    return str(address)
+
+
+def _is_json(text: str) -> bool:
+    """Say whether a text is an object, a list or a text in JSON again."""
+    if text.lstrip(" \t\r\n")[:1] not in ("{", "[", '"'):
+        return False
+    try:
+        msgspec.json.decode(text.encode("utf-8", "replace"), type=msgspec.Raw)
+    except (msgspec.DecodeError, ValueError, RecursionError):
+        return False
+    return True
+
+
+def _replace_emails(text: str, pseudonym: Callable[[str], str]) -> str:
+    """Replace every e-mail address; linear in the text's length, whatever it holds."""
+    pieces: list[str] = []
+    done = 0
+    for at in _AT.finditer(text):
+        domain = _DOMAIN.match(text, at.end())
+        start = _local_start(text, at.start(), done)
+        if domain is None or start is None:
+            continue
+        local = text[start : at.start()].replace("%2B", "+").replace("%2b", "+")
+        pieces += [text[done:start], pseudonym(f"{local}@{domain[0]}")]
+        done = domain.end()
+    return text if not pieces else "".join([*pieces, text[done:]])
+
+
+def _local_start(text: str, at: int, done: int) -> int | None:
+    """Return where the part before an at sign starts, not before ``done``; None when there is none."""
+    before = text[max(done, at - _LONGEST_LOCAL) : at]
+    found = _LOCAL_BACKWARDS.match(before[::-1])
+    if found is None:
+        return None
+    local = found[0][::-1]
+    local = _URL_ESCAPE.split(local)[-1]
+    first = _FIRST_LETTER.search(local)
+    return None if first is None else at - len(local) + first.start()

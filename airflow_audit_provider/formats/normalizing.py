@@ -1,0 +1,249 @@
+"""Records → the columns of the normalized table, and how many values did not fit theirs.
+
+Knows: how JSON becomes a column's type. Must not know: which columns there are (``normalized``), file formats.
+Its one rule: no value fails; what does not fit is null in its column, counted, and whole in the record's own text.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from operator import attrgetter
+from typing import Any, NamedTuple
+
+import msgspec
+
+from airflow_audit_provider.core.records import ApiVersion, AuditRecord, lines_of, soften
+from airflow_audit_provider.formats.columns import _any_number, _fields
+from airflow_audit_provider.formats.normalized import COLUMNS, RAW_COLUMN, ColumnType, TableColumn
+
+Values = Sequence[Any]
+Table = dict[str, Values]
+
+_NULL = msgspec.Raw(b"null")
+_FIELD_TYPES: dict[ColumnType, tuple[Any, Any]] = {
+    ColumnType.TEXT: (str | None, None),
+    ColumnType.JSON: (msgspec.Raw, _NULL),
+    ColumnType.BOOLEAN: (bool | str | None, None),
+    ColumnType.INTEGER: (int | None, None),
+}
+_OUTCOMES = {None: None, True: True, False: False, "success": True, "failure": False}
+_SAYS_NOTHING = frozenset({"", "null"})
+_HEAD = frozenset({"id", "event_time", "api_version", RAW_COLUMN})
+_MAPPED = tuple(column for column in COLUMNS if column.name not in _HEAD)
+_FREE_FORM = frozenset({"metadata"})
+_QUOTE = ord('"')
+
+
+class MisfitError(ValueError):
+    """A value is not of its column's type; never leaves this module."""
+
+
+def normalize(version: ApiVersion, records: Sequence[AuditRecord], lines: bytes, misfits: Counter[str]) -> Table:
+    """Return the values of every column but the first three and ``raw``; count in ``misfits`` what did not fit.
+
+    ``lines`` are the same records as ``lines_of`` gives them. JSON comes as ``str`` or as bytes, which a broken API may
+    have sent in something else than UTF-8: decode them with "replace".
+    """
+    if not records:
+        return {column.name: [] for column in _MAPPED}
+    try:
+        return _PLANS[version].table(lines)
+    except (msgspec.DecodeError, ValueError, RecursionError):
+        if len(records) == 1:
+            return _loose_table(version, records[0].raw, misfits)
+    # Something odd is among them: the halves without it go the fast way.
+    half = len(records) // 2
+    tables = [normalize(version, part, lines_of(part), misfits) for part in (records[:half], records[half:])]
+    return {name: [*tables[0][name], *tables[1][name]] for name in tables[0]}
+
+
+class _Plan(NamedTuple):
+    """How records of one version with documented types are read: one struct, and one for what lies inside metadata."""
+
+    version: ApiVersion
+    decoder: Any
+    getter: Callable[[Any], tuple[Any, ...]]
+    paths: tuple[str, ...]
+    inner: Mapping[str, tuple[Any, tuple[str, ...]]]
+
+    def table(self, lines: bytes) -> Table:
+        """Return the columns; raise for any value of another type than its column's."""
+        values: dict[str, Values] = dict(
+            zip(self.paths, zip(*map(self.getter, self.decoder.decode_lines(lines)), strict=True), strict=True)
+        )
+        for path, (decoder, names) in self.inner.items():
+            inside = decoder.decode(b"[" + b",".join(map(bytes, values[path])) + b"]")
+            values |= {f"{path}.{name}": [one and getattr(one, name) for one in inside] for name in names}
+        count = len(values[self.paths[0]])
+        return {column.name: _column(column, column.path(self.version), values, count) for column in _MAPPED}
+
+
+def _column(column: TableColumn, path: str, values: Mapping[str, Values], count: int) -> Values:
+    if not path:
+        return [None] * count
+    first, _, second = path.partition("|")
+    if second:
+        return list(map(_json_or_text, values[first], values[second]))
+    if column.type is ColumnType.JSON:
+        return [None if value is _NULL else _json_of(bytes(value)) for value in values[first]]
+    if column.type is ColumnType.BOOLEAN:
+        return [_outcome(value) for value in values[first]]
+    if column.type is ColumnType.INTEGER:
+        return [_whole(value) for value in values[first]]
+    return values[first]
+
+
+def _json_of(content: bytes) -> bytes | None:
+    return None if content == b"null" else content
+
+
+def _json_or_text(value: msgspec.Raw, text: str | None) -> str | bytes | None:
+    """Return a value that stands as JSON, else the one that stands as text beside it, as JSON."""
+    found = None if value is _NULL else _json_of(bytes(value))
+    return found or text_as_json(text)
+
+
+def text_as_json(text: str | None) -> str | None:
+    """Return text as JSON: an object or a list in it as it is, anything else as a JSON text; nothing for "null"."""
+    if text is None or text in _SAYS_NOTHING:
+        return None
+    if text.lstrip()[:1] in ("{", "["):
+        try:
+            msgspec.json.decode(text, type=msgspec.Raw)
+        except (msgspec.DecodeError, ValueError, RecursionError):
+            return json.dumps(text)
+        return text
+    return msgspec.json.encode(text).decode()
+
+
+def _outcome(value: Any) -> bool | None:
+    try:
+        return _OUTCOMES[value]
+    except KeyError:
+        raise MisfitError(value) from None
+
+
+def _whole(value: Any) -> int | None:
+    """Return what fits into 64 bits."""
+    if value is None:
+        return None
+    if not isinstance(value, int) or isinstance(value, bool) or not -(2**63) <= value < 2**63:
+        raise MisfitError(value)
+    return value
+
+
+def _paths(version: ApiVersion) -> dict[str, ColumnType]:
+    """Return every path of a version with the type of what stands there."""
+    found: dict[str, ColumnType] = {}
+    for column in _MAPPED:
+        first, _, second = column.path(version).partition("|")
+        found |= {first: column.type} if first else {}
+        # What stands beside a JSON value is the same as text.
+        found |= {second: ColumnType.TEXT} if second else {}
+    return found
+
+
+def _struct(name: str, types: Mapping[str, ColumnType]) -> type[msgspec.Struct]:
+    """Return a struct for dotted paths: one nested struct for each group."""
+    fields: list[tuple[str, Any, Any]] = []
+    groups: dict[str, dict[str, ColumnType]] = {}
+    for path, kind in types.items():
+        group, _, rest = path.partition(".")
+        if rest:
+            groups.setdefault(group, {})[rest] = kind
+        else:
+            fields.append((path, *_FIELD_TYPES[kind]))
+    for group, inside in groups.items():
+        nested = _struct(f"{name}_{group}", inside)
+        fields.append((group, nested, msgspec.field(default_factory=nested)))
+    return msgspec.defstruct(name, fields, gc=False)
+
+
+def _plan(version: ApiVersion) -> _Plan:
+    types = _paths(version)
+    outer = {path: kind for path, kind in types.items() if types.get(path.partition(".")[0]) is not ColumnType.JSON}
+    outer |= {path: kind for path, kind in types.items() if "." not in path}
+    groups: dict[str, dict[str, ColumnType]] = {}
+    for path in types.keys() - outer.keys():
+        group, _, rest = path.partition(".")
+        groups.setdefault(group, {})[rest] = types[path]
+    inner = {
+        group: (msgspec.json.Decoder(list[_struct(f"_{group}", inside) | None]), tuple(sorted(inside)))  # type: ignore[misc]  # built above
+        for group, inside in groups.items()
+    }
+    return _Plan(version, msgspec.json.Decoder(_struct("_Row", outer)), attrgetter(*outer), tuple(outer), inner)
+
+
+_PLANS = {version: _plan(version) for version in ApiVersion}
+
+
+# -- one record with something odd -----------------------------------------------------------------------------------
+
+
+def _loose_table(version: ApiVersion, raw: bytes, misfits: Counter[str]) -> Table:
+    """Return the columns of one record, field by field."""
+    cells: Table = {}
+    for column in _MAPPED:
+        path = column.path(version)
+        try:
+            cells[column.name] = [_cell(column, path, raw) if path else None]
+        except (MisfitError, RecursionError):
+            cells[column.name] = [None]
+            misfits[column.name] += 1
+    return cells
+
+
+def _cell(column: TableColumn, path: str, raw: bytes) -> Any:
+    first, _, second = path.partition("|")
+    value = _fit(column.type, _dig(raw, first))
+    if value is not None or not second:
+        return value
+    beside = _dig(raw, second)
+    # Documented as text; what else it may be is JSON already.
+    return text_as_json(_fit(ColumnType.TEXT, beside)) if beside[0] == _QUOTE else _fit(column.type, beside)
+
+
+def _dig(raw: bytes, path: str) -> bytes:
+    """Return a field's own JSON, null when it is missing; raise when its group is something else than an object."""
+    name, _, rest = path.partition(".")
+    value = bytes(_fields(raw).get(name, b"null"))
+    if not rest or value == b"null":
+        return value
+    if value[:1] == b"{":
+        return _dig(value, rest)
+    if name in _FREE_FORM:
+        return b"null"
+    raise MisfitError(path)
+
+
+def _strict(content: bytes) -> bytes:
+    """Return JSON that strict readers take: half a surrogate pair and bytes that are no UTF-8 become U+FFFD."""
+    try:
+        msgspec.json.decode(content)
+    except (msgspec.DecodeError, ValueError, RecursionError):
+        return soften(content).decode("utf-8", "replace").encode()
+    return content
+
+
+def _fit(kind: ColumnType, content: bytes) -> Any:
+    """Turn a field's JSON into a column's type; raise when it is of another."""
+    if content == b"null":
+        return None
+    if kind is ColumnType.JSON:
+        return _strict(content).decode()
+    if kind is ColumnType.TEXT and content[0] != _QUOTE:
+        # An id that is a number is its digits; an object or a list is no text.
+        if content[:1] in b"{[":
+            raise MisfitError(content)
+        return content.decode("utf-8", "replace")
+    try:
+        plain = json.loads(content.decode("utf-8", "replace"), parse_int=_any_number)
+    except ValueError as error:
+        raise MisfitError(content) from error
+    if kind is ColumnType.TEXT:
+        return str(plain).encode("utf-8", "replace").decode()
+    return (
+        _whole(plain) if kind is ColumnType.INTEGER else _outcome(plain if isinstance(plain, (str, bool)) else content)
+    )

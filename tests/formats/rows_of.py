@@ -1,0 +1,47 @@
+"""Parts of a schema read back by plain tools, as whoever loads them reads them.
+
+Knows: how to encode records and read a part as rows. Must not know: the mapping.
+Its one rule: what is read is read by another library than wrote it.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from airflow_audit_provider.core.records import ApiVersion, AuditRecord
+from airflow_audit_provider.formats.part_format import part_format
+from airflow_audit_provider.testing.records import Feed, generate
+from tests.formats.odd_records import records_of
+from tests.formats.test_round_trip import encode
+
+DAY = 20_000
+
+
+def fake_records(version: ApiVersion, count: int) -> list[AuditRecord]:
+    """Return records as the fake makes them for one day."""
+    rows = generate(1, Feed(str(version), f"accounts/{'0' * 32}"), DAY, count, "u")
+    return sorted(records_of(version, *(row.raw for row in rows)))
+
+
+def json_rows(schema: str, version: ApiVersion, records: Sequence[AuditRecord]) -> list[dict[str, Any]]:
+    """Return the rows of a part in JSON Lines."""
+    text = encode(part_format("jsonl", "none", schema), version, records)
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def csv_rows(version: ApiVersion, records: Sequence[AuditRecord]) -> list[dict[str, str]]:
+    """Return the rows of a normalized part in CSV."""
+    text = encode(part_format("csv", "none", "normalized"), version, records).decode()
+    return list(csv.DictReader(io.StringIO(text, newline=""), strict=True))
+
+
+def parquet_table(schema: str, version: ApiVersion, records: Sequence[AuditRecord]) -> Any:
+    """Return a part in Parquet as an Arrow table."""
+    return pq.read_table(pa.BufferReader(encode(part_format("parquet", None, schema), version, records)))

@@ -1,0 +1,200 @@
+"""Parquet as warehouses like it: what the footer says, and that every reader reads the same table."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pandas as pd  # type: ignore[import-untyped]  # its stubs are another package
+import polars as pl
+import pyarrow as pa
+import pyarrow.dataset as ds
+import pyarrow.parquet as pq
+import pytest
+
+from airflow_audit_provider.core.records import ApiVersion, AuditRecord, lines_of
+from airflow_audit_provider.formats import arrow_types, normalized, table_parquet
+from airflow_audit_provider.formats.arrow_types import normalized_schema
+from airflow_audit_provider.formats.normalized import COLUMNS, ColumnType, TableColumn, columns_of
+from airflow_audit_provider.formats.part_format import part_format
+from tests.formats.odd_records import V1, V2, odd_records, raw_of, records_of
+from tests.formats.rows_of import fake_records, parquet_table
+from tests.formats.test_round_trip import encode
+
+BOTH_SCHEMAS = pytest.mark.parametrize("schema", ["normalized", "ocsf"])
+GOLDEN = Path(__file__).parent / "golden" / "normalized-1.0.parquet"
+
+
+def footer(schema: str, records: list[AuditRecord], version: ApiVersion = V1) -> Any:
+    """Return what a part's footer says."""
+    return pq.read_metadata(pa.BufferReader(encode(part_format("parquet", None, schema), version, records)))
+
+
+def columns_in(footer: Any) -> dict[str, Any]:
+    """Return the columns of the first row group by path."""
+    group = footer.row_group(0)
+    return {group.column(index).path_in_schema: group.column(index) for index in range(group.num_columns)}
+
+
+@BOTH_SCHEMAS
+def test_one_schema_for_every_part(schema: str) -> None:
+    """An empty part, a plain one, an odd one, and both versions have one schema, its name and version in it."""
+    parts = [(V1, []), (V1, fake_records(V1, 20)), (V1, odd_records(V1)), (V2, fake_records(V2, 20)), (V2, [])]
+    schemas = [parquet_table(schema, version, records).schema for version, records in parts]
+    assert all(one.equals(schemas[0], check_metadata=True) for one in schemas)
+    assert schemas[0].metadata[b"audit_schema"] == schema.encode()
+    assert schemas[0].metadata[b"audit_schema_version"] == b"1.0"
+
+
+def test_columns_tell_what_they_mean() -> None:
+    """Each column has its type, its meaning and an id of its own that no later column takes."""
+    schema = parquet_table("normalized", V1, []).schema
+    types = {
+        ColumnType.TEXT: "string", ColumnType.JSON: "string", ColumnType.BOOLEAN: "bool", ColumnType.INTEGER: "int64",
+        ColumnType.TIMESTAMP: "timestamp[us, tz=UTC]",
+    }  # fmt: skip
+    for number, (field, column) in enumerate(zip(schema, COLUMNS, strict=True), start=1):
+        assert (field.name, str(field.type), field.nullable) == (column.name, types[column.type], column.nullable)
+        assert field.metadata[b"meaning"].decode() == column.meaning
+        assert field.metadata[b"PARQUET:field_id"] == b"%d" % number
+
+
+@BOTH_SCHEMAS
+def test_rows_are_sorted_and_the_footer_says_so(schema: str) -> None:
+    """By event time, ascending; statistics of it bound each row group, and pages have an index."""
+    records = fake_records(V1, 500)
+    told, name = footer(schema, records), {"normalized": "event_time", "ocsf": "time"}[schema]
+    column = columns_in(told)[name]
+    (order,) = told.row_group(0).sorting_columns
+    assert (told.row_group(0).column(order.column_index).path_in_schema, order.descending) == (name, False)
+    times = parquet_table(schema, V1, records).column(name).to_pylist()
+    assert times == sorted(times)
+    assert (column.statistics.min, column.statistics.max) == (times[0], times[-1])
+    assert column.has_column_index
+    assert column.has_offset_index
+    assert column.compression == "ZSTD"
+
+
+@BOTH_SCHEMAS
+def test_what_repeats_has_a_dictionary(schema: str) -> None:
+    """Columns of few values do, what differs in every record does not, and long texts have no statistics."""
+    columns = columns_in(footer(schema, fake_records(V1, 500)))
+    by_path = {path: "RLE_DICTIONARY" in column.encodings for path, column in columns.items()}
+    repeating = {
+        "normalized": {column.name: column.repeats for column in COLUMNS},
+        "ocsf": {"class_name": True, "actor.user.email_addr": True, "raw_data": False, "metadata.uid": False},
+    }[schema]
+    assert {path: by_path[path] for path in repeating} == repeating
+    raw = {"normalized": "raw", "ocsf": "raw_data"}[schema]
+    assert not columns[raw].is_stats_set
+    assert columns[{"normalized": "actor_email", "ocsf": "actor.user.name"}[schema]].is_stats_set
+
+
+@BOTH_SCHEMAS
+def test_row_groups_are_bounded_by_size(schema: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Few large records fill a row group as many small ones do; no row is lost between them."""
+    monkeypatch.setattr(table_parquet, "_ROW_GROUP_BYTES", 100_000)
+    large = records_of(V1, *(raw_of(V1, f"{number:03}", note="x" * 9_000) for number in range(40)))
+    encoder = part_format("parquet", None, schema).open_encoder(V1)
+    content = b"".join([encoder.encode([one], lines_of([one])) for one in large] + [encoder.finish()])
+    told = pq.read_metadata(pa.BufferReader(content))
+    assert [told.row_group(index).num_rows for index in range(told.num_row_groups)] == [12, 12, 12, 4]
+    assert list(part_format("parquet", None, schema).read(V1, content)) == large
+
+
+@BOTH_SCHEMAS
+def test_the_same_records_are_the_same_bytes(schema: str) -> None:
+    """Encoding twice gives one file."""
+    chosen, records = part_format("parquet", None, schema), fake_records(V2, 300)
+    assert encode(chosen, V2, records) == encode(chosen, V2, records)
+
+
+DUCKDB_TYPES = {
+    ColumnType.TEXT: "VARCHAR", ColumnType.JSON: "VARCHAR", ColumnType.BOOLEAN: "BOOLEAN", ColumnType.INTEGER: "BIGINT",
+    ColumnType.TIMESTAMP: "TIMESTAMP WITH TIME ZONE",
+}  # fmt: skip
+POLARS_TYPES: dict[ColumnType, Any] = {
+    ColumnType.TEXT: pl.String, ColumnType.JSON: pl.String, ColumnType.BOOLEAN: pl.Boolean,
+    ColumnType.INTEGER: pl.Int64, ColumnType.TIMESTAMP: pl.Datetime("us", "UTC"),
+}  # fmt: skip
+
+
+def test_four_readers_read_one_table(tmp_path: Path) -> None:
+    """DuckDB, pyarrow, Polars and pandas see the same columns, types and rows in parts of both versions."""
+    records = {
+        V1: [*fake_records(V1, 300), *odd_records(V1)],
+        V2: [*fake_records(V2, 300), *odd_records(V2)],
+    }
+    for version, some in records.items():
+        (tmp_path / f"{version}.parquet").write_bytes(encode(part_format("parquet", None, "normalized"), version, some))
+    pattern, count = f"{tmp_path}/*.parquet", sum(map(len, records.values()))
+    arrow = ds.dataset(tmp_path, format="parquet").to_table().sort_by([("api_version", "ascending")])
+    with duckdb.connect() as connection:
+        described = connection.sql(f"describe select * from '{pattern}'").fetchall()
+        from_duckdb = connection.sql(f"select * from '{pattern}'").to_arrow_table()
+    from_polars, from_pandas = pl.read_parquet(pattern), pd.read_parquet(tmp_path, dtype_backend="pyarrow")
+    assert [(name, kind) for name, kind, *_ in described] == [(c.name, DUCKDB_TYPES[c.type]) for c in COLUMNS]
+    assert dict(from_polars.schema) == {column.name: POLARS_TYPES[column.type] for column in COLUMNS}
+    assert list(from_pandas.columns) == arrow.schema.names == from_duckdb.schema.names == list(from_polars.columns)
+    assert str(from_pandas["event_time"].dtype) == "timestamp[us, tz=UTC][pyarrow]"
+    tables = [arrow, from_duckdb, from_polars.to_arrow(), pa.Table.from_pandas(from_pandas, preserve_index=False)]
+    assert len({_digest_of(table) for table in tables}) == 1
+    assert arrow.num_rows == count
+
+
+def _digest_of(table: pa.Table) -> int:
+    """Return a number that two tables share when they hold the same rows in whatever order."""
+    instants = table.column("event_time").cast(pa.timestamp("us", tz="UTC"))
+    plain = table.set_column(table.schema.get_field_index("event_time"), "event_time", instants)
+    return hash(tuple(sorted(repr(tuple(row.values())) for row in plain.to_pylist())))
+
+
+# -- versions ---------------------------------------------------------------------------------------------------------
+
+
+def tomorrow(patch: pytest.MonkeyPatch) -> None:
+    """Let the table have a column that a minor version 1.1 will have brought."""
+    later = TableColumn("interface_kind", ColumnType.TEXT, "interface", "actor.context", "of tomorrow", since=1)
+    for module in (normalized, arrow_types):
+        patch.setattr(module, "COLUMNS", (*COLUMNS, later))
+    normalized_schema.cache_clear()
+
+
+def test_a_part_of_version_1_0_reads_as_it_always_did() -> None:
+    """The file was written by 1.0 and is never written again: its records come back, and its columns are in place."""
+    content = GOLDEN.read_bytes()
+    records = list(part_format("parquet", None, "normalized").read(V1, content))
+    assert records == golden_records()
+    table = pq.read_table(pa.BufferReader(content))
+    assert table.schema.names == [column.name for column in columns_of(0)]
+    newest = parquet_table("normalized", V1, golden_records())
+    assert newest.select(table.schema.names).to_pylist() == table.to_pylist()
+
+
+def golden_records() -> list[AuditRecord]:
+    """Return the records of the file that 1.0 wrote."""
+    return [*fake_records(V1, 40), *records_of(V1, raw_of(V1, "odd", actor={"email": {"a": 1}}, interface=7))]
+
+
+def test_readers_take_old_and_new_parts_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beside parts of 1.0, a part of 1.1 has one column more: every reader unites them, null where it is missing."""
+    (tmp_path / "old.parquet").write_bytes(GOLDEN.read_bytes())
+    tomorrow(monkeypatch)
+    schema = normalized_schema(1).arrow
+    normalized_schema.cache_clear()
+    old = pq.read_table(tmp_path / "old.parquet")
+    new = pa.Table.from_pylist([{**row, "interface_kind": "UI"} for row in old.to_pylist()], schema=schema)
+    pq.write_table(new, tmp_path / "new.parquet")
+    pattern = f"{tmp_path}/*.parquet"
+    with duckdb.connect() as connection:
+        query = f"select count(*), count(interface_kind) from read_parquet('{pattern}', union_by_name=true)"
+        assert connection.sql(query).fetchall() == [(82, 41)]
+    united = ds.dataset(tmp_path, format="parquet", schema=pa.unify_schemas([old.schema, schema])).to_table()
+    polars = pl.scan_parquet(pattern, missing_columns="insert", schema=pl.read_parquet_schema(tmp_path / "new.parquet"))
+    assert united.column("interface_kind").null_count == 41
+    assert polars.collect()["interface_kind"].null_count() == 41
+    assert [one.name for one in schema][-2:] == ["interface_kind", "raw"]
+    for name in ("old", "new"):
+        content = (tmp_path / f"{name}.parquet").read_bytes()
+        assert list(part_format("parquet", None, "normalized").read(V1, content)) == golden_records()
