@@ -137,11 +137,12 @@ def _json_text(content: bytes) -> str | None:
 
 
 def _cells(columns: Sequence[Column], raw: bytes) -> list[Any]:
-    fields = _fields(raw)
+    fields = fields_in(raw)
     return [_fit(column.kind, _dig(fields, column.path)) for column in columns]
 
 
-def _fields(raw: bytes) -> Mapping[str, Any]:
+def fields_in(raw: bytes) -> Mapping[str, Any]:
+    """Return the JSON of each field of an object; nothing of what cannot be read at all."""
     try:
         return _FIELDS.decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError):
@@ -151,14 +152,14 @@ def _fields(raw: bytes) -> Mapping[str, Any]:
 
 def _loosely_read(raw: bytes) -> Mapping[str, Any]:
     try:
-        fields = json.loads(raw.decode("utf-8", "replace"), parse_int=_any_number)
+        fields = json.loads(raw.decode("utf-8", "replace"), parse_int=any_number)
         return {name: json.dumps(value).encode() for name, value in fields.items()}
     except (ValueError, RecursionError):
         # Nothing of it fits a column; `record` keeps it as it came.
         return {}
 
 
-def _any_number(digits: str) -> int | float:
+def any_number(digits: str) -> int | float:
     """Read an integer of any length; Python refuses to read thousands of digits as one."""
     return int(digits) if len(digits) < _LONGEST_INTEGER else float(digits)
 
@@ -168,7 +169,7 @@ def _dig(fields: Mapping[str, Any], path: tuple[str, ...]) -> bytes | None:
     value = fields.get(path[0])
     if value is None or len(path) == 1:
         return None if value is None else bytes(value)
-    return _dig(_fields(bytes(value)), path[1:]) if bytes(value)[:1] == b"{" else None
+    return _dig(fields_in(bytes(value)), path[1:]) if bytes(value)[:1] == b"{" else None
 
 
 def _fit(kind: Kind, value: bytes | msgspec.Raw | None) -> Any:
@@ -177,7 +178,7 @@ def _fit(kind: Kind, value: bytes | msgspec.Raw | None) -> Any:
     if kind in (Kind.TEXT, Kind.JSON) and content[:1] != b'"':
         return None if content == b"null" else content.decode("utf-8", "replace")
     try:
-        plain = json.loads(content.decode("utf-8", "replace"), parse_int=_any_number)
+        plain = json.loads(content.decode("utf-8", "replace"), parse_int=any_number)
     except (ValueError, RecursionError):
         return None
     if kind is Kind.BOOLEAN:

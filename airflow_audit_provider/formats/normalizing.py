@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from operator import attrgetter
 from typing import Any, NamedTuple
 
 import msgspec
 
 from airflow_audit_provider.core.records import ApiVersion, AuditRecord, lines_of, soften
-from airflow_audit_provider.formats.columns import _any_number, _fields
+from airflow_audit_provider.formats.columns import any_number, fields_in
 from airflow_audit_provider.formats.normalized import COLUMNS, RAW_COLUMN, ColumnType, TableColumn
 
 Values = Sequence[Any]
@@ -64,20 +64,28 @@ class _Plan(NamedTuple):
 
     version: ApiVersion
     decoder: Any
-    getter: Callable[[Any], tuple[Any, ...]]
     paths: tuple[str, ...]
     inner: Mapping[str, tuple[Any, tuple[str, ...]]]
 
     def table(self, lines: bytes) -> Table:
         """Return the columns; raise for any value of another type than its column's."""
-        values: dict[str, Values] = dict(
-            zip(self.paths, zip(*map(self.getter, self.decoder.decode_lines(lines)), strict=True), strict=True)
-        )
+        values = self._values(self.decoder.decode_lines(lines))
         for path, (decoder, names) in self.inner.items():
             inside = decoder.decode(b"[" + b",".join(map(bytes, values[path])) + b"]")
             values |= {f"{path}.{name}": [one and getattr(one, name) for one in inside] for name in names}
         count = len(values[self.paths[0]])
         return {column.name: _column(column, column.path(self.version), values, count) for column in _MAPPED}
+
+    def _values(self, rows: Sequence[Any]) -> dict[str, Values]:
+        """Return one list of values a path; a tuple for each row would only give the garbage collector work."""
+        groups: dict[str, Sequence[Any]] = {"": rows}
+        values: dict[str, Values] = {}
+        for path in self.paths:
+            group, _, name = path.rpartition(".")
+            if group not in groups:
+                groups[group] = list(map(attrgetter(group), rows))
+            values[path] = list(map(attrgetter(name), groups[group]))
+        return values
 
 
 def _column(column: TableColumn, path: str, values: Mapping[str, Values], count: int) -> Values:
@@ -173,7 +181,7 @@ def _plan(version: ApiVersion) -> _Plan:
         group: (msgspec.json.Decoder(list[_struct(f"_{group}", inside) | None]), tuple(sorted(inside)))  # type: ignore[misc]  # built above
         for group, inside in groups.items()
     }
-    return _Plan(version, msgspec.json.Decoder(_struct("_Row", outer)), attrgetter(*outer), tuple(outer), inner)
+    return _Plan(version, msgspec.json.Decoder(_struct("_Row", outer)), tuple(outer), inner)
 
 
 _PLANS = {version: _plan(version) for version in ApiVersion}
@@ -208,7 +216,7 @@ def _cell(column: TableColumn, path: str, raw: bytes) -> Any:
 def _dig(raw: bytes, path: str) -> bytes:
     """Return a field's own JSON, null when it is missing; raise when its group is something else than an object."""
     name, _, rest = path.partition(".")
-    value = bytes(_fields(raw).get(name, b"null"))
+    value = bytes(fields_in(raw).get(name, b"null"))
     if not rest or value == b"null":
         return value
     if value[:1] == b"{":
@@ -239,7 +247,7 @@ def _fit(kind: ColumnType, content: bytes) -> Any:
             raise MisfitError(content)
         return content.decode("utf-8", "replace")
     try:
-        plain = json.loads(content.decode("utf-8", "replace"), parse_int=_any_number)
+        plain = json.loads(content.decode("utf-8", "replace"), parse_int=any_number)
     except ValueError as error:
         raise MisfitError(content) from error
     if kind is ColumnType.TEXT:

@@ -40,7 +40,7 @@ class ParquetEncoder:
         parquet = importlib.import_module("pyarrow.parquet")
         self._version = version
         self._schema = _schema(self._pa, version)
-        self._sink = _DrainedSink()
+        self._sink = DrainedSink()
         self._waiting: list[Any] = []
         self._waiting_count = 0
         self._writer = parquet.ParquetWriter(
@@ -70,33 +70,36 @@ class ParquetEncoder:
         ids = [record.id for record in records]
         times = [record.event_ns // _NS_PER_US for record in records]
         values: list[list[Any]] = [ids, times, *column_values(self._version, records, lines)]
-        arrays = [self._array(column, kind) for column, kind in zip(values, self._schema.types[:-1], strict=True)]
-        return self._pa.RecordBatch.from_arrays([*arrays, self._raw_array(records)], schema=self._schema)
-
-    def _raw_array(self, records: Sequence[AuditRecord]) -> Any:
-        """Return the records' own bytes as a column, copied once and not grown."""
-        raws = [record.raw for record in records]
-        offsets = array("i", accumulate(map(len, raws), initial=0))
-        buffers = self._pa.py_buffer(offsets), self._pa.py_buffer(b"".join(raws))
-        column = self._pa.StringArray.from_buffers(len(raws), *buffers)
-        try:
-            column.validate(full=True)
-        except self._pa.ArrowInvalid:
-            return self._array(raws, self._pa.string())
-        return column
-
-    def _array(self, values: list[Any], kind: Any) -> Any:
-        """Return a column; bytes that are no UTF-8, which JSON forbids, show a replacement character."""
-        try:
-            return self._pa.array(values, kind)
-        except self._pa.ArrowInvalid:
-            return self._pa.array([_replaced(value) for value in values], kind)
+        kinds = self._schema.types[:-1]
+        arrays = [typed_column(self._pa, column, kind) for column, kind in zip(values, kinds, strict=True)]
+        return self._pa.RecordBatch.from_arrays([*arrays, raw_column(self._pa, records)], schema=self._schema)
 
     def _write(self) -> None:
         """Write what waits as one row group."""
         rows = self._pa.Table.from_batches(self._waiting, self._schema)
         self._writer.write_table(rows, self._waiting_count)
         self._waiting, self._waiting_count = [], 0
+
+
+def raw_column(pyarrow: Any, records: Sequence[AuditRecord]) -> Any:
+    """Return the records' own bytes as an Arrow column, copied once and not grown."""
+    raws = [record.raw for record in records]
+    offsets = array("i", accumulate(map(len, raws), initial=0))
+    buffers = pyarrow.py_buffer(offsets), pyarrow.py_buffer(b"".join(raws))
+    column = pyarrow.StringArray.from_buffers(len(raws), *buffers)
+    try:
+        column.validate(full=True)
+    except pyarrow.ArrowInvalid:
+        return typed_column(pyarrow, raws, pyarrow.string())
+    return column
+
+
+def typed_column(pyarrow: Any, values: Sequence[Any], kind: Any) -> Any:
+    """Return an Arrow column; bytes that are no UTF-8, which JSON forbids, show a replacement character."""
+    try:
+        return pyarrow.array(values, kind)
+    except pyarrow.ArrowInvalid:
+        return pyarrow.array([_replaced(value) for value in values], kind)
 
 
 def _replaced(value: Any) -> Any:
@@ -130,7 +133,7 @@ def _schema(pyarrow: Any, version: ApiVersion) -> Any:
     )
 
 
-class _DrainedSink(io.RawIOBase):
+class DrainedSink(io.RawIOBase):
     """A write-only file that hands its bytes on, so that a part is never whole in memory."""
 
     def __init__(self) -> None:
@@ -139,15 +142,18 @@ class _DrainedSink(io.RawIOBase):
         self._size_bytes = 0
 
     def writable(self) -> bool:
+        """Say that it is."""
         return True
 
     def write(self, content: Any, /) -> int:
+        """Take bytes in; return how many."""
         piece = bytes(content)
         self._pieces.append(piece)
         self._size_bytes += len(piece)
         return len(piece)
 
     def tell(self) -> int:
+        """Return how many bytes were written so far."""
         return self._size_bytes
 
     def drain(self) -> bytes:

@@ -16,7 +16,7 @@ import msgspec
 
 from airflow_audit_provider.core.records import ApiVersion, AuditRecord
 from airflow_audit_provider.formats.arrow_types import ArrowSchema, normalized_schema, ocsf_schema
-from airflow_audit_provider.formats.parquet import _DrainedSink
+from airflow_audit_provider.formats.parquet import DrainedSink, raw_column, typed_column
 from airflow_audit_provider.formats.shapes import NormalizedShape, OcsfShape, as_text
 
 # Of records' own text: with the columns cut from it this is some 50 MB in memory, the most that waits for its group.
@@ -32,7 +32,7 @@ class _TableParquetEncoder:
         parquet = importlib.import_module("pyarrow.parquet")
         self._pa = importlib.import_module("pyarrow")
         self._schema = schema.arrow
-        self._sink = _DrainedSink()
+        self._sink = DrainedSink()
         self._waiting: list[Any] = []
         self._waiting_count = self._waiting_bytes = 0
         self._writer = parquet.ParquetWriter(
@@ -84,16 +84,11 @@ class NormalizedParquetEncoder(_TableParquetEncoder):
         return self._shape.misfits
 
     def _as_columns(self, records: Sequence[AuditRecord], lines: bytes) -> Any:
-        table = self._shape.table(records, lines)
-        arrays = [self._array(values, kind) for values, kind in zip(table.values(), self._schema.types, strict=True)]
-        return self._pa.RecordBatch.from_arrays(arrays, schema=self._schema)
-
-    def _array(self, values: Sequence[Any], kind: Any) -> Any:
-        """Return a column; bytes that are no UTF-8, which JSON forbids, show a replacement character."""
-        try:
-            return self._pa.array(values, kind)
-        except self._pa.ArrowInvalid:
-            return self._pa.array([as_text(value) if isinstance(value, bytes) else value for value in values], kind)
+        *values, _ = self._shape.table(records, lines).values()
+        arrays = [
+            typed_column(self._pa, column, kind) for column, kind in zip(values, self._schema.types[:-1], strict=True)
+        ]
+        return self._pa.RecordBatch.from_arrays([*arrays, raw_column(self._pa, records)], schema=self._schema)
 
 
 class OcsfParquetEncoder(_TableParquetEncoder):
