@@ -10,21 +10,30 @@ The ledger is in the table's properties, not in the snapshots, which are expired
 
 from __future__ import annotations
 
-import hashlib
 import importlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from typing import Any
 
-from airflow_audit_provider.core.keys import WindowKeys, window_in
+from airflow_audit_provider.adapters.iceberg_ledger import (
+    facts_of,
+    ledger_entry,
+    ledger_key,
+    ledger_prefix,
+    ledger_text,
+)
+from airflow_audit_provider.adapters.iceberg_schema import (
+    by_day,
+    iceberg_schema,
+    iceberg_type,
+    is_of_one_window,
+    window_filter,
+)
 from airflow_audit_provider.core.ports import Clock
-from airflow_audit_provider.core.warehouse import KEY_COLUMNS, ColumnType, LedgerEntry, LoadClaim, TableColumn
-from airflow_audit_provider.core.window import TimeWindow
+from airflow_audit_provider.core.warehouse import KEY_COLUMNS, LedgerEntry, LoadClaim, TableColumn
 from airflow_audit_provider.exceptions import ConfigurationError, WarehouseBusyError
 
-_PARTITION_COLUMN = "event_time"
-_LEDGER = "audit.load"
 # Rows wait in memory until they are worth a data file of their own.
 _FILE_BYTES = 128 << 20
 # How often a commit is tried while others commit to the same table; each needs some tens of milliseconds.
@@ -48,11 +57,11 @@ class IcebergWarehouse:
         if not namespace or not table:
             raise ConfigurationError(f"The table {self._name!r} is no Iceberg table's name. Give namespace.table.")
         self._make_namespace(namespace)
-        schema = _schema(wanted)
+        schema = iceberg_schema(wanted)
         self._table = self._catalog.create_table_if_not_exists(
             self._name,
             schema=schema,
-            partition_spec=_by_day(schema),
+            partition_spec=by_day(schema),
             # Whole, not cut off after 16 characters: it says whether a data file belongs to one dataset.
             properties={"write.metadata.metrics.column.dataset": "full"},
         )
@@ -86,7 +95,7 @@ class IcebergWarehouse:
             try:
                 with self._table.update_schema() as update:
                     for column in missing:
-                        update.add_column(column.name, _type(column))
+                        update.add_column(column.name, iceberg_type(column))
             except CommitFailedException as error:
                 if attempt == _MOST_COMMITS:
                     raise WarehouseBusyError(f"Others commit to {self._name} all the time ({error}).") from error
@@ -95,9 +104,9 @@ class IcebergWarehouse:
     def _has(self, column: TableColumn) -> bool:
         """Say whether the table has a column; raise when it has one of another type."""
         found = {field.name: field.field_type for field in self._table.schema().fields}.get(column.name)
-        if found not in {None, _type(column)}:
+        if found not in {None, iceberg_type(column)}:
             raise ConfigurationError(
-                f"The column {column.name} of {self._name} is {found}, and {_type(column)} is to be loaded. "
+                f"The column {column.name} of {self._name} is {found}, and {iceberg_type(column)} is to be loaded. "
                 "Give the name of a table that is not there yet."
             )
         return found is not None
@@ -109,8 +118,8 @@ class IcebergWarehouse:
     def loaded(self, dataset: str) -> list[LedgerEntry]:
         """Return the newest entry of each window, from the table's properties."""
         self._table.refresh()
-        prefix = _ledger_prefix(dataset)
-        return [_entry(key, text) for key, text in self._table.properties.items() if key.startswith(prefix)]
+        prefix = ledger_prefix(dataset)
+        return [ledger_entry(key, text) for key, text in self._table.properties.items() if key.startswith(prefix)]
 
     @contextmanager
     def replacing(self, claim: LoadClaim) -> Iterator[_WrittenRows]:
@@ -146,16 +155,16 @@ class IcebergWarehouse:
         return None
 
     def _commit_once(self, claim: LoadClaim, files: Sequence[Any]) -> None:
-        window_filter = _window_filter(claim)
-        doomed = [task.file for task in self._table.scan(row_filter=window_filter).plan_files()]
-        facts = _facts(claim)
+        condition = window_filter(claim)
+        doomed = [task.file for task in self._table.scan(row_filter=condition).plan_files()]
+        facts = facts_of(claim)
         with self._table.transaction() as transaction:
-            transaction.set_properties({_ledger_key(claim.dataset, claim.window): _ledger_text(claim.newest)})
-            if all(_is_of_one_window(file, self._table.schema()) for file in doomed):
+            transaction.set_properties({ledger_key(claim.dataset, claim.window): ledger_text(claim.newest)})
+            if all(is_of_one_window(file, self._table.schema()) for file in doomed):
                 snapshot = transaction.update_snapshot(snapshot_properties=facts).overwrite()
             else:
                 # Somebody compacted files of several windows into one: what is another window's stays.
-                transaction.delete(window_filter, snapshot_properties=facts)
+                transaction.delete(condition, snapshot_properties=facts)
                 snapshot, doomed = transaction.update_snapshot(snapshot_properties=facts).fast_append(), []
             with snapshot as change:
                 for file in doomed:
@@ -165,7 +174,7 @@ class IcebergWarehouse:
 
     def _refuse_taken(self, claim: LoadClaim) -> None:
         """Refuse a claim when the ledger's entry of the window is another than the one the claim follows."""
-        text = self._table.properties.get(_ledger_key(claim.dataset, claim.window))
+        text = self._table.properties.get(ledger_key(claim.dataset, claim.window))
         found = 0 if text is None else int(text.split()[0])
         if found != claim.entries[0].generation - 1:
             raise WarehouseBusyError(
@@ -233,82 +242,3 @@ def open_iceberg(properties: Mapping[str, str], catalog_name: str) -> Any:
     except Exception:  # noqa: BLE001 - what is wrong with the catalog is raised by the second look
         # An SQL catalog fails when another task makes its tables at the same moment; the second look finds them made.
         return load_catalog(catalog_name, **properties)
-
-
-def _type(column: TableColumn) -> Any:
-    from pyiceberg.types import BooleanType, LongType, StringType, TimestamptzType
-
-    known: dict[ColumnType, Any] = {
-        ColumnType.TEXT: StringType(),
-        ColumnType.BOOLEAN: BooleanType(),
-        ColumnType.INTEGER: LongType(),
-        ColumnType.INSTANT: TimestamptzType(),
-    }
-    return known[column.type]
-
-
-def _schema(columns: Sequence[TableColumn]) -> Any:
-    from pyiceberg.schema import Schema
-    from pyiceberg.types import NestedField
-
-    numbered = enumerate(columns, 1)
-    return Schema(*(NestedField(number, c.name, _type(c), required=c.is_required) for number, c in numbered))
-
-
-def _by_day(schema: Any) -> Any:
-    from pyiceberg.partitioning import PartitionField, PartitionSpec
-    from pyiceberg.transforms import DayTransform
-
-    source_id = schema.find_field(_PARTITION_COLUMN).field_id
-    return PartitionSpec(PartitionField(source_id, 1000, DayTransform(), "event_day"))
-
-
-def _window_filter(claim: LoadClaim) -> Any:
-    """Return which rows a claim replaces: by window and dataset, so that windows need not be days."""
-    from pyiceberg.expressions import And, EqualTo
-
-    start, end = (instant.isoformat() for instant in (claim.window.start, claim.window.end))
-    values = (claim.dataset, start, end)
-    # Pydantic hides from mypy how an expression is made.
-    equal_to: Any = EqualTo
-    equal = [equal_to(column.name, value) for column, value in zip(KEY_COLUMNS, values, strict=True)]
-    return And(*equal)
-
-
-def _is_of_one_window(file: Any, schema: Any) -> bool:
-    """Say whether all rows of a data file have the same key, by the least and greatest values it notes."""
-    fields = [schema.find_field(column.name).field_id for column in KEY_COLUMNS]
-    lower, upper = file.lower_bounds or {}, file.upper_bounds or {}
-    return all(lower.get(field) is not None and lower.get(field) == upper.get(field) for field in fields)
-
-
-def _facts(claim: LoadClaim) -> dict[str, str]:
-    """Return what a snapshot's summary says of the window it brought."""
-    newest = claim.newest
-    return {
-        "audit.dataset": claim.dataset,
-        "audit.window-start": claim.window.start.isoformat(),
-        "audit.window-end": claim.window.end.isoformat(),
-        "audit.generation": str(newest.generation),
-        "audit.manifest-sha256": str(newest.manifest_sha256),
-        "audit.record-count": str(newest.record_count),
-    }
-
-
-def _ledger_prefix(dataset: str) -> str:
-    return f"{_LEDGER}.{hashlib.sha256(dataset.encode()).hexdigest()[:16]}."
-
-
-def _ledger_key(dataset: str, window: TimeWindow) -> str:
-    return _ledger_prefix(dataset) + WindowKeys(window, window.start.date()).name
-
-
-def _ledger_text(entry: LedgerEntry) -> str:
-    return f"{entry.generation} {entry.record_count} {entry.manifest_sha256}"
-
-
-def _entry(key: str, text: str) -> LedgerEntry:
-    window, (generation, record_count, sha256) = window_in(key), text.split()
-    if window is None:
-        raise ConfigurationError(f"The table property {key} is none this provider writes. Remove it.")
-    return LedgerEntry(window, int(generation), sha256, int(record_count))

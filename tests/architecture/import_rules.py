@@ -26,6 +26,7 @@ EXTERNAL: dict[str, set[str]] = {
     f"{PACKAGE}/adapters/duckdb_session.py": {"duckdb"},
     f"{PACKAGE}/adapters/postgres_session.py": {"pyarrow"},
     f"{PACKAGE}/adapters/iceberg_warehouse.py": {"pyarrow", "pyiceberg"},
+    f"{PACKAGE}/adapters/iceberg_schema.py": {"pyiceberg"},
     f"{PACKAGE}/attempts.py": {"msgspec"},
     f"{PACKAGE}/auditing.py": {"msgspec"},
     f"{PACKAGE}/notary.py": {"msgspec"},

@@ -73,7 +73,7 @@ def test_claim_covers_what_it_jumps_over() -> None:
 
 @pytest.mark.parametrize(("committed", "loaded"), [([], 1), ([1], 2)])
 def test_ledger_ahead_of_the_destination_is_refused(committed: list[int], loaded: int) -> None:
-    """A generation that is loaded and no longer committed means that manifests were removed."""
+    """A generation that is loaded and no longer committed is refused."""
     with pytest.raises(VerificationError, match="is loaded"):
         plan_loads([key(day(0), generation) for generation in committed], [entry(day(0), loaded)])
 

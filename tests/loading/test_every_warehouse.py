@@ -89,7 +89,7 @@ def test_damaged_part_loads_nothing(place: Place, store: MemoryStore) -> None:
 
 
 def test_what_fails_inside_leaves_nothing(place: Place, store: MemoryStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An error after rows were added takes them back, and those that were replaced stay."""
+    """An error after the rows takes them back, and those to be replaced stay."""
     place.load(store)
     digest = place.digest()
     commit(store, window(), [record(DAY_1 + timedelta(seconds=2), "later")])
@@ -170,7 +170,7 @@ def test_parts_that_a_replacement_removed_meanwhile(place: Place, monkeypatch: p
 
 
 def test_new_column_is_added(place: Place, store: MemoryStore) -> None:
-    """A column of a later schema version is added to the table, null in the rows that were there."""
+    """A column of a later schema version is added to the table, null in older rows."""
     place.load(store)
     columns = (*table_columns(), TableColumn("severity", ColumnType.INTEGER))
     with closing(place.open()) as warehouse:

@@ -102,7 +102,7 @@ def test_window_that_never_landed_may_be_tried_again(two_days: World, tmp_path: 
 
 
 def test_damage_fails_for_good(two_days: World, tmp_path: Path) -> None:
-    """A part that was changed fails the task without retries."""
+    """A damaged part fails the task without retries."""
     (part,) = two_days.destination.glob("dt=2026-10-27/**/part-*")
     part.write_bytes(part.read_bytes()[:-1])
     with pytest.raises(AirflowFailException, match="not what its manifest says"):
