@@ -47,7 +47,7 @@ class SameThread:
 def main() -> int:
     """Print the stages of every form asked for and, if wished, the functions."""
     parser = argparse.ArgumentParser(prog="python -m bench.profiling", description=__doc__)
-    parser.add_argument("forms", nargs="*", default=FORMS["ours"], help="jsonl.gz jsonl.zst parquet")
+    parser.add_argument("forms", nargs="*", default=FORMS["ours"], help=", ".join(FORMS["ours"]))
     parser.add_argument("--records", type=int, default=100_000, help="size of the day")
     parser.add_argument("--functions", action="store_true", help="also what cProfile says")
     asked = parser.parse_args()

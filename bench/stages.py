@@ -36,6 +36,11 @@ STAGES = {
     "encode: parquet rows": "formats.parquet:ParquetEncoder._write",
     "encode: parquet arrays": "formats.parquet:ParquetEncoder._columns",
     "encode: columns": "formats.parquet:column_values",
+    "encode: schema": "formats.table_parquet:_TableParquetEncoder.encode",
+    "encode: schema rows": "formats.table_parquet:_TableParquetEncoder._write",
+    "encode: normalized arrays": "formats.table_parquet:NormalizedParquetEncoder._as_columns",
+    "encode: normalized columns": "formats.shapes:normalize",
+    "encode: ocsf events, arrays": "formats.table_parquet:OcsfParquetEncoder._as_columns",
 }
 REST = "everything else"
 

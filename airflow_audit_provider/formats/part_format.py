@@ -19,11 +19,8 @@ from airflow_audit_provider.exceptions import ConfigurationError
 from airflow_audit_provider.formats import compression as compressions
 from airflow_audit_provider.formats import normalized, ocsf
 from airflow_audit_provider.formats.csv import CsvEncoder, read_csv
-from airflow_audit_provider.formats.jsonl import JsonlEncoder, read_jsonl
+from airflow_audit_provider.formats.jsonl import JsonlEncoder, read_jsonl, read_rows
 from airflow_audit_provider.formats.parquet import ParquetEncoder, read_parquet
-from airflow_audit_provider.formats.shapes import RAW_COLUMNS, NormalizedShape, OcsfShape
-from airflow_audit_provider.formats.table_parquet import NormalizedParquetEncoder, OcsfParquetEncoder
-from airflow_audit_provider.formats.table_text import RowCsvEncoder, RowJsonlEncoder, read_rows
 
 # The first compression of a format is its default.
 _COMPRESSIONS = {
@@ -38,6 +35,7 @@ _SCHEMAS: dict[str, tuple[tuple[int, int], tuple[str, ...]]] = {
     "normalized": ((normalized.MAJOR, normalized.MINOR), ("jsonl", "csv", "parquet")),
     "ocsf": ((ocsf.MAJOR, ocsf.MINOR), ("jsonl", "parquet")),
 }
+_RAW_COLUMNS = {RAW: "record", "normalized": normalized.RAW_COLUMN, "ocsf": ocsf.RAW_ATTRIBUTE}
 _EXTRAS = {"pyarrow": "parquet", "zstandard": "zstd"}
 _SUFFIXES = {"gzip": ".gz", "zstd": ".zst", "none": ""}
 
@@ -84,29 +82,20 @@ class PartFormat(msgspec.Struct, frozen=True):
 
     def open_encoder(self, version: ApiVersion) -> PartEncoder:
         """Return an encoder for one new part."""
-        if self.schema == "normalized":
-            return self._normalized_encoder(version, int(self.schema_version.split(".")[1]))
-        if self.schema == "ocsf":
-            return self._ocsf_encoder(version)
+        if self.schema != RAW:
+            # Whoever writes no schema, as most do, need not wait for what makes one.
+            from airflow_audit_provider.formats.schema_encoders import open_schema_encoder
+
+            minor = int(self.schema_version.split(".")[1])
+            return open_schema_encoder(self.file_format, self.compression, self.schema, minor, version)
         if self.file_format == "parquet":
             return ParquetEncoder(self.compression, version)
         compressor = compressions.open_compressor(self.compression)
         return JsonlEncoder(compressor) if self.file_format == "jsonl" else CsvEncoder(compressor, version)
 
-    def _normalized_encoder(self, version: ApiVersion, minor: int) -> PartEncoder:
-        if self.file_format == "parquet":
-            return NormalizedParquetEncoder(self.compression, version, minor)
-        compressor, shape = compressions.open_compressor(self.compression), NormalizedShape(version, minor)
-        return RowJsonlEncoder(compressor, shape) if self.file_format == "jsonl" else RowCsvEncoder(compressor, shape)
-
-    def _ocsf_encoder(self, version: ApiVersion) -> PartEncoder:
-        if self.file_format == "parquet":
-            return OcsfParquetEncoder(self.compression, version)
-        return RowJsonlEncoder(compressions.open_compressor(self.compression), OcsfShape(version))
-
     def read(self, version: ApiVersion, content: bytes) -> Iterator[AuditRecord]:
         """Yield the records of a part: each one's own text, whatever the schema makes of it."""
-        column = RAW_COLUMNS.get(self.schema, "record")
+        column = _RAW_COLUMNS[self.schema]
         if self.file_format == "parquet":
             return read_parquet(version, content, column)
         if self.file_format == "csv":

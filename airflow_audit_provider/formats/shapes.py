@@ -15,7 +15,7 @@ import msgspec
 
 from airflow_audit_provider.core.records import ApiVersion, AuditRecord
 from airflow_audit_provider.core.window import SECOND_NS, from_seconds
-from airflow_audit_provider.formats import normalized, ocsf
+from airflow_audit_provider.formats import normalized
 from airflow_audit_provider.formats.normalizing import Table, normalize
 from airflow_audit_provider.formats.ocsf_events import Embed, ocsf_event
 
@@ -65,9 +65,6 @@ class OcsfShape:
         """Yield one event a record."""
         for record, row in zip(records, self._shape.rows(records, lines), strict=True):
             yield ocsf_event(row | {"event_ms": record.event_ns // _NS_PER_MS}, self._embed)
-
-
-RAW_COLUMNS = {"normalized": normalized.RAW_COLUMN, "ocsf": ocsf.RAW_ATTRIBUTE}
 
 
 def instant_text(event_ns: int) -> str:

@@ -9,16 +9,14 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import islice
 from typing import Any
 
 import msgspec
 
-from airflow_audit_provider.core.records import ApiVersion, AuditRecord, read_records
-from airflow_audit_provider.formats.compression import Compressor, open_plain
+from airflow_audit_provider.core.records import AuditRecord
+from airflow_audit_provider.formats.compression import Compressor
 from airflow_audit_provider.formats.shapes import NormalizedShape, OcsfShape
 
-_GROUP_RECORDS = 1000
 _LINES = msgspec.json.Encoder()
 
 
@@ -74,12 +72,3 @@ class RowCsvEncoder:
 
 def _cell(value: Any) -> Any:
     return ("true" if value else "false") if isinstance(value, bool) else value
-
-
-def read_rows(version: ApiVersion, compression: str, content: bytes, column: str) -> Iterator[AuditRecord]:
-    """Yield the records of lines of JSON from the column that holds them; a thousand are in memory at a time."""
-    decoder = msgspec.json.Decoder(msgspec.defstruct("_Line", [("raw", str)], rename={"raw": column}))
-    with open_plain(compression, content) as lines:
-        while group := list(islice(lines, _GROUP_RECORDS)):
-            rows: list[Any] = decoder.decode_lines(b"".join(group))
-            yield from read_records(version, [msgspec.Raw(row.raw.encode()) for row in rows])

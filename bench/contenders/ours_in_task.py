@@ -19,12 +19,13 @@ def pull(job: Job) -> int:
     extra = {"account_id": job.account_id, "rate_limit_requests": UNLIMITED}
     connection = {"conn_type": "cloudflare", "host": job.base_url, "password": job.token, "extra": extra}
     os.environ["AIRFLOW_CONN_CLOUDFLARE_DEFAULT"] = json.dumps(connection)
-    file_format, compression = FORMATS[job.form]
+    file_format, compression, schema = FORMATS[job.form]
     operator = CloudflareAuditLogsToObjectStorageOperator(
         task_id="land",
         destination=f"file://{job.folder}",
         file_format=file_format,
         compression=compression,
+        schema=schema,
         window_start=job.start,
         window_end=job.end,
     )

@@ -121,7 +121,7 @@ def test_a_dropped_field_is_gone_and_the_rest_is_as_it_was(drop: list[str], give
 
 @pytest.mark.parametrize("version", [V1, V2])
 def test_id_and_event_time_survive(version: Any) -> None:
-    """However odd a record, it is the same one, and reading what was written gives the same again."""
+    """However odd a record, it is the same one, and who reads what is written finds the same again."""
     records = odd_records(version)[1:]
     told = rule(drop=["metadata", "resource.scope"]).applied(version, records)
     assert sorted((record.event_ns, record.id) for record in told) == sorted((one.event_ns, one.id) for one in records)

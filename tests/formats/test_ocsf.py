@@ -93,7 +93,7 @@ def test_what_has_no_attribute_is_in_unmapped() -> None:
 
 
 def test_a_change_of_a_member_is_an_account_change() -> None:
-    """Whose account it was is said by the member's e-mail address, or by the member's id alone."""
+    """Whose account changes is said by the member's e-mail address, or by the member's id alone."""
     member = {**FIRST_V1, "action": {"type": "add", "result": True}, "resource": {"id": "m1", "type": "account.member"}}
     event = event_of(V1, {**member, "newValueJson": {"user": {"email": "new@example.com"}}})
     assert (event["class_uid"], event["activity_name"], event["type_uid"]) == (3001, "Create", 300101)

@@ -162,7 +162,7 @@ def tomorrow(patch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_part_of_version_1_0_reads_as_it_always_did() -> None:
-    """The file was written by 1.0 and is never written again: its records come back, and its columns are in place."""
+    """The file is one that 1.0 wrote, kept for good: its records come back, and its columns are in place."""
     content = GOLDEN.read_bytes()
     records = list(part_format("parquet", None, "normalized").read(V1, content))
     assert records == golden_records()

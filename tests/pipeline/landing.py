@@ -43,9 +43,10 @@ def fake_with(clock: ManualClock, *specs: str, **settings: Any) -> FakeCloudflar
 
 
 def order(version: str = "v1", **changes: Any) -> PullOrder:
-    """Return an order for the usual day; ``start``, ``end``, ``file_format`` and ``compression`` as wished."""
+    """Return an order for the usual day; ``start``, ``end``, ``file_format``, ``compression``, ``schema`` as wished."""
     window = TimeWindow(changes.pop("start", START), changes.pop("end", END))
-    chosen = part_format(changes.pop("file_format", "jsonl"), changes.pop("compression", "none"))
+    file_format, compression = changes.pop("file_format", "jsonl"), changes.pop("compression", "none")
+    chosen = part_format(file_format, compression, changes.pop("schema", "raw"))
     filters = changes.pop("filters", None)
     plain = PullOrder(
         query=audit_query(version, None, account_id=ACCOUNT_ID, filters=filters),
