@@ -17,6 +17,8 @@ Its one rule: callers decide by ``retryable`` and ``retry_after``, never by a me
     ├── StorageError                  the object store said no                  never retry
     │   ├── StorageUnavailableError   the object store did not answer           retry
     │   └── CommitConflictError       another run committed first               never retry
+    ├── NotCommittedError             nothing is committed there yet            retry
+    ├── WarehouseBusyError            another loader has the table or the window  retry
     └── VerificationError             bytes disagree with the manifest          never retry, never overwrite
 
 Each message is one or more sentences and the last one says what to do. The attributes carry the same
@@ -33,6 +35,7 @@ __all__ = [
     "AuditProviderError",
     "CommitConflictError",
     "ConfigurationError",
+    "NotCommittedError",
     "RetentionExceededError",
     "SourceAuthError",
     "SourceError",
@@ -42,6 +45,7 @@ __all__ = [
     "StorageError",
     "StorageUnavailableError",
     "VerificationError",
+    "WarehouseBusyError",
     "WindowNotSettledError",
     "error_named",
 ]
@@ -178,6 +182,18 @@ class StorageUnavailableError(StorageError):
 
 class CommitConflictError(StorageError):
     """Another run of the same window committed something else first; nothing of this run is visible."""
+
+
+class NotCommittedError(AuditProviderError):
+    """What is to be loaded was not landed yet."""
+
+    retryable = True
+
+
+class WarehouseBusyError(AuditProviderError):
+    """Another loader was first or holds the warehouse; nothing of this load is visible."""
+
+    retryable = True
 
 
 class VerificationError(AuditProviderError):

@@ -26,6 +26,7 @@ def get_provider_info() -> dict[str, object]:
                 "python-modules": [
                     "airflow_audit_provider.operators.audit_logs",
                     "airflow_audit_provider.operators.auditing",
+                    "airflow_audit_provider.operators.loading",
                 ],
             }
         ],

@@ -12,10 +12,10 @@ from bench.job import Contender
 
 # Module -> the forms it can reasonably write, the first one being the form all are compared in.
 FORMS: dict[str, tuple[str, ...]] = {
-    "ours": ("jsonl.gz", "jsonl.zst", "parquet", "parquet normalized", "parquet ocsf"),
+    "ours": ("jsonl.gz", "jsonl.zst", "parquet", "parquet normalized", "parquet ocsf", "duckdb", "iceberg"),
     "ours_in_task": ("jsonl.gz",),
     "sdk": ("jsonl.gz", "jsonl.zst", "parquet"),
-    "dlt_rest": ("jsonl.gz", "parquet"),
+    "dlt_rest": ("jsonl.gz", "parquet", "duckdb", "iceberg"),
     "http_operator": ("jsonl.gz", "jsonl.zst", "parquet"),
     "httpx_loop": ("jsonl.gz", "jsonl.zst", "parquet"),
 }
@@ -23,7 +23,7 @@ TITLES = {
     "ours": "this provider, `pull_window`",
     "ours_in_task": "this provider, the operator's `execute`",
     "sdk": "the official `cloudflare` SDK",
-    "dlt_rest": "dlt, `rest_api` to `filesystem`",
+    "dlt_rest": "dlt, `rest_api` to `filesystem` or `duckdb`",
     "http_operator": "Airflow's `HttpOperator`",
     "httpx_loop": "a loop over httpx and `json`",
 }

@@ -1,4 +1,4 @@
-"""dlt: its ``rest_api`` source with page numbers, its ``filesystem`` destination.
+"""dlt: its ``rest_api`` source with page numbers, its ``filesystem`` and ``duckdb`` destinations.
 
 Knows: ``dlt``. Must not know: the other contenders.
 Its one rule: dlt's defaults, but for telemetry, which a benchmark does not send, and a folder of its own.
@@ -9,16 +9,23 @@ from __future__ import annotations
 import os
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 os.environ["RUNTIME__DLTHUB_TELEMETRY"] = "false"
 
 import dlt
-from dlt.destinations import filesystem
+from dlt.destinations import duckdb, filesystem
 from dlt.sources.rest_api import RESTAPIConfig, rest_api_source
 
 from bench.job import Job
 
-FILE_FORMATS = {"jsonl.gz": "jsonl", "parquet": "parquet"}
+# What `run` is told besides the source; what is not told is dlt's default.
+TOLD: dict[str, dict[str, Any]] = {
+    "jsonl.gz": {"loader_file_format": "jsonl"},
+    "parquet": {"loader_file_format": "parquet"},
+    "iceberg": {"table_format": "iceberg"},
+    "duckdb": {},
+}
 
 
 def pull(job: Job) -> int:
@@ -27,11 +34,17 @@ def pull(job: Job) -> int:
         pipeline = dlt.pipeline(
             "bench",
             pipelines_dir=working,
-            destination=filesystem(Path(job.folder).as_uri()),
+            destination=_destination(job),
             dataset_name="audit",
         )
-        pipeline.run(rest_api_source(_config(job)), loader_file_format=FILE_FORMATS[job.form])
+        pipeline.run(rest_api_source(_config(job)), **TOLD[job.form])
         return int(pipeline.last_trace.last_normalize_info.row_counts["audit_logs"])
+
+
+def _destination(job: Job) -> Any:
+    if job.form == "duckdb":
+        return duckdb(f"{job.folder}/audit.duckdb")
+    return filesystem(Path(job.folder).as_uri())
 
 
 def _config(job: Job) -> RESTAPIConfig:

@@ -6,17 +6,24 @@ Its one rule: every tuning is the operator's default, but for the rate limit, wh
 
 from __future__ import annotations
 
+from contextlib import closing
+from pathlib import Path
 from uuid import uuid4
 
 from airflow_audit_provider.adapters.clock import SystemClock
+from airflow_audit_provider.adapters.duckdb_session import open_duckdb
 from airflow_audit_provider.adapters.http import Credentials, Endpoint, HttpTransport, open_client
+from airflow_audit_provider.adapters.iceberg_warehouse import IcebergWarehouse, open_iceberg
 from airflow_audit_provider.adapters.source import Source
+from airflow_audit_provider.adapters.sql_warehouse import SqlWarehouse, table_name
 from airflow_audit_provider.adapters.storage import LocalStore
 from airflow_audit_provider.core.backoff import RetryPolicy
 from airflow_audit_provider.core.budget import RateBudget, RateLimit
 from airflow_audit_provider.core.query import audit_query
 from airflow_audit_provider.core.run_window import RunBounds, resolve_run_window
+from airflow_audit_provider.core.warehouse import Warehouse
 from airflow_audit_provider.formats.part_format import PartFormat, part_format
+from airflow_audit_provider.loading import LoadOrder, load_committed
 from airflow_audit_provider.observing import Nobody
 from airflow_audit_provider.orders import PullOrder
 from airflow_audit_provider.pipeline import pull_window
@@ -29,6 +36,9 @@ FORMATS = {
     "parquet": ("parquet", "zstd", "raw"),
     "parquet normalized": ("parquet", "zstd", "normalized"),
     "parquet ocsf": ("parquet", "zstd", "ocsf"),
+    # What is loaded lands first, as it does in an Airflow that loads it.
+    "duckdb": ("parquet", "zstd", "normalized"),
+    "iceberg": ("parquet", "zstd", "normalized"),
 }
 
 
@@ -45,9 +55,28 @@ def pull(job: Job) -> int:
         budget = RateBudget(RateLimit(UNLIMITED, 300.0))
         source = Source(HttpTransport(client), SystemClock(), budget, RetryPolicy())
         outcome = pull_window(order, source, LocalStore(job.folder), Nobody())
-    return outcome.manifest.record_count
+    return _load(job) if job.form in {"duckdb", "iceberg"} else outcome.manifest.record_count
+
+
+def _load(job: Job) -> int:
+    """Load what landed into a table beside it; return how many rows."""
+    with closing(_warehouse(job)) as warehouse:
+        return load_committed(LoadOrder("bench"), LocalStore(job.folder), warehouse, _ignore).record_count
+
+
+def _warehouse(job: Job) -> Warehouse:
+    folder, clock = f"{job.folder}/_warehouse", SystemClock()
+    Path(folder).mkdir()
+    if job.form == "duckdb":
+        return SqlWarehouse(open_duckdb(f"{folder}/audit.duckdb", clock), table_name("audit_logs"))
+    properties = {"type": "sql", "uri": f"sqlite:///{folder}/catalog.db", "warehouse": f"file://{folder}"}
+    return IcebergWarehouse(open_iceberg(properties, "bench"), "bench.audit_logs", clock)
 
 
 def format_of(form: str) -> PartFormat:
     """Return the part format of a form."""
     return part_format(*FORMATS[form])
+
+
+def _ignore(_: object) -> None:
+    """Observe nothing."""

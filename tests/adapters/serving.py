@@ -26,12 +26,16 @@ def free_port() -> int:
 
 
 @contextmanager
-def served(command: Sequence[str], port: int, folder: Path, env: Mapping[str, str] | None = None) -> Iterator[str]:
-    """Run a server's command until the block ends; yield its URL once it takes connections."""
+def served(
+    command: Sequence[str], port: int, folder: Path, env: Mapping[str, str] | None = None, user: str | None = None
+) -> Iterator[str]:
+    """Run a server's command until the block ends, as another user if one is named; yield its URL once it answers."""
     log = folder / "server.log"
     with log.open("wb") as output:
         environment = {**os.environ, **(env or {})}
-        child = subprocess.Popen(command, cwd=folder, env=environment, stdout=output, stderr=subprocess.STDOUT)
+        child = subprocess.Popen(
+            command, cwd=folder, env=environment, stdout=output, stderr=subprocess.STDOUT, user=user
+        )
         try:
             _await_port(child, port, log)
             yield f"http://127.0.0.1:{port}"

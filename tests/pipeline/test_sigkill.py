@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import os
 import random
-import select
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -31,70 +27,27 @@ from airflow_audit_provider.testing.cloudflare import FakeCloudflare
 from airflow_audit_provider.testing.server import FakeServer
 from airflow_audit_provider.testing.settings import TOKEN
 from tests.pipeline.landing import fake_with, land, landed_ids, objects, order, records_of, true_ids
+from tests.pipeline.nursery import Nursery, fork_for_lines
 
 ROUNDS = int(os.environ.get("SIGKILL_ROUNDS", "200"))
 SEED = 20261026
-_LOOK_SECONDS = 0.001
 _LONGEST_DELAY_SECONDS = 0.05
 WANTED = order(concurrency=2)
 NURSERY = "import sys; from tests.pipeline.test_sigkill import bear_children; bear_children(*sys.argv[1:])"
 
 
 def bear_children(base_url: str) -> None:
-    """Land once for every line of ``folder attempt``, each in a process of its own; what the nursery does.
-
-    A child tells its id, and the nursery how it ended. So that Python begins once, and not for every child.
-    """
+    """Land once for every line of ``folder attempt``, each in a process of its own; what the nursery does."""
     staging.PART_RECORDS = 1000
-    for line in sys.stdin:
-        child = os.fork()
-        if child == 0:
-            _land_and_exit(base_url, *line.split())
-        print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+    fork_for_lines(lambda folder, attempt_id: _land(base_url, folder, attempt_id))
 
 
-def _land_and_exit(base_url: str, folder: str, attempt_id: str) -> None:
+def _land(base_url: str, folder: str, attempt_id: str) -> None:
     """Land the usual day in small parts, over sockets, into files."""
-    code = 1
-    try:
-        clock = SystemClock()
-        print(os.getpid(), flush=True)
-        with open_client(Endpoint(Credentials(TOKEN), base_url)) as client:
-            source = Source(HttpTransport(client), clock, RateBudget(), RetryPolicy())
-            land(WANTED._replace(attempt_id=attempt_id), source, LocalStore(folder))
-        code = 0
-    finally:
-        os._exit(code)
-
-
-class Nursery:
-    """A process that begins children and says how they ended."""
-
-    def __init__(self, base_url: str) -> None:
-        command = [sys.executable, "-c", NURSERY, base_url]
-        self._forker = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0, cwd=Path(__file__).parents[2]
-        )
-        assert self._forker.stdin is not None
-        assert self._forker.stdout is not None
-        self._asked, self._told = self._forker.stdin, self._forker.stdout
-
-    def run(self, folder: Path, attempt_id: str, is_time: Callable[[], bool] = lambda: False) -> int:
-        """Run one child, killed when it is time if it lives so long; return how it ended."""
-        self._asked.write(f"{folder} {attempt_id}\n".encode())
-        child = int(self._told.readline())
-        while not select.select([self._told], [], [], _LOOK_SECONDS)[0]:
-            if is_time():
-                with suppress(ProcessLookupError):
-                    os.kill(child, signal.SIGKILL)
-                break
-        return int(self._told.readline())
-
-    def close(self) -> None:
-        """End, as there is no more to ask."""
-        self._asked.close()
-        self._forker.wait(30)
-        self._told.close()
+    clock = SystemClock()
+    with open_client(Endpoint(Credentials(TOKEN), base_url)) as client:
+        source = Source(HttpTransport(client), clock, RateBudget(), RetryPolicy())
+        land(WANTED._replace(attempt_id=attempt_id), source, LocalStore(folder))
 
 
 @pytest.fixture(scope="module")
@@ -109,7 +62,7 @@ def fake() -> FakeCloudflare:
 def nursery(fake: FakeCloudflare) -> Iterator[Nursery]:
     """Children that land from a real server on loopback."""
     with FakeServer(fake) as server:
-        nursery = Nursery(server.base_url)
+        nursery = Nursery(NURSERY, server.base_url)
         yield nursery
         nursery.close()
 
@@ -134,7 +87,7 @@ def _files(folder: Path) -> set[str]:
 
 def _end(nursery: Nursery, folder: Path, expected: dict[str, bytes]) -> Manifest:
     """Let a run come to its end; refuse any difference from the undisturbed one, and anything unnamed."""
-    assert nursery.run(folder, "last") == 0
+    assert nursery.run(f"{folder} last") == 0
     store = LocalStore(str(folder))
     commit = latest_commit(store, WANTED.keys)
     assert commit is not None
@@ -149,7 +102,7 @@ def _end(nursery: Nursery, folder: Path, expected: dict[str, bytes]) -> Manifest
 def _undisturbed(nursery: Nursery, folder: Path, fake: FakeCloudflare) -> tuple[dict[str, bytes], int]:
     """Return the parts of an undisturbed run, and how often it asked."""
     asked_before = len(fake.requests)
-    assert nursery.run(folder, "only") == 0
+    assert nursery.run(f"{folder} only") == 0
     store = LocalStore(str(folder))
     assert landed_ids(WANTED, store) == true_ids(fake)
     assert len(_parts(store)) == 8
@@ -180,7 +133,7 @@ def test_a_worker_killed_at_random_moments(nursery: Nursery, fake: FakeCloudflar
     expected, request_count = _undisturbed(nursery, tmp_path / "undisturbed", fake)
     killed_count, ended = 0, []
     for number in range(1, ROUNDS + 1):
-        status = nursery.run(folder, f"try-{number}", _random_moment(moments, fake, request_count))
+        status = nursery.run(f"{folder} try-{number}", _random_moment(moments, fake, request_count))
         assert status in {0, -signal.SIGKILL}
         killed_count += status != 0
         if _refuse_halves(LocalStore(str(folder))) or moments.random() < 0.3 or number == ROUNDS:

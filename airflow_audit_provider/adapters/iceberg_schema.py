@@ -1,0 +1,64 @@
+"""What columns, windows and data files are in Iceberg's terms.
+
+Knows: pyiceberg's types and expressions, imported when they are asked for. Must not know: catalogs, commits.
+Its one rule: rows of a window are found by dataset and window, never by partition, so that windows need not be days.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from airflow_audit_provider.core.warehouse import KEY_COLUMNS, ColumnType, LoadClaim, TableColumn
+
+_PARTITION_COLUMN = "event_time"
+
+
+def iceberg_type(column: TableColumn) -> Any:
+    """Return a column's type."""
+    from pyiceberg.types import BooleanType, LongType, StringType, TimestamptzType
+
+    known: dict[ColumnType, Any] = {
+        ColumnType.TEXT: StringType(),
+        ColumnType.BOOLEAN: BooleanType(),
+        ColumnType.INTEGER: LongType(),
+        ColumnType.INSTANT: TimestamptzType(),
+    }
+    return known[column.type]
+
+
+def iceberg_schema(columns: Sequence[TableColumn]) -> Any:
+    """Return the schema of a new table."""
+    from pyiceberg.schema import Schema
+    from pyiceberg.types import NestedField
+
+    numbered = enumerate(columns, 1)
+    return Schema(*(NestedField(number, c.name, iceberg_type(c), required=c.is_required) for number, c in numbered))
+
+
+def by_day(schema: Any) -> Any:
+    """Return the partitions of a new table: the day of the event."""
+    from pyiceberg.partitioning import PartitionField, PartitionSpec
+    from pyiceberg.transforms import DayTransform
+
+    source_id = schema.find_field(_PARTITION_COLUMN).field_id
+    return PartitionSpec(PartitionField(source_id, 1000, DayTransform(), "event_day"))
+
+
+def window_filter(claim: LoadClaim) -> Any:
+    """Return which rows a claim replaces: by window and dataset, so that windows need not be days."""
+    from pyiceberg.expressions import And, EqualTo
+
+    start, end = (instant.isoformat() for instant in (claim.window.start, claim.window.end))
+    values = (claim.dataset, start, end)
+    # Pydantic hides from mypy how an expression is made.
+    equal_to: Any = EqualTo
+    equal = [equal_to(column.name, value) for column, value in zip(KEY_COLUMNS, values, strict=True)]
+    return And(*equal)
+
+
+def is_of_one_window(file: Any, schema: Any) -> bool:
+    """Say whether all rows of a data file have the same key, by the least and greatest values it notes."""
+    fields = [schema.find_field(column.name).field_id for column in KEY_COLUMNS]
+    lower, upper = file.lower_bounds or {}, file.upper_bounds or {}
+    return all(lower.get(field) is not None and lower.get(field) == upper.get(field) for field in fields)

@@ -1,0 +1,67 @@
+"""Records as rows of a warehouse's table: the normalized schema, as Arrow tables with the window they came with.
+
+Knows: pyarrow, imported when rows are made. Must not know: databases, ledgers.
+Its one rule: the table has the columns of the normalized schema, whatever schema or format the parts are in.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Sequence
+from functools import cache
+from typing import Any
+
+from airflow_audit_provider.core.records import ApiVersion, AuditRecord, lines_of
+from airflow_audit_provider.core.warehouse import KEY_COLUMNS, ColumnType, LoadClaim, TableColumn
+from airflow_audit_provider.formats import normalized
+from airflow_audit_provider.formats.shapes import NormalizedShape, as_text
+
+_TYPES = {
+    normalized.ColumnType.TEXT: ColumnType.TEXT,
+    normalized.ColumnType.JSON: ColumnType.TEXT,
+    normalized.ColumnType.BOOLEAN: ColumnType.BOOLEAN,
+    normalized.ColumnType.INTEGER: ColumnType.INTEGER,
+    normalized.ColumnType.TIMESTAMP: ColumnType.INSTANT,
+}
+
+
+def table_columns() -> tuple[TableColumn, ...]:
+    """Return the columns of a loaded table after its key: the normalized schema's, in order."""
+    return tuple(
+        TableColumn(column.name, _TYPES[column.type], is_required=not column.nullable)
+        for column in normalized.columns_of()
+    )
+
+
+def arrow_rows(version: ApiVersion, records: Sequence[AuditRecord], claim: LoadClaim) -> Any:
+    """Return records as an Arrow table with the key's columns in front."""
+    pyarrow, schema, count = importlib.import_module("pyarrow"), _arrow_schema(), len(records)
+    values: dict[str, Sequence[Any]] = {
+        "dataset": [claim.dataset] * count,
+        "window_start": [claim.window.start] * count,
+        "window_end": [claim.window.end] * count,
+        **NormalizedShape(version, normalized.MINOR).table(records, lines_of(records)),
+    }
+    arrays = [_array(pyarrow, values[field.name], field.type) for field in schema]
+    return pyarrow.Table.from_arrays(arrays, schema=schema)
+
+
+def _array(pyarrow: Any, values: Sequence[Any], kind: Any) -> Any:
+    """Return a column; bytes that are no UTF-8, which JSON forbids, show a replacement character."""
+    try:
+        return pyarrow.array(values, kind)
+    except pyarrow.ArrowInvalid:
+        return pyarrow.array([as_text(value) if isinstance(value, bytes) else value for value in values], kind)
+
+
+@cache
+def _arrow_schema() -> Any:
+    pyarrow = importlib.import_module("pyarrow")
+    types = {
+        ColumnType.TEXT: pyarrow.string(),
+        ColumnType.BOOLEAN: pyarrow.bool_(),
+        ColumnType.INTEGER: pyarrow.int64(),
+        ColumnType.INSTANT: pyarrow.timestamp("us", tz="UTC"),
+    }
+    columns = (*KEY_COLUMNS, *table_columns())
+    return pyarrow.schema([pyarrow.field(c.name, types[c.type], nullable=not c.is_required) for c in columns])

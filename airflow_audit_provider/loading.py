@@ -1,0 +1,157 @@
+"""The use case of a warehouse: load what is committed and not loaded, each window in a transaction of its own.
+
+Knows: the order of the steps. Must not know: Airflow, a database, a store's kind.
+Its one rule: a window's rows and its ledger entry are one transaction, and nothing is committed that its manifest does
+not vouch for: parts by digest, records by count, and the table's own count in the end.
+
+::
+
+    plan     list manifests, read the ledger → generations not loaded yet
+    verify   manifest by its key, parts by digest, records by count
+    load     claim, empty the window, add its rows, count them
+    commit   rows and ledger entry together
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from itertools import islice
+from typing import Any, NamedTuple
+
+from airflow_audit_provider.commits import read_commit, read_part
+from airflow_audit_provider.core.commit import Commit
+from airflow_audit_provider.core.keys import MANIFEST_FOLDER
+from airflow_audit_provider.core.loading import (
+    LoadPlan,
+    PlannedLoad,
+    plan_loads,
+    refuse_misplaced,
+    refuse_nothing_committed,
+    refuse_other_count,
+    refuse_other_rows,
+)
+from airflow_audit_provider.core.manifest import Part
+from airflow_audit_provider.core.ports import Store
+from airflow_audit_provider.core.warehouse import LoadClaim, Warehouse
+from airflow_audit_provider.core.window import TimeWindow
+from airflow_audit_provider.exceptions import VerificationError, WarehouseBusyError
+from airflow_audit_provider.formats.part_format import PartFormat, committed_format
+from airflow_audit_provider.formats.table_rows import arrow_rows, table_columns
+
+# How often a window is planned anew because another loader was first, before the task's own retry has its turn.
+_MOST_ATTEMPTS = 5
+# What becomes one Arrow table at a time: some tens of megabytes.
+_GROUP_RECORDS = 10_000
+
+
+class LoadOrder(NamedTuple):
+    """What one load is to do: the windows that share an instant with one asked for, all when None.
+
+    ``dataset`` names the destination inside the table; windows of two datasets never replace each other.
+    """
+
+    dataset: str
+    asked: tuple[TimeWindow, ...] | None = None
+
+
+class LoadedWindow(NamedTuple):
+    """One window that was loaded; ``replaced_generation`` is 0 when none of it was loaded before."""
+
+    window: TimeWindow
+    generation: int
+    replaced_generation: int
+    record_count: int
+
+
+class LoadOutcome(NamedTuple):
+    """What was loaded, oldest window first, and how many of the asked windows were loaded before."""
+
+    loaded: tuple[LoadedWindow, ...]
+    unchanged_count: int
+
+    @property
+    def record_count(self) -> int:
+        """How many rows were written."""
+        return sum(one.record_count for one in self.loaded)
+
+    def summary(self) -> dict[str, int | str | None]:
+        """Return the small summary that travels in XComs and asset events."""
+        return {
+            "loaded_count": len(self.loaded),
+            "replaced_count": sum(one.replaced_generation > 0 for one in self.loaded),
+            "unchanged_count": self.unchanged_count,
+            "record_count": self.record_count,
+            "window_start": self.loaded[0].window.start.isoformat() if self.loaded else None,
+            "window_end": max(one.window.end for one in self.loaded).isoformat() if self.loaded else None,
+        }
+
+
+LoadObserver = Callable[[LoadedWindow], None]
+
+
+def load_committed(order: LoadOrder, store: Store, warehouse: Warehouse, observe: LoadObserver) -> LoadOutcome:
+    """Load every asked generation that is committed and not loaded; idempotent.
+
+    A newer generation replaces its window's rows; windows loaded before an error stay. Raises ``VerificationError`` for
+    parts or counts that are not what the manifest says, ``NotCommittedError`` when none of what is asked was ever
+    committed, ``WarehouseBusyError`` when other loaders were first too often.
+    """
+    warehouse.prepare(table_columns())
+    plan = _plan(order, store, warehouse)
+    refuse_nothing_committed(plan, order.asked)
+    loaded = []
+    for planned in plan.loads:
+        done = _load(order, planned, store, warehouse)
+        if done is not None:
+            observe(done)
+            loaded.append(done)
+    return LoadOutcome(tuple(loaded), plan.unchanged_count + len(plan.loads) - len(loaded))
+
+
+def _plan(order: LoadOrder, store: Store, warehouse: Warehouse) -> LoadPlan:
+    """Read the ledger first: what is committed meanwhile is then new, and never ahead of what was listed."""
+    ledger = warehouse.loaded(order.dataset)
+    return plan_loads(store.list_keys(MANIFEST_FOLDER), ledger, order.asked)
+
+
+def _load(order: LoadOrder, planned: PlannedLoad, store: Store, warehouse: Warehouse) -> LoadedWindow | None:
+    """Load one window, whichever generation is the newest by then; return None when another loader had done so."""
+    for _ in range(_MOST_ATTEMPTS - 1):
+        try:
+            return _load_once(order.dataset, planned, store, warehouse)
+        except (WarehouseBusyError, VerificationError) as error:
+            again = _plan(order._replace(asked=(planned.window,)), store, warehouse).loads
+            # A replacement removes the parts of the generation before it, perhaps while they were being read here.
+            if isinstance(error, VerificationError) and again == (planned,):
+                raise
+        if not again:
+            return None
+        (planned,) = again
+    return _load_once(order.dataset, planned, store, warehouse)
+
+
+def _load_once(dataset: str, planned: PlannedLoad, store: Store, warehouse: Warehouse) -> LoadedWindow:
+    commit = read_commit(store, planned.manifest_key)
+    refuse_misplaced(planned, commit.manifest)
+    claim = planned.claim(dataset, commit.manifest, commit.sha256)
+    with warehouse.replacing(claim) as rows:
+        for group in _groups(claim, commit, store):
+            rows.add(group)
+        refuse_other_rows(claim, rows.count())
+    return LoadedWindow(planned.window, planned.generation, planned.loaded_generation, claim.newest.record_count)
+
+
+def _groups(claim: LoadClaim, commit: Commit, store: Store) -> Iterator[Any]:
+    """Yield the rows of every part, verified, in Arrow tables of bounded size."""
+    chosen = committed_format(commit.manifest)
+    for part in commit.manifest.parts:
+        yield from _part_groups(claim, commit, part, store, chosen)
+
+
+def _part_groups(claim: LoadClaim, commit: Commit, part: Part, store: Store, chosen: PartFormat) -> Iterator[Any]:
+    version, found_count = commit.manifest.query.version, 0
+    records = read_part(store, part, chosen, version)
+    while group := list(islice(records, _GROUP_RECORDS)):
+        found_count += len(group)
+        yield arrow_rows(version, group, claim)
+    refuse_other_count(part, found_count)

@@ -1,0 +1,101 @@
+"""Every day: land yesterday as Parquet, load it into a DuckDB file, and answer four questions in the task's log.
+
+Knows: the questions, and that one process at a time may write a DuckDB file.
+Must not know: which windows are loaded; the operator's ledger in the same file does.
+Its one rule: the questions read the normalized table, which is the same for both versions of the API.
+
+Needs the extras `parquet` and `duckdb`. Settings: AUDIT_DUCKDB_DESTINATION (where Parquet lands), AUDIT_DUCKDB (the
+file). An audit record knows no country, only the address a request came from: logins are counted by network, /16 for
+IPv4 and /32 for IPv6, about as much as a provider announces at once.
+"""
+
+from __future__ import annotations
+
+import os
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from airflow.sdk import DAG, task
+from airflow.timetables.interval import CronDataIntervalTimetable
+
+from airflow_audit_provider.assets.audit_logs import audit_log_asset
+from airflow_audit_provider.operators.audit_logs import CloudflareAuditLogsToObjectStorageOperator
+from airflow_audit_provider.operators.loading import CloudflareAuditLogsToSqlOperator
+
+DESTINATION = os.environ.get("AUDIT_DUCKDB_DESTINATION", "file:///tmp/cloudflare-audit/warehouse")
+DUCKDB = os.environ.get("AUDIT_DUCKDB", "/tmp/cloudflare-audit/audit.duckdb")  # noqa: S108 - a look on one's own machine
+
+# Each gives a name, how often it was done and how often it failed. They run on PostgreSQL as they stand.
+QUESTIONS = {
+    "Who changed DNS this week?": """
+select coalesce(actor_email, actor_token_name, actor_type, 'unknown') as name,
+       count(*) filter (where action_succeeded is not false) as done,
+       count(*) filter (where action_succeeded is false) as failed
+from cloudflare_audit_logs
+where (resource_type = 'DNS_record' or resource_product = 'dns_records')
+  and event_time >= (select max(window_end) from cloudflare_audit_logs) - interval '7 days'
+group by 1 order by 2 desc, 1 limit 10""",
+    "From which networks were the logins?": """
+select case when actor_ip like '%:%' then split_part(actor_ip, ':', 1) || ':' || split_part(actor_ip, ':', 2) || '::/32'
+            else split_part(actor_ip, '.', 1) || '.' || split_part(actor_ip, '.', 2) || '.0.0/16' end as name,
+       count(*) filter (where action_succeeded is not false) as done,
+       count(*) filter (where action_succeeded is false) as failed
+from cloudflare_audit_logs
+where (action_type = 'login' or resource_product = 'login') and actor_ip is not null
+group by 1 order by 2 desc, 1 limit 10""",
+    "On which days were API tokens created?": """
+select cast(event_time as date)::text as name,
+       count(*) filter (where action_succeeded is not false) as done,
+       count(*) filter (where action_succeeded is false) as failed
+from cloudflare_audit_logs
+where action_type = 'token_create' or (action_type = 'create' and resource_product = 'api_tokens')
+group by 1 order by 1 desc limit 10""",
+    "Which actions failed?": """
+select action_type || ' ' || coalesce(resource_type, '') as name,
+       count(*) filter (where action_succeeded is not false) as done,
+       count(*) filter (where action_succeeded is false) as failed
+from cloudflare_audit_logs
+group by 1 having count(*) filter (where action_succeeded is false) > 0
+order by 3 desc, 1 limit 10""",
+}
+
+
+def answers(path: str) -> dict[str, list[tuple[Any, ...]]]:
+    """Ask every question of a DuckDB file; days are UTC days."""
+    import duckdb
+
+    with duckdb.connect(path) as database:
+        database.execute("set TimeZone = 'UTC'")
+        return {question: database.execute(query).fetchall() for question, query in QUESTIONS.items()}
+
+
+with DAG(
+    dag_id="cloudflare_audit_duckdb",
+    schedule=CronDataIntervalTimetable("0 0 * * *", timezone="UTC"),
+    start_date=datetime(2026, 11, 1, tzinfo=UTC),
+    catchup=False,
+    # A DuckDB file has one writer at a time: more runs would only wait for each other.
+    max_active_runs=1,
+    default_args={"retries": 5, "retry_delay": timedelta(minutes=5)},
+    tags=["cloudflare", "audit", "warehouse"],
+    doc_md=__doc__,
+):
+    land = CloudflareAuditLogsToObjectStorageOperator(
+        task_id="land_audit_log",
+        destination=DESTINATION,
+        file_format="parquet",
+        schema="normalized",
+        outlets=[audit_log_asset(DESTINATION)],
+    )
+    # All that is committed and not loaded: a day that failed before is loaded by the next run.
+    load = CloudflareAuditLogsToSqlOperator(task_id="load_audit_log", destination=DESTINATION, duckdb_path=DUCKDB)
+
+    @task
+    def ask() -> None:
+        """Print the answers."""
+        for question, rows in answers(DUCKDB).items():
+            print(question)
+            for name, done, failed in rows:
+                print(f"    {name}: {done} done, {failed} failed")
+
+    land >> load >> ask()

@@ -1,0 +1,56 @@
+"""Fetch the history Cloudflare still holds into an Apache Iceberg table, one UTC day a run, by `airflow backfill`.
+
+Knows: that a run loads exactly its own day, and that several may do so at the same time.
+Must not know: snapshots or catalogs; the operator commits each day by itself and retries when another was first.
+Its one rule: a day that is loaded is loaded once, so any backfill may be asked for again.
+
+How to run it
+  airflow dags unpause cloudflare_audit_iceberg
+  airflow backfill create --dag-id cloudflare_audit_iceberg --max-active-runs 4
+      --from-date 2025-06-01 --to-date 2026-11-22      (one line)
+
+Needs the extras `parquet` and `iceberg`. Settings: AUDIT_ICEBERG_DESTINATION (where Parquet lands),
+AUDIT_ICEBERG_WAREHOUSE (a local folder with an SQLite catalog), or AUDIT_ICEBERG_CONN_ID: a connection whose extra has
+the properties of any other catalog, as {"type": "rest", "warehouse": "audit"} with the URI as its host.
+"""
+
+from __future__ import annotations
+
+import os
+from datetime import UTC, datetime, timedelta
+
+from airflow.sdk import DAG
+from airflow.timetables.interval import CronDataIntervalTimetable
+
+from airflow_audit_provider.operators.audit_logs import CloudflareAuditLogsToObjectStorageOperator
+from airflow_audit_provider.operators.loading import CloudflareAuditLogsToIcebergOperator
+
+DESTINATION = os.environ.get("AUDIT_ICEBERG_DESTINATION", "file:///tmp/cloudflare-audit/iceberg-source")
+CONN_ID = os.environ.get("AUDIT_ICEBERG_CONN_ID")
+WAREHOUSE = os.environ.get("AUDIT_ICEBERG_WAREHOUSE", "/tmp/cloudflare-audit/iceberg")  # noqa: S108 - for a look
+
+with DAG(
+    dag_id="cloudflare_audit_iceberg",
+    schedule=CronDataIntervalTimetable("0 0 * * *", timezone="UTC"),
+    start_date=datetime(2025, 6, 1, tzinfo=UTC),
+    catchup=False,
+    max_active_runs=4,
+    default_args={"retries": 8, "retry_delay": timedelta(minutes=6)},
+    tags=["cloudflare", "audit", "warehouse", "backfill"],
+    doc_md=__doc__,
+):
+    land = CloudflareAuditLogsToObjectStorageOperator(
+        task_id="land_audit_history",
+        destination=DESTINATION,
+        file_format="parquet",
+        schema="normalized",
+    )
+    load = CloudflareAuditLogsToIcebergOperator(
+        task_id="load_audit_history",
+        destination=DESTINATION,
+        catalog_conn_id=CONN_ID,
+        warehouse=None if CONN_ID else WAREHOUSE,
+        table="audit.cloudflare_audit_logs",
+        windows="run",
+    )
+    land >> load

@@ -1,0 +1,46 @@
+"""Land each day as Parquet in S3, where Athena reads it: a day only has to become a partition of the external table.
+
+Knows: that a window's objects lie below one prefix. Must not know: what a record holds.
+Its one rule: the partition is added after the manifest, so a query sees a day when it is whole.
+
+Make the external table first, partitioned by dt (date), over the destination; AUDIT_BUCKET names the bucket. What
+comes late lands as a further part below the same prefix, and is seen as soon as it is there.
+"""
+
+from __future__ import annotations
+
+import os
+from datetime import UTC, datetime, timedelta
+
+from airflow.providers.amazon.aws.operators.athena import AthenaOperator
+from airflow.sdk import DAG
+from airflow.timetables.interval import CronDataIntervalTimetable
+
+from airflow_audit_provider.operators.audit_logs import CloudflareAuditLogsToObjectStorageOperator
+
+BUCKET = os.environ.get("AUDIT_BUCKET", "audit")
+DESTINATION = f"s3://{BUCKET}/cloudflare"
+
+with DAG(
+    dag_id="cloudflare_audit_athena",
+    schedule=CronDataIntervalTimetable("0 0 * * *", timezone="UTC"),
+    start_date=datetime(2026, 11, 1, tzinfo=UTC),
+    catchup=False,
+    default_args={"retries": 5, "retry_delay": timedelta(minutes=5)},
+):
+    land = CloudflareAuditLogsToObjectStorageOperator(
+        task_id="land",
+        destination=DESTINATION,
+        file_format="parquet",
+        schema="normalized",
+    )
+    add_partition = AthenaOperator(
+        task_id="add_partition",
+        database="audit",
+        output_location=f"s3://{BUCKET}/athena-results/",
+        query=(
+            "alter table cloudflare_audit_logs add if not exists partition (dt = '{{ data_interval_start | ds }}') "
+            f"location '{DESTINATION}/dt={{{{ data_interval_start | ds }}}}/'"
+        ),
+    )
+    land >> add_partition

@@ -1,0 +1,7 @@
+"""A PostgreSQL for what the documents say runs there."""
+
+from __future__ import annotations
+
+from tests.loading.conftest import postgres
+
+__all__ = ["postgres"]

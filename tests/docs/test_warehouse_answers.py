@@ -1,0 +1,35 @@
+"""The answers in the documents are what the example's questions answer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.architecture.sources import PROJECT
+from tests.docs import answers
+from tests.loading.warehouses import place_of
+
+PAGE = PROJECT / "docs" / "warehouses.md"
+
+
+@pytest.mark.slow
+def test_page_shows_what_the_questions_answer() -> None:
+    """Each question stands in the page with the SQL that runs and the bars it gives; `python -m tests.docs.answers`."""
+    page = PAGE.read_text(encoding="utf-8")
+    shown = list(answers.blocks())
+    assert len(shown) == 4
+    for question, query, answer in shown:
+        assert answer.count("\n") >= 0
+        assert f"### {question}\n\n```sql\n{query}\n```\n\n```text\n{answer}\n```" in page
+
+
+@pytest.mark.slow
+def test_questions_run_on_postgresql(tmp_path: Path, postgres: dict[str, object]) -> None:
+    """The same SQL is PostgreSQL's, too."""
+    place = place_of("psycopg", tmp_path, lambda: postgres)._replace(table="cloudflare_audit_logs")
+    place.load(answers.landed(tmp_path), "fake")
+    place.ask("alter role audit set timezone = 'UTC'")
+    found = {question: place.ask(query) for question, query in answers.QUESTIONS.items()}
+    assert found == answers.answers(answers.loaded(tmp_path))
+    place.drop()
