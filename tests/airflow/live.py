@@ -128,8 +128,15 @@ class LiveAirflow:
 
     def events(self, asset_uri: str) -> list[Row]:
         """The events of an asset, oldest first."""
-        events = self.ask("assets/events?limit=200&order_by=timestamp")["asset_events"]
-        return [event for event in events if event["uri"] == asset_uri]
+        found: list[Row] = []
+
+        def answered() -> bool:
+            found[:] = self.ask("assets/events?limit=200&order_by=timestamp")["asset_events"]
+            return True
+
+        # Airflow has no answer, but a 500, while a run that an event created has not begun.
+        self.instance.wait(answered, WITHIN_SECONDS, "the asset events")
+        return [event for event in found if event["uri"] == asset_uri]
 
     def log(self, task: Mapping[str, Any]) -> str:
         """What the last try of a task instance logged; empty when it has no log file."""

@@ -90,12 +90,13 @@ def dag_tests(live: LiveAirflow, asked: Sequence[tuple[str, str | None]]) -> lis
         [live.home.python, script, file, json.dumps(asked)],
         env=dict(live.instance.environ),
         cwd=live.home.airflow_home,
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
         text=True,
         timeout=WITHIN_SECONDS,
         check=False,
     )
-    assert answer.returncode == 0, answer.stdout[-4000:] + answer.stderr[-4000:]
+    assert answer.returncode == 0, answer.stdout[-8000:]
     parts = answer.stdout.split('{"asked": ')[1:]
     return [(json.loads(_line(part, '{"run_id"'))["run_id"], [part]) for part in parts]
 

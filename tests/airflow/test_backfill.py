@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
@@ -28,7 +27,7 @@ DAG_ID, DAG_FILE = "thirty_days", Path(__file__).parent / "alone" / "thirty_days
 FIRST, LAST, DAY_COUNT = days_ago(31), days_ago(2), 30
 # Slow enough that a worker can be caught between its first and its last request.
 FAKE_OPTIONS = ("--records-per-day", "2500", "--even-days", "--latency-ms", "500", "--gzip")
-SETTLED_IN, PATIENCE_SECONDS = timedelta(seconds=45), 900.0
+SETTLED_IN, WAITING_COUNT, PATIENCE_SECONDS = timedelta(seconds=40), 3, 900.0
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +57,7 @@ def test_thirty_days_survive_the_death_of_triggerer_and_worker(airflow: LiveAirf
     live.instance.wait(lambda: bool(live.ask(f"dags/{DAG_ID}")), PATIENCE_SECONDS, f"{DAG_ID} to be parsed")
     live.instance.backfill(DAG_ID, FIRST.date(), LAST.date(), max_active_runs=10)
     # Runs of a paused DAG stay queued, so that the first begins when the file is there.
-    (live.home.root / "settled-at").write_text((datetime.now(UTC) + SETTLED_IN).isoformat())
+    put_off_settling(live)
     live.unpause(DAG_ID)
     waiting = kill_triggerer_while_days_wait(live)
     victim = kill_worker_while_it_lands(live)
@@ -88,21 +87,40 @@ def everything_is_there(live: LiveAirflow) -> None:
 
 def kill_triggerer_while_days_wait(live: LiveAirflow) -> set[str]:
     """Kill the triggerer while several days wait in it, start another, return the runs that waited."""
-    deferred = tasks_in(live, "deferred", at_least=3)
+    deferred: list[Row] = []
+
+    def enough_wait() -> bool:
+        deferred[:] = tasks_in(live, "deferred")
+        # On a slow machine the first would be settled before the third has begun to wait.
+        return len(deferred) >= WAITING_COUNT or put_off_settling(live)
+
+    live.instance.wait(enough_wait, PATIENCE_SECONDS, f"{WAITING_COUNT} days to wait in the triggerer")
     live.kill("triggerer")
     live.instance.start("second-triggerer", "triggerer")
     return {task["dag_run_id"] for task in deferred}
 
 
+def put_off_settling(live: LiveAirflow) -> bool:
+    """Have days that begin now be settled in a while; always false."""
+    fresh = live.home.root / "settled-at.new"
+    fresh.write_text((datetime.now(UTC) + SETTLED_IN).isoformat())
+    fresh.replace(live.home.root / "settled-at")
+    return False
+
+
 def kill_worker_while_it_lands(live: LiveAirflow) -> Row:
-    """Kill a worker and its task between a window's first request and its commit; return the task."""
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while time.monotonic() < deadline:
+    """Kill a worker and its task between a window's first records and its commit; return the task."""
+    victims: list[Row] = []
+
+    def killed() -> bool:
         for task in tasks_in(live, "running"):
             if is_landing(live, task) and kill_worker_of(task):
-                return task
-        time.sleep(0.1)
-    raise AssertionError("no worker was caught while it landed a window")
+                victims.append(task)
+                return True
+        return False
+
+    live.instance.wait(killed, PATIENCE_SECONDS, "a worker to be caught while it lands a window")
+    return victims[0]
 
 
 def is_landing(live: LiveAirflow, task: Row) -> bool:
@@ -132,13 +150,7 @@ def title(pid: int) -> str:
     return ""
 
 
-def tasks_in(live: LiveAirflow, state: str, at_least: int = 1) -> list[Row]:
-    """The task instances in a state, once there are so many."""
-    found: list[Row] = []
-
-    def there() -> bool:
-        found[:] = live.ask(f"dags/{DAG_ID}/dagRuns/~/taskInstances?limit=100&state={state}")["task_instances"]
-        return len(found) >= at_least
-
-    live.instance.wait(there, PATIENCE_SECONDS, f"{at_least} tasks to be {state}")
-    return list(found)
+def tasks_in(live: LiveAirflow, state: str) -> list[Row]:
+    """The task instances in a state."""
+    found: list[Row] = live.ask(f"dags/{DAG_ID}/dagRuns/~/taskInstances?limit=100&state={state}")["task_instances"]
+    return found

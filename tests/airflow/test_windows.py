@@ -127,8 +127,8 @@ PARTITIONS: dict[str, Lands | Fails] = {
 
 
 # Up to 3.2 a backfill's dates are those on which the runs would have been made, from 3.3 on the partitions'.
-OLD_BACKFILL = Lands("partition_asked_for", backfill(days_ago(5)), day(6), BY_PARTITION)
-NEW_BACKFILL = Lands("partition_asked_for", backfill(days_ago(5)), day(5), BY_PARTITION)
+OLD_BACKFILL = Lands("partition_asked_for", backfill(days_ago(9)), day(10), BY_PARTITION)
+NEW_BACKFILL = Lands("partition_asked_for", backfill(days_ago(9)), day(9), BY_PARTITION)
 
 
 @pytest.fixture(scope="module")

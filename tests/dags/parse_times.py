@@ -80,6 +80,16 @@ def import_seconds(modules: Iterable[str]) -> float:
     return time.process_time() - started
 
 
+def compared(example: list[float], empty: list[float]) -> dict[str, float]:
+    """The medians, and that of the ratios: what slows the machine slows both of a turn."""
+    ratios = [one / other for one, other in zip(example, empty, strict=True)]
+    return {
+        "example": statistics.median(example),
+        "empty": statistics.median(empty),
+        "ratio": statistics.median(ratios),
+    }
+
+
 def main(examples: Path, twins: Path, turn_count: int) -> None:
     """Print the times of all examples and their twins, and what the imports cost."""
     files = sorted(examples.glob("*.py"))
@@ -98,8 +108,8 @@ def main(examples: Path, twins: Path, turn_count: int) -> None:
         for path in files:
             times[path.name]["example"].append(in_a_fork(parse_seconds, str(path)))
             times[path.name]["empty"].append(in_a_fork(parse_seconds, str(twins / path.name)))
-    medians = {name: {which: statistics.median(each) for which, each in both.items()} for name, both in times.items()}
-    print(json.dumps({"airflow_import": airflow_seconds, "our_import": ours_seconds, "parse": medians}))
+    parse = {name: compared(**both) for name, both in times.items()}
+    print(json.dumps({"airflow_import": airflow_seconds, "our_import": ours_seconds, "parse": parse}))
 
 
 if __name__ == "__main__":
