@@ -67,3 +67,9 @@ def test_seconds_that_cannot_be(seconds: Any) -> None:
     """What is no positive, finite number is refused by its name."""
     with pytest.raises(ConfigurationError, match="poll_interval_seconds"):
         refuse_seconds("poll_interval_seconds", seconds)
+
+
+@pytest.mark.parametrize("seconds", [1, 0.5, 3600])
+def test_seconds_that_can_be(seconds: float) -> None:
+    """Any positive number passes."""
+    refuse_seconds("poll_interval_seconds", seconds)
