@@ -43,7 +43,7 @@ def pull(job: Job) -> int:
 
 def _destination(job: Job) -> Any:
     if job.form == "duckdb":
-        return duckdb(f"{job.folder}/audit.duckdb")
+        return duckdb(f"{job.folder}/bench.duckdb")
     return filesystem(Path(job.folder).as_uri())
 
 
