@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from contextlib import closing
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from airflow_audit_provider import loading
 from airflow_audit_provider.core.loading import PlannedLoad
+from airflow_audit_provider.core.records import ApiVersion
 from airflow_audit_provider.core.warehouse import ColumnType, LoadClaim, TableColumn
+from airflow_audit_provider.core.window import TimeWindow
 from airflow_audit_provider.exceptions import ConfigurationError, VerificationError, WarehouseBusyError
 from airflow_audit_provider.formats.part_format import part_format
 from airflow_audit_provider.formats.table_rows import arrow_rows, table_columns
 from airflow_audit_provider.loading import LoadOrder, load_committed
 from tests.auditing.dataset import DAY_1, commit, record, records_in, two_days, window
 from tests.auditing.memory_store import MemoryStore
+from tests.formats.odd_records import VALUES, WHEN, records_of
 from tests.loading.warehouses import Place
 
 IDS = ["late", "r0", "r1", "r2", "s0", "s1"]
@@ -218,3 +221,17 @@ def test_order_may_name_windows(place: Place, store: MemoryStore) -> None:
         load_committed(LoadOrder("d", (window(1),)), store, warehouse, lambda _: None)
     assert place.ids() == ["s0", "s1"]
     assert len(place.load(store).loaded) == 2
+
+
+def test_odd_values_never_fail_a_load(place: Place) -> None:
+    """A value of another kind than its column's is null or text there, whole in ``raw``, and its record is a row."""
+    raws = [
+        b'{"id":"odd%d","when":"%s","actor":{"email":%s},"action":{"result":%s},"metadata":%s,"newValueJson":%s}'
+        % (number, WHEN.encode(), value, value, value, value)
+        for number, value in enumerate(VALUES.values())
+    ]
+    store, day = MemoryStore(), TimeWindow(datetime(2026, 11, 1, tzinfo=UTC), datetime(2026, 11, 2, tzinfo=UTC))
+    records = records_of(ApiVersion.V1, *raws)
+    commit(store, day, records)
+    assert place.load(store).record_count == len(raws)
+    assert place.ids() == sorted(record.id for record in records)
