@@ -37,15 +37,18 @@ def get_provider_info() -> dict[str, object]:
             "airflow_audit_provider.operators.links.CloudflareDashboardLink",
         ],
         "config": {"cloudflare_audit_logs": _section()},
-        "connection-types": [
-            {
-                "connection-type": "cloudflare",
-                "hook-class-name": "airflow_audit_provider.hooks.cloudflare.CloudflareHook",
-                "hook-name": "Cloudflare",
-                "ui-field-behaviour": _standard_fields(),
-                "conn-fields": {**_identity_fields(), **_tuning_fields()},
-            }
-        ],
+        "connection-types": [_connection_type()],
+    }
+
+
+def _connection_type() -> dict[str, object]:
+    """The connection type and its form."""
+    return {
+        "connection-type": "cloudflare",
+        "hook-class-name": "airflow_audit_provider.hooks.cloudflare.CloudflareHook",
+        "hook-name": "Cloudflare",
+        "ui-field-behaviour": _standard_fields(),
+        "conn-fields": {**_identity_fields(), **_tuning_fields()},
     }
 
 

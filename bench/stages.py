@@ -30,7 +30,7 @@ STAGES = {
     "slices: put together": "adapters.side_by_side:SideBySide._fetch",
     "stage: filter, group": "staging:Stager.add",
     "stage: digest of records": "staging:Stager._encode",
-    "stage: digest of part, write": "staging:_OpenPart._put",
+    "stage: digest of part, write": "staging:_OpenPart.write",
     "encode: jsonl": "formats.jsonl:JsonlEncoder.encode",
     "encode: parquet": "formats.parquet:ParquetEncoder.encode",
     "encode: parquet rows": "formats.parquet:ParquetEncoder._write",

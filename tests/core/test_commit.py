@@ -169,14 +169,15 @@ def _outrun() -> tuple[CommitPlan, Manifest]:
 
 
 def test_a_winner_that_says_the_same_stands() -> None:
-    """Another run's commit of the same records is this run's too, whatever its reading costs."""
+    """Another run's commit of the same records is this run's too, whatever its reading costs and its parts' sizes."""
     plan, mine = _outrun()
-    winner = Commit(msgspec.structs.replace(mine, fetch=ReadTally(request_count=9)), "theirs", "ff")
+    theirs = msgspec.structs.replace(mine, fetch=ReadTally(request_count=9), parts=(OLD_PART,))
+    winner = Commit(theirs, "theirs", "ff")
     assert plan.agreed_winner(winner, mine) is winner
     assert plan.state is State.AGREED
 
 
-@pytest.mark.parametrize("change", [None, {"parts": (OLD_PART,)}, {"generation": 2}, {"records_sha256": "00"}])
+@pytest.mark.parametrize("change", [None, {"record_count": 9}, {"generation": 2}, {"records_sha256": "00"}])
 def test_a_winner_that_differs_is_a_conflict(change: dict[str, Any] | None) -> None:
     """Another run's commit of other records, or one that cannot be seen, is a conflict that no retry mends."""
     plan, mine = _outrun()
