@@ -7,6 +7,8 @@ Its one rule: the figures are kept after every run, so that an interrupted bench
 from __future__ import annotations
 
 import argparse
+import json
+import subprocess
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -47,12 +49,20 @@ def measure(command: str, scenes: list[Scene]) -> Results:
     imports_ms = measure_imports(environment(WORKPLACE), IMPORT_RUNS)
     _tell(f"Importing adds, in CPU ms: {imports_ms}")
     today = datetime.now(UTC).date().isoformat()
-    results = Results(today, command, describe_machine(), installed(), imports_ms, [])
+    results = Results(today, command, describe_machine(), installed(), imports_ms, [], stages=_measured_stages())
     figures = WORKPLACE / "quick.json" if command.endswith("QUICK=1") else FIGURES
     for run in run_scenes(scenes, WORKPLACE, _tell):
         results = results.with_run(run)
         results.write(figures)
     return results
+
+
+def _measured_stages() -> dict[str, dict[str, float]]:
+    """Profile our own pull in a process of its own."""
+    command = [sys.executable, "-m", "bench.profiling", "--json"]
+    told = subprocess.run(command, env=environment(WORKPLACE), check=True, stdout=subprocess.PIPE, text=True).stdout
+    stages: dict[str, dict[str, float]] = json.loads(told.splitlines()[-1])
+    return stages
 
 
 def _plan(asked: argparse.Namespace) -> tuple[str, list[Scene]]:

@@ -19,8 +19,10 @@ HEAD = """# Benchmarks
 
 `make bench` measures, in one run on one machine, this provider and four other ways to the same records: the official
 `cloudflare` SDK (auto-pagination), dlt (`rest_api` to `filesystem`), Airflow's `HttpOperator` with a
-`pagination_function`, and a plain loop over httpx. `make bench FULL=1` measures every contender in every form on both
-days and takes hours, `make bench QUICK=1` only ours, `make bench PROFILE=1` shows where our own CPU time goes.
+`pagination_function`, and a plain loop over httpx. It keeps to what about forty quiet minutes hold: the last column of
+each table says how often a row was measured, and where that is less than five times a run takes minutes.
+`make bench FULL=1` measures every contender in every form on both days at both latencies five times, which takes about
+five hours; `make bench QUICK=1` measures only ours, `make bench PROFILE=1` shows where our own CPU time goes.
 """
 METHOD = """## How it is measured
 
@@ -32,8 +34,8 @@ METHOD = """## How it is measured
 - **CPU** is user and system time of that process (`getrusage`, ended children included), from there to the last byte
   landed; the fake's own is not in it. **Memory** is the peak (`VmHWM`) above what the process held when the measurement
   began. **Records a second** is wall time, and shares the cores with the fake and with whatever else ran: judge by CPU.
-- Figures are medians, of five runs for 100,000 records and of three for 1,000,000; contenders take turns, so that a
-  busy minute falls on all. Nothing is pinned or tuned: everybody runs on defaults, this provider too (seven requests
+- Figures are medians of as many runs as the last column says ({runs}); contenders take turns, so that a busy minute
+  falls on all. Nothing is pinned or tuned: everybody runs on defaults, this provider too (seven requests
   under way); gzip of the others is Python's, level 9, their Parquet is snappy.
 - Requests are those the fake counted. A ratio is that contender's figure divided by ours in the same form.
 - `duckdb` and `iceberg` of this provider land normalized Parquet first and load it from there; both are
@@ -45,6 +47,12 @@ TABLE_HEAD = (
     "| contender | form | CPU µs a record | ratio | records/s | ratio | peak MB | ratio | requests | ratio "
     "| bytes a record | runs |\n|---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|"
 )
+STAGES_HEAD = """## Where our own CPU time goes
+
+µs of CPU a record by stage, each without the stages it calls: medians of three pulls of 100,000 records by
+`make bench PROFILE=1`, which keeps the pull in one thread. What is encoded comes after what is read, in every form.
+"""
+SMALLEST_STAGE = 0.05
 
 
 def write_document(results: Results) -> str:
@@ -54,7 +62,8 @@ def write_document(results: Results) -> str:
     scenes = [_scene(results, *scene) for scene in results.scenes()]
     if results.load is not None:
         made += f"\nMedian load average {results.load:.1f}, of which the benchmark itself is about 1.5."
-    return "\n".join([HEAD, made, versions, "", _targets(results), *scenes, _imports(results), _method(results)])
+    costs = [*_stages(results.stages or {}), _imports(results)]
+    return "\n".join([HEAD, made, versions, "", _targets(results), *scenes, *costs, _method(results)])
 
 
 def _targets(results: Results) -> str:
@@ -96,6 +105,24 @@ def _cells(cells: Iterable[str]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
+def _stages(stages: dict[str, dict[str, float]]) -> Iterator[str]:
+    """Show where our own time goes, a row for each stage that is worth one."""
+    if not stages:
+        return
+    names = dict.fromkeys(name for micros in stages.values() for name in micros)
+    dearest = {name: max(micros.get(name, 0.0) for micros in stages.values()) for name in names}
+    shown = sorted((name for name in names if dearest[name] >= SMALLEST_STAGE), key=lambda name: -dearest[name])
+    yield STAGES_HEAD
+    yield _cells(["stage", *stages])
+    yield f"|---|{'--:|' * len(stages)}"
+    for name in shown:
+        yield _cells([name, *(f"{micros.get(name, 0.0):.2f}" for micros in stages.values())])
+    small = [sum(each for name, each in micros.items() if name not in shown) for micros in stages.values()]
+    yield _cells(["smaller ones together", *(f"{each:.2f}" for each in small)])
+    yield _cells(["**all**", *(f"**{sum(micros.values()):.2f}**" for micros in stages.values())])
+    yield ""
+
+
 def _imports(results: Results) -> str:
     rows = [f"| `{name}` | {added_ms:.0f} |" for name, added_ms in results.imports_ms.items()]
     told = (
@@ -106,7 +133,19 @@ def _imports(results: Results) -> str:
 
 
 def _method(results: Results) -> str:
-    return METHOD.format(extra=max(_extra_counts(results), default=0))
+    return METHOD.format(extra=max(_extra_counts(results), default=0), runs=_run_counts(results))
+
+
+def _run_counts(results: Results) -> str:
+    """Say how many runs the rows have, for each size of day and latency."""
+    return "; ".join(
+        f"{record_count:,} records at {latency_ms} ms: {_counts(results.medians(record_count, latency_ms).values())}"
+        for record_count, latency_ms in results.scenes()
+    )
+
+
+def _counts(medians: Iterable[Median]) -> str:
+    return " or ".join(map(str, sorted({each.run_count for each in medians})))
 
 
 def _extra_counts(results: Results) -> Iterator[int]:

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import argparse
 import cProfile
+import json
 import pstats
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from pathlib import Path
+from statistics import median
 from tempfile import TemporaryDirectory
 from typing import Any
 from unittest import mock
@@ -26,6 +28,8 @@ from bench.source import running_fake
 from bench.stages import watched
 
 FUNCTIONS_SHOWN = 25
+PULLS = 3
+OTHER_THREADS = "in other threads (Arrow's)"
 
 
 class SameThread:
@@ -50,12 +54,14 @@ def main() -> int:
     parser.add_argument("forms", nargs="*", default=FORMS["ours"], help=", ".join(FORMS["ours"]))
     parser.add_argument("--records", type=int, default=100_000, help="size of the day")
     parser.add_argument("--functions", action="store_true", help="also what cProfile says")
+    parser.add_argument("--json", action="store_true", help="the stages alone, as a line of JSON")
     asked = parser.parse_args()
     with running_fake(asked.records, 0) as source, mock.patch.object(side_by_side, "ThreadPoolExecutor", SameThread):
-        for form in asked.forms:
-            job = source.job._replace(form=form)
-            _print_stages(job, asked.records)
-            if asked.functions:
+        jobs = [source.job._replace(form=form) for form in asked.forms]
+        stages = {job.form: _stages(job, asked.records) for job in jobs}
+        print(json.dumps(stages) if asked.json else _shown(stages))
+        if asked.functions:
+            for job in jobs:
                 _print_functions(job)
     return 0
 
@@ -65,19 +71,32 @@ def _landed(job: Job) -> None:
         pull(job._replace(folder=folder))
 
 
-def _print_stages(job: Job, record_count: int) -> None:
+def _stages(job: Job, record_count: int) -> dict[str, float]:
+    """Return µs of CPU a record by stage, the medians of a few pulls."""
     with TemporaryDirectory() as folder:
         pull(job.of_first_minute(folder))
+    pulls = [_one_pull(job) for _ in range(PULLS)]
+    return {name: median(each.get(name, 0.0) for each in pulls) / record_count * 1e6 for name in pulls[0]}
+
+
+def _one_pull(job: Job) -> dict[str, float]:
+    """Return the CPU seconds of one pull by stage."""
     before = read_meter()
     with watched() as watch:
         _landed(job)
         spent_seconds = watch.stop()
     cpu_seconds = read_meter().cpu_seconds - before.cpu_seconds
-    print(f"\n{job.form}: {cpu_seconds / record_count * 1e6:.2f} µs CPU a record in one thread")
-    for name, seconds in sorted(spent_seconds.items(), key=lambda item: -item[1]):
-        print(f"  {seconds / record_count * 1e6:6.2f}  {name}")
-    elsewhere = cpu_seconds - sum(spent_seconds.values())
-    print(f"  {elsewhere / record_count * 1e6:6.2f}  in other threads (Arrow's)")
+    return {**spent_seconds, OTHER_THREADS: max(0.0, cpu_seconds - sum(spent_seconds.values()))}
+
+
+def _shown(stages: dict[str, dict[str, float]]) -> str:
+    return "\n".join(line for form, micros in stages.items() for line in _lines(form, micros))
+
+
+def _lines(form: str, micros: dict[str, float]) -> Iterable[str]:
+    yield f"\n{form}: {sum(micros.values()):.2f} µs CPU a record in one thread"
+    for name, each in sorted(micros.items(), key=lambda item: -item[1]):
+        yield f"  {each:6.2f}  {name}"
 
 
 def _print_functions(job: Job) -> None:

@@ -52,7 +52,8 @@ class Median(NamedTuple):
 class Results(NamedTuple):
     """What one benchmark measured, when, on what.
 
-    ``imports_ms`` is CPU milliseconds by name; ``loads`` the machine's load average after each run.
+    ``imports_ms`` is CPU milliseconds by name; ``loads`` the machine's load average after each run; ``stages`` our µs
+    of CPU a record by form and stage.
     """
 
     measured_on: str
@@ -62,6 +63,7 @@ class Results(NamedTuple):
     imports_ms: dict[str, float]
     runs: list[Run]
     loads: tuple[float, ...] = ()
+    stages: dict[str, dict[str, float]] | None = None
 
     def scenes(self) -> list[tuple[int, int]]:
         """Return the record counts and latencies measured, in order."""

@@ -42,6 +42,10 @@ class TableColumn(NamedTuple):
     repeats: bool = False
     since: int = 0
 
+    def is_absent_from(self, version: ApiVersion) -> bool:
+        """Say whether a version has no such thing, so that the column is null in all its records."""
+        return self.nullable and not self.path(version)
+
     def path(self, version: ApiVersion) -> str:
         """Return where a version keeps it, empty when it has no such thing."""
         return self.v1 if version is ApiVersion.V1 else self.v2

@@ -29,7 +29,7 @@ _FIELD_TYPES: dict[ColumnType, tuple[Any, Any]] = {
     ColumnType.INTEGER: (int | None, None),
 }
 _OUTCOMES = {None: None, True: True, False: False, "success": True, "failure": False}
-_SAYS_NOTHING = frozenset({"", "null"})
+_SAYS_NOTHING = frozenset({None, "", "null"})
 _HEAD = frozenset({"id", "event_time", "api_version", RAW_COLUMN})
 _MAPPED = tuple(column for column in COLUMNS if column.name not in _HEAD)
 _FREE_FORM = frozenset({"metadata"})
@@ -93,11 +93,11 @@ def _column(column: TableColumn, path: str, values: Mapping[str, Values], count:
         return [None] * count
     first, _, second = path.partition("|")
     if second:
-        return list(map(_json_or_text, values[first], values[second]))
+        return _json_or_text(values[first], values[second])
     if column.type is ColumnType.JSON:
         return [None if value is _NULL else _json_of(bytes(value)) for value in values[first]]
     if column.type is ColumnType.BOOLEAN:
-        return [_outcome(value) for value in values[first]]
+        return _outcomes(values[first])
     if column.type is ColumnType.INTEGER:
         return [_whole(value) for value in values[first]]
     return values[first]
@@ -107,10 +107,14 @@ def _json_of(content: bytes) -> bytes | None:
     return None if content == b"null" else content
 
 
-def _json_or_text(value: msgspec.Raw, text: str | None) -> str | bytes | None:
-    """Return a value that stands as JSON, else the one that stands as text beside it, as JSON."""
-    found = None if value is _NULL else _json_of(bytes(value))
-    return found or text_as_json(text)
+def _json_or_text(values: Values, texts: Values) -> list[str | bytes | None]:
+    """Return values that stand as JSON, else those that stand as text beside them, as JSON."""
+    found = [None if value is _NULL else _json_of(bytes(value)) for value in values]
+    # Most say nothing: a call for each of them would be most of the work.
+    return [
+        value or (None if text in _SAYS_NOTHING else text_as_json(text))
+        for value, text in zip(found, texts, strict=True)
+    ]
 
 
 def text_as_json(text: str | None) -> str | None:
@@ -126,11 +130,11 @@ def text_as_json(text: str | None) -> str | None:
     return msgspec.json.encode(text).decode()
 
 
-def _outcome(value: Any) -> bool | None:
+def _outcomes(values: Values) -> list[bool | None]:
     try:
-        return _OUTCOMES[value]
-    except KeyError:
-        raise MisfitError(value) from None
+        return [_OUTCOMES[value] for value in values]
+    except KeyError as error:
+        raise MisfitError(error) from None
 
 
 def _whole(value: Any) -> int | None:
@@ -252,6 +256,6 @@ def _fit(kind: ColumnType, content: bytes) -> Any:
         raise MisfitError(content) from error
     if kind is ColumnType.TEXT:
         return str(plain).encode("utf-8", "replace").decode()
-    return (
-        _whole(plain) if kind is ColumnType.INTEGER else _outcome(plain if isinstance(plain, (str, bool)) else content)
-    )
+    if kind is ColumnType.INTEGER:
+        return _whole(plain)
+    return _outcomes([plain if isinstance(plain, str | bool) else content])[0]

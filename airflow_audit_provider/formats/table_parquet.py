@@ -77,6 +77,8 @@ class NormalizedParquetEncoder(_TableParquetEncoder):
     def __init__(self, compression: str, version: ApiVersion, minor: int) -> None:
         self._shape = NormalizedShape(version, minor)
         super().__init__(compression, normalized_schema(minor))
+        self._fields = list(self._schema)[:-1]
+        self._absent = {column.name for column in self._shape.columns if column.is_absent_from(version)}
 
     @property
     def misfits(self) -> Mapping[str, int]:
@@ -84,9 +86,12 @@ class NormalizedParquetEncoder(_TableParquetEncoder):
         return self._shape.misfits
 
     def _as_columns(self, records: Sequence[AuditRecord], lines: bytes) -> Any:
-        *values, _ = self._shape.table(records, lines).values()
+        table = self._shape.table(records, lines)
         arrays = [
-            typed_column(self._pa, column, kind) for column, kind in zip(values, self._schema.types[:-1], strict=True)
+            self._pa.nulls(len(records), field.type)
+            if field.name in self._absent
+            else typed_column(self._pa, table[field.name], field.type)
+            for field in self._fields
         ]
         return self._pa.RecordBatch.from_arrays([*arrays, raw_column(self._pa, records)], schema=self._schema)
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
+from bench.contenders import FORMS
 from bench.document import write_document
-from bench.plan import LARGE, SMALL, Lane, default_plan, full_plan
+from bench.importing import with_byte_code
+from bench.plan import LARGE, SMALL, Lane, Scene, default_plan, full_plan
 from bench.results import Results
 from bench.running import Run
 from bench.stages import Stopwatch, watched
@@ -70,12 +73,48 @@ def test_page_shows_every_lane(tmp_path: Path) -> None:
 
 
 def test_full_plan_holds_the_default_one() -> None:
-    """The full plan measures, as often, whatever the default plan measures."""
-    kept, full = (
-        {(scene.record_count, scene.latency_ms, lane, scene.run_count) for scene in plan for lane in scene.lanes}
-        for plan in (default_plan(), full_plan())
-    )
-    assert kept <= full
+    """The full plan measures, at least as often, whatever the default plan measures."""
+    kept, full = (_run_counts(plan) for plan in (default_plan(), full_plan()))
+    assert all(full.get(lane, 0) >= run_count for lane, run_count in kept.items())
+    assert set(full.values()) == {5}
+
+
+def _run_counts(plan: list[Scene]) -> Counter[tuple[int, int, Lane]]:
+    """Return how often a plan measures each lane on each day at each latency."""
+    counts: Counter[tuple[int, int, Lane]] = Counter()
+    for scene in plan:
+        counts.update({(scene.record_count, scene.latency_ms, lane): scene.run_count for lane in scene.lanes})
+    return counts
+
+
+def test_the_default_plan_has_every_contender_on_both_days() -> None:
+    """Everybody is measured at both latencies, in every form, and on the large day; nobody's row mixes two scenes."""
+    counts = _run_counts(default_plan())
+    contenders = set(FORMS)
+    assert {lane.contender for _, latency_ms, lane in counts if latency_ms == 50} == contenders
+    assert {lane for _, _, lane in counts} == {Lane(name, form) for name, forms in FORMS.items() for form in forms}
+    assert {lane.contender for count, _, lane in counts if count == LARGE} == contenders - {"ours_in_task"}
+    assert set(counts.values()) == {5, 3, 1}
+
+
+def test_page_says_how_often_a_row_was_measured() -> None:
+    """The method says how many runs the rows of each scene have."""
+    page = write_document(results(RUN, RUN, RUN._replace(contender="sdk"), RUN._replace(latency_ms=50)))
+    assert f"({SMALL:,} records at 0 ms: 1 or 2; {SMALL:,} records at 50 ms: 1)" in page
+
+
+def test_page_shows_where_our_time_goes() -> None:
+    """Stages come dearest first, small ones together, and the last row is the sum; without figures there is none."""
+    stages = {"jsonl.gz": {"receive": 2.0, "a": 0.01, "b": 0.02}, "parquet": {"receive": 1.0, "rows": 3.0}}
+    page = write_document(results(RUN)._replace(stages=stages))
+    rows = ["| rows | 0.00 | 3.00 |", "| receive | 2.00 | 1.00 |", "| smaller ones together | 0.03 | 0.00 |"]
+    assert "\n".join([*rows, "| **all** | **2.03** | **4.00** |"]) in page
+    assert "Where our own CPU time goes" not in write_document(results(RUN))
+
+
+def test_an_import_is_measured_with_byte_code() -> None:
+    """The interpreter that measures an import writes byte code, whatever the shell says."""
+    assert with_byte_code({"PYTHONDONTWRITEBYTECODE": "1", "HOME": "/x"}) == {"HOME": "/x"}
 
 
 def test_stages_exist() -> None:
