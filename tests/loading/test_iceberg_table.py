@@ -1,0 +1,77 @@
+"""What is Iceberg's own: one snapshot a window with the manifest's digest, partitions, compaction, isolation."""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from airflow_audit_provider.exceptions import ConfigurationError
+from tests.auditing.dataset import DAY_1, commit, record, records_in, two_days, window
+from tests.auditing.memory_store import MemoryStore
+from tests.loading.warehouses import Place
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    """An empty Iceberg warehouse."""
+    return Place("iceberg", str(tmp_path), "audit.records")
+
+
+@pytest.fixture
+def store(place: Place) -> MemoryStore:
+    """Three windows, loaded."""
+    store = MemoryStore()
+    two_days(store)
+    place.load(store)
+    return store
+
+
+def test_each_window_is_one_snapshot_with_its_digest(place: Place, store: MemoryStore) -> None:
+    """A load and a replacement are one snapshot each, which names window, generation and the manifest's digest."""
+    commit(store, window(), [record(DAY_1 + timedelta(seconds=2), "later")])
+    place.load(store)
+    snapshots = place.iceberg_table().snapshots()
+    assert len(snapshots) == 4
+    digests = {hashlib.sha256(content).hexdigest() for key, content in store.objects.items() if "_manifests" in key}
+    assert {snapshot.summary["audit.manifest-sha256"] for snapshot in snapshots} <= digests
+    newest = snapshots[-1].summary
+    assert (newest["audit.generation"], newest["audit.record-count"]) == ("3", "5")
+    assert newest["audit.window-start"] == window().start.isoformat()
+
+
+def test_compacted_files_keep_other_windows(place: Place, store: MemoryStore) -> None:
+    """Where an engine has put several windows into one file, replacing one of them leaves the others' rows."""
+    table = place.iceberg_table()
+    table.overwrite(table.scan().to_arrow().combine_chunks())
+    commit(store, window(), [record(DAY_1 + timedelta(seconds=2), "later")])
+    place.load(store)
+    assert place.ids() == ["late", "later", "r0", "r1", "r2", "s0", "s1"]
+
+
+def test_expired_snapshots_lose_nothing_of_the_ledger(place: Place, store: MemoryStore) -> None:
+    """After its older snapshots expire a table still knows what is loaded."""
+    table = place.iceberg_table()
+    for snapshot in table.snapshots()[:-1]:
+        table.maintenance.expire_snapshots().by_id(snapshot.snapshot_id).commit()
+    assert len(place.load(store).loaded) == 0
+
+
+def test_weak_isolation_is_refused(place: Place, store: MemoryStore) -> None:
+    """A table on which two loaders could both add a window is no table to load into."""
+    with place.iceberg_table().transaction() as transaction:
+        transaction.set_properties({"write.update.isolation-level": "snapshot"})
+    with pytest.raises(ConfigurationError, match="isolation"):
+        place.load(store)
+
+
+def test_days_are_partitions(place: Place, store: MemoryStore) -> None:
+    """A window that reaches over midnight falls into two partitions and is still one load."""
+    over_midnight = window(2.5, timedelta(hours=24))
+    commit(store, over_midnight, records_in(over_midnight, 4, "m"))
+    place.load(store)
+    partitions = place.iceberg_table().inspect.partitions().to_pylist()
+    assert sum(row["record_count"] for row in partitions) == len(place.ids()) == 10
+    assert len(partitions) == 4
