@@ -53,7 +53,7 @@ def test_every_suspicious_action_is_reported(example: ModuleType, stage: Stage, 
 
 @pytest.mark.parametrize("count", [2, 25])
 def test_a_record_that_is_not_read_back_fails_the_report(example: ModuleType, stage: Stage, count: int) -> None:
-    """An action that was told of and is not there is an error, named or not, never a shorter report."""
+    """An action that an event tells of and the log does not show is an error, named or not, never a shorter report."""
     _add(stage, count, "token_create")
     (told,) = first_told(AuditLogActivityEventTrigger(filters=example.SUSPICIOUS))
     lost = {**told, "records": [{**told["records"][0], "id": "lost"}, *told["records"][1:]]}
