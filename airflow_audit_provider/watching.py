@@ -74,7 +74,6 @@ async def afollow(
             pause = pace.after_failure(error)
             complain(error, pause)
         else:
-            mark, pause = news.mark, pace.after_look()
+            mark, pause = news.mark, pace.after_look(is_complete=news.is_complete)
             yield news
-            pause = pause if news.is_complete else 0.0
         await clock.asleep(pause)

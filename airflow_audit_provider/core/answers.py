@@ -168,12 +168,15 @@ def _rate_limited(response: Response, now: datetime) -> SourceRateLimitedError:
 
 
 def retry_after_seconds(headers: Mapping[str, str], now: datetime) -> float | None:
-    """Return how long ``Retry-After`` asks to wait, whether in seconds or as an HTTP date; None without one."""
+    """Return how long ``Retry-After`` asks to wait, whether in seconds or as an HTTP date; None without one.
+
+    Whatever number it names: ``backoff`` says which are believed.
+    """
     text = headers.get("retry-after", "").strip()
     if not text:
         return None
     try:
-        return max(0.0, float(text))
+        return float(text)
     except ValueError:
         pass
     until = _http_date(text)

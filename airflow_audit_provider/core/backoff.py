@@ -46,6 +46,16 @@ _LONGEST_DELAY_SECONDS = 86_400.0
 _GARBLED_ATTEMPTS = 4
 
 
+def believed(retry_after: float | None) -> float | None:
+    """Return the seconds that were asked for; None without any, and for what no server can mean.
+
+    That is less than nothing, no number, and more than a day: one bad header must not stop anybody for ever.
+    """
+    if retry_after is None or not 0.0 <= retry_after <= _LONGEST_DELAY_SECONDS:
+        return None
+    return retry_after
+
+
 def retry_delay(
     error: AuditProviderError, attempt: int, elapsed_seconds: float, jitter: float, policy: RetryPolicy
 ) -> float | None:
@@ -53,14 +63,15 @@ def retry_delay(
 
     ``attempt`` counts from 1; ``jitter`` is in [0, 1). A delay that would pass ``max_elapsed_seconds`` gives up.
     """
+    told = believed(error.retry_after)
     if isinstance(error, SourceRateLimitedError):
-        wait = policy.blocked_seconds if error.retry_after is None else error.retry_after
+        wait = policy.blocked_seconds if told is None else told
         # A server that blocks and asks for hardly a wait would be asked thousands of times.
         delay = (wait if wait >= policy.base_seconds else _spread(attempt, policy)) + jitter
     elif attempt >= _attempt_limit(error, policy):
         return None
     else:
-        delay = max(_spread(attempt, policy) * (0.5 + jitter / 2), error.retry_after or 0.0)
+        delay = max(_spread(attempt, policy) * (0.5 + jitter / 2), told or 0.0)
     return delay if elapsed_seconds + delay <= policy.max_elapsed_seconds else None
 
 
@@ -75,9 +86,8 @@ def next_try(error: AuditProviderError, policy: RetryPolicy = RetryPolicy()) -> 
         return NextTry(is_allowed=False)
     if not isinstance(error, SourceRateLimitedError | WindowNotSettledError):
         return NextTry(is_allowed=True)
-    told = policy.blocked_seconds if error.retry_after is None else error.retry_after
-    is_believed = 0.0 <= told <= _LONGEST_DELAY_SECONDS
-    return NextTry(is_allowed=True, delay_seconds=told if is_believed else None)
+    told = policy.blocked_seconds if error.retry_after is None else believed(error.retry_after)
+    return NextTry(is_allowed=True, delay_seconds=told)
 
 
 def _attempt_limit(error: AuditProviderError, policy: RetryPolicy) -> int:

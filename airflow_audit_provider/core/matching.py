@@ -72,10 +72,13 @@ class RecordFilter:
         """Return the records that count, in their order."""
         if not self._alternatives:
             return list(records)
-        return [record for record in records if self._accepts(fields_of(record.raw))]
+        return [record for record in records if self.accepts(fields_of(record.raw))]
 
-    def _accepts(self, fields: Any) -> bool:
-        return any(all(wish.accepts(fields) for wish in wishes) for wishes in self._alternatives)
+    def accepts(self, fields: Any) -> bool:
+        """Say whether a record of these fields counts."""
+        return not self._alternatives or any(
+            all(wish.accepts(fields) for wish in wishes) for wishes in self._alternatives
+        )
 
 
 def action_of(record: AuditRecord) -> str | None:

@@ -76,12 +76,16 @@ class Mark(NamedTuple):
 
 
 class News(NamedTuple):
-    """What a look at ``query`` brought: new records, oldest first, the mark after it, and whether it read up to now."""
+    """What a look at ``query`` brought: new records, oldest first, the mark after it, and whether it read up to now.
+
+    ``cut_seconds`` says by how much the next look looks back less far than asked for, because of a crowd of records.
+    """
 
     query: AuditQuery
     records: list[AuditRecord]
     mark: Mark
     is_complete: bool
+    cut_seconds: int = 0
 
     def beside(self, seen: Mark) -> News:
         """Return what of this is new to somebody with another mark, and his mark after it."""
@@ -118,12 +122,13 @@ class Look:
 
     def news(self) -> News:
         """Return what was found, and the mark after it."""
-        if not self.has_enough:
-            mark = self._mark.after(self._read, to_ns(self._now) // SECOND_NS, self._lookback)
-            return News(self._query, self._new, mark, is_complete=True)
-        mark = self._mark.after(self._read, self._read[-1].event_ns // SECOND_NS, self._lookback)
-        # What was seen earlier of the time behind the break is not forgotten.
-        return News(self._query, self._new, mark.merged(self._mark), is_complete=False)
+        is_complete = not self.has_enough
+        until = to_ns(self._now) // SECOND_NS if is_complete else self._read[-1].event_ns // SECOND_NS
+        mark = self._mark.after(self._read, until, self._lookback)
+        cut_seconds = mark.floor_second - self._mark.after((), until, self._lookback).floor_second
+        # What was seen earlier of the time behind a break is not forgotten.
+        seen = mark if is_complete else mark.merged(self._mark)
+        return News(self._query, self._new, seen, is_complete, cut_seconds)
 
 
 def tell(query: AuditQuery, records: Sequence[AuditRecord]) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from airflow_audit_provider.core.rhythm import Pace, Rhythm, refuse_seconds
 from airflow_audit_provider.exceptions import AuditProviderError
 from airflow_audit_provider.hooks.cloudflare import CloudflareHook
 from airflow_audit_provider.hooks.early_checks import refuse_impossible_query
-from airflow_audit_provider.triggers.shared_news import MarkStore, NewsProducer, SharedNews, Watcher
+from airflow_audit_provider.triggers.shared_news import Beginning, MarkStore, NewsProducer, Reader, SharedNews, Watcher
 from airflow_audit_provider.watching import afollow, alook_for_activity, alook_for_news
 
 Filters = Mapping[str, Any] | list[Mapping[str, Any]]
@@ -162,6 +162,11 @@ class AuditLogActivityEventTrigger(BaseEventTrigger):
         refuse_seconds("lookback_seconds", lookback_seconds)
         self._wanted = RecordFilter(api_version, filters)
         self._hook: CloudflareHook | None = None
+        self._has_said_cut = False
+
+    def wants(self, record: Mapping[str, Any]) -> bool:
+        """Say whether a record, as :meth:`CloudflareHook.iter_audit_logs` yields it, counts here."""
+        return self._wanted.accepts(record)
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return the class path and the arguments to build the trigger again."""
@@ -192,7 +197,9 @@ class AuditLogActivityEventTrigger(BaseEventTrigger):
 
     async def filter_shared_stream(self, shared_stream: AsyncIterator[Any]) -> AsyncIterator[TriggerEvent]:
         """Tell of the records that count and were not told yet."""
-        watcher = Watcher(self._marks(), self.follow)
+        marks = self._marks()
+        reader = Reader(self._look, self._first_mark(), self.rhythm, self.clock, self._complain)
+        watcher = Watcher(marks, Beginning(marks, reader))
         async for shared in shared_stream:
             async for news in watcher.take(shared):
                 records = self._wanted.pick(news.records)
@@ -206,14 +213,25 @@ class AuditLogActivityEventTrigger(BaseEventTrigger):
 
     def follow(self, mark: Mark | None) -> AsyncGenerator[News, None]:
         """Look for ever, from a mark on."""
-        return afollow(self._look, mark, self.rhythm, self.clock, self._complain)
+        return afollow(self._look, mark or self._first_mark(), self.rhythm, self.clock, self._complain)
 
     async def _look(self, mark: Mark | None) -> News:
         hook = self._hook = self._hook or CloudflareHook(self.cloudflare_conn_id, clock=self.clock)
         async with await hook.open_async_conn() as client:
             query = hook.query(**self.log_choice)
-            return await alook_for_news(
-                query, mark, timedelta(seconds=self.lookback_seconds), hook.async_source(client)
+            lookback = timedelta(seconds=self.lookback_seconds)
+            news = await alook_for_news(query, mark, lookback, hook.async_source(client))
+        self._say_cut(news.cut_seconds)
+        return news
+
+    def _say_cut(self, seconds: int) -> None:
+        if seconds and not self._has_said_cut:
+            self._has_said_cut = True
+            self.log.warning(
+                "This log holds more records than are remembered: a record is still told that comes %.0f s after its "
+                "event time, not %.0f. Lower lookback_seconds to what is needed.",
+                max(0.0, self.lookback_seconds - seconds),
+                self.lookback_seconds,
             )
 
     def _complain(self, error: Exception, pause_seconds: float) -> None:
@@ -232,7 +250,10 @@ class AuditLogActivityEventTrigger(BaseEventTrigger):
     def _marks(self) -> MarkStore:
         told = json.dumps([self.cloudflare_conn_id, self.log_choice, self.filters], sort_keys=True, default=str)
         key = f"audit-log-mark-{hashlib.sha256(told.encode()).hexdigest()[:16]}"
-        return MarkStore(getattr(self, "asset_state_store", None), key, self.rhythm, self.clock, self.log)
+        return MarkStore(getattr(self, "asset_state_store", None), key, self.log)
+
+    def _first_mark(self) -> Mark:
+        return Mark.at(self.clock.now() - timedelta(seconds=self.lookback_seconds))
 
 
 def _found(activity: Activity) -> TriggerEvent | None:

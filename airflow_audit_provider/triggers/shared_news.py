@@ -8,26 +8,34 @@ better than what is not told.
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Hashable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Hashable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from airflow_audit_provider.core.news import Mark, News
 from airflow_audit_provider.core.ports import Clock
 from airflow_audit_provider.core.rhythm import Pace, Rhythm
+from airflow_audit_provider.exceptions import SourceUnavailableError
+from airflow_audit_provider.watching import Complaint
 
 Follow = Callable[[Mark | None], AsyncGenerator[News, None]]
+# Airflow ends a watcher that leaves a look standing for 300 s ([triggerer] shared_stream_ack_timeout).
+_BEGINNING_SECONDS = 90.0
 
 
 @dataclass
 class SharedNews:
-    """One look as all watchers get it; ``is_stored`` once Airflow has stored every event they made of it."""
+    """One look as all watchers get it.
+
+    ``is_stored`` is None while a watcher is at it, then whether Airflow has stored every event they made of it.
+    """
 
     news: News
     is_first: bool
-    is_stored: bool = False
+    is_stored: bool | None = None
 
 
 class NewsProducer:
@@ -48,7 +56,7 @@ class NewsProducer:
     async def advance(self, resolved: Sequence[Any]) -> None:
         """Note what is stored. A watcher for whom it failed is started anew by Airflow, from the mark that is kept."""
         for item in resolved:
-            item.broker_payload.is_stored = True
+            item.broker_payload.is_stored = item.outcome.failed == 0
 
     def get_advance_lane(self, _payload: object) -> Hashable:
         """Say that all looks stand in one line."""
@@ -61,27 +69,25 @@ class NewsProducer:
 class MarkStore:
     """Where a watcher's mark is kept: an asset's state store (Airflow 3.3), or nowhere."""
 
-    def __init__(self, state: Any, key: str, rhythm: Rhythm, clock: Clock, log: Any) -> None:
+    def __init__(self, state: Any, key: str, log: Any) -> None:
         self._state = state
         self._key = key
-        self._rhythm = rhythm
-        self._clock = clock
         self._log = log
 
     async def load(self) -> Mark | None:
-        """Return the mark that was kept, None where there is none; waits until the store answers."""
-        pace = Pace(self._rhythm)
-        while self._state is not None:
-            try:
-                return Mark.from_state(await self._state.aget(self._key))
-            except ValueError as error:
-                self._log.warning("The mark is not kept, one trigger watches for several assets: %s", error)
-                self._state = None
-            except Exception as error:  # noqa: BLE001 - to begin without the mark could lose records
-                pause = pace.after_failure(error)
-                self._log.warning("Asking for the mark again in %.0f s: %r", pause, error)
-                await self._clock.asleep(pause)
-        return None
+        """Return the mark that was kept, None where there is none; raises what the store raises."""
+        if self._state is None:
+            return None
+        try:
+            kept = await self._state.aget(self._key)
+        except ValueError as error:
+            self._log.warning("The mark is not kept, one trigger watches for several assets: %s", error)
+            self._state = None
+            return None
+        mark = Mark.from_state(kept)
+        if kept is not None and mark is None:
+            self._log.error("What is kept under %s is no mark, so watching begins anew: %.200r", self._key, kept)
+        return mark
 
     async def keep(self, mark: Mark) -> None:
         """Keep a mark; where that fails the one before stays, and some events are told again after a restart."""
@@ -93,44 +99,91 @@ class MarkStore:
             self._log.warning("The mark could not be kept: %r", error)
 
 
+class Reader(NamedTuple):
+    """How one watcher looks by himself: from where without a kept mark, how often, and whom he tells of failures."""
+
+    look: Callable[[Mark | None], Awaitable[News]]
+    first: Mark
+    rhythm: Rhythm
+    clock: Clock
+    complain: Complaint
+
+
+class Beginning:
+    """The way from the kept mark to now, gone look by look; what fails is tried again at a later one of the reading.
+
+    No try lasts long, and after one that failed nothing is tried for a pause in which the looks that came meanwhile are
+    let pass: whoever leaves them standing is ended by Airflow.
+    """
+
+    def __init__(self, marks: MarkStore, reader: Reader) -> None:
+        self._marks = marks
+        self._reader = reader
+        self._pace = Pace(reader.rhythm)
+        self._mark: Mark | None = None
+        self._not_before = 0.0
+        self.is_over = False
+
+    async def take(self, shared: SharedNews) -> AsyncIterator[News]:
+        """Yield what happened since the kept mark; others on this reading may have been told of it before."""
+        clock = self._reader.clock
+        until = clock.monotonic() + _BEGINNING_SECONDS
+        while not self.is_over and clock.monotonic() >= self._not_before:
+            try:
+                news = await self._in_time(shared, until - clock.monotonic())
+            except Exception as error:  # noqa: BLE001 - to begin without the mark could lose records
+                pause = self._pace.after_failure(error)
+                self._not_before = clock.monotonic() + pause
+                self._reader.complain(error, pause)
+            else:
+                self._mark, self.is_over = news.mark, news.is_complete
+                self._pace.after_look()
+                yield news
+
+    async def _in_time(self, shared: SharedNews, seconds: float) -> News:
+        try:
+            async with asyncio.timeout(seconds):
+                return await self._next(shared)
+        except TimeoutError as error:
+            raise SourceUnavailableError(f"Catching up took longer than {_BEGINNING_SECONDS:.0f} s.") from error
+
+    async def _next(self, shared: SharedNews) -> News:
+        if self._mark is None:
+            kept = await self._marks.load()
+            if kept is None and shared.is_first:
+                return shared.news
+            self._mark = kept or self._reader.first
+        return await self._reader.look(self._mark)
+
+
 class Watcher:
     """One watcher of a shared reading: what it has not been told yet, and the marks to keep."""
 
-    def __init__(self, marks: MarkStore, follow: Follow) -> None:
+    def __init__(self, marks: MarkStore, beginning: Beginning) -> None:
         self._marks = marks
-        self._follow = follow
+        self._beginning = beginning
         self._mark: Mark | None = None
         self._unkept: deque[tuple[SharedNews, Mark]] = deque()
 
     async def take(self, shared: SharedNews) -> AsyncIterator[News]:
-        """Yield what of a shared look is new here; the first time, what happened since the mark that was kept."""
+        """Yield what of a shared look is new here; at first, what happened since the mark that was kept."""
         await self._keep_stored()
-        if self._mark is None:
-            async for news in self._begin(shared):
+        if not self._beginning.is_over:
+            async for news in self._beginning.take(shared):
                 self._mark = news.mark
                 yield news
-        else:
+        elif self._mark is not None:
             news = shared.news.beside(self._mark)
             self._mark = news.mark
             yield news
         if self._mark is not None:
             self._unkept.append((shared, self._mark))
 
-    async def _begin(self, shared: SharedNews) -> AsyncIterator[News]:
-        """Yield all from the kept mark to now; others on this reading may have been told of it before."""
-        kept = await self._marks.load()
-        if kept is None and shared.is_first:
-            yield shared.news
-            return
-        async with aclosing(self._follow(kept)) as looks:
-            async for news in looks:
-                yield news
-                if news.is_complete:
-                    return
-
     async def _keep_stored(self) -> None:
         mark = None
-        while self._unkept and self._unkept[0][0].is_stored:
-            mark = self._unkept.popleft()[1]
+        while self._unkept and (is_stored := self._unkept[0][0].is_stored) is not None:
+            shared_mark = self._unkept.popleft()[1]
+            # What failed, failed for another watcher: who fails is ended. The mark after it says the same, later.
+            mark = shared_mark if is_stored else mark
         if mark is not None:
             await self._marks.keep(mark)

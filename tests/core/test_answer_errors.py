@@ -91,13 +91,13 @@ def test_a_404_and_a_redirect_name_their_mend() -> None:
 @pytest.mark.parametrize(
     ("text", "seconds"),
     [
-        ("300", 300.0), (" 12 ", 12.0), ("0", 0.0), ("1.5", 1.5), ("-3", 0.0), ("", None), ("soon", None), (None, None),
-        ("Mon, 23 Nov 2026 12:05:00 GMT", 300.0), ("Mon, 23 Nov 2026 11:00:00 GMT", 0.0),
+        ("300", 300.0), ("0", 0.0), ("1.5", 1.5), ("-3", -3.0), ("", None), ("soon", None), (None, None),
+        (" 12 ", 12.0), ("Mon, 23 Nov 2026 12:05:00 GMT", 300.0), ("Mon, 23 Nov 2026 11:00:00 GMT", 0.0),
         ("Mon, 23 Nov 2026 12:05:00 -0000", 300.0), ("Mon, 23 Nov 2026 14:05:00 +0200", 300.0),
     ],
 )  # fmt: skip
 def test_retry_after_is_read_in_seconds_and_as_a_date(text: str | None, seconds: float | None) -> None:
-    """Both forms give seconds from now, never negative; nonsense gives none."""
+    """Both forms give seconds from now, a date in the past none of them; nonsense gives no number."""
     headers = {} if text is None else {"retry-after": text}
     assert retry_after_seconds(headers, NOW_AT) == seconds
 

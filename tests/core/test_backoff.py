@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from airflow_audit_provider.core.backoff import NextTry, RetryPolicy, next_try, retry_delay
+from airflow_audit_provider.core.backoff import NextTry, RetryPolicy, believed, next_try, retry_delay
 from airflow_audit_provider.exceptions import (
     AuditProviderError,
     ConfigurationError,
@@ -114,3 +114,18 @@ def test_waiting_ends(attempt: int, elapsed: float, jitter: float) -> None:
 def test_a_task_is_tried_again_as_the_error_says(error: AuditProviderError, decided: NextTry) -> None:
     """A rate limit and an unsettled window say when; other passing trouble leaves that to the task; the rest fails."""
     assert next_try(error) == decided
+
+
+@pytest.mark.parametrize("told", [-1.0, 86_400.5, 1e9, float("inf"), float("nan")])
+def test_what_no_server_can_mean_is_as_if_not_said(told: float) -> None:
+    """Less than nothing, no number and more than a day count nowhere."""
+    assert believed(told) is None
+    assert retry_delay(SourceRateLimitedError("x", retry_after=told), 1, 0.0, 0.0, POLICY) == POLICY.blocked_seconds
+    assert retry_delay(SourceUnavailableError("x", retry_after=told), 1, 0.0, 0.0, POLICY) == 0.5
+    assert next_try(SourceRateLimitedError("x", retry_after=told)) == NextTry(True)
+
+
+@pytest.mark.parametrize("told", [0.0, 0.5, 300.0, 86_400.0])
+def test_what_a_server_can_mean_is_believed(told: float) -> None:
+    """From nothing up to a whole day."""
+    assert believed(told) == told

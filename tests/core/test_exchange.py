@@ -139,7 +139,7 @@ def test_the_answers_headers_reach_the_budget() -> None:
         ([DOWN] * 3, SourceUnavailableError, 3),
         ([status(503)] * 3, SourceUnavailableError, 3),
         ([status(200)] * 3, SourceProtocolError, 3),
-        ([status(429, **{"retry-after": "99999"})], SourceRateLimitedError, 1),
+        ([status(429, **{"retry-after": "9999"})], SourceRateLimitedError, 1),
     ],
 )
 def test_what_cannot_be_mended_ends_the_script_with_its_position(

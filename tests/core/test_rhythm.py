@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from math import inf, nan
 from typing import Any
 
 import pytest
 
+from airflow_audit_provider.core.answers import retry_after_seconds
 from airflow_audit_provider.core.rhythm import Pace, Rhythm, refuse_seconds
 from airflow_audit_provider.exceptions import (
     ConfigurationError,
@@ -53,6 +55,26 @@ def test_what_the_api_says_is_the_least() -> None:
     """A rate limit's time is waited for even where the rhythm is quicker."""
     assert Rhythm(5).pause_after_failure(SourceRateLimitedError("x", retry_after=300.0), 1) == 300
     assert Rhythm(5).pause_after_failure(SourceRateLimitedError("x"), 1) == 10
+
+
+@pytest.mark.parametrize("header", ["1e9", "inf", "nan", "-5", "Fri, 31 Dec 9999 23:59:59 GMT"])
+def test_a_bad_header_stops_no_watcher(header: str) -> None:
+    """A wait that no server can mean is not waited for: the pause is that of any failure."""
+    told = retry_after_seconds({"retry-after": header}, datetime(2026, 11, 1, tzinfo=UTC))
+    assert Rhythm(5).pause_after_failure(SourceRateLimitedError("x", retry_after=told), 1) == 10
+
+
+def test_nobody_waits_longer_than_an_hour_for_what_is_said() -> None:
+    """A day's block may be true, but a watcher looks whether it still is; who looks less often keeps that."""
+    error = SourceRateLimitedError("x", retry_after=86_400.0)
+    assert Rhythm(5).pause_after_failure(error, 1) == 3600
+    assert Rhythm(7200).pause_after_failure(error, 1) == 7200
+
+
+def test_a_look_with_more_behind_it_is_gone_on_with_at_once() -> None:
+    """Only where a look had enough and there is more to read does the next one follow without a pause."""
+    pace = Pace(Rhythm(10))
+    assert [pace.after_look(is_complete=False), pace.after_look()] == [0, 10]
 
 
 def test_a_pace_forgets_failures_after_a_look() -> None:

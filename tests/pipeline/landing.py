@@ -111,8 +111,8 @@ def true_ids(fake: FakeCloudflare, version: str = "v1", start: datetime = START,
     return sorted(row.id for row in fake.truth(version, None, start, end))
 
 
-def record_at(when: str, record_id: str, version: str = "v1") -> bytes:
-    """Return a record of an instant, with a field nobody knows."""
+def record_at(when: str, record_id: str, version: str = "v1", action: str = "late") -> bytes:
+    """Return a record of an instant and an action, with a field nobody knows."""
     if version == "v2":
-        return msgspec.json.encode({"id": record_id, "action": {"time": when, "type": "late"}, "x_new": [1, None]})
-    return msgspec.json.encode({"id": record_id, "when": when, "action": {"type": "late"}, "x_new": [1, None]})
+        return msgspec.json.encode({"id": record_id, "action": {"time": when, "type": action}, "x_new": [1, None]})
+    return msgspec.json.encode({"id": record_id, "when": when, "action": {"type": action}, "x_new": [1, None]})

@@ -6,6 +6,7 @@ import os
 import sys
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -17,6 +18,9 @@ if "airflow" not in sys.modules:
 from tests.adapters.store_fixtures import servers
 from tests.shells.worlds import World
 
+if TYPE_CHECKING:
+    from tests.shells.stages import Stage
+
 __all__ = ["servers"]
 
 
@@ -24,3 +28,12 @@ __all__ = ["servers"]
 def world(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> World:
     """A quiet fake of 300 records a day with its connection in the environment, and an empty destination."""
     return World(monkeypatch, tmp_path / "landed")
+
+
+@pytest.fixture
+def stage(world: World, monkeypatch: pytest.MonkeyPatch) -> Stage:
+    """A stage on the usual world; a failed request is not tried again within a look."""
+    # What older Airflow lacks is imported only where a stage is asked for.
+    from tests.shells.stages import Stage
+
+    return Stage(world, monkeypatch)
