@@ -34,6 +34,8 @@ LATE = (
     b'"newValue":"{\\"email\\":\\"alice\\\\u0040example.com\\"}","metadata":{"from":"192.0.2.1","session":"secret"},'
     b'"resource":{"id":"r","type":"DNS_record"},"newValueJson":{"content":"198.51.100.7"}}'
 )
+# A reader cannot tell it from a cut one, so the record is known by its text.
+UNUSABLE_ID = '"late\ufffd"'.encode()
 EMAIL = re.compile(rb"[\w.]+(?:@|\\u0040|%40)example\.com")
 ADDRESS = re.compile(rb"(?<![\d.])(" + b"|".join(re.escape(one.encode()) for one in ADDRESSES) + rb")(?![\d.])")
 FORMS = [("raw", "jsonl"), ("normalized", "parquet"), ("ocsf", "parquet"), ("normalized", "csv"), ("ocsf", "jsonl")]
@@ -134,6 +136,19 @@ def test_late_records_are_found_and_told_alike(store: LocalStore) -> None:
     assert late.count(pseudonyms.of_email("alice@example.com")) == 2
     assert late.count(pseudonyms.of_address("192.0.2.1")) == 2
     assert "198.51.100.7" in late
+    assert auditing.verify(store).findings == ()
+    refuse_personal(store)
+
+
+def test_late_records_without_a_usable_id_that_differ_in_what_is_dropped_are_all_added(store: LocalStore) -> None:
+    """Nothing but the dropped value tells one from the other, and neither is taken for the other."""
+    fake, wanted = fake_with(ManualClock(), records_per_day=30), order(privacy=rule())
+    pull(fake, store, wanted)
+    for session in (b"secret-1", b"secret-2"):
+        fake.add(LATE.replace(b'"late"', UNUSABLE_ID).replace(b"secret", session))
+        pull(fake, store, wanted, session.decode())
+    manifest = pull(fake, store, wanted, "again")
+    assert (manifest.generation, manifest.record_count) == (3, 32)
     assert auditing.verify(store).findings == ()
     refuse_personal(store)
 
