@@ -30,6 +30,7 @@ class FindingKind(StrEnum):
     GENERATION_MISSING = "generation_missing"
     GENERATION_UNCHAINED = "generation_unchained"
     GENERATION_OTHER_DATASET = "generation_other_dataset"
+    GENERATION_OTHER_FORM = "generation_other_form"
     PARTS_NOT_KEPT = "parts_not_kept"
     PART_MISSING = "part_missing"
     PART_SIZE = "part_size"
@@ -81,6 +82,7 @@ _MEANINGS: dict[FindingKind, _Meaning] = {
     FindingKind.GENERATION_MISSING: _Meaning(Severity.SEVERE, _RESTORE),
     FindingKind.GENERATION_UNCHAINED: _Meaning(Severity.SEVERE, _RESTORE),
     FindingKind.GENERATION_OTHER_DATASET: _Meaning(Severity.SEVERE, _LOOK),
+    FindingKind.GENERATION_OTHER_FORM: _Meaning(Severity.SEVERE, _LOOK),
     FindingKind.PARTS_NOT_KEPT: _Meaning(Severity.SEVERE, _RESTORE),
     FindingKind.PART_MISSING: _Meaning(Severity.SEVERE, _LAND_AGAIN),
     FindingKind.PART_SIZE: _Meaning(Severity.SEVERE, _LAND_AGAIN),

@@ -163,7 +163,16 @@ def _step_findings(before: Generation | None, generation: Generation) -> Iterato
     if manifest.query != before.manifest.query:
         fact = f"The manifest is of another audit log than {before.key}."
         yield finding(FindingKind.GENERATION_OTHER_DATASET, generation.key, fact)
+    if generation.kept_parts and _form(manifest) != _form(before.manifest):
+        fact = f"The manifest adds to {before.key} in another format or schema, or under another privacy rule."
+        yield finding(FindingKind.GENERATION_OTHER_FORM, generation.key, fact)
     yield from _kept_findings(before, generation)
+
+
+def _form(manifest: Manifest) -> tuple[object, ...]:
+    """Return what all parts of a window have in common, whichever generation brought them."""
+    schema = (manifest.table.schema, manifest.table.version) if manifest.table else None
+    return manifest.file_format, manifest.compression, schema, manifest.privacy
 
 
 def _kept_findings(before: Generation, generation: Generation) -> Iterator[Finding]:

@@ -15,17 +15,22 @@ from typing import Any
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from airflow_audit_provider.core.ip_spellings import holds_address
 from airflow_audit_provider.core.pseudonyms import Pseudonyms
-from airflow_audit_provider.core.records import ApiVersion, AuditRecord, in_order, read_records
+from airflow_audit_provider.core.records import ApiVersion, AuditRecord, in_order, is_known_by_text, read_records
 from airflow_audit_provider.exceptions import ConfigurationError, SourceProtocolError
 
 # Raised when the same rule would make other text of the same record.
-RULE_VERSION = 1
+RULE_VERSION = 2
 KINDS = ("email", "ip")
+# The field a record without an id gets.
+ORIGIN = "privacy_origin"
 MIN_KEY_BYTES = 32
 _ARGUMENTS = ("name", "conn_id", "pseudonymise", "drop")
 # What identity and event time are read from.
 _KEPT = ("id", "when", "action.time")
+# Filters that are called otherwise than the field they look at, beside those of the field's own name.
+_ELSEWHERE = {"zone_name": "metadata_zone_name", "product_category": "resource_product"}
 _Tree = dict[str, "_Tree"]
 
 
@@ -97,14 +102,29 @@ def _refuse_impossible(conn_id: str | None, kinds: Sequence[str], drop: Sequence
 
 
 def refuse_personal_filters(rule: PrivacyRequest | MaybeStamp | None, filters: Sequence[tuple[str, str]]) -> None:
-    """Raise ``ConfigurationError`` for a filter by what is pseudonymised: manifests name the filters in plain text."""
-    kinds = rule.pseudonymise if rule else ()
-    for name, _ in filters:
-        plain = name.replace(".", "_")
-        if any(plain.startswith(f"actor_{kind}") for kind in kinds):
+    """Raise ``ConfigurationError`` for a filter by what is pseudonymised or dropped, or with an address in its value.
+
+    Manifests name the filters in plain text. Any IP address counts, since it may be an actor's.
+    """
+    for name, value in filters:
+        if rule and (_is_by_what_is_hidden(rule, name) or _holds_an_address(rule, value)):
             raise ConfigurationError(
-                f"The filter {name} would stand in every manifest, and privacy pseudonymises it. Leave one of them out."
+                f"The filter {name} would stand in every manifest, and privacy keeps that out. Leave one of them out."
             )
+
+
+def _is_by_what_is_hidden(rule: PrivacyRequest | PrivacyStamp, name: str) -> bool:
+    plain = name.replace(".", "_")
+    names = [plain, *(plain.replace(other, path, 1) for other, path in _ELSEWHERE.items() if plain.startswith(other))]
+    hidden = [path.replace(".", "_") for path in rule.drop]
+    is_dropped = any(f"{name}_".startswith(f"{path}_") for name in names for path in hidden)
+    return is_dropped or any(plain.startswith(f"actor_{kind}") for kind in rule.pseudonymise)
+
+
+def _holds_an_address(rule: PrivacyRequest | PrivacyStamp, value: str) -> bool:
+    if "email" in rule.pseudonymise and Pseudonyms(b"", emails=True, addresses=False).in_text(value) != value:
+        return True
+    return "ip" in rule.pseudonymise and holds_address(value)
 
 
 class PrivacyRule:
@@ -135,19 +155,34 @@ class PrivacyRule:
         """Return sorted records as they may be written: the same ones, told again under the rule.
 
         Each is read anew from its new text, as whoever reads what was written will read it. Event times stay, ids too,
-        but for a record that has none, whose id is made from its text.
+        but for a record that has none, whose id is made from its text: two that came as two stay two, since a keyed
+        digest of what came is added to the text. Raises ``SourceProtocolError`` for such a record under no key.
         """
         return in_order(read_records(version, [msgspec.Raw(self._told(record)) for record in records]))
 
     def _told(self, record: AuditRecord) -> bytes:
         try:
             raw = self._pseudonyms.in_record(record.raw) if self.stamp.pseudonymise else record.raw
-            return _without(raw, self._tree) if self._tree else raw
+            raw = _without(raw, self._tree) if self._tree else raw
         except (ValueError, RecursionError, TypeError, AttributeError) as error:
             raise SourceProtocolError(
                 f"The privacy rule {self.stamp.name!r} cannot be applied to the record {record.id!r} "
                 f"({type(error).__name__}). Nothing of the window was written. Report it to the maintainers."
             ) from None
+        return raw if raw == record.raw or not is_known_by_text(record) else self._told_apart(record, raw)
+
+    def _told_apart(self, record: AuditRecord, raw: bytes) -> bytes:
+        """Return a record's new text with a digest of what came; another that differed only in what is gone is another.
+
+        The digest needs the key: whoever knows the rest of a record could try what is gone.
+        """
+        if not self.stamp.pseudonymise:
+            raise SourceProtocolError(
+                f"A record came without an id, and the privacy rule {self.stamp.name!r} drops a part of what tells it "
+                "from others. Nothing of the window was written. Give privacy a conn_id with a key, which keeps such "
+                "records apart."
+            )
+        return b'%s,"%s":"%s"}' % (raw.rstrip()[:-1], ORIGIN.encode(), self._pseudonyms.of_record(record.raw).encode())
 
 
 def stamp_of(rule: PrivacyRule | None) -> MaybeStamp:

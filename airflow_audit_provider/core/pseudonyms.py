@@ -12,28 +12,31 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from functools import lru_cache
-from ipaddress import IPv6Address, ip_address
 from typing import Any, NamedTuple
 
 import msgspec
 
+from airflow_audit_provider.core.ip_spellings import plain_address, replace_address, unquoted
 from airflow_audit_provider.core.records import fields_of
 
 MARK = "hmac:"
 # 128 bits: a million addresses share a pseudonym by chance once in 10^26.
 _DIGEST_HEX = 32
 _DEEPEST = 8
-_LONGEST_LOCAL = 64
-
 _LITERAL = re.compile(r'"([^"\\]*(?:\\.[^"\\]*)*)"', re.DOTALL)
-# The second and third are what URLs and JSON make of it.
-_AT = re.compile(r"@|%40|\\u0040")
-_LOCAL_BACKWARDS = re.compile(rf"[\w.!#$&'*+^~%-]{{1,{_LONGEST_LOCAL}}}")
-_DOMAIN = re.compile(r"(?:[^\W_][\w-]{0,62}\.){1,10}(?:xn--[\w-]{1,59}|[^\W\d_]{2,63})")
-_URL_ESCAPE = re.compile(r"%(?!2[bB])[0-9A-Fa-f]{2}")
-_FIRST_LETTER = re.compile(r"\w")
-_IPV4 = re.compile(r"(?<![\w.])\d{1,3}(?:\.\d{1,3}){3}(?!\w|\.\d)", re.ASCII)
-_IPV6 = re.compile(r"(?<![\w:.])[0-9A-Fa-f:.]{2,45}(?![\w:])", re.ASCII)
+# URLs put an escape in place of a character, and URLs inside URLs escape that again: %2540 is an at sign too.
+_PERCENT = r"%(?:25)*"
+_HIGH_BYTE = r"[89A-Fa-f][0-9A-Fa-f]"
+_AT = re.compile(rf"@|{_PERCENT}40|\\u0040")
+_LOCAL_BACKWARDS = re.compile(r"[\w.!#$&'*+^~%-]+")
+_LABEL_START, _LABEL = rf"(?:[^\W_]|{_PERCENT}{_HIGH_BYTE})", rf"(?:[\w-]|{_PERCENT}{_HIGH_BYTE})"
+_DOT = rf"(?:\.|{_PERCENT}2[eE])"
+_DOMAIN = re.compile(
+    rf"(?:{_LABEL_START}{_LABEL}{{0,62}}{_DOT}){{1,126}}(?:xn--[\w-]{{1,59}}|(?:[^\W\d_]|{_PERCENT}{_HIGH_BYTE}){{2,63}})"
+)
+# Escapes that end what may be a part of an address: any but those of + - . _ and of letters beyond ASCII.
+_URL_ESCAPE = re.compile(rf"%(?!(?:25)*(?:2[bBdDeE]|5[fF]|{_HIGH_BYTE}))(?:25)*[0-9A-Fa-f]{{2}}")
+_FIRST_LETTER = re.compile(rf"\w|{_PERCENT}{_HIGH_BYTE}")
 
 
 class _Actor(msgspec.Struct, gc=False):
@@ -75,13 +78,21 @@ class Pseudonyms:
 
     def of_address(self, text: str) -> str:
         """Return the pseudonym of an IP address in any spelling; what is no address stands for itself."""
-        return self._pseudonym("ip", _plain_address(text) or text.strip().lower())
+        return self._pseudonym("ip", plain_address(text) or text.strip().lower())
+
+    def of_record(self, raw: bytes) -> str:
+        """Return the pseudonym of a record's whole text."""
+        return MARK + hmac.digest(self._key, b"record\0" + raw, "sha256").hex()[:_DIGEST_HEX]
 
     def in_record(self, raw: bytes) -> bytes:
         """Return a record's JSON with pseudonyms in place of addresses."""
         known = self._known(raw)
         text = raw.decode("utf-8", "surrogateescape")
         return self._in_json(text, known, 0).encode("utf-8", "surrogateescape")
+
+    def in_text(self, text: str) -> str:
+        """Return a text of no record with pseudonyms in place of e-mail addresses; nobody's IP address is known."""
+        return self._in_said(text, _Known(None, {}), 0)
 
     def _digest(self, kind: str, text: str) -> str:
         message = f"{kind}\0{text}".encode("utf-8", "surrogatepass")
@@ -95,7 +106,7 @@ class Pseudonyms:
         address = None
         for text in (actor.ip, actor.ip_address):
             if self._addresses and isinstance(text, str) and text.strip():
-                address = _plain_address(text) or address
+                address = plain_address(text) or address
                 whole[text.strip().lower()] = self.of_address(text)
         return _Known(address, whole)
 
@@ -114,22 +125,13 @@ class Pseudonyms:
 
     def _in_said(self, text: str, known: _Known, depth: int) -> str:
         """Replace in what a literal says: JSON, text, or the address itself."""
-        if len(text) < _LONGEST_LOCAL * 4 and (itself := known.whole.get(text.strip().lower())):
+        if itself := known.whole.get(text.strip().lower()):
             return itself
         if depth < _DEEPEST and _is_json(text):
             return self._in_json(text, known, depth + 1)
         if self._emails:
             text = _replace_emails(text, self.of_email)
-        return text if known.address is None else self._replace_address(text, known.address)
-
-    def _replace_address(self, text: str, address: str) -> str:
-        def replaced(found: re.Match[str]) -> str:
-            spelled = found[0].rstrip(".")
-            rest = found[0][len(spelled) :]
-            return self.of_address(address) + rest if _plain_address(spelled) == address else found[0]
-
-        text = _IPV6.sub(replaced, text) if text.count(":") > 1 else text
-        return _IPV4.sub(replaced, text) if "." in text else text
+        return text if known.address is None else replace_address(text, known.address, self.of_address(known.address))
 
 
 def _actor_of(raw: bytes) -> _Actor:
@@ -140,18 +142,6 @@ def _actor_of(raw: bytes) -> _Actor:
         actor = fields_of(raw).get("actor")
         names = _Actor.__struct_fields__
         return _Actor(**{name: actor.get(name) for name in names}) if isinstance(actor, dict) else _Actor()
-
-
-@lru_cache(maxsize=4096)
-def _plain_address(text: str) -> str | None:
-    """Return an IP address in its one plain spelling; IPv4 in IPv6 is IPv4; None for anything else."""
-    try:
-        address = ip_address(text.strip())
-    except ValueError:
-        return None
-    if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
-        return str(address.ipv4_mapped)
-    return str(address)
 
 
 def _is_json(text: str) -> bool:
@@ -168,25 +158,24 @@ def _is_json(text: str) -> bool:
 def _replace_emails(text: str, pseudonym: Callable[[str], str]) -> str:
     """Replace every e-mail address; linear in the text's length, whatever it holds."""
     pieces: list[str] = []
-    done = 0
+    done = floor = 0
     for at in _AT.finditer(text):
         domain = _DOMAIN.match(text, at.end())
-        start = _local_start(text, at.start(), done)
+        start = None if domain is None else _local_start(text, at.start(), max(done, floor))
+        floor = at.end()
         if domain is None or start is None:
             continue
-        local = text[start : at.start()].replace("%2B", "+").replace("%2b", "+")
-        pieces += [text[done:start], pseudonym(f"{local}@{domain[0]}")]
+        address = f"{unquoted(text[start : at.start()])}@{unquoted(domain[0])}"
+        pieces += [text[done:start], pseudonym(address)]
         done = domain.end()
     return text if not pieces else "".join([*pieces, text[done:]])
 
 
-def _local_start(text: str, at: int, done: int) -> int | None:
-    """Return where the part before an at sign starts, not before ``done``; None when there is none."""
-    before = text[max(done, at - _LONGEST_LOCAL) : at]
-    found = _LOCAL_BACKWARDS.match(before[::-1])
+def _local_start(text: str, at: int, floor: int) -> int | None:
+    """Return where the part before an at sign starts, not before ``floor``; None when there is none."""
+    found = _LOCAL_BACKWARDS.match(text[floor:at][::-1])
     if found is None:
         return None
-    local = found[0][::-1]
-    local = _URL_ESCAPE.split(local)[-1]
+    local = _URL_ESCAPE.split(found[0][::-1])[-1]
     first = _FIRST_LETTER.search(local)
     return None if first is None else at - len(local) + first.start()

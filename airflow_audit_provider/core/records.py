@@ -166,10 +166,20 @@ def _event_ns(when: str | None, raw: bytes) -> int:
 def _identity(record_id: str | int | None, raw: bytes) -> str:
     """Return the record's id as text, or the digest of its bytes for one that has none."""
     if record_id is None or record_id == "" or _SOFTENED in str(record_id):
-        return f"sha256:{hashlib.sha256(raw).hexdigest()}"
+        return _text_id(raw)
     return str(record_id)
 
 
+def _text_id(raw: bytes) -> str:
+    return f"{_TEXT_ID}{hashlib.sha256(raw).hexdigest()}"
+
+
+def is_known_by_text(record: AuditRecord) -> bool:
+    """Say whether a record has no id of its own, so that the digest of its text is its id."""
+    return record.id.startswith(_TEXT_ID) and record.id == _text_id(record.raw)
+
+
+_TEXT_ID = "sha256:"
 _SOFTENED = "\ufffd"
 _SURROGATE_ESCAPE = re.compile(rb"\\u[dD][89a-fA-F][0-9a-fA-F]{2}")
 

@@ -122,7 +122,7 @@ def _fitted(kind: Kind, values: list[Any]) -> list[Any]:
         contents = [None if value is _NULL else bytes(value) for value in values]
         # Most are missing or an object, whose own JSON is what the column holds.
         return [text if text is None or text[0] not in _TEXT_OR_NULL else _json_text(text) for text in contents]
-    return [_fit_integer(value) for value in values] if kind is Kind.INTEGER else values
+    return [fit_integer(value) for value in values] if kind is Kind.INTEGER else values
 
 
 def _json_text(content: bytes) -> str | None:
@@ -176,7 +176,7 @@ def _fit(kind: Kind, value: bytes | msgspec.Raw | None) -> Any:
     """Turn a field's JSON into the column's type."""
     content = b"null" if value is None else bytes(value)
     if kind in (Kind.TEXT, Kind.JSON) and content[:1] != b'"':
-        return None if content == b"null" else content.decode("utf-8", "replace")
+        return None if content == b"null" else readable(content)
     try:
         plain = json.loads(content.decode("utf-8", "replace"), parse_int=any_number)
     except (ValueError, RecursionError):
@@ -184,11 +184,16 @@ def _fit(kind: Kind, value: bytes | msgspec.Raw | None) -> Any:
     if kind is Kind.BOOLEAN:
         return plain if isinstance(plain, bool) else None
     if kind is Kind.INTEGER:
-        return _fit_integer(plain)
+        return fit_integer(plain)
     return str(plain).encode("utf-8", "replace").decode()
 
 
-def _fit_integer(value: Any) -> int | None:
+def readable(value: Any) -> Any:
+    """Return bytes as text, in which a replacement character stands for what is no UTF-8; anything else as it is."""
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
+
+
+def fit_integer(value: Any) -> int | None:
     """Return what fits into 64 bits."""
     whole = isinstance(value, int) and not isinstance(value, bool) and -(2**63) <= value < 2**63
     return value if whole else None

@@ -16,7 +16,7 @@ import msgspec
 
 from airflow_audit_provider.core.records import ApiVersion, AuditRecord, read_records
 from airflow_audit_provider.core.window import SECOND_NS, from_seconds
-from airflow_audit_provider.formats.columns import COLUMNS, column_values
+from airflow_audit_provider.formats.columns import COLUMNS, column_values, readable
 from airflow_audit_provider.formats.compression import Compressor, open_plain
 from airflow_audit_provider.formats.jsonl import NO_MISFITS
 
@@ -50,14 +50,12 @@ class CsvEncoder:
         columns = [[_csv_text(value) for value in column] for column in column_values(self._version, records, lines)]
         ids = [record.id for record in records]
         times = [_instant_text(record.event_ns) for record in records]
-        texts = [record.raw.decode("utf-8", "replace") for record in records]
+        texts = [readable(record.raw) for record in records]
         return [list(row) for row in zip(ids, times, *columns, texts, strict=True)]
 
 
 def _csv_text(value: object) -> object:
-    if isinstance(value, bytes):
-        return value.decode("utf-8", "replace")
-    return ("true" if value else "false") if isinstance(value, bool) else value
+    return ("true" if value else "false") if isinstance(value, bool) else readable(value)
 
 
 def _instant_text(event_ns: int) -> str:

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from airflow_audit_provider.core.records import ApiVersion, AuditRecord, lines_of, soften
-from airflow_audit_provider.formats.columns import any_number, fields_in
+from airflow_audit_provider.formats.columns import any_number, fields_in, fit_integer, readable
 from airflow_audit_provider.formats.normalized import COLUMNS, RAW_COLUMN, ColumnType, TableColumn
 
 Values = Sequence[Any]
@@ -138,12 +138,10 @@ def _outcomes(values: Values) -> list[bool | None]:
 
 
 def _whole(value: Any) -> int | None:
-    """Return what fits into 64 bits."""
-    if value is None:
-        return None
-    if not isinstance(value, int) or isinstance(value, bool) or not -(2**63) <= value < 2**63:
+    fitted = fit_integer(value)
+    if fitted is None and value is not None:
         raise MisfitError(value)
-    return value
+    return fitted
 
 
 def _paths(version: ApiVersion) -> dict[str, ColumnType]:
@@ -249,7 +247,7 @@ def _fit(kind: ColumnType, content: bytes) -> Any:
         # An id that is a number is its digits; an object or a list is no text.
         if content[:1] in b"{[":
             raise MisfitError(content)
-        return content.decode("utf-8", "replace")
+        return readable(content)
     try:
         plain = json.loads(content.decode("utf-8", "replace"), parse_int=any_number)
     except ValueError as error:

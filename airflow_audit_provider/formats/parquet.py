@@ -17,7 +17,7 @@ from typing import Any
 import msgspec
 
 from airflow_audit_provider.core.records import ApiVersion, AuditRecord, read_records
-from airflow_audit_provider.formats.columns import COLUMNS, Kind, column_values
+from airflow_audit_provider.formats.columns import COLUMNS, Kind, column_values, readable
 from airflow_audit_provider.formats.jsonl import NO_MISFITS
 
 _ROW_GROUP_RECORDS = 10_000
@@ -99,11 +99,7 @@ def typed_column(pyarrow: Any, values: Sequence[Any], kind: Any) -> Any:
     try:
         return pyarrow.array(values, kind)
     except pyarrow.ArrowInvalid:
-        return pyarrow.array([_replaced(value) for value in values], kind)
-
-
-def _replaced(value: Any) -> Any:
-    return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
+        return pyarrow.array([readable(value) for value in values], kind)
 
 
 def read_parquet(version: ApiVersion, content: bytes, column: str = "record") -> Iterator[AuditRecord]:

@@ -16,6 +16,7 @@ import msgspec
 from airflow_audit_provider.core.records import ApiVersion, AuditRecord
 from airflow_audit_provider.core.window import SECOND_NS, from_seconds
 from airflow_audit_provider.formats import normalized
+from airflow_audit_provider.formats.columns import readable
 from airflow_audit_provider.formats.normalizing import Table, normalize
 from airflow_audit_provider.formats.ocsf_events import Embed, ocsf_event
 
@@ -44,7 +45,7 @@ class NormalizedShape:
         """Yield rows of plain text, numbers and booleans; ``event_time`` is RFC 3339 with six fraction digits."""
         table = self.table(records, lines)
         table["event_time"] = [instant_text(record.event_ns) for record in records]
-        columns = [list(map(_text, values)) for values in table.values()]
+        columns = [list(map(readable, values)) for values in table.values()]
         for row in zip(*columns, strict=True):
             yield dict(zip(table, row, strict=True))
 
@@ -76,15 +77,6 @@ def instant_text(event_ns: int) -> str:
 @lru_cache(maxsize=256)
 def _second_text(seconds: int) -> str:
     return from_seconds(seconds).isoformat()[:19]
-
-
-def _text(value: Any) -> Any:
-    return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
-
-
-def as_text(content: str | bytes) -> str:
-    """Return JSON as text, for files that have no type for it."""
-    return content if isinstance(content, str) else content.decode("utf-8", "replace")
 
 
 def _as_json(content: str | bytes) -> Any:

@@ -16,8 +16,9 @@ import msgspec
 
 from airflow_audit_provider.core.records import ApiVersion, AuditRecord
 from airflow_audit_provider.formats.arrow_types import ArrowSchema, normalized_schema, ocsf_schema
+from airflow_audit_provider.formats.columns import readable
 from airflow_audit_provider.formats.parquet import DrainedSink, raw_column, typed_column
-from airflow_audit_provider.formats.shapes import NormalizedShape, OcsfShape, as_text
+from airflow_audit_provider.formats.shapes import NormalizedShape, OcsfShape
 
 # Of records' own text: with the columns cut from it this is some 50 MB in memory, the most that waits for its group.
 _ROW_GROUP_BYTES = 16 << 20
@@ -100,7 +101,7 @@ class OcsfParquetEncoder(_TableParquetEncoder):
     """Encodes records as OCSF events, objects as structs; free-form JSON in them is text."""
 
     def __init__(self, compression: str, version: ApiVersion) -> None:
-        self._shape = OcsfShape(version, as_text)
+        self._shape = OcsfShape(version, readable)
         super().__init__(compression, ocsf_schema())
         self._json = importlib.import_module("pyarrow.json")
 

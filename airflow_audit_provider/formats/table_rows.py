@@ -14,7 +14,8 @@ from typing import Any
 from airflow_audit_provider.core.records import ApiVersion, AuditRecord, lines_of
 from airflow_audit_provider.core.warehouse import KEY_COLUMNS, ColumnType, LoadClaim, TableColumn
 from airflow_audit_provider.formats import normalized
-from airflow_audit_provider.formats.shapes import NormalizedShape, as_text
+from airflow_audit_provider.formats.parquet import typed_column
+from airflow_audit_provider.formats.shapes import NormalizedShape
 
 _TYPES = {
     normalized.ColumnType.TEXT: ColumnType.TEXT,
@@ -42,16 +43,8 @@ def arrow_rows(version: ApiVersion, records: Sequence[AuditRecord], claim: LoadC
         "window_end": [claim.window.end] * count,
         **NormalizedShape(version, normalized.MINOR).table(records, lines_of(records)),
     }
-    arrays = [_array(pyarrow, values[field.name], field.type) for field in schema]
+    arrays = [typed_column(pyarrow, values[field.name], field.type) for field in schema]
     return pyarrow.Table.from_arrays(arrays, schema=schema)
-
-
-def _array(pyarrow: Any, values: Sequence[Any], kind: Any) -> Any:
-    """Return a column; bytes that are no UTF-8, which JSON forbids, show a replacement character."""
-    try:
-        return pyarrow.array(values, kind)
-    except pyarrow.ArrowInvalid:
-        return pyarrow.array([as_text(value) if isinstance(value, bytes) else value for value in values], kind)
 
 
 @cache

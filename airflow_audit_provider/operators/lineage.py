@@ -40,7 +40,7 @@ def _output(outcome: PullOutcome, destination: str) -> Any:
     )
 
     manifest, written = outcome.manifest, _written(outcome)
-    fields = documented_fields(manifest.file_format, manifest.query.version)
+    fields = documented_fields(manifest)
     statistics = OutputStatisticsOutputDatasetFacet(
         rowCount=sum(part.record_count for part in written), size=sum(part.size_bytes for part in written)
     )

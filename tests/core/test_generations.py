@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from airflow_audit_provider.core.findings import Severity
 from airflow_audit_provider.core.generations import Chain, StoredManifest, read_chain
 from airflow_audit_provider.core.keys import WindowKeys
-from airflow_audit_provider.core.manifest import Manifest, Part
+from airflow_audit_provider.core.manifest import Manifest, Part, TableStamp
+from airflow_audit_provider.core.privacy import PrivacyStamp
 from airflow_audit_provider.core.query import audit_query
 from airflow_audit_provider.core.reading import ReadTally
 from airflow_audit_provider.core.window import TimeWindow
@@ -81,6 +82,9 @@ FIRST = manifest()
 SECOND = addendum(FIRST, "a")
 THIRD = addendum(SECOND, "b", "c")
 EMPTY = manifest(parts=(), record_count=0, added_count=0)
+TABLE = manifest(table=TableStamp("normalized", "1.0"))
+PRIVACY = PrivacyStamp("privacy", ("email",), (), "ab")
+RULED = manifest(privacy=PRIVACY)
 
 
 @pytest.mark.parametrize(
@@ -94,6 +98,9 @@ EMPTY = manifest(parts=(), record_count=0, added_count=0)
         (FIRST, SECOND, replacement(SECOND, 3)),
         (FIRST, SECOND, replacement(SECOND, 5), addendum(replacement(SECOND, 5), "z")),
         (EMPTY, addendum(EMPTY, "x")),
+        (TABLE, addendum(TABLE, "a", table=TableStamp("normalized", "1.0", {"actor_ip": 1}))),
+        (RULED, addendum(RULED, "a", privacy=PRIVACY)),
+        (FIRST, replacement(FIRST, 2, privacy=PRIVACY, file_format="csv", table=TableStamp("normalized", "1.0"))),
         (EMPTY, replacement(EMPTY, 1)),
         (manifest(partition_date=date(2026, 11, 1), verified="recount"),),
     ],
@@ -139,6 +146,12 @@ OTHER_DIGEST = msgspec.structs.replace(part(1), sha256="cd" * 32)
         ((FIRST, SECOND, addendum(SECOND, "b", parts=(part(1), part(3, 1)), record_count=3)), ["parts_not_kept"]),
         ((FIRST, SECOND, addendum(SECOND, "b", parts=(part(2, 1), part(1), part(3, 1)))), ["parts_not_kept"]),
         ((FIRST, addendum(FIRST, "a", query=OTHER_QUERY)), ["generation_other_dataset"]),
+        ((FIRST, addendum(FIRST, "a", file_format="csv")), ["generation_other_form"]),
+        ((FIRST, addendum(FIRST, "a", compression="gzip")), ["generation_other_form"]),
+        ((FIRST, addendum(FIRST, "a", table=TableStamp("ocsf", "1.0"))), ["generation_other_form"]),
+        ((TABLE, addendum(TABLE, "a", table=TableStamp("normalized", "1.1"))), ["generation_other_form"]),
+        ((FIRST, addendum(FIRST, "a", privacy=PRIVACY)), ["generation_other_form"]),
+        ((RULED, addendum(RULED, "a")), ["generation_other_form"]),
         ((SECOND,), ["generation_missing"]),
         ((FIRST, THIRD), ["generation_missing"]),
         ((THIRD,), ["generation_missing"]),

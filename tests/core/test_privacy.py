@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import re
 from typing import Any
 
 import pytest
@@ -93,8 +94,53 @@ def test_a_filter_by_what_is_replaced_is_refused(name: str) -> None:
     with pytest.raises(ConfigurationError, match="would stand in every manifest"):
         refuse_personal_filters(request, ((name, "a@b.ch"),))
     refuse_personal_filters(request, (("action.type", "login"), ("actor_id", "1")))
-    refuse_personal_filters(read_privacy({"drop": ["a"]}), ((name, "a@b.ch"),))
+    refuse_personal_filters(read_privacy({"drop": ["a", "actor.emails"]}), ((name, "a@b.ch"),))
     refuse_personal_filters(None, ((name, "a@b.ch"),))
+
+
+@pytest.mark.parametrize(
+    ("drop", "name"),
+    [
+        ("actor.email", "actor.email"),
+        ("actor.email", "actor_email.not"),
+        ("actor.ip_address", "actor_ip_address"),
+        ("actor", "actor_token_name"),
+        ("raw.uri", "raw_uri"),
+        ("metadata", "zone.name"),
+        ("metadata.zone_name", "zone.name"),
+        ("zone", "zone_name.not"),
+        ("resource.product", "product_category"),
+    ],
+)
+def test_a_filter_by_what_is_dropped_is_refused(drop: str, name: str) -> None:
+    """It would bring back what the rule keeps out, with or without a key."""
+    for given in ({"drop": [drop]}, {"conn_id": "c", "drop": [drop]}):
+        with pytest.raises(ConfigurationError, match=f"The filter {name} would stand in every manifest"):
+            refuse_personal_filters(read_privacy(given), ((name, "x"),))
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        *("bob@x.com", "/m/bob%40x.com", "/m?e=bob%2540x.com", "192.0.2.1", "/ip%3D192.0.2.1:8", "ip:2001:db8::1"),
+        *("2001%3Adb8%3A%3A1", "2001:db8::1."),
+    ],
+)
+def test_a_filter_with_an_address_in_its_value_is_refused(value: str) -> None:
+    """Whatever it filters by, and only when such addresses are replaced."""
+    with pytest.raises(ConfigurationError, match="would stand in every manifest"):
+        refuse_personal_filters(read_privacy({"conn_id": "c"}), (("raw_uri", value),))
+    refuse_personal_filters(
+        read_privacy({"conn_id": "c", "pseudonymise": ["ip" if "bob" in value else "email"]}), (("raw_uri", value),)
+    )
+
+
+@pytest.mark.parametrize(
+    "value", ["/accounts/0123456789abcdef0123456789abcdef/rules", "1.2.3", "12:30:00", "@scope/name"]
+)
+def test_a_filter_without_an_address_is_taken(value: str) -> None:
+    """Ids, versions and times are no addresses."""
+    refuse_personal_filters(read_privacy({"conn_id": "c", "drop": ["metadata"]}), (("raw_uri", value),))
 
 
 @pytest.mark.parametrize(
@@ -133,6 +179,30 @@ def test_a_record_without_an_id_is_known_by_what_is_written() -> None:
     (record,) = rule().applied(V1, records_of(V1, RAW.replace(b'"id":"1",', b"")))
     assert record.id.startswith("sha256:")
     assert records_of(V1, record.raw) == [record]
+
+
+def test_records_without_an_id_stay_as_many_as_they_were() -> None:
+    """Two that differ only in what is dropped are two, are the same two each time, and show nothing of it."""
+    raws = [b'{"when":"2026-11-01T00:00:00Z","actor":{"email":"%s@b.ch"},"n":1.10}' % name for name in (b"ann", b"bob")]
+    dropping = rule(drop=["actor.email"])
+    told = dropping.applied(V1, records_of(V1, *raws))
+    assert len({record.id for record in told}) == 2
+    assert told == dropping.applied(V1, records_of(V1, *raws[::-1]))
+    assert records_of(V1, *(record.raw for record in told)) == told
+    for record in told:
+        assert re.fullmatch(
+            rb'\{"when":"2026-11-01T00:00:00Z","actor":\{\},"n":1.10,"privacy_origin":"hmac:[0-9a-f]{32}"\}', record.raw
+        )
+    assert rule(b"x" * 32, drop=["actor.email"]).applied(V1, records_of(V1, *raws)) != told
+
+
+def test_without_a_key_a_record_without_an_id_is_an_error_when_some_of_it_is_dropped() -> None:
+    """Without a key nothing can tell it from another, and one of the two would be lost."""
+    only_dropped = PrivacyRule(read_privacy({"drop": ["n"], "name": "mine"}))  # type: ignore[arg-type]  # not None
+    with pytest.raises(SourceProtocolError, match="the privacy rule 'mine' drops a part of what"):
+        only_dropped.applied(V1, records_of(V1, RAW.replace(b'"id":"1",', b"")))
+    whole = records_of(V1, b'{"when":"2026-11-01T00:00:00Z"}')
+    assert only_dropped.applied(V1, whole) == whole
 
 
 def test_applied_records_are_in_order() -> None:

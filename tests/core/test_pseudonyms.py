@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable
+from ipaddress import IPv4Address, IPv6Address
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from hypothesis import given, settings
@@ -71,6 +74,12 @@ def test_both_versions_have_one_pseudonym(actor: str) -> None:
         ("bob@example.org-old", f"{BOB}-old"),
         ("bob@example.org alice@example.com bob@example.org", f"{BOB} {ALICE} {BOB}"),
         ("@bob@example.org", f"@{BOB}"),
+        ("email%253Dbob%2540example.org", f"email%253D{BOB}"),
+        ("bob%252540example.org", BOB),
+        ("a%252Bb%2540x.org", BOTH.of_email("a+b@x.org")),
+        ("carla.n%C3%BA%C3%B1ez%40b%C3%BCcher.example", BOTH.of_email("carla.núñez@bücher.example")),
+        ("b%2Eb%40x%2Eorg", BOTH.of_email("b.b@x.org")),
+        ("x" * 70 + "@example.org", BOTH.of_email("x" * 70 + "@example.org")),
     ],
 )
 def test_every_e_mail_address_is_replaced(note: str, left: str) -> None:
@@ -95,6 +104,10 @@ def test_what_is_no_address_stays(note: str) -> None:
         ("192.0.2.17 1.192.0.2.1 192.0.2.1.9 192.0.2.100", "192.0.2.17 1.192.0.2.1 192.0.2.1.9 192.0.2.100"),
         ("198.51.100.1 is a record's content", "198.51.100.1 is a record's content"),
         ("::ffff:192.0.2.1", IP4),
+        ("::FFFF:c000:201: denied", f"{IP4}: denied"),
+        ("/rules?filter=ip%3D192.0.2.1", f"/rules?filter=ip%3D{IP4}"),
+        ("%20192.0.2.1 %2520192.0.2.1 ip%3A192%2E0%2E2%2E1", f"%20{IP4} %2520{IP4} ip%3A{IP4}"),
+        ("ip_192.0.2.1_, v192.0.2.1x", f"ip_{IP4}_, v{IP4}x"),
     ],
 )
 def test_the_actors_address_is_replaced_and_no_other(note: str, left: str) -> None:
@@ -109,6 +122,55 @@ def test_an_ipv6_address_is_found_in_any_spelling(note: str) -> None:
     assert IP6 in left
     assert "::17" not in left
     assert ("2001:db8::18" in note) == ("2001:db8::18" in left)
+
+
+BEFORE = ["", "ip:", "from ", "ip=", "ip_", "[", "x", "%20", "%2520", "ip%3D", "ip%253A", "a@", "::ffff;", '"']
+BEHIND = ["", ": denied", ":", ".", ", and", "]:443", "%20x", "%2C", "/32", "_x", "\n-", "@x", " 198.51.100.9", '"']
+ESCAPES: list[Callable[[str], str]] = [
+    lambda text: text,
+    str.upper,
+    quote,
+    lambda text: quote(quote(text)),
+    lambda text: quote(text).lower(),
+]
+
+
+@st.composite
+def spellings(draw: st.DrawFn) -> tuple[str, str]:
+    """Return an IP address and one of the ways in which a text may spell it."""
+    # "::" beside a colon could be cut in two ways; it is nobody's.
+    ends = st.integers(1, 2**32) | st.integers(1, 2**48 - 1).map(lambda high: high << 80)
+    address = draw(st.ip_addresses(v=4) | st.builds(IPv6Address, st.integers(1, 2**128 - 1) | ends))
+    if isinstance(address, IPv4Address):
+        texts = [
+            str(address),
+            f"::ffff:{address}",
+            f"0:0:0:0:0:ffff:{address}",
+            IPv6Address(f"::ffff:{address}").exploded,
+        ]
+    else:
+        last = IPv4Address(int(address) & 0xFFFF_FFFF)
+        texts = [str(address), address.exploded, ":".join([*address.exploded.split(":")[:6], str(last)])]
+    return str(address), draw(st.sampled_from(ESCAPES))(draw(st.sampled_from(texts)))
+
+
+@settings(max_examples=150, deadline=None)
+@given(spellings(), st.sampled_from(BEFORE), st.sampled_from(BEHIND))
+def test_no_spelling_of_the_actors_address_is_left(spelled: tuple[str, str], before: str, behind: str) -> None:
+    """Shortened or in full, embedded, in escapes, and whatever stands beside it: the address goes and no more."""
+    address, text = spelled
+    assert told_note(before + text + behind, {"ip": address}) == before + BOTH.of_address(address) + behind
+
+
+@pytest.mark.parametrize("note", ["a2001:db8::17", "2001:db8::171", "2001:db8::1:7", "12001:db8::17", "2001:db8::17.1"])
+def test_a_digit_more_is_another_address(note: str) -> None:
+    """What continues the address within its first or last group is another one and stays."""
+    assert told_note(note, {"ip": "2001:db8::17"}) == note
+
+
+def test_the_name_of_an_interface_is_no_part_of_an_address() -> None:
+    """An address with a zone is found without it."""
+    assert told_note("from fe80::1", {"ip": "fe80::1%eth0"}) == f"from {BOTH.of_address('fe80::1')}"
 
 
 def test_an_actor_without_a_proper_address_is_replaced_as_a_whole() -> None:
@@ -178,10 +240,18 @@ def test_any_json_stays_what_it_says(value: Any, name: str) -> None:
     assert json.loads(told(json.dumps({"note": [value, "alice@example.com"]})))["note"][1] == ALICE
 
 
-@pytest.mark.parametrize("filler", ["x", "0123456789abcdef", "a@", "1.1.1.1.", ":1", "%40a.b", "\\\\"])
+@pytest.mark.parametrize(
+    "filler",
+    [
+        *("x", "0123456789abcdef", "a@", "1.1.1.1.", ":1", "%40a.b", "\\\\", "25", "%25", "!%40a.bc%20", "%C3%40a.bc"),
+        *("2001:db8:", "2001:db8:0:0:", "%3A", "::"),
+    ],
+)
 def test_a_huge_record_costs_time_in_proportion(filler: str) -> None:
     """A megabyte of what looks nearly like an address takes seconds at the very most."""
-    text = json.dumps({"actor": {"email": "a@b.ch", "ip": "2001:db8::1"}, "f": filler * (1_000_000 // len(filler))})
+    text = json.dumps(
+        {"actor": {"email": "a@b.ch", "ip": "2001:db8::1"}, "f": "%" + filler * (1_000_000 // len(filler))}
+    )
     began = time.process_time()
     BOTH.in_record(text.encode())
     assert time.process_time() - began < 5

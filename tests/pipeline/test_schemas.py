@@ -82,10 +82,12 @@ def test_a_killed_try_is_gone_on_with(
     schema: str, file_format: str, store: LocalStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What it staged in a schema is taken over, and the parts are those of an undisturbed run."""
-    monkeypatch.setattr(staging, "PART_RECORDS", 2000)
-    fake = fake_of(8000)
+    monkeypatch.setattr(staging, "PART_RECORDS", 500)
+    monkeypatch.setattr(staging, "_GROUP_RECORDS", 500)
+    fake = fake_of(2500)
     wanted = resumable_order(schema=schema, file_format=file_format)
-    kill(fake, wanted, store)
+    # At the third page a part of so few records is closed.
+    kill(fake, wanted, store, at=3)
     outcome = finish(fake, wanted, store)
     assert outcome.manifest.fetch.resumed_count > 0
     undisturbed = LocalStore(str(tmp_path / "other"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pyarrow.parquet as pq
@@ -45,12 +46,23 @@ def test_statistics_are_what_this_run_wrote(world: World) -> None:
     assert _written(_told(world)) == (1, len(late) + 1)
 
 
+@pytest.mark.parametrize("schema", ["raw", "normalized", "ocsf"])
 @pytest.mark.parametrize("version", ["v1", "v2"])
-def test_a_tables_fields_are_its_columns(world: World, version: str) -> None:
-    """The schema of a Parquet dataset names the columns of its files, in order."""
-    lineage = _told(world, file_format="parquet", compression="zstd", api_version=version)
+def test_a_tables_fields_are_its_columns(world: World, version: str, schema: str) -> None:
+    """The schema of a Parquet dataset names the columns of its files, in order, whichever schema it is in."""
+    lineage = _told(world, file_format="parquet", compression="zstd", api_version=version, schema=schema)
     fields = [field.name for field in lineage.outputs[0].facets["schema"].fields]
     assert fields == pq.read_schema(world.destination / world.part_names()[0]).names
+
+
+@pytest.mark.parametrize("schema", ["normalized", "ocsf"])
+def test_the_lines_of_a_schema_have_its_fields(world: World, schema: str) -> None:
+    """The schema of its JSON Lines is that of its tables: every name in a line is told."""
+    lineage = _told(world, schema=schema, compression="none")
+    kinds = {field.name: field.type for field in lineage.outputs[0].facets["schema"].fields}
+    lines = (world.destination / world.part_names()[0]).read_text().splitlines()
+    assert {name for line in lines for name in json.loads(line)} <= kinds.keys()
+    assert kinds["event_time" if schema == "normalized" else "time_dt"] == "timestamp"
 
 
 @pytest.mark.parametrize("version", ["v1", "v2"])
