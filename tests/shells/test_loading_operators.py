@@ -118,7 +118,7 @@ def test_part_of_what_is_asked_is_loaded_and_not_enough(two_days: World, tmp_pat
 
 
 def test_damage_fails_for_good(two_days: World, tmp_path: Path) -> None:
-    """A damaged part fails the task without retries, after the windows that are whole were loaded."""
+    """A damaged part fails the task without retries, and holds up no window that is whole."""
     (part,) = two_days.destination.glob("dt=2026-10-26/**/part-*")
     part.write_bytes(part.read_bytes()[:-1])
     with pytest.raises(AirflowFailException, match="not what its manifest says"):
