@@ -14,8 +14,7 @@ not vouch for: parts by digest, records by count, and the table's own count in t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from itertools import islice
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 from airflow_audit_provider.commits import read_commit, read_part
@@ -26,12 +25,13 @@ from airflow_audit_provider.core.loading import (
     PlannedLoad,
     plan_loads,
     refuse_misplaced,
-    refuse_nothing_committed,
+    refuse_missing,
     refuse_other_count,
     refuse_other_rows,
 )
 from airflow_audit_provider.core.manifest import Part
 from airflow_audit_provider.core.ports import Store
+from airflow_audit_provider.core.records import AuditRecord
 from airflow_audit_provider.core.warehouse import LoadClaim, Warehouse
 from airflow_audit_provider.core.window import TimeWindow
 from airflow_audit_provider.exceptions import VerificationError, WarehouseBusyError
@@ -40,18 +40,21 @@ from airflow_audit_provider.formats.table_rows import arrow_rows, table_columns
 
 # How often a window is planned anew because another loader was first, before the task's own retry has its turn.
 _MOST_ATTEMPTS = 5
-# What becomes one Arrow table at a time: some tens of megabytes.
+# What becomes one Arrow table at a time: so many records, or fewer when their text is so large.
 _GROUP_RECORDS = 10_000
+_GROUP_BYTES = 16 << 20
 
 
 class LoadOrder(NamedTuple):
     """What one load is to do: the windows that share an instant with one asked for, all when None.
 
-    ``dataset`` names the destination inside the table; windows of two datasets never replace each other.
+    ``dataset`` names the destination inside the table; windows of two datasets never replace each other. With
+    ``is_exact`` each window asked for has to be committed as it is, else every instant of it.
     """
 
     dataset: str
     asked: tuple[TimeWindow, ...] | None = None
+    is_exact: bool = False
 
 
 class LoadedWindow(NamedTuple):
@@ -92,26 +95,33 @@ LoadObserver = Callable[[LoadedWindow], None]
 def load_committed(order: LoadOrder, store: Store, warehouse: Warehouse, observe: LoadObserver) -> LoadOutcome:
     """Load every asked generation that is committed and not loaded; idempotent.
 
-    A newer generation replaces its window's rows; windows loaded before an error stay. Raises ``VerificationError`` for
-    parts or counts that are not what the manifest says, ``NotCommittedError`` when none of what is asked was ever
-    committed, ``WarehouseBusyError`` when other loaders were first too often.
+    A newer generation replaces its window's rows. What can be loaded is loaded before an error of another window is
+    raised: the first ``VerificationError`` for parts or counts that are not what the manifest says, else
+    ``NotCommittedError`` when a part of what is asked was never committed. Raises ``WarehouseBusyError`` at once when
+    other loaders were first too often.
     """
     warehouse.prepare(table_columns())
     plan = _plan(order, store, warehouse)
-    refuse_nothing_committed(plan, order.asked)
-    loaded = []
+    loaded, damages = [], []
     for planned in plan.loads:
-        done = _load(order, planned, store, warehouse)
+        try:
+            done = _load(order, planned, store, warehouse)
+        except VerificationError as error:
+            damages.append(error)
+            continue
         if done is not None:
             observe(done)
             loaded.append(done)
+    if damages:
+        raise damages[0]
+    refuse_missing(plan, order.asked)
     return LoadOutcome(tuple(loaded), plan.unchanged_count + len(plan.loads) - len(loaded))
 
 
 def _plan(order: LoadOrder, store: Store, warehouse: Warehouse) -> LoadPlan:
     """Read the ledger first: what is committed meanwhile is then new, and never ahead of what was listed."""
     ledger = warehouse.loaded(order.dataset)
-    return plan_loads(store.list_keys(MANIFEST_FOLDER), ledger, order.asked)
+    return plan_loads(store.list_keys(MANIFEST_FOLDER), ledger, order.asked, is_exact=order.is_exact)
 
 
 def _load(order: LoadOrder, planned: PlannedLoad, store: Store, warehouse: Warehouse) -> LoadedWindow | None:
@@ -151,7 +161,20 @@ def _groups(claim: LoadClaim, commit: Commit, store: Store) -> Iterator[Any]:
 def _part_groups(claim: LoadClaim, commit: Commit, part: Part, store: Store, chosen: PartFormat) -> Iterator[Any]:
     version, found_count = commit.manifest.query.version, 0
     records = read_part(store, part, chosen, version)
-    while group := list(islice(records, _GROUP_RECORDS)):
+    for group in _grouped(records):
         found_count += len(group)
         yield arrow_rows(version, group, claim)
     refuse_other_count(part, found_count)
+
+
+def _grouped(records: Iterable[AuditRecord]) -> Iterator[list[AuditRecord]]:
+    group: list[AuditRecord] = []
+    size = 0
+    for record in records:
+        group.append(record)
+        size += len(record.raw)
+        if len(group) >= _GROUP_RECORDS or size >= _GROUP_BYTES:
+            yield group
+            group, size = [], 0
+    if group:
+        yield group

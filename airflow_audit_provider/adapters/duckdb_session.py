@@ -2,6 +2,8 @@
 
 Knows: the duckdb library, imported when a session opens, and how its files are locked. Must not know: tables.
 Its one rule: a file that another process has open is waited for, not forever.
+
+Two messages of DuckDB's are told apart by their text, because it has neither classes nor numbers for them.
 """
 
 from __future__ import annotations
@@ -17,6 +19,9 @@ from airflow_audit_provider.exceptions import ConfigurationError, WarehouseBusyE
 # One process at a time may write a DuckDB file, so a backfill's tasks wait for each other here.
 _PATIENCE_SECONDS = 300.0
 _PAUSE_SECONDS = 0.2
+# DuckDB has one class for all that goes wrong with a file, and no number; how its message begins is all there is. The
+# path comes after it, so that no name of a folder or file looks like a lock.
+_LOCKED = "IO Error: Could not set lock on file"
 
 
 class DuckDbSession:
@@ -86,7 +91,7 @@ def open_duckdb(path: str, clock: Clock) -> DuckDbSession:
         try:
             return DuckDbSession(duckdb.connect(path), is_ours=True)
         except duckdb.IOException as error:
-            if "lock" not in str(error):
+            if not str(error).startswith(_LOCKED):
                 raise ConfigurationError(f"DuckDB cannot open {path!r} ({error}). Check folder and rights.") from error
             if clock.monotonic() >= give_up_at:
                 raise WarehouseBusyError(f"Another process has {path!r} open ({error}). Run it again later.") from error

@@ -9,25 +9,25 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from airflow_audit_provider.core.warehouse import KEY_COLUMNS, ColumnType, LoadClaim, TableColumn
+from airflow_audit_provider.core.warehouse import KEY_COLUMNS, LoadClaim, SqlColumn, SqlType
 
 _PARTITION_COLUMN = "event_time"
 
 
-def iceberg_type(column: TableColumn) -> Any:
+def iceberg_type(column: SqlColumn) -> Any:
     """Return a column's type."""
     from pyiceberg.types import BooleanType, LongType, StringType, TimestamptzType
 
-    known: dict[ColumnType, Any] = {
-        ColumnType.TEXT: StringType(),
-        ColumnType.BOOLEAN: BooleanType(),
-        ColumnType.INTEGER: LongType(),
-        ColumnType.INSTANT: TimestamptzType(),
+    known: dict[SqlType, Any] = {
+        SqlType.TEXT: StringType(),
+        SqlType.BOOLEAN: BooleanType(),
+        SqlType.INTEGER: LongType(),
+        SqlType.INSTANT: TimestamptzType(),
     }
     return known[column.type]
 
 
-def iceberg_schema(columns: Sequence[TableColumn]) -> Any:
+def iceberg_schema(columns: Sequence[SqlColumn]) -> Any:
     """Return the schema of a new table."""
     from pyiceberg.schema import Schema
     from pyiceberg.types import NestedField

@@ -31,7 +31,7 @@ from airflow_audit_provider.adapters.iceberg_schema import (
     window_filter,
 )
 from airflow_audit_provider.core.ports import Clock
-from airflow_audit_provider.core.warehouse import KEY_COLUMNS, LedgerEntry, LoadClaim, TableColumn
+from airflow_audit_provider.core.warehouse import KEY_COLUMNS, LedgerEntry, LoadClaim, SqlColumn
 from airflow_audit_provider.exceptions import ConfigurationError, WarehouseBusyError
 
 # Rows wait in memory until they are worth a data file of their own.
@@ -39,6 +39,8 @@ _FILE_BYTES = 128 << 20
 # How often a commit is tried while others commit to the same table; each needs some tens of milliseconds.
 _MOST_COMMITS = 60
 _PAUSE_SECONDS = 0.2
+# Pyiceberg tries a refused commit again by itself, with the ledger's entry as it was: nobody would look at the claim.
+_BLIND_RETRIES = "commit.retry.num-retries"
 
 
 class IcebergWarehouse:
@@ -50,7 +52,7 @@ class IcebergWarehouse:
         self._clock = clock
         self._table: Any = None
 
-    def prepare(self, columns: Iterable[TableColumn]) -> None:
+    def prepare(self, columns: Iterable[SqlColumn]) -> None:
         """Make namespace and table, partitioned by the day of the event, or add columns that are new."""
         wanted = (*KEY_COLUMNS, *columns)
         namespace, _, table = self._name.rpartition(".")
@@ -63,10 +65,10 @@ class IcebergWarehouse:
             schema=schema,
             partition_spec=by_day(schema),
             # Whole, not cut off after 16 characters: it says whether a data file belongs to one dataset.
-            properties={"write.metadata.metrics.column.dataset": "full"},
+            properties={"write.metadata.metrics.column.dataset": "full", _BLIND_RETRIES: "0"},
         )
         self._refuse_weak_isolation()
-        self._add_missing(wanted)
+        self._amend(wanted)
 
     def _make_namespace(self, namespace: str) -> None:
         try:
@@ -85,23 +87,26 @@ class IcebergWarehouse:
                     "both add its rows. Remove that property."
                 )
 
-    def _add_missing(self, columns: Sequence[TableColumn]) -> None:
+    def _amend(self, columns: Sequence[SqlColumn]) -> None:
+        """Add columns that are missing, and switch off retries that do not look at the ledger."""
         from pyiceberg.exceptions import CommitFailedException
 
         for attempt in range(1, _MOST_COMMITS + 1):
             missing = [column for column in columns if not self._has(column)]
-            if not missing:
+            if not missing and self._table.properties.get(_BLIND_RETRIES) == "0":
                 return
             try:
-                with self._table.update_schema() as update:
-                    for column in missing:
-                        update.add_column(column.name, iceberg_type(column))
+                with self._table.transaction() as transaction:
+                    transaction.set_properties({_BLIND_RETRIES: "0"})
+                    with transaction.update_schema() as update:
+                        for column in missing:
+                            update.add_column(column.name, iceberg_type(column))
             except CommitFailedException as error:
                 if attempt == _MOST_COMMITS:
                     raise WarehouseBusyError(f"Others commit to {self._name} all the time ({error}).") from error
                 self._look_again()
 
-    def _has(self, column: TableColumn) -> bool:
+    def _has(self, column: SqlColumn) -> bool:
         """Say whether the table has a column; raise when it has one of another type."""
         found = {field.name: field.field_type for field in self._table.schema().fields}.get(column.name)
         if found not in {None, iceberg_type(column)}:

@@ -11,15 +11,15 @@ from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any, NamedTuple, Protocol
 
-from airflow_audit_provider.core.warehouse import KEY_COLUMNS, ColumnType, LedgerEntry, LoadClaim, TableColumn
+from airflow_audit_provider.core.warehouse import KEY_COLUMNS, LedgerEntry, LoadClaim, SqlColumn, SqlType
 from airflow_audit_provider.core.window import TimeWindow
 from airflow_audit_provider.exceptions import ConfigurationError, WarehouseBusyError
 
 _TYPES = {
-    ColumnType.TEXT: "TEXT",
-    ColumnType.BOOLEAN: "BOOLEAN",
-    ColumnType.INTEGER: "BIGINT",
-    ColumnType.INSTANT: "TIMESTAMP WITH TIME ZONE",
+    SqlType.TEXT: "TEXT",
+    SqlType.BOOLEAN: "BOOLEAN",
+    SqlType.INTEGER: "BIGINT",
+    SqlType.INSTANT: "TIMESTAMP WITH TIME ZONE",
 }
 # What a database calls these types in its catalog, where that is another name.
 _CATALOG_NAMES = {"VARCHAR": "TEXT", "CHARACTER VARYING": "TEXT"}
@@ -95,7 +95,7 @@ class SqlWarehouse:
         self._table = name.quoted
         self._ledger = name.ledger.quoted
 
-    def prepare(self, columns: Iterable[TableColumn]) -> None:
+    def prepare(self, columns: Iterable[SqlColumn]) -> None:
         """Make table, ledger and new columns, in one transaction."""
         wanted = (*KEY_COLUMNS, *columns)
         with self._session.transaction():
@@ -107,7 +107,7 @@ class SqlWarehouse:
             else:
                 self._create(wanted)
 
-    def _create(self, columns: Iterable[TableColumn]) -> None:
+    def _create(self, columns: Iterable[SqlColumn]) -> None:
         if self._session.ask(f"SELECT 1 FROM {self._ledger} LIMIT 1"):  # noqa: S608 - names were checked by table_name
             raise ConfigurationError(
                 f"The ledger {self._ledger} says that windows are loaded, and the table {self._table} is not there. "
@@ -116,7 +116,7 @@ class SqlWarehouse:
         self._session.ask(f"CREATE TABLE {self._table} ({', '.join(map(_column_ddl, columns))})")
         self._session.index_window(self._table, f"{self._name.table}_window")
 
-    def _add_missing(self, columns: Iterable[TableColumn], found: dict[str, str]) -> None:
+    def _add_missing(self, columns: Iterable[SqlColumn], found: dict[str, str]) -> None:
         for column in columns:
             known = found.get(column.name)
             if known is None:
@@ -202,7 +202,7 @@ class SqlRows:
         return int(count)
 
 
-def _column_ddl(column: TableColumn, *, may_be_null: bool = False) -> str:
+def _column_ddl(column: SqlColumn, *, may_be_null: bool = False) -> str:
     return f'"{column.name}" {_TYPES[column.type]}{" NOT NULL" if column.is_required and not may_be_null else ""}'
 
 

@@ -7,10 +7,11 @@ one window, whatever generations they hold, at most one has its claim.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
+from airflow_audit_provider.core.coverage import WindowFacts, coverage_of
 from airflow_audit_provider.core.keys import newest_manifests, read_manifest_key
 from airflow_audit_provider.core.manifest import Manifest, Part
 from airflow_audit_provider.core.warehouse import LedgerEntry, LoadClaim
@@ -35,19 +36,28 @@ class PlannedLoad(NamedTuple):
 
 
 class LoadPlan(NamedTuple):
-    """What to load, oldest window first, and how many of the asked windows are loaded already."""
+    """What to load, oldest window first, and how many of the asked windows are loaded already.
+
+    ``missing`` is what of the windows asked for was never committed: whole windows, or the gaps in them.
+    """
 
     loads: tuple[PlannedLoad, ...]
     unchanged_count: int
+    missing: tuple[TimeWindow, ...] = ()
 
 
 def plan_loads(
-    manifest_keys: Iterable[str], ledger: Iterable[LedgerEntry], asked: Sequence[TimeWindow] | None = None
+    manifest_keys: Iterable[str],
+    ledger: Iterable[LedgerEntry],
+    asked: Sequence[TimeWindow] | None = None,
+    *,
+    is_exact: bool = False,
 ) -> LoadPlan:
     """Return what is committed and not loaded of the windows that share an instant with one asked for.
 
-    Raises ``VerificationError`` when the ledger is ahead of the destination, and when windows overlap: their common
-    records would be in the table twice.
+    With ``is_exact`` each window asked for has to be committed as it is, else every instant of it. Raises
+    ``VerificationError`` when the ledger is ahead of the destination, and when windows overlap: their common records
+    would be in the table twice.
     """
     committed = newest_manifests(manifest_keys)
     loaded = {entry.window: entry.generation for entry in ledger}
@@ -55,7 +65,17 @@ def plan_loads(
     chosen = [window for window in sorted({*committed, *loaded}) if _is_asked(window, asked)]
     loads = [_planned(window, committed.get(window), loaded.get(window, 0)) for window in chosen]
     pending = tuple(load for load in loads if load.generation > load.loaded_generation)
-    return LoadPlan(pending, len(loads) - len(pending))
+    return LoadPlan(pending, len(loads) - len(pending), tuple(_missing(committed, asked or (), is_exact=is_exact)))
+
+
+def _missing(committed: Iterable[TimeWindow], asked: Sequence[TimeWindow], *, is_exact: bool) -> Iterator[TimeWindow]:
+    """Yield what of the windows asked for is not committed: whole windows, or the gaps in them."""
+    known = dict.fromkeys(committed, WindowFacts(record_count=0, is_verified=False))
+    for window in asked:
+        if not is_exact:
+            yield from (TimeWindow(gap.start, gap.end) for gap in coverage_of(window, known).missing)
+        elif window not in known:
+            yield window
 
 
 def _is_asked(window: TimeWindow, asked: Sequence[TimeWindow] | None) -> bool:
@@ -114,15 +134,20 @@ def refuse_other_rows(claim: LoadClaim, found_count: int) -> None:
         )
 
 
-def refuse_nothing_committed(plan: LoadPlan, asked: Sequence[TimeWindow] | None) -> None:
-    """Raise ``NotCommittedError`` when no asked window was ever committed: a load of nothing must not look like one."""
-    if plan.loads or plan.unchanged_count:
-        return
-    where = "at the destination" if asked is None else " and ".join(map(str, asked))
-    raise NotCommittedError(
-        f"No window is committed {where if asked is None else f'in {where}'}. Land it first, or check destination and "
-        "window; then run this again."
-    )
+def refuse_missing(plan: LoadPlan, asked: Sequence[TimeWindow] | None) -> None:
+    """Raise ``NotCommittedError`` when a part of what is asked was never committed, or nothing at all.
+
+    A load of nothing, or of 23 hours of a day, must not look like one of everything.
+    """
+    if plan.missing:
+        raise NotCommittedError(
+            f"Not committed: {' and '.join(map(str, plan.missing))}. What else was asked for is loaded. Land it first, "
+            "or check destination and window; then run this again."
+        )
+    if asked is None and not plan.loads and not plan.unchanged_count:
+        raise NotCommittedError(
+            "No window is committed at the destination. Land one first, or check the destination; then run this again."
+        )
 
 
 def event_windows(extras: Iterable[Mapping[str, Any]]) -> tuple[TimeWindow, ...]:

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, Protocol
 from airflow_audit_provider.core.window import TimeWindow
 
 
-class ColumnType(StrEnum):
+class SqlType(StrEnum):
     """The types every warehouse has; ``instant`` is in UTC microseconds, JSON is text."""
 
     TEXT = "text"
@@ -23,19 +23,19 @@ class ColumnType(StrEnum):
     INSTANT = "instant"
 
 
-class TableColumn(NamedTuple):
+class SqlColumn(NamedTuple):
     """One column of the loaded table; ``is_required`` ones are never null."""
 
     name: str
-    type: ColumnType
+    type: SqlType
     is_required: bool = False
 
 
 # Which window of which dataset a row came with; what a newer generation replaces is found by these three.
 KEY_COLUMNS = (
-    TableColumn("dataset", ColumnType.TEXT, is_required=True),
-    TableColumn("window_start", ColumnType.INSTANT, is_required=True),
-    TableColumn("window_end", ColumnType.INSTANT, is_required=True),
+    SqlColumn("dataset", SqlType.TEXT, is_required=True),
+    SqlColumn("window_start", SqlType.INSTANT, is_required=True),
+    SqlColumn("window_end", SqlType.INSTANT, is_required=True),
 )
 
 
@@ -84,7 +84,7 @@ class RowSink(Protocol):
 class Warehouse(Protocol):
     """A table of audit records with its load ledger, seen from one loader."""
 
-    def prepare(self, columns: Iterable[TableColumn]) -> None:
+    def prepare(self, columns: Iterable[SqlColumn]) -> None:
         """Make table and ledger if they are missing, add columns that are new; idempotent.
 
         Raises ``ConfigurationError`` when what is there under these names is something else.

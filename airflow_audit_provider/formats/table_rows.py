@@ -12,24 +12,24 @@ from functools import cache
 from typing import Any
 
 from airflow_audit_provider.core.records import ApiVersion, AuditRecord, lines_of
-from airflow_audit_provider.core.warehouse import KEY_COLUMNS, ColumnType, LoadClaim, TableColumn
+from airflow_audit_provider.core.warehouse import KEY_COLUMNS, LoadClaim, SqlColumn, SqlType
 from airflow_audit_provider.formats import normalized
 from airflow_audit_provider.formats.parquet import typed_column
 from airflow_audit_provider.formats.shapes import NormalizedShape
 
 _TYPES = {
-    normalized.ColumnType.TEXT: ColumnType.TEXT,
-    normalized.ColumnType.JSON: ColumnType.TEXT,
-    normalized.ColumnType.BOOLEAN: ColumnType.BOOLEAN,
-    normalized.ColumnType.INTEGER: ColumnType.INTEGER,
-    normalized.ColumnType.TIMESTAMP: ColumnType.INSTANT,
+    normalized.ColumnType.TEXT: SqlType.TEXT,
+    normalized.ColumnType.JSON: SqlType.TEXT,
+    normalized.ColumnType.BOOLEAN: SqlType.BOOLEAN,
+    normalized.ColumnType.INTEGER: SqlType.INTEGER,
+    normalized.ColumnType.TIMESTAMP: SqlType.INSTANT,
 }
 
 
-def table_columns() -> tuple[TableColumn, ...]:
+def table_columns() -> tuple[SqlColumn, ...]:
     """Return the columns of a loaded table after its key: the normalized schema's, in order."""
     return tuple(
-        TableColumn(column.name, _TYPES[column.type], is_required=not column.nullable)
+        SqlColumn(column.name, _TYPES[column.type], is_required=not column.nullable)
         for column in normalized.columns_of()
     )
 
@@ -51,10 +51,10 @@ def arrow_rows(version: ApiVersion, records: Sequence[AuditRecord], claim: LoadC
 def _arrow_schema() -> Any:
     pyarrow = importlib.import_module("pyarrow")
     types = {
-        ColumnType.TEXT: pyarrow.string(),
-        ColumnType.BOOLEAN: pyarrow.bool_(),
-        ColumnType.INTEGER: pyarrow.int64(),
-        ColumnType.INSTANT: pyarrow.timestamp("us", tz="UTC"),
+        SqlType.TEXT: pyarrow.string(),
+        SqlType.BOOLEAN: pyarrow.bool_(),
+        SqlType.INTEGER: pyarrow.int64(),
+        SqlType.INSTANT: pyarrow.timestamp("us", tz="UTC"),
     }
     columns = (*KEY_COLUMNS, *table_columns())
     return pyarrow.schema([pyarrow.field(c.name, types[c.type], nullable=not c.is_required) for c in columns])

@@ -79,7 +79,9 @@ class _LoadOperator(BaseOperator):
     def execute(self, context: Mapping[str, Any]) -> dict[str, Any]:
         """Load what is committed and not loaded yet; return the summary."""
         with task_failures(self):
-            order = LoadOrder(self.dataset or dataset_uri(self.destination), self._asked(context))
+            order = LoadOrder(
+                self.dataset or dataset_uri(self.destination), self._asked(context), is_exact=self.windows == "events"
+            )
             store = open_destination(self.destination, self.destination_conn_id)
             with closing(self.open_warehouse()) as warehouse:
                 summary = load_committed(order, store, warehouse, self._log_window).summary()
@@ -122,7 +124,8 @@ class CloudflareAuditLogsToSqlOperator(_LoadOperator):
     :param table: ``table`` or ``schema.table``; made if it is missing, columns that are new are added. (templated)
     :param dataset: the destination's name inside the table; by default its URI. (templated)
     :param windows: ``pending`` for all that is committed and not loaded, ``events`` for the windows of the asset events
-        that triggered the run, ``run`` for those that share an instant with the run's own window.
+        that triggered the run, ``run`` for those that share an instant with the run's own window. Of the latter two
+        what is committed is loaded, and the task fails, to be tried again, until nothing of them is missing.
     :param window_start: with ``run``, as in the landing operator. (templated)
     :param window_end: the same. (templated)
     :param window_length: the same.
@@ -130,7 +133,8 @@ class CloudflareAuditLogsToSqlOperator(_LoadOperator):
     :param partition_key_format: the same.
 
     Returns a dict with ``loaded_count replaced_count unchanged_count record_count window_start window_end``. Fails,
-    to be tried again, when nothing of what is asked is committed.
+    to be tried again, when a part of what is asked is not committed; for good, when a window is damaged. Either way
+    the other windows are loaded.
     """
 
     template_fields: Sequence[str] = (*_LoadOperator.template_fields, "conn_id", "duckdb_path")
@@ -175,7 +179,8 @@ class CloudflareAuditLogsToIcebergOperator(_LoadOperator):
     :param partition_key_format: the same.
 
     Returns a dict with ``loaded_count replaced_count unchanged_count record_count window_start window_end``. Fails,
-    to be tried again, when nothing of what is asked is committed.
+    to be tried again, when a part of what is asked is not committed; for good, when a window is damaged. Either way
+    the other windows are loaded.
     """
 
     template_fields: Sequence[str] = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -12,13 +13,14 @@ from airflow_audit_provider.core.loading import (
     PlannedLoad,
     event_windows,
     plan_loads,
-    refuse_nothing_committed,
+    refuse_missing,
 )
 from airflow_audit_provider.core.warehouse import LedgerEntry
 from airflow_audit_provider.core.window import TimeWindow
 from airflow_audit_provider.exceptions import ConfigurationError, NotCommittedError, VerificationError
 
 DAY = timedelta(days=1)
+HOUR = timedelta(hours=1)
 FIRST_AT = datetime(2026, 10, 26, tzinfo=UTC)
 
 
@@ -97,9 +99,38 @@ def test_overlap_elsewhere_is_nobodys_business() -> None:
 def test_nothing_committed_is_refused(asked: tuple[TimeWindow, ...] | None) -> None:
     """A load that finds nothing committed fails and may be tried again; one that finds all loaded does not."""
     with pytest.raises(NotCommittedError) as caught:
-        refuse_nothing_committed(LoadPlan((), 0), asked)
+        refuse_missing(plan_loads([], [], asked), asked)
     assert caught.value.retryable
-    refuse_nothing_committed(LoadPlan((), 1), asked)
+    refuse_missing(plan_loads([key(day(5))], [entry(day(5))], asked), asked)
+
+
+@pytest.mark.parametrize("missing_hour", [0, 7, 23])
+def test_gap_in_an_asked_window_is_refused(missing_hour: int) -> None:
+    """A day of which one hour is not committed is refused by that hour's name; the other hours are still planned."""
+    hours = [TimeWindow(FIRST_AT + n * HOUR, FIRST_AT + (n + 1) * HOUR) for n in range(24)]
+    keys = [key(hour) for number, hour in enumerate(hours) if number != missing_hour]
+    plan = plan_loads(keys, [], (day(0),))
+    assert (len(plan.loads), plan.missing) == (23, (hours[missing_hour],))
+    with pytest.raises(NotCommittedError, match=re.escape(str(hours[missing_hour]))):
+        refuse_missing(plan, (day(0),))
+    refuse_missing(plan_loads([*keys, key(hours[missing_hour])], [], (day(0),)), (day(0),))
+
+
+def test_window_inside_a_committed_one_is_whole() -> None:
+    """What is asked need not be a window itself: a committed one that reaches over it has all of it."""
+    asked = (TimeWindow(FIRST_AT + HOUR, FIRST_AT + 2 * HOUR),)
+    refuse_missing(plan_loads([key(day(0))], [], asked), asked)
+
+
+@pytest.mark.parametrize("committed", [[], [day(1)], [day(0), day(1, HOUR)], [day(0), day(1, 2 * DAY)]])
+def test_exact_windows_are_wanted_each(committed: list[TimeWindow]) -> None:
+    """Of windows that events name each has to be committed as it is, neither shorter nor longer."""
+    asked = (day(0), day(1))
+    plan = plan_loads(map(key, committed), [], asked, is_exact=True)
+    assert plan.missing == tuple(window for window in asked if window not in committed)
+    with pytest.raises(NotCommittedError):
+        refuse_missing(plan, asked)
+    refuse_missing(plan_loads([key(day(0)), key(day(1))], [], asked, is_exact=True), asked)
 
 
 def test_events_name_their_windows() -> None:

@@ -11,14 +11,18 @@ import pwd
 import shutil
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import psycopg
+
 from tests.adapters.serving import free_port, served
 
 OWNER = "audit"
+_PATIENCE_SECONDS = 60
 
 
 @contextmanager
@@ -38,9 +42,23 @@ def postgres_server() -> Iterator[dict[str, Any]]:
         options = [option for setting in settings for option in ("-c", setting)]
         server = [str(binaries / "postgres"), "-D", str(database), "-p", str(port), *options]
         with served(server, port, folder, user=user):
-            yield {"host": "127.0.0.1", "port": port, "user": OWNER, "dbname": "postgres"}
+            connection = {"host": "127.0.0.1", "port": port, "user": OWNER, "dbname": "postgres"}
+            _await_ready(connection)
+            yield connection
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _await_ready(connection: dict[str, Any]) -> None:
+    """Wait until the server takes connections: its port is open while it still refuses them as "starting up"."""
+    give_up_at = time.monotonic() + _PATIENCE_SECONDS
+    while True:
+        try:
+            return psycopg.connect(**connection).close()
+        except psycopg.OperationalError:
+            if time.monotonic() > give_up_at:
+                raise
+        time.sleep(0.1)
 
 
 def _binaries() -> Path:

@@ -11,7 +11,7 @@ import pytest
 from airflow_audit_provider import loading
 from airflow_audit_provider.core.loading import PlannedLoad
 from airflow_audit_provider.core.records import ApiVersion
-from airflow_audit_provider.core.warehouse import ColumnType, LoadClaim, TableColumn
+from airflow_audit_provider.core.warehouse import LoadClaim, SqlColumn, SqlType
 from airflow_audit_provider.core.window import TimeWindow
 from airflow_audit_provider.exceptions import ConfigurationError, VerificationError, WarehouseBusyError
 from airflow_audit_provider.formats.part_format import part_format
@@ -79,16 +79,21 @@ def test_rows_do_not_depend_on_the_file_format(place: Place, file_format: str) -
     assert place.digest() == digest
 
 
-def test_damaged_part_loads_nothing(place: Place, store: MemoryStore) -> None:
-    """A part that is not what its manifest says fails the load; windows before it stay, of its own nothing is there."""
-    key = next(key for key in store.objects if key.startswith(f"dt={window(1).start.date()}"))
-    store.objects[key] = store.objects[key].replace(b"s1", b"s9")
-    with pytest.raises(VerificationError, match="not what its manifest says"):
+@pytest.mark.parametrize("damaged", [[0], [1], [0, 1]])
+def test_damaged_part_loads_nothing(place: Place, store: MemoryStore, damaged: list[int]) -> None:
+    """A part that is not what its manifest says fails the load, and of its window nothing is there; the others are."""
+    keys = [key for key in store.objects if "/part-" in key and key.endswith("jsonl")]
+    doomed = [min(key for key in keys if key.startswith(f"dt={window(day).start.date()}")) for day in damaged]
+    for key in doomed:
+        store.objects[key] = store.objects[key][:-1]
+    with pytest.raises(VerificationError, match=doomed[0]):
         place.load(store)
-    assert place.ids() == ["late", "r0", "r1", "r2"]
+    whole = {0: ["late", "r0", "r1", "r2"], 1: ["s0", "s1"]}
+    assert place.ids() == sorted(each for day, ids in whole.items() if day not in damaged for each in ids)
     with closing(place.open()) as warehouse:
         warehouse.prepare(table_columns())
-        assert {entry.window for entry in warehouse.loaded("d")} == {window(), window(0.5)}
+        entered = {entry.window for entry in warehouse.loaded("d")}
+    assert entered == {window(), window(0.5), window(1)} - {window(day) for day in damaged}
 
 
 def test_what_fails_inside_leaves_nothing(place: Place, store: MemoryStore, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -111,13 +116,13 @@ def _fail(*_: Any) -> None:
 def test_other_count_than_the_manifests_is_refused(
     place: Place, store: MemoryStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """When the warehouse counts other rows than the manifest has records, nothing is committed."""
+    """When the warehouse counts other rows than the manifest has records, nothing of the window is committed."""
     monkeypatch.setattr(loading, "arrow_rows", lambda *given: arrow_rows(*given).slice(1))
     with pytest.raises(VerificationError, match="rows of"):
         place.load(store)
     assert place.ids() == []
     monkeypatch.undo()
-    assert len(place.load(store).loaded) == 3
+    assert len(place.load(store).loaded) == 2
 
 
 @pytest.mark.parametrize("generations", [(1, 1), (1, 2), (2, 1), (2, 2)])
@@ -175,7 +180,7 @@ def test_parts_that_a_replacement_removed_meanwhile(place: Place, monkeypatch: p
 def test_new_column_is_added(place: Place, store: MemoryStore) -> None:
     """A column of a later schema version is added to the table, null in older rows."""
     place.load(store)
-    columns = (*table_columns(), TableColumn("severity", ColumnType.INTEGER))
+    columns = (*table_columns(), SqlColumn("severity", SqlType.INTEGER))
     with closing(place.open()) as warehouse:
         warehouse.prepare(columns)
         warehouse.prepare(columns)
@@ -188,9 +193,7 @@ def test_new_column_is_added(place: Place, store: MemoryStore) -> None:
 def test_column_of_another_type_is_refused(place: Place, store: MemoryStore) -> None:
     """A table whose column has another type is no table to load into."""
     place.load(store)
-    changed = [
-        column._replace(type=ColumnType.INTEGER) if column.name == "id" else column for column in table_columns()
-    ]
+    changed = [column._replace(type=SqlType.INTEGER) if column.name == "id" else column for column in table_columns()]
     with closing(place.open()) as warehouse, pytest.raises(ConfigurationError, match="id"):
         warehouse.prepare(changed)
 
@@ -213,6 +216,15 @@ def test_large_window_comes_in_groups(place: Place, monkeypatch: pytest.MonkeyPa
     commit(store, window(), records_in(window(), 1050))
     assert place.load(store).record_count == 1050
     assert len(place.ids()) == len(set(place.ids())) == 1050
+
+
+def test_large_records_come_in_small_groups(store: MemoryStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A group ends when its records' text is large enough, however few they are; none is lost."""
+    monkeypatch.setattr(loading, "_GROUP_BYTES", 5_000)
+    large = [record(DAY_1 + timedelta(seconds=number), f"r{number}", "x" * 1_500) for number in range(10)]
+    groups = list(loading._grouped(iter(large)))
+    assert [len(group) for group in groups] == [4, 4, 2]
+    assert [each for group in groups for each in group] == large
 
 
 def test_order_may_name_windows(place: Place, store: MemoryStore) -> None:

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
+from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from airflow_audit_provider.exceptions import ConfigurationError
+from airflow_audit_provider.core.loading import PlannedLoad
+from airflow_audit_provider.core.records import ApiVersion
+from airflow_audit_provider.core.warehouse import LoadClaim, Warehouse
+from airflow_audit_provider.exceptions import ConfigurationError, WarehouseBusyError
+from airflow_audit_provider.formats.table_rows import arrow_rows, table_columns
 from tests.auditing.dataset import DAY_1, commit, record, records_in, two_days, window
 from tests.auditing.memory_store import MemoryStore
 from tests.loading.warehouses import Place
@@ -65,6 +71,41 @@ def test_weak_isolation_is_refused(place: Place, store: MemoryStore) -> None:
         transaction.set_properties({"write.update.isolation-level": "snapshot"})
     with pytest.raises(ConfigurationError, match="isolation"):
         place.load(store)
+
+
+@pytest.mark.parametrize("counts", [(1, 0), (0, 1), (0, 0), (1, 1)])
+def test_outrun_inside_its_transaction(place: Place, counts: tuple[int, int]) -> None:
+    """A loader that generation 2 overtakes between its claim and its commit is refused, also where one is empty."""
+    older, newer = (commit(MemoryStore(), window(), records_in(window(), count)) for count in counts)
+    slow_claim = PlannedLoad(window(), "", 1, 0).claim("d", older, "1" * 64)
+    fast_claim = PlannedLoad(window(), "", 2, 0).claim("d", newer, "2" * 64)
+    with closing(place.open()) as slow, closing(place.open()) as fast:
+        slow.prepare(table_columns())
+        fast.prepare(table_columns())
+        with pytest.raises(WarehouseBusyError, match="first"):
+            _replace(slow, slow_claim, lambda: _replace(fast, fast_claim))
+        (entry,) = fast.loaded("d")
+    assert (entry.generation, entry.manifest_sha256) == (2, "2" * 64)
+    assert len(place.ids()) == counts[1]
+
+
+def _replace(warehouse: Warehouse, claim: LoadClaim, meanwhile: Callable[[], None] = lambda: None) -> None:
+    """Load a claim's rows; something else happens before they are committed."""
+    with warehouse.replacing(claim) as rows:
+        if claim.newest.record_count:
+            rows.add(arrow_rows(ApiVersion.V1, records_in(claim.window, claim.newest.record_count), claim))
+        meanwhile()
+
+
+def test_old_table_gets_no_blind_retries(place: Place, store: MemoryStore) -> None:
+    """A table on which pyiceberg would try a refused commit again by itself is set not to, once."""
+    with place.iceberg_table().transaction() as transaction:
+        transaction.set_properties({"commit.retry.num-retries": "4"})
+    commit(store, window(2), records_in(window(2), 1, "u"))
+    place.load(store)
+    place.load(store)
+    assert place.iceberg_table().properties["commit.retry.num-retries"] == "0"
+    assert "u0" in place.ids()
 
 
 def test_days_are_partitions(place: Place, store: MemoryStore) -> None:

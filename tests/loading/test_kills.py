@@ -22,7 +22,8 @@ from tests.auditing.dataset import commit, record, records_in, window
 from tests.loading.warehouses import Place
 from tests.pipeline.nursery import Nursery, fork_for_lines
 
-ROUNDS = int(os.environ.get("LOADER_KILL_ROUNDS", "10"))
+# In each of three warehouses, so some fifty in all; of late records Iceberg's table grows, and each round with it.
+ROUNDS = int(os.environ.get("LOADER_KILL_ROUNDS", "17"))
 SEED = 20261126
 WINDOWS = [window(0.5 * number) for number in range(6)]
 NURSERY = "from tests.loading.test_kills import bear_loaders; bear_loaders()"

@@ -101,13 +101,29 @@ def test_window_that_never_landed_may_be_tried_again(two_days: World, tmp_path: 
         operator.execute({})
 
 
+@pytest.mark.parametrize("windows", ["run", "events"])
+def test_part_of_what_is_asked_is_loaded_and_not_enough(two_days: World, tmp_path: Path, windows: str) -> None:
+    """Of two days of which one never landed the other is loaded, and the task is to be tried again."""
+    days = [(END, END + DAY), (END + DAY, END + 2 * DAY)]
+    extras = [{"window_start": start.isoformat(), "window_end": end.isoformat()} for start, end in days]
+    events = {audit_log_asset(f"file://{two_days.destination}"): [SimpleNamespace(extra=extra) for extra in extras]}
+    bounds = {"window_start": END, "window_end": END + 2 * DAY} if windows == "run" else {}
+    operator = _to_duckdb(two_days, tmp_path / "a.duckdb", windows=windows, **bounds)
+    with pytest.raises(NotCommittedError, match="2026-10-28"):
+        operator.execute({"triggering_asset_events": events})
+    assert _days(tmp_path / "a.duckdb") == {"2026-10-27": 300}
+    two_days.clock.advance(DAY.total_seconds())
+    two_days.land(window_start=END + DAY, window_end=END + 2 * DAY)
+    assert operator.execute({"triggering_asset_events": events})["loaded_count"] == 1
+
+
 def test_damage_fails_for_good(two_days: World, tmp_path: Path) -> None:
-    """A damaged part fails the task without retries."""
-    (part,) = two_days.destination.glob("dt=2026-10-27/**/part-*")
+    """A damaged part fails the task without retries, and holds up no window that is whole."""
+    (part,) = two_days.destination.glob("dt=2026-10-26/**/part-*")
     part.write_bytes(part.read_bytes()[:-1])
     with pytest.raises(AirflowFailException, match="not what its manifest says"):
         _to_duckdb(two_days, tmp_path / "a.duckdb").execute({})
-    assert _days(tmp_path / "a.duckdb") == {"2026-10-26": 300}
+    assert _days(tmp_path / "a.duckdb") == {"2026-10-27": 300}
 
 
 def test_duckdb_by_connection(two_days: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
