@@ -22,7 +22,7 @@ help:
 	@echo "make clean     remove everything these targets made"
 
 test: lint types arrows
-	$(PYTEST)
+	tools/tests
 
 check: lint types arrows
 	$(PYTEST) -m "not slow and not matrix"
