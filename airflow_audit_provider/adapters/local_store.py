@@ -16,7 +16,7 @@ from uuid import uuid4
 
 from airflow_audit_provider.adapters.clock import SystemClock
 from airflow_audit_provider.adapters.store_failures import named_failures
-from airflow_audit_provider.core.keys import unfinished_key
+from airflow_audit_provider.core.keys import UNFINISHED_FOLDER, unfinished_key
 from airflow_audit_provider.core.ports import StagedObject
 
 _Made = TypeVar("_Made")
@@ -64,7 +64,6 @@ class LocalStore:
                 _in_folder(target.parent, lambda: linked.replace(target))
                 # Where both names were one file already, the rename is none.
                 linked.unlink(missing_ok=True)
-                _prune(linked.parent, self._root)
             except FileNotFoundError:
                 if not target.exists():
                     raise
@@ -97,6 +96,8 @@ class LocalStore:
             with named_failures("removed", key):
                 (self._root / key).unlink(missing_ok=True)
                 _prune((self._root / key).parent, self._root)
+        # Not after each file that is written: runs side by side would take the folder from under each other.
+        _prune(self._root / UNFINISHED_FOLDER, self._root)
 
 
 class _LocalStagedObject:
@@ -124,13 +125,11 @@ class _LocalStagedObject:
             written, target = self.finish(), self._root / self.key
             _in_folder(target.parent, lambda: written.replace(target))
             _sync_folder(target.parent)
-            _prune(written.parent, self._root)
 
     def discard(self) -> None:
         with named_failures("discarded", self.key):
             self._file.close()
             self._temporary.unlink(missing_ok=True)
-            _prune(self._temporary.parent, self._root)
 
 
 def _files(folder: Path) -> Iterator[Path]:
@@ -169,10 +168,20 @@ def _in_folder(folder: Path, action: Callable[[], _Made]) -> _Made:
     """Do something in a folder that is made first, again if another run removed the empty folder in between."""
     for _ in range(_MOST_REMOVALS):
         with suppress(FileNotFoundError):
-            folder.mkdir(parents=True, exist_ok=True)
+            _make(folder)
             return action()
-    folder.mkdir(parents=True, exist_ok=True)
+    _make(folder)
     return action()
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except FileExistsError:
+        # It was there, and was removed before that could be seen: as good as removed right after.
+        if folder.exists():
+            raise
+        raise FileNotFoundError(folder) from None
 
 
 def _sync_folder(folder: Path) -> None:

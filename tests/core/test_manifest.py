@@ -182,7 +182,7 @@ def test_schema_and_privacy_stand_in_the_manifest() -> None:
     content = msgspec.json.decode(stamped.to_bytes())
     assert content["table"] == {"schema": "normalized", "version": "1.0", "misfits": {"request_status": 2}}
     assert content["privacy"] == {
-        "name": "gdpr", "pseudonymise": ["email"], "drop": ["metadata"], "key_id": "0123", "rule_version": 1
+        "name": "gdpr", "pseudonymise": ["email"], "drop": ["metadata"], "key_id": "0123", "rule_version": 2
     }  # fmt: skip
     assert read_manifest("k", stamped.to_bytes()) == stamped
     assert describe(stamped)["schema"] == "normalized 1.0"

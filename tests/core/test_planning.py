@@ -128,7 +128,7 @@ OTHERS = [
     UNSET,
     msgspec.structs.replace(STAMP, key_id="ffffffffffffffff"),
     msgspec.structs.replace(STAMP, drop=()),
-    msgspec.structs.replace(STAMP, rule_version=2),
+    msgspec.structs.replace(STAMP, rule_version=99),
     PrivacyStamp("privacy", (), ("metadata",), None),
 ]
 
