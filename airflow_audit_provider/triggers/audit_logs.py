@@ -141,7 +141,7 @@ class AuditLogActivityEventTrigger(BaseEventTrigger):
         scope: str | None = None,
         account_id: str | None = None,
         organization_id: str | None = None,
-        filters: Filters | None = None,
+        filters: Filters | str | None = None,
         poll_interval_seconds: float = 60.0,
         lookback_seconds: float = 900.0,
     ) -> None:
@@ -153,14 +153,16 @@ class AuditLogActivityEventTrigger(BaseEventTrigger):
             "account_id": account_id,
             "organization_id": organization_id,
         }
-        self.filters = filters
+        # Airflow 3.2 hands an asset's trigger nested arguments as it encoded them, and an error in here would end the
+        # whole triggerer: so they travel as one text.
+        self.filters: Filters | None = json.loads(filters) if isinstance(filters, str) else filters
         self.rhythm = Rhythm(poll_interval_seconds)
         self.lookback_seconds = lookback_seconds
         self.clock = SystemClock()
         refuse_impossible_query(api_version, scope, account_id, organization_id, None)
         refuse_seconds("poll_interval_seconds", poll_interval_seconds)
         refuse_seconds("lookback_seconds", lookback_seconds)
-        self._wanted = RecordFilter(api_version, filters)
+        self._wanted = RecordFilter(api_version, self.filters)
         self._hook: CloudflareHook | None = None
         self._has_said_cut = False
 
@@ -173,7 +175,7 @@ class AuditLogActivityEventTrigger(BaseEventTrigger):
         return _path(self), {
             "cloudflare_conn_id": self.cloudflare_conn_id,
             **self.log_choice,
-            "filters": self.filters,
+            "filters": None if self.filters is None else json.dumps(self.filters, sort_keys=True),
             "poll_interval_seconds": self.rhythm.interval_seconds,
             "lookback_seconds": self.lookback_seconds,
         }

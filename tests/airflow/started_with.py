@@ -32,10 +32,9 @@ def settings(home: Home, source: Source) -> dict[str, str]:
     tomorrow = (TODAY + timedelta(days=1)).isoformat()
     return {
         # As many as there are processors to count on, and patience with an API server that waits for SQLite's writer.
-        # A watcher is begun by the second parse of its file, after its DAG is unpaused.
         "AIRFLOW__CORE__PARALLELISM": "2",
         "AIRFLOW__WORKERS__EXECUTION_API_TIMEOUT": "60",
-        "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "30",
+        "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "600",
         "AIRFLOW__CORE__TEST_CONNECTION": "Enabled",
         "AUDIT_LANDED": home.landed.as_uri(),
         "AUDIT_TODAY": TODAY.isoformat(),

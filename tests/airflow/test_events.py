@@ -110,6 +110,8 @@ def scene(live: LiveAirflow) -> Iterator[Scene]:
     """A scene on the shared Airflow; afterwards the API behaves again."""
     scene = Scene(live)
     live.unpause("wait_for_activity", "skip_softly", "wait_for_the_window", "on_token", "on_member")
+    # A watcher begins with the second parse of its file, after its DAGs are unpaused.
+    live.reparse("on_token")
     yield scene
     scene.misbehave()
 
