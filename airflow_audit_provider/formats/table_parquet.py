@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 import io
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -26,7 +27,7 @@ _ROW_GROUP_RECORDS = 50_000
 _LINES = msgspec.json.Encoder()
 
 
-class _TableParquetEncoder:
+class _TableParquetEncoder(ABC):
     """Writes what records became as row groups; what comes waits as columns until its group is full."""
 
     def __init__(self, compression: str, schema: ArrowSchema) -> None:
@@ -62,8 +63,9 @@ class _TableParquetEncoder:
         self._writer.close()
         return self._sink.drain()
 
+    @abstractmethod
     def _as_columns(self, records: Sequence[AuditRecord], lines: bytes) -> Any:
-        raise NotImplementedError
+        """Return the records as Arrow columns of the schema."""
 
     def _write(self) -> None:
         """Write what waits as one row group."""
