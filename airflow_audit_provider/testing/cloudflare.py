@@ -152,12 +152,16 @@ class FakeCloudflare:
         return exchange_of(struck, response)
 
     def _marks(self, verdict: Verdict, now_at: datetime) -> dict[str, str]:
-        """The header fields every answer carries."""
-        limit = self.settings.requests_per_window or 1200
-        return {
+        """The header fields every answer carries; those of the rate limit where there is one."""
+        marks = {
             "date": format_datetime(now_at.replace(microsecond=0), usegmt=True),
             "server": "cloudflare",
             "cf-ray": hex_id("ray", self.settings.seed, self._request_count)[:16] + "-ZRH",
+        }
+        limit = self.settings.requests_per_window
+        if limit is None:
+            return marks
+        return marks | {
             "ratelimit": f'"default";r={verdict.remaining};t={verdict.reset_seconds}',
             "ratelimit-policy": f'"default";q={limit};w={int(self.settings.window_seconds)}',
         }

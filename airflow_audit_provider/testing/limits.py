@@ -36,7 +36,8 @@ class RateLimit:
     def take(self, now_at: float) -> Verdict:
         """Count one request made now."""
         if self._limit is None:
-            return Verdict(passed=True, remaining=1200, reset_seconds=ceil(self._window_seconds))
+            # No answer tells of a limit where there is none, so nobody reads the two numbers.
+            return Verdict(passed=True, remaining=0, reset_seconds=0)
         if now_at < self._blocked_until_at:
             wait = ceil(self._blocked_until_at - now_at)
             return Verdict(passed=False, remaining=0, reset_seconds=wait, retry_seconds=wait)
