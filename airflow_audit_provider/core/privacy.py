@@ -15,8 +15,6 @@ from typing import Any
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from airflow_audit_provider.core.ip_spellings import holds_address
-from airflow_audit_provider.core.pseudonyms import Pseudonyms
 from airflow_audit_provider.core.records import ApiVersion, AuditRecord, in_order, is_known_by_text, read_records
 from airflow_audit_provider.exceptions import ConfigurationError, SourceProtocolError
 
@@ -122,6 +120,10 @@ def _is_by_what_is_hidden(rule: PrivacyRequest | PrivacyStamp, name: str) -> boo
 
 
 def _holds_an_address(rule: PrivacyRequest | PrivacyStamp, value: str) -> bool:
+    # Manifests say which rule was used, and few DAGs have one: where there is none, nothing looks for addresses.
+    from airflow_audit_provider.core.ip_spellings import holds_address
+    from airflow_audit_provider.core.pseudonyms import Pseudonyms
+
     if "email" in rule.pseudonymise and Pseudonyms(b"", emails=True, addresses=False).in_text(value) != value:
         return True
     return "ip" in rule.pseudonymise and holds_address(value)
@@ -134,6 +136,8 @@ class PrivacyRule:
     """
 
     def __init__(self, request: PrivacyRequest, key: bytes = b"") -> None:
+        from airflow_audit_provider.core.pseudonyms import Pseudonyms
+
         if request.pseudonymise and len(key) < MIN_KEY_BYTES:
             raise ConfigurationError(
                 f"The key in connection {request.conn_id!r} has {len(key)} bytes. Give at least {MIN_KEY_BYTES} random "
