@@ -211,7 +211,7 @@ _LIST = msgspec.json.Decoder(list[msgspec.Raw])
 # Any escape, so that a backslash that is itself escaped starts none; the group is half a surrogate pair.
 _ESCAPE = re.compile(rb"\\(?:u([dD][89a-fA-F][0-9a-fA-F]{2})|.)", re.DOTALL)
 # Characters for private use, of which a record holds hardly one and never all.
-_MARKS = [chr(code).encode() for code in range(0xE000, 0xF900)]
+_MARK_CODES = range(0xE000, 0xF900)
 
 
 def _without(raw: bytes, tree: _Tree) -> bytes:
@@ -220,7 +220,7 @@ def _without(raw: bytes, tree: _Tree) -> bytes:
     except (msgspec.DecodeError, UnicodeDecodeError):
         # Half a surrogate pair, legal in JSON and refused by strict decoders, or bytes that are no UTF-8.
         text = raw.decode("utf-8", "replace").encode()
-        mark = next(mark for mark in _MARKS if mark not in text)
+        mark = next(mark for code in _MARK_CODES if (mark := chr(code).encode()) not in text)
         hidden = _ESCAPE.sub(lambda escape: mark + escape[1] if escape[1] else escape[0], text)
         return _pruned(hidden, tree).replace(mark, b"\\u")
 
