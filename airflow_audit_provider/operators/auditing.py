@@ -8,6 +8,7 @@ Parsing a DAG makes an operator and runs none: what only a run needs is imported
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Any
@@ -78,6 +79,7 @@ class CloudflareAuditLogsVerifyOperator(BaseOperator):
         """Verify the destination; return the counts."""
         with task_failures(self):
             report = self._verify()
+            _count_verified(report)
             self._refuse_severe(report)
         return report.summary()
 
@@ -142,6 +144,7 @@ class CloudflareAuditLogsSealOperator(BaseOperator):
         """Seal and sign; return what was created."""
         with task_failures(self):
             sealing = self._seal()
+        _count_sealed(sealing)
         return self._report(sealing)
 
     def _seal(self) -> Sealing:
@@ -179,3 +182,25 @@ class CloudflareAuditLogsSealOperator(BaseOperator):
         }
         self.log.info("Sealed %s", summary)
         return summary
+
+
+def _count_verified(report: Report) -> None:
+    """Send what was looked at and found as metrics."""
+    from airflow_audit_provider.operators.metrics import Metrics
+
+    metrics = Metrics({})
+    metrics.add("verify.windows", report.window_count)
+    metrics.add("verify.parts", report.part_count)
+    metrics.add("verify.records", report.record_count)
+    metrics.add("verify.bytes", report.size_bytes)
+    for (severity, kind), count in Counter((found.severity, found.kind) for found in report.findings).items():
+        metrics.add("verify.findings", count, severity=str(severity), kind=str(kind))
+
+
+def _count_sealed(sealing: Sealing) -> None:
+    """Send what was written as metrics."""
+    from airflow_audit_provider.operators.metrics import Metrics
+
+    metrics = Metrics({})
+    metrics.add("commit.seals", len(sealing.created))
+    metrics.add("commit.signatures", sealing.signed_count)
