@@ -126,8 +126,7 @@ class Pull:
         reading = SideBySide(self._source, order.query, self._remainder, order.concurrency, known)
         read_count = self._tally.resumed_count
         for read in reading.read():
-            told = order.told(read)
-            records = [record for record in told if (record.event_ns, record.id) not in self._staged]
+            records = self._not_staged(order.told(read))
             self._note_first(records)
             fresh = self._fresh(records)
             self._note_added(fresh)
@@ -148,6 +147,12 @@ class Pull:
             self._stager.finish()
             if self._saved_count:
                 self._save(ReadTally())
+
+    def _not_staged(self, records: list[AuditRecord]) -> list[AuditRecord]:
+        """Return those of some records that no earlier try has staged."""
+        if not self._staged:
+            return records
+        return [record for record in records if (record.event_ns, record.id) not in self._staged]
 
     def _fresh(self, records: list[AuditRecord]) -> list[AuditRecord]:
         """Return what is to be staged of some records: those not committed, all of them for a replacement."""

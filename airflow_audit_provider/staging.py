@@ -128,7 +128,8 @@ class _OpenPart:
 
     def encode(self, records: list[AuditRecord], lines: bytes) -> bytes:
         self.record_count += len(records)
-        event_times = [*self._event_edges, *(record.event_ns for record in records)]
+        event_times = [record.event_ns for record in records]
+        event_times += self._event_edges
         self._event_edges = min(event_times), max(event_times)
         return self._encoder.encode(records, lines)
 

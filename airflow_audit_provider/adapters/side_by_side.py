@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from itertools import takewhile
+from itertools import chain, takewhile
 from typing import NamedTuple, TypeAlias, cast
 
 from airflow_audit_provider.adapters.source import Source
@@ -129,7 +129,7 @@ class SideBySide:
         horizon = TimeWindow(piece.window.start, self._window.end)
         shape = ReadShape(pages_per_walk=piece.page_limit, stops_at_cut=True)
         reading = Reading(self._query.version, piece.window, Direction.ASC, shape, horizon, self._known_seconds)
-        records = [record for pages in self._source.read(self._query, reading, self._stop) for record in pages]
+        records = list(chain.from_iterable(self._source.read(self._query, reading, self._stop)))
         return _Fetched(records, reading)
 
 

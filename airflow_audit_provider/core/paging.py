@@ -24,6 +24,7 @@ from airflow_audit_provider.core.answers import Page
 from airflow_audit_provider.core.depth import Depth
 from airflow_audit_provider.core.edges import Edges
 from airflow_audit_provider.core.ending import MIRROR_ROWS, MOST_LEFT_OUT, End, PageSizes, is_mirrored
+from airflow_audit_provider.core.fitting import Fitting
 from airflow_audit_provider.core.ledger import Ledger, is_sorted
 from airflow_audit_provider.core.passes import Pass
 from airflow_audit_provider.core.query import MAX_PAGE_SIZE, Ask, Direction
@@ -70,7 +71,7 @@ class Walk:
         self._version = version
         self._direction = direction
         self._sign = 1 if direction is Direction.ASC else -1
-        self._page_size = page_size
+        self._fitting = Fitting(page_size, window, horizon or window)
         self._known_seconds = known_seconds
         self._edges = Edges(window, horizon or window, direction, known_seconds)
         self._mode = _Mode.SWEEP
@@ -97,7 +98,7 @@ class Walk:
         range_ = edges.since_seconds, edges.before_seconds, self._direction
         if self._mode is _Mode.ALL_ELSE:
             return Ask(*range_, _PROBE_SPARE_ROWS, without_ids=self.ledger.ids)
-        return Ask(*range_, self._page_size, 1, self._pass.cursor)
+        return Ask(*range_, self._fitting.row_count(self.ledger, self._pass.cursor), 1, self._pass.cursor)
 
     def take(self, page: Page) -> list[AuditRecord]:
         """Take one answered page in; return its new records inside the window, in the order they came."""

@@ -12,12 +12,12 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from enum import StrEnum
 from itertools import groupby
-from operator import attrgetter
 from typing import Any, NamedTuple
 
 import msgspec
 
 from airflow_audit_provider.core.records import ApiVersion, AuditRecord
+from airflow_audit_provider.formats.fields import values_of
 
 
 class Kind(StrEnum):
@@ -111,17 +111,19 @@ def column_values(version: ApiVersion, records: Sequence[AuditRecord], lines: by
 def _columns_of(columns: Sequence[Column], rows: Sequence[Any]) -> Iterator[list[Any]]:
     """Yield one list of values a column; a tuple for each row would only give the garbage collector work."""
     for path, members in groupby(columns, key=lambda column: column.path[:-1]):
-        group = list(map(attrgetter(*path), rows)) if path else rows
+        group = values_of(rows, path[0]) if path else rows
         for column in members:
-            yield _fitted(column.kind, list(map(attrgetter(column.path[-1]), group)))
+            yield _fitted(column.kind, values_of(group, column.path[-1]))
 
 
 def _fitted(kind: Kind, values: list[Any]) -> list[Any]:
     """Return the values as their column has them; most are that already."""
     if kind is Kind.JSON:
-        contents = [None if value is _NULL else bytes(value) for value in values]
         # Most are missing or an object, whose own JSON is what the column holds.
-        return [text if text is None or text[0] not in _TEXT_OR_NULL else _json_text(text) for text in contents]
+        return [
+            None if value is _NULL else text if (text := bytes(value))[0] not in _TEXT_OR_NULL else _json_text(text)
+            for value in values
+        ]
     return [fit_integer(value) for value in values] if kind is Kind.INTEGER else values
 
 

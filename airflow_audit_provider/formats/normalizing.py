@@ -9,13 +9,13 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from operator import attrgetter
 from typing import Any, NamedTuple
 
 import msgspec
 
 from airflow_audit_provider.core.records import ApiVersion, AuditRecord, lines_of, soften
 from airflow_audit_provider.formats.columns import any_number, fields_in, fit_integer, readable
+from airflow_audit_provider.formats.fields import values_of
 from airflow_audit_provider.formats.normalized import COLUMNS, RAW_COLUMN, ColumnType, TableColumn
 
 Values = Sequence[Any]
@@ -83,8 +83,8 @@ class _Plan(NamedTuple):
         for path in self.paths:
             group, _, name = path.rpartition(".")
             if group not in groups:
-                groups[group] = list(map(attrgetter(group), rows))
-            values[path] = list(map(attrgetter(name), groups[group]))
+                groups[group] = values_of(rows, group)
+            values[path] = values_of(groups[group], name)
         return values
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -18,10 +20,14 @@ _BASE_SECONDS = 1_700_000_000
 
 
 def read_all(
-    server: ModelServer, window: TimeWindow, direction: Direction = Direction.ASC, shape: ReadShape = DEFAULT_SHAPE
+    server: ModelServer,
+    window: TimeWindow,
+    direction: Direction = Direction.ASC,
+    shape: ReadShape = DEFAULT_SHAPE,
+    horizon: TimeWindow | None = None,
 ) -> list[AuditRecord]:
     """Read a window from the model, answering 400s as the script does."""
-    reading = Reading(server.version, window, direction, shape)
+    reading = Reading(server.version, window, direction, shape, horizon)
     records: list[AuditRecord] = []
     while (ask := reading.ask()) is not None:
         assert len(server.asks) < 20_000, "the pager does not end"
@@ -73,15 +79,16 @@ def servers(draw: st.DrawFn) -> ModelServer:
     direction=st.sampled_from(Direction),
     pages_per_walk=st.integers(1, 4),
     cut_us=st.sampled_from([0, 1, 500_000]),
+    behind_seconds=st.sampled_from([0, 0, 1, 20, 500]),
 )
 def test_every_record_of_the_window_comes_once_in_order(
-    server: ModelServer, page_size: int, direction: Direction, pages_per_walk: int, cut_us: int
+    server: ModelServer, page_size: int, direction: Direction, pages_per_walk: int, cut_us: int, behind_seconds: int
 ) -> None:
-    """The reading yields exactly the window's records, sorted, whatever the server's oddities."""
-    from datetime import timedelta
-
+    """The reading yields exactly the window's records, sorted, whatever the server's oddities, and whatever follows."""
     window = TimeWindow(from_seconds(_BASE_SECONDS) + timedelta(microseconds=cut_us), from_seconds(_BASE_SECONDS + 20))
-    got = read_all(server, window, direction, ReadShape(page_size, pages_per_walk))
+    horizon = TimeWindow(window.start, window.end + timedelta(seconds=behind_seconds))
+    upwards = horizon if direction is Direction.ASC else None
+    got = read_all(server, window, direction, ReadShape(page_size, pages_per_walk), upwards)
     truth = sorted(row for row in server.rows if window.contains(row.event_ns))
     assert got == (truth if direction is Direction.ASC else truth[::-1])
 

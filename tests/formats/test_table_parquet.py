@@ -91,6 +91,13 @@ def test_what_repeats_has_a_dictionary(schema: str) -> None:
     assert columns[{"normalized": "actor_email", "ocsf": "actor.user.name"}[schema]].is_stats_set
 
 
+def test_only_what_can_be_looked_for_has_statistics() -> None:
+    """Columns of the API's own fields do, free-form JSON and the record's own text do not."""
+    columns = columns_in(footer("raw", fake_records(V1, 500)))
+    without = {path for path, column in columns.items() if not column.is_stats_set}
+    assert without == {"record", "metadata", "newValueJson", "oldValueJson"}
+
+
 @BOTH_SCHEMAS
 def test_row_groups_are_bounded_by_size(schema: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Few large records fill a row group as many small ones do; no row is lost between them."""
