@@ -38,11 +38,15 @@ _FOREVER_AT = datetime(9999, 12, 30, tzinfo=UTC)
 
 
 class Report(msgspec.Struct, frozen=True):
-    """What verification looked at and what it found; ``newest_seal_sha256`` is worth keeping elsewhere."""
+    """What verification looked at and what it found; ``newest_seal_sha256`` is worth keeping elsewhere.
+
+    ``size_bytes`` is what was read of parts.
+    """
 
     window_count: int
     part_count: int
     record_count: int
+    size_bytes: int
     seal_count: int
     newest_seal_sha256: str | None
     findings: tuple[Finding, ...]
@@ -98,6 +102,7 @@ def verify(
         window_count=survey.window_count,
         part_count=survey.part_count,
         record_count=survey.record_count,
+        size_bytes=survey.size_bytes,
         seal_count=len(seals.contents),
         newest_seal_sha256=seals.newest_sha256,
         findings=tuple(findings),
@@ -114,7 +119,7 @@ class _Survey:
         self.manifest_keys = set(store.list_keys(MANIFEST_FOLDER))
         self.findings: list[Finding] = []
         self.manifests: dict[str, SealedManifest | None] = {}
-        self.window_count = self.part_count = self.record_count = 0
+        self.window_count = self.part_count = self.record_count = self.size_bytes = 0
         self._named: set[str] = set()
         self._older_parts: dict[str, Part] = {}
 
@@ -152,6 +157,7 @@ class _Survey:
         if not check.take_size(part, self._sizes.get(part.key)):
             return
         content = self._store.read(part.key)
+        self.size_bytes += len(content or b"")
         if not check.take(part, content) or content is None or check.newest is None:
             return
         manifest = check.newest.manifest

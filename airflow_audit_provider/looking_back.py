@@ -17,8 +17,8 @@ from airflow_audit_provider.core.manifest import Manifest
 from airflow_audit_provider.core.planning import whole_windows_start_at
 from airflow_audit_provider.core.ports import Store
 from airflow_audit_provider.core.run_window import RunWindow
+from airflow_audit_provider.core.tuning import refuse_lookback
 from airflow_audit_provider.core.window import TimeWindow
-from airflow_audit_provider.exceptions import ConfigurationError
 from airflow_audit_provider.formats.part_format import committed_format
 from airflow_audit_provider.observing import Observer, PullOutcome
 from airflow_audit_provider.orders import PullOrder
@@ -41,12 +41,6 @@ class LookedBack(NamedTuple):
     def summary(self) -> dict[str, int]:
         """Return the figures that travel in XComs and asset events."""
         return {"lookback_windows": len(self.outcomes), "late_count": self.late_count}
-
-
-def refuse_lookback(lookback: object) -> None:
-    """Raise ``ConfigurationError`` for a lookback that is no length of time, or less than nothing."""
-    if lookback is not None and (not isinstance(lookback, timedelta) or lookback < timedelta(0)):
-        raise ConfigurationError(f"lookback is {lookback!r}. Give zero or more, as a timedelta, or leave it out.")
 
 
 def look_back(order: PullOrder, lookback: timedelta, source: Source, store: Store, observer: Observer) -> LookedBack:

@@ -16,10 +16,8 @@ from airflow_audit_provider.core.privacy import MaybeStamp, PrivacyRule, stamp_o
 from airflow_audit_provider.core.query import AuditQuery
 from airflow_audit_provider.core.records import AuditRecord
 from airflow_audit_provider.core.run_window import RunWindow
+from airflow_audit_provider.core.tuning import DEFAULT_CONCURRENCY, DEFAULT_MAX_PART_BYTES
 from airflow_audit_provider.formats.part_format import PartFormat, committed_format
-
-DEFAULT_MAX_PART_BYTES = 128 << 20
-DEFAULT_CONCURRENCY = 7
 
 
 class PullOrder(NamedTuple):

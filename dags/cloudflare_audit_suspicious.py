@@ -22,7 +22,6 @@ from typing import Any
 
 from airflow.sdk import DAG, Asset, AssetWatcher, task
 
-from airflow_audit_provider.hooks.cloudflare import CloudflareHook
 from airflow_audit_provider.triggers.audit_logs import AuditLogActivityEventTrigger
 
 # One of these has to fit; inside one, all of it.
@@ -38,6 +37,9 @@ suspicious_actions = Asset("cloudflare-suspicious-actions", watchers=[AssetWatch
 
 def actions_of(payload: dict[str, Any]) -> list[dict[str, Any]]:
     """Read back what an event tells of: what it names, and what it only counts as the watcher judged it."""
+    # Here, as only a task needs it: the file is parsed again and again.
+    from airflow_audit_provider.hooks.cloudflare import CloudflareHook
+
     named = {each["id"] for each in payload["records"]}
     names_all = payload["record_count"] == len(named)
     window = {"since": payload["window_start"], "before": payload["window_end"], "direction": "asc"}

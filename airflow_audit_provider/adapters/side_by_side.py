@@ -18,16 +18,8 @@ from airflow_audit_provider.core.query import AuditQuery, Direction
 from airflow_audit_provider.core.reading import Reading, ReadShape, ReadTally
 from airflow_audit_provider.core.records import AuditRecord
 from airflow_audit_provider.core.slicing import Density, Slice, Slicer, Stretch
+from airflow_audit_provider.core.tuning import refuse_concurrency
 from airflow_audit_provider.core.window import TimeWindow
-from airflow_audit_provider.exceptions import ConfigurationError
-
-MAX_CONCURRENCY = 64
-
-
-def refuse_concurrency(concurrency: int) -> None:
-    """Raise ``ConfigurationError`` for a number of requests that cannot be under way together."""
-    if not 1 <= concurrency <= MAX_CONCURRENCY:
-        raise ConfigurationError(f"A concurrency of {concurrency} is impossible. Give 1 to {MAX_CONCURRENCY}.")
 
 
 class _Fetched(NamedTuple):

@@ -9,18 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from airflow_audit_provider.core.budget import is_count
 from airflow_audit_provider.core.query import AuditQuery, Direction
-from airflow_audit_provider.core.reading import Reading, ReadShape
 from airflow_audit_provider.core.records import AuditRecord
+from airflow_audit_provider.core.tuning import is_count
 from airflow_audit_provider.core.window import SECOND_NS, TimeWindow, format_instant, from_seconds
 from airflow_audit_provider.exceptions import ConfigurationError
 
-_A_PAGE_AT_A_TIME = ReadShape(pages_per_walk=1)
+if TYPE_CHECKING:
+    from airflow_audit_provider.core.reading import Reading
 
 
 class Watch(msgspec.Struct, frozen=True):
@@ -38,9 +38,13 @@ class Watch(msgspec.Struct, frozen=True):
 
     def reading(self, now: datetime) -> Reading | None:
         """Return what to read at this time, oldest first and a page at a time; None while nothing can be new."""
+        # A sensor makes a watch when its DAG is parsed; nothing is read there.
+        from airflow_audit_provider.core.reading import Reading, ReadShape
+
         if self.since >= now:
             return None
-        return Reading(self.query.version, TimeWindow(self.since, now), Direction.ASC, _A_PAGE_AT_A_TIME)
+        a_page_at_a_time = ReadShape(pages_per_walk=1)
+        return Reading(self.query.version, TimeWindow(self.since, now), Direction.ASC, a_page_at_a_time)
 
 
 class Activity:

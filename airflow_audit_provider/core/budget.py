@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from math import ceil, inf, isfinite
 from typing import NamedTuple
 
+from airflow_audit_provider.core.tuning import is_count
 from airflow_audit_provider.exceptions import ConfigurationError
 
 _NUMBER = r"\s*=\s*(\d+(?:\.\d+)?)"
@@ -43,11 +44,6 @@ class RateLimit(NamedTuple):
     def is_possible(self) -> bool:
         """Whether it is a whole number of at least one request in a positive, finite time."""
         return is_count(self.request_count) and isfinite(self.period_seconds) and self.period_seconds > 0
-
-
-def is_count(given: object) -> bool:
-    """Say whether something is a whole number of at least one; True is none."""
-    return isinstance(given, int) and not isinstance(given, bool) and given >= 1
 
 
 CLOUDFLARE_LIMIT = RateLimit(1200, 300.0)

@@ -14,7 +14,7 @@ import msgspec
 from airflow_audit_provider.core.commit import StagedPart
 from airflow_audit_provider.core.privacy import PrivacyStamp
 from airflow_audit_provider.core.query import AuditQuery
-from airflow_audit_provider.core.reading import ReadTally
+from airflow_audit_provider.core.tally import ReadTally
 from airflow_audit_provider.core.window import SECOND_NS, TimeWindow, from_seconds
 from airflow_audit_provider.exceptions import ConfigurationError
 

@@ -16,7 +16,7 @@ from msgspec import UNSET, UnsetType
 
 from airflow_audit_provider.core.privacy import MaybeStamp
 from airflow_audit_provider.core.query import AuditQuery
-from airflow_audit_provider.core.reading import ReadTally
+from airflow_audit_provider.core.tally import ReadTally
 from airflow_audit_provider.core.window import TimeWindow
 from airflow_audit_provider.exceptions import ConfigurationError, VerificationError
 

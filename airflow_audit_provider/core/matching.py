@@ -8,7 +8,6 @@ The API's own filters are not used: version 1 takes one value each, and no reque
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Mapping
 from ipaddress import ip_address, ip_network
 from typing import Any, NamedTuple
@@ -106,6 +105,9 @@ def _wish(version: ApiVersion, given: str, value: Any) -> _Wish:
 
 
 def _unknown(version: ApiVersion, given: str, plain: str) -> str:
+    # Needed for a refusal alone, and no DAG should take longer to parse for it.
+    import difflib
+
     near = difflib.get_close_matches(plain, _PATHS[version], n=1)
     hint = f"Did you mean {near[0]!r}?" if near else f"Known filters: {', '.join(sorted(_PATHS[version]))}."
     return f"A watcher of version {version} of the API cannot judge the filter {given!r}. Take another. {hint}"

@@ -17,10 +17,10 @@ from airflow_audit_provider.core.keys import WindowKeys
 from airflow_audit_provider.core.manifest import Manifest, TableStamp
 from airflow_audit_provider.core.privacy import MaybeStamp
 from airflow_audit_provider.core.query import AuditQuery
+from airflow_audit_provider.core.tuning import refuse_settle_delay
 from airflow_audit_provider.core.window import TimeWindow, format_instant
 from airflow_audit_provider.exceptions import (
     CommitConflictError,
-    ConfigurationError,
     RetentionExceededError,
     WindowNotSettledError,
 )
@@ -42,12 +42,6 @@ def whole_windows_start_at(now: datetime) -> datetime:
     What 18 months are to the day is not documented, and a window that is half forgotten looks complete.
     """
     return retention_starts_at(now) + RETENTION_MARGIN
-
-
-def refuse_settle_delay(settle_delay: object) -> None:
-    """Raise ``ConfigurationError`` for a delay that is no length of time, or less than nothing."""
-    if not isinstance(settle_delay, timedelta) or settle_delay < timedelta(0):
-        raise ConfigurationError(f"settle_delay is {settle_delay!r}. Give zero or more, as a timedelta.")
 
 
 def refuse_unreadable_window(window: TimeWindow, now: datetime, settle_delay: timedelta) -> None:

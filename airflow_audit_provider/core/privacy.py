@@ -15,8 +15,6 @@ from typing import Any
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from airflow_audit_provider.core.ip_spellings import holds_address
-from airflow_audit_provider.core.pseudonyms import Pseudonyms
 from airflow_audit_provider.core.records import ApiVersion, AuditRecord, in_order, is_known_by_text, read_records
 from airflow_audit_provider.exceptions import ConfigurationError, SourceProtocolError
 
@@ -122,6 +120,10 @@ def _is_by_what_is_hidden(rule: PrivacyRequest | PrivacyStamp, name: str) -> boo
 
 
 def _holds_an_address(rule: PrivacyRequest | PrivacyStamp, value: str) -> bool:
+    # Manifests say which rule was used, and few DAGs have one: where there is none, nothing looks for addresses.
+    from airflow_audit_provider.core.ip_spellings import holds_address
+    from airflow_audit_provider.core.pseudonyms import Pseudonyms
+
     if "email" in rule.pseudonymise and Pseudonyms(b"", emails=True, addresses=False).in_text(value) != value:
         return True
     return "ip" in rule.pseudonymise and holds_address(value)
@@ -134,6 +136,8 @@ class PrivacyRule:
     """
 
     def __init__(self, request: PrivacyRequest, key: bytes = b"") -> None:
+        from airflow_audit_provider.core.pseudonyms import Pseudonyms
+
         if request.pseudonymise and len(key) < MIN_KEY_BYTES:
             raise ConfigurationError(
                 f"The key in connection {request.conn_id!r} has {len(key)} bytes. Give at least {MIN_KEY_BYTES} random "
@@ -207,7 +211,7 @@ _LIST = msgspec.json.Decoder(list[msgspec.Raw])
 # Any escape, so that a backslash that is itself escaped starts none; the group is half a surrogate pair.
 _ESCAPE = re.compile(rb"\\(?:u([dD][89a-fA-F][0-9a-fA-F]{2})|.)", re.DOTALL)
 # Characters for private use, of which a record holds hardly one and never all.
-_MARKS = [chr(code).encode() for code in range(0xE000, 0xF900)]
+_MARK_CODES = range(0xE000, 0xF900)
 
 
 def _without(raw: bytes, tree: _Tree) -> bytes:
@@ -216,7 +220,7 @@ def _without(raw: bytes, tree: _Tree) -> bytes:
     except (msgspec.DecodeError, UnicodeDecodeError):
         # Half a surrogate pair, legal in JSON and refused by strict decoders, or bytes that are no UTF-8.
         text = raw.decode("utf-8", "replace").encode()
-        mark = next(mark for mark in _MARKS if mark not in text)
+        mark = next(mark for code in _MARK_CODES if (mark := chr(code).encode()) not in text)
         hidden = _ESCAPE.sub(lambda escape: mark + escape[1] if escape[1] else escape[0], text)
         return _pruned(hidden, tree).replace(mark, b"\\u")
 

@@ -11,7 +11,6 @@ Source of the names: Cloudflare's API reference for ``audit-logs-get-account-aud
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Mapping
 from enum import StrEnum
@@ -231,6 +230,9 @@ def _text(name: str, value: Any) -> str:
 
 
 def _unknown_filter(version: ApiVersion, scope: Scope, given: str) -> str:
+    # Needed for a refusal alone, and no DAG should take longer to parse for it.
+    import difflib
+
     known = _FILTERS[version, scope]
     near = difflib.get_close_matches(given.replace(".", "_"), known, n=1)
     hint = f"Did you mean {near[0]!r}?" if near else f"Known filters: {', '.join(sorted(known))}."

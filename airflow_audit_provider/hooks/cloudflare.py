@@ -28,6 +28,7 @@ from airflow_audit_provider.hooks.async_connection import load_connection
 from airflow_audit_provider.hooks.connection import ConnectionFields, ConnectionSettings, read_connection
 from airflow_audit_provider.hooks.connection_check import check_connection
 from airflow_audit_provider.hooks.connection_form import field_behaviour, form_widgets
+from airflow_audit_provider.hooks.connection_type import CONN_TYPE, DEFAULT_CONN_ID
 from airflow_audit_provider.hooks.parameters import LogParameters
 from airflow_audit_provider.hooks.secrets import mask
 
@@ -44,8 +45,8 @@ class CloudflareHook(BaseHook):
     """
 
     conn_name_attr = "cloudflare_conn_id"
-    default_conn_name = "cloudflare_default"
-    conn_type = "cloudflare"
+    default_conn_name = DEFAULT_CONN_ID
+    conn_type = CONN_TYPE
     hook_name = "Cloudflare"
 
     def __init__(

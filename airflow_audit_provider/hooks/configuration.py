@@ -10,8 +10,8 @@ from datetime import timedelta
 
 from airflow.providers.common.compat.sdk import conf
 
+from airflow_audit_provider.core.tuning import DEFAULT_CONCURRENCY, DEFAULT_MAX_PART_BYTES
 from airflow_audit_provider.exceptions import ConfigurationError
-from airflow_audit_provider.orders import DEFAULT_CONCURRENCY, DEFAULT_MAX_PART_BYTES
 
 SECTION = "cloudflare_audit_logs"
 DEFAULTS = {

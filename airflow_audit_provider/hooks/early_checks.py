@@ -10,15 +10,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from airflow_audit_provider.adapters.side_by_side import refuse_concurrency
-from airflow_audit_provider.core.budget import is_count
-from airflow_audit_provider.core.planning import refuse_settle_delay
 from airflow_audit_provider.core.privacy import read_privacy, refuse_personal_filters
 from airflow_audit_provider.core.query import AuditQuery, audit_query
 from airflow_audit_provider.core.run_window import refuse_length
+from airflow_audit_provider.core.tuning import (
+    DEFAULT_MAX_PART_BYTES,
+    is_count,
+    refuse_concurrency,
+    refuse_lookback,
+    refuse_settle_delay,
+)
 from airflow_audit_provider.exceptions import ConfigurationError
-from airflow_audit_provider.looking_back import refuse_lookback
-from airflow_audit_provider.staging import refuse_part_size
 
 _ANY_ACCOUNT_ID = "0" * 32
 _ANY_ORGANIZATION_ID = "0"
@@ -66,7 +68,11 @@ def refuse_impossible_tuning(concurrency: int, max_part_bytes: int, verify: str 
         if not is_count(number):
             raise ConfigurationError(f"{name} is {number!r}, which is impossible. Give a whole number, 1 or more.")
     refuse_concurrency(concurrency)
-    refuse_part_size(max_part_bytes)
+    if max_part_bytes != DEFAULT_MAX_PART_BYTES:
+        # Only here: a DAG that keeps the default is parsed without what stages parts.
+        from airflow_audit_provider.staging import refuse_part_size
+
+        refuse_part_size(max_part_bytes)
     if verify not in (None, "recount"):
         raise ConfigurationError(f"verify {verify!r} is unknown. Give 'recount', or leave it out.")
 

@@ -2,6 +2,8 @@
 
 Knows: Airflow's operators and contexts. Must not know: pages, parts, keys.
 Its one rule: it translates a task into a ``PullOrder`` and an outcome into an XCom and an asset event.
+
+Parsing a DAG makes an operator and runs none: what only a run needs is imported where it is used.
 """
 
 from __future__ import annotations
@@ -10,23 +12,21 @@ from collections.abc import Mapping, Sequence
 from contextlib import closing
 from datetime import date, datetime, timedelta
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from airflow.providers.common.compat.sdk import conf
 
-from airflow_audit_provider.adapters.source import Source
 from airflow_audit_provider.assets.audit_logs import audit_log_asset, dataset_uri
 from airflow_audit_provider.core.manifest import describe
-from airflow_audit_provider.core.query import AuditQuery
 from airflow_audit_provider.core.run_window import DEFAULT_PARTITION_KEY_FORMAT, RunWindow, resolve_run_window
 from airflow_audit_provider.formats.part_format import part_format
-from airflow_audit_provider.hooks.cloudflare import CloudflareHook
 from airflow_audit_provider.hooks.configuration import (
     concurrency_or_configured,
     max_part_bytes_or_configured,
     settle_delay_or_configured,
 )
+from airflow_audit_provider.hooks.connection_type import DEFAULT_CONN_ID
 from airflow_audit_provider.hooks.early_checks import (
     refuse_impossible_privacy,
     refuse_impossible_query,
@@ -35,14 +35,15 @@ from airflow_audit_provider.hooks.early_checks import (
 )
 from airflow_audit_provider.hooks.failures import task_failures
 from airflow_audit_provider.hooks.run_bounds import run_bounds
-from airflow_audit_provider.looking_back import look_back
-from airflow_audit_provider.observing import PullOutcome
-from airflow_audit_provider.operators.destinations import open_destination
 from airflow_audit_provider.operators.links import CloudflareDashboardLink, ManifestLink
-from airflow_audit_provider.operators.privacy_key import open_privacy
 from airflow_audit_provider.operators.waiting import WaitingOperator
-from airflow_audit_provider.orders import PullOrder
-from airflow_audit_provider.pipeline import pull_window
+
+if TYPE_CHECKING:
+    from airflow_audit_provider.adapters.source import Source
+    from airflow_audit_provider.core.query import AuditQuery
+    from airflow_audit_provider.hooks.cloudflare import CloudflareHook
+    from airflow_audit_provider.observing import PullOutcome
+    from airflow_audit_provider.orders import PullOrder
 
 
 class CloudflareAuditLogsToObjectStorageOperator(WaitingOperator):
@@ -107,7 +108,7 @@ class CloudflareAuditLogsToObjectStorageOperator(WaitingOperator):
         *,
         destination: str,
         destination_conn_id: str | None = None,
-        cloudflare_conn_id: str = CloudflareHook.default_conn_name,
+        cloudflare_conn_id: str = DEFAULT_CONN_ID,
         account_id: str | None = None,
         organization_id: str | None = None,
         scope: str | None = None,
@@ -169,6 +170,8 @@ class CloudflareAuditLogsToObjectStorageOperator(WaitingOperator):
     @cached_property
     def hook(self) -> CloudflareHook:
         """The hook; its connection is read when it is used."""
+        from airflow_audit_provider.hooks.cloudflare import CloudflareHook
+
         return CloudflareHook(self.cloudflare_conn_id)
 
     @property
@@ -213,8 +216,10 @@ class CloudflareAuditLogsToObjectStorageOperator(WaitingOperator):
 
     def _pull(self, run_window: RunWindow) -> tuple[PullOutcome, dict[str, int]]:
         """Land the window, then look back from it if that is asked for; return what became of both."""
-        # Parsing a DAG needs nothing of how its tasks are watched.
+        from airflow_audit_provider.looking_back import look_back
+        from airflow_audit_provider.operators.destinations import open_destination
         from airflow_audit_provider.operators.task_observer import TaskObserver
+        from airflow_audit_provider.pipeline import pull_window
 
         order = self._order(run_window)
         observer = TaskObserver(self.log, self.hook.clock, order)
@@ -230,6 +235,9 @@ class CloudflareAuditLogsToObjectStorageOperator(WaitingOperator):
         return outcome, late
 
     def _order(self, run_window: RunWindow) -> PullOrder:
+        from airflow_audit_provider.operators.privacy_key import open_privacy
+        from airflow_audit_provider.orders import PullOrder
+
         return PullOrder(
             query=self.hook.query(
                 self.api_version,

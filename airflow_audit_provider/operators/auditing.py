@@ -2,27 +2,30 @@
 
 Knows: Airflow's operators and connections. Must not know: what is compared, how a seal is chained.
 Its one rule: it translates a task into a use case, and a report into an XCom, a log or a failure.
+
+Parsing a DAG makes an operator and runs none: what only a run needs is imported where it is used.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook, BaseOperator
 
-from airflow_audit_provider.adapters.ed25519 import Ed25519Signer, Ed25519Verifier
-from airflow_audit_provider.auditing import Evidence, Report, verify
 from airflow_audit_provider.core.findings import findings_table, severe
 from airflow_audit_provider.core.run_window import read_bound
-from airflow_audit_provider.core.signatures import Signer
 from airflow_audit_provider.exceptions import ConfigurationError, VerificationError
 from airflow_audit_provider.hooks.failures import task_failures
 from airflow_audit_provider.hooks.secrets import mask
-from airflow_audit_provider.notary import Sealing, seal
-from airflow_audit_provider.operators.destinations import open_destination
+
+if TYPE_CHECKING:
+    from airflow_audit_provider.auditing import Report
+    from airflow_audit_provider.core.signatures import Signer
+    from airflow_audit_provider.notary import Sealing
 
 _SIGNING_KEY = "signing_key"
 
@@ -75,15 +78,23 @@ class CloudflareAuditLogsVerifyOperator(BaseOperator):
     def execute(self, context: Mapping[str, Any]) -> dict[str, Any]:  # noqa: ARG002 - Airflow's signature
         """Verify the destination; return the counts."""
         with task_failures(self):
-            verifier = Ed25519Verifier([self.public_key]) if self.public_key else None
-            report = verify(
-                open_destination(self.destination, self.destination_conn_id),
-                read_bound("start", self.start),
-                read_bound("end", self.end),
-                Evidence(verifier, self.expected_seal_sha256 or None),
-            )
+            report = self._verify()
+            _count_verified(report)
             self._refuse_severe(report)
         return report.summary()
+
+    def _verify(self) -> Report:
+        from airflow_audit_provider.adapters.ed25519 import Ed25519Verifier
+        from airflow_audit_provider.auditing import Evidence, verify
+        from airflow_audit_provider.operators.destinations import open_destination
+
+        verifier = Ed25519Verifier([self.public_key]) if self.public_key else None
+        return verify(
+            open_destination(self.destination, self.destination_conn_id),
+            read_bound("start", self.start),
+            read_bound("end", self.end),
+            Evidence(verifier, self.expected_seal_sha256 or None),
+        )
 
     def _refuse_severe(self, report: Report) -> None:
         """Log every finding; raise when one is severe."""
@@ -132,12 +143,21 @@ class CloudflareAuditLogsSealOperator(BaseOperator):
     def execute(self, context: Mapping[str, Any]) -> dict[str, Any]:  # noqa: ARG002 - Airflow's signature
         """Seal and sign; return what was created."""
         with task_failures(self):
-            day = read_bound("day", self.day)
-            store = open_destination(self.destination, self.destination_conn_id)
-            sealing = seal(store, day.date() if day else None, self._signer())
+            sealing = self._seal()
+        _count_sealed(sealing)
         return self._report(sealing)
 
+    def _seal(self) -> Sealing:
+        from airflow_audit_provider.notary import seal
+        from airflow_audit_provider.operators.destinations import open_destination
+
+        day = read_bound("day", self.day)
+        store = open_destination(self.destination, self.destination_conn_id)
+        return seal(store, day.date() if day else None, self._signer())
+
     def _signer(self) -> Signer | None:
+        from airflow_audit_provider.adapters.ed25519 import Ed25519Signer
+
         if not self.signing_conn_id:
             return None
         try:
@@ -162,3 +182,25 @@ class CloudflareAuditLogsSealOperator(BaseOperator):
         }
         self.log.info("Sealed %s", summary)
         return summary
+
+
+def _count_verified(report: Report) -> None:
+    """Send what was looked at and found as metrics."""
+    from airflow_audit_provider.operators.metrics import Metrics
+
+    metrics = Metrics({})
+    metrics.add("verify.windows", report.window_count)
+    metrics.add("verify.parts", report.part_count)
+    metrics.add("verify.records", report.record_count)
+    metrics.add("verify.bytes", report.size_bytes)
+    for (severity, kind), count in Counter((found.severity, found.kind) for found in report.findings).items():
+        metrics.add("verify.findings", count, severity=str(severity), kind=str(kind))
+
+
+def _count_sealed(sealing: Sealing) -> None:
+    """Send what was written as metrics."""
+    from airflow_audit_provider.operators.metrics import Metrics
+
+    metrics = Metrics({})
+    metrics.add("commit.seals", len(sealing.created))
+    metrics.add("commit.signatures", sealing.signed_count)

@@ -2,6 +2,8 @@
 
 Knows: Airflow's operators, asset events and contexts. Must not know: what is loaded already, SQL, snapshots.
 Its one rule: it translates a task into a ``LoadOrder`` and an outcome into an XCom.
+
+Parsing a DAG makes an operator and runs none: what only a run needs is imported where it is used.
 """
 
 from __future__ import annotations
@@ -10,21 +12,20 @@ from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from datetime import date, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import BaseOperator
 
 from airflow_audit_provider.assets.audit_logs import audit_log_asset, dataset_uri
-from airflow_audit_provider.core.loading import event_windows
 from airflow_audit_provider.core.run_window import DEFAULT_PARTITION_KEY_FORMAT, refuse_length, resolve_run_window
-from airflow_audit_provider.core.warehouse import Warehouse
-from airflow_audit_provider.core.window import TimeWindow
 from airflow_audit_provider.exceptions import ConfigurationError
 from airflow_audit_provider.hooks.failures import task_failures
 from airflow_audit_provider.hooks.run_bounds import run_bounds
-from airflow_audit_provider.loading import LoadedWindow, LoadOrder, load_committed
-from airflow_audit_provider.operators.destinations import open_destination
-from airflow_audit_provider.operators.warehouses import open_iceberg_warehouse, open_sql_warehouse
+
+if TYPE_CHECKING:
+    from airflow_audit_provider.core.warehouse import Warehouse
+    from airflow_audit_provider.core.window import TimeWindow
+    from airflow_audit_provider.loading import LoadedWindow, LoadOutcome
 
 _CHOICES = ("pending", "events", "run")
 
@@ -79,17 +80,25 @@ class _LoadOperator(BaseOperator):
     def execute(self, context: Mapping[str, Any]) -> dict[str, Any]:
         """Load what is committed and not loaded yet; return the summary."""
         with task_failures(self):
-            order = LoadOrder(
-                self.dataset or dataset_uri(self.destination), self._asked(context), is_exact=self.windows == "events"
-            )
-            store = open_destination(self.destination, self.destination_conn_id)
-            with closing(self.open_warehouse()) as warehouse:
-                summary = load_committed(order, store, warehouse, self._log_window).summary()
+            summary = self._load(context).summary()
         self.log.info("Loaded %s", summary)
         return summary
 
+    def _load(self, context: Mapping[str, Any]) -> LoadOutcome:
+        from airflow_audit_provider.loading import LoadOrder, load_committed
+        from airflow_audit_provider.operators.destinations import open_destination
+
+        order = LoadOrder(
+            self.dataset or dataset_uri(self.destination), self._asked(context), is_exact=self.windows == "events"
+        )
+        store = open_destination(self.destination, self.destination_conn_id)
+        with closing(self.open_warehouse()) as warehouse:
+            return load_committed(order, store, warehouse, self._log_window)
+
     def _asked(self, context: Mapping[str, Any]) -> tuple[TimeWindow, ...] | None:
         """Return the windows this run is to load, None for all that are not loaded yet."""
+        from airflow_audit_provider.core.loading import event_windows
+
         if self.windows == "pending":
             return None
         if self.windows == "events":
@@ -153,6 +162,8 @@ class CloudflareAuditLogsToSqlOperator(_LoadOperator):
 
     def open_warehouse(self) -> Warehouse:
         """Return the table in the database."""
+        from airflow_audit_provider.operators.warehouses import open_sql_warehouse
+
         return open_sql_warehouse(self.conn_id, self.duckdb_path, self.table)
 
 
@@ -206,4 +217,6 @@ class CloudflareAuditLogsToIcebergOperator(_LoadOperator):
 
     def open_warehouse(self) -> Warehouse:
         """Return the table in the catalog."""
+        from airflow_audit_provider.operators.warehouses import open_iceberg_warehouse
+
         return open_iceberg_warehouse(self.catalog_conn_id, self.catalog_properties, self.warehouse, self.table)

@@ -16,7 +16,6 @@ from airflow import __version__ as _airflow_version
 from airflow.providers.common.compat.sdk import BaseOperator
 
 from airflow_audit_provider.core.ports import Clock
-from airflow_audit_provider.triggers.audit_logs import WindowSettledTrigger
 
 try:
     from airflow.sdk.exceptions import AirflowRescheduleException
@@ -60,6 +59,9 @@ class WaitingOperator(BaseOperator):
         if wait <= timedelta(0):
             return
         if self.deferrable:
+            # A DAG is parsed without its triggers.
+            from airflow_audit_provider.triggers.audit_logs import WindowSettledTrigger
+
             self.defer(trigger=WindowSettledTrigger(instant), method_name=method_name, timeout=wait + _DEFERRAL_SPARE)
         if "ti" not in context:
             return

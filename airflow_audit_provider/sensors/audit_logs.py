@@ -2,6 +2,8 @@
 
 Knows: Airflow's sensors. Must not know: pages, and when activity is enough.
 Its one rule: poking and deferring look by the same code and decide alike.
+
+Parsing a DAG makes a sensor and looks for nothing: what only a run needs is imported where it is used.
 """
 
 from __future__ import annotations
@@ -10,19 +12,21 @@ from collections.abc import Mapping, Sequence
 from contextlib import closing
 from datetime import date, datetime, timedelta
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import BaseSensorOperator, Context, PokeReturnValue, conf
 
 from airflow_audit_provider.core.activity import Activity, Watch
 from airflow_audit_provider.core.run_window import resolve_watermark
 from airflow_audit_provider.exceptions import AuditProviderError, error_named
-from airflow_audit_provider.hooks.cloudflare import CloudflareHook
+from airflow_audit_provider.hooks.connection_type import DEFAULT_CONN_ID
 from airflow_audit_provider.hooks.early_checks import refuse_impossible_query
 from airflow_audit_provider.hooks.failures import task_failures
 from airflow_audit_provider.sensors.soft_failures import skipping_softly
-from airflow_audit_provider.triggers.audit_logs import AuditLogActivityTrigger
-from airflow_audit_provider.watching import look_for_activity
+
+if TYPE_CHECKING:
+    from airflow_audit_provider.hooks.cloudflare import CloudflareHook
+    from airflow_audit_provider.triggers.audit_logs import AuditLogActivityTrigger
 
 
 class CloudflareAuditLogActivitySensor(BaseSensorOperator):
@@ -58,7 +62,7 @@ class CloudflareAuditLogActivitySensor(BaseSensorOperator):
         *,
         since: datetime | date | str | None = None,
         minimum_count: int = 1,
-        cloudflare_conn_id: str = CloudflareHook.default_conn_name,
+        cloudflare_conn_id: str = DEFAULT_CONN_ID,
         account_id: str | None = None,
         organization_id: str | None = None,
         scope: str | None = None,
@@ -85,6 +89,8 @@ class CloudflareAuditLogActivitySensor(BaseSensorOperator):
     @cached_property
     def hook(self) -> CloudflareHook:
         """The hook; its connection is read when it is used."""
+        from airflow_audit_provider.hooks.cloudflare import CloudflareHook
+
         return CloudflareHook(self.cloudflare_conn_id)
 
     def poke(self, context: Mapping[str, Any]) -> PokeReturnValue:
@@ -130,6 +136,8 @@ class CloudflareAuditLogActivitySensor(BaseSensorOperator):
         return found.xcom_value if found.is_done else None
 
     def _trigger(self, context: Mapping[str, Any]) -> AuditLogActivityTrigger:
+        from airflow_audit_provider.triggers.audit_logs import AuditLogActivityTrigger
+
         return AuditLogActivityTrigger(
             self.cloudflare_conn_id,
             self._since(context),
@@ -154,5 +162,7 @@ class CloudflareAuditLogActivitySensor(BaseSensorOperator):
         return resolve_watermark(self.since, context.get("data_interval_start"), self.timezone)
 
     def _look(self, context: Mapping[str, Any]) -> Activity:
+        from airflow_audit_provider.watching import look_for_activity
+
         watch = Watch(self.hook.query(**self._query), self._since(context), self.minimum_count)
         return look_for_activity(watch, self.hook.source(is_patient=not self.deferrable))

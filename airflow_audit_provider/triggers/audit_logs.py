@@ -2,6 +2,8 @@
 
 Knows: Airflow's triggers. Must not know: pages, and when activity is enough.
 Its one rule: a trigger never spins and never fails without saying so: an error ends as an event with its code.
+
+Parsing a DAG makes an event trigger and runs none: what only the triggerer needs is imported where it is used.
 """
 
 from __future__ import annotations
@@ -10,20 +12,22 @@ import hashlib
 import json
 from collections.abc import AsyncGenerator, AsyncIterator, Hashable, Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow.triggers.base import BaseEventTrigger, BaseTrigger, TriggerEvent
 
 from airflow_audit_provider.adapters.clock import SystemClock
 from airflow_audit_provider.core.activity import Activity, Watch
 from airflow_audit_provider.core.matching import RecordFilter
-from airflow_audit_provider.core.news import Mark, News, tell
 from airflow_audit_provider.core.rhythm import Pace, Rhythm, refuse_seconds
 from airflow_audit_provider.exceptions import AuditProviderError
-from airflow_audit_provider.hooks.cloudflare import CloudflareHook
+from airflow_audit_provider.hooks.connection_type import DEFAULT_CONN_ID
 from airflow_audit_provider.hooks.early_checks import refuse_impossible_query
-from airflow_audit_provider.triggers.shared_news import Beginning, MarkStore, NewsProducer, Reader, SharedNews, Watcher
-from airflow_audit_provider.watching import afollow, alook_for_activity, alook_for_news
+
+if TYPE_CHECKING:
+    from airflow_audit_provider.core.news import Mark, News
+    from airflow_audit_provider.hooks.cloudflare import CloudflareHook
+    from airflow_audit_provider.triggers.shared_news import MarkStore, SharedNews
 
 Filters = Mapping[str, Any] | list[Mapping[str, Any]]
 
@@ -95,6 +99,8 @@ class AuditLogActivityTrigger(BaseTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Look, pause, look again; a retryable error only costs a longer pause."""
+        from airflow_audit_provider.hooks.cloudflare import CloudflareHook
+
         hook, pace = CloudflareHook(self.cloudflare_conn_id), Pace(self.rhythm)
         event = None
         while event is None:
@@ -109,6 +115,8 @@ class AuditLogActivityTrigger(BaseTrigger):
         yield event
 
     async def _look(self, hook: CloudflareHook) -> Activity:
+        from airflow_audit_provider.watching import alook_for_activity
+
         async with await hook.open_async_conn() as client:
             watch = Watch(hook.query(**self.query), self.since, self.minimum_count)
             return await alook_for_activity(watch, hook.async_source(client))
@@ -136,7 +144,7 @@ class AuditLogActivityEventTrigger(BaseEventTrigger):
 
     def __init__(
         self,
-        cloudflare_conn_id: str = CloudflareHook.default_conn_name,
+        cloudflare_conn_id: str = DEFAULT_CONN_ID,
         api_version: str = "v1",
         scope: str | None = None,
         account_id: str | None = None,
@@ -188,6 +196,8 @@ class AuditLogActivityEventTrigger(BaseEventTrigger):
     @classmethod
     def create_shared_stream_producer(cls, kwargs: dict[str, Any]) -> Any:
         """Return who reads for all watchers with one key."""
+        from airflow_audit_provider.triggers.shared_news import NewsProducer
+
         return NewsProducer(cls(**kwargs).follow)
 
     @classmethod
@@ -199,6 +209,9 @@ class AuditLogActivityEventTrigger(BaseEventTrigger):
 
     async def filter_shared_stream(self, shared_stream: AsyncIterator[Any]) -> AsyncIterator[TriggerEvent]:
         """Tell of the records that count and were not told yet."""
+        from airflow_audit_provider.core.news import tell
+        from airflow_audit_provider.triggers.shared_news import Beginning, Reader, Watcher
+
         marks = self._marks()
         reader = Reader(self._look, self._first_mark(), self.rhythm, self.clock, self._complain)
         watcher = Watcher(marks, Beginning(marks, reader))
@@ -215,9 +228,14 @@ class AuditLogActivityEventTrigger(BaseEventTrigger):
 
     def follow(self, mark: Mark | None) -> AsyncGenerator[News, None]:
         """Look for ever, from a mark on."""
+        from airflow_audit_provider.watching import afollow
+
         return afollow(self._look, mark or self._first_mark(), self.rhythm, self.clock, self._complain)
 
     async def _look(self, mark: Mark | None) -> News:
+        from airflow_audit_provider.hooks.cloudflare import CloudflareHook
+        from airflow_audit_provider.watching import alook_for_news
+
         hook = self._hook = self._hook or CloudflareHook(self.cloudflare_conn_id, clock=self.clock)
         async with await hook.open_async_conn() as client:
             query = hook.query(**self.log_choice)
@@ -250,11 +268,15 @@ class AuditLogActivityEventTrigger(BaseEventTrigger):
             )
 
     def _marks(self) -> MarkStore:
+        from airflow_audit_provider.triggers.shared_news import MarkStore
+
         told = json.dumps([self.cloudflare_conn_id, self.log_choice, self.filters], sort_keys=True, default=str)
         key = f"audit-log-mark-{hashlib.sha256(told.encode()).hexdigest()[:16]}"
         return MarkStore(getattr(self, "asset_state_store", None), key, self.log)
 
     def _first_mark(self) -> Mark:
+        from airflow_audit_provider.core.news import Mark
+
         return Mark.at(self.clock.now() - timedelta(seconds=self.lookback_seconds))
 
 

@@ -13,8 +13,11 @@ from pathlib import Path
 
 import pytest
 
+from demo.source import Source
+from tests.airflow.home import Home
+from tests.airflow.listening import Statsd, statsd
 from tests.airflow.live import LiveAirflow, checkout_home, start_airflow
-from tests.airflow.started_with import DAG_FILES, FAKE_OPTIONS, settings
+from tests.airflow.started_with import DAG_FILES, FAKE_OPTIONS, counting, settings
 from tests.matrix import environments
 from tests.matrix.versions import VERSIONS, AirflowVersion
 from tests.packaging.building import build
@@ -51,9 +54,22 @@ def version(request: pytest.FixtureRequest) -> AirflowVersion:
 
 
 @pytest.fixture(scope="package")
-def live(version: AirflowVersion, wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveAirflow]:
+def counted() -> Iterator[Statsd]:
+    """What the tasks of every version count, since the start."""
+    with statsd() as heard:
+        yield heard
+
+
+@pytest.fixture(scope="package")
+def live(
+    version: AirflowVersion, wheel: Path, counted: Statsd, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[LiveAirflow]:
     """A running Airflow of the version, with the built wheel."""
+
+    def variables(home: Home, source: Source) -> dict[str, str]:
+        return settings(home, source) | counting(home, counted.port)
+
     environments.prepare(version, wheel)
     home = checkout_home(tmp_path_factory.mktemp(f"live-{version.number}") / "home", version.folder)
-    with start_airflow(home, version.number, dags=DAG_FILES, fake_options=FAKE_OPTIONS, settings=settings) as airflow:
+    with start_airflow(home, version.number, dags=DAG_FILES, fake_options=FAKE_OPTIONS, settings=variables) as airflow:
         yield airflow

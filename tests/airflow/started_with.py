@@ -11,6 +11,8 @@ import json
 from datetime import timedelta
 from pathlib import Path
 
+import statsd  # type: ignore[import-untyped]  # it has no stubs
+
 from demo.source import Source
 from tests.airflow.calendar_days import AUTUMN, SPRING, TODAY
 from tests.airflow.home import Home
@@ -46,4 +48,23 @@ def settings(home: Home, source: Source) -> dict[str, str]:
         "AUDIT_HOURLY_START_DATE": tomorrow,
         "AIRFLOW_CONN_IMPATIENT": json.dumps({**connection, "extra": impatient}),
         "AIRFLOW_CONN_REFUSED": json.dumps({**connection, "password": "no-token-of-theirs"}),
+    }
+
+
+def counting(home: Home, port: int) -> dict[str, str]:
+    """The variables by which tasks send this provider's metrics, and no others, to a port.
+
+    Airflow's environments have no client for statsd, which is optional and one package of plain Python: they get that
+    of the tests.
+    """
+    client = home.root / "statsd-client"
+    client.mkdir()
+    (client / "statsd").symlink_to(Path(statsd.__file__).parent)
+    return {
+        "PYTHONPATH": str(client),
+        "AIRFLOW__METRICS__STATSD_ON": "True",
+        "AIRFLOW__METRICS__STATSD_HOST": "127.0.0.1",
+        "AIRFLOW__METRICS__STATSD_PORT": str(port),
+        "AIRFLOW__METRICS__STATSD_INFLUXDB_ENABLED": "True",
+        "AIRFLOW__METRICS__METRICS_ALLOW_LIST": "cloudflare_audit_logs",
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -11,12 +12,15 @@ from uuid import uuid4
 import httpx
 import pytest
 
+from tests.airflow.alarm import SUSPICIOUS, Alarm, Done
 from tests.airflow.live import LiveAirflow, Row
 
 pytestmark = [pytest.mark.matrix, pytest.mark.slow]
 SOON_SECONDS = 180.0
 # A poll interval of 3 s (dags/watched.py), and what the triggerer's loop needs on a busy machine to store an event.
 INTERVAL_SECONDS, LOOP_SECONDS = 3.0, 9.0
+# The default's minute, which the example keeps, and as much again for the scheduler to make a run of the event.
+EXAMPLE_INTERVAL_SECONDS, SCHEDULER_SECONDS = 60.0, 9.0
 
 
 class Scene:
@@ -105,8 +109,17 @@ class Scene:
         return happened
 
 
+@pytest.fixture(scope="module")
+def alarm(live: LiveAirflow) -> Iterator[tuple[Alarm, Done]]:
+    """The example for suspicious actions, watching, and what was done since: begun before the tests that wait."""
+    alarm = Alarm(live)
+    alarm.start()
+    yield alarm, alarm.do()
+    alarm.stop()
+
+
 @pytest.fixture
-def scene(live: LiveAirflow) -> Iterator[Scene]:
+def scene(live: LiveAirflow, alarm: tuple[Alarm, Done]) -> Iterator[Scene]:
     """A scene on the shared Airflow; afterwards the API behaves again."""
     scene = Scene(live)
     live.unpause("wait_for_activity", "skip_softly", "wait_for_the_window", "on_token", "on_member")
@@ -138,6 +151,20 @@ def test_soft_fail_skips_while_deferred(scene: Scene) -> None:
     run_id = scene.live.trigger("skip_softly")
     assert scene.live.await_run("skip_softly", run_id) == "success"
     assert scene.task("skip_softly", run_id)["state"] == "skipped"
+
+
+def test_suspicious_actions_are_reported_within_one_poll_interval(alarm: tuple[Alarm, Done]) -> None:
+    """The example's own watcher starts its DAG, whose task reports each suspicious action once, and nothing else."""
+    shown, done = alarm
+    reports = shown.await_reports(done.suspicious_ids)
+    told = sum(reports.values(), Counter())
+    assert [told[one] for one in done.suspicious_ids] == [1, 1, 1]
+    assert done.harmless_id not in told
+    assert set(shown.truth(set(told))) == set(SUSPICIOUS)
+    telling = [run_id for run_id, report in reports.items() if not report.keys().isdisjoint(done.suspicious_ids)]
+    late = max(shown.created_at(run_id) for run_id in telling) - done.readable_at
+    print(f"suspicious actions, from readable to the run: {late.total_seconds():.1f} s")
+    assert late.total_seconds() <= EXAMPLE_INTERVAL_SECONDS + LOOP_SECONDS + SCHEDULER_SECONDS
 
 
 def test_nothing_is_lost_while_the_triggerer_is_dead(scene: Scene) -> None:

@@ -1,4 +1,4 @@
-"""What a real task tells the world while it lands a day: statsd, OpenTelemetry, OpenLineage, and Airflow's own pages.
+"""What real tasks tell the world while they land a day and verify it: statsd, OpenTelemetry, OpenLineage, web pages.
 
 This needs packages that the four environments have not, so it runs in the one the tests themselves run in.
 """
@@ -19,6 +19,7 @@ from demo.source import Source
 from tests.airflow.home import Home
 from tests.airflow.listening import Collector, Span, Statsd, otlp, statsd
 from tests.airflow.live import LiveAirflow, checkout_home, start_airflow
+from tests.auditing.dataset import PRIVATE_PEM
 from tests.matrix.versions import PROJECT, VERSIONS
 
 pytestmark = pytest.mark.slow
@@ -28,6 +29,10 @@ FAKE_OPTIONS = ("--records-per-day", "2500", "--even-days", "--gzip", "--misbeha
 # Three requests in two seconds: the pull has to wait for its rate limit.
 RATE_LIMIT = {"rate_limit_requests": 3, "rate_limit_seconds": 2}
 PREFIX = "airflow.cloudflare_audit_logs."
+AUDITED = {
+    *("verify.windows", "verify.parts", "verify.records", "verify.bytes", "verify.findings"),
+    *("commit.seals", "commit.signatures"),
+}
 
 
 class Watched(NamedTuple):
@@ -59,6 +64,7 @@ def _settings(home: Home, source: Source, heard: Statsd, collector: Collector) -
     extra = {"account_id": source.account_id, **RATE_LIMIT}
     return {
         "AIRFLOW_CONN_CLOUDFLARE_DEFAULT": json.dumps({**connection, "extra": extra}),
+        "AIRFLOW_CONN_SIGNING": json.dumps({"conn_type": "generic", "password": PRIVATE_PEM}),
         "AUDIT_LANDED": home.landed.as_uri(),
         "AIRFLOW__METRICS__STATSD_ON": "True",
         "AIRFLOW__METRICS__STATSD_HOST": "127.0.0.1",
@@ -76,7 +82,7 @@ def _settings(home: Home, source: Source, heard: Statsd, collector: Collector) -
 
 @pytest.fixture(scope="module")
 def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
-    """One day landed by a real scheduler's real task, with every receiver listening."""
+    """One day landed, verified and sealed by a real scheduler's real tasks, with every receiver listening."""
     home = checkout_home(tmp_path_factory.mktemp("seen") / "home", Path(sys.prefix))
     dags = [Path(__file__).parent / "dags" / "seen.py"]
     with statsd() as heard, otlp() as collector:
@@ -86,10 +92,14 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
 
         newest = VERSIONS[-1].number
         with start_airflow(home, newest, dags=dags, fake_options=FAKE_OPTIONS, settings=settings) as live:
-            live.unpause("seen")
+            live.unpause("seen", "seen_audited")
             conf = {"conn_id": "cloudflare_default", "start": START.isoformat(), "end": END.isoformat()}
             run_id = live.trigger("seen", conf=conf)
             assert live.await_run("seen", run_id) == "success", live.log(live.tasks("seen", run_id)[0])
+            # Something for the verification to find.
+            (home.landed / "seen" / "notes.txt").write_text("not ours")
+            audited_id = live.trigger("seen_audited")
+            assert live.await_run("seen_audited", audited_id) == "success", live.tasks("seen_audited", audited_id)
             live.instance.wait(lambda: bool(_named(collector, "worker.land")), 60.0, "the task's span to arrive")
             yield Watched(live, run_id, heard, collector)
 
@@ -110,15 +120,22 @@ def test_metrics_are_what_happened(watched: Watched) -> None:
     for name in ("fetch.records", "stage.records", "commit.records"):
         assert watched.counted(name) == records > 0
     parts = [path for path in (watched.live.home.landed / "seen").glob("dt=*/**/part-*") if path.is_file()]
-    assert watched.counted("stage.bytes") == sum(path.stat().st_size for path in parts)
+    size_bytes = sum(path.stat().st_size for path in parts)
+    assert watched.counted("stage.bytes") == watched.counted("verify.bytes") == size_bytes
+    assert watched.counted("verify.records") == records
+    assert (watched.counted("verify.windows"), watched.counted("verify.parts")) == (1, len(parts))
+    assert (watched.counted("commit.seals"), watched.counted("commit.signatures")) == (1, 1)
 
 
 def test_metrics_are_tagged_and_documented(watched: Watched) -> None:
-    """Each has the same few tags, and the reference names each."""
+    """Each of a pull has the same few tags, a finding its own, and the reference names each metric."""
     metrics = watched.statsd.metrics(PREFIX)
     wanted = {"api_version": "v1", "scope": "account", "file_format": "jsonl"}
-    assert all(metric.tags | wanted == metric.tags for metric in metrics)
-    assert {name for metric in metrics for name in metric.tags} == {*wanted, "state", "error"}
+    pulls = [metric for metric in metrics if metric.name not in AUDITED]
+    assert all(metric.tags | wanted == metric.tags for metric in pulls)
+    assert {name for metric in pulls for name in metric.tags} == {*wanted, "state", "error"}
+    findings = [(metric.value, metric.tags) for metric in metrics if metric.name == "verify.findings"]
+    assert findings == [(1, {"severity": "mild", "kind": "object_foreign"})]
     text = (PROJECT / "docs" / "reference.md").read_text()
     named = set(re.findall(r"`((?:plan|fetch|encode|stage|commit|verify)\.\w+)`", text))
     assert {metric.name for metric in metrics} == named

@@ -72,6 +72,13 @@ def parse_seconds(path: str) -> float:
     return taken
 
 
+def loaded_by_parsing(path: str) -> list[str]:
+    """Parse a file; return the modules that are there since."""
+    before = set(sys.modules)
+    parse_seconds(path)
+    return sorted(sys.modules.keys() - before)
+
+
 def import_seconds(modules: Iterable[str]) -> float:
     """Import modules; return the CPU time."""
     started = time.process_time()
@@ -101,6 +108,7 @@ def main(examples: Path, twins: Path, turn_count: int) -> None:
         for name in ("operators.audit_logs", "operators.auditing", "sensors.audit_logs")
     ]
     airflow_seconds = import_seconds(airflow)
+    loaded = {path.name: in_a_fork(loaded_by_parsing, str(path)) for path in files}
     ours_seconds = statistics.median(in_a_fork(import_seconds, ours) for _ in range(5))
     import_seconds(ours)
     times: dict[str, dict[str, list[float]]] = {path.name: {"example": [], "empty": []} for path in files}
@@ -109,7 +117,8 @@ def main(examples: Path, twins: Path, turn_count: int) -> None:
             times[path.name]["example"].append(in_a_fork(parse_seconds, str(path)))
             times[path.name]["empty"].append(in_a_fork(parse_seconds, str(twins / path.name)))
     parse = {name: compared(**both) for name, both in times.items()}
-    print(json.dumps({"airflow_import": airflow_seconds, "our_import": ours_seconds, "parse": parse}))
+    imports = {"airflow_import": airflow_seconds, "our_import": ours_seconds, "loaded": loaded}
+    print(json.dumps({**imports, "parse": parse}))
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +17,12 @@ from tests.matrix.versions import PROJECT
 pytestmark = pytest.mark.slow
 EXAMPLES = sorted(path.name for path in (PROJECT / "dags").glob("*.py"))
 TURN_COUNT, AT_MOST = 31, 1.1
+# What only a run needs: Airflow parses each file in a process that has imported nothing of ours before.
+ONLY_IN_A_RUN = re.compile(
+    r"airflow_audit_provider\.(pipeline|pulling|staging|looking_back|watching|auditing|notary|loading|commits"
+    r"|hooks\.cloudflare|adapters\.(?!clock)\w+|core\.(paging|reading|exchange|pseudonyms|commit|planning))"
+    r"|(pyarrow|duckdb|pyiceberg|cryptography|zstandard|difflib)(\.|$)"
+)
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +49,14 @@ def test_example_parses_as_fast_as_an_empty_one(times: dict[str, Any], name: str
     """An example takes at most 1.1 times as long as the same file with empty tasks, once the modules are imported."""
     taken = times["parse"][name]
     assert taken["ratio"] <= AT_MOST, taken
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_parsing_loads_nothing_that_only_a_run_needs(times: dict[str, Any], name: str) -> None:
+    """Parsing an example imports the operators and what refuses impossible arguments, not what reads or writes."""
+    loaded = times["loaded"][name]
+    assert any(module.startswith("airflow_audit_provider.") for module in loaded)
+    assert not [module for module in loaded if ONLY_IN_A_RUN.match(module)]
 
 
 def test_import_is_a_small_part_of_airflows_own(times: dict[str, Any]) -> None:

@@ -17,6 +17,7 @@ import pytest
 from airflow.triggers.shared_stream import SharedStreamManager
 
 from airflow_audit_provider.core.news import Mark
+from airflow_audit_provider.hooks import cloudflare as hooks
 from airflow_audit_provider.hooks.cloudflare import CloudflareHook
 from airflow_audit_provider.testing.clock import ManualClock
 from airflow_audit_provider.testing.cloudflare import FakeCloudflare
@@ -80,8 +81,8 @@ class Stage:
         self.script = Script()
         world.connect(extra={"account_id": ACCOUNT_ID, "max_attempts": 1, "max_retry_seconds": 1})
         world.fake = FakeCloudflare(self.script.now, Settings(records_per_day=0))
-        built = functools.partial(CloudflareHook, transport=FakeTransport(world.fake))
-        monkeypatch.setattr(triggers, "CloudflareHook", built)
+        built = functools.partial(CloudflareHook, transport=FakeTransport(world.fake), clock=self.script)
+        monkeypatch.setattr(hooks, "CloudflareHook", built)
         monkeypatch.setattr(triggers, "SystemClock", lambda: self.script)
 
     def add(self, record_id: str, version: str = "v1", minutes_ago: float = 0.5) -> str:

@@ -12,7 +12,7 @@ from airflow.providers.common.compat.module_loading import import_string
 
 from airflow_audit_provider.exceptions import ConfigurationError
 from airflow_audit_provider.testing.settings import ACCOUNT_ID
-from airflow_audit_provider.triggers import audit_logs as triggers
+from airflow_audit_provider.triggers import shared_news
 from airflow_audit_provider.triggers.audit_logs import AuditLogActivityEventTrigger
 from airflow_audit_provider.triggers.shared_news import Follow, NewsProducer
 from tests.shells.stages import (
@@ -91,7 +91,7 @@ def test_one_reading_serves_all_its_watchers(stage: Stage, monkeypatch: pytest.M
         readings.append(NewsProducer(follow))
         return readings[-1]
 
-    monkeypatch.setattr(triggers, "NewsProducer", counted)
+    monkeypatch.setattr(shared_news, "NewsProducer", counted)
     one, other = StateStore(), StateStore()
     stage.script.at = {2: lambda: stage.add("one"), 4: lambda: stage.add("two"), 9: lambda: stage.add("three")}
     told = asyncio.run(shared_told([watcher_of(one), watcher_of(other, filters={"id": ["two", "three"]})], [3, 2]))

@@ -16,7 +16,6 @@ from airflow_audit_provider import watching
 from airflow_audit_provider.core import news as core_news
 from airflow_audit_provider.core.news import Mark
 from airflow_audit_provider.testing.server import FakeServer
-from airflow_audit_provider.triggers import audit_logs as triggers
 from airflow_audit_provider.triggers import shared_news
 from airflow_audit_provider.triggers.shared_news import NewsProducer, SharedNews
 from tests.shells.stages import (
@@ -64,7 +63,7 @@ def test_an_error_nobody_thought_of_is_outlived(stage: Stage, monkeypatch: pytes
             raise broken.pop()
         return looked(*arguments)
 
-    monkeypatch.setattr(triggers, "alook_for_news", sometimes)
+    monkeypatch.setattr(watching, "alook_for_news", sometimes)
     stage.script.at = {3: lambda: stage.add("one")}
     assert ids_of(first_told(watcher_of())[0]) == ["one"]
     assert stage.script.sleeps == [120.0, 240.0, 60.0]
@@ -107,7 +106,7 @@ def test_a_look_that_hangs_while_catching_up_is_broken_off(stage: Stage, monkeyp
             await asyncio.Event().wait()
         return await looked(query, mark, *arguments)
 
-    monkeypatch.setattr(triggers, "alook_for_news", hangs_once)
+    monkeypatch.setattr(watching, "alook_for_news", hangs_once)
     monkeypatch.setattr(shared_news, "_BEGINNING_SECONDS", 0.05, raising=False)
     assert ids_of(first_told(begun_from(kept_at))[0]) == ["while_away"]
     assert hung

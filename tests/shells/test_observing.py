@@ -9,6 +9,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from airflow.providers.common.compat.sdk import AirflowFailException
 from opentelemetry import trace
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
@@ -16,8 +17,10 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from airflow_audit_provider.exceptions import AuditProviderError
 from airflow_audit_provider.operators import metrics
+from airflow_audit_provider.operators.auditing import CloudflareAuditLogsSealOperator, CloudflareAuditLogsVerifyOperator
 from airflow_audit_provider.testing.settings import ACCOUNT_ID
 from tests.architecture.sources import PROJECT
+from tests.auditing.dataset import PRIVATE_PEM
 from tests.pipeline.landing import record_at
 from tests.shells.worlds import WINDOW, World
 
@@ -80,6 +83,46 @@ def test_the_rate_limit_is_told_in_seconds(world: World, heard: Heard) -> None:
     assert heard.counts["fetch.throttled_seconds"] > 6
 
 
+def _audit(world: World) -> None:
+    """Verify and seal what landed, beside a file of somebody else."""
+    (world.destination / "notes.txt").write_text("not ours")
+    world.connect("sealing", conn_type="generic", password=PRIVATE_PEM, extra={})
+    destination = f"file://{world.destination}"
+    CloudflareAuditLogsVerifyOperator(task_id="verify", destination=destination).execute({})
+    CloudflareAuditLogsSealOperator(task_id="seal", destination=destination, signing_conn_id="sealing").execute({})
+
+
+def test_what_is_verified_and_sealed_is_counted(world: World, heard: Heard) -> None:
+    """Verifying tells what it looked at and each finding by severity and kind; sealing what it wrote."""
+    world.land()
+    heard.counts.clear()
+    heard.tags.clear()
+    _audit(world)
+    (part,) = world.part_names()
+    assert heard.counts == {
+        "verify.windows": 1,
+        "verify.parts": 1,
+        "verify.records": 300,
+        "verify.bytes": len(world.tree()[part][0]),
+        "verify.findings": 1,
+        "commit.seals": 1,
+        "commit.signatures": 1,
+    }
+    assert [tags for tags in heard.tags if tags] == [{"severity": "mild", "kind": "object_foreign"}]
+
+
+def test_findings_are_counted_where_they_fail_the_task(world: World, heard: Heard) -> None:
+    """A severe finding is told before it fails the task, which is when somebody wants to know."""
+    world.land()
+    (part,) = world.part_names()
+    (world.destination / part).unlink()
+    heard.tags.clear()
+    with pytest.raises(AirflowFailException):
+        _audit(world)
+    assert {"severity": "severe", "kind": "part_missing"} in heard.tags
+    assert heard.counts["verify.bytes"] == 0
+
+
 def test_a_second_run_commits_nothing(world: World, heard: Heard) -> None:
     """A run that finds everything committed adds nothing to what is counted as committed; a late record adds one."""
     world.land()
@@ -121,6 +164,7 @@ def test_documented_metrics_are_those_sent(world: World, heard: Heard) -> None:
     world.connect(extra={"account_id": ACCOUNT_ID, "rate_limit_requests": 1, "rate_limit_seconds": 7})
     world.misbehave("status=503,every=2")
     world.land(verify="recount")
+    _audit(world)
     text = (PROJECT / "docs" / "reference.md").read_text()
     named = set(re.findall(r"`((?:plan|fetch|encode|stage|commit|verify)\.\w+)`", text))
     assert named == heard.counts.keys() | heard.timings.keys()

@@ -16,14 +16,13 @@ from tests.shells.stages import NOON, Stage, first_told
 
 
 @pytest.fixture
-def example(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    """The example's module, its hook on the fake."""
+def example(stage: Stage) -> ModuleType:
+    """The example's module."""
     spec = importlib.util.spec_from_file_location("suspicious", PROJECT / "dags" / "cloudflare_audit_suspicious.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    monkeypatch.setattr(module, "CloudflareHook", stage.world.hook)
     return module
 
 

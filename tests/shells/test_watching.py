@@ -14,11 +14,11 @@ from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSki
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from airflow_audit_provider.exceptions import ConfigurationError, SourceUnavailableError
+from airflow_audit_provider.hooks import cloudflare as hooks
 from airflow_audit_provider.hooks.cloudflare import CloudflareHook
 from airflow_audit_provider.testing.clock import ManualClock
 from airflow_audit_provider.testing.server import FakeServer
 from airflow_audit_provider.testing.transport import FakeTransport
-from airflow_audit_provider.triggers import audit_logs as triggers
 from airflow_audit_provider.triggers.audit_logs import AuditLogActivityTrigger, WindowSettledTrigger
 from tests.pipeline.landing import record_at
 from tests.shells.worlds import START, World
@@ -58,7 +58,7 @@ def _first(trigger: BaseTrigger) -> Any:
 def _watch(world: World, monkeypatch: pytest.MonkeyPatch, clock: ManualClock) -> None:
     """Let triggers build their hook on the fake and the clock."""
     built = functools.partial(CloudflareHook, transport=FakeTransport(world.fake), clock=clock)
-    monkeypatch.setattr(triggers, "CloudflareHook", built)
+    monkeypatch.setattr(hooks, "CloudflareHook", built)
 
 
 def _trigger(**changes: Any) -> AuditLogActivityTrigger:

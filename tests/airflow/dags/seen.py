@@ -1,6 +1,6 @@
-"""A DAG without a schedule whose one task is looked at from all sides: its connection is named by the run.
+"""DAGs without a schedule whose tasks are looked at from all sides: one lands, one verifies and seals what landed.
 
-Knows: the operator, its asset. Must not know: who looks.
+Knows: the operators, their asset; the connection to Cloudflare is named by the run. Must not know: who looks.
 Its one rule: nothing but Airflow and the provider is imported; the tests' folder is not there.
 """
 
@@ -12,6 +12,7 @@ from airflow.sdk import DAG
 
 from airflow_audit_provider.assets.audit_logs import audit_log_asset
 from airflow_audit_provider.operators.audit_logs import CloudflareAuditLogsToObjectStorageOperator
+from airflow_audit_provider.operators.auditing import CloudflareAuditLogsSealOperator, CloudflareAuditLogsVerifyOperator
 
 DESTINATION = f"{os.environ['AUDIT_LANDED']}/seen"
 
@@ -25,3 +26,8 @@ with DAG(dag_id="seen", schedule=None):
         verify="recount",
         outlets=[audit_log_asset(DESTINATION)],
     )
+
+with DAG(dag_id="seen_audited", schedule=None):
+    verify = CloudflareAuditLogsVerifyOperator(task_id="verify", destination=DESTINATION)
+    seal = CloudflareAuditLogsSealOperator(task_id="seal", destination=DESTINATION, signing_conn_id="signing")
+    verify >> seal

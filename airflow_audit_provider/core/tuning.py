@@ -1,0 +1,38 @@
+"""Which numbers a task may be given: how many requests at once, how long to leave a window alone, how far to look back.
+
+Knows: the bounds and the defaults. Must not know: what is done with a number, or where it was written.
+Its one rule: nothing of the provider but its errors is imported, so that parsing a DAG can refuse a number cheaply.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from airflow_audit_provider.exceptions import ConfigurationError
+
+DEFAULT_MAX_PART_BYTES = 128 << 20
+DEFAULT_CONCURRENCY = 7
+MAX_CONCURRENCY = 64
+
+
+def is_count(given: object) -> bool:
+    """Say whether something is a whole number of at least one; True is none."""
+    return isinstance(given, int) and not isinstance(given, bool) and given >= 1
+
+
+def refuse_concurrency(concurrency: int) -> None:
+    """Raise ``ConfigurationError`` for a number of requests that cannot be under way together."""
+    if not 1 <= concurrency <= MAX_CONCURRENCY:
+        raise ConfigurationError(f"A concurrency of {concurrency} is impossible. Give 1 to {MAX_CONCURRENCY}.")
+
+
+def refuse_settle_delay(settle_delay: object) -> None:
+    """Raise ``ConfigurationError`` for a delay that is no length of time, or less than nothing."""
+    if not isinstance(settle_delay, timedelta) or settle_delay < timedelta(0):
+        raise ConfigurationError(f"settle_delay is {settle_delay!r}. Give zero or more, as a timedelta.")
+
+
+def refuse_lookback(lookback: object) -> None:
+    """Raise ``ConfigurationError`` for a lookback that is no length of time, or less than nothing."""
+    if lookback is not None and (not isinstance(lookback, timedelta) or lookback < timedelta(0)):
+        raise ConfigurationError(f"lookback is {lookback!r}. Give zero or more, as a timedelta, or leave it out.")
