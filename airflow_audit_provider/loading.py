@@ -28,6 +28,7 @@ from airflow_audit_provider.core.loading import (
     refuse_missing,
     refuse_other_count,
     refuse_other_rows,
+    refuse_outside,
 )
 from airflow_audit_provider.core.manifest import Part
 from airflow_audit_provider.core.ports import Store
@@ -163,6 +164,7 @@ def _part_groups(claim: LoadClaim, commit: Commit, part: Part, store: Store, cho
     records = read_part(store, part, chosen, version)
     for group in _grouped(records):
         found_count += len(group)
+        refuse_outside(part, claim.window, group)
         yield arrow_rows(version, group, claim)
     refuse_other_count(part, found_count)
 
