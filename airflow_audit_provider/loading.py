@@ -42,8 +42,8 @@ from airflow_audit_provider.formats.table_rows import arrow_rows, table_columns
 # How often a window is planned anew because another loader was first, before the task's own retry has its turn.
 _MOST_ATTEMPTS = 5
 # What becomes one Arrow table at a time: so many records, or fewer when their text is so large.
-_GROUP_RECORDS = 10_000
-_GROUP_BYTES = 16 << 20
+_GROUP_RECORDS = 2_000
+_GROUP_BYTES = 4 << 20
 
 
 class LoadOrder(NamedTuple):

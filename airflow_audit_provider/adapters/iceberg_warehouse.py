@@ -35,7 +35,7 @@ from airflow_audit_provider.core.warehouse import KEY_COLUMNS, LedgerEntry, Load
 from airflow_audit_provider.exceptions import ConfigurationError, WarehouseBusyError
 
 # Rows wait in memory until they are worth a data file of their own.
-_FILE_BYTES = 128 << 20
+_FILE_BYTES = 32 << 20
 # How often a commit is tried while others commit to the same table; each needs some tens of milliseconds.
 _MOST_COMMITS = 60
 _PAUSE_SECONDS = 0.2
