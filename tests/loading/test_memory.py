@@ -32,7 +32,13 @@ def landed(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Path]:
     for count, folder in folders.items():
         source = Source(Arithmetic(count), ManualClock(), RateBudget(RateLimit(100_000, 1)), RetryPolicy())
         end = START + timedelta(seconds=count / PER_SECOND)
-        wanted = order(file_format="parquet", end=end, compression="zstd", max_part_bytes=DEFAULT_MAX_PART_BYTES)
+        wanted = order(
+            file_format="parquet",
+            schema="normalized",
+            end=end,
+            compression="zstd",
+            max_part_bytes=DEFAULT_MAX_PART_BYTES,
+        )
         assert land(wanted, source, LocalStore(str(folder))).manifest.record_count == count
     return folders
 
@@ -50,9 +56,9 @@ def _added_mebibytes(place: Place, folder: Path, memory_limit: str = "") -> int:
 @pytest.mark.slow
 @pytest.mark.parametrize("place", ["duckdb", "psycopg", "iceberg"], indirect=True)
 def test_four_times_the_records_take_no_more_memory(place: Place, landed: dict[int, Path]) -> None:
-    """A load of 200,000 records takes at most 384 MB and not much more than one of 50,000, if DuckDB may have 100."""
+    """A load of 200,000 records takes at most 448 MB and not much more than one of 50,000, if DuckDB may have 100."""
     few, many = (_added_mebibytes(place, landed[count], "100MB") for count in (FEW, MANY))
-    assert many <= 384
+    assert many <= 448
     assert many - few <= SPARE_MEBIBYTES
 
 
@@ -60,4 +66,5 @@ def test_four_times_the_records_take_no_more_memory(place: Place, landed: dict[i
 @pytest.mark.parametrize("place", ["duckdb"], indirect=True)
 def test_duckdb_keeps_to_its_own_limit(place: Place, landed: dict[int, Path]) -> None:
     """Unless another limit is given DuckDB takes 256 MB of its own, however much it has written."""
-    assert _added_mebibytes(place, landed[MANY]) <= 256 + 192
+    many = _added_mebibytes(place, landed[MANY])
+    assert many <= 256 + 256
