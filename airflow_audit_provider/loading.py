@@ -28,6 +28,7 @@ from airflow_audit_provider.core.loading import (
     refuse_missing,
     refuse_other_count,
     refuse_other_rows,
+    refuse_outside,
 )
 from airflow_audit_provider.core.manifest import Part
 from airflow_audit_provider.core.ports import Store
@@ -41,8 +42,8 @@ from airflow_audit_provider.formats.table_rows import arrow_rows, table_columns
 # How often a window is planned anew because another loader was first, before the task's own retry has its turn.
 _MOST_ATTEMPTS = 5
 # What becomes one Arrow table at a time: so many records, or fewer when their text is so large.
-_GROUP_RECORDS = 10_000
-_GROUP_BYTES = 16 << 20
+_GROUP_RECORDS = 2_000
+_GROUP_BYTES = 4 << 20
 
 
 class LoadOrder(NamedTuple):
@@ -163,6 +164,7 @@ def _part_groups(claim: LoadClaim, commit: Commit, part: Part, store: Store, cho
     records = read_part(store, part, chosen, version)
     for group in _grouped(records):
         found_count += len(group)
+        refuse_outside(part, claim.window, group)
         yield arrow_rows(version, group, claim)
     refuse_other_count(part, found_count)
 

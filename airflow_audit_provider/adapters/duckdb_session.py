@@ -8,6 +8,7 @@ Two messages of DuckDB's are told apart by their text, because it has neither cl
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -19,6 +20,8 @@ from airflow_audit_provider.exceptions import ConfigurationError, WarehouseBusyE
 # One process at a time may write a DuckDB file, so a backfill's tasks wait for each other here.
 _PATIENCE_SECONDS = 300.0
 _PAUSE_SECONDS = 0.2
+# DuckDB's own limit is most of the machine's memory, and it keeps in it whatever it has written.
+_MEMORY_LIMIT = "256MB"
 # DuckDB has one class for all that goes wrong with a file, and no number; how its message begins is all there is. The
 # path comes after it, so that no name of a folder or file looks like a lock.
 _LOCKED = "IO Error: Could not set lock on file"
@@ -67,7 +70,9 @@ class DuckDbSession:
     def add(self, table: str, rows: Any) -> None:
         """Insert from the Arrow table itself, nothing is copied row by row."""
         columns = ", ".join(f'"{name}"' for name in rows.column_names)
-        self._connection.register("arriving_rows", rows)
+        reader = importlib.import_module("pyarrow").RecordBatchReader
+        # The transaction keeps what was registered in it until its end; of a reader nothing is left by then.
+        self._connection.register("arriving_rows", reader.from_batches(rows.schema, iter(rows.to_batches())))
         try:
             self._connection.execute(f"INSERT INTO {table} ({columns}) SELECT {columns} FROM arriving_rows")  # noqa: S608 - checked name
         finally:
@@ -79,20 +84,23 @@ class DuckDbSession:
             self._connection.close()
 
 
-def open_duckdb(path: str, clock: Clock) -> DuckDbSession:
+def open_duckdb(path: str, clock: Clock, memory_limit: str | None = None) -> DuckDbSession:
     """Open a database file, making it if it is missing; wait up to five minutes for a process that has it open.
 
-    Raises ``WarehouseBusyError`` when that process does not let go, ``ConfigurationError`` without the library and for
-    a path that cannot be opened.
+    ``memory_limit`` is as DuckDB spells it (``"1GB"``), 256MB by default. Raises ``WarehouseBusyError`` when that
+    process does not let go, ``ConfigurationError`` without the library, for another limit, and for a path that cannot
+    be opened.
     """
-    duckdb = _library()
+    duckdb, settings = _library(), {"memory_limit": memory_limit or _MEMORY_LIMIT}
     give_up_at = clock.monotonic() + _PATIENCE_SECONDS
     while True:
         try:
-            return DuckDbSession(duckdb.connect(path), is_ours=True)
-        except duckdb.IOException as error:
+            return DuckDbSession(duckdb.connect(path, config=settings), is_ours=True)
+        except duckdb.Error as error:
             if not str(error).startswith(_LOCKED):
-                raise ConfigurationError(f"DuckDB cannot open {path!r} ({error}). Check folder and rights.") from error
+                raise ConfigurationError(
+                    f"DuckDB cannot open {path!r} ({error}). Check folder, rights and memory_limit."
+                ) from error
             if clock.monotonic() >= give_up_at:
                 raise WarehouseBusyError(f"Another process has {path!r} open ({error}). Run it again later.") from error
         clock.sleep(_PAUSE_SECONDS * (1 + clock.jitter()))

@@ -46,15 +46,19 @@ def by_day(schema: Any) -> Any:
 
 
 def window_filter(claim: LoadClaim) -> Any:
-    """Return which rows a claim replaces: by window and dataset, so that windows need not be days."""
-    from pyiceberg.expressions import And, EqualTo
+    """Return which rows a claim replaces: by window and dataset, so that windows need not be days.
+
+    That their events lie in the window is true of all of them, and says which manifests need not be read.
+    """
+    from pyiceberg import expressions
 
     start, end = (instant.isoformat() for instant in (claim.window.start, claim.window.end))
     values = (claim.dataset, start, end)
     # Pydantic hides from mypy how an expression is made.
-    equal_to: Any = EqualTo
-    equal = [equal_to(column.name, value) for column, value in zip(KEY_COLUMNS, values, strict=True)]
-    return And(*equal)
+    made: Any = expressions
+    equal = [made.EqualTo(column.name, value) for column, value in zip(KEY_COLUMNS, values, strict=True)]
+    inside = (made.GreaterThanOrEqual(_PARTITION_COLUMN, start), made.LessThan(_PARTITION_COLUMN, end))
+    return made.And(*equal, *inside)
 
 
 def is_of_one_window(file: Any, schema: Any) -> bool:

@@ -35,12 +35,20 @@ from airflow_audit_provider.core.warehouse import KEY_COLUMNS, LedgerEntry, Load
 from airflow_audit_provider.exceptions import ConfigurationError, WarehouseBusyError
 
 # Rows wait in memory until they are worth a data file of their own.
-_FILE_BYTES = 128 << 20
+_FILE_BYTES = 32 << 20
 # How often a commit is tried while others commit to the same table; each needs some tens of milliseconds.
 _MOST_COMMITS = 60
 _PAUSE_SECONDS = 0.2
 # Pyiceberg tries a refused commit again by itself, with the ledger's entry as it was: nobody would look at the claim.
 _BLIND_RETRIES = "commit.retry.num-retries"
+_NEW_TABLE = {
+    _BLIND_RETRIES: "0",
+    # Whole, not cut off after 16 characters: it says whether a data file belongs to one dataset.
+    "write.metadata.metrics.column.dataset": "full",
+    # A snapshot a window makes a manifest and a metadata file a window: a hundred manifests become one, old files go.
+    "commit.manifest-merge.enabled": "true",
+    "write.metadata.delete-after-commit.enabled": "true",
+}
 
 
 class IcebergWarehouse:
@@ -64,8 +72,7 @@ class IcebergWarehouse:
             self._name,
             schema=schema,
             partition_spec=by_day(schema),
-            # Whole, not cut off after 16 characters: it says whether a data file belongs to one dataset.
-            properties={"write.metadata.metrics.column.dataset": "full", _BLIND_RETRIES: "0"},
+            properties=_NEW_TABLE,
         )
         self._refuse_weak_isolation()
         self._amend(wanted)
@@ -129,7 +136,6 @@ class IcebergWarehouse:
     @contextmanager
     def replacing(self, claim: LoadClaim) -> Iterator[_WrittenRows]:
         """Give what takes the window's rows; commit them in one catalog commit at the block's end."""
-        self._table.refresh()
         self._refuse_taken(claim)
         rows = _WrittenRows(self._table)
         try:
@@ -163,19 +169,19 @@ class IcebergWarehouse:
         condition = window_filter(claim)
         doomed = [task.file for task in self._table.scan(row_filter=condition).plan_files()]
         facts = facts_of(claim)
-        with self._table.transaction() as transaction:
-            transaction.set_properties({ledger_key(claim.dataset, claim.window): ledger_text(claim.newest)})
-            if all(is_of_one_window(file, self._table.schema()) for file in doomed):
-                snapshot = transaction.update_snapshot(snapshot_properties=facts).overwrite()
-            else:
-                # Somebody compacted files of several windows into one: what is another window's stays.
+        is_compacted = not all(is_of_one_window(file, self._table.schema()) for file in doomed)
+        with self._table.transaction() if is_compacted else _short_transaction(self._table) as transaction:
+            if is_compacted:
+                # Somebody put files of several windows into one: what is another window's stays.
                 transaction.delete(condition, snapshot_properties=facts)
-                snapshot, doomed = transaction.update_snapshot(snapshot_properties=facts).fast_append(), []
-            with snapshot as change:
+                doomed = []
+            snapshot = transaction.update_snapshot(snapshot_properties=facts)
+            with snapshot.overwrite() if doomed else snapshot.merge_append() as change:
                 for file in doomed:
                     change.delete_data_file(file)
                 for file in files:
                     change.append_data_file(file)
+            transaction.set_properties({ledger_key(claim.dataset, claim.window): ledger_text(claim.newest)})
 
     def _refuse_taken(self, claim: LoadClaim) -> None:
         """Refuse a claim when the ledger's entry of the window is another than the one the claim follows."""
@@ -189,6 +195,21 @@ class IcebergWarehouse:
     def close(self) -> None:
         """Close the catalog."""
         self._catalog.close()
+
+
+def _short_transaction(table: Any) -> Any:
+    """Return a transaction for one snapshot and then properties, neither of which looks at what was staged before.
+
+    Pyiceberg's own makes a deep copy of the metadata, which grows with every snapshot, some sixteen times a commit.
+    """
+    from pyiceberg.table import Transaction
+
+    class ShortTransaction(Transaction):
+        @property
+        def table_metadata(self) -> Any:
+            return self._table.metadata
+
+    return ShortTransaction(table)
 
 
 class _WrittenRows:

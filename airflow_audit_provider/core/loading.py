@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from airflow_audit_provider.core.coverage import WindowFacts, coverage_of
 from airflow_audit_provider.core.keys import newest_manifests, read_manifest_key
 from airflow_audit_provider.core.manifest import Manifest, Part
+from airflow_audit_provider.core.records import AuditRecord
 from airflow_audit_provider.core.warehouse import LedgerEntry, LoadClaim
 from airflow_audit_provider.core.window import TimeWindow
 from airflow_audit_provider.exceptions import ConfigurationError, NotCommittedError, VerificationError
@@ -122,6 +123,16 @@ def refuse_other_count(part: Part, found_count: int) -> None:
         raise VerificationError(
             f"The part {part.key} holds {found_count} records, and its manifest says {part.record_count}. "
             "Nothing was loaded. Run the verify operator on the destination."
+        )
+
+
+def refuse_outside(part: Part, window: TimeWindow, records: Iterable[AuditRecord]) -> None:
+    """Raise ``VerificationError`` for a record of an instant outside its window, where a replacement may not look."""
+    start_ns, end_ns = window.start_ns, window.end_ns
+    if not all(start_ns <= record.event_ns < end_ns for record in records):
+        raise VerificationError(
+            f"The part {part.key} holds records of instants outside {window}. Nothing was loaded. Run the verify "
+            "operator on the destination."
         )
 
 

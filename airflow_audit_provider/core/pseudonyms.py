@@ -23,7 +23,12 @@ MARK = "hmac:"
 # 128 bits: a million addresses share a pseudonym by chance once in 10^26.
 _DIGEST_HEX = 32
 _DEEPEST = 8
-_LITERAL = re.compile(r'"([^"\\]*(?:\\.[^"\\]*)*)"', re.DOTALL)
+_LITERAL = r'("([^"\\]*(?:\\.[^"\\]*)*)")'
+_NEXT_LITERAL = re.compile(rf'[^"]*+{_LITERAL}', re.DOTALL)
+# An address has a dot, a colon or a URL's escape in it, and a JSON escape may stand for any of them. Most literals have
+# none of these, and a call for each would be most of the work.
+_HINTS = ".:%\\"
+_NEXT_HINT = re.compile(rf'(?:[^"]++|"[^"{re.escape(_HINTS)}]*+")*+{_LITERAL}', re.DOTALL)
 # URLs put an escape in place of a character, and URLs inside URLs escape that again: %2540 is an at sign too.
 _PERCENT = r"%(?:25)*"
 _HIGH_BYTE = r"[89A-Fa-f][0-9A-Fa-f]"
@@ -57,6 +62,11 @@ class _Known(NamedTuple):
 
     address: str | None
     whole: Mapping[str, str]
+
+    @property
+    def is_hinted(self) -> bool:
+        """Whether nothing can stand for the actor that has none of the signs of an address."""
+        return all(any(hint in text for hint in _HINTS) for text in self.whole)
 
 
 class Pseudonyms:
@@ -112,15 +122,19 @@ class Pseudonyms:
 
     def _in_json(self, text: str, known: _Known, depth: int) -> str:
         """Go through the string literals of valid JSON, keys included; what stands between them is left alone."""
-        return _LITERAL.sub(lambda literal: self._in_literal(literal, known, depth), text)
+        following, pieces, done = _NEXT_HINT if known.is_hinted else _NEXT_LITERAL, [], 0
+        # Not by ``sub``: where one match ends the next one has to begin, or it would begin inside of a literal.
+        while found := following.match(text, done):
+            pieces += [text[done : found.start(1)], self._in_literal(found[1], found[2], known, depth)]
+            done = found.end()
+        return "".join([*pieces, text[done:]])
 
-    def _in_literal(self, literal: re.Match[str], known: _Known, depth: int) -> str:
-        content = literal[1]
+    def _in_literal(self, literal: str, content: str, known: _Known, depth: int) -> str:
         is_plain = "\\" not in content
-        said: str = content if is_plain else json.loads(literal[0], strict=False)
+        said: str = content if is_plain else json.loads(literal, strict=False)
         replaced = self._in_said(said, known, depth)
         if replaced == said:
-            return literal[0]
+            return literal
         return f'"{replaced}"' if is_plain and "\\" not in replaced else json.dumps(replaced)
 
     def _in_said(self, text: str, known: _Known, depth: int) -> str:

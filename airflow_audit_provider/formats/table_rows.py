@@ -37,14 +37,11 @@ def table_columns() -> tuple[SqlColumn, ...]:
 def arrow_rows(version: ApiVersion, records: Sequence[AuditRecord], claim: LoadClaim) -> Any:
     """Return records as an Arrow table with the key's columns in front."""
     pyarrow, schema, count = importlib.import_module("pyarrow"), _arrow_schema(), len(records)
-    values: dict[str, Sequence[Any]] = {
-        "dataset": [claim.dataset] * count,
-        "window_start": [claim.window.start] * count,
-        "window_end": [claim.window.end] * count,
-        **NormalizedShape(version, normalized.MINOR).table(records, lines_of(records)),
-    }
-    arrays = [typed_column(pyarrow, values[field.name], field.type) for field in schema]
-    return pyarrow.Table.from_arrays(arrays, schema=schema)
+    key = (claim.dataset, claim.window.start, claim.window.end)
+    repeated = [pyarrow.repeat(pyarrow.scalar(value, schema.types[place]), count) for place, value in enumerate(key)]
+    values = NormalizedShape(version, normalized.MINOR).table(records, lines_of(records))
+    typed = [typed_column(pyarrow, values[field.name], field.type) for field in list(schema)[len(key) :]]
+    return pyarrow.Table.from_arrays([*repeated, *typed], schema=schema)
 
 
 @cache

@@ -128,7 +128,8 @@ class CloudflareAuditLogsToSqlOperator(_LoadOperator):
 
     :param destination: where the audit logs landed. (templated)
     :param destination_conn_id: the connection for it. (templated)
-    :param conn_id: a connection of type ``postgres``, or ``duckdb`` with the file as its host. (templated)
+    :param conn_id: a connection of type ``postgres``, or ``duckdb`` with the file as its host and, if 256MB are not
+        right for DuckDB, ``memory_limit`` in its extra. (templated)
     :param duckdb_path: a DuckDB file, made if it is missing, instead of ``conn_id``. (templated)
     :param table: ``table`` or ``schema.table``; made if it is missing, columns that are new are added. (templated)
     :param dataset: the destination's name inside the table; by default its URI. (templated)

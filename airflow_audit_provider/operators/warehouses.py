@@ -36,7 +36,7 @@ def _session(conn_id: str) -> SqlSession:
     if connection.conn_type == "duckdb":
         if not connection.host:
             raise ConfigurationError(f"The connection {conn_id!r} names no file. Put the DuckDB file's path into host.")
-        return open_duckdb(connection.host, SystemClock())
+        return open_duckdb(connection.host, SystemClock(), connection.extra_dejson.get("memory_limit"))
     if connection.conn_type != "postgres":
         raise ConfigurationError(
             f"The connection {conn_id!r} is of type {connection.conn_type!r}. Give one of type postgres or duckdb; for "

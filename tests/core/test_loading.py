@@ -14,8 +14,13 @@ from airflow_audit_provider.core.loading import (
     event_windows,
     plan_loads,
     refuse_missing,
+    refuse_other_count,
+    refuse_other_rows,
+    refuse_outside,
 )
-from airflow_audit_provider.core.warehouse import LedgerEntry
+from airflow_audit_provider.core.manifest import Part
+from airflow_audit_provider.core.records import AuditRecord
+from airflow_audit_provider.core.warehouse import LedgerEntry, LoadClaim
 from airflow_audit_provider.core.window import TimeWindow
 from airflow_audit_provider.exceptions import ConfigurationError, NotCommittedError, VerificationError
 
@@ -155,3 +160,27 @@ def test_events_without_windows_are_refused(extras: list[dict[str, str]]) -> Non
     """No event, or one that names no window, is an error that names the other way to load."""
     with pytest.raises(ConfigurationError, match="pending"):
         event_windows(extras)
+
+
+PART = Part("part-0", 1, "0" * 64, 3, day(0).start_ns, day(0).end_ns - 1)
+
+
+@pytest.mark.parametrize("found_count", [2, 4])
+def test_other_counts_are_refused(found_count: int) -> None:
+    """A part with fewer or more records than its manifest says is refused, and so is a table with other rows."""
+    claim = LoadClaim("d", (entry(day(0)),))
+    refuse_other_count(PART, 3)
+    refuse_other_rows(claim, 3)
+    with pytest.raises(VerificationError, match="part-0 holds"):
+        refuse_other_count(PART, found_count)
+    with pytest.raises(VerificationError, match="The table has"):
+        refuse_other_rows(claim, found_count)
+
+
+@pytest.mark.parametrize("stray_ns", [day(0).start_ns - 1, day(0).end_ns])
+def test_records_outside_are_refused(stray_ns: int) -> None:
+    """Records of the window's first and last nanosecond are in it, those just before and behind are not."""
+    inside = [AuditRecord(event_ns, "r", b"{}") for event_ns in (day(0).start_ns, day(0).end_ns - 1)]
+    refuse_outside(PART, day(0), inside)
+    with pytest.raises(VerificationError, match="outside"):
+        refuse_outside(PART, day(0), [*inside, AuditRecord(stray_ns, "s", b"{}")])

@@ -7,12 +7,14 @@ import time
 from collections.abc import Callable
 from ipaddress import IPv4Address, IPv6Address
 from typing import Any
+from unittest import mock
 from urllib.parse import quote
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from airflow_audit_provider.core import pseudonyms as pseudonyms_module
 from airflow_audit_provider.core.pseudonyms import Pseudonyms
 
 BOTH = Pseudonyms(b"k" * 32, emails=True, addresses=True)
@@ -238,6 +240,21 @@ def test_any_json_stays_what_it_says(value: Any, name: str) -> None:
     if "@" not in plain:
         assert told(plain) == plain
     assert json.loads(told(json.dumps({"note": [value, "alice@example.com"]})))["note"][1] == ALICE
+
+
+PIECES = [*'@.:[" \\é', *("alice", "example", "com", "root", "%40", "%2e", "192.0.2.1", "2001:db8::17")]
+TEXTS = st.lists(st.sampled_from(PIECES), max_size=6).map("".join)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.fixed_dictionaries({"email": TEXTS, "ip": TEXTS}), st.lists(TEXTS, max_size=4), st.booleans())
+def test_what_is_skipped_holds_nothing(actor: dict[str, str], notes: list[str], is_ascii: bool) -> None:
+    """A record is told the same, byte by byte, if every text in it is looked at and not only those with a hint."""
+    inside = {note: [note, {note.upper(): None}] for note in notes}
+    record = json.dumps({"actor": actor, "a": notes, **inside, "json": json.dumps(inside)}, ensure_ascii=is_ascii)
+    with mock.patch.object(pseudonyms_module, "_NEXT_HINT", pseudonyms_module._NEXT_LITERAL):
+        wanted = told(record)
+    assert told(record) == wanted
 
 
 @pytest.mark.parametrize(

@@ -47,6 +47,17 @@ def test_missing_folder_is_told_at_once(tmp_path: Path, folder: str) -> None:
     assert clock.monotonic() == began_at
 
 
+def test_memory_is_limited(tmp_path: Path) -> None:
+    """DuckDB takes a quarter of a gigabyte, or what it is told; what is no limit is the user's to mend."""
+    file, asked = str(tmp_path / "a.duckdb"), "select current_setting('memory_limit')"
+    with closing(open_duckdb(file, ManualClock())) as session:
+        assert session.ask(asked) == [("244.1 MiB",)]
+    with closing(open_duckdb(file, ManualClock(), "1GiB")) as session:
+        assert session.ask(asked) == [("1.0 GiB",)]
+    with pytest.raises(ConfigurationError, match="memory_limit"):
+        open_duckdb(file, ManualClock(), "plenty")
+
+
 def test_locked_file_is_not_waited_for_forever(held: _Held) -> None:
     """A file that another process keeps open is waited for five minutes, then the task may be tried again."""
     clock = ManualClock()

@@ -125,6 +125,14 @@ def test_other_count_than_the_manifests_is_refused(
     assert len(place.load(store).loaded) == 2
 
 
+def test_record_outside_its_window_is_refused(place: Place, store: MemoryStore) -> None:
+    """A part with a record of another day is not loaded, since a replacement would not look for it there."""
+    commit(store, window(2), [record(DAY_1 + timedelta(days=3), "stray")])
+    with pytest.raises(VerificationError, match="outside"):
+        place.load(store)
+    assert place.ids() == IDS
+
+
 @pytest.mark.parametrize("generations", [(1, 1), (1, 2), (2, 1), (2, 2)])
 def test_one_of_two_claims_wins(place: Place, store: MemoryStore, generations: tuple[int, int]) -> None:
     """Of two loaders that read the same ledger, whichever generations they hold, the second one has no claim."""

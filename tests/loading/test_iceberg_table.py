@@ -57,6 +57,43 @@ def test_compacted_files_keep_other_windows(place: Place, store: MemoryStore) ->
     assert place.ids() == ["late", "later", "r0", "r1", "r2", "s0", "s1"]
 
 
+def test_other_days_are_not_read(place: Place, store: MemoryStore) -> None:
+    """A day is loaded and loaded again without a look at the manifests of other days, however many there are."""
+    for manifest in place.iceberg_table().inspect.manifests().to_pylist():
+        Path(manifest["path"].removeprefix("file://")).unlink()
+    for count in (1, 2):
+        commit(store, window(5), records_in(window(5), count, f"u{count}-"), replace=count > 1)
+        assert len(place.load(store).loaded) == 1
+    table = place.iceberg_table()
+    found = table.scan("event_time >= '2026-10-31T00:00:00+00:00'", selected_fields=("id",)).to_arrow()
+    assert sorted(found["id"].to_pylist()) == ["u2-0", "u2-1"]
+
+
+def test_manifests_are_merged(place: Place, store: MemoryStore) -> None:
+    """A long history has few manifests, and a window in the middle of one is replaced as ever."""
+    with place.iceberg_table().transaction() as transaction:
+        transaction.set_properties({"commit.manifest.min-count-to-merge": "4"})
+    for day in range(2, 12):
+        commit(store, window(day), records_in(window(day), 1, f"u{day}-"))
+    place.load(store)
+    assert len(place.iceberg_table().inspect.manifests()) <= 4
+    commit(store, window(3), [record(window(3).start + timedelta(seconds=2), "later")])
+    place.load(store)
+    others = [f"u{day}-0" for day in range(2, 12)]
+    assert place.ids() == sorted(["late", "later", "r0", "r1", "r2", "s0", "s1", *others])
+
+
+def test_old_metadata_goes(place: Place, store: MemoryStore) -> None:
+    """Of the metadata files that each commit writes anew, whole, only as many stay as the table's property says."""
+    with place.iceberg_table().transaction() as transaction:
+        transaction.set_properties({"write.metadata.previous-versions-max": "2"})
+    for day in range(2, 8):
+        commit(store, window(day), records_in(window(day), 1, f"u{day}-"))
+    place.load(store)
+    folder = Path(place.iceberg_table().metadata_location.removeprefix("file://")).parent
+    assert len(list(folder.glob("0000[5-9]*.metadata.json")) + list(folder.glob("0001*.metadata.json"))) == 3
+
+
 def test_expired_snapshots_lose_nothing_of_the_ledger(place: Place, store: MemoryStore) -> None:
     """After its older snapshots expire a table still knows what is loaded."""
     table = place.iceberg_table()

@@ -40,12 +40,12 @@ class Place(NamedTuple):
     address: str
     table: str
 
-    def open(self) -> Warehouse:
-        """Open it as the operators do, without Airflow."""
+    def open(self, memory_limit: str | None = None) -> Warehouse:
+        """Open it as the operators do, without Airflow; the limit is DuckDB's."""
         if self.kind == "iceberg":
             return IcebergWarehouse(open_iceberg(self._catalog, "default"), self.table, SystemClock())
         if self.kind == "duckdb":
-            return SqlWarehouse(open_duckdb(self.address, SystemClock()), table_name(self.table))
+            return SqlWarehouse(open_duckdb(self.address, SystemClock(), memory_limit), table_name(self.table))
         session = PostgresSession(_DRIVERS[self.kind].connect(self.address))
         return SqlWarehouse(session, table_name(self.table))
 

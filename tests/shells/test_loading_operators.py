@@ -127,11 +127,15 @@ def test_damage_fails_for_good(two_days: World, tmp_path: Path) -> None:
 
 
 def test_duckdb_by_connection(two_days: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A connection of type duckdb names the file as its host."""
+    """A connection of type duckdb names the file as its host, and in its extra how much memory DuckDB may take."""
     file = tmp_path / "a.duckdb"
-    monkeypatch.setenv("AIRFLOW_CONN_DUCK", json.dumps({"conn_type": "duckdb", "host": str(file)}))
+    connection = {"conn_type": "duckdb", "host": str(file), "extra": {"memory_limit": "1GB"}}
+    monkeypatch.setenv("AIRFLOW_CONN_DUCK", json.dumps(connection))
     _to_duckdb(two_days, file, duckdb_path=None, conn_id="duck").execute({})
     assert sum(_days(file).values()) == 600
+    monkeypatch.setenv("AIRFLOW_CONN_DUCK", json.dumps(connection | {"extra": {"memory_limit": "plenty"}}))
+    with pytest.raises(AirflowFailException, match="memory_limit"):
+        _to_duckdb(two_days, file, duckdb_path=None, conn_id="duck").execute({})
 
 
 def test_postgres_by_connection(two_days: World, monkeypatch: pytest.MonkeyPatch) -> None:
