@@ -2,7 +2,7 @@
 
 Knows: which ids one pass over a short range has brought. Must not know: the window, what lies outside the range.
 Its one rule: the end is an empty page right behind as many rows as there are ids; then no row can be missing, however
-the server orders ties, even if it orders them anew for every request.
+the server orders ties, even if it orders them anew for every request. One empty answer is not believed by itself.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from airflow_audit_provider.core.records import AuditRecord
 
 _RESTART_LIMIT = 3
 _BARREN_LIMIT = 20
+_EMPTY_PAGES_BELIEVED = 2
 
 
 class Depth:
@@ -32,6 +33,7 @@ class Depth:
         self._asks_exactly = seems_whole
         self._restart_count = 0
         self._barren_count = 0
+        self._empty_count = 0
 
     def page_and_size(self) -> tuple[int, int]:
         """Return the next page to ask for: one that shares a row with those read, or exactly the next row."""
@@ -47,7 +49,8 @@ class Depth:
         ids = {record.id for record in records}
         overlaps = (page - 1) * size < len(self._ids)
         if not ids and not overlaps:
-            self.is_done = True
+            self._empty_count += 1
+            self.is_done = self._seems_whole or self._empty_count >= _EMPTY_PAGES_BELIEVED
         elif overlaps and ids.isdisjoint(self._ids):
             self._restart()
         elif ids <= self._ids:
@@ -55,7 +58,7 @@ class Depth:
         else:
             self._ids |= ids
             self._seems_whole = self._asks_exactly = False
-            self._barren_count = 0
+            self._barren_count = self._empty_count = 0
 
     def refused(self) -> None:
         """Take a 400 in: the end if everything looked like it before, else the depth the API allows."""

@@ -25,12 +25,34 @@ def test_the_next_page_shares_a_row_with_those_read() -> None:
 
 
 def test_the_end_is_an_empty_page_right_behind_the_known_rows() -> None:
-    """When a page brings nothing new, exactly the next row is asked for, and nothing there is the end."""
+    """When a page brings nothing new, exactly the next row is asked for, and nothing there, twice, is the end."""
     depth = depth_after(10)
     depth.take(TIES[9:10])
-    assert (depth.is_done, depth.page_and_size()) == (False, (11, 1))
-    depth.take([])
+    for _ in range(2):
+        assert (depth.is_done, depth.page_and_size()) == (False, (11, 1))
+        depth.take([])
     assert (depth.is_done, depth.trouble) == (True, None)
+
+
+def test_one_empty_answer_is_no_end() -> None:
+    """A row that shows at the second asking is taken, and the next end has to be told twice again."""
+    depth = depth_after(2, row_limit=2)
+    depth.take([])
+    depth.take(TIES[2:3])
+    assert not depth.is_done
+    while (asked := depth.page_and_size()) != (4, 1):
+        depth.take(TIES[(asked[0] - 1) * asked[1] : 3])
+    depth.take([])
+    assert not depth.is_done
+    depth.take([])
+    assert depth.is_done
+
+
+def test_the_other_sides_word_makes_one_empty_answer_the_end() -> None:
+    """Where the other side showed nothing else either, the empty page is told by two."""
+    depth = Depth([record.id for record in TIES[:3]], 10, seems_whole=True)
+    depth.take([])
+    assert depth.is_done
 
 
 def test_a_row_behind_the_seeming_end_goes_on() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from airflow_audit_provider.core.answers import Page
@@ -67,6 +67,7 @@ def test_an_empty_page_behind_a_crowded_instant_is_no_end(version: ApiVersion) -
 
 
 @settings(max_examples=200, deadline=None)
+@example([0, 0, 0], ApiVersion.V1, Direction.ASC, ReadShape(2, 1, stops_at_cut=False), 2)
 @given(
     seconds=st.lists(st.integers(0, 59), min_size=1, max_size=60),
     version=st.sampled_from(ApiVersion),

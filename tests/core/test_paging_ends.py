@@ -98,7 +98,7 @@ def test_a_window_within_one_second_asks_for_the_row_after_the_last() -> None:
 def test_a_row_after_the_last_one_starts_the_reading_again() -> None:
     """A row found by asking for it is delivered, and the end is looked for behind it."""
     walk = Walk(V1, window(0, 9))
-    source = one_by_one(page(5, 5.1), page(5.1, 5), page(5.2), page(5, 5.1, 5.2), page(5.2, 5.1, 5), page())
+    source = one_by_one(page(5, 5.1), page(5.1, 5), page(5.2), page(5, 5.1, 5.2), page(5.2, 5.1, 5), page(), page())
     delivered, asks = play(walk, source)
     assert delivered == [row(5), row(5.1), row(5.2)]
     assert asks[-1].page == 4

@@ -13,7 +13,7 @@ from airflow_audit_provider.adapters.source import Source
 from airflow_audit_provider.adapters.storage import LocalStore
 from airflow_audit_provider.core.backoff import RetryPolicy
 from airflow_audit_provider.core.budget import RateBudget, RateLimit
-from airflow_audit_provider.orders import DEFAULT_MAX_PART_BYTES
+from airflow_audit_provider.core.tuning import DEFAULT_MAX_PART_BYTES
 from airflow_audit_provider.testing.clock import ManualClock
 from tests.loading.warehouses import Place
 from tests.pipeline.landing import START, land, order
