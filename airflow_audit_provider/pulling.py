@@ -33,10 +33,11 @@ from airflow_audit_provider.core.commit import (
 from airflow_audit_provider.core.manifest import Manifest
 from airflow_audit_provider.core.planning import refuse_early_answer
 from airflow_audit_provider.core.query import Direction
-from airflow_audit_provider.core.reading import Reading, ReadTally
+from airflow_audit_provider.core.reading import Reading
 from airflow_audit_provider.core.records import AuditRecord
 from airflow_audit_provider.core.recount import Recount
 from airflow_audit_provider.core.roll import Roll
+from airflow_audit_provider.core.tally import ReadTally
 from airflow_audit_provider.core.window import SECOND_NS, to_ns
 from airflow_audit_provider.exceptions import AuditProviderError, CommitConflictError, StorageError, VerificationError
 from airflow_audit_provider.formats.part_format import committed_format

@@ -14,21 +14,15 @@ from itertools import islice
 from airflow_audit_provider.core.commit import StagedPart
 from airflow_audit_provider.core.ports import StagedObject, Store
 from airflow_audit_provider.core.records import ApiVersion, AuditRecord, lines_of
-from airflow_audit_provider.exceptions import ConfigurationError, StorageError
+from airflow_audit_provider.core.tuning import refuse_part_size
+from airflow_audit_provider.exceptions import StorageError
 from airflow_audit_provider.formats.part_format import PartEncoder, PartFormat
 from airflow_audit_provider.observing import Nobody, Observer, Verb
 
 _GROUP_RECORDS = 1000
 # A closed part is what a killed try leaves for the next one, so this bounds what is asked for twice.
 PART_RECORDS = 25_000
-MIN_PART_BYTES = 1 << 20
 _NOBODY = Nobody()
-
-
-def refuse_part_size(max_part_bytes: int) -> None:
-    """Raise ``ConfigurationError`` for a bound too small to hold a group of records."""
-    if max_part_bytes < MIN_PART_BYTES:
-        raise ConfigurationError(f"max_part_bytes is {max_part_bytes}. Give at least {MIN_PART_BYTES} (1 MiB).")
 
 
 class Stager:

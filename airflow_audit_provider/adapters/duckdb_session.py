@@ -24,6 +24,7 @@ _PAUSE_SECONDS = 0.2
 _MEMORY_LIMIT = "256MB"
 # DuckDB has one class for all that goes wrong with a file, and no number; how its message begins is all there is. The
 # path comes after it, so that no name of a folder or file looks like a lock.
+_OPEN_OTHERWISE = "different configuration"
 _LOCKED = "IO Error: Could not set lock on file"
 
 
@@ -87,7 +88,8 @@ class DuckDbSession:
 def open_duckdb(path: str, clock: Clock, memory_limit: str | None = None) -> DuckDbSession:
     """Open a database file, making it if it is missing; wait up to five minutes for a process that has it open.
 
-    ``memory_limit`` is as DuckDB spells it (``"1GB"``), 256MB by default. Raises ``WarehouseBusyError`` when that
+    ``memory_limit`` is as DuckDB spells it (``"1GB"``), 256MB by default; where this process has the file open, its
+    limit stays. Raises ``WarehouseBusyError`` when that
     process does not let go, ``ConfigurationError`` without the library, for another limit, and for a path that cannot
     be opened.
     """
@@ -97,6 +99,10 @@ def open_duckdb(path: str, clock: Clock, memory_limit: str | None = None) -> Duc
         try:
             return DuckDbSession(duckdb.connect(path, config=settings), is_ours=True)
         except duckdb.Error as error:
+            if settings and _OPEN_OTHERWISE in str(error):
+                # This process has it open already, and whoever opened it has set the limit.
+                settings = {}
+                continue
             if not str(error).startswith(_LOCKED):
                 raise ConfigurationError(
                     f"DuckDB cannot open {path!r} ({error}). Check folder, rights and memory_limit."

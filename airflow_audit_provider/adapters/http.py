@@ -9,11 +9,9 @@ from __future__ import annotations
 
 import csv
 import io
-import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
-from functools import cache
 from typing import Any, NamedTuple
 
 import httpx
@@ -93,7 +91,6 @@ def open_client(endpoint: Endpoint, transport: httpx.BaseTransport | None = None
         timeout=_timeout(endpoint),
         follow_redirects=False,
         trust_env=not endpoint.is_loopback,
-        verify=_trusted(trust_env=not endpoint.is_loopback),
         transport=transport,
     )
 
@@ -107,15 +104,8 @@ def open_async_client(endpoint: Endpoint, transport: httpx.AsyncBaseTransport | 
         timeout=_timeout(endpoint),
         follow_redirects=False,
         trust_env=not endpoint.is_loopback,
-        verify=_trusted(trust_env=not endpoint.is_loopback),
         transport=transport,
     )
-
-
-@cache
-def _trusted(*, trust_env: bool) -> ssl.SSLContext:
-    """Return whom to trust; reading the certificates blocks for 15 ms, which an event loop should not pay twice."""
-    return httpx.create_ssl_context(trust_env=trust_env)
 
 
 def _headers(endpoint: Endpoint) -> dict[str, str]:

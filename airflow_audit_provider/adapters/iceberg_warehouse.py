@@ -167,7 +167,7 @@ class IcebergWarehouse:
 
     def _commit_once(self, claim: LoadClaim, files: Sequence[Any]) -> None:
         condition = window_filter(claim)
-        doomed = [task.file for task in self._table.scan(row_filter=condition).plan_files()]
+        doomed = self._planned(claim)
         facts = facts_of(claim)
         is_compacted = not all(is_of_one_window(file, self._table.schema()) for file in doomed)
         with self._table.transaction() if is_compacted else _short_transaction(self._table) as transaction:
@@ -182,6 +182,17 @@ class IcebergWarehouse:
                 for file in files:
                     change.append_data_file(file)
             transaction.set_properties({ledger_key(claim.dataset, claim.window): ledger_text(claim.newest)})
+
+    def _planned(self, claim: LoadClaim) -> list[Any]:
+        """Return the files that hold rows of the window, by the table as it was last seen."""
+        condition = window_filter(claim)
+        try:
+            return [task.file for task in self._table.scan(row_filter=condition).plan_files()]
+        except FileNotFoundError:
+            # Somebody expired the snapshot that was seen last, and with it its lists of files.
+            self._table.refresh()
+            self._refuse_taken(claim)
+            return [task.file for task in self._table.scan(row_filter=condition).plan_files()]
 
     def _refuse_taken(self, claim: LoadClaim) -> None:
         """Refuse a claim when the ledger's entry of the window is another than the one the claim follows."""

@@ -15,9 +15,10 @@ from typing import NamedTuple, TypeAlias, cast
 
 from airflow_audit_provider.adapters.source import Source
 from airflow_audit_provider.core.query import AuditQuery, Direction
-from airflow_audit_provider.core.reading import Reading, ReadShape, ReadTally
+from airflow_audit_provider.core.reading import Reading, ReadShape
 from airflow_audit_provider.core.records import AuditRecord
 from airflow_audit_provider.core.slicing import Density, Slice, Slicer, Stretch
+from airflow_audit_provider.core.tally import ReadTally
 from airflow_audit_provider.core.tuning import refuse_concurrency
 from airflow_audit_provider.core.window import TimeWindow
 

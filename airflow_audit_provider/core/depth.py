@@ -48,7 +48,10 @@ class Depth:
         page, size = self.page_and_size()
         ids = {record.id for record in records}
         overlaps = (page - 1) * size < len(self._ids)
-        if not ids and not overlaps:
+        if not ids and not self._ids:
+            # Its first page was full once.
+            self._restart()
+        elif not ids and not overlaps:
             self._empty_count += 1
             self.is_done = self._seems_whole or self._empty_count >= _EMPTY_PAGES_BELIEVED
         elif overlaps and ids.isdisjoint(self._ids):
@@ -69,14 +72,14 @@ class Depth:
 
     def _restart(self) -> None:
         """No row is shared with the pages before: the list moved, so read it again from its first page."""
-        self._ids = set()
+        self._ids, self._empty_count = set(), 0
         self._restart_count += 1
         if self._restart_count > _RESTART_LIMIT:
             self.trouble = "the list of one instant keeps moving while it is read"
 
     def _note_barren(self) -> None:
         """Nothing new behind the shared rows: the end, or a server that sends less than asked for."""
-        self._asks_exactly = True
+        self._asks_exactly, self._empty_count = True, 0
         self._barren_count += 1
         if self._barren_count > _BARREN_LIMIT:
             self.trouble = "the rows of one instant change places while they are read"

@@ -37,13 +37,17 @@ class Edges:
 
     def advance(self, reach: int) -> bool:
         """Move the near edge to just before the reached second; return whether it moved."""
-        before = self.since_seconds, self.before_seconds
-        if self._upwards:
-            self.since_seconds = max(self.since_seconds, reach - 1)
-        else:
+        moves = self.moves_with(reach)
+        if moves and self._upwards:
+            self.since_seconds = reach - 1
+        elif moves:
             # The reached second ends one later, and `before` may be compared by the rounded second.
-            self.before_seconds = min(self.before_seconds, 2 - reach)
-        return before != (self.since_seconds, self.before_seconds)
+            self.before_seconds = 2 - reach
+        return moves
+
+    def moves_with(self, reach: int) -> bool:
+        """Say whether the near edge would move with a reached second."""
+        return reach - 1 > self.since_seconds if self._upwards else 2 - reach < self.before_seconds
 
     def other_side(self) -> tuple[int, int]:
         """Return (since, before) of a range that also holds something behind the near edge, as far as is known.

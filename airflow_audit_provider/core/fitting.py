@@ -1,7 +1,8 @@
 """How many rows are worth asking for where the log goes on behind the window: not a full page past its end.
 
 Knows: what a walk has seen, and how far its window reaches. Must not know: queries, pages, what proves an end.
-Its one rule: this is thrift and nothing else; whatever number it gives, the walk goes on until its end is proved.
+Its one rule: this is thrift and nothing else; where a page that was made small does not bring time on, its place is
+asked for again with a full one, before anything is concluded from it.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ _SPARE_DEVIATIONS = 3
 class Fitting:
     """The rows to ask for at once, at most ``page_size`` and at least a quarter of it, by the density so far.
 
-    Only a log that goes on past the end of ``window``, as ``horizon`` says, has rows there that nobody wants.
+    Only a log that goes on past the end of ``window``, as ``horizon`` says, has rows there that nobody wants. After
+    ``give_up`` every page is full.
     """
 
     def __init__(self, page_size: int, window: TimeWindow, horizon: TimeWindow) -> None:
@@ -33,7 +35,7 @@ class Fitting:
     def row_count(self, ledger: Ledger, cursor: str | None) -> int:
         """Return how many rows to ask for from the place that the ledger has reached, going up in time.
 
-        A cursor is followed in pages of one size.
+        A cursor is followed in full pages, and only full pages' cursors are.
         """
         if not self._goes_on or ledger.furthest is None or cursor is not None:
             return self._page_size
@@ -46,3 +48,11 @@ class Fitting:
         spare = _SPARE_DEVIATIONS * sqrt(expected) + 3 * len(ledger) / read_seconds
         wanted = int(expected * _SPARE_SHARE + spare) + 1
         return max(-(-self._page_size // _SMALLEST_SHARE), min(self._page_size, wanted))
+
+    def is_small(self, asked_count: int) -> bool:
+        """Say whether so many rows are less than a full page."""
+        return asked_count < self._page_size
+
+    def give_up(self) -> None:
+        """Make no page smaller any more: the records lie closer together than was thought."""
+        self._goes_on = False

@@ -2,17 +2,14 @@
 
 Knows: how a list moves in time, by page numbers inside one instant, by cursor; the loop guards.
 Must not know: HTTP, retries, files, the present.
-Its one rule: nothing counts as read until every record behind it has been seen, and the end is believed only
-when it is proved: neither a short page nor a 400 proves it. How it reads (``docs/adr/0001-page-protocol.md``):
+Its one rule: nothing counts as read until every record behind it has been seen, and the end is believed only when it
+is proved: neither a short page nor a 400 proves it. How it reads (``docs/adr/0001-page-protocol.md``):
 
-- **by time**: a page's last second becomes the next edge, asked for again with a margin, repeats dropped by id.
-  Whole seconds and margins make it right whether the server's bounds are inclusive or exclusive, at any grain, and
-  whichever order ties come in.
+- **by time**: a page's last second is the next edge, asked for again with a margin; right for bounds of every kind.
 - **by page number** (version 1, ``depth``) or **by cursor** (version 2) only while one instant fills a page and time
   cannot advance; also from an empty page that offers a cursor.
-- **the end** (``ending``) is proved by an empty page where nothing is known yet, by version 2's explicit "no next
-  page", by a row past the window's end, or from the other side: nothing new there means nothing left. Within one second
-  version 2 is asked for all but the known rows.
+- **the end** (``ending``) is proved by an empty page where nothing is known yet, by version 2's "no next page", by a
+  row past the window's end, or from the other side. In one second version 2 is asked for all but the known rows.
 """
 
 from __future__ import annotations
@@ -43,7 +40,6 @@ class _Mode(StrEnum):
     DEEP = "deep"
     PROBE = "probe"
     ALL_ELSE = "all else"
-    DONE = "done"
 
 
 class Walk:
@@ -87,7 +83,7 @@ class Walk:
     def ask(self) -> Ask | None:
         """Return the next page to ask for, or None when the window is read."""
         edges = self._edges
-        if self._mode is _Mode.DONE:
+        if self.ended_by is not None:
             return None
         if self._mode is _Mode.PROBE:
             rows = min(MAX_PAGE_SIZE, self.ledger.count_at_reach() + _PROBE_SPARE_ROWS)
@@ -121,10 +117,7 @@ class Walk:
         if not self._pass.joins(page.records):
             # Time may not be trusted to have advanced either.
             raise self._stuck("the rows of one instant change places while a cursor is followed")
-        if page.records and self._edges.has_crossed(self._reach(), self.window):
-            self._end(End.CROSSED)
-        else:
-            self._after_sweep(page, asked, bool(fresh))
+        self._after_sweep(page, asked, bool(fresh))
         return self._keep(fresh)
 
     def refused(self, error: SourceError) -> None:
@@ -150,14 +143,14 @@ class Walk:
 
         Records at or past the cut that ``take`` already returned belong to the remainder: use ``self.window``.
         """
-        if self._mode is not _Mode.SWEEP or self.ledger.reach is None:
+        if self.ended_by is not None or self._mode is not _Mode.SWEEP or self.ledger.reach is None:
             return None
         border = self._edges.complete_up_to(self._reach())
         if not self.window.start < border < self.window.end:
             return None
         before, after = TimeWindow(self.window.start, border), TimeWindow(border, self.window.end)
         self.window, remainder = (before, after) if self._sign > 0 else (after, before)
-        self._end(End.CUT)
+        self.ended_by = End.CUT
         return remainder
 
     def _keep(self, fresh: list[AuditRecord]) -> list[AuditRecord]:
@@ -171,15 +164,24 @@ class Walk:
             raise two_records_of_one_id(self.ledger.conflict, self._position())
 
     def _after_sweep(self, page: Page, asked: Ask, brought_new: bool) -> None:
+        if page.records and self._edges.has_crossed(self._reach(), self.window):
+            self.ended_by = End.CROSSED
+        elif self._fitting.is_small(asked.page_size) and not self._edges.moves_with(self._reach()):
+            self._fitting.give_up()
+            self._sweep_on()
+        else:
+            self._judge(page, asked, brought_new)
+
+    def _judge(self, page: Page, asked: Ask, brought_new: bool) -> None:
         row_count = len(page.records)
         may_be_capped = self._sizes.may_be_capped(row_count, asked.page_size)
         goes_on = row_count >= asked.page_size or (self._sends_short_pages and brought_new)
         if page.cursor is not None:
             self._follow(page.cursor, brought_new)
         elif row_count == 0 and self.ledger.reach is None:
-            self._end(End.EMPTY_PAGE)
+            self.ended_by = End.EMPTY_PAGE
         elif page.says_end and not (may_be_capped or self._sends_short_pages):
-            self._end(End.NO_CURSOR)
+            self.ended_by = End.NO_CURSOR
         elif self._version is ApiVersion.V1 and goes_on:
             self._advance("a full page lies within one instant")
         else:
@@ -203,9 +205,9 @@ class Walk:
             return
         self._depth, beyond = None, self._beyond_depth
         if beyond is None:
-            self._end(rule)
+            self.ended_by = rule
         elif self._edges.has_crossed(beyond, self.window):
-            self._end(End.CROSSED)
+            self.ended_by = End.CROSSED
         else:
             self._edges.advance(beyond)
             self.ledger.reach = beyond
@@ -226,7 +228,7 @@ class Walk:
         elif not records:
             self._ask_again("the same range is empty when it is read from the other side")
         elif behind_reach:
-            self._end(End.OTHER_SIDE)
+            self.ended_by = End.OTHER_SIDE
         else:
             self._doubt_one_second(records, asked_count)
         return self._keep(late)
@@ -239,7 +241,7 @@ class Walk:
             # A few rows are no depth that any API caps at.
             self._dive(seems_whole=len(records) < asked_count and (seems_whole or len(records) < MIRROR_ROWS))
         elif seems_whole:
-            self._end(End.OTHER_SIDE)
+            self.ended_by = End.OTHER_SIDE
         elif len(self.ledger) <= MOST_LEFT_OUT:
             self._mode = _Mode.ALL_ELSE
         else:
@@ -249,7 +251,7 @@ class Walk:
         """Nothing but the known rows is the end; anything else was hidden, or the question was not understood."""
         if page.records or page.cursor is not None:
             raise self._stuck("the API hides rows of one second")
-        self._end(End.NOTHING_ELSE)
+        self.ended_by = End.NOTHING_ELSE
         return []
 
     def _advance(self, trouble: str) -> None:
@@ -279,9 +281,6 @@ class Walk:
         """Read the rest of a crowded instant by page numbers, from what this pass has brought of it."""
         self._mode = _Mode.DEEP
         self._depth = Depth(self._pass.ids, self._sizes.largest, seems_whole=seems_whole)
-
-    def _end(self, rule: End) -> None:
-        self._mode, self.ended_by = _Mode.DONE, rule
 
     def _is_ahead(self, record: AuditRecord) -> bool:
         """Say whether the walk still comes to a row: only seconds before the reached one are complete."""

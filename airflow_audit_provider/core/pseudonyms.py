@@ -28,7 +28,8 @@ _NEXT_LITERAL = re.compile(rf'[^"]*+{_LITERAL}', re.DOTALL)
 # An address has a dot, a colon or a URL's escape in it, and a JSON escape may stand for any of them. Most literals have
 # none of these, and a call for each would be most of the work.
 _HINTS = ".:%\\"
-_NEXT_HINT = re.compile(rf'(?:[^"]++|"[^"{re.escape(_HINTS)}]*+")*+{_LITERAL}', re.DOTALL)
+# Possessive are single characters only: of a possessive group, Python before 3.11.5 loses what a failed turn had taken.
+_NEXT_HINT = re.compile(rf'[^"]*+(?:"[^"{re.escape(_HINTS)}]*+"[^"]*+)*{_LITERAL}', re.DOTALL)
 # URLs put an escape in place of a character, and URLs inside URLs escape that again: %2540 is an at sign too.
 _PERCENT = r"%(?:25)*"
 _HIGH_BYTE = r"[89A-Fa-f][0-9A-Fa-f]"

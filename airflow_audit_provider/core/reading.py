@@ -14,7 +14,7 @@ from airflow_audit_provider.core.answers import Page
 from airflow_audit_provider.core.paging import Walk
 from airflow_audit_provider.core.query import MAX_PAGE_SIZE, Ask, Direction
 from airflow_audit_provider.core.records import ApiVersion, AuditRecord, in_order, inside
-from airflow_audit_provider.core.tally import ReadTally as ReadTally  # noqa: PLC0414 - who reads takes the tally from here, too
+from airflow_audit_provider.core.tally import ReadTally
 from airflow_audit_provider.core.window import SECOND_NS, TimeWindow
 from airflow_audit_provider.exceptions import ConfigurationError, SourceError
 

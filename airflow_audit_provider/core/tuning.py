@@ -11,6 +11,7 @@ from datetime import timedelta
 from airflow_audit_provider.exceptions import ConfigurationError
 
 DEFAULT_MAX_PART_BYTES = 128 << 20
+MIN_PART_BYTES = 1 << 20
 DEFAULT_CONCURRENCY = 7
 MAX_CONCURRENCY = 64
 
@@ -24,6 +25,12 @@ def refuse_concurrency(concurrency: int) -> None:
     """Raise ``ConfigurationError`` for a number of requests that cannot be under way together."""
     if not 1 <= concurrency <= MAX_CONCURRENCY:
         raise ConfigurationError(f"A concurrency of {concurrency} is impossible. Give 1 to {MAX_CONCURRENCY}.")
+
+
+def refuse_part_size(max_part_bytes: int) -> None:
+    """Raise ``ConfigurationError`` for a bound too small to hold a group of records."""
+    if max_part_bytes < MIN_PART_BYTES:
+        raise ConfigurationError(f"max_part_bytes is {max_part_bytes}. Give at least {MIN_PART_BYTES} (1 MiB).")
 
 
 def refuse_settle_delay(settle_delay: object) -> None:

@@ -111,7 +111,7 @@ def column_values(version: ApiVersion, records: Sequence[AuditRecord], lines: by
 def _columns_of(columns: Sequence[Column], rows: Sequence[Any]) -> Iterator[list[Any]]:
     """Yield one list of values a column; a tuple for each row would only give the garbage collector work."""
     for path, members in groupby(columns, key=lambda column: column.path[:-1]):
-        group = values_of(rows, path[0]) if path else rows
+        group = values_of(rows, ".".join(path)) if path else rows
         for column in members:
             yield _fitted(column.kind, values_of(group, column.path[-1]))
 

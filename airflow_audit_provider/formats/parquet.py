@@ -50,6 +50,7 @@ class ParquetEncoder:
             use_dictionary=[name for name in self._schema.names if name.endswith(_DICTIONARY_SUFFIXES)],
             write_statistics=_comparable(version),
             store_schema=False,
+            memory_pool=self._pa.system_memory_pool(),
         )
 
     def encode(self, records: Sequence[AuditRecord], lines: bytes) -> bytes:
@@ -98,7 +99,7 @@ def raw_column(pyarrow: Any, records: Sequence[AuditRecord]) -> Any:
 def typed_column(pyarrow: Any, values: Sequence[Any], kind: Any) -> Any:
     """Return an Arrow column; bytes that are no UTF-8, which JSON forbids, show a replacement character."""
     try:
-        return pyarrow.array(values, kind)
+        return pyarrow.array(values, kind, memory_pool=pyarrow.system_memory_pool())
     except pyarrow.ArrowInvalid:
         return pyarrow.array([readable(value) for value in values], kind)
 

@@ -45,6 +45,7 @@ class _TableParquetEncoder(ABC):
             write_statistics=list(schema.comparable),
             sorting_columns=[parquet.SortingColumn(schema.sorted_by)],
             write_page_index=True,
+            memory_pool=self._pa.system_memory_pool(),
         )
 
     def encode(self, records: Sequence[AuditRecord], lines: bytes) -> bytes:

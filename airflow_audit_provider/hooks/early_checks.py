@@ -14,10 +14,10 @@ from airflow_audit_provider.core.privacy import read_privacy, refuse_personal_fi
 from airflow_audit_provider.core.query import AuditQuery, audit_query
 from airflow_audit_provider.core.run_window import refuse_length
 from airflow_audit_provider.core.tuning import (
-    DEFAULT_MAX_PART_BYTES,
     is_count,
     refuse_concurrency,
     refuse_lookback,
+    refuse_part_size,
     refuse_settle_delay,
 )
 from airflow_audit_provider.exceptions import ConfigurationError
@@ -68,11 +68,7 @@ def refuse_impossible_tuning(concurrency: int, max_part_bytes: int, verify: str 
         if not is_count(number):
             raise ConfigurationError(f"{name} is {number!r}, which is impossible. Give a whole number, 1 or more.")
     refuse_concurrency(concurrency)
-    if max_part_bytes != DEFAULT_MAX_PART_BYTES:
-        # Only here: a DAG that keeps the default is parsed without what stages parts.
-        from airflow_audit_provider.staging import refuse_part_size
-
-        refuse_part_size(max_part_bytes)
+    refuse_part_size(max_part_bytes)
     if verify not in (None, "recount"):
         raise ConfigurationError(f"verify {verify!r} is unknown. Give 'recount', or leave it out.")
 

@@ -17,8 +17,8 @@ from airflow_audit_provider.core.keys import WindowKeys
 from airflow_audit_provider.core.manifest import Manifest, Part
 from airflow_audit_provider.core.ports import Store
 from airflow_audit_provider.core.query import audit_query
-from airflow_audit_provider.core.reading import ReadTally
 from airflow_audit_provider.core.records import AuditRecord, parse_event_time
+from airflow_audit_provider.core.tally import ReadTally
 from airflow_audit_provider.core.window import TimeWindow, format_instant
 from airflow_audit_provider.formats.part_format import PartFormat, part_format
 from airflow_audit_provider.staging import Stager

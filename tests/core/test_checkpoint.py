@@ -12,7 +12,7 @@ from airflow_audit_provider.core.checkpoint import Checkpoint, Identity, best_ch
 from airflow_audit_provider.core.commit import StagedPart
 from airflow_audit_provider.core.privacy import PrivacyStamp
 from airflow_audit_provider.core.query import audit_query
-from airflow_audit_provider.core.reading import ReadTally
+from airflow_audit_provider.core.tally import ReadTally
 from airflow_audit_provider.core.window import TimeWindow, to_ns
 
 START = datetime(2026, 10, 26, tzinfo=UTC)

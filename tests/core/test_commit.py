@@ -21,7 +21,7 @@ from airflow_audit_provider.core.commit import (
 from airflow_audit_provider.core.keys import WindowKeys
 from airflow_audit_provider.core.manifest import Manifest, Part
 from airflow_audit_provider.core.query import audit_query
-from airflow_audit_provider.core.reading import ReadTally
+from airflow_audit_provider.core.tally import ReadTally
 from airflow_audit_provider.core.window import TimeWindow
 from airflow_audit_provider.exceptions import CommitConflictError, VerificationError
 

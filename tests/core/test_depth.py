@@ -76,6 +76,26 @@ def test_a_page_without_a_shared_row_starts_again_from_the_first(page: list[Audi
     assert depth.trouble == "the list of one instant keeps moving while it is read"
 
 
+def test_a_first_page_that_is_empty_now_ends_nothing() -> None:
+    """Read again from its first page, an instant with known rows is never found empty, but in trouble."""
+    depth = depth_after(10)
+    for _ in range(4):
+        assert depth.trouble is None
+        depth.take([])
+    assert not depth.is_done
+    assert depth.trouble == "the list of one instant keeps moving while it is read"
+
+
+def test_two_empty_answers_count_only_in_a_row() -> None:
+    """A known row in the place of the next one shows that there are more rows than ids."""
+    depth = depth_after(10)
+    depth.take(TIES[9:10])
+    for _ in range(3):
+        depth.take([])
+        depth.take(TIES[:1])
+    assert not depth.is_done
+
+
 def test_a_400_to_an_overlapping_page_is_trouble() -> None:
     """The depth the API allows is not the end of the list."""
     depth = depth_after(10)

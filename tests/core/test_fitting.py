@@ -4,11 +4,20 @@ from __future__ import annotations
 
 import pytest
 
+from airflow_audit_provider.core.answers import Page
 from airflow_audit_provider.core.fitting import Fitting
 from airflow_audit_provider.core.ledger import Ledger
-from tests.core.walking import T0, row, window
+from airflow_audit_provider.core.paging import Walk
+from airflow_audit_provider.core.query import Ask
+from airflow_audit_provider.core.records import ApiVersion
+from airflow_audit_provider.exceptions import SourceProtocolError
+from tests.core.model_server import ModelServer
+from tests.core.walking import T0, play, refusal, row, rows, window
 
 SLICE, LOG = window(0, 100), window(0, 1000)
+# An even log with more records in one second before the border than a page that was made small holds.
+BURST = [*(row(number / 12 + 0.01) for number in range(12 * 95)), *rows(94, 700)]
+BEHIND = [row(100 + number / 12) for number in range(2000)]
 
 
 def read_up_to(second: int, count: int) -> Ledger:
@@ -55,3 +64,45 @@ def test_the_logs_end_is_asked_for_with_full_pages() -> None:
 def test_a_cursor_is_followed_in_pages_of_one_size() -> None:
     """With a cursor a full page is asked for."""
     assert Fitting(1000, SLICE, LOG).row_count(read_up_to(99, 100), "next") == 1000
+
+
+class PageNumberCursors(ModelServer):
+    """A cursor is the number of the next page, of whatever size is asked then."""
+
+    def answer(self, ask: Ask) -> Page:
+        self.asks.append(ask)
+        number = int(ask.cursor or 1)
+        selected, start = self._selected(ask), (number - 1) * ask.page_size
+        found = selected[start : start + ask.page_size]
+        is_last = start + len(found) >= len(selected)
+        return Page(found, None if is_last else str(number + 1), says_end=is_last)
+
+
+class StrictCursors(PageNumberCursors):
+    """A cursor is refused in another page size than the one it came with."""
+
+    def answer(self, ask: Ask) -> Page | SourceProtocolError:  # type: ignore[override]  # a refusal is an answer here
+        number, _, size = (ask.cursor or "1:").partition(":")
+        if size and int(size) != ask.page_size:
+            return refusal("the cursor is of another page size")
+        page = super().answer(ask._replace(cursor=number))
+        return page if page.cursor is None else page._replace(cursor=f"{page.cursor}:{ask.page_size}")
+
+
+@pytest.mark.parametrize(
+    "server",
+    [
+        PageNumberCursors([*BURST, *BEHIND], ApiVersion.V2),
+        StrictCursors([*BURST, *BEHIND], ApiVersion.V2),
+        ModelServer([*BURST, *BEHIND], ApiVersion.V2, says_nothing=True),
+        ModelServer([*BURST, *BEHIND], ApiVersion.V1),
+    ],
+    ids=["cursors are page numbers", "cursors are of one page size", "no cursors", "version 1"],
+)
+def test_a_crowd_before_the_border_is_read_whole(server: ModelServer) -> None:
+    """Where a small page does not bring time on, its place is read by a full one, and no cursor of it is followed."""
+    walk = Walk(server.version, SLICE, horizon=LOG)
+    delivered, asks = play(walk, server.answer)
+    assert sorted(delivered) == sorted(BURST)
+    assert any(ask.page_size < 1000 for ask in asks)
+    assert all(ask.page_size == 1000 for ask in asks if ask.cursor is not None)

@@ -17,7 +17,7 @@ from airflow_audit_provider.core.keys import WindowKeys
 from airflow_audit_provider.core.manifest import Manifest, Part, TableStamp
 from airflow_audit_provider.core.privacy import PrivacyStamp
 from airflow_audit_provider.core.query import audit_query
-from airflow_audit_provider.core.reading import ReadTally
+from airflow_audit_provider.core.tally import ReadTally
 from airflow_audit_provider.core.window import TimeWindow
 
 WINDOW = TimeWindow(datetime(2026, 11, 1, tzinfo=UTC), datetime(2026, 11, 2, tzinfo=UTC))

@@ -11,7 +11,7 @@ import pytest
 from airflow_audit_provider.core.manifest import Manifest, Part, TableStamp, describe, read_manifest
 from airflow_audit_provider.core.privacy import PrivacyStamp
 from airflow_audit_provider.core.query import audit_query
-from airflow_audit_provider.core.reading import ReadTally
+from airflow_audit_provider.core.tally import ReadTally
 from airflow_audit_provider.core.window import TimeWindow
 from airflow_audit_provider.exceptions import VerificationError
 

@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 
 from airflow_audit_provider.core.answers import Page
 from airflow_audit_provider.core.query import Ask, Direction
-from airflow_audit_provider.core.reading import Reading, ReadShape, ReadTally, SinglePage
+from airflow_audit_provider.core.reading import Reading, ReadShape, SinglePage
 from airflow_audit_provider.core.records import ApiVersion, AuditRecord
+from airflow_audit_provider.core.tally import ReadTally
 from airflow_audit_provider.core.window import TimeWindow
 from airflow_audit_provider.exceptions import ConfigurationError, SourceProtocolError
 from tests.core.model_server import ModelServer

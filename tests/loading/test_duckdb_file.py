@@ -9,6 +9,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
+import duckdb
 import pytest
 
 from airflow_audit_provider.adapters.duckdb_session import open_duckdb
@@ -56,6 +57,16 @@ def test_memory_is_limited(tmp_path: Path) -> None:
         assert session.ask(asked) == [("1.0 GiB",)]
     with pytest.raises(ConfigurationError, match="memory_limit"):
         open_duckdb(file, ManualClock(), "plenty")
+
+
+def test_file_that_is_open_here_already_keeps_its_limit(tmp_path: Path) -> None:
+    """Where this process has the file open, as in a notebook, whoever opened it has set the limit."""
+    file, asked = str(tmp_path / "a.duckdb"), "select current_setting('memory_limit')"
+    with closing(duckdb.connect(file)) as mine:
+        mine.execute("set memory_limit = '1GiB'")
+        with closing(open_duckdb(file, ManualClock())) as session:
+            assert session.ask(asked) == [("1.0 GiB",)]
+        assert mine.execute(asked).fetchall() == [("1.0 GiB",)]
 
 
 def test_locked_file_is_not_waited_for_forever(held: _Held) -> None:

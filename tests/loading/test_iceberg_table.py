@@ -102,6 +102,22 @@ def test_expired_snapshots_lose_nothing_of_the_ledger(place: Place, store: Memor
     assert len(place.load(store).loaded) == 0
 
 
+def test_loader_survives_the_end_of_the_snapshot_it_saw(place: Place, store: MemoryStore) -> None:
+    """Where another engine expires what a loader saw last, with its files, the loader looks again and goes on."""
+    later = commit(store, window(5), records_in(window(5), 1, "u-"))
+    claim = PlannedLoad(window(5), "", 1, 0).claim("d", later, "1" * 64)
+    with closing(place.open()) as slow:
+        slow.prepare(table_columns())
+        seen = place.iceberg_table().current_snapshot()
+        commit(store, window(), [record(DAY_1 + timedelta(seconds=2), "later")])
+        place.load(store, "other")
+        place.iceberg_table().maintenance.expire_snapshots().by_id(seen.snapshot_id).commit()
+        Path(seen.manifest_list.removeprefix("file://")).unlink()
+        with slow.replacing(claim) as rows:
+            rows.add(arrow_rows(ApiVersion.V1, records_in(window(5), 1, "u-"), claim))
+    assert ("u-0" in place.ids(), place.ids().count("u-0")) == (True, 2)
+
+
 def test_weak_isolation_is_refused(place: Place, store: MemoryStore) -> None:
     """A table on which two loaders could both add a window is no table to load into."""
     with place.iceberg_table().transaction() as transaction:

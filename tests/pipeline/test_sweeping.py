@@ -14,7 +14,7 @@ from airflow_audit_provider.adapters.storage import LocalStore
 from airflow_audit_provider.attempts import Attempt
 from airflow_audit_provider.core.checkpoint import Checkpoint
 from airflow_audit_provider.core.ports import Store
-from airflow_audit_provider.core.reading import ReadTally
+from airflow_audit_provider.core.tally import ReadTally
 from airflow_audit_provider.exceptions import ConfigurationError, VerificationError
 from airflow_audit_provider.notary import seal
 from airflow_audit_provider.sweeping import sweep
