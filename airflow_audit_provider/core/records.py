@@ -106,7 +106,7 @@ def _plain_records(heads: Sequence[_Head], lines: Sequence[bytes]) -> list[Audit
     # Joining is for text alone: a number among the ids, or none, raises.
     if "" in ids or _SOFTENED in "".join(ids):  # type: ignore[arg-type]  # judged by this
         raise ValueError("an id is empty or half a character")
-    if not len(ids) == len(lines):
+    if len(ids) != len(lines):
         raise ValueError("the page has other entries than it was cut into")
     return list(map(AuditRecord, _event_times([head.when for head in heads]), ids, lines))  # type: ignore[arg-type]  # all are text
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from airflow_audit_provider.core.answers import Page, read_page, token_is_active
+from airflow_audit_provider.core.answers import Page, answered_at, read_page, token_is_active
 from airflow_audit_provider.core.ports import Response
 from airflow_audit_provider.core.records import ApiVersion
 from airflow_audit_provider.exceptions import SourceProtocolError, SourceRateLimitedError
@@ -169,3 +169,12 @@ def test_a_pretty_printed_answer_gives_records_on_one_line() -> None:
 def test_a_token_check_counts_errors_and_status_alone(body: bytes, is_active: bool) -> None:
     """A good check carries code 10000 in its messages and is good all the same."""
     assert token_is_active(Response(200, {}, body)) is is_active
+
+
+@pytest.mark.parametrize(
+    ("headers", "at"),
+    [({"date": "Mon, 23 Nov 2026 12:00:00 GMT"}, NOW_AT), ({"date": "yesterday"}, None), ({}, None)],
+)
+def test_an_answer_tells_the_apis_own_time(headers: dict[str, str], at: datetime | None) -> None:
+    """The date of an answer is its own time; without a readable one there is none."""
+    assert answered_at(headers) == at

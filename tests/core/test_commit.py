@@ -17,13 +17,15 @@ from airflow_audit_provider.core.commit import (
     StagedPart,
     State,
     after,
+    refuse_absent,
+    refuse_forgetting,
 )
 from airflow_audit_provider.core.keys import WindowKeys
 from airflow_audit_provider.core.manifest import Manifest, Part
 from airflow_audit_provider.core.query import audit_query
 from airflow_audit_provider.core.tally import ReadTally
 from airflow_audit_provider.core.window import TimeWindow
-from airflow_audit_provider.exceptions import CommitConflictError, VerificationError
+from airflow_audit_provider.exceptions import CommitConflictError, StorageUnavailableError, VerificationError
 
 WINDOW = TimeWindow(datetime(2026, 10, 26, tzinfo=UTC), datetime(2026, 10, 27, tzinfo=UTC))
 KEYS = WindowKeys(WINDOW, date(2026, 10, 26))
@@ -194,3 +196,21 @@ def test_a_plan_is_asked_for_a_winner_only_when_it_was_outrun() -> None:
     mine = plan.manifest(SAID)
     with pytest.raises(ValueError, match="cannot see that the winner says the same"):
         plan.agreed_winner(Commit(mine, "theirs", "ff"), mine)
+
+
+def test_a_replacement_that_forgets_is_refused() -> None:
+    """The error counts what would be lost and names what is committed."""
+    with pytest.raises(VerificationError, match=r"holds 2 records \(key\)"):
+        refuse_forgetting(COMMITTED, 2)
+    refuse_forgetting(COMMITTED, 0)
+
+
+def test_parts_that_are_absent_before_their_manifest_are_tried_again_and_after_it_are_damage() -> None:
+    """Before it nothing is committed, after it the commit is damaged."""
+    with pytest.raises(StorageUnavailableError, match="nor 1 other") as caught:
+        refuse_absent(["a", "b"])
+    assert (caught.value.key, caught.value.retryable) == ("a", True)
+    with pytest.raises(VerificationError, match="vanished while m was created"):
+        refuse_absent(["a"], "m")
+    refuse_absent([])
+    refuse_absent([], "m")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from airflow_audit_provider.core.answers import Page
+from airflow_audit_provider.core.ending import End
 from airflow_audit_provider.core.fitting import Fitting
 from airflow_audit_provider.core.ledger import Ledger
 from airflow_audit_provider.core.paging import Walk
@@ -106,3 +107,14 @@ def test_a_crowd_before_the_border_is_read_whole(server: ModelServer) -> None:
     assert sorted(delivered) == sorted(BURST)
     assert any(ask.page_size < 1000 for ask in asks)
     assert all(ask.page_size == 1000 for ask in asks if ask.cursor is not None)
+
+
+def test_a_crowd_right_at_the_border_ends_there() -> None:
+    """Version 1 reads the crowded second by page numbers, and what lies behind the border is not asked for."""
+    crowd = rows(5, 50)
+    server = ModelServer([*crowd, *(row(second) for second in range(6, 60))])
+    walk = Walk(ApiVersion.V1, window(0, 6), page_size=20, horizon=window(0, 60))
+    delivered, asks = play(walk, server.answer)
+    assert sorted(delivered) == sorted(crowd)
+    assert walk.ended_by is End.CROSSED
+    assert max(ask.since_seconds for ask in asks) < T0 + 6

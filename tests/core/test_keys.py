@@ -14,6 +14,8 @@ from airflow_audit_provider.core.keys import (
     newest_manifests,
     read_manifest_key,
     seal_number,
+    unfinished_key,
+    unfinished_since,
 )
 from airflow_audit_provider.core.window import TimeWindow, from_seconds
 
@@ -168,3 +170,22 @@ def test_the_newest_manifest_of_each_window() -> None:
     keys = [KEYS.manifest(10000), KEYS.manifest(9999), other.manifest(1), other.manifest(2), "_manifests/notes.txt"]
     newest = {_DAY: KEYS.manifest(10000), other.window: other.manifest(2)}
     assert newest_manifests(keys) == newest_manifests(reversed(keys)) == newest
+
+
+def test_neighbours_are_looked_for_from_the_day_before_to_the_last() -> None:
+    """A day has two folders to look through, a window of two days three, and a long one no more than 63."""
+    assert KEYS.neighbour_prefixes == ["_manifests/dt=2026-10-31/", "_manifests/dt=2026-11-01/"]
+    longer = WindowKeys(TimeWindow(_DAY.start, _DAY.end + timedelta(hours=1)), KEYS.partition_date)
+    assert longer.neighbour_prefixes[-1] == "_manifests/dt=2026-11-02/"
+    longest = WindowKeys(TimeWindow(_DAY.start, _DAY.end + timedelta(days=400)), KEYS.partition_date)
+    assert len(longest.neighbour_prefixes) == 63
+
+
+def test_an_unfinished_object_tells_since_when() -> None:
+    """The second its writing began is read back from its key, and from no other key."""
+    began_at = datetime(2026, 11, 1, 2, 3, 4, 5, tzinfo=UTC)
+    key = unfinished_key(began_at, "abc")
+    assert key == "_staging/unfinished/20261101T020304Z-abc"
+    assert unfinished_since(key) == began_at.replace(microsecond=0)
+    assert unfinished_since("_staging/unfinished/20261399T020304Z-abc") is None
+    assert unfinished_since("_staging/other/20261101T020304Z-abc") is None

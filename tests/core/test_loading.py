@@ -13,6 +13,7 @@ from airflow_audit_provider.core.loading import (
     PlannedLoad,
     event_windows,
     plan_loads,
+    refuse_misplaced,
     refuse_missing,
     refuse_other_count,
     refuse_other_rows,
@@ -23,6 +24,7 @@ from airflow_audit_provider.core.records import AuditRecord
 from airflow_audit_provider.core.warehouse import LedgerEntry, LoadClaim
 from airflow_audit_provider.core.window import TimeWindow
 from airflow_audit_provider.exceptions import ConfigurationError, NotCommittedError, VerificationError
+from tests.core.test_manifest import manifest
 
 DAY = timedelta(days=1)
 HOUR = timedelta(hours=1)
@@ -184,3 +186,13 @@ def test_records_outside_are_refused(stray_ns: int) -> None:
     refuse_outside(PART, day(0), inside)
     with pytest.raises(VerificationError, match="outside"):
         refuse_outside(PART, day(0), [*inside, AuditRecord(stray_ns, "s", b"{}")])
+
+
+@pytest.mark.parametrize("changes", [{"generation": 2}, {"window": day(1)}])
+def test_a_manifest_in_another_ones_place_is_refused(changes: dict[str, object]) -> None:
+    """What a key says of window and generation, its manifest has to say too."""
+    load = PlannedLoad(day(0), key(day(0)), 1, 0)
+    said = {"window": day(0), "generation": 1}
+    refuse_misplaced(load, manifest(**said))
+    with pytest.raises(VerificationError, match="Restore it from a copy"):
+        refuse_misplaced(load, manifest(**{**said, **changes}))

@@ -9,12 +9,16 @@ import msgspec
 import pytest
 from msgspec import UNSET
 
+from airflow_audit_provider.core.keys import WindowKeys
 from airflow_audit_provider.core.manifest import TableStamp
 from airflow_audit_provider.core.planning import (
+    CLOCK_TOLERANCE,
+    refuse_early_answer,
     refuse_other_dataset,
     refuse_other_format,
     refuse_other_privacy,
     refuse_other_schema,
+    refuse_overlap,
     refuse_unreadable_window,
     retention_starts_at,
     whole_windows_start_at,
@@ -141,3 +145,23 @@ def test_another_privacy_rule_is_refused(other: Any) -> None:
     for committed, wanted in ((STAMP, other), (other, STAMP)):
         with pytest.raises(CommitConflictError, match="or replace=True to write it anew"):
             refuse_other_privacy(manifest(privacy=committed), wanted, "the-key")
+
+
+def test_an_answer_before_the_window_is_settled_is_refused() -> None:
+    """The API's own date decides, give or take a minute; an answer without a date decides nothing."""
+    settled_at = _DAY.settled_at(_SETTLE)
+    with pytest.raises(WindowNotSettledError):
+        refuse_early_answer(_DAY, settled_at - CLOCK_TOLERANCE - _MICROSECOND, _SETTLE)
+    refuse_early_answer(_DAY, settled_at - CLOCK_TOLERANCE, _SETTLE)
+    refuse_early_answer(_DAY, None, _SETTLE)
+
+
+def test_windows_that_overlap_are_refused() -> None:
+    """An hour of a committed day is refused by the day's key; a neighbour is not, nor what is no manifest."""
+    hour = WindowKeys(TimeWindow(_DAY.start, _DAY.start + timedelta(hours=1)), _DAY.start.date())
+    day = WindowKeys(_DAY, _DAY.start.date())
+    after = WindowKeys(TimeWindow(_DAY.end, _DAY.end + timedelta(days=1)), _DAY.end.date())
+    with pytest.raises(CommitConflictError, match="overlaps") as caught:
+        refuse_overlap(hour, [after.manifest(1), day.manifest(1)])
+    assert caught.value.key == day.manifest(1)
+    refuse_overlap(hour, [after.manifest(1), hour.manifest(2), "notes.txt"])

@@ -210,3 +210,9 @@ def test_known_ids_are_left_out_by_version_two_alone() -> None:
         Ask(0, 1, Direction.ASC, 10, without_ids=("a", "b"))
     )
     assert asked.params[-3:] == (("limit", "10"), ("id.not", "a"), ("id.not", "b"))
+
+
+def test_filters_are_a_dict() -> None:
+    """A list or a text is refused before any request."""
+    with pytest.raises(ConfigurationError, match=r"filters is a list\. Give a dict"):
+        audit_query("v1", "user", filters=["actor_email"])  # type: ignore[arg-type]  # the offence

@@ -17,6 +17,7 @@ from airflow_audit_provider.core.records import (
     fields_of,
     in_order,
     inside,
+    lines_of,
     read_records,
     soften,
 )
@@ -178,3 +179,26 @@ def test_only_records_of_the_window_are_inside() -> None:
 def test_a_record_is_none_of_the_garbage_collectors_work() -> None:
     """A record is not tracked: going through a pull's records again and again costs as much as decoding them."""
     assert not any(map(gc.is_tracked, read('{"id":"a","when":"1970-01-01T00:00:01Z"}')))
+
+
+def test_lines_are_the_records_own_bytes() -> None:
+    """Each is ended by a line feed; none are nothing."""
+    first, second = '{"id":"a",' + _WHEN + "}", '{"id": "b",' + _WHEN + "}"
+    assert lines_of(read(first, second)) == f"{first}\n{second}\n".encode()
+    assert lines_of([]) == b""
+
+
+@pytest.mark.parametrize("digits", [0, 6, 7, 9])
+def test_a_page_keeps_times_of_every_grain(digits: int) -> None:
+    """A page whose times are finer than microseconds is read as exactly as one whose are not."""
+    fraction = "123456789"[:digits]
+    when = f"2026-11-01T00:00:00.{fraction}Z" if digits else "2026-11-01T00:00:00Z"
+    (record,) = read(f'{{"id":"a","when":"{when}"}}')
+    assert record.event_ns == 1_793_491_200 * 10**9 + int(fraction.ljust(9, "0"))
+
+
+def test_a_page_that_was_cut_into_other_entries_is_read_one_by_one() -> None:
+    """Where the whole answer and its entries disagree, the entries decide."""
+    raw = '{"id":"a",' + _WHEN + "}"
+    (record,) = read_records(ApiVersion.V1, [msgspec.Raw(raw.encode())], b'{"result":[]}')
+    assert record.raw == raw.encode()

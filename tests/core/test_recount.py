@@ -41,3 +41,10 @@ def test_the_difference_is_told_in_the_error() -> None:
     recount = _compared(["a", "b", "c"], ["c", "x", "b"])
     with pytest.raises(VerificationError, match=r"3 records, then 3\. 1 came only the second time, such as x; 1 only"):
         recount.refuse_disagreement("[a, b)")
+
+
+def test_a_second_reading_comes_in_pieces() -> None:
+    """Where it is cut makes no difference."""
+    recount = _compared(["a", "b", "c"], ["c"])
+    recount.add_second(["b", "a"])
+    recount.refuse_disagreement("[a, b)")

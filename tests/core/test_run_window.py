@@ -101,6 +101,7 @@ def test_both_bounds_count_more_than_the_length() -> None:
         ({"window_end": "2026-11-01"} | INTERVAL, "Only window_end is given. Give the other bound"),
         ({"window_start": "soon", "window_end": "later"}, "window_start 'soon' is not a date or a time.*RFC 3339"),
         ({"window_start": "2026-11-01", "window_end": "P1D"}, "window_end 'P1D' is not a date or a time.*RFC 3339"),
+        ({"window_start": 20261101, "window_end": "2026-11-02"}, "window_start is 20261101. Give a datetime"),
         ({"window_start": "2026-02-30", "window_end": "2026-03-01"}, "'2026-02-30' is not a date"),
         ({"window_start": "2026-11-02", "window_end": "2026-11-01"}, "not after its start"),
         ({"window_start": "2026-11-02", "window_end": "2026-11-02"}, "half-open"),
