@@ -21,6 +21,7 @@ from airflow_audit_provider.formats.columns import COLUMNS, Kind, column_values,
 from airflow_audit_provider.formats.jsonl import NO_MISFITS
 
 _ROW_GROUP_RECORDS = 10_000
+_READ_RECORDS = 1000
 _NS_PER_US = 1000
 # Few distinct values in a day; a dictionary on unique columns (ids, records) only costs time and space.
 _DICTIONARY_SUFFIXES = ("_type", "_email", "_name", "_result", "_method", "_product", "_scope", "_context", "interface")
@@ -109,9 +110,9 @@ def read_parquet(version: ApiVersion, content: bytes, column: str = "record") ->
     pyarrow = importlib.import_module("pyarrow")
     parquet = importlib.import_module("pyarrow.parquet")
     file = parquet.ParquetFile(pyarrow.BufferReader(content))
-    for group in range(file.num_row_groups):
-        texts = file.read_row_group(group, columns=[column]).column(column).to_pylist()
-        yield from read_records(version, [msgspec.Raw(text.encode()) for text in texts])
+    # A row group is too much to have as Python's own texts all at once.
+    for rows in file.iter_batches(_READ_RECORDS, columns=[column]):
+        yield from read_records(version, [msgspec.Raw(text.encode()) for text in rows.column(column).to_pylist()])
 
 
 def _schema(pyarrow: Any, version: ApiVersion) -> Any:

@@ -1,7 +1,8 @@
 """The choice of a part's format: which exist, with which compressions and schemas, under which extension.
 
 Knows: every format and every schema by name. Must not know: what is inside one.
-Its one rule: an impossible choice is refused when it is made, a missing library too, not after the first page.
+Its one rule: an impossible choice is refused when it is made, a missing library too, not after the first page; what
+only a run needs of a format is imported when it is, because choices are made wherever a DAG is parsed.
 """
 
 from __future__ import annotations
@@ -16,11 +17,7 @@ from msgspec import UNSET, UnsetType
 from airflow_audit_provider.core.manifest import Manifest, TableStamp
 from airflow_audit_provider.core.records import ApiVersion, AuditRecord
 from airflow_audit_provider.exceptions import ConfigurationError
-from airflow_audit_provider.formats import compression as compressions
 from airflow_audit_provider.formats import normalized, ocsf
-from airflow_audit_provider.formats.csv import CsvEncoder, read_csv
-from airflow_audit_provider.formats.jsonl import JsonlEncoder, read_jsonl, read_rows
-from airflow_audit_provider.formats.parquet import ParquetEncoder, read_parquet
 
 # The first compression of a format is its default.
 _COMPRESSIONS = {
@@ -83,26 +80,21 @@ class PartFormat(msgspec.Struct, frozen=True):
     def open_encoder(self, version: ApiVersion) -> PartEncoder:
         """Return an encoder for one new part."""
         if self.schema != RAW:
-            # Whoever writes no schema, as most do, need not wait for what makes one.
             from airflow_audit_provider.formats.schema_encoders import open_schema_encoder
 
             minor = int(self.schema_version.split(".")[1])
             return open_schema_encoder(self.file_format, self.compression, self.schema, minor, version)
-        if self.file_format == "parquet":
-            return ParquetEncoder(self.compression, version)
-        compressor = compressions.open_compressor(self.compression)
-        return JsonlEncoder(compressor) if self.file_format == "jsonl" else CsvEncoder(compressor, version)
+        from airflow_audit_provider.formats.raw_parts import open_raw_encoder
+
+        return open_raw_encoder(self.file_format, self.compression, version)
 
     def read(self, version: ApiVersion, content: bytes) -> Iterator[AuditRecord]:
         """Yield the records of a part: each one's own text, whatever the schema makes of it."""
-        column = _RAW_COLUMNS[self.schema]
-        if self.file_format == "parquet":
-            return read_parquet(version, content, column)
-        if self.file_format == "csv":
-            return read_csv(version, self.compression, content, column)
-        if self.schema == RAW:
-            return read_jsonl(version, self.compression, content)
-        return read_rows(version, self.compression, content, column)
+        from airflow_audit_provider.formats.raw_parts import read_raw
+
+        is_raw_text = self.schema == RAW and self.file_format == "jsonl"
+        column = None if is_raw_text else _RAW_COLUMNS[self.schema]
+        return read_raw(self.file_format, self.compression, version, content, column)
 
 
 def part_format(file_format: str, compression: str | None = None, schema: str = RAW) -> PartFormat:

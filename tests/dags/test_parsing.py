@@ -20,7 +20,8 @@ TURN_COUNT, AT_MOST = 31, 1.1
 # What only a run needs: Airflow parses each file in a process that has imported nothing of ours before.
 ONLY_IN_A_RUN = re.compile(
     r"airflow_audit_provider\.(pipeline|pulling|staging|looking_back|watching|auditing|notary|loading|commits"
-    r"|hooks\.cloudflare|adapters\.(?!clock)\w+|core\.(paging|reading|exchange|pseudonyms|commit|planning))"
+    r"|formats\.(?!part_format|normalized|ocsf$)\w+|hooks\.cloudflare|adapters\.(?!clock)\w+"
+    r"|core\.(paging|reading|exchange|pseudonyms|commit|planning))"
     r"|(pyarrow|duckdb|pyiceberg|cryptography|zstandard|difflib)(\.|$)"
 )
 

@@ -34,7 +34,7 @@ def _peak_bytes(chosen: PartFormat, thousands: int) -> int:
 
 @pytest.mark.parametrize(
     ("file_format", "compression"),
-    [("jsonl", "gzip"), ("jsonl", "zstd"), ("jsonl", "none"), ("csv", "gzip"), ("csv", "zstd")],
+    [("jsonl", "gzip"), ("jsonl", "zstd"), ("jsonl", "none"), ("csv", "gzip"), ("csv", "zstd"), ("parquet", "zstd")],
 )
 def test_five_times_the_records_take_no_more_memory(file_format: str, compression: str) -> None:
     """Records come in groups while the part is decompressed."""
@@ -43,7 +43,7 @@ def test_five_times_the_records_take_no_more_memory(file_format: str, compressio
 
 
 @pytest.mark.parametrize("compression", ["gzip", "zstd", "none"])
-@pytest.mark.parametrize("file_format", ["jsonl", "csv"])
+@pytest.mark.parametrize("file_format", ["jsonl", "csv", "parquet"])
 def test_groups_lose_nothing(file_format: str, compression: str) -> None:
     """A part whose count is no multiple of a group's, or none at all, is read whole and in order."""
     chosen = part_format(file_format, compression)
