@@ -89,9 +89,8 @@ def open_duckdb(path: str, clock: Clock, memory_limit: str | None = None) -> Duc
     """Open a database file, making it if it is missing; wait up to five minutes for a process that has it open.
 
     ``memory_limit`` is as DuckDB spells it (``"1GB"``), 256MB by default; where this process has the file open, its
-    limit stays. Raises ``WarehouseBusyError`` when that
-    process does not let go, ``ConfigurationError`` without the library, for another limit, and for a path that cannot
-    be opened.
+    limit stays. Raises ``WarehouseBusyError`` when another process does not let go, ``ConfigurationError`` without the
+    library, for another limit, and for a path that cannot be opened.
     """
     duckdb, settings = _library(), {"memory_limit": memory_limit or _MEMORY_LIMIT}
     give_up_at = clock.monotonic() + _PATIENCE_SECONDS

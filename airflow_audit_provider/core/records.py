@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from enum import StrEnum
 from functools import lru_cache
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 import msgspec
 
@@ -102,22 +102,23 @@ def read_records(version: ApiVersion, raws: Sequence[msgspec.Raw], body: bytes |
 
 def _plain_records(heads: Sequence[_Head], lines: Sequence[bytes]) -> list[AuditRecord]:
     """Return the records of a page in which every one has a usable id and time; raise for any other page."""
-    ids = [head.id for head in heads]
-    # Joining is for text alone: a number among the ids, or none, raises.
-    if "" in ids or _SOFTENED in "".join(ids):  # type: ignore[arg-type]  # judged by this
+    # Claimed to be text before it is judged: joining and measuring raise TypeError for a number and for None.
+    ids = cast("list[str]", [head.id for head in heads])
+    times = cast("list[str]", [head.when for head in heads])
+    if "" in ids or _SOFTENED in "".join(ids):
         raise ValueError("an id is empty or half a character")
     if len(ids) != len(lines):
         raise ValueError("the page has other entries than it was cut into")
-    return list(map(AuditRecord, _event_times([head.when for head in heads]), ids, lines))  # type: ignore[arg-type]  # all are text
+    return list(map(AuditRecord, _event_times(times), ids, lines))
 
 
-def _event_times(texts: Sequence[str | None]) -> list[int]:
-    """Return a page's event times; those that fit into microseconds in UTC are read in one call."""
-    if max(map(len, texts), default=0) <= _MICROSECOND_TEXT:  # type: ignore[arg-type]  # None raises TypeError
+def _event_times(texts: Sequence[str]) -> list[int]:
+    """Return a page's event times; those that fit into microseconds are read in one call."""
+    if max(map(len, texts), default=0) <= _MICROSECOND_TEXT:
         # Without an offset an instant is none: to subtract the epoch from it raises TypeError.
         spans = [instant - _EPOCH for instant in msgspec.convert(texts, list[datetime])]
         return [(span.days * 86_400 + span.seconds) * SECOND_NS + span.microseconds * 1000 for span in spans]
-    return [parse_event_time(text or "") for text in texts]
+    return list(map(parse_event_time, texts))
 
 
 def _is_on_one_line(text: bytes) -> bool:

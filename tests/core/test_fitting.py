@@ -11,7 +11,6 @@ from airflow_audit_provider.core.ledger import Ledger
 from airflow_audit_provider.core.paging import Walk
 from airflow_audit_provider.core.query import Ask
 from airflow_audit_provider.core.records import ApiVersion
-from airflow_audit_provider.exceptions import SourceProtocolError
 from tests.core.model_server import ModelServer
 from tests.core.walking import T0, play, refusal, row, rows, window
 
@@ -82,10 +81,10 @@ class PageNumberCursors(ModelServer):
 class StrictCursors(PageNumberCursors):
     """A cursor is refused in another page size than the one it came with."""
 
-    def answer(self, ask: Ask) -> Page | SourceProtocolError:  # type: ignore[override]  # a refusal is an answer here
+    def answer(self, ask: Ask) -> Page:
         number, _, size = (ask.cursor or "1:").partition(":")
         if size and int(size) != ask.page_size:
-            return refusal("the cursor is of another page size")
+            raise refusal("the cursor is of another page size")
         page = super().answer(ask._replace(cursor=number))
         return page if page.cursor is None else page._replace(cursor=f"{page.cursor}:{ask.page_size}")
 
