@@ -81,8 +81,8 @@ def _parts(store: LocalStore) -> dict[str, bytes]:
 
 
 def _files(folder: Path) -> set[str]:
-    """Return every file below a folder, also those no store lists."""
-    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    """Return every file below a folder, also those no store lists; folders may vanish meanwhile."""
+    return {(Path(root) / name).relative_to(folder).as_posix() for root, _, names in os.walk(folder) for name in names}
 
 
 def _end(nursery: Nursery, folder: Path, expected: dict[str, bytes]) -> Manifest:
@@ -100,25 +100,30 @@ def _end(nursery: Nursery, folder: Path, expected: dict[str, bytes]) -> Manifest
 
 
 def _undisturbed(nursery: Nursery, folder: Path, fake: FakeCloudflare) -> tuple[dict[str, bytes], int]:
-    """Return the parts of an undisturbed run, and how often it asked."""
+    """Return the parts of an undisturbed run, and how often it asked or made a file."""
     asked_before = len(fake.requests)
     assert nursery.run(f"{folder} only") == 0
     store = LocalStore(str(folder))
     assert landed_ids(WANTED, store) == true_ids(fake)
     assert len(_parts(store)) == 8
-    return _parts(store), len(fake.requests) - asked_before
+    return _parts(store), len(fake.requests) - asked_before + len(_files(folder))
 
 
-def _random_moment(moments: random.Random, fake: FakeCloudflare, request_count: int) -> Callable[[], bool]:
-    """Return whether a moment has come: some milliseconds after a request, either of which may be any.
+def _random_moment(moments: random.Random, fake: FakeCloudflare, folder: Path, step_count: int) -> Callable[[], bool]:
+    """Return whether a moment has come: some milliseconds after a request or a new file, any of which may be the one.
 
-    Counted in requests, so that moments spread over a whole try on a slow machine as on a fast one.
+    Counted in steps, not in seconds, so that moments spread over a whole try, asking as well as writing, on a slow
+    machine as on a fast one.
     """
-    asked_count = len(fake.requests) + moments.randint(1, request_count)
+
+    def taken_count() -> int:
+        return len(fake.requests) + len(_files(folder))
+
+    awaited_count = taken_count() + moments.randint(1, step_count)
     delay_seconds = moments.uniform(0, _LONGEST_DELAY_SECONDS)
 
     def has_come() -> bool:
-        if len(fake.requests) < asked_count:
+        if taken_count() < awaited_count:
             return False
         time.sleep(delay_seconds)
         return True
@@ -130,10 +135,10 @@ def _random_moment(moments: random.Random, fake: FakeCloudflare, request_count: 
 def test_a_worker_killed_at_random_moments(nursery: Nursery, fake: FakeCloudflare, tmp_path: Path) -> None:
     """However often and whenever a worker is killed, the run that may end leaves what an undisturbed one leaves."""
     moments, folder = random.Random(SEED), tmp_path / "0"
-    expected, request_count = _undisturbed(nursery, tmp_path / "undisturbed", fake)
+    expected, step_count = _undisturbed(nursery, tmp_path / "undisturbed", fake)
     killed_count, ended = 0, []
     for number in range(1, ROUNDS + 1):
-        status = nursery.run(f"{folder} try-{number}", _random_moment(moments, fake, request_count))
+        status = nursery.run(f"{folder} try-{number}", _random_moment(moments, fake, folder, step_count))
         assert status in {0, -signal.SIGKILL}
         killed_count += status != 0
         if _refuse_halves(LocalStore(str(folder))) or moments.random() < 0.3 or number == ROUNDS:
