@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
+from airflow_audit_provider.adapters.scratch import Scratch
 from airflow_audit_provider.adapters.side_by_side import SideBySide
 from airflow_audit_provider.adapters.source import Source
 from airflow_audit_provider.attempts import Attempt
@@ -22,14 +23,7 @@ from airflow_audit_provider.commits import (
     refuse_late_overlap,
 )
 from airflow_audit_provider.core.checkpoint import Checkpoint
-from airflow_audit_provider.core.commit import (
-    Commit,
-    CommitPlan,
-    Happened,
-    State,
-    refuse_absent,
-    refuse_forgetting,
-)
+from airflow_audit_provider.core.commit import Commit, CommitPlan, Happened, State, refuse_absent, refuse_forgetting
 from airflow_audit_provider.core.manifest import Manifest
 from airflow_audit_provider.core.planning import refuse_early_answer
 from airflow_audit_provider.core.query import Direction
@@ -61,6 +55,7 @@ class Pull:
         self._identity = order.identity(committed)
         self._is_addition = committed is not None and not order.replace
         self._saved_count = 0
+        self._scratch = Scratch()
         self._adopted: Checkpoint | None = None
         self._began_at = source.clock.now()
         self._begin()
@@ -73,7 +68,7 @@ class Pull:
         )
         self._known = self._committed_records()
         self._tally = ReadTally()
-        self._roll = Roll()
+        self._roll = Roll(self._scratch)
         self._recount = Recount() if order.recount else None
         self._remainder = order.run_window.window
         # What an earlier try staged of the second that is read again, by time and id; late ids of this generation.
@@ -138,6 +133,7 @@ class Pull:
             share_done = window.share_before(read[-1].event_ns)
             self._observer.fetched(Progress(read_count, reading.tally.page_count, share_done, len(records)))
         self._roll.refuse_repeats(str(window))
+        self._scratch.close()
         self._known.finish()
         self._refuse_what_was_read()
         self._tally.add(reading.tally)
@@ -273,6 +269,7 @@ class Pull:
             raise
 
     def _leave(self, error: BaseException) -> None:
+        self._scratch.close()
         is_worth_keeping = not isinstance(error, AuditProviderError) or error.retryable
         with suppress(StorageError):
             self._stager.discard()

@@ -1,6 +1,6 @@
 """What the core and the pipeline need of the world, as Protocols and plain values.
 
-Knows: the shape of a request, an answer, a clock and an object store.
+Knows: the shape of a request, an answer, a clock, an object store and a place to put bytes aside.
 Must not know: who implements them.
 Its one rule: no behaviour here; an adapter, a fake and a test double satisfy the same lines.
 """
@@ -67,6 +67,18 @@ class Clock(Protocol):
 
     def jitter(self) -> float:
         """Return a random number in [0, 1), so that many workers do not retry in step."""
+        ...
+
+
+class Scratch(Protocol):
+    """Bytes put aside for the length of one pull; gone when it ends, however it ends."""
+
+    def append(self, content: bytes) -> int:
+        """Put bytes aside; return the offset they lie at."""
+        ...
+
+    def read(self, offset: int, size_bytes: int) -> bytes:
+        """Return bytes that were put aside, all that are asked for."""
         ...
 
 

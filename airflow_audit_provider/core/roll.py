@@ -1,7 +1,7 @@
 """Has every id of a window come once? Asked of all its records, however many there are.
 
-Knows: 64-bit hashes of ids, eight bytes a record. Must not know: the records.
-Its one rule: an id that came twice is found, at the latest when all have come.
+Knows: 64-bit hashes of ids, eight bytes a record. Must not know: the records, where what is put aside lies.
+Its one rule: an id that came twice is found, at the latest when all have come; memory does not grow with the window.
 
 Python's own hash of text is the cheapest there is and differs from process to process, which does no harm: it is
 compared within one. By chance two of a million ids share a hash once in 40 million times, and another try has others.
@@ -12,27 +12,50 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterable
 
+from airflow_audit_provider.core.ports import Scratch
 from airflow_audit_provider.exceptions import SourceProtocolError
 
 # So many heaps that one is small, and the set that a heap is made into for the asking, too.
 _HEAP_MASK = 0xFF
+# Half a megabyte waits in memory; few windows hold more and touch the disk at all.
+_HELD_COUNT = 1 << 16
+_DIGEST_BYTES = 8
 
 
 class Roll:
-    """Takes the ids of a window's records in any order, each that is to be the only one of its kind."""
+    """Takes the ids of a window's records in any order, each that is to be the only one of its kind.
 
-    def __init__(self) -> None:
-        self._heaps = [array("q") for _ in range(_HEAP_MASK + 1)]
+    What it cannot hold is put aside in ``scratch``, whose errors it lets pass.
+    """
+
+    def __init__(self, scratch: Scratch) -> None:
+        self._scratch = scratch
+        self._heaps = _empty_heaps()
+        self._held_count = 0
+        # Of every time all heaps were put aside: where, and how many hashes each had.
+        self._aside: list[tuple[int, array[int]]] = []
 
     def add(self, ids: Iterable[str]) -> None:
         """Note ids."""
-        heaps = self._heaps
-        for digest in map(hash, ids):
+        heaps, digests = self._heaps, list(map(hash, ids))
+        for digest in digests:
             heaps[digest & _HEAP_MASK].append(digest)
+        self._held_count += len(digests)
+        if self._held_count >= _HELD_COUNT:
+            self._put_aside()
 
     def repeated_count(self) -> int:
         """Return how many ids came that had come before."""
-        return sum(len(heap) - len(set(heap)) for heap in self._heaps)
+        offsets = [offset for offset, _ in self._aside]
+        repeated_count = 0
+        for place, held in enumerate(self._heaps):
+            heap = array("q", held)
+            for run, (_, counts) in enumerate(self._aside):
+                size_bytes = counts[place] * _DIGEST_BYTES
+                heap.frombytes(self._scratch.read(offsets[run], size_bytes))
+                offsets[run] += size_bytes
+            repeated_count += len(heap) - len(set(heap))
+        return repeated_count
 
     def refuse_repeats(self, window_name: str) -> None:
         """Raise ``SourceProtocolError`` when an id came more than once."""
@@ -45,3 +68,12 @@ class Roll:
                 window=window_name,
                 position="all slices together",
             )
+
+    def _put_aside(self) -> None:
+        counts = array("L", map(len, self._heaps))
+        self._aside.append((self._scratch.append(b"".join(self._heaps)), counts))
+        self._heaps, self._held_count = _empty_heaps(), 0
+
+
+def _empty_heaps() -> list[array[int]]:
+    return [array("q") for _ in range(_HEAP_MASK + 1)]

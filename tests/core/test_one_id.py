@@ -72,13 +72,59 @@ def test_a_repeated_record_is_no_conflict() -> None:
     assert [record.id for record in delivered] == ["at-1", "at-3", "at-5"]
 
 
-def test_a_roll_finds_an_id_that_comes_twice() -> None:
-    """However far apart they come, and among however many."""
-    roll = Roll()
-    roll.add(f"id-{number}" for number in range(20_000))
-    roll.refuse_repeats("[a, b)")
-    roll.add(["id-7"])
-    assert roll.repeated_count() == 1
-    with pytest.raises(SourceProtocolError, match="the id of a record of another time") as caught:
+class Memory:
+    """A scratch in memory, which says how much it was given."""
+
+    def __init__(self) -> None:
+        self.content = b""
+
+    def append(self, content: bytes) -> int:
+        """Keep bytes."""
+        self.content += content
+        return len(self.content) - len(content)
+
+    def read(self, offset: int, size_bytes: int) -> bytes:
+        """Return some of them."""
+        return self.content[offset : offset + size_bytes]
+
+
+@pytest.mark.parametrize("id_count", [0, 1, 20_000, 65_535, 65_536, 200_000])
+def test_a_roll_finds_an_id_that_comes_twice(id_count: int) -> None:
+    """However far apart they come, among however many, whether held or put aside."""
+    ids = [f"id-{number}" for number in range(id_count)]
+    for twice in {0, id_count // 2, id_count - 1} if id_count else ():
+        roll = Roll(Memory())
+        for start in range(0, id_count, 1000):
+            roll.add(ids[start : start + 1000])
         roll.refuse_repeats("[a, b)")
-    assert (caught.value.window, caught.value.position) == ("[a, b)", "all slices together")
+        roll.add([ids[twice]])
+        assert roll.repeated_count() == 1
+        with pytest.raises(SourceProtocolError, match="the id of a record of another time") as caught:
+            roll.refuse_repeats("[a, b)")
+        assert (caught.value.window, caught.value.position) == ("[a, b)", "all slices together")
+
+
+def test_a_roll_holds_no_more_than_half_a_megabyte() -> None:
+    """What a window holds beyond that is put aside, all of it once."""
+    scratch = Memory()
+    roll = Roll(scratch)
+    roll.add(f"id-{number}" for number in range(65_535))
+    assert not scratch.content
+    for start in range(65_535, 265_535, 1000):
+        roll.add(f"id-{number}" for number in range(start, start + 1000))
+    put_aside = len(scratch.content) // 8
+    assert 200_000 <= put_aside <= 265_535
+    assert len(set(memoryview(scratch.content).cast("q"))) == put_aside
+    roll.refuse_repeats("[a, b)")
+
+
+def test_two_rolls_share_one_scratch() -> None:
+    """A try that begins anew has not read what it read before, though that still lies there."""
+    scratch = Memory()
+    given_up, roll = Roll(scratch), Roll(scratch)
+    for each in (given_up, roll):
+        each.add(f"id-{number}" for number in range(100_000))
+        each.add(["late"])
+    assert (given_up.repeated_count(), roll.repeated_count()) == (0, 0)
+    roll.add(["late", "id-3"])
+    assert roll.repeated_count() == 2
