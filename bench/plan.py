@@ -35,7 +35,7 @@ def default_plan() -> list[Scene]:
 
     Five turns: everybody in the form all share and ours in all forms on the small day; the shared form late; ours on
     the large day. Three: the others' other forms, and ours late on the large day. One: the others on the large day,
-    where a run takes minutes.
+    where a run takes minutes, at once and late.
     """
     ours = tuple(Lane("ours", form) for form in FORMS["ours"])
     shared = tuple(Lane(name, forms[0]) for name, forms in FORMS.items() if name != "ours")
@@ -48,6 +48,7 @@ def default_plan() -> list[Scene]:
         Scene(SMALL, 0, further, 3),
         Scene(LARGE, 50, ours[:1], 3),
         Scene(LARGE, 0, others, 1),
+        Scene(LARGE, 50, others, 1),
     ]
 
 

@@ -35,7 +35,6 @@ STAGES = {
     "encode: parquet": "formats.parquet:ParquetEncoder.encode",
     "encode: parquet rows": "formats.parquet:ParquetEncoder._write",
     "encode: parquet arrays": "formats.parquet:ParquetEncoder._columns",
-    "encode: columns": "formats.parquet:column_values",
     "encode: schema": "formats.table_parquet:_TableParquetEncoder.encode",
     "encode: schema rows": "formats.table_parquet:_TableParquetEncoder._write",
     "encode: normalized arrays": "formats.table_parquet:NormalizedParquetEncoder._as_columns",

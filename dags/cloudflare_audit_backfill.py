@@ -1,6 +1,6 @@
-"""Fetch the history Cloudflare still holds (18 months) into Parquet, one UTC day a run, by `airflow backfill`.
+"""Fetch the history Cloudflare still holds (18 months) into typed Parquet, one UTC day a run, by `airflow backfill`.
 
-Knows: that history is wanted as Parquet with zstd, and how hard Cloudflare may be asked for it.
+Knows: that history is wanted as a table, in Parquet with zstd, and how hard Cloudflare may be asked for it.
 Must not know: which days are missing; `airflow backfill` says which runs exist, the operator what has landed.
 Its one rule: a day that has landed is never fetched into a second copy, so any backfill may be asked for again.
 
@@ -45,5 +45,6 @@ with DAG(
         destination=DESTINATION,
         file_format="parquet",
         compression="zstd",
+        schema="normalized",
         outlets=[audit_log_asset(DESTINATION)],
     )

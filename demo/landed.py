@@ -109,7 +109,7 @@ def part_lines(part: LandedPart) -> list[bytes]:
     """The raw records of a part of either format, in file order, without line ends."""
     content = part.path.read_bytes()
     if part.path.suffix == ".parquet":
-        column = pq.read_table(io.BytesIO(content), columns=["record"])["record"]
+        column = pq.read_table(io.BytesIO(content), columns=["raw"])["raw"]
         return [str(text).encode() for text in column.to_pylist()]
     lines = gzip.decompress(content)
     return lines.removesuffix(b"\n").split(b"\n") if lines else []

@@ -30,7 +30,7 @@ group by 1 order by 2 desc, 1 limit 6"""
 ACTIONS = """
 select action_type as action, resource_type as resource,
        count(*) as records,
-       count(*) filter (where not action_result) as refused,
+       count(*) filter (where not action_succeeded) as refused,
        count(distinct dt) as days
 from {parquet}
 group by 1, 2 order by 3 desc, 1 limit 6"""

@@ -1,6 +1,6 @@
-"""The columns of tabular formats: which field of a record stands under which name, and how odd values are taken.
+"""The columns of a raw table of text: which field of a record stands under which name, and how odd values are taken.
 
-Knows: the documented fields of version 1 and version 2 records. Must not know: CSV, Parquet.
+Knows: the documented fields of version 1 and version 2 records. Must not know: CSV.
 Its one rule: no value fails; what does not fit its column is null there and whole in ``record``.
 
 Every table starts with ``id`` and ``event_time`` and ends with ``record``, the record's own JSON.

@@ -1,7 +1,7 @@
-"""Parquet: documented columns typed, the whole record as JSON, row groups of bounded size.
+"""Parquet of raw records: the id, the event time, the record's own JSON; row groups of bounded size.
 
 Knows: pyarrow, which is imported when the first part is opened and nowhere else.
-Must not know: which columns there are (``columns``), stores.
+Must not know: what is in a record (typed columns are the normalized schema's), stores.
 Its one rule: the schema is the same for every part, also for an empty one, and ``record`` is the record's own bytes.
 """
 
@@ -17,14 +17,12 @@ from typing import Any
 import msgspec
 
 from airflow_audit_provider.core.records import ApiVersion, AuditRecord, read_records
-from airflow_audit_provider.formats.columns import COLUMNS, Kind, column_values, readable
+from airflow_audit_provider.formats.columns import readable
 from airflow_audit_provider.formats.jsonl import NO_MISFITS
 
 _ROW_GROUP_RECORDS = 10_000
 _READ_RECORDS = 1000
 _NS_PER_US = 1000
-# Few distinct values in a day; a dictionary on unique columns (ids, records) only costs time and space.
-_DICTIONARY_SUFFIXES = ("_type", "_email", "_name", "_result", "_method", "_product", "_scope", "_context", "interface")
 
 
 class ParquetEncoder:
@@ -36,11 +34,10 @@ class ParquetEncoder:
 
     misfits = NO_MISFITS
 
-    def __init__(self, compression: str, version: ApiVersion) -> None:
+    def __init__(self, compression: str) -> None:
         self._pa = importlib.import_module("pyarrow")
         parquet = importlib.import_module("pyarrow.parquet")
-        self._version = version
-        self._schema = _schema(self._pa, version)
+        self._schema = _schema(self._pa)
         self._sink = DrainedSink()
         self._waiting: list[Any] = []
         self._waiting_count = 0
@@ -48,16 +45,19 @@ class ParquetEncoder:
             self._pa.PythonFile(self._sink, mode="w"),
             self._schema,
             compression=compression,
-            use_dictionary=[name for name in self._schema.names if name.endswith(_DICTIONARY_SUFFIXES)],
-            write_statistics=_comparable(version),
+            # Each id and record is its own, and nobody looks for the least and the greatest record.
+            use_dictionary=False,
+            write_statistics=["id", "event_time"],
+            sorting_columns=[parquet.SortingColumn(self._schema.get_field_index("event_time"))],
+            write_page_index=True,
             store_schema=False,
             # Arrow's own pool takes memory by tens of megabytes, which costs time and a third more at the peak.
             memory_pool=self._pa.system_memory_pool(),
         )
 
-    def encode(self, records: Sequence[AuditRecord], lines: bytes) -> bytes:
+    def encode(self, records: Sequence[AuditRecord], _lines: bytes) -> bytes:
         """Return the bytes ready so far; rows wait as columns until their group is full."""
-        self._waiting.append(self._columns(records, lines))
+        self._waiting.append(self._columns(records))
         self._waiting_count += len(records)
         if self._waiting_count >= _ROW_GROUP_RECORDS:
             self._write()
@@ -70,13 +70,11 @@ class ParquetEncoder:
         self._writer.close()
         return self._sink.drain()
 
-    def _columns(self, records: Sequence[AuditRecord], lines: bytes) -> Any:
-        ids = [record.id for record in records]
-        times = [record.event_ns // _NS_PER_US for record in records]
-        values: list[list[Any]] = [ids, times, *column_values(self._version, records, lines)]
-        kinds = self._schema.types[:-1]
-        arrays = [typed_column(self._pa, column, kind) for column, kind in zip(values, kinds, strict=True)]
-        return self._pa.RecordBatch.from_arrays([*arrays, raw_column(self._pa, records)], schema=self._schema)
+    def _columns(self, records: Sequence[AuditRecord]) -> Any:
+        id_type, time_type, _ = self._schema.types
+        ids = typed_column(self._pa, [record.id for record in records], id_type)
+        times = typed_column(self._pa, [record.event_ns // _NS_PER_US for record in records], time_type)
+        return self._pa.RecordBatch.from_arrays([ids, times, raw_column(self._pa, records)], schema=self._schema)
 
     def _write(self) -> None:
         """Write what waits as one row group."""
@@ -116,26 +114,14 @@ def read_parquet(version: ApiVersion, content: bytes, column: str = "record") ->
         yield from read_records(version, [msgspec.Raw(text.encode()) for text in rows.column(column).to_pylist()])
 
 
-def _schema(pyarrow: Any, version: ApiVersion) -> Any:
-    types = {
-        Kind.TEXT: pyarrow.string(),
-        Kind.JSON: pyarrow.string(),
-        Kind.BOOLEAN: pyarrow.bool_(),
-        Kind.INTEGER: pyarrow.int64(),
-    }
+def _schema(pyarrow: Any) -> Any:
     return pyarrow.schema(
         [
             pyarrow.field("id", pyarrow.string(), nullable=False),
             pyarrow.field("event_time", pyarrow.timestamp("us", tz="UTC"), nullable=False),
-            *(pyarrow.field(column.name, types[column.kind]) for column in COLUMNS[version]),
             pyarrow.field("record", pyarrow.string(), nullable=False),
         ]
     )
-
-
-def _comparable(version: ApiVersion) -> list[str]:
-    """Return the columns a reader looks for values in; the least and the greatest JSON text tell nobody anything."""
-    return ["id", "event_time", *(column.name for column in COLUMNS[version] if column.kind is not Kind.JSON)]
 
 
 class DrainedSink(io.RawIOBase):

@@ -20,7 +20,7 @@ RawEncoder = JsonlEncoder | CsvEncoder | ParquetEncoder
 def open_raw_encoder(file_format: str, compression: str, version: ApiVersion) -> RawEncoder:
     """Return an encoder for one new part of records as the API sent them."""
     if file_format == "parquet":
-        return ParquetEncoder(compression, version)
+        return ParquetEncoder(compression)
     compressor = open_compressor(compression)
     return JsonlEncoder(compressor) if file_format == "jsonl" else CsvEncoder(compressor, version)
 

@@ -47,5 +47,6 @@ def _own_fields(file_format: str, version: ApiVersion) -> list[tuple[str, str]]:
     if file_format == "jsonl":
         own = [(".".join(column.path), _TYPES[column.kind]) for column in columns]
         return [("id", "string"), (_EVENT_TIMES[version], "timestamp"), *own]
-    inside = [(column.name, _TYPES[column.kind]) for column in columns]
+    # Raw Parquet has the record itself and what puts it in its place; typed columns are the normalized schema's.
+    inside = [(column.name, _TYPES[column.kind]) for column in columns] if file_format == "csv" else []
     return [("id", "string"), ("event_time", "timestamp"), *inside, ("record", "json")]

@@ -61,9 +61,9 @@ def _parquet(lines: Sequence[bytes]) -> bytes:
         {
             "id": [each["id"] for each in records],
             "action_type": [each["action"]["type"] for each in records],
-            "action_result": [each["action"]["result"] for each in records],
+            "action_succeeded": [each["action"]["result"] for each in records],
             "resource_type": [each["resource"]["type"] for each in records],
-            "record": [line.decode() for line in lines],
+            "raw": [line.decode() for line in lines],
         }
     )
     pq.write_table(table, sink)
