@@ -28,7 +28,7 @@ from airflow_audit_provider.core.manifest import Manifest
 from airflow_audit_provider.core.planning import refuse_early_answer
 from airflow_audit_provider.core.query import Direction
 from airflow_audit_provider.core.reading import Reading
-from airflow_audit_provider.core.records import AuditRecord
+from airflow_audit_provider.core.records import AuditRecord, says_the_same
 from airflow_audit_provider.core.recount import Recount
 from airflow_audit_provider.core.roll import Roll
 from airflow_audit_provider.core.tally import ReadTally
@@ -76,8 +76,8 @@ class Pull:
         self._tally = ReadTally()
         self._recount = Recount() if order.recount else None
         self._remainder = order.run_window.window
-        # What an earlier try staged of the second that is read again, by time and id; late ids of this generation.
-        self._staged: set[tuple[int, str]] = set()
+        # What an earlier try staged of the second that is read again, by id; late ids of this generation.
+        self._staged: dict[str, AuditRecord] = {}
         self._added_ids: list[str] = []
 
     def resume(self) -> None:
@@ -103,7 +103,7 @@ class Pull:
                 self._note_added(group)
                 if not self._is_addition:
                     self._known.without(group)
-                self._staged.update((record.event_ns, record.id) for record in group if record.event_ns >= since_ns)
+                self._staged.update((record.id, record) for record in group if record.event_ns >= since_ns)
         self._adopted, self._remainder = checkpoint, checkpoint.remainder
         self._began_at = min(self._began_at, checkpoint.began_at)
         self._saved_count = len(checkpoint.parts)
@@ -141,10 +141,11 @@ class Pull:
                 self._save(ReadTally())
 
     def _not_staged(self, records: list[AuditRecord]) -> list[AuditRecord]:
-        """Return those of some records that no earlier try has staged."""
-        if not self._staged:
+        """Return those of some records that no earlier try has staged; what differs under a staged id is another."""
+        staged = self._staged
+        if not staged:
             return records
-        return [record for record in records if (record.event_ns, record.id) not in self._staged]
+        return [each for each in records if not (each.id in staged and says_the_same(staged[each.id], each))]
 
     def _fresh(self, records: list[AuditRecord]) -> list[AuditRecord]:
         """Return what is to be staged of some records: those not committed, all of them for a replacement."""

@@ -99,7 +99,7 @@ def test_a_roll_finds_an_id_that_comes_twice(id_count: int) -> None:
         roll.refuse_repeats("[a, b)")
         roll.add([ids[twice]])
         assert roll.repeated_count() == 1
-        with pytest.raises(SourceProtocolError, match="the id of a record of another time") as caught:
+        with pytest.raises(SourceProtocolError, match="have the id of another, of another time") as caught:
             roll.refuse_repeats("[a, b)")
         assert (caught.value.window, caught.value.position) == ("[a, b)", "all slices together")
 

@@ -16,7 +16,7 @@ from tests.pipeline.resuming import KILLED_AT, checkpoint_in, finish, kill, resu
 
 WANTED = resumable_order()
 EARLY, LATE = "2026-10-26T01:00:00Z", "2026-10-26T22:00:00Z"
-CONFLICT = "have the id of a record of another time"
+CONFLICT = "have the id of another, of another time or other content"
 
 
 @pytest.fixture(autouse=True)
@@ -83,6 +83,20 @@ def test_a_late_record_under_a_committed_id_of_another_time_is_found(
     with pytest.raises(SourceProtocolError, match=CONFLICT):
         finish(second, WANTED, store)
     assert {key: store.read(key) for key in visible_keys(store)} == committed
+
+
+def test_a_record_that_changed_since_a_dead_try_is_no_repeat(store: LocalStore) -> None:
+    """Of the second that is read again, what is said otherwise under a staged id is found, and not dropped."""
+    kill(small_fake(), WANTED, store)
+    last_at = f"{checkpoint_in(store).remainder.start:%Y-%m-%dT%H:%M:%SZ}"
+    store.remove(list(store.list_keys("_staging/")))
+    before, after = small_fake(), small_fake()
+    before.add(record_at(last_at, "changed", action="one"))
+    after.add(record_at(last_at, "changed", action="two"))
+    kill(before, WANTED, store)
+    with pytest.raises(SourceProtocolError, match=CONFLICT):
+        finish(after, WANTED, store, "second")
+    assert finish(after, WANTED, store, "third").manifest.record_count == 8001
 
 
 def test_a_record_that_moved_since_a_dead_try_fails_one_run_only(store: LocalStore) -> None:
