@@ -88,6 +88,17 @@ class Attempt(NamedTuple):
                 done |= {prefix, *(_folder(part.staged_key) for part in checkpoint.parts)}
         self.store.remove([key for key in staged if _folder(key) in done])
 
+    def clear_unnamed(self, committed: Manifest) -> None:
+        """Remove the window's parts that the manifest in force does not name.
+
+        They were replaced, or published by a try that died before its manifest. Nobody can commit them any more:
+        a manifest is only ever created for a later generation.
+        """
+        named = {part.key for part in committed.parts}
+        unnamed = [key for key in self.store.list_keys(self.keys.partition) if key not in named]
+        generations = [(key, self.keys.part_generation(key)) for key in unnamed]
+        self.store.remove([key for key, found in generations if found is not None and found <= committed.generation])
+
     def _checkpoints(self, staged: Iterable[str]) -> list[tuple[str, Checkpoint | None]]:
         """Return the newest checkpoint of each try among sorted keys, with the try's prefix."""
         newest = {_folder(key): key for key in staged if "/checkpoint-" in key}

@@ -7,7 +7,7 @@ Its one rule: a committed part is read only after its bytes were found to be wha
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from airflow_audit_provider.core.commit import Commit
@@ -18,7 +18,7 @@ from airflow_audit_provider.core.ports import Store
 from airflow_audit_provider.core.records import ApiVersion, AuditRecord
 from airflow_audit_provider.core.window import SECOND_NS
 from airflow_audit_provider.exceptions import VerificationError
-from airflow_audit_provider.formats.part_format import PartFormat
+from airflow_audit_provider.formats.part_format import PartFormat, committed_format
 
 
 def latest_commit(store: Store, keys: WindowKeys) -> Commit | None:
@@ -78,17 +78,23 @@ class _Around(NamedTuple):
 class CommittedRecords:
     """Tells which records are committed, while a window is read from its start to its end.
 
-    Only the ids of the parts around the time reached are in memory. Every part is read once, also those around which
-    nothing was read: a damaged one raises ``VerificationError``, unless ``is_repair``, which takes it for unknown.
+    Only the ids of the parts around the time reached are in memory; those of a part left behind that did not come again
+    go to ``note_missing``. Every part is read once, also those around which nothing was read: a damaged one raises
+    ``VerificationError``, unless ``is_repair``, which takes it for unknown.
     ``missing_count`` is how many committed records did not come again, complete after :meth:`finish`.
     """
 
-    def __init__(self, store: Store, part_format: PartFormat, version: ApiVersion, parts: tuple[Part, ...]) -> None:
+    def __init__(
+        self,
+        parts: tuple[Part, ...],
+        read: Callable[[Part], Iterable[AuditRecord]],
+        is_repair: bool,
+        note_missing: Callable[[Iterable[str]], None],
+    ) -> None:
         self.missing_count = 0
-        self.is_repair = False
-        self._store = store
-        self._format = part_format
-        self._version = version
+        self._read = read
+        self._is_repair = is_repair
+        self._note_missing = note_missing
         self._ahead = sorted(parts, key=lambda part: part.first_event_ns, reverse=True)
         self._around: list[_Around] = []
 
@@ -120,18 +126,32 @@ class CommittedRecords:
     def _leave_behind(self, before_ns: int | None) -> None:
         """Let go of the parts that end before an instant, all for None, and count what of them did not come."""
         left = [around for around in self._around if before_ns is None or around.part.last_event_ns < before_ns]
-        self.missing_count += sum(len(around.ids) - len(around.seen) for around in left)
+        for around in left:
+            missing = around.ids - around.seen
+            self.missing_count += len(missing)
+            self._note_missing(missing)
         self._around = [around for around in self._around if around not in left]
 
     def _take_next(self) -> None:
         part = self._ahead.pop()
         try:
-            ids = frozenset(record.id for record in read_part(self._store, part, self._format, self._version))
+            ids = frozenset(record.id for record in self._read(part))
         except VerificationError:
-            if not self.is_repair:
+            if not self._is_repair:
                 raise
             return
         self._around.append(_Around(part, ids, set()))
+
+
+def committed_records(
+    store: Store, commit: Commit | None, is_repair: bool, note_missing: Callable[[Iterable[str]], None]
+) -> CommittedRecords:
+    """Return what a commit has, read in the format it was committed in; nothing where there is no commit."""
+    if commit is None:
+        return CommittedRecords((), lambda _: (), is_repair, note_missing)
+    said = commit.manifest
+    chosen, version = committed_format(said), said.query.version
+    return CommittedRecords(said.parts, lambda part: read_part(store, part, chosen, version), is_repair, note_missing)
 
 
 def read_part(store: Store, part: Part, part_format: PartFormat, version: ApiVersion) -> Iterator[AuditRecord]:

@@ -175,7 +175,7 @@ class StorageError(AuditProviderError):
 
 
 class StorageUnavailableError(StorageError):
-    """The object store did not answer or broke off."""
+    """The object store did not answer or broke off, or this machine's disk lost what was put aside there."""
 
     retryable = True
 

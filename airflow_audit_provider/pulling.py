@@ -7,7 +7,7 @@ Its one rule: a record is staged when it is in no committed part and in none tha
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 
 from airflow_audit_provider.adapters.scratch import Scratch
@@ -15,9 +15,9 @@ from airflow_audit_provider.adapters.side_by_side import SideBySide
 from airflow_audit_provider.adapters.source import Source
 from airflow_audit_provider.attempts import Attempt
 from airflow_audit_provider.commits import (
-    CommittedRecords,
     absent_objects,
     absent_parts,
+    committed_records,
     latest_commit,
     read_part,
     refuse_late_overlap,
@@ -28,13 +28,18 @@ from airflow_audit_provider.core.manifest import Manifest
 from airflow_audit_provider.core.planning import refuse_early_answer
 from airflow_audit_provider.core.query import Direction
 from airflow_audit_provider.core.reading import Reading
-from airflow_audit_provider.core.records import AuditRecord
+from airflow_audit_provider.core.records import AuditRecord, says_the_same
 from airflow_audit_provider.core.recount import Recount
 from airflow_audit_provider.core.roll import Roll
 from airflow_audit_provider.core.tally import ReadTally
 from airflow_audit_provider.core.window import SECOND_NS, to_ns
-from airflow_audit_provider.exceptions import AuditProviderError, CommitConflictError, StorageError, VerificationError
-from airflow_audit_provider.formats.part_format import committed_format
+from airflow_audit_provider.exceptions import (
+    AuditProviderError,
+    CommitConflictError,
+    SourceProtocolError,
+    StorageError,
+    VerificationError,
+)
 from airflow_audit_provider.observing import Observer, Progress, PullOutcome, Verb
 from airflow_audit_provider.orders import PullOrder
 from airflow_audit_provider.staging import Stager
@@ -66,23 +71,14 @@ class Pull:
         self._stager = Stager(
             self._store, prefix, order.part_format, order.query.version, order.max_part_bytes, self._observer
         )
-        self._known = self._committed_records()
-        self._tally = ReadTally()
         self._roll = Roll(self._scratch)
+        self._known = committed_records(self._store, self._committed, order.replace, self._note_missing)
+        self._tally = ReadTally()
         self._recount = Recount() if order.recount else None
         self._remainder = order.run_window.window
-        # What an earlier try staged of the second that is read again, by time and id; late ids of this generation.
-        self._staged: set[tuple[int, str]] = set()
+        # What an earlier try staged of the second that is read again, by id; late ids of this generation.
+        self._staged: dict[str, AuditRecord] = {}
         self._added_ids: list[str] = []
-
-    def _committed_records(self) -> CommittedRecords:
-        """Return what is committed, in the format it was committed in; a replacement may bring another."""
-        if self._committed is None:
-            return CommittedRecords(self._store, self._order.part_format, self._order.query.version, ())
-        said = self._committed.manifest
-        known = CommittedRecords(self._store, committed_format(said), said.query.version, said.parts)
-        known.is_repair = self._order.replace
-        return known
 
     def resume(self) -> None:
         """Take over what an earlier try of the same order has staged; nothing, if a byte of it is not as it was."""
@@ -107,7 +103,7 @@ class Pull:
                 self._note_added(group)
                 if not self._is_addition:
                     self._known.without(group)
-                self._staged.update((record.event_ns, record.id) for record in group if record.event_ns >= since_ns)
+                self._staged.update((record.id, record) for record in group if record.event_ns >= since_ns)
         self._adopted, self._remainder = checkpoint, checkpoint.remainder
         self._began_at = min(self._began_at, checkpoint.began_at)
         self._saved_count = len(checkpoint.parts)
@@ -132,9 +128,8 @@ class Pull:
             read_count += len(records)
             share_done = window.share_before(read[-1].event_ns)
             self._observer.fetched(Progress(read_count, reading.tally.page_count, share_done, len(records)))
-        self._roll.refuse_repeats(str(window))
-        self._scratch.close()
         self._known.finish()
+        self._refuse_repeats()
         self._refuse_what_was_read()
         self._tally.add(reading.tally)
         self._finish_staging()
@@ -146,10 +141,11 @@ class Pull:
                 self._save(ReadTally())
 
     def _not_staged(self, records: list[AuditRecord]) -> list[AuditRecord]:
-        """Return those of some records that no earlier try has staged."""
-        if not self._staged:
+        """Return those of some records that no earlier try has staged; what differs under a staged id is another."""
+        staged = self._staged
+        if not staged:
             return records
-        return [record for record in records if (record.event_ns, record.id) not in self._staged]
+        return [each for each in records if not (each.id in staged and says_the_same(staged[each.id], each))]
 
     def _fresh(self, records: list[AuditRecord]) -> list[AuditRecord]:
         """Return what is to be staged of some records: those not committed, all of them for a replacement."""
@@ -167,6 +163,22 @@ class Pull:
         self._roll.add([record.id for record in records])
         if self._recount is not None:
             self._recount.add_first(record.id for record in records)
+
+    def _note_missing(self, ids: Iterable[str]) -> None:
+        """Take committed ids that did not come again for read: one of another time may have come under them."""
+        if self._is_addition:
+            self._roll.add(ids)
+
+    def _refuse_repeats(self) -> None:
+        try:
+            self._roll.refuse_repeats(str(self._order.run_window.window))
+        except SourceProtocolError:
+            if self._adopted is not None:
+                # The API may have told a time otherwise since: going on with it would be refused for ever.
+                with suppress(StorageError):
+                    self._attempt.disown(self._adopted)
+            raise
+        self._scratch.close()
 
     def _note_added(self, records: list[AuditRecord]) -> None:
         if self._is_addition:
@@ -280,17 +292,7 @@ class Pull:
                 self._attempt.disown(self._adopted)
 
     def tidy(self, manifest: Manifest) -> None:
-        """Remove what nobody needs after the commit: staging, and parts that the manifest in force does not name.
-
-        They were replaced, or published by a try that died before its manifest. Nobody can commit them any more:
-        a manifest is only ever created for a later generation. A store that refuses leaves them to the next run.
-        """
-        named = {part.key for part in manifest.parts}
-        keys = self._order.keys
+        """Remove what nobody needs after the commit; a store that refuses leaves it to the next run."""
         with suppress(StorageError):
             self._attempt.clear_committed(manifest)
-            unnamed = [key for key in self._store.list_keys(keys.partition) if key not in named]
-            generations = [(key, keys.part_generation(key)) for key in unnamed]
-            self._store.remove(
-                [key for key, found in generations if found is not None and found <= manifest.generation]
-            )
+            self._attempt.clear_unnamed(manifest)

@@ -19,7 +19,7 @@ from airflow_audit_provider.core.window import SECOND_NS, TimeWindow, from_secon
 from airflow_audit_provider.exceptions import ConfigurationError
 
 # Raised when the same records would be staged as other bytes or other parts.
-LAYOUT_VERSION = 1
+LAYOUT_VERSION = 2
 
 
 class Identity(msgspec.Struct, frozen=True):

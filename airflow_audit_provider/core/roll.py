@@ -4,7 +4,7 @@ Knows: 64-bit hashes of ids, eight bytes a record. Must not know: the records, w
 Its one rule: an id that came twice is found, at the latest when all have come; memory does not grow with the window.
 
 Python's own hash of text is the cheapest there is and differs from process to process, which does no harm: it is
-compared within one. By chance two of a million ids share a hash once in 40 million times, and another try has others.
+compared within one. By chance two of a million ids share a hash once in 40 million times; the pull fails then.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from airflow_audit_provider.exceptions import SourceProtocolError
 _HEAP_MASK = 0xFF
 # Half a megabyte waits in memory; few windows hold more and touch the disk at all.
 _HELD_COUNT = 1 << 16
-_DIGEST_BYTES = 8
+_HASH_BYTES = 8
 
 
 class Roll:
@@ -37,10 +37,10 @@ class Roll:
 
     def add(self, ids: Iterable[str]) -> None:
         """Note ids."""
-        heaps, digests = self._heaps, list(map(hash, ids))
-        for digest in digests:
-            heaps[digest & _HEAP_MASK].append(digest)
-        self._held_count += len(digests)
+        heaps, hashes = self._heaps, list(map(hash, ids))
+        for each in hashes:
+            heaps[each & _HEAP_MASK].append(each)
+        self._held_count += len(hashes)
         if self._held_count >= _HELD_COUNT:
             self._put_aside()
 
@@ -51,7 +51,7 @@ class Roll:
         for place, held in enumerate(self._heaps):
             heap = array("q", held)
             for run, (_, counts) in enumerate(self._aside):
-                size_bytes = counts[place] * _DIGEST_BYTES
+                size_bytes = counts[place] * _HASH_BYTES
                 heap.frombytes(self._scratch.read(offsets[run], size_bytes))
                 offsets[run] += size_bytes
             repeated_count += len(heap) - len(set(heap))
@@ -62,8 +62,8 @@ class Roll:
         count = self.repeated_count()
         if count:
             raise SourceProtocolError(
-                f"{count} of the window's records have the id of a record of another time, so one would be taken for "
-                "the other. Nothing of the window was written. Run the window again; if it stays so, open a Cloudflare "
+                f"{count} of the window's records have the id of another, of another time or other content, so one would "
+                "be taken for the other. Nothing of the window was written. Run the window again; if it stays so, open a Cloudflare "
                 "support case.",
                 window=window_name,
                 position="all slices together",

@@ -1,6 +1,7 @@
-"""The columns of a raw table of text: which field of a record stands under which name, and how odd values are taken.
+"""The columns of a raw table of text: which field of a record stands under which name.
 
-Knows: the documented fields of version 1 and version 2 records. Must not know: CSV.
+Knows: the documented fields of version 1 and version 2 records. Must not know: CSV, what odd values say
+(``odd_values``).
 Its one rule: no value fails; what does not fit its column is null there and whole in ``record``.
 
 Every table starts with ``id`` and ``event_time`` and ends with ``record``, the record's own JSON.
@@ -18,6 +19,7 @@ import msgspec
 
 from airflow_audit_provider.core.records import ApiVersion, AuditRecord
 from airflow_audit_provider.formats.fields import values_of
+from airflow_audit_provider.formats.odd_values import any_number, fields_in, fit_integer, readable
 
 
 class Kind(StrEnum):
@@ -64,7 +66,6 @@ COLUMNS: dict[ApiVersion, tuple[Column, ...]] = {
     ),
 }
 
-_LONGEST_INTEGER = 4000
 _NULL = msgspec.Raw(b"null")
 # A text or null in JSON begins with one of these, and nothing else does.
 _TEXT_OR_NULL = b'"n'
@@ -90,7 +91,6 @@ def _row_type(columns: Sequence[Column]) -> type[msgspec.Struct]:
 
 
 _ROWS = {version: msgspec.json.Decoder(_row_type(columns)) for version, columns in COLUMNS.items()}
-_FIELDS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 def column_values(version: ApiVersion, records: Sequence[AuditRecord], lines: bytes) -> list[list[Any]]:
@@ -143,29 +143,6 @@ def _cells(columns: Sequence[Column], raw: bytes) -> list[Any]:
     return [_fit(column.kind, _dig(fields, column.path)) for column in columns]
 
 
-def fields_in(raw: bytes) -> Mapping[str, Any]:
-    """Return the JSON of each field of an object; nothing of what cannot be read at all."""
-    try:
-        return _FIELDS.decode(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        # Half a surrogate pair is legal in JSON's grammar and impossible in UTF-8; `record` keeps it as it came.
-        return _loosely_read(raw)
-
-
-def _loosely_read(raw: bytes) -> Mapping[str, Any]:
-    try:
-        fields = json.loads(raw.decode("utf-8", "replace"), parse_int=any_number)
-        return {name: json.dumps(value).encode() for name, value in fields.items()}
-    except (ValueError, RecursionError):
-        # Nothing of it fits a column; `record` keeps it as it came.
-        return {}
-
-
-def any_number(digits: str) -> int | float:
-    """Read an integer of any length; Python refuses to read thousands of digits as one."""
-    return int(digits) if len(digits) < _LONGEST_INTEGER else float(digits)
-
-
 def _dig(fields: Mapping[str, Any], path: tuple[str, ...]) -> bytes | None:
     """Return a field's own JSON, None when it is not there."""
     value = fields.get(path[0])
@@ -188,14 +165,3 @@ def _fit(kind: Kind, value: bytes | msgspec.Raw | None) -> Any:
     if kind is Kind.INTEGER:
         return fit_integer(plain)
     return str(plain).encode("utf-8", "replace").decode()
-
-
-def readable(value: Any) -> Any:
-    """Return bytes as text, in which a replacement character stands for what is no UTF-8; anything else as it is."""
-    return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
-
-
-def fit_integer(value: Any) -> int | None:
-    """Return what fits into 64 bits."""
-    whole = isinstance(value, int) and not isinstance(value, bool) and -(2**63) <= value < 2**63
-    return value if whole else None

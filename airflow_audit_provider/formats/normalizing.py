@@ -14,9 +14,9 @@ from typing import Any, NamedTuple
 import msgspec
 
 from airflow_audit_provider.core.records import ApiVersion, AuditRecord, lines_of, soften
-from airflow_audit_provider.formats.columns import any_number, fields_in, fit_integer, readable
 from airflow_audit_provider.formats.fields import values_of
 from airflow_audit_provider.formats.normalized import COLUMNS, RAW_COLUMN, ColumnType, TableColumn
+from airflow_audit_provider.formats.odd_values import any_number, fields_in, fit_integer, readable
 
 Values = Sequence[Any]
 Table = dict[str, Values]

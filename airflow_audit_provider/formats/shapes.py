@@ -16,9 +16,9 @@ import msgspec
 from airflow_audit_provider.core.records import ApiVersion, AuditRecord
 from airflow_audit_provider.core.window import SECOND_NS, from_seconds
 from airflow_audit_provider.formats import normalized
-from airflow_audit_provider.formats.columns import readable
 from airflow_audit_provider.formats.normalizing import Table, normalize
 from airflow_audit_provider.formats.ocsf_events import Embed, ocsf_event
+from airflow_audit_provider.formats.odd_values import readable
 
 _NS_PER_US, _NS_PER_MS = 1000, 1_000_000
 Row = dict[str, Any]

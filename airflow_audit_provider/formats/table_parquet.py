@@ -17,7 +17,7 @@ import msgspec
 
 from airflow_audit_provider.core.records import ApiVersion, AuditRecord
 from airflow_audit_provider.formats.arrow_types import ArrowSchema, normalized_schema, ocsf_schema
-from airflow_audit_provider.formats.columns import readable
+from airflow_audit_provider.formats.odd_values import readable
 from airflow_audit_provider.formats.parquet import DrainedSink, raw_column, typed_column
 from airflow_audit_provider.formats.shapes import NormalizedShape, OcsfShape
 

@@ -64,8 +64,8 @@ class CloudflareAuditLogsToObjectStorageOperator(WaitingOperator):
     :param filters: the API's filters by Python or API name, as in ``{"actor_email": "a@example.com"}``. (templated)
     :param file_format: ``jsonl``, ``csv`` or ``parquet``.
     :param compression: ``gzip``, ``zstd`` or ``none``; by default gzip, for Parquet zstd.
-    :param schema: ``raw``, the API's own fields; ``normalized``, one table for both versions; ``ocsf``, events of the
-        Open Cybersecurity Schema Framework, not as CSV. Each row of each holds the record's own text.
+    :param schema: ``raw``, the records as they came; ``normalized``, one typed table for both versions; ``ocsf``,
+        events of the Open Cybersecurity Schema Framework, not as CSV. Each row of each holds the record's own text.
     :param privacy: a dict: ``conn_id``, the connection whose password is the secret key; ``pseudonymise``, any of
         ``email`` and ``ip``, with a key both by default; ``drop``, dotted paths of fields; ``name``. Applied before
         anything is written. (templated)

@@ -50,37 +50,49 @@ def test_nothing_has_a_name_and_nothing_is_left(folder: Path) -> None:
     assert not list(folder.iterdir())
 
 
-def test_what_was_never_filled_opens_no_file() -> None:
+def test_what_was_never_filled_opens_no_file(monkeypatch: pytest.MonkeyPatch) -> None:
     """A small window touches no disk but its destination's."""
+    monkeypatch.setattr(tempfile, "TemporaryFile", lambda **_: pytest.fail("a file was opened"))
     scratch = Scratch()
     assert scratch.read(0, 0) == b""
     scratch.close()
 
 
-def test_a_full_disk_is_named_and_worth_another_try(folder: Path, largest_file: int) -> None:
-    """The error says where there is no room, what to do, and that it passes."""
+def test_a_full_disk_is_no_reason_to_fail(folder: Path, largest_file: int) -> None:
+    """What it takes no more is held in memory: all of it comes back, that before as that after."""
     scratch = Scratch()
-    scratch.append(b"x" * (largest_file - 10))
-    with pytest.raises(StorageUnavailableError, match=r"temporary files takes no more .* set TMPDIR") as caught:
-        scratch.append(b"y" * 11)
-    assert caught.value.retryable
-    assert scratch.read(largest_file - 11, 2) == b"xy"
+    pieces = [bytes([number]) * 300 for number in range(1, 8)]
+    offsets = [scratch.append(piece) for piece in pieces]
+    assert largest_file < sum(map(len, pieces))
+    assert offsets == [300 * number for number in range(7)]
+    assert [scratch.read(offset, 300) for offset in offsets] == pieces
+    assert scratch.read(offsets[5] + 290, 10) == bytes([6]) * 10
     scratch.close()
 
 
-def test_what_does_not_come_back_is_named(folder: Path) -> None:
-    """A short read never passes for a whole one, nor a closed scratch for an empty one."""
+def test_a_folder_that_is_not_there_is_no_reason_to_fail(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Without a place for temporary files everything is held in memory."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "missing"))
+    scratch = Scratch()
+    assert [scratch.append(b"one"), scratch.append(b"three")] == [0, 3]
+    assert scratch.read(3, 5) == b"three"
+    scratch.close()
+
+
+@pytest.mark.parametrize("has_folder", [True, False])
+def test_what_does_not_come_back_is_named(has_folder: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A short read never passes for a whole one, nor a closed scratch for an empty or a new one."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path if has_folder else tmp_path / "missing"))
     scratch = Scratch()
     scratch.append(b"x" * 100)
-    with pytest.raises(StorageUnavailableError, match=r"does not come back \(10 bytes of 11\).* TMPDIR"):
+    with pytest.raises(
+        StorageUnavailableError, match=r"does not come back \(10 of 11 bytes\).* TMPDIR .* run the window"
+    ):
         scratch.read(90, 11)
     scratch.close()
-    with pytest.raises(StorageUnavailableError, match="0 bytes of 8"):
+    with pytest.raises(StorageUnavailableError, match="0 of 8 bytes"):
         scratch.read(0, 8)
-
-
-def test_a_folder_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """It is found missing when the first bytes come."""
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "missing"))
-    with pytest.raises(StorageUnavailableError, match=r"No such file or directory.*TMPDIR"):
-        Scratch().append(b"x")
+    scratch.append(b"new")
+    with pytest.raises(StorageUnavailableError, match="0 of 8 bytes"):
+        scratch.read(90, 8)
+    scratch.close()

@@ -1,4 +1,4 @@
-"""CSV and Parquet as other tools read them: typed, whole, the same schema always."""
+"""CSV and Parquet of raw records as other tools read them: whole, the same schema always."""
 
 from __future__ import annotations
 
@@ -14,13 +14,15 @@ import pyarrow.parquet as pq
 import pytest
 
 from airflow_audit_provider.core.records import ApiVersion
+from airflow_audit_provider.formats import parquet
 from airflow_audit_provider.formats.part_format import part_format
-from tests.formats.odd_records import V1, V2, odd_records, records_of
+from tests.formats.odd_records import V1, V2, odd_records, raw_of, records_of
 from tests.formats.rows_of import fake_records
 from tests.formats.test_golden_bytes import RECORD_V1, RECORD_V2
 from tests.formats.test_round_trip import encode
 
 PARQUET = part_format("parquet")
+GOLDEN = Path(__file__).parent / "golden"
 BOTH = pytest.mark.parametrize(("version", "raw"), [(V1, RECORD_V1), (V2, RECORD_V2)])
 
 
@@ -65,6 +67,24 @@ def test_a_time_is_found_by_statistics() -> None:
     statistics: list[Any] = [group.column(1).statistics for group in groups]
     bounds = [(each.min_raw, each.max_raw) for each in statistics]
     assert bounds == [(times[0], times[9_999]), (times[10_000], times[19_999]), (times[20_000], times[-1])]
+
+
+def test_large_records_do_not_wait_for_ten_thousand(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A row group ends where it has enough bytes, too, and no record is lost between them."""
+    monkeypatch.setattr(parquet, "_ROW_GROUP_BYTES", 100_000)
+    large = records_of(V1, *(raw_of(V1, f"{number:03}", note="x" * 9_000) for number in range(40)))
+    content = encode(PARQUET, V1, *([one] for one in large))
+    told = pq.read_metadata(pa.BufferReader(content))
+    assert [told.row_group(index).num_rows for index in range(told.num_row_groups)] == [12, 12, 12, 4]
+    assert list(PARQUET.read(V1, content)) == large
+
+
+@pytest.mark.parametrize("version", [V1, V2])
+def test_a_part_with_more_columns_is_read(version: ApiVersion) -> None:
+    """The files are ones written when raw Parquet had the API's fields as columns: their records come back."""
+    content = (GOLDEN / f"raw-wide-{version}.parquet").read_bytes()
+    assert len(parquet_table(content).schema.names) > 18
+    assert list(PARQUET.read(version, content)) == [*fake_records(version, 40), *odd_records(version)]
 
 
 def test_duckdb_reads_both_tables(tmp_path: Path) -> None:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
 
 from airflow_audit_provider.adapters.storage import LocalStore
 from airflow_audit_provider.core.records import AuditRecord
@@ -38,3 +41,19 @@ def test_landed_parts_name_instants_inside_the_window(tmp_path: Path) -> None:
     records = list(wanted.part_format.read(wanted.query.version, (tmp_path / part.key).read_bytes()))
     times = [record.event_ns for record in records]
     assert (part.first_event_ns, part.last_event_ns) == (min(times), max(times))
+
+
+def test_parquet_lands_as_sorted_as_its_footer_says(tmp_path: Path) -> None:
+    """Every part of a day with a late record is sorted by event time, ascending, as readers are told they may trust."""
+    clock, store, wanted = ManualClock(), LocalStore(str(tmp_path)), order(file_format="parquet", compression="zstd")
+    fake = fake_with(clock, records_per_day=8000, requests_per_window=None)
+    land(wanted, source_of(fake, clock), store)
+    for hour in (21, 3, 12):
+        fake.add(record_at(f"2026-10-26T{hour:02}:00:00Z", f"late-{hour}"))
+    parts = land(wanted._replace(attempt_id="two"), source_of(fake, clock), store).manifest.parts
+    assert [part.record_count for part in parts] == [8000, 3]
+    for part in parts:
+        file = pq.ParquetFile(tmp_path / part.key)
+        (sorting,) = file.metadata.row_group(0).sorting_columns
+        times: list[Any] = file.read().column(sorting.column_index).to_pylist()
+        assert times == sorted(times, reverse=sorting.descending)

@@ -1,4 +1,4 @@
-"""What a pull puts aside on its own machine: enough to find an id that came twice, and nothing is lost without room."""
+"""What a pull puts aside on its own machine: enough to find an id that came twice, with room on a disk or without."""
 
 from __future__ import annotations
 
@@ -10,20 +10,13 @@ import pytest
 from airflow_audit_provider import staging
 from airflow_audit_provider.adapters.storage import LocalStore
 from airflow_audit_provider.core import roll
-from airflow_audit_provider.exceptions import SourceProtocolError, StorageUnavailableError
-from tests.pipeline.landing import record_at, staged_keys, visible_keys
-from tests.pipeline.mortal_store import Death
-from tests.pipeline.resuming import (
-    checkpoint_in,
-    finish,
-    kill,
-    resumable_order,
-    small_fake,
-    try_landing,
-    visible_parts,
-)
+from airflow_audit_provider.exceptions import SourceProtocolError
+from tests.pipeline.landing import landed_ids, record_at, true_ids, visible_keys
+from tests.pipeline.resuming import KILLED_AT, checkpoint_in, finish, kill, resumable_order, small_fake
 
 WANTED = resumable_order()
+EARLY, LATE = "2026-10-26T01:00:00Z", "2026-10-26T22:00:00Z"
+CONFLICT = "have the id of another, of another time or other content"
 
 
 @pytest.fixture(autouse=True)
@@ -39,32 +32,92 @@ def store(tmp_path: Path) -> LocalStore:
     return LocalStore(str(tmp_path / "landed"))
 
 
-def test_no_room_loses_nothing(store: LocalStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The error passes, nothing is visible meanwhile, and the next try goes on from what is staged."""
-    fake, undisturbed = small_fake(), LocalStore(str(tmp_path / "undisturbed"))
-    finish(fake, WANTED, undisturbed)
-    monkeypatch.setattr(roll, "_HELD_COUNT", 5000)
-    with monkeypatch.context() as patch:
-        patch.setattr(tempfile, "tempdir", str(tmp_path / "missing"))
-        with pytest.raises(StorageUnavailableError, match="temporary files"):
-            try_landing(fake, WANTED, store, Death())
-    assert not visible_keys(store)
-    staged_count = checkpoint_in(store).record_count
-    assert staged_count >= 2000
-    assert finish(fake, WANTED, store).manifest.fetch.resumed_count == staged_count
-    assert visible_parts(store) == visible_parts(undisturbed)
-    assert not staged_keys(store)
+@pytest.fixture(params=[True, False], ids=["room", "no room"])
+def disk(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder for temporary files, and none."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path if request.param else tmp_path / "missing"))
 
 
+@pytest.mark.usefixtures("disk")
+def test_a_pull_needs_no_room(store: LocalStore) -> None:
+    """It lands everything, and leaves nothing in the folder for temporary files."""
+    fake = small_fake()
+    finish(fake, WANTED, store)
+    assert landed_ids(WANTED, store) == true_ids(fake)
+    folder = Path(tempfile.gettempdir())
+    assert not folder.exists() or {path.name for path in folder.iterdir()} == {"landed"}
+
+
+@pytest.mark.usefixtures("disk")
 @pytest.mark.parametrize("killed", [False, True])
 def test_an_id_that_comes_twice_is_found_among_what_was_put_aside(killed: bool, store: LocalStore) -> None:
     """The pull fails before its commit, also when the first of the two is in a dead try's part."""
     fake = small_fake()
-    for when in ("2026-10-26T01:00:00Z", "2026-10-26T22:00:00Z"):
+    for when in (EARLY, LATE):
         fake.add(record_at(when, "twice"))
     if killed:
         kill(fake, WANTED, store)
         assert checkpoint_in(store).record_count > 0
-    with pytest.raises(SourceProtocolError, match="have the id of a record of another time"):
+    with pytest.raises(SourceProtocolError, match=CONFLICT):
         finish(fake, WANTED, store)
     assert not visible_keys(store)
+
+
+@pytest.mark.parametrize("still_there", [False, True])
+@pytest.mark.parametrize("killed", [False, True])
+def test_a_late_record_under_a_committed_id_of_another_time_is_found(
+    killed: bool, still_there: bool, store: LocalStore
+) -> None:
+    """Nothing is added, also where the API has moved the record, or a dead try had read the committed one."""
+    first, second = small_fake(), small_fake()
+    first.add(record_at(EARLY, "twice"))
+    finish(first, WANTED, store, "first")
+    committed = {key: store.read(key) for key in visible_keys(store)}
+    for when in (EARLY, LATE) if still_there else (LATE,):
+        second.add(record_at(when, "twice"))
+    for number in range(2500):
+        second.add(record_at(f"2026-10-26T10:{number // 60:02}:{number % 60:02}Z", f"late-{number}"))
+    if killed:
+        kill(second, WANTED, store, KILLED_AT + 2)
+        assert checkpoint_in(store).record_count == 2000
+    with pytest.raises(SourceProtocolError, match=CONFLICT):
+        finish(second, WANTED, store)
+    assert {key: store.read(key) for key in visible_keys(store)} == committed
+
+
+def test_a_record_that_changed_since_a_dead_try_is_no_repeat(store: LocalStore) -> None:
+    """Of the second that is read again, what is said otherwise under a staged id is found, and not dropped."""
+    kill(small_fake(), WANTED, store)
+    last_at = f"{checkpoint_in(store).remainder.start:%Y-%m-%dT%H:%M:%SZ}"
+    store.remove(list(store.list_keys("_staging/")))
+    before, after = small_fake(), small_fake()
+    before.add(record_at(last_at, "changed", action="one"))
+    after.add(record_at(last_at, "changed", action="two"))
+    kill(before, WANTED, store)
+    with pytest.raises(SourceProtocolError, match=CONFLICT):
+        finish(after, WANTED, store, "second")
+    assert finish(after, WANTED, store, "third").manifest.record_count == 8001
+
+
+def test_a_record_that_moved_since_a_dead_try_fails_one_run_only(store: LocalStore) -> None:
+    """The run after it does not go on from the part that has the old time, and lands what the API says now."""
+    before, after = small_fake(), small_fake()
+    before.add(record_at(EARLY, "moved"))
+    after.add(record_at(LATE, "moved"))
+    kill(before, WANTED, store)
+    with pytest.raises(SourceProtocolError, match=CONFLICT):
+        finish(after, WANTED, store, "second")
+    assert finish(after, WANTED, store, "third").manifest.fetch.resumed_count == 0
+    assert landed_ids(WANTED, store) == true_ids(after)
+
+
+@pytest.mark.usefixtures("disk")
+def test_ids_of_a_part_that_is_not_used_do_not_count(store: LocalStore) -> None:
+    """A damaged part is read to the place of the damage and given up; its ids come again, once."""
+    fake = small_fake()
+    kill(fake, WANTED, store)
+    key = checkpoint_in(store).parts[-1].staged_key
+    store.remove([key])
+    store.create(key, b"x" * checkpoint_in(store).parts[-1].size_bytes)
+    assert finish(fake, WANTED, store).manifest.fetch.resumed_count == 0
+    assert landed_ids(WANTED, store) == true_ids(fake)

@@ -101,29 +101,47 @@ def _end(nursery: Nursery, folder: Path, expected: dict[str, bytes]) -> Manifest
 
 def _undisturbed(nursery: Nursery, folder: Path, fake: FakeCloudflare) -> tuple[dict[str, bytes], int]:
     """Return the parts of an undisturbed run, and how often it asked or made a file."""
-    asked_before = len(fake.requests)
-    assert nursery.run(f"{folder} only") == 0
+    steps = _Steps(fake, folder)
+    assert nursery.run(f"{folder} only", steps.watch) == 0
     store = LocalStore(str(folder))
     assert landed_ids(WANTED, store) == true_ids(fake)
     assert len(_parts(store)) == 8
-    return _parts(store), len(fake.requests) - asked_before + len(_files(folder))
+    return _parts(store), steps.most_count
+
+
+class _Steps:
+    """Counts what a try has done since: requests, and the files it has made; ``most_count`` is the most ever seen.
+
+    Counted in steps, not in seconds, so that moments spread over a whole try, asking as well as writing and publishing,
+    on a slow machine as on a fast one.
+    """
+
+    def __init__(self, fake: FakeCloudflare, folder: Path) -> None:
+        self.most_count = 0
+        self._fake, self._folder = fake, folder
+        self._before_count = self._count()
+
+    def taken_count(self) -> int:
+        """Return how many steps were taken."""
+        self.most_count = max(self.most_count, self._count() - self._before_count)
+        return self.most_count
+
+    def watch(self) -> bool:
+        """Look, and let it live."""
+        self.taken_count()
+        return False
+
+    def _count(self) -> int:
+        return len(self._fake.requests) + len(_files(self._folder))
 
 
 def _random_moment(moments: random.Random, fake: FakeCloudflare, folder: Path, step_count: int) -> Callable[[], bool]:
-    """Return whether a moment has come: some milliseconds after a request or a new file, any of which may be the one.
-
-    Counted in steps, not in seconds, so that moments spread over a whole try, asking as well as writing, on a slow
-    machine as on a fast one.
-    """
-
-    def taken_count() -> int:
-        return len(fake.requests) + len(_files(folder))
-
-    awaited_count = taken_count() + moments.randint(1, step_count)
+    """Return whether a moment has come: some milliseconds after a request or a new file, any of which may be it."""
+    steps, awaited_count = _Steps(fake, folder), moments.randint(1, step_count)
     delay_seconds = moments.uniform(0, _LONGEST_DELAY_SECONDS)
 
     def has_come() -> bool:
-        if taken_count() < awaited_count:
+        if steps.taken_count() < awaited_count:
             return False
         time.sleep(delay_seconds)
         return True

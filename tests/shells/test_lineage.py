@@ -55,6 +55,15 @@ def test_a_tables_fields_are_its_columns(world: World, version: str, schema: str
     assert fields == pq.read_schema(world.destination / world.part_names()[0]).names
 
 
+@pytest.mark.parametrize("schema", ["raw", "normalized"])
+@pytest.mark.parametrize("version", ["v1", "v2"])
+def test_a_text_tables_fields_are_its_header(world: World, version: str, schema: str) -> None:
+    """The schema of a CSV dataset names what the first line of its files does."""
+    lineage = _told(world, file_format="csv", compression="none", api_version=version, schema=schema)
+    fields = [field.name for field in lineage.outputs[0].facets["schema"].fields]
+    assert fields == (world.destination / world.part_names()[0]).read_text().split("\n", 1)[0].rstrip("\r").split(",")
+
+
 @pytest.mark.parametrize("schema", ["normalized", "ocsf"])
 def test_the_lines_of_a_schema_have_its_fields(world: World, schema: str) -> None:
     """The schema of its JSON Lines is that of its tables: every name in a line is told."""

@@ -52,7 +52,7 @@ def test_lines_are_the_records(world: World, version: str, file_format: str, com
 @pytest.mark.parametrize("version", ["v1", "v2"])
 @pytest.mark.parametrize(("file_format", "compression"), TABLES)
 def test_tables_hold_the_records(world: World, version: str, file_format: str, compression: str) -> None:
-    """CSV and Parquet hold each id once, in the same order, and the whole record beside the columns."""
+    """CSV and Parquet hold each id once, in the same order, and the whole record beside it."""
     world.land(file_format=file_format, compression=compression, api_version=version)
     ids, records = _table(world, file_format)
     assert list(ids) == world.ids(version)
