@@ -36,7 +36,8 @@ METHOD = """## How it is measured
   began. **Records a second** is wall time, and shares the cores with the fake and with whatever else ran: judge by CPU.
 - Figures are medians of as many runs as the last column says ({runs}); contenders take turns, so that a busy minute
   falls on all. Nothing is pinned or tuned: everybody runs on defaults, this provider too (seven requests
-  under way); gzip of the others is Python's, level 9, their Parquet is snappy.
+  under way); gzip of the others is Python's, level 9, their Parquet is snappy. `parquet` has each record's id, time and
+  JSON, theirs as ours; typed columns are `parquet normalized`.
 - Requests are those the fake counted. A ratio is that contender's figure divided by ours in the same form.
 - `duckdb` and `iceberg` of this provider land normalized Parquet first and load it from there; both are counted, in
   time and in bytes. dlt loads without landing. It flattens records into typed columns whatever the form, so its Parquet
