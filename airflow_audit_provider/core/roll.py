@@ -62,9 +62,9 @@ class Roll:
         count = self.repeated_count()
         if count:
             raise SourceProtocolError(
-                f"{count} of the window's records have the id of another, of another time or other content, so one would "
-                "be taken for the other. Nothing of the window was written. Run the window again; if it stays so, open a Cloudflare "
-                "support case.",
+                f"{count} of the window's records have the id of another, of another time or other content, so one "
+                "would be taken for the other. Nothing of the window was written. Run the window again; if it stays "
+                "so, open a Cloudflare support case.",
                 window=window_name,
                 position="all slices together",
             )
