@@ -1,6 +1,6 @@
-"""One try's place in staging: its marker, its checkpoints, and what an earlier try left for it.
+"""One try's place: its marker, its checkpoints, what an earlier try left for it, and what is to be tidied after it.
 
-Knows: the keys of staging, the store. Must not know: the API, part formats, Airflow.
+Knows: the keys of staging and of the window's parts, the store. Must not know: the API, part formats, Airflow.
 Its one rule: what a killed try had staged is used only if it is still there, whole, and stands for the same.
 
 ::

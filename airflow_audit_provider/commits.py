@@ -105,23 +105,28 @@ class CommittedRecords:
         """
         if not records or not (self._ahead or self._around):
             return records
-        self._leave_behind(records[0].event_ns - SECOND_NS)
+        from_ns = records[0].event_ns - SECOND_NS
+        self._leave_behind(from_ns)
         while self._ahead and self._ahead[-1].first_event_ns <= records[-1].event_ns + SECOND_NS:
             self._take_next()
+            # Nothing came near it, as after what an earlier try has read: it is not to be held until something does.
+            self._leave_behind(from_ns)
         return [record for record in records if not self._is_committed(record.id)]
 
     def finish(self) -> None:
         """Look at the parts that no record came near."""
+        self._leave_behind(None)
         while self._ahead:
             self._take_next()
-        self._leave_behind(None)
+            self._leave_behind(None)
 
     def _is_committed(self, record_id: str) -> bool:
+        is_committed = False
         for around in self._around:
             if record_id in around.ids:
                 around.seen.add(record_id)
-                return True
-        return False
+                is_committed = True
+        return is_committed
 
     def _leave_behind(self, before_ns: int | None) -> None:
         """Let go of the parts that end before an instant, all for None, and count what of them did not come."""

@@ -7,7 +7,7 @@ Its one rule: a record is staged when it is in no committed part and in none tha
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from airflow_audit_provider.adapters.scratch import Scratch
@@ -30,7 +30,8 @@ from airflow_audit_provider.core.query import Direction
 from airflow_audit_provider.core.reading import Reading
 from airflow_audit_provider.core.records import AuditRecord, says_the_same
 from airflow_audit_provider.core.recount import Recount
-from airflow_audit_provider.core.roll import Roll
+from airflow_audit_provider.core.refusals import contradicted
+from airflow_audit_provider.core.roll import Register
 from airflow_audit_provider.core.tally import ReadTally
 from airflow_audit_provider.core.window import SECOND_NS, to_ns
 from airflow_audit_provider.exceptions import (
@@ -71,8 +72,8 @@ class Pull:
         self._stager = Stager(
             self._store, prefix, order.part_format, order.query.version, order.max_part_bytes, self._observer
         )
-        self._roll = Roll(self._scratch)
-        self._known = committed_records(self._store, self._committed, order.replace, self._note_missing)
+        self._register = Register(self._scratch)
+        self._known = committed_records(self._store, self._committed, order.replace, self._register.add_missing)
         self._tally = ReadTally()
         self._recount = Recount() if order.recount else None
         self._remainder = order.run_window.window
@@ -129,8 +130,9 @@ class Pull:
             share_done = window.share_before(read[-1].event_ns)
             self._observer.fetched(Progress(read_count, reading.tally.page_count, share_done, len(records)))
         self._known.finish()
-        self._refuse_repeats()
+        self._refuse_conflicts()
         self._refuse_what_was_read()
+        self._scratch.close()
         self._tally.add(reading.tally)
         self._finish_staging()
 
@@ -157,28 +159,25 @@ class Pull:
         order = self._order
         refuse_early_answer(order.run_window.window, self._source.first_answer_at, order.settle_delay)
         if self._committed is not None and order.replace:
-            refuse_forgetting(self._committed, self._known.missing_count)
+            refuse_forgetting(self._committed, self._known.missing_count - self._register.moved_count())
 
     def _note_first(self, records: list[AuditRecord]) -> None:
-        self._roll.add([record.id for record in records])
+        self._register.add([record.id for record in records])
         if self._recount is not None:
             self._recount.add_first(record.id for record in records)
 
-    def _note_missing(self, ids: Iterable[str]) -> None:
-        """Take committed ids that did not come again for read: one of another time may have come under them."""
-        if self._is_addition:
-            self._roll.add(ids)
-
-    def _refuse_repeats(self) -> None:
+    def _refuse_conflicts(self) -> None:
+        window_name = str(self._order.run_window.window)
         try:
-            self._roll.refuse_repeats(str(self._order.run_window.window))
-        except SourceProtocolError:
-            if self._adopted is not None:
-                # The API may have told a time otherwise since: going on with it would be refused for ever.
-                with suppress(StorageError):
-                    self._attempt.disown(self._adopted)
-            raise
-        self._scratch.close()
+            self._register.refuse_conflicts(self._added_ids, window_name)
+        except SourceProtocolError as conflict:
+            if self._adopted is None:
+                raise
+            # The API may tell a record otherwise than it did then: going on with that would be refused for ever.
+            with suppress(StorageError):
+                self._attempt.disown(self._adopted)
+            self._saved_count = 0
+            raise contradicted(window_name) from conflict
 
     def _note_added(self, records: list[AuditRecord]) -> None:
         if self._is_addition:

@@ -248,10 +248,13 @@ def _parse_other_time(text: str) -> int:
 
 
 def fields_of(raw: bytes) -> Any:
-    """Return a record's JSON as Python values; half a surrogate pair in it comes as the standard library reads it."""
+    """Return a record's JSON as Python values; half a surrogate pair in it comes as the standard library reads it.
+
+    What is no UTF-8, which JSON forbids, comes as a replacement character.
+    """
     try:
         return msgspec.json.decode(raw)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError):
         return json.loads(raw.decode("utf-8", "replace"))
 
 

@@ -1,6 +1,6 @@
-"""What a walk says when going on could lose a record: the errors, each with where it struck and what to do.
+"""What a pull says when going on could lose a record: the errors, each with where it struck and what to do.
 
-Knows: words. Must not know: when a walk raises which.
+Knows: words. Must not know: when a walk or a try raises which.
 Its one rule: every error says that nothing was written, and ends in what to do.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 from airflow_audit_provider.core.query import Direction
 from airflow_audit_provider.core.records import AuditRecord
 from airflow_audit_provider.core.window import SECOND_NS, format_instant, from_seconds
-from airflow_audit_provider.exceptions import SourceProtocolError
+from airflow_audit_provider.exceptions import SourceProtocolError, SourceUnavailableError
 
 
 def stuck(trouble: str, position: str) -> SourceProtocolError:
@@ -38,4 +38,14 @@ def two_records_of_one_id(record: AuditRecord, position: str) -> SourceProtocolE
         "lost, so nothing of the window was written. Run the window again; if it stays so, open a Cloudflare support "
         "case with the id.",
         position=position,
+    )
+
+
+def contradicted(window_name: str) -> SourceUnavailableError:
+    """Return the error of a try that went on from an earlier one's records, which the API tells otherwise now."""
+    return SourceUnavailableError(
+        "The API tells a record otherwise than it told the try that was gone on from. Nothing of the window was "
+        "written, and what that try had staged is given up. Run the window again: it is read from its start.",
+        window=window_name,
+        position="all slices together",
     )

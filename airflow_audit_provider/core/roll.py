@@ -10,7 +10,7 @@ compared within one. By chance two of a million ids share a hash once in 40 mill
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from airflow_audit_provider.core.ports import Scratch
 from airflow_audit_provider.exceptions import SourceProtocolError
@@ -46,28 +46,23 @@ class Roll:
 
     def repeated_count(self) -> int:
         """Return how many ids came that had come before."""
+        return sum(len(heap) - len(set(heap)) for heap in self.whole_heaps())
+
+    def shared_count(self, other: Roll) -> int:
+        """Return how many ids came here and on another roll, too."""
+        heaps = zip(self.whole_heaps(), other.whole_heaps(), strict=True)
+        return sum(len(set(one).intersection(two)) for one, two in heaps)
+
+    def whole_heaps(self) -> Iterator[array[int]]:
+        """Yield each heap with what was put aside of it."""
         offsets = [offset for offset, _ in self._aside]
-        repeated_count = 0
         for place, held in enumerate(self._heaps):
             heap = array("q", held)
             for run, (_, counts) in enumerate(self._aside):
                 size_bytes = counts[place] * _HASH_BYTES
                 heap.frombytes(self._scratch.read(offsets[run], size_bytes))
                 offsets[run] += size_bytes
-            repeated_count += len(heap) - len(set(heap))
-        return repeated_count
-
-    def refuse_repeats(self, window_name: str) -> None:
-        """Raise ``SourceProtocolError`` when an id came more than once."""
-        count = self.repeated_count()
-        if count:
-            raise SourceProtocolError(
-                f"{count} of the window's records have the id of another, of another time or other content, so one "
-                "would be taken for the other. Nothing of the window was written. Run the window again; if it stays "
-                "so, open a Cloudflare support case.",
-                window=window_name,
-                position="all slices together",
-            )
+            yield heap
 
     def _put_aside(self) -> None:
         counts = array("L", map(len, self._heaps))
@@ -77,3 +72,47 @@ class Roll:
 
 def _empty_heaps() -> list[array[int]]:
     return [array("q") for _ in range(_HEAP_MASK + 1)]
+
+
+class Register:
+    """The ids of one pull: of the records that were read, and of the committed ones that did not come again."""
+
+    def __init__(self, scratch: Scratch) -> None:
+        self._scratch = scratch
+        self._read = Roll(scratch)
+        self._missing = Roll(scratch)
+
+    def add(self, ids: Iterable[str]) -> None:
+        """Note ids of records that were read."""
+        self._read.add(ids)
+
+    def add_missing(self, ids: Iterable[str]) -> None:
+        """Note ids of committed records that did not come again near their time."""
+        self._missing.add(ids)
+
+    def moved_count(self) -> int:
+        """Return how many of the missing did come, at another time."""
+        return self._missing.shared_count(self._read)
+
+    def refuse_conflicts(self, added_ids: Iterable[str], window_name: str) -> None:
+        """Raise ``SourceProtocolError`` when an id came twice, or one that is to be added is committed elsewhere."""
+        if count := self._read.repeated_count():
+            raise _conflict(
+                f"{count} of the window's records have the id of another, of another time or other content, so one "
+                "would be taken for the other. Nothing of the window was written. Run the window again; if it stays "
+                "so, open a Cloudflare support case.",
+                window_name,
+            )
+        added = Roll(self._scratch)
+        added.add(added_ids)
+        if count := added.shared_count(self._missing):
+            raise _conflict(
+                f"{count} records came under ids that are committed with another time, and did not come at that one. "
+                "Nothing was added. Run the window again; if it stays so, Cloudflare tells their time otherwise now: "
+                "run it with replace=True, which commits the window anew as it is told.",
+                window_name,
+            )
+
+
+def _conflict(message: str, window_name: str) -> SourceProtocolError:
+    return SourceProtocolError(message, window=window_name, position="all slices together")

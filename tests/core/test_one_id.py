@@ -8,8 +8,8 @@ import pytest
 from airflow_audit_provider.core.answers import Page
 from airflow_audit_provider.core.ledger import Ledger
 from airflow_audit_provider.core.paging import Walk
-from airflow_audit_provider.core.records import ApiVersion, AuditRecord
-from airflow_audit_provider.core.roll import Roll
+from airflow_audit_provider.core.records import ApiVersion, AuditRecord, says_the_same
+from airflow_audit_provider.core.roll import Register, Roll
 from airflow_audit_provider.exceptions import SourceProtocolError
 from tests.core.walking import one_by_one, page, play, row, window
 
@@ -65,6 +65,20 @@ def test_a_record_told_again_is_the_same_but_for_white_space_and_order(
     assert (ledger.seen_count, ledger.repeated_count) == (2, 1)
 
 
+@pytest.mark.parametrize(
+    ("one", "other", "is_same"),
+    [
+        (b'{"id":"a","x":"\xff"}', '{"id":"a","x":"\ufffd"}'.encode(), True),
+        (b'{"id":"a","x":"\xff"}', b'{ "x": "\xff", "id": "a" }', True),
+        (b'{"id":"a","x":"\xff"}', b'{"id":"a","x":"y"}', False),
+    ],
+)
+def test_bytes_that_are_no_text_are_compared(one: bytes, other: bytes, is_same: bool) -> None:
+    """A table shows a replacement character for what is no UTF-8, and its record is the API's own."""
+    assert says_the_same(_said(one), _said(other)) is is_same
+    assert says_the_same(_said(other), _said(one)) is is_same
+
+
 def test_a_repeated_record_is_no_conflict() -> None:
     """The same record on two pages is what reading with a margin brings."""
     walk = Walk(V1, window(0, 9), page_size=2)
@@ -88,20 +102,47 @@ class Memory:
         return self.content[offset : offset + size_bytes]
 
 
-@pytest.mark.parametrize("id_count", [0, 1, 20_000, 65_535, 65_536, 140_000])
+@pytest.mark.parametrize("id_count", [1, 20_000, 65_535, 65_536, 140_000])
 def test_a_roll_finds_an_id_that_comes_twice(id_count: int) -> None:
     """However far apart they come, among however many, whether held or put aside."""
     ids = [f"id-{number}" for number in range(id_count)]
-    for twice in {0, id_count - 1} if id_count else ():
+    for twice in (0, id_count - 1):
         roll = Roll(Memory())
         for start in range(0, id_count, 1000):
             roll.add(ids[start : start + 1000])
-        roll.refuse_repeats("[a, b)")
+        assert roll.repeated_count() == 0
         roll.add([ids[twice]])
         assert roll.repeated_count() == 1
-        with pytest.raises(SourceProtocolError, match="have the id of another, of another time") as caught:
-            roll.refuse_repeats("[a, b)")
-        assert (caught.value.window, caught.value.position) == ("[a, b)", "all slices together")
+
+
+@pytest.mark.parametrize("held_count", [1, 10, 65_536])
+def test_two_rolls_share_ids(held_count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An id on both counts once, however often it stands on either, held or put aside."""
+    monkeypatch.setattr("airflow_audit_provider.core.roll._HELD_COUNT", held_count)
+    scratch = Memory()
+    one, other, empty = Roll(scratch), Roll(scratch), Roll(scratch)
+    for number in range(30):
+        one.add([f"id-{number}"])
+    for number in range(25, 60):
+        other.add([f"id-{number}", f"id-{number}"])
+    assert (one.shared_count(other), other.shared_count(one)) == (5, 5)
+    assert (one.shared_count(empty), empty.shared_count(other)) == (0, 0)
+
+
+def test_a_register_names_what_contradicts_it() -> None:
+    """An id read twice does, and one to be added that is committed elsewhere; one committed twice does not."""
+    register = Register(Memory())
+    register.add(["a", "b", "new"])
+    register.add_missing(["gone", "gone", "a"])
+    register.refuse_conflicts(["new"], "[a, b)")
+    assert register.moved_count() == 1
+    with pytest.raises(SourceProtocolError, match=r"committed with another time.*replace=True") as caught:
+        register.refuse_conflicts(["new", "a"], "[a, b)")
+    assert (caught.value.window, caught.value.position) == ("[a, b)", "all slices together")
+    register.add(["b"])
+    with pytest.raises(SourceProtocolError, match=r"^\[.*1 of the window's records have the id of another") as caught:
+        register.refuse_conflicts([], "[a, b)")
+    assert (caught.value.window, caught.value.position) == ("[a, b)", "all slices together")
 
 
 def test_a_roll_holds_no_more_than_half_a_megabyte() -> None:
@@ -115,7 +156,7 @@ def test_a_roll_holds_no_more_than_half_a_megabyte() -> None:
     put_aside = len(scratch.content) // 8
     assert 200_000 <= put_aside <= 265_535
     assert len(set(memoryview(scratch.content).cast("q"))) == put_aside
-    roll.refuse_repeats("[a, b)")
+    assert roll.repeated_count() == 0
 
 
 def test_two_rolls_share_one_scratch() -> None:
