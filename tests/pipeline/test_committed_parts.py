@@ -9,9 +9,13 @@ from pathlib import Path
 import pytest
 
 from airflow_audit_provider.adapters.storage import LocalStore
+from airflow_audit_provider.commits import CommittedRecords
+from airflow_audit_provider.core.manifest import Part
+from airflow_audit_provider.core.records import AuditRecord
+from airflow_audit_provider.core.window import to_ns
 from airflow_audit_provider.exceptions import CommitConflictError, StorageError, VerificationError
 from airflow_audit_provider.testing.clock import ManualClock
-from tests.pipeline.landing import START, fake_with, land, landed_ids, order, source_of, true_ids
+from tests.pipeline.landing import START, fake_with, land, landed_ids, order, record_at, source_of, true_ids
 
 
 @pytest.fixture
@@ -101,3 +105,15 @@ def test_a_burst_costs_no_thousand_requests(clock: ManualClock, store: LocalStor
     land(order(), source_of(fake, clock), store)
     assert landed_ids(order(), store) == true_ids(fake, "v1")
     assert len(fake.requests) < 60
+
+
+def test_an_id_in_two_parts_is_missing_from_neither_when_it_comes() -> None:
+    """A record that comes again answers for every part around that has its id."""
+    raw = record_at("2026-10-26T00:00:00Z", "twice")
+    missing: list[str] = []
+    parts = tuple(Part(key, len(raw), "", 1, to_ns(START), to_ns(START)) for key in ("first", "addendum"))
+    record = AuditRecord(to_ns(START), "twice", raw)
+    known = CommittedRecords(parts, lambda _: [record], False, missing.extend)
+    assert known.without([record]) == []
+    known.finish()
+    assert (known.missing_count, missing) == (0, [])
