@@ -7,7 +7,6 @@ Its one rule: nothing but the pull may take memory that grows with the window.
 
 from __future__ import annotations
 
-import resource
 import sys
 import tempfile
 from datetime import datetime, timedelta
@@ -19,6 +18,7 @@ from airflow_audit_provider.core.backoff import RetryPolicy
 from airflow_audit_provider.core.budget import RateBudget, RateLimit
 from airflow_audit_provider.core.ports import Request, Response
 from airflow_audit_provider.testing.clock import ManualClock
+from bench.meter import peak_bytes, resident_bytes
 from tests.pipeline.landing import START, land, order
 
 PER_SECOND = 10
@@ -55,14 +55,15 @@ def _record(place: int) -> bytes:
 
 
 def peak_kibibytes(file_format: str, compression: str, record_count: int) -> int:
-    """Land a window of so many records; return the most memory this interpreter ever held."""
+    """Land a window of so many records; return the most memory that took at any moment."""
     clock = ManualClock()
     source = Source(Arithmetic(record_count), clock, RateBudget(RateLimit(100_000, 1)), RetryPolicy())
     end = START + timedelta(seconds=record_count / PER_SECOND)
     wanted = order(file_format=file_format, compression=compression, end=end, max_part_bytes=8 << 20, concurrency=4)
+    before_bytes = resident_bytes()
     with tempfile.TemporaryDirectory() as path:
         assert land(wanted, source, LocalStore(path)).manifest.record_count == record_count
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return (peak_bytes() - before_bytes) >> 10
 
 
 if __name__ == "__main__":
