@@ -137,7 +137,9 @@ class _Steps:
 
 def _random_moment(moments: random.Random, fake: FakeCloudflare, folder: Path, step_count: int) -> Callable[[], bool]:
     """Return whether a moment has come: some milliseconds after a request or a new file, any of which may be it."""
-    steps, awaited_count = _Steps(fake, folder), moments.randint(1, step_count)
+    # A try that goes on from another takes fewer steps than an undisturbed one, and would outlive most moments.
+    awaited_count = moments.randint(1, moments.choice((step_count // 2, step_count)))
+    steps = _Steps(fake, folder)
     delay_seconds = moments.uniform(0, _LONGEST_DELAY_SECONDS)
 
     def has_come() -> bool:
