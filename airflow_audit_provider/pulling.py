@@ -176,6 +176,7 @@ class Pull:
             # The API may tell a record otherwise than it did then: going on with that would be refused for ever.
             with suppress(StorageError):
                 self._attempt.disown(self._adopted)
+            # What this try has staged stands upon that: there is no checkpoint to keep when it is left.
             self._saved_count = 0
             raise contradicted(window_name) from conflict
 
