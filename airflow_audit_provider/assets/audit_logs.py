@@ -9,7 +9,7 @@ from __future__ import annotations
 import string
 from urllib.parse import quote, urlsplit, urlunsplit
 
-from airflow.providers.common.compat.sdk import Asset
+from airflow.sdk import Asset
 
 _AZURE_HOSTS = (".core.windows.net", ".fabric.microsoft.com")
 

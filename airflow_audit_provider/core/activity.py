@@ -9,18 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
 from airflow_audit_provider.core.query import AuditQuery, Direction
+from airflow_audit_provider.core.reading import Reading, ReadShape
 from airflow_audit_provider.core.records import AuditRecord
-from airflow_audit_provider.core.tuning import is_count
+from airflow_audit_provider.core.tuning import refuse_minimum_count
 from airflow_audit_provider.core.window import SECOND_NS, TimeWindow, format_instant, from_seconds
 from airflow_audit_provider.exceptions import ConfigurationError
-
-if TYPE_CHECKING:
-    from airflow_audit_provider.core.reading import Reading
 
 
 class Watch(msgspec.Struct, frozen=True):
@@ -31,16 +29,12 @@ class Watch(msgspec.Struct, frozen=True):
     minimum_count: int = 1
 
     def __post_init__(self) -> None:
-        if not is_count(self.minimum_count):
-            raise ConfigurationError(f"minimum_count is {self.minimum_count!r}. Give at least 1, as a whole number.")
+        refuse_minimum_count(self.minimum_count)
         if self.since.tzinfo is None:
             raise ConfigurationError(f"since {self.since.isoformat()} has no time zone. Give it one, such as Z.")
 
     def reading(self, now: datetime) -> Reading | None:
         """Return what to read at this time, oldest first and a page at a time; None while nothing can be new."""
-        # A sensor makes a watch when its DAG is parsed; nothing is read there.
-        from airflow_audit_provider.core.reading import Reading, ReadShape
-
         if self.since >= now:
             return None
         a_page_at_a_time = ReadShape(pages_per_walk=1)

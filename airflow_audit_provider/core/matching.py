@@ -3,6 +3,8 @@
 Knows: where a record of each version keeps what a filter names. Must not know: how records are read.
 Its one rule: a filter that cannot be judged is refused; in doubt a record counts, it is never kept from anybody.
 
+Filters are checked wherever a DAG is parsed, so what only judges records is imported when one is judged.
+
 The API's own filters are not used: version 1 takes one value each, and no request can serve two watchers.
 """
 
@@ -10,19 +12,22 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from ipaddress import ip_address, ip_network
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from airflow_audit_provider.core.records import ApiVersion, AuditRecord, fields_of
+from airflow_audit_provider.core.parameters import V1, V2
 from airflow_audit_provider.exceptions import ConfigurationError
 
+if TYPE_CHECKING:
+    from airflow_audit_provider.core.records import AuditRecord
+
 # fmt: off
-_PATHS: dict[ApiVersion, dict[str, str]] = {
-    ApiVersion.V1: {
+_PATHS: dict[str, dict[str, str]] = {
+    V1: {
         "id": "id", "action_type": "action.type", "action_result": "action.result", "actor_email": "actor.email",
         "actor_id": "actor.id", "actor_ip": "actor.ip", "actor_type": "actor.type", "interface": "interface",
         "resource_id": "resource.id", "resource_type": "resource.type", "zone_name": "metadata.zone_name",
     },
-    ApiVersion.V2: {
+    V2: {
         "id": "id", "account_name": "account.name", "action_result": "action.result", "action_type": "action.type",
         "actor_context": "actor.context", "actor_email": "actor.email", "actor_id": "actor.id",
         "actor_ip_address": "actor.ip_address", "actor_token_id": "actor.token_id",
@@ -65,10 +70,12 @@ class RecordFilter:
 
     def __init__(self, version: str, filters: Mapping[str, Any] | Iterable[Mapping[str, Any]] | None) -> None:
         alternatives = [filters] if isinstance(filters, Mapping) else list(filters or [])
-        self._alternatives = [_wishes(ApiVersion(version), wanted) for wanted in alternatives]
+        self._alternatives = [_wishes(version, wanted) for wanted in alternatives]
 
     def pick(self, records: Iterable[AuditRecord]) -> list[AuditRecord]:
         """Return the records that count, in their order."""
+        from airflow_audit_provider.core.records import fields_of
+
         if not self._alternatives:
             return list(records)
         return [record for record in records if self.accepts(fields_of(record.raw))]
@@ -82,17 +89,19 @@ class RecordFilter:
 
 def action_of(record: AuditRecord) -> str | None:
     """Return a record's action type, None where it has none."""
+    from airflow_audit_provider.core.records import fields_of
+
     found = _at(fields_of(record.raw), ("action", "type"))
     return None if found is None else str(found)
 
 
-def _wishes(version: ApiVersion, wanted: object) -> list[_Wish]:
+def _wishes(version: str, wanted: object) -> list[_Wish]:
     if not isinstance(wanted, Mapping) or not wanted:
         raise ConfigurationError(f"filters hold {wanted!r}. Give a dict of filter names and values, or a list of such.")
     return [_wish(version, str(given), value) for given, value in wanted.items()]
 
 
-def _wish(version: ApiVersion, given: str, value: Any) -> _Wish:
+def _wish(version: str, given: str, value: Any) -> _Wish:
     name = given.replace(".", "_")
     plain = name.removesuffix(_NOT)
     path = _PATHS[version].get(plain)
@@ -104,7 +113,7 @@ def _wish(version: ApiVersion, given: str, value: Any) -> _Wish:
     return _Wish(tuple(path.split(".")), tuple(map(_text, values)), plain == name, plain in _ADDRESSES)
 
 
-def _unknown(version: ApiVersion, given: str, plain: str) -> str:
+def _unknown(version: str, given: str, plain: str) -> str:
     # Needed for a refusal alone, and no DAG should take longer to parse for it.
     import difflib
 

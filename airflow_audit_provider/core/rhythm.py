@@ -9,7 +9,6 @@ from __future__ import annotations
 from math import isfinite
 from typing import NamedTuple
 
-from airflow_audit_provider.core.backoff import believed
 from airflow_audit_provider.exceptions import AuditProviderError, ConfigurationError
 
 # Looking more often tells nobody anything sooner: records are minutes late, and requests are counted.
@@ -38,6 +37,8 @@ class Rhythm(NamedTuple):
 
         What the API says counts up to an hour, and not at all where it is not to be believed.
         """
+        from airflow_audit_provider.core.backoff import believed
+
         told = believed(error.retry_after) if isinstance(error, AuditProviderError) else None
         longest = max(_LONGEST_AFTER_FAILURE_SECONDS, self._shortest)
         return max(min(self._doubled(failure_count), longest), min(told or 0.0, _LONGEST_TOLD_SECONDS))

@@ -15,12 +15,12 @@ from typing import NamedTuple
 
 import pendulum
 
+from airflow_audit_provider.core.tuning import DEFAULT_PARTITION_KEY_FORMAT, refuse_length
 from airflow_audit_provider.core.window import TimeWindow, format_instant
 from airflow_audit_provider.exceptions import ConfigurationError
 
 Bound = datetime | date | str | None
 
-DEFAULT_PARTITION_KEY_FORMAT = "%Y-%m-%d"
 _HOUR, _DAY = timedelta(hours=1), timedelta(days=1)
 # A date must be whole: pendulum would fill what is missing from today's date.
 _WHOLE_DATE = re.compile(r"\d{4}-\d\d-\d\d([T ]\d\d:\d\d.*)?", re.ASCII)
@@ -59,7 +59,7 @@ class RunWindow(NamedTuple):
 
 def resolve_run_window(bounds: RunBounds) -> RunWindow:
     """Return the half-open window a run covers; raise ``ConfigurationError`` naming the mend when it says none."""
-    zone = _zone(bounds.timezone)
+    zone = find_zone(bounds.timezone)
     refuse_length("window_length", bounds.window_length)
     for rule, decide in _RULES:
         window = decide(bounds, zone)
@@ -70,15 +70,9 @@ def resolve_run_window(bounds: RunBounds) -> RunWindow:
     )
 
 
-def refuse_length(name: str, length: object) -> None:
-    """Raise ``ConfigurationError`` for a length of time that is none, or nothing, or less."""
-    if length is not None and (not isinstance(length, timedelta) or length <= timedelta(0)):
-        raise ConfigurationError(f"{name} is {length!r}. Give a timedelta longer than nothing.")
-
-
 def resolve_watermark(since: Bound, run_started_at: datetime | None, timezone: str) -> datetime:
     """Return the instant from which activity is new: ``since``, else the start of the run's data interval."""
-    watermark = _instant("since", since, _zone(timezone)) or run_started_at
+    watermark = _instant("since", since, find_zone(timezone)) or run_started_at
     if watermark is None:
         raise ConfigurationError(
             "This run has no data interval to watch from. Give since, for example the last run's high-water mark."
@@ -88,7 +82,7 @@ def resolve_watermark(since: Bound, run_started_at: datetime | None, timezone: s
 
 def read_bound(name: str, bound: Bound) -> datetime | None:
     """Return one bound of a range in UTC, None when it is not set; a date or a text without offset is UTC's."""
-    instant = _instant(name, bound, _zone("UTC"))
+    instant = _instant(name, bound, find_zone("UTC"))
     if instant is not None and instant.tzinfo is None:
         raise ConfigurationError(f"{name} {instant.isoformat()} has no time zone. Give it one, or give it as text.")
     # Through the text, so that a pendulum instant becomes a standard one.
@@ -243,7 +237,8 @@ def _set_text(text: str | None) -> str | None:
     return None if text is None or text.strip() in _UNSET_TEXTS else text.strip()
 
 
-def _zone(name: str) -> pendulum.Timezone:
+def find_zone(name: str) -> pendulum.Timezone:
+    """Return a time zone; raise ``ConfigurationError`` for a name that is none."""
     try:
         return pendulum.timezone(name)
     except (TypeError, ValueError, LookupError, AttributeError) as error:

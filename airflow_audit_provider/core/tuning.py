@@ -1,4 +1,4 @@
-"""Which numbers a task may be given: how many requests at once, how long to leave a window alone, how far to look back.
+"""Which numbers a task may be given: how many requests at once, how long a window is, how far to look back.
 
 Knows: the bounds and the defaults. Must not know: what is done with a number, or where it was written.
 Its one rule: nothing of the provider but its errors is imported, so that parsing a DAG can refuse a number cheaply.
@@ -10,6 +10,7 @@ from datetime import timedelta
 
 from airflow_audit_provider.exceptions import ConfigurationError
 
+DEFAULT_PARTITION_KEY_FORMAT = "%Y-%m-%d"
 DEFAULT_MAX_PART_BYTES = 128 << 20
 MIN_PART_BYTES = 1 << 20
 DEFAULT_CONCURRENCY = 7
@@ -19,6 +20,12 @@ MAX_CONCURRENCY = 64
 def is_count(given: object) -> bool:
     """Say whether something is a whole number of at least one; True is none."""
     return isinstance(given, int) and not isinstance(given, bool) and given >= 1
+
+
+def refuse_minimum_count(minimum_count: object) -> None:
+    """Raise ``ConfigurationError`` for a number of records nobody can wait for."""
+    if not is_count(minimum_count):
+        raise ConfigurationError(f"minimum_count is {minimum_count!r}. Give at least 1, as a whole number.")
 
 
 def refuse_concurrency(concurrency: int) -> None:
@@ -31,6 +38,12 @@ def refuse_part_size(max_part_bytes: int) -> None:
     """Raise ``ConfigurationError`` for a bound too small to hold a group of records."""
     if max_part_bytes < MIN_PART_BYTES:
         raise ConfigurationError(f"max_part_bytes is {max_part_bytes}. Give at least {MIN_PART_BYTES} (1 MiB).")
+
+
+def refuse_length(name: str, length: object) -> None:
+    """Raise ``ConfigurationError`` for a length of time that is none, or nothing, or less."""
+    if length is not None and (not isinstance(length, timedelta) or length <= timedelta(0)):
+        raise ConfigurationError(f"{name} is {length!r}. Give a timedelta longer than nothing.")
 
 
 def refuse_settle_delay(settle_delay: object) -> None:

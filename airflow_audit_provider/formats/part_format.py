@@ -1,14 +1,13 @@
-"""The choice of a part's format: which exist, with which compressions and schemas, under which extension.
+"""A part's format: its extension, who encodes it, who reads it.
 
-Knows: every format and every schema by name. Must not know: what is inside one.
-Its one rule: an impossible choice is refused when it is made, a missing library too, not after the first page; what
-only a run needs of a format is imported when it is, because choices are made wherever a DAG is parsed.
+Knows: every format and every schema by name, and the versions of the schemas.
+Must not know: what is inside one, and which choices are impossible (``choices``).
+Its one rule: what encodes or reads a format is imported when it does, because its library may not be there.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from importlib.util import find_spec
 from typing import Protocol
 
 import msgspec
@@ -16,24 +15,16 @@ from msgspec import UNSET, UnsetType
 
 from airflow_audit_provider.core.manifest import Manifest, TableStamp
 from airflow_audit_provider.core.records import ApiVersion, AuditRecord
-from airflow_audit_provider.exceptions import ConfigurationError
 from airflow_audit_provider.formats import normalized, ocsf
+from airflow_audit_provider.formats.choices import NORMALIZED, OCSF, RAW, chosen_compression
 
-# The first compression of a format is its default.
-_COMPRESSIONS = {
-    "jsonl": ("gzip", "zstd", "none"),
-    "csv": ("gzip", "zstd", "none"),
-    "parquet": ("zstd", "gzip", "none"),
+# Schema -> its newest version.
+_VERSIONS = {
+    RAW: (1, 0),
+    NORMALIZED: (normalized.MAJOR, normalized.MINOR),
+    OCSF: (ocsf.MAJOR, ocsf.MINOR),
 }
-RAW = "raw"
-# Schema -> its newest version, and the formats it can be written in: an OCSF event has objects in it, CSV has not.
-_SCHEMAS: dict[str, tuple[tuple[int, int], tuple[str, ...]]] = {
-    RAW: ((1, 0), ("jsonl", "csv", "parquet")),
-    "normalized": ((normalized.MAJOR, normalized.MINOR), ("jsonl", "csv", "parquet")),
-    "ocsf": ((ocsf.MAJOR, ocsf.MINOR), ("jsonl", "parquet")),
-}
-_RAW_COLUMNS = {RAW: "record", "normalized": normalized.RAW_COLUMN, "ocsf": ocsf.RAW_ATTRIBUTE}
-_EXTRAS = {"pyarrow": "parquet", "zstandard": "zstd"}
+_RAW_COLUMNS = {RAW: "record", NORMALIZED: normalized.RAW_COLUMN, OCSF: ocsf.RAW_ATTRIBUTE}
 _SUFFIXES = {"gzip": ".gz", "zstd": ".zst", "none": ""}
 
 
@@ -98,36 +89,10 @@ class PartFormat(msgspec.Struct, frozen=True):
 
 
 def part_format(file_format: str, compression: str | None = None, schema: str = RAW) -> PartFormat:
-    """Check and return a choice; a compression of None is the format's default (gzip, for Parquet zstd).
-
-    Raises ``ConfigurationError`` for an unknown format, compression or schema, for a schema that the format cannot
-    hold, and for a library that is not installed.
-    """
-    allowed = _COMPRESSIONS.get(file_format)
-    if allowed is None:
-        known = ", ".join(map(repr, _COMPRESSIONS))
-        raise ConfigurationError(f"file_format {file_format!r} is unknown. Give one of {known}.")
-    chosen = allowed[0] if compression is None else compression
-    if chosen not in allowed:
-        raise ConfigurationError(
-            f"compression {chosen!r} is unknown for {file_format}. Give one of {', '.join(map(repr, allowed))}."
-        )
-    version = _schema_version(file_format, schema)
-    _require_library("pyarrow" if file_format == "parquet" else "zstandard" if chosen == "zstd" else None)
-    return PartFormat(file_format, chosen, schema, version)
-
-
-def _schema_version(file_format: str, schema: str) -> str:
-    if schema not in _SCHEMAS:
-        known = ", ".join(map(repr, _SCHEMAS))
-        raise ConfigurationError(f"schema {schema!r} is unknown. Give one of {known}.")
-    (major, minor), formats = _SCHEMAS[schema]
-    if file_format not in formats:
-        raise ConfigurationError(
-            f"The schema {schema!r} cannot be written as {file_format}, which has no objects inside a row. Give one of "
-            f"{', '.join(map(repr, formats))}."
-        )
-    return f"{major}.{minor}"
+    """Check and return a choice, in the schema's newest version; raises as ``chosen_compression`` does."""
+    chosen = chosen_compression(file_format, compression, schema)
+    major, minor = _VERSIONS[schema]
+    return PartFormat(file_format, chosen, schema, f"{major}.{minor}")
 
 
 def committed_format(manifest: Manifest) -> PartFormat:
@@ -136,12 +101,3 @@ def committed_format(manifest: Manifest) -> PartFormat:
     schema, version = (table.schema, table.version) if table else (RAW, "1.0")
     chosen = part_format(manifest.file_format, manifest.compression, schema)
     return msgspec.structs.replace(chosen, schema_version=version)
-
-
-def _require_library(name: str | None) -> None:
-    """Look for a library without importing it: DAG files are parsed often and seldom write."""
-    if name is not None and find_spec(name) is None:
-        extra = _EXTRAS[name]
-        raise ConfigurationError(
-            f"This format needs the {name} library. Run: pip install 'airflow-audit-provider[{extra}]'."
-        )

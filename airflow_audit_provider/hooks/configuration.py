@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from airflow.providers.common.compat.sdk import conf
+from airflow.configuration import conf
 
 from airflow_audit_provider.core.tuning import DEFAULT_CONCURRENCY, DEFAULT_MAX_PART_BYTES
 from airflow_audit_provider.exceptions import ConfigurationError

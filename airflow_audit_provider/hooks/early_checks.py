@@ -10,12 +10,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from airflow_audit_provider.core.privacy import read_privacy, refuse_personal_filters
-from airflow_audit_provider.core.query import AuditQuery, audit_query
-from airflow_audit_provider.core.run_window import refuse_length
+from airflow_audit_provider.core.parameters import Filters, name_audit_log
 from airflow_audit_provider.core.tuning import (
     is_count,
     refuse_concurrency,
+    refuse_length,
     refuse_lookback,
     refuse_part_size,
     refuse_settle_delay,
@@ -28,8 +27,8 @@ _ANY_ORGANIZATION_ID = "0"
 
 def refuse_impossible_query(
     api_version: str, scope: str | None, account_id: Any, organization_id: Any, filters: Any
-) -> AuditQuery:
-    """Raise ``ConfigurationError`` for arguments no run can make good; return a query of the same shape.
+) -> Filters:
+    """Raise ``ConfigurationError`` for arguments no run can make good; return the API's filters.
 
     An id that is missing, a template or another task's output stands for any id; so do filters that are no dict yet.
     """
@@ -37,22 +36,26 @@ def refuse_impossible_query(
     account, organization = _plain(account_id), _plain(organization_id)
     if scope is None and organization_id and not account_id:
         scope = "organization"
-    return audit_query(
+    *_, params = name_audit_log(
         api_version,
         scope or "account",
         account_id=account or _ANY_ACCOUNT_ID,
         organization_id=organization or _ANY_ORGANIZATION_ID,
         filters=plain_filters,
     )
+    return params
 
 
-def refuse_impossible_privacy(privacy: Any, query: AuditQuery) -> None:
+def refuse_impossible_privacy(privacy: Any, filters: Filters) -> None:
     """Raise ``ConfigurationError`` for a rule no run can apply, and for filters that must not stand in a manifest.
 
     What is no dict yet, such as another task's output, is left to the run.
     """
     if isinstance(privacy, Mapping):
-        refuse_personal_filters(read_privacy(privacy), query.filters)
+        # Most tasks have none, and a rule is a large thing to import for a look at a few names.
+        from airflow_audit_provider.core.privacy import read_privacy, refuse_personal_filters
+
+        refuse_personal_filters(read_privacy(privacy), filters)
 
 
 def refuse_impossible_times(window_length: object, settle_delay: object, lookback: object = None) -> None:
@@ -60,6 +63,14 @@ def refuse_impossible_times(window_length: object, settle_delay: object, lookbac
     refuse_length("window_length", window_length)
     refuse_settle_delay(settle_delay)
     refuse_lookback(lookback)
+
+
+def refuse_unknown_zone(timezone: str) -> None:
+    """Raise ``ConfigurationError`` for a time zone that is none."""
+    if timezone != "UTC":
+        from airflow_audit_provider.core.run_window import find_zone
+
+        find_zone(timezone)
 
 
 def refuse_impossible_tuning(concurrency: int, max_part_bytes: int, verify: str | None) -> None:

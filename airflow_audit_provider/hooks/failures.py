@@ -10,8 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from airflow.providers.common.compat.sdk import AirflowFailException
-
 from airflow_audit_provider.exceptions import AuditProviderError
 
 
@@ -27,6 +25,8 @@ def task_failures(task: object = None) -> Iterator[None]:
     except AuditProviderError as error:
         if error.retryable or (_has_policy(task) and not _skips(task)):
             raise
+        from airflow.providers.common.compat.sdk import AirflowFailException
+
         raise AirflowFailException(f"{type(error).__name__}: {error}") from error
 
 

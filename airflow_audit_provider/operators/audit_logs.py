@@ -15,12 +15,11 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from airflow.providers.common.compat.sdk import conf
+from airflow.configuration import conf
 
 from airflow_audit_provider.assets.audit_logs import audit_log_asset, dataset_uri
-from airflow_audit_provider.core.manifest import describe
-from airflow_audit_provider.core.run_window import DEFAULT_PARTITION_KEY_FORMAT, RunWindow, resolve_run_window
-from airflow_audit_provider.formats.part_format import part_format
+from airflow_audit_provider.core.tuning import DEFAULT_PARTITION_KEY_FORMAT
+from airflow_audit_provider.formats.choices import chosen_compression
 from airflow_audit_provider.hooks.configuration import (
     concurrency_or_configured,
     max_part_bytes_or_configured,
@@ -34,13 +33,13 @@ from airflow_audit_provider.hooks.early_checks import (
     refuse_impossible_tuning,
 )
 from airflow_audit_provider.hooks.failures import task_failures
-from airflow_audit_provider.hooks.run_bounds import run_bounds
 from airflow_audit_provider.operators.links import CloudflareDashboardLink, ManifestLink
 from airflow_audit_provider.operators.waiting import WaitingOperator
 
 if TYPE_CHECKING:
     from airflow_audit_provider.adapters.source import Source
     from airflow_audit_provider.core.query import AuditQuery
+    from airflow_audit_provider.core.run_window import RunWindow
     from airflow_audit_provider.hooks.cloudflare import CloudflareHook
     from airflow_audit_provider.observing import PullOutcome
     from airflow_audit_provider.orders import PullOrder
@@ -161,11 +160,11 @@ class CloudflareAuditLogsToObjectStorageOperator(WaitingOperator):
         self.query: AuditQuery | None = None
         self.outcome: PullOutcome | None = None
         self._source: Source | None = None
-        part_format(file_format, compression, schema)
+        chosen_compression(file_format, compression, schema)
         refuse_impossible_times(window_length, self.settle_delay, lookback)
         refuse_impossible_tuning(self.concurrency, self.max_part_bytes, verify)
-        query = refuse_impossible_query(api_version, scope, account_id, organization_id, filters)
-        refuse_impossible_privacy(privacy, query)
+        api_filters = refuse_impossible_query(api_version, scope, account_id, organization_id, filters)
+        refuse_impossible_privacy(privacy, api_filters)
 
     @cached_property
     def hook(self) -> CloudflareHook:
@@ -201,6 +200,9 @@ class CloudflareAuditLogsToObjectStorageOperator(WaitingOperator):
             self._source.break_off()
 
     def _run_window(self, context: Mapping[str, Any]) -> RunWindow:
+        from airflow_audit_provider.core.run_window import resolve_run_window
+        from airflow_audit_provider.hooks.run_bounds import run_bounds
+
         run_window = resolve_run_window(
             run_bounds(
                 context,
@@ -235,6 +237,7 @@ class CloudflareAuditLogsToObjectStorageOperator(WaitingOperator):
         return outcome, late
 
     def _order(self, run_window: RunWindow) -> PullOrder:
+        from airflow_audit_provider.formats.part_format import part_format
         from airflow_audit_provider.operators.privacy_key import open_privacy
         from airflow_audit_provider.orders import PullOrder
 
@@ -259,6 +262,8 @@ class CloudflareAuditLogsToObjectStorageOperator(WaitingOperator):
 
     def _report(self, context: Mapping[str, Any], outcome: PullOutcome, late: Mapping[str, int]) -> dict[str, Any]:
         """Log and return the summary; put it into the asset event of the destination, if the task has that outlet."""
+        from airflow_audit_provider.core.manifest import describe
+
         committed = {"manifest_uri": self.manifest_uri, "committed": outcome.committed}
         summary = {**describe(outcome.manifest), **committed, "missing_count": outcome.missing_count, **late}
         if outcome.missing_count:

@@ -13,14 +13,10 @@ from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook, BaseOperator
+from airflow.sdk import BaseOperator
 
-from airflow_audit_provider.core.findings import findings_table, severe
-from airflow_audit_provider.core.run_window import read_bound
 from airflow_audit_provider.exceptions import ConfigurationError, VerificationError
 from airflow_audit_provider.hooks.failures import task_failures
-from airflow_audit_provider.hooks.secrets import mask
 
 if TYPE_CHECKING:
     from airflow_audit_provider.auditing import Report
@@ -86,6 +82,7 @@ class CloudflareAuditLogsVerifyOperator(BaseOperator):
     def _verify(self) -> Report:
         from airflow_audit_provider.adapters.ed25519 import Ed25519Verifier
         from airflow_audit_provider.auditing import Evidence, verify
+        from airflow_audit_provider.core.run_window import read_bound
         from airflow_audit_provider.operators.destinations import open_destination
 
         verifier = Ed25519Verifier([self.public_key]) if self.public_key else None
@@ -98,6 +95,8 @@ class CloudflareAuditLogsVerifyOperator(BaseOperator):
 
     def _refuse_severe(self, report: Report) -> None:
         """Log every finding; raise when one is severe."""
+        from airflow_audit_provider.core.findings import findings_table, severe
+
         self.log.info("Verified %s", report.summary())
         if report.findings:
             self.log.warning("Findings:\n%s", findings_table(report.findings))
@@ -148,6 +147,7 @@ class CloudflareAuditLogsSealOperator(BaseOperator):
         return self._report(sealing)
 
     def _seal(self) -> Sealing:
+        from airflow_audit_provider.core.run_window import read_bound
         from airflow_audit_provider.notary import seal
         from airflow_audit_provider.operators.destinations import open_destination
 
@@ -156,7 +156,10 @@ class CloudflareAuditLogsSealOperator(BaseOperator):
         return seal(store, day.date() if day else None, self._signer())
 
     def _signer(self) -> Signer | None:
+        from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook
+
         from airflow_audit_provider.adapters.ed25519 import Ed25519Signer
+        from airflow_audit_provider.hooks.secrets import mask
 
         if not self.signing_conn_id:
             return None
@@ -173,6 +176,10 @@ class CloudflareAuditLogsSealOperator(BaseOperator):
 
     def _report(self, sealing: Sealing) -> dict[str, Any]:
         """Log and return what was done; a chain that is broken is a warning here and a failure of verifying."""
+        import msgspec
+
+        from airflow_audit_provider.core.findings import findings_table
+
         if sealing.findings:
             self.log.warning("The chain of seals is broken:\n%s", findings_table(sealing.findings))
         summary = {

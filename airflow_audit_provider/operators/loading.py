@@ -14,13 +14,12 @@ from contextlib import closing
 from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.sdk import BaseOperator
+from airflow.sdk import BaseOperator
 
 from airflow_audit_provider.assets.audit_logs import audit_log_asset, dataset_uri
-from airflow_audit_provider.core.run_window import DEFAULT_PARTITION_KEY_FORMAT, refuse_length, resolve_run_window
+from airflow_audit_provider.core.tuning import DEFAULT_PARTITION_KEY_FORMAT, refuse_length
 from airflow_audit_provider.exceptions import ConfigurationError
 from airflow_audit_provider.hooks.failures import task_failures
-from airflow_audit_provider.hooks.run_bounds import run_bounds
 
 if TYPE_CHECKING:
     from airflow_audit_provider.core.warehouse import Warehouse
@@ -98,6 +97,8 @@ class _LoadOperator(BaseOperator):
     def _asked(self, context: Mapping[str, Any]) -> tuple[TimeWindow, ...] | None:
         """Return the windows this run is to load, None for all that are not loaded yet."""
         from airflow_audit_provider.core.loading import event_windows
+        from airflow_audit_provider.core.run_window import resolve_run_window
+        from airflow_audit_provider.hooks.run_bounds import run_bounds
 
         if self.windows == "pending":
             return None

@@ -10,17 +10,17 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from airflow import __version__ as _airflow_version
-from airflow.providers.common.compat.sdk import BaseOperator
-
-from airflow_audit_provider.core.ports import Clock
+from airflow.sdk import BaseOperator
 
 try:
     from airflow.sdk.exceptions import AirflowRescheduleException
 except ImportError:  # before Airflow 3.2
     from airflow.exceptions import AirflowRescheduleException
+
+if TYPE_CHECKING:
+    from airflow_audit_provider.core.ports import Clock
 
 # Longer than the wait itself, so that a triggerer that was down for a while does not fail the task.
 _DEFERRAL_SPARE = timedelta(hours=1)
@@ -74,4 +74,6 @@ class WaitingOperator(BaseOperator):
 
 
 def _reschedules_mapped() -> bool:
-    return tuple(map(int, re.findall(r"\d+", _airflow_version)[:3])) >= _RESCHEDULES_MAPPED
+    from airflow import __version__ as version
+
+    return tuple(map(int, re.findall(r"\d+", version)[:3])) >= _RESCHEDULES_MAPPED

@@ -14,17 +14,18 @@ from datetime import date, datetime, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.sdk import BaseSensorOperator, Context, PokeReturnValue, conf
+from airflow.configuration import conf
+from airflow.sdk import BaseSensorOperator, Context, PokeReturnValue
 
-from airflow_audit_provider.core.activity import Activity, Watch
-from airflow_audit_provider.core.run_window import resolve_watermark
+from airflow_audit_provider.core.tuning import refuse_minimum_count
 from airflow_audit_provider.exceptions import AuditProviderError, error_named
 from airflow_audit_provider.hooks.connection_type import DEFAULT_CONN_ID
-from airflow_audit_provider.hooks.early_checks import refuse_impossible_query
+from airflow_audit_provider.hooks.early_checks import refuse_impossible_query, refuse_unknown_zone
 from airflow_audit_provider.hooks.failures import task_failures
 from airflow_audit_provider.sensors.soft_failures import skipping_softly
 
 if TYPE_CHECKING:
+    from airflow_audit_provider.core.activity import Activity
     from airflow_audit_provider.hooks.cloudflare import CloudflareHook
     from airflow_audit_provider.triggers.audit_logs import AuditLogActivityTrigger
 
@@ -83,8 +84,9 @@ class CloudflareAuditLogActivitySensor(BaseSensorOperator):
         self.filters = filters
         self.timezone = timezone
         self.deferrable = deferrable
-        query = refuse_impossible_query(api_version, scope, account_id, organization_id, filters)
-        Watch(query, resolve_watermark("2000-01-01", None, timezone), minimum_count)
+        refuse_impossible_query(api_version, scope, account_id, organization_id, filters)
+        refuse_unknown_zone(timezone)
+        refuse_minimum_count(minimum_count)
 
     @cached_property
     def hook(self) -> CloudflareHook:
@@ -159,9 +161,12 @@ class CloudflareAuditLogActivitySensor(BaseSensorOperator):
         }
 
     def _since(self, context: Mapping[str, Any]) -> datetime:
+        from airflow_audit_provider.core.run_window import resolve_watermark
+
         return resolve_watermark(self.since, context.get("data_interval_start"), self.timezone)
 
     def _look(self, context: Mapping[str, Any]) -> Activity:
+        from airflow_audit_provider.core.activity import Watch
         from airflow_audit_provider.watching import look_for_activity
 
         watch = Watch(self.hook.query(**self._query), self._since(context), self.minimum_count)

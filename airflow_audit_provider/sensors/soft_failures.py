@@ -8,17 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
-from airflow.providers.common.compat.sdk import (
-    AirflowException,  # noqa: TID251 - caught here, never raised
-    AirflowSkipException,
-    BaseSensorOperator,
-)
+if TYPE_CHECKING:
+    from airflow.sdk import BaseSensorOperator
 
 
 @contextmanager
 def skipping_softly(sensor: BaseSensorOperator) -> Iterator[None]:
     """Turn a failure in Airflow's terms into a skip, for a sensor that is told to."""
+    from airflow.providers.common.compat.sdk import (
+        AirflowException,  # noqa: TID251 - caught here, never raised
+        AirflowSkipException,
+    )
+
     try:
         yield
     except AirflowSkipException:

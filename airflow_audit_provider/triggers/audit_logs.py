@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 from airflow.triggers.base import BaseEventTrigger, BaseTrigger, TriggerEvent
 
 from airflow_audit_provider.adapters.clock import SystemClock
-from airflow_audit_provider.core.activity import Activity, Watch
 from airflow_audit_provider.core.matching import RecordFilter
 from airflow_audit_provider.core.rhythm import Pace, Rhythm, refuse_seconds
 from airflow_audit_provider.exceptions import AuditProviderError
@@ -25,6 +24,7 @@ from airflow_audit_provider.hooks.connection_type import DEFAULT_CONN_ID
 from airflow_audit_provider.hooks.early_checks import refuse_impossible_query
 
 if TYPE_CHECKING:
+    from airflow_audit_provider.core.activity import Activity
     from airflow_audit_provider.core.news import Mark, News
     from airflow_audit_provider.hooks.cloudflare import CloudflareHook
     from airflow_audit_provider.triggers.shared_news import MarkStore, SharedNews
@@ -115,6 +115,7 @@ class AuditLogActivityTrigger(BaseTrigger):
         yield event
 
     async def _look(self, hook: CloudflareHook) -> Activity:
+        from airflow_audit_provider.core.activity import Watch
         from airflow_audit_provider.watching import alook_for_activity
 
         async with await hook.open_async_conn() as client:
