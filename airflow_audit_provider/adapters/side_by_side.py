@@ -2,7 +2,8 @@
 
 Knows: threads. Must not know: how a window is sliced (``core.slicing``), what is asked (``core.paging``).
 Its one rule: the records that come out are the same, in the same order, whatever the concurrency; besides what is
-under way, no more is held than half as many slices again, and one page of each stretch.
+under way, no more is held than half as many slices again, and one page of each stretch. Only where slices hold more
+than was expected of them, what is left of them is fetched although as many again are held: these wait for it.
 """
 
 from __future__ import annotations
@@ -41,6 +42,11 @@ class _Fetch(NamedTuple):
     def is_done(self) -> bool:
         """Whether it was fetched, or failed."""
         return self.future.done()
+
+    @property
+    def is_held(self) -> bool:
+        """Whether its records wait for their turn; a scout holds a page, and may wait long, so it does not count."""
+        return self.is_done and not self.piece.is_scout
 
     @property
     def has_failed(self) -> bool:
@@ -115,16 +121,16 @@ class SideBySide:
 
     def _fill(self, pool: ThreadPoolExecutor, agenda: _Agenda) -> None:
         """Keep as many slices under way as are fetched side by side, and a few more fetched that wait their turn."""
-        while (place := _next_place(agenda)) is not None and (place == 0 or self._has_room(agenda)):
+        while (place := _next_place(agenda)) is not None and (place == 0 or self._has_room(agenda, place)):
             piece, rest = self._slicer.split(cast("Stretch", agenda[place]))
             agenda[place : place + 1] = [_Fetch(piece, pool.submit(self._fetch, piece)), *([rest] if rest else [])]
 
-    def _has_room(self, agenda: _Agenda) -> bool:
-        fetches = _fetches(agenda)
-        under_way = sum(not fetch.is_done for fetch in fetches)
-        # A scout holds a page; that it may have to wait long is why it reads no more.
-        held = sum(fetch.is_done and not fetch.piece.is_scout for fetch in fetches)
-        return under_way < self._concurrency and held <= self._concurrency // 2
+    def _has_room(self, agenda: _Agenda, place: int) -> bool:
+        """Whether one more may be fetched: more of those that others wait for than of those that come after all."""
+        under_way = sum(not fetch.is_done for fetch in _fetches(agenda))
+        held = [at for at, item in enumerate(agenda) if isinstance(item, _Fetch) and item.is_held]
+        is_waited_for = bool(held) and place < held[-1]
+        return under_way < self._concurrency and len(held) <= self._concurrency // (1 if is_waited_for else 2)
 
     def _fetch(self, piece: Slice) -> _Fetched:
         horizon = TimeWindow(piece.window.start, self._window.end)

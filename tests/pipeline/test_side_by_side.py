@@ -1,0 +1,58 @@
+"""Slices of one window are fetched side by side for as long as there are any."""
+
+from __future__ import annotations
+
+import time
+
+from airflow_audit_provider.adapters.side_by_side import SideBySide
+from airflow_audit_provider.adapters.source import Source
+from airflow_audit_provider.core.backoff import RetryPolicy
+from airflow_audit_provider.core.budget import RateBudget
+from airflow_audit_provider.core.ports import Request, Response
+from airflow_audit_provider.core.window import TimeWindow
+from airflow_audit_provider.testing.clock import ManualClock
+from airflow_audit_provider.testing.cloudflare import FakeCloudflare
+from airflow_audit_provider.testing.direct import DirectTransport
+from tests.pipeline.landing import END, START, fake_with, order, true_ids
+
+LATENCY_SECONDS = 0.15
+# 68 requests, seven at a time, are ten after each other at best. The first page has to come before it is known what
+# the others are, and a slice's pages come one after another.
+MOST_AFTER_EACH_OTHER = 18
+
+
+class Slow:
+    """A transport whose answers take their time, side by side; ``trips`` are the seconds each began and ended at."""
+
+    def __init__(self, fake: FakeCloudflare) -> None:
+        self.trips: list[tuple[float, float]] = []
+        self._inner = DirectTransport(fake, ManualClock())
+
+    def send(self, request: Request) -> Response:
+        """Answer late."""
+        began_at = time.perf_counter()
+        answer = self._inner.send(request)
+        time.sleep(LATENCY_SECONDS)
+        self.trips.append((began_at, time.perf_counter()))
+        return answer
+
+    @property
+    def after_each_other(self) -> int:
+        """How many requests, at most, came each after another's end: what the pull had to wait for."""
+        count, free_at = 0, 0.0
+        for began_at, ended_at in sorted(self.trips, key=lambda trip: trip[1]):
+            if began_at >= free_at:
+                count, free_at = count + 1, ended_at
+        return count
+
+
+def test_workers_are_not_left_without_work() -> None:
+    """What is left of slices that hold more than expected, because the day grows busy, is read side by side as well."""
+    fake = fake_with(ManualClock(), records_per_day=60_000, requests_per_window=None)
+    expected_ids = sorted(true_ids(fake))
+    transport = Slow(fake)
+    source = Source(transport, ManualClock(), RateBudget(), RetryPolicy())
+    reading = SideBySide(source, order().query, TimeWindow(START, END), concurrency=7)
+    assert sorted(record.id for records in reading.read() for record in records) == expected_ids
+    assert len(transport.trips) > MOST_AFTER_EACH_OTHER * 3
+    assert transport.after_each_other <= MOST_AFTER_EACH_OTHER
