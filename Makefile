@@ -14,7 +14,7 @@ help:
 	@echo "make test      everything: style, types, arrows, all tests, the four Airflow versions"
 	@echo "make check     the same without the slow tests"
 	@echo "make demo      the story in a terminal (KEEP=1 leaves Airflow running afterwards)"
-	@echo "make bench     docs/benchmarks.md: this provider against others (FULL=1 all, QUICK=1 ours, PROFILE=1 our stages)"
+	@echo "make bench     docs/benchmarks.md: this provider against others (GO_ON=1 the rest, QUICK=1 ours, PROFILE=1 our stages)"
 	@echo "make matrix    the four Airflow versions alone"
 	@echo "make coverage  branch coverage of the core"
 	@echo "make style     rewrite the sources in house style"
@@ -53,7 +53,7 @@ demo:
 
 bench:
 	@python="$$(tools/python $(PYTHON))" && "$$python" tools/environment.py $(BENCH) requirements/bench.txt
-	$(BENCH)/bin/python -m bench$(if $(PROFILE),.profiling $(if $(FUNCTIONS),--functions),$(if $(FULL), --full)$(if $(QUICK), --quick))
+	$(BENCH)/bin/python -m bench$(if $(PROFILE),.profiling $(if $(FUNCTIONS),--functions),$(if $(GO_ON), --go-on)$(if $(QUICK), --quick))
 
 wheel: environment
 	$(BIN)/python -m build --no-isolation --outdir dist

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from bench.document import write_document
 from bench.importing import measure_imports
-from bench.plan import Scene, default_plan, full_plan, quick_plan
+from bench.plan import Scene, quick_plan, whole_plan
 from bench.results import Results, describe_machine, installed
 from bench.running import environment, run_scenes
 
@@ -23,6 +23,7 @@ PROJECT = Path(__file__).resolve().parent.parent
 WORKPLACE = PROJECT / ".bench" / "work"
 FIGURES = PROJECT / ".bench" / "results.json"
 PAGE = PROJECT / "docs" / "benchmarks.md"
+SOURCES = "airflow_audit_provider"
 IMPORT_RUNS = 5
 
 
@@ -32,8 +33,10 @@ def main() -> int:
     if asked.render:
         PAGE.write_text(write_document(Results.read(FIGURES)))
         return 0
-    command, scenes = _plan(asked)
-    results = measure(command, scenes)
+    command, scenes = ("make bench QUICK=1", quick_plan()) if asked.quick else ("make bench", whole_plan())
+    figures = WORKPLACE / "quick.json" if asked.quick else FIGURES
+    kept = _kept(figures) if asked.go_on else None
+    results = measure(command, scenes, figures, kept)
     page = write_document(results)
     if asked.quick:
         print(page)
@@ -43,18 +46,38 @@ def main() -> int:
     return 0
 
 
-def measure(command: str, scenes: list[Scene]) -> Results:
-    """Run all scenes; return the results, which also lie in the file of figures."""
+def measure(command: str, scenes: list[Scene], figures: Path, kept: Results | None) -> Results:
+    """Run what of all scenes is not kept; return the results, which also lie in the file of figures."""
     WORKPLACE.mkdir(parents=True, exist_ok=True)
     imports_ms = measure_imports(environment(WORKPLACE), IMPORT_RUNS)
     _tell(f"Importing adds, in CPU ms: {imports_ms}")
     today = datetime.now(UTC).date().isoformat()
     results = Results(today, command, describe_machine(), installed(), imports_ms, [], stages=_measured_stages())
-    figures = WORKPLACE / "quick.json" if command.endswith("QUICK=1") else FIGURES
-    for run in run_scenes(scenes, WORKPLACE, _tell):
+    results = results._replace(commit=_commit())
+    if kept is not None:
+        results = results.going_on(kept)
+    for run in run_scenes(scenes, results.runs, WORKPLACE, _tell):
         results = results.with_run(run)
         results.write(figures)
     return results
+
+
+def _kept(figures: Path) -> Results:
+    """Return what a benchmark that was broken off has measured."""
+    kept = Results.read(figures)
+    if (kept.machine, kept.versions) != (describe_machine(), installed()):
+        raise SystemExit("The figures kept are of another machine or other versions; measure anew, without GO_ON=1.")
+    return kept
+
+
+def _commit() -> str:
+    """Return the last commit that changed what is measured, with a mark where the tree differs from it."""
+    last, changed = (_git(*asked, "--", SOURCES) for asked in (("log", "-1", "--format=%h"), ("status", "--short")))
+    return f"{last}, changed since" if changed else last
+
+
+def _git(*asked: str) -> str:
+    return subprocess.run(["git", *asked], cwd=PROJECT, check=True, capture_output=True, text=True).stdout.strip()
 
 
 def _measured_stages() -> dict[str, dict[str, float]]:
@@ -65,16 +88,10 @@ def _measured_stages() -> dict[str, dict[str, float]]:
     return stages
 
 
-def _plan(asked: argparse.Namespace) -> tuple[str, list[Scene]]:
-    if asked.quick:
-        return "make bench QUICK=1", quick_plan()
-    return ("make bench FULL=1", full_plan()) if asked.full else ("make bench", default_plan())
-
-
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("--full", action="store_true", help="every contender in every form on both days")
     parser.add_argument("--quick", action="store_true", help="our forms alone, three runs, no page written")
+    parser.add_argument("--go-on", action="store_true", help="keep what a benchmark that was broken off has measured")
     parser.add_argument("--render", action="store_true", help="write the page again from the figures kept")
     return parser.parse_args()
 

@@ -53,7 +53,8 @@ class Results(NamedTuple):
     """What one benchmark measured, when, on what.
 
     ``imports_ms`` is CPU milliseconds by name; ``loads`` the machine's load average after each run; ``stages`` our µs
-    of CPU a record by form and stage.
+    of CPU a record by form and stage; ``commit`` what of ours was measured;
+    ``break_count`` how often the benchmark was broken off.
     """
 
     measured_on: str
@@ -64,6 +65,8 @@ class Results(NamedTuple):
     runs: list[Run]
     loads: tuple[float, ...] = ()
     stages: dict[str, dict[str, float]] | None = None
+    commit: str = ""
+    break_count: int = 0
 
     def scenes(self) -> list[tuple[int, int]]:
         """Return the record counts and latencies measured, in order."""
@@ -87,6 +90,12 @@ class Results(NamedTuple):
     def with_run(self, run: Run) -> Self:
         """Return the results with one more run, and the load the machine has now."""
         return self._replace(runs=[*self.runs, run], loads=(*self.loads, os.getloadavg()[0]))
+
+    def going_on(self, kept: Self) -> Self:
+        """Return the results with what was kept of the same benchmark; of ours nothing that another commit did."""
+        same = kept.commit == self.commit
+        runs = [run for run in kept.runs if same or not Lane(run.contender, run.form).is_ours]
+        return self._replace(runs=runs, loads=tuple(kept.loads), break_count=kept.break_count + 1)
 
     def write(self, path: Path) -> None:
         """Write everything as JSON."""

@@ -1,7 +1,11 @@
-"""Runs the scenes of a plan: a server for each, a process for every run.
+"""Runs the scenes of a plan: a process for every run.
 
 Knows: how to start a lane and talk to it. Must not know: what the figures mean.
 Its one rule: a run that does not land every record stops the benchmark.
+
+Ours runs alone, with a server and all cores to use. The others do one thing at a time, reading or waiting for the
+server, so each gets a core of its own with a server on it, and as many run as there are cores. Otherwise the whole
+plan would take twice as long; what one of them gets done is the same (docs/benchmarks.md says how that was seen).
 """
 
 from __future__ import annotations
@@ -10,8 +14,13 @@ import json
 import os
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import ExitStack, contextmanager
+from itertools import chain
 from pathlib import Path
+from queue import SimpleQueue
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
@@ -39,6 +48,10 @@ class Run(NamedTuple):
     peak_bytes: int
     landed_bytes: int
 
+    def is_of(self, scene: Scene) -> bool:
+        """Whether it was made on this day at this latency."""
+        return (self.record_count, self.latency_ms) == (scene.record_count, scene.latency_ms)
+
     def __str__(self) -> str:
         micros, rate = self.cpu_seconds / self.record_count * 1e6, self.record_count / self.wall_seconds
         return (
@@ -47,17 +60,81 @@ class Run(NamedTuple):
         )
 
 
-def run_scenes(scenes: Sequence[Scene], workplace: Path, tell: Tell) -> Iterator[Run]:
-    """Yield the runs of all scenes, in turns."""
+class Desk(NamedTuple):
+    """Where a lane runs: the server it reads from, and the core both are kept on; None is all of them."""
+
+    source: Source
+    core: int | None
+
+
+def run_scenes(scenes: Sequence[Scene], done: Sequence[Run], workplace: Path, tell: Tell) -> Iterator[Run]:
+    """Yield the runs of all scenes, in turns, but for those done already."""
     workplace.mkdir(parents=True, exist_ok=True)
     for scene in scenes:
-        tell(f"== {scene.record_count:,} records, {scene.latency_ms} ms latency, {scene.run_count} turns")
-        with running_fake(scene.record_count, scene.latency_ms) as source:
-            for _ in range(scene.run_count):
-                for lane in scene.lanes:
-                    run = run_lane(lane, scene, source, workplace)
-                    tell(str(run))
-                    yield run
+        turns = _turns(scene, done)
+        tell(f"== {scene.record_count:,} records, {scene.latency_ms} ms latency: {sum(map(len, turns))} runs")
+        if any(turns):
+            yield from _run_turns(scene, turns, workplace, tell)
+
+
+def _turns(scene: Scene, done: Sequence[Run]) -> list[list[Lane]]:
+    """Return who is still to be measured, turn by turn."""
+    counts = Counter(Lane(run.contender, run.form) for run in done if run.is_of(scene))
+    return [[lane for lane in scene.lanes if counts[lane] <= turn] for turn in range(scene.run_count)]
+
+
+def _run_turns(scene: Scene, turns: list[list[Lane]], workplace: Path, tell: Tell) -> Iterator[Run]:
+    with ExitStack() as stack:
+        alone = Desk(stack.enter_context(running_fake(scene.record_count, scene.latency_ms)), None)
+        desks = [_desk(core, scene, stack) for core in _cores()] or [alone]
+        for lanes in turns:
+            ours = [lane for lane in lanes if lane.is_ours]
+            others = [lane for lane in lanes if not lane.is_ours]
+            for run in chain(_run_at([alone], ours, scene, workplace), _run_at(desks, others, scene, workplace)):
+                tell(str(run))
+                yield run
+
+
+def _cores() -> list[int]:
+    """Return the cores to keep lanes on; none where the system cannot."""
+    return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+
+
+def _desk(core: int, scene: Scene, stack: ExitStack) -> Desk:
+    with _kept_on(core):
+        return Desk(stack.enter_context(running_fake(scene.record_count, scene.latency_ms)), core)
+
+
+@contextmanager
+def _kept_on(core: int | None) -> Iterator[None]:
+    """Keep this thread, and every process it starts meanwhile, on a core."""
+    if core is None:
+        yield
+        return
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {core})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+def _run_at(desks: list[Desk], lanes: list[Lane], scene: Scene, workplace: Path) -> Iterator[Run]:
+    """Yield the runs of these lanes; each takes the next free desk."""
+    free: SimpleQueue[Desk] = SimpleQueue()
+    for desk in desks:
+        free.put(desk)
+
+    def run(lane: Lane) -> Run:
+        desk = free.get()
+        try:
+            with _kept_on(desk.core):
+                return run_lane(lane, scene, desk.source, workplace)
+        finally:
+            free.put(desk)
+
+    with ThreadPoolExecutor(len(desks)) as pool:
+        yield from (under_way.result() for under_way in as_completed([pool.submit(run, lane) for lane in lanes]))
 
 
 def run_lane(lane: Lane, scene: Scene, source: Source, workplace: Path) -> Run:
