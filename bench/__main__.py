@@ -77,7 +77,9 @@ def _commit() -> str:
 
 
 def _git(*asked: str) -> str:
-    return subprocess.run(["git", *asked], cwd=PROJECT, check=True, capture_output=True, text=True).stdout.strip()
+    command = ["git", *asked]
+    answer = subprocess.run(command, cwd=PROJECT, check=True, capture_output=True, text=True)
+    return answer.stdout.strip()
 
 
 def _measured_stages() -> dict[str, dict[str, float]]:

@@ -17,12 +17,11 @@ HEAD = """# Benchmarks
 
 <!-- Written by `make bench`; change bench/, not this page. -->
 
-`make bench` measures, in one run on one machine, this provider and four other ways to the same records: the official
-`cloudflare` SDK (auto-pagination), dlt (`rest_api` to `filesystem`), Airflow's `HttpOperator` with a
-`pagination_function`, and a plain loop over httpx. It keeps to what about forty quiet minutes hold: the last column of
-each table says how often a row was measured, and where that is less than five times a run takes minutes.
-`make bench FULL=1` measures every contender in every form on both days at both latencies five times, which takes about
-five hours; `make bench QUICK=1` measures only ours, `make bench PROFILE=1` shows where our own CPU time goes.
+`make bench` measures, on one machine, this provider and four other ways to the same records: the official `cloudflare`
+SDK (auto-pagination), dlt (`rest_api` to `filesystem`), Airflow's `HttpOperator` with a `pagination_function`, and a
+plain loop over httpx: everybody in every form on both days at both latencies, five times. It takes some two and a half
+quiet hours; `make bench GO_ON=1` goes on with one that was broken off, `make bench QUICK=1` measures only ours,
+`make bench PROFILE=1` shows where our own CPU time goes.
 """
 METHOD = """## How it is measured
 
@@ -34,10 +33,13 @@ METHOD = """## How it is measured
 - **CPU** is user and system time of that process (`getrusage`, ended children included), from there to the last byte
   landed; the fake's own is not in it. **Memory** is the peak (`VmHWM`) above what the process held when the measurement
   began. **Records a second** is wall time, and shares the cores with the fake and with whatever else ran: judge by CPU.
-- Figures are medians of as many runs as the last column says ({runs}); contenders take turns, so that a busy minute
-  falls on all. Nothing is pinned or tuned: everybody runs on defaults, this provider too (seven requests
-  under way); gzip of the others is Python's, level 9, their Parquet is snappy. `parquet` has each record's id, time and
-  JSON, theirs as ours; typed columns are `parquet normalized`.
+- Figures are medians of as many runs as the last column says ({runs}). Contenders take turns, so that a busy minute
+  falls on all{breaks}.
+- This provider has the machine to itself. The others do one thing at a time, so they run as many as there are cores,
+  each with a server of its own on a core of its own; one of them, also measured with nothing beside it, shows what that
+  costs. Nothing is tuned: everybody runs on defaults, this provider too (seven requests under way); gzip of the others
+  is Python's, level 9, their Parquet is snappy. `parquet` has each record's id, time and JSON, theirs as ours; typed
+  columns are `parquet normalized`.
 - Requests are those the fake counted. A ratio is that contender's figure divided by ours in the same form.
 - `duckdb` and `iceberg` of this provider land normalized Parquet first and load it from there; both are counted, in
   time and in bytes. dlt loads without landing. It flattens records into typed columns whatever the form, so its Parquet
@@ -55,11 +57,12 @@ STAGES_HEAD = """## Where our own CPU time goes
 `make bench PROFILE=1`, which keeps the pull in one thread. What is encoded comes after what is read, in every form.
 """
 SMALLEST_STAGE = 0.05
+PACKAGE = "`airflow_audit_provider` of commit"
 
 
 def write_document(results: Results) -> str:
     """Return the page."""
-    made = f"Measured on {results.measured_on} by `{results.command}`: {results.machine}."
+    made = f"Measured on {results.measured_on} by `{results.command}`: {results.machine}, {PACKAGE} {results.commit}."
     versions = "Versions: " + ", ".join(f"{name} {version}" for name, version in results.versions.items()) + "."
     scenes = [_scene(results, *scene) for scene in results.scenes()]
     if results.load is not None:
@@ -135,7 +138,14 @@ def _imports(results: Results) -> str:
 
 
 def _method(results: Results) -> str:
-    return METHOD.format(extra=max(_extra_counts(results), default=0), runs=_run_counts(results))
+    extra = max(_extra_counts(results), default=0)
+    return METHOD.format(extra=extra, runs=_run_counts(results), breaks=_breaks(results))
+
+
+def _breaks(results: Results) -> str:
+    if not results.break_count:
+        return ""
+    return f". This one was broken off and gone on with ({results.break_count}): what came later took turns among itself"
 
 
 def _run_counts(results: Results) -> str:

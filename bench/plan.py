@@ -13,6 +13,7 @@ from bench.contenders import FORMS
 SMALL, LARGE = 100_000, 1_000_000
 LATENCIES_MS = (0, 50)
 TURN_COUNT, QUICK_TURN_COUNT = 5, 3
+SMALL_ONLY = ("ours_in_task", "sdk_alone")
 # What a window lands in; tables and events are measured on the small day without latency alone.
 LANDED_FORMS = ("jsonl.gz", "jsonl.zst", "parquet", "parquet normalized")
 
@@ -25,8 +26,13 @@ class Lane(NamedTuple):
 
     @property
     def is_ours(self) -> bool:
-        """Whether this provider is measured, which may use all cores."""
+        """Whether this provider is measured."""
         return self.contender.startswith("ours")
+
+    @property
+    def is_alone(self) -> bool:
+        """Whether it has all cores to itself."""
+        return self.is_ours or self.contender.endswith("_alone")
 
 
 class Scene(NamedTuple):
@@ -41,12 +47,13 @@ class Scene(NamedTuple):
 def whole_plan() -> list[Scene]:
     """Every contender five times: on both days, at both latencies, in every form that it can land.
 
-    The large days come first in time: they are what takes long. The operator's ``execute`` is measured on the small
-    day, in the form all share: it differs from ``pull_window`` by what one task costs.
+    The large days come first in time: they are what takes long. Two are measured on the small day alone, in the form
+    all share: the operator's ``execute``, which differs from ``pull_window`` by what one task costs, and the SDK with
+    nothing beside it.
     """
     lanes = [Lane(name, form) for name, forms in FORMS.items() for form in forms]
     landed = tuple(lane for lane in lanes if lane.form in LANDED_FORMS)
-    large = tuple(lane for lane in landed if lane.contender != "ours_in_task")
+    large = tuple(lane for lane in landed if lane.contender not in SMALL_ONLY)
     return [
         *(Scene(LARGE, latency_ms, large, TURN_COUNT) for latency_ms in LATENCIES_MS),
         Scene(SMALL, 0, tuple(lanes), TURN_COUNT),

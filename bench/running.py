@@ -5,7 +5,7 @@ Its one rule: a run that does not land every record stops the benchmark.
 
 Ours runs alone, with a server and all cores to use. The others do one thing at a time, reading or waiting for the
 server, so each gets a core of its own with a server on it, and as many run as there are cores. Otherwise the whole
-plan would take twice as long; what one of them gets done is the same (docs/benchmarks.md says how that was seen).
+plan would take twice as long; ``sdk_alone`` is there to show that nobody loses by it.
 """
 
 from __future__ import annotations
@@ -71,13 +71,13 @@ def run_scenes(scenes: Sequence[Scene], done: Sequence[Run], workplace: Path, te
     """Yield the runs of all scenes, in turns, but for those done already."""
     workplace.mkdir(parents=True, exist_ok=True)
     for scene in scenes:
-        turns = _turns(scene, done)
+        turns = turns_of(scene, done)
         tell(f"== {scene.record_count:,} records, {scene.latency_ms} ms latency: {sum(map(len, turns))} runs")
         if any(turns):
             yield from _run_turns(scene, turns, workplace, tell)
 
 
-def _turns(scene: Scene, done: Sequence[Run]) -> list[list[Lane]]:
+def turns_of(scene: Scene, done: Sequence[Run]) -> list[list[Lane]]:
     """Return who is still to be measured, turn by turn."""
     counts = Counter(Lane(run.contender, run.form) for run in done if run.is_of(scene))
     return [[lane for lane in scene.lanes if counts[lane] <= turn] for turn in range(scene.run_count)]
@@ -88,9 +88,9 @@ def _run_turns(scene: Scene, turns: list[list[Lane]], workplace: Path, tell: Tel
         alone = Desk(stack.enter_context(running_fake(scene.record_count, scene.latency_ms)), None)
         desks = [_desk(core, scene, stack) for core in _cores()] or [alone]
         for lanes in turns:
-            ours = [lane for lane in lanes if lane.is_ours]
-            others = [lane for lane in lanes if not lane.is_ours]
-            for run in chain(_run_at([alone], ours, scene, workplace), _run_at(desks, others, scene, workplace)):
+            lonely = [lane for lane in lanes if lane.is_alone]
+            others = [lane for lane in lanes if not lane.is_alone]
+            for run in chain(_run_at([alone], lonely, scene, workplace), _run_at(desks, others, scene, workplace)):
                 tell(str(run))
                 yield run
 
@@ -169,7 +169,7 @@ def _talk(child: subprocess.Popen[str], lane: Lane, scene: Scene, source: Source
 
 
 def environment(workplace: Path) -> dict[str, str]:
-    """The environment of a contender: no proxies, an Airflow home of its own, no pinning and no tuning."""
+    """The environment of a contender: no proxies, an Airflow home of its own, no tuning."""
     kept = {name: value for name, value in os.environ.items() if name.lower() not in PROXIES}
     home = {"AIRFLOW_HOME": str(workplace / "airflow"), "AIRFLOW__CORE__LOAD_EXAMPLES": "False"}
     return {**kept, **home, "AIRFLOW__LOGGING__LOGGING_LEVEL": "WARNING"}

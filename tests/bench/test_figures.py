@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -10,9 +11,9 @@ import pytest
 from bench.contenders import FORMS
 from bench.document import write_document
 from bench.importing import with_byte_code
-from bench.plan import LARGE, SMALL, Lane, Scene, default_plan, full_plan
+from bench.plan import LANDED_FORMS, LARGE, SMALL, Lane, Scene, whole_plan
 from bench.results import Results
-from bench.running import Run
+from bench.running import Run, turns_of
 from bench.stages import Stopwatch, watched
 from bench.targets import Verdict, judge
 
@@ -59,9 +60,10 @@ def test_speed_is_held_against_the_sdk() -> None:
     """Records a second at latency are a ratio to the SDK's in the same form."""
     ours = RUN._replace(latency_ms=50)
     sdk = ours._replace(contender="sdk", wall_seconds=8.0)
-    assert verdict("records a second", results(ours, sdk)) == Verdict(
-        "records a second at 50 ms latency, jsonl.gz: at least 8 times the SDK's", "8.0 times", True
-    )
+    wanted = "records a second at 50 ms latency, jsonl.gz, 100,000 records"
+    assert verdict(wanted, results(ours, sdk)) == Verdict(f"{wanted}: at least 8 times the SDK's", "8.0 times", True)
+    slower = sdk._replace(wall_seconds=7.9)
+    assert verdict(wanted, results(ours, slower)).reached is False
 
 
 def test_page_shows_every_lane(tmp_path: Path) -> None:
@@ -72,13 +74,6 @@ def test_page_shows_every_lane(tmp_path: Path) -> None:
     assert "| importing the operator adds at most 60 ms of CPU to what any operator imports | 50 ms | reached |" in page
 
 
-def test_full_plan_holds_the_default_one() -> None:
-    """The full plan measures, at least as often, whatever the default plan measures."""
-    kept, full = (_run_counts(plan) for plan in (default_plan(), full_plan()))
-    assert all(full.get(lane, 0) >= run_count for lane, run_count in kept.items())
-    assert set(full.values()) == {5}
-
-
 def _run_counts(plan: list[Scene]) -> Counter[tuple[int, int, Lane]]:
     """Return how often a plan measures each lane on each day at each latency."""
     counts: Counter[tuple[int, int, Lane]] = Counter()
@@ -87,14 +82,33 @@ def _run_counts(plan: list[Scene]) -> Counter[tuple[int, int, Lane]]:
     return counts
 
 
-def test_the_default_plan_has_every_contender_on_both_days() -> None:
-    """Everybody is measured at both latencies, in every form, and on the large day; nobody's row mixes two scenes."""
-    counts = _run_counts(default_plan())
-    contenders = set(FORMS)
-    assert {lane.contender for _, latency_ms, lane in counts if latency_ms == 50} == contenders
+def test_the_plan_has_everybody_everywhere_five_times() -> None:
+    """Every contender in every form that lands is measured on both days at both latencies, five times."""
+    counts = _run_counts(whole_plan())
+    assert set(counts.values()) == {5}
+    for record_count, latency_ms in product((SMALL, LARGE), (0, 50)):
+        lanes = {lane for count, latency, lane in counts if (count, latency) == (record_count, latency_ms)}
+        for name in FORMS.keys() - {"ours_in_task", "sdk_alone"}:
+            assert {lane.form for lane in lanes if lane.contender == name} >= {*FORMS[name]} & {*LANDED_FORMS}
     assert {lane for _, _, lane in counts} == {Lane(name, form) for name, forms in FORMS.items() for form in forms}
-    assert {lane.contender for count, _, lane in counts if count == LARGE} == contenders - {"ours_in_task"}
-    assert set(counts.values()) == {5, 3, 1}
+
+
+def test_a_broken_off_benchmark_goes_on_with_what_is_missing() -> None:
+    """Turns that were measured are not measured again; a lane that is behind catches up in the turns left."""
+    sdk, ours = Lane("sdk", "jsonl.gz"), Lane("ours", "jsonl.gz")
+    scene = Scene(SMALL, 0, (ours, sdk), 3)
+    elsewhere = RUN._replace(latency_ms=50)
+    assert turns_of(scene, [RUN, RUN, RUN._replace(contender="sdk"), elsewhere]) == [[], [sdk], [ours, sdk]]
+
+
+def test_what_another_commit_of_ours_did_is_measured_anew() -> None:
+    """Going on at another commit keeps the others' runs alone; at the same one it keeps all."""
+    kept = results(RUN, RUN._replace(contender="sdk"))._replace(commit="a", loads=(1.0, 1.0))
+    now = results()._replace(commit="b")
+    assert [run.contender for run in now.going_on(kept).runs] == ["sdk"]
+    assert now.going_on(kept).break_count == 1
+    assert len(now._replace(commit="a").going_on(kept).runs) == 2
+    assert "broken off and gone on with (1)" in write_document(now.going_on(kept))
 
 
 def test_page_says_how_often_a_row_was_measured() -> None:
