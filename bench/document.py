@@ -19,7 +19,7 @@ HEAD = """# Benchmarks
 
 `make bench` measures, on one machine, this provider and four other ways to the same records: the official `cloudflare`
 SDK (auto-pagination), dlt (`rest_api` to `filesystem`), Airflow's `HttpOperator` with a `pagination_function`, and a
-plain loop over httpx: everybody in every form on both days at both latencies, five times. It takes some two and a half
+plain loop over httpx: everybody in every form on both days at both latencies, five times. It takes some three
 quiet hours; `make bench GO_ON=1` goes on with one that was broken off, `make bench QUICK=1` measures only ours,
 `make bench PROFILE=1` shows where our own CPU time goes.
 """
@@ -143,9 +143,9 @@ def _method(results: Results) -> str:
 
 
 def _breaks(results: Results) -> str:
-    if not results.break_count:
-        return ""
-    return f". This one was broken off and gone on with ({results.break_count}): what came later took turns among itself"
+    count = results.break_count
+    told = f". This benchmark was broken off and gone on with ({count}): what came later took turns among itself"
+    return told if count else ""
 
 
 def _run_counts(results: Results) -> str:

@@ -70,11 +70,14 @@ class Desk(NamedTuple):
 def run_scenes(scenes: Sequence[Scene], done: Sequence[Run], workplace: Path, tell: Tell) -> Iterator[Run]:
     """Yield the runs of all scenes, in turns, but for those done already."""
     workplace.mkdir(parents=True, exist_ok=True)
+    done = list(done)
     for scene in scenes:
         turns = turns_of(scene, done)
         tell(f"== {scene.record_count:,} records, {scene.latency_ms} ms latency: {sum(map(len, turns))} runs")
         if any(turns):
-            yield from _run_turns(scene, turns, workplace, tell)
+            for run in _run_turns(scene, turns, workplace, tell):
+                done.append(run)
+                yield run
 
 
 def turns_of(scene: Scene, done: Sequence[Run]) -> list[list[Lane]]:
