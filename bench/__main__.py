@@ -23,7 +23,12 @@ PROJECT = Path(__file__).resolve().parent.parent
 WORKPLACE = PROJECT / ".bench" / "work"
 FIGURES = PROJECT / ".bench" / "results.json"
 PAGE = PROJECT / "docs" / "benchmarks.md"
-SOURCES = "airflow_audit_provider"
+MEASURED = "airflow_audit_provider"
+# What the others are measured by: the fake, how they are run, and what is installed.
+HARNESS = (
+    *(f"{MEASURED}/testing", "requirements/bench.txt", "bench/contenders"),
+    *("bench/job.py", "bench/lane.py", "bench/meter.py", "bench/running.py", "bench/source.py"),
+)
 IMPORT_RUNS = 5
 
 
@@ -35,7 +40,7 @@ def main() -> int:
         return 0
     command, scenes = ("make bench QUICK=1", quick_plan()) if asked.quick else ("make bench", whole_plan())
     figures = WORKPLACE / "quick.json" if asked.quick else FIGURES
-    kept = _kept(figures) if asked.go_on else None
+    kept = Results.read(figures) if asked.go_on else None
     results = measure(command, scenes, figures, kept)
     page = write_document(results)
     if asked.quick:
@@ -53,7 +58,7 @@ def measure(command: str, scenes: list[Scene], figures: Path, kept: Results | No
     _tell(f"Importing adds, in CPU ms: {imports_ms}")
     today = datetime.now(UTC).date().isoformat()
     results = Results(today, command, describe_machine(), installed(), imports_ms, [], stages=_measured_stages())
-    results = results._replace(commit=_commit())
+    results = results._replace(commit=_commit(MEASURED), harness=_commit(*HARNESS))
     if kept is not None:
         results = results.going_on(kept)
     for run in run_scenes(scenes, results.runs, WORKPLACE, _tell):
@@ -62,18 +67,10 @@ def measure(command: str, scenes: list[Scene], figures: Path, kept: Results | No
     return results
 
 
-def _kept(figures: Path) -> Results:
-    """Return what a benchmark that was broken off has measured."""
-    kept = Results.read(figures)
-    if (kept.machine, kept.versions) != (describe_machine(), installed()):
-        raise SystemExit("The figures kept are of another machine or other versions; measure anew, without GO_ON=1.")
-    return kept
-
-
-def _commit() -> str:
-    """Return the last commit that changed what is measured, with a mark where the tree differs from it."""
-    last, changed = (_git(*asked, "--", SOURCES) for asked in (("log", "-1", "--format=%h"), ("status", "--short")))
-    return f"{last}, changed since" if changed else last
+def _commit(*places: str) -> str:
+    """Return the last commit that changed these; where the tree differs from it, no other is called the same."""
+    last, changed = (_git(*asked, "--", *places) for asked in (("log", "-1", "--format=%h"), ("status", "--short")))
+    return f"{last} and changes until {datetime.now(UTC):%Y-%m-%d %H:%M:%S}" if changed else last
 
 
 def _git(*asked: str) -> str:

@@ -19,9 +19,9 @@ HEAD = """# Benchmarks
 
 `make bench` measures, on one machine, this provider and four other ways to the same records: the official `cloudflare`
 SDK (auto-pagination), dlt (`rest_api` to `filesystem`), Airflow's `HttpOperator` with a `pagination_function`, and a
-plain loop over httpx: everybody in every form on both days at both latencies, five times. It takes some three
-quiet hours; `make bench GO_ON=1` goes on with one that was broken off, `make bench QUICK=1` measures only ours,
-`make bench PROFILE=1` shows where our own CPU time goes.
+plain loop over httpx: everybody in JSON Lines and Parquet on both days at both latencies, five times, and in tables
+on the small day. It takes some three quiet hours; `make bench GO_ON=1` goes on with one that was broken off,
+`make bench QUICK=1` measures only ours, `make bench PROFILE=1` shows where our own CPU time goes.
 """
 METHOD = """## How it is measured
 
@@ -35,11 +35,11 @@ METHOD = """## How it is measured
   began. **Records a second** is wall time, and shares the cores with the fake and with whatever else ran: judge by CPU.
 - Figures are medians of as many runs as the last column says ({runs}). Contenders take turns, so that a busy minute
   falls on all{breaks}.
-- This provider has the machine to itself. The others do one thing at a time, so they run as many as there are cores,
-  each with a server of its own on a core of its own; one of them, also measured with nothing beside it, shows what that
-  costs. Nothing is tuned: everybody runs on defaults, this provider too (seven requests under way); gzip of the others
-  is Python's, level 9, their Parquet is snappy. `parquet` has each record's id, time and JSON, theirs as ours; typed
-  columns are `parquet normalized`.
+- This provider has the machine to itself. The others do one thing at a time, so where the system can keep a process on
+  a core they run as many as there are cores, each with a server of its own on a core of its own; the SDK, on the small
+  day also measured with nothing beside it, shows what that costs. Nothing is tuned: everybody runs on defaults, this
+  provider too (seven requests under way); gzip of the others is Python's, level 9, their Parquet is snappy. `parquet`
+  has each record's id, time and JSON, theirs as ours; typed columns are `parquet normalized`.
 - Requests are those the fake counted. A ratio is that contender's figure divided by ours in the same form.
 - `duckdb` and `iceberg` of this provider land normalized Parquet first and load it from there; both are counted, in
   time and in bytes. dlt loads without landing. It flattens records into typed columns whatever the form, so its Parquet
@@ -66,7 +66,7 @@ def write_document(results: Results) -> str:
     versions = "Versions: " + ", ".join(f"{name} {version}" for name, version in results.versions.items()) + "."
     scenes = [_scene(results, *scene) for scene in results.scenes()]
     if results.load is not None:
-        made += f"\nMedian load average {results.load:.1f}, of which the benchmark itself is about 1.5."
+        made += f"\nMedian load average {results.load:.1f}, the benchmark itself included."
     costs = [*_stages(results.stages or {}), _imports(results)]
     return "\n".join([HEAD, made, versions, "", _targets(results), *scenes, *costs, _method(results)])
 

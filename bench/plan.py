@@ -48,8 +48,8 @@ def whole_plan() -> list[Scene]:
     """Every contender five times: on both days, at both latencies, in every form that it can land.
 
     The large days come last, and in two goes: they take two of the three hours, and who breaks off has some of all.
-    Two are measured on the small day alone, in the form all share: the operator's ``execute``, which differs from
-    ``pull_window`` by what one task costs, and the SDK with nothing beside it.
+    Two are measured on the small day alone: the operator's ``execute``, which differs from ``pull_window`` by what one
+    task costs, and the SDK with nothing beside it. So are tables and events, without latency.
     """
     lanes = [Lane(name, form) for name, forms in FORMS.items() for form in forms]
     landed = tuple(lane for lane in lanes if lane.form in LANDED_FORMS)

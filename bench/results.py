@@ -18,7 +18,10 @@ from typing import NamedTuple, Self
 from bench.plan import Lane
 from bench.running import Run
 
-VERSIONED = ("msgspec", "httpx", "isal", "zstandard", "pyarrow", "apache-airflow", "cloudflare", "dlt")
+VERSIONED = (
+    *("msgspec", "httpx", "isal", "zstandard", "pyarrow", "duckdb", "pyiceberg"),
+    *("apache-airflow", "cloudflare", "dlt"),
+)
 HTTP_PROVIDER = "apache-airflow-providers-http"
 
 
@@ -54,7 +57,7 @@ class Results(NamedTuple):
 
     ``imports_ms`` is CPU milliseconds by name; ``loads`` the machine's load average after each run; ``stages`` our µs
     of CPU a record by form and stage; ``commit`` what of ours was measured;
-    ``break_count`` how often the benchmark was broken off.
+    ``harness`` what of ours the others are measured by; ``break_count`` how often the benchmark was broken off.
     """
 
     measured_on: str
@@ -66,6 +69,7 @@ class Results(NamedTuple):
     loads: tuple[float, ...] = ()
     stages: dict[str, dict[str, float]] | None = None
     commit: str = ""
+    harness: str = ""
     break_count: int = 0
 
     def scenes(self) -> list[tuple[int, int]]:
@@ -84,7 +88,7 @@ class Results(NamedTuple):
 
     @property
     def load(self) -> float | None:
-        """The median load average; about one and a half of it is the benchmark itself."""
+        """The median load average, the benchmark itself included."""
         return median(self.loads) if self.loads else None
 
     def with_run(self, run: Run) -> Self:
@@ -92,10 +96,22 @@ class Results(NamedTuple):
         return self._replace(runs=[*self.runs, run], loads=(*self.loads, os.getloadavg()[0]))
 
     def going_on(self, kept: Self) -> Self:
-        """Return the results with what was kept of the same benchmark; of ours nothing that another commit did."""
-        same = kept.commit == self.commit
-        runs = [run for run in kept.runs if same or not Lane(run.contender, run.form).is_ours]
-        return self._replace(runs=runs, loads=tuple(kept.loads), break_count=kept.break_count + 1)
+        """Return the results with what was kept of a benchmark; of ours nothing that another commit did.
+
+        Raises ``ValueError`` when it was another machine's, or measured by other versions or another harness.
+        """
+        for name in ("machine", "versions", "harness"):
+            was, is_now = getattr(kept, name), getattr(self, name)
+            if was != is_now:
+                raise ValueError(f"The figures kept are of another {name}: {was}, now {is_now}. Measure anew.")
+        is_same = kept.commit == self.commit
+        pairs = [
+            (run, load)
+            for run, load in zip(kept.runs, kept.loads, strict=True)
+            if is_same or not Lane(run.contender, run.form).is_ours
+        ]
+        runs, loads = [run for run, _ in pairs], tuple(load for _, load in pairs)
+        return self._replace(runs=runs, loads=loads, break_count=kept.break_count + 1)
 
     def write(self, path: Path) -> None:
         """Write everything as JSON."""

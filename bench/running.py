@@ -27,6 +27,8 @@ from typing import NamedTuple
 from bench.plan import Lane, Scene
 from bench.source import Source, running_fake
 
+# Each has a server of its own, which holds the whole day.
+MOST_CORES = 4
 PROXIES = {"http_proxy", "https_proxy", "all_proxy"}
 Tell = Callable[[str], object]
 
@@ -87,9 +89,10 @@ def turns_of(scene: Scene, done: Sequence[Run]) -> list[list[Lane]]:
 
 
 def _run_turns(scene: Scene, turns: list[list[Lane]], workplace: Path, tell: Tell) -> Iterator[Run]:
+    most_others = max(sum(not lane.is_alone for lane in lanes) for lanes in turns)
     with ExitStack() as stack:
         alone = Desk(stack.enter_context(running_fake(scene.record_count, scene.latency_ms)), None)
-        desks = [_desk(core, scene, stack) for core in _cores()] or [alone]
+        desks = [_desk(core, scene, stack) for core in _cores()[:most_others]] or [alone]
         for lanes in turns:
             lonely = [lane for lane in lanes if lane.is_alone]
             others = [lane for lane in lanes if not lane.is_alone]
@@ -100,7 +103,8 @@ def _run_turns(scene: Scene, turns: list[list[Lane]], workplace: Path, tell: Tel
 
 def _cores() -> list[int]:
     """Return the cores to keep lanes on; none where the system cannot."""
-    return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+    cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+    return cores[:MOST_CORES]
 
 
 def _desk(core: int, scene: Scene, stack: ExitStack) -> Desk:
@@ -136,8 +140,12 @@ def _run_at(desks: list[Desk], lanes: list[Lane], scene: Scene, workplace: Path)
         finally:
             free.put(desk)
 
-    with ThreadPoolExecutor(len(desks)) as pool:
+    pool = ThreadPoolExecutor(len(desks))
+    try:
         yield from (under_way.result() for under_way in as_completed([pool.submit(run, lane) for lane in lanes]))
+    finally:
+        # Of those still waiting none begins when one has failed.
+        pool.shutdown(cancel_futures=True)
 
 
 def run_lane(lane: Lane, scene: Scene, source: Source, workplace: Path) -> Run:

@@ -69,7 +69,9 @@ def _flatness(small: dict[Lane, Median], large: dict[Lane, Median]) -> Iterator[
 def _speed(results: Results) -> Iterator[Verdict]:
     for record_count, form in product((SMALL, LARGE), SDK_FORMS):
         medians = results.medians(record_count, 50)
-        ours, sdk = medians.get(Lane("ours", form)), medians.get(Lane("sdk", form))
+        ours = medians.get(Lane("ours", form))
+        # Alone where it was measured alone: what shares the machine must not lose by that.
+        sdk = medians.get(Lane("sdk_alone", form)) or medians.get(Lane("sdk", form))
         wanted = f"records a second at 50 ms latency, {form}, {record_count:,} records"
         wanted += f": at least {TIMES_THE_SDK:.0f} times the SDK's"
         if ours is None or sdk is None:

@@ -1,9 +1,8 @@
 """Slices of one window, fetched side by side, handed on in time order.
 
 Knows: threads. Must not know: how a window is sliced (``core.slicing``), what is asked (``core.paging``).
-Its one rule: the records that come out are the same, in the same order, whatever the concurrency; besides what is
-under way, no more is held than half as many slices again, and one page of each stretch. Only where slices hold more
-than was expected of them, what is left of them is fetched although as many again are held: these wait for it.
+Its one rule: the records that come out are the same, in the same order, whatever the concurrency; of slices under way
+and held together there are at most twice as many as are fetched side by side, and besides one page of each stretch.
 """
 
 from __future__ import annotations
@@ -106,7 +105,9 @@ class SideBySide:
                 if records:
                     yield records
             else:
-                wait([fetch.future for fetch in _fetches(agenda) if not fetch.is_done], return_when=FIRST_COMPLETED)
+                under_way = [fetch.future for fetch in _fetches(agenda) if not fetch.is_done]
+                if front.future in under_way:
+                    wait(under_way, return_when=FIRST_COMPLETED)
 
     def _settle(self, agenda: _Agenda) -> None:
         """Put what fetched slices have left behind them, to be read next."""
@@ -126,7 +127,12 @@ class SideBySide:
             agenda[place : place + 1] = [_Fetch(piece, pool.submit(self._fetch, piece)), *([rest] if rest else [])]
 
     def _has_room(self, agenda: _Agenda, place: int) -> bool:
-        """Whether one more may be fetched: more of those that others wait for than of those that come after all."""
+        """Whether one more may be fetched.
+
+        Half as many as are fetched side by side may be held while the agenda goes on behind them. Where slices held more
+        than was expected of them, what is left of them lies before what is held: as many may be held while that is
+        fetched, since they wait for it.
+        """
         under_way = sum(not fetch.is_done for fetch in _fetches(agenda))
         held = [at for at, item in enumerate(agenda) if isinstance(item, _Fetch) and item.is_held]
         is_waited_for = bool(held) and place < held[-1]

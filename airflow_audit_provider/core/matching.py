@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping
 from ipaddress import ip_address, ip_network
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from airflow_audit_provider.core.parameters import V1, V2
+from airflow_audit_provider.core.parameters import V1, V2, VERSIONS, refuse_unknown
 from airflow_audit_provider.exceptions import ConfigurationError
 
 if TYPE_CHECKING:
@@ -69,6 +69,7 @@ class RecordFilter:
     """
 
     def __init__(self, version: str, filters: Mapping[str, Any] | Iterable[Mapping[str, Any]] | None) -> None:
+        refuse_unknown("api_version", version, VERSIONS)
         alternatives = [filters] if isinstance(filters, Mapping) else list(filters or [])
         self._alternatives = [_wishes(version, wanted) for wanted in alternatives]
 

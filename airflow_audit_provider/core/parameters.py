@@ -77,10 +77,10 @@ def name_audit_log(
     Raises ``ConfigurationError`` for an unknown version, a scope the version does not have, a malformed or
     missing id, and a filter the endpoint does not have.
     """
-    _refuse_unknown("api_version", api_version, VERSIONS)
+    refuse_unknown("api_version", api_version, VERSIONS)
     if scope is None:
         scope = ORGANIZATION if organization_id and not account_id else ACCOUNT
-    _refuse_unknown("scope", scope, SCOPES)
+    refuse_unknown("scope", scope, SCOPES)
     if (api_version, scope) not in PATHS:
         scopes = " or ".join(repr(s) for v, s in PATHS if v == api_version)
         raise ConfigurationError(f"Version {api_version} of the API has no {scope} scope. Use scope={scopes}.")
@@ -88,7 +88,8 @@ def name_audit_log(
     return api_version, scope, scope_id, _filters(api_version, scope, filters)
 
 
-def _refuse_unknown(name: str, given: object, known: tuple[str, ...]) -> None:
+def refuse_unknown(name: str, given: object, known: tuple[str, ...]) -> None:
+    """Raise ``ConfigurationError`` for a word that is none of those known."""
     if given not in known:
         raise ConfigurationError(f"{name} {given!r} is unknown. Give one of {', '.join(map(repr, known))}.")
 

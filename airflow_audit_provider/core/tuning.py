@@ -1,4 +1,4 @@
-"""Which numbers a task may be given: how many requests at once, how long a window is, how far to look back.
+"""What a task may be given and what it takes otherwise: requests at once, lengths of time, how a key is read.
 
 Knows: the bounds and the defaults. Must not know: what is done with a number, or where it was written.
 Its one rule: nothing of the provider but its errors is imported, so that parsing a DAG can refuse a number cheaply.

@@ -74,6 +74,10 @@ class WaitingOperator(BaseOperator):
 
 
 def _reschedules_mapped() -> bool:
-    from airflow import __version__ as version
+    return tuple(map(int, re.findall(r"\d+", _airflow_version())[:3])) >= _RESCHEDULES_MAPPED
 
-    return tuple(map(int, re.findall(r"\d+", version)[:3])) >= _RESCHEDULES_MAPPED
+
+def _airflow_version() -> str:
+    from airflow import __version__
+
+    return __version__

@@ -15,7 +15,7 @@ FORMS: dict[str, tuple[str, ...]] = {
     "ours": ("jsonl.gz", "jsonl.zst", "parquet", "parquet normalized", "parquet ocsf", "duckdb", "iceberg"),
     "ours_in_task": ("jsonl.gz",),
     "sdk": ("jsonl.gz", "jsonl.zst", "parquet"),
-    "sdk_alone": ("jsonl.gz",),
+    "sdk_alone": ("jsonl.gz", "jsonl.zst", "parquet"),
     "dlt_rest": ("jsonl.gz", "parquet normalized", "duckdb", "iceberg"),
     "http_operator": ("jsonl.gz", "jsonl.zst", "parquet"),
     "httpx_loop": ("jsonl.gz", "jsonl.zst", "parquet"),

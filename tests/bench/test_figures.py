@@ -61,6 +61,8 @@ def test_speed_is_held_against_the_sdk() -> None:
     sdk = ours._replace(contender="sdk", wall_seconds=8.0)
     wanted = "records a second at 50 ms latency, jsonl.gz, 100,000 records"
     assert verdict(wanted, results(ours, sdk)) == Verdict(f"{wanted}: at least 8 times the SDK's", "8.0 times", True)
+    alone = sdk._replace(contender="sdk_alone", wall_seconds=7.9)
+    assert verdict(wanted, results(ours, sdk, alone)).reached is False
     slower = sdk._replace(wall_seconds=7.9)
     assert verdict(wanted, results(ours, slower)).reached is False
 
@@ -90,7 +92,7 @@ def test_the_plan_has_everybody_everywhere_five_times() -> None:
 
 
 def test_a_broken_off_benchmark_goes_on_with_what_is_missing() -> None:
-    """Turns that were measured are not measured again; a lane that is behind catches up in the turns left."""
+    """Turns already measured are left out; a lane that is behind catches up in the turns left."""
     sdk, ours = Lane("sdk", "jsonl.gz"), Lane("ours", "jsonl.gz")
     scene = Scene(SMALL, 0, (ours, sdk), 3)
     elsewhere = RUN._replace(latency_ms=50)
@@ -99,12 +101,19 @@ def test_a_broken_off_benchmark_goes_on_with_what_is_missing() -> None:
 
 def test_what_another_commit_of_ours_did_is_measured_anew() -> None:
     """Going on at another commit keeps the others' runs alone; at the same one it keeps all."""
-    kept = results(RUN, RUN._replace(contender="sdk"))._replace(commit="a", loads=(1.0, 1.0))
+    kept = results(RUN, RUN._replace(contender="sdk"))._replace(commit="a", loads=(1.0, 2.0))
     now = results()._replace(commit="b")
     assert [run.contender for run in now.going_on(kept).runs] == ["sdk"]
-    assert now.going_on(kept).break_count == 1
+    assert (now.going_on(kept).break_count, now.going_on(kept).loads) == (1, (2.0,))
     assert len(now._replace(commit="a").going_on(kept).runs) == 2
     assert "broken off and gone on with (1)" in write_document(now.going_on(kept))
+
+
+@pytest.mark.parametrize("name", ["machine", "versions", "harness"])
+def test_what_another_harness_measured_is_refused(name: str) -> None:
+    """Figures of another machine, of other versions or of another harness are not mixed with new ones."""
+    with pytest.raises(ValueError, match=f"another {name}: .*Measure anew"):
+        results().going_on(results()._replace(**{name: "another"}))  # type: ignore[arg-type]  # a field by name
 
 
 def test_page_says_how_often_a_row_was_measured() -> None:

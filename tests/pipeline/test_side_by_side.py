@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import threading
 import time
+from typing import Any
+
+import pytest
 
 from airflow_audit_provider.adapters.side_by_side import SideBySide
 from airflow_audit_provider.adapters.source import Source
 from airflow_audit_provider.core.backoff import RetryPolicy
 from airflow_audit_provider.core.budget import RateBudget
 from airflow_audit_provider.core.ports import Request, Response
+from airflow_audit_provider.core.slicing import Slice
 from airflow_audit_provider.core.window import TimeWindow
 from airflow_audit_provider.testing.clock import ManualClock
 from airflow_audit_provider.testing.cloudflare import FakeCloudflare
@@ -18,7 +23,7 @@ from tests.pipeline.landing import END, START, fake_with, order, true_ids
 LATENCY_SECONDS = 0.15
 # 68 requests, seven at a time, are ten after each other at best. The first page has to come before it is known what
 # the others are, and a slice's pages come one after another.
-MOST_AFTER_EACH_OTHER = 18
+MOST_AFTER_EACH_OTHER = 19
 
 
 class Slow:
@@ -44,6 +49,49 @@ class Slow:
             if began_at >= free_at:
                 count, free_at = count + 1, ended_at
         return count
+
+
+class Waiting(SideBySide):
+    """A reading whose first slice behind the first page comes only when all others that may be fetched have come.
+
+    ``most_held`` is how many slices waited for their turn at most, of those that are no first pages of a stretch.
+    """
+
+    most_held = 0
+    _held = 0
+    _is_first = True
+    _lock = threading.Lock()
+
+    def _fetch(self, piece: Slice) -> Any:
+        with self._lock:
+            is_front = self._is_first and not piece.is_scout
+            self._is_first = self._is_first and not is_front
+        if is_front:
+            time.sleep(3.0)
+        fetched = super()._fetch(piece)
+        with self._lock:
+            self._held += not piece.is_scout
+            self.most_held = max(self.most_held, self._held)
+        return fetched
+
+    def read_all(self) -> list[str]:
+        """Return the ids; what is handed on is held no more."""
+        ids = []
+        for records in self.read():
+            with self._lock:
+                self._held -= len(records) > 1000
+            ids += [record.id for record in records]
+        return ids
+
+
+@pytest.mark.parametrize("concurrency", [2, 7])
+def test_few_slices_wait_for_a_late_one(concurrency: int) -> None:
+    """While the front does not come, at most twice as many slices are held as are fetched side by side."""
+    fake = fake_with(ManualClock(), records_per_day=60_000, requests_per_window=None)
+    source = Source(DirectTransport(fake, ManualClock()), ManualClock(), RateBudget(), RetryPolicy())
+    reading = Waiting(source, order().query, TimeWindow(START, END), concurrency)
+    assert len(reading.read_all()) == 60_000
+    assert concurrency // 2 < reading.most_held <= 2 * concurrency
 
 
 def test_workers_are_not_left_without_work() -> None:
