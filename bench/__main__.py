@@ -21,7 +21,7 @@ from bench.running import environment, run_scenes
 
 PROJECT = Path(__file__).resolve().parent.parent
 WORKPLACE = PROJECT / ".bench" / "work"
-FIGURES = PROJECT / ".bench" / "results.json"
+FIGURES = PROJECT / "bench" / "figures.json"
 PAGE = PROJECT / "docs" / "benchmarks.md"
 MEASURED = "airflow_audit_provider"
 # What the others are measured by: the fake, how they are run, and what is installed.

@@ -21,7 +21,8 @@ HEAD = """# Benchmarks
 SDK (auto-pagination), dlt (`rest_api` to `filesystem`), Airflow's `HttpOperator` with a `pagination_function`, and a
 plain loop over httpx: everybody in JSON Lines and Parquet on both days at both latencies, five times, and in tables
 on the small day. It takes some three quiet hours; `make bench GO_ON=1` goes on with one that was broken off,
-`make bench QUICK=1` measures only ours, `make bench PROFILE=1` shows where our own CPU time goes.
+`make bench QUICK=1` measures only ours, `make bench PROFILE=1` shows where our own CPU time goes. Every run's figures
+are in `bench/figures.json`.
 """
 METHOD = """## How it is measured
 

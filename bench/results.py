@@ -114,8 +114,10 @@ class Results(NamedTuple):
         return self._replace(runs=runs, loads=loads, break_count=kept.break_count + 1)
 
     def write(self, path: Path) -> None:
-        """Write everything as JSON."""
-        path.write_text(json.dumps(self._asdict() | {"runs": [run._asdict() for run in self.runs]}, indent=1) + "\n")
+        """Write everything as JSON, a line a run."""
+        runs = ",\n".join(json.dumps(run._asdict()) for run in self.runs)
+        about = {name: value for name, value in self._asdict().items() if name != "runs"}
+        path.write_text(f'{{"runs": [\n{runs}\n],\n{json.dumps(about, indent=1)[2:]}\n')
 
     @classmethod
     def read(cls, path: Path) -> Self:
