@@ -2,8 +2,7 @@
 
 Knows: threads. Must not know: how a window is sliced (``core.slicing``), what is asked (``core.paging``).
 Its one rule: the records that come out are the same, in the same order, whatever the concurrency; of slices under way
-and held together there are at most one and a half times as many as are fetched side by side and the one all wait for,
-and besides one page of each stretch.
+and held together there are at most twice as many as are fetched side by side, and besides one page of each stretch.
 """
 
 from __future__ import annotations
@@ -130,15 +129,12 @@ class SideBySide:
         """Whether one more may be fetched.
 
         The agenda goes on while at most half as many are held as are fetched side by side. While more are, only what
-        they wait for is fetched, the rest of slices that held more than was expected: as many as there may be of both.
+        they wait for is fetched, the rest of slices that held more than was expected, until as many again are held.
         """
         under_way = sum(not fetch.is_done for fetch in _fetches(agenda))
         held = [at for at, item in enumerate(agenda) if isinstance(item, _Fetch) and item.is_held]
-        half = self._concurrency // 2
-        if under_way >= self._concurrency:
-            return False
         is_waited_for = bool(held) and place < held[-1]
-        return len(held) <= half or (is_waited_for and under_way + len(held) < self._concurrency + half)
+        return under_way < self._concurrency and len(held) <= self._concurrency // (1 if is_waited_for else 2)
 
     def _fetch(self, piece: Slice) -> _Fetched:
         horizon = TimeWindow(piece.window.start, self._window.end)
