@@ -19,9 +19,9 @@ def test_the_texts_are_those_of_the_enumerations() -> None:
 
 def test_a_name_is_what_the_query_is_made_of() -> None:
     """The four texts are those of the query with the same arguments."""
-    arguments = {"account_id": ACCOUNT_ID, "filters": {"actor_email": "a@example.com"}}
-    query = audit_query("v2", None, **arguments)  # type: ignore[arg-type]  # a mixture of types, by name
-    named = name_audit_log("v2", None, **arguments)  # type: ignore[arg-type]  # a mixture of types, by name
+    filters = {"actor_email": "a@example.com"}
+    query = audit_query("v2", None, account_id=ACCOUNT_ID, filters=filters)
+    named = name_audit_log("v2", None, account_id=ACCOUNT_ID, filters=filters)
     assert named == (query.version, query.scope, query.scope_id, query.filters)
 
 

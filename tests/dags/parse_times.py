@@ -20,7 +20,8 @@ import statistics
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from socket import socket
+from typing import Any, cast
 from uuid import uuid4
 
 EMPTY = ast.parse('EmptyOperator(task_id="nothing")').body
@@ -115,7 +116,7 @@ def _serve(selector: selectors.BaseSelector) -> None:
         take, on_close = key.data
         if not take(key.fileobj):
             on_close(key.fileobj)
-            key.fileobj.close()  # type: ignore[union-attr]  # a socket
+            cast("socket", key.fileobj).close()
 
 
 def _seconds_of_children() -> float:
