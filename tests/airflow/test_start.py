@@ -38,3 +38,10 @@ def test_no_file_has_an_import_error(live: LiveAirflow) -> None:
     """The DAG processor reads every example and every file of these tests without an error."""
     live.unpause("given_window")
     assert live.ask("importErrors")["import_errors"] == []
+
+
+def test_dag_processor_imports_the_provider_before_it_forks(live: LiveAirflow) -> None:
+    """A file that imports nothing of the provider finds it imported, because Airflow has loaded its plugin."""
+    live.unpause("imported_before")
+    assert live.ask("dags/imported_before")["description"] == "before the fork"
+    assert "cloudflare_audit_logs" in [plugin["name"] for plugin in live.ask("plugins")["plugins"]]
