@@ -11,7 +11,8 @@ import sys
 from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import DAG
 
-TAKEN = ("operators.audit_logs", "operators.loading", "sensors.audit_logs", "triggers.audit_logs")
+OPERATORS = ("operators.audit_logs", "operators.auditing", "operators.loading")
+TAKEN = (*OPERATORS, "sensors.audit_logs", "triggers.audit_logs")
 THERE = all(f"airflow_audit_provider.{name}" in sys.modules for name in TAKEN)
 
 with DAG("imported_before", description="before the fork" if THERE else "not before the fork"):

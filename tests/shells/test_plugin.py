@@ -1,0 +1,28 @@
+"""The plugin imports the provider in a DAG processor and nowhere else."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+ASK = """
+import sys
+{first}
+from airflow_audit_provider.plugins.early_imports import EarlyImportsPlugin
+EarlyImportsPlugin.on_load()
+print("airflow_audit_provider.operators.audit_logs" in sys.modules)
+"""
+
+
+@pytest.mark.parametrize(
+    ("first", "imports"),
+    [("import airflow.dag_processing.manager", "True"), ("import airflow.sdk.execution_time.task_runner", "False")],
+    ids=["DAG processor", "task"],
+)
+def test_provider_is_imported_where_files_are_parsed(first: str, imports: str) -> None:
+    """Where the DAG processor's loop is loaded, operators are imported; the process of a task is left alone."""
+    command = [sys.executable, "-c", ASK.format(first=first)]
+    answer = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    assert answer.stdout.splitlines()[-1] == imports
