@@ -17,6 +17,8 @@ from tests.matrix.versions import PROJECT
 pytestmark = pytest.mark.slow
 EXAMPLES = sorted(path.name for path in (PROJECT / "dags").glob("*.py"))
 TURN_COUNT, AT_MOST = 21, 1.1
+# What importing the provider anew in every fork may cost on top, where Airflow loads its plugins too early.
+AT_MOST_ANEW = 1.3
 # What an example may load: declarations and names.
 DECLARATIONS = re.compile(
     r"airflow_audit_provider\.("
@@ -51,8 +53,9 @@ def times(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_example_parses_as_fast_as_an_empty_one(times: dict[str, Any], name: str) -> None:
-    """Airflow's fork takes at most 1.1 times as long as for an empty DAG."""
+    """Airflow's fork takes at most 1.1 times as long as for an empty DAG, and a little more where it imports anew."""
     assert times["times"][name]["ratio"] <= AT_MOST, times["times"][name]
+    assert times["without_plugins"][name]["ratio"] <= AT_MOST_ANEW, times["without_plugins"][name]
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
