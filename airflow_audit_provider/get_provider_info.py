@@ -73,7 +73,7 @@ def _options() -> dict[str, object]:
             "version_added": "0.1.0",
             "type": "integer",
             "example": "4",
-            "default": "7",
+            "default": "6",
         },
         "max_part_bytes": {
             "description": "Size of a data object at which the next one begins, at least 1048576.",

@@ -39,7 +39,7 @@ METHOD = """## How it is measured
 - This provider has the machine to itself. The others do one thing at a time, so where the system can keep a process on
   a core they run as many as there are cores, each with a server of its own on a core of its own; the SDK, on the small
   day also measured with nothing beside it, shows what that costs. Nothing is tuned: everybody runs on defaults, this
-  provider too (seven requests under way); gzip of the others is Python's, level 9, their Parquet is snappy. `parquet`
+  provider too (six requests under way); gzip of the others is Python's, level 9, their Parquet is snappy. `parquet`
   has each record's id, time and JSON, theirs as ours; typed columns are `parquet normalized`.
 - Requests are those the fake counted. A ratio is that contender's figure divided by ours in the same form.
 - `duckdb` and `iceberg` of this provider land normalized Parquet first and load it from there; both are counted, in

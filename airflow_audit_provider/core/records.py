@@ -12,7 +12,7 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Iterable, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from functools import lru_cache
 from typing import Any, Generic, TypeVar, cast
@@ -116,8 +116,8 @@ def _event_times(texts: Sequence[str]) -> list[int]:
     """Return a page's event times; those that fit into microseconds are read in one call."""
     if max(map(len, texts), default=0) <= _MICROSECOND_TEXT:
         # Without an offset an instant is none: to subtract the epoch from it raises TypeError.
-        spans = [instant - _EPOCH for instant in msgspec.convert(texts, list[datetime])]
-        return [(span.days * 86_400 + span.seconds) * SECOND_NS + span.microseconds * 1000 for span in spans]
+        instants = msgspec.convert(texts, list[datetime])
+        return [(instant - _EPOCH) // _MICROSECOND * 1000 for instant in instants]
     return list(map(parse_event_time, texts))
 
 
@@ -202,6 +202,7 @@ _RFC3339 = re.compile(r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:\d\d)(?:[.,](\d+))?(?:[
 
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
 _MICROSECOND_TEXT = len("2026-11-01T00:00:00.123456Z")
 _SCALES: dict[int, int] = {count: 10 ** (9 - count) for count in range(1, 10)}
 _TO_THE_SECOND = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d", re.ASCII)

@@ -5,12 +5,15 @@ from __future__ import annotations
 import resource
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from airflow_audit_provider.adapters.scratch import Scratch
 from airflow_audit_provider.exceptions import StorageUnavailableError
+
+LARGEST_FILE = 1000
 
 
 @pytest.fixture
@@ -20,13 +23,15 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-@pytest.fixture
-def largest_file() -> Iterator[int]:
-    """A real limit on the size of a file, as a full disk would be one: what is beyond it is refused."""
-    limit, before = 1000, resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
-    yield limit
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+@contextmanager
+def full_disk() -> Iterator[None]:
+    """A real limit on the size of a file: what is beyond it is refused, to this whole process."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (LARGEST_FILE, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def test_what_is_put_aside_comes_back(folder: Path) -> None:
@@ -58,12 +63,13 @@ def test_what_was_never_filled_opens_no_file(monkeypatch: pytest.MonkeyPatch) ->
     scratch.close()
 
 
-def test_a_full_disk_is_no_reason_to_fail(folder: Path, largest_file: int) -> None:
+def test_a_full_disk_is_no_reason_to_fail(folder: Path) -> None:
     """What it takes no more is held in memory: all of it comes back, that before as that after."""
     scratch = Scratch()
     pieces = [bytes([number]) * 300 for number in range(1, 8)]
-    offsets = [scratch.append(piece) for piece in pieces]
-    assert largest_file < sum(map(len, pieces))
+    with full_disk():
+        offsets = [scratch.append(piece) for piece in pieces]
+    assert sum(map(len, pieces)) > LARGEST_FILE
     assert offsets == [300 * number for number in range(7)]
     assert [scratch.read(offset, 300) for offset in offsets] == pieces
     assert scratch.read(offsets[5] + 290, 10) == bytes([6]) * 10

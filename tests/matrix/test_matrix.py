@@ -83,7 +83,7 @@ def test_configuration_is_listed(report: Report, version: AirflowVersion) -> Non
     assert isinstance(printed, str), printed
     lines = [line.replace(" ", "") for line in printed.splitlines()]
     assert "[cloudflare_audit_logs]" in lines
-    for name, default in (("settle_delay_seconds", "900"), ("concurrency", "7"), ("max_part_bytes", "134217728")):
+    for name, default in (("settle_delay_seconds", "900"), ("concurrency", "6"), ("max_part_bytes", "134217728")):
         shown = "" if version.at_least("3.2.0") else default
         assert any(line.lstrip("#") == f"{name}={shown}" for line in lines), printed
 

@@ -23,8 +23,8 @@ def _tuning(world: World, **arguments: Any) -> tuple[timedelta, int, int]:
 
 
 def test_defaults_without_any_configuration(world: World) -> None:
-    """Without a word anywhere: a quarter of an hour, seven requests, 128 MiB."""
-    assert _tuning(world) == (timedelta(minutes=15), 7, 128 << 20)
+    """Without a word anywhere: a quarter of an hour, six requests, 128 MiB."""
+    assert _tuning(world) == (timedelta(minutes=15), 6, 128 << 20)
 
 
 def test_configuration_wins_over_defaults(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
