@@ -1,6 +1,6 @@
 """The API over httpx: credentials, timeouts, whole answers, sync and async.
 
-Knows: httpx. Must not know: paging, retries, what an answer means.
+Knows: httpx, which certificates count. Must not know: paging, retries, what an answer means.
 Its one rule: a credential goes to the connection's own host and nowhere else: no redirect is followed, no
 environment proxy credential file is read, and no error text repeats a header.
 """

@@ -19,7 +19,7 @@ from typing import Any, Generic, TypeVar, cast
 
 import msgspec
 
-from airflow_audit_provider.core.window import SECOND_NS, TimeWindow
+from airflow_audit_provider.core.window import SECOND_NS, TimeWindow, to_ns
 from airflow_audit_provider.exceptions import SourceProtocolError
 
 
@@ -117,7 +117,11 @@ def _event_times(texts: Sequence[str]) -> list[int]:
     if max(map(len, texts), default=0) <= _MICROSECOND_TEXT:
         # Without an offset an instant is none: to subtract the epoch from it raises TypeError.
         instants = msgspec.convert(texts, list[datetime])
-        return [(instant - _EPOCH) // _MICROSECOND * 1000 for instant in instants]
+        # What ``to_ns`` does, without a call for each.
+        times = [(instant - _EPOCH) // _MICROSECOND * 1000 for instant in instants]
+        if times and not _FIRST_NS <= min(times) <= max(times) <= _LAST_NS:
+            raise ValueError("a time is beyond the calendar")
+        return times
     return list(map(parse_event_time, texts))
 
 
@@ -203,6 +207,9 @@ _RFC3339 = re.compile(r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:\d\d)(?:[.,](\d+))?(?:[
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
+# An offset can put an instant before year 1 or after year 9999, where there is no datetime for it.
+_FIRST_NS = to_ns(datetime(1, 1, 1, tzinfo=UTC))
+_LAST_NS = to_ns(datetime(9999, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC))
 _MICROSECOND_TEXT = len("2026-11-01T00:00:00.123456Z")
 _SCALES: dict[int, int] = {count: 10 ** (9 - count) for count in range(1, 10)}
 _TO_THE_SECOND = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d", re.ASCII)
@@ -245,6 +252,8 @@ def _parse_other_time(text: str) -> int:
     if sign is not None:
         offset_seconds = int(hours) * 3600 + int(minutes) * 60
         second += -offset_seconds if sign == "+" else offset_seconds
+    if not _FIRST_NS <= second * SECOND_NS <= _LAST_NS:
+        raise ValueError(f"beyond the calendar: {text!r}")
     return second * SECOND_NS + (int(fraction[:9].ljust(9, "0")) if fraction else 0)
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta, timezone
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from airflow_audit_provider.core.records import parse_event_time
+from airflow_audit_provider.core.records import ApiVersion, parse_event_time, read_records
 from airflow_audit_provider.core.window import to_ns
+from airflow_audit_provider.exceptions import SourceProtocolError
 
 _NOON_AT = datetime(2024, 3, 15, 12, 0, 0, tzinfo=UTC)
 _NOON = to_ns(_NOON_AT)
@@ -47,6 +49,9 @@ def test_every_way_of_writing_an_instant_is_exact(text: str, offset_ns: int) -> 
     assert parse_event_time(text) == _NOON + offset_ns
 
 
+BEYOND = ["9999-12-31T23:59:59-00:01", "9999-12-31T23:59:59.9-00:01", "0001-01-01T00:00:00.9+00:01"]
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -57,7 +62,7 @@ def test_every_way_of_writing_an_instant_is_exact(text: str, offset_ns: int) -> 
         "2024-03-15T12:00:00+2:00", "2024-03-15T12:00:00+02", "2024-03-15T12:00:00.٣Z", "٢024-03-15T12:00:00Z",
         "2024-03-15T12:00:00.²Z", "20240315T120000Z", "2024-W11-5T12:00:00Z", "2024-075T12:00:00.000Z",
         "1710504000", "2024-03-15T12:00:00.-5Z", "2024-03-15X12:00:00Z", "2024-03-15T12.00.00Z",
-        "2024-03-15T12:00:00x5Z", "2024-03-15T12:00:00-5Z",
+        "2024-03-15T12:00:00x5Z", "2024-03-15T12:00:00-5Z", *BEYOND,
     ],
 )  # fmt: skip
 def test_nonsense_is_refused(text: str) -> None:
@@ -77,6 +82,25 @@ def test_microseconds_agree_with_the_standard_library(instant: datetime, zone: t
     aware = instant.replace(tzinfo=UTC if zulu else zone)
     text = aware.isoformat()
     assert parse_event_time(text.replace("+00:00", "Z") if zulu else text) == to_ns(aware)
+
+
+@settings(max_examples=150, deadline=None)
+@given(instant=_INSTANTS, zone=_ZONES, digits=st.sampled_from(["", ".0", ".3", ".31", ".000001"]))
+def test_a_page_is_read_as_each_of_its_records(instant: datetime, zone: timezone, digits: str) -> None:
+    """The times of a page, read in one call, are those that each text has by itself, with any offset, in any year."""
+    naive = instant.replace(microsecond=0).isoformat() + digits
+    texts = [f"{naive}Z", f"{naive}{instant.replace(tzinfo=zone).isoformat()[-6:]}"]
+    for page in (texts, texts[:1], texts[1:]):
+        raws = [msgspec.Raw(msgspec.json.encode({"id": text, "when": text})) for text in page]
+        read = [(record.id, record.event_ns) for record in read_records(ApiVersion.V1, raws)]
+        assert read == [(text, parse_event_time(text)) for text in page]
+
+
+@pytest.mark.parametrize("text", BEYOND)
+def test_a_time_beyond_the_calendar_is_shown(text: str) -> None:
+    """An offset that puts a record after year 9999 or before year 1 is told as what it is."""
+    with pytest.raises(SourceProtocolError, match="without a readable time"):
+        read_records(ApiVersion.V1, [msgspec.Raw(msgspec.json.encode({"id": "a", "when": text}))])
 
 
 @settings(max_examples=100, deadline=None)
