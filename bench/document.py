@@ -42,7 +42,7 @@ METHOD = """## How it is measured
   provider too (six requests under way); gzip of the others is Python's, level 9, their Parquet is snappy. `parquet`
   has each record's id, time and JSON, theirs as ours; typed columns are `parquet normalized`.
 - The fake speaks plain http, so no TLS is in any figure. This provider loads no certificates for such a server; to load
-  them, as everybody else here does within the measurement, takes some 30 ms of CPU a pull.
+  them, as the SDK and the loop over httpx do within the measurement, takes some 30 ms of CPU a pull.
 - Requests are those the fake counted. A ratio is that contender's figure divided by ours in the same form.
 - `duckdb` and `iceberg` of this provider land normalized Parquet first and load it from there; both are counted, in
   time and in bytes. dlt loads without landing. It flattens records into typed columns whatever the form, so its Parquet

@@ -13,7 +13,7 @@ from airflow_audit_provider.exceptions import ConfigurationError
 DEFAULT_PARTITION_KEY_FORMAT = "%Y-%m-%d"
 DEFAULT_MAX_PART_BYTES = 128 << 20
 MIN_PART_BYTES = 1 << 20
-# Where an answer takes 50 ms, six keep one core nearly busy with reading; each one more takes 8 MB.
+# Where an answer takes 50 ms, six keep a core some two thirds busy with reading; each one more takes 8 MB.
 DEFAULT_CONCURRENCY = 6
 MAX_CONCURRENCY = 64
 
