@@ -25,16 +25,17 @@ def get_provider_info() -> dict[str, object]:
                 "integration-name": name,
                 "python-modules": [
                     "airflow_audit_provider.operators.audit_logs",
-                    "airflow_audit_provider.operators.auditing",
-                    "airflow_audit_provider.operators.loading",
+                    "airflow_audit_provider.operators.seal",
+                    "airflow_audit_provider.operators.verify",
+                    "airflow_audit_provider.operators.warehouses",
                 ],
             }
         ],
         "sensors": [{"integration-name": name, "python-modules": ["airflow_audit_provider.sensors.audit_logs"]}],
         "triggers": [{"integration-name": name, "python-modules": ["airflow_audit_provider.triggers.audit_logs"]}],
         "extra-links": [
-            "airflow_audit_provider.operators.links.ManifestLink",
-            "airflow_audit_provider.operators.links.CloudflareDashboardLink",
+            "airflow_audit_provider.links.audit_logs.ManifestLink",
+            "airflow_audit_provider.links.audit_logs.CloudflareDashboardLink",
         ],
         "config": {"cloudflare_audit_logs": _section()},
         "connection-types": [_connection_type()],

@@ -19,7 +19,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 from unittest import mock
 
-from airflow_audit_provider.adapters import side_by_side
+from airflow_audit_provider.adapters.cloudflare import parallel as side_by_side
 from bench.contenders import FORMS
 from bench.contenders.ours import pull
 from bench.job import Job

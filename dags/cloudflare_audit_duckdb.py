@@ -20,7 +20,7 @@ from airflow.timetables.interval import CronDataIntervalTimetable
 
 from airflow_audit_provider.assets.audit_logs import audit_log_asset
 from airflow_audit_provider.operators.audit_logs import CloudflareAuditLogsToObjectStorageOperator
-from airflow_audit_provider.operators.loading import CloudflareAuditLogsToSqlOperator
+from airflow_audit_provider.operators.warehouses import CloudflareAuditLogsToSqlOperator
 
 DESTINATION = os.environ.get("AUDIT_DUCKDB_DESTINATION", "file:///tmp/cloudflare-audit/warehouse")
 DUCKDB = os.environ.get("AUDIT_DUCKDB", "/tmp/cloudflare-audit/audit.duckdb")  # noqa: S108 - a look on one's own machine

@@ -20,7 +20,8 @@ from airflow.sdk import DAG
 
 from airflow_audit_provider.assets.audit_logs import audit_log_asset
 from airflow_audit_provider.operators.audit_logs import CloudflareAuditLogsToObjectStorageOperator
-from airflow_audit_provider.operators.auditing import CloudflareAuditLogsSealOperator, CloudflareAuditLogsVerifyOperator
+from airflow_audit_provider.operators.seal import CloudflareAuditLogsSealOperator
+from airflow_audit_provider.operators.verify import CloudflareAuditLogsVerifyOperator
 
 DESTINATION = os.environ.get("AUDIT_HOURLY_DESTINATION", "file:///tmp/cloudflare-audit/hourly")
 START_DATE = os.environ.get("AUDIT_HOURLY_START_DATE", "2026-11-01")

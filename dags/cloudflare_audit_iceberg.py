@@ -23,7 +23,7 @@ from airflow.sdk import DAG
 from airflow.timetables.interval import CronDataIntervalTimetable
 
 from airflow_audit_provider.operators.audit_logs import CloudflareAuditLogsToObjectStorageOperator
-from airflow_audit_provider.operators.loading import CloudflareAuditLogsToIcebergOperator
+from airflow_audit_provider.operators.warehouses import CloudflareAuditLogsToIcebergOperator
 
 DESTINATION = os.environ.get("AUDIT_ICEBERG_DESTINATION", "file:///tmp/cloudflare-audit/iceberg-source")
 CONN_ID = os.environ.get("AUDIT_ICEBERG_CONN_ID")

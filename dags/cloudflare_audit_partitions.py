@@ -22,7 +22,7 @@ from airflow.sdk import DAG
 
 from airflow_audit_provider.assets.audit_logs import audit_log_asset
 from airflow_audit_provider.operators.audit_logs import CloudflareAuditLogsToObjectStorageOperator
-from airflow_audit_provider.operators.auditing import CloudflareAuditLogsVerifyOperator
+from airflow_audit_provider.operators.verify import CloudflareAuditLogsVerifyOperator
 
 DESTINATION = os.environ.get("AUDIT_PARTITIONS_DESTINATION", "file:///tmp/cloudflare-audit/partitions")
 START_DATE = os.environ.get("AUDIT_PARTITIONS_START_DATE", "2026-11-01")

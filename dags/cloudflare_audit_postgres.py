@@ -16,7 +16,7 @@ from datetime import UTC, datetime, timedelta
 from airflow.sdk import DAG
 
 from airflow_audit_provider.assets.audit_logs import audit_log_asset
-from airflow_audit_provider.operators.loading import CloudflareAuditLogsToSqlOperator
+from airflow_audit_provider.operators.warehouses import CloudflareAuditLogsToSqlOperator
 
 DESTINATION = os.environ.get("AUDIT_DESTINATION", "file:///tmp/cloudflare-audit/jsonl")
 CONN_ID = os.environ.get("AUDIT_POSTGRES_CONN_ID", "audit_postgres")

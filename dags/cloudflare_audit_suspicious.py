@@ -44,7 +44,7 @@ def actions_of(payload: dict[str, Any]) -> list[dict[str, Any]]:
     names_all = payload["record_count"] == len(named)
     window = {"since": payload["window_start"], "before": payload["window_end"], "direction": "asc"}
     records = CloudflareHook().iter_audit_logs(api_version=payload["api_version"], **window)
-    return [record for record in records if record["id"] in named or (not names_all and watcher.wants(record))]
+    return [record for record in records if record["id"] in named or (not names_all and watcher.matches(record))]
 
 
 def is_whole(payload: dict[str, Any], records: list[dict[str, Any]]) -> bool:

@@ -17,15 +17,16 @@ import msgspec
 
 from airflow_audit_provider import __version__
 from airflow_audit_provider.adapters.clock import SystemClock
-from airflow_audit_provider.adapters.destination import store_at
-from airflow_audit_provider.adapters.ed25519 import Ed25519Signer, Ed25519Verifier
-from airflow_audit_provider.auditing import Evidence, coverage, verify
-from airflow_audit_provider.core.coverage import coverage_table
-from airflow_audit_provider.core.findings import findings_table
-from airflow_audit_provider.core.run_window import read_bound
+from airflow_audit_provider.adapters.signing import Ed25519Signer, Ed25519Verifier
+from airflow_audit_provider.adapters.storage.fsspec_store import store_from_uri
+from airflow_audit_provider.core.verification.coverage import coverage_table
+from airflow_audit_provider.core.verification.findings import findings_table
+from airflow_audit_provider.core.windows.run_window import read_bound
 from airflow_audit_provider.exceptions import AuditProviderError, ConfigurationError, VerificationError
-from airflow_audit_provider.notary import seal
-from airflow_audit_provider.sweeping import DEFAULT_AGE, sweep
+from airflow_audit_provider.pipelines.coverage import coverage
+from airflow_audit_provider.pipelines.seal import seal
+from airflow_audit_provider.pipelines.sweep import DEFAULT_AGE, sweep
+from airflow_audit_provider.pipelines.verify import TrustAnchors, verify
 
 SOUND, WRONG, UNKNOWN = 0, 1, 2
 
@@ -54,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _verify(asked: argparse.Namespace) -> Answer:
     verifier = Ed25519Verifier(map(_text_of, asked.public_key)) if asked.public_key else None
     start, end = _range(asked)
-    report = verify(store_at(asked.destination), start, end, Evidence(verifier, asked.expect_seal))
+    report = verify(store_from_uri(asked.destination), start, end, TrustAnchors(verifier, asked.expect_seal))
     summary = report.summary()
     facts = {**summary, "findings": msgspec.to_builtins(report.findings)}
     counts = "".join(f"{name:20}{fact}\n" for name, fact in summary.items())
@@ -64,7 +65,7 @@ def _verify(asked: argparse.Namespace) -> Answer:
 
 def _coverage(asked: argparse.Namespace) -> Answer:
     start, end = _range(asked)
-    found = coverage(store_at(asked.destination), start, end)
+    found = coverage(store_from_uri(asked.destination), start, end)
     if found is None:
         return Answer(WRONG, "No window is committed there.\n", None)
     return Answer(WRONG if found.missing else SOUND, coverage_table(found), msgspec.to_builtins(found))
@@ -72,7 +73,7 @@ def _coverage(asked: argparse.Namespace) -> Answer:
 
 def _seal(asked: argparse.Namespace) -> Answer:
     signer = Ed25519Signer(_text_of(asked.signing_key)) if asked.signing_key else None
-    done = seal(store_at(asked.destination), asked.day, signer)
+    done = seal(store_from_uri(asked.destination), asked.day, signer)
     lines = [f"{made.key}  {made.sha256}  {made.day}, {made.manifest_count} manifests\n" for made in done.created]
     lines.append(f"{len(done.created)} seals created, {done.signed_count} signed; newest {done.newest_seal_sha256}\n")
     table = findings_table(done.findings) if done.findings else ""
@@ -80,7 +81,7 @@ def _seal(asked: argparse.Namespace) -> Answer:
 
 
 def _sweep(asked: argparse.Namespace) -> Answer:
-    swept = sweep(store_at(asked.destination), SystemClock().now(), asked.older_than, asked.dry_run)
+    swept = sweep(store_from_uri(asked.destination), SystemClock().now(), asked.older_than, asked.dry_run)
     verb = "found, nothing removed" if asked.dry_run else "removed"
     count = len(swept.keys)
     lines = [*swept.keys, f"{count} objects of dead tries {verb}; {swept.size_bytes} bytes"]

@@ -70,7 +70,7 @@ class Clock(Protocol):
         ...
 
 
-class Scratch(Protocol):
+class SpillStorage(Protocol):
     """Bytes put aside for the length of one pull; gone when it ends, however it ends."""
 
     def append(self, content: bytes) -> int:

@@ -17,9 +17,9 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from airflow_audit_provider.core.records import ApiVersion, AuditRecord
-from airflow_audit_provider.formats.fields import values_of
-from airflow_audit_provider.formats.odd_values import any_number, fields_in, fit_integer, readable
+from airflow_audit_provider.core.api.records import ApiVersion, AuditRecord
+from airflow_audit_provider.formats.lenient_json import any_number, fields_in, fit_integer, readable
+from airflow_audit_provider.formats.normalized.decode import values_of
 
 
 class Kind(StrEnum):

@@ -14,12 +14,12 @@ from itertools import islice
 
 import msgspec
 
-from airflow_audit_provider.core.records import ApiVersion, AuditRecord, read_records
-from airflow_audit_provider.core.window import SECOND_NS, from_seconds
+from airflow_audit_provider.core.api.records import ApiVersion, AuditRecord, read_records
+from airflow_audit_provider.core.windows.window import SECOND_NS, from_seconds
 from airflow_audit_provider.formats.columns import COLUMNS, column_values
 from airflow_audit_provider.formats.compression import Compressor, open_plain
 from airflow_audit_provider.formats.jsonl import NO_MISFITS
-from airflow_audit_provider.formats.odd_values import readable
+from airflow_audit_provider.formats.lenient_json import readable
 
 _GROUP_RECORDS = 1000
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from airflow_audit_provider.core.records import ApiVersion, AuditRecord, read_records
+from airflow_audit_provider.core.api.records import ApiVersion, AuditRecord, read_records
 from airflow_audit_provider.formats.compression import Compressor, open_plain
 
 _GROUP_RECORDS = 1000

@@ -16,9 +16,9 @@ from typing import Any
 
 import msgspec
 
-from airflow_audit_provider.core.records import ApiVersion, AuditRecord, read_records
+from airflow_audit_provider.core.api.records import ApiVersion, AuditRecord, read_records
 from airflow_audit_provider.formats.jsonl import NO_MISFITS
-from airflow_audit_provider.formats.odd_values import readable
+from airflow_audit_provider.formats.lenient_json import readable
 
 _ROW_GROUP_RECORDS = 10_000
 # Of records' own text, the most that waits for its group; that of ten thousand usual records is less.

@@ -13,10 +13,11 @@ from typing import Protocol
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from airflow_audit_provider.core.manifest import Manifest, TableStamp
-from airflow_audit_provider.core.records import ApiVersion, AuditRecord
-from airflow_audit_provider.formats import normalized, ocsf
-from airflow_audit_provider.formats.choices import NORMALIZED, OCSF, RAW, chosen_compression
+from airflow_audit_provider.core.api.records import ApiVersion, AuditRecord
+from airflow_audit_provider.core.archive.manifest import Manifest, TableSchema
+from airflow_audit_provider.formats.normalized import columns as normalized
+from airflow_audit_provider.formats.ocsf import mapping as ocsf
+from airflow_audit_provider.formats.options import NORMALIZED, OCSF, RAW, chosen_compression
 
 # Schema -> its newest version.
 _VERSIONS = {
@@ -64,24 +65,24 @@ class PartFormat(msgspec.Struct, frozen=True):
         return RAW if self.schema == RAW else f"{self.schema} {self.schema_version}"
 
     @property
-    def table(self) -> TableStamp | UnsetType:
+    def table(self) -> TableSchema | UnsetType:
         """What a manifest says of the schema; unset for ``raw``."""
-        return UNSET if self.schema == RAW else TableStamp(self.schema, self.schema_version)
+        return UNSET if self.schema == RAW else TableSchema(self.schema, self.schema_version)
 
     def open_encoder(self, version: ApiVersion) -> PartEncoder:
         """Return an encoder for one new part."""
         if self.schema != RAW:
-            from airflow_audit_provider.formats.schema_encoders import open_schema_encoder
+            from airflow_audit_provider.formats.codecs import open_schema_encoder
 
             minor = int(self.schema_version.split(".")[1])
             return open_schema_encoder(self.file_format, self.compression, self.schema, minor, version)
-        from airflow_audit_provider.formats.raw_parts import open_raw_encoder
+        from airflow_audit_provider.formats.codecs import open_raw_encoder
 
         return open_raw_encoder(self.file_format, self.compression, version)
 
     def read(self, version: ApiVersion, content: bytes) -> Iterator[AuditRecord]:
         """Yield the records of a part: each one's own text, whatever the schema makes of it."""
-        from airflow_audit_provider.formats.raw_parts import read_raw
+        from airflow_audit_provider.formats.codecs import read_raw
 
         is_raw_text = self.schema == RAW and self.file_format == "jsonl"
         column = None if is_raw_text else _RAW_COLUMNS[self.schema]

@@ -15,11 +15,11 @@ from typing import Any
 
 import msgspec
 
-from airflow_audit_provider.core.records import ApiVersion, AuditRecord
-from airflow_audit_provider.formats.arrow_types import ArrowSchema, normalized_schema, ocsf_schema
-from airflow_audit_provider.formats.odd_values import readable
+from airflow_audit_provider.core.api.records import ApiVersion, AuditRecord
+from airflow_audit_provider.formats.arrow import ArrowSchema, normalized_schema, ocsf_schema
+from airflow_audit_provider.formats.lenient_json import readable
 from airflow_audit_provider.formats.parquet import DrainedSink, raw_column, typed_column
-from airflow_audit_provider.formats.shapes import NormalizedShape, OcsfShape
+from airflow_audit_provider.formats.tables import NormalizedRows, OcsfRows
 
 # Of records' own text: with the columns cut from it this is some 50 MB in memory, the most that waits for its group.
 _ROW_GROUP_BYTES = 16 << 20
@@ -80,7 +80,7 @@ class NormalizedParquetEncoder(_TableParquetEncoder):
     """Encodes records as rows of the normalized table."""
 
     def __init__(self, compression: str, version: ApiVersion, minor: int) -> None:
-        self._shape = NormalizedShape(version, minor)
+        self._shape = NormalizedRows(version, minor)
         super().__init__(compression, normalized_schema(minor))
         self._fields = list(self._schema)[:-1]
         self._absent = {column.name for column in self._shape.columns if column.is_absent_from(version)}
@@ -105,7 +105,7 @@ class OcsfParquetEncoder(_TableParquetEncoder):
     """Encodes records as OCSF events, objects as structs; free-form JSON in them is text."""
 
     def __init__(self, compression: str, version: ApiVersion) -> None:
-        self._shape = OcsfShape(version, readable)
+        self._shape = OcsfRows(version, readable)
         super().__init__(compression, ocsf_schema())
         self._json = importlib.import_module("pyarrow.json")
 

@@ -13,9 +13,9 @@ from typing import Any
 
 import msgspec
 
-from airflow_audit_provider.core.records import AuditRecord
+from airflow_audit_provider.core.api.records import AuditRecord
 from airflow_audit_provider.formats.compression import Compressor
-from airflow_audit_provider.formats.shapes import NormalizedShape, OcsfShape
+from airflow_audit_provider.formats.tables import NormalizedRows, OcsfRows
 
 _LINES = msgspec.json.Encoder()
 
@@ -23,7 +23,7 @@ _LINES = msgspec.json.Encoder()
 class RowJsonlEncoder:
     """Encodes records as lines of JSON, one row or event each, into a compressed stream."""
 
-    def __init__(self, compressor: Compressor, shape: NormalizedShape | OcsfShape) -> None:
+    def __init__(self, compressor: Compressor, shape: NormalizedRows | OcsfRows) -> None:
         self._compressor = compressor
         self._shape = shape
 
@@ -44,7 +44,7 @@ class RowJsonlEncoder:
 class RowCsvEncoder:
     """Encodes records as rows of the normalized table; the header comes first, also in an empty part."""
 
-    def __init__(self, compressor: Compressor, shape: NormalizedShape) -> None:
+    def __init__(self, compressor: Compressor, shape: NormalizedRows) -> None:
         self._compressor = compressor
         self._shape = shape
         self._header: list[list[Any]] = [[column.name for column in shape.columns]]

@@ -15,22 +15,27 @@ from typing import Any
 import httpx
 from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook
 
+from airflow_audit_provider._airflow.api_parameters import LogParameters
+from airflow_audit_provider._airflow.compat import load_connection
+from airflow_audit_provider._airflow.connection import ConnectionFields, ConnectionSettings, read_connection
+from airflow_audit_provider._airflow.connection_form import field_behaviour, form_widgets
+from airflow_audit_provider._airflow.connection_test import test_connection
+from airflow_audit_provider._airflow.secrets import mask
 from airflow_audit_provider.adapters.clock import SystemClock
-from airflow_audit_provider.adapters.http import AsyncHttpTransport, HttpTransport, open_async_client, open_client
-from airflow_audit_provider.adapters.source import AsyncSource, Source
-from airflow_audit_provider.core.backoff import ONE_TRY
-from airflow_audit_provider.core.exchange import Send, Wait
+from airflow_audit_provider.adapters.cloudflare.http import (
+    AsyncHttpTransport,
+    HttpTransport,
+    open_async_client,
+    open_client,
+)
+from airflow_audit_provider.adapters.cloudflare.reader import AsyncAuditLogReader, AuditLogReader
+from airflow_audit_provider.core.api.query import AuditQuery, audit_query
+from airflow_audit_provider.core.api.records import fields_of
+from airflow_audit_provider.core.api.retry import NO_RETRY
+from airflow_audit_provider.core.limits import CONN_TYPE, DEFAULT_CONN_ID
+from airflow_audit_provider.core.paging.fetch import Send, Wait
 from airflow_audit_provider.core.ports import Clock
-from airflow_audit_provider.core.query import AuditQuery, audit_query
-from airflow_audit_provider.core.records import fields_of
 from airflow_audit_provider.exceptions import AuditProviderError, ConfigurationError
-from airflow_audit_provider.hooks.async_connection import load_connection
-from airflow_audit_provider.hooks.connection import ConnectionFields, ConnectionSettings, read_connection
-from airflow_audit_provider.hooks.connection_check import check_connection
-from airflow_audit_provider.hooks.connection_form import field_behaviour, form_widgets
-from airflow_audit_provider.hooks.connection_type import CONN_TYPE, DEFAULT_CONN_ID
-from airflow_audit_provider.hooks.parameters import LogParameters
-from airflow_audit_provider.hooks.secrets import mask
 
 
 class CloudflareHook(BaseHook):
@@ -126,13 +131,15 @@ class CloudflareHook(BaseHook):
         """Check the credential and the permission; return whether both are there, and which is missing."""
         try:
             transport = HttpTransport(self.get_conn())
-            return check_connection(self.settings, self.query(), transport, self.source())
+            return test_connection(self.settings, self.query(), transport, self.source())
         except AuditProviderError as error:
             return False, str(error)
 
     # -- reading ------------------------------------------------------------------------------------------------
 
-    def source(self, observe: Callable[[Send | Wait], None] | None = None, *, is_patient: bool = True) -> Source:
+    def source(
+        self, observe: Callable[[Send | Wait], None] | None = None, *, is_patient: bool = True
+    ) -> AuditLogReader:
         """Return a blocking reader with this hook's rate budget; ``observe`` is told of requests and waits.
 
         One that is not patient tries each request once: whoever else can wait better is to be told at once.
@@ -144,13 +151,13 @@ class CloudflareHook(BaseHook):
                 observe(step)
 
         transport = HttpTransport(self.get_conn())
-        policy = self.settings.retry_policy() if is_patient else ONE_TRY
-        return Source(transport, self.clock, self._budget, policy, log_and_tell)
+        policy = self.settings.retry_policy() if is_patient else NO_RETRY
+        return AuditLogReader(transport, self.clock, self._budget, policy, log_and_tell)
 
-    def async_source(self, client: httpx.AsyncClient) -> AsyncSource:
+    def async_source(self, client: httpx.AsyncClient) -> AsyncAuditLogReader:
         """Return a reader for an event loop over an open client (see :meth:`open_async_conn`)."""
         transport = AsyncHttpTransport(client)
-        return AsyncSource(transport, self.clock, self._budget, self.settings.retry_policy(), self._log_wait)
+        return AsyncAuditLogReader(transport, self.clock, self._budget, self.settings.retry_policy(), self._log_wait)
 
     async def open_async_conn(self) -> httpx.AsyncClient:
         """Return a new async client; use it as a context manager."""
@@ -206,7 +213,7 @@ class CloudflareHook(BaseHook):
     async def aiter_audit_logs(self, **parameters: Any) -> AsyncIterator[dict[str, Any]]:
         """Yield the same as :meth:`iter_audit_logs`, without blocking the event loop; ``export`` is not offered."""
         plan = LogParameters.parse(parameters)
-        plan.refuse_export()
+        plan.check_no_export()
         async with await self.open_async_conn() as client:
             query, reading = plan.reading(self.query, self.clock.now())
             async for records in self.async_source(client).read(query, reading):

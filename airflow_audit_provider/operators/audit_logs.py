@@ -1,7 +1,7 @@
 """The operator: one run's window of audit logs, landed in object storage.
 
 Knows: Airflow's operators and contexts. Must not know: pages, parts, keys.
-Its one rule: it translates a task into a ``PullOrder`` and an outcome into an XCom and an asset event.
+Its one rule: it translates a task into a ``PullSpec`` and an outcome into an XCom and an asset event.
 
 Parsing a DAG makes an operator and runs none: what only a run needs is imported where it is used.
 """
@@ -17,32 +17,34 @@ from uuid import uuid4
 
 from airflow.configuration import conf
 
-from airflow_audit_provider.assets.audit_logs import audit_log_asset, dataset_uri
-from airflow_audit_provider.core.tuning import DEFAULT_PARTITION_KEY_FORMAT
-from airflow_audit_provider.formats.choices import chosen_compression
-from airflow_audit_provider.hooks.configuration import (
+from airflow_audit_provider._airflow.arguments import (
+    check_privacy,
+    check_query,
+    check_times,
+    check_tuning,
+)
+from airflow_audit_provider._airflow.config import (
     concurrency_or_configured,
     max_part_bytes_or_configured,
     settle_delay_or_configured,
 )
-from airflow_audit_provider.hooks.connection_type import DEFAULT_CONN_ID
-from airflow_audit_provider.hooks.early_checks import (
-    refuse_impossible_privacy,
-    refuse_impossible_query,
-    refuse_impossible_times,
-    refuse_impossible_tuning,
-)
-from airflow_audit_provider.hooks.failures import task_failures
-from airflow_audit_provider.operators.links import CloudflareDashboardLink, ManifestLink
-from airflow_audit_provider.operators.waiting import WaitingOperator
+from airflow_audit_provider._airflow.deferral import WaitingOperator
+from airflow_audit_provider._airflow.destinations import dataset_uri
+from airflow_audit_provider._airflow.task_errors import translate_task_errors
+from airflow_audit_provider.assets.audit_logs import audit_log_asset
+from airflow_audit_provider.core.limits import DEFAULT_CONN_ID, DEFAULT_PARTITION_KEY_FORMAT
+from airflow_audit_provider.formats.options import chosen_compression
+from airflow_audit_provider.links.audit_logs import CloudflareDashboardLink, ManifestLink
 
 if TYPE_CHECKING:
-    from airflow_audit_provider.adapters.source import Source
-    from airflow_audit_provider.core.query import AuditQuery
-    from airflow_audit_provider.core.run_window import RunWindow
+    from airflow.triggers.base import BaseTrigger
+
+    from airflow_audit_provider.adapters.cloudflare.reader import AuditLogReader
+    from airflow_audit_provider.core.api.query import AuditQuery
+    from airflow_audit_provider.core.windows.run_window import RunWindow
     from airflow_audit_provider.hooks.cloudflare import CloudflareHook
-    from airflow_audit_provider.observing import PullOutcome
-    from airflow_audit_provider.orders import PullOrder
+    from airflow_audit_provider.pipelines.observer import PullOutcome
+    from airflow_audit_provider.pipelines.pull_spec import PullSpec
 
 
 class CloudflareAuditLogsToObjectStorageOperator(WaitingOperator):
@@ -159,12 +161,12 @@ class CloudflareAuditLogsToObjectStorageOperator(WaitingOperator):
         # What became of the task, for its links and lineage.
         self.query: AuditQuery | None = None
         self.outcome: PullOutcome | None = None
-        self._source: Source | None = None
+        self._source: AuditLogReader | None = None
         chosen_compression(file_format, compression, schema)
-        refuse_impossible_times(window_length, self.settle_delay, lookback)
-        refuse_impossible_tuning(self.concurrency, self.max_part_bytes, verify)
-        api_filters = refuse_impossible_query(api_version, scope, account_id, organization_id, filters)
-        refuse_impossible_privacy(privacy, api_filters)
+        check_times(window_length, self.settle_delay, lookback)
+        check_tuning(self.concurrency, self.max_part_bytes, verify)
+        api_filters = check_query(api_version, scope, account_id, organization_id, filters)
+        check_privacy(privacy, api_filters)
 
     @cached_property
     def hook(self) -> CloudflareHook:
@@ -180,7 +182,7 @@ class CloudflareAuditLogsToObjectStorageOperator(WaitingOperator):
 
     def execute(self, context: Mapping[str, Any]) -> dict[str, Any]:
         """Land the run's window; return its summary."""
-        with task_failures(self):
+        with translate_task_errors(self):
             run_window = self._run_window(context)
             settled_at = run_window.window.settled_at(self.settle_delay)
             self.wait_until(settled_at, "execute_settled", context, self.hook.clock)
@@ -193,15 +195,21 @@ class CloudflareAuditLogsToObjectStorageOperator(WaitingOperator):
         self.log.info("Waited: %s", event)
         return self.execute(context)
 
+    def trigger_at(self, instant: datetime) -> BaseTrigger:
+        """Return the trigger that fires once the window is settled."""
+        from airflow_audit_provider.triggers.audit_logs import WindowSettledTrigger
+
+        return WindowSettledTrigger(instant)
+
     def on_kill(self) -> None:
         """Break off a pull under way: its requests end, and what it staged stays for the next try."""
         if self._source is not None:
             self.log.info("The task is ended from outside; its requests are broken off")
-            self._source.break_off()
+            self._source.cancel()
 
     def _run_window(self, context: Mapping[str, Any]) -> RunWindow:
-        from airflow_audit_provider.core.run_window import resolve_run_window
-        from airflow_audit_provider.hooks.run_bounds import run_bounds
+        from airflow_audit_provider._airflow.run_context import run_bounds
+        from airflow_audit_provider.core.windows.run_window import resolve_run_window
 
         run_window = resolve_run_window(
             run_bounds(
@@ -218,30 +226,30 @@ class CloudflareAuditLogsToObjectStorageOperator(WaitingOperator):
 
     def _pull(self, run_window: RunWindow) -> tuple[PullOutcome, dict[str, int]]:
         """Land the window, then look back from it if that is asked for; return what became of both."""
-        from airflow_audit_provider.looking_back import look_back
-        from airflow_audit_provider.operators.destinations import open_destination
-        from airflow_audit_provider.operators.task_observer import TaskObserver
-        from airflow_audit_provider.pipeline import pull_window
+        from airflow_audit_provider._airflow.destinations import store_from_connection
+        from airflow_audit_provider._airflow.observability.task_observer import TaskObserver
+        from airflow_audit_provider.pipelines.late_records import pull_late_records
+        from airflow_audit_provider.pipelines.pull import pull_window
 
         order = self._order(run_window)
         observer = TaskObserver(self.log, self.hook.clock, order)
-        self._source = source = self.hook.source(observer.asked)
-        store = open_destination(self.destination, self.destination_conn_id)
+        self._source = source = self.hook.source(observer.on_step)
+        store = store_from_connection(self.destination, self.destination_conn_id)
         self.query = order.query
         self.outcome = outcome = pull_window(order, source, store, observer)
         if self.lookback is None:
             return outcome, {}
         self.log.info("Reading the committed windows of the %s before %s again", self.lookback, run_window.window.start)
-        late = look_back(order, self.lookback, source, store, observer).summary()
+        late = pull_late_records(order, self.lookback, source, store, observer).summary()
         self.log.info("Looked back %s: %s", self.lookback, late)
         return outcome, late
 
-    def _order(self, run_window: RunWindow) -> PullOrder:
+    def _order(self, run_window: RunWindow) -> PullSpec:
+        from airflow_audit_provider._airflow.secrets import open_privacy
         from airflow_audit_provider.formats.part_format import part_format
-        from airflow_audit_provider.operators.privacy_key import open_privacy
-        from airflow_audit_provider.orders import PullOrder
+        from airflow_audit_provider.pipelines.pull_spec import PullSpec
 
-        return PullOrder(
+        return PullSpec(
             query=self.hook.query(
                 self.api_version,
                 self.scope,
@@ -262,7 +270,7 @@ class CloudflareAuditLogsToObjectStorageOperator(WaitingOperator):
 
     def _report(self, context: Mapping[str, Any], outcome: PullOutcome, late: Mapping[str, int]) -> dict[str, Any]:
         """Log and return the summary; put it into the asset event of the destination, if the task has that outlet."""
-        from airflow_audit_provider.core.manifest import describe
+        from airflow_audit_provider.core.archive.manifest import describe
 
         committed = {"manifest_uri": self.manifest_uri, "committed": outcome.committed}
         summary = {**describe(outcome.manifest), **committed, "missing_count": outcome.missing_count, **late}
@@ -278,6 +286,6 @@ class CloudflareAuditLogsToObjectStorageOperator(WaitingOperator):
 
     def get_openlineage_facets_on_complete(self, task_instance: Any) -> Any:  # noqa: ARG002 - OpenLineage's signature
         """Return the lineage of the window that was landed, None when none was."""
-        from airflow_audit_provider.operators.lineage import lineage_of
+        from airflow_audit_provider._airflow.observability.lineage import lineage_of
 
         return self.outcome and lineage_of(self.outcome, self.destination, self.hook.settings.endpoint.base_url)

@@ -17,15 +17,13 @@ from typing import TYPE_CHECKING, Any
 from airflow.configuration import conf
 from airflow.sdk import BaseSensorOperator, Context, PokeReturnValue
 
-from airflow_audit_provider.core.tuning import refuse_minimum_count
+from airflow_audit_provider._airflow.arguments import check_query, check_timezone
+from airflow_audit_provider._airflow.task_errors import skip_on_failure, translate_task_errors
+from airflow_audit_provider.core.limits import DEFAULT_CONN_ID, check_minimum_count
 from airflow_audit_provider.exceptions import AuditProviderError, error_named
-from airflow_audit_provider.hooks.connection_type import DEFAULT_CONN_ID
-from airflow_audit_provider.hooks.early_checks import refuse_impossible_query, refuse_unknown_zone
-from airflow_audit_provider.hooks.failures import task_failures
-from airflow_audit_provider.sensors.soft_failures import skipping_softly
 
 if TYPE_CHECKING:
-    from airflow_audit_provider.core.activity import Activity
+    from airflow_audit_provider.core.watch.activity import ActivityCount
     from airflow_audit_provider.hooks.cloudflare import CloudflareHook
     from airflow_audit_provider.triggers.audit_logs import AuditLogActivityTrigger
 
@@ -84,9 +82,9 @@ class CloudflareAuditLogActivitySensor(BaseSensorOperator):
         self.filters = filters
         self.timezone = timezone
         self.deferrable = deferrable
-        refuse_impossible_query(api_version, scope, account_id, organization_id, filters)
-        refuse_unknown_zone(timezone)
-        refuse_minimum_count(minimum_count)
+        check_query(api_version, scope, account_id, organization_id, filters)
+        check_timezone(timezone)
+        check_minimum_count(minimum_count)
 
     @cached_property
     def hook(self) -> CloudflareHook:
@@ -97,7 +95,7 @@ class CloudflareAuditLogActivitySensor(BaseSensorOperator):
 
     def poke(self, context: Mapping[str, Any]) -> PokeReturnValue:
         """Look once; blocks for as long as the API takes."""
-        with task_failures(self), closing(self.hook):
+        with translate_task_errors(self), closing(self.hook):
             activity = self._look(context)
         return PokeReturnValue(activity.is_enough, activity.summary() if activity.is_enough else None)
 
@@ -105,7 +103,7 @@ class CloudflareAuditLogActivitySensor(BaseSensorOperator):
         """Look once, then wait as told: in the triggerer when deferrable, else poking or rescheduled."""
         if not self.deferrable:
             return super().execute(context)
-        with skipping_softly(self):
+        with skip_on_failure(self):
             found = self._first_look(context)
         if found is not None:
             return found
@@ -116,14 +114,14 @@ class CloudflareAuditLogActivitySensor(BaseSensorOperator):
     def execute_complete(self, _context: Mapping[str, Any], event: dict[str, Any]) -> dict[str, Any]:
         """Return what the trigger found, or fail for good as it says."""
         if event["status"] == "failed":
-            with task_failures(self):
+            with translate_task_errors(self):
                 raise error_named(event["code"], event["message"])
         activity: dict[str, Any] = event["activity"]
         return activity
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """Go on after the triggerer; what makes a sensor skip does so here too, as in Airflow itself from 3.1 on."""
-        with skipping_softly(self):
+        with skip_on_failure(self):
             return super().resume_execution(next_method, next_kwargs, context)
 
     def _first_look(self, context: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -161,13 +159,13 @@ class CloudflareAuditLogActivitySensor(BaseSensorOperator):
         }
 
     def _since(self, context: Mapping[str, Any]) -> datetime:
-        from airflow_audit_provider.core.run_window import resolve_watermark
+        from airflow_audit_provider.core.windows.run_window import resolve_watermark
 
         return resolve_watermark(self.since, context.get("data_interval_start"), self.timezone)
 
-    def _look(self, context: Mapping[str, Any]) -> Activity:
-        from airflow_audit_provider.core.activity import Watch
-        from airflow_audit_provider.watching import look_for_activity
+    def _look(self, context: Mapping[str, Any]) -> ActivityCount:
+        from airflow_audit_provider.core.watch.activity import ActivityQuery
+        from airflow_audit_provider.pipelines.watch import count_activity
 
-        watch = Watch(self.hook.query(**self._query), self._since(context), self.minimum_count)
-        return look_for_activity(watch, self.hook.source(is_patient=not self.deferrable))
+        watch = ActivityQuery(self.hook.query(**self._query), self._since(context), self.minimum_count)
+        return count_activity(watch, self.hook.source(is_patient=not self.deferrable))

@@ -10,8 +10,8 @@ from __future__ import annotations
 import msgspec
 
 from airflow_audit_provider.core.ports import Response
+from airflow_audit_provider.testing.bounds import asked_range
 from airflow_audit_provider.testing.dataset import Dataset
-from airflow_audit_provider.testing.edges import asked_range
 from airflow_audit_provider.testing.envelopes import as_csv, failure, records_v1, records_v2
 from airflow_audit_provider.testing.faults import spoilt
 from airflow_audit_provider.testing.filters import BadQueryError, Params

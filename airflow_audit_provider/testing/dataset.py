@@ -15,11 +15,11 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from airflow_audit_provider.testing.daily_pattern import count_on
 from airflow_audit_provider.testing.instants import day_number, day_of, parse_instant
 from airflow_audit_provider.testing.misbehaviour import RESHAPING, Switch
 from airflow_audit_provider.testing.odd_records import reshape
 from airflow_audit_provider.testing.records import Feed, Row, generate
-from airflow_audit_provider.testing.rhythm import count_on
 from airflow_audit_provider.testing.settings import Settings
 
 Keep = Callable[[Row], bool]

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from enum import StrEnum
 from typing import NamedTuple
 
-from airflow_audit_provider.testing.rhythm import seeded
+from airflow_audit_provider.testing.daily_pattern import seeded
 
 
 class Misbehaviour(StrEnum):

@@ -13,11 +13,11 @@ from typing import NamedTuple
 
 import msgspec
 
+from airflow_audit_provider.testing.daily_pattern import seeded
 from airflow_audit_provider.testing.filters import BadQueryError
 from airflow_audit_provider.testing.misbehaviour import Misbehaviour, Struck
 from airflow_audit_provider.testing.query import Query
 from airflow_audit_provider.testing.records import Row
-from airflow_audit_provider.testing.rhythm import seeded
 from airflow_audit_provider.testing.selection import Position, Selection
 
 _DEFAULT_CEILING = 100

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from airflow_audit_provider.testing.daily_pattern import Moment, moments, seeded
 from airflow_audit_provider.testing.instants import day_start, format_instant
-from airflow_audit_provider.testing.rhythm import Moment, moments, seeded
 from airflow_audit_provider.testing.shapes import NOTES_JSON, Shapes
 from airflow_audit_provider.testing.shapes_v1 import shapes_v1
 from airflow_audit_provider.testing.shapes_v2 import shapes_v2

@@ -12,11 +12,11 @@ from collections.abc import Iterator, Sequence
 from hashlib import blake2b
 from typing import NamedTuple
 
+from airflow_audit_provider.testing.daily_pattern import seeded
 from airflow_audit_provider.testing.dataset import Dataset
 from airflow_audit_provider.testing.filters import Filter
 from airflow_audit_provider.testing.instants import SECOND_NS, day_of, day_start
 from airflow_audit_provider.testing.records import Feed, Row
-from airflow_audit_provider.testing.rhythm import seeded
 
 Position = tuple[int, str]
 

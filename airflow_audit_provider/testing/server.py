@@ -17,8 +17,8 @@ from types import TracebackType
 from typing import NamedTuple, Self
 from urllib.parse import unquote
 
-from airflow_audit_provider.testing.backdoor import PREFIX, backdoor
 from airflow_audit_provider.testing.cloudflare import FakeCloudflare
+from airflow_audit_provider.testing.control_api import PREFIX, backdoor
 from airflow_audit_provider.testing.faults import Cut
 from airflow_audit_provider.testing.routes import BASE_PATH
 from airflow_audit_provider.testing.wire import Sent, params_of, sent

@@ -16,18 +16,18 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.triggers.base import BaseEventTrigger, BaseTrigger, TriggerEvent
 
+from airflow_audit_provider._airflow.arguments import check_query
 from airflow_audit_provider.adapters.clock import SystemClock
-from airflow_audit_provider.core.matching import RecordFilter
-from airflow_audit_provider.core.rhythm import Pace, Rhythm, refuse_seconds
+from airflow_audit_provider.core.api.record_filter import RecordFilter
+from airflow_audit_provider.core.limits import DEFAULT_CONN_ID
+from airflow_audit_provider.core.watch.polling import PollBackoff, PollSchedule, check_seconds
 from airflow_audit_provider.exceptions import AuditProviderError
-from airflow_audit_provider.hooks.connection_type import DEFAULT_CONN_ID
-from airflow_audit_provider.hooks.early_checks import refuse_impossible_query
 
 if TYPE_CHECKING:
-    from airflow_audit_provider.core.activity import Activity
-    from airflow_audit_provider.core.news import Mark, News
+    from airflow_audit_provider.core.watch.activity import ActivityCount
+    from airflow_audit_provider.core.watch.new_records import NewRecords, WatchPosition
     from airflow_audit_provider.hooks.cloudflare import CloudflareHook
-    from airflow_audit_provider.triggers.shared_news import MarkStore, SharedNews
+    from airflow_audit_provider.triggers.shared_stream import PositionStore, SharedPoll
 
 Filters = Mapping[str, Any] | list[Mapping[str, Any]]
 
@@ -82,7 +82,7 @@ class AuditLogActivityTrigger(BaseTrigger):
         self.cloudflare_conn_id = cloudflare_conn_id
         self.since = datetime.fromisoformat(since) if isinstance(since, str) else since
         self.minimum_count = minimum_count
-        self.rhythm = Rhythm(poll_interval_seconds, backs_off, longest_pause_seconds)
+        self.rhythm = PollSchedule(poll_interval_seconds, backs_off, longest_pause_seconds)
         self.query = query or {}
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
@@ -101,7 +101,7 @@ class AuditLogActivityTrigger(BaseTrigger):
         """Look, pause, look again; a retryable error only costs a longer pause."""
         from airflow_audit_provider.hooks.cloudflare import CloudflareHook
 
-        hook, pace = CloudflareHook(self.cloudflare_conn_id), Pace(self.rhythm)
+        hook, pace = CloudflareHook(self.cloudflare_conn_id), PollBackoff(self.rhythm)
         event = None
         while event is None:
             try:
@@ -114,13 +114,13 @@ class AuditLogActivityTrigger(BaseTrigger):
                 await hook.clock.asleep(pause)
         yield event
 
-    async def _look(self, hook: CloudflareHook) -> Activity:
-        from airflow_audit_provider.core.activity import Watch
-        from airflow_audit_provider.watching import alook_for_activity
+    async def _look(self, hook: CloudflareHook) -> ActivityCount:
+        from airflow_audit_provider.core.watch.activity import ActivityQuery
+        from airflow_audit_provider.pipelines.watch import acount_activity
 
         async with await hook.open_async_conn() as client:
-            watch = Watch(hook.query(**self.query), self.since, self.minimum_count)
-            return await alook_for_activity(watch, hook.async_source(client))
+            watch = ActivityQuery(hook.query(**self.query), self.since, self.minimum_count)
+            return await acount_activity(watch, hook.async_source(client))
 
 
 class AuditLogActivityEventTrigger(BaseEventTrigger):
@@ -165,17 +165,17 @@ class AuditLogActivityEventTrigger(BaseEventTrigger):
         # Airflow 3.2 hands an asset's trigger nested arguments as it encoded them, and an error in here would end the
         # whole triggerer: so they travel as one text.
         self.filters: Filters | None = json.loads(filters) if isinstance(filters, str) else filters
-        self.rhythm = Rhythm(poll_interval_seconds)
+        self.rhythm = PollSchedule(poll_interval_seconds)
         self.lookback_seconds = lookback_seconds
         self.clock = SystemClock()
-        refuse_impossible_query(api_version, scope, account_id, organization_id, None)
-        refuse_seconds("poll_interval_seconds", poll_interval_seconds)
-        refuse_seconds("lookback_seconds", lookback_seconds)
+        check_query(api_version, scope, account_id, organization_id, None)
+        check_seconds("poll_interval_seconds", poll_interval_seconds)
+        check_seconds("lookback_seconds", lookback_seconds)
         self._wanted = RecordFilter(api_version, self.filters)
         self._hook: CloudflareHook | None = None
         self._has_said_cut = False
 
-    def wants(self, record: Mapping[str, Any]) -> bool:
+    def matches(self, record: Mapping[str, Any]) -> bool:
         """Say whether a record, as :meth:`CloudflareHook.iter_audit_logs` yields it, counts here."""
         return self._wanted.accepts(record)
 
@@ -197,12 +197,12 @@ class AuditLogActivityEventTrigger(BaseEventTrigger):
     @classmethod
     def create_shared_stream_producer(cls, kwargs: dict[str, Any]) -> Any:
         """Return who reads for all watchers with one key."""
-        from airflow_audit_provider.triggers.shared_news import NewsProducer
+        from airflow_audit_provider.triggers.shared_stream import SharedPollProducer
 
-        return NewsProducer(cls(**kwargs).follow)
+        return SharedPollProducer(cls(**kwargs).follow)
 
     @classmethod
-    async def open_shared_stream(cls, kwargs: dict[str, Any]) -> AsyncGenerator[SharedNews, None]:
+    async def open_shared_stream(cls, kwargs: dict[str, Any]) -> AsyncGenerator[SharedPoll, None]:
         """Read for one watcher alone; who asks for the next look has been given the events of the one before."""
         async for shared, _ in cls.create_shared_stream_producer(kwargs).open_stream():
             yield shared
@@ -210,38 +210,38 @@ class AuditLogActivityEventTrigger(BaseEventTrigger):
 
     async def filter_shared_stream(self, shared_stream: AsyncIterator[Any]) -> AsyncIterator[TriggerEvent]:
         """Tell of the records that count and were not told yet."""
-        from airflow_audit_provider.core.news import tell
-        from airflow_audit_provider.triggers.shared_news import Beginning, Reader, Watcher
+        from airflow_audit_provider.core.watch.new_records import event_payload
+        from airflow_audit_provider.triggers.shared_stream import CatchUp, CatchUpReader, Subscriber
 
         marks = self._marks()
-        reader = Reader(self._look, self._first_mark(), self.rhythm, self.clock, self._complain)
-        watcher = Watcher(marks, Beginning(marks, reader))
+        reader = CatchUpReader(self._look, self._first_mark(), self.rhythm, self.clock, self._complain)
+        watcher = Subscriber(marks, CatchUp(marks, reader))
         async for shared in shared_stream:
             async for news in watcher.take(shared):
                 records = self._wanted.pick(news.records)
                 if records:
-                    yield TriggerEvent(tell(news.query, records))
+                    yield TriggerEvent(event_payload(news.query, records))
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Do the same without sharing, for Airflow before 3.3."""
         async for event in self.filter_shared_stream(type(self).open_shared_stream(self.serialize()[1])):
             yield event
 
-    def follow(self, mark: Mark | None) -> AsyncGenerator[News, None]:
+    def follow(self, mark: WatchPosition | None) -> AsyncGenerator[NewRecords, None]:
         """Look for ever, from a mark on."""
-        from airflow_audit_provider.watching import afollow
+        from airflow_audit_provider.pipelines.watch import apoll_forever
 
-        return afollow(self._look, mark or self._first_mark(), self.rhythm, self.clock, self._complain)
+        return apoll_forever(self._look, mark or self._first_mark(), self.rhythm, self.clock, self._complain)
 
-    async def _look(self, mark: Mark | None) -> News:
+    async def _look(self, mark: WatchPosition | None) -> NewRecords:
         from airflow_audit_provider.hooks.cloudflare import CloudflareHook
-        from airflow_audit_provider.watching import alook_for_news
+        from airflow_audit_provider.pipelines.watch import apoll_new_records
 
         hook = self._hook = self._hook or CloudflareHook(self.cloudflare_conn_id, clock=self.clock)
         async with await hook.open_async_conn() as client:
             query = hook.query(**self.log_choice)
             lookback = timedelta(seconds=self.lookback_seconds)
-            news = await alook_for_news(query, mark, lookback, hook.async_source(client))
+            news = await apoll_new_records(query, mark, lookback, hook.async_source(client))
         self._say_cut(news.cut_seconds)
         return news
 
@@ -268,20 +268,20 @@ class AuditLogActivityEventTrigger(BaseEventTrigger):
                 error,
             )
 
-    def _marks(self) -> MarkStore:
-        from airflow_audit_provider.triggers.shared_news import MarkStore
+    def _marks(self) -> PositionStore:
+        from airflow_audit_provider.triggers.shared_stream import PositionStore
 
         told = json.dumps([self.cloudflare_conn_id, self.log_choice, self.filters], sort_keys=True, default=str)
         key = f"audit-log-mark-{hashlib.sha256(told.encode()).hexdigest()[:16]}"
-        return MarkStore(getattr(self, "asset_state_store", None), key, self.log)
+        return PositionStore(getattr(self, "asset_state_store", None), key, self.log)
 
-    def _first_mark(self) -> Mark:
-        from airflow_audit_provider.core.news import Mark
+    def _first_mark(self) -> WatchPosition:
+        from airflow_audit_provider.core.watch.new_records import WatchPosition
 
-        return Mark.at(self.clock.now() - timedelta(seconds=self.lookback_seconds))
+        return WatchPosition.at(self.clock.now() - timedelta(seconds=self.lookback_seconds))
 
 
-def _found(activity: Activity) -> TriggerEvent | None:
+def _found(activity: ActivityCount) -> TriggerEvent | None:
     """Return the event for enough activity, None for too little."""
     return TriggerEvent({"status": "found", "activity": activity.summary()}) if activity.is_enough else None
 

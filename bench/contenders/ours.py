@@ -11,22 +11,22 @@ from pathlib import Path
 from uuid import uuid4
 
 from airflow_audit_provider.adapters.clock import SystemClock
-from airflow_audit_provider.adapters.duckdb_session import open_duckdb
-from airflow_audit_provider.adapters.http import Credentials, Endpoint, HttpTransport, open_client
-from airflow_audit_provider.adapters.iceberg_warehouse import IcebergWarehouse, open_iceberg
-from airflow_audit_provider.adapters.source import Source
-from airflow_audit_provider.adapters.sql_warehouse import SqlWarehouse, table_name
-from airflow_audit_provider.adapters.storage import LocalStore
-from airflow_audit_provider.core.backoff import RetryPolicy
-from airflow_audit_provider.core.budget import RateBudget, RateLimit
-from airflow_audit_provider.core.query import audit_query
-from airflow_audit_provider.core.run_window import RunBounds, resolve_run_window
-from airflow_audit_provider.core.warehouse import Warehouse
+from airflow_audit_provider.adapters.cloudflare.http import Credentials, Endpoint, HttpTransport, open_client
+from airflow_audit_provider.adapters.cloudflare.reader import AuditLogReader
+from airflow_audit_provider.adapters.storage.fsspec_store import LocalStore
+from airflow_audit_provider.adapters.warehouses.duckdb import open_duckdb
+from airflow_audit_provider.adapters.warehouses.iceberg import IcebergWarehouse, open_iceberg
+from airflow_audit_provider.adapters.warehouses.sql import SqlWarehouse, table_name
+from airflow_audit_provider.core.api.query import audit_query
+from airflow_audit_provider.core.api.rate_limiter import RateLimit, RateLimiter
+from airflow_audit_provider.core.api.retry import RetryLimits
+from airflow_audit_provider.core.warehouse.port import Warehouse
+from airflow_audit_provider.core.windows.run_window import RunBounds, resolve_run_window
 from airflow_audit_provider.formats.part_format import PartFormat, part_format
-from airflow_audit_provider.loading import LoadOrder, load_committed
-from airflow_audit_provider.observing import Nobody
-from airflow_audit_provider.orders import PullOrder
-from airflow_audit_provider.pipeline import pull_window
+from airflow_audit_provider.pipelines.load import LoadSpec, load_committed
+from airflow_audit_provider.pipelines.observer import NullObserver
+from airflow_audit_provider.pipelines.pull import pull_window
+from airflow_audit_provider.pipelines.pull_spec import PullSpec
 from bench.job import Job
 
 UNLIMITED = 100_000_000
@@ -45,23 +45,23 @@ FORMATS = {
 def pull(job: Job) -> int:
     """Land the job's window; return how many records its manifest counts."""
     bounds = RunBounds(window_start=job.start, window_end=job.end)
-    order = PullOrder(
+    order = PullSpec(
         audit_query("v1", "account", account_id=job.account_id),
         resolve_run_window(bounds),
         format_of(job.form),
         attempt_id=uuid4().hex,
     )
     with open_client(Endpoint(Credentials(token=job.token), job.base_url)) as client:
-        budget = RateBudget(RateLimit(UNLIMITED, 300.0))
-        source = Source(HttpTransport(client), SystemClock(), budget, RetryPolicy())
-        outcome = pull_window(order, source, LocalStore(job.folder), Nobody())
+        budget = RateLimiter(RateLimit(UNLIMITED, 300.0))
+        source = AuditLogReader(HttpTransport(client), SystemClock(), budget, RetryLimits())
+        outcome = pull_window(order, source, LocalStore(job.folder), NullObserver())
     return _load(job) if job.form in {"duckdb", "iceberg"} else outcome.manifest.record_count
 
 
 def _load(job: Job) -> int:
     """Load what landed into a table beside it; return how many rows."""
     with closing(_warehouse(job)) as warehouse:
-        return load_committed(LoadOrder("bench"), LocalStore(job.folder), warehouse, _ignore).record_count
+        return load_committed(LoadSpec("bench"), LocalStore(job.folder), warehouse, _ignore).record_count
 
 
 def _warehouse(job: Job) -> Warehouse:

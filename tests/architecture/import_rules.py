@@ -10,34 +10,32 @@ import ast
 import sys
 from collections.abc import Iterator
 
-from tests.architecture.sources import PACKAGE, SHELLS, Source
+from tests.architecture.sources import AIRFLOW_LAYER, PACKAGE, Source
 
 # Layer (longest prefix wins) -> packages from outside the standard library it may import.
 EXTERNAL: dict[str, set[str]] = {
     f"{PACKAGE}/": set(),
     f"{PACKAGE}/core/": {"msgspec", "pendulum"},
     f"{PACKAGE}/formats/": {"msgspec", "isal", "zstandard"},
+    f"{PACKAGE}/formats/arrow.py": {"pyarrow"},
     f"{PACKAGE}/formats/parquet.py": {"msgspec", "pyarrow"},
+    f"{PACKAGE}/formats/warehouse_rows.py": {"msgspec", "pyarrow"},
     f"{PACKAGE}/adapters/": {"msgspec"},
-    f"{PACKAGE}/adapters/http.py": {"httpx"},
-    f"{PACKAGE}/adapters/storage.py": {"fsspec"},
-    f"{PACKAGE}/adapters/destination.py": {"fsspec"},
-    f"{PACKAGE}/adapters/ed25519.py": {"cryptography"},
-    f"{PACKAGE}/adapters/duckdb_session.py": {"duckdb"},
-    f"{PACKAGE}/adapters/postgres_session.py": {"pyarrow"},
-    f"{PACKAGE}/adapters/iceberg_warehouse.py": {"pyarrow", "pyiceberg"},
-    f"{PACKAGE}/adapters/iceberg_schema.py": {"pyiceberg"},
-    f"{PACKAGE}/attempts.py": {"msgspec"},
-    f"{PACKAGE}/auditing.py": {"msgspec"},
-    f"{PACKAGE}/notary.py": {"msgspec"},
-    f"{PACKAGE}/sweeping.py": {"msgspec"},
+    f"{PACKAGE}/adapters/cloudflare/http.py": {"httpx"},
+    f"{PACKAGE}/adapters/storage/fsspec_store.py": {"fsspec"},
+    f"{PACKAGE}/adapters/signing.py": {"cryptography"},
+    f"{PACKAGE}/adapters/warehouses/duckdb.py": {"duckdb"},
+    f"{PACKAGE}/adapters/warehouses/postgres.py": {"pyarrow"},
+    f"{PACKAGE}/adapters/warehouses/iceberg.py": {"pyarrow", "pyiceberg"},
+    f"{PACKAGE}/adapters/warehouses/iceberg_schema.py": {"pyiceberg"},
+    f"{PACKAGE}/pipelines/": {"msgspec"},
     f"{PACKAGE}/testing/": {"httpx", "msgspec"},
-    **{shell: {"airflow", "pendulum", "msgspec"} for shell in SHELLS},
+    **{path: {"airflow", "pendulum", "msgspec"} for path in AIRFLOW_LAYER},
     f"{PACKAGE}/hooks/": {"airflow", "httpx", "msgspec"},
     # The thread a triggerer of an older Airflow can be asked from; it comes with Airflow.
-    f"{PACKAGE}/hooks/async_connection.py": {"airflow", "asgiref"},
+    f"{PACKAGE}/_airflow/compat.py": {"airflow", "asgiref"},
     # Airflow before 3.2 draws the connection form from these widgets.
-    f"{PACKAGE}/hooks/connection_form.py": {"wtforms"},
+    f"{PACKAGE}/_airflow/connection_form.py": {"wtforms"},
 }
 
 

@@ -11,18 +11,10 @@ import re
 
 from tests.architecture.sources import FunctionNode, Source, functions
 
-CHARTER = ("Knows:", "Must not know:", "Its one rule:")
 NOT_PRESENT_TENSE = re.compile(r"\b(should|shall|will|was|were|tests? that|checks? that|ensures?)\b", re.IGNORECASE)
 SECOND_SENTENCE = re.compile(r"[.!?]\s+[A-Z]")
 SILENCED = re.compile(r"#\s*(?:type:\s*ignore|noqa|pragma:\s*no cover|fmt:\s*(?:off|skip))(?P<rest>.*)$")
 CODES = re.compile(r"^(?:\[[\w\-, ]*\])?(?::\s*[A-Z]+\d+(?:[, ]+[A-Z]+\d+)*)?")
-
-
-def charters(source: Source) -> list[str]:
-    """Every module opens with what it knows, what it must not know and its one rule."""
-    text = ast.get_docstring(source.tree) or ""
-    missing = [clause for clause in CHARTER if clause not in text]
-    return [f"{source.path} has no {' '.join(missing)} in its first docstring"] if missing else []
 
 
 def opened(source: Source) -> list[str]:

@@ -10,7 +10,7 @@ import statistics
 from collections.abc import Sequence
 
 from tests.architecture.sources import (
-    SHELLS,
+    AIRFLOW_LAYER,
     FunctionNode,
     Source,
     code_line_count,
@@ -25,24 +25,24 @@ SHELL_METHODS = {"execute", "poke", "run"}
 PARAMETERS = 6
 # A shell's constructor, and the hook's methods that take the API's own parameters by name.
 FORMS = {"__init__", "iter_audit_logs", "aiter_audit_logs", "export_audit_logs"}
-FILE_LINES = 300
+FILE_LINES = 500
 
 
 def long_files(source: Source) -> list[str]:
-    """A file has at most 300 lines, all kinds of lines counted."""
+    """A file has at most 500 lines, all kinds of lines counted."""
     count = len(source.text.splitlines())
     return [f"{source.path} has {count} lines, {FILE_LINES} allowed"] if count > FILE_LINES else []
 
 
 def long_functions(source: Source) -> list[str]:
     """A function has at most 40 lines of code; a shell's form has as many as it has fields."""
-    is_shell = source.path.startswith(SHELLS)
+    is_shell = source.path.startswith(AIRFLOW_LAYER)
     return _longer_than(source, FUNCTION_LINES, [f for f in functions(source) if not (is_shell and f.name in FORMS)])
 
 
 def long_shell_methods(source: Source) -> list[str]:
     """The methods Airflow calls have at most 15 lines of code: they translate and decide nothing."""
-    if not source.path.startswith(SHELLS):
+    if not source.path.startswith(AIRFLOW_LAYER):
         return []
     called = [function for function in functions(source) if function.name in SHELL_METHODS]
     return _longer_than(source, SHELL_METHOD_LINES, called)
@@ -59,7 +59,7 @@ def _longer_than(source: Source, allowed: int, among: Sequence[FunctionNode]) ->
 
 def wide_functions(source: Source) -> list[str]:
     """A function has at most 6 parameters; what a shell takes from its user is a form, and may be longer."""
-    is_shell = source.path.startswith(SHELLS)
+    is_shell = source.path.startswith(AIRFLOW_LAYER)
     return [
         f"{source.path}:{function.lineno} {function.name} has {parameter_count(function)} parameters"
         for function in functions(source)

@@ -16,8 +16,20 @@ from typing import NamedTuple
 PROJECT = Path(__file__).resolve().parents[2]
 PACKAGE = "airflow_audit_provider"
 CODE_FOLDERS = (PACKAGE, "dags", "demo", "tests", "tools")
-SHELLS = tuple(
-    f"{PACKAGE}/{name}/" for name in ("hooks", "operators", "sensors", "triggers", "assets", "plugins", "cli")
+AIRFLOW_LAYER = tuple(
+    f"{PACKAGE}/{name}"
+    for name in (
+        "_airflow/",
+        "assets/",
+        "cli/",
+        "hooks/",
+        "links/",
+        "operators/",
+        "plugins/",
+        "sensors/",
+        "triggers/",
+        "retry_policy.py",
+    )
 )
 
 FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from airflow_audit_provider.adapters.storage import LocalStore
+from airflow_audit_provider.adapters.storage.fsspec_store import LocalStore
 from airflow_audit_provider.cli.__main__ import main
 from tests.architecture.sources import PROJECT
-from tests.auditing.dataset import PRIVATE_PEM, PUBLIC_PEM, commit, records_in, two_days, window
+from tests.pipelines.verify.dataset import PRIVATE_PEM, PUBLIC_PEM, commit, records_in, two_days, window
 
 
 @pytest.fixture

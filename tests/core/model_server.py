@@ -10,10 +10,10 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass, field
 
-from airflow_audit_provider.core.answers import Page
-from airflow_audit_provider.core.query import Ask, Direction
-from airflow_audit_provider.core.records import ApiVersion, AuditRecord
-from airflow_audit_provider.core.window import SECOND_NS
+from airflow_audit_provider.core.api.query import Direction, PageRequest
+from airflow_audit_provider.core.api.records import ApiVersion, AuditRecord
+from airflow_audit_provider.core.api.responses import Page
+from airflow_audit_provider.core.windows.window import SECOND_NS
 from airflow_audit_provider.exceptions import SourceProtocolError
 
 
@@ -39,12 +39,12 @@ class ModelServer:
     ties_mirrored: bool = True
     empty_pages: bool = False
     seed: int = 0
-    asks: list[Ask] = field(default_factory=list)
+    asks: list[PageRequest] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self._random = random.Random(self.seed)
 
-    def answer(self, ask: Ask) -> Page:
+    def answer(self, ask: PageRequest) -> Page:
         """Return the page an ask selects; raise the 400 the model is set to give."""
         self.asks.append(ask)
         rows = self._selected(ask)
@@ -55,7 +55,7 @@ class ModelServer:
         page = rows[offset : offset + self._sent_count(size)]
         return self._with_cursor(page, offset, len(rows))
 
-    def _selected(self, ask: Ask) -> list[AuditRecord]:
+    def _selected(self, ask: PageRequest) -> list[AuditRecord]:
         low, high = ask.since_seconds * SECOND_NS, ask.before_seconds * SECOND_NS
         rows = [row for row in self.rows if self._after(row, low) and self._below(row, high)]
         rows = sorted(row for row in rows if row.id not in ask.without_ids)
@@ -72,7 +72,7 @@ class ModelServer:
         instant = row.event_ns // self.grain_ns * self.grain_ns
         return instant <= high if self.before_inclusive else instant < high
 
-    def _offset(self, ask: Ask, size: int) -> int:
+    def _offset(self, ask: PageRequest, size: int) -> int:
         if self.version is ApiVersion.V1:
             return (ask.page - 1) * (size if self.offset_uses_ceiling else ask.page_size)
         if ask.cursor is None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.matrix.versions import PROJECT
+from tests.live.versions.versions import PROJECT
 
 pytestmark = pytest.mark.slow
 EXAMPLES = sorted(path.name for path in (PROJECT / "dags").glob("*.py"))

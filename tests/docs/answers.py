@@ -13,14 +13,14 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from airflow_audit_provider.adapters.clock import SystemClock
-from airflow_audit_provider.adapters.duckdb_session import open_duckdb
-from airflow_audit_provider.adapters.sql_warehouse import SqlWarehouse, table_name
-from airflow_audit_provider.adapters.storage import LocalStore
-from airflow_audit_provider.loading import LoadOrder, load_committed
+from airflow_audit_provider.adapters.storage.fsspec_store import LocalStore
+from airflow_audit_provider.adapters.warehouses.duckdb import open_duckdb
+from airflow_audit_provider.adapters.warehouses.sql import SqlWarehouse, table_name
+from airflow_audit_provider.pipelines.load import LoadSpec, load_committed
 from airflow_audit_provider.testing.clock import ManualClock
 from dags.cloudflare_audit_duckdb import QUESTIONS, answers
 from demo.chart import bars
-from tests.pipeline.landing import fake_with, land, order, source_of
+from tests.pipelines.pull.landing import fake_with, land, order, source_of
 
 __all__ = ["QUESTIONS", "answers", "blocks", "landed", "loaded"]
 END = datetime(2026, 11, 2, tzinfo=UTC)
@@ -51,7 +51,7 @@ def loaded(folder: Path) -> str:
     """Land and load two weeks; return the DuckDB file."""
     path = str(folder / "audit.duckdb")
     with closing(SqlWarehouse(open_duckdb(path, SystemClock()), table_name("cloudflare_audit_logs"))) as warehouse:
-        load_committed(LoadOrder("fake"), landed(folder), warehouse, lambda _: None)
+        load_committed(LoadSpec("fake"), landed(folder), warehouse, lambda _: None)
     return path
 
 

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from tests.loading.conftest import postgres
+from tests.pipelines.load.conftest import postgres
 
 __all__ = ["postgres"]

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from airflow_audit_provider.adapters.storage import LocalStore
-from airflow_audit_provider.notary import seal
-from tests.auditing.dataset import two_days
+from airflow_audit_provider.adapters.storage.fsspec_store import LocalStore
+from airflow_audit_provider.pipelines.seal import seal
 from tests.docs.blocks import all_blocks
+from tests.pipelines.verify.dataset import two_days
 
 
 @pytest.fixture

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from airflow_audit_provider.core.privacy import KINDS, RULE_VERSION
-from airflow_audit_provider.formats import normalized, ocsf
-from airflow_audit_provider.formats.normalized import COLUMNS, TableColumn
+from airflow_audit_provider.core.privacy.rule import KINDS, RULE_VERSION
+from airflow_audit_provider.formats.normalized import columns as normalized
+from airflow_audit_provider.formats.normalized.columns import COLUMNS, TableColumn
+from airflow_audit_provider.formats.ocsf import mapping as ocsf
 from tests.architecture.sources import PROJECT
 
 PAGE = (PROJECT / "docs" / "schemas.md").read_text(encoding="utf-8")

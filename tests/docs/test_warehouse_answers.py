@@ -8,7 +8,7 @@ import pytest
 
 from tests.architecture.sources import PROJECT
 from tests.docs import answers
-from tests.loading.warehouses import place_of
+from tests.pipelines.load.warehouses import place_of
 
 PAGE = PROJECT / "docs" / "warehouses.md"
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from airflow_audit_provider.core.records import ApiVersion, AuditRecord, read_records
+from airflow_audit_provider.core.api.records import ApiVersion, AuditRecord, read_records
 
 V1, V2 = ApiVersion.V1, ApiVersion.V2
 WHEN = "2026-11-01T10:20:30.123456789Z"

@@ -15,7 +15,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from airflow_audit_provider.core.records import ApiVersion, AuditRecord
+from airflow_audit_provider.core.api.records import ApiVersion, AuditRecord
 from airflow_audit_provider.formats.part_format import part_format
 from airflow_audit_provider.testing.records import Feed, generate
 from tests.formats.odd_records import records_of

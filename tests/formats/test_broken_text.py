@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from airflow_audit_provider.core.records import ApiVersion, lines_of, read_records
+from airflow_audit_provider.core.api.records import ApiVersion, lines_of, read_records
 from airflow_audit_provider.formats.part_format import part_format
 
 FIELDS = [

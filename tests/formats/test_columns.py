@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from airflow_audit_provider.core.records import ApiVersion, lines_of
+from airflow_audit_provider.core.api.records import ApiVersion, lines_of
 from airflow_audit_provider.formats.columns import COLUMNS, Kind, column_values
 from tests.formats.odd_records import V1, V2, VALUES, WHEN, odd_raws, raw_of, records_of
 

@@ -6,7 +6,7 @@ import hashlib
 
 import pytest
 
-from airflow_audit_provider.core.records import ApiVersion
+from airflow_audit_provider.core.api.records import ApiVersion
 from airflow_audit_provider.formats.part_format import part_format
 from tests.formats.odd_records import V1, V2, records_of
 from tests.formats.test_round_trip import encode

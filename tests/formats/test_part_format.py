@@ -8,7 +8,7 @@ from importlib.machinery import ModuleSpec
 import pytest
 
 from airflow_audit_provider.exceptions import ConfigurationError
-from airflow_audit_provider.formats import choices as module
+from airflow_audit_provider.formats import options as module
 from airflow_audit_provider.formats.part_format import part_format
 
 

@@ -6,7 +6,7 @@ import tracemalloc
 
 import pytest
 
-from airflow_audit_provider.core.records import ApiVersion, AuditRecord, lines_of
+from airflow_audit_provider.core.api.records import ApiVersion, AuditRecord, lines_of
 from airflow_audit_provider.formats.part_format import PartFormat, part_format
 
 _RAW = b'{"id":"%d","when":"2026-10-26T00:00:00Z","pad":"%s"}'

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from airflow_audit_provider.core.records import ApiVersion, AuditRecord, lines_of
+from airflow_audit_provider.core.api.records import ApiVersion, AuditRecord, lines_of
 from airflow_audit_provider.formats.part_format import PartFormat, part_format
 from tests.formats.odd_records import V1, odd_records, raw_of, records_of
 

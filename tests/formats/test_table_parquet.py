@@ -13,10 +13,12 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
 
-from airflow_audit_provider.core.records import ApiVersion, AuditRecord, lines_of
-from airflow_audit_provider.formats import arrow_types, normalized, table_parquet
-from airflow_audit_provider.formats.arrow_types import normalized_schema
-from airflow_audit_provider.formats.normalized import COLUMNS, ColumnType, TableColumn, columns_of
+from airflow_audit_provider.core.api.records import ApiVersion, AuditRecord, lines_of
+from airflow_audit_provider.formats import arrow as arrow_types
+from airflow_audit_provider.formats import table_parquet
+from airflow_audit_provider.formats.arrow import normalized_schema
+from airflow_audit_provider.formats.normalized import columns as normalized
+from airflow_audit_provider.formats.normalized.columns import COLUMNS, ColumnType, TableColumn, columns_of
 from airflow_audit_provider.formats.part_format import part_format
 from tests.formats.odd_records import V1, V2, odd_records, raw_of, records_of
 from tests.formats.rows_of import fake_records, parquet_table

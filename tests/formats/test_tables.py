@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from airflow_audit_provider.core.records import ApiVersion
+from airflow_audit_provider.core.api.records import ApiVersion
 from airflow_audit_provider.formats import parquet
 from airflow_audit_provider.formats.part_format import part_format
 from tests.formats.odd_records import V1, V2, odd_records, raw_of, records_of

@@ -13,7 +13,7 @@ import pytest
 from airflow_audit_provider.core.ports import Request
 from airflow_audit_provider.exceptions import SourceUnavailableError
 from airflow_audit_provider.testing.clock import ManualClock
-from airflow_audit_provider.testing.direct import AsyncDirectTransport, DirectTransport
+from airflow_audit_provider.testing.in_process import AsyncDirectTransport, DirectTransport
 from airflow_audit_provider.testing.server import FakeServer
 from airflow_audit_provider.testing.settings import ACCOUNT_ID
 from airflow_audit_provider.testing.transport import FakeTransport

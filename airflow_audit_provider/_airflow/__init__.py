@@ -1,0 +1,1 @@
+"""Private Airflow layer shared by hooks, operators, sensors and triggers."""

@@ -1,0 +1,1 @@
+"""Metrics, traces, lineage and progress of a task."""

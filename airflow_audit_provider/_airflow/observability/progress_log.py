@@ -1,0 +1,48 @@
+"""Progress of a pull as lines in a task's log.
+
+Knows: a logger, a clock, and what Airflow's log page folds. Must not know: what is pulled.
+Its one rule: a line is worth its time; one every ten seconds at most.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from airflow_audit_provider.core.ports import Clock
+from airflow_audit_provider.pipelines.observer import Progress
+
+_SECONDS_BETWEEN_LINES = 10.0
+
+
+class ProgressLog:
+    """Observes a pull: logs records, pages and the share of the window done, at once and then every ten seconds."""
+
+    def __init__(self, log: Any, clock: Clock) -> None:
+        self._log = log
+        self._clock = clock
+        self._next_at = float("-inf")
+
+    def __call__(self, progress: Progress) -> None:
+        """Log the progress unless the last line is too young."""
+        now = self._clock.monotonic()
+        if now < self._next_at:
+            return
+        self._next_at = now + _SECONDS_BETWEEN_LINES
+        percent = round(100 * progress.share_done)
+        self._log.info(
+            "Fetched %d records in %d pages, %d %% of the window", progress.record_count, progress.page_count, percent
+        )
+
+
+@contextmanager
+def folded(log: Any, title: str, is_wanted: bool) -> Iterator[None]:
+    """Fold the lines logged meanwhile under a title on Airflow's log page, if wanted; what fails is logged outside."""
+    if is_wanted:
+        log.info("::group::%s", title)
+    try:
+        yield
+    finally:
+        if is_wanted:
+            log.info("::endgroup::")

@@ -1,0 +1,1 @@
+"""Object stores: fsspec file systems and the local file system."""

@@ -1,0 +1,169 @@
+"""Which audit logs there are, which filters each has, and whether arguments name one of them.
+
+Knows: every filter of the four audit log endpoints, their paths, and what an id looks like.
+Must not know: windows, pages, requests.
+Its one rule: names alone, as plain texts, so that parsing a DAG can refuse an argument cheaply; a filter the chosen
+endpoint does not have is refused here, before any request is made.
+
+Source of the names: Cloudflare's API reference for ``audit-logs-get-account-audit-logs`` and
+``audit-logs-v2-get-account-audit-logs``. Python names are the API's with dots read as underscores
+(``actor.email`` is ``actor_email``, ``actor_email.not`` is ``actor_email_not``); both spellings are taken.
+"""
+
+from __future__ import annotations
+
+import string
+from collections.abc import Mapping
+from typing import Any
+
+from airflow_audit_provider.exceptions import ConfigurationError
+
+V1, V2 = VERSIONS = ("v1", "v2")
+ACCOUNT, USER, ORGANIZATION = SCOPES = ("account", "user", "organization")
+Filters = tuple[tuple[str, str], ...]
+
+_V1_FILTERS = {
+    "id": "id",
+    "action_type": "action.type",
+    "actor_email": "actor.email",
+    "actor_ip": "actor.ip",
+    "zone_name": "zone.name",
+    "hide_user_logs": "hide_user_logs",
+}
+# fmt: off
+_V2_SHARED = [
+    "action_result", "action_type", "actor_context", "actor_email", "actor_id", "actor_ip_address", "actor_token_id",
+    "actor_token_name", "actor_type", "id", "raw_cf_ray_id", "raw_method", "raw_status_code", "raw_uri", "resource_id",
+    "resource_product", "resource_type", "resource_scope",
+]
+# fmt: on
+_V2_ACCOUNT_ONLY = ["account_name", "audit_log_id", "zone_id", "zone_name"]
+
+
+def _with_twins(names: list[str]) -> dict[str, str]:
+    """Map each Python name and its ``_not`` twin to the API's names."""
+    return {name: name for name in names} | {f"{name}_not": f"{name}.not" for name in names}
+
+
+_FILTERS: dict[tuple[str, str], dict[str, str]] = {
+    (V1, ACCOUNT): _V1_FILTERS,
+    (V1, USER): _V1_FILTERS,
+    (V2, ACCOUNT): _with_twins(_V2_SHARED + _V2_ACCOUNT_ONLY) | {"product_category": "product_category"},
+    (V2, ORGANIZATION): _with_twins(_V2_SHARED),
+}
+PATHS = {
+    (V1, ACCOUNT): "/accounts/{id}/audit_logs",
+    (V1, USER): "/user/audit_logs",
+    (V2, ACCOUNT): "/accounts/{id}/logs/audit",
+    (V2, ORGANIZATION): "/organizations/{id}/logs/audit",
+}
+# Not regular expressions: compiling one takes longer than all the rest of what a DAG's parsing needs of this module.
+_ACCOUNT_ID_LENGTH, _ORGANIZATION_ID_LENGTH = 32, 64
+_HEXADECIMAL = frozenset("0123456789abcdef")
+_WORD = frozenset(f"{string.ascii_letters}{string.digits}_-")
+
+
+def name_audit_log(
+    api_version: str,
+    scope: str | None,
+    *,
+    account_id: str | None = None,
+    organization_id: str | None = None,
+    filters: Mapping[str, Any] | None = None,
+) -> tuple[str, str, str, Filters]:
+    """Check what names one audit log; return its version, scope, scope id and filters, as ``AuditQuery`` has them.
+
+    ``scope`` of None means the organization where only an organization id is given, else the account.
+    Raises ``ConfigurationError`` for an unknown version, a scope the version does not have, a malformed or
+    missing id, and a filter the endpoint does not have.
+    """
+    check_known("api_version", api_version, VERSIONS)
+    if scope is None:
+        scope = ORGANIZATION if organization_id and not account_id else ACCOUNT
+    check_known("scope", scope, SCOPES)
+    if (api_version, scope) not in PATHS:
+        scopes = " or ".join(repr(s) for v, s in PATHS if v == api_version)
+        raise ConfigurationError(f"Version {api_version} of the API has no {scope} scope. Use scope={scopes}.")
+    scope_id = _scope_id(scope, account_id, organization_id)
+    return api_version, scope, scope_id, _filters(api_version, scope, filters)
+
+
+def check_known(name: str, given: object, known: tuple[str, ...]) -> None:
+    """Raise ``ConfigurationError`` for a word that is none of those known."""
+    if given not in known:
+        raise ConfigurationError(f"{name} {given!r} is unknown. Give one of {', '.join(map(repr, known))}.")
+
+
+def _scope_id(scope: str, account_id: str | None, organization_id: str | None) -> str:
+    if scope == USER:
+        return ""
+    name = f"{scope}_id"
+    given = str((account_id if scope == ACCOUNT else organization_id) or "")
+    if not given:
+        raise ConfigurationError(
+            f"The {scope} scope needs {name}. Give it as an argument or in the connection's extra."
+        )
+    if not (_is_account_id(given) if scope == ACCOUNT else _is_organization_id(given)):
+        raise ConfigurationError(
+            f"{name} is malformed ({len(given)} characters). Copy the id from the Cloudflare dashboard; "
+            f"{'an account id is 32 lower-case hexadecimal digits' if scope == ACCOUNT else 'it has no slashes'}."
+        )
+    return given
+
+
+def _is_account_id(given: str) -> bool:
+    return len(given) == _ACCOUNT_ID_LENGTH and _HEXADECIMAL.issuperset(given)
+
+
+def _is_organization_id(given: str) -> bool:
+    return len(given) <= _ORGANIZATION_ID_LENGTH and _WORD.issuperset(given)
+
+
+def _filters(version: str, scope: str, filters: Mapping[str, Any] | None) -> Filters:
+    """Turn Python names and values into the API's; None means the filter is not set."""
+    known = _FILTERS[version, scope]
+    params: list[tuple[str, str]] = []
+    if filters is not None and not isinstance(filters, Mapping):
+        raise ConfigurationError(f"filters is a {type(filters).__name__}. Give a dict of filter names and values.")
+    for given, value in (filters or {}).items():
+        if value is None:
+            continue
+        name = known.get(str(given).replace(".", "_"))
+        if name is None:
+            raise ConfigurationError(_unknown_filter(version, scope, str(given)))
+        params.extend((name, text) for text in _texts(version, given, value))
+    return tuple(sorted(params))
+
+
+def _texts(version: str, name: str, value: Any) -> list[str]:
+    """Return the texts of one filter: version 2 repeats a key for each of several values, version 1 has one."""
+    values = list(value) if isinstance(value, list | tuple | set | frozenset) else [value]
+    if version == V1 and len(values) != 1:
+        raise ConfigurationError(
+            f"Filter {name!r} takes one value on version 1 of the API. Give one, or use version 2."
+        )
+    if not values:
+        raise ConfigurationError(
+            f"Filter {name!r} has an empty list. Give at least one value, or leave the filter out."
+        )
+    return sorted(_text(name, item) for item in values)
+
+
+def _text(name: str, value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str | int) and str(value).strip():
+        return str(value)
+    raise ConfigurationError(f"Filter {name!r} has the value {value!r}. Give a non-empty text, a number or a bool.")
+
+
+def _unknown_filter(version: str, scope: str, given: str) -> str:
+    # Needed for a refusal alone, and no DAG should take longer to parse for it.
+    import difflib
+
+    known = _FILTERS[version, scope]
+    near = difflib.get_close_matches(given.replace(".", "_"), known, n=1)
+    hint = f"Did you mean {near[0]!r}?" if near else f"Known filters: {', '.join(sorted(known))}."
+    if any(given.replace(".", "_") in names for key, names in _FILTERS.items() if key != (version, scope)):
+        hint = f"Another version or scope has it; remove it or change api_version. {hint}"
+    return f"Version {version} of the API, {scope} scope, has no filter {given!r}. {hint}"

@@ -1,0 +1,1 @@
+"""What is committed in a destination: object keys, manifests, commits and checkpoints."""

@@ -1,0 +1,1 @@
+"""Privacy rules: pseudonyms for personal data, and dropped fields."""

@@ -1,0 +1,196 @@
+"""Pseudonyms: e-mail and IP addresses found in a record's JSON and replaced by a keyed digest of themselves.
+
+Knows: where addresses hide in JSON text: under any key, in keys, in escapes, in JSON that is text inside JSON, in URLs.
+Must not know: which fields a version has beyond its actor, where the key comes from, what is dropped.
+Its one rule: one address is one pseudonym, however it is spelled; every byte that is no part of one stays as it was.
+"""
+
+from __future__ import annotations
+
+import hmac
+import json
+import re
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import msgspec
+
+from airflow_audit_provider.core.api.records import fields_of
+from airflow_audit_provider.core.privacy.ip_addresses import plain_address, replace_address, unquoted
+
+MARK = "hmac:"
+# 128 bits: a million addresses share a pseudonym by chance once in 10^26.
+_DIGEST_HEX = 32
+_DEEPEST = 8
+_LITERAL = r'("([^"\\]*(?:\\.[^"\\]*)*)")'
+_NEXT_LITERAL = re.compile(rf'[^"]*+{_LITERAL}', re.DOTALL)
+# An address has a dot, a colon or a URL's escape in it, and a JSON escape may stand for any of them. Most literals have
+# none of these, and a call for each would be most of the work.
+_HINTS = ".:%\\"
+# Possessive are single characters only: of a possessive group, Python before 3.11.5 loses what a failed turn had taken.
+_NEXT_HINT = re.compile(rf'[^"]*+(?:"[^"{re.escape(_HINTS)}]*+"[^"]*+)*{_LITERAL}', re.DOTALL)
+# URLs put an escape in place of a character, and URLs inside URLs escape that again: %2540 is an at sign too.
+_PERCENT = r"%(?:25)*"
+_HIGH_BYTE = r"[89A-Fa-f][0-9A-Fa-f]"
+_AT = re.compile(rf"@|{_PERCENT}40|\\u0040")
+_LOCAL_BACKWARDS = re.compile(r"[\w.!#$&'*+^~%-]+")
+_LABEL_START, _LABEL = rf"(?:[^\W_]|{_PERCENT}{_HIGH_BYTE})", rf"(?:[\w-]|{_PERCENT}{_HIGH_BYTE})"
+_DOT = rf"(?:\.|{_PERCENT}2[eE])"
+_DOMAIN = re.compile(
+    rf"(?:{_LABEL_START}{_LABEL}{{0,62}}{_DOT}){{1,126}}(?:xn--[\w-]{{1,59}}|(?:[^\W\d_]|{_PERCENT}{_HIGH_BYTE}){{2,63}})"
+)
+# Escapes that end what may be a part of an address: any but those of + - . _ and of letters beyond ASCII.
+_URL_ESCAPE = re.compile(rf"%(?!(?:25)*(?:2[bBdDeE]|5[fF]|{_HIGH_BYTE}))(?:25)*[0-9A-Fa-f]{{2}}")
+_FIRST_LETTER = re.compile(rf"\w|{_PERCENT}{_HIGH_BYTE}")
+
+
+class _Actor(msgspec.Struct, gc=False):
+    email: Any = None
+    ip: Any = None
+    ip_address: Any = None
+
+
+class _Head(msgspec.Struct, gc=False):
+    actor: _Actor | None = None
+
+
+_HEAD = msgspec.json.Decoder(_Head)
+
+
+class _Known(NamedTuple):
+    """What a record's actor tells: their IP address, and texts that stand for them only as a whole."""
+
+    address: str | None
+    whole: Mapping[str, str]
+
+    @property
+    def is_hinted(self) -> bool:
+        """Whether nothing can stand for the actor that has none of the signs of an address."""
+        return all(any(hint in text for hint in _HINTS) for text in self.whole)
+
+
+class Pseudonyms:
+    """Replaces addresses in records' JSON; ``key`` is the secret, each of both kinds is replaced or left alone.
+
+    E-mail addresses are replaced wherever they stand, whosesoever they are. IP addresses are replaced where they are
+    the actor's, anywhere in the record; others are configuration, such as the content of a DNS record.
+    """
+
+    def __init__(self, key: bytes, *, emails: bool, addresses: bool) -> None:
+        self._key = key
+        self._emails = emails
+        self._addresses = addresses
+        self._pseudonym = lru_cache(maxsize=8192)(self._digest)
+
+    def of_email(self, text: str) -> str:
+        """Return the pseudonym of an e-mail address; case does not matter, nor white space around it."""
+        return self._pseudonym("email", text.strip().lower())
+
+    def of_address(self, text: str) -> str:
+        """Return the pseudonym of an IP address in any spelling; what is no address stands for itself."""
+        return self._pseudonym("ip", plain_address(text) or text.strip().lower())
+
+    def of_record(self, raw: bytes) -> str:
+        """Return the pseudonym of a record's whole text."""
+        return MARK + hmac.digest(self._key, b"record\0" + raw, "sha256").hex()[:_DIGEST_HEX]
+
+    def in_record(self, raw: bytes) -> bytes:
+        """Return a record's JSON with pseudonyms in place of addresses."""
+        known = self._known(raw)
+        text = raw.decode("utf-8", "surrogateescape")
+        return self._in_json(text, known, 0).encode("utf-8", "surrogateescape")
+
+    def in_text(self, text: str) -> str:
+        """Return a text of no record with pseudonyms in place of e-mail addresses; nobody's IP address is known."""
+        return self._in_said(text, _Known(None, {}), 0)
+
+    def _digest(self, kind: str, text: str) -> str:
+        message = f"{kind}\0{text}".encode("utf-8", "surrogatepass")
+        return MARK + hmac.digest(self._key, message, "sha256").hex()[:_DIGEST_HEX]
+
+    def _known(self, raw: bytes) -> _Known:
+        actor = _actor_of(raw)
+        whole: dict[str, str] = {}
+        if self._emails and isinstance(actor.email, str) and actor.email.strip():
+            whole[actor.email.strip().lower()] = self.of_email(actor.email)
+        address = None
+        for text in (actor.ip, actor.ip_address):
+            if self._addresses and isinstance(text, str) and text.strip():
+                address = plain_address(text) or address
+                whole[text.strip().lower()] = self.of_address(text)
+        return _Known(address, whole)
+
+    def _in_json(self, text: str, known: _Known, depth: int) -> str:
+        """Go through the string literals of valid JSON, keys included; what stands between them is left alone."""
+        following, pieces, done = _NEXT_HINT if known.is_hinted else _NEXT_LITERAL, [], 0
+        # Not by ``sub``: where one match ends the next one has to begin, or it would begin inside of a literal.
+        while found := following.match(text, done):
+            pieces += [text[done : found.start(1)], self._in_literal(found[1], found[2], known, depth)]
+            done = found.end()
+        return "".join([*pieces, text[done:]])
+
+    def _in_literal(self, literal: str, content: str, known: _Known, depth: int) -> str:
+        is_plain = "\\" not in content
+        said: str = content if is_plain else json.loads(literal, strict=False)
+        replaced = self._in_said(said, known, depth)
+        if replaced == said:
+            return literal
+        return f'"{replaced}"' if is_plain and "\\" not in replaced else json.dumps(replaced)
+
+    def _in_said(self, text: str, known: _Known, depth: int) -> str:
+        """Replace in what a literal says: JSON, text, or the address itself."""
+        if itself := known.whole.get(text.strip().lower()):
+            return itself
+        if depth < _DEEPEST and _is_json(text):
+            return self._in_json(text, known, depth + 1)
+        if self._emails:
+            text = _replace_emails(text, self.of_email)
+        return text if known.address is None else replace_address(text, known.address, self.of_address(known.address))
+
+
+def _actor_of(raw: bytes) -> _Actor:
+    try:
+        return _HEAD.decode(raw).actor or _Actor()
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        # Something is odd about the actor, or half a surrogate pair stands somewhere.
+        actor = fields_of(raw).get("actor")
+        names = _Actor.__struct_fields__
+        return _Actor(**{name: actor.get(name) for name in names}) if isinstance(actor, dict) else _Actor()
+
+
+def _is_json(text: str) -> bool:
+    """Say whether a text is an object, a list or a text in JSON again."""
+    if text.lstrip(" \t\r\n")[:1] not in ("{", "[", '"'):
+        return False
+    try:
+        msgspec.json.decode(text.encode("utf-8", "replace"), type=msgspec.Raw)
+    except (msgspec.DecodeError, ValueError, RecursionError):
+        return False
+    return True
+
+
+def _replace_emails(text: str, pseudonym: Callable[[str], str]) -> str:
+    """Replace every e-mail address; linear in the text's length, whatever it holds."""
+    pieces: list[str] = []
+    done = floor = 0
+    for at in _AT.finditer(text):
+        domain = _DOMAIN.match(text, at.end())
+        start = None if domain is None else _local_start(text, at.start(), max(done, floor))
+        floor = at.end()
+        if domain is None or start is None:
+            continue
+        address = f"{unquoted(text[start : at.start()])}@{unquoted(domain[0])}"
+        pieces += [text[done:start], pseudonym(address)]
+        done = domain.end()
+    return text if not pieces else "".join([*pieces, text[done:]])
+
+
+def _local_start(text: str, at: int, floor: int) -> int | None:
+    """Return where the part before an at sign starts, not before ``floor``; None when there is none."""
+    found = _LOCAL_BACKWARDS.match(text[floor:at][::-1])
+    if found is None:
+        return None
+    local = _URL_ESCAPE.split(found[0][::-1])[-1]
+    first = _FIRST_LETTER.search(local)
+    return None if first is None else at - len(local) + first.start()

@@ -1,0 +1,245 @@
+"""The privacy rule: what of a record is pseudonymised and dropped before anything of it is written.
+
+Knows: which rules there are, how one is named in a manifest, and that identity and event time survive it.
+Must not know: connections, stores, formats, how an address is found (``pseudonyms``).
+Its one rule: a record to which the rule cannot be applied is an error, never a record written as it came.
+"""
+
+from __future__ import annotations
+
+import hmac
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from airflow_audit_provider.core.api.records import ApiVersion, AuditRecord, in_order, is_known_by_text, read_records
+from airflow_audit_provider.exceptions import ConfigurationError, SourceProtocolError
+
+# Raised when the same rule would make other text of the same record.
+RULE_VERSION = 2
+KINDS = ("email", "ip")
+# The field a record without an id gets.
+ORIGIN = "privacy_origin"
+MIN_KEY_BYTES = 32
+_ARGUMENTS = ("name", "conn_id", "pseudonymise", "drop")
+# What identity and event time are read from.
+_KEPT = ("id", "when", "action.time")
+# Filters that are called otherwise than the field they look at, beside those of the field's own name.
+_ELSEWHERE = {"zone_name": "metadata_zone_name", "product_category": "resource_product"}
+_Tree = dict[str, "_Tree"]
+
+
+class AppliedPrivacy(msgspec.Struct, frozen=True):
+    """What a manifest says of the rule: its name, what it replaces and drops, and which key it used, never the key.
+
+    ``key_id`` is made from the key, so another key has another id; None when nothing is pseudonymised.
+    """
+
+    name: str
+    pseudonymise: tuple[str, ...]
+    drop: tuple[str, ...]
+    key_id: str | None
+    rule_version: int = RULE_VERSION
+
+
+MaybeAppliedPrivacy = AppliedPrivacy | UnsetType
+
+
+class PrivacyRequest(msgspec.Struct, frozen=True):
+    """A checked ``privacy`` argument: the rule without its key, and the connection that holds the key."""
+
+    name: str
+    conn_id: str | None
+    pseudonymise: tuple[str, ...]
+    drop: tuple[str, ...]
+
+
+def read_privacy(given: Any) -> PrivacyRequest | None:
+    """Check an argument, a dict of ``name conn_id pseudonymise drop`` or None; raise ``ConfigurationError``.
+
+    With a ``conn_id`` both kinds are pseudonymised unless ``pseudonymise`` says which. Order does not matter.
+    """
+    if given is None:
+        return None
+    if not isinstance(given, Mapping):
+        raise ConfigurationError(f"privacy is a {type(given).__name__}. Give a dict of {', '.join(_ARGUMENTS)}.")
+    unknown = [name for name in given if name not in _ARGUMENTS]
+    if unknown:
+        raise ConfigurationError(f"privacy has an unknown entry {unknown[0]!r}. Give {', '.join(_ARGUMENTS)}.")
+    conn_id = given.get("conn_id") or None
+    kinds = _texts("pseudonymise", given.get("pseudonymise", KINDS if conn_id else ()))
+    drop = _texts("drop", given.get("drop", ()))
+    _refuse_impossible(conn_id, kinds, drop)
+    return PrivacyRequest(str(given.get("name") or "privacy"), conn_id, kinds, drop)
+
+
+def _texts(name: str, given: Any) -> tuple[str, ...]:
+    if not isinstance(given, (list, tuple, set, frozenset)) or not all(isinstance(one, str) and one for one in given):
+        raise ConfigurationError(f"privacy[{name!r}] is {given!r}. Give a list of texts.")
+    return tuple(sorted(set(given)))
+
+
+def _refuse_impossible(conn_id: str | None, kinds: Sequence[str], drop: Sequence[str]) -> None:
+    for kind in kinds:
+        if kind not in KINDS:
+            raise ConfigurationError(f"privacy cannot pseudonymise {kind!r}. Give any of {', '.join(KINDS)}.")
+    if kinds and not conn_id:
+        raise ConfigurationError("privacy pseudonymises without a key. Give the conn_id of a connection that has it.")
+    if not kinds and not drop:
+        raise ConfigurationError("privacy does nothing. Give a conn_id, paths to drop, or leave it out.")
+    for path in drop:
+        if not all(path.split(".")):
+            raise ConfigurationError(f"privacy cannot drop {path!r}. Give names with dots between them.")
+        if any(kept == path or kept.startswith(f"{path}.") for kept in _KEPT):
+            raise ConfigurationError(
+                f"privacy cannot drop {path!r}: a record needs its id and time. Drop another field."
+            )
+
+
+def check_no_personal_filters(
+    rule: PrivacyRequest | MaybeAppliedPrivacy | None, filters: Sequence[tuple[str, str]]
+) -> None:
+    """Raise ``ConfigurationError`` for a filter by what is pseudonymised or dropped, or with an address in its value.
+
+    Manifests name the filters in plain text. Any IP address counts, since it may be an actor's.
+    """
+    for name, value in filters:
+        if rule and (_is_by_what_is_hidden(rule, name) or _holds_an_address(rule, value)):
+            raise ConfigurationError(
+                f"The filter {name} would stand in every manifest, and privacy keeps that out. Leave one of them out."
+            )
+
+
+def _is_by_what_is_hidden(rule: PrivacyRequest | AppliedPrivacy, name: str) -> bool:
+    plain = name.replace(".", "_")
+    names = [plain, *(plain.replace(other, path, 1) for other, path in _ELSEWHERE.items() if plain.startswith(other))]
+    hidden = [path.replace(".", "_") for path in rule.drop]
+    is_dropped = any(f"{name}_".startswith(f"{path}_") for name in names for path in hidden)
+    return is_dropped or any(plain.startswith(f"actor_{kind}") for kind in rule.pseudonymise)
+
+
+def _holds_an_address(rule: PrivacyRequest | AppliedPrivacy, value: str) -> bool:
+    # Manifests say which rule was used, and few DAGs have one: where there is none, nothing looks for addresses.
+    from airflow_audit_provider.core.privacy.ip_addresses import holds_address
+    from airflow_audit_provider.core.privacy.pseudonyms import Pseudonyms
+
+    if "email" in rule.pseudonymise and Pseudonyms(b"", emails=True, addresses=False).in_text(value) != value:
+        return True
+    return "ip" in rule.pseudonymise and holds_address(value)
+
+
+class PrivacyRule:
+    """A rule with its key; ``stamp`` is what may be told of it.
+
+    Raises ``ConfigurationError`` for a key of less than 32 bytes.
+    """
+
+    def __init__(self, request: PrivacyRequest, key: bytes = b"") -> None:
+        from airflow_audit_provider.core.privacy.pseudonyms import Pseudonyms
+
+        if request.pseudonymise and len(key) < MIN_KEY_BYTES:
+            raise ConfigurationError(
+                f"The key in connection {request.conn_id!r} has {len(key)} bytes. Give at least {MIN_KEY_BYTES} random "
+                "ones, for example by: openssl rand -hex 32."
+            )
+        key_id = hmac.digest(key, b"airflow-audit-provider key id", "sha256").hex()[:16]
+        self.stamp = AppliedPrivacy(
+            request.name, request.pseudonymise, request.drop, key_id if request.pseudonymise else None
+        )
+        self._tree = _tree_of(request.drop)
+        self._pseudonyms = Pseudonyms(
+            key, emails="email" in request.pseudonymise, addresses="ip" in request.pseudonymise
+        )
+
+    def __repr__(self) -> str:
+        return f"PrivacyRule({self.stamp!r}, ***)"
+
+    def applied(self, version: ApiVersion, records: Sequence[AuditRecord]) -> list[AuditRecord]:
+        """Return sorted records as they may be written: the same ones, told again under the rule.
+
+        Each is read anew from its new text, as whoever reads what was written will read it. Event times stay, ids too,
+        but for a record that has none, whose id is made from its text: two that came as two stay two, since a keyed
+        digest of what came is added to the text. Raises ``SourceProtocolError`` for such a record under no key.
+        """
+        return in_order(read_records(version, [msgspec.Raw(self._told(record)) for record in records]))
+
+    def _told(self, record: AuditRecord) -> bytes:
+        try:
+            raw = self._pseudonyms.in_record(record.raw) if self.stamp.pseudonymise else record.raw
+            raw = _without(raw, self._tree) if self._tree else raw
+        except (ValueError, RecursionError, TypeError, AttributeError) as error:
+            raise SourceProtocolError(
+                f"The privacy rule {self.stamp.name!r} cannot be applied to the record {record.id!r} "
+                f"({type(error).__name__}). Nothing of the window was written. Report it to the maintainers."
+            ) from None
+        return raw if raw == record.raw or not is_known_by_text(record) else self._told_apart(record, raw)
+
+    def _told_apart(self, record: AuditRecord, raw: bytes) -> bytes:
+        """Return a record's new text with a digest of what came; another that differed only in what is gone is another.
+
+        The digest needs the key: whoever knows the rest of a record could try what is gone.
+        """
+        if not self.stamp.pseudonymise:
+            raise SourceProtocolError(
+                f"A record came without an id, and the privacy rule {self.stamp.name!r} drops a part of what tells it "
+                "from others. Nothing of the window was written. Give privacy a conn_id with a key, which keeps such "
+                "records apart."
+            )
+        return b'%s,"%s":"%s"}' % (raw.rstrip()[:-1], ORIGIN.encode(), self._pseudonyms.of_record(record.raw).encode())
+
+
+def applied_privacy(rule: PrivacyRule | None) -> MaybeAppliedPrivacy:
+    """Return what a manifest says of a rule, unset without one."""
+    return UNSET if rule is None else rule.stamp
+
+
+def _tree_of(paths: Sequence[str]) -> _Tree:
+    """Return dotted paths as a tree; a leaf is empty, and what lies below a dropped name is dropped with it."""
+    tree: _Tree = {}
+    for path in sorted(paths, key=lambda path: path.count("."), reverse=True):
+        *groups, name = path.split(".")
+        place = tree
+        for group in groups:
+            place = place.setdefault(group, {})
+        place[name] = {}
+    return tree
+
+
+_OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_LIST = msgspec.json.Decoder(list[msgspec.Raw])
+# Any escape, so that a backslash that is itself escaped starts none; the group is half a surrogate pair.
+_ESCAPE = re.compile(rb"\\(?:u([dD][89a-fA-F][0-9a-fA-F]{2})|.)", re.DOTALL)
+# Characters for private use, of which a record holds hardly one and never all.
+_MARK_CODES = range(0xE000, 0xF900)
+
+
+def _without(raw: bytes, tree: _Tree) -> bytes:
+    try:
+        return _pruned(raw, tree)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        # Half a surrogate pair, legal in JSON and refused by strict decoders, or bytes that are no UTF-8.
+        text = raw.decode("utf-8", "replace").encode()
+        mark = next(mark for code in _MARK_CODES if (mark := chr(code).encode()) not in text)
+        hidden = _ESCAPE.sub(lambda escape: mark + escape[1] if escape[1] else escape[0], text)
+        return _pruned(hidden, tree).replace(mark, b"\\u")
+
+
+def _pruned(raw: bytes, tree: _Tree) -> bytes:
+    """Return JSON without the fields of a tree, in every element where a list stands; the rest is not respelled."""
+    first = raw.lstrip()[:1]
+    if first == b"[":
+        return msgspec.json.encode([msgspec.Raw(_pruned(bytes(one), tree)) for one in _LIST.decode(raw)])
+    if first != b"{":
+        return raw
+    fields = _OBJECT.decode(raw)
+    if not tree.keys() & fields.keys():
+        return raw
+    kept = {
+        name: msgspec.Raw(_pruned(bytes(value), tree[name])) if name in tree else value
+        for name, value in fields.items()
+        if tree.get(name) != {}
+    }
+    return msgspec.json.encode(kept)

@@ -1,0 +1,1 @@
+"""Checks of what is committed: findings, manifest chains, parts, seals and coverage."""

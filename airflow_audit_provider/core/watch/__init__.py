@@ -1,0 +1,1 @@
+"""New activity: when to poll, what is new since a position."""

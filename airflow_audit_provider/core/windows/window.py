@@ -1,0 +1,105 @@
+"""Time windows: half-open ranges of UTC, and exact integer instants.
+
+Knows: what lies inside a window and when a window may be read.
+Must not know: Airflow's runs (``run_window``), the API's parameters (``query``), the present time.
+Its one rule: a window is half-open, ``start <= t < end``, so neighbours never share or miss an instant.
+
+Instants inside the core are integers, nanoseconds since 1970-01-01T00:00:00Z: the API sends up to nine
+fraction digits and a rounded instant can cross a window's border.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from airflow_audit_provider.exceptions import ConfigurationError
+
+SECOND_NS = 1_000_000_000
+_EPOCH_AT = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+# Bounds of an open range; a day inside the calendar, so that arithmetic with time zones stays inside.
+EARLIEST_AT = datetime(1, 1, 2, tzinfo=UTC)
+LATEST_AT = datetime(9999, 12, 30, tzinfo=UTC)
+
+
+def to_ns(instant: datetime) -> int:
+    """Return an aware datetime as nanoseconds since the epoch, exactly."""
+    return (instant - _EPOCH_AT) // _MICROSECOND * 1000
+
+
+def from_seconds(seconds: int) -> datetime:
+    """Return whole seconds since the epoch as an aware UTC datetime."""
+    return _EPOCH_AT + timedelta(seconds=seconds)
+
+
+def format_instant(instant: datetime) -> str:
+    """Return RFC 3339 text in UTC with a ``Z``, with a fraction only where there is one."""
+    return instant.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class TimeWindow:
+    """A half-open range of UTC, ``[start, end)``, never empty and never upside down.
+
+    Both bounds must be timezone-aware; they are turned into UTC. Raises ``ConfigurationError`` for a naive
+    bound and for ``end <= start``.
+    """
+
+    start: datetime
+    end: datetime
+
+    def __post_init__(self) -> None:
+        for name in ("start", "end"):
+            instant = getattr(self, name)
+            if instant.tzinfo is None:
+                raise ConfigurationError(
+                    f"The window's {name} {instant.isoformat()} has no time zone. "
+                    f"Give it one, for example {instant.isoformat()}Z."
+                )
+            object.__setattr__(self, name, _as_plain_utc(instant))
+        if self.end <= self.start:
+            raise ConfigurationError(
+                f"The window ends at {format_instant(self.end)}, not after its start {format_instant(self.start)}. "
+                "Give an end that is later than the start; the window is half-open, [start, end)."
+            )
+
+    @property
+    def start_ns(self) -> int:
+        """The first instant inside, in nanoseconds."""
+        return to_ns(self.start)
+
+    @property
+    def end_ns(self) -> int:
+        """The first instant after the window, in nanoseconds."""
+        return to_ns(self.end)
+
+    @property
+    def length(self) -> timedelta:
+        """How long the window lasts."""
+        return self.end - self.start
+
+    def contains(self, instant_ns: int) -> bool:
+        """Say whether an instant lies in ``[start, end)``."""
+        return self.start_ns <= instant_ns < self.end_ns
+
+    def overlaps(self, other: TimeWindow) -> bool:
+        """Say whether two windows share an instant."""
+        return self.start < other.end and other.start < self.end
+
+    def share_before(self, instant_ns: int) -> float:
+        """Return which share of the window, 0.0 to 1.0, lies before an instant inside it."""
+        return (instant_ns - self.start_ns) / (self.end_ns - self.start_ns)
+
+    def settled_at(self, settle_delay: timedelta) -> datetime:
+        """Return the first instant at which the window may be read, its end plus the settle delay."""
+        return self.end + settle_delay
+
+    def __str__(self) -> str:
+        return f"[{format_instant(self.start)}, {format_instant(self.end)})"
+
+
+def _as_plain_utc(instant: datetime) -> datetime:
+    """Turn any aware datetime, pendulum's too, into a standard one in UTC, so that equal windows are equal."""
+    utc = instant.astimezone(UTC)
+    return datetime(utc.year, utc.month, utc.day, utc.hour, utc.minute, utc.second, utc.microsecond, tzinfo=UTC)

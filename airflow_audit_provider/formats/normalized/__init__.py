@@ -1,0 +1,1 @@
+"""The normalized schema: one table for both API versions."""

@@ -1,0 +1,120 @@
+"""The schema ``normalized``: one table for records of both versions, as values.
+
+Knows: every column, its type, its meaning, and where each version keeps what belongs there.
+Must not know: file formats, how a value is taken out of a record (``normalizing``).
+Its one rule: a column never changes its name, type or meaning within a major version; a new one is a new minor version.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import NamedTuple
+
+from airflow_audit_provider.core.api.records import ApiVersion
+
+MAJOR, MINOR = 1, 0
+RAW_COLUMN = "raw"
+
+
+class ColumnType(StrEnum):
+    """What a column holds: ``JSON`` is text that is JSON, ``TIMESTAMP`` an instant in UTC to the microsecond."""
+
+    TEXT = "text"
+    TIMESTAMP = "timestamp"
+    BOOLEAN = "boolean"
+    INTEGER = "integer"
+    JSON = "json"
+
+
+class TableColumn(NamedTuple):
+    """A column of the table: ``v1`` and ``v2`` are the dotted paths it is taken from, ``""`` where a version has none.
+
+    Two paths with a bar between them: the second where the first says nothing. ``repeats`` is whether few distinct
+    values are usual, ``since`` the minor version it came with.
+    """
+
+    name: str
+    type: ColumnType
+    v1: str
+    v2: str
+    meaning: str
+    nullable: bool = True
+    repeats: bool = False
+    since: int = 0
+
+    def is_absent_from(self, version: ApiVersion) -> bool:
+        """Say whether a version has no such thing, so that the column is null in all its records."""
+        return self.nullable and not self.path(version)
+
+    def path(self, version: ApiVersion) -> str:
+        """Return where a version keeps it, empty when it has no such thing."""
+        return self.v1 if version is ApiVersion.V1 else self.v2
+
+
+def _text(name: str, v1: str, v2: str, meaning: str, *, repeats: bool = True) -> TableColumn:
+    return TableColumn(name, ColumnType.TEXT, v1, v2, meaning, repeats=repeats)
+
+
+def _json(name: str, v1: str, v2: str, meaning: str, *, repeats: bool = False) -> TableColumn:
+    return TableColumn(name, ColumnType.JSON, v1, v2, meaning, repeats=repeats)
+
+
+COLUMNS: tuple[TableColumn, ...] = (
+    TableColumn(
+        "id",
+        ColumnType.TEXT,
+        "id",
+        "id",
+        "the record's id; for one that has none, the digest of its text",
+        nullable=False,
+    ),
+    TableColumn("event_time", ColumnType.TIMESTAMP, "when", "action.time", "when it happened", nullable=False),
+    TableColumn("api_version", ColumnType.TEXT, "", "", "`v1` or `v2`", nullable=False, repeats=True),
+    # who
+    _text("actor_id", "actor.id", "actor.id", "who did it"),
+    _text("actor_type", "actor.type", "actor.type", "`user`, `system`, `account`, …, in the API's words"),
+    _text("actor_email", "actor.email", "actor.email", "their e-mail address"),
+    _text("actor_token_id", "", "actor.token_id", "the API token they used"),
+    _text("actor_token_name", "", "actor.token_name", "what that token is called"),
+    # where from
+    _text("actor_ip", "actor.ip", "actor.ip_address", "the IP address the request came from"),
+    _text("interface", "interface", "actor.context", "through what: `UI`, `API`; `dash`, `api_token`, …"),
+    _text("user_agent", "", "raw.user_agent", "the program that sent the request"),
+    # what
+    _text("action_type", "action.type", "action.type", "the action, in the API's words"),
+    _text("action_description", "action.info", "action.description", "the same for people to read"),
+    TableColumn(
+        "action_succeeded",
+        ColumnType.BOOLEAN,
+        "action.result",
+        "action.result",
+        "`success` is true, `failure` is false",
+    ),
+    # on which resource
+    _text("owner_id", "owner.id", "account.id", "the account it belongs to; in a user's own log the user"),
+    _text("owner_name", "", "account.name", "that account's name"),
+    _text("zone_id", "metadata.zone_id", "zone.id", "the zone"),
+    _text("zone_name", "metadata.zone_name", "zone.name", "the zone's name"),
+    _text("resource_id", "resource.id", "resource.id", "the thing acted upon", repeats=False),
+    _text("resource_type", "resource.type", "resource.type", "what kind of thing it is"),
+    _text("resource_product", "", "resource.product", "the product it belongs to"),
+    _json("resource_scope", "", "resource.scope", "where in the API it lies: a text or an object", repeats=True),
+    # the request
+    _text("request_method", "", "raw.method", "HTTP method"),
+    _text("request_uri", "", "raw.uri", "path of the request", repeats=False),
+    TableColumn("request_status", ColumnType.INTEGER, "", "raw.status_code", "HTTP status of the answer"),
+    _text("ray_id", "", "raw.cf_ray_id", "the request's id at Cloudflare", repeats=False),
+    _json("request_body", "", "resource.request", "what was sent"),
+    _json("response_body", "", "resource.response", "what was answered"),
+    # before and after
+    _json("before", "oldValueJson|oldValue", "", "the value before; version 2 does not say it"),
+    _json("after", "newValueJson|newValue", "", "the value after; version 2 does not say it"),
+    _json("metadata", "metadata", "", "whatever else the action says of itself"),
+    TableColumn(RAW_COLUMN, ColumnType.TEXT, "", "", "the whole record, as the API sent it", nullable=False),
+)
+
+
+def columns_of(minor: int = MINOR) -> tuple[TableColumn, ...]:
+    """Return the columns of a minor version, in order; ``raw`` is the last of each."""
+    known = [column for column in COLUMNS if column.since <= minor]
+    return tuple(sorted(known, key=lambda column: (column.name == RAW_COLUMN, column.since)))

@@ -1,0 +1,306 @@
+"""Records → the columns of the normalized table, and how many values did not fit theirs.
+
+Knows: how JSON becomes a column's type. Must not know: which columns there are (``normalized``), file formats.
+Its one rule: no value fails; what does not fit is null in its column, counted, and whole in the record's own text.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from operator import attrgetter
+from typing import Any, NamedTuple
+
+import msgspec
+
+from airflow_audit_provider.core.api.records import ApiVersion, AuditRecord, lines_of, soften
+from airflow_audit_provider.formats.lenient_json import any_number, fields_in, fit_integer, readable
+from airflow_audit_provider.formats.normalized.columns import COLUMNS, RAW_COLUMN, ColumnType, TableColumn
+
+Rows = Sequence[Any]
+
+# The interpreter learns where a field lies in a row only where its name stands in the code.
+_SPELLED_OUT: dict[str, Callable[[Rows], list[Any]]] = {
+    "account": lambda rows: [row.account for row in rows],
+    "action": lambda rows: [row.action for row in rows],
+    "actor": lambda rows: [row.actor for row in rows],
+    "cf_ray_id": lambda rows: [row.cf_ray_id for row in rows],
+    "context": lambda rows: [row.context for row in rows],
+    "description": lambda rows: [row.description for row in rows],
+    "email": lambda rows: [row.email for row in rows],
+    "id": lambda rows: [row.id for row in rows],
+    "info": lambda rows: [row.info for row in rows],
+    "interface": lambda rows: [row.interface for row in rows],
+    "ip": lambda rows: [row.ip for row in rows],
+    "ip_address": lambda rows: [row.ip_address for row in rows],
+    "metadata": lambda rows: [row.metadata for row in rows],
+    "method": lambda rows: [row.method for row in rows],
+    "name": lambda rows: [row.name for row in rows],
+    "newValue": lambda rows: [row.newValue for row in rows],
+    "newValueJson": lambda rows: [row.newValueJson for row in rows],
+    "oldValue": lambda rows: [row.oldValue for row in rows],
+    "oldValueJson": lambda rows: [row.oldValueJson for row in rows],
+    "owner": lambda rows: [row.owner for row in rows],
+    "product": lambda rows: [row.product for row in rows],
+    "raw": lambda rows: [row.raw for row in rows],
+    "request": lambda rows: [row.request for row in rows],
+    "resource": lambda rows: [row.resource for row in rows],
+    "response": lambda rows: [row.response for row in rows],
+    "result": lambda rows: [row.result for row in rows],
+    "scope": lambda rows: [row.scope for row in rows],
+    "status_code": lambda rows: [row.status_code for row in rows],
+    "token_id": lambda rows: [row.token_id for row in rows],
+    "token_name": lambda rows: [row.token_name for row in rows],
+    "type": lambda rows: [row.type for row in rows],
+    "uri": lambda rows: [row.uri for row in rows],
+    "user_agent": lambda rows: [row.user_agent for row in rows],
+    "zone": lambda rows: [row.zone for row in rows],
+}
+
+
+def values_of(rows: Rows, name: str) -> list[Any]:
+    """Return a field of each row, in their order."""
+    spelled_out = _SPELLED_OUT.get(name)
+    return list(map(attrgetter(name), rows)) if spelled_out is None else spelled_out(rows)
+
+
+Values = Sequence[Any]
+Table = dict[str, Values]
+
+_NULL = msgspec.Raw(b"null")
+_FIELD_TYPES: dict[ColumnType, tuple[Any, Any]] = {
+    ColumnType.TEXT: (str | None, None),
+    ColumnType.JSON: (msgspec.Raw, _NULL),
+    ColumnType.BOOLEAN: (bool | str | None, None),
+    ColumnType.INTEGER: (int | None, None),
+}
+_OUTCOMES = {None: None, True: True, False: False, "success": True, "failure": False}
+_SAYS_NOTHING = frozenset({None, "", "null"})
+_HEAD = frozenset({"id", "event_time", "api_version", RAW_COLUMN})
+_MAPPED = tuple(column for column in COLUMNS if column.name not in _HEAD)
+_FREE_FORM = frozenset({"metadata"})
+_QUOTE = ord('"')
+
+
+class TypeMismatchError(ValueError):
+    """A value is not of its column's type; never leaves this module."""
+
+
+def normalize(version: ApiVersion, records: Sequence[AuditRecord], lines: bytes, misfits: Counter[str]) -> Table:
+    """Return the values of every column but the first three and ``raw``; count in ``misfits`` what did not fit.
+
+    ``lines`` are the same records as ``lines_of`` gives them. JSON comes as ``str`` or as bytes, which a broken API may
+    have sent in something else than UTF-8: decode them with "replace".
+    """
+    if not records:
+        return {column.name: [] for column in _MAPPED}
+    try:
+        return _PLANS[version].table(lines)
+    except (msgspec.DecodeError, ValueError, RecursionError):
+        if len(records) == 1:
+            return _loose_table(version, records[0].raw, misfits)
+    # Something odd is among them: the halves without it go the fast way.
+    half = len(records) // 2
+    tables = [normalize(version, part, lines_of(part), misfits) for part in (records[:half], records[half:])]
+    return {name: [*tables[0][name], *tables[1][name]] for name in tables[0]}
+
+
+class _Plan(NamedTuple):
+    """How records of one version with documented types are read: one struct, and one for what lies inside metadata."""
+
+    version: ApiVersion
+    decoder: Any
+    paths: tuple[str, ...]
+    inner: Mapping[str, tuple[Any, tuple[str, ...]]]
+
+    def table(self, lines: bytes) -> Table:
+        """Return the columns; raise for any value of another type than its column's."""
+        values = self._values(self.decoder.decode_lines(lines))
+        for path, (decoder, names) in self.inner.items():
+            inside = decoder.decode(b"[" + b",".join(map(bytes, values[path])) + b"]")
+            values |= {f"{path}.{name}": [one and getattr(one, name) for one in inside] for name in names}
+        count = len(values[self.paths[0]])
+        return {column.name: _column(column, column.path(self.version), values, count) for column in _MAPPED}
+
+    def _values(self, rows: Sequence[Any]) -> dict[str, Values]:
+        """Return one list of values a path; a tuple for each row would only give the garbage collector work."""
+        groups: dict[str, Sequence[Any]] = {"": rows}
+        values: dict[str, Values] = {}
+        for path in self.paths:
+            group, _, name = path.rpartition(".")
+            if group not in groups:
+                groups[group] = values_of(rows, group)
+            values[path] = values_of(groups[group], name)
+        return values
+
+
+def _column(column: TableColumn, path: str, values: Mapping[str, Values], count: int) -> Values:
+    if not path:
+        return [None] * count
+    first, _, second = path.partition("|")
+    if second:
+        return _json_or_text(values[first], values[second])
+    if column.type is ColumnType.JSON:
+        return [None if value is _NULL else _json_of(bytes(value)) for value in values[first]]
+    if column.type is ColumnType.BOOLEAN:
+        return _outcomes(values[first])
+    if column.type is ColumnType.INTEGER:
+        return [_whole(value) for value in values[first]]
+    return values[first]
+
+
+def _json_of(content: bytes) -> bytes | None:
+    return None if content == b"null" else content
+
+
+def _json_or_text(values: Values, texts: Values) -> list[str | bytes | None]:
+    """Return values that stand as JSON, else those that stand as text beside them, as JSON."""
+    found = [None if value is _NULL else _json_of(bytes(value)) for value in values]
+    # Most say nothing: a call for each of them would be most of the work.
+    return [
+        value or (None if text in _SAYS_NOTHING else text_as_json(text))
+        for value, text in zip(found, texts, strict=True)
+    ]
+
+
+def text_as_json(text: str | None) -> str | None:
+    """Return text as JSON: an object or a list in it as it is, anything else as a JSON text; nothing for "null"."""
+    if text is None or text in _SAYS_NOTHING:
+        return None
+    if text.lstrip()[:1] in ("{", "["):
+        try:
+            msgspec.json.decode(text, type=msgspec.Raw)
+        except (msgspec.DecodeError, ValueError, RecursionError):
+            return json.dumps(text)
+        return text
+    return msgspec.json.encode(text).decode()
+
+
+def _outcomes(values: Values) -> list[bool | None]:
+    try:
+        return [_OUTCOMES[value] for value in values]
+    except KeyError as error:
+        raise TypeMismatchError(error) from None
+
+
+def _whole(value: Any) -> int | None:
+    fitted = fit_integer(value)
+    if fitted is None and value is not None:
+        raise TypeMismatchError(value)
+    return fitted
+
+
+def _paths(version: ApiVersion) -> dict[str, ColumnType]:
+    """Return every path of a version with the type of what stands there."""
+    found: dict[str, ColumnType] = {}
+    for column in _MAPPED:
+        first, _, second = column.path(version).partition("|")
+        found |= {first: column.type} if first else {}
+        # What stands beside a JSON value is the same as text.
+        found |= {second: ColumnType.TEXT} if second else {}
+    return found
+
+
+def _struct(name: str, types: Mapping[str, ColumnType]) -> type[msgspec.Struct]:
+    """Return a struct for dotted paths: one nested struct for each group."""
+    fields: list[tuple[str, Any, Any]] = []
+    groups: dict[str, dict[str, ColumnType]] = {}
+    for path, kind in types.items():
+        group, _, rest = path.partition(".")
+        if rest:
+            groups.setdefault(group, {})[rest] = kind
+        else:
+            fields.append((path, *_FIELD_TYPES[kind]))
+    for group, inside in groups.items():
+        nested = _struct(f"{name}_{group}", inside)
+        fields.append((group, nested, msgspec.field(default_factory=nested)))
+    return msgspec.defstruct(name, fields, gc=False)
+
+
+def _plan(version: ApiVersion) -> _Plan:
+    types = _paths(version)
+    outer = {path: kind for path, kind in types.items() if types.get(path.partition(".")[0]) is not ColumnType.JSON}
+    outer |= {path: kind for path, kind in types.items() if "." not in path}
+    groups: dict[str, dict[str, ColumnType]] = {}
+    for path in types.keys() - outer.keys():
+        group, _, rest = path.partition(".")
+        groups.setdefault(group, {})[rest] = types[path]
+    inner = {
+        group: (msgspec.json.Decoder(list[_struct(f"_{group}", inside) | None]), tuple(sorted(inside)))  # type: ignore[misc]  # built above
+        for group, inside in groups.items()
+    }
+    return _Plan(version, msgspec.json.Decoder(_struct("_Row", outer)), tuple(outer), inner)
+
+
+_PLANS = {version: _plan(version) for version in ApiVersion}
+
+
+# -- one record with something odd -----------------------------------------------------------------------------------
+
+
+def _loose_table(version: ApiVersion, raw: bytes, misfits: Counter[str]) -> Table:
+    """Return the columns of one record, field by field."""
+    cells: Table = {}
+    for column in _MAPPED:
+        path = column.path(version)
+        try:
+            cells[column.name] = [_cell(column, path, raw) if path else None]
+        except (TypeMismatchError, RecursionError):
+            cells[column.name] = [None]
+            misfits[column.name] += 1
+    return cells
+
+
+def _cell(column: TableColumn, path: str, raw: bytes) -> Any:
+    first, _, second = path.partition("|")
+    value = _fit(column.type, _dig(raw, first))
+    if value is not None or not second:
+        return value
+    beside = _dig(raw, second)
+    # Documented as text; what else it may be is JSON already.
+    return text_as_json(_fit(ColumnType.TEXT, beside)) if beside[0] == _QUOTE else _fit(column.type, beside)
+
+
+def _dig(raw: bytes, path: str) -> bytes:
+    """Return a field's own JSON, null when it is missing; raise when its group is something else than an object."""
+    name, _, rest = path.partition(".")
+    value = bytes(fields_in(raw).get(name, b"null"))
+    if not rest or value == b"null":
+        return value
+    if value[:1] == b"{":
+        return _dig(value, rest)
+    if name in _FREE_FORM:
+        return b"null"
+    raise TypeMismatchError(path)
+
+
+def _strict(content: bytes) -> bytes:
+    """Return JSON that strict readers take: half a surrogate pair and bytes that are no UTF-8 become U+FFFD."""
+    try:
+        msgspec.json.decode(content)
+    except (msgspec.DecodeError, ValueError, RecursionError):
+        return soften(content).decode("utf-8", "replace").encode()
+    return content
+
+
+def _fit(kind: ColumnType, content: bytes) -> Any:
+    """Turn a field's JSON into a column's type; raise when it is of another."""
+    if content == b"null":
+        return None
+    if kind is ColumnType.JSON:
+        return _strict(content).decode()
+    if kind is ColumnType.TEXT and content[0] != _QUOTE:
+        # An id that is a number is its digits; an object or a list is no text.
+        if content[:1] in b"{[":
+            raise TypeMismatchError(content)
+        return readable(content)
+    try:
+        plain = json.loads(content.decode("utf-8", "replace"), parse_int=any_number)
+    except ValueError as error:
+        raise TypeMismatchError(content) from error
+    if kind is ColumnType.TEXT:
+        return str(plain).encode("utf-8", "replace").decode()
+    if kind is ColumnType.INTEGER:
+        return _whole(plain)
+    return _outcomes([plain if isinstance(plain, str | bool) else content])[0]

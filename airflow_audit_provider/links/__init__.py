@@ -1,0 +1,1 @@
+"""Links on the pages of a task instance."""

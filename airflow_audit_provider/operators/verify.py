@@ -1,0 +1,117 @@
+"""The auditor's operators: verify what lies in a destination, and seal it.
+
+Knows: Airflow's operators and connections. Must not know: what is compared, how a seal is chained.
+Its one rule: it translates a task into a use case, and a report into an XCom, a log or a failure.
+
+Parsing a DAG makes an operator and runs none: what only a run needs is imported where it is used.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from datetime import date, datetime
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import BaseOperator
+
+from airflow_audit_provider._airflow.task_errors import translate_task_errors
+from airflow_audit_provider.exceptions import VerificationError
+
+if TYPE_CHECKING:
+    from airflow_audit_provider.pipelines.verify import VerifyReport
+
+
+class CloudflareAuditLogsVerifyOperator(BaseOperator):
+    """Verifies a destination: parts, records, generations, objects nobody names, seals; writes nothing.
+
+    :param destination: where the audit logs landed. (templated)
+    :param destination_conn_id: the connection for it. (templated)
+    :param start: first instant of the range, a datetime, date or RFC 3339 text; open when None. (templated)
+    :param end: end of the range, not inside it; open when None. (templated)
+    :param public_key: public keys in PEM, for the signatures of seals. (templated)
+    :param expected_seal_sha256: digest of a seal, kept elsewhere; without it the loss of the newest seals together with
+        all that only they name cannot be noticed. (templated)
+
+    Windows that share an instant with the half-open range are verified whole. Fails without retries, as a
+    ``VerificationError``, when a finding is severe; the log has them all. Returns a dict with ``window_count part_count
+    record_count seal_count severe_count mild_count newest_seal_sha256``.
+    """
+
+    template_fields: Sequence[str] = (
+        "destination",
+        "destination_conn_id",
+        "start",
+        "end",
+        "public_key",
+        "expected_seal_sha256",
+    )
+    ui_color = "#d9ead3"
+
+    def __init__(
+        self,
+        *,
+        destination: str,
+        destination_conn_id: str | None = None,
+        start: datetime | date | str | None = None,
+        end: datetime | date | str | None = None,
+        public_key: str | None = None,
+        expected_seal_sha256: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.destination = destination
+        self.destination_conn_id = destination_conn_id
+        self.start = start
+        self.end = end
+        self.public_key = public_key
+        self.expected_seal_sha256 = expected_seal_sha256
+
+    def execute(self, context: Mapping[str, Any]) -> dict[str, Any]:  # noqa: ARG002 - Airflow's signature
+        """Verify the destination; return the counts."""
+        with translate_task_errors(self):
+            report = self._verify()
+            _count_verified(report)
+            self._refuse_severe(report)
+        return report.summary()
+
+    def _verify(self) -> VerifyReport:
+        from airflow_audit_provider._airflow.destinations import store_from_connection
+        from airflow_audit_provider.adapters.signing import Ed25519Verifier
+        from airflow_audit_provider.core.windows.run_window import read_bound
+        from airflow_audit_provider.pipelines.verify import TrustAnchors, verify
+
+        verifier = Ed25519Verifier([self.public_key]) if self.public_key else None
+        return verify(
+            store_from_connection(self.destination, self.destination_conn_id),
+            read_bound("start", self.start),
+            read_bound("end", self.end),
+            TrustAnchors(verifier, self.expected_seal_sha256 or None),
+        )
+
+    def _refuse_severe(self, report: VerifyReport) -> None:
+        """Log every finding; raise when one is severe."""
+        from airflow_audit_provider.core.verification.findings import findings_table, severe
+
+        self.log.info("Verified %s", report.summary())
+        if report.findings:
+            self.log.warning("Findings:\n%s", findings_table(report.findings))
+        grave = severe(report.findings)
+        if grave:
+            raise VerificationError(
+                f"{len(grave)} severe findings, the first is {grave[0].kind} at {grave[0].key}: {grave[0].detail} "
+                "The task's log has all of them."
+            )
+
+
+def _count_verified(report: VerifyReport) -> None:
+    """Send what was looked at and found as metrics."""
+    from airflow_audit_provider._airflow.observability.metrics import Metrics
+
+    metrics = Metrics({})
+    metrics.add("verify.windows", report.window_count)
+    metrics.add("verify.parts", report.part_count)
+    metrics.add("verify.records", report.record_count)
+    metrics.add("verify.bytes", report.size_bytes)
+    for (severity, kind), count in Counter((found.severity, found.kind) for found in report.findings).items():
+        metrics.add("verify.findings", count, severity=str(severity), kind=str(kind))

@@ -1,0 +1,30 @@
+"""Reports what a destination covers: committed, empty and missing spans of time."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from airflow_audit_provider.core.archive.object_keys import (
+    MANIFEST_FOLDER,
+    newest_manifests,
+)
+from airflow_audit_provider.core.ports import Store
+from airflow_audit_provider.core.verification.coverage import Coverage, coverage_of, facts_of
+from airflow_audit_provider.core.windows.window import EARLIEST_AT, LATEST_AT, TimeWindow
+from airflow_audit_provider.pipelines.committed import read_committed
+
+
+def coverage(store: Store, start: datetime | None = None, end: datetime | None = None) -> Coverage | None:
+    """Return what is committed, empty and missing in ``[start, end)``, from each window's newest manifest alone.
+
+    A bound that is None is that of the first or last window; with no window and a bound missing the answer is None.
+    Raises ``VerificationError`` for a manifest that cannot be read.
+    """
+    windows = newest_manifests(store.list_keys(MANIFEST_FOLDER))
+    if not windows and None in {start, end}:
+        return None
+    first = min((window.start for window in windows), default=start)
+    last = max((window.end for window in windows), default=end)
+    asked = TimeWindow(start or first or EARLIEST_AT, end or last or LATEST_AT)
+    newest = {window: read_committed(store, key) for window, key in windows.items() if window.overlaps(asked)}
+    return coverage_of(asked, {window: facts_of(commit.manifest) for window, commit in newest.items()})

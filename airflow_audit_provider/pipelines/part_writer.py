@@ -1,0 +1,149 @@
+"""Staging: a stream of records → bounded parts, written where no reader looks.
+
+Knows: the part format, the store, the digests. Must not know: the API, the manifest, Airflow.
+Its one rule: records are encoded in groups of a fixed count, so the same records give the same bytes however
+they arrived; memory holds one group, never a part.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from itertools import islice
+
+from airflow_audit_provider.core.api.records import ApiVersion, AuditRecord, lines_of
+from airflow_audit_provider.core.archive.commit import StagedPart
+from airflow_audit_provider.core.limits import check_part_size
+from airflow_audit_provider.core.ports import StagedObject, Store
+from airflow_audit_provider.exceptions import StorageError
+from airflow_audit_provider.formats.part_format import PartEncoder, PartFormat
+from airflow_audit_provider.pipelines.observer import NullObserver, Observer, Phase
+
+_GROUP_RECORDS = 1000
+# A closed part is what a killed try leaves for the next one, so this bounds what is asked for twice.
+PART_RECORDS = 25_000
+_NOBODY = NullObserver()
+
+
+class PartWriter:
+    """Writes records into parts of at most about ``max_part_bytes`` and 25,000 records under a staging prefix.
+
+    A part ends at the first group boundary at or past a bound. Raises ``ConfigurationError`` for a bound below
+    1 MiB, ``StorageError`` for what the store refuses.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        prefix: str,
+        part_format: PartFormat,
+        version: ApiVersion,
+        max_part_bytes: int,
+        observer: Observer = _NOBODY,
+    ) -> None:
+        check_part_size(max_part_bytes)
+        self.parts: list[StagedPart] = []
+        self._store = store
+        self._prefix = prefix
+        self._format = part_format
+        self._version = version
+        self._observer = observer
+        self._max_part_bytes = max_part_bytes
+        self._records_digest = hashlib.sha256()
+        self._waiting: list[AuditRecord] = []
+        self._open: _OpenPart | None = None
+
+    @property
+    def records_sha256(self) -> str:
+        """The digest of all records so far: their lines in the order given."""
+        return self._records_digest.hexdigest()
+
+    def adopt(self, part: StagedPart, records: Iterable[AuditRecord]) -> Iterator[list[AuditRecord]]:
+        """Take over a part that an earlier try closed, in order, before any record is added; yield its records.
+
+        They are read through once, in groups, and the caller has to: the digest of records runs over them too.
+        """
+        remaining = iter(records)
+        while group := list(islice(remaining, _GROUP_RECORDS)):
+            self._records_digest.update(lines_of(group))
+            yield group
+        self.parts.append(part)
+
+    def add(self, records: Iterable[AuditRecord]) -> None:
+        """Take records in; encode every full group."""
+        self._waiting.extend(records)
+        while len(self._waiting) >= _GROUP_RECORDS:
+            group, self._waiting = self._waiting[:_GROUP_RECORDS], self._waiting[_GROUP_RECORDS:]
+            self._encode(group)
+
+    def finish(self) -> list[StagedPart]:
+        """Close the last part and return all, in order; none when there was no record."""
+        if self._waiting:
+            group, self._waiting = self._waiting, []
+            self._encode(group)
+        self._close_part()
+        return self.parts
+
+    def discard(self) -> None:
+        """Give up the part that is open; closed ones stay."""
+        if self._open is not None:
+            self._open.discard()
+            self._open = None
+
+    def _encode(self, group: list[AuditRecord]) -> None:
+        if self._open is None:
+            key = f"{self._prefix}part-{len(self.parts):05}"
+            self._open = _OpenPart(self._store.stage(key), self._format.open_encoder(self._version))
+        lines = lines_of(group)
+        self._records_digest.update(lines)
+        with self._observer.step(Phase.ENCODE):
+            encoded = self._open.encode(group, lines)
+        self._open.write(encoded)
+        if self._open.size_bytes >= self._max_part_bytes or self._open.record_count >= PART_RECORDS:
+            self._close_part()
+
+    def _close_part(self) -> None:
+        if self._open is not None:
+            self.parts.append(self._open.close())
+            self._open = None
+            self._observer.staged(self.parts[-1])
+
+
+class _OpenPart:
+    """The part being written: encoder, upload, running digest and counts."""
+
+    def __init__(self, staged: StagedObject, encoder: PartEncoder) -> None:
+        self.size_bytes = 0
+        self._staged = staged
+        self._encoder = encoder
+        self._digest = hashlib.sha256()
+        self.record_count = 0
+        self._event_edges: tuple[int, ...] = ()
+
+    def encode(self, records: list[AuditRecord], lines: bytes) -> bytes:
+        self.record_count += len(records)
+        event_times = [record.event_ns for record in records]
+        event_times += self._event_edges
+        self._event_edges = min(event_times), max(event_times)
+        return self._encoder.encode(records, lines)
+
+    def write(self, content: bytes) -> None:
+        if content:
+            self._staged.write(content)
+            self._digest.update(content)
+            self.size_bytes += len(content)
+
+    def close(self) -> StagedPart:
+        self.write(self._encoder.finish())
+        self._staged.close()
+        first_ns, last_ns = self._event_edges
+        sha256 = self._digest.hexdigest()
+        misfits = dict(self._encoder.misfits)
+        return StagedPart(self._staged.key, self.size_bytes, sha256, self.record_count, first_ns, last_ns, misfits)
+
+    def discard(self) -> None:
+        try:
+            self._staged.discard()
+        except StorageError:
+            # The upload is lost already; what failed before is the error to tell.
+            return

@@ -1,0 +1,189 @@
+"""The use cases of an auditor: verify what lies in a destination, and say what it covers.
+
+Knows: the order of the steps, and that one part is in memory at a time. Must not know: Airflow, a store's kind.
+Its one rule: it reads and never writes.
+
+::
+
+    verify     list → manifests, window by window → parts → objects nobody names → seals → findings
+    coverage   list → the newest manifest of each window → spans
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+from typing import NamedTuple
+
+import msgspec
+
+from airflow_audit_provider.core.archive.manifest import Part
+from airflow_audit_provider.core.archive.object_keys import (
+    MANIFEST_FOLDER,
+    read_manifest_key,
+    window_in,
+)
+from airflow_audit_provider.core.ports import Store
+from airflow_audit_provider.core.verification.findings import Finding, FindingKind, finding, severe
+from airflow_audit_provider.core.verification.manifest_chain import StoredManifest, read_chain
+from airflow_audit_provider.core.verification.part_checks import WindowCheck, overlap_findings, stray_findings
+from airflow_audit_provider.core.verification.seals import (
+    SealChain,
+    SealedManifest,
+    SignatureVerifier,
+    as_sealed,
+    sealed_findings,
+)
+from airflow_audit_provider.core.windows.window import EARLIEST_AT, LATEST_AT, TimeWindow
+from airflow_audit_provider.formats.part_format import committed_format
+from airflow_audit_provider.pipelines.committed import read_seals
+
+
+class VerifyReport(msgspec.Struct, frozen=True):
+    """What verification looked at and what it found; ``newest_seal_sha256`` is worth keeping elsewhere.
+
+    ``size_bytes`` is what was read of parts.
+    """
+
+    window_count: int
+    part_count: int
+    record_count: int
+    size_bytes: int
+    seal_count: int
+    newest_seal_sha256: str | None
+    findings: tuple[Finding, ...]
+
+    @property
+    def severe_count(self) -> int:
+        """How many findings are severe."""
+        return len(severe(self.findings))
+
+    def summary(self) -> dict[str, int | str | None]:
+        """Return the counts without the findings."""
+        return {
+            "window_count": self.window_count,
+            "part_count": self.part_count,
+            "record_count": self.record_count,
+            "seal_count": self.seal_count,
+            "severe_count": self.severe_count,
+            "mild_count": len(self.findings) - self.severe_count,
+            "newest_seal_sha256": self.newest_seal_sha256,
+        }
+
+
+class TrustAnchors(NamedTuple):
+    """What an auditor holds that is not in the destination: public keys, and the digest of a seal kept elsewhere."""
+
+    verifier: SignatureVerifier | None = None
+    expected_seal_sha256: str | None = None
+
+
+NO_TRUST_ANCHORS = TrustAnchors()
+
+
+def verify(
+    store: Store, start: datetime | None = None, end: datetime | None = None, evidence: TrustAnchors = NO_TRUST_ANCHORS
+) -> VerifyReport:
+    """Verify every window that shares an instant with ``[start, end)``, the objects around them, and all seals.
+
+    A bound that is None is open. Bad bytes are findings; only a store that cannot be read raises, ``StorageError``.
+    """
+    survey = _Verifier(store, TimeWindow(start or EARLIEST_AT, end or LATEST_AT))
+    for stored in survey.windows():
+        survey.check_window(stored)
+    if not survey.window_count:
+        fact = "No window is committed in this range, so nothing was verified."
+        survey.findings.append(finding(FindingKind.NOTHING_COMMITTED, MANIFEST_FOLDER, fact))
+    seals = SealChain(read_seals(store))
+    findings = [*survey.findings, *survey.stray_findings(), *seals.findings]
+    findings += sealed_findings(seals, survey.manifests, survey.manifest_keys)
+    findings += seals.signature_findings(evidence.verifier)
+    if evidence.expected_seal_sha256 is not None:
+        findings += seals.expected_seal_findings(evidence.expected_seal_sha256)
+    return VerifyReport(
+        window_count=survey.window_count,
+        part_count=survey.part_count,
+        record_count=survey.record_count,
+        size_bytes=survey.size_bytes,
+        seal_count=len(seals.contents),
+        newest_seal_sha256=seals.newest_sha256,
+        findings=tuple(findings),
+    )
+
+
+class _Verifier:
+    """One walk over a destination: the listing first, so that a window committed meanwhile is no stray object."""
+
+    def __init__(self, store: Store, asked: TimeWindow) -> None:
+        self._store = store
+        self._asked = asked
+        self._sizes = dict(store.list_sizes(""))
+        self.manifest_keys = set(store.list_keys(MANIFEST_FOLDER))
+        self.findings: list[Finding] = []
+        self.manifests: dict[str, SealedManifest | None] = {}
+        self.window_count = self.part_count = self.record_count = self.size_bytes = 0
+        self._named: set[str] = set()
+        self._older_parts: dict[str, Part] = {}
+
+    def windows(self) -> Iterator[list[StoredManifest]]:
+        """Yield the manifests of each window in the range, and note windows that overlap."""
+        keys = _by_window(self.manifest_keys)
+        first_keys = {window: min(of_one) for window, of_one in keys.items()}
+        self.findings += [found for found in overlap_findings(first_keys) if self._is_asked(found.key)]
+        for window in sorted(keys):
+            if window.overlaps(self._asked):
+                yield [StoredManifest(key, self._store.read(key)) for key in sorted(keys[window])]
+
+    def check_window(self, stored: list[StoredManifest]) -> None:
+        """Judge a window's manifests, then its parts one by one."""
+        chain = read_chain(stored)
+        self.manifests.update(as_sealed(stored, chain))
+        check = WindowCheck(chain)
+        for part in check.parts:
+            self._check_part(check, part)
+        self.findings += check.finish()
+        self.window_count += 1
+        self.part_count += len(check.parts)
+        self.record_count += check.record_count
+        self._named.update(part.key for part in check.parts)
+        self._older_parts.update({part.key: part for one in chain.generations for part in one.manifest.parts})
+
+    def stray_findings(self) -> Iterator[Finding]:
+        """Name the objects nobody accounts for; those of windows outside the range are left alone."""
+        keys = [key for key in {*self._sizes, *self.manifest_keys} if self._is_asked(key)]
+        unnamed = (key for key in keys if key in self._older_parts and key not in self._named)
+        superseded = [key for key in unnamed if self._digest(key) == self._older_parts[key].sha256]
+        return stray_findings(sorted(keys), self._named, superseded)
+
+    def _check_part(self, check: WindowCheck, part: Part) -> None:
+        if not check.take_size(part, self._sizes.get(part.key)):
+            return
+        content = self._store.read(part.key)
+        self.size_bytes += len(content or b"")
+        if not check.take(part, content) or content is None or check.newest is None:
+            return
+        manifest = check.newest.manifest
+        try:
+            # The one place where whatever a damaged object makes a library raise becomes a finding.
+            check.take_records(part, committed_format(manifest).read(manifest.query.version, content))
+        except Exception as error:  # noqa: BLE001 - named above
+            check.unreadable(part, error)
+
+    def _is_asked(self, key: str) -> bool:
+        window = window_in(key)
+        return window is None or window.overlaps(self._asked)
+
+    def _digest(self, key: str) -> str:
+        return hashlib.sha256(self._store.read(key) or b"").hexdigest()
+
+
+def _by_window(keys: Iterable[str]) -> dict[TimeWindow, list[str]]:
+    """Return the keys of manifests by window; other keys are left out."""
+    found: dict[TimeWindow, list[str]] = defaultdict(list)
+    for key in keys:
+        parsed = read_manifest_key(key)
+        if parsed is not None:
+            found[parsed.window].append(key)
+    return found

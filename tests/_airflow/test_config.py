@@ -1,0 +1,70 @@
+"""What a task does not say is taken from Airflow's configuration, and that from one set of defaults."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from airflow_audit_provider._airflow.config import DEFAULTS, SECTION
+from airflow_audit_provider.exceptions import ConfigurationError
+from airflow_audit_provider.get_provider_info import get_provider_info
+from tests.operators.worlds import World
+
+
+def _configure(monkeypatch: pytest.MonkeyPatch, option: str, value: str) -> None:
+    monkeypatch.setenv(f"AIRFLOW__{SECTION.upper()}__{option.upper()}", value)
+
+
+def _tuning(world: World, **arguments: Any) -> tuple[timedelta, int, int]:
+    operator = world.operator(**arguments)
+    return operator.settle_delay, operator.concurrency, operator.max_part_bytes
+
+
+def test_defaults_without_any_configuration(world: World) -> None:
+    """Without a word anywhere: a quarter of an hour, six requests, 128 MiB."""
+    assert _tuning(world) == (timedelta(minutes=15), 6, 128 << 20)
+
+
+def test_configuration_wins_over_defaults(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each option of the section is what a task takes that does not say it."""
+    for option, value in (("settle_delay_seconds", "0"), ("concurrency", "3"), ("max_part_bytes", "2097152")):
+        _configure(monkeypatch, option, value)
+    assert _tuning(world) == (timedelta(0), 3, 2 << 20)
+
+
+def test_arguments_win_over_configuration(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a task says itself stands, whatever is configured."""
+    _configure(monkeypatch, "concurrency", "3")
+    _configure(monkeypatch, "settle_delay_seconds", "5")
+    assert _tuning(world, concurrency=9, settle_delay=timedelta(hours=1))[:2] == (timedelta(hours=1), 9)
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "named"),
+    [
+        ("concurrency", "many", "concurrency"),
+        ("concurrency", "65", "concurrency"),
+        ("max_part_bytes", "1.5", "max_part_bytes"),
+        ("max_part_bytes", "1000", "max_part_bytes"),
+        ("settle_delay_seconds", "", "settle_delay_seconds"),
+        ("settle_delay_seconds", "-1", "settle_delay"),
+    ],
+)
+def test_impossible_configuration_is_refused(
+    world: World, monkeypatch: pytest.MonkeyPatch, option: str, value: str, named: str
+) -> None:
+    """A value that cannot be is refused by its name when the DAG is parsed."""
+    _configure(monkeypatch, option, value)
+    with pytest.raises(ConfigurationError, match=named):
+        world.operator()
+
+
+def test_declared_defaults_are_those_of_the_code() -> None:
+    """`airflow config list` shows the defaults that are taken."""
+    declaration: Any = get_provider_info()
+    options = declaration["config"][SECTION]["options"]
+    assert {name: option["default"] for name, option in options.items()} == {
+        name: str(default) for name, default in DEFAULTS.items()
+    }

@@ -1,0 +1,281 @@
+"""The connection: what it may say, what is refused, and that its secret stays where it is."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import threading
+import traceback
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import ModuleType
+from typing import Any
+
+import httpx
+import pytest
+
+from airflow_audit_provider.exceptions import AuditProviderError, ConfigurationError, SourceProtocolError
+from airflow_audit_provider.get_provider_info import get_provider_info
+from airflow_audit_provider.hooks.cloudflare import CloudflareHook
+from airflow_audit_provider.testing.server import FakeServer
+from airflow_audit_provider.testing.settings import ACCOUNT_ID, TOKEN, TokenKind
+from tests.operators.worlds import WINDOW, World
+
+BASE = "https://api.cloudflare.com/client/v4"
+EMAIL = "owner@example.com"
+
+
+def _declared() -> dict[str, Any]:
+    declared: Any = get_provider_info()
+    found: dict[str, Any] = declared["connection-types"][0]
+    return found
+
+
+class _Field:
+    """What a wtforms field is made with."""
+
+    def __init__(self, label: str, **options: Any) -> None:
+        self.label, self.options = label, options
+
+
+def test_both_forms_show_the_same_fields(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The widgets of older Airflows and the declared form of newer ones name the same extras, labels and types."""
+    forms = ModuleType("wtforms")
+    monkeypatch.setattr(forms, "StringField", type("StringField", (_Field,), {}), raising=False)
+    monkeypatch.setattr(forms, "IntegerField", type("IntegerField", (_Field,), {}), raising=False)
+    monkeypatch.setitem(sys.modules, "wtforms", forms)
+    widgets = CloudflareHook.get_connection_form_widgets()
+    fields = _declared()["conn-fields"]
+    assert {name: widget.label for name, widget in widgets.items()} == {n: f["label"] for n, f in fields.items()}
+    integers = {name for name, widget in widgets.items() if type(widget).__name__ == "IntegerField"}
+    assert integers == {name for name, field in fields.items() if "integer" in field["schema"]["type"]}
+
+
+def test_every_field_of_the_form_is_understood(world: World) -> None:
+    """What the form offers the hook accepts, by the same names."""
+    values: dict[str, Any] = dict.fromkeys(_declared()["conn-fields"], 7)
+    world.connect(extra={**values, "account_id": ACCOUNT_ID, "organization_id": "org"})
+    assert world.hook().settings.account_id == ACCOUNT_ID
+
+
+def test_standard_fields_are_renamed_alike() -> None:
+    """Both forms hide and rename the standard fields in the same way."""
+    old, new = CloudflareHook.get_ui_field_behaviour(), _declared()["ui-field-behaviour"]
+    assert old["relabeling"] == new["relabeling"]
+    assert old["placeholders"] == new["placeholders"]
+    assert set(new["hidden-fields"]) <= set(old["hidden_fields"])
+    assert "password" in new["relabeling"]
+
+
+def test_a_token_or_a_key_is_sent_but_never_both(world: World) -> None:
+    """A password alone is a bearer token; with an e-mail it is the global key, and no token goes along."""
+    assert world.hook().get_conn().headers["authorization"] == f"Bearer {TOKEN}"
+    assert "x-auth-key" not in world.hook().get_conn().headers
+    world.connect(login=EMAIL, password="a-global-key")
+    headers = world.hook().get_conn().headers
+    assert (headers["x-auth-email"], headers["x-auth-key"]) == (EMAIL, "a-global-key")
+    assert "authorization" not in headers
+
+
+@pytest.mark.parametrize(
+    ("extra", "words"),
+    [
+        ({"acount_id": ACCOUNT_ID}, "acount_id.*Did you mean 'account_id'"),
+        ({"verify": False}, "verify.*Known extras"),
+        ({"timeout_seconds": "soon"}, "timeout_seconds.*positive number"),
+        ({"timeout_seconds": -1}, "timeout_seconds"),
+        ({"timeout_seconds": True}, "timeout_seconds"),
+        ({"max_attempts": 1.5}, "max_attempts.*whole number"),
+        ({"max_attempts": 0}, "max_attempts"),
+        ({"rate_limit_requests": "nan"}, "rate_limit_requests"),
+    ],
+)
+def test_a_wrong_extra_is_refused(world: World, extra: dict[str, Any], words: str) -> None:
+    """An unknown extra, or an impossible number in a known one, is refused with a hint."""
+    world.connect(extra=extra)
+    with pytest.raises(ConfigurationError, match=words):
+        _ = world.hook().settings
+
+
+@pytest.mark.parametrize(
+    ("fields", "url"),
+    [
+        ({}, BASE),
+        ({"host": ""}, BASE),
+        ({"host": "https://gateway.example.com/cf/v4/"}, "https://gateway.example.com/cf/v4"),
+        ({"host": "gateway.example.com"}, "https://gateway.example.com/client/v4"),
+        ({"host": "gateway.example.com", "port": 8443}, "https://gateway.example.com:8443/client/v4"),
+        ({"host": "gateway.example.com/cf/v4"}, "https://gateway.example.com/cf/v4"),
+        ({"host": "http://127.0.0.1:8080/client/v4"}, "http://127.0.0.1:8080/client/v4"),
+        ({"host": "http://localhost:8080/client/v4"}, "http://localhost:8080/client/v4"),
+        ({"port": 443}, BASE),
+        ({"host": "https://gateway.example.com/v4", "port": 443}, "https://gateway.example.com/v4"),
+        ({"host": "http://127.0.0.1:8080/client/v4", "port": 8080}, "http://127.0.0.1:8080/client/v4"),
+    ],
+)
+def test_forms_of_a_host(world: World, fields: dict[str, Any], url: str) -> None:
+    """A host may be empty, a whole URL or a bare name with or without a port."""
+    world.connect(**fields)
+    assert str(world.hook().get_conn().base_url).rstrip("/") == url
+
+
+@pytest.mark.parametrize("fields", [{}, {"host": BASE}, {"host": "http://127.0.0.1:8080/v4"}, {"host": "http://x:a/"}])
+def test_a_port_beside_another_is_refused(world: World, fields: dict[str, Any]) -> None:
+    """A port that is not the URL's own is not silently dropped."""
+    world.connect(**fields, port=8443)
+    with pytest.raises(ConfigurationError, match="another port, 8443"):
+        world.hook().get_conn()
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["http://api.cloudflare.com/client/v4", "http://10.0.0.1/v4", "ftp://x.example.com", "https://me:pw@x.example.com"],
+)
+def test_an_unsafe_host_is_refused(world: World, host: str) -> None:
+    """Plain http leaves this machine for nobody, and a URL carries no credential of its own."""
+    world.connect(host=host)
+    with pytest.raises(ConfigurationError, match="https") as caught:
+        world.hook().get_conn()
+    assert "me:pw" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "secret", ["abc\ndef-hidden", "abc\r\nX-Evil: hidden", "tok hidden", "tök-hidden", "a\x00hidden"]
+)
+def test_a_broken_credential_is_refused_without_its_text(world: World, secret: str) -> None:
+    """A credential no header can carry is refused, and the refusal does not show it."""
+    for login in (None, EMAIL):
+        world.connect(password=secret, login=login)
+        with pytest.raises(ConfigurationError, match="Enter it again") as caught:
+            world.hook().get_conn()
+        assert "hidden" not in _everything(caught.value)
+
+
+def test_a_missing_credential_is_named(world: World) -> None:
+    """A connection without a password says where the token belongs."""
+    world.connect(password="")
+    with pytest.raises(ConfigurationError, match="API token"):
+        world.hook().get_conn()
+
+
+def _everything(error: BaseException) -> str:
+    """Return all text that an error can show: message, repr, and the whole traceback with its causes."""
+    return str(error) + repr(error) + "".join(traceback.format_exception(error))
+
+
+FAULTS = ["status=401", "status=403", "status=404", "html=200", "truncated_json", "redirect", "no_answer", "status=500"]
+
+
+@pytest.mark.parametrize("spec", FAULTS)
+@pytest.mark.parametrize("login", [None, EMAIL])
+def test_no_error_and_no_log_shows_the_secret(
+    spec: str,
+    login: str | None,
+    world: World,
+    caplog: pytest.LogCaptureFixture,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """However a pull over a real socket fails, the secret is in no message, no cause and no log record."""
+    secret = world.fake.settings.auth_key if login else TOKEN
+    caplog.set_level(logging.DEBUG)
+    for name in ("httpx", "httpcore"):
+        caplog.set_level(logging.DEBUG, logger=name)
+    world.misbehave(spec)
+    with FakeServer(world.fake) as server:
+        extra = {"account_id": ACCOUNT_ID, "max_attempts": 1}
+        world.connect(host=server.base_url, login=login, password=secret, extra=extra)
+        operator = world.operator(**WINDOW)
+        operator.hook = CloudflareHook(clock=world.clock)
+        with pytest.raises(Exception, match=r".") as caught:
+            operator.execute({})
+    assert any(record.name.startswith("httpcore") for record in caplog.records)
+    shown = _everything(caught.value) + caplog.text + str([vars(record) for record in caplog.records])
+    shown += repr(operator.hook.settings) + str(operator.hook.settings) + "".join(capsys.readouterr())
+    assert secret not in shown
+    assert isinstance(caught.value, AuditProviderError) or isinstance(caught.value.__cause__, AuditProviderError)
+
+
+def test_the_summary_holds_no_secret(world: World) -> None:
+    """What goes into XCom, and every file that lands, is free of the credential."""
+    assert TOKEN not in str(world.land())
+    assert not [name for name, (content, _) in world.tree().items() if TOKEN.encode() in content]
+
+
+def _redirector(target: str) -> ThreadingHTTPServer:
+    """A server that sends everybody to another one, in plain http, so that nothing but the client stands between."""
+
+    class Redirect(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(302)
+            self.send_header("location", target + self.path)
+            self.send_header("content-length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Redirect)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    return server
+
+
+def test_a_redirect_is_not_followed(world: World) -> None:
+    """A redirect to another server is an error with its mend, and that server is never asked."""
+    with FakeServer(world.fake) as elsewhere, _redirector(f"http://localhost:{elsewhere.port}") as server:
+        world.connect(host=f"http://127.0.0.1:{server.server_port}/client/v4")
+        hook = CloudflareHook(clock=world.clock)
+        with pytest.raises(SourceProtocolError, match="redirect"):
+            list(hook.iter_audit_logs(since="2026-10-26", before="2026-10-27"))
+        answer = hook.get_conn().get(f"accounts/{ACCOUNT_ID}/audit_logs")
+        assert (answer.status_code, answer.has_redirect_location) == (302, True)
+        assert world.fake.requests == []
+        assert httpx.get(str(answer.next_request and answer.next_request.url)).status_code == 401
+        server.shutdown()
+    assert len(world.fake.requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("kind", "extra", "good", "words"),
+    [
+        (TokenKind.VALID, {"account_id": ACCOUNT_ID}, True, "may read"),
+        (TokenKind.ACCOUNT, {"account_id": ACCOUNT_ID}, True, "may read"),
+        (TokenKind.INVALID, {"account_id": ACCOUNT_ID}, False, "not valid"),
+        (None, {"account_id": ACCOUNT_ID}, False, "not valid"),
+        (TokenKind.NO_PERMISSION, {"account_id": ACCOUNT_ID}, False, "Account Settings: Read"),
+        (TokenKind.VALID, {}, False, "account_id"),
+        (TokenKind.VALID, {"account_id": "f" * 32}, False, "may not read the audit log of account ffff"),
+    ],
+)
+def test_the_connection_test_says_what_is_missing(
+    kind: TokenKind | None, extra: dict[str, str], good: bool, words: str, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Testing a connection tells a bad token from a missing permission and a missing id, in a sentence."""
+    secret = "another-token-0123456789abcdefghijklmn"
+    tokens = {} if kind is None else {secret: kind}
+    other = World(monkeypatch, world.destination, tokens=tokens)
+    other.connect(password=secret, extra=extra)
+    passed, sentence = other.hook().test_connection()
+    assert (passed, words in sentence) == (good, True), sentence
+    assert secret not in sentence
+
+
+def test_the_connection_test_takes_a_key(world: World) -> None:
+    """A good e-mail and key pass, a wrong key is told apart without being shown."""
+    world.connect(login=world.fake.settings.auth_email, password=world.fake.settings.auth_key)
+    assert world.hook().test_connection()[0]
+    world.connect(login=EMAIL, password="wrong-key-0123456789")
+    passed, sentence = world.hook().test_connection()
+    assert not passed
+    assert "key" in sentence
+    assert "wrong-key" not in sentence
+
+
+def test_get_conn_is_a_client_of_the_api(world: World) -> None:
+    """The plain client reaches any endpoint of the API, relative to its base URL, and can be closed and reopened."""
+    hook = world.hook()
+    client = hook.get_conn()
+    assert isinstance(client, httpx.Client)
+    assert client.get("user/tokens/verify").json()["success"]
+    assert hook.get_conn() is client
+    hook.close()
+    assert client.is_closed
+    assert hook.get_conn().get("user/tokens/verify").status_code == 200

@@ -1,0 +1,275 @@
+"""The object-store servers the contract is held against, and a raw client of each.
+
+Knows: how each server is started, which Airflow connection leads to it, how its protocol says "only if absent".
+Must not know: the package, fsspec.
+Its one rule: what a server is believed to promise was asked of it by its own raw client first.
+"""
+
+from __future__ import annotations
+
+import base64
+import importlib
+import os
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+from urllib.parse import quote
+
+import boto3
+import httpx
+from moto.server import ThreadedMotoServer
+
+from tests.adapters.storage.gcs_gate import gated
+from tests.adapters.storage.serving import free_port, served
+from tools.servers import npm_servers, python_servers
+
+REGION = "us-east-1"
+AZURE_ACCOUNT = "testaccount"
+
+
+class RealStore(Protocol):
+    """A running server: buckets by its raw client, and the fields of an Airflow connection to it."""
+
+    @property
+    def scheme(self) -> str:
+        """The scheme of its URIs."""
+        ...
+
+    def fields(self) -> dict[str, Any]:
+        """Return the fields of a connection that may do everything."""
+        ...
+
+    def wrong_fields(self) -> dict[str, Any]:
+        """Return the fields of a connection whose key is wrong."""
+        ...
+
+    def make_bucket(self, name: str) -> None:
+        """Make an empty bucket or container."""
+        ...
+
+    def put_if_absent(self, bucket: str, key: str, content: bytes) -> int:
+        """Write an object on the condition that there is none; return the HTTP status."""
+        ...
+
+    def content(self, bucket: str, key: str) -> bytes:
+        """Return an object's bytes."""
+        ...
+
+    def versions(self, bucket: str) -> dict[str, str]:
+        """Return every key of a bucket with a mark that each writing of it changes."""
+        ...
+
+
+class S3Server(NamedTuple):
+    """Any S3 at a URL."""
+
+    url: str
+    key_id: str = "test"
+    key: str = "test"
+    scheme: str = "s3"
+
+    def client(self) -> Any:
+        """Return the official client."""
+        keys = {"aws_access_key_id": self.key_id, "aws_secret_access_key": self.key}
+        return boto3.client("s3", endpoint_url=self.url, region_name=REGION, **keys)
+
+    def fields(self) -> dict[str, Any]:
+        """Return a connection of type aws."""
+        extra = {"endpoint_url": self.url, "region_name": REGION}
+        return {"conn_type": "aws", "login": self.key_id, "password": self.key, "extra": extra}
+
+    def wrong_fields(self) -> dict[str, Any]:
+        """Return the same with another key."""
+        return {**self.fields(), "login": "not-the-id", "password": "not-the-key"}
+
+    def make_bucket(self, name: str) -> None:
+        """Make a bucket."""
+        self.client().create_bucket(Bucket=name)
+
+    def put_if_absent(self, bucket: str, key: str, content: bytes) -> int:
+        """PUT with ``If-None-Match: *``."""
+        client = self.client()
+        try:
+            answer = client.put_object(Bucket=bucket, Key=key, Body=content, IfNoneMatch="*")
+        except client.exceptions.ClientError as error:
+            answer = error.response
+        return int(answer["ResponseMetadata"]["HTTPStatusCode"])
+
+    def content(self, bucket: str, key: str) -> bytes:
+        """GET."""
+        found: bytes = self.client().get_object(Bucket=bucket, Key=key)["Body"].read()
+        return found
+
+    def versions(self, bucket: str) -> dict[str, str]:
+        """List; the mark is the ETag and the time of writing."""
+        found = self.client().list_objects_v2(Bucket=bucket).get("Contents", [])
+        return {entry["Key"]: f"{entry['ETag']} {entry['LastModified']}" for entry in found}
+
+    def open_uploads(self) -> list[str]:
+        """Return the keys of multipart uploads, in any bucket, that were begun and neither completed nor aborted."""
+        client = self.client()
+        buckets = [bucket["Name"] for bucket in client.list_buckets()["Buckets"]]
+        answers = [client.list_multipart_uploads(Bucket=bucket) for bucket in buckets]
+        return [upload["Key"] for answer in answers for upload in answer.get("Uploads", []) if "gone" in upload["Key"]]
+
+
+class AzureServer(NamedTuple):
+    """Azurite at a URL, with an account of our own."""
+
+    url: str
+    key: str
+    scheme: str = "abfs"
+
+    def client(self) -> Any:
+        """Return the official client."""
+        return importlib.import_module("azure.storage.blob").BlobServiceClient.from_connection_string(
+            self._connection_string(self.key)
+        )
+
+    def fields(self) -> dict[str, Any]:
+        """Return a connection of type wasb with a connection string."""
+        return {"conn_type": "wasb", "extra": {"connection_string": self._connection_string(self.key)}}
+
+    def wrong_fields(self) -> dict[str, Any]:
+        """Return the same with another key."""
+        wrong = base64.b64encode(b"not the key of this account").decode()
+        return {"conn_type": "wasb", "extra": {"connection_string": self._connection_string(wrong)}}
+
+    def make_bucket(self, name: str) -> None:
+        """Make a container."""
+        self.client().create_container(name)
+
+    def put_if_absent(self, bucket: str, key: str, content: bytes) -> int:
+        """Put Blob with ``If-None-Match: *``."""
+        errors = importlib.import_module("azure.core.exceptions")
+        try:
+            self.client().get_blob_client(bucket, key).upload_blob(content, overwrite=False)
+        except errors.HttpResponseError as error:
+            return int(error.status_code)
+        return 201
+
+    def content(self, bucket: str, key: str) -> bytes:
+        """Get Blob."""
+        found: bytes = self.client().get_blob_client(bucket, key).download_blob().readall()
+        return found
+
+    def versions(self, bucket: str) -> dict[str, str]:
+        """List Blobs; the mark is the ETag."""
+        return {blob.name: blob.etag for blob in self.client().get_container_client(bucket).list_blobs()}
+
+    def _connection_string(self, key: str) -> str:
+        place = f"BlobEndpoint={self.url}/{AZURE_ACCOUNT};"
+        return f"DefaultEndpointsProtocol=http;AccountName={AZURE_ACCOUNT};AccountKey={key};{place}"
+
+
+class GcsServer(NamedTuple):
+    """gcp-storage-emulator at a URL, through the gate or not; it looks at no credential."""
+
+    url: str
+    scheme: str = "gs"
+
+    def fields(self) -> dict[str, Any]:
+        """Return a connection of type google_cloud_platform without a key."""
+        extra = {"is_anonymous": True, "project": "test", "gcs.endpoint": self.url}
+        return {"conn_type": "google_cloud_platform", "extra": extra}
+
+    def wrong_fields(self) -> dict[str, Any]:
+        """There is no wrong credential for a server that asks for none."""
+        raise NotImplementedError
+
+    def make_bucket(self, name: str) -> None:
+        """Make a bucket."""
+        httpx.post(f"{self.url}/storage/v1/b?project=test", json={"name": name}).raise_for_status()
+
+    def put_if_absent(self, bucket: str, key: str, content: bytes) -> int:
+        """Upload with ``ifGenerationMatch=0``."""
+        asked = {"uploadType": "media", "name": key, "ifGenerationMatch": "0"}
+        return httpx.post(f"{self.url}/upload/storage/v1/b/{bucket}/o", params=asked, content=content).status_code
+
+    def content(self, bucket: str, key: str) -> bytes:
+        """Download."""
+        return httpx.get(f"{self.url}/storage/v1/b/{bucket}/o/{quote(key, safe='')}", params={"alt": "media"}).content
+
+    def versions(self, bucket: str) -> dict[str, str]:
+        """List; the mark is the generation."""
+        found = httpx.get(f"{self.url}/storage/v1/b/{bucket}/o").json().get("items", [])
+        return {entry["name"]: entry["generation"] for entry in found}
+
+
+@contextmanager
+def moto(folder: Path) -> Iterator[S3Server]:
+    """S3 by moto, in this process."""
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield S3Server(f"http://{host}:{port}")
+    server.stop()
+
+
+@contextmanager
+def localstack(folder: Path) -> Iterator[S3Server]:
+    """S3 by LocalStack, which shares no S3 code with moto."""
+    port = free_port()
+    settings = {
+        "GATEWAY_LISTEN": f"127.0.0.1:{port}",
+        "SERVICES": "s3",
+        "FILESYSTEM_ROOT": str(folder),
+        "DNS_ADDRESS": "0",
+        # It asks nobody for a certificate and tells nobody that it runs.
+        "SKIP_SSL_CERT_DOWNLOAD": "1",
+        "DISABLE_EVENTS": "1",
+    }
+    command = [str(python_servers() / "python"), "-m", "localstack.runtime.main"]
+    with served(command, port, folder, settings) as url:
+        yield S3Server(url)
+
+
+@contextmanager
+def s3rver(folder: Path) -> Iterator[S3Server]:
+    """S3 by s3rver, which takes conditional writes for plain ones."""
+    port = free_port()
+    command = [str(npm_servers() / "s3rver"), "-d", str(folder / "buckets"), "-a", "127.0.0.1", "-p", str(port)]
+    (folder / "buckets").mkdir()
+    with served(command, port, folder) as url:
+        yield S3Server(url, "S3RVER", "S3RVER")
+
+
+@contextmanager
+def azurite(folder: Path) -> Iterator[AzureServer]:
+    """Azure Blob Storage by Azurite."""
+    port, key = free_port(), base64.b64encode(os.urandom(48)).decode()
+    command = [str(npm_servers() / "azurite-blob"), "--blobHost", "127.0.0.1", "--blobPort", str(port)]
+    options = ["--inMemoryPersistence", "--disableTelemetry", "--skipApiVersionCheck", "--silent"]
+    with served([*command, *options], port, folder, {"AZURITE_ACCOUNTS": f"{AZURE_ACCOUNT}:{key}"}) as url:
+        yield AzureServer(url, key)
+
+
+@contextmanager
+def gcs_bare(folder: Path) -> Iterator[GcsServer]:
+    """GCS by gcp-storage-emulator, which ignores ``ifGenerationMatch``."""
+    port = free_port()
+    command = [str(python_servers() / "gcp-storage-emulator"), "start", "--host", "127.0.0.1", "--port", str(port)]
+    with served([*command, "--in-memory"], port, folder) as url:
+        yield GcsServer(url)
+
+
+@contextmanager
+def gcs(folder: Path) -> Iterator[GcsServer]:
+    """The same behind our gate, which keeps ``ifGenerationMatch=0``."""
+    with gcs_bare(folder) as bare, gated(bare.url) as url:
+        yield GcsServer(url)
+
+
+STARTERS: dict[str, Callable[[Path], AbstractContextManager[RealStore]]] = {
+    "s3-moto": moto,
+    "s3-localstack": localstack,
+    "s3rver": s3rver,
+    "azurite": azurite,
+    "gcs": gcs,
+    "gcs-bare": gcs_bare,
+}
+# Those a commit can rest on: each enforces "create only if absent".
+CREATE_ONLY = ("s3-moto", "s3-localstack", "azurite", "gcs")
+# Those that take it for a plain write, and that the operator refuses therefore.
+OVERWRITING = ("s3rver", "gcs-bare")

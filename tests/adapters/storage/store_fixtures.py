@@ -1,0 +1,104 @@
+"""Fixtures: the servers of a session, each started when a test first asks for it, and stores on them.
+
+Knows: the servers, Airflow's paths and connections. Must not know: what a test asserts.
+Its one rule: a store is opened as the operator opens it: by a connection and an ``ObjectStoragePath``.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import fsspec
+import pytest
+
+from airflow_audit_provider.adapters.storage.fsspec_store import store_from_filesystem
+from airflow_audit_provider.core.ports import Store
+from tests.adapters.storage.real_stores import CREATE_ONLY, STARTERS, RealStore
+
+# Read when gcsfs is first imported. Left on, it asks Google's control plane over gRPC what kind of bucket each one is,
+# and the emulator has no such plane: minutes of waiting, then the same requests.
+os.environ["GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT"] = "false"
+
+# Below a path, with a slash at the end, or in the bucket's root.
+PLACES = {"path": "/there/x", "slash": "/there/x/", "root": ""}
+LOCAL = ("local-path", "local-slash", "memory-path", "memory-slash")
+Servers = Callable[[str], RealStore]
+OpenStore = Callable[..., Any]
+
+
+@pytest.fixture(scope="session")
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
+    """A running server by its name; it is started once and ended with the session."""
+    running: dict[str, RealStore] = {}
+    with ExitStack() as stack:
+
+        def server(name: str) -> RealStore:
+            if name not in running:
+                running[name] = stack.enter_context(STARTERS[name](tmp_path_factory.mktemp(name)))
+            return running[name]
+
+        yield server
+
+
+def connect(monkeypatch: pytest.MonkeyPatch, fields: dict[str, Any]) -> str:
+    """Put a connection into the environment under a name of its own, because paths remember what a name led to."""
+    conn_id = f"store_{uuid4().hex[:12]}"
+    monkeypatch.setenv(f"AIRFLOW_CONN_{conn_id.upper()}", json.dumps(fields))
+    return conn_id
+
+
+@pytest.fixture
+def open_at(servers: Servers, monkeypatch: pytest.MonkeyPatch) -> OpenStore:
+    """Open a store on a server: in a new bucket, below ``path``, by a connection with these fields."""
+
+    def opened(name: str, path: str = "", bucket: str | None = None, fields: dict[str, Any] | None = None) -> Any:
+        from airflow.sdk import ObjectStoragePath
+
+        server = servers(name)
+        if bucket is None:
+            bucket = f"bucket-{uuid4().hex[:12]}"
+            server.make_bucket(bucket)
+        conn_id = connect(monkeypatch, fields or server.fields())
+        place = ObjectStoragePath(f"{server.scheme}://{bucket}{path}", conn_id=conn_id)
+        return store_from_filesystem(place.fs, place.path)
+
+    return opened
+
+
+def remote_stores(*places: str) -> list[Any]:
+    """Return the parameters of ``store`` for every server that a commit can rest on, at these places or by name."""
+    return [
+        pytest.param(f"{name}-{place}" if place else name, marks=() if name == "s3-moto" else pytest.mark.slow)
+        for name in CREATE_ONLY
+        for place in places or ("",)
+    ]
+
+
+def kind_of(request: pytest.FixtureRequest) -> str:
+    """Return which kind of store a test runs on."""
+    return str(request.node.callspec.params["store"]).rsplit("-", 1)[0]
+
+
+def put(store: Store, key: str, content: bytes = b"whole") -> None:
+    """Stage an object and close it."""
+    staged = store.stage(key)
+    staged.write(content)
+    staged.close()
+
+
+@pytest.fixture(params=[*LOCAL, *remote_stores(*PLACES)])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
+    """An empty store of each kind, opened as the operator opens it."""
+    name, place = str(request.param).rsplit("-", 1)
+    if name == "local":
+        return store_from_filesystem(fsspec.filesystem("file"), f"{tmp_path}{PLACES[place]}")
+    if name == "memory":
+        return store_from_filesystem(fsspec.filesystem("memory"), f"/{uuid4().hex}{PLACES[place]}")
+    opened: Store = request.getfixturevalue("open_at")(name, PLACES[place])
+    return opened

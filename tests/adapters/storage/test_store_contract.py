@@ -1,0 +1,252 @@
+"""Every store keeps the same promises: whole objects or none, create-only commits, honest listings."""
+
+from __future__ import annotations
+
+import gc
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from airflow_audit_provider.core.archive.object_keys import UNFINISHED_FOLDER
+from airflow_audit_provider.core.ports import Store
+from airflow_audit_provider.exceptions import StorageError
+from tests.adapters.storage.store_fixtures import OpenStore, Servers, kind_of, put, remote_stores
+
+ODD_KEYS = [
+    "dt=2026-11-01/window=20261101T000000Z-20261102T000000Z/part-0001-00000-3f2a.jsonl.gz",
+    "a b/ü ñ 東.json",
+    "plus+and%20percent/100%.json",
+    "question?/brackets[0]{1}.json",
+    "hash#/star*/quote'/at@/comma,.json",
+    "semi;colon/tilde~.json",
+    "dots/..hidden/.name",
+]
+
+
+MEMORY = "fsspec's memory store commits on opening and looks before it writes; no commit outlives its process"
+
+
+def _leave_out_what_the_emulator_cuts(request: pytest.FixtureRequest, key: str) -> None:
+    if kind_of(request) == "gcs" and ";" in key:
+        pytest.skip("gcp-storage-emulator cuts an object's name at a semicolon; GCS does not")
+
+
+@pytest.mark.parametrize("key", ODD_KEYS)
+def test_any_key_can_be_staged_read_and_listed(store: Store, key: str, request: pytest.FixtureRequest) -> None:
+    """A key comes back from a listing as it is given, and its object byte by byte."""
+    _leave_out_what_the_emulator_cuts(request, key)
+    put(store, key, b"\x00\xff" * 1000)
+    assert store.read(key) == b"\x00\xff" * 1000
+    assert list(store.list_keys("")) == [key]
+    assert list(store.list_keys(key.split("/", maxsplit=1)[0] + "/")) == [key]
+
+
+@pytest.mark.parametrize("key", ODD_KEYS)
+def test_any_key_can_be_created_published_and_removed(store: Store, key: str, request: pytest.FixtureRequest) -> None:
+    """Creating, publishing and removing take the same keys."""
+    _leave_out_what_the_emulator_cuts(request, key)
+    assert store.create(f"c/{key}", b"c")
+    put(store, f"s/{key}", b"p")
+    store.publish(f"s/{key}", f"p/{key}")
+    assert (store.read(f"c/{key}"), store.read(f"p/{key}"), store.read(f"s/{key}")) == (b"c", b"p", b"p")
+    store.remove([f"c/{key}", f"p/{key}", f"s/{key}"])
+    assert list(store.list_keys("")) == []
+
+
+@pytest.mark.slow
+def test_a_name_the_library_would_change_is_refused(open_at: OpenStore) -> None:
+    """A key that adlfs would put elsewhere, because it holds a question mark before a hash, is a named error."""
+    store = open_at("azurite", "/x")
+    with pytest.raises(StorageError, match="without \\? and #"):
+        store.create("question?/hash#/a.json", b"x")
+    assert list(store.list_keys("")) == []
+
+
+def test_nothing_there(store: Store) -> None:
+    """What does not exist is read as None, listed as nothing, and removed without an error."""
+    assert store.read("no/such.json") is None
+    assert list(store.list_keys("no/")) == []
+    assert list(store.list_keys("")) == []
+    store.remove(["no/such.json", "nor/this"])
+
+
+def test_a_prefix_is_a_folder(store: Store) -> None:
+    """A listing is sorted and never takes a neighbour whose name begins alike."""
+    for key in ("dt=10/b", "dt=1/b", "dt=1/a/c", "dt=1x", "dt=1/a.json"):
+        put(store, key)
+    assert list(store.list_keys("dt=1/")) == ["dt=1/a.json", "dt=1/a/c", "dt=1/b"]
+    assert list(store.list_keys("")) == sorted(["dt=10/b", "dt=1/b", "dt=1/a/c", "dt=1x", "dt=1/a.json"])
+
+
+@pytest.mark.parametrize("store", remote_stores("path"), indirect=True)
+def test_an_object_may_be_named_like_a_folder(store: Store) -> None:
+    """An object whose key is the prefix without its slash is not in that prefix's listing."""
+    put(store, "dt=1")
+    assert list(store.list_keys("dt=1/")) == []
+    put(store, "dt=1/a")
+    assert list(store.list_keys("dt=1/")) == ["dt=1/a"]
+    assert list(store.list_keys("")) == ["dt=1", "dt=1/a"]
+
+
+def test_a_listing_is_fresh(store: Store) -> None:
+    """A key that another process wrote after the first listing is in the second."""
+    put(store, "d/1")
+    assert list(store.list_keys("d/")) == ["d/1"]
+    put(store, "d/2")
+    assert list(store.list_keys("d/")) == ["d/1", "d/2"]
+    store.remove(["d/1"])
+    assert list(store.list_keys("d/")) == ["d/2"]
+
+
+@pytest.mark.parametrize("name", remote_stores())
+def test_a_listing_shows_what_others_wrote(name: str, servers: Servers, open_at: OpenStore) -> None:
+    """A key that another client wrote after a listing is in the next one, whatever the library remembers."""
+    server, bucket = servers(name), f"shared-{uuid4().hex[:12]}"
+    server.make_bucket(bucket)
+    store = open_at(name, "/x", bucket=bucket)
+    put(store, "d/1")
+    assert list(store.list_keys("d/")) == ["d/1"]
+    server.put_if_absent(bucket, "x/d/2", b"of another")
+    assert list(store.list_sizes("d/")) == [("d/1", 5), ("d/2", 10)]
+
+
+def test_a_listing_tells_sizes(store: Store) -> None:
+    """The same keys come with the size of each object in bytes, an empty one's too, sorted and fresh."""
+    for key, size_bytes in (("dt=1/b", 5), ("dt=1/a/c", 70_000), ("dt=1/empty", 0), ("dt=2/d", 1)):
+        put(store, key, b"x" * size_bytes)
+    assert list(store.list_sizes("dt=1/")) == [("dt=1/a/c", 70_000), ("dt=1/b", 5), ("dt=1/empty", 0)]
+    assert [key for key, _ in store.list_sizes("")] == list(store.list_keys(""))
+    assert list(store.list_sizes("no/")) == []
+    put(store, "dt=1/b", b"longer")
+    assert dict(store.list_sizes("dt=1/"))["dt=1/b"] == 6
+
+
+def _finished(store: Store) -> list[str]:
+    """Return every key but those of local files that are being written, which have a folder of their own in staging."""
+    return [key for key in store.list_keys("") if not key.startswith(UNFINISHED_FOLDER)]
+
+
+def test_an_open_object_is_invisible(store: Store, request: pytest.FixtureRequest) -> None:
+    """Nothing lies under a key, and no listing of what readers take shows it, before its object is closed."""
+    if kind_of(request) == "memory":
+        pytest.skip(MEMORY)
+    staged = store.stage("d/open")
+    staged.write(b"half")
+    assert store.read("d/open") is None
+    assert _finished(store) == []
+    staged.write(b"+half")
+    staged.close()
+    assert store.read("d/open") == b"half+half"
+
+
+def test_a_discarded_object_leaves_nothing(store: Store, request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    """An object given up before its close leaves no key and no file."""
+    if kind_of(request) == "memory":
+        pytest.skip(MEMORY)
+    staged = store.stage("d/gone")
+    staged.write(b"half")
+    staged.discard()
+    del staged
+    gc.collect()
+    assert store.read("d/gone") is None
+    assert list(store.list_keys("")) == []
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
+def test_discarding_a_closed_object_keeps_it(store: Store) -> None:
+    """Discarding after the close is no error and takes nothing away."""
+    staged = store.stage("d/kept")
+    staged.write(b"whole")
+    staged.close()
+    staged.discard()
+    assert store.read("d/kept") == b"whole"
+
+
+def test_a_pull_that_dies_midway_leaves_nothing(store: Store, request: pytest.FixtureRequest) -> None:
+    """An upload that nobody closes or discards, because an exception flew, makes no object, collected or not."""
+    if kind_of(request) == "memory":
+        pytest.skip(MEMORY)
+
+    def dies() -> None:
+        staged = store.stage("d/dead")
+        staged.write(b"half" * 100)
+        raise RuntimeError("midway")
+
+    # Not pytest.raises, which would keep the frame, and with it the upload, alive.
+    with suppress(RuntimeError):
+        dies()
+    gc.collect()
+    assert store.read("d/dead") is None
+    assert _finished(store) == []
+
+
+@pytest.mark.parametrize("given_up", ["discarded", "forgotten"])
+@pytest.mark.parametrize("store", remote_stores("path"), indirect=True)
+def test_an_upload_given_up_stays_given_up(store: Store, given_up: str) -> None:
+    """Closing the library's file afterwards, as its finalizer does at any time, commits nothing."""
+    staged: Any = store.stage("d/gone")
+    staged.write(b"half")
+    file = staged._file
+    if given_up == "discarded":
+        staged.discard()
+    del staged
+    gc.collect()
+    file.close()
+    file.__del__()
+    assert list(store.list_keys("")) == []
+
+
+def test_creating_never_overwrites(store: Store) -> None:
+    """The second create of a key says no and changes no byte."""
+    assert store.create("m/1.json", b"first")
+    assert not store.create("m/1.json", b"second, longer")
+    assert store.read("m/1.json") == b"first"
+    assert list(store.list_keys("m/")) == ["m/1.json"]
+
+
+def test_one_of_many_creates_wins(store: Store, request: pytest.FixtureRequest) -> None:
+    """Of two writers, and of eight, that create a key at once exactly one is told that it did, and its bytes stay."""
+    if kind_of(request) == "memory":
+        pytest.skip(MEMORY)
+    for number, writer_count in enumerate([2] * 20 + [8] * 2):
+        key = f"m/race {number}"
+        with ThreadPoolExecutor(writer_count) as writers:
+            told = list(writers.map(lambda n, key=key: store.create(key, f"{n}".encode()), range(writer_count)))
+        assert told.count(True) == 1
+        assert store.read(key) == f"{told.index(True)}".encode()
+
+
+def test_an_empty_object_is_an_object(store: Store) -> None:
+    """An object of no bytes is staged, created, published, listed and read like any other."""
+    put(store, "_staging/empty", b"")
+    assert store.read("_staging/empty") == b""
+    store.publish("_staging/empty", "d/empty")
+    store.remove(["_staging/empty"])
+    assert store.create("m/empty", b"")
+    assert list(store.list_sizes("")) == [("d/empty", 0), ("m/empty", 0)]
+    assert (store.read("d/empty"), store.read("m/empty")) == (b"", b"")
+
+
+def test_publishing_twice_is_once(store: Store) -> None:
+    """Publishing again what is published already changes nothing; publishing what does not exist is a named error."""
+    put(store, "_staging/p", b"bytes")
+    store.publish("_staging/p", "dt=1/p")
+    store.publish("_staging/p", "dt=1/p")
+    assert (store.read("dt=1/p"), store.read("_staging/p")) == (b"bytes", b"bytes")
+    with pytest.raises(StorageError):
+        store.publish("_staging/never", "dt=1/never")
+    assert store.read("dt=1/never") is None
+
+
+def test_publishing_goes_on_where_a_dead_try_stopped(store: Store) -> None:
+    """With the copy made and the staged object still there, publishing again ends with the one object, whole."""
+    put(store, "_staging/p", b"bytes")
+    put(store, "dt=1/p", b"bytes")
+    store.publish("_staging/p", "dt=1/p")
+    store.remove(["_staging/p"])
+    assert list(store.list_sizes("")) == [("dt=1/p", 5)]
+    assert store.read("dt=1/p") == b"bytes"

@@ -1,0 +1,218 @@
+"""Queries: what is asked for becomes the paths and parameters of each version."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from airflow_audit_provider.core.api.query import AuditQuery, Direction, PageRequest, Scope, audit_query
+from airflow_audit_provider.core.api.records import ApiVersion
+from airflow_audit_provider.core.ports import Request
+from airflow_audit_provider.exceptions import ConfigurationError
+
+ACCOUNT = "0123456789abcdef" * 2
+ASC = Direction.ASC
+
+
+@pytest.mark.parametrize(
+    ("version", "scope", "ids", "path"),
+    [
+        ("v1", "account", {"account_id": ACCOUNT}, f"/accounts/{ACCOUNT}/audit_logs"),
+        ("v1", "user", {}, "/user/audit_logs"),
+        ("v1", "user", {"account_id": "ignored"}, "/user/audit_logs"),
+        ("v2", "account", {"account_id": ACCOUNT}, f"/accounts/{ACCOUNT}/logs/audit"),
+        ("v2", "organization", {"organization_id": "org-1_A"}, "/organizations/org-1_A/logs/audit"),
+        ("v1", None, {"account_id": ACCOUNT}, f"/accounts/{ACCOUNT}/audit_logs"),
+        ("v2", None, {"organization_id": "o"}, "/organizations/o/logs/audit"),
+        ("v2", None, {"account_id": ACCOUNT, "organization_id": "o"}, f"/accounts/{ACCOUNT}/logs/audit"),
+    ],
+)
+def test_each_version_and_scope_has_its_path(version: str, scope: str | None, ids: dict[str, str], path: str) -> None:
+    """Four endpoints, and the scope guessed from the ids where none is named."""
+    assert audit_query(version, scope, **ids).path == path  # type: ignore[arg-type]  # ids are keywords
+
+
+@pytest.mark.parametrize(
+    ("version", "scope", "ids", "words"),
+    [
+        ("v1", "organization", {"organization_id": "o"}, "scope='account' or 'user'"),
+        ("v1", None, {"organization_id": "o"}, "no organization scope"),
+        ("v2", "user", {}, "scope='account' or 'organization'"),
+        ("v3", "account", {"account_id": ACCOUNT}, r"api_version 'v3' is unknown\. Give one of 'v1', 'v2'\."),
+        ("v1", "zone", {}, "scope 'zone' is unknown"),
+        ("v1", "account", {}, "needs account_id"),
+        ("v1", "account", {"account_id": ""}, "needs account_id"),
+        ("v2", "organization", {"account_id": ACCOUNT}, "needs organization_id"),
+        ("v1", None, {}, "needs account_id"),
+    ],
+)
+def test_an_impossible_choice_names_its_mend(version: str, scope: str | None, ids: dict[str, str], words: str) -> None:
+    """An unknown version, a scope the version lacks and a missing id are refused before any request."""
+    with pytest.raises(ConfigurationError, match=words):
+        audit_query(version, scope, **ids)  # type: ignore[arg-type]  # ids are keywords
+
+
+@pytest.mark.parametrize(
+    ("scope", "ids"),
+    [
+        *(("account", {"account_id": text}) for text in (
+            ACCOUNT[:-1], ACCOUNT + "0", ACCOUNT.upper(), f" {ACCOUNT}", ACCOUNT + "\n", "../" + ACCOUNT[3:], "g" * 32,
+        )),
+        *(("organization", {"organization_id": text}) for text in ("a/b", "a b", "x" * 65, "..", "a?b", "ü", "a\n")),
+    ],
+)  # fmt: skip
+def test_a_malformed_id_never_reaches_a_path(scope: str, ids: dict[str, str]) -> None:
+    """What is no id is refused, so that it cannot become another path."""
+    with pytest.raises(ConfigurationError, match="is malformed"):
+        audit_query("v2", scope, **ids)  # type: ignore[arg-type]  # ids are keywords
+
+
+def v1(**filters: Any) -> AuditQuery:
+    """Return a version 1 query with filters."""
+    return audit_query("v1", "user", filters=filters)
+
+
+def v2(**filters: Any) -> AuditQuery:
+    """Return a version 2 query with filters."""
+    return audit_query("v2", "account", account_id=ACCOUNT, filters=filters)
+
+
+@pytest.mark.parametrize(
+    ("query", "params"),
+    [
+        (v1(), ()),
+        (v1(actor_email=None), ()),
+        (v1(actor_email="a@b.c"), (("actor.email", "a@b.c"),)),
+        (v1(hide_user_logs=True), (("hide_user_logs", "true"),)),
+        (v1(hide_user_logs=False), (("hide_user_logs", "false"),)),
+        (v1(actor_ip=["10.0.0.0/8"]), (("actor.ip", "10.0.0.0/8"),)),
+        (v1(zone_name="b", action_type="a"), (("action.type", "a"), ("zone.name", "b"))),
+        (v2(raw_status_code=200), (("raw_status_code", "200"),)),
+        (v2(raw_status_code=(500, 200)), (("raw_status_code", "200"), ("raw_status_code", "500"))),
+        (v2(actor_email_not={"b", "a"}), (("actor_email.not", "a"), ("actor_email.not", "b"))),
+        (v2(id=frozenset({"x"})), (("id", "x"),)),
+    ],
+)
+def test_filters_become_the_parameters_of_the_api(query: AuditQuery, params: tuple[tuple[str, str], ...]) -> None:
+    """Values become texts, lists repeat the key, None is no filter, and the order is always the same."""
+    assert query.filters == params
+
+
+@pytest.mark.parametrize("given", ["actor.email", "actor_email"])
+def test_the_dotted_name_is_taken_as_well(given: str) -> None:
+    """Version 1's own spelling and the Python name are one filter."""
+    assert audit_query("v1", "user", filters={given: "x"}).filters == (("actor.email", "x"),)
+
+
+@pytest.mark.parametrize("given", ["actor_email.not", "actor_email_not", "actor.email.not"])
+def test_a_twin_is_taken_in_every_spelling(given: str) -> None:
+    """Version 2's exclusions are one filter, with a dot or without."""
+    query = audit_query("v2", "account", account_id=ACCOUNT, filters={given: "x"})
+    assert query.filters == (("actor_email.not", "x"),)
+
+
+@pytest.mark.parametrize("value", ["", "  ", 1.5, {}, object(), b"x", [""], [None], [["x"]]])
+def test_a_value_that_is_no_text_is_refused(value: Any) -> None:
+    """An empty or odd value could widen the question, so it is refused."""
+    with pytest.raises(ConfigurationError, match="Give a non-empty text, a number or a bool"):
+        v2(actor_email=value)
+
+
+def test_several_values_need_version_two() -> None:
+    """Version 1 takes one value of a filter, and an empty list says nothing anywhere."""
+    with pytest.raises(ConfigurationError, match="takes one value on version 1"):
+        v1(actor_email=["a", "b"])
+    with pytest.raises(ConfigurationError, match="takes one value on version 1"):
+        v1(actor_email=[])
+    with pytest.raises(ConfigurationError, match="has an empty list"):
+        v2(actor_email=())
+
+
+@pytest.mark.parametrize(
+    ("version", "name", "words"),
+    [
+        ("v1", "actor_emial", "Did you mean 'actor_email'"),
+        ("v2", "action_results", "Did you mean 'action_result'"),
+        ("v1", "xyzzy", "Known filters: action_type, actor_email, actor_ip, hide_user_logs, id, zone_name"),
+        ("v1", "actor_email_not", "Another version or scope has it; remove it or change api_version"),
+        ("v2", "hide_user_logs", "Another version or scope has it"),
+        ("v2", "actor_ip", "Another version or scope has it.*Did you mean 'actor_"),
+        ("v2", "product_category_not", "has no filter 'product_category_not'"),
+        ("v1", "since", "has no filter 'since'"),
+        ("v2", "cursor", "has no filter 'cursor'"),
+        ("v1", "export", "has no filter 'export'"),
+    ],
+)
+def test_an_unknown_filter_is_refused_with_a_hint(version: str, name: str, words: str) -> None:
+    """A filter the endpoint would ignore is refused, with the nearest name or all of them."""
+    with pytest.raises(ConfigurationError, match=words):
+        audit_query(version, "account", account_id=ACCOUNT, filters={name: "x"})
+
+
+ASK = PageRequest(1_793_491_200, 1_793_577_600, ASC, 500, 3, "c1")
+
+
+def test_version_one_asks_by_page() -> None:
+    """Version 1 has pages and no cursor; filters come first."""
+    assert v1(id="x").page_request(ASK) == Request(
+        "/user/audit_logs",
+        (
+            ("id", "x"),
+            ("since", "2026-11-01T00:00:00Z"),
+            ("before", "2026-11-02T00:00:00Z"),
+            ("direction", "asc"),
+            ("per_page", "500"),
+            ("page", "3"),
+        ),
+    )
+
+
+@pytest.mark.parametrize(
+    ("cursor", "last"), [("c1", (("limit", "500"), ("cursor", "c1"))), (None, (("limit", "500"),))]
+)
+def test_version_two_asks_by_cursor(cursor: str | None, last: tuple[tuple[str, str], ...]) -> None:
+    """Version 2 has cursors and no page, and no empty cursor is sent."""
+    params = v2().page_request(ASK._replace(cursor=cursor, direction=Direction.DESC)).params
+    assert params == (
+        ("since", "2026-11-01T00:00:00Z"),
+        ("before", "2026-11-02T00:00:00Z"),
+        ("direction", "desc"),
+        *last,
+    )
+
+
+def test_the_export_exists_in_version_one_alone() -> None:
+    """The CSV export carries filters and bounds, and version 2 says that it has none."""
+    request = v1(id="x").export_request(ASK.since_seconds, ASK.before_seconds)
+    assert request.params[0] == ("id", "x")
+    assert request.params[1:] == (
+        ("since", "2026-11-01T00:00:00Z"), ("before", "2026-11-02T00:00:00Z"), ("export", "true")
+    )  # fmt: skip
+    with pytest.raises(ConfigurationError, match="no CSV export"):
+        v2().export_request(0, 1)
+
+
+def test_directions_have_opposites() -> None:
+    """Each direction is the other's opposite."""
+    assert [direction.opposite for direction in Direction] == list(reversed(Direction))
+
+
+def test_a_query_is_a_value() -> None:
+    """The same question is the same value, whatever the order of its filters."""
+    assert v2(id=["b", "a"], zone_id="z") == v2(zone_id="z", id=["a", "b"])
+    assert (v1().version, v1().scope, v1().scope_id) == (ApiVersion.V1, Scope.USER, "")
+
+
+def test_known_ids_are_left_out_by_version_two_alone() -> None:
+    """Each id that is not asked for stands in a parameter of its own."""
+    asked = audit_query("v2", None, account_id=ACCOUNT).page_request(
+        PageRequest(0, 1, Direction.ASC, 10, without_ids=("a", "b"))
+    )
+    assert asked.params[-3:] == (("limit", "10"), ("id.not", "a"), ("id.not", "b"))
+
+
+def test_filters_are_a_dict() -> None:
+    """A list or a text is refused before any request."""
+    with pytest.raises(ConfigurationError, match=r"filters is a list\. Give a dict"):
+        audit_query("v1", "user", filters=["actor_email"])  # type: ignore[arg-type]  # the offence

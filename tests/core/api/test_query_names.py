@@ -1,0 +1,66 @@
+"""The API's own parameter names, written down here a second time and compared with what the provider takes.
+
+The names are those of Cloudflare's API reference for its four audit log endpoints.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from airflow_audit_provider.core.api.query import audit_query
+from airflow_audit_provider.exceptions import ConfigurationError
+
+ACCOUNT = "0123456789abcdef" * 2
+V1 = ["action.type", "actor.email", "actor.ip", "hide_user_logs", "id", "zone.name"]
+SHARED = (
+    "action_result action_type actor_context actor_email actor_id actor_ip_address actor_token_id actor_token_name "
+    "actor_type id raw_cf_ray_id raw_method raw_status_code raw_uri resource_id resource_product resource_scope "
+    "resource_type"
+).split()
+ACCOUNT_ONLY = ["account_name", "audit_log_id", "zone_id", "zone_name"]
+
+
+def with_twins(names: list[str]) -> list[str]:
+    """Return names and their exclusions."""
+    return names + [f"{name}.not" for name in names]
+
+
+ENDPOINTS: dict[tuple[str, str], list[str]] = {
+    ("v1", "account"): V1,
+    ("v1", "user"): V1,
+    ("v2", "account"): [*with_twins(SHARED + ACCOUNT_ONLY), "product_category"],
+    ("v2", "organization"): with_twins(SHARED),
+}
+ALL_NAMES = sorted({name for names in ENDPOINTS.values() for name in names})
+
+
+def name_sent(version: str, scope: str, given: str) -> str:
+    """Return the parameter's name that a filter becomes."""
+    query = audit_query(version, scope, account_id=ACCOUNT, organization_id="o", filters={given: "x"})
+    ((name, text),) = query.filters
+    assert text == "x"
+    return name
+
+
+@pytest.mark.parametrize(("version", "scope"), ENDPOINTS)
+def test_every_parameter_of_the_endpoint_is_taken(version: str, scope: str) -> None:
+    """Each name goes out as the API spells it, from its own spelling and from the Python one."""
+    for name in ENDPOINTS[version, scope]:
+        assert name_sent(version, scope, name) == name
+        assert name_sent(version, scope, name.replace(".", "_")) == name
+
+
+@pytest.mark.parametrize(("version", "scope"), ENDPOINTS)
+def test_no_parameter_of_another_endpoint_is_taken(version: str, scope: str) -> None:
+    """A name that only another version or scope has is refused."""
+    taken = {name.replace(".", "_") for name in ENDPOINTS[version, scope]}
+    strangers = [name for name in ALL_NAMES if name.replace(".", "_") not in taken]
+    assert strangers
+    for name in strangers:
+        with pytest.raises(ConfigurationError, match="Another version or scope has it"):
+            name_sent(version, scope, name)
+
+
+def test_the_number_of_names_is_that_of_the_reference() -> None:
+    """Six filters on version 1; 22 with twins and the category on an account; 18 with twins on an organization."""
+    assert [len(names) for names in ENDPOINTS.values()] == [6, 6, 45, 36]

@@ -1,0 +1,109 @@
+"""Every other status is a named error: which one, what it says to do, how long to wait."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from airflow_audit_provider.core.api.records import ApiVersion
+from airflow_audit_provider.core.api.responses import error_of, read_page, retry_after_seconds
+from airflow_audit_provider.core.ports import Response
+from airflow_audit_provider.exceptions import (
+    AuditProviderError,
+    ConfigurationError,
+    SourceAuthError,
+    SourceError,
+    SourceProtocolError,
+    SourceRateLimitedError,
+    SourceUnavailableError,
+)
+
+NOW_AT = datetime(2026, 11, 23, 12, tzinfo=UTC)
+
+STATUSES: dict[int, type[AuditProviderError]] = {
+    201: SourceProtocolError, 204: SourceProtocolError, 301: SourceProtocolError, 302: SourceProtocolError,
+    307: SourceProtocolError, 399: SourceProtocolError, 400: SourceProtocolError, 401: SourceAuthError,
+    403: SourceAuthError, 404: ConfigurationError, 405: SourceProtocolError, 408: SourceUnavailableError,
+    410: SourceProtocolError, 422: SourceProtocolError, 425: SourceUnavailableError, 429: SourceRateLimitedError,
+    499: SourceProtocolError, 500: SourceUnavailableError, 502: SourceUnavailableError, 503: SourceUnavailableError,
+    504: SourceUnavailableError, 520: SourceUnavailableError, 524: SourceUnavailableError, 599: SourceUnavailableError,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("status", "kind"), STATUSES.items())
+@pytest.mark.parametrize("body", [b"", b"<html>", b'{"success":true,"result":[]}', b'{"errors":[{"message":"why"}]}'])
+def test_a_status_other_than_200_is_its_error(status: int, kind: type[AuditProviderError], body: bytes) -> None:
+    """The status decides, whatever the body says, and every text ends in what to do."""
+    with pytest.raises(kind) as caught:
+        read_page(ApiVersion.V1, Response(status, {"cf-ray": "ray1"}, body), NOW_AT)
+    assert type(caught.value) is kind
+    assert caught.value.message.endswith(".")
+    assert type(pickle.loads(pickle.dumps(caught.value))) is kind
+    if isinstance(caught.value, SourceError):
+        assert (caught.value.status, caught.value.ray_id) == (status, "ray1")
+
+
+def failure(status: int, *errors: Any, **headers: str) -> AuditProviderError:
+    """Return the error of an answer with these API errors."""
+    return error_of(Response(status, headers, json.dumps({"errors": errors}).encode()), NOW_AT)
+
+
+@pytest.mark.parametrize(
+    ("errors", "kind"),
+    [
+        ([{"code": 6003}], SourceAuthError),
+        ([{"code": 6111}], SourceAuthError),
+        ([{"code": 1, "error_chain": [{"code": 6111}]}], SourceAuthError),
+        ([{"code": 1, "error_chain": {"code": 6111}}], SourceProtocolError),
+        ([{"code": "6003"}], SourceProtocolError),
+        ([{"message": "bad filter"}], SourceProtocolError),
+        (["text", None], SourceProtocolError),
+    ],
+)
+def test_a_400_is_read_by_its_codes(errors: list[Any], kind: type[AuditProviderError]) -> None:
+    """A malformed credential comes as a 400 with its own codes, in the list or in a chain."""
+    assert type(failure(400, *errors)) is kind
+
+
+def test_codes_and_words_are_kept() -> None:
+    """The API's codes are values, its words are in the text."""
+    error = failure(
+        403, {"code": 9109, "message": "Invalid token."}, {"code": 10000, "message": "Authentication error"}
+    )
+    assert isinstance(error, SourceError)
+    assert error.codes == (9109, 10000)
+    assert "Invalid token; Authentication error. Check" in error.message
+    assert "codes 9109,10000" in str(error)
+
+
+def test_a_404_and_a_redirect_name_their_mend() -> None:
+    """A wrong id and a moved host are the user's to mend."""
+    assert "Check account_id or organization_id" in str(failure(404, **{"cf-ray": "r1"}))
+    assert "ray r1" in str(failure(404, **{"cf-ray": "r1"}))
+    assert "Set the connection's host" in str(failure(302))
+    assert "Check the filters' values" in str(failure(400))
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("300", 300.0), ("0", 0.0), ("1.5", 1.5), ("-3", -3.0), ("", None), ("soon", None), (None, None),
+        (" 12 ", 12.0), ("Mon, 23 Nov 2026 12:05:00 GMT", 300.0), ("Mon, 23 Nov 2026 11:00:00 GMT", 0.0),
+        ("Mon, 23 Nov 2026 12:05:00 -0000", 300.0), ("Mon, 23 Nov 2026 14:05:00 +0200", 300.0),
+    ],
+)  # fmt: skip
+def test_retry_after_is_read_in_seconds_and_as_a_date(text: str | None, seconds: float | None) -> None:
+    """Both forms give seconds from now, a date in the past none of them; nonsense gives no number."""
+    headers = {} if text is None else {"retry-after": text}
+    assert retry_after_seconds(headers, NOW_AT) == seconds
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_the_wait_the_server_asks_for_is_in_the_error(status: int) -> None:
+    """``Retry-After`` travels with the errors that can be retried."""
+    error = failure(status, **{"retry-after": "17"})
+    assert (error.retryable, error.retry_after) == (True, 17.0)

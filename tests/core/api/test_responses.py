@@ -1,0 +1,180 @@
+"""A 200's meaning: the records of a page, or an error; never an empty page by mistake."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from airflow_audit_provider.core.api.records import ApiVersion
+from airflow_audit_provider.core.api.responses import Page, answered_at, read_page, token_is_active
+from airflow_audit_provider.core.ports import Response
+from airflow_audit_provider.exceptions import SourceProtocolError, SourceRateLimitedError
+
+V1, V2 = ApiVersion.V1, ApiVersion.V2
+NOW_AT = datetime(2026, 11, 23, 12, tzinfo=UTC)
+RECORD = {"id": "a", "when": "1970-01-01T00:00:01Z", "action": {"time": "1970-01-01T00:00:01Z"}}
+
+
+def take(version: ApiVersion, body: bytes | dict[str, Any], **headers: str) -> Page:
+    """Read a 200 with this body."""
+    content = body if isinstance(body, bytes) else json.dumps(body).encode()
+    return read_page(version, Response(200, headers, content), NOW_AT)
+
+
+def envelope(*records: dict[str, Any], **fields: Any) -> dict[str, Any]:
+    """Return a successful envelope around records."""
+    return {"success": True, "errors": [], "messages": [], "result": list(records), **fields}
+
+
+@pytest.mark.parametrize("version", [V1, V2])
+def test_the_records_come_in_the_order_of_the_page(version: ApiVersion) -> None:
+    """A page is read as it stands, repeated ids included."""
+    page = take(version, envelope(RECORD, {**RECORD, "id": 7}, RECORD))
+    assert [record.id for record in page.records] == ["a", "7", "a"]
+
+
+@pytest.mark.parametrize(
+    ("paging", "cursor", "says_end"),
+    [
+        ({"cursor": "c1"}, "c1", False),
+        ({"cursors": {"after": "c2"}}, "c2", False),
+        ({"cursor": "c1", "cursors": {"after": "c2"}}, "c1", False),
+        ({"cursor": "", "cursors": {"after": "c2"}}, "c2", False),
+        ({"cursor": None, "cursors": None}, None, True),
+        ({"cursors": "c2"}, None, False),
+        ({"cursors": {"after": ""}}, None, True),
+        ({"cursor": 17}, "17", False),
+        ({"cursor": None}, None, True),
+        ({"count": 3}, None, False),
+        ({"cursors": {}}, None, False),
+        ({"cursor": None, "next": "/page/2"}, None, False),
+        (None, None, False),
+        ("c1", None, False),
+        ([{"cursor": "c1"}], None, False),
+    ],
+)
+def test_the_cursor_is_found_in_both_places(paging: Any, cursor: str | None, says_end: bool) -> None:
+    """The cursor is read where the documentation and where the SDK look for it; a place that is void says the end."""
+    page = take(V2, envelope(RECORD, result_info=paging))
+    assert (page.cursor, page.says_end) == (cursor, says_end)
+
+
+def test_version_one_never_says_the_end() -> None:
+    """Whatever paging facts a version 1 answer carries, it neither ends nor leads on by them."""
+    page = take(V1, envelope(RECORD, result_info={"cursor": "c1", "total_pages": 1}))
+    assert (page.cursor, page.says_end) == (None, False)
+
+
+def test_a_result_of_null_is_an_empty_page() -> None:
+    """An answer that says success and null has no records."""
+    assert take(V1, b'{"success":true,"result":null}') == Page([])
+
+
+NOT_THE_ENVELOPE = [
+    b"", b"<!DOCTYPE html><html>Just a moment...</html>", b"null", b"[]", b"true", b'{"success":true}',
+    b'{"success":true,"result":{}}', b'{"success":true,"result":"a"}', b'{"success":true,"result":[]} trailing',
+    b'\xef\xbb\xbf{"success":true,"result":[]}', b'{"success":"yes","result":[]}', b'{"success":1,"result":[]}',
+    b'{"success":true,"result":[{"id":"a","when":"1970-01-01T00:00:01Z"}', b'{"success":true,"result":[,]}',
+    b'{"success":true,"result":[{"id":"\\ud83d","when":"1970-01-01T00:00:01Z"}',
+    b'{"success":true,"result":[{"n":"\x01"}]}', b"id,when\r\na,1970-01-01T00:00:01Z\r\n",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("body", NOT_THE_ENVELOPE)
+def test_a_200_that_is_no_envelope_is_an_error(body: bytes) -> None:
+    """HTML, a truncated body or another shape is never an empty page, and the error shows how it starts."""
+    with pytest.raises(SourceProtocolError, match="not its JSON") as caught:
+        take(V1, body, **{"cf-ray": "8e8dd2156ef28414"})
+    assert (caught.value.status, caught.value.ray_id) == (200, "8e8dd2156ef28414")
+    assert repr(body[:80]) in caught.value.message
+
+
+@pytest.mark.parametrize("cut", range(1, 60, 7))
+def test_a_body_cut_anywhere_is_an_error(cut: int) -> None:
+    """No prefix of an answer passes for the answer."""
+    with pytest.raises(SourceProtocolError):
+        take(V1, json.dumps(envelope(RECORD)).encode()[:-cut])
+
+
+@pytest.mark.parametrize("success", [{"success": False}, {"success": None}, {}])
+@pytest.mark.parametrize("result", [[], [RECORD], None])
+def test_a_200_without_success_is_an_error(success: dict[str, Any], result: Any) -> None:
+    """Only ``success: true`` lets records in, and the API's own words are in the error."""
+    errors = [{"code": 1, "message": "First."}, {"message": " "}, "odd", {"message": "Second"}]
+    with pytest.raises(SourceProtocolError, match="without success: First; Second") as caught:
+        take(V1, {**success, "result": result, "errors": errors})
+    assert caught.value.codes == (1,)
+
+
+def test_a_200_without_success_and_without_words_says_so() -> None:
+    """An error list that is missing or odd does no harm."""
+    odd: tuple[Any, ...] = (None, {}, "text", [None], [{"message": None}])
+    for errors in odd:
+        with pytest.raises(SourceProtocolError, match="without success"):
+            take(V2, {"success": False, "result": [], "errors": errors})
+
+
+@pytest.mark.parametrize(
+    "body", [{"success": False, "result": [], "errors": [{"code": 10100}]}, {"errors": [{"code": 971}]}]
+)
+def test_a_200_that_names_the_rate_limit_is_the_rate_limit(body: dict[str, Any]) -> None:
+    """The codes of the rate limit count also where the status does not say it."""
+    with pytest.raises(SourceRateLimitedError) as caught:
+        take(V1, body, **{"retry-after": "30"})
+    assert caught.value.retry_after == 30.0
+
+
+def test_bytes_around_half_a_surrogate_pair_stay_exact() -> None:
+    """One record that strict decoders refuse changes no byte of any record of the page."""
+    raws = [
+        b'{"id":"a","when":"1970-01-01T00:00:01Z","n":"\\ud83d"}',
+        b'{"id":"b","when":"1970-01-01T00:00:01Z","n":"plain"}',
+        b'{"id":"a","when":"1970-01-01T00:00:01Z","n":"\\uDE00"}',
+        b'{"id":"a","when":"1970-01-01T00:00:01Z","n":"\\ufffd"}',
+        b'{"id":"c","when":"1970-01-01T00:00:01Z","n":"\\ud83d\\ude00"}',
+    ]
+    body = b'{"messages":["\\ud83d"],"result": [' + b" , ".join(raws) + b'],"success":true}'
+    assert [record.raw for record in take(V1, body).records] == raws
+
+
+def test_half_a_pair_in_an_empty_page_does_no_harm() -> None:
+    """A softened answer without records is an empty page."""
+    assert take(V1, b'{"messages":["\\ud83d"],"result":null,"success":true}') == Page([])
+
+
+def test_a_pretty_printed_answer_gives_records_on_one_line() -> None:
+    """White space in the envelope and in the records does not reach the lines."""
+    body = json.dumps(envelope(RECORD, RECORD), indent=4).encode()
+    records = take(V2, body).records
+    assert [json.loads(record.raw) for record in records] == [RECORD, RECORD]
+    assert not any(b"\n" in record.raw for record in records)
+
+
+@pytest.mark.parametrize(
+    ("body", "is_active"),
+    [
+        (b'{"success":true,"errors":[],"messages":[{"code":10000}],"result":{"id":"x","status":"active"}}', True),
+        (b'{"success":true,"errors":null,"result":{"id":"x"}}', True),
+        (b'{"success":true,"errors":[],"result":{"status":"disabled"}}', False),
+        (b'{"success":true,"errors":[{"code":1000}],"result":{"status":"active"}}', False),
+        (b'{"success":false,"errors":[],"result":{"status":"active"}}', False),
+        (b'{"success":true,"errors":[],"result":null}', False),
+        (b"[]", False),
+        (b"<html>", False),
+    ],
+)
+def test_a_token_check_counts_errors_and_status_alone(body: bytes, is_active: bool) -> None:
+    """A good check carries code 10000 in its messages and is good all the same."""
+    assert token_is_active(Response(200, {}, body)) is is_active
+
+
+@pytest.mark.parametrize(
+    ("headers", "at"),
+    [({"date": "Mon, 23 Nov 2026 12:00:00 GMT"}, NOW_AT), ({"date": "yesterday"}, None), ({}, None)],
+)
+def test_an_answer_tells_the_apis_own_time(headers: dict[str, str], at: datetime | None) -> None:
+    """The date of an answer is its own time; without a readable one there is none."""
+    assert answered_at(headers) == at

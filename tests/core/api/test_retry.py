@@ -1,0 +1,137 @@
+"""Retry or give up: one table for every failure."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from airflow_audit_provider.core.api.retry import (
+    RetryDecision,
+    RetryLimits,
+    decide_task_retry,
+    retry_delay,
+    sane_retry_after,
+)
+from airflow_audit_provider.exceptions import (
+    AuditProviderError,
+    ConfigurationError,
+    RetentionExceededError,
+    SourceAuthError,
+    SourceProtocolError,
+    SourceRateLimitedError,
+    SourceUnavailableError,
+    StorageUnavailableError,
+    WindowNotSettledError,
+)
+
+POLICY = RetryLimits()
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ConfigurationError("x"), SourceAuthError("x", status=401), RetentionExceededError("x"),
+        SourceProtocolError("x", status=400), SourceProtocolError("x", status=302), SourceProtocolError("x"),
+    ],
+)  # fmt: skip
+def test_what_waiting_cannot_mend_is_given_up_at_once(error: AuditProviderError) -> None:
+    """Errors of the caller and of the contract are not tried again."""
+    assert retry_delay(error, 1, 0.0, 0.0, POLICY) is None
+
+
+@pytest.mark.parametrize(
+    ("attempt", "low", "high"), [(1, 0.5, 1), (2, 1, 2), (3, 2, 4), (4, 4, 8), (5, 8, 16), (6, 16, 32), (7, 30, 60)]
+)
+def test_the_delay_doubles_up_to_its_cap(attempt: int, low: float, high: float) -> None:
+    """An unavailable source is asked again after twice the time, spread by the jitter."""
+    error = SourceUnavailableError("x", status=503)
+    assert retry_delay(error, attempt, 0.0, 0.0, POLICY) == low
+    assert retry_delay(error, attempt, 0.0, 1.0, POLICY) == high
+
+
+@pytest.mark.parametrize(
+    ("error", "limit"),
+    [(SourceUnavailableError("x"), 8), (SourceProtocolError("x", status=200), 4)],
+)
+def test_attempts_are_limited(error: AuditProviderError, limit: int) -> None:
+    """Eight attempts for what is unavailable, four for a 200 that is garbled."""
+    assert retry_delay(error, limit - 1, 0.0, 0.0, POLICY) is not None
+    assert retry_delay(error, limit, 0.0, 0.0, POLICY) is None
+
+
+def test_a_policy_of_few_attempts_holds_for_garbled_answers_too() -> None:
+    """The smaller limit counts."""
+    policy = RetryLimits(max_attempts=2)
+    assert retry_delay(SourceProtocolError("x", status=200), 1, 0.0, 0.0, policy) == 0.5
+    assert retry_delay(SourceProtocolError("x", status=200), 2, 0.0, 0.0, policy) is None
+
+
+@pytest.mark.parametrize(("retry_after", "delay"), [(120.0, 120.0), (0.1, 0.5), (None, 0.5)])
+def test_an_unavailable_source_may_ask_for_longer(retry_after: float | None, delay: float) -> None:
+    """The longer of the spread and the wait asked for is kept."""
+    assert retry_delay(SourceUnavailableError("x", retry_after=retry_after), 1, 0.0, 0.0, POLICY) == delay
+
+
+@pytest.mark.parametrize(("retry_after", "delay"), [(7.0, 7.5), (0.0, 60.5), (None, 300.5)])
+def test_a_rate_limit_is_waited_out_however_often(retry_after: float | None, delay: float) -> None:
+    """A 429 waits as long as it says, longer each time if that is nothing, else the documented five minutes."""
+    error = SourceRateLimitedError("x", retry_after=retry_after)
+    assert retry_delay(error, 99, 0.0, 0.5, POLICY) == delay
+
+
+@pytest.mark.parametrize(
+    ("error", "delay"),
+    [(SourceRateLimitedError("x", retry_after=100.0), 100.0), (SourceUnavailableError("x", retry_after=100.0), 100.0)],
+)
+def test_a_wait_past_the_time_allowed_gives_up(error: AuditProviderError, delay: float) -> None:
+    """The delay may end exactly with the time allowed, and not later."""
+    assert retry_delay(error, 1, 1700.0, 0.0, POLICY) == delay
+    assert retry_delay(error, 1, 1700.001, 0.0, POLICY) is None
+
+
+@settings(max_examples=100, deadline=None)
+@given(attempt=st.integers(1, 2000), elapsed=st.floats(0, 2000), jitter=st.floats(0, 1, exclude_max=True))
+def test_waiting_ends(attempt: int, elapsed: float, jitter: float) -> None:
+    """No delay is negative, and none goes past the time allowed, at any number of attempts."""
+    policy = RetryLimits(max_attempts=1000)
+    delay = retry_delay(SourceUnavailableError("x"), attempt, elapsed, jitter, policy)
+    assert delay is None or (0 <= delay <= policy.cap_seconds and elapsed + delay <= policy.max_elapsed_seconds)
+
+
+@pytest.mark.parametrize(
+    ("error", "decided"),
+    [
+        (SourceRateLimitedError("x", retry_after=42.0), RetryDecision(True, 42.0)),
+        (SourceRateLimitedError("x"), RetryDecision(True, 300.0)),
+        (SourceRateLimitedError("x", retry_after=float("inf")), RetryDecision(True)),
+        (SourceRateLimitedError("x", retry_after=float("nan")), RetryDecision(True)),
+        (WindowNotSettledError("x", settled_at=datetime.now(UTC), retry_after=900.0), RetryDecision(True, 900.0)),
+        (SourceUnavailableError("x", retry_after=1.0), RetryDecision(True)),
+        (StorageUnavailableError("x"), RetryDecision(True)),
+        (SourceAuthError("x", status=401), RetryDecision(False)),
+        (ConfigurationError("x"), RetryDecision(False)),
+        (RetentionExceededError("x"), RetryDecision(False)),
+        (SourceProtocolError("x", status=200), RetryDecision(False)),
+    ],
+)
+def test_a_task_is_tried_again_as_the_error_says(error: AuditProviderError, decided: RetryDecision) -> None:
+    """A rate limit and an unsettled window say when; other passing trouble leaves that to the task; the rest fails."""
+    assert decide_task_retry(error) == decided
+
+
+@pytest.mark.parametrize("told", [-1.0, 86_400.5, 1e9, float("inf"), float("nan")])
+def test_what_no_server_can_mean_is_as_if_not_said(told: float) -> None:
+    """Less than nothing, no number and more than a day count nowhere."""
+    assert sane_retry_after(told) is None
+    assert retry_delay(SourceRateLimitedError("x", retry_after=told), 1, 0.0, 0.0, POLICY) == POLICY.blocked_seconds
+    assert retry_delay(SourceUnavailableError("x", retry_after=told), 1, 0.0, 0.0, POLICY) == 0.5
+    assert decide_task_retry(SourceRateLimitedError("x", retry_after=told)) == RetryDecision(True)
+
+
+@pytest.mark.parametrize("told", [0.0, 0.5, 300.0, 86_400.0])
+def test_what_a_server_can_mean_is_believed(told: float) -> None:
+    """From nothing up to a whole day."""
+    assert sane_retry_after(told) == told

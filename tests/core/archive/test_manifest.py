@@ -1,0 +1,207 @@
+"""Manifests: canonical bytes, written down once, and the chain of generations."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime
+from typing import Any
+
+import msgspec
+import pytest
+
+from airflow_audit_provider.core.api.query import audit_query
+from airflow_audit_provider.core.api.read_stats import ReadStats
+from airflow_audit_provider.core.archive.manifest import Manifest, Part, TableSchema, describe, read_manifest
+from airflow_audit_provider.core.privacy.rule import AppliedPrivacy
+from airflow_audit_provider.core.windows.window import TimeWindow
+from airflow_audit_provider.exceptions import VerificationError
+
+GOLDEN = b"""{
+  "added_count": 2,
+  "added_ids": [],
+  "compression": "gzip",
+  "fetch": {
+    "ended_by": {
+      "a": 2,
+      "b": 1
+    },
+    "outside_count": 1,
+    "page_count": 4,
+    "repeated_count": 3,
+    "request_count": 5,
+    "resumed_count": 0,
+    "retry_count": 1,
+    "seen_count": 6,
+    "throttled_seconds": 0.0
+  },
+  "file_format": "jsonl",
+  "generation": 1,
+  "manifest_version": 1,
+  "partition_date": "2026-11-01",
+  "parts": [
+    {
+      "first_event_ns": 7,
+      "key": "k1",
+      "last_event_ns": 9,
+      "record_count": 2,
+      "sha256": "aa",
+      "size_bytes": 10
+    }
+  ],
+  "previous_sha256": null,
+  "query": {
+    "filters": [
+      [
+        "actor_email",
+        "z\xc3\xbc@x"
+      ]
+    ],
+    "scope": "organization",
+    "scope_id": "o",
+    "version": "v2"
+  },
+  "record_count": 2,
+  "records_sha256": "bb",
+  "verified": null,
+  "window": {
+    "end": "2026-11-02T00:00:00Z",
+    "start": "2026-11-01T00:00:00Z"
+  },
+  "window_rule": "data interval"
+}
+"""
+
+
+def manifest(**changes: Any) -> Manifest:
+    """Return the golden manifest with changes."""
+    tally = ReadStats(5, 1, 4, 0.0, 6, 1, 3, {"b": 1, "a": 2})
+    golden = Manifest(
+        query=audit_query("v2", None, organization_id="o", filters={"actor_email": "zü@x"}),
+        window=TimeWindow(datetime(2026, 11, 1, tzinfo=UTC), datetime(2026, 11, 2, tzinfo=UTC)),
+        window_rule="data interval",
+        partition_date=date(2026, 11, 1),
+        file_format="jsonl",
+        compression="gzip",
+        record_count=2,
+        added_count=2,
+        records_sha256="bb",
+        parts=(Part("k1", 10, "aa", 2, 7, 9),),
+        fetch=tally,
+    )
+    return msgspec.structs.replace(golden, **changes)
+
+
+def test_the_canonical_bytes_are_written_down_here() -> None:
+    """The same facts are these bytes, with keys sorted at every depth."""
+    assert manifest().to_bytes() == GOLDEN
+
+
+def test_a_manifest_survives_the_way_to_bytes_and_back() -> None:
+    """Reading the bytes gives the same manifest and the same bytes."""
+    for original in (manifest(), manifest(parts=(), record_count=0), manifest(generation=3, previous_sha256="cc")):
+        again = read_manifest("k", original.to_bytes())
+        assert again == original
+        assert again.to_bytes() == original.to_bytes()
+        assert again.window.start.tzinfo is UTC
+
+
+def test_the_order_of_facts_does_not_change_the_bytes() -> None:
+    """A tally filled in another order is the same manifest."""
+    other = ReadStats(5, 1, 4, 0.0, 6, 1, 3, {"a": 2, "b": 1})
+    assert manifest(fetch=other).to_bytes() == GOLDEN
+
+
+def test_an_addendum_keeps_the_older_parts_first() -> None:
+    """The next generation lists all parts, counts all records and names the one before by its digest."""
+    late = manifest(record_count=1, added_count=1, parts=(Part("k2", 5, "dd", 1, 8, 8),), records_sha256="ee")
+    second = late.succeeding(manifest(), "aa", replace=False)
+    assert [part.key for part in second.parts] == ["k1", "k2"]
+    assert (second.record_count, second.added_count, second.generation, second.size_bytes) == (3, 1, 2, 15)
+    assert second.previous_sha256 == "aa"
+    assert second.records_sha256 == "ee"
+    third = late.succeeding(second, "bb", replace=False)
+    assert (third.generation, third.record_count, len(third.parts)) == (3, 4, 3)
+    assert third.previous_sha256 == "bb"
+
+
+def test_a_replacement_stands_alone_and_names_the_one_before() -> None:
+    """A generation that replaces lists only its own parts and still continues the chain."""
+    second = manifest(parts=(Part("k9", 1, "ff", 2, 7, 9),)).succeeding(manifest(generation=4), "cc", replace=True)
+    assert [part.key for part in second.parts] == ["k9"]
+    assert (second.record_count, second.generation) == (2, 5)
+    assert second.previous_sha256 == "cc"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"", b"{}", b"[]", b"null", GOLDEN[:-20], b"\xff" + GOLDEN,
+        GOLDEN.replace(b'"record_count": 2', b'"record_count": "2"'),
+        GOLDEN.replace(b"2026-11-01\"", b"2026-13-01\""),
+        GOLDEN.replace(b'"v2"', b'"v3"'),
+    ],
+)  # fmt: skip
+def test_what_is_no_manifest_is_refused(content: bytes) -> None:
+    """A damaged manifest is an error that names it, never half a manifest."""
+    with pytest.raises(Exception, match=r"\.$") as caught:
+        read_manifest("_manifests/x.json", content)
+    assert isinstance(caught.value, VerificationError)
+    assert "_manifests/x.json" in str(caught.value)
+
+
+def test_a_newer_version_is_refused() -> None:
+    """What a later provider wrote is not read by guessing."""
+    with pytest.raises(VerificationError, match=r"version 2, newer than 1. Upgrade"):
+        read_manifest("k", manifest(manifest_version=2).to_bytes())
+
+
+def test_a_field_of_later_times_is_passed_over() -> None:
+    """A field this version does not know does no harm."""
+    assert read_manifest("k", GOLDEN.replace(b"{", b'{"new": 1,', 1)) == manifest()
+
+
+def test_the_summary_is_small_and_plain() -> None:
+    """What travels in XComs is texts and numbers."""
+    assert describe(manifest()) == {
+        "window_start": "2026-11-01T00:00:00+00:00",
+        "window_end": "2026-11-02T00:00:00+00:00",
+        "record_count": 2,
+        "added_count": 2,
+        "part_count": 1,
+        "size_bytes": 10,
+        "records_sha256": "bb",
+        "generation": 1,
+    }
+
+
+NORMALIZED = TableSchema("normalized", "1.0", {"request_status": 2})
+
+
+def test_schema_and_privacy_stand_in_the_manifest() -> None:
+    """A manifest says in which schema its parts are, what did not fit, and under which rule."""
+    stamped = manifest(table=NORMALIZED, privacy=AppliedPrivacy("gdpr", ("email",), ("metadata",), "0123"))
+    content = msgspec.json.decode(stamped.to_bytes())
+    assert content["table"] == {"schema": "normalized", "version": "1.0", "misfits": {"request_status": 2}}
+    assert content["privacy"] == {
+        "name": "gdpr", "pseudonymise": ["email"], "drop": ["metadata"], "key_id": "0123", "rule_version": 2
+    }  # fmt: skip
+    assert read_manifest("k", stamped.to_bytes()) == stamped
+    assert describe(stamped)["schema"] == "normalized 1.0"
+    assert describe(stamped)["misfit_count"] == 2
+    assert not {"table", "privacy"} & msgspec.json.decode(manifest().to_bytes()).keys()
+
+
+@pytest.mark.parametrize(
+    "change", [{"table": TableSchema("ocsf", "1.0")}, {"privacy": AppliedPrivacy("a", (), ("b",), None)}]
+)
+def test_another_schema_or_rule_says_something_else(change: dict[str, Any]) -> None:
+    """Two runs of one window agree only in the same schema under the same rule."""
+    assert not manifest().has_same_content_as(manifest(**change))
+
+
+def test_misfits_of_all_generations_are_added_up() -> None:
+    """An addendum counts what its window holds; a replacement counts anew."""
+    late = manifest(table=TableSchema("normalized", "1.0", {"actor_ip": 1, "request_status": 3}))
+    added = late.succeeding(manifest(table=NORMALIZED), "aa", replace=False).table
+    replaced = late.succeeding(manifest(table=NORMALIZED), "aa", replace=True).table
+    assert added == TableSchema("normalized", "1.0", {"actor_ip": 1, "request_status": 5})
+    assert replaced == late.table

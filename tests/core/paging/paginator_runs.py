@@ -1,0 +1,67 @@
+"""Driving a walk by hand: rows written as seconds, pages written as rows.
+
+Knows: how to build rows, pages and windows in a few letters. Must not know: any server's rules.
+Its one rule: what a test writes is exactly what the walk is given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from airflow_audit_provider.core.api.query import PageRequest
+from airflow_audit_provider.core.api.records import AuditRecord
+from airflow_audit_provider.core.api.responses import Page
+from airflow_audit_provider.core.paging.paginator import Paginator
+from airflow_audit_provider.core.windows.window import SECOND_NS, TimeWindow, from_seconds
+from airflow_audit_provider.exceptions import SourceProtocolError
+
+T0 = 1_700_000_000
+Answer = Callable[[PageRequest], Page | SourceProtocolError]
+
+
+def window(first: float, last: float) -> TimeWindow:
+    """Return the window between two offsets from T0, in seconds."""
+    base_at = from_seconds(T0)
+    length = type(from_seconds(1) - base_at)
+    return TimeWindow(base_at + length(seconds=first), base_at + length(seconds=last))
+
+
+def row(second: float, name: str | None = None) -> AuditRecord:
+    """Return a record at an offset from T0; its id is its name, else its second."""
+    return AuditRecord(T0 * SECOND_NS + round(second * SECOND_NS), name or f"at-{second}", b"{}")
+
+
+def rows(second: float, count: int, name: str = "tie") -> list[AuditRecord]:
+    """Return so many records of one instant."""
+    return [row(second, f"{name}-{second}-{number:05}") for number in range(count)]
+
+
+def page(*seconds: float, cursor: str | None = None, says_end: bool = False) -> Page:
+    """Return a page of one record at each offset."""
+    return Page([row(second) for second in seconds], cursor, says_end)
+
+
+def refusal(text: str = "no such page") -> SourceProtocolError:
+    """Return a 400 as the API answers it."""
+    return SourceProtocolError(text, status=400)
+
+
+def play(walk: Paginator, answer: Answer, ask_limit: int = 500) -> tuple[list[AuditRecord], list[PageRequest]]:
+    """Drive a walk to its end; return what it delivered and what it asked."""
+    delivered: list[AuditRecord] = []
+    asks: list[PageRequest] = []
+    while (ask := walk.next_request()) is not None:
+        assert len(asks) < ask_limit, "the walk does not end"
+        asks.append(ask)
+        answered = answer(ask)
+        if isinstance(answered, SourceProtocolError):
+            walk.receive_refusal(answered)
+        else:
+            delivered += walk.receive(answered)
+    return delivered, asks
+
+
+def one_by_one(*answers: Page | SourceProtocolError) -> Answer:
+    """Return a source that gives these answers in turn, whatever is asked."""
+    remaining: Iterable[Page | SourceProtocolError] = iter(answers)
+    return lambda _ask: next(iter(remaining))

@@ -1,0 +1,39 @@
+"""A 400 behind the last page: whatever it means, nothing that was read is lost by it."""
+
+from __future__ import annotations
+
+import pytest
+
+from airflow_audit_provider.core.api.query import PageRequest
+from airflow_audit_provider.core.api.records import ApiVersion, AuditRecord
+from airflow_audit_provider.core.paging.window_reader import WindowReader
+from airflow_audit_provider.core.windows.window import SECOND_NS, TimeWindow, from_seconds
+from airflow_audit_provider.exceptions import SourceProtocolError
+from tests.core.model_server import ModelServer
+
+_BASE_SECONDS = 1_700_000_000
+_WINDOW = TimeWindow(from_seconds(_BASE_SECONDS), from_seconds(_BASE_SECONDS + 60))
+
+
+class PastEndIs400(ModelServer):
+    """Answers 400 to a page that starts behind the last row."""
+
+    def _offset(self, ask: PageRequest, size: int) -> int:
+        offset = super()._offset(ask, size)
+        if offset and offset >= len(self._selected(ask)):
+            raise SourceProtocolError("page out of range", status=400)
+        return offset
+
+
+@pytest.mark.parametrize("row_count", [1, 2, 5, 999])
+def test_records_of_one_second_survive_a_refused_last_page(row_count: int) -> None:
+    """A window whose records share one second comes whole although the page that would prove its end is a 400."""
+    rows = [AuditRecord((_BASE_SECONDS + 5) * SECOND_NS, f"{number:04}", b"{}") for number in range(row_count)]
+    server, reading, got = PastEndIs400(rows), WindowReader(ApiVersion.V1, _WINDOW), []
+    while (ask := reading.next_request()) is not None:
+        try:
+            got += reading.receive(server.answer(ask))
+        except SourceProtocolError as error:
+            got += reading.receive_refusal(error)
+    assert got == rows
+    assert server.asks[-1].page > 1

@@ -1,0 +1,146 @@
+"""Slices: consecutive pieces that are together the window."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from airflow_audit_provider.core.paging.slicing import (
+    CUT_PAGES,
+    SAMPLE_PAGES,
+    SLICE_PAGES,
+    Density,
+    Segment,
+    Slice,
+    Slicer,
+)
+from airflow_audit_provider.core.windows.window import TimeWindow
+from tests.core.paging.paginator_runs import window
+
+
+def known(whole: TimeWindow, seen: TimeWindow, record_count: int) -> Segment:
+    """Return a stretch in which a count of records was seen."""
+    density = Density()
+    density.learn(seen, record_count)
+    return Segment(whole, density)
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    length=st.floats(0.001, 200_000),
+    concurrency=st.integers(1, 9),
+    record_counts=st.lists(st.integers(0, 5_000), min_size=1, max_size=5),
+    cuts=st.lists(st.none() | st.floats(0.1, 0.9), min_size=1, max_size=5),
+)
+def test_slices_are_consecutive_and_are_the_window(
+    length: float, concurrency: int, record_counts: list[int], cuts: list[float | None]
+) -> None:
+    """Whatever is seen and wherever slices are cut, nothing is missed and nothing is read twice."""
+    whole = window(0.25, 0.25 + length)
+    slicer, agenda, read = Slicer(concurrency), [Segment(whole, Density())], list[TimeWindow]()
+    while agenda and len(read) < 300:
+        piece, rest = slicer.split(agenda.pop(0))
+        cut, count = cuts[len(read) % len(cuts)], record_counts[len(read) % len(record_counts)]
+        border = piece.window.start + piece.window.length * (cut or 1.0)
+        remainder = TimeWindow(border, piece.window.end) if piece.window.start < border < piece.window.end else None
+        read.append(TimeWindow(piece.window.start, border) if remainder else piece.window)
+        agenda = [*slicer.learn(piece, count, remainder), *([rest] if rest else []), *agenda]
+    together = [*read, *(stretch.window for stretch in agenda)]
+    assert [each.end for each in together[:-1]] == [each.start for each in together[1:]]
+    assert (together[0].start, together[-1].end) == (whole.start, whole.end)
+
+
+def test_the_first_page_is_asked_for_alone() -> None:
+    """Of a window of which nothing is known one page is read, from its start, and nothing beside it."""
+    whole, density = window(0, 86_400), Density()
+    piece, rest = Slicer(8).split(Segment(whole, density))
+    assert (piece, piece.is_sample, rest) == (Slice(whole, density, SAMPLE_PAGES), True, None)
+
+
+def test_after_the_first_page_a_page_is_read_in_every_stretch() -> None:
+    """What is left is divided evenly; the first stretch goes on with the density seen, the others are scouted."""
+    slicer, density = Slicer(4), Density()
+    stretches = slicer.learn(Slice(window(0, 4100), density, SAMPLE_PAGES), 1000, window(100, 4100))
+    assert [stretch.window for stretch in stretches] == [
+        window(100, 1100), window(1100, 2100), window(2100, 3100), window(3100, 4100)
+    ]  # fmt: skip
+    assert [stretch.is_unknown for stretch in stretches] == [False, True, True, True]
+    assert len({id(stretch.density) for stretch in stretches}) == 4
+
+
+@pytest.mark.parametrize(("left_seconds", "count"), [(500, 1), (599, 1), (600, 2), (899, 2), (900, 3), (90_000, 5)])
+def test_a_stretch_is_worth_three_pages(left_seconds: int, count: int) -> None:
+    """At ten records a second there is a stretch for every three hundred seconds, up to the concurrency."""
+    slicer = Slicer(5)
+    whole, left = window(0, 100 + left_seconds), window(100, 100 + left_seconds)
+    assert len(slicer.learn(Slice(whole, Density(), SAMPLE_PAGES), 1000, left)) == count
+
+
+def test_a_stretch_is_at_least_ten_seconds_long() -> None:
+    """However many pages a short window is thought to hold, its stretches have room for the margins."""
+    stretches = Slicer(8).learn(Slice(window(0, 31), Density(), SAMPLE_PAGES), 1000, window(0.01, 31))
+    assert [stretch.window for stretch in stretches] == [window(0.01, 10), window(10, 20), window(20, 31)]
+
+
+def test_only_the_first_remainder_is_divided() -> None:
+    """What is left later is one stretch, which shares what is known of its slice."""
+    slicer, density = Slicer(4), Density()
+    slicer.learn(Slice(window(0, 4100), density, SAMPLE_PAGES), 1000, window(100, 4100))
+    piece = Slice(window(1100, 2100), Density(), SAMPLE_PAGES)
+    assert slicer.learn(piece, 1000, window(1200, 2100)) == [Segment(window(1200, 2100), piece.density)]
+    assert piece.density.records_per_second == 10
+
+
+def test_a_slice_that_was_read_whole_leaves_nothing() -> None:
+    """There is no stretch behind it, and its density is known."""
+    piece = Slice(window(0, 100), Density(), SAMPLE_PAGES)
+    assert Slicer(4).learn(piece, 250, None) == []
+    assert piece.density.records_per_second == 2.5
+
+
+def test_slices_are_as_long_as_holds_three_pages() -> None:
+    """At sixty records a second a slice is fifty seconds long."""
+    stretch = known(window(0, 1000), window(0, 50), 1000 * SLICE_PAGES)
+    piece, rest = Slicer(2).split(stretch)
+    assert piece == Slice(window(0, 50), stretch.density, CUT_PAGES)
+    assert rest == Segment(window(50, 1000), stretch.density)
+    assert (SLICE_PAGES, CUT_PAGES, piece.is_sample) == (3, 4, False)
+
+
+def test_one_request_at_a_time_needs_no_borders() -> None:
+    """Where nothing is fetched beside it, a slice goes as far as its pages reach."""
+    stretch = known(window(0, 1000), window(0, 50), 3000)
+    assert Slicer(1).split(stretch) == (Slice(window(0, 1000), stretch.density, CUT_PAGES), None)
+
+
+def test_a_density_is_trusted_for_four_times_as_long() -> None:
+    """A quiet minute says little about the next hour, and a silent one no more."""
+    for count in (20, 0):
+        piece, rest = Slicer(2).split(known(window(0, 10_000), window(0, 20), count))
+        assert piece.window == window(0, 80)
+        assert rest is not None
+        assert rest.window == window(80, 10_000)
+
+
+def test_a_slice_is_never_shorter_than_ten_seconds() -> None:
+    """However dense the records are, a slice has room for the margins."""
+    for seen, count in ((window(0, 1), 10**9), (window(0, 0.001), 0)):
+        piece, _ = Slicer(2).split(known(window(0.5, 1000), seen, count))
+        assert piece.window == window(0.5, 10)
+
+
+def test_a_short_rest_is_one_slice() -> None:
+    """What is less than half a slice more is not worth a slice of its own."""
+    assert Slicer(2).split(known(window(0, 75), window(0, 50), 3000))[0].window == window(0, 75)
+    assert Slicer(2).split(known(window(0, 76), window(0, 50), 3000))[0].window == window(0, 50)
+
+
+def test_a_density_is_the_newest() -> None:
+    """The slice read last counts, for as long as four times its length."""
+    density = Density()
+    density.learn(window(0, 100), 10)
+    density.learn(window(100, 150), 500)
+    assert (density.records_per_second, density.trusted) == (10, timedelta(seconds=200))

@@ -1,0 +1,86 @@
+"""An answer that does not clearly say "here are the records" is an error, never the end."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+import pytest
+
+from airflow_audit_provider.core.api.records import ApiVersion, read_records
+from airflow_audit_provider.core.api.responses import Page, read_page
+from airflow_audit_provider.core.archive.manifest import read_manifest
+from airflow_audit_provider.core.paging.window_reader import ReadOptions, WindowReader
+from airflow_audit_provider.core.ports import Response
+from airflow_audit_provider.exceptions import SourceProtocolError, VerificationError
+from tests.core.archive.test_manifest import GOLDEN
+from tests.core.model_server import ModelServer
+from tests.core.paging.paginator_runs import row, rows, window
+
+NOW = datetime(2026, 11, 23, tzinfo=UTC)
+
+
+def _page(version: ApiVersion, **envelope: Any) -> Page:
+    return read_page(version, Response(200, {}, json.dumps(envelope).encode()), NOW)
+
+
+@pytest.mark.parametrize("version", list(ApiVersion))
+def test_errors_beside_a_success_are_an_error(version: ApiVersion) -> None:
+    """A success with errors may be half an answer."""
+    with pytest.raises(SourceProtocolError, match="shard failed"):
+        _page(version, success=True, result=[], errors=[{"code": 1, "message": "shard failed"}])
+
+
+@pytest.mark.parametrize("facts", [{"next_cursor": "x"}, {"cursors": {"next": "x"}}, {"next": "/page/2"}])
+def test_a_next_page_under_another_name_is_no_end(facts: dict[str, Any]) -> None:
+    """Paging facts that lead on in an unknown way do not say that this is all."""
+    assert not _page(ApiVersion.V2, success=True, result=[], result_info=facts).says_end
+
+
+def test_a_depth_cap_is_never_taken_for_the_end() -> None:
+    """With pages of random length and a depth cap all records come, or an error."""
+    for seed in range(100):
+        server = ModelServer([*rows(5, 60), row(30)], random_fraction=True, depth_cap=40, seed=seed)
+        reading, got = WindowReader(ApiVersion.V1, window(0, 60), shape=ReadOptions(20, 100)), []
+        try:
+            while (ask := reading.next_request()) is not None:
+                try:
+                    got += reading.receive(server.answer(ask))
+                except SourceProtocolError as error:
+                    if error.status != 400:
+                        raise
+                    got += reading.receive_refusal(error)
+        except SourceProtocolError:
+            continue
+        assert len(got) == 61, seed
+
+
+def test_an_indented_record_without_id_keeps_its_identity() -> None:
+    """The digest that stands for an id is that of the line that lands, so a second look knows it again."""
+    indented = json.dumps({"when": "2026-11-01T00:00:00Z"}, indent=2).encode()
+    (record,) = read_records(ApiVersion.V1, [msgspec.Raw(indented)])
+    assert read_records(ApiVersion.V1, [msgspec.Raw(record.raw)]) == [record]
+
+
+def test_an_indented_record_with_half_a_character_is_read() -> None:
+    """Line breaks are white space, whatever else is odd."""
+    raw = b'{\n"id":"a",\r\n"when":"2026-11-01T00:00:00Z",\n"n":"\\ud83d"}'
+    (record,) = read_records(ApiVersion.V1, [msgspec.Raw(raw)])
+    assert b"\n" not in record.raw
+    assert json.loads(record.raw) == json.loads(raw)
+
+
+@pytest.mark.parametrize("raw", [b'{"id":"\xff","when":"2026-11-01T00:00:00Z"}', b'{"id":"a","when":"\xff"}'])
+def test_an_id_or_time_that_is_no_text_is_named(raw: bytes) -> None:
+    """Bytes that are no UTF-8 in the two fields that matter are the API's error."""
+    with pytest.raises(SourceProtocolError, match="audit record"):
+        read_records(ApiVersion.V1, [msgspec.Raw(raw)])
+
+
+@pytest.mark.parametrize("end", [b"2026-11-01T00:00:00Z", b"2026-11-02T00:00:00"])
+def test_a_manifest_with_an_impossible_window_is_no_manifest(end: bytes) -> None:
+    """A window upside down or without a zone in a manifest is the manifest's fault."""
+    with pytest.raises(VerificationError):
+        read_manifest("k", GOLDEN.replace(b"2026-11-02T00:00:00Z", end))

@@ -1,0 +1,55 @@
+"""Plays a script with answers written down beforehand, on a clock that only waiting moves.
+
+Knows: the steps of a script and what each has to be answered with. Must not know: any decision.
+Its one rule: nothing happens by itself; a second passes only when the script waits or a request is said to take it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+
+from airflow_audit_provider.core.api.records import AuditRecord
+from airflow_audit_provider.core.paging.fetch import Deliver, FetchScript, Send, StepResult, StepTime, Wait
+from airflow_audit_provider.core.ports import Request, Response
+from airflow_audit_provider.exceptions import AuditProviderError, SourceUnavailableError
+
+BEGAN_AT = datetime(2026, 11, 23, 12, tzinfo=UTC)
+Answer = Response | SourceUnavailableError | None
+
+
+class ScriptPlayer:
+    """Performs steps and writes down what was sent, waited for and delivered."""
+
+    def __init__(self, answers: Sequence[Answer], seconds_per_request: float = 0.0, jitter: float = 0.0) -> None:
+        self.sent: list[Request] = []
+        self.waits: list[tuple[float, AuditProviderError | None]] = []
+        self.deliveries: list[list[AuditRecord]] = []
+        self.elapsed_seconds = 0.0
+        self._answers = iter(answers)
+        self._seconds_per_request = seconds_per_request
+        self._jitter = jitter
+
+    def play(self, script: FetchScript) -> None:
+        """Play a script to its end, or to the error it raises."""
+        try:
+            step = next(script)
+            while True:
+                step = script.send(self._perform(step))
+        except StopIteration:
+            return
+
+    def _perform(self, step: Wait | Send | Deliver) -> StepResult:
+        answer: Answer = None
+        if isinstance(step, Wait):
+            self.elapsed_seconds += step.seconds
+            if step.seconds or step.reason:
+                self.waits.append((step.seconds, step.reason))
+        elif isinstance(step, Send):
+            self.sent.append(step.request)
+            self.elapsed_seconds += self._seconds_per_request
+            answer = next(self._answers)
+        else:
+            self.deliveries.append(step.records)
+        now = BEGAN_AT + timedelta(seconds=self.elapsed_seconds)
+        return StepResult(StepTime(now, 1000.0 + self.elapsed_seconds, self._jitter), answer)

@@ -1,0 +1,140 @@
+"""Coverage: every instant of the range lies in exactly one span, by half-open arithmetic."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from airflow_audit_provider.core.verification.coverage import (
+    Coverage,
+    SpanState,
+    WindowFacts,
+    coverage_of,
+    coverage_table,
+    facts_of,
+)
+from airflow_audit_provider.core.windows.window import TimeWindow
+from tests.core.verification.test_manifest_chain import manifest
+
+DAY_AT = datetime(2026, 11, 1, tzinfo=UTC)
+
+
+def at(hours: float) -> datetime:
+    """Return the instant so many hours into the day."""
+    return DAY_AT + timedelta(hours=hours)
+
+
+def covered(asked: tuple[float, float], *windows: tuple[float, float, int, bool]) -> Coverage:
+    """Return the coverage of hours by windows: start, end, records, verified."""
+    known = {TimeWindow(at(start), at(end)): WindowFacts(count, sure) for start, end, count, sure in windows}
+    return coverage_of(TimeWindow(at(asked[0]), at(asked[1])), known)
+
+
+def spans(found: Coverage) -> list[tuple[float, float, str, int]]:
+    """Return the spans in hours, with state and records."""
+    hours = timedelta(hours=1)
+    return [((s.start - DAY_AT) / hours, (s.end - DAY_AT) / hours, s.state.value, s.record_count) for s in found.spans]
+
+
+@pytest.mark.parametrize(
+    ("asked", "windows", "expected", "mark"),
+    [
+        ((0, 24), [], [(0, 24, "missing", 0)], None),
+        ((0, 24), [(0, 24, 5, True)], [(0, 24, "committed", 5)], 24),
+        ((0, 24), [(0, 24, 0, True)], [(0, 24, "empty", 0)], 24),
+        ((0, 24), [(0, 12, 1, True), (12, 24, 2, True)], [(0, 24, "committed", 3)], 24),
+        ((0, 24), [(0, 12, 1, True), (12, 24, 2, False)], [(0, 12, "committed", 1), (12, 24, "committed", 2)], 24),
+        ((0, 24), [(0, 12, 1, True), (12, 24, 0, True)], [(0, 12, "committed", 1), (12, 24, "empty", 0)], 24),
+        ((0, 24), [(6, 12, 1, True)], [(0, 6, "missing", 0), (6, 12, "committed", 1), (12, 24, "missing", 0)], 12),
+        ((0, 24), [(0, 6, 1, True), (18, 24, 1, True)],
+         [(0, 6, "committed", 1), (6, 18, "missing", 0), (18, 24, "committed", 1)], 6),
+        ((6, 18), [(0, 12, 4, True), (12, 24, 5, True)], [(6, 18, "committed", 9)], 24),
+        ((6, 18), [(0, 6, 4, True), (18, 24, 5, True)], [(6, 18, "missing", 0)], None),
+        ((6, 18), [(0, 24, 7, True)], [(6, 18, "committed", 7)], 24),
+        ((0, 24), [(-6, 6, 1, True)], [(0, 6, "committed", 1), (6, 24, "missing", 0)], 6),
+        ((0, 24), [(18, 30, 1, True)], [(0, 18, "missing", 0), (18, 24, "committed", 1)], 30),
+        ((0, 24), [(0, 12, 1, True), (6, 24, 2, True)], [(0, 24, "committed", 3)], 24),
+        ((0, 24), [(0, 24, 1, True), (6, 12, 2, False)], [(0, 24, "committed", 3)], 24),
+        ((0, 1), [(0, 0.5, 1, True), (0.5, 1, 1, True)], [(0, 1, "committed", 2)], 1),
+    ],
+)  # fmt: skip
+def test_spans_are_half_open(
+    asked: tuple[float, float],
+    windows: list[tuple[float, float, int, bool]],
+    expected: list[tuple[float, float, str, int]],
+    mark: float | None,
+) -> None:
+    """Gaps, neighbours, overlaps and windows over the range's edges give these spans and this high-water mark."""
+    found = covered(asked, *windows)
+    assert spans(found) == expected
+    assert found.high_water_at == (None if mark is None else at(mark))
+
+
+def test_a_microsecond_is_a_gap() -> None:
+    """Windows a microsecond apart leave a span of a microsecond."""
+    tick = timedelta(microseconds=1)
+    known = {
+        TimeWindow(at(0), at(1) - tick): WindowFacts(1, is_verified=True),
+        TimeWindow(at(1), at(2)): WindowFacts(1, is_verified=True),
+    }
+    found = coverage_of(TimeWindow(at(0), at(2)), known)
+    assert [(span.start, span.end) for span in found.missing] == [(at(1) - tick, at(1))]
+    assert found.high_water_at == at(1) - tick
+
+
+def test_counts_and_what_was_read_once() -> None:
+    """Windows without a second reading are counted as unverified, empty ones too, and their spans say so."""
+    found = covered((0, 24), (0, 6, 3, True), (6, 12, 4, False), (12, 18, 0, False))
+    assert (found.window_count, found.empty_count, found.unverified_count, found.record_count) == (3, 1, 2, 7)
+    assert [(span.start, span.state) for span in found.spans if span.window_count and not span.is_verified] == [
+        (at(6), SpanState.COMMITTED),
+        (at(12), SpanState.EMPTY),
+    ]
+    assert [span.start for span in found.missing] == [at(18)]
+
+
+def test_the_facts_are_the_manifests() -> None:
+    """A manifest is verified when a recount agreed."""
+    assert facts_of(manifest()) == WindowFacts(2, is_verified=False)
+    assert facts_of(manifest(verified="recount")) == WindowFacts(2, is_verified=True)
+
+
+def test_the_table_reads_like_the_spans() -> None:
+    """One line a span, then the sums."""
+    lines = coverage_table(covered((0, 24), (0, 6, 3, True), (6, 12, 4, False))).splitlines()
+    assert [line.split()[2:4] for line in lines[:-1]] == [
+        ["state", "verified"],
+        ["committed", "yes"],
+        ["committed", "no"],
+        ["missing", "0"],
+    ]
+    assert lines[-1] == (
+        "2 windows (0 empty, 1 without a second reading), 7 records, 1 gaps; high-water mark 2026-11-01T12:00:00Z"
+    )
+    assert coverage_table(covered((0, 1))).endswith("high-water mark none\n")
+
+
+WINDOWS = st.tuples(st.integers(-5, 30), st.integers(1, 10), st.integers(0, 3), st.booleans())
+
+
+@given(st.lists(WINDOWS, max_size=8), st.integers(0, 20), st.integers(1, 10))
+def test_the_spans_tile_the_range(drawn: list[tuple[int, int, int, bool]], start: int, length: int) -> None:
+    """Spans begin where the one before ends, from start to end; an hour is missing where no window has it."""
+    windows = {(begin, begin + hours): (count, sure) for begin, hours, count, sure in drawn}
+    found = covered((start, start + length), *[(*edges, *facts) for edges, facts in windows.items()])
+    edges = [(span.start, span.end) for span in found.spans]
+    assert edges[0][0] == at(start)
+    assert edges[-1][1] == at(start + length)
+    assert all(one[1] == other[0] for one, other in pairwise(edges))
+    assert all(begin < end for begin, end in edges)
+    missing = {hour for hour in range(start, start + length) if any(s.start <= at(hour) < s.end for s in found.missing)}
+    assert missing == {
+        hour for hour in range(start, start + length) if not any(one <= hour < other for one, other in windows)
+    }
+    touching = [one for edges, one in windows.items() if edges[0] < start + length and start < edges[1]]
+    assert sum(span.record_count for span in found.spans) == found.record_count == sum(count for count, _ in touching)
+    assert sum(span.window_count for span in found.spans) == found.window_count == len(touching)

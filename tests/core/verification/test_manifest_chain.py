@@ -1,0 +1,209 @@
+"""The manifests of one window: whatever bytes lie there, what is wrong has a name and nothing is raised."""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from airflow_audit_provider.core.api.query import audit_query
+from airflow_audit_provider.core.api.read_stats import ReadStats
+from airflow_audit_provider.core.archive.manifest import Manifest, Part, TableSchema
+from airflow_audit_provider.core.archive.object_keys import WindowKeys
+from airflow_audit_provider.core.privacy.rule import AppliedPrivacy
+from airflow_audit_provider.core.verification.findings import Severity
+from airflow_audit_provider.core.verification.manifest_chain import Chain, StoredManifest, read_chain
+from airflow_audit_provider.core.windows.window import TimeWindow
+
+WINDOW = TimeWindow(datetime(2026, 11, 1, tzinfo=UTC), datetime(2026, 11, 2, tzinfo=UTC))
+KEYS = WindowKeys(WINDOW, date(2026, 11, 1))
+SHA = "ab" * 32
+
+
+def part(generation: int, record_count: int = 2, index: int = 0) -> Part:
+    """Return a part of the window."""
+    return Part(KEYS.part(generation, index, SHA, "jsonl"), 10, SHA, record_count, WINDOW.start_ns, WINDOW.start_ns)
+
+
+def manifest(**changes: Any) -> Manifest:
+    """Return the first generation, of two records, with changes."""
+    first = Manifest(
+        query=audit_query("v1", None, account_id="0" * 32),
+        window=WINDOW,
+        window_rule="data interval",
+        partition_date=date(2026, 11, 1),
+        file_format="jsonl",
+        compression="none",
+        record_count=2,
+        added_count=2,
+        records_sha256=SHA,
+        parts=(part(1),),
+        fetch=ReadStats(),
+    )
+    return msgspec.structs.replace(first, **changes)
+
+
+def addendum(before: Manifest, *ids: str, **changes: Any) -> Manifest:
+    """Return the generation that adds records to another one."""
+    number = before.generation + 1
+    late = manifest(parts=(part(number, len(ids)),), record_count=len(ids), added_count=len(ids), added_ids=ids)
+    return msgspec.structs.replace(late.succeeding(before, sha256(before), replace=False), **changes)
+
+
+def replacement(before: Manifest, record_count: int, **changes: Any) -> Manifest:
+    """Return the generation that replaces another one."""
+    anew = manifest(
+        parts=(part(before.generation + 1, record_count),), record_count=record_count, added_count=record_count
+    )
+    return msgspec.structs.replace(anew.succeeding(before, sha256(before), replace=True), **changes)
+
+
+def sha256(of: Manifest) -> str:
+    """Return the digest of a manifest's bytes."""
+    return hashlib.sha256(of.to_bytes()).hexdigest()
+
+
+def stored(*manifests: Manifest) -> list[StoredManifest]:
+    """Return manifests under the keys they belong to."""
+    return [StoredManifest(KEYS.manifest(one.generation), one.to_bytes()) for one in manifests]
+
+
+def kinds(chain: Chain) -> list[str]:
+    """Return the kinds found, in order."""
+    return [str(found.kind) for found in chain.findings]
+
+
+FIRST = manifest()
+SECOND = addendum(FIRST, "a")
+THIRD = addendum(SECOND, "b", "c")
+EMPTY = manifest(parts=(), record_count=0, added_count=0)
+TABLE = manifest(table=TableSchema("normalized", "1.0"))
+PRIVACY = AppliedPrivacy("privacy", ("email",), (), "ab")
+RULED = manifest(privacy=PRIVACY)
+
+
+@pytest.mark.parametrize(
+    "manifests",
+    [
+        (FIRST,),
+        (EMPTY,),
+        (FIRST, SECOND),
+        (THIRD, FIRST, SECOND),
+        (FIRST, replacement(FIRST, 2)),
+        (FIRST, SECOND, replacement(SECOND, 3)),
+        (FIRST, SECOND, replacement(SECOND, 5), addendum(replacement(SECOND, 5), "z")),
+        (EMPTY, addendum(EMPTY, "x")),
+        (TABLE, addendum(TABLE, "a", table=TableSchema("normalized", "1.0", {"actor_ip": 1}))),
+        (RULED, addendum(RULED, "a", privacy=PRIVACY)),
+        (FIRST, replacement(FIRST, 2, privacy=PRIVACY, file_format="csv", table=TableSchema("normalized", "1.0"))),
+        (EMPTY, replacement(EMPTY, 1)),
+        (manifest(partition_date=date(2026, 11, 1), verified="recount"),),
+    ],
+)
+def test_what_the_pipeline_writes_is_sound(manifests: tuple[Manifest, ...]) -> None:
+    """Addenda, replacements and empty windows make sound chains, in whatever order they are read."""
+    chain = read_chain(stored(*manifests))
+    assert chain.findings == ()
+    assert [one.manifest.generation for one in chain.generations] == list(range(1, len(manifests) + 1))
+
+
+def test_the_parts_of_a_generation_are_told_by_their_keys() -> None:
+    """An addendum knows which parts it added and which it kept."""
+    newest = read_chain(stored(FIRST, SECOND)).generations[-1]
+    assert (newest.added_parts, newest.kept_parts) == ((part(2, 1),), (part(1),))
+    assert newest.added_by(part(1)) == 1
+    assert newest.added_by(msgspec.structs.replace(part(1), key="elsewhere")) is None
+
+
+FOREIGN_PART = msgspec.structs.replace(part(1), key="dt=2026-11-02/part-0001-00000-abababababababab.jsonl")
+OTHER_QUERY = audit_query("v1", None, account_id="1" * 32)
+OTHER_DIGEST = msgspec.structs.replace(part(1), sha256="cd" * 32)
+
+
+@pytest.mark.parametrize(
+    ("manifests", "expected"),
+    [
+        ((manifest(record_count=3),), ["manifest_counts"]),
+        ((manifest(added_count=1),), ["manifest_counts"]),
+        ((manifest(parts=(part(1), part(1)), record_count=4, added_count=4),), ["manifest_counts"]),
+        ((manifest(parts=(part(2),), added_count=0),), ["manifest_misplaced"]),
+        ((manifest(parts=(FOREIGN_PART,), added_count=0),), ["manifest_misplaced"]),
+        ((manifest(parts=(OTHER_DIGEST,), added_count=0),), ["manifest_misplaced"]),
+        ((msgspec.structs.replace(EMPTY, partition_date=date(2026, 11, 3)),), ["manifest_misplaced"]),
+        ((manifest(previous_sha256=SHA),), ["generation_unchained"]),
+        ((manifest(added_ids=("a", "b")),), ["added_ids"]),
+        ((FIRST, addendum(FIRST, "a", previous_sha256=SHA)), ["generation_unchained"]),
+        ((FIRST, addendum(FIRST, "a", previous_sha256=None)), ["generation_unchained"]),
+        ((FIRST, addendum(FIRST, "a", added_ids=())), ["added_ids"]),
+        ((FIRST, addendum(FIRST, "a", added_ids=("a", "b"))), ["added_ids"]),
+        ((FIRST, replacement(FIRST, 2, added_ids=("a",))), ["added_ids"]),
+        ((FIRST, replacement(FIRST, 1)), ["parts_not_kept"]),
+        ((FIRST, SECOND, addendum(SECOND, "b", parts=(part(1), part(3, 1)), record_count=3)), ["parts_not_kept"]),
+        ((FIRST, SECOND, addendum(SECOND, "b", parts=(part(2, 1), part(1), part(3, 1)))), ["parts_not_kept"]),
+        ((FIRST, addendum(FIRST, "a", query=OTHER_QUERY)), ["generation_other_dataset"]),
+        ((FIRST, addendum(FIRST, "a", file_format="csv")), ["generation_other_form"]),
+        ((FIRST, addendum(FIRST, "a", compression="gzip")), ["generation_other_form"]),
+        ((FIRST, addendum(FIRST, "a", table=TableSchema("ocsf", "1.0"))), ["generation_other_form"]),
+        ((TABLE, addendum(TABLE, "a", table=TableSchema("normalized", "1.1"))), ["generation_other_form"]),
+        ((FIRST, addendum(FIRST, "a", privacy=PRIVACY)), ["generation_other_form"]),
+        ((RULED, addendum(RULED, "a")), ["generation_other_form"]),
+        ((SECOND,), ["generation_missing"]),
+        ((FIRST, THIRD), ["generation_missing"]),
+        ((THIRD,), ["generation_missing"]),
+    ],
+)  # fmt: skip
+def test_what_does_not_fit_is_named(manifests: tuple[Manifest, ...], expected: list[str]) -> None:
+    """Each disagreement of a manifest with itself or with the one before has its kind and ends in what to do."""
+    chain = read_chain(stored(*manifests))
+    assert kinds(chain) == expected
+    assert all(found.detail.endswith(".") and found.severity is Severity.SEVERE for found in chain.findings)
+
+
+def test_many_missing_generations_are_one_finding() -> None:
+    """A key with an absurd generation costs one finding, not a billion."""
+    far = manifest(generation=1_000_000_000, parts=(), record_count=0, added_count=0)
+    chain = read_chain(stored(FIRST, far))
+    assert kinds(chain) == ["generation_missing"]
+    assert "from 2 to 999999999" in chain.findings[0].detail
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (None, "generation_missing"),
+        (b"", "manifest_unreadable"),
+        (b"[" * 100_000, "manifest_unreadable"),
+        (FIRST.to_bytes().replace(b"{", b'{"deep": ' + b"[" * 50_000 + b"]" * 50_000 + b",", 1), "manifest_unreadable"),
+        (FIRST.to_bytes() + b" ", "manifest_not_canonical"),
+        (FIRST.to_bytes().replace(b"{", b'{"more": 1,', 1), "manifest_not_canonical"),
+        (manifest(generation=2).to_bytes(), "manifest_misplaced"),
+        (manifest(window=TimeWindow(WINDOW.start, WINDOW.end + timedelta(1))).to_bytes(), "manifest_misplaced"),
+        (manifest(manifest_version=2).to_bytes(), "manifest_unreadable"),
+    ],
+)
+def test_bad_bytes_are_findings(content: bytes | None, expected: str) -> None:
+    """Bytes that are no manifest, or not this one's, are named by the key they lie under."""
+    chain = read_chain([StoredManifest(KEYS.manifest(1), content)])
+    assert kinds(chain) == [expected]
+    assert chain.findings[0].key == KEYS.manifest(1)
+
+
+@given(st.binary(max_size=200), st.integers(0, len(SECOND.to_bytes())), st.integers(0, 50))
+def test_no_bytes_raise(noise: bytes, place: int, cut: int) -> None:
+    """Whatever is spliced into a manifest, the chain is judged to its end."""
+    content = SECOND.to_bytes()
+    spliced = content[:place] + noise + content[place + cut :]
+    chain = read_chain([*stored(FIRST), StoredManifest(KEYS.manifest(2), spliced)])
+    assert [one.manifest for one in chain.generations][:1] == [FIRST]
+    assert len(chain.generations) == 2 or chain.findings != ()
+
+
+def test_a_key_of_nothing_is_a_mistake_of_the_caller() -> None:
+    """Only keys of manifests may be judged; others are sorted out before."""
+    with pytest.raises(ValueError, match="not the key of a manifest"):
+        read_chain([StoredManifest("_manifests/notes.json", b"")])

@@ -1,0 +1,263 @@
+"""Parts against their manifest: each disagreement has its name, and objects nobody names have theirs."""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import msgspec
+import pytest
+
+from airflow_audit_provider.core.api.records import AuditRecord
+from airflow_audit_provider.core.archive.manifest import Manifest, Part
+from airflow_audit_provider.core.verification.manifest_chain import StoredManifest, read_chain
+from airflow_audit_provider.core.verification.part_checks import WindowCheck, overlap_findings, stray_findings
+from airflow_audit_provider.core.windows.window import SECOND_NS, TimeWindow
+from tests.core.verification.test_manifest_chain import KEYS, WINDOW, manifest, stored
+
+START_NS = WINDOW.start_ns
+
+
+def record(second: int, record_id: str, raw: bytes = b"{}") -> AuditRecord:
+    """Return a record so many seconds into the window."""
+    return AuditRecord(START_NS + second * SECOND_NS, record_id, raw)
+
+
+def part_of(records: list[AuditRecord], generation: int = 1, **changes: Any) -> tuple[Part, bytes]:
+    """Return a part of these records and its bytes."""
+    content = b"".join(one.raw + b"\n" for one in records)
+    digest = hashlib.sha256(content).hexdigest()
+    times = [one.event_ns for one in records]
+    made = Part(KEYS.part(generation, 0, digest, "jsonl"), len(content), digest, len(records), min(times), max(times))
+    return msgspec.structs.replace(made, **changes), content
+
+
+def generation_of(records: list[AuditRecord], **changes: Any) -> Manifest:
+    """Return the first generation, whose one part has these records."""
+    part, content = part_of(records)
+    sums = {"record_count": part.record_count, "added_count": part.record_count}
+    return manifest(**{"parts": (part,), "records_sha256": hashlib.sha256(content).hexdigest(), **sums, **changes})
+
+
+RECORDS = [record(0, "a", b'{"a":1}'), record(5, "b", b'{"b":1}'), record(5, "c", b'{"c":1}')]
+
+
+def check_of(*manifests: Manifest) -> WindowCheck:
+    """Return the check of a window's generations."""
+    return WindowCheck(read_chain(stored(*manifests)))
+
+
+def kinds_after(check: WindowCheck, *reads: list[AuditRecord]) -> list[str]:
+    """Let each part be read as these records; return the kinds found."""
+    for part, records in zip(check.parts, reads, strict=True):
+        check.take_records(part, iter(records))
+    return [str(found.kind) for found in check.finish()]
+
+
+def test_a_part_as_it_was_written_is_sound() -> None:
+    """Size, digest, count, instants, ids and the digest of the records agree."""
+    check = check_of(generation_of(RECORDS))
+    (part,) = check.parts
+    content = part_of(RECORDS)[1]
+    assert check.take_size(part, len(content))
+    assert check.take_size(part, None)
+    assert check.take(part, content)
+    assert kinds_after(check, RECORDS) == []
+    assert check.record_count == 3
+    assert check.newest is not None
+
+
+@pytest.mark.parametrize(
+    ("content", "kind"),
+    [(None, "part_missing"), (b"", "part_size"), (b"x" * 24, "part_changed"), (b"x" * 25, "part_size")],
+)
+def test_other_bytes_are_not_read(content: bytes | None, kind: str) -> None:
+    """A part that is gone, cut or changed is one finding, and its records are not worth reading."""
+    check = check_of(generation_of(RECORDS))
+    (part,) = check.parts
+    assert part.size_bytes == 24
+    assert not check.take(part, content)
+    assert [str(found.kind) for found in check.finish()] == [kind]
+    assert check.findings[0].key == part.key
+
+
+def test_a_cut_part_is_seen_in_the_listing() -> None:
+    """The size in the listing is enough."""
+    check = check_of(generation_of(RECORDS))
+    assert not check.take_size(check.parts[0], 23)
+    assert [str(found.kind) for found in check.finish()] == ["part_size"]
+
+
+def test_a_part_that_cannot_be_read_is_one_finding() -> None:
+    """What reading raises is told with its type."""
+    check = check_of(generation_of(RECORDS))
+    check.unreadable(check.parts[0], KeyError("record"))
+    (found,) = check.finish()
+    assert found.kind == "part_unreadable"
+    assert "KeyError" in found.detail
+
+
+@pytest.mark.parametrize(
+    ("read", "kinds"),
+    [
+        (RECORDS[:2], ["part_record_count", "records_changed"]),
+        ([*RECORDS, record(5, "d")], ["part_record_count", "records_changed"]),
+        ([RECORDS[0], RECORDS[1], RECORDS[1]], ["record_repeated", "records_changed"]),
+        ([record(0, "a", b'{"a":2}'), *RECORDS[1:]], ["records_changed"]),
+        ([record(1, "a", b'{"a":1}'), *RECORDS[1:]], ["part_event_times"]),
+        ([*RECORDS[:2], record(6, "c", b'{"c":1}')], ["part_event_times"]),
+        ([record(-1, "a", b'{"a":1}'), *RECORDS[1:]], ["part_event_times", "record_outside"]),
+        ([*RECORDS[:2], record(86_400, "c", b'{"c":1}')], ["part_event_times", "record_outside"]),
+        ([], ["part_record_count", "records_changed"]),
+    ],
+)
+def test_other_records_are_named(read: list[AuditRecord], kinds: list[str]) -> None:
+    """Records that are missing, repeated, changed or outside the half-open window are found by reading."""
+    assert kinds_after(check_of(generation_of(RECORDS)), read) == kinds
+
+
+@pytest.mark.parametrize(
+    ("second", "kinds"), [(0, []), (86_399, []), (86_400, ["record_outside"]), (-1, ["record_outside"])]
+)
+def test_the_window_is_half_open(second: int, kinds: list[str]) -> None:
+    """The first instant is inside, the end is not."""
+    alone = [record(second, "a")]
+    assert kinds_after(check_of(generation_of(alone)), alone) == kinds
+
+
+def test_the_window_is_cut_to_the_nanosecond() -> None:
+    """One nanosecond before the end is inside."""
+    last = [AuditRecord(WINDOW.end_ns - 1, "a", b"{}")]
+    assert kinds_after(check_of(generation_of(last)), last) == []
+
+
+def test_an_empty_window_must_have_the_digest_of_nothing() -> None:
+    """A window without parts is judged as well."""
+    nothing = hashlib.sha256(b"").hexdigest()
+    empty = {"parts": (), "record_count": 0, "added_count": 0}
+    assert kinds_after(check_of(manifest(**empty, records_sha256=nothing))) == []
+    assert kinds_after(check_of(manifest(**empty, records_sha256="0" * 64))) == ["records_changed"]
+
+
+@pytest.mark.parametrize("file_format", ["csv", "parquet"])
+def test_replaced_bytes_are_no_change(file_format: str) -> None:
+    """Where the format replaced bytes that are no UTF-8 the digest proves nothing, and that is said mildly."""
+    kept = [record(0, "a", '{"a":"�"}'.encode())]
+    first = generation_of(kept, file_format=file_format, records_sha256="0" * 64)
+    assert kinds_after(check_of(first), kept) == ["records_unprovable"]
+    plain = generation_of(RECORDS, file_format=file_format, records_sha256="0" * 64)
+    assert kinds_after(check_of(plain), RECORDS) == ["records_changed"]
+    lines = generation_of(kept, file_format="jsonl", records_sha256="0" * 64)
+    assert kinds_after(check_of(lines), kept) == ["records_changed"]
+
+
+LATE = [record(1, "x", b'{"x":1}'), record(2, "y", b'{"y":1}')]
+
+
+def late(first: Manifest, records: list[AuditRecord], **changes: Any) -> Manifest:
+    """Return the addendum of late records."""
+    part, content = part_of(records, 2)
+    sums = {"record_count": len(records), "added_count": len(records)}
+    plain = manifest(parts=(part,), records_sha256=hashlib.sha256(content).hexdigest(), **sums)
+    ids = tuple(one.id for one in records)
+    before = hashlib.sha256(first.to_bytes()).hexdigest()
+    return msgspec.structs.replace(plain.succeeding(first, before, replace=False), **{"added_ids": ids, **changes})
+
+
+def test_the_added_ids_are_those_of_the_added_records() -> None:
+    """Each generation's records have its digest, and the addendum's ids are in its manifest, in order."""
+    first = generation_of(RECORDS)
+    assert kinds_after(check_of(first, late(first, LATE)), RECORDS, LATE) == []
+    swapped = late(first, LATE, added_ids=("y", "x"))
+    assert kinds_after(check_of(first, swapped), RECORDS, LATE) == ["added_ids"]
+    fewer = late(first, LATE, added_ids=("x",))
+    assert kinds_after(check_of(first, fewer), RECORDS, LATE) == ["added_ids"]
+
+
+def test_an_id_comes_once_over_all_generations() -> None:
+    """A late record with the id of an older one is found."""
+    first = generation_of(RECORDS)
+    again = [RECORDS[1]]
+    assert kinds_after(check_of(first, late(first, again)), RECORDS, again) == ["record_repeated"]
+
+
+def test_ids_need_not_be_unicode() -> None:
+    """Half a surrogate pair in an id is an id."""
+    odd = [record(0, "\ud800")]
+    assert kinds_after(check_of(generation_of(odd)), odd) == []
+
+
+def test_a_replaced_generation_needs_no_parts() -> None:
+    """The records of a replaced generation are gone, and nothing is said of them."""
+    first = generation_of(RECORDS)
+    part, content = part_of(RECORDS, 2)
+    anew = manifest(parts=(part,), record_count=3, added_count=3, records_sha256=hashlib.sha256(content).hexdigest())
+    second = anew.succeeding(first, hashlib.sha256(first.to_bytes()).hexdigest(), replace=True)
+    assert kinds_after(check_of(first, second), RECORDS) == []
+
+
+def test_an_unreadable_newest_manifest_leaves_the_older_ones_parts() -> None:
+    """What can still be read is judged."""
+    first = generation_of(RECORDS)
+    check = WindowCheck(read_chain([*stored(first), StoredManifest(KEYS.manifest(2), b"{}")]))
+    assert kinds_after(check, RECORDS) == ["manifest_unreadable"]
+    nothing = WindowCheck(read_chain([StoredManifest(KEYS.manifest(1), b"{}")]))
+    assert (nothing.parts, nothing.newest) == ((), None)
+    assert [str(found.kind) for found in nothing.finish()] == ["manifest_unreadable"]
+
+
+def test_a_part_of_an_unreadable_generation_is_still_judged() -> None:
+    """The first manifest is damaged; the second still names the part, and its records are counted and placed."""
+    first = generation_of(RECORDS)
+    second = late(first, LATE)
+    damaged = [StoredManifest(KEYS.manifest(1), b"{}"), *stored(second)]
+    assert kinds_after(WindowCheck(read_chain(damaged)), RECORDS[:2], LATE) == [
+        "manifest_unreadable",
+        "part_record_count",
+    ]
+
+
+def hours(start: int, end: int) -> TimeWindow:
+    """Return a window of hours."""
+    day_at = datetime(2026, 11, 1, tzinfo=UTC)
+    return TimeWindow(day_at + timedelta(hours=start), day_at + timedelta(hours=end))
+
+
+@pytest.mark.parametrize(
+    ("windows", "named"),
+    [
+        ([(0, 1), (1, 2), (2, 3)], []),
+        ([(0, 2), (1, 3)], ["1-3"]),
+        ([(0, 9), (1, 2), (3, 4), (9, 10)], ["1-2", "3-4"]),
+        ([(0, 1), (0, 2)], ["0-2"]),
+        ([], []),
+    ],
+)
+def test_windows_that_share_an_instant_are_named(windows: list[tuple[int, int]], named: list[str]) -> None:
+    """Neighbours share nothing; a window inside an earlier, longer one is found though others lie between."""
+    found = list(overlap_findings({hours(*one): "{}-{}".format(*one) for one in windows}))
+    assert [one.key for one in found] == named
+
+
+@pytest.mark.parametrize(
+    ("key", "kind"),
+    [
+        ("dt=2026-11-01/x", "object_unexpected"),
+        ("_manifests/notes", "object_unexpected"),
+        (KEYS.manifest(1) + ".bak", "object_unexpected"),
+        (KEYS.manifest(1), None),
+        ("_seals/000001.json", None),
+        ("_seals/000001.sig", None),
+        ("_seals/1.json", "object_unexpected"),
+        ("_staging/w/a/part-00000", "staging_debris"),
+        ("named", None),
+        ("both", None),
+        ("old", "part_superseded"),
+        ("readme.md", "object_foreign"),
+    ],
+)
+def test_objects_nobody_names_are_told_by_their_place(key: str, kind: str | None) -> None:
+    """Among parts, manifests and seals they are severe; elsewhere, in staging or superseded, mild."""
+    found = [str(one.kind) for one in stray_findings([key], {"named", "both"}, {"old", "both"})]
+    assert found == ([] if kind is None else [kind])

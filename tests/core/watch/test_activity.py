@@ -1,0 +1,80 @@
+"""Activity: enough records at or after the watermark, whoever asks."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from airflow_audit_provider.core.api.query import Direction, audit_query
+from airflow_audit_provider.core.api.records import AuditRecord
+from airflow_audit_provider.core.watch.activity import ActivityCount, ActivityQuery
+from airflow_audit_provider.core.windows.window import TimeWindow, to_ns
+from airflow_audit_provider.exceptions import ConfigurationError
+from tests.core.paging.paginator_runs import page
+
+_SINCE_AT = datetime(2026, 11, 1, tzinfo=UTC)
+_QUERY = audit_query("v1", "user")
+
+
+def record(seconds: float) -> AuditRecord:
+    """Return a record at an offset from the watermark."""
+    return AuditRecord(to_ns(_SINCE_AT + timedelta(seconds=seconds)), str(seconds), b"{}")
+
+
+def test_a_watch_reads_from_its_watermark_to_now_oldest_first() -> None:
+    """The window is half-open and starts at the watermark itself."""
+    now = _SINCE_AT + timedelta(hours=1)
+    reading = ActivityQuery(_QUERY, _SINCE_AT).reading(now)
+    assert reading is not None
+    assert (reading.window, reading.direction) == (TimeWindow(_SINCE_AT, now), Direction.ASC)
+
+
+def test_a_watch_delivers_after_every_page() -> None:
+    """A poke that needs one record need not read the whole window."""
+    reading = ActivityQuery(_QUERY, datetime(2023, 11, 14, tzinfo=UTC)).reading(datetime(2023, 11, 15, tzinfo=UTC))
+    assert reading is not None
+    first = page(*range(1000))
+    assert len(reading.receive(first)) == 999
+
+
+@pytest.mark.parametrize("lead", [timedelta(0), timedelta(microseconds=-1), timedelta(days=-1)])
+def test_nothing_can_be_new_before_the_watermark(lead: timedelta) -> None:
+    """Until the watermark has passed there is nothing to ask."""
+    assert ActivityQuery(_QUERY, _SINCE_AT).reading(_SINCE_AT + lead) is None
+
+
+def test_an_impossible_watch_is_refused() -> None:
+    """At least one record, and a watermark with its time zone."""
+    with pytest.raises(ConfigurationError, match="Give at least 1"):
+        ActivityQuery(_QUERY, _SINCE_AT, 0)
+    with pytest.raises(ConfigurationError, match="has no time zone"):
+        ActivityQuery(_QUERY, _SINCE_AT.replace(tzinfo=None))
+
+
+def test_nothing_found_is_not_enough() -> None:
+    """Without a record the summary has no times."""
+    activity = ActivityCount(ActivityQuery(_QUERY, _SINCE_AT))
+    activity.add([])
+    assert not activity.is_enough
+    assert activity.summary() == {
+        "since": "2026-11-01T00:00:00Z",
+        "record_count": 0,
+        "first_event_at": None,
+        "last_event_at": None,
+    }
+
+
+def test_records_add_up_over_pages() -> None:
+    """The count grows to the minimum, the first time stays, the last one moves."""
+    activity = ActivityCount(ActivityQuery(_QUERY, _SINCE_AT, 3))
+    activity.add([record(1.5), record(2)])
+    steps = [activity.is_enough]
+    for found in ([], [record(7.9)]):
+        activity.add(found)
+        steps.append(activity.is_enough)
+    assert steps == [False, False, True]
+    summary = activity.summary()
+    assert (summary["record_count"], summary["first_event_at"], summary["last_event_at"]) == (
+        3, "2026-11-01T00:00:01Z", "2026-11-01T00:00:07Z"
+    )  # fmt: skip

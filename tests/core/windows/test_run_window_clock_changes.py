@@ -1,0 +1,58 @@
+"""Days that are 23 or 25 hours long, because clocks change."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Any
+
+import pendulum
+import pytest
+
+from airflow_audit_provider.core.windows.run_window import RunBounds, RunWindow, resolve_run_window
+
+BERLIN = pendulum.timezone("Europe/Berlin")
+DAYS = [(date(2026, 3, 28), 24), (date(2026, 3, 29), 23), (date(2026, 3, 30), 24), (date(2026, 10, 25), 25)]
+
+
+def resolve(**bounds: Any) -> RunWindow:
+    """Return the window of a run that lives in Berlin."""
+    return resolve_run_window(RunBounds(timezone="Europe/Berlin", **bounds))
+
+
+def midnight_of(day: date) -> datetime:
+    """Return a day's first instant in Berlin."""
+    return pendulum.datetime(day.year, day.month, day.day, tz=BERLIN)
+
+
+@pytest.mark.parametrize(("day", "hour_count"), DAYS)
+@pytest.mark.parametrize("form", ["key", "date", "naive date", "utc date", "texts", "dates"])
+def test_a_calendar_day_is_as_long_as_the_clocks_make_it(day: date, hour_count: int, form: str) -> None:
+    """However a day is named, it reaches from local midnight to local midnight."""
+    tomorrow = day + timedelta(days=1)
+    midnight = midnight_of(day)
+    bounds: dict[str, dict[str, Any]] = {
+        "key": {"partition_key": day.isoformat()},
+        "date": {"partition_date": midnight},
+        "naive date": {"partition_date": datetime.combine(day, time())},
+        "utc date": {"partition_date": midnight.astimezone(UTC)},
+        "texts": {"window_start": day.isoformat(), "window_end": tomorrow.isoformat()},
+        "dates": {"window_start": day, "window_end": tomorrow},
+    }
+    resolved = resolve(**bounds[form])
+    assert resolved.window.length == timedelta(hours=hour_count)
+    assert resolved.window.start == midnight
+    assert resolved.partition_date == day
+
+
+@pytest.mark.parametrize("first", [date(2026, 3, 26), date(2026, 10, 22)])
+def test_partitions_in_a_row_are_neighbours_across_the_change(first: date) -> None:
+    """Each day's window ends where the next one starts."""
+    windows = [resolve(partition_key=(first + timedelta(days=n)).isoformat()).window for n in range(7)]
+    assert [window.end for window in windows[:-1]] == [window.start for window in windows[1:]]
+
+
+def test_an_hour_that_happens_twice_is_two_hours_of_utc() -> None:
+    """Explicit instants in UTC are not moved by local clocks."""
+    resolved = resolve(window_start="2026-10-25T00:00:00Z", window_end="2026-10-25T02:00:00Z")
+    assert resolved.window.length == timedelta(hours=2)
+    assert resolved.partition_date == date(2026, 10, 25)

@@ -1,0 +1,120 @@
+"""Windows are half-open ranges of UTC, whatever kind of aware datetime they are made of."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta, timezone
+
+import pendulum
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from airflow_audit_provider.core.windows.window import SECOND_NS, TimeWindow, format_instant, from_seconds, to_ns
+from airflow_audit_provider.exceptions import ConfigurationError
+
+_START_AT = datetime(2026, 11, 1, tzinfo=UTC)
+_DAY = TimeWindow(_START_AT, _START_AT + timedelta(days=1))
+
+
+@pytest.mark.parametrize(
+    ("instant_ns", "is_inside"),
+    [
+        (_DAY.start_ns - 1, False),
+        (_DAY.start_ns, True),
+        (_DAY.start_ns + 1, True),
+        (_DAY.end_ns - 1, True),
+        (_DAY.end_ns, False),
+        (_DAY.end_ns + 1, False),
+    ],
+)
+def test_the_start_is_inside_and_the_end_is_not(instant_ns: int, is_inside: bool) -> None:
+    """A window contains its start and not its end, to the nanosecond."""
+    assert _DAY.contains(instant_ns) is is_inside
+
+
+@pytest.mark.parametrize("name", ["start", "end"])
+def test_a_naive_bound_is_refused_with_its_mend(name: str) -> None:
+    """A bound without time zone is refused, and the text shows one with it."""
+    bounds = {"start": _START_AT, "end": _START_AT + timedelta(days=1)}
+    bounds[name] = bounds[name].replace(tzinfo=None)
+    with pytest.raises(ConfigurationError, match=rf"window's {name} .* has no time zone.*Z\.$"):
+        TimeWindow(**bounds)
+
+
+@pytest.mark.parametrize("length", [timedelta(0), timedelta(microseconds=-1)])
+def test_an_empty_or_upside_down_window_is_refused(length: timedelta) -> None:
+    """A window that does not end after its start is refused."""
+    with pytest.raises(ConfigurationError, match="half-open"):
+        TimeWindow(_START_AT, _START_AT + length)
+
+
+def test_the_shortest_window_is_a_microsecond() -> None:
+    """The shortest window holds the nanoseconds of one microsecond."""
+    window = TimeWindow(_START_AT, _START_AT + timedelta(microseconds=1))
+    assert window.end_ns - window.start_ns == 1000
+
+
+def test_every_kind_of_aware_datetime_makes_the_same_window() -> None:
+    """Windows from pendulum, from another offset and from UTC are equal and hold plain UTC datetimes."""
+    berlin = timezone(timedelta(hours=1))
+    windows = [
+        _DAY,
+        TimeWindow(_DAY.start.astimezone(berlin), _DAY.end.astimezone(berlin)),
+        TimeWindow(pendulum.datetime(2026, 11, 1), pendulum.datetime(2026, 11, 2)),
+        TimeWindow(pendulum.instance(_DAY.start).in_timezone("Asia/Tokyo"), _DAY.end),
+    ]
+    assert len(set(windows)) == 1
+    assert {type(window.start) for window in windows} == {datetime}
+    assert {window.end.tzinfo for window in windows} == {UTC}
+
+
+def test_the_repeated_hour_of_autumn_keeps_its_two_instants() -> None:
+    """Half past two happens twice when clocks go back, and both are kept apart."""
+    zone = pendulum.timezone("Europe/Berlin")
+    first, second = (datetime(2026, 10, 25, 2, 30, tzinfo=zone, fold=fold) for fold in (0, 1))
+    assert TimeWindow(first, second).length == timedelta(hours=1)
+
+
+def test_a_window_says_its_length_its_text_and_when_it_is_settled() -> None:
+    """The plain facts of a window."""
+    assert _DAY.length == timedelta(days=1)
+    assert str(_DAY) == "[2026-11-01T00:00:00Z, 2026-11-02T00:00:00Z)"
+    assert _DAY.settled_at(timedelta(minutes=5)) == datetime(2026, 11, 2, 0, 5, tzinfo=UTC)
+    assert [_DAY.share_before(ns) for ns in (_DAY.start_ns, _DAY.end_ns)] == [0.0, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("instant", "text"),
+    [
+        (_START_AT, "2026-11-01T00:00:00Z"),
+        (_START_AT + timedelta(microseconds=5), "2026-11-01T00:00:00.000005Z"),
+        (datetime(2026, 11, 1, 2, tzinfo=timezone(timedelta(hours=2))), "2026-11-01T00:00:00Z"),
+    ],
+)
+def test_an_instant_is_written_in_utc_with_a_z(instant: datetime, text: str) -> None:
+    """Text is RFC 3339 in UTC, with a fraction only where there is one."""
+    assert format_instant(instant) == text
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    start=st.integers(-2_208_988_800, 4_102_444_800).map(from_seconds),
+    lengths=st.tuples(*[st.timedeltas(timedelta(microseconds=1), timedelta(days=400))] * 2),
+    offset_ns=st.integers(-(10**15), 10**15),
+)
+def test_neighbours_share_no_instant_and_miss_none(
+    start: datetime, lengths: tuple[timedelta, timedelta], offset_ns: int
+) -> None:
+    """An instant near a border lies in exactly as many of two neighbours as in their union."""
+    border = start + lengths[0]
+    left, right = TimeWindow(start, border), TimeWindow(border, border + lengths[1])
+    instant_ns = left.end_ns + offset_ns
+    both = TimeWindow(left.start, right.end)
+    assert left.contains(instant_ns) + right.contains(instant_ns) == both.contains(instant_ns)
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.integers(-(10**10), 10**11))
+def test_seconds_survive_the_way_to_a_datetime_and_back(seconds: int) -> None:
+    """Whole seconds are exact in both directions."""
+    assert to_ns(from_seconds(seconds)) == seconds * SECOND_NS

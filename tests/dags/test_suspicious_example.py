@@ -1,0 +1,61 @@
+"""The example that reports suspicious actions reports every one of them, however few an event names."""
+
+from __future__ import annotations
+
+import importlib.util
+from datetime import timedelta
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import pytest
+
+from airflow_audit_provider.triggers.audit_logs import AuditLogActivityEventTrigger
+from tests.architecture.sources import PROJECT
+from tests.operators.stages import NOON, Stage, first_told
+from tests.pipelines.pull.landing import record_at
+
+
+@pytest.fixture
+def example(stage: Stage) -> ModuleType:
+    """The example's module."""
+    spec = importlib.util.spec_from_file_location("suspicious", PROJECT / "dags" / "cloudflare_audit_suspicious.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def _reported(example: ModuleType, *payloads: dict[str, Any]) -> list[str]:
+    """Call the example's task as a run that these payloads started would."""
+    events = [SimpleNamespace(extra={"payload": payload}) for payload in payloads]
+    found: list[str] = example.report_actions.function(triggering_asset_events={"asset": events})
+    return found
+
+
+def _add(stage: Stage, count: int, action: str) -> list[str]:
+    """Let so many records of an action be there, within the same minutes; return their ids in order."""
+    whens = [NOON - timedelta(minutes=5) + timedelta(seconds=number) for number in range(count)]
+    raws = [record_at(when.isoformat(), f"{action}-{at:02}", action=action) for at, when in enumerate(whens)]
+    return [stage.world.fake.add(raw).id for raw in raws]
+
+
+@pytest.mark.parametrize("count", [1, 20, 25])
+def test_every_suspicious_action_is_reported(example: ModuleType, stage: Stage, count: int) -> None:
+    """What an event counts and does not name is read back too, by the filter of the watcher; the rest is left alone."""
+    ids = _add(stage, count, "token_create")
+    _add(stage, count, "login")
+    (told,) = first_told(AuditLogActivityEventTrigger(filters=example.SUSPICIOUS))
+    assert (told["record_count"], len(told["records"])) == (count, min(count, 20))
+    assert _reported(example, told) == ids
+
+
+@pytest.mark.parametrize("count", [2, 25])
+def test_a_record_that_is_not_read_back_fails_the_report(example: ModuleType, stage: Stage, count: int) -> None:
+    """An action that an event tells of and the log does not show is an error, named or not, never a shorter report."""
+    _add(stage, count, "token_create")
+    (told,) = first_told(AuditLogActivityEventTrigger(filters=example.SUSPICIOUS))
+    lost = {**told, "records": [{**told["records"][0], "id": "lost"}, *told["records"][1:]]}
+    for payload in (lost, {**told, "record_count": count + 1}):
+        with pytest.raises(RuntimeError, match="again"):
+            _reported(example, payload)

@@ -1,0 +1,177 @@
+"""OCSF events: every record of both versions, however odd, is a valid event of an independent schema."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from airflow_audit_provider.core.api.records import ApiVersion
+from airflow_audit_provider.formats.ocsf import mapping as ocsf
+from airflow_audit_provider.formats.ocsf.mapping import ACCOUNT_CHANGE, API_ACTIVITY, CLASSES
+from tests.formats.normalized.test_decode import FIRST_V1, FIRST_V2
+from tests.formats.ocsf.ocsf_validation import PROFILES, VERSION, complaints, definition
+from tests.formats.odd_records import V1, V2, odd_records, records_of
+from tests.formats.rows_of import fake_records, json_rows, parquet_table
+
+BOTH = pytest.mark.parametrize("version", [V1, V2])
+
+
+def event_of(version: ApiVersion, record: dict[str, Any]) -> dict[str, Any]:
+    """Return the one event of a record, after its judge has seen it."""
+    (event,) = json_rows("ocsf", version, records_of(version, json.dumps(record).encode()))
+    assert complaints(event) == []
+    return event
+
+
+@BOTH
+def test_every_record_is_a_valid_event(version: ApiVersion) -> None:
+    """Plain records and odd ones pass the schema of their class, one by one."""
+    records = [*fake_records(version, 400), *odd_records(version)]
+    events = json_rows("ocsf", version, records)
+    assert len(events) == len(records)
+    assert {event["class_uid"] for event in events} == {6003, 3001}
+    for event, record in zip(events, records, strict=True):
+        assert complaints(event) == [], record.raw[:300]
+        assert (event["metadata"]["uid"], event["raw_data"].encode()) == (record.id, record.raw)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"type_uid": 600302, "activity_id": 7}, "activity_id"),
+        ({"time": "now"}, "time"),
+        ({"actor": {}}, "actor"),
+        ({"src_endpoint": {"ip": "hmac:0123"}}, "src_endpoint"),
+        ({"surprise": 1}, "surprise"),
+        ({"metadata": {"version": VERSION}}, "product"),
+    ],
+)
+def test_the_judge_finds_what_is_wrong(change: dict[str, Any], words: str) -> None:
+    """A number, a type, an empty object, a text that is no address, an unknown or missing attribute is a complaint."""
+    assert words in " ".join(complaints(event_of(V2, FIRST_V2) | change))
+
+
+def test_the_numbers_are_those_of_the_definition() -> None:
+    """Names, categories and activities of both classes stand so in OCSF's own definition, and it is not a draft."""
+    assert (ocsf.OCSF_VERSION, list(ocsf.PROFILES), definition()["version"]) == (VERSION, PROFILES, VERSION)
+    by_uid = {one["uid"]: one for one in definition()["classes"].values()}
+    for event_class in CLASSES:
+        defined = by_uid[event_class.uid]
+        assert (defined["caption"], defined["category_name"]) == (event_class.name, event_class.category_name)
+        activities = {int(uid): one["caption"] for uid, one in defined["attributes"]["activity_id"]["enum"].items()}
+        assert event_class.activities.items() <= activities.items()
+        assert set(event_class.words.values()) <= event_class.activities.keys()
+
+
+def test_what_was_asked_for_through_the_api_is_api_activity() -> None:
+    """Actor, endpoint, request, answer, resource and outcome stand where OCSF has them."""
+    event = event_of(V2, FIRST_V2)
+    assert (event["class_uid"], event["activity_name"], event["type_uid"]) == (6003, "Update", 600303)
+    assert (event["status"], event["time_dt"]) == ("Failure", "2026-11-01T00:00:00.000000Z")
+    assert event["actor"]["user"] == {
+        "uid": "u1", "name": "a@example.com", "email_addr": "a@example.com", "type_id": 1, "type": "User",
+        "programmatic_credentials": [{"uid": "t1", "type": "deploy"}],
+    }  # fmt: skip
+    assert event["src_endpoint"] == {"ip": "192.0.2.1"}
+    assert event["http_request"] == {"http_method": "PATCH", "url": {"path": "/zones/z1"}, "user_agent": "curl"}
+    assert event["api"]["request"] == {"uid": "r1", "data": {"ttl": 2}}
+    assert event["api"]["response"] == {"code": 403, "data": [1]}
+    assert event["resources"] == [{"uid": "d1", "type": "record", "group": {"name": "dns_records"}}]
+    assert event["cloud"]["account"]["uid"] == "o1"
+
+
+def test_what_has_no_attribute_is_in_unmapped() -> None:
+    """Values before and after, zone and metadata have no place in the class and are not lost."""
+    event = event_of(V1, FIRST_V1)
+    assert event["unmapped"] == {
+        "interface": "UI", "zone_id": "z1", "zone_name": "example.com", "before": {"ttl": 1.1}, "after": "high",
+        "metadata": {"zone_name": "example.com", "zone_id": "z1"},
+    }  # fmt: skip
+    assert event["time"] == 1793491200123
+
+
+def test_a_change_of_a_member_is_an_account_change() -> None:
+    """Whose account changes is said by the member's e-mail address, or by the member's id alone."""
+    member = {**FIRST_V1, "action": {"type": "add", "result": True}, "resource": {"id": "m1", "type": "account.member"}}
+    event = event_of(V1, {**member, "newValueJson": {"user": {"email": "new@example.com"}}})
+    assert (event["class_uid"], event["activity_name"], event["type_uid"]) == (3001, "Create", 300101)
+    assert event["user"] == {"uid": "m1", "name": "new@example.com", "email_addr": "new@example.com", "type_id": 0}
+    assert event_of(V1, member)["user"] == {"uid": "m1", "type_id": 0}
+    assert event_of(V1, {**member, "newValueJson": {"email": 7}})["user"] == {"uid": "m1", "type_id": 0}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"resource": {"type": "account.member"}},
+        {"action": {"type": "view", "result": True}},
+        {"resource": {"type": "zone"}},
+    ],
+)
+def test_anything_else_is_api_activity(change: dict[str, Any]) -> None:
+    """A member nobody names, a look at one, another resource."""
+    member = {**FIRST_V1, "resource": {"id": "m1", "type": "account.member"}, "action": {"type": "add"}}
+    assert event_of(V1, {**member, **change})["class_uid"] == 6003
+
+
+@pytest.mark.parametrize(
+    ("action", "activity"),
+    [
+        ("rec_add", (1, "Create")), ("view", (2, "Read")), ("change_setting", (3, "Update")),
+        ("rec_del", (4, "Delete")), ("login", (99, "login")), ("", (0, "Unknown")), (None, (0, "Unknown")),
+        ("Token-Create", (1, "Create")),
+    ],
+)  # fmt: skip
+def test_activities_come_from_the_actions_words(action: str | None, activity: tuple[int, str]) -> None:
+    """The first word that is known decides; without one it is Other, with the action's own name."""
+    assert ocsf.activity_of(API_ACTIVITY.uid, action) == activity
+
+
+def test_a_password_is_an_account_matter() -> None:
+    """The classes have words of their own."""
+    assert ocsf.activity_of(ACCOUNT_CHANGE.uid, "change_password") == (3, "Password Change")
+
+
+def test_a_pseudonym_is_a_name_and_no_address() -> None:
+    """OCSF wants addresses to look like some; what does not is a name."""
+    actor = {"email": "hmac:01", "ip": "hmac:02", "type": "user"}
+    event = event_of(V1, {**FIRST_V1, "actor": actor})
+    assert event["actor"]["user"] == {"name": "hmac:01", "type_id": 1, "type": "User"}
+    assert event["src_endpoint"] == {"name": "hmac:02"}
+
+
+def test_an_actor_nobody_knows_is_an_application() -> None:
+    """The system has no id and no address."""
+    event = event_of(V1, {**FIRST_V1, "actor": {"type": "system"}, "interface": ""})
+    assert (event["actor"], event["src_endpoint"]) == ({"app_name": "system"}, {"name": "unknown"})
+
+
+FREE_FORM = (
+    ("api", "request", "data"), ("api", "response", "data"), ("unmapped", "resource_scope"), ("unmapped", "before"),
+    ("unmapped", "after"), ("unmapped", "metadata"),
+)  # fmt: skip
+
+
+@BOTH
+def test_parquet_holds_the_same_events(version: ApiVersion) -> None:
+    """Objects are structs with the same values; free-form JSON is text in them."""
+    records = [*fake_records(version, 200), *odd_records(version)]
+    table = parquet_table("ocsf", version, records)
+    for row, event in zip(table.to_pylist(), json_rows("ocsf", version, records), strict=True):
+        row["time_dt"] = f"{row['time_dt']:%Y-%m-%dT%H:%M:%S.%fZ}"
+        plain = _without_nulls(row)
+        for *groups, name in FREE_FORM:
+            place = plain
+            for group in groups:
+                place = place.get(group, {})
+            if name in place:
+                place[name] = json.loads(place[name])
+        assert plain == event
+
+
+def _without_nulls(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: inner for name, one in value.items() if (inner := _without_nulls(one)) is not None} or None
+    return [_without_nulls(one) for one in value] if isinstance(value, list) else value

@@ -1,0 +1,97 @@
+"""The shipped DAG of suspicious actions in a running Airflow: what was done in the account, and what its runs reported.
+
+Knows: the DAG's id, its task, and the fake's back door. Must not know: how the log is watched, or when is too late.
+Its one rule: which actions are suspicious is said here anew, not read from the DAG.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+from typing import Any, NamedTuple
+from uuid import uuid4
+
+from demo import rest
+from tests.live.live import WITHIN_SECONDS, LiveAirflow
+
+DAG_ID = "cloudflare_audit_suspicious"
+SUSPICIOUS = (("token_create", "token"), ("add", "account.member"), ("two_factor_disable", "user"))
+# Added like a member, and no member.
+HARMLESS = ("add", "DNS_record")
+
+
+class Done(NamedTuple):
+    """What was done in the account, and when it could be read in its log."""
+
+    suspicious_ids: list[str]
+    harmless_id: str
+    readable_at: datetime
+
+
+class Alarm:
+    """The DAG and its watcher, both running, and the log they look at."""
+
+    def __init__(self, live: LiveAirflow) -> None:
+        self._live = live
+        self._backdoor_url = str(live.source.truth_url).removesuffix("truth")
+
+    def start(self) -> None:
+        """Have the watcher begin; return after its first look."""
+        looks_before = self._request_count()
+        self._live.unpause(DAG_ID)
+        # As for every watcher: the second parse of its file, after its DAG is unpaused.
+        self._live.reparse(DAG_ID)
+        self._live.instance.wait(lambda: self._request_count() > looks_before, WITHIN_SECONDS, "the watcher's look")
+
+    def stop(self) -> None:
+        """Pause the DAG: no more runs beside those of other tests."""
+        self._live.ask(f"dags/{DAG_ID}", method="PATCH", body={"is_paused": True})
+
+    def do(self) -> Done:
+        """Do each suspicious thing now, and a harmless one."""
+        readable_at = datetime.now(UTC)
+        ids = [self._add(*action) for action in (*SUSPICIOUS, HARMLESS)]
+        return Done(ids[:-1], ids[-1], readable_at)
+
+    def await_reports(self, ids: list[str]) -> dict[str, Counter[str]]:
+        """Return, by run, what its task reported, once all of these are among it."""
+        found: dict[str, Counter[str]] = {}
+
+        def there() -> bool:
+            ended = [run["dag_run_id"] for run in self._live.runs(DAG_ID) if run["state"] == "success"]
+            found.update({run: self._reported(run) for run in ended if run not in found})
+            return all(any(one in reported for reported in found.values()) for one in ids)
+
+        self._live.instance.wait(there, WITHIN_SECONDS, f"a run of {DAG_ID} to report {ids}")
+        return found
+
+    def created_at(self, run_id: str) -> datetime:
+        """When Airflow made a run."""
+        (run,) = (run for run in self._live.runs(DAG_ID) if run["dag_run_id"] == run_id)
+        return datetime.fromisoformat(run["queued_at"])
+
+    def truth(self, ids: set[str]) -> list[tuple[str, str]]:
+        """The action and the resource's type of these records, as the log has them for the last hour."""
+        now = datetime.now(UTC)
+        raws = self._live.source.truth(now - timedelta(hours=1), now)
+        records = [record for raw in raws if (record := json.loads(raw))["id"] in ids]
+        return [(record["action"]["type"], record["resource"]["type"]) for record in records]
+
+    def _reported(self, run_id: str) -> Counter[str]:
+        return Counter(self._live.xcom(DAG_ID, run_id, "report_actions"))
+
+    def _request_count(self) -> int:
+        lines = rest.fetch(f"{self._backdoor_url}requests").splitlines()
+        return sum(json.loads(line)["path"].endswith("/audit_logs") for line in lines)
+
+    def _add(self, action: str, resource: str) -> str:
+        record: dict[str, Any] = {
+            "id": str(uuid4()),
+            "when": datetime.now(UTC).isoformat(),
+            "action": {"type": action, "result": True},
+            "actor": {"email": "mallory@example.com", "type": "user"},
+            "resource": {"type": resource},
+        }
+        rest.fetch(f"{self._backdoor_url}records", method="POST", body=record)
+        return str(record["id"])

@@ -1,0 +1,75 @@
+"""One Airflow a version, shared by every test of this folder, and the choice of versions a test needs.
+
+A test that takes `live` runs in all four versions; `@pytest.mark.since("3.2.2")` leaves the older ones out,
+`@pytest.mark.versions("3.0.6", "3.3.2")` all but these. DAG files
+in `tests/live/dags/` and the examples in `dags/` are all there, paused until a test unpauses them. A test with other
+needs starts an Airflow of its own by `tests.live.live.start_airflow`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from demo.source import Source
+from tests.live.home import Home
+from tests.live.listening import Statsd, statsd
+from tests.live.live import LiveAirflow, checkout_home, start_airflow
+from tests.live.started_with import DAG_FILES, FAKE_OPTIONS, counting, settings
+from tests.live.versions import environments
+from tests.live.versions.versions import VERSIONS, AirflowVersion
+from tests.packaging.building import build
+
+
+def _is_wanted(item: pytest.Item) -> bool:
+    """Whether a test is to run in the version it was made for."""
+    since, only = item.get_closest_marker("since"), item.get_closest_marker("versions")
+    version = item.callspec.params.get("version") if isinstance(item, pytest.Function) and (since or only) else None
+    if not isinstance(version, AirflowVersion):
+        return True
+    return (since is None or version.at_least(since.args[0])) and (only is None or version.number in only.args)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out, by name and not as a skip, what an older version cannot have."""
+    left_out = [item for item in items if not _is_wanted(item)]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if _is_wanted(item)]
+
+
+@pytest.fixture(scope="package")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel, built once."""
+    return build("wheel", tmp_path_factory.mktemp("airflow-wheel"))
+
+
+@pytest.fixture(scope="package", params=VERSIONS, ids=[version.number for version in VERSIONS])
+def version(request: pytest.FixtureRequest) -> AirflowVersion:
+    """The Airflow a test runs in."""
+    chosen: AirflowVersion = request.param
+    return chosen
+
+
+@pytest.fixture(scope="package")
+def counted() -> Iterator[Statsd]:
+    """What the tasks of every version count, since the start."""
+    with statsd() as heard:
+        yield heard
+
+
+@pytest.fixture(scope="package")
+def live(
+    version: AirflowVersion, wheel: Path, counted: Statsd, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[LiveAirflow]:
+    """A running Airflow of the version, with the built wheel."""
+
+    def variables(home: Home, source: Source) -> dict[str, str]:
+        return settings(home, source) | counting(home, counted.port)
+
+    environments.prepare(version, wheel)
+    home = checkout_home(tmp_path_factory.mktemp(f"live-{version.number}") / "home", version.folder)
+    with start_airflow(home, version.number, dags=DAG_FILES, fake_options=FAKE_OPTIONS, settings=variables) as airflow:
+        yield airflow

@@ -1,0 +1,70 @@
+"""What the Airflow shared by all tests of this folder is started with.
+
+Knows: the DAG files, the fake's options, and the variables the DAG files read.
+Must not know: which test needs which of them.
+Its one rule: a destination lies below the home, and no two DAGs share one.
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from pathlib import Path
+
+import statsd  # type: ignore[import-untyped]  # it has no stubs
+
+from demo.source import Source
+from tests.live.calendar_days import AUTUMN, SPRING, TODAY
+from tests.live.home import Home
+from tests.live.versions.versions import PROJECT
+
+DAG_FILES = sorted([*(PROJECT / "dags").glob("*.py"), *(Path(__file__).parent / "dags").glob("*.py")])
+# Few records, but some in each hour of each day: what is looked at here is which window lands, not how fast.
+FAKE_OPTIONS = ("--records-per-day", "2000", "--even-days", "--gzip")
+
+
+def settings(home: Home, source: Source) -> dict[str, str]:
+    """The variables beside those of the demo; `AUDIT_LANDED` is the folder in which each DAG makes its own.
+
+    Two connections more: one that leaves every wait to Airflow, and one with a token that Cloudflare refuses.
+    """
+    connection = source.connection()
+    impatient = {"account_id": source.account_id, "max_attempts": 1, "max_retry_seconds": 1}
+    # The partitioned examples begin tomorrow: of them only the backfills a test asks for are run.
+    tomorrow = (TODAY + timedelta(days=1)).isoformat()
+    return {
+        # As many as there are processors to count on, and patience with an API server that waits for SQLite's writer.
+        "AIRFLOW__CORE__PARALLELISM": "2",
+        "AIRFLOW__WORKERS__EXECUTION_API_TIMEOUT": "60",
+        "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "600",
+        "AIRFLOW__CORE__TEST_CONNECTION": "Enabled",
+        "AUDIT_LANDED": home.landed.as_uri(),
+        "AUDIT_TODAY": TODAY.isoformat(),
+        "AUDIT_SPRING": SPRING.isoformat(),
+        "AUDIT_AUTUMN": AUTUMN.isoformat(),
+        "AUDIT_PARTITIONS_DESTINATION": (home.landed / "partitions").as_uri(),
+        "AUDIT_PARTITIONS_START_DATE": tomorrow,
+        "AUDIT_HOURLY_DESTINATION": (home.landed / "hourly").as_uri(),
+        "AUDIT_HOURLY_START_DATE": tomorrow,
+        "AIRFLOW_CONN_IMPATIENT": json.dumps({**connection, "extra": impatient}),
+        "AIRFLOW_CONN_REFUSED": json.dumps({**connection, "password": "no-token-of-theirs"}),
+    }
+
+
+def counting(home: Home, port: int) -> dict[str, str]:
+    """The variables by which tasks send this provider's metrics, and no others, to a port.
+
+    Airflow's environments have no client for statsd, which is optional and one package of plain Python: they get that
+    of the tests.
+    """
+    client = home.root / "statsd-client"
+    client.mkdir()
+    (client / "statsd").symlink_to(Path(statsd.__file__).parent)
+    return {
+        "PYTHONPATH": str(client),
+        "AIRFLOW__METRICS__STATSD_ON": "True",
+        "AIRFLOW__METRICS__STATSD_HOST": "127.0.0.1",
+        "AIRFLOW__METRICS__STATSD_PORT": str(port),
+        "AIRFLOW__METRICS__STATSD_INFLUXDB_ENABLED": "True",
+        "AIRFLOW__METRICS__METRICS_ALLOW_LIST": "cloudflare_audit_logs",
+    }

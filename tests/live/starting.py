@@ -1,0 +1,105 @@
+"""The ways a run can start: by the scheduler, a backfill, a hand, an asset's event, `dag.test()`.
+
+Knows: how each is asked for, and how the run that comes of it is found.
+Must not know: which window a run should cover.
+Its one rule: asking returns at once; the run is found and waited for afterwards, so that all run side by side.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from pathlib import Path
+
+from tests.live.live import WITHIN_SECONDS, LiveAirflow, Row
+
+DAG_FILE = "window_table.py"
+Find = Callable[[], tuple[str, list[str]]]
+Start = Callable[[LiveAirflow, str], Find]
+
+
+def _awaited(live: LiveAirflow, dag_id: str, **wanted: object) -> Find:
+    """Find the one run with these fields when it has ended; return its id and what each try of its task logged."""
+
+    def find() -> tuple[str, list[str]]:
+        found: list[Row] = []
+
+        def there() -> bool:
+            found[:] = [run for run in live.runs(dag_id) if wanted.items() <= run.items()]
+            return bool(found)
+
+        live.instance.wait(there, WITHIN_SECONDS, f"a run of {dag_id} with {wanted}")
+        (run,) = found
+        run_id = str(run["dag_run_id"])
+        live.await_run(dag_id, run_id)
+        (task,) = live.tasks(dag_id, run_id)
+        return run_id, live.logs(task)
+
+    return find
+
+
+def scheduled() -> Start:
+    """Let the scheduler make the run."""
+
+    def start(live: LiveAirflow, dag_id: str) -> Find:
+        live.unpause(dag_id)
+        return _awaited(live, dag_id, run_type="scheduled")
+
+    return start
+
+
+def backfill(day: datetime) -> Start:
+    """Ask for a backfill of one day."""
+
+    def start(live: LiveAirflow, dag_id: str) -> Find:
+        live.unpause(dag_id)
+        live.backfill(dag_id, day, day)
+        return _awaited(live, dag_id, run_type="backfill")
+
+    return start
+
+
+def by_hand(logical_date: datetime | None = None, **more: object) -> Start:
+    """Trigger a run."""
+
+    def start(live: LiveAirflow, dag_id: str) -> Find:
+        live.unpause(dag_id)
+        return _awaited(live, dag_id, dag_run_id=live.trigger(dag_id, logical_date=logical_date, **more))
+
+    return start
+
+
+def event(**more: object) -> Start:
+    """Make an event of the asset the DAG waits for."""
+
+    def start(live: LiveAirflow, dag_id: str) -> Find:
+        live.unpause(dag_id)
+        live.emit(f"x-test://window/{dag_id}", **more)
+        told = {"partition_key": more["partition_key"]} if "partition_key" in more else {}
+        return _awaited(live, dag_id, run_type="asset_triggered", **told)
+
+    return start
+
+
+def dag_tests(live: LiveAirflow, asked: Sequence[tuple[str, str | None]]) -> list[tuple[str, list[str]]]:
+    """Call `dag.test()` for each DAG and logical date; return the runs' ids and what they printed."""
+    script, file = Path(__file__).with_name("dag_tests.py"), live.home.dags / DAG_FILE
+    answer = subprocess.run(
+        [live.home.python, script, file, json.dumps(asked)],
+        env=dict(live.instance.environ),
+        cwd=live.home.airflow_home,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=WITHIN_SECONDS,
+        check=False,
+    )
+    assert answer.returncode == 0, answer.stdout[-8000:]
+    parts = answer.stdout.split('{"asked": ')[1:]
+    return [(json.loads(_line(part, '{"run_id"'))["run_id"], [part]) for part in parts]
+
+
+def _line(text: str, beginning: str) -> str:
+    return next(line for line in text.splitlines() if line.startswith(beginning))

@@ -1,0 +1,136 @@
+"""A person makes a connection in Airflow's pages and tests it there, and a DAG lands a day with it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from airflow_audit_provider.testing.settings import TOKEN
+from tests.live import browser
+from tests.live.live import LiveAirflow
+
+pytestmark = [pytest.mark.matrix, pytest.mark.slow]
+GOOD, BAD = "made_by_form", "made_with_another_token"
+TOKENS = {GOOD: TOKEN, BAD: "not-a-token-anybody-knows-0123456789abcdef"}
+LABELS = {"API base URL", "Port of the API", "E-mail (only with a Global API Key)", "API token, or Global API Key"}
+EXTRAS = {
+    "Account id",
+    "Organization id",
+    "Read timeout, seconds",
+    "Requests allowed a period",
+    "Length of the period, seconds",
+    "Attempts a request",
+    "Longest time on one request, seconds",
+}
+
+
+@pytest.fixture(scope="module")
+def page(live: LiveAirflow, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
+    """A browser on the Airflow under test, in which both connections were made by the form."""
+    with browser.browse(live.instance.base_url) as opened:
+        try:
+            for conn_id in TOKENS:
+                _make(opened, live, conn_id)
+            yield opened
+        finally:
+            opened.screenshot(path=tmp_path_factory.mktemp("pictures") / f"{live.version}.png")
+
+
+def _make(page: Page, live: LiveAirflow, conn_id: str) -> None:
+    """Fill the form as a person does."""
+    base_url = str(live.source.base_url)
+    form = browser.open_form(page, "Cloudflare")
+    browser.fill(form, {"Connection ID": conn_id})
+    texts = {
+        "API base URL": base_url,
+        "Port of the API": str(urlsplit(base_url).port),
+        "API token, or Global API Key": TOKENS[conn_id],
+    }
+    browser.fill(form, texts, "Standard Fields")
+    browser.fill(form, {"Account id": live.source.account_id, "Read timeout, seconds": "30"}, "Extra Fields")
+    browser.save(page, form)
+
+
+def _kept(live: LiveAirflow, conn_id: str) -> dict[str, Any]:
+    kept: dict[str, Any] = live.ask(f"connections/{conn_id}")
+    return kept
+
+
+@pytest.mark.usefixtures("page")
+def test_form_is_kept_as_it_was_filled(live: LiveAirflow) -> None:
+    """Airflow keeps each field of the form under the name the hook reads, and no empty one."""
+    kept = _kept(live, GOOD)
+    assert (kept["conn_type"], kept["host"]) == ("cloudflare", live.source.base_url)
+    extra = {name: value for name, value in json.loads(kept["extra"]).items() if value is not None}
+    assert extra.pop("account_id") == live.source.account_id
+    assert {name: float(value) for name, value in extra.items()} == {"timeout_seconds": 30.0}
+
+
+def test_form_is_labelled(live: LiveAirflow, page: Page) -> None:
+    """Every field has our label, and the token's shows no letter of the token."""
+    form = browser.open_again(page, GOOD)
+    assert browser.labels(form, "Standard Fields") >= LABELS
+    secret = browser.field_of(form, "API token, or Global API Key")
+    assert secret.get_attribute("type") == "password"
+    assert secret.input_value() in ("", "***")
+    assert secret.get_attribute("placeholder") == "API token with Account Settings: Read"
+    assert browser.labels(form, "Extra Fields") == EXTRAS
+    assert TOKEN not in page.content()
+    assert live.source.account_id in browser.field_of(form, "Account id").input_value()
+
+
+def test_connection_is_tested(live: LiveAirflow, page: Page) -> None:
+    """*Test Connection* says that the credential may read the account's log, or which part of it is wrong."""
+    good, bad = (_tested(live, page, conn_id) for conn_id in (GOOD, BAD))
+    assert good["status"] is True, good
+    assert "may read the audit log of account" in good["message"]
+    assert bad["status"] is False
+    assert "API token is not valid" in bad["message"]
+    assert TOKEN not in str(good) + str(bad)
+
+
+def _tested(live: LiveAirflow, page: Page, conn_id: str) -> dict[str, Any]:
+    """Press the button; the pages of 3.0 have none, so there the API is asked, which wants the token again."""
+    if live.version.startswith("3.0."):
+        body = {**_kept(live, conn_id), "password": TOKENS[conn_id]}
+        answer: dict[str, Any] = live.ask("connections/test", method="POST", body=body)
+        return answer
+    pressed = browser.press_test(page, conn_id)
+    if not pressed["status"]:
+        expect(page.get_by_text(pressed["message"]).first).to_be_visible()
+    return pressed
+
+
+@pytest.mark.usefixtures("page")
+def test_dag_lands_with_it(live: LiveAirflow) -> None:
+    """A run that names the connection lands its day whole; its links lead on, and no log shows the token."""
+    end = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=3)
+    start = end - timedelta(days=1)
+    live.unpause("seen")
+    run_id = live.trigger("seen", conf={"conn_id": GOOD, "start": start.isoformat(), "end": end.isoformat()})
+    assert live.await_run("seen", run_id) == "success", live.log(live.tasks("seen", run_id)[0])
+    summary = live.xcom("seen", run_id, "land")
+    assert summary["record_count"] == len(live.truth_ids(start, end)) > 0
+    links = live.ask(f"dags/seen/dagRuns/{run_id}/taskInstances/land/links")["extra_links"]
+    assert links == {
+        "Manifest": summary["manifest_uri"],
+        "Cloudflare dashboard": f"https://dash.cloudflare.com/{live.source.account_id}/audit-log",
+    }
+    log = live.log(live.tasks("seen", run_id)[0])
+    assert log.count("::group::fetch") == log.count("::group::verify") == 1
+    event = live.events(f"{(live.home.landed / 'seen').as_uri()}")[-1]
+    assert event["extra"] | summary == event["extra"]
+    assert not [path for path in _logs(live) if TOKEN in path.read_text(errors="replace")]
+
+
+def _logs(live: LiveAirflow) -> list[Path]:
+    """Every log of every component and task; the fake's own says its token and is not Airflow's."""
+    folders = (live.home.logs, live.home.airflow_home / "logs")
+    return [path for folder in folders for path in folder.rglob("*.log") if path.name != "fake-cloudflare.log"]

@@ -1,0 +1,244 @@
+"""Waiting and watching on a real Airflow: no slot held, nothing lost when the triggerer dies, no failure that spins."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import uuid4
+
+import httpx
+import pytest
+
+from tests.live.alarm import SUSPICIOUS, Alarm, Done
+from tests.live.live import LiveAirflow, Row
+
+pytestmark = [pytest.mark.matrix, pytest.mark.slow]
+SOON_SECONDS = 180.0
+# A poll interval of 3 s (dags/watched.py), and what the triggerer's loop needs on a busy machine to store an event.
+INTERVAL_SECONDS, LOOP_SECONDS = 3.0, 9.0
+# The default's minute, which the example keeps, and as much again for the scheduler to make a run of the event.
+EXAMPLE_INTERVAL_SECONDS, SCHEDULER_SECONDS = 60.0, 9.0
+
+
+class Scene:
+    """The fake's back door, for version 2 of the API, and what is asked of an Airflow again and again."""
+
+    def __init__(self, live: LiveAirflow) -> None:
+        self.live = live
+        self._backdoor_url = str(live.source.truth_url).removesuffix("truth")
+        self._client = httpx.Client(trust_env=False, timeout=20)
+        self._shown_at: dict[str, datetime] = {}
+
+    def misbehave(self, *switches: str) -> None:
+        """Let version 2 of the API misbehave like this, and no longer as before."""
+        lines = "\n".join(f"{switch},version=v2" for switch in switches)
+        self._client.post(f"{self._backdoor_url}misbehave", content=lines).raise_for_status()
+
+    def insert(self, action: str) -> str:
+        """Have somebody do something now; return the record's id."""
+        record = {"id": uuid4().hex, "action": {"type": action, "time": datetime.now(UTC).isoformat()}}
+        shown_at = datetime.now(UTC)
+        answer = self._client.post(f"{self._backdoor_url}records", params={"version": "v2"}, json=record)
+        record_id = answer.raise_for_status().text.strip()
+        self._shown_at[record_id] = shown_at
+        return record_id
+
+    def asked(self, *, filtered: bool) -> list[Row]:
+        """The requests for records of version 2 so far, those of sensors, which filter, or those of watchers."""
+        log = [httpx.Response(200, content=line).json() for line in self._log()]
+        rows = [row for row in log if row["path"].endswith("/logs/audit")]
+        return [row for row in rows if any(name == "action_type" for name, _ in row["params"]) is filtered]
+
+    def _log(self) -> list[bytes]:
+        return self._client.get(f"{self._backdoor_url}requests").raise_for_status().content.splitlines()
+
+    def watched_for(self, seconds: float) -> int:
+        """How many requests watchers make in so many seconds."""
+        before = len(self.asked(filtered=False))
+        time.sleep(seconds)
+        return len(self.asked(filtered=False)) - before
+
+    def told(self, dag_id: str) -> list[Row]:
+        """The payloads of the asset events a DAG's runs were started by, oldest first."""
+        ended = [run for run in self.live.runs(dag_id) if run["state"] == "success"]
+        return [payload for run in ended for payload in self.live.xcom(dag_id, run["dag_run_id"], "told")]
+
+    def told_ids(self, dag_id: str) -> list[str]:
+        """The ids of the records a DAG's runs were told of."""
+        return [record["id"] for payload in self.told(dag_id) for record in payload["records"]]
+
+    def seconds_to_event(self, asset: str, record_id: str) -> float:
+        """How long after a record showed in the log Airflow had the asset event that names it, by recorded times."""
+        events = self.live.events(asset)
+        naming = [event for event in events if record_id in str(event["extra"]["payload"]["records"])]
+        first = min(datetime.fromisoformat(event["timestamp"]) for event in naming)
+        return (first - self._shown_at[record_id]).total_seconds()
+
+    def await_told(self, dag_id: str, record_id: str, within_seconds: float = SOON_SECONDS) -> None:
+        """Return when a run was told of a record."""
+        self.wait(lambda: record_id in self.told_ids(dag_id), f"{dag_id} to be told of {record_id}", within_seconds)
+
+    def task(self, dag_id: str, run_id: str, task_id: str = "wait") -> Row:
+        """One task instance."""
+        (found,) = (task for task in self.live.tasks(dag_id, run_id) if task["task_id"] == task_id)
+        return found
+
+    def await_state(self, dag_id: str, run_id: str, state: str, task_id: str = "wait") -> None:
+        """Return when a task is in a state."""
+        self.wait(lambda: self.task(dag_id, run_id, task_id)["state"] == state, f"{dag_id}.{task_id} to be {state}")
+
+    def wait(self, ready: Callable[[], bool], what: str, within_seconds: float = SOON_SECONDS) -> None:
+        """Wait for something."""
+        self.live.instance.wait(ready, within_seconds, what)
+
+    def wait_for_activity(self, action: str) -> str:
+        """Start a sensor for an action from now on, and return its run's id once it is deferred."""
+        since = (datetime.now(UTC) - timedelta(minutes=1)).isoformat()
+        run_id = self.live.trigger("wait_for_activity", conf={"since": since, "action": action})
+        self.await_state("wait_for_activity", run_id, "deferred")
+        return run_id
+
+    def restart_triggerer(self, meanwhile: Callable[[], Any]) -> Any:
+        """Kill the triggerer as a dead machine does, let something happen, start it again."""
+        self.live.kill("triggerer")
+        happened = meanwhile()
+        self.live.instance.start("triggerer", "triggerer")
+        return happened
+
+
+@pytest.fixture(scope="module")
+def alarm(live: LiveAirflow) -> Iterator[tuple[Alarm, Done]]:
+    """The example for suspicious actions, watching, and what was done since: begun before the tests that wait."""
+    alarm = Alarm(live)
+    alarm.start()
+    yield alarm, alarm.do()
+    alarm.stop()
+
+
+@pytest.fixture
+def scene(live: LiveAirflow, alarm: tuple[Alarm, Done]) -> Iterator[Scene]:
+    """A scene on the shared Airflow; afterwards the API behaves again."""
+    scene = Scene(live)
+    live.unpause("wait_for_activity", "skip_softly", "wait_for_the_window", "on_token", "on_member")
+    # A watcher begins with the second parse of its file, after its DAGs are unpaused.
+    live.reparse("on_token")
+    yield scene
+    scene.misbehave()
+
+
+def test_windows_are_waited_for_without_a_slot(scene: Scene) -> None:
+    """A window that is not settled defers, or is rescheduled; each lands in its first try as soon as it is settled."""
+    end = datetime.now(UTC) + timedelta(seconds=30)
+    conf = {"start": (end - timedelta(hours=1)).isoformat(), "end": end.isoformat()}
+    run_id = scene.live.trigger("wait_for_the_window", conf=conf)
+    for task_id, state in (("deferred", "deferred"), ("rescheduled", "up_for_reschedule")):
+        scene.await_state("wait_for_the_window", run_id, state, task_id)
+    assert datetime.now(UTC) < end, "too slow to see anybody wait"
+    assert scene.live.await_run("wait_for_the_window", run_id) == "success"
+    for task in scene.live.tasks("wait_for_the_window", run_id):
+        assert task["try_number"] == 1
+        assert datetime.fromisoformat(task["end_date"]) >= end
+    log = scene.live.log(scene.task("wait_for_the_window", run_id, "rescheduled"))
+    # Once to find that it is too early, once to land; more would mean that the date is not looked at.
+    assert log.count("by the rule: explicit bounds") == 2
+
+
+def test_soft_fail_skips_while_deferred(scene: Scene) -> None:
+    """A deferred sensor that may fail softly is skipped when its time is over."""
+    run_id = scene.live.trigger("skip_softly")
+    assert scene.live.await_run("skip_softly", run_id) == "success"
+    assert scene.task("skip_softly", run_id)["state"] == "skipped"
+
+
+def test_suspicious_actions_are_reported_within_one_poll_interval(alarm: tuple[Alarm, Done]) -> None:
+    """The example's own watcher starts its DAG, whose task reports each suspicious action once, and nothing else."""
+    shown, done = alarm
+    reports = shown.await_reports(done.suspicious_ids)
+    told = sum(reports.values(), Counter())
+    assert [told[one] for one in done.suspicious_ids] == [1, 1, 1]
+    assert done.harmless_id not in told
+    assert set(shown.truth(set(told))) == set(SUSPICIOUS)
+    telling = [run_id for run_id, report in reports.items() if not report.keys().isdisjoint(done.suspicious_ids)]
+    late = max(shown.created_at(run_id) for run_id in telling) - done.readable_at
+    print(f"suspicious actions, from readable to the run: {late.total_seconds():.1f} s")
+    assert late.total_seconds() <= EXAMPLE_INTERVAL_SECONDS + LOOP_SECONDS + SCHEDULER_SECONDS
+
+
+def test_nothing_is_lost_while_the_triggerer_is_dead(scene: Scene) -> None:
+    """What happens before, while and after a triggerer is dead reaches the watcher's DAG, and the waiting sensor."""
+    first = scene.insert("made_token")
+    scene.await_told("on_token", first)
+    run_id = scene.wait_for_activity("awaited")
+    # Without a state store, before 3.3, the watcher looks back 10 minutes: told twice, never lost.
+    is_kept = scene.live.version == "3.3.2"
+    if is_kept:
+        # Two looks later the mark is kept.
+        time.sleep(10)
+    second = scene.restart_triggerer(lambda: scene.insert("made_token"))
+    scene.await_told("on_token", second)
+    third = scene.insert("made_token")
+    awaited = scene.insert("awaited")
+    scene.await_told("on_token", third)
+    assert scene.live.await_run("wait_for_activity", run_id) == "success"
+    assert scene.live.xcom("wait_for_activity", run_id, "wait")["record_count"] == 1
+    assert awaited not in scene.told_ids("on_token")
+    told = scene.told_ids("on_token")
+    assert told.count(first) == (1 if is_kept else 2)
+    assert (told.count(second), told.count(third)) == (1, 1)
+    assert scene.seconds_to_event("watched-token", third) <= INTERVAL_SECONDS + LOOP_SECONDS
+
+
+def test_two_watchers_share_one_reading(scene: Scene) -> None:
+    """Watchers with different filters on one log ask once an interval, from 3.3 on; and each is told its own."""
+    asked_count = scene.watched_for(15)
+    member = scene.insert("made_member")
+    scene.await_told("on_member", member)
+    assert member not in scene.told_ids("on_token")
+    # One look a poll interval of 3 s and its answers, a request and one that proves the end; before 3.3 each
+    # watcher looks for itself.
+    assert 2 <= asked_count <= 12 if scene.live.version == "3.3.2" else asked_count > 12
+
+
+def test_failures_do_not_spin(scene: Scene) -> None:
+    """An outage is outlived with few requests; a refused credential fails the sensor at once, and no watcher."""
+    run_id = scene.wait_for_activity("never_awaited")
+    scene.misbehave("status=503")
+    outage_count = scene.watched_for(7)
+    assert scene.task("wait_for_activity", run_id)["state"] == "deferred"
+    scene.misbehave("status=401")
+    assert scene.live.await_run("wait_for_activity", run_id) == "failed"
+    (task,) = scene.live.tasks("wait_for_activity", run_id)
+    assert task["try_number"] == 1
+    assert "SourceAuthError" in scene.live.log(task)
+    refused_count = scene.watched_for(7)
+    scene.misbehave()
+    scene.await_told("on_member", scene.insert("made_member"), within_seconds=120)
+    watcher_count = 1 if scene.live.version == "3.3.2" else 2
+    assert 1 <= outage_count <= 6 * watcher_count
+    # Airflow starts a watcher that ended every 2 s, which would be more.
+    assert refused_count <= 2 * watcher_count
+
+
+@pytest.mark.since("3.3.2")
+def test_the_retry_policy_decides(scene: Scene) -> None:
+    """A rate limit sets when the next try begins, whatever the task's own delay; a refused credential has one try."""
+    end = datetime.now(UTC).replace(minute=0, second=0, microsecond=0) - timedelta(hours=3)
+    conf = {"start": (end - timedelta(hours=1)).isoformat(), "end": end.isoformat()}
+    scene.live.unpause("policy_impatient", "policy_refused")
+    scene.misbehave("rate_limited=20")
+    limited, refused = (scene.live.trigger(f"policy_{name}", conf=conf) for name in ("impatient", "refused"))
+    scene.await_state("policy_impatient", limited, "up_for_retry", "land")
+    scene.misbehave()
+    failed_at = datetime.fromisoformat(scene.task("policy_impatient", limited, "land")["end_date"])
+    assert scene.live.await_run("policy_impatient", limited) == "success"
+    landed = scene.task("policy_impatient", limited, "land")
+    assert landed["try_number"] == 2
+    waited = datetime.fromisoformat(landed["start_date"]) - failed_at
+    assert timedelta(seconds=15) <= waited <= timedelta(minutes=3)
+    assert scene.live.await_run("policy_refused", refused) == "failed"
+    task = scene.task("policy_refused", refused, "land")
+    assert task["try_number"] == 1
+    assert "SourceAuthError" in scene.live.log(task)

@@ -1,0 +1,42 @@
+"""The four looks, started together, two at a time, and only those a selected test asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from tests.live.versions import running
+from tests.live.versions.versions import VERSIONS, AirflowVersion
+from tests.packaging.building import build
+
+Reports = dict[AirflowVersion, Future[dict[str, Any]]]
+AT_ONCE = 2
+
+
+def _asked_for(items: list[pytest.Item]) -> list[AirflowVersion]:
+    """The versions whose tests were selected, in the table's order."""
+    specs = [item.callspec for item in items if isinstance(item, pytest.Function) and hasattr(item, "callspec")]
+    return [version for version in VERSIONS if any(spec.params.get("version") == version for spec in specs)]
+
+
+@pytest.fixture(scope="session")
+def reports(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reports]:
+    """A report to come for each version; a test waits only for its own."""
+    wheel = build("wheel", tmp_path_factory.mktemp("matrix-wheel"))
+    pool = ThreadPoolExecutor(AT_ONCE)
+    try:
+        yield {
+            version: pool.submit(running.look, version, wheel, tmp_path_factory.mktemp(f"airflow-{version.number}"))
+            for version in _asked_for(request.session.items)
+        }
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+@pytest.fixture
+def report(reports: Reports, version: AirflowVersion) -> dict[str, Any]:
+    """What the probe saw in this version."""
+    return reports[version].result()

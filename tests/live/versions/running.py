@@ -1,0 +1,67 @@
+"""One look at one Airflow version, in a fresh home with a fresh database.
+
+Knows: how to set up a home and start the probe in it. Must not know: what the report should say.
+Its one rule: the caller's own Airflow settings do not reach in.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from tests.live.versions import environments
+from tests.live.versions.versions import PROJECT, AirflowVersion
+
+PATIENCE_SECONDS = 300
+PROBE = Path(__file__).with_name("probe.py")
+
+
+class BrokenRunError(RuntimeError):
+    """A command of the run itself failed; its own words are in the message."""
+
+
+def look(version: AirflowVersion, wheel: Path, home: Path) -> dict[str, Any]:
+    """Prepare the version's environment, migrate a database, run the probe, return its report."""
+    python = environments.prepare(version, wheel)
+    environment = settings(home)
+    shutil.copytree(PROJECT / "dags", home / "dags", ignore=shutil.ignore_patterns("__pycache__"))
+    _run([python, "-m", "airflow", "db", "migrate"], home, environment)
+    listed = _run([python, "-m", "airflow", "providers", "list", "--output", "plain"], home, environment)
+    day = datetime.now(UTC).date() - timedelta(days=3)
+    _run([python, PROBE, home, day.isoformat(), (day + timedelta(days=1)).isoformat()], home, environment)
+    report: dict[str, Any] = json.loads((home / "report.json").read_text())
+    return {**report, "listed": listed}
+
+
+def settings(home: Path) -> dict[str, str]:
+    """The environment variables of one run: SQLite, our examples only, everything below its home."""
+    kept = {name: text for name, text in os.environ.items() if not name.startswith(("AIRFLOW", "AUDIT_", "PYTHON"))}
+    start = datetime.now(UTC).date() - timedelta(days=10)
+    return {
+        **kept,
+        "AIRFLOW_HOME": str(home),
+        "AIRFLOW__CORE__DAGS_FOLDER": str(home / "dags"),
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "AIRFLOW__CORE__UNIT_TEST_MODE": "False",
+        "AIRFLOW__LOGGING__LOGGING_LEVEL": "WARNING",
+        "AUDIT_DESTINATION": f"file://{home / 'landed'}",
+        "AUDIT_START_DATE": start.isoformat(),
+        "NO_PROXY": "*",
+        "COLUMNS": "400",
+    }
+
+
+def _run(command: list[Any], home: Path, environment: dict[str, str]) -> str:
+    """Run one command in the home and return what it printed."""
+    words = [str(word) for word in command]
+    answer = subprocess.run(
+        words, cwd=home, env=environment, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False
+    )
+    if answer.returncode:
+        raise BrokenRunError(f"{' '.join(words)} ended with {answer.returncode}:\n{answer.stdout}{answer.stderr}")
+    return answer.stdout

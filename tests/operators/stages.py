@@ -1,0 +1,156 @@
+"""A stage for event triggers: a clock on which things happen, a store for marks, Airflow's own shared stream.
+
+Knows: the trigger, the fake, Airflow's manager of shared streams. Must not know: why a test asks.
+Its one rule: time is the script's; only Airflow's own patience runs by the loop's clock.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from airflow.triggers.shared_stream import SharedStreamManager
+
+from airflow_audit_provider.core.watch.new_records import WatchPosition
+from airflow_audit_provider.hooks import cloudflare as hooks
+from airflow_audit_provider.hooks.cloudflare import CloudflareHook
+from airflow_audit_provider.testing.clock import ManualClock
+from airflow_audit_provider.testing.cloudflare import FakeCloudflare
+from airflow_audit_provider.testing.settings import ACCOUNT_ID, Settings
+from airflow_audit_provider.testing.transport import FakeTransport
+from airflow_audit_provider.triggers import audit_logs as triggers
+from airflow_audit_provider.triggers.audit_logs import AuditLogActivityEventTrigger
+from tests.operators.worlds import World
+from tests.pipelines.pull.landing import record_at
+
+NOON = datetime(2026, 11, 2, 12, tzinfo=UTC)
+LATE = {"action_type": "late"}
+PATIENCE_SECONDS = 20.0
+
+
+class Script(ManualClock):
+    """A clock on which things happen at given sleeps, and which lets others run while it sleeps."""
+
+    def __init__(self) -> None:
+        super().__init__(NOON)
+        self.at: dict[int, Callable[[], object]] = {}
+
+    async def asleep(self, seconds: float) -> None:
+        """Sleep, let happen what is due, and let everybody go on."""
+        await super().asleep(seconds)
+        self.at.get(len(self.sleeps), lambda: None)()
+        for _ in range(20):
+            await asyncio.sleep(0)
+
+
+class StateStore:
+    """What Airflow 3.3 gives a trigger for its asset; fails as often as told."""
+
+    def __init__(self, failures: int = 0) -> None:
+        self.values: dict[str, Any] = {}
+        self.failures = failures
+        self.on_get: Callable[[], object] = lambda: None
+
+    async def aget(self, key: str) -> Any:
+        """Return a value, None where there is none."""
+        self.on_get()
+        self._stumble()
+        return self.values.get(key)
+
+    async def aset(self, key: str, value: Any) -> None:
+        """Keep a value."""
+        self._stumble()
+        self.values[key] = value
+
+    def _stumble(self) -> None:
+        self.failures -= 1
+        if self.failures >= 0:
+            raise RuntimeError("the supervisor does not answer")
+
+
+class Stage:
+    """A world whose triggers run on a script."""
+
+    def __init__(self, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.world = world
+        self.script = Script()
+        world.connect(extra={"account_id": ACCOUNT_ID, "max_attempts": 1, "max_retry_seconds": 1})
+        world.fake = FakeCloudflare(self.script.now, Settings(records_per_day=0))
+        built = functools.partial(CloudflareHook, transport=FakeTransport(world.fake), clock=self.script)
+        monkeypatch.setattr(hooks, "CloudflareHook", built)
+        monkeypatch.setattr(triggers, "SystemClock", lambda: self.script)
+
+    def add(self, record_id: str, version: str = "v1", minutes_ago: float = 0.5) -> str:
+        """Let a record be there now that happened some minutes ago; return its id."""
+        when = self.script.now() - timedelta(minutes=minutes_ago)
+        return self.world.fake.add(record_at(when.isoformat(), record_id, version), version).id
+
+    def misbehave(self, *specs: str) -> Callable[[], None]:
+        """Return what lets the fake misbehave so from then on."""
+        return lambda: self.world.misbehave(*specs)
+
+
+def watcher_of(state: StateStore | None = None, **changes: Any) -> AuditLogActivityEventTrigger:
+    found = AuditLogActivityEventTrigger(**{"filters": LATE, **changes})
+    found.asset_state_store = state  # type: ignore[assignment]  # as much of it as is used
+    return found
+
+
+def begun_from(kept_at: datetime) -> AuditLogActivityEventTrigger:
+    """Return a trigger whose store keeps a mark of an instant."""
+    state = StateStore()
+    found = watcher_of(state)
+    state.values[found._marks()._key] = WatchPosition.at(kept_at).to_state()
+    return found
+
+
+def ids_of(payload: dict[str, Any]) -> list[str]:
+    return [each["id"] for each in payload["records"]]
+
+
+async def until(events: AsyncIterator[Any], count: int) -> list[dict[str, Any]]:
+    """Return the payloads of the first events."""
+    async with asyncio.timeout(PATIENCE_SECONDS), contextlib.aclosing(events):  # type: ignore[type-var]  # a generator
+        found = []
+        async for event in events:
+            found.append(event.payload)
+            if len(found) == count:
+                break
+    return found
+
+
+def first_told(trigger: AuditLogActivityEventTrigger, count: int = 1) -> list[dict[str, Any]]:
+    return asyncio.run(until(trigger.run(), count))
+
+
+async def shared_told(
+    watchers: list[AuditLogActivityEventTrigger],
+    counts: list[int],
+    *,
+    is_stored: bool = True,
+    patience_seconds: float = 300.0,
+) -> list[list[dict[str, Any]]]:
+    """Run triggers as the triggerer does, storing each event at once or never."""
+    streams = SharedStreamManager(ack_timeout=patience_seconds)
+
+    async def watch(number: int, trigger: AuditLogActivityEventTrigger) -> list[dict[str, Any]]:
+        key = trigger.shared_stream_key()
+        found: list[dict[str, Any]] = []
+        async for event in trigger.filter_shared_stream(streams.subscribe(trigger_id=number, trigger=trigger, key=key)):
+            found.append(event.payload)
+            seq = streams.bind_pending_event(trigger_id=number, key=key)
+            if seq is not None and is_stored:
+                streams.confirm_persisted([seq])
+            if len(found) == counts[number]:
+                return found
+        raise AssertionError("the stream ended")
+
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        told = await asyncio.gather(*(watch(number, trigger) for number, trigger in enumerate(watchers)))
+        await streams.stop_all()
+    return list(told)

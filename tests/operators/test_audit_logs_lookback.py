@@ -1,0 +1,84 @@
+"""The operator looks back for late records when asked to, and tells how many it added."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from airflow.providers.common.compat.sdk import AirflowFailException
+
+from airflow_audit_provider.exceptions import ConfigurationError
+from tests.operators.worlds import START, World
+from tests.pipelines.pull.landing import record_at
+
+DAY = timedelta(days=1)
+LATE = record_at("2026-10-25T03:00:00Z", "late-one")
+
+
+def _day(number: int) -> dict[str, Any]:
+    return {"window_start": START + number * DAY, "window_end": START + (number + 1) * DAY}
+
+
+@pytest.fixture
+def past(world: World) -> World:
+    """Two days that landed, with a record that turned up afterwards in the second."""
+    for number in (-2, -1):
+        world.land(**_day(number))
+    world.fake.add(LATE)
+    return world
+
+
+def test_late_records_land_with_the_next_window(
+    past: World, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The day's own summary says how many windows it read again and how many records these gained."""
+    caplog.set_level("INFO")
+    before = past.tree()
+    summary = past.land(lookback=7 * DAY)
+    assert (summary["record_count"], summary["window_start"]) == (300, START.isoformat())
+    assert (summary["lookback_windows"], summary["late_count"]) == (2, 1)
+    assert past.lines().count(LATE) == 1
+    assert before.items() <= past.tree().items()
+    # Airflow's versions log by structlog to the terminal, or by the standard library.
+    said = capsys.readouterr().out + " ".join(record.getMessage() for record in caplog.records)
+    assert "7 days" in said
+    assert "'late_count': 1" in said
+
+
+def test_a_second_run_changes_nothing(past: World) -> None:
+    """Landed and looked back once, the same run writes no byte and counts no late record."""
+    past.land(lookback=7 * DAY)
+    before = past.tree()
+    summary = past.land(lookback=7 * DAY)
+    assert (summary["lookback_windows"], summary["late_count"], summary["committed"]) == (2, 0, False)
+    assert past.tree() == before
+
+
+def test_by_default_nobody_looks_back(past: World) -> None:
+    """Without a lookback no committed window is read, and the summary does not speak of it."""
+    summary = past.land()
+    assert not {"lookback_windows", "late_count"} & set(summary)
+    assert LATE not in past.lines()
+
+
+def test_a_lookback_of_nothing_is_told(past: World) -> None:
+    """A lookback of no length reads nothing again and says so."""
+    summary = past.land(lookback=timedelta(0))
+    assert (summary["lookback_windows"], summary["late_count"]) == (0, 0)
+
+
+@pytest.mark.parametrize("lookback", [timedelta(seconds=-1), 7, "7 days", True])
+def test_a_lookback_that_cannot_be(world: World, lookback: Any) -> None:
+    """Less than nothing, and what is no length of time, is refused when the DAG is parsed."""
+    with pytest.raises(ConfigurationError, match="lookback"):
+        world.operator(lookback=lookback)
+
+
+def test_a_failed_lookback_fails_the_task_and_keeps_the_window(past: World) -> None:
+    """The run's own window stays committed when an older one is found damaged, and the task fails at once."""
+    part = past.destination / past.part_names()[0]
+    part.write_bytes(b"")
+    with pytest.raises(AirflowFailException, match="not what its manifest says"):
+        past.land(lookback=7 * DAY)
+    assert past.land()["committed"] is False

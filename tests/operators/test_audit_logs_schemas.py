@@ -1,0 +1,91 @@
+"""The operator's arguments `schema` and `privacy`: what they land, what is refused early, what no log shows."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import pytest
+from airflow.providers.common.compat.sdk import AirflowFailException
+
+from airflow_audit_provider.exceptions import ConfigurationError
+from tests.operators.worlds import World
+
+KEY = "correct horse battery staple, 32+ bytes"
+PRIVACY = {"conn_id": "{{ params.key }}", "drop": ["metadata"]}
+
+
+@pytest.fixture
+def world(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> World:
+    """A world with a key in a connection."""
+    found = World(monkeypatch, tmp_path / "landed")
+    found.connect("audit_privacy", {}, password=KEY)
+    return found
+
+
+def test_a_schema_is_landed_and_named(world: World) -> None:
+    """The summary names the schema and how many values did not fit; the rows are the table's."""
+    summary = world.land(schema="normalized")
+    assert (summary["schema"], summary["misfit_count"], summary["record_count"]) == ("normalized 1.0", 0, 300)
+    (part,) = world.destination.glob("dt=*/**/part-*.jsonl")
+    rows = [json.loads(line) for line in part.read_text().splitlines()]
+    assert [row["raw"].encode() for row in rows] == world.raws()
+    assert {row["api_version"] for row in rows} == {"v1"}
+
+
+def test_privacy_is_applied_with_the_connections_key(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    """No address lands, the manifest names the rule, and neither it, the log nor the summary shows the key."""
+    with caplog.at_level(logging.DEBUG):
+        summary = world.land(privacy={"conn_id": "audit_privacy", "drop": ["metadata"], "name": "gdpr"})
+    landed = [path.read_text() for path in world.destination.rglob("*") if path.is_file()]
+    assert any("hmac:" in text for text in landed)
+    assert not any("@example.com" in text or '"metadata":' in text for text in landed if "records_sha256" not in text)
+    (manifest,) = [json.loads(text) for text in landed if '"records_sha256"' in text]
+    assert (manifest["privacy"]["name"], manifest["privacy"]["drop"]) == ("gdpr", ["metadata"])
+    assert KEY not in "".join(landed) + caplog.text + str(summary)
+
+
+def test_the_connection_may_be_a_template(world: World) -> None:
+    """The dict is rendered with the task's other fields, and shows no key when it is."""
+    operator = world.operator(privacy=PRIVACY)
+    operator.render_template_fields({"params": {"key": "audit_privacy"}})
+    assert operator.privacy == {"conn_id": "audit_privacy", "drop": ["metadata"]}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"schema": "tidy"}, "schema 'tidy' is unknown. Give one of 'raw', 'normalized', 'ocsf'"),
+        ({"schema": "ocsf", "file_format": "csv"}, "'ocsf' cannot be written as csv"),
+        ({"privacy": {"pseudonymise": ["email"]}}, "without a key"),
+        ({"privacy": {"conn_id": "k"}, "filters": {"actor_email": "a@b.ch"}}, "would stand in every manifest"),
+    ],
+)
+def test_what_is_impossible_is_refused_when_the_dag_is_parsed(
+    world: World, arguments: dict[str, Any], words: str
+) -> None:
+    """No run is needed to know it, and no connection is read."""
+    with pytest.raises(ConfigurationError) as caught:
+        world.operator(**arguments)
+    assert words in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("privacy", "words"),
+    [
+        ({"conn_id": "nowhere"}, "There is no connection 'nowhere'. Make it"),
+        ({"conn_id": "short"}, "has 5 bytes. Give at least 32"),
+        ({"conn_id": "empty"}, "has 0 bytes. Give at least 32"),
+    ],
+)
+def test_a_run_without_a_proper_key_fails_for_good(world: World, privacy: dict[str, Any], words: str) -> None:
+    """No retry mends a missing key; nothing lands, and the error does not show what there is."""
+    world.connect("short", {}, password="horse")
+    world.connect("empty", {}, password="")
+    with pytest.raises(AirflowFailException) as caught:
+        world.land(privacy=privacy)
+    assert words in str(caught.value)
+    assert "horse" not in str(caught.value)
+    assert not list(world.destination.rglob("part-*"))

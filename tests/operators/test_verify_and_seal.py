@@ -1,0 +1,183 @@
+"""The auditor's operators verify and seal through Airflow's storage and connections, and fail by name."""
+
+from __future__ import annotations
+
+from datetime import date, datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+from airflow.providers.common.compat.sdk import AirflowFailException
+
+from airflow_audit_provider.exceptions import ConfigurationError, VerificationError
+from airflow_audit_provider.operators.seal import CloudflareAuditLogsSealOperator
+from airflow_audit_provider.operators.verify import CloudflareAuditLogsVerifyOperator
+from tests.operators.worlds import END, START, World
+from tests.pipelines.verify.dataset import PRIVATE_PEM, PUBLIC_PEM
+
+
+def _verify(world: World, **arguments: Any) -> dict[str, Any]:
+    given = {"task_id": "verify", "destination": f"file://{world.destination}", **arguments}
+    return CloudflareAuditLogsVerifyOperator(**given).execute({})
+
+
+def _seal(world: World, **arguments: Any) -> dict[str, Any]:
+    given = {"task_id": "seal", "destination": f"file://{world.destination}", **arguments}
+    return CloudflareAuditLogsSealOperator(**given).execute({})
+
+
+def _cause(caught: pytest.ExceptionInfo[AirflowFailException]) -> BaseException | None:
+    return caught.value.__cause__
+
+
+@pytest.fixture
+def landed(world: World) -> World:
+    """The world with one day landed and a connection with a signing key in its password."""
+    world.land()
+    world.connect("sealing", conn_type="generic", password=PRIVATE_PEM, extra={})
+    return world
+
+
+@pytest.mark.parametrize("file_format", ["jsonl", "csv", "parquet"])
+def test_what_the_operator_landed_is_sound(world: World, file_format: str) -> None:
+    """Every format is read back and agrees with its manifest, record by record."""
+    world.land(file_format=file_format)
+    counts = _verify(world)
+    assert counts == {
+        "window_count": 1,
+        "part_count": 1,
+        "record_count": 300,
+        "seal_count": 0,
+        "severe_count": 0,
+        "mild_count": 0,
+        "newest_seal_sha256": None,
+    }
+
+
+def test_a_sealed_and_signed_day_is_sound(landed: World) -> None:
+    """The digest of the newest seal travels from the sealing's XCom to the verification's argument."""
+    sealed = _seal(landed, signing_conn_id="sealing")
+    assert [made["day"] for made in sealed["created"]] == ["2026-10-26"]
+    assert sealed["signed_count"] == 1
+    counts = _verify(landed, public_key=PUBLIC_PEM, expected_seal_sha256=sealed["newest_seal_sha256"])
+    assert (counts["seal_count"], counts["severe_count"], counts["mild_count"]) == (1, 0, 0)
+    assert counts["newest_seal_sha256"] == sealed["newest_seal_sha256"]
+
+
+def test_sealing_twice_changes_nothing(landed: World) -> None:
+    """A second run creates no seal and no signature, and tells the same newest digest."""
+    first = _seal(landed, signing_conn_id="sealing")
+    before = landed.tree()
+    assert _seal(landed, signing_conn_id="sealing") == {**first, "created": [], "signed_count": 0}
+    assert landed.tree() == before
+
+
+SUMMER_IN_BERLIN = timezone(timedelta(hours=2))
+
+
+@pytest.mark.parametrize(
+    "day",
+    [
+        date(2026, 10, 26),
+        "2026-10-26",
+        "2026-10-26T23:59:59Z",
+        datetime(2026, 10, 27, 1, tzinfo=SUMMER_IN_BERLIN),
+    ],
+)
+def test_the_day_is_a_utc_date(landed: World, day: Any) -> None:
+    """A date, its text or an instant in any zone names the UTC date."""
+    assert [made["day"] for made in _seal(landed, day=day)["created"]] == ["2026-10-26"]
+
+
+def test_another_day_has_nothing_to_seal(landed: World) -> None:
+    """A day without a window gets no seal."""
+    assert _seal(landed, day="2026-10-27")["created"] == []
+
+
+def test_a_key_in_the_extra_signs_as_well(landed: World) -> None:
+    """The extra's signing_key is taken where there is one, in one line with escaped breaks too."""
+    for number, pem in enumerate([PRIVATE_PEM, PRIVATE_PEM.replace("\n", "\\n")]):
+        landed.connect(f"extra{number}", conn_type="generic", password="", extra={"signing_key": pem})
+        assert _seal(landed, signing_conn_id=f"extra{number}")["signed_count"] == (1 - number)
+
+
+@pytest.mark.parametrize("flaw", ["flipped", "removed", "added"])
+def test_damage_fails_the_task_without_retries(landed: World, flaw: str) -> None:
+    """A severe finding is a VerificationError that names kind, key and remedy."""
+    part = landed.destination / landed.part_names()[0]
+    if flaw == "flipped":
+        part.write_bytes(part.read_bytes()[:-5] + b"x" + part.read_bytes()[-4:])
+    elif flaw == "removed":
+        part.unlink()
+    else:
+        part.with_name("part-0001-00009-0000000000000000.jsonl").write_bytes(b"{}")
+    with pytest.raises(AirflowFailException, match=r"1 severe findings.*dt=2026-10-26") as caught:
+        _verify(landed)
+    assert isinstance(_cause(caught), VerificationError)
+
+
+def test_a_wrong_public_key_fails(landed: World) -> None:
+    """A signature by a key nobody gives is severe."""
+    _seal(landed, signing_conn_id="sealing")
+    other = (
+        "-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEAGb9ECWmEzf6FQbrBZ9w7lshQhqowtrbLDFw4rXAxZuE=\n"
+        "-----END PUBLIC KEY-----\n"
+    )
+    with pytest.raises(AirflowFailException, match="signature_invalid"):
+        _verify(landed, public_key=other)
+    assert _verify(landed, public_key=other + PUBLIC_PEM)["severe_count"] == 0
+
+
+def test_the_range_is_half_open(landed: World) -> None:
+    """A range that ends where the window starts holds nothing; one instant more holds it."""
+    with pytest.raises(AirflowFailException, match="nothing_committed"):
+        _verify(landed, end=START)
+    assert _verify(landed, end=START + timedelta(microseconds=1))["window_count"] == 1
+    with pytest.raises(AirflowFailException, match="nothing_committed"):
+        _verify(landed, start=END.isoformat())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"signing_conn_id": "nowhere"}, "no connection 'nowhere'"),
+        ({"signing_conn_id": "cloudflare_default"}, "signing key cannot be read"),
+        ({"day": "yesterday"}, "day 'yesterday'"),
+        ({"day": START.replace(tzinfo=None)}, "has no time zone"),
+        ({"destination": "relative"}, "names no place"),
+        ({"destination": "nosuch://x/y"}, "cannot be opened"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_sealed_fails_by_name(landed: World, arguments: dict[str, Any], words: str) -> None:
+    """A wrong argument or connection is a ConfigurationError, without a secret in it, and nothing is written."""
+    before = landed.tree()
+    with pytest.raises(AirflowFailException, match=words) as caught:
+        _seal(landed, **arguments)
+    assert isinstance(_cause(caught), ConfigurationError)
+    assert "fake-token" not in str(caught.value)
+    assert landed.tree() == before
+
+
+def test_a_damaged_manifest_is_not_sealed(landed: World) -> None:
+    """Sealing would bless it, so it fails instead."""
+    manifest = next(name for name in landed.tree() if name.startswith("_manifests/"))
+    (landed.destination / manifest).write_bytes(b"{}")
+    with pytest.raises(AirflowFailException, match="was not sealed") as caught:
+        _seal(landed)
+    assert isinstance(_cause(caught), VerificationError)
+
+
+def test_a_broken_chain_is_told_by_the_sealing(landed: World, caplog: pytest.LogCaptureFixture) -> None:
+    """Sealing goes on behind a damaged seal, warns, and the damage stays a finding."""
+    _seal(landed)
+    (landed.destination / "_seals" / "000001.json").write_bytes(b"{}")
+    assert _seal(landed)["created"][0]["number"] == 2
+    with pytest.raises(AirflowFailException, match="seal_unreadable"):
+        _verify(landed)
+
+
+def test_templates_reach_every_place_and_key() -> None:
+    """What differs from run to run can be a template."""
+    fields = set(CloudflareAuditLogsVerifyOperator.template_fields) | set(
+        CloudflareAuditLogsSealOperator.template_fields
+    )
+    assert fields >= {"destination", "start", "end", "day", "public_key", "signing_conn_id", "expected_seal_sha256"}

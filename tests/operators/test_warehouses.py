@@ -1,0 +1,225 @@
+"""The loading operators: windows by catch-up, by asset event and by run, into every kind of warehouse by connection."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import duckdb
+import pytest
+from airflow.providers.common.compat.sdk import AirflowFailException
+from pyiceberg.catalog import load_catalog
+
+from airflow_audit_provider.assets.audit_logs import audit_log_asset
+from airflow_audit_provider.exceptions import ConfigurationError, NotCommittedError
+from airflow_audit_provider.operators.warehouses import (
+    CloudflareAuditLogsToIcebergOperator,
+    CloudflareAuditLogsToSqlOperator,
+)
+from tests.operators.worlds import END, START, World
+from tests.pipelines.load.postgres_server import postgres_server
+
+DAY = timedelta(days=1)
+NEXT_DAY = {"window_start": END, "window_end": END + DAY}
+
+
+@pytest.fixture
+def two_days(world: World) -> World:
+    """A world in which two days have landed."""
+    world.clock.advance(DAY.total_seconds() * 2)
+    world.land()
+    world.land(**NEXT_DAY)
+    return world
+
+
+def _to_duckdb(world: World, file: Path, **arguments: Any) -> CloudflareAuditLogsToSqlOperator:
+    given = {"task_id": "load", "destination": f"file://{world.destination}", "duckdb_path": str(file), **arguments}
+    return CloudflareAuditLogsToSqlOperator(**given)
+
+
+def _days(file: Path) -> dict[str, int]:
+    """Return how many rows each day has."""
+    with duckdb.connect(str(file)) as database:
+        database.execute("set TimeZone = 'UTC'")
+        query = "select strftime(event_time, '%Y-%m-%d'), count(*) from cloudflare_audit_logs group by 1"
+        return dict(database.execute(query).fetchall())
+
+
+def test_pending_loads_all_that_is_new(two_days: World, tmp_path: Path) -> None:
+    """By default everything committed is loaded, a second run loads nothing, and the summary says so."""
+    operator = _to_duckdb(two_days, tmp_path / "a.duckdb")
+    assert operator.execute({}) == {
+        "loaded_count": 2,
+        "replaced_count": 0,
+        "unchanged_count": 0,
+        "record_count": 600,
+        "window_start": START.isoformat(),
+        "window_end": (END + DAY).isoformat(),
+    }
+    assert operator.execute({})["unchanged_count"] == 2
+    assert _days(tmp_path / "a.duckdb") == {"2026-10-26": 300, "2026-10-27": 300}
+
+
+def test_events_load_their_windows(two_days: World, tmp_path: Path) -> None:
+    """By asset event only the windows that the landing operator's events name are loaded."""
+    extra = {"window_start": END.isoformat(), "window_end": (END + DAY).isoformat()}
+    events = {audit_log_asset(f"file://{two_days.destination}"): [SimpleNamespace(extra=extra)]}
+    operator = _to_duckdb(two_days, tmp_path / "a.duckdb", windows="events")
+    assert operator.execute({"triggering_asset_events": events})["loaded_count"] == 1
+    assert _days(tmp_path / "a.duckdb") == {"2026-10-27": 300}
+
+
+def test_events_of_nobody_fail_for_good(two_days: World, tmp_path: Path) -> None:
+    """A run that no event triggered says so, and is not tried again."""
+    with pytest.raises(AirflowFailException, match="pending"):
+        _to_duckdb(two_days, tmp_path / "a.duckdb", windows="events").execute({})
+
+
+@pytest.mark.parametrize(
+    ("arguments", "context"),
+    [
+        ({"window_start": "2026-10-27", "window_length": DAY}, {}),
+        ({}, {"partition_date": datetime(2026, 10, 27, tzinfo=UTC), "partition_key": "2026-10-27"}),
+        ({}, {"data_interval_start": END, "data_interval_end": END + DAY}),
+    ],
+)
+def test_run_loads_its_window(
+    two_days: World, tmp_path: Path, arguments: dict[str, Any], context: dict[str, Any]
+) -> None:
+    """By run the window is the run's: explicit, its partition, or its data interval."""
+    _to_duckdb(two_days, tmp_path / "a.duckdb", windows="run", **arguments).execute(context)
+    assert _days(tmp_path / "a.duckdb") == {"2026-10-27": 300}
+
+
+def test_window_that_never_landed_may_be_tried_again(two_days: World, tmp_path: Path) -> None:
+    """A run whose window is not committed fails in a way that Airflow retries."""
+    operator = _to_duckdb(two_days, tmp_path / "a.duckdb", windows="run", window_start="2026-11-02", window_length=DAY)
+    with pytest.raises(NotCommittedError):
+        operator.execute({})
+
+
+@pytest.mark.parametrize("windows", ["run", "events"])
+def test_part_of_what_is_asked_is_loaded_and_not_enough(two_days: World, tmp_path: Path, windows: str) -> None:
+    """Of two days of which one never landed the other is loaded, and the task is to be tried again."""
+    days = [(END, END + DAY), (END + DAY, END + 2 * DAY)]
+    extras = [{"window_start": start.isoformat(), "window_end": end.isoformat()} for start, end in days]
+    events = {audit_log_asset(f"file://{two_days.destination}"): [SimpleNamespace(extra=extra) for extra in extras]}
+    bounds = {"window_start": END, "window_end": END + 2 * DAY} if windows == "run" else {}
+    operator = _to_duckdb(two_days, tmp_path / "a.duckdb", windows=windows, **bounds)
+    with pytest.raises(NotCommittedError, match="2026-10-28"):
+        operator.execute({"triggering_asset_events": events})
+    assert _days(tmp_path / "a.duckdb") == {"2026-10-27": 300}
+    two_days.clock.advance(DAY.total_seconds())
+    two_days.land(window_start=END + DAY, window_end=END + 2 * DAY)
+    assert operator.execute({"triggering_asset_events": events})["loaded_count"] == 1
+
+
+def test_damage_fails_for_good(two_days: World, tmp_path: Path) -> None:
+    """A damaged part fails the task without retries, and holds up no window that is whole."""
+    (part,) = two_days.destination.glob("dt=2026-10-26/**/part-*")
+    part.write_bytes(part.read_bytes()[:-1])
+    with pytest.raises(AirflowFailException, match="not what its manifest says"):
+        _to_duckdb(two_days, tmp_path / "a.duckdb").execute({})
+    assert _days(tmp_path / "a.duckdb") == {"2026-10-27": 300}
+
+
+def test_duckdb_by_connection(two_days: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A connection of type duckdb names the file as its host, and in its extra how much memory DuckDB may take."""
+    file = tmp_path / "a.duckdb"
+    connection = {"conn_type": "duckdb", "host": str(file), "extra": {"memory_limit": "1GB"}}
+    monkeypatch.setenv("AIRFLOW_CONN_DUCK", json.dumps(connection))
+    _to_duckdb(two_days, file, duckdb_path=None, conn_id="duck").execute({})
+    assert sum(_days(file).values()) == 600
+    monkeypatch.setenv("AIRFLOW_CONN_DUCK", json.dumps(connection | {"extra": {"memory_limit": "plenty"}}))
+    with pytest.raises(AirflowFailException, match="memory_limit"):
+        _to_duckdb(two_days, file, duckdb_path=None, conn_id="duck").execute({})
+
+
+def test_postgres_by_connection(two_days: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A connection of type postgres is opened by the postgres provider's own hook."""
+    with postgres_server() as server:
+        fields = {"host": server["host"], "port": server["port"], "login": server["user"], "schema": server["dbname"]}
+        monkeypatch.setenv("AIRFLOW_CONN_WAREHOUSE", json.dumps({"conn_type": "postgres", **fields}))
+        arguments = {"duckdb_path": None, "conn_id": "warehouse", "table": "public.audit"}
+        operator = _to_duckdb(two_days, Path("unused"), **arguments)
+        assert operator.execute({})["record_count"] == 600
+        assert operator.execute({})["unchanged_count"] == 2
+
+
+def test_iceberg_in_a_folder(two_days: World, tmp_path: Path) -> None:
+    """Without a catalog the warehouse is a local folder with an SQLite file as the catalog."""
+    operator = CloudflareAuditLogsToIcebergOperator(
+        task_id="load", destination=f"file://{two_days.destination}", warehouse=str(tmp_path / "ice")
+    )
+    assert operator.execute({})["record_count"] == 600
+    uri = f"sqlite:///{tmp_path}/ice/catalog.db"
+    table = load_catalog("default", type="sql", uri=uri).load_table("audit.cloudflare_audit_logs")
+    assert table.scan().to_arrow().num_rows == 600
+    assert len(table.snapshots()) == 2
+
+
+def test_iceberg_by_connection(two_days: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A connection's extra has the catalog's properties, its host the URI."""
+    extra = {"type": "sql", "warehouse": f"file://{tmp_path}"}
+    fields = {"conn_type": "iceberg", "host": f"sqlite:///{tmp_path}/catalog.db", "extra": extra}
+    monkeypatch.setenv("AIRFLOW_CONN_LAKE", json.dumps(fields))
+    operator = CloudflareAuditLogsToIcebergOperator(
+        task_id="load", destination=f"file://{two_days.destination}", catalog_conn_id="lake", table="a.b"
+    )
+    assert operator.execute({})["record_count"] == 600
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        ({"duckdb_path": None}, "conn_id"),
+        ({"conn_id": "both"}, "one of the two"),
+        ({"duckdb_path": None, "conn_id": "nowhere"}, "nowhere"),
+        ({"duckdb_path": None, "conn_id": "mysql"}, "mysql"),
+        ({"duckdb_path": None, "conn_id": "nameless"}, "names no file"),
+        ({"table": 'audit"; drop table x; --'}, "no name"),
+        ({"duckdb_path": "/no/such/folder/a.duckdb"}, "cannot open"),
+    ],
+)
+def test_impossible_warehouse_is_refused(
+    two_days: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: dict[str, Any], named: str
+) -> None:
+    """What cannot be loaded into fails at once and says what to mend."""
+    monkeypatch.setenv("AIRFLOW_CONN_MYSQL", json.dumps({"conn_type": "mysql", "host": "x"}))
+    monkeypatch.setenv("AIRFLOW_CONN_NAMELESS", json.dumps({"conn_type": "duckdb"}))
+    with pytest.raises(AirflowFailException, match=named):
+        _to_duckdb(two_days, tmp_path / "a.duckdb", **arguments).execute({})
+
+
+@pytest.mark.parametrize("warehouse", [None, "relative/folder", "s3://bucket/x"])
+def test_iceberg_without_a_catalog_is_refused(two_days: World, warehouse: str | None) -> None:
+    """A warehouse that is no local folder needs a catalog."""
+    operator = CloudflareAuditLogsToIcebergOperator(
+        task_id="load", destination=f"file://{two_days.destination}", warehouse=warehouse
+    )
+    with pytest.raises(AirflowFailException, match="catalog"):
+        operator.execute({})
+
+
+def test_unknown_choice_is_refused_when_parsed(world: World, tmp_path: Path) -> None:
+    """A choice of windows that does not exist fails when the DAG is parsed."""
+    with pytest.raises(ConfigurationError, match="'pending', 'events', 'run'"):
+        _to_duckdb(world, tmp_path / "a.duckdb", windows="all")
+
+
+def test_library_that_is_missing_is_named(two_days: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without its library a warehouse names the extra to install."""
+    monkeypatch.setattr("airflow_audit_provider.adapters.warehouses.duckdb.find_spec", lambda _: None)
+    with pytest.raises(AirflowFailException, match=r"airflow-audit-provider\[duckdb\]"):
+        _to_duckdb(two_days, tmp_path / "a.duckdb").execute({})
+
+
+def test_window_choice_is_told_in_the_arguments() -> None:
+    """All that says which windows and where is templated."""
+    assert {"destination", "table", "window_start", "conn_id", "duckdb_path"} <= set(
+        CloudflareAuditLogsToSqlOperator.template_fields
+    )
+    assert {"catalog_properties", "warehouse"} <= set(CloudflareAuditLogsToIcebergOperator.template_fields)

@@ -1,0 +1,132 @@
+"""A place for a table in each kind of warehouse, and what lies there, read without the package.
+
+Knows: how each kind is opened and queried. Must not know: what a test loads.
+Its one rule: rows and ledger are read back by the warehouse's own means, sorted, as plain values.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+from uuid import uuid4
+
+import duckdb
+import psycopg
+import psycopg2
+from pyiceberg.catalog import load_catalog
+
+from airflow_audit_provider.adapters.clock import SystemClock
+from airflow_audit_provider.adapters.warehouses.duckdb import open_duckdb
+from airflow_audit_provider.adapters.warehouses.iceberg import IcebergWarehouse, open_iceberg
+from airflow_audit_provider.adapters.warehouses.postgres import PostgresSession
+from airflow_audit_provider.adapters.warehouses.sql import SqlWarehouse, table_name
+from airflow_audit_provider.core.ports import Store
+from airflow_audit_provider.core.warehouse.port import Warehouse
+from airflow_audit_provider.pipelines.load import LoadOutcome, LoadSpec, load_committed
+
+KINDS = ("duckdb", "psycopg", "psycopg2", "iceberg")
+_DRIVERS: dict[str, Any] = {"psycopg": psycopg, "psycopg2": psycopg2}
+Row = tuple[Any, ...]
+
+
+class Place(NamedTuple):
+    """Where a table is: ``address`` is a DuckDB file, a PostgreSQL address, or an Iceberg folder."""
+
+    kind: str
+    address: str
+    table: str
+
+    def open(self, memory_limit: str | None = None) -> Warehouse:
+        """Open it as the operators do, without Airflow; the limit is DuckDB's."""
+        if self.kind == "iceberg":
+            return IcebergWarehouse(open_iceberg(self._catalog, "default"), self.table, SystemClock())
+        if self.kind == "duckdb":
+            return SqlWarehouse(open_duckdb(self.address, SystemClock(), memory_limit), table_name(self.table))
+        session = PostgresSession(_DRIVERS[self.kind].connect(self.address))
+        return SqlWarehouse(session, table_name(self.table))
+
+    def load(self, store: Store, dataset: str = "d") -> LoadOutcome:
+        """Load all that is pending."""
+        with closing(self.open()) as warehouse:
+            return load_committed(LoadSpec(dataset), store, warehouse, lambda _: None)
+
+    @property
+    def _catalog(self) -> dict[str, str]:
+        return {"type": "sql", "uri": f"sqlite:///{self.address}/catalog.db", "warehouse": f"file://{self.address}"}
+
+    def iceberg_table(self) -> Any:
+        """Return the Iceberg table, as pyiceberg gives it."""
+        return load_catalog("default", **self._catalog).load_table(self.table)
+
+    def ask(self, query: str) -> list[Row]:
+        """Ask a SQL warehouse."""
+        with self._connection() as connection:
+            cursor = connection.cursor()
+            cursor.execute(query)
+            return cursor.fetchall() if cursor.description else []
+
+    @contextmanager
+    def _connection(self) -> Iterator[Any]:
+        if self.kind == "duckdb":
+            with closing(duckdb.connect(self.address)) as connection:
+                yield connection
+        else:
+            # Psycopg 2 only ends the transaction at the block's end, psycopg 3 the connection, too.
+            with closing(_DRIVERS[self.kind].connect(self.address)) as connection, connection:
+                yield connection
+
+    def rows(self) -> list[Row]:
+        """Return every row, whole, sorted."""
+        if self.kind == "iceberg":
+            found = [tuple(row.values()) for row in self.iceberg_table().scan().to_arrow().to_pylist()]
+        else:
+            found = self.ask(f"select * from {self.table}")
+        return sorted(found, key=repr)
+
+    def ids(self) -> list[str]:
+        """Return the id of every row, sorted, so that repeats show."""
+        if self.kind == "iceberg":
+            return sorted(self.iceberg_table().scan(selected_fields=("id",)).to_arrow()["id"].to_pylist())
+        return [str(row[0]) for row in self.ask(f"select id from {self.table} order by id")]
+
+    def keyed_ids(self) -> list[tuple[datetime, str]]:
+        """Return the start of its window and the id of every row."""
+        if self.kind == "iceberg":
+            columns = ("window_start", "id")
+            found = self.iceberg_table().scan(selected_fields=columns).to_arrow().select(columns).to_pylist()
+            return [(row["window_start"], row["id"]) for row in found]
+        return [(start, str(record_id)) for start, record_id in self.ask(f"select window_start, id from {self.table}")]
+
+    def digest(self) -> str:
+        """Return one digest over all rows."""
+        total = hashlib.sha256()
+        for row in self.rows():
+            total.update(repr(tuple(_plain(value) for value in row)).encode())
+        return total.hexdigest()
+
+    def drop(self) -> None:
+        """Drop table and ledger."""
+        if self.kind == "iceberg":
+            load_catalog("default", **self._catalog).drop_table(self.table)
+        else:
+            self.ask(f"drop table {self.table}")
+            self.ask(f"drop table {self.table}_loads")
+
+
+def _plain(value: Any) -> Any:
+    """Return an instant without the way its time zone is written, anything else as it is."""
+    return value.timestamp() if hasattr(value, "timestamp") else value
+
+
+def place_of(kind: str, folder: Path, postgres: Callable[[], dict[str, Any]]) -> Place:
+    """Return an empty place of a kind; PostgreSQL is only asked for when it is needed."""
+    if kind == "duckdb":
+        return Place(kind, str(folder / "audit.duckdb"), "audit")
+    if kind == "iceberg":
+        return Place(kind, str(folder), "audit.records")
+    address = " ".join(f"{name}={value}" for name, value in postgres().items())
+    return Place(kind, address, f"audit_{uuid4().hex[:12]}")

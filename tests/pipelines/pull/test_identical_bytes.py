@@ -1,0 +1,88 @@
+"""The same records give the same bytes, however many requests were under way and whichever came back first."""
+
+from __future__ import annotations
+
+import time
+from datetime import timedelta
+from functools import cache
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from airflow_audit_provider.adapters.cloudflare.reader import AuditLogReader
+from airflow_audit_provider.adapters.storage.fsspec_store import LocalStore
+from airflow_audit_provider.core.api.rate_limiter import RateLimiter
+from airflow_audit_provider.core.api.retry import RetryLimits
+from airflow_audit_provider.core.ports import Request, Response
+from airflow_audit_provider.testing.clock import ManualClock
+from airflow_audit_provider.testing.cloudflare import FakeCloudflare
+from airflow_audit_provider.testing.in_process import DirectTransport
+from tests.pipelines.pull.landing import END, START, fake_with, land, landed, order, record_at
+
+VERSIONS = ("v1", "v2")
+FORMATS = [(name, kind) for name in ("jsonl", "csv", "parquet") for kind in ("gzip", "zstd", "none")]
+Landed = tuple[dict[str, bytes], dict[str, object]]
+
+
+class Jostled(DirectTransport):
+    """A transport whose answers overtake one another, in another way for every seed."""
+
+    def __init__(self, fake: FakeCloudflare, clock: ManualClock, seed: int) -> None:
+        super().__init__(fake, clock)
+        self._random = Random(seed)
+
+    def send(self, request: Request) -> Response:
+        time.sleep(self._random.choice((0.0, 0.0, 0.001, 0.004)))
+        return super().send(request)
+
+
+@cache
+def _bursty(version: str) -> FakeCloudflare:
+    """A quiet day with a burst of 2000 records in five minutes and one of 1500 in one second, in no order there."""
+    fake = fake_with(ManualClock(), "sort_by_second", records_per_day=3000, requests_per_window=None)
+    for number in range(3500):
+        place = timedelta(hours=7, seconds=number / 7)
+        if number >= 2000:
+            place = timedelta(hours=15, milliseconds=number % 9)
+        when = f"{START + place:%Y-%m-%dT%H:%M:%S.%fZ}"
+        fake.add(record_at(when, f"burst-{number % 97:02}-{number}", version), version)
+    return fake
+
+
+def _landed(version: str, file_format: str, compression: str, concurrency: int, path: Path) -> Landed:
+    """Land the day; return its data objects by key, and what the manifest says of them."""
+    clock, store = ManualClock(), LocalStore(str(path))
+    transport = Jostled(_bursty(version), clock, seed=concurrency)
+    source = AuditLogReader(transport, clock, RateLimiter(), RetryLimits())
+    wanted = order(version, file_format=file_format, compression=compression, concurrency=concurrency)
+    manifest = land(wanted, source, store).manifest
+    found = [(record.event_ns, record.id) for record in landed(wanted, store)]
+    assert found == [(row.time_ns, row.id) for row in _bursty(version).truth(version, None, START, END)]
+    said = {name: getattr(manifest, name) for name in ("parts", "record_count", "records_sha256", "query", "window")}
+    return {part.key: store.read(part.key) or b"" for part in manifest.parts}, said
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize(("file_format", "compression"), FORMATS)
+def test_the_bytes_do_not_depend_on_the_concurrency(
+    file_format: str, compression: str, version: str, tmp_path: Path
+) -> None:
+    """Keys, bytes, digests and the order by (event time, id) are the same with 1 to 16 requests under way."""
+    first, *others = [
+        _landed(version, file_format, compression, concurrency, tmp_path / str(concurrency))
+        for concurrency in (1, 2, 4, 8, 16)
+    ]
+    assert len(first[0]) >= {("jsonl", "none"): 2}.get((file_format, compression), 1)
+    for other in others:
+        assert other == first
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_the_digest_of_the_records_does_not_depend_on_the_format(version: str, tmp_path: Path) -> None:
+    """Every format and compression of one window has the same record digest, whatever the concurrency."""
+    said = [
+        _landed(version, file_format, compression, 1 + place, tmp_path / f"{file_format}-{compression}")[1]
+        for place, (file_format, compression) in enumerate(FORMATS)
+    ]
+    assert len({str(each["records_sha256"]) for each in said}) == 1

@@ -1,0 +1,242 @@
+"""Every way the API may misbehave lands the whole truth once, or a named error and nothing."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from airflow_audit_provider.adapters.storage.fsspec_store import LocalStore
+from airflow_audit_provider.exceptions import (
+    AuditProviderError,
+    ConfigurationError,
+    SourceAuthError,
+    SourceError,
+    SourceProtocolError,
+    SourceRateLimitedError,
+    SourceUnavailableError,
+)
+from airflow_audit_provider.testing.clock import ManualClock
+from airflow_audit_provider.testing.cloudflare import FakeCloudflare
+from airflow_audit_provider.testing.misbehaviour import Misbehaviour
+from tests.pipelines.pull.landing import (
+    START,
+    fake_with,
+    land,
+    landed_ids,
+    order,
+    record_at,
+    source_of,
+    staged_keys,
+    true_ids,
+    visible_keys,
+)
+
+Kind = Misbehaviour
+# What lands although the API misbehaves, by the values of the misbehaviour; "" is its default.
+LANDS: dict[Misbehaviour, tuple[str, ...]] = {
+    Kind.SINCE_EDGE: ("=inclusive", "=exclusive"),
+    Kind.BEFORE_EDGE: ("=inclusive", "=exclusive"),
+    Kind.GRAIN: ("=second", "=ms", "=us"),
+    Kind.TIE_ORDER: ("=stable", "=id", "=reversed", "=random"),
+    Kind.SORT_BY_SECOND: ("",),
+    Kind.PAGE_CEILING: ("", "=250"),
+    Kind.PAGE_CEILING_ASKED_OFFSET: ("", "=250"),
+    Kind.FEWER_THAN_ASKED: ("", "=random"),
+    Kind.REPEATED_ROW: ("",),
+    Kind.DEPTH_CAP: ("", "=500"),
+    Kind.PAST_END_IS_400: ("",),
+    Kind.EXPIRING_EDGE: ("=60",),
+    Kind.LATE_ROWS: (),
+    Kind.EMPTY_PAGE: ("", ",every=3"),
+    Kind.CURSOR_EXPIRES: ("", "=1"),
+    Kind.REPEATED_CURSOR: ("",),
+    Kind.MISSING_CURSOR: ("", ",every=2"),
+    Kind.MISSING_RESULT_FACTS: ("",),
+    Kind.V1_TOTALS: ("",),
+    Kind.NULL_RESULT: ("",),
+    Kind.SUCCESS_FALSE: (",first=2", ",every=3"),
+    Kind.HTML: ("=200,first=2", "=502,every=2"),
+    Kind.TRUNCATED_JSON: (",first=2", ",every=3"),
+    Kind.WRONG_LENGTH: (",first=2", ",every=2"),
+    Kind.CUT_CONNECTION: (",first=2", ",every=2"),
+    Kind.NO_ANSWER: (",first=2", ",every=2"),
+    Kind.STATUS: ("=500,first=3", "=503,every=2", "=520,first=1", "=524,first=1"),
+    Kind.RATE_LIMITED: (",first=1", "=7,every=3", "=date,first=1", "=none,first=1"),
+    Kind.SLOW: ("=5000",),
+    Kind.ODD_TIMESTAMPS: ("",),
+    Kind.ODD_FIELDS: ("", ",every=2"),
+    Kind.HUGE_RECORDS: ("=200000",),
+    Kind.PRETTY_JSON: ("",),
+    Kind.REDIRECT: (),
+}
+# What can never land, and by which name it fails.
+FAILS: dict[str, type[AuditProviderError]] = {
+    "success_false": SourceProtocolError,
+    "html=200": SourceProtocolError,
+    "html=502": SourceUnavailableError,
+    "truncated_json": SourceProtocolError,
+    "wrong_length": SourceUnavailableError,
+    "cut_connection": SourceUnavailableError,
+    "no_answer": SourceUnavailableError,
+    "status=503": SourceUnavailableError,
+    "status=401": SourceAuthError,
+    "status=403": SourceAuthError,
+    "status=404": ConfigurationError,
+    "status=400": SourceProtocolError,
+    "rate_limited": SourceRateLimitedError,
+    "rate_limited=none": SourceRateLimitedError,
+    "redirect": SourceProtocolError,
+    "redirect,after=1": SourceProtocolError,
+    "status=403,after=1": SourceAuthError,
+    "status=500,after=1": SourceUnavailableError,
+    "html=200,after=1": SourceProtocolError,
+}
+VERSIONS = ("v1", "v2")
+SPECS = [kind.value + value for kind, values in LANDS.items() for value in values]
+# The kinds that change which rows a page has: only they matter to a second that is larger than a page.
+PAGING = [
+    *list(LANDS)[: list(LANDS).index(Kind.PAGE_CEILING_ASKED_OFFSET) + 1],
+    Kind.FEWER_THAN_ASKED,
+    Kind.REPEATED_ROW,
+    Kind.DEPTH_CAP,
+    Kind.PAST_END_IS_400,
+    Kind.CURSOR_EXPIRES,
+    Kind.REPEATED_CURSOR,
+    Kind.MISSING_CURSOR,
+    Kind.MISSING_RESULT_FACTS,
+]
+CROWDED = [kind.value + value for kind in PAGING for value in LANDS[kind]]
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> LocalStore:
+    return LocalStore(str(tmp_path))
+
+
+def test_every_misbehaviour_is_tried() -> None:
+    """No misbehaviour of the fake is left out, not even one that is added later."""
+    tried = {spec.partition("=")[0].partition(",")[0] for spec in (*SPECS, *FAILS, "late_rows")}
+    assert tried == {kind.value for kind in Misbehaviour}
+    assert LANDS.keys() == set(Misbehaviour)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("spec", SPECS)
+def test_the_truth_lands_once(spec: str, version: str, clock: ManualClock, store: LocalStore) -> None:
+    """A misbehaving API still gives every record of the window exactly once."""
+    fake = fake_with(clock, spec)
+    land(order(version), source_of(fake, clock), store)
+    assert landed_ids(order(version), store) == true_ids(fake, version)
+    assert not staged_keys(store)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("spec", FAILS)
+def test_a_named_error_and_nothing_lands(spec: str, version: str, clock: ManualClock, store: LocalStore) -> None:
+    """What cannot be read ends in the error that says its remedy, and the destination holds nothing at all."""
+    fake = fake_with(clock, spec)
+    with pytest.raises(FAILS[spec]) as caught:
+        land(order(version), source_of(fake, clock), store)
+    assert type(caught.value) is FAILS[spec]
+    assert list(store.list_keys("")) == []
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("spec", CROWDED)
+def test_a_crowded_second_is_never_cut_short(spec: str, version: str, clock: ManualClock, store: LocalStore) -> None:
+    """A second with more records than a page lands whole, or the pull says that it cannot, and nothing lands."""
+    fake = _crowded(clock, spec, version)
+    start, end = START, START + timedelta(hours=2)
+    wanted = order(version, start=start, end=end)
+    try:
+        land(wanted, source_of(fake, clock), store)
+    except SourceError:
+        assert list(store.list_keys("")) == []
+    else:
+        assert landed_ids(wanted, store) == true_ids(fake, version, start, end)
+
+
+def _crowded(clock: ManualClock, spec: str, version: str) -> FakeCloudflare:
+    """A fake with 1300 records in one second, 700 of them at one instant, and a few around."""
+    fake = fake_with(clock, spec, records_per_day=200)
+    for number in range(1300):
+        fraction = 500_000 if number < 700 else number
+        when = f"2026-10-26T01:00:00.{fraction:06}Z"
+        fake.add(record_at(when, f"crowd-{number:04}", version), version)
+    return fake
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_plain_crowded_second_lands(version: str, clock: ManualClock, store: LocalStore) -> None:
+    """A well-behaved API gives a second with more records than a page whole."""
+    fake = _crowded(clock, "slow=1", version)
+    land(order(version), source_of(fake, clock), store)
+    assert landed_ids(order(version), store) == true_ids(fake, version)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("spec", ["late_rows", "late_rows,every=2", "late_rows,first=1"])
+def test_late_rows_are_not_lost(spec: str, version: str, clock: ManualClock, store: LocalStore) -> None:
+    """Records that turn up while the window is read are landed now or by the next run, each once."""
+    fake = fake_with(clock, spec)
+    before = set(true_ids(fake, version))
+    land(order(version), source_of(fake, clock), store)
+    first = landed_ids(order(version), store)
+    assert len(first) == len(set(first))
+    assert before <= set(first) <= set(true_ids(fake, version))
+    fake.misbehave()
+    land(order(version), source_of(fake, clock), store)
+    assert landed_ids(order(version), store) == true_ids(fake, version)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_retention_that_ends_while_reading_takes_nothing(version: str, clock: ManualClock, store: LocalStore) -> None:
+    """A window at the edge of what is kept is read from its oldest record on, ahead of what expires."""
+    fake = fake_with(clock, "expiring_edge=3600", retention=timedelta(days=546))
+    start = datetime(2025, 5, 5, 14, tzinfo=UTC)
+    wanted = order(version, start=start, end=start + timedelta(hours=20))
+    there = true_ids(fake, version, start, start + timedelta(hours=20))
+    land(wanted, source_of(fake, clock), store)
+    assert landed_ids(wanted, store) == there
+
+
+@pytest.fixture(params=["status=503,share=0.3", "no_answer,share=0.3", "rate_limited=20,share=0.2"])
+def fault(request: pytest.FixtureRequest) -> str:
+    spec: str = request.param
+    return spec
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("oddity", ["page_ceiling=200", "tie_order=random", "fewer_than_asked=random"])
+def test_faults_on_top_of_oddities(
+    fault: str, oddity: str, version: str, clock: ManualClock, store: LocalStore
+) -> None:
+    """An unreliable API that also pages oddly still gives the truth once."""
+    fake = fake_with(clock, fault, oddity)
+    land(order(version), source_of(fake, clock), store)
+    assert landed_ids(order(version), store) == true_ids(fake, version)
+
+
+def test_nothing_is_visible_while_reading(clock: ManualClock, store: LocalStore) -> None:
+    """A pull that fails half-way had shown nothing outside of staging before."""
+    fake = fake_with(clock, "status=500,after=2", records_per_day=6000)
+    seen: list[list[str]] = []
+    source = source_of(fake, clock)
+    clock_sleep = clock.sleep
+
+    def look_and_sleep(seconds: float) -> None:
+        seen.append(visible_keys(store))
+        clock_sleep(seconds)
+
+    clock.sleep = look_and_sleep  # type: ignore[method-assign]  # a window into the middle of the pull
+    with pytest.raises(SourceUnavailableError):
+        land(order(), source, store)
+    assert len(seen) >= 7
+    assert not any(seen)

@@ -1,0 +1,149 @@
+"""One crowded second, whatever the API does to it: the whole truth, or a named error; never a hole in silence."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from itertools import combinations
+
+import pytest
+
+from airflow_audit_provider.core.ports import Store
+from airflow_audit_provider.exceptions import SourceProtocolError, VerificationError
+from airflow_audit_provider.testing.clock import ManualClock
+from airflow_audit_provider.testing.settings import CursorEnd, CursorPlace
+from tests.pipelines.pull.landing import START, fake_with, land, landed_ids, order, record_at, source_of, true_ids
+from tests.pipelines.pull.rate_limited_crowd import crowd, spaced
+from tests.pipelines.verify.memory_store import MemoryStore
+
+TWO_HOURS = {"start": START, "end": START + timedelta(hours=2), "concurrency": 1}
+ORDERS = ["tie_order=id", "tie_order=random", "tie_order=reversed", "sort_by_second"]
+CUTS = ["page_ceiling=100", "page_ceiling=37", "page_ceiling_asked_offset=100", "fewer_than_asked"]
+CUTS += ["fewer_than_asked=random", "repeated_row"]
+EDGES = ["since_edge=exclusive", "before_edge=exclusive", "grain=us", "expiring_edge=60"]
+DEPTHS = ["depth_cap=100", "depth_cap=37", "past_end_is_400"]
+CURSORS = ["cursor_expires=1", "repeated_cursor", "missing_cursor", "missing_result_info", "empty_page"]
+BY_VERSION = {"v1": [*ORDERS, *CUTS, *EDGES, *DEPTHS], "v2": [*ORDERS, *CUTS, *EDGES, *CURSORS]}
+
+
+def _kind(spec: str) -> str:
+    kind = spec.partition("=")[0]
+    return "page_ceiling" if kind.startswith("page_ceiling") else kind
+
+
+def _groups(version: str, size: int) -> Iterator[tuple[str, ...]]:
+    """Yield every set of so many misbehaviours of different kinds."""
+    for specs in combinations(BY_VERSION[version], size):
+        if len({_kind(spec) for spec in specs}) == size:
+            yield specs
+
+
+def _lands_or_says(version: str, specs: tuple[str, ...], count: int, *, recount: bool, alone: bool) -> bool:
+    """Land a second of so many records; hold that nothing is lost in silence, and say whether it landed."""
+    clock, store = ManualClock(), MemoryStore()
+    fake = fake_with(clock, *specs, records_per_day=0 if alone else 200)
+    for number in range(count):
+        fake.add(record_at(f"2026-10-26T01:00:00.{number:06}Z", f"crowd-{number:04}", version), version)
+    wanted = order(version, recount=recount, **TWO_HOURS)
+    try:
+        land(wanted, source_of(fake, clock), store)
+    except (SourceProtocolError, VerificationError):
+        assert not list(store.list_keys("dt=")), specs
+        return False
+    assert landed_ids(wanted, store) == true_ids(fake, version, START, START + timedelta(hours=2)), specs
+    return True
+
+
+@pytest.mark.parametrize("recount", [False, True])
+@pytest.mark.parametrize(
+    ("version", "specs"),
+    [
+        ("v2", ("page_ceiling=100", "missing_result_info", "sort_by_second")),
+        ("v2", ("page_ceiling=37", "missing_result_info", "tie_order=id")),
+        ("v2", ("page_ceiling=100", "missing_cursor", "tie_order=id")),
+        ("v1", ("page_ceiling=100", "depth_cap=100", "sort_by_second")),
+        ("v1", ("page_ceiling=37", "depth_cap=37", "tie_order=id")),
+    ],
+)
+def test_a_ceiling_within_one_second_is_said(version: str, specs: tuple[str, ...], recount: bool) -> None:
+    """A server that hides the rows past its ceiling from both sides is found out."""
+    assert not _lands_or_says(version, specs, 150, recount=recount, alone=True)
+
+
+@pytest.mark.parametrize("version", ["v1", "v2"])
+@pytest.mark.parametrize("count", [1, 2, 37, 100, 150, 999])
+@pytest.mark.parametrize("ties", ["tie_order=stable", "sort_by_second"])
+def test_one_second_that_a_plain_server_sends_lands(version: str, count: int, ties: str) -> None:
+    """A window whose records share one second is proved whole, unless nothing tells it from a cut one."""
+    landed = _lands_or_says(version, (ties,), count, recount=False, alone=True)
+    assert landed == (version == "v1" or count <= 100 or ties == "tie_order=stable")
+
+
+@pytest.mark.parametrize("version", ["v1", "v2"])
+@pytest.mark.parametrize("specs", [("fewer_than_asked=random",), ("page_ceiling=37",), ("page_ceiling=100",)])
+def test_short_pages_that_lose_their_cursors_lose_no_day(version: str, specs: tuple[str, ...]) -> None:
+    """An ordinary day is read whole by time from a server that sends fewer rows than asked for and no cursor."""
+    for lost in ("missing_cursor", "missing_result_info"):
+        clock, store = ManualClock(), MemoryStore()
+        fake = fake_with(clock, *specs, lost)
+        land(order(version), source_of(fake, clock), store)
+        assert landed_ids(order(version), store) == true_ids(fake, version)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("version", ["v1", "v2"])
+@pytest.mark.parametrize("first", range(4))
+def test_every_pair_of_misbehaviours_in_one_second(version: str, first: int) -> None:
+    """All pairs end in the truth or in a named error, alone and among others, with and without a recount."""
+    pairs = list(_groups(version, 2))[first::4]
+    landed = [
+        _lands_or_says(version, specs, 150, recount=number % 2 == 0, alone=alone)
+        for number, specs in enumerate(pairs)
+        for alone in (True, False)
+    ]
+    assert len(landed) > 60
+    # Most of them can be read, so that a pull which always fails does not pass for a careful one.
+    assert sum(landed) > len(landed) * 0.6
+
+
+@pytest.mark.parametrize("place", list(CursorPlace))
+@pytest.mark.parametrize("end", list(CursorEnd))
+def test_a_whole_pull_reads_the_cursor_where_it_stands(place: CursorPlace, end: CursorEnd) -> None:
+    """An instant of several pages lands whichever place holds the cursor, and whatever stands there at the end."""
+    clock, store = ManualClock(), MemoryStore()
+    fake = spaced(0, 2500, "v2", clock=clock, cursor_place=place, cursor_end=end)
+    land(order("v2"), source_of(fake, clock), store)
+    assert landed_ids(order("v2"), store) == true_ids(fake, "v2")
+
+
+@pytest.mark.parametrize("concurrency", [1, 4])
+@pytest.mark.parametrize("version", ["v1", "v2"])
+@pytest.mark.parametrize("alone", [True, False])
+def test_five_thousand_records_in_one_instant_land(version: str, alone: bool, concurrency: int) -> None:
+    """An instant of five full pages lands whole, alone in its day and among others."""
+    clock, store = ManualClock(), MemoryStore()
+    fake = spaced(0, 5000, version, clock=clock) if alone else crowd(version, 5000, clock=clock)
+    wanted = order(version, concurrency=concurrency)
+    land(wanted, source_of(fake, clock), store)
+    landed = landed_ids(wanted, store)
+    assert len(landed) == 5000 + (0 if alone else 200)
+    assert landed == true_ids(fake, version)
+
+
+def _store_of_two(first_when: str, second_when: str, concurrency: int) -> Store:
+    clock, store = ManualClock(), MemoryStore()
+    fake = fake_with(clock, records_per_day=8000, requests_per_window=None)
+    for when in (first_when, second_when):
+        fake.add(record_at(when, "twice"))
+    land(order(concurrency=concurrency), source_of(fake, clock), store)
+    return store
+
+
+@pytest.mark.parametrize("concurrency", [1, 4])
+@pytest.mark.parametrize("second_when", ["2026-10-26T01:00:09Z", "2026-10-26T22:00:00Z"])
+def test_one_id_at_two_times_is_said(second_when: str, concurrency: int) -> None:
+    """Two records of one id end the pull before anything is visible, in one page as in two slices."""
+    with pytest.raises(SourceProtocolError, match="id") as caught:
+        _store_of_two("2026-10-26T01:00:00Z", second_when, concurrency)
+    assert caught.value.window is not None
+    assert caught.value.position is not None

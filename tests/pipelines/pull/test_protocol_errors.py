@@ -1,0 +1,92 @@
+"""An answer that breaks the protocol is named with all that a support case needs, and nothing becomes visible."""
+
+from __future__ import annotations
+
+import pickle
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from airflow_audit_provider.adapters.storage.fsspec_store import LocalStore
+from airflow_audit_provider.exceptions import SourceProtocolError
+from airflow_audit_provider.testing.clock import ManualClock
+from airflow_audit_provider.testing.cloudflare import FakeCloudflare
+from tests.pipelines.pull.landing import fake_with, land, order, source_of
+from tests.pipelines.pull.rate_limited_crowd import crowd
+
+Make = Callable[[ManualClock, str], FakeCloudflare]
+
+
+def _busy(*specs: str) -> Make:
+    """A day of many pages that misbehaves so."""
+    return lambda clock, _: fake_with(clock, *specs, records_per_day=12_000)
+
+
+def _crowded(*specs: str) -> Make:
+    """A day with more records at one instant than a page, that misbehaves so."""
+    return lambda clock, version: crowd(version, 2500, *specs, clock=clock)
+
+
+# What breaks the protocol, by the status of the answer that does.
+BOTH_VERSIONS: dict[str, tuple[Make, int]] = {
+    "success_false": (_busy("success_false"), 200),
+    "success_false later": (_busy("success_false,after=3"), 200),
+    "html": (_busy("html=200"), 200),
+    "html later": (_busy("html=200,after=3"), 200),
+    "truncated": (_busy("truncated_json"), 200),
+    "truncated later": (_busy("truncated_json,after=3"), 200),
+    "bad request": (_busy("status=400"), 400),
+    "bad request later": (_busy("status=400,after=3"), 400),
+    "unknown refusal": (_busy("status=418"), 418),
+    "redirect": (_busy("redirect"), 302),
+    "redirect later": (_busy("redirect,after=3"), 302),
+}
+BY_VERSION: dict[str, tuple[str, Make, int]] = {
+    "an instant deeper than the cap": ("v1", _crowded("depth_cap=1000"), 400),
+    "an instant whose rows move": ("v2", _crowded("tie_order=random"), 200),
+    "a cursor that expires inside an instant": ("v2", _crowded("cursor_expires=1"), 400),
+    "a cursor that comes again": ("v2", _crowded("repeated_cursor"), 200),
+    "a cursor that is missing inside an instant": ("v2", _crowded("missing_cursor"), 200),
+    "a row that comes again inside an instant": ("v2", _crowded("repeated_row"), 200),
+}
+CASES = [
+    *[(name, version, make, status) for name, (make, status) in BOTH_VERSIONS.items() for version in ("v1", "v2")],
+    *[(name, version, make, status) for name, (version, make, status) in BY_VERSION.items()],
+]
+
+
+@pytest.mark.parametrize("concurrency", [1, 4])
+@pytest.mark.parametrize(("name", "version", "make", "status"), CASES)
+def test_what_breaks_the_protocol_is_named_and_nothing_is_visible(
+    name: str, version: str, make: Make, status: int, concurrency: int, tmp_path: Path
+) -> None:
+    """The error carries status, ray id, window and position, says them in its text, and the destination is empty."""
+    clock, store = ManualClock(), LocalStore(str(tmp_path))
+    with pytest.raises(SourceProtocolError) as caught:
+        land(order(version, concurrency=concurrency), source_of(make(clock, version), clock), store)
+    error = caught.value
+    assert error.status == status, name
+    assert error.ray_id is not None
+    assert re.fullmatch(r"[0-9a-f]{16}-ZRH", error.ray_id)
+    assert error.window is not None
+    assert error.window.startswith("[2026-10-26T")
+    assert error.position is not None
+    assert re.search(r"since \d+ before \d+", error.position)
+    assert all(fact in str(error) for fact in (str(status), error.ray_id, error.window, error.position))
+    assert not error.retryable
+    assert list(store.list_keys("")) == []
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
+@pytest.mark.parametrize("concurrency", [1, 4])
+def test_the_facts_travel(concurrency: int, tmp_path: Path) -> None:
+    """An error that is pickled on its way to another worker keeps every fact."""
+    clock = ManualClock()
+    source = source_of(fake_with(clock, "html=200"), clock)
+    with pytest.raises(SourceProtocolError) as caught:
+        land(order(concurrency=concurrency), source, LocalStore(str(tmp_path)))
+    copy = pickle.loads(pickle.dumps(caught.value))  # our own bytes, from the line above
+    assert vars(copy) == vars(caught.value)
+    assert str(copy) == str(caught.value)

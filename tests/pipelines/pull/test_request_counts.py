@@ -1,0 +1,157 @@
+"""How many requests a window costs: hardly more than it has pages."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from functools import cache
+from math import ceil
+
+import pytest
+
+from airflow_audit_provider.adapters.cloudflare.parallel import ParallelReader
+from airflow_audit_provider.adapters.cloudflare.reader import AuditLogReader
+from airflow_audit_provider.core.api.rate_limiter import RateLimiter
+from airflow_audit_provider.core.api.retry import RetryLimits
+from airflow_audit_provider.core.ports import Request, Response
+from airflow_audit_provider.core.windows.window import TimeWindow
+from airflow_audit_provider.testing.clock import ManualClock
+from airflow_audit_provider.testing.cloudflare import FakeCloudflare
+from airflow_audit_provider.testing.in_process import DirectTransport
+from airflow_audit_provider.testing.settings import CursorEnd, CursorPlace
+from tests.pipelines.pull.landing import START, fake_with, order, record_at, true_ids
+from tests.pipelines.pull.rate_limited_crowd import spaced
+
+VERSIONS = ("v1", "v2")
+HOUR = timedelta(hours=1)
+DAY = TimeWindow(START, START + 24 * HOUR)
+# The busiest hours have two records a second for every 80,000 a day.
+NINE_TO_ELEVEN = TimeWindow(START + 9 * HOUR, START + 11 * HOUR)
+
+
+class Counting:
+    """A transport that counts, beside the tally, what really goes out."""
+
+    def __init__(self, fake: FakeCloudflare, clock: ManualClock) -> None:
+        self.count = 0
+        self._inner = DirectTransport(fake, clock)
+
+    def send(self, request: Request) -> Response:
+        self.count += 1
+        return self._inner.send(request)
+
+
+class CountingSlices(ParallelReader):
+    """A reading that counts its slices: each is one walk, which has one end."""
+
+    @property
+    def slice_count(self) -> int:
+        return sum(self.tally.ended_by.values())
+
+
+@cache
+def _evenly(records_per_day: int) -> FakeCloudflare:
+    """A fake with so many records a day, made once."""
+    return fake_with(ManualClock(), records_per_day=records_per_day, requests_per_window=None)
+
+
+def _read(fake: FakeCloudflare, version: str, window: TimeWindow, concurrency: int) -> tuple[int, int, CountingSlices]:
+    """Read a window; return the records, the requests and the reading."""
+    clock = ManualClock()
+    transport = Counting(fake, clock)
+    reading = CountingSlices(
+        AuditLogReader(transport, clock, RateLimiter(), RetryLimits()), order(version).query, window, concurrency
+    )
+    ids = [record.id for records in reading.read() for record in records]
+    assert sorted(ids) == true_ids(fake, version, window.start, window.end)
+    assert reading.tally.request_count == transport.count
+    return len(ids), transport.count, reading
+
+
+@pytest.mark.parametrize("concurrency", [1, 4, 8])
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize(("records_per_day", "window"), [(20_000, DAY), (86_400, DAY), (380_000, NINE_TO_ELEVEN)])
+def test_a_window_costs_hardly_more_requests_than_pages(
+    records_per_day: int, window: TimeWindow, version: str, concurrency: int
+) -> None:
+    """Up to ten records a second N of them cost at most 1.03 times their pages, and two requests a slice."""
+    count, requests, reading = _read(_evenly(records_per_day), version, window, concurrency)
+    assert requests <= 1.03 * ceil(count / 1000) + 2 * reading.slice_count
+    # The slices are few enough for that to say something; one reader alone has no need of any.
+    assert requests <= (1.03 if concurrency == 1 else 1.35) * ceil(count / 1000) + 2
+
+
+@pytest.fixture
+def bursty() -> FakeCloudflare:
+    """Two days with a record a minute, and two bursts of 4000 records within ten minutes."""
+    fake = fake_with(ManualClock(), records_per_day=1440, requests_per_window=None)
+    for version in VERSIONS:
+        for number in range(8000):
+            place = START + timedelta(hours=5 + 11 * (number % 2), seconds=number * 600 / 8000)
+            fake.add(record_at(f"{place:%Y-%m-%dT%H:%M:%S.%fZ}", f"burst-{number:04}", version), version)
+    return fake
+
+
+@pytest.mark.parametrize("concurrency", [1, 4, 8])
+@pytest.mark.parametrize("version", VERSIONS)
+def test_bursts_cost_no_more(bursty: FakeCloudflare, version: str, concurrency: int) -> None:
+    """A quiet day with two bursts costs as few requests as an even one."""
+    count, requests, reading = _read(bursty, version, DAY, concurrency)
+    assert requests <= 1.03 * ceil(count / 1000) + 2 * reading.slice_count
+    assert requests <= 2 * ceil(count / 1000)
+
+
+@pytest.mark.parametrize(
+    ("version", "count", "expected"),
+    [
+        *[("v1", 0, 1), ("v1", 2, 2), ("v1", 500, 2), ("v1", 999, 2)],
+        *[("v2", 0, 1), ("v2", 2, 2), ("v2", 500, 2), ("v2", 999, 2)],
+        # Where all records share one second, and none lies in the two days before, both sides could hide the same one.
+        *[("v1", 1, 3), ("v2", 1, 3)],
+    ],
+)
+@pytest.mark.parametrize("concurrency", [1, 4, 8])
+def test_less_than_a_page_is_one_request_and_the_proof(
+    version: str, count: int, expected: int, concurrency: int
+) -> None:
+    """Where nothing says that a page is the last one, its end is proved by one more request."""
+    found, requests, _ = _read(spaced(60, count, version), version, DAY, concurrency)
+    assert (found, requests) == (count, expected)
+
+
+@pytest.mark.parametrize("end", [CursorEnd.NULL, CursorEnd.EMPTY])
+@pytest.mark.parametrize("place", list(CursorPlace))
+# A page of 100 rows, or 200, may be all the server ever sends, so there the end has to be proved.
+@pytest.mark.parametrize(("count", "expected"), [(0, 1), (1, 1), (2, 1), (999, 1), (100, 2), (500, 2)])
+def test_less_than_a_page_is_one_request_where_the_end_is_said(
+    count: int, expected: int, place: CursorPlace, end: CursorEnd
+) -> None:
+    """Where version 2 shows an empty cursor, in either place, a window with less than a page costs one request."""
+    fake = spaced(60, count, "v2", cursor_end=end, cursor_place=place)
+    assert _read(fake, "v2", DAY, 4)[:2] == (count, expected)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_an_hour_with_one_record_is_proved_by_the_hour_before(version: str) -> None:
+    """A lonely second costs no third request where the two days before hold a record."""
+    fake = spaced(5400, 2, version)
+    assert _read(fake, version, TimeWindow(START + HOUR, START + 2 * HOUR), 4)[:2] == (1, 2)
+
+
+@pytest.mark.parametrize(("per_second", "at_most"), [(20, 1.05), (50, 1.1), (100, 1.25), (300, 1.75)])
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_dense_window_reads_a_second_or_two_again_for_every_page(
+    version: str, per_second: int, at_most: float
+) -> None:
+    """What more than ten records a second cost is as much as the documentation says."""
+    fake = spaced(1 / per_second, 20_000, version)
+    count, requests, _ = _read(fake, version, DAY, 1)
+    assert count == 20_000
+    assert requests <= at_most * 20 + 2
+
+
+def test_the_tally_of_a_reading_counts_retries_too() -> None:
+    """A request that is sent again is counted again."""
+    clock = ManualClock()
+    fake = fake_with(clock, "status=503,first=2", records_per_day=10)
+    _, requests, reading = _read(fake, "v2", DAY, 4)
+    assert (requests, reading.tally.retry_count) == (3, 2)

@@ -1,0 +1,169 @@
+"""A real process, killed without a word at random moments: nothing half visible ever, and the same bytes in the end."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from airflow_audit_provider.adapters.clock import SystemClock
+from airflow_audit_provider.adapters.cloudflare.http import Credentials, Endpoint, HttpTransport, open_client
+from airflow_audit_provider.adapters.cloudflare.reader import AuditLogReader
+from airflow_audit_provider.adapters.storage.fsspec_store import LocalStore
+from airflow_audit_provider.core.api.rate_limiter import RateLimiter
+from airflow_audit_provider.core.api.retry import RetryLimits
+from airflow_audit_provider.core.archive.manifest import Manifest
+from airflow_audit_provider.pipelines import part_writer as staging
+from airflow_audit_provider.pipelines import verify as auditing
+from airflow_audit_provider.pipelines.committed import latest_committed
+from airflow_audit_provider.pipelines.sweep import sweep
+from airflow_audit_provider.testing.clock import ManualClock
+from airflow_audit_provider.testing.cloudflare import FakeCloudflare
+from airflow_audit_provider.testing.server import FakeServer
+from airflow_audit_provider.testing.settings import TOKEN
+from tests.pipelines.pull.child_pulls import Nursery, fork_for_lines
+from tests.pipelines.pull.landing import fake_with, land, landed_ids, objects, order, records_of, true_ids
+
+ROUNDS = int(os.environ.get("SIGKILL_ROUNDS", "200"))
+SEED = 20261026
+_LONGEST_DELAY_SECONDS = 0.05
+WANTED = order(concurrency=2)
+NURSERY = "import sys; from tests.pipelines.pull.test_sigkill import bear_children; bear_children(*sys.argv[1:])"
+
+
+def bear_children(base_url: str) -> None:
+    """Land once for every line of ``folder attempt``, each in a process of its own; what the nursery does."""
+    staging.PART_RECORDS = 1000
+    fork_for_lines(lambda folder, attempt_id: _land(base_url, folder, attempt_id))
+
+
+def _land(base_url: str, folder: str, attempt_id: str) -> None:
+    """Land the usual day in small parts, over sockets, into files."""
+    clock = SystemClock()
+    with open_client(Endpoint(Credentials(TOKEN), base_url)) as client:
+        source = AuditLogReader(HttpTransport(client), clock, RateLimiter(), RetryLimits())
+        land(WANTED._replace(attempt_id=attempt_id), source, LocalStore(folder))
+
+
+@pytest.fixture(scope="module")
+def fake() -> FakeCloudflare:
+    """Eight thousand records, made before anybody asks."""
+    fake = fake_with(ManualClock(), records_per_day=8000, requests_per_window=None)
+    true_ids(fake)
+    return fake
+
+
+@pytest.fixture(scope="module")
+def nursery(fake: FakeCloudflare) -> Iterator[Nursery]:
+    """Children that land from a real server on loopback."""
+    with FakeServer(fake) as server:
+        nursery = Nursery(NURSERY, server.base_url)
+        yield nursery
+        nursery.close()
+
+
+def _refuse_halves(store: LocalStore) -> bool:
+    """Refuse a manifest that names a part which is not whole; say whether there is a manifest."""
+    commit = latest_committed(store, WANTED.keys)
+    if commit is None:
+        return False
+    assert len(list(records_of(commit.manifest, WANTED, store))) == commit.manifest.record_count
+    return True
+
+
+def _parts(store: LocalStore) -> dict[str, bytes]:
+    return {key: content for key, content in objects(store).items() if key.startswith("dt=")}
+
+
+def _files(folder: Path) -> set[str]:
+    """Return every file below a folder, also those no store lists; folders may vanish meanwhile."""
+    return {(Path(root) / name).relative_to(folder).as_posix() for root, _, names in os.walk(folder) for name in names}
+
+
+def _end(nursery: Nursery, folder: Path, expected: dict[str, bytes]) -> Manifest:
+    """Let a run come to its end; refuse any difference from the undisturbed one, and anything unnamed."""
+    assert nursery.run(f"{folder} last") == 0
+    store = LocalStore(str(folder))
+    commit = latest_committed(store, WANTED.keys)
+    assert commit is not None
+    assert _parts(store) == expected
+    assert auditing.verify(store).severe_count == 0
+    sweep(store, datetime.now(UTC) + timedelta(days=2))
+    named = {*expected, WANTED.keys.manifest(1)}
+    assert _files(folder) == named
+    return commit.manifest
+
+
+def _undisturbed(nursery: Nursery, folder: Path, fake: FakeCloudflare) -> tuple[dict[str, bytes], int]:
+    """Return the parts of an undisturbed run, and how often it asked or made a file."""
+    steps = _Steps(fake, folder)
+    assert nursery.run(f"{folder} only", steps.watch) == 0
+    store = LocalStore(str(folder))
+    assert landed_ids(WANTED, store) == true_ids(fake)
+    assert len(_parts(store)) == 8
+    return _parts(store), steps.most_count
+
+
+class _Steps:
+    """Counts what a try has done since: requests, and the files it has made; ``most_count`` is the most ever seen.
+
+    Counted in steps, not in seconds, so that moments spread over a whole try, asking as well as writing and publishing,
+    on a slow machine as on a fast one.
+    """
+
+    def __init__(self, fake: FakeCloudflare, folder: Path) -> None:
+        self.most_count = 0
+        self._fake, self._folder = fake, folder
+        self._before_count = self._count()
+
+    def taken_count(self) -> int:
+        """Return how many steps were taken."""
+        self.most_count = max(self.most_count, self._count() - self._before_count)
+        return self.most_count
+
+    def watch(self) -> bool:
+        """Look, and let it live."""
+        self.taken_count()
+        return False
+
+    def _count(self) -> int:
+        return len(self._fake.requests) + len(_files(self._folder))
+
+
+def _random_moment(moments: random.Random, fake: FakeCloudflare, folder: Path, step_count: int) -> Callable[[], bool]:
+    """Return whether a moment has come: some milliseconds after a request or a new file, any of which may be it."""
+    # A try that goes on from another takes fewer steps than an undisturbed one, and would outlive most moments.
+    awaited_count = moments.randint(1, moments.choice((step_count // 2, step_count)))
+    steps = _Steps(fake, folder)
+    delay_seconds = moments.uniform(0, _LONGEST_DELAY_SECONDS)
+
+    def has_come() -> bool:
+        if steps.taken_count() < awaited_count:
+            return False
+        time.sleep(delay_seconds)
+        return True
+
+    return has_come
+
+
+@pytest.mark.slow
+def test_a_worker_killed_at_random_moments(nursery: Nursery, fake: FakeCloudflare, tmp_path: Path) -> None:
+    """However often and whenever a worker is killed, the run that may end leaves what an undisturbed one leaves."""
+    moments, folder = random.Random(SEED), tmp_path / "0"
+    expected, step_count = _undisturbed(nursery, tmp_path / "undisturbed", fake)
+    killed_count, ended = 0, []
+    for number in range(1, ROUNDS + 1):
+        status = nursery.run(f"{folder} try-{number}", _random_moment(moments, fake, folder, step_count))
+        assert status in {0, -signal.SIGKILL}
+        killed_count += status != 0
+        if _refuse_halves(LocalStore(str(folder))) or moments.random() < 0.3 or number == ROUNDS:
+            ended.append(_end(nursery, folder, expected))
+            folder = tmp_path / str(number)
+    assert killed_count >= ROUNDS // 4
+    assert sum(manifest.fetch.resumed_count > 0 for manifest in ended) >= ROUNDS // 10

@@ -1,0 +1,306 @@
+"""A sweep removes what dead tries left, all of it and nothing else, also while other tries are at work."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airflow_audit_provider.adapters.storage.fsspec_store import LocalStore
+from airflow_audit_provider.core.api.read_stats import ReadStats
+from airflow_audit_provider.core.archive.checkpoint import Checkpoint
+from airflow_audit_provider.core.ports import Store
+from airflow_audit_provider.exceptions import ConfigurationError, VerificationError
+from airflow_audit_provider.pipelines.seal import seal
+from airflow_audit_provider.pipelines.staging_area import StagingArea
+from airflow_audit_provider.pipelines.sweep import sweep
+from airflow_audit_provider.testing.clock import ManualClock
+from airflow_audit_provider.testing.cloudflare import FakeCloudflare
+from airflow_audit_provider.testing.in_process import DirectTransport
+from tests.pipelines.pull.landing import (
+    END,
+    fake_with,
+    land,
+    landed_ids,
+    objects,
+    order,
+    record_at,
+    source_of,
+    true_ids,
+)
+from tests.pipelines.pull.mortal_store import Death, KilledError, MortalStore
+
+DAY = timedelta(days=1)
+NOW = ManualClock().now()
+LATER = NOW + 2 * DAY
+PART = "part-0001-00000-00000000deadbeef.jsonl"
+FOLDER = "dt=2026-10-26/window=20261026T000000Z-20261027T000000Z/"
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> LocalStore:
+    """An empty destination."""
+    return LocalStore(str(tmp_path))
+
+
+@pytest.fixture
+def committed(store: LocalStore) -> LocalStore:
+    """A destination with a window of two generations, an empty one, and seals."""
+    clock = ManualClock()
+    fake = fake_with(clock)
+    land(order(), source_of(fake, clock), store)
+    fake.add(record_at("2026-10-26T03:00:00Z", "late"))
+    land(order(), source_of(fake, clock), store)
+    land(order(start=END, end=END + DAY, filters={"actor_email": "nobody@example.com"}), source_of(fake, clock), store)
+    seal(store)
+    return store
+
+
+def _stage(store: Store, attempt_id: str, began_at: datetime, saved_at: datetime | None = None) -> list[str]:
+    """Leave a try of the usual day in staging; return its keys."""
+    wanted = order()
+    attempt = StagingArea(store, wanted.keys, attempt_id)
+    attempt.open(began_at)
+    store.create(f"{attempt.prefix}part-00000", b"{}\n")
+    if saved_at is not None:
+        checkpoint = Checkpoint(wanted.resume_key(None), (), ReadStats(), saved_at, saved_at)
+        store.create(f"{attempt.prefix}checkpoint-00001.json", checkpoint.to_bytes())
+    return list(store.list_keys(attempt.prefix))
+
+
+def test_what_is_committed_stays(committed: LocalStore) -> None:
+    """Parts of any generation in force, manifests and seals are no debris, however old."""
+    before = objects(committed)
+    assert any(key.startswith("_seals/") for key in before)
+    assert sweep(committed, LATER + 1000 * DAY) == ((), 0)
+    assert objects(committed) == before
+
+
+def test_a_dead_try_is_removed(committed: LocalStore) -> None:
+    """Marker, part and checkpoint go, and so does a published part that the newest manifest does not name."""
+    before = objects(committed)
+    staged = _stage(committed, "dead", NOW, NOW)
+    assert committed.create(FOLDER + PART, b"12345")
+    size_bytes = sum(len(content) for key, content in objects(committed).items() if key not in before)
+    assert sweep(committed, LATER) == (tuple(sorted([*staged, FOLDER + PART])), size_bytes)
+    assert objects(committed) == before
+    assert sweep(committed, LATER) == ((), 0)
+
+
+def test_parts_of_a_window_without_a_manifest(store: LocalStore) -> None:
+    """A try that died between its parts and its manifest leaves nothing after a sweep."""
+    store.create(FOLDER + PART, b"12345")
+    assert sweep(store, LATER) == ((FOLDER + PART,), 5)
+    assert objects(store) == {}
+
+
+def test_replaced_parts_are_removed(committed: LocalStore) -> None:
+    """A part that only an older generation names is debris: the newest one replaced it."""
+    parts = {key: content for key, content in objects(committed).items() if key.startswith(FOLDER)}
+    clock = ManualClock()
+    fake = fake_with(clock)
+    fake.add(record_at("2026-10-26T03:00:00Z", "late"))
+    land(order(replace=True), source_of(fake, clock), committed)
+    for key, content in parts.items():
+        committed.create(key, content)
+    assert set(sweep(committed, LATER).keys) == set(parts)
+    assert landed_ids(order(), committed) == true_ids(fake)
+
+
+@pytest.mark.parametrize(("age", "is_debris"), [(timedelta(days=1), False), (timedelta(days=1, seconds=1), True)])
+@pytest.mark.parametrize("has_checkpoint", [False, True])
+def test_the_newest_sign_of_life_counts(
+    store: LocalStore, age: timedelta, is_debris: bool, has_checkpoint: bool
+) -> None:
+    """A try is as old as its newest checkpoint, else its marker, and exactly the age asked for is young."""
+    seen_at = NOW - age
+    staged = _stage(store, "one", seen_at - 9 * DAY, seen_at) if has_checkpoint else _stage(store, "one", seen_at)
+    assert sweep(store, NOW).keys == (tuple(sorted(staged)) if is_debris else ())
+
+
+def test_a_window_with_a_living_try_is_left_alone(store: LocalStore) -> None:
+    """A living try keeps the parts of its window, published and staged: it may be about to use them."""
+    dead = _stage(store, "dead", NOW - 9 * DAY)
+    living = _stage(store, "living", NOW)
+    store.create(FOLDER + PART, b"12345")
+    assert sweep(store, NOW).keys == ()
+    assert set(objects(store)) == {*dead, *living, FOLDER + PART}
+    other = FOLDER.replace("26T", "25T").replace("27T", "26T").replace("dt=2026-10-26", "dt=2026-10-25") + PART
+    store.create(other, b"1")
+    assert sweep(store, NOW).keys == (other,)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("attempt.json", b"{"),
+        ("attempt.json", b'{"window": "w", "began_at": "yesterday"}'),
+        ("attempt.json", b'{"window": "w", "began_at": "2026-11-04T12:00:00"}'),
+        ("checkpoint-00001.json", b"{}"),
+        ("part-00000", b""),
+    ],
+)
+def test_no_readable_sign_of_life_is_old(store: LocalStore, name: str, content: bytes) -> None:
+    """A try that says nothing that can be read, or a time of no zone, is dead."""
+    key = f"{order().keys.staging('odd')}{name}"
+    store.create(key, content)
+    assert sweep(store, NOW).keys == (key,)
+
+
+def test_what_is_nobodys_stays(store: LocalStore) -> None:
+    """Objects that this provider does not write are left where they lie."""
+    strange = [
+        "notes.txt",
+        "_staging/notes.txt",
+        "_staging/x/20261026T000000Z-20261027T000000Z/part-00000",
+        f"{FOLDER}notes.txt",
+        f"{FOLDER}deeper/{PART}",
+        f"dt=noon/window=20261026T000000Z-20261027T000000Z/{PART}",
+        f"dt=2026-10-26/{PART}",
+        f"elsewhere/{FOLDER}{PART}",
+    ]
+    for key in strange:
+        store.create(key, b"x")
+    assert sweep(store, LATER).keys == ()
+    assert set(objects(store)) == set(strange)
+
+
+def test_a_dry_run_removes_nothing(committed: LocalStore) -> None:
+    """A dry run lists what the sweep then removes."""
+    _stage(committed, "dead", NOW)
+    committed.create(FOLDER + PART, b"12345")
+    before = objects(committed)
+    found = sweep(committed, LATER, dry_run=True)
+    assert found.keys
+    assert objects(committed) == before
+    assert sweep(committed, LATER) == found
+    assert set(objects(committed)) == set(before) - set(found.keys)
+
+
+@pytest.mark.parametrize("age", [timedelta(0), timedelta(seconds=-1), 24, None])
+def test_an_age_that_cannot_be(store: LocalStore, age: Any) -> None:
+    """Nothing, less, and what is no length of time are refused before anything is looked at."""
+    with pytest.raises(ConfigurationError, match="older_than"):
+        sweep(store, NOW, age)
+
+
+def test_a_damaged_manifest_stops_the_sweep(committed: LocalStore, tmp_path: Path) -> None:
+    """With a manifest that cannot be read nobody knows what is committed, so nothing is removed."""
+    _stage(committed, "dead", NOW)
+    damaged = max(path for path in (tmp_path / "_manifests/dt=2026-10-26").iterdir())
+    damaged.write_bytes(b"{")
+    before = objects(committed)
+    with pytest.raises(VerificationError, match="g0002"):
+        sweep(committed, LATER)
+    assert objects(committed) == before
+
+
+class BusyStore(LocalStore):
+    """A destination in which somebody acts right before the Nth time that a sweep looks."""
+
+    def __init__(self, root: str, at: int, act: Callable[[], None]) -> None:
+        super().__init__(root)
+        self.look_count = 0
+        self._at = at
+        self._act = act
+
+    def list_sizes(self, prefix: str) -> Iterator[tuple[str, int]]:
+        """Let somebody act, then list; keys are listed by this too."""
+        self._look()
+        return iter(list(super().list_sizes(prefix)))
+
+    def read(self, key: str) -> bytes | None:
+        """Let somebody act, then read."""
+        self._look()
+        return super().read(key)
+
+    def _look(self) -> None:
+        self.look_count += 1
+        if self.look_count == self._at:
+            self._act()
+
+
+class HaltedStore(MortalStore):
+    """A store under a try that halts when it is about to create its manifest, and can go on from there."""
+
+    def __init__(self, store: Store, halt_at: int) -> None:
+        super().__init__(store, Death(halt_at))
+        self._beneath = store
+        self._waiting: tuple[str, bytes] | None = None
+
+    def create(self, key: str, content: bytes) -> bool:
+        """Keep what a manifest is to say."""
+        if key.startswith("_manifests/"):
+            self._waiting = key, content
+        return super().create(key, content)
+
+    def halt(self, fake: FakeCloudflare) -> None:
+        """Run up to the manifest."""
+        with pytest.raises(KilledError):
+            _run(fake, self, LATER)
+
+    def go_on(self) -> None:
+        """Create the manifest, remove the staging."""
+        assert self._waiting is not None
+        assert self._beneath.create(*self._waiting)
+        self._beneath.remove(list(self._beneath.list_keys(order().keys.all_staging)))
+
+
+# Looks: parts, tries, manifests, the other window's manifest, then this window's manifests and its tries once more. A
+# whole run between the last two is what a sweep cannot see.
+@pytest.mark.parametrize(
+    ("steps", "at"),
+    [*product(["up to its manifest"], range(1, 7)), *product(["its end", "whole run"], range(1, 6))],
+)
+def test_a_try_that_works_meanwhile_loses_nothing(tmp_path: Path, at: int, steps: str) -> None:
+    """A run that publishes, commits or does both between any two looks of a sweep keeps every part it names."""
+    fake, store = fake_with(ManualClock()), LocalStore(str(tmp_path / "store"))
+    land(order(start=END, end=END + DAY), source_of(fake, ManualClock()), store)
+    halt_at = _manifest_operation(fake, LocalStore(str(tmp_path / "counted")))
+    # A dead try published the very bytes that the new one is going to publish, and never committed them.
+    HaltedStore(store, halt_at).halt(fake)
+    store.remove(list(store.list_keys("_staging/")))
+    halted = HaltedStore(store, halt_at)
+    if steps == "its end":
+        halted.halt(fake)
+    act = {"up to its manifest": lambda: halted.halt(fake), "its end": halted.go_on}
+    busy = BusyStore(str(tmp_path / "store"), at, act.get(steps, lambda: _run(fake, store, LATER)))
+    sweep(busy, LATER)
+    assert busy.look_count >= at
+    if steps == "up to its manifest":
+        halted.go_on()
+    assert landed_ids(order(), store) == true_ids(fake)
+
+
+def _run(fake: FakeCloudflare, store: Store, now: datetime) -> None:
+    clock = ManualClock(now)
+    land(order(concurrency=1), source_of(fake, clock, DirectTransport(fake, clock)), store)
+
+
+def _manifest_operation(fake: FakeCloudflare, store: Store) -> int:
+    """Return which operation of a run's creates the manifest."""
+    death = Death()
+    _run(fake, MortalStore(store, death), NOW)
+    return next(number for number, name in enumerate(death.operations, 1) if name.startswith("create _manifests/"))
+
+
+def test_a_killed_sweep_is_gone_on_with(committed: LocalStore) -> None:
+    """A sweep that dies after any operation has removed debris only; the next one removes the rest."""
+    before = objects(committed)
+    number, is_over = 0, False
+    while not is_over:
+        number += 1
+        _stage(committed, "dead", NOW)
+        committed.create(FOLDER + PART, b"12345")
+        try:
+            sweep(MortalStore(committed, Death(number, late=True)), LATER)
+            is_over = True
+        except KilledError:
+            assert before.items() <= objects(committed).items()
+            sweep(committed, LATER)
+        assert objects(committed) == before
+    assert number > 5

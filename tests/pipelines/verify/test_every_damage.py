@@ -1,0 +1,193 @@
+"""In a sealed and signed dataset no object can be changed, cut, removed, swapped or added without a finding."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from functools import cache
+from itertools import combinations
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from airflow_audit_provider.adapters.signing import Ed25519Signer, Ed25519Verifier
+from airflow_audit_provider.adapters.storage.fsspec_store import LocalStore
+from airflow_audit_provider.core.ports import Store
+from airflow_audit_provider.core.verification.findings import severe
+from airflow_audit_provider.pipelines.seal import seal
+from airflow_audit_provider.pipelines.verify import TrustAnchors, verify
+from tests.pipelines.verify.dataset import DAY_1, PRIVATE_PEM, PUBLIC_PEM, commit, record, two_days, window
+from tests.pipelines.verify.memory_store import MemoryStore
+
+
+def sealed(store: Store) -> str:
+    """Land two days, seal and sign them, seal a late record of the first; return the newest seal's digest."""
+    two_days(store)
+    signer = Ed25519Signer(PRIVATE_PEM)
+    seal(store, signer=signer)
+    commit(store, window(), [record(DAY_1 + timedelta(hours=2), "later")])
+    newest = seal(store, signer=signer).newest_seal_sha256
+    assert newest is not None
+    return newest
+
+
+@cache
+def _pristine() -> tuple[dict[str, bytes], str]:
+    store = MemoryStore()
+    newest = sealed(store)
+    return store.objects, newest
+
+
+def _evidence(anchor: str | None = None) -> TrustAnchors:
+    return TrustAnchors(Ed25519Verifier([PUBLIC_PEM]), anchor)
+
+
+def _is_noticed(objects: dict[str, bytes]) -> bool:
+    """Say whether a severe finding is made though nobody kept the newest seal's digest."""
+    return bool(severe(verify(MemoryStore(objects), evidence=_evidence()).findings))
+
+
+KEYS = sorted(_pristine()[0])
+
+
+def test_the_dataset_has_every_kind_of_object() -> None:
+    """What is damaged below are parts, manifests of three generations, seals and signatures, and they are sound."""
+    objects, newest = _pristine()
+    kinds = {key.split("/")[0].split("=")[0] for key in objects}
+    assert kinds == {"dt", "_manifests", "_seals"}
+    assert sum(key.endswith(".sig") for key in objects) == 3
+    assert any(".g0003." in key for key in objects)
+    report = verify(MemoryStore(objects), evidence=_evidence(newest))
+    assert report.findings == ()
+    assert (report.window_count, report.part_count, report.record_count, report.seal_count) == (3, 4, 7, 3)
+    assert report.newest_seal_sha256 == newest
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("key", KEYS)
+def test_every_flipped_byte_is_found(key: str) -> None:
+    """One bit of any byte of any object is enough."""
+    objects, _ = _pristine()
+    content = objects[key]
+    unnoticed = [
+        place
+        for place in range(len(content))
+        if not _is_noticed({**objects, key: _flipped(content, place, 1 << place % 8)})
+    ]
+    assert unnoticed == []
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.sampled_from(KEYS), st.integers(min_value=0), st.integers(1, 255))
+def test_any_other_byte_is_found(key: str, place: int, mask: int) -> None:
+    """Any byte in place of any other."""
+    objects, _ = _pristine()
+    content = objects[key]
+    assert _is_noticed({**objects, key: _flipped(content, place % len(content), mask)})
+
+
+def _flipped(content: bytes, place: int, mask: int) -> bytes:
+    return content[:place] + bytes([content[place] ^ mask]) + content[place + 1 :]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("key", KEYS)
+def test_every_truncation_is_found(key: str) -> None:
+    """Cut at any byte, or a byte longer, or empty."""
+    objects, _ = _pristine()
+    content = objects[key]
+    cuts = [content[:length] for length in range(len(content))]
+    assert all(_is_noticed({**objects, key: cut}) for cut in [*cuts, content + b"\n", content + b"\0"])
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_every_deletion_is_found(key: str) -> None:
+    """Any object that is gone is missed, by a severe finding."""
+    objects, _ = _pristine()
+    assert _is_noticed({other: content for other, content in objects.items() if other != key})
+
+
+def test_every_swap_is_found() -> None:
+    """Any two objects in each other's place."""
+    objects, _ = _pristine()
+    swaps = [(one, other) for one, other in combinations(KEYS, 2) if objects[one] != objects[other]]
+    assert all(_is_noticed({**objects, one: objects[other], other: objects[one]}) for one, other in swaps)
+
+
+def _inserted_keys() -> list[str]:
+    part = next(key for key in KEYS if key.startswith("dt="))
+    manifest = next(key for key in KEYS if key.startswith("_manifests/"))
+    return [
+        part.replace("part-0001-00000", "part-0001-00001"),
+        part.replace("part-0001", "part-0009"),
+        part.rsplit("/", 1)[0] + "/notes.txt",
+        "dt=2026-10-26/part.jsonl",
+        "dt=2030-01-01/window=20300101T000000Z-20300102T000000Z/part-0001-00000-0000000000000000.jsonl",
+        manifest.replace(".g0001.", ".g0004."),
+        manifest.replace(".g0001.", ".g9999999999."),
+        manifest.replace(".g0001.", ".g0000."),
+        manifest.replace("dt=2026-10-26", "dt=2026-10-27"),
+        manifest.replace("20261026T120000Z", "20261026T060000Z"),
+        "_manifests/readme.json",
+        "_seals/000004.json",
+        "_seals/000009.sig",
+        "_seals/999999999999.json",
+        "_seals/000000.json",
+        "_seals/notes",
+    ]
+
+
+@pytest.mark.parametrize("key", _inserted_keys())
+def test_every_insertion_is_found(key: str) -> None:
+    """An object under a new key is noticed, whatever bytes it has."""
+    objects, _ = _pristine()
+    for content in {b"", b"x", b"{}", *objects.values()}:
+        assert key not in objects
+        assert _is_noticed({**objects, key: content}), content
+
+
+def test_an_insertion_that_plays_by_the_rules_is_found() -> None:
+    """A late record that somebody else commits, chained and canonical, is in no seal of its day."""
+    store = MemoryStore(_pristine()[0])
+    commit(store, window(), [record(DAY_1 + timedelta(hours=3), "forged")])
+    assert {found.kind for found in severe(verify(store, evidence=_evidence()).findings)} == {"manifest_unsealed"}
+
+
+def test_the_loss_of_the_newest_seals_needs_the_digest_kept_elsewhere() -> None:
+    """Who takes away the last seal and all that only it covers is found by the anchor alone."""
+    objects, newest = _pristine()
+    store = MemoryStore(objects)
+    covered = next(key for key in KEYS if ".g0003." in key)
+    part = next(key for key in KEYS if "part-0003" in key)
+    store.remove([covered, part, "_seals/000003.json", "_seals/000003.sig"])
+    assert severe(verify(store, evidence=_evidence()).findings) == []
+    (found,) = severe(verify(store, evidence=_evidence(newest)).findings)
+    assert found.kind == "seal_not_found"
+
+
+Damage = Callable[[Path], object]
+
+
+def _cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+def _flip(path: Path) -> None:
+    path.write_bytes(_flipped(path.read_bytes(), path.stat().st_size // 2, 1))
+
+
+@pytest.mark.parametrize("damage", [_cut, _flip, Path.unlink])
+def test_damaged_files_are_found(damage: Damage, tmp_path: Path) -> None:
+    """The same on local files: each file of a dataset, cut, flipped or removed."""
+    store = LocalStore(str(tmp_path))
+    sealed(store)
+    assert verify(store, evidence=_evidence()).findings == ()
+    for key in list(store.list_keys("")):
+        before = (tmp_path / key).read_bytes()
+        damage(tmp_path / key)
+        assert severe(verify(store, evidence=_evidence()).findings), key
+        (tmp_path / key).write_bytes(before)
+    (tmp_path / "dt=2026-10-26" / "more.jsonl").write_bytes(b"{}")
+    assert severe(verify(store, evidence=_evidence()).findings)

@@ -1,0 +1,7 @@
+"""Fixtures of these tests: an Airflow without a home, and a fake Cloudflare behind its connection."""
+
+from __future__ import annotations
+
+from tests.airflow_fixtures import servers, stage, world
+
+__all__ = ["servers", "stage", "world"]

@@ -1,0 +1,201 @@
+"""The event trigger outlives whatever goes wrong, says so, and loses nothing by it."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import time
+from collections.abc import AsyncIterator, Awaitable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from airflow.triggers.shared_stream import AdvanceItem, AdvanceOutcome
+
+from airflow_audit_provider.core.watch import new_records as core_news
+from airflow_audit_provider.core.watch.new_records import WatchPosition
+from airflow_audit_provider.pipelines import watch as watching
+from airflow_audit_provider.testing.server import FakeServer
+from airflow_audit_provider.triggers import shared_stream as shared_news
+from airflow_audit_provider.triggers.shared_stream import SharedPoll, SharedPollProducer
+from tests.operators.stages import (
+    NOON,
+    PATIENCE_SECONDS,
+    Stage,
+    StateStore,
+    begun_from,
+    first_told,
+    ids_of,
+    shared_told,
+    watcher_of,
+)
+from tests.operators.worlds import World
+
+
+def test_failures_are_outlived(stage: Stage) -> None:
+    """An outage and a refused credential cost pauses that grow; afterwards nothing in between is missing."""
+    stage.script.at = {
+        1: stage.misbehave("status=503"),
+        2: lambda: stage.add("meanwhile", minutes_ago=0),
+        3: stage.misbehave("status=401"),
+        5: stage.misbehave(),
+    }
+    (told,) = first_told(watcher_of())
+    assert ids_of(told) == ["meanwhile"]
+    assert stage.script.sleeps == [60.0, 120.0, 240.0, 480.0, 600.0]
+    assert [asked.status for asked in stage.world.fake.requests].count(401) == 2
+
+
+def test_a_mended_connection_is_noticed(stage: Stage) -> None:
+    """A connection that is missing or wrong is read anew at every look after a failure."""
+    stage.script.at = {2: lambda: stage.world.connect("late_conn"), 3: lambda: stage.add("one")}
+    (told,) = first_told(watcher_of(cloudflare_conn_id="late_conn"))
+    assert ids_of(told) == ["one"]
+
+
+def test_an_error_nobody_thought_of_is_outlived(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Even a defect ends no watcher, which Airflow would restart every two seconds; it is an error in the log."""
+    broken = [ZeroDivisionError("?"), ZeroDivisionError("?")]
+    looked = watching.apoll_new_records
+
+    def sometimes(*arguments: Any) -> Awaitable[Any]:
+        if broken:
+            raise broken.pop()
+        return looked(*arguments)
+
+    monkeypatch.setattr(watching, "alook_for_news", sometimes)
+    stage.script.at = {3: lambda: stage.add("one")}
+    assert ids_of(first_told(watcher_of())[0]) == ["one"]
+    assert stage.script.sleeps == [120.0, 240.0, 60.0]
+
+
+def test_a_store_that_fails_is_asked_again(stage: Stage) -> None:
+    """To begin without the mark could lose records, so it is asked for again, ever less often; meanwhile looks pass."""
+    state, asked_at = StateStore(failures=3), list[float]()
+    state.on_get = lambda: asked_at.append(stage.script.monotonic())
+    stage.script.at = {1: lambda: stage.add("one", minutes_ago=0)}
+    assert ids_of(first_told(watcher_of(state))[0]) == ["one"]
+    assert asked_at == [0, 120, 360, 840]
+
+
+def test_an_outage_while_catching_up_ends_no_watcher(stage: Stage) -> None:
+    """A watcher that finds the API away on its way from the kept mark leaves no look standing, and loses nothing."""
+    trigger = begun_from(NOON - timedelta(hours=1))
+    stage.add("while_away", minutes_ago=30)
+    stage.script.at = {1: stage.misbehave("status=503")}
+
+    async def outage() -> list[list[dict[str, Any]]]:
+        # Three times as long, by the loop's clock, as Airflow's patience; by the script's clock that are days.
+        asyncio.get_running_loop().call_later(0.9, stage.misbehave())
+        asyncio.get_running_loop().call_later(1.2, stage.add, "one")
+        return await shared_told([trigger], [2], patience_seconds=0.3)
+
+    (told,) = asyncio.run(outage())
+    assert [ids_of(each) for each in told] == [["while_away"], ["one"]]
+
+
+def test_a_look_that_hangs_while_catching_up_is_broken_off(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A way from the kept mark that takes too long is begun again at a later look; nothing on it is lost."""
+    kept_at = NOON - timedelta(hours=1)
+    stage.add("while_away", minutes_ago=30)
+    looked, hung = watching.apoll_new_records, list[WatchPosition]()
+
+    async def hangs_once(query: Any, mark: Any, *arguments: Any) -> Any:
+        if mark == WatchPosition.at(kept_at) and not hung:
+            hung.append(mark)
+            await asyncio.Event().wait()
+        return await looked(query, mark, *arguments)
+
+    monkeypatch.setattr(watching, "alook_for_news", hangs_once)
+    monkeypatch.setattr(shared_news, "_BEGINNING_SECONDS", 0.05, raising=False)
+    assert ids_of(first_told(begun_from(kept_at))[0]) == ["while_away"]
+    assert hung
+
+
+def test_a_mark_is_not_kept_by_what_failed(stage: Stage) -> None:
+    """A look that failed for one watcher keeps nobody's mark; the next one that is stored for all does."""
+    state = StateStore()
+    kept: list[int] = []
+
+    async def looks() -> AsyncIterator[SharedPoll]:
+        producer, outcomes = SharedPollProducer(watcher_of().follow), [(1, 1), (2, 0), (2, 0)]
+        async for shared, payload in producer.open_stream():
+            yield shared
+            if not outcomes:
+                return
+            acked, failed = outcomes.pop(0)
+            await producer.advance([AdvanceItem(payload, AdvanceOutcome(acked=acked, failed=failed))])
+            kept.append(len(state.values))
+
+    async def watch() -> None:
+        async for _ in watcher_of(state).filter_shared_stream(looks()):
+            raise AssertionError("there is nothing to tell")
+
+    asyncio.run(watch())
+    # What is stored of a look is seen at the next one.
+    assert kept == [0, 0, 1]
+
+
+def test_a_broken_mark_is_said(stage: Stage, capsys: pytest.CaptureFixture[str]) -> None:
+    """Who kept something that is no mark begins anew, and the log says so."""
+    state = StateStore()
+    trigger = watcher_of(state)
+    state.values[trigger._marks()._key] = {"floor_second": 1, "seen": "x"}
+    stage.add("one")
+    assert ids_of(first_told(trigger)[0]) == ["one"]
+    assert "no mark" in capsys.readouterr().out
+
+
+def test_a_lookback_that_is_cut_is_said(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In a log too busy to remember all of the lookback the log says once how late a record may still come."""
+    monkeypatch.setattr(core_news, "_MOST_REMEMBERED", 2)
+    for minutes_ago in (14, 10, 6, 5):
+        stage.add(f"r{minutes_ago}", minutes_ago=minutes_ago)
+    stage.script.at = {3: lambda: stage.add("one")}
+    assert len(first_told(watcher_of(), 2)) == 2
+    assert capsys.readouterr().out.count("a record is still told that comes 360 s after") == 1
+
+
+def test_a_trigger_cancelled_while_it_looks_ends_cleanly(world: World) -> None:
+    """Cancelled while a real answer is on its way, a trigger ends at once and leaves no task and no connection."""
+    with FakeServer(world.fake) as server:
+        world.connect(host=server.base_url)
+        world.misbehave("slow=3000")
+        began = time.monotonic()
+        assert asyncio.run(_cancelled_in_mid_look(world)) == []
+        assert time.monotonic() - began < 2.5
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while server._talks and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert not server._talks
+
+
+async def _cancelled_in_mid_look(world: World) -> list[Any]:
+    """Cancel a trigger as the triggerer does, once its request is there; return the tasks that are left."""
+    trigger = watcher_of(poll_interval_seconds=1)
+
+    async def run() -> None:
+        async for _ in trigger.run():
+            raise AssertionError("nothing was told")
+
+    running = asyncio.create_task(run())
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while not world.fake.requests:  # noqa: ASYNC110 - the fake is in another thread
+            await asyncio.sleep(0.01)
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+        await trigger.cleanup()
+        await asyncio.get_running_loop().shutdown_asyncgens()
+    return [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+
+
+def test_a_mark_waits_until_its_event_is_stored(stage: Stage) -> None:
+    """Looks go on while Airflow has not stored an event, but no mark past it is kept, so that a crash loses nothing."""
+    state = StateStore()
+    stage.script.at = {count: functools.partial(stage.add, f"r{count}") for count in (1, 4, 8)}
+    asyncio.run(shared_told([watcher_of(state)], [3], is_stored=False))
+    kept = [WatchPosition.from_state(value) for value in state.values.values()]
+    assert all(mark is not None and not mark.seen for mark in kept)
