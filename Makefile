@@ -5,16 +5,18 @@ PYTHON ?=
 VENV := .venv
 BIN := $(VENV)/bin
 BENCH := .bench/venv
+DOCS := .docs/venv
 SOURCES := airflow_audit_provider bench dags demo tests tools
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: test check lint types arrows style demo bench matrix coverage lock wheel clean environment help
+.PHONY: test check lint types arrows style demo bench docs matrix coverage lock wheel clean environment help
 
 help:
 	@echo "make test      everything: style, types, arrows, all tests, the four Airflow versions"
 	@echo "make check     the same without the slow tests"
 	@echo "make demo      the story in a terminal (KEEP=1 leaves Airflow running afterwards)"
 	@echo "make bench     docs/benchmarks.md: this provider against others (GO_ON=1 the rest, QUICK=1 ours, PROFILE=1 our stages)"
+	@echo "make docs      the documentation site, in site/"
 	@echo "make matrix    the four Airflow versions alone"
 	@echo "make coverage  branch coverage of the core"
 	@echo "make style     rewrite the sources in house style"
@@ -55,6 +57,10 @@ bench:
 	@python="$$(tools/python $(PYTHON))" && "$$python" tools/environment.py $(BENCH) requirements/bench.txt
 	$(BENCH)/bin/python -m bench$(if $(PROFILE),.profiling $(if $(FUNCTIONS),--functions),$(if $(GO_ON), --go-on)$(if $(QUICK), --quick))
 
+docs:
+	@python="$$(tools/python $(PYTHON))" && "$$python" tools/environment.py $(DOCS) requirements/docs.txt
+	NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/mkdocs build --strict --quiet
+
 wheel: environment
 	$(BIN)/python -m build --no-isolation --outdir dist
 
@@ -65,6 +71,6 @@ environment:
 	@python="$$(tools/python $(PYTHON))" && "$$python" tools/environment.py $(VENV) requirements/test.txt
 
 clean:
-	rm -rf $(VENV) .demo .matrix .bench .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .demo .matrix .bench .docs site .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	rm -rf dist build .coverage
 	find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +
