@@ -91,7 +91,7 @@ def test_one_reading_serves_all_its_watchers(stage: Stage, monkeypatch: pytest.M
         readings.append(SharedPollProducer(follow))
         return readings[-1]
 
-    monkeypatch.setattr(shared_news, "NewsProducer", counted)
+    monkeypatch.setattr(shared_news, "SharedPollProducer", counted)
     one, other = StateStore(), StateStore()
     stage.script.at = {2: lambda: stage.add("one"), 4: lambda: stage.add("two"), 9: lambda: stage.add("three")}
     told = asyncio.run(shared_told([watcher_of(one), watcher_of(other, filters={"id": ["two", "three"]})], [3, 2]))

@@ -63,7 +63,7 @@ def test_an_error_nobody_thought_of_is_outlived(stage: Stage, monkeypatch: pytes
             raise broken.pop()
         return looked(*arguments)
 
-    monkeypatch.setattr(watching, "alook_for_news", sometimes)
+    monkeypatch.setattr(watching, "apoll_new_records", sometimes)
     stage.script.at = {3: lambda: stage.add("one")}
     assert ids_of(first_told(watcher_of())[0]) == ["one"]
     assert stage.script.sleeps == [120.0, 240.0, 60.0]
@@ -106,7 +106,7 @@ def test_a_look_that_hangs_while_catching_up_is_broken_off(stage: Stage, monkeyp
             await asyncio.Event().wait()
         return await looked(query, mark, *arguments)
 
-    monkeypatch.setattr(watching, "alook_for_news", hangs_once)
+    monkeypatch.setattr(watching, "apoll_new_records", hangs_once)
     monkeypatch.setattr(shared_news, "_BEGINNING_SECONDS", 0.05, raising=False)
     assert ids_of(first_told(begun_from(kept_at))[0]) == ["while_away"]
     assert hung
