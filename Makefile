@@ -6,10 +6,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 BENCH := .bench/venv
 DOCS := .docs/venv
+TOOLS := .tools/venv
 SOURCES := airflow_audit_provider bench dags demo tests tools
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: test check lint types arrows style demo bench docs matrix coverage lock wheel clean environment help
+.PHONY: quick test nightly check lint types arrows style demo bench docs matrix coverage lock wheel check-dist sbom workflows changelog clean environment tool-environment help
 
 help:
 	@echo "make test      everything: style, types, arrows, all tests, the four Airflow versions"
@@ -19,6 +20,9 @@ help:
 	@echo "make docs      the documentation site, in site/"
 	@echo "make matrix    the four Airflow versions alone"
 	@echo "make coverage  branch coverage of the core"
+	@echo "make workflows lint .github, the issue forms, CITATION.cff and the changelog's fragments"
+	@echo "make wheel     the wheel and the sdist, in dist/; then make check-dist and make sbom check and describe them"
+	@echo "make changelog show the next release's entry (VERSION=1.0.0 writes it into CHANGELOG.md)"
 	@echo "make style     rewrite the sources in house style"
 	@echo "make lock      write the lock files again (UPGRADE=--upgrade for newer versions)"
 	@echo "make clean     remove everything these targets made"
@@ -28,6 +32,10 @@ test: lint types arrows
 
 check: lint types arrows
 	$(PYTEST) -m "not slow and not matrix"
+
+quick: check
+
+nightly: test
 
 lint: environment
 	$(BIN)/ruff check $(SOURCES)
@@ -64,13 +72,29 @@ docs:
 wheel: environment
 	$(BIN)/python -m build --no-isolation --outdir dist
 
+check-dist: tool-environment
+	$(TOOLS)/bin/twine check --strict dist/*
+	$(TOOLS)/bin/check-wheel-contents dist/*.whl
+
+sbom: tool-environment
+	$(TOOLS)/bin/python tools/sbom.py dist
+
+workflows: tool-environment
+	tools/workflows
+
+changelog: tool-environment
+	$(TOOLS)/bin/towncrier build $(if $(VERSION),--yes --version $(VERSION),--draft --version next)
+
 lock: environment
 	tools/lock $(UPGRADE)
 
 environment:
 	@python="$$(tools/python $(PYTHON))" && "$$python" tools/environment.py $(VENV) requirements/test.txt
 
+tool-environment:
+	@python="$$(tools/python $(PYTHON))" && "$$python" tools/environment.py $(TOOLS) requirements/tools.txt
+
 clean:
-	rm -rf $(VENV) .demo .matrix .bench .docs site .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
-	rm -rf dist build .coverage
+	rm -rf $(VENV) .tools .demo .matrix .bench .docs site .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf dist sbom build .coverage
 	find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +

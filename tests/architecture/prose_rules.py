@@ -1,4 +1,4 @@
-"""What has to be said in words: charters, docstrings, reasons.
+"""What has to be said in words: docstrings, reasons.
 
 Knows: where a sentence is due. Must not know: which files exist.
 Its one rule: a complaint names the line and what is missing there.
