@@ -18,7 +18,7 @@ from airflow_audit_provider.core.api.records import ApiVersion, AuditRecord, rea
 from airflow_audit_provider.core.windows.window import SECOND_NS, from_seconds
 from airflow_audit_provider.formats.columns import COLUMNS, column_values
 from airflow_audit_provider.formats.compression import Compressor, open_plain
-from airflow_audit_provider.formats.jsonl import NO_MISFITS
+from airflow_audit_provider.formats.jsonl import NO_TYPE_MISMATCHES
 from airflow_audit_provider.formats.lenient_json import readable
 
 _GROUP_RECORDS = 1000
@@ -27,7 +27,7 @@ _GROUP_RECORDS = 1000
 class CsvEncoder:
     """Encodes records as rows into a compressed stream; the header comes first, also in an empty part."""
 
-    misfits = NO_MISFITS
+    type_mismatches = NO_TYPE_MISMATCHES
 
     def __init__(self, compressor: Compressor, version: ApiVersion) -> None:
         self._compressor = compressor

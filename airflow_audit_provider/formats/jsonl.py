@@ -18,13 +18,13 @@ from airflow_audit_provider.formats.compression import Compressor, open_plain
 
 _GROUP_RECORDS = 1000
 # The schema ``raw`` counts nothing: its columns show what fits, and the record stands beside them.
-NO_MISFITS: Mapping[str, int] = MappingProxyType({})
+NO_TYPE_MISMATCHES: Mapping[str, int] = MappingProxyType({})
 
 
 class JsonlEncoder:
     """Encodes records as lines into a compressed stream."""
 
-    misfits = NO_MISFITS
+    type_mismatches = NO_TYPE_MISMATCHES
 
     def __init__(self, compressor: Compressor) -> None:
         self._compressor = compressor

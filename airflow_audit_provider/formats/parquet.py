@@ -17,7 +17,7 @@ from typing import Any
 import msgspec
 
 from airflow_audit_provider.core.api.records import ApiVersion, AuditRecord, read_records
-from airflow_audit_provider.formats.jsonl import NO_MISFITS
+from airflow_audit_provider.formats.jsonl import NO_TYPE_MISMATCHES
 from airflow_audit_provider.formats.lenient_json import readable
 
 _ROW_GROUP_RECORDS = 10_000
@@ -33,7 +33,7 @@ class ParquetEncoder:
     What is encoded at once becomes columns at once: a thousand records stay in the processor's cache.
     """
 
-    misfits = NO_MISFITS
+    type_mismatches = NO_TYPE_MISMATCHES
 
     def __init__(self, compression: str) -> None:
         self._pa = importlib.import_module("pyarrow")

@@ -33,7 +33,7 @@ class PartEncoder(Protocol):
     """Turns records into the bytes of one part; ``finish`` gives the last ones."""
 
     @property
-    def misfits(self) -> Mapping[str, int]:
+    def type_mismatches(self) -> Mapping[str, int]:
         """How many values did not fit their column so far, by column."""
         ...
 

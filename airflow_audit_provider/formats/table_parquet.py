@@ -86,9 +86,9 @@ class NormalizedParquetEncoder(_TableParquetEncoder):
         self._absent = {column.name for column in self._shape.columns if column.is_absent_from(version)}
 
     @property
-    def misfits(self) -> Mapping[str, int]:
+    def type_mismatches(self) -> Mapping[str, int]:
         """How many values did not fit, by column."""
-        return self._shape.misfits
+        return self._shape.type_mismatches
 
     def _as_columns(self, records: Sequence[AuditRecord], lines: bytes) -> Any:
         table = self._shape.table(records, lines)
@@ -110,9 +110,9 @@ class OcsfParquetEncoder(_TableParquetEncoder):
         self._json = importlib.import_module("pyarrow.json")
 
     @property
-    def misfits(self) -> Mapping[str, int]:
+    def type_mismatches(self) -> Mapping[str, int]:
         """How many values did not fit, by column of the normalized table."""
-        return self._shape.misfits
+        return self._shape.type_mismatches
 
     def _as_columns(self, records: Sequence[AuditRecord], lines: bytes) -> Any:
         events = _LINES.encode_lines(self._shape.rows(records, lines))

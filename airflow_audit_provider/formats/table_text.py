@@ -28,9 +28,9 @@ class RowJsonlEncoder:
         self._shape = shape
 
     @property
-    def misfits(self) -> Mapping[str, int]:
+    def type_mismatches(self) -> Mapping[str, int]:
         """How many values did not fit, by column."""
-        return self._shape.misfits
+        return self._shape.type_mismatches
 
     def encode(self, records: Sequence[AuditRecord], lines: bytes) -> bytes:
         """Return the bytes ready so far for these records."""
@@ -50,9 +50,9 @@ class RowCsvEncoder:
         self._header: list[list[Any]] = [[column.name for column in shape.columns]]
 
     @property
-    def misfits(self) -> Mapping[str, int]:
+    def type_mismatches(self) -> Mapping[str, int]:
         """How many values did not fit, by column."""
-        return self._shape.misfits
+        return self._shape.type_mismatches
 
     def encode(self, records: Sequence[AuditRecord], lines: bytes) -> bytes:
         """Return the bytes ready so far for these records."""

@@ -25,16 +25,16 @@ Row = dict[str, Any]
 
 
 class NormalizedRows:
-    """The normalized table in a minor version; ``misfits`` counts as records are taken."""
+    """The normalized table in a minor version; ``type_mismatches`` counts as records are taken."""
 
     def __init__(self, version: ApiVersion, minor: int) -> None:
         self.columns = normalized.columns_of(minor)
-        self.misfits: Counter[str] = Counter()
+        self.type_mismatches: Counter[str] = Counter()
         self._version = version
 
     def table(self, records: Sequence[AuditRecord], lines: bytes) -> Table:
         """Return every column; ``event_time`` in microseconds since 1970, texts as ``str`` or UTF-8."""
-        table = normalize(self._version, records, lines, self.misfits)
+        table = normalize(self._version, records, lines, self.type_mismatches)
         table["id"] = [record.id for record in records]
         table["event_time"] = [record.event_ns // _NS_PER_US for record in records]
         table["api_version"] = [str(self._version)] * len(records)
@@ -58,9 +58,9 @@ class OcsfRows:
         self._embed = embed or _as_json
 
     @property
-    def misfits(self) -> Counter[str]:
+    def type_mismatches(self) -> Counter[str]:
         """What did not fit, by the column of the normalized table that the events are made of."""
-        return self._shape.misfits
+        return self._shape.type_mismatches
 
     def rows(self, records: Sequence[AuditRecord], lines: bytes) -> Iterator[Row]:
         """Yield one event a record."""

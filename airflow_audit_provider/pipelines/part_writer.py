@@ -138,8 +138,10 @@ class _OpenPart:
         self._staged.close()
         first_ns, last_ns = self._event_edges
         sha256 = self._digest.hexdigest()
-        misfits = dict(self._encoder.misfits)
-        return StagedPart(self._staged.key, self.size_bytes, sha256, self.record_count, first_ns, last_ns, misfits)
+        type_mismatches = dict(self._encoder.type_mismatches)
+        return StagedPart(
+            self._staged.key, self.size_bytes, sha256, self.record_count, first_ns, last_ns, type_mismatches
+        )
 
     def discard(self) -> None:
         try:

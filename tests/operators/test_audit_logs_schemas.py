@@ -28,7 +28,7 @@ def world(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> World:
 def test_a_schema_is_landed_and_named(world: World) -> None:
     """The summary names the schema and how many values did not fit; the rows are the table's."""
     summary = world.land(schema="normalized")
-    assert (summary["schema"], summary["misfit_count"], summary["record_count"]) == ("normalized 1.0", 0, 300)
+    assert (summary["schema"], summary["type_mismatch_count"], summary["record_count"]) == ("normalized 1.0", 0, 300)
     (part,) = world.destination.glob("dt=*/**/part-*.jsonl")
     rows = [json.loads(line) for line in part.read_text().splitlines()]
     assert [row["raw"].encode() for row in rows] == world.raws()

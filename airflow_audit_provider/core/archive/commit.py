@@ -87,7 +87,7 @@ class CommittedManifest(NamedTuple):
 class StagedPart(msgspec.Struct, frozen=True):
     """A part that lies under its staging key, closed; event times are nanoseconds since the epoch, both inclusive.
 
-    ``misfits`` counts by column the values that did not fit theirs.
+    ``type_mismatches`` counts by column the values that did not fit theirs.
     """
 
     staged_key: str
@@ -96,7 +96,7 @@ class StagedPart(msgspec.Struct, frozen=True):
     record_count: int
     first_event_ns: int
     last_event_ns: int
-    misfits: dict[str, int] = {}
+    type_mismatches: dict[str, int] = {}
 
     def published_as(self, key: str) -> Part:
         """Return the manifest's line for this part under its final key."""
@@ -147,7 +147,7 @@ class CommitPlan:
         """Return the manifest to create: what is said of the window, with this commit's parts and generation."""
         parts = self._parts()
         record_count = sum(part.record_count for part in parts)
-        table = said.table and said.table.with_misfits(*(part.misfits for part in self._staged))
+        table = said.table and said.table.with_type_mismatches(*(part.type_mismatches for part in self._staged))
         manifest = msgspec.structs.replace(
             said, parts=parts, record_count=record_count, added_count=record_count, table=table
         )

@@ -44,18 +44,19 @@ class Part(msgspec.Struct, frozen=True):
 class TableSchema(msgspec.Struct, frozen=True):
     """The schema that parts are written in, by name and ``major.minor``.
 
-    ``misfits`` counts, by column, the values that did not fit theirs: null there, whole in the record's own text.
+    ``type_mismatches`` counts, by column, the values of another type than the column's. Such a value is null in its
+    column and whole in the record's own text.
     """
 
     schema: str
     version: str
-    misfits: dict[str, int] = {}
+    type_mismatches: dict[str, int] = {}
 
-    def with_misfits(self, *found: Mapping[str, int]) -> TableSchema:
+    def with_type_mismatches(self, *found: Mapping[str, int]) -> TableSchema:
         """Return the same stamp with these counts, added up."""
         names = sorted({name for counts in found for name in counts})
         sums = {name: sum(counts.get(name, 0) for counts in found) for name in names}
-        return msgspec.structs.replace(self, misfits=sums)
+        return msgspec.structs.replace(self, type_mismatches=sums)
 
 
 class Manifest(msgspec.Struct, frozen=True):
@@ -113,7 +114,7 @@ class Manifest(msgspec.Struct, frozen=True):
         kept = () if replace else committed.parts
         table = self.table
         if table and committed.table and not replace:
-            table = table.with_misfits(committed.table.misfits, table.misfits)
+            table = table.with_type_mismatches(committed.table.type_mismatches, table.type_mismatches)
         return msgspec.structs.replace(
             self,
             parts=(*kept, *self.parts),
@@ -154,5 +155,8 @@ def describe(manifest: Manifest) -> dict[str, Any]:
     }
     if manifest.table:
         table = manifest.table
-        summary |= {"schema": f"{table.schema} {table.version}", "misfit_count": sum(table.misfits.values())}
+        summary |= {
+            "schema": f"{table.schema} {table.version}",
+            "type_mismatch_count": sum(table.type_mismatches.values()),
+        }
     return summary

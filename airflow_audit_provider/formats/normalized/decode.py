@@ -87,8 +87,10 @@ class TypeMismatchError(ValueError):
     """A value is not of its column's type; never leaves this module."""
 
 
-def normalize(version: ApiVersion, records: Sequence[AuditRecord], lines: bytes, misfits: Counter[str]) -> Table:
-    """Return the values of every column but the first three and ``raw``; count in ``misfits`` what did not fit.
+def normalize(
+    version: ApiVersion, records: Sequence[AuditRecord], lines: bytes, type_mismatches: Counter[str]
+) -> Table:
+    """Return the values of every column but the first three and ``raw``; count in ``type_mismatches`` what did not fit.
 
     ``lines`` are the same records as ``lines_of`` gives them. JSON comes as ``str`` or as bytes, which a broken API may
     have sent in something else than UTF-8: decode them with "replace".
@@ -99,10 +101,10 @@ def normalize(version: ApiVersion, records: Sequence[AuditRecord], lines: bytes,
         return _PLANS[version].table(lines)
     except (msgspec.DecodeError, ValueError, RecursionError):
         if len(records) == 1:
-            return _loose_table(version, records[0].raw, misfits)
+            return _loose_table(version, records[0].raw, type_mismatches)
     # Something odd is among them: the halves without it go the fast way.
     half = len(records) // 2
-    tables = [normalize(version, part, lines_of(part), misfits) for part in (records[:half], records[half:])]
+    tables = [normalize(version, part, lines_of(part), type_mismatches) for part in (records[:half], records[half:])]
     return {name: [*tables[0][name], *tables[1][name]] for name in tables[0]}
 
 
@@ -239,7 +241,7 @@ _PLANS = {version: _plan(version) for version in ApiVersion}
 # -- one record with something odd -----------------------------------------------------------------------------------
 
 
-def _loose_table(version: ApiVersion, raw: bytes, misfits: Counter[str]) -> Table:
+def _loose_table(version: ApiVersion, raw: bytes, type_mismatches: Counter[str]) -> Table:
     """Return the columns of one record, field by field."""
     cells: Table = {}
     for column in _MAPPED:
@@ -248,7 +250,7 @@ def _loose_table(version: ApiVersion, raw: bytes, misfits: Counter[str]) -> Tabl
             cells[column.name] = [_cell(column, path, raw) if path else None]
         except (TypeMismatchError, RecursionError):
             cells[column.name] = [None]
-            misfits[column.name] += 1
+            type_mismatches[column.name] += 1
     return cells
 
 

@@ -180,13 +180,13 @@ def test_schema_and_privacy_stand_in_the_manifest() -> None:
     """A manifest says in which schema its parts are, what did not fit, and under which rule."""
     stamped = manifest(table=NORMALIZED, privacy=AppliedPrivacy("gdpr", ("email",), ("metadata",), "0123"))
     content = msgspec.json.decode(stamped.to_bytes())
-    assert content["table"] == {"schema": "normalized", "version": "1.0", "misfits": {"request_status": 2}}
+    assert content["table"] == {"schema": "normalized", "version": "1.0", "type_mismatches": {"request_status": 2}}
     assert content["privacy"] == {
         "name": "gdpr", "pseudonymise": ["email"], "drop": ["metadata"], "key_id": "0123", "rule_version": 2
     }  # fmt: skip
     assert read_manifest("k", stamped.to_bytes()) == stamped
     assert describe(stamped)["schema"] == "normalized 1.0"
-    assert describe(stamped)["misfit_count"] == 2
+    assert describe(stamped)["type_mismatch_count"] == 2
     assert not {"table", "privacy"} & msgspec.json.decode(manifest().to_bytes()).keys()
 
 
@@ -198,7 +198,7 @@ def test_another_schema_or_rule_says_something_else(change: dict[str, Any]) -> N
     assert not manifest().has_same_content_as(manifest(**change))
 
 
-def test_misfits_of_all_generations_are_added_up() -> None:
+def test_type_mismatches_of_all_generations_are_added_up() -> None:
     """An addendum counts what its window holds; a replacement counts anew."""
     late = manifest(table=TableSchema("normalized", "1.0", {"actor_ip": 1, "request_status": 3}))
     added = late.succeeding(manifest(table=NORMALIZED), "aa", replace=False).table

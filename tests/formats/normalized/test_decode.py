@@ -1,4 +1,4 @@
-"""The normalized table: one set of columns for both versions, values where they belong, misfits counted."""
+"""The normalized table: one set of columns for both versions, values where they belong, type mismatches counted."""
 
 from __future__ import annotations
 
@@ -113,22 +113,22 @@ def test_the_three_formats_show_the_same_cells(version: ApiVersion) -> None:
 
 @pytest.mark.parametrize("name", VALUES)
 def test_an_outcome_that_is_none_is_counted(name: str) -> None:
-    """Only true, false and their two words are outcomes; null is none and no misfit either."""
-    misfits: Counter[str] = Counter()
+    """Only true, false and their two words are outcomes; null is none and no type mismatch either."""
+    type_mismatches: Counter[str] = Counter()
     records = records_of(V1, odd_raws(V1)[f"action.result {name}"])
-    table = normalize(V1, records, lines_of(records), misfits)
+    table = normalize(V1, records, lines_of(records), type_mismatches)
     assert table["action_succeeded"] == [True if name == "true" else None]
-    assert misfits == ({} if name in ("true", "null") else {"action_succeeded": 1})
+    assert type_mismatches == ({} if name in ("true", "null") else {"action_succeeded": 1})
 
 
 @pytest.mark.parametrize("name", VALUES)
 def test_a_status_that_is_no_whole_number_is_counted(name: str) -> None:
     """What does not fit into 64 bits, too."""
     whole = {"number": 17, "minus": -17, "largest": 2**63 - 1, "smallest": -(2**63)}
-    misfits: Counter[str] = Counter()
+    type_mismatches: Counter[str] = Counter()
     records = records_of(V2, odd_raws(V2)[f"raw.status_code {name}"])
-    assert normalize(V2, records, lines_of(records), misfits)["request_status"] == [whole.get(name)]
-    assert misfits == ({} if name in whole or name == "null" else {"request_status": 1})
+    assert normalize(V2, records, lines_of(records), type_mismatches)["request_status"] == [whole.get(name)]
+    assert type_mismatches == ({} if name in whole or name == "null" else {"request_status": 1})
 
 
 TEXTS = {
@@ -140,10 +140,10 @@ TEXTS = {
 @pytest.mark.parametrize(("name", "expected"), TEXTS.items())
 def test_text_takes_single_values_and_counts_objects(name: str, expected: str | None) -> None:
     """A number or a boolean is its own spelling; an object or a list is no text."""
-    misfits: Counter[str] = Counter()
+    type_mismatches: Counter[str] = Counter()
     records = records_of(V1, odd_raws(V1)[f"actor.email {name}"])
-    assert normalize(V1, records, lines_of(records), misfits)["actor_email"][0] == expected
-    assert misfits == ({"actor_email": 1} if name in ("object", "list") else {})
+    assert normalize(V1, records, lines_of(records), type_mismatches)["actor_email"][0] == expected
+    assert type_mismatches == ({"actor_email": 1} if name in ("object", "list") else {})
 
 
 VALUES_AFTER = {
@@ -162,10 +162,10 @@ def test_a_value_after_is_json_always(value: str, expected: str | None) -> None:
 
 def test_a_group_that_is_no_object_is_counted_in_each_of_its_columns() -> None:
     """Whoever looks for actors sees that something stood there; metadata may be anything."""
-    misfits: Counter[str] = Counter()
+    type_mismatches: Counter[str] = Counter()
     records = records_of(V1, raw_of(V1, "a", actor="system"), raw_of(V1, "b", metadata="x"), raw_of(V1, "c"))
-    table = normalize(V1, records, lines_of(records), misfits)
-    assert misfits == dict.fromkeys(["actor_id", "actor_type", "actor_email", "actor_ip"], 1)
+    table = normalize(V1, records, lines_of(records), type_mismatches)
+    assert type_mismatches == dict.fromkeys(["actor_id", "actor_type", "actor_email", "actor_ip"], 1)
     assert table["metadata"] == [None, '"x"', None]
 
 
@@ -186,9 +186,9 @@ def test_the_encoder_tells_what_did_not_fit(version: ApiVersion) -> None:
     for file_format in ("jsonl", "csv", "parquet"):
         encoder = part_format(file_format, None, "normalized").open_encoder(version)
         encoder.encode(fake_records(version, 100), lines_of(fake_records(version, 100)))
-        assert not encoder.misfits
+        assert not encoder.type_mismatches
         encoder.encode(odd_records(version), lines_of(odd_records(version)))
-        counts.append(dict(encoder.misfits))
+        counts.append(dict(encoder.type_mismatches))
     assert counts[0] == counts[1] == counts[2]
     assert counts[0]["actor_email"] > 20
 

@@ -97,7 +97,7 @@ def test_a_killed_try_is_gone_on_with(
 
 
 @EACH_CHOICE
-def test_late_records_are_added_and_misfits_counted(
+def test_late_records_are_added_and_type_mismatches_counted(
     schema: str, file_format: str, fake: FakeCloudflare, store: LocalStore
 ) -> None:
     """An odd value fails nothing: the manifest counts it in its window, and the record is whole."""
@@ -105,9 +105,9 @@ def test_late_records_are_added_and_misfits_counted(
     pull(fake, store, wanted)
     fake.add(ODD)
     manifest = pull(fake, store, wanted._replace(attempt_id="two"))
-    misfits = {"action_succeeded": 1, "action_type": 1, "actor_ip": 1}
-    assert (manifest.generation, manifest.table) == (2, TableSchema(schema, "1.0", misfits))
-    assert describe(manifest)["misfit_count"] == 3
+    type_mismatches = {"action_succeeded": 1, "action_type": 1, "actor_ip": 1}
+    assert (manifest.generation, manifest.table) == (2, TableSchema(schema, "1.0", type_mismatches))
+    assert describe(manifest)["type_mismatch_count"] == 3
     assert landed_ids(wanted, store) == true_ids(fake)
     assert ODD in [record.raw for record in landed(wanted, store)]
     fake.add(record_at("2026-10-26T13:00:00Z", "plain"))
