@@ -158,18 +158,18 @@ class _Verifier:
         return stray_findings(sorted(keys), self._named, superseded)
 
     def _check_part(self, check: WindowCheck, part: Part) -> None:
-        if not check.take_size(part, self._sizes.get(part.key)):
+        if not check.check_size(part, self._sizes.get(part.key)):
             return
         content = self._store.read(part.key)
         self.size_bytes += len(content or b"")
-        if not check.take(part, content) or content is None or check.newest is None:
+        if not check.check_bytes(part, content) or content is None or check.newest is None:
             return
         manifest = check.newest.manifest
         try:
             # The one place where whatever a damaged object makes a library raise becomes a finding.
-            check.take_records(part, committed_format(manifest).read(manifest.query.version, content))
+            check.check_records(part, committed_format(manifest).read(manifest.query.version, content))
         except Exception as error:  # noqa: BLE001 - named above
-            check.unreadable(part, error)
+            check.on_unreadable(part, error)
 
     def _is_asked(self, key: str) -> bool:
         window = window_in(key)

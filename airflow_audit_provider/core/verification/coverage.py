@@ -1,7 +1,6 @@
-"""Coverage: which parts of a range are committed, empty or missing, from the manifests alone.
+"""Coverage of a range: which spans are committed, empty or missing, computed from manifests alone.
 
-Knows: half-open arithmetic over windows. Must not know: stores, keys, parts' bytes.
-Its one rule: every instant of the range is in exactly one span, whatever windows there are.
+Invariant: every instant of the half-open range is in exactly one span, whichever windows exist.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from airflow_audit_provider.core.windows.window import TimeWindow, format_instan
 
 
 class SpanState(StrEnum):
-    """``committed`` holds records, ``empty`` was read and holds none, ``missing`` was never committed."""
+    """``committed``: has records; ``empty``: was read and has none; ``missing``: was never committed."""
 
     COMMITTED = "committed"
     EMPTY = "empty"
@@ -27,10 +26,10 @@ class SpanState(StrEnum):
 
 
 class Span(msgspec.Struct, frozen=True):
-    """Neighbouring windows of one state, cut at the range: half-open ``[start, end)``.
+    """Adjacent windows of one state, clipped to the range: half-open ``[start, end)``.
 
-    ``is_verified`` says that a second reading agreed before every commit in it (``verify="recount"``). A window that
-    reaches over the range's edge is counted with all its records, because a manifest does not say which lie where.
+    ``is_verified`` is true if a second reading agreed before every commit in it (``verify="recount"``). A window that
+    crosses the range's bound counts with all its records, because a manifest does not locate them within the window.
     """
 
     start: datetime
@@ -42,10 +41,10 @@ class Span(msgspec.Struct, frozen=True):
 
 
 class Coverage(msgspec.Struct, frozen=True):
-    """What is known of a half-open range, and the sums.
+    """Spans of a half-open range, and their totals.
 
-    ``high_water_at`` is the end of the unbroken run of committed windows from the first one in the range, None when
-    there is none; that window may end after the range does.
+    ``high_water_at`` is the end of the first contiguous run of committed windows in the range, None if there is none;
+    it can be later than the end of the range.
     """
 
     start: datetime
@@ -59,29 +58,29 @@ class Coverage(msgspec.Struct, frozen=True):
 
     @property
     def missing(self) -> tuple[Span, ...]:
-        """The spans that were never committed."""
+        """Spans that were never committed."""
         return tuple(span for span in self.spans if span.state is SpanState.MISSING)
 
 
 class WindowFacts(NamedTuple):
-    """What coverage needs of a window's newest manifest."""
+    """Facts of a window's newest manifest that coverage needs."""
 
     record_count: int
     is_verified: bool
 
 
 def facts_of(manifest: Manifest) -> WindowFacts:
-    """Return what coverage needs of a manifest."""
+    """Returns the facts of a manifest that coverage needs."""
     return WindowFacts(manifest.record_count, manifest.verified is not None)
 
 
-def coverage_of(asked: TimeWindow, windows: Mapping[TimeWindow, WindowFacts]) -> Coverage:
-    """Return the coverage of a range; ``windows`` has the newest generation's facts of each committed window."""
-    inside = {window: windows[window] for window in sorted(windows) if window.overlaps(asked)}
+def coverage_of(time_range: TimeWindow, windows: Mapping[TimeWindow, WindowFacts]) -> Coverage:
+    """Returns the coverage of a range; ``windows`` maps each committed window to the facts of its newest generation."""
+    inside = {window: windows[window] for window in sorted(windows) if window.overlaps(time_range)}
     return Coverage(
-        start=asked.start,
-        end=asked.end,
-        spans=tuple(_merged(_spans(asked, inside))),
+        start=time_range.start,
+        end=time_range.end,
+        spans=tuple(_merged(_spans(time_range, inside))),
         window_count=len(inside),
         empty_count=sum(not facts.record_count for facts in inside.values()),
         unverified_count=sum(not facts.is_verified for facts in inside.values()),
@@ -90,23 +89,23 @@ def coverage_of(asked: TimeWindow, windows: Mapping[TimeWindow, WindowFacts]) ->
     )
 
 
-def _spans(asked: TimeWindow, windows: Mapping[TimeWindow, WindowFacts]) -> Iterator[Span]:
-    """Yield spans from the range's start to its end, each beginning where the one before ends."""
-    reached = asked.start
+def _spans(time_range: TimeWindow, windows: Mapping[TimeWindow, WindowFacts]) -> Iterator[Span]:
+    """Yields adjacent spans from the start of the range to its end."""
+    reached = time_range.start
     for window, (record_count, is_verified) in windows.items():
-        start, end = max(window.start, reached), max(min(window.end, asked.end), reached)
+        start, end = max(window.start, reached), max(min(window.end, time_range.end), reached)
         if reached < start:
             yield Span(reached, start, SpanState.MISSING, is_verified=False, window_count=0, record_count=0)
         state = SpanState.COMMITTED if record_count else SpanState.EMPTY
-        # A window that lies inside earlier ones has no span left, and still its counts.
+        # A window inside earlier ones has no span of its own, but its counts remain.
         yield Span(start, end, state, is_verified, 1, record_count)
         reached = end
-    if reached < asked.end:
-        yield Span(reached, asked.end, SpanState.MISSING, is_verified=False, window_count=0, record_count=0)
+    if reached < time_range.end:
+        yield Span(reached, time_range.end, SpanState.MISSING, is_verified=False, window_count=0, record_count=0)
 
 
 def _merged(spans: Iterable[Span]) -> Iterator[Span]:
-    """Join neighbours of the same state, at least one; drop what has no length."""
+    """Joins adjacent spans of the same state and drops those without length; ``spans`` is not empty."""
     held, *others = spans
     for span in others:
         if span.start == span.end or (held.state, held.is_verified) == (span.state, span.is_verified):
@@ -132,7 +131,7 @@ def _high_water_at(windows: Iterable[TimeWindow]) -> datetime | None:
 
 
 def coverage_table(found: Coverage) -> str:
-    """Return the coverage as a text table with the sums below it."""
+    """Returns the coverage as a text table with the totals below it."""
     rows = [("start", "end", "state", "verified", "windows", "records")]
     rows += [
         (
@@ -145,8 +144,8 @@ def coverage_table(found: Coverage) -> str:
         )
         for span in found.spans
     ]
-    mark = format_instant(found.high_water_at) if found.high_water_at else "none"
+    high_water = format_instant(found.high_water_at) if found.high_water_at else "none"
     return as_table(rows) + (
         f"{found.window_count} windows ({found.empty_count} empty, {found.unverified_count} without a second reading), "
-        f"{found.record_count} records, {len(found.missing)} gaps; high-water mark {mark}\n"
+        f"{found.record_count} records, {len(found.missing)} gaps; high-water mark {high_water}\n"
     )

@@ -1,7 +1,6 @@
-"""Findings: what verification has to say, each with a name, a weight and a remedy.
+"""Findings of verification: every kind, its severity and its remedy.
 
-Knows: every kind of disagreement, how grave it is and what to do. Must not know: how a disagreement is found.
-Its one rule: one kind has one severity and one remedy, so that a machine may decide by the kind alone.
+Invariant: one kind has one severity and one remedy, so that a program can decide by the kind alone.
 """
 
 from __future__ import annotations
@@ -14,14 +13,17 @@ import msgspec
 
 
 class Severity(StrEnum):
-    """``severe``: what was committed or sealed cannot be shown to be whole; ``mild``: worth knowing, no harm."""
+    """Severity of a finding.
+
+    ``severe``: what is committed or sealed cannot be proved complete and unchanged. ``mild``: informative, no harm.
+    """
 
     SEVERE = "severe"
     MILD = "mild"
 
 
 class FindingKind(StrEnum):
-    """The name of a disagreement."""
+    """Name of a finding; stable, used in reports and metrics."""
 
     MANIFEST_UNREADABLE = "manifest_unreadable"
     MANIFEST_NOT_CANONICAL = "manifest_not_canonical"
@@ -48,7 +50,7 @@ class FindingKind(StrEnum):
     OBJECT_UNEXPECTED = "object_unexpected"
     OBJECT_FOREIGN = "object_foreign"
     PART_SUPERSEDED = "part_superseded"
-    STAGING_DEBRIS = "staging_debris"
+    STAGING_LEFTOVER = "staging_leftover"
     SEAL_MISSING = "seal_missing"
     SEAL_UNREADABLE = "seal_unreadable"
     SEAL_MISPLACED = "seal_misplaced"
@@ -71,7 +73,7 @@ class _Meaning(NamedTuple):
 
 _RESTORE = "Restore it from a copy, and find out who changed the store."
 _LAND_AGAIN = "Restore it from a copy, or run the window with replace=True while the API still has its records."
-_LOOK = "Find out who wrote it, and keep the store's access log."
+_INVESTIGATE = "Find out who wrote it, and keep the store's access log."
 _REPORT = "Report it with the manifest to the maintainers; the objects are as they were written."
 
 _MEANINGS: dict[FindingKind, _Meaning] = {
@@ -81,14 +83,15 @@ _MEANINGS: dict[FindingKind, _Meaning] = {
     FindingKind.MANIFEST_COUNTS: _Meaning(Severity.SEVERE, _RESTORE),
     FindingKind.GENERATION_MISSING: _Meaning(Severity.SEVERE, _RESTORE),
     FindingKind.GENERATION_UNCHAINED: _Meaning(Severity.SEVERE, _RESTORE),
-    FindingKind.GENERATION_OTHER_DATASET: _Meaning(Severity.SEVERE, _LOOK),
-    FindingKind.GENERATION_OTHER_FORM: _Meaning(Severity.SEVERE, _LOOK),
+    FindingKind.GENERATION_OTHER_DATASET: _Meaning(Severity.SEVERE, _INVESTIGATE),
+    FindingKind.GENERATION_OTHER_FORM: _Meaning(Severity.SEVERE, _INVESTIGATE),
     FindingKind.PARTS_NOT_KEPT: _Meaning(Severity.SEVERE, _RESTORE),
     FindingKind.PART_MISSING: _Meaning(Severity.SEVERE, _LAND_AGAIN),
     FindingKind.PART_SIZE: _Meaning(Severity.SEVERE, _LAND_AGAIN),
     FindingKind.PART_CHANGED: _Meaning(Severity.SEVERE, _LAND_AGAIN),
     FindingKind.PART_UNREADABLE: _Meaning(
-        Severity.SEVERE, "Install the library of its format, if that is what is missing; else report the part."
+        Severity.SEVERE,
+        "Install the library of its format if it is missing; otherwise report the part to the maintainers.",
     ),
     FindingKind.PART_RECORD_COUNT: _Meaning(Severity.SEVERE, _REPORT),
     FindingKind.PART_EVENT_TIMES: _Meaning(Severity.SEVERE, _REPORT),
@@ -96,53 +99,60 @@ _MEANINGS: dict[FindingKind, _Meaning] = {
     FindingKind.RECORD_REPEATED: _Meaning(Severity.SEVERE, _REPORT),
     FindingKind.RECORDS_CHANGED: _Meaning(Severity.SEVERE, _REPORT),
     FindingKind.RECORDS_UNPROVABLE: _Meaning(
-        Severity.MILD, "Nothing to do: the digest of the part still holds. Use JSON Lines to keep such bytes."
+        Severity.MILD, "No action needed: the digest of the part still matches. Use JSON Lines to keep such bytes."
     ),
     FindingKind.ADDED_IDS: _Meaning(Severity.SEVERE, _REPORT),
     FindingKind.WINDOWS_OVERLAP: _Meaning(
-        Severity.SEVERE, "Count the records they share once, and give every division of time a destination of its own."
+        Severity.SEVERE, "Count the shared records once, and give each window length a destination of its own."
     ),
     FindingKind.NOTHING_COMMITTED: _Meaning(
         Severity.SEVERE,
-        "Check the destination and the range; if they are right, everything was removed or never landed.",
+        "Check the destination and the range. If both are right, everything was removed or never landed.",
     ),
     FindingKind.OBJECT_UNEXPECTED: _Meaning(
         Severity.SEVERE,
-        "If a run of its window died while publishing, run that window again; else find out who wrote it.",
+        "If a run of its window was killed while publishing, run the window again; otherwise find out who wrote it.",
     ),
     FindingKind.OBJECT_FOREIGN: _Meaning(Severity.MILD, "Move it elsewhere: it is not part of the dataset."),
     FindingKind.PART_SUPERSEDED: _Meaning(
-        Severity.MILD, "Run its window again, which removes it; readers of manifests never see it."
+        Severity.MILD, "Run its window again, which removes it. Readers of manifests never see it."
     ),
-    FindingKind.STAGING_DEBRIS: _Meaning(
-        Severity.MILD, "Leave it while a run is under way; otherwise remove it, no reader looks there."
+    FindingKind.STAGING_LEFTOVER: _Meaning(
+        Severity.MILD,
+        "Leave it while a run is active; otherwise remove it with the sweep command. No reader looks there.",
     ),
     FindingKind.SEAL_MISSING: _Meaning(Severity.SEVERE, _RESTORE),
     FindingKind.SEAL_UNREADABLE: _Meaning(Severity.SEVERE, _RESTORE),
     FindingKind.SEAL_MISPLACED: _Meaning(Severity.SEVERE, _RESTORE),
     FindingKind.SEAL_UNCHAINED: _Meaning(Severity.SEVERE, _RESTORE),
     FindingKind.SEAL_NOT_FOUND: _Meaning(
-        Severity.SEVERE, "Compare the digest you kept; if it is right, seals were removed or rewritten: restore them."
+        Severity.SEVERE,
+        "Compare the digest you kept. If it is right, seals were removed or rewritten: restore them from a copy.",
     ),
     FindingKind.SEALED_MANIFEST_MISSING: _Meaning(Severity.SEVERE, _RESTORE),
     FindingKind.SEALED_MANIFEST_CHANGED: _Meaning(Severity.SEVERE, _RESTORE),
     FindingKind.MANIFEST_UNSEALED: _Meaning(
-        Severity.SEVERE, "If a late run of the provider wrote it, seal its day again; else find out who wrote it."
+        Severity.SEVERE, "If a late run of this provider wrote it, seal its day again; otherwise find out who wrote it."
     ),
     FindingKind.DAY_UNSEALED: _Meaning(Severity.MILD, "Seal the day."),
     FindingKind.SIGNATURE_INVALID: _Meaning(
-        Severity.SEVERE, "Check that the public key is the right one; if it is, restore seal and signature from a copy."
+        Severity.SEVERE,
+        "Check that the public key is the right one. If it is, restore the seal and its signature from a copy.",
     ),
     FindingKind.SIGNATURE_MISSING: _Meaning(
-        Severity.SEVERE, "Run the sealing again with the signing key, which signs what is unsigned, or restore it."
+        Severity.SEVERE,
+        "Run seal again with the signing key, which signs every unsigned seal, or restore the signature from a copy.",
     ),
-    FindingKind.SIGNATURE_ORPHANED: _Meaning(Severity.SEVERE, "Restore the seal it belongs to from a copy."),
+    FindingKind.SIGNATURE_ORPHANED: _Meaning(Severity.SEVERE, "Restore the seal that it belongs to from a copy."),
     FindingKind.SIGNATURE_UNCHECKED: _Meaning(Severity.MILD, "Verify again with the public key to check signatures."),
 }
 
 
 class Finding(msgspec.Struct, frozen=True):
-    """One disagreement: its kind, the object's key relative to the destination, a sentence, and how grave it is."""
+    """One finding.
+
+    Its kind, the object's key relative to the destination, a description with the remedy, the severity.
+    """
 
     kind: FindingKind
     key: str
@@ -151,24 +161,24 @@ class Finding(msgspec.Struct, frozen=True):
 
 
 def finding(kind: FindingKind, key: str, fact: str) -> Finding:
-    """Return a finding; ``fact`` is a whole sentence, the kind's remedy is put behind it."""
+    """Returns a finding; ``fact`` is a complete sentence, to which the kind's remedy is appended."""
     meaning = _MEANINGS[kind]
     return Finding(kind, key, f"{fact} {meaning.remedy}", meaning.severity)
 
 
 def severe(findings: Iterable[Finding]) -> list[Finding]:
-    """Return the severe ones."""
+    """Returns the severe findings."""
     return [found for found in findings if found.severity is Severity.SEVERE]
 
 
 def as_table(rows: Sequence[Sequence[str]]) -> str:
-    """Return rows as text in columns, the first row being the heading; the last column is not padded."""
+    """Returns rows as aligned text columns; the first row is the heading, the last column is not padded."""
     widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]) - 1)]
     lines = ["  ".join([*map(str.ljust, row, widths), row[-1]]).rstrip() for row in rows]
     return "\n".join(lines) + "\n"
 
 
 def findings_table(findings: Iterable[Finding]) -> str:
-    """Return the findings as a text table, the severe ones first."""
+    """Returns the findings as a text table, severe ones first."""
     ordered = sorted(findings, key=lambda found: (found.severity is Severity.MILD, found.key, found.kind))
     return as_table([("severity", "kind", "key", "detail"), *[(f.severity, f.kind, f.key, f.detail) for f in ordered]])

@@ -1,8 +1,7 @@
-"""The manifests of one window, judged: by its key, by its own sums and by the one before it.
+"""Checks the manifests of one window: each against its key, its own sums and the generation before it.
 
-Knows: how generations are chained, and what an addendum and a replacement must keep.
-Must not know: the bytes of parts, seals, stores.
-Its one rule: bad bytes become a finding, never an error; what can still be read is judged further.
+Invariant: unreadable or inconsistent bytes become a finding, never an exception; every manifest that can still be read
+is checked further.
 """
 
 from __future__ import annotations
@@ -18,14 +17,14 @@ from airflow_audit_provider.exceptions import VerificationError
 
 
 class StoredManifest(NamedTuple):
-    """One generation as it lies in the store; ``content`` is None when it was listed and is gone."""
+    """Bytes of one manifest as stored; ``content`` is None if the key was listed but could not be read."""
 
     key: str
     content: bytes | None
 
 
 class Generation(NamedTuple):
-    """A readable manifest under its key, with the digest of its bytes."""
+    """A readable manifest with its key and the SHA-256 of its bytes."""
 
     key: str
     sha256: str
@@ -33,34 +32,34 @@ class Generation(NamedTuple):
 
     @property
     def keys(self) -> WindowKeys:
-        """Where the window's objects lie."""
+        """Object keys of the window."""
         return WindowKeys(self.manifest.window, self.manifest.partition_date)
 
     @property
     def added_parts(self) -> tuple[Part, ...]:
-        """The parts this generation brought, by their own keys."""
+        """Parts that this generation added, according to their keys."""
         return tuple(part for part in self.manifest.parts if self.added_by(part) == self.manifest.generation)
 
     @property
     def kept_parts(self) -> tuple[Part, ...]:
-        """The parts this generation took over from the one before."""
+        """Parts taken over from the generation before."""
         return tuple(part for part in self.manifest.parts if self.added_by(part) != self.manifest.generation)
 
     def added_by(self, part: Part) -> int | None:
-        """Return the generation a part's key names, None for a key that is none of this window's."""
+        """Returns the generation in a part's key, or None if the key does not belong to this window."""
         generation = self.keys.part_generation(part.key)
         return generation if f"-{part.sha256[:16]}." in part.key else None
 
 
 class Chain(NamedTuple):
-    """The readable generations of one window, oldest first, and what is wrong with them."""
+    """Readable generations of one window, oldest first, and the findings about them."""
 
     generations: tuple[Generation, ...]
     findings: tuple[Finding, ...]
 
 
 def read_chain(stored: Sequence[StoredManifest]) -> Chain:
-    """Judge the manifests of one window, whose keys are manifests' keys; any order."""
+    """Checks the manifests of one window, given in any order; every key must be the key of a manifest."""
     findings: list[Finding] = []
     generations: list[Generation] = []
     for one, key in sorted(((one, _named(one)) for one in stored), key=lambda pair: pair[1].generation):
@@ -79,35 +78,35 @@ def read_chain(stored: Sequence[StoredManifest]) -> Chain:
 def _named(stored: StoredManifest) -> ManifestKey:
     key = read_manifest_key(stored.key)
     if key is None:
-        raise ValueError(f"{stored.key} is not the key of a manifest; sort such keys out before.")
+        raise ValueError(f"{stored.key} is not the key of a manifest. Filter such keys before the call.")
     return key
 
 
 def _read_generation(stored: StoredManifest, key: ManifestKey) -> Generation | Finding:
     if stored.content is None:
-        return finding(FindingKind.GENERATION_MISSING, stored.key, "The manifest was listed and could not be read.")
+        return finding(FindingKind.GENERATION_MISSING, stored.key, "The manifest was listed but could not be read.")
     try:
         manifest = read_manifest(stored.key, stored.content)
     except VerificationError as error:
         return finding(FindingKind.MANIFEST_UNREADABLE, stored.key, error.message)
     if (manifest.window, manifest.generation) != (key.window, key.generation):
-        said = f"The manifest says it is generation {manifest.generation} of {manifest.window}, unlike its key."
-        return finding(FindingKind.MANIFEST_MISPLACED, stored.key, said)
+        fact = f"The manifest states generation {manifest.generation} of {manifest.window}, which differs from its key."
+        return finding(FindingKind.MANIFEST_MISPLACED, stored.key, fact)
     return Generation(stored.key, hashlib.sha256(stored.content).hexdigest(), manifest)
 
 
 def _self_findings(generation: Generation, stored: StoredManifest, key: ManifestKey) -> Iterator[Finding]:
-    """What one manifest says of itself."""
+    """Checks a manifest against its own bytes, key and sums."""
     manifest = generation.manifest
     if manifest.to_bytes() != stored.content:
-        fact = "The manifest's bytes are not the ones this provider writes for what it says."
+        fact = "The manifest's bytes differ from the canonical bytes of its content."
         yield finding(FindingKind.MANIFEST_NOT_CANONICAL, stored.key, fact)
     if abs((manifest.partition_date - key.day).days) > 1:
-        fact = f"The manifest files its parts under dt={manifest.partition_date}, and its window starts on {key.day}."
+        fact = f"The manifest files its parts under dt={manifest.partition_date}, but its window starts on {key.day}."
         yield finding(FindingKind.MANIFEST_MISPLACED, stored.key, fact)
     for part in manifest.parts:
         if generation.added_by(part) not in range(1, manifest.generation + 1):
-            fact = f"The manifest names {part.key}, which is not how a part of it is called."
+            fact = f"The manifest names {part.key}, which is not a valid part key of this window."
             yield finding(FindingKind.MANIFEST_MISPLACED, stored.key, fact)
     if len({part.key for part in manifest.parts}) != len(manifest.parts):
         yield finding(FindingKind.MANIFEST_COUNTS, stored.key, "The manifest names a part twice.")
@@ -121,16 +120,19 @@ def _sums(generation: Generation) -> Iterator[Finding]:
     if (manifest.record_count, manifest.added_count) != (record_count, added_count):
         fact = (
             f"The manifest counts {manifest.record_count} records, {manifest.added_count} of them added; its parts "
-            f"have {record_count} and {added_count}."
+            f"hold {record_count} and {added_count}."
         )
         yield finding(FindingKind.MANIFEST_COUNTS, generation.key, fact)
     if len(manifest.added_ids) not in _possible_id_counts(generation):
-        fact = f"The manifest adds {manifest.added_count} records and names {len(manifest.added_ids)} added ids."
+        fact = f"The manifest adds {manifest.added_count} records but names {len(manifest.added_ids)} added ids."
         yield finding(FindingKind.ADDED_IDS, generation.key, fact)
 
 
 def _possible_id_counts(generation: Generation) -> set[int]:
-    """A first generation names no id, an addendum each one; a generation that keeps nothing may have replaced all."""
+    """Returns the valid numbers of added ids.
+
+    The first generation names none, an addendum names each; a generation that keeps no part can be a replacement.
+    """
     manifest = generation.manifest
     if manifest.generation == 1:
         return {0}
@@ -142,45 +144,45 @@ def _missing_generations(stored: Sequence[StoredManifest]) -> Iterator[Finding]:
     for first, last in missing_numbers(key.generation for key in named):
         window, day, _ = named[0]
         span = f"Generation {first}" if first == last else f"Every generation from {first} to {last}"
-        fact = f"{span} of {window} is missing, and a later one is there."
+        fact = f"{span} of {window} is missing, but a later one exists."
         yield finding(FindingKind.GENERATION_MISSING, WindowKeys(window, day).manifest(first), fact)
 
 
 def _step_findings(before: Generation | None, generation: Generation) -> Iterator[Finding]:
-    """What a manifest says of the one before it."""
+    """Checks a manifest against the generation before it."""
     manifest = generation.manifest
     if manifest.generation == 1:
         if manifest.previous_sha256 is not None:
-            fact = "The first generation names one before it."
+            fact = "The first generation names a generation before it."
             yield finding(FindingKind.GENERATION_UNCHAINED, generation.key, fact)
         return
     if before is None or before.manifest.generation != manifest.generation - 1:
-        # That the one before is missing or unreadable is a finding already.
+        # The missing or unreadable generation before is already a finding.
         return
     if manifest.previous_sha256 != before.sha256:
-        fact = f"The manifest names a generation before it with other bytes than {before.key} has."
+        fact = f"The digest that the manifest names for the generation before differs from that of {before.key}."
         yield finding(FindingKind.GENERATION_UNCHAINED, generation.key, fact)
     if manifest.query != before.manifest.query:
-        fact = f"The manifest is of another audit log than {before.key}."
+        fact = f"The manifest describes a different audit log or filter than {before.key}."
         yield finding(FindingKind.GENERATION_OTHER_DATASET, generation.key, fact)
     if generation.kept_parts and _form(manifest) != _form(before.manifest):
-        fact = f"The manifest adds to {before.key} in another format or schema, or under another privacy rule."
+        fact = f"The manifest adds to {before.key} in a different format or schema, or under a different privacy rule."
         yield finding(FindingKind.GENERATION_OTHER_FORM, generation.key, fact)
     yield from _kept_findings(before, generation)
 
 
 def _form(manifest: Manifest) -> tuple[object, ...]:
-    """Return what all parts of a window have in common, whichever generation brought them."""
+    """Returns what all parts of a window must have in common, whichever generation added them."""
     schema = (manifest.table.schema, manifest.table.version) if manifest.table else None
     return manifest.file_format, manifest.compression, schema, manifest.privacy
 
 
 def _kept_findings(before: Generation, generation: Generation) -> Iterator[Finding]:
-    """An addendum keeps every part in order; a replacement keeps none and has no fewer records."""
+    """Checks that an addendum keeps every part in order, and that a replacement keeps none and has no fewer records."""
     kept = generation.kept_parts
     if kept and kept != before.manifest.parts:
-        fact = f"The manifest keeps some parts of {before.key} and not all of them as they were."
+        fact = f"The manifest keeps some parts of {before.key}, but not all of them unchanged."
         yield finding(FindingKind.PARTS_NOT_KEPT, generation.key, fact)
     if not kept and generation.manifest.record_count < before.manifest.record_count:
-        fact = f"The manifest replaces {before.key} and holds fewer records."
+        fact = f"The manifest replaces {before.key} but holds fewer records."
         yield finding(FindingKind.PARTS_NOT_KEPT, generation.key, fact)

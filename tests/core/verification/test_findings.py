@@ -24,7 +24,7 @@ def test_every_kind_says_what_to_do(kind: FindingKind) -> None:
 
 def test_the_table_has_the_severe_first() -> None:
     """Columns are as wide as their longest word; no line ends in blanks."""
-    mild = finding(FindingKind.STAGING_DEBRIS, "a", "It is there.")
+    mild = finding(FindingKind.STAGING_LEFTOVER, "a", "It is there.")
     grave = finding(FindingKind.PART_CHANGED, "b/longer", "It is other.")
     lines = findings_table([mild, grave]).splitlines()
     assert [line.split()[0] for line in lines] == ["severity", "severe", "mild"]

@@ -51,7 +51,7 @@ def check_of(*manifests: Manifest) -> WindowCheck:
 def kinds_after(check: WindowCheck, *reads: list[AuditRecord]) -> list[str]:
     """Let each part be read as these records; return the kinds found."""
     for part, records in zip(check.parts, reads, strict=True):
-        check.take_records(part, iter(records))
+        check.check_records(part, iter(records))
     return [str(found.kind) for found in check.finish()]
 
 
@@ -60,9 +60,9 @@ def test_a_part_as_it_was_written_is_sound() -> None:
     check = check_of(generation_of(RECORDS))
     (part,) = check.parts
     content = part_of(RECORDS)[1]
-    assert check.take_size(part, len(content))
-    assert check.take_size(part, None)
-    assert check.take(part, content)
+    assert check.check_size(part, len(content))
+    assert check.check_size(part, None)
+    assert check.check_bytes(part, content)
     assert kinds_after(check, RECORDS) == []
     assert check.record_count == 3
     assert check.newest is not None
@@ -77,7 +77,7 @@ def test_other_bytes_are_not_read(content: bytes | None, kind: str) -> None:
     check = check_of(generation_of(RECORDS))
     (part,) = check.parts
     assert part.size_bytes == 24
-    assert not check.take(part, content)
+    assert not check.check_bytes(part, content)
     assert [str(found.kind) for found in check.finish()] == [kind]
     assert check.findings[0].key == part.key
 
@@ -85,14 +85,14 @@ def test_other_bytes_are_not_read(content: bytes | None, kind: str) -> None:
 def test_a_cut_part_is_seen_in_the_listing() -> None:
     """The size in the listing is enough."""
     check = check_of(generation_of(RECORDS))
-    assert not check.take_size(check.parts[0], 23)
+    assert not check.check_size(check.parts[0], 23)
     assert [str(found.kind) for found in check.finish()] == ["part_size"]
 
 
 def test_a_part_that_cannot_be_read_is_one_finding() -> None:
     """What reading raises is told with its type."""
     check = check_of(generation_of(RECORDS))
-    check.unreadable(check.parts[0], KeyError("record"))
+    check.on_unreadable(check.parts[0], KeyError("record"))
     (found,) = check.finish()
     assert found.kind == "part_unreadable"
     assert "KeyError" in found.detail
@@ -250,7 +250,7 @@ def test_windows_that_share_an_instant_are_named(windows: list[tuple[int, int]],
         ("_seals/000001.json", None),
         ("_seals/000001.sig", None),
         ("_seals/1.json", "object_unexpected"),
-        ("_staging/w/a/part-00000", "staging_debris"),
+        ("_staging/w/a/part-00000", "staging_leftover"),
         ("named", None),
         ("both", None),
         ("old", "part_superseded"),

@@ -70,7 +70,7 @@ def test_staging_is_no_harm(store: MemoryStore) -> None:
     """What a run under way stages is told mildly."""
     store.objects["_staging/w/a/part-00000"] = b"x"
     report = verify(store)
-    assert ([str(found.kind) for found in report.findings], report.severe_count) == (["staging_debris"], 0)
+    assert ([str(found.kind) for found in report.findings], report.severe_count) == (["staging_leftover"], 0)
 
 
 def test_windows_that_overlap_are_found(store: MemoryStore) -> None:
