@@ -10,7 +10,7 @@ import ast
 import sys
 from collections.abc import Iterator
 
-from tests.architecture.sources import AIRFLOW_LAYER, PACKAGE, Source
+from tests.architecture.source_files import AIRFLOW_LAYER, PACKAGE, SourceFile
 
 # Layer (longest prefix wins) -> packages from outside the standard library it may import.
 EXTERNAL: dict[str, set[str]] = {
@@ -39,7 +39,7 @@ EXTERNAL: dict[str, set[str]] = {
 }
 
 
-def external_imports(source: Source) -> list[str]:
+def external_imports(source: SourceFile) -> list[str]:
     """A layer imports only the packages it is allowed."""
     allowed = EXTERNAL[max((prefix for prefix in EXTERNAL if source.path.startswith(prefix)), key=len)]
     return [
@@ -49,12 +49,12 @@ def external_imports(source: Source) -> list[str]:
     ]
 
 
-def no_imports(source: Source) -> list[str]:
+def no_imports(source: SourceFile) -> list[str]:
     """Airflow reads the declaration in every process, so it imports nothing."""
     return [f"{source.path}:{line} imports {name}" for line, name in imports(source)]
 
 
-def testing_imports(source: Source) -> list[str]:
+def testing_imports(source: SourceFile) -> list[str]:
     """The shipped test doubles know the core and the errors alone."""
     known = (f"{PACKAGE}.core", f"{PACKAGE}.exceptions", f"{PACKAGE}.testing")
     return [
@@ -64,7 +64,7 @@ def testing_imports(source: Source) -> list[str]:
     ]
 
 
-def imports(source: Source) -> Iterator[tuple[int, str]]:
+def imports(source: SourceFile) -> Iterator[tuple[int, str]]:
     """Yield the line and the full name of every import."""
     for node in ast.walk(source.tree):
         if isinstance(node, ast.Import):
@@ -73,7 +73,7 @@ def imports(source: Source) -> Iterator[tuple[int, str]]:
             yield from ((node.lineno, f"{node.module}.{alias.name}") for alias in node.names)
 
 
-def bare_raises(source: Source) -> list[str]:
+def bare_raises(source: SourceFile) -> list[str]:
     """No error is raised that does not say its remedy."""
     banned = {"AirflowException", "Exception", "BaseException"}
     return [

@@ -9,7 +9,7 @@ from __future__ import annotations
 import ast
 import re
 
-from tests.architecture.sources import FunctionNode, Source, functions
+from tests.architecture.source_files import FunctionNode, SourceFile, functions
 
 NOT_PRESENT_TENSE = re.compile(r"\b(should|shall|will|was|were|tests? that|checks? that|ensures?)\b", re.IGNORECASE)
 SECOND_SENTENCE = re.compile(r"[.!?]\s+[A-Z]")
@@ -17,12 +17,12 @@ SILENCED = re.compile(r"#\s*(?:type:\s*ignore|noqa|pragma:\s*no cover|fmt:\s*(?:
 CODES = re.compile(r"^(?:\[[\w\-, ]*\])?(?::\s*[A-Z]+\d+(?:[, ]+[A-Z]+\d+)*)?")
 
 
-def opened(source: Source) -> list[str]:
+def opened(source: SourceFile) -> list[str]:
     """Every module opens with a docstring."""
     return [] if ast.get_docstring(source.tree) or not source.text.strip() else [f"{source.path} has no docstring"]
 
 
-def public_docstrings(source: Source) -> list[str]:
+def public_docstrings(source: SourceFile) -> list[str]:
     """Every public function, method and class says in one sentence what it is for."""
     return [
         f"{source.path}:{node.lineno} {node.name} has no docstring that is a sentence"
@@ -53,7 +53,7 @@ def _is_sentence(text: str | None) -> bool:
     return bool(first) and (first[-1] in ".:!?`" or first.endswith("::"))
 
 
-def test_docstrings(source: Source) -> list[str]:
+def test_docstrings(source: SourceFile) -> list[str]:
     """Every test says in one sentence, in the present tense, what is true."""
     tests = [function for function in functions(source) if function.name.startswith("test_")]
     complaints = []
@@ -67,7 +67,7 @@ def test_docstrings(source: Source) -> list[str]:
 test_docstrings.__test__ = False  # type: ignore[attr-defined]  # a rule, though pytest reads its name as a test's
 
 
-def reasons(source: Source) -> list[str]:
+def reasons(source: SourceFile) -> list[str]:
     """Whoever silences a tool says why, on the line or in a comment just above."""
     lines = source.text.splitlines()
     complaints = []

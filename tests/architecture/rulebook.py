@@ -10,28 +10,28 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from tests.architecture import import_rules, prose_rules, secret_rules, size_rules, word_rules
-from tests.architecture.sources import PACKAGE, Source, python_files, tracked
+from tests.architecture.source_files import PACKAGE, SourceFile, python_files, tracked
 
-Sources = Callable[[], tuple[Source, ...]]
+SourceFiles = Callable[[], tuple[SourceFile, ...]]
 CHARTERED = (PACKAGE, "demo", "tools")
 # The rules have to name what they forbid.
 RULES_FOLDER = "tests/architecture/"
 FOREIGN_TEXTS = ("LICENSE", "requirements/", RULES_FOLDER)
 
 
-def _code(*folders: str) -> Sources:
+def _code(*folders: str) -> SourceFiles:
     return lambda: python_files(*folders)
 
 
-def _but_rules(sources: Sources) -> Sources:
+def _but_rules(sources: SourceFiles) -> SourceFiles:
     return lambda: tuple(source for source in sources() if not source.path.startswith(FOREIGN_TEXTS))
 
 
 class Rule(NamedTuple):
     """One rule: its judge, the sources it judges, a text that breaks it and one that does not, and their path."""
 
-    judge: Callable[[Source], list[str]]
-    sources: Sources
+    judge: Callable[[SourceFile], list[str]]
+    sources: SourceFiles
     offender: str
     innocent: str
     path: str = f"{PACKAGE}/core/sample.py"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from tests.architecture.sources import Source
+from tests.architecture.source_files import SourceFile
 
 REGISTRIES = ("py" + "pi.org", "python" + "hosted.org", "registry.npm" + "js.org", "index" + "-url", "find" + "-links")
 FOLDERS = ("/ro" + "ot/", "/tmp/" + "w/", "/wo" + "rk/main", "/wo" + "rk/shared", "/op" + "t/")
@@ -18,7 +18,7 @@ TOKEN = re.compile(r"(?:AK" + r"IA[0-9A-Z]{16}|-----BEGIN [A-Z ]*PRIVATE" + r" K
 ALLOWED = ("--no-emit-" + "index" + "-url",)
 
 
-def traces(source: Source) -> list[str]:
+def traces(source: SourceFile) -> list[str]:
     """No registry host, no folder of a developer's machine, no key."""
     return [
         f"{source.path}:{number} tells {found!r}"

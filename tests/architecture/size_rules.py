@@ -9,10 +9,10 @@ from __future__ import annotations
 import statistics
 from collections.abc import Sequence
 
-from tests.architecture.sources import (
+from tests.architecture.source_files import (
     AIRFLOW_LAYER,
     FunctionNode,
-    Source,
+    SourceFile,
     code_line_count,
     functions,
     is_stub,
@@ -28,19 +28,19 @@ FORMS = {"__init__", "iter_audit_logs", "aiter_audit_logs", "export_audit_logs"}
 FILE_LINES = 500
 
 
-def long_files(source: Source) -> list[str]:
+def long_files(source: SourceFile) -> list[str]:
     """A file has at most 500 lines, all kinds of lines counted."""
     count = len(source.text.splitlines())
     return [f"{source.path} has {count} lines, {FILE_LINES} allowed"] if count > FILE_LINES else []
 
 
-def long_functions(source: Source) -> list[str]:
+def long_functions(source: SourceFile) -> list[str]:
     """A function has at most 40 lines of code; a shell's form has as many as it has fields."""
     is_shell = source.path.startswith(AIRFLOW_LAYER)
     return _longer_than(source, FUNCTION_LINES, [f for f in functions(source) if not (is_shell and f.name in FORMS)])
 
 
-def long_shell_methods(source: Source) -> list[str]:
+def long_shell_methods(source: SourceFile) -> list[str]:
     """The methods Airflow calls have at most 15 lines of code: they translate and decide nothing."""
     if not source.path.startswith(AIRFLOW_LAYER):
         return []
@@ -48,7 +48,7 @@ def long_shell_methods(source: Source) -> list[str]:
     return _longer_than(source, SHELL_METHOD_LINES, called)
 
 
-def _longer_than(source: Source, allowed: int, among: Sequence[FunctionNode]) -> list[str]:
+def _longer_than(source: SourceFile, allowed: int, among: Sequence[FunctionNode]) -> list[str]:
     measured = ((function, code_line_count(source, function)) for function in among)
     return [
         f"{source.path}:{function.lineno} {function.name} has {count} lines of code, {allowed} allowed"
@@ -57,7 +57,7 @@ def _longer_than(source: Source, allowed: int, among: Sequence[FunctionNode]) ->
     ]
 
 
-def wide_functions(source: Source) -> list[str]:
+def wide_functions(source: SourceFile) -> list[str]:
     """A function has at most 6 parameters; what a shell takes from its user is a form, and may be longer."""
     is_shell = source.path.startswith(AIRFLOW_LAYER)
     return [
@@ -67,7 +67,7 @@ def wide_functions(source: Source) -> list[str]:
     ]
 
 
-def spread(sources: Sequence[Source]) -> tuple[float, float]:
+def spread(sources: Sequence[SourceFile]) -> tuple[float, float]:
     """Return the median and the 90th percentile of the functions' lines of code, stubs of Protocols left out."""
     counts = sorted(
         code_line_count(source, function)

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from tests.architecture.sources import PACKAGE, PROJECT
+from tests.architecture.source_files import PACKAGE, PROJECT
 
 HEAD = '"""One."""\n\nfrom __future__ import annotations\n\n'
 BRANCHES = "def f(a: int) -> int:\n" + '    """One."""\n' + "".join(

@@ -6,7 +6,7 @@ import pytest
 
 from tests.architecture import size_rules
 from tests.architecture.rulebook import RULES, Rule
-from tests.architecture.sources import PACKAGE, Source, python_files
+from tests.architecture.source_files import PACKAGE, SourceFile, python_files
 
 EACH_RULE = pytest.mark.parametrize("rule", RULES.values(), ids=RULES)
 
@@ -21,14 +21,14 @@ def test_every_file_obeys(rule: Rule) -> None:
 @EACH_RULE
 def test_rule_can_fail(rule: Rule) -> None:
     """The rule objects to a text that breaks it."""
-    assert rule.judge(Source(rule.path, rule.offender))
+    assert rule.judge(SourceFile(rule.path, rule.offender))
 
 
 @EACH_RULE
 def test_rule_lets_good_text_pass(rule: Rule) -> None:
     """The rule has nothing against a text that keeps it."""
     path = rule.path.replace("utils", "window")
-    assert rule.judge(Source(path, rule.innocent)) == []
+    assert rule.judge(SourceFile(path, rule.innocent)) == []
 
 
 @pytest.mark.parametrize(
@@ -42,7 +42,7 @@ def test_rule_lets_good_text_pass(rule: Rule) -> None:
 def test_each_ending_is_asked_for(offender: str, word: str) -> None:
     """A number that is a time, a count or a size is told the ending it lacks."""
     endings = RULES["names-end-in-their-unit"].judge
-    assert any(word in complaint for complaint in endings(Source("a.py", offender)))
+    assert any(word in complaint for complaint in endings(SourceFile("a.py", offender)))
 
 
 def test_functions_are_short_on_the_whole() -> None:
@@ -56,4 +56,4 @@ def test_spread_counts_code_and_not_stubs() -> None:
     stub = 'def a():\n    """One."""\n    ...\n'
     short = 'def b():\n    """One."""\n    # why\n    return 1\n'
     long = "def c():\n" + "    x = 1\n" * 29
-    assert size_rules.spread([Source("a.py", stub + short + long)])[0] == 16
+    assert size_rules.spread([SourceFile("a.py", stub + short + long)])[0] == 16

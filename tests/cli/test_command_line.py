@@ -13,7 +13,7 @@ import pytest
 
 from airflow_audit_provider.adapters.storage.fsspec_store import LocalStore
 from airflow_audit_provider.cli.__main__ import main
-from tests.architecture.sources import PROJECT
+from tests.architecture.source_files import PROJECT
 from tests.pipelines.verify.dataset import PRIVATE_PEM, PUBLIC_PEM, commit, records_in, two_days, window
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from airflow_audit_provider.triggers.audit_logs import AuditLogActivityEventTrigger
-from tests.architecture.sources import PROJECT
+from tests.architecture.source_files import PROJECT
 from tests.operators.stages import NOON, Stage, first_told
 from tests.pipelines.pull.landing import record_at
 

@@ -19,7 +19,7 @@ from airflow_audit_provider.adapters.clock import SystemClock
 from airflow_audit_provider.testing.cloudflare import FakeCloudflare
 from airflow_audit_provider.testing.server import FakeServer
 from airflow_audit_provider.testing.settings import ACCOUNT_ID, TOKEN, Settings
-from tests.architecture.sources import PROJECT
+from tests.architecture.source_files import PROJECT
 from tests.pipelines.load.postgres_server import postgres_server
 
 PATIENCE_SECONDS = 240

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.architecture.sources import PROJECT
+from tests.architecture.source_files import PROJECT
 
 FENCE = re.compile(
     r"(?P<marks>(?:^[ ]*<!--[^\n]*-->[ ]*\n)*)^(?P<indent>[ ]*)```python[ ]*\n(?P<code>.*?)^(?P=indent)```[ ]*$",

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.architecture.sources import PROJECT
+from tests.architecture.source_files import PROJECT
 from tests.docs.blocks import Block, all_blocks, anchors_of, blocks_of, broken_links, documents, links_of
 
 BLOCKS = all_blocks()

@@ -8,7 +8,7 @@ from airflow_audit_provider.core.privacy.rule import KINDS, RULE_VERSION
 from airflow_audit_provider.formats.normalized import columns as normalized
 from airflow_audit_provider.formats.normalized.columns import COLUMNS, TableColumn
 from airflow_audit_provider.formats.ocsf import mapping as ocsf
-from tests.architecture.sources import PROJECT
+from tests.architecture.source_files import PROJECT
 
 PAGE = (PROJECT / "docs" / "schemas.md").read_text(encoding="utf-8")
 

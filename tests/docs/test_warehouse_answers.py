@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.architecture.sources import PROJECT
+from tests.architecture.source_files import PROJECT
 from tests.docs import answers
 from tests.pipelines.load.warehouses import place_of
 

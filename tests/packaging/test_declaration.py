@@ -16,7 +16,7 @@ import jsonschema
 import pytest
 
 from airflow_audit_provider import get_provider_info as declaration
-from tests.architecture.sources import PACKAGE, PROJECT
+from tests.architecture.source_files import PACKAGE, PROJECT
 
 DISTRIBUTION = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]["name"]
 

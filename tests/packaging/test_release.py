@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import airflow_audit_provider
-from tests.architecture.sources import PROJECT
+from tests.architecture.source_files import PROJECT
 from tools import release
 
 CHANGELOG = """# Changelog

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 import airflow_audit_provider
-from tests.architecture.sources import PACKAGE, tracked
+from tests.architecture.source_files import PACKAGE, tracked
 
 
 def _names(wheel: Path) -> set[str]:

@@ -20,7 +20,7 @@ from airflow_audit_provider.exceptions import AuditProviderError
 from airflow_audit_provider.operators.seal import CloudflareAuditLogsSealOperator
 from airflow_audit_provider.operators.verify import CloudflareAuditLogsVerifyOperator
 from airflow_audit_provider.testing.settings import ACCOUNT_ID
-from tests.architecture.sources import PROJECT
+from tests.architecture.source_files import PROJECT
 from tests.operators.worlds import WINDOW, World
 from tests.pipelines.pull.landing import record_at
 from tests.pipelines.verify.dataset import PRIVATE_PEM

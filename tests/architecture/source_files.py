@@ -1,7 +1,7 @@
 """The files of the project, read once, as the rules want to see them.
 
 Knows: where sources lie and how Python parses them. Must not know: any rule.
-Its one rule: a rule gets a ``Source``, so a snippet can stand in for a file.
+Its one rule: a rule gets a ``SourceFile``, so a snippet can stand in for a file.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ AIRFLOW_LAYER = tuple(
 FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef
 
 
-class Source(NamedTuple):
+class SourceFile(NamedTuple):
     """One text file: its path from the project's root, with forward slashes, and its text."""
 
     path: str
@@ -63,12 +63,12 @@ def _parse(text: str) -> ast.Module:
 
 
 @cache
-def tracked() -> tuple[Source, ...]:
+def tracked() -> tuple[SourceFile, ...]:
     """Every text file that is or would be committed."""
     found = []
     for name in sorted(_names()):
         try:
-            found.append(Source(name, (PROJECT / name).read_text(encoding="utf-8")))
+            found.append(SourceFile(name, (PROJECT / name).read_text(encoding="utf-8")))
         except (UnicodeDecodeError, FileNotFoundError, IsADirectoryError):
             continue
     return tuple(found)
@@ -83,13 +83,13 @@ def _names() -> list[str]:
     return [path.as_posix() for path in relative if not any(part.startswith(".") for part in path.parts)]
 
 
-def python_files(*folders: str) -> tuple[Source, ...]:
+def python_files(*folders: str) -> tuple[SourceFile, ...]:
     """The Python files below the folders, all code when none is named."""
     wanted = tuple(name if name.endswith(".py") else f"{name}/" for name in folders or CODE_FOLDERS)
     return tuple(source for source in tracked() if source.is_python and source.path.startswith(wanted))
 
 
-def functions(source: Source) -> Iterator[FunctionNode]:
+def functions(source: SourceFile) -> Iterator[FunctionNode]:
     """Every function and method of a module, nested ones too."""
     for node in ast.walk(source.tree):
         if isinstance(node, FunctionNode):
@@ -101,7 +101,7 @@ def is_stub(function: FunctionNode) -> bool:
     return all(isinstance(step, ast.Expr) and isinstance(step.value, ast.Constant) for step in function.body)
 
 
-def code_line_count(source: Source, function: FunctionNode) -> int:
+def code_line_count(source: SourceFile, function: FunctionNode) -> int:
     """Lines of a function from ``def`` to its end, without decorators, docstrings, comments and blank lines."""
     silent: set[int] = set()
     for node in ast.walk(function):
