@@ -16,7 +16,7 @@ from airflow_audit_provider.core.paging.window_reader import ReadOptions, Single
 from airflow_audit_provider.core.ports import Request
 from airflow_audit_provider.core.windows.readiness import RETENTION_MARGIN, retention_starts_at
 from airflow_audit_provider.core.windows.run_window import RunBounds, resolve_run_window
-from airflow_audit_provider.core.windows.window import SECOND_NS, TimeWindow
+from airflow_audit_provider.core.windows.window import TimeWindow
 from airflow_audit_provider.exceptions import ConfigurationError
 
 _QUERY_NAMES = ("api_version", "scope", "account_id", "organization_id")
@@ -77,7 +77,7 @@ class LogParameters(NamedTuple):
             raise ConfigurationError(f"The CSV export has no {', '.join(sorted(foreign))}. Leave it out.")
         window = self._window(now)
         query = build(**self.query, filters=self.filters)
-        return query.export_request(window.start_ns // SECOND_NS, -(-window.end_ns // SECOND_NS))
+        return query.export_request(*window.whole_seconds())
 
     def _window(self, now: datetime) -> TimeWindow:
         """The half-open window: by default all that the API keeps, up to now."""

@@ -15,7 +15,7 @@ from itertools import islice
 import msgspec
 
 from airflow_audit_provider.core.api.records import ApiVersion, AuditRecord, read_records
-from airflow_audit_provider.core.windows.window import SECOND_NS, from_seconds
+from airflow_audit_provider.core.windows.window import format_ns
 from airflow_audit_provider.formats.columns import COLUMNS, column_values
 from airflow_audit_provider.formats.compression import Compressor, open_plain
 from airflow_audit_provider.formats.jsonl import NO_TYPE_MISMATCHES
@@ -50,19 +50,13 @@ class CsvEncoder:
     def _rows(self, records: Sequence[AuditRecord], lines: bytes) -> list[list[object]]:
         columns = [[_csv_text(value) for value in column] for column in column_values(self._version, records, lines)]
         ids = [record.id for record in records]
-        times = [_instant_text(record.event_ns) for record in records]
+        times = [format_ns(record.event_ns) for record in records]
         texts = [readable(record.raw) for record in records]
         return [list(row) for row in zip(ids, times, *columns, texts, strict=True)]
 
 
 def _csv_text(value: object) -> object:
     return ("true" if value else "false") if isinstance(value, bool) else readable(value)
-
-
-def _instant_text(event_ns: int) -> str:
-    """Return RFC 3339 with nine fraction digits, so that texts sort as instants do."""
-    seconds, fraction = divmod(event_ns, SECOND_NS)
-    return f"{from_seconds(seconds):%Y-%m-%dT%H:%M:%S}.{fraction:09}Z"
 
 
 def read_csv(version: ApiVersion, compression: str, content: bytes, column: str = "record") -> Iterator[AuditRecord]:

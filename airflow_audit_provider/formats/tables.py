@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from functools import lru_cache
 from typing import Any
 
 import msgspec
 
 from airflow_audit_provider.core.api.records import ApiVersion, AuditRecord
-from airflow_audit_provider.core.windows.window import SECOND_NS, from_seconds
+from airflow_audit_provider.core.windows.window import format_ns
 from airflow_audit_provider.formats.lenient_json import readable
 from airflow_audit_provider.formats.normalized import columns as normalized
 from airflow_audit_provider.formats.normalized.decode import Table, normalize
@@ -70,13 +69,7 @@ class OcsfRows:
 
 def instant_text(event_ns: int) -> str:
     """Return RFC 3339 with six fraction digits; what is finer is cut."""
-    seconds, fraction = divmod(event_ns, SECOND_NS)
-    return f"{_second_text(seconds)}.{fraction // _NS_PER_US:06}Z"
-
-
-@lru_cache(maxsize=256)
-def _second_text(seconds: int) -> str:
-    return from_seconds(seconds).isoformat()[:19]
+    return format_ns(event_ns, 6)
 
 
 def _as_json(content: str | bytes) -> Any:

@@ -31,7 +31,6 @@ from airflow_audit_provider.core.archive.unique_ids import DuplicateGuard
 from airflow_audit_provider.core.paging.errors import contradicts_earlier_attempt
 from airflow_audit_provider.core.paging.window_reader import WindowReader
 from airflow_audit_provider.core.windows.readiness import check_settled_by_server_clock
-from airflow_audit_provider.core.windows.window import SECOND_NS, to_ns
 from airflow_audit_provider.exceptions import (
     AuditProviderError,
     CommitConflictError,
@@ -107,7 +106,7 @@ class PullAttempt:
             self._begin()
 
     def _adopt(self, checkpoint: Checkpoint) -> None:
-        order, since_ns = self._order, to_ns(checkpoint.remainder.start)
+        order, since_ns = self._order, checkpoint.remainder.start_ns
         for part in checkpoint.parts:
             staged = part.published_as(part.staged_key)
             records = read_part(self._store, staged, order.part_format, order.query.version)
@@ -127,7 +126,7 @@ class PullAttempt:
         """Read what is missing of the window to its proved end; stage what is not committed yet."""
         order, window = self._order, self._order.run_window.window
         # What was taken over ends with a record of the remainder's first second.
-        known = to_ns(self._remainder.start) // SECOND_NS if self._tally.resumed_count else None
+        known = self._remainder.whole_seconds()[0] if self._tally.resumed_count else None
         reading = ParallelReader(self._source, order.query, self._remainder, order.concurrency, known)
         read_count = self._tally.resumed_count
         for read in reading.read():

@@ -61,7 +61,7 @@ class ModelServer:
         rows = sorted(row for row in rows if row.id not in ask.without_ids)
         if not self.ties_mirrored:
             sign = 1 if ask.direction is Direction.ASC else -1
-            return sorted(rows, key=lambda row: (sign * (row.event_ns // SECOND_NS), row.id))
+            return sorted(rows, key=lambda row: (sign * row.event_second, row.id))
         return rows if ask.direction is Direction.ASC else rows[::-1]
 
     def _after(self, row: AuditRecord, low: int) -> bool:

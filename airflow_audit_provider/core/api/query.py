@@ -16,7 +16,7 @@ import msgspec
 from airflow_audit_provider.core.api.endpoints import PATHS, Filters, name_audit_log
 from airflow_audit_provider.core.api.records import ApiVersion
 from airflow_audit_provider.core.ports import Request
-from airflow_audit_provider.core.windows.window import format_instant, from_seconds
+from airflow_audit_provider.core.windows.window import format_second
 from airflow_audit_provider.exceptions import ConfigurationError
 
 MAX_PAGE_SIZE = 1000
@@ -91,8 +91,8 @@ class AuditQuery(msgspec.Struct, frozen=True):
     def window_params(self, since_seconds: int, before_seconds: int) -> Filters:
         """Return ``since`` and ``before`` in whole seconds: the server's grain below that is unknown."""
         return (
-            ("since", format_instant(from_seconds(since_seconds))),
-            ("before", format_instant(from_seconds(before_seconds))),
+            ("since", format_second(since_seconds)),
+            ("before", format_second(before_seconds)),
         )
 
     def _position(self, ask: PageRequest) -> Filters:

@@ -19,7 +19,7 @@ from typing import Any, Generic, TypeVar, cast
 
 import msgspec
 
-from airflow_audit_provider.core.windows.window import SECOND_NS, TimeWindow, to_ns
+from airflow_audit_provider.core.windows.window import SECOND_NS, TimeWindow, second_of, to_ns
 from airflow_audit_provider.exceptions import SourceProtocolError
 
 
@@ -42,6 +42,11 @@ class AuditRecord(msgspec.Struct, frozen=True, order=True, gc=False):
     event_ns: int
     id: str
     raw: bytes
+
+    @property
+    def event_second(self) -> int:
+        """The whole second since the epoch that contains the event time."""
+        return second_of(self.event_ns)
 
 
 class _HeadV1(msgspec.Struct, gc=False):
@@ -216,7 +221,7 @@ _TO_THE_SECOND = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d", re.ASCII)
 
 
 @lru_cache(maxsize=4096)
-def _second_of(text: str) -> int:
+def _epoch_second(text: str) -> int:
     """Return the epoch second of ``YYYY-MM-DDTHH:MM:SS``; neighbours share it, hence the cache."""
     if _TO_THE_SECOND.fullmatch(text) is None:
         raise ValueError(f"not an RFC 3339 instant: {text!r}")
@@ -234,11 +239,11 @@ def parse_event_time(text: str) -> int:
     # The commonest forms first, and cheaply: this runs once for every record.
     tail = text[19:]
     if tail == "Z":
-        return _second_of(text[:19]) * SECOND_NS
+        return _epoch_second(text[:19]) * SECOND_NS
     digits = tail[1:-1]
     scale = _SCALES.get(len(digits))
     if scale and tail[0] == "." and tail[-1] == "Z" and digits.isascii() and digits.isdecimal():
-        return _second_of(text[:19]) * SECOND_NS + int(digits) * scale
+        return _epoch_second(text[:19]) * SECOND_NS + int(digits) * scale
     return _parse_other_time(text)
 
 
@@ -248,7 +253,7 @@ def _parse_other_time(text: str) -> int:
     if match is None:
         raise ValueError(f"not an RFC 3339 instant: {text!r}")
     day, clock, fraction, sign, hours, minutes = match.groups()
-    second = _second_of(f"{day}T{clock}")
+    second = _epoch_second(f"{day}T{clock}")
     if sign is not None:
         offset_seconds = int(hours) * 3600 + int(minutes) * 60
         second += -offset_seconds if sign == "+" else offset_seconds

@@ -15,7 +15,7 @@ from airflow_audit_provider.core.api.query import AuditQuery
 from airflow_audit_provider.core.api.read_stats import ReadStats
 from airflow_audit_provider.core.archive.commit import StagedPart
 from airflow_audit_provider.core.privacy.rule import AppliedPrivacy
-from airflow_audit_provider.core.windows.window import SECOND_NS, TimeWindow, from_seconds
+from airflow_audit_provider.core.windows.window import TimeWindow, from_seconds, second_of
 from airflow_audit_provider.exceptions import ConfigurationError
 
 # Raised when the same records would be staged as other bytes or other parts.
@@ -58,7 +58,7 @@ class Checkpoint(msgspec.Struct, frozen=True):
         window = self.identity.window
         if not self.parts:
             return window
-        resumes_at = from_seconds(self.parts[-1].last_event_ns // SECOND_NS)
+        resumes_at = from_seconds(second_of(self.parts[-1].last_event_ns))
         return TimeWindow(max(window.start, resumes_at), window.end)
 
     def to_bytes(self) -> bytes:

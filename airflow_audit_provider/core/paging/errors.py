@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from airflow_audit_provider.core.api.query import Direction
 from airflow_audit_provider.core.api.records import AuditRecord
-from airflow_audit_provider.core.windows.window import SECOND_NS, format_instant, from_seconds
+from airflow_audit_provider.core.windows.window import format_second
 from airflow_audit_provider.exceptions import SourceProtocolError, SourceUnavailableError
 
 
@@ -32,7 +32,7 @@ def out_of_order(direction: Direction, position: str) -> SourceProtocolError:
 
 def conflicting_records(record: AuditRecord, position: str) -> SourceProtocolError:
     """Return the error of an id under which two different records came; ``record`` is the second."""
-    second = format_instant(from_seconds(record.event_ns // SECOND_NS))
+    second = format_second(record.event_second)
     return SourceProtocolError(
         f"The API sent two different records with the id {record.id!r}, the second of {second}. One of them would be "
         "lost, so nothing of the window was written. Run the window again; if it stays so, open a Cloudflare support "

@@ -10,7 +10,7 @@ from __future__ import annotations
 from math import sqrt
 
 from airflow_audit_provider.core.paging.seen_records import SeenRecords
-from airflow_audit_provider.core.windows.window import SECOND_NS, TimeWindow
+from airflow_audit_provider.core.windows.window import TimeWindow
 
 # A request costs the API more than rows do, so no page is made so small that it may have to be many.
 _SMALLEST_SHARE = 4
@@ -28,8 +28,7 @@ class PageSizer:
 
     def __init__(self, page_size: int, window: TimeWindow, horizon: TimeWindow) -> None:
         self._page_size = page_size
-        self._first_second = window.start_ns // SECOND_NS
-        self._end_second = window.end_ns // SECOND_NS
+        self._first_second, self._end_second = window.whole_seconds()
         self._goes_on = horizon.end > window.end
 
     def row_count(self, ledger: SeenRecords, cursor: str | None) -> int:

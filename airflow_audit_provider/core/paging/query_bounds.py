@@ -10,7 +10,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from airflow_audit_provider.core.api.query import Direction
-from airflow_audit_provider.core.windows.window import SECOND_NS, TimeWindow, from_seconds
+from airflow_audit_provider.core.windows.window import TimeWindow, from_seconds
 
 # How far the other side is asked behind the window for a record that shows where the last ones end. A window is read
 # only when it begins three days inside the retention.
@@ -30,8 +30,8 @@ class QueryBounds:
     ) -> None:
         self._upwards = direction is Direction.ASC
         lower, upper = (window, horizon) if self._upwards else (horizon, window)
-        self.since_seconds = lower.start_ns // SECOND_NS - 1
-        self.before_seconds = -(-upper.end_ns // SECOND_NS) + 1
+        self.since_seconds = lower.whole_seconds()[0] - 1
+        self.before_seconds = upper.whole_seconds()[1] + 1
         self.near_reach = self.since_seconds + 1 if self._upwards else 2 - self.before_seconds
         self._known_seconds = known_seconds
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from airflow_audit_provider.core.api.records import AuditRecord, says_the_same
-from airflow_audit_provider.core.windows.window import SECOND_NS
 
 
 class SeenRecords:
@@ -46,7 +45,7 @@ class SeenRecords:
 
     def place_of(self, record: AuditRecord) -> int:
         """Return a record's place in time."""
-        return self._sign * (record.event_ns // SECOND_NS)
+        return self._sign * record.event_second
 
     def add(self, records: Sequence[AuditRecord]) -> list[AuditRecord]:
         """Remember records; return those not seen before, in the order they came."""
@@ -84,5 +83,5 @@ def is_sorted(records: Sequence[AuditRecord], sign: int) -> bool:
     times = [sign * record.event_ns for record in records]
     if times == sorted(times):
         return True
-    places = [sign * (record.event_ns // SECOND_NS) for record in records]
+    places = [sign * record.event_second for record in records]
     return places == sorted(places)

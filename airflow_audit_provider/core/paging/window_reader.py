@@ -15,7 +15,7 @@ from airflow_audit_provider.core.api.read_stats import ReadStats
 from airflow_audit_provider.core.api.records import ApiVersion, AuditRecord, in_order, inside
 from airflow_audit_provider.core.api.responses import Page
 from airflow_audit_provider.core.paging.paginator import Paginator
-from airflow_audit_provider.core.windows.window import SECOND_NS, TimeWindow
+from airflow_audit_provider.core.windows.window import TimeWindow
 from airflow_audit_provider.exceptions import ConfigurationError, SourceError
 
 
@@ -121,7 +121,7 @@ class SinglePageReader:
         if page < 1:
             raise ConfigurationError(f"Page {page} is impossible. Pages count from 1.")
         self.tally = ReadStats()
-        since, before = window.start_ns // SECOND_NS, -(-window.end_ns // SECOND_NS)
+        since, before = window.whole_seconds()
         self._ask: PageRequest | None = PageRequest(since, before, direction, page_size, page, cursor)
 
     def next_request(self) -> PageRequest | None:

@@ -17,7 +17,7 @@ from airflow_audit_provider.core.api.query import AuditQuery, Direction
 from airflow_audit_provider.core.api.records import AuditRecord
 from airflow_audit_provider.core.limits import check_minimum_count
 from airflow_audit_provider.core.paging.window_reader import ReadOptions, WindowReader
-from airflow_audit_provider.core.windows.window import SECOND_NS, TimeWindow, format_instant, from_seconds
+from airflow_audit_provider.core.windows.window import TimeWindow, format_instant, format_second, second_of
 from airflow_audit_provider.exceptions import ConfigurationError
 
 
@@ -73,4 +73,4 @@ class ActivityCount:
 
 
 def _text(event_ns: int | None) -> str | None:
-    return None if event_ns is None else format_instant(from_seconds(event_ns // SECOND_NS))
+    return None if event_ns is None else format_second(second_of(event_ns))

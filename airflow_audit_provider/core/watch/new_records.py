@@ -18,7 +18,7 @@ from airflow_audit_provider.core.api.query import AuditQuery, Direction
 from airflow_audit_provider.core.api.record_filter import action_of
 from airflow_audit_provider.core.api.records import AuditRecord
 from airflow_audit_provider.core.paging.window_reader import ReadOptions, WindowReader
-from airflow_audit_provider.core.windows.window import SECOND_NS, TimeWindow, format_instant, from_seconds, to_ns
+from airflow_audit_provider.core.windows.window import TimeWindow, format_second, from_seconds, second_of, to_ns
 
 # 2000 ids of 19 bytes fit into the 64 KB Airflow wants a state to keep to. A log with more records inside the lookback
 # is looked back on less far.
@@ -38,7 +38,7 @@ class WatchPosition(NamedTuple):
     @classmethod
     def at(cls, instant: datetime) -> WatchPosition:
         """Return the mark of somebody who wants everything from an instant on."""
-        return cls(to_ns(instant) // SECOND_NS)
+        return cls(second_of(to_ns(instant)))
 
     @classmethod
     def from_state(cls, state: object) -> WatchPosition | None:
@@ -56,16 +56,16 @@ class WatchPosition(NamedTuple):
 
     def new_among(self, records: Sequence[AuditRecord]) -> list[AuditRecord]:
         """Return the records not seen yet, in their order."""
-        floor_ns = self.floor_second * SECOND_NS
-        return [record for record in records if record.event_ns >= floor_ns and _short(record.id) not in self.seen]
+        floor = self.floor_second
+        return [record for record in records if record.event_second >= floor and _short(record.id) not in self.seen]
 
     def after(self, read: Sequence[AuditRecord], until_second: int, lookback: timedelta) -> WatchPosition:
         """Return the mark when all of ``[floor, until)`` was read; ``read`` are its records, oldest first."""
         floor = max(self.floor_second, until_second - int(lookback.total_seconds()))
-        recent = [record for record in read if record.event_ns >= floor * SECOND_NS]
+        recent = [record for record in read if record.event_second >= floor]
         if len(recent) > _MOST_REMEMBERED:
-            floor = recent[-_MOST_REMEMBERED].event_ns // SECOND_NS
-            recent = [record for record in recent if record.event_ns >= floor * SECOND_NS]
+            floor = recent[-_MOST_REMEMBERED].event_second
+            recent = [record for record in recent if record.event_second >= floor]
         return WatchPosition(floor, frozenset(_short(record.id) for record in recent))
 
     def merged(self, other: WatchPosition) -> WatchPosition:
@@ -123,7 +123,7 @@ class Poll:
     def new_records(self) -> NewRecords:
         """Return what was found, and the mark after it."""
         is_complete = not self.has_enough
-        until = to_ns(self._now) // SECOND_NS if is_complete else self._read[-1].event_ns // SECOND_NS
+        until = second_of(to_ns(self._now)) if is_complete else self._read[-1].event_second
         mark = self._mark.after(self._read, until, self._lookback)
         cut_seconds = mark.floor_second - self._mark.after((), until, self._lookback).floor_second
         # What was seen earlier of the time behind a break is not forgotten.
@@ -137,14 +137,14 @@ def event_payload(query: AuditQuery, records: Sequence[AuditRecord]) -> dict[str
     ``window_start`` and ``window_end`` are whole seconds around them, half-open; ``ids_sha256`` stands for all ids,
     ``records`` names the first 20 and ``actions`` counts the 20 commonest action types.
     """
-    first, last = records[0].event_ns // SECOND_NS, records[-1].event_ns // SECOND_NS
+    first, last = records[0].event_second, records[-1].event_second
     actions = Counter(action_of(record) or "" for record in records)
     return {
         "api_version": str(query.version),
         "scope": str(query.scope),
         "scope_id": query.scope_id,
-        "window_start": format_instant(from_seconds(first)),
-        "window_end": format_instant(from_seconds(last + 1)),
+        "window_start": format_second(first),
+        "window_end": format_second(last + 1),
         "record_count": len(records),
         "ids_sha256": hashlib.sha256("\n".join(sorted(record.id for record in records)).encode()).hexdigest(),
         "actions": dict(sorted(actions.most_common(_MOST_NAMED))),
@@ -153,8 +153,7 @@ def event_payload(query: AuditQuery, records: Sequence[AuditRecord]) -> dict[str
 
 
 def _named(record: AuditRecord) -> dict[str, Any]:
-    event_at = format_instant(from_seconds(record.event_ns // SECOND_NS))
-    return {"id": record.id, "event_at": event_at, "action": action_of(record)}
+    return {"id": record.id, "event_at": format_second(record.event_second), "action": action_of(record)}
 
 
 def _short(record_id: str) -> str:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 
 from airflow_audit_provider.exceptions import ConfigurationError
 
@@ -33,9 +34,32 @@ def from_seconds(seconds: int) -> datetime:
     return _EPOCH_AT + timedelta(seconds=seconds)
 
 
+def second_of(instant_ns: int) -> int:
+    """Returns the whole second since the epoch that contains an instant given in nanoseconds."""
+    return instant_ns // SECOND_NS
+
+
 def format_instant(instant: datetime) -> str:
-    """Return RFC 3339 text in UTC with a ``Z``, with a fraction only where there is one."""
+    """Returns RFC 3339 text in UTC with a ``Z``; the fraction is omitted when it is zero."""
     return instant.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+@lru_cache(maxsize=256)
+def format_second(second: int) -> str:
+    """Returns a whole second since the epoch as RFC 3339 text, e.g. ``2026-11-01T00:00:00Z``.
+
+    Cached because consecutive records usually share their second.
+    """
+    return format_instant(from_seconds(second))
+
+
+def format_ns(instant_ns: int, digits: int = 9) -> str:
+    """Returns an instant as RFC 3339 text with exactly ``digits`` (1 to 9) fraction digits; finer digits are cut.
+
+    The fixed width makes the texts sort in time order.
+    """
+    second, fraction = divmod(instant_ns, SECOND_NS)
+    return f"{format_second(second)[:-1]}.{fraction // 10 ** (9 - digits):0{digits}}Z"
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -73,6 +97,10 @@ class TimeWindow:
     def end_ns(self) -> int:
         """The first instant after the window, in nanoseconds."""
         return to_ns(self.end)
+
+    def whole_seconds(self) -> tuple[int, int]:
+        """Returns the smallest range of whole seconds ``[first, end)`` since the epoch that contains the window."""
+        return self.start_ns // SECOND_NS, -(-self.end_ns // SECOND_NS)
 
     @property
     def length(self) -> timedelta:

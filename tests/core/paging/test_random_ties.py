@@ -24,7 +24,7 @@ class ShufflingServer(ModelServer):
         rows = super()._selected(ask)
         self._random.shuffle(rows)
         sign = 1 if ask.direction is Direction.ASC else -1
-        return sorted(rows, key=lambda row: sign * (row.event_ns // SECOND_NS))
+        return sorted(rows, key=lambda row: sign * row.event_second)
 
 
 def _read(server: ModelServer, direction: Direction, page_size: int) -> list[AuditRecord] | None:

@@ -9,7 +9,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from airflow_audit_provider.core.windows.window import SECOND_NS, TimeWindow, format_instant, from_seconds, to_ns
+from airflow_audit_provider.core.windows.window import (
+    SECOND_NS,
+    TimeWindow,
+    format_instant,
+    format_ns,
+    format_second,
+    from_seconds,
+    second_of,
+    to_ns,
+)
 from airflow_audit_provider.exceptions import ConfigurationError
 
 _START_AT = datetime(2026, 11, 1, tzinfo=UTC)
@@ -118,3 +127,35 @@ def test_neighbours_share_no_instant_and_miss_none(
 def test_seconds_survive_the_way_to_a_datetime_and_back(seconds: int) -> None:
     """Whole seconds are exact in both directions."""
     assert to_ns(from_seconds(seconds)) == seconds * SECOND_NS
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "expected"),
+    [
+        (from_seconds(10), from_seconds(20), (10, 20)),
+        (from_seconds(10) + timedelta(microseconds=1), from_seconds(20) + timedelta(microseconds=1), (10, 21)),
+        (from_seconds(-10) + timedelta(microseconds=1), from_seconds(-5) + timedelta(microseconds=1), (-10, -4)),
+    ],
+)
+def test_whole_seconds_contain_the_window(start: datetime, end: datetime, expected: tuple[int, int]) -> None:
+    """The first second is rounded down and the end up, before 1970 too."""
+    assert TimeWindow(start, end).whole_seconds() == expected
+
+
+@pytest.mark.parametrize(("instant_ns", "second"), [(1_999_999_999, 1), (2_000_000_000, 2), (-1, -1)])
+def test_second_of_an_instant_is_the_second_that_contains_it(instant_ns: int, second: int) -> None:
+    """A fraction is cut towards the past, before 1970 too."""
+    assert second_of(instant_ns) == second
+
+
+def test_format_second_is_the_text_of_the_same_instant() -> None:
+    """A whole second has no fraction in its text."""
+    assert format_second(1_700_000_000) == "2023-11-14T22:13:20Z" == format_instant(from_seconds(1_700_000_000))
+
+
+@pytest.mark.parametrize(
+    ("digits", "text"), [(9, "1970-01-01T00:00:01.023456789Z"), (6, "1970-01-01T00:00:01.023456Z")]
+)
+def test_format_ns_has_a_fixed_number_of_digits(digits: int, text: str) -> None:
+    """Leading zeros are kept and finer digits are cut."""
+    assert format_ns(1_023_456_789, digits) == text
