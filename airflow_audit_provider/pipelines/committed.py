@@ -177,6 +177,6 @@ def read_part(store: Store, part: Part, part_format: PartFormat, version: ApiVer
 
 
 def read_seals(store: Store) -> dict[str, bytes]:
-    """Return everything that lies among the seals."""
+    """Returns every object below the seals' folder, by key."""
     contents = ((key, store.read(key)) for key in store.list_keys(SEAL_FOLDER))
     return {key: content for key, content in contents if content is not None}

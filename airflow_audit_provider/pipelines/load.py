@@ -1,15 +1,14 @@
-"""The use case of a warehouse: load what is committed and not loaded, each window in a transaction of its own.
-
-Knows: the order of the steps. Must not know: Airflow, a database, a store's kind.
-Its one rule: a window's rows and its ledger entry are one transaction, and nothing is committed that its manifest does
-not vouch for: parts by digest, records by count, and the table's own count in the end.
+"""Loads committed windows into a warehouse, each window in a transaction of its own.
 
 ::
 
-    plan     list manifests, read the ledger → generations not loaded yet
-    verify   manifest by its key, parts by digest, records by count
-    load     claim, empty the window, add its rows, count them
+    plan     list manifests, read the load ledger: generations that are not loaded yet
+    verify   the manifest by its key, parts by digest, records by count
+    load     claim the window, delete its rows, add the new rows, count them
     commit   rows and ledger entry together
+
+Invariant: a window's rows and its ledger entry become visible in one transaction, and only if parts, records and the
+table's own row count match the manifest.
 """
 
 from __future__ import annotations
@@ -39,27 +38,27 @@ from airflow_audit_provider.formats.part_format import PartFormat, committed_for
 from airflow_audit_provider.formats.warehouse_rows import arrow_rows, table_columns
 from airflow_audit_provider.pipelines.committed import read_committed, read_part
 
-# How often a window is planned anew because another loader was first, before the task's own retry has its turn.
-_MOST_ATTEMPTS = 5
-# What becomes one Arrow table at a time: so many records, or fewer when their text is so large.
+# How often a window is planned again after another loader was first; after that the task itself is retried.
+_MAX_ATTEMPTS = 5
+# Size of one Arrow table: this many records, or fewer if their text reaches this many bytes.
 _GROUP_RECORDS = 2_000
 _GROUP_BYTES = 4 << 20
 
 
 class LoadSpec(NamedTuple):
-    """What one load is to do: the windows that share an instant with one asked for, all when None.
+    """Specification of a load: the committed windows that overlap a requested one, or all if ``requested`` is None.
 
-    ``dataset`` names the destination inside the table; windows of two datasets never replace each other. With
-    ``is_exact`` each window asked for has to be committed as it is, else every instant of it.
+    ``dataset`` names the destination in the table; windows of two datasets never replace each other. With ``is_exact``
+    each requested window must be committed as such; otherwise every instant of it must be committed.
     """
 
     dataset: str
-    asked: tuple[TimeWindow, ...] | None = None
+    requested: tuple[TimeWindow, ...] | None = None
     is_exact: bool = False
 
 
 class LoadedWindow(NamedTuple):
-    """One window that was loaded; ``replaced_generation`` is 0 when none of it was loaded before."""
+    """A loaded window; ``replaced_generation`` is 0 if no generation of it was loaded before."""
 
     window: TimeWindow
     generation: int
@@ -68,18 +67,18 @@ class LoadedWindow(NamedTuple):
 
 
 class LoadOutcome(NamedTuple):
-    """What was loaded, oldest window first, and how many of the asked windows were loaded before."""
+    """Loaded windows, oldest first, and the number of requested windows that were loaded before."""
 
     loaded: tuple[LoadedWindow, ...]
     unchanged_count: int
 
     @property
     def record_count(self) -> int:
-        """How many rows were written."""
+        """Number of rows written."""
         return sum(one.record_count for one in self.loaded)
 
     def summary(self) -> dict[str, int | str | None]:
-        """Return the small summary that travels in XComs and asset events."""
+        """Returns the summary for XComs and asset events."""
         return {
             "loaded_count": len(self.loaded),
             "replaced_count": sum(one.replaced_generation > 0 for one in self.loaded),
@@ -93,77 +92,80 @@ class LoadOutcome(NamedTuple):
 LoadCallback = Callable[[LoadedWindow], None]
 
 
-def load_committed(order: LoadSpec, store: Store, warehouse: Warehouse, observe: LoadCallback) -> LoadOutcome:
-    """Load every asked generation that is committed and not loaded; idempotent.
+def load_committed(spec: LoadSpec, store: Store, warehouse: Warehouse, on_loaded: LoadCallback) -> LoadOutcome:
+    """Loads every requested generation that is committed and not loaded yet; idempotent.
 
-    A newer generation replaces its window's rows. What can be loaded is loaded before an error of another window is
-    raised: the first ``VerificationError`` for parts or counts that are not what the manifest says, else
-    ``NotCommittedError`` when a part of what is asked was never committed. Raises ``WarehouseBusyError`` at once when
-    other loaders were first too often.
+    A newer generation replaces its window's rows. All loadable windows are loaded before the error of another window is
+    raised: the first ``VerificationError`` for parts or counts that differ from the manifest, otherwise
+    ``NotCommittedError`` if part of the request was never committed. Raises ``WarehouseBusyError`` at once if other
+    loaders were first too often.
     """
     warehouse.prepare(table_columns())
-    plan = _plan(order, store, warehouse)
-    loaded, damages = [], []
+    plan = _plan(spec, store, warehouse)
+    loaded, errors = [], []
     for planned in plan.loads:
         try:
-            done = _load(order, planned, store, warehouse)
+            done = _load(spec, planned, store, warehouse)
         except VerificationError as error:
-            damages.append(error)
+            errors.append(error)
             continue
         if done is not None:
-            observe(done)
+            on_loaded(done)
             loaded.append(done)
-    if damages:
-        raise damages[0]
-    check_nothing_missing(plan, order.asked)
+    if errors:
+        raise errors[0]
+    check_nothing_missing(plan, spec.requested)
     return LoadOutcome(tuple(loaded), plan.unchanged_count + len(plan.loads) - len(loaded))
 
 
-def _plan(order: LoadSpec, store: Store, warehouse: Warehouse) -> LoadPlan:
-    """Read the ledger first: what is committed meanwhile is then new, and never ahead of what was listed."""
-    ledger = warehouse.loaded(order.dataset)
-    return plan_loads(store.list_keys(MANIFEST_FOLDER), ledger, order.asked, is_exact=order.is_exact)
+def _plan(spec: LoadSpec, store: Store, warehouse: Warehouse) -> LoadPlan:
+    """Returns the plan.
+
+    The ledger is read before the manifests are listed, so that it is never ahead of the listing.
+    """
+    ledger = warehouse.loaded(spec.dataset)
+    return plan_loads(store.list_keys(MANIFEST_FOLDER), ledger, spec.requested, is_exact=spec.is_exact)
 
 
-def _load(order: LoadSpec, planned: PlannedLoad, store: Store, warehouse: Warehouse) -> LoadedWindow | None:
-    """Load one window, whichever generation is the newest by then; return None when another loader had done so."""
-    for _ in range(_MOST_ATTEMPTS - 1):
+def _load(spec: LoadSpec, planned: PlannedLoad, store: Store, warehouse: Warehouse) -> LoadedWindow | None:
+    """Loads the newest generation of one window; returns None if another loader has loaded it already."""
+    for _ in range(_MAX_ATTEMPTS - 1):
         try:
-            return _load_once(order.dataset, planned, store, warehouse)
+            return _load_once(spec.dataset, planned, store, warehouse)
         except (WarehouseBusyError, VerificationError) as error:
-            again = _plan(order._replace(asked=(planned.window,)), store, warehouse).loads
-            # A replacement removes the parts of the generation before it, perhaps while they were being read here.
-            if isinstance(error, VerificationError) and again == (planned,):
+            replanned = _plan(spec._replace(requested=(planned.window,)), store, warehouse).loads
+            # A replacement removes the parts of the generation before it, possibly while they are being read here.
+            if isinstance(error, VerificationError) and replanned == (planned,):
                 raise
-        if not again:
+        if not replanned:
             return None
-        (planned,) = again
-    return _load_once(order.dataset, planned, store, warehouse)
+        (planned,) = replanned
+    return _load_once(spec.dataset, planned, store, warehouse)
 
 
 def _load_once(dataset: str, planned: PlannedLoad, store: Store, warehouse: Warehouse) -> LoadedWindow:
-    commit = read_committed(store, planned.manifest_key)
-    check_manifest_placement(planned, commit.manifest)
-    claim = planned.claim(dataset, commit.manifest, commit.sha256)
+    committed = read_committed(store, planned.manifest_key)
+    check_manifest_placement(planned, committed.manifest)
+    claim = planned.claim(dataset, committed.manifest, committed.sha256)
     with warehouse.replacing(claim) as rows:
-        for group in _groups(claim, commit, store):
+        for group in _groups(claim, committed, store):
             rows.add(group)
         check_row_count(claim, rows.count())
     return LoadedWindow(planned.window, planned.generation, planned.loaded_generation, claim.newest.record_count)
 
 
-def _groups(claim: LoadClaim, commit: CommittedManifest, store: Store) -> Iterator[Any]:
-    """Yield the rows of every part, verified, in Arrow tables of bounded size."""
-    chosen = committed_format(commit.manifest)
-    for part in commit.manifest.parts:
-        yield from _part_groups(claim, commit, part, store, chosen)
+def _groups(claim: LoadClaim, committed: CommittedManifest, store: Store) -> Iterator[Any]:
+    """Yields the rows of every part, verified, in Arrow tables of bounded size."""
+    part_format = committed_format(committed.manifest)
+    for part in committed.manifest.parts:
+        yield from _part_groups(claim, committed, part, store, part_format)
 
 
 def _part_groups(
-    claim: LoadClaim, commit: CommittedManifest, part: Part, store: Store, chosen: PartFormat
+    claim: LoadClaim, committed: CommittedManifest, part: Part, store: Store, part_format: PartFormat
 ) -> Iterator[Any]:
-    version, found_count = commit.manifest.query.version, 0
-    records = read_part(store, part, chosen, version)
+    version, found_count = committed.manifest.query.version, 0
+    records = read_part(store, part, part_format, version)
     for group in _grouped(records):
         found_count += len(group)
         check_records_in_window(part, claim.window, group)

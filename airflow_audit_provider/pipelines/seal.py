@@ -1,11 +1,6 @@
-"""The use case of sealing: what was committed on a day is written down once more, chained, and signed.
+"""Seals the manifests of a day: checks them, creates the next seal of the chain, then its signature.
 
-Knows: the order of the steps. Must not know: Airflow, a store's kind, a key's kind.
-Its one rule: seals and signatures are only ever created; what cannot be verified is not sealed.
-
-::
-
-    seal     manifests of a day → judged → the next seal, created → its signature, created
+Invariant: seals and signatures are created and never rewritten; manifests that fail their checks are not sealed.
 """
 
 from __future__ import annotations
@@ -37,11 +32,11 @@ from airflow_audit_provider.core.verification.seals import (
 from airflow_audit_provider.exceptions import CommitConflictError, VerificationError
 from airflow_audit_provider.pipelines.committed import read_seals
 
-_MOST_TRIES = 5
+_MAX_ATTEMPTS = 5
 
 
 class CreatedSeal(msgspec.Struct, frozen=True):
-    """A seal that was created: its key, the digest of its bytes to keep elsewhere, and what it names."""
+    """A created seal: its key, the SHA-256 of its bytes to keep outside of the store, and its totals."""
 
     day: date
     number: int
@@ -52,7 +47,7 @@ class CreatedSeal(msgspec.Struct, frozen=True):
 
 
 class SealReport(msgspec.Struct, frozen=True):
-    """What one sealing run did: seals created, seals signed (older ones too), and what is wrong with the chain."""
+    """Result of a run: seals created, number of seals signed (older ones included), findings about the chain."""
 
     created: tuple[CreatedSeal, ...]
     signed_count: int
@@ -63,10 +58,10 @@ class SealReport(msgspec.Struct, frozen=True):
 def seal(
     store: Store, day: date | None = None, signer: Signer | None = None, sealed_at: datetime | None = None
 ) -> SealReport:
-    """Seal one UTC day, or every day with something new; sign every seal that is not signed yet. Idempotent.
+    """Seals one UTC day, or every day with unsealed manifests, and signs every unsigned seal; idempotent.
 
-    A day with nothing new gets no new seal. Raises ``VerificationError`` for a day whose manifests are damaged, or are
-    not the ones sealed before, and ``CommitConflictError`` when other sealers are always faster.
+    A day without new manifests gets no new seal. Raises ``VerificationError`` for a day whose manifests are damaged or
+    differ from those sealed before, and ``CommitConflictError`` if concurrent runs took the next number too often.
     """
     objects = read_seals(store)
     days = [day] if day is not None else _days_to_seal(store, SealChain(objects))
@@ -77,37 +72,39 @@ def seal(
 
 
 def _days_to_seal(store: Store, chain: SealChain) -> list[date]:
-    """Return the days that have a manifest no seal names."""
+    """Returns the days with a manifest that no seal names."""
     sealed = {one.key for made in chain.seals for one in made.manifests}
     parsed = (read_manifest_key(key) for key in store.list_keys(MANIFEST_FOLDER) if key not in sealed)
     return sorted({key.day for key in parsed if key is not None})
 
 
 def _seal_day(store: Store, day: date, sealed_at: datetime | None, objects: dict[str, bytes]) -> CreatedSeal | None:
-    """Create the next seal of a day unless nothing is new; ``objects`` are the seals, which it is added to.
+    """Creates the next seal of a day if it has new manifests; adds it to ``objects``, the stored seals.
 
-    A number that another sealer took is left to it, and the next one tried behind what it wrote.
+    If a concurrent run took the number, reads its seal and continues with the next number.
     """
-    for _ in range(_MOST_TRIES):
+    for _ in range(_MAX_ATTEMPTS):
         chain = SealChain(objects)
-        manifests = _judged_manifests(store, day, chain)
+        manifests = _checked_manifests(store, day, chain)
         wanted = chain.next_seal(day, manifests, sealed_at)
         if wanted is None:
             return None
         content = wanted.to_bytes()
         store.create(wanted.key, content)
-        # Read, whatever the answer was: a store whose first answer got lost says that the seal was there before.
+        # Read back regardless of the result: if the first response was lost, a retried create reports that the key
+        # exists.
         if store.read(wanted.key) == content:
             objects[wanted.key] = content
-            return _described(wanted, content)
+            return _created_seal(wanted, content)
         objects.update(read_seals(store))
     raise CommitConflictError(
-        f"Other runs took the number of the seal of {day} {_MOST_TRIES} times. Run one sealing at a time.",
+        f"The seal of {day} lost the race for its number {_MAX_ATTEMPTS} times to other runs. Run one seal task at a "
+        "time, for example with max_active_runs=1.",
         key=SEAL_FOLDER,
     )
 
 
-def _described(made: Seal, content: bytes) -> CreatedSeal:
+def _created_seal(made: Seal, content: bytes) -> CreatedSeal:
     return CreatedSeal(
         day=made.day,
         number=made.number,
@@ -118,16 +115,16 @@ def _described(made: Seal, content: bytes) -> CreatedSeal:
     )
 
 
-def _judged_manifests(store: Store, day: date, chain: SealChain) -> list[SealedManifest]:
-    """Return the manifests of a day, every generation; raise when they are not fit to be sealed."""
+def _checked_manifests(store: Store, day: date, chain: SealChain) -> list[SealedManifest]:
+    """Returns the manifests of a day, every generation; raises ``VerificationError`` if one fails its checks."""
     prefix = f"{MANIFEST_FOLDER}dt={day.isoformat()}/"
     stored = [StoredManifest(key, store.read(key)) for key in store.list_keys(prefix) if read_manifest_key(key)]
-    found, manifests = _judge(stored)
-    _refuse(day, [*found, *_sealed_before(chain, day, manifests)])
+    found, manifests = _check(stored)
+    _check_no_severe(day, [*found, *_sealed_before(chain, day, manifests)])
     return [one for one in manifests.values() if one is not None]
 
 
-def _judge(stored: Iterable[StoredManifest]) -> tuple[list[Finding], dict[str, SealedManifest | None]]:
+def _check(stored: Iterable[StoredManifest]) -> tuple[list[Finding], dict[str, SealedManifest | None]]:
     by_window: dict[str, list[StoredManifest]] = defaultdict(list)
     for one in stored:
         by_window[one.key.rsplit(".g", 1)[0]].append(one)
@@ -141,33 +138,34 @@ def _judge(stored: Iterable[StoredManifest]) -> tuple[list[Finding], dict[str, S
 
 
 def _sealed_before(chain: SealChain, day: date, manifests: dict[str, SealedManifest | None]) -> list[Finding]:
-    """Return what earlier seals of the day object to; that something is new is what sealing is for."""
+    """Returns findings about manifests that earlier seals of the day name; unsealed manifests are expected here."""
     found = sealed_findings(chain, manifests, set(manifests))
-    news = {FindingKind.MANIFEST_UNSEALED, FindingKind.DAY_UNSEALED}
-    ours = {one.key for one in chain.sealed_on(day)}
-    return [one for one in found if one.kind not in news and one.key in ours]
+    unsealed = {FindingKind.MANIFEST_UNSEALED, FindingKind.DAY_UNSEALED}
+    sealed_keys = {one.key for one in chain.sealed_on(day)}
+    return [one for one in found if one.kind not in unsealed and one.key in sealed_keys]
 
 
-def _refuse(day: date, findings: Sequence[Finding]) -> None:
-    grave = severe(findings)
-    if grave:
+def _check_no_severe(day: date, findings: Sequence[Finding]) -> None:
+    severe_findings = severe(findings)
+    if severe_findings:
+        first = severe_findings[0]
         raise VerificationError(
-            f"The day {day} was not sealed, because {len(grave)} things are wrong with its manifests, first of them "
-            f"{grave[0].key}: {grave[0].detail} Then verify the destination and seal again."
+            f"The day {day} was not sealed: its manifests have {len(severe_findings)} severe findings. The first is "
+            f"{first.kind} at {first.key}: {first.detail} Then verify the destination and seal again."
         )
 
 
-def _sign(store: Store, chain: SealChain, signer: Signer, own_numbers: set[int]) -> int:
-    """Sign what this run sealed, and what an earlier one left unsigned if everything it stands on still holds."""
+def _sign(store: Store, chain: SealChain, signer: Signer, created_numbers: set[int]) -> int:
+    """Signs the seals of this run, and older unsigned seals whose chain and manifests are unchanged."""
     signed_count = 0
     for one in chain.unsigned:
-        if one.number in own_numbers or (not chain.findings and _still_holds(store, one)):
+        if one.number in created_numbers or (not chain.findings and _is_unchanged(store, one)):
             signature = signer.sign(chain.contents[one.number]).to_bytes()
             signed_count += store.create(signature_key(one.number), signature)
     return signed_count
 
 
-def _still_holds(store: Store, sealed: Seal) -> bool:
+def _is_unchanged(store: Store, sealed: Seal) -> bool:
     """Say whether the manifests a seal names are those that lie in the store: others may write there too."""
     digests = ((one.sha256, store.read(one.key)) for one in sealed.manifests)
     return all(content is not None and hashlib.sha256(content).hexdigest() == sha256 for sha256, content in digests)

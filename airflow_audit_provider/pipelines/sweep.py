@@ -1,7 +1,7 @@
-"""The use case of the janitor: remove what dead tries left.
+"""Removes orphaned files of abandoned attempts.
 
-Knows: where tries stage and publish, what a sign of life is. Must not know: Airflow, the API, what is in a part.
-Its one rule: what a newest manifest names, what a living try may still need, and what is nobody's are never touched.
+Invariant: it never removes parts in a current manifest, files of an active attempt, or files that this provider did not
+write.
 """
 
 from __future__ import annotations
@@ -36,51 +36,52 @@ _NEVER_AT = datetime.min.replace(tzinfo=UTC)
 
 
 class SweepReport(NamedTuple):
-    """The debris that was found, and removed unless it was a dry run: keys, sorted, and their size together."""
+    """Orphaned files that were found, and removed unless it was a dry run: sorted keys and their total size."""
 
     keys: tuple[str, ...]
     size_bytes: int
 
 
 def sweep(store: Store, now: datetime, older_than: timedelta = DEFAULT_AGE, dry_run: bool = False) -> SweepReport:
-    """Remove what dead tries left: their staging, half-written files, and parts that no newest manifest names.
+    """Removes staged files, incomplete files and unreferenced parts of abandoned attempts; idempotent.
 
-    A try is dead when its newest sign of life is longer ago than ``older_than``. A window with a living try is left
-    alone. Idempotent. Raises ``ConfigurationError`` for an age that is nothing or less, and ``VerificationError``,
-    before anything is removed, for a manifest that cannot be read.
+    An attempt is abandoned if its last activity is longer ago than ``older_than``. Windows with an active attempt are
+    skipped. Raises ``ConfigurationError`` if ``older_than`` is not positive, and ``VerificationError`` for a manifest
+    that cannot be read, before anything is removed.
     """
-    _refuse_age(older_than)
-    # Parts first, then tries, then manifests. A part that is listed was published by a try whose marker was there
-    # before it and stays until after its manifest. So a try that publishes and commits meanwhile is seen alive in the
-    # second listing, or its manifest in the third; in any other order its parts could look like nobody's.
+    _check_age(older_than)
+    # Parts are listed first, then attempts, then manifests. A listed part was published by an attempt whose marker
+    # existed before the part and remains until after its manifest. An attempt that publishes and commits meanwhile is
+    # therefore active in the second listing, or its manifest is in the third; in another order its parts could look
+    # unreferenced.
     published = _published(store)
     staged = _staged(store)
-    living = {window for window, sizes in staged.items() if now - _seen_alive_at(store, sizes) <= older_than}
+    active = {window for window, sizes in staged.items() if now - _last_activity_at(store, sizes) <= older_than}
     newest = newest_manifests(store.list_keys(MANIFEST_FOLDER))
     named = {part.key for key in newest.values() for part in read_committed(store, key).manifest.parts}
-    swept = _unfinished(store, now - older_than)
+    removed = _unfinished(store, now - older_than)
     if not dry_run:
-        store.remove(sorted(swept))
-    for window in sorted({*published, *staged} - living):
+        store.remove(sorted(removed))
+    for window in sorted({*published, *staged} - active):
         parts = {key: size for key, size in published.get(window, {}).items() if key not in named}
-        debris = parts | staged.get(window, {})
-        if dry_run or _is_left_alone(store, window, staged.get(window, {}), newest.get(window)):
-            swept |= debris
+        orphaned = parts | staged.get(window, {})
+        if dry_run or _has_no_new_activity(store, window, staged.get(window, {}), newest.get(window)):
+            removed |= orphaned
             if not dry_run:
-                store.remove(sorted(debris))
-    return SweepReport(tuple(sorted(swept)), sum(swept.values()))
+                store.remove(sorted(orphaned))
+    return SweepReport(tuple(sorted(removed)), sum(removed.values()))
 
 
-def _refuse_age(older_than: object) -> None:
+def _check_age(older_than: object) -> None:
     if not isinstance(older_than, timedelta) or older_than <= timedelta(0):
         raise ConfigurationError(
-            f"older_than is {older_than!r}. Give a timedelta longer than any try goes without a checkpoint, such as a "
-            "day: a try that is younger is taken to be alive."
+            f"older_than is {older_than!r}, which is not a positive timedelta. Give a timedelta longer than an attempt "
+            "runs between two checkpoints, such as one day: younger attempts count as active."
         )
 
 
 def _published(store: Store) -> _Sizes:
-    """Return the parts by window; what is not called like a part is nobody's and left out."""
+    """Returns the parts by window; objects whose key is not a part key are skipped."""
     found: _Sizes = defaultdict(dict)
     for key, size_bytes in store.list_sizes(""):
         window = _window_of_part(key)
@@ -100,7 +101,7 @@ def _window_of_part(key: str) -> TimeWindow | None:
 
 
 def _staged(store: Store) -> _Sizes:
-    """Return what tries have staged by window; what lies elsewhere in staging is nobody's and left out."""
+    """Returns the staged files by window; objects elsewhere in the staging folder are skipped."""
     found: _Sizes = defaultdict(dict)
     for key, size_bytes in store.list_sizes(STAGING_FOLDER):
         window = window_in(key)
@@ -110,45 +111,44 @@ def _staged(store: Store) -> _Sizes:
 
 
 def _unfinished(store: Store, before: datetime) -> dict[str, int]:
-    """Return the objects whose writing began so long ago that nobody can still be writing them."""
+    """Returns incomplete files whose writing began before ``before``, by key."""
     listed = ((key, size_bytes, unfinished_since(key)) for key, size_bytes in store.list_sizes(UNFINISHED_FOLDER))
     return {key: size_bytes for key, size_bytes, since in listed if since is not None and since < before}
 
 
-def _seen_alive_at(store: Store, staged: Mapping[str, int]) -> datetime:
-    """Return the newest sign of life of any try of a window.
+def _last_activity_at(store: Store, staged: Mapping[str, int]) -> datetime:
+    """Returns the time of the last activity of any attempt of a window.
 
-    One living try keeps the staging of all: it may have taken over parts that lie in the folder of a dead one.
+    One active attempt keeps the staged files of all: it can have adopted parts from the folder of an abandoned one.
     """
     checkpoints = {_folder(key): key for key in sorted(staged) if "/checkpoint-" in key}
     markers = [key for key in staged if key.endswith("/attempt.json")]
-    return max((_sign_of_life(store, key) for key in [*markers, *checkpoints.values()]), default=_NEVER_AT)
+    return max((_activity_in(store, key) for key in [*markers, *checkpoints.values()]), default=_NEVER_AT)
 
 
-def _sign_of_life(store: Store, key: str) -> datetime:
-    """Return what a marker or a checkpoint says; what cannot be read, or has no zone, is no sign of life."""
+def _activity_in(store: Store, key: str) -> datetime:
+    """Returns the time in a marker or checkpoint; unreadable content, or a time without zone, counts as no activity."""
     content = store.read(key) or b""
     if "/checkpoint-" in key:
         checkpoint = read_checkpoint(content)
-        said = checkpoint.saved_at if checkpoint else _NEVER_AT
+        active_at = checkpoint.saved_at if checkpoint else _NEVER_AT
     else:
-        said = _begun_at(content)
-    return said if said.tzinfo else _NEVER_AT
+        active_at = _opened_at(content)
+    return active_at if active_at.tzinfo else _NEVER_AT
 
 
-def _begun_at(marker: bytes) -> datetime:
+def _opened_at(marker: bytes) -> datetime:
     try:
         return msgspec.json.decode(marker, type=AttemptMarker).began_at
     except (msgspec.DecodeError, ValueError):
         return _NEVER_AT
 
 
-def _is_left_alone(store: Store, window: TimeWindow, staged: Mapping[str, int], newest: str | None) -> bool:
-    """Say whether no try of a window began or committed since it was looked at.
+def _has_no_new_activity(store: Store, window: TimeWindow, staged: Mapping[str, int], newest: str | None) -> bool:
+    """Returns whether no attempt of a window started or committed since the window was listed.
 
-    A dead try's part and a new try's have the same key when they are the same bytes. What no listing can show is a run
-    that does everything, from its first request to its manifest, between these two, or begins after them and publishes
-    before the window's few keys are removed.
+    Identical parts of an abandoned and of a new attempt have the same key. Two listings cannot show a run that starts
+    and commits between them, or one that starts after them and publishes before the window's keys are removed.
     """
     keys = _keys(window)
     if newest_manifests(store.list_keys(keys.manifest_prefix)).get(window) != newest:

@@ -1,12 +1,9 @@
-"""The use cases of an auditor: verify what lies in a destination, and say what it covers.
+"""Verifies a destination: manifests, parts, records, unreferenced objects and seals.
 
-Knows: the order of the steps, and that one part is in memory at a time. Must not know: Airflow, a store's kind.
-Its one rule: it reads and never writes.
+Steps: list every object; read the manifests window by window; read each part; check unreferenced objects; check seals.
+One part is in memory at a time.
 
-::
-
-    verify     list → manifests, window by window → parts → objects nobody names → seals → findings
-    coverage   list → the newest manifest of each window → spans
+Invariant: verification reads and never writes.
 """
 
 from __future__ import annotations
@@ -42,9 +39,10 @@ from airflow_audit_provider.pipelines.committed import read_seals
 
 
 class VerifyReport(msgspec.Struct, frozen=True):
-    """What verification looked at and what it found; ``newest_seal_sha256`` is worth keeping elsewhere.
+    """Totals and findings of a verification.
 
-    ``size_bytes`` is what was read of parts.
+    ``size_bytes`` counts the bytes of parts that were read. Keep ``newest_seal_sha256`` outside of the store: a later
+    verification can then prove that no seal was removed.
     """
 
     window_count: int
@@ -57,11 +55,11 @@ class VerifyReport(msgspec.Struct, frozen=True):
 
     @property
     def severe_count(self) -> int:
-        """How many findings are severe."""
+        """Number of severe findings."""
         return len(severe(self.findings))
 
     def summary(self) -> dict[str, int | str | None]:
-        """Return the counts without the findings."""
+        """Returns the totals without the findings."""
         return {
             "window_count": self.window_count,
             "part_count": self.part_count,
@@ -74,7 +72,7 @@ class VerifyReport(msgspec.Struct, frozen=True):
 
 
 class TrustAnchors(NamedTuple):
-    """What an auditor holds that is not in the destination: public keys, and the digest of a seal kept elsewhere."""
+    """What an auditor holds outside of the destination: public keys, and the SHA-256 of a seal."""
 
     verifier: SignatureVerifier | None = None
     expected_seal_sha256: str | None = None
@@ -84,29 +82,30 @@ NO_TRUST_ANCHORS = TrustAnchors()
 
 
 def verify(
-    store: Store, start: datetime | None = None, end: datetime | None = None, evidence: TrustAnchors = NO_TRUST_ANCHORS
+    store: Store, start: datetime | None = None, end: datetime | None = None, anchors: TrustAnchors = NO_TRUST_ANCHORS
 ) -> VerifyReport:
-    """Verify every window that shares an instant with ``[start, end)``, the objects around them, and all seals.
+    """Verifies every window that overlaps ``[start, end)``, unreferenced objects, and all seals.
 
-    A bound that is None is open. Bad bytes are findings; only a store that cannot be read raises, ``StorageError``.
+    A bound that is None is open. Damaged content becomes a finding; only a store that cannot be read raises
+    (``StorageError``).
     """
-    survey = _Verifier(store, TimeWindow(start or EARLIEST_AT, end or LATEST_AT))
-    for stored in survey.windows():
-        survey.check_window(stored)
-    if not survey.window_count:
+    verifier_run = _Verifier(store, TimeWindow(start or EARLIEST_AT, end or LATEST_AT))
+    for stored in verifier_run.windows():
+        verifier_run.check_window(stored)
+    if not verifier_run.window_count:
         fact = "No window is committed in this range, so nothing was verified."
-        survey.findings.append(finding(FindingKind.NOTHING_COMMITTED, MANIFEST_FOLDER, fact))
+        verifier_run.findings.append(finding(FindingKind.NOTHING_COMMITTED, MANIFEST_FOLDER, fact))
     seals = SealChain(read_seals(store))
-    findings = [*survey.findings, *survey.stray_findings(), *seals.findings]
-    findings += sealed_findings(seals, survey.manifests, survey.manifest_keys)
-    findings += seals.signature_findings(evidence.verifier)
-    if evidence.expected_seal_sha256 is not None:
-        findings += seals.expected_seal_findings(evidence.expected_seal_sha256)
+    findings = [*verifier_run.findings, *verifier_run.stray_findings(), *seals.findings]
+    findings += sealed_findings(seals, verifier_run.manifests, verifier_run.manifest_keys)
+    findings += seals.signature_findings(anchors.verifier)
+    if anchors.expected_seal_sha256 is not None:
+        findings += seals.expected_seal_findings(anchors.expected_seal_sha256)
     return VerifyReport(
-        window_count=survey.window_count,
-        part_count=survey.part_count,
-        record_count=survey.record_count,
-        size_bytes=survey.size_bytes,
+        window_count=verifier_run.window_count,
+        part_count=verifier_run.part_count,
+        record_count=verifier_run.record_count,
+        size_bytes=verifier_run.size_bytes,
         seal_count=len(seals.contents),
         newest_seal_sha256=seals.newest_sha256,
         findings=tuple(findings),
@@ -114,30 +113,33 @@ def verify(
 
 
 class _Verifier:
-    """One walk over a destination: the listing first, so that a window committed meanwhile is no stray object."""
+    """One pass over a destination.
 
-    def __init__(self, store: Store, asked: TimeWindow) -> None:
+    The objects are listed first, so that a window committed during the pass is not reported as unreferenced.
+    """
+
+    def __init__(self, store: Store, time_range: TimeWindow) -> None:
         self._store = store
-        self._asked = asked
+        self._range = time_range
         self._sizes = dict(store.list_sizes(""))
         self.manifest_keys = set(store.list_keys(MANIFEST_FOLDER))
         self.findings: list[Finding] = []
         self.manifests: dict[str, SealedManifest | None] = {}
         self.window_count = self.part_count = self.record_count = self.size_bytes = 0
-        self._named: set[str] = set()
+        self._referenced: set[str] = set()
         self._older_parts: dict[str, Part] = {}
 
     def windows(self) -> Iterator[list[StoredManifest]]:
-        """Yield the manifests of each window in the range, and note windows that overlap."""
+        """Yields the manifests of each window in the range, and records overlapping windows as findings."""
         keys = _by_window(self.manifest_keys)
         first_keys = {window: min(of_one) for window, of_one in keys.items()}
-        self.findings += [found for found in overlap_findings(first_keys) if self._is_asked(found.key)]
+        self.findings += [found for found in overlap_findings(first_keys) if self._is_in_range(found.key)]
         for window in sorted(keys):
-            if window.overlaps(self._asked):
+            if window.overlaps(self._range):
                 yield [StoredManifest(key, self._store.read(key)) for key in sorted(keys[window])]
 
     def check_window(self, stored: list[StoredManifest]) -> None:
-        """Judge a window's manifests, then its parts one by one."""
+        """Checks a window's manifests, then its parts one by one."""
         chain = read_chain(stored)
         self.manifests.update(as_sealed(stored, chain))
         check = WindowCheck(chain)
@@ -147,15 +149,15 @@ class _Verifier:
         self.window_count += 1
         self.part_count += len(check.parts)
         self.record_count += check.record_count
-        self._named.update(part.key for part in check.parts)
+        self._referenced.update(part.key for part in check.parts)
         self._older_parts.update({part.key: part for one in chain.generations for part in one.manifest.parts})
 
     def stray_findings(self) -> Iterator[Finding]:
-        """Name the objects nobody accounts for; those of windows outside the range are left alone."""
-        keys = [key for key in {*self._sizes, *self.manifest_keys} if self._is_asked(key)]
-        unnamed = (key for key in keys if key in self._older_parts and key not in self._named)
-        superseded = [key for key in unnamed if self._digest(key) == self._older_parts[key].sha256]
-        return stray_findings(sorted(keys), self._named, superseded)
+        """Yields findings for unreferenced objects; objects of windows outside the range are skipped."""
+        keys = [key for key in {*self._sizes, *self.manifest_keys} if self._is_in_range(key)]
+        unreferenced = (key for key in keys if key in self._older_parts and key not in self._referenced)
+        superseded = [key for key in unreferenced if self._digest(key) == self._older_parts[key].sha256]
+        return stray_findings(sorted(keys), self._referenced, superseded)
 
     def _check_part(self, check: WindowCheck, part: Part) -> None:
         if not check.check_size(part, self._sizes.get(part.key)):
@@ -166,21 +168,21 @@ class _Verifier:
             return
         manifest = check.newest.manifest
         try:
-            # The one place where whatever a damaged object makes a library raise becomes a finding.
+            # Decoders raise many kinds of errors on damaged bytes; each becomes a finding.
             check.check_records(part, committed_format(manifest).read(manifest.query.version, content))
-        except Exception as error:  # noqa: BLE001 - named above
+        except Exception as error:  # noqa: BLE001 - see above
             check.on_unreadable(part, error)
 
-    def _is_asked(self, key: str) -> bool:
+    def _is_in_range(self, key: str) -> bool:
         window = window_in(key)
-        return window is None or window.overlaps(self._asked)
+        return window is None or window.overlaps(self._range)
 
     def _digest(self, key: str) -> str:
         return hashlib.sha256(self._store.read(key) or b"").hexdigest()
 
 
 def _by_window(keys: Iterable[str]) -> dict[TimeWindow, list[str]]:
-    """Return the keys of manifests by window; other keys are left out."""
+    """Returns the keys of manifests by window; other keys are skipped."""
     found: dict[TimeWindow, list[str]] = defaultdict(list)
     for key in keys:
         parsed = read_manifest_key(key)

@@ -1,8 +1,7 @@
-"""Which committed windows are not loaded yet, and what loading one replaces: manifests' keys against the load ledger.
+"""Plans a load: compares the keys of committed manifests with the load ledger.
 
-Knows: windows, generations, ledger entries. Must not know: databases, stores, parts' bytes.
-Its one rule: the ledger only goes forward; a loader claims every generation up to its own, so that of two loaders of
-one window, whatever generations they hold, at most one has its claim.
+Invariant: the ledger only moves forward. A loader claims every generation up to its own, so that of two loaders of one
+window, whichever generations they hold, at most one gets its claim.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from airflow_audit_provider.exceptions import ConfigurationError, NotCommittedEr
 
 
 class PlannedLoad(NamedTuple):
-    """A committed generation to load; ``loaded_generation`` is the one it replaces, 0 when there is none."""
+    """A committed generation to load; ``loaded_generation`` is the generation it replaces, 0 if there is none."""
 
     window: TimeWindow
     manifest_key: str
@@ -29,17 +28,17 @@ class PlannedLoad(NamedTuple):
     loaded_generation: int
 
     def claim(self, dataset: str, manifest: Manifest, manifest_sha256: str) -> LoadClaim:
-        """Return the claim of this load: its own entry, and one for every generation it jumps over."""
-        jumped = range(self.loaded_generation + 1, self.generation)
-        entries = [LedgerEntry(self.window, number, None, 0) for number in jumped]
+        """Returns the claim of this load: its own entry, and one for every generation that it skips."""
+        skipped = range(self.loaded_generation + 1, self.generation)
+        entries = [LedgerEntry(self.window, number, None, 0) for number in skipped]
         newest = LedgerEntry(self.window, self.generation, manifest_sha256, manifest.record_count)
         return LoadClaim(dataset, (*entries, newest))
 
 
 class LoadPlan(NamedTuple):
-    """What to load, oldest window first, and how many of the asked windows are loaded already.
+    """Windows to load, oldest first, and the number of requested windows that are loaded already.
 
-    ``missing`` is what of the windows asked for was never committed: whole windows, or the gaps in them.
+    ``missing`` are the requested windows, or the gaps in them, that were never committed.
     """
 
     loads: tuple[PlannedLoad, ...]
@@ -50,37 +49,39 @@ class LoadPlan(NamedTuple):
 def plan_loads(
     manifest_keys: Iterable[str],
     ledger: Iterable[LedgerEntry],
-    asked: Sequence[TimeWindow] | None = None,
+    requested: Sequence[TimeWindow] | None = None,
     *,
     is_exact: bool = False,
 ) -> LoadPlan:
-    """Return what is committed and not loaded of the windows that share an instant with one asked for.
+    """Returns which of the windows that overlap a requested one are committed but not loaded.
 
-    With ``is_exact`` each window asked for has to be committed as it is, else every instant of it. Raises
-    ``VerificationError`` when the ledger is ahead of the destination, and when windows overlap: their common records
-    would be in the table twice.
+    With ``is_exact`` each requested window must be committed as such; otherwise every instant of it must be committed.
+    Raises ``VerificationError`` if the ledger is ahead of the destination, or if windows overlap, because their common
+    records would be loaded twice.
     """
     committed = newest_manifests(manifest_keys)
     loaded = {entry.window: entry.generation for entry in ledger}
-    _check_no_overlap(committed, loaded, asked)
-    chosen = [window for window in sorted({*committed, *loaded}) if _is_asked(window, asked)]
+    _check_no_overlap(committed, loaded, requested)
+    chosen = [window for window in sorted({*committed, *loaded}) if _is_requested(window, requested)]
     loads = [_planned(window, committed.get(window), loaded.get(window, 0)) for window in chosen]
     pending = tuple(load for load in loads if load.generation > load.loaded_generation)
-    return LoadPlan(pending, len(loads) - len(pending), tuple(_missing(committed, asked or (), is_exact=is_exact)))
+    return LoadPlan(pending, len(loads) - len(pending), tuple(_missing(committed, requested or (), is_exact=is_exact)))
 
 
-def _missing(committed: Iterable[TimeWindow], asked: Sequence[TimeWindow], *, is_exact: bool) -> Iterator[TimeWindow]:
-    """Yield what of the windows asked for is not committed: whole windows, or the gaps in them."""
+def _missing(
+    committed: Iterable[TimeWindow], requested: Sequence[TimeWindow], *, is_exact: bool
+) -> Iterator[TimeWindow]:
+    """Yields the requested windows, or the gaps in them, that are not committed."""
     known = dict.fromkeys(committed, WindowFacts(record_count=0, is_verified=False))
-    for window in asked:
+    for window in requested:
         if not is_exact:
             yield from (TimeWindow(gap.start, gap.end) for gap in coverage_of(window, known).missing)
         elif window not in known:
             yield window
 
 
-def _is_asked(window: TimeWindow, asked: Sequence[TimeWindow] | None) -> bool:
-    return asked is None or any(window.overlaps(other) for other in asked)
+def _is_requested(window: TimeWindow, requested: Sequence[TimeWindow] | None) -> bool:
+    return requested is None or any(window.overlaps(other) for other in requested)
 
 
 def _planned(window: TimeWindow, manifest_key: str | None, loaded_generation: int) -> PlannedLoad:
@@ -88,83 +89,88 @@ def _planned(window: TimeWindow, manifest_key: str | None, loaded_generation: in
     generation = 0 if named is None else named.generation
     if generation < loaded_generation or manifest_key is None:
         raise VerificationError(
-            f"Generation {loaded_generation} of {window} is loaded, and the destination's newest is {generation}. "
-            "Find who removes committed manifests, or give another destination a dataset name of its own."
+            f"Generation {loaded_generation} of {window} is loaded, but the destination's newest is {generation}. "
+            "Find out who removes committed manifests, or give each destination a dataset name of its own."
         )
     return PlannedLoad(window, manifest_key, generation, loaded_generation)
 
 
 def _check_no_overlap(
-    committed: Mapping[TimeWindow, str], loaded: Mapping[TimeWindow, int], asked: Sequence[TimeWindow] | None
+    committed: Mapping[TimeWindow, str], loaded: Mapping[TimeWindow, int], requested: Sequence[TimeWindow] | None
 ) -> None:
-    """Refuse windows that share an instant, if one of the two is to be loaded."""
+    """Raises ``VerificationError`` for two overlapping windows if one of them is to be loaded."""
     widest: TimeWindow | None = None
     for window in sorted({*committed, *loaded}):
-        if widest is not None and widest.overlaps(window) and (_is_asked(window, asked) or _is_asked(widest, asked)):
+        if (
+            widest is not None
+            and widest.overlaps(window)
+            and (_is_requested(window, requested) or _is_requested(widest, requested))
+        ):
             raise VerificationError(
-                f"The windows {widest} and {window} overlap, so that their common records would be loaded twice. "
-                "Give every division of time a destination and a dataset name of its own."
+                f"The windows {widest} and {window} overlap, so their common records would be loaded twice. "
+                "Give each window length a destination and a dataset name of its own."
             )
         widest = window if widest is None or window.end > widest.end else widest
 
 
 def check_manifest_placement(load: PlannedLoad, manifest: Manifest) -> None:
-    """Raise ``VerificationError`` when a manifest is of another window or generation than its key says."""
+    """Raises ``VerificationError`` if a manifest's window or generation differs from its key."""
     if (manifest.window, manifest.generation) != (load.window, load.generation):
         raise VerificationError(
-            f"The manifest {load.manifest_key} says it is generation {manifest.generation} of {manifest.window}. "
-            "Restore it from a copy."
+            f"The manifest {load.manifest_key} states generation {manifest.generation} of {manifest.window}, which "
+            "differs from its key. Restore it from a copy."
         )
 
 
 def check_part_record_count(part: Part, found_count: int) -> None:
-    """Raise ``VerificationError`` when a part holds more or fewer records than its manifest says."""
+    """Raises ``VerificationError`` if a part's record count differs from its manifest."""
     if found_count != part.record_count:
         raise VerificationError(
-            f"The part {part.key} holds {found_count} records, and its manifest says {part.record_count}. "
+            f"The part {part.key} holds {found_count} records, but its manifest states {part.record_count}. "
             "Nothing was loaded. Run the verify operator on the destination."
         )
 
 
 def check_records_in_window(part: Part, window: TimeWindow, records: Iterable[AuditRecord]) -> None:
-    """Raise ``VerificationError`` for a record of an instant outside its window, where a replacement may not look."""
+    """Raises ``VerificationError`` for a record outside of its window, whose rows a replacement would not find."""
     start_ns, end_ns = window.start_ns, window.end_ns
     if not all(start_ns <= record.event_ns < end_ns for record in records):
         raise VerificationError(
-            f"The part {part.key} holds records of instants outside {window}. Nothing was loaded. Run the verify "
+            f"The part {part.key} holds records with event times outside {window}. Nothing was loaded. Run the verify "
             "operator on the destination."
         )
 
 
 def check_row_count(claim: LoadClaim, found_count: int) -> None:
-    """Raise ``VerificationError`` when the warehouse counts other rows of a window than its manifest has records."""
+    """Raises ``VerificationError`` if the warehouse's row count of a window differs from its manifest."""
     if found_count != claim.newest.record_count:
         raise VerificationError(
-            f"The table has {found_count} rows of {claim.window}, and its manifest says {claim.newest.record_count}. "
-            "Nothing was loaded. Find who else writes to the table, and whether a trigger of it drops or adds rows."
+            f"The table has {found_count} rows of {claim.window}, but its manifest states {claim.newest.record_count}. "
+            "Nothing was loaded. Find out what else writes to the table, and whether a database trigger changes rows."
         )
 
 
-def check_nothing_missing(plan: LoadPlan, asked: Sequence[TimeWindow] | None) -> None:
-    """Raise ``NotCommittedError`` when a part of what is asked was never committed, or nothing at all.
+def check_nothing_missing(plan: LoadPlan, requested: Sequence[TimeWindow] | None) -> None:
+    """Raises ``NotCommittedError`` if part of the request, or anything at all, was never committed.
 
-    A load of nothing, or of 23 hours of a day, must not look like one of everything.
+    A load of nothing, or of 23 hours of a day, must not look like a complete one.
     """
     if plan.missing:
         raise NotCommittedError(
-            f"Not committed: {' and '.join(map(str, plan.missing))}. What else was asked for is loaded. Land it first, "
-            "or check destination and window; then run this again."
+            f"Not committed: {' and '.join(map(str, plan.missing))}. The rest of the request is loaded. Land these "
+            "windows first, or check destination and window; then run this task again."
         )
-    if asked is None and not plan.loads and not plan.unchanged_count:
+    if requested is None and not plan.loads and not plan.unchanged_count:
         raise NotCommittedError(
-            "No window is committed at the destination. Land one first, or check the destination; then run this again."
+            "No window is committed at the destination. Land one first, or check the destination; "
+            "then run this task again."
         )
 
 
 def event_windows(extras: Iterable[Mapping[str, Any]]) -> tuple[TimeWindow, ...]:
-    """Return the windows that asset events of the landing operator name in their extra, each once.
+    """Returns the windows in the extras of the landing operator's asset events, each once.
 
-    Raises ``ConfigurationError`` for an event without a window, and when there is no event at all.
+    Raises ``ConfigurationError`` for an event without a window, and if there is no event.
     """
     windows = set()
     for extra in extras:

@@ -1,7 +1,6 @@
-"""What loading needs of a warehouse, as Protocols and plain values: columns, the load ledger, rows in a transaction.
+"""Warehouse interface: columns, load ledger, and rows inside a transaction.
 
-Knows: the types a column may have, what the ledger says of a window. Must not know: SQL, Iceberg, any database.
-Its one rule: rows and their ledger entry become visible together or not at all; whoever implements this holds it.
+Invariant: rows and their ledger entry become visible together or not at all; every implementation guarantees it.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from airflow_audit_provider.core.windows.window import TimeWindow
 
 
 class SqlType(StrEnum):
-    """The types every warehouse has; ``instant`` is in UTC microseconds, JSON is text."""
+    """Column types that every warehouse has; ``instant`` is UTC with microseconds, JSON is stored as text."""
 
     TEXT = "text"
     BOOLEAN = "boolean"
@@ -24,14 +23,14 @@ class SqlType(StrEnum):
 
 
 class SqlColumn(NamedTuple):
-    """One column of the loaded table; ``is_required`` ones are never null."""
+    """A column of the loaded table; required columns are never null."""
 
     name: str
     type: SqlType
     is_required: bool = False
 
 
-# Which window of which dataset a row came with; what a newer generation replaces is found by these three.
+# Dataset and window of each row; a newer generation finds the rows that it replaces by these three columns.
 KEY_COLUMNS = (
     SqlColumn("dataset", SqlType.TEXT, is_required=True),
     SqlColumn("window_start", SqlType.INSTANT, is_required=True),
@@ -42,8 +41,8 @@ KEY_COLUMNS = (
 class LedgerEntry(NamedTuple):
     """One generation of one window in the load ledger.
 
-    ``manifest_sha256`` is the digest of the manifest that was loaded; None says that a newer generation was loaded
-    before this one could be, so that nobody loads it any more.
+    ``manifest_sha256`` is the digest of the loaded manifest; None if a newer generation was loaded instead, so that
+    this one is never loaded.
     """
 
     window: TimeWindow
@@ -53,55 +52,56 @@ class LedgerEntry(NamedTuple):
 
 
 class LoadClaim(NamedTuple):
-    """The right to replace one window's rows: the entries that must not be in the ledger yet, the newest one last."""
+    """Claim to replace one window's rows: ledger entries that must not exist yet, the newest one last."""
 
     dataset: str
     entries: tuple[LedgerEntry, ...]
 
     @property
     def newest(self) -> LedgerEntry:
-        """The generation whose rows are loaded."""
+        """Generation whose rows are loaded."""
         return self.entries[-1]
 
     @property
     def window(self) -> TimeWindow:
-        """The window whose rows are replaced."""
+        """Window whose rows are replaced."""
         return self.newest.window
 
 
 class RowSink(Protocol):
-    """Takes one window's rows inside a transaction."""
+    """Receives one window's rows inside a transaction."""
 
     def add(self, rows: Any) -> None:
-        """Take an Arrow table in, its columns by name: those of the key and those the table was prepared with."""
+        """Adds the rows of an Arrow table, by column name: the key columns and those of ``prepare``."""
         ...
 
     def count(self) -> int:
-        """Return how many rows of the window the warehouse itself counts, in this transaction."""
+        """Returns the number of rows of the window as the warehouse counts them in this transaction."""
         ...
 
 
 class Warehouse(Protocol):
-    """A table of audit records with its load ledger, seen from one loader."""
+    """A table of audit records with its load ledger."""
 
     def prepare(self, columns: Iterable[SqlColumn]) -> None:
-        """Make table and ledger if they are missing, add columns that are new; idempotent.
+        """Creates missing tables and adds new columns; idempotent.
 
-        Raises ``ConfigurationError`` when what is there under these names is something else.
+        Raises ``ConfigurationError`` if an existing object of that name does not fit.
         """
         ...
 
     def loaded(self, dataset: str) -> list[LedgerEntry]:
-        """Return the newest ledger entry of every window of a dataset."""
+        """Returns the newest ledger entry of every window of a dataset."""
         ...
 
     def replacing(self, claim: LoadClaim) -> AbstractContextManager[RowSink]:
-        """Open a transaction that takes the claim and empties the window; commit at the block's end, else roll back.
+        """Opens a transaction that enters the claim and deletes the window's rows; commits at the end of the block.
 
-        Raises ``WarehouseBusyError`` when another loader has entered one of the claim's entries; nothing changed then.
+        An error rolls back. Raises ``WarehouseBusyError`` if another loader has entered one of the claim's entries;
+        nothing has changed then.
         """
         ...
 
     def close(self) -> None:
-        """Let go of the warehouse."""
+        """Closes the connection to the warehouse."""
         ...

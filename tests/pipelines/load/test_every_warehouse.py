@@ -101,7 +101,7 @@ def test_what_fails_inside_leaves_nothing(place: Place, store: MemoryStore, monk
     place.load(store)
     digest = place.digest()
     commit(store, window(), [record(DAY_1 + timedelta(seconds=2), "later")])
-    monkeypatch.setattr("airflow_audit_provider.pipelines.load.refuse_other_rows", _fail)
+    monkeypatch.setattr("airflow_audit_provider.pipelines.load.check_row_count", _fail)
     with pytest.raises(ZeroDivisionError):
         place.load(store)
     monkeypatch.undo()

@@ -40,13 +40,13 @@ def _pristine() -> tuple[dict[str, bytes], str]:
     return store.objects, newest
 
 
-def _evidence(anchor: str | None = None) -> TrustAnchors:
+def _anchors(anchor: str | None = None) -> TrustAnchors:
     return TrustAnchors(Ed25519Verifier([PUBLIC_PEM]), anchor)
 
 
 def _is_noticed(objects: dict[str, bytes]) -> bool:
     """Say whether a severe finding is made though nobody kept the newest seal's digest."""
-    return bool(severe(verify(MemoryStore(objects), evidence=_evidence()).findings))
+    return bool(severe(verify(MemoryStore(objects), anchors=_anchors()).findings))
 
 
 KEYS = sorted(_pristine()[0])
@@ -59,7 +59,7 @@ def test_the_dataset_has_every_kind_of_object() -> None:
     assert kinds == {"dt", "_manifests", "_seals"}
     assert sum(key.endswith(".sig") for key in objects) == 3
     assert any(".g0003." in key for key in objects)
-    report = verify(MemoryStore(objects), evidence=_evidence(newest))
+    report = verify(MemoryStore(objects), anchors=_anchors(newest))
     assert report.findings == ()
     assert (report.window_count, report.part_count, report.record_count, report.seal_count) == (3, 4, 7, 3)
     assert report.newest_seal_sha256 == newest
@@ -152,7 +152,7 @@ def test_an_insertion_that_plays_by_the_rules_is_found() -> None:
     """A late record that somebody else commits, chained and canonical, is in no seal of its day."""
     store = MemoryStore(_pristine()[0])
     commit(store, window(), [record(DAY_1 + timedelta(hours=3), "forged")])
-    assert {found.kind for found in severe(verify(store, evidence=_evidence()).findings)} == {"manifest_unsealed"}
+    assert {found.kind for found in severe(verify(store, anchors=_anchors()).findings)} == {"manifest_unsealed"}
 
 
 def test_the_loss_of_the_newest_seals_needs_the_digest_kept_elsewhere() -> None:
@@ -162,8 +162,8 @@ def test_the_loss_of_the_newest_seals_needs_the_digest_kept_elsewhere() -> None:
     covered = next(key for key in KEYS if ".g0003." in key)
     part = next(key for key in KEYS if "part-0003" in key)
     store.remove([covered, part, "_seals/000003.json", "_seals/000003.sig"])
-    assert severe(verify(store, evidence=_evidence()).findings) == []
-    (found,) = severe(verify(store, evidence=_evidence(newest)).findings)
+    assert severe(verify(store, anchors=_anchors()).findings) == []
+    (found,) = severe(verify(store, anchors=_anchors(newest)).findings)
     assert found.kind == "seal_not_found"
 
 
@@ -183,11 +183,11 @@ def test_damaged_files_are_found(damage: Damage, tmp_path: Path) -> None:
     """The same on local files: each file of a dataset, cut, flipped or removed."""
     store = LocalStore(str(tmp_path))
     sealed(store)
-    assert verify(store, evidence=_evidence()).findings == ()
+    assert verify(store, anchors=_anchors()).findings == ()
     for key in list(store.list_keys("")):
         before = (tmp_path / key).read_bytes()
         damage(tmp_path / key)
-        assert severe(verify(store, evidence=_evidence()).findings), key
+        assert severe(verify(store, anchors=_anchors()).findings), key
         (tmp_path / key).write_bytes(before)
     (tmp_path / "dt=2026-10-26" / "more.jsonl").write_bytes(b"{}")
-    assert severe(verify(store, evidence=_evidence()).findings)
+    assert severe(verify(store, anchors=_anchors()).findings)

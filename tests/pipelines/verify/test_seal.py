@@ -75,7 +75,7 @@ def test_a_late_window_adds_a_seal_and_changes_none(store: MemoryStore) -> None:
     (made,) = seal(store, signer=SIGNER).created
     assert (made.number, made.day.day, made.manifest_count) == (3, 26, 4)
     assert {key: store.objects[key] for key in before} == before
-    assert verify(store, evidence=EVIDENCE).findings == ()
+    assert verify(store, anchors=EVIDENCE).findings == ()
 
 
 def test_the_instant_of_sealing_is_a_parameter(store: MemoryStore) -> None:
@@ -107,7 +107,7 @@ def test_what_was_left_unsigned_is_signed_by_the_next_run(store: MemoryStore) ->
     seal(store)
     assert seal(store, signer=SIGNER).signed_count == 2
     assert seal(store, signer=SIGNER).signed_count == 0
-    assert verify(store, evidence=EVIDENCE).findings == ()
+    assert verify(store, anchors=EVIDENCE).findings == ()
 
 
 @pytest.mark.parametrize("spoil", ["seal", "manifest"])
@@ -199,13 +199,13 @@ def test_a_lost_answer_is_no_lost_seal(store: MemoryStore) -> None:
 
 
 def test_a_store_in_which_others_are_always_faster_is_named(store: MemoryStore) -> None:
-    """After some tries the error says to run one sealing at a time."""
+    """After some tries the error says to run one seal task at a."""
 
     class Full(MemoryStore):
         def create(self, key: str, content: bytes) -> bool:
             return False
 
-    with pytest.raises(CommitConflictError, match="one sealing at a time"):
+    with pytest.raises(CommitConflictError, match="one seal task at a"):
         seal(Full(store.objects))
 
 
@@ -223,4 +223,4 @@ def test_many_sealers_at_once_make_one_chain(store: MemoryStore) -> None:
     for thread in threads:
         thread.join()
     assert sorted(one.day.day for one in chain_of(store).seals) == [26, 27]
-    assert verify(store, evidence=EVIDENCE).findings == ()
+    assert verify(store, anchors=EVIDENCE).findings == ()
