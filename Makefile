@@ -31,7 +31,7 @@ test: lint types arrows
 	tools/tests
 
 check: lint types arrows
-	$(PYTEST) -m "not slow and not matrix"
+	$(PYTEST) -m "not integration and not live and not nightly"
 
 quick: check
 
@@ -52,7 +52,7 @@ style: environment
 	$(BIN)/ruff format $(SOURCES)
 
 matrix: environment
-	$(PYTEST) -m matrix tests/live/versions
+	$(PYTEST) tests/live/versions
 
 coverage: environment
 	$(BIN)/coverage run --branch --source airflow_audit_provider/core -m pytest tests/core

@@ -66,7 +66,7 @@ def testing_imports(source: SourceFile) -> list[str]:
 
 def imports(source: SourceFile) -> Iterator[tuple[int, str]]:
     """Yield the line and the full name of every import."""
-    for node in ast.walk(source.tree):
+    for node in source.nodes:
         if isinstance(node, ast.Import):
             yield from ((node.lineno, alias.name) for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module != "__future__":
@@ -78,7 +78,7 @@ def bare_raises(source: SourceFile) -> list[str]:
     banned = {"AirflowException", "Exception", "BaseException"}
     return [
         f"{source.path}:{node.lineno} raises {_raised(node)}"
-        for node in ast.walk(source.tree)
+        for node in source.nodes
         if isinstance(node, ast.Raise) and _raised(node).rsplit(".", 1)[-1] in banned
     ]
 

@@ -47,6 +47,11 @@ class SourceFile(NamedTuple):
         return _parse(self.text)
 
     @property
+    def nodes(self) -> tuple[ast.AST, ...]:
+        """Every node of the parsed module."""
+        return _nodes(self.text)
+
+    @property
     def is_python(self) -> bool:
         """Whether Python can parse it."""
         return self.path.endswith(".py")
@@ -60,6 +65,11 @@ class SourceFile(NamedTuple):
 @cache
 def _parse(text: str) -> ast.Module:
     return ast.parse(text)
+
+
+@cache
+def _nodes(text: str) -> tuple[ast.AST, ...]:
+    return tuple(ast.walk(_parse(text)))
 
 
 @cache
@@ -91,7 +101,7 @@ def python_files(*folders: str) -> tuple[SourceFile, ...]:
 
 def functions(source: SourceFile) -> Iterator[FunctionNode]:
     """Every function and method of a module, nested ones too."""
-    for node in ast.walk(source.tree):
+    for node in source.nodes:
         if isinstance(node, FunctionNode):
             yield node
 

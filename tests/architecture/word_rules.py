@@ -44,7 +44,7 @@ def words_of(name: str) -> list[str]:
 def given_names(source: SourceFile) -> Iterator[tuple[int, str]]:
     """Every name the module itself gives: to files, functions, classes, parameters, variables and attributes."""
     yield 1, source.path.rsplit("/", 1)[-1].removesuffix(".py")
-    for node in ast.walk(source.tree):
+    for node in source.nodes:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             yield node.lineno, node.name
         elif isinstance(node, ast.arg):
@@ -102,7 +102,7 @@ def endings(source: SourceFile) -> list[str]:
 
 def _annotated(source: SourceFile) -> Iterator[tuple[int, str, str]]:
     """Yield the line, name and written type of every parameter and every annotated field or variable."""
-    for node in ast.walk(source.tree):
+    for node in source.nodes:
         if isinstance(node, ast.arg) and node.annotation is not None:
             yield node.lineno, node.arg, ast.unparse(node.annotation)
         elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name | ast.Attribute):

@@ -14,7 +14,7 @@ import pytest
 
 from tests.live.versions.versions import PROJECT
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.nightly
 EXAMPLES = sorted(path.name for path in (PROJECT / "dags").glob("*.py"))
 TURN_COUNT, AT_MOST = 21, 1.1
 # What importing the provider anew in every fork may cost on top, where Airflow loads its plugins too early.

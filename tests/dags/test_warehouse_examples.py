@@ -55,7 +55,7 @@ def _environment(home: Path, base_url: str) -> dict[str, str]:
     }
 
 
-@pytest.mark.slow
+@pytest.mark.live
 def test_examples_fill_their_warehouses(tmp_path: Path) -> None:
     """After one day's runs all three warehouses hold the same ids, each once, and the questions are answered."""
     fake = FakeCloudflare(SystemClock().now, Settings(records_per_day=300, even_days=True))

@@ -43,7 +43,7 @@ def test_block_compiles(block: Block) -> None:
     compile(block.code, f"{block.document}:{block.line}", "exec")
 
 
-@pytest.mark.slow
+@pytest.mark.integration
 @_each([block for block in BLOCKS if block.runs])
 def test_block_runs(block: Block, tmp_path: Path) -> None:
     """The block, saved to a file and run in an empty folder, ends well."""

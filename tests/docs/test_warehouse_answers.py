@@ -13,7 +13,7 @@ from tests.pipelines.load.warehouses import place_of
 PAGE = PROJECT / "docs" / "warehouses.md"
 
 
-@pytest.mark.slow
+@pytest.mark.integration
 def test_page_shows_what_the_questions_answer() -> None:
     """Each question stands in the page with the SQL that runs and the bars it gives; `python -m tests.docs.answers`."""
     page = PAGE.read_text(encoding="utf-8")
@@ -24,7 +24,7 @@ def test_page_shows_what_the_questions_answer() -> None:
         assert f"### {question}\n\n```sql\n{query}\n```\n\n```text\n{answer}\n```" in page
 
 
-@pytest.mark.slow
+@pytest.mark.integration
 def test_questions_run_on_postgresql(tmp_path: Path, postgres: dict[str, object]) -> None:
     """The same SQL is PostgreSQL's, too."""
     place = place_of("psycopg", tmp_path, lambda: postgres)._replace(table="cloudflare_audit_logs")

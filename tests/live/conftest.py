@@ -23,17 +23,27 @@ from tests.live.versions.versions import VERSIONS, AirflowVersion
 from tests.packaging.building import build
 
 
+def _version_of(item: pytest.Item) -> AirflowVersion | None:
+    """Returns the Airflow version a test is parametrized by."""
+    params = item.callspec.params if isinstance(item, pytest.Function) and hasattr(item, "callspec") else {}
+    version = params.get("version")
+    return version if isinstance(version, AirflowVersion) else None
+
+
 def _is_wanted(item: pytest.Item) -> bool:
     """Whether a test is to run in the version it was made for."""
-    since, only = item.get_closest_marker("since"), item.get_closest_marker("versions")
-    version = item.callspec.params.get("version") if isinstance(item, pytest.Function) and (since or only) else None
-    if not isinstance(version, AirflowVersion):
+    since, only, version = item.get_closest_marker("since"), item.get_closest_marker("versions"), _version_of(item)
+    if version is None:
         return True
     return (since is None or version.at_least(since.args[0])) and (only is None or version.number in only.args)
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out, by name and not as a skip, what an older version cannot have."""
+    """Deselects what an older version cannot have; marks the versions between oldest and newest as nightly."""
+    for item in items:
+        if _version_of(item) in VERSIONS[1:-1]:
+            item.add_marker(pytest.mark.nightly)
     left_out = [item for item in items if not _is_wanted(item)]
     if left_out:
         config.hook.pytest_deselected(items=left_out)

@@ -22,7 +22,6 @@ from tests.live.home import Home
 from tests.live.live import LiveAirflow, Row, checkout_home, start_airflow
 from tests.live.postgres import running_postgres
 
-pytestmark = [pytest.mark.slow]
 DAG_ID, DAG_FILE = "thirty_days", Path(__file__).parent / "alone" / "thirty_days.py"
 FIRST, LAST, DAY_COUNT = days_ago(31), days_ago(2), 30
 # Slow enough that a worker can be caught between its first and its last request.

@@ -16,7 +16,6 @@ from airflow_audit_provider.testing.settings import TOKEN
 from tests.live import browser
 from tests.live.live import LiveAirflow
 
-pytestmark = [pytest.mark.matrix, pytest.mark.slow]
 GOOD, BAD = "made_by_form", "made_with_another_token"
 TOKENS = {GOOD: TOKEN, BAD: "not-a-token-anybody-knows-0123456789abcdef"}
 LABELS = {"API base URL", "Port of the API", "E-mail (only with a Global API Key)", "API token, or Global API Key"}

@@ -15,7 +15,6 @@ import pytest
 from tests.live.alarm import SUSPICIOUS, Alarm, Done
 from tests.live.live import LiveAirflow, Row
 
-pytestmark = [pytest.mark.matrix, pytest.mark.slow]
 SOON_SECONDS = 180.0
 # A poll interval of 3 s (dags/watched.py), and what the triggerer's loop needs on a busy machine to store an event.
 INTERVAL_SECONDS, LOOP_SECONDS = 3.0, 9.0

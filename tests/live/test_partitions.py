@@ -10,7 +10,6 @@ from demo.landed import landed_windows
 from tests.live.calendar_days import days_ago
 from tests.live.live import LiveAirflow
 
-pytestmark = [pytest.mark.matrix, pytest.mark.slow]
 LANDING, CHECK = "cloudflare_audit_partitions", "cloudflare_audit_partition_check"
 HOURLY, SEAL = "cloudflare_audit_hourly", "cloudflare_audit_day_seal"
 DAY, HOUR = timedelta(days=1), timedelta(hours=1)

@@ -22,7 +22,6 @@ from tests.live.live import LiveAirflow, checkout_home, start_airflow
 from tests.live.versions.versions import PROJECT, VERSIONS
 from tests.pipelines.verify.dataset import PRIVATE_PEM
 
-pytestmark = pytest.mark.slow
 END = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=2)
 START = END - timedelta(days=1)
 FAKE_OPTIONS = ("--records-per-day", "2500", "--even-days", "--gzip", "--misbehave", "status=503,every=4")

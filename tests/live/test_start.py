@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-import pytest
-
 from tests.live.listening import Statsd
 from tests.live.live import LiveAirflow
 
-pytestmark = [pytest.mark.matrix, pytest.mark.slow]
 COUNTERS = ("fetch.records", "stage.bytes", "commit.windows")
 
 

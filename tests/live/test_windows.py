@@ -15,7 +15,6 @@ from tests.live.live import LiveAirflow
 from tests.live.starting import Find, Start, backfill, by_hand, dag_tests, event, scheduled
 from tests.live.versions.versions import AirflowVersion
 
-pytestmark = [pytest.mark.matrix, pytest.mark.slow]
 DAY, HOUR, NOON = timedelta(days=1), timedelta(hours=1), timedelta(hours=12)
 BY_PARTITION, BY_INTERVAL, BY_BOUNDS = "partition", "data interval", "explicit bounds"
 BY_LENGTH = "window length before a zero-length data interval"

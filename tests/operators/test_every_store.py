@@ -21,7 +21,7 @@ from tests.adapters.storage.real_stores import CREATE_ONLY, OVERWRITING, RealSto
 from tests.adapters.storage.store_fixtures import Servers, connect
 from tests.operators.worlds import WINDOW, World
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.integration
 PREFIX = "cloudflare/v1/"
 
 

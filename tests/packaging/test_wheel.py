@@ -90,7 +90,7 @@ def test_sdist_can_be_built_from(sdist: Path) -> None:
     assert {"pyproject.toml", "README.md", "LICENSE", "Makefile", f"{PACKAGE}/__init__.py"} <= names
 
 
-@pytest.mark.slow
+@pytest.mark.integration
 def test_wheel_installs(wheel: Path, tmp_path: Path) -> None:
     """In an empty environment the wheel installs and its entry point answers."""
     python = tmp_path / "venv" / "bin" / "python"

@@ -74,10 +74,15 @@ def open_at(servers: Servers, monkeypatch: pytest.MonkeyPatch) -> OpenStore:
 def remote_stores(*places: str) -> list[Any]:
     """Return the parameters of ``store`` for every server that a commit can rest on, at these places or by name."""
     return [
-        pytest.param(f"{name}-{place}" if place else name, marks=() if name == "s3-moto" else pytest.mark.slow)
+        pytest.param(f"{name}-{place}" if place else name, marks=_mark_of(name, place))
         for name in CREATE_ONLY
         for place in places or ("",)
     ]
+
+
+def _mark_of(name: str, place: str) -> pytest.MarkDecorator:
+    """Every server is tested at one place before each merge; the other places of a bucket follow at night."""
+    return pytest.mark.integration if name == "s3-moto" or place in {"path", ""} else pytest.mark.nightly
 
 
 def kind_of(request: pytest.FixtureRequest) -> str:

@@ -9,16 +9,12 @@ import pytest
 from tests.adapters.storage.real_stores import CREATE_ONLY, OVERWRITING
 from tests.adapters.storage.store_fixtures import OpenStore, Servers
 
-_SLOW = pytest.mark.slow
+pytestmark = pytest.mark.integration
 _MADE = {200, 201}
 _REFUSED = {409, 412}
 
 
-def _marked(names: tuple[str, ...]) -> list[object]:
-    return [pytest.param(name, marks=() if name == "s3-moto" else _SLOW) for name in names]
-
-
-@pytest.mark.parametrize("name", _marked(CREATE_ONLY))
+@pytest.mark.parametrize("name", CREATE_ONLY)
 def test_the_server_makes_an_object_once(name: str, servers: Servers) -> None:
     """The second conditional write is refused and the first one's bytes stay."""
     server = servers(name)
@@ -28,7 +24,7 @@ def test_the_server_makes_an_object_once(name: str, servers: Servers) -> None:
     assert server.content("twice", "key") == b"first"
 
 
-@pytest.mark.parametrize("name", _marked(CREATE_ONLY))
+@pytest.mark.parametrize("name", CREATE_ONLY)
 def test_the_server_lets_one_of_many_win(name: str, servers: Servers) -> None:
     """Of eight conditional writes at once one is taken, twenty times over."""
     server = servers(name)
@@ -42,7 +38,6 @@ def test_the_server_lets_one_of_many_win(name: str, servers: Servers) -> None:
             assert server.content("race", key) == b"%d" % told.index(min(told))
 
 
-@_SLOW
 @pytest.mark.parametrize("name", OVERWRITING)
 def test_some_servers_take_the_condition_for_nothing(name: str, servers: Servers, open_at: OpenStore) -> None:
     """These overwrite, asked raw or through the store: a create there is no promise, so the operator refuses them."""

@@ -19,7 +19,7 @@ from tests.adapters.storage.refusing_server import refusing
 from tests.adapters.storage.serving import free_port
 from tests.adapters.storage.store_fixtures import OpenStore, Servers, connect
 
-_SLOW = pytest.mark.slow
+pytestmark = pytest.mark.integration
 
 
 def _stage(store: Store) -> None:
@@ -71,7 +71,7 @@ def _server(kind: str, url: str) -> Any:
 
 @EVERY_OPERATION
 @pytest.mark.parametrize("status", [403, 500, 503, 429])
-@pytest.mark.parametrize("kind", ["s3", pytest.param("azure", marks=_SLOW), pytest.param("gcs", marks=_SLOW)])
+@pytest.mark.parametrize("kind", ["s3", "azure", "gcs"])
 @pytest.mark.usefixtures("hasty")
 def test_a_status_says_whether_to_try_again(
     kind: str, status: int, operation: str, store_at: Callable[[Any], FsspecStore]
@@ -86,7 +86,7 @@ def test_a_status_says_whether_to_try_again(
 
 
 @EVERY_OPERATION
-@pytest.mark.parametrize("kind", ["s3", pytest.param("azure", marks=_SLOW), pytest.param("gcs", marks=_SLOW)])
+@pytest.mark.parametrize("kind", ["s3", "azure", "gcs"])
 @pytest.mark.usefixtures("hasty")
 def test_an_unreachable_store_is_retryable(kind: str, operation: str, store_at: Callable[[Any], FsspecStore]) -> None:
     """A server that nobody listens at is the retryable error, with the key and the mend."""
@@ -95,9 +95,7 @@ def test_an_unreachable_store_is_retryable(kind: str, operation: str, store_at: 
         OPERATIONS[operation](store)
 
 
-@pytest.mark.parametrize(
-    "name", ["s3-moto", *(pytest.param(name, marks=_SLOW) for name in ("s3-localstack", "azurite", "gcs"))]
-)
+@pytest.mark.parametrize("name", ["s3-moto", "s3-localstack", "azurite", "gcs"])
 @pytest.mark.parametrize("operation", ["create", "publish", "stage"])
 def test_a_missing_bucket_is_named(name: str, operation: str, open_at: OpenStore) -> None:
     """Writing to a bucket that is not there is refused for good, and says what to check."""
@@ -107,7 +105,6 @@ def test_a_missing_bucket_is_named(name: str, operation: str, open_at: OpenStore
     assert not caught.value.retryable
 
 
-@_SLOW
 @EVERY_OPERATION
 @pytest.mark.parametrize("name", ["s3rver", "azurite"])
 def test_a_wrong_key_is_named(name: str, operation: str, open_at: OpenStore, servers: Servers) -> None:

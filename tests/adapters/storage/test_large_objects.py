@@ -10,6 +10,7 @@ import pytest
 from airflow_audit_provider.core.ports import Store
 from tests.adapters.storage.store_fixtures import kind_of, remote_stores
 
+pytestmark = pytest.mark.integration
 # Where in a bucket an object lies makes no difference to its upload.
 PATHS_ONLY = pytest.mark.parametrize("store", ["local-path", *remote_stores("path")], indirect=True)
 

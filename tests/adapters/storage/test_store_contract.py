@@ -57,7 +57,7 @@ def test_any_key_can_be_created_published_and_removed(store: Store, key: str, re
     assert list(store.list_keys("")) == []
 
 
-@pytest.mark.slow
+@pytest.mark.integration
 def test_a_name_the_library_would_change_is_refused(open_at: OpenStore) -> None:
     """A key that adlfs would put elsewhere, because it holds a question mark before a hash, is a named error."""
     store = open_at("azurite", "/x")

@@ -9,11 +9,7 @@ import pytest
 
 from tests.live.versions.versions import PROJECT, VERSIONS, AirflowVersion
 
-pytestmark = [
-    pytest.mark.matrix,
-    pytest.mark.slow,
-    pytest.mark.parametrize("version", VERSIONS, ids=[version.number for version in VERSIONS]),
-]
+pytestmark = pytest.mark.parametrize("version", VERSIONS, ids=[version.number for version in VERSIONS])
 DISTRIBUTION = "airflow-audit-provider"
 # The examples of what older versions do not have: a file defines no DAG there.
 NEWER_FROM = {"cloudflare_audit_partitions.py": "3.2.0", "cloudflare_audit_hourly.py": "3.3.0"}

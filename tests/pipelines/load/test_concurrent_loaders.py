@@ -80,7 +80,6 @@ def _true_ids() -> list[str]:
     return sorted(each.id for number, one in enumerate(WINDOWS) for each in records_in(one, 20, f"w{number}-"))
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("place", ["duckdb", "psycopg", "iceberg"], indirect=True)
 def test_backfill_side_by_side(place: Place, nursery: Nursery, landed: LocalStore, tmp_path: Path) -> None:
     """Tasks that load different windows into one new table at the same time lose nothing of each other."""
@@ -92,7 +91,6 @@ def test_backfill_side_by_side(place: Place, nursery: Nursery, landed: LocalStor
         assert len({snapshot.summary["audit.window-start"] for snapshot in snapshots}) == len(snapshots) == len(WINDOWS)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("place", ["duckdb", "psycopg", "iceberg"], indirect=True)
 def test_everybody_loads_everything(place: Place, nursery: Nursery, landed: LocalStore, tmp_path: Path) -> None:
     """Loaders that load the same windows at the same time, before and after late records, double none."""

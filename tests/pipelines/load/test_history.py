@@ -32,7 +32,7 @@ def history(tmp_path_factory: pytest.TempPathFactory) -> tuple[LocalStore, list[
     return store, true_ids(fake, start=DAYS[0].start, end=END)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize("place", ["duckdb", "psycopg", "iceberg"], indirect=True)
 def test_history_loads_the_same_twice(place: Place, history: tuple[LocalStore, list[str]], tmp_path: Path) -> None:
     """540 days loaded, dropped and loaded again have equal digests over all rows, and every record once."""

@@ -95,7 +95,7 @@ def _run(nursery: Nursery, line: str, kill_after_seconds: float) -> tuple[bool, 
     return status != 0, time.monotonic() - began_at
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize("place", ["duckdb", "psycopg", "iceberg"], indirect=True)
 def test_loader_killed_at_random_moments(place: Place, nursery: Nursery, tmp_path: Path) -> None:
     """However often and whenever a loader is killed, each window has the rows of one generation, each once."""

@@ -61,7 +61,7 @@ def _added_mebibytes(place: Place, folder: Path, memory_limit: str = "") -> int:
     return int(told.stdout)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize("place", ["duckdb", "psycopg", "iceberg"], indirect=True)
 def test_four_times_the_records_take_no_more_memory(place: Place, landed: dict[int, Path]) -> None:
     """A load of 200,000 records takes at most 448 MB and not much more than one of 50,000, if DuckDB may have 100."""
@@ -70,7 +70,7 @@ def test_four_times_the_records_take_no_more_memory(place: Place, landed: dict[i
     assert many - few <= SPARE_MEBIBYTES
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize("place", ["duckdb"], indirect=True)
 def test_duckdb_keeps_to_its_own_limit(place: Place, landed: dict[int, Path]) -> None:
     """Unless another limit is given DuckDB takes 256 MB of its own, however much it has written."""

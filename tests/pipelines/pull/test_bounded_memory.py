@@ -22,7 +22,7 @@ def _peak_kibibytes(file_format: str, compression: str, record_count: int) -> in
 
 
 # Two million records weigh 1.7 GB, and eight bytes of each of them with an array's gaps 25 MB.
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize(
     ("file_format", "compression", "many_count"),
     [("jsonl", "gzip", 800_000), ("jsonl", "zstd", 2_000_000), ("parquet", "zstd", 800_000)],

@@ -97,7 +97,7 @@ def _refuse_loss(fake: FakeCloudflare, store: LocalStore) -> None:
     assert all(key.startswith(("dt=", "_manifests/")) for key in store.list_keys(""))
 
 
-@pytest.mark.slow
+@pytest.mark.integration
 @pytest.mark.parametrize("story", ["fill_a_disk", "turn_read_only"])
 def test_a_disk_that_fails(story: str, tmp_path: Path) -> None:
     """A real disk that is full or becomes read-only midway is a named error, shows nothing, and loses nothing."""

@@ -90,7 +90,7 @@ def test_short_pages_that_lose_their_cursors_lose_no_day(version: str, specs: tu
         assert landed_ids(order(version), store) == true_ids(fake, version)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize("version", ["v1", "v2"])
 @pytest.mark.parametrize("first", range(4))
 def test_every_pair_of_misbehaviours_in_one_second(version: str, first: int) -> None:

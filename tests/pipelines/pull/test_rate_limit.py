@@ -164,7 +164,7 @@ class _MachineClock(SystemClock):
         return DEFAULT_START + timedelta(seconds=self.monotonic() - self._began)
 
 
-@pytest.mark.slow
+@pytest.mark.integration
 @pytest.mark.parametrize(("limit", "concurrency"), [(RateLimit(20, 1), 8), (RateLimit(60, 2), 4)])
 def test_a_pull_over_real_sockets_is_as_fast_as_allowed(limit: RateLimit, concurrency: int, tmp_path: Path) -> None:
     """A whole pull from a real server takes at most 1.05 N / R and a second, lands the truth and draws no 429."""

@@ -60,7 +60,7 @@ def elsewhere(tmp_path: Path) -> LocalStore:
 # What was read and not handed on yet is lost with a try: a slice of four pages for each request under way.
 SIZES = [
     pytest.param(MEDIUM_COUNT, 4, id="medium"),
-    pytest.param(LARGE_COUNT, 0, id="large", marks=pytest.mark.slow),
+    pytest.param(LARGE_COUNT, 0, id="large", marks=pytest.mark.nightly),
 ]
 
 
@@ -93,7 +93,7 @@ def test_a_killed_try_is_gone_on_with(
     refuse_findings(store)
 
 
-TWICE_KILLED = [pytest.param(1, MEDIUM_COUNT, 11), pytest.param(4, LARGE_COUNT, 50, marks=pytest.mark.slow)]
+TWICE_KILLED = [pytest.param(1, MEDIUM_COUNT, 11), pytest.param(4, LARGE_COUNT, 50, marks=pytest.mark.nightly)]
 
 
 @pytest.mark.parametrize(("concurrency", "record_count", "at"), TWICE_KILLED)
@@ -189,7 +189,7 @@ def test_another_orders_try_is_not_used(change: str, store: LocalStore, elsewher
     assert visible_parts(store) == visible_parts(elsewhere)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_million_records(monkeypatch: pytest.MonkeyPatch, store: LocalStore) -> None:
     """A window of a million records that is killed at nine tenths costs at most fifteen hundredths more."""
     monkeypatch.setattr(staging, "PART_RECORDS", 25_000)

@@ -152,7 +152,7 @@ def _random_moment(moments: random.Random, fake: FakeCloudflare, folder: Path, s
     return has_come
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_worker_killed_at_random_moments(nursery: Nursery, fake: FakeCloudflare, tmp_path: Path) -> None:
     """However often and whenever a worker is killed, the run that may end leaves what an undisturbed one leaves."""
     moments, folder = random.Random(SEED), tmp_path / "0"

@@ -65,7 +65,7 @@ def test_the_dataset_has_every_kind_of_object() -> None:
     assert report.newest_seal_sha256 == newest
 
 
-@pytest.mark.slow
+@pytest.mark.integration
 @pytest.mark.parametrize("key", KEYS)
 def test_every_flipped_byte_is_found(key: str) -> None:
     """One bit of any byte of any object is enough."""
@@ -92,7 +92,7 @@ def _flipped(content: bytes, place: int, mask: int) -> bytes:
     return content[:place] + bytes([content[place] ^ mask]) + content[place + 1 :]
 
 
-@pytest.mark.slow
+@pytest.mark.integration
 @pytest.mark.parametrize("key", KEYS)
 def test_every_truncation_is_found(key: str) -> None:
     """Cut at any byte, or a byte longer, or empty."""

@@ -1,0 +1,24 @@
+"""Hypothesis profiles: how many examples a property is tried on, by the hour it runs at.
+
+`quick` (the default, and `make quick`) tries a quarter of the examples a test names, `ci` (`make test`) all of them,
+`nightly` ten times as many. No profile has a deadline: an example's time depends on what else the machine does.
+"""
+
+from __future__ import annotations
+
+from hypothesis import settings
+
+FACTORS = {"quick": 0.25, "ci": 1.0, "nightly": 10.0}
+
+
+def register() -> None:
+    """Registers the profiles and loads `quick`; the option `--hypothesis-profile` loads another one later."""
+    for name in FACTORS:
+        settings.register_profile(name, deadline=None, print_blob=True)
+    settings.load_profile("quick")
+
+
+def examples(count: int) -> settings:
+    """Returns the settings of a property that CI tries on so many examples."""
+    factor = FACTORS.get(settings.get_current_profile_name(), 1.0)
+    return settings(max_examples=max(5, round(count * factor)), deadline=None)
