@@ -67,7 +67,7 @@ bench:
 
 docs:
 	@python="$$(tools/python $(PYTHON))" && "$$python" tools/environment.py $(DOCS) requirements/docs.txt
-	NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/python -m mkdocs build --strict
 
 wheel: environment
 	$(BIN)/python -m build --no-isolation --outdir dist

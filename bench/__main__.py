@@ -22,7 +22,7 @@ from bench.running import environment, run_scenes
 PROJECT = Path(__file__).resolve().parent.parent
 WORKPLACE = PROJECT / ".bench" / "work"
 FIGURES = PROJECT / "bench" / "figures.json"
-PAGE = PROJECT / "docs" / "benchmarks.md"
+PAGE = PROJECT / "docs" / "explanation" / "benchmarks.md"
 MEASURED = "airflow_audit_provider"
 # What the others are measured by: the fake, how they are run, and what is installed.
 HARNESS = (

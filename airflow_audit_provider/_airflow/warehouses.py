@@ -40,7 +40,7 @@ def _session(conn_id: str) -> SqlSession:
     if connection.conn_type != "postgres":
         raise ConfigurationError(
             f"The connection {conn_id!r} is of type {connection.conn_type!r}. Give one of type postgres or duckdb; for "
-            "other databases see docs/warehouses.md."
+            "other databases see the documentation, page Warehouses."
         )
     return PostgresSession(BaseHook.get_hook(conn_id).get_conn())
 

@@ -11,6 +11,7 @@ from urllib.parse import quote, urlsplit
 
 from airflow.sdk import BaseOperatorLink
 
+__all__ = ["CloudflareDashboardLink", "ManifestLink"]
 _DASHBOARD = "https://dash.cloudflare.com"
 
 

@@ -57,4 +57,4 @@ def loaded(folder: Path) -> str:
 
 if __name__ == "__main__":
     for question, query, answer in blocks():
-        print(f"### {question}\n\n```sql\n{query}\n```\n\n```text\n{answer}\n```\n")
+        print(f"## {question}\n\n```sql\n{query}\n```\n\n```text\n{answer}\n```\n")

@@ -10,7 +10,7 @@ from tests.architecture.source_files import PROJECT
 from tests.docs import answers
 from tests.pipelines.load.warehouses import place_of
 
-PAGE = PROJECT / "docs" / "warehouses.md"
+PAGE = PROJECT / "docs" / "warehouses" / "questions.md"
 
 
 @pytest.mark.integration
@@ -21,7 +21,7 @@ def test_page_shows_what_the_questions_answer() -> None:
     assert len(shown) == 4
     for question, query, answer in shown:
         assert answer.count("\n") >= 0
-        assert f"### {question}\n\n```sql\n{query}\n```\n\n```text\n{answer}\n```" in page
+        assert f"## {question}\n\n```sql\n{query}\n```\n\n```text\n{answer}\n```" in page
 
 
 @pytest.mark.integration

@@ -135,7 +135,7 @@ def test_metrics_are_tagged_and_documented(watched: Watched) -> None:
     assert {name for metric in pulls for name in metric.tags} == {*wanted, "state", "error"}
     findings = [(metric.value, metric.tags) for metric in metrics if metric.name == "verify.findings"]
     assert findings == [(1, {"severity": "mild", "kind": "object_foreign"})]
-    text = (PROJECT / "docs" / "reference.md").read_text()
+    text = (PROJECT / "docs" / "reference" / "observability.md").read_text()
     named = set(re.findall(r"`((?:plan|fetch|encode|stage|commit|verify)\.\w+)`", text))
     assert {metric.name for metric in metrics} == named
 

@@ -166,7 +166,7 @@ def test_documented_metrics_are_those_sent(world: World, heard: Heard) -> None:
     world.misbehave("status=503,every=2")
     world.land(verify="recount")
     _audit(world)
-    text = (PROJECT / "docs" / "reference.md").read_text()
+    text = (PROJECT / "docs" / "reference" / "observability.md").read_text()
     named = set(re.findall(r"`((?:plan|fetch|encode|stage|commit|verify)\.\w+)`", text))
     assert named == heard.counts.keys() | heard.timings.keys()
 

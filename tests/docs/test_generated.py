@@ -1,0 +1,70 @@
+"""The generated parts of the pages are what their generators write, and the site's helpers do what they say."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.architecture.source_files import PROJECT
+from tools import docs_hooks, generated_docs, layer_picture
+from tools.docstring_markdown import to_markdown
+
+PAGES = generated_docs.pages()
+REMEDY = "Run: python -m tools.generated_docs"
+GRAPH = {
+    "top": frozenset({"middle", "bottom"}),
+    "middle": frozenset({"bottom"}),
+    "aside": frozenset({"bottom"}),
+    "bottom": frozenset[str](),
+}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=[page.relative_to(PROJECT).as_posix() for page in PAGES])
+def test_generated_block_is_up_to_date(page: Path) -> None:
+    """The page has what the locks, the help texts and the fake say today."""
+    text = page.read_text(encoding="utf-8")
+    assert generated_docs.written(text).split() == text.split(), REMEDY
+
+
+def test_every_generator_has_a_page() -> None:
+    """No generator is left without a place."""
+    text = "".join(page.read_text(encoding="utf-8") for page in PAGES)
+    assert all(f"<!-- generated: {name} -->" in text for name in generated_docs.BLOCKS)
+
+
+def test_layer_picture_is_up_to_date() -> None:
+    """The picture on the architecture page is drawn from today's imports."""
+    drawn = layer_picture.picture(layer_picture.import_graph())
+    assert layer_picture.PICTURE.read_text(encoding="utf-8") == drawn, REMEDY
+
+
+def test_layers_and_arrows_come_from_the_graph() -> None:
+    """A module stands above what it imports, and an arrow that follows from two others is left out."""
+    assert layer_picture.rows_of(GRAPH) == [["bottom"], ["aside", "middle"], ["top"]]
+    assert layer_picture.reduced(GRAPH) == [("aside", "bottom"), ("middle", "bottom"), ("top", "middle")]
+    assert layer_picture.picture(GRAPH).count("<rect") == len(GRAPH)
+
+
+def test_missing_package_in_a_lock_is_an_error() -> None:
+    """A table never shows an empty version."""
+    with pytest.raises(LookupError, match=r"test\.txt has no nothing-of-this-name"):
+        generated_docs.pinned("test.txt", "nothing-of-this-name")
+
+
+def test_navigation_pattern_stands_for_pages_not_named(tmp_path: Path) -> None:
+    """A pattern becomes the matching pages that have no entry of their own, and nothing where there are none."""
+    (tmp_path / "adr").mkdir()
+    for name in ("index", "0001-a", "0002-b"):
+        (tmp_path / "adr" / f"{name}.md").touch()
+    nav = [{"Decisions": ["adr/index.md", {"First": "adr/0001-a.md"}, "adr/*.md"]}, "troubleshooting*.md"]
+    expanded = docs_hooks.expanded(nav, tmp_path, {"adr/index.md", "adr/0001-a.md"})
+    assert expanded == [{"Decisions": ["adr/index.md", {"First": "adr/0001-a.md"}, "adr/0002-b.md"]}]
+
+
+def test_docstring_becomes_markdown() -> None:
+    """Roles become code, a literal block keeps a colon, and text after the arguments comes before them."""
+    text = "Reads.\n\nTree::\n\n    a\n\n:param x: see :meth:`~A.b`,\n    twice.\n:param y: no.\n\nReturns a dict."
+    assert to_markdown(text) == (
+        "Reads.\n\nTree:\n\n    a\n\nReturns a dict.\n\n:param x: see `A.b`,\n    twice.\n:param y: no."
+    )

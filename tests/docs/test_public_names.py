@@ -1,0 +1,56 @@
+"""Every public name is in the API reference, with a docstring that describes its arguments."""
+
+from __future__ import annotations
+
+import ast
+
+import pytest
+
+from tests.docs.blocks import documents
+from tests.docs.public_names import Module, documented_names, public_modules, undocumented
+
+MODULES = list(public_modules())
+DOCUMENTED = documented_names(path.read_text(encoding="utf-8") for path in documents())
+PLANTED = Module(
+    "airflow_audit_provider.operators.planted",
+    ast.parse(
+        '''
+class _Base:
+    def __init__(self, *, table): ...
+class Silent: ...
+class Half(_Base):
+    """Copies rows.
+
+    :param rows: the rows.
+    """
+    def __init__(self, *, rows, limit=None, **kwargs): ...
+def copy():
+    """Copies."""
+'''
+    ),
+)
+
+
+@pytest.mark.parametrize("module", MODULES, ids=[module.name for module in MODULES])
+def test_public_name_is_documented(module: Module) -> None:
+    """No public class or function of the module is missing, and each describes itself and its arguments."""
+    assert undocumented(module, DOCUMENTED) == []
+
+
+def test_documented_name_exists() -> None:
+    """A page names only modules that are there; the build of the site checks the names inside them."""
+    modules = {module.name for module in MODULES}
+    unknown = [name for name in DOCUMENTED if not any(f"{name}.".startswith(f"{each}.") for each in modules)]
+    assert unknown == []
+
+
+def test_undocumented_name_is_found() -> None:
+    """A planted module is reported for a name on no page, a missing docstring, an argument not described."""
+    name = PLANTED.name
+    assert undocumented(PLANTED, {f"{name}.Silent", f"{name}.Half"}) == [
+        f"{name}.Silent has no docstring",
+        f"{name}.Half does not describe its argument limit",
+        f"{name}.Half does not describe its argument table",
+        f"{name}.copy is on no page: add `::: {name}.copy` below docs/reference/",
+    ]
+    assert f"{name}.copy" not in str(undocumented(PLANTED, {name}))

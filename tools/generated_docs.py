@@ -1,0 +1,129 @@
+"""Writes the parts of the documentation that other files of the project decide.
+
+``python -m tools.generated_docs`` replaces what stands between ``<!-- generated: NAME -->`` and its end mark, and draws
+the layer picture. ``tests/docs`` fails on a page that is not what this writes.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from tests.live.versions.versions import VERSIONS
+from tools import layer_picture
+
+PROJECT = Path(__file__).resolve().parent.parent
+DOCS = PROJECT / "docs"
+BLOCK = re.compile(r"(<!-- generated: (?P<name>[\w-]+) -->\n).*?(<!-- end of generated: (?P=name) -->)", re.DOTALL)
+PINNED = re.compile(r"^(?P<name>[a-z0-9-]+)(?:\[[^\]]*\])?==(?P<version>[^ ;\\]+)", re.MULTILINE)
+COMMANDS = ("verify", "coverage", "seal", "sweep")
+EXTRAS = {
+    "parquet": ("pyarrow",),
+    "zstd": ("zstandard",),
+    "s3": ("apache-airflow-providers-amazon", "s3fs"),
+    "gcs": ("apache-airflow-providers-google", "gcsfs"),
+    "azure": ("apache-airflow-providers-microsoft-azure", "adlfs"),
+    "seal": ("cryptography",),
+    "duckdb": ("duckdb",),
+    "postgres": ("apache-airflow-providers-postgres",),
+    "iceberg": ("pyiceberg",),
+}
+
+
+def written(text: str) -> str:
+    """Returns a page with its generated blocks as they should be."""
+    return BLOCK.sub(lambda found: f"{found[1]}\n{BLOCKS[found['name']]()}\n\n{found[3]}", text)
+
+
+def pages() -> list[Path]:
+    """Returns the pages that have generated blocks."""
+    return [path for path in sorted(DOCS.rglob("*.md")) if BLOCK.search(path.read_text(encoding="utf-8"))]
+
+
+def compatibility() -> str:
+    """Returns the tables of tested versions, from the lock files."""
+    head = ["Airflow", "Python", "common-compat provider", "pyarrow", "zstandard", "httpx", "fsspec"]
+    packages = ("apache-airflow-providers-common-compat", "pyarrow", "zstandard", "httpx", "fsspec")
+    rows = [
+        [version.number, version.pythons[0], *(pinned(version.lock.name, package) for package in packages)]
+        for version in VERSIONS
+    ]
+    extras = [
+        [f"`{extra}`", ", ".join(f"{package} {pinned('test.txt', package)}" for package in packages)]
+        for extra, packages in EXTRAS.items()
+    ]
+    return (
+        f"{_table(head, rows)}\n\nThe extras are tested with Airflow {VERSIONS[-1].number} and these packages:\n\n"
+        f"{_table(['extra', 'tested with'], extras)}"
+    )
+
+
+def pinned(lock: str, package: str) -> str:
+    """Returns the version of a package in a lock; several, if it differs by Python."""
+    text = (PROJECT / "requirements" / lock).read_text(encoding="utf-8")
+    versions = [found["version"] for found in PINNED.finditer(text) if found["name"] == package]
+    if not versions:
+        raise LookupError(f"requirements/{lock} has no {package}. Correct the name in tools/generated_docs.py.")
+    return " or ".join(dict.fromkeys(versions))
+
+
+def cli_help() -> str:
+    """Returns the help of each command of ``airflow-audit-provider``."""
+    return "\n\n".join(
+        f"## `{command}`\n\n{_text(_output('airflow_audit_provider.cli', command, '--help'))}" for command in COMMANDS
+    )
+
+
+def testing_help() -> str:
+    """Returns the help of the fake Cloudflare."""
+    return _text(_output("airflow_audit_provider.testing", "--help"))
+
+
+def misbehaviours() -> str:
+    """Returns a table of what the fake Cloudflare can do wrong."""
+    lines = _output("airflow_audit_provider.testing", "--list-misbehaviours").splitlines()
+    rows = [
+        [f"`{kind}`", meaning.strip().replace("|", " or ")] for kind, meaning in (line.split(None, 1) for line in lines)
+    ]
+    return _table(["kind", "effect"], rows)
+
+
+def _output(module: str, *arguments: str) -> str:
+    command = [sys.executable, "-m", module, *arguments]
+    environment = {**os.environ, "COLUMNS": "100", "PYTHONPATH": str(PROJECT)}
+    answer = subprocess.run(command, env=environment, cwd=PROJECT, capture_output=True, text=True, check=True)
+    return answer.stdout.replace(sys.executable, "python").strip()
+
+
+def _text(text: str) -> str:
+    return f"```text\n{text}\n```"
+
+
+def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    lines = [list(head), *(list(row) for row in rows)]
+    cells = [f"| {' | '.join(line)} |" for line in lines]
+    return "\n".join([cells[0], "|" + "---|" * len(lines[0]), *cells[1:]])
+
+
+BLOCKS: dict[str, Callable[[], str]] = {
+    "compatibility": compatibility,
+    "cli-help": cli_help,
+    "testing-help": testing_help,
+    "misbehaviours": misbehaviours,
+}
+
+
+def main() -> int:
+    """Writes every page and the picture."""
+    for path in pages():
+        path.write_text(written(path.read_text(encoding="utf-8")), encoding="utf-8")
+        print(f"Wrote {path.relative_to(PROJECT)}")
+    return layer_picture.main()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
