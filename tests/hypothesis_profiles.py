@@ -13,12 +13,15 @@ FACTORS = {"quick": 0.25, "ci": 1.0, "nightly": 10.0}
 
 def register() -> None:
     """Registers the profiles and loads `quick`; the option `--hypothesis-profile` loads another one later."""
-    for name in FACTORS:
-        settings.register_profile(name, deadline=None, print_blob=True)
+    for name, factor in FACTORS.items():
+        settings.register_profile(name, max_examples=_scaled(100, factor), deadline=None, print_blob=True)
     settings.load_profile("quick")
 
 
 def examples(count: int) -> settings:
     """Returns the settings of a property that CI tries on so many examples."""
-    factor = FACTORS.get(settings.get_current_profile_name(), 1.0)
-    return settings(max_examples=max(5, round(count * factor)), deadline=None)
+    return settings(max_examples=_scaled(count, FACTORS[settings.get_current_profile_name()]))
+
+
+def _scaled(count: int, factor: float) -> int:
+    return max(5, round(count * factor))

@@ -6,12 +6,13 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_audit_provider.core.api.records import ApiVersion, lines_of
 from airflow_audit_provider.formats.columns import COLUMNS, Kind, column_values
 from tests.formats.odd_records import V1, V2, VALUES, WHEN, odd_raws, raw_of, records_of
+from tests.hypothesis_profiles import examples
 
 
 def cells_of(version: ApiVersion, *raws: bytes) -> list[dict[str, Any]]:
@@ -125,7 +126,7 @@ def fitting_raws(draw: st.DrawFn, version: ApiVersion) -> bytes:
 
 
 @pytest.mark.parametrize("version", [V1, V2])
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(drawn=st.data())
 def test_the_quick_way_gives_what_the_careful_way_gives(version: ApiVersion, drawn: st.DataObject) -> None:
     """A group of plain records has the cells that each has beside a record that sends all of them the slow way."""

@@ -7,10 +7,11 @@ import io
 
 import pytest
 import zstandard
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_audit_provider.formats.compression import open_compressor, open_plain
+from tests.hypothesis_profiles import examples
 
 
 def compress(compression: str, *pieces: bytes) -> bytes:
@@ -20,7 +21,7 @@ def compress(compression: str, *pieces: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("compression", ["gzip", "zstd", "none"])
-@settings(max_examples=25, deadline=None)
+@examples(25)
 @given(pieces=st.lists(st.binary(max_size=300), max_size=5))
 def test_what_goes_in_comes_out(compression: str, pieces: list[bytes]) -> None:
     """Any bytes in any pieces are given back whole."""

@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_audit_provider.core.api.records import ApiVersion, AuditRecord, lines_of
 from airflow_audit_provider.formats.part_format import PartFormat, part_format
 from tests.formats.odd_records import V1, odd_records, raw_of, records_of
+from tests.hypothesis_profiles import examples
 
 RAW_CHOICES = [
     part_format(file_format, compression)
@@ -56,7 +57,7 @@ def test_the_same_records_are_the_same_bytes(choice: PartFormat) -> None:
     assert encode(choice, V1, records) == encode(choice, V1, records)
 
 
-@settings(max_examples=5, deadline=None)
+@examples(5)
 @given(cuts=st.lists(st.integers(0, 40), max_size=4))
 def test_pieces_do_not_change_the_content(choice: PartFormat, cuts: list[int]) -> None:
     """However the records come to the encoder, what a reader reads is the same."""

@@ -6,12 +6,13 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_audit_provider.core.api.records import ApiVersion, parse_event_time, read_records
 from airflow_audit_provider.core.windows.window import to_ns
 from airflow_audit_provider.exceptions import SourceProtocolError
+from tests.hypothesis_profiles import examples
 
 _NOON_AT = datetime(2024, 3, 15, 12, 0, 0, tzinfo=UTC)
 _NOON = to_ns(_NOON_AT)
@@ -75,7 +76,7 @@ _INSTANTS = st.datetimes(datetime(1, 1, 3), datetime(9999, 12, 29))  # noqa: DTZ
 _ZONES = st.integers(-24 * 60 + 1, 24 * 60 - 1).map(lambda minutes: timezone(timedelta(minutes=minutes)))
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(instant=_INSTANTS, zone=st.one_of(st.just(UTC), _ZONES), zulu=st.booleans())
 def test_microseconds_agree_with_the_standard_library(instant: datetime, zone: timezone, zulu: bool) -> None:
     """Up to six digits, every date and every offset is what ``datetime`` makes of it."""
@@ -84,7 +85,7 @@ def test_microseconds_agree_with_the_standard_library(instant: datetime, zone: t
     assert parse_event_time(text.replace("+00:00", "Z") if zulu else text) == to_ns(aware)
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(instant=_INSTANTS, zone=_ZONES, digits=st.sampled_from(["", ".0", ".3", ".31", ".000001"]))
 def test_a_page_is_read_as_each_of_its_records(instant: datetime, zone: timezone, digits: str) -> None:
     """The times of a page, read in one call, are those that each text has by itself, with any offset, in any year."""
@@ -103,7 +104,7 @@ def test_a_time_beyond_the_calendar_is_shown(text: str) -> None:
         read_records(ApiVersion.V1, [msgspec.Raw(msgspec.json.encode({"id": "a", "when": text}))])
 
 
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @given(fraction=st.text("0123456789", min_size=1, max_size=30), ending=st.sampled_from(["Z", "z", "+00:00", "-00:00"]))
 def test_a_fraction_never_rounds_up(fraction: str, ending: str) -> None:
     """The instant read is the largest whole nanosecond that is not after the text."""
@@ -111,7 +112,7 @@ def test_a_fraction_never_rounds_up(fraction: str, ending: str) -> None:
     assert got == int(fraction) * 1_000_000_000 // 10 ** len(fraction)
 
 
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @given(st.text(max_size=40))
 def test_any_text_is_an_instant_or_a_value_error(text: str) -> None:
     """No text makes the parser fail in another way than ``ValueError``."""

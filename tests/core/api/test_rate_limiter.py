@@ -6,12 +6,13 @@ import math
 import pickle
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_audit_provider.core.api.rate_limiter import CLOUDFLARE_LIMIT, RateLimit, RateLimiter
 from airflow_audit_provider.exceptions import ConfigurationError
 from tests.core.rate_limit_runs import answered, left, sent_at_once
+from tests.hypothesis_profiles import examples
 
 _LIMITS = st.builds(RateLimit, st.integers(1, 6), st.integers(1, 50))
 
@@ -21,7 +22,7 @@ def policy_of(*limits: RateLimit) -> dict[str, str]:
     return {"ratelimit-policy": ", ".join(f'"x";q={limit.request_count};w={limit.period_seconds}' for limit in limits)}
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(
     limit=_LIMITS,
     announced=st.lists(_LIMITS, max_size=2),

@@ -8,7 +8,7 @@ import json
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_audit_provider.core.api.records import (
@@ -23,6 +23,7 @@ from airflow_audit_provider.core.api.records import (
 )
 from airflow_audit_provider.core.windows.window import TimeWindow, from_seconds
 from airflow_audit_provider.exceptions import SourceProtocolError
+from tests.hypothesis_profiles import examples
 
 _WHEN = '"when":"1970-01-01T00:00:01Z"'
 
@@ -147,7 +148,7 @@ def test_an_error_shows_no_more_than_the_start_of_a_record() -> None:
     assert len(str(caught.value)) < 600
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(st.lists(st.sampled_from([b"\\ud83d", b"\\uDFFF", b"\\u0041", b"\\\\", b"\\n", b"x", b"\\ud7ff", b"\\ue000"])))
 def test_softening_keeps_every_offset(pieces: list[bytes]) -> None:
     """The softened copy is as long as the original and a strict decoder takes it."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_audit_provider.core.api.retry import (
@@ -26,6 +26,7 @@ from airflow_audit_provider.exceptions import (
     StorageUnavailableError,
     WindowNotSettledError,
 )
+from tests.hypothesis_profiles import examples
 
 POLICY = RetryLimits()
 
@@ -92,7 +93,7 @@ def test_a_wait_past_the_time_allowed_gives_up(error: AuditProviderError, delay:
     assert retry_delay(error, 1, 1700.001, 0.0, POLICY) is None
 
 
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @given(attempt=st.integers(1, 2000), elapsed=st.floats(0, 2000), jitter=st.floats(0, 1, exclude_max=True))
 def test_waiting_ends(attempt: int, elapsed: float, jitter: float) -> None:
     """No delay is negative, and none goes past the time allowed, at any number of attempts."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_audit_provider.core.archive.object_keys import (
@@ -18,6 +18,7 @@ from airflow_audit_provider.core.archive.object_keys import (
     unfinished_since,
 )
 from airflow_audit_provider.core.windows.window import TimeWindow, from_seconds
+from tests.hypothesis_profiles import examples
 
 _DAY = TimeWindow(datetime(2026, 11, 1, tzinfo=UTC), datetime(2026, 11, 2, tzinfo=UTC))
 KEYS = WindowKeys(_DAY, date(2026, 11, 1))
@@ -71,7 +72,7 @@ def test_another_key_has_no_generation(key: str) -> None:
 _INSTANTS = st.integers(946_684_800, 4_102_444_800).map(from_seconds)
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(starts=st.tuples(_INSTANTS, _INSTANTS), seconds=st.tuples(*[st.integers(1, 10**6)] * 2))
 def test_different_windows_never_share_a_name(starts: tuple[datetime, datetime], seconds: tuple[int, int]) -> None:
     """Names are equal exactly where windows are."""

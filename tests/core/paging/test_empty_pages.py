@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from airflow_audit_provider.core.api.query import Direction, PageRequest
@@ -13,6 +13,7 @@ from airflow_audit_provider.core.paging.window_reader import ReadOptions, Window
 from airflow_audit_provider.exceptions import SourceProtocolError
 from tests.core.model_server import ModelServer
 from tests.core.paging.paginator_runs import row, rows, window
+from tests.hypothesis_profiles import examples
 
 
 class SometimesEmpty(ModelServer):
@@ -66,7 +67,7 @@ def test_an_empty_page_behind_a_crowded_instant_is_no_end(version: ApiVersion) -
         assert got == wanted, empty_ask
 
 
-@settings(max_examples=200, deadline=None)
+@examples(200)
 @example([0, 0, 0], ApiVersion.V1, Direction.ASC, ReadOptions(2, 1, stops_at_cut=False), 2)
 @given(
     seconds=st.lists(st.integers(0, 59), min_size=1, max_size=60),

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_audit_provider.core.paging.offset_pager import overlapping_page
+from tests.hypothesis_profiles import examples
 
 
-@settings(max_examples=300, deadline=None)
+@examples(300)
 @given(read_count=st.integers(1, 20_000), row_limit=st.integers(1, 1000))
 def test_the_next_page_overlaps_and_advances(read_count: int, row_limit: int) -> None:
     """The page shares a row with those read and reaches past it, or is the exact next row."""
@@ -20,7 +21,7 @@ def test_the_next_page_overlaps_and_advances(read_count: int, row_limit: int) ->
     assert offset < read_count or (row_count == 1 and offset == read_count)
 
 
-@settings(max_examples=200, deadline=None)
+@examples(200)
 @given(read_count=st.integers(1, 20_000), row_limit=st.integers(1, 200))
 def test_no_larger_step_is_left_out(read_count: int, row_limit: int) -> None:
     """No page size between half the limit and the limit reaches further while it overlaps."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
@@ -15,6 +15,7 @@ from airflow_audit_provider.core.paging.window_reader import DEFAULT_READ_OPTION
 from airflow_audit_provider.core.windows.window import SECOND_NS, TimeWindow, from_seconds
 from airflow_audit_provider.exceptions import SourceProtocolError
 from tests.core.model_server import ModelServer
+from tests.hypothesis_profiles import examples
 
 _BASE_SECONDS = 1_700_000_000
 
@@ -72,7 +73,7 @@ def servers(draw: st.DrawFn) -> ModelServer:
     )
 
 
-@settings(max_examples=400, deadline=None)
+@examples(400)
 @given(
     server=servers(),
     page_size=st.integers(2, 50),
@@ -93,7 +94,7 @@ def test_every_record_of_the_window_comes_once_in_order(
     assert got == (truth if direction is Direction.ASC else truth[::-1])
 
 
-@settings(max_examples=300, deadline=None)
+@examples(300)
 @given(
     rows=datasets(),
     page_size=st.integers(5, 50),
@@ -131,7 +132,7 @@ def test_broken_cursors_lose_nothing_or_fail_loudly(
     assert sorted(got) == truth
 
 
-@settings(max_examples=400, deadline=None)
+@examples(400)
 @given(
     rows=datasets(),
     page_size=st.integers(5, 50),

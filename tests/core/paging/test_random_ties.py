@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_audit_provider.core.api.query import Direction, PageRequest
@@ -12,6 +12,7 @@ from airflow_audit_provider.core.paging.window_reader import ReadOptions, Window
 from airflow_audit_provider.core.windows.window import SECOND_NS, TimeWindow, from_seconds
 from airflow_audit_provider.exceptions import SourceProtocolError
 from tests.core.model_server import ModelServer
+from tests.hypothesis_profiles import examples
 
 _BASE_SECONDS = 1_700_000_000
 _WINDOW = TimeWindow(from_seconds(_BASE_SECONDS), from_seconds(_BASE_SECONDS + 30))
@@ -38,7 +39,7 @@ def _read(server: ModelServer, direction: Direction, page_size: int) -> list[Aud
     return got
 
 
-@settings(max_examples=300, deadline=None)
+@examples(300)
 @given(
     counts=st.lists(st.integers(0, 25), min_size=30, max_size=30),
     version=st.sampled_from(ApiVersion),
@@ -66,7 +67,7 @@ def test_sparse_seconds_are_always_read_whole(version: ApiVersion, direction: Di
     assert got == (rows if direction is Direction.ASC else rows[::-1])
 
 
-@pytest.mark.parametrize("row_count", [1001, 1300, 5000])
+@pytest.mark.parametrize("row_count", [1001, 1300, pytest.param(5000, marks=pytest.mark.nightly)])
 def test_a_crowded_instant_is_gathered_or_refused(row_count: int) -> None:
     """More shuffled rows in one instant than a page holds never end in a hole."""
     rows = [AuditRecord((_BASE_SECONDS + 7) * SECOND_NS, f"{i:05}", b"{}") for i in range(row_count)]

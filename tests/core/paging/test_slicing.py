@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_audit_provider.core.paging.slicing import (
@@ -19,6 +19,7 @@ from airflow_audit_provider.core.paging.slicing import (
 )
 from airflow_audit_provider.core.windows.window import TimeWindow
 from tests.core.paging.paginator_runs import window
+from tests.hypothesis_profiles import examples
 
 
 def known(whole: TimeWindow, seen: TimeWindow, record_count: int) -> Segment:
@@ -28,7 +29,7 @@ def known(whole: TimeWindow, seen: TimeWindow, record_count: int) -> Segment:
     return Segment(whole, density)
 
 
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @given(
     length=st.floats(0.001, 200_000),
     concurrency=st.integers(1, 9),

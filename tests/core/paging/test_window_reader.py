@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_audit_provider.core.api.query import Direction, PageRequest
@@ -15,6 +15,7 @@ from airflow_audit_provider.core.windows.window import TimeWindow
 from airflow_audit_provider.exceptions import ConfigurationError, SourceProtocolError
 from tests.core.model_server import ModelServer
 from tests.core.paging.paginator_runs import T0, page, refusal, row, rows, window
+from tests.hypothesis_profiles import examples
 
 V1 = ApiVersion.V1
 
@@ -32,7 +33,7 @@ def drain(reading: WindowReader, server: ModelServer) -> list[list[AuditRecord]]
     return deliveries
 
 
-@settings(max_examples=120, deadline=None)
+@examples(120)
 @given(
     seconds=st.lists(st.integers(-3, 33), max_size=60),
     direction=st.sampled_from(Direction),

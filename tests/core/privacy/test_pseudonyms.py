@@ -12,11 +12,12 @@ from unittest import mock
 from urllib.parse import quote
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_audit_provider.core.privacy import pseudonyms as pseudonyms_module
 from airflow_audit_provider.core.privacy.pseudonyms import Pseudonyms
+from tests.hypothesis_profiles import examples
 
 BOTH = Pseudonyms(b"k" * 32, emails=True, addresses=True)
 ALICE, BOB = BOTH.of_email("alice@example.com"), BOTH.of_email("bob@example.org")
@@ -164,7 +165,7 @@ def spellings(draw: st.DrawFn) -> tuple[str, str]:
     return str(address), draw(st.sampled_from(ESCAPES))(draw(st.sampled_from(texts)))
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(spellings(), st.sampled_from(BEFORE), st.sampled_from(BEHIND))
 def test_no_spelling_of_the_actors_address_is_left(spelled: tuple[str, str], before: str, behind: str) -> None:
     """Shortened or in full, embedded, in escapes, and whatever stands beside it: the address goes and no more."""
@@ -238,7 +239,7 @@ def test_only_what_is_asked_for_is_replaced() -> None:
     assert told(text, Pseudonyms(b"k" * 32, emails=False, addresses=True)) == text.replace("192.0.2.1", IP4)
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(
     st.recursive(st.none() | st.integers() | st.text(max_size=20), lambda inner: st.lists(inner, max_size=4)), st.text()
 )
@@ -254,7 +255,7 @@ PIECES = [*'@.:[" \\é', *("alice", "example", "com", "root", "%40", "%2e", "192
 TEXTS = st.lists(st.sampled_from(PIECES), max_size=6).map("".join)
 
 
-@settings(max_examples=200, deadline=None)
+@examples(200)
 @given(st.fixed_dictionaries({"email": TEXTS, "ip": TEXTS}), st.lists(TEXTS, max_size=4), st.booleans())
 def test_what_is_skipped_holds_nothing(actor: dict[str, str], notes: list[str], is_ascii: bool) -> None:
     """A record is told the same, byte by byte, if every text in it is looked at and not only those with a hint."""

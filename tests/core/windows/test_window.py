@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pendulum
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_audit_provider.core.windows.window import (
@@ -20,6 +20,7 @@ from airflow_audit_provider.core.windows.window import (
     to_ns,
 )
 from airflow_audit_provider.exceptions import ConfigurationError
+from tests.hypothesis_profiles import examples
 
 _START_AT = datetime(2026, 11, 1, tzinfo=UTC)
 _DAY = TimeWindow(_START_AT, _START_AT + timedelta(days=1))
@@ -105,7 +106,7 @@ def test_an_instant_is_written_in_utc_with_a_z(instant: datetime, text: str) -> 
     assert format_instant(instant) == text
 
 
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @given(
     start=st.integers(-2_208_988_800, 4_102_444_800).map(from_seconds),
     lengths=st.tuples(*[st.timedeltas(timedelta(microseconds=1), timedelta(days=400))] * 2),
@@ -122,7 +123,7 @@ def test_neighbours_share_no_instant_and_miss_none(
     assert left.contains(instant_ns) + right.contains(instant_ns) == both.contains(instant_ns)
 
 
-@settings(max_examples=50, deadline=None)
+@examples(50)
 @given(st.integers(-(10**10), 10**11))
 def test_seconds_survive_the_way_to_a_datetime_and_back(seconds: int) -> None:
     """Whole seconds are exact in both directions."""

@@ -9,7 +9,7 @@ from itertools import combinations
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_audit_provider.adapters.signing import Ed25519Signer, Ed25519Verifier
@@ -18,6 +18,7 @@ from airflow_audit_provider.core.ports import Store
 from airflow_audit_provider.core.verification.findings import severe
 from airflow_audit_provider.pipelines.seal import seal
 from airflow_audit_provider.pipelines.verify import TrustAnchors, verify
+from tests.hypothesis_profiles import examples
 from tests.pipelines.verify.dataset import DAY_1, PRIVATE_PEM, PUBLIC_PEM, commit, record, two_days, window
 from tests.pipelines.verify.memory_store import MemoryStore
 
@@ -79,7 +80,7 @@ def test_every_flipped_byte_is_found(key: str) -> None:
     assert unnoticed == []
 
 
-@settings(max_examples=300, deadline=None)
+@examples(300)
 @given(st.sampled_from(KEYS), st.integers(min_value=0), st.integers(1, 255))
 def test_any_other_byte_is_found(key: str, place: int, mask: int) -> None:
     """Any byte in place of any other."""
