@@ -106,7 +106,7 @@ def test_what_another_commit_of_ours_did_is_measured_anew() -> None:
     assert [run.contender for run in now.going_on(kept).runs] == ["sdk"]
     assert (now.going_on(kept).break_count, now.going_on(kept).loads) == (1, (2.0,))
     assert len(now._replace(commit="a").going_on(kept).runs) == 2
-    assert "broken off and gone on with (1)" in write_document(now.going_on(kept))
+    assert "interrupted and continued (1)" in write_document(now.going_on(kept))
 
 
 @pytest.mark.parametrize(
@@ -133,9 +133,9 @@ def test_page_shows_where_our_time_goes() -> None:
     """Stages come dearest first, small ones together, and the last row is the sum; without figures there is none."""
     stages = {"jsonl.gz": {"receive": 2.0, "a": 0.01, "b": 0.02}, "parquet": {"receive": 1.0, "rows": 3.0}}
     page = write_document(results(RUN)._replace(stages=stages))
-    rows = ["| rows | 0.00 | 3.00 |", "| receive | 2.00 | 1.00 |", "| smaller ones together | 0.03 | 0.00 |"]
+    rows = ["| rows | 0.00 | 3.00 |", "| receive | 2.00 | 1.00 |", "| smaller stages together | 0.03 | 0.00 |"]
     assert "\n".join([*rows, "| **all** | **2.03** | **4.00** |"]) in page
-    assert "Where our own CPU time goes" not in write_document(results(RUN))
+    assert "Where this provider's CPU time goes" not in write_document(results(RUN))
 
 
 def test_an_import_is_measured_with_byte_code() -> None:
