@@ -1,5 +1,4 @@
-"""The world, without Airflow: HTTP, object storage, the clock.
+"""Adapters to the outside world.
 
-Knows: httpx, fsspec, the machine's clock. Must not know: Airflow, and which connection anything came from.
-Its one rule: an adapter translates, it decides nothing.
+The Cloudflare API, object stores, warehouses, signing keys, the clock, spill files.
 """

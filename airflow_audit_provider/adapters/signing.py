@@ -1,7 +1,7 @@
-"""Ed25519 keys: signs seals, and checks signatures with nothing but public keys.
+"""Ed25519 signatures of seals.
 
-Knows: the cryptography library, imported when a key is read. Must not know: seals, where a key's text comes from.
-Its one rule: a key is named by the SHA-256 of its public half in DER, as ``openssl pkey -pubin -outform DER`` gives it.
+A key id is the SHA-256 of the public key in DER, as ``openssl pkey -pubin -outform DER`` writes it. The cryptography
+library is imported when a key is read.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ _PUBLIC_PEM = re.compile(r"-----BEGIN PUBLIC KEY-----.*?-----END PUBLIC KEY-----
 
 
 class Ed25519Signer:
-    """Satisfies :class:`~airflow_audit_provider.core.verification.seals.Signer` with an unencrypted private key in PEM.
+    """Signs with an unencrypted Ed25519 private key in PEM.
 
-    Raises ``ConfigurationError`` for a text that is no such key; the text never shows in it.
+    Raises ``ConfigurationError`` if the text is not such a key; the error never contains the text.
     """
 
     def __init__(self, private_pem: str) -> None:
@@ -31,27 +31,29 @@ class Ed25519Signer:
         from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
         try:
-            # A connection's one-line field turns line breaks into two characters.
+            # Airflow's one-line connection field stores a line break as the two characters backslash and n.
             key = load_pem_private_key(private_pem.replace("\\n", "\n").encode(), password=None)
         except (ValueError, TypeError) as error:
-            raise ConfigurationError(f"The signing key cannot be read ({type(error).__name__}). {_MAKE_ONE}") from None
+            raise ConfigurationError(
+                f"The signing key cannot be read ({type(error).__name__}). {_CREATE_KEY}"
+            ) from None
         if not isinstance(key, Ed25519PrivateKey):
-            raise ConfigurationError(f"The signing key is of another kind than Ed25519. {_MAKE_ONE}")
+            raise ConfigurationError(f"The signing key is not an Ed25519 key. {_CREATE_KEY}")
         self._key = key
 
     def sign(self, content: bytes) -> Signature:
-        """Return the signature over these bytes; the same bytes always have the same one."""
+        """Returns the signature over ``content``; it is deterministic (RFC 8032)."""
         return Signature(ALGORITHM, _key_id(self._key.public_key()), self._key.sign(content))
 
 
-_MAKE_ONE = "Make one with: openssl genpkey -algorithm ed25519 -out seal.pem, and give its whole text, not encrypted."
+_CREATE_KEY = "Create one with: openssl genpkey -algorithm ed25519 -out seal.pem, and pass its whole text, unencrypted."
 
 
 class Ed25519Verifier:
-    """Satisfies :class:`~airflow_audit_provider.core.verification.seals.SignatureVerifier` with public keys in PEM.
+    """Verifies signatures with Ed25519 public keys in PEM.
 
-    A text may hold several keys, for seals signed before and after the key was changed. Raises ``ConfigurationError``
-    for a text without one, and for one of another kind.
+    A text can hold several keys, for seals signed before and after a key rotation. Raises ``ConfigurationError`` for a
+    text without a key, and for a key of another kind.
     """
 
     def __init__(self, public_pems: Iterable[str]) -> None:
@@ -59,23 +61,26 @@ class Ed25519Verifier:
         self._keys = {_key_id(key): key for pem in public_pems for key in _public_keys(pem)}
 
     def verify(self, content: bytes, signature: Signature) -> str | None:
-        """Return why the signature over these bytes does not hold, None when it does."""
+        """Returns why the signature over ``content`` is invalid, as a sentence; None if it is valid."""
         from cryptography.exceptions import InvalidSignature
 
         key = self._keys.get(signature.key_id)
         if signature.algorithm != ALGORITHM or key is None:
-            return f"The signature names the {signature.algorithm} key {signature.key_id[:16]}, which was not given."
+            return (
+                f"No public key was given for the {signature.algorithm} key {signature.key_id[:16]} "
+                f"that the signature names."
+            )
         try:
             key.verify(signature.signature, content)
         except InvalidSignature:
-            return "The signature is not one of these bytes by the key it names."
+            return "The signature does not match the seal's bytes and the key that it names."
         return None
 
 
 def _require_library() -> None:
     if find_spec("cryptography") is None:
         raise ConfigurationError(
-            "Signatures need the cryptography library. Run: pip install 'airflow-audit-provider[seal]'."
+            "The cryptography library is missing. Run: pip install 'airflow-audit-provider[seal]'."
         )
 
 
@@ -85,18 +90,18 @@ def _public_keys(pem: str) -> Iterator[Any]:
 
     texts = _PUBLIC_PEM.findall(pem)
     if not texts:
-        raise ConfigurationError(f"The public key is no PEM text. {_TAKE_PUBLIC_HALF}")
+        raise ConfigurationError(f"The public key is not in PEM format. {_EXPORT_PUBLIC_KEY}")
     for text in texts:
         try:
             key = load_pem_public_key(text.encode())
         except ValueError as error:
-            raise ConfigurationError(f"The public key cannot be read ({error}). {_TAKE_PUBLIC_HALF}") from error
+            raise ConfigurationError(f"The public key cannot be read ({error}). {_EXPORT_PUBLIC_KEY}") from error
         if not isinstance(key, Ed25519PublicKey):
-            raise ConfigurationError(f"The public key is of another kind than Ed25519. {_TAKE_PUBLIC_HALF}")
+            raise ConfigurationError(f"The public key is not an Ed25519 key. {_EXPORT_PUBLIC_KEY}")
         yield key
 
 
-_TAKE_PUBLIC_HALF = "Take it from the signing key with: openssl pkey -in seal.pem -pubout -out seal.pub.pem."
+_EXPORT_PUBLIC_KEY = "Export it from the signing key with: openssl pkey -in seal.pem -pubout -out seal.pub.pem."
 
 
 def _key_id(public_key: Any) -> str:

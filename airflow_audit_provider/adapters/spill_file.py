@@ -1,7 +1,6 @@
-"""Bytes put aside on this machine's disk for the length of one pull, so that memory need not hold them.
+"""Spill file: keeps bytes on the local disk for the duration of one pull, to bound memory.
 
-Knows: temporary files. Must not know: what the bytes are.
-Its one rule: what was put aside comes back whole or not at all; no room on the disk is no reason to fail.
+Invariant: spilled bytes are returned complete or not at all; a full disk is not an error, memory is used instead.
 """
 
 from __future__ import annotations
@@ -15,31 +14,31 @@ from airflow_audit_provider.exceptions import StorageUnavailableError
 
 
 class SpillFile:
-    """Satisfies :class:`~airflow_audit_provider.core.ports.SpillFile`; there is no file before the first bytes.
+    """Implements ``SpillStorage`` of :mod:`airflow_audit_provider.core.ports`; the file is created on first use.
 
-    The file lies where Python puts temporary ones (``TMPDIR``) and has no name, so that nothing of it outlives the
-    process. What that folder does not take, for want of room or leave, is held in memory.
+    It is an unnamed file in Python's folder for temporary files (``TMPDIR``), so that nothing outlives the process.
+    Bytes that cannot be written there are kept in memory.
     """
 
     def __init__(self) -> None:
         self._file: IO[bytes] | None = None
         self._file_bytes = 0
-        self._is_refused = False
+        self._uses_memory = False
         self._held = bytearray()
 
     def append(self, content: bytes) -> int:
-        """Put bytes aside; return the offset they lie at."""
-        if not self._is_refused:
+        """Spills bytes; returns their offset."""
+        if not self._uses_memory:
             try:
                 return self._write(content)
             except OSError:
-                # What was written before stays readable; from here on all goes into memory, in the same row of offsets.
-                self._is_refused = True
+                # Bytes in the file stay readable; later ones are kept in memory and continue the same offsets.
+                self._uses_memory = True
         self._held += content
         return self._file_bytes + len(self._held) - len(content)
 
     def read(self, offset: int, size_bytes: int) -> bytes:
-        """Return bytes that were put aside together. Raises ``StorageUnavailableError`` when they do not come back."""
+        """Returns spilled bytes; raises ``StorageUnavailableError`` if they cannot be read back."""
         if offset >= self._file_bytes:
             start = offset - self._file_bytes
             content = bytes(self._held[start : start + size_bytes])
@@ -50,16 +49,16 @@ class SpillFile:
         return content
 
     def close(self) -> None:
-        """Forget all of it; nothing to do where there was nothing."""
+        """Discards everything; idempotent."""
         file, self._file, self._file_bytes = self._file, None, 0
         self._held.clear()
         if file is not None:
-            # What a disk could complain of now, nobody needs any more.
+            # An error of the disk no longer matters, because the bytes are discarded.
             with suppress(OSError):
                 file.close()
 
     def _write(self, content: bytes) -> int:
-        """Write all of it: a disk that fills up takes a part without complaint."""
+        """Writes all bytes: on a disk that fills up, pwrite(2) writes fewer bytes than requested without an error."""
         if self._file is None:
             self._file = tempfile.TemporaryFile(buffering=0, prefix="airflow-audit-")  # noqa: SIM115 - open as long as the pull
         remaining, offset = memoryview(content), self._file_bytes
@@ -80,6 +79,6 @@ class SpillFile:
 
 def _lost(what: str) -> StorageUnavailableError:
     return StorageUnavailableError(
-        f"What was put aside in the folder for temporary files does not come back ({what}). Nothing of the window was "
-        "written. Look at that disk, or set TMPDIR to a folder on another one, and run the window again."
+        f"Temporary file could not be read back ({what}). Nothing of the window was committed. Check the disk of the "
+        "folder for temporary files, or set TMPDIR to a folder on another disk, and run the window again."
     )

@@ -37,7 +37,7 @@ def test_a_signature_holds_for_its_bytes_alone() -> None:
     """The same bytes verify; others, another signature, algorithm or key do not."""
     verifier = Ed25519Verifier([PUBLIC_PEM])
     assert verifier.verify(CONTENT, signed()) is None
-    assert "not one of these bytes" in (verifier.verify(CONTENT + b" ", signed()) or "")
+    assert "does not match" in (verifier.verify(CONTENT + b" ", signed()) or "")
     for changes in ({"signature": b"\0" * 64}, {"signature": b""}, {"algorithm": "rsa"}, {"key_id": "ab" * 32}):
         assert verifier.verify(CONTENT, msgspec.structs.replace(signed(), **changes)) is not None
 

@@ -92,7 +92,7 @@ def test_what_does_not_come_back_is_named(has_folder: bool, tmp_path: Path, monk
     scratch = SpillFile()
     scratch.append(b"x" * 100)
     with pytest.raises(
-        StorageUnavailableError, match=r"does not come back \(10 of 11 bytes\).* TMPDIR .* run the window"
+        StorageUnavailableError, match=r"could not be read back \(10 of 11 bytes\).* TMPDIR .* run the window"
     ):
         scratch.read(90, 11)
     scratch.close()

@@ -1,8 +1,6 @@
-"""What a store raises → the named error that says whether another try can help.
+"""Translates the errors of store libraries into ``StorageError`` (no retry) or ``StorageUnavailableError`` (retry).
 
-Knows: HTTP's status codes and where the libraries of the stores keep them. Must not know: Airflow, any of those
-libraries' types.
-Its one rule: judged by status, errno and class, never by a message's text.
+Invariant: the decision depends on HTTP status, errno and class name, never on a message's text.
 """
 
 from __future__ import annotations
@@ -13,30 +11,31 @@ from contextlib import contextmanager
 
 from airflow_audit_provider.exceptions import StorageError, StorageUnavailableError
 
-# Answers below 500 that say "not now" rather than "no". 409 is what S3 says to one of two conditional writes under way.
-_PASSING_STATUSES = frozenset({408, 409, 425, 429})
-_REFUSED_ERRNOS = frozenset({errno.EROFS, errno.ENAMETOOLONG, errno.ELOOP})
-# By name, because none of the stores' libraries has to be installed: botocore's, google-auth's, azure-core's.
+# Client errors that are worth a retry: request timeout, conflict, too early, too many requests (RFC 9110, 8470, 6585).
+# S3 answers 409 ConditionalRequestConflict to one of two concurrent conditional writes of a key.
+_RETRYABLE_STATUSES = frozenset({408, 409, 425, 429})
+_PERMANENT_ERRNOS = frozenset({errno.EROFS, errno.ENAMETOOLONG, errno.ELOOP})
+# Compared by name, because none of these libraries needs to be installed: botocore, google-auth, azure-core.
 _CREDENTIAL_ERRORS = frozenset(
     {"NoCredentialsError", "PartialCredentialsError", "DefaultCredentialsError", "RefreshError"}
     | {"ClientAuthenticationError", "CredentialUnavailableError"}
 )
-_REFUSALS = (PermissionError, FileNotFoundError, IsADirectoryError, NotADirectoryError)
+_PERMANENT_ERRORS = (PermissionError, FileNotFoundError, IsADirectoryError, NotADirectoryError)
 
 
 @contextmanager
 def translate_storage_errors(action: str, key: str) -> Iterator[None]:
-    """Turn what a store raises into the named error, with the key and the remedy."""
+    """Raises a ``StorageError`` with the key and the remedy for anything that a store library raises."""
     try:
         yield
     except StorageError:
         raise
     except Exception as error:
-        raise _named(error, action, key) from error
+        raise _translated(error, action, key) from error
 
 
 def status_of(error: BaseException) -> int | None:
-    """Return the HTTP status, 400 to 599, that an error or one of its causes carries."""
+    """Returns the HTTP status, 400 to 599, of an error or of one of its causes."""
     for link in _causes(error):
         for value in (*(getattr(link, name, None) for name in ("status_code", "status", "code")), _boto_status(link)):
             if isinstance(value, int) and 400 <= value < 600:
@@ -44,43 +43,43 @@ def status_of(error: BaseException) -> int | None:
     return None
 
 
-def _named(error: Exception, action: str, key: str) -> StorageError:
-    said = f"({type(error).__name__}: {error})"
-    if _is_refusal(error):
+def _translated(error: Exception, action: str, key: str) -> StorageError:
+    cause = f"({type(error).__name__}: {error})"
+    if _is_permanent(error):
         return StorageError(
-            f"The destination does not let {key!r} be {action} {said}. Check that the bucket or folder exists and "
-            "that the connection or the worker's user may write there.",
+            f"The destination refused: {key!r} cannot be {action} {cause}. Check that the bucket or folder exists and "
+            "that the connection or the worker's user has the permission.",
             key=key,
         )
     if isinstance(error, TypeError | ValueError) and status_of(error) is None:
         return StorageError(
-            f"{key!r} could not be {action} {said}. Check the destination's spelling and the settings of its "
+            f"{key!r} could not be {action} {cause}. Check the destination's spelling and the settings of its "
             "connection.",
             key=key,
         )
     return StorageUnavailableError(
-        f"{key!r} could not be {action} {said}. Check that the store is reachable and has room, then run the window "
+        f"{key!r} could not be {action} {cause}. Check that the store is reachable and has room, then run the window "
         "again.",
         key=key,
     )
 
 
-def _is_refusal(error: Exception) -> bool:
+def _is_permanent(error: Exception) -> bool:
     status = status_of(error)
     if status is not None:
-        return status < 500 and status not in _PASSING_STATUSES
-    return any(_refuses(link) for link in _causes(error))
+        return status < 500 and status not in _RETRYABLE_STATUSES
+    return any(_is_permanent_cause(link) for link in _causes(error))
 
 
-def _refuses(link: BaseException) -> bool:
-    if isinstance(link, _REFUSALS) or any(kind.__name__ in _CREDENTIAL_ERRORS for kind in type(link).__mro__):
+def _is_permanent_cause(link: BaseException) -> bool:
+    if isinstance(link, _PERMANENT_ERRORS) or any(kind.__name__ in _CREDENTIAL_ERRORS for kind in type(link).__mro__):
         return True
-    # gcsfs says "forbidden" by a plain OSError with no number, and nothing else by that.
-    return type(link) is OSError and (link.errno is None or link.errno in _REFUSED_ERRNOS)
+    # gcsfs raises a plain OSError without errno for HTTP 403, and for nothing else.
+    return type(link) is OSError and (link.errno is None or link.errno in _PERMANENT_ERRNOS)
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
-    """Yield an error and what it was raised from, nearest first; not what merely happened before it."""
+    """Yields an error and the chain of its causes (``raise … from``), nearest first; implicit context is excluded."""
     link: BaseException | None = error
     while link is not None:
         yield link
@@ -88,5 +87,5 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
 
 
 def _boto_status(link: BaseException) -> object:
-    answer = getattr(link, "response", None)
-    return answer.get("ResponseMetadata", {}).get("HTTPStatusCode") if isinstance(answer, dict) else None
+    response = getattr(link, "response", None)
+    return response.get("ResponseMetadata", {}).get("HTTPStatusCode") if isinstance(response, dict) else None

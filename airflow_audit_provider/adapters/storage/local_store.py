@@ -1,7 +1,6 @@
-"""Local files: every object fsynced, then renamed or linked into place.
+"""Object store on the local file system: each file is written, fsynced, then renamed or linked into place.
 
-Knows: the operating system's files. Must not know: fsspec, Airflow, what the objects mean.
-Its one rule: under a final name there is a whole file or none, after a power cut too.
+Invariant: under a final name there is a complete file or none, also after a power failure.
 """
 
 from __future__ import annotations
@@ -19,19 +18,19 @@ from airflow_audit_provider.adapters.storage.errors import translate_storage_err
 from airflow_audit_provider.core.archive.object_keys import UNFINISHED_FOLDER, unfinished_key
 from airflow_audit_provider.core.ports import StagedObject
 
-_Made = TypeVar("_Made")
-# How often a folder may vanish between its making and its first file; each time another run has to hit these moments.
-_MOST_REMOVALS = 5
+_Result = TypeVar("_Result")
+# How often a folder may be removed by another run between its creation and its first file.
+_MAX_REMOVALS = 5
 
 
 class LocalStore:
-    """Satisfies :class:`~airflow_audit_provider.core.ports.Store` with files below a folder: fsync, then rename."""
+    """Implements :class:`~airflow_audit_provider.core.ports.Store` with files below a folder."""
 
     def __init__(self, root: str) -> None:
         self._root = Path(root)
 
     def read(self, key: str) -> bytes | None:
-        """Return the whole file, or None when there is none."""
+        """Returns the file's content, None if it does not exist."""
         with translate_storage_errors("read", key):
             try:
                 return (self._root / key).read_bytes()
@@ -39,11 +38,14 @@ class LocalStore:
                 return None
 
     def list_keys(self, prefix: str) -> Iterator[str]:
-        """Yield the keys below a prefix, sorted; files being written have keys of their own in staging."""
+        """Yields the keys below a prefix, sorted; files that are being written have keys of their own in staging."""
         return (key for key, _ in self.list_sizes(prefix))
 
     def list_sizes(self, prefix: str) -> Iterator[tuple[str, int]]:
-        """Yield the keys below a prefix with their sizes in bytes, sorted by key; a link to a folder is a key too."""
+        """Yields the keys below a prefix with their sizes in bytes, sorted by key.
+
+        A link to a folder counts as a key.
+        """
         with translate_storage_errors("listed", prefix):
             sized = [
                 (path.relative_to(self._root).as_posix(), _size_bytes(path)) for path in _files(self._root / prefix)
@@ -51,18 +53,18 @@ class LocalStore:
         yield from sorted((key, size_bytes) for key, size_bytes in sized if size_bytes is not None)
 
     def stage(self, key: str) -> StagedObject:
-        """Open a file for writing under a name no reader takes."""
+        """Opens a file for writing under a name that no reader uses."""
         with translate_storage_errors("written", key):
             return _LocalStagedObject(self._root, key, self._unfinished())
 
     def publish(self, staged_key: str, key: str) -> None:
-        """Give a staged file its final name as well; idempotent."""
+        """Links a staged file to its final name; idempotent."""
         with translate_storage_errors("published", key):
             target, linked = self._root / key, self._unfinished()
             try:
                 _in_folder(linked.parent, lambda: os.link(self._root / staged_key, linked))
                 _in_folder(target.parent, lambda: linked.replace(target))
-                # Where both names were one file already, the rename is none.
+                # rename(2) does nothing if both names are links to the same file, so the extra name is removed here.
                 linked.unlink(missing_ok=True)
             except FileNotFoundError:
                 if not target.exists():
@@ -70,14 +72,14 @@ class LocalStore:
             _sync_folder(target.parent)
 
     def create(self, key: str, content: bytes) -> bool:
-        """Write a small file whole unless its name exists; return whether this call created it."""
+        """Writes a small file unless its name exists; returns whether this call created it."""
         with translate_storage_errors("created", key):
             target = self._root / key
             staged = _LocalStagedObject(self._root, key, self._unfinished())
             try:
                 staged.write(content)
                 written = staged.finish()
-                # A hard link fails where a rename would overwrite: the commit is create-only.
+                # link(2) fails if the name exists, where rename(2) would overwrite: the commit must be create-only.
                 _in_folder(target.parent, lambda: os.link(written, target))
                 _sync_folder(target.parent)
             except FileExistsError:
@@ -87,21 +89,21 @@ class LocalStore:
             return True
 
     def _unfinished(self) -> Path:
-        """Return a new name in staging that tells its age: whatever dies leaves nothing where readers look."""
+        """Returns a new path in staging whose name contains its creation time, so that a sweep can judge its age."""
         return self._root / unfinished_key(SystemClock().now(), uuid4().hex)
 
     def remove(self, keys: Iterable[str]) -> None:
-        """Remove files, and folders that become empty by it; one that is already gone is no error."""
+        """Removes files and the folders that become empty; a missing file is not an error."""
         for key in keys:
             with translate_storage_errors("removed", key):
                 (self._root / key).unlink(missing_ok=True)
                 _prune((self._root / key).parent, self._root)
-        # Not after each file that is written: runs side by side would take the folder from under each other.
+        # Not after each written file: concurrent runs would remove the folder that another one is about to use.
         _prune(self._root / UNFINISHED_FOLDER, self._root)
 
 
 class _LocalStagedObject:
-    """A file under a temporary name until it is whole."""
+    """A file under a temporary name until it is complete."""
 
     def __init__(self, root: Path, key: str, temporary: Path) -> None:
         self.key = key
@@ -114,7 +116,7 @@ class _LocalStagedObject:
             self._file.write(content)
 
     def finish(self) -> Path:
-        """Make the bytes durable and return where they are."""
+        """Makes the bytes durable and returns their path."""
         self._file.flush()
         os.fsync(self._file.fileno())
         self._file.close()
@@ -133,19 +135,19 @@ class _LocalStagedObject:
 
 
 def _files(folder: Path) -> Iterator[Path]:
-    """Yield what lies below a folder and is no folder itself; what another run removes meanwhile is left out."""
-    for name, folders, files in os.walk(folder, onerror=_refuse_unreadable):
+    """Yields everything below a folder except folders; skips what another run removes meanwhile."""
+    for name, folders, files in os.walk(folder, onerror=_raise_unless_missing):
         yield from (path for path in (Path(name, each) for each in folders) if path.is_symlink())
         yield from (Path(name, each) for each in files)
 
 
-def _refuse_unreadable(error: OSError) -> None:
+def _raise_unless_missing(error: OSError) -> None:
     if not isinstance(error, FileNotFoundError | NotADirectoryError):
         raise error
 
 
 def _size_bytes(path: Path) -> int | None:
-    """Return a file's size, a link's own where it leads to no file; None for what was removed since it was listed."""
+    """Returns a file's size, 0 for a link that leads to no file, None for a file removed since it was listed."""
     try:
         status = path.stat()
     except FileNotFoundError:
@@ -154,38 +156,38 @@ def _size_bytes(path: Path) -> int | None:
 
 
 def _prune(folder: Path, root: Path) -> None:
-    """Remove a folder and those above it up to a root, as far as they are empty."""
+    """Removes a folder and its parents below ``root``, as far as they are empty."""
     while folder != root and folder.is_relative_to(root):
         try:
             folder.rmdir()
         except OSError:
-            # Not empty, or another run removed it first: both are fine.
+            # The folder is not empty, or another run removed it first.
             return
         folder = folder.parent
 
 
-def _in_folder(folder: Path, action: Callable[[], _Made]) -> _Made:
-    """Do something in a folder that is made first, again if another run removed the empty folder in between."""
-    for _ in range(_MOST_REMOVALS):
+def _in_folder(folder: Path, action: Callable[[], _Result]) -> _Result:
+    """Creates a folder and runs an action in it; repeats both if another run removes the empty folder in between."""
+    for _ in range(_MAX_REMOVALS):
         with suppress(FileNotFoundError):
-            _make(folder)
+            _make_folder(folder)
             return action()
-    _make(folder)
+    _make_folder(folder)
     return action()
 
 
-def _make(folder: Path) -> None:
+def _make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except FileExistsError:
-        # It was there, and was removed before that could be seen: as good as removed right after.
+        # mkdir saw the folder, but another run removed it before the check: the caller retries.
         if folder.exists():
             raise
         raise FileNotFoundError(folder) from None
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make a rename durable: the folder's own entry must reach the disk too."""
+    """Makes a rename durable: fsync(2) of a file does not cover the entry in its directory."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

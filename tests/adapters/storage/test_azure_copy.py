@@ -56,7 +56,7 @@ def test_a_copy_is_waited_for(statuses: list[str | None]) -> None:
 @pytest.mark.parametrize("statuses", [["failed"], ["pending", "aborted"], ["pending"]])
 def test_a_copy_that_does_not_end_well_is_an_error(statuses: list[str | None]) -> None:
     """A copy that fails, is aborted or takes minutes is the retryable error, so that its source is not removed."""
-    with pytest.raises(StorageUnavailableError, match=f"is {statuses[-1]}"):
+    with pytest.raises(StorageUnavailableError, match=f"has the status {statuses[-1]}"):
         _wait(statuses)
 
 

@@ -54,7 +54,7 @@ def turn_read_only(folder: str) -> None:
     """Land a day on a disk that becomes read-only midway, then on one that is not; what the child process does."""
     fake, store = fake_with(ManualClock(), records_per_day=RECORD_COUNT), LocalStore(folder)
     _mount("tmpfs", folder, ROOMY_DISK)
-    with pytest.raises(StorageError, match="may write there") as caught:
+    with pytest.raises(StorageError, match="has the permission") as caught:
         _land(fake, store, lambda: _mount("tmpfs", folder, "remount,ro"))
     assert not caught.value.retryable
     assert not visible_keys(store)
@@ -139,7 +139,7 @@ def _allow(folder: Path, *, writing: bool) -> None:
 def test_a_permission_that_is_lost_midway(open_folder: Path) -> None:
     """Who may no longer write gets a named error that no retry mends; with the permission back, nothing is lost."""
     fake, store = fake_with(ManualClock(), records_per_day=RECORD_COUNT), LocalStore(str(open_folder))
-    with _unprivileged(), pytest.raises(StorageError, match="may write there") as caught:
+    with _unprivileged(), pytest.raises(StorageError, match="has the permission") as caught:
         _land(fake, store, lambda: _allow(open_folder, writing=False))
     assert not caught.value.retryable
     assert not visible_keys(store)

@@ -120,7 +120,7 @@ def test_a_window_that_holds_an_id_twice_is_still_read(store: LocalStore) -> Non
     both.add(record_at(LATE, "late"))
     finish(one, WANTED, store, "one")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(roll.DuplicateGuard, "refuse_conflicts", lambda *_: None)
+        patch.setattr(roll.DuplicateGuard, "check_conflicts", lambda *_: None)
         assert finish(other, WANTED, store, "other").manifest.generation == 2
     assert not finish(other, WANTED, store, "again").committed
     assert finish(both, WANTED, store, "late").manifest.added_count == 1

@@ -112,7 +112,7 @@ def test_what_was_left_unsigned_is_signed_by_the_next_run(store: MemoryStore) ->
 
 @pytest.mark.parametrize("spoil", ["seal", "manifest"])
 def test_an_old_seal_that_does_not_hold_is_not_signed(store: MemoryStore, spoil: str) -> None:
-    """Others may write there: an unsigned seal is signed only while its chain and its manifests hold."""
+    """Others has the permission: an unsigned seal is signed only while its chain and its manifests hold."""
     seal(store)
     if spoil == "seal":
         store.objects["_seals/000001.json"] += b" "
