@@ -1,60 +1,99 @@
-"""Makes the virtual environment of one lock file, once, and again only when the lock or the project changed.
+"""Creates the virtual environment of one lock file, and creates it again only after the lock or the project changed.
 
-Knows: a folder, a lock, and the marks that say what the folder was made from.
-Must not know: what the environment is for.
-Its one rule: standard library only, because it runs before anything is installed; every package by hash, no
-package built from source.
+Packages are installed by uv, which is itself installed from the tests' lock by pip; where that is not possible, pip
+installs them. This module runs before anything is installed, so it imports only the standard library.
+
+Invariant: every package is checked against the lock's hashes, and none is built from source.
 """
 
 from __future__ import annotations
 
 import hashlib
+import os
+import re
 import shutil
 import subprocess
 import sys
 import venv
+from collections.abc import Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 PROJECT = Path(__file__).resolve().parent.parent
+TEST_LOCK = PROJECT / "requirements" / "test.txt"
+UV_FOLDER = PROJECT / ".cache" / "uv"
 PIP = ("-m", "pip", "-qq", "--disable-pip-version-check", "--no-input", "install")
+# A lock names every package, except those left out on purpose (test.excludes), so no dependency is looked up.
+FROM_LOCK = ("--require-hashes", "--no-deps", "--only-binary", ":all:")
 
 
 def digest_of(*paths: Path) -> str:
-    """Return a text that changes with the interpreter and with the files."""
-    digest = hashlib.sha256(sys.version.encode())
-    for path in paths:
-        digest.update(path.read_bytes())
-    return digest.hexdigest()
+    """Returns a text that changes with the interpreter and with the files."""
+    return _digest(*(path.read_bytes() for path in paths))
 
 
-def is_fresh(mark: Path, digest: str) -> bool:
-    """Say whether a mark was written for this digest."""
-    return mark.exists() and mark.read_text() == digest
+def is_fresh(stamp: Path, digest: str) -> bool:
+    """Whether a stamp file was written for this digest."""
+    return stamp.exists() and stamp.read_text() == digest
 
 
 def python_in(folder: Path) -> str:
-    """Return the interpreter of an environment."""
+    """Returns the interpreter of an environment."""
     return str(folder / "bin" / "python")
 
 
 def install_packages(folder: Path, lock: Path) -> None:
-    """Make the environment anew with the lock's packages."""
-    print(f"Making {folder} from {lock} with Python {sys.version.split()[0]} (about a minute) ...", flush=True)
+    """Creates the environment anew with the lock's packages; raises CalledProcessError."""
     shutil.rmtree(folder, ignore_errors=True)
     venv.create(folder, with_pip=True)
-    # Without looking for dependencies: a lock names them all, but for those left out on purpose (test.excludes).
-    command = [python_in(folder), *PIP, "--require-hashes", "--no-deps", "--only-binary", ":all:", "-r", str(lock)]
-    subprocess.run(command, check=True)
+    uv = installed_uv(folder)
+    tool = "uv" if uv else "pip"
+    print(f"Making {folder} from {lock} with Python {sys.version.split()[0]} and {tool} ...", flush=True)
+    if uv and _run_uv(uv, "pip", "install", "--python", python_in(folder), *FROM_LOCK, "-r", str(lock)):
+        return
+    # uv does not read pip's configuration; where a package index is configured for pip alone, pip finds the packages.
+    subprocess.run([python_in(folder), *PIP, *FROM_LOCK, "-r", str(lock)], check=True)
+
+
+def installed_uv(folder: Path) -> Path | None:
+    """Returns the command uv in the version of the tests' lock, installed by an environment's pip; None without one."""
+    requirement = re.search(r"^uv==.*\\\n(?: +--hash=.*\n)+", TEST_LOCK.read_text(), re.MULTILINE)
+    if requirement is None:
+        return None
+    command, stamp = UV_FOLDER / "bin" / "uv", UV_FOLDER / "made-from"
+    digest = _digest(requirement[0].encode())
+    if not (command.exists() and is_fresh(stamp, digest)):
+        shutil.rmtree(UV_FOLDER, ignore_errors=True)
+        if not _pip_installs(folder, requirement[0]):
+            return None
+        stamp.write_text(digest)
+    return command
+
+
+def _pip_installs(folder: Path, requirement: str) -> bool:
+    """Whether pip could install one requirement into the folder of uv."""
+    with TemporaryDirectory() as temporary:
+        lock = Path(temporary) / "uv.txt"
+        lock.write_text(requirement)
+        command = [python_in(folder), *PIP, *FROM_LOCK, "--target", str(UV_FOLDER), "-r", str(lock)]
+        return subprocess.run(command, check=False).returncode == 0
+
+
+def _run_uv(uv: Path, *arguments: str) -> bool:
+    """Whether uv did what it was told; it must not fetch a Python, and uses the machine's certificates as pip does."""
+    environment = {**os.environ, "UV_PYTHON_DOWNLOADS": "never", "UV_SYSTEM_CERTS": "true"}
+    command = [str(uv), "--quiet", "--no-config", *arguments]
+    return subprocess.run(command, env=environment, check=False).returncode == 0
 
 
 def install_project(folder: Path) -> None:
-    """Install the project, editable; hatchling comes from the lock, so this asks no network for anything."""
+    """Installs the project, editable; hatchling is in the lock, so nothing is downloaded."""
     command = [python_in(folder), *PIP, "--no-deps", "--no-build-isolation", "-e", str(PROJECT)]
     subprocess.run(command, check=True)
 
 
 def main(folder: Path, lock: Path) -> int:
-    """Do what is stale, and write each mark last, so that a broken attempt is made again."""
+    """Does what is stale. Each stamp is written last, so that an interrupted attempt is repeated."""
     packages, project = digest_of(lock), digest_of(lock, PROJECT / "pyproject.toml")
     if not is_fresh(folder / "made-from", packages):
         install_packages(folder, lock)
@@ -65,8 +104,20 @@ def main(folder: Path, lock: Path) -> int:
     return 0
 
 
-if __name__ == "__main__":
+def _digest(*contents: bytes) -> str:
+    digest = hashlib.sha256(sys.version.encode())
+    for content in contents:
+        digest.update(content)
+    return digest.hexdigest()
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Runs the command line: the environment's folder and the lock file."""
     try:
-        sys.exit(main(Path(sys.argv[1]), Path(sys.argv[2])))
+        return main(Path(arguments[0]), Path(arguments[1]))
     except subprocess.CalledProcessError as error:
-        sys.exit(f"Could not install (pip ended with {error.returncode}); its words stand above. Mend it, try again.")
+        sys.exit(f"Could not install: pip ended with {error.returncode}, see its output above. Fix that and try again.")
+
+
+if __name__ == "__main__":
+    sys.exit(run(sys.argv[1:]))

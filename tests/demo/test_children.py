@@ -12,6 +12,8 @@ import pytest
 
 from demo.children import PATIENCE, ChildDiedError, Children, free_ports, is_free
 
+pytestmark = pytest.mark.integration
+
 # Starts a grandchild in its own process group, as Airflow's task runners do, and sleeps.
 PARENT = """
 import subprocess, sys, time

@@ -9,6 +9,8 @@ import pytest
 from airflow_audit_provider.core.api.records import ApiVersion, AuditRecord, lines_of
 from airflow_audit_provider.formats.part_format import PartFormat, part_format
 
+pytestmark = pytest.mark.integration
+
 _RAW = b'{"id":"%d","when":"2026-10-26T00:00:00Z","pad":"%s"}'
 
 

@@ -13,6 +13,8 @@ from moto.server import ThreadedMotoServer
 from airflow_audit_provider.exceptions import StorageError
 from tests.operators.worlds import World
 
+pytestmark = pytest.mark.integration
+
 KEYS: dict[str, str] = {"aws_access_key_id": "test", "aws_secret_access_key": "test", "region_name": "us-east-1"}
 
 

@@ -15,6 +15,8 @@ from airflow_audit_provider.operators.verify import CloudflareAuditLogsVerifyOpe
 from tests.operators.worlds import World
 from tests.pipelines.verify.dataset import PRIVATE_PEM, PUBLIC_PEM
 
+pytestmark = pytest.mark.integration
+
 KEYS: dict[str, str] = {"aws_access_key_id": "test", "aws_secret_access_key": "test", "region_name": "us-east-1"}
 
 

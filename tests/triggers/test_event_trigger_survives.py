@@ -31,6 +31,8 @@ from tests.operators.stages import (
 )
 from tests.operators.worlds import World
 
+pytestmark = pytest.mark.integration
+
 
 def test_failures_are_outlived(stage: Stage) -> None:
     """An outage and a refused credential cost pauses that grow; afterwards nothing in between is missing."""

@@ -21,6 +21,8 @@ from cryptography.x509.oid import NameOID
 
 from airflow_audit_provider.adapters.cloudflare.http import Credentials, Endpoint, open_async_client, open_client
 
+pytestmark = pytest.mark.integration
+
 NAME = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
 
 

@@ -34,6 +34,8 @@ from tests.pipelines.pull.landing import (
 )
 from tests.pipelines.pull.mortal_store import Death, KilledError, MortalStore, MortalTransport
 
+pytestmark = pytest.mark.integration
+
 SCENARIOS = ("first run", "late records", "replace")
 
 

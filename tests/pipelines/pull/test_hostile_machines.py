@@ -32,6 +32,8 @@ from tests.pipelines.pull.landing import (
     visible_keys,
 )
 
+pytestmark = pytest.mark.integration
+
 NOBODY = 65534
 PROJECT = Path(__file__).parents[3]
 # Nearly three megabytes of records for a disk of two.
@@ -97,7 +99,6 @@ def _refuse_loss(fake: FakeCloudflare, store: LocalStore) -> None:
     assert all(key.startswith(("dt=", "_manifests/")) for key in store.list_keys(""))
 
 
-@pytest.mark.integration
 @pytest.mark.parametrize("story", ["fill_a_disk", "turn_read_only"])
 def test_a_disk_that_fails(story: str, tmp_path: Path) -> None:
     """A real disk that is full or becomes read-only midway is a named error, shows nothing, and loses nothing."""

@@ -20,6 +20,8 @@ from airflow_audit_provider.testing.cloudflare import FakeCloudflare
 from airflow_audit_provider.testing.in_process import DirectTransport
 from tests.pipelines.pull.landing import END, START, fake_with, land, landed, order, record_at
 
+pytestmark = pytest.mark.integration
+
 VERSIONS = ("v1", "v2")
 FORMATS = [(name, kind) for name in ("jsonl", "csv", "parquet") for kind in ("gzip", "zstd", "none")]
 Landed = tuple[dict[str, bytes], dict[str, object]]

@@ -15,6 +15,8 @@ from airflow_audit_provider.testing.clock import ManualClock
 from airflow_audit_provider.testing.cloudflare import FakeCloudflare
 from tests.pipelines.pull.landing import END, START, fake_with, land, landed, order, source_of
 
+pytestmark = pytest.mark.integration
+
 VERSIONS = ("v1", "v2")
 FORMATS = [(name, kind) for name in ("jsonl", "csv", "parquet") for kind in ("gzip", "zstd", "none")]
 HUGE_BYTES = 5_000_000

@@ -20,6 +20,8 @@ from airflow_audit_provider.testing.settings import ACCOUNT_ID, CursorEnd
 from tests.pipelines.pull.landing import END, START, fake_with, land, order, record_at
 from tests.pipelines.pull.rate_limited_crowd import crowd, spaced
 
+pytestmark = pytest.mark.integration
+
 NOTHING = {
     "request_count": 1,
     "retry_count": 0,

@@ -33,6 +33,8 @@ from tests.pipelines.pull.landing import (
     visible_keys,
 )
 
+pytestmark = pytest.mark.integration
+
 Kind = Misbehaviour
 # What lands although the API misbehaves, by the values of the misbehaviour; "" is its default.
 LANDS: dict[Misbehaviour, tuple[str, ...]] = {

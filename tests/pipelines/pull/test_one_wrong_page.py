@@ -16,6 +16,8 @@ from airflow_audit_provider.testing.in_process import DirectTransport
 from tests.pipelines.pull.landing import land, landed_ids, order, source_of, true_ids
 from tests.pipelines.pull.resuming import SMALL_COUNT, fake_of, kill, resumable_order
 
+pytestmark = pytest.mark.integration
+
 _EMPTY = {"success": True, "errors": [], "messages": [], "result": []}
 
 

@@ -20,6 +20,8 @@ from airflow_audit_provider.testing.cloudflare import FakeCloudflare
 from airflow_audit_provider.testing.in_process import DirectTransport
 from tests.pipelines.pull.landing import END, START, fake_with, order, true_ids
 
+pytestmark = pytest.mark.integration
+
 LATENCY_SECONDS = 0.15
 # 68 requests, seven at a time, are ten after each other at best. The first page has to come before it is known what
 # the others are, and a slice's pages come one after another.

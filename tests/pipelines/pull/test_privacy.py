@@ -28,6 +28,8 @@ from airflow_audit_provider.testing.vocabulary import ADDRESSES
 from tests.pipelines.pull.landing import END, fake_with, land, landed, objects, order, source_of, true_ids
 from tests.pipelines.pull.resuming import fake_of, finish, kill, resumable_order, visible_parts
 
+pytestmark = pytest.mark.integration
+
 KEY = b"0123456789abcdef0123456789abcdef"
 DROP = ["metadata.session", "newValueJson.policies"]
 LATE = (

@@ -16,6 +16,8 @@ from airflow_audit_provider.testing.cloudflare import FakeCloudflare
 from tests.pipelines.pull.landing import fake_with, land, order, source_of
 from tests.pipelines.pull.rate_limited_crowd import crowd
 
+pytestmark = pytest.mark.integration
+
 Make = Callable[[ManualClock, str], FakeCloudflare]
 
 

@@ -27,6 +27,8 @@ from airflow_audit_provider.testing.settings import ACCOUNT_ID, TOKEN, Settings
 from tests.pipelines.pull.landing import START, land, landed_ids, order, true_ids
 from tests.pipelines.pull.virtual_time import BEARER, Players, Task, Travel, VirtualTime
 
+pytestmark = pytest.mark.integration
+
 DEFAULT = RateLimit(1200, 300)
 AT_ONCE, STEADY, UNEVEN = Travel(), Travel(0.05, 0.06), Travel(0.02, 0.4)
 # Requests of the pull, the limit, and how an answer travels. Travel that varies by more than a fiftieth of a period
@@ -164,7 +166,6 @@ class _MachineClock(SystemClock):
         return DEFAULT_START + timedelta(seconds=self.monotonic() - self._began)
 
 
-@pytest.mark.integration
 @pytest.mark.parametrize(("limit", "concurrency"), [(RateLimit(20, 1), 8), (RateLimit(60, 2), 4)])
 def test_a_pull_over_real_sockets_is_as_fast_as_allowed(limit: RateLimit, concurrency: int, tmp_path: Path) -> None:
     """A whole pull from a real server takes at most 1.05 N / R and a second, lands the truth and draws no 429."""

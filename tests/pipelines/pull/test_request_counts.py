@@ -21,6 +21,8 @@ from airflow_audit_provider.testing.settings import CursorEnd, CursorPlace
 from tests.pipelines.pull.landing import START, fake_with, order, record_at, true_ids
 from tests.pipelines.pull.rate_limited_crowd import spaced
 
+pytestmark = pytest.mark.integration
+
 VERSIONS = ("v1", "v2")
 HOUR = timedelta(hours=1)
 DAY = TimeWindow(START, START + 24 * HOUR)

@@ -38,6 +38,8 @@ from tests.pipelines.pull.resuming import (
     visible_parts,
 )
 
+pytestmark = pytest.mark.integration
+
 
 @pytest.fixture(autouse=True)
 def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:

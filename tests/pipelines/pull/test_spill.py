@@ -15,6 +15,8 @@ from airflow_audit_provider.testing.cloudflare import FakeCloudflare
 from tests.pipelines.pull.landing import landed_ids, record_at, staged_keys, true_ids, visible_keys
 from tests.pipelines.pull.resuming import KILLED_AT, checkpoint_in, finish, kill, resumable_order, small_fake
 
+pytestmark = pytest.mark.integration
+
 WANTED = resumable_order()
 EARLY, LATE = "2026-10-26T01:00:00Z", "2026-10-26T22:00:00Z"
 CONFLICT = "have the id of another, of another time or other content|are committed with another time"

@@ -22,6 +22,8 @@ from tests.hypothesis_profiles import examples
 from tests.pipelines.verify.dataset import DAY_1, PRIVATE_PEM, PUBLIC_PEM, commit, record, two_days, window
 from tests.pipelines.verify.memory_store import MemoryStore
 
+pytestmark = pytest.mark.integration
+
 
 def sealed(store: Store) -> str:
     """Land two days, seal and sign them, seal a late record of the first; return the newest seal's digest."""
@@ -66,7 +68,6 @@ def test_the_dataset_has_every_kind_of_object() -> None:
     assert report.newest_seal_sha256 == newest
 
 
-@pytest.mark.integration
 @pytest.mark.parametrize("key", KEYS)
 def test_every_flipped_byte_is_found(key: str) -> None:
     """One bit of any byte of any object is enough."""
@@ -93,7 +94,6 @@ def _flipped(content: bytes, place: int, mask: int) -> bytes:
     return content[:place] + bytes([content[place] ^ mask]) + content[place + 1 :]
 
 
-@pytest.mark.integration
 @pytest.mark.parametrize("key", KEYS)
 def test_every_truncation_is_found(key: str) -> None:
     """Cut at any byte, or a byte longer, or empty."""
