@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 
 from airflow_audit_provider.core.api.query import MAX_PAGE_SIZE, AuditQuery, Direction
 from airflow_audit_provider.core.api.records import ApiVersion
-from airflow_audit_provider.core.paging.window_reader import ReadOptions, SinglePageReader, WindowReader
+from airflow_audit_provider.core.paging.read_request import ReadRequest
+from airflow_audit_provider.core.paging.window_reader import SinglePageReader, WindowReader
 from airflow_audit_provider.core.ports import Request
 from airflow_audit_provider.core.windows.readiness import RETENTION_MARGIN, retention_starts_at
 from airflow_audit_provider.core.windows.run_window import RunBounds, resolve_run_window
@@ -21,7 +22,7 @@ from airflow_audit_provider.exceptions import ConfigurationError
 
 _QUERY_NAMES = ("api_version", "scope", "account_id", "organization_id")
 _PAGING_NAMES = ("since", "before", "direction", "page", "per_page", "limit", "cursor", "export")
-_PAGES_PER_WALK = 1
+_PAGES_PER_CUT = 1
 
 QueryBuilder = Callable[..., AuditQuery]
 
@@ -62,13 +63,10 @@ class LogParameters(NamedTuple):
         """Return the query and what to read of it: the whole window, or the one page asked for."""
         query = build(**self.query, filters=self.filters)
         self._refuse_foreign_paging(query.version)
-        direction = self._direction()
+        request = ReadRequest(query.version, self._window(now), self._direction(), self._page_size())
         if "page" in self.paging or "cursor" in self.paging:
-            position = self._page(), self.paging.get("cursor")
-            return query, SinglePageReader(self._window(now), direction, self._page_size(), *position)
-        return query, WindowReader(
-            query.version, self._window(now), direction, ReadOptions(self._page_size(), _PAGES_PER_WALK)
-        )
+            return query, SinglePageReader(request, self._page(), self.paging.get("cursor"))
+        return query, WindowReader(request, pages_per_cut=_PAGES_PER_CUT)
 
     def export_request(self, build: QueryBuilder, now: datetime) -> Request:
         """Return the request for the CSV export."""

@@ -12,6 +12,7 @@ from airflow_audit_provider._airflow.connection import ConnectionSettings
 from airflow_audit_provider.adapters.cloudflare.reader import AuditLogReader
 from airflow_audit_provider.core.api.query import AuditQuery, Direction
 from airflow_audit_provider.core.api.responses import error_of, token_is_active
+from airflow_audit_provider.core.paging.read_request import ReadRequest
 from airflow_audit_provider.core.paging.window_reader import SinglePageReader
 from airflow_audit_provider.core.ports import Request, Transport
 from airflow_audit_provider.core.windows.window import TimeWindow
@@ -56,5 +57,7 @@ def _verifies(request: Request, transport: Transport, source: AuditLogReader) ->
 def _read_one(query: AuditQuery, source: AuditLogReader) -> None:
     """Ask for one record of the last hour; an empty answer is as good as a full one."""
     now = source.clock.now()
-    for _records in source.read(query, SinglePageReader(TimeWindow(now - timedelta(hours=1), now), Direction.DESC, 1)):
+    window = TimeWindow(now - timedelta(hours=1), now)
+    request = ReadRequest(query.version, window, Direction.DESC, page_size=1)
+    for _records in source.read(query, SinglePageReader(request)):
         return

@@ -15,7 +15,7 @@ from airflow_audit_provider.adapters.cloudflare.reader import AuditLogReader
 from airflow_audit_provider.adapters.spill_file import SpillFile
 from airflow_audit_provider.core.api.query import Direction
 from airflow_audit_provider.core.api.read_stats import ReadStats
-from airflow_audit_provider.core.api.records import AuditRecord, says_the_same
+from airflow_audit_provider.core.api.records import AuditRecord, is_same_record
 from airflow_audit_provider.core.archive.checkpoint import Checkpoint
 from airflow_audit_provider.core.archive.commit import (
     CommitEvent,
@@ -29,6 +29,7 @@ from airflow_audit_provider.core.archive.manifest import Manifest
 from airflow_audit_provider.core.archive.recount import Recount
 from airflow_audit_provider.core.archive.unique_ids import DuplicateGuard
 from airflow_audit_provider.core.paging.errors import contradicts_earlier_attempt
+from airflow_audit_provider.core.paging.read_request import ReadRequest
 from airflow_audit_provider.core.paging.window_reader import WindowReader
 from airflow_audit_provider.core.windows.readiness import check_settled_by_server_clock
 from airflow_audit_provider.exceptions import (
@@ -127,7 +128,8 @@ class PullAttempt:
         order, window = self._order, self._order.run_window.window
         # What was taken over ends with a record of the remainder's first second.
         known = self._remainder.whole_seconds()[0] if self._tally.resumed_count else None
-        reading = ParallelReader(self._source, order.query, self._remainder, order.concurrency, known)
+        request = ReadRequest(order.query.version, self._remainder, known_seconds=known)
+        reading = ParallelReader(self._source, order.query, request, order.concurrency)
         read_count = self._tally.resumed_count
         for read in reading.read():
             records = self._not_staged(order.apply_privacy(read))
@@ -136,15 +138,15 @@ class PullAttempt:
             self._note_added(fresh)
             with self._observer.step(Phase.STAGE, window):
                 self._stager.add(fresh)
-                self._save(reading.tally)
+                self._save(reading.stats)
             read_count += len(records)
             share_done = window.share_before(read[-1].event_ns)
-            self._observer.fetched(Progress(read_count, reading.tally.page_count, share_done, len(records)))
+            self._observer.fetched(Progress(read_count, reading.stats.page_count, share_done, len(records)))
         self._known.finish()
         self._refuse_conflicts()
         self._refuse_what_was_read()
         self._scratch.close()
-        self._tally.add(reading.tally)
+        self._tally.add(reading.stats)
         self._finish_staging()
 
     def _finish_staging(self) -> None:
@@ -158,7 +160,7 @@ class PullAttempt:
         staged = self._staged
         if not staged:
             return records
-        return [each for each in records if not (each.id in staged and says_the_same(staged[each.id], each))]
+        return [each for each in records if not (each.id in staged and is_same_record(staged[each.id], each))]
 
     def _fresh(self, records: list[AuditRecord]) -> list[AuditRecord]:
         """Return what is to be staged of some records: those not committed, all of them for a replacement."""
@@ -168,7 +170,7 @@ class PullAttempt:
     def _refuse_what_was_read(self) -> None:
         """Raise when what was read came too early, or lacks what a replacement would remove."""
         order = self._order
-        check_settled_by_server_clock(order.run_window.window, self._source.first_answer_at, order.settle_delay)
+        check_settled_by_server_clock(order.run_window.window, self._source.first_response_at, order.settle_delay)
         if self._committed is not None and order.replace:
             check_nothing_lost(self._committed, self._known.missing_count - self._register.moved_count())
 
@@ -203,7 +205,7 @@ class PullAttempt:
             so_far.add(self._tally)
             so_far.add(fetch)
             now = self._source.clock.now()
-            began_at = min(self._began_at, self._source.first_answer_at or now)
+            began_at = min(self._began_at, self._source.first_response_at or now)
             self._attempt.save(Checkpoint(self._identity, tuple(parts), so_far, began_at, now))
             self._saved_count = len(parts)
 
@@ -212,11 +214,11 @@ class PullAttempt:
         if self._recount is None:
             return
         window = self._order.run_window.window
-        second = WindowReader(self._order.query.version, window, Direction.DESC)
+        second = WindowReader(ReadRequest(self._order.query.version, window, Direction.DESC))
         for records in self._source.read(self._order.query, second):
             self._recount.add_second(record.id for record in self._order.apply_privacy(records))
         self._recount.check_agreement(str(window))
-        self._tally.add(second.tally)
+        self._tally.add(second.stats)
 
     def commit(self) -> PullOutcome:
         """Publish the staged parts and create the next manifest; with nothing new to say, say nothing.

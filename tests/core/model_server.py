@@ -39,30 +39,30 @@ class ModelServer:
     ties_mirrored: bool = True
     empty_pages: bool = False
     seed: int = 0
-    asks: list[PageRequest] = field(default_factory=list)
+    requests: list[PageRequest] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self._random = random.Random(self.seed)
 
-    def answer(self, ask: PageRequest) -> Page:
+    def answer(self, request: PageRequest) -> Page:
         """Return the page an ask selects; raise the 400 the model is set to give."""
-        self.asks.append(ask)
-        rows = self._selected(ask)
-        size = min(ask.page_size, self.page_ceiling)
-        offset = self._offset(ask, size)
+        self.requests.append(request)
+        rows = self._selected(request)
+        size = min(request.page_size, self.page_ceiling)
+        offset = self._offset(request, size)
         if self.depth_cap is not None and offset >= self.depth_cap:
             raise SourceProtocolError("too deep", status=400)
         page = rows[offset : offset + self._sent_count(size)]
         return self._with_cursor(page, offset, len(rows))
 
-    def _selected(self, ask: PageRequest) -> list[AuditRecord]:
-        low, high = ask.since_seconds * SECOND_NS, ask.before_seconds * SECOND_NS
+    def _selected(self, request: PageRequest) -> list[AuditRecord]:
+        low, high = request.since_seconds * SECOND_NS, request.before_seconds * SECOND_NS
         rows = [row for row in self.rows if self._after(row, low) and self._below(row, high)]
-        rows = sorted(row for row in rows if row.id not in ask.without_ids)
+        rows = sorted(row for row in rows if row.id not in request.without_ids)
         if not self.ties_mirrored:
-            sign = 1 if ask.direction is Direction.ASC else -1
+            sign = 1 if request.direction is Direction.ASC else -1
             return sorted(rows, key=lambda row: (sign * row.event_second, row.id))
-        return rows if ask.direction is Direction.ASC else rows[::-1]
+        return rows if request.direction is Direction.ASC else rows[::-1]
 
     def _after(self, row: AuditRecord, low: int) -> bool:
         instant = row.event_ns // self.grain_ns * self.grain_ns
@@ -72,19 +72,19 @@ class ModelServer:
         instant = row.event_ns // self.grain_ns * self.grain_ns
         return instant <= high if self.before_inclusive else instant < high
 
-    def _offset(self, ask: PageRequest, size: int) -> int:
+    def _offset(self, request: PageRequest, size: int) -> int:
         if self.version is ApiVersion.V1:
-            return (ask.page - 1) * (size if self.offset_uses_ceiling else ask.page_size)
-        if ask.cursor is None:
+            return (request.page - 1) * (size if self.offset_uses_ceiling else request.page_size)
+        if request.cursor is None:
             return 0
-        if self.cursor_expires_every and len(self.asks) % self.cursor_expires_every == 0:
+        if self.cursor_expires_every and len(self.requests) % self.cursor_expires_every == 0:
             raise SourceProtocolError("cursor expired", status=400)
-        return int(ask.cursor.split(":")[0])
+        return int(request.cursor.split(":")[0])
 
     def _sent_count(self, size: int) -> int:
         if self.random_fraction:
             return self._random.randint(1, size)
-        if self.empty_pages and len(self.asks) % 3 == 2 and self.version is ApiVersion.V2:
+        if self.empty_pages and len(self.requests) % 3 == 2 and self.version is ApiVersion.V2:
             return 0
         return max(1, size - 1) if self.fewer_rows else size
 
@@ -92,7 +92,7 @@ class ModelServer:
         if self.version is ApiVersion.V1:
             return Page(page)
         following = offset + len(page)
-        count = len(self.asks)
+        count = len(self.requests)
         if self.says_nothing or (self.cursor_lost_every and count % self.cursor_lost_every == 0 and page):
             return Page(page)
         if following >= row_count:

@@ -21,12 +21,12 @@ Answer = Response | SourceUnavailableError | None
 class ScriptPlayer:
     """Performs steps and writes down what was sent, waited for and delivered."""
 
-    def __init__(self, answers: Sequence[Answer], seconds_per_request: float = 0.0, jitter: float = 0.0) -> None:
+    def __init__(self, responses: Sequence[Answer], seconds_per_request: float = 0.0, jitter: float = 0.0) -> None:
         self.sent: list[Request] = []
         self.waits: list[tuple[float, AuditProviderError | None]] = []
         self.deliveries: list[list[AuditRecord]] = []
         self.elapsed_seconds = 0.0
-        self._answers = iter(answers)
+        self._answers = iter(responses)
         self._seconds_per_request = seconds_per_request
         self._jitter = jitter
 

@@ -1,7 +1,6 @@
-"""Players of the conversation with the API: one blocking, one for an event loop.
+"""Drivers of the fetch script: read an audit log over a blocking transport or in an event loop.
 
-Knows: how to perform a step. Must not know: which step comes next (``core.exchange``).
-Its one rule: both players perform the same script, so nothing can be true of one and not of the other.
+Invariant: both drivers perform the same script (``core.paging.fetch``), so neither can behave differently.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from datetime import datetime
 from airflow_audit_provider.core.api.query import AuditQuery
 from airflow_audit_provider.core.api.rate_limiter import RateLimiter
 from airflow_audit_provider.core.api.records import AuditRecord
-from airflow_audit_provider.core.api.responses import answered_at
+from airflow_audit_provider.core.api.responses import server_time
 from airflow_audit_provider.core.api.retry import RetryLimits
 from airflow_audit_provider.core.paging.fetch import (
     Deliver,
@@ -30,146 +29,146 @@ from airflow_audit_provider.core.paging.window_reader import SinglePageReader, W
 from airflow_audit_provider.core.ports import AsyncTransport, Clock, Request, Response, Transport
 from airflow_audit_provider.exceptions import SourceUnavailableError
 
-# How long a thread may go on waiting after the pull it works for has failed.
-_LONGEST_NAP_SECONDS = 2.0
+# A waiting thread checks this often whether it was cancelled, so that it ends soon after the pull it reads for.
+_CANCEL_CHECK_SECONDS = 2.0
 
-Observer = Callable[[Send | Wait], None]
+StepCallback = Callable[[Send | Wait], None]
 
 
-def _ignore(_step: Send | Wait) -> None:
-    """Observe nothing."""
+def _ignore_step(_step: Send | Wait) -> None:
+    """Does nothing with a step."""
 
 
 class AuditLogReader:
-    """Reads audit logs over a blocking transport; one rate budget for all its readings, in however many threads.
+    """Reads audit logs over a blocking transport; all reads, in any number of threads, share one rate limiter.
 
-    ``observe`` is told of every request before it goes, and of every wait of more than no time with the failure behind
-    it; in the thread that reads, so perhaps in several at once. ``first_answer_at`` is the API's own time of the first
-    answer, None before one.
+    ``on_step`` is called before every request, and before every wait longer than zero seconds with the error that
+    caused it. It is called in the reading thread, so possibly in several at once. ``first_response_at`` is the API's
+    own time of the first response, None before it.
     """
 
     def __init__(
         self,
         transport: Transport,
         clock: Clock,
-        budget: RateLimiter,
-        policy: RetryLimits,
-        observe: Observer = _ignore,
+        rate_limiter: RateLimiter,
+        retry_limits: RetryLimits,
+        on_step: StepCallback = _ignore_step,
     ) -> None:
         self.clock = clock
-        self.first_answer_at: datetime | None = None
+        self.first_response_at: datetime | None = None
         self._transport = transport
-        self._budget = budget
-        self._policy = policy
-        self._observe = observe
-        # Decisions of all threads are taken one at a time: they share the budget, and Python runs one anyway.
-        self._deciding = threading.Lock()
-        self._is_broken_off = threading.Event()
+        self._rate_limiter = rate_limiter
+        self._retry_limits = retry_limits
+        self._on_step = on_step
+        # The threads share the rate limiter, so their scripts advance one at a time. That costs no parallelism: Python
+        # runs one thread's code at a time anyway, and requests are sent outside the lock.
+        self._script_lock = threading.Lock()
+        self._is_cancelled = threading.Event()
 
     def cancel(self) -> None:
-        """End all readings under way, in every thread, at their next step, and let none begin; for good."""
-        self._is_broken_off.set()
+        """Ends all reads at their next step, in every thread, and prevents new ones; it cannot be undone."""
+        self._is_cancelled.set()
 
     def read(
-        self, query: AuditQuery, reading: WindowReader | SinglePageReader, stop: threading.Event | None = None
+        self, query: AuditQuery, reader: WindowReader | SinglePageReader, stop: threading.Event | None = None
     ) -> Iterator[list[AuditRecord]]:
-        """Yield complete, sorted records, a walk at a time; raises what ``fetch_script`` raises.
+        """Yields complete, sorted records, one paginator's at a time; raises what ``fetch_script`` raises.
 
-        With ``stop`` set by another thread, or after :meth:`break_off`, the reading is broken off at its next step by
-        ``CancelledError``.
+        Raises ``CancelledError`` at the next step once another thread sets ``stop``, or after :meth:`cancel`.
         """
-        script = fetch_script(reading, query, self._budget, self._policy)
+        script = fetch_script(reader, query, self._rate_limiter, self._retry_limits)
         step: Step | None = next(script, None)
         while step is not None:
-            if self._is_stopped(stop):
+            if self._should_stop(stop):
                 raise CancelledError
             if isinstance(step, Deliver):
                 yield step.records
-            outcome = self._perform(step, stop)
-            with self._deciding:
-                step = _reply(script, outcome)
+            result = self._perform(step, stop)
+            with self._script_lock:
+                step = _next_step(script, result)
 
     def _perform(self, step: Step, stop: threading.Event | None) -> StepResult:
-        answer = None
+        response = None
         if isinstance(step, Send):
-            self._observe(step)
-            answer = self._answer(step.request)
+            self._on_step(step)
+            response = self._send(step.request)
         elif isinstance(step, Wait) and step.seconds > 0:
-            self._observe(step)
+            self._on_step(step)
             self._wait(step.seconds, stop)
-        return StepResult(_moment(self.clock), answer)
+        return StepResult(_step_time(self.clock), response)
 
     def _wait(self, seconds: float, stop: threading.Event | None) -> None:
-        """Wait; look every few seconds whether to stop."""
-        while seconds > 0 and not self._is_stopped(stop):
-            self.clock.sleep(min(_LONGEST_NAP_SECONDS, seconds))
-            seconds -= _LONGEST_NAP_SECONDS
+        """Waits, and checks every two seconds whether to stop."""
+        while seconds > 0 and not self._should_stop(stop):
+            self.clock.sleep(min(_CANCEL_CHECK_SECONDS, seconds))
+            seconds -= _CANCEL_CHECK_SECONDS
 
-    def _is_stopped(self, stop: threading.Event | None) -> bool:
-        return self._is_broken_off.is_set() or (stop is not None and stop.is_set())
+    def _should_stop(self, stop: threading.Event | None) -> bool:
+        return self._is_cancelled.is_set() or (stop is not None and stop.is_set())
 
-    def _answer(self, request: Request) -> Response | SourceUnavailableError:
+    def _send(self, request: Request) -> Response | SourceUnavailableError:
         try:
-            answer = self._transport.send(request)
+            response = self._transport.send(request)
         except SourceUnavailableError as error:
             return error
-        if self.first_answer_at is None:
-            self.first_answer_at = answered_at(answer.headers)
-        return answer
+        if self.first_response_at is None:
+            self.first_response_at = server_time(response.headers)
+        return response
 
 
 class AsyncAuditLogReader:
-    """The same as :class:`AuditLogReader`, for a running event loop."""
+    """Reads audit logs in an event loop; otherwise the same as :class:`AuditLogReader`."""
 
     def __init__(
         self,
         transport: AsyncTransport,
         clock: Clock,
-        budget: RateLimiter,
-        policy: RetryLimits,
-        observe: Observer = _ignore,
+        rate_limiter: RateLimiter,
+        retry_limits: RetryLimits,
+        on_step: StepCallback = _ignore_step,
     ) -> None:
         self.clock = clock
         self._transport = transport
-        self._budget = budget
-        self._policy = policy
-        self._observe = observe
+        self._rate_limiter = rate_limiter
+        self._retry_limits = retry_limits
+        self._on_step = on_step
 
     async def read(
-        self, query: AuditQuery, reading: WindowReader | SinglePageReader
+        self, query: AuditQuery, reader: WindowReader | SinglePageReader
     ) -> AsyncIterator[list[AuditRecord]]:
-        """Yield complete, sorted records, a walk at a time; raises what ``fetch_script`` raises."""
-        script = fetch_script(reading, query, self._budget, self._policy)
+        """Yields complete, sorted records, one paginator's at a time; raises what ``fetch_script`` raises."""
+        script = fetch_script(reader, query, self._rate_limiter, self._retry_limits)
         step: Step | None = next(script, None)
         while step is not None:
             if isinstance(step, Deliver):
                 yield step.records
-            step = _reply(script, await self._perform(step))
+            step = _next_step(script, await self._perform(step))
 
     async def _perform(self, step: Step) -> StepResult:
-        answer = None
+        response = None
         if isinstance(step, Send):
-            self._observe(step)
-            answer = await self._answer(step.request)
+            self._on_step(step)
+            response = await self._send(step.request)
         elif isinstance(step, Wait) and step.seconds > 0:
-            self._observe(step)
+            self._on_step(step)
             await self.clock.asleep(step.seconds)
-        return StepResult(_moment(self.clock), answer)
+        return StepResult(_step_time(self.clock), response)
 
-    async def _answer(self, request: Request) -> Response | SourceUnavailableError:
+    async def _send(self, request: Request) -> Response | SourceUnavailableError:
         try:
             return await self._transport.send(request)
         except SourceUnavailableError as error:
             return error
 
 
-def _reply(script: FetchScript, outcome: StepResult) -> Step | None:
-    """Report an outcome to the script; return its next step, None at its end."""
+def _next_step(script: FetchScript, result: StepResult) -> Step | None:
+    """Reports a result to the script; returns its next step, None at its end."""
     try:
-        return script.send(outcome)
+        return script.send(result)
     except StopIteration:
         return None
 
 
-def _moment(clock: Clock) -> StepTime:
+def _step_time(clock: Clock) -> StepTime:
     return StepTime(clock.now(), clock.monotonic(), clock.jitter())

@@ -37,6 +37,11 @@ class Direction(StrEnum):
     DESC = "desc"
 
     @property
+    def sign(self) -> int:
+        """1 if ascending, -1 if descending: a time multiplied by it increases in the reading direction."""
+        return 1 if self is Direction.ASC else -1
+
+    @property
     def opposite(self) -> Direction:
         """The other direction."""
         return Direction.DESC if self is Direction.ASC else Direction.ASC

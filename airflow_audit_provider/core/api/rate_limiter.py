@@ -1,8 +1,10 @@
-"""When may the next request go: the allowance of a token, and what the server says of it.
+"""Rate limiter shared by all requests of one token: decides when the next request may be sent.
 
-Knows: Cloudflare's documented limit and its ``Ratelimit`` and ``Ratelimit-Policy`` header fields.
-Must not know: the clock; the present is a parameter, in seconds that never run backwards.
-Its one rule: never send what the server has announced to refuse; being refused blocks the token for minutes.
+It counts the requests of this process against the documented limit, and follows the quota that the server announces
+for all users of the token. The clock is a parameter, in monotonic seconds.
+
+Invariant: a request that the server has announced to refuse is never sent. Cloudflare API docs, rate limits: "If you
+exceed this limit, all API calls for the next five minutes will be blocked, receiving a HTTP 429 response."
 """
 
 from __future__ import annotations
@@ -16,22 +18,27 @@ from typing import NamedTuple
 from airflow_audit_provider.core.limits import is_count
 from airflow_audit_provider.exceptions import ConfigurationError
 
-_NUMBER = r"\s*=\s*(\d+(?:\.\d+)?)"
-_FIELDS = {name: re.compile(rf"(?:^|;)\s*{name}{_NUMBER}") for name in "rtqw"}
+# Parameters of the IETF draft draft-ietf-httpapi-ratelimit-headers-10, whose form Cloudflare's headers have:
+# q, "the quota allocated by this policy"; w, "a time window" in seconds; r, "the remaining quota units for the
+# identified policy"; t, "the number of seconds until additional quota associated with the quota policy is made
+# available". The draft allows integers only; a decimal fraction is read as well.
+_PARAMETERS = {name: re.compile(rf"(?:^|;)\s*{name}\s*=\s*(\d+(?:\.\d+)?)") for name in "rtqw"}
 _DEFAULT_POLICY = re.compile(r'\s*"?default"?\s*;')
-# Clocks differ and requests overtake one another: without this spare a server that counts exactly sees one too many.
-_SPARE_SHARE = 0.02
-# What is left to others on the same token, once they were seen to use it: this share of the allowance, and what they
-# will use until the reset at the rate seen. The rate is taken twice as high, and too few seconds are watched at
-# first to trust it; what it holds back is looked at again after a while.
-_RESERVE_SHARE = 0.02
-_CAUTION = 2.0
-_LEAST_WATCHED_SECONDS = 5.0
-_LOOK_AGAIN_SECONDS = 10.0
-# What a server may announce and be believed; a policy outside is a mistake.
-_MOST_REQUESTS, _LONGEST_SECONDS = 1_000_000, 3_600.0
-_LONGEST_RESET_SECONDS = 3_600.0
-_SHORTEST_LOOK_SECONDS = 0.01
+# Clocks differ and requests overtake one another, so a server that counts exactly could see one request too many
+# within its window. Two percent of the period is added to every wait.
+_PERIOD_MARGIN = 0.02
+# The quota left to other clients of the token, once they were seen using it: this share of the limit, and the requests
+# they are expected to send until the reset. Their rate is doubled, because it is measured over a short time, and
+# measured over at least five seconds. What is held back is checked again after ten seconds.
+_RESERVED_SHARE = 0.02
+_OTHERS_RATE_FACTOR = 2.0
+_MIN_OBSERVED_SECONDS = 5.0
+_RECHECK_SECONDS = 10.0
+# Bounds of announced values; a policy outside is taken for a mistake and ignored. A reset is capped, because one wrong
+# header must not stop all requests for longer than an hour.
+_MAX_QUOTA, _MAX_WINDOW_SECONDS = 1_000_000, 3_600.0
+_MAX_RESET_SECONDS = 3_600.0
+_MIN_RECHECK_SECONDS = 0.01
 
 
 class RateLimit(NamedTuple):
@@ -46,160 +53,185 @@ class RateLimit(NamedTuple):
         return is_count(self.request_count) and isfinite(self.period_seconds) and self.period_seconds > 0
 
 
+# Cloudflare API docs, rate limits: "The global rate limit for the Cloudflare API is 1,200 requests per five minute
+# period per user, and applies cumulatively regardless of whether the request is made via the dashboard, API key, or API
+# token."
 CLOUDFLARE_LIMIT = RateLimit(1200, 300.0)
 
 
 class SentRequest(NamedTuple):
-    """A request that went out: when, and how many had come to their end before."""
+    """A request that was sent: when, and how many requests had ended before."""
 
     at_seconds: float
     ended_count: int
 
 
 class RateLimiter:
-    """Counts the requests of one token from here, and follows the count the server reports for all its users.
+    """Limits the requests of one token; call ``on_sent`` and then ``on_response`` or ``on_lost`` for each.
 
-    ``limit`` of None is Cloudflare's documented one, until the server announces another, lower or higher. A limit that
-    is given is a ceiling: the server's can only lower it. Raises ``ConfigurationError`` for one that allows nothing.
-    Not for several threads at once: whoever shares it takes turns.
+    Without ``limit`` the documented limit applies, until the server announces another, lower or higher. A ``limit``
+    that is given is a maximum: the server can only lower it. Raises ``ConfigurationError`` for an impossible limit.
+
+    Not thread-safe: callers that share it must serialize their calls.
     """
 
     def __init__(self, limit: RateLimit | None = None) -> None:
         if limit is not None and not limit.is_possible:
             raise ConfigurationError(
                 f"A rate limit of {limit.request_count} requests in {limit.period_seconds} seconds is impossible. "
-                "Give a whole number of at least one request and a positive period."
+                "Set a whole number of at least one request and a positive period."
             )
-        self._ceiling = limit
+        self._maximum = limit
         self._limits = [limit or CLOUDFLARE_LIMIT]
-        # Both sorted. When a request reached the server is unknown; what counts is the latest it can have been, told
-        # in the time it would have left here to be that late on the quickest way.
+        # When a request reached the server is unknown. What counts is the latest possible time, expressed as the time
+        # at which a request with the shortest round trip would have been sent. Both lists are sorted.
         self._arrivals: list[float] = []
-        self._under_way: list[float] = []
-        self._quickest_seconds = inf
+        self._in_flight: list[float] = []
+        self._shortest_trip_seconds = inf
         self._ended_count = 0
-        self._closed_until = self._resets_at = 0.0
-        # Requests left until the reset: for sure, and as far as nobody else used any that could not be noticed.
-        self._surely_left = self._likely_left = 0.0
+        self._blocked_until = self._resets_at = 0.0
+        # Requests left until the reset: the certain number, and the likely number if no other client used the token
+        # unnoticed.
+        self._certainly_left = self._likely_left = 0.0
         self._others_count = 0.0
-        self._watched_seconds = 0.0
-        self._followed_at = 0.0
+        self._observed_seconds = 0.0
+        self._updated_at = 0.0
         self._uncounted = 0
 
     def delay_seconds(self, now: float) -> float:
-        """Return how long to wait before looking again; 0.0 when a request may go now."""
-        opens_at = max([self._closed_until, *(self._frees_at(limit, now) for limit in self._limits)])
-        return max(0.0, max(opens_at, self._allowed_at(now)) - now)
+        """Returns the seconds to wait before calling again; 0.0 if a request may be sent now."""
+        free_at = max([self._blocked_until, *(self._free_at(limit, now) for limit in self._limits)])
+        return max(0.0, max(free_at, self._quota_allows_at(now)) - now)
 
     def on_sent(self, now: float) -> SentRequest:
-        """Count one request as sent; return what its end is to be noted with."""
-        insort(self._under_way, now)
-        self._surely_left -= 1
+        """Counts a request as sent; returns what ``on_response`` and ``on_lost`` need."""
+        insort(self._in_flight, now)
+        self._certainly_left -= 1
         self._likely_left -= 1
         return SentRequest(now, self._ended_count)
 
     def on_lost(self, sent: SentRequest, now: float) -> None:
-        """Count one request as gone without an answer."""
+        """Counts a request that got no response; the server may have counted it."""
         self._end(sent, now)
 
     def on_response(self, sent: SentRequest, headers: Mapping[str, str], now: float) -> None:
-        """Learn from an answer: the limits announced, and how many requests remain until the reset."""
-        self._quickest_seconds = min(self._quickest_seconds, now - sent.at_seconds)
+        """Updates the limits and the remaining quota from the headers of a response."""
+        self._shortest_trip_seconds = min(self._shortest_trip_seconds, now - sent.at_seconds)
         arrived_at = self._end(sent, now)
-        self._adopt(headers.get("ratelimit-policy", ""))
-        announced = headers.get("ratelimit", "")
-        remaining, reset_seconds = _number("r", announced), _number("t", announced)
+        # Cloudflare API docs, rate limits: "Ratelimit-Policy: List of quota policy items, composed of the policy name,
+        # the total quota (q) and the time window the quota applies to (w). For example: "burst";q=100;w=60".
+        self._apply_policies(headers.get("ratelimit-policy", ""))
+        # The same page: "Ratelimit: List of service limit items, composed of the limit name, the remaining quota (r)
+        # and the time next window resets (t). For example: "default";r=50;t=30".
+        service_limit = headers.get("ratelimit", "")
+        remaining, reset_seconds = _parameter("r", service_limit), _parameter("t", service_limit)
         if remaining is not None and reset_seconds is not None:
-            # Not counted yet, perhaps, when the server wrote this: what is under way, and what ended meanwhile.
-            uncounted = len(self._under_way) + self._ended_count - sent.ended_count - 1
-            self._follow(remaining, uncounted, arrived_at, min(reset_seconds, _LONGEST_RESET_SECONDS))
+            # Requests in flight, and those that ended since this one was sent, may not be counted in `r` yet.
+            uncounted = len(self._in_flight) + self._ended_count - sent.ended_count - 1
+            self._update_quota(remaining, uncounted, arrived_at, min(reset_seconds, _MAX_RESET_SECONDS))
 
     def block_for(self, seconds: float, now: float) -> None:
-        """Let nothing go for so many seconds."""
-        self._closed_until = max(self._closed_until, now + seconds)
+        """Blocks all requests for ``seconds``."""
+        self._blocked_until = max(self._blocked_until, now + seconds)
 
     def _end(self, sent: SentRequest, now: float) -> float:
-        """Take a request from those under way; return, and keep, when it left at the latest, however slow it was."""
-        del self._under_way[bisect_left(self._under_way, sent.at_seconds)]
-        arrived_at = self._latest(sent.at_seconds, now)
-        self._arrivals.append(arrived_at)  # never earlier than one before, whatever overtook what
+        """Moves a request from in flight to arrived; returns its latest possible time of arrival."""
+        del self._in_flight[bisect_left(self._in_flight, sent.at_seconds)]
+        arrived_at = self._latest_arrival(sent.at_seconds, now)
+        # Stays sorted: `now` never decreases, so no request arrives earlier than one that ended before it.
+        self._arrivals.append(arrived_at)
         self._ended_count += 1
         del self._arrivals[: -max(limit.request_count for limit in self._limits)]
         return arrived_at
 
-    def _latest(self, sent_at_seconds: float, now: float) -> float:
-        return max(sent_at_seconds, now - self._quickest_seconds)
+    def _latest_arrival(self, sent_at_seconds: float, now: float) -> float:
+        return max(sent_at_seconds, now - self._shortest_trip_seconds)
 
-    def _follow(self, remaining: float, uncounted: int, arrived_at: float, reset_seconds: float) -> None:
-        """Believe the server's count; the reset, told in whole seconds, is no later than any answer says."""
-        self._uncounted, self._surely_left = uncounted, remaining - uncounted
-        passed_seconds, self._followed_at = arrived_at - self._followed_at, max(self._followed_at, arrived_at)
+    def _update_quota(self, remaining: float, uncounted: int, arrived_at: float, reset_seconds: float) -> None:
+        """Adopts the server's remaining quota and time of the reset."""
+        self._uncounted, self._certainly_left = uncounted, remaining - uncounted
+        elapsed_seconds, self._updated_at = arrived_at - self._updated_at, max(self._updated_at, arrived_at)
         if arrived_at >= self._resets_at:
             self._resets_at = arrived_at + reset_seconds
-            self._likely_left = self._surely_left
+            self._likely_left = self._certainly_left
             return
+        # Draft-10, 4.1.2: `t` is a whole number of seconds, and Cloudflare rounds its times up. The earliest reset that
+        # any response names is therefore the most exact.
         self._resets_at = min(self._resets_at, arrived_at + reset_seconds)
-        self._watched_seconds += max(0.0, passed_seconds)
-        self._others_count += max(0.0, self._likely_left - uncounted - self._surely_left)
-        if self._surely_left < self._likely_left - uncounted:
-            self._likely_left = self._surely_left
-        self._likely_left = max(self._likely_left, self._surely_left)
+        self._observed_seconds += max(0.0, elapsed_seconds)
+        # The limit "applies cumulatively" to all uses of the token: what is missing was used by other clients.
+        self._others_count += max(0.0, self._likely_left - uncounted - self._certainly_left)
+        if self._certainly_left < self._likely_left - uncounted:
+            self._likely_left = self._certainly_left
+        self._likely_left = max(self._likely_left, self._certainly_left)
 
-    def _allowed_at(self, now: float) -> float:
-        """Return when the server's count lets the next request go, or when an answer may have told more."""
+    def _quota_allows_at(self, now: float) -> float:
+        """Returns when the remaining quota allows the next request, or when a response may have shown more of it.
+
+        Draft-10, 4.1.1: "Clients MUST NOT assume that a positive remaining value is a guarantee that further requests
+        will be served". A request that is refused nevertheless is handled by ``retry``.
+        """
         if not self._others_count:
-            reserve = needed = 1.0
+            reserved = needed = 1.0
         else:
-            reserve = 1 + ceil(_RESERVE_SHARE * max(limit.request_count for limit in self._limits))
-            needed = reserve + self._others_per_second() * (self._resets_at - now)
-        if self._surely_left >= needed:
+            reserved = 1 + ceil(_RESERVED_SHARE * max(limit.request_count for limit in self._limits))
+            needed = reserved + self._others_per_second() * (self._resets_at - now)
+        if self._certainly_left >= needed:
             return 0.0
-        if self._likely_left < reserve:
+        if self._likely_left < reserved:
             return self._resets_at
-        # One request alone finds out exactly; more seldom where others will need what is left.
-        if self._under_way:
-            look_at = now + max(_SHORTEST_LOOK_SECONDS, min(self._quickest_seconds, 1.0))
+        # A single request, with no other in flight, shows the exact number. It is sent at once where the quota is
+        # likely to be sufficient, and every ten seconds where other clients are expected to need what is left.
+        if self._in_flight:
+            recheck_at = now + max(_MIN_RECHECK_SECONDS, min(self._shortest_trip_seconds, 1.0))
         else:
-            look_at = 0.0 if self._likely_left >= needed else self._followed_at + _LOOK_AGAIN_SECONDS
-        return min(self._resets_at, look_at)
+            recheck_at = 0.0 if self._likely_left >= needed else self._updated_at + _RECHECK_SECONDS
+        return min(self._resets_at, recheck_at)
 
     def _others_per_second(self) -> float:
-        """Return how much others use, those included who may have gone unnoticed among our own requests."""
-        return _CAUTION * (self._others_count + self._uncounted) / max(self._watched_seconds, _LEAST_WATCHED_SECONDS)
+        """Returns the estimated request rate of other clients of this token, assuming uncounted requests are theirs."""
+        observed_seconds = max(self._observed_seconds, _MIN_OBSERVED_SECONDS)
+        return _OTHERS_RATE_FACTOR * (self._others_count + self._uncounted) / observed_seconds
 
-    def _frees_at(self, limit: RateLimit, now: float) -> float:
-        """Return when a limit lets the next request go."""
-        if len(self._arrivals) + len(self._under_way) < limit.request_count:
+    def _free_at(self, limit: RateLimit, now: float) -> float:
+        """Returns when a limit allows the next request, counting only the requests of this process."""
+        if len(self._arrivals) + len(self._in_flight) < limit.request_count:
             return 0.0
-        under_way = [self._latest(sent_at, now) for sent_at in self._under_way]
-        counted = sorted([*self._arrivals[-limit.request_count :], *under_way])
-        return counted[-limit.request_count] + limit.period_seconds * (1 + _SPARE_SHARE)
+        in_flight = [self._latest_arrival(sent_at, now) for sent_at in self._in_flight]
+        counted = sorted([*self._arrivals[-limit.request_count :], *in_flight])
+        return counted[-limit.request_count] + limit.period_seconds * (1 + _PERIOD_MARGIN)
 
-    def _adopt(self, policies: str) -> None:
-        """Take over ``"burst";q=100;w=60, "default";q=1200;w=300``, one limit for each."""
-        announced = [(policy, _limit_in(policy)) for policy in policies.split(",")]
+    def _apply_policies(self, policies: str) -> None:
+        """Adopts announced policies such as ``"burst";q=100;w=60, "default";q=1200;w=300``, one limit for each."""
+        announced = [(policy, _limit_of(policy)) for policy in policies.split(",")]
         limits = [limit for _, limit in announced if limit is not None]
         if limits:
-            own = self._ceiling or CLOUDFLARE_LIMIT
-            # An announced burst adds to the documented limit; one that is the default, or as long, stands for it.
-            overruled = self._ceiling is None and any(
+            own = self._maximum or CLOUDFLARE_LIMIT
+            # Draft-10, 2: "more than one quota policy can affect a given request". A burst policy applies in addition
+            # to the documented limit; a policy that is the default, or as long, replaces it. It may be higher:
+            # Cloudflare API docs, rate limits: "Enterprise customers can also contact Cloudflare Support to raise the
+            # Client API per user, GraphQL, or API token limits to a higher value."
+            replaces_own = self._maximum is None and any(
                 limit.period_seconds >= own.period_seconds or _DEFAULT_POLICY.match(policy)
                 for policy, limit in announced
                 if limit is not None
             )
-            self._limits = limits if overruled else [own, *limits]
+            self._limits = limits if replaces_own else [own, *limits]
 
 
-def _limit_in(policy: str) -> RateLimit | None:
-    """Return the limit a policy announces, None for none that can be believed."""
-    count, period_seconds = _number("q", policy), _number("w", policy)
+def _limit_of(policy: str) -> RateLimit | None:
+    """Returns the limit that a policy announces; None if it has no usable one.
+
+    Draft-10 makes ``w`` optional and allows a quota of zero; neither can be applied as a limit.
+    """
+    count, period_seconds = _parameter("q", policy), _parameter("w", policy)
     if count is None or period_seconds is None:
         return None
-    if not (1 <= count <= _MOST_REQUESTS and 0 < period_seconds <= _LONGEST_SECONDS):
+    if not (1 <= count <= _MAX_QUOTA and 0 < period_seconds <= _MAX_WINDOW_SECONDS):
         return None
     return RateLimit(int(count), period_seconds)
 
 
-def _number(name: str, field: str) -> float | None:
-    match = _FIELDS[name].search(field)
+def _parameter(name: str, item: str) -> float | None:
+    match = _PARAMETERS[name].search(item)
     return float(match[1]) if match else None

@@ -1,8 +1,4 @@
-"""What a reading cost and dropped, as a manifest says it.
-
-Knows: what is counted. Must not know: who counts (``reading``, ``exchange``).
-Its one rule: tallies add up, so a window read in slices or by several tries has one.
-"""
+"""Statistics of reading a window, as the manifest records them."""
 
 from __future__ import annotations
 
@@ -10,10 +6,10 @@ import msgspec
 
 
 class ReadStats(msgspec.Struct):
-    """What a reading cost and dropped; counts are of records unless named otherwise.
+    """Requests, pages and records of one read; counts are of records unless the name says otherwise.
 
-    ``resumed_count`` are those that an earlier try had staged, ``ended_by`` counts the walks by the rule that ended
-    each.
+    ``resumed_count`` is the number of records that an earlier attempt had staged. ``ended_by`` counts paginators by the
+    rule that ended each. Statistics of slices and attempts add up to those of the window.
     """
 
     request_count: int = 0
@@ -27,9 +23,9 @@ class ReadStats(msgspec.Struct):
     resumed_count: int = 0
 
     def add(self, other: ReadStats) -> None:
-        """Add another reading's tally to this one."""
+        """Adds the statistics of another read to these."""
         for name in self.__struct_fields__:
             if name != "ended_by":
                 setattr(self, name, getattr(self, name) + getattr(other, name))
-        for rule, count in other.ended_by.items():
-            self.ended_by[rule] = self.ended_by.get(rule, 0) + count
+        for reason, count in other.ended_by.items():
+            self.ended_by[reason] = self.ended_by.get(reason, 0) + count

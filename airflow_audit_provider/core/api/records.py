@@ -184,7 +184,7 @@ def _text_id(raw: bytes) -> str:
     return f"{_TEXT_ID}{hashlib.sha256(raw).hexdigest()}"
 
 
-def is_known_by_text(record: AuditRecord) -> bool:
+def has_digest_id(record: AuditRecord) -> bool:
     """Say whether a record has no id of its own, so that the digest of its text is its id."""
     return record.id.startswith(_TEXT_ID) and record.id == _text_id(record.raw)
 
@@ -273,7 +273,7 @@ def fields_of(raw: bytes) -> Any:
         return json.loads(raw.decode("utf-8", "replace"))
 
 
-def says_the_same(one: AuditRecord, other: AuditRecord) -> bool:
+def is_same_record(one: AuditRecord, other: AuditRecord) -> bool:
     """Say whether two records of one id are one: the same instant, and the same JSON but for white space and order."""
     if one.event_ns != other.event_ns:
         return False

@@ -183,7 +183,7 @@ def retry_after_seconds(headers: Mapping[str, str], now: datetime) -> float | No
     return None if until is None else max(0.0, (until - now).total_seconds())
 
 
-def answered_at(headers: Mapping[str, str]) -> datetime | None:
+def server_time(headers: Mapping[str, str]) -> datetime | None:
     """Return the API's own time of an answer, None for an answer that says none."""
     return _http_date(headers.get("date", ""))
 

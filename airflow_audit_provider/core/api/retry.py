@@ -1,8 +1,6 @@
-"""Retry or give up: one decision for every failed request, sync or async, and one for every failed task.
+"""Decides whether and when to retry: one decision for every failed request, one for every failed task.
 
-Knows: the errors by remedy, how often and how long to try.
-Must not know: the clock or randomness; elapsed time and jitter are parameters.
-Its one rule: what waiting cannot mend is given up at once.
+Time and randomness are parameters. Invariant: an error that waiting cannot fix is raised at once.
 """
 
 from __future__ import annotations
@@ -18,15 +16,17 @@ from airflow_audit_provider.exceptions import (
 
 
 class RetryLimits(NamedTuple):
-    """How long one request is tried: attempts for failures, total seconds for everything.
+    """How often and how long one request is retried: attempts apply to failures, total seconds to everything.
 
-    ``blocked_seconds`` is waited on a 429 that names no time: Cloudflare documents a five-minute block.
+    ``base_seconds`` doubles with every attempt up to ``cap_seconds``. ``blocked_seconds`` is the wait after a 429 that
+    names no time.
     """
 
     max_attempts: int = 8
     max_elapsed_seconds: float = 1800.0
     base_seconds: float = 1.0
     cap_seconds: float = 60.0
+    # Cloudflare API docs, rate limits: "all API calls for the next five minutes will be blocked".
     blocked_seconds: float = 300.0
 
 
@@ -34,64 +34,73 @@ NO_RETRY = RetryLimits(max_attempts=1, max_elapsed_seconds=0.0)
 
 
 class RetryDecision(NamedTuple):
-    """Whether a task that failed may be tried again; ``delay_seconds`` of None leaves the delay to the task."""
+    """Whether a failed task may be retried; ``delay_seconds`` is None if the task's own delay applies."""
 
     is_allowed: bool
     delay_seconds: float | None = None
 
 
-# Longer than any block Cloudflare documents; whoever names more, or no number, is not believed.
-_LONGEST_DELAY_SECONDS = 86_400.0
-# A 200 that is no JSON, or carries success=false, is what an overloaded edge or a proxy sends in passing.
-_GARBLED_ATTEMPTS = 4
+# Longer than any block that Cloudflare documents (five minutes). A longer time is taken for a mistake.
+_MAX_RETRY_AFTER_SECONDS = 86_400.0
+# A 200 whose body is no JSON, or has `success: false`, is what an overloaded edge server or a proxy returns for a
+# while. The API's schema allows `success: false` with status 200.
+_MAX_ATTEMPTS_UNREADABLE = 4
 
 
 def sane_retry_after(retry_after: float | None) -> float | None:
-    """Return the seconds that were asked for; None without any, and for what no server can mean.
+    """Returns the seconds of a ``Retry-After``; None without one, and for a value that no server can mean.
 
-    That is less than nothing, no number, and more than a day: one bad header must not stop anybody for ever.
+    RFC 9110, 10.2.3: "A delay-seconds value is a non-negative decimal integer, representing time in seconds." Negative
+    values, NaN and more than a day are ignored: one wrong header must not stop a pull indefinitely.
     """
-    if retry_after is None or not 0.0 <= retry_after <= _LONGEST_DELAY_SECONDS:
+    if retry_after is None or not 0.0 <= retry_after <= _MAX_RETRY_AFTER_SECONDS:
         return None
     return retry_after
 
 
 def retry_delay(
-    error: AuditProviderError, attempt: int, elapsed_seconds: float, jitter: float, policy: RetryLimits
+    error: AuditProviderError, attempt: int, elapsed_seconds: float, jitter: float, limits: RetryLimits
 ) -> float | None:
-    """Return the seconds to wait before the next attempt, or None to give up.
+    """Returns the seconds to wait before the next attempt at a request, None to give up.
 
-    ``attempt`` counts from 1; ``jitter`` is in [0, 1). A delay that would pass ``max_elapsed_seconds`` gives up.
+    ``attempt`` counts from 1 and ``jitter`` is in [0, 1). A delay that would exceed ``max_elapsed_seconds`` gives up.
     """
-    told = sane_retry_after(error.retry_after)
+    retry_after = sane_retry_after(error.retry_after)
     if isinstance(error, SourceRateLimitedError):
-        wait = policy.blocked_seconds if told is None else told
-        # A server that blocks and asks for hardly a wait would be asked thousands of times.
-        delay = (wait if wait >= policy.base_seconds else _spread(attempt, policy)) + jitter
-    elif attempt >= _attempt_limit(error, policy):
+        # A 429 does not count as a failed attempt: it says that the same request succeeds later. Cloudflare API docs,
+        # rate limits, retry-after: "The number of seconds, rounded up, until more capacity is available." A server that
+        # blocks and names hardly a wait would otherwise be asked thousands of times, so the backoff is the minimum.
+        wait = limits.blocked_seconds if retry_after is None else retry_after
+        delay = (wait if wait >= limits.base_seconds else _backoff(attempt, limits)) + jitter
+    elif attempt >= _max_attempts(error, limits):
         return None
     else:
-        delay = max(_spread(attempt, policy) * (0.5 + jitter / 2), told or 0.0)
-    return delay if elapsed_seconds + delay <= policy.max_elapsed_seconds else None
+        # RFC 9110, 10.2.3: Retry-After states "how long the user agent ought to wait before making a follow-up
+        # request". Half of the backoff is random, so that many workers do not retry in the same moment.
+        delay = max(_backoff(attempt, limits) * (0.5 + jitter / 2), retry_after or 0.0)
+    return delay if elapsed_seconds + delay <= limits.max_elapsed_seconds else None
 
 
-def _spread(attempt: int, policy: RetryLimits) -> float:
-    """Return the longest wait, in seconds, before the attempt after this one: doubling up to the cap."""
-    return float(min(policy.cap_seconds, policy.base_seconds * 2.0 ** min(attempt - 1, 30)))
+def _backoff(attempt: int, limits: RetryLimits) -> float:
+    """Returns the longest wait in seconds after an attempt: doubling up to the cap."""
+    return float(min(limits.cap_seconds, limits.base_seconds * 2.0 ** min(attempt - 1, 30)))
 
 
-def decide_task_retry(error: AuditProviderError, policy: RetryLimits = RetryLimits()) -> RetryDecision:
-    """Return whether and when to try a task again: a rate limit and an unsettled window say when, the rest does not."""
+def decide_task_retry(error: AuditProviderError, limits: RetryLimits = RetryLimits()) -> RetryDecision:
+    """Returns whether and when to retry a task.
+
+    A rate limit and a window that is not settled name the delay; any other error leaves it to the task.
+    """
     if not error.retryable:
         return RetryDecision(is_allowed=False)
     if not isinstance(error, SourceRateLimitedError | WindowNotSettledError):
         return RetryDecision(is_allowed=True)
-    told = policy.blocked_seconds if error.retry_after is None else sane_retry_after(error.retry_after)
-    return RetryDecision(is_allowed=True, delay_seconds=told)
+    delay = limits.blocked_seconds if error.retry_after is None else sane_retry_after(error.retry_after)
+    return RetryDecision(is_allowed=True, delay_seconds=delay)
 
 
-def _attempt_limit(error: AuditProviderError, policy: RetryLimits) -> int:
+def _max_attempts(error: AuditProviderError, limits: RetryLimits) -> int:
     if error.retryable:
-        return policy.max_attempts
-    garbled = isinstance(error, SourceProtocolError) and error.status == 200
-    return min(_GARBLED_ATTEMPTS, policy.max_attempts) if garbled else 1
+        return limits.max_attempts
+    is_unreadable = isinstance(error, SourceProtocolError) and error.status == 200
+    return min(_MAX_ATTEMPTS_UNREADABLE, limits.max_attempts) if is_unreadable else 1

@@ -1,1 +1,1 @@
-"""The page protocol: reads every record of a window exactly once, in order, and proves that nothing is left."""
+"""The page protocol: reads every record of a window exactly once, in order, and proves that none is left."""

@@ -1,82 +1,79 @@
-"""How an end is proved: what a page, and the answer from the other side, are worth as evidence.
+"""Decides whether a response proves that nothing follows it.
 
-Knows: how servers have been seen to cut their answers. Must not know: edges, what is asked for next.
-Its one rule: only what a server that hides a row could not have sent is a proof.
+Neither a short page nor a status 400 proves the end. Invariant: a response is accepted as proof only if a server that
+omits a row could not have sent it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from enum import StrEnum
 
 from airflow_audit_provider.core.api.records import AuditRecord
+from airflow_audit_provider.core.api.responses import Page
 
-
-class PageContinuity:
-    """``ids`` are those of all its pages, ``cursor`` is the one to follow next; ``place_of`` tells a record's place."""
-
-    def __init__(self, place_of: Callable[[AuditRecord], int]) -> None:
-        self.ids: set[str] = set()
-        self.cursor: str | None = None
-        self._place_of = place_of
-        self._cursors_used: set[str] = set()
-        self._reach: int | None = None
-
-    def accepts(self, records: Sequence[AuditRecord]) -> bool:
-        """Take a page in; say whether it shares no row with those before and begins no earlier than the last ended."""
-        ids = {record.id for record in records}
-        joins = ids.isdisjoint(self.ids)
-        if records:
-            joins = joins and (self._reach is None or self._place_of(records[0]) >= self._reach)
-            self._reach = self._place_of(records[-1])
-        self.ids |= ids
-        return joins
-
-    def follow(self, cursor: str) -> bool:
-        """Take the next page's cursor; say whether it is a new one."""
-        is_new = cursor not in self._cursors_used
-        self._cursors_used.add(cursor)
-        self.cursor = cursor
-        return is_new
-
-
-# Version 2 has been seen never to send more than 100 rows whatever was asked: a round page may be a ceiling.
-_CEILING_STEP = 100
-# So few rows come back in exactly the opposite order by chance once in three million times.
-MIRROR_ROWS = 10
-# An id is 36 characters: a hundred of them make a URL of five thousand, which every server takes.
-MOST_LEFT_OUT = 100
+# Observed by another collector: version 2 never returned more than 100 rows, whatever `limit` was requested. A page of
+# 100, 200, … rows may therefore be the server's own maximum rather than the end.
+_LIKELY_MAXIMUM_STEP = 100
+# Ten rows come back in exactly the opposite order by chance once in 10! = 3.6 million times.
+MIN_MIRRORED_ROWS = 10
+# An id has 36 characters, so a hundred `id.not` parameters make a URL of about 5,000 characters. RFC 9110, 4.1:
+# "It is RECOMMENDED that all senders and recipients support, at a minimum, URIs with lengths of 8000 octets".
+MAX_EXCLUDED_IDS = 100
 
 
 class StopReason(StrEnum):
-    """The rules by which a walk may end."""
+    """The rule by which a paginator stopped; the manifest counts paginators by it."""
 
     EMPTY_PAGE = "empty page"
     NO_CURSOR = "no cursor"
-    REFUSED = "a 400 behind what looked whole"
+    REFUSED = "a 400 past the last known row"
     OTHER_SIDE = "read from the other side"
-    NOTHING_ELSE = "nothing but the known rows of one second"
-    CROSSED = "a row past the window's end"
+    ONLY_KNOWN_ROWS = "nothing but the known rows of one second"
+    PAST_WINDOW = "a row past the window's end"
     CUT = "cut where time had advanced"
 
 
-class PageSizes:
-    """The sizes of a walk's pages; ``largest`` is the most rows one had."""
+class EndOfData:
+    """Judges the pages of one paginator, from the sizes of the pages before.
+
+    ``largest_page`` is the most rows that a page had. ``sends_short_pages`` is set once the server is known to return
+    fewer rows than requested although more exist.
+    """
 
     def __init__(self) -> None:
-        self.largest = 0
+        self.largest_page = 0
+        self.sends_short_pages = False
 
-    def may_be_capped(self, row_count: int, asked_count: int) -> bool:
-        """Say whether a page may have been cut rather than have ended; note its size."""
-        capped = row_count in (self.largest, asked_count) or row_count % _CEILING_STEP == 0
-        self.largest = max(self.largest, row_count)
-        return capped
+    def proof_in(self, page: Page, requested_count: int, *, expects_records: bool) -> StopReason | None:
+        """Returns the reason to stop if the page proves the end, else None.
+
+        ``expects_records`` states that a record is known which the range should show: then no empty page is proof.
+        """
+        row_count = len(page.records)
+        may_be_capped = row_count in (self.largest_page, requested_count) or row_count % _LIKELY_MAXIMUM_STEP == 0
+        self.largest_page = max(self.largest_page, row_count)
+        if page.cursor is not None:
+            # It is not documented whether an empty page can have a cursor; a cursor always leads on.
+            return None
+        if row_count == 0 and not expects_records:
+            return StopReason.EMPTY_PAGE
+        # Cloudflare API docs, v2 `limit`: "The cursor attribute may be used to iterate over the next batch of objects
+        # if there are more than the limit." An empty cursor is not believed on a page that may have been cut.
+        if page.says_end and not (may_be_capped or self.sends_short_pages):
+            return StopReason.NO_CURSOR
+        return None
+
+    def suggests_more(self, row_count: int, requested_count: int, *, has_new_records: bool) -> bool:
+        """Returns whether more is likely to follow: after a full page, or a short one from a server known for them."""
+        return row_count >= requested_count or (self.sends_short_pages and has_new_records)
 
 
-def is_mirrored(ids_in_order: Sequence[str], from_other_side: Iterable[AuditRecord]) -> bool:
-    """Say whether the other side begins with the row that came last here, and goes on in exactly the opposite order.
+def is_mirrored(ids: Sequence[str], probe: Iterable[AuditRecord]) -> bool:
+    """Returns whether a probe lists the last of ``ids`` first and continues in exactly the opposite order.
 
-    A server that orders one second so cannot hide a row behind the last one. Too few rows show no order.
+    The order of records within one second is not documented. A server that mirrors it for the opposite direction cannot
+    omit a row behind the last one in both. Fewer than ``MIN_MIRRORED_ROWS`` rows do not show an order.
     """
-    shown = [record.id for record in from_other_side]
-    return len(shown) >= MIRROR_ROWS and shown == list(ids_in_order[: -len(shown) - 1 : -1])
+    probe_ids = [record.id for record in probe]
+    return len(probe_ids) >= MIN_MIRRORED_ROWS and probe_ids == list(ids[: -len(probe_ids) - 1 : -1])

@@ -1,7 +1,6 @@
-"""What a pull says when going on could lose a record: the errors, each with where it struck and what to do.
+"""Errors of the page protocol, raised where continuing could lose a record.
 
-Knows: words. Must not know: when a walk or a try raises which.
-Its one rule: every error says that nothing was written, and ends in what to do.
+Invariant: every message states that nothing of the window was written and ends in what to do.
 """
 
 from __future__ import annotations
@@ -12,40 +11,40 @@ from airflow_audit_provider.core.windows.window import format_second
 from airflow_audit_provider.exceptions import SourceProtocolError, SourceUnavailableError
 
 
-def no_progress(trouble: str, position: str) -> SourceProtocolError:
-    """Return the error of a walk that finds no way on, or no proof of the end."""
+def no_progress(problem: str, position: str) -> SourceProtocolError:
+    """Returns the error of a paginator that can neither continue nor prove the end."""
     return SourceProtocolError(
-        f"Records could be lost here: {trouble}. Nothing of the window was written. Narrow the filters "
-        "(for example by actor or action type) so that fewer records share the instant, or report it.",
+        f"Reading stopped because records could be lost here: {problem}. Nothing of the window was written. Narrow the "
+        "filters (for example by actor or action type) so that fewer records share one second, or report the problem.",
         position=position,
     )
 
 
 def out_of_order(direction: Direction, position: str) -> SourceProtocolError:
-    """Return the error of a page whose records do not run in the direction asked for."""
+    """Returns the error of a page whose records are not sorted in the requested direction."""
     return SourceProtocolError(
-        f"The API sent a page that is not sorted {direction} by time, so its end cannot be trusted. "
-        "Report it to the maintainers; nothing of the window was written.",
+        f"The API returned a page that is not sorted {direction} by time, so the end of the data cannot be determined. "
+        "Nothing of the window was written. Report it to the maintainers.",
         position=position,
     )
 
 
 def conflicting_records(record: AuditRecord, position: str) -> SourceProtocolError:
-    """Return the error of an id under which two different records came; ``record`` is the second."""
-    second = format_second(record.event_second)
+    """Returns the error of two different records with one id; ``record`` is the second."""
     return SourceProtocolError(
-        f"The API sent two different records with the id {record.id!r}, the second of {second}. One of them would be "
-        "lost, so nothing of the window was written. Run the window again; if it stays so, open a Cloudflare support "
-        "case with the id.",
+        f"The API returned two different records with the id {record.id!r}, the second with the event time "
+        f"{format_second(record.event_second)}. One of them would be lost, so nothing of the window was written. Run "
+        "the window again; if the error persists, open a Cloudflare support case with the id.",
         position=position,
     )
 
 
 def contradicts_earlier_attempt(window_name: str) -> SourceUnavailableError:
-    """Return the error of a try that went on from an earlier one's records, which the API tells otherwise now."""
+    """Returns the error of an attempt that resumed from records which the API now returns with other content."""
     return SourceUnavailableError(
-        "The API tells a record otherwise than it told the try that was gone on from. Nothing of the window was "
-        "written, and what that try had staged is given up. Run the window again: it is read from its start.",
+        "The API returned different content for a record than during the previous attempt. Nothing of the window was "
+        "written, and the records staged by that attempt are discarded. Run the window again: it is read from its "
+        "start.",
         window=window_name,
         position="all slices together",
     )

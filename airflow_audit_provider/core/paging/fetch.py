@@ -1,8 +1,9 @@
-"""One conversation with the API as a script of steps: wait, send, deliver. Sync and async callers play the same one.
+"""Reading an audit log as a script of steps (wait, send, deliver), performed alike by a sync and an async driver.
 
-Knows: the order of budget, request, answer, retry and delivery.
-Must not know: sockets and clocks; the player performs each step and reports what happened and when.
-Its one rule: every decision is taken here, so that a player only performs.
+The script decides the order of rate limiter, request, response, retry and delivery. It neither opens sockets nor reads
+clocks: the driver performs each step and reports what came of it and when (the "sans I/O" pattern, as in h11).
+
+Invariant: every decision is made here; a driver only performs steps.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from airflow_audit_provider.exceptions import (
 
 
 class StepTime(NamedTuple):
-    """When a step was done: wall clock in UTC, seconds that never run backwards, and a random number in [0, 1)."""
+    """When a step ended: wall clock in UTC, monotonic seconds, and a random number in [0, 1) for jitter."""
 
     now: datetime
     monotonic_seconds: float
@@ -37,29 +38,29 @@ class StepTime(NamedTuple):
 
 
 class Wait(NamedTuple):
-    """Wait so many seconds (0.0: only tell the time); ``reason`` is the failure that asks for it, if any."""
+    """Wait so many seconds, 0.0 to only report the time; ``reason`` is the error that is retried afterwards, if any."""
 
     seconds: float
     reason: AuditProviderError | None = None
 
 
 class Send(NamedTuple):
-    """Send this request and report the answer, or the failure to get one."""
+    """Send this request and report the response, or the error if there is none."""
 
     request: Request
 
 
 class Deliver(NamedTuple):
-    """Hand these complete records on; never empty, sorted."""
+    """Pass on these records, which are complete, sorted and never empty."""
 
     records: list[AuditRecord]
 
 
 class StepResult(NamedTuple):
-    """What came of a step; ``answer`` only after ``Send``."""
+    """What came of a step; ``response`` is set only after ``Send``."""
 
-    moment: StepTime
-    answer: Response | SourceUnavailableError | None = None
+    time: StepTime
+    response: Response | SourceUnavailableError | None = None
 
 
 Step: TypeAlias = Wait | Send | Deliver
@@ -67,41 +68,102 @@ FetchScript: TypeAlias = Generator[Step, StepResult, None]
 
 
 def fetch_script(
-    reading: WindowReader | SinglePageReader, query: AuditQuery, budget: RateLimiter, policy: RetryLimits
+    reader: WindowReader | SinglePageReader, query: AuditQuery, rate_limiter: RateLimiter, retry_limits: RetryLimits
 ) -> FetchScript:
-    """Play a reading to its end; raises the ``AuditProviderError`` that could not be mended, with its position."""
-    while (ask := reading.next_request()) is not None:
+    """Yields the steps that read a window, or one page, to its end.
+
+    Raises the ``AuditProviderError`` that retrying could not fix, with window and position.
+    """
+    pages = _PageFetcher(reader, query, rate_limiter, retry_limits)
+    while (page_request := reader.next_request()) is not None:
         try:
-            complete = yield from _turn(ask, query, reading, budget, policy)
+            complete = yield from pages.fetch(page_request)
         except SourceError as error:
-            if error.window is None and isinstance(reading, WindowReader):
-                error.window = str(reading.window)
+            if error.window is None:
+                error.window = str(reader.request.window)
             raise
         if complete:
             yield Deliver(complete)
 
 
-def _turn(
-    ask: PageRequest,
-    query: AuditQuery,
-    reading: WindowReader | SinglePageReader,
-    budget: RateLimiter,
-    policy: RetryLimits,
-) -> Generator[Step, StepResult, list[AuditRecord]]:
-    """Ask for one page and let the reading judge it; an error of the judgement names the answer that was judged."""
-    try:
-        page, answer = yield from _ask_page(ask, query, reading, budget, policy)
-    except SourceProtocolError as refusal:
-        if refusal.status != 400:
-            raise
-        with _named_answer(refusal.status, refusal.ray_id):
-            return reading.receive_refusal(refusal)
-    with _named_answer(answer.status, answer.headers.get("cf-ray")):
-        return reading.receive(page)
+class _PageFetcher:
+    """Fetches one page at a time and passes it to the reader."""
+
+    def __init__(
+        self,
+        reader: WindowReader | SinglePageReader,
+        query: AuditQuery,
+        rate_limiter: RateLimiter,
+        retry_limits: RetryLimits,
+    ) -> None:
+        self._reader = reader
+        self._query = query
+        self._rate_limiter = rate_limiter
+        self._retry_limits = retry_limits
+
+    def fetch(self, page_request: PageRequest) -> Generator[Step, StepResult, list[AuditRecord]]:
+        """Fetches one page; returns the records that became complete.
+
+        An error that the reader raises carries the status and ray id of the response that it judged.
+        """
+        try:
+            page, response = yield from self._send_until_answered(page_request)
+        except SourceProtocolError as refusal:
+            # Status 400 was observed for the page after the last full one, so it may be the end: the reader decides.
+            if refusal.status != 400:
+                raise
+            with _response_facts(refusal.status, refusal.ray_id):
+                return self._reader.receive_refusal(refusal)
+        with _response_facts(response.status, response.headers.get("cf-ray")):
+            return self._reader.receive(page)
+
+    def _send_until_answered(self, page_request: PageRequest) -> Generator[Step, StepResult, tuple[Page, Response]]:
+        """Sends a request until it is answered or its retries are used up; returns the page and its response."""
+        request = self._query.page_request(page_request)
+        started = (yield Wait(0.0)).time
+        attempt = 0
+        while True:
+            time, sent = yield from self._wait_for_rate_limiter()
+            attempt += 1
+            self._reader.stats.request_count += 1
+            result = yield Send(request)
+            try:
+                return self._read_response(result, sent)
+            except AuditProviderError as error:
+                elapsed_seconds = result.time.monotonic_seconds - started.monotonic_seconds
+                delay = retry_delay(error, attempt, elapsed_seconds, time.jitter, self._retry_limits)
+                if delay is None:
+                    raise _with_position(error, page_request, attempt) from error.__cause__
+                self._reader.stats.retry_count += 1
+                if isinstance(error, SourceRateLimitedError):
+                    # Cloudflare API docs, rate limits: "all API calls for the next five minutes will be blocked", so
+                    # every request of this token waits, not only this one.
+                    self._rate_limiter.block_for(delay, result.time.monotonic_seconds)
+                yield Wait(delay, error)
+
+    def _wait_for_rate_limiter(self) -> Generator[Step, StepResult, tuple[StepTime, SentRequest]]:
+        """Waits until the rate limiter allows a request, and counts it as sent."""
+        time = (yield Wait(0.0)).time
+        while (delay := self._rate_limiter.delay_seconds(time.monotonic_seconds)) > 0:
+            self._reader.stats.throttled_seconds += delay
+            time = (yield Wait(delay)).time
+        return time, self._rate_limiter.on_sent(time.monotonic_seconds)
+
+    def _read_response(self, result: StepResult, sent: SentRequest) -> tuple[Page, Response]:
+        """Returns the page in a response; raises the error that the response stands for."""
+        response, time = result.response, result.time
+        if response is None:
+            raise RuntimeError("the driver reported no response to Send")
+        if isinstance(response, SourceUnavailableError):
+            self._rate_limiter.on_lost(sent, time.monotonic_seconds)
+            raise response
+        self._rate_limiter.on_response(sent, response.headers, time.monotonic_seconds)
+        return read_page(self._query.version, response, time.now), response
 
 
 @contextmanager
-def _named_answer(status: int | None, ray_id: str | None) -> Iterator[None]:
+def _response_facts(status: int | None, ray_id: str | None) -> Iterator[None]:
+    """Adds the status and ray id of a response to errors raised inside."""
     try:
         yield
     except SourceError as error:
@@ -109,63 +171,12 @@ def _named_answer(status: int | None, ray_id: str | None) -> Iterator[None]:
         raise
 
 
-def _ask_page(
-    ask: PageRequest,
-    query: AuditQuery,
-    reading: WindowReader | SinglePageReader,
-    budget: RateLimiter,
-    policy: RetryLimits,
-) -> Generator[Step, StepResult, tuple[Page, Response]]:
-    """Ask for one page until it is answered or given up; return it with its answer."""
-    request = query.page_request(ask)
-    began = (yield Wait(0.0)).moment
-    attempt = 0
-    while True:
-        moment, sent = yield from _await_budget(budget, reading)
-        attempt += 1
-        reading.tally.request_count += 1
-        outcome = yield Send(request)
-        try:
-            return _page_in(outcome, sent, query, budget)
-        except AuditProviderError as error:
-            elapsed_seconds = outcome.moment.monotonic_seconds - began.monotonic_seconds
-            delay = retry_delay(error, attempt, elapsed_seconds, moment.jitter, policy)
-            if delay is None:
-                raise _placed(error, ask, attempt) from error.__cause__
-            reading.tally.retry_count += 1
-            if isinstance(error, SourceRateLimitedError):
-                budget.block_for(delay, outcome.moment.monotonic_seconds)
-            yield Wait(delay, error)
-
-
-def _await_budget(
-    budget: RateLimiter, reading: WindowReader | SinglePageReader
-) -> Generator[Step, StepResult, tuple[StepTime, SentRequest]]:
-    """Wait until the budget lets a request go, and count it."""
-    moment = (yield Wait(0.0)).moment
-    while (delay := budget.delay_seconds(moment.monotonic_seconds)) > 0:
-        reading.tally.throttled_seconds += delay
-        moment = (yield Wait(delay)).moment
-    return moment, budget.on_sent(moment.monotonic_seconds)
-
-
-def _page_in(outcome: StepResult, sent: SentRequest, query: AuditQuery, budget: RateLimiter) -> tuple[Page, Response]:
-    answer = outcome.answer
-    if answer is None:
-        raise RuntimeError("the player reported no answer to Send")
-    if isinstance(answer, SourceUnavailableError):
-        budget.on_lost(sent, outcome.moment.monotonic_seconds)
-        raise answer
-    budget.on_response(sent, answer.headers, outcome.moment.monotonic_seconds)
-    return read_page(query.version, answer, outcome.moment.now), answer
-
-
-def _placed(error: AuditProviderError, ask: PageRequest, attempt: int) -> AuditProviderError:
-    """Say in the error where it struck."""
+def _with_position(error: AuditProviderError, page_request: PageRequest, attempt: int) -> AuditProviderError:
+    """Returns the error with the position of the failed request, if it has none yet."""
     if isinstance(error, SourceError) and error.position is None:
-        cursor = "" if ask.cursor is None else f" cursor {ask.cursor[:16]}…"
+        cursor = "" if page_request.cursor is None else f" cursor {page_request.cursor[:16]}…"
         error.position = (
-            f"attempt {attempt}, since {ask.since_seconds} before {ask.before_seconds} {ask.direction} "
-            f"page {ask.page}{cursor}"
+            f"attempt {attempt}, since {page_request.since_seconds} before {page_request.before_seconds} "
+            f"{page_request.direction} page {page_request.page}{cursor}"
         )
     return error

@@ -1,15 +1,17 @@
-"""The page protocol without a socket: which page to ask for next, and when the end is proved.
+"""State machine that decides which page to request next and when the end of a window is proved; performs no I/O.
 
-Knows: how a list moves in time, by page numbers inside one instant, by cursor; the loop guards.
-Must not know: HTTP, retries, files, the present.
-Its one rule: nothing counts as read until every record behind it has been seen, and the end is believed only when it
-is proved: neither a short page nor a 400 proves it. How it reads (``docs/adr/0001-page-protocol.md``):
+How it reads (``docs/adr/0001-page-protocol.md`` gives the reasons):
 
-- **by time**: a page's last second is the next edge, asked for again with a margin; right for bounds of every kind.
-- **by page number** (version 1, ``depth``) or **by cursor** (version 2) only while one instant fills a page and time
-  cannot advance; also from an empty page that offers a cursor.
-- **the end** (``ending``) is proved by an empty page where nothing is known yet, by version 2's "no next page", by a
-  row past the window's end, or from the other side. In one second version 2 is asked for all but the known rows.
+- **By time**: the last second of a page becomes the next start bound and is queried again with a margin of a second.
+  This is correct for bounds of every kind, and for lists that grow or shrink elsewhere while they are read.
+- **By page number** (version 1, ``offset_pager``) or **by cursor** (version 2), only while one second fills a page and
+  time cannot advance. A cursor is also followed from an empty page.
+- **Probe**: the same range requested in the opposite direction. Its first rows are the last ones of the range, so it
+  shows rows that a short page or a lost cursor has hidden.
+- **Exclude known**: within one second, version 2 is asked for every row but the known ones.
+
+Invariant: a record counts as read only when every record before it has been seen, and the end is accepted only with a
+proof (``end_of_data``). Where continuing could lose a record or never end, ``SourceProtocolError`` is raised.
 """
 
 from __future__ import annotations
@@ -17,14 +19,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from enum import StrEnum
 
-from airflow_audit_provider.core.api.query import MAX_PAGE_SIZE, Direction, PageRequest
+from airflow_audit_provider.core.api.query import MAX_PAGE_SIZE, PageRequest
 from airflow_audit_provider.core.api.records import ApiVersion, AuditRecord, inside
 from airflow_audit_provider.core.api.responses import Page
 from airflow_audit_provider.core.paging.end_of_data import (
-    MIRROR_ROWS,
-    MOST_LEFT_OUT,
-    PageContinuity,
-    PageSizes,
+    MAX_EXCLUDED_IDS,
+    MIN_MIRRORED_ROWS,
+    EndOfData,
     StopReason,
     is_mirrored,
 )
@@ -32,276 +33,280 @@ from airflow_audit_provider.core.paging.errors import conflicting_records, no_pr
 from airflow_audit_provider.core.paging.offset_pager import OffsetPager
 from airflow_audit_provider.core.paging.page_size import PageSizer
 from airflow_audit_provider.core.paging.query_bounds import QueryBounds
-from airflow_audit_provider.core.paging.seen_records import SeenRecords, is_sorted
+from airflow_audit_provider.core.paging.read_request import ReadRequest
+from airflow_audit_provider.core.paging.seen_records import PageContinuity, SeenRecords, is_sorted
 from airflow_audit_provider.core.windows.window import TimeWindow
 from airflow_audit_provider.exceptions import SourceError, SourceProtocolError
 
-_PROBE_SPARE_ROWS = 10
-_BARREN_PAGE_LIMIT = 100
-_CONTRADICTION_LIMIT = 5
+# Rows that a probe requests beyond those of the last known second: enough to show a row before that second.
+_PROBE_EXTRA_ROWS = 10
+_MAX_PAGES_WITHOUT_NEW_RECORDS = 100
+_MAX_CONTRADICTIONS = 5
 
 
 class _Mode(StrEnum):
-    SWEEP = "sweep"
-    OFFSET = "deep"
+    TIME = "by time"
+    OFFSET = "by page number"
     PROBE = "probe"
-    ALL_ELSE = "all else"
+    EXCLUDE_KNOWN = "exclude known"
 
 
 class Paginator:
-    """Reads one window from one edge to the other; drive it by ``ask``, ``take`` and ``refused``.
+    """Reads one window; drive it by ``next_request``, ``receive`` and ``receive_refusal``.
 
-    ``take`` returns the page's new records inside the window, each id once. Memory grows with the records seen,
-    so a long window is cut (:meth:`cut`) into a finished walk and a remainder. ``horizon`` is a wider window to ask
-    for: rows past the far edge then prove the end without a further request. ``known_seconds`` is a whole second with a
-    record, inside the window or behind its near edge: then an empty answer is no end by itself. Raises
-    ``SourceProtocolError`` when going on could lose a record or never end.
+    Memory grows with the records seen. A long window is therefore split by :meth:`cut`, which ends this paginator and
+    returns the remainder for the next one. ``ended_by`` is set at the end, ``window`` is then what was read.
     """
 
-    def __init__(
-        self,
-        version: ApiVersion,
-        window: TimeWindow,
-        direction: Direction = Direction.ASC,
-        page_size: int = MAX_PAGE_SIZE,
-        horizon: TimeWindow | None = None,
-        known_seconds: int | None = None,
-    ) -> None:
-        self.window = window
+    def __init__(self, request: ReadRequest) -> None:
+        self.window = request.window
         self.ended_by: StopReason | None = None
         self.outside_count = 0
-        self._version = version
-        self._direction = direction
-        self._sign = 1 if direction is Direction.ASC else -1
-        self._fitting = PageSizer(page_size, window, horizon or window)
-        self._known_seconds = known_seconds
-        self._edges = QueryBounds(window, horizon or window, direction, known_seconds)
-        self._mode = _Mode.SWEEP
-        self.ledger = SeenRecords(self._sign, None if known_seconds is None else self._edges.near_reach)
-        self._pass = PageContinuity(self.ledger.place_of)
-        self._depth: OffsetPager | None = None
-        self._depth_range = 0, 0
-        self._beyond_depth: int | None = None
-        self._sizes = PageSizes()
-        self._sends_short_pages = False
-        self._barren_count = self._contradiction_count = 0
+        self._version = request.version
+        self._direction = request.direction
+        self._known_seconds = request.known_seconds
+        self._page_sizer = PageSizer(request)
+        self._bounds = QueryBounds(request)
+        self._mode = _Mode.TIME
+        # Without a known record, nothing is known to be reached before the first page.
+        first_second = None if request.known_seconds is None else self._bounds.first_second
+        self.seen = SeenRecords(request.direction.sign, first_second)
+        self._pages = PageContinuity(self.seen.signed_second)
+        self._end_of_data = EndOfData()
+        self._offset_pager: OffsetPager | None = None
+        self._offset_range = 0, 0
+        self._second_after_offset_range: int | None = None
+        self._pages_without_new_records = self._contradiction_count = 0
 
     def next_request(self) -> PageRequest | None:
-        """Return the next page to ask for, or None when the window is read."""
-        edges = self._edges
+        """Returns the next page to request, None once the window is read."""
         if self.ended_by is not None:
             return None
         if self._mode is _Mode.PROBE:
-            rows = min(MAX_PAGE_SIZE, self.ledger.count_at_reach() + _PROBE_SPARE_ROWS)
-            return PageRequest(*edges.other_side(), self._direction.opposite, rows)
-        if self._depth is not None:
-            page, size = self._depth.page_and_size()
-            return PageRequest(*self._depth_range, self._direction, size, page)
-        range_ = edges.since_seconds, edges.before_seconds, self._direction
-        if self._mode is _Mode.ALL_ELSE:
-            return PageRequest(*range_, _PROBE_SPARE_ROWS, without_ids=self.ledger.ids)
-        return PageRequest(*range_, self._fitting.row_count(self.ledger, self._pass.cursor), 1, self._pass.cursor)
+            row_count = min(MAX_PAGE_SIZE, self.seen.count_at_furthest_second() + _PROBE_EXTRA_ROWS)
+            return PageRequest(*self._bounds.probe_range(), self._direction.opposite, row_count)
+        if self._offset_pager is not None:
+            page, size = self._offset_pager.page_and_size()
+            return PageRequest(*self._offset_range, self._direction, size, page)
+        bounds = *self._bounds.range, self._direction
+        if self._mode is _Mode.EXCLUDE_KNOWN:
+            return PageRequest(*bounds, _PROBE_EXTRA_ROWS, without_ids=self.seen.ids)
+        cursor = self._pages.cursor
+        return PageRequest(*bounds, self._page_sizer.row_count(self.seen, cursor), 1, cursor)
 
     def receive(self, page: Page) -> list[AuditRecord]:
-        """Take one answered page in; return its new records inside the window, in the order they came."""
-        asked = self.next_request()
-        if asked is None:
-            raise RuntimeError("a walk that is done takes no page")
-        if not is_sorted(page.records, 1 if asked.direction is Direction.ASC else -1):
-            raise out_of_order(asked.direction, self._position())
+        """Processes the requested page; returns its new records inside the window, each id once, as they arrived."""
+        requested = self.next_request()
+        if requested is None:
+            raise RuntimeError("the paginator is done and accepts no page")
+        if not is_sorted(page.records, requested.direction.sign):
+            raise out_of_order(requested.direction, self._position())
         if self._mode is _Mode.PROBE:
-            return self._receive_probe(page.records, asked.page_size)
-        if self._mode is _Mode.ALL_ELSE:
-            return self._receive_all_else(page)
-        fresh = self.ledger.add(page.records)
-        self._refuse_conflict()
-        if self._depth is not None:
-            self._depth.receive(page.records)
-            self._after_offset_paging(self._depth, StopReason.EMPTY_PAGE)
-            return self._keep(fresh)
-        self.ledger.advance(page.records)
-        if not self._pass.accepts(page.records):
-            # Time may not be trusted to have advanced either.
-            raise self._stuck("the rows of one instant change places while a cursor is followed")
-        self._after_sweep(page, asked, bool(fresh))
-        return self._keep(fresh)
+            return self._receive_probe(page.records, requested.page_size)
+        if self._mode is _Mode.EXCLUDE_KNOWN:
+            return self._receive_excluding_known(page)
+        new_records = self.seen.add(page.records)
+        self._check_conflict()
+        if self._offset_pager is not None:
+            self._offset_pager.receive(page.records)
+            self._after_offset_page(self._offset_pager, StopReason.EMPTY_PAGE)
+            return self._keep_inside(new_records)
+        self.seen.advance(page.records)
+        if not self._pages.accepts(page.records):
+            # Rows moved between two pages of one query, so how far time has advanced cannot be trusted either.
+            raise self._no_progress("the rows of one second change their order while a cursor is followed")
+        self._after_page_by_time(page, requested, bool(new_records))
+        return self._keep_inside(new_records)
 
     def receive_refusal(self, error: SourceError) -> None:
-        """Take a 400 in: find another way to the same records, or raise the error."""
-        if self._depth is not None:
-            self._depth.receive_refusal()
-            self._after_offset_paging(self._depth, StopReason.REFUSED)
-        elif self._mode is _Mode.ALL_ELSE:
-            raise self._stuck(f"the API does not say what else one second holds ({error.message})")
-        elif self._mode is _Mode.SWEEP and self._pass.cursor is not None:
-            # Cursors are followed only where time stands still, so there is no other way on.
-            raise self._stuck(f"the API refused its own cursor ({error.message})")
+        """Handles a status 400: finds another way to the same records, or raises ``error``."""
+        if self._offset_pager is not None:
+            self._offset_pager.receive_refusal()
+            self._after_offset_page(self._offset_pager, StopReason.REFUSED)
+        elif self._mode is _Mode.EXCLUDE_KNOWN:
+            raise self._no_progress(f"the API does not show what else one second contains ({error.message})")
+        elif self._mode is _Mode.TIME and self._pages.cursor is not None:
+            # How long a cursor is valid is not documented. One is followed only where time cannot advance, so there is
+            # no other way to the rows behind it.
+            raise self._no_progress(f"the API refused its own cursor ({error.message})")
         else:
             raise error
 
     @property
     def known_seconds(self) -> int | None:
-        """The whole second of the furthest record seen; before any was, what was known at the beginning."""
-        return self._known_seconds if self.ledger.furthest is None else self._sign * self.ledger.furthest
+        """The whole second of the furthest record seen; that of the request before any was seen."""
+        last_second = self.seen.last_record_second
+        return self._known_seconds if last_second is None else self._direction.sign * last_second
 
     def cut(self) -> TimeWindow | None:
-        """End the walk where time has advanced; return the window still to be read, None when it cannot be cut.
+        """Ends the paginator where time has advanced; returns the window still to be read, None if it cannot be cut.
 
-        Records at or past the cut that ``take`` already returned belong to the remainder: use ``self.window``.
+        Records in the remainder that ``receive`` has already returned are read again: keep those in ``window`` only.
         """
-        if self.ended_by is not None or self._mode is not _Mode.SWEEP or self.ledger.reach is None:
+        if self.ended_by is not None or self._mode is not _Mode.TIME or self.seen.furthest_second is None:
             return None
-        border = self._edges.complete_up_to(self._reach())
-        if not self.window.start < border < self.window.end:
+        boundary = self._bounds.complete_up_to(self.seen.furthest_second)
+        if not self.window.start < boundary < self.window.end:
             return None
-        before, after = TimeWindow(self.window.start, border), TimeWindow(border, self.window.end)
-        self.window, remainder = (before, after) if self._sign > 0 else (after, before)
+        before, after = TimeWindow(self.window.start, boundary), TimeWindow(boundary, self.window.end)
+        self.window, remainder = (before, after) if self._direction.sign > 0 else (after, before)
         self.ended_by = StopReason.CUT
         return remainder
 
-    def _keep(self, fresh: list[AuditRecord]) -> list[AuditRecord]:
-        """Return the records inside the window; count the others."""
-        kept = inside(fresh, self.window)
-        self.outside_count += len(fresh) - len(kept)
+    def _keep_inside(self, records: list[AuditRecord]) -> list[AuditRecord]:
+        """Returns the records inside the window and counts the others."""
+        kept = inside(records, self.window)
+        self.outside_count += len(records) - len(kept)
         return kept
 
-    def _refuse_conflict(self) -> None:
-        if self.ledger.conflict is not None:
-            raise conflicting_records(self.ledger.conflict, self._position())
+    def _check_conflict(self) -> None:
+        if self.seen.conflict is not None:
+            raise conflicting_records(self.seen.conflict, self._position())
 
-    def _after_sweep(self, page: Page, asked: PageRequest, brought_new: bool) -> None:
-        if page.records and self._edges.has_crossed(self._reach(), self.window):
-            self.ended_by = StopReason.CROSSED
-        elif self._fitting.is_small(asked.page_size) and not self._edges.moves_with(self._reach()):
-            self._fitting.use_full_pages()
-            self._sweep_on()
+    def _after_page_by_time(self, page: Page, requested: PageRequest, has_new_records: bool) -> None:
+        if page.records and self._bounds.is_past(self.window, self._furthest_second()):
+            # Pages are sorted by time, so a row past the window shows that every row inside came before it.
+            self.ended_by = StopReason.PAST_WINDOW
+        elif self._page_sizer.is_reduced(requested.page_size) and not self._bounds.can_advance(self._furthest_second()):
+            self._page_sizer.use_full_pages()
+            self._continue_by_time()
         else:
-            self._judge(page, asked, brought_new)
+            self._decide_next(page, requested.page_size, has_new_records)
 
-    def _judge(self, page: Page, asked: PageRequest, brought_new: bool) -> None:
-        row_count = len(page.records)
-        may_be_capped = self._sizes.may_be_capped(row_count, asked.page_size)
-        goes_on = row_count >= asked.page_size or (self._sends_short_pages and brought_new)
+    def _decide_next(self, page: Page, requested_count: int, has_new_records: bool) -> None:
+        expects_records = self.seen.furthest_second is not None
+        proof = self._end_of_data.proof_in(page, requested_count, expects_records=expects_records)
         if page.cursor is not None:
-            self._follow(page.cursor, brought_new)
-        elif row_count == 0 and self.ledger.reach is None:
-            self.ended_by = StopReason.EMPTY_PAGE
-        elif page.says_end and not (may_be_capped or self._sends_short_pages):
-            self.ended_by = StopReason.NO_CURSOR
-        elif self._version is ApiVersion.V1 and goes_on:
-            self._advance("a full page lies within one instant")
+            self._follow_cursor(page.cursor, has_new_records)
+        elif proof is not None:
+            self.ended_by = proof
+        elif self._version is ApiVersion.V1 and self._end_of_data.suggests_more(
+            len(page.records), requested_count, has_new_records=has_new_records
+        ):
+            self._advance("a full page lies within one second")
         else:
+            # Cloudflare API docs, v1: the response has no `result_info`, so neither a total nor a page count. A short
+            # page is no proof in either version: a server may return fewer rows than requested.
             self._mode = _Mode.PROBE
 
-    def _follow(self, cursor: str, brought_new: bool) -> None:
-        """Go on by time where it has advanced, else with the cursor, but not for ever and not in a circle."""
-        self._barren_count = 0 if brought_new else self._barren_count + 1
-        if self._barren_count > _BARREN_PAGE_LIMIT:
-            raise self._stuck(f"{_BARREN_PAGE_LIMIT} pages in a row brought nothing new and still offer a next one")
-        if self.ledger.reach is not None and self._edges.advance(self.ledger.reach):
-            self._sweep_on()
-        elif not self._pass.follow(cursor):
-            raise self._stuck("the API offers a cursor that was used before")
+    def _follow_cursor(self, cursor: str, has_new_records: bool) -> None:
+        """Continues by time where it has advanced, else with the cursor, but neither endlessly nor in a circle.
 
-    def _after_offset_paging(self, depth: OffsetPager, rule: StopReason) -> None:
-        """Leave a crowded instant when it is read: go on past it, or end where it was the last."""
-        if depth.trouble is not None:
-            raise self._stuck(depth.trouble)
-        if not depth.is_done:
+        Time is preferred because a cursor's expiry, snapshot and order of ties are not documented; two bounds depend on
+        none of them.
+        """
+        self._pages_without_new_records = 0 if has_new_records else self._pages_without_new_records + 1
+        if self._pages_without_new_records > _MAX_PAGES_WITHOUT_NEW_RECORDS:
+            count = _MAX_PAGES_WITHOUT_NEW_RECORDS
+            raise self._no_progress(f"{count} pages in a row had no new record and a cursor to a next page")
+        if self.seen.furthest_second is not None and self._bounds.advance(self.seen.furthest_second):
+            self._continue_by_time()
+        elif not self._pages.follow(cursor):
+            # Whether a cursor can repeat is not documented. Following one twice would read in a circle.
+            raise self._no_progress("the API returned a cursor that was used before")
+
+    def _after_offset_page(self, offset_pager: OffsetPager, reason: StopReason) -> None:
+        """Leaves a crowded second once it is read: continues after it, or ends if it was the last."""
+        if offset_pager.problem is not None:
+            raise self._no_progress(offset_pager.problem)
+        if not offset_pager.is_done:
             return
-        self._depth, beyond = None, self._beyond_depth
-        if beyond is None:
-            self.ended_by = rule
-        elif self._edges.has_crossed(beyond, self.window):
-            self.ended_by = StopReason.CROSSED
+        self._offset_pager, next_second = None, self._second_after_offset_range
+        if next_second is None:
+            self.ended_by = reason
+        elif self._bounds.is_past(self.window, next_second):
+            self.ended_by = StopReason.PAST_WINDOW
         else:
-            self._edges.advance(beyond)
-            self.ledger.reach = beyond
-            self._sweep_on()
+            self._bounds.advance(next_second)
+            self.seen.furthest_second = next_second
+            self._continue_by_time()
 
-    def _receive_probe(self, records: list[AuditRecord], asked_count: int) -> list[AuditRecord]:
-        """Judge the end by the other side, whose rows have no gap; late rows found behind the reach are taken."""
+    def _receive_probe(self, records: list[AuditRecord], requested_count: int) -> list[AuditRecord]:
+        """Decides by the last rows of the range; returns late records that appeared behind the reached second."""
         for record in records:
-            self.ledger.compare(record)
-        self._refuse_conflict()
-        unknown = [record for record in records if record not in self.ledger]
+            self.seen.compare(record)
+        self._check_conflict()
+        unknown = [record for record in records if record not in self.seen]
         ahead = [record for record in unknown if self._is_ahead(record)]
-        late = self.ledger.add([record for record in unknown if not self._is_ahead(record)])
-        behind_reach = any(not self._is_ahead(record) for record in records)
+        late = self.seen.add([record for record in unknown if not self._is_ahead(record)])
+        shows_earlier_second = any(not self._is_ahead(record) for record in records)
         if ahead:
-            self._sends_short_pages |= bool(self._pass.ids)
-            self._advance("the API sends fewer rows than asked for")
+            # Observed: version 2 pages that never exceed 100 rows whatever `limit` is requested.
+            self._end_of_data.sends_short_pages |= bool(self._pages.ids)
+            self._advance("the API returns fewer rows than requested")
         elif not records:
-            self._request_again("the same range is empty when it is read from the other side")
-        elif behind_reach:
+            self._count_contradiction("the same range is empty when it is read from the other side")
+        elif shows_earlier_second:
+            # The probe's rows are consecutive and reach back to a complete second: nothing is hidden in between.
             self.ended_by = StopReason.OTHER_SIDE
         else:
-            self._doubt_one_second(records, asked_count)
-        return self._keep(late)
+            self._decide_within_one_second(records, requested_count)
+        return self._keep_inside(late)
 
-    def _doubt_one_second(self, records: Sequence[AuditRecord], asked_count: int) -> None:
-        """All rows lie in one second, where both sides may hide the same row: ask for what else there is."""
-        seems_whole = is_mirrored(self.ledger.ids, records)
+    def _decide_within_one_second(self, records: Sequence[AuditRecord], requested_count: int) -> None:
+        """Decides where all rows lie in one second, in which both directions may omit the same row."""
+        mirrored = is_mirrored(self.seen.ids, records)
         if self._version is ApiVersion.V1:
-            self._depth_range, self._beyond_depth = (self._edges.since_seconds, self._edges.before_seconds), None
-            # A few rows are no depth that any API caps at.
-            self._start_offset_paging(
-                seems_whole=len(records) < asked_count and (seems_whole or len(records) < MIRROR_ROWS)
-            )
-        elif seems_whole:
+            self._offset_range, self._second_after_offset_range = self._bounds.range, None
+            # So few rows are less than any depth at which an API stops paging.
+            is_shallow = len(records) < MIN_MIRRORED_ROWS
+            self._start_offset_paging(probe_agrees=len(records) < requested_count and (mirrored or is_shallow))
+        elif mirrored:
             self.ended_by = StopReason.OTHER_SIDE
-        elif len(self.ledger) <= MOST_LEFT_OUT:
-            self._mode = _Mode.ALL_ELSE
+        elif len(self.seen) <= MAX_EXCLUDED_IDS:
+            # Cloudflare API docs, v2 `id.not`: "Filters out audit logs by their IDs."
+            self._mode = _Mode.EXCLUDE_KNOWN
         else:
-            raise self._stuck("the end lies within one crowded second, and no next page is offered")
+            raise self._no_progress("the end lies within one crowded second, and the API returned no cursor")
 
-    def _receive_all_else(self, page: Page) -> list[AuditRecord]:
-        """Nothing but the known rows is the end; anything else was hidden, or the question was not understood."""
+    def _receive_excluding_known(self, page: Page) -> list[AuditRecord]:
+        """Ends if there is no other row; any row was hidden before, or shows that the API ignores the filter."""
         if page.records or page.cursor is not None:
-            raise self._stuck("the API hides rows of one second")
-        self.ended_by = StopReason.NOTHING_ELSE
+            raise self._no_progress("the API hides rows of one second")
+        self.ended_by = StopReason.ONLY_KNOWN_ROWS
         return []
 
-    def _advance(self, trouble: str) -> None:
-        """Move the edge to the last second reached; where time cannot advance, go deep by page numbers."""
-        if self._edges.advance(self._reach()):
-            self._sweep_on()
-        elif not self._pass.ids:
-            self._request_again(trouble)
-            self._sweep_on()
+    def _advance(self, problem: str) -> None:
+        """Moves the start bound to the reached second; where time cannot advance, reads by page number."""
+        furthest_second = self._furthest_second()
+        if self._bounds.advance(furthest_second):
+            self._continue_by_time()
+        elif not self._pages.ids:
+            self._count_contradiction(problem)
+            self._continue_by_time()
         elif self._version is ApiVersion.V1:
-            reach = self._reach()
-            self._depth_range, self._beyond_depth = self._edges.around(reach), self._edges.beyond(reach)
-            self._start_offset_paging(seems_whole=False)
+            self._offset_range = self._bounds.offset_range(furthest_second)
+            self._second_after_offset_range = self._bounds.second_after_offset_range(furthest_second)
+            self._start_offset_paging(probe_agrees=False)
         else:
-            raise self._stuck(trouble)
+            raise self._no_progress(problem)
 
-    def _request_again(self, trouble: str) -> None:
-        """Allow for an answer that contradicts those before it, a few times."""
+    def _count_contradiction(self, problem: str) -> None:
+        """Tolerates a response that contradicts an earlier one, a few times."""
         self._contradiction_count += 1
-        if self._contradiction_count > _CONTRADICTION_LIMIT:
-            raise self._stuck(trouble)
+        if self._contradiction_count > _MAX_CONTRADICTIONS:
+            raise self._no_progress(problem)
 
-    def _sweep_on(self) -> None:
-        self._mode, self._pass = _Mode.SWEEP, PageContinuity(self.ledger.place_of)
+    def _continue_by_time(self) -> None:
+        self._mode, self._pages = _Mode.TIME, PageContinuity(self.seen.signed_second)
 
-    def _start_offset_paging(self, *, seems_whole: bool) -> None:
-        """Read the rest of a crowded instant by page numbers, from what this pass has brought of it."""
+    def _start_offset_paging(self, *, probe_agrees: bool) -> None:
+        """Reads the rest of a crowded second by page number, starting from the rows of the current query."""
         self._mode = _Mode.OFFSET
-        self._depth = OffsetPager(self._pass.ids, self._sizes.largest, seems_whole=seems_whole)
+        self._offset_pager = OffsetPager(self._pages.ids, self._end_of_data.largest_page, probe_agrees=probe_agrees)
 
     def _is_ahead(self, record: AuditRecord) -> bool:
-        """Say whether the walk still comes to a row: only seconds before the reached one are complete."""
-        return self.ledger.place_of(record) >= self._reach()
+        """Returns whether reading still comes to a record: only seconds before the reached one are complete."""
+        return self.seen.signed_second(record) >= self._furthest_second()
 
-    def _reach(self) -> int:
-        if self.ledger.reach is None:
-            raise self._stuck("the API offers a next page without having sent a record")
-        return self.ledger.reach
+    def _furthest_second(self) -> int:
+        if self.seen.furthest_second is None:
+            raise self._no_progress("the API returned a cursor to a next page without having returned a record")
+        return self.seen.furthest_second
 
     def _position(self) -> str:
-        since, before = self._edges.since_seconds, self._edges.before_seconds
-        return f"{self._mode} {self._direction} of {self.window}, since {since} before {before}"
+        since, before = self._bounds.range
+        return f"{self._direction} {self._mode} in {self.window}, since {since} before {before}"
 
-    def _stuck(self, trouble: str) -> SourceProtocolError:
-        return no_progress(trouble, self._position())
+    def _no_progress(self, problem: str) -> SourceProtocolError:
+        return no_progress(problem, self._position())

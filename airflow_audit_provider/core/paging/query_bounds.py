@@ -1,8 +1,11 @@
-"""The edges of what is asked for: whole seconds, wider than what is wanted, moving with the time reached.
+"""Bounds of the time range that is queried next: whole seconds, wider than the window, moving as reading advances.
 
-Knows: margins. Must not know: pages, how many records were seen.
-Its one rule: every record wanted lies strictly inside the edges, whether the server's bounds are inclusive or
-exclusive, and whether it compares by the second, rounded or cut, or finer.
+Invariant: every wanted record lies strictly inside the bounds, whether the API compares them inclusively or
+exclusively, by the second, rounded or truncated, or at a finer precision.
+
+Cloudflare API docs, `since`: "Limits the returned results to logs newer than the specified date", `before`: "… older
+than the specified date". Both read as exclusive, but were observed to be inclusive to the second on version 1; for
+version 2, and for the precision of the comparison, there is neither a document nor an observation.
 """
 
 from __future__ import annotations
@@ -10,78 +13,86 @@ from __future__ import annotations
 from datetime import datetime
 
 from airflow_audit_provider.core.api.query import Direction
+from airflow_audit_provider.core.paging.read_request import ReadRequest
 from airflow_audit_provider.core.windows.window import TimeWindow, from_seconds
 
-# How far the other side is asked behind the window for a record that shows where the last ones end. A window is read
-# only when it begins three days inside the retention.
-_LOOK_BEHIND_SECONDS = 2 * 86_400
+# How far before the window a probe looks for a record that shows where the last ones end. A window is read only if it
+# starts three days inside the retention (``windows.readiness``), so these two days are still available.
+_PROBE_MARGIN_SECONDS = 2 * 86_400
 
 
 class QueryBounds:
-    """``since_seconds`` and ``before_seconds`` of the next ask; the near one moves in the direction of reading.
+    """The bounds ``since_seconds`` and ``before_seconds`` of the next query; the start bound moves as reading advances.
 
-    ``horizon`` is as wide as ``window`` or wider: what is asked for past the window's far end. A *reach* is the
-    furthest whole second seen times 1 when reading upwards, times -1 downwards; seconds before it are complete.
-    ``known_seconds`` is a whole second with a record, inside the window or behind its near edge.
+    The *start bound* is ``since`` in ascending and ``before`` in descending order; the *end bound* is the other one.
+    ``first_second`` is the signed second of the window's start in the reading direction. Signed seconds are defined in
+    ``seen_records``.
     """
 
-    def __init__(
-        self, window: TimeWindow, horizon: TimeWindow, direction: Direction, known_seconds: int | None = None
-    ) -> None:
-        self._upwards = direction is Direction.ASC
-        lower, upper = (window, horizon) if self._upwards else (horizon, window)
+    def __init__(self, request: ReadRequest) -> None:
+        self._is_ascending = request.direction is Direction.ASC
+        window, query_window = request.window, request.query_window
+        lower, upper = (window, query_window) if self._is_ascending else (query_window, window)
+        # One second more on either side makes exclusive bounds inclusive, at any precision down from a second.
         self.since_seconds = lower.whole_seconds()[0] - 1
         self.before_seconds = upper.whole_seconds()[1] + 1
-        self.near_reach = self.since_seconds + 1 if self._upwards else 2 - self.before_seconds
-        self._known_seconds = known_seconds
+        self.first_second = self.since_seconds + 1 if self._is_ascending else 2 - self.before_seconds
+        self._known_seconds = request.known_seconds
 
-    def advance(self, reach: int) -> bool:
-        """Move the near edge to just before the reached second; return whether it moved."""
-        moves = self.moves_with(reach)
-        if moves and self._upwards:
-            self.since_seconds = reach - 1
-        elif moves:
-            # The reached second ends one later, and `before` may be compared by the rounded second.
-            self.before_seconds = 2 - reach
-        return moves
+    @property
+    def range(self) -> tuple[int, int]:
+        """The bounds (since, before) of the next query."""
+        return self.since_seconds, self.before_seconds
 
-    def moves_with(self, reach: int) -> bool:
-        """Say whether the near edge would move with a reached second."""
-        return reach - 1 > self.since_seconds if self._upwards else 2 - reach < self.before_seconds
+    def advance(self, furthest_second: int) -> bool:
+        """Moves the start bound to just before the reached second, which is queried again; returns whether it moved."""
+        can_advance = self.can_advance(furthest_second)
+        if can_advance and self._is_ascending:
+            self.since_seconds = furthest_second - 1
+        elif can_advance:
+            # In descending order the reached second ends one second later, and the API may round `before`.
+            self.before_seconds = 2 - furthest_second
+        return can_advance
 
-    def other_side(self) -> tuple[int, int]:
-        """Return (since, before) of a range that also holds something behind the near edge, as far as is known.
+    def can_advance(self, furthest_second: int) -> bool:
+        """Returns whether reaching a signed second would move the start bound."""
+        if self._is_ascending:
+            return furthest_second - 1 > self.since_seconds
+        return 2 - furthest_second < self.before_seconds
 
-        Downwards what is behind may lie in the future, which is asked for only where a record is known to be.
+    def probe_range(self) -> tuple[int, int]:
+        """Returns (since, before) of the probe: extended past the start bound to where a record is known or likely.
+
+        In descending order the range past the start bound may lie in the future, so it is extended only to a record
+        that is known to exist.
         """
         known = self._known_seconds
-        if self._upwards:
-            behind = self.near_reach - _LOOK_BEHIND_SECONDS if known is None else known
-            return min(self.since_seconds, behind - 1), self.before_seconds
-        behind = 1 - self.near_reach if known is None else known + 1
-        return self.since_seconds, max(self.before_seconds, behind + 1)
+        if self._is_ascending:
+            earliest = self.first_second - _PROBE_MARGIN_SECONDS if known is None else known
+            return min(self.since_seconds, earliest - 1), self.before_seconds
+        latest = 1 - self.first_second if known is None else known + 1
+        return self.since_seconds, max(self.before_seconds, latest + 1)
 
-    def around(self, reach: int) -> tuple[int, int]:
-        """Return (since, before) of a short range from the near edge to some seconds past the reached one.
+    def offset_range(self, furthest_second: int) -> tuple[int, int]:
+        """Returns (since, before) of a short range from the start bound to a few seconds past the reached second.
 
-        Long enough that :meth:`beyond` leaves the reached second behind, also with bounds inclusive to the second.
+        Reading it completely leaves the reached second behind, also where the API's bounds are inclusive.
         """
-        if self._upwards:
-            return self.since_seconds, min(self.before_seconds, reach + 3)
-        return max(self.since_seconds, -reach - 3), self.before_seconds
+        if self._is_ascending:
+            return self.since_seconds, min(self.before_seconds, furthest_second + 3)
+        return max(self.since_seconds, -furthest_second - 3), self.before_seconds
 
-    def beyond(self, reach: int) -> int | None:
-        """Return the reach that stands for all of :meth:`around` having been seen; None when that was everything."""
-        since, before = self.around(reach)
-        if (since, before) == (self.since_seconds, self.before_seconds):
+    def second_after_offset_range(self, furthest_second: int) -> int | None:
+        """Returns the signed second reached once the offset range is read; None if that range ends the query."""
+        if self.offset_range(furthest_second) == self.range:
             return None
-        return reach + 2 if self._upwards else reach + 3
+        return furthest_second + 2 if self._is_ascending else furthest_second + 3
 
-    def complete_up_to(self, reach: int) -> datetime:
-        """Return the instant on whose near side everything has been seen."""
-        return from_seconds(reach if self._upwards else 1 - reach)
+    def complete_up_to(self, furthest_second: int) -> datetime:
+        """Returns the instant up to which, in the reading direction, every record has been seen."""
+        return from_seconds(furthest_second if self._is_ascending else 1 - furthest_second)
 
-    def has_crossed(self, reach: int, window: TimeWindow) -> bool:
-        """Say whether everything inside a window has been seen."""
-        complete = self.complete_up_to(reach)
-        return complete >= window.end if self._upwards else complete <= window.start
+    def is_past(self, window: TimeWindow, furthest_second: int) -> bool:
+        """Returns whether every record of a window has been seen once a signed second is reached."""
+        complete = self.complete_up_to(furthest_second)
+        return complete >= window.end if self._is_ascending else complete <= window.start

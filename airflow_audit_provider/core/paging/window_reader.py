@@ -1,139 +1,125 @@
-"""Reading a window as a row of walks: bounded memory, records out in order.
+"""Reads a window with one paginator after another: bounded memory, records delivered in order.
 
-Knows: when a walk is cut, and that what a finished walk returned is complete.
-Must not know: how a page is asked for (``exchange``) or judged (``paging``).
-Its one rule: records leave sorted by (event time, id), walk by walk, so the same records give the same order
-however they were paged.
+Invariant: records leave sorted by (event time, id), one paginator at a time, so the same records give the same order
+however the API paged them.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from dataclasses import replace
 
-from airflow_audit_provider.core.api.query import MAX_PAGE_SIZE, Direction, PageRequest
+from airflow_audit_provider.core.api.query import Direction, PageRequest
 from airflow_audit_provider.core.api.read_stats import ReadStats
-from airflow_audit_provider.core.api.records import ApiVersion, AuditRecord, in_order, inside
+from airflow_audit_provider.core.api.records import AuditRecord, in_order, inside
 from airflow_audit_provider.core.api.responses import Page
 from airflow_audit_provider.core.paging.paginator import Paginator
+from airflow_audit_provider.core.paging.read_request import ReadRequest
 from airflow_audit_provider.core.windows.window import TimeWindow
 from airflow_audit_provider.exceptions import ConfigurationError, SourceError
 
-
-class ReadOptions(NamedTuple):
-    """How a window is cut while it is read: rows asked for in a page, pages in a walk, and whether a cut ends it."""
-
-    page_size: int = MAX_PAGE_SIZE
-    pages_per_walk: int = 8
-    stops_at_cut: bool = False
-
-
-DEFAULT_READ_OPTIONS = ReadOptions()
+# Eight full pages: 8,000 records are in memory at most before a paginator is cut, unless one second holds more.
+DEFAULT_PAGES_PER_CUT = 8
 
 
 class WindowReader:
-    """Reads one window; drive it by ``ask``, ``take`` and ``refused`` as a single walk.
+    """Reads one window; drive it by ``next_request``, ``receive`` and ``receive_refusal`` like a paginator.
 
-    The shape's ``pages_per_walk`` bounds the memory: a walk is cut after so many pages, as soon as time has advanced.
-    With ``stops_at_cut`` the first cut ends the reading and leaves ``remainder``. ``horizon`` is a wider window to ask
-    for, ``known_seconds`` a whole second known to hold a record, see
-    ``Paginator``. Raises ``ConfigurationError`` for a page size outside 1 to 1000.
+    ``pages_per_cut`` bounds the memory: after so many pages, the paginator is cut as soon as time has advanced. With
+    ``stops_at_cut`` the first cut ends the reader and sets ``remainder`` to the window still to be read.
+    ``known_seconds`` is the whole second of the furthest record read, as in :class:`ReadRequest`.
     """
 
     def __init__(
-        self,
-        version: ApiVersion,
-        window: TimeWindow,
-        direction: Direction = Direction.ASC,
-        shape: ReadOptions = DEFAULT_READ_OPTIONS,
-        horizon: TimeWindow | None = None,
-        known_seconds: int | None = None,
+        self, request: ReadRequest, *, pages_per_cut: int = DEFAULT_PAGES_PER_CUT, stops_at_cut: bool = False
     ) -> None:
-        if not 1 <= shape.page_size <= MAX_PAGE_SIZE:
-            raise ConfigurationError(f"A page size of {shape.page_size} is impossible. Give 1 to {MAX_PAGE_SIZE}.")
-        self.window = window
-        self.direction = direction
-        self.tally = ReadStats()
+        self.request = request
+        self.stats = ReadStats()
         self.remainder: TimeWindow | None = None
-        self._version = version
-        self._shape = shape
-        self._horizon = horizon or window
-        self.known_seconds = known_seconds
-        self._begin(window)
+        self.known_seconds = request.known_seconds
+        self._pages_per_cut = pages_per_cut
+        self._stops_at_cut = stops_at_cut
+        self._start(request.window)
 
     def next_request(self) -> PageRequest | None:
-        """Return the next page to ask for, or None when the whole window is read."""
-        return self._walk.next_request() if self._walk is not None else None
+        """Returns the next page to request, None once the whole window is read."""
+        return self._paginator.next_request() if self._paginator is not None else None
 
     def receive(self, page: Page) -> list[AuditRecord]:
-        """Take one page in; return the records that became complete, sorted in the reading's direction."""
-        walk = self._open_walk()
-        self._held.extend(walk.receive(page))
-        self._walk_page_count += 1
-        self.tally.page_count += 1
-        remainder = walk.cut() if self._walk_page_count >= self._shape.pages_per_walk else None
-        return [] if walk.ended_by is None else self._finish(walk, remainder)
+        """Processes the requested page; returns the records that became complete, sorted in the reading direction."""
+        paginator = self._open_paginator()
+        self._pending.extend(paginator.receive(page))
+        self._page_count += 1
+        self.stats.page_count += 1
+        remainder = paginator.cut() if self._page_count >= self._pages_per_cut else None
+        return [] if paginator.ended_by is None else self._finish(paginator, remainder)
 
     def receive_refusal(self, error: SourceError) -> list[AuditRecord]:
-        """Take a 400 in: find another way, or raise; return the records that became complete, as ``take`` does."""
-        walk = self._open_walk()
-        walk.receive_refusal(error)
-        self.tally.page_count += 1
-        return [] if walk.ended_by is None else self._finish(walk, None)
+        """Handles a status 400, as ``Paginator.receive_refusal``; returns the records that became complete."""
+        paginator = self._open_paginator()
+        paginator.receive_refusal(error)
+        self.stats.page_count += 1
+        return [] if paginator.ended_by is None else self._finish(paginator, None)
 
-    def _begin(self, window: TimeWindow | None) -> None:
-        self._walk: Paginator | None = None
+    def _start(self, window: TimeWindow | None) -> None:
+        """Starts the paginator of a window; None ends the reader."""
+        self._paginator: Paginator | None = None
         if window is not None:
-            self._walk = Paginator(
-                self._version, window, self.direction, self._shape.page_size, self._horizon, self.known_seconds
-            )
-        self._walk_page_count = 0
-        self._held: list[AuditRecord] = []
+            # The horizon stays that of the whole window, so that its far end is queried from every remainder.
+            horizon = self.request.query_window
+            request = replace(self.request, window=window, horizon=horizon, known_seconds=self.known_seconds)
+            self._paginator = Paginator(request)
+        self._page_count = 0
+        self._pending: list[AuditRecord] = []
 
-    def _open_walk(self) -> Paginator:
-        if self._walk is None:
-            raise RuntimeError("the window is read; nothing more can be taken")
-        return self._walk
+    def _open_paginator(self) -> Paginator:
+        if self._paginator is None:
+            raise RuntimeError("the window is read and no further page is accepted")
+        return self._paginator
 
-    def _finish(self, walk: Paginator, remainder: TimeWindow | None) -> list[AuditRecord]:
-        """Close a walk: what lies past a cut is dropped; the remainder reads it again, and knows that it is there."""
-        complete = inside(in_order(self._held), walk.window)
-        tally = self.tally
-        tally.seen_count += walk.ledger.seen_count
-        tally.outside_count += walk.outside_count
-        tally.repeated_count += walk.ledger.repeated_count + len(self._held) - len(complete)
-        rule = str(walk.ended_by)
-        tally.ended_by[rule] = tally.ended_by.get(rule, 0) + 1
+    def _finish(self, paginator: Paginator, remainder: TimeWindow | None) -> list[AuditRecord]:
+        """Closes a paginator and starts the next one.
+
+        Records past a cut are dropped here and read again: the next paginator knows that a record must show there.
+        """
+        complete = inside(in_order(self._pending), paginator.window)
+        stats = self.stats
+        stats.seen_count += paginator.seen.seen_count
+        stats.outside_count += paginator.outside_count
+        stats.repeated_count += paginator.seen.repeated_count + len(self._pending) - len(complete)
+        reason = str(paginator.ended_by)
+        stats.ended_by[reason] = stats.ended_by.get(reason, 0) + 1
         self.remainder = remainder
-        self.known_seconds = walk.known_seconds
-        self._begin(None if self._shape.stops_at_cut else remainder)
-        return complete if self.direction is Direction.ASC else complete[::-1]
+        self.known_seconds = paginator.known_seconds
+        self._start(None if self._stops_at_cut else remainder)
+        return complete if self.request.direction is Direction.ASC else complete[::-1]
 
 
 class SinglePageReader:
-    """Reads exactly one page as the API gives it, unfiltered and in the API's order; driven as a :class:`WindowReader`.
+    """Reads exactly one page as the API returns it, unfiltered and in the API's order.
 
-    ``page`` counts from 1 (version 1); ``cursor`` is version 2's token.
+    It is driven like a :class:`WindowReader`. ``page`` counts from 1 (version 1), ``cursor`` is version 2's token.
     """
 
-    def __init__(
-        self, window: TimeWindow, direction: Direction, page_size: int, page: int = 1, cursor: str | None = None
-    ) -> None:
+    def __init__(self, request: ReadRequest, page: int = 1, cursor: str | None = None) -> None:
         if page < 1:
-            raise ConfigurationError(f"Page {page} is impossible. Pages count from 1.")
-        self.tally = ReadStats()
-        since, before = window.whole_seconds()
-        self._ask: PageRequest | None = PageRequest(since, before, direction, page_size, page, cursor)
+            raise ConfigurationError(f"Page {page} is out of range. Pages count from 1.")
+        self.request = request
+        self.stats = ReadStats()
+        since, before = request.window.whole_seconds()
+        self._page_request: PageRequest | None = PageRequest(
+            since, before, request.direction, request.page_size, page, cursor
+        )
 
     def next_request(self) -> PageRequest | None:
-        """Return the page to ask for, None when it was answered."""
-        return self._ask
+        """Returns the page to request, None once it was received."""
+        return self._page_request
 
     def receive(self, page: Page) -> list[AuditRecord]:
-        """Return the page's records."""
-        self._ask = None
-        self.tally.page_count += 1
+        """Returns the page's records."""
+        self._page_request = None
+        self.stats.page_count += 1
         return page.records
 
     def receive_refusal(self, error: SourceError) -> list[AuditRecord]:
-        """Raise the refusal: there is no other way to one page."""
+        """Raises the error, because there is no other way to a single page."""
         raise error

@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from airflow_audit_provider.core.api.records import ApiVersion, AuditRecord, in_order, is_known_by_text, read_records
+from airflow_audit_provider.core.api.records import ApiVersion, AuditRecord, has_digest_id, in_order, read_records
 from airflow_audit_provider.exceptions import ConfigurationError, SourceProtocolError
 
 # Raised when the same rule would make other text of the same record.
@@ -175,7 +175,7 @@ class PrivacyRule:
                 f"The privacy rule {self.stamp.name!r} cannot be applied to the record {record.id!r} "
                 f"({type(error).__name__}). Nothing of the window was written. Report it to the maintainers."
             ) from None
-        return raw if raw == record.raw or not is_known_by_text(record) else self._told_apart(record, raw)
+        return raw if raw == record.raw or not has_digest_id(record) else self._told_apart(record, raw)
 
     def _told_apart(self, record: AuditRecord, raw: bytes) -> bytes:
         """Return a record's new text with a digest of what came; another that differed only in what is gone is another.

@@ -13,10 +13,11 @@ from typing import Any
 
 import msgspec
 
-from airflow_audit_provider.core.api.query import AuditQuery, Direction
+from airflow_audit_provider.core.api.query import AuditQuery
 from airflow_audit_provider.core.api.records import AuditRecord
 from airflow_audit_provider.core.limits import check_minimum_count
-from airflow_audit_provider.core.paging.window_reader import ReadOptions, WindowReader
+from airflow_audit_provider.core.paging.read_request import ReadRequest
+from airflow_audit_provider.core.paging.window_reader import WindowReader
 from airflow_audit_provider.core.windows.window import TimeWindow, format_instant, format_second, second_of
 from airflow_audit_provider.exceptions import ConfigurationError
 
@@ -37,8 +38,7 @@ class ActivityQuery(msgspec.Struct, frozen=True):
         """Return what to read at this time, oldest first and a page at a time; None while nothing can be new."""
         if self.since >= now:
             return None
-        a_page_at_a_time = ReadOptions(pages_per_walk=1)
-        return WindowReader(self.query.version, TimeWindow(self.since, now), Direction.ASC, a_page_at_a_time)
+        return WindowReader(ReadRequest(self.query.version, TimeWindow(self.since, now)), pages_per_cut=1)
 
 
 class ActivityCount:

@@ -14,10 +14,11 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from airflow_audit_provider.core.api.query import AuditQuery, Direction
+from airflow_audit_provider.core.api.query import AuditQuery
 from airflow_audit_provider.core.api.record_filter import action_of
 from airflow_audit_provider.core.api.records import AuditRecord
-from airflow_audit_provider.core.paging.window_reader import ReadOptions, WindowReader
+from airflow_audit_provider.core.paging.read_request import ReadRequest
+from airflow_audit_provider.core.paging.window_reader import WindowReader
 from airflow_audit_provider.core.windows.window import TimeWindow, format_second, from_seconds, second_of, to_ns
 
 # 2000 ids of 19 bytes fit into the 64 KB Airflow wants a state to keep to. A log with more records inside the lookback
@@ -26,7 +27,6 @@ _MOST_REMEMBERED = 2_000
 # A look ends after so many new records, and the next one goes on: memory stays bounded after a long outage.
 _ENOUGH_AT_ONCE = 10_000
 _MOST_NAMED = 20
-_A_PAGE_AT_A_TIME = ReadOptions(pages_per_walk=1)
 
 
 class WatchPosition(NamedTuple):
@@ -108,7 +108,7 @@ class Poll:
         start = from_seconds(self._mark.floor_second)
         if start >= self._now:
             return None
-        return WindowReader(self._query.version, TimeWindow(start, self._now), Direction.ASC, _A_PAGE_AT_A_TIME)
+        return WindowReader(ReadRequest(self._query.version, TimeWindow(start, self._now)), pages_per_cut=1)
 
     @property
     def has_enough(self) -> bool:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from airflow_audit_provider.core.api.records import ApiVersion
-from airflow_audit_provider.core.api.responses import Page, answered_at, read_page, token_is_active
+from airflow_audit_provider.core.api.responses import Page, read_page, server_time, token_is_active
 from airflow_audit_provider.core.ports import Response
 from airflow_audit_provider.exceptions import SourceProtocolError, SourceRateLimitedError
 
@@ -177,4 +177,4 @@ def test_a_token_check_counts_errors_and_status_alone(body: bytes, is_active: bo
 )
 def test_an_answer_tells_the_apis_own_time(headers: dict[str, str], at: datetime | None) -> None:
     """The date of an answer is its own time; without a readable one there is none."""
-    assert answered_at(headers) == at
+    assert server_time(headers) == at

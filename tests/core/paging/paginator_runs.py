@@ -46,22 +46,22 @@ def refusal(text: str = "no such page") -> SourceProtocolError:
     return SourceProtocolError(text, status=400)
 
 
-def play(walk: Paginator, answer: Answer, ask_limit: int = 500) -> tuple[list[AuditRecord], list[PageRequest]]:
+def play(paginator: Paginator, answer: Answer, request_limit: int = 500) -> tuple[list[AuditRecord], list[PageRequest]]:
     """Drive a walk to its end; return what it delivered and what it asked."""
     delivered: list[AuditRecord] = []
-    asks: list[PageRequest] = []
-    while (ask := walk.next_request()) is not None:
-        assert len(asks) < ask_limit, "the walk does not end"
-        asks.append(ask)
-        answered = answer(ask)
-        if isinstance(answered, SourceProtocolError):
-            walk.receive_refusal(answered)
+    requests: list[PageRequest] = []
+    while (request := paginator.next_request()) is not None:
+        assert len(requests) < request_limit, "the walk does not end"
+        requests.append(request)
+        response = answer(request)
+        if isinstance(response, SourceProtocolError):
+            paginator.receive_refusal(response)
         else:
-            delivered += walk.receive(answered)
-    return delivered, asks
+            delivered += paginator.receive(response)
+    return delivered, requests
 
 
-def one_by_one(*answers: Page | SourceProtocolError) -> Answer:
+def one_by_one(*responses: Page | SourceProtocolError) -> Answer:
     """Return a source that gives these answers in turn, whatever is asked."""
-    remaining: Iterable[Page | SourceProtocolError] = iter(answers)
+    remaining: Iterable[Page | SourceProtocolError] = iter(responses)
     return lambda _ask: next(iter(remaining))

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from airflow_audit_provider.core.api.query import Direction, PageRequest
 from airflow_audit_provider.core.api.records import ApiVersion, AuditRecord
 from airflow_audit_provider.core.api.responses import Page
-from airflow_audit_provider.core.paging.window_reader import ReadOptions, WindowReader
+from airflow_audit_provider.core.paging.read_request import ReadRequest
+from airflow_audit_provider.core.paging.window_reader import WindowReader
 from airflow_audit_provider.exceptions import SourceProtocolError
 from tests.core.model_server import ModelServer
 from tests.core.paging.paginator_runs import row, rows, window
@@ -22,24 +23,24 @@ class SometimesEmpty(ModelServer):
     empty_ask = 2
     lies_aloud = False
 
-    def answer(self, ask: PageRequest) -> Page:
-        page = super().answer(ask)
-        return Page([], None, says_end=self.lies_aloud) if len(self.asks) == self.empty_ask else page
+    def answer(self, request: PageRequest) -> Page:
+        page = super().answer(request)
+        return Page([], None, says_end=self.lies_aloud) if len(self.requests) == self.empty_ask else page
 
 
-def _read(server: ModelServer, reading: WindowReader) -> list[AuditRecord]:
+def _read(server: ModelServer, reader: WindowReader) -> list[AuditRecord]:
     got: list[AuditRecord] = []
-    while (ask := reading.next_request()) is not None:
-        got += reading.receive(server.answer(ask))
+    while (request := reader.next_request()) is not None:
+        got += reader.receive(server.answer(request))
     return got
 
 
 @pytest.mark.parametrize("version", list(ApiVersion))
-@pytest.mark.parametrize("pages_per_walk", [1, 2, 100])
+@pytest.mark.parametrize("pages_per_cut", [1, 2, 100])
 @pytest.mark.parametrize("direction", list(Direction))
 @pytest.mark.parametrize("lies_aloud", [False, True])
 def test_one_empty_page_on_the_way_loses_nothing(
-    version: ApiVersion, pages_per_walk: int, direction: Direction, lies_aloud: bool
+    version: ApiVersion, pages_per_cut: int, direction: Direction, lies_aloud: bool
 ) -> None:
     """Whichever answer after the first comes empty once, all records come, wherever the reading is cut."""
     wanted: list[AuditRecord] = [row(second) for second in range(50)]
@@ -47,9 +48,10 @@ def test_one_empty_page_on_the_way_loses_nothing(
     while empty_ask <= request_count:
         server = SometimesEmpty(list(wanted), version)
         server.empty_ask, server.lies_aloud = empty_ask, lies_aloud
-        got = _read(server, WindowReader(version, window(0, 60), direction, ReadOptions(20, pages_per_walk)))
+        request = ReadRequest(version, window(0, 60), direction, 20)
+        got = _read(server, WindowReader(request, pages_per_cut=pages_per_cut))
         assert sorted(got) == wanted, empty_ask
-        empty_ask, request_count = empty_ask + 1, len(server.asks)
+        empty_ask, request_count = empty_ask + 1, len(server.requests)
     assert request_count >= 3
 
 
@@ -61,30 +63,32 @@ def test_an_empty_page_behind_a_crowded_instant_is_no_end(version: ApiVersion) -
         server = SometimesEmpty(list(wanted), version)
         server.empty_ask = empty_ask
         try:
-            got = _read(server, WindowReader(version, window(0, 60), shape=ReadOptions(20, 100)))
+            got = _read(server, WindowReader(ReadRequest(version, window(0, 60), page_size=20), pages_per_cut=100))
         except SourceProtocolError:
             continue
         assert got == wanted, empty_ask
 
 
 @examples(200)
-@example([0, 0, 0], ApiVersion.V1, Direction.ASC, ReadOptions(2, 1, stops_at_cut=False), 2)
+@example([0, 0, 0], ApiVersion.V1, Direction.ASC, (2, 1), 2)
 @given(
     seconds=st.lists(st.integers(0, 59), min_size=1, max_size=60),
     version=st.sampled_from(ApiVersion),
     direction=st.sampled_from(Direction),
-    shape=st.builds(ReadOptions, st.integers(2, 20), st.integers(1, 4), st.just(False)),
+    sizes=st.tuples(st.integers(2, 20), st.integers(1, 4)),
     empty_ask=st.integers(2, 12),
 )
 def test_one_empty_answer_loses_nothing_or_fails_loudly(
-    seconds: list[int], version: ApiVersion, direction: Direction, shape: ReadOptions, empty_ask: int
+    seconds: list[int], version: ApiVersion, direction: Direction, sizes: tuple[int, int], empty_ask: int
 ) -> None:
     """Whatever the records, the page size and the cuts: one empty answer costs no record in silence."""
     records = [row(second, f"r{number}") for number, second in enumerate(seconds)]
     server = SometimesEmpty(records, version)
     server.empty_ask = empty_ask
     try:
-        got = _read(server, WindowReader(version, window(0, 60), direction, shape))
+        page_size, pages_per_cut = sizes
+        request = ReadRequest(version, window(0, 60), direction, page_size)
+        got = _read(server, WindowReader(request, pages_per_cut=pages_per_cut))
     except SourceProtocolError:
         return
     assert sorted(got) == sorted(records)
@@ -93,6 +97,6 @@ def test_one_empty_answer_loses_nothing_or_fails_loudly(
 @pytest.mark.parametrize("direction", list(Direction))
 def test_a_cut_behind_an_instant_read_by_page_numbers_knows_a_true_record(direction: Direction) -> None:
     """Where nothing follows the cut, the record that is known is one that is there."""
-    reading = WindowReader(ApiVersion.V1, window(0, 60), direction, ReadOptions(5, 1))
+    reader = WindowReader(ReadRequest(ApiVersion.V1, window(0, 60), direction, 5), pages_per_cut=1)
     wanted = rows(30, 23)
-    assert sorted(_read(ModelServer(list(wanted)), reading)) == wanted
+    assert sorted(_read(ModelServer(list(wanted)), reader)) == wanted

@@ -5,10 +5,11 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from airflow_audit_provider.core.api.records import ApiVersion, AuditRecord, says_the_same
+from airflow_audit_provider.core.api.records import ApiVersion, AuditRecord, is_same_record
 from airflow_audit_provider.core.api.responses import Page
 from airflow_audit_provider.core.archive.unique_ids import DuplicateGuard, IdHashSet
 from airflow_audit_provider.core.paging.paginator import Paginator
+from airflow_audit_provider.core.paging.read_request import ReadRequest
 from airflow_audit_provider.core.paging.seen_records import SeenRecords
 from airflow_audit_provider.exceptions import SourceProtocolError
 from tests.core.paging.paginator_runs import one_by_one, page, play, row, window
@@ -23,26 +24,27 @@ def _said(raw: bytes) -> AuditRecord:
 @pytest.mark.parametrize("version", [V1, V2])
 def test_a_page_with_two_records_of_one_id_is_refused(version: ApiVersion) -> None:
     """The error names the id, the second record's time and where it struck."""
-    walk = Paginator(version, window(0, 9))
+    paginator = Paginator(ReadRequest(version, window(0, 9)))
     with pytest.raises(SourceProtocolError, match="two different records with the id 'a'") as caught:
-        walk.receive(Page([row(1, "a"), row(3, "a")]))
+        paginator.receive(Page([row(1, "a"), row(3, "a")]))
     assert "22:13:23Z" in str(caught.value)
-    assert "sweep asc of" in str(caught.value.position)
+    assert "asc by time in" in str(caught.value.position)
 
 
 def test_two_pages_with_two_records_of_one_id_are_refused() -> None:
     """It does not matter that the first came with an earlier page."""
-    walk = Paginator(V1, window(0, 9), page_size=2)
-    walk.receive(Page([row(1, "a"), row(3, "b")]))
+    paginator = Paginator(ReadRequest(V1, window(0, 9), page_size=2))
+    paginator.receive(Page([row(1, "a"), row(3, "b")]))
     with pytest.raises(SourceProtocolError, match="the id 'a'"):
-        walk.receive(Page([row(3, "b"), row(5, "a")]))
+        paginator.receive(Page([row(3, "b"), row(5, "a")]))
 
 
 def test_the_other_side_is_compared_too() -> None:
     """A row that only the proof shows under a known id is as much another record."""
     with pytest.raises(SourceProtocolError, match="the id 'a'"):
         play(
-            Paginator(V1, window(0, 9)), one_by_one(Page([row(1, "a"), row(3, "b")]), Page([row(4, "a"), row(3, "b")]))
+            Paginator(ReadRequest(V1, window(0, 9))),
+            one_by_one(Page([row(1, "a"), row(3, "b")]), Page([row(4, "a"), row(3, "b")])),
         )
 
 
@@ -61,10 +63,10 @@ def test_a_record_told_again_is_the_same_but_for_white_space_and_order(
     first: bytes, second: bytes, is_one: bool
 ) -> None:
     """What differs in more than that is another record, also at the same instant."""
-    ledger = SeenRecords(1)
-    ledger.add([_said(first), _said(second)])
-    assert (ledger.conflict is None) is is_one
-    assert (ledger.seen_count, ledger.repeated_count) == (2, 1)
+    seen = SeenRecords(1)
+    seen.add([_said(first), _said(second)])
+    assert (seen.conflict is None) is is_one
+    assert (seen.seen_count, seen.repeated_count) == (2, 1)
 
 
 @pytest.mark.parametrize(
@@ -77,14 +79,14 @@ def test_a_record_told_again_is_the_same_but_for_white_space_and_order(
 )
 def test_bytes_that_are_no_text_are_compared(one: bytes, other: bytes, is_same: bool) -> None:
     """A table shows a replacement character for what is no UTF-8, and its record is the API's own."""
-    assert says_the_same(_said(one), _said(other)) is is_same
-    assert says_the_same(_said(other), _said(one)) is is_same
+    assert is_same_record(_said(one), _said(other)) is is_same
+    assert is_same_record(_said(other), _said(one)) is is_same
 
 
 def test_a_repeated_record_is_no_conflict() -> None:
     """The same record on two pages is what reading with a margin brings."""
-    walk = Paginator(V1, window(0, 9), page_size=2)
-    delivered, _ = play(walk, one_by_one(page(1, 3), page(3, 5), page(5), page(5, 3)))
+    paginator = Paginator(ReadRequest(V1, window(0, 9), page_size=2))
+    delivered, _ = play(paginator, one_by_one(page(1, 3), page(3, 5), page(5), page(5, 3)))
     assert [record.id for record in delivered] == ["at-1", "at-3", "at-5"]
 
 

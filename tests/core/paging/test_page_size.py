@@ -10,7 +10,9 @@ from airflow_audit_provider.core.api.responses import Page
 from airflow_audit_provider.core.paging.end_of_data import StopReason
 from airflow_audit_provider.core.paging.page_size import PageSizer
 from airflow_audit_provider.core.paging.paginator import Paginator
+from airflow_audit_provider.core.paging.read_request import ReadRequest
 from airflow_audit_provider.core.paging.seen_records import SeenRecords
+from airflow_audit_provider.core.windows.window import TimeWindow
 from tests.core.model_server import ModelServer
 from tests.core.paging.paginator_runs import T0, play, refusal, row, rows, window
 
@@ -20,60 +22,65 @@ BURST = [*(row(number / 12 + 0.01) for number in range(12 * 95)), *rows(94, 700)
 BEHIND = [row(100 + number / 12) for number in range(2000)]
 
 
+def page_sizer(*, page_size: int = 1000, horizon: TimeWindow = LOG) -> PageSizer:
+    """Return the page sizer of the slice, by default inside a log that continues past it."""
+    return PageSizer(ReadRequest(ApiVersion.V1, SLICE, page_size=page_size, horizon=horizon))
+
+
 def read_up_to(second: int, count: int) -> SeenRecords:
     """Return the ledger of a walk that has seen so many records up to a second after the slice's start."""
-    ledger = SeenRecords(1)
-    ledger.add([row(second * number / count, f"r{number}") for number in range(1, count + 1)])
-    ledger.furthest = T0 + second
-    return ledger
+    seen = SeenRecords(1)
+    seen.add([row(second * number / count, f"r{number}") for number in range(1, count + 1)])
+    seen.last_record_second = T0 + second
+    return seen
 
 
 def test_the_first_page_is_full() -> None:
     """Before a row is seen, a full page is asked for."""
-    assert PageSizer(1000, SLICE, LOG).row_count(SeenRecords(1), None) == 1000
+    assert page_sizer().row_count(SeenRecords(1), None) == 1000
 
 
 def test_the_last_page_is_as_large_as_the_rest_by_the_density_so_far() -> None:
     """Where 600 records are expected, 600 and a tenth, three deviations and three seconds' worth are asked for."""
-    ledger = read_up_to(40, 400)
-    assert PageSizer(1000, SLICE, LOG).row_count(ledger, None) == int(660 + 3 * 600**0.5 + 30) + 1
+    seen = read_up_to(40, 400)
+    assert page_sizer().row_count(seen, None) == int(660 + 3 * 600**0.5 + 30) + 1
 
 
 def test_a_page_in_the_middle_is_full() -> None:
     """Where more than a page is expected, a full page is asked for."""
-    assert PageSizer(1000, SLICE, LOG).row_count(read_up_to(10, 1000), None) == 1000
+    assert page_sizer().row_count(read_up_to(10, 1000), None) == 1000
 
 
 @pytest.mark.parametrize(("page_size", "least"), [(1000, 250), (10, 3), (1, 1)])
 def test_no_page_is_smaller_than_a_quarter(page_size: int, least: int) -> None:
     """A page that is to hold next to nothing is a quarter of a full one, because the density is a guess."""
-    assert PageSizer(page_size, SLICE, LOG).row_count(read_up_to(99, 1), None) == least
+    assert page_sizer(page_size=page_size).row_count(read_up_to(99, 1), None) == least
 
 
 @pytest.mark.parametrize("second", [0, 100, 101])
 def test_a_walk_at_an_edge_asks_for_full_pages(second: int) -> None:
     """Where no density can be told, or the border is reached, a full page is asked for."""
-    assert PageSizer(1000, SLICE, LOG).row_count(read_up_to(second, 3), None) == 1000
+    assert page_sizer().row_count(read_up_to(second, 3), None) == 1000
 
 
 def test_the_logs_end_is_asked_for_with_full_pages() -> None:
     """Where nothing lies behind the window, no row is asked for in vain."""
-    assert PageSizer(1000, SLICE, SLICE).row_count(read_up_to(99, 100), None) == 1000
+    assert page_sizer(horizon=SLICE).row_count(read_up_to(99, 100), None) == 1000
 
 
 def test_a_cursor_is_followed_in_pages_of_one_size() -> None:
     """With a cursor a full page is asked for."""
-    assert PageSizer(1000, SLICE, LOG).row_count(read_up_to(99, 100), "next") == 1000
+    assert page_sizer().row_count(read_up_to(99, 100), "next") == 1000
 
 
 class PageNumberCursors(ModelServer):
     """A cursor is the number of the next page, of whatever size is asked then."""
 
-    def answer(self, ask: PageRequest) -> Page:
-        self.asks.append(ask)
-        number = int(ask.cursor or 1)
-        selected, start = self._selected(ask), (number - 1) * ask.page_size
-        found = selected[start : start + ask.page_size]
+    def answer(self, request: PageRequest) -> Page:
+        self.requests.append(request)
+        number = int(request.cursor or 1)
+        selected, start = self._selected(request), (number - 1) * request.page_size
+        found = selected[start : start + request.page_size]
         is_last = start + len(found) >= len(selected)
         return Page(found, None if is_last else str(number + 1), says_end=is_last)
 
@@ -81,12 +88,12 @@ class PageNumberCursors(ModelServer):
 class StrictCursors(PageNumberCursors):
     """A cursor is refused in another page size than the one it came with."""
 
-    def answer(self, ask: PageRequest) -> Page:
-        number, _, size = (ask.cursor or "1:").partition(":")
-        if size and int(size) != ask.page_size:
+    def answer(self, request: PageRequest) -> Page:
+        number, _, size = (request.cursor or "1:").partition(":")
+        if size and int(size) != request.page_size:
             raise refusal("the cursor is of another page size")
-        page = super().answer(ask._replace(cursor=number))
-        return page if page.cursor is None else page._replace(cursor=f"{page.cursor}:{ask.page_size}")
+        page = super().answer(request._replace(cursor=number))
+        return page if page.cursor is None else page._replace(cursor=f"{page.cursor}:{request.page_size}")
 
 
 @pytest.mark.parametrize(
@@ -101,19 +108,19 @@ class StrictCursors(PageNumberCursors):
 )
 def test_a_crowd_before_the_border_is_read_whole(server: ModelServer) -> None:
     """Where a small page does not bring time on, its place is read by a full one, and no cursor of it is followed."""
-    walk = Paginator(server.version, SLICE, horizon=LOG)
-    delivered, asks = play(walk, server.answer)
+    paginator = Paginator(ReadRequest(server.version, SLICE, horizon=LOG))
+    delivered, requests = play(paginator, server.answer)
     assert sorted(delivered) == sorted(BURST)
-    assert any(ask.page_size < 1000 for ask in asks)
-    assert all(ask.page_size == 1000 for ask in asks if ask.cursor is not None)
+    assert any(request.page_size < 1000 for request in requests)
+    assert all(request.page_size == 1000 for request in requests if request.cursor is not None)
 
 
 def test_a_crowd_right_at_the_border_ends_there() -> None:
     """Version 1 reads the crowded second by page numbers, and what lies behind the border is not asked for."""
     crowd = rows(5, 50)
     server = ModelServer([*crowd, *(row(second) for second in range(6, 60))])
-    walk = Paginator(ApiVersion.V1, window(0, 6), page_size=20, horizon=window(0, 60))
-    delivered, asks = play(walk, server.answer)
+    paginator = Paginator(ReadRequest(ApiVersion.V1, window(0, 6), page_size=20, horizon=window(0, 60)))
+    delivered, requests = play(paginator, server.answer)
     assert sorted(delivered) == sorted(crowd)
-    assert walk.ended_by is StopReason.CROSSED
-    assert max(ask.since_seconds for ask in asks) < T0 + 6
+    assert paginator.ended_by is StopReason.PAST_WINDOW
+    assert max(request.since_seconds for request in requests) < T0 + 6

@@ -9,6 +9,7 @@ from airflow_audit_provider.core.api.records import ApiVersion
 from airflow_audit_provider.core.api.responses import Page
 from airflow_audit_provider.core.paging.end_of_data import StopReason
 from airflow_audit_provider.core.paging.paginator import Paginator
+from airflow_audit_provider.core.paging.read_request import ReadRequest
 from airflow_audit_provider.exceptions import SourceProtocolError
 from tests.core.paging.paginator_runs import T0, one_by_one, page, play, refusal, row, rows, window
 
@@ -20,8 +21,10 @@ BEHIND = T0 - 1 - 2 * 86_400
 
 def test_the_first_ask_is_wider_than_the_window() -> None:
     """A second more on either side of the window's whole seconds is asked for."""
-    assert Paginator(V1, window(0.5, 9.5)).next_request() == PageRequest(T0 - 1, T0 + 11, Direction.ASC, 1000)
-    assert Paginator(V1, window(0, 9), DESC).next_request() == PageRequest(T0 - 1, T0 + 10, DESC, 1000)
+    assert Paginator(ReadRequest(V1, window(0.5, 9.5))).next_request() == PageRequest(
+        T0 - 1, T0 + 11, Direction.ASC, 1000
+    )
+    assert Paginator(ReadRequest(V1, window(0, 9), DESC)).next_request() == PageRequest(T0 - 1, T0 + 10, DESC, 1000)
 
 
 @pytest.mark.parametrize(
@@ -29,230 +32,232 @@ def test_the_first_ask_is_wider_than_the_window() -> None:
 )
 def test_a_horizon_widens_the_far_edge_alone(direction: Direction, since: int, before: int) -> None:
     """What is asked for past the window lies where the reading goes, not where it comes from."""
-    walk = Paginator(V1, window(0, 9), direction, horizon=window(-50, 100))
-    assert walk.next_request() == PageRequest(since, before, direction, 1000)
+    paginator = Paginator(ReadRequest(V1, window(0, 9), direction, horizon=window(-50, 100)))
+    assert paginator.next_request() == PageRequest(since, before, direction, 1000)
 
 
 @pytest.mark.parametrize("version", [V1, V2])
 def test_an_empty_page_ends_the_walk(version: ApiVersion) -> None:
     """Nothing there is the end."""
-    walk = Paginator(version, window(0, 9))
-    assert play(walk, one_by_one(page())) == ([], [PageRequest(T0 - 1, T0 + 10, Direction.ASC, 1000)])
-    assert walk.ended_by is StopReason.EMPTY_PAGE
+    paginator = Paginator(ReadRequest(version, window(0, 9)))
+    assert play(paginator, one_by_one(page())) == ([], [PageRequest(T0 - 1, T0 + 10, Direction.ASC, 1000)])
+    assert paginator.ended_by is StopReason.EMPTY_PAGE
 
 
 def test_a_short_page_is_proved_from_the_other_side() -> None:
     """Version 1's short page ends the walk only when the other side shows nothing new."""
-    walk = Paginator(V1, window(0, 9))
-    delivered, asks = play(walk, one_by_one(page(1, 2, 3), page(3, 2, 1)))
+    paginator = Paginator(ReadRequest(V1, window(0, 9)))
+    delivered, requests = play(paginator, one_by_one(page(1, 2, 3), page(3, 2, 1)))
     assert delivered == [row(1), row(2), row(3)]
-    assert asks[1] == PageRequest(BEHIND, T0 + 10, DESC, 11)
-    assert walk.ended_by is StopReason.OTHER_SIDE
+    assert requests[1] == PageRequest(BEHIND, T0 + 10, DESC, 11)
+    assert paginator.ended_by is StopReason.OTHER_SIDE
 
 
 def test_the_proof_asks_for_more_rows_than_the_last_second_holds() -> None:
     """The other side is read ten rows deeper than the last second known, at most a page."""
-    walk = Paginator(V1, window(0, 9))
-    walk.receive(Page([row(1), *rows(2, 40)]))
-    assert walk.next_request() == PageRequest(BEHIND, T0 + 10, DESC, 50)
-    walk = Paginator(V1, window(0, 9))
-    walk.receive(Page([row(1), *rows(2, 995)]))
-    assert walk.next_request() == PageRequest(BEHIND, T0 + 10, DESC, 1000)
+    paginator = Paginator(ReadRequest(V1, window(0, 9)))
+    paginator.receive(Page([row(1), *rows(2, 40)]))
+    assert paginator.next_request() == PageRequest(BEHIND, T0 + 10, DESC, 50)
+    paginator = Paginator(ReadRequest(V1, window(0, 9)))
+    paginator.receive(Page([row(1), *rows(2, 995)]))
+    assert paginator.next_request() == PageRequest(BEHIND, T0 + 10, DESC, 1000)
 
 
 def test_rows_that_only_the_other_side_shows_are_read_by_going_on() -> None:
     """A server that sends less than asked for is found out by the other side, and reading goes on."""
-    walk = Paginator(V1, window(0, 9))
+    paginator = Paginator(ReadRequest(V1, window(0, 9)))
     source = one_by_one(page(1, 2), page(7, 6, 5), page(2, 5, 6), page(6, 7), page(7), page(7, 6, 5))
-    delivered, asks = play(walk, source)
+    delivered, requests = play(paginator, source)
     assert delivered == [row(1), row(2), row(5), row(6), row(7)]
-    assert [ask.since_seconds - T0 for ask in asks if ask.direction is Direction.ASC] == [-1, 1, 5, 6]
+    assert [request.since_seconds - T0 for request in requests if request.direction is Direction.ASC] == [-1, 1, 5, 6]
 
 
 def test_late_rows_behind_the_reach_are_taken_from_the_proof() -> None:
     """A row that appeared behind the reading is delivered when the proof shows it."""
-    walk = Paginator(V1, window(0, 9))
-    delivered, _ = play(walk, one_by_one(page(1, 4, 5), Page([row(5), row(4), row(3, "late"), row(1)])))
+    paginator = Paginator(ReadRequest(V1, window(0, 9)))
+    delivered, _ = play(paginator, one_by_one(page(1, 4, 5), Page([row(5), row(4), row(3, "late"), row(1)])))
     assert delivered == [row(1), row(4), row(5), row(3, "late")]
-    assert walk.ended_by is StopReason.OTHER_SIDE
-    assert (walk.ledger.seen_count, walk.ledger.repeated_count) == (4, 0)
+    assert paginator.ended_by is StopReason.OTHER_SIDE
+    assert (paginator.seen.seen_count, paginator.seen.repeated_count) == (4, 0)
 
 
 def test_a_late_row_outside_the_window_is_counted_as_outside() -> None:
     """What the proof shows outside the window is not delivered."""
-    walk = Paginator(V1, window(0, 9))
-    delivered, _ = play(walk, one_by_one(page(1, 5), Page([row(5), row(1), row(-0.5, "late")])))
+    paginator = Paginator(ReadRequest(V1, window(0, 9)))
+    delivered, _ = play(paginator, one_by_one(page(1, 5), Page([row(5), row(1), row(-0.5, "late")])))
     assert delivered == [row(1), row(5)]
-    assert walk.outside_count == 1
+    assert paginator.outside_count == 1
 
 
 def test_a_window_within_one_second_asks_for_the_row_after_the_last() -> None:
     """Where both sides could hide the same row, the next row itself is asked for."""
-    walk = Paginator(V1, window(0, 9))
-    delivered, asks = play(walk, one_by_one(page(5, 5.5), page(5.5, 5), page()))
+    paginator = Paginator(ReadRequest(V1, window(0, 9)))
+    delivered, requests = play(paginator, one_by_one(page(5, 5.5), page(5.5, 5), page()))
     assert delivered == [row(5), row(5.5)]
-    assert asks[2] == PageRequest(T0 - 1, T0 + 10, Direction.ASC, 1, 3)
-    assert walk.ended_by is StopReason.EMPTY_PAGE
+    assert requests[2] == PageRequest(T0 - 1, T0 + 10, Direction.ASC, 1, 3)
+    assert paginator.ended_by is StopReason.EMPTY_PAGE
 
 
 def test_a_row_after_the_last_one_starts_the_reading_again() -> None:
     """A row found by asking for it is delivered, and the end is looked for behind it."""
-    walk = Paginator(V1, window(0, 9))
+    paginator = Paginator(ReadRequest(V1, window(0, 9)))
     source = one_by_one(page(5, 5.1), page(5.1, 5), page(5.2), page(5, 5.1, 5.2), page(5.2, 5.1, 5), page(), page())
-    delivered, asks = play(walk, source)
+    delivered, requests = play(paginator, source)
     assert delivered == [row(5), row(5.1), row(5.2)]
-    assert asks[-1].page == 4
+    assert requests[-1].page == 4
 
 
 @pytest.mark.parametrize(("row_count", "end"), [(7, StopReason.NO_CURSOR), (250, StopReason.NO_CURSOR)])
 def test_version_two_is_believed_when_it_says_the_end(row_count: int, end: StopReason) -> None:
     """An explicit end on a page of no suspicious size needs no proof."""
-    walk = Paginator(V2, window(0, 9))
-    _, asks = play(walk, one_by_one(Page(rows(5, row_count), None, says_end=True)))
-    assert len(asks) == 1
-    assert walk.ended_by is end
+    paginator = Paginator(ReadRequest(V2, window(0, 9)))
+    _, requests = play(paginator, one_by_one(Page(rows(5, row_count), None, says_end=True)))
+    assert len(requests) == 1
+    assert paginator.ended_by is end
 
 
 @pytest.mark.parametrize("row_count", [100, 300, 1000])
 def test_version_two_is_not_believed_on_a_page_that_may_be_a_ceiling(row_count: int) -> None:
     """A round or a full page without a cursor is proved from the other side."""
-    walk = Paginator(V2, window(0, 9))
-    walk.receive(Page([row(1), *rows(5, row_count - 1)], None, says_end=True))
-    ask = walk.next_request()
-    assert ask is not None
-    assert ask.direction is DESC
+    paginator = Paginator(ReadRequest(V2, window(0, 9)))
+    paginator.receive(Page([row(1), *rows(5, row_count - 1)], None, says_end=True))
+    request = paginator.next_request()
+    assert request is not None
+    assert request.direction is DESC
 
 
 def test_version_two_is_not_believed_on_a_page_as_large_as_the_largest() -> None:
     """A page as long as those before may be cut as they are."""
-    walk = Paginator(V2, window(0, 9))
-    walk.receive(page(1, 2, cursor="a"))
-    walk.receive(page(3, 4, says_end=True))
-    ask = walk.next_request()
-    assert ask is not None
-    assert ask.direction is DESC
+    paginator = Paginator(ReadRequest(V2, window(0, 9)))
+    paginator.receive(page(1, 2, cursor="a"))
+    paginator.receive(page(3, 4, says_end=True))
+    request = paginator.next_request()
+    assert request is not None
+    assert request.direction is DESC
 
 
 def test_version_two_without_any_word_of_the_rest_is_proved() -> None:
     """A page that carries no paging facts is never the end by itself."""
-    walk = Paginator(V2, window(0, 9))
-    play(walk, one_by_one(page(1, 2), page(2, 1)))
-    assert walk.ended_by is StopReason.OTHER_SIDE
+    paginator = Paginator(ReadRequest(V2, window(0, 9)))
+    play(paginator, one_by_one(page(1, 2), page(2, 1)))
+    assert paginator.ended_by is StopReason.OTHER_SIDE
 
 
 def test_a_row_behind_the_window_proves_its_only_second() -> None:
     """Where all records share one second, an earlier one that the other side shows makes a third request needless."""
     for version in (V1, V2):
-        walk = Paginator(version, window(0, 9))
-        delivered, asks = play(walk, one_by_one(page(5, 5.5), page(5.5, 5, -40_000)))
-        assert (len(delivered), len(asks), walk.ended_by) == (2, 2, StopReason.OTHER_SIDE)
-        assert walk.outside_count == 1
+        paginator = Paginator(ReadRequest(version, window(0, 9)))
+        delivered, requests = play(paginator, one_by_one(page(5, 5.5), page(5.5, 5, -40_000)))
+        assert (len(delivered), len(requests), paginator.ended_by) == (2, 2, StopReason.OTHER_SIDE)
+        assert paginator.outside_count == 1
 
 
 def test_downwards_nothing_is_asked_for_past_the_window() -> None:
     """What lies behind a reading towards the past may be the future."""
-    walk = Paginator(V1, window(0, 9), DESC)
-    walk.receive(page(5))
-    assert walk.next_request() == PageRequest(T0 - 1, T0 + 10, Direction.ASC, 11)
+    paginator = Paginator(ReadRequest(V1, window(0, 9), DESC))
+    paginator.receive(page(5))
+    assert paginator.next_request() == PageRequest(T0 - 1, T0 + 10, Direction.ASC, 11)
 
 
 def test_version_two_within_one_second_is_asked_for_all_else() -> None:
     """Without page numbers the proof of a lonely second is that there is nothing but the known rows."""
-    walk = Paginator(V2, window(0, 9))
-    _, asks = play(walk, one_by_one(page(5, 5.5), page(5.5, 5), page()))
-    assert asks[2] == PageRequest(T0 - 1, T0 + 10, Direction.ASC, 10, without_ids=("at-5", "at-5.5"))
-    assert walk.ended_by is StopReason.NOTHING_ELSE
+    paginator = Paginator(ReadRequest(V2, window(0, 9)))
+    _, requests = play(paginator, one_by_one(page(5, 5.5), page(5.5, 5), page()))
+    assert requests[2] == PageRequest(T0 - 1, T0 + 10, Direction.ASC, 10, without_ids=("at-5", "at-5.5"))
+    assert paginator.ended_by is StopReason.ONLY_KNOWN_ROWS
 
 
 @pytest.mark.parametrize("answer", [page(5.7), page(5.5), page(cursor="c"), refusal()], ids=str)
 def test_anything_else_within_one_second_is_an_error(answer: Page | SourceProtocolError) -> None:
     """A hidden row, a known one, a page that leads on and a refusal all leave the end unproved."""
-    with pytest.raises(SourceProtocolError, match="Records could be lost here"):
-        play(Paginator(V2, window(0, 9)), one_by_one(page(5, 5.5), page(5.5, 5), answer))
+    with pytest.raises(SourceProtocolError, match="records could be lost here"):
+        play(Paginator(ReadRequest(V2, window(0, 9))), one_by_one(page(5, 5.5), page(5.5, 5), answer))
 
 
 def test_version_two_believes_rows_in_exactly_the_opposite_order() -> None:
     """A server that mirrors the order of one second cannot hide a row behind the last one, however many there are."""
     ties = rows(5, 250)
-    walk = Paginator(V2, window(0, 9))
-    delivered, asks = play(walk, one_by_one(Page(ties), Page(ties[::-1])))
-    assert (delivered, len(asks), walk.ended_by) == (ties, 2, StopReason.OTHER_SIDE)
+    paginator = Paginator(ReadRequest(V2, window(0, 9)))
+    delivered, requests = play(paginator, one_by_one(Page(ties), Page(ties[::-1])))
+    assert (delivered, len(requests), paginator.ended_by) == (ties, 2, StopReason.OTHER_SIDE)
 
 
 @pytest.mark.parametrize("row_count", [101, 137, 300])
 def test_version_two_refuses_a_crowded_second_that_nothing_proves(row_count: int) -> None:
     """More rows in one second than can be left out, in an order that is not mirrored, are an error."""
     ties = Page(rows(5, row_count))
-    with pytest.raises(SourceProtocolError, match="the end lies within one crowded second, and no next page"):
-        play(Paginator(V2, window(0, 9)), one_by_one(ties, ties))
+    with pytest.raises(
+        SourceProtocolError, match="the end lies within one crowded second, and the API returned no cursor"
+    ):
+        play(Paginator(ReadRequest(V2, window(0, 9))), one_by_one(ties, ties))
 
 
 @pytest.mark.parametrize("row_count", [37, 100])
 def test_a_400_is_no_end_behind_rows_that_may_be_a_ceiling(row_count: int) -> None:
     """Version 1's other side that shows the same rows in the same order has not shown that they are all."""
     ties = Page(rows(5, row_count))
-    with pytest.raises(SourceProtocolError, match="answers 400 to page 2 of one instant"):
-        play(Paginator(V1, window(0, 9)), one_by_one(ties, ties, refusal()))
+    with pytest.raises(SourceProtocolError, match="status 400 for page 2 of one second"):
+        play(Paginator(ReadRequest(V1, window(0, 9))), one_by_one(ties, ties, refusal()))
 
 
 def test_an_empty_page_where_a_record_is_known_is_asked_again() -> None:
     """A walk that is told of a record takes no empty page for the end, and reads on when the other side shows rows."""
-    walk = Paginator(V1, window(0, 9), known_seconds=T0)
-    answers = one_by_one(page(), page(5, 0.5), page(0.5, 5), page(5, 0.5))
-    delivered, asks = play(walk, answers)
+    paginator = Paginator(ReadRequest(V1, window(0, 9), known_seconds=T0))
+    responses = one_by_one(page(), page(5, 0.5), page(0.5, 5), page(5, 0.5))
+    delivered, requests = play(paginator, responses)
     assert delivered == [row(0.5), row(5)]
-    assert asks[1] == PageRequest(T0 - 1, T0 + 10, DESC, 10)
-    assert asks[2] == asks[0]
+    assert requests[1] == PageRequest(T0 - 1, T0 + 10, DESC, 10)
+    assert requests[2] == requests[0]
 
 
 @pytest.mark.parametrize(
-    ("direction", "known", "asked"),
+    ("direction", "known", "requested"),
     [(Direction.ASC, -500, (T0 - 501, T0 + 10)), (DESC, 500, (T0 - 1, T0 + 502))],
 )
 def test_a_record_behind_the_window_proves_that_nothing_follows(
-    direction: Direction, known: int, asked: tuple[int, int]
+    direction: Direction, known: int, requested: tuple[int, int]
 ) -> None:
     """The other side is asked as far as the known record, and where that is all it shows the window is empty."""
-    walk = Paginator(V2, window(0, 9), direction, known_seconds=T0 + known)
-    delivered, asks = play(walk, one_by_one(page(says_end=True), page(known)))
-    assert (delivered, walk.ended_by) == ([], StopReason.OTHER_SIDE)
-    assert (asks[1].since_seconds, asks[1].before_seconds) == asked
+    paginator = Paginator(ReadRequest(V2, window(0, 9), direction, known_seconds=T0 + known))
+    delivered, requests = play(paginator, one_by_one(page(says_end=True), page(known)))
+    assert (delivered, paginator.ended_by) == ([], StopReason.OTHER_SIDE)
+    assert (requests[1].since_seconds, requests[1].before_seconds) == requested
 
 
 def test_a_known_record_that_never_comes_is_an_error() -> None:
     """Answers that stay empty where a record is known are not believed."""
     with pytest.raises(SourceProtocolError, match="empty when it is read from the other side"):
-        play(Paginator(V1, window(0, 9), known_seconds=T0), lambda _ask: page())
+        play(Paginator(ReadRequest(V1, window(0, 9), known_seconds=T0)), lambda _ask: page())
 
 
 def test_a_row_past_the_end_proves_the_end() -> None:
     """With a horizon, the first row past the window ends the walk without another request."""
-    walk = Paginator(V1, window(0, 9), page_size=4, horizon=window(0, 100))
-    delivered, asks = play(walk, one_by_one(page(1, 2, 8.9, 9)))
+    paginator = Paginator(ReadRequest(V1, window(0, 9), page_size=4, horizon=window(0, 100)))
+    delivered, requests = play(paginator, one_by_one(page(1, 2, 8.9, 9)))
     assert delivered == [row(1), row(2), row(8.9)]
-    assert (len(asks), walk.ended_by, walk.outside_count) == (1, StopReason.CROSSED, 1)
+    assert (len(requests), paginator.ended_by, paginator.outside_count) == (1, StopReason.PAST_WINDOW, 1)
 
 
 def test_a_row_before_the_start_proves_the_end_downwards() -> None:
     """The same holds towards the past, where the window's first instant is still inside."""
-    walk = Paginator(V1, window(0, 9), DESC, 4, window(-100, 9))
-    delivered, _ = play(walk, one_by_one(page(8, 0.5, 0, -0.25)))
+    paginator = Paginator(ReadRequest(V1, window(0, 9), DESC, 4, window(-100, 9)))
+    delivered, _ = play(paginator, one_by_one(page(8, 0.5, 0, -0.25)))
     assert delivered == [row(8), row(0.5), row(0)]
-    assert walk.ended_by is StopReason.CROSSED
+    assert paginator.ended_by is StopReason.PAST_WINDOW
 
 
 @pytest.mark.parametrize(("direction", "last"), [(Direction.ASC, 9.4), (DESC, 0.6)])
 def test_a_row_in_the_second_of_the_bound_proves_nothing(direction: Direction, last: float) -> None:
     """A bound within a second is crossed only when that second is complete."""
-    walk = Paginator(V1, window(0.7, 9.3), direction, 2, window(-50, 50))
-    walk.receive(page(5, last))
-    assert walk.ended_by is None
-    assert walk.next_request() is not None
+    paginator = Paginator(ReadRequest(V1, window(0.7, 9.3), direction, 2, window(-50, 50)))
+    paginator.receive(page(5, last))
+    assert paginator.ended_by is None
+    assert paginator.next_request() is not None
 
 
 def test_a_walk_that_is_done_takes_nothing() -> None:
     """A page after the end is the caller's mistake."""
-    walk = Paginator(V1, window(0, 9))
-    walk.receive(page())
-    with pytest.raises(RuntimeError, match="done"):
-        walk.receive(page())
+    paginator = Paginator(ReadRequest(V1, window(0, 9)))
+    paginator.receive(page())
+    with pytest.raises(RuntimeError, match="is done"):
+        paginator.receive(page())

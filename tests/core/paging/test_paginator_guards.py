@@ -9,100 +9,101 @@ from airflow_audit_provider.core.api.records import ApiVersion
 from airflow_audit_provider.core.api.responses import Page
 from airflow_audit_provider.core.paging.end_of_data import StopReason
 from airflow_audit_provider.core.paging.paginator import Paginator
+from airflow_audit_provider.core.paging.read_request import ReadRequest
 from airflow_audit_provider.exceptions import SourceProtocolError
 from tests.core.paging.paginator_runs import T0, one_by_one, page, play, refusal, row, rows, window
 
 V1, V2 = ApiVersion.V1, ApiVersion.V2
-LOST = "Records could be lost here: "
+LOST = "records could be lost here: "
 
 
 @pytest.mark.parametrize(("direction", "seconds"), [(Direction.ASC, (1, 3, 2)), (Direction.DESC, (3, 1, 2))])
 def test_a_page_out_of_order_is_refused(direction: Direction, seconds: tuple[int, ...]) -> None:
     """Disorder beyond a second is an error that says where."""
-    walk = Paginator(V1, window(0, 9), direction)
+    paginator = Paginator(ReadRequest(V1, window(0, 9), direction))
     with pytest.raises(SourceProtocolError, match="not sorted") as caught:
-        walk.receive(page(*seconds))
-    assert f"sweep {direction} of" in str(caught.value.position)
+        paginator.receive(page(*seconds))
+    assert f"{direction} by time in" in str(caught.value.position)
 
 
 def test_disorder_within_a_second_is_none() -> None:
     """A server may compare whole seconds only."""
-    assert len(Paginator(V1, window(0, 9)).receive(page(1.9, 1.1, 2.5, 2.4))) == 4
+    assert len(Paginator(ReadRequest(V1, window(0, 9))).receive(page(1.9, 1.1, 2.5, 2.4))) == 4
 
 
 def test_a_proof_out_of_order_is_refused() -> None:
     """The other side has to be sorted the other way."""
-    walk = Paginator(V1, window(0, 9))
-    walk.receive(page(1, 2))
+    paginator = Paginator(ReadRequest(V1, window(0, 9)))
+    paginator.receive(page(1, 2))
     with pytest.raises(SourceProtocolError, match="not sorted desc"):
-        walk.receive(page(1, 2))
+        paginator.receive(page(1, 2))
 
 
 def test_a_full_page_moves_the_edge_to_the_second_before_its_last() -> None:
     """Time advances with a margin, and the rows asked for again are dropped by id."""
-    walk = Paginator(V1, window(0, 9), page_size=3)
-    delivered, asks = play(walk, one_by_one(page(1, 2, 4.7), page(4.7, 6), page(6, 4.7)))
-    assert [ask.since_seconds - T0 for ask in asks[:2]] == [-1, 3]
+    paginator = Paginator(ReadRequest(V1, window(0, 9), page_size=3))
+    delivered, requests = play(paginator, one_by_one(page(1, 2, 4.7), page(4.7, 6), page(6, 4.7)))
+    assert [request.since_seconds - T0 for request in requests[:2]] == [-1, 3]
     assert delivered == [row(1), row(2), row(4.7), row(6)]
-    assert (walk.ledger.seen_count, walk.ledger.repeated_count) == (5, 1)
+    assert (paginator.seen.seen_count, paginator.seen.repeated_count) == (5, 1)
 
 
 def test_downwards_the_edge_stays_a_second_above_the_last_row() -> None:
     """The reached second ends one later, and the bound may be compared by the rounded second."""
-    walk = Paginator(V1, window(0, 9), Direction.DESC, 3)
-    walk.receive(page(8, 7, 4.2))
-    ask = walk.next_request()
-    assert ask is not None
-    assert (ask.since_seconds - T0, ask.before_seconds - T0) == (-1, 6)
+    paginator = Paginator(ReadRequest(V1, window(0, 9), Direction.DESC, 3))
+    paginator.receive(page(8, 7, 4.2))
+    request = paginator.next_request()
+    assert request is not None
+    assert (request.since_seconds - T0, request.before_seconds - T0) == (-1, 6)
 
 
 def test_an_instant_that_fills_a_page_is_read_by_overlapping_pages() -> None:
     """Where time cannot advance, the next page shares a row with the one before."""
     ties = rows(5, 12)
-    walk = Paginator(V1, window(0, 9), page_size=5)
+    paginator = Paginator(ReadRequest(V1, window(0, 9), page_size=5))
     pages = {(1, 5): Page(ties[:5]), (2, 4): Page(ties[4:8]), (2, 5): Page(ties[5:10])}
-    walk.receive(pages[1, 5])
-    walk.receive(pages[1, 5])
-    assert walk.next_request() == PageRequest(T0 + 4, T0 + 8, Direction.ASC, 4, 2)
-    walk.receive(pages[2, 4])
-    assert walk.next_request() == PageRequest(T0 + 4, T0 + 8, Direction.ASC, 5, 2)
+    paginator.receive(pages[1, 5])
+    paginator.receive(pages[1, 5])
+    assert paginator.next_request() == PageRequest(T0 + 4, T0 + 8, Direction.ASC, 4, 2)
+    paginator.receive(pages[2, 4])
+    assert paginator.next_request() == PageRequest(T0 + 4, T0 + 8, Direction.ASC, 5, 2)
 
 
 def test_a_list_that_moves_is_read_again_and_at_last_refused() -> None:
     """A page that shares no row with those before starts the instant again, three times at most."""
-    walk = Paginator(V1, window(0, 9), page_size=5)
+    paginator = Paginator(ReadRequest(V1, window(0, 9), page_size=5))
     first, stranger = rows(5, 5), iter(range(100))
 
-    def answer(ask: PageRequest) -> Page:
-        return Page(first) if ask.page == 1 else Page(rows(5, 4, f"moved-{next(stranger)}"))
+    def answer(request: PageRequest) -> Page:
+        return Page(first) if request.page == 1 else Page(rows(5, 4, f"moved-{next(stranger)}"))
 
-    with pytest.raises(SourceProtocolError, match=LOST + "the list of one instant keeps moving") as caught:
-        play(walk, answer)
-    assert "deep asc" in str(caught.value.position)
+    with pytest.raises(SourceProtocolError, match=LOST + "the list of one second keeps changing") as caught:
+        play(paginator, answer)
+    assert "asc by page number in" in str(caught.value.position)
     assert next(stranger) == 4
 
 
 def test_a_400_inside_one_instant_is_never_the_end() -> None:
     """A depth cap within one instant is an error that names the page."""
-    walk = Paginator(V1, window(0, 9), page_size=5)
+    paginator = Paginator(ReadRequest(V1, window(0, 9), page_size=5))
     full = Page(rows(5, 5))
-    with pytest.raises(SourceProtocolError, match=LOST + "the API answers 400 to page 2 of one instant"):
-        play(walk, one_by_one(full, full, refusal()))
+    with pytest.raises(SourceProtocolError, match=LOST + "the API returned status 400 for page 2 of one second"):
+        play(paginator, one_by_one(full, full, refusal()))
 
 
 def test_a_400_behind_a_proved_end_is_the_end() -> None:
     """When the other side agreed, a server that answers 400 past the last row is believed."""
-    walk = Paginator(V1, window(0, 9))
-    delivered, asks = play(walk, one_by_one(page(5, 5.5), page(5.5, 5), refusal()))
-    assert (len(delivered), len(asks), walk.ended_by) == (2, 3, StopReason.REFUSED)
+    paginator = Paginator(ReadRequest(V1, window(0, 9)))
+    delivered, requests = play(paginator, one_by_one(page(5, 5.5), page(5.5, 5), refusal()))
+    assert (len(delivered), len(requests), paginator.ended_by) == (2, 3, StopReason.REFUSED)
 
 
 def test_a_400_is_no_end_when_the_other_side_was_full() -> None:
     """A full answer from the other side proves nothing within one instant."""
-    walk = Paginator(V1, window(0, 9))
+    paginator = Paginator(ReadRequest(V1, window(0, 9)))
     ties = rows(5, 995)
-    with pytest.raises(SourceProtocolError, match="page 2 of one instant"):
-        play(walk, one_by_one(Page(ties), Page(ties + rows(5, 5)[:5]), refusal()))
+    with pytest.raises(SourceProtocolError, match="page 2 of one second"):
+        play(paginator, one_by_one(Page(ties), Page(ties + rows(5, 5)[:5]), refusal()))
 
 
 @pytest.mark.parametrize("version", [V1, V2])
@@ -110,91 +111,91 @@ def test_a_400_to_the_first_page_is_raised_as_it_is(version: ApiVersion) -> None
     """A refusal that no other way avoids is the caller's."""
     error = refusal("bad filter")
     with pytest.raises(SourceProtocolError) as caught:
-        Paginator(version, window(0, 9)).receive_refusal(error)
+        Paginator(ReadRequest(version, window(0, 9))).receive_refusal(error)
     assert caught.value is error
 
 
 def test_a_cursor_is_followed_also_from_an_empty_page() -> None:
     """An empty page with a cursor is not the end."""
-    walk = Paginator(V2, window(0, 9))
+    paginator = Paginator(ReadRequest(V2, window(0, 9)))
     source = one_by_one(
         page(cursor="a"), page(0.1, cursor="b"), page(cursor="c"), page(0.2, says_end=True), page(0.2, 0.1), page()
     )
-    delivered, asks = play(walk, source)
+    delivered, requests = play(paginator, source)
     assert delivered == [row(0.1), row(0.2)]
-    assert [ask.cursor for ask in asks] == [None, "a", "b", "c", None, None]
+    assert [request.cursor for request in requests] == [None, "a", "b", "c", None, None]
 
 
 def test_barren_pages_end_in_an_error() -> None:
     """A hundred pages in a row without a new row are followed, one more is refused."""
-    walk = Paginator(V2, window(0, 9))
+    paginator = Paginator(ReadRequest(V2, window(0, 9)))
     numbers = iter(range(1000))
-    with pytest.raises(SourceProtocolError, match=LOST + "100 pages in a row brought nothing new"):
-        play(walk, lambda _ask: page(cursor=f"c{next(numbers)}"))
+    with pytest.raises(SourceProtocolError, match=LOST + "100 pages in a row had no new record"):
+        play(paginator, lambda _ask: page(cursor=f"c{next(numbers)}"))
     assert next(numbers) == 101
 
 
 def test_a_new_row_makes_the_pages_count_as_barren_anew() -> None:
     """Fewer than a hundred barren pages between rows are no trouble, however many in all."""
-    walk = Paginator(V2, window(0, 900))
+    paginator = Paginator(ReadRequest(V2, window(0, 900)))
     numbers = iter(range(1000))
 
-    def answer(ask: PageRequest) -> Page:
+    def answer(request: PageRequest) -> Page:
         number = next(numbers)
         if number >= 450:
-            return page(450) if ask.direction is Direction.ASC else page(450, 360)
+            return page(450) if request.direction is Direction.ASC else page(450, 360)
         return page(*([number] if number % 90 == 0 else []), cursor=f"c{number}")
 
-    delivered, _ = play(walk, answer)
+    delivered, _ = play(paginator, answer)
     assert len(delivered) == 6
 
 
 def test_a_repeated_cursor_gives_way_to_time() -> None:
     """A cursor that comes a second time is not followed again; reading goes on from the time reached."""
-    walk = Paginator(V2, window(0, 9))
+    paginator = Paginator(ReadRequest(V2, window(0, 9)))
     source = one_by_one(page(1, 2, cursor="a"), page(3, 4, cursor="a"), page(4, 5, 6, says_end=True))
-    delivered, asks = play(walk, source)
+    delivered, requests = play(paginator, source)
     assert [record.id for record in delivered] == [f"at-{n}" for n in range(1, 7)]
-    assert asks[-1] == PageRequest(T0 + 3, T0 + 10, Direction.ASC, 1000)
+    assert requests[-1] == PageRequest(T0 + 3, T0 + 10, Direction.ASC, 1000)
 
 
 def test_a_cursor_is_left_where_time_has_advanced() -> None:
     """Time is asked on instead of a cursor, so an expiring one costs no record."""
-    walk = Paginator(V2, window(0, 9))
-    delivered, asks = play(walk, one_by_one(page(1, 2, cursor="a"), page(2, 3, 4, says_end=True)))
+    paginator = Paginator(ReadRequest(V2, window(0, 9)))
+    delivered, requests = play(paginator, one_by_one(page(1, 2, cursor="a"), page(2, 3, 4, says_end=True)))
     assert [record.id for record in delivered] == ["at-1", "at-2", "at-3", "at-4"]
-    assert [(ask.cursor, ask.since_seconds - T0) for ask in asks] == [(None, -1), (None, 1)]
+    assert [(request.cursor, request.since_seconds - T0) for request in requests] == [(None, -1), (None, 1)]
 
 
 @pytest.mark.parametrize(
-    ("answers", "trouble"),
+    ("responses", "problem"),
     [
         ([page(0.1, cursor="a"), page(0.2, cursor="a"), page(0.1, cursor="a")], "a cursor that was used before"),
         ([page(-0.5, cursor="a"), refusal("gone")], r"own cursor \(gone\)"),
         ([page(cursor="a"), page(cursor="a")], "a cursor that was used before"),
         ([page(cursor="a"), refusal()], "refused its own cursor"),
-        ([page(0.1, 0.2, cursor="a"), page(0.2, 3, cursor="b")], "change places while a cursor is followed"),
+        ([page(0.1, 0.2, cursor="a"), page(0.2, 3, cursor="b")], "change their order while a cursor is followed"),
     ],
 )
 def test_a_broken_cursor_where_time_stands_still_is_an_error(
-    answers: list[Page | SourceProtocolError], trouble: str
+    responses: list[Page | SourceProtocolError], problem: str
 ) -> None:
     """Where neither cursor nor time leads on, the walk raises instead of ending."""
-    with pytest.raises(SourceProtocolError, match=f"{LOST}.*{trouble}"):
-        play(Paginator(V2, window(0, 9)), one_by_one(*answers))
+    with pytest.raises(SourceProtocolError, match=f"{LOST}.*{problem}"):
+        play(Paginator(ReadRequest(V2, window(0, 9))), one_by_one(*responses))
 
 
 def test_a_cursor_lost_in_an_instant_that_fills_the_proof_is_an_error() -> None:
     """Version 2 without a cursor inside a dense instant is an error, never the end."""
-    walk = Paginator(V2, window(0, 9))
+    paginator = Paginator(ReadRequest(V2, window(0, 9)))
     ties = rows(5, 1000)
-    with pytest.raises(SourceProtocolError, match="one crowded second, and no next page is offered"):
-        play(walk, one_by_one(Page(ties), Page(ties)))
+    with pytest.raises(SourceProtocolError, match="one crowded second, and the API returned no cursor"):
+        play(paginator, one_by_one(Page(ties), Page(ties)))
 
 
 def test_a_version_two_that_hides_rows_of_one_second_is_an_error() -> None:
     """Rows that the other side shows and no time leads to are not given up."""
-    walk = Paginator(V2, window(5, 9))
+    paginator = Paginator(ReadRequest(V2, window(5, 9)))
     source = one_by_one(page(4.1, 4.2), page(4.4, 4.3, 4.2), page(4.1, 4.2), page(4.4, 4.3, 4.2))
-    with pytest.raises(SourceProtocolError, match=LOST + "the API sends fewer rows than asked for"):
-        play(walk, source)
+    with pytest.raises(SourceProtocolError, match=LOST + "the API returns fewer rows than requested"):
+        play(paginator, source)

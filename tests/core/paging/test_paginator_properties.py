@@ -9,9 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from airflow_audit_provider.core.api.query import Direction
+from airflow_audit_provider.core.api.query import MAX_PAGE_SIZE, Direction
 from airflow_audit_provider.core.api.records import ApiVersion, AuditRecord
-from airflow_audit_provider.core.paging.window_reader import DEFAULT_READ_OPTIONS, ReadOptions, WindowReader
+from airflow_audit_provider.core.paging.read_request import ReadRequest
+from airflow_audit_provider.core.paging.window_reader import DEFAULT_PAGES_PER_CUT, WindowReader
 from airflow_audit_provider.core.windows.window import SECOND_NS, TimeWindow, from_seconds
 from airflow_audit_provider.exceptions import SourceProtocolError
 from tests.core.model_server import ModelServer
@@ -24,20 +25,23 @@ def read_all(
     server: ModelServer,
     window: TimeWindow,
     direction: Direction = Direction.ASC,
-    shape: ReadOptions = DEFAULT_READ_OPTIONS,
+    page_size: int = MAX_PAGE_SIZE,
+    pages_per_cut: int = DEFAULT_PAGES_PER_CUT,
     horizon: TimeWindow | None = None,
 ) -> list[AuditRecord]:
     """Read a window from the model, answering 400s as the script does."""
-    reading = WindowReader(server.version, window, direction, shape, horizon)
+    reader = WindowReader(
+        ReadRequest(server.version, window, direction, page_size, horizon), pages_per_cut=pages_per_cut
+    )
     records: list[AuditRecord] = []
-    while (ask := reading.next_request()) is not None:
-        assert len(server.asks) < 20_000, "the pager does not end"
+    while (request := reader.next_request()) is not None:
+        assert len(server.requests) < 20_000, "the pager does not end"
         try:
-            page = server.answer(ask)
+            page = server.answer(request)
         except SourceProtocolError as error:
-            records.extend(reading.receive_refusal(error))
+            records.extend(reader.receive_refusal(error))
             continue
-        records.extend(reading.receive(page))
+        records.extend(reader.receive(page))
     return records
 
 
@@ -78,18 +82,18 @@ def servers(draw: st.DrawFn) -> ModelServer:
     server=servers(),
     page_size=st.integers(2, 50),
     direction=st.sampled_from(Direction),
-    pages_per_walk=st.integers(1, 4),
+    pages_per_cut=st.integers(1, 4),
     cut_us=st.sampled_from([0, 1, 500_000]),
     behind_seconds=st.sampled_from([0, 0, 1, 20, 500]),
 )
 def test_every_record_of_the_window_comes_once_in_order(
-    server: ModelServer, page_size: int, direction: Direction, pages_per_walk: int, cut_us: int, behind_seconds: int
+    server: ModelServer, page_size: int, direction: Direction, pages_per_cut: int, cut_us: int, behind_seconds: int
 ) -> None:
     """The reading yields exactly the window's records, sorted, whatever the server's oddities, and whatever follows."""
     window = TimeWindow(from_seconds(_BASE_SECONDS) + timedelta(microseconds=cut_us), from_seconds(_BASE_SECONDS + 20))
     horizon = TimeWindow(window.start, window.end + timedelta(seconds=behind_seconds))
     upwards = horizon if direction is Direction.ASC else None
-    got = read_all(server, window, direction, ReadOptions(page_size, pages_per_walk), upwards)
+    got = read_all(server, window, direction, page_size, pages_per_cut, upwards)
     truth = sorted(row for row in server.rows if window.contains(row.event_ns))
     assert got == (truth if direction is Direction.ASC else truth[::-1])
 
@@ -125,9 +129,9 @@ def test_broken_cursors_lose_nothing_or_fail_loudly(
     window = TimeWindow(from_seconds(_BASE_SECONDS), from_seconds(_BASE_SECONDS + 400))
     truth = sorted(row for row in rows if window.contains(row.event_ns))
     try:
-        got = read_all(server, window, direction, ReadOptions(page_size))
+        got = read_all(server, window, direction, page_size)
     except SourceProtocolError as error:
-        assert "Records could be lost here" in str(error) or error.status == 400
+        assert "records could be lost here" in str(error) or error.status == 400
         return
     assert sorted(got) == truth
 
@@ -141,7 +145,7 @@ def test_broken_cursors_lose_nothing_or_fail_loudly(
     lost=st.sampled_from([0, 1, 2, 3]),
     silence=st.sampled_from(["says the end", "leaves the cursor out", "says nothing"]),
     mirrored=st.booleans(),
-    pages_per_walk=st.integers(1, 4),
+    pages_per_cut=st.integers(1, 4),
     seed=st.integers(0, 1000),
 )
 def test_short_pages_that_lose_their_cursors_lose_no_record(
@@ -152,7 +156,7 @@ def test_short_pages_that_lose_their_cursors_lose_no_record(
     lost: int,
     silence: str,
     mirrored: bool,
-    pages_per_walk: int,
+    pages_per_cut: int,
     seed: int,
 ) -> None:
     """A server that sends fewer rows than asked for and leaves cursors out is read whole, or the reading raises."""
@@ -170,9 +174,9 @@ def test_short_pages_that_lose_their_cursors_lose_no_record(
     )
     window = TimeWindow(from_seconds(_BASE_SECONDS), from_seconds(_BASE_SECONDS + 400))
     try:
-        got = read_all(server, window, Direction.ASC, ReadOptions(page_size, pages_per_walk))
+        got = read_all(server, window, Direction.ASC, page_size, pages_per_cut)
     except SourceProtocolError as error:
-        assert "Records could be lost here" in str(error) or error.status == 400
+        assert "records could be lost here" in str(error) or error.status == 400
         return
     assert got == sorted(row for row in rows if window.contains(row.event_ns))
 
@@ -196,7 +200,7 @@ def test_five_thousand_records_in_one_instant_come_whole(version: ApiVersion) ->
 
 def test_an_instant_larger_than_the_depth_cap_fails_loudly() -> None:
     """A 400 inside one instant is an error, never the end."""
-    with pytest.raises(SourceProtocolError, match="Records could be lost here"):
+    with pytest.raises(SourceProtocolError, match="records could be lost here"):
         read_all(ModelServer(_ties(3000), depth_cap=2000), _WINDOW)
 
 
@@ -214,7 +218,7 @@ def test_a_small_window_costs_one_request_or_the_proof(row_count: int, request_c
         rows = [replace(row, event_ns=row.event_ns + i * SECOND_NS) for i, row in enumerate(rows)]
     server = ModelServer(rows)
     assert len(read_all(server, _WINDOW)) == row_count
-    assert len(server.asks) == request_count
+    assert len(server.requests) == request_count
 
 
 @pytest.mark.parametrize(("says_end", "request_count"), [(True, 1), (False, 3)])
@@ -222,4 +226,4 @@ def test_version_two_takes_one_request_where_it_says_the_end(says_end: bool, req
     """Version 2's explicit end needs no proof; one that is merely not denied does."""
     server = ModelServer(_ties(7), ApiVersion.V2, says_end=says_end)
     assert len(read_all(server, _WINDOW)) == 7
-    assert len(server.asks) == request_count
+    assert len(server.requests) == request_count

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from airflow_audit_provider.core.api.query import Direction, PageRequest
 from airflow_audit_provider.core.api.records import ApiVersion, AuditRecord
-from airflow_audit_provider.core.paging.window_reader import ReadOptions, WindowReader
+from airflow_audit_provider.core.paging.read_request import ReadRequest
+from airflow_audit_provider.core.paging.window_reader import WindowReader
 from airflow_audit_provider.core.windows.window import SECOND_NS, TimeWindow, from_seconds
 from airflow_audit_provider.exceptions import SourceProtocolError
 from tests.core.model_server import ModelServer
@@ -21,20 +22,20 @@ _WINDOW = TimeWindow(from_seconds(_BASE_SECONDS), from_seconds(_BASE_SECONDS + 3
 class ShufflingServer(ModelServer):
     """Sorts by whole second only; inside one, every answer has another order."""
 
-    def _selected(self, ask: PageRequest) -> list[AuditRecord]:
-        rows = super()._selected(ask)
+    def _selected(self, request: PageRequest) -> list[AuditRecord]:
+        rows = super()._selected(request)
         self._random.shuffle(rows)
-        sign = 1 if ask.direction is Direction.ASC else -1
+        sign = 1 if request.direction is Direction.ASC else -1
         return sorted(rows, key=lambda row: sign * row.event_second)
 
 
 def _read(server: ModelServer, direction: Direction, page_size: int) -> list[AuditRecord] | None:
-    reading, got = WindowReader(server.version, _WINDOW, direction, ReadOptions(page_size)), []
+    reader, got = WindowReader(ReadRequest(server.version, _WINDOW, direction, page_size)), []
     try:
-        while (ask := reading.next_request()) is not None:
-            got += reading.receive(server.answer(ask))
+        while (request := reader.next_request()) is not None:
+            got += reader.receive(server.answer(request))
     except SourceProtocolError as error:
-        assert "Records could be lost here" in str(error)
+        assert "records could be lost here" in str(error)
         return None
     return got
 

@@ -6,6 +6,7 @@ import pytest
 
 from airflow_audit_provider.core.api.query import PageRequest
 from airflow_audit_provider.core.api.records import ApiVersion, AuditRecord
+from airflow_audit_provider.core.paging.read_request import ReadRequest
 from airflow_audit_provider.core.paging.window_reader import WindowReader
 from airflow_audit_provider.core.windows.window import SECOND_NS, TimeWindow, from_seconds
 from airflow_audit_provider.exceptions import SourceProtocolError
@@ -18,9 +19,9 @@ _WINDOW = TimeWindow(from_seconds(_BASE_SECONDS), from_seconds(_BASE_SECONDS + 6
 class PastEndIs400(ModelServer):
     """Answers 400 to a page that starts behind the last row."""
 
-    def _offset(self, ask: PageRequest, size: int) -> int:
-        offset = super()._offset(ask, size)
-        if offset and offset >= len(self._selected(ask)):
+    def _offset(self, request: PageRequest, size: int) -> int:
+        offset = super()._offset(request, size)
+        if offset and offset >= len(self._selected(request)):
             raise SourceProtocolError("page out of range", status=400)
         return offset
 
@@ -29,11 +30,11 @@ class PastEndIs400(ModelServer):
 def test_records_of_one_second_survive_a_refused_last_page(row_count: int) -> None:
     """A window whose records share one second comes whole although the page that would prove its end is a 400."""
     rows = [AuditRecord((_BASE_SECONDS + 5) * SECOND_NS, f"{number:04}", b"{}") for number in range(row_count)]
-    server, reading, got = PastEndIs400(rows), WindowReader(ApiVersion.V1, _WINDOW), []
-    while (ask := reading.next_request()) is not None:
+    server, reader, got = PastEndIs400(rows), WindowReader(ReadRequest(ApiVersion.V1, _WINDOW)), []
+    while (request := reader.next_request()) is not None:
         try:
-            got += reading.receive(server.answer(ask))
+            got += reader.receive(server.answer(request))
         except SourceProtocolError as error:
-            got += reading.receive_refusal(error)
+            got += reader.receive_refusal(error)
     assert got == rows
-    assert server.asks[-1].page > 1
+    assert server.requests[-1].page > 1

@@ -5,42 +5,44 @@ from __future__ import annotations
 import pytest
 
 from airflow_audit_provider.core.api.query import Direction
+from airflow_audit_provider.core.api.records import ApiVersion
 from airflow_audit_provider.core.paging.query_bounds import QueryBounds
+from airflow_audit_provider.core.paging.read_request import ReadRequest
 from airflow_audit_provider.core.paging.seen_records import SeenRecords, is_sorted
 from airflow_audit_provider.core.windows.window import from_seconds
 from tests.core.paging.paginator_runs import T0, row, rows, window
 
+V1 = ApiVersion.V1
 UP, DOWN = Direction.ASC, Direction.DESC
 
 
 def test_an_id_counts_once() -> None:
     """The first of two rows with one id is kept, the other counted."""
-    ledger = SeenRecords(1)
-    assert ledger.add([row(1, "a"), row(1, "a"), row(3, "b")]) == [row(1, "a"), row(3, "b")]
-    assert ledger.add([row(3, "b")]) == []
-    assert (ledger.seen_count, ledger.repeated_count) == (4, 2)
-    assert row(9, "a") in ledger
-    assert row(9, "c") not in ledger
+    seen = SeenRecords(1)
+    assert seen.add([row(1, "a"), row(1, "a"), row(3, "b")]) == [row(1, "a"), row(3, "b")]
+    assert seen.add([row(3, "b")]) == []
+    assert (seen.seen_count, seen.repeated_count) == (4, 2)
+    assert row(9, "a") in seen
+    assert row(9, "c") not in seen
 
 
-@pytest.mark.parametrize(("sign", "reach"), [(1, T0 + 7), (-1, -(T0 + 3))])
-def test_the_reach_only_moves_on(sign: int, reach: int) -> None:
+@pytest.mark.parametrize(("sign", "furthest_second"), [(1, T0 + 7), (-1, -(T0 + 3))])
+def test_the_reach_only_moves_on(sign: int, furthest_second: int) -> None:
     """The furthest last row counts, whichever page it came on; an empty page changes nothing."""
-    ledger = SeenRecords(sign)
-    assert ledger.count_at_reach() == 0
+    seen = SeenRecords(sign)
+    assert seen.count_at_furthest_second() == 0
     for second in (5, 7.5, 3.5, 6):
-        ledger.advance([row(second)])
-        ledger.advance([])
-    assert ledger.reach == reach
+        seen.advance([row(second)])
+        seen.advance([])
+    assert seen.furthest_second == furthest_second
 
 
 def test_rows_in_the_reached_second_are_counted() -> None:
     """Rows of the reached second count by their second, not by their instant."""
-    ledger = SeenRecords(-1)
-    seen = [row(6), *rows(5.9, 3), *rows(5, 4)]
-    ledger.add(seen)
-    ledger.advance(seen)
-    assert ledger.count_at_reach() == 7
+    seen, records = SeenRecords(-1), [row(6), *rows(5.9, 3), *rows(5, 4)]
+    seen.add(records)
+    seen.advance(records)
+    assert seen.count_at_furthest_second() == 7
 
 
 @pytest.mark.parametrize(
@@ -57,19 +59,19 @@ def test_order_is_judged_by_the_second(seconds: tuple[float, ...], sign: int, so
 
 def test_edges_lie_a_second_outside_and_move_with_the_reach() -> None:
     """The near edge follows with its margin and never goes back; the far one stays."""
-    up = QueryBounds(window(0.5, 8.5), window(-9, 19), UP)
+    up = QueryBounds(ReadRequest(V1, window(0.5, 8.5), UP, horizon=window(-9, 19)))
     assert (up.since_seconds, up.before_seconds) == (T0 - 1, T0 + 20)
-    assert [up.advance(T0 + reach) for reach in (0, 3, 3, 2)] == [False, True, False, False]
+    assert [up.advance(T0 + furthest_second) for furthest_second in (0, 3, 3, 2)] == [False, True, False, False]
     assert (up.since_seconds, up.before_seconds) == (T0 + 2, T0 + 20)
-    down = QueryBounds(window(0.5, 8.5), window(-9, 19), DOWN)
+    down = QueryBounds(ReadRequest(V1, window(0.5, 8.5), DOWN, horizon=window(-9, 19)))
     assert (down.since_seconds, down.before_seconds) == (T0 - 10, T0 + 10)
-    assert [down.advance(-(T0 + reach)) for reach in (8, 3, 3, 5)] == [False, True, False, False]
+    assert [down.advance(-(T0 + furthest_second)) for furthest_second in (8, 3, 3, 5)] == [False, True, False, False]
     assert (down.since_seconds, down.before_seconds) == (T0 - 10, T0 + 5)
 
 
 def test_a_second_is_complete_when_the_next_one_is_reached() -> None:
     """Upwards the reached second is still open, downwards everything above it is closed."""
-    up, down = (QueryBounds(window(0, 9), window(0, 9), direction) for direction in (UP, DOWN))
+    up, down = (QueryBounds(ReadRequest(V1, window(0, 9), direction, horizon=window(0, 9))) for direction in (UP, DOWN))
     assert up.complete_up_to(T0 + 4) == from_seconds(T0 + 4)
     assert down.complete_up_to(-(T0 + 4)) == from_seconds(T0 + 5)
 
@@ -80,7 +82,5 @@ def test_a_second_is_complete_when_the_next_one_is_reached() -> None:
 )
 def test_a_window_is_crossed_when_its_far_second_is_complete(direction: Direction, second: int, crossed: bool) -> None:
     """The first second past the far bound proves it, the last one inside does not."""
-    sign = 1 if direction is UP else -1
-    assert (
-        QueryBounds(window(0, 9), window(-99, 99), direction).has_crossed(sign * (T0 + second), window(0, 9)) is crossed
-    )
+    bounds = QueryBounds(ReadRequest(V1, window(0, 9), direction, horizon=window(-99, 99)))
+    assert bounds.is_past(window(0, 9), direction.sign * (T0 + second)) is crossed

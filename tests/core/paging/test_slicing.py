@@ -68,7 +68,7 @@ def test_after_the_first_page_a_page_is_read_in_every_stretch() -> None:
     assert [stretch.window for stretch in stretches] == [
         window(100, 1100), window(1100, 2100), window(2100, 3100), window(3100, 4100)
     ]  # fmt: skip
-    assert [stretch.is_unknown for stretch in stretches] == [False, True, True, True]
+    assert [stretch.needs_sample for stretch in stretches] == [False, True, True, True]
     assert len({id(stretch.density) for stretch in stretches}) == 4
 
 
@@ -144,4 +144,4 @@ def test_a_density_is_the_newest() -> None:
     density = Density()
     density.learn(window(0, 100), 10)
     density.learn(window(100, 150), 500)
-    assert (density.records_per_second, density.trusted) == (10, timedelta(seconds=200))
+    assert (density.records_per_second, density.trusted_length) == (10, timedelta(seconds=200))

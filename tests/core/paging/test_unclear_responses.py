@@ -12,7 +12,8 @@ import pytest
 from airflow_audit_provider.core.api.records import ApiVersion, read_records
 from airflow_audit_provider.core.api.responses import Page, read_page
 from airflow_audit_provider.core.archive.manifest import read_manifest
-from airflow_audit_provider.core.paging.window_reader import ReadOptions, WindowReader
+from airflow_audit_provider.core.paging.read_request import ReadRequest
+from airflow_audit_provider.core.paging.window_reader import WindowReader
 from airflow_audit_provider.core.ports import Response
 from airflow_audit_provider.exceptions import SourceProtocolError, VerificationError
 from tests.core.archive.test_manifest import GOLDEN
@@ -43,15 +44,15 @@ def test_a_depth_cap_is_never_taken_for_the_end() -> None:
     """With pages of random length and a depth cap all records come, or an error."""
     for seed in range(100):
         server = ModelServer([*rows(5, 60), row(30)], random_fraction=True, depth_cap=40, seed=seed)
-        reading, got = WindowReader(ApiVersion.V1, window(0, 60), shape=ReadOptions(20, 100)), []
+        reader, got = WindowReader(ReadRequest(ApiVersion.V1, window(0, 60), page_size=20), pages_per_cut=100), []
         try:
-            while (ask := reading.next_request()) is not None:
+            while (request := reader.next_request()) is not None:
                 try:
-                    got += reading.receive(server.answer(ask))
+                    got += reader.receive(server.answer(request))
                 except SourceProtocolError as error:
                     if error.status != 400:
                         raise
-                    got += reading.receive_refusal(error)
+                    got += reader.receive_refusal(error)
         except SourceProtocolError:
             continue
         assert len(got) == 61, seed

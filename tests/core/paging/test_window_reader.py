@@ -10,7 +10,8 @@ from airflow_audit_provider.core.api.query import Direction, PageRequest
 from airflow_audit_provider.core.api.read_stats import ReadStats
 from airflow_audit_provider.core.api.records import ApiVersion, AuditRecord
 from airflow_audit_provider.core.api.responses import Page
-from airflow_audit_provider.core.paging.window_reader import ReadOptions, SinglePageReader, WindowReader
+from airflow_audit_provider.core.paging.read_request import ReadRequest
+from airflow_audit_provider.core.paging.window_reader import SinglePageReader, WindowReader
 from airflow_audit_provider.core.windows.window import TimeWindow
 from airflow_audit_provider.exceptions import ConfigurationError, SourceProtocolError
 from tests.core.model_server import ModelServer
@@ -20,14 +21,14 @@ from tests.hypothesis_profiles import examples
 V1 = ApiVersion.V1
 
 
-def drain(reading: WindowReader, server: ModelServer) -> list[list[AuditRecord]]:
+def drain(reader: WindowReader, server: ModelServer) -> list[list[AuditRecord]]:
     """Play a reading against a model; return its deliveries."""
     deliveries = []
-    while (ask := reading.next_request()) is not None:
+    while (request := reader.next_request()) is not None:
         try:
-            taken = reading.receive(server.answer(ask))
+            taken = reader.receive(server.answer(request))
         except SourceProtocolError as error:
-            taken = reading.receive_refusal(error)
+            taken = reader.receive_refusal(error)
         if taken:
             deliveries.append(taken)
     return deliveries
@@ -37,122 +38,124 @@ def drain(reading: WindowReader, server: ModelServer) -> list[list[AuditRecord]]
 @given(
     seconds=st.lists(st.integers(-3, 33), max_size=60),
     direction=st.sampled_from(Direction),
-    shape=st.builds(ReadOptions, st.integers(2, 20), st.integers(1, 5), st.just(False)),
+    sizes=st.tuples(st.integers(2, 20), st.integers(1, 5)),
     version=st.sampled_from(ApiVersion),
     ceiling=st.sampled_from([3, 7, 1000]),
 )
 def test_every_row_seen_is_delivered_or_outside_or_repeated(
-    seconds: list[int], direction: Direction, shape: ReadOptions, version: ApiVersion, ceiling: int
+    seconds: list[int], direction: Direction, sizes: tuple[int, int], version: ApiVersion, ceiling: int
 ) -> None:
     """The tally adds up, and deliveries together are the window's records in order."""
     records = [row(second, f"r{number}") for number, second in enumerate(seconds)]
-    reading = WindowReader(version, window(0, 30), direction, shape, window(-2, 33))
-    deliveries = drain(reading, ModelServer(records, version, page_ceiling=ceiling))
+    page_size, pages_per_cut = sizes
+    request = ReadRequest(version, window(0, 30), direction, page_size, horizon=window(-2, 33))
+    reader = WindowReader(request, pages_per_cut=pages_per_cut)
+    deliveries = drain(reader, ModelServer(records, version, page_ceiling=ceiling))
     delivered = [record for delivery in deliveries for record in delivery]
-    tally = reading.tally
-    assert tally.seen_count == len(delivered) + tally.outside_count + tally.repeated_count
-    assert min(tally.outside_count, tally.repeated_count) >= 0
+    stats = reader.stats
+    assert stats.seen_count == len(delivered) + stats.outside_count + stats.repeated_count
+    assert min(stats.outside_count, stats.repeated_count) >= 0
     wanted = sorted(record for record in records if window(0, 30).contains(record.event_ns))
     assert delivered == (wanted if direction is Direction.ASC else wanted[::-1])
 
 
 def test_a_walk_is_cut_where_time_advanced_and_the_rest_is_read_next() -> None:
     """After so many pages what is complete leaves, and the remainder starts at the last second seen."""
-    reading = WindowReader(V1, window(0, 9), shape=ReadOptions(3, 1))
-    assert reading.receive(page(1, 2, 4.5)) == [row(1), row(2)]
-    assert reading.next_request() == PageRequest(T0 + 3, T0 + 10, Direction.ASC, 3)
-    assert reading.remainder == window(4, 9)
-    assert reading.tally == ReadStats(
+    reader = WindowReader(ReadRequest(V1, window(0, 9), page_size=3), pages_per_cut=1)
+    assert reader.receive(page(1, 2, 4.5)) == [row(1), row(2)]
+    assert reader.next_request() == PageRequest(T0 + 3, T0 + 10, Direction.ASC, 3)
+    assert reader.remainder == window(4, 9)
+    assert reader.stats == ReadStats(
         page_count=1, seen_count=3, repeated_count=1, ended_by={"cut where time had advanced": 1}
     )
 
 
 def test_a_walk_downwards_is_cut_above_the_last_second_seen() -> None:
     """Towards the past the last second seen stays with the remainder as a whole."""
-    reading = WindowReader(V1, window(0, 9), Direction.DESC, ReadOptions(3, 1))
-    assert reading.receive(page(8, 5.1, 4.5)) == [row(8), row(5.1)]
-    assert reading.remainder == window(0, 5)
+    reader = WindowReader(ReadRequest(V1, window(0, 9), Direction.DESC, 3), pages_per_cut=1)
+    assert reader.receive(page(8, 5.1, 4.5)) == [row(8), row(5.1)]
+    assert reader.remainder == window(0, 5)
 
 
 def test_a_walk_is_not_cut_before_its_pages_are_used() -> None:
     """Fewer pages than the shape allows stay in one walk."""
-    reading = WindowReader(V1, window(0, 9), shape=ReadOptions(3, 2))
-    assert reading.receive(page(1, 2, 4)) == []
-    assert reading.receive(page(2, 4, 6)) == [row(1), row(2), row(4)]
+    reader = WindowReader(ReadRequest(V1, window(0, 9), page_size=3), pages_per_cut=2)
+    assert reader.receive(page(1, 2, 4)) == []
+    assert reader.receive(page(2, 4, 6)) == [row(1), row(2), row(4)]
 
 
 def test_a_walk_is_not_cut_where_time_stands_still() -> None:
     """An instant that fills pages, or one at the window's start, is not cut through."""
-    reading = WindowReader(V1, window(5, 9), shape=ReadOptions(3, 1))
+    reader = WindowReader(ReadRequest(V1, window(5, 9), page_size=3), pages_per_cut=1)
     for _ in range(2):
-        assert reading.receive(Page(rows(5, 3))) == []
-    assert reading.remainder is None
+        assert reader.receive(Page(rows(5, 3))) == []
+    assert reader.remainder is None
 
 
 def test_a_walk_is_not_cut_while_the_end_is_proved() -> None:
     """A short page is proved first; then everything leaves at once."""
-    reading = WindowReader(V1, window(0, 9), shape=ReadOptions(3, 1))
-    assert reading.receive(page(1, 3)) == []
-    assert reading.receive(page(3, 1)) == [row(1), row(3)]
-    assert reading.next_request() is None
+    reader = WindowReader(ReadRequest(V1, window(0, 9), page_size=3), pages_per_cut=1)
+    assert reader.receive(page(1, 3)) == []
+    assert reader.receive(page(3, 1)) == [row(1), row(3)]
+    assert reader.next_request() is None
 
 
 def test_an_empty_page_in_front_is_not_cut() -> None:
     """Without a row there is no time to cut at."""
-    reading = WindowReader(ApiVersion.V2, window(0, 9), shape=ReadOptions(3, 1))
-    assert reading.receive(page(cursor="a")) == []
-    assert reading.remainder is None
+    reader = WindowReader(ReadRequest(ApiVersion.V2, window(0, 9), page_size=3), pages_per_cut=1)
+    assert reader.receive(page(cursor="a")) == []
+    assert reader.remainder is None
 
 
 def test_a_reading_that_stops_at_the_cut_leaves_the_remainder() -> None:
     """The scout of a window reads one walk and says what is left."""
-    reading = WindowReader(V1, window(0, 9), shape=ReadOptions(3, 1, stops_at_cut=True))
-    assert reading.receive(page(1, 2, 4)) == [row(1), row(2)]
-    assert reading.next_request() is None
-    assert reading.remainder == window(4, 9)
+    reader = WindowReader(ReadRequest(V1, window(0, 9), page_size=3), pages_per_cut=1, stops_at_cut=True)
+    assert reader.receive(page(1, 2, 4)) == [row(1), row(2)]
+    assert reader.next_request() is None
+    assert reader.remainder == window(4, 9)
 
 
 def test_records_leave_sorted_by_time_and_id() -> None:
     """Ties come by id, whatever the server's order of ties."""
-    reading = WindowReader(V1, window(0, 9))
-    reading.receive(Page([row(1, "b"), row(1, "a"), row(3.5, "x"), row(3.2, "y")]))
-    last = reading.receive(Page([row(3.5, "x"), row(3.2, "y"), row(1, "b"), row(1, "a")]))
+    reader = WindowReader(ReadRequest(V1, window(0, 9)))
+    reader.receive(Page([row(1, "b"), row(1, "a"), row(3.5, "x"), row(3.2, "y")]))
+    last = reader.receive(Page([row(3.5, "x"), row(3.2, "y"), row(1, "b"), row(1, "a")]))
     assert [record.id for record in last] == ["a", "b", "y", "x"]
 
 
 def test_a_400_that_ends_a_walk_delivers_what_it_held() -> None:
     """The records of a window within one second are delivered when a 400 stands behind the proved end."""
-    reading = WindowReader(V1, window(0, 9))
-    assert reading.receive(page(5, 5.5)) == []
-    assert reading.receive(page(5.5, 5)) == []
-    assert reading.receive_refusal(refusal()) == [row(5), row(5.5)]
-    assert reading.next_request() is None
-    assert reading.tally.page_count == 3
+    reader = WindowReader(ReadRequest(V1, window(0, 9)))
+    assert reader.receive(page(5, 5.5)) == []
+    assert reader.receive(page(5.5, 5)) == []
+    assert reader.receive_refusal(refusal()) == [row(5), row(5.5)]
+    assert reader.next_request() is None
+    assert reader.stats.page_count == 3
 
 
 def test_a_400_behind_what_looked_whole_delivers_what_is_held() -> None:
     """Records of one second are handed on when the page behind them is refused."""
-    reading = WindowReader(V1, window(0, 9))
-    assert reading.receive(page(5)) == []
-    assert reading.receive(page(5)) == []
-    assert reading.receive_refusal(refusal()) == [row(5)]
+    reader = WindowReader(ReadRequest(V1, window(0, 9)))
+    assert reader.receive(page(5)) == []
+    assert reader.receive(page(5)) == []
+    assert reader.receive_refusal(refusal()) == [row(5)]
 
 
 def test_a_reading_that_is_done_takes_nothing() -> None:
     """A page or a refusal after the end is the caller's mistake."""
-    reading = WindowReader(V1, window(0, 9))
-    assert reading.receive(page()) == []
-    with pytest.raises(RuntimeError, match="nothing more"):
-        reading.receive(page())
-    with pytest.raises(RuntimeError, match="nothing more"):
-        reading.receive_refusal(refusal())
+    reader = WindowReader(ReadRequest(V1, window(0, 9)))
+    assert reader.receive(page()) == []
+    with pytest.raises(RuntimeError, match="no further page"):
+        reader.receive(page())
+    with pytest.raises(RuntimeError, match="no further page"):
+        reader.receive_refusal(refusal())
 
 
 @pytest.mark.parametrize("page_size", [0, -1, 1001])
 def test_an_impossible_page_size_is_refused(page_size: int) -> None:
     """The API takes one to a thousand rows a page."""
-    with pytest.raises(ConfigurationError, match=r"Give 1 to 1000\."):
-        WindowReader(V1, window(0, 9), shape=ReadOptions(page_size))
+    with pytest.raises(ConfigurationError, match=r"Set it to 1 to 1000\."):
+        ReadRequest(V1, window(0, 9), page_size=page_size)
 
 
 def test_tallies_add_up() -> None:
@@ -165,18 +168,18 @@ def test_tallies_add_up() -> None:
 def test_a_single_page_is_what_the_api_gives() -> None:
     """One page is asked for without margin and handed on unfiltered and unsorted."""
     start = window(0.5, 9.5)
-    single = SinglePageReader(TimeWindow(start.start, start.end), Direction.DESC, 25, 3)
+    single = SinglePageReader(ReadRequest(V1, TimeWindow(start.start, start.end), Direction.DESC, 25), 3)
     assert single.next_request() == PageRequest(T0, T0 + 10, Direction.DESC, 25, 3, None)
     assert single.receive(page(3, 7, 100)) == [row(3), row(7), row(100)]
     assert single.next_request() is None
-    assert single.tally.page_count == 1
+    assert single.stats.page_count == 1
 
 
 def test_a_single_page_raises_its_refusal_and_refuses_page_zero() -> None:
     """There is no other way to one page, and pages count from one."""
-    single = SinglePageReader(window(0, 9), Direction.ASC, 25, cursor="c")
+    single = SinglePageReader(ReadRequest(V1, window(0, 9), Direction.ASC, 25), cursor="c")
     assert single.next_request() == PageRequest(T0, T0 + 9, Direction.ASC, 25, 1, "c")
     with pytest.raises(SourceProtocolError, match="no such page"):
         single.receive_refusal(refusal())
     with pytest.raises(ConfigurationError, match="Pages count from 1"):
-        SinglePageReader(window(0, 9), Direction.ASC, 25, 0)
+        SinglePageReader(ReadRequest(V1, window(0, 9), Direction.ASC, 25), 0)

@@ -27,7 +27,7 @@ def test_a_watch_reads_from_its_watermark_to_now_oldest_first() -> None:
     now = _SINCE_AT + timedelta(hours=1)
     reading = ActivityQuery(_QUERY, _SINCE_AT).reading(now)
     assert reading is not None
-    assert (reading.window, reading.direction) == (TimeWindow(_SINCE_AT, now), Direction.ASC)
+    assert (reading.request.window, reading.request.direction) == (TimeWindow(_SINCE_AT, now), Direction.ASC)
 
 
 def test_a_watch_delivers_after_every_page() -> None:

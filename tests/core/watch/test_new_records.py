@@ -32,7 +32,7 @@ def look(mark: WatchPosition, now: float, *records: AuditRecord) -> NewRecords:
     reading = sight.reading()
     if reading is not None:
         for each in sorted(records):
-            if reading.window.contains(each.event_ns) and not sight.has_enough:
+            if reading.request.window.contains(each.event_ns) and not sight.has_enough:
                 sight.add([each])
     return sight.new_records()
 
@@ -47,7 +47,7 @@ def test_a_look_reads_from_the_floor_to_now() -> None:
     now = datetime(2026, 11, 2, 12, tzinfo=UTC)
     reading = Poll(QUERY, WatchPosition.at(now - LOOKBACK), now, LOOKBACK).reading()
     assert reading is not None
-    assert (reading.window, reading.direction) == (TimeWindow(now - LOOKBACK, now), Direction.ASC)
+    assert (reading.request.window, reading.request.direction) == (TimeWindow(now - LOOKBACK, now), Direction.ASC)
     assert Poll(QUERY, WatchPosition.at(now), now, LOOKBACK).reading() is None
     assert Poll(QUERY, WatchPosition.at(now), now, LOOKBACK).new_records().records == []
 

@@ -11,7 +11,9 @@ import pytest
 from airflow_audit_provider.adapters.cloudflare.parallel import ParallelReader
 from airflow_audit_provider.adapters.cloudflare.reader import AuditLogReader
 from airflow_audit_provider.core.api.rate_limiter import RateLimiter
+from airflow_audit_provider.core.api.records import ApiVersion
 from airflow_audit_provider.core.api.retry import RetryLimits
+from airflow_audit_provider.core.paging.read_request import ReadRequest
 from airflow_audit_provider.core.paging.slicing import Slice
 from airflow_audit_provider.core.ports import Request, Response
 from airflow_audit_provider.core.windows.window import TimeWindow
@@ -91,7 +93,7 @@ def test_few_slices_wait_for_a_late_one(concurrency: int) -> None:
     """While the front does not come, at most twice as many slices are held as are fetched side by side."""
     fake = fake_with(ManualClock(), records_per_day=60_000, requests_per_window=None)
     source = AuditLogReader(DirectTransport(fake, ManualClock()), ManualClock(), RateLimiter(), RetryLimits())
-    reading = Waiting(source, order().query, TimeWindow(START, END), concurrency)
+    reading = Waiting(source, order().query, ReadRequest(ApiVersion.V1, TimeWindow(START, END)), concurrency)
     assert len(reading.read_all()) == 60_000
     assert concurrency // 2 < reading.most_held <= 2 * concurrency
 
@@ -102,7 +104,7 @@ def test_workers_are_not_left_without_work() -> None:
     expected_ids = sorted(true_ids(fake))
     transport = Slow(fake)
     source = AuditLogReader(transport, ManualClock(), RateLimiter(), RetryLimits())
-    reading = ParallelReader(source, order().query, TimeWindow(START, END), concurrency=7)
+    reading = ParallelReader(source, order().query, ReadRequest(ApiVersion.V1, TimeWindow(START, END)), 7)
     assert sorted(record.id for records in reading.read() for record in records) == expected_ids
     assert len(transport.trips) > MOST_AFTER_EACH_OTHER * 3
     assert transport.after_each_other <= MOST_AFTER_EACH_OTHER

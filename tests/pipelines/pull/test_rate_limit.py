@@ -16,7 +16,8 @@ from airflow_audit_provider.core.api.rate_limiter import RateLimit, RateLimiter
 from airflow_audit_provider.core.api.records import ApiVersion
 from airflow_audit_provider.core.api.retry import RetryLimits
 from airflow_audit_provider.core.paging.fetch import FetchScript, fetch_script
-from airflow_audit_provider.core.paging.window_reader import ReadOptions, WindowReader
+from airflow_audit_provider.core.paging.read_request import ReadRequest
+from airflow_audit_provider.core.paging.window_reader import WindowReader
 from airflow_audit_provider.core.windows.window import TimeWindow
 from airflow_audit_provider.testing.clock import DEFAULT_START
 from airflow_audit_provider.testing.cloudflare import FakeCloudflare
@@ -61,7 +62,7 @@ def _scripts(budget: RateLimiter, count: int) -> list[FetchScript]:
     """The usual day in so many readings of ten records a page, all under one budget."""
     query, length = audit_query("v1", None, account_id=ACCOUNT_ID), timedelta(days=1) / count
     windows = [TimeWindow(START + length * place, START + length * (place + 1)) for place in range(count)]
-    readings = [WindowReader(ApiVersion.V1, window, Direction.ASC, ReadOptions(page_size=10)) for window in windows]
+    readings = [WindowReader(ReadRequest(ApiVersion.V1, window, Direction.ASC, 10)) for window in windows]
     return [fetch_script(reading, query, budget, RetryLimits(max_elapsed_seconds=1e9)) for reading in readings]
 
 

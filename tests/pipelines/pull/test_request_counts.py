@@ -11,7 +11,9 @@ import pytest
 from airflow_audit_provider.adapters.cloudflare.parallel import ParallelReader
 from airflow_audit_provider.adapters.cloudflare.reader import AuditLogReader
 from airflow_audit_provider.core.api.rate_limiter import RateLimiter
+from airflow_audit_provider.core.api.records import ApiVersion
 from airflow_audit_provider.core.api.retry import RetryLimits
+from airflow_audit_provider.core.paging.read_request import ReadRequest
 from airflow_audit_provider.core.ports import Request, Response
 from airflow_audit_provider.core.windows.window import TimeWindow
 from airflow_audit_provider.testing.clock import ManualClock
@@ -31,7 +33,7 @@ NINE_TO_ELEVEN = TimeWindow(START + 9 * HOUR, START + 11 * HOUR)
 
 
 class Counting:
-    """A transport that counts, beside the tally, what really goes out."""
+    """A transport that counts, beside the statistics, what really goes out."""
 
     def __init__(self, fake: FakeCloudflare, clock: ManualClock) -> None:
         self.count = 0
@@ -47,7 +49,7 @@ class CountingSlices(ParallelReader):
 
     @property
     def slice_count(self) -> int:
-        return sum(self.tally.ended_by.values())
+        return sum(self.stats.ended_by.values())
 
 
 @cache
@@ -61,11 +63,14 @@ def _read(fake: FakeCloudflare, version: str, window: TimeWindow, concurrency: i
     clock = ManualClock()
     transport = Counting(fake, clock)
     reading = CountingSlices(
-        AuditLogReader(transport, clock, RateLimiter(), RetryLimits()), order(version).query, window, concurrency
+        AuditLogReader(transport, clock, RateLimiter(), RetryLimits()),
+        order(version).query,
+        ReadRequest(ApiVersion(version), window),
+        concurrency,
     )
     ids = [record.id for records in reading.read() for record in records]
     assert sorted(ids) == true_ids(fake, version, window.start, window.end)
-    assert reading.tally.request_count == transport.count
+    assert reading.stats.request_count == transport.count
     return len(ids), transport.count, reading
 
 
@@ -156,4 +161,4 @@ def test_the_tally_of_a_reading_counts_retries_too() -> None:
     clock = ManualClock()
     fake = fake_with(clock, "status=503,first=2", records_per_day=10)
     _, requests, reading = _read(fake, "v2", DAY, 4)
-    assert (requests, reading.tally.retry_count) == (3, 2)
+    assert (requests, reading.stats.retry_count) == (3, 2)
