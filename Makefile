@@ -10,14 +10,15 @@ TOOLS := .tools/venv
 SOURCES := airflow_audit_provider bench dags demo tests tools
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: quick test nightly check lint types arrows style demo bench docs matrix coverage lock wheel check-dist sbom workflows changelog clean environment tool-environment help
+.PHONY: quick test nightly check lint types arrows style demo bench docs screenshots matrix coverage lock wheel check-dist sbom workflows changelog clean environment tool-environment help
 
 help:
 	@echo "make test      everything: style, types, arrows, all tests, the four Airflow versions"
 	@echo "make check     the same without the slow tests"
 	@echo "make demo      the story in a terminal (KEEP=1 leaves Airflow running afterwards)"
-	@echo "make bench     docs/benchmarks.md: this provider against others (GO_ON=1 the rest, QUICK=1 ours, PROFILE=1 our stages)"
+	@echo "make bench     docs/explanation/benchmarks.md: this provider against others (GO_ON=1 the rest, QUICK=1 ours, PROFILE=1 our stages)"
 	@echo "make docs      the documentation site, in site/"
+	@echo "make screenshots the pictures of Airflow's pages in docs/pictures, taken anew"
 	@echo "make matrix    the four Airflow versions alone"
 	@echo "make coverage  branch coverage of the core"
 	@echo "make workflows lint .github, the issue forms, CITATION.cff and the changelog's fragments"
@@ -68,6 +69,10 @@ bench:
 docs:
 	@python="$$(tools/python $(PYTHON))" && "$$python" tools/environment.py $(DOCS) requirements/docs.txt
 	NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/python -m mkdocs build --strict
+
+screenshots: environment
+	@tools/system-packages
+	$(BIN)/python -m tests.live.pictures
 
 wheel: environment
 	$(BIN)/python -m build --no-isolation --outdir dist

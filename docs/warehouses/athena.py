@@ -1,10 +1,9 @@
-"""Land each day as Parquet in S3, where Athena reads it: a day only has to become a partition of the external table.
+"""Lands each day as Parquet in S3 and adds it as a partition to an external table of Athena.
 
-Knows: that a window's objects lie below one prefix. Must not know: what a record holds.
-Its one rule: the partition is added after the manifest, so a query sees a day when it is whole.
+The partition is added after the manifest is written, so a query sees a complete day. Late records land as another part
+below the same prefix, and Athena sees them at once.
 
-Make the external table first, partitioned by dt (date), over the destination; AUDIT_BUCKET names the bucket. What
-comes late lands as a further part below the same prefix, and is seen as soon as it is there.
+Create the external table first, partitioned by dt (date), over the destination. AUDIT_BUCKET names the bucket.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""Land each day as Parquet in GCS, then let BigQuery load it into the day's partition, in place of what was there.
+"""Lands each day as Parquet in GCS and loads it into the day's partition of a BigQuery table, replacing what was there.
 
-Knows: that a day is a partition and WRITE_TRUNCATE replaces it. Must not know: what a record holds.
-Its one rule: the list of objects comes from the day's manifest, never from a wildcard.
+A day is a partition, and WRITE_TRUNCATE replaces it. The list of objects comes from the day's manifest, not from a
+wildcard, so only committed parts are loaded.
 
-Make the table first, partitioned by day on event_time; AUDIT_BUCKET and AUDIT_BIGQUERY_TABLE name bucket and table.
+Create the table first, partitioned by day on event_time. AUDIT_BUCKET and AUDIT_BIGQUERY_TABLE name bucket and table.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""Land each day as Parquet in S3, then let Redshift replace the day in one transaction.
+"""Lands each day as Parquet in S3 and replaces the day in a Redshift table, in one transaction.
 
-Knows: that the Data API runs the statements of one call as one transaction. Must not know: what a record holds.
-Its one rule: the delete and the load of a day are one transaction, and only objects the manifest names are loaded.
+The Data API runs the statements of one call as one transaction, so deleting and loading a day are atomic. Only objects
+that the manifest lists are loaded.
 
-Make the table first, with the columns of the normalized schema in their order; AUDIT_BUCKET names the bucket,
+Create the table first, with the columns of the normalized schema in their order. AUDIT_BUCKET names the bucket,
 AUDIT_REDSHIFT_WORKGROUP and AUDIT_REDSHIFT_ROLE the workgroup and the role that may read the bucket.
 """
 

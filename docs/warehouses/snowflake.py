@@ -1,9 +1,9 @@
-"""Land each day as Parquet in S3, then let Snowflake replace the day in one transaction.
+"""Lands each day as Parquet in S3 and replaces the day in a Snowflake table, in one transaction.
 
-Knows: that the external stage @cloudflare_audit lies over the destination. Must not know: what a record holds.
-Its one rule: the delete and the load of a day are one transaction, and only objects the manifest names are loaded.
+Deleting and loading a day are one transaction. Only objects that the manifest lists are loaded.
 
-Make table and stage first; AUDIT_BUCKET names the bucket, AUDIT_SNOWFLAKE_CONN_ID the connection.
+Create the table and the external stage @cloudflare_audit over the destination first. AUDIT_BUCKET names the bucket,
+AUDIT_SNOWFLAKE_CONN_ID the connection.
 """
 
 from __future__ import annotations

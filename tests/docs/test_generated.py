@@ -62,6 +62,16 @@ def test_navigation_pattern_stands_for_pages_not_named(tmp_path: Path) -> None:
     assert expanded == [{"Decisions": ["adr/index.md", {"First": "adr/0001-a.md"}, "adr/0002-b.md"]}]
 
 
+def test_what_a_page_loads_from_elsewhere_is_found() -> None:
+    """Scripts, pictures and style sheets of other hosts are found, links to follow are not."""
+    page = (
+        '<link rel="stylesheet" href="assets/a.css"><link href="https://x.org/b.css" rel="stylesheet">'
+        '<script src="//x.org/c.js"></script><img alt="d" src="https://x.org/d.png"><a href="https://x.org/">e</a>'
+        '<link rel="canonical" href="https://x.org/f">'
+    )
+    assert docs_hooks.loaded_from_elsewhere(page) == ["https://x.org/b.css", "//x.org/c.js", "https://x.org/d.png"]
+
+
 def test_docstring_becomes_markdown() -> None:
     """Roles become code, a literal block keeps a colon, and text after the arguments comes before them."""
     text = "Reads.\n\nTree::\n\n    a\n\n:param x: see :meth:`~A.b`,\n    twice.\n:param y: no.\n\nReturns a dict."
