@@ -1,7 +1,6 @@
-"""What a pull tells on its way, and to whom.
+"""Observer of a pull: the six phases and the figures that are reported while a pull runs.
 
-Knows: the six verbs, the values told. Must not know: who listens: a log, metrics, traces, nobody.
-Its one rule: an observer hears and decides nothing; with it or without it the same lands.
+Invariant: an observer never changes what is landed.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from airflow_audit_provider.core.windows.window import TimeWindow
 
 
 class Phase(StrEnum):
-    """The six things a pull does. As it streams, ``encode`` is done inside ``stage``, and that inside ``fetch``."""
+    """The phases of a pull. Records are streamed, so ``encode`` runs inside ``stage``, and that inside ``fetch``."""
 
     PLAN = "plan"
     FETCH = "fetch"
@@ -27,9 +26,9 @@ class Phase(StrEnum):
 
 
 class Progress(NamedTuple):
-    """How far a pull is: records and pages so far, share of the window done from 0.0 to 1.0.
+    """Progress of a pull: records and pages so far, and the share of the window done, from 0.0 to 1.0.
 
-    ``fresh_count`` is the number of records read since the progress before.
+    ``fresh_count`` is the number of records read since the previous progress.
     """
 
     record_count: int
@@ -39,10 +38,10 @@ class Progress(NamedTuple):
 
 
 class PullOutcome(NamedTuple):
-    """The manifest now in force, its key, and whether this pull wrote it (False: the same records lay there).
+    """The manifest in force and its key; ``committed`` is False if the same records were committed before.
 
-    ``missing_count`` is how many committed records the API did not give again; they stay. 0 where an earlier try was
-    gone on with, because its part of the window is not compared.
+    ``missing_count`` is how many committed records the API did not return again; they stay committed. It is 0 after a
+    resume, because the part of the window that was staged earlier is not compared.
     """
 
     manifest: Manifest
@@ -52,37 +51,37 @@ class PullOutcome(NamedTuple):
 
 
 class Observer(Protocol):
-    """Is told of a pull as it goes on, always from the pull's own thread; it must not raise."""
+    """Receives the events of a pull, always in the pull's own thread. Its methods must not raise."""
 
-    def step(self, verb: Phase, window: TimeWindow | None = None) -> AbstractContextManager[object]:
-        """Enclose the work of one verb; an error passes through. ``encode`` is told without its window."""
+    def step(self, phase: Phase, window: TimeWindow | None = None) -> AbstractContextManager[object]:
+        """Returns a context manager around the work of one phase; errors propagate. ``encode`` has no window."""
         ...
 
     def fetched(self, progress: Progress) -> None:
-        """Hear of more records read."""
+        """Called after more records were read."""
         ...
 
     def staged(self, part: StagedPart) -> None:
-        """Hear of one more part closed."""
+        """Called after a part was closed."""
         ...
 
     def committed(self, outcome: PullOutcome) -> None:
-        """Hear of the manifest in force, whether or not this pull wrote it."""
+        """Called with the manifest in force, whether or not this pull wrote it."""
         ...
 
 
 class NullObserver:
-    """An observer that hears nothing."""
+    """Observer that ignores every event."""
 
-    def step(self, verb: Phase, window: TimeWindow | None = None) -> AbstractContextManager[object]:  # noqa: ARG002 - nobody looks
-        """Enclose nothing."""
+    def step(self, phase: Phase, window: TimeWindow | None = None) -> AbstractContextManager[object]:  # noqa: ARG002 - ignored
+        """Returns a context manager that does nothing."""
         return nullcontext()
 
     def fetched(self, progress: Progress) -> None:
-        """Hear nothing."""
+        """Does nothing."""
 
     def staged(self, part: StagedPart) -> None:
-        """Hear nothing."""
+        """Does nothing."""
 
     def committed(self, outcome: PullOutcome) -> None:
-        """Hear nothing."""
+        """Does nothing."""

@@ -1,19 +1,21 @@
-"""The use case of the provider: land one window. Reads like the runbook: plan, fetch, encode, stage, commit.
-
-Knows: the order of the steps. Must not know: Airflow, httpx, a store's kind, a format's inside.
-Its one rule: nothing is visible before the manifest, and the manifest is written last, once, by one operation.
+"""Pulls one window: plan, fetch, encode, stage, verify, commit.
 
 ::
 
-    plan     is the window readable now, is it committed already, is the destination writable, did a try die here
-    fetch    read what is missing of the window, complete and in order; what is committed is left out
+    plan     check that the window can be read and committed; open a staging area; resume an earlier attempt
+    fetch    read the rest of the window, complete and in order; leave out the records that are committed
     encode   records → part bytes
-    stage    bounded parts under _staging/, where no reader looks; a checkpoint after each
-    verify   on demand: read the window a second time from its other end
+    stage    write bounded parts under _staging/, where no reader looks; a checkpoint after each part
+    verify   on request: read the window a second time from its other end and compare the ids
     commit   publish the parts under their final keys, then create the manifest of the next generation
+
+Invariant: no record is visible to readers before the manifest exists; the manifest is created last, once, by one
+operation.
 """
 
 from __future__ import annotations
+
+from datetime import datetime
 
 from airflow_audit_provider.adapters.cloudflare.reader import AuditLogReader
 from airflow_audit_provider.core.archive.commit import CommittedManifest
@@ -23,59 +25,63 @@ from airflow_audit_provider.core.archive.compatibility import (
     check_same_format,
     check_same_privacy,
 )
+from airflow_audit_provider.core.archive.object_keys import WindowKeys
+from airflow_audit_provider.core.limits import check_part_size
 from airflow_audit_provider.core.ports import Store
 from airflow_audit_provider.core.privacy.rule import check_no_personal_filters
 from airflow_audit_provider.core.windows.readiness import check_window_readable
 from airflow_audit_provider.pipelines.committed import latest_committed
 from airflow_audit_provider.pipelines.observer import Observer, Phase, PullOutcome
 from airflow_audit_provider.pipelines.pull_attempt import PullAttempt
-from airflow_audit_provider.pipelines.pull_spec import PullSpec
+from airflow_audit_provider.pipelines.pull_commit import commit_staged
+from airflow_audit_provider.pipelines.pull_spec import PlannedPull, PullSpec, plan_upon
+from airflow_audit_provider.pipelines.resume import start_or_resume
 from airflow_audit_provider.pipelines.staging_area import StagingArea
 
 
-def pull_window(order: PullSpec, source: AuditLogReader, store: Store, observer: Observer) -> PullOutcome:
-    """Land one window; idempotent: a second run with the same records writes nothing.
+def pull_window(spec: PullSpec, reader: AuditLogReader, store: Store, observer: Observer) -> PullOutcome:
+    """Lands one window and returns the manifest in force; a second run with the same records writes nothing.
 
-    Late records are committed as a next generation that names the one before. What a killed try had staged is not asked
-    for again. Raises the errors of :mod:`airflow_audit_provider.exceptions`; whatever is raised, no manifest names
-    anything of this pull, and before the first part is published nothing of it lies where readers look.
+    Late records are committed as the next generation, which names the one before. Records that an earlier attempt
+    staged are not requested again. Raises the errors of :mod:`airflow_audit_provider.exceptions`; after an error no
+    manifest names anything of this pull, and nothing lies where readers look unless publishing had started.
     """
-    window = order.run_window.window
+    window = spec.run_window.window
     with observer.step(Phase.PLAN, window):
-        pull = _plan(order, source, store, observer)
-    with pull.cleanup_on_error():
+        planned = _plan(spec, store, reader.clock.now())
+        area = StagingArea(store, planned.keys, planned.spec.attempt_id)
+        with area.cleared_on_error():
+            area.open(reader.clock.now())
+            start = start_or_resume(planned, area, reader.clock.now(), observer)
+    attempt = PullAttempt(planned, area, start, reader, observer)
+    with attempt.cleanup_on_error():
         with observer.step(Phase.FETCH, window):
-            pull.fetch_and_stage()
-        if order.recount:
+            attempt.fetch_and_stage()
+        if planned.spec.recount:
             with observer.step(Phase.VERIFY, window):
-                pull.recount()
+                attempt.recount()
         with observer.step(Phase.COMMIT, window):
-            outcome = pull.commit()
+            outcome = commit_staged(planned, area, start.staged)
             observer.committed(outcome)
-    pull.remove_leftovers(outcome.manifest)
+    area.remove_leftovers(outcome.manifest)
     return outcome
 
 
-def _plan(order: PullSpec, source: AuditLogReader, store: Store, observer: Observer) -> PullAttempt:
-    """Refuse what cannot be pulled, begin a try, and take over what an earlier one left."""
-    check_window_readable(order.run_window.window, source.clock.now(), order.settle_delay)
-    check_no_personal_filters(order.applied_privacy, order.query.filters)
-    committed = latest_committed(store, order.keys)
-    _refuse_other_order(order, committed)
-    order = order.in_partition_of(committed)
-    attempt = StagingArea(store, order.keys, order.attempt_id)
-    pull = PullAttempt(order.as_addendum_to(committed), source, attempt, committed, observer)
-    with pull.cleanup_on_error():
-        attempt.open(source.clock.now())
-        pull.resume()
-    return pull
-
-
-def _refuse_other_order(order: PullSpec, committed: CommittedManifest | None) -> None:
+def _plan(spec: PullSpec, store: Store, now: datetime) -> PlannedPull:
+    """Returns the pull to carry out; raises if the window cannot be read now or added to what is committed."""
+    check_part_size(spec.max_part_bytes)
+    check_window_readable(spec.run_window.window, now, spec.settle_delay)
+    check_no_personal_filters(spec.applied_privacy, spec.query.filters)
+    committed = latest_committed(store, WindowKeys(spec.run_window.window, spec.run_window.partition_date))
     if committed is not None:
-        check_same_dataset(committed.manifest, order.query, committed.key)
-        if not order.replace:
-            part_format = order.part_format
-            check_same_format(committed.manifest, part_format.file_format, part_format.compression, committed.key)
-            check_compatible_schema(committed.manifest, part_format.table, committed.key)
-            check_same_privacy(committed.manifest, order.applied_privacy, committed.key)
+        _check_compatible(spec, committed)
+    return plan_upon(spec, committed)
+
+
+def _check_compatible(spec: PullSpec, committed: CommittedManifest) -> None:
+    manifest, key = committed.manifest, committed.key
+    check_same_dataset(manifest, spec.query, key)
+    if not spec.replace:
+        check_same_format(manifest, spec.part_format.file_format, spec.part_format.compression, key)
+        check_compatible_schema(manifest, spec.part_format.table, key)
+        check_same_privacy(manifest, spec.applied_privacy, key)

@@ -1,7 +1,6 @@
-"""What a pull is asked for.
+"""Input of a pull: the spec as requested, and the same spec planned upon what the destination already holds.
 
-Knows: the values. Must not know: how a window is pulled.
-Its one rule: an order says everything that decides the outcome, so that the same order has the same outcome.
+Invariant: equal specs upon equal committed manifests stage equal bytes, so one attempt can resume another.
 """
 
 from __future__ import annotations
@@ -17,11 +16,12 @@ from airflow_audit_provider.core.archive.object_keys import WindowKeys
 from airflow_audit_provider.core.limits import DEFAULT_CONCURRENCY, DEFAULT_MAX_PART_BYTES
 from airflow_audit_provider.core.privacy.rule import MaybeAppliedPrivacy, PrivacyRule, applied_privacy
 from airflow_audit_provider.core.windows.run_window import RunWindow
+from airflow_audit_provider.core.windows.window import TimeWindow
 from airflow_audit_provider.formats.part_format import PartFormat, committed_format
 
 
 class PullSpec(NamedTuple):
-    """What one pull is to do. ``attempt_id`` is unique to this try; it keeps tries apart while they stage."""
+    """What one pull is requested to do; ``attempt_id`` is unique to the attempt and names its staging folder."""
 
     query: AuditQuery
     run_window: RunWindow
@@ -35,42 +35,63 @@ class PullSpec(NamedTuple):
     privacy: PrivacyRule | None = None
 
     @property
-    def keys(self) -> WindowKeys:
-        """Where the window's objects lie."""
-        return WindowKeys(self.run_window.window, self.run_window.partition_date)
-
-    def in_partition_of(self, committed: CommittedManifest | None) -> PullSpec:
-        """Return the order with the partition's date of what is committed: a window keeps its folder, whatever zone."""
-        if committed is None:
-            return self
-        return self._replace(run_window=self.run_window._replace(partition_date=committed.manifest.partition_date))
-
-    def resume_key(self, committed: CommittedManifest | None) -> ResumeKey:
-        """Everything that decides what a try of this order stages upon a commit."""
-        return ResumeKey(
-            self.query,
-            self.run_window.window,
-            self.run_window.partition_date,
-            self.part_format.file_format,
-            self.part_format.compression,
-            self.max_part_bytes,
-            self.replace,
-            None if committed is None else committed.sha256,
-            self.part_format.schema_name,
-            self.applied_privacy or None,
-        )
-
-    @property
     def applied_privacy(self) -> MaybeAppliedPrivacy:
-        """What a manifest says of the privacy rule, unset without one."""
+        """The privacy rule as a manifest records it; unset if there is no rule."""
         return applied_privacy(self.privacy)
 
-    def as_addendum_to(self, committed: CommittedManifest | None) -> PullSpec:
-        """Return the order for what it adds to a commit: late records take the committed version of its schema."""
-        if committed is None or self.replace or not committed.manifest.table:
-            return self
-        return self._replace(part_format=committed_format(committed.manifest))
-
     def apply_privacy(self, records: list[AuditRecord]) -> list[AuditRecord]:
-        """Return records as they may be written: under the privacy rule, if there is one."""
+        """Applies the privacy rule, if any."""
         return records if self.privacy is None else self.privacy.applied(self.query.version, records)
+
+
+class PlannedPull(NamedTuple):
+    """A pull spec adjusted to the manifest in force; every step after planning reads this and not the original spec.
+
+    ``committed`` is None before the window's first commit. ``keys`` are the window's object keys. Attempts with equal
+    ``resume_key`` can resume each other.
+    """
+
+    spec: PullSpec
+    committed: CommittedManifest | None
+    keys: WindowKeys
+    resume_key: ResumeKey
+
+    @property
+    def window(self) -> TimeWindow:
+        """The window to pull."""
+        return self.spec.run_window.window
+
+    @property
+    def is_addition(self) -> bool:
+        """Whether the pull only adds late records to what is committed."""
+        return self.committed is not None and not self.spec.replace
+
+
+def plan_upon(spec: PullSpec, committed: CommittedManifest | None) -> PlannedPull:
+    """Returns the pull that carries out a spec upon the manifest in force.
+
+    A committed window keeps its partition date, whatever time zone the run uses. An addendum takes the committed
+    version of its schema, so late records match the existing parts.
+    """
+    if committed is not None:
+        manifest = committed.manifest
+        spec = spec._replace(run_window=spec.run_window._replace(partition_date=manifest.partition_date))
+        if manifest.table and not spec.replace:
+            spec = spec._replace(part_format=committed_format(manifest))
+    keys = WindowKeys(spec.run_window.window, spec.run_window.partition_date)
+    return PlannedPull(spec, committed, keys, _resume_key(spec, committed))
+
+
+def _resume_key(spec: PullSpec, committed: CommittedManifest | None) -> ResumeKey:
+    return ResumeKey(
+        query=spec.query,
+        window=spec.run_window.window,
+        partition_date=spec.run_window.partition_date,
+        file_format=spec.part_format.file_format,
+        compression=spec.part_format.compression,
+        max_part_bytes=spec.max_part_bytes,
+        replace=spec.replace,
+        base_sha256=None if committed is None else committed.sha256,
+        schema=spec.part_format.schema_name,
+        privacy=spec.applied_privacy or None,
+    )

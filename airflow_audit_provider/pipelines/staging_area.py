@@ -1,18 +1,18 @@
-"""One try's place: its marker, its checkpoints, what an earlier try left for it, and what is to be tidied after it.
-
-Knows: the keys of staging and of the window's parts, the store. Must not know: the API, part formats, Airflow.
-Its one rule: what a killed try had staged is used only if it is still there, whole, and stands for the same.
+"""Staging area of one attempt: its marker, its checkpoints, and the removal of what no attempt needs any more.
 
 ::
 
-    _staging/<window>/<attempt>/attempt.json            created first: the destination can be written to
+    _staging/<window>/<attempt>/attempt.json            created first: proves that the destination is writable
     _staging/<window>/<attempt>/part-00000              a closed part
     _staging/<window>/<attempt>/checkpoint-00001.json   the parts closed so far
+
+Invariant: only objects in staging, and parts that the manifest in force does not name, are ever removed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from typing import NamedTuple
 
@@ -26,14 +26,14 @@ from airflow_audit_provider.exceptions import StorageError
 
 
 class AttemptMarker(msgspec.Struct, frozen=True):
-    """What the first object of a try says: its window and when it began."""
+    """Content of an attempt's first object: its window and when the attempt began."""
 
     window: str
     began_at: datetime
 
 
 class StagingArea(NamedTuple):
-    """A try of one window; ``attempt_id`` is unique to it."""
+    """The staging area of one attempt at one window; ``attempt_id`` is unique to the attempt."""
 
     store: Store
     keys: WindowKeys
@@ -41,66 +41,89 @@ class StagingArea(NamedTuple):
 
     @property
     def prefix(self) -> str:
-        """Where it stages, ending in a slash."""
+        """The key prefix of the attempt's objects, ending in a slash."""
         return self.keys.staging(self.attempt_id)
 
     def open(self, now: datetime) -> None:
-        """Write this try's marker, which shows before the first request that the destination can be written to.
+        """Creates the attempt's marker, which proves before the first request that the destination is writable.
 
-        It is created twice: a store that lets that pass would let two runs of a window overwrite each other's commit.
+        Creates the marker twice on purpose: if the second create succeeds, the store has no conditional writes, and
+        concurrent commits could overwrite each other. Raises ``StorageError`` for such a store.
         """
         key, content = f"{self.prefix}attempt.json", msgspec.json.encode(AttemptMarker(self.keys.name, now))
         self.store.create(key, content)
         if self.store.create(key, content):
             raise StorageError(
-                "The destination's store lets an object be created twice, so a commit could be overwritten unseen. Use "
-                "a newer version of the store's fsspec library, or a store with conditional writes: S3, GCS, Azure, "
-                "local.",
+                f"The destination's store let {key} be created twice: it has no conditional writes, so concurrent runs "
+                "could overwrite each other's commit. Upgrade the store's fsspec library, or use a store with "
+                "conditional writes: S3, GCS, Azure or local files.",
                 key=key,
             )
 
     def save(self, checkpoint: Checkpoint) -> None:
-        """Write a checkpoint of the parts closed so far."""
+        """Writes a checkpoint of the parts closed so far."""
         self.store.create(f"{self.prefix}checkpoint-{len(checkpoint.parts):05}.json", checkpoint.to_bytes())
 
-    def find_checkpoint(self, identity: ResumeKey, settled_at: datetime) -> Checkpoint | None:
-        """Return the furthest checkpoint of any try of this window that stands for the same and began settled."""
+    def find_checkpoint(self, resume_key: ResumeKey, settled_at: datetime) -> Checkpoint | None:
+        """Returns the furthest checkpoint of any attempt at this window with the same key, or None.
+
+        An attempt that began before the window was settled is left out.
+        """
         sizes = dict(self.store.list_sizes(self.keys.all_staging))
-        found = [checkpoint for _, checkpoint in self._checkpoints(sizes)]
-        return best_checkpoint(found, identity, sizes, settled_at)
+        checkpoints = [checkpoint for _, checkpoint in self._checkpoints(sizes)]
+        return best_checkpoint(checkpoints, resume_key, sizes, settled_at)
 
     def clear(self) -> None:
-        """Remove what this try left in staging."""
+        """Removes everything that this attempt has in staging."""
         self.store.remove(list(self.store.list_keys(self.prefix)))
 
+    @contextmanager
+    def cleared_on_error(self) -> Iterator[None]:
+        """Clears the area if the enclosed block raises.
+
+        If the store refuses that, too, the objects stay in staging, where no reader looks; the error propagates.
+        """
+        try:
+            yield
+        except BaseException:
+            with suppress(StorageError):
+                self.clear()
+            raise
+
     def drop_adopted(self, adopted: Checkpoint) -> None:
-        """Remove the parts that an earlier try left and this one found to lead nowhere, and their tries with them."""
+        """Removes everything that the attempts behind an adopted checkpoint have in staging."""
         folders = {_folder(part.staged_key) for part in adopted.parts}
         self.store.remove([key for key in self.store.list_keys(self.keys.all_staging) if _folder(key) in folders])
 
-    def clear_committed(self, committed: Manifest) -> None:
-        """Remove what any try of this window left in staging that is committed now: nobody needs to go on with it."""
+    def remove_leftovers(self, committed: Manifest) -> None:
+        """Removes what nobody needs after the commit; if the store refuses, the next run removes it."""
+        with suppress(StorageError):
+            self._remove_committed_attempts(committed)
+            self.remove_unreferenced_parts(committed)
+
+    def _remove_committed_attempts(self, committed: Manifest) -> None:
+        """Removes this attempt's staging, and that of every attempt whose staged parts are all committed."""
         named = {part.sha256 for part in committed.parts}
         staged = list(self.store.list_keys(self.keys.all_staging))
-        done = {self.prefix}
+        folders = {self.prefix}
         for prefix, checkpoint in self._checkpoints(staged):
             if checkpoint is not None and all(part.sha256 in named for part in checkpoint.parts):
-                done |= {prefix, *(_folder(part.staged_key) for part in checkpoint.parts)}
-        self.store.remove([key for key in staged if _folder(key) in done])
+                folders |= {prefix, *(_folder(part.staged_key) for part in checkpoint.parts)}
+        self.store.remove([key for key in staged if _folder(key) in folders])
 
     def remove_unreferenced_parts(self, committed: Manifest) -> None:
-        """Remove the window's parts that the manifest in force does not name.
+        """Removes the window's parts, up to the committed generation, that the manifest in force does not name.
 
-        They were replaced, or published by a try that died before its manifest. Nobody can commit them any more:
+        They were replaced, or published by an attempt that ended before its manifest. No run can commit them any more:
         a manifest is only ever created for a later generation.
         """
         named = {part.key for part in committed.parts}
         unnamed = [key for key in self.store.list_keys(self.keys.partition) if key not in named]
         generations = [(key, self.keys.part_generation(key)) for key in unnamed]
-        self.store.remove([key for key, found in generations if found is not None and found <= committed.generation])
+        self.store.remove([key for key, number in generations if number is not None and number <= committed.generation])
 
     def _checkpoints(self, staged: Iterable[str]) -> list[tuple[str, Checkpoint | None]]:
-        """Return the newest checkpoint of each try among sorted keys, with the try's prefix."""
+        """Returns the newest checkpoint of each attempt among sorted keys, with the attempt's prefix."""
         newest = {_folder(key): key for key in staged if "/checkpoint-" in key}
         return [(prefix, read_checkpoint(self.store.read(key))) for prefix, key in newest.items()]
 

@@ -15,6 +15,7 @@ from airflow_audit_provider.core.api.read_stats import ReadStats
 from airflow_audit_provider.core.archive.checkpoint import Checkpoint
 from airflow_audit_provider.core.ports import Store
 from airflow_audit_provider.exceptions import ConfigurationError, VerificationError
+from airflow_audit_provider.pipelines.pull_spec import plan_upon
 from airflow_audit_provider.pipelines.seal import seal
 from airflow_audit_provider.pipelines.staging_area import StagingArea
 from airflow_audit_provider.pipelines.sweep import sweep
@@ -24,6 +25,7 @@ from airflow_audit_provider.testing.in_process import DirectTransport
 from tests.pipelines.pull.landing import (
     END,
     fake_with,
+    keys_of,
     land,
     landed_ids,
     objects,
@@ -63,11 +65,11 @@ def committed(store: LocalStore) -> LocalStore:
 def _stage(store: Store, attempt_id: str, began_at: datetime, saved_at: datetime | None = None) -> list[str]:
     """Leave a try of the usual day in staging; return its keys."""
     wanted = order()
-    attempt = StagingArea(store, wanted.keys, attempt_id)
+    attempt = StagingArea(store, keys_of(wanted), attempt_id)
     attempt.open(began_at)
     store.create(f"{attempt.prefix}part-00000", b"{}\n")
     if saved_at is not None:
-        checkpoint = Checkpoint(wanted.resume_key(None), (), ReadStats(), saved_at, saved_at)
+        checkpoint = Checkpoint(plan_upon(wanted, None).resume_key, (), ReadStats(), saved_at, saved_at)
         store.create(f"{attempt.prefix}checkpoint-00001.json", checkpoint.to_bytes())
     return list(store.list_keys(attempt.prefix))
 
@@ -146,7 +148,7 @@ def test_a_window_with_a_living_try_is_left_alone(store: LocalStore) -> None:
 )
 def test_no_readable_sign_of_life_is_old(store: LocalStore, name: str, content: bytes) -> None:
     """A try that says nothing that can be read, or a time of no zone, is dead."""
-    key = f"{order().keys.staging('odd')}{name}"
+    key = f"{keys_of(order()).staging('odd')}{name}"
     store.create(key, content)
     assert sweep(store, NOW).keys == (key,)
 
@@ -247,7 +249,7 @@ class HaltedStore(MortalStore):
         """Create the manifest, remove the staging."""
         assert self._waiting is not None
         assert self._beneath.create(*self._waiting)
-        self._beneath.remove(list(self._beneath.list_keys(order().keys.all_staging)))
+        self._beneath.remove(list(self._beneath.list_keys(keys_of(order()).all_staging)))
 
 
 # Looks: parts, tries, manifests, the other window's manifest, then this window's manifests and its tries once more. A

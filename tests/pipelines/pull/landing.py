@@ -19,6 +19,7 @@ from airflow_audit_provider.core.api.rate_limiter import RateLimiter
 from airflow_audit_provider.core.api.records import AuditRecord
 from airflow_audit_provider.core.api.retry import RetryLimits
 from airflow_audit_provider.core.archive.manifest import Manifest
+from airflow_audit_provider.core.archive.object_keys import WindowKeys
 from airflow_audit_provider.core.ports import Store, Transport
 from airflow_audit_provider.core.windows.run_window import RunWindow
 from airflow_audit_provider.core.windows.window import TimeWindow
@@ -59,6 +60,11 @@ def order(version: str = "v1", **changes: Any) -> PullSpec:
     return plain._replace(**changes)
 
 
+def keys_of(wanted: PullSpec) -> WindowKeys:
+    """Return the object keys of an order's window."""
+    return WindowKeys(wanted.run_window.window, wanted.run_window.partition_date)
+
+
 def source_of(fake: FakeCloudflare, clock: ManualClock, transport: Transport | None = None) -> AuditLogReader:
     """Return a source that asks the fake directly, with a budget of its own."""
     return AuditLogReader(transport or DirectTransport(fake, clock), clock, RateLimiter(), RetryLimits())
@@ -86,7 +92,7 @@ def objects(store: Store) -> dict[str, bytes]:
 
 def landed(wanted: PullSpec, store: Store) -> list[AuditRecord]:
     """Return the records that the newest manifest names, in the order of its parts."""
-    commit = latest_committed(store, wanted.keys)
+    commit = latest_committed(store, keys_of(wanted))
     return [] if commit is None else list(records_of(commit.manifest, wanted, store))
 
 

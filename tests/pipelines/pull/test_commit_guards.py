@@ -26,6 +26,7 @@ from tests.pipelines.pull.landing import (
     END,
     START,
     fake_with,
+    keys_of,
     land,
     landed_ids,
     objects,
@@ -157,7 +158,7 @@ def test_an_hour_committed_while_its_day_is_read(store: LocalStore) -> None:
     with pytest.raises(CommitConflictError, match="overlaps"):
         _land(fake, store, order(), _Meanwhile(fake, lambda: _land(fake, store, hour)))
     assert landed_ids(hour, store) == true_ids(fake, end=START + timedelta(hours=1))
-    assert [key for key in visible_keys(store) if key.startswith("_manifests/")] == [hour.keys.manifest(1)]
+    assert [key for key in visible_keys(store) if key.startswith("_manifests/")] == [keys_of(hour).manifest(1)]
 
 
 def test_the_loser_takes_back_what_it_published(store: LocalStore) -> None:

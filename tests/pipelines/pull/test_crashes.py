@@ -21,6 +21,7 @@ from airflow_audit_provider.testing.cloudflare import FakeCloudflare
 from airflow_audit_provider.testing.in_process import DirectTransport
 from tests.pipelines.pull.landing import (
     fake_with,
+    keys_of,
     land,
     landed,
     landed_ids,
@@ -98,7 +99,7 @@ def fresh(scene: Scene, tmp_path: Path) -> Callable[[], LocalStore]:
 
 def _refuse_halves(scene: Scene, store: LocalStore, where: str) -> None:
     """The newest manifest, if there is one, names only parts that are whole."""
-    commit = latest_committed(store, scene.wanted.keys)
+    commit = latest_committed(store, keys_of(scene.wanted))
     if commit is not None:
         ids = [record.id for record in records_of(commit.manifest, scene.wanted, store)]
         assert len(ids) == commit.manifest.record_count == len(set(ids)), where
@@ -147,10 +148,10 @@ def test_a_store_that_fails_once_at_any_operation(scene: Scene, fresh: Callable[
 def test_a_worker_killed_at_any_request(scene: Scene, fresh: Callable[[], LocalStore], late: bool) -> None:
     """A worker killed around any request leaves no new commit, and the next run lands everything."""
     for number in range(1, scene.request_count + 1):
-        store, before = fresh(), latest_committed(LocalStore(str(scene.before)), scene.wanted.keys)
+        store, before = fresh(), latest_committed(LocalStore(str(scene.before)), keys_of(scene.wanted))
         with pytest.raises(KilledError):
             scene.land(store, Death(number, late=late), in_transport=True)
-        assert latest_committed(store, scene.wanted.keys) == before
+        assert latest_committed(store, keys_of(scene.wanted)) == before
         scene.land(store)
         _refuse_difference(scene, store, f"request {number}")
 

@@ -17,7 +17,17 @@ from airflow_audit_provider.pipelines.observer import NullObserver
 from airflow_audit_provider.pipelines.pull_spec import PullSpec
 from airflow_audit_provider.testing.clock import ManualClock
 from airflow_audit_provider.testing.cloudflare import FakeCloudflare
-from tests.pipelines.pull.landing import fake_with, land, landed_ids, objects, order, record_at, source_of, true_ids
+from tests.pipelines.pull.landing import (
+    fake_with,
+    keys_of,
+    land,
+    landed_ids,
+    objects,
+    order,
+    record_at,
+    source_of,
+    true_ids,
+)
 
 DAY = timedelta(days=1)
 FIRST = datetime(2026, 10, 23, tzinfo=UTC)
@@ -50,7 +60,7 @@ def _look_back(fake: FakeCloudflare, store: LocalStore, lookback: timedelta, **c
 
 
 def _manifest(store: LocalStore, number: int) -> Manifest:
-    commit = latest_committed(store, _day(number).keys)
+    commit = latest_committed(store, keys_of(_day(number)))
     assert commit is not None
     return commit.manifest
 
@@ -120,7 +130,7 @@ def test_windows_that_were_never_committed_stay_missing(fake: FakeCloudflare, st
     """A lookback adds to commits; it lands no window that nobody landed."""
     _land(fake, store, range(1, 2))
     assert _look_back(fake, store, 3 * DAY).summary() == {"lookback_windows": 1, "late_count": 0}
-    assert latest_committed(store, _day(0).keys) is None
+    assert latest_committed(store, keys_of(_day(0))) is None
 
 
 def test_windows_are_read_as_they_were_committed(fake: FakeCloudflare, store: LocalStore) -> None:

@@ -21,6 +21,7 @@ from tests.pipelines.pull.landing import (
     END,
     START,
     fake_with,
+    keys_of,
     land,
     landed,
     landed_ids,
@@ -163,6 +164,6 @@ def test_a_newer_version_is_left_alone(fake: FakeCloudflare, store: LocalStore) 
     with pytest.raises(CommitConflictError, match=r"newer than normalized 1\.0\. Upgrade"):
         pull(fake, store, wanted._replace(attempt_id="two"))
     assert auditing.verify(store).findings == ()
-    commit = latest_committed(store, wanted.keys)
+    commit = latest_committed(store, keys_of(wanted))
     assert commit is not None
     assert committed_format(commit.manifest).schema_version == "1.7"

@@ -28,7 +28,7 @@ from airflow_audit_provider.testing.cloudflare import FakeCloudflare
 from airflow_audit_provider.testing.server import FakeServer
 from airflow_audit_provider.testing.settings import TOKEN
 from tests.pipelines.pull.child_pulls import Nursery, fork_for_lines
-from tests.pipelines.pull.landing import fake_with, land, landed_ids, objects, order, records_of, true_ids
+from tests.pipelines.pull.landing import fake_with, keys_of, land, landed_ids, objects, order, records_of, true_ids
 
 ROUNDS = int(os.environ.get("SIGKILL_ROUNDS", "200"))
 SEED = 20261026
@@ -70,7 +70,7 @@ def nursery(fake: FakeCloudflare) -> Iterator[Nursery]:
 
 def _refuse_halves(store: LocalStore) -> bool:
     """Refuse a manifest that names a part which is not whole; say whether there is a manifest."""
-    commit = latest_committed(store, WANTED.keys)
+    commit = latest_committed(store, keys_of(WANTED))
     if commit is None:
         return False
     assert len(list(records_of(commit.manifest, WANTED, store))) == commit.manifest.record_count
@@ -90,12 +90,12 @@ def _end(nursery: Nursery, folder: Path, expected: dict[str, bytes]) -> Manifest
     """Let a run come to its end; refuse any difference from the undisturbed one, and anything unnamed."""
     assert nursery.run(f"{folder} last") == 0
     store = LocalStore(str(folder))
-    commit = latest_committed(store, WANTED.keys)
+    commit = latest_committed(store, keys_of(WANTED))
     assert commit is not None
     assert _parts(store) == expected
     assert auditing.verify(store).severe_count == 0
     sweep(store, datetime.now(UTC) + timedelta(days=2))
-    named = {*expected, WANTED.keys.manifest(1)}
+    named = {*expected, keys_of(WANTED).manifest(1)}
     assert _files(folder) == named
     return commit.manifest
 

@@ -1,0 +1,102 @@
+"""Commit of staged parts: publishes them under their final keys, then creates the next generation's manifest.
+
+The order of the steps is the state table in ``core/archive/commit``; this module performs them on the store.
+
+Invariant: the manifest is created only after every part it names is listed with its size, and never overwritten.
+"""
+
+from __future__ import annotations
+
+from airflow_audit_provider.core.archive.commit import (
+    CommitEvent,
+    CommitPlan,
+    CommitState,
+    CommittedManifest,
+    check_objects_present,
+)
+from airflow_audit_provider.core.archive.manifest import Manifest
+from airflow_audit_provider.core.ports import Store
+from airflow_audit_provider.exceptions import CommitConflictError
+from airflow_audit_provider.pipelines.committed import (
+    absent_objects,
+    absent_parts,
+    check_no_overlap_since,
+    latest_committed,
+)
+from airflow_audit_provider.pipelines.observer import PullOutcome
+from airflow_audit_provider.pipelines.pull_spec import PlannedPull
+from airflow_audit_provider.pipelines.staged_records import StagedRecords
+from airflow_audit_provider.pipelines.staging_area import StagingArea
+
+
+def commit_staged(planned: PlannedPull, area: StagingArea, staged: StagedRecords) -> PullOutcome:
+    """Publishes the staged parts and creates the next manifest. No-op if there are no new records.
+
+    Published parts stay when this fails without a winner: another run of the window may be about to commit the same
+    keys, and the next attempt publishes the same bytes under them. Raises ``CommitConflictError`` if another run
+    committed other records first, ``StorageUnavailableError`` or ``VerificationError`` if the store lost a part.
+    """
+    committed, spec, store = planned.committed, planned.spec, area.store
+    plan = CommitPlan(planned.keys, committed, spec.replace, staged.parts, spec.part_format.extension)
+    if committed is not None and plan.state is CommitState.UNCHANGED:
+        return PullOutcome(committed.manifest, committed.key, committed=False, missing_count=staged.missing_count)
+    _publish_parts(plan, store, staged)
+    manifest = plan.manifest(_draft_manifest(planned, staged))
+    check_objects_present(absent_parts(store, manifest.parts))
+    check_no_overlap_since(store, planned.keys)
+    is_created = _create_manifest(plan, store, manifest)
+    if is_created:
+        check_objects_present(absent_parts(store, manifest.parts), plan.manifest_key)
+        return PullOutcome(manifest, plan.manifest_key, committed=True, missing_count=staged.missing_count)
+    winner = _agreed_winner(plan, area, manifest)
+    return PullOutcome(winner.manifest, winner.key, committed=False, missing_count=staged.missing_count)
+
+
+def _publish_parts(plan: CommitPlan, store: Store, staged: StagedRecords) -> None:
+    # Another attempt may have removed, with its own staging, the parts that this one adopted from it.
+    check_objects_present(absent_objects(store, {part.staged_key: part.size_bytes for part in staged.parts}))
+    for staged_key, key in plan.publications():
+        store.publish(staged_key, key)
+    plan.note(CommitEvent.PARTS_PUBLISHED)
+
+
+def _create_manifest(plan: CommitPlan, store: Store, manifest: Manifest) -> bool:
+    """Returns whether this call created the manifest; False if another run was first."""
+    content = manifest.to_bytes()
+    # Reads the manifest back: a run counts as committed only if the store returns its bytes.
+    is_created = store.create(plan.manifest_key, content) and store.read(plan.manifest_key) == content
+    plan.note(CommitEvent.MANIFEST_CREATED if is_created else CommitEvent.MANIFEST_EXISTS)
+    return is_created
+
+
+def _agreed_winner(plan: CommitPlan, area: StagingArea, manifest: Manifest) -> CommittedManifest:
+    """Returns the commit that was first if it holds the same; else removes the published parts and raises."""
+    winner = latest_committed(area.store, area.keys)
+    try:
+        return plan.agreed_winner(winner, manifest)
+    except CommitConflictError:
+        if winner is not None:
+            area.remove_leftovers(winner.manifest)
+        raise
+
+
+def _draft_manifest(planned: PlannedPull, staged: StagedRecords) -> Manifest:
+    """Returns the manifest without its parts, counts and generation, which the commit plan fills in."""
+    spec = planned.spec
+    return Manifest(
+        query=spec.query,
+        window=planned.window,
+        window_rule=spec.run_window.rule,
+        partition_date=spec.run_window.partition_date,
+        file_format=spec.part_format.file_format,
+        compression=spec.part_format.compression,
+        record_count=0,
+        added_count=0,
+        records_sha256=staged.records_sha256,
+        parts=(),
+        fetch=staged.stats,
+        added_ids=tuple(staged.added_ids),
+        verified="recount" if spec.recount else None,
+        table=spec.part_format.table,
+        privacy=spec.applied_privacy,
+    )

@@ -1,0 +1,115 @@
+"""Records that one attempt stages: separates new records from committed ones, detects duplicate ids, writes parts.
+
+Adopted records of an earlier attempt and records read from the API go through the same bookkeeping.
+
+Invariant: a record is staged only if it is in no committed part, unless the pull replaces what is committed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from airflow_audit_provider.adapters.spill_file import SpillFile
+from airflow_audit_provider.core.api.read_stats import ReadStats
+from airflow_audit_provider.core.api.records import AuditRecord
+from airflow_audit_provider.core.archive.commit import StagedPart, check_nothing_lost
+from airflow_audit_provider.core.archive.recount import Recount
+from airflow_audit_provider.core.archive.unique_ids import DuplicateGuard
+from airflow_audit_provider.pipelines.committed import committed_record_filter
+from airflow_audit_provider.pipelines.observer import Observer
+from airflow_audit_provider.pipelines.part_writer import PartWriter
+from airflow_audit_provider.pipelines.pull_spec import PlannedPull
+from airflow_audit_provider.pipelines.staging_area import StagingArea
+
+
+class StagedRecords:
+    """Takes the records of a window in order; ``stats`` is what reading them cost.
+
+    ``added_ids`` are the ids of the late records that an addendum adds, in order; empty for any other pull.
+    ``first_read`` collects the ids for a recount, None if none is requested.
+    """
+
+    def __init__(self, planned: PlannedPull, area: StagingArea, observer: Observer) -> None:
+        spec = planned.spec
+        self.stats = ReadStats()
+        self.added_ids: list[str] = []
+        self.first_read = Recount() if spec.recount else None
+        self._planned = planned
+        self._spill = SpillFile()
+        self._duplicates = DuplicateGuard(self._spill)
+        self._committed = committed_record_filter(
+            area.store, planned.committed, spec.replace, self._duplicates.add_missing
+        )
+        self._writer = PartWriter(
+            area.store, area.prefix, spec.part_format, spec.query.version, spec.max_part_bytes, observer
+        )
+
+    @property
+    def parts(self) -> list[StagedPart]:
+        """The closed parts, in order."""
+        return self._writer.parts
+
+    @property
+    def records_sha256(self) -> str:
+        """The digest of all staged records: their lines in order."""
+        return self._writer.records_sha256
+
+    @property
+    def missing_count(self) -> int:
+        """How many committed records the API did not return again; 0 after a resume, which compares only a part."""
+        return 0 if self.stats.resumed_count else self._committed.missing_count
+
+    def adopt(self, part: StagedPart, records: Iterable[AuditRecord]) -> Iterator[list[AuditRecord]]:
+        """Takes over a part of an earlier attempt; yields its records in groups, which the caller has to consume."""
+        for group in self._writer.adopt(part, records):
+            self._note_ids(group)
+            if self._planned.is_addition:
+                self._note_added(group)
+            else:
+                self._committed.exclude_committed(group)
+            yield group
+
+    def select_new(self, records: list[AuditRecord]) -> list[AuditRecord]:
+        """Notes records that were read; returns those to stage: not committed yet, or all for a replacement."""
+        self._note_ids(records)
+        not_committed = self._committed.exclude_committed(records)
+        if not self._planned.is_addition:
+            return records
+        self._note_added(not_committed)
+        return not_committed
+
+    def write(self, records: list[AuditRecord]) -> None:
+        """Stages records that :meth:`select_new` returned; closes a part when it is full."""
+        self._writer.add(records)
+
+    def check_conflicts(self) -> None:
+        """Raises ``SourceProtocolError`` if an id came twice, or is committed with another event time."""
+        self._committed.finish()
+        self._duplicates.check_conflicts(self.added_ids, str(self._planned.window))
+
+    def check_nothing_lost(self) -> None:
+        """Raises ``VerificationError`` if a replacement would remove records that the API no longer returns."""
+        committed = self._planned.committed
+        if committed is not None and self._planned.spec.replace:
+            check_nothing_lost(committed, self._committed.missing_count - self._duplicates.moved_count())
+
+    def release_spill(self) -> None:
+        """Deletes the spilled ids; no check that needs them is possible afterwards."""
+        self._spill.close()
+
+    def finish(self) -> None:
+        """Closes the last part."""
+        self._writer.finish()
+
+    def discard(self) -> None:
+        """Discards the open part and the spilled ids; closed parts stay."""
+        self._spill.close()
+        self._writer.discard()
+
+    def _note_ids(self, records: list[AuditRecord]) -> None:
+        self._duplicates.add([record.id for record in records])
+        if self.first_read is not None:
+            self.first_read.add_first(record.id for record in records)
+
+    def _note_added(self, records: list[AuditRecord]) -> None:
+        self.added_ids.extend(record.id for record in records)
