@@ -1,7 +1,9 @@
-# The house: `make test` proves everything, `make check` what can be proved in a minute, `make demo` shows it.
-# Needs bash and Python 3.11 or newer; everything else is installed below this folder, by hash.
+# `make quick` checks a change in a minute, `make test` everything a merge needs, `make nightly` everything there is.
+# Needs bash and Python 3.11 or newer; everything else is installed below this folder and checked against hashes.
 
 PYTHON ?=
+# Test processes beside each other: one a core is usual, but a single one reads more easily (WORKERS=0).
+WORKERS ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
 BENCH := .bench/venv
@@ -9,34 +11,36 @@ DOCS := .docs/venv
 TOOLS := .tools/venv
 SOURCES := airflow_audit_provider bench dags demo tests tools
 PYTEST := $(BIN)/python -m pytest
+# Folders with no test that `make quick` runs.
+NOT_QUICK := tests/live tests/packaging tests/pipelines/load
 
-.PHONY: quick test nightly check lint types arrows style demo bench docs screenshots matrix coverage lock wheel check-dist sbom workflows changelog clean environment tool-environment help
+.PHONY: quick test nightly lint types types-daemon contracts style demo bench docs screenshots matrix coverage lock wheel check-dist sbom workflows changelog clean environment tool-environment help
 
 help:
-	@echo "make test      everything: style, types, arrows, all tests, the four Airflow versions"
-	@echo "make check     the same without the slow tests"
-	@echo "make demo      the story in a terminal (KEEP=1 leaves Airflow running afterwards)"
-	@echo "make bench     docs/explanation/benchmarks.md: this provider against others (GO_ON=1 the rest, QUICK=1 ours, PROFILE=1 our stages)"
-	@echo "make docs      the documentation site, in site/"
-	@echo "make screenshots the pictures of Airflow's pages in docs/pictures, taken anew"
-	@echo "make matrix    the four Airflow versions alone"
-	@echo "make coverage  branch coverage of the core"
-	@echo "make workflows lint .github, the issue forms, CITATION.cff and the changelog's fragments"
-	@echo "make wheel     the wheel and the sdist, in dist/; then make check-dist and make sbom check and describe them"
-	@echo "make changelog show the next release's entry (VERSION=1.0.0 writes it into CHANGELOG.md)"
-	@echo "make style     rewrite the sources in house style"
-	@echo "make lock      write the lock files again (UPGRADE=--upgrade for newer versions)"
-	@echo "make clean     remove everything these targets made"
+	@echo "make quick       lint, import contracts, types and the tests without servers (warm: less than a minute)"
+	@echo "make test        the same and the tests with real servers, on the oldest and the newest Airflow"
+	@echo "make nightly     all tests: large sizes, long campaigns, all combinations, all four Airflow versions"
+	@echo "make demo        a real Airflow against a fake Cloudflare in a terminal (KEEP=1 leaves Airflow running)"
+	@echo "make bench       docs/benchmarks.md: this provider against others (GO_ON=1 the rest, QUICK=1 ours, PROFILE=1 our stages)"
+	@echo "make docs        the documentation site, in site/"
+	@echo "make screenshots take the pictures of the documentation again"
+	@echo "make matrix      build, install and run in the four Airflow versions, without a scheduler"
+	@echo "make coverage    branch coverage of the core"
+	@echo "make workflows   lint .github, the issue forms, CITATION.cff and the changelog's fragments"
+	@echo "make wheel       the wheel and the sdist, in dist/; then make check-dist and make sbom check and describe them"
+	@echo "make changelog   show the next release's entry (VERSION=1.0.0 writes it into CHANGELOG.md)"
+	@echo "make style       format the sources and fix what ruff can fix"
+	@echo "make lock        write the lock files again (UPGRADE=--upgrade for newer versions)"
+	@echo "make clean       remove everything these targets made"
 
-test: lint types arrows
-	tools/tests
+quick: lint contracts types-daemon
+	$(PYTEST) -q -n $(WORKERS) --dist loadfile -m "not integration and not live and not nightly" $(addprefix --ignore=,$(NOT_QUICK))
 
-check: lint types arrows
-	$(PYTEST) -m "not integration and not live and not nightly"
+test: lint contracts types
+	tools/tests $(WORKERS)
 
-quick: check
-
-nightly: test
+nightly: lint contracts types
+	tools/tests $(WORKERS) nightly
 
 lint: environment
 	$(BIN)/ruff check $(SOURCES)
@@ -45,7 +49,11 @@ lint: environment
 types: environment
 	$(BIN)/mypy
 
-arrows: environment
+# The same check by a daemon, which needs seconds after a change and ends after an hour without one.
+types-daemon: environment
+	$(BIN)/dmypy run --timeout 3600
+
+contracts: environment
 	PYTHONPATH=. $(BIN)/lint-imports
 
 style: environment

@@ -61,7 +61,7 @@ def empty_words(source: SourceFile) -> list[str]:
     return [
         f"{source.path}:{line} the name {name} says {word}"
         for line, name in given_names(source)
-        if name.lstrip("_") not in FIELD_NAMES
+        if "_".join(words_of(name)) not in FIELD_NAMES
         for word in words_of(name)
         if word in banned
     ]
