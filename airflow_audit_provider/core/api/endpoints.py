@@ -1,13 +1,11 @@
-"""Which audit logs there are, which filters each has, and whether arguments name one of them.
+"""Endpoints of the Audit Logs API with their paths and filters, and the check that arguments name one of them.
 
-Knows: every filter of the four audit log endpoints, their paths, and what an id looks like.
-Must not know: windows, pages, requests.
-Its one rule: names alone, as plain texts, so that parsing a DAG can refuse an argument cheaply; a filter the chosen
-endpoint does not have is refused here, before any request is made.
+The module imports little, so that an argument is checked cheaply while a DAG is parsed. A filter that the chosen
+endpoint does not have is rejected here, before any request is sent.
 
 Source of the names: Cloudflare's API reference for ``audit-logs-get-account-audit-logs`` and
-``audit-logs-v2-get-account-audit-logs``. Python names are the API's with dots read as underscores
-(``actor.email`` is ``actor_email``, ``actor_email.not`` is ``actor_email_not``); both spellings are taken.
+``audit-logs-v2-get-account-audit-logs``. Python names are the API's with dots replaced by underscores
+(``actor.email`` is ``actor_email``, ``actor_email.not`` is ``actor_email_not``); both spellings are accepted.
 """
 
 from __future__ import annotations
@@ -37,19 +35,20 @@ _V2_SHARED = [
     "resource_product", "resource_type", "resource_scope",
 ]
 # fmt: on
+# The organization endpoint documents no account and zone filters, and no `product_category`.
 _V2_ACCOUNT_ONLY = ["account_name", "audit_log_id", "zone_id", "zone_name"]
 
 
-def _with_twins(names: list[str]) -> dict[str, str]:
-    """Map each Python name and its ``_not`` twin to the API's names."""
+def _with_negations(names: list[str]) -> dict[str, str]:
+    """Maps each Python name, and its negation ending in ``_not``, to the API's name."""
     return {name: name for name in names} | {f"{name}_not": f"{name}.not" for name in names}
 
 
 _FILTERS: dict[tuple[str, str], dict[str, str]] = {
     (V1, ACCOUNT): _V1_FILTERS,
     (V1, USER): _V1_FILTERS,
-    (V2, ACCOUNT): _with_twins(_V2_SHARED + _V2_ACCOUNT_ONLY) | {"product_category": "product_category"},
-    (V2, ORGANIZATION): _with_twins(_V2_SHARED),
+    (V2, ACCOUNT): _with_negations(_V2_SHARED + _V2_ACCOUNT_ONLY) | {"product_category": "product_category"},
+    (V2, ORGANIZATION): _with_negations(_V2_SHARED),
 }
 PATHS = {
     (V1, ACCOUNT): "/accounts/{id}/audit_logs",
@@ -57,7 +56,7 @@ PATHS = {
     (V2, ACCOUNT): "/accounts/{id}/logs/audit",
     (V2, ORGANIZATION): "/organizations/{id}/logs/audit",
 }
-# Not regular expressions: compiling one takes longer than all the rest of what a DAG's parsing needs of this module.
+# Not regular expressions: compiling one takes longer than everything else that parsing a DAG needs of this module.
 _ACCOUNT_ID_LENGTH, _ORGANIZATION_ID_LENGTH = 32, 64
 _HEXADECIMAL = frozenset("0123456789abcdef")
 _WORD = frozenset(f"{string.ascii_letters}{string.digits}_-")
@@ -71,11 +70,11 @@ def name_audit_log(
     organization_id: str | None = None,
     filters: Mapping[str, Any] | None = None,
 ) -> tuple[str, str, str, Filters]:
-    """Check what names one audit log; return its version, scope, scope id and filters, as ``AuditQuery`` has them.
+    """Returns version, scope, scope id and filters of one audit log, as ``AuditQuery`` has them.
 
-    ``scope`` of None means the organization where only an organization id is given, else the account.
-    Raises ``ConfigurationError`` for an unknown version, a scope the version does not have, a malformed or
-    missing id, and a filter the endpoint does not have.
+    ``scope`` of None means the organization if only an organization id is given, else the account. Raises
+    ``ConfigurationError`` for an unknown version, a scope that the version does not have, a malformed or missing id,
+    and a filter that the endpoint does not have.
     """
     check_known("api_version", api_version, VERSIONS)
     if scope is None:
@@ -89,7 +88,7 @@ def name_audit_log(
 
 
 def check_known(name: str, given: object, known: tuple[str, ...]) -> None:
-    """Raise ``ConfigurationError`` for a word that is none of those known."""
+    """Raises ``ConfigurationError`` if a value is not one of the known ones."""
     if given not in known:
         raise ConfigurationError(f"{name} {given!r} is unknown. Give one of {', '.join(map(repr, known))}.")
 
@@ -120,7 +119,7 @@ def _is_organization_id(given: str) -> bool:
 
 
 def _filters(version: str, scope: str, filters: Mapping[str, Any] | None) -> Filters:
-    """Turn Python names and values into the API's; None means the filter is not set."""
+    """Converts Python names and values to the API's; a value of None means that the filter is not set."""
     known = _FILTERS[version, scope]
     params: list[tuple[str, str]] = []
     if filters is not None and not isinstance(filters, Mapping):
@@ -136,16 +135,14 @@ def _filters(version: str, scope: str, filters: Mapping[str, Any] | None) -> Fil
 
 
 def _texts(version: str, name: str, value: Any) -> list[str]:
-    """Return the texts of one filter: version 2 repeats a key for each of several values, version 1 has one."""
+    """Returns the texts of one filter: version 2 repeats a key for each of several values, version 1 has one."""
     values = list(value) if isinstance(value, list | tuple | set | frozenset) else [value]
     if version == V1 and len(values) != 1:
         raise ConfigurationError(
-            f"Filter {name!r} takes one value on version 1 of the API. Give one, or use version 2."
+            f"Filter {name!r} takes one value in version 1 of the API. Give one value, or use version 2."
         )
     if not values:
-        raise ConfigurationError(
-            f"Filter {name!r} has an empty list. Give at least one value, or leave the filter out."
-        )
+        raise ConfigurationError(f"Filter {name!r} is an empty list. Give at least one value, or remove the filter.")
     return sorted(_text(name, item) for item in values)
 
 
@@ -158,7 +155,7 @@ def _text(name: str, value: Any) -> str:
 
 
 def _unknown_filter(version: str, scope: str, given: str) -> str:
-    # Needed for a refusal alone, and no DAG should take longer to parse for it.
+    # Imported only for an error, so that it does not slow down the parsing of every DAG.
     import difflib
 
     known = _FILTERS[version, scope]

@@ -1,8 +1,6 @@
-"""What is asked: an audit log, turned into each version's paths and parameters.
+"""Queries of an audit log, turned into the paths and parameters of each API version.
 
-Knows: how a page, a window and the CSV export are asked for on either version.
-Must not know: which filters an endpoint has (``parameters``), paging decisions (``paging``), HTTP.
-Its one rule: what is the same for every page of every window is one value, and the rest is added to it.
+:class:`AuditQuery` holds what is the same for every page of every window; a :class:`PageRequest` adds the rest.
 """
 
 from __future__ import annotations
@@ -19,11 +17,12 @@ from airflow_audit_provider.core.ports import Request
 from airflow_audit_provider.core.windows.window import format_second
 from airflow_audit_provider.exceptions import ConfigurationError
 
+# Cloudflare API docs: v1 `per_page` and v2 `limit` have a maximum of 1000.
 MAX_PAGE_SIZE = 1000
 
 
 class Scope(StrEnum):
-    """Whose audit log is read: an account's, the token's own user's (v1 only), an organization's (v2 only)."""
+    """Owner of the audit log: an account, the token's own user (v1 only) or an organization (v2 only)."""
 
     ACCOUNT = "account"
     USER = "user"
@@ -31,7 +30,7 @@ class Scope(StrEnum):
 
 
 class Direction(StrEnum):
-    """The order of a list by event time."""
+    """Order of a list by event time. The order of records with equal times is not documented."""
 
     ASC = "asc"
     DESC = "desc"
@@ -48,10 +47,9 @@ class Direction(StrEnum):
 
 
 class PageRequest(NamedTuple):
-    """One page to ask for: whole epoch seconds, deliberately wider than the records wanted.
+    """One page to request; the bounds are whole seconds since the epoch and wider than the records wanted.
 
-    ``page`` and ``cursor`` exclude each other: version 1 has pages, version 2 cursors. ``without_ids`` asks version 2
-    for all records but these.
+    ``page`` counts from 1 (version 1), ``cursor`` is version 2's token. ``without_ids`` excludes records (version 2).
     """
 
     since_seconds: int
@@ -64,11 +62,11 @@ class PageRequest(NamedTuple):
 
 
 class AuditQuery(msgspec.Struct, frozen=True):
-    """One audit log and the filters on it: everything that is the same for every page of every window.
+    """One audit log with its filters: everything that is the same for every page of every window.
 
-    ``scope_id`` is the account or organization id, empty for the user scope. ``filters`` are the API's own
-    parameter names with their texts, sorted, a name repeated for each of its values.
-    Make one with :func:`audit_query`, which checks it.
+    ``scope_id`` is the account or organization id, empty for the user scope. ``filters`` are pairs of the API's own
+    parameter names and texts, sorted; a name is repeated for each of its values. Created and checked by
+    :func:`audit_query`.
     """
 
     version: ApiVersion
@@ -81,30 +79,37 @@ class AuditQuery(msgspec.Struct, frozen=True):
         """The endpoint's path below the API's base URL."""
         return PATHS[self.version, self.scope].format(id=self.scope_id)
 
-    def page_request(self, ask: PageRequest) -> Request:
-        """Return the request for one page."""
-        window = self.window_params(ask.since_seconds, ask.before_seconds)
-        return Request(self.path, (*self.filters, *window, ("direction", ask.direction), *self._position(ask)))
+    def page_request(self, page: PageRequest) -> Request:
+        """Returns the HTTP request for one page."""
+        window = self.window_params(page.since_seconds, page.before_seconds)
+        return Request(self.path, (*self.filters, *window, ("direction", page.direction), *self._position(page)))
 
     def export_request(self, since_seconds: int, before_seconds: int) -> Request:
-        """Return the request for the CSV export; raise ``ConfigurationError`` on version 2, which has none."""
+        """Returns the HTTP request for the CSV export; raises ``ConfigurationError`` for version 2, which has none.
+
+        Cloudflare API docs, v1 `export`: "Indicates that this request is an export of logs in CSV format."
+        """
         if self.version is not ApiVersion.V1:
             raise ConfigurationError("Version 2 of the API has no CSV export. Use api_version='v1' or iter_audit_logs.")
         window = self.window_params(since_seconds, before_seconds)
         return Request(self.path, (*self.filters, *window, ("export", "true")))
 
     def window_params(self, since_seconds: int, before_seconds: int) -> Filters:
-        """Return ``since`` and ``before`` in whole seconds: the server's grain below that is unknown."""
+        """Returns ``since`` and ``before`` in whole seconds.
+
+        Cloudflare API docs: "an absolute timestamp that conforms to RFC3339"; the precision of the comparison is not
+        documented below that.
+        """
         return (
             ("since", format_second(since_seconds)),
             ("before", format_second(before_seconds)),
         )
 
-    def _position(self, ask: PageRequest) -> Filters:
+    def _position(self, page: PageRequest) -> Filters:
         if self.version is ApiVersion.V1:
-            return ("per_page", str(ask.page_size)), ("page", str(ask.page))
-        cursor = () if ask.cursor is None else (("cursor", ask.cursor),)
-        return (("limit", str(ask.page_size)), *cursor, *(("id.not", record_id) for record_id in ask.without_ids))
+            return ("per_page", str(page.page_size)), ("page", str(page.page))
+        cursor = () if page.cursor is None else (("cursor", page.cursor),)
+        return (("limit", str(page.page_size)), *cursor, *(("id.not", record_id) for record_id in page.without_ids))
 
 
 def audit_query(
@@ -115,7 +120,7 @@ def audit_query(
     organization_id: str | None = None,
     filters: Mapping[str, Any] | None = None,
 ) -> AuditQuery:
-    """Check and build the query for one audit log; raises as :func:`~.parameters.name_audit_log` does."""
+    """Returns the checked query of one audit log; raises what ``endpoints.name_audit_log`` raises."""
     version, kind, scope_id, params = name_audit_log(
         api_version, scope, account_id=account_id, organization_id=organization_id, filters=filters
     )

@@ -79,7 +79,7 @@ class RateLimiter:
         if limit is not None and not limit.is_possible:
             raise ConfigurationError(
                 f"A rate limit of {limit.request_count} requests in {limit.period_seconds} seconds is impossible. "
-                "Set a whole number of at least one request and a positive period."
+                "Give a whole number of at least one request and a positive period."
             )
         self._maximum = limit
         self._limits = [limit or CLOUDFLARE_LIMIT]

@@ -1,11 +1,9 @@
-"""Which records does a watcher want? Filters judged here, because one reading serves watchers with different ones.
+"""Filters records for subscribers of a shared poll, which reads once for subscribers with different filters.
 
-Knows: where a record of each version keeps what a filter names. Must not know: how records are read.
-Its one rule: a filter that cannot be judged is refused; in doubt a record counts, it is never kept from anybody.
+The API's own filters are not used for that: version 1 accepts one value for each, and one request cannot serve two
+subscribers. Filters are checked while a DAG is parsed, so modules that only filtering needs are imported later.
 
-Filters are checked wherever a DAG is parsed, so what only judges records is imported when one is judged.
-
-The API's own filters are not used: version 1 takes one value each, and no request can serve two watchers.
+Invariant: a filter that cannot be evaluated on records is rejected; no record is withheld because of one.
 """
 
 from __future__ import annotations
@@ -43,7 +41,7 @@ _NOT = "_not"
 
 
 class _Predicate(NamedTuple):
-    """One filter: where to look, which texts (in lower case) count, and whether they are wanted or unwanted."""
+    """One filter: path of the field, texts in lower case that match, and whether a match is wanted or unwanted."""
 
     path: tuple[str, ...]
     texts: tuple[str, ...]
@@ -51,30 +49,30 @@ class _Predicate(NamedTuple):
     is_address: bool
 
     def accepts(self, fields: Any) -> bool:
-        """Say whether a record's fields fit; a field that is missing is none of the texts."""
-        found = _at(fields, self.path)
-        fits = found is not None and any(self._fits(_text(found), text) for text in self.texts)
-        return fits is self.is_wanted
+        """Returns whether a record's fields pass; a missing field matches no text."""
+        value = _field_at(fields, self.path)
+        matches = value is not None and any(self._matches(_text(value), text) for text in self.texts)
+        return matches is self.is_wanted
 
-    def _fits(self, found: str, text: str) -> bool:
-        return found == text or (self.is_address and _is_inside(found, text))
+    def _matches(self, value: str, text: str) -> bool:
+        return value == text or (self.is_address and _is_in_network(value, text))
 
 
 class RecordFilter:
-    """Judges records by alternatives of filters; without any, every record counts.
+    """Filters records; without filters, every record passes.
 
-    ``filters`` is a mapping, whose filters must all fit, or a list of such, of which one must. A filter's value is a
-    text, number, bool or a list of them; ``name_not`` wants none of them; case does not matter; an address may be a
-    network such as ``192.0.2.0/24``. Raises ``ConfigurationError`` for a filter that cannot be judged.
+    ``filters`` is a mapping whose filters must all match, or a list of mappings of which one must. The value of a
+    filter is a text, number, bool or a list of them, of which one must match; with ``name_not``, none may. Case is
+    ignored. An address may be a network such as ``192.0.2.0/24``. Raises ``ConfigurationError`` for an unknown filter.
     """
 
     def __init__(self, version: str, filters: Mapping[str, Any] | Iterable[Mapping[str, Any]] | None) -> None:
         check_known("api_version", version, VERSIONS)
         alternatives = [filters] if isinstance(filters, Mapping) else list(filters or [])
-        self._alternatives = [_predicates(version, wanted) for wanted in alternatives]
+        self._alternatives = [_predicates(version, mapping) for mapping in alternatives]
 
     def pick(self, records: Iterable[AuditRecord]) -> list[AuditRecord]:
-        """Return the records that count, in their order."""
+        """Returns the records that pass, in their order."""
         from airflow_audit_provider.core.api.records import fields_of
 
         if not self._alternatives:
@@ -82,24 +80,26 @@ class RecordFilter:
         return [record for record in records if self.accepts(fields_of(record.raw))]
 
     def accepts(self, fields: Any) -> bool:
-        """Say whether a record of these fields counts."""
+        """Returns whether a record with these fields passes."""
         return not self._alternatives or any(
-            all(wish.accepts(fields) for wish in wishes) for wishes in self._alternatives
+            all(predicate.accepts(fields) for predicate in predicates) for predicates in self._alternatives
         )
 
 
 def action_of(record: AuditRecord) -> str | None:
-    """Return a record's action type, None where it has none."""
+    """Returns a record's action type, None if it has none."""
     from airflow_audit_provider.core.api.records import fields_of
 
-    found = _at(fields_of(record.raw), ("action", "type"))
-    return None if found is None else str(found)
+    action = _field_at(fields_of(record.raw), ("action", "type"))
+    return None if action is None else str(action)
 
 
-def _predicates(version: str, wanted: object) -> list[_Predicate]:
-    if not isinstance(wanted, Mapping) or not wanted:
-        raise ConfigurationError(f"filters hold {wanted!r}. Give a dict of filter names and values, or a list of such.")
-    return [_predicate(version, str(given), value) for given, value in wanted.items()]
+def _predicates(version: str, filters: object) -> list[_Predicate]:
+    if not isinstance(filters, Mapping) or not filters:
+        raise ConfigurationError(
+            f"filters contains {filters!r}. Give a dict of filter names and values, or a list of dicts."
+        )
+    return [_predicate(version, str(given), value) for given, value in filters.items()]
 
 
 def _predicate(version: str, given: str, value: Any) -> _Predicate:
@@ -115,15 +115,15 @@ def _predicate(version: str, given: str, value: Any) -> _Predicate:
 
 
 def _unknown(version: str, given: str, plain: str) -> str:
-    # Needed for a refusal alone, and no DAG should take longer to parse for it.
+    # Imported only for an error, so that it does not slow down the parsing of every DAG.
     import difflib
 
     near = difflib.get_close_matches(plain, _PATHS[version], n=1)
     hint = f"Did you mean {near[0]!r}?" if near else f"Known filters: {', '.join(sorted(_PATHS[version]))}."
-    return f"A watcher of version {version} of the API cannot judge the filter {given!r}. Take another. {hint}"
+    return f"A trigger on version {version} of the API cannot apply the filter {given!r}. Use another one. {hint}"
 
 
-def _at(fields: Any, path: tuple[str, ...]) -> Any:
+def _field_at(fields: Any, path: tuple[str, ...]) -> Any:
     for name in path:
         fields = fields.get(name) if isinstance(fields, Mapping) else None
     return fields
@@ -133,7 +133,7 @@ def _text(value: Any) -> str:
     return str(value).strip().lower()
 
 
-def _is_inside(address: str, network: str) -> bool:
+def _is_in_network(address: str, network: str) -> bool:
     try:
         return ip_address(address) in ip_network(network, strict=False)
     except ValueError:

@@ -1,8 +1,6 @@
-"""What an answer means: a page of records, or a named error.
+"""Reads responses of the Audit Logs API: a page of records, or the error that a response stands for.
 
-Knows: the envelopes of both API versions, status codes, Retry-After, both places of the cursor.
-Must not know: which request comes next (``paging``), when to try again (``backoff``).
-Its one rule: an answer that does not clearly say "here are the records" is an error, never an empty page.
+Invariant: a response that does not clearly contain records is an error, never an empty page.
 """
 
 from __future__ import annotations
@@ -15,7 +13,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from airflow_audit_provider.core.api.records import ApiVersion, AuditRecord, read_records, soften
+from airflow_audit_provider.core.api.records import ApiVersion, AuditRecord, mask_surrogates, read_records
 from airflow_audit_provider.core.ports import Response
 from airflow_audit_provider.exceptions import (
     ConfigurationError,
@@ -26,19 +24,19 @@ from airflow_audit_provider.exceptions import (
     SourceUnavailableError,
 )
 
-# 6003 and 6111: malformed authorization header, sent with 400; seen by other collectors, undocumented.
+# Error codes are not documented. Observed by other collectors: 6003 and 6111 with status 400 for a malformed
+# authorization header; 971 and 10100 with status 429.
 _AUTH_CODES = frozenset({6003, 6111})
-_RATE_CODES = frozenset({971, 10100})
-
-
-_LEADS_ON = re.compile("cursor|next|after", re.IGNORECASE)
+_RATE_LIMIT_CODES = frozenset({971, 10100})
+# Names in `result_info` that may lead to a next page.
+_NEXT_PAGE_NAME = re.compile("cursor|next|after", re.IGNORECASE)
 
 
 class Page(NamedTuple):
-    """One answer's records in the order they came, and what it says of the rest.
+    """The records of one response in order of arrival, and whether it names a next page.
 
-    ``cursor`` is the next page's token or None. ``says_end`` is true where the answer holds the cursor's place and
-    nothing in it (version 2 only): a place that is left out says nothing, and version 1 never does.
+    ``cursor`` is the token of the next page or None. ``says_end`` is true if the response has a field for the cursor
+    that is empty (version 2 only). A missing field states nothing, and version 1 has none.
     """
 
     records: list[AuditRecord]
@@ -62,12 +60,16 @@ _ERROR_ENVELOPE = msgspec.json.Decoder(_ErrorEnvelope)
 
 
 def read_page(version: ApiVersion, response: Response, now: datetime) -> Page:
-    """Return the page in an answer; raise the ``SourceError`` (or ``ConfigurationError``) it stands for."""
+    """Returns the page in a response; raises the ``SourceError`` or ``ConfigurationError`` that it stands for.
+
+    ``now`` is the time of the response, from which a ``Retry-After`` date is counted.
+    """
     if response.status != 200:
         raise error_of(response, now)
     envelope = _read_envelope(response, now)
     records = read_records(version, envelope.result or (), response.body)
     if version is ApiVersion.V1:
+        # Cloudflare API docs, v1: the response schema has no `result_info`. Where one was observed, it named no cursor.
         return Page(records)
     cursor = _cursor(envelope.result_info)
     return Page(records, cursor, says_end=cursor is None and _says_end(envelope.result_info))
@@ -77,14 +79,16 @@ def _read_envelope(response: Response, now: datetime) -> _Envelope:
     try:
         envelope = _decode_envelope(response.body)
     except msgspec.DecodeError as error:
-        failure = _failure_in(response, now)
-        raise failure or SourceProtocolError(
-            f"The API answered 200 with a body that is not its JSON ({error}); it starts {response.body[:80]!r}. "
-            "Check that the connection's host is the API's base URL and that no proxy answers in its place.",
+        raise _error_by_code(response, now) or SourceProtocolError(
+            f"The API returned status 200 with a body that is not its JSON ({error}). The body starts with "
+            f"{response.body[:80]!r}. Check that the connection's host is the API's base URL and that no proxy answers "
+            "in its place.",
             **_facts(response),
         ) from error
+    # The API's schema allows `success: false` with status 200. The official SDK 5.9.0 then returns no records and
+    # raises no error, so an outage would look like an empty log.
     if envelope.success is not True or envelope.errors:
-        raise _failure_in(response, now) or _unsuccessful(response)
+        raise _error_by_code(response, now) or _unsuccessful(response)
     return envelope
 
 
@@ -94,39 +98,41 @@ def _decode_envelope(body: bytes) -> _Envelope:
     except msgspec.ValidationError:
         raise
     except msgspec.DecodeError:
-        softened = soften(body)
-        envelope = _ENVELOPE.decode(softened)
-        envelope.result = list(_cut_from(body, softened, envelope.result or ()))
+        masked = mask_surrogates(body)
+        envelope = _ENVELOPE.decode(masked)
+        envelope.result = list(_original_entries(body, masked, envelope.result or ()))
         return envelope
 
 
-def _cut_from(body: bytes, softened: bytes, raws: Iterable[msgspec.Raw]) -> Iterator[msgspec.Raw]:
-    """Yield the original bytes of entries that were found in the softened copy, which has the same offsets."""
+def _original_entries(body: bytes, masked: bytes, raws: Iterable[msgspec.Raw]) -> Iterator[msgspec.Raw]:
+    """Yields the original bytes of entries that were found in the masked copy, which has the same offsets."""
     offset = 0
     for raw in raws:
-        offset = softened.index(bytes(raw), offset)
+        offset = masked.index(bytes(raw), offset)
         yield msgspec.Raw(body[offset : offset + len(bytes(raw))])
         offset += len(bytes(raw))
 
 
-def _failure_in(response: Response, now: datetime) -> SourceError | None:
-    """Return the error that a 200's own error codes name, if they name one."""
-    codes = _codes(response.body)
-    if codes & _RATE_CODES:
+def _error_by_code(response: Response, now: datetime) -> SourceError | None:
+    """Returns the error that the error codes of a status 200 stand for, None if they name no known one."""
+    if _codes(response.body) & _RATE_LIMIT_CODES:
         return _rate_limited(response, now)
     return None
 
 
 def _unsuccessful(response: Response) -> SourceProtocolError:
     return SourceProtocolError(
-        f"The API answered 200 without success: {_errors_text(response.body)}. "
-        "Try again later; if it stays, open a Cloudflare support case with the ray id.",
+        f"The API returned status 200 without success: {_errors_text(response.body)}. "
+        "Retry later; if the error persists, open a Cloudflare support case with the ray id.",
         **_facts(response),
     )
 
 
 def error_of(response: Response, now: datetime) -> SourceError | ConfigurationError:
-    """Return the error an answer with a status other than 200 stands for; the status decides first."""
+    """Returns the error that a response with a status other than 200 stands for.
+
+    The status decides first: version 2 documents errors without a code, `[{message}]`.
+    """
     status = response.status
     if status in (401, 403) or (status == 400 and _codes(response.body) & _AUTH_CODES):
         return SourceAuthError(
@@ -136,14 +142,17 @@ def error_of(response: Response, now: datetime) -> SourceError | ConfigurationEr
         )
     if status == 404:
         return ConfigurationError(
-            f"Cloudflare knows no such audit log (status 404, ray {_facts(response)['ray_id']}): "
+            f"Cloudflare has no such audit log (status 404, ray {_facts(response)['ray_id']}): "
             f"{_errors_text(response.body)}. Check account_id or organization_id, and the connection's host."
         )
     if status == 429:
         return _rate_limited(response, now)
+    # RFC 9110, 15.5.9, on 408: "If the client has an outstanding request in transit, it MAY repeat that request."
+    # RFC 8470, 5.2, on 425: "the server is unwilling to risk processing a request that might be replayed". Reading can
+    # be repeated after either.
     if status >= 500 or status in (408, 425):
         return SourceUnavailableError(
-            f"The API is not available: {_errors_text(response.body)}. Try again later.",
+            f"The API is not available: {_errors_text(response.body)}. Retry later.",
             retry_after=retry_after_seconds(response.headers, now),
             **_facts(response),
         )
@@ -152,7 +161,7 @@ def error_of(response: Response, now: datetime) -> SourceError | ConfigurationEr
 
 def _unexpected(response: Response) -> SourceProtocolError:
     if 300 <= response.status < 400:
-        text = "The API answered with a redirect, which is not followed so that the credential stays with this host. "
+        text = "The API returned a redirect. It is not followed, so that the credential is sent to no other host. "
         return SourceProtocolError(f"{text}Set the connection's host to the final address.", **_facts(response))
     return SourceProtocolError(
         f"The API refused the request: {_errors_text(response.body)}. Check the filters' values.", **_facts(response)
@@ -161,16 +170,18 @@ def _unexpected(response: Response) -> SourceProtocolError:
 
 def _rate_limited(response: Response, now: datetime) -> SourceRateLimitedError:
     return SourceRateLimitedError(
-        "Cloudflare's rate limit is used up and blocks this token. Wait, or lower what else uses the same token.",
+        "Cloudflare's rate limit is used up, and this token is blocked. Wait for the retry, or reduce what else uses "
+        "the same token.",
         retry_after=retry_after_seconds(response.headers, now),
         **_facts(response),
     )
 
 
 def retry_after_seconds(headers: Mapping[str, str], now: datetime) -> float | None:
-    """Return how long ``Retry-After`` asks to wait, whether in seconds or as an HTTP date; None without one.
+    """Returns the seconds that ``Retry-After`` asks to wait, None without a readable one.
 
-    Whatever number it names: ``backoff`` says which are believed.
+    RFC 9110, 10.2.3: "The Retry-After field value can be either an HTTP-date or a number of seconds to delay after
+    receiving the response." Any number is returned: ``retry.sane_retry_after`` rejects impossible ones.
     """
     text = headers.get("retry-after", "").strip()
     if not text:
@@ -184,20 +195,26 @@ def retry_after_seconds(headers: Mapping[str, str], now: datetime) -> float | No
 
 
 def server_time(headers: Mapping[str, str]) -> datetime | None:
-    """Return the API's own time of an answer, None for an answer that says none."""
+    """Returns the API's own time of a response, None if it has no readable ``Date``."""
     return _http_date(headers.get("date", ""))
 
 
 def _http_date(text: str) -> datetime | None:
     try:
-        said = parsedate_to_datetime(text)
+        instant = parsedate_to_datetime(text)
     except ValueError:
         return None
-    return said.replace(tzinfo=said.tzinfo or UTC)
+    # RFC 9110, 5.6.7: "values in the asctime format are assumed to be in UTC".
+    return instant.replace(tzinfo=instant.tzinfo or UTC)
 
 
 def _cursor(result_info: Any) -> str | None:
-    """Return the next cursor from either place: ``result_info.cursor`` (the docs) or ``.cursors.after`` (the SDK)."""
+    """Returns the next cursor from either of its two places, None if both are empty.
+
+    Cloudflare API docs, v2 `cursor`: "A valid cursor value can be obtained from the cursor object in the result_info
+    structure of a previous response." The official SDK 5.9.0 reads `result_info.cursors.after` instead, and stops after
+    page one if it is missing.
+    """
     if not isinstance(result_info, Mapping):
         return None
     cursors = result_info.get("cursors")
@@ -207,17 +224,21 @@ def _cursor(result_info: Any) -> str | None:
 
 
 def _says_end(result_info: Any) -> bool:
-    """Say whether one of the cursor's two places is there and void, and nothing else, under whatever name, leads on."""
+    """Returns whether one of the cursor's two places exists and is empty, and no other name leads to a next page.
+
+    A missing cursor states nothing: a server that returns fewer rows than requested and loses the cursor looks alike.
+    """
     if not isinstance(result_info, Mapping):
         return False
     cursors = result_info.get("cursors")
-    is_said = "cursor" in result_info or (isinstance(cursors, Mapping) and "after" in cursors)
-    return is_said and not any(
-        value for name, value in result_info.items() if _LEADS_ON.search(str(name)) and not _is_void(value)
+    has_place = "cursor" in result_info or (isinstance(cursors, Mapping) and "after" in cursors)
+    return has_place and not any(
+        value for name, value in result_info.items() if _NEXT_PAGE_NAME.search(str(name)) and not _is_empty(value)
     )
 
 
-def _is_void(value: Any) -> bool:
+def _is_empty(value: Any) -> bool:
+    """Returns whether a mapping names no page but an earlier one."""
     return isinstance(value, Mapping) and not any(value.get(name) for name in value if name != "before")
 
 
@@ -251,15 +272,16 @@ def _facts(response: Response) -> dict[str, Any]:
 
 
 def token_is_active(response: Response) -> bool:
-    """Say whether a token check's answer, status 200, calls the token active.
+    """Returns whether the response to a token check, with status 200, states that the token is active.
 
-    Only ``errors`` and the status text count: a good answer carries code 10000 in its messages.
+    Only ``errors`` and the token's status count. Observed: a response for a valid token has the code 10000, which is an
+    authentication error elsewhere, in its ``messages``.
     """
     try:
-        answer = msgspec.json.decode(response.body)
+        envelope = msgspec.json.decode(response.body)
     except msgspec.DecodeError:
         return False
-    if not isinstance(answer, Mapping) or answer.get("success") is not True or answer.get("errors"):
+    if not isinstance(envelope, Mapping) or envelope.get("success") is not True or envelope.get("errors"):
         return False
-    result = answer.get("result")
+    result = envelope.get("result")
     return isinstance(result, Mapping) and result.get("status", "active") == "active"

@@ -33,9 +33,7 @@ class ReadRequest:
     def __post_init__(self) -> None:
         # Cloudflare API docs, Audit Logs v1 `per_page` and v2 `limit`: minimum 1, maximum 1000.
         if not 1 <= self.page_size <= MAX_PAGE_SIZE:
-            raise ConfigurationError(
-                f"A page size of {self.page_size} is out of range. Set it to 1 to {MAX_PAGE_SIZE}."
-            )
+            raise ConfigurationError(f"A page size of {self.page_size} is impossible. Give 1 to {MAX_PAGE_SIZE}.")
 
     @property
     def query_window(self) -> TimeWindow:

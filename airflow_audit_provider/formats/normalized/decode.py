@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from airflow_audit_provider.core.api.records import ApiVersion, AuditRecord, lines_of, soften
+from airflow_audit_provider.core.api.records import ApiVersion, AuditRecord, lines_of, mask_surrogates
 from airflow_audit_provider.formats.lenient_json import any_number, fields_in, fit_integer, readable
 from airflow_audit_provider.formats.normalized.columns import COLUMNS, RAW_COLUMN, ColumnType, TableColumn
 
@@ -282,7 +282,7 @@ def _strict(content: bytes) -> bytes:
     try:
         msgspec.json.decode(content)
     except (msgspec.DecodeError, ValueError, RecursionError):
-        return soften(content).decode("utf-8", "replace").encode()
+        return mask_surrogates(content).decode("utf-8", "replace").encode()
     return content
 
 

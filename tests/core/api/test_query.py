@@ -121,11 +121,11 @@ def test_a_value_that_is_no_text_is_refused(value: Any) -> None:
 
 def test_several_values_need_version_two() -> None:
     """Version 1 takes one value of a filter, and an empty list says nothing anywhere."""
-    with pytest.raises(ConfigurationError, match="takes one value on version 1"):
+    with pytest.raises(ConfigurationError, match="takes one value in version 1"):
         v1(actor_email=["a", "b"])
-    with pytest.raises(ConfigurationError, match="takes one value on version 1"):
+    with pytest.raises(ConfigurationError, match="takes one value in version 1"):
         v1(actor_email=[])
-    with pytest.raises(ConfigurationError, match="has an empty list"):
+    with pytest.raises(ConfigurationError, match="is an empty list"):
         v2(actor_email=())
 
 

@@ -154,7 +154,7 @@ def test_a_reading_that_is_done_takes_nothing() -> None:
 @pytest.mark.parametrize("page_size", [0, -1, 1001])
 def test_an_impossible_page_size_is_refused(page_size: int) -> None:
     """The API takes one to a thousand rows a page."""
-    with pytest.raises(ConfigurationError, match=r"Set it to 1 to 1000\."):
+    with pytest.raises(ConfigurationError, match=r"Give 1 to 1000\."):
         ReadRequest(V1, window(0, 9), page_size=page_size)
 
 
