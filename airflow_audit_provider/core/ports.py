@@ -1,8 +1,6 @@
-"""What the core and the pipeline need of the world, as Protocols and plain values.
+"""Interfaces to the outside world: requests and responses, transports, a clock, spill storage and an object store.
 
-Knows: the shape of a request, an answer, a clock, an object store and a place to put bytes aside.
-Must not know: who implements them.
-Its one rule: no behaviour here; an adapter, a fake and a test double satisfy the same lines.
+The module has no behaviour: adapters, the shipped fake and test doubles implement the same Protocols.
 """
 
 from __future__ import annotations
@@ -20,7 +18,7 @@ class Request(NamedTuple):
 
 
 class Response(NamedTuple):
-    """One whole answer: HTTP status, header fields with lower-case names, body bytes (content-decoded)."""
+    """One complete response: HTTP status, headers with lower-case names, and the content-decoded body."""
 
     status: int
     headers: Mapping[str, str]
@@ -28,108 +26,108 @@ class Response(NamedTuple):
 
 
 class Transport(Protocol):
-    """Sends one request and waits for the whole answer, whatever its status.
+    """Sends a request and waits for the complete response, whatever its status.
 
-    Raises :class:`~airflow_audit_provider.exceptions.SourceUnavailableError` when no whole answer came.
+    Raises :class:`~airflow_audit_provider.exceptions.SourceUnavailableError` if there is no complete response.
     """
 
     def send(self, request: Request) -> Response:
-        """Send one GET; block until its answer is whole."""
+        """Sends one GET; blocks until the response is complete."""
         ...
 
 
 class AsyncTransport(Protocol):
-    """The same as :class:`Transport`, for a running event loop."""
+    """The same as :class:`Transport`, for an event loop."""
 
     async def send(self, request: Request) -> Response:
-        """Send one GET; suspend until its answer is whole."""
+        """Sends one GET; suspends until the response is complete."""
         ...
 
 
 class Clock(Protocol):
-    """Tells the time and waits. Only an adapter may read the machine's clock."""
+    """Reads the time and waits. Only an adapter reads the machine's clock."""
 
     def now(self) -> datetime:
-        """Return the wall-clock time, timezone-aware, in UTC."""
+        """Returns the wall-clock time, timezone-aware, in UTC."""
         ...
 
     def monotonic(self) -> float:
-        """Return seconds from an arbitrary start that never run backwards."""
+        """Returns monotonic seconds from an arbitrary start."""
         ...
 
     def sleep(self, seconds: float) -> None:
-        """Block this thread for so many seconds."""
+        """Blocks this thread for ``seconds``."""
         ...
 
     async def asleep(self, seconds: float) -> None:
-        """Suspend this coroutine for so many seconds."""
+        """Suspends this coroutine for ``seconds``."""
         ...
 
     def jitter(self) -> float:
-        """Return a random number in [0, 1), so that many workers do not retry in step."""
+        """Returns a random number in [0, 1), so that many workers do not retry at the same moment."""
         ...
 
 
 class SpillStorage(Protocol):
-    """Bytes put aside for the length of one pull; gone when it ends, however it ends."""
+    """Temporary storage for bytes that exceed the memory limit; deleted when the pull ends, however it ends."""
 
     def append(self, content: bytes) -> int:
-        """Put bytes aside; return the offset they lie at."""
+        """Appends bytes; returns their offset."""
         ...
 
     def read(self, offset: int, size_bytes: int) -> bytes:
-        """Return bytes that were put aside, all that are asked for."""
+        """Returns exactly ``size_bytes`` bytes from an offset."""
         ...
 
 
 class StagedObject(Protocol):
-    """An object being written where no reader looks: visible under its key only after ``close``."""
+    """An object that is being written: visible under its key only after ``close``."""
 
     key: str
 
     def write(self, content: bytes) -> None:
-        """Append bytes."""
+        """Appends bytes."""
         ...
 
     def close(self) -> None:
-        """Make the object whole and visible under its key, durably."""
+        """Completes the object durably and makes it visible under its key."""
         ...
 
     def discard(self) -> None:
-        """Give the object up and leave nothing; no error after ``close``."""
+        """Deletes the unfinished object; no-op after ``close``."""
         ...
 
 
 class Store(Protocol):
-    """An object store seen from one destination: keys are relative to it, with forward slashes."""
+    """An object store below one destination: keys are relative to it, with forward slashes."""
 
     def read(self, key: str) -> bytes | None:
-        """Return the whole object, or None when there is none."""
+        """Returns the whole object, None if it does not exist."""
         ...
 
     def list_keys(self, prefix: str) -> Iterator[str]:
-        """Yield the keys below a prefix that ends in a slash, freshly listed, in sorted order."""
+        """Yields the keys below a prefix that ends in a slash, sorted and without caching."""
         ...
 
     def list_sizes(self, prefix: str) -> Iterator[tuple[str, int]]:
-        """Yield the same keys, each with its object's size in bytes, freshly listed, sorted by key."""
+        """Yields the same keys, each with its object's size in bytes, sorted by key and without caching."""
         ...
 
     def stage(self, key: str) -> StagedObject:
-        """Open an object for writing; nothing is visible before its ``close``."""
+        """Opens an object for writing; nothing is visible before its ``close``."""
         ...
 
     def publish(self, staged_key: str, key: str) -> None:
-        """Copy a closed object to its final key (a link or a server-side copy); idempotent.
+        """Copies a closed object to its final key, by a link or a server-side copy; idempotent.
 
-        The staged object stays, so that a try that dies while it publishes can be gone on with.
+        The staged object stays, so that another attempt can resume if this one ends while it publishes.
         """
         ...
 
     def create(self, key: str, content: bytes) -> bool:
-        """Write a small object in one operation unless it exists; return whether this call created it."""
+        """Writes a small object in one operation unless it exists; returns whether this call created it."""
         ...
 
     def remove(self, keys: Iterable[str]) -> None:
-        """Remove objects; a key that is already gone is no error."""
+        """Removes objects; a key that does not exist is ignored."""
         ...

@@ -19,7 +19,8 @@ DAY, HOUR, NOON = timedelta(days=1), timedelta(hours=1), timedelta(hours=12)
 BY_PARTITION, BY_INTERVAL, BY_BOUNDS = "partition", "data interval", "explicit bounds"
 BY_LENGTH = "window length before a zero-length data interval"
 NO_LENGTH = "no length.*Schedule the DAG with CronDataIntervalTimetable, set window_length on the operator"
-NOTHING = "says nothing about a window.*Schedule the DAG with CronDataIntervalTimetable, set window_length"
+NOTHING = "has no window.*Schedule the DAG with CronDataIntervalTimetable, set window_length"
+NO_DATE = "has no window.*Trigger the run with a logical date"
 Window = tuple[datetime, datetime]
 
 
@@ -73,7 +74,7 @@ CASES: dict[str, Lands | Fails] = {
     "daily-by-hand": Fails("daily_asked_for", by_hand(), NOTHING),
     "daily-dag-test-with-date": Fails("daily_tested", None, NO_LENGTH, days_ago(7)),
     "daily-with-length-backfill": Lands("daily_with_length", backfill(days_ago(5)), day(6), BY_LENGTH),
-    "daily-with-length-by-hand": Fails("daily_with_length", by_hand(), NOTHING),
+    "daily-with-length-by-hand": Fails("daily_with_length", by_hand(), NO_DATE),
     "trigger-with-interval-backfill": Lands("trigger_with_interval", backfill(days_ago(5)), day(6), BY_INTERVAL),
     "no-schedule-by-hand": Fails("nothing_said", by_hand(), NOTHING),
     "no-schedule-by-hand-with-date": Fails("nothing_said", by_hand(days_ago(7)), NO_LENGTH),
@@ -120,7 +121,9 @@ PARTITIONS: dict[str, Lands | Fails] = {
     "hour": Lands("partition_of_an_hour", scheduled(), (days_ago(3) - HOUR, days_ago(3)), BY_PARTITION),
     "asset-with-key": Lands("partition_by_asset", event(partition_key=KEY), day(6), BY_PARTITION),
     "asset-with-odd-key": Fails(
-        "partition_by_asset", event(partition_key="tenant-7"), "does not follow '%Y-%m-%d'. Use keys of that form"
+        "partition_by_asset",
+        event(partition_key="tenant-7"),
+        "does not have the format '%Y-%m-%d'. Use keys of that format",
     ),
 }
 

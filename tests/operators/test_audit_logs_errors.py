@@ -57,7 +57,7 @@ def test_a_wrong_argument_fails_the_parsing(world: World, arguments: dict[str, A
 @pytest.mark.parametrize(
     ("context", "arguments", "words"),
     [
-        ({}, {}, "says nothing about a window.*window_length"),
+        ({}, {}, "has no window.*window_length"),
         ({"data_interval_start": END, "data_interval_end": END}, {}, "no length.*CronDataIntervalTimetable"),
         ({}, {"window_start": START}, "Only window_start"),
         ({}, {"window_start": END, "window_end": START}, "later than the start"),

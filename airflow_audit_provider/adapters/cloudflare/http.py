@@ -1,8 +1,7 @@
-"""The API over httpx: credentials, timeouts, whole answers, sync and async.
+"""HTTP access to the API with httpx: credentials, timeouts and complete responses, sync and async.
 
-Knows: httpx, which certificates count. Must not know: paging, retries, what an answer means.
-Its one rule: a credential goes to the connection's own host and nowhere else: no redirect is followed, no
-environment proxy credential file is read, and no error text repeats a header.
+Invariant: a credential is sent only to the connection's own host. No redirect is followed, and no error message repeats
+a header.
 """
 
 from __future__ import annotations
@@ -22,12 +21,15 @@ from airflow_audit_provider.core.ports import Request, Response
 from airflow_audit_provider.exceptions import ConfigurationError, SourceProtocolError, SourceUnavailableError
 
 DEFAULT_BASE_URL = "https://api.cloudflare.com/client/v4"
-_LARGEST_FIELD = 2**31 - 1
+_MAX_FIELD_CHARACTERS = 2**31 - 1
 _LOOPBACK_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
 class Credentials(NamedTuple):
-    """An API token, or an e-mail with its Global API Key; never both. Its text shows neither."""
+    """An API token, or an e-mail address with its Global API Key, never both; ``repr`` shows neither.
+
+    The official SDK 5.9.0 drops the token if both are set, so the request would be authorized as someone else.
+    """
 
     token: str | None = None
     email: str | None = None
@@ -35,7 +37,7 @@ class Credentials(NamedTuple):
 
     @property
     def headers(self) -> dict[str, str]:
-        """The header fields that prove who asks."""
+        """Headers that authenticate a request."""
         if self.token is not None:
             return {"Authorization": f"Bearer {self.token}"}
         return {"X-Auth-Email": self.email or "", "X-Auth-Key": self.key or ""}
@@ -50,7 +52,7 @@ class Credentials(NamedTuple):
 
 
 class Endpoint(NamedTuple):
-    """Where and how the API is reached; timeouts are seconds for one read, not for a whole answer."""
+    """Address and credentials of the API; timeouts are seconds for one read, not for a whole response."""
 
     credentials: Credentials
     base_url: str = DEFAULT_BASE_URL
@@ -60,16 +62,16 @@ class Endpoint(NamedTuple):
 
     @property
     def is_loopback(self) -> bool:
-        """Whether the API is on this machine, where no proxy may come between."""
+        """Whether the API runs on this machine; then no proxy is used."""
         return httpx.URL(self.base_url).host in _LOOPBACK_HOSTS
 
     def check_safe(self) -> None:
-        """Raise ``ConfigurationError`` for a base URL that would carry the credential in the clear, or is none."""
+        """Raises ``ConfigurationError`` for a base URL that is invalid or would send the credential unencrypted."""
         try:
             url = httpx.URL(self.base_url)
         except (httpx.InvalidURL, ValueError) as error:
             raise ConfigurationError(
-                f"The connection's host is no URL ({error}). Set it to a plain https URL such as {DEFAULT_BASE_URL}."
+                f"The connection's host is not a URL ({error}). Set it to a plain https URL such as {DEFAULT_BASE_URL}."
             ) from error
         if url.scheme not in ("https", "http") or not url.host or url.userinfo:
             raise ConfigurationError(
@@ -78,13 +80,13 @@ class Endpoint(NamedTuple):
             )
         if url.scheme == "http" and not self.is_loopback:
             raise ConfigurationError(
-                f"The base URL of host {url.host!r} is plain http, which would show the credential to the network. "
+                f"The base URL of host {url.host!r} is plain http, which would send the credential unencrypted. "
                 "Use https; http is allowed only to this machine itself."
             )
 
 
 def open_client(endpoint: Endpoint, transport: httpx.BaseTransport | None = None) -> httpx.Client:
-    """Return a client bound to the endpoint; relative URLs are below its base URL."""
+    """Returns a client for the endpoint; relative URLs are below its base URL."""
     endpoint.check_safe()
     return httpx.Client(
         base_url=endpoint.base_url,
@@ -98,7 +100,7 @@ def open_client(endpoint: Endpoint, transport: httpx.BaseTransport | None = None
 
 
 def open_async_client(endpoint: Endpoint, transport: httpx.AsyncBaseTransport | None = None) -> httpx.AsyncClient:
-    """Return the same client for a running event loop."""
+    """Returns the same client for an event loop."""
     endpoint.check_safe()
     return httpx.AsyncClient(
         base_url=endpoint.base_url,
@@ -116,10 +118,10 @@ def _headers(endpoint: Endpoint) -> dict[str, str]:
 
 
 def _trust(endpoint: Endpoint) -> ssl.SSLContext | bool:
-    """Return what servers are trusted by: the usual authorities, or, for plain http, none, which is quick to load."""
+    """Returns which certificates are trusted: httpx's default, or, for plain http, none, which loads fast."""
     if httpx.URL(endpoint.base_url).scheme == "https":
         return True
-    # Should anything ask for https nevertheless, no certificate is good enough.
+    # If https were used nevertheless, no certificate would be accepted.
     return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 
@@ -129,107 +131,107 @@ def _timeout(endpoint: Endpoint) -> httpx.Timeout:
 
 @contextmanager
 def _translate_transport_errors(request: Request) -> Iterator[None]:
-    """Turn what httpx raises into the named error; its own text names hosts and states, never header values."""
+    """Translates errors of httpx; their texts contain hosts and states, but no header values."""
     try:
         yield
     except httpx.LocalProtocolError:
-        # Its text quotes the illegal header value, which is the credential: it must not be chained either.
+        # Its text quotes the illegal header value, which is the credential, so the error is not chained.
         raise ConfigurationError(
             "The request cannot be built, most likely because the credential contains a line break or another "
-            "character that a header cannot carry. Enter the connection's password again."
+            "character that is not allowed in a header. Enter the connection's password again."
         ) from None
     except (httpx.HTTPError, httpx.StreamError) as error:
         raise SourceUnavailableError(
-            f"No whole answer came from the API for {request.path} ({type(error).__name__}: {error}). "
-            "Check the network between the worker and the API, or try again later."
+            f"The API sent no complete response for {request.path} ({type(error).__name__}: {error}). "
+            "Check the network between the worker and the API, or retry later."
         ) from error
 
 
 class HttpTransport:
-    """Satisfies :class:`~airflow_audit_provider.core.ports.Transport` with an httpx client."""
+    """Implements :class:`~airflow_audit_provider.core.ports.Transport` with an httpx client."""
 
     def __init__(self, client: httpx.Client) -> None:
         self._client = client
 
     def send(self, request: Request) -> Response:
-        """Send one GET; raise ``SourceUnavailableError`` when no whole answer came."""
-        # Streamed, because an answer that httpx reads itself keeps its body in a circle until the garbage is collected.
+        """Sends one GET; raises ``SourceUnavailableError`` if there is no complete response."""
+        # Streamed: a response that httpx reads itself keeps its body in a reference cycle until garbage collection.
         with (
             _translate_transport_errors(request),
-            self._client.stream("GET", _relative(request), params=_params(request)) as answer,
+            self._client.stream("GET", _relative(request), params=_params(request)) as response,
         ):
-            body = b"".join(answer.iter_bytes())
-        return Response(answer.status_code, answer.headers, body)
+            body = b"".join(response.iter_bytes())
+        return Response(response.status_code, response.headers, body)
 
     def stream_csv(self, request: Request, now: datetime) -> Iterator[dict[str, str]]:
-        """Yield the rows of a CSV answer as they come; raise the named error for anything that is not one."""
+        """Yields the rows of a CSV response as they arrive; raises the error that any other response stands for."""
         with (
             _translate_transport_errors(request),
-            self._client.stream("GET", _relative(request), params=_params(request)) as answer,
+            self._client.stream("GET", _relative(request), params=_params(request)) as response,
         ):
-            if answer.status_code != 200:
-                raise error_of(Response(answer.status_code, answer.headers, answer.read()), now)
-            pieces = io.BufferedReader(_Pieces(answer.iter_bytes()))
-            with _translate_csv_errors(answer):
-                yield from _whole_rows(csv.DictReader(io.TextIOWrapper(pieces, "utf-8-sig", newline=""), strict=True))
+            if response.status_code != 200:
+                raise error_of(Response(response.status_code, response.headers, response.read()), now)
+            chunks = io.BufferedReader(_ChunkFile(response.iter_bytes()))
+            with _translate_csv_errors(response):
+                yield from _whole_rows(csv.DictReader(io.TextIOWrapper(chunks, "utf-8-sig", newline=""), strict=True))
 
 
 @contextmanager
-def _translate_csv_errors(answer: httpx.Response) -> Iterator[None]:
-    """Name what is no CSV, or only the beginning of one."""
+def _translate_csv_errors(response: httpx.Response) -> Iterator[None]:
+    """Translates errors of a body that is not CSV, or only the beginning of it."""
     try:
         yield
     except (csv.Error, UnicodeDecodeError) as error:
         raise SourceProtocolError(
-            f"The export is not whole CSV ({error}). Large exports are known to fail: ask for a shorter time, or read "
-            "the records with iter_audit_logs.",
+            f"The export is not complete CSV ({error}). Large exports are known to fail: request a shorter time, or "
+            "read the records with iter_audit_logs.",
             status=200,
-            ray_id=answer.headers.get("cf-ray"),
+            ray_id=response.headers.get("cf-ray"),
         ) from error
 
 
 def _whole_rows(rows: csv.DictReader[str]) -> Iterator[dict[str, str]]:
-    """Yield rows with exactly the header's columns."""
-    csv.field_size_limit(_LARGEST_FIELD)
+    """Yields the rows; raises ``csv.Error`` for a row without exactly the header's columns."""
+    csv.field_size_limit(_MAX_FIELD_CHARACTERS)
     names = rows.fieldnames or []
     if not names or names[0].lstrip()[:1] in ("{", "[", "<"):
-        raise csv.Error(f"it starts {','.join(names)[:40]!r}")
+        raise csv.Error(f"it starts with {','.join(names)[:40]!r}")
     for row in rows:
         if None in row or None in row.values():
-            raise csv.Error(f"line {rows.line_num} has not the {len(names)} columns of the header")
+            raise csv.Error(f"line {rows.line_num} does not have the {len(names)} columns of the header")
         yield row
 
 
-class _Pieces(io.RawIOBase):
-    """The pieces of a streamed body as a file, so that a quoted line break stays inside its field."""
+class _ChunkFile(io.RawIOBase):
+    """Presents a streamed body as a file, so that a quoted line break stays inside its field."""
 
-    def __init__(self, pieces: Iterator[bytes]) -> None:
+    def __init__(self, chunks: Iterator[bytes]) -> None:
         super().__init__()
-        self._pieces = pieces
+        self._chunks = chunks
         self._rest = b""
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any, /) -> int:
-        self._rest = self._rest or next(self._pieces, b"")
-        piece, self._rest = self._rest[: len(buffer)], self._rest[len(buffer) :]
-        buffer[: len(piece)] = piece
-        return len(piece)
+        self._rest = self._rest or next(self._chunks, b"")
+        chunk, self._rest = self._rest[: len(buffer)], self._rest[len(buffer) :]
+        buffer[: len(chunk)] = chunk
+        return len(chunk)
 
 
 class AsyncHttpTransport:
-    """Satisfies :class:`~airflow_audit_provider.core.ports.AsyncTransport` with an httpx client."""
+    """Implements :class:`~airflow_audit_provider.core.ports.AsyncTransport` with an httpx client."""
 
     def __init__(self, client: httpx.AsyncClient) -> None:
         self._client = client
 
     async def send(self, request: Request) -> Response:
-        """Send one GET; raise ``SourceUnavailableError`` when no whole answer came."""
+        """Sends one GET; raises ``SourceUnavailableError`` if there is no complete response."""
         with _translate_transport_errors(request):
-            async with self._client.stream("GET", _relative(request), params=_params(request)) as answer:
-                body = b"".join([piece async for piece in answer.aiter_bytes()])
-        return Response(answer.status_code, answer.headers, body)
+            async with self._client.stream("GET", _relative(request), params=_params(request)) as response:
+                body = b"".join([chunk async for chunk in response.aiter_bytes()])
+        return Response(response.status_code, response.headers, body)
 
 
 def _params(request: Request) -> list[tuple[str, str | int | float | bool | None]]:
@@ -237,5 +239,5 @@ def _params(request: Request) -> list[tuple[str, str | int | float | bool | None
 
 
 def _relative(request: Request) -> str:
-    """Return the path without its leading slash, which would otherwise drop the base URL's own path."""
+    """Returns the path without its leading slash, which would replace the base URL's own path."""
     return request.path.removeprefix("/")

@@ -200,9 +200,9 @@ _SURROGATE_ESCAPE = re.compile(rb"\\u[dD][89a-fA-F][0-9a-fA-F]{2}")
 
 
 def mask_surrogates(body: bytes) -> bytes:
-    """Returns JSON of the same length in which every surrogate escape is replaced by U+FFFD.
+    r"""Returns JSON of the same length in which every surrogate escape is replaced by U+FFFD.
 
-    RFC 8259, 8.2: the grammar allows "bit sequences that cannot encode Unicode characters; for example, "\\uDEAD" (a
+    RFC 8259, 8.2: the grammar allows "bit sequences that cannot encode Unicode characters; for example, "\uDEAD" (a
     single unpaired UTF-16 surrogate)", as a truncated emoji leaves it. Strict decoders reject it. The masked copy is
     only used to find the records; what is kept is cut from the original at the same offsets.
     """

@@ -1,8 +1,6 @@
-"""Whether a window may be read now, and what an earlier commit of it means.
+"""Checks whether a window can be read completely now: settled, and inside the API's retention.
 
-Knows: the watermark, the retention, and when a committed manifest belongs to the same dataset.
-Must not know: the clock (the present is a parameter), stores.
-Its one rule: a window is refused before the first request, not after the last.
+The present time is a parameter. Invariant: a window that cannot be read is rejected before the first request.
 """
 
 from __future__ import annotations
@@ -18,54 +16,55 @@ from airflow_audit_provider.exceptions import (
     WindowNotSettledError,
 )
 
+# Cloudflare API docs: audit logs of both versions are kept for 18 months.
 RETENTION_MONTHS = 18
 RETENTION_MARGIN = timedelta(days=3)
-# How far a worker's clock may be ahead of the API's before its word on what is settled is not believed.
+# How far the worker's clock may be ahead of the API's clock before a window counts as not settled.
 CLOCK_TOLERANCE = timedelta(minutes=1)
 
 
 def retention_starts_at(now: datetime) -> datetime:
-    """Return the instant before which the API has forgotten everything: 18 calendar months ago."""
+    """Returns the instant before which the API keeps no records: 18 calendar months ago."""
     return pendulum.instance(now).subtract(months=RETENTION_MONTHS)
 
 
 def whole_windows_start_at(now: datetime) -> datetime:
-    """Return the oldest start of a window that is surely still whole: a few days' margin after the retention's start.
+    """Returns the oldest start of a window that is certainly still complete: three days after the retention's start.
 
-    What 18 months are to the day is not documented, and a window that is half forgotten looks complete.
+    How many days 18 months are is not documented, and a window that is partly deleted looks complete.
     """
     return retention_starts_at(now) + RETENTION_MARGIN
 
 
 def check_window_readable(window: TimeWindow, now: datetime, settle_delay: timedelta) -> None:
-    """Raise ``WindowNotSettledError`` or ``RetentionExceededError`` for a window that cannot be read whole now."""
+    """Raises ``WindowNotSettledError`` or ``RetentionExceededError`` if a window cannot be read completely now."""
     check_settle_delay(settle_delay)
     oldest = whole_windows_start_at(now)
     if window.start < oldest:
         raise RetentionExceededError(
-            f"The window {window} starts before {format_instant(oldest)}, and Cloudflare keeps audit logs for "
-            f"{RETENTION_MONTHS} months; the oldest {RETENTION_MARGIN.days} days of these may be half gone. Start the "
-            "window later; what is older can no longer be had whole from the API."
+            f"The window {window} starts before {format_instant(oldest)}. Cloudflare keeps audit logs for "
+            f"{RETENTION_MONTHS} months, and the oldest {RETENTION_MARGIN.days} days of them may be incomplete. Start "
+            "the window later: older records can no longer be read completely from the API."
         )
     _check_settled(window, now, settle_delay)
 
 
-def check_settled_by_server_clock(window: TimeWindow, answered_at: datetime | None, settle_delay: timedelta) -> None:
-    """Raise ``WindowNotSettledError`` when by the API's own clock the window was not settled when it was read.
+def check_settled_by_server_clock(window: TimeWindow, server_time: datetime | None, settle_delay: timedelta) -> None:
+    """Raises ``WindowNotSettledError`` if the window was not settled by the API's own clock when it was read.
 
-    ``answered_at`` is the date on the first answer, None where there was none. A worker whose clock is wrong by days
-    would else commit a window that is not over.
+    ``server_time`` is the ``Date`` of the first response, None without one. A worker whose clock is days ahead would
+    otherwise commit a window that has not ended.
     """
-    if answered_at is not None:
-        _check_settled(window, answered_at + CLOCK_TOLERANCE, settle_delay)
+    if server_time is not None:
+        _check_settled(window, server_time + CLOCK_TOLERANCE, settle_delay)
 
 
 def _check_settled(window: TimeWindow, now: datetime, settle_delay: timedelta) -> None:
     settled_at = window.settled_at(settle_delay)
     if settled_at > now:
         raise WindowNotSettledError(
-            f"The window {window} may be read from {format_instant(settled_at)} on: its end plus the settle delay of "
-            f"{settle_delay}. Run it again then, use deferrable=True to wait for it, or shorten settle_delay.",
+            f"The window {window} may be read from {format_instant(settled_at)} on, its end plus the settle delay of "
+            f"{settle_delay}. Run it again then, set deferrable=True to wait for it, or shorten settle_delay.",
             settled_at=settled_at,
             retry_after=(settled_at - now).total_seconds(),
         )

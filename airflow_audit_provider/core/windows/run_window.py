@@ -1,9 +1,9 @@
-"""Which window does a run cover? The one rule, for every way a run can start.
+"""Resolves the window that a run covers, for every way a run can start.
 
-Knows: the bounds a run may carry (explicit, partition, data interval) and their order of precedence.
-Must not know: Airflow's context; the shell copies it into ``RunBounds``.
-Its one rule: the first source that says something decides; a run that says nothing fails naming the mend,
-because guessing a window writes an empty day that looks green.
+The sources have an order of precedence: explicit bounds, partition, data interval. The first one that is set decides.
+The Airflow layer copies a run's context into ``RunBounds``.
+
+Invariant: a run without a window fails with the remedy. A guessed window would write an empty day that looks fine.
 """
 
 from __future__ import annotations
@@ -22,20 +22,22 @@ from airflow_audit_provider.exceptions import ConfigurationError
 Bound = datetime | date | str | None
 
 _HOUR, _DAY = timedelta(hours=1), timedelta(days=1)
-# A date must be whole: pendulum would fill what is missing from today's date.
+# A date must be complete: pendulum would take missing parts from today's date.
 _WHOLE_DATE = re.compile(r"\d{4}-\d\d-\d\d([T ]\d\d:\d\d.*)?", re.ASCII)
 _UNSET_TEXTS = frozenset({"", "None", "none", "null"})
-_MEND = (
+_REMEDY = (
     "Schedule the DAG with CronDataIntervalTimetable, set window_length on the operator, "
     "or give window_start and window_end."
 )
+# A run that is triggered without a logical date has no data interval, so a window_length has no end to count from.
+_REMEDY_WITH_LENGTH = "Trigger the run with a logical date, or give window_start and window_end."
 
 
 @dataclass(frozen=True, slots=True)
 class RunBounds:
-    """What one run says about its window; None or an empty text means it does not say.
+    """The bounds that one run carries; None or an empty text means not set.
 
-    ``window_length`` of None means a calendar day in ``timezone`` where a length is needed for a partition.
+    Without ``window_length``, a partition is a calendar day in ``timezone``.
     """
 
     window_start: Bound = None
@@ -50,7 +52,7 @@ class RunBounds:
 
 
 class RunWindow(NamedTuple):
-    """The window a run covers, the rule that decided, and the calendar date its partition is filed under."""
+    """The window of a run, the rule that decided it, and the calendar date of its partition."""
 
     window: TimeWindow
     rule: str
@@ -58,20 +60,19 @@ class RunWindow(NamedTuple):
 
 
 def resolve_run_window(bounds: RunBounds) -> RunWindow:
-    """Return the half-open window a run covers; raise ``ConfigurationError`` naming the mend when it says none."""
+    """Returns the half-open window of a run; raises ``ConfigurationError`` with the remedy if it has none."""
     zone = find_zone(bounds.timezone)
     check_length("window_length", bounds.window_length)
     for rule, decide in _RULES:
         window = decide(bounds, zone)
         if window is not None:
             return RunWindow(window, rule, window.start.astimezone(zone).date())
-    raise ConfigurationError(
-        f"This run says nothing about a window: no data interval, no partition, no explicit bounds. {_MEND}"
-    )
+    remedy = _REMEDY if bounds.window_length is None else _REMEDY_WITH_LENGTH
+    raise ConfigurationError(f"This run has no window: no data interval, no partition, no explicit bounds. {remedy}")
 
 
 def resolve_watermark(since: Bound, run_started_at: datetime | None, timezone: str) -> datetime:
-    """Return the instant from which activity is new: ``since``, else the start of the run's data interval."""
+    """Returns the instant from which activity is new: ``since``, else the start of the run's data interval."""
     watermark = _instant("since", since, find_zone(timezone)) or run_started_at
     if watermark is None:
         raise ConfigurationError(
@@ -81,16 +82,16 @@ def resolve_watermark(since: Bound, run_started_at: datetime | None, timezone: s
 
 
 def read_bound(name: str, bound: Bound) -> datetime | None:
-    """Return one bound of a range in UTC, None when it is not set; a date or a text without offset is UTC's."""
+    """Returns one bound of a range in UTC, None if it is not set; a date or a text without offset is in UTC."""
     instant = _instant(name, bound, find_zone("UTC"))
     if instant is not None and instant.tzinfo is None:
         raise ConfigurationError(f"{name} {instant.isoformat()} has no time zone. Give it one, or give it as text.")
-    # Through the text, so that a pendulum instant becomes a standard one.
+    # The conversion to text and back turns a pendulum instant into a standard one.
     return datetime.fromisoformat(instant.astimezone(UTC).isoformat()) if instant is not None else None
 
 
 def _explicit(bounds: RunBounds, zone: pendulum.Timezone) -> TimeWindow | None:
-    """Both bounds, or one bound and the length."""
+    """Returns the window of both bounds, or of one bound and the length."""
     start = _instant("window_start", bounds.window_start, zone)
     end = _instant("window_end", bounds.window_end, zone)
     if start is None and end is None:
@@ -107,7 +108,7 @@ def _explicit(bounds: RunBounds, zone: pendulum.Timezone) -> TimeWindow | None:
 
 
 def _partition(bounds: RunBounds, zone: pendulum.Timezone) -> TimeWindow | None:
-    """The partition's date (or its key, parsed), plus one length; a calendar day in the time zone by default."""
+    """Returns the window from the partition's date, or its parsed key, on; by default a calendar day."""
     start = bounds.partition_date or _partition_key_start(bounds, zone)
     if start is None:
         return None
@@ -116,7 +117,7 @@ def _partition(bounds: RunBounds, zone: pendulum.Timezone) -> TimeWindow | None:
         return window_from(local, bounds.window_length, zone)
     if local != local.start_of("day"):
         raise ConfigurationError(
-            f"The partition starts at {local.isoformat()}, which is no midnight in {bounds.timezone}, so a calendar "
+            f"The partition starts at {local.isoformat()}, which is not midnight in {bounds.timezone}, so a calendar "
             "day from there would leave hours out. Give the operator the timetable's timezone, or a window_length."
         )
     return window_from(local, _DAY, zone)
@@ -130,14 +131,14 @@ def _partition_key_start(bounds: RunBounds, zone: pendulum.Timezone) -> datetime
         parsed = datetime.strptime(key, bounds.partition_key_format)
     except ValueError as error:
         raise ConfigurationError(
-            f"The partition key {key!r} does not follow {bounds.partition_key_format!r}. "
-            "Use keys of that form, or give the operator their partition_key_format, or window_start and window_end."
+            f"The partition key {key!r} does not have the format {bounds.partition_key_format!r}. "
+            "Use keys of that format, or give the operator their partition_key_format, or window_start and window_end."
         ) from error
     return parsed if parsed.tzinfo else parsed.replace(tzinfo=zone)
 
 
 def _data_interval(bounds: RunBounds, _zone: pendulum.Timezone) -> TimeWindow | None:
-    """The data interval, where it has a length."""
+    """Returns the data interval, if it has a length."""
     start, end = bounds.data_interval_start, bounds.data_interval_end
     if start is None or end is None or start == end:
         return None
@@ -145,14 +146,14 @@ def _data_interval(bounds: RunBounds, _zone: pendulum.Timezone) -> TimeWindow | 
 
 
 def _zero_length_interval(bounds: RunBounds, zone: pendulum.Timezone) -> TimeWindow | None:
-    """Equal bounds: the window of ``window_length`` that ends there, aligned down to a multiple of the length."""
+    """Returns the window of ``window_length`` that ends at a data interval of equal bounds, aligned to the length."""
     start, end = bounds.data_interval_start, bounds.data_interval_end
     if start is None or end is None:
         return None
     if bounds.window_length is None:
         raise ConfigurationError(
-            f"The run's data interval has no length: it starts and ends at {format_instant(end)}, as "
-            f'schedule="@daily" and CronTriggerTimetable make it. Reading it would write an empty day. {_MEND}'
+            f"The run's data interval has no length: it starts and ends at {format_instant(end)}, as with "
+            f'schedule="@daily" and CronTriggerTimetable. Reading it would write an empty day. {_REMEDY}'
         )
     return window_before(end, bounds.window_length, zone)
 
@@ -166,11 +167,11 @@ _RULES = (
 
 
 def window_before(instant: datetime, length: timedelta, zone: pendulum.Timezone) -> TimeWindow:
-    """Return the last window of a length that ends at or before an instant, aligned to multiples of the length.
+    """Returns the last window of a length that ends at or before an instant, aligned to multiples of the length.
 
-    Lengths that divide an hour are counted in UTC, so that an hour a clock runs through twice is two hours. Longer ones
-    go by the wall clock, from midnight on: a day is from midnight to midnight, 23 or 25 hours at a change, as cron
-    schedules have it. Either way the windows of one length follow each other without gap or overlap.
+    Lengths that divide an hour are counted in UTC, so that an hour that the clock repeats is two hours. Longer ones
+    follow the wall clock from midnight on: a day is from midnight to midnight, 23 or 25 hours at a clock change, as in
+    cron schedules. Either way the windows of one length follow each other without gap or overlap.
     """
     if _is_absolute(length):
         utc = pendulum.instance(instant).in_timezone("UTC")
@@ -179,12 +180,12 @@ def window_before(instant: datetime, length: timedelta, zone: pendulum.Timezone)
     local = pendulum.instance(instant).in_timezone(zone)
     clock = timedelta(hours=local.hour, minutes=local.minute, seconds=local.second, microseconds=local.microsecond)
     ends_at = local.naive() - (clock if length % _DAY == timedelta(0) else clock % length)
-    return TimeWindow(_on_the_clock(ends_at - length, zone), _on_the_clock(ends_at, zone))
+    return TimeWindow(_at_wall_time(ends_at - length, zone), _at_wall_time(ends_at, zone))
 
 
 def window_from(local: pendulum.DateTime, length: timedelta, zone: pendulum.Timezone) -> TimeWindow:
-    """Return the window of a length that starts at an instant, measured as :func:`window_before` does."""
-    end = local + length if _is_absolute(length) else _on_the_clock(local.naive() + length, zone)
+    """Returns the window of a length that starts at an instant, measured as in :func:`window_before`."""
+    end = local + length if _is_absolute(length) else _at_wall_time(local.naive() + length, zone)
     return TimeWindow(local, end)
 
 
@@ -192,23 +193,23 @@ def _is_absolute(length: timedelta) -> bool:
     return _HOUR % length == timedelta(0)
 
 
-def _on_the_clock(shown_at: datetime, zone: pendulum.Timezone) -> pendulum.DateTime:
-    """Return the first instant at which the wall clock shows a time; where it never does, one beside the change."""
+def _at_wall_time(wall_time: datetime, zone: pendulum.Timezone) -> pendulum.DateTime:
+    """Returns the first instant at which the wall clock shows a time; if it never does, one at the clock change."""
     return pendulum.datetime(
-        shown_at.year,
-        shown_at.month,
-        shown_at.day,
-        shown_at.hour,
-        shown_at.minute,
-        shown_at.second,
-        shown_at.microsecond,
+        wall_time.year,
+        wall_time.month,
+        wall_time.day,
+        wall_time.hour,
+        wall_time.minute,
+        wall_time.second,
+        wall_time.microsecond,
         tz=zone,
         fold=0,
     )
 
 
 def _instant(name: str, bound: Bound, zone: pendulum.Timezone) -> datetime | None:
-    """Read a bound: a datetime, a date (local midnight) or RFC 3339 text; text without offset is local time."""
+    """Returns a bound given as datetime, date (local midnight) or RFC 3339 text; text without offset is local time."""
     if isinstance(bound, str):
         return _instant_from_text(name, bound, zone)
     if bound is None or isinstance(bound, datetime):
@@ -238,7 +239,7 @@ def _set_text(text: str | None) -> str | None:
 
 
 def find_zone(name: str) -> pendulum.Timezone:
-    """Return a time zone; raise ``ConfigurationError`` for a name that is none."""
+    """Returns a time zone; raises ``ConfigurationError`` for an unknown name."""
     try:
         return pendulum.timezone(name)
     except (TypeError, ValueError, LookupError, AttributeError) as error:

@@ -1,11 +1,9 @@
-"""Time windows: half-open ranges of UTC, and exact integer instants.
+"""Time windows as half-open ranges of UTC, and instants as exact integers.
 
-Knows: what lies inside a window and when a window may be read.
-Must not know: Airflow's runs (``run_window``), the API's parameters (``query``), the present time.
-Its one rule: a window is half-open, ``start <= t < end``, so neighbours never share or miss an instant.
+Instants inside the core are integers, nanoseconds since 1970-01-01T00:00:00Z: RFC 3339 allows any number of fraction
+digits, and a rounded instant can cross the end of a window.
 
-Instants inside the core are integers, nanoseconds since 1970-01-01T00:00:00Z: the API sends up to nine
-fraction digits and a rounded instant can cross a window's border.
+Invariant: a window is half-open, ``start <= t < end``, so adjacent windows neither share nor miss an instant.
 """
 
 from __future__ import annotations
@@ -19,18 +17,18 @@ from airflow_audit_provider.exceptions import ConfigurationError
 SECOND_NS = 1_000_000_000
 _EPOCH_AT = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
-# Bounds of an open range; a day inside the calendar, so that arithmetic with time zones stays inside.
+# Bounds of an open range: one day inside the range of datetime, so that time zone conversions cannot overflow.
 EARLIEST_AT = datetime(1, 1, 2, tzinfo=UTC)
 LATEST_AT = datetime(9999, 12, 30, tzinfo=UTC)
 
 
 def to_ns(instant: datetime) -> int:
-    """Return an aware datetime as nanoseconds since the epoch, exactly."""
+    """Returns an aware datetime as exact nanoseconds since the epoch."""
     return (instant - _EPOCH_AT) // _MICROSECOND * 1000
 
 
 def from_seconds(seconds: int) -> datetime:
-    """Return whole seconds since the epoch as an aware UTC datetime."""
+    """Returns whole seconds since the epoch as an aware UTC datetime."""
     return _EPOCH_AT + timedelta(seconds=seconds)
 
 
@@ -64,10 +62,10 @@ def format_ns(instant_ns: int, digits: int = 9) -> str:
 
 @dataclass(frozen=True, slots=True, order=True)
 class TimeWindow:
-    """A half-open range of UTC, ``[start, end)``, never empty and never upside down.
+    """A half-open range of UTC, ``[start, end)``, never empty.
 
-    Both bounds must be timezone-aware; they are turned into UTC. Raises ``ConfigurationError`` for a naive
-    bound and for ``end <= start``.
+    Both bounds must be timezone-aware; they are converted to UTC. Raises ``ConfigurationError`` for a naive bound and
+    for ``end <= start``.
     """
 
     start: datetime
@@ -104,23 +102,23 @@ class TimeWindow:
 
     @property
     def length(self) -> timedelta:
-        """How long the window lasts."""
+        """Duration of the window."""
         return self.end - self.start
 
     def contains(self, instant_ns: int) -> bool:
-        """Say whether an instant lies in ``[start, end)``."""
+        """Returns whether an instant lies in ``[start, end)``."""
         return self.start_ns <= instant_ns < self.end_ns
 
     def overlaps(self, other: TimeWindow) -> bool:
-        """Say whether two windows share an instant."""
+        """Returns whether two windows share an instant."""
         return self.start < other.end and other.start < self.end
 
     def share_before(self, instant_ns: int) -> float:
-        """Return which share of the window, 0.0 to 1.0, lies before an instant inside it."""
+        """Returns the share of the window, 0.0 to 1.0, that lies before an instant inside it."""
         return (instant_ns - self.start_ns) / (self.end_ns - self.start_ns)
 
     def settled_at(self, settle_delay: timedelta) -> datetime:
-        """Return the first instant at which the window may be read, its end plus the settle delay."""
+        """Returns the first instant at which the window may be read: its end plus the settle delay."""
         return self.end + settle_delay
 
     def __str__(self) -> str:
@@ -128,6 +126,6 @@ class TimeWindow:
 
 
 def _as_plain_utc(instant: datetime) -> datetime:
-    """Turn any aware datetime, pendulum's too, into a standard one in UTC, so that equal windows are equal."""
+    """Converts any aware datetime, also pendulum's, to a standard one in UTC, so that equal windows compare equal."""
     utc = instant.astimezone(UTC)
     return datetime(utc.year, utc.month, utc.day, utc.hour, utc.minute, utc.second, utc.microsecond, tzinfo=UTC)

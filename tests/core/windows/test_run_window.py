@@ -98,10 +98,10 @@ def test_both_bounds_count_more_than_the_length() -> None:
 @pytest.mark.parametrize(
     ("bounds", "words"),
     [
-        ({}, "says nothing about a window.*CronDataIntervalTimetable.*window_start and window_end"),
-        ({"window_length": _HOUR}, "says nothing about a window"),
-        ({"data_interval_start": _FIRST_AT}, "says nothing about a window"),
-        ({"data_interval_end": _FIRST_AT, "window_length": _HOUR}, "says nothing about a window"),
+        ({}, "has no window.*CronDataIntervalTimetable.*window_start and window_end"),
+        ({"window_length": _HOUR}, "has no window.*Trigger the run with a logical date, or give window_start"),
+        ({"data_interval_start": _FIRST_AT}, "has no window"),
+        ({"data_interval_end": _FIRST_AT, "window_length": _HOUR}, "has no window.*with a logical date"),
         (ZERO_LENGTH, 'no length.*@daily.*CronTriggerTimetable.*empty day.*set window_length on the operator'),
         ({"window_start": "2026-11-01"} | INTERVAL, "Only window_start is given. Give the other bound"),
         ({"window_end": "2026-11-01"} | INTERVAL, "Only window_end is given. Give the other bound"),
@@ -113,7 +113,7 @@ def test_both_bounds_count_more_than_the_length() -> None:
         ({"window_start": "2026-11-02", "window_end": "2026-11-02"}, "half-open"),
         ({"window_start": datetime(2026, 11, 1), "window_end": _SECOND_AT}, "has no time zone"),  # noqa: DTZ001  # the offence
         ({"data_interval_start": _SECOND_AT, "data_interval_end": _FIRST_AT}, "not after its start"),
-        ({"partition_key": "06.11.2026"}, "does not follow '%Y-%m-%d'.*Use keys of that form"),
+        ({"partition_key": "06.11.2026"}, "does not have the format '%Y-%m-%d'.*Use keys of that format"),
         ({"timezone": "Europe/Atlantis"} | INTERVAL, "no time zone 'Europe/Atlantis'.*IANA"),
         ({"timezone": ""} | INTERVAL, "no time zone ''"),
         ({"window_length": timedelta(0)} | INTERVAL, "longer than nothing"),

@@ -68,7 +68,7 @@ def test_a_partition_of_a_day_is_as_long_as_the_day(day: int, hours: int) -> Non
 def test_a_partition_that_starts_at_no_midnight_is_refused() -> None:
     """A midnight of another zone than the operator's leaves hours out, so it is an error."""
     start = pendulum.datetime(2026, 10, 25, tz="Europe/Berlin")
-    with pytest.raises(ConfigurationError, match=r"no midnight in UTC.*Give the operator the timetable's timezone"):
+    with pytest.raises(ConfigurationError, match=r"not midnight in UTC.*Give the operator the timetable's timezone"):
         resolve_run_window(RunBounds(partition_date=start))
 
 
