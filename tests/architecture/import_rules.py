@@ -24,7 +24,7 @@ EXTERNAL: dict[str, set[str]] = {
     f"{PACKAGE}/adapters/cloudflare/http.py": {"httpx"},
     f"{PACKAGE}/adapters/storage/fsspec_store.py": {"fsspec"},
     f"{PACKAGE}/adapters/signing.py": {"cryptography"},
-    f"{PACKAGE}/adapters/warehouses/duckdb.py": {"duckdb"},
+    f"{PACKAGE}/adapters/warehouses/duckdb.py": {"duckdb", "pyarrow"},
     f"{PACKAGE}/adapters/warehouses/postgres.py": {"pyarrow"},
     f"{PACKAGE}/adapters/warehouses/iceberg.py": {"pyarrow", "pyiceberg"},
     f"{PACKAGE}/adapters/warehouses/iceberg_schema.py": {"pyiceberg"},

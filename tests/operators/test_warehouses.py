@@ -180,7 +180,7 @@ def test_iceberg_by_connection(two_days: World, tmp_path: Path, monkeypatch: pyt
         ({"duckdb_path": None, "conn_id": "nowhere"}, "nowhere"),
         ({"duckdb_path": None, "conn_id": "mysql"}, "mysql"),
         ({"duckdb_path": None, "conn_id": "nameless"}, "names no file"),
-        ({"table": 'audit"; drop table x; --'}, "no name"),
+        ({"table": 'audit"; drop table x; --'}, "not a valid table name"),
         ({"duckdb_path": "/no/such/folder/a.duckdb"}, "cannot open"),
     ],
 )

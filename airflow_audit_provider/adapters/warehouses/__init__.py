@@ -1,1 +1,1 @@
-"""Warehouses: DuckDB, PostgreSQL and Iceberg."""
+"""Adapters of the warehouse port: DuckDB, PostgreSQL and Iceberg."""

@@ -1,14 +1,13 @@
-"""A session with DuckDB: a file, MotherDuck, or a connection that somebody else opened.
+"""DuckDB session: a database file, MotherDuck, or a connection that the caller opened.
 
-Knows: the duckdb library, imported when a session opens, and how its files are locked. Must not know: tables.
-Its one rule: a file that another process has open is waited for, not forever.
+DuckDB has neither error classes nor error codes for a locked file and for a file that this process has open with other
+settings, so both are recognized by their message.
 
-Two messages of DuckDB's are told apart by their text, because it has neither classes nor numbers for them.
+Invariant: a database file that another process has open is waited for, but not longer than five minutes.
 """
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -17,28 +16,30 @@ from typing import Any
 from airflow_audit_provider.core.ports import Clock
 from airflow_audit_provider.exceptions import ConfigurationError, WarehouseBusyError
 
-# One process at a time may write a DuckDB file, so a backfill's tasks wait for each other here.
-_PATIENCE_SECONDS = 300.0
-_PAUSE_SECONDS = 0.2
-# DuckDB's own limit is most of the machine's memory, and it keeps in it whatever it has written.
-_MEMORY_LIMIT = "256MB"
-# DuckDB has one class for all that goes wrong with a file, and no number; how its message begins is all there is. The
-# path comes after it, so that no name of a folder or file looks like a lock.
-_OPEN_OTHERWISE = "different configuration"
-_LOCKED = "IO Error: Could not set lock on file"
+# Only one process at a time can write a DuckDB file (DuckDB docs, "Concurrency"), so the tasks of a backfill wait here.
+_LOCK_TIMEOUT_SECONDS = 300.0
+_LOCK_POLL_SECONDS = 0.2
+# DuckDB's own default is 80 % of the machine's memory (DuckDB docs, "Configuration"), more than a worker can spare.
+_DEFAULT_MEMORY_LIMIT = "256MB"
+# The path comes after the start of the lock message, so a folder or file of that name is not mistaken for a lock.
+_LOCKED_MESSAGE_START = "IO Error: Could not set lock on file"
+_OPEN_WITH_OTHER_SETTINGS = "different configuration"
 
 
 class DuckDbSession:
-    """Satisfies :class:`~airflow_audit_provider.adapters.warehouses.sql.SqlSession`."""
+    """Satisfies :class:`~airflow_audit_provider.adapters.warehouses.sql.SqlSession`.
 
-    def __init__(self, connection: Any, *, is_ours: bool = False) -> None:
+    ``close`` closes the connection only if ``owns_connection``.
+    """
+
+    def __init__(self, connection: Any, *, owns_connection: bool = False) -> None:
         self._duckdb = _library()
         self._connection = connection
-        self._is_ours = is_ours
+        self._owns_connection = owns_connection
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """Begin, and commit or roll back."""
+        """Begins a transaction; commits at the end of the block, rolls back on an error."""
         self._connection.execute("BEGIN")
         try:
             yield
@@ -46,69 +47,78 @@ class DuckDbSession:
         except BaseException as error:
             self._roll_back()
             if isinstance(error, self._duckdb.TransactionException):
-                raise WarehouseBusyError(f"Another loader changed the same ({error}). Run it again.") from error
+                raise WarehouseBusyError(
+                    f"Another DuckDB transaction changed the table or its load ledger at the same time ({error}). "
+                    "Nothing was changed. Run the task again."
+                ) from error
             raise
 
     def _roll_back(self) -> None:
-        """Roll back, unless the commit that failed has done so."""
+        """Rolls back, unless the failed commit has done so."""
         try:
             self._connection.execute("ROLLBACK")
         except self._duckdb.TransactionException as error:
             if "no transaction is active" not in str(error):
                 raise
 
-    def ask(self, statement: str, *parameters: Any) -> list[tuple[Any, ...]]:
-        """Run one statement."""
-        found: list[tuple[Any, ...]] = self._connection.execute(statement, parameters).fetchall()
-        return found
+    def execute(self, statement: str, *parameters: Any) -> list[tuple[Any, ...]]:
+        """Runs one statement and returns its rows."""
+        rows: list[tuple[Any, ...]] = self._connection.execute(statement, parameters).fetchall()
+        return rows
 
     def lock_table(self, name: str) -> None:
-        """Do nothing: two transactions that make the same table conflict by themselves."""
+        """Does nothing: of two transactions that create or alter a table, DuckDB fails one."""
 
     def index_window(self, table: str, name: str) -> None:
-        """Do nothing: DuckDB keeps the least and the greatest value of every row group."""
+        """Does nothing: DuckDB keeps the minimum and maximum of every row group and skips the others."""
 
     def add(self, table: str, rows: Any) -> None:
-        """Insert from the Arrow table itself, nothing is copied row by row."""
+        """Inserts an Arrow table in one statement, not row by row."""
+        import pyarrow as pa
+
         columns = ", ".join(f'"{name}"' for name in rows.column_names)
-        reader = importlib.import_module("pyarrow").RecordBatchReader
-        # The transaction keeps what was registered in it until its end; of a reader nothing is left by then.
-        self._connection.register("arriving_rows", reader.from_batches(rows.schema, iter(rows.to_batches())))
+        arriving = pa.RecordBatchReader.from_batches(rows.schema, iter(rows.to_batches()))
+        # A transaction keeps what is registered in it until it ends. A reader is empty by then and holds no rows.
+        self._connection.register("arriving_rows", arriving)
         try:
             self._connection.execute(f"INSERT INTO {table} ({columns}) SELECT {columns} FROM arriving_rows")  # noqa: S608 - checked name
         finally:
             self._connection.unregister("arriving_rows")
 
     def close(self) -> None:
-        """Close what this session opened."""
-        if self._is_ours:
+        """Closes the connection, if the session owns it."""
+        if self._owns_connection:
             self._connection.close()
 
 
 def open_duckdb(path: str, clock: Clock, memory_limit: str | None = None) -> DuckDbSession:
-    """Open a database file, making it if it is missing; wait up to five minutes for a process that has it open.
+    """Opens a database file and creates it if it is missing; waits up to five minutes for another process.
 
-    ``memory_limit`` is as DuckDB spells it (``"1GB"``), 256MB by default; where this process has the file open, its
-    limit stays. Raises ``WarehouseBusyError`` when another process does not let go, ``ConfigurationError`` without the
-    library, for another limit, and for a path that cannot be opened.
+    ``memory_limit`` is written as in DuckDB (``"1GB"``), 256MB by default. If this process has the file open already,
+    the limit of that connection stays. Raises ``WarehouseBusyError`` if another process keeps the file open, and
+    ``ConfigurationError`` if the library is missing, the path cannot be opened or the limit is invalid.
     """
-    duckdb, settings = _library(), {"memory_limit": memory_limit or _MEMORY_LIMIT}
-    give_up_at = clock.monotonic() + _PATIENCE_SECONDS
+    duckdb, settings = _library(), {"memory_limit": memory_limit or _DEFAULT_MEMORY_LIMIT}
+    give_up_at = clock.monotonic() + _LOCK_TIMEOUT_SECONDS
     while True:
         try:
-            return DuckDbSession(duckdb.connect(path, config=settings), is_ours=True)
+            return DuckDbSession(duckdb.connect(path, config=settings), owns_connection=True)
         except duckdb.Error as error:
-            if settings and _OPEN_OTHERWISE in str(error):
-                # This process has it open already, and whoever opened it has set the limit.
+            if settings and _OPEN_WITH_OTHER_SETTINGS in str(error):
+                # This process has the file open, e.g. in a notebook, and its first connection has set the limit.
                 settings = {}
                 continue
-            if not str(error).startswith(_LOCKED):
+            if not str(error).startswith(_LOCKED_MESSAGE_START):
                 raise ConfigurationError(
-                    f"DuckDB cannot open {path!r} ({error}). Check folder, rights and memory_limit."
+                    f"DuckDB cannot open {path!r} ({error}). Check that the folder exists, that it is writable, and "
+                    "that memory_limit has a unit, such as 1GB."
                 ) from error
             if clock.monotonic() >= give_up_at:
-                raise WarehouseBusyError(f"Another process has {path!r} open ({error}). Run it again later.") from error
-        clock.sleep(_PAUSE_SECONDS * (1 + clock.jitter()))
+                raise WarehouseBusyError(
+                    f"Another process still has the DuckDB file {path!r} open after {_LOCK_TIMEOUT_SECONDS:.0f} s "
+                    f"({error}). Close it there, or run the task again later."
+                ) from error
+        clock.sleep(_LOCK_POLL_SECONDS * (1 + clock.jitter()))
 
 
 def _library() -> Any:

@@ -1,12 +1,10 @@
-"""A session with PostgreSQL, over a connection that a hook opened: psycopg 2 or 3, whichever the hook uses.
+"""PostgreSQL session over a connection of an Airflow hook, with psycopg 2 or 3, whichever the hook uses.
 
-Knows: what the two drivers have in common, COPY, SQLSTATEs. Must not know: tables, Airflow's hooks.
-Its one rule: no row goes in by itself; a whole Arrow table is one COPY, and a null is told from an empty text.
+Rows are sent by COPY, one command for each Arrow table, in which null and an empty text differ.
 """
 
 from __future__ import annotations
 
-import importlib
 import io
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,9 +13,10 @@ from typing import Any
 
 from airflow_audit_provider.exceptions import ConfigurationError, WarehouseBusyError
 
-# Serialization failure, deadlock, lock not available, unique violation: somebody else was first.
-_BUSY_STATES = frozenset({"40001", "40P01", "55P03", "23505"})
-_LONGEST_LOCK_WAIT = "300s"
+# SQLSTATEs of a conflict with another transaction (PostgreSQL docs, Appendix A): serialization_failure,
+# deadlock_detected, lock_not_available, unique_violation.
+_CONFLICT_STATES = frozenset({"40001", "40P01", "55P03", "23505"})
+_LOCK_TIMEOUT = "300s"
 
 
 class PostgresSession:
@@ -35,38 +34,45 @@ class PostgresSession:
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """Begin with a bound on waiting for locks, and commit or roll back."""
+        """Begins a transaction with a lock timeout; commits at the end of the block, rolls back on an error."""
         try:
-            self.ask(f"SET LOCAL lock_timeout = '{_LONGEST_LOCK_WAIT}'")
+            self.execute(f"SET LOCAL lock_timeout = '{_LOCK_TIMEOUT}'")
             yield
             self._connection.commit()
         except BaseException as error:
             if not self._connection.closed:
                 self._connection.rollback()
-            if _state_of(error) in _BUSY_STATES:
-                raise WarehouseBusyError(f"Another loader changed the same ({error}). Run it again.") from error
+            if _sqlstate(error) in _CONFLICT_STATES:
+                raise WarehouseBusyError(
+                    "Another PostgreSQL transaction changed or locked the table or its load ledger at the same time "
+                    f"(SQLSTATE {_sqlstate(error)}: {error}). Nothing was changed. Run the task again."
+                ) from error
             raise
 
-    def ask(self, statement: str, *parameters: Any) -> list[tuple[Any, ...]]:
-        """Run one statement."""
+    def execute(self, statement: str, *parameters: Any) -> list[tuple[Any, ...]]:
+        """Runs one statement and returns its rows."""
         with self._connection.cursor() as cursor:
             cursor.execute(statement.replace("?", "%s"), parameters)
             return [tuple(row) for row in cursor.fetchall()] if cursor.description else []
 
     def lock_table(self, name: str) -> None:
-        """Wait for others who make or change the table: CREATE TABLE IF NOT EXISTS fails when two do it at once."""
-        self.ask("SELECT pg_advisory_xact_lock(hashtext(?))", name)
+        """Waits for the advisory lock of a table name.
+
+        Without it two concurrent CREATE TABLE IF NOT EXISTS can fail with a unique violation in the system catalog.
+        """
+        self.execute("SELECT pg_advisory_xact_lock(hashtext(?))", name)
 
     def index_window(self, table: str, name: str) -> None:
-        """Index the window, so that replacing one does not read the others."""
-        self.ask(f'CREATE INDEX "{name}" ON {table} (window_start, dataset)')
+        """Creates an index, so that replacing a window does not read the rows of the others."""
+        self.execute(f'CREATE INDEX "{name}" ON {table} (window_start, dataset)')
 
     def add(self, table: str, rows: Any) -> None:
-        """Send an Arrow table by COPY."""
+        """Sends an Arrow table by COPY."""
         columns = ", ".join(f'"{name}"' for name in rows.column_names)
         statement = f"COPY {table} ({columns}) FROM STDIN (FORMAT csv)"
         content = _csv(rows)
         with self._connection.cursor() as cursor:
+            # psycopg 2 has copy_expert, psycopg 3 has copy.
             if hasattr(cursor, "copy_expert"):
                 cursor.copy_expert(statement, content)
             else:
@@ -74,13 +80,14 @@ class PostgresSession:
                     copy.write(content.getbuffer())
 
     def close(self) -> None:
-        """Close the connection."""
+        """Closes the connection."""
         self._connection.close()
 
 
 def _csv(rows: Any) -> io.BytesIO:
-    """Return rows as CSV in which every value but null is quoted."""
-    csv = importlib.import_module("pyarrow.csv")
+    """Returns rows as CSV with every value quoted except null: COPY reads an unquoted empty field as null."""
+    from pyarrow import csv
+
     content = io.BytesIO()
     csv.write_csv(_without_nul(rows), content, csv.WriteOptions(include_header=False, quoting_style="all_valid"))
     content.seek(0)
@@ -88,16 +95,18 @@ def _csv(rows: Any) -> io.BytesIO:
 
 
 def _without_nul(rows: Any) -> Any:
-    """Return rows with a replacement character for U+0000, which JSON may name and PostgreSQL keeps in no text."""
-    pyarrow, compute = importlib.import_module("pyarrow"), importlib.import_module("pyarrow.compute")
+    """Returns rows with U+FFFD instead of U+0000: JSON allows it in a string, PostgreSQL in no text."""
+    import pyarrow as pa
+    from pyarrow import compute
+
     for place, field in enumerate(rows.schema):
         column = rows.column(place)
-        if pyarrow.types.is_string(field.type) and compute.any(compute.match_substring(column, "\0")).as_py():
+        if pa.types.is_string(field.type) and compute.any(compute.match_substring(column, "\0")).as_py():
             rows = rows.set_column(place, field, compute.replace_substring(column, "\0", "\ufffd"))
     return rows
 
 
-def _state_of(error: BaseException) -> str | None:
-    """Return the SQLSTATE of either driver's error."""
+def _sqlstate(error: BaseException) -> str | None:
+    """Returns the SQLSTATE of an error of psycopg 3 (``sqlstate``) or psycopg 2 (``pgcode``)."""
     state: str | None = getattr(error, "sqlstate", None) or getattr(error, "pgcode", None)
     return state

@@ -1,7 +1,9 @@
-"""A table of audit records and its load ledger in a SQL database, whichever dialect a session speaks.
+"""Warehouse in a SQL database: a table of audit records, and the load ledger in a second table.
 
-Knows: the statements, which DuckDB and PostgreSQL both understand. Must not know: drivers, connections, manifests.
-Its one rule: the claim is the first statement of a load's transaction and a unique key decides it; rows come after it.
+The statements run in DuckDB and in PostgreSQL; what differs between them is in their sessions.
+
+Invariant: a load's transaction enters its claim in the ledger before it changes any row. The ledger's primary key
+decides between concurrent loaders.
 """
 
 from __future__ import annotations
@@ -21,73 +23,76 @@ _TYPES = {
     SqlType.INTEGER: "BIGINT",
     SqlType.INSTANT: "TIMESTAMP WITH TIME ZONE",
 }
-# What a database calls these types in its catalog, where that is another name.
+# Names of these types in information_schema, where they differ.
 _CATALOG_NAMES = {"VARCHAR": "TEXT", "CHARACTER VARYING": "TEXT"}
 _NAME = re.compile(r"(?:(?P<schema>[A-Za-z_]\w{0,62})\.)?(?P<table>[A-Za-z_]\w{0,50})", re.ASCII)
 _KEY = " AND ".join(f"{column.name} = ?" for column in KEY_COLUMNS)
 
 
 class SqlSession(Protocol):
-    """One connection: runs statements with ``?`` for each parameter, and adds Arrow tables."""
+    """One connection, which runs statements and adds Arrow tables."""
 
-    def ask(self, statement: str, *parameters: Any) -> list[tuple[Any, ...]]:
-        """Run one statement; return its rows, none for a statement that has none."""
+    def execute(self, statement: str, *parameters: Any) -> list[tuple[Any, ...]]:
+        """Runs one statement with ``?`` for each parameter; returns its rows, an empty list if it has none."""
         ...
 
     def transaction(self) -> AbstractContextManager[None]:
-        """Commit at the block's end, roll back when it raises.
+        """Begins a transaction; commits at the end of the block, rolls back on an error.
 
-        Raises ``WarehouseBusyError`` when another transaction changed or locked the same.
+        Raises ``WarehouseBusyError`` if it conflicts with another transaction.
         """
         ...
 
     def lock_table(self, name: str) -> None:
-        """Keep others from making or changing a table of this name until the transaction ends, if the database can."""
+        """Locks a table name against creation and change by others until the transaction ends; may do nothing.
+
+        It may do nothing only where concurrent changes fail one of the transactions anyway.
+        """
         ...
 
     def index_window(self, table: str, name: str) -> None:
-        """Make it cheap to find a window's rows in a new table, if they are not found cheaply anyway."""
+        """Creates an index for finding a window's rows in a new table, if the database needs one."""
         ...
 
     def add(self, table: str, rows: Any) -> None:
-        """Add an Arrow table's rows to a table, column by column of the same name."""
+        """Inserts the rows of an Arrow table, matching columns by name."""
         ...
 
     def close(self) -> None:
-        """Close the connection, if this session opened it."""
+        """Closes the connection, if the session owns it."""
         ...
 
 
 class TableName(NamedTuple):
-    """A table's name, with the schema it is in or None for the connection's own."""
+    """Name of a table; ``schema`` is None for the default schema of the connection."""
 
     schema: str | None
     table: str
 
     @property
     def quoted(self) -> str:
-        """The name as it stands in a statement."""
+        """Quoted name, as it is used in statements."""
         return ".".join(f'"{name}"' for name in self if name is not None)
 
     @property
     def ledger(self) -> TableName:
-        """The name of the load ledger, beside the table."""
+        """Name of the load ledger, in the same schema."""
         return TableName(self.schema, f"{self.table}_loads")
 
 
 def table_name(text: str) -> TableName:
-    """Return a table's name from ``table`` or ``schema.table``; raise ``ConfigurationError`` for any other text."""
+    """Returns the name in ``table`` or ``schema.table``; raises ``ConfigurationError`` for any other text."""
     match = _NAME.fullmatch(text)
     if match is None:
         raise ConfigurationError(
-            f"The table {text!r} is no name. Give table or schema.table, of letters, digits and underscores, the table "
-            "with at most 51 of them."
+            f"{text!r} is not a valid table name. Give table or schema.table, with letters, digits and underscores "
+            "only, and at most 51 characters in the name of the table."
         )
     return TableName(match["schema"], match["table"])
 
 
 class SqlWarehouse:
-    """Satisfies :class:`~airflow_audit_provider.core.warehouse.port.Warehouse` in one database, over one session."""
+    """Satisfies :class:`~airflow_audit_provider.core.warehouse.port.Warehouse` over one session."""
 
     def __init__(self, session: SqlSession, name: TableName) -> None:
         self._session = session
@@ -96,11 +101,11 @@ class SqlWarehouse:
         self._ledger = name.ledger.quoted
 
     def prepare(self, columns: Iterable[SqlColumn]) -> None:
-        """Make table, ledger and new columns, in one transaction."""
+        """Creates table and ledger and adds new columns, in one transaction."""
         wanted = (*KEY_COLUMNS, *columns)
         with self._session.transaction():
             self._session.lock_table(self._table)
-            self._session.ask(_ledger_ddl(self._ledger))
+            self._session.execute(_ledger_ddl(self._ledger))
             found = self._columns()
             if found:
                 self._add_missing(wanted, found)
@@ -108,29 +113,29 @@ class SqlWarehouse:
                 self._create(wanted)
 
     def _create(self, columns: Iterable[SqlColumn]) -> None:
-        if self._session.ask(f"SELECT 1 FROM {self._ledger} LIMIT 1"):  # noqa: S608 - names were checked by table_name
+        if self._session.execute(f"SELECT 1 FROM {self._ledger} LIMIT 1"):  # noqa: S608 - names checked by table_name
             raise ConfigurationError(
-                f"The ledger {self._ledger} says that windows are loaded, and the table {self._table} is not there. "
-                "Restore the table, or drop the ledger too and everything is loaded again."
+                f"The load ledger {self._ledger} lists loaded windows, but the table {self._table} does not exist. "
+                "Restore the table, or drop the load ledger too, so that everything is loaded again."
             )
-        self._session.ask(f"CREATE TABLE {self._table} ({', '.join(map(_column_ddl, columns))})")
+        self._session.execute(f"CREATE TABLE {self._table} ({', '.join(map(_column_ddl, columns))})")
         self._session.index_window(self._table, f"{self._name.table}_window")
 
     def _add_missing(self, columns: Iterable[SqlColumn], found: dict[str, str]) -> None:
         for column in columns:
             known = found.get(column.name)
             if known is None:
-                # Rows of older schema versions have nothing there, so a column that comes later may always be null.
-                self._session.ask(f"ALTER TABLE {self._table} ADD COLUMN {_column_ddl(column, may_be_null=True)}")
+                # Rows of older schema versions have no value for it, so a column that is added later allows null.
+                self._session.execute(f"ALTER TABLE {self._table} ADD COLUMN {_column_ddl(column, is_nullable=True)}")
             elif known != _TYPES[column.type]:
                 raise ConfigurationError(
-                    f"The column {column.name} of {self._table} is {known}, and {_TYPES[column.type]} is to be loaded. "
-                    "Give the name of a table that is not there yet."
+                    f"The column {column.name} of {self._table} has type {known} instead of {_TYPES[column.type]}. "
+                    "Give the name of a new table."
                 )
 
     def _columns(self) -> dict[str, str]:
-        """Return the type of each column of the table, nothing when there is no table."""
-        rows = self._session.ask(
+        """Returns the type of each column of the table, an empty dict if the table does not exist."""
+        rows = self._session.execute(
             "SELECT column_name, upper(data_type) FROM information_schema.columns "
             "WHERE table_catalog = current_database() AND table_schema = coalesce(?, current_schema()) "
             "AND table_name = ?",
@@ -140,9 +145,9 @@ class SqlWarehouse:
         return {name: _CATALOG_NAMES.get(known, known) for name, known in rows}
 
     def loaded(self, dataset: str) -> list[LedgerEntry]:
-        """Return the newest entry of each window."""
+        """Returns the newest ledger entry of every window of a dataset."""
         with self._session.transaction():
-            rows = self._session.ask(
+            rows = self._session.execute(
                 "SELECT window_start, window_end, generation, manifest_sha256, record_count "  # noqa: S608 - checked name
                 f"FROM {self._ledger} WHERE dataset = ? ORDER BY generation",
                 dataset,
@@ -152,36 +157,37 @@ class SqlWarehouse:
 
     @contextmanager
     def replacing(self, claim: LoadClaim) -> Iterator[SqlRows]:
-        """Take the claim, empty the window, give what takes its rows."""
+        """Enters the claim and deletes the window's rows; yields the sink for the new rows."""
         with self._session.transaction():
-            self._take(claim)
+            self._enter(claim)
             rows = SqlRows(self._session, self._table, claim)
             rows.clear()
             yield rows
 
-    def _take(self, claim: LoadClaim) -> None:
+    def _enter(self, claim: LoadClaim) -> None:
+        """Enters a claim in the ledger; raises ``WarehouseBusyError`` if one of its entries exists."""
         values = ", ".join(["(?, ?, ?, ?, ?, ?)"] * len(claim.entries))
         parameters = [
             value for window, *facts in claim.entries for value in (claim.dataset, window.start, window.end, *facts)
         ]
-        taken = self._session.ask(
-            f"INSERT INTO {self._ledger} "  # noqa: S608 - names were checked by table_name
+        entered = self._session.execute(
+            f"INSERT INTO {self._ledger} "  # noqa: S608 - names checked by table_name
             "(dataset, window_start, window_end, generation, manifest_sha256, record_count) "
             f"VALUES {values} ON CONFLICT DO NOTHING RETURNING generation",
             *parameters,
         )
-        if len(taken) != len(claim.entries):
+        if len(entered) != len(claim.entries):
             raise WarehouseBusyError(
-                f"Another loader entered {claim.window} first. Nothing of this one is in the table; run it again."
+                f"Another loader loaded {claim.window} first. This load changed nothing. Run the task again."
             )
 
     def close(self) -> None:
-        """Close the session."""
+        """Closes the session."""
         self._session.close()
 
 
 class SqlRows:
-    """One window's rows, inside a transaction."""
+    """Rows of one window, inside a transaction."""
 
     def __init__(self, session: SqlSession, table: str, claim: LoadClaim) -> None:
         self._session = session
@@ -189,21 +195,21 @@ class SqlRows:
         self._key = (claim.dataset, claim.window.start, claim.window.end)
 
     def clear(self) -> None:
-        """Delete the rows that an older generation left."""
-        self._session.ask(f"DELETE FROM {self._table} WHERE {_KEY}", *self._key)  # noqa: S608 - checked name
+        """Deletes the rows of the generation that is loaded so far."""
+        self._session.execute(f"DELETE FROM {self._table} WHERE {_KEY}", *self._key)  # noqa: S608 - checked name
 
     def add(self, rows: Any) -> None:
-        """Add an Arrow table."""
+        """Inserts the rows of an Arrow table."""
         self._session.add(self._table, rows)
 
     def count(self) -> int:
-        """Count the window's rows."""
-        ((count,),) = self._session.ask(f"SELECT count(*) FROM {self._table} WHERE {_KEY}", *self._key)  # noqa: S608 - checked name
+        """Returns the number of rows of the window."""
+        ((count,),) = self._session.execute(f"SELECT count(*) FROM {self._table} WHERE {_KEY}", *self._key)  # noqa: S608 - checked name
         return int(count)
 
 
-def _column_ddl(column: SqlColumn, *, may_be_null: bool = False) -> str:
-    return f'"{column.name}" {_TYPES[column.type]}{" NOT NULL" if column.is_required and not may_be_null else ""}'
+def _column_ddl(column: SqlColumn, *, is_nullable: bool = False) -> str:
+    return f'"{column.name}" {_TYPES[column.type]}{" NOT NULL" if column.is_required and not is_nullable else ""}'
 
 
 def _ledger_ddl(ledger: str) -> str:

@@ -43,7 +43,7 @@ def test_missing_folder_is_told_at_once(tmp_path: Path, folder: str) -> None:
     """A path that cannot be opened is the user's to mend, whatever it is called, and nobody waits for it."""
     clock = ManualClock()
     began_at = clock.monotonic()
-    with pytest.raises(ConfigurationError, match="Check folder"):
+    with pytest.raises(ConfigurationError, match="Check that the folder exists"):
         open_duckdb(str(tmp_path / folder / "a.duckdb"), clock)
     assert clock.monotonic() == began_at
 
@@ -52,9 +52,9 @@ def test_memory_is_limited(tmp_path: Path) -> None:
     """DuckDB takes a quarter of a gigabyte, or what it is told; what is no limit is the user's to mend."""
     file, asked = str(tmp_path / "a.duckdb"), "select current_setting('memory_limit')"
     with closing(open_duckdb(file, ManualClock())) as session:
-        assert session.ask(asked) == [("244.1 MiB",)]
+        assert session.execute(asked) == [("244.1 MiB",)]
     with closing(open_duckdb(file, ManualClock(), "1GiB")) as session:
-        assert session.ask(asked) == [("1.0 GiB",)]
+        assert session.execute(asked) == [("1.0 GiB",)]
     with pytest.raises(ConfigurationError, match="memory_limit"):
         open_duckdb(file, ManualClock(), "plenty")
 
@@ -65,7 +65,7 @@ def test_file_that_is_open_here_already_keeps_its_limit(tmp_path: Path) -> None:
     with closing(duckdb.connect(file)) as mine:
         mine.execute("set memory_limit = '1GiB'")
         with closing(open_duckdb(file, ManualClock())) as session:
-            assert session.ask(asked) == [("1.0 GiB",)]
+            assert session.execute(asked) == [("1.0 GiB",)]
         assert mine.execute(asked).fetchall() == [("1.0 GiB",)]
 
 
@@ -88,5 +88,5 @@ def test_locked_file_opens_when_its_holder_ends(held: _Held) -> None:
 
     clock = _Clock()
     with closing(open_duckdb(str(held.file), clock)) as session:
-        assert session.ask("select 1") == [(1,)]
+        assert session.execute("select 1") == [(1,)]
     assert len(clock.sleeps) == 1

@@ -219,7 +219,7 @@ def test_strange_text_is_a_row(place: Place) -> None:
 def test_large_window_comes_in_groups(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     """A window of many groups and many files is one load."""
     monkeypatch.setattr("airflow_audit_provider.pipelines.load._GROUP_RECORDS", 100)
-    monkeypatch.setattr("airflow_audit_provider.adapters.warehouses.iceberg._FILE_BYTES", 50_000)
+    monkeypatch.setattr("airflow_audit_provider.adapters.warehouses.iceberg._FILE_BUFFER_BYTES", 50_000)
     store = MemoryStore()
     commit(store, window(), records_in(window(), 1050))
     assert place.load(store).record_count == 1050
