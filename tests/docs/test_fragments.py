@@ -57,8 +57,8 @@ def _reading_script(root: Path) -> str:
     return block.code.replace('"/data/cloudflare-audit"', repr(str(root)))
 
 
-def test_committed_files_are_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """The script of the page lists each window of a landed dataset, and fails on a part that was changed."""
+def test_reading_script_lists_committed_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It prints a line for each window of a landed dataset, and fails on a changed part."""
     two_days(LocalStore(str(tmp_path)))
     code, names = _reading_script(tmp_path), dict[str, Any](hashlib=hashlib, json=json)
     exec(code, names)
