@@ -1,8 +1,6 @@
-"""A model of the API's list behaviour, small enough to be believed by reading it.
+"""Model of the API's lists: sorted rows, bounds, page numbers, cursors, and ways in which a server may deviate.
 
-Knows: sorted rows, bounds at a grain, page numbers, cursors, and the ways a server may be odd.
-Must not know: the pager.
-Its one rule: it never drops a row that its own rules select, and says the end only where it is.
+Invariant: it never drops a row that its own rules select, and states the end only at the end.
 """
 
 from __future__ import annotations
@@ -19,7 +17,7 @@ from airflow_audit_provider.exceptions import SourceProtocolError
 
 @dataclass
 class ModelServer:
-    """Answers asks over a fixed set of rows."""
+    """Serves page requests from a fixed set of rows."""
 
     rows: list[AuditRecord]
     version: ApiVersion = ApiVersion.V1
@@ -35,7 +33,7 @@ class ModelServer:
     cursor_expires_every: int = 0
     cursor_repeats_every: int = 0
     says_nothing: bool = False
-    says_end: bool = True
+    states_end: bool = True
     ties_mirrored: bool = True
     empty_pages: bool = False
     seed: int = 0
@@ -45,7 +43,7 @@ class ModelServer:
         self._random = random.Random(self.seed)
 
     def answer(self, request: PageRequest) -> Page:
-        """Return the page an ask selects; raise the 400 the model is set to give."""
+        """Return the page that a request selects; raise the 400 that the model is configured for."""
         self.requests.append(request)
         rows = self._selected(request)
         size = min(request.page_size, self.page_ceiling)
@@ -96,7 +94,7 @@ class ModelServer:
         if self.says_nothing or (self.cursor_lost_every and count % self.cursor_lost_every == 0 and page):
             return Page(page)
         if following >= row_count:
-            return Page(page, None, says_end=self.says_end)
+            return Page(page, None, states_end=self.states_end)
         if self.cursor_repeats_every and count % self.cursor_repeats_every == 0:
             return Page(page, "0:again")
         return Page(page, f"{following}:{'' if page else count}")

@@ -1,8 +1,4 @@
-"""Plays a script with answers written down beforehand, on a clock that only waiting moves.
-
-Knows: the steps of a script and what each has to be answered with. Must not know: any decision.
-Its one rule: nothing happens by itself; a second passes only when the script waits or a request is said to take it.
-"""
+"""Drives a fetch script with prepared responses, on a clock that advances only by waits and requests."""
 
 from __future__ import annotations
 
@@ -18,8 +14,8 @@ BEGAN_AT = datetime(2026, 11, 23, 12, tzinfo=UTC)
 Answer = Response | SourceUnavailableError | None
 
 
-class ScriptPlayer:
-    """Performs steps and writes down what was sent, waited for and delivered."""
+class ScriptDriver:
+    """Performs steps and records requests, waits and deliveries."""
 
     def __init__(self, responses: Sequence[Answer], seconds_per_request: float = 0.0, jitter: float = 0.0) -> None:
         self.sent: list[Request] = []
@@ -31,7 +27,7 @@ class ScriptPlayer:
         self._jitter = jitter
 
     def play(self, script: FetchScript) -> None:
-        """Play a script to its end, or to the error it raises."""
+        """Drive a script to its end, or to the error it raises."""
         try:
             step = next(script)
             while True:

@@ -35,13 +35,13 @@ _NEXT_PAGE_NAME = re.compile("cursor|next|after", re.IGNORECASE)
 class Page(NamedTuple):
     """The records of one response in order of arrival, and whether it names a next page.
 
-    ``cursor`` is the token of the next page or None. ``says_end`` is true if the response has a field for the cursor
+    ``cursor`` is the token of the next page or None. ``states_end`` is true if the response has a field for the cursor
     that is empty (version 2 only). A missing field states nothing, and version 1 has none.
     """
 
     records: list[AuditRecord]
     cursor: str | None = None
-    says_end: bool = False
+    states_end: bool = False
 
 
 class _Envelope(msgspec.Struct, gc=False):
@@ -72,7 +72,7 @@ def read_page(version: ApiVersion, response: Response, now: datetime) -> Page:
         # Cloudflare API docs, v1: the response schema has no `result_info`. Where one was observed, it named no cursor.
         return Page(records)
     cursor = _cursor(envelope.result_info)
-    return Page(records, cursor, says_end=cursor is None and _says_end(envelope.result_info))
+    return Page(records, cursor, states_end=cursor is None and _states_end(envelope.result_info))
 
 
 def _read_envelope(response: Response, now: datetime) -> _Envelope:
@@ -223,7 +223,7 @@ def _cursor(result_info: Any) -> str | None:
     return str(cursor) if cursor else None
 
 
-def _says_end(result_info: Any) -> bool:
+def _states_end(result_info: Any) -> bool:
     """Returns whether one of the cursor's two places exists and is empty, and no other name leads to a next page.
 
     A missing cursor states nothing: a server that returns fewer rows than requested and loses the cursor looks alike.

@@ -60,7 +60,7 @@ class EndOfData:
             return StopReason.EMPTY_PAGE
         # Cloudflare API docs, v2 `limit`: "The cursor attribute may be used to iterate over the next batch of objects
         # if there are more than the limit." An empty cursor is not believed on a page that may have been cut.
-        if page.says_end and not (may_be_capped or self.sends_short_pages):
+        if page.states_end and not (may_be_capped or self.sends_short_pages):
             return StopReason.NO_CURSOR
         return None
 

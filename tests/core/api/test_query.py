@@ -1,4 +1,4 @@
-"""Queries: what is asked for becomes the paths and parameters of each version."""
+"""Queries become the paths and parameters of each API version."""
 
 from __future__ import annotations
 
@@ -47,7 +47,9 @@ def test_each_version_and_scope_has_its_path(version: str, scope: str | None, id
         ("v1", None, {}, "needs account_id"),
     ],
 )
-def test_an_impossible_choice_names_its_mend(version: str, scope: str | None, ids: dict[str, str], words: str) -> None:
+def test_an_impossible_choice_names_its_remedy(
+    version: str, scope: str | None, ids: dict[str, str], words: str
+) -> None:
     """An unknown version, a scope the version lacks and a missing id are refused before any request."""
     with pytest.raises(ConfigurationError, match=words):
         audit_query(version, scope, **ids)  # type: ignore[arg-type]  # ids are keywords
@@ -120,7 +122,7 @@ def test_a_value_that_is_no_text_is_refused(value: Any) -> None:
 
 
 def test_several_values_need_version_two() -> None:
-    """Version 1 takes one value of a filter, and an empty list says nothing anywhere."""
+    """Version 1 accepts one value of a filter, and neither version an empty list."""
     with pytest.raises(ConfigurationError, match="takes one value in version 1"):
         v1(actor_email=["a", "b"])
     with pytest.raises(ConfigurationError, match="takes one value in version 1"):
@@ -183,7 +185,7 @@ def test_version_two_asks_by_cursor(cursor: str | None, last: tuple[tuple[str, s
 
 
 def test_the_export_exists_in_version_one_alone() -> None:
-    """The CSV export carries filters and bounds, and version 2 says that it has none."""
+    """The CSV export carries filters and bounds, and version 2 raises, because it has none."""
     request = v1(id="x").export_request(ASK.since_seconds, ASK.before_seconds)
     assert request.params[0] == ("id", "x")
     assert request.params[1:] == (
@@ -205,7 +207,7 @@ def test_a_query_is_a_value() -> None:
 
 
 def test_known_ids_are_left_out_by_version_two_alone() -> None:
-    """Each id that is not asked for stands in a parameter of its own."""
+    """Each excluded id has a parameter of its own."""
     asked = audit_query("v2", None, account_id=ACCOUNT).page_request(
         PageRequest(0, 1, Direction.ASC, 10, without_ids=("a", "b"))
     )

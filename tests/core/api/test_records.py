@@ -151,7 +151,7 @@ def test_an_error_shows_no_more_than_the_start_of_a_record() -> None:
 @examples(60)
 @given(st.lists(st.sampled_from([b"\\ud83d", b"\\uDFFF", b"\\u0041", b"\\\\", b"\\n", b"x", b"\\ud7ff", b"\\ue000"])))
 def test_softening_keeps_every_offset(pieces: list[bytes]) -> None:
-    """The softened copy is as long as the original and a strict decoder takes it."""
+    """The masked copy is as long as the original, and a strict decoder accepts it."""
     body = b'"' + b"".join(pieces) + b'"'
     assert len(mask_surrogates(body)) == len(body)
     msgspec.json.decode(mask_surrogates(body))
@@ -199,7 +199,7 @@ def test_a_page_keeps_times_of_every_grain(digits: int) -> None:
 
 
 def test_a_page_that_was_cut_into_other_entries_is_read_one_by_one() -> None:
-    """Where the whole answer and its entries disagree, the entries decide."""
+    """If the response and its entries disagree, the entries decide."""
     raw = '{"id":"a",' + _WHEN + "}"
     (record,) = read_records(ApiVersion.V1, [msgspec.Raw(raw.encode())], b'{"result":[]}')
     assert record.raw == raw.encode()

@@ -1,4 +1,4 @@
-"""Every other status is a named error: which one, what it says to do, how long to wait."""
+"""Errors of every other status: which one, its remedy, and how long to wait."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ STATUSES: dict[int, type[AuditProviderError]] = {
 @pytest.mark.parametrize(("status", "kind"), STATUSES.items())
 @pytest.mark.parametrize("body", [b"", b"<html>", b'{"success":true,"result":[]}', b'{"errors":[{"message":"why"}]}'])
 def test_a_status_other_than_200_is_its_error(status: int, kind: type[AuditProviderError], body: bytes) -> None:
-    """The status decides, whatever the body says, and every text ends in what to do."""
+    """The status decides, whatever the body contains, and every message ends in what to do."""
     with pytest.raises(kind) as caught:
         read_page(ApiVersion.V1, Response(status, {"cf-ray": "ray1"}, body), NOW_AT)
     assert type(caught.value) is kind
@@ -48,7 +48,7 @@ def test_a_status_other_than_200_is_its_error(status: int, kind: type[AuditProvi
 
 
 def failure(status: int, *errors: Any, **headers: str) -> AuditProviderError:
-    """Return the error of an answer with these API errors."""
+    """Return the error of a response with these API errors."""
     return error_of(Response(status, headers, json.dumps({"errors": errors}).encode()), NOW_AT)
 
 
@@ -81,7 +81,7 @@ def test_codes_and_words_are_kept() -> None:
 
 
 def test_a_404_and_a_redirect_name_their_mend() -> None:
-    """A wrong id and a moved host are the user's to mend."""
+    """The user must fix a wrong id and a moved host."""
     assert "Check account_id or organization_id" in str(failure(404, **{"cf-ray": "r1"}))
     assert "ray r1" in str(failure(404, **{"cf-ray": "r1"}))
     assert "Set the connection's host" in str(failure(302))

@@ -37,7 +37,7 @@ def test_the_records_come_in_the_order_of_the_page(version: ApiVersion) -> None:
 
 
 @pytest.mark.parametrize(
-    ("paging", "cursor", "says_end"),
+    ("paging", "cursor", "states_end"),
     [
         ({"cursor": "c1"}, "c1", False),
         ({"cursors": {"after": "c2"}}, "c2", False),
@@ -56,20 +56,20 @@ def test_the_records_come_in_the_order_of_the_page(version: ApiVersion) -> None:
         ([{"cursor": "c1"}], None, False),
     ],
 )
-def test_the_cursor_is_found_in_both_places(paging: Any, cursor: str | None, says_end: bool) -> None:
-    """The cursor is read where the documentation and where the SDK look for it; a place that is void says the end."""
+def test_the_cursor_is_found_in_both_places(paging: Any, cursor: str | None, states_end: bool) -> None:
+    """The cursor is read from the place in the documentation and from that of the SDK; an empty one is the end."""
     page = take(V2, envelope(RECORD, result_info=paging))
-    assert (page.cursor, page.says_end) == (cursor, says_end)
+    assert (page.cursor, page.states_end) == (cursor, states_end)
 
 
 def test_version_one_never_says_the_end() -> None:
-    """Whatever paging facts a version 1 answer carries, it neither ends nor leads on by them."""
+    """Paging fields in a version 1 response are ignored."""
     page = take(V1, envelope(RECORD, result_info={"cursor": "c1", "total_pages": 1}))
-    assert (page.cursor, page.says_end) == (None, False)
+    assert (page.cursor, page.states_end) == (None, False)
 
 
 def test_a_result_of_null_is_an_empty_page() -> None:
-    """An answer that says success and null has no records."""
+    """A success with a null result has no records."""
     assert take(V1, b'{"success":true,"result":null}') == Page([])
 
 
@@ -94,7 +94,7 @@ def test_a_200_that_is_no_envelope_is_an_error(body: bytes) -> None:
 
 @pytest.mark.parametrize("cut", range(1, 60, 7))
 def test_a_body_cut_anywhere_is_an_error(cut: int) -> None:
-    """No prefix of an answer passes for the answer."""
+    """No prefix of a response is accepted as the response."""
     with pytest.raises(SourceProtocolError):
         take(V1, json.dumps(envelope(RECORD)).encode()[:-cut])
 
@@ -121,7 +121,7 @@ def test_a_200_without_success_and_without_words_says_so() -> None:
     "body", [{"success": False, "result": [], "errors": [{"code": 10100}]}, {"errors": [{"code": 971}]}]
 )
 def test_a_200_that_names_the_rate_limit_is_the_rate_limit(body: dict[str, Any]) -> None:
-    """The codes of the rate limit count also where the status does not say it."""
+    """The codes of the rate limit count also with status 200."""
     with pytest.raises(SourceRateLimitedError) as caught:
         take(V1, body, **{"retry-after": "30"})
     assert caught.value.retry_after == 30.0
@@ -141,7 +141,7 @@ def test_bytes_around_half_a_surrogate_pair_stay_exact() -> None:
 
 
 def test_half_a_pair_in_an_empty_page_does_no_harm() -> None:
-    """A softened answer without records is an empty page."""
+    """A masked response without records is an empty page."""
     assert take(V1, b'{"messages":["\\ud83d"],"result":null,"success":true}') == Page([])
 
 
@@ -176,5 +176,5 @@ def test_a_token_check_counts_errors_and_status_alone(body: bytes, is_active: bo
     [({"date": "Mon, 23 Nov 2026 12:00:00 GMT"}, NOW_AT), ({"date": "yesterday"}, None), ({}, None)],
 )
 def test_an_answer_tells_the_apis_own_time(headers: dict[str, str], at: datetime | None) -> None:
-    """The date of an answer is its own time; without a readable one there is none."""
+    """The server time is the date of the response, None without a readable one."""
     assert server_time(headers) == at

@@ -47,7 +47,7 @@ def test_what_waiting_cannot_mend_is_given_up_at_once(error: AuditProviderError)
     ("attempt", "low", "high"), [(1, 0.5, 1), (2, 1, 2), (3, 2, 4), (4, 4, 8), (5, 8, 16), (6, 16, 32), (7, 30, 60)]
 )
 def test_the_delay_doubles_up_to_its_cap(attempt: int, low: float, high: float) -> None:
-    """An unavailable source is asked again after twice the time, spread by the jitter."""
+    """An unavailable API is retried after twice the time, spread by the jitter."""
     error = SourceUnavailableError("x", status=503)
     assert retry_delay(error, attempt, 0.0, 0.0, POLICY) == low
     assert retry_delay(error, attempt, 0.0, 1.0, POLICY) == high
@@ -72,13 +72,13 @@ def test_a_policy_of_few_attempts_holds_for_garbled_answers_too() -> None:
 
 @pytest.mark.parametrize(("retry_after", "delay"), [(120.0, 120.0), (0.1, 0.5), (None, 0.5)])
 def test_an_unavailable_source_may_ask_for_longer(retry_after: float | None, delay: float) -> None:
-    """The longer of the spread and the wait asked for is kept."""
+    """The longer of the backoff and the requested wait applies."""
     assert retry_delay(SourceUnavailableError("x", retry_after=retry_after), 1, 0.0, 0.0, POLICY) == delay
 
 
 @pytest.mark.parametrize(("retry_after", "delay"), [(7.0, 7.5), (0.0, 60.5), (None, 300.5)])
 def test_a_rate_limit_is_waited_out_however_often(retry_after: float | None, delay: float) -> None:
-    """A 429 waits as long as it says, longer each time if that is nothing, else the documented five minutes."""
+    """A 429 waits as long as it requests, with a backoff if that is zero, else the documented five minutes."""
     error = SourceRateLimitedError("x", retry_after=retry_after)
     assert retry_delay(error, 99, 0.0, 0.5, POLICY) == delay
 
@@ -119,20 +119,22 @@ def test_waiting_ends(attempt: int, elapsed: float, jitter: float) -> None:
     ],
 )
 def test_a_task_is_tried_again_as_the_error_says(error: AuditProviderError, decided: RetryDecision) -> None:
-    """A rate limit and an unsettled window say when; other passing trouble leaves that to the task; the rest fails."""
+    """A rate limit and an unsettled window name the delay; other temporary errors do not; the rest fails."""
     assert decide_task_retry(error) == decided
 
 
-@pytest.mark.parametrize("told", [-1.0, 86_400.5, 1e9, float("inf"), float("nan")])
-def test_what_no_server_can_mean_is_as_if_not_said(told: float) -> None:
+@pytest.mark.parametrize("retry_after", [-1.0, 86_400.5, 1e9, float("inf"), float("nan")])
+def test_an_impossible_retry_after_is_ignored(retry_after: float) -> None:
     """Less than nothing, no number and more than a day count nowhere."""
-    assert sane_retry_after(told) is None
-    assert retry_delay(SourceRateLimitedError("x", retry_after=told), 1, 0.0, 0.0, POLICY) == POLICY.blocked_seconds
-    assert retry_delay(SourceUnavailableError("x", retry_after=told), 1, 0.0, 0.0, POLICY) == 0.5
-    assert decide_task_retry(SourceRateLimitedError("x", retry_after=told)) == RetryDecision(True)
+    assert sane_retry_after(retry_after) is None
+    assert (
+        retry_delay(SourceRateLimitedError("x", retry_after=retry_after), 1, 0.0, 0.0, POLICY) == POLICY.blocked_seconds
+    )
+    assert retry_delay(SourceUnavailableError("x", retry_after=retry_after), 1, 0.0, 0.0, POLICY) == 0.5
+    assert decide_task_retry(SourceRateLimitedError("x", retry_after=retry_after)) == RetryDecision(True)
 
 
-@pytest.mark.parametrize("told", [0.0, 0.5, 300.0, 86_400.0])
-def test_what_a_server_can_mean_is_believed(told: float) -> None:
-    """From nothing up to a whole day."""
-    assert sane_retry_after(told) == told
+@pytest.mark.parametrize("retry_after", [0.0, 0.5, 300.0, 86_400.0])
+def test_a_possible_retry_after_is_accepted(retry_after: float) -> None:
+    """Zero seconds to one day are accepted."""
+    assert sane_retry_after(retry_after) == retry_after

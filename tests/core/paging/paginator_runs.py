@@ -1,8 +1,4 @@
-"""Driving a walk by hand: rows written as seconds, pages written as rows.
-
-Knows: how to build rows, pages and windows in a few letters. Must not know: any server's rules.
-Its one rule: what a test writes is exactly what the walk is given.
-"""
+"""Drives a paginator by hand, with rows written as seconds and pages written as rows."""
 
 from __future__ import annotations
 
@@ -36,22 +32,22 @@ def rows(second: float, count: int, name: str = "tie") -> list[AuditRecord]:
     return [row(second, f"{name}-{second}-{number:05}") for number in range(count)]
 
 
-def page(*seconds: float, cursor: str | None = None, says_end: bool = False) -> Page:
+def page(*seconds: float, cursor: str | None = None, states_end: bool = False) -> Page:
     """Return a page of one record at each offset."""
-    return Page([row(second) for second in seconds], cursor, says_end)
+    return Page([row(second) for second in seconds], cursor, states_end)
 
 
 def refusal(text: str = "no such page") -> SourceProtocolError:
-    """Return a 400 as the API answers it."""
+    """Return the error of a status 400."""
     return SourceProtocolError(text, status=400)
 
 
 def play(paginator: Paginator, answer: Answer, request_limit: int = 500) -> tuple[list[AuditRecord], list[PageRequest]]:
-    """Drive a walk to its end; return what it delivered and what it asked."""
+    """Drive a paginator to its end; return its records and its requests."""
     delivered: list[AuditRecord] = []
     requests: list[PageRequest] = []
     while (request := paginator.next_request()) is not None:
-        assert len(requests) < request_limit, "the walk does not end"
+        assert len(requests) < request_limit, "the paginator does not end"
         requests.append(request)
         response = answer(request)
         if isinstance(response, SourceProtocolError):
@@ -62,6 +58,6 @@ def play(paginator: Paginator, answer: Answer, request_limit: int = 500) -> tupl
 
 
 def one_by_one(*responses: Page | SourceProtocolError) -> Answer:
-    """Return a source that gives these answers in turn, whatever is asked."""
+    """Return a server that returns these responses in turn, whatever is requested."""
     remaining: Iterable[Page | SourceProtocolError] = iter(responses)
     return lambda _ask: next(iter(remaining))

@@ -18,14 +18,14 @@ from tests.hypothesis_profiles import examples
 
 
 class SometimesEmpty(ModelServer):
-    """Answers one ask with nothing, without a cursor; or with an explicit end."""
+    """Returns an empty page for one request, without a cursor or with an explicit end."""
 
     empty_ask = 2
     lies_aloud = False
 
     def answer(self, request: PageRequest) -> Page:
         page = super().answer(request)
-        return Page([], None, says_end=self.lies_aloud) if len(self.requests) == self.empty_ask else page
+        return Page([], None, states_end=self.lies_aloud) if len(self.requests) == self.empty_ask else page
 
 
 def _read(server: ModelServer, reader: WindowReader) -> list[AuditRecord]:
@@ -42,7 +42,7 @@ def _read(server: ModelServer, reader: WindowReader) -> list[AuditRecord]:
 def test_one_empty_page_on_the_way_loses_nothing(
     version: ApiVersion, pages_per_cut: int, direction: Direction, lies_aloud: bool
 ) -> None:
-    """Whichever answer after the first comes empty once, all records come, wherever the reading is cut."""
+    """Every record is read, whichever page after the first is empty once and wherever the read is cut."""
     wanted: list[AuditRecord] = [row(second) for second in range(50)]
     empty_ask, request_count = 2, 2
     while empty_ask <= request_count:
@@ -81,7 +81,7 @@ def test_an_empty_page_behind_a_crowded_instant_is_no_end(version: ApiVersion) -
 def test_one_empty_answer_loses_nothing_or_fails_loudly(
     seconds: list[int], version: ApiVersion, direction: Direction, sizes: tuple[int, int], empty_ask: int
 ) -> None:
-    """Whatever the records, the page size and the cuts: one empty answer costs no record in silence."""
+    """One empty response never loses a record silently, whatever the records, page size and cuts."""
     records = [row(second, f"r{number}") for number, second in enumerate(seconds)]
     server = SometimesEmpty(records, version)
     server.empty_ask = empty_ask

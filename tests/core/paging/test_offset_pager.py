@@ -1,23 +1,26 @@
-"""One crowded instant by page numbers: how it goes on, and when it believes that it has every row."""
+"""Offset paging inside one crowded second: which page comes next, and when every row is known."""
 
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from airflow_audit_provider.core.api.records import AuditRecord
-from airflow_audit_provider.core.paging.offset_pager import OffsetPager
+from airflow_audit_provider.core.paging.offset_pager import OffsetPager, overlapping_page
 from tests.core.paging.paginator_runs import rows
+from tests.hypothesis_profiles import examples
 
 TIES = rows(5, 40)
 
 
 def pager_after(count: int, row_limit: int = 10) -> OffsetPager:
-    """Return a depth whose first page brought so many of the ties."""
+    """Return a pager whose first page had so many of the tied rows."""
     return OffsetPager([record.id for record in TIES[:count]], row_limit, probe_agrees=False)
 
 
 def test_the_next_page_shares_a_row_with_those_read() -> None:
-    """The page asked for starts before the end of what is known and reaches past it."""
+    """The requested page starts before the end of the known rows and extends past it."""
     pager = pager_after(10)
     assert pager.page_and_size() == (2, 9)
     pager.receive(TIES[9:18])
@@ -25,7 +28,7 @@ def test_the_next_page_shares_a_row_with_those_read() -> None:
 
 
 def test_the_end_is_an_empty_page_right_behind_the_known_rows() -> None:
-    """When a page brings nothing new, exactly the next row is asked for, and nothing there, twice, is the end."""
+    """After a page without new rows, exactly the next row is requested, and two empty pages there are the end."""
     pager = pager_after(10)
     pager.receive(TIES[9:10])
     for _ in range(2):
@@ -34,8 +37,8 @@ def test_the_end_is_an_empty_page_right_behind_the_known_rows() -> None:
     assert (pager.is_done, pager.problem) == (True, None)
 
 
-def test_one_empty_answer_is_no_end() -> None:
-    """A row that shows at the second asking is taken, and the next end has to be told twice again."""
+def test_one_empty_page_is_not_the_end() -> None:
+    """A row that appears in the second request is kept, and two empty pages are required again."""
     pager = pager_after(2, row_limit=2)
     pager.receive([])
     pager.receive(TIES[2:3])
@@ -48,15 +51,15 @@ def test_one_empty_answer_is_no_end() -> None:
     assert pager.is_done
 
 
-def test_the_other_sides_word_makes_one_empty_answer_the_end() -> None:
-    """Where the other side showed nothing else either, the empty page is told by two."""
+def test_one_empty_page_is_the_end_if_the_probe_agrees() -> None:
+    """One empty page is sufficient if the probe showed no other rows either."""
     pager = OffsetPager([record.id for record in TIES[:3]], 10, probe_agrees=True)
     pager.receive([])
     assert pager.is_done
 
 
-def test_a_row_behind_the_seeming_end_goes_on() -> None:
-    """A server that sends less than asked for is found out by the next row."""
+def test_a_row_after_the_apparent_end_continues() -> None:
+    """The next row reveals a server that returns fewer rows than requested."""
     pager = pager_after(10)
     pager.receive(TIES[9:10])
     pager.receive(TIES[10:11])
@@ -65,7 +68,7 @@ def test_a_row_behind_the_seeming_end_goes_on() -> None:
 
 @pytest.mark.parametrize("page", [[], TIES[20:29]], ids=["empty", "strangers"])
 def test_a_page_without_a_shared_row_starts_again_from_the_first(page: list[AuditRecord]) -> None:
-    """Where the list moved, nothing read before counts, and the fourth time is trouble."""
+    """If the list has moved, earlier rows do not count, and the fourth time is an error."""
     pager = pager_after(10)
     for _ in range(3):
         pager.receive(page)
@@ -77,7 +80,7 @@ def test_a_page_without_a_shared_row_starts_again_from_the_first(page: list[Audi
 
 
 def test_a_first_page_that_is_empty_now_ends_nothing() -> None:
-    """Read again from its first page, an instant with known rows is never found empty, but in trouble."""
+    """A second with known rows whose first page is empty is never the end, but an error."""
     pager = pager_after(10)
     for _ in range(4):
         assert pager.problem is None
@@ -86,7 +89,7 @@ def test_a_first_page_that_is_empty_now_ends_nothing() -> None:
     assert pager.problem == "the list of one second keeps changing while it is read"
 
 
-def test_two_empty_answers_count_only_in_a_row() -> None:
+def test_two_empty_pages_count_only_in_a_row() -> None:
     """A known row in the place of the next one shows that there are more rows than ids."""
     pager = pager_after(10)
     pager.receive(TIES[9:10])
@@ -96,18 +99,57 @@ def test_two_empty_answers_count_only_in_a_row() -> None:
     assert not pager.is_done
 
 
-def test_a_400_to_an_overlapping_page_is_trouble() -> None:
-    """The depth the API allows is not the end of the list."""
+def test_a_400_for_an_overlapping_page_is_an_error() -> None:
+    """The maximum page of the API is not the end of the list."""
     pager = pager_after(10)
     pager.receive_refusal()
     assert not pager.is_done
     assert "page 2 of one second" in str(pager.problem)
 
 
-def test_rows_that_never_settle_are_trouble() -> None:
+def test_rows_that_never_settle_are_an_error() -> None:
     """Pages that go on bringing known rows behind the known ones end in an error, not in a loop."""
     pager = pager_after(10)
     for _ in range(30):
         pager.receive(TIES[:1])
     assert not pager.is_done
     assert pager.problem is not None
+
+
+@examples(300)
+@given(read_count=st.integers(1, 20_000), row_limit=st.integers(1, 1000))
+def test_the_next_page_overlaps_and_advances(read_count: int, row_limit: int) -> None:
+    """The page shares a row with those read and reaches past it, or is the exact next row."""
+    page, row_count = overlapping_page(read_count, row_limit)
+    offset, end = (page - 1) * row_count, page * row_count
+    assert row_limit // 2 < row_count <= row_limit or (row_count, offset) == (1, read_count)
+    assert end > read_count
+    assert offset < read_count or (row_count == 1 and offset == read_count)
+
+
+@examples(200)
+@given(read_count=st.integers(1, 20_000), row_limit=st.integers(1, 200))
+def test_no_larger_step_is_left_out(read_count: int, row_limit: int) -> None:
+    """No page size between half the limit and the limit reaches further while it overlaps."""
+    page, row_count = overlapping_page(read_count, row_limit)
+    for size in range(row_limit // 2 + 1, row_limit + 1):
+        assert ((read_count - 1) // size + 1) * size <= page * row_count
+
+
+@pytest.mark.parametrize(
+    ("read_count", "row_limit", "page", "row_count"),
+    [(1, 1, 2, 1), (1, 2, 1, 2), (2, 2, 3, 1), (1000, 1000, 2, 999), (1998, 1000, 3, 998), (3, 1000, 1, 1000)],
+)
+def test_known_steps(read_count: int, row_limit: int, page: int, row_count: int) -> None:
+    """A few steps written out."""
+    assert overlapping_page(read_count, row_limit) == (page, row_count)
+
+
+@pytest.mark.parametrize("row_limit", [3, 10, 1000])
+def test_stepping_through_a_long_instant_stays_cheap(row_limit: int) -> None:
+    """Reading forty pages' worth takes at most three times as many requests as without overlap."""
+    read_count, steps = row_limit, 1
+    while read_count < 40 * row_limit:
+        page, row_count = overlapping_page(read_count, row_limit)
+        read_count, steps = page * row_count, steps + 1
+    assert steps <= 120

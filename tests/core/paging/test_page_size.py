@@ -1,4 +1,4 @@
-"""How many rows are asked for before a border inside the log."""
+"""Page size near the end of a window inside the log."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def page_sizer(*, page_size: int = 1000, horizon: TimeWindow = LOG) -> PageSizer
 
 
 def read_up_to(second: int, count: int) -> SeenRecords:
-    """Return the ledger of a walk that has seen so many records up to a second after the slice's start."""
+    """Return the records of a paginator that has read up to so many seconds after the slice's start."""
     seen = SeenRecords(1)
     seen.add([row(second * number / count, f"r{number}") for number in range(1, count + 1)])
     seen.last_record_second = T0 + second
@@ -36,18 +36,18 @@ def read_up_to(second: int, count: int) -> SeenRecords:
 
 
 def test_the_first_page_is_full() -> None:
-    """Before a row is seen, a full page is asked for."""
+    """Before a row is seen, a full page is requested."""
     assert page_sizer().row_count(SeenRecords(1), None) == 1000
 
 
 def test_the_last_page_is_as_large_as_the_rest_by_the_density_so_far() -> None:
-    """Where 600 records are expected, 600 and a tenth, three deviations and three seconds' worth are asked for."""
+    """Where 600 records are expected, 600 and a tenth, three deviations and three seconds' worth are requested."""
     seen = read_up_to(40, 400)
     assert page_sizer().row_count(seen, None) == int(660 + 3 * 600**0.5 + 30) + 1
 
 
 def test_a_page_in_the_middle_is_full() -> None:
-    """Where more than a page is expected, a full page is asked for."""
+    """If more than a page is expected, a full page is requested."""
     assert page_sizer().row_count(read_up_to(10, 1000), None) == 1000
 
 
@@ -58,23 +58,23 @@ def test_no_page_is_smaller_than_a_quarter(page_size: int, least: int) -> None:
 
 
 @pytest.mark.parametrize("second", [0, 100, 101])
-def test_a_walk_at_an_edge_asks_for_full_pages(second: int) -> None:
-    """Where no density can be told, or the border is reached, a full page is asked for."""
+def test_a_paginator_at_a_bound_requests_full_pages(second: int) -> None:
+    """If no density is known, or the end is reached, a full page is requested."""
     assert page_sizer().row_count(read_up_to(second, 3), None) == 1000
 
 
-def test_the_logs_end_is_asked_for_with_full_pages() -> None:
-    """Where nothing lies behind the window, no row is asked for in vain."""
+def test_the_end_of_the_log_is_requested_with_full_pages() -> None:
+    """If nothing follows the window, full pages are requested."""
     assert page_sizer(horizon=SLICE).row_count(read_up_to(99, 100), None) == 1000
 
 
 def test_a_cursor_is_followed_in_pages_of_one_size() -> None:
-    """With a cursor a full page is asked for."""
+    """With a cursor a full page is requested."""
     assert page_sizer().row_count(read_up_to(99, 100), "next") == 1000
 
 
 class PageNumberCursors(ModelServer):
-    """A cursor is the number of the next page, of whatever size is asked then."""
+    """A cursor is the number of the next page, of whatever size is requested then."""
 
     def answer(self, request: PageRequest) -> Page:
         self.requests.append(request)
@@ -82,7 +82,7 @@ class PageNumberCursors(ModelServer):
         selected, start = self._selected(request), (number - 1) * request.page_size
         found = selected[start : start + request.page_size]
         is_last = start + len(found) >= len(selected)
-        return Page(found, None if is_last else str(number + 1), says_end=is_last)
+        return Page(found, None if is_last else str(number + 1), states_end=is_last)
 
 
 class StrictCursors(PageNumberCursors):
@@ -106,8 +106,8 @@ class StrictCursors(PageNumberCursors):
     ],
     ids=["cursors are page numbers", "cursors are of one page size", "no cursors", "version 1"],
 )
-def test_a_crowd_before_the_border_is_read_whole(server: ModelServer) -> None:
-    """Where a small page does not bring time on, its place is read by a full one, and no cursor of it is followed."""
+def test_a_crowded_second_before_the_end_is_read_completely(server: ModelServer) -> None:
+    """If a reduced page does not advance time, its position is read with a full one and its cursor is not followed."""
     paginator = Paginator(ReadRequest(server.version, SLICE, horizon=LOG))
     delivered, requests = play(paginator, server.answer)
     assert sorted(delivered) == sorted(BURST)
@@ -115,8 +115,8 @@ def test_a_crowd_before_the_border_is_read_whole(server: ModelServer) -> None:
     assert all(request.page_size == 1000 for request in requests if request.cursor is not None)
 
 
-def test_a_crowd_right_at_the_border_ends_there() -> None:
-    """Version 1 reads the crowded second by page numbers, and what lies behind the border is not asked for."""
+def test_a_crowded_second_at_the_end_is_the_last() -> None:
+    """Version 1 reads the crowded second by page numbers, and nothing after the end is requested."""
     crowd = rows(5, 50)
     server = ModelServer([*crowd, *(row(second) for second in range(6, 60))])
     paginator = Paginator(ReadRequest(ApiVersion.V1, window(0, 6), page_size=20, horizon=window(0, 60)))

@@ -1,4 +1,4 @@
-"""When a walk believes that it has read everything, and what it asks for until then."""
+"""When a paginator accepts the end of the data, and what it requests until then."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from tests.core.paging.paginator_runs import T0, one_by_one, page, play, refusal
 
 V1, V2 = ApiVersion.V1, ApiVersion.V2
 DESC = Direction.DESC
-# The other side is asked two days further, where an earlier record shows that the answer is whole.
+# The probe extends two days before the window, where an earlier record shows that nothing is missing.
 BEHIND = T0 - 1 - 2 * 86_400
 
 
-def test_the_first_ask_is_wider_than_the_window() -> None:
-    """A second more on either side of the window's whole seconds is asked for."""
+def test_the_first_query_is_wider_than_the_window() -> None:
+    """The first query is a second wider on either side than the window's whole seconds."""
     assert Paginator(ReadRequest(V1, window(0.5, 9.5))).next_request() == PageRequest(
         T0 - 1, T0 + 11, Direction.ASC, 1000
     )
@@ -30,22 +30,22 @@ def test_the_first_ask_is_wider_than_the_window() -> None:
 @pytest.mark.parametrize(
     ("direction", "since", "before"), [(Direction.ASC, T0 - 1, T0 + 101), (DESC, T0 - 51, T0 + 10)]
 )
-def test_a_horizon_widens_the_far_edge_alone(direction: Direction, since: int, before: int) -> None:
-    """What is asked for past the window lies where the reading goes, not where it comes from."""
+def test_a_horizon_widens_the_end_bound_only(direction: Direction, since: int, before: int) -> None:
+    """The query extends past the window in the reading direction only."""
     paginator = Paginator(ReadRequest(V1, window(0, 9), direction, horizon=window(-50, 100)))
     assert paginator.next_request() == PageRequest(since, before, direction, 1000)
 
 
 @pytest.mark.parametrize("version", [V1, V2])
-def test_an_empty_page_ends_the_walk(version: ApiVersion) -> None:
-    """Nothing there is the end."""
+def test_an_empty_page_ends_the_paginator(version: ApiVersion) -> None:
+    """An empty first page is the end."""
     paginator = Paginator(ReadRequest(version, window(0, 9)))
     assert play(paginator, one_by_one(page())) == ([], [PageRequest(T0 - 1, T0 + 10, Direction.ASC, 1000)])
     assert paginator.ended_by is StopReason.EMPTY_PAGE
 
 
-def test_a_short_page_is_proved_from_the_other_side() -> None:
-    """Version 1's short page ends the walk only when the other side shows nothing new."""
+def test_a_short_page_is_proved_by_the_probe() -> None:
+    """Version 1's short page is the end only if the probe shows nothing new."""
     paginator = Paginator(ReadRequest(V1, window(0, 9)))
     delivered, requests = play(paginator, one_by_one(page(1, 2, 3), page(3, 2, 1)))
     assert delivered == [row(1), row(2), row(3)]
@@ -64,7 +64,7 @@ def test_the_proof_asks_for_more_rows_than_the_last_second_holds() -> None:
 
 
 def test_rows_that_only_the_other_side_shows_are_read_by_going_on() -> None:
-    """A server that sends less than asked for is found out by the other side, and reading goes on."""
+    """The probe reveals a server that returns fewer rows than requested, and reading continues."""
     paginator = Paginator(ReadRequest(V1, window(0, 9)))
     source = one_by_one(page(1, 2), page(7, 6, 5), page(2, 5, 6), page(6, 7), page(7), page(7, 6, 5))
     delivered, requests = play(paginator, source)
@@ -72,8 +72,8 @@ def test_rows_that_only_the_other_side_shows_are_read_by_going_on() -> None:
     assert [request.since_seconds - T0 for request in requests if request.direction is Direction.ASC] == [-1, 1, 5, 6]
 
 
-def test_late_rows_behind_the_reach_are_taken_from_the_proof() -> None:
-    """A row that appeared behind the reading is delivered when the proof shows it."""
+def test_late_rows_are_taken_from_the_probe() -> None:
+    """A row that appeared in a part already read is delivered when the probe shows it."""
     paginator = Paginator(ReadRequest(V1, window(0, 9)))
     delivered, _ = play(paginator, one_by_one(page(1, 4, 5), Page([row(5), row(4), row(3, "late"), row(1)])))
     assert delivered == [row(1), row(4), row(5), row(3, "late")]
@@ -82,7 +82,7 @@ def test_late_rows_behind_the_reach_are_taken_from_the_proof() -> None:
 
 
 def test_a_late_row_outside_the_window_is_counted_as_outside() -> None:
-    """What the proof shows outside the window is not delivered."""
+    """A row of the probe outside the window is not delivered."""
     paginator = Paginator(ReadRequest(V1, window(0, 9)))
     delivered, _ = play(paginator, one_by_one(page(1, 5), Page([row(5), row(1), row(-0.5, "late")])))
     assert delivered == [row(1), row(5)]
@@ -90,7 +90,7 @@ def test_a_late_row_outside_the_window_is_counted_as_outside() -> None:
 
 
 def test_a_window_within_one_second_asks_for_the_row_after_the_last() -> None:
-    """Where both sides could hide the same row, the next row itself is asked for."""
+    """If both directions could omit the same row, exactly the next row is requested."""
     paginator = Paginator(ReadRequest(V1, window(0, 9)))
     delivered, requests = play(paginator, one_by_one(page(5, 5.5), page(5.5, 5), page()))
     assert delivered == [row(5), row(5.5)]
@@ -111,7 +111,7 @@ def test_a_row_after_the_last_one_starts_the_reading_again() -> None:
 def test_version_two_is_believed_when_it_says_the_end(row_count: int, end: StopReason) -> None:
     """An explicit end on a page of no suspicious size needs no proof."""
     paginator = Paginator(ReadRequest(V2, window(0, 9)))
-    _, requests = play(paginator, one_by_one(Page(rows(5, row_count), None, says_end=True)))
+    _, requests = play(paginator, one_by_one(Page(rows(5, row_count), None, states_end=True)))
     assert len(requests) == 1
     assert paginator.ended_by is end
 
@@ -120,7 +120,7 @@ def test_version_two_is_believed_when_it_says_the_end(row_count: int, end: StopR
 def test_version_two_is_not_believed_on_a_page_that_may_be_a_ceiling(row_count: int) -> None:
     """A round or a full page without a cursor is proved from the other side."""
     paginator = Paginator(ReadRequest(V2, window(0, 9)))
-    paginator.receive(Page([row(1), *rows(5, row_count - 1)], None, says_end=True))
+    paginator.receive(Page([row(1), *rows(5, row_count - 1)], None, states_end=True))
     request = paginator.next_request()
     assert request is not None
     assert request.direction is DESC
@@ -130,7 +130,7 @@ def test_version_two_is_not_believed_on_a_page_as_large_as_the_largest() -> None
     """A page as long as those before may be cut as they are."""
     paginator = Paginator(ReadRequest(V2, window(0, 9)))
     paginator.receive(page(1, 2, cursor="a"))
-    paginator.receive(page(3, 4, says_end=True))
+    paginator.receive(page(3, 4, states_end=True))
     request = paginator.next_request()
     assert request is not None
     assert request.direction is DESC
@@ -152,8 +152,8 @@ def test_a_row_behind_the_window_proves_its_only_second() -> None:
         assert paginator.outside_count == 1
 
 
-def test_downwards_nothing_is_asked_for_past_the_window() -> None:
-    """What lies behind a reading towards the past may be the future."""
+def test_descending_the_probe_stays_inside_the_window() -> None:
+    """In descending order the range before the first record may lie in the future."""
     paginator = Paginator(ReadRequest(V1, window(0, 9), DESC))
     paginator.receive(page(5))
     assert paginator.next_request() == PageRequest(T0 - 1, T0 + 10, Direction.ASC, 11)
@@ -201,7 +201,7 @@ def test_a_400_is_no_end_behind_rows_that_may_be_a_ceiling(row_count: int) -> No
 
 
 def test_an_empty_page_where_a_record_is_known_is_asked_again() -> None:
-    """A walk that is told of a record takes no empty page for the end, and reads on when the other side shows rows."""
+    """An empty page is not the end where a record is known, and reading continues when the probe shows rows."""
     paginator = Paginator(ReadRequest(V1, window(0, 9), known_seconds=T0))
     responses = one_by_one(page(), page(5, 0.5), page(0.5, 5), page(5, 0.5))
     delivered, requests = play(paginator, responses)
@@ -217,21 +217,21 @@ def test_an_empty_page_where_a_record_is_known_is_asked_again() -> None:
 def test_a_record_behind_the_window_proves_that_nothing_follows(
     direction: Direction, known: int, requested: tuple[int, int]
 ) -> None:
-    """The other side is asked as far as the known record, and where that is all it shows the window is empty."""
+    """The probe extends to the known record, and the window is empty if it shows nothing else."""
     paginator = Paginator(ReadRequest(V2, window(0, 9), direction, known_seconds=T0 + known))
-    delivered, requests = play(paginator, one_by_one(page(says_end=True), page(known)))
+    delivered, requests = play(paginator, one_by_one(page(states_end=True), page(known)))
     assert (delivered, paginator.ended_by) == ([], StopReason.OTHER_SIDE)
     assert (requests[1].since_seconds, requests[1].before_seconds) == requested
 
 
 def test_a_known_record_that_never_comes_is_an_error() -> None:
-    """Answers that stay empty where a record is known are not believed."""
+    """Responses that stay empty where a record is known are an error."""
     with pytest.raises(SourceProtocolError, match="empty when it is read from the other side"):
         play(Paginator(ReadRequest(V1, window(0, 9), known_seconds=T0)), lambda _ask: page())
 
 
 def test_a_row_past_the_end_proves_the_end() -> None:
-    """With a horizon, the first row past the window ends the walk without another request."""
+    """With a horizon, the first row past the window ends the paginator without another request."""
     paginator = Paginator(ReadRequest(V1, window(0, 9), page_size=4, horizon=window(0, 100)))
     delivered, requests = play(paginator, one_by_one(page(1, 2, 8.9, 9)))
     assert delivered == [row(1), row(2), row(8.9)]
@@ -255,7 +255,7 @@ def test_a_row_in_the_second_of_the_bound_proves_nothing(direction: Direction, l
     assert paginator.next_request() is not None
 
 
-def test_a_walk_that_is_done_takes_nothing() -> None:
+def test_a_paginator_that_is_done_accepts_nothing() -> None:
     """A page after the end is the caller's mistake."""
     paginator = Paginator(ReadRequest(V1, window(0, 9)))
     paginator.receive(page())

@@ -1,4 +1,4 @@
-"""What a walk refuses, so that no record is lost in silence and no loop runs for ever."""
+"""What a paginator rejects, so that no record is lost silently and no loop is endless."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LOST = "records could be lost here: "
 
 @pytest.mark.parametrize(("direction", "seconds"), [(Direction.ASC, (1, 3, 2)), (Direction.DESC, (3, 1, 2))])
 def test_a_page_out_of_order_is_refused(direction: Direction, seconds: tuple[int, ...]) -> None:
-    """Disorder beyond a second is an error that says where."""
+    """A page out of order by more than a second is an error with its position."""
     paginator = Paginator(ReadRequest(V1, window(0, 9), direction))
     with pytest.raises(SourceProtocolError, match="not sorted") as caught:
         paginator.receive(page(*seconds))
@@ -27,12 +27,12 @@ def test_a_page_out_of_order_is_refused(direction: Direction, seconds: tuple[int
 
 
 def test_disorder_within_a_second_is_none() -> None:
-    """A server may compare whole seconds only."""
+    """Within a second any order is accepted."""
     assert len(Paginator(ReadRequest(V1, window(0, 9))).receive(page(1.9, 1.1, 2.5, 2.4))) == 4
 
 
 def test_a_proof_out_of_order_is_refused() -> None:
-    """The other side has to be sorted the other way."""
+    """The probe must be sorted in the opposite direction."""
     paginator = Paginator(ReadRequest(V1, window(0, 9)))
     paginator.receive(page(1, 2))
     with pytest.raises(SourceProtocolError, match="not sorted desc"):
@@ -40,7 +40,7 @@ def test_a_proof_out_of_order_is_refused() -> None:
 
 
 def test_a_full_page_moves_the_edge_to_the_second_before_its_last() -> None:
-    """Time advances with a margin, and the rows asked for again are dropped by id."""
+    """Time advances with a margin, and rows requested again are dropped by id."""
     paginator = Paginator(ReadRequest(V1, window(0, 9), page_size=3))
     delivered, requests = play(paginator, one_by_one(page(1, 2, 4.7), page(4.7, 6), page(6, 4.7)))
     assert [request.since_seconds - T0 for request in requests[:2]] == [-1, 3]
@@ -92,14 +92,14 @@ def test_a_400_inside_one_instant_is_never_the_end() -> None:
 
 
 def test_a_400_behind_a_proved_end_is_the_end() -> None:
-    """When the other side agreed, a server that answers 400 past the last row is believed."""
+    """If the probe agreed, a status 400 past the last row is accepted as the end."""
     paginator = Paginator(ReadRequest(V1, window(0, 9)))
     delivered, requests = play(paginator, one_by_one(page(5, 5.5), page(5.5, 5), refusal()))
     assert (len(delivered), len(requests), paginator.ended_by) == (2, 3, StopReason.REFUSED)
 
 
 def test_a_400_is_no_end_when_the_other_side_was_full() -> None:
-    """A full answer from the other side proves nothing within one instant."""
+    """A full probe proves nothing within one second."""
     paginator = Paginator(ReadRequest(V1, window(0, 9)))
     ties = rows(5, 995)
     with pytest.raises(SourceProtocolError, match="page 2 of one second"):
@@ -108,7 +108,7 @@ def test_a_400_is_no_end_when_the_other_side_was_full() -> None:
 
 @pytest.mark.parametrize("version", [V1, V2])
 def test_a_400_to_the_first_page_is_raised_as_it_is(version: ApiVersion) -> None:
-    """A refusal that no other way avoids is the caller's."""
+    """A status 400 that nothing else can avoid is raised."""
     error = refusal("bad filter")
     with pytest.raises(SourceProtocolError) as caught:
         Paginator(ReadRequest(version, window(0, 9))).receive_refusal(error)
@@ -119,7 +119,7 @@ def test_a_cursor_is_followed_also_from_an_empty_page() -> None:
     """An empty page with a cursor is not the end."""
     paginator = Paginator(ReadRequest(V2, window(0, 9)))
     source = one_by_one(
-        page(cursor="a"), page(0.1, cursor="b"), page(cursor="c"), page(0.2, says_end=True), page(0.2, 0.1), page()
+        page(cursor="a"), page(0.1, cursor="b"), page(cursor="c"), page(0.2, states_end=True), page(0.2, 0.1), page()
     )
     delivered, requests = play(paginator, source)
     assert delivered == [row(0.1), row(0.2)]
@@ -151,18 +151,18 @@ def test_a_new_row_makes_the_pages_count_as_barren_anew() -> None:
 
 
 def test_a_repeated_cursor_gives_way_to_time() -> None:
-    """A cursor that comes a second time is not followed again; reading goes on from the time reached."""
+    """A cursor that is returned twice is not followed again; reading continues from the time reached."""
     paginator = Paginator(ReadRequest(V2, window(0, 9)))
-    source = one_by_one(page(1, 2, cursor="a"), page(3, 4, cursor="a"), page(4, 5, 6, says_end=True))
+    source = one_by_one(page(1, 2, cursor="a"), page(3, 4, cursor="a"), page(4, 5, 6, states_end=True))
     delivered, requests = play(paginator, source)
     assert [record.id for record in delivered] == [f"at-{n}" for n in range(1, 7)]
     assert requests[-1] == PageRequest(T0 + 3, T0 + 10, Direction.ASC, 1000)
 
 
 def test_a_cursor_is_left_where_time_has_advanced() -> None:
-    """Time is asked on instead of a cursor, so an expiring one costs no record."""
+    """Reading by time replaces a cursor, so an expiring one costs no record."""
     paginator = Paginator(ReadRequest(V2, window(0, 9)))
-    delivered, requests = play(paginator, one_by_one(page(1, 2, cursor="a"), page(2, 3, 4, says_end=True)))
+    delivered, requests = play(paginator, one_by_one(page(1, 2, cursor="a"), page(2, 3, 4, states_end=True)))
     assert [record.id for record in delivered] == ["at-1", "at-2", "at-3", "at-4"]
     assert [(request.cursor, request.since_seconds - T0) for request in requests] == [(None, -1), (None, 1)]
 
@@ -180,7 +180,7 @@ def test_a_cursor_is_left_where_time_has_advanced() -> None:
 def test_a_broken_cursor_where_time_stands_still_is_an_error(
     responses: list[Page | SourceProtocolError], problem: str
 ) -> None:
-    """Where neither cursor nor time leads on, the walk raises instead of ending."""
+    """If neither cursor nor time leads on, the paginator raises instead of ending."""
     with pytest.raises(SourceProtocolError, match=f"{LOST}.*{problem}"):
         play(Paginator(ReadRequest(V2, window(0, 9))), one_by_one(*responses))
 

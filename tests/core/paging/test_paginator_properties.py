@@ -1,4 +1,4 @@
-"""The pager against a model server: whatever the server does, every record of the window once, or a loud error."""
+"""The paginator against a model server: every record of the window once, or an error, whatever the server does."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ def read_all(
     pages_per_cut: int = DEFAULT_PAGES_PER_CUT,
     horizon: TimeWindow | None = None,
 ) -> list[AuditRecord]:
-    """Read a window from the model, answering 400s as the script does."""
+    """Read a window from the model, passing status 400 on as the script does."""
     reader = WindowReader(
         ReadRequest(server.version, window, direction, page_size, horizon), pages_per_cut=pages_per_cut
     )
     records: list[AuditRecord] = []
     while (request := reader.next_request()) is not None:
-        assert len(server.requests) < 20_000, "the pager does not end"
+        assert len(server.requests) < 20_000, "the paginator does not end"
         try:
             page = server.answer(request)
         except SourceProtocolError as error:
@@ -89,7 +89,7 @@ def servers(draw: st.DrawFn) -> ModelServer:
 def test_every_record_of_the_window_comes_once_in_order(
     server: ModelServer, page_size: int, direction: Direction, pages_per_cut: int, cut_us: int, behind_seconds: int
 ) -> None:
-    """The reading yields exactly the window's records, sorted, whatever the server's oddities, and whatever follows."""
+    """The reader returns exactly the window's records, sorted, whatever the server does and whatever follows."""
     window = TimeWindow(from_seconds(_BASE_SECONDS) + timedelta(microseconds=cut_us), from_seconds(_BASE_SECONDS + 20))
     horizon = TimeWindow(window.start, window.end + timedelta(seconds=behind_seconds))
     upwards = horizon if direction is Direction.ASC else None
@@ -117,7 +117,7 @@ def test_broken_cursors_lose_nothing_or_fail_loudly(
     says_nothing: bool,
     direction: Direction,
 ) -> None:
-    """A lost, expired, repeated or never sent cursor costs no record; where it could, the reading raises."""
+    """A lost, expired, repeated or never sent cursor costs no record; where it could, the reader raises."""
     server = ModelServer(
         rows,
         ApiVersion.V2,
@@ -159,7 +159,7 @@ def test_short_pages_that_lose_their_cursors_lose_no_record(
     pages_per_cut: int,
     seed: int,
 ) -> None:
-    """A server that sends fewer rows than asked for and leaves cursors out is read whole, or the reading raises."""
+    """A server that returns fewer rows than requested and omits cursors is read completely, or the reader raises."""
     server = ModelServer(
         rows,
         ApiVersion.V2,
@@ -168,7 +168,7 @@ def test_short_pages_that_lose_their_cursors_lose_no_record(
         random_fraction=short == "fraction",
         cursor_lost_every=lost,
         says_nothing=silence == "says nothing",
-        says_end=silence == "says the end",
+        states_end=silence == "says the end",
         ties_mirrored=mirrored,
         seed=seed,
     )
@@ -205,7 +205,7 @@ def test_an_instant_larger_than_the_depth_cap_fails_loudly() -> None:
 
 
 def test_a_depth_cap_outside_one_instant_is_never_met() -> None:
-    """Reading by time never goes deep where time advances, so a cap costs nothing."""
+    """Page numbers are not used where time advances, so a maximum page has no effect."""
     rows = [AuditRecord((_BASE_SECONDS * SECOND_NS) + i * 10_000_000, f"{i:05}", b"{}") for i in range(5000)]
     assert len(read_all(ModelServer(rows, depth_cap=1000), _WINDOW)) == 5000
 
@@ -221,9 +221,9 @@ def test_a_small_window_costs_one_request_or_the_proof(row_count: int, request_c
     assert len(server.requests) == request_count
 
 
-@pytest.mark.parametrize(("says_end", "request_count"), [(True, 1), (False, 3)])
-def test_version_two_takes_one_request_where_it_says_the_end(says_end: bool, request_count: int) -> None:
+@pytest.mark.parametrize(("states_end", "request_count"), [(True, 1), (False, 3)])
+def test_version_two_takes_one_request_where_it_says_the_end(states_end: bool, request_count: int) -> None:
     """Version 2's explicit end needs no proof; one that is merely not denied does."""
-    server = ModelServer(_ties(7), ApiVersion.V2, says_end=says_end)
+    server = ModelServer(_ties(7), ApiVersion.V2, states_end=states_end)
     assert len(read_all(server, _WINDOW)) == 7
     assert len(server.requests) == request_count

@@ -1,4 +1,4 @@
-"""A server that orders ties anew for every request: complete, or a loud error; never a silent hole."""
+"""A server that reorders ties for every request: complete, or an error; never a silent gap."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _WINDOW = TimeWindow(from_seconds(_BASE_SECONDS), from_seconds(_BASE_SECONDS + 3
 
 
 class ShufflingServer(ModelServer):
-    """Sorts by whole second only; inside one, every answer has another order."""
+    """Sorts by whole second only; inside one, every response has another order."""
 
     def _selected(self, request: PageRequest) -> list[AuditRecord]:
         rows = super()._selected(request)
@@ -51,7 +51,7 @@ def _read(server: ModelServer, direction: Direction, page_size: int) -> list[Aud
 def test_no_record_is_lost_silently(
     counts: list[int], version: ApiVersion, direction: Direction, page_size: int, seed: int
 ) -> None:
-    """Whatever comes back is the whole truth in order; otherwise an error says that records could be lost."""
+    """The result is complete and sorted; otherwise an error states that records could be lost."""
     seconds = [second for second, count in enumerate(counts) for _ in range(count)]
     rows = [AuditRecord((_BASE_SECONDS + s) * SECOND_NS, f"{i:05}", b"{}") for i, s in enumerate(seconds)]
     got = _read(ShufflingServer(rows, version, seed=seed), direction, page_size)
@@ -70,7 +70,7 @@ def test_sparse_seconds_are_always_read_whole(version: ApiVersion, direction: Di
 
 @pytest.mark.parametrize("row_count", [1001, 1300, pytest.param(5000, marks=pytest.mark.nightly)])
 def test_a_crowded_instant_is_gathered_or_refused(row_count: int) -> None:
-    """More shuffled rows in one instant than a page holds never end in a hole."""
+    """More shuffled rows in one second than a page holds never leave a gap."""
     rows = [AuditRecord((_BASE_SECONDS + 7) * SECOND_NS, f"{i:05}", b"{}") for i in range(row_count)]
     for seed in range(10):
         for version in ApiVersion:

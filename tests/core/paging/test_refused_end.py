@@ -1,4 +1,4 @@
-"""A 400 behind the last page: whatever it means, nothing that was read is lost by it."""
+"""A status 400 after the last page loses nothing that was read."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _WINDOW = TimeWindow(from_seconds(_BASE_SECONDS), from_seconds(_BASE_SECONDS + 6
 
 
 class PastEndIs400(ModelServer):
-    """Answers 400 to a page that starts behind the last row."""
+    """Returns status 400 for a page that starts after the last row."""
 
     def _offset(self, request: PageRequest, size: int) -> int:
         offset = super()._offset(request, size)
@@ -28,7 +28,7 @@ class PastEndIs400(ModelServer):
 
 @pytest.mark.parametrize("row_count", [1, 2, 5, 999])
 def test_records_of_one_second_survive_a_refused_last_page(row_count: int) -> None:
-    """A window whose records share one second comes whole although the page that would prove its end is a 400."""
+    """Records of one second are read completely although the page that would prove the end is a status 400."""
     rows = [AuditRecord((_BASE_SECONDS + 5) * SECOND_NS, f"{number:04}", b"{}") for number in range(row_count)]
     server, reader, got = PastEndIs400(rows), WindowReader(ReadRequest(ApiVersion.V1, _WINDOW)), []
     while (request := reader.next_request()) is not None:

@@ -1,4 +1,4 @@
-"""What a walk has seen, and where the edges of its next ask lie."""
+"""Records seen by a paginator, and the bounds of its next query."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def test_an_id_counts_once() -> None:
 
 
 @pytest.mark.parametrize(("sign", "furthest_second"), [(1, T0 + 7), (-1, -(T0 + 3))])
-def test_the_reach_only_moves_on(sign: int, furthest_second: int) -> None:
+def test_the_reached_second_only_advances(sign: int, furthest_second: int) -> None:
     """The furthest last row counts, whichever page it came on; an empty page changes nothing."""
     seen = SeenRecords(sign)
     assert seen.count_at_furthest_second() == 0
@@ -57,8 +57,8 @@ def test_order_is_judged_by_the_second(seconds: tuple[float, ...], sign: int, so
     assert is_sorted([row(second) for second in seconds], sign) is sorted_so
 
 
-def test_edges_lie_a_second_outside_and_move_with_the_reach() -> None:
-    """The near edge follows with its margin and never goes back; the far one stays."""
+def test_bounds_lie_a_second_outside_and_follow_the_reached_second() -> None:
+    """The start bound follows with its margin and never moves back; the end bound stays."""
     up = QueryBounds(ReadRequest(V1, window(0.5, 8.5), UP, horizon=window(-9, 19)))
     assert (up.since_seconds, up.before_seconds) == (T0 - 1, T0 + 20)
     assert [up.advance(T0 + furthest_second) for furthest_second in (0, 3, 3, 2)] == [False, True, False, False]
@@ -70,7 +70,7 @@ def test_edges_lie_a_second_outside_and_move_with_the_reach() -> None:
 
 
 def test_a_second_is_complete_when_the_next_one_is_reached() -> None:
-    """Upwards the reached second is still open, downwards everything above it is closed."""
+    """Ascending, the reached second is incomplete; descending, everything after it is complete."""
     up, down = (QueryBounds(ReadRequest(V1, window(0, 9), direction, horizon=window(0, 9))) for direction in (UP, DOWN))
     assert up.complete_up_to(T0 + 4) == from_seconds(T0 + 4)
     assert down.complete_up_to(-(T0 + 4)) == from_seconds(T0 + 5)
@@ -80,7 +80,7 @@ def test_a_second_is_complete_when_the_next_one_is_reached() -> None:
     ("direction", "second", "crossed"),
     [(UP, 8, False), (UP, 9, True), (UP, 10, True), (DOWN, 0, False), (DOWN, -1, True), (DOWN, -2, True)],
 )
-def test_a_window_is_crossed_when_its_far_second_is_complete(direction: Direction, second: int, crossed: bool) -> None:
-    """The first second past the far bound proves it, the last one inside does not."""
+def test_a_window_is_past_when_its_last_second_is_complete(direction: Direction, second: int, crossed: bool) -> None:
+    """The first second past the end bound proves it, the last one inside does not."""
     bounds = QueryBounds(ReadRequest(V1, window(0, 9), direction, horizon=window(-99, 99)))
     assert bounds.is_past(window(0, 9), direction.sign * (T0 + second)) is crossed

@@ -1,4 +1,4 @@
-"""Slices: consecutive pieces that are together the window."""
+"""Slices are consecutive and together are the window."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.hypothesis_profiles import examples
 
 
 def known(whole: TimeWindow, seen: TimeWindow, record_count: int) -> Segment:
-    """Return a stretch in which a count of records was seen."""
+    """Return a segment in which a number of records was seen."""
     density = Density()
     density.learn(seen, record_count)
     return Segment(whole, density)
@@ -41,87 +41,87 @@ def test_slices_are_consecutive_and_are_the_window(
 ) -> None:
     """Whatever is seen and wherever slices are cut, nothing is missed and nothing is read twice."""
     whole = window(0.25, 0.25 + length)
-    slicer, agenda, read = Slicer(concurrency), [Segment(whole, Density())], list[TimeWindow]()
-    while agenda and len(read) < 300:
-        piece, rest = slicer.split(agenda.pop(0))
+    slicer, queue, read = Slicer(concurrency), [Segment(whole, Density())], list[TimeWindow]()
+    while queue and len(read) < 300:
+        part, rest = slicer.split(queue.pop(0))
         cut, count = cuts[len(read) % len(cuts)], record_counts[len(read) % len(record_counts)]
-        border = piece.window.start + piece.window.length * (cut or 1.0)
-        remainder = TimeWindow(border, piece.window.end) if piece.window.start < border < piece.window.end else None
-        read.append(TimeWindow(piece.window.start, border) if remainder else piece.window)
-        agenda = [*slicer.learn(piece, count, remainder), *([rest] if rest else []), *agenda]
-    together = [*read, *(stretch.window for stretch in agenda)]
+        boundary = part.window.start + part.window.length * (cut or 1.0)
+        remainder = TimeWindow(boundary, part.window.end) if part.window.start < boundary < part.window.end else None
+        read.append(TimeWindow(part.window.start, boundary) if remainder else part.window)
+        queue = [*slicer.learn(part, count, remainder), *([rest] if rest else []), *queue]
+    together = [*read, *(segment.window for segment in queue)]
     assert [each.end for each in together[:-1]] == [each.start for each in together[1:]]
     assert (together[0].start, together[-1].end) == (whole.start, whole.end)
 
 
 def test_the_first_page_is_asked_for_alone() -> None:
-    """Of a window of which nothing is known one page is read, from its start, and nothing beside it."""
+    """Of an unknown window one page is read, from its start, and nothing in parallel."""
     whole, density = window(0, 86_400), Density()
-    piece, rest = Slicer(8).split(Segment(whole, density))
-    assert (piece, piece.is_sample, rest) == (Slice(whole, density, SAMPLE_PAGES), True, None)
+    part, rest = Slicer(8).split(Segment(whole, density))
+    assert (part, part.is_sample, rest) == (Slice(whole, density, SAMPLE_PAGES), True, None)
 
 
-def test_after_the_first_page_a_page_is_read_in_every_stretch() -> None:
-    """What is left is divided evenly; the first stretch goes on with the density seen, the others are scouted."""
+def test_after_the_first_page_a_page_is_read_in_every_segment() -> None:
+    """The rest is divided evenly; the first segment keeps the density seen, the others are sampled."""
     slicer, density = Slicer(4), Density()
-    stretches = slicer.learn(Slice(window(0, 4100), density, SAMPLE_PAGES), 1000, window(100, 4100))
-    assert [stretch.window for stretch in stretches] == [
+    segments = slicer.learn(Slice(window(0, 4100), density, SAMPLE_PAGES), 1000, window(100, 4100))
+    assert [segment.window for segment in segments] == [
         window(100, 1100), window(1100, 2100), window(2100, 3100), window(3100, 4100)
     ]  # fmt: skip
-    assert [stretch.needs_sample for stretch in stretches] == [False, True, True, True]
-    assert len({id(stretch.density) for stretch in stretches}) == 4
+    assert [segment.needs_sample for segment in segments] == [False, True, True, True]
+    assert len({id(segment.density) for segment in segments}) == 4
 
 
 @pytest.mark.parametrize(("left_seconds", "count"), [(500, 1), (599, 1), (600, 2), (899, 2), (900, 3), (90_000, 5)])
-def test_a_stretch_is_worth_three_pages(left_seconds: int, count: int) -> None:
-    """At ten records a second there is a stretch for every three hundred seconds, up to the concurrency."""
+def test_a_segment_is_worth_three_pages(left_seconds: int, count: int) -> None:
+    """At ten records a second there is a segment for every 300 seconds, up to the concurrency."""
     slicer = Slicer(5)
     whole, left = window(0, 100 + left_seconds), window(100, 100 + left_seconds)
     assert len(slicer.learn(Slice(whole, Density(), SAMPLE_PAGES), 1000, left)) == count
 
 
-def test_a_stretch_is_at_least_ten_seconds_long() -> None:
-    """However many pages a short window is thought to hold, its stretches have room for the margins."""
-    stretches = Slicer(8).learn(Slice(window(0, 31), Density(), SAMPLE_PAGES), 1000, window(0.01, 31))
-    assert [stretch.window for stretch in stretches] == [window(0.01, 10), window(10, 20), window(20, 31)]
+def test_a_segment_is_at_least_ten_seconds_long() -> None:
+    """However many pages a short window is thought to hold, its segments have room for the margins."""
+    segments = Slicer(8).learn(Slice(window(0, 31), Density(), SAMPLE_PAGES), 1000, window(0.01, 31))
+    assert [segment.window for segment in segments] == [window(0.01, 10), window(10, 20), window(20, 31)]
 
 
 def test_only_the_first_remainder_is_divided() -> None:
-    """What is left later is one stretch, which shares what is known of its slice."""
+    """A later remainder is one segment, which shares the density of its slice."""
     slicer, density = Slicer(4), Density()
     slicer.learn(Slice(window(0, 4100), density, SAMPLE_PAGES), 1000, window(100, 4100))
-    piece = Slice(window(1100, 2100), Density(), SAMPLE_PAGES)
-    assert slicer.learn(piece, 1000, window(1200, 2100)) == [Segment(window(1200, 2100), piece.density)]
-    assert piece.density.records_per_second == 10
+    part = Slice(window(1100, 2100), Density(), SAMPLE_PAGES)
+    assert slicer.learn(part, 1000, window(1200, 2100)) == [Segment(window(1200, 2100), part.density)]
+    assert part.density.records_per_second == 10
 
 
 def test_a_slice_that_was_read_whole_leaves_nothing() -> None:
-    """There is no stretch behind it, and its density is known."""
-    piece = Slice(window(0, 100), Density(), SAMPLE_PAGES)
-    assert Slicer(4).learn(piece, 250, None) == []
-    assert piece.density.records_per_second == 2.5
+    """No segment follows it, and its density is known."""
+    part = Slice(window(0, 100), Density(), SAMPLE_PAGES)
+    assert Slicer(4).learn(part, 250, None) == []
+    assert part.density.records_per_second == 2.5
 
 
 def test_slices_are_as_long_as_holds_three_pages() -> None:
     """At sixty records a second a slice is fifty seconds long."""
-    stretch = known(window(0, 1000), window(0, 50), 1000 * SLICE_PAGES)
-    piece, rest = Slicer(2).split(stretch)
-    assert piece == Slice(window(0, 50), stretch.density, CUT_PAGES)
-    assert rest == Segment(window(50, 1000), stretch.density)
-    assert (SLICE_PAGES, CUT_PAGES, piece.is_sample) == (3, 4, False)
+    segment = known(window(0, 1000), window(0, 50), 1000 * SLICE_PAGES)
+    part, rest = Slicer(2).split(segment)
+    assert part == Slice(window(0, 50), segment.density, CUT_PAGES)
+    assert rest == Segment(window(50, 1000), segment.density)
+    assert (SLICE_PAGES, CUT_PAGES, part.is_sample) == (3, 4, False)
 
 
-def test_one_request_at_a_time_needs_no_borders() -> None:
-    """Where nothing is fetched beside it, a slice goes as far as its pages reach."""
-    stretch = known(window(0, 1000), window(0, 50), 3000)
-    assert Slicer(1).split(stretch) == (Slice(window(0, 1000), stretch.density, CUT_PAGES), None)
+def test_one_request_at_a_time_needs_no_boundarys() -> None:
+    """Without parallel requests, a slice extends as far as its pages do."""
+    segment = known(window(0, 1000), window(0, 50), 3000)
+    assert Slicer(1).split(segment) == (Slice(window(0, 1000), segment.density, CUT_PAGES), None)
 
 
 def test_a_density_is_trusted_for_four_times_as_long() -> None:
-    """A quiet minute says little about the next hour, and a silent one no more."""
+    """The density of a quiet minute is not trusted for an hour, nor that of an empty one."""
     for count in (20, 0):
-        piece, rest = Slicer(2).split(known(window(0, 10_000), window(0, 20), count))
-        assert piece.window == window(0, 80)
+        part, rest = Slicer(2).split(known(window(0, 10_000), window(0, 20), count))
+        assert part.window == window(0, 80)
         assert rest is not None
         assert rest.window == window(80, 10_000)
 
@@ -129,8 +129,8 @@ def test_a_density_is_trusted_for_four_times_as_long() -> None:
 def test_a_slice_is_never_shorter_than_ten_seconds() -> None:
     """However dense the records are, a slice has room for the margins."""
     for seen, count in ((window(0, 1), 10**9), (window(0, 0.001), 0)):
-        piece, _ = Slicer(2).split(known(window(0.5, 1000), seen, count))
-        assert piece.window == window(0.5, 10)
+        part, _ = Slicer(2).split(known(window(0.5, 1000), seen, count))
+        assert part.window == window(0.5, 10)
 
 
 def test_a_short_rest_is_one_slice() -> None:

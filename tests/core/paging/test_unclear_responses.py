@@ -1,4 +1,4 @@
-"""An answer that does not clearly say "here are the records" is an error, never the end."""
+"""A response that does not clearly contain records is an error, never the end."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ def _page(version: ApiVersion, **envelope: Any) -> Page:
 
 @pytest.mark.parametrize("version", list(ApiVersion))
 def test_errors_beside_a_success_are_an_error(version: ApiVersion) -> None:
-    """A success with errors may be half an answer."""
+    """A success with errors may be incomplete."""
     with pytest.raises(SourceProtocolError, match="shard failed"):
         _page(version, success=True, result=[], errors=[{"code": 1, "message": "shard failed"}])
 
 
 @pytest.mark.parametrize("facts", [{"next_cursor": "x"}, {"cursors": {"next": "x"}}, {"next": "/page/2"}])
 def test_a_next_page_under_another_name_is_no_end(facts: dict[str, Any]) -> None:
-    """Paging facts that lead on in an unknown way do not say that this is all."""
-    assert not _page(ApiVersion.V2, success=True, result=[], result_info=facts).says_end
+    """Unknown paging fields that may lead to a next page are not the end."""
+    assert not _page(ApiVersion.V2, success=True, result=[], result_info=facts).states_end
 
 
 def test_a_depth_cap_is_never_taken_for_the_end() -> None:
-    """With pages of random length and a depth cap all records come, or an error."""
+    """With pages of random length and a maximum page, every record is read or an error is raised."""
     for seed in range(100):
         server = ModelServer([*rows(5, 60), row(30)], random_fraction=True, depth_cap=40, seed=seed)
         reader, got = WindowReader(ReadRequest(ApiVersion.V1, window(0, 60), page_size=20), pages_per_cut=100), []
@@ -59,7 +59,7 @@ def test_a_depth_cap_is_never_taken_for_the_end() -> None:
 
 
 def test_an_indented_record_without_id_keeps_its_identity() -> None:
-    """The digest that stands for an id is that of the line that lands, so a second look knows it again."""
+    """The digest that stands for an id is that of the line that lands, so a second read recognizes it."""
     indented = json.dumps({"when": "2026-11-01T00:00:00Z"}, indent=2).encode()
     (record,) = read_records(ApiVersion.V1, [msgspec.Raw(indented)])
     assert read_records(ApiVersion.V1, [msgspec.Raw(record.raw)]) == [record]

@@ -1,4 +1,4 @@
-"""Readings: walks in a row, records out in order, and a tally that adds up."""
+"""Window readers: consecutive paginators, records in order, and statistics that add up."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ V1 = ApiVersion.V1
 
 
 def drain(reader: WindowReader, server: ModelServer) -> list[list[AuditRecord]]:
-    """Play a reading against a model; return its deliveries."""
+    """Drive a reader against a model server; return its deliveries."""
     deliveries = []
     while (request := reader.next_request()) is not None:
         try:
@@ -45,7 +45,7 @@ def drain(reader: WindowReader, server: ModelServer) -> list[list[AuditRecord]]:
 def test_every_row_seen_is_delivered_or_outside_or_repeated(
     seconds: list[int], direction: Direction, sizes: tuple[int, int], version: ApiVersion, ceiling: int
 ) -> None:
-    """The tally adds up, and deliveries together are the window's records in order."""
+    """The statistics add up, and the deliveries together are the window's records in order."""
     records = [row(second, f"r{number}") for number, second in enumerate(seconds)]
     page_size, pages_per_cut = sizes
     request = ReadRequest(version, window(0, 30), direction, page_size, horizon=window(-2, 33))
@@ -59,7 +59,7 @@ def test_every_row_seen_is_delivered_or_outside_or_repeated(
     assert delivered == (wanted if direction is Direction.ASC else wanted[::-1])
 
 
-def test_a_walk_is_cut_where_time_advanced_and_the_rest_is_read_next() -> None:
+def test_a_paginator_is_cut_where_time_advanced_and_the_rest_is_read_next() -> None:
     """After so many pages what is complete leaves, and the remainder starts at the last second seen."""
     reader = WindowReader(ReadRequest(V1, window(0, 9), page_size=3), pages_per_cut=1)
     assert reader.receive(page(1, 2, 4.5)) == [row(1), row(2)]
@@ -70,21 +70,21 @@ def test_a_walk_is_cut_where_time_advanced_and_the_rest_is_read_next() -> None:
     )
 
 
-def test_a_walk_downwards_is_cut_above_the_last_second_seen() -> None:
-    """Towards the past the last second seen stays with the remainder as a whole."""
+def test_a_descending_paginator_is_cut_above_the_last_second_seen() -> None:
+    """Descending, the last second seen stays entirely in the remainder."""
     reader = WindowReader(ReadRequest(V1, window(0, 9), Direction.DESC, 3), pages_per_cut=1)
     assert reader.receive(page(8, 5.1, 4.5)) == [row(8), row(5.1)]
     assert reader.remainder == window(0, 5)
 
 
-def test_a_walk_is_not_cut_before_its_pages_are_used() -> None:
-    """Fewer pages than the shape allows stay in one walk."""
+def test_a_paginator_is_not_cut_before_its_pages_are_used() -> None:
+    """Fewer pages than the limit stay in one paginator."""
     reader = WindowReader(ReadRequest(V1, window(0, 9), page_size=3), pages_per_cut=2)
     assert reader.receive(page(1, 2, 4)) == []
     assert reader.receive(page(2, 4, 6)) == [row(1), row(2), row(4)]
 
 
-def test_a_walk_is_not_cut_where_time_stands_still() -> None:
+def test_a_paginator_is_not_cut_where_time_stands_still() -> None:
     """An instant that fills pages, or one at the window's start, is not cut through."""
     reader = WindowReader(ReadRequest(V1, window(5, 9), page_size=3), pages_per_cut=1)
     for _ in range(2):
@@ -92,7 +92,7 @@ def test_a_walk_is_not_cut_where_time_stands_still() -> None:
     assert reader.remainder is None
 
 
-def test_a_walk_is_not_cut_while_the_end_is_proved() -> None:
+def test_a_paginator_is_not_cut_while_the_end_is_proved() -> None:
     """A short page is proved first; then everything leaves at once."""
     reader = WindowReader(ReadRequest(V1, window(0, 9), page_size=3), pages_per_cut=1)
     assert reader.receive(page(1, 3)) == []
@@ -107,8 +107,8 @@ def test_an_empty_page_in_front_is_not_cut() -> None:
     assert reader.remainder is None
 
 
-def test_a_reading_that_stops_at_the_cut_leaves_the_remainder() -> None:
-    """The scout of a window reads one walk and says what is left."""
+def test_a_reader_that_stops_at_the_cut_leaves_the_remainder() -> None:
+    """A reader that stops at the cut reads one paginator and returns what is left."""
     reader = WindowReader(ReadRequest(V1, window(0, 9), page_size=3), pages_per_cut=1, stops_at_cut=True)
     assert reader.receive(page(1, 2, 4)) == [row(1), row(2)]
     assert reader.next_request() is None
@@ -123,7 +123,7 @@ def test_records_leave_sorted_by_time_and_id() -> None:
     assert [record.id for record in last] == ["a", "b", "y", "x"]
 
 
-def test_a_400_that_ends_a_walk_delivers_what_it_held() -> None:
+def test_a_400_that_ends_a_paginator_delivers_its_records() -> None:
     """The records of a window within one second are delivered when a 400 stands behind the proved end."""
     reader = WindowReader(ReadRequest(V1, window(0, 9)))
     assert reader.receive(page(5, 5.5)) == []
@@ -133,15 +133,15 @@ def test_a_400_that_ends_a_walk_delivers_what_it_held() -> None:
     assert reader.stats.page_count == 3
 
 
-def test_a_400_behind_what_looked_whole_delivers_what_is_held() -> None:
-    """Records of one second are handed on when the page behind them is refused."""
+def test_a_400_after_an_agreeing_probe_delivers_the_records() -> None:
+    """Records of one second are delivered when the page after them is refused."""
     reader = WindowReader(ReadRequest(V1, window(0, 9)))
     assert reader.receive(page(5)) == []
     assert reader.receive(page(5)) == []
     assert reader.receive_refusal(refusal()) == [row(5)]
 
 
-def test_a_reading_that_is_done_takes_nothing() -> None:
+def test_a_reader_that_is_done_accepts_nothing() -> None:
     """A page or a refusal after the end is the caller's mistake."""
     reader = WindowReader(ReadRequest(V1, window(0, 9)))
     assert reader.receive(page()) == []
@@ -153,20 +153,20 @@ def test_a_reading_that_is_done_takes_nothing() -> None:
 
 @pytest.mark.parametrize("page_size", [0, -1, 1001])
 def test_an_impossible_page_size_is_refused(page_size: int) -> None:
-    """The API takes one to a thousand rows a page."""
+    """The API accepts 1 to 1000 rows a page."""
     with pytest.raises(ConfigurationError, match=r"Give 1 to 1000\."):
         ReadRequest(V1, window(0, 9), page_size=page_size)
 
 
-def test_tallies_add_up() -> None:
-    """Two readings' tallies make one."""
+def test_statistics_add_up() -> None:
+    """The statistics of two reads add up."""
     total = ReadStats(request_count=1, throttled_seconds=0.5, ended_by={"a": 1})
     total.add(ReadStats(request_count=2, retry_count=3, throttled_seconds=1.0, ended_by={"a": 1, "b": 2}))
     assert total == ReadStats(request_count=3, retry_count=3, throttled_seconds=1.5, ended_by={"a": 2, "b": 2})
 
 
 def test_a_single_page_is_what_the_api_gives() -> None:
-    """One page is asked for without margin and handed on unfiltered and unsorted."""
+    """A single page is requested without margin and returned unfiltered and unsorted."""
     start = window(0.5, 9.5)
     single = SinglePageReader(ReadRequest(V1, TimeWindow(start.start, start.end), Direction.DESC, 25), 3)
     assert single.next_request() == PageRequest(T0, T0 + 10, Direction.DESC, 25, 3, None)

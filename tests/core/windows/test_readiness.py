@@ -150,7 +150,7 @@ def test_another_privacy_rule_is_refused(other: Any) -> None:
 
 
 def test_an_answer_before_the_window_is_settled_is_refused() -> None:
-    """The API's own date decides, give or take a minute; an answer without a date decides nothing."""
+    """The API's own date decides, with a tolerance of a minute; a response without a date decides nothing."""
     settled_at = _DAY.settled_at(_SETTLE)
     with pytest.raises(WindowNotSettledError):
         check_settled_by_server_clock(_DAY, settled_at - CLOCK_TOLERANCE - _MICROSECOND, _SETTLE)

@@ -1,4 +1,4 @@
-"""Which window a run covers: each rule, their order, and the mend in every refusal."""
+"""The window of a run: each rule, their order, and the remedy in every error."""
 
 from __future__ import annotations
 
@@ -138,7 +138,7 @@ def test_a_run_that_cannot_have_a_window_is_told_the_mend(bounds: dict[str, Any]
     ],
 )
 def test_a_partition_key_is_read_by_its_format(key: str, key_format: str, window: str) -> None:
-    """A key alone names a day, in the run's time zone unless it says its own."""
+    """A key alone names a day, in the run's time zone unless it has its own."""
     assert resolve(partition_key=key, partition_key_format=key_format) == (RULES[1], window)
 
 
@@ -186,7 +186,7 @@ def test_a_window_is_filed_under_its_local_date(timezone: str, partition_date: d
 
 
 def test_a_watermark_is_given_or_the_start_of_the_run() -> None:
-    """``since`` counts first, then the run's interval; without either the mend is named."""
+    """``since`` counts first, then the run's interval; without either the error names the remedy."""
     assert resolve_watermark("2026-11-01", _SECOND_AT, "UTC") == _FIRST_AT
     assert resolve_watermark("2026-11-01T01:00", None, "Europe/Berlin") == _FIRST_AT
     assert resolve_watermark("", _SECOND_AT, "UTC") == _SECOND_AT

@@ -115,7 +115,7 @@ def test_an_instant_is_written_in_utc_with_a_z(instant: datetime, text: str) -> 
 def test_neighbours_share_no_instant_and_miss_none(
     start: datetime, lengths: tuple[timedelta, timedelta], offset_ns: int
 ) -> None:
-    """An instant near a border lies in exactly as many of two neighbours as in their union."""
+    """An instant near a boundary lies in exactly as many of two adjacent windows as in their union."""
     border = start + lengths[0]
     left, right = TimeWindow(start, border), TimeWindow(border, border + lengths[1])
     instant_ns = left.end_ns + offset_ns
