@@ -1,17 +1,16 @@
-"""The provider's declaration to Airflow: literal dicts.
+"""Declaration of the provider for Airflow, as literal dicts.
 
-Knows: names and the connection form as data. Must not know: any module, not even the version's.
-Its one rule: no import and no computation; a declaration that fails stops provider discovery for everybody.
+Invariant: it imports and computes nothing, because a declaration that fails stops the discovery of all providers.
 """
 
 
 def get_provider_info() -> dict[str, object]:
-    """Return what Airflow registers, a new dict each time; its shape is ``airflow/provider_info.schema.json``."""
+    """Returns a new dict that follows ``airflow/provider_info.schema.json``."""
     name = "Cloudflare Audit Logs"
     return {
         "package-name": "airflow-audit-provider",
         "name": name,
-        "description": "Lands Cloudflare audit logs in object storage: every record of a window once, whole, provably.",
+        "description": "Writes Cloudflare audit logs to object storage: every record once, verifiable.",
         "integrations": [
             {
                 "integration-name": name,
@@ -55,29 +54,29 @@ def _connection_type() -> dict[str, object]:
 
 def _section() -> dict[str, object]:
     """The section of Airflow's configuration."""
-    description = "What tasks of the Cloudflare audit log provider take that do not say it themselves."
+    description = "Defaults for tasks of the Cloudflare audit log provider that do not set the argument themselves."
     return {"description": description, "options": _options()}
 
 
 def _options() -> dict[str, object]:
-    """The section's options; defaults are texts there."""
+    """The section's options; Airflow wants defaults as texts."""
     return {
         "settle_delay_seconds": {
-            "description": "How long after its end a window is left alone, because records arrive late.",
+            "description": "Seconds to wait after a window's end before reading it, because records arrive late.",
             "version_added": "0.1.0",
             "type": "integer",
             "example": "3600",
             "default": "900",
         },
         "concurrency": {
-            "description": "How many requests of one task may be under way, 1 to 64.",
+            "description": "How many requests of one task may be open at a time, 1 to 64.",
             "version_added": "0.1.0",
             "type": "integer",
             "example": "4",
             "default": "6",
         },
         "max_part_bytes": {
-            "description": "Size of a data object at which the next one begins, at least 1048576.",
+            "description": "Size in bytes of a data object at which the next one is started, at least 1048576.",
             "version_added": "0.1.0",
             "type": "integer",
             "example": "67108864",
@@ -87,9 +86,9 @@ def _options() -> dict[str, object]:
 
 
 def _standard_fields() -> dict[str, object]:
-    """What the fields that every connection has are called here; Airflow masks the password field by itself."""
+    """Labels and placeholders of the standard connection fields; Airflow masks the password field by itself."""
     return {
-        # Not the port: Airflow 3.3.0 to 3.3.2 tests no connection that has none.
+        # The port stays visible: Airflow 3.3.0 to 3.3.2 cannot test a connection without a port field.
         "hidden-fields": ["schema"],
         "relabeling": {
             "host": "API base URL",
@@ -107,7 +106,7 @@ def _standard_fields() -> dict[str, object]:
 
 
 def _identity_fields() -> dict[str, object]:
-    """Whose audit log is read."""
+    """Fields that select the audit log."""
     return {
         "account_id": {
             "label": "Account id",
@@ -123,31 +122,31 @@ def _identity_fields() -> dict[str, object]:
 
 
 def _tuning_fields() -> dict[str, object]:
-    """How hard and how long the API is asked."""
+    """Fields that limit requests, attempts and waiting times."""
     return {
         "timeout_seconds": {
             "label": "Read timeout, seconds",
-            "description": "How long one read may stay silent; 60 when empty.",
+            "description": "Longest time without data from the API; 60 if empty.",
             "schema": {"type": ["number", "null"], "minimum": 1, "maximum": 600},
         },
         "rate_limit_requests": {
-            "label": "Requests allowed a period",
-            "description": "Follows what the API announces when empty, at first 1200; a number here is a ceiling.",
+            "label": "Requests per period",
+            "description": "Upper limit; if empty, the limit that the API announces, at first 1200.",
             "schema": {"type": ["integer", "null"], "minimum": 1},
         },
         "rate_limit_seconds": {
             "label": "Length of the period, seconds",
-            "description": "300 when empty.",
+            "description": "300 if empty.",
             "schema": {"type": ["number", "null"], "minimum": 1},
         },
         "max_attempts": {
-            "label": "Attempts a request",
-            "description": "8 when empty.",
+            "label": "Attempts per request",
+            "description": "8 if empty.",
             "schema": {"type": ["integer", "null"], "minimum": 1, "maximum": 100},
         },
         "max_retry_seconds": {
             "label": "Longest time on one request, seconds",
-            "description": "1800 when empty; a rate-limit block takes 300.",
+            "description": "1800 if empty; a rate-limit block takes 300.",
             "schema": {"type": ["number", "null"], "minimum": 0},
         },
     }

@@ -20,7 +20,7 @@ PROJECT = Path(__file__).resolve().parent.parent
 DOCS = PROJECT / "docs"
 BLOCK = re.compile(r"(<!-- generated: (?P<name>[\w-]+) -->\n).*?(<!-- end of generated: (?P=name) -->)", re.DOTALL)
 PINNED = re.compile(r"^(?P<name>[a-z0-9-]+)(?:\[[^\]]*\])?==(?P<version>[^ ;\\]+)", re.MULTILINE)
-COMMANDS = ("verify", "coverage", "seal", "sweep")
+COMMANDS = ("verify", "coverage", "seal", "sweep", "oldest-day")
 EXTRAS = {
     "parquet": ("pyarrow",),
     "zstd": ("zstandard",),

@@ -1,1 +1,1 @@
-"""Private Airflow layer shared by hooks, operators, sensors and triggers."""
+"""Private layer between Airflow and the pipelines; hooks, operators, sensors and triggers share it."""

@@ -1,7 +1,6 @@
-"""The hook's keyword arguments: which are the window, which the paging, which the filters.
+"""Sorts the hook's keyword arguments into query, paging and filters.
 
-Knows: the API's parameter names that are no filter. Must not know: Airflow, HTTP, which filters exist.
-Its one rule: what is not the window or the paging is a filter, and ``core.query`` judges it.
+Every name that is neither a query nor a paging parameter is a filter; ``core.api.query`` checks it.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ QueryBuilder = Callable[..., AuditQuery]
 
 
 class LogParameters(NamedTuple):
-    """The sorted-out keyword arguments of the hook's reading methods."""
+    """Keyword arguments of the hook's methods that read audit logs, sorted."""
 
     query: Mapping[str, Any]
     paging: Mapping[str, Any]
@@ -36,7 +35,7 @@ class LogParameters(NamedTuple):
 
     @classmethod
     def parse(cls, parameters: Mapping[str, Any]) -> LogParameters:
-        """Sort keyword arguments out; None means not given."""
+        """Sorts keyword arguments; None means not given."""
         given = {name: value for name, value in parameters.items() if value is not None}
         return cls(
             {name: given[name] for name in _QUERY_NAMES if name in given},
@@ -46,39 +45,41 @@ class LogParameters(NamedTuple):
 
     @property
     def export(self) -> bool:
-        """Whether the CSV export is asked for."""
+        """Whether the CSV export is requested."""
         return bool(self.paging.get("export"))
 
     def without_export(self) -> dict[str, Any]:
-        """Return the keyword arguments again, without ``export``."""
+        """Returns the keyword arguments without ``export``."""
         paging = {name: value for name, value in self.paging.items() if name != "export"}
         return {**self.query, **paging, **self.filters}
 
     def check_no_export(self) -> None:
-        """Raise ``ConfigurationError`` where the export is asked of a method that cannot stream it."""
+        """Raises ``ConfigurationError`` if the export is requested of a method that cannot stream it."""
         if self.export:
-            raise ConfigurationError("The CSV export is not offered asynchronously. Use export_audit_logs in a thread.")
+            raise ConfigurationError("The CSV export has no asynchronous form. Call export_audit_logs in a thread.")
 
-    def reading(self, build: QueryBuilder, now: datetime) -> tuple[AuditQuery, WindowReader | SinglePageReader]:
-        """Return the query and what to read of it: the whole window, or the one page asked for."""
+    def query_and_reader(
+        self, build: QueryBuilder, now: datetime
+    ) -> tuple[AuditQuery, WindowReader | SinglePageReader]:
+        """Returns the query, and a reader of the whole window or of the one page requested."""
         query = build(**self.query, filters=self.filters)
-        self._refuse_foreign_paging(query.version)
+        self._check_paging(query.version)
         request = ReadRequest(query.version, self._window(now), self._direction(), self._page_size())
         if "page" in self.paging or "cursor" in self.paging:
             return query, SinglePageReader(request, self._page(), self.paging.get("cursor"))
         return query, WindowReader(request, pages_per_cut=_PAGES_PER_CUT)
 
     def export_request(self, build: QueryBuilder, now: datetime) -> Request:
-        """Return the request for the CSV export."""
+        """Returns the request for the CSV export; raises ``ConfigurationError`` for a paging parameter."""
         foreign = self.paging.keys() - {"since", "before", "export"}
         if foreign:
-            raise ConfigurationError(f"The CSV export has no {', '.join(sorted(foreign))}. Leave it out.")
+            raise ConfigurationError(f"The CSV export has no parameter {', '.join(sorted(foreign))}. Remove it.")
         window = self._window(now)
         query = build(**self.query, filters=self.filters)
         return query.export_request(*window.whole_seconds())
 
     def _window(self, now: datetime) -> TimeWindow:
-        """The half-open window: by default all that the API keeps, up to now."""
+        """Returns the half-open window; by default everything that the API keeps, up to now."""
         since, before = self.paging.get("since"), self.paging.get("before")
         return resolve_run_window(
             RunBounds(
@@ -90,7 +91,7 @@ class LogParameters(NamedTuple):
     def _page(self) -> int:
         given = self.paging.get("page", 1)
         if isinstance(given, bool) or not isinstance(given, int) or given < 1:
-            raise ConfigurationError(f"page {given!r} is impossible. Give a whole number, 1 or more.")
+            raise ConfigurationError(f"page is {given!r}. Give a whole number of at least 1.")
         return given
 
     def _direction(self) -> Direction:
@@ -98,19 +99,19 @@ class LogParameters(NamedTuple):
         try:
             return Direction(given)
         except ValueError:
-            raise ConfigurationError(f"direction {given!r} is unknown. Give 'asc' or 'desc'.") from None
+            raise ConfigurationError(f"direction is {given!r}. Give 'asc' or 'desc'.") from None
 
     def _page_size(self) -> int:
         given = self.paging.get("per_page", self.paging.get("limit", MAX_PAGE_SIZE))
         if isinstance(given, bool) or not isinstance(given, int) or not 1 <= given <= MAX_PAGE_SIZE:
-            raise ConfigurationError(f"A page size of {given!r} is impossible. Give 1 to {MAX_PAGE_SIZE}.")
+            raise ConfigurationError(f"The page size is {given!r}. Give a whole number from 1 to {MAX_PAGE_SIZE}.")
         return given
 
-    def _refuse_foreign_paging(self, version: ApiVersion) -> None:
-        """Refuse the other version's paging parameters: the API would ignore them and send page one for ever."""
+    def _check_paging(self, version: ApiVersion) -> None:
+        """Rejects the other version's paging parameters: the API ignores them and returns page one each time."""
         foreign, own = (("limit", "cursor"), ("per_page", "page"))
         if version is ApiVersion.V2:
             foreign, own = own, foreign
         for name, instead in zip(foreign, own, strict=True):
             if name in self.paging:
-                raise ConfigurationError(f"Version {version} of the API has no {name!r}. Use {instead!r}.")
+                raise ConfigurationError(f"Version {version} of the API has no parameter {name!r}. Use {instead!r}.")

@@ -1,8 +1,7 @@
-"""What can be said wrong about a task when its DAG is parsed, before any run.
+"""Checks of task arguments at DAG parse, before any run.
 
-Knows: that arguments may be templates or come from another task.
-Must not know: connections, which may be read only in a run.
-Its one rule: what is plainly impossible is said now; what only a run can know is left to the run.
+An argument may be a template or another task's output, and connections may be read only in a run: only a value that is
+invalid in every run is an error here.
 """
 
 from __future__ import annotations
@@ -26,9 +25,9 @@ _ANY_ORGANIZATION_ID = "0"
 
 
 def check_query(api_version: str, scope: str | None, account_id: Any, organization_id: Any, filters: Any) -> Filters:
-    """Raise ``ConfigurationError`` for arguments no run can make good; return the API's filters.
+    """Returns the API's filters; raises ``ConfigurationError`` for arguments that no run can make valid.
 
-    An id that is missing, a template or another task's output stands for any id; so do filters that are no dict yet.
+    A missing id, a template and another task's output pass as any valid id; so do filters that are not a dict yet.
     """
     plain_filters = filters if isinstance(filters, Mapping) else None
     account, organization = _plain(account_id), _plain(organization_id)
@@ -45,26 +44,26 @@ def check_query(api_version: str, scope: str | None, account_id: Any, organizati
 
 
 def check_privacy(privacy: Any, filters: Filters) -> None:
-    """Raise ``ConfigurationError`` for a rule no run can apply, and for filters that must not stand in a manifest.
+    """Raises ``ConfigurationError`` for an invalid privacy rule, and for filters that the rule forbids.
 
-    What is no dict yet, such as another task's output, is left to the run.
+    A value that is not a dict yet, such as another task's output, is checked in the run.
     """
     if isinstance(privacy, Mapping):
-        # Most tasks have none, and a rule is a large thing to import for a look at a few names.
+        # Most tasks have no rule, and its import is large compared with the check.
         from airflow_audit_provider.core.privacy.rule import check_no_personal_filters, read_privacy
 
         check_no_personal_filters(read_privacy(privacy), filters)
 
 
 def check_times(window_length: object, settle_delay: object, lookback: object = None) -> None:
-    """Raise ``ConfigurationError`` for what is no length of time."""
+    """Raises ``ConfigurationError`` for an invalid length of time."""
     check_length("window_length", window_length)
     check_settle_delay(settle_delay)
     check_lookback(lookback)
 
 
 def check_timezone(timezone: str) -> None:
-    """Raise ``ConfigurationError`` for a time zone that is none."""
+    """Raises ``ConfigurationError`` for an unknown time zone."""
     if timezone != "UTC":
         from airflow_audit_provider.core.windows.run_window import find_zone
 
@@ -72,14 +71,14 @@ def check_timezone(timezone: str) -> None:
 
 
 def check_tuning(concurrency: int, max_part_bytes: int, verify: str | None) -> None:
-    """Raise ``ConfigurationError`` for a number or a word that cannot be."""
+    """Raises ``ConfigurationError`` for an invalid concurrency, part size or ``verify``."""
     for name, number in (("concurrency", concurrency), ("max_part_bytes", max_part_bytes)):
         if not is_count(number):
-            raise ConfigurationError(f"{name} is {number!r}, which is impossible. Give a whole number, 1 or more.")
+            raise ConfigurationError(f"{name} is {number!r}. Give a whole number of at least 1.")
     check_concurrency(concurrency)
     check_part_size(max_part_bytes)
     if verify not in (None, "recount"):
-        raise ConfigurationError(f"verify {verify!r} is unknown. Give 'recount', or leave it out.")
+        raise ConfigurationError(f"verify is {verify!r}. Give 'recount', or leave it out.")
 
 
 def _plain(given: Any) -> str | None:

@@ -1,16 +1,23 @@
-"""The section ``[cloudflare_audit_logs]`` of Airflow's configuration: what tasks take that do not say it themselves.
+"""Section ``[cloudflare_audit_logs]`` of Airflow's configuration: defaults of tasks that do not set an argument.
 
-Knows: the options and Airflow's configuration. Must not know: what an option does.
-Its one rule: an argument wins over the configuration, and that over the defaults written here and in the declaration.
+An argument takes precedence over the configuration, and the configuration over the defaults below, which
+``get_provider_info`` repeats for Airflow's documentation.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
 
 from airflow.configuration import conf
 
-from airflow_audit_provider.core.limits import DEFAULT_CONCURRENCY, DEFAULT_MAX_PART_BYTES
+from airflow_audit_provider.core.limits import (
+    DEFAULT_CONCURRENCY,
+    DEFAULT_MAX_PART_BYTES,
+    check_concurrency,
+    check_part_size,
+    check_settle_delay,
+)
 from airflow_audit_provider.exceptions import ConfigurationError
 
 SECTION = "cloudflare_audit_logs"
@@ -22,26 +29,44 @@ DEFAULTS = {
 
 
 def settle_delay_or_configured(given: timedelta | None) -> timedelta:
-    """Return the settle delay of a task."""
-    return timedelta(seconds=_configured("settle_delay_seconds")) if given is None else given
+    """Returns the argument, or the configured settle delay."""
+    return (
+        given
+        if given is not None
+        else timedelta(seconds=_configured("settle_delay_seconds", _check_settle_delay_seconds))
+    )
 
 
 def concurrency_or_configured(given: int | None) -> int:
-    """Return how many requests of a task may be under way."""
-    return _configured("concurrency") if given is None else given
+    """Returns the argument, or the configured number of concurrent requests of a task."""
+    return _configured("concurrency", check_concurrency) if given is None else given
 
 
 def max_part_bytes_or_configured(given: int | None) -> int:
-    """Return the size at which a task begins a next part."""
-    return _configured("max_part_bytes") if given is None else given
+    """Returns the argument, or the configured size at which a task starts the next part."""
+    return _configured("max_part_bytes", check_part_size) if given is None else given
 
 
-def _configured(option: str) -> int:
-    """Return a whole number of the section; raise ``ConfigurationError`` for anything else."""
+def _configured(option: str, check: Callable[[int], None]) -> int:
+    """Returns an option of the section; raises ``ConfigurationError`` that names the option if its value is invalid."""
     text = conf.get(SECTION, option, fallback=str(DEFAULTS[option]))
     try:
-        return int(text)
+        number = int(text)
     except ValueError as error:
-        raise ConfigurationError(
-            f"[{SECTION}] {option} in Airflow's configuration is {text!r}. Give a whole number there."
-        ) from error
+        raise _invalid(option, text, "It must be a whole number.") from error
+    try:
+        check(number)
+    except ConfigurationError as error:
+        raise _invalid(option, text, error.message) from error
+    return number
+
+
+def _invalid(option: str, text: str, reason: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"Option {option} in section [{SECTION}] of Airflow's configuration is {text!r}. {reason} Correct it in "
+        "airflow.cfg or the environment, or set the argument on the operator."
+    )
+
+
+def _check_settle_delay_seconds(seconds: int) -> None:
+    check_settle_delay(timedelta(seconds=seconds))

@@ -1,7 +1,6 @@
-"""What an Airflow connection of type ``cloudflare`` says, checked.
+"""Reads and checks Airflow connections: any one by its id, and the settings of one of type ``cloudflare``.
 
-Knows: the connection's fields and extras by name. Must not know: HTTP calls, queries.
-Its one rule: an unknown extra or an impossible value is refused before any request; no error repeats a secret.
+Invariant: an unknown extra or an invalid value is rejected before any request, and no error contains a secret.
 """
 
 from __future__ import annotations
@@ -11,7 +10,10 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
+from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook
+
 from airflow_audit_provider import __version__
+from airflow_audit_provider._airflow.compat import aload_connection
 from airflow_audit_provider.adapters.cloudflare.http import DEFAULT_BASE_URL, Credentials, Endpoint
 from airflow_audit_provider.core.api.rate_limiter import RateLimit, RateLimiter
 from airflow_audit_provider.core.api.retry import RetryLimits
@@ -28,8 +30,28 @@ _WHOLE_NUMBERS = frozenset({"rate_limit_requests", "max_attempts"})
 _TEXTS = frozenset({"account_id", "organization_id"})
 
 
+def get_connection(conn_id: str, remedy: str) -> Any:
+    """Returns an Airflow connection; raises ``ConfigurationError`` that ends in ``remedy`` if it does not exist."""
+    try:
+        return BaseHook.get_connection(conn_id)
+    except AirflowNotFoundException as error:
+        raise _missing(conn_id, remedy) from error
+
+
+async def aget_connection(conn_id: str, remedy: str) -> tuple[Any, dict[str, Any]]:
+    """Returns a connection and its extra, as :func:`get_connection` does, without blocking the event loop."""
+    try:
+        return await aload_connection(conn_id)
+    except AirflowNotFoundException as error:
+        raise _missing(conn_id, remedy) from error
+
+
+def _missing(conn_id: str, remedy: str) -> ConfigurationError:
+    return ConfigurationError(f"Connection {conn_id!r} does not exist. {remedy}")
+
+
 class ConnectionFields(NamedTuple):
-    """The parts of an Airflow connection that matter here, as they stand in it."""
+    """The fields of an Airflow connection that this provider reads, unchecked."""
 
     host: str | None
     login: str | None
@@ -42,26 +64,26 @@ class ConnectionFields(NamedTuple):
 
 
 class ConnectionSettings(NamedTuple):
-    """A checked connection; its text shows no secret."""
+    """A checked connection. Its repr shows no secret."""
 
     endpoint: Endpoint
     account_id: str | None
     organization_id: str | None
     numbers: Mapping[str, float]
 
-    def budget(self) -> RateLimiter:
-        """Return a new rate budget for one hook; without a limit in the connection the server's own is followed."""
+    def rate_limiter(self) -> RateLimiter:
+        """Returns a new rate limiter for one hook; without a limit in the connection it follows the server's own."""
         count = self.numbers.get("rate_limit_requests")
         return RateLimiter(None if count is None else RateLimit(int(count), self.numbers["rate_limit_seconds"]))
 
-    def retry_policy(self) -> RetryLimits:
-        """Return how long a request is tried."""
+    def retry_limits(self) -> RetryLimits:
+        """Returns how often and how long a request is retried."""
         return RetryLimits(int(self.numbers["max_attempts"]), self.numbers["max_retry_seconds"])
 
 
 def read_connection(conn_id: str, fields: ConnectionFields) -> ConnectionSettings:
-    """Check a connection; raise ``ConfigurationError`` naming the field and the mend."""
-    _refuse_unknown_extras(conn_id, fields.extra)
+    """Returns a connection's settings; raises ``ConfigurationError`` that names the invalid field."""
+    _check_extras(conn_id, fields.extra)
     numbers = {}
     for name, default in _NUMBERS.items():
         number = _number(conn_id, name, fields.extra.get(name), default)
@@ -69,7 +91,7 @@ def read_connection(conn_id: str, fields: ConnectionFields) -> ConnectionSetting
             numbers[name] = number
     endpoint = Endpoint(
         _credentials(conn_id, fields),
-        _base_url(fields),
+        _base_url(conn_id, fields),
         timeout_seconds=numbers["timeout_seconds"],
         user_agent=f"airflow-audit-provider/{__version__}",
     )
@@ -77,36 +99,40 @@ def read_connection(conn_id: str, fields: ConnectionFields) -> ConnectionSetting
     return ConnectionSettings(endpoint, _text(fields, "account_id"), _text(fields, "organization_id"), numbers)
 
 
-def _refuse_unknown_extras(conn_id: str, extra: Mapping[str, Any]) -> None:
+def _check_extras(conn_id: str, extra: Mapping[str, Any]) -> None:
     known = _TEXTS | _NUMBERS.keys()
     for name in extra:
         if name not in known:
             near = difflib.get_close_matches(name, known, n=1)
-            hint = f"Did you mean {near[0]!r}?" if near else f"Known extras: {', '.join(sorted(known))}."
-            raise ConfigurationError(f"Connection {conn_id!r} has an unknown extra {name!r}. Remove it. {hint}")
+            hint = f"Did you mean {near[0]!r}?" if near else f"Known extras are {', '.join(sorted(known))}."
+            raise ConfigurationError(
+                f"Connection {conn_id!r} has an unknown field {name!r} in its extra. {hint} Rename or remove it."
+            )
 
 
 def _credentials(conn_id: str, fields: ConnectionFields) -> Credentials:
     secret, email = (fields.password or "").strip(), (fields.login or "").strip()
     if not secret:
         raise ConfigurationError(
-            f"Connection {conn_id!r} has no password. Put the API token there, or the Global API Key with the e-mail "
-            "as login."
+            f"Connection {conn_id!r} has no password. Set the password to the API token, or to the Global API Key with "
+            "the account's e-mail as login."
         )
     if not (secret.isascii() and secret.isprintable() and " " not in secret and email.isascii()):
         raise ConfigurationError(
-            f"The credential of connection {conn_id!r} holds characters no HTTP header may have. Enter it again."
+            f"The password or login of connection {conn_id!r} has a character that HTTP headers cannot hold, such as "
+            "a space or a line break. Enter it again."
         )
     return Credentials(email=email, key=secret) if email else Credentials(token=secret)
 
 
-def _base_url(fields: ConnectionFields) -> str:
-    """Return the API's base URL; a bare host name, as a connection URI gives it, gets https and the usual path."""
+def _base_url(conn_id: str, fields: ConnectionFields) -> str:
+    """Returns the API's base URL; a bare host name, as in a connection URI, gets https and the default path."""
     host = (fields.host or "").strip().rstrip("/") or DEFAULT_BASE_URL
     if "://" in host:
         if fields.port and fields.port != _port_of(host):
             raise ConfigurationError(
-                f"The connection has a full URL as host and another port, {fields.port}, beside it. Put the port there."
+                f"Connection {conn_id!r} has a full URL as host and another port, {fields.port}, in its port field. "
+                "Write the port into the URL and clear the field."
             )
         return host
     port = f":{fields.port}" if fields.port else ""
@@ -115,7 +141,7 @@ def _base_url(fields: ConnectionFields) -> str:
 
 
 def _port_of(url: str) -> int | None:
-    """Return the port of a URL, told or usual; what is no URL has none."""
+    """Returns a URL's port, explicit or the default of its scheme; None if it is not a URL."""
     try:
         parts = urlsplit(url)
         return parts.port or {"https": 443, "http": 80}.get(parts.scheme)
@@ -138,5 +164,7 @@ def _number(conn_id: str, name: str, value: Any, default: float | None) -> float
     whole = name not in _WHOLE_NUMBERS or number.is_integer()
     if isinstance(value, bool) or not 0 < number < 1e9 or not whole:
         kind = "a whole number of at least 1" if name in _WHOLE_NUMBERS else "a positive number"
-        raise ConfigurationError(f"Extra {name!r} of connection {conn_id!r} is not {kind}. Mend it.")
+        raise ConfigurationError(
+            f"The extra field {name!r} of connection {conn_id!r} must be {kind}. Correct it or remove it."
+        )
     return number

@@ -1,8 +1,4 @@
-"""The connection form for Airflow before 3.2, made from the same literal the newer form is made from.
-
-Knows: the provider's declaration, wtforms. Must not know: what a connection is used for.
-Its one rule: one declaration; this file only turns it into widgets.
-"""
+"""Connection form for Airflow before 3.2, built from the declaration in ``get_provider_info`` that newer forms use."""
 
 from __future__ import annotations
 
@@ -12,7 +8,7 @@ from airflow_audit_provider.get_provider_info import get_provider_info
 
 
 def form_widgets() -> dict[str, Any]:
-    """Return a wtforms field for each extra of the connection."""
+    """Returns a wtforms field for each extra of the connection."""
     from wtforms import IntegerField, StringField  # type: ignore[import-untyped]  # only old Airflow has it
 
     widgets = {}
@@ -23,7 +19,7 @@ def form_widgets() -> dict[str, Any]:
 
 
 def field_behaviour() -> dict[str, Any]:
-    """Return which standard fields are hidden, how the others are called, and what stands in them."""
+    """Returns which standard fields are hidden, their labels and their placeholders."""
     behaviour = _declaration()["ui-field-behaviour"]
     return {
         "hidden_fields": [*behaviour["hidden-fields"], "extra"],

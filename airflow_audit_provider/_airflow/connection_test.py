@@ -1,7 +1,6 @@
-"""Is the credential good, and may it read audit logs? Two questions, because the first proves nothing of the second.
+"""Connection test: checks the credential and its permission to read the audit log.
 
-Knows: the API's token checks and the reading of one page. Must not know: Airflow.
-Its one rule: the answer names what is missing and never repeats a secret.
+Both are needed: the token check proves that the token is active, not that it may read audit logs.
 """
 
 from __future__ import annotations
@@ -20,44 +19,47 @@ from airflow_audit_provider.exceptions import SourceAuthError
 
 
 def test_connection(
-    settings: ConnectionSettings, query: AuditQuery, transport: Transport, source: AuditLogReader
+    settings: ConnectionSettings, query: AuditQuery, transport: Transport, reader: AuditLogReader
 ) -> tuple[bool, str]:
-    """Return whether the connection can read the query's audit log, with a sentence that says what is missing.
+    """Return whether the connection can read the query's audit log, and a sentence that names what is missing.
 
-    Raises the ``AuditProviderError`` of anything that is neither a yes nor a no.
+    Raises the ``AuditProviderError`` of any answer that is neither.
     """
-    if settings.endpoint.credentials.token is not None and not _token_is_active(settings, transport, source):
-        return False, "The API token is not valid or not active. Create a new one and put it into the password."
-    log_name = f"{query.scope} {query.scope_id}".rstrip()
+    has_token = settings.endpoint.credentials.token is not None
+    if has_token and not _token_is_active(settings, transport, reader):
+        return False, (
+            "The API token is not valid or not active. Create a new token in Cloudflare's dashboard and set it as the "
+            "connection's password."
+        )
     try:
-        _read_one(query, source)
+        _read_one(query, reader)
     except SourceAuthError as error:
-        known = "The API token is active" if settings.endpoint.credentials.token else "The key was sent"
-        return False, f"{known}, but it may not read the audit log of {log_name}. {error}"
-    return True, f"The credential is active and may read the audit log of {log_name}."
+        subject = "The API token is active, but it" if has_token else "The e-mail with its Global API key"
+        return False, f"{subject} may not read {query.log_name}. {error}"
+    return True, f"The credential is active and may read {query.log_name}."
 
 
-def _token_is_active(settings: ConnectionSettings, transport: Transport, source: AuditLogReader) -> bool:
-    """Ask both token checks: the user's answers 401 to an account's token, and the other way round."""
+def _token_is_active(settings: ConnectionSettings, transport: Transport, reader: AuditLogReader) -> bool:
+    """Asks both token checks: the one for user tokens answers 401 to an account token, and the reverse."""
     paths = ["/user/tokens/verify"]
     if settings.account_id:
         paths.append(f"/accounts/{settings.account_id}/tokens/verify")
-    return any(_verifies(Request(path), transport, source) for path in paths)
+    return any(_accepts(Request(path), transport, reader) for path in paths)
 
 
-def _verifies(request: Request, transport: Transport, source: AuditLogReader) -> bool:
-    answer = transport.send(request)
-    if answer.status in (400, 401, 403):
+def _accepts(request: Request, transport: Transport, reader: AuditLogReader) -> bool:
+    response = transport.send(request)
+    if response.status in (400, 401, 403):
         return False
-    if answer.status != 200:
-        raise error_of(answer, source.clock.now())
-    return token_is_active(answer)
+    if response.status != 200:
+        raise error_of(response, reader.clock.now())
+    return token_is_active(response)
 
 
-def _read_one(query: AuditQuery, source: AuditLogReader) -> None:
-    """Ask for one record of the last hour; an empty answer is as good as a full one."""
-    now = source.clock.now()
+def _read_one(query: AuditQuery, reader: AuditLogReader) -> None:
+    """Requests one record of the last hour; an empty answer proves the permission as well."""
+    now = reader.clock.now()
     window = TimeWindow(now - timedelta(hours=1), now)
     request = ReadRequest(query.version, window, Direction.DESC, page_size=1)
-    for _records in source.read(query, SinglePageReader(request)):
+    for _records in reader.read(query, SinglePageReader(request)):
         return

@@ -1,40 +1,29 @@
-"""Waiting for a window to settle, without a worker's slot.
-
-Knows: Airflow's deferral and rescheduling, and what an old Airflow lacks of the latter.
-Must not know: which window is waited for, or why it is not settled.
-Its one rule: a worker waits only where Airflow offers nothing else.
-"""
+"""Waits until a window is settled, without occupying a worker slot where Airflow allows it."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
 
-try:
-    from airflow.sdk.exceptions import AirflowRescheduleException
-except ImportError:  # before Airflow 3.2
-    from airflow.exceptions import AirflowRescheduleException
+from airflow_audit_provider._airflow.compat import AirflowRescheduleException, can_reschedule_mapped_tasks
 
 if TYPE_CHECKING:
     from airflow.triggers.base import BaseTrigger
 
     from airflow_audit_provider.core.ports import Clock
 
-# Longer than the wait itself, so that a triggerer that was down for a while does not fail the task.
-_DEFERRAL_SPARE = timedelta(hours=1)
-# Before, only of a task that is a sensor's does the scheduler look at the date, and no mapped task can say it is one.
-_RESCHEDULES_MAPPED = (3, 1, 8)
+# The deferral's timeout is this much longer than the wait, so that a triggerer outage does not fail the task.
+_TIMEOUT_MARGIN = timedelta(hours=1)
 
 
 class WaitingOperator(BaseOperator):
-    """An operator that may have to wait for an instant: deferred when ``deferrable``, otherwise rescheduled.
+    """Operator that may have to wait for an instant: it defers if ``deferrable``, otherwise it is rescheduled.
 
-    A rescheduled task keeps its try number. ``reschedule`` and ``_is_sensor`` are what makes every scheduler from
-    Airflow 3.0 on look at the date; 3.0 asks sensors alone, and would start any other task again at once.
+    A rescheduled task keeps its try number. The scheduler reads ``reschedule`` and ``_is_sensor`` from the serialized
+    DAG to find the reschedule date; Airflow 3.0 looks only at sensors, and would start any other task again at once.
     """
 
     _is_sensor = True
@@ -42,45 +31,40 @@ class WaitingOperator(BaseOperator):
 
     @property
     def reschedule(self) -> bool:
-        """Whether it gives its slot back by being rescheduled; the scheduler reads this from the serialized DAG."""
+        """Whether the task is rescheduled instead of deferred; read by the scheduler."""
         return not self.deferrable
 
     @classmethod
     def get_serialized_fields(cls) -> frozenset[str]:
-        """Return the fields the scheduler gets to see."""
+        """Returns the fields that are serialized for the scheduler."""
         fields = super().get_serialized_fields()  # type: ignore[no-untyped-call]  # Airflow's has no types here
         return frozenset(fields | {"reschedule", "_is_sensor"})
 
     def trigger_at(self, instant: datetime) -> BaseTrigger:
-        """Return the trigger that fires at an instant; it is imported here and not when a DAG is parsed."""
+        """Returns the trigger that fires at an instant; imported when needed and not at DAG parse."""
         raise NotImplementedError
 
     def wait_until(self, instant: datetime, method_name: str, context: Mapping[str, Any], clock: Clock) -> None:
-        """Return when an instant has come; before it, defer to go on at ``method_name``, or be rescheduled.
+        """Returns if an instant has passed; otherwise defers, to continue at ``method_name``, or reschedules.
 
-        Called with a plain dict, outside of a task, nobody could reschedule: then it returns at once, and what is too
-        early is refused by who would read it.
+        If the context has no task instance (``execute`` called with a plain dict), nothing can reschedule: the method
+        returns, and the pipeline raises ``WindowNotSettledError``.
         """
         wait = instant - clock.now()
         if wait <= timedelta(0):
             return
         if self.deferrable:
-            self.defer(trigger=self.trigger_at(instant), method_name=method_name, timeout=wait + _DEFERRAL_SPARE)
+            self.defer(trigger=self.trigger_at(instant), method_name=method_name, timeout=wait + _TIMEOUT_MARGIN)
         if "ti" not in context:
             return
-        if context["ti"].map_index is not None and context["ti"].map_index >= 0 and not _reschedules_mapped():
-            self.log.warning("This Airflow cannot reschedule a mapped task; it waits %.0f s here", wait.total_seconds())
+        map_index = context["ti"].map_index
+        if map_index is not None and map_index >= 0 and not can_reschedule_mapped_tasks():
+            self.log.warning(
+                "This Airflow version cannot reschedule a mapped task; it waits %.0f s in its worker slot. Set "
+                "deferrable=True to free the slot.",
+                wait.total_seconds(),
+            )
             clock.sleep(wait.total_seconds())
             return
-        self.log.info("Giving the slot back until %s", instant.isoformat())
+        self.log.info("Rescheduling the task for %s, when the window is settled", instant.isoformat())
         raise AirflowRescheduleException(instant)
-
-
-def _reschedules_mapped() -> bool:
-    return tuple(map(int, re.findall(r"\d+", _airflow_version())[:3])) >= _RESCHEDULES_MAPPED
-
-
-def _airflow_version() -> str:
-    from airflow import __version__
-
-    return __version__

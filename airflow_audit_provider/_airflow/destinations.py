@@ -1,6 +1,6 @@
-"""Destinations of operators: their stable URI, and the store behind a URI and a connection.
+"""Destinations of operators: their stable URI, and the object store behind a URI and a connection.
 
-Parsing a DAG needs the URI alone, so the store's imports wait until a task runs.
+Parsing a DAG needs the URI alone, so the object store is imported when a task runs.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _AZURE_HOSTS = (".core.windows.net", ".fabric.microsoft.com")
 
 
 def dataset_uri(destination: str) -> str:
-    """Return a destination's URI without user, password, connection id, query and trailing slash.
+    """Returns a destination's URI without user, password, connection id, query and trailing slash.
 
     A path without a scheme is a local file: ``/data/audit`` is ``file:///data/audit``.
     """
@@ -29,9 +29,10 @@ def dataset_uri(destination: str) -> str:
 
 
 def is_a_place(destination: str) -> bool:
-    """Say whether a destination names a bucket or an absolute folder; an empty template and ``relative/x`` do not.
+    """Returns whether a destination names a bucket or an absolute folder; an empty text and ``relative/x`` do not.
 
-    Nor does ``abfs://container@account.dfs.core.windows.net/x``: to Airflow the container is a connection id there.
+    ``abfs://container@account.dfs.core.windows.net/x`` does not either: Airflow reads the part before ``@`` as a
+    connection id.
     """
     parts = urlsplit(dataset_uri(destination))
     if parts.scheme == "file":
@@ -40,21 +41,26 @@ def is_a_place(destination: str) -> bool:
 
 
 def store_from_connection(destination: str, conn_id: str | None) -> Store:
-    """Return the store at a destination; nothing is asked of it yet."""
+    """Returns the object store at a destination, without a request to it."""
     from airflow.providers.common.compat.sdk import AirflowNotFoundException, ObjectStoragePath
 
     from airflow_audit_provider.adapters.storage.fsspec_store import store_from_filesystem
 
     if not is_a_place(destination):
         raise ConfigurationError(
-            f"The destination {destination!r} names no place. Give a bucket, a container without its account, or "
-            "an absolute folder."
+            f"The destination {destination!r} names neither a bucket nor an absolute folder. Set it to a URI such as "
+            "s3://bucket/folder, abfs://container/folder (without the storage account) or file:///absolute/folder."
         )
     try:
         path = ObjectStoragePath(destination, conn_id=conn_id)
         return store_from_filesystem(path.fs, path.path)
-    except (ValueError, ImportError, AirflowNotFoundException) as error:
+    except AirflowNotFoundException as error:
         raise ConfigurationError(
-            f"The destination {dataset_uri(destination)} cannot be opened ({error}). Check its scheme, "
-            "install the provider of that store, and check destination_conn_id."
+            f"Connection {conn_id!r} of the destination {dataset_uri(destination)} does not exist. Create it with the "
+            "type of the object store, or correct destination_conn_id."
+        ) from error
+    except (ValueError, ImportError) as error:
+        raise ConfigurationError(
+            f"The destination {dataset_uri(destination)} cannot be opened ({error}). Check its scheme, and install the "
+            "Airflow provider of that object store."
         ) from error

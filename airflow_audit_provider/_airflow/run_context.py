@@ -1,8 +1,9 @@
-"""A run's context, whatever started the run, as plain bounds.
+"""Reads a run's bounds from Airflow's task context, whatever started the run.
 
-Knows: the keys of Airflow's task context. Must not know: which of them decides (``core.run_window``).
-Its one rule: every key may be missing; asset-triggered and manual runs have almost none. Airflow 3.2 tells a run's
-partition only by its ``dag_run``, Airflow 3.3 by the context too.
+Asset-triggered runs and manual runs without a logical date have no data interval and no ``ds`` in the context. Airflow
+3.2 gives a run's partition only through ``dag_run``, Airflow 3.3 through the context too.
+
+Invariant: any key of the context may be missing.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ def run_bounds(
     timezone: str,
     partition_key_format: str,
 ) -> RunBounds:
-    """Return what a run and the operator's arguments say about the window."""
+    """Returns the bounds that the run and the operator's arguments give."""
     return RunBounds(
         window_start=window_start,
         window_end=window_end,

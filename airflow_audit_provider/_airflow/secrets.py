@@ -1,23 +1,23 @@
-"""Secrets that Airflow does not know of by itself, kept out of logs.
+"""Secrets that Airflow does not mask by itself, and the privacy rule whose key is one.
 
-Knows: Airflow's masker. Must not know: what a secret opens.
-Its one rule: a secret is masked before it is used, in every form in which a text could show it.
+Invariant: a secret is masked before it is used, in every form in which a log line could show it.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook
-
+from airflow_audit_provider._airflow.connection import get_connection
 from airflow_audit_provider.core.privacy.rule import PrivacyRule, read_privacy
-from airflow_audit_provider.exceptions import ConfigurationError
+
+# Shorter lines of a PEM text are its header or padding; masking them would mask unrelated text.
+_MIN_MASKED_LENGTH = 16
 
 
 def open_privacy(privacy: Any) -> PrivacyRule | None:
-    """Return the rule an argument asks for, None when it asks for none.
+    """Returns the privacy rule of an operator's argument, None for no rule.
 
-    Raises ``ConfigurationError`` for an impossible rule, a missing connection, and a key of less than 32 bytes.
+    Raises ``ConfigurationError`` for an invalid rule, a missing connection, or a key shorter than 32 bytes.
     """
     request = read_privacy(privacy)
     if request is None:
@@ -26,24 +26,15 @@ def open_privacy(privacy: Any) -> PrivacyRule | None:
 
 
 def _key(conn_id: str) -> bytes:
-    try:
-        conn = BaseHook.get_connection(conn_id)
-    except AirflowNotFoundException as error:
-        raise ConfigurationError(
-            f"There is no connection {conn_id!r}. Make it, with the secret key of the privacy rule as its password."
-        ) from error
+    conn = get_connection(conn_id, "Create it, with the secret key of the privacy rule as its password.")
     return (conn.password or "").strip().encode()
 
 
-# Shorter lines of a key's text are its frame, or padding; masking them would mask innocent text.
-_SHORTEST_LINE = 16
-
-
 def mask(secret: str) -> None:
-    """Have a secret shown as stars from now on, whole or a line of it."""
+    """Masks a secret in all further logs, as a whole and each of its lines."""
     from airflow.sdk.log import mask_secret
 
     lines = [line for line in secret.split("\n") if not line.startswith("-----")]
     for text in {secret, *(line.strip() for line in lines)}:
-        if len(text) >= _SHORTEST_LINE:
+        if len(text) >= _MIN_MASKED_LENGTH:
             mask_secret(text)

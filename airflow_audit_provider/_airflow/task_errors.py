@@ -1,8 +1,6 @@
-"""The provider's errors in Airflow's terms: which fail a task for good.
+"""Translates the provider's errors into Airflow's: which fail a task without retries, and which skip a sensor.
 
-Knows: Airflow's exception for "do not retry", and that a task may have a policy for its retries.
-Must not know: what went wrong.
-Its one rule: it looks at ``retryable`` and nothing else.
+Invariant: only ``retryable`` decides; the message and the class do not.
 """
 
 from __future__ import annotations
@@ -19,7 +17,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def skip_on_failure(sensor: BaseSensorOperator) -> Iterator[None]:
-    """Turn a failure in Airflow's terms into a skip, for a sensor that is told to."""
+    """Turns an Airflow failure into a skip if the sensor has ``soft_fail`` or ``never_fail``."""
     from airflow.providers.common.compat.sdk import (
         AirflowException,  # noqa: TID251 - caught here, never raised
         AirflowSkipException,
@@ -37,10 +35,10 @@ def skip_on_failure(sensor: BaseSensorOperator) -> Iterator[None]:
 
 @contextmanager
 def translate_task_errors(task: object = None) -> Iterator[None]:
-    """Let retryable errors through, which Airflow retries; turn the others into a failure without retries.
+    """Passes retryable errors on, which Airflow retries; turns the others into a failure without retries.
 
-    A task with a ``retry_policy`` (Airflow 3.3) lets all through: Airflow asks no policy about an
-    ``AirflowFailException``. Not so a sensor that skips instead of failing, which it does for that exception alone.
+    If the task has a ``retry_policy`` (Airflow 3.3), all errors pass, because Airflow does not ask the policy about an
+    ``AirflowFailException``. A sensor that skips instead of failing is the exception: it skips only for that class.
     """
     try:
         yield

@@ -14,7 +14,7 @@ from airflow_audit_provider._airflow.destinations import dataset_uri
 
 
 def audit_log_asset(destination: str) -> Asset:
-    """Return the asset that stands for all windows below a destination; use it in ``schedule`` and ``outlets``."""
-    # Airflow before 3.3 takes nothing but ASCII.
+    """Returns the asset of all windows below a destination, for ``schedule`` and ``outlets``."""
+    # Airflow before 3.3 accepts only ASCII.
     uri = quote(dataset_uri(destination), safe=string.printable)
     return Asset(uri=uri, name=uri, group="cloudflare-audit-logs")

@@ -1,5 +1,4 @@
-"""The auditor's command line: ``python -m airflow_audit_provider.cli``, or ``airflow-audit-provider``.
+"""Command line for auditors: ``airflow-audit-provider``, or ``python -m airflow_audit_provider.cli``.
 
-Knows: arguments, standard output, exit statuses. Must not know: Airflow, what is compared.
-Its one rule: it works offline on a copy of the destination, without an Airflow.
+It reads a copy of a destination and needs neither Airflow nor Cloudflare.
 """

@@ -1,7 +1,7 @@
-"""Arguments → a use case → text or JSON, and an exit status.
+"""Command line for auditors: parses arguments, runs a pipeline, prints text or JSON, returns an exit status.
 
-Knows: the words of the command line. Must not know: Airflow, what is compared.
-Its one rule: 0 says that all is well, 1 that something is wrong or missing, 2 that it could not be found out.
+Invariant: status 0 means no problem was found, 1 that something is wrong or missing, 2 that the check could not be
+done.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Sequence
 from datetime import date, datetime, timedelta
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import msgspec
 
@@ -21,6 +21,7 @@ from airflow_audit_provider.adapters.signing import Ed25519Signer, Ed25519Verifi
 from airflow_audit_provider.adapters.storage.fsspec_store import store_from_uri
 from airflow_audit_provider.core.verification.coverage import coverage_table
 from airflow_audit_provider.core.verification.findings import findings_table
+from airflow_audit_provider.core.windows.readiness import whole_windows_start_at
 from airflow_audit_provider.core.windows.run_window import read_bound
 from airflow_audit_provider.exceptions import AuditProviderError, ConfigurationError, VerificationError
 from airflow_audit_provider.pipelines.coverage import coverage
@@ -28,128 +29,190 @@ from airflow_audit_provider.pipelines.seal import seal
 from airflow_audit_provider.pipelines.sweep import DEFAULT_AGE, sweep
 from airflow_audit_provider.pipelines.verify import TrustAnchors, verify
 
-SOUND, WRONG, UNKNOWN = 0, 1, 2
+EXIT_OK, EXIT_PROBLEM, EXIT_UNKNOWN = 0, 1, 2
 
 
-class Answer(NamedTuple):
-    """What a command found: its exit status, and the same facts as text and as plain values."""
+class CommandResult(NamedTuple):
+    """Exit status of a command, and its result as text and as plain values."""
 
     status: int
     text: str
-    facts: object
+    values: object
+
+
+Command: TypeAlias = Callable[[argparse.Namespace], CommandResult]
+# argparse gives the type of add_subparsers() no public name.
+Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001 - see above
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; print its answer on standard output and errors on standard error; return the exit status."""
-    asked = _parser().parse_args(arguments)
-    command: Callable[[argparse.Namespace], Answer] = asked.command
+    """Runs one command, prints its result and its errors, and returns the exit status."""
+    options = _parser().parse_args(arguments)
+    command: Command = options.command
     try:
-        answer = command(asked)
+        result = command(options)
     except AuditProviderError as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
-        return WRONG if isinstance(error, VerificationError) else UNKNOWN
-    print(_as_json(answer.facts) if asked.json else answer.text, end="")
-    return answer.status
+        return EXIT_PROBLEM if isinstance(error, VerificationError) else EXIT_UNKNOWN
+    print(_as_json(result.values) if options.json else result.text, end="")
+    return result.status
 
 
-def _verify(asked: argparse.Namespace) -> Answer:
-    verifier = Ed25519Verifier(map(_text_of, asked.public_key)) if asked.public_key else None
-    start, end = _range(asked)
-    report = verify(store_from_uri(asked.destination), start, end, TrustAnchors(verifier, asked.expect_seal))
+def _verify(options: argparse.Namespace) -> CommandResult:
+    verifier = Ed25519Verifier(map(_read_key_file, options.public_key)) if options.public_key else None
+    start, end = _range(options)
+    report = verify(store_from_uri(options.destination), start, end, TrustAnchors(verifier, options.expect_seal))
     summary = report.summary()
-    facts = {**summary, "findings": msgspec.to_builtins(report.findings)}
-    counts = "".join(f"{name:20}{fact}\n" for name, fact in summary.items())
+    values = {**summary, "findings": msgspec.to_builtins(report.findings)}
+    counts = "".join(f"{name:20}{value}\n" for name, value in summary.items())
     table = findings_table(report.findings) + "\n" if report.findings else ""
-    return Answer(WRONG if report.severe_count else SOUND, table + counts, facts)
+    return CommandResult(EXIT_PROBLEM if report.severe_count else EXIT_OK, table + counts, values)
 
 
-def _coverage(asked: argparse.Namespace) -> Answer:
-    start, end = _range(asked)
-    found = coverage(store_from_uri(asked.destination), start, end)
-    if found is None:
-        return Answer(WRONG, "No window is committed there.\n", None)
-    return Answer(WRONG if found.missing else SOUND, coverage_table(found), msgspec.to_builtins(found))
+def _coverage(options: argparse.Namespace) -> CommandResult:
+    start, end = _range(options)
+    report = coverage(store_from_uri(options.destination), start, end)
+    if report is None:
+        return CommandResult(EXIT_PROBLEM, "The destination holds no committed window.\n", None)
+    status = EXIT_PROBLEM if report.missing else EXIT_OK
+    return CommandResult(status, coverage_table(report), msgspec.to_builtins(report))
 
 
-def _seal(asked: argparse.Namespace) -> Answer:
-    signer = Ed25519Signer(_text_of(asked.signing_key)) if asked.signing_key else None
-    done = seal(store_from_uri(asked.destination), asked.day, signer)
-    lines = [f"{made.key}  {made.sha256}  {made.day}, {made.manifest_count} manifests\n" for made in done.created]
-    lines.append(f"{len(done.created)} seals created, {done.signed_count} signed; newest {done.newest_seal_sha256}\n")
-    table = findings_table(done.findings) if done.findings else ""
-    return Answer(WRONG if done.findings else SOUND, table + "".join(lines), msgspec.to_builtins(done))
+def _seal(options: argparse.Namespace) -> CommandResult:
+    signer = Ed25519Signer(_read_key_file(options.signing_key)) if options.signing_key else None
+    report = seal(store_from_uri(options.destination), options.day, signer)
+    lines = [f"{made.key}  {made.sha256}  {made.day}, {made.manifest_count} manifests\n" for made in report.created]
+    lines.append(f"{len(report.created)} seals created, {report.signed_count} signed; newest ")
+    lines.append(f"{report.newest_seal_sha256}\n")
+    table = findings_table(report.findings) if report.findings else ""
+    status = EXIT_PROBLEM if report.findings else EXIT_OK
+    return CommandResult(status, table + "".join(lines), msgspec.to_builtins(report))
 
 
-def _sweep(asked: argparse.Namespace) -> Answer:
-    swept = sweep(store_from_uri(asked.destination), SystemClock().now(), asked.older_than, asked.dry_run)
-    verb = "found, nothing removed" if asked.dry_run else "removed"
-    count = len(swept.keys)
-    lines = [*swept.keys, f"{count} objects of dead tries {verb}; {swept.size_bytes} bytes"]
-    return Answer(SOUND, "".join(f"{line}\n" for line in lines), {**swept._asdict(), "removed": not asked.dry_run})
+def _sweep(options: argparse.Namespace) -> CommandResult:
+    report = sweep(store_from_uri(options.destination), SystemClock().now(), options.older_than, options.dry_run)
+    outcome = "found, none removed" if options.dry_run else "removed"
+    lines = [*report.keys, f"{len(report.keys)} orphaned files {outcome}; {report.size_bytes} bytes"]
+    values = {**report._asdict(), "removed": not options.dry_run}
+    return CommandResult(EXIT_OK, "".join(f"{line}\n" for line in lines), values)
+
+
+def _oldest_day(_options: argparse.Namespace) -> CommandResult:
+    # The next midnight after the oldest readable instant, so that the printed day is whole.
+    day = (whole_windows_start_at(SystemClock().now()) + timedelta(days=1)).date().isoformat()
+    return CommandResult(EXIT_OK, f"{day}\n", {"oldest_day": day})
 
 
 def _hours(text: str) -> timedelta:
     try:
         return timedelta(hours=float(text))
     except (ValueError, OverflowError) as error:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of hours") from error
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of hours") from error
 
 
-def _range(asked: argparse.Namespace) -> tuple[datetime | None, datetime | None]:
-    return read_bound("--start", asked.start), read_bound("--end", asked.end)
+def _range(options: argparse.Namespace) -> tuple[datetime | None, datetime | None]:
+    return read_bound("--start", options.start), read_bound("--end", options.end)
 
 
-def _text_of(path: Path) -> str:
+def _read_key_file(path: Path) -> str:
     try:
         return path.read_text()
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"The key file {path} cannot be read ({error}). Give a PEM file.") from error
+        raise ConfigurationError(f"The key file {path} cannot be read ({error}). Pass a key in PEM format.") from error
 
 
-def _as_json(facts: object) -> str:
-    return msgspec.json.format(msgspec.json.encode(facts), indent=2).decode() + "\n"
+def _as_json(values: object) -> str:
+    return msgspec.json.format(msgspec.json.encode(values), indent=2).decode() + "\n"
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="airflow-audit-provider",
-        description="Verify, seal, measure and sweep audit logs where they landed. Exit status: 0 all is well, 1 "
-        "something is wrong or missing, 2 it could not be found out.",
+        description="Check archived Cloudflare audit logs without Airflow. Exit status: 0 if no problem was found, 1 "
+        "if something is wrong or missing, 2 if the check could not be done.",
     )
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    checking = _command(commands, "verify", _verify, "compare every object with its manifest and with the seals")
-    _add_range(checking)
-    checking.add_argument("--public-key", type=Path, action="append", metavar="FILE", help="PEM; may be repeated")
-    checking.add_argument("--expect-seal", metavar="SHA256", help="digest of a seal that you kept elsewhere")
-    _add_range(_command(commands, "coverage", _coverage, "say which parts of a range are committed, empty, missing"))
-    sealing = _command(commands, "seal", _seal, "write what is committed into the chain of seals")
-    sealing.add_argument("--day", type=date.fromisoformat, metavar="YYYY-MM-DD", help="a UTC date; default: all news")
-    sealing.add_argument("--signing-key", type=Path, metavar="FILE", help="Ed25519 private key, PEM, not encrypted")
-    sweeping = _command(commands, "sweep", _sweep, "remove what dead tries left, never what is committed")
-    sweeping.add_argument(
-        "--older-than", type=_hours, default=DEFAULT_AGE, metavar="HOURS", help="without a sign of life; default: 24"
+    _add_verify(commands)
+    _add_range(
+        _archive_command(commands, "coverage", _coverage, "list which parts of a time range are committed or missing")
     )
-    sweeping.add_argument("--dry-run", action="store_true", help="say what would be removed, and remove nothing")
+    _add_seal(commands)
+    _add_sweep(commands)
+    _command(
+        commands,
+        "oldest-day",
+        _oldest_day,
+        "print the oldest UTC date that the API still holds completely, as the first day of a backfill",
+    )
     return parser
 
 
-def _command(
-    commands: argparse._SubParsersAction[argparse.ArgumentParser],
-    name: str,
-    command: Callable[[argparse.Namespace], Answer],
-    summary: str,
-) -> argparse.ArgumentParser:
-    parser = commands.add_parser(name, help=summary, description=f"{name}: {summary}.")
+def _add_verify(commands: Commands) -> None:
+    summary = "compare every file with its manifest, and every manifest with the seals"
+    parser = _archive_command(commands, "verify", _verify, summary)
+    _add_range(parser)
+    parser.add_argument(
+        "--public-key",
+        type=Path,
+        action="append",
+        metavar="FILE",
+        help="public key in PEM format that checks the signatures of seals; may be repeated",
+    )
+    parser.add_argument(
+        "--expect-seal", metavar="SHA256", help="SHA-256 digest of a seal that must exist; keep it outside the archive"
+    )
+
+
+def _add_seal(commands: Commands) -> None:
+    parser = _archive_command(commands, "seal", _seal, "add the committed manifests to the chain of seals")
+    parser.add_argument(
+        "--day",
+        type=date.fromisoformat,
+        metavar="YYYY-MM-DD",
+        help="UTC date to seal; default: every day with manifests that are not sealed",
+    )
+    parser.add_argument(
+        "--signing-key", type=Path, metavar="FILE", help="Ed25519 private key in PEM format, without a passphrase"
+    )
+
+
+def _add_sweep(commands: Commands) -> None:
+    summary = "delete files that abandoned attempts left behind; committed files are never deleted"
+    parser = _archive_command(commands, "sweep", _sweep, summary)
+    parser.add_argument(
+        "--older-than",
+        type=_hours,
+        default=DEFAULT_AGE,
+        metavar="HOURS",
+        help="only attempts without activity for this many hours; default: 24",
+    )
+    parser.add_argument("--dry-run", action="store_true", help="list the files and delete nothing")
+
+
+def _archive_command(commands: Commands, name: str, command: Command, summary: str) -> argparse.ArgumentParser:
+    """Adds a command that works on a destination."""
+    parser = _command(commands, name, command, summary)
+    parser.add_argument(
+        "destination", help="folder with the audit logs, or a URL that fsspec can open, such as s3://bucket/folder"
+    )
+    return parser
+
+
+def _command(commands: Commands, name: str, command: Command, summary: str) -> argparse.ArgumentParser:
+    parser = commands.add_parser(name, help=summary, description=f"{summary[0].upper()}{summary[1:]}.")
     parser.set_defaults(command=command)
-    parser.add_argument("destination", help="a folder, or any URL fsspec knows, such as s3://bucket/folder")
-    parser.add_argument("--json", action="store_true", help="answer with JSON")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of text")
     return parser
 
 
 def _add_range(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--start", metavar="INSTANT", help="first instant, RFC 3339 or a date; default: from the first")
-    parser.add_argument("--end", metavar="INSTANT", help="end, not inside the range; default: to the last")
+    parser.add_argument(
+        "--start", metavar="TIME", help="start of the range, a date or RFC 3339 time; default: the first window"
+    )
+    parser.add_argument(
+        "--end", metavar="TIME", help="end of the range, exclusive, a date or RFC 3339 time; default: the last window"
+    )
 
 
 if __name__ == "__main__":

@@ -1,5 +1,1 @@
-"""Airflow's side of the connection.
-
-Knows: Airflow connections. Must not know: operators, sensors.
-Its one rule: a shell translates and decides nothing.
-"""
+"""Hook for Cloudflare connections."""

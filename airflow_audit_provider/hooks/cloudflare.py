@@ -1,23 +1,26 @@
-"""The hook: an Airflow connection turned into readings of audit logs.
+"""Hook for Cloudflare: reads audit logs with the credential of an Airflow connection.
 
-Knows: Airflow's hooks and connections. Must not know: paging, retries, files.
-Its one rule: it translates the API's own parameters; the page protocol below it decides what is asked.
+It translates the API's own parameters; ``core.paging`` decides which pages are requested.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import contextmanager
 from functools import cached_property
 from typing import Any
 
 import httpx
-from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook
+from airflow.providers.common.compat.sdk import BaseHook
 
 from airflow_audit_provider._airflow.api_parameters import LogParameters
-from airflow_audit_provider._airflow.compat import load_connection
-from airflow_audit_provider._airflow.connection import ConnectionFields, ConnectionSettings, read_connection
+from airflow_audit_provider._airflow.connection import (
+    ConnectionFields,
+    ConnectionSettings,
+    aget_connection,
+    get_connection,
+    read_connection,
+)
 from airflow_audit_provider._airflow.connection_form import field_behaviour, form_widgets
 from airflow_audit_provider._airflow.connection_test import test_connection
 from airflow_audit_provider._airflow.secrets import mask
@@ -30,23 +33,26 @@ from airflow_audit_provider.adapters.cloudflare.http import (
 )
 from airflow_audit_provider.adapters.cloudflare.reader import AsyncAuditLogReader, AuditLogReader
 from airflow_audit_provider.core.api.query import AuditQuery, audit_query
+from airflow_audit_provider.core.api.rate_limiter import RateLimiter
 from airflow_audit_provider.core.api.records import fields_of
 from airflow_audit_provider.core.api.retry import NO_RETRY
 from airflow_audit_provider.core.limits import CONN_TYPE, DEFAULT_CONN_ID
 from airflow_audit_provider.core.paging.fetch import Send, Wait
 from airflow_audit_provider.core.ports import Clock
-from airflow_audit_provider.exceptions import AuditProviderError, ConfigurationError
+from airflow_audit_provider.exceptions import AuditProviderError
+
+_CREATE_CONNECTION = "Create it with type cloudflare, the API token as password and the account_id in extra."
 
 
 class CloudflareHook(BaseHook):
     """Reads Cloudflare audit logs with the credential of an Airflow connection.
 
-    :param cloudflare_conn_id: id of a connection of type ``cloudflare``: password is the API token, or login the
-        e-mail and password the Global API Key; extra holds ``account_id`` and ``organization_id``.
-    :param transport: an httpx transport to use instead of the network, blocking or async as the method called needs.
-    :param clock: a clock to use instead of the machine's.
+    :param cloudflare_conn_id: id of a connection of type ``cloudflare``. Its password is the API token, or its login
+        the e-mail and its password the Global API Key; its extra holds ``account_id`` and ``organization_id``.
+    :param transport: an httpx transport to use instead of the network, blocking or async as the called method needs.
+    :param clock: a clock to use instead of the system clock.
 
-    One hook has one rate budget. Its errors are those of :mod:`airflow_audit_provider.exceptions`.
+    All reads of one hook share one rate limiter. Errors are those of :mod:`airflow_audit_provider.exceptions`.
     """
 
     conn_name_attr = "cloudflare_conn_id"
@@ -68,106 +74,95 @@ class CloudflareHook(BaseHook):
 
     @classmethod
     def get_connection_form_widgets(cls) -> dict[str, Any]:
-        """Return the connection form's extra fields; Airflow before 3.2 looks for this in the class itself."""
+        """Returns the connection form's extra fields, for Airflow before 3.2."""
         return form_widgets()
 
     @classmethod
     def get_ui_field_behaviour(cls) -> dict[str, Any]:
-        """Return how the connection form's standard fields are shown, for Airflow before 3.2."""
+        """Returns labels and placeholders of the connection form's standard fields, for Airflow before 3.2."""
         return field_behaviour()
 
     # -- connection ---------------------------------------------------------------------------------------------
 
     @cached_property
     def settings(self) -> ConnectionSettings:
-        """The checked connection; read once."""
-        with self._named_absence():
-            conn = self.get_connection(self.cloudflare_conn_id)
-        return self._read(conn, conn.extra_dejson)
+        """The checked settings of the connection, read once."""
+        conn = get_connection(self.cloudflare_conn_id, _CREATE_CONNECTION)
+        return self._settings_in(conn, conn.extra_dejson)
 
     async def load_settings(self) -> ConnectionSettings:
-        """Read the connection without blocking the event loop; afterwards ``settings`` is at hand."""
+        """Reads the connection without blocking the event loop; afterwards ``settings`` does not read it again."""
         if "settings" not in self.__dict__:
-            with self._named_absence():
-                conn, extra = await load_connection(self.cloudflare_conn_id, type(self))
-            # Masking may ask the supervisor, which blocks.
-            self.__dict__["settings"] = await asyncio.to_thread(self._read, conn, extra)
+            conn, extra = await aget_connection(self.cloudflare_conn_id, _CREATE_CONNECTION)
+            # Masking may send a request to the supervisor, which blocks.
+            self.__dict__["settings"] = await asyncio.to_thread(self._settings_in, conn, extra)
         return self.settings
 
-    def _read(self, conn: Any, extra: dict[str, Any]) -> ConnectionSettings:
+    def _settings_in(self, conn: Any, extra: dict[str, Any]) -> ConnectionSettings:
         fields = ConnectionFields(conn.host, conn.login, conn.password, conn.port, extra)
         settings = read_connection(self.cloudflare_conn_id, fields)
         secret = settings.endpoint.credentials.secret
         if secret != conn.password:
-            # Airflow masks the password as it stands in the connection; without its line break it is another text.
+            # Airflow masks the password as it is in the connection; without its line break it is another text.
             mask(secret)
         return settings
-
-    @contextmanager
-    def _named_absence(self) -> Iterator[None]:
-        try:
-            yield
-        except AirflowNotFoundException as error:
-            raise ConfigurationError(
-                f"There is no connection {self.cloudflare_conn_id!r}. Create it with type cloudflare, the API token as "
-                "password and the account_id in extra."
-            ) from error
 
     @cached_property
     def _client(self) -> httpx.Client:
         return open_client(self.settings.endpoint, self._transport)
 
     def get_conn(self) -> httpx.Client:
-        """Return the httpx client: base URL and credential set, redirects off; relative URLs are below the base URL."""
+        """Returns the httpx client with base URL and credential; it follows no redirects."""
         return self._client
 
     def close(self) -> None:
-        """Close the client's connections; the hook opens new ones when it is used again."""
+        """Closes the client's connections; the next use of the hook opens new ones."""
         client = self.__dict__.pop("_client", None)
         if client is not None:
             client.close()
 
     def test_connection(self) -> tuple[bool, str]:
-        """Check the credential and the permission; return whether both are there, and which is missing."""
+        """Check the credential and its permission; returns whether both are valid, and a sentence for the user."""
         try:
             transport = HttpTransport(self.get_conn())
-            return test_connection(self.settings, self.query(), transport, self.source())
+            return test_connection(self.settings, self.query(), transport, self.reader())
         except AuditProviderError as error:
             return False, str(error)
 
     # -- reading ------------------------------------------------------------------------------------------------
 
-    def source(
-        self, observe: Callable[[Send | Wait], None] | None = None, *, is_patient: bool = True
+    def reader(
+        self, on_step: Callable[[Send | Wait], None] | None = None, *, with_retries: bool = True
     ) -> AuditLogReader:
-        """Return a blocking reader with this hook's rate budget; ``observe`` is told of requests and waits.
+        """Returns a blocking reader on this hook's rate limiter; it calls ``on_step`` before each request and wait.
 
-        One that is not patient tries each request once: whoever else can wait better is to be told at once.
+        Without retries, each request is sent once: a caller that can wait elsewhere gets the error at once.
         """
 
-        def log_and_tell(step: Send | Wait) -> None:
+        def log_and_report(step: Send | Wait) -> None:
             self._log_wait(step)
-            if observe is not None:
-                observe(step)
+            if on_step is not None:
+                on_step(step)
 
         transport = HttpTransport(self.get_conn())
-        policy = self.settings.retry_policy() if is_patient else NO_RETRY
-        return AuditLogReader(transport, self.clock, self._budget, policy, log_and_tell)
+        limits = self.settings.retry_limits() if with_retries else NO_RETRY
+        return AuditLogReader(transport, self.clock, self._rate_limiter, limits, log_and_report)
 
-    def async_source(self, client: httpx.AsyncClient) -> AsyncAuditLogReader:
-        """Return a reader for an event loop over an open client (see :meth:`open_async_conn`)."""
+    def async_reader(self, client: httpx.AsyncClient) -> AsyncAuditLogReader:
+        """Returns a reader for an event loop over an open client (see :meth:`open_async_conn`)."""
         transport = AsyncHttpTransport(client)
-        return AsyncAuditLogReader(transport, self.clock, self._budget, self.settings.retry_policy(), self._log_wait)
+        limits = self.settings.retry_limits()
+        return AsyncAuditLogReader(transport, self.clock, self._rate_limiter, limits, self._log_wait)
 
     async def open_async_conn(self) -> httpx.AsyncClient:
-        """Return a new async client; use it as a context manager."""
+        """Returns a new async client; use it as a context manager."""
         settings = await self.load_settings()
-        # Building a client loads the TLS certificates, tens of milliseconds that a shared loop should not wait.
+        # Building a client loads the TLS certificates, which would block the shared loop for tens of milliseconds.
         return await asyncio.to_thread(open_async_client, settings.endpoint, self._transport)
 
     @cached_property
-    def _budget(self) -> Any:
-        return self.settings.budget()
+    def _rate_limiter(self) -> RateLimiter:
+        return self.settings.rate_limiter()
 
     def query(
         self,
@@ -178,7 +173,7 @@ class CloudflareHook(BaseHook):
         organization_id: str | None = None,
         filters: dict[str, Any] | None = None,
     ) -> AuditQuery:
-        """Return a checked query; ids that are not given come from the connection's extra."""
+        """Returns a checked query; ids that are not given are taken from the connection's extra."""
         if scope is None and not (account_id or organization_id):
             account_id, organization_id = self.settings.account_id, self.settings.organization_id
         return audit_query(
@@ -190,42 +185,42 @@ class CloudflareHook(BaseHook):
         )
 
     def iter_audit_logs(self, **parameters: Any) -> Iterator[dict[str, Any]]:
-        """Yield audit records as dicts, each id once, in time order; parameters are the API's own, as Python names.
+        """Yields audit records as dicts, each id once, in time order. Parameters are the API's own, as Python names.
 
         :param parameters: ``account_id``, ``organization_id``, ``scope`` (``account``, ``user``, ``organization``),
             ``api_version`` (``v1``, ``v2``); ``since`` and ``before``, half-open ``[since, before)``, as datetime, date
-            or RFC 3339 text, by default all that the API keeps; ``direction`` (``desc`` by default, as the API's);
-            ``per_page`` or ``limit``, 1 to 1000, the size of the pages asked for (1000); every filter of the version
-            and scope (``action_type``, ``actor_email``, ``zone_name``, …, on version 2 with ``_not`` twins and lists).
-            With ``page`` (version 1) or ``cursor`` (version 2) exactly that one page is yielded as the API gives it.
-            With ``export=True`` it is :meth:`export_audit_logs`.
+            or RFC 3339 text, by default everything that the API keeps; ``direction`` (default ``desc``, as the API's);
+            ``per_page`` or ``limit``, the page size to request, 1 to 1000 (default 1000); every filter of the version
+            and scope (``action_type``, ``actor_email``, ``zone_name``, …; version 2 also has ``_not`` filters and
+            lists). With ``page`` (version 1) or ``cursor`` (version 2), exactly that one page as the API returns it.
+            With ``export=True``, the rows of :meth:`export_audit_logs`.
 
-        Raises ``ConfigurationError`` before any request for a parameter the version does not have.
+        Raises ``ConfigurationError`` before any request for a parameter that the version does not have.
         """
-        plan = LogParameters.parse(parameters)
-        if plan.export:
-            yield from self.export_audit_logs(**plan.without_export())
+        log_parameters = LogParameters.parse(parameters)
+        if log_parameters.export:
+            yield from self.export_audit_logs(**log_parameters.without_export())
             return
-        query, reading = plan.reading(self.query, self.clock.now())
-        for records in self.source().read(query, reading):
+        query, window_reader = log_parameters.query_and_reader(self.query, self.clock.now())
+        for records in self.reader().read(query, window_reader):
             yield from (fields_of(record.raw) for record in records)
 
     async def aiter_audit_logs(self, **parameters: Any) -> AsyncIterator[dict[str, Any]]:
-        """Yield the same as :meth:`iter_audit_logs`, without blocking the event loop; ``export`` is not offered."""
-        plan = LogParameters.parse(parameters)
-        plan.check_no_export()
+        """Yields the same as :meth:`iter_audit_logs` without blocking the event loop; it has no ``export``."""
+        log_parameters = LogParameters.parse(parameters)
+        log_parameters.check_no_export()
         async with await self.open_async_conn() as client:
-            query, reading = plan.reading(self.query, self.clock.now())
-            async for records in self.async_source(client).read(query, reading):
+            query, window_reader = log_parameters.query_and_reader(self.query, self.clock.now())
+            async for records in self.async_reader(client).read(query, window_reader):
                 for record in records:
                     yield fields_of(record.raw)
 
     def export_audit_logs(self, **parameters: Any) -> Iterator[dict[str, str]]:
-        """Yield the rows of the API's own CSV export as dicts of texts, streamed; version 1 only.
+        """Yields the rows of the API's own CSV export as dicts of texts, streamed; version 1 only.
 
-        Takes the parameters of :meth:`iter_audit_logs` but for paging. The columns are the API's and undocumented,
-        large exports are known to fail: to land records, read them, do not export them. The export cannot be filtered
-        to the sub-second: rows are those the API selects for ``since`` and ``before`` in whole seconds.
+        Takes the parameters of :meth:`iter_audit_logs` except paging. The columns are the API's and undocumented, and
+        large exports are known to fail: use :meth:`iter_audit_logs` or the operator to archive records. Rows are those
+        the API selects for ``since`` and ``before`` in whole seconds.
         """
         request = LogParameters.parse(parameters).export_request(self.query, self.clock.now())
         yield from HttpTransport(self.get_conn()).stream_csv(request, self.clock.now())
@@ -234,6 +229,6 @@ class CloudflareHook(BaseHook):
         if isinstance(step, Send):
             return
         if step.reason is not None:
-            self.log.warning("Waiting %.1f s before trying again: %s", step.seconds, step.reason)
+            self.log.warning("Retrying in %.1f s: %s", step.seconds, step.reason)
         elif step.seconds >= 1:
             self.log.info("Waiting %.1f s for the rate limit", step.seconds)

@@ -1,1 +1,1 @@
-"""Links on the pages of a task instance."""
+"""Links on a task instance's page."""

@@ -1,7 +1,8 @@
-"""The buttons beside a task in Airflow's pages: its manifest, and the audit log in Cloudflare's dashboard.
+"""Extra links of the operator in Airflow's UI: its manifest, and the audit log in Cloudflare's dashboard.
 
-Knows: Airflow's links, web addresses of object stores and of the dashboard. Must not know: how a window is landed.
-Its one rule: a link is made in the worker when the task ends, from what the operator kept; it never fails a task.
+Airflow builds a link in the worker when the task ends, from the operator's attributes.
+
+Invariant: a link never fails a task.
 """
 
 from __future__ import annotations
@@ -16,22 +17,22 @@ _DASHBOARD = "https://dash.cloudflare.com"
 
 
 class ManifestLink(BaseOperatorLink):
-    """Leads to the manifest of the window: in the web console of S3 and GCS, elsewhere its URI; empty without one."""
+    """Links to the window's manifest: for S3 and GCS in the web console, otherwise its URI; empty without one."""
 
     name = "Manifest"
 
     def get_link(self, operator: Any, *, ti_key: Any) -> str:  # noqa: ARG002 - Airflow's signature
-        """Return the final URL."""
+        """Returns the URL."""
         return object_page(getattr(operator, "manifest_uri", None) or "")
 
 
 class CloudflareDashboardLink(BaseOperatorLink):
-    """Leads to the audit log in Cloudflare's dashboard: the account's, or of an account the visitor chooses."""
+    """Links to the audit log in Cloudflare's dashboard: the account's, or of an account that the visitor chooses."""
 
     name = "Cloudflare dashboard"
 
     def get_link(self, operator: Any, *, ti_key: Any) -> str:  # noqa: ARG002 - Airflow's signature
-        """Return the final URL."""
+        """Returns the URL."""
         query = getattr(operator, "query", None)
         if query is not None and query.scope == "account":
             return f"{_DASHBOARD}/{query.scope_id}/audit-log"
@@ -39,7 +40,7 @@ class CloudflareDashboardLink(BaseOperatorLink):
 
 
 def object_page(uri: str) -> str:
-    """Return the address of an object's page in its store's web console, else the URI itself."""
+    """Returns the URL of an object in its store's web console, or the URI itself for other stores."""
     parts = urlsplit(uri)
     key = parts.path.lstrip("/")
     if parts.scheme in ("s3", "s3a"):

@@ -1,5 +1,1 @@
-"""Operators for Cloudflare audit logs.
-
-Knows: Airflow. Must not know: HTTP, pages, files.
-Its one rule: a shell translates and decides nothing.
-"""
+"""Operators for Cloudflare audit logs."""

@@ -1,9 +1,7 @@
-"""The operator: one run's window of audit logs, landed in object storage.
+"""Operator that writes the audit logs of a run's window to object storage.
 
-Knows: Airflow's operators and contexts. Must not know: pages, parts, keys.
-Its one rule: it translates a task into a ``PullSpec`` and an outcome into an XCom and an asset event.
-
-Parsing a DAG makes an operator and runs none: what only a run needs is imported where it is used.
+It translates a task into a ``PullSpec``, and the outcome into an XCom and an asset event. Modules that only a run needs
+are imported where they are used, because DAG files import this module.
 """
 
 from __future__ import annotations
@@ -48,46 +46,52 @@ if TYPE_CHECKING:
 
 
 class CloudflareAuditLogsToObjectStorageOperator(WaitingOperator):
-    """Lands the Cloudflare audit logs of one window, half-open ``[start, end)``, under a destination.
+    """Writes the Cloudflare audit logs of one window, half-open ``[start, end)``, below a destination.
 
-    The window is the run's: explicit bounds, else the partition, else the data interval; a run that says none fails
-    naming the mend, and so does a zero-length interval without ``window_length``. A window is committed by its
-    manifest, written last; an empty one too. Idempotent: a second run changes no byte, late records are added as a
-    next generation.
+    The window is the run's: explicit bounds, else the partition, else the data interval. A run without any of them
+    fails with an error that names the remedy, and so does a zero-length interval without ``window_length``. A window is
+    committed by its manifest, which is written last; an empty window has one too. Idempotent: a second run changes no
+    byte, and late records are added as the next generation.
 
-    :param destination: any URI ``ObjectStoragePath`` takes: local, S3, GCS, Azure. (templated)
-    :param destination_conn_id: the connection for it. (templated)
+    :param destination: any URI that ``ObjectStoragePath`` accepts: local, S3, GCS, Azure. (templated)
+    :param destination_conn_id: the connection of the destination's object store. (templated)
     :param cloudflare_conn_id: a connection of type ``cloudflare``. (templated)
     :param account_id: 32 hexadecimal digits; by default the connection's. (templated)
     :param organization_id: for the organization scope of version 2; by default the connection's. (templated)
-    :param scope: ``account``, ``user`` (version 1) or ``organization`` (version 2); by default as the ids say.
-    :param api_version: ``v1`` or ``v2``: different records, so give each a destination of its own.
-    :param filters: the API's filters by Python or API name, as in ``{"actor_email": "a@example.com"}``. (templated)
+    :param scope: ``account``, ``user`` (version 1) or ``organization`` (version 2); by default the one whose id is
+        given.
+    :param api_version: ``v1`` or ``v2``. They return different records, so give each its own destination.
+    :param filters: the API's filters by Python or API name, for example ``{"actor_email": "a@example.com"}``.
+        (templated)
     :param file_format: ``jsonl``, ``csv`` or ``parquet``.
     :param compression: ``gzip``, ``zstd`` or ``none``; by default gzip, for Parquet zstd.
-    :param schema: ``raw``, the records as they came; ``normalized``, one typed table for both versions; ``ocsf``,
-        events of the Open Cybersecurity Schema Framework, not as CSV. Each row of each holds the record's own text.
+    :param schema: ``raw``, the records as the API sent them; ``normalized``, one typed table for both versions;
+        ``ocsf``, events of the Open Cybersecurity Schema Framework, not available as CSV. Each row of each schema holds
+        the record's original text.
     :param privacy: a dict: ``conn_id``, the connection whose password is the secret key; ``pseudonymise``, any of
         ``email`` and ``ip``, with a key both by default; ``drop``, dotted paths of fields; ``name``. Applied before
         anything is written. (templated)
-    :param window_start: explicit first instant, a datetime, date or RFC 3339 text. (templated)
-    :param window_end: explicit end, not inside the window. (templated)
-    :param window_length: length where only one bound, a partition or a zero-length interval is known.
+    :param window_start: explicit start, a datetime, date or RFC 3339 text. (templated)
+    :param window_end: explicit end, exclusive. (templated)
+    :param window_length: length of the window if only one bound, a partition or a zero-length interval is known.
     :param timezone: IANA zone of local days and of the partition's date.
     :param partition_key_format: ``strptime`` format of the partition key, for runs with a key and no partition date;
         without ``%z`` the key is local time in ``timezone``.
-    :param settle_delay: how long after its end a window is left alone, because records arrive late; by default, as the
-        next two, what ``[cloudflare_audit_logs]`` in Airflow's configuration says.
-    :param concurrency: how many requests of one task may be under way, 1 to 64, under the connection's one rate budget.
-    :param max_part_bytes: size of a data object at which the next one begins, at least 1 MiB.
-    :param lookback: how far before its start committed windows are read again for late records; by default not at all.
-    :param verify: ``recount`` reads the window a second time from its other end and fails when the two disagree.
-    :param replace: write the window anew, in place of what is committed.
-    :param deferrable: wait for an unsettled window in the triggerer; otherwise the task is rescheduled for then.
-        Either way it holds no slot meanwhile.
+    :param settle_delay: how long to wait after a window's end before reading it, because records arrive late. By
+        default, as for the next two arguments, the value in section ``[cloudflare_audit_logs]`` of Airflow's
+        configuration.
+    :param concurrency: how many requests of one task may be open at a time, 1 to 64; all share the connection's rate
+        limiter.
+    :param max_part_bytes: size of a data object at which the next one is started, at least 1 MiB.
+    :param lookback: how far before the window's start committed windows are read again for late records; by default not
+        at all.
+    :param verify: ``recount`` reads the window a second time from its other end and fails if the two counts differ.
+    :param replace: write the window again, in place of the committed one.
+    :param deferrable: wait for an unsettled window in the triggerer; otherwise the task is rescheduled. Neither
+        occupies a worker slot.
 
     Returns a dict with ``window_start window_end record_count part_count manifest_uri`` and more, and puts the same
-    into the extra of the destination's asset event. Errors that no retry mends fail the task at once.
+    dict into the extra of the destination's asset event. Errors that no retry can fix fail the task at once.
     """
 
     template_fields: Sequence[str] = (
@@ -158,10 +162,10 @@ class CloudflareAuditLogsToObjectStorageOperator(WaitingOperator):
         self.verify = verify
         self.replace = replace
         self.deferrable = deferrable
-        # What became of the task, for its links and lineage.
+        # The outcome of the run, for links and lineage.
         self.query: AuditQuery | None = None
         self.outcome: PullOutcome | None = None
-        self._source: AuditLogReader | None = None
+        self._reader: AuditLogReader | None = None
         chosen_compression(file_format, compression, schema)
         check_times(window_length, self.settle_delay, lookback)
         check_tuning(self.concurrency, self.max_part_bytes, verify)
@@ -170,18 +174,18 @@ class CloudflareAuditLogsToObjectStorageOperator(WaitingOperator):
 
     @cached_property
     def hook(self) -> CloudflareHook:
-        """The hook; its connection is read when it is used."""
+        """The hook; it reads its connection at the first use."""
         from airflow_audit_provider.hooks.cloudflare import CloudflareHook
 
         return CloudflareHook(self.cloudflare_conn_id)
 
     @property
     def manifest_uri(self) -> str | None:
-        """Where the manifest lies that is in force since this task, None before there is one."""
+        """URI of the window's current manifest after this run, None before it."""
         return self.outcome and f"{dataset_uri(self.destination)}/{self.outcome.manifest_key}"
 
     def execute(self, context: Mapping[str, Any]) -> dict[str, Any]:
-        """Land the run's window; return its summary."""
+        """Writes the run's window; returns its summary."""
         with translate_task_errors(self):
             run_window = self._run_window(context)
             settled_at = run_window.window.settled_at(self.settle_delay)
@@ -191,21 +195,21 @@ class CloudflareAuditLogsToObjectStorageOperator(WaitingOperator):
         return self._report(context, outcome, late)
 
     def execute_settled(self, context: Mapping[str, Any], event: object = None) -> dict[str, Any]:
-        """Go on after the trigger says that the window is settled; Airflow gives its event by this name."""
-        self.log.info("Waited: %s", event)
+        """Continues after the trigger has fired; Airflow passes its event by this name."""
+        self.log.info("The window is settled: %s", event)
         return self.execute(context)
 
     def trigger_at(self, instant: datetime) -> BaseTrigger:
-        """Return the trigger that fires once the window is settled."""
+        """Returns the trigger that fires once the window is settled."""
         from airflow_audit_provider.triggers.audit_logs import WindowSettledTrigger
 
         return WindowSettledTrigger(instant)
 
     def on_kill(self) -> None:
-        """Break off a pull under way: its requests end, and what it staged stays for the next try."""
-        if self._source is not None:
-            self.log.info("The task is ended from outside; its requests are broken off")
-            self._source.cancel()
+        """Cancels the requests of a running pull; staged parts stay for the next attempt."""
+        if self._reader is not None:
+            self.log.info("The task is being stopped; its requests are cancelled")
+            self._reader.cancel()
 
     def _run_window(self, context: Mapping[str, Any]) -> RunWindow:
         from airflow_audit_provider._airflow.run_context import run_bounds
@@ -221,30 +225,30 @@ class CloudflareAuditLogsToObjectStorageOperator(WaitingOperator):
                 partition_key_format=self.partition_key_format,
             )
         )
-        self.log.info("Window %s, by the rule: %s", run_window.window, run_window.rule)
+        self.log.info("Window %s, taken from: %s", run_window.window, run_window.rule)
         return run_window
 
     def _pull(self, run_window: RunWindow) -> tuple[PullOutcome, dict[str, int]]:
-        """Land the window, then look back from it if that is asked for; return what became of both."""
+        """Writes the window, then reads earlier windows again if there is a lookback; returns both outcomes."""
         from airflow_audit_provider._airflow.destinations import store_from_connection
         from airflow_audit_provider._airflow.observability.task_observer import TaskObserver
         from airflow_audit_provider.pipelines.late_records import pull_late_records
         from airflow_audit_provider.pipelines.pull import pull_window
 
-        order = self._order(run_window)
-        observer = TaskObserver(self.log, self.hook.clock, order)
-        self._source = source = self.hook.source(observer.on_step)
+        spec = self._pull_spec(run_window)
+        observer = TaskObserver(self.log, self.hook.clock, spec)
+        self._reader = reader = self.hook.reader(observer.on_step)
         store = store_from_connection(self.destination, self.destination_conn_id)
-        self.query = order.query
-        self.outcome = outcome = pull_window(order, source, store, observer)
+        self.query = spec.query
+        self.outcome = outcome = pull_window(spec, reader, store, observer)
         if self.lookback is None:
             return outcome, {}
         self.log.info("Reading the committed windows of the %s before %s again", self.lookback, run_window.window.start)
-        late = pull_late_records(order, self.lookback, source, store, observer).summary()
-        self.log.info("Looked back %s: %s", self.lookback, late)
+        late = pull_late_records(spec, self.lookback, reader, store, observer).summary()
+        self.log.info("Late records of the previous %s: %s", self.lookback, late)
         return outcome, late
 
-    def _order(self, run_window: RunWindow) -> PullSpec:
+    def _pull_spec(self, run_window: RunWindow) -> PullSpec:
         from airflow_audit_provider._airflow.secrets import open_privacy
         from airflow_audit_provider.formats.part_format import part_format
         from airflow_audit_provider.pipelines.pull_spec import PullSpec
@@ -269,15 +273,16 @@ class CloudflareAuditLogsToObjectStorageOperator(WaitingOperator):
         )
 
     def _report(self, context: Mapping[str, Any], outcome: PullOutcome, late: Mapping[str, int]) -> dict[str, Any]:
-        """Log and return the summary; put it into the asset event of the destination, if the task has that outlet."""
+        """Logs and returns the summary; puts it into the destination's asset event if the task has that outlet."""
         from airflow_audit_provider.core.archive.manifest import describe
 
         committed = {"manifest_uri": self.manifest_uri, "committed": outcome.committed}
         summary = {**describe(outcome.manifest), **committed, "missing_count": outcome.missing_count, **late}
         if outcome.missing_count:
-            self.log.warning("The API did not give %d committed records again; they stay", outcome.missing_count)
-        verb = "Committed" if outcome.committed else "Found committed, unchanged:"
-        self.log.info("%s %s", verb, summary)
+            self.log.warning(
+                "The API no longer returns %d committed records of this window; they are kept", outcome.missing_count
+            )
+        self.log.info("%s %s", "Committed" if outcome.committed else "Already committed, unchanged:", summary)
         if self.outlets and "outlet_events" in context:
             asset = audit_log_asset(self.destination)
             if asset in self.outlets:
@@ -285,7 +290,7 @@ class CloudflareAuditLogsToObjectStorageOperator(WaitingOperator):
         return summary
 
     def get_openlineage_facets_on_complete(self, task_instance: Any) -> Any:  # noqa: ARG002 - OpenLineage's signature
-        """Return the lineage of the window that was landed, None when none was."""
+        """Returns the lineage of the window, None if the task has not written one."""
         from airflow_audit_provider._airflow.observability.lineage import lineage_of
 
         return self.outcome and lineage_of(self.outcome, self.destination, self.hook.settings.endpoint.base_url)

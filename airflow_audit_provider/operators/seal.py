@@ -1,4 +1,7 @@
-"""Operator that seals the manifests of a day."""
+"""Operator that seals the manifests of a day.
+
+Modules that only a run needs are imported where they are used, because DAG files import this module.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseOperator
 
 from airflow_audit_provider._airflow.task_errors import translate_task_errors
-from airflow_audit_provider.exceptions import ConfigurationError
 
 if TYPE_CHECKING:
     from airflow_audit_provider.core.verification.seals import Signer
@@ -19,16 +21,16 @@ _SIGNING_KEY = "signing_key"
 
 
 class CloudflareAuditLogsSealOperator(BaseOperator):
-    """Seals what was committed, so that deleting, changing or adding an object afterwards is found by verifying.
+    """Seals the committed manifests, so that verification detects an object that is later deleted, changed or added.
 
-    :param destination: where the audit logs landed. (templated)
-    :param destination_conn_id: the connection for it. (templated)
-    :param day: the UTC date to seal, a date or its text; when None, every day with something new. (templated)
-    :param signing_conn_id: a connection with an Ed25519 private key in PEM, as its password or its extra
-        ``signing_key``; when None, seals are not signed. (templated)
+    :param destination: where the audit logs were written. (templated)
+    :param destination_conn_id: the connection of the destination's object store. (templated)
+    :param day: the UTC date to seal, a date or its text; None for every day with new manifests. (templated)
+    :param signing_conn_id: a connection with an Ed25519 private key in PEM, as its password or in the field
+        ``signing_key`` of its extra; None for seals without a signature. (templated)
 
-    Idempotent: a day with nothing new gets no new seal, a late window adds one. Seals that a run left unsigned are
-    signed by the next. Returns a dict with ``created signed_count newest_seal_sha256``; keep that digest elsewhere.
+    Idempotent: a day without new manifests gets no new seal, a late window adds one. Seals that a run left unsigned are
+    signed by the next run. Returns a dict with ``created signed_count newest_seal_sha256``; keep that digest elsewhere.
     """
 
     template_fields: Sequence[str] = ("destination", "destination_conn_id", "day", "signing_conn_id")
@@ -50,11 +52,11 @@ class CloudflareAuditLogsSealOperator(BaseOperator):
         self.signing_conn_id = signing_conn_id
 
     def execute(self, context: Mapping[str, Any]) -> dict[str, Any]:  # noqa: ARG002 - Airflow's signature
-        """Seal and sign; return what was created."""
+        """Seals and signs; returns the summary."""
         with translate_task_errors(self):
-            sealing = self._seal()
-        _count_sealed(sealing)
-        return self._report(sealing)
+            report = self._seal()
+        _count_sealed(report)
+        return self._report(report)
 
     def _seal(self) -> SealReport:
         from airflow_audit_provider._airflow.destinations import store_from_connection
@@ -66,45 +68,39 @@ class CloudflareAuditLogsSealOperator(BaseOperator):
         return seal(store, day.date() if day else None, self._signer())
 
     def _signer(self) -> Signer | None:
-        from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook
-
+        from airflow_audit_provider._airflow.connection import get_connection
         from airflow_audit_provider._airflow.secrets import mask
         from airflow_audit_provider.adapters.signing import Ed25519Signer
 
         if not self.signing_conn_id:
             return None
-        try:
-            conn = BaseHook.get_connection(self.signing_conn_id)
-        except AirflowNotFoundException as error:
-            raise ConfigurationError(
-                f"There is no connection {self.signing_conn_id!r}. Make it, with the signing key as its password."
-            ) from error
+        conn = get_connection(self.signing_conn_id, "Create it, with the signing key in PEM as its password.")
         key = conn.extra_dejson.get(_SIGNING_KEY) or conn.password or ""
-        # Airflow masks a password, and an extra only if its name sounds like a secret to it.
+        # Airflow masks the password, but a field of the extra only if its name is on Airflow's list of sensitive names.
         mask(key)
         return Ed25519Signer(key)
 
-    def _report(self, sealing: SealReport) -> dict[str, Any]:
-        """Log and return what was done; a chain that is broken is a warning here and a failure of verifying."""
+    def _report(self, report: SealReport) -> dict[str, Any]:
+        """Logs and returns the summary; a broken chain is a warning, because the verify operator fails on it."""
         import msgspec
 
         from airflow_audit_provider.core.verification.findings import findings_table
 
-        if sealing.findings:
-            self.log.warning("The chain of seals is broken:\n%s", findings_table(sealing.findings))
+        if report.findings:
+            self.log.warning("The chain of seals is broken:\n%s", findings_table(report.findings))
         summary = {
-            "created": [msgspec.to_builtins(made) for made in sealing.created],
-            "signed_count": sealing.signed_count,
-            "newest_seal_sha256": sealing.newest_seal_sha256,
+            "created": [msgspec.to_builtins(seal) for seal in report.created],
+            "signed_count": report.signed_count,
+            "newest_seal_sha256": report.newest_seal_sha256,
         }
         self.log.info("Sealed %s", summary)
         return summary
 
 
-def _count_sealed(sealing: SealReport) -> None:
-    """Send what was written as metrics."""
+def _count_sealed(report: SealReport) -> None:
+    """Sends the counts of a report as metrics."""
     from airflow_audit_provider._airflow.observability.metrics import Metrics
 
     metrics = Metrics({})
-    metrics.add("commit.seals", len(sealing.created))
-    metrics.add("commit.signatures", sealing.signed_count)
+    metrics.add("commit.seals", len(report.created))
+    metrics.add("commit.signatures", report.signed_count)

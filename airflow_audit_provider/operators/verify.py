@@ -1,9 +1,6 @@
-"""The auditor's operators: verify what lies in a destination, and seal it.
+"""Operator that verifies a destination: every part, manifest and seal.
 
-Knows: Airflow's operators and connections. Must not know: what is compared, how a seal is chained.
-Its one rule: it translates a task into a use case, and a report into an XCom, a log or a failure.
-
-Parsing a DAG makes an operator and runs none: what only a run needs is imported where it is used.
+Modules that only a run needs are imported where they are used, because DAG files import this module.
 """
 
 from __future__ import annotations
@@ -23,19 +20,19 @@ if TYPE_CHECKING:
 
 
 class CloudflareAuditLogsVerifyOperator(BaseOperator):
-    """Verifies a destination: parts, records, generations, objects nobody names, seals; writes nothing.
+    """Verifies a destination: parts, records, generations, unreferenced objects and seals. It writes nothing.
 
-    :param destination: where the audit logs landed. (templated)
-    :param destination_conn_id: the connection for it. (templated)
-    :param start: first instant of the range, a datetime, date or RFC 3339 text; open when None. (templated)
-    :param end: end of the range, not inside it; open when None. (templated)
+    :param destination: where the audit logs were written. (templated)
+    :param destination_conn_id: the connection of the destination's object store. (templated)
+    :param start: start of the range, a datetime, date or RFC 3339 text; None for no start. (templated)
+    :param end: end of the range, exclusive; None for no end. (templated)
     :param public_key: public keys in PEM, for the signatures of seals. (templated)
-    :param expected_seal_sha256: digest of a seal, kept elsewhere; without it the loss of the newest seals together with
-        all that only they name cannot be noticed. (templated)
+    :param expected_seal_sha256: digest of a seal that you keep elsewhere. Without it, deleting the newest seals
+        together with everything that only they name cannot be detected. (templated)
 
-    Windows that share an instant with the half-open range are verified whole. Fails without retries, as a
-    ``VerificationError``, when a finding is severe; the log has them all. Returns a dict with ``window_count part_count
-    record_count seal_count severe_count mild_count newest_seal_sha256``.
+    A window that overlaps the half-open range is verified whole. If a finding is severe, the task fails without retries
+    with a ``VerificationError``; its log has all findings. Returns a dict with ``window_count part_count record_count
+    seal_count severe_count mild_count newest_seal_sha256``.
     """
 
     template_fields: Sequence[str] = (
@@ -68,11 +65,11 @@ class CloudflareAuditLogsVerifyOperator(BaseOperator):
         self.expected_seal_sha256 = expected_seal_sha256
 
     def execute(self, context: Mapping[str, Any]) -> dict[str, Any]:  # noqa: ARG002 - Airflow's signature
-        """Verify the destination; return the counts."""
+        """Verifies the destination; returns the counts."""
         with translate_task_errors(self):
             report = self._verify()
             _count_verified(report)
-            self._refuse_severe(report)
+            self._raise_for_severe(report)
         return report.summary()
 
     def _verify(self) -> VerifyReport:
@@ -89,23 +86,24 @@ class CloudflareAuditLogsVerifyOperator(BaseOperator):
             TrustAnchors(verifier, self.expected_seal_sha256 or None),
         )
 
-    def _refuse_severe(self, report: VerifyReport) -> None:
-        """Log every finding; raise when one is severe."""
+    def _raise_for_severe(self, report: VerifyReport) -> None:
+        """Logs every finding; raises ``VerificationError`` if one is severe."""
         from airflow_audit_provider.core.verification.findings import findings_table, severe
 
         self.log.info("Verified %s", report.summary())
         if report.findings:
             self.log.warning("Findings:\n%s", findings_table(report.findings))
-        grave = severe(report.findings)
-        if grave:
+        severe_findings = severe(report.findings)
+        if severe_findings:
+            first = severe_findings[0]
             raise VerificationError(
-                f"{len(grave)} severe findings, the first is {grave[0].kind} at {grave[0].key}: {grave[0].detail} "
-                "The task's log has all of them."
+                f"The destination has {len(severe_findings)} severe findings; the first is {first.kind} at "
+                f"{first.key}: {first.detail} Follow the remedy of each finding in the task's log."
             )
 
 
 def _count_verified(report: VerifyReport) -> None:
-    """Send what was looked at and found as metrics."""
+    """Sends the counts of a report as metrics."""
     from airflow_audit_provider._airflow.observability.metrics import Metrics
 
     metrics = Metrics({})

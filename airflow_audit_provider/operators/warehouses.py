@@ -1,9 +1,7 @@
-"""The operators that load what landed into a warehouse: a SQL database, or an Iceberg table.
+"""Operators that load committed windows into a warehouse: a SQL database or an Iceberg table.
 
-Knows: Airflow's operators, asset events and contexts. Must not know: what is loaded already, SQL, snapshots.
-Its one rule: it translates a task into a ``LoadSpec`` and an outcome into an XCom.
-
-Parsing a DAG makes an operator and runs none: what only a run needs is imported where it is used.
+They translate a task into a ``LoadSpec``, and the outcome into an XCom. Modules that only a run needs are imported
+where they are used, because DAG files import this module.
 """
 
 from __future__ import annotations
@@ -31,7 +29,7 @@ _CHOICES = ("pending", "events", "run")
 
 
 class _LoadOperator(BaseOperator):
-    """What loading operators have in common: which windows of which destination."""
+    """Common part of the loading operators: which windows of which destination to load."""
 
     template_fields: Sequence[str] = (
         "destination",
@@ -70,15 +68,15 @@ class _LoadOperator(BaseOperator):
         self.timezone = timezone
         self.partition_key_format = partition_key_format
         if windows not in _CHOICES:
-            raise ConfigurationError(f"windows {windows!r} is unknown. Give one of {', '.join(map(repr, _CHOICES))}.")
+            raise ConfigurationError(f"windows is {windows!r}. Give one of {', '.join(map(repr, _CHOICES))}.")
         check_length("window_length", window_length)
 
     @abstractmethod
     def open_warehouse(self) -> Warehouse:
-        """Return the warehouse to load into."""
+        """Returns the warehouse to load."""
 
     def execute(self, context: Mapping[str, Any]) -> dict[str, Any]:
-        """Load what is committed and not loaded yet; return the summary."""
+        """Loads windows that are committed and not loaded yet; returns the summary."""
         with translate_task_errors(self):
             summary = self._load(context).summary()
         self.log.info("Loaded %s", summary)
@@ -88,15 +86,15 @@ class _LoadOperator(BaseOperator):
         from airflow_audit_provider._airflow.destinations import store_from_connection
         from airflow_audit_provider.pipelines.load import LoadSpec, load_committed
 
-        order = LoadSpec(
-            self.dataset or dataset_uri(self.destination), self._asked(context), is_exact=self.windows == "events"
+        spec = LoadSpec(
+            self.dataset or dataset_uri(self.destination), self._windows(context), is_exact=self.windows == "events"
         )
         store = store_from_connection(self.destination, self.destination_conn_id)
         with closing(self.open_warehouse()) as warehouse:
-            return load_committed(order, store, warehouse, self._log_window)
+            return load_committed(spec, store, warehouse, self._log_window)
 
-    def _asked(self, context: Mapping[str, Any]) -> tuple[TimeWindow, ...] | None:
-        """Return the windows this run is to load, None for all that are not loaded yet."""
+    def _windows(self, context: Mapping[str, Any]) -> tuple[TimeWindow, ...] | None:
+        """Returns the windows that this run must load, None for all that are not loaded yet."""
         from airflow_audit_provider._airflow.run_context import run_bounds
         from airflow_audit_provider.core.warehouse.load_plan import event_windows
         from airflow_audit_provider.core.windows.run_window import resolve_run_window
@@ -117,36 +115,36 @@ class _LoadOperator(BaseOperator):
         return (resolve_run_window(bounds).window,)
 
     def _log_window(self, loaded: LoadedWindow) -> None:
-        verb = f"in place of {loaded.replaced_generation}" if loaded.replaced_generation else "anew"
-        self.log.info("Loaded generation %s of %s %s", loaded.generation, loaded.window, verb)
+        replaced = f", replacing generation {loaded.replaced_generation}" if loaded.replaced_generation else ""
+        self.log.info("Loaded generation %s of %s%s", loaded.generation, loaded.window, replaced)
 
 
 class CloudflareAuditLogsToSqlOperator(_LoadOperator):
-    """Loads landed windows into a table of a SQL database, each exactly once: PostgreSQL or DuckDB.
+    """Loads committed windows into a table of PostgreSQL or DuckDB, each exactly once.
 
-    A window's rows and its line in the load ledger, the table ``{table}_loads``, are one transaction. A newer
-    generation replaces its window's rows; what is loaded is not loaded again. Two loaders of one window cannot both add
-    its rows.
+    A window's rows and its entry in the load ledger, the table ``{table}_loads``, are one transaction. A newer
+    generation replaces its window's rows; a loaded generation is not loaded again. Two loaders of the same window
+    cannot both add its rows.
 
-    :param destination: where the audit logs landed. (templated)
-    :param destination_conn_id: the connection for it. (templated)
-    :param conn_id: a connection of type ``postgres``, or ``duckdb`` with the file as its host and, if 256MB are not
-        right for DuckDB, ``memory_limit`` in its extra. (templated)
-    :param duckdb_path: a DuckDB file, made if it is missing, instead of ``conn_id``. (templated)
-    :param table: ``table`` or ``schema.table``; made if it is missing, columns that are new are added. (templated)
-    :param dataset: the destination's name inside the table; by default its URI. (templated)
-    :param windows: ``pending`` for all that is committed and not loaded, ``events`` for the windows of the asset events
-        that triggered the run, ``run`` for those that share an instant with the run's own window. Of the latter two
-        what is committed is loaded, and the task fails, to be tried again, until nothing of them is missing.
-    :param window_start: with ``run``, as in the landing operator. (templated)
-    :param window_end: the same. (templated)
-    :param window_length: the same.
-    :param timezone: the same.
-    :param partition_key_format: the same.
+    :param destination: where the audit logs were written. (templated)
+    :param destination_conn_id: the connection of the destination's object store. (templated)
+    :param conn_id: a connection of type ``postgres``, or of type ``duckdb`` with the file as its host and optionally
+        ``memory_limit`` in its extra (default 256MB). (templated)
+    :param duckdb_path: a DuckDB file instead of ``conn_id``; created if it does not exist. (templated)
+    :param table: ``table`` or ``schema.table``; created if it does not exist, and new columns are added. (templated)
+    :param dataset: name of the destination in the table; by default its URI. (templated)
+    :param windows: ``pending`` for all windows that are committed and not loaded, ``events`` for the windows of the
+        asset events that triggered the run, ``run`` for the windows that overlap the run's own window. With the latter
+        two, committed windows are loaded, and the task fails and is retried until none of the requested is missing.
+    :param window_start: with ``run``, as in ``CloudflareAuditLogsToObjectStorageOperator``. (templated)
+    :param window_end: with ``run``, as in the same operator. (templated)
+    :param window_length: with ``run``, as in the same operator.
+    :param timezone: with ``run``, as in the same operator.
+    :param partition_key_format: with ``run``, as in the same operator.
 
-    Returns a dict with ``loaded_count replaced_count unchanged_count record_count window_start window_end``. Fails,
-    to be tried again, when a part of what is asked is not committed; for good, when a window is damaged. Either way
-    the other windows are loaded.
+    Returns a dict with ``loaded_count replaced_count unchanged_count record_count window_start window_end``. If a
+    requested window is not committed, the task fails and is retried; if a window is damaged, it fails without retries.
+    In both cases the other windows are loaded.
     """
 
     template_fields: Sequence[str] = (*_LoadOperator.template_fields, "conn_id", "duckdb_path")
@@ -164,37 +162,37 @@ class CloudflareAuditLogsToSqlOperator(_LoadOperator):
         self.duckdb_path = duckdb_path
 
     def open_warehouse(self) -> Warehouse:
-        """Return the table in the database."""
+        """Returns the table in the database."""
         from airflow_audit_provider._airflow.warehouses import open_sql_warehouse
 
         return open_sql_warehouse(self.conn_id, self.duckdb_path, self.table)
 
 
 class CloudflareAuditLogsToIcebergOperator(_LoadOperator):
-    """Loads landed windows into an Apache Iceberg table, each exactly once, one catalog commit a window.
+    """Loads committed windows into an Apache Iceberg table, each exactly once, with one catalog commit per window.
 
-    A commit replaces exactly its window's rows; the manifest's digest stands in the snapshot's summary, and the load
-    ledger in the table's properties. Tasks that load other windows at the same time lose nothing.
+    A commit replaces exactly its window's rows. The snapshot's summary holds the manifest's digest, and the table's
+    properties hold the load ledger. Tasks may load different windows at the same time.
 
-    :param destination: where the audit logs landed. (templated)
-    :param destination_conn_id: the connection for it. (templated)
-    :param catalog_conn_id: a connection whose extra has the catalog's properties as pyiceberg names them; its host is
+    :param destination: where the audit logs were written. (templated)
+    :param destination_conn_id: the connection of the destination's object store. (templated)
+    :param catalog_conn_id: a connection whose extra holds the catalog's properties under pyiceberg's names; its host is
         the ``uri``, login and password are the ``credential``. (templated)
-    :param catalog_properties: the same properties, as a dict, on top of the connection's. (templated)
-    :param warehouse: where tables lie. With neither of the two above an absolute local folder, in which an SQLite file
-        is the catalog. (templated)
-    :param table: ``namespace.table``; made if it is missing, columns that are new are added. (templated)
-    :param dataset: the destination's name inside the table; by default its URI. (templated)
+    :param catalog_properties: the same properties as a dict; they take precedence over the connection's. (templated)
+    :param warehouse: location of the tables. Without the two arguments above, an absolute local folder in which an
+        SQLite file is the catalog. (templated)
+    :param table: ``namespace.table``; created if it does not exist, and new columns are added. (templated)
+    :param dataset: name of the destination in the table; by default its URI. (templated)
     :param windows: ``pending``, ``events`` or ``run``, as in ``CloudflareAuditLogsToSqlOperator``.
-    :param window_start: with ``run``, as in the landing operator. (templated)
-    :param window_end: the same. (templated)
-    :param window_length: the same.
-    :param timezone: the same.
-    :param partition_key_format: the same.
+    :param window_start: with ``run``, as in ``CloudflareAuditLogsToObjectStorageOperator``. (templated)
+    :param window_end: with ``run``, as in the same operator. (templated)
+    :param window_length: with ``run``, as in the same operator.
+    :param timezone: with ``run``, as in the same operator.
+    :param partition_key_format: with ``run``, as in the same operator.
 
-    Returns a dict with ``loaded_count replaced_count unchanged_count record_count window_start window_end``. Fails,
-    to be tried again, when a part of what is asked is not committed; for good, when a window is damaged. Either way
-    the other windows are loaded.
+    Returns a dict with ``loaded_count replaced_count unchanged_count record_count window_start window_end``. If a
+    requested window is not committed, the task fails and is retried; if a window is damaged, it fails without retries.
+    In both cases the other windows are loaded.
     """
 
     template_fields: Sequence[str] = (
@@ -219,7 +217,7 @@ class CloudflareAuditLogsToIcebergOperator(_LoadOperator):
         self.warehouse = warehouse
 
     def open_warehouse(self) -> Warehouse:
-        """Return the table in the catalog."""
+        """Returns the table in the catalog."""
         from airflow_audit_provider._airflow.warehouses import open_iceberg_warehouse
 
         return open_iceberg_warehouse(self.catalog_conn_id, self.catalog_properties, self.warehouse, self.table)

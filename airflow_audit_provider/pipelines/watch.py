@@ -1,85 +1,109 @@
-"""The use cases of sensors and triggers: look for new activity, blocking or not, once or for ever.
+"""Polls an audit log for a sensor or a trigger: once, blocking or on an event loop, or repeatedly.
 
-Knows: that looking stops as soon as enough is found, and goes on after any failure where it is for ever.
-Must not know: Airflow, when activity is enough or a record new (``core.activity``, ``core.news``).
-Its one rule: blocking or not, a look feeds the same decision.
+Sensor, deferred trigger and event trigger share the same poll and the same loop; only what they count differs.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from datetime import timedelta
+from typing import Protocol, TypeVar
 
 from airflow_audit_provider.adapters.cloudflare.reader import AsyncAuditLogReader, AuditLogReader
 from airflow_audit_provider.core.api.query import AuditQuery
+from airflow_audit_provider.core.api.records import AuditRecord
+from airflow_audit_provider.core.paging.window_reader import WindowReader
 from airflow_audit_provider.core.ports import Clock
 from airflow_audit_provider.core.watch.activity import ActivityCount, ActivityQuery
-from airflow_audit_provider.core.watch.new_records import NewRecords, Poll, WatchPosition
+from airflow_audit_provider.core.watch.new_records import NewRecords, NewRecordsPoll, WatchPosition
 from airflow_audit_provider.core.watch.polling import PollBackoff, PollSchedule
 
 ErrorCallback = Callable[[Exception, float], None]
 
 
-def count_activity(watch: ActivityQuery, source: AuditLogReader) -> ActivityCount:
-    """Read from the watermark on until there is enough, or nothing more; blocks."""
-    activity = ActivityCount(watch)
-    reading = watch.reading(source.clock.now())
-    if reading is None:
-        return activity
-    for records in source.read(watch.query, reading):
-        activity.add(records)
-        if activity.is_enough:
-            break
-    return activity
+class Poll(Protocol):
+    """What one poll reads, and when it has read enough."""
+
+    @property
+    def is_enough(self) -> bool:
+        """Whether to stop reading."""
+        ...
+
+    def window_reader(self) -> WindowReader | None:
+        """Returns what to read, None for nothing."""
+        ...
+
+    def add(self, records: Sequence[AuditRecord]) -> None:
+        """Adds records that were read."""
+        ...
 
 
-async def acount_activity(watch: ActivityQuery, source: AsyncAuditLogReader) -> ActivityCount:
-    """Do the same as :func:`count_activity` on an event loop."""
-    activity = ActivityCount(watch)
-    reading = watch.reading(source.clock.now())
-    if reading is None:
-        return activity
-    async for records in source.read(watch.query, reading):
-        activity.add(records)
-        if activity.is_enough:
-            break
-    return activity
+class PollResult(Protocol):
+    """What the loop needs to know of a poll's result."""
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the poll read up to now; if not, the next poll follows without a pause."""
+        ...
+
+
+PollResultT = TypeVar("PollResultT", bound=PollResult)
+
+
+def count_activity(activity: ActivityQuery, reader: AuditLogReader) -> ActivityCount:
+    """Counts records from the watermark on until there are enough, or no more; blocks."""
+    poll = ActivityCount(activity, reader.clock.now())
+    window_reader = poll.window_reader()
+    if window_reader is not None:
+        for records in reader.read(activity.query, window_reader):
+            poll.add(records)
+            if poll.is_enough:
+                break
+    return poll
+
+
+async def acount_activity(activity: ActivityQuery, reader: AsyncAuditLogReader) -> ActivityCount:
+    """Counts as :func:`count_activity` does, on an event loop."""
+    poll = ActivityCount(activity, reader.clock.now())
+    await _aread(poll, activity.query, reader)
+    return poll
 
 
 async def apoll_new_records(
-    query: AuditQuery, mark: WatchPosition | None, lookback: timedelta, source: AsyncAuditLogReader
+    query: AuditQuery, position: WatchPosition | None, lookback: timedelta, reader: AsyncAuditLogReader
 ) -> NewRecords:
-    """Read what is new since a mark, or since ``lookback`` before now where there is none yet."""
-    now = source.clock.now()
-    look = Poll(query, mark or WatchPosition.at(now - lookback), now, lookback)
-    reading = look.reading()
-    if reading is not None:
-        async for records in source.read(query, reading):
-            look.add(records)
-            if look.has_enough:
+    """Reads the records that are new since a position; without one, since ``lookback`` before now."""
+    now = reader.clock.now()
+    poll = NewRecordsPoll(query, position or WatchPosition.at(now - lookback), now, lookback)
+    await _aread(poll, query, reader)
+    return poll.new_records()
+
+
+async def _aread(poll: Poll, query: AuditQuery, reader: AsyncAuditLogReader) -> None:
+    window_reader = poll.window_reader()
+    if window_reader is not None:
+        async for records in reader.read(query, window_reader):
+            poll.add(records)
+            if poll.is_enough:
                 break
-    return look.new_records()
 
 
 async def apoll_forever(
-    look: Callable[[WatchPosition | None], Awaitable[NewRecords]],
-    mark: WatchPosition | None,
-    rhythm: PollSchedule,
-    clock: Clock,
-    complain: ErrorCallback,
-) -> AsyncGenerator[NewRecords, None]:
-    """Look for ever; yield the news of every look that came to its end, also when there are none.
+    poll: Callable[[], Awaitable[PollResultT]], schedule: PollSchedule, clock: Clock, on_error: ErrorCallback
+) -> AsyncGenerator[PollResultT, None]:
+    """Polls without end on a schedule; yields each poll's result, also one without records.
 
-    No failure ends it, of whatever kind: ``complain`` is told of it and of the seconds until the next look.
+    ``on_error`` receives every exception of a poll and the seconds until the next one. The loop ends only if
+    ``on_error`` raises, because Airflow restarts a trigger that ends by an exception every 2 s.
     """
-    pace = PollBackoff(rhythm)
+    backoff = PollBackoff(schedule)
     while True:
         try:
-            news = await look(mark)
-        except Exception as error:  # noqa: BLE001 - whoever follows must not end: Airflow restarts it every 2 s
-            pause = pace.after_failure(error)
-            complain(error, pause)
+            result = await poll()
+        except Exception as error:  # noqa: BLE001 - the callback decides which errors end the loop
+            pause = backoff.after_failure(error)
+            on_error(error, pause)
         else:
-            mark, pause = news.mark, pace.after_look(is_complete=news.is_complete)
-            yield news
+            pause = backoff.after_poll(is_complete=result.is_complete)
+            yield result
         await clock.asleep(pause)

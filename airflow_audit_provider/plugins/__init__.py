@@ -1,5 +1,1 @@
-"""Plugins of Airflow for Cloudflare audit logs.
-
-Knows: Airflow. Must not know: HTTP, pages, files.
-Its one rule: every component of Airflow imports this, so nothing else is imported with it.
-"""
+"""Airflow plugins. Every Airflow component imports them, so they import nothing else at module level."""

@@ -1,9 +1,7 @@
-"""The sensor: waits for new activity in an audit log.
+"""Sensor that waits for new activity in an audit log.
 
-Knows: Airflow's sensors. Must not know: pages, and when activity is enough.
-Its one rule: poking and deferring look by the same code and decide alike.
-
-Parsing a DAG makes a sensor and looks for nothing: what only a run needs is imported where it is used.
+Poking and deferring count the same records with the same code. Modules that only a run needs are imported where they
+are used, because DAG files import this module.
 """
 
 from __future__ import annotations
@@ -34,17 +32,17 @@ class CloudflareAuditLogActivitySensor(BaseSensorOperator):
     :param since: the watermark: a datetime, date or RFC 3339 text; by default the data interval's start. (templated)
     :param minimum_count: how many records are enough, at least 1.
     :param cloudflare_conn_id: a connection of type ``cloudflare``. (templated)
-    :param account_id: as the operator's; by default the connection's. (templated)
-    :param organization_id: as the operator's; by default the connection's. (templated)
+    :param account_id: 32 hexadecimal digits; by default the connection's. (templated)
+    :param organization_id: for the organization scope of version 2; by default the connection's. (templated)
     :param scope: ``account``, ``user`` or ``organization``.
     :param api_version: ``v1`` or ``v2``.
-    :param filters: the API's filters, as the operator's. (templated)
-    :param timezone: IANA zone of a date, or of a ``since`` text without one.
-    :param deferrable: look once, then wait in the triggerer.
+    :param filters: the API's filters by Python or API name. (templated)
+    :param timezone: IANA zone of a date, or of a ``since`` text without an offset.
+    :param deferrable: poll once, then wait in the triggerer.
 
-    Returns a dict with ``since record_count first_event_at last_event_at``; counting stops when there is enough.
+    Returns a dict with ``since record_count first_event_at last_event_at``; counting stops at ``minimum_count``.
     ``poke_interval``, ``exponential_backoff``, ``max_wait``, ``timeout``, ``mode``, ``soft_fail`` and ``never_fail``
-    are those of every sensor, deferred or not.
+    work as for every sensor, deferred or not.
     """
 
     template_fields: Sequence[str] = (
@@ -88,23 +86,23 @@ class CloudflareAuditLogActivitySensor(BaseSensorOperator):
 
     @cached_property
     def hook(self) -> CloudflareHook:
-        """The hook; its connection is read when it is used."""
+        """The hook; it reads its connection at the first use."""
         from airflow_audit_provider.hooks.cloudflare import CloudflareHook
 
         return CloudflareHook(self.cloudflare_conn_id)
 
     def poke(self, context: Mapping[str, Any]) -> PokeReturnValue:
-        """Look once; blocks for as long as the API takes."""
+        """Polls once; blocks until the API has answered."""
         with translate_task_errors(self), closing(self.hook):
-            activity = self._look(context)
+            activity = self._poll(context)
         return PokeReturnValue(activity.is_enough, activity.summary() if activity.is_enough else None)
 
     def execute(self, context: Context) -> Any:
-        """Look once, then wait as told: in the triggerer when deferrable, else poking or rescheduled."""
+        """Polls once, then waits: in the triggerer if deferrable, otherwise as ``mode`` sets."""
         if not self.deferrable:
             return super().execute(context)
         with skip_on_failure(self):
-            found = self._first_look(context)
+            found = self._first_poll(context)
         if found is not None:
             return found
         return self.defer(
@@ -112,7 +110,7 @@ class CloudflareAuditLogActivitySensor(BaseSensorOperator):
         )
 
     def execute_complete(self, _context: Mapping[str, Any], event: dict[str, Any]) -> dict[str, Any]:
-        """Return what the trigger found, or fail for good as it says."""
+        """Returns the activity that the trigger found, or fails without retries with the trigger's error."""
         if event["status"] == "failed":
             with translate_task_errors(self):
                 raise error_named(event["code"], event["message"])
@@ -120,18 +118,18 @@ class CloudflareAuditLogActivitySensor(BaseSensorOperator):
         return activity
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
-        """Go on after the triggerer; what makes a sensor skip does so here too, as in Airflow itself from 3.1 on."""
+        """Continues after the triggerer; ``soft_fail`` and ``never_fail`` apply, as in Airflow itself from 3.1 on."""
         with skip_on_failure(self):
             return super().resume_execution(next_method, next_kwargs, context)
 
-    def _first_look(self, context: Mapping[str, Any]) -> dict[str, Any] | None:
-        """Return what is found at once, None for too little; an API that is away is left to the triggerer."""
+    def _first_poll(self, context: Mapping[str, Any]) -> dict[str, Any] | None:
+        """Returns the activity if it is enough, otherwise None; a retryable error is left to the triggerer."""
         try:
             found = self.poke(context)
         except AuditProviderError as error:
             if not error.retryable:
                 raise
-            self.log.warning("Going on in the triggerer: %s", error)
+            self.log.warning("The first poll failed; the triggerer continues: %s", error)
             return None
         return found.xcom_value if found.is_done else None
 
@@ -163,9 +161,9 @@ class CloudflareAuditLogActivitySensor(BaseSensorOperator):
 
         return resolve_watermark(self.since, context.get("data_interval_start"), self.timezone)
 
-    def _look(self, context: Mapping[str, Any]) -> ActivityCount:
+    def _poll(self, context: Mapping[str, Any]) -> ActivityCount:
         from airflow_audit_provider.core.watch.activity import ActivityQuery
         from airflow_audit_provider.pipelines.watch import count_activity
 
-        watch = ActivityQuery(self.hook.query(**self._query), self._since(context), self.minimum_count)
-        return count_activity(watch, self.hook.source(is_patient=not self.deferrable))
+        activity = ActivityQuery(self.hook.query(**self._query), self._since(context), self.minimum_count)
+        return count_activity(activity, self.hook.reader(with_retries=not self.deferrable))

@@ -1,9 +1,8 @@
-"""Triggers: waiting without a worker's slot.
+"""Triggers for Cloudflare audit logs: wait for a settled window or for new records without a worker slot.
 
-Knows: Airflow's triggers. Must not know: pages, and when activity is enough.
-Its one rule: a trigger never spins and never fails without saying so: an error ends as an event with its code.
+Modules that only the triggerer needs are imported where they are used, because DAG files import this module too.
 
-Parsing a DAG makes an event trigger and runs none: what only the triggerer needs is imported where it is used.
+Invariant: a trigger never polls without a pause, and reports a permanent error as an event.
 """
 
 from __future__ import annotations
@@ -11,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import AsyncGenerator, AsyncIterator, Hashable, Mapping
+from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +20,7 @@ from airflow_audit_provider._airflow.arguments import check_query
 from airflow_audit_provider.adapters.clock import SystemClock
 from airflow_audit_provider.core.api.record_filter import RecordFilter
 from airflow_audit_provider.core.limits import DEFAULT_CONN_ID
-from airflow_audit_provider.core.watch.polling import PollBackoff, PollSchedule, check_seconds
+from airflow_audit_provider.core.watch.polling import PollSchedule, check_seconds
 from airflow_audit_provider.exceptions import AuditProviderError
 
 if TYPE_CHECKING:
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from airflow_audit_provider.triggers.shared_stream import PositionStore, SharedPoll
 
 Filters = Mapping[str, Any] | list[Mapping[str, Any]]
+# Sleep in steps, so that a change of the system clock is noticed.
+_SLEEP_SECONDS = 60.0
 
 
 class WindowSettledTrigger(BaseTrigger):
@@ -43,27 +45,27 @@ class WindowSettledTrigger(BaseTrigger):
         self.settled_at = datetime.fromisoformat(settled_at) if isinstance(settled_at, str) else settled_at
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
-        """Return the class path and the arguments to build the trigger again."""
+        """Returns the class path and the arguments that rebuild the trigger."""
         return _path(self), {"settled_at": self.settled_at.astimezone(UTC).isoformat()}
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Wait until the instant; an instant in the past fires at once."""
+        """Waits until the instant; fires at once if it has passed."""
         clock = SystemClock()
         while (wait := (self.settled_at - clock.now()).total_seconds()) > 0:
-            await clock.asleep(min(wait, 60.0))
+            await clock.asleep(min(wait, _SLEEP_SECONDS))
         yield TriggerEvent({"settled_at": self.settled_at.isoformat()})
 
 
 class AuditLogActivityTrigger(BaseTrigger):
-    """Looks for new activity every ``poll_interval_seconds`` until there is enough, or an error that no retry mends.
+    """Polls for new activity until there is enough, or until an error that no retry can fix.
 
     :param cloudflare_conn_id: a connection of type ``cloudflare``.
     :param since: the watermark, timezone-aware, or its ISO 8601 text.
     :param minimum_count: how many records are enough.
-    :param poll_interval_seconds: seconds between two looks, at least 1; after failures longer, up to 10 minutes.
+    :param poll_interval_seconds: seconds between two polls, at least 1; longer after failures, up to 10 minutes.
     :param query: keyword arguments of :meth:`CloudflareHook.query`.
-    :param backs_off: wait twice as long after each look.
-    :param longest_pause_seconds: where that ends.
+    :param backs_off: double the interval after each poll.
+    :param longest_pause_seconds: upper bound of the doubled interval.
 
     The event is ``{"status": "found", "activity": {...}}`` or ``{"status": "failed", "code": ..., "message": ...}``.
     """
@@ -82,65 +84,75 @@ class AuditLogActivityTrigger(BaseTrigger):
         self.cloudflare_conn_id = cloudflare_conn_id
         self.since = datetime.fromisoformat(since) if isinstance(since, str) else since
         self.minimum_count = minimum_count
-        self.rhythm = PollSchedule(poll_interval_seconds, backs_off, longest_pause_seconds)
+        self.schedule = PollSchedule(poll_interval_seconds, backs_off, longest_pause_seconds)
         self.query = query or {}
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
-        """Return the class path and the arguments to build the trigger again."""
+        """Returns the class path and the arguments that rebuild the trigger."""
         return _path(self), {
             "cloudflare_conn_id": self.cloudflare_conn_id,
             "since": self.since.astimezone(UTC).isoformat(),
             "minimum_count": self.minimum_count,
-            "poll_interval_seconds": self.rhythm.interval_seconds,
+            "poll_interval_seconds": self.schedule.interval_seconds,
             "query": self.query,
-            "backs_off": self.rhythm.backs_off,
-            "longest_pause_seconds": self.rhythm.longest_seconds,
+            "backs_off": self.schedule.backs_off,
+            "longest_pause_seconds": self.schedule.longest_seconds,
         }
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Look, pause, look again; a retryable error only costs a longer pause."""
+        """Polls on the schedule; a retryable error only lengthens the pause."""
+        yield await self._first_event()
+
+    async def _first_event(self) -> TriggerEvent:
         from airflow_audit_provider.hooks.cloudflare import CloudflareHook
+        from airflow_audit_provider.pipelines.watch import apoll_forever
 
-        hook, pace = CloudflareHook(self.cloudflare_conn_id), PollBackoff(self.rhythm)
-        event = None
-        while event is None:
-            try:
-                activity = await self._look(hook)
-                pause, event = pace.after_look(), _found(activity)
-            except AuditProviderError as error:
-                pause, event = pace.after_failure(error), _failed(error)
-                self.log.warning("This look failed: %s", error)
-            if event is None:
-                await hook.clock.asleep(pause)
-        yield event
+        hook = CloudflareHook(self.cloudflare_conn_id)
+        try:
+            async with aclosing(
+                apoll_forever(lambda: self._poll(hook), self.schedule, hook.clock, self._on_error)
+            ) as polls:
+                async for activity in polls:
+                    if activity.is_enough:
+                        return TriggerEvent({"status": "found", "activity": activity.summary()})
+        except AuditProviderError as error:
+            return TriggerEvent({"status": "failed", "code": type(error).__name__, "message": str(error)})
+        raise AssertionError("apoll_forever ends only by an exception")
 
-    async def _look(self, hook: CloudflareHook) -> ActivityCount:
+    async def _poll(self, hook: CloudflareHook) -> ActivityCount:
         from airflow_audit_provider.core.watch.activity import ActivityQuery
         from airflow_audit_provider.pipelines.watch import acount_activity
 
         async with await hook.open_async_conn() as client:
-            watch = ActivityQuery(hook.query(**self.query), self.since, self.minimum_count)
-            return await acount_activity(watch, hook.async_source(client))
+            activity = ActivityQuery(hook.query(**self.query), self.since, self.minimum_count)
+            return await acount_activity(activity, hook.async_reader(client))
+
+    def _on_error(self, error: Exception, pause_seconds: float) -> None:
+        """Logs a retryable error; raises any other, which ends the loop."""
+        if not isinstance(error, AuditProviderError) or not error.retryable:
+            raise error
+        self.log.warning("The poll failed; next poll in %.0f s: %s", pause_seconds, error)
 
 
 class AuditLogActivityEventTrigger(BaseEventTrigger):
-    """Tells an ``AssetWatcher`` of new records in an audit log: one asset event a look that finds some, for ever.
+    """Reports new records of an audit log to an ``AssetWatcher``: one asset event for each poll that finds some.
 
     :param cloudflare_conn_id: a connection of type ``cloudflare``.
     :param api_version: ``v1`` or ``v2``.
     :param scope: ``account``, ``user`` or ``organization``.
     :param account_id: by default the connection's.
     :param organization_id: by default the connection's.
-    :param filters: which records count: a dict of names and values (a text, or a list of which one must fit), or a list
-        of such dicts, of which one must fit; by default every record. Judged here, so watchers with different filters
-        share one reading.
-    :param poll_interval_seconds: seconds between two looks, at least 1; after failures longer, up to 10 minutes.
-    :param lookback_seconds: how much later than its event time a record may come and still be told.
+    :param filters: which records count: a dict of names and values (a text, or a list of which one must match), or a
+        list of such dicts, of which one must match; by default every record. Applied in the triggerer, so watchers with
+        different filters share one poll.
+    :param poll_interval_seconds: seconds between two polls, at least 1; longer after failures, up to 10 minutes.
+    :param lookback_seconds: how long after its event time a record may appear and still be reported.
 
-    An event is told at least once, and again only when the triggerer dies before Airflow stored it: its
-    ``ids_sha256`` then is the same, or its records are among others. From Airflow 3.3 on the mark of what was told is
-    kept in the asset's state store and all watchers of a log share one reading; before, a watcher begins at
-    ``lookback_seconds`` before the triggerer's start. No failure ends it; each is logged, and looked at again later.
+    Each event is reported at least once, and again only if the triggerer stops before Airflow stored it: its
+    ``ids_sha256`` is then the same, or its records are among others. From Airflow 3.3 on, the watcher's position is
+    stored in the asset's state store, and all watchers of a log share one poll; on older versions a watcher starts
+    ``lookback_seconds`` before the start of the triggerer. No failure ends the trigger: it logs the failure and polls
+    again later.
     """
 
     def __init__(
@@ -156,141 +168,138 @@ class AuditLogActivityEventTrigger(BaseEventTrigger):
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # Airflow's base class has no types here
         self.cloudflare_conn_id = cloudflare_conn_id
-        self.log_choice: dict[str, Any] = {
+        self.query: dict[str, Any] = {
             "api_version": api_version,
             "scope": scope,
             "account_id": account_id,
             "organization_id": organization_id,
         }
-        # Airflow 3.2 hands an asset's trigger nested arguments as it encoded them, and an error in here would end the
-        # whole triggerer: so they travel as one text.
+        # Airflow 3.2 passes nested arguments of an asset's trigger in their encoded form, and an error here would end
+        # the triggerer, so filters are serialized as one text.
         self.filters: Filters | None = json.loads(filters) if isinstance(filters, str) else filters
-        self.rhythm = PollSchedule(poll_interval_seconds)
+        self.schedule = PollSchedule(poll_interval_seconds)
         self.lookback_seconds = lookback_seconds
         self.clock = SystemClock()
         check_query(api_version, scope, account_id, organization_id, None)
         check_seconds("poll_interval_seconds", poll_interval_seconds)
         check_seconds("lookback_seconds", lookback_seconds)
-        self._wanted = RecordFilter(api_version, self.filters)
+        self._record_filter = RecordFilter(api_version, self.filters)
         self._hook: CloudflareHook | None = None
-        self._has_said_cut = False
+        self._has_warned_of_cut = False
 
     def matches(self, record: Mapping[str, Any]) -> bool:
-        """Say whether a record, as :meth:`CloudflareHook.iter_audit_logs` yields it, counts here."""
-        return self._wanted.accepts(record)
+        """Returns whether the filters accept a record as :meth:`CloudflareHook.iter_audit_logs` yields it."""
+        return self._record_filter.accepts(record)
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
-        """Return the class path and the arguments to build the trigger again."""
+        """Returns the class path and the arguments that rebuild the trigger."""
         return _path(self), {
             "cloudflare_conn_id": self.cloudflare_conn_id,
-            **self.log_choice,
+            **self.query,
             "filters": None if self.filters is None else json.dumps(self.filters, sort_keys=True),
-            "poll_interval_seconds": self.rhythm.interval_seconds,
+            "poll_interval_seconds": self.schedule.interval_seconds,
             "lookback_seconds": self.lookback_seconds,
         }
 
     def shared_stream_key(self) -> Hashable:
-        """Return what must be equal to share a reading: all but the filters."""
+        """Returns what must be equal to share a poll: all arguments but the filters."""
         _, arguments = self.serialize()
         return ("cloudflare-audit-log", *(arguments[name] for name in sorted(arguments.keys() - {"filters"})))
 
     @classmethod
     def create_shared_stream_producer(cls, kwargs: dict[str, Any]) -> Any:
-        """Return who reads for all watchers with one key."""
+        """Returns the producer that polls for all watchers with the same key."""
         from airflow_audit_provider.triggers.shared_stream import SharedPollProducer
 
-        return SharedPollProducer(cls(**kwargs).follow)
+        return SharedPollProducer(cls(**kwargs).poll_forever)
 
     @classmethod
     async def open_shared_stream(cls, kwargs: dict[str, Any]) -> AsyncGenerator[SharedPoll, None]:
-        """Read for one watcher alone; who asks for the next look has been given the events of the one before."""
+        """Polls for one watcher alone; a watcher that asks for the next poll has stored the events of the previous."""
         async for shared, _ in cls.create_shared_stream_producer(kwargs).open_stream():
             yield shared
             shared.is_stored = True
 
     async def filter_shared_stream(self, shared_stream: AsyncIterator[Any]) -> AsyncIterator[TriggerEvent]:
-        """Tell of the records that count and were not told yet."""
+        """Yields an event for each poll with new records that the filters accept."""
         from airflow_audit_provider.core.watch.new_records import event_payload
         from airflow_audit_provider.triggers.shared_stream import CatchUp, CatchUpReader, Subscriber
 
-        marks = self._marks()
-        reader = CatchUpReader(self._look, self._first_mark(), self.rhythm, self.clock, self._complain)
-        watcher = Subscriber(marks, CatchUp(marks, reader))
+        positions = self._positions()
+        reader = CatchUpReader(self._poll, self._first_position(), self.schedule, self.clock, self._on_error)
+        subscriber = Subscriber(positions, CatchUp(positions, reader))
         async for shared in shared_stream:
-            async for news in watcher.take(shared):
-                records = self._wanted.pick(news.records)
+            async for new_records in subscriber.take(shared):
+                records = self._record_filter.pick(new_records.records)
                 if records:
-                    yield TriggerEvent(event_payload(news.query, records))
+                    yield TriggerEvent(event_payload(new_records.query, records))
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Do the same without sharing, for Airflow before 3.3."""
+        """Yields the same events without sharing the poll, for Airflow before 3.3."""
         async for event in self.filter_shared_stream(type(self).open_shared_stream(self.serialize()[1])):
             yield event
 
-    def follow(self, mark: WatchPosition | None) -> AsyncGenerator[NewRecords, None]:
-        """Look for ever, from a mark on."""
+    def poll_forever(self, position: WatchPosition | None) -> AsyncGenerator[NewRecords, None]:
+        """Polls without end, starting at a position; each poll continues where the previous one stopped."""
         from airflow_audit_provider.pipelines.watch import apoll_forever
 
-        return apoll_forever(self._look, mark or self._first_mark(), self.rhythm, self.clock, self._complain)
+        current = position or self._first_position()
 
-    async def _look(self, mark: WatchPosition | None) -> NewRecords:
+        async def poll() -> NewRecords:
+            nonlocal current
+            new_records = await self._poll(current)
+            current = new_records.position
+            return new_records
+
+        return apoll_forever(poll, self.schedule, self.clock, self._on_error)
+
+    async def _poll(self, position: WatchPosition | None) -> NewRecords:
         from airflow_audit_provider.hooks.cloudflare import CloudflareHook
         from airflow_audit_provider.pipelines.watch import apoll_new_records
 
         hook = self._hook = self._hook or CloudflareHook(self.cloudflare_conn_id, clock=self.clock)
         async with await hook.open_async_conn() as client:
-            query = hook.query(**self.log_choice)
+            query = hook.query(**self.query)
             lookback = timedelta(seconds=self.lookback_seconds)
-            news = await apoll_new_records(query, mark, lookback, hook.async_source(client))
-        self._say_cut(news.cut_seconds)
-        return news
+            new_records = await apoll_new_records(query, position, lookback, hook.async_reader(client))
+        self._warn_of_cut(new_records.cut_seconds)
+        return new_records
 
-    def _say_cut(self, seconds: int) -> None:
-        if seconds and not self._has_said_cut:
-            self._has_said_cut = True
+    def _warn_of_cut(self, seconds: int) -> None:
+        """Logs once that the lookback is shorter than configured."""
+        if seconds and not self._has_warned_of_cut:
+            self._has_warned_of_cut = True
             self.log.warning(
-                "This log holds more records than are remembered: a record is still told that comes %.0f s after its "
-                "event time, not %.0f. Lower lookback_seconds to what is needed.",
+                "The position cannot hold all record ids of the lookback: a record is reported if it appears within "
+                "%.0f s after its event time, not %.0f s. Lower lookback_seconds to what you need.",
                 max(0.0, self.lookback_seconds - seconds),
                 self.lookback_seconds,
             )
 
-    def _complain(self, error: Exception, pause_seconds: float) -> None:
-        # A new hook reads the connection anew: it may have been mended meanwhile.
+    def _on_error(self, error: Exception, pause_seconds: float) -> None:
+        # The next poll makes a new hook, which reads the connection again: it may have been corrected meanwhile.
         self._hook = None
         if isinstance(error, AuditProviderError) and error.retryable:
-            self.log.warning("Looking again in %.0f s: %s", pause_seconds, error)
+            self.log.warning("The poll failed; next poll in %.0f s: %s", pause_seconds, error)
         else:
             self.log.error(
-                "Nothing is watched until this is mended; looking again in %.0f s: %s: %s",
+                "No record is reported until this is fixed; next poll in %.0f s: %s: %s",
                 pause_seconds,
                 type(error).__name__,
                 error,
             )
 
-    def _marks(self) -> PositionStore:
+    def _positions(self) -> PositionStore:
         from airflow_audit_provider.triggers.shared_stream import PositionStore
 
-        told = json.dumps([self.cloudflare_conn_id, self.log_choice, self.filters], sort_keys=True, default=str)
-        key = f"audit-log-mark-{hashlib.sha256(told.encode()).hexdigest()[:16]}"
+        identity = json.dumps([self.cloudflare_conn_id, self.query, self.filters], sort_keys=True, default=str)
+        key = f"audit-log-position-{hashlib.sha256(identity.encode()).hexdigest()[:16]}"
         return PositionStore(getattr(self, "asset_state_store", None), key, self.log)
 
-    def _first_mark(self) -> WatchPosition:
+    def _first_position(self) -> WatchPosition:
         from airflow_audit_provider.core.watch.new_records import WatchPosition
 
         return WatchPosition.at(self.clock.now() - timedelta(seconds=self.lookback_seconds))
-
-
-def _found(activity: ActivityCount) -> TriggerEvent | None:
-    """Return the event for enough activity, None for too little."""
-    return TriggerEvent({"status": "found", "activity": activity.summary()}) if activity.is_enough else None
-
-
-def _failed(error: AuditProviderError) -> TriggerEvent | None:
-    """Return the event for an error that no retry mends, None for another."""
-    if error.retryable:
-        return None
-    return TriggerEvent({"status": "failed", "code": type(error).__name__, "message": str(error)})
 
 
 def _path(trigger: BaseTrigger) -> str:

@@ -1,9 +1,10 @@
-"""One reading of an audit log for all its watchers in a triggerer, each with a mark of its own.
+"""Shared stream of an audit log: one poll serves all watchers in a triggerer, and each keeps its own position.
 
-Knows: what a shared stream asks of who produces it, and an asset's state store. Must not know: what makes a record new
-(``core.news``), which records a watcher wants.
-Its one rule: a mark is kept only when Airflow has stored the events of what lies before it; what is told twice is
-better than what is not told.
+Airflow 3.3 calls this a shared stream (``airflow.triggers.shared_stream``). A watcher that starts later than the
+stream, or restarts, first catches up from its stored position by polls of its own.
+
+Invariant: a position is stored only after Airflow has stored the events before it, so a crash repeats events and never
+loses one.
 """
 
 from __future__ import annotations
@@ -21,53 +22,53 @@ from airflow_audit_provider.core.watch.polling import PollBackoff, PollSchedule
 from airflow_audit_provider.exceptions import SourceUnavailableError
 from airflow_audit_provider.pipelines.watch import ErrorCallback
 
-Follow = Callable[[WatchPosition | None], AsyncGenerator[NewRecords, None]]
-# Airflow ends a watcher that leaves a look standing for 300 s ([triggerer] shared_stream_ack_timeout).
-_BEGINNING_SECONDS = 90.0
+PollForever = Callable[[WatchPosition | None], AsyncGenerator[NewRecords, None]]
+# Airflow ends a watcher that does not acknowledge an item within 300 s ([triggerer] shared_stream_ack_timeout).
+_CATCH_UP_SECONDS = 90.0
 
 
 @dataclass
 class SharedPoll:
-    """One look as all watchers get it.
+    """One poll as every watcher of the stream receives it.
 
-    ``is_stored`` is None while a watcher is at it, then whether Airflow has stored every event they made of it.
+    ``is_stored`` is None until all watchers have acknowledged it; then, whether Airflow stored all their events.
     """
 
-    news: NewRecords
+    new_records: NewRecords
     is_first: bool
     is_stored: bool | None = None
 
 
 class SharedPollProducer:
-    """Looks for all watchers of a log; what Airflow 3.3 calls a ``SharedStreamProducer``, which older ones lack."""
+    """Polls for all watchers of a log; implements Airflow 3.3's ``SharedStreamProducer``, which older versions lack."""
 
-    def __init__(self, follow: Follow) -> None:
-        self._follow = follow
+    def __init__(self, poll_forever: PollForever) -> None:
+        self._poll_forever = poll_forever
 
     async def open_stream(self) -> AsyncIterator[tuple[SharedPoll, SharedPoll]]:
-        """Yield every look twice: for the watchers, and as what :meth:`advance` is to be told; never ends."""
+        """Yields each poll twice, as the watchers' item and as the payload :meth:`advance` receives; never ends."""
         is_first = True
-        async with aclosing(self._follow(None)) as looks:
-            async for news in looks:
-                shared = SharedPoll(news, is_first)
+        async with aclosing(self._poll_forever(None)) as polls:
+            async for new_records in polls:
+                shared = SharedPoll(new_records, is_first)
                 is_first = False
                 yield shared, shared
 
     async def advance(self, resolved: Sequence[Any]) -> None:
-        """Note what is stored. A watcher for whom it failed is started anew by Airflow, from the mark that is kept."""
+        """Records which polls are stored. Airflow restarts a watcher that failed, from its stored position."""
         for item in resolved:
             item.broker_payload.is_stored = item.outcome.failed == 0
 
     def get_advance_lane(self, _payload: object) -> Hashable:
-        """Say that all looks stand in one line."""
+        """Returns one lane for all polls, because they are ordered."""
         return None
 
     async def aclose(self) -> None:
-        """Do nothing: every look opens and closes its own connection."""
+        """Does nothing: each poll opens and closes its own connection."""
 
 
 class PositionStore:
-    """Where a watcher's mark is kept: an asset's state store (Airflow 3.3), or nowhere."""
+    """Stores a watcher's position in an asset's state store (Airflow 3.3), or nowhere on older versions."""
 
     def __init__(self, state: Any, key: str, log: Any) -> None:
         self._state = state
@@ -75,115 +76,118 @@ class PositionStore:
         self._log = log
 
     async def load(self) -> WatchPosition | None:
-        """Return the mark that was kept, None where there is none; raises what the store raises."""
+        """Returns the stored position, or None; errors of the store propagate."""
         if self._state is None:
             return None
         try:
-            kept = await self._state.aget(self._key)
+            stored = await self._state.aget(self._key)
         except ValueError as error:
-            self._log.warning("The mark is not kept, one trigger watches for several assets: %s", error)
+            self._log.warning("Positions are not stored, because one trigger watches for several assets: %s", error)
             self._state = None
             return None
-        mark = WatchPosition.from_state(kept)
-        if kept is not None and mark is None:
-            self._log.error("What is kept under %s is no mark, so watching begins anew: %.200r", self._key, kept)
-        return mark
+        position = WatchPosition.from_state(stored)
+        if stored is not None and position is None:
+            self._log.error("The state stored under %s is no position; starting without it: %.200r", self._key, stored)
+        return position
 
-    async def keep(self, mark: WatchPosition) -> None:
-        """Keep a mark; where that fails the one before stays, and some events are told again after a restart."""
+    async def save(self, position: WatchPosition) -> None:
+        """Stores a position; if that fails the previous one stays, and a restart repeats some events."""
         if self._state is None:
             return
         try:
-            await self._state.aset(self._key, mark.to_state())
+            await self._state.aset(self._key, position.to_state())
         except Exception as error:  # noqa: BLE001 - an escaping error would end the watcher
-            self._log.warning("The mark could not be kept: %r", error)
+            self._log.warning("The position could not be stored: %r", error)
 
 
 class CatchUpReader(NamedTuple):
-    """How one watcher looks by himself: from where without a kept mark, how often, and whom he tells of failures."""
+    """How one watcher polls on its own: the poll, its first position, how often, and who receives errors."""
 
-    look: Callable[[WatchPosition | None], Awaitable[NewRecords]]
-    first: WatchPosition
-    rhythm: PollSchedule
+    poll: Callable[[WatchPosition | None], Awaitable[NewRecords]]
+    first_position: WatchPosition
+    schedule: PollSchedule
     clock: Clock
-    complain: ErrorCallback
+    on_error: ErrorCallback
 
 
 class CatchUp:
-    """The way from the kept mark to now, gone look by look; what fails is tried again at a later one of the reading.
+    """Catches up from the stored position to now, one poll at a time; a failed poll is retried at a later shared poll.
 
-    No try lasts long, and after one that failed nothing is tried for a pause in which the looks that came meanwhile are
-    let pass: whoever leaves them standing is ended by Airflow.
+    Each attempt is short. After a failure nothing is attempted during a pause, and shared polls that arrive meanwhile
+    are acknowledged, because Airflow ends a watcher that does not acknowledge them.
     """
 
-    def __init__(self, marks: PositionStore, reader: CatchUpReader) -> None:
-        self._marks = marks
+    def __init__(self, positions: PositionStore, reader: CatchUpReader) -> None:
+        self._positions = positions
         self._reader = reader
-        self._pace = PollBackoff(reader.rhythm)
-        self._mark: WatchPosition | None = None
+        self._backoff = PollBackoff(reader.schedule)
+        self._position: WatchPosition | None = None
         self._not_before = 0.0
         self.is_over = False
 
     async def take(self, shared: SharedPoll) -> AsyncIterator[NewRecords]:
-        """Yield what happened since the kept mark; others on this reading may have been told of it before."""
+        """Yields what is new since the stored position; other watchers of the stream may have received it before."""
         clock = self._reader.clock
-        until = clock.monotonic() + _BEGINNING_SECONDS
+        until = clock.monotonic() + _CATCH_UP_SECONDS
         while not self.is_over and clock.monotonic() >= self._not_before:
             try:
-                news = await self._in_time(shared, until - clock.monotonic())
-            except Exception as error:  # noqa: BLE001 - to begin without the mark could lose records
-                pause = self._pace.after_failure(error)
+                new_records = await self._poll_in_time(shared, until - clock.monotonic())
+            except Exception as error:  # noqa: BLE001 - starting without the stored position could lose records
+                pause = self._backoff.after_failure(error)
                 self._not_before = clock.monotonic() + pause
-                self._reader.complain(error, pause)
+                self._reader.on_error(error, pause)
             else:
-                self._mark, self.is_over = news.mark, news.is_complete
-                self._pace.after_look()
-                yield news
+                self._position, self.is_over = new_records.position, new_records.is_complete
+                self._backoff.after_poll()
+                yield new_records
 
-    async def _in_time(self, shared: SharedPoll, seconds: float) -> NewRecords:
+    async def _poll_in_time(self, shared: SharedPoll, seconds: float) -> NewRecords:
         try:
             async with asyncio.timeout(seconds):
-                return await self._next(shared)
+                return await self._poll(shared)
         except TimeoutError as error:
-            raise SourceUnavailableError(f"Catching up took longer than {_BEGINNING_SECONDS:.0f} s.") from error
+            raise SourceUnavailableError(
+                f"Catching up from the stored position took longer than {_CATCH_UP_SECONDS:.0f} s. No action is "
+                "needed: the watcher tries again."
+            ) from error
 
-    async def _next(self, shared: SharedPoll) -> NewRecords:
-        if self._mark is None:
-            kept = await self._marks.load()
-            if kept is None and shared.is_first:
-                return shared.news
-            self._mark = kept or self._reader.first
-        return await self._reader.look(self._mark)
+    async def _poll(self, shared: SharedPoll) -> NewRecords:
+        if self._position is None:
+            stored = await self._positions.load()
+            if stored is None and shared.is_first:
+                return shared.new_records
+            self._position = stored or self._reader.first_position
+        return await self._reader.poll(self._position)
 
 
 class Subscriber:
-    """One watcher of a shared reading: what it has not been told yet, and the marks to keep."""
+    """One watcher of a shared stream: what it has not received yet, and the positions to store."""
 
-    def __init__(self, marks: PositionStore, beginning: CatchUp) -> None:
-        self._marks = marks
-        self._beginning = beginning
-        self._mark: WatchPosition | None = None
-        self._unkept: deque[tuple[SharedPoll, WatchPosition]] = deque()
+    def __init__(self, positions: PositionStore, catch_up: CatchUp) -> None:
+        self._positions = positions
+        self._catch_up = catch_up
+        self._position: WatchPosition | None = None
+        self._unsaved: deque[tuple[SharedPoll, WatchPosition]] = deque()
 
     async def take(self, shared: SharedPoll) -> AsyncIterator[NewRecords]:
-        """Yield what of a shared look is new here; at first, what happened since the mark that was kept."""
-        await self._keep_stored()
-        if not self._beginning.is_over:
-            async for news in self._beginning.take(shared):
-                self._mark = news.mark
-                yield news
-        elif self._mark is not None:
-            news = shared.news.relative_to(self._mark)
-            self._mark = news.mark
-            yield news
-        if self._mark is not None:
-            self._unkept.append((shared, self._mark))
+        """Yields what of a shared poll is new to this watcher; at first, what is new since its stored position."""
+        await self._save_stored()
+        if not self._catch_up.is_over:
+            async for new_records in self._catch_up.take(shared):
+                self._position = new_records.position
+                yield new_records
+        elif self._position is not None:
+            new_records = shared.new_records.relative_to(self._position)
+            self._position = new_records.position
+            yield new_records
+        if self._position is not None:
+            self._unsaved.append((shared, self._position))
 
-    async def _keep_stored(self) -> None:
-        mark = None
-        while self._unkept and (is_stored := self._unkept[0][0].is_stored) is not None:
-            shared_mark = self._unkept.popleft()[1]
-            # What failed, failed for another watcher: who fails is ended. The mark after it says the same, later.
-            mark = shared_mark if is_stored else mark
-        if mark is not None:
-            await self._marks.keep(mark)
+    async def _save_stored(self) -> None:
+        position = None
+        while self._unsaved and (is_stored := self._unsaved[0][0].is_stored) is not None:
+            shared_position = self._unsaved.popleft()[1]
+            # A failure was another watcher's, because a watcher that fails is ended. The next position covers this one.
+            position = shared_position if is_stored else position
+        if position is not None:
+            await self._positions.save(position)

@@ -74,7 +74,7 @@ def test_a_page_that_cannot_be(world: World, number: Any) -> None:
 def test_an_extra_that_is_no_count(world: World, name: str, number: Any) -> None:
     """The connection takes whole numbers of at least one where it counts."""
     world.connect(extra={"account_id": ACCOUNT_ID, name: number})
-    assert name in _refusal(world, world.hook().source)
+    assert name in _refusal(world, world.hook().reader)
 
 
 @pytest.mark.parametrize("name", ["rate_limit_seconds", "timeout_seconds", "max_retry_seconds"])
@@ -82,7 +82,7 @@ def test_an_extra_that_is_no_count(world: World, name: str, number: Any) -> None
 def test_an_extra_that_is_no_number(world: World, name: str, number: Any) -> None:
     """The connection takes positive, finite numbers where it measures."""
     world.connect(extra={"account_id": ACCOUNT_ID, name: number})
-    assert name in _refusal(world, world.hook().source)
+    assert name in _refusal(world, world.hook().reader)
 
 
 @pytest.mark.parametrize("number", [*NO_COUNTS, None])

@@ -17,7 +17,7 @@ from airflow.sdk import DAG
 from airflow.sdk.exceptions import AirflowRescheduleException
 from airflow.serialization.serialized_objects import DagSerialization
 
-from airflow_audit_provider._airflow import deferral as waiting
+from airflow_audit_provider._airflow import compat
 from airflow_audit_provider.operators.audit_logs import CloudflareAuditLogsToObjectStorageOperator
 from airflow_audit_provider.testing.server import FakeServer
 from tests.operators.worlds import WINDOW, World
@@ -45,7 +45,7 @@ def test_an_early_task_is_rescheduled(world: World, map_index: int) -> None:
 
 def test_a_mapped_task_waits_where_airflow_would_spin(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """Airflow before 3.1.8 would start a rescheduled mapped task again at once; there it waits in its slot."""
-    monkeypatch.setattr(waiting, "_airflow_version", lambda: "3.0.6")
+    monkeypatch.setattr(compat, "_airflow_version", lambda: "3.0.6")
     assert world.operator(**EARLY).execute(_context(0))["committed"]
     assert world.clock.sleeps[0] == 600.0
     with pytest.raises(AirflowRescheduleException):

@@ -101,5 +101,5 @@ def test_before_airflow_3_3_it_says_what_to_do(monkeypatch: pytest.MonkeyPatch) 
     """Where Airflow has no retry policies the import fails and says that none is needed."""
     monkeypatch.setitem(sys.modules, "airflow.sdk.definitions.retry_policy", None)
     monkeypatch.delitem(sys.modules, MODULE)
-    with pytest.raises(ImportError, match=r"needs Airflow 3\.3.*Leave retry_policy out"):
+    with pytest.raises(ImportError, match=r"needs Airflow 3\.3.*Remove retry_policy"):
         importlib.import_module(MODULE)

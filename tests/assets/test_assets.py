@@ -64,9 +64,9 @@ def test_a_place_is_told(place: str) -> None:
     ],
 )
 def test_nowhere_is_told(world: World, nowhere: str) -> None:
-    """What names no place, or to Airflow another than it seems to, is refused before anything is written."""
+    """A destination that names no bucket and no absolute folder is rejected before anything is written."""
     assert not is_a_place(nowhere)
-    with pytest.raises(ConfigurationError, match="names no place"):
+    with pytest.raises(ConfigurationError, match="names neither a bucket nor an absolute folder"):
         store_from_connection(nowhere, None)
     assert world.tree() == {}
 

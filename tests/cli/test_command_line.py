@@ -185,13 +185,13 @@ def test_a_sweep_removes_debris_and_nothing_else(
     """Keys and bytes are told as text or JSON, a dry run removes nothing, and all is well with what is committed."""
     key = debris.relative_to(destination).as_posix()
     assert main(["sweep", str(destination), "--dry-run"]) == 0
-    assert capsys.readouterr().out == f"{key}\n1 objects of dead tries found, nothing removed; 5 bytes\n"
+    assert capsys.readouterr().out == f"{key}\n1 orphaned files found, none removed; 5 bytes\n"
     assert debris.exists()
     assert main(["sweep", str(destination), "--json", "--older-than", "0.5"]) == 0
     assert json.loads(capsys.readouterr().out) == {"keys": [key], "size_bytes": 5, "removed": True}
     assert not debris.exists()
     assert main(["sweep", str(destination)]) == 0
-    assert capsys.readouterr().out == "0 objects of dead tries removed; 0 bytes\n"
+    assert capsys.readouterr().out == "0 orphaned files removed; 0 bytes\n"
     assert main(["verify", str(destination)]) == 0
 
 

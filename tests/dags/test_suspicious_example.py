@@ -11,7 +11,7 @@ import pytest
 
 from airflow_audit_provider.triggers.audit_logs import AuditLogActivityEventTrigger
 from tests.architecture.source_files import PROJECT
-from tests.operators.stages import NOON, Stage, first_told
+from tests.operators.stages import NOON, Stage, first_payloads
 from tests.pipelines.pull.landing import record_at
 
 
@@ -45,17 +45,17 @@ def test_every_suspicious_action_is_reported(example: ModuleType, stage: Stage, 
     """What an event counts and does not name is read back too, by the filter of the watcher; the rest is left alone."""
     ids = _add(stage, count, "token_create")
     _add(stage, count, "login")
-    (told,) = first_told(AuditLogActivityEventTrigger(filters=example.SUSPICIOUS))
-    assert (told["record_count"], len(told["records"])) == (count, min(count, 20))
-    assert _reported(example, told) == ids
+    (payload,) = first_payloads(AuditLogActivityEventTrigger(filters=example.SUSPICIOUS))
+    assert (payload["record_count"], len(payload["records"])) == (count, min(count, 20))
+    assert _reported(example, payload) == ids
 
 
 @pytest.mark.parametrize("count", [2, 25])
 def test_a_record_that_is_not_read_back_fails_the_report(example: ModuleType, stage: Stage, count: int) -> None:
     """An action that an event tells of and the log does not show is an error, named or not, never a shorter report."""
     _add(stage, count, "token_create")
-    (told,) = first_told(AuditLogActivityEventTrigger(filters=example.SUSPICIOUS))
-    lost = {**told, "records": [{**told["records"][0], "id": "lost"}, *told["records"][1:]]}
-    for payload in (lost, {**told, "record_count": count + 1}):
+    (payload,) = first_payloads(AuditLogActivityEventTrigger(filters=example.SUSPICIOUS))
+    lost = {**payload, "records": [{**payload["records"][0], "id": "lost"}, *payload["records"][1:]]}
+    for wrong in (lost, {**payload, "record_count": count + 1}):
         with pytest.raises(RuntimeError, match="again"):
-            _reported(example, payload)
+            _reported(example, wrong)

@@ -95,17 +95,17 @@ class Stage:
         return lambda: self.world.misbehave(*specs)
 
 
-def watcher_of(state: StateStore | None = None, **changes: Any) -> AuditLogActivityEventTrigger:
+def event_trigger(state: StateStore | None = None, **changes: Any) -> AuditLogActivityEventTrigger:
     found = AuditLogActivityEventTrigger(**{"filters": LATE, **changes})
     found.asset_state_store = state  # type: ignore[assignment]  # as much of it as is used
     return found
 
 
-def begun_from(kept_at: datetime) -> AuditLogActivityEventTrigger:
+def trigger_with_position(position_at: datetime) -> AuditLogActivityEventTrigger:
     """Return a trigger whose store keeps a mark of an instant."""
     state = StateStore()
-    found = watcher_of(state)
-    state.values[found._marks()._key] = WatchPosition.at(kept_at).to_state()
+    found = event_trigger(state)
+    state.values[found._positions()._key] = WatchPosition.at(position_at).to_state()
     return found
 
 
@@ -124,11 +124,11 @@ async def until(events: AsyncIterator[Any], count: int) -> list[dict[str, Any]]:
     return found
 
 
-def first_told(trigger: AuditLogActivityEventTrigger, count: int = 1) -> list[dict[str, Any]]:
+def first_payloads(trigger: AuditLogActivityEventTrigger, count: int = 1) -> list[dict[str, Any]]:
     return asyncio.run(until(trigger.run(), count))
 
 
-async def shared_told(
+async def shared_payloads(
     watchers: list[AuditLogActivityEventTrigger],
     counts: list[int],
     *,

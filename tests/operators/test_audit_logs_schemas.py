@@ -75,7 +75,7 @@ def test_what_is_impossible_is_refused_when_the_dag_is_parsed(
 @pytest.mark.parametrize(
     ("privacy", "words"),
     [
-        ({"conn_id": "nowhere"}, "There is no connection 'nowhere'. Make it"),
+        ({"conn_id": "nowhere"}, "Connection 'nowhere' does not exist. Create it"),
         ({"conn_id": "short"}, "has 5 bytes. Give at least 32"),
         ({"conn_id": "empty"}, "has 0 bytes. Give at least 32"),
     ],

@@ -139,11 +139,11 @@ def test_the_range_is_half_open(landed: World) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ({"signing_conn_id": "nowhere"}, "no connection 'nowhere'"),
+        ({"signing_conn_id": "nowhere"}, "Connection 'nowhere' does not exist"),
         ({"signing_conn_id": "cloudflare_default"}, "signing key cannot be read"),
         ({"day": "yesterday"}, "day 'yesterday'"),
         ({"day": START.replace(tzinfo=None)}, "has no time zone"),
-        ({"destination": "relative"}, "names no place"),
+        ({"destination": "relative"}, "names neither a bucket nor"),
         ({"destination": "nosuch://x/y"}, "cannot be opened"),
     ],
 )  # fmt: skip

@@ -176,10 +176,10 @@ def test_iceberg_by_connection(two_days: World, tmp_path: Path, monkeypatch: pyt
     ("arguments", "named"),
     [
         ({"duckdb_path": None}, "conn_id"),
-        ({"conn_id": "both"}, "one of the two"),
+        ({"conn_id": "both"}, "either conn_id, or duckdb_path"),
         ({"duckdb_path": None, "conn_id": "nowhere"}, "nowhere"),
         ({"duckdb_path": None, "conn_id": "mysql"}, "mysql"),
-        ({"duckdb_path": None, "conn_id": "nameless"}, "names no file"),
+        ({"duckdb_path": None, "conn_id": "nameless"}, "has no host"),
         ({"table": 'audit"; drop table x; --'}, "not a valid table name"),
         ({"duckdb_path": "/no/such/folder/a.duckdb"}, "cannot open"),
     ],

@@ -12,18 +12,18 @@ from airflow.providers.common.compat.module_loading import import_string
 
 from airflow_audit_provider.exceptions import ConfigurationError
 from airflow_audit_provider.testing.settings import ACCOUNT_ID
-from airflow_audit_provider.triggers import shared_stream as shared_news
+from airflow_audit_provider.triggers import shared_stream
 from airflow_audit_provider.triggers.audit_logs import AuditLogActivityEventTrigger
-from airflow_audit_provider.triggers.shared_stream import Follow, SharedPollProducer
+from airflow_audit_provider.triggers.shared_stream import PollForever, SharedPollProducer
 from tests.operators.stages import (
     LATE,
     NOON,
     Stage,
     StateStore,
-    first_told,
+    event_trigger,
+    first_payloads,
     ids_of,
-    shared_told,
-    watcher_of,
+    shared_payloads,
 )
 
 
@@ -34,7 +34,7 @@ def test_new_records_are_told(stage: Stage, version: str) -> None:
         2: lambda: stage.add("one", version) and stage.add("two", version, 3),
         5: lambda: stage.add("three", version),
     }
-    first, second = first_told(watcher_of(api_version=version), 2)
+    first, second = first_payloads(event_trigger(api_version=version), 2)
     assert (ids_of(first), ids_of(second)) == (["two", "one"], ["three"])
     assert stage.script.sleeps == [60.0] * 5
     assert (first["record_count"], first["actions"], first["scope_id"]) == (2, {"late": 2}, ACCOUNT_ID)
@@ -44,32 +44,32 @@ def test_what_happened_just_before_the_start_is_told(stage: Stage) -> None:
     """Without a mark a watcher begins the lookback before now, and not earlier."""
     stage.add("early", minutes_ago=16)
     stage.add("recent", minutes_ago=14)
-    (told,) = first_told(watcher_of())
-    assert ids_of(told) == ["recent"]
+    (payload,) = first_payloads(event_trigger())
+    assert ids_of(payload) == ["recent"]
 
 
 def test_a_mark_leads_on(stage: Stage) -> None:
     """A watcher started anew goes on from the mark that is kept, however long it is away."""
     state = StateStore()
     stage.script.at = {1: lambda: stage.add("one"), 4: lambda: stage.add("two")}
-    assert [ids_of(told) for told in first_told(watcher_of(state), 2)] == [["one"], ["two"]]
+    assert [ids_of(payload) for payload in first_payloads(event_trigger(state), 2)] == [["one"], ["two"]]
     stage.add("while_away", minutes_ago=0)
     stage.script.advance(86_400)
     # "two" may not be stored yet: it is told again rather than lost.
     stage.script.at = {}
-    assert [ids_of(told) for told in first_told(watcher_of(state))] == [["two", "while_away"]]
+    assert [ids_of(payload) for payload in first_payloads(event_trigger(state))] == [["two", "while_away"]]
     assert len(state.values) == 1
 
 
-def test_watchers_with_other_filters_have_other_marks() -> None:
-    """The mark's key belongs to the log and the filters, not to how often is looked."""
+def test_watchers_with_other_filters_have_other_positions() -> None:
+    """The mark's key belongs to the log and the filters, not to how often is original."""
     triggers_ = [
-        watcher_of(),
-        watcher_of(poll_interval_seconds=5),
-        watcher_of(filters=None),
-        watcher_of(api_version="v2"),
+        event_trigger(),
+        event_trigger(poll_interval_seconds=5),
+        event_trigger(filters=None),
+        event_trigger(api_version="v2"),
     ]
-    keys = [trigger._marks()._key for trigger in triggers_]
+    keys = [trigger._positions()._key for trigger in triggers_]
     assert keys[0] == keys[1]
     assert len(set(keys)) == 3
 
@@ -79,24 +79,26 @@ def test_a_record_read_back_is_judged_alike(stage: Stage, filters: Any) -> None:
     """Whoever reads a record through the hook can ask whether a watcher told of it."""
     stage.add("one")
     (record,) = stage.world.hook().iter_audit_logs(since=NOON - timedelta(hours=1), before=NOON)
-    assert watcher_of(filters=filters).matches(record)
-    assert watcher_of(filters={"action_type": "other"}).matches(record) is False
+    assert event_trigger(filters=filters).matches(record)
+    assert event_trigger(filters={"action_type": "other"}).matches(record) is False
 
 
 def test_one_reading_serves_all_its_watchers(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     """In Airflow's own shared stream two watchers with different filters cost one reading, and each keeps its mark."""
     readings: list[SharedPollProducer] = []
 
-    def counted(follow: Follow) -> SharedPollProducer:
-        readings.append(SharedPollProducer(follow))
+    def counted(poll_forever: PollForever) -> SharedPollProducer:
+        readings.append(SharedPollProducer(poll_forever))
         return readings[-1]
 
-    monkeypatch.setattr(shared_news, "SharedPollProducer", counted)
+    monkeypatch.setattr(shared_stream, "SharedPollProducer", counted)
     one, other = StateStore(), StateStore()
     stage.script.at = {2: lambda: stage.add("one"), 4: lambda: stage.add("two"), 9: lambda: stage.add("three")}
-    told = asyncio.run(shared_told([watcher_of(one), watcher_of(other, filters={"id": ["two", "three"]})], [3, 2]))
-    assert [ids_of(payload) for payload in told[0]] == [["one"], ["two"], ["three"]]
-    assert [ids_of(payload) for payload in told[1]] == [["two"], ["three"]]
+    payloads = asyncio.run(
+        shared_payloads([event_trigger(one), event_trigger(other, filters={"id": ["two", "three"]})], [3, 2])
+    )
+    assert [ids_of(payload) for payload in payloads[0]] == [["one"], ["two"], ["three"]]
+    assert [ids_of(payload) for payload in payloads[1]] == [["two"], ["three"]]
     assert len(readings) == 1
     assert one.values
     assert other.values
@@ -107,20 +109,20 @@ def test_older_airflow_reads_the_connection_too(stage: Stage, monkeypatch: pytes
     monkeypatch.delattr(compat, "get_async_extra_dejson")
     monkeypatch.delattr(compat, "get_async_connection")
     stage.add("one")
-    assert ids_of(first_told(watcher_of())[0]) == ["one"]
+    assert ids_of(first_payloads(event_trigger())[0]) == ["one"]
 
 
 def test_a_key_is_shared_by_what_reads_the_same() -> None:
     """Filters do not matter for sharing; the connection, the log and the rhythm do."""
-    key = watcher_of().shared_stream_key()
-    assert watcher_of(filters=None).shared_stream_key() == key
+    key = event_trigger().shared_stream_key()
+    assert event_trigger(filters=None).shared_stream_key() == key
     for change in ({"cloudflare_conn_id": "x"}, {"api_version": "v2"}, {"poll_interval_seconds": 5.0}):
-        assert watcher_of(**change).shared_stream_key() != key
+        assert event_trigger(**change).shared_stream_key() != key
 
 
 def test_a_trigger_survives_its_journey() -> None:
     """What a trigger writes down builds the same trigger again, under the documented path."""
-    path, arguments = watcher_of(filters=[{"action_type": ["a"]}, {"id": "b"}], lookback_seconds=60.0).serialize()
+    path, arguments = event_trigger(filters=[{"action_type": ["a"]}, {"id": "b"}], lookback_seconds=60.0).serialize()
     assert path == "airflow_audit_provider.triggers.audit_logs.AuditLogActivityEventTrigger"
     assert import_string(path)(**arguments).serialize() == (path, arguments)
 

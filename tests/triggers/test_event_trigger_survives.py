@@ -12,22 +12,22 @@ from typing import Any
 import pytest
 from airflow.triggers.shared_stream import AdvanceItem, AdvanceOutcome
 
-from airflow_audit_provider.core.watch import new_records as core_news
+from airflow_audit_provider.core.watch import new_records
 from airflow_audit_provider.core.watch.new_records import WatchPosition
-from airflow_audit_provider.pipelines import watch as watching
+from airflow_audit_provider.pipelines import watch as pipeline
 from airflow_audit_provider.testing.server import FakeServer
-from airflow_audit_provider.triggers import shared_stream as shared_news
+from airflow_audit_provider.triggers import shared_stream
 from airflow_audit_provider.triggers.shared_stream import SharedPoll, SharedPollProducer
 from tests.operators.stages import (
     NOON,
     PATIENCE_SECONDS,
     Stage,
     StateStore,
-    begun_from,
-    first_told,
+    event_trigger,
+    first_payloads,
     ids_of,
-    shared_told,
-    watcher_of,
+    shared_payloads,
+    trigger_with_position,
 )
 from tests.operators.worlds import World
 
@@ -42,8 +42,8 @@ def test_failures_are_outlived(stage: Stage) -> None:
         3: stage.misbehave("status=401"),
         5: stage.misbehave(),
     }
-    (told,) = first_told(watcher_of())
-    assert ids_of(told) == ["meanwhile"]
+    (payload,) = first_payloads(event_trigger())
+    assert ids_of(payload) == ["meanwhile"]
     assert stage.script.sleeps == [60.0, 120.0, 240.0, 480.0, 600.0]
     assert [asked.status for asked in stage.world.fake.requests].count(401) == 2
 
@@ -51,23 +51,23 @@ def test_failures_are_outlived(stage: Stage) -> None:
 def test_a_mended_connection_is_noticed(stage: Stage) -> None:
     """A connection that is missing or wrong is read anew at every look after a failure."""
     stage.script.at = {2: lambda: stage.world.connect("late_conn"), 3: lambda: stage.add("one")}
-    (told,) = first_told(watcher_of(cloudflare_conn_id="late_conn"))
-    assert ids_of(told) == ["one"]
+    (payload,) = first_payloads(event_trigger(cloudflare_conn_id="late_conn"))
+    assert ids_of(payload) == ["one"]
 
 
 def test_an_error_nobody_thought_of_is_outlived(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     """Even a defect ends no watcher, which Airflow would restart every two seconds; it is an error in the log."""
     broken = [ZeroDivisionError("?"), ZeroDivisionError("?")]
-    looked = watching.apoll_new_records
+    original = pipeline.apoll_new_records
 
     def sometimes(*arguments: Any) -> Awaitable[Any]:
         if broken:
             raise broken.pop()
-        return looked(*arguments)
+        return original(*arguments)
 
-    monkeypatch.setattr(watching, "apoll_new_records", sometimes)
+    monkeypatch.setattr(pipeline, "apoll_new_records", sometimes)
     stage.script.at = {3: lambda: stage.add("one")}
-    assert ids_of(first_told(watcher_of())[0]) == ["one"]
+    assert ids_of(first_payloads(event_trigger())[0]) == ["one"]
     assert stage.script.sleeps == [120.0, 240.0, 60.0]
 
 
@@ -76,13 +76,13 @@ def test_a_store_that_fails_is_asked_again(stage: Stage) -> None:
     state, asked_at = StateStore(failures=3), list[float]()
     state.on_get = lambda: asked_at.append(stage.script.monotonic())
     stage.script.at = {1: lambda: stage.add("one", minutes_ago=0)}
-    assert ids_of(first_told(watcher_of(state))[0]) == ["one"]
+    assert ids_of(first_payloads(event_trigger(state))[0]) == ["one"]
     assert asked_at == [0, 120, 360, 840]
 
 
 def test_an_outage_while_catching_up_ends_no_watcher(stage: Stage) -> None:
     """A watcher that finds the API away on its way from the kept mark leaves no look standing, and loses nothing."""
-    trigger = begun_from(NOON - timedelta(hours=1))
+    trigger = trigger_with_position(NOON - timedelta(hours=1))
     stage.add("while_away", minutes_ago=30)
     stage.script.at = {1: stage.misbehave("status=503")}
 
@@ -90,27 +90,27 @@ def test_an_outage_while_catching_up_ends_no_watcher(stage: Stage) -> None:
         # Three times as long, by the loop's clock, as Airflow's patience; by the script's clock that are days.
         asyncio.get_running_loop().call_later(0.9, stage.misbehave())
         asyncio.get_running_loop().call_later(1.2, stage.add, "one")
-        return await shared_told([trigger], [2], patience_seconds=0.3)
+        return await shared_payloads([trigger], [2], patience_seconds=0.3)
 
-    (told,) = asyncio.run(outage())
-    assert [ids_of(each) for each in told] == [["while_away"], ["one"]]
+    (payload,) = asyncio.run(outage())
+    assert [ids_of(each) for each in payload] == [["while_away"], ["one"]]
 
 
 def test_a_look_that_hangs_while_catching_up_is_broken_off(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     """A way from the kept mark that takes too long is begun again at a later look; nothing on it is lost."""
-    kept_at = NOON - timedelta(hours=1)
+    position_at = NOON - timedelta(hours=1)
     stage.add("while_away", minutes_ago=30)
-    looked, hung = watching.apoll_new_records, list[WatchPosition]()
+    original, hung = pipeline.apoll_new_records, list[WatchPosition]()
 
-    async def hangs_once(query: Any, mark: Any, *arguments: Any) -> Any:
-        if mark == WatchPosition.at(kept_at) and not hung:
-            hung.append(mark)
+    async def hangs_once(query: Any, position: Any, *arguments: Any) -> Any:
+        if position == WatchPosition.at(position_at) and not hung:
+            hung.append(position)
             await asyncio.Event().wait()
-        return await looked(query, mark, *arguments)
+        return await original(query, position, *arguments)
 
-    monkeypatch.setattr(watching, "apoll_new_records", hangs_once)
-    monkeypatch.setattr(shared_news, "_BEGINNING_SECONDS", 0.05, raising=False)
-    assert ids_of(first_told(begun_from(kept_at))[0]) == ["while_away"]
+    monkeypatch.setattr(pipeline, "apoll_new_records", hangs_once)
+    monkeypatch.setattr(shared_stream, "_CATCH_UP_SECONDS", 0.05, raising=False)
+    assert ids_of(first_payloads(trigger_with_position(position_at))[0]) == ["while_away"]
     assert hung
 
 
@@ -120,7 +120,7 @@ def test_a_mark_is_not_kept_by_what_failed(stage: Stage) -> None:
     kept: list[int] = []
 
     async def looks() -> AsyncIterator[SharedPoll]:
-        producer, outcomes = SharedPollProducer(watcher_of().follow), [(1, 1), (2, 0), (2, 0)]
+        producer, outcomes = SharedPollProducer(event_trigger().poll_forever), [(1, 1), (2, 0), (2, 0)]
         async for shared, payload in producer.open_stream():
             yield shared
             if not outcomes:
@@ -130,7 +130,7 @@ def test_a_mark_is_not_kept_by_what_failed(stage: Stage) -> None:
             kept.append(len(state.values))
 
     async def watch() -> None:
-        async for _ in watcher_of(state).filter_shared_stream(looks()):
+        async for _ in event_trigger(state).filter_shared_stream(looks()):
             raise AssertionError("there is nothing to tell")
 
     asyncio.run(watch())
@@ -141,23 +141,23 @@ def test_a_mark_is_not_kept_by_what_failed(stage: Stage) -> None:
 def test_a_broken_mark_is_said(stage: Stage, capsys: pytest.CaptureFixture[str]) -> None:
     """Who kept something that is no mark begins anew, and the log says so."""
     state = StateStore()
-    trigger = watcher_of(state)
-    state.values[trigger._marks()._key] = {"floor_second": 1, "seen": "x"}
+    trigger = event_trigger(state)
+    state.values[trigger._positions()._key] = {"floor_second": 1, "seen": "x"}
     stage.add("one")
-    assert ids_of(first_told(trigger)[0]) == ["one"]
-    assert "no mark" in capsys.readouterr().out
+    assert ids_of(first_payloads(trigger)[0]) == ["one"]
+    assert "no position" in capsys.readouterr().out
 
 
 def test_a_lookback_that_is_cut_is_said(
     stage: Stage, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """In a log too busy to remember all of the lookback the log says once how late a record may still come."""
-    monkeypatch.setattr(core_news, "_MOST_REMEMBERED", 2)
+    monkeypatch.setattr(new_records, "_MAX_SEEN_IDS", 2)
     for minutes_ago in (14, 10, 6, 5):
         stage.add(f"r{minutes_ago}", minutes_ago=minutes_ago)
     stage.script.at = {3: lambda: stage.add("one")}
-    assert len(first_told(watcher_of(), 2)) == 2
-    assert capsys.readouterr().out.count("a record is still told that comes 360 s after") == 1
+    assert len(first_payloads(event_trigger(), 2)) == 2
+    assert capsys.readouterr().out.count("within 360 s after its event time") == 1
 
 
 def test_a_trigger_cancelled_while_it_looks_ends_cleanly(world: World) -> None:
@@ -176,7 +176,7 @@ def test_a_trigger_cancelled_while_it_looks_ends_cleanly(world: World) -> None:
 
 async def _cancelled_in_mid_look(world: World) -> list[Any]:
     """Cancel a trigger as the triggerer does, once its request is there; return the tasks that are left."""
-    trigger = watcher_of(poll_interval_seconds=1)
+    trigger = event_trigger(poll_interval_seconds=1)
 
     async def run() -> None:
         async for _ in trigger.run():
@@ -198,6 +198,6 @@ def test_a_mark_waits_until_its_event_is_stored(stage: Stage) -> None:
     """Looks go on while Airflow has not stored an event, but no mark past it is kept, so that a crash loses nothing."""
     state = StateStore()
     stage.script.at = {count: functools.partial(stage.add, f"r{count}") for count in (1, 4, 8)}
-    asyncio.run(shared_told([watcher_of(state)], [3], is_stored=False))
+    asyncio.run(shared_payloads([event_trigger(state)], [3], is_stored=False))
     kept = [WatchPosition.from_state(value) for value in state.values.values()]
     assert all(mark is not None and not mark.seen for mark in kept)

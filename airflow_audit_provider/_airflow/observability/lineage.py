@@ -1,7 +1,6 @@
-"""What a landed window means to OpenLineage: an audit log went into a dataset, so many rows and bytes.
+"""OpenLineage facets of a landed window: the audit log as input, the destination as output with rows and bytes.
 
-Knows: OpenLineage's names for datasets and facets. Must not know: Airflow's listeners, how a window is landed.
-Its one rule: nothing of OpenLineage is imported before it asks.
+OpenLineage is imported only when its listener calls the operator.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from airflow_audit_provider.pipelines.observer import PullOutcome
 
 
 def lineage_of(outcome: PullOutcome, destination: str, api_base_url: str) -> Any:
-    """Return an ``OperatorLineage`` with the audit log as input and the destination as output."""
+    """Returns an ``OperatorLineage`` with the audit log as input and the destination as output."""
     from airflow.providers.openlineage.extractors import OperatorLineage
 
     manifest = outcome.manifest
@@ -54,7 +53,7 @@ def _output(outcome: PullOutcome, destination: str) -> Any:
 
 
 def _written(outcome: PullOutcome) -> list[Part]:
-    """Return the parts this pull added to what is committed."""
+    """Returns the parts that this run committed."""
     manifest: Manifest = outcome.manifest
     keys = WindowKeys(manifest.window, manifest.partition_date)
     if not outcome.committed:
@@ -63,7 +62,7 @@ def _written(outcome: PullOutcome) -> list[Part]:
 
 
 def _dataset_name(destination: str) -> tuple[str, str]:
-    """Return namespace and name as Airflow's own converters of asset URIs give them."""
+    """Returns namespace and name, in the form of Airflow's own converters of asset URIs."""
     parts = urlsplit(dataset_uri(destination))
     if parts.scheme == "file":
         return "file", parts.path

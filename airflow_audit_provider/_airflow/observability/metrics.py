@@ -1,7 +1,6 @@
-"""What a pull did as Airflow's metrics: names that never change, tags of few values.
+"""Airflow metrics of a run, under the prefix ``cloudflare_audit_logs``.
 
-Knows: Airflow's ``Stats``. Must not know: which backend takes them, or whether one does.
-Its one rule: a name is a literal, and what differs from run to run is a tag; ids are neither.
+Invariant: names are literals and tags have few values, because each combination is a time series; ids are in neither.
 """
 
 from __future__ import annotations
@@ -16,17 +15,17 @@ _PREFIX = "cloudflare_audit_logs"
 
 
 class Metrics:
-    """Counts and timings under ``cloudflare_audit_logs.``, each with the tags given; may be used by several threads."""
+    """Sends counters and timers with the same tags; safe to use from several threads."""
 
     def __init__(self, tags: Mapping[str, str]) -> None:
         self._tags = dict(tags)
         self._stats: Any = Stats
 
     def add(self, name: str, count: float, **tags: str) -> None:
-        """Add to a counter; adding nothing sends nothing."""
+        """Adds to a counter; a count of 0 is not sent."""
         if count:
             self._stats.incr(f"{_PREFIX}.{name}", count, tags={**self._tags, **tags})
 
     def time(self, name: str, seconds: float, **tags: str) -> None:
-        """Report how long something took."""
+        """Sends a duration in seconds."""
         self._stats.timing(f"{_PREFIX}.{name}", timedelta(seconds=seconds), tags={**self._tags, **tags})

@@ -1,8 +1,4 @@
-"""Progress of a pull as lines in a task's log.
-
-Knows: a logger, a clock, and what Airflow's log page folds. Must not know: what is pulled.
-Its one rule: a line is worth its time; one every ten seconds at most.
-"""
+"""Progress of a run as lines in the task's log, at most one every ten seconds."""
 
 from __future__ import annotations
 
@@ -17,7 +13,7 @@ _SECONDS_BETWEEN_LINES = 10.0
 
 
 class ProgressLog:
-    """Observes a pull: logs records, pages and the share of the window done, at once and then every ten seconds."""
+    """Logs records, pages and the share of the window that is read: at once, then every ten seconds."""
 
     def __init__(self, log: Any, clock: Clock) -> None:
         self._log = log
@@ -25,7 +21,7 @@ class ProgressLog:
         self._next_at = float("-inf")
 
     def __call__(self, progress: Progress) -> None:
-        """Log the progress unless the last line is too young."""
+        """Logs the progress unless the previous line is less than ten seconds old."""
         now = self._clock.monotonic()
         if now < self._next_at:
             return
@@ -38,7 +34,7 @@ class ProgressLog:
 
 @contextmanager
 def folded(log: Any, title: str, is_wanted: bool) -> Iterator[None]:
-    """Fold the lines logged meanwhile under a title on Airflow's log page, if wanted; what fails is logged outside."""
+    """Folds the lines logged meanwhile under a title on Airflow's log page, if wanted; an error is logged outside."""
     if is_wanted:
         log.info("::group::%s", title)
     try:

@@ -1,7 +1,6 @@
-"""A pull seen by its task: lines in the log, metrics, spans.
+"""Observer of a task: turns the steps of a run into log lines, metrics and spans.
 
-Knows: which of the three hears of what. Must not know: how each of them is carried on.
-Its one rule: watching costs next to nothing beside what is watched, so the innermost step is only timed.
+The innermost step, encoding, is only timed, because a span for each page would cost more than the page.
 """
 
 from __future__ import annotations
@@ -20,16 +19,16 @@ from airflow_audit_provider.core.windows.window import TimeWindow
 from airflow_audit_provider.pipelines.observer import Phase, Progress, PullOutcome
 from airflow_audit_provider.pipelines.pull_spec import PullSpec
 
-# The steps whose lines are many and seldom wanted.
+# The steps that log many lines, which few readers need.
 _FOLDED = {Phase.FETCH, Phase.VERIFY}
 
 
 class TaskObserver:
-    """Observes the pulls of one task. :meth:`asked` is for the source, and may be called from several threads."""
+    """Observes the pulls of one task. The reader calls :meth:`on_step`, possibly from several threads."""
 
-    def __init__(self, log: Any, clock: Clock, order: PullSpec) -> None:
-        query = order.query
-        tags = {"api_version": query.version, "scope": query.scope, "file_format": order.part_format.file_format}
+    def __init__(self, log: Any, clock: Clock, spec: PullSpec) -> None:
+        query = spec.query
+        tags = {"api_version": query.version, "scope": query.scope, "file_format": spec.part_format.file_format}
         self._metrics = Metrics({name: str(value) for name, value in tags.items()})
         self._trace = Trace()
         self._log = log
@@ -38,7 +37,7 @@ class TaskObserver:
         self._encoding = _Stopwatch(clock)
 
     def on_step(self, step: Send | Wait) -> None:
-        """Count a request, a wait before another try, or one for the rate limit."""
+        """Counts a request, a wait before a retry, or a wait for the rate limit."""
         if isinstance(step, Send):
             self._metrics.add("fetch.requests", 1)
         elif step.reason is not None:
@@ -47,7 +46,7 @@ class TaskObserver:
             self._metrics.add("fetch.throttled_seconds", step.seconds)
 
     def step(self, verb: Phase, window: TimeWindow | None = None) -> AbstractContextManager[object]:
-        """Time a step; give it a span, and its lines a fold of their own, where they are worth one."""
+        """Times a step, opens a span for it, and folds its log lines if they are many; encoding is only timed."""
         return self._encoding if verb is Phase.ENCODE else self._step(verb, window)
 
     @contextmanager
@@ -63,31 +62,31 @@ class TaskObserver:
                 self._metrics.time("encode.duration", self._encoding.take(), state=state)
 
     def fetched(self, progress: Progress) -> None:
-        """Log how far the pull is, count the records."""
+        """Logs the progress and counts the records."""
         self._progress_log(progress)
         self._metrics.add("fetch.records", progress.fresh_count)
-        self._trace.say(record_count=progress.record_count, page_count=progress.page_count)
+        self._trace.set_attributes(record_count=progress.record_count, page_count=progress.page_count)
 
     def staged(self, part: StagedPart) -> None:
-        """Count a part, its records and bytes."""
+        """Counts a part, its records and bytes."""
         self._metrics.add("stage.parts", 1)
         self._metrics.add("stage.records", part.record_count)
         self._metrics.add("stage.bytes", part.size_bytes)
-        self._trace.mark("part", record_count=part.record_count, size_bytes=part.size_bytes)
+        self._trace.add_event("part", record_count=part.record_count, size_bytes=part.size_bytes)
 
     def committed(self, outcome: PullOutcome) -> None:
-        """Count what this pull has added to what is committed."""
+        """Counts what this run committed."""
         manifest = outcome.manifest
         if outcome.committed:
             self._metrics.add("commit.windows", 1)
             self._metrics.add("commit.records", manifest.added_count)
-        self._trace.say(
+        self._trace.set_attributes(
             manifest_key=outcome.manifest_key, generation=manifest.generation, record_count=manifest.record_count
         )
 
 
 class _Stopwatch:
-    """Adds up the time spent inside."""
+    """Adds up the time spent in its ``with`` blocks."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -100,6 +99,6 @@ class _Stopwatch:
         self._seconds += self._clock.monotonic() - self._began_at
 
     def take(self) -> float:
-        """Return the seconds so far, and begin again."""
+        """Returns the seconds so far and resets them."""
         seconds, self._seconds = self._seconds, 0.0
         return seconds

@@ -1,7 +1,6 @@
-"""The steps of a pull as spans below the task's own span, where Airflow traces tasks.
+"""OpenTelemetry spans for the steps of a run, below the task's own span.
 
-Knows: how OpenTelemetry tells the span one is in. Must not know: which exporter takes spans, or whether one does.
-Its one rule: OpenTelemetry is never imported from here; who has not imported it does not trace.
+If OpenTelemetry has not been imported, tracing is off; this module never imports it.
 """
 
 from __future__ import annotations
@@ -16,33 +15,33 @@ _PREFIX = "cloudflare_audit_logs"
 
 
 class Trace:
-    """Spans for the task that runs now; does nothing where that has no span, or one that nobody records."""
+    """Spans of the current task; does nothing if the task has no span or its span is not recorded."""
 
     def __init__(self) -> None:
-        # Airflow's task runner (3.2 and newer) has it imported long before a task starts.
+        # Airflow's task runner (3.2 and newer) imports it before a task starts.
         api: Any = sys.modules.get("opentelemetry.trace")
         self._api = api if api is not None and api.get_current_span().is_recording() else None
 
-    def span(self, name: str, **facts: str | float) -> AbstractContextManager[object]:
-        """Enclose work in a span below the one entered last; an error that passes is recorded on it."""
+    def span(self, name: str, **attributes: str | float) -> AbstractContextManager[object]:
+        """Opens a span below the current one; an exception that passes is recorded on it."""
         if self._api is None:
             return nullcontext()
         tracer = self._api.get_tracer("airflow_audit_provider", __version__)
         span: AbstractContextManager[object] = tracer.start_as_current_span(
-            f"{_PREFIX}.{name}", attributes=_named(facts)
+            f"{_PREFIX}.{name}", attributes=_prefixed(attributes)
         )
         return span
 
-    def say(self, **facts: str | float) -> None:
-        """Put facts on the span entered last."""
+    def set_attributes(self, **attributes: str | float) -> None:
+        """Sets attributes on the current span."""
         if self._api is not None:
-            self._api.get_current_span().set_attributes(_named(facts))
+            self._api.get_current_span().set_attributes(_prefixed(attributes))
 
-    def mark(self, name: str, **facts: str | float) -> None:
-        """Put an event on the span entered last."""
+    def add_event(self, name: str, **attributes: str | float) -> None:
+        """Adds an event to the current span."""
         if self._api is not None:
-            self._api.get_current_span().add_event(f"{_PREFIX}.{name}", _named(facts))
+            self._api.get_current_span().add_event(f"{_PREFIX}.{name}", _prefixed(attributes))
 
 
-def _named(facts: dict[str, str | float]) -> dict[str, str | float]:
-    return {f"{_PREFIX}.{name}": value for name, value in facts.items()}
+def _prefixed(attributes: dict[str, str | float]) -> dict[str, str | float]:
+    return {f"{_PREFIX}.{name}": value for name, value in attributes.items()}

@@ -79,6 +79,13 @@ class AuditQuery(msgspec.Struct, frozen=True):
         """The endpoint's path below the API's base URL."""
         return PATHS[self.version, self.scope].format(id=self.scope_id)
 
+    @property
+    def log_name(self) -> str:
+        """Which audit log this is, for messages: ``the audit log of account 0123…``."""
+        return (
+            f"the audit log of {self.scope} {self.scope_id}" if self.scope_id else f"the audit log of the {self.scope}"
+        )
+
     def page_request(self, page: PageRequest) -> Request:
         """Returns the HTTP request for one page."""
         window = self.window_params(page.since_seconds, page.before_seconds)

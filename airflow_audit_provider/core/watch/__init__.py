@@ -1,1 +1,1 @@
-"""New activity: when to poll, what is new since a position."""
+"""New activity in an audit log: when to poll, what a poll reads, and which records are new."""

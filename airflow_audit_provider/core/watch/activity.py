@@ -1,8 +1,6 @@
-"""Is there new activity? What a sensor and its trigger decide by.
+"""Counts the activity a sensor waits for: records with an event time at or after a watermark.
 
-Knows: a watermark, a minimum count, and what was found so far.
-Must not know: how records are read, whether the caller blocks.
-Its one rule: activity is a record whose event time is at or after the watermark, each id once.
+Invariant: each record id counts once.
 """
 
 from __future__ import annotations
@@ -23,7 +21,7 @@ from airflow_audit_provider.exceptions import ConfigurationError
 
 
 class ActivityQuery(msgspec.Struct, frozen=True):
-    """What to look for: records of ``query`` from ``since`` (inclusive) on, at least ``minimum_count`` of them."""
+    """What a sensor waits for: at least ``minimum_count`` records of ``query`` at or after ``since``."""
 
     query: AuditQuery
     since: datetime
@@ -32,40 +30,47 @@ class ActivityQuery(msgspec.Struct, frozen=True):
     def __post_init__(self) -> None:
         check_minimum_count(self.minimum_count)
         if self.since.tzinfo is None:
-            raise ConfigurationError(f"since {self.since.isoformat()} has no time zone. Give it one, such as Z.")
-
-    def reading(self, now: datetime) -> WindowReader | None:
-        """Return what to read at this time, oldest first and a page at a time; None while nothing can be new."""
-        if self.since >= now:
-            return None
-        return WindowReader(ReadRequest(self.query.version, TimeWindow(self.since, now)), pages_per_cut=1)
+            raise ConfigurationError(f"since {self.since.isoformat()} has no time zone. Add one, for example Z.")
 
 
 class ActivityCount:
-    """What was found of a watch so far."""
+    """One poll for activity: add the records its window reader returns, until ``is_enough``."""
 
-    def __init__(self, watch: ActivityQuery) -> None:
-        self._watch = watch
+    def __init__(self, activity: ActivityQuery, now: datetime) -> None:
+        self._activity = activity
+        self._now = now
         self._record_count = 0
         self._first_ns: int | None = None
         self._last_ns: int | None = None
 
+    def window_reader(self) -> WindowReader | None:
+        """Returns a reader of ``[since, now)``, oldest first and one page at a time; None if ``since`` is not past."""
+        since = self._activity.since
+        if since >= self._now:
+            return None
+        return WindowReader(ReadRequest(self._activity.query.version, TimeWindow(since, self._now)), pages_per_cut=1)
+
     @property
     def is_enough(self) -> bool:
         """Whether the minimum count is reached."""
-        return self._record_count >= self._watch.minimum_count
+        return self._record_count >= self._activity.minimum_count
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the next poll waits for the interval: always, because the sensor ends as soon as it has enough."""
+        return True
 
     def add(self, records: Sequence[AuditRecord]) -> None:
-        """Count records, which come sorted by event time, oldest first."""
+        """Counts records, sorted by event time, oldest first."""
         if records:
             self._first_ns = records[0].event_ns if self._first_ns is None else self._first_ns
             self._last_ns = records[-1].event_ns
             self._record_count += len(records)
 
     def summary(self) -> dict[str, Any]:
-        """Return plain values for an XCom: count so far, and the first and last event time seen, or None."""
+        """Returns plain values for XCom: the count so far, and the first and last event time seen, or None."""
         return {
-            "since": format_instant(self._watch.since),
+            "since": format_instant(self._activity.since),
             "record_count": self._record_count,
             "first_event_at": _text(self._first_ns),
             "last_event_at": _text(self._last_ns),

@@ -14,6 +14,7 @@ from airflow_audit_provider.exceptions import ConfigurationError
 from tests.core.paging.paginator_runs import page
 
 _SINCE_AT = datetime(2026, 11, 1, tzinfo=UTC)
+_NOW_AT = datetime(2026, 11, 2, tzinfo=UTC)
 _QUERY = audit_query("v1", "user")
 
 
@@ -25,23 +26,24 @@ def record(seconds: float) -> AuditRecord:
 def test_a_watch_reads_from_its_watermark_to_now_oldest_first() -> None:
     """The window is half-open and starts at the watermark itself."""
     now = _SINCE_AT + timedelta(hours=1)
-    reading = ActivityQuery(_QUERY, _SINCE_AT).reading(now)
-    assert reading is not None
-    assert (reading.request.window, reading.request.direction) == (TimeWindow(_SINCE_AT, now), Direction.ASC)
+    reader = ActivityCount(ActivityQuery(_QUERY, _SINCE_AT), now).window_reader()
+    assert reader is not None
+    assert (reader.request.window, reader.request.direction) == (TimeWindow(_SINCE_AT, now), Direction.ASC)
 
 
 def test_a_watch_delivers_after_every_page() -> None:
     """A poke that needs one record need not read the whole window."""
-    reading = ActivityQuery(_QUERY, datetime(2023, 11, 14, tzinfo=UTC)).reading(datetime(2023, 11, 15, tzinfo=UTC))
-    assert reading is not None
+    since, now = datetime(2023, 11, 14, tzinfo=UTC), datetime(2023, 11, 15, tzinfo=UTC)
+    reader = ActivityCount(ActivityQuery(_QUERY, since), now).window_reader()
+    assert reader is not None
     first = page(*range(1000))
-    assert len(reading.receive(first)) == 999
+    assert len(reader.receive(first)) == 999
 
 
 @pytest.mark.parametrize("lead", [timedelta(0), timedelta(microseconds=-1), timedelta(days=-1)])
 def test_nothing_can_be_new_before_the_watermark(lead: timedelta) -> None:
     """Until the watermark has passed there is nothing to ask."""
-    assert ActivityQuery(_QUERY, _SINCE_AT).reading(_SINCE_AT + lead) is None
+    assert ActivityCount(ActivityQuery(_QUERY, _SINCE_AT), _SINCE_AT + lead).window_reader() is None
 
 
 def test_an_impossible_watch_is_refused() -> None:
@@ -54,7 +56,7 @@ def test_an_impossible_watch_is_refused() -> None:
 
 def test_nothing_found_is_not_enough() -> None:
     """Without a record the summary has no times."""
-    activity = ActivityCount(ActivityQuery(_QUERY, _SINCE_AT))
+    activity = ActivityCount(ActivityQuery(_QUERY, _SINCE_AT), _NOW_AT)
     activity.add([])
     assert not activity.is_enough
     assert activity.summary() == {
@@ -67,7 +69,7 @@ def test_nothing_found_is_not_enough() -> None:
 
 def test_records_add_up_over_pages() -> None:
     """The count grows to the minimum, the first time stays, the last one moves."""
-    activity = ActivityCount(ActivityQuery(_QUERY, _SINCE_AT, 3))
+    activity = ActivityCount(ActivityQuery(_QUERY, _SINCE_AT, 3), _NOW_AT)
     activity.add([record(1.5), record(2)])
     steps = [activity.is_enough]
     for found in ([], [record(7.9)]):

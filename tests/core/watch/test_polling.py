@@ -17,7 +17,7 @@ from airflow_audit_provider.exceptions import (
     SourceUnavailableError,
 )
 
-AWAY = SourceUnavailableError("x")
+UNAVAILABLE = SourceUnavailableError("x")
 
 
 def test_looks_come_at_an_interval() -> None:
@@ -26,7 +26,7 @@ def test_looks_come_at_an_interval() -> None:
 
 
 def test_backing_off_doubles_up_to_the_longest() -> None:
-    """A rhythm that backs off waits twice as long each time, to its longest pause if it has one."""
+    """A schedule that backs off waits twice as long each time, to its longest pause if it has one."""
     assert [PollSchedule(10, backs_off=True).pause_seconds(count) for count in (1, 2, 3)] == [10, 20, 40]
     assert [PollSchedule(10, backs_off=True, longest_seconds=25).pause_seconds(count) for count in (1, 2, 3)] == [
         10,
@@ -35,28 +35,28 @@ def test_backing_off_doubles_up_to_the_longest() -> None:
     ]
 
 
-@pytest.mark.parametrize("rhythm", [PollSchedule(0), PollSchedule(0.01), PollSchedule(5, longest_seconds=0)])
-def test_no_pause_is_nothing(rhythm: PollSchedule) -> None:
+@pytest.mark.parametrize("schedule", [PollSchedule(0), PollSchedule(0.01), PollSchedule(5, longest_seconds=0)])
+def test_no_pause_is_nothing(schedule: PollSchedule) -> None:
     """Whatever is asked for, a second passes between two looks, after a failure too."""
-    assert rhythm.pause_seconds(1) >= 1
-    assert rhythm.pause_after_failure(AWAY, 1) >= 1
+    assert schedule.pause_seconds(1) >= 1
+    assert schedule.pause_after_failure(UNAVAILABLE, 1) >= 1
 
 
 def test_failures_in_a_row_are_looked_after_ever_less_often() -> None:
     """The pause doubles from failure to failure up to ten minutes, for a refused credential too."""
-    rhythm = PollSchedule(60)
-    for error in (AWAY, SourceAuthError("x", status=401), OSError("x")):
-        pauses = [rhythm.pause_after_failure(error, count) for count in (1, 2, 3, 4, 5, 100)]
+    schedule = PollSchedule(60)
+    for error in (UNAVAILABLE, SourceAuthError("x", status=401), OSError("x")):
+        pauses = [schedule.pause_after_failure(error, count) for count in (1, 2, 3, 4, 5, 100)]
         assert pauses == [120, 240, 480, 600, 600, 600]
 
 
 def test_a_long_interval_is_not_shortened_by_failures() -> None:
     """Who looks every hour does not look more often because of a failure."""
-    assert PollSchedule(3600).pause_after_failure(AWAY, 1) == 3600
+    assert PollSchedule(3600).pause_after_failure(UNAVAILABLE, 1) == 3600
 
 
 def test_what_the_api_says_is_the_least() -> None:
-    """A rate limit's time is waited for even where the rhythm is quicker."""
+    """A rate limit's time is waited for even where the schedule is quicker."""
     assert PollSchedule(5).pause_after_failure(SourceRateLimitedError("x", retry_after=300.0), 1) == 300
     assert PollSchedule(5).pause_after_failure(SourceRateLimitedError("x"), 1) == 10
 
@@ -64,8 +64,8 @@ def test_what_the_api_says_is_the_least() -> None:
 @pytest.mark.parametrize("header", ["1e9", "inf", "nan", "-5", "Fri, 31 Dec 9999 23:59:59 GMT"])
 def test_a_bad_header_stops_no_watcher(header: str) -> None:
     """A wait that no server can mean is not waited for: the pause is that of any failure."""
-    told = retry_after_seconds({"retry-after": header}, datetime(2026, 11, 1, tzinfo=UTC))
-    assert PollSchedule(5).pause_after_failure(SourceRateLimitedError("x", retry_after=told), 1) == 10
+    retry_after = retry_after_seconds({"retry-after": header}, datetime(2026, 11, 1, tzinfo=UTC))
+    assert PollSchedule(5).pause_after_failure(SourceRateLimitedError("x", retry_after=retry_after), 1) == 10
 
 
 def test_nobody_waits_longer_than_an_hour_for_what_is_said() -> None:
@@ -77,14 +77,19 @@ def test_nobody_waits_longer_than_an_hour_for_what_is_said() -> None:
 
 def test_a_look_with_more_behind_it_is_gone_on_with_at_once() -> None:
     """Only where a look had enough and there is more to read does the next one follow without a pause."""
-    pace = PollBackoff(PollSchedule(10))
-    assert [pace.after_look(is_complete=False), pace.after_look()] == [0, 10]
+    backoff = PollBackoff(PollSchedule(10))
+    assert [backoff.after_poll(is_complete=False), backoff.after_poll()] == [0, 10]
 
 
 def test_a_pace_forgets_failures_after_a_look() -> None:
     """After a look that came to its end the next failure is the first one again."""
-    pace = PollBackoff(PollSchedule(10))
-    pauses = [pace.after_failure(AWAY), pace.after_failure(AWAY), pace.after_look(), pace.after_failure(AWAY)]
+    backoff = PollBackoff(PollSchedule(10))
+    pauses = [
+        backoff.after_failure(UNAVAILABLE),
+        backoff.after_failure(UNAVAILABLE),
+        backoff.after_poll(),
+        backoff.after_failure(UNAVAILABLE),
+    ]
     assert pauses == [20, 40, 10, 20]
 
 
