@@ -46,13 +46,20 @@ def documented_names(texts: Iterable[str]) -> set[str]:
 
 def undocumented(module: Module, documented: set[str]) -> list[str]:
     """Returns a complaint for each public name that no page shows, or that lacks a description."""
-    return [complaint for node in _public(module.tree) for complaint in _complaints(module, node, documented)]
+    defined = [complaint for node in _public(module.tree) for complaint in _complaints(module, node, documented)]
+    names = {node.name for node in module.tree.body if isinstance(node, Definition)}
+    exported = [name for name in _all_of(module.tree) if name not in names]
+    return [*defined, *(found for name in exported for found in _missing(f"{module.name}.{name}", module, documented))]
+
+
+def _missing(name: str, module: Module, documented: set[str]) -> Iterator[str]:
+    if not {name, module.name} & documented:
+        yield f"{name} is on no page: add `::: {name}` below docs/reference/"
 
 
 def _complaints(module: Module, node: Definition, documented: set[str]) -> Iterator[str]:
     name = f"{module.name}.{node.name}"
-    if not {name, module.name} & documented:
-        yield f"{name} is on no page: add `::: {name}` below docs/reference/"
+    yield from _missing(name, module, documented)
     text = ast.get_docstring(node) or ""
     if not text:
         yield f"{name} has no docstring"

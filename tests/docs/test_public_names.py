@@ -54,3 +54,11 @@ def test_undocumented_name_is_found() -> None:
         f"{name}.copy is on no page: add `::: {name}.copy` below docs/reference/",
     ]
     assert f"{name}.copy" not in str(undocumented(PLANTED, {name}))
+
+
+def test_undocumented_export_is_found() -> None:
+    """A name that a module only exports from another is reported when no page shows it."""
+    module = Module("airflow_audit_provider.testing", ast.parse('from a.b import Fake\n__all__ = ["Fake"]'))
+    assert undocumented(module, {module.name}) == []
+    (complaint,) = undocumented(module, set())
+    assert complaint.startswith("airflow_audit_provider.testing.Fake is on no page")
