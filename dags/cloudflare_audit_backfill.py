@@ -7,7 +7,11 @@ Its one rule: a day that has landed is never fetched into a second copy, so any 
 How to run it
   airflow dags unpause cloudflare_audit_backfill
   airflow backfill create --dag-id cloudflare_audit_backfill --max-active-runs 2
-      --from-date 2025-06-01 --to-date 2026-11-22      (one line)
+      --from-date OLDEST --to-date YESTERDAY      (one line)
+
+OLDEST is today minus 540 days, the oldest day that Cloudflare surely still has whole:
+  python3 -c "from datetime import date, timedelta; print(date.today() - timedelta(days=540))"
+It must not lie before the DAG's start_date: Airflow makes no task for such a run, and marks it successful.
 
 Unpause it first: runs of a paused DAG stay queued, and nothing says so. While it is unpaused it also lands each new
 day; pause it when the history is in, if the daily DAG is enough. Two runs at a time share one token's 1200 requests

@@ -7,7 +7,11 @@ Its one rule: a day that is loaded is loaded once, so any backfill may be asked 
 How to run it
   airflow dags unpause cloudflare_audit_iceberg
   airflow backfill create --dag-id cloudflare_audit_iceberg --max-active-runs 4
-      --from-date 2025-06-01 --to-date 2026-11-22      (one line)
+      --from-date OLDEST --to-date YESTERDAY      (one line)
+
+OLDEST is today minus 540 days, the oldest day that Cloudflare surely still has whole:
+  python3 -c "from datetime import date, timedelta; print(date.today() - timedelta(days=540))"
+It must not lie before the DAG's start_date: Airflow makes no task for such a run, and marks it successful.
 
 Needs the extras `parquet` and `iceberg`. Settings: AUDIT_ICEBERG_DESTINATION (where Parquet lands),
 AUDIT_ICEBERG_WAREHOUSE (a local folder with an SQLite catalog), or AUDIT_ICEBERG_CONN_ID: a connection whose extra has
