@@ -14,14 +14,14 @@ PYTEST := $(BIN)/python -m pytest
 # Folders with no test that `make quick` runs.
 NOT_QUICK := tests/live tests/packaging tests/pipelines/load
 
-.PHONY: quick test nightly lint types types-daemon contracts style demo bench docs screenshots matrix coverage lock wheel check-dist sbom workflows changelog clean environment tool-environment help
+.PHONY: quick test nightly lint types types-daemon contracts style demo bench docs screenshots matrix coverage lock constraints wheel check-dist sbom workflows changelog clean environment tool-environment help
 
 help:
 	@echo "make quick       lint, import contracts, types and the tests without servers (warm: less than a minute)"
 	@echo "make test        the same and the tests with real servers, on the oldest and the newest Airflow"
 	@echo "make nightly     all tests: large sizes, long campaigns, all combinations, all four Airflow versions"
 	@echo "make demo        a real Airflow against a fake Cloudflare in a terminal (KEEP=1 leaves Airflow running)"
-	@echo "make bench       docs/benchmarks.md: this provider against others (GO_ON=1 the rest, QUICK=1 ours, PROFILE=1 our stages)"
+	@echo "make bench       docs/explanation/benchmarks.md: this provider against others (GO_ON=1 the rest, QUICK=1 ours, PROFILE=1 our stages)"
 	@echo "make docs        the documentation site, in site/"
 	@echo "make screenshots take the pictures of the documentation again"
 	@echo "make matrix      build, install and run in the four Airflow versions, without a scheduler"
@@ -30,7 +30,8 @@ help:
 	@echo "make wheel       the wheel and the sdist, in dist/; then make check-dist and make sbom check and describe them"
 	@echo "make changelog   show the next release's entry (VERSION=1.0.0 writes it into CHANGELOG.md)"
 	@echo "make style       format the sources and fix what ruff can fix"
-	@echo "make lock        write the lock files again (UPGRADE=--upgrade for newer versions)"
+	@echo "make lock        write the lock files and constraints files again (UPGRADE=--upgrade for newer versions)"
+	@echo "make constraints write constraints/ again from the lock files"
 	@echo "make clean       remove everything these targets made"
 
 quick: lint contracts types-daemon
@@ -100,6 +101,10 @@ changelog: tool-environment
 
 lock: environment
 	tools/lock $(UPGRADE)
+	$(BIN)/python tools/constraints.py $(UPGRADE)
+
+constraints: environment
+	$(BIN)/python tools/constraints.py
 
 environment:
 	@python="$$(tools/python $(PYTHON))" && "$$python" tools/environment.py $(VENV) requirements/test.txt

@@ -4,4 +4,4 @@ Knows: its own version. Must not know: Airflow, or any module below it.
 Its one rule: no import, so that Airflow can read the provider's declaration for free.
 """
 
-__version__ = "0.1.0"
+__version__ = "1.0.0rc1"

@@ -63,21 +63,21 @@ def _options() -> dict[str, object]:
     return {
         "settle_delay_seconds": {
             "description": "Seconds to wait after a window's end before reading it, because records arrive late.",
-            "version_added": "0.1.0",
+            "version_added": "1.0.0",
             "type": "integer",
             "example": "3600",
             "default": "900",
         },
         "concurrency": {
             "description": "How many requests of one task may be open at a time, 1 to 64.",
-            "version_added": "0.1.0",
+            "version_added": "1.0.0",
             "type": "integer",
             "example": "4",
             "default": "6",
         },
         "max_part_bytes": {
             "description": "Size in bytes of a data object at which the next one is started, at least 1048576.",
-            "version_added": "0.1.0",
+            "version_added": "1.0.0",
             "type": "integer",
             "example": "67108864",
             "default": "134217728",

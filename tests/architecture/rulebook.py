@@ -16,7 +16,7 @@ SourceFiles = Callable[[], tuple[SourceFile, ...]]
 CHARTERED = (PACKAGE, "demo", "tools")
 # The rules have to name what they forbid.
 RULES_FOLDER = "tests/architecture/"
-FOREIGN_TEXTS = ("LICENSE", "requirements/", RULES_FOLDER)
+FOREIGN_TEXTS = ("LICENSE", "requirements/", "constraints/", RULES_FOLDER)
 
 
 def _code(*folders: str) -> SourceFiles:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import email
 import email.message
+import os
 import subprocess
 import sys
+import sysconfig
 import tarfile
 import zipfile
 from pathlib import Path
@@ -13,7 +15,8 @@ from pathlib import Path
 import pytest
 
 import airflow_audit_provider
-from tests.architecture.source_files import PACKAGE, tracked
+from tests.architecture.source_files import PACKAGE, PROJECT, tracked
+from tools.constraints import TARGETS
 
 
 def _names(wheel: Path) -> set[str]:
@@ -83,6 +86,30 @@ def test_airflow_and_python_are_bounded_below(metadata: email.message.Message) -
     assert "apache-airflow>=3.0.6" in metadata.get_all("Requires-Dist", [])
 
 
+def test_airflow_finds_the_documentation(metadata: email.message.Message) -> None:
+    """Airflow's page of providers links to the project URL that is named Documentation."""
+    urls = dict(entry.split(", ", 1) for entry in metadata.get_all("Project-URL", []))
+    assert urls.keys() == {"Documentation", "Source", "Changelog", "Issues"}
+    assert {url for url in urls.values() if not url.startswith(urls["Source"])} == set()
+
+
+def test_sdist_has_the_constraints_files(sdist: Path) -> None:
+    """The source archive ships each constraints file, the documentation and the changelog."""
+    with tarfile.open(sdist) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    assert {str(target.path.relative_to(PROJECT)) for target in TARGETS} <= names
+    assert {"CHANGELOG.md", "docs/index.md"} <= names
+    assert not any(name.startswith((".github", ".ci")) for name in names)
+
+
+@pytest.mark.integration
+def test_archives_are_fit_for_an_index(wheel: Path, sdist: Path) -> None:
+    """An index renders the description, and the wheel has no file that does not belong there."""
+    for command in (["twine", "check", "--strict", str(wheel), str(sdist)], ["check_wheel_contents", str(wheel)]):
+        answer = subprocess.run([sys.executable, "-m", *command], capture_output=True, text=True, check=False)
+        assert answer.returncode == 0, answer.stdout + answer.stderr
+
+
 def test_sdist_can_be_built_from(sdist: Path) -> None:
     """The source archive holds what a build, the tests and the demo need."""
     with tarfile.open(sdist) as archive:
@@ -90,16 +117,42 @@ def test_sdist_can_be_built_from(sdist: Path) -> None:
     assert {"pyproject.toml", "README.md", "LICENSE", "Makefile", f"{PACKAGE}/__init__.py"} <= names
 
 
+def _installed(wheel: Path, folder: Path) -> Path:
+    """Install the wheel alone into an empty environment and return its interpreter."""
+    python = folder / "venv" / "bin" / "python"
+    uv = [sys.executable, "-m", "uv", "--quiet"]
+    subprocess.run([*uv, "venv", "--python", sys.executable, str(folder / "venv")], check=True)
+    subprocess.run([*uv, "pip", "install", "--python", str(python), "--no-deps", "--offline", str(wheel)], check=True)
+    return python
+
+
 @pytest.mark.integration
 def test_wheel_installs(wheel: Path, tmp_path: Path) -> None:
     """In an empty environment the wheel installs and its entry point answers."""
-    python = tmp_path / "venv" / "bin" / "python"
-    uv = [sys.executable, "-m", "uv", "--quiet"]
-    subprocess.run([*uv, "venv", "--python", sys.executable, str(tmp_path / "venv")], check=True)
-    subprocess.run([*uv, "pip", "install", "--python", str(python), "--no-deps", "--offline", str(wheel)], check=True)
     question = (
         "from importlib.metadata import entry_points as e;"
         "(point,) = e(group='apache_airflow_provider'); print(point.load()()['package-name'])"
     )
-    answer = subprocess.run([python, "-c", question], cwd=tmp_path, capture_output=True, text=True, check=True)
+    command = [str(_installed(wheel, tmp_path)), "-c", question]
+    answer = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
     assert answer.stdout.strip() == "airflow-audit-provider"
+
+
+@pytest.mark.integration
+def test_installed_wheel_imports(wheel: Path, tmp_path: Path) -> None:
+    """Each module that the declaration names is imported from the wheel, beside the packages of the tests."""
+    imports = (
+        "import importlib, airflow_audit_provider as package;"
+        "from airflow_audit_provider.get_provider_info import get_provider_info;"
+        "info = get_provider_info();"
+        "kinds = [info[kind] for kind in ('hooks', 'operators', 'sensors', 'triggers')];"
+        "names = [name for kind in kinds for entry in kind for name in entry['python-modules']];"
+        "print(package.__file__, *(importlib.import_module(name).__file__ for name in names))"
+    )
+    # A folder on PYTHONPATH is no site folder: the link to this repository, which an editable install has, is not read.
+    environment = {**os.environ, "PYTHONPATH": sysconfig.get_path("purelib"), "AIRFLOW_HOME": str(tmp_path / "airflow")}
+    command = [str(_installed(wheel, tmp_path)), "-c", imports]
+    answer = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
+    files = answer.stdout.splitlines()[-1].split()
+    assert len(files) >= 5
+    assert {file for file in files if not file.startswith(str(tmp_path / "venv"))} == set()
