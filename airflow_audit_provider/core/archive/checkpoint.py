@@ -1,7 +1,6 @@
-"""Durable progress inside a window: what a killed try had staged, and from where the next one goes on.
+"""Checkpoint of an attempt: the parts it has staged, and from where the next attempt can resume.
 
-Knows: what a checkpoint stands for, and when it still stands. Must not know: stores, the API.
-Its one rule: a checkpoint whose identity differs in anything, or whose parts are not all there, is worth nothing.
+Invariant: a checkpoint is used only if its resume key is equal in every field and all its parts are staged.
 """
 
 from __future__ import annotations
@@ -18,12 +17,15 @@ from airflow_audit_provider.core.privacy.rule import AppliedPrivacy
 from airflow_audit_provider.core.windows.window import TimeWindow, from_seconds, second_of
 from airflow_audit_provider.exceptions import ConfigurationError
 
-# Raised when the same records would be staged as other bytes or other parts.
+# Incremented when a release stages the same records as other bytes or other parts.
 LAYOUT_VERSION = 2
 
 
 class ResumeKey(msgspec.Struct, frozen=True):
-    """Everything that decides what a try stages; ``base_sha256`` is the digest of the manifest it builds upon."""
+    """The inputs that determine what an attempt stages; two attempts with equal keys can resume each other.
+
+    ``base_sha256`` is the digest of the committed manifest that the attempt builds upon, None if there is none.
+    """
 
     query: AuditQuery
     window: TimeWindow
@@ -39,9 +41,12 @@ class ResumeKey(msgspec.Struct, frozen=True):
 
 
 class Checkpoint(msgspec.Struct, frozen=True):
-    """Written after every closed part: the parts so far, what reading them cost, when that began and it was written."""
+    """Written after every closed part: the closed parts and the cost of reading them.
 
-    identity: ResumeKey
+    ``began_at`` is when the first attempt began to read, ``saved_at`` when the checkpoint was written.
+    """
+
+    resume_key: ResumeKey
     parts: tuple[StagedPart, ...]
     fetch: ReadStats
     began_at: datetime
@@ -49,25 +54,25 @@ class Checkpoint(msgspec.Struct, frozen=True):
 
     @property
     def record_count(self) -> int:
-        """How many records need not be asked for again."""
+        """How many records are staged, so the next attempt need not request them."""
         return sum(part.record_count for part in self.parts)
 
     @property
     def remainder(self) -> TimeWindow:
         """The window still to be read: from the second of the last staged record, which may not be staged whole."""
-        window = self.identity.window
+        window = self.resume_key.window
         if not self.parts:
             return window
         resumes_at = from_seconds(second_of(self.parts[-1].last_event_ns))
         return TimeWindow(max(window.start, resumes_at), window.end)
 
     def to_bytes(self) -> bytes:
-        """Return it as JSON."""
+        """Returns the checkpoint as JSON."""
         return msgspec.json.encode(self)
 
 
 def read_checkpoint(content: bytes | None) -> Checkpoint | None:
-    """Return a checkpoint from its bytes; None for bytes that are none, such as another version's."""
+    """Returns None if the bytes are not a valid checkpoint, e.g. one written by another version."""
     try:
         return msgspec.json.decode(content or b"", type=Checkpoint)
     except (msgspec.DecodeError, ValueError, ConfigurationError):
@@ -75,19 +80,19 @@ def read_checkpoint(content: bytes | None) -> Checkpoint | None:
 
 
 def best_checkpoint(
-    found: Iterable[Checkpoint | None], identity: ResumeKey, sizes: Mapping[str, int], settled_at: datetime
+    checkpoints: Iterable[Checkpoint | None], resume_key: ResumeKey, sizes: Mapping[str, int], settled_at: datetime
 ) -> Checkpoint | None:
-    """Return the furthest checkpoint of the same identity whose parts all lie in staging with their sizes.
+    """Returns the checkpoint with most records whose key is equal and whose parts are all staged with their sizes.
 
-    Its reading must have begun when the window was settled: one that began earlier, under a shorter settle delay, may
-    lack what came late.
+    ``sizes`` are the staged objects' sizes in bytes, by key. A checkpoint whose attempt began before ``settled_at`` is
+    left out: it was read under a shorter settle delay and may lack records that arrived late.
     """
-    standing = [
+    usable = [
         checkpoint
-        for checkpoint in found
+        for checkpoint in checkpoints
         if checkpoint is not None
-        and checkpoint.identity == identity
+        and checkpoint.resume_key == resume_key
         and checkpoint.began_at >= settled_at
         and all(sizes.get(part.staged_key) == part.size_bytes for part in checkpoint.parts)
     ]
-    return max(standing, key=lambda checkpoint: checkpoint.record_count, default=None)
+    return max(usable, key=lambda checkpoint: checkpoint.record_count, default=None)

@@ -1,15 +1,16 @@
-"""The commit protocol as a transition table: plan → staged parts → published parts → manifest.
+"""Commit protocol as a state table: plan → staged parts → published parts → manifest.
 
-Knows: which act follows which outcome, and what a generation's manifest says.
-Must not know: stores, formats, the API; whoever drives it performs the acts.
-Its one rule: the manifest comes last and is created, never overwritten; what another run created first stands.
+The table only decides; :mod:`airflow_audit_provider.pipelines.pull_commit` performs the steps on a store.
 
 ::
 
-    PLANNED ── nothing new ──────────────► UNCHANGED
+    PLANNED ── nothing new ──► UNCHANGED
        └────── parts staged ─► STAGED ── parts published ─► PUBLISHED ── manifest created ─► COMMITTED
-                                                               └── it exists ─► OUTRUN ── it says the same ─► AGREED
-                                                                                  └────── it says other ───► CONFLICT
+                                                               └── manifest exists ─► LOST_RACE
+    LOST_RACE ── the existing one has the same records ─► ALREADY_COMMITTED
+       └──────── it has other records ──────────────────► CONFLICT
+
+Invariant: the manifest is created last and never overwritten; a manifest that another run created first stays.
 """
 
 from __future__ import annotations
@@ -26,28 +27,28 @@ from airflow_audit_provider.exceptions import CommitConflictError, StorageUnavai
 
 
 class CommitState(StrEnum):
-    """How far a commit is."""
+    """State of a commit."""
 
     PLANNED = "planned"
     STAGED = "staged"
     PUBLISHED = "published"
-    LOST_RACE = "outrun"
+    LOST_RACE = "lost race"
     UNCHANGED = "unchanged"
     COMMITTED = "committed"
-    ALREADY_COMMITTED = "agreed"
+    ALREADY_COMMITTED = "already committed"
     CONFLICT = "conflict"
 
 
 class CommitEvent(StrEnum):
-    """What the world answered to the act that a state asks for."""
+    """Outcome of the step that a state requires."""
 
     NOTHING_NEW = "nothing new"
     PARTS_STAGED = "parts staged"
     PARTS_PUBLISHED = "parts published"
     MANIFEST_CREATED = "manifest created"
     MANIFEST_EXISTS = "manifest exists"
-    WINNER_AGREES = "the winner says the same"
-    WINNER_DIFFERS = "the winner says something else"
+    WINNER_AGREES = "the existing manifest has the same records"
+    WINNER_DIFFERS = "the existing manifest has other records"
 
 
 TRANSITIONS: dict[CommitState, dict[CommitEvent, CommitState]] = {
@@ -68,16 +69,16 @@ TRANSITIONS: dict[CommitState, dict[CommitEvent, CommitState]] = {
 }
 
 
-def next_state(state: CommitState, happened: CommitEvent) -> CommitState:
-    """Return the state that follows; raise ``ValueError`` for what cannot happen in a state."""
-    following = TRANSITIONS[state].get(happened)
+def next_state(state: CommitState, event: CommitEvent) -> CommitState:
+    """Returns the state after an event; raises ``ValueError`` if the event cannot occur in the state."""
+    following = TRANSITIONS[state].get(event)
     if following is None:
-        raise ValueError(f"A commit that is {state} cannot see that {happened}.")
+        raise ValueError(f"The event {event.value!r} cannot occur in the commit state {state.value!r}.")
     return following
 
 
 class CommittedManifest(NamedTuple):
-    """A manifest as it lies in the store: its key, and the digest of the bytes it was read from."""
+    """A manifest read from the store: its key, and the SHA-256 of the bytes it was read from."""
 
     manifest: Manifest
     key: str
@@ -85,9 +86,9 @@ class CommittedManifest(NamedTuple):
 
 
 class StagedPart(msgspec.Struct, frozen=True):
-    """A part that lies under its staging key, closed; event times are nanoseconds since the epoch, both inclusive.
+    """A closed part under its staging key; event times are nanoseconds since the epoch, both inclusive.
 
-    ``type_mismatches`` counts by column the values that did not fit theirs.
+    ``type_mismatches`` counts, by column, the values whose type differs from the column's.
     """
 
     staged_key: str
@@ -99,15 +100,16 @@ class StagedPart(msgspec.Struct, frozen=True):
     type_mismatches: dict[str, int] = {}
 
     def published_as(self, key: str) -> Part:
-        """Return the manifest's line for this part under its final key."""
+        """Returns the manifest's entry for this part under its final key."""
         times = {"first_event_ns": self.first_event_ns, "last_event_ns": self.last_event_ns}
         return Part(key, self.size_bytes, self.sha256, self.record_count, **times)
 
 
 class CommitPlan:
-    """One window's commit, driven by ``note``; ``manifest`` says what it is to say beyond its parts and generation.
+    """State of one window's commit, and the keys and the manifest it writes; :meth:`note` takes each step's outcome.
 
-    Raises ``VerificationError`` when a replacement would leave fewer records than are committed: the API forgets.
+    Raises ``VerificationError`` if a replacement would leave fewer records than are committed, because the API no
+    longer keeps them.
     """
 
     def __init__(
@@ -119,7 +121,7 @@ class CommitPlan:
         extension: str,
     ) -> None:
         if committed is not None and replace:
-            _refuse_shrinking(committed, sum(part.record_count for part in staged))
+            _check_not_fewer(committed, sum(part.record_count for part in staged))
         self.state = CommitState.PLANNED
         self.generation = 1 if committed is None else committed.manifest.generation + 1
         self._committed = committed
@@ -130,40 +132,43 @@ class CommitPlan:
         is_addition = committed is not None and not replace
         self.note(CommitEvent.NOTHING_NEW if is_addition and not staged else CommitEvent.PARTS_STAGED)
 
-    def note(self, happened: CommitEvent) -> None:
-        """Go on to the state that follows."""
-        self.state = next_state(self.state, happened)
+    def note(self, event: CommitEvent) -> None:
+        """Moves to the state that follows; raises ``ValueError`` if the event cannot occur now."""
+        self.state = next_state(self.state, event)
 
     @property
     def manifest_key(self) -> str:
-        """Where the next generation's manifest is to be created."""
+        """The key of the manifest to create."""
         return self._keys.manifest(self.generation)
 
     def publications(self) -> list[tuple[str, str]]:
-        """Return the staging key and the final key of every part, in order."""
+        """Returns the staging key and the final key of every part, in order."""
         return [(staged.staged_key, part.key) for staged, part in zip(self._staged, self._parts(), strict=True)]
 
-    def manifest(self, said: Manifest) -> Manifest:
-        """Return the manifest to create: what is said of the window, with this commit's parts and generation."""
+    def manifest(self, draft: Manifest) -> Manifest:
+        """Returns the manifest to create: the draft with this commit's parts, counts and generation."""
         parts = self._parts()
         record_count = sum(part.record_count for part in parts)
-        table = said.table and said.table.with_type_mismatches(*(part.type_mismatches for part in self._staged))
+        table = draft.table and draft.table.with_type_mismatches(*(part.type_mismatches for part in self._staged))
         manifest = msgspec.structs.replace(
-            said, parts=parts, record_count=record_count, added_count=record_count, table=table
+            draft, parts=parts, record_count=record_count, added_count=record_count, table=table
         )
         if self._committed is None:
             return manifest
         return manifest.succeeding(self._committed.manifest, self._committed.sha256, replace=self._replace)
 
     def agreed_winner(self, winner: CommittedManifest | None, mine: Manifest) -> CommittedManifest:
-        """Return the commit of the run that was first, if it holds the same; else raise ``CommitConflictError``."""
+        """Returns the commit of the run that was first if its records are the same; else raises.
+
+        Raises ``CommitConflictError`` if it has other records, or if its manifest is gone.
+        """
         if winner is not None and winner.manifest.has_same_content_as(mine):
             self.note(CommitEvent.WINNER_AGREES)
             return winner
         self.note(CommitEvent.WINNER_DIFFERS)
         raise CommitConflictError(
-            f"Another run committed {mine.window} first, with other records. Run the window again to add what is "
-            "missing.",
+            f"Another run committed the window {mine.window} first, with other records. Run the window again to add "
+            "the missing records.",
             key=self.manifest_key,
         )
 
@@ -175,37 +180,38 @@ class CommitPlan:
 
 
 def check_nothing_lost(committed: CommittedManifest, missing_count: int) -> None:
-    """Raise ``VerificationError`` when a replacement would lose committed records that the API no longer gives."""
+    """Raises ``VerificationError`` if a replacement would lose committed records that the API no longer returns."""
     if missing_count:
         raise VerificationError(
-            f"The window {committed.manifest.window} holds {missing_count} records ({committed.key}) that the API does "
-            "not give any more. Nothing was replaced. Keep what is committed, or write to another destination."
+            f"The API no longer returns {missing_count} committed records of the window {committed.manifest.window} "
+            f"({committed.key}). Nothing was replaced. Keep the committed records, or use another destination."
         )
 
 
 def check_objects_present(absent: Sequence[str], manifest_key: str | None = None) -> None:
-    """Raise for parts that do not lie where they were staged or published, before their manifest or after.
+    """Raises if the store does not list parts as they were written; ``manifest_key`` is None before the commit.
 
-    Before it nothing is committed, so the next try mends it: ``StorageUnavailableError``. After it the commit is
-    damaged: ``VerificationError``.
+    Raises ``StorageUnavailableError`` before the commit, because the next attempt can fix it, and
+    ``VerificationError`` after it, because the commit is damaged.
     """
     if absent and manifest_key is None:
         raise StorageUnavailableError(
-            f"The store does not list {absent[0]!r} as it was written, nor {len(absent) - 1} other parts. Nothing was "
+            f"The store does not list {len(absent)} parts as they were written, such as {absent[0]!r}. Nothing was "
             "committed. Run the window again.",
             key=absent[0],
         )
     if absent:
         raise VerificationError(
-            f"{absent[0]!r} vanished while {manifest_key} was created. Find who removes objects, then run the window "
-            "with replace=True."
+            f"{len(absent)} parts, such as {absent[0]!r}, were removed while {manifest_key} was created. Find out what "
+            "removes objects from the destination, then run the window with replace=True."
         )
 
 
-def _refuse_shrinking(committed: CommittedManifest, record_count: int) -> None:
+def _check_not_fewer(committed: CommittedManifest, record_count: int) -> None:
     manifest, key, _ = committed
     if record_count < manifest.record_count:
         raise VerificationError(
-            f"The window {manifest.window} holds {manifest.record_count} records ({key}) and the API now gives only "
-            f"{record_count}. Nothing was replaced. Keep what is committed, or write to another destination."
+            f"The window {manifest.window} has {manifest.record_count} committed records ({key}), and the API now "
+            f"returns only {record_count}. Nothing was replaced. Keep the committed records, or use another "
+            "destination."
         )

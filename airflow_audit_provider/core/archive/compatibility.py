@@ -1,4 +1,7 @@
-"""Checks whether a run may add to what is committed in a destination."""
+"""Checks whether a run may add records to what is committed in a destination.
+
+Invariant: all parts that one manifest names have one dataset, format, schema and privacy rule.
+"""
 
 from __future__ import annotations
 
@@ -10,72 +13,71 @@ from airflow_audit_provider.core.api.query import AuditQuery
 from airflow_audit_provider.core.archive.manifest import Manifest, TableSchema
 from airflow_audit_provider.core.archive.object_keys import WindowKeys
 from airflow_audit_provider.core.privacy.rule import MaybeAppliedPrivacy
-from airflow_audit_provider.exceptions import (
-    CommitConflictError,
-)
+from airflow_audit_provider.exceptions import CommitConflictError
 
 
 def check_no_overlap(keys: WindowKeys, listed: Iterable[str]) -> None:
-    """Raise ``CommitConflictError`` when a listed manifest is of a window that overlaps: records would land twice."""
+    """Raises ``CommitConflictError`` if a listed key is the manifest of a window that overlaps this one."""
     for key in listed:
         if keys.overlaps(key):
             raise CommitConflictError(
-                f"The destination holds a window that overlaps {keys.window}, so records would lie there twice. Give "
-                "every division of time, such as days and hours, a destination of its own.",
+                f"The destination has a committed window that overlaps {keys.window} ({key}), so records would be "
+                "stored twice. Use one destination for each window length, such as days and hours.",
                 key=key,
             )
 
 
 def check_same_dataset(committed: Manifest, query: AuditQuery, key: str) -> None:
-    """Raise ``CommitConflictError`` when the destination holds the same window of another audit log or filter."""
+    """Raises ``CommitConflictError`` if the window is committed for another account, API version or filter."""
     if committed.query != query:
         raise CommitConflictError(
-            f"The destination holds this window of another audit log: {committed.query} and not {query}. "
-            "Give every account, API version and filter a destination of its own.",
+            f"The window {committed.window} is committed for another audit log: {committed.query}, not {query}. "
+            "Use one destination for each account or organization, API version and set of filters.",
             key=key,
         )
 
 
 def check_same_format(committed: Manifest, file_format: str, compression: str, key: str) -> None:
-    """Raise ``CommitConflictError`` when late records would be added in another format than the committed ones."""
+    """Raises ``CommitConflictError`` if late records would have another format than the committed ones."""
     if (committed.file_format, committed.compression) != (file_format, compression):
         raise CommitConflictError(
-            f"The window is committed as {committed.file_format} with {committed.compression} compression, not "
-            f"{file_format} with {compression}. Use another destination, or replace=True to write it anew.",
+            f"The window {committed.window} is committed as {committed.file_format} with {committed.compression} "
+            f"compression, not {file_format} with {compression}. Use another destination, or replace=True to rewrite "
+            "the window.",
             key=key,
         )
 
 
 def check_compatible_schema(committed: Manifest, table: TableSchema | UnsetType, key: str) -> None:
-    """Raise ``CommitConflictError`` when late records would be added in another schema than the committed ones.
+    """Raises ``CommitConflictError`` if late records would have another schema than the committed ones.
 
-    A committed minor version that is older is none of those: it is written on as it is (see ``PullOrder.upon``).
+    An older minor version is accepted and kept: late records are written in the committed version.
     """
-    if _lineage(committed.table) != _lineage(table):
+    if _major_schema(committed.table) != _major_schema(table):
         raise CommitConflictError(
-            f"The window is committed in the schema {_named(committed.table)}, not {_named(table)}. Use another "
-            "destination, or replace=True to write it anew.",
+            f"The window {committed.window} is committed in the schema {_schema_name(committed.table)}, not "
+            f"{_schema_name(table)}. Use another destination, or replace=True to rewrite the window.",
             key=key,
         )
     if committed.table and table and _minor(committed.table) > _minor(table):
         raise CommitConflictError(
-            f"The window is committed in the schema {_named(committed.table)}, newer than {_named(table)}. Upgrade "
-            "airflow-audit-provider.",
+            f"The window {committed.window} is committed in the schema {_schema_name(committed.table)}, newer than "
+            f"{_schema_name(table)}. Upgrade airflow-audit-provider.",
             key=key,
         )
 
 
-def check_same_privacy(committed: Manifest, stamp: MaybeAppliedPrivacy, key: str) -> None:
-    """Raise ``CommitConflictError`` when late records would be added under another privacy rule or another key."""
-    if committed.privacy != stamp:
+def check_same_privacy(committed: Manifest, applied: MaybeAppliedPrivacy, key: str) -> None:
+    """Raises ``CommitConflictError`` if late records would have another privacy rule or another key."""
+    if committed.privacy != applied:
         raise CommitConflictError(
-            f"The window is committed under {_ruled(committed.privacy)}, not {_ruled(stamp)}. Use another destination, "
-            "or replace=True to write it anew.",
+            f"The window {committed.window} is committed under {_rule_text(committed.privacy)}, not "
+            f"{_rule_text(applied)}. Use another destination, or replace=True to rewrite the window.",
             key=key,
         )
 
 
-def _lineage(table: TableSchema | UnsetType) -> tuple[str, str]:
+def _major_schema(table: TableSchema | UnsetType) -> tuple[str, str]:
     return (table.schema, table.version.split(".")[0]) if table else ("raw", "")
 
 
@@ -83,15 +85,15 @@ def _minor(table: TableSchema) -> int:
     return int(table.version.split(".")[1])
 
 
-def _named(table: TableSchema | UnsetType) -> str:
+def _schema_name(table: TableSchema | UnsetType) -> str:
     return f"{table.schema} {table.version}" if table else "raw"
 
 
-def _ruled(stamp: MaybeAppliedPrivacy) -> str:
-    if not stamp:
+def _rule_text(applied: MaybeAppliedPrivacy) -> str:
+    if not applied:
         return "no privacy rule"
-    key = f" and key {stamp.key_id}" if stamp.key_id else ""
+    key = f" and key {applied.key_id}" if applied.key_id else ""
     return (
-        f"the privacy rule {stamp.name!r} version {stamp.rule_version} (pseudonymise {list(stamp.pseudonymise)}, drop "
-        f"{list(stamp.drop)}{key})"
+        f"the privacy rule {applied.name!r} version {applied.rule_version} (pseudonymise "
+        f"{list(applied.pseudonymise)}, drop {list(applied.drop)}{key})"
     )

@@ -1,8 +1,6 @@
-"""The manifest: what one window holds, as canonical bytes. Its presence is the commit.
+"""Manifest of one generation of a window, as canonical JSON; its presence is the commit.
 
-Knows: the fields, their canonical JSON, how a generation names the one before.
-Must not know: where it is stored, how parts are encoded.
-Its one rule: the same facts are the same bytes: keys sorted, no host, no credential, no time of day in them.
+Invariant: equal facts give equal bytes. A manifest holds no host, no credential and no time of writing.
 """
 
 from __future__ import annotations
@@ -21,16 +19,22 @@ from airflow_audit_provider.core.windows.window import TimeWindow
 from airflow_audit_provider.exceptions import ConfigurationError, VerificationError
 
 MANIFEST_VERSION = 1
-_SAYS_WHAT_LANDED = (
+# The fields that decide whether two runs committed the same; how the records are cut into parts is not among them.
+_CONTENT_FIELDS = (
     *("query", "window", "file_format", "compression", "generation", "previous_sha256"),
     *("record_count", "added_count", "records_sha256", "table", "privacy"),
 )
 
 
-class Part(msgspec.Struct, frozen=True):
-    """One data object: key relative to the destination, size in bytes, digest of the bytes, record count.
+def canonical_json(value: object) -> bytes:
+    """Returns a value as the JSON of manifests and seals: sorted keys, two-space indent, one line feed at the end."""
+    return msgspec.json.format(msgspec.json.encode(value, order="sorted"), indent=2) + b"\n"
 
-    ``first_event_ns`` and ``last_event_ns`` are the smallest and the largest event time in it, nanoseconds since 1970.
+
+class Part(msgspec.Struct, frozen=True):
+    """One data object: key relative to the destination, size in bytes, SHA-256 of its bytes, record count.
+
+    ``first_event_ns`` and ``last_event_ns`` are its smallest and largest event time in nanoseconds since the epoch.
     """
 
     key: str
@@ -42,32 +46,32 @@ class Part(msgspec.Struct, frozen=True):
 
 
 class TableSchema(msgspec.Struct, frozen=True):
-    """The schema that parts are written in, by name and ``major.minor``.
+    """The schema of the parts: its name, and its version as ``major.minor``.
 
-    ``type_mismatches`` counts, by column, the values of another type than the column's. Such a value is null in its
-    column and whole in the record's own text.
+    ``type_mismatches`` counts, by column, the values whose type differs from the column's. Such a value is null in its
+    column and unchanged in the record's own JSON.
     """
 
     schema: str
     version: str
     type_mismatches: dict[str, int] = {}
 
-    def with_type_mismatches(self, *found: Mapping[str, int]) -> TableSchema:
-        """Return the same stamp with these counts, added up."""
-        names = sorted({name for counts in found for name in counts})
-        sums = {name: sum(counts.get(name, 0) for counts in found) for name in names}
+    def with_type_mismatches(self, *counts_by_column: Mapping[str, int]) -> TableSchema:
+        """Returns a copy whose ``type_mismatches`` are the sums of the given counts."""
+        columns = sorted({column for counts in counts_by_column for column in counts})
+        sums = {column: sum(counts.get(column, 0) for counts in counts_by_column) for column in columns}
         return msgspec.structs.replace(self, type_mismatches=sums)
 
 
 class Manifest(msgspec.Struct, frozen=True):
     """One generation of one window.
 
-    ``parts`` are all parts a reader takes, older generations' first. ``records_sha256`` is the digest of the records
-    this generation added: their raw JSON lines, each ended by a line feed, in (event time, id) order; it does not
-    depend on the file format. ``added_ids`` are the ids of the late records a later generation added, in the same
-    order; the first generation and one that replaces have none. ``previous_sha256`` is the digest of the previous
-    generation's manifest bytes. ``verified`` is ``recount`` when a second reading agreed before the commit. ``table``
-    is unset for parts in the schema ``raw``, ``privacy`` when records were written as they came.
+    ``parts`` are all parts that readers read, those of older generations first. ``records_sha256`` is the digest of the
+    records that this generation added: their raw JSON lines, each ended by a line feed, in (event time, id) order; it
+    does not depend on the file format. ``added_ids`` are the ids of the late records that this generation added, in
+    the same order; empty in the first generation and in one that replaces. ``previous_sha256`` is the digest of the
+    previous generation's manifest bytes. ``verified`` is ``recount`` if a second read agreed before the commit.
+    ``table`` is unset for parts in the schema ``raw``, ``privacy`` for records without a privacy rule.
     """
 
     query: AuditQuery
@@ -86,30 +90,30 @@ class Manifest(msgspec.Struct, frozen=True):
     added_ids: tuple[str, ...] = ()
     verified: str | None = None
     manifest_version: int = MANIFEST_VERSION
-    # Left out of the bytes when unset, so that manifests without them keep the bytes they always had.
+    # Omitted from the bytes when unset, so that a manifest without them has the bytes it had before they existed.
     table: TableSchema | UnsetType = UNSET
     privacy: MaybeAppliedPrivacy = UNSET
 
     @property
     def size_bytes(self) -> int:
-        """The size of all parts together."""
+        """The total size of all parts."""
         return sum(part.size_bytes for part in self.parts)
 
     def has_same_content_as(self, other: Manifest) -> bool:
-        """Say whether two manifests of one generation hold the same records of the same dataset in the same format.
+        """Returns whether two manifests of one generation have the same records, dataset and format.
 
-        Their parts may be cut differently; a generation names the one before, so what came earlier is the same too.
+        Their parts may have other sizes. Each names the previous generation's digest, so earlier records are equal too.
         """
-        return all(getattr(self, name) == getattr(other, name) for name in _SAYS_WHAT_LANDED)
+        return all(getattr(self, name) == getattr(other, name) for name in _CONTENT_FIELDS)
 
     def to_bytes(self) -> bytes:
-        """Return the canonical bytes: JSON, sorted keys, two-space indent, one line feed at the end."""
-        return msgspec.json.format(msgspec.json.encode(self, order="sorted"), indent=2) + b"\n"
+        """Returns the canonical bytes, see :func:`canonical_json`."""
+        return canonical_json(self)
 
     def succeeding(self, committed: Manifest, committed_sha256: str, *, replace: bool) -> Manifest:
-        """Return this manifest as the generation after ``committed``: its parts added to those, or in their place.
+        """Returns this manifest as the generation after ``committed``, whose parts it keeps unless it replaces them.
 
-        ``committed_sha256`` is the digest of the bytes the committed manifest was read from.
+        ``committed_sha256`` is the digest of the bytes that the committed manifest was read from.
         """
         kept = () if replace else committed.parts
         table = self.table
@@ -126,12 +130,12 @@ class Manifest(msgspec.Struct, frozen=True):
 
 
 def read_manifest(key: str, content: bytes) -> Manifest:
-    """Return a manifest from its bytes; raise ``VerificationError`` when they are not one."""
+    """Decodes a manifest; raises ``VerificationError`` if the bytes are damaged or of a newer version."""
     try:
         manifest = msgspec.json.decode(content, type=Manifest)
     except (msgspec.DecodeError, ValueError, RecursionError, ConfigurationError) as error:
         raise VerificationError(
-            f"The manifest {key} cannot be read ({error}). Restore it from a copy; it is never overwritten."
+            f"The manifest {key} cannot be decoded ({error}). Restore it from a copy; no run overwrites it."
         ) from error
     if manifest.manifest_version > MANIFEST_VERSION:
         raise VerificationError(
@@ -142,7 +146,7 @@ def read_manifest(key: str, content: bytes) -> Manifest:
 
 
 def describe(manifest: Manifest) -> dict[str, Any]:
-    """Return the small summary of a manifest that travels in XComs and asset events."""
+    """Returns the summary of a manifest that goes into XComs and asset events, as JSON values."""
     summary = {
         "window_start": manifest.window.start.isoformat(),
         "window_end": manifest.window.end.isoformat(),

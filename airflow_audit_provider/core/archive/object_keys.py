@@ -1,8 +1,4 @@
-"""Where a window's objects lie: window → object keys, relative to the destination.
-
-Knows: the Hive-style layout. Must not know: stores, formats beyond an extension's text.
-Its one rule: a key is a function of what it names; the same part of the same window always has the same key,
-and a different part never has.
+"""Object keys of a window, relative to the destination, in Hive style.
 
 ::
 
@@ -11,6 +7,9 @@ and a different part never has.
     _staging/20261101T000000Z-20261102T000000Z/<attempt>/part-00000            no reader looks here
     _staging/unfinished/20261102T001500Z-3f2a…                                 being written, on local files
     _seals/000001.json, _seals/000001.sig                                      a seal, its signature
+
+Invariant: a key is a function of what it names; the same part of the same window always has the same key, and a
+different part always has another.
 """
 
 from __future__ import annotations
@@ -34,8 +33,8 @@ PARTITION_START = "dt="
 _UNFINISHED = re.compile(UNFINISHED_FOLDER + r"(\d{8}T\d{6}Z)-\w+")
 _PART = re.compile(r"part-(\d{4,})-\d{5,}-[0-9a-f]{16}\..+")
 _WINDOW = re.compile(r"(\d{8}T\d{6}(?:\.\d{6})?Z)-(\d{8}T\d{6}(?:\.\d{6})?Z)")
-# A window longer than this is not looked through day by day.
-_MOST_DAYS = 62
+# A longer window is checked for overlaps by the manifests of its first 62 days only, which bounds the listings.
+_MAX_DAYS = 62
 _TICK = timedelta(microseconds=1)
 _GENERATION = re.compile(r"\.g(\d{4,})\.json$")
 _SEAL = re.compile(r"_seals/(\d{6,})\.(?:json|sig)")
@@ -59,58 +58,58 @@ class WindowKeys(msgspec.Struct, frozen=True):
 
     @property
     def manifest_prefix(self) -> str:
-        """The prefix of the folder that holds the manifests of every window that starts on the same UTC date.
+        """The prefix of the folder with the manifests of all windows that start on the same UTC date.
 
-        UTC, whatever zone the partition is filed by: one window has one place for its commit.
+        It is the UTC date in every time zone, so that one window has one key for its commit.
         """
         return f"{MANIFEST_FOLDER}dt={self.window.start:%Y-%m-%d}/"
 
     @property
     def neighbour_prefixes(self) -> list[str]:
-        """The folders of the manifests that may overlap: of the UTC dates from the day before to the window's last."""
+        """The manifest folders of windows that may overlap: from the UTC date before the window to its last."""
         first, last = self.window.start.date() - timedelta(days=1), (self.window.end - _TICK).date()
-        days = min((last - first).days, _MOST_DAYS)
+        days = min((last - first).days, _MAX_DAYS)
         return [f"{MANIFEST_FOLDER}dt={first + timedelta(days=day)}/" for day in range(days + 1)]
 
     def manifest(self, generation: int) -> str:
-        """Return the key of one generation's manifest; generations count from 1."""
+        """Returns the key of a generation's manifest; generations count from 1."""
         return f"{self.manifest_prefix}{self.name}.g{generation:04}.json"
 
     def generation_of(self, key: str) -> int | None:
-        """Return the generation a key names if it is a manifest of this window, else None."""
+        """Returns the generation in a key if it is a manifest of this window, else None."""
         match = _GENERATION.search(key)
         return int(match[1]) if match and key == self.manifest(int(match[1])) else None
 
     def overlaps(self, key: str) -> bool:
-        """Say whether a key is the manifest of another window that shares an instant with this one."""
+        """Returns whether a key is the manifest of another window that overlaps this one."""
         match = _WINDOW.search(key)
         if match is None or match[0] == self.name:
             return False
-        # Compared as text, which sorts by time without its Z: there may be thousands.
+        # Compares text, which without its Z sorts by time: there may be thousands of keys, and parsing costs more.
         start, end = (text.rstrip("Z") for text in match.groups())
         return start < _compact(self.window.end).rstrip("Z") and _compact(self.window.start).rstrip("Z") < end
 
     def part(self, generation: int, index: int, sha256: str, extension: str) -> str:
-        """Return the final key of a part; its digest in the name keeps two runs' parts apart unless they are equal."""
+        """Returns the final key of a part; the digest in it separates the parts of concurrent runs unless equal."""
         return f"{self.partition}part-{generation:04}-{index:05}-{sha256[:16]}.{extension}"
 
     def part_generation(self, key: str) -> int | None:
-        """Return the generation a key of this window's partition was published for, None for any other key."""
+        """Returns the generation that a part of this window was published for, None for any other key."""
         match = _PART.fullmatch(key.removeprefix(self.partition))
         return int(match[1]) if match and key.startswith(self.partition) else None
 
     @property
     def all_staging(self) -> str:
-        """Return the prefix under which every attempt at this window stages, ending in a slash."""
+        """The prefix under which all attempts at this window stage, ending in a slash."""
         return f"{STAGING_FOLDER}{self.name}/"
 
     def staging(self, attempt_id: str) -> str:
-        """Return the prefix one attempt stages under, ending in a slash."""
+        """Returns the prefix under which one attempt stages, ending in a slash."""
         return f"{self.all_staging}{attempt_id}/"
 
 
 class ManifestKey(NamedTuple):
-    """What the key of a manifest says by itself; ``day`` is the UTC date of its folder."""
+    """The facts in the key of a manifest; ``day`` is the UTC date of its folder."""
 
     window: TimeWindow
     day: date
@@ -118,7 +117,7 @@ class ManifestKey(NamedTuple):
 
 
 def read_manifest_key(key: str) -> ManifestKey | None:
-    """Return what a manifest's key says, None for a key that this provider gives no manifest."""
+    """Parses the key of a manifest; returns None for a key that this provider never gives a manifest."""
     match, window = _GENERATION.search(key), window_in(key)
     if match is None or window is None:
         return None
@@ -128,7 +127,7 @@ def read_manifest_key(key: str) -> ManifestKey | None:
 
 
 def newest_manifests(keys: Iterable[str]) -> dict[TimeWindow, str]:
-    """Return the key of the newest generation of each window; keys of anything but manifests are left out."""
+    """Returns the key of the newest generation of each window; ignores keys of other objects."""
     newest: dict[TimeWindow, tuple[int, str]] = {}
     for key in keys:
         named = read_manifest_key(key)
@@ -138,7 +137,7 @@ def newest_manifests(keys: Iterable[str]) -> dict[TimeWindow, str]:
 
 
 def window_in(key: str) -> TimeWindow | None:
-    """Return the window that a key names, None when it names none."""
+    """Returns the window in a key, None if there is none."""
     match = _WINDOW.search(key)
     try:
         return TimeWindow(_instant(match[1]), _instant(match[2])) if match else None
@@ -147,19 +146,19 @@ def window_in(key: str) -> TimeWindow | None:
 
 
 def missing_numbers(numbers: Iterable[int]) -> Iterator[tuple[int, int]]:
-    """Yield the gaps below the greatest of some numbers that should count from 1: first and last missing one."""
+    """Yields the gaps between 1 and the greatest number, each as its first and last missing number."""
     for before, number in pairwise([0, *sorted(set(numbers))]):
         if number - before > 1:
             yield before + 1, number - 1
 
 
 def unfinished_key(began_at: datetime, name: str) -> str:
-    """Return the key of an object that is being written; ``name`` is unique to it, ``began_at`` tells its age."""
+    """Returns the temporary key of an object being written; ``name`` is unique, ``began_at`` gives its age."""
     return f"{UNFINISHED_FOLDER}{_compact(began_at.astimezone(UTC).replace(microsecond=0))}-{name}"
 
 
 def unfinished_since(key: str) -> datetime | None:
-    """Return when the writing of an unfinished object began, None for any other key."""
+    """Returns when writing an unfinished object began, None for any other key."""
     match = _UNFINISHED.fullmatch(key)
     try:
         return _instant(match[1]) if match else None
@@ -168,17 +167,17 @@ def unfinished_since(key: str) -> datetime | None:
 
 
 def seal_key(number: int) -> str:
-    """Return the key of a seal. It has nothing but the number in it, so that creating it takes the number."""
+    """Returns the key of a seal. It contains only the number, so creating the object reserves the number."""
     return f"{SEAL_FOLDER}{number:06}.json"
 
 
 def signature_key(number: int) -> str:
-    """Return the key of a seal's signature."""
+    """Returns the key of a seal's signature."""
     return f"{SEAL_FOLDER}{number:06}.sig"
 
 
 def seal_number(key: str) -> int | None:
-    """Return the number in the key of a seal or of a signature, None for any other key."""
+    """Returns the number in the key of a seal or a signature, None for any other key."""
     match = _SEAL.fullmatch(key)
     number = int(match[1]) if match else 0
     return number if number and key in {seal_key(number), signature_key(number)} else None

@@ -1,25 +1,24 @@
-"""Do two readings of a window agree? Ids of the first are kept as digests only.
+"""Compares the ids of two reads of a window, keeping eight bytes a record.
 
-Knows: ids and 64-bit digests of them. Must not know: how or in which direction either reading was made.
-Its one rule: agreement means the same ids, each the same number of times.
+Invariant: the reads agree only if both have the same ids, each the same number of times.
 """
 
 from __future__ import annotations
 
-import hashlib
 from array import array
 from bisect import bisect_left
 from collections.abc import Iterable
 
+from airflow_audit_provider.core.api.records import id_digest
 from airflow_audit_provider.exceptions import VerificationError
 
-_NAMED_COUNT = 5
+_EXAMPLE_COUNT = 5
 
 
 class Recount:
-    """Takes the ids of a first reading, then those of a second; eight bytes a record and no id is kept.
+    """Takes the ids of the first read, then those of the second; keeps digests, see :func:`id_digest`.
 
-    Two ids share a digest by chance once in 10^13 for a million records; such a pair hides only if one of them is lost.
+    A shared digest hides a difference only if one of the two ids is missing from a read.
     """
 
     def __init__(self) -> None:
@@ -27,39 +26,35 @@ class Recount:
         self._second = array("Q")
         self._is_sorted = False
         self._unknown_count = 0
-        self._unknown_ids: list[str] = []
+        self._example_ids: list[str] = []
 
     def add_first(self, ids: Iterable[str]) -> None:
-        """Note ids of the first reading."""
-        self._first.extend(map(_digest, ids))
+        """Adds ids of the first read."""
+        self._first.extend(map(id_digest, ids))
 
     def add_second(self, ids: Iterable[str]) -> None:
-        """Note ids of the second reading, which begins when the first has ended."""
+        """Adds ids of the second read, which starts when the first has ended."""
         if not self._is_sorted:
             self._first, self._is_sorted = array("Q", sorted(self._first)), True
         for record_id in ids:
-            digest = _digest(record_id)
+            digest = id_digest(record_id)
             self._second.append(digest)
-            if not self._was_first(digest):
+            if not self._is_in_first(digest):
                 self._unknown_count += 1
-                self._unknown_ids = [*self._unknown_ids, record_id][:_NAMED_COUNT]
+                self._example_ids = [*self._example_ids, record_id][:_EXAMPLE_COUNT]
 
     def check_agreement(self, window_name: str) -> None:
-        """Raise ``VerificationError`` with the difference when the readings disagree."""
+        """Raises ``VerificationError`` with the difference if the two reads disagree."""
         if sorted(self._first) == sorted(self._second):
             return
         missing_count = len(set(self._first) - set(self._second))
-        named = f", such as {', '.join(self._unknown_ids)}" if self._unknown_ids else ""
+        examples = f", such as {', '.join(self._example_ids)}" if self._example_ids else ""
         raise VerificationError(
-            f"Two readings of {window_name} disagree: {len(self._first)} records, then {len(self._second)}. "
-            f"{self._unknown_count} came only the second time{named}; {missing_count} only the first. Nothing was "
-            "written. Run the window again; if it stays so, lengthen settle_delay, because records still arrive."
+            f"Two reads of {window_name} disagree: {len(self._first)} records, then {len(self._second)}. "
+            f"{self._unknown_count} came only the second time{examples}; {missing_count} only the first. Nothing was "
+            "committed. Run the window again. If the error repeats, records still arrive: lengthen settle_delay."
         )
 
-    def _was_first(self, digest: int) -> bool:
-        place = bisect_left(self._first, digest)
-        return place < len(self._first) and self._first[place] == digest
-
-
-def _digest(record_id: str) -> int:
-    return int.from_bytes(hashlib.blake2b(record_id.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "big")
+    def _is_in_first(self, digest: int) -> bool:
+        index = bisect_left(self._first, digest)
+        return index < len(self._first) and self._first[index] == digest

@@ -1,10 +1,10 @@
-"""Has every id of a window come once? Asked of all its records, however many there are.
+"""Detects duplicate record ids in a window using bounded memory.
 
-Knows: 64-bit hashes of ids, eight bytes a record. Must not know: the records, where what is put aside lies.
-Its one rule: an id that came twice is found, at the latest when all have come; memory does not grow with the window.
+Ids are kept as Python's own 64-bit hash of a string and not as ``id_digest``, because this runs for every record:
+0.09 µs for each id, measured, against 0.86 µs. The hash differs between processes, but hashes are compared within one
+process only. Two of a million ids share a hash by chance once in 37 million windows; the pull then fails.
 
-Python's own hash of text is the cheapest there is and differs from process to process, which does no harm: it is
-compared within one. By chance two of a million ids share a hash once in 40 million times; the pull fails then.
+Invariant: every id that comes twice is found, at the latest when all ids were added.
 """
 
 from __future__ import annotations
@@ -15,101 +15,101 @@ from collections.abc import Iterable, Iterator
 from airflow_audit_provider.core.ports import SpillStorage
 from airflow_audit_provider.exceptions import SourceProtocolError
 
-# So many heaps that one is small, and the set that a heap is made into for the asking, too.
-_HEAP_MASK = 0xFF
-# Half a megabyte waits in memory; few windows hold more and touch the disk at all.
-_HELD_COUNT = 1 << 16
+# Ids are hashed into 256 buckets so that one bucket, and the set built from it, fits in memory.
+_BUCKET_MASK = 0xFF
+# 65,536 hashes are half a megabyte; most windows have fewer records and never touch the disk.
+_MEMORY_COUNT = 1 << 16
 _HASH_BYTES = 8
 
 
 class IdHashSet:
-    """Takes the ids of a window's records in any order, each that is to be the only one of its kind.
+    """Multiset of id hashes, added in any order.
 
-    What it cannot hold is put aside in ``scratch``, whose errors it lets pass.
+    Buckets that exceed the memory limit are spilled to ``spill``. Errors from ``spill`` propagate.
     """
 
-    def __init__(self, scratch: SpillStorage) -> None:
-        self._scratch = scratch
-        self._heaps = _empty_heaps()
-        self._held_count = 0
-        # Of every time all heaps were put aside: where, and how many hashes each had.
-        self._aside: list[tuple[int, array[int]]] = []
+    def __init__(self, spill: SpillStorage) -> None:
+        self._spill_storage = spill
+        self._buckets = _empty_buckets()
+        self._memory_count = 0
+        # One entry per spill: its offset, and how many hashes each bucket had.
+        self._spills: list[tuple[int, array[int]]] = []
 
     def add(self, ids: Iterable[str]) -> None:
-        """Note ids."""
-        heaps, hashes = self._heaps, list(map(hash, ids))
+        """Adds ids."""
+        buckets, hashes = self._buckets, list(map(hash, ids))
         for each in hashes:
-            heaps[each & _HEAP_MASK].append(each)
-        self._held_count += len(hashes)
-        if self._held_count >= _HELD_COUNT:
+            buckets[each & _BUCKET_MASK].append(each)
+        self._memory_count += len(hashes)
+        if self._memory_count >= _MEMORY_COUNT:
             self._spill()
 
     def repeated_count(self) -> int:
-        """Return how many ids came that had come before."""
-        return sum(len(heap) - len(set(heap)) for heap in self.iter_buckets())
+        """Returns how many of the added ids had been added before."""
+        return sum(len(bucket) - len(set(bucket)) for bucket in self.iter_buckets())
 
     def shared_count(self, other: IdHashSet) -> int:
-        """Return how many ids came here and on another roll, too."""
-        heaps = zip(self.iter_buckets(), other.iter_buckets(), strict=True)
-        return sum(len(set(one).intersection(two)) for one, two in heaps)
+        """Returns how many distinct ids are in both sets."""
+        pairs = zip(self.iter_buckets(), other.iter_buckets(), strict=True)
+        return sum(len(set(one).intersection(two)) for one, two in pairs)
 
     def iter_buckets(self) -> Iterator[array[int]]:
-        """Yield each heap with what was put aside of it."""
-        offsets = [offset for offset, _ in self._aside]
-        for place, held in enumerate(self._heaps):
-            heap = array("q", held)
-            for run, (_, counts) in enumerate(self._aside):
-                size_bytes = counts[place] * _HASH_BYTES
-                heap.frombytes(self._scratch.read(offsets[run], size_bytes))
-                offsets[run] += size_bytes
-            yield heap
+        """Yields each bucket, with the hashes of it that were spilled."""
+        offsets = [offset for offset, _ in self._spills]
+        for index, in_memory in enumerate(self._buckets):
+            bucket = array("q", in_memory)
+            for number, (_, counts) in enumerate(self._spills):
+                size_bytes = counts[index] * _HASH_BYTES
+                bucket.frombytes(self._spill_storage.read(offsets[number], size_bytes))
+                offsets[number] += size_bytes
+            yield bucket
 
     def _spill(self) -> None:
-        counts = array("L", map(len, self._heaps))
-        self._aside.append((self._scratch.append(b"".join(self._heaps)), counts))
-        self._heaps, self._held_count = _empty_heaps(), 0
+        counts = array("L", map(len, self._buckets))
+        self._spills.append((self._spill_storage.append(b"".join(self._buckets)), counts))
+        self._buckets, self._memory_count = _empty_buckets(), 0
 
 
-def _empty_heaps() -> list[array[int]]:
-    return [array("q") for _ in range(_HEAP_MASK + 1)]
+def _empty_buckets() -> list[array[int]]:
+    return [array("q") for _ in range(_BUCKET_MASK + 1)]
 
 
 class DuplicateGuard:
-    """The ids of one pull: of the records that were read, and of the committed ones that did not come again."""
+    """The ids of one pull: those of the records read, and those of committed records that the API did not return."""
 
-    def __init__(self, scratch: SpillStorage) -> None:
-        self._scratch = scratch
-        self._read = IdHashSet(scratch)
-        self._missing = IdHashSet(scratch)
+    def __init__(self, spill: SpillStorage) -> None:
+        self._spill = spill
+        self._read = IdHashSet(spill)
+        self._missing = IdHashSet(spill)
 
     def add(self, ids: Iterable[str]) -> None:
-        """Note ids of records that were read."""
+        """Adds ids of records that were read."""
         self._read.add(ids)
 
     def add_missing(self, ids: Iterable[str]) -> None:
-        """Note ids of committed records that did not come again near their time."""
+        """Adds ids of committed records that the API did not return near their committed event time."""
         self._missing.add(ids)
 
     def moved_count(self) -> int:
-        """Return how many of the missing did come, at another time."""
+        """Returns how many of the missing records the API returned with another event time."""
         return self._missing.shared_count(self._read)
 
     def check_conflicts(self, added_ids: Iterable[str], window_name: str) -> None:
-        """Raise ``SourceProtocolError`` when an id came twice, or one that is to be added is committed elsewhere."""
+        """Raises ``SourceProtocolError`` if an id was read twice, or an added id is committed with another time."""
         if count := self._read.repeated_count():
             raise _conflict(
-                f"{count} of the window's records have the id of another, of another time or other content, so one "
-                "would be taken for the other. Nothing of the window was written. Run the window again; if it stays "
-                "so, open a Cloudflare support case.",
+                f"The API returned {count} records with the id of another record of the window but another time or "
+                "other content, so they cannot be told apart. Nothing was committed. Run the window again; if the "
+                "error repeats, open a Cloudflare support case.",
                 window_name,
             )
-        added = IdHashSet(self._scratch)
+        added = IdHashSet(self._spill)
         added.add(added_ids)
         if count := added.shared_count(self._missing):
             raise _conflict(
-                f"{count} records came under ids that are committed with another time, and did not come at that one. "
-                "Nothing was added. Run the window again; if it stays so, Cloudflare tells their time otherwise now: "
-                "run it with replace=True, which commits the window anew as it is told.",
+                f"The API returned {count} records under ids that are committed with another time. Nothing was "
+                "committed. Run the window again; if the error repeats, the API has changed their event time: run the "
+                "window with replace=True to commit it as the API returns it now.",
                 window_name,
             )
 

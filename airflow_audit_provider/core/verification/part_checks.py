@@ -12,7 +12,7 @@ from array import array
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import pairwise
 
-from airflow_audit_provider.core.api.records import AuditRecord
+from airflow_audit_provider.core.api.records import AuditRecord, id_digest
 from airflow_audit_provider.core.archive.manifest import Part
 from airflow_audit_provider.core.archive.object_keys import (
     MANIFEST_FOLDER,
@@ -76,7 +76,7 @@ class WindowCheck:
             first_ns = min(first_ns, record.event_ns) if record_count else record.event_ns
             last_ns = max(last_ns, record.event_ns) if record_count else record.event_ns
             record_count += 1
-            self._id_digests.append(_id_digest(record.id))
+            self._id_digests.append(id_digest(record.id))
             if added is not None:
                 added.add(record)
         self.record_count += record_count
@@ -178,10 +178,6 @@ def _content_findings(
         yield finding(
             FindingKind.RECORD_OUTSIDE, part.key, f"The part holds records with event times outside {window}."
         )
-
-
-def _id_digest(record_id: str) -> int:
-    return int.from_bytes(hashlib.blake2b(record_id.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "big")
 
 
 def _repeated_count(digests: array[int]) -> int:

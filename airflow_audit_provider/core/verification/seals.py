@@ -21,6 +21,7 @@ from typing import Protocol
 
 import msgspec
 
+from airflow_audit_provider.core.archive.manifest import canonical_json
 from airflow_audit_provider.core.archive.object_keys import (
     missing_numbers,
     read_manifest_key,
@@ -41,7 +42,7 @@ class Signature(msgspec.Struct, frozen=True):
 
     def to_bytes(self) -> bytes:
         """Returns the canonical bytes: JSON, sorted keys, two-space indent, one line feed at the end."""
-        return msgspec.json.format(msgspec.json.encode(self, order="sorted"), indent=2) + b"\n"
+        return canonical_json(self)
 
 
 class Signer(Protocol):
@@ -101,7 +102,7 @@ class Seal(msgspec.Struct, frozen=True):
 
     def to_bytes(self) -> bytes:
         """Returns the canonical bytes: JSON, sorted keys, two-space indent, one line feed at the end."""
-        return msgspec.json.format(msgspec.json.encode(self, order="sorted"), indent=2) + b"\n"
+        return canonical_json(self)
 
 
 class SealChain:

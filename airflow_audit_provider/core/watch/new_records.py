@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from airflow_audit_provider.core.api.query import AuditQuery
 from airflow_audit_provider.core.api.record_filter import action_of
-from airflow_audit_provider.core.api.records import AuditRecord
+from airflow_audit_provider.core.api.records import AuditRecord, id_digest
 from airflow_audit_provider.core.paging.read_request import ReadRequest
 from airflow_audit_provider.core.paging.window_reader import WindowReader
 from airflow_audit_provider.core.windows.window import TimeWindow, format_second, from_seconds, second_of, to_ns
@@ -159,4 +159,4 @@ def _listed(record: AuditRecord) -> dict[str, Any]:
 
 def _short(record_id: str) -> str:
     """Returns 16 hexadecimal digits for an id; two of 2,000 ids collide with a probability of about 10^-13."""
-    return hashlib.sha256(record_id.encode()).hexdigest()[:16]
+    return f"{id_digest(record_id):016x}"

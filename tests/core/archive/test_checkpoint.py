@@ -68,7 +68,7 @@ def test_a_checkpoint_of_anything_else_is_worth_nothing(name: str) -> None:
     """A change of any single field of the identity makes a checkpoint worthless."""
     other = _checkpoint(2, **{name: OTHER[name]})
     assert best_checkpoint([other], IDENTITY, _sizes(2), END) is None
-    assert best_checkpoint([other], other.identity, _sizes(2), END) == other
+    assert best_checkpoint([other], other.resume_key, _sizes(2), END) == other
 
 
 @pytest.mark.parametrize(

@@ -122,7 +122,7 @@ def test_a_roll_finds_an_id_that_comes_twice(id_count: int) -> None:
 @pytest.mark.parametrize("held_count", [1, 10, 65_536])
 def test_two_rolls_share_ids(held_count: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """An id on both counts once, however often it stands on either, held or put aside."""
-    monkeypatch.setattr("airflow_audit_provider.core.archive.unique_ids._HELD_COUNT", held_count)
+    monkeypatch.setattr("airflow_audit_provider.core.archive.unique_ids._MEMORY_COUNT", held_count)
     scratch = Memory()
     one, other, empty = IdHashSet(scratch), IdHashSet(scratch), IdHashSet(scratch)
     for number in range(30):
@@ -144,7 +144,7 @@ def test_a_register_names_what_contradicts_it() -> None:
         register.check_conflicts(["new", "a"], "[a, b)")
     assert (caught.value.window, caught.value.position) == ("[a, b)", "all slices together")
     register.add(["b"])
-    with pytest.raises(SourceProtocolError, match=r"^\[.*1 of the window's records have the id of another") as caught:
+    with pytest.raises(SourceProtocolError, match=r"^\[.*returned 1 records with the id of another") as caught:
         register.check_conflicts([], "[a, b)")
     assert (caught.value.window, caught.value.position) == ("[a, b)", "all slices together")
 

@@ -145,7 +145,7 @@ def test_another_privacy_rule_is_refused(other: Any) -> None:
     check_same_privacy(manifest(privacy=STAMP), STAMP, "k")
     check_same_privacy(manifest(privacy=other), other, "k")
     for committed, wanted in ((STAMP, other), (other, STAMP)):
-        with pytest.raises(CommitConflictError, match="or replace=True to write it anew"):
+        with pytest.raises(CommitConflictError, match="or replace=True to rewrite the window"):
             check_same_privacy(manifest(privacy=committed), wanted, "the-key")
 
 

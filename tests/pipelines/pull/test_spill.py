@@ -19,14 +19,14 @@ pytestmark = pytest.mark.integration
 
 WANTED = resumable_order()
 EARLY, LATE = "2026-10-26T01:00:00Z", "2026-10-26T22:00:00Z"
-CONFLICT = "have the id of another, of another time or other content|are committed with another time"
+CONFLICT = "with the id of another record of the window but another time|are committed with another time"
 
 
 @pytest.fixture(autouse=True)
 def small_amounts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Close a part after every 2000 records, and put ids aside after every 500."""
     monkeypatch.setattr(staging, "PART_RECORDS", 2000)
-    monkeypatch.setattr(roll, "_HELD_COUNT", 500)
+    monkeypatch.setattr(roll, "_MEMORY_COUNT", 500)
 
 
 @pytest.fixture
@@ -106,7 +106,7 @@ def test_a_record_that_moved_is_replaced(store: LocalStore) -> None:
     third.add(record_at(LATE, "moved"))
     third.add(record_at(EARLY, "gone"))
     finish(first, WANTED, store, "first")
-    with pytest.raises(VerificationError, match="holds 1 records"):
+    with pytest.raises(VerificationError, match="no longer returns 1 committed records"):
         finish(second, WANTED._replace(replace=True), store, "second")
     outcome = finish(third, WANTED._replace(replace=True), store, "third")
     assert (outcome.manifest.generation, outcome.manifest.record_count) == (2, 8002)
