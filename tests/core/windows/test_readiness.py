@@ -88,7 +88,7 @@ def test_the_same_dataset_and_format_may_go_on() -> None:
 
 def test_another_dataset_at_the_same_place_is_a_conflict() -> None:
     """Another filter on the same destination is refused and names the manifest."""
-    with pytest.raises(CommitConflictError, match="a destination of its own") as caught:
+    with pytest.raises(CommitConflictError, match="Use one destination for each account") as caught:
         check_same_dataset(manifest(), audit_query("v2", None, organization_id="o"), "the-key")
     assert caught.value.key == "the-key"
 

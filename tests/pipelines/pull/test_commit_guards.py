@@ -213,7 +213,7 @@ def test_a_staged_part_that_another_try_takes_away(monkeypatch: pytest.MonkeyPat
     kill(fake, resumable_order(), store)
     taken = [key for key in store.list_keys("_staging/") if "/one/" in key]
     wanted = resumable_order()._replace(attempt_id="two")
-    with pytest.raises(StorageUnavailableError, match="does not list 1 parts as they were written"):
+    with pytest.raises(StorageUnavailableError, match="does not list 2 parts as they were written"):
         _land(fake, store, wanted, _Meanwhile(fake, lambda: store.remove(taken)))
     assert visible_keys(store) == []
     finish(fake, wanted, store)

@@ -68,7 +68,7 @@ def test_an_id_that_comes_twice_is_found_among_what_was_put_aside(killed: bool, 
 def refuse_landing(fake: FakeCloudflare, store: LocalStore, killed: bool) -> None:
     """Refuse a run that does not fail; the first after a dead try is to be repeated, the next one begins anew."""
     if killed:
-        with pytest.raises(SourceUnavailableError, match="told the try that was gone on from") as caught:
+        with pytest.raises(SourceUnavailableError, match="record than during the previous attempt") as caught:
             finish(fake, WANTED, store, "second")
         assert caught.value.retryable
         assert not staged_keys(store)
@@ -137,7 +137,7 @@ def test_a_record_that_changed_since_a_dead_try_is_no_repeat(store: LocalStore) 
     before.add(record_at(last_at, "changed", action="one"))
     after.add(record_at(last_at, "changed", action="two"))
     kill(before, WANTED, store)
-    with pytest.raises(SourceUnavailableError, match="told the try that was gone on from"):
+    with pytest.raises(SourceUnavailableError, match="record than during the previous attempt"):
         finish(after, WANTED, store, "second")
     assert finish(after, WANTED, store, "third").manifest.record_count == 8001
 
@@ -148,7 +148,7 @@ def test_a_record_that_moved_since_a_dead_try_fails_one_run_only(store: LocalSto
     before.add(record_at(EARLY, "moved"))
     after.add(record_at(LATE, "moved"))
     kill(before, WANTED, store)
-    with pytest.raises(SourceUnavailableError, match="told the try that was gone on from"):
+    with pytest.raises(SourceUnavailableError, match="record than during the previous attempt"):
         finish(after, WANTED, store, "second")
     assert finish(after, WANTED, store, "third").manifest.fetch.resumed_count == 0
     assert landed_ids(WANTED, store) == true_ids(after)
