@@ -22,8 +22,8 @@ from demo.children import Child, Children
 from demo.layout import Layout
 
 WORKERS = ("scheduler", "dag-processor", "triggerer")
-HEALTHY_WITHIN_SECONDS = 180.0
-COMMAND_WITHIN_SECONDS = 120.0
+HEALTHY_WITHIN_SECONDS = 600.0
+COMMAND_WITHIN_SECONDS = 600.0
 
 
 class TooLateError(Exception):

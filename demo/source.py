@@ -22,7 +22,7 @@ from demo.layout import Layout
 from demo.preflight import RefusalError
 from demo.surroundings import without_proxies
 
-FAKE_WITHIN_SECONDS = 30.0
+FAKE_WITHIN_SECONDS = 120.0
 # As awkward as the real one is said to be: short pages, refusals in passing, a 400 after the last full page.
 FAKE_OPTIONS = (
     *("--records-per-day", "1500", "--latency-ms", "15", "--gzip"),

@@ -14,7 +14,6 @@ import pytest
 
 from tests.live.versions.versions import PROJECT
 
-pytestmark = pytest.mark.nightly
 EXAMPLES = sorted(path.name for path in (PROJECT / "dags").glob("*.py"))
 TURN_COUNT, AT_MOST = 21, 1.1
 # What importing the provider anew in every fork may cost on top, where Airflow loads its plugins too early.
@@ -22,28 +21,26 @@ AT_MOST_ANEW = 1.3
 # What an example may load: declarations and names.
 DECLARATIONS = re.compile(
     r"airflow_audit_provider\.("
-    r"exceptions|assets(\.audit_logs)?|adapters(\.clock)?|formats(\.choices)?"
-    r"|core(\.(parameters|tuning|matching|rhythm))?"
-    r"|hooks(\.(configuration|connection_type|early_checks|failures))?"
-    r"|operators(\.(audit_logs|auditing|loading|links|waiting))?"
-    r"|sensors(\.(audit_logs|soft_failures))?|triggers(\.audit_logs)?)"
+    r"exceptions|assets(\.audit_logs)?|links(\.audit_logs)?|adapters(\.clock)?|formats(\.options)?"
+    r"|core(\.(limits|api(\.(endpoints|record_filter))?|watch(\.polling)?))?"
+    r"|_airflow(\.(arguments|config|deferral|destinations|task_errors))?"
+    r"|operators(\.(audit_logs|verify|seal|warehouses))?"
+    r"|sensors(\.audit_logs)?|triggers(\.audit_logs)?)"
 )
 HEAVY = re.compile(r"(pyarrow|duckdb|pyiceberg|difflib)(\.|$)")
 
 
-@pytest.fixture(scope="module")
-def times(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """The CPU times, in seconds, taken in a process of their own."""
-    folder = tmp_path_factory.mktemp("parsing")
+def _parsed(folder: Path, turn_count: int) -> dict[str, Any]:
+    """Returns what the script prints that parses all examples, in a process of its own."""
     script = Path(__file__).with_name("parse_times.py")
     # An installed package has byte code; without it every fork would compile what it imports.
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     answer = subprocess.run(
-        [sys.executable, script, PROJECT / "dags", folder, str(TURN_COUNT)],
+        [sys.executable, script, PROJECT / "dags", folder, str(turn_count)],
         env=environment | {"AIRFLOW_HOME": str(folder / "home")},
         capture_output=True,
         text=True,
-        timeout=600,
+        timeout=1800,
         check=False,
     )
     assert answer.returncode == 0, answer.stdout + answer.stderr
@@ -51,6 +48,20 @@ def times(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     return found
 
 
+@pytest.fixture(scope="module")
+def modules(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """The modules that parsing each example loads."""
+    return _parsed(tmp_path_factory.mktemp("modules"), 0)
+
+
+@pytest.fixture(scope="module")
+def times(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """The CPU times of parsing each example and its empty twin, in seconds."""
+    return _parsed(tmp_path_factory.mktemp("times"), TURN_COUNT)
+
+
+# A ratio of CPU times taken in turn: what slows the machine slows both.
+@pytest.mark.nightly
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_example_parses_as_fast_as_an_empty_one(times: dict[str, Any], name: str) -> None:
     """Airflow's fork takes at most 1.1 times as long as for an empty DAG, and a little more where it imports anew."""
@@ -58,16 +69,18 @@ def test_example_parses_as_fast_as_an_empty_one(times: dict[str, Any], name: str
     assert times["without_plugins"][name]["ratio"] <= AT_MOST_ANEW, times["without_plugins"][name]
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("name", EXAMPLES)
-def test_no_fork_imports_the_provider_anew(times: dict[str, Any], name: str) -> None:
+def test_no_fork_imports_the_provider_anew(modules: dict[str, Any], name: str) -> None:
     """The plugin has imported what an example takes before Airflow forks."""
-    assert times["imported_anew"][name] == []
+    assert modules["imported_anew"][name] == []
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("name", EXAMPLES)
-def test_parsing_loads_declarations_alone(times: dict[str, Any], name: str) -> None:
+def test_parsing_loads_declarations_alone(modules: dict[str, Any], name: str) -> None:
     """Parsing an example imports the operators and what refuses impossible arguments, not what reads or writes."""
-    loaded = times["loaded"][name]
+    loaded = modules["loaded"][name]
     ours = [module for module in loaded if module.startswith("airflow_audit_provider.")]
     assert ours
     assert not [module for module in ours if not DECLARATIONS.fullmatch(module)]

@@ -22,7 +22,7 @@ from airflow_audit_provider.testing.settings import ACCOUNT_ID, TOKEN, Settings
 from tests.architecture.source_files import PROJECT
 from tests.pipelines.load.postgres_server import postgres_server
 
-PATIENCE_SECONDS = 240
+PATIENCE_SECONDS = 900
 
 
 def _airflow(home: Path, environment: dict[str, str], *words: str) -> str:

@@ -34,7 +34,7 @@ time.sleep(60)
 
 def wait_for_line(log: Path) -> str:
     """The first whole line of a log, waited for."""
-    for _ in range(200):
+    for _ in range(2400):
         if "\n" in log.read_text():
             return log.read_text().splitlines()[0]
         time.sleep(0.05)
@@ -64,7 +64,7 @@ def test_early_end_is_noticed(tmp_path: Path) -> None:
     """A child that ended by itself is named with its code."""
     with Children(tmp_path) as children:
         child = children.start("brief", [sys.executable, "-c", "raise SystemExit(7)"], os.environ, cwd=tmp_path)
-        child.popen.wait(10)
+        child.popen.wait(120)
         with pytest.raises(ChildDiedError, match="brief ended by itself with code 7"):
             children.check()
 

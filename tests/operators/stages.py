@@ -30,7 +30,7 @@ from tests.pipelines.pull.landing import record_at
 
 NOON = datetime(2026, 11, 2, 12, tzinfo=UTC)
 LATE = {"action_type": "late"}
-PATIENCE_SECONDS = 20.0
+PATIENCE_SECONDS = 120.0
 
 
 class Script(ManualClock):

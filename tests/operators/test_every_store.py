@@ -97,7 +97,7 @@ def _together(world: World, start: threading.Barrier) -> httpx.MockTransport:
 
     def answer(request: httpx.Request) -> httpx.Response:
         if first.acquire(blocking=False):
-            start.wait(30)
+            start.wait(300)
         return fake.handler(request)  # type: ignore[return-value]  # it answers at once, never by a coroutine
 
     return httpx.MockTransport(answer)

@@ -26,7 +26,7 @@ def _running(*arguments: str) -> Iterator[dict[str, Any]]:
             yield json.loads(server.stdout.readline())
         finally:
             server.send_signal(signal.SIGTERM)
-            assert server.wait(10) == 0
+            assert server.wait(120) == 0
 
 
 def test_it_says_where_it_listens_and_serves() -> None:

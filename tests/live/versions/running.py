@@ -17,7 +17,7 @@ from typing import Any
 from tests.live.versions import environments
 from tests.live.versions.versions import PROJECT, AirflowVersion
 
-PATIENCE_SECONDS = 300
+PATIENCE_SECONDS = 900
 PROBE = Path(__file__).with_name("probe.py")
 
 

@@ -45,7 +45,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     command: list[Any] = [python, "-c", PROBE, FOLDER, f"file://{manifest}"]
     environment = running.settings(home)
     answer = subprocess.run(
-        command, cwd=home, env=environment, capture_output=True, text=True, timeout=300, check=False
+        command, cwd=home, env=environment, capture_output=True, text=True, timeout=900, check=False
     )
     assert answer.returncode == 0, answer.stdout + answer.stderr
     found: dict[str, Any] = json.loads(answer.stdout.splitlines()[-1])

@@ -22,7 +22,7 @@ import psycopg
 from tests.adapters.storage.serving import free_port, served
 
 OWNER = "audit"
-_PATIENCE_SECONDS = 60
+_PATIENCE_SECONDS = 300
 
 
 @contextmanager

@@ -33,9 +33,9 @@ def held(tmp_path: Path) -> Iterator[_Held]:
     ) as holder:
         assert holder.stdout is not None
         assert holder.stdout.readline() == b"held\n"
-        yield _Held(file, lambda: holder.communicate(timeout=30))
+        yield _Held(file, lambda: holder.communicate(timeout=300))
         if holder.poll() is None:
-            holder.communicate(timeout=30)
+            holder.communicate(timeout=300)
 
 
 @pytest.mark.parametrize("folder", ["block", "Could not set lock on file", "Conflicting lock is held"])

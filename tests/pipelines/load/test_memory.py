@@ -56,7 +56,7 @@ def _added_mebibytes(place: Place, folder: Path, memory_limit: str = "") -> int:
         str(folder),
     ]
     told = subprocess.run(
-        [*command, memory_limit], cwd=REPOSITORY, capture_output=True, text=True, timeout=120, check=True
+        [*command, memory_limit], cwd=REPOSITORY, capture_output=True, text=True, timeout=900, check=True
     )
     return int(told.stdout)
 

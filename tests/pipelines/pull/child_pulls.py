@@ -45,6 +45,15 @@ def work_and_exit(work: Callable[..., None], *words: Any) -> None:
         os._exit(code)
 
 
+def cpu_seconds_of(pid: int) -> float:
+    """Return the CPU time all threads of a process have used, which other processes hardly change; 0 once it ended."""
+    total = 0
+    with suppress(OSError):
+        for thread in Path(f"/proc/{pid}/task").iterdir():
+            total += int((thread / "schedstat").read_text().split()[0])
+    return total / 1e9
+
+
 class Nursery:
     """A process that begins children and says how they ended; ``code`` is what it runs, with its arguments."""
 
@@ -53,6 +62,7 @@ class Nursery:
         self._forker = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0, cwd=Path(__file__).parents[3]
         )
+        self.child = 0
         assert self._forker.stdin is not None
         assert self._forker.stdout is not None
         self._asked, self._told = self._forker.stdin, self._forker.stdout
@@ -61,6 +71,7 @@ class Nursery:
         """Run one child, killed when it is time if it lives so long; return how it ended."""
         self._asked.write(f"{line}\n".encode())
         child = int(self._told.readline())
+        self.child = child
         while not select.select([self._told], [], [], _LOOK_SECONDS)[0]:
             if is_time():
                 with suppress(ProcessLookupError):
@@ -71,5 +82,5 @@ class Nursery:
     def close(self) -> None:
         """End, as there is no more to ask."""
         self._asked.close()
-        self._forker.wait(30)
+        self._forker.wait(300)
         self._told.close()

@@ -105,7 +105,7 @@ def test_a_disk_that_fails(story: str, tmp_path: Path) -> None:
     code = f"from tests.pipelines.pull.test_hostile_machines import {story}; {story}({str(tmp_path)!r})"
     # A mount of its own needs a namespace of its own, which any user may have.
     command = ["unshare", "--map-root-user", "--mount", sys.executable, "-c", code]
-    answer = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, timeout=120, check=False)
+    answer = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, timeout=620, check=False)
     assert answer.returncode == 0, answer.stderr
 
 

@@ -24,7 +24,10 @@ from tests.pipelines.pull.landing import END, START, fake_with, order, true_ids
 
 pytestmark = pytest.mark.integration
 
-LATENCY_SECONDS = 0.15
+# Far more than handling a page takes, on a busy machine too: the count below is of trips, not of seconds.
+LATENCY_SECONDS = 0.6
+# How long the other slices may take to come while the front is kept back, and how long one too many is waited for.
+OTHERS_WITHIN_SECONDS, SURPLUS_WITHIN_SECONDS = 120.0, 1.0
 # 68 requests, seven at a time, are ten after each other at best. The first page has to come before it is known what
 # the others are, and a slice's pages come one after another.
 MOST_AFTER_EACH_OTHER = 19
@@ -71,12 +74,18 @@ class Waiting(ParallelReader):
             is_front = self._is_first and not piece.is_sample
             self._is_first = self._is_first and not is_front
         if is_front:
-            time.sleep(3.0)
+            self._await_others()
         fetched = super()._fetch(piece)
         with self._lock:
             self._held += not piece.is_sample
             self.most_held = max(self.most_held, self._held)
         return fetched
+
+    def _await_others(self) -> None:
+        deadline = time.monotonic() + OTHERS_WITHIN_SECONDS
+        while self.most_held <= self._concurrency // 2 and time.monotonic() < deadline:
+            time.sleep(0.01)
+        time.sleep(SURPLUS_WITHIN_SECONDS)
 
     def read_all(self) -> list[str]:
         """Return the ids; what is handed on is held no more."""

@@ -168,8 +168,8 @@ class _MachineClock(SystemClock):
 
 
 @pytest.mark.parametrize(("limit", "concurrency"), [(RateLimit(20, 1), 8), (RateLimit(60, 2), 4)])
-def test_a_pull_over_real_sockets_is_as_fast_as_allowed(limit: RateLimit, concurrency: int, tmp_path: Path) -> None:
-    """A whole pull from a real server takes at most 1.05 N / R and a second, lands the truth and draws no 429."""
+def test_a_pull_over_real_sockets_draws_no_refusal(limit: RateLimit, concurrency: int, tmp_path: Path) -> None:
+    """A whole pull from a real server lands the truth and draws no 429; how fast it is, virtual time shows above."""
     clock, store = _MachineClock(), LocalStore(str(tmp_path))
     count, period_seconds = limit
     chosen = Settings(
@@ -184,11 +184,8 @@ def test_a_pull_over_real_sockets_is_as_fast_as_allowed(limit: RateLimit, concur
     true_ids(fake)
     with FakeServer(fake) as server, open_client(Endpoint(Credentials(TOKEN), server.base_url)) as client:
         source = AuditLogReader(HttpTransport(client), clock, RateLimiter(), RetryLimits())
-        began = clock.monotonic()
         land(order(concurrency=concurrency), source, store)
-        took_seconds = clock.monotonic() - began
     statuses = [asked.status for asked in fake.requests]
     assert set(statuses) == {200}
     assert len(statuses) > 90
-    assert took_seconds <= 1.05 * len(statuses) * period_seconds / count + 1
     assert landed_ids(order(), store) == true_ids(fake)
