@@ -1,6 +1,4 @@
-"""Doubles of the outside world, shipped so that your own DAG tests can use them too.
+"""Fake Cloudflare Audit Logs API for tests, shipped so that your own DAG tests can use it.
 
-Knows: what the Cloudflare Audit Logs API is known to do, and every way it may misbehave.
-Must not know: Airflow, the adapters, the pipeline or the shells; it reads records with its own eyes.
-Its one rule: an independent witness never borrows the code it is meant to check.
+Invariant: the fake reads records with its own code and shares none with the code that it tests.
 """

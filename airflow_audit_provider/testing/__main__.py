@@ -1,8 +1,6 @@
-"""``python -m airflow_audit_provider.testing``: the fake server from the command line.
+"""``python -m airflow_audit_provider.testing``: command line of the fake server.
 
-Knows: arguments, signals and the machine's clock; this is the fake's own edge of the world.
-Must not know: how anything is answered.
-Its one rule: one line of JSON on standard output says where it listens; nothing else is printed there.
+Invariant: standard output has one line of JSON with the address, and nothing else.
 """
 
 from __future__ import annotations
@@ -25,7 +23,7 @@ _DEFAULTS = Settings()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Serve until interrupted or terminated; return the exit status."""
+    """Serves until interrupted or terminated; returns the exit status."""
     asked = _parser().parse_args(arguments)
     if asked.list_misbehaviours:
         for kind, meaning in MEANINGS.items():
@@ -37,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 async def _serve(server: FakeServer) -> None:
-    """Serve until a signal, and say where."""
+    """Prints the address, then serves until a signal."""
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -51,18 +49,18 @@ def _announce(server: FakeServer) -> None:
         "account_id": settings.account_ids[0],
         "token": next(iter(settings.tokens)),
         "organization_id": settings.organization_ids[0] if settings.organization_ids else None,
-        "truth_url": server.backdoor_url + "truth",
+        "truth_url": server.control_url + "truth",
     }
     print(json.dumps(told), flush=True)
 
 
 def _clock(start: str | None) -> Callable[[], datetime]:
-    """The machine's clock, set back or ahead if so wanted."""
+    """Returns the system clock, shifted to start at ``start`` if given."""
     shift = timedelta()
     if start:
         wanted = EPOCH + timedelta(microseconds=parse_instant(start) // 1000)
-        shift = wanted - datetime.now(UTC)  # noqa: TID251 - the fake's own world edge
-    return lambda: datetime.now(UTC) + shift  # noqa: TID251 - the fake's own world edge
+        shift = wanted - datetime.now(UTC)  # noqa: TID251 - the fake's entry point reads the clock
+    return lambda: datetime.now(UTC) + shift  # noqa: TID251 - the fake's entry point reads the clock
 
 
 def _settings(asked: argparse.Namespace) -> Settings:
@@ -96,23 +94,23 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog=f"{sys.executable} -m airflow_audit_provider.testing", description=__doc__)
     add = parser.add_argument
     add("--host", default="127.0.0.1", help="address to listen on")
-    add("--port", type=int, default=0, help="port to listen on, 0 for a free one")
+    add("--port", type=int, default=0, help="port to listen on; 0 picks a free one")
     add("--seed", type=int, default=_DEFAULTS.seed, help="same seed, same records")
-    add("--now", help="what time it is at the start, RFC 3339; the machine's time when left out")
+    add("--now", help="start time of the fake's clock, RFC 3339; default: the system time")
     add("--account-id", action="append", help="may be repeated")
     add("--organization-id", action="append", help="may be repeated")
     add("--token", action="append", type=_token, help=f"TOKEN or TOKEN:KIND of {', '.join(TokenKind)}; may be repeated")
     add("--records-per-day", type=int, default=_DEFAULTS.records_per_day, help="mean records per day and feed")
-    add("--even-days", action="store_true", help="exactly that many records every day")
+    add("--even-days", action="store_true", help="every day has exactly that many records")
     add("--v2-starts-on", type=date.fromisoformat, help="first day of version 2, e.g. 2026-03-10")
-    add("--retention-days", type=int, default=_DEFAULTS.retention.days, help="how far back records are kept")
+    add("--retention-days", type=int, default=_DEFAULTS.retention.days, help="retention in days")
     add("--cursor-place", type=CursorPlace, default=_DEFAULTS.cursor_place, help=f"{', '.join(CursorPlace)}")
     add("--cursor-end", type=CursorEnd, default=_DEFAULTS.cursor_end, help=f"{', '.join(CursorEnd)}")
-    add("--cursor-by-offset", action="store_true", help="version 2 counts records instead of going on after the last")
+    add("--cursor-by-offset", action="store_true", help="version 2 cursors store an offset instead of the last record")
     add("--requests-per-window", type=int, default=_DEFAULTS.requests_per_window, help="per 300 s; 0: no limit")
     add("--block-seconds", type=float, default=_DEFAULTS.block_seconds, help="how long a 429 lasts")
     add("--gzip", action="store_true", help="compress for clients that accept it")
-    add("--latency-ms", type=float, default=0.0, help="every answer comes so much later")
+    add("--latency-ms", type=float, default=0.0, help="delay of every response in milliseconds")
     add("--cache-mb", type=int, default=_DEFAULTS.cache_bytes // 1024 // 1024, help="generated records kept in memory")
     add(
         "--misbehave",
@@ -122,7 +120,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="KIND=VALUE,every=N",
         help="may be repeated",
     )
-    add("--list-misbehaviours", action="store_true", help="say what may go wrong, and end")
+    add("--list-misbehaviours", action="store_true", help="print every misbehaviour and exit")
     return parser
 
 

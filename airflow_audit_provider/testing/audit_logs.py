@@ -1,8 +1,6 @@
-"""The two audit log endpoints: from parameters to a page of records.
+"""Audit log endpoints of both versions: from request parameters to a page of records.
 
-Knows: how query, edges, selection, page and envelope follow each other.
-Must not know: credentials, limits, sockets.
-Its one rule: what is older than the retention, or has not happened yet, does not exist.
+Invariant: records older than the retention, or in the future, do not exist.
 """
 
 from __future__ import annotations
@@ -13,7 +11,7 @@ from airflow_audit_provider.core.ports import Response
 from airflow_audit_provider.testing.bounds import asked_range
 from airflow_audit_provider.testing.dataset import Dataset
 from airflow_audit_provider.testing.envelopes import as_csv, failure, records_v1, records_v2
-from airflow_audit_provider.testing.faults import spoilt
+from airflow_audit_provider.testing.faults import damaged
 from airflow_audit_provider.testing.filters import BadQueryError, Params
 from airflow_audit_provider.testing.instants import SECOND_NS, format_instant
 from airflow_audit_provider.testing.misbehaviour import Misbehaviour, Struck
@@ -28,26 +26,26 @@ Turn = tuple[int, int]  # nanoseconds of now, number of the audit request
 
 
 class AuditLogs:
-    """Answers the requests for records of every feed."""
+    """Responds to requests for records of every feed."""
 
     def __init__(self, dataset: Dataset, settings: Settings) -> None:
         self._dataset = dataset
         self._settings = settings
 
     def kept(self, now_ns: int) -> tuple[int, int]:
-        """Return the half-open range of instants whose records exist now."""
+        """Returns the half-open range of event times whose records exist now, in nanoseconds."""
         retention_ns = (self._settings.retention.days * 86_400 + self._settings.retention.seconds) * SECOND_NS
         return max(0, now_ns - retention_ns), now_ns + 1
 
     def answer(self, feed: Feed, params: Params, struck: Struck, turn: Turn) -> Response:
-        """Return the page asked for, or a 400 that says what is wrong with the question."""
+        """Returns the requested page, or a 400 with the reason."""
         try:
             good = (
                 self._v1(feed, params, struck, turn) if feed.version == "v1" else self._v2(feed, params, struck, turn)
             )
         except BadQueryError as error:
             return failure(400, [(None if feed.version == "v2" else 1000, str(error))])
-        return spoilt(struck, good)
+        return damaged(struck, good)
 
     def _v1(self, feed: Feed, params: Params, struck: Struck, turn: Turn) -> Response:
         query = query_v1(params)
@@ -68,7 +66,7 @@ class AuditLogs:
         return records_v2(page, place, end, with_facts=Misbehaviour.MISSING_RESULT_FACTS not in struck)
 
     def _selection(self, feed: Feed, query: Query, struck: Struck, turn: Turn, after: Position | None) -> Selection:
-        """The records of a query, from one record on if so wanted."""
+        """Returns the records of a query, after one record if given."""
         now_ns, number = turn
         oldest, newest = self.kept(now_ns)
         if Misbehaviour.EXPIRING_EDGE in struck:
@@ -90,7 +88,7 @@ class AuditLogs:
 
 
 def late_record(feed: Feed, time_ns: int, number: int) -> bytes:
-    """Return a record that turns up late, made from its place and number alone."""
+    """Returns a late record, determined by feed, time and number."""
     digits = hex_id("late", feed, time_ns, number)
     when = format_instant(time_ns, 6)
     action = {"type": "late", "time": when} if feed.version == "v2" else {"type": "late", "result": True}

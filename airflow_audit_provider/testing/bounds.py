@@ -1,8 +1,6 @@
-"""Which instants a query's since and before include.
+"""Bounds of a query: which event times ``since`` and ``before`` include.
 
-Knows: inclusive and exclusive edges, comparison grains, and the edges of what exists: retention and now.
-Must not know: records.
-Its one rule: whatever the edge's mind, the outcome is one half-open range of nanoseconds.
+Invariant: the result is one half-open range of nanoseconds, whichever bounds are inclusive.
 """
 
 from __future__ import annotations
@@ -16,7 +14,7 @@ _DEFAULT_BEFORE = {"v1": "inclusive", "v2": "exclusive"}
 
 
 def asked_range(query: Query, version: str, struck: Struck, kept: tuple[int, int]) -> tuple[int, int]:
-    """Return the half-open range a query reads, within the half-open range of what is kept."""
+    """Returns the half-open range that a query reads, clipped to the retention."""
     grain = _GRAINS[struck.word(Misbehaviour.GRAIN, _DEFAULT_GRAIN[version])]
     lower, upper = kept
     if query.since_ns is not None:

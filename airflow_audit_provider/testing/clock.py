@@ -1,8 +1,6 @@
-"""A clock that stands still until somebody sleeps on it.
+"""Manual clock: time advances only when a test advances it or code sleeps on it.
 
-Knows: the instant it was set to, and every sleep asked of it.
-Must not know: the machine's time.
-Its one rule: waiting costs nothing and is written down.
+Invariant: sleeping takes no real time and is recorded.
 """
 
 from __future__ import annotations
@@ -14,7 +12,7 @@ DEFAULT_START = datetime(2026, 11, 2, 12, 0, tzinfo=UTC)
 
 
 class ManualClock:
-    """A :class:`~airflow_audit_provider.core.ports.Clock` moved by hand; ``sleeps`` lists the seconds slept."""
+    """A :class:`~airflow_audit_provider.core.ports.Clock` advanced by hand; ``sleeps`` lists the seconds slept."""
 
     def __init__(self, start: datetime = DEFAULT_START, jitter: float = 0.5) -> None:
         if start.tzinfo is None:
@@ -26,27 +24,27 @@ class ManualClock:
         self._lock = threading.Lock()
 
     def now(self) -> datetime:
-        """Return the wall-clock time, timezone-aware, in UTC."""
+        """Returns the current time, timezone-aware, in UTC."""
         return self._start + timedelta(seconds=self._elapsed_seconds)
 
     def monotonic(self) -> float:
-        """Return the seconds this clock was moved so far."""
+        """Returns the seconds by which the clock was advanced so far."""
         return self._elapsed_seconds
 
     def advance(self, seconds: float) -> None:
-        """Move the clock without writing down a sleep."""
+        """Advances the clock without recording a sleep."""
         with self._lock:
             self._elapsed_seconds += seconds
 
     def sleep(self, seconds: float) -> None:
-        """Move the clock by so many seconds, at once, and remember that."""
+        """Advances the clock at once and records the sleep."""
         self.sleeps.append(seconds)
         self.advance(seconds)
 
     async def asleep(self, seconds: float) -> None:
-        """Do the same for a coroutine."""
+        """Same as :meth:`sleep`, for a coroutine."""
         self.sleep(seconds)
 
     def jitter(self) -> float:
-        """Return the same number every time."""
+        """Returns the same number every time."""
         return self._jitter

@@ -1,8 +1,8 @@
-"""The fake Cloudflare Audit Logs API: one entry, ``answer``.
+"""Fake Cloudflare Audit Logs API; the entry point is :meth:`FakeCloudflare.answer`.
 
-Knows: the order in which a request is judged: method, route, rate limit, credential, misbehaviour, query.
-Must not know: sockets, httpx, the machine's clock.
-Its one rule: the answer depends on the settings, the clock given and the requests so far; nothing else.
+A request passes these checks in order: method, route, rate limit, credential, misbehaviour, query.
+
+Invariant: a response depends only on the settings, the given clock and the earlier requests.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from airflow_audit_provider.testing.vocabulary import hex_id
 
 
 class Asked(NamedTuple):
-    """One request as the log keeps it: never the value of a header."""
+    """Logged request; header values are never logged."""
 
     method: str
     path: str
@@ -42,9 +42,9 @@ class Asked(NamedTuple):
 
 
 class FakeCloudflare:
-    """The API over one dataset; ``now`` returns the aware present, ``requests`` logs what was asked, in order.
+    """The API over one dataset; ``now`` returns the current time (aware), ``requests`` is the log in order.
 
-    Safe to call from several threads.
+    Thread-safe.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class FakeCloudflare:
         self.misbehave(*misbehaviours)
 
     def misbehave(self, *switches: Switch) -> None:
-        """Misbehave like this from now on, and no longer as before; without switches, behave."""
+        """Replaces the active misbehaviours; without arguments the fake behaves normally."""
         with self._lock:
             self._switches = switches
             self._dataset.reshape(switches)
@@ -78,9 +78,9 @@ class FakeCloudflare:
         visible_at: datetime | None = None,
         at_request: int = 0,
     ) -> Row:
-        """Add one record to a scope (default: the first account), seen from an instant or an audit request on.
+        """Adds one record to a scope (default: the first account), visible from a time or an audit request on.
 
-        ``at_request`` counts audit requests from 1. Raises ValueError when the record has no id or time.
+        ``at_request`` counts audit requests from 1. Raises ValueError if the record has no id or time.
         """
         feed = self._feed(version, scope)
         with self._lock:
@@ -88,14 +88,14 @@ class FakeCloudflare:
             return self._dataset.add(feed, raw, visible_ns=seen_ns, at_request=at_request)
 
     def truth(self, version: str, scope: str | None, start: datetime, end: datetime) -> Iterator[Row]:
-        """Yield every record of [start, end) that can be seen now, by (time, id), whatever the misbehaviours."""
+        """Yields every record of [start, end) that is visible now, sorted by (time, id); misbehaviours do not apply."""
         return self.truth_ns(self._feed(version, scope), to_ns(start), to_ns(end))
 
     def _feed(self, version: str, scope: str | None) -> Feed:
         return Feed(version, scope or f"accounts/{self.settings.account_ids[0]}")
 
     def truth_ns(self, feed: Feed, start_ns: int, end_ns: int) -> Iterator[Row]:
-        """Do the same for nanoseconds since 1970."""
+        """Same as :meth:`truth`, with nanoseconds since 1970."""
         with self._lock:
             now_ns = to_ns(self._now())
             self._dataset.reveal(now_ns, self._audit_count)
@@ -104,11 +104,11 @@ class FakeCloudflare:
         return iter(Selection(self._dataset, feed, lower, upper, Order(descending=False)))
 
     def answer(self, method: str, path: str, params: Params, headers: Mapping[str, str]) -> Response:
-        """Answer one request: the whole path, decoded parameters, header fields with lower-case names."""
+        """Responds to one request: full path, decoded parameters, header fields with lower-case names."""
         return self.exchange(method, path, params, headers).response
 
     def exchange(self, method: str, path: str, params: Params, headers: Mapping[str, str]) -> Exchange:
-        """Do the same, and say how late the answer comes and whether the connection breaks."""
+        """Same as :meth:`answer`, with the delay of the response and whether the connection breaks."""
         with self._lock:
             self._request_count += 1
             now_at = self._now()
@@ -120,7 +120,7 @@ class FakeCloudflare:
             return found._replace(response=marked, delay_seconds=found.delay_seconds + self.settings.latency_ms / 1000)
 
     def _judged(self, method: str, path: str, params: Params, headers: Mapping[str, str], verdict: Verdict) -> Exchange:
-        """Everything that can be said before the endpoint itself is asked."""
+        """Applies the checks before the endpoint."""
         route = route_of(path)
         if route is None:
             return Exchange(no_route(path))
@@ -135,7 +135,7 @@ class FakeCloudflare:
         return self._asked(route, path, params)
 
     def _asked(self, route: Route, path: str, params: Params) -> Exchange:
-        """The endpoint itself; only requests for records are counted and struck."""
+        """Calls the endpoint; only requests for records are counted and can misbehave."""
         if route.endpoint is Endpoint.VERIFY:
             token_id = hex_id("token", self.settings.seed)
             messages = [(10000, "This API Token is valid and active")]
@@ -152,7 +152,7 @@ class FakeCloudflare:
         return exchange_of(struck, response)
 
     def _marks(self, verdict: Verdict, now_at: datetime) -> dict[str, str]:
-        """The header fields every answer carries; those of the rate limit where there is one."""
+        """Returns the header fields of every response, including those of the rate limit if there is one."""
         marks = {
             "date": format_datetime(now_at.replace(microsecond=0), usegmt=True),
             "server": "cloudflare",

@@ -1,8 +1,6 @@
-"""What a test asks of the fake itself, over HTTP, outside of the API: the truth, the log, records, misbehaviours.
+"""Control API of the fake over HTTP, below ``/_fake/``: truth, request log, added records, misbehaviours.
 
-Knows: the paths below ``/_fake/``.
-Must not know: how the API answers.
-Its one rule: nothing here counts as a request, needs a credential, or misbehaves.
+Invariant: control requests are not counted, need no credential and never misbehave.
 """
 
 from __future__ import annotations
@@ -22,12 +20,12 @@ _FAR_NS = to_ns(EPOCH.replace(year=2200))
 _LINES_A_PART = 500
 
 
-def backdoor(fake: FakeCloudflare, path: str, params: dict[str, str], body: bytes) -> Iterator[bytes]:
-    """Answer part by part; raises KeyError for an unknown path, ValueError for a bad parameter or record.
+def control_response(fake: FakeCloudflare, path: str, params: dict[str, str], body: bytes) -> Iterator[bytes]:
+    """Yields the response; raises KeyError for an unknown path, ValueError for an invalid parameter or record.
 
     ``truth`` gives raw records as JSONL for ``version`` (v1), ``scope`` (the first account), ``start`` and ``end``;
-    ``requests`` the log as JSONL; ``records`` adds the JSONL posted to it, seen at once; ``misbehave`` takes the
-    misbehaviours posted to it, one a line as on the command line, in place of those before.
+    ``requests`` the log as JSONL; ``records`` adds the posted JSONL, visible at once; ``misbehave`` replaces the active
+    misbehaviours by those posted, one a line as on the command line.
     """
     version = params.get("version") or "v1"
     scope = params.get("scope") or f"accounts/{fake.settings.account_ids[0]}"

@@ -1,8 +1,6 @@
-"""Who may ask what.
+"""Credential checks.
 
-Knows: tokens, the global key, and the words Cloudflare refuses them with.
-Must not know: records, misbehaviours.
-Its one rule: what was sent as a credential never leaves this file.
+Invariant: a credential that was sent never leaves this module.
 """
 
 from __future__ import annotations
@@ -20,7 +18,7 @@ _IDENTIFIER = re.compile(r"[0-9a-f]{32}")
 
 
 class Gate:
-    """Lets a request through, or answers it with a refusal."""
+    """Accepts a request, or returns the error response."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -29,7 +27,7 @@ class Gate:
         self._scopes |= {f"organizations/{known}" for known in settings.organization_ids}
 
     def refusal(self, headers: Mapping[str, str], route: Route, path: str) -> Response | None:
-        """Return why this request is not let through, None when it is."""
+        """Returns the error response for a request, None if its credential is accepted."""
         identifier = route.scope.partition("/")[2]
         if identifier and not _IDENTIFIER.fullmatch(identifier):
             return no_route(path)
@@ -39,7 +37,7 @@ class Gate:
         return refused
 
     def _credential(self, headers: Mapping[str, str], route: Route) -> Response | None:
-        """The global key wins over a token, as in the official SDK."""
+        """Checks the credential; the global key takes precedence over a token, as in the official SDK."""
         email, key = headers.get("x-auth-email"), headers.get("x-auth-key")
         if email is not None or key is not None:
             known = (email, key) == (self._settings.auth_email, self._settings.auth_key)
@@ -55,7 +53,7 @@ class Gate:
 
 
 def _token(kind: TokenKind | None, route: Route) -> Response | None:
-    """What a token of this kind is refused at this endpoint; an unknown one is refused everywhere."""
+    """Returns the error response for a token of this kind at this endpoint; an unknown token is always refused."""
     if route.endpoint is Endpoint.VERIFY:
         wanted = (TokenKind.VALID, TokenKind.NO_PERMISSION) if route.scope == "user" else (TokenKind.ACCOUNT,)
         return None if kind in wanted else failure(401, [(1000, "Invalid API Token")])
@@ -69,6 +67,6 @@ def _token(kind: TokenKind | None, route: Route) -> Response | None:
 
 
 def no_route(path: str) -> Response:
-    """The answer to a path that leads nowhere, often because of a wrong account id."""
+    """Returns the response for an unknown path, often caused by a wrong account id."""
     problem = f"Could not route to {path}, perhaps your object identifier is invalid?"
     return failure(404, [(7003, problem), (7000, "No route for that URI")])

@@ -1,15 +1,13 @@
-"""How many records a day has, and at which instants of the day they happen.
+"""Daily pattern: how many records a day has, and at which times.
 
-Knows: weekdays, office hours, the odd busy day, and the edges where collectors lose records.
-Must not know: what a record looks like.
-Its one rule: the same seed and day give the same instants, on every machine and in every process.
+Invariant: the same seed and day give the same times on every machine and in every process.
 """
 
 from __future__ import annotations
 
 import hashlib
 from itertools import accumulate
-from random import Random  # noqa: TID251 - seeded, so that nothing here is left to chance
+from random import Random  # noqa: TID251 - seeded, so the output is deterministic
 from typing import NamedTuple
 
 WEEKDAYS = (1.2, 1.35, 1.3, 1.3, 1.15, 0.45, 0.3)
@@ -31,13 +29,13 @@ class Moment(NamedTuple):
 
 
 def seeded(*facts: object) -> Random:
-    """Return a generator that depends on these facts alone."""
+    """Returns a random generator that depends only on ``facts``."""
     digest = hashlib.blake2b("|".join(map(str, facts)).encode(), digest_size=16).digest()
     return Random(int.from_bytes(digest, "big"))  # noqa: S311 - test records, no secrets
 
 
 def count_on(seed: int, feed: str, day: int, mean: int) -> int:
-    """Return how many records a day has: busy on weekdays, calm on Sundays, none on one Sunday in eight."""
+    """Returns the number of records of a day: high on weekdays, low on Sundays, zero on one Sunday in eight."""
     weekday = (day + 3) % 7  # 1970-01-01 was a Thursday
     if weekday == 6 and (day // 7 + seed) % 8 == 0:
         return 0
@@ -48,14 +46,14 @@ def count_on(seed: int, feed: str, day: int, mean: int) -> int:
 
 
 def moments(rng: Random, count: int) -> list[Moment]:
-    """Return the sorted instants of a day, with the edges of the day and ties among them."""
+    """Returns the sorted times of a day, including its bounds and ties."""
     edges = _edges(rng)[:count]
     drawn = _drawn(rng, count - len(edges))
     return sorted(edges + drawn)
 
 
 def _edges(rng: Random) -> list[Moment]:
-    """Midnight, one whole hour, and one millisecond either side of both (before midnight is the day's last)."""
+    """Returns midnight, one whole hour, and one millisecond around both (before midnight: the last of the day)."""
     hour = rng.randrange(1, 24) * _HOUR_MICROS
     return [
         Moment(0, 0),
@@ -68,7 +66,7 @@ def _edges(rng: Random) -> list[Moment]:
 
 
 def _drawn(rng: Random, count: int) -> list[Moment]:
-    """Instants by the hour's weight; one in sixteen repeats the one before, two in sixteen share its second."""
+    """Draws times by the hour's weight; one in sixteen repeats the time before, two in sixteen share its second."""
     found: list[Moment] = []
     hours = rng.choices(range(24), cum_weights=_HOURS_SUMMED, k=count)
     kinds = rng.randbytes(count)

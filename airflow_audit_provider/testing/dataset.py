@@ -1,8 +1,6 @@
-"""What exists: generated days, and records added by hand, by day.
+"""Dataset: generated days, and records added by a test.
 
-Knows: every record of every feed, and from when on an added one can be seen.
-Must not know: queries, pages, HTTP.
-Its one rule: counting a day never generates it; generated days stay in memory up to a bound of bytes.
+Invariant: counting a day does not generate it; generated days are cached up to a bound of bytes.
 """
 
 from __future__ import annotations
@@ -27,7 +25,7 @@ _FILTERED_DAYS = 2048
 
 
 class _Waiting(NamedTuple):
-    """A record that exists but cannot be seen before an instant or before a request."""
+    """A record that is not visible before a time or before a request."""
 
     feed: Feed
     row: Row
@@ -36,7 +34,7 @@ class _Waiting(NamedTuple):
 
 
 class Dataset:
-    """All records of a fake, day by day."""
+    """All records of a fake, by day."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -51,7 +49,7 @@ class Dataset:
         self._first_v2_day = day_number(settings.v2_starts_on) if settings.v2_starts_on else None
 
     def reshape(self, switches: Iterable[Switch]) -> None:
-        """Let these misbehaviours change the records from now on."""
+        """Sets the misbehaviours that change records."""
         wanted = tuple(switch for switch in switches if switch.kind in RESHAPING)
         if wanted != self._switches:
             self._switches = wanted
@@ -60,7 +58,7 @@ class Dataset:
             self._filtered.clear()
 
     def add(self, feed: Feed, raw: bytes, *, visible_ns: int = 0, at_request: int = 0) -> Row:
-        """Add a record, seen from an instant and an audit request on; raises ValueError when it lacks time or id."""
+        """Adds a record, visible from a time and an audit request on; raises ValueError if it has no time or id."""
         row = row_of(raw)
         if visible_ns or at_request:
             self._waiting.append(_Waiting(feed, row, visible_ns, at_request))
@@ -69,7 +67,7 @@ class Dataset:
         return row
 
     def reveal(self, now_ns: int, request: int) -> None:
-        """Make seen what was waiting for this instant and this request."""
+        """Makes the records visible that waited for this time and this request."""
         still: list[_Waiting] = []
         for waiting in self._waiting:
             if waiting.visible_ns <= now_ns and waiting.at_request <= request:
@@ -79,14 +77,14 @@ class Dataset:
         self._waiting = still
 
     def count(self, feed: Feed, day: int) -> int:
-        """Return how many records a day has, without making them."""
+        """Returns the number of records of a day without generating them."""
         key = (feed, day)
         if key not in self._counts:
             self._counts[key] = self._generated_count(feed, day) + len(self._added.get(key, ()))
         return self._counts[key]
 
     def rows(self, feed: Feed, day: int) -> tuple[Row, ...]:
-        """Return a day's records sorted by (time, id), made now or remembered."""
+        """Returns a day's records sorted by (time, id), generated or from the cache."""
         with self._lock:
             return self._remembered((feed, day))
 
@@ -101,7 +99,7 @@ class Dataset:
         return rows
 
     def filtered(self, feed: Feed, day: int, name: str, keep: Keep) -> tuple[Row, ...]:
-        """Return the records of a day that a filter keeps; ``name`` tells one filter from another."""
+        """Returns the records of a day that a filter keeps; ``name`` identifies the filter in the cache."""
         key = (feed, day, name)
         if key not in self._filtered:
             self._filtered[key] = tuple(row for row in self.rows(feed, day) if keep(row))
@@ -121,7 +119,7 @@ class Dataset:
         return mean if self._settings.even_days else count_on(self._settings.seed, str(feed), day, mean)
 
     def _remember(self, key: tuple[Feed, int], rows: tuple[Row, ...]) -> None:
-        """Keep a day, and forget the ones used longest ago when the bound is passed."""
+        """Caches a day, and evicts the least recently used days beyond the bound."""
         self._days[key] = rows
         self._day_bytes[key] = sum(len(row.raw) for row in rows)
         total_bytes = sum(self._day_bytes.values())
@@ -143,7 +141,7 @@ class Dataset:
 
 
 def row_of(raw: bytes) -> Row:
-    """Read time and id of a record of either version; raises ValueError when it has none."""
+    """Returns the row of a record of either version; raises ValueError if it has no time or id."""
     record: dict[str, Any] = msgspec.json.decode(raw)
     when = record.get("when") or (record.get("action") or {}).get("time")
     if not when or not record.get("id"):

@@ -1,8 +1,6 @@
-"""How answers look: envelopes of both versions, error lists, CSV.
+"""Response bodies: envelopes of both versions, error lists, CSV.
 
-Knows: field order, codes and wording of Cloudflare's answers.
-Must not know: why an answer is given.
-Its one rule: records pass through as the bytes they are.
+Invariant: the bytes of a record are never changed.
 """
 
 from __future__ import annotations
@@ -46,7 +44,7 @@ Problem = tuple[int | None, str]
 
 
 def records_v1(page: Page, query: Query) -> Response:
-    """Version 1's envelope, which has no result_info unless totals are to be told."""
+    """Returns version 1's envelope; it has no result_info unless totals are switched on."""
     facts = b""
     if page.total_count is not None:
         told = {
@@ -61,7 +59,7 @@ def records_v1(page: Page, query: Query) -> Response:
 
 
 def records_v2(page: Page, place: CursorPlace, end: CursorEnd, *, with_facts: bool) -> Response:
-    """Version 2's envelope with the cursor, or what says that none follows, where it is wanted."""
+    """Returns version 2's envelope with the cursor, or with the marker that no page follows."""
     facts = b""
     if with_facts:
         told: dict[str, Any] = {"count": str(len(page.rows))}
@@ -76,13 +74,13 @@ def records_v2(page: Page, place: CursorPlace, end: CursorEnd, *, with_facts: bo
 
 
 def result(value: Any, messages: Sequence[Problem] = ()) -> Response:
-    """A good answer that is no list of records."""
+    """Returns a successful response that is not a list of records."""
     envelope = {"result": value, "success": True, "errors": [], "messages": _listed(messages)}
     return Response(200, JSON, msgspec.json.encode(envelope))
 
 
 def failure(status: int, problems: Sequence[Problem], *, chain: Sequence[Problem] = ()) -> Response:
-    """An error answer: version 1 and the gateway give codes, version 2 gives None, which leaves the code out."""
+    """Returns an error response; version 1 and the gateway use codes, version 2 passes None to omit the code."""
     errors = _listed(problems)
     if chain:
         errors[0]["error_chain"] = _listed(chain)
@@ -93,13 +91,13 @@ def failure(status: int, problems: Sequence[Problem], *, chain: Sequence[Problem
 
 
 def web_page(status: int) -> Response:
-    """The page a proxy shows to people."""
+    """Returns the HTML page of a proxy."""
     body = f"<!DOCTYPE html>\n<html><head><title>{status}</title></head><body><h1>Error {status}</h1></body></html>\n"
     return Response(status, HTML, body.encode())
 
 
 def as_csv(rows: Iterable[Row]) -> Response:
-    """Version 1's export: every selected record as one CSV line below a heading; columns are undocumented."""
+    """Returns version 1's export: a heading and one CSV line a record; the columns are undocumented."""
     text = io.StringIO(newline="")
     writer = csv.writer(text)
     writer.writerow(_CSV_PATHS)
@@ -110,7 +108,7 @@ def as_csv(rows: Iterable[Row]) -> Response:
 
 
 def _cell(value: Any) -> str:
-    """Text as it is, nothing as nothing, the rest as JSON."""
+    """Returns text unchanged, None as an empty cell, and the rest as JSON."""
     return "" if value is None else value if isinstance(value, str) else msgspec.json.encode(value).decode()
 
 

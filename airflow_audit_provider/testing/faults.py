@@ -1,8 +1,6 @@
-"""Answers that are not the ones the API promises.
+"""Faulty responses, one for each misbehaviour of a response or connection.
 
-Knows: how each misbehaviour of an answer, or of the wire, is carried out.
-Must not know: which records were asked for.
-Its one rule: a spoilt answer is made from the good one, so that only the fault differs.
+Invariant: a faulty response is made from the correct one, so that only the fault differs.
 """
 
 from __future__ import annotations
@@ -23,7 +21,7 @@ _WORDS = {401: "Authentication error", 403: "Authentication error", 404: "No rou
 
 
 class Cut(Enum):
-    """How a connection ends before its answer does."""
+    """How a connection ends before its response is complete."""
 
     HALF_THEN_CLOSE = auto()
     HALF_THEN_RESET = auto()
@@ -31,7 +29,7 @@ class Cut(Enum):
 
 
 class Exchange(NamedTuple):
-    """An answer, how many seconds late it comes, and how the connection breaks, if it does."""
+    """A response, its delay in seconds, and how the connection breaks, if it does."""
 
     response: Response
     delay_seconds: float = 0.0
@@ -39,7 +37,7 @@ class Exchange(NamedTuple):
 
 
 def replacement(struck: Struck, path: str, version: str, now_at: datetime) -> Response | None:
-    """Return the answer given instead of the one asked for, None when the request is really answered."""
+    """Returns the response that replaces the correct one, None if none does."""
     if Misbehaviour.REDIRECT in struck:
         host = struck.word(Misbehaviour.REDIRECT, "other.example.com")
         return Response(302, {**JSON, "location": f"https://{host}{path}"}, b"")
@@ -50,12 +48,12 @@ def replacement(struck: Struck, path: str, version: str, now_at: datetime) -> Re
     if Misbehaviour.HTML in struck:
         return web_page(struck.number(Misbehaviour.HTML, 200))
     if Misbehaviour.SUCCESS_FALSE in struck:
-        return spoilt_success(version)
+        return unsuccessful(version)
     return None
 
 
 def status_answer(status: int, version: str) -> Response:
-    """An error of that status: a web page from 520 on, as from Cloudflare's edge, else JSON in the version's style."""
+    """Returns an error: an HTML page from status 520 on, as from Cloudflare's edge, otherwise the version's JSON."""
     if status >= 520:
         return web_page(status)
     code = _CODES.get(status, 10001)
@@ -64,21 +62,21 @@ def status_answer(status: int, version: str) -> Response:
 
 
 def too_many(version: str, retry_after: str | None) -> Response:
-    """A 429, with or without Retry-After."""
+    """Returns a 429, with or without Retry-After."""
     code = 10100 if version == "v1" else 971
     answer = failure(429, [(code, "Please wait and consider throttling your request speed")])
     return answer if retry_after is None else answer._replace(headers={**answer.headers, "retry-after": retry_after})
 
 
-def spoilt_success(version: str) -> Response:
-    """Status 200 that says it failed."""
+def unsuccessful(version: str) -> Response:
+    """Returns status 200 with ``success: false``."""
     problem = {"message": "internal error"} if version == "v2" else {"code": 10001, "message": "internal error"}
     body = msgspec.json.encode({"success": False, "errors": [problem], "messages": [], "result": []})
     return Response(200, JSON, body)
 
 
-def spoilt(struck: Struck, response: Response) -> Response:
-    """Return a good answer with its body spoilt."""
+def damaged(struck: Struck, response: Response) -> Response:
+    """Returns the response with a damaged body."""
     body = response.body
     if Misbehaviour.NULL_RESULT in struck:
         body = body.replace(b'"result":[]', b'"result":null', 1)
@@ -90,7 +88,7 @@ def spoilt(struck: Struck, response: Response) -> Response:
 
 
 def exchange_of(struck: Struck, response: Response) -> Exchange:
-    """Return how a struck request's answer travels."""
+    """Returns the delay and connection fault of a response."""
     delay = struck.number(Misbehaviour.SLOW, 100) / 1000 if Misbehaviour.SLOW in struck else 0.0
     cuts = {
         Misbehaviour.NO_ANSWER: Cut.NO_ANSWER,

@@ -1,8 +1,6 @@
-"""Which records a filter keeps.
+"""Filters of both versions: which records a query keeps.
 
-Knows: the filters of both versions, their ``.not`` twins, and where in a record each looks.
-Must not know: time, pages, HTTP.
-Its one rule: a record without the field is not kept by a filter, and is not dropped by its twin.
+Invariant: a record without the field is dropped by a filter and kept by its negation.
 """
 
 from __future__ import annotations
@@ -35,18 +33,18 @@ ORGANIZATION_LACKS = frozenset({"account_name", "audit_log_id", "zone_id", "zone
 
 
 class BadQueryError(Exception):
-    """The question itself is wrong; the answer is a 400 with this message."""
+    """The query is invalid; the response is a 400 with this message."""
 
 
 class Filter(NamedTuple):
-    """A test of whole records under a name that tells it from every other filter; needles must be in the raw bytes."""
+    """A named test of records; every needle must occur in the raw bytes."""
 
     name: str
     tests: tuple[Test, ...]
     needles: tuple[bytes, ...] = ()
 
     def keep(self, row: Row) -> bool:
-        """Tell whether a record passes; most are dropped by a byte search before anything is decoded."""
+        """Returns whether a record passes; most are dropped by a byte search before decoding."""
         if any(needle not in row.raw for needle in self.needles):
             return False
         record = msgspec.json.decode(row.raw)
@@ -54,14 +52,14 @@ class Filter(NamedTuple):
 
 
 def look(record: Any, path: tuple[str, ...]) -> Any:
-    """Return what stands at a path, None when it leads nowhere."""
+    """Returns the value at a path, None if there is none."""
     for step in path:
         record = record.get(step) if isinstance(record, dict) else None
     return record
 
 
 def filter_v1(params: Params) -> Filter | None:
-    """Return version 1's filter, None when nothing filters; raises BadQueryError on a bad address."""
+    """Returns version 1's filter, None without filter parameters; raises BadQueryError for an invalid address."""
     asked = {key: value for key, value in params if value}
     tests: list[Test] = []
     needles: list[bytes] = []
@@ -78,7 +76,10 @@ def filter_v1(params: Params) -> Filter | None:
 
 
 def filter_v2(params: Params, *, organization: bool) -> Filter | None:
-    """Return version 2's filter, None when nothing filters; raises BadQueryError on what the scope does not know."""
+    """Returns version 2's filter, None without filter parameters.
+
+    Raises BadQueryError for one the scope does not have.
+    """
     wanted: dict[str, set[str]] = {}
     for key, value in params:
         plain = key.removesuffix(".not")
@@ -98,12 +99,12 @@ def _equals(path: tuple[str, ...], wanted: str) -> Test:
 
 
 def _needle(text: str) -> list[bytes]:
-    """Bytes that a matching record must hold, when JSON writes this text in one way only."""
+    """Returns bytes that a matching record must contain, if JSON can encode this text in one way only."""
     return [text.encode()] if text.isascii() and text.isprintable() and not set(text) & set('"\\/') else []
 
 
 def _in_network(text: str) -> Test:
-    """An address or a CIDR range, IPv4 or IPv6."""
+    """Returns a test for an address or a CIDR range, IPv4 or IPv6."""
     try:
         network = ip_network(text, strict=False)
     except ValueError:
@@ -117,7 +118,7 @@ def _in_network(text: str) -> Test:
 
 
 def _one_of(key: str, values: set[str]) -> Test:
-    """A repeatable filter: any of its values; its twin drops the records that have one of them."""
+    """Returns a test for a repeatable filter: any of its values, or none of them for its negation."""
     plain = key.removesuffix(".not")
     path = _V2_PATHS[plain]
 
@@ -131,7 +132,7 @@ def _one_of(key: str, values: set[str]) -> Test:
 
 
 def _products(category: str) -> list[str]:
-    """The products of a category, in any case; an unknown one is refused."""
+    """Returns the products of a category, case-insensitive; raises BadQueryError for an unknown one."""
     try:
         return list(CATEGORIES[category.lower()][1])
     except KeyError:

@@ -1,8 +1,6 @@
-"""The fake as the core's own ports, for the pipeline without any HTTP library.
+"""In-process transports: the core's ports implemented by a fake, without an HTTP library.
 
-Knows: the ports, and what a cut connection is called there.
-Must not know: httpx, sockets.
-Its one rule: a broken wire raises SourceUnavailableError; every whole answer is returned, whatever its status.
+Invariant: a broken connection raises SourceUnavailableError; every complete response is returned, whatever its status.
 """
 
 from __future__ import annotations
@@ -15,7 +13,7 @@ from airflow_audit_provider.testing.routes import BASE_PATH
 
 
 class DirectTransport:
-    """A :class:`~airflow_audit_provider.core.ports.Transport` straight into a fake; waits on ``clock``."""
+    """A :class:`~airflow_audit_provider.core.ports.Transport` that calls a fake directly; delays wait on ``clock``."""
 
     def __init__(self, fake: FakeCloudflare, clock: Clock | None = None, token: str | None = None) -> None:
         self._fake = fake
@@ -23,7 +21,7 @@ class DirectTransport:
         self._token = token or next(iter(fake.settings.tokens))
 
     def send(self, request: Request) -> Response:
-        """Return the answer; raises SourceUnavailableError when no whole one comes."""
+        """Returns the response; raises SourceUnavailableError if it is incomplete."""
         exchange = self._exchange(request)
         if self._clock and exchange.delay_seconds:
             self._clock.sleep(exchange.delay_seconds)
@@ -35,10 +33,10 @@ class DirectTransport:
 
 
 class AsyncDirectTransport(DirectTransport):
-    """The same as an :class:`~airflow_audit_provider.core.ports.AsyncTransport`."""
+    """Same as an :class:`~airflow_audit_provider.core.ports.AsyncTransport`."""
 
     async def send(self, request: Request) -> Response:  # type: ignore[override]  # the async port is the sync one, awaited
-        """Return the answer; raises SourceUnavailableError when no whole one comes."""
+        """Returns the response; raises SourceUnavailableError if it is incomplete."""
         exchange = self._exchange(request)
         if self._clock and exchange.delay_seconds:
             await self._clock.asleep(exchange.delay_seconds)
@@ -47,5 +45,5 @@ class AsyncDirectTransport(DirectTransport):
 
 def _whole(exchange: Exchange) -> Response:
     if exchange.cut is not None:
-        raise SourceUnavailableError("The connection broke before the whole answer came. Try again.")
+        raise SourceUnavailableError("The connection broke before the response was complete. Retry the request.")
     return exchange.response

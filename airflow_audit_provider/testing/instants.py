@@ -1,8 +1,6 @@
-"""Instants as whole nanoseconds since 1970 in UTC, and their RFC 3339 text.
+"""Conversion between RFC 3339 text and whole nanoseconds since 1970 in UTC.
 
-Knows: dates, offsets and fractions of up to nine digits.
-Must not know: what time it is.
-Its one rule: no floating point, so that nothing is ever rounded.
+Invariant: no floating point, so nothing is rounded.
 """
 
 from __future__ import annotations
@@ -22,7 +20,7 @@ _RFC3339 = re.compile(
 
 
 def parse_instant(text: str) -> int:
-    """Return the nanoseconds of an RFC 3339 date (midnight UTC) or date-time; raises ValueError on anything else."""
+    """Returns the nanoseconds of an RFC 3339 date (midnight UTC) or date-time; raises ValueError for other text."""
     found = _RFC3339.fullmatch(text)
     if not found:
         raise ValueError(f"not an RFC 3339 date or date-time: {text!r}")
@@ -40,7 +38,7 @@ def parse_instant(text: str) -> int:
 
 
 def format_instant(time_ns: int, digits: int = 9, offset_minutes: int = 0) -> str:
-    """Return RFC 3339 text with so many fraction digits (0..9, cut, not rounded), in a zone so many minutes ahead."""
+    """Returns RFC 3339 text with 0 to 9 fraction digits (truncated), in a zone that is so many minutes ahead of UTC."""
     seconds, fraction = divmod(time_ns, SECOND_NS)
     local = EPOCH + timedelta(seconds=seconds + offset_minutes * 60)
     tail = f".{fraction:09d}"[: digits + 1] if digits else ""
@@ -50,21 +48,21 @@ def format_instant(time_ns: int, digits: int = 9, offset_minutes: int = 0) -> st
 
 
 def to_ns(instant: datetime) -> int:
-    """Return the nanoseconds of an aware datetime."""
+    """Returns the nanoseconds of an aware datetime."""
     elapsed = instant - EPOCH
     return (elapsed.days * 86_400 + elapsed.seconds) * SECOND_NS + elapsed.microseconds * 1000
 
 
 def day_number(day: date) -> int:
-    """Return the days since 1970-01-01."""
+    """Returns the days since 1970-01-01."""
     return day.toordinal() - 719_163
 
 
 def day_of(time_ns: int) -> int:
-    """Return the number of the UTC day an instant falls on."""
+    """Returns the number of an instant's UTC day."""
     return time_ns // DAY_NS
 
 
 def day_start(day: int) -> int:
-    """Return the first nanosecond of a day."""
+    """Returns the first nanosecond of a day."""
     return day * DAY_NS

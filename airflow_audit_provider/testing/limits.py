@@ -1,8 +1,6 @@
-"""The rate limit: so many requests a window, then nothing at all for a while.
+"""Rate limit: a number of requests in a fixed window, then a block.
 
-Knows: how many requests were made in the current window, and until when the block lasts.
-Must not know: HTTP, or what was asked.
-Its one rule: while blocked everything is refused, and asking does not make the block longer.
+Invariant: during a block every request is refused, and a request does not extend the block.
 """
 
 from __future__ import annotations
@@ -14,7 +12,7 @@ from airflow_audit_provider.testing.settings import Settings
 
 
 class Verdict(NamedTuple):
-    """Whether a request may pass; requests left and seconds to the next window; seconds to wait when blocked."""
+    """Whether a request passes; remaining requests and seconds to the next window; seconds to wait if blocked."""
 
     passed: bool
     remaining: int
@@ -23,7 +21,7 @@ class Verdict(NamedTuple):
 
 
 class RateLimit:
-    """A fixed window that starts with the first request after the last one ended; times are seconds of any clock."""
+    """Fixed window that starts with the first request after the last window ended; times are seconds of any clock."""
 
     def __init__(self, settings: Settings) -> None:
         self._limit = settings.requests_per_window
@@ -34,9 +32,9 @@ class RateLimit:
         self._used = 0
 
     def take(self, now_at: float) -> Verdict:
-        """Count one request made now."""
+        """Counts one request made now."""
         if self._limit is None:
-            # No answer tells of a limit where there is none, so nobody reads the two numbers.
+            # Without a limit no response carries these two numbers.
             return Verdict(passed=True, remaining=0, reset_seconds=0)
         if now_at < self._blocked_until_at:
             wait = ceil(self._blocked_until_at - now_at)

@@ -1,8 +1,6 @@
-"""Every way the fake may misbehave, by name, and when each does.
+"""Misbehaviours of the fake, by name, and when each applies.
 
-Knows: the names, what they mean in a sentence, and which requests they strike.
-Must not know: how the misbehaviour is carried out.
-Its one rule: everything is off unless named, and any set of them may be on together.
+Invariant: a misbehaviour is off unless it is named, and any set can be active together.
 """
 
 from __future__ import annotations
@@ -15,7 +13,7 @@ from airflow_audit_provider.testing.daily_pattern import seeded
 
 
 class Misbehaviour(StrEnum):
-    """The names; :data:`MEANINGS` says what each does and what its value is."""
+    """Names of misbehaviours; :data:`MEANINGS` describes each one and its value."""
 
     SINCE_EDGE = "since_edge"
     BEFORE_EDGE = "before_edge"
@@ -65,24 +63,25 @@ MEANINGS: dict[Misbehaviour, str] = {
     Misbehaviour.REPEATED_ROW: "the first record of a page repeats the last of the page before",
     Misbehaviour.DEPTH_CAP: "value K: v1 answers 400 when a page starts beyond record K (default 10000)",
     Misbehaviour.PAST_END_IS_400: "v1 answers 400 instead of an empty page after the last full one",
-    Misbehaviour.EXPIRING_EDGE: "value seconds: with every request retention ends so much later (default 3600)",
+    Misbehaviour.EXPIRING_EDGE: "value seconds: every request moves the end of the retention by this "
+    "much (default 3600)",
     Misbehaviour.LATE_ROWS: "each struck request first inserts a record in the middle of the window it asks for",
-    Misbehaviour.EMPTY_PAGE: "v2: no records, and a cursor that goes on (default every=2)",
+    Misbehaviour.EMPTY_PAGE: "v2: no records, and a cursor that continues (default every=2)",
     Misbehaviour.CURSOR_EXPIRES: "value n: v2 answers 400 from the n-th use of a chain of cursors on (default 3)",
-    Misbehaviour.REPEATED_CURSOR: "v2: the answer to a cursor carries the same cursor again, for ever",
+    Misbehaviour.REPEATED_CURSOR: "v2: the response to a cursor carries the same cursor again, permanently",
     Misbehaviour.MISSING_CURSOR: "v2: a full page without a cursor although there is more",
     Misbehaviour.MISSING_RESULT_FACTS: "v2: no result_info at all",
-    Misbehaviour.V1_TOTALS: "v1 answers carry result_info with page, per_page, count and total_count",
+    Misbehaviour.V1_TOTALS: "v1 responses carry result_info with page, per_page, count and total_count",
     Misbehaviour.NULL_RESULT: "result is null instead of an empty list",
     Misbehaviour.SUCCESS_FALSE: "status 200 with success false, an error and an empty result",
     Misbehaviour.HTML: "value status: an HTML page instead of JSON (default 200)",
-    Misbehaviour.TRUNCATED_JSON: "a whole HTTP answer whose JSON ends in the middle",
-    Misbehaviour.WRONG_LENGTH: "content-length promises the whole body, half of it comes, then a clean close",
+    Misbehaviour.TRUNCATED_JSON: "a complete HTTP response whose JSON ends in the middle",
+    Misbehaviour.WRONG_LENGTH: "content-length states the whole body, half of it is sent, then a clean close",
     Misbehaviour.CUT_CONNECTION: "the connection is reset in the middle of the body",
-    Misbehaviour.NO_ANSWER: "the connection is closed without an answer",
-    Misbehaviour.STATUS: "value status: an error answer, e.g. 401 403 404 500 502 503 520 522 524 (default 503)",
+    Misbehaviour.NO_ANSWER: "the connection is closed without a response",
+    Misbehaviour.STATUS: "value status: an error response, e.g. 401 403 404 500 502 503 520 522 524 (default 503)",
     Misbehaviour.RATE_LIMITED: "value seconds|date|none: 429 with Retry-After seconds (300), as a date, or none",
-    Misbehaviour.SLOW: "value ms: the answer comes so much later (default 100)",
+    Misbehaviour.SLOW: "value ms: the response is delayed (default 100)",
     Misbehaviour.ODD_TIMESTAMPS: "event times have 0 to 9 fraction digits and any offset",
     Misbehaviour.ODD_FIELDS: "every 7th record has a numeric id, null metadata, no action or actor, or odd values",
     Misbehaviour.HUGE_RECORDS: "value bytes: every 500th record of a day is that large (default 5000000)",
@@ -96,7 +95,7 @@ _DEFAULT_EVERY = {Misbehaviour.EMPTY_PAGE: 2, Misbehaviour.ODD_FIELDS: 7, Misbeh
 
 
 class Switch(NamedTuple):
-    """One misbehaviour turned on: it strikes when all its conditions hold.
+    """An active misbehaviour; it applies when all its conditions hold.
 
     ``every`` n: each nth audit request (counted from 1; None: the kind's default, mostly 1); ``first`` n: the first n
     only; ``after`` n: not the first n; ``share`` in (0, 1): at random, the same for the same seed; ``version``:
@@ -113,11 +112,11 @@ class Switch(NamedTuple):
 
     @property
     def period(self) -> int:
-        """Each how many requests, or records, this one strikes."""
+        """Interval of requests, or of records, to which it applies."""
         return self.every or _DEFAULT_EVERY.get(self.kind, 1)
 
     def strikes(self, number: int, version: str, seed: int) -> bool:
-        """Tell whether it strikes the audit request of this number."""
+        """Returns whether it applies to the audit request of this number."""
         return (
             number % self.period == 0
             and number > self.after
@@ -128,7 +127,7 @@ class Switch(NamedTuple):
 
 
 class Struck:
-    """The misbehaviours that strike one request."""
+    """Misbehaviours that apply to one request."""
 
     def __init__(self, switches: Iterable[Switch], number: int, version: str, seed: int) -> None:
         self._by_kind = {s.kind: s for s in switches if s.kind not in RESHAPING and s.strikes(number, version, seed)}
@@ -137,18 +136,18 @@ class Struck:
         return kind in self._by_kind
 
     def number(self, kind: Misbehaviour, default: int) -> int:
-        """Return a struck kind's value as a number, or the default when it has none."""
+        """Returns an active misbehaviour's value as a number, or the default."""
         value = self._by_kind[kind].value
         return default if value is None else int(value)
 
     def word(self, kind: Misbehaviour, default: str) -> str:
-        """Return a kind's value as text, or the default when it has none or does not strike."""
+        """Returns a misbehaviour's value as text, or the default if it has none or does not apply."""
         switch = self._by_kind.get(kind)
         return default if switch is None or switch.value is None else str(switch.value)
 
 
 def parse_switch(text: str) -> Switch:
-    """Read ``kind=value,every=3,first=10,after=2,share=0.1,version=v2``, or less; raises ValueError."""
+    """Parses ``kind=value,every=3,first=10,after=2,share=0.1,version=v2``, or part of it; raises ValueError."""
     head, *rest = text.split(",")
     name, _, value = head.partition("=")
     options = dict(part.split("=", 1) for part in rest)

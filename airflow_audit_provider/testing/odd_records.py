@@ -1,8 +1,6 @@
-"""Records reshaped: strange timestamps, strange fields, five megabytes.
+"""Odd records: unusual timestamps, unusual fields, five megabytes.
 
-Knows: where a record keeps its time, and what real collectors stumbled over.
-Must not know: requests and pages.
-Its one rule: a reshaped record is as deterministic as the one it was, and its row says its true time and id.
+Invariant: an odd record is deterministic, and its row has its true time and id.
 """
 
 from __future__ import annotations
@@ -23,7 +21,7 @@ _DEFAULT_BYTES = 5_000_000
 
 
 def reshape(rows: Iterable[Row], switches: Iterable[Switch], version: str) -> tuple[Row, ...]:
-    """Return one day's rows as the reshaping switches want them, sorted again."""
+    """Returns one day's rows with the active misbehaviours applied, sorted again."""
     changed = list(rows)
     for switch in switches:
         if switch.kind in RESHAPING and switch.version in (None, version):
@@ -33,7 +31,7 @@ def reshape(rows: Iterable[Row], switches: Iterable[Switch], version: str) -> tu
 
 
 def _odd_timestamp(row: Row, number: int, _: Switch) -> Row:
-    """Rewrite the time with 0 to 9 digits (finer ones get real nanoseconds) in some zone."""
+    """Rewrites the time with 0 to 9 fraction digits in some time zone."""
     digits = number % 10
     step: int = 10 ** (9 - digits)
     time_ns = (row.time_ns + (number * 137) % 1000) // step * step
@@ -42,7 +40,7 @@ def _odd_timestamp(row: Row, number: int, _: Switch) -> Row:
 
 
 def _odd_fields(row: Row, number: int, switch: Switch) -> Row:
-    """Turn one of several screws on a record."""
+    """Applies one of several odd shapes to a record."""
     record: dict[str, Any] = msgspec.json.decode(row.raw)
     turn = number // switch.period % 5
     if turn == 0:
@@ -63,7 +61,7 @@ def _odd_fields(row: Row, number: int, switch: Switch) -> Row:
 
 
 def _huge(row: Row, _: int, switch: Switch) -> Row:
-    """Fill one field until the record has the size asked for."""
+    """Fills one field until the record has the given size."""
     size = _DEFAULT_BYTES if switch.value is None else int(switch.value)
     filler = b"0123456789abcdef" * (size // 16)
     return row._replace(raw=row.raw[:-1] + b',"x_filler":"' + filler + b'"}')

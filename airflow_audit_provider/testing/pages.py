@@ -1,8 +1,6 @@
-"""Which slice of a selection is one page, and where the next one starts.
+"""Pages of a selection, by number (version 1) or by cursor (version 2).
 
-Knows: page numbers, cursors, and servers that return fewer, skip, or repeat.
-Must not know: HTTP, how an answer looks.
-Its one rule: a cursor is opaque outside of this file.
+Invariant: a cursor is opaque outside of this module.
 """
 
 from __future__ import annotations
@@ -25,7 +23,7 @@ _DEFAULT_DEPTH = 10_000
 
 
 class Page(NamedTuple):
-    """One page's records; the cursor that goes on, if any; the number of all records when it is to be told.
+    """Records of one page; the next cursor, if any; the total number of records if it is to be returned.
 
     ``is_last`` where nothing follows: a page that lost its cursor has neither.
     """
@@ -37,7 +35,7 @@ class Page(NamedTuple):
 
 
 class _Cursor(msgspec.Struct, array_like=True):
-    """After which record, how many records in, and how many cursors of this chain were handed out before."""
+    """Content of a cursor: the record before it, its offset, and how many cursors of its chain came before."""
 
     digest: str
     after: Position | None
@@ -49,7 +47,7 @@ class _Cursor(msgspec.Struct, array_like=True):
 
 
 def page_v1(selection: Selection, query: Query, struck: Struck) -> Page:
-    """Return the page of that number; raises BadQueryError past a depth cap or, if so minded, past the end."""
+    """Returns the page of that number; raises BadQueryError beyond a depth cap or, if switched on, past the end."""
     offset = _offset(query, struck)
     if Misbehaviour.DEPTH_CAP in struck and offset >= struck.number(Misbehaviour.DEPTH_CAP, _DEFAULT_DEPTH):
         raise BadQueryError(f"page {query.page} is too deep")
@@ -60,7 +58,7 @@ def page_v1(selection: Selection, query: Query, struck: Struck) -> Page:
 
 
 def page_v2(select: Callable[[Position | None], Selection], query: Query, struck: Struck, *, by_row: bool) -> Page:
-    """Return the page a cursor points to; ``select`` narrows to what follows a record. Raises BadQueryError."""
+    """Returns the page of a cursor; ``select`` returns what follows a record. Raises BadQueryError."""
     cursor = _read(query, struck)
     size = _size(query, cursor.uses + 1, struck)
     offset = 0 if by_row else cursor.offset
@@ -77,7 +75,7 @@ def page_v2(select: Callable[[Position | None], Selection], query: Query, struck
 
 
 def _offset(query: Query, struck: Struck) -> int:
-    """How many records come before a numbered page."""
+    """Returns the number of records before a numbered page."""
     before = range(1, query.page)
     if Misbehaviour.PAGE_CEILING_ASKED_OFFSET in struck:
         return query.row_count * len(before)
@@ -88,7 +86,7 @@ def _offset(query: Query, struck: Struck) -> int:
 
 
 def _size(query: Query, page: int, struck: Struck) -> int:
-    """How many records that page has when there are enough."""
+    """Returns the number of records of a full page."""
     size = query.row_count
     for kind in (Misbehaviour.PAGE_CEILING, Misbehaviour.PAGE_CEILING_ASKED_OFFSET):
         if kind in struck:
@@ -105,7 +103,7 @@ def _next(cursor: _Cursor, after: Position | None, advance: int) -> _Cursor:
 
 
 def _read(query: Query, struck: Struck) -> _Cursor:
-    """Open a cursor, or start a chain; one that is torn, of another query, or used up is refused."""
+    """Decodes a cursor, or starts a chain; raises BadQueryError if it is damaged, expired or of another query."""
     if query.cursor is None:
         return _Cursor(query.digest, None, 0, 0)
     try:

@@ -1,8 +1,6 @@
-"""A query, read and checked: what each version understands of its parameters.
+"""Parsed query parameters of each version.
 
-Knows: names, defaults and bounds of the parameters of both versions.
-Must not know: records, misbehaviours, how an answer looks.
-Its one rule: a parameter is obeyed, refused with BadQueryError, or unknown and ignored, as by the real API.
+Invariant: a parameter is applied, refused with BadQueryError, or unknown and ignored, as by the real API.
 """
 
 from __future__ import annotations
@@ -18,7 +16,7 @@ DEFAULT_COUNT = 100
 
 
 class Query(NamedTuple):
-    """What is asked for: ``since_ns`` and ``before_ns`` as given (None: open), ``row_count`` of ``page``."""
+    """A query: ``since_ns`` and ``before_ns`` as given (None: open), ``row_count`` of ``page``."""
 
     since_ns: int | None
     before_ns: int | None
@@ -31,13 +29,13 @@ class Query(NamedTuple):
 
     @property
     def digest(self) -> str:
-        """Tell two queries apart whatever their page, cursor and size: a cursor fits only its own query."""
+        """Identity of the query without page, cursor and size: a cursor fits only its own query."""
         facts = (self.since_ns, self.before_ns, self.descending, self.filter.name if self.filter else "")
         return hashlib.blake2b(repr(facts).encode(), digest_size=6).hexdigest()
 
 
 def query_v1(params: Params) -> Query:
-    """Read version 1's parameters; raises BadQueryError."""
+    """Parses version 1's parameters; raises BadQueryError."""
     asked = dict(params)
     return Query(
         since_ns=_instant(asked, "since"),
@@ -51,7 +49,7 @@ def query_v1(params: Params) -> Query:
 
 
 def query_v2(params: Params, *, organization: bool) -> Query:
-    """Read version 2's parameters; since and before are required; raises BadQueryError."""
+    """Parses version 2's parameters; since and before are required; raises BadQueryError."""
     asked = dict(params)
     for name in ("since", "before"):
         if not asked.get(name):
@@ -84,7 +82,7 @@ def _descending(asked: dict[str, str]) -> bool:
 
 
 def _number(asked: dict[str, str], name: str, default: int, most: int | None) -> int:
-    """A whole number from 1 up; ``2.0`` counts as one, because the specification says *number*."""
+    """Parses a whole number from 1 up; ``2.0`` is accepted, because the specification says *number*."""
     text = asked.get(name)
     if not text:
         return default

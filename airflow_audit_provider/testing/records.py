@@ -1,8 +1,6 @@
-"""The records of one day, made from nothing but a seed.
+"""Generates the records of one day from a seed.
 
-Knows: instants, shapes, and how to pour one into the other cheaply.
-Must not know: what is visible, who asks, or what is cached.
-Its one rule: a day's rows depend on (seed, feed, day, count) alone; they are sorted by (time, id) and never change.
+Invariant: a day's rows depend only on (seed, feed, day, count); they are sorted by (time, id) and never change.
 """
 
 from __future__ import annotations
@@ -38,7 +36,7 @@ class Row(NamedTuple):
 
 
 def generate(seed: int, feed: Feed, day: int, count: int, user_id: str) -> tuple[Row, ...]:
-    """Return the rows of one UTC day (a number of days since 1970), sorted by (time, id)."""
+    """Returns the rows of one UTC day (days since 1970), sorted by (time, id)."""
     rng = seeded(seed, feed, day)
     shapes = shapes_v1(feed.scope, user_id) if feed.version == "v1" else shapes_v2(feed.scope)
     when = moments(rng, count)
@@ -48,7 +46,7 @@ def generate(seed: int, feed: Feed, day: int, count: int, user_id: str) -> tuple
 
 
 def _pour(shapes: Shapes, when: list[Moment], noise: bytes, day: int) -> list[Row]:
-    """Pour every moment into a frame chosen by its own 48 bytes of noise; the hot loop of a million records."""
+    """Formats each time into a template chosen by its own 48 random bytes; the hot loop of a million records."""
     frames, actors, zones = shapes
     hexes = noise.hex().encode()
     midnight = day_start(day)

@@ -1,8 +1,6 @@
-"""Which endpoint a path means.
+"""Routes: which endpoint a path addresses.
 
-Knows: the paths of the API below its base.
-Must not know: who may ask, or what is answered.
-Its one rule: a path is one of these, or there is no route.
+Invariant: any other path has no route.
 """
 
 from __future__ import annotations
@@ -33,7 +31,7 @@ class Route(NamedTuple):
 
     @property
     def feed(self) -> Feed:
-        """The stream of records behind it."""
+        """Feed of records of this route."""
         return Feed(self.version, self.scope)
 
 
@@ -46,7 +44,7 @@ _ROUTES = (
 
 
 def route_of(path: str) -> Route | None:
-    """Return the route of a whole path, None when there is none."""
+    """Returns the route of a full path, None if there is none."""
     below = path.removeprefix(BASE_PATH + "/")
     if below == path:
         return None

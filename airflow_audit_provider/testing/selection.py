@@ -1,8 +1,6 @@
-"""The records a query selects, in its order, without making more days than needed.
+"""Records that a query selects, in its order; generates only the days that it needs.
 
-Knows: bounds in time, tie orders, and how to skip whole days by their count.
-Must not know: pages, cursors, HTTP.
-Its one rule: ``take`` is a slice of one fixed sequence, however many days that spans.
+Invariant: ``take`` is a slice of one fixed sequence, across any number of days.
 """
 
 from __future__ import annotations
@@ -31,7 +29,7 @@ class Order(NamedTuple):
 
     @property
     def plain(self) -> bool:
-        """Whether a day's own order, or exactly its mirror image, is meant."""
+        """Whether the order is a day's own order or its exact reverse."""
         return self.ties == "stable" and not self.by_second
 
 
@@ -47,16 +45,16 @@ class Selection:
         self._filter: Filter | None = None
 
     def keeping(self, wanted: Filter | None) -> Selection:
-        """Return this selection with a filter on top."""
+        """Returns this selection with a filter applied."""
         self._filter = wanted
         return self
 
     def total(self) -> int:
-        """Return how many records are selected."""
+        """Returns the number of selected records."""
         return sum(self._size(day) for day in self._days())
 
     def take(self, offset: int, count: int) -> list[Row]:
-        """Return the records from an offset on, at most so many."""
+        """Returns at most ``count`` records from an offset on."""
         taken: list[Row] = []
         for day in self._days():
             size = self._size(day)
@@ -89,7 +87,7 @@ class Selection:
         return stop - start
 
     def _span(self, day: int) -> tuple[tuple[Row, ...], int, int]:
-        """A day's records and the part of them that is selected."""
+        """Returns a day's records and the selected part of them."""
         if self._filter is None:
             rows = self._dataset.rows(self._feed, day)
         else:
@@ -100,7 +98,7 @@ class Selection:
         return rows, start, max(start, bisect_left(rows, self._upper))
 
     def _cut(self, day: int, offset: int, count: int) -> Sequence[Row]:
-        """A slice of one day; in the plain orders nothing is sorted or copied but the slice."""
+        """Returns a slice of one day; in the plain orders only the slice is copied."""
         rows, start, stop = self._span(day)
         if not self._order.plain:
             return self._sorted(rows[start:stop])[offset : offset + count]
@@ -110,7 +108,7 @@ class Selection:
         return rows[max(start, last - count) : last][::-1]
 
     def _sorted(self, rows: Sequence[Row]) -> list[Row]:
-        """Ties after the order's own mind; time itself still runs in the asked direction."""
+        """Orders records of equal time by the tie rule; time keeps the requested direction."""
         order = self._order
         found = sorted(rows, key=lambda row: row.id, reverse=order.ties == "reversed")
         if order.ties == "random":

@@ -1,8 +1,6 @@
-"""The fake as a real HTTP/1.1 server on loopback.
+"""HTTP/1.1 server of the fake on loopback.
 
-Knows: sockets, keep-alive, and how to break a connection in the way asked for.
-Must not know: what is asked, what is answered.
-Its one rule: every byte of an answer comes from ``wire``; only the breaking is done here.
+Invariant: every byte of a response comes from ``wire``; only connection faults are made here.
 """
 
 from __future__ import annotations
@@ -18,7 +16,7 @@ from typing import NamedTuple, Self
 from urllib.parse import unquote
 
 from airflow_audit_provider.testing.cloudflare import FakeCloudflare
-from airflow_audit_provider.testing.control_api import PREFIX, backdoor
+from airflow_audit_provider.testing.control_api import PREFIX, control_response
 from airflow_audit_provider.testing.faults import Cut
 from airflow_audit_provider.testing.routes import BASE_PATH
 from airflow_audit_provider.testing.wire import Sent, params_of, sent
@@ -37,9 +35,9 @@ class _Asked(NamedTuple):
 
 
 class FakeServer:
-    """A context manager that serves a fake from a thread of its own: ``with FakeServer(fake) as server``.
+    """Context manager that serves a fake in its own thread: ``with FakeServer(fake) as server``.
 
-    Port 0 takes a free one; ``base_url`` is what a connection's host is set to.
+    Port 0 picks a free port; ``base_url`` is the value for a connection's host.
     """
 
     def __init__(self, fake: FakeCloudflare, host: str = "127.0.0.1", port: int = 0) -> None:
@@ -53,12 +51,12 @@ class FakeServer:
 
     @property
     def base_url(self) -> str:
-        """The API's base URL, without a slash at its end."""
+        """Base URL of the API, without a trailing slash."""
         return f"http://{self.host}:{self.port}{BASE_PATH}"
 
     @property
-    def backdoor_url(self) -> str:
-        """Where the truth is told: below here are ``truth``, ``requests``, ``records``, ``misbehave``."""
+    def control_url(self) -> str:
+        """Base URL of the control API: ``truth``, ``requests``, ``records``, ``misbehave``."""
         return f"http://{self.host}:{self.port}{PREFIX}"
 
     def __enter__(self) -> Self:
@@ -77,7 +75,7 @@ class FakeServer:
             self._thread.join(10)
 
     async def serve(self, ready: Callable[[], object], stop: asyncio.Event | None = None) -> None:
-        """Serve until ``stop`` is set; ``ready`` is called when the port is open."""
+        """Serves until ``stop`` is set; calls ``ready`` when the port is open."""
         self._loop, self._stop = asyncio.get_running_loop(), stop or asyncio.Event()
         server = await asyncio.start_server(self._talk, self.host, self.port, limit=_LONGEST_HEAD_BYTES)
         self.port = server.sockets[0].getsockname()[1]
@@ -89,7 +87,7 @@ class FakeServer:
         await asyncio.gather(*self._talks, return_exceptions=True)
 
     async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """One connection, request after request; a client that goes away is no error."""
+        """Serves one connection; a client that disconnects is not an error."""
         talk = asyncio.current_task()
         if talk is not None:
             self._talks.add(talk)
@@ -98,18 +96,18 @@ class FakeServer:
             while await self._turn(await _read(reader), writer):
                 pass
         except (asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
-            pass  # gone, or told to stop: nobody is left to tell
+            pass  # the client disconnected, or the server stops
         finally:
             writer.close()
 
     async def _turn(self, asked: _Asked, writer: asyncio.StreamWriter) -> bool:
-        """Answer one request; return whether the connection goes on."""
+        """Responds to one request; returns whether the connection stays open."""
         if asked.path.startswith(PREFIX):
             await self._tell(asked, writer)
             return False
         exchange = self.fake.exchange(asked.method, asked.path, asked.params, asked.headers)
         if exchange.delay_seconds:
-            await asyncio.sleep(exchange.delay_seconds)  # noqa: TID251 - a real server is really late
+            await asyncio.sleep(exchange.delay_seconds)  # noqa: TID251 - a real server delays in real time
         if exchange.cut is Cut.NO_ANSWER:
             return False
         framed = sent(exchange.response, asked.headers, may_compress=self.fake.settings.gzip)
@@ -123,9 +121,9 @@ class FakeServer:
         return not framed.closes and asked.headers.get("connection", "").lower() != "close"
 
     async def _tell(self, asked: _Asked, writer: asyncio.StreamWriter) -> None:
-        """Answer at the back door, part by part, so that a million records need no memory."""
+        """Responds to a control request in pieces, so that a million records need no memory."""
         try:
-            parts = backdoor(self.fake, asked.path, dict(asked.params), asked.body)
+            parts = control_response(self.fake, asked.path, dict(asked.params), asked.body)
             status, kind = 200, "application/x-ndjson"
         except (KeyError, ValueError) as error:
             parts, status, kind = iter([f"{error!r}\n".encode()]), 400, "text/plain"
@@ -136,7 +134,7 @@ class FakeServer:
 
 
 async def _read(reader: asyncio.StreamReader) -> _Asked:
-    """Read one request, its body too."""
+    """Reads one request with its body."""
     head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
     first, *lines = head.split("\r\n")
     method, target, _ = first.split(" ", 2)
@@ -149,14 +147,14 @@ async def _read(reader: asyncio.StreamReader) -> _Asked:
 
 
 def _head(framed: Sent) -> bytes:
-    """The status line and the header fields."""
+    """Returns the status line and header fields."""
     phrase = _PHRASES.get(framed.status, "")
     lines = [f"HTTP/1.1 {framed.status} {phrase}", *(f"{name}: {value}" for name, value in framed.headers), "", ""]
     return "\r\n".join(lines).encode("latin-1")
 
 
 async def _break(writer: asyncio.StreamWriter, framed: Sent, *, reset: bool) -> None:
-    """Send half of what was promised and end the connection, politely or not."""
+    """Sends half of the body and ends the connection, cleanly or by a reset."""
     writer.transport.set_write_buffer_limits(high=0)
     writer.write(_head(framed) + framed.body[: len(framed.body) // 2])
     await writer.drain()

@@ -1,8 +1,6 @@
-"""What can be set on the fake, in one value.
+"""Settings of the fake.
 
-Knows: every knob and its default.
-Must not know: what the knobs do.
-Its one rule: frozen; a fake that changes is another fake, except for its misbehaviours.
+Invariant: settings are frozen; only the misbehaviours of a fake can change.
 """
 
 from __future__ import annotations
@@ -15,7 +13,7 @@ from enum import StrEnum
 ACCOUNT_ID = "7c5dae5552338874e5053f2534d2767a"
 ORGANIZATION_ID = "9d2b1e60c4f84a7e8b3f5a6d7c8e9f01"
 USER_ID = "1f7e2d3c4b5a69788796a5b4c3d2e1f0"
-TOKEN = "fake-token-for-tests-0123456789abcdefghij"  # noqa: S105 - opens nothing but the fake
+TOKEN = "fake-token-for-tests-0123456789abcdefghij"  # noqa: S105 - valid for the fake only
 
 
 class TokenKind(StrEnum):
@@ -28,7 +26,7 @@ class TokenKind(StrEnum):
 
 
 class CursorEnd(StrEnum):
-    """What version 2 puts where the cursor would be when nothing follows; which it is in life is unknown."""
+    """What version 2 returns in place of the cursor on the last page; the real API's choice is undocumented."""
 
     OMITTED = "omitted"
     NULL = "null"
@@ -36,7 +34,7 @@ class CursorEnd(StrEnum):
 
 
 class CursorPlace(StrEnum):
-    """Where version 2 puts its cursor: as the documentation says, as SDK 5.9.0 reads it, or both."""
+    """Where version 2 returns its cursor: as documented, as SDK 5.9.0 reads it, or both."""
 
     DOCUMENTED = "cursor"
     SDK = "cursors.after"
@@ -45,7 +43,7 @@ class CursorPlace(StrEnum):
 
 @dataclass(frozen=True)
 class Settings:
-    """Everything about a fake but its clock and its misbehaviours.
+    """Settings of a fake, except its clock and its misbehaviours.
 
     ``records_per_day`` is the mean (0: only records added by hand); ``even_days`` makes it exact for every day.
     ``cache_bytes`` bounds the generated records kept in memory. ``block_seconds`` is how long a 429 lasts, in

@@ -1,8 +1,6 @@
-"""Records as byte templates: the frame is written once, the varying fields are poured in.
+"""Byte templates of records: the fixed text is written once, the varying fields are formatted in.
 
-Knows: how a dictionary with placeholders becomes a template, and which placeholders there are.
-Must not know: which actions exist in which API version.
-Its one rule: pouring is one bytes formatting, because a million records are read through here.
+Invariant: one record is one bytes formatting, because benchmarks read a million records.
 """
 
 from __future__ import annotations
@@ -15,7 +13,7 @@ import msgspec
 
 from airflow_audit_provider.testing.vocabulary import NOTES
 
-# Text placeholders stand inside a JSON string; bare ones replace a whole JSON value.
+# Text placeholders are inside a JSON string; bare ones replace a whole JSON value.
 TEXT_FIELDS = ("id", "when", "resource", "zone", "zone_id", "ray", "agent", "letters")
 BARE_FIELDS = ("actor", "note", "number", "flag")
 
@@ -23,7 +21,7 @@ NOTES_JSON = tuple(msgspec.json.encode(note) for note in NOTES)
 
 
 class Shapes(NamedTuple):
-    """All there is to pour one feed's records: frames, actors as JSON, zones as (name, id)."""
+    """Templates of one feed: frames, actors as JSON, zones as (name, id)."""
 
     frames: tuple[bytes, ...]
     actors: tuple[bytes, ...]
@@ -31,7 +29,7 @@ class Shapes(NamedTuple):
 
 
 def frame(record: dict[str, Any], *, escaped: bool = False) -> bytes:
-    """Return the template of a record whose placeholders read ``<id>`` in text and ``<<actor>>`` for a bare value."""
+    """Returns the template of a record with placeholders ``<id>`` in text and ``<<actor>>`` for a bare value."""
     template = json.dumps(record, ensure_ascii=escaped, separators=(",", ":")).encode()
     template = template.replace(b"%", b"%%")
     for name in BARE_FIELDS:
@@ -42,5 +40,5 @@ def frame(record: dict[str, Any], *, escaped: bool = False) -> bytes:
 
 
 def actors_json(actors: Sequence[dict[str, Any]]) -> tuple[bytes, ...]:
-    """Return actors as JSON, ready to pour."""
+    """Returns actors as JSON."""
     return tuple(msgspec.json.encode(actor) for actor in actors)

@@ -1,8 +1,6 @@
-"""What version 1 records look like.
+"""Templates of version 1 records.
 
-Knows: actions, values before and after, and the odd spellings seen in real version 1 records.
-Must not know: when a record happened, or how it is asked for.
-Its one rule: every field that real records leave out is left out somewhere here.
+Invariant: every field that real records can omit is omitted in some template.
 """
 
 from __future__ import annotations
@@ -26,7 +24,7 @@ _RULE: dict[str, Any] = {
 
 
 def _record(action: str, kind: str, **rest: Any) -> dict[str, Any]:
-    """A record with the fields that nearly always stand, and others on top."""
+    """Returns a record with the usual fields, and others."""
     return {
         "id": "<id>",
         "when": "<when>",
@@ -42,7 +40,7 @@ def _record(action: str, kind: str, **rest: Any) -> dict[str, Any]:
 
 
 def _zone_changes() -> list[dict[str, Any]]:
-    """DNS, settings and firewall: the long records, with values before and after."""
+    """Returns DNS, settings and firewall records: long ones, with values before and after."""
     added = {"newValueJson": _DNS, "newValue": '{"name":"<letters>.<zone>","type":"TXT"}', "oldValue": ""}
     return [
         _record("rec_add", "DNS_record", **added),
@@ -73,7 +71,7 @@ def _zone_changes() -> list[dict[str, Any]]:
 
 
 def _account_changes() -> list[dict[str, Any]]:
-    """Members, tokens, scripts: some with unknown extra fields, a failed result, missing owner."""
+    """Returns member, token and script records: some with unknown fields, a failed result, no owner."""
     member = {
         "email": "<letters>@example.com",
         "roles": ["Administrator", "Billing"],
@@ -100,7 +98,7 @@ def _account_changes() -> list[dict[str, Any]]:
 
 
 def _user_changes() -> list[dict[str, Any]]:
-    """What a person did to their own profile: these are hidden by ``hide_user_logs``."""
+    """Returns changes of a user's own profile, which ``hide_user_logs`` hides."""
     seen = {"device": "laptop", "mfa": "<<flag>>", "session": "<resource>" * 16, "note": "<<note>>"}
     login = _record("login", "user", metadata=seen)
     login["owner"] = {"id": "<user>"}
@@ -108,7 +106,7 @@ def _user_changes() -> list[dict[str, Any]]:
 
 
 def actors() -> list[dict[str, Any]]:
-    """People with and without an address, tokens, and the system, with fields missing rather than null."""
+    """Returns users with and without an address, tokens and the system; absent fields are missing, not null."""
     found: list[dict[str, Any]] = [
         {"id": hex_id("actor", who), "email": email_of(who), "ip": ADDRESSES[n % len(ADDRESSES)], "type": "user"}
         for n, who in enumerate(PEOPLE)
@@ -121,7 +119,7 @@ def actors() -> list[dict[str, Any]]:
 
 @lru_cache(maxsize=64)
 def shapes_v1(scope: str, user_id: str) -> Shapes:
-    """Return what the records of one account (``accounts/<id>``) or of the user (``user``) are poured from."""
+    """Returns the templates of one account (``accounts/<id>``) or of the user (``user``)."""
     owner = scope.partition("/")[2] or user_id
     records = _user_changes() if scope == "user" else [*_zone_changes(), *_account_changes(), *_user_changes()]
     frames = [frame(record, escaped=n % 5 == 4) for n, record in enumerate(records)]

@@ -1,8 +1,6 @@
-"""What version 2 records look like, for an account and for an organization.
+"""Templates of version 2 records, for an account and for an organization.
 
-Knows: the fields of version 2, its products and their categories, scopes as text and as objects.
-Must not know: when a record happened, or how it is asked for.
-Its one rule: an organization's records have no account and no zone.
+Invariant: an organization's records have no account and no zone.
 """
 
 from __future__ import annotations
@@ -38,7 +36,7 @@ _ACTIONS = (("create", "POST", 200), ("update", "PATCH", 200), ("delete", "DELET
 
 
 def _resource(product: str, turn: int) -> dict[str, Any]:
-    """The resource part: what was sent and answered, and its scope as text or, now and then, as an object."""
+    """Returns the resource: request, response, and its scope as text or sometimes as an object."""
     kind, _, scope = _PATHS[product]
     resource: dict[str, Any] = {"id": "<resource>", "product": product, "type": kind, "scope": scope}
     if turn % 3 == 1:
@@ -50,7 +48,7 @@ def _resource(product: str, turn: int) -> dict[str, Any]:
 
 
 def _record(product: str, turn: int) -> dict[str, Any]:
-    """One frame: product by product, action by action."""
+    """Returns one template for each product and action."""
     action, method, status = _ACTIONS[turn % len(_ACTIONS)]
     kind, path, scope = _PATHS[product]
     record: dict[str, Any] = {
@@ -76,7 +74,7 @@ def _record(product: str, turn: int) -> dict[str, Any]:
 
 
 def _sign_in() -> dict[str, Any]:
-    """A sign-in, which version 2 knows and version 1 does not."""
+    """Returns a sign-in, which only version 2 has."""
     record = _record("members", 3)
     record["action"] = {"description": "Log in", "result": "success", "time": "<when>", "type": "create"}
     record["resource"] = {"product": "login", "scope": "user", "type": "session"}
@@ -84,7 +82,7 @@ def _sign_in() -> dict[str, Any]:
 
 
 def actors() -> list[dict[str, Any]]:
-    """People at the dashboard, tokens, and the system."""
+    """Returns dashboard users, tokens and the system."""
     found: list[dict[str, Any]] = [
         {
             "context": ("dash", "api_token", "api_key", "oauth")[n % 4],
@@ -103,7 +101,7 @@ def actors() -> list[dict[str, Any]]:
 
 @lru_cache(maxsize=64)
 def shapes_v2(scope: str) -> Shapes:
-    """Return what the records of one ``accounts/<id>`` or ``organizations/<id>`` are poured from."""
+    """Returns the templates of one ``accounts/<id>`` or ``organizations/<id>``."""
     kind, _, owner = scope.partition("/")
     if kind == "organizations":
         records = [_record("organizations", turn) for turn in range(8)]

@@ -1,8 +1,6 @@
-"""The fake as an httpx transport, for clients in the same process.
+"""httpx transport of the fake, for clients in the same process.
 
-Knows: httpx's transport seam and its errors.
-Must not know: sockets.
-Its one rule: what the server would send, byte for byte, and what httpx would raise where the wire breaks.
+Invariant: it returns the same bytes as the server, and raises what httpx raises if the connection breaks.
 """
 
 from __future__ import annotations
@@ -18,9 +16,9 @@ from airflow_audit_provider.testing.wire import Sent, params_of, sent
 
 
 class FakeTransport(httpx.MockTransport):
-    """An ``httpx.BaseTransport`` and ``httpx.AsyncBaseTransport`` in one, whatever host is asked.
+    """An ``httpx.BaseTransport`` and ``httpx.AsyncBaseTransport`` in one, for any host.
 
-    Late answers wait on ``clock``; without one nothing waits.
+    Delayed responses wait on ``clock``; without a clock there is no delay.
     """
 
     def __init__(self, fake: FakeCloudflare, clock: Clock | None = None) -> None:
@@ -41,7 +39,7 @@ class FakeTransport(httpx.MockTransport):
 
 
 class _Body(httpx.SyncByteStream, httpx.AsyncByteStream):
-    """The body of one answer, late or broken off half-way if so wanted."""
+    """Body of one response, delayed or cut off half-way by a misbehaviour."""
 
     def __init__(self, framed: Sent, cut: Cut | None, delay_seconds: float, clock: Clock | None) -> None:
         self._body = framed.body

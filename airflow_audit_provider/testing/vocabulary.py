@@ -1,8 +1,6 @@
-"""The people, zones, addresses and phrases the generated records speak of.
+"""People, zones, addresses and phrases in generated records.
 
-Knows: words, all of them from documentation ranges and example domains.
-Must not know: the shape of a record.
-Its one rule: nothing here is real.
+Invariant: nothing here identifies a real person or host.
 """
 
 from __future__ import annotations
@@ -39,10 +37,10 @@ RULES = (
 
 
 def hex_id(*facts: object) -> str:
-    """Return 32 hexadecimal digits that depend on these facts alone."""
+    """Returns 32 hexadecimal digits that depend only on ``facts``."""
     return hashlib.blake2b("|".join(map(str, facts)).encode(), digest_size=16).hexdigest()
 
 
 def email_of(person: str) -> str:
-    """Return a person's address, in plain ASCII as addresses are."""
+    """Returns a person's e-mail address, in ASCII."""
     return person.encode("ascii", "ignore").decode() + "@example.com"

@@ -1,8 +1,6 @@
-"""What travels: decoded parameters in, header fields and body bytes out.
+"""HTTP wire format: decoded parameters in, header fields and body bytes out.
 
-Knows: HTTP's framing of one answer, and gzip.
-Must not know: sockets, httpx, what the answer means.
-Its one rule: the server and the in-process transport send the same bytes because both take them from here.
+Invariant: the server and the in-process transport send the same bytes.
 """
 
 from __future__ import annotations
@@ -18,7 +16,7 @@ _STREAMED = "text/csv"
 
 
 class Sent(NamedTuple):
-    """Status, header fields in order, and the body as it travels; ``closes`` when its end is the connection's end."""
+    """Status, header fields in order, and body bytes; ``closes``: the body ends when the connection closes."""
 
     status: int
     headers: tuple[tuple[str, str], ...]
@@ -27,12 +25,12 @@ class Sent(NamedTuple):
 
 
 def params_of(query: str) -> tuple[tuple[str, str], ...]:
-    """Decode a query string, in order, repeated and empty ones kept."""
+    """Decodes a query string in order; keeps repeated and empty parameters."""
     return tuple(parse_qsl(query, keep_blank_values=True))
 
 
 def sent(response: Response, asked: Mapping[str, str], *, may_compress: bool) -> Sent:
-    """Frame an answer; an export looks streamed: no length, the connection's end is its end."""
+    """Frames a response; an export is streamed: it has no length and ends when the connection closes."""
     headers = dict(response.headers)
     body = response.body
     if may_compress and body and "gzip" in asked.get("accept-encoding", ""):

@@ -34,7 +34,7 @@ class Alarm:
 
     def __init__(self, live: LiveAirflow) -> None:
         self._live = live
-        self._backdoor_url = str(live.source.truth_url).removesuffix("truth")
+        self._control_url = str(live.source.truth_url).removesuffix("truth")
 
     def start(self) -> None:
         """Have the watcher begin; return after its first look."""
@@ -82,7 +82,7 @@ class Alarm:
         return Counter(self._live.xcom(DAG_ID, run_id, "report_actions"))
 
     def _request_count(self) -> int:
-        lines = rest.fetch(f"{self._backdoor_url}requests").splitlines()
+        lines = rest.fetch(f"{self._control_url}requests").splitlines()
         return sum(json.loads(line)["path"].endswith("/audit_logs") for line in lines)
 
     def _add(self, action: str, resource: str) -> str:
@@ -93,5 +93,5 @@ class Alarm:
             "actor": {"email": "mallory@example.com", "type": "user"},
             "resource": {"type": resource},
         }
-        rest.fetch(f"{self._backdoor_url}records", method="POST", body=record)
+        rest.fetch(f"{self._control_url}records", method="POST", body=record)
         return str(record["id"])

@@ -27,20 +27,20 @@ class Scene:
 
     def __init__(self, live: LiveAirflow) -> None:
         self.live = live
-        self._backdoor_url = str(live.source.truth_url).removesuffix("truth")
+        self._control_url = str(live.source.truth_url).removesuffix("truth")
         self._client = httpx.Client(trust_env=False, timeout=20)
         self._shown_at: dict[str, datetime] = {}
 
     def misbehave(self, *switches: str) -> None:
         """Let version 2 of the API misbehave like this, and no longer as before."""
         lines = "\n".join(f"{switch},version=v2" for switch in switches)
-        self._client.post(f"{self._backdoor_url}misbehave", content=lines).raise_for_status()
+        self._client.post(f"{self._control_url}misbehave", content=lines).raise_for_status()
 
     def insert(self, action: str) -> str:
         """Have somebody do something now; return the record's id."""
         record = {"id": uuid4().hex, "action": {"type": action, "time": datetime.now(UTC).isoformat()}}
         shown_at = datetime.now(UTC)
-        answer = self._client.post(f"{self._backdoor_url}records", params={"version": "v2"}, json=record)
+        answer = self._client.post(f"{self._control_url}records", params={"version": "v2"}, json=record)
         record_id = answer.raise_for_status().text.strip()
         self._shown_at[record_id] = shown_at
         return record_id
@@ -52,7 +52,7 @@ class Scene:
         return [row for row in rows if any(name == "action_type" for name, _ in row["params"]) is filtered]
 
     def _log(self) -> list[bytes]:
-        return self._client.get(f"{self._backdoor_url}requests").raise_for_status().content.splitlines()
+        return self._client.get(f"{self._control_url}requests").raise_for_status().content.splitlines()
 
     def watched_for(self, seconds: float) -> int:
         """How many requests watchers make in so many seconds."""

@@ -97,10 +97,10 @@ def test_truth_over_http() -> None:
     fake = fake_with()
     asked = {"version": "v2", "start": "2026-10-26", "end": "2026-10-28T00:00:00Z"}
     with FakeServer(fake) as server, httpx.Client(trust_env=False) as client:
-        lines = client.get(server.backdoor_url + "truth", params=asked).content.splitlines()
-        user = client.get(server.backdoor_url + "truth", params={"scope": "user", "start": "2026-11-02"}).text
-        assert client.get(server.backdoor_url + "nothing").status_code == 400
-        assert client.get(server.backdoor_url + "truth", params={"start": "x"}).status_code == 400
+        lines = client.get(server.control_url + "truth", params=asked).content.splitlines()
+        user = client.get(server.control_url + "truth", params={"scope": "user", "start": "2026-11-02"}).text
+        assert client.get(server.control_url + "nothing").status_code == 400
+        assert client.get(server.control_url + "truth", params={"start": "x"}).status_code == 400
     assert [json.loads(line)["id"] for line in lines] == true_ids(fake, "v2")
     assert user
     assert not fake.requests
@@ -111,10 +111,10 @@ def test_records_added_over_http() -> None:
     fake = fake_with(records_per_day=0)
     with FakeServer(fake) as server, httpx.Client(trust_env=False) as client:
         raw = b'{"id":"posted","when":"2026-10-26T01:00:00Z"}\n'
-        assert client.post(server.backdoor_url + "records", content=raw).text == "posted\n"
+        assert client.post(server.control_url + "records", content=raw).text == "posted\n"
         answer = client.get(f"{server.base_url}/accounts/{ACCOUNT_ID}/audit_logs", headers=BEARER)
         assert [record["id"] for record in answer.json()["result"]] == ["posted"]
-        logged = json.loads(client.get(server.backdoor_url + "requests").text)
+        logged = json.loads(client.get(server.control_url + "requests").text)
     assert logged["status"] == 200
     assert "authorization" in logged["header_names"]
 
@@ -124,7 +124,7 @@ def test_misbehaviours_over_http() -> None:
     fake = fake_with(records_per_day=0)
     url = f"/accounts/{ACCOUNT_ID}/audit_logs"
     with FakeServer(fake) as server, httpx.Client(trust_env=False, headers=BEARER) as client:
-        door, seen = server.backdoor_url + "misbehave", []
+        door, seen = server.control_url + "misbehave", []
         for lines in ("status=503,version=v1\nslow=1", "status=401,version=v2", ""):
             client.post(door, content=lines).raise_for_status()
             seen.append(client.get(server.base_url + url).status_code)
