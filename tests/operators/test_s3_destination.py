@@ -1,4 +1,4 @@
-"""The operator lands in S3 through Airflow's own connection; the official AWS client is the witness."""
+"""The landing operator writes to S3 through an Airflow connection; the official AWS client reads back what it wrote."""
 
 from __future__ import annotations
 
@@ -6,36 +6,21 @@ import gzip
 from collections.abc import Iterator
 from typing import Any
 
-import boto3
 import pytest
-from moto.server import ThreadedMotoServer
 
 from airflow_audit_provider.exceptions import StorageError
+from tests.adapters.storage.store_fixtures import Servers
+from tests.operators.s3_buckets import s3_bucket
 from tests.operators.worlds import World
 
 pytestmark = pytest.mark.integration
 
-KEYS: dict[str, str] = {"aws_access_key_id": "test", "aws_secret_access_key": "test", "region_name": "us-east-1"}
-
-
-@pytest.fixture(scope="module")
-def endpoint() -> Iterator[str]:
-    """A real S3 server on a free port of this machine."""
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    yield "http://{}:{}".format(*server.get_host_and_port())
-    server.stop()
-
 
 @pytest.fixture
-def client(world: World, endpoint: str) -> Any:
+def client(world: World, servers: Servers) -> Iterator[Any]:
     """The official client, with an empty bucket and an Airflow connection to it."""
-    world.connect("s3", conn_type="aws", login="test", password="test", extra={"endpoint_url": endpoint})
-    client = boto3.client("s3", endpoint_url=endpoint, **KEYS)
-    client.create_bucket(Bucket="audit")
-    yield client
-    for found in client.list_objects_v2(Bucket="audit").get("Contents", []):
-        client.delete_object(Bucket="audit", Key=found["Key"])
+    with s3_bucket(servers, world, "s3", "audit") as client:
+        yield client
 
 
 def _objects(client: Any) -> dict[str, tuple[str, Any]]:

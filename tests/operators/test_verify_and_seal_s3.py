@@ -1,44 +1,29 @@
-"""Sealing and verifying in S3 through Airflow's own connection."""
+"""Verify and seal operators in S3 through an Airflow connection."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Any
 
-import boto3
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException
-from moto.server import ThreadedMotoServer
 
 from airflow_audit_provider.operators.seal import CloudflareAuditLogsSealOperator
 from airflow_audit_provider.operators.verify import CloudflareAuditLogsVerifyOperator
+from tests.adapters.storage.store_fixtures import Servers
+from tests.operators.s3_buckets import s3_bucket
 from tests.operators.worlds import World
 from tests.pipelines.verify.dataset import PRIVATE_PEM, PUBLIC_PEM
 
 pytestmark = pytest.mark.integration
 
-KEYS: dict[str, str] = {"aws_access_key_id": "test", "aws_secret_access_key": "test", "region_name": "us-east-1"}
-
-
-@pytest.fixture(scope="module")
-def endpoint() -> Iterator[str]:
-    """A real S3 server on a free port of this machine; one for all, because Airflow keeps a connection's client."""
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    yield "http://{}:{}".format(*server.get_host_and_port())
-    server.stop()
-
 
 @pytest.fixture
-def client(world: World, endpoint: str) -> Any:
-    """The official client, an empty bucket, and connections to it and to a signing key."""
-    world.connect("vault", conn_type="aws", login="test", password="test", extra={"endpoint_url": endpoint})
+def client(world: World, servers: Servers) -> Iterator[Any]:
+    """The official client with an empty bucket, and connections to it and to a signing key."""
     world.connect("sealing", conn_type="generic", password=PRIVATE_PEM, extra={})
-    client = boto3.client("s3", endpoint_url=endpoint, **KEYS)
-    client.create_bucket(Bucket="sealed")
-    yield client
-    for found in client.list_objects_v2(Bucket="sealed").get("Contents", []):
-        client.delete_object(Bucket="sealed", Key=found["Key"])
+    with s3_bucket(servers, world, "vault", "sealed") as client:
+        yield client
 
 
 @pytest.mark.parametrize("destination", ["s3://vault@sealed/cloudflare/v1/", "s3://vault@sealed"])

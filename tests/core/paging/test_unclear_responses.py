@@ -16,7 +16,7 @@ from airflow_audit_provider.core.paging.read_request import ReadRequest
 from airflow_audit_provider.core.paging.window_reader import WindowReader
 from airflow_audit_provider.core.ports import Response
 from airflow_audit_provider.exceptions import SourceProtocolError, VerificationError
-from tests.core.archive.test_manifest import GOLDEN
+from tests.core.archive.manifests import GOLDEN
 from tests.core.model_server import ModelServer
 from tests.core.paging.paginator_runs import row, rows, window
 

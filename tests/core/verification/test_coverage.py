@@ -18,7 +18,7 @@ from airflow_audit_provider.core.verification.coverage import (
     facts_of,
 )
 from airflow_audit_provider.core.windows.window import TimeWindow
-from tests.core.verification.test_manifest_chain import manifest
+from tests.core.verification.manifests import manifest
 
 DAY_AT = datetime(2026, 11, 1, tzinfo=UTC)
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-from datetime import UTC, date, datetime, timedelta
-from typing import Any
+from datetime import date, timedelta
 
 import msgspec
 import pytest
@@ -12,65 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_audit_provider.core.api.query import audit_query
-from airflow_audit_provider.core.api.read_stats import ReadStats
-from airflow_audit_provider.core.archive.manifest import Manifest, Part, TableSchema
-from airflow_audit_provider.core.archive.object_keys import WindowKeys
+from airflow_audit_provider.core.archive.manifest import Manifest, TableSchema
 from airflow_audit_provider.core.privacy.rule import AppliedPrivacy
 from airflow_audit_provider.core.verification.findings import Severity
 from airflow_audit_provider.core.verification.manifest_chain import Chain, StoredManifest, read_chain
 from airflow_audit_provider.core.windows.window import TimeWindow
-
-WINDOW = TimeWindow(datetime(2026, 11, 1, tzinfo=UTC), datetime(2026, 11, 2, tzinfo=UTC))
-KEYS = WindowKeys(WINDOW, date(2026, 11, 1))
-SHA = "ab" * 32
-
-
-def part(generation: int, record_count: int = 2, index: int = 0) -> Part:
-    """Return a part of the window."""
-    return Part(KEYS.part(generation, index, SHA, "jsonl"), 10, SHA, record_count, WINDOW.start_ns, WINDOW.start_ns)
-
-
-def manifest(**changes: Any) -> Manifest:
-    """Return the first generation, of two records, with changes."""
-    first = Manifest(
-        query=audit_query("v1", None, account_id="0" * 32),
-        window=WINDOW,
-        window_rule="data interval",
-        partition_date=date(2026, 11, 1),
-        file_format="jsonl",
-        compression="none",
-        record_count=2,
-        added_count=2,
-        records_sha256=SHA,
-        parts=(part(1),),
-        fetch=ReadStats(),
-    )
-    return msgspec.structs.replace(first, **changes)
-
-
-def addendum(before: Manifest, *ids: str, **changes: Any) -> Manifest:
-    """Return the generation that adds records to another one."""
-    number = before.generation + 1
-    late = manifest(parts=(part(number, len(ids)),), record_count=len(ids), added_count=len(ids), added_ids=ids)
-    return msgspec.structs.replace(late.succeeding(before, sha256(before), replace=False), **changes)
-
-
-def replacement(before: Manifest, record_count: int, **changes: Any) -> Manifest:
-    """Return the generation that replaces another one."""
-    anew = manifest(
-        parts=(part(before.generation + 1, record_count),), record_count=record_count, added_count=record_count
-    )
-    return msgspec.structs.replace(anew.succeeding(before, sha256(before), replace=True), **changes)
-
-
-def sha256(of: Manifest) -> str:
-    """Return the digest of a manifest's bytes."""
-    return hashlib.sha256(of.to_bytes()).hexdigest()
-
-
-def stored(*manifests: Manifest) -> list[StoredManifest]:
-    """Return manifests under the keys they belong to."""
-    return [StoredManifest(KEYS.manifest(one.generation), one.to_bytes()) for one in manifests]
+from tests.core.verification.manifests import KEYS, SHA, WINDOW, addendum, manifest, part, replacement, stored
 
 
 def kinds(chain: Chain) -> list[str]:

@@ -14,7 +14,7 @@ from airflow_audit_provider.core.archive.manifest import Manifest, Part
 from airflow_audit_provider.core.verification.manifest_chain import StoredManifest, read_chain
 from airflow_audit_provider.core.verification.part_checks import WindowCheck, overlap_findings, stray_findings
 from airflow_audit_provider.core.windows.window import SECOND_NS, TimeWindow
-from tests.core.verification.test_manifest_chain import KEYS, WINDOW, manifest, stored
+from tests.core.verification.manifests import KEYS, WINDOW, manifest, stored
 
 START_NS = WINDOW.start_ns
 

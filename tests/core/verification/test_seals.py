@@ -21,7 +21,7 @@ from airflow_audit_provider.core.verification.seals import (
     sealed_findings,
 )
 from airflow_audit_provider.core.windows.window import TimeWindow
-from tests.core.verification.test_manifest_chain import KEYS, manifest, stored
+from tests.core.verification.manifests import KEYS, manifest, stored
 
 SHA = "ab" * 32
 GOLDEN = b"""{

@@ -24,7 +24,7 @@ from airflow_audit_provider.core.warehouse.load_plan import (
 from airflow_audit_provider.core.warehouse.port import LedgerEntry, LoadClaim
 from airflow_audit_provider.core.windows.window import TimeWindow
 from airflow_audit_provider.exceptions import ConfigurationError, NotCommittedError, VerificationError
-from tests.core.archive.test_manifest import manifest
+from tests.core.archive.manifests import manifest
 
 DAY = timedelta(days=1)
 HOUR = timedelta(hours=1)

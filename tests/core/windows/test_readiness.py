@@ -34,7 +34,7 @@ from airflow_audit_provider.exceptions import (
     RetentionExceededError,
     WindowNotSettledError,
 )
-from tests.core.archive.test_manifest import manifest
+from tests.core.archive.manifests import manifest
 
 _DAY = TimeWindow(datetime(2026, 11, 1, tzinfo=UTC), datetime(2026, 11, 2, tzinfo=UTC))
 _SETTLE = timedelta(minutes=10)

@@ -38,25 +38,7 @@ from tests.pipelines.pull.resuming import (
     visible_parts,
 )
 
-pytestmark = pytest.mark.integration
-
-
-@pytest.fixture(autouse=True)
-def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Close a part after every 2000 records."""
-    monkeypatch.setattr(staging, "PART_RECORDS", 2000)
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> LocalStore:
-    """The destination the tries share."""
-    return LocalStore(str(tmp_path / "disturbed"))
-
-
-@pytest.fixture
-def elsewhere(tmp_path: Path) -> LocalStore:
-    """Where an undisturbed run goes."""
-    return LocalStore(str(tmp_path / "undisturbed"))
+pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("small_parts")]
 
 
 # What was read and not handed on yet is lost with a try: a slice of four pages for each request under way.
@@ -70,7 +52,7 @@ SIZES = [
 @pytest.mark.parametrize("version", ["v1", "v2"])
 @pytest.mark.parametrize(("record_count", "lost_pages"), SIZES)
 def test_a_killed_try_is_gone_on_with(
-    record_count: int, lost_pages: int, version: str, concurrency: int, store: LocalStore, elsewhere: LocalStore
+    record_count: int, lost_pages: int, version: str, concurrency: int, store: LocalStore, undisturbed_store: LocalStore
 ) -> None:
     """A try killed at nine tenths of its requests leaves one tenth to ask for, and the same bytes are committed."""
     fake, wanted, undisturbed, resumed = (
@@ -79,7 +61,7 @@ def test_a_killed_try_is_gone_on_with(
         Death(),
         Death(),
     )
-    try_landing(fake, wanted, elsewhere, undisturbed)
+    try_landing(fake, wanted, undisturbed_store, undisturbed)
     count = len(undisturbed.operations)
     kill(fake, wanted, store, count * 9 // 10)
     assert not visible_keys(store)
@@ -89,7 +71,7 @@ def test_a_killed_try_is_gone_on_with(
     assert len(resumed.operations) <= 0.15 * count + 2 + lost_count
     # Several readers of few pages may die before the first in line has handed on a part.
     assert outcome.manifest.fetch.resumed_count > 0 or (lost_pages and concurrency > 1)
-    assert visible_parts(store) == visible_parts(elsewhere)
+    assert visible_parts(store) == visible_parts(undisturbed_store)
     assert landed_ids(wanted, store) == true_ids(fake, version)
     assert not staged_keys(store)
     refuse_findings(store)
@@ -100,7 +82,7 @@ TWICE_KILLED = [pytest.param(1, MEDIUM_COUNT, 11), pytest.param(4, LARGE_COUNT, 
 
 @pytest.mark.parametrize(("concurrency", "record_count", "at"), TWICE_KILLED)
 def test_two_kills_in_a_row(
-    concurrency: int, record_count: int, at: int, store: LocalStore, elsewhere: LocalStore
+    concurrency: int, record_count: int, at: int, store: LocalStore, undisturbed_store: LocalStore
 ) -> None:
     """The third try goes on where the second is killed, which goes on where the first is."""
     fake, wanted, resumed = fake_of(record_count), resumable_order(concurrency=concurrency), Death()
@@ -110,15 +92,15 @@ def test_two_kills_in_a_row(
     second_count = checkpoint_of(store, "two").record_count
     assert second_count > first_count > 0
     outcome = try_landing(fake, wanted._replace(attempt_id="three"), store, resumed)
-    finish(fake, wanted, elsewhere)
+    finish(fake, wanted, undisturbed_store)
     assert outcome.manifest.fetch.resumed_count == second_count
     assert len(resumed.operations) <= ceil((record_count - second_count) / 1000) * 1.35 + 2
-    assert visible_parts(store) == visible_parts(elsewhere)
+    assert visible_parts(store) == visible_parts(undisturbed_store)
     assert landed_ids(wanted, store) == true_ids(fake)
     assert not staged_keys(store)
 
 
-def test_an_outage_keeps_the_checkpoint(store: LocalStore, elsewhere: LocalStore) -> None:
+def test_an_outage_keeps_the_checkpoint(store: LocalStore, undisturbed_store: LocalStore) -> None:
     """When the API is out the try fails with a retryable error, and the next one goes on."""
     fake, wanted = small_fake(), resumable_order()
     fake.misbehave(parse_switch(f"status=503,after={KILLED_AT - 1}"))
@@ -127,8 +109,8 @@ def test_an_outage_keeps_the_checkpoint(store: LocalStore, elsewhere: LocalStore
     assert checkpoint_in(store).record_count == 4000
     fake.misbehave()
     assert finish(fake, wanted, store).manifest.fetch.resumed_count == 4000
-    finish(fake, wanted, elsewhere)
-    assert visible_parts(store) == visible_parts(elsewhere)
+    finish(fake, wanted, undisturbed_store)
+    assert visible_parts(store) == visible_parts(undisturbed_store)
     assert not staged_keys(store)
 
 
@@ -152,20 +134,20 @@ def test_what_no_retry_mends_leaves_no_staging(spec: str, store: LocalStore) -> 
 @pytest.mark.parametrize("damage", ["flipped byte", "missing", "shorter"])
 @pytest.mark.parametrize("number", [0, 1])
 def test_a_damaged_staged_part_is_not_used(
-    number: int, damage: str, store: LocalStore, elsewhere: LocalStore, tmp_path: Path
+    number: int, damage: str, store: LocalStore, undisturbed_store: LocalStore, tmp_path: Path
 ) -> None:
     """A staged part that is damaged makes the whole try worthless, and the result is right."""
     fake, wanted = small_fake(), resumable_order()
     kill(fake, wanted, store)
-    (path,) = (tmp_path / "disturbed").rglob(f"part-{number:05}")
+    (path,) = (tmp_path / "destination").rglob(f"part-{number:05}")
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
     path.unlink()
     if damage != "missing":
         path.write_bytes(content if damage == "flipped byte" else content[:-1])
-    outcome, _ = finish(fake, wanted, store), finish(fake, wanted, elsewhere)
+    outcome, _ = finish(fake, wanted, store), finish(fake, wanted, undisturbed_store)
     assert outcome.manifest.fetch.resumed_count == 0
-    assert visible_parts(store) == visible_parts(elsewhere)
+    assert visible_parts(store) == visible_parts(undisturbed_store)
     assert landed_ids(wanted, store) == true_ids(fake)
     assert not staged_keys(store)
 
@@ -180,15 +162,15 @@ OTHER_ORDERS: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("change", OTHER_ORDERS)
-def test_another_orders_try_is_not_used(change: str, store: LocalStore, elsewhere: LocalStore) -> None:
+def test_another_orders_try_is_not_used(change: str, store: LocalStore, undisturbed_store: LocalStore) -> None:
     """What is staged for an order that differs in anything is not used."""
     fake, other = small_fake(), resumable_order(**OTHER_ORDERS[change])
     kill(fake, resumable_order(), store)
     outcome = finish(fake, other, store)
-    undisturbed = finish(fake, other, elsewhere)
+    undisturbed = finish(fake, other, undisturbed_store)
     assert outcome.manifest.fetch.resumed_count == 0
     assert outcome.manifest.to_bytes() == undisturbed.manifest.to_bytes()
-    assert visible_parts(store) == visible_parts(elsewhere)
+    assert visible_parts(store) == visible_parts(undisturbed_store)
 
 
 @pytest.mark.nightly

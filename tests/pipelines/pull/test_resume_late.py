@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from pathlib import Path
 
 import pytest
 
 from airflow_audit_provider.adapters.storage.fsspec_store import LocalStore
 from airflow_audit_provider.exceptions import VerificationError
-from airflow_audit_provider.pipelines import part_writer as staging
 from airflow_audit_provider.testing.clock import ManualClock
 from airflow_audit_provider.testing.cloudflare import FakeCloudflare
 from tests.pipelines.pull.landing import (
@@ -37,25 +35,7 @@ from tests.pipelines.pull.resuming import (
     visible_parts,
 )
 
-pytestmark = pytest.mark.integration
-
-
-@pytest.fixture(autouse=True)
-def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Close a part after every 2000 records."""
-    monkeypatch.setattr(staging, "PART_RECORDS", 2000)
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> LocalStore:
-    """The destination the tries share."""
-    return LocalStore(str(tmp_path / "disturbed"))
-
-
-@pytest.fixture
-def elsewhere(tmp_path: Path) -> LocalStore:
-    """Where an undisturbed run goes."""
-    return LocalStore(str(tmp_path / "undisturbed"))
+pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("small_parts")]
 
 
 def _add(fake: FakeCloudflare, when: datetime, record_id: str) -> None:
@@ -92,14 +72,14 @@ def test_late_records_in_the_second_of_resumption(before_last: bool, store: Loca
     refuse_findings(store)
 
 
-def test_a_recount_with_resumption(store: LocalStore, elsewhere: LocalStore) -> None:
+def test_a_recount_with_resumption(store: LocalStore, undisturbed_store: LocalStore) -> None:
     """A recount counts what an earlier try leaves staged as read the first time."""
     fake, wanted = small_fake(), resumable_order(recount=True)
     kill(fake, wanted, store)
     outcome = finish(fake, wanted, store)
-    finish(fake, wanted, elsewhere)
+    finish(fake, wanted, undisturbed_store)
     assert (outcome.manifest.verified, outcome.manifest.fetch.resumed_count) == ("recount", 4000)
-    assert visible_parts(store) == visible_parts(elsewhere)
+    assert visible_parts(store) == visible_parts(undisturbed_store)
     assert landed_ids(wanted, store) == true_ids(fake)
     assert not staged_keys(store)
 
@@ -117,11 +97,11 @@ def test_a_recount_notices_what_came_between_the_tries(store: LocalStore) -> Non
 
 @pytest.mark.parametrize("recount", [False, True])
 @pytest.mark.parametrize("concurrency", [1, 4])
-def test_a_killed_addition(concurrency: int, recount: bool, store: LocalStore, elsewhere: LocalStore) -> None:
+def test_a_killed_addition(concurrency: int, recount: bool, store: LocalStore, undisturbed_store: LocalStore) -> None:
     """An addition that is killed and gone on with names every late record it adds, in order."""
     fake = fake_with(ManualClock(), records_per_day=2000, requests_per_window=None)
     wanted = resumable_order(concurrency=concurrency, recount=recount)
-    for each in (store, elsewhere):
+    for each in (store, undisturbed_store):
         finish(fake, wanted, each)
     late_ids = [f"late-{number:04}" for number in range(9000)]
     for number, record_id in enumerate(late_ids):
@@ -130,12 +110,12 @@ def test_a_killed_addition(concurrency: int, recount: bool, store: LocalStore, e
     kill(fake, wanted._replace(concurrency=1), store, 10)
     assert checkpoint_in(store).record_count >= 2000
     outcome = finish(fake, wanted, store)
-    undisturbed = finish(fake, wanted, elsewhere)
+    undisturbed = finish(fake, wanted, undisturbed_store)
     assert bool(outcome.manifest.fetch.resumed_count) is not recount
     assert outcome.manifest.generation == 2
     assert list(outcome.manifest.added_ids) == late_ids
     assert outcome.manifest.records_sha256 == undisturbed.manifest.records_sha256
-    assert visible_parts(store) == visible_parts(elsewhere)
+    assert visible_parts(store) == visible_parts(undisturbed_store)
     assert landed_ids(wanted, store) == true_ids(fake)
     assert not staged_keys(store)
     refuse_findings(store)
