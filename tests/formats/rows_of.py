@@ -18,8 +18,8 @@ import pyarrow.parquet as pq
 from airflow_audit_provider.core.api.records import ApiVersion, AuditRecord
 from airflow_audit_provider.formats.part_format import part_format
 from airflow_audit_provider.testing.records import Feed, generate
+from tests.formats.encoded import encode
 from tests.formats.odd_records import records_of
-from tests.formats.test_round_trip import encode
 
 DAY = 20_000
 

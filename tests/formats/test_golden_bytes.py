@@ -8,21 +8,10 @@ import pytest
 
 from airflow_audit_provider.core.api.records import ApiVersion
 from airflow_audit_provider.formats.part_format import part_format
+from tests.formats.encoded import encode
 from tests.formats.odd_records import V1, V2, records_of
-from tests.formats.test_round_trip import encode
+from tests.formats.sample_records import RECORD_V1, RECORD_V2
 
-RECORD_V1 = (
-    b'{"id":"f1","when":"2024-03-15T14:32:10.87573Z","interface":"UI","action":{"type":"rec_del","result":true},'
-    b'"actor":{"id":"a1","email":"u@example.com","ip":"192.0.2.1","type":"user"},"owner":{"id":"o"},'
-    b'"resource":{"id":"107","type":"DNS_record"},"metadata":{"zone_name":"example.com"},"newValue":"null",'
-    b'"oldValue":"","oldValueJson":{"content":"a, \\"b\\"","ttl":1}}'
-)
-RECORD_V2 = (
-    b'{"id":"f2","account":{"id":"ac","name":"A, Inc."},"action":{"description":"d","result":"success",'
-    b'"time":"2026-11-01T00:00:00Z","type":"create"},"actor":{"context":"dash","email":"u@x"},'
-    b'"raw":{"cf_ray_id":"r","method":"POST","status_code":200,"uri":"/x","user_agent":"curl"},'
-    b'"resource":{"id":"7","scope":{"zone":1},"type":"t","request":["q"]}}'
-)
 HEADER_V1 = (
     b"id,event_time,action_type,action_result,action_info,actor_id,actor_email,actor_ip,actor_type,owner_id,"
     b"resource_id,resource_type,interface,metadata,newValue,oldValue,newValueJson,oldValueJson,record\r\n"

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from itertools import pairwise
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_audit_provider.core.api.records import ApiVersion, AuditRecord, lines_of
+from airflow_audit_provider.core.api.records import ApiVersion
 from airflow_audit_provider.formats.part_format import PartFormat, part_format
+from tests.formats.encoded import encode
 from tests.formats.odd_records import V1, odd_records, raw_of, records_of
 from tests.hypothesis_profiles import examples
 
@@ -29,12 +29,6 @@ SCHEMA_CHOICES = [
 CHOICES = RAW_CHOICES + SCHEMA_CHOICES
 NAMES = [f"{choice.file_format}-{choice.compression}-{choice.schema}" for choice in CHOICES]
 pytestmark = pytest.mark.parametrize("choice", CHOICES, ids=NAMES)
-
-
-def encode(choice: PartFormat, version: ApiVersion, *pieces: Sequence[AuditRecord]) -> bytes:
-    """Return a part of these records, given piece by piece."""
-    encoder = choice.open_encoder(version)
-    return b"".join([encoder.encode(piece, lines_of(piece)) for piece in pieces] + [encoder.finish()])
 
 
 @pytest.mark.parametrize("version", list(ApiVersion))

@@ -20,9 +20,9 @@ from airflow_audit_provider.formats.arrow import normalized_schema
 from airflow_audit_provider.formats.normalized import columns as normalized
 from airflow_audit_provider.formats.normalized.columns import COLUMNS, ColumnType, TableColumn, columns_of
 from airflow_audit_provider.formats.part_format import part_format
+from tests.formats.encoded import encode
 from tests.formats.odd_records import V1, V2, odd_records, raw_of, records_of
 from tests.formats.rows_of import fake_records, parquet_table
-from tests.formats.test_round_trip import encode
 
 BOTH_SCHEMAS = pytest.mark.parametrize("schema", ["normalized", "ocsf"])
 GOLDEN = Path(__file__).parent / "golden" / "normalized-1.0.parquet"

@@ -16,10 +16,10 @@ import pytest
 from airflow_audit_provider.core.api.records import ApiVersion
 from airflow_audit_provider.formats import parquet
 from airflow_audit_provider.formats.part_format import part_format
+from tests.formats.encoded import encode
 from tests.formats.odd_records import V1, V2, odd_records, raw_of, records_of
 from tests.formats.rows_of import fake_records
-from tests.formats.test_golden_bytes import RECORD_V1, RECORD_V2
-from tests.formats.test_round_trip import encode
+from tests.formats.sample_records import RECORD_V1, RECORD_V2
 
 PARQUET = part_format("parquet")
 GOLDEN = Path(__file__).parent / "golden"

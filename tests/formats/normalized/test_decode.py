@@ -14,28 +14,12 @@ from airflow_audit_provider.formats.normalized import columns as normalized
 from airflow_audit_provider.formats.normalized.columns import COLUMNS, ColumnType, TableColumn, columns_of
 from airflow_audit_provider.formats.normalized.decode import normalize
 from airflow_audit_provider.formats.part_format import part_format
+from tests.formats.encoded import encode
 from tests.formats.odd_records import V1, V2, VALUES, odd_raws, odd_records, raw_of, records_of
 from tests.formats.rows_of import csv_rows, fake_records, json_rows, parquet_table
-from tests.formats.test_round_trip import encode
+from tests.formats.sample_records import FIRST_V1, FIRST_V2
 
 BOTH = pytest.mark.parametrize("version", [V1, V2])
-FIRST_V1 = {
-    "id": "a", "when": "2026-11-01T00:00:00.1234567Z", "interface": "UI",
-    "action": {"type": "rec_set", "result": True, "info": "by hand"},
-    "actor": {"id": "u1", "email": "a@example.com", "ip": "192.0.2.1", "type": "user"}, "owner": {"id": "o1"},
-    "resource": {"id": 10715065315, "type": "DNS_record"}, "metadata": {"zone_name": "example.com", "zone_id": "z1"},
-    "oldValue": "null", "newValue": "high", "oldValueJson": {"ttl": 1.10},
-}  # fmt: skip
-FIRST_V2 = {
-    "id": "a", "account": {"id": "o1", "name": "Example"},
-    "action": {"description": "Update record", "result": "failure", "time": "2026-11-01T00:00:00Z", "type": "update"},
-    "actor": {"context": "dash", "email": "a@example.com", "id": "u1", "ip_address": "192.0.2.1", "type": "user",
-              "token_id": "t1", "token_name": "deploy"},
-    "raw": {"cf_ray_id": "r1", "method": "PATCH", "status_code": 403, "uri": "/zones/z1", "user_agent": "curl"},
-    "resource": {"id": "d1", "product": "dns_records", "request": {"ttl": 2}, "response": [1], "scope": "zones",
-                 "type": "record"},
-    "zone": {"id": "z1", "name": "example.com"},
-}  # fmt: skip
 
 
 def row_of(version: ApiVersion, raw: bytes | dict[str, Any]) -> dict[str, Any]:

@@ -10,10 +10,10 @@ import pytest
 from airflow_audit_provider.core.api.records import ApiVersion
 from airflow_audit_provider.formats.ocsf import mapping as ocsf
 from airflow_audit_provider.formats.ocsf.mapping import ACCOUNT_CHANGE, API_ACTIVITY, CLASSES
-from tests.formats.normalized.test_decode import FIRST_V1, FIRST_V2
 from tests.formats.ocsf.ocsf_validation import PROFILES, VERSION, complaints, definition
 from tests.formats.odd_records import V1, V2, odd_records, records_of
 from tests.formats.rows_of import fake_records, json_rows, parquet_table
+from tests.formats.sample_records import FIRST_V1, FIRST_V2
 
 BOTH = pytest.mark.parametrize("version", [V1, V2])
 

@@ -1,0 +1,108 @@
+"""Whether a run may add to what is committed: the same dataset, format, schema and privacy rule, and no overlap."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import msgspec
+import pytest
+from msgspec import UNSET
+
+from airflow_audit_provider.core.api.query import audit_query
+from airflow_audit_provider.core.archive.compatibility import (
+    check_compatible_schema,
+    check_no_overlap,
+    check_same_dataset,
+    check_same_format,
+    check_same_privacy,
+)
+from airflow_audit_provider.core.archive.manifest import TableSchema
+from airflow_audit_provider.core.archive.object_keys import WindowKeys
+from airflow_audit_provider.core.privacy.rule import AppliedPrivacy
+from airflow_audit_provider.core.windows.window import TimeWindow
+from airflow_audit_provider.exceptions import CommitConflictError
+from tests.core.archive.manifests import manifest
+
+_DAY = TimeWindow(datetime(2026, 11, 1, tzinfo=UTC), datetime(2026, 11, 2, tzinfo=UTC))
+
+
+def test_the_same_dataset_and_format_may_go_on() -> None:
+    """A commit of the same query in the same format is no conflict."""
+    committed = manifest()
+    check_same_dataset(committed, committed.query, "k")
+    check_same_format(committed, "jsonl", "gzip", "k")
+
+
+def test_another_dataset_at_the_same_place_is_a_conflict() -> None:
+    """Another filter on the same destination is refused and names the manifest."""
+    with pytest.raises(CommitConflictError, match="Use one destination for each account") as caught:
+        check_same_dataset(manifest(), audit_query("v2", None, organization_id="o"), "the-key")
+    assert caught.value.key == "the-key"
+
+
+@pytest.mark.parametrize(("file_format", "compression"), [("csv", "gzip"), ("jsonl", "zstd")])
+def test_late_records_in_another_format_are_a_conflict(file_format: str, compression: str) -> None:
+    """One window is not written half in one format and half in another."""
+    with pytest.raises(CommitConflictError, match="replace=True") as caught:
+        check_same_format(manifest(), file_format, compression, "the-key")
+    assert caught.value.key == "the-key"
+
+
+def _table(version: str, schema: str = "normalized") -> TableSchema:
+    return TableSchema(schema, version, {"request_status": 1})
+
+
+@pytest.mark.parametrize(
+    ("committed", "wanted", "words"),
+    [
+        (UNSET, _table("1.0"), r"committed in the schema raw, not normalized 1\.0"),
+        (_table("1.0"), UNSET, r"committed in the schema normalized 1\.0, not raw"),
+        (_table("1.0"), _table("1.0", "ocsf"), r"normalized 1\.0, not ocsf 1\.0"),
+        (_table("1.0"), _table("2.0"), r"normalized 1\.0, not normalized 2\.0"),
+        (_table("1.2"), _table("1.1"), r"newer than normalized 1\.1\. Upgrade"),
+    ],
+)
+def test_another_schema_is_refused(committed: Any, wanted: Any, words: str) -> None:
+    """Late records are added in the committed schema only; the refusal names both."""
+    with pytest.raises(CommitConflictError, match=words) as caught:
+        check_compatible_schema(manifest(table=committed), wanted, "the-key")
+    assert caught.value.key == "the-key"
+
+
+@pytest.mark.parametrize(("committed", "wanted"), [(UNSET, UNSET), ("1.0", "1.0"), ("1.0", "1.1")])
+def test_an_older_minor_version_is_no_other_schema(committed: Any, wanted: Any) -> None:
+    """Columns are only added in a minor version, so what is committed can be written on."""
+    tables = [_table(text) if text else UNSET for text in (committed, wanted)]
+    check_compatible_schema(manifest(table=tables[0]), tables[1], "k")
+
+
+STAMP = AppliedPrivacy("privacy", ("email",), ("metadata",), "0123456789abcdef")
+OTHERS = [
+    UNSET,
+    msgspec.structs.replace(STAMP, key_id="ffffffffffffffff"),
+    msgspec.structs.replace(STAMP, drop=()),
+    msgspec.structs.replace(STAMP, rule_version=99),
+    AppliedPrivacy("privacy", (), ("metadata",), None),
+]
+
+
+@pytest.mark.parametrize("other", OTHERS)
+def test_another_privacy_rule_is_refused(other: Any) -> None:
+    """Another rule, another key or none at all: the same address would stand there in two ways."""
+    check_same_privacy(manifest(privacy=STAMP), STAMP, "k")
+    check_same_privacy(manifest(privacy=other), other, "k")
+    for committed, wanted in ((STAMP, other), (other, STAMP)):
+        with pytest.raises(CommitConflictError, match="or replace=True to rewrite the window"):
+            check_same_privacy(manifest(privacy=committed), wanted, "the-key")
+
+
+def test_windows_that_overlap_are_refused() -> None:
+    """An hour of a committed day is refused by the day's key; a neighbour is not, nor what is no manifest."""
+    hour = WindowKeys(TimeWindow(_DAY.start, _DAY.start + timedelta(hours=1)), _DAY.start.date())
+    day = WindowKeys(_DAY, _DAY.start.date())
+    after = WindowKeys(TimeWindow(_DAY.end, _DAY.end + timedelta(days=1)), _DAY.end.date())
+    with pytest.raises(CommitConflictError, match="overlaps") as caught:
+        check_no_overlap(hour, [after.manifest(1), day.manifest(1)])
+    assert caught.value.key == day.manifest(1)
+    check_no_overlap(hour, [after.manifest(1), hour.manifest(2), "notes.txt"])
