@@ -1,6 +1,4 @@
-"""Measurements: this provider against other ways to the same records, on one machine in one run.
+"""Benchmarks of this provider against other ways to fetch the same records, on one machine in one run.
 
-Knows: nothing itself; ``python -m bench`` runs it.
-Must not know: Airflow's inside, Cloudflare.
-Its one rule: nothing shipped imports it.
+Invariant: the shipped package never imports it.
 """

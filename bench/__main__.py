@@ -1,7 +1,6 @@
-"""``python -m bench``: measure, keep the figures, write the page.
+"""``python -m bench``: measures, stores the figures, writes the page.
 
-Knows: arguments, and where figures and page lie. Must not know: contenders.
-Its one rule: the figures are kept after every run, so that an interrupted benchmark still has what it measured.
+Invariant: the figures are stored after every run, so that an interrupted benchmark keeps them.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ WORKPLACE = PROJECT / ".bench" / "work"
 FIGURES = PROJECT / "bench" / "figures.json"
 PAGE = PROJECT / "docs" / "explanation" / "benchmarks.md"
 MEASURED = "airflow_audit_provider"
-# What the others are measured by: the fake, how they are run, and what is installed.
+# Files that determine the figures of the other contenders: the fake, how they run, and what is installed.
 HARNESS = (
     *(f"{MEASURED}/testing", "requirements/bench.txt", "bench/contenders"),
     *("bench/job.py", "bench/lane.py", "bench/meter.py", "bench/running.py", "bench/source.py"),
@@ -33,7 +32,7 @@ IMPORT_RUNS = 5
 
 
 def main() -> int:
-    """Measure what is asked for; a quick look changes no page."""
+    """Runs the benchmark; with ``--quick`` the page is not changed."""
     asked = _arguments()
     if asked.render:
         PAGE.write_text(write_document(Results.read(FIGURES)))
@@ -52,7 +51,7 @@ def main() -> int:
 
 
 def measure(command: str, scenes: list[Scene], figures: Path, kept: Results | None) -> Results:
-    """Run what of all scenes is not kept; return the results, which also lie in the file of figures."""
+    """Runs the scenes that are not stored yet; returns the results, which are also in the figures file."""
     WORKPLACE.mkdir(parents=True, exist_ok=True)
     imports_ms = measure_imports(environment(WORKPLACE), IMPORT_RUNS)
     _tell(f"Importing adds, in CPU ms: {imports_ms}")
@@ -68,7 +67,7 @@ def measure(command: str, scenes: list[Scene], figures: Path, kept: Results | No
 
 
 def _commit(*places: str) -> str:
-    """Return the last commit that changed these; where the tree differs from it, no other is called the same."""
+    """Returns the last commit that changed these files, marked as modified if the working tree differs."""
     last, changed = (_git(*asked, "--", *places) for asked in (("log", "-1", "--format=%h"), ("status", "--short")))
     return f"{last} and changes until {datetime.now(UTC):%Y-%m-%d %H:%M:%S}" if changed else last
 
@@ -80,7 +79,7 @@ def _git(*asked: str) -> str:
 
 
 def _measured_stages() -> dict[str, dict[str, float]]:
-    """Profile our own pull in a process of its own."""
+    """Profiles this provider's pull in a separate process."""
     command = [sys.executable, "-m", "bench.profiling", "--json"]
     told = subprocess.run(command, env=environment(WORKPLACE), check=True, stdout=subprocess.PIPE, text=True).stdout
     stages: dict[str, dict[str, float]] = json.loads(told.splitlines()[-1])

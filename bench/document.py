@@ -1,4 +1,4 @@
-"""Writes the benchmark's results as a page of Markdown.
+"""Writes the results of a benchmark as a Markdown page.
 
 Invariant: every figure on the page comes from the results it is given.
 """

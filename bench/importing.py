@@ -1,7 +1,6 @@
-"""What importing the operator adds to what every operator imports anyway.
+"""Measures what importing the operator adds to the imports that every Airflow operator has.
 
-Knows: two lists of imports. Must not know: what they are for.
-Its one rule: both are imported in one new interpreter, one after the other, so the machine's mood cancels out.
+Invariant: both are imported in one new interpreter, one after the other, so that the speed of the machine cancels out.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ import sys
 from collections.abc import Mapping
 from statistics import median
 
-# What a DAG file with any operator, hook, sensor and trigger of a provider has imported.
+# Imports of a DAG file with any operator, hook, sensor and trigger of a provider.
 ANY_OPERATOR = (
     "import airflow.sdk\n"
     "from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook, BaseOperator\n"
@@ -34,9 +33,9 @@ print(json.dumps([cpu * 1000, wall * 1000, len(sys.modules) - modules]))
 
 
 def measure_imports(environment: Mapping[str, str], run_count: int) -> dict[str, float]:
-    """Return the CPU milliseconds each import adds, the median of so many new interpreters."""
+    """Returns the CPU milliseconds that each import adds, as the median of several new interpreters."""
     compiled = with_byte_code(environment)
-    _added_ms(ADDED["ours"], compiled)  # writes the byte code that a first import would have to make
+    _added_ms(ADDED["ours"], compiled)  # compiles the byte code, so that the measured imports do not
     runs: dict[str, list[float]] = {name: [] for name in ADDED}
     for _ in range(run_count):
         for name, statement in ADDED.items():
@@ -45,9 +44,9 @@ def measure_imports(environment: Mapping[str, str], run_count: int) -> dict[str,
 
 
 def with_byte_code(environment: Mapping[str, str]) -> dict[str, str]:
-    """Return an environment that keeps byte code, as every installed package has it.
+    """Returns an environment that writes byte code, as installed packages have it.
 
-    Where none may be written this source tree would be compiled at each import, and the others, installed, would not.
+    Without byte code this source tree would be compiled at each import, but the installed packages would not.
     """
     return {name: value for name, value in environment.items() if name != "PYTHONDONTWRITEBYTECODE"}
 

@@ -1,7 +1,6 @@
-"""What every contender is asked to do, and what it answers.
+"""Job that every contender gets, and its result.
 
-Knows: the API's address, the credential, the range of time, the form, the folder. Must not know: any contender.
-Its one rule: all contenders get the same job, as values.
+Invariant: all contenders get the same job, as values.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ PAGE_SIZE = 1000
 
 
 class Job(NamedTuple):
-    """Land the records of ``[start, end)``, RFC 3339 texts, in a form (``jsonl.gz``, …) below an empty folder."""
+    """Lands the records of ``[start, end)``, RFC 3339 texts, in a form (``jsonl.gz``, …) below an empty folder."""
 
     base_url: str
     account_id: str
@@ -30,47 +29,47 @@ class Job(NamedTuple):
 
     @property
     def path(self) -> str:
-        """The endpoint's path below the base URL."""
+        """Path of the endpoint below the base URL."""
         return f"accounts/{self.account_id}/audit_logs"
 
     @property
     def headers(self) -> dict[str, str]:
-        """The header that proves who asks."""
+        """Authorization header."""
         return {"Authorization": f"Bearer {self.token}"}
 
     @property
     def params(self) -> dict[str, str | int]:
-        """The query of every page but for its number."""
+        """Query of every page, without the page number."""
         return {"since": self.start, "before": self.end, "per_page": PAGE_SIZE, "direction": "asc"}
 
     @property
     def target(self) -> Path:
-        """The file for a contender that writes one."""
+        """File for a contender that writes a single file."""
         return Path(self.folder) / f"day.{self.form}"
 
     def of_first_minute(self, folder: str) -> Self:
-        """Return the same for the first minute alone: what it imports and sets up need not be paid again."""
+        """Returns the job for the first minute alone, which pays for imports and set-up before the measurement."""
         return self._replace(end=instant(DAY + timedelta(minutes=1)), folder=folder)
 
     def to_text(self) -> str:
-        """Return the job as a line of JSON."""
+        """Returns the job as a line of JSON."""
         return json.dumps(self)
 
     @classmethod
     def from_text(cls, text: str) -> Self:
-        """Read what ``to_text`` wrote."""
+        """Parses the output of ``to_text``."""
         return cls(*json.loads(text))
 
 
-# Does a job and returns how many records it landed.
+# Runs a job and returns the number of landed records.
 Contender = Callable[[Job], int]
 
 
 def instant(moment: datetime) -> str:
-    """Return an instant as the API takes it."""
+    """Returns an instant in the format of the API."""
     return f"{moment:%Y-%m-%dT%H:%M:%SZ}"
 
 
 def whole_day(base_url: str, account_id: str, token: str) -> Job:
-    """Return a job for the whole day, still without form and folder."""
+    """Returns a job for the whole day, without form and folder."""
     return Job(base_url, account_id, token, "", instant(DAY), instant(DAY + timedelta(days=1)), "")

@@ -1,8 +1,7 @@
-"""``python -m bench.lane CONTENDER JOB``: one contender's own process.
+"""``python -m bench.lane CONTENDER JOB``: process of one contender.
 
-Knows: how to run a contender and read the meter around it. Must not know: what the figures are compared with.
-Its one rule: imports and a first pull of one minute come before the measurement; then it says "ready" and waits for
-a line, so that the parent can look at the server's log in between.
+Invariant: imports and a first pull of one minute come before the measurement; then it prints "ready" and waits for a
+line, so that the parent can read the server's log in between.
 """
 
 from __future__ import annotations
@@ -20,8 +19,8 @@ from bench.meter import peak_bytes, read_meter, resident_bytes
 
 
 def main(name: str, text: str) -> int:
-    """Run one contender; its figures go to the last line of standard output."""
-    # The answers of this program alone go to the pipe; whatever a contender prints goes to the log.
+    """Runs one contender; the last line of standard output has its figures."""
+    # Only the output of this program goes to the pipe; the output of the contender goes to the log.
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     logging.disable(logging.INFO)

@@ -1,7 +1,6 @@
-"""What this process has cost so far: CPU seconds and memory.
+"""Meter of this process: CPU seconds and memory.
 
-Knows: the kernel's counters. Must not know: what was done.
-Its one rule: the counters are the kernel's own; nothing is sampled.
+Invariant: the counters are those of the kernel; nothing is sampled.
 """
 
 from __future__ import annotations
@@ -14,37 +13,37 @@ from pathlib import Path
 from typing import NamedTuple
 
 _STATUS = Path("/proc/self/status")
-# Writing 5 here makes the kernel forget the peak so far.
+# Writing 5 to this file resets the peak (proc(5), clear_refs).
 _FORGET_PEAK = Path("/proc/self/clear_refs")
 
 
 class Reading(NamedTuple):
-    """The counters at one instant: wall and CPU (user and system, own and of ended children) seconds."""
+    """Counters at one instant: wall and CPU seconds (user and system, own and of ended children)."""
 
     wall_seconds: float
     cpu_seconds: float
 
 
 def read_meter() -> Reading:
-    """Read the clocks."""
+    """Reads the counters."""
     spent = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     return Reading(time.perf_counter(), sum(each.ru_utime + each.ru_stime for each in spent))
 
 
 def resident_bytes() -> int:
-    """Return the memory this process holds now, from here on also its peak; elsewhere than on Linux its peak so far."""
+    """Returns the resident memory and resets its peak; returns the peak so far on systems other than Linux."""
     with suppress(OSError):
         _FORGET_PEAK.write_text("5")
     return _memory_bytes("VmRSS")
 
 
 def peak_bytes() -> int:
-    """Return the most memory this process held since ``resident_bytes`` was asked."""
+    """Returns the peak of resident memory since the call of ``resident_bytes``."""
     return _memory_bytes("VmHWM")
 
 
 def _memory_bytes(name: str) -> int:
-    # The peak of getrusage begins with that of the parent, so it is only the second choice.
+    # The peak of getrusage starts at that of the parent process, so it is only the fallback.
     with suppress(OSError):
         fields = dict(line.split(":", 1) for line in _STATUS.read_text().splitlines())
         return int(fields[name].split()[0]) * 1024

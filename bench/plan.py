@@ -1,7 +1,6 @@
-"""Which contender is measured on what, how often.
+"""Plan of the benchmark: which contender is measured on which day, latency and form, and how often.
 
-Knows: sizes, latencies, forms, numbers of runs. Must not know: how a run is made.
-Its one rule: contenders of one scene take turns, so that a busy minute of the machine falls on all of them.
+Invariant: contenders of one scene take turns, so that a busy minute of the machine affects all of them.
 """
 
 from __future__ import annotations
@@ -14,12 +13,12 @@ SMALL, LARGE = 100_000, 1_000_000
 LATENCIES_MS = (0, 50)
 TURN_COUNT, QUICK_TURN_COUNT = 5, 3
 SMALL_ONLY = ("ours_in_task", "sdk_alone")
-# What a window lands in; tables and events are measured on the small day without latency alone.
+# Forms of a landed window; tables and events are measured only on the small day without latency.
 LANDED_FORMS = ("jsonl.gz", "jsonl.zst", "parquet", "parquet normalized")
 
 
 class Lane(NamedTuple):
-    """One contender in one form."""
+    """A contender in one form."""
 
     contender: str
     form: str
@@ -31,12 +30,12 @@ class Lane(NamedTuple):
 
     @property
     def is_alone(self) -> bool:
-        """Whether it has all cores to itself."""
+        """Whether it runs with nothing beside it."""
         return self.is_ours or self.contender.endswith("_alone")
 
 
 class Scene(NamedTuple):
-    """One day at one latency, and who is to have read it how often at its end, earlier scenes of the same counted."""
+    """One day at one latency, and how often each contender has read it at the end, earlier scenes included."""
 
     record_count: int
     latency_ms: int
@@ -45,11 +44,11 @@ class Scene(NamedTuple):
 
 
 def whole_plan() -> list[Scene]:
-    """Every contender five times: on both days, at both latencies, in every form that it can land.
+    """Returns the plan: every contender five times, on both days, at both latencies, in every form that it supports.
 
-    The large days come last, and in two goes: they take two of the three hours, and who breaks off has some of all.
-    Two are measured on the small day alone: the operator's ``execute``, which differs from ``pull_window`` by what one
-    task costs, and the SDK with nothing beside it. So are tables and events, without latency.
+    The large days come last, in two rounds: they take two of the three hours, and an interrupted run has some of all.
+    Two contenders are measured only on the small day: the operator's ``execute``, which differs from ``pull_window`` by
+    the cost of one task, and the SDK with nothing beside it. So are tables and events, without latency.
     """
     lanes = [Lane(name, form) for name, forms in FORMS.items() for form in forms]
     landed = tuple(lane for lane in lanes if lane.form in LANDED_FORMS)
@@ -62,5 +61,5 @@ def whole_plan() -> list[Scene]:
 
 
 def quick_plan() -> list[Scene]:
-    """Our forms on the small day without latency, three times: for looking while one works."""
+    """Returns a short plan: this provider's forms on the small day without latency, three times."""
     return [Scene(SMALL, 0, tuple(Lane("ours", form) for form in FORMS["ours"]), QUICK_TURN_COUNT)]

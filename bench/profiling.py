@@ -1,7 +1,6 @@
-"""``python -m bench.profiling``: where our own CPU time goes, by stage and by function.
+"""``python -m bench.profiling``: CPU time of this provider's pull, by stage and by function.
 
-Knows: our pull, cProfile, and how to keep the pull in one thread. Must not know: other contenders.
-Its one rule: stages are true to a few per cent; functions are not, because a profiler makes small ones look dear.
+Invariant: stages are accurate to a few per cent; functions are not, because a profiler overstates small ones.
 """
 
 from __future__ import annotations
@@ -33,23 +32,23 @@ OTHER_THREADS = "in other threads (Arrow's)"
 
 
 class SameThread:
-    """Stands in for the thread pool: does what is submitted at once, where a profiler sees it."""
+    """Replacement for the thread pool that runs each call at once, in the profiled thread."""
 
     def __init__(self, *_: Any, **__: Any) -> None:
         pass
 
     def submit(self, function: Callable[..., Any], *args: Any) -> Future[Any]:
-        """Return a future that is done."""
+        """Returns a completed future."""
         future: Future[Any] = Future()
         future.set_result(function(*args))
         return future
 
     def shutdown(self, **_: Any) -> None:
-        """End nothing."""
+        """Does nothing: there is no thread to end."""
 
 
 def main() -> int:
-    """Print the stages of every form asked for and, if wished, the functions."""
+    """Prints the stages of every requested form and, with ``--functions``, the functions."""
     parser = argparse.ArgumentParser(prog="python -m bench.profiling", description=__doc__)
     parser.add_argument("forms", nargs="*", default=FORMS["ours"], help=", ".join(FORMS["ours"]))
     parser.add_argument("--records", type=int, default=100_000, help="size of the day")
@@ -72,7 +71,7 @@ def _landed(job: Job) -> None:
 
 
 def _stages(job: Job, record_count: int) -> dict[str, float]:
-    """Return µs of CPU a record by stage, the medians of a few pulls."""
+    """Returns µs of CPU a record by stage, as medians of a few pulls."""
     with TemporaryDirectory() as folder:
         pull(job.of_first_minute(folder))
     pulls = [_one_pull(job) for _ in range(PULLS)]
@@ -80,7 +79,7 @@ def _stages(job: Job, record_count: int) -> dict[str, float]:
 
 
 def _one_pull(job: Job) -> dict[str, float]:
-    """Return the CPU seconds of one pull by stage."""
+    """Returns the CPU seconds of one pull by stage."""
     before = read_meter()
     with watched() as watch:
         _landed(job)

@@ -1,7 +1,6 @@
-"""All figures of one benchmark, and the medians of them.
+"""Figures of one benchmark, and their medians.
 
-Knows: how figures are kept between a run and a document. Must not know: what is good or bad.
-Its one rule: a median is taken of each figure on its own, over the runs of one lane on one scene.
+Invariant: each figure has its own median, over the runs of one lane on one scene.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ HTTP_PROVIDER = "apache-airflow-providers-http"
 
 
 class Median(NamedTuple):
-    """The medians of one lane on one scene."""
+    """Medians of one lane on one scene."""
 
     lane: Lane
     run_count: int
@@ -39,7 +38,7 @@ class Median(NamedTuple):
 
     @classmethod
     def of(cls, runs: list[Run]) -> Self:
-        """Take the median of each figure."""
+        """Computes the median of each figure."""
         return cls(
             Lane(runs[0].contender, runs[0].form),
             len(runs),
@@ -53,11 +52,11 @@ class Median(NamedTuple):
 
 
 class Results(NamedTuple):
-    """What one benchmark measured, when, on what.
+    """Results of one benchmark.
 
-    ``imports_ms`` is CPU milliseconds by name; ``loads`` the machine's load average after each run; ``stages`` our µs
-    of CPU a record by form and stage; ``commit`` what of ours was measured;
-    ``harness`` what of ours the others are measured by; ``break_count`` how often the benchmark was broken off.
+    ``imports_ms`` is CPU milliseconds by name; ``loads`` the load average of the machine after each run; ``stages``
+    this provider's µs of CPU a record by form and stage; ``commit`` the measured commit; ``harness`` the commit of the
+    files that determine the other contenders' figures; ``break_count`` how often the benchmark was interrupted.
     """
 
     measured_on: str
@@ -73,11 +72,11 @@ class Results(NamedTuple):
     break_count: int = 0
 
     def scenes(self) -> list[tuple[int, int]]:
-        """Return the record counts and latencies measured, in order."""
+        """Returns the measured record counts and latencies, in order."""
         return sorted({(run.record_count, run.latency_ms) for run in self.runs})
 
     def medians(self, record_count: int, latency_ms: int) -> dict[Lane, Median]:
-        """Return the medians of one scene by lane."""
+        """Returns the medians of one scene by lane."""
         by_lane: dict[Lane, list[Run]] = {}
         for run in self._of_scene(record_count, latency_ms):
             by_lane.setdefault(Lane(run.contender, run.form), []).append(run)
@@ -88,17 +87,17 @@ class Results(NamedTuple):
 
     @property
     def load(self) -> float | None:
-        """The median load average, the benchmark itself included."""
+        """Median load average, including the benchmark itself."""
         return median(self.loads) if self.loads else None
 
     def with_run(self, run: Run) -> Self:
-        """Return the results with one more run, and the load the machine has now."""
+        """Returns the results with one more run and the current load average."""
         return self._replace(runs=[*self.runs, run], loads=(*self.loads, os.getloadavg()[0]))
 
     def going_on(self, kept: Self) -> Self:
-        """Return the results with what was kept of a benchmark; of ours nothing that another commit did.
+        """Returns the results with the stored runs of a benchmark, without this provider's runs of another commit.
 
-        Raises ``ValueError`` when it was another machine's, or measured by other versions or another harness.
+        Raises ``ValueError`` if they are from another machine, other versions or another harness.
         """
         for name in ("machine", "versions", "harness"):
             was, is_now = getattr(kept, name), getattr(self, name)
@@ -114,24 +113,24 @@ class Results(NamedTuple):
         return self._replace(runs=runs, loads=loads, break_count=kept.break_count + 1)
 
     def write(self, path: Path) -> None:
-        """Write everything as JSON, a line a run."""
+        """Writes everything as JSON, one line a run."""
         runs = ",\n".join(json.dumps(run._asdict()) for run in self.runs)
         about = {name: value for name, value in self._asdict().items() if name != "runs"}
         path.write_text(f'{{"runs": [\n{runs}\n],\n{json.dumps(about, indent=1)[2:]}\n')
 
     @classmethod
     def read(cls, path: Path) -> Self:
-        """Read what ``write`` wrote."""
+        """Reads the output of ``write``."""
         fields = json.loads(path.read_text())
         return cls(**fields | {"runs": [Run(**run) for run in fields["runs"]]})
 
 
 def describe_machine() -> str:
-    """Say what this was measured on, without naming the machine."""
+    """Returns a description of the machine without its name."""
     system = f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores"
     return f"{system}, {platform.python_implementation()} {platform.python_version()}"
 
 
 def installed(names: Iterable[str] = (*VERSIONED, HTTP_PROVIDER)) -> dict[str, str]:
-    """Return the installed versions of what was measured."""
+    """Returns the installed versions of the contenders."""
     return {name: version(name) for name in names}

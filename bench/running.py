@@ -1,11 +1,10 @@
-"""Runs the scenes of a plan: a process for every run.
+"""Runs the scenes of a plan, each run in its own process.
 
-Knows: how to start a lane and talk to it. Must not know: what the figures mean.
-Its one rule: a run that does not land every record stops the benchmark.
+Invariant: a run that does not land every record stops the benchmark.
 
-Ours runs alone, with a server and all cores to use. The others do one thing at a time, reading or waiting for the
-server, so each gets a core of its own with a server on it, and as many run as there are cores. Otherwise the whole
-plan would take twice as long; ``sdk_alone`` is there to show that nobody loses by it.
+This provider runs alone, with one server and all cores. The other contenders use one core at a time, so each gets a
+core of its own with a server on it, and as many run as there are cores. Otherwise the plan would take twice as long;
+``sdk_alone`` shows that no contender is slower for it.
 """
 
 from __future__ import annotations
@@ -27,16 +26,16 @@ from typing import NamedTuple
 from bench.plan import Lane, Scene
 from bench.source import Source, running_fake
 
-# Each has a server of its own, which holds the whole day.
+# Each has its own server, which holds the whole day.
 MOST_CORES = 4
 PROXIES = {"http_proxy", "https_proxy", "all_proxy"}
 Tell = Callable[[str], object]
 
 
 class Run(NamedTuple):
-    """The figures of one run: ``record_count`` is the day's, ``landed_count`` may be more.
+    """Figures of one run: ``record_count`` is that of the day, ``landed_count`` can be higher.
 
-    Bytes are above those held after imports, CPU and wall seconds are those of the pull alone.
+    Memory is above that after the imports; CPU and wall seconds are those of the pull alone.
     """
 
     contender: str
@@ -51,7 +50,7 @@ class Run(NamedTuple):
     landed_bytes: int
 
     def is_of(self, scene: Scene) -> bool:
-        """Whether it was made on this day at this latency."""
+        """Whether the run belongs to this scene."""
         return (self.record_count, self.latency_ms) == (scene.record_count, scene.latency_ms)
 
     def __str__(self) -> str:
@@ -63,14 +62,14 @@ class Run(NamedTuple):
 
 
 class Desk(NamedTuple):
-    """Where a lane runs: the server it reads from, and the core both are kept on; None is all of them."""
+    """Where a lane runs: its server, and the core that both are pinned to; None means all cores."""
 
     source: Source
     core: int | None
 
 
 def run_scenes(scenes: Sequence[Scene], done: Sequence[Run], workplace: Path, tell: Tell) -> Iterator[Run]:
-    """Yield the runs of all scenes, in turns, but for those done already."""
+    """Yields the runs of all scenes in turns, except those that are stored already."""
     workplace.mkdir(parents=True, exist_ok=True)
     done = list(done)
     for scene in scenes:
@@ -83,7 +82,7 @@ def run_scenes(scenes: Sequence[Scene], done: Sequence[Run], workplace: Path, te
 
 
 def turns_of(scene: Scene, done: Sequence[Run]) -> list[list[Lane]]:
-    """Return who is still to be measured, turn by turn."""
+    """Returns the lanes that are still to be measured, turn by turn."""
     counts = Counter(Lane(run.contender, run.form) for run in done if run.is_of(scene))
     return [[lane for lane in scene.lanes if counts[lane] <= turn] for turn in range(scene.run_count)]
 
@@ -102,7 +101,7 @@ def _run_turns(scene: Scene, turns: list[list[Lane]], workplace: Path, tell: Tel
 
 
 def _cores() -> list[int]:
-    """Return the cores to keep lanes on; none where the system cannot."""
+    """Returns the cores to pin lanes to; none if the system does not support it."""
     cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
     return cores[:MOST_CORES]
 
@@ -114,7 +113,7 @@ def _desk(core: int, scene: Scene, stack: ExitStack) -> Desk:
 
 @contextmanager
 def _kept_on(core: int | None) -> Iterator[None]:
-    """Keep this thread, and every process it starts meanwhile, on a core."""
+    """Pins this thread, and every process that it starts meanwhile, to a core."""
     if core is None:
         yield
         return
@@ -127,7 +126,7 @@ def _kept_on(core: int | None) -> Iterator[None]:
 
 
 def _run_at(desks: list[Desk], lanes: list[Lane], scene: Scene, workplace: Path) -> Iterator[Run]:
-    """Yield the runs of these lanes; each takes the next free desk."""
+    """Yields the runs of these lanes; each takes the next free place."""
     free: SimpleQueue[Desk] = SimpleQueue()
     for desk in desks:
         free.put(desk)
@@ -144,12 +143,12 @@ def _run_at(desks: list[Desk], lanes: list[Lane], scene: Scene, workplace: Path)
     try:
         yield from (under_way.result() for under_way in as_completed([pool.submit(run, lane) for lane in lanes]))
     finally:
-        # Of those still waiting none begins when one has failed.
+        # After a failure none of the waiting runs starts.
         pool.shutdown(cancel_futures=True)
 
 
 def run_lane(lane: Lane, scene: Scene, source: Source, workplace: Path) -> Run:
-    """Run one contender once, in a process and a folder of its own."""
+    """Runs one contender once, in its own process and folder."""
     with TemporaryDirectory(dir=workplace, prefix="run-") as folder, (workplace / "lanes.log").open("ab") as log:
         landing = Path(folder) / "landing"
         landing.mkdir()
@@ -172,7 +171,8 @@ def _talk(child: subprocess.Popen[str], lane: Lane, scene: Scene, source: Source
     if not answer:
         raise RuntimeError(f"{lane.contender} failed in its run; see lanes.log.")
     figures = json.loads(answer)
-    # The server takes `before` as inclusive; who does not know lands some records of the next day as well.
+    # The server's `before` is inclusive, so a contender that does not account for it lands some records of the next
+    # day.
     if figures["landed_count"] < scene.record_count:
         raise RuntimeError(f"{lane.contender} landed {figures['landed_count']} of {scene.record_count} records.")
     request_count = source.request_count() - before
@@ -180,7 +180,7 @@ def _talk(child: subprocess.Popen[str], lane: Lane, scene: Scene, source: Source
 
 
 def environment(workplace: Path) -> dict[str, str]:
-    """The environment of a contender: no proxies, an Airflow home of its own, no tuning."""
+    """Returns the environment of a contender: no proxies, its own Airflow home, no tuning."""
     kept = {name: value for name, value in os.environ.items() if name.lower() not in PROXIES}
     home = {"AIRFLOW_HOME": str(workplace / "airflow"), "AIRFLOW__CORE__LOAD_EXAMPLES": "False"}
     return {**kept, **home, "AIRFLOW__LOGGING__LOGGING_LEVEL": "WARNING"}

@@ -1,7 +1,6 @@
-"""The fake Cloudflare that all contenders read from, in a process of its own.
+"""Fake Cloudflare that all contenders read from, in its own process.
 
-Knows: how it is started, read once, and asked for its log. Must not know: contenders.
-Its one rule: the whole day is made before anything is measured, so that no contender waits for it.
+Invariant: the whole day is generated before the first measurement, so that no contender waits for it.
 """
 
 from __future__ import annotations
@@ -20,23 +19,23 @@ CACHE_MB = 3000
 
 
 class Source(NamedTuple):
-    """A running fake: the job to read its day, and where its back door is."""
+    """A running fake: the job that reads its day, and the URL of its control API."""
 
     job: Job
     truth_url: str
 
     def request_count(self) -> int:
-        """Return how many requests it has answered so far."""
+        """Returns the number of requests so far."""
         return _line_count(self.truth_url.replace("/truth", "/requests"))
 
     def record_count(self) -> int:
-        """Return how many records the day has; the first call makes them."""
+        """Returns the number of records of the day; the first call generates them."""
         return _line_count(f"{self.truth_url}?start={self.job.start}&end={self.job.end}")
 
 
 @contextmanager
 def running_fake(records_per_day: int, latency_ms: int) -> Iterator[Source]:
-    """Start a fake whose days all have so many records; end it afterwards."""
+    """Starts a fake with this number of records on every day, and ends it afterwards."""
     options = f"--now {PRESENT} --even-days --requests-per-window 0 --cache-mb {CACHE_MB}".split()
     options += ["--records-per-day", str(records_per_day), "--latency-ms", str(latency_ms)]
     command = [sys.executable, "-m", "airflow_audit_provider.testing", *options]

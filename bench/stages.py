@@ -1,7 +1,6 @@
-"""CPU time by stage of our own pull, each stage without the stages it calls.
+"""CPU time of this provider's pull by stage, each without the stages that it calls.
 
-Knows: which functions are stages; it wraps them while it measures. Must not know: how they work.
-Its one rule: only what is called a page or a group at a time is wrapped, so that measuring costs next to nothing.
+Invariant: only functions that are called once a page or group are wrapped, so that measuring costs little.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from typing import Any
 from unittest import mock
 
 PACKAGE = "airflow_audit_provider"
-# What is shown -> where it is looked up when it is called.
+# Name of the stage -> function that is wrapped.
 STAGES = {
     "httpx: send, receive": "adapters.cloudflare.http:HttpTransport.send",
     "envelope → raw records": "core.api.responses:_read_envelope",
@@ -57,7 +56,7 @@ class Stopwatch:
         self._last = time.thread_time()
 
     def around(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
-        """Return the function with the watch around it."""
+        """Returns the function wrapped by the stopwatch."""
 
         @functools.wraps(function)
         def timed(*args: Any, **kwargs: Any) -> Any:
@@ -70,7 +69,7 @@ class Stopwatch:
         return timed
 
     def stop(self) -> dict[str, float]:
-        """Return what was spent, by stage."""
+        """Returns the CPU seconds by stage."""
         self._turn(REST)
         return self.spent_seconds
 
@@ -86,7 +85,7 @@ class Stopwatch:
 
 @contextmanager
 def watched() -> Iterator[Stopwatch]:
-    """Wrap every stage for as long as the block runs; the pull has to stay in this thread."""
+    """Wraps every stage during the block; the pull must stay in this thread."""
     watch = Stopwatch()
     with ExitStack() as stack:
         for name, place in STAGES.items():

@@ -1,7 +1,6 @@
-"""What was to be reached, and whether it was.
+"""Targets of the benchmark, and whether they are reached.
 
-Knows: the bounds, and which medians to hold against them. Must not know: how they were measured or are shown.
-Its one rule: a target is reached or not; what was not measured is neither.
+Invariant: a target is reached or not reached; a target that was not measured is neither.
 """
 
 from __future__ import annotations
@@ -18,12 +17,12 @@ PEAK_MB = {"jsonl.zst": 80.0, "jsonl.gz": 80.0, "parquet": 200.0, "parquet norma
 TIMES_THE_SDK = 8.0
 SDK_FORMS = ("jsonl.zst", "jsonl.gz", "parquet")
 IMPORT_MS = 60.0
-# Two peaks count as the same when they differ by less than an allocator's whim.
+# Two peaks count as equal if they differ by less than the variation of the allocator.
 SAME_MB = 15.0
 
 
 class Verdict(NamedTuple):
-    """One target: what was wanted, what was measured, and whether that is enough; None when it was not measured."""
+    """A target: the bound, the measured value, and whether it is reached; None if it was not measured."""
 
     wanted: str
     measured: str
@@ -31,12 +30,12 @@ class Verdict(NamedTuple):
 
     @property
     def word(self) -> str:
-        """The verdict as a word."""
+        """Result as a word."""
         return {True: "reached", False: "**not reached**", None: "not measured"}[self.reached]
 
 
 def judge(results: Results) -> list[Verdict]:
-    """Hold every target against the results."""
+    """Returns every target with its result."""
     small, large = results.medians(SMALL, 0), results.medians(LARGE, 0)
     cost = [_bound(f"CPU a record, {form}, {SMALL:,} records", "µs", small, form, "micros") for form in MICROS]
     cost += [_bound(f"CPU a record, {form}, {LARGE:,} records", "µs", large, form, "micros") for form in MICROS]
@@ -70,7 +69,7 @@ def _speed(results: Results) -> Iterator[Verdict]:
     for record_count, form in product((SMALL, LARGE), SDK_FORMS):
         medians = results.medians(record_count, 50)
         ours = medians.get(Lane("ours", form))
-        # Alone where it was measured alone: what shares the machine must not lose by that.
+        # Uses the figures measured alone if there are any, so that sharing the machine is no disadvantage.
         sdk = medians.get(Lane("sdk_alone", form)) or medians.get(Lane("sdk", form))
         wanted = f"records a second at 50 ms latency, {form}, {record_count:,} records"
         wanted += f": at least {TIMES_THE_SDK:.0f} times the SDK's"

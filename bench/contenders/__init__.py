@@ -1,7 +1,6 @@
-"""The contenders: each a module with ``pull``, importing what it needs when it is imported.
+"""Contenders: each is a module with ``pull`` that imports its libraries at the top.
 
-Knows: their names. Must not know: how they are measured.
-Its one rule: each does what its own documentation shows, no slower and no cleverer.
+Invariant: each follows its own documentation, without extra tuning.
 """
 
 from __future__ import annotations
@@ -10,7 +9,7 @@ import importlib
 
 from bench.job import Contender
 
-# Module -> the forms it can reasonably write, the first one being the form all are compared in.
+# Module -> the forms that it supports; the first one is the form of the comparison.
 FORMS: dict[str, tuple[str, ...]] = {
     "ours": ("jsonl.gz", "jsonl.zst", "parquet", "parquet normalized", "parquet ocsf", "duckdb", "iceberg"),
     "ours_in_task": ("jsonl.gz",),
@@ -32,6 +31,6 @@ TITLES = {
 
 
 def load(name: str) -> Contender:
-    """Import a contender and return what it does."""
+    """Imports a contender and returns its ``pull``."""
     contender: Contender = importlib.import_module(f"bench.contenders.{name}").pull
     return contender

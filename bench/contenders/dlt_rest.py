@@ -1,7 +1,6 @@
 """dlt: its ``rest_api`` source with page numbers, its ``filesystem`` and ``duckdb`` destinations.
 
-Knows: ``dlt``. Must not know: the other contenders.
-Its one rule: dlt's defaults, but for telemetry, which a benchmark does not send, and a folder of its own.
+Invariant: dlt's defaults, except that telemetry is off and it has its own folder.
 """
 
 from __future__ import annotations
@@ -19,10 +18,10 @@ from dlt.sources.rest_api import RESTAPIConfig, rest_api_source
 
 from bench.job import Job
 
-# What `run` is told besides the source; what is not told is dlt's default.
+# Arguments of `run` besides the source; everything else is dlt's default.
 TOLD: dict[str, dict[str, Any]] = {
     "jsonl.gz": {"loader_file_format": "jsonl"},
-    # Dlt flattens records into typed columns, too; it keeps no text of them.
+    # Dlt flattens records into typed columns and keeps no text of them.
     "parquet normalized": {"loader_file_format": "parquet"},
     "iceberg": {"table_format": "iceberg"},
     # By default dlt writes INSERT statements here, which cost ten times as much.
@@ -31,7 +30,7 @@ TOLD: dict[str, dict[str, Any]] = {
 
 
 def pull(job: Job) -> int:
-    """Land the job's records; return how many rows dlt says it normalised."""
+    """Lands the records of the job; returns the number of rows that dlt normalized."""
     with TemporaryDirectory() as working:
         pipeline = dlt.pipeline(
             "bench",

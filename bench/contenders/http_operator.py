@@ -1,7 +1,6 @@
 """Airflow's ``HttpOperator``: page numbers by its ``pagination_function``, the file by its ``response_filter``.
 
-Knows: the http provider. Must not know: the other contenders' clients.
-Its one rule: what its documentation offers for a paged API; that it keeps every answer until the end is its own way.
+Invariant: what its documentation offers for a paged API; the operator itself keeps every response until the end.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from bench.job import Job
 
 
 def pull(job: Job) -> int:
-    """Land the job's records; return how many."""
+    """Lands the records of the job; returns their number."""
     os.environ["AIRFLOW_CONN_BENCH"] = json.dumps({"conn_type": "http", "host": job.base_url})
     operator = HttpOperator(
         task_id="land",
@@ -35,7 +34,7 @@ def pull(job: Job) -> int:
 
 
 def _next_page(response: Response) -> dict[str, Any] | None:
-    """Ask for the page after this one, until one is empty."""
+    """Requests the next page, until one is empty."""
     if not response.json()["result"]:
         return None
     page = 1 + int(response.request.url.partition("&page=")[2] or 1) if response.request.url else 1

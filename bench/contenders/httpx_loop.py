@@ -1,7 +1,6 @@
-"""The loop one writes in an afternoon: httpx, page numbers until an empty page.
+"""Plain loop over httpx: page numbers until an empty page.
 
-Knows: httpx. Must not know: retries, limits, windows.
-Its one rule: as short as it can be.
+Invariant: the shortest loop that works.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from bench.job import Job
 
 
 def pull(job: Job) -> int:
-    """Land the job's records; return how many."""
+    """Lands the records of the job; returns their number."""
     with httpx.Client(headers=job.headers, timeout=60.0) as client:
         return write_pages(job, _pages(client, job))
 

@@ -1,7 +1,6 @@
-"""This provider without Airflow: the use case ``pull_window`` over httpx, into local files.
+"""This provider without Airflow: ``pull_window`` over httpx, into local files.
 
-Knows: how a pull is put together. Must not know: how it is measured.
-Its one rule: every tuning is the operator's default, but for the rate limit, which the fake does not have.
+Invariant: every setting is the operator's default, except the rate limit, which the fake does not have.
 """
 
 from __future__ import annotations
@@ -36,14 +35,14 @@ FORMATS = {
     "parquet": ("parquet", "zstd", "raw"),
     "parquet normalized": ("parquet", "zstd", "normalized"),
     "parquet ocsf": ("parquet", "zstd", "ocsf"),
-    # What is loaded lands first, as it does in an Airflow that loads it.
+    # Records land before they are loaded, as in an Airflow deployment.
     "duckdb": ("parquet", "zstd", "normalized"),
     "iceberg": ("parquet", "zstd", "normalized"),
 }
 
 
 def pull(job: Job) -> int:
-    """Land the job's window; return how many records its manifest counts."""
+    """Lands the window of the job; returns the record count of its manifest."""
     bounds = RunBounds(window_start=job.start, window_end=job.end)
     order = PullSpec(
         audit_query("v1", "account", account_id=job.account_id),
@@ -59,7 +58,7 @@ def pull(job: Job) -> int:
 
 
 def _load(job: Job) -> int:
-    """Load what landed into a table beside it; return how many rows."""
+    """Loads the landed window into a table; returns the number of rows."""
     with closing(_warehouse(job)) as warehouse:
         return load_committed(LoadSpec("bench"), LocalStore(job.folder), warehouse, _ignore).record_count
 
@@ -74,9 +73,9 @@ def _warehouse(job: Job) -> Warehouse:
 
 
 def format_of(form: str) -> PartFormat:
-    """Return the part format of a form."""
+    """Returns the part format of a form."""
     return part_format(*FORMATS[form])
 
 
 def _ignore(_: object) -> None:
-    """Observe nothing."""
+    """Ignores the event."""

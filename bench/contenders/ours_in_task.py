@@ -1,7 +1,6 @@
-"""This provider as a task has it: the operator's ``execute`` with a plain context.
+"""This provider as a task: the operator's ``execute`` with a plain context.
 
-Knows: the operator and how a connection is put into the environment. Must not know: the pipeline.
-Its one rule: it gives the operator what a DAG would, and nothing else.
+Invariant: the operator gets the arguments of a DAG and nothing else.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from bench.job import Job
 
 
 def pull(job: Job) -> int:
-    """Land the job's window; return the record count of the operator's summary."""
+    """Lands the window of the job; returns the record count of the operator's summary."""
     extra = {"account_id": job.account_id, "rate_limit_requests": UNLIMITED}
     connection = {"conn_type": "cloudflare", "host": job.base_url, "password": job.token, "extra": extra}
     os.environ["AIRFLOW_CONN_CLOUDFLARE_DEFAULT"] = json.dumps(connection)

@@ -1,7 +1,6 @@
-"""The official SDK: its auto-pagination, a thousand records a page.
+"""Official SDK with its auto-pagination, a thousand records a page.
 
-Knows: ``cloudflare``. Must not know: the API's envelopes.
-Its one rule: lines come from the SDK's own ``to_json``, rows from its own ``to_dict``.
+Invariant: lines come from the SDK's ``to_json``, rows from its ``to_dict``.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from bench.job import PAGE_SIZE, Job
 
 
 def pull(job: Job) -> int:
-    """Land the job's records; return how many."""
+    """Lands the records of the job; returns their number."""
     with Cloudflare(api_token=job.token, base_url=job.base_url) as client:
         records = client.audit_logs.list(
             account_id=job.account_id, since=job.start, before=job.end, per_page=PAGE_SIZE, direction="asc"

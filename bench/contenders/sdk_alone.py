@@ -1,7 +1,6 @@
-"""The official SDK once more, with all cores to itself: whether others beside it cost it anything.
+"""Official SDK with nothing beside it: shows whether sharing the machine makes it slower.
 
-Knows: the SDK's contender. Must not know: what runs beside it.
-Its one rule: it is that contender, unchanged.
+Invariant: the same code as the ``sdk`` contender.
 """
 
 from __future__ import annotations

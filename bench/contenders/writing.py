@@ -1,7 +1,6 @@
-"""How somebody without this provider writes records: gzip or zstd lines of ``json.dumps``, or a Parquet table.
+"""Writers of the other contenders: gzip or zstd lines of ``json.dumps``, or a Parquet table.
 
-Knows: files and formats. Must not know: where records come from.
-Its one rule: the libraries' own defaults (gzip level 9, zstd level 3, snappy Parquet), a page at a time.
+Invariant: the libraries' defaults (gzip level 9, zstd level 3, snappy Parquet), one page at a time.
 """
 
 from __future__ import annotations
@@ -20,17 +19,17 @@ import zstandard
 from bench.job import Job
 
 Page = list[dict[str, Any]]
-# What ours has in raw Parquet, too: the id, the time and the record as JSON.
+# Same columns as this provider's raw Parquet: id, time, and the record as JSON.
 SCHEMA = pa.schema([pa.field(name, pa.string()) for name in ("id", "when", "record")])
 
 
 def write_pages(job: Job, pages: Iterable[Page]) -> int:
-    """Write pages of plain records in the job's form; return how many records."""
+    """Writes pages of records in the form of the job; returns the number of records."""
     return _write_parquet(job.target, pages) if job.form == "parquet" else write_lines(job, _lines_of(pages))
 
 
 def write_lines(job: Job, lines: Iterable[str]) -> int:
-    """Write lines, given without their ends, compressed; return how many."""
+    """Writes compressed lines, given without line ends; returns their number."""
     count = 0
     with _open_text(job.target) as file:
         for line in lines:
