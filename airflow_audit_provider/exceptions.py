@@ -1,29 +1,28 @@
-"""Every public error, grouped by what mends it.
-
-Knows: nothing but Python. Must not know: Airflow, HTTP, storage.
-Its one rule: callers decide by ``retryable`` and ``retry_after``, never by a message's text.
+"""Exceptions of this provider, grouped by what fixes them.
 
 ::
 
     AuditProviderError
-    ├── ConfigurationError            mend the connection or the arguments      never retry
-    ├── SourceError                   carries status, ray id, window, cursor
-    │   ├── SourceAuthError           401, 403                                  never retry
-    │   ├── SourceRateLimitedError    429, retry_after                          retry, after
-    │   ├── SourceUnavailableError    5xx, timeouts, cut connections            retry
-    │   ├── SourceProtocolError       the answer breaks the contract            never retry
-    │   └── RetentionExceededError    older than the API keeps                  never retry
-    ├── WindowNotSettledError         too early; carries settled_at             wait until then
-    ├── StorageError                  the object store said no                  never retry
-    │   ├── StorageUnavailableError   the object store did not answer           retry
-    │   └── CommitConflictError       another run committed first               never retry
-    ├── NotCommittedError             nothing is committed there yet            retry
-    ├── WarehouseBusyError            another loader has the table or the window  retry
-    └── VerificationError             bytes disagree with the manifest          never retry, never overwrite
+    ├── ConfigurationError              a connection or an argument is wrong          no retry
+    ├── SourceError                     the Cloudflare API; status, ray id, window    no retry
+    │   ├── SourceAuthError             credential, account or permission refused     no retry
+    │   ├── SourceRateLimitedError      status 429                                    retry after retry_after
+    │   ├── SourceUnavailableError      5xx, timeouts, broken connections             retry
+    │   ├── SourceProtocolError         the response breaks the API's contract        no retry
+    │   └── RetentionExceededError      older than the API keeps                      no retry
+    ├── WindowNotSettledError           the window ended too recently                 retry at settled_at
+    ├── StorageError                    the object store refused                      no retry
+    │   ├── StorageUnavailableError     the object store did not respond              retry
+    │   └── CommitConflictError         another run committed first                   no retry
+    ├── NotCommittedError               a window to load is not committed yet         retry
+    ├── WarehouseBusyError              another loader holds the table or the window  retry
+    └── VerificationError               stored bytes and manifest differ              no retry, no overwriting
 
-Each message is one or more sentences and the last one says what to do. The attributes carry the same
-facts as values. All errors survive pickling (they cross process borders in Airflow), and no message
-ever holds a secret.
+The last sentence of a message says what to do; ``docs/troubleshooting.md`` lists all messages. Attributes carry the
+same facts as values.
+
+Invariant: every error survives pickling, because Airflow passes errors between processes, and no message contains a
+secret. Callers decide by ``retryable`` and ``retry_after``, never by the text.
 """
 
 from __future__ import annotations
@@ -52,26 +51,36 @@ __all__ = [
 
 
 class AuditProviderError(Exception):
-    """Root of every error this provider raises on purpose.
+    """Base of all errors of this provider.
 
-    ``retryable`` says whether trying the same thing again can help; ``retry_after`` is the number of
-    seconds to wait first, or None when nobody said.
+    ``retryable`` is whether the same operation can succeed later, ``retry_after`` the seconds to wait first, None if
+    unknown. ``connection`` is the id of the Cloudflare connection that was used, None if there was none.
     """
 
     retryable: ClassVar[bool] = False
     retry_after: float | None = None
+    connection: str | None = None
 
     def __init__(self, message: str) -> None:
         super().__init__(message)
         self.message = message
 
+    def facts(self) -> dict[str, object]:
+        """Returns what the text states in brackets before the message: names and values, None for unknown."""
+        return {"connection": self.connection}
+
+    def __str__(self) -> str:
+        """Returns the message, after the facts that a support case needs."""
+        facts = [f"{name} {value}" for name, value in self.facts().items() if value is not None]
+        return f"[{'; '.join(facts)}] {self.message}" if facts else self.message
+
     def __reduce__(self) -> tuple[Any, ...]:
-        """Rebuild from the message and the attributes, so that keyword-only arguments survive pickling."""
+        """Returns how to rebuild the error from its attributes: pickle cannot pass keyword-only arguments."""
         return _rebuild, (type(self), dict(self.__dict__))
 
 
 def _rebuild(kind: type[AuditProviderError], attributes: dict[str, Any]) -> AuditProviderError:
-    """Make an error again from what it carried, without calling its own constructor."""
+    """Returns an error with these attributes, without calling its constructor."""
     error = kind.__new__(kind, attributes["message"])
     Exception.__init__(error, attributes["message"])
     error.__dict__.update(attributes)
@@ -79,15 +88,15 @@ def _rebuild(kind: type[AuditProviderError], attributes: dict[str, Any]) -> Audi
 
 
 class ConfigurationError(AuditProviderError):
-    """The connection or an argument is wrong; nothing was asked of anybody yet."""
+    """A connection or an argument is wrong."""
 
 
 class SourceError(AuditProviderError):
-    """The Cloudflare API did not give what was asked.
+    """The Cloudflare API did not return what was requested.
 
-    Attributes: ``status`` (HTTP status, None when no answer came), ``ray_id`` (Cloudflare's id of the
-    answer, for a support case), ``codes`` (the API's own error codes), ``window`` (what was being read, in words),
-    ``position`` (the page or cursor there, in words).
+    Attributes: ``status`` (HTTP status, None without a response), ``ray_id`` (Cloudflare's id of the response, for a
+    support case), ``codes`` (the API's error codes), ``window`` (the window that was read, as text), ``position`` (the
+    page or cursor, as text).
     """
 
     def __init__(
@@ -107,28 +116,24 @@ class SourceError(AuditProviderError):
         self.window = window
         self.position = position
 
-    def __str__(self) -> str:
-        """The message, with the facts a support case needs in brackets in front of its remedy."""
-        facts = [
-            f"{name} {fact}"
-            for name, fact in (
-                ("status", self.status),
-                ("ray", self.ray_id),
-                ("codes", ",".join(map(str, self.codes)) or None),
-                ("window", self.window),
-                ("at", self.position),
-            )
-            if fact is not None
-        ]
-        return f"[{'; '.join(facts)}] {self.message}" if facts else self.message
+    def facts(self) -> dict[str, object]:
+        """Returns connection, status, ray id, error codes, window and position."""
+        return {
+            **super().facts(),
+            "status": self.status,
+            "ray": self.ray_id,
+            "codes": ",".join(map(str, self.codes)) or None,
+            "window": self.window,
+            "at": self.position,
+        }
 
 
 class SourceAuthError(SourceError):
-    """Cloudflare refused the credential or its permission (401, 403)."""
+    """Cloudflare refused the credential, the account or the permission (401, 403)."""
 
 
 class SourceRateLimitedError(SourceError):
-    """Cloudflare blocks this token for now (429); ``retry_after`` is in seconds, None when not said."""
+    """Cloudflare blocks this token (429); ``retry_after`` is in seconds, None if the response has none."""
 
     retryable = True
 
@@ -138,7 +143,7 @@ class SourceRateLimitedError(SourceError):
 
 
 class SourceUnavailableError(SourceError):
-    """No usable answer came: a 5xx, a timeout, a cut connection; ``retry_after`` when the answer named one."""
+    """No usable response: a 5xx, a timeout or a broken connection; ``retry_after`` if the response has one."""
 
     retryable = True
 
@@ -148,15 +153,15 @@ class SourceUnavailableError(SourceError):
 
 
 class SourceProtocolError(SourceError):
-    """An answer came that breaks the API's contract, so going on could lose a record."""
+    """A response breaks the API's contract, so continuing could lose a record."""
 
 
 class RetentionExceededError(SourceError):
-    """The window starts before the oldest record the API still keeps."""
+    """The window starts before the oldest record that the API keeps."""
 
 
 class WindowNotSettledError(AuditProviderError):
-    """The window ends too close to now, or after it; ``settled_at`` is the instant from which it may be read."""
+    """The window ended too recently or has not ended; it may be read from ``settled_at`` on."""
 
     retryable = True
 
@@ -167,7 +172,7 @@ class WindowNotSettledError(AuditProviderError):
 
 
 class StorageError(AuditProviderError):
-    """The object store refused; ``key`` is the object concerned, relative to the destination."""
+    """The object store refused; ``key`` is the object's key relative to the destination."""
 
     def __init__(self, message: str, *, key: str | None = None) -> None:
         super().__init__(message)
@@ -175,17 +180,17 @@ class StorageError(AuditProviderError):
 
 
 class StorageUnavailableError(StorageError):
-    """The object store did not answer or broke off, or this machine's disk lost what was put aside there."""
+    """The object store did not respond, or a temporary file of this machine could not be read back."""
 
     retryable = True
 
 
 class CommitConflictError(StorageError):
-    """Another run of the same window committed something else first; nothing of this run is visible."""
+    """Another run of the window committed other records first; nothing of this run is visible."""
 
 
 class NotCommittedError(AuditProviderError):
-    """What is to be loaded was not landed yet."""
+    """A window to load is not committed yet."""
 
     retryable = True
 
@@ -197,11 +202,11 @@ class WarehouseBusyError(AuditProviderError):
 
 
 class VerificationError(AuditProviderError):
-    """Stored bytes disagree with what the manifest, or a second reading of the source, says."""
+    """Stored bytes differ from the manifest, or two reads of the API differ."""
 
 
 def error_named(code: str, message: str) -> AuditProviderError:
-    """Return the error whose class has that name; used where only the name and the text could be carried over."""
+    """Returns an error of the class with this name, for an error that a trigger event carries as name and text."""
     kind = globals().get(code)
     if isinstance(kind, type) and issubclass(kind, AuditProviderError) and kind is not WindowNotSettledError:
         error: AuditProviderError = kind(message)

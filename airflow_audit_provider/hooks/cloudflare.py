@@ -146,13 +146,17 @@ class CloudflareHook(BaseHook):
 
         transport = HttpTransport(self.get_conn())
         limits = self.settings.retry_limits() if with_retries else NO_RETRY
-        return AuditLogReader(transport, self.clock, self._rate_limiter, limits, log_and_report)
+        return AuditLogReader(
+            transport, self.clock, self._rate_limiter, limits, log_and_report, connection=self.cloudflare_conn_id
+        )
 
     def async_reader(self, client: httpx.AsyncClient) -> AsyncAuditLogReader:
         """Returns a reader for an event loop over an open client (see :meth:`open_async_conn`)."""
         transport = AsyncHttpTransport(client)
         limits = self.settings.retry_limits()
-        return AsyncAuditLogReader(transport, self.clock, self._rate_limiter, limits, self._log_wait)
+        return AsyncAuditLogReader(
+            transport, self.clock, self._rate_limiter, limits, self._log_wait, connection=self.cloudflare_conn_id
+        )
 
     async def open_async_conn(self) -> httpx.AsyncClient:
         """Returns a new async client; use it as a context manager."""
@@ -223,7 +227,11 @@ class CloudflareHook(BaseHook):
         the API selects for ``since`` and ``before`` in whole seconds.
         """
         request = LogParameters.parse(parameters).export_request(self.query, self.clock.now())
-        yield from HttpTransport(self.get_conn()).stream_csv(request, self.clock.now())
+        try:
+            yield from HttpTransport(self.get_conn()).stream_csv(request, self.clock.now())
+        except AuditProviderError as error:
+            error.connection = self.cloudflare_conn_id
+            raise
 
     def _log_wait(self, step: Send | Wait) -> None:
         if isinstance(step, Send):

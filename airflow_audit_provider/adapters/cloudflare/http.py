@@ -170,7 +170,7 @@ class HttpTransport:
             self._client.stream("GET", _relative(request), params=_params(request)) as response,
         ):
             if response.status_code != 200:
-                raise error_of(Response(response.status_code, response.headers, response.read()), now)
+                raise error_of(Response(response.status_code, response.headers, response.read()), now, request.path)
             chunks = io.BufferedReader(_ChunkFile(response.iter_bytes()))
             with _translate_csv_errors(response):
                 yield from _whole_rows(csv.DictReader(io.TextIOWrapper(chunks, "utf-8-sig", newline=""), strict=True))

@@ -43,8 +43,8 @@ class AuditLogReader:
     """Reads audit logs over a blocking transport; all reads, in any number of threads, share one rate limiter.
 
     ``on_step`` is called before every request, and before every wait longer than zero seconds with the error that
-    caused it. It is called in the reading thread, so possibly in several at once. ``first_response_at`` is the API's
-    own time of the first response, None before it.
+    caused it. It is called in the reading thread, so possibly in several at once. Errors name ``connection``.
+    ``first_response_at`` is the API's own time of the first response, None before it.
     """
 
     def __init__(
@@ -54,6 +54,7 @@ class AuditLogReader:
         rate_limiter: RateLimiter,
         retry_limits: RetryLimits,
         on_step: StepCallback = _ignore_step,
+        connection: str | None = None,
     ) -> None:
         self.clock = clock
         self.first_response_at: datetime | None = None
@@ -61,6 +62,7 @@ class AuditLogReader:
         self._rate_limiter = rate_limiter
         self._retry_limits = retry_limits
         self._on_step = on_step
+        self._connection = connection
         # The threads share the rate limiter, so their scripts advance one at a time. That costs no parallelism: Python
         # runs one thread's code at a time anyway, and requests are sent outside the lock.
         self._script_lock = threading.Lock()
@@ -77,7 +79,7 @@ class AuditLogReader:
 
         Raises ``CancelledError`` at the next step once another thread sets ``stop``, or after :meth:`cancel`.
         """
-        script = fetch_script(reader, query, self._rate_limiter, self._retry_limits)
+        script = fetch_script(reader, query, self._rate_limiter, self._retry_limits, self._connection)
         step: Step | None = next(script, None)
         while step is not None:
             if self._should_stop(stop):
@@ -127,18 +129,20 @@ class AsyncAuditLogReader:
         rate_limiter: RateLimiter,
         retry_limits: RetryLimits,
         on_step: StepCallback = _ignore_step,
+        connection: str | None = None,
     ) -> None:
         self.clock = clock
         self._transport = transport
         self._rate_limiter = rate_limiter
         self._retry_limits = retry_limits
         self._on_step = on_step
+        self._connection = connection
 
     async def read(
         self, query: AuditQuery, reader: WindowReader | SinglePageReader
     ) -> AsyncIterator[list[AuditRecord]]:
         """Yields complete, sorted records, one paginator's at a time; raises what ``fetch_script`` raises."""
-        script = fetch_script(reader, query, self._rate_limiter, self._retry_limits)
+        script = fetch_script(reader, query, self._rate_limiter, self._retry_limits, self._connection)
         step: Step | None = next(script, None)
         while step is not None:
             if isinstance(step, Deliver):

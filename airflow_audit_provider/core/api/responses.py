@@ -25,9 +25,13 @@ from airflow_audit_provider.exceptions import (
 )
 
 # Error codes are not documented. Observed by other collectors: 6003 and 6111 with status 400 for a malformed
-# authorization header; 971 and 10100 with status 429.
-_AUTH_CODES = frozenset({6003, 6111})
+# authorization header; 9103 for an unknown key or e-mail; 9109 for an invalid token and for an account that the token
+# may not access; 10000 for a missing permission; 7003 for a path without a route, often a wrong account id; 971 and
+# 10100 with status 429.
+_MALFORMED_CODES = frozenset({6003, 6111})
+_UNKNOWN_KEY_CODE, _NO_ACCESS_CODE, _NO_ROUTE_CODE = 9103, 9109, 7003
 _RATE_LIMIT_CODES = frozenset({971, 10100})
+_ANY_LOG = "the audit log"
 # Names in `result_info` that may lead to a next page.
 _NEXT_PAGE_NAME = re.compile("cursor|next|after", re.IGNORECASE)
 
@@ -59,13 +63,13 @@ _ENVELOPE = msgspec.json.Decoder(_Envelope)
 _ERROR_ENVELOPE = msgspec.json.Decoder(_ErrorEnvelope)
 
 
-def read_page(version: ApiVersion, response: Response, now: datetime) -> Page:
+def read_page(version: ApiVersion, response: Response, now: datetime, log_name: str = _ANY_LOG) -> Page:
     """Returns the page in a response; raises the ``SourceError`` or ``ConfigurationError`` that it stands for.
 
-    ``now`` is the time of the response, from which a ``Retry-After`` date is counted.
+    ``now`` is the time of the response, from which a ``Retry-After`` date is counted; errors name ``log_name``.
     """
     if response.status != 200:
-        raise error_of(response, now)
+        raise error_of(response, now, log_name)
     envelope = _read_envelope(response, now)
     records = read_records(version, envelope.result or (), response.body)
     if version is ApiVersion.V1:
@@ -128,21 +132,17 @@ def _unsuccessful(response: Response) -> SourceProtocolError:
     )
 
 
-def error_of(response: Response, now: datetime) -> SourceError | ConfigurationError:
-    """Returns the error that a response with a status other than 200 stands for.
+def error_of(response: Response, now: datetime, log_name: str = _ANY_LOG) -> SourceError | ConfigurationError:
+    """Returns the error that a response with a status other than 200 stands for, naming the log that was requested.
 
     The status decides first: version 2 documents errors without a code, `[{message}]`.
     """
-    status = response.status
-    if status in (401, 403) or (status == 400 and _codes(response.body) & _AUTH_CODES):
-        return SourceAuthError(
-            f"Cloudflare refused the credential: {_errors_text(response.body)}. Check that the token is active, that "
-            "it has the permission 'Account Settings: Read' on this account_id, and that this machine's IP is allowed.",
-            **_facts(response),
-        )
-    if status == 404:
+    status, codes = response.status, _codes(response.body)
+    if status in (401, 403) or (status == 400 and codes & _MALFORMED_CODES):
+        return _auth_error(response, codes, log_name)
+    if status == 404 or (status == 400 and _NO_ROUTE_CODE in codes):
         return ConfigurationError(
-            f"Cloudflare has no such audit log (status 404, ray {_facts(response)['ray_id']}): "
+            f"Cloudflare cannot find {log_name} (status {status}, ray {_facts(response)['ray_id']}): "
             f"{_errors_text(response.body)}. Check account_id or organization_id, and the connection's host."
         )
     if status == 429:
@@ -157,6 +157,41 @@ def error_of(response: Response, now: datetime) -> SourceError | ConfigurationEr
             **_facts(response),
         )
     return _unexpected(response)
+
+
+def _auth_error(response: Response, codes: set[int], log_name: str) -> SourceAuthError:
+    """Returns the error of a refused credential, account or permission, as far as the response tells them apart."""
+    reason, facts = _errors_text(response.body), _facts(response)
+    if codes & _MALFORMED_CODES:
+        return SourceAuthError(
+            f"Cloudflare cannot read the credential: {reason}. Enter the API token again as the connection's password: "
+            "the token alone, without 'Bearer', quotes or spaces.",
+            **facts,
+        )
+    if _UNKNOWN_KEY_CODE in codes:
+        return SourceAuthError(
+            f"Cloudflare does not know this e-mail and Global API Key: {reason}. Correct the connection's login and "
+            "password, or clear the login to use an API token.",
+            **facts,
+        )
+    has_no_access = _NO_ACCESS_CODE in codes
+    if response.status == 401 or (has_no_access and "token" in reason.lower()):
+        return SourceAuthError(
+            f"Cloudflare does not accept the credential for {log_name}: {reason}. Check that the API token is active "
+            "and allows this machine's IP address, or create a new token and set it as the connection's password.",
+            **facts,
+        )
+    if has_no_access:
+        return SourceAuthError(
+            f"The credential has no access to {log_name}: {reason}. Check account_id, and that the API token belongs "
+            "to this account.",
+            **facts,
+        )
+    return SourceAuthError(
+        f"The credential may not read {log_name}: {reason}. Give the API token the permission 'Account Settings: Read' "
+        "for this account.",
+        **facts,
+    )
 
 
 def _unexpected(response: Response) -> SourceProtocolError:

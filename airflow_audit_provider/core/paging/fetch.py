@@ -68,18 +68,23 @@ FetchScript: TypeAlias = Generator[Step, StepResult, None]
 
 
 def fetch_script(
-    reader: WindowReader | SinglePageReader, query: AuditQuery, rate_limiter: RateLimiter, retry_limits: RetryLimits
+    reader: WindowReader | SinglePageReader,
+    query: AuditQuery,
+    rate_limiter: RateLimiter,
+    retry_limits: RetryLimits,
+    connection: str | None = None,
 ) -> FetchScript:
     """Yields the steps that read a window, or one page, to its end.
 
-    Raises the ``AuditProviderError`` that retrying could not fix, with window and position.
+    Raises the ``AuditProviderError`` that retrying could not fix, with window, position and the name of the connection.
     """
     pages = _PageFetcher(reader, query, rate_limiter, retry_limits)
     while (page_request := reader.next_request()) is not None:
         try:
             complete = yield from pages.fetch(page_request)
-        except SourceError as error:
-            if error.window is None:
+        except AuditProviderError as error:
+            error.connection = connection
+            if isinstance(error, SourceError) and error.window is None:
                 error.window = str(reader.request.window)
             raise
         if complete:
@@ -158,7 +163,7 @@ class _PageFetcher:
             self._rate_limiter.on_lost(sent, time.monotonic_seconds)
             raise response
         self._rate_limiter.on_response(sent, response.headers, time.monotonic_seconds)
-        return read_page(self._query.version, response, time.now), response
+        return read_page(self._query.version, response, time.now, self._query.log_name), response
 
 
 @contextmanager
