@@ -55,10 +55,11 @@ def test_arguments_win_over_configuration(world: World, monkeypatch: pytest.Monk
 def test_impossible_configuration_is_refused(
     world: World, monkeypatch: pytest.MonkeyPatch, option: str, value: str, named: str
 ) -> None:
-    """A value that cannot be is refused by its name when the DAG is parsed."""
+    """An invalid value is rejected at DAG parse with the option's and the section's name, not the argument's alone."""
     _configure(monkeypatch, option, value)
-    with pytest.raises(ConfigurationError, match=named):
+    with pytest.raises(ConfigurationError, match=named) as caught:
         world.operator()
+    assert f"Option {option} in section [{SECTION}]" in str(caught.value)
 
 
 def test_declared_defaults_are_those_of_the_code() -> None:

@@ -12,8 +12,14 @@ from typing import Any
 
 import httpx
 import pytest
+from airflow.providers.common.compat.sdk import AirflowFailException
 
-from airflow_audit_provider.exceptions import AuditProviderError, ConfigurationError, SourceProtocolError
+from airflow_audit_provider.exceptions import (
+    AuditProviderError,
+    ConfigurationError,
+    SourceAuthError,
+    SourceProtocolError,
+)
 from airflow_audit_provider.get_provider_info import get_provider_info
 from airflow_audit_provider.hooks.cloudflare import CloudflareHook
 from airflow_audit_provider.testing.server import FakeServer
@@ -22,6 +28,7 @@ from tests.operators.worlds import WINDOW, World
 
 BASE = "https://api.cloudflare.com/client/v4"
 EMAIL = "owner@example.com"
+SINCE = {"since": "2026-10-26", "before": "2026-10-27"}
 
 
 def _declared() -> dict[str, Any]:
@@ -279,3 +286,39 @@ def test_get_conn_is_a_client_of_the_api(world: World) -> None:
     hook.close()
     assert client.is_closed
     assert hook.get_conn().get("user/tokens/verify").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("kind", "account_id", "words"),
+    [
+        (None, ACCOUNT_ID, "does not accept the credential for the audit log of account"),
+        (TokenKind.NO_PERMISSION, ACCOUNT_ID, "may not read the audit log of account"),
+        (TokenKind.VALID, "f" * 32, "no access to the audit log of account"),
+    ],
+    ids=["wrong token", "missing permission", "wrong account"],
+)
+def test_a_refused_read_names_connection_and_account(
+    kind: TokenKind | None, account_id: str, words: str, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A wrong token, a missing permission and a wrong account are three messages, each with connection and account."""
+    secret = "another-token-0123456789abcdefghijklmn"
+    other = World(monkeypatch, world.destination, tokens={} if kind is None else {secret: kind})
+    other.connect("audit_team", password=secret, extra={"account_id": account_id})
+    with pytest.raises(SourceAuthError) as caught:
+        list(other.hook("audit_team").iter_audit_logs(**SINCE))
+    with pytest.raises(SourceAuthError) as exported:
+        list(other.hook("audit_team").export_audit_logs(**SINCE))
+    with pytest.raises(AirflowFailException) as failed:
+        other.land(cloudflare_conn_id="audit_team")
+    for text in (str(caught.value), str(exported.value), str(failed.value)):
+        assert "connection audit_team" in text
+        assert account_id in text
+    assert words in str(caught.value)
+    assert words in str(failed.value)
+
+
+def test_a_refused_account_that_does_not_exist_names_the_connection(world: World) -> None:
+    """An account that Cloudflare does not find is named with its connection."""
+    world.misbehave("status=404")
+    with pytest.raises(ConfigurationError, match=f"connection cloudflare_default.*cannot find.*{ACCOUNT_ID}"):
+        list(world.hook().iter_audit_logs(**SINCE))

@@ -19,7 +19,7 @@ DAY, HOUR, NOON = timedelta(days=1), timedelta(hours=1), timedelta(hours=12)
 BY_PARTITION, BY_INTERVAL, BY_BOUNDS = "partition", "data interval", "explicit bounds"
 BY_LENGTH = "window length before a zero-length data interval"
 NO_LENGTH = "no length.*Schedule the DAG with CronDataIntervalTimetable, set window_length on the operator"
-NOTHING = "has no window.*Schedule the DAG with CronDataIntervalTimetable, set window_length"
+NOTHING = "has no window.*Trigger the run with a logical date, and schedule the DAG with CronDataIntervalTimetable"
 NO_DATE = "has no window.*Trigger the run with a logical date"
 Window = tuple[datetime, datetime]
 

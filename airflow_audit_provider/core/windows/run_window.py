@@ -25,12 +25,17 @@ _HOUR, _DAY = timedelta(hours=1), timedelta(days=1)
 # A date must be complete: pendulum would take missing parts from today's date.
 _WHOLE_DATE = re.compile(r"\d{4}-\d\d-\d\d([T ]\d\d:\d\d.*)?", re.ASCII)
 _UNSET_TEXTS = frozenset({"", "None", "none", "null"})
-_REMEDY = (
+_ZERO_LENGTH_REMEDY = (
     "Schedule the DAG with CronDataIntervalTimetable, set window_length on the operator, "
     "or give window_start and window_end."
 )
-# A run that is triggered without a logical date has no data interval, so a window_length has no end to count from.
-_REMEDY_WITH_LENGTH = "Trigger the run with a logical date, or give window_start and window_end."
+# A run that is triggered without a logical date has no data interval, so a window_length has no end to count from. With
+# a logical date, only CronDataIntervalTimetable gives it an interval that has a length.
+_NO_WINDOW_REMEDY = (
+    "Trigger the run with a logical date, and schedule the DAG with CronDataIntervalTimetable or set window_length on "
+    "the operator; or give window_start and window_end."
+)
+_NO_WINDOW_REMEDY_WITH_LENGTH = "Trigger the run with a logical date, or give window_start and window_end."
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +72,7 @@ def resolve_run_window(bounds: RunBounds) -> RunWindow:
         window = decide(bounds, zone)
         if window is not None:
             return RunWindow(window, rule, window.start.astimezone(zone).date())
-    remedy = _REMEDY if bounds.window_length is None else _REMEDY_WITH_LENGTH
+    remedy = _NO_WINDOW_REMEDY if bounds.window_length is None else _NO_WINDOW_REMEDY_WITH_LENGTH
     raise ConfigurationError(f"This run has no window: no data interval, no partition, no explicit bounds. {remedy}")
 
 
@@ -153,7 +158,7 @@ def _zero_length_interval(bounds: RunBounds, zone: pendulum.Timezone) -> TimeWin
     if bounds.window_length is None:
         raise ConfigurationError(
             f"The run's data interval has no length: it starts and ends at {format_instant(end)}, as with "
-            f'schedule="@daily" and CronTriggerTimetable. Reading it would write an empty day. {_REMEDY}'
+            f'schedule="@daily" and CronTriggerTimetable. Reading it would write an empty day. {_ZERO_LENGTH_REMEDY}'
         )
     return window_before(end, bounds.window_length, zone)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import re
 from datetime import UTC, datetime
 from typing import Any
 
@@ -107,3 +108,34 @@ def test_the_wait_the_server_asks_for_is_in_the_error(status: int) -> None:
     """``Retry-After`` travels with the errors that can be retried."""
     error = failure(status, **{"retry-after": "17"})
     assert (error.retryable, error.retry_after) == (True, 17.0)
+
+
+ACCOUNT = "the audit log of account 0123"
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "text", "kind", "words"),
+    [
+        (401, 10000, "Authentication error", SourceAuthError, "does not accept the credential.*create a new token"),
+        (403, 9109, "Invalid access token", SourceAuthError, "does not accept the credential.*create a new token"),
+        (400, 6111, "Invalid format", SourceAuthError, "cannot read the credential.*Enter the API token again"),
+        (403, 9103, "Unknown X-Auth-Key", SourceAuthError, "Global API Key.*Correct the connection's login"),
+        (403, 9109, "Unauthorized to access requested resource", SourceAuthError, "no access to.*Check account_id"),
+        (403, 10000, "Authentication error", SourceAuthError, "may not read.*permission 'Account Settings: Read'"),
+        (404, 7003, "Could not route", ConfigurationError, "cannot find.*Check account_id"),
+        (400, 7003, "Could not route", ConfigurationError, "cannot find.*Check account_id"),
+    ],
+)
+def test_credential_account_and_permission_are_told_apart(
+    status: int, code: int, text: str, kind: type[AuditProviderError], words: str
+) -> None:
+    """Each of the API's refusals has a message with its own remedy and the API's own words."""
+    body = json.dumps({"errors": [{"code": code, "message": text}]}).encode()
+    error = error_of(Response(status, {"cf-ray": "ray1"}, body), NOW_AT, ACCOUNT)
+    assert type(error) is kind
+    assert re.search(words, error.message)
+    assert text in error.message
+    # A credential that the API cannot read or does not know is wrong for every account.
+    assert (ACCOUNT in error.message) == (code not in (6111, 9103))
+    others = {"create a new token", "Check account_id", "Account Settings: Read", "login and password"}
+    assert sum(remedy in error.message for remedy in others) <= 1

@@ -225,7 +225,7 @@ def test_a_position_that_is_known_is_kept() -> None:
 
 def test_a_wrong_address_has_no_position() -> None:
     """An error of configuration is raised without a place in the list."""
-    with pytest.raises(Exception, match="no such audit log"):
+    with pytest.raises(Exception, match="cannot find the audit log of the user"):
         ScriptRun(status(404)).play()
 
 

@@ -127,6 +127,43 @@ def test_a_run_that_cannot_have_a_window_is_told_the_mend(bounds: dict[str, Any]
     assert str(caught.value).endswith((".", ")."))
 
 
+# Airflow gives a run with a logical date this data interval: CronDataIntervalTimetable the former, others the latter.
+_WITH_LOGICAL_DATE, _WITH_LOGICAL_DATE_ZERO_LENGTH = INTERVAL, ZERO_LENGTH
+_BOTH_BOUNDS = {"window_start": "2026-11-01", "window_end": "2026-11-02"}
+
+
+@pytest.mark.parametrize(
+    ("bounds", "remedies"),
+    [
+        ({}, [_WITH_LOGICAL_DATE, _WITH_LOGICAL_DATE_ZERO_LENGTH | {"window_length": _HOUR}, _BOTH_BOUNDS]),
+        ({"window_length": _HOUR}, [_WITH_LOGICAL_DATE, _WITH_LOGICAL_DATE_ZERO_LENGTH, _BOTH_BOUNDS]),
+        (ZERO_LENGTH, [INTERVAL, {"window_length": _HOUR}, _BOTH_BOUNDS]),
+        ({"window_start": "2026-11-01"}, [{"window_end": "2026-11-02"}, {"window_length": _HOUR}]),
+        ({"partition_key": "06.11.2026"}, [
+            {"partition_key": "2026-11-06"}, {"partition_key_format": "%d.%m.%Y"}, _BOTH_BOUNDS,
+        ]),
+        ({"partition_date": datetime(2026, 11, 1, 23, tzinfo=UTC)}, [
+            {"timezone": "Europe/Berlin"} | {"partition_date": datetime(2026, 11, 1, 23, tzinfo=UTC)},
+            {"window_length": _HOUR},
+        ]),
+    ],
+)  # fmt: skip
+def test_each_remedy_gives_the_run_a_window(bounds: dict[str, Any], remedies: list[dict[str, Any]]) -> None:
+    """A run without a window fails, and with any one remedy that its message names it has a window."""
+    with pytest.raises(ConfigurationError):
+        resolve(**bounds)
+    for remedy in remedies:
+        assert resolve(**{**bounds, **remedy})[0] in RULES
+
+
+def test_a_length_is_not_advised_to_a_run_that_has_one() -> None:
+    """A run without a data interval whose operator has a window_length is not told to set it."""
+    with pytest.raises(ConfigurationError) as caught:
+        resolve(window_length=_HOUR)
+    assert "window_length" not in caught.value.message
+    assert "logical date" in caught.value.message
+
+
 @pytest.mark.parametrize(
     ("key", "key_format", "window"),
     [
