@@ -83,7 +83,9 @@ def _needed(address: str) -> tuple[str, ...]:
 
 
 def _groups_of(address: str) -> list[str]:
-    return [f"{int(group, 16):x}" for group in IPv6Address(address).exploded.split(":")]
+    # Not from the text: from Python 3.13 on, `exploded` writes the end of an IPv4-mapped address as 192.0.2.1.
+    packed = IPv6Address(address).packed
+    return [f"{int.from_bytes(packed[index : index + 2]):x}" for index in range(0, len(packed), 2)]
 
 
 @lru_cache(maxsize=256)
