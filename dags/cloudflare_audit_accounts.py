@@ -1,12 +1,10 @@
-"""Land the daily audit logs of several Cloudflare accounts, each into a folder of its own, one mapped task each.
+"""Lands the daily audit logs of several Cloudflare accounts, each into its own folder, one mapped task an account.
 
-Knows: which accounts there are, and that each account has its own destination.
-Must not know: how many requests one token may make; the operator waits when Cloudflare says so.
-Its one rule: one account's failure holds up no other account, and a retry fetches that account's day alone.
+The failure of one account does not delay the others, and a retry fetches only that account's day.
 
-Settings: AUDIT_ACCOUNTS, account ids with commas between them, and AUDIT_ACCOUNTS_DESTINATION, the folder above
-them. One token for all accounts shares one rate limit, so only two tasks run side by side; for a token per account
-give each mapping its own `cloudflare_conn_id` beside `account_id`.
+Settings: AUDIT_ACCOUNTS, account ids separated by commas, and AUDIT_ACCOUNTS_DESTINATION, the folder above them. One
+token for all accounts has one rate limit, so two tasks run at a time; with a token for each account, give each mapping
+its own `cloudflare_conn_id` beside `account_id`.
 """
 
 from __future__ import annotations

@@ -1,22 +1,20 @@
-"""Fetch the history Cloudflare still holds (18 months) into typed Parquet, one UTC day a run, by `airflow backfill`.
+"""Lands the history that Cloudflare still keeps (18 months) as typed Parquet, one UTC day a run, by `airflow backfill`.
 
-Knows: that history is wanted as a table, in Parquet with zstd, and how hard Cloudflare may be asked for it.
-Must not know: which days are missing; `airflow backfill` says which runs exist, the operator what has landed.
-Its one rule: a day that has landed is never fetched into a second copy, so any backfill may be asked for again.
+A day that has landed is never landed a second time, so every backfill can be repeated.
 
 How to run it
   airflow dags unpause cloudflare_audit_backfill
   airflow backfill create --dag-id cloudflare_audit_backfill --max-active-runs 2
       --from-date OLDEST --to-date YESTERDAY      (one line)
 
-OLDEST is today minus 540 days, the oldest day that Cloudflare surely still has whole:
+OLDEST is today minus 540 days, the oldest day that Cloudflare surely keeps complete:
   python3 -c "from datetime import date, timedelta; print(date.today() - timedelta(days=540))"
-It must not lie before the DAG's start_date: Airflow makes no task for such a run, and marks it successful.
+It must not be before the DAG's start_date: Airflow creates no task for such a run, and marks the run successful.
 
-Unpause it first: runs of a paused DAG stay queued, and nothing says so. While it is unpaused it also lands each new
-day; pause it when the history is in, if the daily DAG is enough. Two runs at a time share one token's 1200 requests
-in five minutes: more runs are not faster, they only meet the limit sooner. For days older than 18 months the task
-fails at once and says so. Settings: AUDIT_HISTORY_DESTINATION, AUDIT_HISTORY_START_DATE.
+Unpause the DAG first: runs of a paused DAG stay queued without a message. An unpaused DAG also lands each new day;
+pause it after the backfill if the daily DAG does that. Two runs at a time use up one token's limit of 1200 requests in
+five minutes; more runs are not faster. For days older than 18 months the task fails at once and says so. Settings:
+AUDIT_HISTORY_DESTINATION, AUDIT_HISTORY_START_DATE.
 """
 
 from __future__ import annotations
@@ -37,7 +35,7 @@ with DAG(
     dag_id="cloudflare_audit_backfill",
     schedule=CronDataIntervalTimetable("0 0 * * *", timezone="UTC"),
     start_date=datetime.fromisoformat(START_DATE).replace(tzinfo=UTC),
-    # False: unpausing this DAG must not by itself ask for 18 months; `airflow backfill create` does, when you say so.
+    # False: unpausing this DAG must not fetch 18 months; `airflow backfill create` does.
     catchup=False,
     max_active_runs=4,
     default_args={"retries": 8, "retry_delay": timedelta(minutes=6)},

@@ -1,17 +1,15 @@
-"""Land yesterday's Cloudflare audit log, every day, as one gzip JSONL partition.
+"""Lands yesterday's Cloudflare audit log, every day, as one partition of gzip JSON Lines.
 
-Knows: which account log is wanted, on which calendar, and where it should land.
-Must not know: pages, cursors, rate limits, part names; the operator does all of that.
-Its one rule: one DAG run covers one whole UTC day, so a run may be repeated without doubling a record.
+One DAG run covers one whole UTC day, so a run can be repeated without duplicating a record.
 
 Before the first run
-  1. Make a connection `cloudflare_default` of type `cloudflare`: an API token with *Account Settings: Read* as the
+  1. Create a connection `cloudflare_default` of type `cloudflare`: an API token with *Account Settings: Read* as the
      password, `account_id` in the extra.
-  2. Say where records go:    AUDIT_DESTINATION  (s3://…, gs://…, abfs://… or file:///…)
-  3. Say from which day on:   AUDIT_START_DATE   (a UTC date; catchup lands every day since, oldest first)
+  2. Set the destination:    AUDIT_DESTINATION  (s3://…, gs://…, abfs://… or file:///…)
+  3. Set the first day:      AUDIT_START_DATE   (a UTC date; catchup lands every day since, oldest first)
 
-Each landed day is an event of the destination's asset: another DAG may be scheduled by `audit_log_asset(DESTINATION)`.
-The default destination is a folder on the worker: good for a look, gone with the worker.
+Each landed day is an event of the destination's asset: another DAG can be scheduled by `audit_log_asset(DESTINATION)`.
+The default destination is a folder on the worker, for a first try: it is lost with the worker.
 """
 
 from __future__ import annotations

@@ -1,12 +1,10 @@
-"""Every day: land yesterday as Parquet, load it into a DuckDB file, and answer four questions in the task's log.
+"""Every day: lands yesterday as Parquet, loads it into a DuckDB file, and prints the answers to four questions.
 
-Knows: the questions, and that one process at a time may write a DuckDB file.
-Must not know: which windows are loaded; the operator's ledger in the same file does.
-Its one rule: the questions read the normalized table, which is the same for both versions of the API.
+The questions read the normalized table, which is the same for both versions of the API.
 
 Needs the extras `parquet` and `duckdb`. Settings: AUDIT_DUCKDB_DESTINATION (where Parquet lands), AUDIT_DUCKDB (the
-file). An audit record knows no country, only the address a request came from: logins are counted by network, /16 for
-IPv4 and /32 for IPv6, about as much as a provider announces at once.
+file). An audit record has no country, only the address of a request, so logins are counted by network: /16 for IPv4 and
+/32 for IPv6, about the size of one provider's announcement.
 """
 
 from __future__ import annotations
@@ -23,9 +21,9 @@ from airflow_audit_provider.operators.audit_logs import CloudflareAuditLogsToObj
 from airflow_audit_provider.operators.warehouses import CloudflareAuditLogsToSqlOperator
 
 DESTINATION = os.environ.get("AUDIT_DUCKDB_DESTINATION", "file:///tmp/cloudflare-audit/warehouse")
-DUCKDB = os.environ.get("AUDIT_DUCKDB", "/tmp/cloudflare-audit/audit.duckdb")  # noqa: S108 - a look on one's own machine
+DUCKDB = os.environ.get("AUDIT_DUCKDB", "/tmp/cloudflare-audit/audit.duckdb")  # noqa: S108 - for a first try
 
-# Each gives a name, how often it was done and how often it failed. They run on PostgreSQL as they stand.
+# Each returns a name, how often it happened and how often it failed. They also run on PostgreSQL.
 QUESTIONS = {
     "Who changed DNS this week?": """
 select coalesce(actor_email, actor_token_name, actor_type, 'unknown') as name,
@@ -61,7 +59,7 @@ order by 3 desc, 1 limit 10""",
 
 
 def answers(path: str) -> dict[str, list[tuple[Any, ...]]]:
-    """Ask every question of a DuckDB file; days are UTC days."""
+    """Runs every question on a DuckDB file; days are UTC days."""
     import duckdb
 
     with duckdb.connect(path) as database:
@@ -87,12 +85,12 @@ with DAG(
         schema="normalized",
         outlets=[audit_log_asset(DESTINATION)],
     )
-    # All that is committed and not loaded: a day that failed before is loaded by the next run.
+    # Loads everything that is committed and not loaded: the next run loads a day that failed before.
     load = CloudflareAuditLogsToSqlOperator(task_id="load_audit_log", destination=DESTINATION, duckdb_path=DUCKDB)
 
     @task
     def ask() -> None:
-        """Print the answers."""
+        """Prints the answers."""
         for question, rows in answers(DUCKDB).items():
             print(question)
             for name, done, failed in rows:

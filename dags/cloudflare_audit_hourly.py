@@ -1,12 +1,10 @@
-"""Land every hour, and seal a day once its 24 hours have landed. Airflow 3.3 or newer; older: no DAG.
+"""Lands every hour, and seals a day once its 24 hours have landed. Needs Airflow 3.3; on older versions it has no DAG.
 
-Knows: that 24 hourly partitions make a day, and that a seal is for a whole day.
-Must not know: which hour came last; the rollup waits for all of them, in whatever order they land.
-Its one rule: a day is sealed when it is complete, not when the clock says that it should be.
+A day is sealed when it is complete, not at a fixed time.
 
-`cloudflare_audit_hourly` runs each hour for the hour before. Its asset's events carry the hour as their key; the
-rollup of `cloudflare_audit_day_seal` maps them to their day and starts one run for it when there are all 24. A late
-record of a sealed day needs its day sealed again: clear that day's run. Settings: AUDIT_HOURLY_DESTINATION,
+`cloudflare_audit_hourly` runs each hour for the hour before. The events of its asset carry the hour as their key; the
+rollup of `cloudflare_audit_day_seal` maps them to their day and starts one run for it when all 24 are there. After a
+late record of a sealed day, seal that day again: clear its run. Settings: AUDIT_HOURLY_DESTINATION,
 AUDIT_HOURLY_START_DATE, AUDIT_SEAL_CONN_ID (a connection with the signing key; without it seals are not signed).
 """
 
@@ -25,7 +23,7 @@ from airflow_audit_provider.operators.verify import CloudflareAuditLogsVerifyOpe
 
 DESTINATION = os.environ.get("AUDIT_HOURLY_DESTINATION", "file:///tmp/cloudflare-audit/hourly")
 START_DATE = os.environ.get("AUDIT_HOURLY_START_DATE", "2026-11-01")
-# As the rollup's mapper reads keys, and as the timetable writes them.
+# Format in which the timetable writes keys and the rollup's mapper reads them.
 HOUR_KEY = "%Y-%m-%dT%H:%M:%S"
 
 if [int(part) for part in __version__.split(".")[:2]] >= [3, 3]:
@@ -46,7 +44,8 @@ if [int(part) for part in __version__.split(".")[:2]] >= [3, 3]:
             destination=DESTINATION,
             window_length=timedelta(hours=1),
             partition_key_format=HOUR_KEY,
-            # The hour ends when its run begins, so every run waits out the settle delay: in the triggerer, in no slot.
+            # The hour ends when its run begins, so every run waits for the settle delay: in the triggerer, without a
+            # slot.
             deferrable=True,
             outlets=[audit_log_asset(DESTINATION)],
         )
@@ -60,7 +59,7 @@ if [int(part) for part in __version__.split(".")[:2]] >= [3, 3]:
             ),
         ),
         catchup=False,
-        # The seals are one chain: two days may not be sealed at the same time.
+        # The seals are one chain, so only one day is sealed at a time.
         max_active_runs=1,
         default_args={"retries": 3, "retry_delay": timedelta(minutes=1)},
         tags=["cloudflare", "audit", "partitions", "seal"],

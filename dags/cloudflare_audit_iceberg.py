@@ -1,21 +1,20 @@
-"""Fetch the history Cloudflare still holds into an Apache Iceberg table, one UTC day a run, by `airflow backfill`.
+"""Loads the history that Cloudflare still keeps into an Apache Iceberg table, one UTC day a run, by `airflow backfill`.
 
-Knows: that a run loads exactly its own day, and that several may do so at the same time.
-Must not know: snapshots or catalogs; the operator commits each day by itself and retries when another was first.
-Its one rule: a day that is loaded is loaded once, so any backfill may be asked for again.
+A day that is loaded is never loaded a second time, so every backfill can be repeated. Several runs can load at a time:
+each commits its own day, and retries if another one committed first.
 
 How to run it
   airflow dags unpause cloudflare_audit_iceberg
   airflow backfill create --dag-id cloudflare_audit_iceberg --max-active-runs 4
       --from-date OLDEST --to-date YESTERDAY      (one line)
 
-OLDEST is today minus 540 days, the oldest day that Cloudflare surely still has whole:
+OLDEST is today minus 540 days, the oldest day that Cloudflare surely keeps complete:
   python3 -c "from datetime import date, timedelta; print(date.today() - timedelta(days=540))"
-It must not lie before the DAG's start_date: Airflow makes no task for such a run, and marks it successful.
+It must not be before the DAG's start_date: Airflow creates no task for such a run, and marks the run successful.
 
 Needs the extras `parquet` and `iceberg`. Settings: AUDIT_ICEBERG_DESTINATION (where Parquet lands),
 AUDIT_ICEBERG_WAREHOUSE (a local folder with an SQLite catalog), or AUDIT_ICEBERG_CONN_ID: a connection whose extra has
-the properties of any other catalog, as {"type": "rest", "warehouse": "audit"} with the URI as its host.
+the properties of any other catalog, such as {"type": "rest", "warehouse": "audit"}, with the URI as its host.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ from airflow_audit_provider.operators.warehouses import CloudflareAuditLogsToIce
 
 DESTINATION = os.environ.get("AUDIT_ICEBERG_DESTINATION", "file:///tmp/cloudflare-audit/iceberg-source")
 CONN_ID = os.environ.get("AUDIT_ICEBERG_CONN_ID")
-WAREHOUSE = os.environ.get("AUDIT_ICEBERG_WAREHOUSE", "/tmp/cloudflare-audit/iceberg")  # noqa: S108 - for a look
+WAREHOUSE = os.environ.get("AUDIT_ICEBERG_WAREHOUSE", "/tmp/cloudflare-audit/iceberg")  # noqa: S108 - for a first try
 
 with DAG(
     dag_id="cloudflare_audit_iceberg",

@@ -1,11 +1,9 @@
-"""Every hour: was an API token made? If so, land those records of the hour for the people who must look.
+"""Every hour: waits for the creation of an API token, and lands those records of the hour for a review.
 
-Knows: which actions are worth a look, and how long to wait for the first of them.
-Must not know: how activity is asked for, or how often; the sensor and its trigger do.
-Its one rule: an hour without such an action is skipped, not failed, and leaves no task slot taken while it waits.
+An hour without such an action is skipped, not failed, and takes no task slot while it waits.
 
 The sensor defers: the triggerer waits, no worker does. `since` is its watermark: only actions at or after it count.
-An hour can end before its records are there, so the sensor goes on asking for 20 minutes. Settings:
+Records can appear after the end of their hour, so the sensor polls for 20 minutes. Settings:
 AUDIT_ACTIVITY_DESTINATION, AUDIT_ACTIVITY_TYPE (a version 1 action type, "token_create" by default).
 """
 

@@ -1,11 +1,10 @@
-"""Land each day as an asset partition, and verify each landed day by its key. Airflow 3.2 or newer; older: no DAG.
+"""Lands each day as an asset partition, and verifies each landed day by its key. Needs Airflow 3.2, or it has no DAG.
 
-Knows: which partition a run is, by its key, from the timetable to the last consumer.
-Must not know: data intervals; a partitioned run has none, and no logical date.
-Its one rule: the key of a day is its date, and the asset's event carries it to whoever is scheduled by the asset.
+A partitioned run has no data interval and no logical date. The key of a day is its date, and the asset's event carries
+the key to every DAG that the asset schedules.
 
 `cloudflare_audit_partitions` runs each midnight for the day before. The event of its asset has the key, and starts
-`cloudflare_audit_partition_check` for the same key: a plain `schedule=[asset]` is not started by it. Settings:
+`cloudflare_audit_partition_check` for the same key; it does not start a plain `schedule=[asset]`. Settings:
 AUDIT_PARTITIONS_DESTINATION, AUDIT_PARTITIONS_START_DATE.
 
 For days of a local time zone give the timetable and the operator that `timezone`, and both a key with an offset, by
@@ -57,7 +56,7 @@ if [int(part) for part in __version__.split(".")[:2]] >= [3, 2]:
         CloudflareAuditLogsVerifyOperator(
             task_id="verify_partition",
             destination=DESTINATION,
-            # By the run, not by the template variable of the same name, which Airflow 3.2 does not have.
+            # Uses the run, because Airflow 3.2 has no template variable of that name.
             start="{{ dag_run.partition_key }}",
             end="{{ macros.ds_add(dag_run.partition_key, 1) }}",
         )

@@ -1,8 +1,6 @@
-"""Load into PostgreSQL whatever the daily DAG has landed, as soon as it has.
+"""Loads into PostgreSQL what the daily DAG has landed, as soon as it has landed.
 
-Knows: which destination is watched, and which connection has the database.
-Must not know: when days land, or which are loaded; the asset's events say the one, the operator's ledger the other.
-Its one rule: it loads all that is committed and not loaded, so an event that got lost costs nothing.
+It loads everything that is committed and not loaded, so a lost event costs nothing.
 
 Needs the extra `postgres`. Settings: AUDIT_DESTINATION, as for `cloudflare_audit_daily`; AUDIT_POSTGRES_CONN_ID, a
 connection of type `postgres` ("audit_postgres" by default).

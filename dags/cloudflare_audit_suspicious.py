@@ -1,13 +1,12 @@
-"""Run as soon as something suspicious was done in the account: a token made, a member added, 2FA switched off.
+"""Runs as soon as something suspicious happens in the account: a token created, a member added, 2FA switched off.
 
-Knows: which actions are suspicious, and what to report of them.
-Must not know: how the audit log is watched, or up to where; the watcher does, in the triggerer, without a task slot.
-Its one rule: every suspicious record is reported at least once, also those an event only counts and does not name.
-Who is told twice compares `ids_sha256` or the ids.
+Every suspicious record is reported at least once, also records that an event counts but does not name. To detect a
+repeated report, compare `ids_sha256` or the ids.
 
-The watcher looks every minute and its asset event starts this DAG: within one poll interval of the record's showing in
-the log, which may be minutes after what was done.
-From Airflow 3.3 on it goes on where it stopped when the triggerer is restarted; before, it looks back 15 minutes.
+The trigger polls every minute in the triggerer, without a task slot, and its asset event starts this DAG: within one
+poll interval of the record's appearance in the log, which can be minutes after the action.
+From Airflow 3.3 on it resumes at its stored position after a restart of the triggerer; before, it looks back 15
+minutes.
 
 Settings: AUDIT_SUSPICIOUS, JSON in the form of SUSPICIOUS below. The action types are texts of your own log: make each
 of these changes once and look them up, because Cloudflare publishes no list of them.
@@ -24,7 +23,7 @@ from airflow.sdk import DAG, Asset, AssetWatcher, task
 
 from airflow_audit_provider.triggers.audit_logs import AuditLogActivityEventTrigger
 
-# One of these has to fit; inside one, all of it.
+# A record matches if it matches one of these; all fields of that one must match.
 SUSPICIOUS = json.loads(os.environ.get("AUDIT_SUSPICIOUS", "null")) or [
     {"action_type": ["token_create", "token_roll", "API_key_view"]},
     {"action_type": ["add", "member_add"], "resource_type": ["account.member", "account_member"]},
@@ -36,8 +35,8 @@ suspicious_actions = Asset("cloudflare-suspicious-actions", watchers=[AssetWatch
 
 
 def actions_of(payload: dict[str, Any]) -> list[dict[str, Any]]:
-    """Read back what an event tells of: what it names, and what it only counts as the watcher judged it."""
-    # Here, as only a task needs it: the file is parsed again and again.
+    """Reads the records of an event: those that it names, and those that it only counts."""
+    # Imported here, because only the task needs it and the file is parsed often.
     from airflow_audit_provider.hooks.cloudflare import CloudflareHook
 
     named = {each["id"] for each in payload["records"]}
@@ -48,7 +47,7 @@ def actions_of(payload: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def is_whole(payload: dict[str, Any], records: list[dict[str, Any]]) -> bool:
-    """Say whether everything that an event names and counts was read back."""
+    """Returns whether everything that an event names and counts was read."""
     ids = {record["id"] for record in records}
     return len(ids) >= payload["record_count"] and all(each["id"] in ids for each in payload["records"])
 
@@ -65,14 +64,17 @@ with DAG(
 
     @task
     def report_actions(triggering_asset_events: Any = None) -> list[str]:
-        """Print who did what, and return the ids; put a message to those who must look here."""
+        """Prints who did what, and returns the ids; send your own notification here."""
         told = [event.extra["payload"] for events in triggering_asset_events.values() for event in events]
         read = [(payload, actions_of(payload)) for payload in told]
         for record in (record for _, records in read for record in records):
             actor, action = record.get("actor") or {}, record.get("action") or {}
             print(f"SUSPICIOUS: {actor.get('email')} did {action.get('type')}: {record['id']}")
         if not all(is_whole(payload, records) for payload, records in read):
-            raise RuntimeError("The log did not show all that was told of. This task tries again; then look yourself.")
+            raise RuntimeError(
+                "The log does not show every reported record yet. This task is retried; if it fails "
+                "again, check the log yourself."
+            )
         return sorted({record["id"] for _, records in read for record in records})
 
     report_actions()

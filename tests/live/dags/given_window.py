@@ -1,7 +1,6 @@
-"""A DAG without a schedule that lands the window a run is given.
+"""DAG without a schedule that lands the window that a run is given.
 
-Knows: the operator. Must not know: who asks, or for what.
-Its one rule: nothing but Airflow and the provider is imported; the tests' folder is not there.
+Invariant: it imports only Airflow and the provider, because the tests' folder is not available there.
 """
 
 from __future__ import annotations

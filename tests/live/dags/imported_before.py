@@ -1,7 +1,6 @@
-"""A DAG that says in its description whether the provider was there before its file was parsed.
+"""DAG whose description states whether the provider was imported before this file was parsed.
 
-Knows: names of modules. Must not know: the provider, which it does not import.
-Its one rule: what it says is decided while it is parsed.
+Invariant: it does not import the provider itself.
 """
 
 from __future__ import annotations

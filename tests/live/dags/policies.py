@@ -1,7 +1,6 @@
-"""DAGs whose tasks have a retry policy, where Airflow has such.
+"""DAGs whose tasks have a retry policy, if this Airflow supports one.
 
-Knows: the policy, and two connections of the tests. Must not know: what the API answers.
-Its one rule: without the policy these tasks would be tried again after an hour.
+Without the policy these tasks are retried after an hour.
 """
 
 from __future__ import annotations

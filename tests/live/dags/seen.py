@@ -1,7 +1,6 @@
-"""DAGs without a schedule whose tasks are looked at from all sides: one lands, one verifies and seals what landed.
+"""DAGs without a schedule for the tests of metrics, traces, lineage and links: one lands, one verifies and seals.
 
-Knows: the operators, their asset; the connection to Cloudflare is named by the run. Must not know: who looks.
-Its one rule: nothing but Airflow and the provider is imported; the tests' folder is not there.
+Invariant: it imports only Airflow and the provider, because the tests' folder is not available there.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """DAGs that wait: a sensor for activity, and windows that are not settled yet.
 
-Knows: the sensor and the operator. Must not know: what happens while they wait.
-Its one rule: everything is read from version 2 of the API, which tests let misbehave without harming others.
+Invariant: all of them read version 2 of the API, in which tests switch on misbehaviours without affecting other DAGs.
 """
 
 from __future__ import annotations

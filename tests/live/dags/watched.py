@@ -1,7 +1,6 @@
-"""Two DAGs, each scheduled by a watcher of its own on the same audit log.
+"""Two DAGs, each scheduled by its own event trigger on the same audit log.
 
-Knows: the event trigger. Must not know: what is inserted, or when.
-Its one rule: both read version 2 of one account, so where readings can be shared, they share one.
+Invariant: both read version 2 of one account, so that they share one poll where Airflow supports it.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from airflow_audit_provider.triggers.audit_logs import AuditLogActivityEventTrig
 
 
 def watched(name: str, action: str) -> Asset:
-    """An asset whose watcher tells of one kind of action."""
+    """Returns an asset whose trigger reports one kind of action."""
     trigger = AuditLogActivityEventTrigger(
         api_version="v2", filters={"action_type": [action]}, poll_interval_seconds=3, lookback_seconds=600
     )
@@ -23,7 +22,7 @@ def watched(name: str, action: str) -> Asset:
 
 @task
 def told(triggering_asset_events: Any = None) -> list[Any]:
-    """The payloads that started this run."""
+    """Returns the payloads that started this run."""
     return [event.extra["payload"] for events in triggering_asset_events.values() for event in events]
 
 

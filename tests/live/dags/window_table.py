@@ -1,7 +1,6 @@
-"""One DAG for each way a run may or may not say its window; `tests/live/test_windows.py` starts them.
+"""One DAG for each way in which a run can, or cannot, state its window; `tests/live/test_windows.py` starts them.
 
-Knows: timetables and the operator's arguments. Must not know: which window should come of them.
-Its one rule: nothing but Airflow and the provider is imported, and each run lands in a folder of its own.
+Invariant: it imports only Airflow and the provider, and each run lands in its own folder.
 """
 
 from __future__ import annotations
@@ -26,12 +25,12 @@ HOURLY = "%Y-%m-%dT%H"
 
 
 def asset_for(dag_id: str) -> Asset:
-    """The asset whose events start a DAG."""
+    """Returns the asset whose events start a DAG."""
     return Asset(uri=f"x-test://window/{dag_id}", name=f"window-{dag_id}")
 
 
 def midnight(name: str, timezone: str) -> pendulum.DateTime:
-    """The first instant of a day told by a variable."""
+    """Returns the first instant of the day in a variable."""
     return pendulum.instance(datetime.fromisoformat(os.environ[name]), tz=timezone)
 
 
@@ -40,7 +39,7 @@ SPRING, AUTUMN = midnight("AUDIT_SPRING", BERLIN), midnight("AUDIT_AUTUMN", BERL
 
 
 def landing_dag(dag_id: str, schedule: Any, *, on: datetime | None = None, **operator: Any) -> None:
-    """Make a DAG of one task; with `on`, the scheduler makes exactly the run of that date, else none by itself."""
+    """Makes a DAG of one task; with `on`, the scheduler creates exactly the run of that date, otherwise none."""
     start, end = (on, on) if on else (TODAY - 40 * DAY, None)
     retries = {"retries": 3, "retry_delay": timedelta(seconds=1)}
     with DAG(
@@ -58,7 +57,7 @@ def landing_dag(dag_id: str, schedule: Any, *, on: datetime | None = None, **ope
 landing_dag("interval_scheduled", CronDataIntervalTimetable(MIDNIGHT, timezone="UTC"), on=TODAY - 3 * DAY)
 landing_dag("interval_asked_for", CronDataIntervalTimetable(MIDNIGHT, timezone="UTC"))
 landing_dag("interval_tested", CronDataIntervalTimetable(MIDNIGHT, timezone="UTC"))
-# One of its own: `dag.test()` without a date clears every task the DAG has run.
+# A separate DAG: `dag.test()` without a date clears every task that the DAG has run.
 landing_dag("interval_tested_undated", CronDataIntervalTimetable(MIDNIGHT, timezone="UTC"))
 landing_dag(
     "spring_scheduled",
@@ -97,12 +96,12 @@ landing_dag(
     window_length=DAY,
 )
 
-# Partitioned timetables came with Airflow 3.2.
+# Airflow 3.2 and later have partitioned timetables.
 if [int(part) for part in __version__.split(".")[:2]] >= [3, 2]:
     from airflow.sdk import CronPartitionTimetable, PartitionedAssetTimetable
 
     def the_one_before(cron: str, timezone: str, key_format: str) -> CronPartitionTimetable:
-        """At each time of a cron expression, the partition that began at the time before."""
+        """At each time of a cron expression, returns the partition that began at the time before."""
         return CronPartitionTimetable(cron, timezone=timezone, run_offset=-1, key_format=key_format)
 
     landing_dag("partition_scheduled", the_one_before(MIDNIGHT, "UTC", "%Y-%m-%d"), on=TODAY - 3 * DAY)
