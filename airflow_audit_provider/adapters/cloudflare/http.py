@@ -171,9 +171,9 @@ class HttpTransport:
         ):
             if response.status_code != 200:
                 raise error_of(Response(response.status_code, response.headers, response.read()), now, request.path)
-            chunks = io.BufferedReader(_ChunkFile(response.iter_bytes()))
+            pieces = io.BufferedReader(_BodyFile(response.iter_bytes()))
             with _translate_csv_errors(response):
-                yield from _whole_rows(csv.DictReader(io.TextIOWrapper(chunks, "utf-8-sig", newline=""), strict=True))
+                yield from _whole_rows(csv.DictReader(io.TextIOWrapper(pieces, "utf-8-sig", newline=""), strict=True))
 
 
 @contextmanager
@@ -202,22 +202,22 @@ def _whole_rows(rows: csv.DictReader[str]) -> Iterator[dict[str, str]]:
         yield row
 
 
-class _ChunkFile(io.RawIOBase):
+class _BodyFile(io.RawIOBase):
     """Presents a streamed body as a file, so that a quoted line break stays inside its field."""
 
-    def __init__(self, chunks: Iterator[bytes]) -> None:
+    def __init__(self, pieces: Iterator[bytes]) -> None:
         super().__init__()
-        self._chunks = chunks
+        self._pieces = pieces
         self._rest = b""
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any, /) -> int:
-        self._rest = self._rest or next(self._chunks, b"")
-        chunk, self._rest = self._rest[: len(buffer)], self._rest[len(buffer) :]
-        buffer[: len(chunk)] = chunk
-        return len(chunk)
+        self._rest = self._rest or next(self._pieces, b"")
+        piece, self._rest = self._rest[: len(buffer)], self._rest[len(buffer) :]
+        buffer[: len(piece)] = piece
+        return len(piece)
 
 
 class AsyncHttpTransport:
@@ -230,7 +230,7 @@ class AsyncHttpTransport:
         """Sends one GET; raises ``SourceUnavailableError`` if there is no complete response."""
         with _translate_transport_errors(request):
             async with self._client.stream("GET", _relative(request), params=_params(request)) as response:
-                body = b"".join([chunk async for chunk in response.aiter_bytes()])
+                body = b"".join([piece async for piece in response.aiter_bytes()])
         return Response(response.status_code, response.headers, body)
 
 

@@ -58,8 +58,8 @@ class EndOfData:
             return None
         if row_count == 0 and not expects_records:
             return StopReason.EMPTY_PAGE
-        # Cloudflare API docs, v2 `limit`: "The cursor attribute may be used to iterate over the next batch of objects
-        # if there are more than the limit." An empty cursor is not believed on a page that may have been cut.
+        # Cloudflare API docs, v2 `limit`: "The cursor attribute may be used to iterate over the next […] objects if
+        # there are more than the limit." An empty cursor is not accepted on a page that may have been cut.
         if page.states_end and not (may_be_capped or self.sends_short_pages):
             return StopReason.NO_CURSOR
         return None

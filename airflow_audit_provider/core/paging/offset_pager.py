@@ -101,8 +101,8 @@ def overlapping_page(read_count: int, row_limit: int) -> tuple[int, int]:
     half of it. If no such size extends past ``read_count``, returns the page that is exactly the next row, with size 1.
     """
 
-    def end_of(size: int) -> int:
-        return ((read_count - 1) // size + 1) * size
+    def end_of(row_count: int) -> int:
+        return ((read_count - 1) // row_count + 1) * row_count
 
     size = max(range(row_limit, row_limit // 2, -1), key=end_of)
     if end_of(size) <= read_count:

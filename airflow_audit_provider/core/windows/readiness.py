@@ -49,14 +49,14 @@ def check_window_readable(window: TimeWindow, now: datetime, settle_delay: timed
     _check_settled(window, now, settle_delay)
 
 
-def check_settled_by_server_clock(window: TimeWindow, server_time: datetime | None, settle_delay: timedelta) -> None:
+def check_settled_by_server_clock(window: TimeWindow, responded_at: datetime | None, settle_delay: timedelta) -> None:
     """Raises ``WindowNotSettledError`` if the window was not settled by the API's own clock when it was read.
 
-    ``server_time`` is the ``Date`` of the first response, None without one. A worker whose clock is days ahead would
+    ``responded_at`` is the ``Date`` of the first response, None without one. A worker whose clock is days ahead would
     otherwise commit a window that has not ended.
     """
-    if server_time is not None:
-        _check_settled(window, server_time + CLOCK_TOLERANCE, settle_delay)
+    if responded_at is not None:
+        _check_settled(window, responded_at + CLOCK_TOLERANCE, settle_delay)
 
 
 def _check_settled(window: TimeWindow, now: datetime, settle_delay: timedelta) -> None:

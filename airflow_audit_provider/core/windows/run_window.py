@@ -198,16 +198,16 @@ def _is_absolute(length: timedelta) -> bool:
     return _HOUR % length == timedelta(0)
 
 
-def _at_wall_time(wall_time: datetime, zone: pendulum.Timezone) -> pendulum.DateTime:
+def _at_wall_time(wall_clock_at: datetime, zone: pendulum.Timezone) -> pendulum.DateTime:
     """Returns the first instant at which the wall clock shows a time; if it never does, one at the clock change."""
     return pendulum.datetime(
-        wall_time.year,
-        wall_time.month,
-        wall_time.day,
-        wall_time.hour,
-        wall_time.minute,
-        wall_time.second,
-        wall_time.microsecond,
+        wall_clock_at.year,
+        wall_clock_at.month,
+        wall_clock_at.day,
+        wall_clock_at.hour,
+        wall_clock_at.minute,
+        wall_clock_at.second,
+        wall_clock_at.microsecond,
         tz=zone,
         fold=0,
     )
