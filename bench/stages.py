@@ -31,14 +31,13 @@ STAGES = {
     "stage: digest of records": "pipelines.part_writer:PartWriter._encode",
     "stage: digest of part, write": "pipelines.part_writer:_OpenPart.write",
     "encode: jsonl": "formats.jsonl:JsonlEncoder.encode",
+    "encode: csv": "formats.csv:CsvEncoder.encode",
     "encode: parquet": "formats.parquet:ParquetEncoder.encode",
-    "encode: parquet rows": "formats.parquet:ParquetEncoder._write",
-    "encode: parquet arrays": "formats.parquet:ParquetEncoder._columns",
-    "encode: schema": "formats.table_parquet:_TableParquetEncoder.encode",
-    "encode: schema rows": "formats.table_parquet:_TableParquetEncoder._write",
-    "encode: normalized arrays": "formats.table_parquet:NormalizedParquetEncoder._as_columns",
+    "encode: parquet row groups": "formats.parquet:ParquetEncoder._write_row_group",
+    "encode: raw arrays": "formats.tables:RawRows.to_arrow",
+    "encode: normalized arrays": "formats.tables:NormalizedRows.to_arrow",
     "encode: normalized columns": "formats.tables:normalize",
-    "encode: ocsf events, arrays": "formats.table_parquet:OcsfParquetEncoder._as_columns",
+    "encode: ocsf events, arrays": "formats.tables:OcsfRows.to_arrow",
 }
 REST = "everything else"
 

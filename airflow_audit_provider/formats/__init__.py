@@ -1,5 +1,4 @@
-"""Records ⇄ part bytes, deterministic: the same records, in the same order, are the same bytes.
+"""Formats of parts: records to bytes and back, deterministic for one version of the format's library.
 
-Knows: file formats and compressions. Must not know: Airflow, stores, the API.
-Its one rule: nothing of a record is lost; where a format has columns, the whole record stands beside them.
+Invariant: no format loses anything of a record. A format with columns has the record's own text in one of them.
 """

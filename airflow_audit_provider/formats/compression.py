@@ -1,36 +1,33 @@
-"""Stream compressors for text formats, deterministic for one version of their library.
+"""Stream compressors for text formats: gzip by ISA-L, zstd, or none.
 
-Knows: gzip (ISA-L), zstd, none. Must not know: what is compressed.
-Its one rule: no clock and no file name in the output.
+Invariant: the output depends on the input and the library's version alone. It has no time and no file name.
 """
 
 from __future__ import annotations
 
-import importlib
 import io
-from types import ModuleType
 from typing import Any, BinaryIO, Protocol
 
 _GZIP_LEVEL = 1
 _ZSTD_LEVEL = 1
-# zlib's window size for a gzip wrapper: 15 bits and 16 for the header and trailer, which carry no time.
+# zlib manual, deflateInit2: 15 bits of window plus 16 for a gzip header and trailer. Its header's time is zero.
 _GZIP_WINDOW_BITS = 31
 
 
 class Compressor(Protocol):
-    """Takes bytes, gives compressed bytes; ``flush`` ends the stream."""
+    """Compresses a stream of bytes."""
 
     def compress(self, content: bytes, /) -> bytes:
-        """Take bytes in; return what is ready."""
+        """Takes bytes in; returns the compressed bytes that are ready."""
         ...
 
     def flush(self) -> bytes:
-        """End the stream; return its last bytes."""
+        """Ends the stream; returns its last bytes."""
         ...
 
 
 class _Plain:
-    """No compression."""
+    """Passes bytes on as they are."""
 
     def compress(self, content: bytes, /) -> bytes:
         return content
@@ -40,20 +37,24 @@ class _Plain:
 
 
 def open_compressor(compression: str) -> Compressor:
-    """Return a new stream compressor for ``gzip``, ``zstd`` or ``none``."""
+    """Returns a new stream compressor for ``gzip``, ``zstd`` or ``none``."""
     if compression == "gzip":
         from isal import isal_zlib
 
         stream: Compressor = isal_zlib.compressobj(_GZIP_LEVEL, isal_zlib.DEFLATED, _GZIP_WINDOW_BITS)
         return stream
     if compression == "zstd":
-        zstd_stream: Compressor = _zstandard().ZstdCompressor(level=_ZSTD_LEVEL).compressobj()
-        return zstd_stream
+        import zstandard
+
+        return zstandard.ZstdCompressor(level=_ZSTD_LEVEL).compressobj()
     return _Plain()
 
 
 def open_plain(compression: str, content: bytes) -> BinaryIO:
-    """Return a compressed object's content as a file, decompressed while it is read: plain it is ten times its size."""
+    """Returns a compressed object's content as a file.
+
+    It is decompressed while it is read, because the plain content is ten times the compressed size.
+    """
     compressed = io.BytesIO(content)
     if compression == "gzip":
         from isal import igzip
@@ -61,10 +62,7 @@ def open_plain(compression: str, content: bytes) -> BinaryIO:
         plain: Any = igzip.GzipFile(fileobj=compressed)  # type: ignore[no-untyped-call]  # isal has no types here
         return io.BufferedReader(plain)
     if compression == "zstd":
-        return io.BufferedReader(_zstandard().ZstdDecompressor().stream_reader(compressed))
+        import zstandard
+
+        return io.BufferedReader(zstandard.ZstdDecompressor().stream_reader(compressed))
     return compressed
-
-
-def _zstandard() -> ModuleType:
-    """Import the library when it is used; ``part_format`` has looked for it before."""
-    return importlib.import_module("zstandard")

@@ -1,7 +1,6 @@
-"""What the fields of a landed dataset are called and hold, in words any catalogue understands.
+"""Names and types of a dataset's fields, as data catalogs and OpenLineage take them.
 
-Knows: the columns of each schema, the documented fields of a record. Must not know: who asks, how parts are encoded.
-Its one rule: only what is documented is named; records may hold more, and lose nothing.
+Lists only fields that the API documents. A record may have others, which are kept as well.
 """
 
 from __future__ import annotations
@@ -10,44 +9,64 @@ from typing import Any
 
 from airflow_audit_provider.core.api.records import ApiVersion
 from airflow_audit_provider.core.archive.manifest import Manifest
-from airflow_audit_provider.formats.columns import COLUMNS, Kind
+from airflow_audit_provider.core.warehouse.port import ColumnType
 from airflow_audit_provider.formats.normalized import columns as normalized
 from airflow_audit_provider.formats.ocsf import mapping as ocsf
 
-_TYPES = {Kind.TEXT: "string", Kind.JSON: "json", Kind.BOOLEAN: "boolean", Kind.INTEGER: "bigint"}
-_TABLE_TYPES = {
-    normalized.ColumnType.TEXT: "string",
-    normalized.ColumnType.JSON: "json",
-    normalized.ColumnType.BOOLEAN: "boolean",
-    normalized.ColumnType.INTEGER: "bigint",
-    normalized.ColumnType.TIMESTAMP: "timestamp",
+_TYPES = {
+    ColumnType.TEXT: "string",
+    ColumnType.JSON: "json",
+    ColumnType.BOOLEAN: "boolean",
+    ColumnType.INTEGER: "bigint",
+    ColumnType.TIMESTAMP: "timestamp",
 }
-_OCSF_TYPES = {"text": "string", "integer": "bigint", "instant": "timestamp"}
-_EVENT_TIMES = {ApiVersion.V1: "when", ApiVersion.V2: "action.time"}
+
+
+def _fields(paths: str, **types: ColumnType) -> tuple[tuple[str, ColumnType], ...]:
+    """Returns paths with their types; the keyword of a path has underscores for its dots, text needs none."""
+    return tuple((path, types.get(path.replace(".", "_"), ColumnType.TEXT)) for path in paths.split())
+
+
+# Cloudflare API docs, List account audit logs (versions 1 and 2): the fields of a record.
+RECORD_FIELDS = {
+    ApiVersion.V1: _fields(
+        "id when action.type action.result action.info actor.id actor.email actor.ip actor.type owner.id resource.id "
+        "resource.type interface metadata newValue oldValue newValueJson oldValueJson",
+        when=ColumnType.TIMESTAMP,
+        action_result=ColumnType.BOOLEAN,
+        metadata=ColumnType.JSON,
+        newValueJson=ColumnType.JSON,
+        oldValueJson=ColumnType.JSON,
+    ),
+    ApiVersion.V2: _fields(
+        "id action.time account.id account.name action.type action.result action.description actor.id actor.email "
+        "actor.ip_address actor.type actor.context actor.token_id actor.token_name raw.cf_ray_id raw.method "
+        "raw.status_code raw.uri raw.user_agent resource.id resource.product resource.scope resource.type "
+        "resource.request resource.response zone.id zone.name",
+        action_time=ColumnType.TIMESTAMP,
+        raw_status_code=ColumnType.INTEGER,
+        resource_scope=ColumnType.JSON,
+        resource_request=ColumnType.JSON,
+        resource_response=ColumnType.JSON,
+    ),
+}
+# A raw table: the record beside its id and event time. Only the schema ``normalized`` has typed columns.
+_RAW_TABLE = (("id", ColumnType.TEXT), ("event_time", ColumnType.TIMESTAMP), ("record", ColumnType.JSON))
 
 
 def documented_fields(manifest: Manifest) -> list[tuple[str, str]]:
-    """Return name and type of each documented field: a table's columns in order, or a record's own fields."""
+    """Returns name and type of each documented field: a table's columns in order, or a record's own fields."""
     table = manifest.table
     if not table:
-        return _own_fields(manifest.file_format, manifest.query.version)
+        fields = RECORD_FIELDS[manifest.query.version] if manifest.file_format == "jsonl" else _RAW_TABLE
+        return [(name, _TYPES[kind]) for name, kind in fields]
     if table.schema == "ocsf":
         return [(name, _ocsf_type(kind)) for name, kind in ocsf.ATTRIBUTES.items()]
     minor = int(table.version.split(".")[1])
-    return [(column.name, _TABLE_TYPES[column.type]) for column in normalized.columns_of(minor)]
+    return [(column.name, _TYPES[column.type]) for column in normalized.columns_of(minor)]
 
 
 def _ocsf_type(kind: Any) -> str:
-    if isinstance(kind, str):
-        return _OCSF_TYPES[kind]
+    if isinstance(kind, ColumnType):
+        return _TYPES[kind]
     return "struct" if isinstance(kind, dict) else "array"
-
-
-def _own_fields(file_format: str, version: ApiVersion) -> list[tuple[str, str]]:
-    columns = COLUMNS[version]
-    if file_format == "jsonl":
-        own = [(".".join(column.path), _TYPES[column.kind]) for column in columns]
-        return [("id", "string"), (_EVENT_TIMES[version], "timestamp"), *own]
-    # Raw Parquet has the record itself and what puts it in its place; typed columns are the normalized schema's.
-    inside = [(column.name, _TYPES[column.kind]) for column in columns] if file_format == "csv" else []
-    return [("id", "string"), ("event_time", "timestamp"), *inside, ("record", "json")]

@@ -1,7 +1,6 @@
-"""JSON no strict reader takes, and values no column holds: what can still be read of them.
+"""Reads JSON that strict readers refuse, and values that no column holds.
 
-Knows: JSON, UTF-8. Must not know: which fields or columns there are.
-Its one rule: nothing odd raises; what cannot be read is nothing here, and whole in the record's own text.
+Invariant: no input raises. A value that cannot be read is missing here and whole in the record's own text.
 """
 
 from __future__ import annotations
@@ -12,39 +11,40 @@ from typing import Any
 
 import msgspec
 
+# Python refuses to convert more than 4,300 digits (sys.int_info.default_max_str_digits).
 _LONGEST_INTEGER = 4000
 _FIELDS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 def fields_in(raw: bytes) -> Mapping[str, Any]:
-    """Return the JSON of each field of an object; nothing of what cannot be read at all."""
+    """Returns the JSON of each field of an object; an empty mapping for anything else."""
     try:
         return _FIELDS.decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError):
-        # Half a surrogate pair is legal in JSON's grammar and impossible in UTF-8; `record` keeps it as it came.
-        return _loosely_read(raw)
+        # RFC 8259, section 8.2: the grammar allows half a surrogate pair, which UTF-8 cannot express.
+        return _read_leniently(raw)
 
 
-def _loosely_read(raw: bytes) -> Mapping[str, Any]:
+def _read_leniently(raw: bytes) -> Mapping[str, Any]:
     try:
         fields = json.loads(raw.decode("utf-8", "replace"), parse_int=any_number)
         return {name: json.dumps(value).encode() for name, value in fields.items()}
     except (ValueError, RecursionError):
-        # Nothing of it fits a column; `record` keeps it as it came.
+        # No column gets a value; the record's own text has all of them.
         return {}
 
 
 def any_number(digits: str) -> int | float:
-    """Read an integer of any length; Python refuses to read thousands of digits as one."""
+    """Returns the number of digits of any length, a float where Python refuses to make an integer."""
     return int(digits) if len(digits) < _LONGEST_INTEGER else float(digits)
 
 
 def readable(value: Any) -> Any:
-    """Return bytes as text, in which a replacement character stands for what is no UTF-8; anything else as it is."""
+    """Returns bytes as text, with replacement characters for invalid UTF-8; returns any other value unchanged."""
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
 
 
 def fit_integer(value: Any) -> int | None:
-    """Return what fits into 64 bits."""
+    """Returns an integer of 64 bits; None for any other value."""
     whole = isinstance(value, int) and not isinstance(value, bool) and -(2**63) <= value < 2**63
     return value if whole else None

@@ -1,8 +1,7 @@
-"""Which formats, compressions and schemas a task may choose.
+"""Names of the formats, compressions and schemas that a task may choose, and the check of a choice.
 
-Knows: their names, and which library one needs. Must not know: what any of them does.
-Its one rule: an impossible choice is refused when it is made, a missing library too, not after the first page; choices
-are made wherever a DAG is parsed, so nothing of a format is imported for one.
+An impossible choice and a missing library raise an error while the DAG is parsed, before anything is read. The check
+imports no format and no library.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ _COMPRESSIONS = {
     "csv": ("gzip", "zstd", "none"),
     "parquet": ("zstd", "gzip", "none"),
 }
-# Schema -> the formats it can be written in: an OCSF event has objects in it, CSV has not.
+# Schema -> the formats it can be written in. An OCSF event has objects inside, which CSV cannot hold.
 _SCHEMAS = {
     RAW: ("jsonl", "csv", "parquet"),
     NORMALIZED: ("jsonl", "csv", "parquet"),
@@ -28,7 +27,7 @@ _EXTRAS = {"pyarrow": "parquet", "zstandard": "zstd"}
 
 
 def chosen_compression(file_format: str, compression: str | None, schema: str) -> str:
-    """Check a choice of all three; return the compression, by default the format's (gzip, for Parquet zstd).
+    """Checks a choice of all three; returns the compression, by default gzip, for Parquet zstd.
 
     Raises ``ConfigurationError`` for an unknown format, compression or schema, for a schema that the format cannot
     hold, and for a library that is not installed.
@@ -42,12 +41,12 @@ def chosen_compression(file_format: str, compression: str | None, schema: str) -
         raise ConfigurationError(
             f"compression {chosen!r} is unknown for {file_format}. Give one of {', '.join(map(repr, allowed))}."
         )
-    _refuse_impossible_schema(file_format, schema)
+    _check_schema(file_format, schema)
     _require_library("pyarrow" if file_format == "parquet" else "zstandard" if chosen == "zstd" else None)
     return chosen
 
 
-def _refuse_impossible_schema(file_format: str, schema: str) -> None:
+def _check_schema(file_format: str, schema: str) -> None:
     if schema not in _SCHEMAS:
         known = ", ".join(map(repr, _SCHEMAS))
         raise ConfigurationError(f"schema {schema!r} is unknown. Give one of {known}.")
@@ -59,7 +58,7 @@ def _refuse_impossible_schema(file_format: str, schema: str) -> None:
 
 
 def _require_library(name: str | None) -> None:
-    """Look for a library without importing it: DAG files are parsed often and seldom write."""
+    """Looks for a library without importing it, which would make every parse of a DAG file slow."""
     if name is not None and find_spec(name) is None:
         extra = _EXTRAS[name]
         raise ConfigurationError(

@@ -1,133 +1,110 @@
-"""Parquet of raw records: the id, the event time, the record's own JSON; row groups bounded by size.
+"""Parquet: row groups bounded by count and by size, sorted by event time, with statistics.
 
-Knows: pyarrow, which is imported when the first part is opened and nowhere else.
-Must not know: what is in a record (typed columns are the normalized schema's), stores.
-Its one rule: the schema is the same for every part, also for an empty one, and ``record`` is the record's own bytes.
+What a row is and how its columns are stored comes from the rows' layout (``tables``, ``arrow``).
+
+Invariant: every part of one schema has the same Parquet schema, also an empty part.
 """
 
 from __future__ import annotations
 
-import importlib
 import io
-from array import array
-from collections.abc import Iterator, Sequence
-from itertools import accumulate
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from airflow_audit_provider.core.api.records import ApiVersion, AuditRecord, read_records
-from airflow_audit_provider.formats.jsonl import NO_TYPE_MISMATCHES
-from airflow_audit_provider.formats.lenient_json import readable
+from airflow_audit_provider.formats.arrow import ParquetLayout
+from airflow_audit_provider.formats.tables import Rows
 
-_ROW_GROUP_RECORDS = 10_000
-# Of records' own text, the most that waits for its group; that of ten thousand usual records is less.
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+# Size of the records' own text in a row group. Ten thousand usual raw records have less.
 _ROW_GROUP_BYTES = 16 << 20
 _READ_RECORDS = 1000
-_NS_PER_US = 1000
 
 
 class ParquetEncoder:
-    """Encodes records into one Parquet file; rows are written in groups of 10,000, or of 16 MiB, or a little more.
+    """Encodes records into one Parquet file.
 
-    What is encoded at once becomes columns at once: a thousand records stay in the processor's cache.
+    Records become columns in the call that brings them, because a thousand records fit into the processor's cache.
+    The columns wait until their row group is full.
     """
 
-    type_mismatches = NO_TYPE_MISMATCHES
+    def __init__(self, compression: str, rows: Rows) -> None:
+        import pyarrow as pa
+        from pyarrow import parquet
 
-    def __init__(self, compression: str) -> None:
-        self._pa = importlib.import_module("pyarrow")
-        parquet = importlib.import_module("pyarrow.parquet")
-        self._schema = _schema(self._pa)
+        self._rows = rows
+        self._layout = rows.layout
         self._sink = DrainedSink()
-        self._waiting: list[Any] = []
+        self._waiting: list[pa.RecordBatch] = []
         self._waiting_count = self._waiting_bytes = 0
-        self._writer = parquet.ParquetWriter(
-            self._pa.PythonFile(self._sink, mode="w"),
-            self._schema,
-            compression=compression,
-            # Each id and record is its own, and nobody looks for the least and the greatest record.
-            use_dictionary=False,
-            write_statistics=["id", "event_time"],
-            sorting_columns=[parquet.SortingColumn(self._schema.get_field_index("event_time"))],
-            write_page_index=True,
-            store_schema=False,
-            # Arrow's own pool takes memory by tens of megabytes, which costs time and a third more at the peak.
-            memory_pool=self._pa.system_memory_pool(),
-        )
+        options = _writer_options(self._layout) | {"compression": compression}
+        sink = pa.PythonFile(self._sink, mode="w")
+        self._writer = parquet.ParquetWriter(sink, self._layout.schema, **options)
+
+    @property
+    def type_mismatches(self) -> Mapping[str, int]:
+        """The number of values of another type than their column's, by column."""
+        return self._rows.type_mismatches
 
     def encode(self, records: Sequence[AuditRecord], lines: bytes) -> bytes:
-        """Return the bytes ready so far; rows wait as columns until their group is full."""
-        self._waiting.append(self._columns(records))
-        self._waiting_count += len(records)
-        self._waiting_bytes += len(lines)
-        if self._waiting_count >= _ROW_GROUP_RECORDS or self._waiting_bytes >= _ROW_GROUP_BYTES:
-            self._write()
+        """Returns the bytes that are ready so far."""
+        if records:
+            self._waiting.append(self._rows.to_arrow(records, lines))
+            self._waiting_count += len(records)
+            self._waiting_bytes += len(lines)
+        if self._waiting_bytes >= _ROW_GROUP_BYTES or self._waiting_count >= self._layout.group_records:
+            self._write_row_group()
         return self._sink.drain()
 
     def finish(self) -> bytes:
-        """Return the last bytes of the part, its footer included."""
-        if self._waiting_count:
-            self._write()
+        """Returns the last bytes of the part, its footer included."""
+        self._write_row_group()
         self._writer.close()
         return self._sink.drain()
 
-    def _columns(self, records: Sequence[AuditRecord]) -> Any:
-        id_type, time_type, _ = self._schema.types
-        ids = typed_column(self._pa, [record.id for record in records], id_type)
-        times = typed_column(self._pa, [record.event_ns // _NS_PER_US for record in records], time_type)
-        return self._pa.RecordBatch.from_arrays([ids, times, raw_column(self._pa, records)], schema=self._schema)
+    def _write_row_group(self) -> None:
+        """Writes the waiting columns as one row group."""
+        import pyarrow as pa
 
-    def _write(self) -> None:
-        """Write what waits as one row group."""
-        rows = self._pa.Table.from_batches(self._waiting, self._schema)
-        self._writer.write_table(rows, self._waiting_count)
+        if self._waiting:
+            self._writer.write_table(pa.Table.from_batches(self._waiting, self._layout.schema), self._waiting_count)
         self._waiting, self._waiting_count, self._waiting_bytes = [], 0, 0
 
 
-def raw_column(pyarrow: Any, records: Sequence[AuditRecord]) -> Any:
-    """Return the records' own bytes as an Arrow column, copied once and not grown."""
-    raws = [record.raw for record in records]
-    offsets = array("i", accumulate(map(len, raws), initial=0))
-    buffers = pyarrow.py_buffer(offsets), pyarrow.py_buffer(b"".join(raws))
-    column = pyarrow.StringArray.from_buffers(len(raws), *buffers)
-    try:
-        column.validate(full=True)
-    except pyarrow.ArrowInvalid:
-        return typed_column(pyarrow, raws, pyarrow.string())
-    return column
+def _writer_options(layout: ParquetLayout) -> dict[str, Any]:
+    """Returns the options of pyarrow's ``ParquetWriter`` for a layout."""
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    return {
+        "use_dictionary": list(layout.dictionaries),
+        "write_statistics": list(layout.statistics),
+        "sorting_columns": [parquet.SortingColumn(layout.sorted_by)],
+        "write_page_index": True,
+        "store_schema": layout.has_arrow_schema,
+        # Measured: Arrow's default pool grows by tens of megabytes, is slower here and peaks a third higher.
+        "memory_pool": pa.system_memory_pool(),
+    }
 
 
-def typed_column(pyarrow: Any, values: Sequence[Any], kind: Any) -> Any:
-    """Return an Arrow column; bytes that are no UTF-8, which JSON forbids, show a replacement character."""
-    try:
-        return pyarrow.array(values, kind, memory_pool=pyarrow.system_memory_pool())
-    except pyarrow.ArrowInvalid:
-        return pyarrow.array([readable(value) for value in values], kind)
+def read_parquet(version: ApiVersion, content: bytes, column: str) -> Iterator[AuditRecord]:
+    """Yields the records of a part from the column that holds their text."""
+    import pyarrow as pa
+    from pyarrow import parquet
 
-
-def read_parquet(version: ApiVersion, content: bytes, column: str = "record") -> Iterator[AuditRecord]:
-    """Yield the records of a part from the column that holds them."""
-    pyarrow = importlib.import_module("pyarrow")
-    parquet = importlib.import_module("pyarrow.parquet")
-    file = parquet.ParquetFile(pyarrow.BufferReader(content))
-    # A row group is too much to have as Python's own texts all at once.
+    file = parquet.ParquetFile(pa.BufferReader(content))
+    # A whole row group as Python strings takes too much memory.
     for rows in file.iter_batches(_READ_RECORDS, columns=[column]):
-        yield from read_records(version, [msgspec.Raw(text.encode()) for text in rows.column(column).to_pylist()])
-
-
-def _schema(pyarrow: Any) -> Any:
-    return pyarrow.schema(
-        [
-            pyarrow.field("id", pyarrow.string(), nullable=False),
-            pyarrow.field("event_time", pyarrow.timestamp("us", tz="UTC"), nullable=False),
-            pyarrow.field("record", pyarrow.string(), nullable=False),
-        ]
-    )
+        texts: list[Any] = rows.column(column).to_pylist()
+        yield from read_records(version, [msgspec.Raw(text.encode()) for text in texts])
 
 
 class DrainedSink(io.RawIOBase):
-    """A write-only file that hands its bytes on, so that a part is never whole in memory."""
+    """A write-only file whose bytes are taken out as they come, so that a part is never whole in memory."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -135,21 +112,21 @@ class DrainedSink(io.RawIOBase):
         self._size_bytes = 0
 
     def writable(self) -> bool:
-        """Say that it is."""
+        """Returns True."""
         return True
 
     def write(self, content: Any, /) -> int:
-        """Take bytes in; return how many."""
+        """Takes bytes in; returns their number."""
         piece = bytes(content)
         self._pieces.append(piece)
         self._size_bytes += len(piece)
         return len(piece)
 
     def tell(self) -> int:
-        """Return how many bytes were written so far."""
+        """Returns the number of bytes written so far."""
         return self._size_bytes
 
     def drain(self) -> bytes:
-        """Return what was written since the last call."""
+        """Returns the bytes written since the last call."""
         drained, self._pieces = b"".join(self._pieces), []
         return drained

@@ -1,8 +1,7 @@
-"""A part's format: its extension, who encodes it, who reads it.
+"""Format of a part: file format, compression, schema, and from these its extension, encoder and reader.
 
-Knows: every format and every schema by name, and the versions of the schemas.
-Must not know: what is inside one, and which choices are impossible (``choices``).
-Its one rule: what encodes or reads a format is imported when it does, because its library may not be there.
+Encoders and readers (``codecs``) are imported when a part is written or read. DAG files are parsed often, and the
+library of a format that is not used may be missing.
 """
 
 from __future__ import annotations
@@ -25,29 +24,30 @@ _VERSIONS = {
     NORMALIZED: (normalized.MAJOR, normalized.MINOR),
     OCSF: (ocsf.MAJOR, ocsf.MINOR),
 }
-_RAW_COLUMNS = {RAW: "record", NORMALIZED: normalized.RAW_COLUMN, OCSF: ocsf.RAW_ATTRIBUTE}
+# Schema -> the column that holds a record's own text.
+_RECORD_COLUMNS = {RAW: "record", NORMALIZED: normalized.RAW_COLUMN, OCSF: ocsf.RAW_ATTRIBUTE}
 _SUFFIXES = {"gzip": ".gz", "zstd": ".zst", "none": ""}
 
 
 class PartEncoder(Protocol):
-    """Turns records into the bytes of one part; ``finish`` gives the last ones."""
+    """Turns records into the bytes of one part."""
 
     @property
     def type_mismatches(self) -> Mapping[str, int]:
-        """How many values did not fit their column so far, by column."""
+        """The number of values of another type than their column's so far, by column."""
         ...
 
     def encode(self, records: Sequence[AuditRecord], lines: bytes) -> bytes:
-        """Take records in, and the same as lines (see ``lines_of``); return the bytes that are ready."""
+        """Takes records, and the same as lines (see ``lines_of``); returns the bytes that are ready so far."""
         ...
 
     def finish(self) -> bytes:
-        """End the part; return its last bytes."""
+        """Ends the part; returns its last bytes."""
         ...
 
 
 class PartFormat(msgspec.Struct, frozen=True):
-    """A file format with its compression and schema; make one with :func:`part_format`."""
+    """A file format with its compression and schema; :func:`part_format` makes a checked one."""
 
     file_format: str
     compression: str
@@ -56,48 +56,44 @@ class PartFormat(msgspec.Struct, frozen=True):
 
     @property
     def extension(self) -> str:
-        """The file name's ending, without the leading dot."""
+        """The file name extension without the leading dot."""
         return self.file_format if self.file_format == "parquet" else self.file_format + _SUFFIXES[self.compression]
 
     @property
     def schema_name(self) -> str:
-        """The schema with its version, as people read it."""
+        """The schema with its version, as shown to people."""
         return RAW if self.schema == RAW else f"{self.schema} {self.schema_version}"
 
     @property
     def table(self) -> TableSchema | UnsetType:
-        """What a manifest says of the schema; unset for ``raw``."""
+        """The schema as a manifest states it; unset for ``raw``."""
         return UNSET if self.schema == RAW else TableSchema(self.schema, self.schema_version)
 
     def open_encoder(self, version: ApiVersion) -> PartEncoder:
-        """Return an encoder for one new part."""
-        if self.schema != RAW:
-            from airflow_audit_provider.formats.codecs import open_schema_encoder
+        """Returns an encoder for one new part."""
+        from airflow_audit_provider.formats.codecs import open_encoder
 
-            minor = int(self.schema_version.split(".")[1])
-            return open_schema_encoder(self.file_format, self.compression, self.schema, minor, version)
-        from airflow_audit_provider.formats.codecs import open_raw_encoder
-
-        return open_raw_encoder(self.file_format, self.compression, version)
+        minor = int(self.schema_version.split(".")[1])
+        return open_encoder(self.file_format, self.compression, version, self.schema, minor)
 
     def read(self, version: ApiVersion, content: bytes) -> Iterator[AuditRecord]:
-        """Yield the records of a part: each one's own text, whatever the schema makes of it."""
-        from airflow_audit_provider.formats.codecs import read_raw
+        """Yields the records of a part, whatever its schema, from the records' own text."""
+        from airflow_audit_provider.formats.codecs import read_part
 
-        is_raw_text = self.schema == RAW and self.file_format == "jsonl"
-        column = None if is_raw_text else _RAW_COLUMNS[self.schema]
-        return read_raw(self.file_format, self.compression, version, content, column)
+        is_line_the_record = self.schema == RAW and self.file_format == "jsonl"
+        column = None if is_line_the_record else _RECORD_COLUMNS[self.schema]
+        return read_part(self.file_format, self.compression, version, content, column)
 
 
 def part_format(file_format: str, compression: str | None = None, schema: str = RAW) -> PartFormat:
-    """Check and return a choice, in the schema's newest version; raises as ``chosen_compression`` does."""
+    """Returns a checked choice in the schema's newest version; raises ``ConfigurationError`` for an impossible one."""
     chosen = chosen_compression(file_format, compression, schema)
     major, minor = _VERSIONS[schema]
     return PartFormat(file_format, chosen, schema, f"{major}.{minor}")
 
 
 def committed_format(manifest: Manifest) -> PartFormat:
-    """Return the format of a manifest's parts, in the schema and version they were written in."""
+    """Returns the format of a manifest's parts, in the schema and version they were written in."""
     table = manifest.table
     schema, version = (table.schema, table.version) if table else (RAW, "1.0")
     chosen = part_format(manifest.file_format, manifest.compression, schema)

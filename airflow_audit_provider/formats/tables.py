@@ -1,38 +1,123 @@
-"""Records → what a part of a schema holds: columns of the normalized table, or OCSF events.
+"""Rows of a part by schema: the raw record, the normalized table, OCSF events.
 
-Knows: which of the two schemas is made of which values. Must not know: file formats.
-Its one rule: every row carries the record's own text, from which the record is read back.
+Each class offers its rows in the forms that the file formats take: lines of JSON, cells of CSV, Arrow columns.
+OCSF events have objects inside, so they have no cells.
+
+Invariant: every row carries the record's own text, from which the record is read back.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, Protocol
 
 import msgspec
 
 from airflow_audit_provider.core.api.records import ApiVersion, AuditRecord
+from airflow_audit_provider.core.warehouse.port import ColumnType
 from airflow_audit_provider.core.windows.window import format_ns
+from airflow_audit_provider.formats import arrow
 from airflow_audit_provider.formats.lenient_json import readable
 from airflow_audit_provider.formats.normalized import columns as normalized
 from airflow_audit_provider.formats.normalized.decode import Table, normalize
 from airflow_audit_provider.formats.ocsf.events import Embed, ocsf_event
 
 _NS_PER_US, _NS_PER_MS = 1000, 1_000_000
-Row = dict[str, Any]
+_NORMALIZED_FRACTION_DIGITS = 6
+_JSON = msgspec.json.Encoder()
+_BOOLEAN_TEXTS = {None: None, True: "true", False: "false"}
+RAW_COLUMNS = ("id", "event_time", "record")
+
+
+class Rows(Protocol):
+    """Rows of one schema and API version.
+
+    The ``lines`` that the methods take are the same records as ``lines_of`` returns them.
+    """
+
+    @property
+    def type_mismatches(self) -> Mapping[str, int]:
+        """The number of values of another type than their column's so far, by column."""
+        ...
+
+    @property
+    def layout(self) -> arrow.ParquetLayout:
+        """The Arrow schema of the rows and how Parquet stores its columns."""
+        ...
+
+    def json_lines(self, records: Sequence[AuditRecord], lines: bytes) -> bytes:
+        """Returns one line of JSON for each record, each ended by a line feed."""
+        ...
+
+    def to_arrow(self, records: Sequence[AuditRecord], lines: bytes) -> arrow.ArrowRows:
+        """Returns the rows as Arrow columns of the layout's schema."""
+        ...
+
+
+class TableRows(Rows, Protocol):
+    """Rows that are flat, so that CSV can hold them."""
+
+    @property
+    def column_names(self) -> Sequence[str]:
+        """The names of the columns, in order."""
+        ...
+
+    def cells(self, records: Sequence[AuditRecord], lines: bytes) -> Iterator[Sequence[Any]]:
+        """Yields the cells of each row: ``str``, ``int``, or None for an empty cell."""
+        ...
+
+
+class RawRows:
+    """Records as the API sent them; in a table beside their id and event time."""
+
+    type_mismatches: Mapping[str, int] = MappingProxyType({})
+    column_names = RAW_COLUMNS
+
+    @property
+    def layout(self) -> arrow.ParquetLayout:
+        """The three columns."""
+        return arrow.raw_layout()
+
+    def json_lines(self, _records: Sequence[AuditRecord], lines: bytes) -> bytes:
+        """Returns the records' own bytes; JSON Lines have no other column."""
+        return lines
+
+    def cells(self, records: Sequence[AuditRecord], _lines: bytes) -> Iterator[Sequence[Any]]:
+        """Yields id, event time and record; nine fraction digits, so that texts sort as their instants do."""
+        for record in records:
+            yield record.id, format_ns(record.event_ns), readable(record.raw)
+
+    def to_arrow(self, records: Sequence[AuditRecord], _lines: bytes) -> arrow.ArrowRows:
+        """Returns id, event time in microseconds, and record."""
+        columns = (
+            [record.id for record in records],
+            [record.event_ns // _NS_PER_US for record in records],
+            [record.raw for record in records],
+        )
+        return arrow.table_to_arrow(self.layout.schema, dict(zip(RAW_COLUMNS, columns, strict=True)), RAW_COLUMNS[-1])
 
 
 class NormalizedRows:
-    """The normalized table in a minor version; ``type_mismatches`` counts as records are taken."""
+    """Rows of the normalized table in a minor version."""
 
     def __init__(self, version: ApiVersion, minor: int) -> None:
         self.columns = normalized.columns_of(minor)
+        self.column_names = [column.name for column in self.columns]
         self.type_mismatches: Counter[str] = Counter()
         self._version = version
+        self._minor = minor
+        self._absent = {column.name for column in self.columns if column.is_absent_from(version)}
+        self._booleans = [column.name for column in self.columns if column.type is ColumnType.BOOLEAN]
+
+    @property
+    def layout(self) -> arrow.ParquetLayout:
+        """The columns of the minor version."""
+        return arrow.normalized_layout(self._minor)
 
     def table(self, records: Sequence[AuditRecord], lines: bytes) -> Table:
-        """Return every column; ``event_time`` in microseconds since 1970, texts as ``str`` or UTF-8."""
+        """Returns every column; ``event_time`` in microseconds since 1970, texts as ``str`` or UTF-8."""
         table = normalize(self._version, records, lines, self.type_mismatches)
         table["id"] = [record.id for record in records]
         table["event_time"] = [record.event_ns // _NS_PER_US for record in records]
@@ -40,37 +125,63 @@ class NormalizedRows:
         table[normalized.RAW_COLUMN] = [record.raw for record in records]
         return {column.name: table[column.name] for column in self.columns}
 
-    def rows(self, records: Sequence[AuditRecord], lines: bytes) -> Iterator[Row]:
-        """Yield rows of plain text, numbers and booleans; ``event_time`` is RFC 3339 with six fraction digits."""
-        table = self.table(records, lines)
-        table["event_time"] = [instant_text(record.event_ns) for record in records]
-        columns = [list(map(readable, values)) for values in table.values()]
-        for row in zip(*columns, strict=True):
+    def rows(self, records: Sequence[AuditRecord], lines: bytes) -> Iterator[dict[str, Any]]:
+        """Yields rows of plain text, numbers and booleans; ``event_time`` is RFC 3339 with six fraction digits."""
+        table = self._plain_table(records, lines)
+        for row in zip(*table.values(), strict=True):
             yield dict(zip(table, row, strict=True))
+
+    def json_lines(self, records: Sequence[AuditRecord], lines: bytes) -> bytes:
+        """Returns each row as an object with every column."""
+        return _JSON.encode_lines(self.rows(records, lines))
+
+    def cells(self, records: Sequence[AuditRecord], lines: bytes) -> Iterator[Sequence[Any]]:
+        """Yields the row's values; booleans are ``true`` and ``false``."""
+        table = self._plain_table(records, lines)
+        for name in self._booleans:
+            table[name] = [_BOOLEAN_TEXTS[value] for value in table[name]]
+        return zip(*table.values(), strict=True)
+
+    def to_arrow(self, records: Sequence[AuditRecord], lines: bytes) -> arrow.ArrowRows:
+        """Returns the table as Arrow columns."""
+        table = self.table(records, lines)
+        return arrow.table_to_arrow(self.layout.schema, table, normalized.RAW_COLUMN, self._absent)
+
+    def _plain_table(self, records: Sequence[AuditRecord], lines: bytes) -> Table:
+        """Returns the columns as text formats show them."""
+        table = self.table(records, lines)
+        table["event_time"] = [format_ns(record.event_ns, _NORMALIZED_FRACTION_DIGITS) for record in records]
+        return {name: list(map(readable, values)) for name, values in table.items()}
 
 
 class OcsfRows:
-    """OCSF events; ``embed`` says how JSON stands in one."""
+    """OCSF events, made of rows of the normalized table."""
 
-    def __init__(self, version: ApiVersion, embed: Embed | None = None) -> None:
-        self._shape = NormalizedRows(version, normalized.MINOR)
-        self._embed = embed or _as_json
+    def __init__(self, version: ApiVersion) -> None:
+        self._normalized = NormalizedRows(version, normalized.MINOR)
 
     @property
-    def type_mismatches(self) -> Counter[str]:
-        """What did not fit, by the column of the normalized table that the events are made of."""
-        return self._shape.type_mismatches
+    def type_mismatches(self) -> Mapping[str, int]:
+        """The number of values of another type, by the column of the normalized table that the events are made of."""
+        return self._normalized.type_mismatches
 
-    def rows(self, records: Sequence[AuditRecord], lines: bytes) -> Iterator[Row]:
-        """Yield one event a record."""
-        for record, row in zip(records, self._shape.rows(records, lines), strict=True):
-            yield ocsf_event(row | {"event_ms": record.event_ns // _NS_PER_MS}, self._embed)
+    @property
+    def layout(self) -> arrow.ParquetLayout:
+        """The attributes of an event; objects are structs."""
+        return arrow.ocsf_layout()
+
+    def json_lines(self, records: Sequence[AuditRecord], lines: bytes) -> bytes:
+        """Returns each event as an object; free-form JSON stands in it as JSON."""
+        return _JSON.encode_lines(self._events(records, lines, _as_json))
+
+    def to_arrow(self, records: Sequence[AuditRecord], lines: bytes) -> arrow.ArrowRows:
+        """Returns the events as Arrow structs; free-form JSON stands in them as text."""
+        return arrow.events_to_arrow(self.layout.schema, _JSON.encode_lines(self._events(records, lines, readable)))
+
+    def _events(self, records: Sequence[AuditRecord], lines: bytes, embed: Embed) -> Iterator[dict[str, Any]]:
+        for record, row in zip(records, self._normalized.rows(records, lines), strict=True):
+            yield ocsf_event(row | {"event_ms": record.event_ns // _NS_PER_MS}, embed)
 
 
-def instant_text(event_ns: int) -> str:
-    """Return RFC 3339 with six fraction digits; what is finer is cut."""
-    return format_ns(event_ns, 6)
-
-
-def _as_json(content: str | bytes) -> Any:
+def _as_json(content: str | bytes) -> msgspec.Raw:
     return msgspec.Raw(content.encode("utf-8", "replace") if isinstance(content, str) else content)

@@ -12,16 +12,7 @@ from tests.formats.encoded import encode
 from tests.formats.odd_records import V1, V2, records_of
 from tests.formats.sample_records import RECORD_V1, RECORD_V2
 
-HEADER_V1 = (
-    b"id,event_time,action_type,action_result,action_info,actor_id,actor_email,actor_ip,actor_type,owner_id,"
-    b"resource_id,resource_type,interface,metadata,newValue,oldValue,newValueJson,oldValueJson,record\r\n"
-)
-HEADER_V2 = (
-    b"id,event_time,account_id,account_name,action_type,action_result,action_description,actor_id,actor_email,"
-    b"actor_ip_address,actor_type,actor_context,actor_token_id,actor_token_name,raw_cf_ray_id,raw_method,"
-    b"raw_status_code,raw_uri,raw_user_agent,resource_id,resource_product,resource_scope,resource_type,"
-    b"resource_request,resource_response,zone_id,zone_name,record\r\n"
-)
+HEADER = b"id,event_time,record\r\n"
 
 
 def quoted(text: bytes) -> bytes:
@@ -29,17 +20,8 @@ def quoted(text: bytes) -> bytes:
     return b'"' + text.replace(b'"', b'""') + b'"'
 
 
-CSV_V1 = (
-    HEADER_V1
-    + b"f1,2024-03-15T14:32:10.875730000Z,rec_del,true,,a1,u@example.com,192.0.2.1,user,o,107,DNS_record,UI,"
-    + quoted(b'{"zone_name":"example.com"}') + b",null,,," + quoted(b'{"content":"a, \\"b\\"","ttl":1}')
-    + b"," + quoted(RECORD_V1) + b"\r\n"
-)  # fmt: skip
-CSV_V2 = (
-    HEADER_V2
-    + b'f2,2026-11-01T00:00:00.000000000Z,ac,"A, Inc.",create,success,d,,u@x,,,dash,,,r,POST,200,/x,curl,7,,'
-    + quoted(b'{"zone":1}') + b",t," + quoted(b'["q"]') + b",,,," + quoted(RECORD_V2) + b"\r\n"
-)  # fmt: skip
+CSV_V1 = HEADER + b"f1,2024-03-15T14:32:10.875730000Z," + quoted(RECORD_V1) + b"\r\n"
+CSV_V2 = HEADER + b"f2,2026-11-01T00:00:00.000000000Z," + quoted(RECORD_V2) + b"\r\n"
 
 
 def test_json_lines_are_the_records_and_line_feeds() -> None:
@@ -54,12 +36,12 @@ def test_a_table_of_text_is_written_down_here(version: ApiVersion, raw: bytes, e
     assert encode(part_format("csv", "none"), version, records_of(version, raw)) == expected
 
 
-@pytest.mark.parametrize(("version", "header"), [(V1, HEADER_V1), (V2, HEADER_V2)])
-def test_an_empty_table_is_its_header(version: ApiVersion, header: bytes) -> None:
+@pytest.mark.parametrize("version", [V1, V2])
+def test_an_empty_table_is_its_header(version: ApiVersion) -> None:
     """The header comes once, with or without records, in whatever pieces."""
     choice = part_format("csv", "none")
-    assert encode(choice, version) == header
-    assert encode(choice, version, [], []) == header
+    assert encode(choice, version) == HEADER
+    assert encode(choice, version, [], []) == HEADER
 
 
 def test_gzip_has_no_time_and_no_name() -> None:

@@ -93,10 +93,10 @@ def test_duckdb_reads_both_tables(tmp_path: Path) -> None:
     (tmp_path / "part.parquet").write_bytes(encode(PARQUET, V2, records))
     (tmp_path / "part.csv.gz").write_bytes(encode(part_format("csv"), V2, records))
     query = "select id, cast({} as bigint), {}, epoch_us(event_time), record from '{}' order by id"
-    inside = ("record->'$.raw.status_code'", "record->>'$.account.name'", tmp_path / "part.parquet")
+    inside = ("record->'$.raw.status_code'", "record->>'$.account.name'")
     with duckdb.connect() as connection:
-        from_parquet = connection.sql(query.format(*inside)).fetchall()
-        from_csv = connection.sql(query.format("raw_status_code", "account_name", tmp_path / "part.csv.gz")).fetchall()
+        from_parquet = connection.sql(query.format(*inside, tmp_path / "part.parquet")).fetchall()
+        from_csv = connection.sql(query.format(*inside, tmp_path / "part.csv.gz")).fetchall()
     assert from_parquet == from_csv
     assert from_parquet[0] == ("f2", 200, "A, Inc.", 1_793_491_200_000_000, RECORD_V2.decode())
     assert from_parquet[1][1] is None
@@ -119,12 +119,12 @@ def test_duckdb_reads_an_odd_table(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("version", [V1, V2])
 def test_the_standard_library_reads_csv(version: ApiVersion) -> None:
-    """Each row has every column, and the last one is the record."""
+    """Each row has id, event time and record, and no other cell."""
     records = odd_records(version)
     text = encode(part_format("csv", "none"), version, records).decode()
     rows = list(csv.DictReader(io.StringIO(text, newline=""), strict=True))
     assert [row["record"].encode() for row in rows] == [record.raw for record in records]
-    assert {len(row) for row in rows} == {text.split("\r\n", 1)[0].count(",") + 1}
+    assert {tuple(row) for row in rows} == {("id", "event_time", "record")}
     assert all(row["event_time"] == "2026-11-01T10:20:30.123456789Z" for row in rows)
 
 

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from airflow_audit_provider.core.archive.object_keys import WindowKeys, window_in
-from airflow_audit_provider.core.warehouse.port import KEY_COLUMNS, LedgerEntry, LoadClaim, SqlColumn, SqlType
+from airflow_audit_provider.core.warehouse.port import KEY_COLUMNS, ColumnType, LedgerEntry, LoadClaim, SqlColumn
 from airflow_audit_provider.core.windows.window import TimeWindow
 from airflow_audit_provider.exceptions import ConfigurationError
 
@@ -26,11 +26,12 @@ def iceberg_type(column: SqlColumn) -> Any:
     """Returns the Iceberg type of a column."""
     from pyiceberg.types import BooleanType, LongType, StringType, TimestamptzType
 
-    known: dict[SqlType, Any] = {
-        SqlType.TEXT: StringType(),
-        SqlType.BOOLEAN: BooleanType(),
-        SqlType.INTEGER: LongType(),
-        SqlType.INSTANT: TimestamptzType(),
+    known: dict[ColumnType, Any] = {
+        ColumnType.TEXT: StringType(),
+        ColumnType.JSON: StringType(),
+        ColumnType.BOOLEAN: BooleanType(),
+        ColumnType.INTEGER: LongType(),
+        ColumnType.TIMESTAMP: TimestamptzType(),
     }
     return known[column.type]
 

@@ -13,15 +13,16 @@ from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any, NamedTuple, Protocol
 
-from airflow_audit_provider.core.warehouse.port import KEY_COLUMNS, LedgerEntry, LoadClaim, SqlColumn, SqlType
+from airflow_audit_provider.core.warehouse.port import KEY_COLUMNS, ColumnType, LedgerEntry, LoadClaim, SqlColumn
 from airflow_audit_provider.core.windows.window import TimeWindow
 from airflow_audit_provider.exceptions import ConfigurationError, WarehouseBusyError
 
 _TYPES = {
-    SqlType.TEXT: "TEXT",
-    SqlType.BOOLEAN: "BOOLEAN",
-    SqlType.INTEGER: "BIGINT",
-    SqlType.INSTANT: "TIMESTAMP WITH TIME ZONE",
+    ColumnType.TEXT: "TEXT",
+    ColumnType.JSON: "TEXT",
+    ColumnType.BOOLEAN: "BOOLEAN",
+    ColumnType.INTEGER: "BIGINT",
+    ColumnType.TIMESTAMP: "TIMESTAMP WITH TIME ZONE",
 }
 # Names of these types in information_schema, where they differ.
 _CATALOG_NAMES = {"VARCHAR": "TEXT", "CHARACTER VARYING": "TEXT"}

@@ -13,28 +13,32 @@ from typing import Any, NamedTuple, Protocol
 from airflow_audit_provider.core.windows.window import TimeWindow
 
 
-class SqlType(StrEnum):
-    """Column types that every warehouse has; ``instant`` is UTC with microseconds, JSON is stored as text."""
+class ColumnType(StrEnum):
+    """Column types of the tables in parts and in warehouses.
+
+    ``JSON`` is text that is JSON, ``INTEGER`` has 64 bits, ``TIMESTAMP`` is UTC with microseconds.
+    """
 
     TEXT = "text"
+    TIMESTAMP = "timestamp"
     BOOLEAN = "boolean"
     INTEGER = "integer"
-    INSTANT = "instant"
+    JSON = "json"
 
 
 class SqlColumn(NamedTuple):
     """A column of the loaded table; required columns are never null."""
 
     name: str
-    type: SqlType
+    type: ColumnType
     is_required: bool = False
 
 
 # Dataset and window of each row; a newer generation finds the rows that it replaces by these three columns.
 KEY_COLUMNS = (
-    SqlColumn("dataset", SqlType.TEXT, is_required=True),
-    SqlColumn("window_start", SqlType.INSTANT, is_required=True),
-    SqlColumn("window_end", SqlType.INSTANT, is_required=True),
+    SqlColumn("dataset", ColumnType.TEXT, is_required=True),
+    SqlColumn("window_start", ColumnType.TIMESTAMP, is_required=True),
+    SqlColumn("window_end", ColumnType.TIMESTAMP, is_required=True),
 )
 
 

@@ -1,36 +1,28 @@
-"""The schema ``normalized``: one table for records of both versions, as values.
+"""Columns of the schema ``normalized``: one table for records of both API versions.
 
-Knows: every column, its type, its meaning, and where each version keeps what belongs there.
-Must not know: file formats, how a value is taken out of a record (``normalizing``).
-Its one rule: a column never changes its name, type or meaning within a major version; a new one is a new minor version.
+Each column has its type, its meaning and its path in a record of each version. ``decode`` takes the values out.
+
+Invariant: within a major version a column never changes its name, type or meaning. A new column is a new minor
+version.
 """
 
 from __future__ import annotations
 
-from enum import StrEnum
 from typing import NamedTuple
 
 from airflow_audit_provider.core.api.records import ApiVersion
+from airflow_audit_provider.core.warehouse.port import ColumnType
 
 MAJOR, MINOR = 1, 0
 RAW_COLUMN = "raw"
 
 
-class ColumnType(StrEnum):
-    """What a column holds: ``JSON`` is text that is JSON, ``TIMESTAMP`` an instant in UTC to the microsecond."""
-
-    TEXT = "text"
-    TIMESTAMP = "timestamp"
-    BOOLEAN = "boolean"
-    INTEGER = "integer"
-    JSON = "json"
-
-
 class TableColumn(NamedTuple):
-    """A column of the table: ``v1`` and ``v2`` are the dotted paths it is taken from, ``""`` where a version has none.
+    """A column of the table.
 
-    Two paths with a bar between them: the second where the first says nothing. ``repeats`` is whether few distinct
-    values are usual, ``since`` the minor version it came with.
+    ``v1`` and ``v2`` are the dotted paths of its value in a record, ``""`` where a version has none. Of two paths with
+    a bar between them, the second is taken where the first has no value. ``repeats`` states that few distinct values
+    are usual. ``since`` is the minor version that added the column.
     """
 
     name: str
@@ -43,11 +35,11 @@ class TableColumn(NamedTuple):
     since: int = 0
 
     def is_absent_from(self, version: ApiVersion) -> bool:
-        """Say whether a version has no such thing, so that the column is null in all its records."""
+        """Returns whether the column is null in all records of a version."""
         return self.nullable and not self.path(version)
 
     def path(self, version: ApiVersion) -> str:
-        """Return where a version keeps it, empty when it has no such thing."""
+        """Returns the path in a record of a version, empty where the version has none."""
         return self.v1 if version is ApiVersion.V1 else self.v2
 
 
@@ -115,6 +107,6 @@ COLUMNS: tuple[TableColumn, ...] = (
 
 
 def columns_of(minor: int = MINOR) -> tuple[TableColumn, ...]:
-    """Return the columns of a minor version, in order; ``raw`` is the last of each."""
+    """Returns the columns of a minor version in order, ``raw`` last."""
     known = [column for column in COLUMNS if column.since <= minor]
     return tuple(sorted(known, key=lambda column: (column.name == RAW_COLUMN, column.since)))

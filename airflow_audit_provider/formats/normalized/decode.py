@@ -15,8 +15,9 @@ from typing import Any, NamedTuple
 import msgspec
 
 from airflow_audit_provider.core.api.records import ApiVersion, AuditRecord, lines_of, mask_surrogates
+from airflow_audit_provider.core.warehouse.port import ColumnType
 from airflow_audit_provider.formats.lenient_json import any_number, fields_in, fit_integer, readable
-from airflow_audit_provider.formats.normalized.columns import COLUMNS, RAW_COLUMN, ColumnType, TableColumn
+from airflow_audit_provider.formats.normalized.columns import COLUMNS, RAW_COLUMN, TableColumn
 
 Rows = Sequence[Any]
 

@@ -13,6 +13,8 @@ import re
 from functools import lru_cache
 from typing import Any, NamedTuple
 
+from airflow_audit_provider.core.warehouse.port import ColumnType
+
 MAJOR, MINOR = 1, 0
 OCSF_VERSION = "1.8.0"
 PROFILES = ("cloud", "datetime")
@@ -77,64 +79,65 @@ USER_TYPES = {"user": (1, "User"), "admin": (2, "Admin"), "system": (3, "System"
 STATUS = {True: (1, "Success"), False: (2, "Failure"), None: (UNKNOWN, "Unknown")}
 METHODS = frozenset({"OPTIONS", "GET", "HEAD", "POST", "PUT", "DELETE", "TRACE", "CONNECT", "PATCH"})
 EMAIL = re.compile(r"[a-zA-Z0-9!#$%&'*+/=?^_`{|}~.-]+@[a-zA-Z0-9-]+\.[a-zA-Z0-9.-]+", re.ASCII)
-_PERSON = {"uid": "text", "name": "text", "email_addr": "text", "type_id": "integer", "type": "text"}
+_TEXT, _INTEGER = ColumnType.TEXT, ColumnType.INTEGER
+_PERSON = {"uid": _TEXT, "name": _TEXT, "email_addr": _TEXT, "type_id": _INTEGER, "type": _TEXT}
 # What an event can hold, and in Parquet does: objects are structs, lists are lists, free-form JSON is text.
 ATTRIBUTES: dict[str, Any] = {
-    "category_uid": "integer",
-    "category_name": "text",
-    "class_uid": "integer",
-    "class_name": "text",
-    "activity_id": "integer",
-    "activity_name": "text",
-    "type_uid": "integer",
-    "type_name": "text",
-    "time": "integer",
-    "time_dt": "instant",
-    "severity_id": "integer",
-    "severity": "text",
-    "status_id": "integer",
-    "status": "text",
-    "message": "text",
+    "category_uid": _INTEGER,
+    "category_name": _TEXT,
+    "class_uid": _INTEGER,
+    "class_name": _TEXT,
+    "activity_id": _INTEGER,
+    "activity_name": _TEXT,
+    "type_uid": _INTEGER,
+    "type_name": _TEXT,
+    "time": _INTEGER,
+    "time_dt": ColumnType.TIMESTAMP,
+    "severity_id": _INTEGER,
+    "severity": _TEXT,
+    "status_id": _INTEGER,
+    "status": _TEXT,
+    "message": _TEXT,
     "metadata": {
-        "version": "text",
-        "profiles": ["text"],
-        "product": {"name": "text", "vendor_name": "text"},
-        "uid": "text",
-        "event_code": "text",
-        "log_name": "text",
-        "log_version": "text",
+        "version": _TEXT,
+        "profiles": [_TEXT],
+        "product": {"name": _TEXT, "vendor_name": _TEXT},
+        "uid": _TEXT,
+        "event_code": _TEXT,
+        "log_name": _TEXT,
+        "log_version": _TEXT,
     },
     "actor": {
-        "user": {**_PERSON, "programmatic_credentials": [{"uid": "text", "type": "text"}]},
-        "app_name": "text",
+        "user": {**_PERSON, "programmatic_credentials": [{"uid": _TEXT, "type": _TEXT}]},
+        "app_name": _TEXT,
     },
-    "src_endpoint": {"ip": "text", "name": "text"},
-    "cloud": {"provider": "text", "account": {"uid": "text", "name": "text", "type_id": "integer", "type": "text"}},
+    "src_endpoint": {"ip": _TEXT, "name": _TEXT},
+    "cloud": {"provider": _TEXT, "account": {"uid": _TEXT, "name": _TEXT, "type_id": _INTEGER, "type": _TEXT}},
     "http_request": {
-        "http_method": "text",
-        "url": {"path": "text", "query_string": "text"},
-        "user_agent": "text",
+        "http_method": _TEXT,
+        "url": {"path": _TEXT, "query_string": _TEXT},
+        "user_agent": _TEXT,
     },
-    "http_response": {"code": "integer"},
+    "http_response": {"code": _INTEGER},
     "user": _PERSON,
     "api": {
-        "operation": "text",
-        "version": "text",
-        "service": {"name": "text"},
-        "request": {"uid": "text", "data": "text"},
-        "response": {"code": "integer", "data": "text"},
+        "operation": _TEXT,
+        "version": _TEXT,
+        "service": {"name": _TEXT},
+        "request": {"uid": _TEXT, "data": _TEXT},
+        "response": {"code": _INTEGER, "data": _TEXT},
     },
-    "resources": [{"uid": "text", "name": "text", "type": "text", "group": {"name": "text"}}],
+    "resources": [{"uid": _TEXT, "name": _TEXT, "type": _TEXT, "group": {"name": _TEXT}}],
     "unmapped": {
-        "interface": "text",
-        "zone_id": "text",
-        "zone_name": "text",
-        "resource_scope": "text",
-        "before": "text",
-        "after": "text",
-        "metadata": "text",
+        "interface": _TEXT,
+        "zone_id": _TEXT,
+        "zone_name": _TEXT,
+        "resource_scope": _TEXT,
+        "before": _TEXT,
+        "after": _TEXT,
+        "metadata": _TEXT,
     },
-    RAW_ATTRIBUTE: "text",
+    RAW_ATTRIBUTE: _TEXT,
 }
 REQUIRED = frozenset(
     "category_uid class_uid activity_id type_uid time time_dt severity_id metadata src_endpoint cloud raw_data".split()

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from airflow_audit_provider.core.api.records import ApiVersion, lines_of
+from airflow_audit_provider.core.warehouse.port import ColumnType
 from airflow_audit_provider.formats.normalized import columns as normalized
-from airflow_audit_provider.formats.normalized.columns import COLUMNS, ColumnType, TableColumn, columns_of
+from airflow_audit_provider.formats.normalized.columns import COLUMNS, TableColumn, columns_of
 from airflow_audit_provider.formats.normalized.decode import normalize
 from airflow_audit_provider.formats.part_format import part_format
 from tests.formats.encoded import encode

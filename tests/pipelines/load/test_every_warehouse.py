@@ -10,7 +10,7 @@ import pytest
 
 from airflow_audit_provider.core.api.records import ApiVersion
 from airflow_audit_provider.core.warehouse.load_plan import PlannedLoad
-from airflow_audit_provider.core.warehouse.port import LoadClaim, SqlColumn, SqlType
+from airflow_audit_provider.core.warehouse.port import ColumnType, LoadClaim, SqlColumn
 from airflow_audit_provider.core.windows.window import TimeWindow
 from airflow_audit_provider.exceptions import ConfigurationError, VerificationError, WarehouseBusyError
 from airflow_audit_provider.formats.part_format import part_format
@@ -188,7 +188,7 @@ def test_parts_that_a_replacement_removed_meanwhile(place: Place, monkeypatch: p
 def test_new_column_is_added(place: Place, store: MemoryStore) -> None:
     """A column of a later schema version is added to the table, null in older rows."""
     place.load(store)
-    columns = (*table_columns(), SqlColumn("severity", SqlType.INTEGER))
+    columns = (*table_columns(), SqlColumn("severity", ColumnType.INTEGER))
     with closing(place.open()) as warehouse:
         warehouse.prepare(columns)
         warehouse.prepare(columns)
@@ -201,7 +201,9 @@ def test_new_column_is_added(place: Place, store: MemoryStore) -> None:
 def test_column_of_another_type_is_refused(place: Place, store: MemoryStore) -> None:
     """A table whose column has another type is no table to load into."""
     place.load(store)
-    changed = [column._replace(type=SqlType.INTEGER) if column.name == "id" else column for column in table_columns()]
+    changed = [
+        column._replace(type=ColumnType.INTEGER) if column.name == "id" else column for column in table_columns()
+    ]
     with closing(place.open()) as warehouse, pytest.raises(ConfigurationError, match="id"):
         warehouse.prepare(changed)
 

@@ -14,11 +14,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from airflow_audit_provider.core.api.records import ApiVersion, AuditRecord, lines_of
-from airflow_audit_provider.formats import arrow as arrow_types
-from airflow_audit_provider.formats import table_parquet
-from airflow_audit_provider.formats.arrow import normalized_schema
+from airflow_audit_provider.core.warehouse.port import ColumnType
+from airflow_audit_provider.formats import arrow, parquet
+from airflow_audit_provider.formats.arrow import normalized_layout
 from airflow_audit_provider.formats.normalized import columns as normalized
-from airflow_audit_provider.formats.normalized.columns import COLUMNS, ColumnType, TableColumn, columns_of
+from airflow_audit_provider.formats.normalized.columns import COLUMNS, TableColumn, columns_of
 from airflow_audit_provider.formats.part_format import part_format
 from tests.formats.encoded import encode
 from tests.formats.odd_records import V1, V2, odd_records, raw_of, records_of
@@ -103,7 +103,7 @@ def test_only_what_can_be_looked_for_has_statistics() -> None:
 @BOTH_SCHEMAS
 def test_row_groups_are_bounded_by_size(schema: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Few large records fill a row group as many small ones do; no row is lost between them."""
-    monkeypatch.setattr(table_parquet, "_ROW_GROUP_BYTES", 100_000)
+    monkeypatch.setattr(parquet, "_ROW_GROUP_BYTES", 100_000)
     large = records_of(V1, *(raw_of(V1, f"{number:03}", note="x" * 9_000) for number in range(40)))
     encoder = part_format("parquet", None, schema).open_encoder(V1)
     content = b"".join([encoder.encode([one], lines_of([one])) for one in large] + [encoder.finish()])
@@ -138,18 +138,18 @@ def test_four_readers_read_one_table(tmp_path: Path) -> None:
     for version, some in records.items():
         (tmp_path / f"{version}.parquet").write_bytes(encode(part_format("parquet", None, "normalized"), version, some))
     pattern, count = f"{tmp_path}/*.parquet", sum(map(len, records.values()))
-    arrow = ds.dataset(tmp_path, format="parquet").to_table().sort_by([("api_version", "ascending")])
+    from_arrow = ds.dataset(tmp_path, format="parquet").to_table().sort_by([("api_version", "ascending")])
     with duckdb.connect() as connection:
         described = connection.sql(f"describe select * from '{pattern}'").fetchall()
         from_duckdb = connection.sql(f"select * from '{pattern}'").to_arrow_table()
     from_polars, from_pandas = pl.read_parquet(pattern), pd.read_parquet(tmp_path, dtype_backend="pyarrow")
     assert [(name, kind) for name, kind, *_ in described] == [(c.name, DUCKDB_TYPES[c.type]) for c in COLUMNS]
     assert dict(from_polars.schema) == {column.name: POLARS_TYPES[column.type] for column in COLUMNS}
-    assert list(from_pandas.columns) == arrow.schema.names == from_duckdb.schema.names == list(from_polars.columns)
+    assert list(from_pandas.columns) == from_arrow.schema.names == from_duckdb.schema.names == list(from_polars.columns)
     assert str(from_pandas["event_time"].dtype) == "timestamp[us, tz=UTC][pyarrow]"
-    tables = [arrow, from_duckdb, from_polars.to_arrow(), pa.Table.from_pandas(from_pandas, preserve_index=False)]
+    tables = [from_arrow, from_duckdb, from_polars.to_arrow(), pa.Table.from_pandas(from_pandas, preserve_index=False)]
     assert len({_digest_of(table) for table in tables}) == 1
-    assert arrow.num_rows == count
+    assert from_arrow.num_rows == count
 
 
 def _digest_of(table: pa.Table) -> int:
@@ -165,9 +165,9 @@ def _digest_of(table: pa.Table) -> int:
 def tomorrow(patch: pytest.MonkeyPatch) -> None:
     """Let the table have a column that a minor version 1.1 will have brought."""
     later = TableColumn("interface_kind", ColumnType.TEXT, "interface", "actor.context", "of tomorrow", since=1)
-    for module in (normalized, arrow_types):
+    for module in (normalized, arrow):
         patch.setattr(module, "COLUMNS", (*COLUMNS, later))
-    normalized_schema.cache_clear()
+    normalized_layout.cache_clear()
 
 
 def test_a_part_of_version_1_0_reads_as_it_always_did() -> None:
@@ -190,8 +190,8 @@ def test_readers_take_old_and_new_parts_together(tmp_path: Path, monkeypatch: py
     """Beside parts of 1.0, a part of 1.1 has one column more: every reader unites them, null where it is missing."""
     (tmp_path / "old.parquet").write_bytes(GOLDEN.read_bytes())
     tomorrow(monkeypatch)
-    schema = normalized_schema(1).arrow
-    normalized_schema.cache_clear()
+    schema = normalized_layout(1).schema
+    normalized_layout.cache_clear()
     old = pq.read_table(tmp_path / "old.parquet")
     new = pa.Table.from_pylist([{**row, "interface_kind": "UI"} for row in old.to_pylist()], schema=schema)
     pq.write_table(new, tmp_path / "new.parquet")
