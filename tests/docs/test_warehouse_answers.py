@@ -8,7 +8,7 @@ import pytest
 
 from tests.architecture.source_files import PROJECT
 from tests.docs import answers
-from tests.pipelines.load.warehouses import place_of
+from tests.pipelines.load.warehouses import new_target
 
 PAGE = PROJECT / "docs" / "warehouses" / "questions.md"
 
@@ -27,9 +27,9 @@ def test_page_shows_what_the_questions_answer() -> None:
 @pytest.mark.integration
 def test_questions_run_on_postgresql(tmp_path: Path, postgres: dict[str, object]) -> None:
     """The same SQL is PostgreSQL's, too."""
-    place = place_of("psycopg", tmp_path, lambda: postgres)._replace(table="cloudflare_audit_logs")
-    place.load(answers.landed(tmp_path), "fake")
-    place.ask("alter role audit set timezone = 'UTC'")
-    found = {question: place.ask(query) for question, query in answers.QUESTIONS.items()}
+    target = new_target("psycopg", tmp_path, lambda: postgres)._replace(table="cloudflare_audit_logs")
+    target.load(answers.landed(tmp_path), "fake")
+    target.query("alter role audit set timezone = 'UTC'")
+    found = {question: target.query(query) for question, query in answers.QUESTIONS.items()}
     assert found == answers.answers(answers.loaded(tmp_path))
-    place.drop()
+    target.drop()

@@ -1,4 +1,4 @@
-"""A sweep removes what dead tries left, all of it and nothing else, also while other tries are at work."""
+"""A sweep removes all orphaned files of abandoned attempts and nothing else, also while other attempts are active."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def store(tmp_path: Path) -> LocalStore:
 
 @pytest.fixture
 def committed(store: LocalStore) -> LocalStore:
-    """A destination with a window of two generations, an empty one, and seals."""
+    """A destination with a window of two generations, an empty window, and seals."""
     clock = ManualClock()
     fake = fake_with(clock)
     land(order(), source_of(fake, clock), store)
@@ -63,29 +63,29 @@ def committed(store: LocalStore) -> LocalStore:
 
 
 def _stage(store: Store, attempt_id: str, began_at: datetime, saved_at: datetime | None = None) -> list[str]:
-    """Leave a try of the usual day in staging; return its keys."""
-    wanted = order()
-    attempt = StagingArea(store, keys_of(wanted), attempt_id)
+    """Leaves an attempt of the usual day in staging; returns its keys."""
+    spec = order()
+    attempt = StagingArea(store, keys_of(spec), attempt_id)
     attempt.open(began_at)
     store.create(f"{attempt.prefix}part-00000", b"{}\n")
     if saved_at is not None:
-        checkpoint = Checkpoint(plan_upon(wanted, None).resume_key, (), ReadStats(), saved_at, saved_at)
+        checkpoint = Checkpoint(plan_upon(spec, None).resume_key, (), ReadStats(), saved_at, saved_at)
         store.create(f"{attempt.prefix}checkpoint-00001.json", checkpoint.to_bytes())
     return list(store.list_keys(attempt.prefix))
 
 
-def test_what_is_committed_stays(committed: LocalStore) -> None:
-    """Parts of any generation in force, manifests and seals are no debris, however old."""
+def test_committed_objects_stay(committed: LocalStore) -> None:
+    """Parts of the newest manifests, manifests and seals are never removed, however old they are."""
     before = objects(committed)
     assert any(key.startswith("_seals/") for key in before)
     assert sweep(committed, LATER + 1000 * DAY) == ((), 0)
     assert objects(committed) == before
 
 
-def test_a_dead_try_is_removed(committed: LocalStore) -> None:
-    """Marker, part and checkpoint go, and so does a published part that the newest manifest does not name."""
+def test_abandoned_attempt_is_removed(committed: LocalStore) -> None:
+    """Marker, part and checkpoint are removed, and a published part that the newest manifest does not name."""
     before = objects(committed)
-    staged = _stage(committed, "dead", NOW, NOW)
+    staged = _stage(committed, "abandoned", NOW, NOW)
     assert committed.create(FOLDER + PART, b"12345")
     size_bytes = sum(len(content) for key, content in objects(committed).items() if key not in before)
     assert sweep(committed, LATER) == (tuple(sorted([*staged, FOLDER + PART])), size_bytes)
@@ -93,15 +93,15 @@ def test_a_dead_try_is_removed(committed: LocalStore) -> None:
     assert sweep(committed, LATER) == ((), 0)
 
 
-def test_parts_of_a_window_without_a_manifest(store: LocalStore) -> None:
-    """A try that died between its parts and its manifest leaves nothing after a sweep."""
+def test_parts_of_a_window_without_a_manifest_are_removed(store: LocalStore) -> None:
+    """The sweep removes the published parts of an attempt without a manifest."""
     store.create(FOLDER + PART, b"12345")
     assert sweep(store, LATER) == ((FOLDER + PART,), 5)
     assert objects(store) == {}
 
 
 def test_replaced_parts_are_removed(committed: LocalStore) -> None:
-    """A part that only an older generation names is debris: the newest one replaced it."""
+    """A part that only an older, replaced generation names is removed."""
     parts = {key: content for key, content in objects(committed).items() if key.startswith(FOLDER)}
     clock = ManualClock()
     fake = fake_with(clock)
@@ -113,24 +113,24 @@ def test_replaced_parts_are_removed(committed: LocalStore) -> None:
     assert landed_ids(order(), committed) == true_ids(fake)
 
 
-@pytest.mark.parametrize(("age", "is_debris"), [(timedelta(days=1), False), (timedelta(days=1, seconds=1), True)])
+@pytest.mark.parametrize(("age", "is_abandoned"), [(timedelta(days=1), False), (timedelta(days=1, seconds=1), True)])
 @pytest.mark.parametrize("has_checkpoint", [False, True])
-def test_the_newest_sign_of_life_counts(
-    store: LocalStore, age: timedelta, is_debris: bool, has_checkpoint: bool
+def test_age_of_an_attempt_is_that_of_its_last_activity(
+    store: LocalStore, age: timedelta, is_abandoned: bool, has_checkpoint: bool
 ) -> None:
-    """A try is as old as its newest checkpoint, else its marker, and exactly the age asked for is young."""
-    seen_at = NOW - age
-    staged = _stage(store, "one", seen_at - 9 * DAY, seen_at) if has_checkpoint else _stage(store, "one", seen_at)
-    assert sweep(store, NOW).keys == (tuple(sorted(staged)) if is_debris else ())
+    """The age of an attempt is that of its newest checkpoint, or else its marker; it must exceed the given age."""
+    active_at = NOW - age
+    staged = _stage(store, "one", active_at - 9 * DAY, active_at) if has_checkpoint else _stage(store, "one", active_at)
+    assert sweep(store, NOW).keys == (tuple(sorted(staged)) if is_abandoned else ())
 
 
-def test_a_window_with_a_living_try_is_left_alone(store: LocalStore) -> None:
-    """A living try keeps the parts of its window, published and staged: it may be about to use them."""
-    dead = _stage(store, "dead", NOW - 9 * DAY)
-    living = _stage(store, "living", NOW)
+def test_window_with_an_active_attempt_is_kept(store: LocalStore) -> None:
+    """An active attempt keeps all published and staged parts of its window, because it may need them."""
+    abandoned = _stage(store, "abandoned", NOW - 9 * DAY)
+    active = _stage(store, "active", NOW)
     store.create(FOLDER + PART, b"12345")
     assert sweep(store, NOW).keys == ()
-    assert set(objects(store)) == {*dead, *living, FOLDER + PART}
+    assert set(objects(store)) == {*abandoned, *active, FOLDER + PART}
     other = FOLDER.replace("26T", "25T").replace("27T", "26T").replace("dt=2026-10-26", "dt=2026-10-25") + PART
     store.create(other, b"1")
     assert sweep(store, NOW).keys == (other,)
@@ -146,16 +146,16 @@ def test_a_window_with_a_living_try_is_left_alone(store: LocalStore) -> None:
         ("part-00000", b""),
     ],
 )
-def test_no_readable_sign_of_life_is_old(store: LocalStore, name: str, content: bytes) -> None:
-    """A try that says nothing that can be read, or a time of no zone, is dead."""
+def test_attempt_without_a_readable_time_is_abandoned(store: LocalStore, name: str, content: bytes) -> None:
+    """An attempt whose marker is unreadable, or has a time without a zone, counts as abandoned."""
     key = f"{keys_of(order()).staging('odd')}{name}"
     store.create(key, content)
     assert sweep(store, NOW).keys == (key,)
 
 
-def test_what_is_nobodys_stays(store: LocalStore) -> None:
-    """Objects that this provider does not write are left where they lie."""
-    strange = [
+def test_foreign_objects_stay(store: LocalStore) -> None:
+    """Objects that this provider does not write are never removed."""
+    foreign = [
         "notes.txt",
         "_staging/notes.txt",
         "_staging/x/20261026T000000Z-20261027T000000Z/part-00000",
@@ -165,15 +165,15 @@ def test_what_is_nobodys_stays(store: LocalStore) -> None:
         f"dt=2026-10-26/{PART}",
         f"elsewhere/{FOLDER}{PART}",
     ]
-    for key in strange:
+    for key in foreign:
         store.create(key, b"x")
     assert sweep(store, LATER).keys == ()
-    assert set(objects(store)) == set(strange)
+    assert set(objects(store)) == set(foreign)
 
 
-def test_a_dry_run_removes_nothing(committed: LocalStore) -> None:
-    """A dry run lists what the sweep then removes."""
-    _stage(committed, "dead", NOW)
+def test_dry_run_removes_nothing(committed: LocalStore) -> None:
+    """A dry run reports exactly what the sweep then removes."""
+    _stage(committed, "abandoned", NOW)
     committed.create(FOLDER + PART, b"12345")
     before = objects(committed)
     found = sweep(committed, LATER, dry_run=True)
@@ -184,15 +184,15 @@ def test_a_dry_run_removes_nothing(committed: LocalStore) -> None:
 
 
 @pytest.mark.parametrize("age", [timedelta(0), timedelta(seconds=-1), 24, None])
-def test_an_age_that_cannot_be(store: LocalStore, age: Any) -> None:
-    """Nothing, less, and what is no length of time are refused before anything is looked at."""
+def test_invalid_age_fails(store: LocalStore, age: Any) -> None:
+    """An age of zero or less, or of another type than timedelta, is a configuration error."""
     with pytest.raises(ConfigurationError, match="older_than"):
         sweep(store, NOW, age)
 
 
-def test_a_damaged_manifest_stops_the_sweep(committed: LocalStore, tmp_path: Path) -> None:
-    """With a manifest that cannot be read nobody knows what is committed, so nothing is removed."""
-    _stage(committed, "dead", NOW)
+def test_damaged_manifest_stops_the_sweep(committed: LocalStore, tmp_path: Path) -> None:
+    """If a manifest cannot be read, nothing is removed, because it is unknown what is committed."""
+    _stage(committed, "abandoned", NOW)
     damaged = max(path for path in (tmp_path / "_manifests/dt=2026-10-26").iterdir())
     damaged.write_bytes(b"{")
     before = objects(committed)
@@ -202,32 +202,32 @@ def test_a_damaged_manifest_stops_the_sweep(committed: LocalStore, tmp_path: Pat
 
 
 class BusyStore(LocalStore):
-    """A destination in which somebody acts right before the Nth time that a sweep looks."""
+    """A destination in which another attempt acts right before the sweep's read or listing number ``at``."""
 
     def __init__(self, root: str, at: int, act: Callable[[], None]) -> None:
         super().__init__(root)
-        self.look_count = 0
+        self.read_count = 0
         self._at = at
         self._act = act
 
     def list_sizes(self, prefix: str) -> Iterator[tuple[str, int]]:
-        """Let somebody act, then list; keys are listed by this too."""
-        self._look()
+        """Lets the other attempt act, then lists; ``list_keys`` uses this too."""
+        self._before_read()
         return iter(list(super().list_sizes(prefix)))
 
     def read(self, key: str) -> bytes | None:
-        """Let somebody act, then read."""
-        self._look()
+        """Lets the other attempt act, then reads."""
+        self._before_read()
         return super().read(key)
 
-    def _look(self) -> None:
-        self.look_count += 1
-        if self.look_count == self._at:
+    def _before_read(self) -> None:
+        self.read_count += 1
+        if self.read_count == self._at:
             self._act()
 
 
 class HaltedStore(MortalStore):
-    """A store under a try that halts when it is about to create its manifest, and can go on from there."""
+    """A store of an attempt that stops right before it creates its manifest, and can continue from there."""
 
     def __init__(self, store: Store, halt_at: int) -> None:
         super().__init__(store, Death(halt_at))
@@ -235,46 +235,46 @@ class HaltedStore(MortalStore):
         self._waiting: tuple[str, bytes] | None = None
 
     def create(self, key: str, content: bytes) -> bool:
-        """Keep what a manifest is to say."""
+        """Keeps the manifest that is to be created."""
         if key.startswith("_manifests/"):
             self._waiting = key, content
         return super().create(key, content)
 
     def halt(self, fake: FakeCloudflare) -> None:
-        """Run up to the manifest."""
+        """Runs up to the manifest."""
         with pytest.raises(KilledError):
             _run(fake, self, LATER)
 
-    def go_on(self) -> None:
-        """Create the manifest, remove the staging."""
+    def resume(self) -> None:
+        """Creates the manifest and empties staging."""
         assert self._waiting is not None
         assert self._beneath.create(*self._waiting)
         self._beneath.remove(list(self._beneath.list_keys(keys_of(order()).all_staging)))
 
 
-# Looks: parts, tries, manifests, the other window's manifest, then this window's manifests and its tries once more. A
-# whole run between the last two is what a sweep cannot see.
+# A sweep reads: parts, attempts, manifests, the other window's manifest, then this window's manifests and attempts
+# again. It cannot see a whole run between the last two.
 @pytest.mark.parametrize(
     ("steps", "at"),
     [*product(["up to its manifest"], range(1, 7)), *product(["its end", "whole run"], range(1, 6))],
 )
-def test_a_try_that_works_meanwhile_loses_nothing(tmp_path: Path, at: int, steps: str) -> None:
-    """A run that publishes, commits or does both between any two looks of a sweep keeps every part it names."""
+def test_concurrent_attempt_loses_nothing(tmp_path: Path, at: int, steps: str) -> None:
+    """An attempt that publishes, commits or does both between any two reads of a sweep keeps all its parts."""
     fake, store = fake_with(ManualClock()), LocalStore(str(tmp_path / "store"))
     land(order(start=END, end=END + DAY), source_of(fake, ManualClock()), store)
     halt_at = _manifest_operation(fake, LocalStore(str(tmp_path / "counted")))
-    # A dead try published the very bytes that the new one is going to publish, and never committed them.
+    # An abandoned attempt has published the bytes that the new one is going to publish, without a commit.
     HaltedStore(store, halt_at).halt(fake)
     store.remove(list(store.list_keys("_staging/")))
     halted = HaltedStore(store, halt_at)
     if steps == "its end":
         halted.halt(fake)
-    act = {"up to its manifest": lambda: halted.halt(fake), "its end": halted.go_on}
+    act = {"up to its manifest": lambda: halted.halt(fake), "its end": halted.resume}
     busy = BusyStore(str(tmp_path / "store"), at, act.get(steps, lambda: _run(fake, store, LATER)))
     sweep(busy, LATER)
-    assert busy.look_count >= at
+    assert busy.read_count >= at
     if steps == "up to its manifest":
-        halted.go_on()
+        halted.resume()
     assert landed_ids(order(), store) == true_ids(fake)
 
 
@@ -284,19 +284,19 @@ def _run(fake: FakeCloudflare, store: Store, now: datetime) -> None:
 
 
 def _manifest_operation(fake: FakeCloudflare, store: Store) -> int:
-    """Return which operation of a run's creates the manifest."""
+    """Returns the number of the operation that creates the manifest."""
     death = Death()
     _run(fake, MortalStore(store, death), NOW)
     return next(number for number, name in enumerate(death.operations, 1) if name.startswith("create _manifests/"))
 
 
-def test_a_killed_sweep_is_gone_on_with(committed: LocalStore) -> None:
-    """A sweep that dies after any operation has removed debris only; the next one removes the rest."""
+def test_sweep_after_a_kill_removes_the_rest(committed: LocalStore) -> None:
+    """A sweep that is killed after any operation has removed orphaned files only; the next one removes the rest."""
     before = objects(committed)
     number, is_over = 0, False
     while not is_over:
         number += 1
-        _stage(committed, "dead", NOW)
+        _stage(committed, "abandoned", NOW)
         committed.create(FOLDER + PART, b"12345")
         try:
             sweep(MortalStore(committed, Death(number, late=True)), LATER)

@@ -39,7 +39,7 @@ def manifest(**changes: Any) -> Manifest:
 
 
 def addendum(before: Manifest, *ids: str, **changes: Any) -> Manifest:
-    """Returns the generation that adds records to another one."""
+    """Returns the generation that adds late records to another one."""
     number = before.generation + 1
     late = manifest(parts=(part(number, len(ids)),), record_count=len(ids), added_count=len(ids), added_ids=ids)
     return msgspec.structs.replace(late.succeeding(before, sha256(before), replace=False), **changes)

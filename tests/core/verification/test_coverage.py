@@ -1,4 +1,4 @@
-"""Coverage: every instant of the range lies in exactly one span, by half-open arithmetic."""
+"""Coverage: each instant of the half-open range is in exactly one span."""
 
 from __future__ import annotations
 
@@ -24,24 +24,26 @@ DAY_AT = datetime(2026, 11, 1, tzinfo=UTC)
 
 
 def at(hours: float) -> datetime:
-    """Return the instant so many hours into the day."""
+    """Returns the time so many hours into the day."""
     return DAY_AT + timedelta(hours=hours)
 
 
-def covered(asked: tuple[float, float], *windows: tuple[float, float, int, bool]) -> Coverage:
-    """Return the coverage of hours by windows: start, end, records, verified."""
-    known = {TimeWindow(at(start), at(end)): WindowFacts(count, sure) for start, end, count, sure in windows}
-    return coverage_of(TimeWindow(at(asked[0]), at(asked[1])), known)
+def covered(requested: tuple[float, float], *windows: tuple[float, float, int, bool]) -> Coverage:
+    """Returns the coverage of hours by windows, each given as start, end, record count and whether it is verified."""
+    known = {
+        TimeWindow(at(start), at(end)): WindowFacts(count, is_verified) for start, end, count, is_verified in windows
+    }
+    return coverage_of(TimeWindow(at(requested[0]), at(requested[1])), known)
 
 
 def spans(found: Coverage) -> list[tuple[float, float, str, int]]:
-    """Return the spans in hours, with state and records."""
+    """Returns each span as start and end in hours, state and record count."""
     hours = timedelta(hours=1)
     return [((s.start - DAY_AT) / hours, (s.end - DAY_AT) / hours, s.state.value, s.record_count) for s in found.spans]
 
 
 @pytest.mark.parametrize(
-    ("asked", "windows", "expected", "mark"),
+    ("requested", "windows", "expected", "high_water"),
     [
         ((0, 24), [], [(0, 24, "missing", 0)], None),
         ((0, 24), [(0, 24, 5, True)], [(0, 24, "committed", 5)], 24),
@@ -63,19 +65,19 @@ def spans(found: Coverage) -> list[tuple[float, float, str, int]]:
     ],
 )  # fmt: skip
 def test_spans_are_half_open(
-    asked: tuple[float, float],
+    requested: tuple[float, float],
     windows: list[tuple[float, float, int, bool]],
     expected: list[tuple[float, float, str, int]],
-    mark: float | None,
+    high_water: float | None,
 ) -> None:
-    """Gaps, neighbours, overlaps and windows over the range's edges give these spans and this high-water mark."""
-    found = covered(asked, *windows)
+    """Gaps, adjacent windows, overlaps and windows beyond the range give these spans and this high-water mark."""
+    found = covered(requested, *windows)
     assert spans(found) == expected
-    assert found.high_water_at == (None if mark is None else at(mark))
+    assert found.high_water_at == (None if high_water is None else at(high_water))
 
 
-def test_a_microsecond_is_a_gap() -> None:
-    """Windows a microsecond apart leave a span of a microsecond."""
+def test_gap_of_a_microsecond_is_a_span() -> None:
+    """Windows that are a microsecond apart leave a missing span of a microsecond."""
     tick = timedelta(microseconds=1)
     known = {
         TimeWindow(at(0), at(1) - tick): WindowFacts(1, is_verified=True),
@@ -86,8 +88,8 @@ def test_a_microsecond_is_a_gap() -> None:
     assert found.high_water_at == at(1) - tick
 
 
-def test_counts_and_what_was_read_once() -> None:
-    """Windows without a second reading are counted as unverified, empty ones too, and their spans say so."""
+def test_unverified_windows_are_counted() -> None:
+    """Windows without a recount, even empty ones, are counted as unverified, and their spans are not verified."""
     found = covered((0, 24), (0, 6, 3, True), (6, 12, 4, False), (12, 18, 0, False))
     assert (found.window_count, found.empty_count, found.unverified_count, found.record_count) == (3, 1, 2, 7)
     assert [(span.start, span.state) for span in found.spans if span.window_count and not span.is_verified] == [
@@ -97,14 +99,14 @@ def test_counts_and_what_was_read_once() -> None:
     assert [span.start for span in found.missing] == [at(18)]
 
 
-def test_the_facts_are_the_manifests() -> None:
-    """A manifest is verified when a recount agreed."""
+def test_window_facts_come_from_the_manifest() -> None:
+    """A window is verified if its manifest names a recount."""
     assert facts_of(manifest()) == WindowFacts(2, is_verified=False)
     assert facts_of(manifest(verified="recount")) == WindowFacts(2, is_verified=True)
 
 
-def test_the_table_reads_like_the_spans() -> None:
-    """One line a span, then the sums."""
+def test_table_has_a_line_for_each_span() -> None:
+    """The table has a line for each span and a line of totals."""
     lines = coverage_table(covered((0, 24), (0, 6, 3, True), (6, 12, 4, False))).splitlines()
     assert [line.split()[2:4] for line in lines[:-1]] == [
         ["state", "verified"],
@@ -122,9 +124,11 @@ WINDOWS = st.tuples(st.integers(-5, 30), st.integers(1, 10), st.integers(0, 3), 
 
 
 @given(st.lists(WINDOWS, max_size=8), st.integers(0, 20), st.integers(1, 10))
-def test_the_spans_tile_the_range(drawn: list[tuple[int, int, int, bool]], start: int, length: int) -> None:
-    """Spans begin where the one before ends, from start to end; an hour is missing where no window has it."""
-    windows = {(begin, begin + hours): (count, sure) for begin, hours, count, sure in drawn}
+def test_spans_cover_the_range_without_overlap(
+    drawn: list[tuple[int, int, int, bool]], start: int, length: int
+) -> None:
+    """Each span begins where the previous one ends, and exactly the hours without a window are missing."""
+    windows = {(begin, begin + hours): (count, is_verified) for begin, hours, count, is_verified in drawn}
     found = covered((start, start + length), *[(*edges, *facts) for edges, facts in windows.items()])
     edges = [(span.start, span.end) for span in found.spans]
     assert edges[0][0] == at(start)

@@ -1,4 +1,4 @@
-"""Findings: every kind has a severity and a remedy, and they read well in a table."""
+"""Findings: each kind has a severity and a remedy, and a table of findings is aligned."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from airflow_audit_provider.core.verification.findings import FindingKind, Sever
 
 
 @pytest.mark.parametrize("kind", list(FindingKind))
-def test_every_kind_says_what_to_do(kind: FindingKind) -> None:
-    """A finding is the fact, then the remedy, and travels as JSON."""
+def test_each_kind_has_a_remedy(kind: FindingKind) -> None:
+    """The detail of a finding is the fact and then the remedy; a finding is encoded as JSON."""
     found = finding(kind, "a/key", "Something is so.")
     assert found.detail.startswith("Something is so. ")
     assert found.detail.endswith(".")
@@ -22,8 +22,8 @@ def test_every_kind_says_what_to_do(kind: FindingKind) -> None:
     }
 
 
-def test_the_table_has_the_severe_first() -> None:
-    """Columns are as wide as their longest word; no line ends in blanks."""
+def test_table_lists_severe_findings_first() -> None:
+    """Severe findings come first, columns are aligned, and no line ends in blanks."""
     mild = finding(FindingKind.STAGING_LEFTOVER, "a", "It is there.")
     grave = finding(FindingKind.PART_CHANGED, "b/longer", "It is other.")
     lines = findings_table([mild, grave]).splitlines()

@@ -1,4 +1,4 @@
-"""The manifests of one window: whatever bytes lie there, what is wrong has a name and nothing is raised."""
+"""Manifest chains: any bytes under a manifest key give findings, never an error."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.core.verification.manifests import KEYS, SHA, WINDOW, addendum, manif
 
 
 def kinds(chain: Chain) -> list[str]:
-    """Return the kinds found, in order."""
+    """Returns the kinds of all findings, in order."""
     return [str(found.kind) for found in chain.findings]
 
 
@@ -29,7 +29,7 @@ THIRD = addendum(SECOND, "b", "c")
 EMPTY = manifest(parts=(), record_count=0, added_count=0)
 TABLE = manifest(table=TableSchema("normalized", "1.0"))
 PRIVACY = AppliedPrivacy("privacy", ("email",), (), "ab")
-RULED = manifest(privacy=PRIVACY)
+PRIVATE = manifest(privacy=PRIVACY)
 
 
 @pytest.mark.parametrize(
@@ -44,21 +44,21 @@ RULED = manifest(privacy=PRIVACY)
         (FIRST, SECOND, replacement(SECOND, 5), addendum(replacement(SECOND, 5), "z")),
         (EMPTY, addendum(EMPTY, "x")),
         (TABLE, addendum(TABLE, "a", table=TableSchema("normalized", "1.0", {"actor_ip": 1}))),
-        (RULED, addendum(RULED, "a", privacy=PRIVACY)),
+        (PRIVATE, addendum(PRIVATE, "a", privacy=PRIVACY)),
         (FIRST, replacement(FIRST, 2, privacy=PRIVACY, file_format="csv", table=TableSchema("normalized", "1.0"))),
         (EMPTY, replacement(EMPTY, 1)),
         (manifest(partition_date=date(2026, 11, 1), verified="recount"),),
     ],
 )
-def test_what_the_pipeline_writes_is_sound(manifests: tuple[Manifest, ...]) -> None:
-    """Addenda, replacements and empty windows make sound chains, in whatever order they are read."""
+def test_chain_of_the_pipeline_has_no_findings(manifests: tuple[Manifest, ...]) -> None:
+    """Chains of addenda, replacements and empty windows have no findings, in whatever order they are read."""
     chain = read_chain(stored(*manifests))
     assert chain.findings == ()
     assert [one.manifest.generation for one in chain.generations] == list(range(1, len(manifests) + 1))
 
 
-def test_the_parts_of_a_generation_are_told_by_their_keys() -> None:
-    """An addendum knows which parts it added and which it kept."""
+def test_generation_of_a_part_is_read_from_its_key() -> None:
+    """The parts of an addendum are divided into added and kept ones."""
     newest = read_chain(stored(FIRST, SECOND)).generations[-1]
     assert (newest.added_parts, newest.kept_parts) == ((part(2, 1),), (part(1),))
     assert newest.added_by(part(1)) == 1
@@ -96,21 +96,21 @@ OTHER_DIGEST = msgspec.structs.replace(part(1), sha256="cd" * 32)
         ((FIRST, addendum(FIRST, "a", table=TableSchema("ocsf", "1.0"))), ["generation_other_form"]),
         ((TABLE, addendum(TABLE, "a", table=TableSchema("normalized", "1.1"))), ["generation_other_form"]),
         ((FIRST, addendum(FIRST, "a", privacy=PRIVACY)), ["generation_other_form"]),
-        ((RULED, addendum(RULED, "a")), ["generation_other_form"]),
+        ((PRIVATE, addendum(PRIVATE, "a")), ["generation_other_form"]),
         ((SECOND,), ["generation_missing"]),
         ((FIRST, THIRD), ["generation_missing"]),
         ((THIRD,), ["generation_missing"]),
     ],
 )  # fmt: skip
-def test_what_does_not_fit_is_named(manifests: tuple[Manifest, ...], expected: list[str]) -> None:
-    """Each disagreement of a manifest with itself or with the one before has its kind and ends in what to do."""
+def test_each_inconsistency_is_a_finding(manifests: tuple[Manifest, ...], expected: list[str]) -> None:
+    """A manifest that contradicts itself or its predecessor gives a severe finding of its kind with a remedy."""
     chain = read_chain(stored(*manifests))
     assert kinds(chain) == expected
     assert all(found.detail.endswith(".") and found.severity is Severity.SEVERE for found in chain.findings)
 
 
 def test_many_missing_generations_are_one_finding() -> None:
-    """A key with an absurd generation costs one finding, not a billion."""
+    """A key with a huge generation gives one finding, not one for each missing generation."""
     far = manifest(generation=1_000_000_000, parts=(), record_count=0, added_count=0)
     chain = read_chain(stored(FIRST, far))
     assert kinds(chain) == ["generation_missing"]
@@ -131,16 +131,16 @@ def test_many_missing_generations_are_one_finding() -> None:
         (manifest(manifest_version=2).to_bytes(), "manifest_unreadable"),
     ],
 )
-def test_bad_bytes_are_findings(content: bytes | None, expected: str) -> None:
-    """Bytes that are no manifest, or not this one's, are named by the key they lie under."""
+def test_invalid_content_is_a_finding(content: bytes | None, expected: str) -> None:
+    """Content that is no manifest, or another window's, is one finding with its key."""
     chain = read_chain([StoredManifest(KEYS.manifest(1), content)])
     assert kinds(chain) == [expected]
     assert chain.findings[0].key == KEYS.manifest(1)
 
 
 @given(st.binary(max_size=200), st.integers(0, len(SECOND.to_bytes())), st.integers(0, 50))
-def test_no_bytes_raise(noise: bytes, place: int, cut: int) -> None:
-    """Whatever is spliced into a manifest, the chain is judged to its end."""
+def test_random_content_raises_nothing(noise: bytes, place: int, cut: int) -> None:
+    """A manifest with random bytes inserted and removed gives findings or a generation, never an error."""
     content = SECOND.to_bytes()
     spliced = content[:place] + noise + content[place + cut :]
     chain = read_chain([*stored(FIRST), StoredManifest(KEYS.manifest(2), spliced)])
@@ -148,7 +148,7 @@ def test_no_bytes_raise(noise: bytes, place: int, cut: int) -> None:
     assert len(chain.generations) == 2 or chain.findings != ()
 
 
-def test_a_key_of_nothing_is_a_mistake_of_the_caller() -> None:
-    """Only keys of manifests may be judged; others are sorted out before."""
+def test_other_key_is_an_error_of_the_caller() -> None:
+    """A key that is not a manifest's raises ValueError."""
     with pytest.raises(ValueError, match="not the key of a manifest"):
         read_chain([StoredManifest("_manifests/notes.json", b"")])

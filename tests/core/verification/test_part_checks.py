@@ -1,4 +1,4 @@
-"""Parts against their manifest: each disagreement has its name, and objects nobody names have theirs."""
+"""Checks of parts against their manifest, of overlapping windows, and of objects that no manifest names."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ START_NS = WINDOW.start_ns
 
 
 def record(second: int, record_id: str, raw: bytes = b"{}") -> AuditRecord:
-    """Return a record so many seconds into the window."""
+    """Returns a record so many seconds after the start of the window."""
     return AuditRecord(START_NS + second * SECOND_NS, record_id, raw)
 
 
 def part_of(records: list[AuditRecord], generation: int = 1, **changes: Any) -> tuple[Part, bytes]:
-    """Return a part of these records and its bytes."""
+    """Returns a part with these records, and its content."""
     content = b"".join(one.raw + b"\n" for one in records)
     digest = hashlib.sha256(content).hexdigest()
     times = [one.event_ns for one in records]
-    made = Part(KEYS.part(generation, 0, digest, "jsonl"), len(content), digest, len(records), min(times), max(times))
-    return msgspec.structs.replace(made, **changes), content
+    part = Part(KEYS.part(generation, 0, digest, "jsonl"), len(content), digest, len(records), min(times), max(times))
+    return msgspec.structs.replace(part, **changes), content
 
 
 def generation_of(records: list[AuditRecord], **changes: Any) -> Manifest:
-    """Return the first generation, whose one part has these records."""
+    """Returns the first generation, whose only part has these records."""
     part, content = part_of(records)
     sums = {"record_count": part.record_count, "added_count": part.record_count}
     return manifest(**{"parts": (part,), "records_sha256": hashlib.sha256(content).hexdigest(), **sums, **changes})
@@ -44,19 +44,19 @@ RECORDS = [record(0, "a", b'{"a":1}'), record(5, "b", b'{"b":1}'), record(5, "c"
 
 
 def check_of(*manifests: Manifest) -> WindowCheck:
-    """Return the check of a window's generations."""
+    """Returns the check of these generations of a window."""
     return WindowCheck(read_chain(stored(*manifests)))
 
 
 def kinds_after(check: WindowCheck, *reads: list[AuditRecord]) -> list[str]:
-    """Let each part be read as these records; return the kinds found."""
+    """Checks each part with these records; returns the kinds of all findings."""
     for part, records in zip(check.parts, reads, strict=True):
         check.check_records(part, iter(records))
     return [str(found.kind) for found in check.finish()]
 
 
-def test_a_part_as_it_was_written_is_sound() -> None:
-    """Size, digest, count, instants, ids and the digest of the records agree."""
+def test_unchanged_part_has_no_findings() -> None:
+    """A part with the right size, digest, count, event times and ids has no findings."""
     check = check_of(generation_of(RECORDS))
     (part,) = check.parts
     content = part_of(RECORDS)[1]
@@ -72,8 +72,8 @@ def test_a_part_as_it_was_written_is_sound() -> None:
     ("content", "kind"),
     [(None, "part_missing"), (b"", "part_size"), (b"x" * 24, "part_changed"), (b"x" * 25, "part_size")],
 )
-def test_other_bytes_are_not_read(content: bytes | None, kind: str) -> None:
-    """A part that is gone, cut or changed is one finding, and its records are not worth reading."""
+def test_records_of_changed_parts_are_not_read(content: bytes | None, kind: str) -> None:
+    """A part that is missing, cut or changed is one finding, and its records are not read."""
     check = check_of(generation_of(RECORDS))
     (part,) = check.parts
     assert part.size_bytes == 24
@@ -82,15 +82,15 @@ def test_other_bytes_are_not_read(content: bytes | None, kind: str) -> None:
     assert check.findings[0].key == part.key
 
 
-def test_a_cut_part_is_seen_in_the_listing() -> None:
-    """The size in the listing is enough."""
+def test_cut_part_is_found_by_its_listed_size() -> None:
+    """A part whose listed size is wrong is found without reading it."""
     check = check_of(generation_of(RECORDS))
     assert not check.check_size(check.parts[0], 23)
     assert [str(found.kind) for found in check.finish()] == ["part_size"]
 
 
-def test_a_part_that_cannot_be_read_is_one_finding() -> None:
-    """What reading raises is told with its type."""
+def test_unreadable_part_is_one_finding() -> None:
+    """The finding of an unreadable part names the type of the error."""
     check = check_of(generation_of(RECORDS))
     check.on_unreadable(check.parts[0], KeyError("record"))
     (found,) = check.finish()
@@ -112,28 +112,28 @@ def test_a_part_that_cannot_be_read_is_one_finding() -> None:
         ([], ["part_record_count", "records_changed"]),
     ],
 )
-def test_other_records_are_named(read: list[AuditRecord], kinds: list[str]) -> None:
-    """Records that are missing, repeated, changed or outside the half-open window are found by reading."""
+def test_changed_records_are_found(read: list[AuditRecord], kinds: list[str]) -> None:
+    """Records that are missing, repeated, changed or outside the window are findings."""
     assert kinds_after(check_of(generation_of(RECORDS)), read) == kinds
 
 
 @pytest.mark.parametrize(
     ("second", "kinds"), [(0, []), (86_399, []), (86_400, ["record_outside"]), (-1, ["record_outside"])]
 )
-def test_the_window_is_half_open(second: int, kinds: list[str]) -> None:
-    """The first instant is inside, the end is not."""
+def test_window_is_half_open(second: int, kinds: list[str]) -> None:
+    """The start of a window is inside of it, its end is not."""
     alone = [record(second, "a")]
     assert kinds_after(check_of(generation_of(alone)), alone) == kinds
 
 
-def test_the_window_is_cut_to_the_nanosecond() -> None:
-    """One nanosecond before the end is inside."""
+def test_last_nanosecond_is_inside_the_window() -> None:
+    """A record one nanosecond before the end of the window is inside."""
     last = [AuditRecord(WINDOW.end_ns - 1, "a", b"{}")]
     assert kinds_after(check_of(generation_of(last)), last) == []
 
 
-def test_an_empty_window_must_have_the_digest_of_nothing() -> None:
-    """A window without parts is judged as well."""
+def test_empty_window_has_the_digest_of_no_bytes() -> None:
+    """A window without parts must have the digest of no bytes."""
     nothing = hashlib.sha256(b"").hexdigest()
     empty = {"parts": (), "record_count": 0, "added_count": 0}
     assert kinds_after(check_of(manifest(**empty, records_sha256=nothing))) == []
@@ -141,8 +141,8 @@ def test_an_empty_window_must_have_the_digest_of_nothing() -> None:
 
 
 @pytest.mark.parametrize("file_format", ["csv", "parquet"])
-def test_replaced_bytes_are_no_change(file_format: str) -> None:
-    """Where the format replaced bytes that are no UTF-8 the digest proves nothing, and that is said mildly."""
+def test_digest_of_replaced_characters_is_unprovable(file_format: str) -> None:
+    """If a format replaces bytes that are not UTF-8, a different digest is only a mild finding."""
     kept = [record(0, "a", '{"a":"�"}'.encode())]
     first = generation_of(kept, file_format=file_format, records_sha256="0" * 64)
     assert kinds_after(check_of(first), kept) == ["records_unprovable"]
@@ -156,7 +156,7 @@ LATE = [record(1, "x", b'{"x":1}'), record(2, "y", b'{"y":1}')]
 
 
 def late(first: Manifest, records: list[AuditRecord], **changes: Any) -> Manifest:
-    """Return the addendum of late records."""
+    """Returns an addendum with late records."""
     part, content = part_of(records, 2)
     sums = {"record_count": len(records), "added_count": len(records)}
     plain = manifest(parts=(part,), records_sha256=hashlib.sha256(content).hexdigest(), **sums)
@@ -165,8 +165,8 @@ def late(first: Manifest, records: list[AuditRecord], **changes: Any) -> Manifes
     return msgspec.structs.replace(plain.succeeding(first, before, replace=False), **{"added_ids": ids, **changes})
 
 
-def test_the_added_ids_are_those_of_the_added_records() -> None:
-    """Each generation's records have its digest, and the addendum's ids are in its manifest, in order."""
+def test_added_ids_must_match_the_added_records() -> None:
+    """The added ids of a manifest must be those of its added records, in order."""
     first = generation_of(RECORDS)
     assert kinds_after(check_of(first, late(first, LATE)), RECORDS, LATE) == []
     swapped = late(first, LATE, added_ids=("y", "x"))
@@ -175,21 +175,21 @@ def test_the_added_ids_are_those_of_the_added_records() -> None:
     assert kinds_after(check_of(first, fewer), RECORDS, LATE) == ["added_ids"]
 
 
-def test_an_id_comes_once_over_all_generations() -> None:
-    """A late record with the id of an older one is found."""
+def test_repeated_id_of_another_generation_is_found() -> None:
+    """A late record with the id of an older record is a finding."""
     first = generation_of(RECORDS)
     again = [RECORDS[1]]
     assert kinds_after(check_of(first, late(first, again)), RECORDS, again) == ["record_repeated"]
 
 
-def test_ids_need_not_be_unicode() -> None:
-    """Half a surrogate pair in an id is an id."""
+def test_id_with_half_a_surrogate_pair_is_valid() -> None:
+    """An id that is half a surrogate pair gives no finding."""
     odd = [record(0, "\ud800")]
     assert kinds_after(check_of(generation_of(odd)), odd) == []
 
 
-def test_a_replaced_generation_needs_no_parts() -> None:
-    """The records of a replaced generation are gone, and nothing is said of them."""
+def test_parts_of_a_replaced_generation_are_not_required() -> None:
+    """The records of a replaced generation are removed, which is no finding."""
     first = generation_of(RECORDS)
     part, content = part_of(RECORDS, 2)
     anew = manifest(parts=(part,), record_count=3, added_count=3, records_sha256=hashlib.sha256(content).hexdigest())
@@ -197,8 +197,8 @@ def test_a_replaced_generation_needs_no_parts() -> None:
     assert kinds_after(check_of(first, second), RECORDS) == []
 
 
-def test_an_unreadable_newest_manifest_leaves_the_older_ones_parts() -> None:
-    """What can still be read is judged."""
+def test_parts_are_checked_by_the_newest_readable_manifest() -> None:
+    """If the newest manifest is unreadable, the parts of the older one are checked."""
     first = generation_of(RECORDS)
     check = WindowCheck(read_chain([*stored(first), StoredManifest(KEYS.manifest(2), b"{}")]))
     assert kinds_after(check, RECORDS) == ["manifest_unreadable"]
@@ -207,8 +207,8 @@ def test_an_unreadable_newest_manifest_leaves_the_older_ones_parts() -> None:
     assert [str(found.kind) for found in nothing.finish()] == ["manifest_unreadable"]
 
 
-def test_a_part_of_an_unreadable_generation_is_still_judged() -> None:
-    """The first manifest is damaged; the second still names the part, and its records are counted and placed."""
+def test_parts_of_an_unreadable_generation_are_checked() -> None:
+    """A part of a generation with an unreadable manifest is checked if a later manifest names it."""
     first = generation_of(RECORDS)
     second = late(first, LATE)
     damaged = [StoredManifest(KEYS.manifest(1), b"{}"), *stored(second)]
@@ -219,7 +219,7 @@ def test_a_part_of_an_unreadable_generation_is_still_judged() -> None:
 
 
 def hours(start: int, end: int) -> TimeWindow:
-    """Return a window of hours."""
+    """Returns a window from hour to hour."""
     day_at = datetime(2026, 11, 1, tzinfo=UTC)
     return TimeWindow(day_at + timedelta(hours=start), day_at + timedelta(hours=end))
 
@@ -234,8 +234,8 @@ def hours(start: int, end: int) -> TimeWindow:
         ([], []),
     ],
 )
-def test_windows_that_share_an_instant_are_named(windows: list[tuple[int, int]], named: list[str]) -> None:
-    """Neighbours share nothing; a window inside an earlier, longer one is found though others lie between."""
+def test_overlapping_windows_are_found(windows: list[tuple[int, int]], named: list[str]) -> None:
+    """Adjacent windows do not overlap; a window inside an earlier, longer one does, with others in between."""
     found = list(overlap_findings({hours(*one): "{}-{}".format(*one) for one in windows}))
     assert [one.key for one in found] == named
 
@@ -257,7 +257,7 @@ def test_windows_that_share_an_instant_are_named(windows: list[tuple[int, int]],
         ("readme.md", "object_foreign"),
     ],
 )
-def test_objects_nobody_names_are_told_by_their_place(key: str, kind: str | None) -> None:
-    """Among parts, manifests and seals they are severe; elsewhere, in staging or superseded, mild."""
+def test_unnamed_objects_are_classified_by_their_folder(key: str, kind: str | None) -> None:
+    """An object that no manifest names is unexpected among parts, manifests and seals, and mild elsewhere."""
     found = [str(one.kind) for one in stray_findings([key], {"named", "both"}, {"old", "both"})]
     assert found == ([] if kind is None else [kind])

@@ -1,4 +1,4 @@
-"""Seals: canonical bytes, a chain walked backwards, and a name for each way to break it."""
+"""Seals: canonical bytes, the chain of seals, and a finding for each way to break it."""
 
 from __future__ import annotations
 
@@ -41,18 +41,18 @@ GOLDEN = b"""{
 
 
 def named(day: int, generation: int = 1, sha256: str = SHA) -> SealedManifest:
-    """Return a manifest of a day of November as a seal names it."""
+    """Returns an entry of a seal for a manifest of a day of November."""
     window = TimeWindow(datetime(2026, 11, day, tzinfo=UTC), datetime(2026, 11, day + 1, tzinfo=UTC))
     return SealedManifest(WindowKeys(window, date(2026, 11, day)).manifest(generation), sha256, 2)
 
 
 def november(day: int) -> date:
-    """Return a day of November."""
+    """Returns a day of November."""
     return date(2026, 11, day)
 
 
 def chain(*days: tuple[int, list[SealedManifest]]) -> dict[str, bytes]:
-    """Return the stored seals of these days, one after the other."""
+    """Returns the stored seals of these days, in this order."""
     objects: dict[str, bytes] = {}
     for day, manifests in days:
         made = SealChain(objects).next_seal(november(day), manifests)
@@ -62,30 +62,30 @@ def chain(*days: tuple[int, list[SealedManifest]]) -> dict[str, bytes]:
 
 
 def kinds(found: SealChain) -> list[str]:
-    """Return the kinds of findings of a chain."""
+    """Returns the kinds of a chain's findings."""
     return [str(one.kind) for one in found.findings]
 
 
 THREE = chain((1, [named(1)]), (2, [named(2)]), (1, [named(1), named(1, 2)]))
 
 
-def test_the_canonical_bytes_are_written_down_here() -> None:
-    """The first seal of a day is these bytes, without a time of day."""
+def test_seal_has_the_golden_bytes() -> None:
+    """The first seal of a day has exactly these bytes, without a time."""
     made = SealChain({}).next_seal(november(1), [named(1)])
     assert made is not None
     assert (made.key, made.to_bytes()) == ("_seals/000001.json", GOLDEN)
 
 
-def test_a_time_is_in_it_only_when_given() -> None:
-    """The instant of sealing is a parameter."""
+def test_seal_has_a_time_only_if_given() -> None:
+    """A seal has the time of sealing only if it is given."""
     made = SealChain({}).next_seal(november(1), [named(1)], datetime(2026, 11, 2, tzinfo=UTC))
     assert made is not None
     assert b'"sealed_at": "2026-11-02T00:00:00Z"' in made.to_bytes()
     assert kinds(SealChain({made.key: made.to_bytes()})) == []
 
 
-def test_a_seal_names_the_one_before() -> None:
-    """Numbers count from 1 over all days, and each seal holds the digest of the stored bytes before it."""
+def test_seal_has_the_digest_of_its_predecessor() -> None:
+    """Seals of all days are numbered from 1, and each has the digest of the stored bytes of its predecessor."""
     found = SealChain(THREE)
     assert found.findings == []
     assert [(seal.number, seal.day.day) for seal in found.seals] == [(1, 1), (2, 2), (3, 1)]
@@ -96,8 +96,8 @@ def test_a_seal_names_the_one_before() -> None:
     assert SealChain({}).newest_sha256 is None
 
 
-def test_a_day_without_news_gets_no_seal() -> None:
-    """The same manifests, or fewer, are no news; another one, or other bytes, are."""
+def test_day_without_new_manifests_gets_no_seal() -> None:
+    """A day gets another seal only if it has a manifest that no seal names yet."""
     found = SealChain(THREE)
     assert found.next_seal(november(1), [named(1, 2), named(1)]) is None
     assert found.next_seal(november(1), [named(1)]) is None
@@ -109,13 +109,13 @@ def test_a_day_without_news_gets_no_seal() -> None:
 
 
 def rewritten(at: int, **changes: Any) -> dict[str, bytes]:
-    """Return the three seals with one changed and canonical again."""
+    """Returns the three seals with one changed and encoded again."""
     seal = msgspec.structs.replace(SealChain(THREE).seals[at - 1], **changes)
     return {**THREE, seal_key(at): seal.to_bytes()}
 
 
 def without(*keys: str) -> dict[str, bytes]:
-    """Return the three seals without some."""
+    """Returns the three seals without these keys."""
     return {key: content for key, content in THREE.items() if key not in keys}
 
 
@@ -151,13 +151,13 @@ def test_each_break_of_the_chain_is_named(objects: dict[str, bytes], expected: l
     assert all(one.detail.endswith(".") for one in found.findings)
 
 
-def test_other_objects_are_no_seals() -> None:
-    """What has no seal's key is left to the listing's check."""
+def test_other_keys_are_no_seals() -> None:
+    """Objects without the key of a seal are ignored; the check of unexpected objects finds them."""
     assert SealChain({"_seals/notes": b"", "_seals/1.json": b""}).last_number == 0
 
 
 def sealed_kinds(objects: dict[str, bytes], *found: SealedManifest, listed: set[str] | None = None) -> list[str]:
-    """Compare what seals name with manifests that were read."""
+    """Returns the kinds of findings for these manifests."""
     by_key: dict[str, SealedManifest | None] = {one.key: one for one in found}
     return [str(one.kind) for one in sealed_findings(SealChain(objects), by_key, listed or set(by_key))]
 
@@ -165,8 +165,8 @@ def sealed_kinds(objects: dict[str, bytes], *found: SealedManifest, listed: set[
 ALL = (named(1), named(1, 2), named(2))
 
 
-def test_a_seal_names_every_generation_as_it_is_stored() -> None:
-    """Digests are of the stored bytes, also of unreadable ones; what is gone while reading has none."""
+def test_manifests_are_sealed_by_their_stored_bytes() -> None:
+    """The digest is that of the stored bytes, even if unreadable; a manifest removed meanwhile has none."""
     kept = [*stored(manifest()), StoredManifest(KEYS.manifest(2), b"{}"), StoredManifest(KEYS.manifest(3), None)]
     assert as_sealed(kept, read_chain(kept)) == {
         kept[0].key: SealedManifest(kept[0].key, hashlib.sha256(manifest().to_bytes()).hexdigest(), 2),
@@ -175,8 +175,8 @@ def test_a_seal_names_every_generation_as_it_is_stored() -> None:
     }
 
 
-def test_what_was_sealed_must_be_there_unchanged() -> None:
-    """A sealed manifest that is gone, or another, is found, also by an older seal alone."""
+def test_sealed_manifests_must_be_unchanged() -> None:
+    """A sealed manifest that is missing or changed is a finding, even if only an older seal names it."""
     assert sealed_kinds(THREE, *ALL) == []
     assert sealed_kinds(THREE, named(1), named(2)) == ["sealed_manifest_missing"]
     assert sealed_kinds(THREE, named(1), named(1, 2, "cd" * 32), named(2)) == ["sealed_manifest_changed"]
@@ -186,22 +186,22 @@ def test_what_was_sealed_must_be_there_unchanged() -> None:
     assert [one.kind for one in sealed_findings(SealChain(THREE), gone, set(gone))] == ["sealed_manifest_missing"]
 
 
-def test_what_was_not_read_is_judged_by_the_listing() -> None:
-    """Outside the range asked for a manifest must be there; its bytes are not compared."""
+def test_manifests_outside_the_range_are_checked_by_the_listing() -> None:
+    """A sealed manifest outside the range must be listed; its bytes are not compared."""
     assert sealed_kinds(THREE, named(2), listed={one.key for one in ALL}) == []
     assert sealed_kinds(THREE, named(2), listed={named(1).key, named(2).key}) == ["sealed_manifest_missing"]
 
 
-def test_news_on_a_sealed_day_are_severe_and_on_others_mild() -> None:
-    """Without any seal there is nothing to say; keys that are no manifests' are not judged here."""
+def test_unsealed_manifests_are_found() -> None:
+    """A new manifest of a sealed day or of another day is a finding, but not in a destination without seals."""
     assert sealed_kinds(THREE, *ALL, named(2, 2)) == ["manifest_unsealed"]
     assert sealed_kinds(THREE, *ALL, named(3)) == ["day_unsealed"]
     assert sealed_kinds({}, named(3)) == []
     assert sealed_kinds(THREE, *ALL, SealedManifest("_manifests/notes", SHA, 0)) == []
 
 
-def test_the_anchor_may_be_any_seal_of_the_chain() -> None:
-    """The digest kept elsewhere stays good while seals are added, and is missed when its seal is gone or another."""
+def test_expected_digest_may_be_of_any_seal() -> None:
+    """The expected digest may be that of any seal of the chain; a missing seal is a finding."""
     anchor = hashlib.sha256(THREE["_seals/000002.json"]).hexdigest()
     assert list(SealChain(THREE).expected_seal_findings(anchor)) == []
     assert list(SealChain(THREE).expected_seal_findings(anchor.upper())) == []
@@ -211,15 +211,15 @@ def test_the_anchor_may_be_any_seal_of_the_chain() -> None:
 
 
 class Verifier:
-    """Knows one key, ``k``, whose signature over bytes is their digest."""
+    """Verifier with one key, ``k``, whose signature is the digest of the content."""
 
     def verify(self, content: bytes, signature: Signature) -> str | None:
-        """Return why not."""
+        """Returns the error, or None."""
         return None if signature == signed(content) else "No."
 
 
 def signed(content: bytes) -> Signature:
-    """Sign as the verifier expects."""
+    """Returns the signature that the verifier expects."""
     return Signature("digest", "k", hashlib.sha256(content).digest())
 
 
@@ -245,21 +245,21 @@ HALF_SIGNED = {key: content for key, content in SIGNED.items() if key != "_seals
         ),
     ],
 )
-def test_signatures(objects: dict[str, bytes], with_key: list[str], without_key: list[str]) -> None:
-    """With a public key every seal must have its own signature; without one, shape and presence are judged."""
+def test_signatures_are_checked(objects: dict[str, bytes], with_key: list[str], without_key: list[str]) -> None:
+    """With a public key each seal needs its own signature; without one, presence and format are checked."""
     found = SealChain(objects)
     assert [str(one.kind) for one in found.signature_findings(Verifier())] == with_key
     assert [str(one.kind) for one in found.signature_findings(None)] == without_key
 
 
-def test_the_unsigned_seals_are_known() -> None:
-    """They are those a crash between seal and signature leaves."""
+def test_unsigned_seals_are_listed() -> None:
+    """A seal without a signature, as a crash between the two leaves it, is listed as unsigned."""
     assert [seal.number for seal in SealChain(HALF_SIGNED).unsigned] == [3]
     assert SealChain(HALF_SIGNED).signature(3) is None
 
 
-def test_a_signature_is_canonical_json() -> None:
-    """Algorithm, key id and base64; any other spelling of the same is none."""
+def test_signature_is_canonical_json() -> None:
+    """A signature has algorithm, key id and base64; another encoding of the same values is invalid."""
     one = Signature("ed25519", "k", b"\x00" * 64)
     content = one.to_bytes()
     assert msgspec.json.decode(content) == {"algorithm": "ed25519", "key_id": "k", "signature": "A" * 86 + "=="}
@@ -268,6 +268,6 @@ def test_a_signature_is_canonical_json() -> None:
         assert read_signature(other) is None
 
 
-def test_a_seal_is_what_it_says() -> None:
-    """The struct knows its key."""
+def test_seal_has_the_key_of_its_number() -> None:
+    """The key of a seal comes from its number."""
     assert Seal(12, november(1), (), None).key == "_seals/000012.json"

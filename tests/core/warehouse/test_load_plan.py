@@ -1,4 +1,4 @@
-"""The decisions of loading: what is pending, what is claimed, what is refused."""
+"""Loads plans: which windows are pending, what a load claims, and which checks fail."""
 
 from __future__ import annotations
 
@@ -32,22 +32,22 @@ FIRST_AT = datetime(2026, 10, 26, tzinfo=UTC)
 
 
 def day(number: int, length: timedelta = DAY) -> TimeWindow:
-    """Return a window that starts so many days after the first."""
+    """Returns a window that starts so many days after the first one."""
     return TimeWindow(FIRST_AT + number * DAY, FIRST_AT + number * DAY + length)
 
 
 def key(window: TimeWindow, generation: int = 1) -> str:
-    """Return the key of a manifest."""
+    """Returns the key of a window's manifest."""
     return WindowKeys(window, window.start.date()).manifest(generation)
 
 
 def entry(window: TimeWindow, generation: int = 1) -> LedgerEntry:
-    """Return a line of the ledger."""
+    """Returns an entry of the load ledger."""
     return LedgerEntry(window, generation, "0" * 64, 3)
 
 
-def test_all_is_pending_at_first() -> None:
-    """With an empty ledger every window's newest generation is to be loaded, oldest window first."""
+def test_with_an_empty_ledger_every_window_is_pending() -> None:
+    """With an empty ledger the newest generation of every window is pending, oldest window first."""
     plan = plan_loads([key(day(1)), key(day(0)), key(day(0), 2), "dt=2026-10-26/part.jsonl"], [])
     assert plan == LoadPlan(
         (PlannedLoad(day(0), key(day(0), 2), 2, 0), PlannedLoad(day(1), key(day(1)), 1, 0)), unchanged_count=0
@@ -55,65 +55,65 @@ def test_all_is_pending_at_first() -> None:
 
 
 def test_only_newer_generations_are_pending() -> None:
-    """A window whose newest generation is in the ledger is left alone, one with a newer generation is replaced."""
+    """A window is pending only if it has a newer generation than the ledger."""
     plan = plan_loads([key(day(0)), key(day(1)), key(day(1), 2)], [entry(day(0)), entry(day(1))])
     assert plan == LoadPlan((PlannedLoad(day(1), key(day(1), 2), 2, 1),), unchanged_count=1)
 
 
-def test_asked_windows_alone_are_planned() -> None:
-    """Only windows that share an instant with an asked one count, half-open."""
+def test_requested_windows_alone_are_planned() -> None:
+    """Only windows that overlap a requested, half-open window are planned."""
     keys = [key(day(number)) for number in range(4)]
-    asked = [TimeWindow(day(1).start + timedelta(hours=1), day(2).end)]
-    assert [load.window for load in plan_loads(keys, [], asked).loads] == [day(1), day(2)]
+    requested = [TimeWindow(day(1).start + timedelta(hours=1), day(2).end)]
+    assert [load.window for load in plan_loads(keys, [], requested).loads] == [day(1), day(2)]
 
 
-def test_claim_covers_what_it_jumps_over() -> None:
-    """A load claims every generation after the loaded one, those it jumps over without a digest."""
+def test_claim_has_entries_for_skipped_generations() -> None:
+    """A load claims every generation after the loaded one; skipped generations have no digest."""
 
     class _Manifest:
         record_count = 7
 
     planned = PlannedLoad(day(0), key(day(0), 4), 4, 1)
-    claim = planned.claim("d", _Manifest(), "f" * 64)  # type: ignore[arg-type]  # only the count is looked at
+    claim = planned.claim("d", _Manifest(), "f" * 64)  # type: ignore[arg-type]  # only the count is used
     facts = [(one.generation, one.manifest_sha256, one.record_count) for one in claim.entries]
     assert facts == [(2, None, 0), (3, None, 0), (4, "f" * 64, 7)]
     assert (claim.newest.generation, claim.window) == (4, day(0))
 
 
 @pytest.mark.parametrize(("committed", "loaded"), [([], 1), ([1], 2)])
-def test_ledger_ahead_of_the_destination_is_refused(committed: list[int], loaded: int) -> None:
-    """A generation that is loaded and no longer committed is refused."""
+def test_ledger_ahead_of_the_destination_fails(committed: list[int], loaded: int) -> None:
+    """A generation that is loaded but not committed is an error."""
     with pytest.raises(VerificationError, match="is loaded"):
         plan_loads([key(day(0), generation) for generation in committed], [entry(day(0), loaded)])
 
 
 @pytest.mark.parametrize("is_loaded", [True, False])
-def test_overlapping_windows_are_refused(is_loaded: bool) -> None:
-    """Windows that share records are refused, whether the other one is loaded or only committed."""
+def test_overlapping_windows_fail(is_loaded: bool) -> None:
+    """Overlapping windows are an error, whether the other one is loaded or only committed."""
     week = day(0, 7 * DAY)
     ledger = [entry(week)] if is_loaded else []
     with pytest.raises(VerificationError, match="overlap"):
         plan_loads([key(week), key(day(3))], ledger)
 
 
-def test_overlap_elsewhere_is_nobodys_business() -> None:
-    """Windows that overlap outside of what is asked do not hold up the rest."""
+def test_overlap_outside_the_request_is_ignored() -> None:
+    """Windows that overlap outside of the request do not stop the load."""
     keys = [key(day(0, 7 * DAY)), key(day(3)), key(day(9))]
     assert [load.window for load in plan_loads(keys, [], [day(9)]).loads] == [day(9)]
 
 
-@pytest.mark.parametrize("asked", [None, (day(5),)])
-def test_nothing_committed_is_refused(asked: tuple[TimeWindow, ...] | None) -> None:
-    """A load that finds nothing committed fails and may be tried again; one that finds all loaded does not."""
+@pytest.mark.parametrize("requested", [None, (day(5),)])
+def test_load_without_committed_windows_fails(requested: tuple[TimeWindow, ...] | None) -> None:
+    """A load that finds nothing committed fails with a retryable error; one that finds all loaded succeeds."""
     with pytest.raises(NotCommittedError) as caught:
-        check_nothing_missing(plan_loads([], [], asked), asked)
+        check_nothing_missing(plan_loads([], [], requested), requested)
     assert caught.value.retryable
-    check_nothing_missing(plan_loads([key(day(5))], [entry(day(5))], asked), asked)
+    check_nothing_missing(plan_loads([key(day(5))], [entry(day(5))], requested), requested)
 
 
 @pytest.mark.parametrize("missing_hour", [0, 7, 23])
-def test_gap_in_an_asked_window_is_refused(missing_hour: int) -> None:
-    """A day of which one hour is not committed is refused by that hour's name; the other hours are still planned."""
+def test_gap_in_a_requested_window_fails(missing_hour: int) -> None:
+    """A day with one hour that is not committed fails and names that hour; the other hours are planned."""
     hours = [TimeWindow(FIRST_AT + n * HOUR, FIRST_AT + (n + 1) * HOUR) for n in range(24)]
     keys = [key(hour) for number, hour in enumerate(hours) if number != missing_hour]
     plan = plan_loads(keys, [], (day(0),))
@@ -123,25 +123,25 @@ def test_gap_in_an_asked_window_is_refused(missing_hour: int) -> None:
     check_nothing_missing(plan_loads([*keys, key(hours[missing_hour])], [], (day(0),)), (day(0),))
 
 
-def test_window_inside_a_committed_one_is_whole() -> None:
-    """What is asked need not be a window itself: a committed one that reaches over it has all of it."""
-    asked = (TimeWindow(FIRST_AT + HOUR, FIRST_AT + 2 * HOUR),)
-    check_nothing_missing(plan_loads([key(day(0))], [], asked), asked)
+def test_request_inside_a_committed_window_is_complete() -> None:
+    """A requested range inside a larger committed window is complete."""
+    requested = (TimeWindow(FIRST_AT + HOUR, FIRST_AT + 2 * HOUR),)
+    check_nothing_missing(plan_loads([key(day(0))], [], requested), requested)
 
 
 @pytest.mark.parametrize("committed", [[], [day(1)], [day(0), day(1, HOUR)], [day(0), day(1, 2 * DAY)]])
-def test_exact_windows_are_wanted_each(committed: list[TimeWindow]) -> None:
-    """Of windows that events name each has to be committed as it is, neither shorter nor longer."""
-    asked = (day(0), day(1))
-    plan = plan_loads(map(key, committed), [], asked, is_exact=True)
-    assert plan.missing == tuple(window for window in asked if window not in committed)
+def test_exact_windows_must_be_committed_as_such(committed: list[TimeWindow]) -> None:
+    """With ``is_exact`` each requested window must be committed as such, neither shorter nor longer."""
+    requested = (day(0), day(1))
+    plan = plan_loads(map(key, committed), [], requested, is_exact=True)
+    assert plan.missing == tuple(window for window in requested if window not in committed)
     with pytest.raises(NotCommittedError):
-        check_nothing_missing(plan, asked)
-    check_nothing_missing(plan_loads([key(day(0)), key(day(1))], [], asked, is_exact=True), asked)
+        check_nothing_missing(plan, requested)
+    check_nothing_missing(plan_loads([key(day(0)), key(day(1))], [], requested, is_exact=True), requested)
 
 
-def test_events_name_their_windows() -> None:
-    """Windows of asset events are taken once each, in order."""
+def test_windows_of_events_are_read() -> None:
+    """The windows of asset events are returned once each, in order."""
     extras = [
         {"window_start": day(number).start.isoformat(), "window_end": day(number).end.isoformat()}
         for number in (1, 0, 1)
@@ -158,8 +158,8 @@ def test_events_name_their_windows() -> None:
         [{"window_start": "yesterday", "window_end": "2026-10-27T00:00:00+00:00"}],
     ],
 )
-def test_events_without_windows_are_refused(extras: list[dict[str, str]]) -> None:
-    """No event, or one that names no window, is an error that names the other way to load."""
+def test_events_without_windows_fail(extras: list[dict[str, str]]) -> None:
+    """No event, or an event without a window, is an error that names the alternative."""
     with pytest.raises(ConfigurationError, match="pending"):
         event_windows(extras)
 
@@ -168,8 +168,8 @@ PART = Part("part-0", 1, "0" * 64, 3, day(0).start_ns, day(0).end_ns - 1)
 
 
 @pytest.mark.parametrize("found_count", [2, 4])
-def test_other_counts_are_refused(found_count: int) -> None:
-    """A part with fewer or more records than its manifest says is refused, and so is a table with other rows."""
+def test_counts_that_differ_from_the_manifest_fail(found_count: int) -> None:
+    """A part or a table with another number of records than the manifest is an error."""
     claim = LoadClaim("d", (entry(day(0)),))
     check_part_record_count(PART, 3)
     check_row_count(claim, 3)
@@ -180,8 +180,8 @@ def test_other_counts_are_refused(found_count: int) -> None:
 
 
 @pytest.mark.parametrize("stray_ns", [day(0).start_ns - 1, day(0).end_ns])
-def test_records_outside_are_refused(stray_ns: int) -> None:
-    """Records of the window's first and last nanosecond are in it, those just before and behind are not."""
+def test_records_outside_the_window_fail(stray_ns: int) -> None:
+    """The first and last nanosecond of a window are inside; a record just before or after is an error."""
     inside = [AuditRecord(event_ns, "r", b"{}") for event_ns in (day(0).start_ns, day(0).end_ns - 1)]
     check_records_in_window(PART, day(0), inside)
     with pytest.raises(VerificationError, match="outside"):
@@ -189,10 +189,10 @@ def test_records_outside_are_refused(stray_ns: int) -> None:
 
 
 @pytest.mark.parametrize("changes", [{"generation": 2}, {"window": day(1)}])
-def test_a_manifest_in_another_ones_place_is_refused(changes: dict[str, object]) -> None:
-    """What a key says of window and generation, its manifest has to say too."""
+def test_manifest_under_another_key_fails(changes: dict[str, object]) -> None:
+    """A manifest must have the window and the generation of its key."""
     load = PlannedLoad(day(0), key(day(0)), 1, 0)
-    said = {"window": day(0), "generation": 1}
-    check_manifest_placement(load, manifest(**said))
+    placement = {"window": day(0), "generation": 1}
+    check_manifest_placement(load, manifest(**placement))
     with pytest.raises(VerificationError, match="Restore it from a copy"):
-        check_manifest_placement(load, manifest(**{**said, **changes}))
+        check_manifest_placement(load, manifest(**{**placement, **changes}))

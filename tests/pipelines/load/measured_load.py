@@ -1,7 +1,6 @@
-"""One load in an interpreter of its own, whose memory is printed: ``python -m tests.pipelines.load.measured_load``.
+"""Prints the memory of one load in an interpreter of its own: ``python -m tests.pipelines.load.measured_load``.
 
-Knows: how a place is opened and its memory counted. Must not know: what is too much.
-Its one rule: what imports and an empty table take is not counted.
+The memory of imports and of an empty table is not counted.
 """
 
 from __future__ import annotations
@@ -14,13 +13,13 @@ from airflow_audit_provider.adapters.storage.fsspec_store import LocalStore
 from airflow_audit_provider.formats.warehouse_rows import table_columns
 from airflow_audit_provider.pipelines.load import LoadSpec, load_committed
 from bench.meter import peak_bytes, resident_bytes
-from tests.pipelines.load.warehouses import Place
+from tests.pipelines.load.warehouses import LoadTarget
 
 
-def added_mebibytes(place: Place, folder: str, memory_limit: str | None) -> int:
-    """Load all that landed in a folder; return the most memory that took beside what was there before."""
+def added_mebibytes(target: LoadTarget, folder: str, memory_limit: str | None) -> int:
+    """Loads all committed windows of a folder; returns the peak memory minus the memory in use before."""
     import_module("pyarrow.parquet")
-    with closing(place.open(memory_limit)) as warehouse:
+    with closing(target.open(memory_limit)) as warehouse:
         warehouse.prepare(table_columns())
         before = resident_bytes()
         load_committed(LoadSpec("d"), LocalStore(folder), warehouse, lambda _: None)
@@ -29,4 +28,4 @@ def added_mebibytes(place: Place, folder: str, memory_limit: str | None) -> int:
 
 if __name__ == "__main__":
     kind, address, table, folder, limit = sys.argv[1:]
-    print(added_mebibytes(Place(kind, address, table), folder, limit or None))
+    print(added_mebibytes(LoadTarget(kind, address, table), folder, limit or None))

@@ -1,7 +1,6 @@
-"""A real PostgreSQL of one's own, in a folder that goes away with it.
+"""Real PostgreSQL server in a temporary folder, which listens on loopback only.
 
-Knows: Debian's binaries, that PostgreSQL refuses to run as root. Must not know: what is stored.
-Its one rule: it listens on loopback alone, and a missing binary is an error, never a test left out.
+A missing binary is an error, never a skipped test. PostgreSQL refuses to run as root, so root runs it as another user.
 """
 
 from __future__ import annotations
@@ -22,12 +21,12 @@ import psycopg
 from tests.adapters.storage.serving import free_port, served
 
 OWNER = "audit"
-_PATIENCE_SECONDS = 300
+_START_TIMEOUT_SECONDS = 300
 
 
 @contextmanager
 def postgres_server() -> Iterator[dict[str, Any]]:
-    """Run a server; yield how to reach its database, as psycopg's connect takes it."""
+    """Runs a server; yields the arguments of psycopg's ``connect`` to its database."""
     binaries = _binaries()
     folder = Path(tempfile.mkdtemp(prefix="postgres-"))
     user = _unprivileged_user()
@@ -50,8 +49,8 @@ def postgres_server() -> Iterator[dict[str, Any]]:
 
 
 def _await_ready(connection: dict[str, Any]) -> None:
-    """Wait until the server takes connections: its port is open while it still refuses them as "starting up"."""
-    give_up_at = time.monotonic() + _PATIENCE_SECONDS
+    """Waits until the server accepts connections; it opens its port while it still answers "starting up"."""
+    give_up_at = time.monotonic() + _START_TIMEOUT_SECONDS
     while True:
         try:
             return psycopg.connect(**connection).close()
@@ -70,7 +69,7 @@ def _binaries() -> Path:
 
 
 def _unprivileged_user() -> str | None:
-    """Return whom to run as instead of root, None for anybody else."""
+    """Returns the user to run as if this process is root, otherwise None."""
     if os.geteuid() != 0:
         return None
     known = {entry.pw_name for entry in pwd.getpwall()}

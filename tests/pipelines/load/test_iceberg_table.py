@@ -1,4 +1,4 @@
-"""What is Iceberg's own: one snapshot a window with the manifest's digest, partitions, compaction, isolation."""
+"""Iceberg tables: one snapshot for each window with its manifest's digest, partitions, compaction, isolation."""
 
 from __future__ import annotations
 
@@ -15,31 +15,31 @@ from airflow_audit_provider.core.warehouse.load_plan import PlannedLoad
 from airflow_audit_provider.core.warehouse.port import LoadClaim, Warehouse
 from airflow_audit_provider.exceptions import ConfigurationError, WarehouseBusyError
 from airflow_audit_provider.formats.warehouse_rows import arrow_rows, table_columns
-from tests.pipelines.load.warehouses import Place
+from tests.pipelines.load.warehouses import LoadTarget
 from tests.pipelines.verify.dataset import DAY_1, commit, record, records_in, two_days, window
 from tests.pipelines.verify.memory_store import MemoryStore
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Place:
+def target(tmp_path: Path) -> LoadTarget:
     """An empty Iceberg warehouse."""
-    return Place("iceberg", str(tmp_path), "audit.records")
+    return LoadTarget("iceberg", str(tmp_path), "audit.records")
 
 
 @pytest.fixture
-def store(place: Place) -> MemoryStore:
-    """Three windows, loaded."""
+def store(target: LoadTarget) -> MemoryStore:
+    """A destination with three windows, all loaded."""
     store = MemoryStore()
     two_days(store)
-    place.load(store)
+    target.load(store)
     return store
 
 
-def test_each_window_is_one_snapshot_with_its_digest(place: Place, store: MemoryStore) -> None:
-    """A load and a replacement are one snapshot each, which names window, generation and the manifest's digest."""
+def test_each_window_is_one_snapshot_with_its_digest(target: LoadTarget, store: MemoryStore) -> None:
+    """A load and a replacement are one snapshot each, with window, generation and manifest digest in its summary."""
     commit(store, window(), [record(DAY_1 + timedelta(seconds=2), "later")])
-    place.load(store)
-    snapshots = place.iceberg_table().snapshots()
+    target.load(store)
+    snapshots = target.iceberg_table().snapshots()
     assert len(snapshots) == 4
     digests = {hashlib.sha256(content).hexdigest() for key, content in store.objects.items() if "_manifests" in key}
     assert {snapshot.summary["audit.manifest-sha256"] for snapshot in snapshots} <= digests
@@ -48,124 +48,124 @@ def test_each_window_is_one_snapshot_with_its_digest(place: Place, store: Memory
     assert newest["audit.window-start"] == window().start.isoformat()
 
 
-def test_compacted_files_keep_other_windows(place: Place, store: MemoryStore) -> None:
-    """Where an engine has put several windows into one file, replacing one of them leaves the others' rows."""
-    table = place.iceberg_table()
+def test_compacted_files_keep_other_windows(target: LoadTarget, store: MemoryStore) -> None:
+    """If compaction has merged several windows into one file, replacing one of them keeps the rows of the others."""
+    table = target.iceberg_table()
     table.overwrite(table.scan().to_arrow().combine_chunks())
     commit(store, window(), [record(DAY_1 + timedelta(seconds=2), "later")])
-    place.load(store)
-    assert place.ids() == ["late", "later", "r0", "r1", "r2", "s0", "s1"]
+    target.load(store)
+    assert target.ids() == ["late", "later", "r0", "r1", "r2", "s0", "s1"]
 
 
-def test_other_days_are_not_read(place: Place, store: MemoryStore) -> None:
-    """A day is loaded and loaded again without a look at the manifests of other days, however many there are."""
-    for manifest in place.iceberg_table().inspect.manifests().to_pylist():
+def test_other_days_are_not_read(target: LoadTarget, store: MemoryStore) -> None:
+    """A day is loaded and replaced without reading the manifests of other days."""
+    for manifest in target.iceberg_table().inspect.manifests().to_pylist():
         Path(manifest["path"].removeprefix("file://")).unlink()
     for count in (1, 2):
         commit(store, window(5), records_in(window(5), count, f"u{count}-"), replace=count > 1)
-        assert len(place.load(store).loaded) == 1
-    table = place.iceberg_table()
+        assert len(target.load(store).loaded) == 1
+    table = target.iceberg_table()
     found = table.scan("event_time >= '2026-10-31T00:00:00+00:00'", selected_fields=("id",)).to_arrow()
     assert sorted(found["id"].to_pylist()) == ["u2-0", "u2-1"]
 
 
-def test_manifests_are_merged(place: Place, store: MemoryStore) -> None:
-    """A long history has few manifests, and a window in the middle of one is replaced as ever."""
-    with place.iceberg_table().transaction() as transaction:
+def test_manifests_are_merged(target: LoadTarget, store: MemoryStore) -> None:
+    """A long history has few manifests, and a window within a merged one is replaced correctly."""
+    with target.iceberg_table().transaction() as transaction:
         transaction.set_properties({"commit.manifest.min-count-to-merge": "4"})
     for day in range(2, 12):
         commit(store, window(day), records_in(window(day), 1, f"u{day}-"))
-    place.load(store)
-    assert len(place.iceberg_table().inspect.manifests()) <= 4
+    target.load(store)
+    assert len(target.iceberg_table().inspect.manifests()) <= 4
     commit(store, window(3), [record(window(3).start + timedelta(seconds=2), "later")])
-    place.load(store)
+    target.load(store)
     others = [f"u{day}-0" for day in range(2, 12)]
-    assert place.ids() == sorted(["late", "later", "r0", "r1", "r2", "s0", "s1", *others])
+    assert target.ids() == sorted(["late", "later", "r0", "r1", "r2", "s0", "s1", *others])
 
 
-def test_old_metadata_goes(place: Place, store: MemoryStore) -> None:
-    """Of the metadata files that each commit writes anew, whole, only as many stay as the table's property says."""
-    with place.iceberg_table().transaction() as transaction:
+def test_old_metadata_files_are_deleted(target: LoadTarget, store: MemoryStore) -> None:
+    """Each commit writes a metadata file, and only as many are kept as the table's property says."""
+    with target.iceberg_table().transaction() as transaction:
         transaction.set_properties({"write.metadata.previous-versions-max": "2"})
     for day in range(2, 8):
         commit(store, window(day), records_in(window(day), 1, f"u{day}-"))
-    place.load(store)
-    folder = Path(place.iceberg_table().metadata_location.removeprefix("file://")).parent
+    target.load(store)
+    folder = Path(target.iceberg_table().metadata_location.removeprefix("file://")).parent
     assert len(list(folder.glob("0000[5-9]*.metadata.json")) + list(folder.glob("0001*.metadata.json"))) == 3
 
 
-def test_expired_snapshots_lose_nothing_of_the_ledger(place: Place, store: MemoryStore) -> None:
-    """After its older snapshots expire a table still knows what is loaded."""
-    table = place.iceberg_table()
+def test_ledger_survives_expired_snapshots(target: LoadTarget, store: MemoryStore) -> None:
+    """After its older snapshots have expired, a table still has its load ledger."""
+    table = target.iceberg_table()
     for snapshot in table.snapshots()[:-1]:
         table.maintenance.expire_snapshots().by_id(snapshot.snapshot_id).commit()
-    assert len(place.load(store).loaded) == 0
+    assert len(target.load(store).loaded) == 0
 
 
-def test_loader_survives_the_end_of_the_snapshot_it_saw(place: Place, store: MemoryStore) -> None:
-    """Where another engine expires what a loader saw last, with its files, the loader looks again and goes on."""
+def test_loader_survives_the_expiry_of_its_snapshot(target: LoadTarget, store: MemoryStore) -> None:
+    """If another engine expires the snapshot that a loader has read, the loader refreshes the table and continues."""
     later = commit(store, window(5), records_in(window(5), 1, "u-"))
     claim = PlannedLoad(window(5), "", 1, 0).claim("d", later, "1" * 64)
-    with closing(place.open()) as slow:
+    with closing(target.open()) as slow:
         slow.prepare(table_columns())
-        seen = place.iceberg_table().current_snapshot()
+        snapshot = target.iceberg_table().current_snapshot()
         commit(store, window(), [record(DAY_1 + timedelta(seconds=2), "later")])
-        place.load(store, "other")
-        place.iceberg_table().maintenance.expire_snapshots().by_id(seen.snapshot_id).commit()
-        Path(seen.manifest_list.removeprefix("file://")).unlink()
+        target.load(store, "other")
+        target.iceberg_table().maintenance.expire_snapshots().by_id(snapshot.snapshot_id).commit()
+        Path(snapshot.manifest_list.removeprefix("file://")).unlink()
         with slow.replacing(claim) as rows:
             rows.add(arrow_rows(ApiVersion.V1, records_in(window(5), 1, "u-"), claim))
-    assert ("u-0" in place.ids(), place.ids().count("u-0")) == (True, 2)
+    assert ("u-0" in target.ids(), target.ids().count("u-0")) == (True, 2)
 
 
-def test_weak_isolation_is_refused(place: Place, store: MemoryStore) -> None:
-    """A table on which two loaders could both add a window is no table to load into."""
-    with place.iceberg_table().transaction() as transaction:
+def test_weak_isolation_fails(target: LoadTarget, store: MemoryStore) -> None:
+    """A table whose isolation level would let two loaders add the same window is a configuration error."""
+    with target.iceberg_table().transaction() as transaction:
         transaction.set_properties({"write.update.isolation-level": "snapshot"})
     with pytest.raises(ConfigurationError, match="isolation"):
-        place.load(store)
+        target.load(store)
 
 
 @pytest.mark.parametrize("counts", [(1, 0), (0, 1), (0, 0), (1, 1)])
-def test_outrun_inside_its_transaction(place: Place, counts: tuple[int, int]) -> None:
-    """A loader that generation 2 overtakes between its claim and its commit is refused, also where one is empty."""
+def test_loader_overtaken_before_its_commit_fails(target: LoadTarget, counts: tuple[int, int]) -> None:
+    """A loader fails if generation 2 is loaded between its claim and its commit, even if either is empty."""
     older, newer = (commit(MemoryStore(), window(), records_in(window(), count)) for count in counts)
     slow_claim = PlannedLoad(window(), "", 1, 0).claim("d", older, "1" * 64)
     fast_claim = PlannedLoad(window(), "", 2, 0).claim("d", newer, "2" * 64)
-    with closing(place.open()) as slow, closing(place.open()) as fast:
+    with closing(target.open()) as slow, closing(target.open()) as fast:
         slow.prepare(table_columns())
         fast.prepare(table_columns())
         with pytest.raises(WarehouseBusyError, match="first"):
             _replace(slow, slow_claim, lambda: _replace(fast, fast_claim))
         (entry,) = fast.loaded("d")
     assert (entry.generation, entry.manifest_sha256) == (2, "2" * 64)
-    assert len(place.ids()) == counts[1]
+    assert len(target.ids()) == counts[1]
 
 
 def _replace(warehouse: Warehouse, claim: LoadClaim, meanwhile: Callable[[], None] = lambda: None) -> None:
-    """Load a claim's rows; something else happens before they are committed."""
+    """Loads a claim's rows; calls ``meanwhile`` before they are committed."""
     with warehouse.replacing(claim) as rows:
         if claim.newest.record_count:
             rows.add(arrow_rows(ApiVersion.V1, records_in(claim.window, claim.newest.record_count), claim))
         meanwhile()
 
 
-def test_old_table_gets_no_blind_retries(place: Place, store: MemoryStore) -> None:
-    """A table on which pyiceberg would try a refused commit again by itself is set not to, once."""
-    with place.iceberg_table().transaction() as transaction:
+def test_load_switches_off_commit_retries(target: LoadTarget, store: MemoryStore) -> None:
+    """A load sets the retries of pyiceberg to 0 on a table that has another value."""
+    with target.iceberg_table().transaction() as transaction:
         transaction.set_properties({"commit.retry.num-retries": "4"})
     commit(store, window(2), records_in(window(2), 1, "u"))
-    place.load(store)
-    place.load(store)
-    assert place.iceberg_table().properties["commit.retry.num-retries"] == "0"
-    assert "u0" in place.ids()
+    target.load(store)
+    target.load(store)
+    assert target.iceberg_table().properties["commit.retry.num-retries"] == "0"
+    assert "u0" in target.ids()
 
 
-def test_days_are_partitions(place: Place, store: MemoryStore) -> None:
-    """A window that reaches over midnight falls into two partitions and is still one load."""
+def test_window_over_midnight_is_in_two_partitions(target: LoadTarget, store: MemoryStore) -> None:
+    """A window over midnight is written to two partitions in one load."""
     over_midnight = window(2.5, timedelta(hours=24))
     commit(store, over_midnight, records_in(over_midnight, 4, "m"))
-    place.load(store)
-    partitions = place.iceberg_table().inspect.partitions().to_pylist()
-    assert sum(row["record_count"] for row in partitions) == len(place.ids()) == 10
+    target.load(store)
+    partitions = target.iceberg_table().inspect.partitions().to_pylist()
+    assert sum(row["record_count"] for row in partitions) == len(target.ids()) == 10
     assert len(partitions) == 4

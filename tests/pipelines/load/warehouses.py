@@ -1,7 +1,6 @@
-"""A place for a table in each kind of warehouse, and what lies there, read without the package.
+"""Loads targets in each kind of warehouse, and their rows, read back without the package.
 
-Knows: how each kind is opened and queried. Must not know: what a test loads.
-Its one rule: rows and ledger are read back by the warehouse's own means, sorted, as plain values.
+Rows are read by the warehouse's own library, sorted, as plain values.
 """
 
 from __future__ import annotations
@@ -33,15 +32,15 @@ _DRIVERS: dict[str, Any] = {"psycopg": psycopg, "psycopg2": psycopg2}
 Row = tuple[Any, ...]
 
 
-class Place(NamedTuple):
-    """Where a table is: ``address`` is a DuckDB file, a PostgreSQL address, or an Iceberg folder."""
+class LoadTarget(NamedTuple):
+    """A table in a warehouse; ``address`` is a DuckDB file, a PostgreSQL address or an Iceberg folder."""
 
     kind: str
     address: str
     table: str
 
     def open(self, memory_limit: str | None = None) -> Warehouse:
-        """Open it as the operators do, without Airflow; the limit is DuckDB's."""
+        """Opens it as the operators do, without Airflow; the limit is DuckDB's."""
         if self.kind == "iceberg":
             return IcebergWarehouse(open_iceberg(self._catalog, "default"), self.table, SystemClock())
         if self.kind == "duckdb":
@@ -50,7 +49,7 @@ class Place(NamedTuple):
         return SqlWarehouse(session, table_name(self.table))
 
     def load(self, store: Store, dataset: str = "d") -> LoadOutcome:
-        """Load all that is pending."""
+        """Loads all pending windows."""
         with closing(self.open()) as warehouse:
             return load_committed(LoadSpec(dataset), store, warehouse, lambda _: None)
 
@@ -59,14 +58,14 @@ class Place(NamedTuple):
         return {"type": "sql", "uri": f"sqlite:///{self.address}/catalog.db", "warehouse": f"file://{self.address}"}
 
     def iceberg_table(self) -> Any:
-        """Return the Iceberg table, as pyiceberg gives it."""
+        """Returns pyiceberg's table."""
         return load_catalog("default", **self._catalog).load_table(self.table)
 
-    def ask(self, query: str) -> list[Row]:
-        """Ask a SQL warehouse."""
+    def query(self, statement: str) -> list[Row]:
+        """Runs a statement in a SQL warehouse; returns its rows."""
         with self._connection() as connection:
             cursor = connection.cursor()
-            cursor.execute(query)
+            cursor.execute(statement)
             return cursor.fetchall() if cursor.description else []
 
     @contextmanager
@@ -75,58 +74,60 @@ class Place(NamedTuple):
             with closing(duckdb.connect(self.address)) as connection:
                 yield connection
         else:
-            # Psycopg 2 only ends the transaction at the block's end, psycopg 3 the connection, too.
+            # At the end of the block psycopg 2 ends the transaction only, psycopg 3 the connection as well.
             with closing(_DRIVERS[self.kind].connect(self.address)) as connection, connection:
                 yield connection
 
     def rows(self) -> list[Row]:
-        """Return every row, whole, sorted."""
+        """Returns every row with all columns, sorted."""
         if self.kind == "iceberg":
-            found = [tuple(row.values()) for row in self.iceberg_table().scan().to_arrow().to_pylist()]
+            rows = [tuple(row.values()) for row in self.iceberg_table().scan().to_arrow().to_pylist()]
         else:
-            found = self.ask(f"select * from {self.table}")
-        return sorted(found, key=repr)
+            rows = self.query(f"select * from {self.table}")
+        return sorted(rows, key=repr)
 
     def ids(self) -> list[str]:
-        """Return the id of every row, sorted, so that repeats show."""
+        """Returns the id of every row, sorted, with duplicates."""
         if self.kind == "iceberg":
             return sorted(self.iceberg_table().scan(selected_fields=("id",)).to_arrow()["id"].to_pylist())
-        return [str(row[0]) for row in self.ask(f"select id from {self.table} order by id")]
+        return [str(row[0]) for row in self.query(f"select id from {self.table} order by id")]
 
     def keyed_ids(self) -> list[tuple[datetime, str]]:
-        """Return the start of its window and the id of every row."""
+        """Returns window start and id of every row."""
         if self.kind == "iceberg":
             columns = ("window_start", "id")
             found = self.iceberg_table().scan(selected_fields=columns).to_arrow().select(columns).to_pylist()
             return [(row["window_start"], row["id"]) for row in found]
-        return [(start, str(record_id)) for start, record_id in self.ask(f"select window_start, id from {self.table}")]
+        return [
+            (start, str(record_id)) for start, record_id in self.query(f"select window_start, id from {self.table}")
+        ]
 
     def digest(self) -> str:
-        """Return one digest over all rows."""
+        """Returns one digest over all rows."""
         total = hashlib.sha256()
         for row in self.rows():
             total.update(repr(tuple(_plain(value) for value in row)).encode())
         return total.hexdigest()
 
     def drop(self) -> None:
-        """Drop table and ledger."""
+        """Drops the table and its load ledger."""
         if self.kind == "iceberg":
             load_catalog("default", **self._catalog).drop_table(self.table)
         else:
-            self.ask(f"drop table {self.table}")
-            self.ask(f"drop table {self.table}_loads")
+            self.query(f"drop table {self.table}")
+            self.query(f"drop table {self.table}_loads")
 
 
 def _plain(value: Any) -> Any:
-    """Return an instant without the way its time zone is written, anything else as it is."""
+    """Returns a datetime as a timestamp, because drivers differ in the time zone object; others unchanged."""
     return value.timestamp() if hasattr(value, "timestamp") else value
 
 
-def place_of(kind: str, folder: Path, postgres: Callable[[], dict[str, Any]]) -> Place:
-    """Return an empty place of a kind; PostgreSQL is only asked for when it is needed."""
+def new_target(kind: str, folder: Path, postgres: Callable[[], dict[str, Any]]) -> LoadTarget:
+    """Returns an empty target of a kind; ``postgres`` is called only if it is needed."""
     if kind == "duckdb":
-        return Place(kind, str(folder / "audit.duckdb"), "audit")
+        return LoadTarget(kind, str(folder / "audit.duckdb"), "audit")
     if kind == "iceberg":
-        return Place(kind, str(folder), "audit.records")
+        return LoadTarget(kind, str(folder), "audit.records")
     address = " ".join(f"{name}={value}" for name, value in postgres().items())
-    return Place(kind, address, f"audit_{uuid4().hex[:12]}")
+    return LoadTarget(kind, address, f"audit_{uuid4().hex[:12]}")

@@ -27,24 +27,24 @@ from airflow_audit_provider.testing.clock import ManualClock
 from airflow_audit_provider.testing.cloudflare import FakeCloudflare
 from airflow_audit_provider.testing.server import FakeServer
 from airflow_audit_provider.testing.settings import TOKEN
-from tests.pipelines.pull.child_pulls import Nursery, fork_for_lines
+from tests.pipelines.fork_server import ForkServer, fork_for_lines
 from tests.pipelines.pull.landing import fake_with, keys_of, land, landed_ids, objects, order, records_of, true_ids
 
 ROUNDS = int(os.environ.get("SIGKILL_ROUNDS", "200"))
 SEED = 20261026
 _LONGEST_DELAY_SECONDS = 0.05
 WANTED = order(concurrency=2)
-NURSERY = "import sys; from tests.pipelines.pull.test_sigkill import bear_children; bear_children(*sys.argv[1:])"
+FORK_SERVER_CODE = "import sys; from tests.pipelines.pull.test_sigkill import serve_pulls; serve_pulls(*sys.argv[1:])"
 
 
-def bear_children(base_url: str) -> None:
-    """Land once for every line of ``folder attempt``, each in a process of its own; what the nursery does."""
+def serve_pulls(base_url: str) -> None:
+    """Lands once for every line of ``folder attempt``, each in a child process; the fork server runs this."""
     staging.PART_RECORDS = 1000
     fork_for_lines(lambda folder, attempt_id: _land(base_url, folder, attempt_id))
 
 
 def _land(base_url: str, folder: str, attempt_id: str) -> None:
-    """Land the usual day in small parts, over sockets, into files."""
+    """Lands the usual day in small parts, over sockets, into files."""
     clock = SystemClock()
     with open_client(Endpoint(Credentials(TOKEN), base_url)) as client:
         source = AuditLogReader(HttpTransport(client), clock, RateLimiter(), RetryLimits())
@@ -60,12 +60,12 @@ def fake() -> FakeCloudflare:
 
 
 @pytest.fixture(scope="module")
-def nursery(fake: FakeCloudflare) -> Iterator[Nursery]:
+def fork_server(fake: FakeCloudflare) -> Iterator[ForkServer]:
     """Children that land from a real server on loopback."""
     with FakeServer(fake) as server:
-        nursery = Nursery(NURSERY, server.base_url)
-        yield nursery
-        nursery.close()
+        fork_server = ForkServer(FORK_SERVER_CODE, server.base_url)
+        yield fork_server
+        fork_server.close()
 
 
 def _refuse_halves(store: LocalStore) -> bool:
@@ -82,13 +82,13 @@ def _parts(store: LocalStore) -> dict[str, bytes]:
 
 
 def _files(folder: Path) -> set[str]:
-    """Return every file below a folder, also those no store lists; folders may vanish meanwhile."""
+    """Returns every file below a folder, also those no store lists; folders may vanish meanwhile."""
     return {(Path(root) / name).relative_to(folder).as_posix() for root, _, names in os.walk(folder) for name in names}
 
 
-def _end(nursery: Nursery, folder: Path, expected: dict[str, bytes]) -> Manifest:
+def _end(fork_server: ForkServer, folder: Path, expected: dict[str, bytes]) -> Manifest:
     """Let a run come to its end; refuse any difference from the undisturbed one, and anything unnamed."""
-    assert nursery.run(f"{folder} last") == 0
+    assert fork_server.run(f"{folder} last") == 0
     store = LocalStore(str(folder))
     commit = latest_committed(store, keys_of(WANTED))
     assert commit is not None
@@ -100,10 +100,10 @@ def _end(nursery: Nursery, folder: Path, expected: dict[str, bytes]) -> Manifest
     return commit.manifest
 
 
-def _undisturbed(nursery: Nursery, folder: Path, fake: FakeCloudflare) -> tuple[dict[str, bytes], int]:
-    """Return the parts of an undisturbed run, and how often it asked or made a file."""
+def _undisturbed(fork_server: ForkServer, folder: Path, fake: FakeCloudflare) -> tuple[dict[str, bytes], int]:
+    """Returns the parts of an undisturbed run, and how often it asked or made a file."""
     steps = _Steps(fake, folder)
-    assert nursery.run(f"{folder} only", steps.watch) == 0
+    assert fork_server.run(f"{folder} only", steps.watch) == 0
     store = LocalStore(str(folder))
     assert landed_ids(WANTED, store) == true_ids(fake)
     assert len(_parts(store)) == 8
@@ -123,7 +123,7 @@ class _Steps:
         self._before_count = self._count()
 
     def taken_count(self) -> int:
-        """Return how many steps were taken."""
+        """Returns how many steps were taken."""
         self.most_count = max(self.most_count, self._count() - self._before_count)
         return self.most_count
 
@@ -137,7 +137,7 @@ class _Steps:
 
 
 def _random_moment(moments: random.Random, fake: FakeCloudflare, folder: Path, step_count: int) -> Callable[[], bool]:
-    """Return whether a moment has come: some milliseconds after a request or a new file, any of which may be it."""
+    """Returns whether a moment has come: some milliseconds after a request or a new file, any of which may be it."""
     # A try that goes on from another takes fewer steps than an undisturbed one, and would outlive most moments.
     awaited_count = moments.randint(1, moments.choice((step_count // 2, step_count)))
     steps = _Steps(fake, folder)
@@ -153,17 +153,17 @@ def _random_moment(moments: random.Random, fake: FakeCloudflare, folder: Path, s
 
 
 @pytest.mark.nightly
-def test_a_worker_killed_at_random_moments(nursery: Nursery, fake: FakeCloudflare, tmp_path: Path) -> None:
+def test_a_worker_killed_at_random_moments(fork_server: ForkServer, fake: FakeCloudflare, tmp_path: Path) -> None:
     """However often and whenever a worker is killed, the run that may end leaves what an undisturbed one leaves."""
     moments, folder = random.Random(SEED), tmp_path / "0"
-    expected, step_count = _undisturbed(nursery, tmp_path / "undisturbed", fake)
+    expected, step_count = _undisturbed(fork_server, tmp_path / "undisturbed", fake)
     killed_count, ended = 0, []
     for number in range(1, ROUNDS + 1):
-        status = nursery.run(f"{folder} try-{number}", _random_moment(moments, fake, folder, step_count))
+        status = fork_server.run(f"{folder} try-{number}", _random_moment(moments, fake, folder, step_count))
         assert status in {0, -signal.SIGKILL}
         killed_count += status != 0
         if _refuse_halves(LocalStore(str(folder))) or moments.random() < 0.3 or number == ROUNDS:
-            ended.append(_end(nursery, folder, expected))
+            ended.append(_end(fork_server, folder, expected))
             folder = tmp_path / str(number)
     assert killed_count >= ROUNDS // 4
     assert sum(manifest.fetch.resumed_count > 0 for manifest in ended) >= ROUNDS // 10

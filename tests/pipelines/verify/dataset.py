@@ -1,7 +1,6 @@
-"""Committed datasets for auditors' tests: a few windows, generations and seals, small enough to flip every byte.
+"""Small committed datasets, as the pipeline writes them: a few windows and generations, and a key pair for seals.
 
-Knows: how the pipeline stages parts and what a manifest says. Must not know: what a test damages.
-Its one rule: an undamaged dataset is one the pipeline could have written.
+They are small enough for tests that change every byte.
 """
 
 from __future__ import annotations
@@ -34,19 +33,19 @@ PUBLIC_PEM = _PRIVATE.public_key().public_bytes(Encoding.PEM, PublicFormat.Subje
 
 
 def window(days: float = 0, length: timedelta = HALF) -> TimeWindow:
-    """Return a window that starts so many days after the first."""
+    """Returns a window that starts so many days after the first one."""
     return TimeWindow(DAY_1 + days * DAY, DAY_1 + days * DAY + length)
 
 
 def record(when: datetime, record_id: str, extra: str = "") -> AuditRecord:
-    """Return a record of an instant."""
+    """Returns a record with this event time."""
     at = format_instant(when)
     raw = msgspec.json.encode({"id": record_id, "when": at, "x": extra})
     return AuditRecord(parse_event_time(at), record_id, raw)
 
 
 def records_in(of: TimeWindow, count: int, prefix: str = "r") -> list[AuditRecord]:
-    """Return records spread over a window, the first at its first instant."""
+    """Returns evenly spaced records of a window, the first one at its start."""
     step = of.length / max(count, 1)
     return [record(of.start + number * step, f"{prefix}{number}") for number in range(count)]
 
@@ -60,13 +59,13 @@ def commit(
     verified: str | None = None,
     chosen: PartFormat = PLAIN,
 ) -> Manifest:
-    """Commit a window's records as its next generation, as the pipeline does."""
+    """Commits records as the next generation of a window, as the pipeline does."""
     keys = WindowKeys(of, of.start.date())
     committed = latest_committed(store, keys)
     generation = 1 if committed is None else committed.manifest.generation + 1
-    stager = PartWriter(store, keys.staging("t"), chosen, QUERY.version, 1 << 20)
-    stager.add(records)
-    parts = _published(store, keys, generation, stager, chosen)
+    writer = PartWriter(store, keys.staging("t"), chosen, QUERY.version, 1 << 20)
+    writer.add(records)
+    parts = _published(store, keys, generation, writer, chosen)
     manifest = Manifest(
         query=QUERY,
         window=of,
@@ -76,7 +75,7 @@ def commit(
         compression=chosen.compression,
         record_count=len(records),
         added_count=len(records),
-        records_sha256=stager.records_sha256,
+        records_sha256=writer.records_sha256,
         parts=parts,
         fetch=ReadStats(),
         verified=verified,
@@ -92,10 +91,10 @@ def commit(
 
 
 def _published(
-    store: Store, keys: WindowKeys, generation: int, stager: PartWriter, chosen: PartFormat
+    store: Store, keys: WindowKeys, generation: int, writer: PartWriter, chosen: PartFormat
 ) -> tuple[Part, ...]:
     parts: list[Part] = []
-    for index, staged in enumerate(stager.finish()):
+    for index, staged in enumerate(writer.finish()):
         key = keys.part(generation, index, staged.sha256, chosen.extension)
         store.publish(staged.staged_key, key)
         store.remove([staged.staged_key])
@@ -104,7 +103,7 @@ def _published(
 
 
 def two_days(store: Store) -> None:
-    """Commit a window with a late record, an empty one, one that was replaced, and one of the next day."""
+    """Commits a window with a late record, an empty one, and a replaced one on the next day."""
     commit(store, window(), records_in(window(), 3))
     commit(store, window(), [record(DAY_1 + timedelta(seconds=1), "late")])
     commit(store, window(0.5), [])

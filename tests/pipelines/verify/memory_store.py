@@ -1,7 +1,6 @@
-"""A store in memory, for tests that damage every byte.
+"""Object store in memory, for tests that damage objects.
 
-Knows: the port. Must not know: what the objects mean.
-Its one rule: a whole object or none, and ``create`` never overwrites.
+Invariant: an object is visible only when it is closed, and ``create`` never overwrites.
 """
 
 from __future__ import annotations
@@ -10,42 +9,42 @@ from collections.abc import Iterable, Iterator
 
 
 class MemoryStore:
-    """Satisfies :class:`~airflow_audit_provider.core.ports.Store`; ``objects`` may be changed by a test."""
+    """Satisfies :class:`~airflow_audit_provider.core.ports.Store`; a test may change ``objects``."""
 
     def __init__(self, objects: dict[str, bytes] | None = None) -> None:
         self.objects = dict(objects or {})
         self.reads: list[str] = []
 
     def read(self, key: str) -> bytes | None:
-        """Return the whole object."""
+        """Returns the object, or None; records the key in ``reads``."""
         self.reads.append(key)
         return self.objects.get(key)
 
     def list_keys(self, prefix: str) -> Iterator[str]:
-        """Yield keys, sorted."""
+        """Returns an iterator over the sorted keys."""
         return iter(sorted(key for key in self.objects if key.startswith(prefix)))
 
     def list_sizes(self, prefix: str) -> Iterator[tuple[str, int]]:
-        """Yield keys and sizes, sorted."""
+        """Returns an iterator over the sorted keys and their sizes."""
         return ((key, len(self.objects[key])) for key in self.list_keys(prefix))
 
     def stage(self, key: str) -> _MemoryObject:
-        """Open an object."""
+        """Returns an open object."""
         return _MemoryObject(self.objects, key)
 
     def publish(self, staged_key: str, key: str) -> None:
-        """Move an object."""
+        """Moves an object."""
         self.objects[key] = self.objects.pop(staged_key)
 
     def create(self, key: str, content: bytes) -> bool:
-        """Write an object unless it is there."""
+        """Writes an object and returns True, or returns False if it exists."""
         if key in self.objects:
             return False
         self.objects[key] = content
         return True
 
     def remove(self, keys: Iterable[str]) -> None:
-        """Remove objects."""
+        """Removes objects."""
         for key in keys:
             self.objects.pop(key, None)
 

@@ -1,4 +1,4 @@
-"""In a sealed and signed dataset no object can be changed, cut, removed, swapped or added without a finding."""
+"""Any object of a sealed and signed dataset that is changed, cut, removed, swapped or added gives a finding."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.integration
 
 
 def sealed(store: Store) -> str:
-    """Land two days, seal and sign them, seal a late record of the first; return the newest seal's digest."""
+    """Commits, seals and signs two days, then a late record of the first; returns the newest seal's digest."""
     two_days(store)
     signer = Ed25519Signer(PRIVATE_PEM)
     seal(store, signer=signer)
@@ -37,7 +37,7 @@ def sealed(store: Store) -> str:
 
 
 @cache
-def _pristine() -> tuple[dict[str, bytes], str]:
+def _undamaged() -> tuple[dict[str, bytes], str]:
     store = MemoryStore()
     newest = sealed(store)
     return store.objects, newest
@@ -47,17 +47,17 @@ def _anchors(anchor: str | None = None) -> TrustAnchors:
     return TrustAnchors(Ed25519Verifier([PUBLIC_PEM]), anchor)
 
 
-def _is_noticed(objects: dict[str, bytes]) -> bool:
-    """Say whether a severe finding is made though nobody kept the newest seal's digest."""
+def _is_found(objects: dict[str, bytes]) -> bool:
+    """Returns whether verification finds something severe without the digest of the newest seal."""
     return bool(severe(verify(MemoryStore(objects), anchors=_anchors()).findings))
 
 
-KEYS = sorted(_pristine()[0])
+KEYS = sorted(_undamaged()[0])
 
 
-def test_the_dataset_has_every_kind_of_object() -> None:
-    """What is damaged below are parts, manifests of three generations, seals and signatures, and they are sound."""
-    objects, newest = _pristine()
+def test_dataset_has_every_kind_of_object() -> None:
+    """The undamaged dataset has parts, manifests of three generations, seals and signatures, and no finding."""
+    objects, newest = _undamaged()
     kinds = {key.split("/")[0].split("=")[0] for key in objects}
     assert kinds == {"dt", "_manifests", "_seals"}
     assert sum(key.endswith(".sig") for key in objects) == 3
@@ -70,24 +70,24 @@ def test_the_dataset_has_every_kind_of_object() -> None:
 
 @pytest.mark.parametrize("key", KEYS)
 def test_every_flipped_byte_is_found(key: str) -> None:
-    """One bit of any byte of any object is enough."""
-    objects, _ = _pristine()
+    """One flipped bit in any byte of any object is found."""
+    objects, _ = _undamaged()
     content = objects[key]
-    unnoticed = [
+    undetected = [
         place
         for place in range(len(content))
-        if not _is_noticed({**objects, key: _flipped(content, place, 1 << place % 8)})
+        if not _is_found({**objects, key: _flipped(content, place, 1 << place % 8)})
     ]
-    assert unnoticed == []
+    assert undetected == []
 
 
 @examples(300)
 @given(st.sampled_from(KEYS), st.integers(min_value=0), st.integers(1, 255))
 def test_any_other_byte_is_found(key: str, place: int, mask: int) -> None:
-    """Any byte in place of any other."""
-    objects, _ = _pristine()
+    """Any other value of any byte is found."""
+    objects, _ = _undamaged()
     content = objects[key]
-    assert _is_noticed({**objects, key: _flipped(content, place % len(content), mask)})
+    assert _is_found({**objects, key: _flipped(content, place % len(content), mask)})
 
 
 def _flipped(content: bytes, place: int, mask: int) -> bytes:
@@ -96,25 +96,25 @@ def _flipped(content: bytes, place: int, mask: int) -> bytes:
 
 @pytest.mark.parametrize("key", KEYS)
 def test_every_truncation_is_found(key: str) -> None:
-    """Cut at any byte, or a byte longer, or empty."""
-    objects, _ = _pristine()
+    """An object that is cut at any byte, one byte longer or empty is found."""
+    objects, _ = _undamaged()
     content = objects[key]
     cuts = [content[:length] for length in range(len(content))]
-    assert all(_is_noticed({**objects, key: cut}) for cut in [*cuts, content + b"\n", content + b"\0"])
+    assert all(_is_found({**objects, key: cut}) for cut in [*cuts, content + b"\n", content + b"\0"])
 
 
 @pytest.mark.parametrize("key", KEYS)
 def test_every_deletion_is_found(key: str) -> None:
-    """Any object that is gone is missed, by a severe finding."""
-    objects, _ = _pristine()
-    assert _is_noticed({other: content for other, content in objects.items() if other != key})
+    """Any object that is missing is a severe finding."""
+    objects, _ = _undamaged()
+    assert _is_found({other: content for other, content in objects.items() if other != key})
 
 
 def test_every_swap_is_found() -> None:
-    """Any two objects in each other's place."""
-    objects, _ = _pristine()
+    """Any two different objects that are swapped are found."""
+    objects, _ = _undamaged()
     swaps = [(one, other) for one, other in combinations(KEYS, 2) if objects[one] != objects[other]]
-    assert all(_is_noticed({**objects, one: objects[other], other: objects[one]}) for one, other in swaps)
+    assert all(_is_found({**objects, one: objects[other], other: objects[one]}) for one, other in swaps)
 
 
 def _inserted_keys() -> list[str]:
@@ -142,23 +142,23 @@ def _inserted_keys() -> list[str]:
 
 @pytest.mark.parametrize("key", _inserted_keys())
 def test_every_insertion_is_found(key: str) -> None:
-    """An object under a new key is noticed, whatever bytes it has."""
-    objects, _ = _pristine()
+    """An object under a new key is found, whatever its content."""
+    objects, _ = _undamaged()
     for content in {b"", b"x", b"{}", *objects.values()}:
         assert key not in objects
-        assert _is_noticed({**objects, key: content}), content
+        assert _is_found({**objects, key: content}), content
 
 
-def test_an_insertion_that_plays_by_the_rules_is_found() -> None:
-    """A late record that somebody else commits, chained and canonical, is in no seal of its day."""
-    store = MemoryStore(_pristine()[0])
+def test_valid_commit_after_sealing_is_found() -> None:
+    """A forged late record with a valid manifest is found, because no seal of its day names the manifest."""
+    store = MemoryStore(_undamaged()[0])
     commit(store, window(), [record(DAY_1 + timedelta(hours=3), "forged")])
     assert {found.kind for found in severe(verify(store, anchors=_anchors()).findings)} == {"manifest_unsealed"}
 
 
-def test_the_loss_of_the_newest_seals_needs_the_digest_kept_elsewhere() -> None:
-    """Who takes away the last seal and all that only it covers is found by the anchor alone."""
-    objects, newest = _pristine()
+def test_loss_of_the_newest_seal_is_found_by_its_digest() -> None:
+    """Removing the newest seal and everything that only it names is found only by the expected seal digest."""
+    objects, newest = _undamaged()
     store = MemoryStore(objects)
     covered = next(key for key in KEYS if ".g0003." in key)
     part = next(key for key in KEYS if "part-0003" in key)
@@ -181,7 +181,7 @@ def _flip(path: Path) -> None:
 
 @pytest.mark.parametrize("damage", [_cut, _flip, Path.unlink])
 def test_damaged_files_are_found(damage: Damage, tmp_path: Path) -> None:
-    """The same on local files: each file of a dataset, cut, flipped or removed."""
+    """Each local file of a dataset that is cut, changed or removed is found."""
     store = LocalStore(str(tmp_path))
     sealed(store)
     assert verify(store, anchors=_anchors()).findings == ()

@@ -1,4 +1,4 @@
-"""Verifying a destination: which windows, which objects, at what cost."""
+"""Verification and coverage of a destination: which windows and objects are read, and how often."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from tests.pipelines.verify.memory_store import MemoryStore
 
 @pytest.fixture
 def store() -> MemoryStore:
-    """Two days."""
-    made = MemoryStore()
-    two_days(made)
-    return made
+    """A destination with two days."""
+    store = MemoryStore()
+    two_days(store)
+    return store
 
 
 def kinds(store: MemoryStore | LocalStore) -> list[str]:
-    """Return the kinds found."""
+    """Returns the kinds of all findings."""
     return [str(found.kind) for found in verify(store).findings]
 
 
@@ -41,19 +41,19 @@ def kinds(store: MemoryStore | LocalStore) -> list[str]:
     ("file_format", "compression"),
     [("jsonl", "gzip"), ("jsonl", "zstd"), ("csv", "gzip"), ("csv", "none"), ("parquet", "zstd")],
 )
-def test_what_the_pipeline_lands_is_sound(version: str, file_format: str, compression: str, tmp_path: Path) -> None:
-    """Each format of both API versions is read back: counts, ids, instants and the digest of the records agree."""
+def test_landed_window_has_no_findings(version: str, file_format: str, compression: str, tmp_path: Path) -> None:
+    """Every format of both API versions is verified without a finding."""
     clock, store = ManualClock(), LocalStore(str(tmp_path))
-    wanted = order(version, file_format=file_format, compression=compression)
-    land(wanted, source_of(fake_with(clock), clock), store)
-    land(wanted._replace(replace=True), source_of(fake_with(clock), clock), store)
+    spec = order(version, file_format=file_format, compression=compression)
+    land(spec, source_of(fake_with(clock), clock), store)
+    land(spec._replace(replace=True), source_of(fake_with(clock), clock), store)
     report = verify(store)
     assert report.findings == ()
     assert report.record_count == 1200
 
 
-def test_a_superseded_part_is_told_by_its_bytes(store: MemoryStore) -> None:
-    """A part that a replacement left is mild while it has its old bytes, and unexpected with any others."""
+def test_superseded_part_is_recognized_by_its_digest(store: MemoryStore) -> None:
+    """A part that a replacement left behind is a mild finding; with other bytes it is unexpected."""
     before = MemoryStore()
     commit(before, window(2), records_in(window(2), 2))
     (key,) = (key for key in before.objects if key.startswith("dt="))
@@ -66,15 +66,15 @@ def test_a_superseded_part_is_told_by_its_bytes(store: MemoryStore) -> None:
     assert kinds(store) == ["object_unexpected"]
 
 
-def test_staging_is_no_harm(store: MemoryStore) -> None:
-    """What a run under way stages is told mildly."""
+def test_staged_objects_are_mild(store: MemoryStore) -> None:
+    """An object in staging is a mild finding."""
     store.objects["_staging/w/a/part-00000"] = b"x"
     report = verify(store)
     assert ([str(found.kind) for found in report.findings], report.severe_count) == (["staging_leftover"], 0)
 
 
-def test_windows_that_overlap_are_found(store: MemoryStore) -> None:
-    """Records may lie twice in a destination with two divisions of time."""
+def test_overlapping_windows_are_found(store: MemoryStore) -> None:
+    """Each window that overlaps another one is a finding, because records may be there twice."""
     other = MemoryStore()
     commit(other, window(0.25), records_in(window(0.25), 1, "o"))
     store.objects.update(other.objects)
@@ -93,10 +93,8 @@ def test_windows_that_overlap_are_found(store: MemoryStore) -> None:
         (DAY_1 + timedelta(hours=1), DAY_1 + timedelta(hours=2), 1),
     ],
 )  # fmt: skip
-def test_a_range_picks_the_windows_it_touches(
-    store: MemoryStore, start: object, end: object, window_count: int
-) -> None:
-    """Half-open: a window that only touches the range's edge is left alone, and its objects are not read."""
+def test_range_selects_overlapping_windows(store: MemoryStore, start: object, end: object, window_count: int) -> None:
+    """A range is half-open: a window that only touches it is not verified, and its parts are not read."""
     seal(store)
     store.reads.clear()
     report = verify(store, start, end)  # type: ignore[arg-type]  # drawn from the table
@@ -106,8 +104,8 @@ def test_a_range_picks_the_windows_it_touches(
     assert len(parts) == report.part_count
 
 
-def test_what_lies_outside_the_range_is_left_alone(store: MemoryStore) -> None:
-    """Damage in another window is not looked at; a sealed manifest that is gone there is still missed."""
+def test_damage_outside_the_range_is_not_found(store: MemoryStore) -> None:
+    """Damage in a window outside the range is not found, except for a missing sealed manifest."""
     seal(store)
     key = next(key for key in store.objects if key.startswith("dt=2026-10-27"))
     store.objects[key] = b""
@@ -117,17 +115,17 @@ def test_what_lies_outside_the_range_is_left_alone(store: MemoryStore) -> None:
     assert [str(found.kind) for found in verify(store, None, DAY_1 + DAY).findings] == ["sealed_manifest_missing"]
 
 
-def test_a_window_committed_meanwhile_is_no_stray(store: MemoryStore) -> None:
-    """The listing of objects comes before that of manifests, so a commit in between is found whole."""
+def test_window_committed_during_verification_is_no_finding(store: MemoryStore) -> None:
+    """Objects are listed before manifests, so a commit in between has no unexpected objects."""
 
-    class Busy(MemoryStore):
+    class CommittingStore(MemoryStore):
         def list_keys(self, prefix: str):  # type: ignore[no-untyped-def]  # as the port's
             if prefix == "_manifests/" and not any("20261028" in key for key in self.objects):
                 commit(MemoryStoreView(self.objects), window(2), records_in(window(2), 2))
             return super().list_keys(prefix)
 
-    busy = Busy(store.objects)
-    report = verify(busy)
+    committing = CommittingStore(store.objects)
+    report = verify(committing)
     assert report.findings == ()
     assert report.window_count == 4
 
@@ -140,20 +138,20 @@ class MemoryStoreView(MemoryStore):
         self.objects = objects
 
 
-def test_a_part_whose_library_cannot_read_it_is_a_finding(store: MemoryStore) -> None:
-    """A part with the right digest that is no Parquet file is named, and nothing is raised."""
+def test_unreadable_part_is_a_finding(store: MemoryStore) -> None:
+    """A part with the right digest but of another format is a finding, and nothing is raised."""
     text = part_format("jsonl", "none")
-    odd = MemoryStore()
-    commit(odd, window(), records_in(window(), 2), chosen=text)
-    manifest_key = next(key for key in odd.objects if key.startswith("_manifests/"))
+    other = MemoryStore()
+    commit(other, window(), records_in(window(), 2), chosen=text)
+    manifest_key = next(key for key in other.objects if key.startswith("_manifests/"))
     for name in (b"parquet", b"avro"):
-        changed = odd.objects[manifest_key].replace(b'"jsonl"', b'"' + name + b'"')
-        odder = MemoryStore({**odd.objects, manifest_key: changed})
-        assert kinds(odder) == ["part_unreadable"]
+        changed = other.objects[manifest_key].replace(b'"jsonl"', b'"' + name + b'"')
+        relabelled = MemoryStore({**other.objects, manifest_key: changed})
+        assert kinds(relabelled) == ["part_unreadable"]
 
 
-def test_a_store_that_does_not_answer_is_an_error(store: MemoryStore) -> None:
-    """Not to be able to look is no finding: at every operation it raises."""
+def test_unavailable_store_is_an_error(store: MemoryStore) -> None:
+    """A store that fails at any operation raises; it gives no finding."""
     count = Death()
     verify(MortalStore(store, count))
     for number in range(1, len(count.operations) + 1):
@@ -162,7 +160,7 @@ def test_a_store_that_does_not_answer_is_an_error(store: MemoryStore) -> None:
 
 
 def test_verifying_writes_nothing(store: MemoryStore) -> None:
-    """The objects are the same before and after."""
+    """Verification and coverage change no object."""
     before = dict(store.objects)
     verify(store)
     coverage(store)
@@ -170,7 +168,7 @@ def test_verifying_writes_nothing(store: MemoryStore) -> None:
 
 
 def test_every_object_is_read_once() -> None:
-    """Verifying costs one read an object and no more."""
+    """Verification reads each object exactly once."""
     store = MemoryStore()
     two_days(store)
     seal(store)
@@ -193,13 +191,13 @@ def _peak_bytes(folder: Path, window_count: int) -> int:
         tracemalloc.stop()
 
 
-def test_one_part_is_in_memory_at_a_time(tmp_path: Path) -> None:
-    """Eight parts take nowhere near eight times the memory of one."""
+def test_memory_does_not_grow_with_the_number_of_parts(tmp_path: Path) -> None:
+    """Verifying eight parts takes less than twice the memory of one."""
     assert _peak_bytes(tmp_path / "eight", 8) < 2 * _peak_bytes(tmp_path / "one", 1)
 
 
-def test_the_newest_generation_counts() -> None:
-    """Coverage takes the last of several generations, also past the ninth and the ten-thousandth."""
+def test_coverage_uses_the_newest_generation() -> None:
+    """Coverage uses the newest generation by number, so that 12 comes after 9."""
     store = MemoryStore()
     for number in range(12):
         commit(store, window(), [record(DAY_1 + timedelta(seconds=number), f"r{number}")])
@@ -209,7 +207,7 @@ def test_the_newest_generation_counts() -> None:
 
 
 def test_coverage_reads_one_manifest_a_window(store: MemoryStore) -> None:
-    """Nothing but the newest manifests of the windows in the range is read."""
+    """Coverage reads only the newest manifest of each window in the range."""
     store.reads.clear()
     found = coverage(store, DAY_1, DAY_1 + DAY)
     assert found is not None
@@ -217,8 +215,8 @@ def test_coverage_reads_one_manifest_a_window(store: MemoryStore) -> None:
     assert len(store.reads) == 2
 
 
-def test_coverage_of_nothing() -> None:
-    """Without a window there is no range to cover; a range that is given is missing from end to end."""
+def test_coverage_of_an_empty_destination() -> None:
+    """An empty destination has no coverage; a requested range is missing as a whole."""
     empty = MemoryStore()
     assert coverage(empty) is None
     assert coverage(empty, DAY_1) is None
@@ -227,11 +225,11 @@ def test_coverage_of_nothing() -> None:
     assert [(span.start, span.end, span.state) for span in found.spans] == [(DAY_1, DAY_1 + DAY, SpanState.MISSING)]
 
 
-def test_coverage_of_a_damaged_manifest_is_an_error(store: MemoryStore) -> None:
-    """What cannot be read is neither committed nor missing; a manifest that vanishes while reading neither."""
+def test_coverage_with_an_unreadable_manifest_is_an_error(store: MemoryStore) -> None:
+    """A manifest that is damaged, or removed after the listing, is an error, not a missing window."""
     key = max(key for key in store.objects if key.startswith("_manifests/"))
     store.objects[key] = b"{}"
-    with pytest.raises(VerificationError, match="cannot be read"):
+    with pytest.raises(VerificationError, match="cannot be decoded"):
         coverage(store)
 
     class Vanishing(MemoryStore):
@@ -242,8 +240,8 @@ def test_coverage_of_a_damaged_manifest_is_an_error(store: MemoryStore) -> None:
         coverage(Vanishing(store.objects))
 
 
-def test_a_destination_is_opened_by_its_uri(tmp_path: Path) -> None:
-    """A folder, a file URI and any scheme of fsspec give a store; what fsspec does not know is named."""
+def test_store_is_opened_by_its_uri(tmp_path: Path) -> None:
+    """A folder, a file URI and any fsspec scheme give a store; an unknown scheme is a configuration error."""
     two_days(LocalStore(str(tmp_path)))
     for uri in (str(tmp_path), f"file://{tmp_path}", f"file://{tmp_path}/"):
         assert isinstance(store_from_uri(uri), LocalStore)

@@ -1,7 +1,6 @@
-"""Real child processes that may be killed at any moment, begun by one process that has imported everything already.
+"""Fork server: real child processes, which a test may kill at any moment, of one process that has imported everything.
 
-Knows: forking, signals. Must not know: what a child does.
-Its one rule: Python begins once, and not for every child; a child's end is told by its exit status alone.
+Python starts once and not for every child. A child reports its end by its exit status only.
 """
 
 from __future__ import annotations
@@ -17,13 +16,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-_LOOK_SECONDS = 0.001
+_POLL_SECONDS = 0.001
 
 
 def fork_for_lines(work: Callable[..., None]) -> None:
-    """Do the work once for every line that comes in, given its words, each in a process of its own.
+    """Does the work once for every line of standard input, with its words as arguments, each in a child process.
 
-    A child's id is told, and how it ended.
+    Prints the id of the child, then its exit code.
     """
     for line in sys.stdin:
         child = os.fork()
@@ -34,19 +33,19 @@ def fork_for_lines(work: Callable[..., None]) -> None:
 
 
 def work_and_exit(work: Callable[..., None], *words: Any) -> None:
-    """Do the work and end this process: with 0, or with 1 and what was raised on the error output."""
+    """Does the work and exits: with 0, or with 1 after printing the traceback."""
     code = 1
     try:
         work(*words)
         code = 0
-    except Exception:  # noqa: BLE001 - told on the error output and by the status
+    except Exception:  # noqa: BLE001 - reported by the traceback and the exit code
         traceback.print_exc()
     finally:
         os._exit(code)
 
 
 def cpu_seconds_of(pid: int) -> float:
-    """Return the CPU time all threads of a process have used, which other processes hardly change; 0 once it ended."""
+    """Returns the CPU time all threads of a process have used, which other processes hardly change; 0 once it ended."""
     total = 0
     with suppress(OSError):
         for thread in Path(f"/proc/{pid}/task").iterdir():
@@ -54,33 +53,33 @@ def cpu_seconds_of(pid: int) -> float:
     return total / 1e9
 
 
-class Nursery:
-    """A process that begins children and says how they ended; ``code`` is what it runs, with its arguments."""
+class ForkServer:
+    """A process that runs ``code`` with its arguments, forks children and reports how they ended."""
 
     def __init__(self, code: str, *arguments: str) -> None:
         command = [sys.executable, "-c", code, *arguments]
-        self._forker = subprocess.Popen(
+        self._server = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0, cwd=Path(__file__).parents[3]
         )
         self.child = 0
-        assert self._forker.stdin is not None
-        assert self._forker.stdout is not None
-        self._asked, self._told = self._forker.stdin, self._forker.stdout
+        assert self._server.stdin is not None
+        assert self._server.stdout is not None
+        self._requests, self._reports = self._server.stdin, self._server.stdout
 
     def run(self, line: str, is_time: Callable[[], bool] = lambda: False) -> int:
-        """Run one child, killed when it is time if it lives so long; return how it ended."""
-        self._asked.write(f"{line}\n".encode())
-        child = int(self._told.readline())
+        """Runs one child, killed as soon as ``is_time``; returns its exit code."""
+        self._requests.write(f"{line}\n".encode())
+        child = int(self._reports.readline())
         self.child = child
-        while not select.select([self._told], [], [], _LOOK_SECONDS)[0]:
+        while not select.select([self._reports], [], [], _POLL_SECONDS)[0]:
             if is_time():
                 with suppress(ProcessLookupError):
                     os.kill(child, signal.SIGKILL)
                 break
-        return int(self._told.readline())
+        return int(self._reports.readline())
 
     def close(self) -> None:
-        """End, as there is no more to ask."""
-        self._asked.close()
-        self._forker.wait(300)
-        self._told.close()
+        """Ends the process."""
+        self._requests.close()
+        self._server.wait(300)
+        self._reports.close()
