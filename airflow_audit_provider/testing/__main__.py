@@ -14,12 +14,15 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime, timedelta
 
 from airflow_audit_provider.testing.cloudflare import FakeCloudflare
+from airflow_audit_provider.testing.credentials import is_identifier, is_token
 from airflow_audit_provider.testing.instants import EPOCH, parse_instant
 from airflow_audit_provider.testing.misbehaviour import MEANINGS, parse_switch
 from airflow_audit_provider.testing.server import FakeServer
 from airflow_audit_provider.testing.settings import CursorEnd, CursorPlace, Settings, TokenKind
 
 _DEFAULTS = Settings()
+_DESCRIPTION = """Serves a fake Cloudflare Audit Logs API. Prints one line of JSON with its base URL, account id and
+token, then serves until it is interrupted."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -86,19 +89,42 @@ def _settings(asked: argparse.Namespace) -> Settings:
 
 
 def _token(text: str) -> tuple[str, TokenKind]:
+    """Returns a token and its kind; raises for a token that the API refuses as malformed before it looks it up."""
     token, _, kind = text.partition(":")
+    if not is_token(token):
+        raise argparse.ArgumentTypeError(
+            f"a token of {len(token)} characters is malformed; give 20 to 200 letters, digits, '-' or '_'"
+        )
+    if kind and kind not in set(TokenKind):
+        raise argparse.ArgumentTypeError(f"the kind {kind!r} is unknown; give one of {', '.join(TokenKind)}")
     return token, TokenKind(kind or "valid")
 
 
+def _identifier(text: str) -> str:
+    """Returns an account or organization id; raises for one that the API has no route for."""
+    if not is_identifier(text):
+        raise argparse.ArgumentTypeError(
+            f"the id {text!r} has {len(text)} characters; give 32 hexadecimal digits in lower case"
+        )
+    return text
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog=f"{sys.executable} -m airflow_audit_provider.testing", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog=f"{sys.executable} -m airflow_audit_provider.testing", description=_DESCRIPTION
+    )
     add = parser.add_argument
     add("--host", default="127.0.0.1", help="address to listen on")
     add("--port", type=int, default=0, help="port to listen on; 0 picks a free one")
     add("--seed", type=int, default=_DEFAULTS.seed, help="same seed, same records")
     add("--now", help="start time of the fake's clock, RFC 3339; default: the system time")
-    add("--account-id", action="append", help="may be repeated")
-    add("--organization-id", action="append", help="may be repeated")
+    add("--account-id", action="append", type=_identifier, help="account id, 32 hexadecimal digits; may be repeated")
+    add(
+        "--organization-id",
+        action="append",
+        type=_identifier,
+        help="organization id, 32 hexadecimal digits; may be repeated",
+    )
     add("--token", action="append", type=_token, help=f"TOKEN or TOKEN:KIND of {', '.join(TokenKind)}; may be repeated")
     add("--records-per-day", type=int, default=_DEFAULTS.records_per_day, help="mean records per day and feed")
     add("--even-days", action="store_true", help="every day has exactly that many records")

@@ -13,8 +13,19 @@ from airflow_audit_provider.testing.envelopes import failure
 from airflow_audit_provider.testing.routes import Endpoint, Route
 from airflow_audit_provider.testing.settings import Settings, TokenKind
 
-_BEARER = re.compile(r"Bearer ([A-Za-z0-9_\-]{20,200})")
+_TOKEN = re.compile(r"[A-Za-z0-9_\-]{20,200}")
+_BEARER = re.compile(rf"Bearer ({_TOKEN.pattern})")
 _IDENTIFIER = re.compile(r"[0-9a-f]{32}")
+
+
+def is_token(text: str) -> bool:
+    """Returns whether a text is well-formed as a token; the API answers any other with error 6003."""
+    return _TOKEN.fullmatch(text) is not None
+
+
+def is_identifier(text: str) -> bool:
+    """Returns whether a text is well-formed as an id; the API answers any other with error 7003."""
+    return _IDENTIFIER.fullmatch(text) is not None
 
 
 class Gate:
@@ -29,7 +40,7 @@ class Gate:
     def refusal(self, headers: Mapping[str, str], route: Route, path: str) -> Response | None:
         """Returns the error response for a request, None if its credential is accepted."""
         identifier = route.scope.partition("/")[2]
-        if identifier and not _IDENTIFIER.fullmatch(identifier):
+        if identifier and not is_identifier(identifier):
             return no_route(path)
         refused = self._credential(headers, route)
         if refused is None and route.scope not in self._scopes:

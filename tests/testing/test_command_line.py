@@ -13,6 +13,7 @@ from typing import Any
 import httpx
 import pytest
 
+from airflow_audit_provider import testing
 from airflow_audit_provider.testing.__main__ import main
 from airflow_audit_provider.testing.misbehaviour import Misbehaviour
 
@@ -58,3 +59,37 @@ def test_misbehaviours_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines] == [kind.value for kind in Misbehaviour]
     assert all(len(line.split()) > 4 for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "words"),
+    [
+        ("--token", "secret", "20 to 200 letters"),
+        ("--token", "a token with spaces 0123456789", "20 to 200 letters"),
+        ("--token", "first-token-0123456789abcdef:wrong", "one of valid, invalid, no-permission, account"),
+        ("--account-id", "A" * 32, "32 hexadecimal digits"),
+        ("--organization-id", "abc", "32 hexadecimal digits"),
+    ],
+)
+def test_value_that_the_fake_would_refuse_is_refused_at_the_start(
+    capsys: pytest.CaptureFixture[str], option: str, value: str, words: str
+) -> None:
+    """A malformed token or id ends the command with a message, before a request with it can fail."""
+    with pytest.raises(SystemExit):
+        main([option, value, "--list-misbehaviours"])
+    assert words in " ".join(capsys.readouterr().err.split())
+
+
+def test_package_exports_what_a_test_of_a_dag_needs() -> None:
+    """The six public names are documented, and the example of the docstring serves with them."""
+    assert sorted(testing.__all__) == [
+        "FakeCloudflare", "FakeServer", "ManualClock", "Settings", "TokenKind", "parse_switch"
+    ]  # fmt: skip
+    assert all(getattr(testing, name).__doc__ for name in testing.__all__)
+    settings = testing.Settings(records_per_day=10, tokens={"t" * 20: testing.TokenKind.VALID})
+    fake = testing.FakeCloudflare(testing.ManualClock().now, settings, [testing.parse_switch("status=503,first=1")])
+    with testing.FakeServer(fake) as server:
+        url = f"{server.base_url}/accounts/{settings.account_ids[0]}/audit_logs"
+        headers = {"authorization": f"Bearer {'t' * 20}"}
+        answers = [httpx.get(url, headers=headers, trust_env=False).status_code for _ in range(2)]
+    assert answers == [503, 200]
