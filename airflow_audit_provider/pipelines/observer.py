@@ -73,7 +73,7 @@ class Observer(Protocol):
 class NullObserver:
     """Observer that ignores every event."""
 
-    def step(self, phase: Phase, window: TimeWindow | None = None) -> AbstractContextManager[object]:  # noqa: ARG002 - ignored
+    def step(self, phase: Phase, window: TimeWindow | None = None) -> AbstractContextManager[object]:  # noqa: ARG002 - ignored on purpose
         """Returns a context manager that does nothing."""
         return nullcontext()
 

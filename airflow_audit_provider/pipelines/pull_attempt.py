@@ -48,14 +48,14 @@ class PullAttempt:
         request = ReadRequest(spec.query.version, start.remainder, known_seconds=start.known_seconds)
         parallel = ParallelReader(self._reader, spec.query, request, spec.concurrency)
         read_count = staged.stats.resumed_count
-        for batch in parallel.read():
-            records = start.exclude_adopted(spec.apply_privacy(batch))
+        for delivered in parallel.read():
+            records = start.exclude_adopted(spec.apply_privacy(delivered))
             new_records = staged.select_new(records)
             with self._observer.step(Phase.STAGE, window):
                 staged.write(new_records)
                 self._save_checkpoint(parallel.stats)
             read_count += len(records)
-            share_done = window.share_before(batch[-1].event_ns)
+            share_done = window.share_before(delivered[-1].event_ns)
             self._observer.fetched(Progress(read_count, parallel.stats.page_count, share_done, len(records)))
         self._check_conflicts()
         check_settled_by_server_clock(window, self._reader.first_response_at, spec.settle_delay)
