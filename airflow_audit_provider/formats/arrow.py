@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 ArrowRows: TypeAlias = "pa.RecordBatch"
-# Measured: the waiting columns of 50,000 usual records, or of 16 MiB of text, take some 50 MB.
+# The waiting columns of 50,000 usual records, or of 16 MiB of text, take some 50 MB.
 _TABLE_GROUP_RECORDS = 50_000
 _RAW_GROUP_RECORDS = 10_000
 

@@ -1,8 +1,4 @@
-"""Records as strange as JSON allows, for formats that must not fail on any of them.
-
-Knows: which values have troubled tables before. Must not know: any format.
-Its one rule: every one is read by ``read_records`` as a page brings it.
-"""
+"""Records with unusual JSON values, on which no format may fail; ``read_records`` accepts each of them."""
 
 from __future__ import annotations
 

@@ -1,8 +1,4 @@
-"""Parts of a schema read back by plain tools, as whoever loads them reads them.
-
-Knows: how to encode records and read a part as rows. Must not know: the mapping.
-Its one rule: what is read is read by another library than wrote it.
-"""
+"""Reads parts of a schema as rows with other libraries than the one that wrote them."""
 
 from __future__ import annotations
 

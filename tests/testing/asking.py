@@ -1,8 +1,6 @@
-"""Asking the fake in tests: fakes in one line, whole lists page by page.
+"""Requests to the fake in tests: fakes in one line, whole lists page by page.
 
-Knows: the fake's one entry, and how a patient reader pages each version.
-Must not know: why a test asks.
-Its one rule: it follows what it is told, page numbers or cursors, and decides nothing.
+Follows page numbers and cursors as the fake returns them.
 """
 
 from __future__ import annotations

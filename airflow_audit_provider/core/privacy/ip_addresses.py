@@ -1,7 +1,6 @@
-"""The spellings of one IP address, found in any text.
+"""Notations of one IP address, found in any text: IPv4, IPv6, shortened, embedded, percent-encoded.
 
-Knows: IPv4 and IPv6 as text, shortened, embedded, and how URLs escape. Must not know: records, JSON, pseudonyms.
-Its one rule: what may be the address is taken for it, whatever stands beside it but a digit that makes it another.
+Invariant: a text that may be the address counts as the address, unless an adjacent digit makes it another one.
 """
 
 from __future__ import annotations
@@ -11,13 +10,13 @@ from collections.abc import Iterator
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
-# URLs escape a colon, and URLs inside URLs escape that again: %253A.
+# RFC 3986, section 2.1: percent-encoding. URLs inside URLs are encoded again: %253A.
 _COLON = r"(?::|%(?:25)*3[aA])"
 _DOT = r"(?:\.|%(?:25)*2[eE])"
 _GROUPS = 8
 _QUOTED = re.compile(rb"%(?:25)*([0-9A-Fa-f]{2})")
 _WORD = re.compile(r"[0-9A-Fa-f:.]{2,}")
-# The digits of an escape are no part of what follows it: %20 is a space.
+# The digits of an escape do not belong to the text after it: %20 is a space.
 _ESCAPED = r"(?<=%[0-9A-Fa-f]{2})|(?<=%25[0-9A-Fa-f]{2})|(?<=%2525[0-9A-Fa-f]{2})"
 _BEFORE_IPV4 = rf"(?:{_ESCAPED}|(?<!\d)(?<!\d\.)(?<!\d%2[eE]))"
 _BEFORE_IPV6 = rf"(?:{_ESCAPED}|(?<![0-9A-Fa-f]))"
@@ -27,9 +26,9 @@ _AFTER_IPV6 = rf"(?![0-9A-Fa-f]|{_DOT}\d)"
 
 @lru_cache(maxsize=4096)
 def plain_address(text: str) -> str | None:
-    """Return an IP address in its one plain spelling; IPv4 in IPv6 is IPv4; None for anything else."""
+    """Returns an IP address in canonical notation, IPv4-mapped IPv6 as IPv4; None for any other text."""
     try:
-        # What an interface is called behind a percent sign is no part of the address.
+        # RFC 4007, section 11: a zone id after a percent sign is not part of the address.
         address = ip_address(text.strip().partition("%")[0])
     except ValueError:
         return None
@@ -39,7 +38,7 @@ def plain_address(text: str) -> str | None:
 
 
 def unquoted(text: str) -> str:
-    """Return text without URL escapes, however often they were escaped again."""
+    """Returns text without URL escapes, also those that were encoded several times."""
     if "%" not in text:
         return text
     plain = _QUOTED.sub(lambda escape: bytes.fromhex(escape[1].decode()), text.encode("utf-8", "surrogatepass"))
@@ -47,20 +46,20 @@ def unquoted(text: str) -> str:
 
 
 def holds_address(text: str) -> bool:
-    """Say whether any IP address stands in a text, plain or in URL escapes."""
+    """Returns whether a text contains any IP address, plain or percent-encoded."""
     words = [word.strip(".") for word in _WORD.findall(unquoted(text))]
     return any(plain_address(text) for word in words for text in (word, word.strip(":"), *word.split(":")))
 
 
 def replace_address(text: str, address: str, replacement: str) -> str:
-    """Return text with every spelling of a plain address replaced."""
+    """Returns text with every notation of a canonical address replaced."""
     for pattern in _patterns(text, address):
         text = pattern.sub(replacement, text)
     return text
 
 
 def _patterns(text: str, address: str) -> Iterator[re.Pattern[str]]:
-    """Yield what to look for; making a pattern costs milliseconds, so one that cannot be found is not made."""
+    """Yields patterns that may match; compiling one takes milliseconds, so others are not compiled."""
     lowered = text.lower()
     if ":" in address:
         if all(group in lowered for group in _needed(address)) and _has_colons(lowered):
@@ -78,7 +77,7 @@ def _has_colons(lowered: str) -> bool:
 
 @lru_cache(maxsize=4096)
 def _needed(address: str) -> tuple[str, ...]:
-    """Return the groups that stand in every spelling; the last two may be spelled as IPv4."""
+    """Returns the groups that every notation contains; the last two can be written as IPv4."""
     return tuple(group for group in _groups_of(address)[: _GROUPS - 2] if group != "0")
 
 
@@ -108,7 +107,7 @@ def _ipv6(address: str) -> re.Pattern[str]:
 
 
 def _ways(groups: list[str], texts: list[str]) -> Iterator[str]:
-    """Yield every way to write the texts of groups: in full, and with each run of zeros left out."""
+    """Yields every notation of the groups: in full, and with each run of zeros left out."""
     yield _COLON.join(texts)
     for start in range(len(groups)):
         for end in range(start + 1, len(groups) + 1):

@@ -1,8 +1,8 @@
-"""Pseudonyms: e-mail and IP addresses found in a record's JSON and replaced by a keyed digest of themselves.
+"""Pseudonyms: replaces e-mail and IP addresses in a record's JSON by keyed digests.
 
-Knows: where addresses hide in JSON text: under any key, in keys, in escapes, in JSON that is text inside JSON, in URLs.
-Must not know: which fields a version has beyond its actor, where the key comes from, what is dropped.
-Its one rule: one address is one pseudonym, however it is spelled; every byte that is no part of one stays as it was.
+Addresses are found under any key, in keys, in escapes, in JSON that is text inside JSON, and in URLs.
+
+Invariant: one address has one pseudonym, however it is written. All bytes that are not part of one stay as they are.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from airflow_audit_provider.core.api.records import fields_of
 from airflow_audit_provider.core.privacy.ip_addresses import plain_address, replace_address, unquoted
 
 MARK = "hmac:"
-# 128 bits: a million addresses share a pseudonym by chance once in 10^26.
+# 128 bits: the chance that two of a million addresses share a pseudonym is 1 in 10^26.
 _DIGEST_HEX = 32
 _DEEPEST = 8
 _LITERAL = r'("([^"\\]*(?:\\.[^"\\]*)*)")'
 _NEXT_LITERAL = re.compile(rf'[^"]*+{_LITERAL}', re.DOTALL)
-# An address has a dot, a colon or a URL's escape in it, and a JSON escape may stand for any of them. Most literals have
-# none of these, and a call for each would be most of the work.
+# An address contains a dot, a colon or a URL escape, and a JSON escape can represent each of them. Most literals have
+# none of these; a Python call for each literal would dominate the time.
 _HINTS = ".:%\\"
-# Possessive are single characters only: of a possessive group, Python before 3.11.5 loses what a failed turn had taken.
+# Only single characters are possessive: Python before 3.11.5 has a bug with possessive groups after a failed repeat.
 _NEXT_HINT = re.compile(rf'[^"]*+(?:"[^"{re.escape(_HINTS)}]*+"[^"]*+)*{_LITERAL}', re.DOTALL)
-# URLs put an escape in place of a character, and URLs inside URLs escape that again: %2540 is an at sign too.
+# RFC 3986, section 2.1: percent-encoding. URLs inside URLs are encoded again: %2540 is an at sign, too.
 _PERCENT = r"%(?:25)*"
 _HIGH_BYTE = r"[89A-Fa-f][0-9A-Fa-f]"
 _AT = re.compile(rf"@|{_PERCENT}40|\\u0040")
@@ -40,7 +40,7 @@ _DOT = rf"(?:\.|{_PERCENT}2[eE])"
 _DOMAIN = re.compile(
     rf"(?:{_LABEL_START}{_LABEL}{{0,62}}{_DOT}){{1,126}}(?:xn--[\w-]{{1,59}}|(?:[^\W\d_]|{_PERCENT}{_HIGH_BYTE}){{2,63}})"
 )
-# Escapes that end what may be a part of an address: any but those of + - . _ and of letters beyond ASCII.
+# Escapes that end an address: all except those of + - . _ and of letters beyond ASCII.
 _URL_ESCAPE = re.compile(rf"%(?!(?:25)*(?:2[bBdDeE]|5[fF]|{_HIGH_BYTE}))(?:25)*[0-9A-Fa-f]{{2}}")
 _FIRST_LETTER = re.compile(rf"\w|{_PERCENT}{_HIGH_BYTE}")
 
@@ -59,22 +59,22 @@ _HEAD = msgspec.json.Decoder(_Head)
 
 
 class _Known(NamedTuple):
-    """What a record's actor tells: their IP address, and texts that stand for them only as a whole."""
+    """A record's actor: the IP address, and texts that are replaced only if a literal has nothing else."""
 
     address: str | None
     whole: Mapping[str, str]
 
     @property
     def is_hinted(self) -> bool:
-        """Whether nothing can stand for the actor that has none of the signs of an address."""
+        """Whether each of the actor's texts has a character that addresses contain."""
         return all(any(hint in text for hint in _HINTS) for text in self.whole)
 
 
 class Pseudonyms:
-    """Replaces addresses in records' JSON; ``key`` is the secret, each of both kinds is replaced or left alone.
+    """Replaces addresses in records' JSON; ``key`` is secret, and each kind of address can be switched off.
 
-    E-mail addresses are replaced wherever they stand, whosesoever they are. IP addresses are replaced where they are
-    the actor's, anywhere in the record; others are configuration, such as the content of a DNS record.
+    All e-mail addresses are replaced. Of IP addresses the actor's is replaced, anywhere in the record; others are
+    configuration, such as the content of a DNS record.
     """
 
     def __init__(self, key: bytes, *, emails: bool, addresses: bool) -> None:
@@ -84,26 +84,26 @@ class Pseudonyms:
         self._pseudonym = lru_cache(maxsize=8192)(self._digest)
 
     def of_email(self, text: str) -> str:
-        """Return the pseudonym of an e-mail address; case does not matter, nor white space around it."""
+        """Returns the pseudonym of an e-mail address; ignores case and surrounding white space."""
         return self._pseudonym("email", text.strip().lower())
 
     def of_address(self, text: str) -> str:
-        """Return the pseudonym of an IP address in any spelling; what is no address stands for itself."""
+        """Returns the pseudonym of an IP address in any notation, or of the text itself if it is no address."""
         return self._pseudonym("ip", plain_address(text) or text.strip().lower())
 
     def of_record(self, raw: bytes) -> str:
-        """Return the pseudonym of a record's whole text."""
+        """Returns the pseudonym of a record's whole text."""
         return MARK + hmac.digest(self._key, b"record\0" + raw, "sha256").hex()[:_DIGEST_HEX]
 
     def in_record(self, raw: bytes) -> bytes:
-        """Return a record's JSON with pseudonyms in place of addresses."""
+        """Returns a record's JSON with pseudonyms in place of addresses."""
         known = self._known(raw)
         text = raw.decode("utf-8", "surrogateescape")
         return self._in_json(text, known, 0).encode("utf-8", "surrogateescape")
 
     def in_text(self, text: str) -> str:
-        """Return a text of no record with pseudonyms in place of e-mail addresses; nobody's IP address is known."""
-        return self._in_said(text, _Known(None, {}), 0)
+        """Returns a text outside of a record with pseudonyms in place of e-mail addresses; IP addresses stay."""
+        return self._in_value(text, _Known(None, {}), 0)
 
     def _digest(self, kind: str, text: str) -> str:
         message = f"{kind}\0{text}".encode("utf-8", "surrogatepass")
@@ -122,9 +122,9 @@ class Pseudonyms:
         return _Known(address, whole)
 
     def _in_json(self, text: str, known: _Known, depth: int) -> str:
-        """Go through the string literals of valid JSON, keys included; what stands between them is left alone."""
+        """Replaces in the string literals of valid JSON, keys included."""
         following, pieces, done = _NEXT_HINT if known.is_hinted else _NEXT_LITERAL, [], 0
-        # Not by ``sub``: where one match ends the next one has to begin, or it would begin inside of a literal.
+        # Not by ``sub``: each match has to begin where the last one ended, or it could begin inside a literal.
         while found := following.match(text, done):
             pieces += [text[done : found.start(1)], self._in_literal(found[1], found[2], known, depth)]
             done = found.end()
@@ -133,13 +133,13 @@ class Pseudonyms:
     def _in_literal(self, literal: str, content: str, known: _Known, depth: int) -> str:
         is_plain = "\\" not in content
         said: str = content if is_plain else json.loads(literal, strict=False)
-        replaced = self._in_said(said, known, depth)
+        replaced = self._in_value(said, known, depth)
         if replaced == said:
             return literal
         return f'"{replaced}"' if is_plain and "\\" not in replaced else json.dumps(replaced)
 
-    def _in_said(self, text: str, known: _Known, depth: int) -> str:
-        """Replace in what a literal says: JSON, text, or the address itself."""
+    def _in_value(self, text: str, known: _Known, depth: int) -> str:
+        """Replaces in the value of a literal: JSON, text, or the address itself."""
         if itself := known.whole.get(text.strip().lower()):
             return itself
         if depth < _DEEPEST and _is_json(text):
@@ -153,14 +153,14 @@ def _actor_of(raw: bytes) -> _Actor:
     try:
         return _HEAD.decode(raw).actor or _Actor()
     except (msgspec.DecodeError, UnicodeDecodeError):
-        # Something is odd about the actor, or half a surrogate pair stands somewhere.
+        # The actor has another type, or the record contains half a surrogate pair.
         actor = fields_of(raw).get("actor")
         names = _Actor.__struct_fields__
         return _Actor(**{name: actor.get(name) for name in names}) if isinstance(actor, dict) else _Actor()
 
 
 def _is_json(text: str) -> bool:
-    """Say whether a text is an object, a list or a text in JSON again."""
+    """Returns whether a text is itself JSON: an object, a list or a string."""
     if text.lstrip(" \t\r\n")[:1] not in ("{", "[", '"'):
         return False
     try:
@@ -171,7 +171,7 @@ def _is_json(text: str) -> bool:
 
 
 def _replace_emails(text: str, pseudonym: Callable[[str], str]) -> str:
-    """Replace every e-mail address; linear in the text's length, whatever it holds."""
+    """Replaces every e-mail address, in linear time for any text."""
     pieces: list[str] = []
     done = floor = 0
     for at in _AT.finditer(text):
@@ -187,7 +187,7 @@ def _replace_emails(text: str, pseudonym: Callable[[str], str]) -> str:
 
 
 def _local_start(text: str, at: int, floor: int) -> int | None:
-    """Return where the part before an at sign starts, not before ``floor``; None when there is none."""
+    """Returns where the part before an at sign starts, at or after ``floor``; None if there is none."""
     found = _LOCAL_BACKWARDS.match(text[floor:at][::-1])
     if found is None:
         return None

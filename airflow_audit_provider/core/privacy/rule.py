@@ -1,8 +1,9 @@
-"""The privacy rule: what of a record is pseudonymised and dropped before anything of it is written.
+"""Privacy rule: which parts of a record are pseudonymised or dropped before anything is written.
 
-Knows: which rules there are, how one is named in a manifest, and that identity and event time survive it.
-Must not know: connections, stores, formats, how an address is found (``pseudonyms``).
-Its one rule: a record to which the rule cannot be applied is an error, never a record written as it came.
+The rule is named in each manifest, with the id of its key and never the key.
+
+Invariant: identity and event time of a record survive the rule. A record to which the rule cannot be applied raises an
+error and is never written as it came.
 """
 
 from __future__ import annotations
@@ -18,24 +19,24 @@ from msgspec import UNSET, UnsetType
 from airflow_audit_provider.core.api.records import ApiVersion, AuditRecord, has_digest_id, in_order, read_records
 from airflow_audit_provider.exceptions import ConfigurationError, SourceProtocolError
 
-# Raised when the same rule would make other text of the same record.
+# Increased when the same rule would make a different text of the same record.
 RULE_VERSION = 2
 KINDS = ("email", "ip")
-# The field a record without an id gets.
+# Field added to a record without an id.
 ORIGIN = "privacy_origin"
 MIN_KEY_BYTES = 32
 _ARGUMENTS = ("name", "conn_id", "pseudonymise", "drop")
-# What identity and event time are read from.
+# Fields from which identity and event time are read.
 _KEPT = ("id", "when", "action.time")
-# Filters that are called otherwise than the field they look at, beside those of the field's own name.
+# Filters whose name differs from the name of their field.
 _ELSEWHERE = {"zone_name": "metadata_zone_name", "product_category": "resource_product"}
 _Tree = dict[str, "_Tree"]
 
 
 class AppliedPrivacy(msgspec.Struct, frozen=True):
-    """What a manifest says of the rule: its name, what it replaces and drops, and which key it used, never the key.
+    """The rule as a manifest states it: its name, what it replaces and drops, and the id of the key.
 
-    ``key_id`` is made from the key, so another key has another id; None when nothing is pseudonymised.
+    ``key_id`` is derived from the key, so that another key has another id; None if nothing is pseudonymised.
     """
 
     name: str
@@ -49,7 +50,7 @@ MaybeAppliedPrivacy = AppliedPrivacy | UnsetType
 
 
 class PrivacyRequest(msgspec.Struct, frozen=True):
-    """A checked ``privacy`` argument: the rule without its key, and the connection that holds the key."""
+    """Checked ``privacy`` argument: the rule without its key, and the connection that has the key."""
 
     name: str
     conn_id: str | None
@@ -58,9 +59,10 @@ class PrivacyRequest(msgspec.Struct, frozen=True):
 
 
 def read_privacy(given: Any) -> PrivacyRequest | None:
-    """Check an argument, a dict of ``name conn_id pseudonymise drop`` or None; raise ``ConfigurationError``.
+    """Returns the checked argument, a dict of ``name conn_id pseudonymise drop``; None for None.
 
-    With a ``conn_id`` both kinds are pseudonymised unless ``pseudonymise`` says which. Order does not matter.
+    With a ``conn_id`` both kinds are pseudonymised unless ``pseudonymise`` names one. The order of lists does not
+    matter. Raises ``ConfigurationError`` for an invalid argument.
     """
     if given is None:
         return None
@@ -72,7 +74,7 @@ def read_privacy(given: Any) -> PrivacyRequest | None:
     conn_id = given.get("conn_id") or None
     kinds = _texts("pseudonymise", given.get("pseudonymise", KINDS if conn_id else ()))
     drop = _texts("drop", given.get("drop", ()))
-    _refuse_impossible(conn_id, kinds, drop)
+    _check_arguments(conn_id, kinds, drop)
     return PrivacyRequest(str(given.get("name") or "privacy"), conn_id, kinds, drop)
 
 
@@ -82,7 +84,7 @@ def _texts(name: str, given: Any) -> tuple[str, ...]:
     return tuple(sorted(set(given)))
 
 
-def _refuse_impossible(conn_id: str | None, kinds: Sequence[str], drop: Sequence[str]) -> None:
+def _check_arguments(conn_id: str | None, kinds: Sequence[str], drop: Sequence[str]) -> None:
     for kind in kinds:
         if kind not in KINDS:
             raise ConfigurationError(f"privacy cannot pseudonymise {kind!r}. Give any of {', '.join(KINDS)}.")
@@ -102,9 +104,9 @@ def _refuse_impossible(conn_id: str | None, kinds: Sequence[str], drop: Sequence
 def check_no_personal_filters(
     rule: PrivacyRequest | MaybeAppliedPrivacy | None, filters: Sequence[tuple[str, str]]
 ) -> None:
-    """Raise ``ConfigurationError`` for a filter by what is pseudonymised or dropped, or with an address in its value.
+    """Raises ``ConfigurationError`` for a filter by a hidden field, or with an address in its value.
 
-    Manifests name the filters in plain text. Any IP address counts, since it may be an actor's.
+    Manifests contain the filters in plain text. Any IP address counts, because it may be an actor's.
     """
     for name, value in filters:
         if rule and (_is_by_what_is_hidden(rule, name) or _holds_an_address(rule, value)):
@@ -122,7 +124,7 @@ def _is_by_what_is_hidden(rule: PrivacyRequest | AppliedPrivacy, name: str) -> b
 
 
 def _holds_an_address(rule: PrivacyRequest | AppliedPrivacy, value: str) -> bool:
-    # Manifests say which rule was used, and few DAGs have one: where there is none, nothing looks for addresses.
+    # Imported here because few DAGs have a rule: without one, parsing a DAG does not load these modules.
     from airflow_audit_provider.core.privacy.ip_addresses import holds_address
     from airflow_audit_provider.core.privacy.pseudonyms import Pseudonyms
 
@@ -132,7 +134,7 @@ def _holds_an_address(rule: PrivacyRequest | AppliedPrivacy, value: str) -> bool
 
 
 class PrivacyRule:
-    """A rule with its key; ``stamp`` is what may be told of it.
+    """A rule with its key; ``stamp`` is the rule as manifests state it.
 
     Raises ``ConfigurationError`` for a key of less than 32 bytes.
     """
@@ -158,15 +160,15 @@ class PrivacyRule:
         return f"PrivacyRule({self.stamp!r}, ***)"
 
     def applied(self, version: ApiVersion, records: Sequence[AuditRecord]) -> list[AuditRecord]:
-        """Return sorted records as they may be written: the same ones, told again under the rule.
+        """Returns the records with the rule applied, sorted.
 
-        Each is read anew from its new text, as whoever reads what was written will read it. Event times stay, ids too,
-        but for a record that has none, whose id is made from its text: two that came as two stay two, since a keyed
-        digest of what came is added to the text. Raises ``SourceProtocolError`` for such a record under no key.
+        Each record is parsed again from its new text, as readers of the part will parse it. Event times and ids stay.
+        The id of a record without one is a digest of its text. A keyed digest of the original text is added to such a
+        record, so that two different records stay different. Raises ``SourceProtocolError`` for one if there is no key.
         """
-        return in_order(read_records(version, [msgspec.Raw(self._told(record)) for record in records]))
+        return in_order(read_records(version, [msgspec.Raw(self._apply(record)) for record in records]))
 
-    def _told(self, record: AuditRecord) -> bytes:
+    def _apply(self, record: AuditRecord) -> bytes:
         try:
             raw = self._pseudonyms.in_record(record.raw) if self.stamp.pseudonymise else record.raw
             raw = _without(raw, self._tree) if self._tree else raw
@@ -175,12 +177,13 @@ class PrivacyRule:
                 f"The privacy rule {self.stamp.name!r} cannot be applied to the record {record.id!r} "
                 f"({type(error).__name__}). Nothing of the window was written. Report it to the maintainers."
             ) from None
-        return raw if raw == record.raw or not has_digest_id(record) else self._told_apart(record, raw)
+        return raw if raw == record.raw or not has_digest_id(record) else self._with_origin(record, raw)
 
-    def _told_apart(self, record: AuditRecord, raw: bytes) -> bytes:
-        """Return a record's new text with a digest of what came; another that differed only in what is gone is another.
+    def _with_origin(self, record: AuditRecord, raw: bytes) -> bytes:
+        """Returns a record's new text with a keyed digest of the original text.
 
-        The digest needs the key: whoever knows the rest of a record could try what is gone.
+        Two records that differ only in removed values stay different. Without a key, the removed values could be
+        guessed by comparing digests.
         """
         if not self.stamp.pseudonymise:
             raise SourceProtocolError(
@@ -192,12 +195,12 @@ class PrivacyRule:
 
 
 def applied_privacy(rule: PrivacyRule | None) -> MaybeAppliedPrivacy:
-    """Return what a manifest says of a rule, unset without one."""
+    """Returns the rule as a manifest states it, unset without a rule."""
     return UNSET if rule is None else rule.stamp
 
 
 def _tree_of(paths: Sequence[str]) -> _Tree:
-    """Return dotted paths as a tree; a leaf is empty, and what lies below a dropped name is dropped with it."""
+    """Returns dotted paths as a tree; a leaf is empty. A dropped name includes everything below it."""
     tree: _Tree = {}
     for path in sorted(paths, key=lambda path: path.count("."), reverse=True):
         *groups, name = path.split(".")
@@ -210,9 +213,9 @@ def _tree_of(paths: Sequence[str]) -> _Tree:
 
 _OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _LIST = msgspec.json.Decoder(list[msgspec.Raw])
-# Any escape, so that a backslash that is itself escaped starts none; the group is half a surrogate pair.
+# Any escape, so that an escaped backslash does not start one. The group is half a surrogate pair.
 _ESCAPE = re.compile(rb"\\(?:u([dD][89a-fA-F][0-9a-fA-F]{2})|.)", re.DOTALL)
-# Characters for private use, of which a record holds hardly one and never all.
+# Characters for private use (Unicode 23.5). A record has hardly one of them, and never all.
 _MARK_CODES = range(0xE000, 0xF900)
 
 
@@ -220,7 +223,7 @@ def _without(raw: bytes, tree: _Tree) -> bytes:
     try:
         return _pruned(raw, tree)
     except (msgspec.DecodeError, UnicodeDecodeError):
-        # Half a surrogate pair, legal in JSON and refused by strict decoders, or bytes that are no UTF-8.
+        # RFC 8259, section 8.2: half a surrogate pair is valid JSON, which strict decoders refuse; or invalid UTF-8.
         text = raw.decode("utf-8", "replace").encode()
         mark = next(mark for code in _MARK_CODES if (mark := chr(code).encode()) not in text)
         hidden = _ESCAPE.sub(lambda escape: mark + escape[1] if escape[1] else escape[0], text)
@@ -228,7 +231,7 @@ def _without(raw: bytes, tree: _Tree) -> bytes:
 
 
 def _pruned(raw: bytes, tree: _Tree) -> bytes:
-    """Return JSON without the fields of a tree, in every element where a list stands; the rest is not respelled."""
+    """Returns JSON without the fields of a tree, in a list for each element; other values keep their text."""
     first = raw.lstrip()[:1]
     if first == b"[":
         return msgspec.json.encode([msgspec.Raw(_pruned(bytes(one), tree)) for one in _LIST.decode(raw)])

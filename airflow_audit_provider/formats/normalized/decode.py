@@ -1,7 +1,10 @@
-"""Records → the columns of the normalized table, and how many values did not fit theirs.
+"""Decodes records into the columns of the normalized table, and counts type mismatches.
 
-Knows: how JSON becomes a column's type. Must not know: which columns there are (``normalized``), file formats.
-Its one rule: no value fails; what does not fit is null in its column, counted, and whole in the record's own text.
+A group of records with documented types is decoded in one call. If a value has another type, the group is halved until
+the record with it stands alone; that record is decoded field by field.
+
+Invariant: no value raises. A value of another type than its column's is null, counted, and complete in the record's
+own text.
 """
 
 from __future__ import annotations
@@ -21,7 +24,7 @@ from airflow_audit_provider.formats.normalized.columns import COLUMNS, RAW_COLUM
 
 Rows = Sequence[Any]
 
-# The interpreter learns where a field lies in a row only where its name stands in the code.
+# The interpreter specializes attribute access only for a name that is written in the code.
 _SPELLED_OUT: dict[str, Callable[[Rows], list[Any]]] = {
     "account": lambda rows: [row.account for row in rows],
     "action": lambda rows: [row.action for row in rows],
@@ -61,7 +64,7 @@ _SPELLED_OUT: dict[str, Callable[[Rows], list[Any]]] = {
 
 
 def values_of(rows: Rows, name: str) -> list[Any]:
-    """Return a field of each row, in their order."""
+    """Returns a field of each row, in their order."""
     spelled_out = _SPELLED_OUT.get(name)
     return list(map(attrgetter(name), rows)) if spelled_out is None else spelled_out(rows)
 
@@ -85,7 +88,7 @@ _QUOTE = ord('"')
 
 
 class TypeMismatchError(ValueError):
-    """A value is not of its column's type; never leaves this module."""
+    """A value has another type than its column. Never leaves this module."""
 
 
 def normalize(
@@ -102,15 +105,15 @@ def normalize(
         return _PLANS[version].table(lines)
     except (msgspec.DecodeError, ValueError, RecursionError):
         if len(records) == 1:
-            return _loose_table(version, records[0].raw, type_mismatches)
-    # Something odd is among them: the halves without it go the fast way.
+            return _lenient_table(version, records[0].raw, type_mismatches)
+    # A value of another type is among them: the half without it is decoded in one call.
     half = len(records) // 2
     tables = [normalize(version, part, lines_of(part), type_mismatches) for part in (records[:half], records[half:])]
     return {name: [*tables[0][name], *tables[1][name]] for name in tables[0]}
 
 
 class _Plan(NamedTuple):
-    """How records of one version with documented types are read: one struct, and one for what lies inside metadata."""
+    """Decoders for records of one version with documented types: one for the record, one for its metadata."""
 
     version: ApiVersion
     decoder: Any
@@ -118,7 +121,7 @@ class _Plan(NamedTuple):
     inner: Mapping[str, tuple[Any, tuple[str, ...]]]
 
     def table(self, lines: bytes) -> Table:
-        """Return the columns; raise for any value of another type than its column's."""
+        """Returns the columns; raises for a value of another type than its column's."""
         values = self._values(self.decoder.decode_lines(lines))
         for path, (decoder, names) in self.inner.items():
             inside = decoder.decode(b"[" + b",".join(map(bytes, values[path])) + b"]")
@@ -127,7 +130,7 @@ class _Plan(NamedTuple):
         return {column.name: _column(column, column.path(self.version), values, count) for column in _MAPPED}
 
     def _values(self, rows: Sequence[Any]) -> dict[str, Values]:
-        """Return one list of values a path; a tuple for each row would only give the garbage collector work."""
+        """Returns one list of values for each path; tuples for each row would burden the garbage collector."""
         groups: dict[str, Sequence[Any]] = {"": rows}
         values: dict[str, Values] = {}
         for path in self.paths:
@@ -158,9 +161,9 @@ def _json_of(content: bytes) -> bytes | None:
 
 
 def _json_or_text(values: Values, texts: Values) -> list[str | bytes | None]:
-    """Return values that stand as JSON, else those that stand as text beside them, as JSON."""
+    """Returns the values given as JSON; where there is none, the value given as text, as JSON."""
     found = [None if value is _NULL else _json_of(bytes(value)) for value in values]
-    # Most say nothing: a call for each of them would be most of the work.
+    # Most are empty; a call for each would dominate the time.
     return [
         value or (None if text in _SAYS_NOTHING else text_as_json(text))
         for value, text in zip(found, texts, strict=True)
@@ -168,7 +171,7 @@ def _json_or_text(values: Values, texts: Values) -> list[str | bytes | None]:
 
 
 def text_as_json(text: str | None) -> str | None:
-    """Return text as JSON: an object or a list in it as it is, anything else as a JSON text; nothing for "null"."""
+    """Returns text as JSON: an object or list unchanged, other text as a JSON string; None for "" and "null"."""
     if text is None or text in _SAYS_NOTHING:
         return None
     if text.lstrip()[:1] in ("{", "["):
@@ -195,18 +198,18 @@ def _whole(value: Any) -> int | None:
 
 
 def _paths(version: ApiVersion) -> dict[str, ColumnType]:
-    """Return every path of a version with the type of what stands there."""
+    """Returns every path of a version with the type of its value."""
     found: dict[str, ColumnType] = {}
     for column in _MAPPED:
         first, _, second = column.path(version).partition("|")
         found |= {first: column.type} if first else {}
-        # What stands beside a JSON value is the same as text.
+        # The second path has the same value as text.
         found |= {second: ColumnType.TEXT} if second else {}
     return found
 
 
 def _struct(name: str, types: Mapping[str, ColumnType]) -> type[msgspec.Struct]:
-    """Return a struct for dotted paths: one nested struct for each group."""
+    """Returns a struct for dotted paths: one nested struct for each group."""
     fields: list[tuple[str, Any, Any]] = []
     groups: dict[str, dict[str, ColumnType]] = {}
     for path, kind in types.items():
@@ -239,11 +242,11 @@ def _plan(version: ApiVersion) -> _Plan:
 _PLANS = {version: _plan(version) for version in ApiVersion}
 
 
-# -- one record with something odd -----------------------------------------------------------------------------------
+# -- one record with a value of another type ---------------------------------------------------------------------------
 
 
-def _loose_table(version: ApiVersion, raw: bytes, type_mismatches: Counter[str]) -> Table:
-    """Return the columns of one record, field by field."""
+def _lenient_table(version: ApiVersion, raw: bytes, type_mismatches: Counter[str]) -> Table:
+    """Returns the columns of one record, field by field."""
     cells: Table = {}
     for column in _MAPPED:
         path = column.path(version)
@@ -261,12 +264,12 @@ def _cell(column: TableColumn, path: str, raw: bytes) -> Any:
     if value is not None or not second:
         return value
     beside = _dig(raw, second)
-    # Documented as text; what else it may be is JSON already.
+    # Documented as text; a value of another type is JSON already.
     return text_as_json(_fit(ColumnType.TEXT, beside)) if beside[0] == _QUOTE else _fit(column.type, beside)
 
 
 def _dig(raw: bytes, path: str) -> bytes:
-    """Return a field's own JSON, null when it is missing; raise when its group is something else than an object."""
+    """Returns a field's own JSON, null if it is missing; raises if its group is no object."""
     name, _, rest = path.partition(".")
     value = bytes(fields_in(raw).get(name, b"null"))
     if not rest or value == b"null":
@@ -279,7 +282,7 @@ def _dig(raw: bytes, path: str) -> bytes:
 
 
 def _strict(content: bytes) -> bytes:
-    """Return JSON that strict readers take: half a surrogate pair and bytes that are no UTF-8 become U+FFFD."""
+    """Returns JSON for strict readers: half a surrogate pair and invalid UTF-8 become U+FFFD."""
     try:
         msgspec.json.decode(content)
     except (msgspec.DecodeError, ValueError, RecursionError):
@@ -288,13 +291,13 @@ def _strict(content: bytes) -> bytes:
 
 
 def _fit(kind: ColumnType, content: bytes) -> Any:
-    """Turn a field's JSON into a column's type; raise when it is of another."""
+    """Returns a field's JSON as a value of the column's type; raises for another type."""
     if content == b"null":
         return None
     if kind is ColumnType.JSON:
         return _strict(content).decode()
     if kind is ColumnType.TEXT and content[0] != _QUOTE:
-        # An id that is a number is its digits; an object or a list is no text.
+        # A number becomes its digits, as in numeric ids. An object or a list is no text.
         if content[:1] in b"{[":
             raise TypeMismatchError(content)
         return readable(content)

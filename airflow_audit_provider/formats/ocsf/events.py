@@ -1,8 +1,7 @@
-"""One row of the normalized table → one OCSF event.
+"""Builds one OCSF event from one row of the normalized table.
 
-Knows: which attribute each column becomes, and what OCSF asks for when a column is empty.
-Must not know: the versions' records, file formats; numbers and words of OCSF are in ``ocsf``.
-Its one rule: every event is valid, whatever the record held; what has no attribute is in ``unmapped`` and ``raw_data``.
+Invariant: every event is valid, whatever the record contains. Values without an attribute are in ``unmapped`` and in
+``raw_data``.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ from airflow_audit_provider.formats.ocsf.mapping import (
 )
 
 Row = Mapping[str, Any]
-# Takes a column's JSON and gives what stands in the event: the JSON itself, or its text where a file has no such type.
+# Turns a column's JSON into a value of the event: the JSON itself, or its text for a format without free-form JSON.
 Embed = Callable[[str | bytes], Any]
 
 _PRODUCT = {"name": "Cloudflare Audit Logs", "vendor_name": "Cloudflare"}
@@ -43,7 +42,7 @@ _UNMAPPED_JSON = ("resource_scope", "before", "after", "metadata")
 
 
 def ocsf_event(row: Row, embed: Embed) -> dict[str, Any]:
-    """Return a row as an event of API Activity, or of Account Change when it tells whose account was changed."""
+    """Returns a row as an API Activity event, or as Account Change if it names whose account was changed."""
     subject = _subject(row)
     event = _classified(API_ACTIVITY if subject is None else ACCOUNT_CHANGE, row)
     event |= _common(row)
@@ -51,16 +50,16 @@ def ocsf_event(row: Row, embed: Embed) -> dict[str, Any]:
         event |= {"api": _api(row, embed), "resources": _resources(row)}
     else:
         event["user"] = subject
-    return _said(event | {"unmapped": _unmapped(row, embed), RAW_ATTRIBUTE: row["raw"]})
+    return _without_none(event | {"unmapped": _unmapped(row, embed), RAW_ATTRIBUTE: row["raw"]})
 
 
-def _said(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Return fields without those that say nothing."""
+def _without_none(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns fields without those that are None."""
     return {name: value for name, value in fields.items() if value is not None}
 
 
 def _group(**fields: Any) -> dict[str, Any] | None:
-    return _said(fields) or None
+    return _without_none(fields) or None
 
 
 def _classified(event_class: Any, row: Row) -> dict[str, Any]:
@@ -90,14 +89,14 @@ def _common(row: Row) -> dict[str, Any]:
         "metadata": _metadata(row),
         "actor": _actor(row),
         "src_endpoint": _endpoint(row),
-        "cloud": _said({"provider": "Cloudflare", "account": _account(row)}),
+        "cloud": _without_none({"provider": "Cloudflare", "account": _account(row)}),
         "http_request": _http_request(row),
         "http_response": _group(code=row["request_status"]),
     }
 
 
 def _metadata(row: Row) -> dict[str, Any]:
-    return _said(
+    return _without_none(
         {
             "version": OCSF_VERSION,
             "profiles": PROFILES,
@@ -111,14 +110,16 @@ def _metadata(row: Row) -> dict[str, Any]:
 
 
 def _actor(row: Row) -> dict[str, Any]:
-    """Return who did it: a user where one is named, else what kind of actor it was."""
+    """Returns the actor: the user if one is named, else the kind of actor."""
     user = _user(row)
     if user is None:
         return {"app_name": row["actor_type"] or "unknown"}
     type_id, type_name = USER_TYPES.get(row["actor_type"] or "", (OTHER, row["actor_type"] or "Other"))
     token = _group(uid=row["actor_token_id"], type=row["actor_token_id"] and row["actor_token_name"])
     return {
-        "user": _said({**user, "type_id": type_id, "type": type_name, "programmatic_credentials": token and [token]})
+        "user": _without_none(
+            {**user, "type_id": type_id, "type": type_name, "programmatic_credentials": token and [token]}
+        )
     }
 
 
@@ -127,13 +128,13 @@ def _user(row: Row) -> dict[str, Any] | None:
 
 
 def _person(uid: str | None, email: str | None) -> dict[str, Any] | None:
-    """Return a person; a pseudonym is a name, and no e-mail address as OCSF wants them."""
+    """Returns a person. A pseudonym is a name, because OCSF requires a valid e-mail address."""
     address = email if email and EMAIL.fullmatch(email) else None
     return _group(uid=uid or None, name=email or None, email_addr=address)
 
 
 def _endpoint(row: Row) -> dict[str, Any]:
-    """Return where it came from: an address, or a name for what is none."""
+    """Returns the source endpoint: an IP address, or a name for any other text."""
     text = row["actor_ip"]
     if text and _is_address(text):
         return {"ip": text}
@@ -166,12 +167,12 @@ def _http_request(row: Row) -> dict[str, Any] | None:
 def _api(row: Row, embed: Embed) -> dict[str, Any]:
     request = row["request_body"]
     service = row["resource_product"] or row["resource_type"]
-    return _said(
+    return _without_none(
         {
             "operation": row["action_type"] or "unknown",
             "version": row["api_version"],
             "service": service and {"name": service},
-            "request": _said({"uid": row["ray_id"] or row["id"], "data": request and embed(request)}),
+            "request": _without_none({"uid": row["ray_id"] or row["id"], "data": request and embed(request)}),
             "response": _response(row, embed),
         }
     )
@@ -187,17 +188,17 @@ def _resources(row: Row) -> list[dict[str, Any]] | None:
     if not uid and not kind:
         return None
     named = {"uid": uid} if uid else {"name": kind}
-    return [_said({**named, "type": kind, "group": product and {"name": product}})]
+    return [_without_none({**named, "type": kind, "group": product and {"name": product}})]
 
 
 def _unmapped(row: Row, embed: Embed) -> dict[str, Any] | None:
     texts = {name: row[name] for name in _UNMAPPED_TEXTS}
     values = {name: row[name] and embed(row[name]) for name in _UNMAPPED_JSON}
-    return _said({**texts, **values}) or None
+    return _without_none({**texts, **values}) or None
 
 
 class _Body(msgspec.Struct, gc=False):
-    """Where a change of a member says whose account it changes."""
+    """Places in a membership change where the member's e-mail address can be."""
 
     email: str | None = None
     user: _Body | None = None
@@ -213,7 +214,7 @@ _BODY = msgspec.json.Decoder(_Body)
 
 
 def _subject(row: Row) -> dict[str, Any] | None:
-    """Return the person whose account was changed; None when it was something else, or nobody is named."""
+    """Returns the person whose account was changed; None if something else was changed or no person is named."""
     kinds = {row["resource_type"], row["resource_product"]}
     if not kinds & ACCOUNT_RESOURCES or not READING_WORDS.isdisjoint(words_of(row["action_type"] or "")):
         return None
@@ -227,5 +228,5 @@ def _address_in(body: str | bytes | None) -> str | None:
     try:
         return _BODY.decode(body).address if body else None
     except (msgspec.DecodeError, ValueError, RecursionError):
-        # Whatever else a body may be; it stands whole in raw_data.
+        # The body has another form; it is complete in raw_data.
         return None

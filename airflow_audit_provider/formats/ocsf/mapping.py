@@ -1,10 +1,9 @@
-"""The schema ``ocsf``: classes, activities and words of the Open Cybersecurity Schema Framework, as values.
+"""Mapping to OCSF 1.8.0: event classes, activities, and the numbers of words, as values.
 
-Knows: OCSF 1.8.0's API Activity (6003) and Account Change (3001), and which of our words are which of its numbers.
-Must not know: records, file formats, how an event is put together (``ocsf_events``).
-Its one rule: a word nobody mapped is ``Other`` with the word beside it, never a guess.
+The classes are API Activity (6003) and Account Change (3001) with the profiles ``cloud`` and ``datetime``. Source of
+the numbers: https://schema.ocsf.io/1.8.0.
 
-Source of the numbers: the schema at https://schema.ocsf.io/1.8.0, with the profiles ``cloud`` and ``datetime``.
+Invariant: an unmapped word is ``Other`` with the word beside it, never a guess.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ UNKNOWN, OTHER = 0, 99
 
 
 class EventClass(NamedTuple):
-    """An event class: its number and name, its category's, its activities, and the words that mean them."""
+    """Event class: number and name, its category's, its activities, and the words that mean an activity."""
 
     uid: int
     name: str
@@ -34,7 +33,7 @@ class EventClass(NamedTuple):
 
 
 def _meaning(**activities: str) -> dict[str, int]:
-    """Return words with the activity they mean, from ``_1="create add …"``."""
+    """Returns words with the activity they mean, from ``_1="create add …"``."""
     return {word: int(uid[1:]) for uid, words in activities.items() for word in words.split()}
 
 
@@ -73,7 +72,7 @@ ACCOUNT_CHANGE = EventClass(
 CLASSES = (API_ACTIVITY, ACCOUNT_CHANGE)
 # Resource types of version 1 and products of version 2 whose changes are changes of a person's account.
 ACCOUNT_RESOURCES = frozenset({"account.member", "member", "members"})
-# A look at an account changes nothing.
+# Reading an account changes nothing.
 READING_WORDS = frozenset({"view", "read", "get", "list"})
 USER_TYPES = {"user": (1, "User"), "admin": (2, "Admin"), "system": (3, "System")}
 STATUS = {True: (1, "Success"), False: (2, "Failure"), None: (UNKNOWN, "Unknown")}
@@ -81,7 +80,7 @@ METHODS = frozenset({"OPTIONS", "GET", "HEAD", "POST", "PUT", "DELETE", "TRACE",
 EMAIL = re.compile(r"[a-zA-Z0-9!#$%&'*+/=?^_`{|}~.-]+@[a-zA-Z0-9-]+\.[a-zA-Z0-9.-]+", re.ASCII)
 _TEXT, _INTEGER = ColumnType.TEXT, ColumnType.INTEGER
 _PERSON = {"uid": _TEXT, "name": _TEXT, "email_addr": _TEXT, "type_id": _INTEGER, "type": _TEXT}
-# What an event can hold, and in Parquet does: objects are structs, lists are lists, free-form JSON is text.
+# Attributes of an event. In Parquet, objects are structs, lists are lists, and free-form JSON is text.
 ATTRIBUTES: dict[str, Any] = {
     "category_uid": _INTEGER,
     "category_name": _TEXT,
@@ -142,9 +141,9 @@ ATTRIBUTES: dict[str, Any] = {
 REQUIRED = frozenset(
     "category_uid class_uid activity_id type_uid time time_dt severity_id metadata src_endpoint cloud raw_data".split()
 )
-# Long texts, each unlike the others: comparing them tells a query nothing.
+# Long and distinct texts; their minimum and maximum do not help a query.
 FREE_FORM = frozenset({RAW_ATTRIBUTE, "data", "before", "after"})
-# Nearly every record has its own.
+# Different in nearly every record.
 UNLIKE = FREE_FORM | {
     "time", "time_dt", "query_string", "path", "metadata.uid", "api.request.uid", "resources.list.element.uid",
 }  # fmt: skip
@@ -153,13 +152,13 @@ _WORD = re.compile(r"[a-z0-9]+")
 
 @lru_cache(maxsize=4096)
 def words_of(action: str) -> tuple[str, ...]:
-    """Return the words of an action's type: ``firewall_rule_edit`` has three."""
+    """Returns the words of an action's type; ``firewall_rule_edit`` has three."""
     return tuple(_WORD.findall(action.lower()))
 
 
 @lru_cache(maxsize=4096)
 def activity_of(class_uid: int, action: str | None) -> tuple[int, str]:
-    """Return the number and the name of an activity; of a word nobody mapped it is ``Other`` and the word."""
+    """Returns the number and name of an activity; ``Other`` and the word if it is not mapped."""
     if not action:
         return UNKNOWN, "Unknown"
     chosen = _BY_UID[class_uid]

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from airflow_audit_provider.core.api.records import ApiVersion, lines_of
 from airflow_audit_provider.core.warehouse.port import ColumnType
 from airflow_audit_provider.formats.documented_fields import RECORD_FIELDS
-from airflow_audit_provider.formats.normalized.decode import _loose_table, normalize
+from airflow_audit_provider.formats.normalized.decode import _lenient_table, normalize
 from tests.formats.odd_records import V1, V2, WHEN, odd_raws, records_of
 
 TEXTS = st.sampled_from([None, "", "null", "0017", "é😀", "a\0b", 'a "b"\\\n', "x" * 300, '{"a": 1}', "[1"])
@@ -73,7 +73,7 @@ def test_group_has_the_values_of_its_fields_one_by_one(version: ApiVersion, draw
     together, together_mismatches = table_of(version, raws)
     beside, beside_mismatches = table_of(version, [*raws, odd])
     careful_mismatches = Counter[str]()
-    careful = [_loose_table(version, raw, careful_mismatches) for raw in raws]
+    careful = [_lenient_table(version, raw, careful_mismatches) for raw in raws]
     assert {name: values[:-1] for name, values in beside.items()} == together
     assert {name: [_text(table[name][0]) for table in careful] for name in together} == together
     assert together_mismatches == careful_mismatches == beside_mismatches - Counter(["actor_email"])

@@ -1,7 +1,6 @@
-"""The independent judge of OCSF events: JSON Schema made by ``ocsf-json-schema`` from OCSF's own definition.
+"""Independent validation of OCSF events by JSON Schema, made by ``ocsf-json-schema`` from OCSF's own definition.
 
-Knows: which OCSF version and profiles are judged by. Must not know: how events are made.
-Its one rule: the class is looked up by the number in the event, so that an event cannot choose its judge.
+The class is looked up by the number in the event.
 """
 
 from __future__ import annotations
