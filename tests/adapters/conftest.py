@@ -1,4 +1,4 @@
-"""Airflow without a home, because stores are reached by its connections, and the servers they are on."""
+"""Fixtures of stores on real servers; Airflow has a temporary home, because its connections lead to them."""
 
 from __future__ import annotations
 

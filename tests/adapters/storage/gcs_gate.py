@@ -1,10 +1,8 @@
-"""A gate before gcp-storage-emulator: it keeps the two promises of GCS's that the emulator does not.
+"""Proxy in front of gcp-storage-emulator, which adds two features of GCS that the emulator lacks.
 
-Knows: HTTP, and which request of GCS's JSON API makes an object. Must not know: gcsfs, the package.
-Its one rule: with ``ifGenerationMatch=0`` exactly one request makes an object and every other one is answered 412; an
-upload begun can be cancelled, which is answered 499.
-
-This is ours, not Google's: what passes here shows that the condition is sent and its refusal understood.
+With ``ifGenerationMatch=0`` exactly one request creates an object, and every other one gets 412. A resumable upload can
+be cancelled, which gets 499. The proxy is not Google's: a passing test shows only that the condition is sent and that
+its refusal is understood.
 """
 
 from __future__ import annotations
@@ -26,7 +24,7 @@ _HOP_FIELDS = {"connection", "transfer-encoding", "keep-alive", "content-length"
 
 
 class _Server(ThreadingHTTPServer):
-    """The gate's port; every connection has its own thread."""
+    """Server of the proxy, with a thread for each connection."""
 
     def __init__(self, upstream: str) -> None:
         super().__init__(("127.0.0.1", 0), _Gate)
@@ -35,30 +33,30 @@ class _Server(ThreadingHTTPServer):
 
 
 class _Gate(BaseHTTPRequestHandler):
-    """One request: passed on, or answered here."""
+    """One request, which is forwarded or answered by the proxy."""
 
     protocol_version = "HTTP/1.1"
     server: _Server
 
     def do_GET(self) -> None:
-        self._answer(self._passed_on(b""))
+        self._answer(self._forwarded(b""))
 
     def do_PUT(self) -> None:
-        self._answer(self._passed_on(self._body()))
+        self._answer(self._forwarded(self._body()))
 
     def do_POST(self) -> None:
         body = self._body()
         if "ifGenerationMatch=0" in self.path and "upload_id=" not in self.path:
             with self.server.one_at_a_time:
-                self._answer((412, [], _REFUSAL) if self._is_there(body) else self._passed_on(body))
+                self._answer((412, [], _REFUSAL) if self._is_there(body) else self._forwarded(body))
         else:
-            self._answer(self._passed_on(body))
+            self._answer(self._forwarded(body))
 
     def do_DELETE(self) -> None:
-        self._answer((499, [], b"") if "upload_id=" in self.path else self._passed_on(b""))
+        self._answer((499, [], b"") if "upload_id=" in self.path else self._forwarded(b""))
 
     def log_message(self, *_: Any) -> None:
-        """Say nothing."""
+        """Logs nothing."""
 
     def _body(self) -> bytes:
         return self.rfile.read(int(self.headers.get("Content-Length") or 0))
@@ -67,7 +65,7 @@ class _Gate(BaseHTTPRequestHandler):
         bucket, name = _object_of(self.path, body)
         return self.server.client.get(f"/storage/v1/b/{bucket}/o/{quote(name, safe='')}").status_code == 200
 
-    def _passed_on(self, body: bytes) -> _Answer:
+    def _forwarded(self, body: bytes) -> _Answer:
         fields = {name: value for name, value in self.headers.items() if name.lower() not in _HOP_FIELDS}
         answer = self.server.client.request(self.command, self.path, content=body, headers=fields)
         kept = [(name, value) for name, value in answer.headers.items() if name not in _HOP_FIELDS]
@@ -84,7 +82,7 @@ class _Gate(BaseHTTPRequestHandler):
 
 @contextmanager
 def gated(upstream: str) -> Iterator[str]:
-    """Serve the emulator at ``upstream`` through the gate; yield the gate's URL."""
+    """Runs the proxy in front of the emulator at ``upstream``; yields the URL of the proxy."""
     server = _Server(upstream)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
@@ -96,12 +94,12 @@ def gated(upstream: str) -> Iterator[str]:
 
 
 def _object_of(path: str, body: bytes) -> tuple[str, str]:
-    """Return the bucket and the name of the object that an upload makes; the name may stand in the body."""
+    """Returns bucket and name of the object that an upload creates; the name may be in the body."""
     parts = urlsplit(path)
     found = re.search(r"/b/([^/]+)/o", parts.path)
     assert found is not None, path
     named = parse_qs(parts.query).get("name")
     if named:
         return found[1], named[0]
-    said, _ = json.JSONDecoder().raw_decode(body[body.index(b"{") :].decode(errors="replace"))
-    return found[1], str(said["name"])
+    metadata, _ = json.JSONDecoder().raw_decode(body[body.index(b"{") :].decode(errors="replace"))
+    return found[1], str(metadata["name"])

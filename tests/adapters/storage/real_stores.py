@@ -1,8 +1,6 @@
-"""The object-store servers the contract is held against, and a raw client of each.
+"""Real object-store servers for the store contract, with a raw client and an Airflow connection of each.
 
-Knows: how each server is started, which Airflow connection leads to it, how its protocol says "only if absent".
-Must not know: the package, fsspec.
-Its one rule: what a server is believed to promise was asked of it by its own raw client first.
+The raw clients use neither the package nor fsspec, so that they can check what a server itself guarantees.
 """
 
 from __future__ import annotations
@@ -29,40 +27,40 @@ AZURE_ACCOUNT = "testaccount"
 
 
 class RealStore(Protocol):
-    """A running server: buckets by its raw client, and the fields of an Airflow connection to it."""
+    """A running server: its raw client, and the fields of an Airflow connection to it."""
 
     @property
     def scheme(self) -> str:
-        """The scheme of its URIs."""
+        """Scheme of its URIs."""
         ...
 
     def fields(self) -> dict[str, Any]:
-        """Return the fields of a connection that may do everything."""
+        """Returns the fields of a connection with all permissions."""
         ...
 
     def wrong_fields(self) -> dict[str, Any]:
-        """Return the fields of a connection whose key is wrong."""
+        """Returns the fields of a connection whose key is wrong."""
         ...
 
     def make_bucket(self, name: str) -> None:
-        """Make an empty bucket or container."""
+        """Creates an empty bucket or container."""
         ...
 
     def put_if_absent(self, bucket: str, key: str, content: bytes) -> int:
-        """Write an object on the condition that there is none; return the HTTP status."""
+        """Writes an object on the condition that it does not exist; returns the HTTP status."""
         ...
 
     def content(self, bucket: str, key: str) -> bytes:
-        """Return an object's bytes."""
+        """Returns an object's bytes."""
         ...
 
     def versions(self, bucket: str) -> dict[str, str]:
-        """Return every key of a bucket with a mark that each writing of it changes."""
+        """Returns every key of a bucket with a version that changes with each write."""
         ...
 
 
 class S3Server(NamedTuple):
-    """Any S3 at a URL."""
+    """S3 server at a URL."""
 
     url: str
     key_id: str = "test"
@@ -70,25 +68,25 @@ class S3Server(NamedTuple):
     scheme: str = "s3"
 
     def client(self) -> Any:
-        """Return the official client."""
+        """Returns the official client."""
         keys = {"aws_access_key_id": self.key_id, "aws_secret_access_key": self.key}
         return boto3.client("s3", endpoint_url=self.url, region_name=REGION, **keys)
 
     def fields(self) -> dict[str, Any]:
-        """Return a connection of type aws."""
+        """Returns a connection of type aws."""
         extra = {"endpoint_url": self.url, "region_name": REGION}
         return {"conn_type": "aws", "login": self.key_id, "password": self.key, "extra": extra}
 
     def wrong_fields(self) -> dict[str, Any]:
-        """Return the same with another key."""
+        """Returns the same with another key."""
         return {**self.fields(), "login": "not-the-id", "password": "not-the-key"}
 
     def make_bucket(self, name: str) -> None:
-        """Make a bucket."""
+        """Makes a bucket."""
         self.client().create_bucket(Bucket=name)
 
     def put_if_absent(self, bucket: str, key: str, content: bytes) -> int:
-        """PUT with ``If-None-Match: *``."""
+        """Sends PUT with ``If-None-Match: *``."""
         client = self.client()
         try:
             answer = client.put_object(Bucket=bucket, Key=key, Body=content, IfNoneMatch="*")
@@ -97,17 +95,17 @@ class S3Server(NamedTuple):
         return int(answer["ResponseMetadata"]["HTTPStatusCode"])
 
     def content(self, bucket: str, key: str) -> bytes:
-        """GET."""
+        """Sends GET."""
         found: bytes = self.client().get_object(Bucket=bucket, Key=key)["Body"].read()
         return found
 
     def versions(self, bucket: str) -> dict[str, str]:
-        """List; the mark is the ETag and the time of writing."""
+        """Lists the bucket; the version is the ETag and the time of the last write."""
         found = self.client().list_objects_v2(Bucket=bucket).get("Contents", [])
         return {entry["Key"]: f"{entry['ETag']} {entry['LastModified']}" for entry in found}
 
     def open_uploads(self) -> list[str]:
-        """Return the keys of multipart uploads, in any bucket, that were begun and neither completed nor aborted."""
+        """Returns the keys of open multipart uploads in any bucket."""
         client = self.client()
         buckets = [bucket["Name"] for bucket in client.list_buckets()["Buckets"]]
         answers = [client.list_multipart_uploads(Bucket=bucket) for bucket in buckets]
@@ -115,33 +113,33 @@ class S3Server(NamedTuple):
 
 
 class AzureServer(NamedTuple):
-    """Azurite at a URL, with an account of our own."""
+    """Azurite at a URL, with an account of its own."""
 
     url: str
     key: str
     scheme: str = "abfs"
 
     def client(self) -> Any:
-        """Return the official client."""
+        """Returns the official client."""
         return importlib.import_module("azure.storage.blob").BlobServiceClient.from_connection_string(
             self._connection_string(self.key)
         )
 
     def fields(self) -> dict[str, Any]:
-        """Return a connection of type wasb with a connection string."""
+        """Returns a connection of type wasb with a connection string."""
         return {"conn_type": "wasb", "extra": {"connection_string": self._connection_string(self.key)}}
 
     def wrong_fields(self) -> dict[str, Any]:
-        """Return the same with another key."""
+        """Returns the same with another key."""
         wrong = base64.b64encode(b"not the key of this account").decode()
         return {"conn_type": "wasb", "extra": {"connection_string": self._connection_string(wrong)}}
 
     def make_bucket(self, name: str) -> None:
-        """Make a container."""
+        """Makes a container."""
         self.client().create_container(name)
 
     def put_if_absent(self, bucket: str, key: str, content: bytes) -> int:
-        """Put Blob with ``If-None-Match: *``."""
+        """Sends Put Blob with ``If-None-Match: *``."""
         errors = importlib.import_module("azure.core.exceptions")
         try:
             self.client().get_blob_client(bucket, key).upload_blob(content, overwrite=False)
@@ -150,12 +148,12 @@ class AzureServer(NamedTuple):
         return 201
 
     def content(self, bucket: str, key: str) -> bytes:
-        """Get Blob."""
+        """Sends Get Blob."""
         found: bytes = self.client().get_blob_client(bucket, key).download_blob().readall()
         return found
 
     def versions(self, bucket: str) -> dict[str, str]:
-        """List Blobs; the mark is the ETag."""
+        """Sends List Blobs; the version is the ETag."""
         return {blob.name: blob.etag for blob in self.client().get_container_client(bucket).list_blobs()}
 
     def _connection_string(self, key: str) -> str:
@@ -164,35 +162,35 @@ class AzureServer(NamedTuple):
 
 
 class GcsServer(NamedTuple):
-    """gcp-storage-emulator at a URL, through the gate or not; it looks at no credential."""
+    """gcp-storage-emulator at a URL, directly or through the proxy; it checks no credential."""
 
     url: str
     scheme: str = "gs"
 
     def fields(self) -> dict[str, Any]:
-        """Return a connection of type google_cloud_platform without a key."""
+        """Returns a connection of type google_cloud_platform without a key."""
         extra = {"is_anonymous": True, "project": "test", "gcs.endpoint": self.url}
         return {"conn_type": "google_cloud_platform", "extra": extra}
 
     def wrong_fields(self) -> dict[str, Any]:
-        """There is no wrong credential for a server that asks for none."""
+        """Raises, because the server accepts every credential."""
         raise NotImplementedError
 
     def make_bucket(self, name: str) -> None:
-        """Make a bucket."""
+        """Makes a bucket."""
         httpx.post(f"{self.url}/storage/v1/b?project=test", json={"name": name}).raise_for_status()
 
     def put_if_absent(self, bucket: str, key: str, content: bytes) -> int:
-        """Upload with ``ifGenerationMatch=0``."""
+        """Uploads with ``ifGenerationMatch=0``."""
         asked = {"uploadType": "media", "name": key, "ifGenerationMatch": "0"}
         return httpx.post(f"{self.url}/upload/storage/v1/b/{bucket}/o", params=asked, content=content).status_code
 
     def content(self, bucket: str, key: str) -> bytes:
-        """Download."""
+        """Downloads the object."""
         return httpx.get(f"{self.url}/storage/v1/b/{bucket}/o/{quote(key, safe='')}", params={"alt": "media"}).content
 
     def versions(self, bucket: str) -> dict[str, str]:
-        """List; the mark is the generation."""
+        """Lists the bucket; the version is the generation."""
         found = httpx.get(f"{self.url}/storage/v1/b/{bucket}/o").json().get("items", [])
         return {entry["name"]: entry["generation"] for entry in found}
 
@@ -216,7 +214,7 @@ def localstack(folder: Path) -> Iterator[S3Server]:
         "SERVICES": "s3",
         "FILESYSTEM_ROOT": str(folder),
         "DNS_ADDRESS": "0",
-        # It asks nobody for a certificate and tells nobody that it runs.
+        # No download of a certificate, no telemetry.
         "SKIP_SSL_CERT_DOWNLOAD": "1",
         "DISABLE_EVENTS": "1",
     }
@@ -227,7 +225,7 @@ def localstack(folder: Path) -> Iterator[S3Server]:
 
 @contextmanager
 def s3rver(folder: Path) -> Iterator[S3Server]:
-    """S3 by s3rver, which takes conditional writes for plain ones."""
+    """S3 by s3rver, which ignores the condition of a write."""
     port = free_port()
     command = [str(npm_servers() / "s3rver"), "-d", str(folder / "buckets"), "-a", "127.0.0.1", "-p", str(port)]
     (folder / "buckets").mkdir()
@@ -256,7 +254,7 @@ def gcs_bare(folder: Path) -> Iterator[GcsServer]:
 
 @contextmanager
 def gcs(folder: Path) -> Iterator[GcsServer]:
-    """The same behind our gate, which keeps ``ifGenerationMatch=0``."""
+    """The same behind the proxy, which enforces ``ifGenerationMatch=0``."""
     with gcs_bare(folder) as bare, gated(bare.url) as url:
         yield GcsServer(url)
 
@@ -269,7 +267,7 @@ STARTERS: dict[str, Callable[[Path], AbstractContextManager[RealStore]]] = {
     "gcs": gcs,
     "gcs-bare": gcs_bare,
 }
-# Those a commit can rest on: each enforces "create only if absent".
+# Servers that enforce conditional writes, which a commit needs.
 CREATE_ONLY = ("s3-moto", "s3-localstack", "azurite", "gcs")
-# Those that take it for a plain write, and that the operator refuses therefore.
+# Servers that ignore the condition; the operator rejects them.
 OVERWRITING = ("s3rver", "gcs-bare")

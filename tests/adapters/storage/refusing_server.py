@@ -1,8 +1,4 @@
-"""A server that answers every request with one status, as a store in trouble does.
-
-Knows: HTTP, and how S3, Azure and GCS word an error. Must not know: who asks.
-Its one rule: the status is the same for every request; None means that no answer ever comes.
-"""
+"""Server that answers every request with the same error status, in the format of S3 and Azure (XML) or GCS (JSON)."""
 
 from __future__ import annotations
 
@@ -52,12 +48,12 @@ class _Refusal(BaseHTTPRequestHandler):
         self.do_GET()
 
     def log_message(self, *_: Any) -> None:
-        """Say nothing."""
+        """Logs nothing."""
 
 
 @contextmanager
 def refusing(status: int, wording: str = "xml") -> Iterator[str]:
-    """Serve nothing but this status; yield the URL."""
+    """Runs a server that sends only this status; yields its URL."""
     server = _Refusing(status, wording)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:

@@ -1,7 +1,6 @@
-"""Starts a server on a free port of this machine and ends it again.
+"""Starts a server on a free port and stops it.
 
-Knows: processes, ports, logs. Must not know: what is served.
-Its one rule: a server that does not come up is an error with the end of its log, never a test left out.
+A server that does not start is an error with the end of its log, never a skipped test.
 """
 
 from __future__ import annotations
@@ -14,11 +13,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-_PATIENCE_SECONDS = 300.0
+_START_TIMEOUT_SECONDS = 300.0
 
 
 def free_port() -> int:
-    """Return a port of the loopback interface that nobody listens at."""
+    """Returns a free port of the loopback interface."""
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         port: int = found.getsockname()[1]
@@ -29,7 +28,7 @@ def free_port() -> int:
 def served(
     command: Sequence[str], port: int, folder: Path, env: Mapping[str, str] | None = None, user: str | None = None
 ) -> Iterator[str]:
-    """Run a server's command until the block ends, as another user if one is named; yield its URL once it answers."""
+    """Runs a server until the end of the block, as ``user`` if given; yields its URL as soon as its port is open."""
     log = folder / "server.log"
     with log.open("wb") as output:
         environment = {**os.environ, **(env or {})}
@@ -49,7 +48,7 @@ def served(
 
 
 def _await_port(child: subprocess.Popen[bytes], port: int, log: Path) -> None:
-    give_up_at = time.monotonic() + _PATIENCE_SECONDS
+    give_up_at = time.monotonic() + _START_TIMEOUT_SECONDS
     while time.monotonic() < give_up_at:
         with socket.socket() as knock:
             if knock.connect_ex(("127.0.0.1", port)) == 0:

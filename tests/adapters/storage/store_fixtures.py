@@ -1,7 +1,6 @@
-"""Fixtures: the servers of a session, each started when a test first asks for it, and stores on them.
+"""Fixtures: the servers of a session, each started when a test first needs it, and stores on them.
 
-Knows: the servers, Airflow's paths and connections. Must not know: what a test asserts.
-Its one rule: a store is opened as the operator opens it: by a connection and an ``ObjectStoragePath``.
+A store is opened as the operator opens it: by a connection and an ``ObjectStoragePath``.
 """
 
 from __future__ import annotations
@@ -21,11 +20,11 @@ from airflow_audit_provider.adapters.storage.fsspec_store import store_from_file
 from airflow_audit_provider.core.ports import Store
 from tests.adapters.storage.real_stores import CREATE_ONLY, STARTERS, RealStore
 
-# Read when gcsfs is first imported. Left on, it asks Google's control plane over gRPC what kind of bucket each one is,
-# and the emulator has no such plane: minutes of waiting, then the same requests.
+# Gcsfs reads this when it is first imported. If it is on, gcsfs asks Google's control plane for the type of each
+# bucket, which the emulator does not have, and waits for minutes.
 os.environ["GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT"] = "false"
 
-# Below a path, with a slash at the end, or in the bucket's root.
+# A destination below a path, with a slash at the end, or in the root of the bucket.
 PLACES = {"path": "/there/x", "slash": "/there/x/", "root": ""}
 LOCAL = ("local-path", "local-slash", "memory-path", "memory-slash")
 Servers = Callable[[str], RealStore]
@@ -34,7 +33,7 @@ OpenStore = Callable[..., Any]
 
 @pytest.fixture(scope="session")
 def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
-    """A running server by its name; it is started once and ended with the session."""
+    """Returns a running server by its name; it is started once and stopped at the end of the session."""
     running: dict[str, RealStore] = {}
     with ExitStack() as stack:
 
@@ -47,7 +46,7 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
 
 
 def connect(monkeypatch: pytest.MonkeyPatch, fields: dict[str, Any]) -> str:
-    """Put a connection into the environment under a name of its own, because paths remember what a name led to."""
+    """Sets a connection with a new id in the environment, because paths cache connections; returns the id."""
     conn_id = f"store_{uuid4().hex[:12]}"
     monkeypatch.setenv(f"AIRFLOW_CONN_{conn_id.upper()}", json.dumps(fields))
     return conn_id
@@ -55,7 +54,7 @@ def connect(monkeypatch: pytest.MonkeyPatch, fields: dict[str, Any]) -> str:
 
 @pytest.fixture
 def open_at(servers: Servers, monkeypatch: pytest.MonkeyPatch) -> OpenStore:
-    """Open a store on a server: in a new bucket, below ``path``, by a connection with these fields."""
+    """Opens a store on a server, by default in a new bucket and by a connection with all permissions."""
 
     def opened(name: str, path: str = "", bucket: str | None = None, fields: dict[str, Any] | None = None) -> Any:
         from airflow.sdk import ObjectStoragePath
@@ -72,7 +71,7 @@ def open_at(servers: Servers, monkeypatch: pytest.MonkeyPatch) -> OpenStore:
 
 
 def remote_stores(*places: str) -> list[Any]:
-    """Return the parameters of ``store`` for every server that a commit can rest on, at these places or by name."""
+    """Returns the parameters of ``store`` for every server with conditional writes, at these places or by name."""
     return [
         pytest.param(f"{name}-{place}" if place else name, marks=_mark_of(name, place))
         for name in CREATE_ONLY
@@ -81,17 +80,17 @@ def remote_stores(*places: str) -> list[Any]:
 
 
 def _mark_of(name: str, place: str) -> pytest.MarkDecorator:
-    """Every server is tested at one place before each merge; the other places of a bucket follow at night."""
+    """Returns the mark of a place: one place of each server runs before a merge, the others run nightly."""
     return pytest.mark.integration if name == "s3-moto" or place in {"path", ""} else pytest.mark.nightly
 
 
 def kind_of(request: pytest.FixtureRequest) -> str:
-    """Return which kind of store a test runs on."""
+    """Returns the kind of store of a test."""
     return str(request.node.callspec.params["store"]).rsplit("-", 1)[0]
 
 
 def put(store: Store, key: str, content: bytes = b"whole") -> None:
-    """Stage an object and close it."""
+    """Stages an object and closes it."""
     staged = store.stage(key)
     staged.write(content)
     staged.close()
