@@ -103,6 +103,12 @@ RULES: dict[str, Rule] = {
         "def f():\n    import airflow.sdk\n",
         "import msgspec\nfrom datetime import UTC\n",
     ),
+    "imports-are-statements": Rule(
+        import_rules.hidden_imports,
+        _code(PACKAGE),
+        "import importlib\nx = importlib.import_module('pyarrow')\n",
+        "from importlib import import_module\nx = [import_module(name) for name in names]\n",
+    ),
     "declaration-imports-nothing": Rule(
         import_rules.no_imports,
         _code(f"{PACKAGE}/get_provider_info.py"),
