@@ -1,4 +1,4 @@
-"""Ed25519: what is signed here is verified by others, with nothing but the public key."""
+"""Ed25519 signatures, which anyone can verify with the public key alone."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ CONTENT = b'{"number": 1}\n'
 
 
 def signed() -> Signature:
-    """Return the signature over the content."""
+    """Returns the signature of the content."""
     return Ed25519Signer(PRIVATE_PEM).sign(CONTENT)
 
 
-def test_a_signature_holds_for_its_bytes_alone() -> None:
-    """The same bytes verify; others, another signature, algorithm or key do not."""
+def test_signature_is_valid_for_its_content_only() -> None:
+    """A signature is invalid for other content, and with another signature, algorithm or key."""
     verifier = Ed25519Verifier([PUBLIC_PEM])
     assert verifier.verify(CONTENT, signed()) is None
     assert "does not match" in (verifier.verify(CONTENT + b" ", signed()) or "")
@@ -42,26 +42,26 @@ def test_a_signature_holds_for_its_bytes_alone() -> None:
         assert verifier.verify(CONTENT, msgspec.structs.replace(signed(), **changes)) is not None
 
 
-def test_the_same_bytes_have_the_same_signature() -> None:
-    """Signing again after a crash writes the same object."""
+def test_same_content_has_the_same_signature() -> None:
+    """Two signatures of the same content have the same bytes."""
     assert signed().to_bytes() == signed().to_bytes()
 
 
-def test_a_key_is_read_from_one_line() -> None:
-    """Line breaks that a form turned into two characters are read as breaks."""
+def test_key_with_escaped_line_breaks_is_read() -> None:
+    """A key in which a form has escaped the line breaks is read correctly."""
     assert Ed25519Signer(PRIVATE_PEM.replace("\n", "\\n")).sign(CONTENT) == signed()
 
 
-@pytest.mark.skipif(shutil.which("openssl") is None, reason="needs the openssl command as the independent witness")
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="needs the openssl command as an independent reference")
 def test_openssl_verifies_the_signature(tmp_path: Path) -> None:
     """An auditor needs the seal, the signature's bytes, the public key and openssl; the key id is openssl's digest."""
     files = {"seal.json": CONTENT, "signature": signed().signature, "seal.pub.pem": PUBLIC_PEM.encode()}
     for name, content in files.items():
         (tmp_path / name).write_bytes(content)
-    question = "openssl pkeyutl -verify -pubin -inkey seal.pub.pem -rawin -in seal.json -sigfile signature".split()
-    assert subprocess.run(question, cwd=tmp_path, capture_output=True, check=False).returncode == 0
+    command = "openssl pkeyutl -verify -pubin -inkey seal.pub.pem -rawin -in seal.json -sigfile signature".split()
+    assert subprocess.run(command, cwd=tmp_path, capture_output=True, check=False).returncode == 0
     (tmp_path / "seal.json").write_bytes(CONTENT + b" ")
-    assert subprocess.run(question, cwd=tmp_path, capture_output=True, check=False).returncode != 0
+    assert subprocess.run(command, cwd=tmp_path, capture_output=True, check=False).returncode != 0
     der = subprocess.run(
         "openssl pkey -pubin -in seal.pub.pem -outform DER".split(), cwd=tmp_path, capture_output=True, check=True
     )
@@ -81,8 +81,8 @@ def _other_keys() -> list[str]:
 
 
 @pytest.mark.parametrize("pem", _other_keys())
-def test_another_text_is_no_signing_key(pem: str) -> None:
-    """A key of another kind, an encrypted or public one is refused, and its text is in no message."""
+def test_invalid_signing_key_fails(pem: str) -> None:
+    """A key of another algorithm, an encrypted or a public key is an error, which does not contain its text."""
     with pytest.raises(ConfigurationError, match="openssl genpkey") as caught:
         Ed25519Signer(pem)
     assert caught.value.__cause__ is None
@@ -90,8 +90,8 @@ def test_another_text_is_no_signing_key(pem: str) -> None:
 
 
 @pytest.mark.parametrize("pem", ["", PRIVATE_PEM, PUBLIC_PEM.replace("MCow", "MCox"), "curve"])
-def test_another_text_is_no_public_key(pem: str) -> None:
-    """A private key, a damaged one or one of another kind is refused."""
+def test_invalid_public_key_fails(pem: str) -> None:
+    """A private key, a damaged key or a key of another algorithm is an error."""
     if pem == "curve":
         public = ec.generate_private_key(ec.SECP256R1()).public_key()
         pem = public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
@@ -99,8 +99,8 @@ def test_another_text_is_no_public_key(pem: str) -> None:
         Ed25519Verifier([PUBLIC_PEM, pem])
 
 
-def test_a_missing_library_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without cryptography the error says what to install."""
+def test_missing_library_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without cryptography the error names the extra to install."""
     known = util.find_spec
     monkeypatch.setattr(
         "airflow_audit_provider.adapters.signing.find_spec",

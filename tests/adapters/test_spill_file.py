@@ -1,4 +1,4 @@
-"""What is put aside on the machine's own disk comes back whole, leaves nothing, and says so when there is no room."""
+"""Spill files: spilled bytes are read back, no file is left behind, and memory is used if the disk is full."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ LARGEST_FILE = 1000
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder that temporary files go to."""
+    """The folder for temporary files."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     return tmp_path
 
 
 @contextmanager
 def full_disk() -> Iterator[None]:
-    """A real limit on the size of a file: what is beyond it is refused, to this whole process."""
+    """Limits the size of files for this process, so that writes beyond it fail."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (LARGEST_FILE, before[1]))
     try:
@@ -34,71 +34,71 @@ def full_disk() -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-def test_what_is_put_aside_comes_back(folder: Path) -> None:
-    """An offset leads to its bytes, in any order, whatever lies around them."""
-    scratch = SpillFile()
-    offsets = [scratch.append(bytes([number]) * number) for number in range(1, 50)]
+def test_spilled_bytes_are_read_back(folder: Path) -> None:
+    """The bytes at each offset are read back, in any order."""
+    spill_file = SpillFile()
+    offsets = [spill_file.append(bytes([number]) * number) for number in range(1, 50)]
     assert offsets[:4] == [0, 1, 3, 6]
     for number in (49, 1, 30):
-        assert scratch.read(offsets[number - 1], number) == bytes([number]) * number
-    assert scratch.append(b"more") == offsets[-1] + 49
-    scratch.close()
+        assert spill_file.read(offsets[number - 1], number) == bytes([number]) * number
+    assert spill_file.append(b"more") == offsets[-1] + 49
+    spill_file.close()
 
 
-def test_nothing_has_a_name_and_nothing_is_left(folder: Path) -> None:
-    """Neither while there is something nor after; a killed process leaves no file either."""
-    scratch = SpillFile()
-    scratch.append(b"x" * 100)
+def test_file_has_no_name_and_is_gone_after_close(folder: Path) -> None:
+    """The file has no name even while it is open, so that a killed process leaves no file."""
+    spill_file = SpillFile()
+    spill_file.append(b"x" * 100)
     assert not list(folder.iterdir())
-    scratch.close()
-    scratch.close()
+    spill_file.close()
+    spill_file.close()
     assert not list(folder.iterdir())
 
 
-def test_what_was_never_filled_opens_no_file(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A small window touches no disk but its destination's."""
+def test_empty_spill_opens_no_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A spill file opens no temporary file before the first append."""
     monkeypatch.setattr(tempfile, "TemporaryFile", lambda **_: pytest.fail("a file was opened"))
-    scratch = SpillFile()
-    assert scratch.read(0, 0) == b""
-    scratch.close()
+    spill_file = SpillFile()
+    assert spill_file.read(0, 0) == b""
+    spill_file.close()
 
 
-def test_a_full_disk_is_no_reason_to_fail(folder: Path) -> None:
-    """What it takes no more is held in memory: all of it comes back, that before as that after."""
-    scratch = SpillFile()
+def test_full_disk_falls_back_to_memory(folder: Path) -> None:
+    """If the disk is full, further bytes are kept in memory, and all bytes are read back."""
+    spill_file = SpillFile()
     pieces = [bytes([number]) * 300 for number in range(1, 8)]
     with full_disk():
-        offsets = [scratch.append(piece) for piece in pieces]
+        offsets = [spill_file.append(piece) for piece in pieces]
     assert sum(map(len, pieces)) > LARGEST_FILE
     assert offsets == [300 * number for number in range(7)]
-    assert [scratch.read(offset, 300) for offset in offsets] == pieces
-    assert scratch.read(offsets[5] + 290, 10) == bytes([6]) * 10
-    scratch.close()
+    assert [spill_file.read(offset, 300) for offset in offsets] == pieces
+    assert spill_file.read(offsets[5] + 290, 10) == bytes([6]) * 10
+    spill_file.close()
 
 
-def test_a_folder_that_is_not_there_is_no_reason_to_fail(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Without a place for temporary files everything is held in memory."""
+def test_missing_folder_falls_back_to_memory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Without a folder for temporary files all bytes are kept in memory."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "missing"))
-    scratch = SpillFile()
-    assert [scratch.append(b"one"), scratch.append(b"three")] == [0, 3]
-    assert scratch.read(3, 5) == b"three"
-    scratch.close()
+    spill_file = SpillFile()
+    assert [spill_file.append(b"one"), spill_file.append(b"three")] == [0, 3]
+    assert spill_file.read(3, 5) == b"three"
+    spill_file.close()
 
 
 @pytest.mark.parametrize("has_folder", [True, False])
-def test_what_does_not_come_back_is_named(has_folder: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A short read never passes for a whole one, nor a closed scratch for an empty or a new one."""
+def test_short_read_is_an_error(has_folder: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reading fewer bytes than requested is an error, also after the file is closed or used again."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path if has_folder else tmp_path / "missing"))
-    scratch = SpillFile()
-    scratch.append(b"x" * 100)
+    spill_file = SpillFile()
+    spill_file.append(b"x" * 100)
     with pytest.raises(
         StorageUnavailableError, match=r"could not be read back \(10 of 11 bytes\).* TMPDIR .* run the window"
     ):
-        scratch.read(90, 11)
-    scratch.close()
+        spill_file.read(90, 11)
+    spill_file.close()
     with pytest.raises(StorageUnavailableError, match="0 of 8 bytes"):
-        scratch.read(0, 8)
-    scratch.append(b"new")
+        spill_file.read(0, 8)
+    spill_file.append(b"new")
     with pytest.raises(StorageUnavailableError, match="0 of 8 bytes"):
-        scratch.read(90, 8)
-    scratch.close()
+        spill_file.read(90, 8)
+    spill_file.close()

@@ -1,4 +1,4 @@
-"""A server-side copy on Azure counts when it is done; Azurite always is at once, so a stub takes its time here."""
+"""Server-side copies on Azure are waited for; Azurite copies at once, so a stub takes longer here."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ from airflow_audit_provider.testing.clock import ManualClock
 
 
 class _Blob(AbstractAsyncContextManager["_Blob"]):
-    """A blob whose copy state is read from a script, the last of it again and again."""
+    """A blob whose copy has these statuses one after the other, and then the last one."""
 
     def __init__(self, statuses: list[str | None]) -> None:
         self.statuses = statuses
-        self.asked: list[tuple[str, str]] = []
+        self.requested: list[tuple[str, str]] = []
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Nothing is open."""
+        """Closes nothing."""
 
     async def get_blob_properties(self) -> Any:
-        """Return the next state of the copy."""
+        """Returns the next status of the copy."""
         status = self.statuses.pop(0) if len(self.statuses) > 1 else self.statuses[0]
         return SimpleNamespace(copy=SimpleNamespace(status=status))
 
     def get_blob_client(self, container: str, blob: str) -> _Blob:
-        """Note which blob is asked for."""
-        self.asked.append((container, blob))
+        """Records which blob is requested."""
+        self.requested.append((container, blob))
         return self
 
 
@@ -44,22 +44,22 @@ def _wait(statuses: list[str | None]) -> tuple[ManualClock, _Blob]:
 
 
 @pytest.mark.parametrize("statuses", [["success"], [None], ["pending", "pending", "success"]])
-def test_a_copy_is_waited_for(statuses: list[str | None]) -> None:
-    """The blob itself is asked until its copy is done, with a pause between two questions."""
-    question_count = len(statuses)
+def test_copy_is_waited_for(statuses: list[str | None]) -> None:
+    """The blob is polled until its copy is done, with a pause between polls."""
+    poll_count = len(statuses)
     start = ManualClock().now()
     clock, blob = _wait(statuses)
-    assert blob.asked == [("bucket", "a/b")] * question_count
-    assert (clock.now() - start).total_seconds() == 0.5 * (question_count - 1)
+    assert blob.requested == [("bucket", "a/b")] * poll_count
+    assert (clock.now() - start).total_seconds() == 0.5 * (poll_count - 1)
 
 
 @pytest.mark.parametrize("statuses", [["failed"], ["pending", "aborted"], ["pending"]])
-def test_a_copy_that_does_not_end_well_is_an_error(statuses: list[str | None]) -> None:
-    """A copy that fails, is aborted or takes minutes is the retryable error, so that its source is not removed."""
+def test_unfinished_copy_is_retryable(statuses: list[str | None]) -> None:
+    """A copy that fails, is aborted or takes minutes is a retryable error, so that its source is not removed."""
     with pytest.raises(StorageUnavailableError, match=f"has the status {statuses[-1]}"):
         _wait(statuses)
 
 
-def test_other_stores_are_not_asked() -> None:
-    """A file system that is not Azure's has nothing to wait for."""
+def test_other_stores_are_not_polled() -> None:
+    """A file system that is not Azure's returns at once."""
     await_azure_copy(fsspec.filesystem("memory"), "bucket/a/b")

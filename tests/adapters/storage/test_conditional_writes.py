@@ -1,4 +1,4 @@
-"""What each server says to "only if absent", asked by its own raw client: the ground the contract stands on."""
+"""Conditional writes of each server by its own client: the guarantee that the store contract relies on."""
 
 from __future__ import annotations
 
@@ -10,37 +10,37 @@ from tests.adapters.storage.real_stores import CREATE_ONLY, OVERWRITING
 from tests.adapters.storage.store_fixtures import OpenStore, Servers
 
 pytestmark = pytest.mark.integration
-_MADE = {200, 201}
-_REFUSED = {409, 412}
+_CREATED = {200, 201}
+_REJECTED = {409, 412}
 
 
 @pytest.mark.parametrize("name", CREATE_ONLY)
-def test_the_server_makes_an_object_once(name: str, servers: Servers) -> None:
-    """The second conditional write is refused and the first one's bytes stay."""
+def test_second_conditional_write_is_rejected(name: str, servers: Servers) -> None:
+    """The second conditional write is rejected, and the bytes of the first one stay."""
     server = servers(name)
     server.make_bucket("twice")
-    assert server.put_if_absent("twice", "key", b"first") in _MADE
-    assert server.put_if_absent("twice", "key", b"second") in _REFUSED
+    assert server.put_if_absent("twice", "key", b"first") in _CREATED
+    assert server.put_if_absent("twice", "key", b"second") in _REJECTED
     assert server.content("twice", "key") == b"first"
 
 
 @pytest.mark.parametrize("name", CREATE_ONLY)
-def test_the_server_lets_one_of_many_win(name: str, servers: Servers) -> None:
-    """Of eight conditional writes at once one is taken, twenty times over."""
+def test_one_of_concurrent_conditional_writes_wins(name: str, servers: Servers) -> None:
+    """Of eight concurrent conditional writes exactly one is accepted, twenty times over."""
     server = servers(name)
     server.make_bucket("race")
     with ThreadPoolExecutor(8) as writers:
         for number in range(20):
             key = f"key{number}"
-            told = list(writers.map(lambda n, key=key: server.put_if_absent("race", key, b"%d" % n), range(8)))
-            assert [status for status in told if status in _MADE] == [min(told)], told
-            assert sorted(told)[1] in _REFUSED
-            assert server.content("race", key) == b"%d" % told.index(min(told))
+            statuses = list(writers.map(lambda n, key=key: server.put_if_absent("race", key, b"%d" % n), range(8)))
+            assert [status for status in statuses if status in _CREATED] == [min(statuses)], statuses
+            assert sorted(statuses)[1] in _REJECTED
+            assert server.content("race", key) == b"%d" % statuses.index(min(statuses))
 
 
 @pytest.mark.parametrize("name", OVERWRITING)
-def test_some_servers_take_the_condition_for_nothing(name: str, servers: Servers, open_at: OpenStore) -> None:
-    """These overwrite, asked raw or through the store: a create there is no promise, so the operator refuses them."""
+def test_servers_that_ignore_the_condition_overwrite(name: str, servers: Servers, open_at: OpenStore) -> None:
+    """These servers overwrite, by their own client and through the store, so the operator rejects them."""
     server = servers(name)
     server.make_bucket("twice")
     assert [server.put_if_absent("twice", "key", content) for content in (b"first", b"second")] == [200, 200]

@@ -1,4 +1,4 @@
-"""What a store refuses is told from what it cannot do now, by real libraries against servers that say so."""
+"""Errors of stores are retryable or not, by real libraries against servers that send each status."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ EVERY_OPERATION = pytest.mark.parametrize("operation", OPERATIONS)
 
 @pytest.fixture
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The libraries' own retries wait no time between each other."""
+    """Retries of the libraries without a pause."""
     plain = asyncio.sleep
 
     async def sleep(_delay: float, result: object = None) -> object:
@@ -52,7 +52,7 @@ def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def store_at(monkeypatch: pytest.MonkeyPatch) -> Callable[[Any], FsspecStore]:
-    """Open a store by a connection to a server that none of our fixtures started."""
+    """Opens a store on a server that no other fixture has started."""
 
     def opened(server: Any) -> FsspecStore:
         from airflow.sdk import ObjectStoragePath
@@ -73,10 +73,10 @@ def _server(kind: str, url: str) -> Any:
 @pytest.mark.parametrize("status", [403, 500, 503, 429])
 @pytest.mark.parametrize("kind", ["s3", "azure", "gcs"])
 @pytest.mark.usefixtures("hasty")
-def test_a_status_says_whether_to_try_again(
+def test_status_decides_whether_to_retry(
     kind: str, status: int, operation: str, store_at: Callable[[Any], FsspecStore]
 ) -> None:
-    """A refusal is never retried, a store in trouble always; both are named, with the key."""
+    """A 403 is not retryable, a 429 or 5xx is; each error has the key."""
     with refusing(status, "json" if kind == "gcs" else "xml") as url:
         store = store_at(_server(kind, url))
         with pytest.raises(StorageError) as caught:
@@ -88,8 +88,8 @@ def test_a_status_says_whether_to_try_again(
 @EVERY_OPERATION
 @pytest.mark.parametrize("kind", ["s3", "azure", "gcs"])
 @pytest.mark.usefixtures("hasty")
-def test_an_unreachable_store_is_retryable(kind: str, operation: str, store_at: Callable[[Any], FsspecStore]) -> None:
-    """A server that nobody listens at is the retryable error, with the key and the mend."""
+def test_unreachable_store_is_retryable(kind: str, operation: str, store_at: Callable[[Any], FsspecStore]) -> None:
+    """A port without a server is a retryable error with a remedy."""
     store = store_at(_server(kind, f"http://127.0.0.1:{free_port()}"))
     with pytest.raises(StorageUnavailableError, match="reachable"):
         OPERATIONS[operation](store)
@@ -97,8 +97,8 @@ def test_an_unreachable_store_is_retryable(kind: str, operation: str, store_at: 
 
 @pytest.mark.parametrize("name", ["s3-moto", "s3-localstack", "azurite", "gcs"])
 @pytest.mark.parametrize("operation", ["create", "publish", "stage"])
-def test_a_missing_bucket_is_named(name: str, operation: str, open_at: OpenStore) -> None:
-    """Writing to a bucket that is not there is refused for good, and says what to check."""
+def test_missing_bucket_fails(name: str, operation: str, open_at: OpenStore) -> None:
+    """Writing to a bucket that does not exist is not retryable and says what to check."""
     store = open_at(name, "/x", bucket="no-such-bucket-here")
     with pytest.raises(StorageError, match="bucket or folder exists") as caught:
         OPERATIONS[operation](store)
@@ -107,8 +107,8 @@ def test_a_missing_bucket_is_named(name: str, operation: str, open_at: OpenStore
 
 @EVERY_OPERATION
 @pytest.mark.parametrize("name", ["s3rver", "azurite"])
-def test_a_wrong_key_is_named(name: str, operation: str, open_at: OpenStore, servers: Servers) -> None:
-    """A credential that a real server refuses is refused for good, and no part of it stands in the error."""
+def test_wrong_credential_fails(name: str, operation: str, open_at: OpenStore, servers: Servers) -> None:
+    """A credential that a real server rejects is not retryable, and the error does not contain it."""
     wrong = servers(name).wrong_fields()
     store = open_at(name, "/x", fields=wrong)
     with pytest.raises(StorageError, match="connection") as caught:
@@ -125,27 +125,27 @@ class _OddError(Exception):
 
 
 class _Conflicting(MemoryFileSystem):  # type: ignore[misc]  # fsspec has no types
-    """Answers a create as S3 does to one of two under way, after the other took effect or before."""
+    """Answers a create with 409, as S3 does for one of two concurrent writes."""
 
     cachable = False
     other_wrote = True
 
     def pipe_file(self, path: str, value: bytes, **options: object) -> None:
-        """Let the other one write, or not, and refuse this one for now."""
+        """Lets the other write succeed if ``other_wrote``, and rejects this one."""
         if self.other_wrote:
             super().pipe_file(path, b"the other's")
         raise _OddError(status_code=409)
 
 
-def test_a_conflict_is_lost_to_the_one_who_wrote() -> None:
-    """A 409 with an object there is a no, because the other create that is under way takes effect."""
+def test_conflict_with_an_object_is_a_lost_create() -> None:
+    """A create that gets 409 returns False if the object exists, because the other create has won."""
     store = FsspecStore(_Conflicting(), "/conflict")
     assert not store.create("m/1", b"mine")
     assert store.read("m/1") == b"the other's"
 
 
-def test_a_conflict_with_nothing_there_is_tried_again() -> None:
-    """A 409 with no object there says neither yes nor no, so it is the retryable error."""
+def test_conflict_without_an_object_is_retryable() -> None:
+    """A create that gets 409 is retryable if the object does not exist, because its outcome is unknown."""
     fs = _Conflicting()
     fs.other_wrote = False
     with pytest.raises(StorageUnavailableError):
@@ -163,8 +163,8 @@ def test_a_conflict_with_nothing_there_is_tried_again() -> None:
         (_OddError(response=None), None),
     ],
 )
-def test_a_status_is_found_where_libraries_keep_it(error: Exception, status: int | None) -> None:
-    """The status of azure-core, aiohttp, gcsfs and botocore is found, also behind an error raised from theirs."""
+def test_status_is_found_in_errors_of_all_libraries(error: Exception, status: int | None) -> None:
+    """The status in errors of azure-core, aiohttp, gcsfs and botocore is found, also in a cause."""
     wrapped = RuntimeError("wrapped")
     wrapped.__cause__ = error
     assert (status_of(error), status_of(wrapped)) == (status, status)
@@ -184,16 +184,16 @@ def test_a_status_is_found_where_libraries_keep_it(error: Exception, status: int
         (type("NoCredentialsError", (Exception,), {})("none"), False),
     ],
 )
-def test_what_no_server_said_is_judged_by_its_kind(error: Exception, retryable: bool) -> None:
-    """A full disk and a cut line pass; a read-only disk and a missing credential do not."""
+def test_errors_without_a_status_are_classified_by_type(error: Exception, retryable: bool) -> None:
+    """A full disk and a lost connection are retryable; a read-only disk and a missing credential are not."""
     with pytest.raises(StorageError, match="'m/1'") as caught, translate_storage_errors("written", "m/1"):
         raise error
     assert caught.value.retryable is retryable
     assert caught.value.__cause__ is error
 
 
-def test_what_happened_before_an_error_is_not_its_cause() -> None:
-    """A line that is cut while a missing object is looked into is no missing object."""
+def test_context_of_an_error_is_not_its_cause() -> None:
+    """A connection lost while a missing object is handled is a lost connection, not a missing object."""
     cut = ConnectionResetError("cut")
     cut.__context__ = FileNotFoundError("not there")
     with pytest.raises(StorageUnavailableError), translate_storage_errors("published", "m/1"):

@@ -1,4 +1,4 @@
-"""Objects of more than one upload are as whole, as hidden and as exclusive as small ones."""
+"""Objects that need more than one upload request keep the store contract."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ from airflow_audit_provider.core.ports import Store
 from tests.adapters.storage.store_fixtures import kind_of, remote_stores
 
 pytestmark = pytest.mark.integration
-# Where in a bucket an object lies makes no difference to its upload.
+# The key of an object makes no difference to its upload.
 PATHS_ONLY = pytest.mark.parametrize("store", ["local-path", *remote_stores("path")], indirect=True)
 
 
 @PATHS_ONLY
-def test_a_create_of_megabytes_is_as_exclusive(store: Store) -> None:
-    """A manifest of many parts is created whole or not at all, whatever way the library uploads one of its size."""
+def test_create_of_megabytes_never_overwrites(store: Store) -> None:
+    """A large manifest is created as a whole or not at all, however the library uploads it."""
     first, second = b"1" * (7 << 20), b"2" * (6 << 20)
     assert store.create("m/large.json", first)
     assert not store.create("m/large.json", second)
     assert store.read("m/large.json") == first
 
 
-# What an upload may break at: fsspec's buffer of 5 MiB, Azure's and S3's block of 50 MiB, GCS's unit of 256 KiB.
+# Boundaries of uploads: fsspec's buffer of 5 MiB, Azure's and S3's block of 50 MiB, GCS's unit of 256 KiB.
 @PATHS_ONLY
 @pytest.mark.parametrize(
     "size_bytes", [1, 1 << 18, (1 << 18) + 1, 5 << 20, (5 << 20) + 1, 12 << 20, (50 << 20) + 3, 60_000_000]
 )
-def test_an_object_larger_than_one_upload(store: Store, size_bytes: int) -> None:
-    """An object of any size is whole: it is staged in many writes, and copied to its final key."""
+def test_object_larger_than_one_upload_is_complete(store: Store, size_bytes: int) -> None:
+    """An object of any size is staged in many writes and copied to its final key without a change."""
     content = random.Random(size_bytes).randbytes(size_bytes)
     staged = store.stage("_staging/large")
     for start in range(0, size_bytes, 1_000_003):
@@ -44,8 +44,8 @@ def test_an_object_larger_than_one_upload(store: Store, size_bytes: int) -> None
 
 
 @PATHS_ONLY
-def test_a_large_upload_given_up_leaves_nothing(store: Store, request: pytest.FixtureRequest) -> None:
-    """An upload of several pieces that is given up leaves no key and no open upload."""
+def test_discarded_large_upload_leaves_nothing(store: Store, request: pytest.FixtureRequest) -> None:
+    """A multipart upload that is discarded leaves no key and no open upload."""
     staged = store.stage("d/gone")
     for _ in range(61):
         staged.write(b"x" * 1_000_000)
