@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 BENCH := .bench/venv
 DOCS := .docs/venv
 TOOLS := .tools/venv
-SOURCES := airflow_audit_provider bench dags demo tests tools
+SOURCES := airflow_audit_provider bench dags demo harness tests tools
 PYTEST := $(BIN)/python -m pytest
 # Folders with no test that `make quick` runs.
 NOT_QUICK := tests/live tests/packaging tests/pipelines/load

@@ -21,9 +21,9 @@ from unittest import mock
 from airflow_audit_provider.adapters.cloudflare import parallel as side_by_side
 from bench.contenders import FORMS
 from bench.contenders.ours import pull
+from bench.fake_server import running_fake
 from bench.job import Job
 from bench.meter import read_meter
-from bench.source import running_fake
 from bench.stages import watched
 
 FUNCTIONS_SHOWN = 25

@@ -23,8 +23,8 @@ from queue import SimpleQueue
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
+from bench.fake_server import Source, running_fake
 from bench.plan import Lane, Scene
-from bench.source import Source, running_fake
 
 # Each has its own server, which holds the whole day.
 MOST_CORES = 4

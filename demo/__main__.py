@@ -1,8 +1,6 @@
-"""`python3 -m demo`: look at the machine, install if needed, then go on inside the installed environment.
+"""`python3 -m demo`: checks the machine, installs if needed, and continues in the installed environment.
 
-Knows: the command line, and the two halves of the demo: before and after the installation.
-Must not know: Airflow, the fake or the comparison; those need packages this half may not import.
-Its one rule: standard library only, so that a bare Python 3 starts it and is told plainly what is missing.
+Imports only the standard library, so that a bare Python 3 can start it and report what is missing.
 """
 
 from __future__ import annotations
@@ -10,14 +8,16 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from subprocess import CalledProcessError
 
-from demo import installation, preflight
+from demo import preflight
 from demo.layout import Layout
-from demo.surroundings import second_half_environ
+from harness.airflow_environment import isolated_environ
+from tools import environment
 
 
 def arguments() -> argparse.ArgumentParser:
-    """The command line of both halves; the second is given the same words."""
+    """Returns the command line of both halves; the second gets the same arguments."""
     parser = argparse.ArgumentParser(
         prog="python3 -m demo",
         description="Run a real Airflow against a fake Cloudflare (or, with CLOUDFLARE_API_TOKEN and "
@@ -29,7 +29,7 @@ def arguments() -> argparse.ArgumentParser:
 
 
 def main() -> None:
-    """Prepare, then become the second half; raises SystemExit if the demo cannot start."""
+    """Prepares, then replaces this process by the second half; raises SystemExit if the demo cannot start."""
     arguments().parse_args()
     layout = Layout.here()
     layout.root.mkdir(exist_ok=True)
@@ -44,16 +44,20 @@ def main() -> None:
     sys.stdout.flush()
     os.chdir(layout.checkout)
     command = [str(layout.python), "-m", "demo.story", *sys.argv[1:]]
-    os.execve(layout.python, command, second_half_environ(os.environ))  # noqa: S606 - no shell is wanted
+    os.execve(layout.python, command, isolated_environ(os.environ))  # noqa: S606 - no shell is wanted
 
 
 def prepare(layout: Layout) -> None:
-    """Install unless the environment is current; raises RefusalError."""
-    installed = installation.is_current(layout)
+    """Creates the environment unless it is current; raises RefusalError."""
+    installed = environment.is_current(layout.venv, layout.requirements)
     preflight.refuse(preflight.look(layout.root, installed=installed))
-    if not installed:
-        print("Installing into .demo/venv (the next run skips what has not changed)", flush=True)
-        installation.install(layout)
+    try:
+        environment.main(layout.venv, layout.requirements)
+    except CalledProcessError as error:
+        raise preflight.RefusalError(
+            f"Could not install into {layout.venv}: pip ended with {error.returncode}, see its output above. "
+            "Fix that and run `make demo` again."
+        ) from error
 
 
 if __name__ == "__main__":

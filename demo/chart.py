@@ -1,9 +1,4 @@
-"""Records a day as a bar chart made of characters, for a terminal or a log.
-
-Knows: how to draw counts of days at a given width, with and without colour and Unicode.
-Must not know: where the counts come from.
-Its one rule: no line is wider than asked for, and the numbers stand beside the bars.
-"""
+"""Draws the records of each day as a bar chart of characters, for a terminal or a log."""
 
 from __future__ import annotations
 
@@ -15,7 +10,7 @@ EIGHTHS = " ▏▎▍▌▋▊▉"
 
 
 def bars(counts: Mapping[str, Sequence[int]], *, width: int, ascii_only: bool = False) -> list[Text]:
-    """One line for each day, in order: the day, a bar of two parts (such as kept and refused actions), the numbers.
+    """Returns one line a day, in order: the day, a bar of two parts, the numbers.
 
     `counts` maps a day to its two parts; `width` is in characters and at least 40.
     """

@@ -1,8 +1,6 @@
-"""Every landed record against what is true: byte for byte where the format keeps bytes, by id where it does not.
+"""Compares landed records with the true ones: ids, counts and bytes.
 
-Knows: what a difference between two lists of records is, and how to say it.
-Must not know: files, servers, windows of time.
-Its one rule: nothing is forgiven; missing, doubled, foreign and changed records are each a difference.
+Missing, duplicate, foreign and changed records are each a difference.
 """
 
 from __future__ import annotations
@@ -15,7 +13,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Difference:
-    """One disagreement about one record, or about one window's count."""
+    """One difference in one record."""
 
     where: str
     what: str
@@ -26,7 +24,7 @@ class Difference:
 
 
 def record_id(line: bytes) -> str:
-    """The id in one raw record; a line that is no record gives its beginning, so that it can still be named."""
+    """Returns the id of a raw record, or the beginning of a line that is not one."""
     try:
         return str(json.loads(line)["id"])
     except (ValueError, KeyError, TypeError):
@@ -34,7 +32,7 @@ def record_id(line: bytes) -> str:
 
 
 def compare_ids(where: str, landed: Iterable[str], true: Iterable[str]) -> Iterator[Difference]:
-    """Yield every id that is missing, foreign or there more often than it should be."""
+    """Yields every id that is missing, foreign or has another count than it should."""
     found, wanted = Counter(landed), Counter(true)
     for each in sorted(found.keys() | wanted.keys()):
         if not found[each]:
@@ -42,11 +40,11 @@ def compare_ids(where: str, landed: Iterable[str], true: Iterable[str]) -> Itera
         elif not wanted[each]:
             yield Difference(where, "not Cloudflare's", each)
         elif found[each] != wanted[each]:
-            yield Difference(where, f"there {found[each]} times, not {wanted[each]}", each)
+            yield Difference(where, f"present {found[each]} times, not {wanted[each]}", each)
 
 
 def compare_lines(where: str, landed: Sequence[bytes], true: Sequence[bytes]) -> Iterator[Difference]:
-    """Yield every difference of ids, then every record whose bytes are not the true ones."""
+    """Yields every difference of ids, then every record whose bytes differ from the true ones."""
     bytes_of = {record_id(line): line for line in true}
     found = [(record_id(line), line) for line in landed]
     yield from compare_ids(where, (each for each, _ in found), map(record_id, true))

@@ -1,8 +1,6 @@
-"""What the demo says while it works: steps with their times, and one bar for the backfill.
+"""Prints the demo's steps with their times, and a progress bar in a terminal.
 
-Knows: whether somebody watches (a terminal) or a log is written (anything else), and how wide it is.
-Must not know: what the steps do.
-Its one rule: in a log nothing is drawn over; a line is written once, every few seconds, and stays.
+In a log, which nobody watches, a line is written every few seconds and none is overwritten.
 """
 
 from __future__ import annotations
@@ -19,7 +17,7 @@ LOG_EVERY_SECONDS = 5.0
 
 
 def make_console(*, columns: str = "", is_terminal: bool | None = None) -> Console:
-    """A console that is as wide as its terminal, or LOG_WIDTH where there is none (NO_COLOR is rich's own affair)."""
+    """Returns a console as wide as its terminal, or LOG_WIDTH columns where there is none. Rich obeys NO_COLOR."""
     found = Console(force_terminal=is_terminal, highlight=False)
     if found.is_terminal or columns:
         return found
@@ -27,7 +25,7 @@ def make_console(*, columns: str = "", is_terminal: bool | None = None) -> Conso
 
 
 class Narrator:
-    """Tells steps and counts; keeps each step's seconds in `took`."""
+    """Prints steps and counts; `took` has the seconds of each step."""
 
     def __init__(self, console: Console) -> None:
         self.console = console
@@ -36,12 +34,12 @@ class Narrator:
         self.done_mark, self.failed_mark = ("✓", "✗") if unicode_ok else ("ok", "FAILED")
 
     def title(self, text: str) -> None:
-        """Start a chapter."""
+        """Prints the title of a chapter."""
         self.console.print(f"\n[bold]{text}[/bold]")
 
     @contextmanager
     def step(self, text: str) -> Iterator[None]:
-        """Tell a step when it ends, with its seconds, and mark it if it raised."""
+        """Prints a step when it ends, with its seconds, and marks it as failed if it raised."""
         with self._timed(text), self.console.status(text) if self.console.is_terminal else nullcontext():
             yield
 
@@ -74,17 +72,17 @@ class Narrator:
 
 
 class Counter:
-    """One growing count; `tell` may be called as often as one likes."""
+    """A growing count; `show` may be called at any rate."""
 
     def __init__(self, console: Console, total: int, progress: Progress | None) -> None:
         self.console, self.total, self.progress = console, total, progress
-        self.started = self.told = time.monotonic()
+        self.started = self.shown_at = time.monotonic()
 
-    def tell(self, done_count: int, note: str) -> None:
-        """Show the present count with a short note."""
+    def show(self, done_count: int, note: str) -> None:
+        """Shows the present count with a short note."""
         if self.progress is not None:
             self.progress.update(self.progress.task_ids[0], completed=done_count, note=note)
-        elif time.monotonic() - self.told >= LOG_EVERY_SECONDS:
-            self.told = time.monotonic()
-            told = ", ".join(filter(None, (f"{done_count}/{self.total}", note)))
-            self.console.print(f"    runs done {told} ({self.told - self.started:.0f} s)")
+        elif time.monotonic() - self.shown_at >= LOG_EVERY_SECONDS:
+            self.shown_at = time.monotonic()
+            text = ", ".join(filter(None, (f"{done_count}/{self.total}", note)))
+            self.console.print(f"    runs done {text} ({self.shown_at - self.started:.0f} s)")

@@ -1,8 +1,6 @@
-"""What must be true of the machine before anything is installed.
+"""Checks the machine before anything is installed.
 
-Knows: the Pythons Airflow runs on, the room the demo takes, and how to look for both.
-Must not know: how to install or start anything.
-Its one rule: standard library only, and every refusal is a sentence that ends in what to do.
+Imports only the standard library. Every refusal ends with what to do.
 """
 
 from __future__ import annotations
@@ -15,14 +13,14 @@ from pathlib import Path
 
 OLDEST = (3, 11)
 NEWEST = (3, 14)
-# Measured: the environment takes 0.6 GB, and pip keeps about as much in its cache and while it unpacks.
-ROOM_BYTES_FIRST = 2_000_000_000
+# Measured: the environment takes 1.6 GB, and pip or uv keeps about as much in its cache and while it unpacks.
+ROOM_BYTES_FIRST = 4_000_000_000
 ROOM_BYTES_LATER = 500_000_000
 
 
 @dataclass(frozen=True)
 class Machine:
-    """What was found; versions as (major, minor), room in bytes."""
+    """The properties of this machine that the demo depends on."""
 
     version: tuple[int, int]
     platform: str
@@ -32,11 +30,11 @@ class Machine:
 
 
 class RefusalError(Exception):
-    """The demo cannot go on; the text says why and what to do."""
+    """The demo cannot run. The text states why and what to do."""
 
 
 def look(root: Path, *, installed: bool) -> Machine:
-    """Look at this machine; `root` is an existing folder on the disk the demo will use."""
+    """Returns the properties of this machine; `root` is an existing folder on the disk the demo will use."""
     return Machine(
         version=(sys.version_info.major, sys.version_info.minor),
         platform=sys.platform,
@@ -47,7 +45,7 @@ def look(root: Path, *, installed: bool) -> Machine:
 
 
 def refuse(machine: Machine) -> None:
-    """Raise RefusalError if the demo cannot run here, else return."""
+    """Raises RefusalError if the demo cannot run on this machine."""
     for check in (_version, _platform, _room, _venv):
         check(machine)
 

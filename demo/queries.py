@@ -1,8 +1,6 @@
-"""Questions to the landed files, asked with DuckDB as an analyst would: by glob, with dt as a column.
+"""Queries the landed files with DuckDB as an analyst would: by glob, with `dt` as a column.
 
-Knows: SQL, and where each format lies.
-Must not know: manifests, or how the answers are shown.
-Its one rule: the SQL that runs is the SQL that is shown.
+The SQL that runs is the SQL that is shown.
 """
 
 from __future__ import annotations
@@ -45,31 +43,31 @@ group by 1 order by 1"""
 
 @dataclass(frozen=True)
 class Answer:
-    """A query's columns and rows."""
+    """The columns and rows of a query."""
 
     columns: Sequence[str]
     rows: Sequence[tuple[object, ...]]
 
 
 def ask(query: str, landed: Path) -> Answer:
-    """Run one of this module's queries over the files below `landed`."""
+    """Runs one of this module's queries over the files below `landed`."""
     with duckdb.connect() as database:
         database.execute("set TimeZone = 'UTC'")
-        answer = database.execute(spelled_out(query, landed))
+        answer = database.execute(with_paths(query, landed))
         return Answer([column[0] for column in answer.description or []], answer.fetchall())
 
 
-def spelled_out(query: str, landed: Path) -> str:
-    """The SQL as it runs, with the paths in it."""
+def with_paths(query: str, landed: Path) -> str:
+    """Returns the SQL as it runs, with the paths of the files."""
     sources = {"jsonl": JSONL.format(landed=landed), "parquet": PARQUET.format(landed=landed)}
     return query.format(**sources).strip()
 
 
 def abridged(query: str) -> str:
-    """The SQL as it is shown: the same, with each source by its short name."""
+    """Returns the SQL as it is shown: the same, with short paths."""
     return query.format(jsonl="'jsonl/dt=*/**/*.jsonl.gz'", parquet="'parquet/dt=*/**/*.parquet'").strip()
 
 
 def refused_per_day(landed: Path) -> dict[str, Sequence[int]]:
-    """For each day with records: how many actions were done and how many refused."""
+    """Returns the numbers of successful and refused actions of each day with records."""
     return {str(day): (int(str(done)), int(str(refused))) for day, done, refused in ask(PER_DAY, landed).rows}

@@ -1,8 +1,6 @@
-"""The demo's four chapters: Airflow up, backfill, what landed, is it all there.
+"""The demo's four chapters: start Airflow, run the backfills, show what landed, compare it.
 
-Knows: what each chapter does and shows.
-Must not know: signals, exit codes, or what follows a failure.
-Its one rule: a chapter returns only if it went well; it raises otherwise, and the story decides.
+A chapter returns only if it succeeded; it raises otherwise.
 """
 
 from __future__ import annotations
@@ -14,12 +12,12 @@ from datetime import date, timedelta
 from demo import queries, tables
 from demo.backfill import wait_for_runs
 from demo.chart import bars
-from demo.instance import Instance
-from demo.landed import LandedWindow, landed_windows, tree_digest
 from demo.layout import Layout
 from demo.narration import Narrator
-from demo.source import Source
 from demo.verdict import Verdict, judge
+from harness.airflow_instance import AirflowInstance
+from harness.cloudflare_account import CloudflareAccount
+from harness.landed import LandedWindow, landed_windows, tree_digest
 
 DAILY, HISTORY = "cloudflare_audit_daily", "cloudflare_audit_backfill"
 FORMATS = ("jsonl", "parquet")
@@ -30,18 +28,18 @@ SHOWN_DIFFERENCES = 10
 
 @dataclass(frozen=True)
 class Cast:
-    """Who takes part: the narrator, the Airflow, the account, and the days asked for, oldest first."""
+    """What every chapter needs: the output, the Airflow, the account, and the days to land, oldest first."""
 
     narrator: Narrator
     layout: Layout
-    instance: Instance
-    source: Source
+    instance: AirflowInstance
+    account: CloudflareAccount
     days: Sequence[date]
     patience: timedelta
 
 
 def bring_up(cast: Cast) -> None:
-    """A fresh Airflow with both DAGs unpaused, both backfills asked for, and all components healthy."""
+    """Starts a fresh Airflow, unpauses both DAGs, creates both backfills, and waits until it is healthy."""
     narrator, instance = cast.narrator, cast.instance
     with narrator.step("airflow db migrate, into an empty SQLite"):
         instance.migrate()
@@ -60,14 +58,14 @@ def bring_up(cast: Cast) -> None:
 
 
 def run_backfills(cast: Cast) -> None:
-    """Wait for every run of both DAGs."""
+    """Waits for every run of both DAGs."""
     total = DAY_COUNT * 2
     with cast.narrator.counting(f"{total} DAG runs by the real scheduler", total) as counter:
         wait_for_runs(cast.instance, (DAILY, HISTORY), total, counter, patience=cast.patience)
 
 
 def run_again(cast: Cast) -> bool:
-    """Have the last days run once more; return whether not one byte of what had landed changed."""
+    """Runs the last days again; returns whether no byte of what had landed changed."""
     before = tree_digest(cast.layout.landed)
     with cast.narrator.counting(f"The last {AGAIN_COUNT} daily runs cleared and run again", DAY_COUNT) as counter:
         for run in cast.instance.runs(DAILY)[-AGAIN_COUNT:]:
@@ -76,10 +74,10 @@ def run_again(cast: Cast) -> bool:
     return tree_digest(cast.layout.landed) == before
 
 
-def meet_late_record(cast: Cast) -> None:
-    """Let one record turn up in a day that is already committed, and run that day of both DAGs again."""
+def add_late_record(cast: Cast) -> None:
+    """Adds a record to a day that is already committed, and runs that day of both DAGs again."""
     late_day = cast.days[-1]
-    cast.source.add_late_record(late_day)
+    cast.account.add_late_record(late_day)
     with cast.narrator.counting(f"One late record of {late_day}, and that day run again", DAY_COUNT * 2) as counter:
         for dag_id in (DAILY, HISTORY):
             cast.instance.clear(cast.instance.runs(dag_id)[-1])
@@ -87,26 +85,26 @@ def meet_late_record(cast: Cast) -> None:
 
 
 def all_windows(layout: Layout) -> list[LandedWindow]:
-    """The windows of both formats, by day and then by format."""
+    """Returns the windows of both formats, by day and then by format."""
     found = [window for each in FORMATS for window in landed_windows(layout.landed / each)]
     return sorted(found, key=lambda window: (window.start, window.file_format))
 
 
 def compare(cast: Cast, windows: Sequence[LandedWindow]) -> Verdict:
-    """Judge every window: with the fake's truth, or for a real account with its manifest."""
-    truth = cast.source.truth if cast.source.truth_url else None
+    """Compares every window with the fake's records, or for a real account with its manifest."""
+    truth = cast.account.truth if cast.account.truth_url else None
     against = "the fake's own records" if truth else "the manifests"
     with cast.narrator.step(f"Every landed record compared with {against}"):
         verdict = judge(windows, FORMATS, cast.days, truth)
-    answered = cast.source.answered()
+    answered = cast.account.answered()
     if answered:
-        said = ", ".join(f"{count} × {status}" for status, count in sorted(answered.items()))
-        cast.narrator.console.print(f"    The fake was asked {answered.total()} times and answered {said}.")
+        statuses = ", ".join(f"{count} × {status}" for status, count in sorted(answered.items()))
+        cast.narrator.console.print(f"    The fake received {answered.total()} requests and responded with {statuses}.")
     return verdict
 
 
 def show(cast: Cast, windows: Sequence[LandedWindow], verdict: Verdict) -> None:
-    """Print the windows, the chart and DuckDB's answers."""
+    """Prints the windows, the chart and the results of queries in DuckDB."""
     console = cast.narrator.console
     console.print(tables.windows_table(windows, verdict.status))
     if not any(window.record_count for window in windows):
@@ -126,7 +124,7 @@ def show(cast: Cast, windows: Sequence[LandedWindow], verdict: Verdict) -> None:
 
 
 def conclude(cast: Cast, verdict: Verdict, *, unchanged: bool) -> bool:
-    """Print the verdict, naming the first differences; return whether all is well."""
+    """Prints the result and the first differences; returns whether there are none."""
     console, marks = cast.narrator.console, cast.narrator
     for difference in verdict.differences[:SHOWN_DIFFERENCES]:
         console.print(f"  [red]{marks.failed_mark}[/red] ", difference, sep="")

@@ -1,8 +1,6 @@
-"""The second half of the demo, from a fresh Airflow to the verdict, told in four chapters.
+"""The second half of the demo, in the installed environment: from a fresh Airflow to the verdict.
 
-Knows: the order of things, and which exit code each ending has.
-Must not know: how any single thing is done.
-Its one rule: whatever happens, everything started is stopped before it ends.
+Invariant: everything started is stopped before it ends, also on an error or a signal.
 """
 
 from __future__ import annotations
@@ -19,39 +17,40 @@ from shutil import rmtree
 from airflow_audit_provider.adapters.clock import SystemClock
 from demo import narration, scenes
 from demo.__main__ import arguments
+from demo.account import named_account
 from demo.backfill import BackfillFailedError
-from demo.children import ChildDiedError, Children, free_ports, is_free
-from demo.installation import tail
-from demo.instance import CommandFailedError, Instance, TooLateError
 from demo.layout import Layout
 from demo.narration import Narrator
 from demo.preflight import RefusalError
-from demo.rest import NoAnswerError
 from demo.scenes import DAY_COUNT, Cast
-from demo.source import Source, named_account, start_fake
-from demo.surroundings import Ports, airflow_environ
+from harness.airflow_environment import Ports, airflow_environ
+from harness.airflow_instance import AirflowInstance, CommandFailedError, TooLateError
+from harness.child_processes import ChildDiedError, Children, free_ports, is_free
+from harness.cloudflare_account import CloudflareAccount, start_fake
+from harness.http_json import NoResponseError
+from harness.log_files import tail
 
 FAKE_PATIENCE = timedelta(minutes=5)
-# A real account may answer 429, and then blocks for five minutes at a time.
+# A real account may respond with 429, and then blocks all requests for five minutes.
 REAL_PATIENCE = timedelta(minutes=45)
-# Just after midnight yesterday may still be settling; the days asked for end one day earlier then.
+# Just after midnight, yesterday may not be settled yet; the demo then ends one day earlier.
 SETTLED_AFTER = timedelta(hours=1)
 EQUAL, DIFFERENT, REFUSED, BROKEN, INTERRUPTED = 0, 1, 2, 3, 130
 
 
 def main() -> int:
-    """Tell the story and return the exit code."""
+    """Runs the demo and returns its exit code."""
     options = arguments().parse_args()
     narrator = Narrator(narration.make_console(columns=os.environ.get("COLUMNS", "")))
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupt)
     layout, started = Layout.here(), time.monotonic()
-    if not _sweep(layout):
+    if not _clear(layout):
         return _end(narrator, f"A demo is running in {layout.root}: stop it, or wait until it ends.", REFUSED)
     with Children(layout.logs) as children:
         try:
             cast = _gather(layout, children, narrator, options.port)
-            well = _tell(cast)
+            well = _run(cast)
             narrator.console.print(f"Done in {time.monotonic() - started:.0f} s. Everything is below {layout.root}.")
             if options.keep:
                 _keep(cast)
@@ -63,13 +62,13 @@ def main() -> int:
             code = _end(narrator, str(refusal), REFUSED)
         except (ChildDiedError, CommandFailedError) as died:
             code = _end(narrator, f"{died}; the end of {died.child.log} says:\n{tail(died.child.log)}", BROKEN)
-        except (TooLateError, TimeoutError, NoAnswerError, BackfillFailedError) as failure:
+        except (TooLateError, TimeoutError, NoResponseError, BackfillFailedError) as failure:
             code = _end(narrator, f"{failure}\nThe logs are in {layout.logs}.", BROKEN)
     return code
 
 
-def _sweep(layout: Layout) -> bool:
-    """Begin with nothing landed, alone: false if another run has the place. The installation's log stays."""
+def _clear(layout: Layout) -> bool:
+    """Removes what an earlier run left; returns false if another demo runs in this folder."""
     layout.root.mkdir(exist_ok=True)
     try:
         # The open descriptor holds the lock until this program ends, however it ends.
@@ -79,48 +78,47 @@ def _sweep(layout: Layout) -> bool:
     rmtree(layout.landed, ignore_errors=True)
     layout.logs.mkdir(parents=True, exist_ok=True)
     for old in layout.logs.glob("*.log"):
-        if old.name != "install.log":
-            old.unlink()
+        old.unlink()
     return True
 
 
 def _gather(layout: Layout, children: Children, narrator: Narrator, port: int) -> Cast:
     if port and not is_free(port):
         raise RefusalError(f"Port {port} is taken: give another with --port, or none to have a free one chosen.")
-    source = _source(layout, children, narrator)
+    account = _account(layout, children, narrator)
     api, worker_log, trigger_log = free_ports(3)
     ports = Ports(port or api, worker_log, trigger_log)
     now = SystemClock().now()
     first_free_day = (now + timedelta(days=2)).date().isoformat()
-    environ = airflow_environ(os.environ, layout, ports, source.connection(), first_free_day)
-    instance = Instance(layout, children, environ, f"http://127.0.0.1:{ports.api}")
-    patience = FAKE_PATIENCE if source.truth_url else REAL_PATIENCE
-    return Cast(narrator, layout, instance, source, complete_days(now), patience)
+    environ = airflow_environ(os.environ, layout, ports, account.connection(), first_free_day)
+    instance = AirflowInstance(layout, children, environ, f"http://127.0.0.1:{ports.api}")
+    patience = FAKE_PATIENCE if account.truth_url else REAL_PATIENCE
+    return Cast(narrator, layout, instance, account, complete_days(now), patience)
 
 
-def _source(layout: Layout, children: Children, narrator: Narrator) -> Source:
+def _account(layout: Layout, children: Children, narrator: Narrator) -> CloudflareAccount:
     account = named_account(os.environ)
     if account is not None:
         narrator.title(f"Cloudflare account {account.account_id}, read through the connection cloudflare_default")
         return account
     narrator.title("A fake Cloudflare and a fresh Airflow 3.3.2")
-    with narrator.step("The fake Cloudflare answers on loopback, as awkwardly as the real one"):
+    with narrator.step("The fake Cloudflare runs on loopback, with the real one's irregularities"):
         return start_fake(children, layout, os.environ)
 
 
 def complete_days(now: datetime) -> list[date]:
-    """The last complete and settled UTC days, oldest first."""
+    """Returns the last complete and settled UTC days, oldest first."""
     today = (now - SETTLED_AFTER).date()
     return [today - timedelta(days=back) for back in range(DAY_COUNT, 0, -1)]
 
 
-def _tell(cast: Cast) -> bool:
+def _run(cast: Cast) -> bool:
     scenes.bring_up(cast)
     cast.narrator.title(f"Backfill: {cast.days[0]} to {cast.days[-1]}, as JSONL and as Parquet")
     scenes.run_backfills(cast)
     unchanged = scenes.run_again(cast)
-    if cast.source.truth_url:
-        scenes.meet_late_record(cast)
+    if cast.account.truth_url:
+        scenes.add_late_record(cast)
     cast.narrator.title("What landed")
     windows = scenes.all_windows(cast.layout)
     verdict = scenes.compare(cast, windows)

@@ -1,9 +1,4 @@
-"""The landed windows and DuckDB's answers as tables.
-
-Knows: columns, alignment, and what is worth a colour.
-Must not know: how windows are read or queries run.
-Its one rule: it draws what it is given; a table never computes.
-"""
+"""Draws the landed windows and the results of queries as tables."""
 
 from __future__ import annotations
 
@@ -13,11 +8,11 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from demo.landed import LandedWindow
+from harness.landed import LandedWindow
 
 
 def windows_table(windows: Iterable[LandedWindow], verdicts: dict[tuple[str, str], str]) -> Table:
-    """One row for each landed window; `verdicts` maps (format, day) to its status."""
+    """Returns a table with one row for each landed window; `verdicts` maps (format, day) to its status."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("window (UTC)")
     table.add_column("format")
@@ -40,7 +35,7 @@ def windows_table(windows: Iterable[LandedWindow], verdicts: dict[tuple[str, str
 
 
 def answer_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Table:
-    """A query's answer, numbers to the right."""
+    """Returns a table of a query's result, numbers aligned right."""
     kept = [tuple(row) for row in rows]
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for place, name in enumerate(columns):

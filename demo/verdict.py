@@ -1,8 +1,6 @@
-"""The demo's judgement over all windows: what was compared, with what, and every difference found.
+"""Compares all windows with the true records, or with their manifests where these are not known.
 
-Knows: which comparison each format and each source allows.
-Must not know: how to print, or how the records got there.
-Its one rule: a window that should be there and is not counts as a difference, however clean the others are.
+Invariant: a window that is missing counts as a difference.
 """
 
 from __future__ import annotations
@@ -12,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 
 from demo.comparison import compare_ids, compare_lines, record_id
-from demo.landed import LandedWindow, broken_promises, part_lines
+from harness.landed import LandedWindow, manifest_differences, part_lines
 
 # (window's start, its end) -> the true raw records
 Truth = Callable[[datetime, datetime], list[bytes]]
@@ -20,7 +18,7 @@ Truth = Callable[[datetime, datetime], list[bytes]]
 
 @dataclass
 class Verdict:
-    """What was found; `status` maps (format, day) to a few words for the table."""
+    """The differences found; `status` maps (format, day) to a short text for the table."""
 
     differences: list[str] = field(default_factory=list)
     status: dict[tuple[str, str], str] = field(default_factory=dict)
@@ -30,7 +28,7 @@ class Verdict:
 def judge(
     windows: Iterable[LandedWindow], formats: Iterable[str], days: Iterable[date], truth: Truth | None
 ) -> Verdict:
-    """Compare every window of these formats and days; without a truth, with its own manifest and for doubles."""
+    """Compares every window of these formats and days; without `truth` with its manifest, and for duplicate ids."""
     verdict, found = Verdict(), {(window.file_format, window.day): window for window in windows}
     for file_format in formats:
         for day in days:
@@ -52,9 +50,9 @@ def _clean(truth: Truth | None) -> str:
 
 
 def _judge_window(window: LandedWindow, day: date, truth: Truth | None) -> list[str]:
-    promises = list(broken_promises(window))
-    if promises:
-        return promises
+    broken = list(manifest_differences(window))
+    if broken:
+        return broken
     where = f"{window.file_format} {window.day}"
     lines = [line for part in window.parts for line in part_lines(part)]
     if truth is None:

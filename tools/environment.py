@@ -15,7 +15,7 @@ import shutil
 import subprocess
 import sys
 import venv
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -25,6 +25,17 @@ UV_FOLDER = PROJECT / ".cache" / "uv"
 PIP = ("-m", "pip", "-qq", "--disable-pip-version-check", "--no-input", "install")
 # A lock names every package, except those left out on purpose (test.excludes), so no dependency is looked up.
 FROM_LOCK = ("--require-hashes", "--no-deps", "--only-binary", ":all:")
+
+
+def install_environ(environ: Mapping[str, str]) -> dict[str, str]:
+    """Returns the environment without what leads pip or Python to other folders; indexes and proxies stay."""
+    astray = {"PYTHONPATH", "PYTHONHOME", "PIP_TARGET", "PIP_USER", "PIP_PREFIX", "PIP_ROOT", "PIP_REQUIRE_VIRTUALENV"}
+    return {name: value for name, value in environ.items() if name not in astray}
+
+
+def is_current(folder: Path, lock: Path) -> bool:
+    """Whether the environment has the packages of this lock file."""
+    return Path(python_in(folder)).exists() and is_fresh(folder / "made-from", digest_of(lock))
 
 
 def digest_of(*paths: Path) -> str:
@@ -52,7 +63,7 @@ def install_packages(folder: Path, lock: Path) -> None:
     if uv and _run_uv(uv, "pip", "install", "--python", python_in(folder), *FROM_LOCK, "-r", str(lock)):
         return
     # uv does not read pip's configuration; where a package index is configured for pip alone, pip finds the packages.
-    subprocess.run([python_in(folder), *PIP, *FROM_LOCK, "-r", str(lock)], check=True)
+    _run_pip(folder, *FROM_LOCK, "-r", str(lock))
 
 
 def installed_uv(folder: Path) -> Path | None:
@@ -75,21 +86,28 @@ def _pip_installs(folder: Path, requirement: str) -> bool:
     with TemporaryDirectory() as temporary:
         lock = Path(temporary) / "uv.txt"
         lock.write_text(requirement)
-        command = [python_in(folder), *PIP, *FROM_LOCK, "--target", str(UV_FOLDER), "-r", str(lock)]
-        return subprocess.run(command, check=False).returncode == 0
+        try:
+            _run_pip(folder, *FROM_LOCK, "--target", str(UV_FOLDER), "-r", str(lock))
+        except subprocess.CalledProcessError:
+            return False
+    return True
+
+
+def _run_pip(folder: Path, *arguments: str) -> None:
+    """Runs pip install; raises CalledProcessError."""
+    subprocess.run([python_in(folder), *PIP, *arguments], env=install_environ(os.environ), check=True)
 
 
 def _run_uv(uv: Path, *arguments: str) -> bool:
     """Whether uv did what it was told; it must not fetch a Python, and uses the machine's certificates as pip does."""
-    environment = {**os.environ, "UV_PYTHON_DOWNLOADS": "never", "UV_SYSTEM_CERTS": "true"}
+    environment = {**install_environ(os.environ), "UV_PYTHON_DOWNLOADS": "never", "UV_SYSTEM_CERTS": "true"}
     command = [str(uv), "--quiet", "--no-config", *arguments]
     return subprocess.run(command, env=environment, check=False).returncode == 0
 
 
 def install_project(folder: Path) -> None:
     """Installs the project, editable; hatchling is in the lock, so nothing is downloaded."""
-    command = [python_in(folder), *PIP, "--no-deps", "--no-build-isolation", "-e", str(PROJECT)]
-    subprocess.run(command, check=True)
+    _run_pip(folder, "--no-deps", "--no-build-isolation", "-e", str(PROJECT))
 
 
 def main(folder: Path, lock: Path) -> int:

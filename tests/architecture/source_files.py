@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 PROJECT = Path(__file__).resolve().parents[2]
 PACKAGE = "airflow_audit_provider"
-CODE_FOLDERS = (PACKAGE, "dags", "demo", "tests", "tools")
+CODE_FOLDERS = (PACKAGE, "bench", "dags", "demo", "harness", "tests", "tools")
 AIRFLOW_LAYER = tuple(
     f"{PACKAGE}/{name}"
     for name in (

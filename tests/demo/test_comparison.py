@@ -26,7 +26,7 @@ def test_equal_records_in_any_order_are_no_difference() -> None:
     ("landed", "said"),
     [
         (TRUE[1:], "record id-000 is missing"),
-        ([*TRUE, TRUE[2]], "record id-002 is there 2 times, not 1"),
+        ([*TRUE, TRUE[2]], "record id-002 is present 2 times, not 1"),
         ([*TRUE, record(9)], "record id-009 is not Cloudflare's"),
         (
             [TRUE[0].replace(b"rec_add", b"rec_Add"), *TRUE[1:]],

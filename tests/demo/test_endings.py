@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import subprocess
 import sys
 from datetime import UTC, date, datetime, timedelta
@@ -14,21 +13,21 @@ import pytest
 from rich.console import Console
 
 from demo import narration, scenes, story
-from demo.backfill import describe, last_words, nothing_moves, task_log
-from demo.instance import Run
+from demo.backfill import describe, nothing_moves
 from demo.layout import Layout
 from demo.narration import Narrator
 from demo.scenes import Cast
-from demo.source import Source
 from demo.verdict import Verdict
+from harness.airflow_instance import DagRun
+from harness.cloudflare_account import CloudflareAccount
 
-RUNS = [Run("d", "r1", "2026-11-09", "success"), Run("d", "r2", "2026-11-10", "running")]
+RUNS = [DagRun("d", "r1", "2026-11-09", "success"), DagRun("d", "r2", "2026-11-10", "running")]
 
 
 def cast_with(sink: io.StringIO) -> Cast:
     """A cast that can only speak."""
     narrator = Narrator(Console(file=sink, width=100))
-    return Cast(narrator, Layout(Path()), None, Source("a", "t", None, None), [], timedelta())  # type: ignore[arg-type]  # no Airflow is asked here
+    return Cast(narrator, Layout(Path()), None, CloudflareAccount("a", "t", None, None), [], timedelta())  # type: ignore[arg-type]  # no Airflow is asked here
 
 
 @pytest.mark.parametrize(
@@ -49,7 +48,7 @@ def test_exit_code_is_the_verdict(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
     monkeypatch.setattr(Layout, "here", classmethod(lambda cls: cls(tmp_path)))
     monkeypatch.setattr("signal.signal", lambda *_: None)
     monkeypatch.setattr(story, "_gather", lambda *_: None)
-    monkeypatch.setattr(story, "_tell", lambda _: well)
+    monkeypatch.setattr(story, "_run", lambda _: well)
     assert story.main() == code
 
 
@@ -69,30 +68,13 @@ def test_waiting_ends_when_only_retries_are_left() -> None:
     assert describe(RUNS) == "1 running"
 
 
-def test_task_log_is_the_last_try(tmp_path: Path) -> None:
-    """The log shown is that of the last try."""
-    task = {"dag_id": "d", "dag_run_id": "r", "task_id": "t", "try_number": 3}
-    assert task_log(tmp_path, task) == tmp_path / "dag_id=d" / "run_id=r" / "task_id=t" / "attempt=3.log"
-
-
-def test_a_failed_task_is_quoted_not_dumped(tmp_path: Path) -> None:
-    """Of a task's log only the error's own sentence is shown; a log without one is shown by its end."""
-    log = tmp_path / "attempt=1.log"
-    said = {"event": "Task failed", "error_detail": [{"exc_type": "E", "exc_value": "Check the token."}]}
-    log.write_text(json.dumps(said) + '\n{"event": "over"}\n')
-    assert last_words(log) == "    Check the token."
-    log.write_text("killed\n")
-    assert last_words(log) == "    killed"
-    assert last_words(tmp_path / "none") == ""
-
-
 def test_log_lines_stay_and_a_failed_step_is_marked(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without a terminal a count is told in whole lines, without control characters, and a failure is marked."""
     monkeypatch.setattr(narration, "LOG_EVERY_SECONDS", 0.0)
     sink = io.StringIO()
     narrator = Narrator(Console(file=sink, width=100))
     with narrator.counting("runs", 2) as counter:
-        counter.tell(1, "1 running")
+        counter.show(1, "1 running")
     with pytest.raises(ValueError, match="no"), narrator.step("a step"):
         raise ValueError("no")
     said = sink.getvalue()

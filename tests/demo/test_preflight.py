@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from demo.installation import pip_environ, tail
+from demo.account import named_account
 from demo.preflight import Machine, RefusalError, look, refuse
-from demo.source import named_account
 
 GOOD = Machine(version=(3, 12), platform="linux", free_bytes=50_000_000_000, has_venv=True, installed=False)
 
@@ -58,16 +57,3 @@ def test_account_is_taken_from_the_environment() -> None:
     assert other is not None
     assert plain.connection() == {"conn_type": "cloudflare", "password": "t", "extra": {"account_id": "a"}}
     assert other.connection()["host"] == "http://127.0.0.1:1/client/v4"
-
-
-def test_pip_keeps_its_index_and_loses_its_target() -> None:
-    """A user's index and proxy reach pip; a PYTHONPATH or a target folder does not."""
-    kept = pip_environ({"PIP_INDEX_URL": "i", "HTTPS_PROXY": "p", "PIP_TARGET": "t", "PYTHONPATH": "x"})
-    assert kept == {"PIP_INDEX_URL": "i", "HTTPS_PROXY": "p"}
-
-
-def test_tail_shows_the_last_lines(tmp_path: Path) -> None:
-    """The end of a log is shown; a log that is not there is an empty text."""
-    (tmp_path / "log").write_text("one\ntwo\nthree\n")
-    assert tail(tmp_path / "log", 2) == "    two\n    three"
-    assert tail(tmp_path / "none") == ""

@@ -10,8 +10,8 @@ from rich.console import Console
 
 from demo import queries
 from demo.chart import bars
-from demo.landed import landed_windows
 from demo.tables import answer_table, windows_table
+from harness.landed import landed_windows
 from tests.demo.landed_tree import DAY, land, record
 
 COUNTS = {"2026-11-08": (0, 0), "2026-11-09": (1500, 20), "2026-11-10": (700, 350)}
@@ -70,5 +70,5 @@ def test_answer_table_prints_numbers_with_separators() -> None:
 
 def test_shown_query_is_the_query_that_runs() -> None:
     """The abridged text differs from the SQL that runs in its source only."""
-    shown, run = queries.abridged(queries.ACTIONS), queries.spelled_out(queries.ACTIONS, Path("/x"))
+    shown, run = queries.abridged(queries.ACTIONS), queries.with_paths(queries.ACTIONS, Path("/x"))
     assert shown.partition("from ")[0] == run.partition("from ")[0]

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from demo.landed import landed_windows, tree_digest
 from demo.verdict import Truth, Verdict, judge
+from harness.landed import landed_windows, tree_digest
 from tests.demo.landed_tree import DAY, land, record
 
 TRUE = [record(number) for number in range(5)]
@@ -42,7 +42,7 @@ def test_whole_destination_is_equal(tmp_path: Path, known: Truth | None) -> None
     ("landed", "said"),
     [
         (TRUE[:-1], "id-004 is missing"),
-        ([*TRUE, TRUE[0]], "id-000 is there 2 times"),
+        ([*TRUE, TRUE[0]], "id-000 is present 2 times"),
         ([TRUE[0].replace(b"rec_add", b"rec_del"), *TRUE[1:]], "id-000 is changed"),
     ],
 )
@@ -78,8 +78,8 @@ def test_part_that_is_not_what_its_manifest_says_is_found(tmp_path: Path, known:
     changed.write_bytes(changed.read_bytes() + b"\0")
     gone.unlink()
     said = "\n".join(verdict_of(tmp_path, known).differences)
-    assert "other bytes" in said
-    assert "not there" in said
+    assert "does not have the SHA-256 digest" in said
+    assert "does not exist" in said
 
 
 def test_newest_generation_counts(tmp_path: Path) -> None:

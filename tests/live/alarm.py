@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 from uuid import uuid4
 
-from demo import rest
+from harness import http_json
 from tests.live.live import WITHIN_SECONDS, LiveAirflow
 
 DAG_ID = "cloudflare_audit_suspicious"
@@ -34,7 +34,7 @@ class Alarm:
 
     def __init__(self, live: LiveAirflow) -> None:
         self._live = live
-        self._control_url = str(live.source.truth_url).removesuffix("truth")
+        self._control_url = str(live.account.truth_url).removesuffix("truth")
 
     def start(self) -> None:
         """Have the watcher begin; return after its first look."""
@@ -74,7 +74,7 @@ class Alarm:
     def truth(self, ids: set[str]) -> list[tuple[str, str]]:
         """The action and the resource's type of these records, as the log has them for the last hour."""
         now = datetime.now(UTC)
-        raws = self._live.source.truth(now - timedelta(hours=1), now)
+        raws = self._live.account.truth(now - timedelta(hours=1), now)
         records = [record for raw in raws if (record := json.loads(raw))["id"] in ids]
         return [(record["action"]["type"], record["resource"]["type"]) for record in records]
 
@@ -82,7 +82,7 @@ class Alarm:
         return Counter(self._live.xcom(DAG_ID, run_id, "report_actions"))
 
     def _request_count(self) -> int:
-        lines = rest.fetch(f"{self._control_url}requests").splitlines()
+        lines = http_json.fetch(f"{self._control_url}requests").splitlines()
         return sum(json.loads(line)["path"].endswith("/audit_logs") for line in lines)
 
     def _add(self, action: str, resource: str) -> str:
@@ -93,5 +93,5 @@ class Alarm:
             "actor": {"email": "mallory@example.com", "type": "user"},
             "resource": {"type": resource},
         }
-        rest.fetch(f"{self._control_url}records", method="POST", body=record)
+        http_json.fetch(f"{self._control_url}records", method="POST", body=record)
         return str(record["id"])

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from demo.source import Source
+from harness.cloudflare_account import CloudflareAccount
 from tests.live.home import Home
 from tests.live.listening import Statsd, statsd
-from tests.live.live import LiveAirflow, checkout_home, start_airflow
+from tests.live.live import LiveAirflow, start_airflow
 from tests.live.started_with import DAG_FILES, FAKE_OPTIONS, counting, settings
 from tests.live.versions import environments
 from tests.live.versions.versions import VERSIONS, AirflowVersion
@@ -76,10 +76,10 @@ def live(
 ) -> Iterator[LiveAirflow]:
     """A running Airflow of the version, with the built wheel."""
 
-    def variables(home: Home, source: Source) -> dict[str, str]:
-        return settings(home, source) | counting(home, counted.port)
+    def variables(home: Home, account: CloudflareAccount) -> dict[str, str]:
+        return settings(home, account) | counting(home, counted.port)
 
     environments.prepare(version, wheel)
-    home = checkout_home(tmp_path_factory.mktemp(f"live-{version.number}") / "home", version.folder)
+    home = Home(tmp_path_factory.mktemp(f"live-{version.number}") / "home", version.folder)
     with start_airflow(home, version.number, dags=DAG_FILES, fake_options=FAKE_OPTIONS, settings=variables) as airflow:
         yield airflow

@@ -1,20 +1,16 @@
-"""Where one Airflow under test keeps its things: the demo's layout, in a folder of the test's own.
-
-Knows: the paths. Must not know: what is in them.
-Its one rule: nothing outside the test's folder is ever written.
-"""
+"""The folders of one Airflow under test."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
 
-from demo.layout import Layout
+from harness.airflow_folders import AirflowFolders
 
 
 @dataclass(frozen=True)
-class Home(Layout):
-    """The folders of one Airflow below `folder`, which runs in the virtual environment `environment`."""
+class Home(AirflowFolders):
+    """The folders of an Airflow that writes below `folder` and runs in the virtual environment `environment`."""
 
     folder: Path
     environment: Path
@@ -31,5 +27,5 @@ class Home(Layout):
 
     @property
     def dags(self) -> Path:
-        """The copies of the DAG files asked for."""
+        """The copies of the DAG files a test asks for."""
         return self.folder / "dags"

@@ -19,21 +19,19 @@ from typing import Any
 from urllib.parse import quote
 from uuid import uuid4
 
-from demo import rest
-from demo.backfill import ENDED, task_log
-from demo.children import ChildDiedError, Children, free_ports
-from demo.installation import tail
-from demo.instance import CommandFailedError, Instance, TooLateError
-from demo.source import Source, start_fake
-from demo.surroundings import Ports, airflow_environ
+from harness import http_json
+from harness.airflow_environment import Ports, airflow_environ
+from harness.airflow_instance import ENDED, AirflowInstance, CommandFailedError, TooLateError
+from harness.child_processes import ChildDiedError, Children, free_ports
+from harness.cloudflare_account import CloudflareAccount, start_fake
+from harness.log_files import tail, task_log
 from tests.live.home import Home
-from tests.live.versions.versions import PROJECT
 
 # Far more than a quiet machine takes (a task: 3 s); a shared one is slow.
 WITHIN_SECONDS = 480.0
 FAKE_OPTIONS = ("--records-per-day", "300", "--gzip")
 Row = dict[str, Any]
-Settings = Callable[[Home, Source], Mapping[str, str]]
+Settings = Callable[[Home, CloudflareAccount], Mapping[str, str]]
 
 
 @dataclass(frozen=True)
@@ -42,11 +40,11 @@ class LiveAirflow:
 
     version: str
     home: Home
-    instance: Instance
-    source: Source
+    instance: AirflowInstance
+    account: CloudflareAccount
 
     def ask(self, path: str, *, method: str = "GET", body: object = None) -> Any:
-        """Send one request to the REST API, below `/api/v2/`; raises NoAnswerError."""
+        """Send one request to the REST API, below `/api/v2/`; raises NoResponseError."""
         return self.instance.ask(path, method=method, body=body)
 
     def unpause(self, *dag_ids: str) -> None:
@@ -68,7 +66,7 @@ class LiveAirflow:
         def taken() -> bool:
             try:
                 return bool(self.ask("backfills", method="POST", body=body))
-            except rest.NoAnswerError as error:
+            except http_json.NoResponseError as error:
                 # Where SQLite was locked half-way, a backfill without runs is in the way of the next.
                 if " 409 " in str(error):
                     self._cancel_backfills(dag_id)
@@ -83,7 +81,7 @@ class LiveAirflow:
         def taken() -> bool:
             try:
                 self.ask(f"parseDagFile/{file_token}", method="PUT")
-            except rest.NoAnswerError as error:
+            except http_json.NoResponseError as error:
                 # 409: it is asked for already and not parsed yet.
                 return " 409 " in str(error)
             return True
@@ -164,7 +162,7 @@ class LiveAirflow:
 
     def truth_ids(self, start: datetime, end: datetime) -> list[str]:
         """The ids of every record the fake has in `[start, end)`, in its order."""
-        return [json.loads(line)["id"] for line in self.source.truth(start, end)]
+        return [json.loads(line)["id"] for line in self.account.truth(start, end)]
 
     def kill(self, name: str) -> None:
         """End a component and all it started at once, as a dead machine does; `instance.start` starts it again."""
@@ -181,7 +179,7 @@ class LiveAirflow:
         def taken() -> bool:
             try:
                 self.ask(path, method="POST", body=body)
-            except rest.NoAnswerError as error:
+            except http_json.NoResponseError as error:
                 # 409: an answer was lost on its way, or came too late, and this one says that it was done.
                 if " 409 " not in str(error):
                     raise
@@ -208,12 +206,14 @@ def start_airflow(
         yield live
 
 
-def _started(home: Home, version: str, children: Children, source: Source, settings: Settings) -> LiveAirflow:
+def _started(
+    home: Home, version: str, children: Children, account: CloudflareAccount, settings: Settings
+) -> LiveAirflow:
     *ports, execution_port = free_ports(4)
     tomorrow = datetime.now(UTC).date() + timedelta(days=1)
-    environ = airflow_environ(os.environ, home, Ports(*ports), source.connection(), tomorrow.isoformat())
+    environ = airflow_environ(os.environ, home, Ports(*ports), account.connection(), tomorrow.isoformat())
     environ["AIRFLOW__CORE__EXECUTION_API_SERVER_URL"] = f"http://127.0.0.1:{execution_port}/execution/"
-    instance = Instance(home, children, environ | dict(settings(home, source)), f"http://127.0.0.1:{ports[0]}")
+    instance = AirflowInstance(home, children, environ | dict(settings(home, account)), f"http://127.0.0.1:{ports[0]}")
     instance.migrate()
     # Two, as in large installations: in one, a request that writes the audit trail in the event loop waits for SQLite's
     # lock, and the one that holds the lock waits for the event loop, a minute long.
@@ -221,9 +221,4 @@ def _started(home: Home, version: str, children: Children, source: Source, setti
     instance.start("execution-api", "api-server", "--apps", "execution", "--port", str(execution_port))
     instance.start_workers()
     instance.wait_until_healthy()
-    return LiveAirflow(version, home, instance, source)
-
-
-def checkout_home(folder: Path, environment: Path) -> Home:
-    """The home below an empty folder, of an Airflow installed in a virtual environment."""
-    return Home(PROJECT, folder, environment)
+    return LiveAirflow(version, home, instance, account)

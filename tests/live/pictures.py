@@ -17,7 +17,8 @@ from playwright.sync_api import Locator, Page, expect
 
 from airflow_audit_provider.testing.settings import TOKEN
 from tests.live import browser
-from tests.live.live import FAKE_OPTIONS, LiveAirflow, checkout_home, start_airflow
+from tests.live.home import Home
+from tests.live.live import FAKE_OPTIONS, LiveAirflow, start_airflow
 from tests.live.started_with import settings
 from tests.live.versions.versions import PROJECT
 
@@ -33,7 +34,7 @@ def main() -> int:
     """Takes every picture."""
     FOLDER.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="pictures-") as folder:
-        home = checkout_home(Path(folder) / "home", Path(sys.prefix))
+        home = Home(Path(folder) / "home", Path(sys.prefix))
         number = version("apache-airflow")
         started = start_airflow(home, number, dags=[DAG_FILE], fake_options=FAKE_OPTIONS, settings=settings)
         with started as live, browser.browse(live.instance.base_url) as page:
@@ -47,8 +48,8 @@ def _connection(page: Page, live: LiveAirflow) -> None:
     """The form of a new connection, and the answer to its test."""
     form = browser.open_form(page, "Cloudflare")
     browser.fill(form, {"Connection ID": CONN_ID})
-    base_url = str(live.source.base_url)
-    browser.fill(form, {"Account id": live.source.account_id}, "Extra Fields")
+    base_url = str(live.account.base_url)
+    browser.fill(form, {"Account id": live.account.account_id}, "Extra Fields")
     texts = {"API base URL": base_url, "Port of the API": str(urlsplit(base_url).port)}
     browser.fill(form, texts | {"API token, or Global API Key": TOKEN}, "Standard Fields")
     _take(form, "connection-form")

@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from demo.children import free_ports
+from harness.child_processes import free_ports
 
 WITHIN_SECONDS = 300.0
 # Nothing here has to outlive the machine.

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import statsd  # type: ignore[import-untyped]  # it has no stubs
 
-from demo.source import Source
+from harness.cloudflare_account import CloudflareAccount
 from tests.live.calendar_days import AUTUMN, SPRING, TODAY
 from tests.live.home import Home
 from tests.live.versions.versions import PROJECT
@@ -23,13 +23,13 @@ DAG_FILES = sorted([*(PROJECT / "dags").glob("*.py"), *(Path(__file__).parent / 
 FAKE_OPTIONS = ("--records-per-day", "2000", "--even-days", "--gzip")
 
 
-def settings(home: Home, source: Source) -> dict[str, str]:
+def settings(home: Home, account: CloudflareAccount) -> dict[str, str]:
     """The variables beside those of the demo; `AUDIT_LANDED` is the folder in which each DAG makes its own.
 
     Two connections more: one that leaves every wait to Airflow, and one with a token that Cloudflare refuses.
     """
-    connection = source.connection()
-    impatient = {"account_id": source.account_id, "max_attempts": 1, "max_retry_seconds": 1}
+    connection = account.connection()
+    impatient = {"account_id": account.account_id, "max_attempts": 1, "max_retry_seconds": 1}
     # The partitioned examples begin tomorrow: of them only the backfills a test asks for are run.
     tomorrow = (TODAY + timedelta(days=1)).isoformat()
     return {

@@ -15,11 +15,11 @@ import pytest
 
 from airflow_audit_provider.adapters.storage.fsspec_store import store_from_uri
 from airflow_audit_provider.pipelines.verify import verify
-from demo.landed import landed_windows, part_lines
-from demo.source import Source
+from harness.cloudflare_account import CloudflareAccount
+from harness.landed import landed_windows, part_lines
 from tests.live.calendar_days import days_ago
 from tests.live.home import Home
-from tests.live.live import LiveAirflow, Row, checkout_home, start_airflow
+from tests.live.live import LiveAirflow, Row, start_airflow
 from tests.live.postgres import running_postgres
 
 DAG_ID, DAG_FILE = "thirty_days", Path(__file__).parent / "alone" / "thirty_days.py"
@@ -32,10 +32,10 @@ SETTLED_IN, WAITING_COUNT, PATIENCE_SECONDS = timedelta(seconds=40), 3, 900.0
 @pytest.fixture(scope="module")
 def airflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveAirflow]:
     """Airflow 3.3.2 on PostgreSQL, with four workers, that notices a dead one within half a minute."""
-    home = checkout_home(tmp_path_factory.mktemp("thirty-days") / "home", Path(sys.prefix))
+    home = Home(tmp_path_factory.mktemp("thirty-days") / "home", Path(sys.prefix))
     with running_postgres() as database:
 
-        def settings(home: Home, _source: Source) -> dict[str, str]:
+        def settings(home: Home, _account: CloudflareAccount) -> dict[str, str]:
             return {
                 "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": database,
                 "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "20",
@@ -71,7 +71,7 @@ def test_thirty_days_survive_the_death_of_triggerer_and_worker(airflow: LiveAirf
 
 
 def everything_is_there(live: LiveAirflow) -> None:
-    """Hold what landed against the source: by the provider's own verify, and by plain reading."""
+    """Hold what landed against the account: by the provider's own verify, and by plain reading."""
     destination = live.home.landed / DAG_ID
     report = verify(store_from_uri(destination.as_uri()))
     assert (report.summary()["window_count"], list(report.findings)) == (DAY_COUNT, [])

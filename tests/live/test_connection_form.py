@@ -44,7 +44,7 @@ def page(live: LiveAirflow, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 
 def _make(page: Page, live: LiveAirflow, conn_id: str) -> None:
     """Fill the form as a person does."""
-    base_url = str(live.source.base_url)
+    base_url = str(live.account.base_url)
     form = browser.open_form(page, "Cloudflare")
     browser.fill(form, {"Connection ID": conn_id})
     texts = {
@@ -53,7 +53,7 @@ def _make(page: Page, live: LiveAirflow, conn_id: str) -> None:
         "API token, or Global API Key": TOKENS[conn_id],
     }
     browser.fill(form, texts, "Standard Fields")
-    browser.fill(form, {"Account id": live.source.account_id, "Read timeout, seconds": "30"}, "Extra Fields")
+    browser.fill(form, {"Account id": live.account.account_id, "Read timeout, seconds": "30"}, "Extra Fields")
     browser.save(page, form)
 
 
@@ -66,9 +66,9 @@ def _kept(live: LiveAirflow, conn_id: str) -> dict[str, Any]:
 def test_form_is_kept_as_it_was_filled(live: LiveAirflow) -> None:
     """Airflow keeps each field of the form under the name the hook reads, and no empty one."""
     kept = _kept(live, GOOD)
-    assert (kept["conn_type"], kept["host"]) == ("cloudflare", live.source.base_url)
+    assert (kept["conn_type"], kept["host"]) == ("cloudflare", live.account.base_url)
     extra = {name: value for name, value in json.loads(kept["extra"]).items() if value is not None}
-    assert extra.pop("account_id") == live.source.account_id
+    assert extra.pop("account_id") == live.account.account_id
     assert {name: float(value) for name, value in extra.items()} == {"timeout_seconds": 30.0}
 
 
@@ -82,7 +82,7 @@ def test_form_is_labelled(live: LiveAirflow, page: Page) -> None:
     assert secret.get_attribute("placeholder") == "API token with Account Settings: Read"
     assert browser.labels(form, "Extra Fields") == EXTRAS
     assert TOKEN not in page.content()
-    assert live.source.account_id in browser.field_of(form, "Account id").input_value()
+    assert live.account.account_id in browser.field_of(form, "Account id").input_value()
 
 
 def test_connection_is_tested(live: LiveAirflow, page: Page) -> None:
@@ -120,7 +120,7 @@ def test_dag_lands_with_it(live: LiveAirflow) -> None:
     links = live.ask(f"dags/seen/dagRuns/{run_id}/taskInstances/land/links")["extra_links"]
     assert links == {
         "Manifest": summary["manifest_uri"],
-        "Cloudflare dashboard": f"https://dash.cloudflare.com/{live.source.account_id}/audit-log",
+        "Cloudflare dashboard": f"https://dash.cloudflare.com/{live.account.account_id}/audit-log",
     }
     log = live.log(live.tasks("seen", run_id)[0])
     assert log.count("::group::fetch") == log.count("::group::verify") == 1

@@ -27,7 +27,7 @@ class Scene:
 
     def __init__(self, live: LiveAirflow) -> None:
         self.live = live
-        self._control_url = str(live.source.truth_url).removesuffix("truth")
+        self._control_url = str(live.account.truth_url).removesuffix("truth")
         self._client = httpx.Client(trust_env=False, timeout=20)
         self._shown_at: dict[str, datetime] = {}
 

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from demo.landed import landed_windows
+from harness.landed import landed_windows
 from tests.live.calendar_days import days_ago
 from tests.live.live import LiveAirflow
 

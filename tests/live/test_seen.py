@@ -15,10 +15,10 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from demo.source import Source
+from harness.cloudflare_account import CloudflareAccount
 from tests.live.home import Home
 from tests.live.listening import Collector, Span, Statsd, otlp, statsd
-from tests.live.live import LiveAirflow, checkout_home, start_airflow
+from tests.live.live import LiveAirflow, start_airflow
 from tests.live.versions.versions import PROJECT, VERSIONS
 from tests.pipelines.verify.dataset import PRIVATE_PEM
 
@@ -58,9 +58,9 @@ class Watched(NamedTuple):
         return sum(metric.value for metric in self.statsd.metrics(PREFIX) if metric.name == name)
 
 
-def _settings(home: Home, source: Source, heard: Statsd, collector: Collector) -> Mapping[str, str]:
-    connection = source.connection()
-    extra = {"account_id": source.account_id, **RATE_LIMIT}
+def _settings(home: Home, account: CloudflareAccount, heard: Statsd, collector: Collector) -> Mapping[str, str]:
+    connection = account.connection()
+    extra = {"account_id": account.account_id, **RATE_LIMIT}
     return {
         "AIRFLOW_CONN_CLOUDFLARE_DEFAULT": json.dumps({**connection, "extra": extra}),
         "AIRFLOW_CONN_SIGNING": json.dumps({"conn_type": "generic", "password": PRIVATE_PEM}),
@@ -82,12 +82,12 @@ def _settings(home: Home, source: Source, heard: Statsd, collector: Collector) -
 @pytest.fixture(scope="module")
 def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
     """One day landed, verified and sealed by a real scheduler's real tasks, with every receiver listening."""
-    home = checkout_home(tmp_path_factory.mktemp("seen") / "home", Path(sys.prefix))
+    home = Home(tmp_path_factory.mktemp("seen") / "home", Path(sys.prefix))
     dags = [Path(__file__).parent / "dags" / "seen.py"]
     with statsd() as heard, otlp() as collector:
 
-        def settings(home: Home, source: Source) -> Mapping[str, str]:
-            return _settings(home, source, heard, collector)
+        def settings(home: Home, account: CloudflareAccount) -> Mapping[str, str]:
+            return _settings(home, account, heard, collector)
 
         newest = VERSIONS[-1].number
         with start_airflow(home, newest, dags=dags, fake_options=FAKE_OPTIONS, settings=settings) as live:
@@ -109,7 +109,7 @@ def _named(collector: Collector, name: str) -> list[Span]:
 
 def test_metrics_are_what_happened(watched: Watched) -> None:
     """The counters a statsd server received are those of the fake, of the manifest and of the disk."""
-    answered = watched.live.source.answered()
+    answered = watched.live.account.answered()
     manifest = json.loads(Path(watched.summary["manifest_uri"].removeprefix("file://")).read_bytes())
     assert watched.counted("fetch.requests") == sum(answered.values()) == manifest["fetch"]["request_count"]
     assert watched.counted("fetch.retries") == answered[503] == manifest["fetch"]["retry_count"] > 0
@@ -163,9 +163,9 @@ def test_lineage_is_reported(watched: Watched) -> None:
     lines = (watched.live.home.root / "lineage.jsonl").read_text().splitlines()
     events = [json.loads(line) for line in lines]
     (event,) = (each for each in events if each["eventType"] == "COMPLETE" and each["job"]["name"] == "seen.land")
-    source, summary = watched.live.source, watched.summary
+    account, summary = watched.live.account, watched.summary
     assert [(each["namespace"], each["name"]) for each in event["inputs"]] == [
-        (f"cloudflare://{str(source.base_url).split('/')[2]}", f"accounts/{source.account_id}/audit_logs")
+        (f"cloudflare://{str(account.base_url).split('/')[2]}", f"accounts/{account.account_id}/audit_logs")
     ]
     (output,) = event["outputs"]
     assert (output["namespace"], output["name"]) == ("file", str(watched.live.home.landed / "seen"))
@@ -194,7 +194,7 @@ def test_asset_event_says_what_landed(watched: Watched) -> None:
 
 def test_nothing_secret_is_told(watched: Watched) -> None:
     """The token is in no metric, span, event or log."""
-    token = watched.live.source.token
+    token = watched.live.account.token
     told = [*watched.statsd.lines, *map(str, watched.collector.spans()), watched.log]
     told.append((watched.live.home.root / "lineage.jsonl").read_text())
     assert watched.log

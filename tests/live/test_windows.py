@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import pytest
 
-from demo.landed import broken_promises, landed_windows, part_lines
+from harness.landed import landed_windows, manifest_differences, part_lines
 from tests.live.calendar_days import AUTUMN, SPRING, berlin_midnight, days_ago
 from tests.live.live import LiveAirflow
 from tests.live.starting import Find, Start, backfill, by_hand, dag_tests, event, scheduled
@@ -193,7 +193,7 @@ def look_at(live: LiveAirflow, case: Lands | Fails, run_id: str, logs: list[str]
     (landed,) = landed_windows(folder)
     bounds = tuple(bound.astimezone(UTC) for bound in case.window)
     assert (datetime.fromisoformat(landed.start), datetime.fromisoformat(landed.end)) == bounds
-    assert list(broken_promises(landed)) == []
+    assert list(manifest_differences(landed)) == []
     ids = [json.loads(line)["id"] for part in landed.parts for line in part_lines(part)]
     assert ids == live.truth_ids(*case.window)
     assert ids, "the fake has no record there"

@@ -1,8 +1,8 @@
-"""The environment variables the demo's children see: nothing of the user's Airflow, all of the demo's.
+"""Builds the environment variables of Airflow's processes and of the fake Cloudflare.
 
-Knows: which variables leak into Airflow, and Airflow's settings for a quick instance on two cores.
-Must not know: which processes are started with them.
-Its one rule: standard library only; a variable that could point at the user's own Airflow never gets through.
+Imports only the standard library, because the demo uses it before anything is installed.
+
+Invariant: no variable of the caller that could point to another Airflow or another Python is passed on.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from demo.layout import Layout
+from harness.airflow_folders import AirflowFolders
 
 PROXIES = frozenset({"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "FTP_PROXY"})
 LEAKING_PREFIXES = ("AIRFLOW", "_AIRFLOW", "AUDIT_", "OTEL_", "OPENLINEAGE_", "SQLALCHEMY_", "GUNICORN_", "UVICORN_")
@@ -24,15 +24,15 @@ LOOPBACK = "127.0.0.1,localhost,::1"
 
 @dataclass(frozen=True)
 class Ports:
-    """The three ports Airflow listens on; all on loopback."""
+    """The loopback ports Airflow listens on."""
 
     api: int
     worker_log: int
     trigger_log: int
 
 
-def second_half_environ(environ: Mapping[str, str]) -> dict[str, str]:
-    """The caller's environment without anything that would lead Python or Airflow to another installation."""
+def isolated_environ(environ: Mapping[str, str]) -> dict[str, str]:
+    """Returns the environment without what would lead Python or Airflow to another installation."""
     return {
         name: value
         for name, value in environ.items()
@@ -41,26 +41,30 @@ def second_half_environ(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def airflow_environ(
-    environ: Mapping[str, str], layout: Layout, ports: Ports, connection: Mapping[str, object], first_free_day: str
+    environ: Mapping[str, str],
+    folders: AirflowFolders,
+    ports: Ports,
+    connection: Mapping[str, object],
+    first_free_day: str,
 ) -> dict[str, str]:
-    """All variables of Airflow's own children; `first_free_day` is a UTC date after which schedules may begin."""
-    kept = {name: value for name, value in second_half_environ(environ).items() if not name.startswith("CLOUDFLARE_")}
-    kept["PATH"] = f"{layout.venv / 'bin'}:{kept.get('PATH', '/usr/bin:/bin')}"
-    # Children talk to one another on loopback, which no proxy may carry.
+    """Returns the variables of Airflow's processes. Schedules begin at `first_free_day`, a UTC date."""
+    kept = {name: value for name, value in isolated_environ(environ).items() if not name.startswith("CLOUDFLARE_")}
+    kept["PATH"] = f"{folders.venv / 'bin'}:{kept.get('PATH', '/usr/bin:/bin')}"
+    # The processes talk to each other on loopback, which must not go through a proxy.
     kept["NO_PROXY"] = kept["no_proxy"] = ",".join(filter(None, (kept.get("no_proxy"), kept.get("NO_PROXY"), LOOPBACK)))
     kept["PYTHONUNBUFFERED"] = "1"
-    return kept | _airflow_settings(layout, ports) | _dag_settings(layout, connection, first_free_day)
+    return kept | _airflow_settings(folders, ports) | _dag_settings(folders, connection, first_free_day)
 
 
 def without_proxies(environ: Mapping[str, str]) -> dict[str, str]:
-    """The same environment with no proxy at all: for the fake, which is never further than loopback."""
+    """Returns the environment without proxies, for programs that only talk on loopback."""
     return {name: value for name, value in environ.items() if name.upper() not in PROXIES}
 
 
-def _airflow_settings(layout: Layout, ports: Ports) -> dict[str, str]:
-    home, base_url = layout.airflow_home, f"http://127.0.0.1:{ports.api}"
+def _airflow_settings(folders: AirflowFolders, ports: Ports) -> dict[str, str]:
+    home, base_url = folders.airflow_home, f"http://127.0.0.1:{ports.api}"
     settings = {
-        "CORE__DAGS_FOLDER": str(layout.dags),
+        "CORE__DAGS_FOLDER": str(folders.dags),
         "CORE__LOAD_EXAMPLES": "False",
         "CORE__EXECUTOR": "LocalExecutor",
         "CORE__PARALLELISM": "4",
@@ -87,12 +91,12 @@ def _airflow_settings(layout: Layout, ports: Ports) -> dict[str, str]:
     return {"AIRFLOW_HOME": str(home), "AIRFLOW_CONFIG": str(home / "airflow.cfg"), **prefixed}
 
 
-def _dag_settings(layout: Layout, connection: Mapping[str, object], first_free_day: str) -> dict[str, str]:
+def _dag_settings(folders: AirflowFolders, connection: Mapping[str, object], first_free_day: str) -> dict[str, str]:
     return {
         "AIRFLOW_CONN_CLOUDFLARE_DEFAULT": json.dumps(connection),
-        "AUDIT_DESTINATION": (layout.landed / "jsonl").as_uri(),
-        "AUDIT_HISTORY_DESTINATION": (layout.landed / "parquet").as_uri(),
-        # Schedules begin after the demo has ended, so that only the backfill asked for is run.
+        "AUDIT_DESTINATION": (folders.landed / "jsonl").as_uri(),
+        "AUDIT_HISTORY_DESTINATION": (folders.landed / "parquet").as_uri(),
+        # Schedules begin after the caller has ended, so that only the backfills asked for run.
         "AUDIT_START_DATE": first_free_day,
         "AUDIT_HISTORY_START_DATE": first_free_day,
     }

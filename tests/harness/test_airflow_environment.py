@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from demo.layout import Layout
-from demo.surroundings import Ports, airflow_environ, second_half_environ, without_proxies
+from harness.airflow_environment import Ports, airflow_environ, isolated_environ, without_proxies
 
 USER = {
     "HOME": "/home/user",
@@ -53,5 +53,5 @@ def test_each_run_has_its_own_secrets(tmp_path: Path) -> None:
 
 def test_second_half_keeps_the_account() -> None:
     """What names the account and the proxy goes on into the second half; Airflow's variables do not."""
-    kept = second_half_environ(USER)
+    kept = isolated_environ(USER)
     assert kept.keys() == {"HOME", "PATH", "HTTPS_PROXY", "no_proxy", "CLOUDFLARE_API_TOKEN"}

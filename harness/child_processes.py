@@ -1,8 +1,6 @@
-"""Starting and ending the demo's child programs, each in a session of its own.
+"""Starts child programs, each in a session of its own, and ends them with all their descendants.
 
-Knows: sessions, signals and log files.
-Must not know: what a child does.
-Its one rule: what was started here is ended here, with all its descendants, by number and never by name.
+Invariant: a process is ended by its id, never by its name, and only if it belongs to a session started here.
 """
 
 from __future__ import annotations
@@ -17,8 +15,8 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-# How long a child may take over each signal before the next, harder one.
-PATIENCE: tuple[tuple[signal.Signals, float], ...] = (
+# The signals that end a child, each with the seconds to wait before the next one is sent.
+END_SIGNALS: tuple[tuple[signal.Signals, float], ...] = (
     (signal.SIGINT, 5.0),
     (signal.SIGTERM, 2.0),
     (signal.SIGKILL, 2.0),
@@ -27,7 +25,7 @@ PATIENCE: tuple[tuple[signal.Signals, float], ...] = (
 
 @dataclass(frozen=True)
 class Child:
-    """One started program; its pid is its session's number too."""
+    """A started program; its process id is also the id of its session."""
 
     name: str
     popen: subprocess.Popen[bytes]
@@ -35,15 +33,15 @@ class Child:
 
 
 class ChildDiedError(Exception):
-    """A child ended while it was still needed; carries its name and log."""
+    """A child ended although it was still needed. `child` has its name and log file."""
 
     def __init__(self, child: Child) -> None:
-        super().__init__(f"{child.name} ended by itself with code {child.popen.returncode}")
+        super().__init__(f"{child.name} ended unexpectedly with exit code {child.popen.returncode}")
         self.child = child
 
 
 class Children:
-    """The programs started so far; leaving the `with` block ends them all, last started first."""
+    """The programs started so far. Leaving the `with` block ends them all."""
 
     def __init__(self, logs: Path) -> None:
         self.logs = logs
@@ -56,7 +54,7 @@ class Children:
         self.stop()
 
     def start(self, name: str, command: Sequence[str], environ: Mapping[str, str], *, cwd: Path) -> Child:
-        """Start a program in its own session, both outputs into `<logs>/<name>.log`."""
+        """Starts a program in its own session; standard output and error go to `<logs>/<name>.log`."""
         log = self.logs / f"{name}.log"
         with ExitStack() as stack:
             sink = stack.enter_context(log.open("wb"))
@@ -74,51 +72,51 @@ class Children:
         return child
 
     def check(self) -> None:
-        """Raise ChildDiedError if any child has ended."""
+        """Raises ChildDiedError if a child has ended."""
         for child in self.started:
             if child.popen.poll() is not None:
                 raise ChildDiedError(child)
 
     def kill(self, name: str) -> None:
-        """End one child and its descendants at once, as a dead machine does, and need it no longer."""
+        """Kills one child and its descendants, as a machine that fails does, and stops watching it."""
         (child,) = (child for child in self.started if child.name == name)
         self.started.remove(child)
-        lost = Children(self.logs)
-        lost.started = [child]
-        while lost.survivors():
-            lost.signal(signal.SIGKILL)
+        killed = Children(self.logs)
+        killed.started = [child]
+        while killed.survivors():
+            killed.signal(signal.SIGKILL)
             time.sleep(0.05)
 
     def stop(self) -> None:
-        """End every child and every descendant in its session; a second Ctrl-C does not interrupt this."""
+        """Ends every child and every descendant in its session. A second Ctrl-C does not interrupt this."""
         before = signal.signal(signal.SIGINT, signal.SIG_IGN)
         try:
-            for number, patience_seconds in PATIENCE:
+            for number, wait_seconds in END_SIGNALS:
                 if not self.signal(number):
                     break
-                self._await_end(patience_seconds)
+                self._await_end(wait_seconds)
         finally:
             signal.signal(signal.SIGINT, before)
 
     def survivors(self) -> list[int]:
-        """The pids that still live in a session started here."""
+        """Returns the ids of the processes that still run in a session started here."""
         for child in self.started:
             child.popen.poll()
         sessions = {child.popen.pid for child in self.started}
         return [pid for pid in _all_pids(sessions) if _session(pid) in sessions]
 
     def signal(self, number: signal.Signals) -> bool:
-        """Send a signal to all that live, SIGINT only to the children; return whether anything lived."""
+        """Sends a signal to all running processes, SIGINT to the children alone; returns whether any was running."""
         pids = self.survivors()
-        # SIGINT goes to the leaders only, which then end their own children in good order.
+        # On SIGINT a child ends its own children itself, in the right order.
         leaders = {child.popen.pid for child in self.started}
         for pid in [pid for pid in pids if pid in leaders] if number is signal.SIGINT else pids:
             with suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, number)
         return bool(pids)
 
-    def _await_end(self, patience_seconds: float) -> None:
-        deadline = time.monotonic() + patience_seconds
+    def _await_end(self, wait_seconds: float) -> None:
+        deadline = time.monotonic() + wait_seconds
         while time.monotonic() < deadline and self.survivors():
             time.sleep(0.05)
 
@@ -145,7 +143,7 @@ def _is_zombie(pid: int) -> bool:
 
 
 def free_ports(count: int) -> list[int]:
-    """So many loopback ports that nobody listens on; held open together so that all differ."""
+    """Returns loopback ports that no program listens on. All are held open together, so that they differ."""
     with ExitStack() as stack:
         sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
         for each in sockets:
@@ -154,11 +152,11 @@ def free_ports(count: int) -> list[int]:
 
 
 def is_free(port: int) -> bool:
-    """Whether this loopback port can be listened on now."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    """Whether a program could listen on this loopback port now."""
+    with socket.socket() as candidate:
+        candidate.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind(("127.0.0.1", port))
+            candidate.bind(("127.0.0.1", port))
         except OSError:
             return False
     return True

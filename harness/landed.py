@@ -1,8 +1,8 @@
-"""What lies in a destination after the backfill, read as a stranger would: manifests first, then parts.
+"""Reads what lies in a destination by its manifests and parts, without the package's own reader.
 
-Knows: the landed layout and the manifest's fields.
-Must not know: the package's own classes; a demo that read with the writer's code would prove less.
-Its one rule: only what a manifest lists is landed; every part is read whole and its digest taken.
+Reading with the writer's code would prove less.
+
+Invariant: only what a manifest lists counts as landed; every part is read whole and its digest computed.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 
 @dataclass(frozen=True)
 class LandedPart:
-    """One data object as its manifest describes it; path is absolute."""
+    """A part as its manifest describes it; the path is absolute."""
 
     path: Path
     digest: str
@@ -30,7 +30,7 @@ class LandedPart:
 
 @dataclass(frozen=True)
 class LandedWindow:
-    """One committed window: its newest manifest and its parts; bounds are RFC 3339 text in UTC."""
+    """A committed window by its newest manifest; bounds are RFC 3339 texts in UTC."""
 
     file_format: str
     start: str
@@ -47,17 +47,17 @@ class LandedWindow:
 
     @property
     def part_count(self) -> int:
-        """How many objects the window has; an empty one has none."""
+        """The number of parts; an empty window has none."""
         return len(self.parts)
 
     @property
     def size_bytes(self) -> int:
-        """The size of the parts that are there."""
+        """The size of the parts that exist."""
         return sum(part.path.stat().st_size for part in self.parts if part.path.is_file())
 
 
 def landed_windows(destination: Path) -> list[LandedWindow]:
-    """Every committed window below a destination, oldest first; of several generations the newest."""
+    """Returns every committed window of a destination, oldest first, in its newest generation."""
     newest: dict[tuple[str, str], LandedWindow] = {}
     for path in sorted((destination / "_manifests").rglob("*.json")):
         manifest = json.loads(path.read_bytes())
@@ -77,25 +77,25 @@ def _window(destination: Path, manifest: Mapping[str, Any]) -> LandedWindow:
     return LandedWindow(destination.name, bounds["start"], bounds["end"], counts, digest, parts, generation)
 
 
-def broken_promises(window: LandedWindow) -> Iterator[str]:
-    """Yield a sentence for each thing that is not as the window's own manifest says."""
+def manifest_differences(window: LandedWindow) -> Iterator[str]:
+    """Yields a sentence for each difference between a window's parts and its manifest."""
     where = f"{window.file_format} {window.day}"
     broken = [f"{where}: {part.path.name} {what}" for part in window.parts for what in _broken_part(part)]
     yield from broken
     if sum(part.record_count for part in window.parts) != window.record_count:
-        yield f"{where}: the parts' counts do not sum to the manifest's"
-    # A later generation's digest is over the records it added, which its parts alone do not tell.
+        yield f"{where}: the record counts of the parts do not add up to the manifest's"
+    # The digest of a later generation covers the records it added, which the parts alone do not show.
     if not broken and window.generation == 1 and _records_digest(window) != window.digest:
-        yield f"{where}: the records, in file order, have another digest than the manifest's"
+        yield f"{where}: the records, in file order, do not have the digest the manifest states"
 
 
 def _broken_part(part: LandedPart) -> Iterator[str]:
     if not part.path.is_file():
-        yield "is in the manifest and not there"
+        yield "is in the manifest but does not exist"
     elif hashlib.sha256(part.path.read_bytes()).hexdigest() != part.digest:
-        yield "has other bytes than its manifest's digest"
+        yield "does not have the SHA-256 digest its manifest states"
     elif (found_count := len(part_lines(part))) != part.record_count:
-        yield f"holds {found_count} records, its manifest says {part.record_count}"
+        yield f"holds {found_count} records, its manifest states {part.record_count}"
 
 
 def _records_digest(window: LandedWindow) -> str:
@@ -106,7 +106,7 @@ def _records_digest(window: LandedWindow) -> str:
 
 
 def part_lines(part: LandedPart) -> list[bytes]:
-    """The raw records of a part of either format, in file order, without line ends."""
+    """Returns the raw records of a JSON Lines or Parquet part, in file order, without line ends."""
     content = part.path.read_bytes()
     if part.path.suffix == ".parquet":
         column = pq.read_table(io.BytesIO(content), columns=["raw"])["raw"]
@@ -116,7 +116,7 @@ def part_lines(part: LandedPart) -> list[bytes]:
 
 
 def tree_digest(folder: Path) -> str:
-    """One digest over the names and bytes of all files below a folder that a reader may look at."""
+    """Returns one digest over the names and bytes of all files below a folder, staging excluded."""
     total = hashlib.sha256()
     for path in sorted(path for path in folder.rglob("*") if path.is_file() and "_staging" not in path.parts):
         total.update(f"{path.relative_to(folder)}\0{path.stat().st_size}\0".encode() + path.read_bytes())

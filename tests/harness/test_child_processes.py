@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from demo.children import PATIENCE, ChildDiedError, Children, free_ports, is_free
+from harness.child_processes import END_SIGNALS, ChildDiedError, Children, free_ports, is_free
 
 pytestmark = pytest.mark.integration
 
@@ -53,7 +53,7 @@ def test_grandchildren_end_with_their_parent(tmp_path: Path) -> None:
 
 def test_child_that_ignores_signals_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Patience ends with SIGKILL."""
-    monkeypatch.setattr("demo.children.PATIENCE", tuple((number, 0.2) for number, _ in PATIENCE))
+    monkeypatch.setattr("harness.child_processes.END_SIGNALS", tuple((number, 0.2) for number, _ in END_SIGNALS))
     with Children(tmp_path) as children:
         child = children.start("deaf", [sys.executable, "-c", DEAF], os.environ, cwd=tmp_path)
         wait_for_line(child.log)
@@ -65,7 +65,7 @@ def test_early_end_is_noticed(tmp_path: Path) -> None:
     with Children(tmp_path) as children:
         child = children.start("brief", [sys.executable, "-c", "raise SystemExit(7)"], os.environ, cwd=tmp_path)
         child.popen.wait(120)
-        with pytest.raises(ChildDiedError, match="brief ended by itself with code 7"):
+        with pytest.raises(ChildDiedError, match="brief ended unexpectedly with exit code 7"):
             children.check()
 
 
