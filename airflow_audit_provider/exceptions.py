@@ -1,28 +1,30 @@
-"""Exceptions of this provider, grouped by what fixes them.
+"""Public errors, grouped by their remedy.
 
 ::
 
     AuditProviderError
-    ├── ConfigurationError              a connection or an argument is wrong          no retry
-    ├── SourceError                     the Cloudflare API; status, ray id, window    no retry
-    │   ├── SourceAuthError             credential, account or permission refused     no retry
-    │   ├── SourceRateLimitedError      status 429                                    retry after retry_after
-    │   ├── SourceUnavailableError      5xx, timeouts, broken connections             retry
-    │   ├── SourceProtocolError         the response breaks the API's contract        no retry
-    │   └── RetentionExceededError      older than the API keeps                      no retry
-    ├── WindowNotSettledError           the window ended too recently                 retry at settled_at
-    ├── StorageError                    the object store refused                      no retry
-    │   ├── StorageUnavailableError     the object store did not respond              retry
-    │   └── CommitConflictError         another run committed first                   no retry
-    ├── NotCommittedError               a window to load is not committed yet         retry
-    ├── WarehouseBusyError              another loader holds the table or the window  retry
-    └── VerificationError               stored bytes and manifest differ              no retry, no overwriting
+    ├── ConfigurationError            the connection or an argument is wrong; status 404        no retry
+    ├── SourceError                   the Cloudflare API did not return what was requested
+    │   ├── SourceAuthError           status 401 or 403, or 400 with an authentication code     no retry
+    │   ├── SourceRateLimitedError    status 429; retry_after if the API named one              retry
+    │   ├── SourceUnavailableError    status 5xx, 408, 425, no response, or changed records     retry
+    │   ├── SourceProtocolError       the response breaks the API's contract                    no retry
+    │   └── RetentionExceededError    the window starts before the oldest day the API keeps     no retry
+    ├── WindowNotSettledError         too early; settled_at is when the window may be read      retry
+    ├── StorageError                  the object store refused, or cannot be used               no retry
+    │   ├── StorageUnavailableError   the store did not respond, or lost what was staged        retry
+    │   └── CommitConflictError       committed: other records, dataset, format or an overlap   no retry
+    ├── NotCommittedError             the window to load is not committed yet                   retry
+    ├── WarehouseBusyError            another loader holds the table or the window              retry
+    └── VerificationError             stored data disagrees with its manifest or with the API   no retry
 
-The last sentence of a message says what to do; ``docs/troubleshooting.md`` lists all messages. Attributes carry the
-same facts as values.
+"retry" is the class attribute ``retryable``: Airflow retries the task. "no retry" fails the task at once, however
+many retries it has. ``SourceError`` itself is not raised.
 
-Invariant: every error survives pickling, because Airflow passes errors between processes, and no message contains a
-secret. Callers decide by ``retryable`` and ``retry_after``, never by the text.
+The last sentence of every message says what to do. The attributes carry the same facts as values. All errors survive
+pickling, because they cross process boundaries in Airflow.
+
+Invariant: callers decide by ``retryable`` and ``retry_after``, never by a message's text; no message contains a secret.
 """
 
 from __future__ import annotations
@@ -51,9 +53,9 @@ __all__ = [
 
 
 class AuditProviderError(Exception):
-    """Base of all errors of this provider.
+    """Base class of every error that this provider raises on purpose.
 
-    ``retryable`` is whether the same operation can succeed later, ``retry_after`` the seconds to wait first, None if
+    ``retryable`` says whether a retry can succeed; ``retry_after`` is the number of seconds to wait before it, None if
     unknown. ``connection`` is the id of the Cloudflare connection that was used, None if there was none.
     """
 
@@ -88,15 +90,15 @@ def _rebuild(kind: type[AuditProviderError], attributes: dict[str, Any]) -> Audi
 
 
 class ConfigurationError(AuditProviderError):
-    """A connection or an argument is wrong."""
+    """The connection or an argument is wrong; nothing was written."""
 
 
 class SourceError(AuditProviderError):
     """The Cloudflare API did not return what was requested.
 
-    Attributes: ``status`` (HTTP status, None without a response), ``ray_id`` (Cloudflare's id of the response, for a
-    support case), ``codes`` (the API's error codes), ``window`` (the window that was read, as text), ``position`` (the
-    page or cursor, as text).
+    Attributes: ``status`` (HTTP status, None if there was no response), ``ray_id`` (Cloudflare's id of the response,
+    for a support case), ``codes`` (the API's own error codes), ``window`` (the window that was read, as text),
+    ``position`` (the page or cursor in it, as text).
     """
 
     def __init__(
@@ -133,7 +135,7 @@ class SourceAuthError(SourceError):
 
 
 class SourceRateLimitedError(SourceError):
-    """Cloudflare blocks this token (429); ``retry_after`` is in seconds, None if the response has none."""
+    """The token's rate limit is used up (429); ``retry_after`` is in seconds, None if the API did not name it."""
 
     retryable = True
 
@@ -143,7 +145,11 @@ class SourceRateLimitedError(SourceError):
 
 
 class SourceUnavailableError(SourceError):
-    """No usable response: a 5xx, a timeout or a broken connection; ``retry_after`` if the response has one."""
+    """There was no usable response: a 5xx, 408 or 425, a timeout, a closed connection.
+
+    Also raised if the API changed records since the attempt that was resumed. ``retry_after`` is in seconds, None if
+    the response did not name it.
+    """
 
     retryable = True
 
@@ -153,15 +159,15 @@ class SourceUnavailableError(SourceError):
 
 
 class SourceProtocolError(SourceError):
-    """A response breaks the API's contract, so continuing could lose a record."""
+    """The response breaks the API's contract; continuing could lose a record."""
 
 
 class RetentionExceededError(SourceError):
-    """The window starts before the oldest record that the API keeps."""
+    """The window starts before the oldest record that the API still keeps."""
 
 
 class WindowNotSettledError(AuditProviderError):
-    """The window ended too recently or has not ended; it may be read from ``settled_at`` on."""
+    """The window ends after now, or too shortly before; ``settled_at`` is the instant from which it may be read."""
 
     retryable = True
 
@@ -172,7 +178,7 @@ class WindowNotSettledError(AuditProviderError):
 
 
 class StorageError(AuditProviderError):
-    """The object store refused; ``key`` is the object's key relative to the destination."""
+    """The object store refused an operation; ``key`` is the object, relative to the destination."""
 
     def __init__(self, message: str, *, key: str | None = None) -> None:
         super().__init__(message)
@@ -180,17 +186,21 @@ class StorageError(AuditProviderError):
 
 
 class StorageUnavailableError(StorageError):
-    """The object store did not respond, or a temporary file of this machine could not be read back."""
+    """The object store did not respond, or it or this machine's disk no longer has what a pull wrote there."""
 
     retryable = True
 
 
 class CommitConflictError(StorageError):
-    """Another run of the window committed other records first; nothing of this run is visible."""
+    """The destination holds something that this run cannot add to; nothing of this run is visible.
+
+    Another run committed the window first with other records; or the window is committed for another dataset, format,
+    schema or privacy rule; or a committed window overlaps it.
+    """
 
 
 class NotCommittedError(AuditProviderError):
-    """A window to load is not committed yet."""
+    """The window to load is not committed yet."""
 
     retryable = True
 
@@ -202,11 +212,18 @@ class WarehouseBusyError(AuditProviderError):
 
 
 class VerificationError(AuditProviderError):
-    """Stored bytes differ from the manifest, or two reads of the API differ."""
+    """Stored data disagrees with its manifest, a second read, or the API.
+
+    Damaged objects are never overwritten without ``replace=True``. Also raised by a replacement that would lose
+    committed records, and by the verify operator for severe findings.
+    """
 
 
 def error_named(code: str, message: str) -> AuditProviderError:
-    """Returns an error of the class with this name, for an error that a trigger event carries as name and text."""
+    """Returns the error of a class in this module by the class's name, e.g. from a trigger's event.
+
+    Returns a plain ``AuditProviderError`` for any other name, and for a class that needs more than a message.
+    """
     kind = globals().get(code)
     if isinstance(kind, type) and issubclass(kind, AuditProviderError) and kind is not WindowNotSettledError:
         error: AuditProviderError = kind(message)

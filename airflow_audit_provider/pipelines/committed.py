@@ -1,7 +1,6 @@
-"""What is committed already: the newest manifest of a window, and which records its parts hold.
+"""Reads what is committed: the newest manifest of a window, and the records of its parts.
 
-Knows: the store's keys, the part format. Must not know: the API, Airflow.
-Its one rule: a committed part is read only after its bytes were found to be what its manifest says.
+Invariant: a part's records are used only after its bytes matched the digest in its manifest.
 """
 
 from __future__ import annotations
@@ -26,10 +25,10 @@ from airflow_audit_provider.formats.part_format import PartFormat, committed_for
 
 
 def latest_committed(store: Store, keys: WindowKeys) -> CommittedManifest | None:
-    """Return the manifest of a window's newest generation, None when the window was never committed.
+    """Returns the manifest of a window's newest generation, None if the window is not committed.
 
-    Raises ``CommitConflictError`` when the destination holds a window that overlaps this one. Before a window's first
-    commit every manifest's key is looked at, later only those of the days around it.
+    Raises ``CommitConflictError`` if a committed window overlaps this one. Before a window's first commit the keys of
+    all manifests are checked, later only those of the days around it.
     """
     listed = _check_neighbours(store, keys)
     generations = (keys.generation_of(key) for key in listed)
@@ -41,7 +40,7 @@ def latest_committed(store: Store, keys: WindowKeys) -> CommittedManifest | None
 
 
 def check_no_overlap_since(store: Store, keys: WindowKeys) -> None:
-    """Raise ``CommitConflictError`` when a window that overlaps was committed while this one was read."""
+    """Raises ``CommitConflictError`` if an overlapping window was committed while this one was read."""
     _check_neighbours(store, keys)
 
 
@@ -52,27 +51,27 @@ def _check_neighbours(store: Store, keys: WindowKeys) -> list[str]:
 
 
 def absent_parts(store: Store, parts: Iterable[Part]) -> list[str]:
-    """Return the keys of parts that do not lie in the store with their size, by its listing."""
+    """Returns the keys of the parts that the store does not list with their size."""
     return absent_objects(store, {part.key: part.size_bytes for part in parts})
 
 
 def absent_objects(store: Store, expected: Mapping[str, int]) -> list[str]:
-    """Return the keys of those objects that do not lie in the store with their size in bytes, by its listing."""
+    """Returns the keys that the store does not list with the expected size in bytes."""
     folders = sorted({key.rpartition("/")[0] + "/" for key in expected})
     sizes = dict(item for folder in folders for item in store.list_sizes(folder))
     return [key for key, size_bytes in expected.items() if sizes.get(key) != size_bytes]
 
 
 def read_committed(store: Store, key: str) -> CommittedManifest:
-    """Return a listed manifest; raise ``VerificationError`` when it is gone or cannot be read."""
+    """Returns a listed manifest; raises ``VerificationError`` if it is gone or cannot be decoded."""
     content = store.read(key)
     if content is None:
-        raise VerificationError(f"The manifest {key} was listed and is gone. Find who removes committed objects.")
+        raise VerificationError(f"The manifest {key} was listed and is gone. Find out what removes committed objects.")
     return CommittedManifest(read_manifest(key, content), key, hashlib.sha256(content).hexdigest())
 
 
 class _OpenPart(NamedTuple):
-    """A committed part near the time reached: its ids, and those of them that were read again."""
+    """A committed part near the current event time: its ids, and those of them that were read again."""
 
     part: Part
     ids: frozenset[str]
@@ -80,12 +79,12 @@ class _OpenPart(NamedTuple):
 
 
 class CommittedRecordFilter:
-    """Tells which records are committed, while a window is read from its start to its end.
+    """Excludes committed records while a window is read from its start to its end.
 
-    Only the ids of the parts around the time reached are in memory; those of a part left behind that did not come again
-    go to ``note_missing``. Every part is read once, also those around which nothing was read: a damaged one raises
-    ``VerificationError``, unless ``is_repair``, which takes it for unknown.
-    ``missing_count`` is how many committed records did not come again, complete after :meth:`finish`.
+    Only the ids of the parts around the current event time are in memory. When a part is passed, its ids that were not
+    read again go to ``note_missing``. Every part is read once, also if no record was read near it; a damaged one
+    raises ``VerificationError``, or with ``is_repair`` counts as empty.
+    ``missing_count`` is how many committed records were not read again, complete after :meth:`finish`.
     """
 
     def __init__(
@@ -99,79 +98,81 @@ class CommittedRecordFilter:
         self._read = read
         self._is_repair = is_repair
         self._note_missing = note_missing
-        self._ahead = sorted(parts, key=lambda part: part.first_event_ns, reverse=True)
-        self._around: list[_OpenPart] = []
+        self._upcoming = sorted(parts, key=lambda part: part.first_event_ns, reverse=True)
+        self._open_parts: list[_OpenPart] = []
 
     def exclude_committed(self, records: list[AuditRecord]) -> list[AuditRecord]:
-        """Return those of some records, sorted and later than all before, that are not committed.
+        """Returns the records that are not committed; they must be sorted and later than all records before.
 
-        A record whose time the API tells a little differently today, up to a second, is still the same record.
+        A record whose event time differs from the committed one by up to a second is still the same record.
         """
-        if not records or not (self._ahead or self._around):
+        if not records or not (self._upcoming or self._open_parts):
             return records
         from_ns = records[0].event_ns - SECOND_NS
-        self._leave_behind(from_ns)
-        while self._ahead and self._ahead[-1].first_event_ns <= records[-1].event_ns + SECOND_NS:
-            self._take_next()
-            # Nothing came near it, as after what an earlier try has read: it is not to be held until something does.
-            self._leave_behind(from_ns)
+        self._release(from_ns)
+        while self._upcoming and self._upcoming[-1].first_event_ns <= records[-1].event_ns + SECOND_NS:
+            self._open_next()
+            # After a resume the first parts lie before all records read, so they are released without waiting.
+            self._release(from_ns)
         return [record for record in records if not self._is_committed(record.id)]
 
     def finish(self) -> None:
-        """Look at the parts that no record came near."""
-        self._leave_behind(None)
-        while self._ahead:
-            self._take_next()
-            self._leave_behind(None)
+        """Reads the remaining parts, near which no record was read."""
+        self._release(None)
+        while self._upcoming:
+            self._open_next()
+            self._release(None)
 
     def _is_committed(self, record_id: str) -> bool:
         is_committed = False
-        for around in self._around:
-            if record_id in around.ids:
-                around.seen.add(record_id)
+        for open_part in self._open_parts:
+            if record_id in open_part.ids:
+                open_part.seen.add(record_id)
                 is_committed = True
         return is_committed
 
-    def _leave_behind(self, before_ns: int | None) -> None:
-        """Let go of the parts that end before an instant, all for None, and count what of them did not come."""
-        left = [around for around in self._around if before_ns is None or around.part.last_event_ns < before_ns]
-        for around in left:
-            missing = around.ids - around.seen
+    def _release(self, before_ns: int | None) -> None:
+        """Closes the parts that end before an instant, all for None, and counts their records not read again."""
+        passed = [
+            open_part for open_part in self._open_parts if before_ns is None or open_part.part.last_event_ns < before_ns
+        ]
+        for open_part in passed:
+            missing = open_part.ids - open_part.seen
             self.missing_count += len(missing)
             self._note_missing(missing)
-        self._around = [around for around in self._around if around not in left]
+        self._open_parts = [open_part for open_part in self._open_parts if open_part not in passed]
 
-    def _take_next(self) -> None:
-        part = self._ahead.pop()
+    def _open_next(self) -> None:
+        part = self._upcoming.pop()
         try:
             ids = frozenset(record.id for record in self._read(part))
         except VerificationError:
             if not self._is_repair:
                 raise
             return
-        self._around.append(_OpenPart(part, ids, set()))
+        self._open_parts.append(_OpenPart(part, ids, set()))
 
 
 def committed_record_filter(
     store: Store, commit: CommittedManifest | None, is_repair: bool, note_missing: Callable[[Iterable[str]], None]
 ) -> CommittedRecordFilter:
-    """Return what a commit has, read in the format it was committed in; nothing where there is no commit."""
+    """Returns the filter of a commit, read in its committed format; without a commit it excludes nothing."""
     if commit is None:
         return CommittedRecordFilter((), lambda _: (), is_repair, note_missing)
-    said = commit.manifest
-    chosen, version = committed_format(said), said.query.version
+    manifest = commit.manifest
+    part_format, version = committed_format(manifest), manifest.query.version
     return CommittedRecordFilter(
-        said.parts, lambda part: read_part(store, part, chosen, version), is_repair, note_missing
+        manifest.parts, lambda part: read_part(store, part, part_format, version), is_repair, note_missing
     )
 
 
 def read_part(store: Store, part: Part, part_format: PartFormat, version: ApiVersion) -> Iterator[AuditRecord]:
-    """Yield the records of a committed part; raise ``VerificationError`` when it is not what its manifest says."""
+    """Yields the records of a part; raises ``VerificationError`` if its bytes do not match the manifest's digest."""
     content = store.read(part.key)
     if content is None or hashlib.sha256(content).hexdigest() != part.sha256:
         raise VerificationError(
-            f"The committed part {part.key} is {'missing' if content is None else 'not what its manifest says'}. "
-            "Restore it from a copy, or run the window with replace=True while the API still has its records."
+            f"The committed part {part.key} {'is missing' if content is None else 'differs from its manifest'}. "
+            "Restore it from a copy, or run the window with replace=True while the API still keeps its records."
         )
     yield from part_format.read(version, content)
 

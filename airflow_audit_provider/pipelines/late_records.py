@@ -1,7 +1,6 @@
-"""The use case of late records: read windows again that were committed a short while ago.
+"""Pulls late records: reads recently committed windows again and adds the records that arrived since.
 
-Knows: which committed windows lie in a lookback. Must not know: Airflow, how a window is pulled (``pipeline``).
-Its one rule: a window is read again as it was committed; its commit changes only by records that are added.
+Invariant: a window is read again as it was committed; its commit changes only by added records.
 """
 
 from __future__ import annotations
@@ -29,47 +28,45 @@ _DAY = timedelta(days=1)
 
 
 class LookbackOutcome(NamedTuple):
-    """What became of each window that was read again, oldest first."""
+    """The outcome of each window that was read again, oldest first."""
 
     outcomes: tuple[PullOutcome, ...]
 
     @property
     def late_count(self) -> int:
-        """How many late records were added, in all windows together."""
+        """How many late records were added, over all windows."""
         return sum(outcome.manifest.added_count for outcome in self.outcomes if outcome.committed)
 
     def summary(self) -> dict[str, int]:
-        """Return the figures that travel in XComs and asset events."""
+        """Returns the figures that go into XComs and asset events."""
         return {"lookback_windows": len(self.outcomes), "late_count": self.late_count}
 
 
 def pull_late_records(
-    order: PullSpec, lookback: timedelta, source: AuditLogReader, store: Store, observer: Observer
+    spec: PullSpec, lookback: timedelta, reader: AuditLogReader, store: Store, observer: Observer
 ) -> LookbackOutcome:
-    """Read every committed window again that ends in ``(window.start - lookback, window.start]`` of an order.
+    """Reads every committed window again that ends in ``(start - lookback, start]``, ``start`` being the spec's.
 
-    One that begins before that is read whole, if by no more than a day or the length of the order's own window. Windows
-    of other audit logs, filters or privacy rules, and those that the API no longer keeps whole, are left out. Each
-    commits a next generation only when records were added. Idempotent; raises what ``pull_window`` raises, and windows
-    that were read before stay committed.
+    A window that begins earlier is read whole, unless it begins more than a day, or the length of the spec's own
+    window, before that range. Left out are windows of other audit logs, filters or privacy rules, and windows that the
+    API no longer keeps whole. A window gets a next generation only if records were added. Idempotent. Raises the
+    errors of ``pull_window``; windows that were read before the error stay committed.
     """
     check_lookback(lookback)
-    window, oldest_at = order.run_window.window, whole_windows_start_at(source.clock.now())
-    # Cut where nothing can be read any more, so that any length of time may be given.
+    window, oldest_at = spec.run_window.window, whole_windows_start_at(reader.clock.now())
+    # Limited to what the API still keeps, so that a lookback of any length is allowed.
     since = max(window.start - min(lookback, window.start - oldest_at), oldest_at)
     committed = _committed_between(store, since, window, oldest_at)
     same = [
-        manifest
-        for manifest in committed
-        if manifest.query == order.query and manifest.privacy == order.applied_privacy
+        manifest for manifest in committed if manifest.query == spec.query and manifest.privacy == spec.applied_privacy
     ]
-    return LookbackOutcome(tuple(pull_window(_again(order, manifest), source, store, observer) for manifest in same))
+    return LookbackOutcome(tuple(pull_window(_spec_of(manifest, spec), reader, store, observer) for manifest in same))
 
 
 def _committed_between(store: Store, since: datetime, before: TimeWindow, oldest_at: datetime) -> Iterator[Manifest]:
-    """Yield the newest manifest of every window that ends after ``since`` and not after ``before`` starts.
+    """Yields the newest manifest of each window that ends after ``since`` and no later than ``before`` starts.
 
-    Oldest window first; none that starts before ``oldest_at``.
+    Oldest window first; windows that start before ``oldest_at`` are left out.
     """
     first_at = max(since - max(_DAY, before.length), oldest_at)
     days = range((before.start.date() - first_at.date()).days + 1)
@@ -82,9 +79,9 @@ def _committed_between(store: Store, since: datetime, before: TimeWindow, oldest
             yield read_committed(store, key).manifest
 
 
-def _again(order: PullSpec, committed: Manifest) -> PullSpec:
-    """Return the order for a committed window: its own place and format, settled already, never replaced."""
-    return order._replace(
+def _spec_of(committed: Manifest, spec: PullSpec) -> PullSpec:
+    """Returns the spec that reads a committed window again: its own partition and format, settled, not replaced."""
+    return spec._replace(
         run_window=RunWindow(committed.window, _RULE, committed.partition_date),
         part_format=committed_format(committed),
         settle_delay=timedelta(0),

@@ -1,8 +1,7 @@
-"""Staging: a stream of records → bounded parts, written where no reader looks.
+"""Writes a stream of records into bounded parts under a staging prefix.
 
-Knows: the part format, the store, the digests. Must not know: the API, the manifest, Airflow.
-Its one rule: records are encoded in groups of a fixed count, so the same records give the same bytes however
-they arrived; memory holds one group, never a part.
+Invariant: records are encoded in groups of 1,000, so the same records give the same bytes however they arrived; memory
+holds one group, never a part.
 """
 
 from __future__ import annotations
@@ -20,16 +19,16 @@ from airflow_audit_provider.formats.part_format import PartEncoder, PartFormat
 from airflow_audit_provider.pipelines.observer import NullObserver, Observer, Phase
 
 _GROUP_RECORDS = 1000
-# A closed part is what a killed try leaves for the next one, so this bounds what is asked for twice.
+# Only closed parts survive a killed attempt, so this bounds how many records are requested twice.
 PART_RECORDS = 25_000
-_NOBODY = NullObserver()
+_NULL_OBSERVER = NullObserver()
 
 
 class PartWriter:
     """Writes records into parts of at most about ``max_part_bytes`` and 25,000 records under a staging prefix.
 
     A part ends at the first group boundary at or past a bound. Raises ``ConfigurationError`` for a bound below
-    1 MiB, ``StorageError`` for what the store refuses.
+    1 MiB, ``StorageError`` if the store refuses a write.
     """
 
     def __init__(
@@ -39,7 +38,7 @@ class PartWriter:
         part_format: PartFormat,
         version: ApiVersion,
         max_part_bytes: int,
-        observer: Observer = _NOBODY,
+        observer: Observer = _NULL_OBSERVER,
     ) -> None:
         check_part_size(max_part_bytes)
         self.parts: list[StagedPart] = []
@@ -50,18 +49,18 @@ class PartWriter:
         self._observer = observer
         self._max_part_bytes = max_part_bytes
         self._records_digest = hashlib.sha256()
-        self._waiting: list[AuditRecord] = []
+        self._pending: list[AuditRecord] = []
         self._open: _OpenPart | None = None
 
     @property
     def records_sha256(self) -> str:
-        """The digest of all records so far: their lines in the order given."""
+        """The SHA-256 of all records so far: their lines in the order given."""
         return self._records_digest.hexdigest()
 
     def adopt(self, part: StagedPart, records: Iterable[AuditRecord]) -> Iterator[list[AuditRecord]]:
-        """Take over a part that an earlier try closed, in order, before any record is added; yield its records.
+        """Takes over a part that an earlier attempt closed, before any record is added; yields its records in groups.
 
-        They are read through once, in groups, and the caller has to: the digest of records runs over them too.
+        The caller must consume all groups, because the digest of records covers them too.
         """
         remaining = iter(records)
         while group := list(islice(remaining, _GROUP_RECORDS)):
@@ -70,22 +69,22 @@ class PartWriter:
         self.parts.append(part)
 
     def add(self, records: Iterable[AuditRecord]) -> None:
-        """Take records in; encode every full group."""
-        self._waiting.extend(records)
-        while len(self._waiting) >= _GROUP_RECORDS:
-            group, self._waiting = self._waiting[:_GROUP_RECORDS], self._waiting[_GROUP_RECORDS:]
+        """Adds records in order; encodes every full group."""
+        self._pending.extend(records)
+        while len(self._pending) >= _GROUP_RECORDS:
+            group, self._pending = self._pending[:_GROUP_RECORDS], self._pending[_GROUP_RECORDS:]
             self._encode(group)
 
     def finish(self) -> list[StagedPart]:
-        """Close the last part and return all, in order; none when there was no record."""
-        if self._waiting:
-            group, self._waiting = self._waiting, []
+        """Closes the last part; returns all parts in order, none if there was no record."""
+        if self._pending:
+            group, self._pending = self._pending, []
             self._encode(group)
         self._close_part()
         return self.parts
 
     def discard(self) -> None:
-        """Give up the part that is open; closed ones stay."""
+        """Discards the open part; closed parts stay."""
         if self._open is not None:
             self._open.discard()
             self._open = None
@@ -110,7 +109,7 @@ class PartWriter:
 
 
 class _OpenPart:
-    """The part being written: encoder, upload, running digest and counts."""
+    """The part being written: its encoder, upload, digest and counts."""
 
     def __init__(self, staged: StagedObject, encoder: PartEncoder) -> None:
         self.size_bytes = 0
@@ -118,13 +117,13 @@ class _OpenPart:
         self._encoder = encoder
         self._digest = hashlib.sha256()
         self.record_count = 0
-        self._event_edges: tuple[int, ...] = ()
+        self._event_bounds: tuple[int, ...] = ()
 
     def encode(self, records: list[AuditRecord], lines: bytes) -> bytes:
         self.record_count += len(records)
         event_times = [record.event_ns for record in records]
-        event_times += self._event_edges
-        self._event_edges = min(event_times), max(event_times)
+        event_times += self._event_bounds
+        self._event_bounds = min(event_times), max(event_times)
         return self._encoder.encode(records, lines)
 
     def write(self, content: bytes) -> None:
@@ -136,7 +135,7 @@ class _OpenPart:
     def close(self) -> StagedPart:
         self.write(self._encoder.finish())
         self._staged.close()
-        first_ns, last_ns = self._event_edges
+        first_ns, last_ns = self._event_bounds
         sha256 = self._digest.hexdigest()
         type_mismatches = dict(self._encoder.type_mismatches)
         return StagedPart(
@@ -147,5 +146,5 @@ class _OpenPart:
         try:
             self._staged.discard()
         except StorageError:
-            # The upload is lost already; what failed before is the error to tell.
+            # The upload is lost already, and the error that made the caller discard it is the one to report.
             return

@@ -28,7 +28,7 @@ def test_a_count_is_a_whole_number_of_at_least_one(given: object, verdict: bool)
 @pytest.mark.parametrize("concurrency", [0, -1, MAX_CONCURRENCY + 1])
 def test_an_impossible_concurrency_is_refused(concurrency: int) -> None:
     """The error names the bounds, which are allowed themselves."""
-    with pytest.raises(ConfigurationError, match="Give 1 to 64"):
+    with pytest.raises(ConfigurationError, match="Set it to 1 to 64"):
         check_concurrency(concurrency)
     check_concurrency(1)
     check_concurrency(MAX_CONCURRENCY)

@@ -48,7 +48,7 @@ def test_nothing_can_be_new_before_the_watermark(lead: timedelta) -> None:
 
 def test_an_impossible_watch_is_refused() -> None:
     """At least one record, and a watermark with its time zone."""
-    with pytest.raises(ConfigurationError, match="Give at least 1"):
+    with pytest.raises(ConfigurationError, match="whole number of at least 1"):
         ActivityQuery(_QUERY, _SINCE_AT, 0)
     with pytest.raises(ConfigurationError, match="has no time zone"):
         ActivityQuery(_QUERY, _SINCE_AT.replace(tzinfo=None))

@@ -51,7 +51,7 @@ def test_a_window_may_be_read_from_its_settling_on() -> None:
 def test_a_window_without_delay_may_be_read_at_its_end() -> None:
     """A settle delay of nothing is allowed, a negative one is not."""
     check_window_readable(_DAY, _DAY.end, timedelta(0))
-    with pytest.raises(ConfigurationError, match="Give zero or more"):
+    with pytest.raises(ConfigurationError, match="timedelta of zero or more"):
         check_window_readable(_DAY, _DAY.end, -_MICROSECOND)
 
 

@@ -116,8 +116,8 @@ def test_both_bounds_count_more_than_the_length() -> None:
         ({"partition_key": "06.11.2026"}, "does not have the format '%Y-%m-%d'.*Use keys of that format"),
         ({"timezone": "Europe/Atlantis"} | INTERVAL, "no time zone 'Europe/Atlantis'.*IANA"),
         ({"timezone": ""} | INTERVAL, "no time zone ''"),
-        ({"window_length": timedelta(0)} | INTERVAL, "longer than nothing"),
-        ({"window_length": -_HOUR} | INTERVAL, "longer than nothing"),
+        ({"window_length": timedelta(0)} | INTERVAL, "longer than zero"),
+        ({"window_length": -_HOUR} | INTERVAL, "longer than zero"),
     ],
 )  # fmt: skip
 def test_a_run_that_cannot_have_a_window_is_told_the_mend(bounds: dict[str, Any], words: str) -> None:
