@@ -26,7 +26,7 @@ MEASURED = "airflow_audit_provider"
 # Files that determine the figures of the other contenders: the fake, how they run, and what is installed.
 HARNESS = (
     *(f"{MEASURED}/testing", "requirements/bench.txt", "bench/contenders"),
-    *("bench/job.py", "bench/lane.py", "bench/meter.py", "bench/running.py", "bench/source.py"),
+    *("bench/job.py", "bench/lane.py", "bench/meter.py", "bench/running.py", "bench/fake_server.py"),
 )
 IMPORT_RUNS = 5
 
