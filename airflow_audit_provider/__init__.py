@@ -1,7 +1,6 @@
-"""The version of the provider, and nothing else: importing the package costs nothing.
+"""Version of the provider.
 
-Knows: its own version. Must not know: Airflow, or any module below it.
-Its one rule: no import, so that Airflow can read the provider's declaration for free.
+Invariant: imports nothing, so that Airflow can read the provider's declaration at no cost.
 """
 
 __version__ = "1.0.0rc1"

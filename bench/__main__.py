@@ -81,8 +81,8 @@ def _git(*asked: str) -> str:
 def _measured_stages() -> dict[str, dict[str, float]]:
     """Profiles this provider's pull in a separate process."""
     command = [sys.executable, "-m", "bench.profiling", "--json"]
-    told = subprocess.run(command, env=environment(WORKPLACE), check=True, stdout=subprocess.PIPE, text=True).stdout
-    stages: dict[str, dict[str, float]] = json.loads(told.splitlines()[-1])
+    output = subprocess.run(command, env=environment(WORKPLACE), check=True, stdout=subprocess.PIPE, text=True).stdout
+    stages: dict[str, dict[str, float]] = json.loads(output.splitlines()[-1])
     return stages
 
 

@@ -65,8 +65,8 @@ with DAG(
     @task
     def report_actions(triggering_asset_events: Any = None) -> list[str]:
         """Prints who did what, and returns the ids; send your own notification here."""
-        told = [event.extra["payload"] for events in triggering_asset_events.values() for event in events]
-        read = [(payload, actions_of(payload)) for payload in told]
+        payloads = [event.extra["payload"] for events in triggering_asset_events.values() for event in events]
+        read = [(payload, actions_of(payload)) for payload in payloads]
         for record in (record for _, records in read for record in records):
             actor, action = record.get("actor") or {}, record.get("action") or {}
             print(f"SUSPICIOUS: {actor.get('email')} did {action.get('type')}: {record['id']}")

@@ -99,7 +99,7 @@ def _run_pip(folder: Path, *arguments: str) -> None:
 
 
 def _run_uv(uv: Path, *arguments: str) -> bool:
-    """Whether uv did what it was told; it must not fetch a Python, and uses the machine's certificates as pip does."""
+    """Whether uv succeeded; it must not fetch a Python, and uses the machine's certificates as pip does."""
     environment = {**install_environ(os.environ), "UV_PYTHON_DOWNLOADS": "never", "UV_SYSTEM_CERTS": "true"}
     command = [str(uv), "--quiet", "--no-config", *arguments]
     return subprocess.run(command, env=environment, check=False).returncode == 0

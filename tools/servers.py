@@ -1,8 +1,7 @@
 """Installs the object-store servers the tests start, below .cache/servers, once, and again when a lock changes.
 
-Knows: two locks, pip and npm. Must not know: how a server is started, what it is tested for.
-Its one rule: everything by hash, nothing built and no install script run; what cannot be installed is an error, never
-a test left out.
+Invariant: everything by hash, nothing built and no install script run; what cannot be installed is an error, never a
+test left out.
 """
 
 from __future__ import annotations
@@ -87,7 +86,7 @@ def _run_or_explain(install: Callable[[], None], tool: str) -> None:
     except subprocess.CalledProcessError as error:
         raise ServersMissingError(
             f"The object-store servers could not be installed: {tool} ended with {error.returncode}; its words stand "
-            "above. Mend it and run the tests again."
+            "above. Fix it and run the tests again."
         ) from error
 
 

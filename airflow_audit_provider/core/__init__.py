@@ -1,5 +1,5 @@
-"""The pure core: values in, values out, or a named error.
+"""Pure core: decisions about windows, pages, commits and findings.
 
-Knows: the rules of the job. Must not know: I/O, clocks, randomness, logging, Airflow.
-Its one rule: standard library, msgspec and pendulum only; time is a parameter.
+Invariant: no I/O, clock, randomness or logging; time is a parameter. It imports the standard library, msgspec and
+pendulum only.
 """

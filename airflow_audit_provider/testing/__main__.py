@@ -47,14 +47,14 @@ async def _serve(server: FakeServer) -> None:
 
 def _announce(server: FakeServer) -> None:
     settings = server.fake.settings
-    told = {
+    announcement = {
         "base_url": server.base_url,
         "account_id": settings.account_ids[0],
         "token": next(iter(settings.tokens)),
         "organization_id": settings.organization_ids[0] if settings.organization_ids else None,
         "truth_url": server.control_url + "truth",
     }
-    print(json.dumps(told), flush=True)
+    print(json.dumps(announcement), flush=True)
 
 
 def _clock(start: str | None) -> Callable[[], datetime]:

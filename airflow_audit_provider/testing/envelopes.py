@@ -47,13 +47,13 @@ def records_v1(page: Page, query: Query) -> Response:
     """Returns version 1's envelope; it has no result_info unless totals are switched on."""
     facts = b""
     if page.total_count is not None:
-        told = {
+        result_info = {
             "page": query.page,
             "per_page": query.row_count,
             "count": len(page.rows),
             "total_count": page.total_count,
         }
-        facts = b',"result_info":' + msgspec.json.encode(told)
+        facts = b',"result_info":' + msgspec.json.encode(result_info)
     body = b'{"result":[%b],"success":true,"errors":[],"messages":[]%b}' % (_joined(page.rows), facts)
     return Response(200, JSON, body)
 
@@ -62,14 +62,14 @@ def records_v2(page: Page, place: CursorPlace, end: CursorEnd, *, with_facts: bo
     """Returns version 2's envelope with the cursor, or with the marker that no page follows."""
     facts = b""
     if with_facts:
-        told: dict[str, Any] = {"count": str(len(page.rows))}
-        is_told = page.cursor is not None or (page.is_last and end is not CursorEnd.OMITTED)
+        result_info: dict[str, Any] = {"count": str(len(page.rows))}
+        has_cursor_field = page.cursor is not None or (page.is_last and end is not CursorEnd.OMITTED)
         cursor = page.cursor or ("" if end is CursorEnd.EMPTY else None)
-        if is_told and place in (CursorPlace.DOCUMENTED, CursorPlace.BOTH):
-            told["cursor"] = cursor
-        if is_told and place in (CursorPlace.SDK, CursorPlace.BOTH):
-            told["cursors"] = {"after": cursor}
-        facts = b',"result_info":' + msgspec.json.encode(told)
+        if has_cursor_field and place in (CursorPlace.DOCUMENTED, CursorPlace.BOTH):
+            result_info["cursor"] = cursor
+        if has_cursor_field and place in (CursorPlace.SDK, CursorPlace.BOTH):
+            result_info["cursors"] = {"after": cursor}
+        facts = b',"result_info":' + msgspec.json.encode(result_info)
     return Response(200, JSON, b'{"success":true,"errors":[],"result":[%b]%b}' % (_joined(page.rows), facts))
 
 

@@ -19,7 +19,7 @@ from dlt.sources.rest_api import RESTAPIConfig, rest_api_source
 from bench.job import Job
 
 # Arguments of `run` besides the source; everything else is dlt's default.
-TOLD: dict[str, dict[str, Any]] = {
+ARGUMENTS: dict[str, dict[str, Any]] = {
     "jsonl.gz": {"loader_file_format": "jsonl"},
     # Dlt flattens records into typed columns and keeps no text of them.
     "parquet normalized": {"loader_file_format": "parquet"},
@@ -38,7 +38,7 @@ def pull(job: Job) -> int:
             destination=_destination(job),
             dataset_name="audit",
         )
-        pipeline.run(rest_api_source(_config(job)), **TOLD[job.form])
+        pipeline.run(rest_api_source(_config(job)), **ARGUMENTS[job.form])
         return int(pipeline.last_trace.last_normalize_info.row_counts["audit_logs"])
 
 

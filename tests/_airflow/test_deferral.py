@@ -65,9 +65,9 @@ def test_the_scheduler_is_told(deferrable: bool) -> None:
     """The serialized task says that its reschedule dates count, unless it defers."""
     with DAG("d", schedule=None) as dag:
         CloudflareAuditLogsToObjectStorageOperator(task_id="t", destination="file:///x", deferrable=deferrable)
-    told = DagSerialization.serialize_dag(dag)["tasks"][0]["__var"]
-    assert told["_is_sensor"] is True
-    assert told["reschedule"] is (not deferrable)
+    reported = DagSerialization.serialize_dag(dag)["tasks"][0]["__var"]
+    assert reported["_is_sensor"] is True
+    assert reported["reschedule"] is (not deferrable)
 
 
 @pytest.mark.integration

@@ -54,8 +54,8 @@ def test_the_rest_is_the_tasks_own_affair(error: BaseException) -> None:
 
 def test_a_policy_survives_its_journey() -> None:
     """What it writes down is JSON and builds an equal policy; a DAG with one serializes."""
-    told = json.loads(json.dumps(POLICY.serialize()))
-    assert CloudflareRetryPolicy.deserialize(told) == POLICY
+    reported = json.loads(json.dumps(POLICY.serialize()))
+    assert CloudflareRetryPolicy.deserialize(reported) == POLICY
     assert len({POLICY, CloudflareRetryPolicy()}) == 1
     with DAG("d", schedule=None) as dag:
         CloudflareAuditLogsToObjectStorageOperator(task_id="t", destination="file:///x", retry_policy=POLICY)

@@ -1,7 +1,6 @@
 """Which packages each layer may import, and what it may not raise.
 
-Knows: the arrows of the architecture as a table. Must not know: which files exist.
-Its one rule: it looks at every import statement, those inside functions and under TYPE_CHECKING too.
+Invariant: it looks at every import statement, those inside functions and under TYPE_CHECKING too.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """What has to be said in words: docstrings, reasons.
 
-Knows: where a sentence is due. Must not know: which files exist.
-Its one rule: a complaint names the line and what is missing there.
+Invariant: a complaint names the line and what is missing there.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """What no committed file may tell about the machines it was written on.
 
-Knows: how such traces look. Must not know: which files exist.
-Its one rule: its own patterns are written so that they do not match themselves.
+Invariant: its own patterns are written so that they do not match themselves.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """How long and how wide things may be.
 
-Knows: the budgets of the architecture. Must not know: which files exist.
-Its one rule: a rule takes a source and returns its complaints; no complaint is the empty list.
+Invariant: a rule takes a source and returns its complaints; no complaint is the empty list.
 """
 
 from __future__ import annotations

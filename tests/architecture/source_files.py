@@ -1,7 +1,6 @@
 """The files of the project, read once, as the rules want to see them.
 
-Knows: where sources lie and how Python parses them. Must not know: any rule.
-Its one rule: a rule gets a ``SourceFile``, so a snippet can stand in for a file.
+Invariant: a rule gets a ``SourceFile``, so a snippet can stand in for a file.
 """
 
 from __future__ import annotations

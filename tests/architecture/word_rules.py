@@ -1,7 +1,6 @@
 """Which words the project uses, and which it does not.
 
-Knows: one word per idea, and the endings of names. Must not know: which files exist.
-Its one rule: only names this project gives are judged; what others named is theirs.
+Invariant: only names that this project chooses are checked.
 """
 
 from __future__ import annotations
@@ -16,6 +15,20 @@ from tests.architecture.source_files import SourceFile
 EMPTY_WORDS = {"handle", "process", "manage", "data", "info", "util", "utils", "helper", "helpers", "manager"}
 OTHER_WORDS = {"chunk": "page", "batch": "page or part", "bookmark": "checkpoint", "fingerprint": "digest"}
 OTHER_WORDS |= {"check" + "sum": "digest"}
+# Metaphors of earlier versions, and the terms that replaced them (docs/adr/0009-layout-and-names.md).
+RETIRED_WORDS = {
+    "told": "reported or logged", "heap": "bucket", "notary": "seal", "debris": "orphaned files", "outrun": "lost the race",
+    "mend": "fix or remedy", "mends": "fixes", "mended": "fixed", "whoever": "callers", "put aside": "spilled",
+    "gone on with": "resumed", "dead try": "abandoned attempt", "sign of life": "last activity",
+}  # fmt: skip
+RETIRED = re.compile(rf"\b({'|'.join(RETIRED_WORDS)})\b", re.IGNORECASE)
+CHARTER = re.compile("|".join(("Knows" + ":", "Must not " + "know:", "Its one " + "rule:")))
+RETIRED_NAMES = frozenset(
+    "Walk ReadShape Fitting RateBudget ReadTally SideBySide Stretch Happened TableStamp PrivacyStamp PullOrder LoadOrder "
+    "Stager LookedBack Swept Nobody SharedNews NewsProducer MarkStore MisfitError NormalizedShape OcsfShape note_sent "
+    "note_lost note_answer close_for break_off give_up absorb joins whole_heaps clear_unnamed disown afollow look_back "
+    "store_at named_failures skipping_softly task_failures next_try ONE_TRY".split()
+)
 SPOKEN = re.compile(rf"\b({'|'.join(OTHER_WORDS)})(?:e?s)?\b", re.IGNORECASE)
 # Names given by Airflow or Cloudflare, and terms of the field: the end of the data, a test double in the process.
 FIELD_NAMES = {
@@ -73,6 +86,34 @@ def other_words(source: SourceFile) -> list[str]:
         f"{source.path}:{number} says {found[0]}; say {OTHER_WORDS[found[1].lower()]}"
         for number, line in enumerate(source.text.splitlines(), 1)
         for found in SPOKEN.finditer(line)
+    ]
+
+
+def charters(source: SourceFile) -> list[str]:
+    """No module opens with the three-part charter of earlier versions."""
+    return [
+        f"{source.path}:{number} has a charter clause; write a summary sentence and an Invariant line"
+        for number, line in enumerate(source.text.splitlines(), 1)
+        if CHARTER.search(line)
+    ]
+
+
+def retired_words(source: SourceFile) -> list[str]:
+    """No text uses a metaphor that was replaced by the field's term."""
+    return [
+        f"{source.path}:{number} says {found[0]}; say {RETIRED_WORDS[found[1].lower()]}"
+        for number, line in enumerate(source.text.splitlines(), 1)
+        for found in RETIRED.finditer(line)
+    ]
+
+
+def retired_names(source: SourceFile) -> list[str]:
+    """No definition has a name of earlier versions."""
+    return [
+        f"{source.path}:{node.lineno} defines {node.name}, a name that was replaced"
+        for node in source.nodes
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
+        and (node.name in RETIRED_NAMES or node.name.lstrip("_").startswith("refuse_"))
     ]
 
 

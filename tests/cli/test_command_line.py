@@ -142,9 +142,9 @@ def test_what_cannot_be_found_out_is_status_2(
 ) -> None:
     """A wrong argument is told on standard error, and standard output stays empty."""
     assert main(arguments) == 2
-    told = capsys.readouterr()
-    assert told.out == ""
-    assert words in told.err
+    reported = capsys.readouterr()
+    assert reported.out == ""
+    assert words in reported.err
 
 
 def test_wrong_usage_is_status_2(capsys: pytest.CaptureFixture[str]) -> None:

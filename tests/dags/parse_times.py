@@ -1,7 +1,6 @@
 """Measures what each example costs Airflow's DAG processor beside the same file with empty tasks; prints JSON.
 
-Knows: how the DAG processor parses a file (its own class forks, parses and serializes). Must not know: a good ratio.
-Its one rule: CPU time of the whole fork, each file beside its own empty twin in turn, the median of many turns.
+Invariant: CPU time of the whole fork, each file beside its own empty twin in turn, the median of many turns.
 
 The twin knows nothing of this provider: the body of each `with DAG(...)` is one EmptyOperator and an asset is a plain
 one; timetables, arguments and documentation are the example's. `loaded` and `without_plugins` are what a fork imports

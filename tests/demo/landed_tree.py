@@ -1,8 +1,6 @@
 """A small landed destination made by hand, for the tests of what reads one.
 
-Knows: the landed layout, as the demo's reader expects it.
-Must not know: the package's writer.
-Its one rule: what it writes is consistent; a test breaks it itself.
+Invariant: what it writes is consistent; a test breaks it itself.
 """
 
 from __future__ import annotations

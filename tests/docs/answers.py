@@ -1,7 +1,6 @@
 """The four questions of the DuckDB example, asked of two weeks of the fake, as the documents show them.
 
-Knows: the example DAG, the fake, the demo's bars. Must not know: where in a document they stand.
-Its one rule: what is shown is what ran; `python -m tests.docs.answers` prints it anew.
+Invariant: the page shows what ran; `python -m tests.docs.answers` prints it again.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """The documents of the project and the Python blocks in them.
 
-Knows: how a block, its marks and a link look in Markdown. Must not know: what a block is about.
-Its one rule: a mark is an HTML comment on the line before the block, so a reader never sees it.
+Invariant: a mark is an HTML comment on the line before the block, so a reader never sees it.
 """
 
 from __future__ import annotations

@@ -66,10 +66,10 @@ def test_columns_tell_what_they_mean() -> None:
 def test_rows_are_sorted_and_the_footer_says_so(schema: str, name: str) -> None:
     """By event time, ascending; statistics of it bound each row group, and pages have an index."""
     records = fake_records(V1, 500)
-    told = footer(schema, records)
-    column = columns_in(told)[name]
-    (order,) = told.row_group(0).sorting_columns
-    assert (told.row_group(0).column(order.column_index).path_in_schema, order.descending) == (name, False)
+    reported = footer(schema, records)
+    column = columns_in(reported)[name]
+    (order,) = reported.row_group(0).sorting_columns
+    assert (reported.row_group(0).column(order.column_index).path_in_schema, order.descending) == (name, False)
     times = parquet_table(schema, V1, records).column(name).to_pylist()
     assert times == sorted(times)
     assert (column.statistics.min, column.statistics.max) == (times[0], times[-1])
@@ -107,8 +107,8 @@ def test_row_groups_are_bounded_by_size(schema: str, monkeypatch: pytest.MonkeyP
     large = records_of(V1, *(raw_of(V1, f"{number:03}", note="x" * 9_000) for number in range(40)))
     encoder = part_format("parquet", None, schema).open_encoder(V1)
     content = b"".join([encoder.encode([one], lines_of([one])) for one in large] + [encoder.finish()])
-    told = pq.read_metadata(pa.BufferReader(content))
-    assert [told.row_group(index).num_rows for index in range(told.num_row_groups)] == [12, 12, 12, 4]
+    reported = pq.read_metadata(pa.BufferReader(content))
+    assert [reported.row_group(index).num_rows for index in range(reported.num_row_groups)] == [12, 12, 12, 4]
     assert list(part_format("parquet", None, schema).read(V1, content)) == large
 
 

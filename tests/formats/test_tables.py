@@ -59,8 +59,8 @@ def test_a_time_is_found_by_statistics() -> None:
     """Row groups of ten thousand say their first and last event, in order, and that they are sorted by it."""
     records = fake_records(V1, 25_000)
     pieces = [records[start : start + 1000] for start in range(0, len(records), 1000)]
-    told = pq.ParquetFile(pa.BufferReader(encode(PARQUET, V1, *pieces))).metadata
-    groups = [told.row_group(number) for number in range(told.num_row_groups)]
+    reported = pq.ParquetFile(pa.BufferReader(encode(PARQUET, V1, *pieces))).metadata
+    groups = [reported.row_group(number) for number in range(reported.num_row_groups)]
     assert [group.num_rows for group in groups] == [10_000, 10_000, 5_000]
     assert [[each.column_index for each in group.sorting_columns] for group in groups] == [[1]] * 3
     times = [each.event_ns // 1000 for each in records]
@@ -74,8 +74,8 @@ def test_large_records_do_not_wait_for_ten_thousand(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(parquet, "_ROW_GROUP_BYTES", 100_000)
     large = records_of(V1, *(raw_of(V1, f"{number:03}", note="x" * 9_000) for number in range(40)))
     content = encode(PARQUET, V1, *([one] for one in large))
-    told = pq.read_metadata(pa.BufferReader(content))
-    assert [told.row_group(index).num_rows for index in range(told.num_row_groups)] == [12, 12, 12, 4]
+    reported = pq.read_metadata(pa.BufferReader(content))
+    assert [reported.row_group(index).num_rows for index in range(reported.num_row_groups)] == [12, 12, 12, 4]
     assert list(PARQUET.read(V1, content)) == large
 
 

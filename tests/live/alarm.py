@@ -1,7 +1,6 @@
 """The shipped DAG of suspicious actions in a running Airflow: what was done in the account, and what its runs reported.
 
-Knows: the DAG's id, its task, and the fake's back door. Must not know: how the log is watched, or when is too late.
-Its one rule: which actions are suspicious is said here anew, not read from the DAG.
+Invariant: the suspicious actions are listed here again, not read from the DAG.
 """
 
 from __future__ import annotations

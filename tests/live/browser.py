@@ -1,7 +1,6 @@
 """Airflow's connection pages, worked by a real browser.
 
-Knows: the pages of 3.0 to 3.3 as a person sees them: labels, buttons, fields. Must not know: what a connection is for.
-Its one rule: everything is done by what can be seen and clicked; nothing by the REST API.
+Invariant: everything is done by what can be seen and clicked; nothing by the REST API.
 """
 
 from __future__ import annotations
@@ -89,9 +88,9 @@ def press_test(page: Page, conn_id: str) -> dict[str, Any]:
     """Press *Test Connection* in the row of a connection; return what the page was answered, once it shows it."""
     page.goto("/connections")
     row = page.get_by_role("row").filter(has_text=conn_id)
-    with page.expect_response(re.compile("/connections/test$")) as told:
+    with page.expect_response(re.compile("/connections/test$")) as reported:
         row.get_by_role("button", name="Test Connection").click()
-    answer: dict[str, Any] = told.value.json()
+    answer: dict[str, Any] = reported.value.json()
     return answer
 
 

@@ -1,8 +1,6 @@
 """The days the tests of this folder are about, the same for the test and for the DAG files that are scheduled on them.
 
-Knows: the machine's clock, read once, and Berlin's clock changes.
-Must not know: what is landed on these days.
-Its one rule: a day is told by how long ago it was, so that no test grows old with the API's retention.
+Invariant: a day is named by its age, so that no test expires with the API's retention.
 """
 
 from __future__ import annotations

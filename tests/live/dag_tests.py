@@ -1,7 +1,6 @@
 """Calls `dag.test()` for DAGs of one file, in the environment of the Airflow under test.
 
-Knows: how a DAG file is run by hand. Must not know: which window should come of it.
-Its one rule: one line of JSON before each run and one after it; between them is what the run printed.
+Invariant: one line of JSON before each run and one after it; between them is what the run printed.
 """
 
 from __future__ import annotations

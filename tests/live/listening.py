@@ -1,7 +1,6 @@
 """Real receivers on loopback for what a task tells the world: statsd over UDP, spans over OTLP.
 
-Knows: the two protocols. Must not know: what a task should tell.
-Its one rule: what arrives is kept as it came; nothing is made up for what does not.
+Invariant: what arrives is kept as it came; nothing is made up for what does not.
 """
 
 from __future__ import annotations

@@ -1,8 +1,6 @@
 """A real Airflow for tests: scheduler, DAG processor, triggerer, API server, and a fake Cloudflare beside them.
 
-Knows: how to start all that in any of the four versions, and what to ask its REST API.
-Must not know: what a DAG does, or what the answers should be.
-Its one rule: every wait has a deadline, and what is started here ends with the `with` block.
+Invariant: every wait has a deadline, and what is started here ends with the `with` block.
 """
 
 from __future__ import annotations

@@ -1,8 +1,6 @@
 """A PostgreSQL for one test, from Debian's binaries, in a folder that goes when the test ends.
 
-Knows: initdb, the server's options, and that the server refuses to run as root.
-Must not know: what is kept in it.
-Its one rule: it listens on loopback and in its own folder only, and is ended by the pid that was started.
+Invariant: it listens on loopback and in its own folder only, and is ended by the pid that was started.
 """
 
 from __future__ import annotations

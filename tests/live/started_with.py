@@ -1,8 +1,6 @@
 """What the Airflow shared by all tests of this folder is started with.
 
-Knows: the DAG files, the fake's options, and the variables the DAG files read.
-Must not know: which test needs which of them.
-Its one rule: a destination lies below the home, and no two DAGs share one.
+Invariant: a destination lies below the home, and no two DAGs share one.
 """
 
 from __future__ import annotations

@@ -1,8 +1,6 @@
 """The ways a run can start: by the scheduler, a backfill, a hand, an asset's event, `dag.test()`.
 
-Knows: how each is asked for, and how the run that comes of it is found.
-Must not know: which window a run should cover.
-Its one rule: asking returns at once; the run is found and waited for afterwards, so that all run side by side.
+Invariant: asking returns at once; the run is found and waited for afterwards, so that all run side by side.
 """
 
 from __future__ import annotations
@@ -77,8 +75,8 @@ def event(**more: object) -> Start:
     def start(live: LiveAirflow, dag_id: str) -> Find:
         live.unpause(dag_id)
         live.emit(f"x-test://window/{dag_id}", **more)
-        told = {"partition_key": more["partition_key"]} if "partition_key" in more else {}
-        return _awaited(live, dag_id, run_type="asset_triggered", **told)
+        reported = {"partition_key": more["partition_key"]} if "partition_key" in more else {}
+        return _awaited(live, dag_id, run_type="asset_triggered", **reported)
 
     return start
 

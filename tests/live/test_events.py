@@ -60,14 +60,14 @@ class Scene:
         time.sleep(seconds)
         return len(self.asked(filtered=False)) - before
 
-    def told(self, dag_id: str) -> list[Row]:
+    def reported(self, dag_id: str) -> list[Row]:
         """The payloads of the asset events a DAG's runs were started by, oldest first."""
         ended = [run for run in self.live.runs(dag_id) if run["state"] == "success"]
         return [payload for run in ended for payload in self.live.xcom(dag_id, run["dag_run_id"], "told")]
 
     def told_ids(self, dag_id: str) -> list[str]:
         """The ids of the records a DAG's runs were told of."""
-        return [record["id"] for payload in self.told(dag_id) for record in payload["records"]]
+        return [record["id"] for payload in self.reported(dag_id) for record in payload["records"]]
 
     def seconds_to_event(self, asset: str, record_id: str) -> float:
         """How long after a record showed in the log Airflow had the asset event that names it, by recorded times."""
@@ -156,10 +156,10 @@ def test_suspicious_actions_are_reported_within_one_poll_interval(alarm: tuple[A
     """The example's own watcher starts its DAG, whose task reports each suspicious action once, and nothing else."""
     shown, done = alarm
     reports = shown.await_reports(done.suspicious_ids)
-    told = sum(reports.values(), Counter())
-    assert [told[one] for one in done.suspicious_ids] == [1, 1, 1]
-    assert done.harmless_id not in told
-    assert set(shown.truth(set(told))) == set(SUSPICIOUS)
+    reported = sum(reports.values(), Counter())
+    assert [reported[one] for one in done.suspicious_ids] == [1, 1, 1]
+    assert done.harmless_id not in reported
+    assert set(shown.truth(set(reported))) == set(SUSPICIOUS)
     telling = [run_id for run_id, report in reports.items() if not report.keys().isdisjoint(done.suspicious_ids)]
     late = max(shown.created_at(run_id) for run_id in telling) - done.readable_at
     print(f"suspicious actions, from readable to the run: {late.total_seconds():.1f} s")
@@ -184,9 +184,9 @@ def test_nothing_is_lost_while_the_triggerer_is_dead(scene: Scene) -> None:
     assert scene.live.await_run("wait_for_activity", run_id) == "success"
     assert scene.live.xcom("wait_for_activity", run_id, "wait")["record_count"] == 1
     assert awaited not in scene.told_ids("on_token")
-    told = scene.told_ids("on_token")
-    assert told.count(first) == (1 if is_kept else 2)
-    assert (told.count(second), told.count(third)) == (1, 1)
+    reported = scene.told_ids("on_token")
+    assert reported.count(first) == (1 if is_kept else 2)
+    assert (reported.count(second), reported.count(third)) == (1, 1)
     assert scene.seconds_to_event("watched-token", third) <= INTERVAL_SECONDS + LOOP_SECONDS
 
 

@@ -195,7 +195,7 @@ def test_asset_event_says_what_landed(watched: Watched) -> None:
 def test_nothing_secret_is_told(watched: Watched) -> None:
     """The token is in no metric, span, event or log."""
     token = watched.live.account.token
-    told = [*watched.statsd.lines, *map(str, watched.collector.spans()), watched.log]
-    told.append((watched.live.home.root / "lineage.jsonl").read_text())
+    reported = [*watched.statsd.lines, *map(str, watched.collector.spans()), watched.log]
+    reported.append((watched.live.home.root / "lineage.jsonl").read_text())
     assert watched.log
-    assert not [text for text in told if token in text]
+    assert not [text for text in reported if token in text]

@@ -1,7 +1,6 @@
 """A stage for event triggers: a clock on which things happen, a store for marks, Airflow's own shared stream.
 
-Knows: the trigger, the fake, Airflow's manager of shared streams. Must not know: why a test asks.
-Its one rule: time is the script's; only Airflow's own patience runs by the loop's clock.
+Invariant: time is the script's; only Airflow's own time-outs run by the loop's clock.
 """
 
 from __future__ import annotations
@@ -151,6 +150,6 @@ async def shared_payloads(
         raise AssertionError("the stream ended")
 
     async with asyncio.timeout(PATIENCE_SECONDS):
-        told = await asyncio.gather(*(watch(number, trigger) for number, trigger in enumerate(watchers)))
+        reported = await asyncio.gather(*(watch(number, trigger) for number, trigger in enumerate(watchers)))
         await streams.stop_all()
-    return list(told)
+    return list(reported)

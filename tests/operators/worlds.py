@@ -1,7 +1,6 @@
 """A small world for the shells: a fake, a clock, a connection in the environment, a destination.
 
-Knows: the shells' constructors, the fake. Must not know: why a test asks.
-Its one rule: what is read back from a destination is read by plain file tools, not by the package.
+Invariant: what is read back from a destination is read by plain file tools, not by the package.
 """
 
 from __future__ import annotations

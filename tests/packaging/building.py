@@ -1,7 +1,6 @@
 """How the wheel is built for a test.
 
-Knows: the build command, and that hatchling is already installed. Must not know: what the wheel should hold.
-Its one rule: nothing is fetched to build.
+Invariant: nothing is fetched to build.
 """
 
 from __future__ import annotations

@@ -44,7 +44,7 @@ def ask(fake: FakeCloudflare, path: str, headers: Any = None, **params: Any) -> 
     return fake.answer("GET", path, pairs, BEARER if headers is None else headers)
 
 
-def told(response: Response) -> Any:
+def reported(response: Response) -> Any:
     """Return the decoded envelope."""
     return msgspec.json.decode(response.body)
 
@@ -54,7 +54,7 @@ def pages_v1(fake: FakeCloudflare, path: str = V1, **params: Any) -> Iterator[li
     number = 0
     while True:
         number += 1
-        page = told(ask(fake, path, **{**DAYS["v1"], **params, "page": number}))["result"]
+        page = reported(ask(fake, path, **{**DAYS["v1"], **params, "page": number}))["result"]
         if not page:
             return
         yield page
@@ -64,7 +64,7 @@ def pages_v2(fake: FakeCloudflare, path: str = V2, **params: Any) -> Iterator[li
     """Yield page after page until there is no cursor."""
     asked = {**DAYS["v2"], **params}
     while True:
-        envelope = told(ask(fake, path, **asked))
+        envelope = reported(ask(fake, path, **asked))
         yield envelope["result"]
         cursor = envelope["result_info"].get("cursor")
         if cursor is None:

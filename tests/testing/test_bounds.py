@@ -6,7 +6,7 @@ import pytest
 
 from airflow_audit_provider.testing.cloudflare import FakeCloudflare
 from airflow_audit_provider.testing.instants import parse_instant
-from tests.testing.asking import V1, V2, ask, fake_with, ids, pages, told
+from tests.testing.asking import V1, V2, ask, fake_with, ids, pages, reported
 
 TIMES = [
     "2026-10-26T10:00:00Z",
@@ -29,13 +29,13 @@ def _fake(*specs: str) -> FakeCloudflare:
 
 def _since(version: str, *specs: str, since: str = AT) -> str:
     path, far = (V1, V2)[version == "v2"], "2026-10-27"
-    found = told(ask(_fake(*specs), path, since=since, before=far, direction="asc"))["result"]
+    found = reported(ask(_fake(*specs), path, since=since, before=far, direction="asc"))["result"]
     return "".join(record["id"] for record in found)
 
 
 def _before(version: str, *specs: str, before: str = AT) -> str:
     path, far = (V1, V2)[version == "v2"], "2026-10-25"
-    found = told(ask(_fake(*specs), path, since=far, before=before, direction="asc"))["result"]
+    found = reported(ask(_fake(*specs), path, since=far, before=before, direction="asc"))["result"]
     return "".join(record["id"] for record in found)
 
 

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from airflow_audit_provider.testing.settings import ORGANIZATION_ID
-from tests.testing.asking import DAYS, END, START, V1, V2, ask, fake_with, ids, pages, told
+from tests.testing.asking import DAYS, END, START, V1, V2, ask, fake_with, ids, pages, reported
 
 ORGANIZATION = f"/client/v4/organizations/{ORGANIZATION_ID}/logs/audit"
 
@@ -94,7 +94,7 @@ def test_product_category() -> None:
     assert _kept("v2", product_category="zerotrust", resource_product="stream") == more
     refused = ask(fake_with(), V2, product_category="nonsense", **DAYS["v2"])
     assert refused.status == 400
-    assert list(told(refused)["errors"][0]) == ["message"]
+    assert list(reported(refused)["errors"][0]) == ["message"]
 
 
 @pytest.mark.parametrize("name", ["account_name", "zone_id", "zone_name__not", "product_category", "audit_log_id"])

@@ -6,7 +6,7 @@ import pytest
 
 from airflow_audit_provider.testing.clock import ManualClock
 from airflow_audit_provider.testing.settings import ACCOUNT_ID, TOKEN
-from tests.testing.asking import BEARER, DAYS, V1, V2, ask, fake_with, told
+from tests.testing.asking import BEARER, DAYS, V1, V2, ask, fake_with, reported
 
 VERIFY = "/client/v4/user/tokens/verify"
 
@@ -17,7 +17,7 @@ def test_version_2_needs_its_window(missing: str) -> None:
     params = {name: text for name, text in DAYS["v2"].items() if name != missing}
     refused = ask(fake_with(), V2, **params)
     assert refused.status == 400
-    assert told(refused)["errors"] == [{"message": f"{missing} is required"}]
+    assert reported(refused)["errors"] == [{"message": f"{missing} is required"}]
 
 
 @pytest.mark.parametrize(
@@ -37,7 +37,7 @@ def test_bad_parameters(path: str, params: dict[str, str]) -> None:
     """A parameter outside its bounds is a 400 that names it."""
     refused = ask(fake_with(), path, **{**DAYS["v2"], **params})
     assert refused.status == 400
-    assert next(iter(params)) in told(refused)["errors"][0]["message"]
+    assert next(iter(params)) in reported(refused)["errors"][0]["message"]
 
 
 @pytest.mark.parametrize("method", ["HEAD", "POST", "DELETE"])
@@ -52,12 +52,12 @@ def test_no_credential_and_both() -> None:
     assert ask(fake_with(), V1, headers={}).status == 401
     both = {**BEARER, "x-auth-email": "owner@example.com", "x-auth-key": "wrong"}
     refused = ask(fake_with(), V1, headers=both)
-    assert (refused.status, told(refused)["errors"][0]["code"]) == (403, 9103)
+    assert (refused.status, reported(refused)["errors"][0]["code"]) == (403, 9103)
 
 
 def test_malformed_header_has_a_chain() -> None:
     """A header that is no bearer token is refused with 6003 and 6111 below it."""
-    problem = told(ask(fake_with(), V1, headers={"authorization": "Basic abc"}))["errors"][0]
+    problem = reported(ask(fake_with(), V1, headers={"authorization": "Basic abc"}))["errors"][0]
     assert (problem["code"], problem["error_chain"][0]["code"]) == (6003, 6111)
 
 
@@ -65,7 +65,7 @@ def test_malformed_header_has_a_chain() -> None:
 def test_paths_that_lead_nowhere(path: str) -> None:
     """An unknown path is 404 with code 7003."""
     refused = ask(fake_with(), path)
-    assert (refused.status, told(refused)["errors"][0]["code"]) == (404, 7003)
+    assert (refused.status, reported(refused)["errors"][0]["code"]) == (404, 7003)
 
 
 def test_every_answer_is_marked() -> None:

@@ -17,7 +17,7 @@ from airflow_audit_provider.testing.in_process import AsyncDirectTransport, Dire
 from airflow_audit_provider.testing.server import FakeServer
 from airflow_audit_provider.testing.settings import ACCOUNT_ID
 from airflow_audit_provider.testing.transport import FakeTransport
-from tests.testing.asking import BEARER, DAYS, V1, V2, ask, fake_with, told, true_ids
+from tests.testing.asking import BEARER, DAYS, V1, V2, ask, fake_with, reported, true_ids
 
 PATHS = [
     f"{V1}?since=2026-10-26&before=2026-10-27&per_page=1000",
@@ -136,8 +136,10 @@ def test_direct_transport() -> None:
     """The core's own ports reach the fake without HTTP; a broken wire is SourceUnavailableError."""
     request = Request(f"/accounts/{ACCOUNT_ID}/audit_logs", (("per_page", "3"),))
     clock = ManualClock()
-    assert len(told(DirectTransport(fake_with(latency_ms=10), clock).send(request))["result"]) == 3
-    assert len(told(asyncio.run(AsyncDirectTransport(fake_with(latency_ms=10), clock).send(request)))["result"]) == 3
+    assert len(reported(DirectTransport(fake_with(latency_ms=10), clock).send(request))["result"]) == 3
+    assert (
+        len(reported(asyncio.run(AsyncDirectTransport(fake_with(latency_ms=10), clock).send(request)))["result"]) == 3
+    )
     assert clock.sleeps == [0.01, 0.01]
     for kind in ("cut_connection", "no_answer", "wrong_length"):
         with pytest.raises(SourceUnavailableError):

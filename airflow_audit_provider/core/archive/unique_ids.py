@@ -99,7 +99,8 @@ class DuplicateGuard:
         if count := self._read.repeated_count():
             raise _conflict(
                 f"The API returned {count} records with the id of another record of the window but another time or "
-                "other content, so they cannot be told apart. Nothing was committed. Run the window again; if the "
+                "other content, so it is unclear which one is right. Nothing was committed. Run the "
+                "window again; if the "
                 "error repeats, open a Cloudflare support case.",
                 window_name,
             )

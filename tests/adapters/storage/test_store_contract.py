@@ -215,9 +215,9 @@ def test_one_of_many_creates_wins(store: Store, request: pytest.FixtureRequest) 
     for number, writer_count in enumerate([2] * 20 + [8] * 2):
         key = f"m/race {number}"
         with ThreadPoolExecutor(writer_count) as writers:
-            told = list(writers.map(lambda n, key=key: store.create(key, f"{n}".encode()), range(writer_count)))
-        assert told.count(True) == 1
-        assert store.read(key) == f"{told.index(True)}".encode()
+            reported = list(writers.map(lambda n, key=key: store.create(key, f"{n}".encode()), range(writer_count)))
+        assert reported.count(True) == 1
+        assert store.read(key) == f"{reported.index(True)}".encode()
 
 
 def test_an_empty_object_is_an_object(store: Store) -> None:

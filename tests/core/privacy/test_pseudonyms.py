@@ -31,7 +31,7 @@ def test_no_pattern_has_a_possessive_group() -> None:
     assert not [name for name, found in patterns.items() if re.search(r"\)[*+?]\+", found.pattern)]
 
 
-def told(raw: str | bytes, pseudonyms: Pseudonyms = BOTH) -> str:
+def pseudonymized(raw: str | bytes, pseudonyms: Pseudonyms = BOTH) -> str:
     """Return a record's JSON as the rule leaves it."""
     return pseudonyms.in_record(raw if isinstance(raw, bytes) else raw.encode()).decode("utf-8", "surrogateescape")
 
@@ -39,7 +39,7 @@ def told(raw: str | bytes, pseudonyms: Pseudonyms = BOTH) -> str:
 def told_note(note: str, actor: dict[str, Any] | None = None) -> str:
     """Return what is left of a text in a record of an actor."""
     record = {"actor": {"email": "alice@example.com", "ip": "192.0.2.1"} if actor is None else actor, "note": note}
-    return str(json.loads(told(json.dumps(record)))["note"])
+    return str(json.loads(pseudonymized(json.dumps(record)))["note"])
 
 
 def test_a_pseudonym_is_readable_and_stable() -> None:
@@ -65,7 +65,7 @@ def test_one_ip_address_has_one_pseudonym(spelling: str) -> None:
 @pytest.mark.parametrize("actor", ['{"email":"alice@example.com","ip":"192.0.2.1"}', '{"ip_address":"192.0.2.1"}'])
 def test_both_versions_have_one_pseudonym(actor: str) -> None:
     """Version 1 and version 2 keep the address under other names."""
-    text = told(f'{{"id":"1","actor":{actor},"seen":"192.0.2.1 alice@example.com"}}')
+    text = pseudonymized(f'{{"id":"1","actor":{actor},"seen":"192.0.2.1 alice@example.com"}}')
     assert f'"seen":"{IP4} {ALICE}"' in text
     assert "192.0.2.1" not in text
 
@@ -186,7 +186,7 @@ def test_the_name_of_an_interface_is_no_part_of_an_address() -> None:
 
 def test_an_actor_without_a_proper_address_is_replaced_as_a_whole() -> None:
     """A name in place of an address is replaced where it stands alone, and not inside other words."""
-    text = told('{"actor":{"email":"Root","ip":"unknown"},"a":"root","b":"the root of it","c":"unknown"}')
+    text = pseudonymized('{"actor":{"email":"Root","ip":"unknown"},"a":"root","b":"the root of it","c":"unknown"}')
     fields = json.loads(text)
     assert fields["actor"] == {"email": BOTH.of_email("root"), "ip": BOTH.of_address("unknown")}
     assert (fields["a"], fields["b"], fields["c"]) == (
@@ -211,7 +211,7 @@ def test_an_actor_without_a_proper_address_is_replaced_as_a_whole() -> None:
 )
 def test_escapes_and_json_in_text_hide_nothing(text: str) -> None:
     """An address in an escape, in JSON that is text, or in a key is replaced, and the result is JSON still."""
-    left = told(text)
+    left = pseudonymized(text)
     assert ALICE in left
     assert "example.com" not in left
     json.loads(left)
@@ -229,14 +229,16 @@ UNTOUCHED = r'{ "id":"1", "n":1.10, "big":123456789012345678901234567890, "e":1e
 def test_what_holds_no_address_keeps_every_byte(actor: str) -> None:
     """Numbers, escapes and white space stay as they are spelled, whatever the actor is."""
     text = UNTOUCHED.replace("{ ", f'{{ "actor":{actor}, ', 1)
-    assert told(text) == text
+    assert pseudonymized(text) == text
 
 
 def test_only_what_is_asked_for_is_replaced() -> None:
     """E-mail addresses and IP addresses are asked for one by one."""
     text = '{"actor":{"email":"alice@example.com","ip":"192.0.2.1"}}'
-    assert told(text, Pseudonyms(b"k" * 32, emails=True, addresses=False)) == text.replace("alice@example.com", ALICE)
-    assert told(text, Pseudonyms(b"k" * 32, emails=False, addresses=True)) == text.replace("192.0.2.1", IP4)
+    assert pseudonymized(text, Pseudonyms(b"k" * 32, emails=True, addresses=False)) == text.replace(
+        "alice@example.com", ALICE
+    )
+    assert pseudonymized(text, Pseudonyms(b"k" * 32, emails=False, addresses=True)) == text.replace("192.0.2.1", IP4)
 
 
 @examples(60)
@@ -247,8 +249,8 @@ def test_any_json_stays_what_it_says(value: Any, name: str) -> None:
     """JSON without an address says afterwards what it said before; with one, only that has changed."""
     plain = json.dumps({"value": value, name: [name, json.dumps(value)]})
     if "@" not in plain:
-        assert told(plain) == plain
-    assert json.loads(told(json.dumps({"note": [value, "alice@example.com"]})))["note"][1] == ALICE
+        assert pseudonymized(plain) == plain
+    assert json.loads(pseudonymized(json.dumps({"note": [value, "alice@example.com"]})))["note"][1] == ALICE
 
 
 PIECES = [*'@.:[" \\é', *("alice", "example", "com", "root", "%40", "%2e", "192.0.2.1", "2001:db8::17")]
@@ -262,8 +264,8 @@ def test_what_is_skipped_holds_nothing(actor: dict[str, str], notes: list[str], 
     inside = {note: [note, {note.upper(): None}] for note in notes}
     record = json.dumps({"actor": actor, "a": notes, **inside, "json": json.dumps(inside)}, ensure_ascii=is_ascii)
     with mock.patch.object(pseudonyms_module, "_NEXT_HINT", pseudonyms_module._NEXT_LITERAL):
-        wanted = told(record)
-    assert told(record) == wanted
+        wanted = pseudonymized(record)
+    assert pseudonymized(record) == wanted
 
 
 @pytest.mark.parametrize(

@@ -169,9 +169,11 @@ def test_a_dropped_field_is_gone_and_the_rest_is_as_it_was(drop: list[str], give
 def test_id_and_event_time_survive(version: Any) -> None:
     """However odd a record, it is the same one, and who reads what is written finds the same again."""
     records = odd_records(version)[1:]
-    told = rule(drop=["metadata", "resource.scope"]).applied(version, records)
-    assert sorted((record.event_ns, record.id) for record in told) == sorted((one.event_ns, one.id) for one in records)
-    assert records_of(version, *(record.raw for record in told)) == told
+    reported = rule(drop=["metadata", "resource.scope"]).applied(version, records)
+    assert sorted((record.event_ns, record.id) for record in reported) == sorted(
+        (one.event_ns, one.id) for one in records
+    )
+    assert records_of(version, *(record.raw for record in reported)) == reported
 
 
 def test_a_record_without_an_id_is_known_by_what_is_written() -> None:
@@ -185,15 +187,15 @@ def test_records_without_an_id_stay_as_many_as_they_were() -> None:
     """Two that differ only in what is dropped are two, are the same two each time, and show nothing of it."""
     raws = [b'{"when":"2026-11-01T00:00:00Z","actor":{"email":"%s@b.ch"},"n":1.10}' % name for name in (b"ann", b"bob")]
     dropping = rule(drop=["actor.email"])
-    told = dropping.applied(V1, records_of(V1, *raws))
-    assert len({record.id for record in told}) == 2
-    assert told == dropping.applied(V1, records_of(V1, *raws[::-1]))
-    assert records_of(V1, *(record.raw for record in told)) == told
-    for record in told:
+    reported = dropping.applied(V1, records_of(V1, *raws))
+    assert len({record.id for record in reported}) == 2
+    assert reported == dropping.applied(V1, records_of(V1, *raws[::-1]))
+    assert records_of(V1, *(record.raw for record in reported)) == reported
+    for record in reported:
         assert re.fullmatch(
             rb'\{"when":"2026-11-01T00:00:00Z","actor":\{\},"n":1.10,"privacy_origin":"hmac:[0-9a-f]{32}"\}', record.raw
         )
-    assert rule(b"x" * 32, drop=["actor.email"]).applied(V1, records_of(V1, *raws)) != told
+    assert rule(b"x" * 32, drop=["actor.email"]).applied(V1, records_of(V1, *raws)) != reported
 
 
 def test_without_a_key_a_record_without_an_id_is_an_error_when_some_of_it_is_dropped() -> None:
@@ -208,8 +210,8 @@ def test_without_a_key_a_record_without_an_id_is_an_error_when_some_of_it_is_dro
 def test_applied_records_are_in_order() -> None:
     """Ids made from other text sort otherwise; the order of what is written does not depend on it."""
     raws = [RAW.replace(b'"id":"1",', b"").replace(b"1.10", b"%d" % number) for number in range(9)]
-    told = rule().applied(V1, records_of(V1, *raws))
-    assert told == sorted(told)
+    reported = rule().applied(V1, records_of(V1, *raws))
+    assert reported == sorted(reported)
 
 
 def test_a_record_that_cannot_be_told_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,7 +1,6 @@
 """A month of days to backfill, all of which become settled at one instant, so that the first of them wait for it.
 
-Knows: the operator, and the file in which the test says when. Must not know: who is killed meanwhile.
-Its one rule: nothing but Airflow and the provider is imported; the waiting and the landing are the operator's own.
+Invariant: nothing but Airflow and the provider is imported; the waiting and the landing are the operator's own.
 """
 
 from __future__ import annotations

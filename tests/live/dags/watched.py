@@ -21,11 +21,11 @@ def watched(name: str, action: str) -> Asset:
 
 
 @task
-def told(triggering_asset_events: Any = None) -> list[Any]:
+def reported(triggering_asset_events: Any = None) -> list[Any]:
     """Returns the payloads that started this run."""
     return [event.extra["payload"] for events in triggering_asset_events.values() for event in events]
 
 
 for kind in ("token", "member"):
     with DAG(dag_id=f"on_{kind}", schedule=[watched(f"watched-{kind}", f"made_{kind}")]):
-        told()
+        reported()

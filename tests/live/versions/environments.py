@@ -1,7 +1,6 @@
 """The environment of one Airflow version: made once from its lock, and given the wheel anew for each run.
 
-Knows: uv and the mark that says which lock a folder was made from. Must not know: what runs in there.
-Its one rule: the provider is the built wheel, never the working tree.
+Invariant: the provider is the built wheel, never the working tree.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """Where the Pythons of this machine are.
 
-Knows: the PATH and pyenv's folders. Must not know: what they are wanted for.
-Its one rule: an interpreter counts only after it has been run and has told its own version.
+Invariant: an interpreter counts only after it has run and printed its version.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """Looks at one Airflow from the inside and writes what it saw as JSON; runs in that Airflow's environment.
 
-Knows: how to ask Airflow 3.0 to 3.3 for providers, DAGs and a run. Must not know: what the answers should be.
-Its one rule: nothing but Airflow, the installed wheel and the standard library.
+Invariant: nothing but Airflow, the installed wheel and the standard library.
 """
 
 from __future__ import annotations

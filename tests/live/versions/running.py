@@ -1,7 +1,6 @@
 """One look at one Airflow version, in a fresh home with a fresh database.
 
-Knows: how to set up a home and start the probe in it. Must not know: what the report should say.
-Its one rule: the caller's own Airflow settings do not reach in.
+Invariant: the caller's own Airflow settings do not reach in.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """The four Airflow versions the provider is proved on.
 
-Knows: their numbers and the Pythons each one runs on. Must not know: how an environment is made.
-Its one rule: the first Python is the one wanted; the others stand in where it is missing.
+Invariant: the first Python is the one wanted; the others stand in where it is missing.
 """
 
 from __future__ import annotations

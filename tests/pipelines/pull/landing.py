@@ -1,7 +1,6 @@
 """Landing windows in tests: an order in one line, and what lies in a store afterwards.
 
-Knows: the pipeline's entry, the fake, the manifest. Must not know: why a test lands a window.
-Its one rule: what counts as landed is what the newest manifest names, read back from its parts.
+Invariant: what counts as landed is what the newest manifest names, read back from its parts.
 """
 
 from __future__ import annotations

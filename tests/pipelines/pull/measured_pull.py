@@ -1,8 +1,6 @@
 """One pull in an interpreter of its own, whose peak memory is printed; run as a module.
 
-Knows: how to answer from arithmetic alone, so that no record is kept on the server's side. Must not know: what is too
-much.
-Its one rule: nothing but the pull may take memory that grows with the window.
+Invariant: nothing but the pull may take memory that grows with the window.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """A store and a transport that die at the Nth operation.
 
-Knows: the ports. Must not know: what is stored or asked.
-Its one rule: every operation counts, and the one that kills does so before or after it took effect.
+Invariant: every operation counts, and the one that kills does so before or after it took effect.
 """
 
 from __future__ import annotations

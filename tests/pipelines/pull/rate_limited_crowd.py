@@ -1,7 +1,6 @@
 """Fakes with a known number of records at known places.
 
-Knows: the fake and how a record is made. Must not know: why a test reads them.
-Its one rule: every record is put there by hand, so that counts are known beforehand.
+Invariant: every record is put there by hand, so that counts are known beforehand.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """Tries that are killed and gone on with, in one line each.
 
-Knows: how a try dies on the way to the API, and what it leaves. Must not know: what a test asks of the next try.
-Its one rule: one reader, unless a test says otherwise, so that a try dies at the same place every time.
+Invariant: one reader, unless a test sets more, so that an attempt is killed at the same place every time.
 """
 
 from __future__ import annotations

@@ -17,8 +17,8 @@ SPARE_KIBIBYTES = 12 * 1024
 def _peak_kibibytes(file_format: str, compression: str, record_count: int) -> int:
     """Land so many records in an interpreter of its own; return what that took at its peak."""
     command = [sys.executable, "-m", "tests.pipelines.pull.measured_pull", file_format, compression, str(record_count)]
-    told = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=1240, check=True)
-    return int(told.stdout)
+    reported = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=1240, check=True)
+    return int(reported.stdout)
 
 
 # Two million records weigh 1.7 GB, and eight bytes of each of them with an array's gaps 25 MB.

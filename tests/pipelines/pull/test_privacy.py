@@ -113,13 +113,13 @@ def test_the_test_would_notice(store: LocalStore) -> None:
 
 def test_both_versions_have_the_same_pseudonyms(tmp_path: Path) -> None:
     """A person is one pseudonym in either history."""
-    told = {}
+    reported = {}
     for version in ("v1", "v2"):
         store, wanted = LocalStore(str(tmp_path / version)), order(version, privacy=rule())
         pull(fake_with(ManualClock(), records_per_day=300), store, wanted)
-        told[version] = set(re.findall(rb"hmac:[0-9a-f]{32}", b"".join(texts(store))))
+        reported[version] = set(re.findall(rb"hmac:[0-9a-f]{32}", b"".join(texts(store))))
     alice = Pseudonyms(KEY, emails=True, addresses=True).of_email("alice@example.com").encode()
-    assert alice in told["v1"] & told["v2"]
+    assert alice in reported["v1"] & reported["v2"]
 
 
 def test_late_records_are_found_and_told_alike(store: LocalStore) -> None:

@@ -1,7 +1,6 @@
 """Many readings under way at once on a clock that only their waiting moves.
 
-Knows: the steps of a script, the fake, and how long an answer travels. Must not know: any decision of the package.
-Its one rule: what happens next is what is due first; nothing depends on the machine's speed or on threads.
+Invariant: what happens next is what is due first; nothing depends on the machine's speed or on threads.
 """
 
 from __future__ import annotations
