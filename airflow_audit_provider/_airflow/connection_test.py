@@ -18,7 +18,7 @@ from airflow_audit_provider.core.windows.window import TimeWindow
 from airflow_audit_provider.exceptions import SourceAuthError
 
 
-def test_connection(
+def check_connection(
     settings: ConnectionSettings, query: AuditQuery, transport: Transport, reader: AuditLogReader
 ) -> tuple[bool, str]:
     """Return whether the connection can read the query's audit log, and a sentence that names what is missing.

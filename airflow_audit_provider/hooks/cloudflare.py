@@ -22,7 +22,7 @@ from airflow_audit_provider._airflow.connection import (
     read_connection,
 )
 from airflow_audit_provider._airflow.connection_form import field_behaviour, form_widgets
-from airflow_audit_provider._airflow.connection_test import test_connection
+from airflow_audit_provider._airflow.connection_test import check_connection
 from airflow_audit_provider._airflow.secrets import mask
 from airflow_audit_provider.adapters.clock import SystemClock
 from airflow_audit_provider.adapters.cloudflare.http import (
@@ -125,7 +125,7 @@ class CloudflareHook(BaseHook):
         """Check the credential and its permission; returns whether both are valid, and a sentence for the user."""
         try:
             transport = HttpTransport(self.get_conn())
-            return test_connection(self.settings, self.query(), transport, self.reader())
+            return check_connection(self.settings, self.query(), transport, self.reader())
         except AuditProviderError as error:
             return False, str(error)
 

@@ -70,7 +70,7 @@ def read_committed(store: Store, key: str) -> CommittedManifest:
     return CommittedManifest(read_manifest(key, content), key, hashlib.sha256(content).hexdigest())
 
 
-class _OpenPart(NamedTuple):
+class _NearbyPart(NamedTuple):
     """A committed part near the current event time: its ids, and those of them that were read again."""
 
     part: Part
@@ -99,14 +99,14 @@ class CommittedRecordFilter:
         self._is_repair = is_repair
         self._note_missing = note_missing
         self._upcoming = sorted(parts, key=lambda part: part.first_event_ns, reverse=True)
-        self._open_parts: list[_OpenPart] = []
+        self._nearby_parts: list[_NearbyPart] = []
 
     def exclude_committed(self, records: list[AuditRecord]) -> list[AuditRecord]:
         """Returns the records that are not committed; they must be sorted and later than all records before.
 
         A record whose event time differs from the committed one by up to a second is still the same record.
         """
-        if not records or not (self._upcoming or self._open_parts):
+        if not records or not (self._upcoming or self._nearby_parts):
             return records
         from_ns = records[0].event_ns - SECOND_NS
         self._release(from_ns)
@@ -125,22 +125,20 @@ class CommittedRecordFilter:
 
     def _is_committed(self, record_id: str) -> bool:
         is_committed = False
-        for open_part in self._open_parts:
-            if record_id in open_part.ids:
-                open_part.seen.add(record_id)
+        for nearby in self._nearby_parts:
+            if record_id in nearby.ids:
+                nearby.seen.add(record_id)
                 is_committed = True
         return is_committed
 
     def _release(self, before_ns: int | None) -> None:
         """Closes the parts that end before an instant, all for None, and counts their records not read again."""
-        passed = [
-            open_part for open_part in self._open_parts if before_ns is None or open_part.part.last_event_ns < before_ns
-        ]
-        for open_part in passed:
-            missing = open_part.ids - open_part.seen
+        passed = [nearby for nearby in self._nearby_parts if before_ns is None or nearby.part.last_event_ns < before_ns]
+        for nearby in passed:
+            missing = nearby.ids - nearby.seen
             self.missing_count += len(missing)
             self._note_missing(missing)
-        self._open_parts = [open_part for open_part in self._open_parts if open_part not in passed]
+        self._nearby_parts = [nearby for nearby in self._nearby_parts if nearby not in passed]
 
     def _open_next(self) -> None:
         part = self._upcoming.pop()
@@ -150,7 +148,7 @@ class CommittedRecordFilter:
             if not self._is_repair:
                 raise
             return
-        self._open_parts.append(_OpenPart(part, ids, set()))
+        self._nearby_parts.append(_NearbyPart(part, ids, set()))
 
 
 def committed_record_filter(

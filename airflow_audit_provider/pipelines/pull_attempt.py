@@ -109,6 +109,8 @@ class PullAttempt:
 
     def _check_conflicts(self) -> None:
         """Raises if ids conflict; a conflict after a resume is retryable, because the next attempt starts fresh."""
+        # Outside of the handler: an error in a committed part is not a conflict with the earlier attempt.
+        self._staged.read_remaining_committed()
         try:
             self._staged.check_conflicts()
         except SourceProtocolError as conflict:

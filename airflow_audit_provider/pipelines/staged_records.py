@@ -82,9 +82,15 @@ class StagedRecords:
         """Stages records that :meth:`select_new` returned; closes a part when it is full."""
         self._writer.add(records)
 
-    def check_conflicts(self) -> None:
-        """Raises ``SourceProtocolError`` if an id came twice, or is committed with another event time."""
+    def read_remaining_committed(self) -> None:
+        """Reads the committed parts that no record came near; raises what a damaged part raises."""
         self._committed.finish()
+
+    def check_conflicts(self) -> None:
+        """Raises ``SourceProtocolError`` if an id came twice, or is committed with another event time.
+
+        Call it after :meth:`read_remaining_committed`.
+        """
         self._duplicates.check_conflicts(self.added_ids, str(self._planned.window))
 
     def check_nothing_lost(self) -> None:

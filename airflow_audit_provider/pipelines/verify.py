@@ -89,23 +89,23 @@ def verify(
     A bound that is None is open. Damaged content becomes a finding; only a store that cannot be read raises
     (``StorageError``).
     """
-    verifier_run = _Verifier(store, TimeWindow(start or EARLIEST_AT, end or LATEST_AT))
-    for stored in verifier_run.windows():
-        verifier_run.check_window(stored)
-    if not verifier_run.window_count:
+    run = _Verifier(store, TimeWindow(start or EARLIEST_AT, end or LATEST_AT))
+    for stored in run.windows():
+        run.check_window(stored)
+    if not run.window_count:
         fact = "No window is committed in this range, so nothing was verified."
-        verifier_run.findings.append(finding(FindingKind.NOTHING_COMMITTED, MANIFEST_FOLDER, fact))
+        run.findings.append(finding(FindingKind.NOTHING_COMMITTED, MANIFEST_FOLDER, fact))
     seals = SealChain(read_seals(store))
-    findings = [*verifier_run.findings, *verifier_run.stray_findings(), *seals.findings]
-    findings += sealed_findings(seals, verifier_run.manifests, verifier_run.manifest_keys)
+    findings = [*run.findings, *run.stray_findings(), *seals.findings]
+    findings += sealed_findings(seals, run.manifests, run.manifest_keys)
     findings += seals.signature_findings(anchors.verifier)
     if anchors.expected_seal_sha256 is not None:
         findings += seals.expected_seal_findings(anchors.expected_seal_sha256)
     return VerifyReport(
-        window_count=verifier_run.window_count,
-        part_count=verifier_run.part_count,
-        record_count=verifier_run.record_count,
-        size_bytes=verifier_run.size_bytes,
+        window_count=run.window_count,
+        part_count=run.part_count,
+        record_count=run.record_count,
+        size_bytes=run.size_bytes,
         seal_count=len(seals.contents),
         newest_seal_sha256=seals.newest_sha256,
         findings=tuple(findings),

@@ -17,7 +17,8 @@ OTHER_WORDS = {"chunk": "page", "batch": "page or part", "bookmark": "checkpoint
 OTHER_WORDS |= {"check" + "sum": "digest"}
 # Metaphors of earlier versions, and the terms that replaced them (docs/adr/0009-layout-and-names.md).
 RETIRED_WORDS = {
-    "told": "reported or logged", "heap": "bucket", "notary": "seal", "debris": "orphaned files", "outrun": "lost the race",
+    "told": "reported or logged", "heap": "bucket", "notary": "seal", "debris": "orphaned files",
+    "outrun": "lost the race",
     "mend": "fix or remedy", "mends": "fixes", "mended": "fixed", "whoever": "callers", "put aside": "spilled",
     "gone on with": "resumed", "dead try": "abandoned attempt", "sign of life": "last activity",
 }  # fmt: skip

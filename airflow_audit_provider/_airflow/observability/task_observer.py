@@ -45,20 +45,20 @@ class TaskObserver:
         else:
             self._metrics.add("fetch.throttled_seconds", step.seconds)
 
-    def step(self, verb: Phase, window: TimeWindow | None = None) -> AbstractContextManager[object]:
+    def step(self, phase: Phase, window: TimeWindow | None = None) -> AbstractContextManager[object]:
         """Times a step, opens a span for it, and folds its log lines if they are many; encoding is only timed."""
-        return self._encoding if verb is Phase.ENCODE else self._step(verb, window)
+        return self._encoding if phase is Phase.ENCODE else self._step(phase, window)
 
     @contextmanager
-    def _step(self, verb: Phase, window: TimeWindow | None) -> Iterator[None]:
+    def _step(self, phase: Phase, window: TimeWindow | None) -> Iterator[None]:
         began_at, state = self._clock.monotonic(), "failed"
         try:
-            with folded(self._log, f"{verb} {window}", verb in _FOLDED), self._trace.span(verb, window=str(window)):
+            with folded(self._log, f"{phase} {window}", phase in _FOLDED), self._trace.span(phase, window=str(window)):
                 yield
                 state = "success"
         finally:
-            self._metrics.time(f"{verb}.duration", self._clock.monotonic() - began_at, state=state)
-            if verb is Phase.STAGE:
+            self._metrics.time(f"{phase}.duration", self._clock.monotonic() - began_at, state=state)
+            if phase is Phase.STAGE:
                 self._metrics.time("encode.duration", self._encoding.take(), state=state)
 
     def fetched(self, progress: Progress) -> None:

@@ -18,7 +18,7 @@ from airflow_audit_provider.core.windows.window import TimeWindow, from_seconds,
 from airflow_audit_provider.exceptions import ConfigurationError
 
 # Incremented when a release stages the same records as other bytes or other parts.
-LAYOUT_VERSION = 2
+LAYOUT_VERSION = 3
 
 
 class ResumeKey(msgspec.Struct, frozen=True):
