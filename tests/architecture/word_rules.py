@@ -25,7 +25,8 @@ RETIRED_WORDS = {
 RETIRED = re.compile(rf"\b({'|'.join(RETIRED_WORDS)})\b", re.IGNORECASE)
 CHARTER = re.compile("|".join(("Knows" + ":", "Must not " + "know:", "Its one " + "rule:")))
 RETIRED_NAMES = frozenset(
-    "Walk ReadShape Fitting RateBudget ReadTally SideBySide Stretch Happened TableStamp PrivacyStamp PullOrder LoadOrder "
+    "Walk ReadShape Fitting RateBudget ReadTally SideBySide Stretch Happened TableStamp PrivacyStamp PullOrder "
+    "LoadOrder "
     "Stager LookedBack Swept Nobody SharedNews NewsProducer MarkStore MisfitError NormalizedShape OcsfShape note_sent "
     "note_lost note_answer close_for break_off give_up absorb joins whole_heaps clear_unnamed disown afollow look_back "
     "store_at named_failures skipping_softly task_failures next_try ONE_TRY".split()
