@@ -124,7 +124,7 @@ def kill_worker_while_it_lands(live: LiveAirflow) -> Row:
 
 def is_landing(live: LiveAirflow, task: Row) -> bool:
     """Whether a task has read records of its window and has not committed them."""
-    since_start = live.log(task).rpartition("by the rule")[2]
+    since_start = live.log(task).rpartition("taken from")[2]
     return "Fetched" in since_start and "Committed" not in since_start
 
 

@@ -23,9 +23,9 @@ EXTRAS = {
     "Account id",
     "Organization id",
     "Read timeout, seconds",
-    "Requests allowed a period",
+    "Requests per period",
     "Length of the period, seconds",
-    "Attempts a request",
+    "Attempts per request",
     "Longest time on one request, seconds",
 }
 

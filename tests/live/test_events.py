@@ -142,7 +142,7 @@ def test_windows_are_waited_for_without_a_slot(scene: Scene) -> None:
         assert datetime.fromisoformat(task["end_date"]) >= end
     log = scene.live.log(scene.task("wait_for_the_window", run_id, "rescheduled"))
     # Once to find that it is too early, once to land; more would mean that the date is not looked at.
-    assert log.count("by the rule: explicit bounds") == 2
+    assert log.count("taken from: explicit bounds") == 2
 
 
 def test_soft_fail_skips_while_deferred(scene: Scene) -> None:

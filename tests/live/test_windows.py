@@ -197,6 +197,6 @@ def look_at(live: LiveAirflow, case: Lands | Fails, run_id: str, logs: list[str]
     ids = [json.loads(line)["id"] for part in landed.parts for line in part_lines(part)]
     assert ids == live.truth_ids(*case.window)
     assert ids, "the fake has no record there"
-    assert f"by the rule: {case.rule}" in logs[-1]
+    assert f"taken from: {case.rule}" in logs[-1]
     (manifest,) = (folder / "_manifests").rglob("*.json")
     assert json.loads(manifest.read_text())["window_rule"] == case.rule

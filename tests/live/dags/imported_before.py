@@ -10,7 +10,7 @@ import sys
 from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import DAG
 
-OPERATORS = ("operators.audit_logs", "operators.auditing", "operators.loading")
+OPERATORS = ("operators.audit_logs", "operators.seal", "operators.verify", "operators.warehouses")
 TAKEN = (*OPERATORS, "sensors.audit_logs", "triggers.audit_logs")
 THERE = all(f"airflow_audit_provider.{name}" in sys.modules for name in TAKEN)
 
