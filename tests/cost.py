@@ -13,7 +13,8 @@ from collections.abc import Generator
 import pytest
 from hypothesis import settings
 
-CPU_LIMIT_SECONDS = 2.0
+# Twice the two seconds of a quiet machine: the CPU time of one test varied from 1.2 to 2.4 s with what ran beside it.
+CPU_LIMIT_SECONDS = 4.0
 # When a test is ended that does not end by itself. A hanging test has to end; a slow machine must not fail one.
 TIME_OUT_SECONDS = {"nightly": 3600, "live": 1800, "integration": 900, "": 300}
 MARKS = tuple(mark for mark in TIME_OUT_SECONDS if mark)

@@ -20,6 +20,7 @@ GRAPH = {
 }
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("page", PAGES, ids=[page.relative_to(PROJECT).as_posix() for page in PAGES])
 def test_generated_block_is_up_to_date(page: Path) -> None:
     """The page has what the locks, the help texts and the fake say today."""
