@@ -1,16 +1,20 @@
-"""Lands the daily audit logs of several Cloudflare accounts, each into its own folder, one mapped task an account.
+"""Writes the daily audit logs of several Cloudflare accounts, each to its own folder, with one mapped task per account.
 
-The failure of one account does not delay the others, and a retry fetches only that account's day.
+A failure of one account does not stop the others, and a retry fetches only that account's day. Accounts that share one
+token share its rate limit, so at most two tasks run at a time. For one token per account, add `cloudflare_conn_id` next
+to `account_id` in each mapping.
 
-Settings: AUDIT_ACCOUNTS, account ids separated by commas, and AUDIT_ACCOUNTS_DESTINATION, the folder above them. One
-token for all accounts has one rate limit, so two tasks run at a time; with a token for each account, give each mapping
-its own `cloudflare_conn_id` beside `account_id`.
+Settings: AUDIT_ACCOUNTS (account ids separated by commas), AUDIT_ACCOUNTS_DESTINATION (parent of the accounts'
+folders).
+
+The DAG has no `start_date`, so that a manual run may have any logical date: Airflow creates no task for a run before a
+DAG's `start_date`, and marks the run successful.
 """
 
 from __future__ import annotations
 
 import os
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 from airflow.sdk import DAG
 from airflow.timetables.interval import CronDataIntervalTimetable
@@ -23,7 +27,6 @@ ACCOUNTS = os.environ.get("AUDIT_ACCOUNTS", "0" * 31 + "1," + "0" * 31 + "2").sp
 with DAG(
     dag_id="cloudflare_audit_accounts",
     schedule=CronDataIntervalTimetable("0 0 * * *", timezone="UTC"),
-    start_date=datetime(2026, 11, 1, tzinfo=UTC),
     catchup=False,
     max_active_runs=1,
     default_args={"retries": 5, "retry_delay": timedelta(minutes=5)},

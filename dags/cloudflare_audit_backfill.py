@@ -1,20 +1,19 @@
-"""Lands the history that Cloudflare still keeps (18 months) as typed Parquet, one UTC day a run, by `airflow backfill`.
+"""Writes the history that Cloudflare still holds (18 months) as typed Parquet, one UTC day per run, with a backfill.
 
-A day that has landed is never landed a second time, so every backfill can be repeated.
-
-How to run it
+How to run it:
   airflow dags unpause cloudflare_audit_backfill
   airflow backfill create --dag-id cloudflare_audit_backfill --max-active-runs 2
       --from-date OLDEST --to-date YESTERDAY      (one line)
 
-OLDEST is today minus 540 days, the oldest day that Cloudflare surely keeps complete:
-  python3 -c "from datetime import date, timedelta; print(date.today() - timedelta(days=540))"
-It must not be before the DAG's start_date: Airflow creates no task for such a run, and marks the run successful.
+`airflow-audit-provider oldest-day` prints OLDEST, the oldest UTC date that Cloudflare still holds completely.
 
-Unpause the DAG first: runs of a paused DAG stay queued without a message. An unpaused DAG also lands each new day;
-pause it after the backfill if the daily DAG does that. Two runs at a time use up one token's limit of 1200 requests in
-five minutes; more runs are not faster. For days older than 18 months the task fails at once and says so. Settings:
-AUDIT_HISTORY_DESTINATION, AUDIT_HISTORY_START_DATE.
+Unpause the DAG first: runs of a paused DAG stay queued without a message. While it is unpaused it also writes each new
+day; pause it after the backfill if the daily DAG is enough. Two runs at a time use the 1200 requests in five minutes of
+one token; more runs are not faster. A day that is already written is not written again, so a backfill can be repeated.
+
+Settings: AUDIT_HISTORY_DESTINATION, AUDIT_HISTORY_START_DATE (a UTC date before which no run is allowed; optional).
+Without it the DAG has no `start_date`: Airflow creates no task for a run before a DAG's `start_date`, and marks the run
+successful.
 """
 
 from __future__ import annotations
@@ -29,13 +28,13 @@ from airflow_audit_provider.assets.audit_logs import audit_log_asset
 from airflow_audit_provider.operators.audit_logs import CloudflareAuditLogsToObjectStorageOperator
 
 DESTINATION = os.environ.get("AUDIT_HISTORY_DESTINATION", "file:///tmp/cloudflare-audit/parquet")
-START_DATE = os.environ.get("AUDIT_HISTORY_START_DATE", "2025-06-01")
+START_DATE = os.environ.get("AUDIT_HISTORY_START_DATE")
 
 with DAG(
     dag_id="cloudflare_audit_backfill",
     schedule=CronDataIntervalTimetable("0 0 * * *", timezone="UTC"),
-    start_date=datetime.fromisoformat(START_DATE).replace(tzinfo=UTC),
-    # False: unpausing this DAG must not fetch 18 months; `airflow backfill create` does.
+    start_date=datetime.fromisoformat(START_DATE).replace(tzinfo=UTC) if START_DATE else None,
+    # Unpausing the DAG must not fetch the history; only `airflow backfill create` does.
     catchup=False,
     max_active_runs=4,
     default_args={"retries": 8, "retry_delay": timedelta(minutes=6)},

@@ -1,15 +1,15 @@
-"""Lands yesterday's Cloudflare audit log, every day, as one partition of gzip JSON Lines.
+"""Writes yesterday's Cloudflare audit log, every day, as one partition of gzip-compressed JSON Lines.
 
-One DAG run covers one whole UTC day, so a run can be repeated without duplicating a record.
+Before the first run:
+  1. Create a connection `cloudflare_default` of type `cloudflare`: set the password to an API token with *Account
+     Settings: Read*, and `account_id` in the extra.
+  2. Set AUDIT_DESTINATION to where the records are written (s3://…, gs://…, abfs://… or file:///…). The default is a
+     folder on the worker, which is suitable only for a first try.
+  3. Set AUDIT_START_DATE to the first UTC date. With catchup, Airflow runs each day from there, oldest first. Airflow
+     creates no task for a manual run before this date, and marks the run successful: set an earlier date instead.
 
-Before the first run
-  1. Create a connection `cloudflare_default` of type `cloudflare`: an API token with *Account Settings: Read* as the
-     password, `account_id` in the extra.
-  2. Set the destination:    AUDIT_DESTINATION  (s3://…, gs://…, abfs://… or file:///…)
-  3. Set the first day:      AUDIT_START_DATE   (a UTC date; catchup lands every day since, oldest first)
-
-Each landed day is an event of the destination's asset: another DAG can be scheduled by `audit_log_asset(DESTINATION)`.
-The default destination is a folder on the worker, for a first try: it is lost with the worker.
+Each written day is an event of the destination's asset, so `schedule=[audit_log_asset(DESTINATION)]` starts another
+DAG.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from datetime import UTC, datetime, timedelta
 
 from airflow.sdk import DAG
 
-# `airflow.sdk` exports this timetable only from 3.3 on; this path works from 3.0.6 to 3.3.2.
+# `airflow.sdk` exports this timetable only from 3.3 on; this import works from 3.0.6 to 3.3.2.
 from airflow.timetables.interval import CronDataIntervalTimetable
 
 from airflow_audit_provider.assets.audit_logs import audit_log_asset
@@ -30,7 +30,7 @@ START_DATE = os.environ.get("AUDIT_START_DATE", "2026-11-01")
 
 with DAG(
     dag_id="cloudflare_audit_daily",
-    # Not "@daily": that is a point in time with an empty data interval. This one covers yesterday, 00:00 to 24:00.
+    # "@daily" would give a data interval without length. This timetable covers yesterday, 00:00 to 24:00.
     schedule=CronDataIntervalTimetable("0 0 * * *", timezone="UTC"),
     start_date=datetime.fromisoformat(START_DATE).replace(tzinfo=UTC),
     catchup=True,

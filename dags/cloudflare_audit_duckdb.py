@@ -1,16 +1,19 @@
-"""Every day: lands yesterday as Parquet, loads it into a DuckDB file, and prints the answers to four questions.
+"""Writes yesterday's audit log as Parquet, loads it into a DuckDB file, and answers four questions in the task's log.
 
-The questions read the normalized table, which is the same for both versions of the API.
+Needs the extras `parquet` and `duckdb`. The questions use the normalized schema, which is the same for both versions of
+the API. Audit records contain no country, only an IP address: logins are counted by network, /16 for IPv4 and /32 for
+IPv6, about the size of a provider's network.
 
-Needs the extras `parquet` and `duckdb`. Settings: AUDIT_DUCKDB_DESTINATION (where Parquet lands), AUDIT_DUCKDB (the
-file). An audit record has no country, only the address of a request, so logins are counted by network: /16 for IPv4 and
-/32 for IPv6, about the size of one provider's announcement.
+Settings: AUDIT_DUCKDB_DESTINATION (where Parquet is written), AUDIT_DUCKDB (the DuckDB file).
+
+The DAG has no `start_date`, so that a manual run may have any logical date: Airflow creates no task for a run before a
+DAG's `start_date`, and marks the run successful.
 """
 
 from __future__ import annotations
 
 import os
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from airflow.sdk import DAG, task
@@ -23,7 +26,7 @@ from airflow_audit_provider.operators.warehouses import CloudflareAuditLogsToSql
 DESTINATION = os.environ.get("AUDIT_DUCKDB_DESTINATION", "file:///tmp/cloudflare-audit/warehouse")
 DUCKDB = os.environ.get("AUDIT_DUCKDB", "/tmp/cloudflare-audit/audit.duckdb")  # noqa: S108 - for a first try
 
-# Each returns a name, how often it happened and how often it failed. They also run on PostgreSQL.
+# Each query returns a name and the number of successful and failed actions. They also run on PostgreSQL.
 QUESTIONS = {
     "Who changed DNS this week?": """
 select coalesce(actor_email, actor_token_name, actor_type, 'unknown') as name,
@@ -59,7 +62,7 @@ order by 3 desc, 1 limit 10""",
 
 
 def answers(path: str) -> dict[str, list[tuple[Any, ...]]]:
-    """Runs every question on a DuckDB file; days are UTC days."""
+    """Returns the rows of each question for a DuckDB file; days are UTC days."""
     import duckdb
 
     with duckdb.connect(path) as database:
@@ -70,9 +73,8 @@ def answers(path: str) -> dict[str, list[tuple[Any, ...]]]:
 with DAG(
     dag_id="cloudflare_audit_duckdb",
     schedule=CronDataIntervalTimetable("0 0 * * *", timezone="UTC"),
-    start_date=datetime(2026, 11, 1, tzinfo=UTC),
     catchup=False,
-    # A DuckDB file has one writer at a time: more runs would only wait for each other.
+    # A DuckDB file has one writer at a time, so more runs would only wait for each other.
     max_active_runs=1,
     default_args={"retries": 5, "retry_delay": timedelta(minutes=5)},
     tags=["cloudflare", "audit", "warehouse"],
@@ -85,7 +87,7 @@ with DAG(
         schema="normalized",
         outlets=[audit_log_asset(DESTINATION)],
     )
-    # Loads everything that is committed and not loaded: the next run loads a day that failed before.
+    # Loads every committed window that is not loaded, so a day that failed is loaded by the next run.
     load = CloudflareAuditLogsToSqlOperator(task_id="load_audit_log", destination=DESTINATION, duckdb_path=DUCKDB)
 
     @task
@@ -94,6 +96,6 @@ with DAG(
         for question, rows in answers(DUCKDB).items():
             print(question)
             for name, done, failed in rows:
-                print(f"    {name}: {done} done, {failed} failed")
+                print(f"    {name}: {done} succeeded, {failed} failed")
 
     land >> load >> ask()

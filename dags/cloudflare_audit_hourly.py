@@ -1,11 +1,11 @@
-"""Lands every hour, and seals a day once its 24 hours have landed. Needs Airflow 3.3; on older versions it has no DAG.
+"""Writes every hour, and seals a day when its 24 hours are written. Needs Airflow 3.3; older versions get no DAG.
 
-A day is sealed when it is complete, not at a fixed time.
+`cloudflare_audit_hourly` runs each hour for the previous hour. The events of its asset have the hour as partition key.
+`cloudflare_audit_day_seal` maps them to their day and starts one run for a day when all 24 hours are there, in whatever
+order. If late records are added to a sealed day, clear that day's run to seal it again.
 
-`cloudflare_audit_hourly` runs each hour for the hour before. The events of its asset carry the hour as their key; the
-rollup of `cloudflare_audit_day_seal` maps them to their day and starts one run for it when all 24 are there. After a
-late record of a sealed day, seal that day again: clear its run. Settings: AUDIT_HOURLY_DESTINATION,
-AUDIT_HOURLY_START_DATE, AUDIT_SEAL_CONN_ID (a connection with the signing key; without it seals are not signed).
+Settings: AUDIT_HOURLY_DESTINATION, AUDIT_HOURLY_START_DATE, AUDIT_SEAL_CONN_ID (a connection with the signing key;
+without it seals are not signed).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from airflow_audit_provider.operators.verify import CloudflareAuditLogsVerifyOpe
 
 DESTINATION = os.environ.get("AUDIT_HOURLY_DESTINATION", "file:///tmp/cloudflare-audit/hourly")
 START_DATE = os.environ.get("AUDIT_HOURLY_START_DATE", "2026-11-01")
-# Format in which the timetable writes keys and the rollup's mapper reads them.
+# The format in which the timetable writes keys and the rollup's mapper reads them.
 HOUR_KEY = "%Y-%m-%dT%H:%M:%S"
 
 if [int(part) for part in __version__.split(".")[:2]] >= [3, 3]:
@@ -44,8 +44,7 @@ if [int(part) for part in __version__.split(".")[:2]] >= [3, 3]:
             destination=DESTINATION,
             window_length=timedelta(hours=1),
             partition_key_format=HOUR_KEY,
-            # The hour ends when its run begins, so every run waits for the settle delay: in the triggerer, without a
-            # slot.
+            # The hour ends when its run starts, so every run waits for the settle delay, in the triggerer.
             deferrable=True,
             outlets=[audit_log_asset(DESTINATION)],
         )
@@ -59,7 +58,7 @@ if [int(part) for part in __version__.split(".")[:2]] >= [3, 3]:
             ),
         ),
         catchup=False,
-        # The seals are one chain, so only one day is sealed at a time.
+        # Seals form one chain, so two days cannot be sealed at the same time.
         max_active_runs=1,
         default_args={"retries": 3, "retry_delay": timedelta(minutes=1)},
         tags=["cloudflare", "audit", "partitions", "seal"],

@@ -1,26 +1,27 @@
-"""Loads the history that Cloudflare still keeps into an Apache Iceberg table, one UTC day a run, by `airflow backfill`.
+"""Loads the history that Cloudflare still holds into an Apache Iceberg table, one UTC day per run, with a backfill.
 
-A day that is loaded is never loaded a second time, so every backfill can be repeated. Several runs can load at a time:
-each commits its own day, and retries if another one committed first.
-
-How to run it
+How to run it:
   airflow dags unpause cloudflare_audit_iceberg
   airflow backfill create --dag-id cloudflare_audit_iceberg --max-active-runs 4
       --from-date OLDEST --to-date YESTERDAY      (one line)
 
-OLDEST is today minus 540 days, the oldest day that Cloudflare surely keeps complete:
-  python3 -c "from datetime import date, timedelta; print(date.today() - timedelta(days=540))"
-It must not be before the DAG's start_date: Airflow creates no task for such a run, and marks the run successful.
+`airflow-audit-provider oldest-day` prints OLDEST, the oldest UTC date that Cloudflare still holds completely.
 
-Needs the extras `parquet` and `iceberg`. Settings: AUDIT_ICEBERG_DESTINATION (where Parquet lands),
-AUDIT_ICEBERG_WAREHOUSE (a local folder with an SQLite catalog), or AUDIT_ICEBERG_CONN_ID: a connection whose extra has
-the properties of any other catalog, such as {"type": "rest", "warehouse": "audit"}, with the URI as its host.
+Each run loads its own day in one commit, several runs may load at the same time, and a loaded day is not loaded again,
+so a backfill can be repeated. Needs the extras `parquet` and `iceberg`.
+
+Settings: AUDIT_ICEBERG_DESTINATION (where Parquet is written) and either AUDIT_ICEBERG_WAREHOUSE (a local folder with
+an SQLite catalog) or AUDIT_ICEBERG_CONN_ID: a connection with the URI of any other catalog as host and its properties
+as extra, for example {"type": "rest", "warehouse": "audit"}.
+
+The DAG has no `start_date`, so that a manual run may have any logical date: Airflow creates no task for a run before a
+DAG's `start_date`, and marks the run successful.
 """
 
 from __future__ import annotations
 
 import os
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 from airflow.sdk import DAG
 from airflow.timetables.interval import CronDataIntervalTimetable
@@ -35,7 +36,6 @@ WAREHOUSE = os.environ.get("AUDIT_ICEBERG_WAREHOUSE", "/tmp/cloudflare-audit/ice
 with DAG(
     dag_id="cloudflare_audit_iceberg",
     schedule=CronDataIntervalTimetable("0 0 * * *", timezone="UTC"),
-    start_date=datetime(2025, 6, 1, tzinfo=UTC),
     catchup=False,
     max_active_runs=4,
     default_args={"retries": 8, "retry_delay": timedelta(minutes=6)},

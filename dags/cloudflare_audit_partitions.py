@@ -1,14 +1,13 @@
-"""Lands each day as an asset partition, and verifies each landed day by its key. Needs Airflow 3.2, or it has no DAG.
+"""Writes each day as an asset partition, and verifies each written day. Needs Airflow 3.2; older versions get no DAG.
 
-A partitioned run has no data interval and no logical date. The key of a day is its date, and the asset's event carries
-the key to every DAG that the asset schedules.
+`cloudflare_audit_partitions` runs each midnight for the previous day; the partition key is the date. A partitioned run
+has neither a data interval nor a logical date. The event of its asset carries the key and starts
+`cloudflare_audit_partition_check` for the same key; a plain `schedule=[asset]` is not started by it.
 
-`cloudflare_audit_partitions` runs each midnight for the day before. The event of its asset has the key, and starts
-`cloudflare_audit_partition_check` for the same key; it does not start a plain `schedule=[asset]`. Settings:
-AUDIT_PARTITIONS_DESTINATION, AUDIT_PARTITIONS_START_DATE.
+For days of a local time zone, give the timetable and the operator that `timezone`, and a key with an offset: set
+`key_format` and `partition_key_format` to "%Y-%m-%dT%H:%M:%S%z". Airflow 3.2 writes keys in UTC, 3.3 in local time.
 
-For days of a local time zone give the timetable and the operator that `timezone`, and both a key with an offset, by
-`key_format` and `partition_key_format` "%Y-%m-%dT%H:%M:%S%z": Airflow 3.2 writes keys in UTC, 3.3 in local time.
+Settings: AUDIT_PARTITIONS_DESTINATION, AUDIT_PARTITIONS_START_DATE.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ if [int(part) for part in __version__.split(".")[:2]] >= [3, 2]:
 
     with DAG(
         dag_id="cloudflare_audit_partitions",
-        # run_offset=-1: the partition is the day that ends when the run begins, not the one that begins.
+        # run_offset=-1: the partition is the day that ends when the run starts.
         schedule=CronPartitionTimetable("0 0 * * *", timezone="UTC", run_offset=-1, key_format="%Y-%m-%d"),
         start_date=datetime.fromisoformat(START_DATE).replace(tzinfo=UTC),
         catchup=True,
@@ -56,7 +55,7 @@ if [int(part) for part in __version__.split(".")[:2]] >= [3, 2]:
         CloudflareAuditLogsVerifyOperator(
             task_id="verify_partition",
             destination=DESTINATION,
-            # Uses the run, because Airflow 3.2 has no template variable of that name.
+            # The template variable `partition_key` does not exist in Airflow 3.2.
             start="{{ dag_run.partition_key }}",
             end="{{ macros.ds_add(dag_run.partition_key, 1) }}",
         )

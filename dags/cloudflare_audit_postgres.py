@@ -1,15 +1,16 @@
-"""Loads into PostgreSQL what the daily DAG has landed, as soon as it has landed.
+"""Loads into PostgreSQL each window that the daily DAG has written, as soon as it is written.
 
-It loads everything that is committed and not loaded, so a lost event costs nothing.
+The asset's event starts the DAG. It loads every window that is committed and not loaded, so a lost event delays a
+window but does not lose it. Needs the extra `postgres`.
 
-Needs the extra `postgres`. Settings: AUDIT_DESTINATION, as for `cloudflare_audit_daily`; AUDIT_POSTGRES_CONN_ID, a
-connection of type `postgres` ("audit_postgres" by default).
+Settings: AUDIT_DESTINATION as for `cloudflare_audit_daily`, AUDIT_POSTGRES_CONN_ID (a connection of type `postgres`,
+"audit_postgres" by default).
 """
 
 from __future__ import annotations
 
 import os
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 from airflow.sdk import DAG
 
@@ -22,7 +23,6 @@ CONN_ID = os.environ.get("AUDIT_POSTGRES_CONN_ID", "audit_postgres")
 with DAG(
     dag_id="cloudflare_audit_postgres",
     schedule=[audit_log_asset(DESTINATION)],
-    start_date=datetime(2026, 11, 1, tzinfo=UTC),
     catchup=False,
     max_active_runs=2,
     default_args={"retries": 5, "retry_delay": timedelta(minutes=5)},

@@ -1,29 +1,27 @@
-"""Runs as soon as something suspicious happens in the account: a token created, a member added, 2FA switched off.
+"""Runs as soon as a suspicious action appears in the audit log: a token created, a member added, 2FA switched off.
 
-Every suspicious record is reported at least once, also records that an event counts but does not name. To detect a
-repeated report, compare `ids_sha256` or the ids.
+The watcher polls every minute in the triggerer, and its asset event starts this DAG within one poll interval after the
+record appears in the log, which may be minutes after the action. From Airflow 3.3 on, it continues where it stopped
+when the triggerer restarts; older versions start 15 minutes before the restart. An event lists at most 20 records and
+counts the others, so the task reads all of them again. Each record is reported at least once; compare `ids_sha256` or
+the ids to drop repeats.
 
-The trigger polls every minute in the triggerer, without a task slot, and its asset event starts this DAG: within one
-poll interval of the record's appearance in the log, which can be minutes after the action.
-From Airflow 3.3 on it resumes at its stored position after a restart of the triggerer; before, it looks back 15
-minutes.
-
-Settings: AUDIT_SUSPICIOUS, JSON in the form of SUSPICIOUS below. The action types are texts of your own log: make each
-of these changes once and look them up, because Cloudflare publishes no list of them.
+Settings: AUDIT_SUSPICIOUS, JSON in the form of SUSPICIOUS below. Cloudflare publishes no list of action types: make
+each of these changes once and look up its action type in your own log.
 """
 
 from __future__ import annotations
 
 import json
 import os
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from airflow.sdk import DAG, Asset, AssetWatcher, task
 
 from airflow_audit_provider.triggers.audit_logs import AuditLogActivityEventTrigger
 
-# A record matches if it matches one of these; all fields of that one must match.
+# A record matches if it matches one entry, and an entry if all of its fields match.
 SUSPICIOUS = json.loads(os.environ.get("AUDIT_SUSPICIOUS", "null")) or [
     {"action_type": ["token_create", "token_roll", "API_key_view"]},
     {"action_type": ["add", "member_add"], "resource_type": ["account.member", "account_member"]},
@@ -35,19 +33,19 @@ suspicious_actions = Asset("cloudflare-suspicious-actions", watchers=[AssetWatch
 
 
 def actions_of(payload: dict[str, Any]) -> list[dict[str, Any]]:
-    """Reads the records of an event: those that it names, and those that it only counts."""
-    # Imported here, because only the task needs it and the file is parsed often.
+    """Returns the records of an event: those it lists, and those that it only counts."""
+    # Imported here because only the task needs it, and Airflow parses the file again and again.
     from airflow_audit_provider.hooks.cloudflare import CloudflareHook
 
-    named = {each["id"] for each in payload["records"]}
-    names_all = payload["record_count"] == len(named)
+    listed = {each["id"] for each in payload["records"]}
+    lists_all = payload["record_count"] == len(listed)
     window = {"since": payload["window_start"], "before": payload["window_end"], "direction": "asc"}
     records = CloudflareHook().iter_audit_logs(api_version=payload["api_version"], **window)
-    return [record for record in records if record["id"] in named or (not names_all and watcher.matches(record))]
+    return [record for record in records if record["id"] in listed or (not lists_all and watcher.matches(record))]
 
 
-def is_whole(payload: dict[str, Any], records: list[dict[str, Any]]) -> bool:
-    """Returns whether everything that an event names and counts was read."""
+def is_complete(payload: dict[str, Any], records: list[dict[str, Any]]) -> bool:
+    """Returns whether every record that an event lists or counts was read."""
     ids = {record["id"] for record in records}
     return len(ids) >= payload["record_count"] and all(each["id"] in ids for each in payload["records"])
 
@@ -55,7 +53,6 @@ def is_whole(payload: dict[str, Any], records: list[dict[str, Any]]) -> bool:
 with DAG(
     dag_id="cloudflare_audit_suspicious",
     schedule=[suspicious_actions],
-    start_date=datetime(2026, 11, 1, tzinfo=UTC),
     catchup=False,
     default_args={"retries": 5, "retry_delay": timedelta(minutes=1)},
     tags=["cloudflare", "audit", "security"],
@@ -64,16 +61,15 @@ with DAG(
 
     @task
     def report_actions(triggering_asset_events: Any = None) -> list[str]:
-        """Prints who did what, and returns the ids; send your own notification here."""
+        """Prints who did what and returns the ids; add a message to your security team here."""
         payloads = [event.extra["payload"] for events in triggering_asset_events.values() for event in events]
         read = [(payload, actions_of(payload)) for payload in payloads]
         for record in (record for _, records in read for record in records):
             actor, action = record.get("actor") or {}, record.get("action") or {}
             print(f"SUSPICIOUS: {actor.get('email')} did {action.get('type')}: {record['id']}")
-        if not all(is_whole(payload, records) for payload, records in read):
+        if not all(is_complete(payload, records) for payload, records in read):
             raise RuntimeError(
-                "The log does not show every reported record yet. This task is retried; if it fails "
-                "again, check the log yourself."
+                "The audit log does not show every reported record. The task retries; then check the dashboard."
             )
         return sorted({record["id"] for _, records in read for record in records})
 

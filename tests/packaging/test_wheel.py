@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import email
 import email.message
+import json
 import os
 import subprocess
 import sys
@@ -17,6 +18,8 @@ import pytest
 import airflow_audit_provider
 from tests.architecture.source_files import PACKAGE, PROJECT, tracked
 from tools.constraints import TARGETS
+
+EXAMPLES = sorted((PROJECT / "dags").glob("*.py"))
 
 
 def _names(wheel: Path) -> set[str]:
@@ -48,8 +51,39 @@ def test_types_and_doubles_are_shipped(wheel: Path) -> None:
 
 
 def test_nothing_else_is_shipped(wheel: Path) -> None:
-    """Tests, example DAGs and the demo stay at home."""
+    """The wheel has no tests, no tools and no demo."""
     assert {name.split("/")[0].split("-")[0] for name in _names(wheel)} == {PACKAGE}
+
+
+def test_example_dags_are_shipped(wheel: Path) -> None:
+    """The wheel has each example of the folder ``dags`` unchanged, in the folder that providers ship examples in."""
+    with zipfile.ZipFile(wheel) as archive:
+        shipped = {
+            name.rpartition("/")[2]: archive.read(name)
+            for name in archive.namelist()
+            if name.startswith(f"{PACKAGE}/example_dags/")
+        }
+    assert shipped == {path.name: path.read_bytes() for path in EXAMPLES}
+
+
+@pytest.mark.integration
+def test_shipped_examples_define_dags(wheel: Path, tmp_path: Path) -> None:
+    """Each example is imported from the unpacked wheel as a module of the package, and defines its DAGs."""
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(tmp_path)
+    modules = [f"{PACKAGE}.example_dags.{path.stem}" for path in EXAMPLES]
+    question = (
+        "import gc, importlib, json; from airflow.sdk import DAG; gc.disable()\n"
+        f"for name in {modules!r}: importlib.import_module(name)\n"
+        "print(json.dumps([dag.fileloc for dag in gc.get_objects() if type(dag) is DAG]))"
+    )
+    environment = os.environ | {"PYTHONPATH": str(tmp_path), "AIRFLOW_HOME": str(tmp_path / "home")}
+    answer = subprocess.run(
+        [sys.executable, "-c", question], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+    )
+    assert answer.returncode == 0, answer.stderr[-3000:]
+    files = {Path(text) for text in json.loads(answer.stdout.splitlines()[-1])}
+    assert files == {tmp_path / PACKAGE / "example_dags" / path.name for path in EXAMPLES}
 
 
 def test_wheel_is_pure(wheel: Path) -> None:
