@@ -15,6 +15,7 @@ from pathlib import Path
 
 from tests.live.versions.versions import VERSIONS
 from tools import layer_picture
+from tools.troubleshooting import troubleshooting
 
 PROJECT = Path(__file__).resolve().parent.parent
 DOCS = PROJECT / "docs"
@@ -114,6 +115,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "cli-help": cli_help,
     "testing-help": testing_help,
     "misbehaviours": misbehaviours,
+    "troubleshooting": troubleshooting,
 }
 
 

@@ -24,7 +24,7 @@ def open_sql_warehouse(conn_id: str | None, duckdb_path: str | None, table: str)
     """Returns the table in the connection's database, or in a DuckDB file."""
     name = table_name(table)
     if bool(conn_id) == bool(duckdb_path):
-        raise ConfigurationError("Set either conn_id, or duckdb_path for a DuckDB file, and not both.")
+        raise ConfigurationError("Both conn_id and duckdb_path are set, or neither. Set exactly one of them.")
     session = open_duckdb(duckdb_path, SystemClock()) if duckdb_path else _session(str(conn_id))
     return SqlWarehouse(session, name)
 

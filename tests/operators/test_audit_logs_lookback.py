@@ -79,6 +79,6 @@ def test_a_failed_lookback_fails_the_task_and_keeps_the_window(past: World) -> N
     """The run's own window stays committed when an older one is found damaged, and the task fails at once."""
     part = past.destination / past.part_names()[0]
     part.write_bytes(b"")
-    with pytest.raises(AirflowFailException, match="not what its manifest says"):
+    with pytest.raises(AirflowFailException, match="differs from its manifest"):
         past.land(lookback=7 * DAY)
     assert past.land()["committed"] is False

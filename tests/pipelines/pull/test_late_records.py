@@ -180,7 +180,7 @@ def test_a_damaged_part_is_an_error(fake: FakeCloudflare, store: LocalStore, tmp
     _land(fake, store)
     fake.add(record_at("2026-10-23T03:00:00Z", "late-1"))
     (tmp_path / _manifest(store, 1).parts[0].key).write_bytes(b"")
-    with pytest.raises(VerificationError, match="not what its manifest says"):
+    with pytest.raises(VerificationError, match="differs from its manifest"):
         _look_back(fake, store, 3 * DAY)
     assert _manifest(store, 0).added_ids == ("late-1",)
 

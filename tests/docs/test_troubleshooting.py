@@ -1,0 +1,123 @@
+"""The catalogue of errors has every message of the package, each with situations and remedies."""
+
+from __future__ import annotations
+
+import ast
+import re
+
+import pytest
+
+from airflow_audit_provider import exceptions
+from tests.architecture.source_files import PROJECT
+from tools import troubleshooting
+from tools.error_messages import messages
+
+ERRORS = troubleshooting.errors_by_message()
+ENTRIES = troubleshooting.entries()
+CLASSES = {"ConfigurationError", "StorageError"}
+EXTENDED_HINT = """
+def f(a):
+    hint = "Do a."
+    if a:
+        hint = f"Or b. {hint}"
+    raise StorageError(f"Bad. {hint}")
+"""
+REMEDY = (
+    "Run `python -m tools.troubleshooting`, correct docs/troubleshooting.toml, then `python -m tools.generated_docs`."
+)
+
+
+def _found(**sources: str) -> set[tuple[str, str]]:
+    """Returns error class and template of each message in these modules."""
+    modules = {f"{name}.py": ast.parse(source) for name, source in sources.items()}
+    return {(found.error, found.template) for found in messages(modules, CLASSES)}
+
+
+def test_every_message_is_in_the_catalogue() -> None:
+    """The catalogue has an entry for each message that the code can raise."""
+    assert sorted(ERRORS.keys() - {entry.text for entry in ENTRIES}) == [], REMEDY
+
+
+def test_every_entry_is_a_message() -> None:
+    """The catalogue has no entry for a message that the code no longer raises, and none twice."""
+    texts = [entry.text for entry in ENTRIES]
+    assert sorted(set(texts) - ERRORS.keys()) == [], REMEDY
+    assert len(texts) == len(set(texts))
+
+
+@pytest.mark.parametrize("entry", ENTRIES, ids=[entry.text[:60] for entry in ENTRIES])
+def test_each_entry_has_situations_and_remedies(entry: troubleshooting.Entry) -> None:
+    """An entry has an area and at least one situation, and situation and remedy are sentences."""
+    assert entry.area in troubleshooting.AREAS
+    assert entry.cases
+    for text in (part for case in entry.cases for part in case):
+        assert re.search(r"[.]$", text), text
+
+
+@pytest.mark.parametrize("entry", ENTRIES, ids=[entry.text[:60] for entry in ENTRIES])
+def test_only_a_retried_error_needs_no_action(entry: troubleshooting.Entry) -> None:
+    """A remedy that leaves the task to Airflow's retries belongs to an error that Airflow retries."""
+    if any(remedy.startswith("None: Airflow retries") for _, remedy in entry.cases):
+        assert all(map(troubleshooting.is_retried, ERRORS.get(entry.text, set())))
+
+
+@pytest.mark.parametrize("text", sorted(ERRORS), ids=[text[:60] for text in sorted(ERRORS)])
+def test_each_message_ends_in_a_sentence(text: str) -> None:
+    """A message is at least two sentences, what happened and what to do, and ends with a full stop."""
+    assert text.endswith((".", "?"))
+    assert len(re.findall(r"[.?:](?= |$)", text)) >= 2
+
+
+def test_every_class_that_is_raised_has_a_message() -> None:
+    """Each public error class has a message, but for those that only group others."""
+    raised = set().union(*ERRORS.values())
+    assert set(exceptions.__all__) - raised == {"AuditProviderError", "SourceError", "error_named"}
+
+
+def test_page_shows_every_message() -> None:
+    """The page has a section for each entry, with its class, its text and all of its cases."""
+    page = (PROJECT / "docs" / "troubleshooting.md").read_text(encoding="utf-8")
+    assert page.count("\n### ") == len(ENTRIES)
+    for entry in ENTRIES:
+        assert all(f"| {when.replace('|', chr(92) + '|')} |" in page for when, _ in entry.cases)
+
+
+def test_a_message_that_is_not_listed_is_found() -> None:
+    """A new raise in any module gives a template that the catalogue lacks."""
+    (found,) = _found(new='def f(x):\n    raise ConfigurationError(f"The {x!r} is new. Do it.")\n')
+    assert found == ("ConfigurationError", "The … is new. Do it.")
+    assert found[1] not in {entry.text for entry in ENTRIES}
+
+
+@pytest.mark.parametrize(
+    ("source", "templates"),
+    [
+        ('MEND = "Mend it."\nraise StorageError(f"Bad. {MEND}", key="k")', {"Bad. Mend it."}),
+        ('def f(a):\n    hint = "Do a." if a else "Do b."\n    raise StorageError(f"Bad. {hint}")',
+         {"Bad. Do a.", "Bad. Do b."}),
+        (EXTENDED_HINT, {"Bad. Do a.", "Bad. Or b. Do a."}),
+        ('def _make(text):\n    return StorageError(f"Bad: {text}")\n_make("Do a.")\n_make(text="Do b.")',
+         {"Bad: Do a.", "Bad: Do b."}),
+        ('def text():\n    return f"Bad {1 + 1}. Do it."\nraise StorageError(text())', {"Bad …. Do it."}),
+        ('raise StorageError(message=f"Part {key} of {len(x)}.")', {"Part … of …."}),
+        ('raise ValueError("Not one of ours.")', set()),
+    ],
+)  # fmt: skip
+def test_text_behind_a_name_is_expanded(source: str, templates: set[str]) -> None:
+    """Constants, variables, parameters and results that are sentences become part of the template."""
+    assert {template for _, template in _found(module=source)} == templates
+
+
+def test_a_parameter_is_followed_into_other_modules() -> None:
+    """The remedy that a caller in another module passes is part of the message."""
+    found = _found(
+        maker='def missing(name, remedy):\n    return ConfigurationError(f"{name} is missing. {remedy}")\n',
+        caller='REMEDY = "Create it."\n\ndef f():\n    raise missing("x", REMEDY)\n',
+    )
+    assert found == {("ConfigurationError", "… is missing. Create it.")}
+
+
+def test_a_message_without_text_is_an_error() -> None:
+    """A call whose message cannot be read from the code is rejected with its place."""
+    with pytest.raises(ValueError, match=r"odd\.py:2 StorageError"):
+        _found(odd="def f(error):\n    raise StorageError(str(error))\n")

@@ -1,0 +1,203 @@
+"""Finds every message that the package's errors can have, in the source code.
+
+A message is a template: its text with ``…`` in place of each value. Text that reaches a message through a module's
+constant, a local variable, a conditional expression, a helper function's result or a parameter is expanded, so one call
+can give several templates.
+
+Invariant: a call whose message has no text of its own is an error here, because it could not be listed.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from itertools import product
+from pathlib import Path
+from typing import NamedTuple
+
+PROJECT = Path(__file__).resolve().parent.parent
+PACKAGE = PROJECT / "airflow_audit_provider"
+VALUE = "…"
+# The fake's own errors are not the provider's; the declared classes are no messages.
+LEFT_OUT = ("testing/", "exceptions.py")
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+class Message(NamedTuple):
+    """One message template, the name of its error class, and the module and line of the call that makes it."""
+
+    error: str
+    template: str
+    module: str
+    line: int
+
+
+class _Scope(NamedTuple):
+    """Where a name is looked up: a module of the package and the function inside it, None at module level."""
+
+    module: str
+    function: Function | None
+
+
+def error_classes(source: str) -> set[str]:
+    """Returns the names of the classes that a module of errors defines."""
+    return {node.name for node in ast.parse(source).body if isinstance(node, ast.ClassDef)}
+
+
+def package_modules() -> dict[str, ast.Module]:
+    """Returns the parsed modules of the package by their path, without those that are left out."""
+    paths = sorted(PACKAGE.rglob("*.py"))
+    named = {path.relative_to(PACKAGE).as_posix(): path for path in paths}
+    return {name: ast.parse(path.read_text("utf-8")) for name, path in named.items() if not name.startswith(LEFT_OUT)}
+
+
+def messages(modules: dict[str, ast.Module], classes: set[str]) -> list[Message]:
+    """Returns the messages of every call of an error class, sorted; raises ``ValueError`` for one without text."""
+    return sorted(set(_Finder(modules, classes).messages()), key=lambda found: (found.template, found.module))
+
+
+class _Name(NamedTuple):
+    """A name in a scope, whose values are looked up."""
+
+    scope: _Scope
+    text: str
+
+
+class _Finder:
+    """Expands the first argument of each call of an error class into templates."""
+
+    def __init__(self, modules: dict[str, ast.Module], classes: set[str]) -> None:
+        self._modules = modules
+        self._classes = classes
+        self._functions = {name: list(_functions_in(tree)) for name, tree in modules.items()}
+
+    def messages(self) -> Iterator[Message]:
+        """Yields each message as often as calls make it."""
+        for module, tree in self._modules.items():
+            for function, call in _calls_in(tree):
+                name = _called(call)
+                if name not in self._classes:
+                    continue
+                for template in self._message_texts(call, _Scope(module, function)):
+                    if not template.replace(VALUE, "").strip():
+                        raise ValueError(f"{module}:{call.lineno} {name} has a message without text of its own.")
+                    yield Message(name, " ".join(template.split()), module, call.lineno)
+
+    def _message_texts(self, call: ast.Call, scope: _Scope) -> set[str]:
+        given = [*call.args[:1], *(keyword.value for keyword in call.keywords if keyword.arg == "message")]
+        return self._texts(given[0], scope, frozenset()) if given else {VALUE}
+
+    def _texts(self, node: ast.expr, scope: _Scope, active: frozenset[_Name]) -> set[str]:
+        """Returns the texts that an expression can have, ``…`` for a value; ``active`` holds the names on the way."""
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            return {node.value}
+        if isinstance(node, ast.JoinedStr):
+            return _joined([self._texts(part, scope, active) for part in node.values])
+        if isinstance(node, ast.FormattedValue) and node.conversion != ord("r"):
+            return self._texts(node.value, scope, active)
+        if isinstance(node, ast.IfExp):
+            return self._texts(node.body, scope, active) | self._texts(node.orelse, scope, active)
+        return self._texts_of_lookup(node, scope, active)
+
+    def _texts_of_lookup(self, node: ast.expr, scope: _Scope, active: frozenset[_Name]) -> set[str]:
+        if isinstance(node, ast.Name):
+            return self._texts_of_name(_Name(scope, node.id), active)
+        if isinstance(node, ast.Call):
+            return self._texts_of_result(_Name(_Scope(scope.module, None), _called(node)), active)
+        return {VALUE}
+
+    def _texts_of_name(self, name: _Name, active: frozenset[_Name]) -> set[str]:
+        """Returns the texts of a local variable, of a parameter, or of a module's constant."""
+        function = name.scope.function
+        if function is not None:
+            assigned = list(_assigned(name.text, ast.walk(function)))
+            if assigned:
+                return self._sentences(assigned, name, active)
+            position = _parameter(name.text, function)
+            if position is not None:
+                return self._texts_of_argument(name, position, function, active)
+        constants = list(_assigned(name.text, self._modules[name.scope.module].body))
+        return self._sentences(constants, _Name(_Scope(name.scope.module, None), name.text), active)
+
+    def _sentences(self, nodes: list[ast.expr], name: _Name, active: frozenset[_Name]) -> set[str]:
+        """Returns the texts of the expressions behind a name if they are sentences; fragments count as values."""
+        if name in active:
+            # A variable that is extended by itself: the expansion is one of its other values.
+            nodes = [node for node in nodes if not _mentions(node, name.text)]
+        texts = {text for node in nodes for text in self._texts(node, name.scope, active | {name})}
+        return texts if texts and all(text.rstrip().endswith((".", "?")) for text in texts) else {VALUE}
+
+    def _texts_of_argument(self, name: _Name, position: int, function: Function, active: frozenset[_Name]) -> set[str]:
+        """Returns the texts that callers anywhere in the package pass for a parameter."""
+        if name in active:
+            return {VALUE}
+        found: set[str] = set()
+        is_private = function.name.startswith("_")
+        modules = [name.scope.module] if is_private else [*self._modules]
+        for module in modules:
+            for caller, call in _calls_in(self._modules[module]):
+                given = _argument(call, name.text, position) if _called(call) == function.name else None
+                if given is not None:
+                    found |= self._texts(given, _Scope(module, caller), active | {name})
+        return found if found and all(text.rstrip().endswith((".", "?")) for text in found) else {VALUE}
+
+    def _texts_of_result(self, name: _Name, active: frozenset[_Name]) -> set[str]:
+        """Returns the texts that a function returns: one of the same module, or a public one of another module."""
+        own = name.scope.module
+        others = [] if name.text.startswith("_") else [module for module in self._modules if module != own]
+        for module, function in ((at, each) for at in (own, *others) for each in self._functions[at]):
+            if function.name == name.text and name not in active:
+                nodes = [node.value for node in ast.walk(function) if isinstance(node, ast.Return) and node.value]
+                scope = _Scope(module, function)
+                texts = {text for node in nodes for text in self._texts(node, scope, active | {name})}
+                return texts if texts and all(text.rstrip().endswith((".", "?")) for text in texts) else {VALUE}
+        return {VALUE}
+
+
+def _joined(parts: list[set[str]]) -> set[str]:
+    return {"".join(combination) for combination in product(*map(sorted, parts))}
+
+
+def _mentions(node: ast.expr, name: str) -> bool:
+    return any(isinstance(inner, ast.Name) and inner.id == name for inner in ast.walk(node))
+
+
+def _functions_in(tree: ast.Module) -> Iterator[Function]:
+    return (node for node in ast.walk(tree) if isinstance(node, Function))
+
+
+def _calls_in(tree: ast.Module) -> Iterator[tuple[Function | None, ast.Call]]:
+    """Yields each call with the innermost function around it."""
+
+    def visit(node: ast.AST, function: Function | None) -> Iterator[tuple[Function | None, ast.Call]]:
+        for child in ast.iter_child_nodes(node):
+            if isinstance(child, ast.Call):
+                yield function, child
+            yield from visit(child, child if isinstance(child, Function) else function)
+
+    return visit(tree, None)
+
+
+def _called(call: ast.Call) -> str:
+    function = call.func
+    return (
+        function.id if isinstance(function, ast.Name) else function.attr if isinstance(function, ast.Attribute) else ""
+    )
+
+
+def _assigned(name: str, nodes: Iterator[ast.AST] | list[ast.stmt]) -> Iterator[ast.expr]:
+    for node in nodes:
+        if isinstance(node, ast.Assign) and any(isinstance(at, ast.Name) and at.id == name for at in node.targets):
+            yield node.value
+
+
+def _parameter(name: str, function: Function) -> int | None:
+    """Returns a parameter's position, None for a name that is none; ``self`` is not counted."""
+    names = [given.arg for given in (*function.args.posonlyargs, *function.args.args)]
+    names = names[1:] if names[:1] in (["self"], ["cls"]) else names
+    return names.index(name) if name in names else None
+
+
+def _argument(call: ast.Call, name: str, position: int) -> ast.expr | None:
+    by_name = [keyword.value for keyword in call.keywords if keyword.arg == name]
+    return by_name[0] if by_name else call.args[position] if position < len(call.args) else None

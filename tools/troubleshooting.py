@@ -1,0 +1,122 @@
+"""Renders the troubleshooting page from the catalogue of error messages, and compares the catalogue with the code.
+
+``python -m tools.troubleshooting`` lists the messages that ``docs/troubleshooting.toml`` lacks, and the entries whose
+message is no longer in the code, with the closest message beside each. Correct the file, then run
+``python -m tools.generated_docs``.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import sys
+import tomllib
+from typing import Any, NamedTuple
+
+from airflow_audit_provider import exceptions
+from tools.error_messages import PACKAGE, PROJECT, error_classes, messages, package_modules
+
+CATALOGUE = PROJECT / "docs" / "troubleshooting.toml"
+AREAS = {
+    "connection": "Connection, account and credential",
+    "window": "Window of a run",
+    "arguments": "Arguments of operators and configuration",
+    "filters": "Filters",
+    "api": "Cloudflare API",
+    "store": "Destination and object store",
+    "commit": "Data that is already committed",
+    "privacy": "Privacy",
+    "warehouse": "Loading into a warehouse",
+    "verify": "Verification, seals and clean-up",
+    "hook": "Reading with the hook",
+}
+_FIRST_SENTENCE = re.compile(r".+?[.?](?= |$)")
+_MARKDOWN = re.compile(r"([\\`*_\[\]<>#|])")
+
+
+class Entry(NamedTuple):
+    """One message of the catalogue, and the situations that raise it, each with the remedy that helps there."""
+
+    area: str
+    text: str
+    cases: list[tuple[str, str]]
+
+
+def entries() -> list[Entry]:
+    """Returns the catalogue in the order of the file."""
+    content = tomllib.loads(CATALOGUE.read_text(encoding="utf-8"))
+    return [
+        Entry(found["area"], found["text"], [(when, remedy) for when, remedy in found["cases"]])
+        for found in content["message"]
+    ]
+
+
+def errors_by_message() -> dict[str, set[str]]:
+    """Returns the message templates in the package's code, each with the names of its error classes."""
+    classes = error_classes((PACKAGE / "exceptions.py").read_text(encoding="utf-8"))
+    found: dict[str, set[str]] = {}
+    for message in messages(package_modules(), classes):
+        found.setdefault(message.template, set()).add(message.error)
+    return found
+
+
+def is_retried(error: str) -> bool:
+    """Returns whether Airflow retries a task that fails with an error of this class."""
+    kind: Any = getattr(exceptions, error)
+    return bool(kind.retryable)
+
+
+def troubleshooting() -> str:
+    """Returns the generated part of the page: a section for each area, with a heading for each message."""
+    errors, catalogue = errors_by_message(), entries()
+    sections = []
+    for area, title in AREAS.items():
+        sections.append(f"## {title}")
+        sections += [_section(entry, errors.get(entry.text, set())) for entry in catalogue if entry.area == area]
+    return "\n\n".join(sections)
+
+
+def _section(entry: Entry, errors: set[str]) -> str:
+    first = _FIRST_SENTENCE.match(entry.text)
+    heading = first[0].rstrip(".") if first else entry.text
+    classes = ", ".join(
+        f"`{error}`, which Airflow {'retries' if is_retried(error) else 'does not retry'}" for error in sorted(errors)
+    )
+    rows = [f"| {_cell(when)} | {_cell(remedy)} |" for when, remedy in entry.cases]
+    return "\n".join(
+        [
+            f"### {_plain(heading)}",
+            "",
+            f"{classes}:",
+            "",
+            f"> {_plain(entry.text)}",
+            "",
+            "| when | do |",
+            "|---|---|",
+            *rows,
+        ]
+    )
+
+
+def _plain(text: str) -> str:
+    """Returns a text in which Markdown sees no markup."""
+    return _MARKDOWN.sub(r"\\\1", text)
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")
+
+
+def main() -> int:
+    """Prints the differences between catalogue and code; returns 1 if there are any."""
+    in_code, in_file = set(errors_by_message()), {entry.text for entry in entries()}
+    for text in sorted(in_code - in_file):
+        near = difflib.get_close_matches(text, sorted(in_file - in_code), n=1, cutoff=0.3)
+        print(f"Not in the catalogue:\n  {text}" + (f"\nperhaps the new text of:\n  {near[0]}" if near else ""))
+    for text in sorted(in_file - in_code):
+        print(f"No longer in the code:\n  {text}")
+    return int(in_code != in_file)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
