@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit, urlunsplit
 
+from airflow_audit_provider.adapters.storage.libraries import require_store_library, store_remedy
 from airflow_audit_provider.exceptions import ConfigurationError
 
 if TYPE_CHECKING:
@@ -40,6 +41,15 @@ def is_a_place(destination: str) -> bool:
     return bool(parts.netloc) and not parts.netloc.endswith(_AZURE_HOSTS)
 
 
+def check_destination(destination: object) -> None:
+    """Raises ``ConfigurationError`` when a DAG is parsed if the library of the destination's store is not installed.
+
+    A destination whose scheme is in a template is checked when the task runs.
+    """
+    if isinstance(destination, str):
+        require_store_library(destination)
+
+
 def store_from_connection(destination: str, conn_id: str | None) -> Store:
     """Returns the object store at a destination, without a request to it."""
     from airflow.providers.common.compat.sdk import AirflowNotFoundException, ObjectStoragePath
@@ -51,6 +61,7 @@ def store_from_connection(destination: str, conn_id: str | None) -> Store:
             f"The destination {destination!r} names neither a bucket nor an absolute folder. Set it to a URI such as "
             "s3://bucket/folder, abfs://container/folder (without the storage account) or file:///absolute/folder."
         )
+    require_store_library(destination)
     try:
         path = ObjectStoragePath(destination, conn_id=conn_id)
         return store_from_filesystem(path.fs, path.path)
@@ -61,6 +72,5 @@ def store_from_connection(destination: str, conn_id: str | None) -> Store:
         ) from error
     except (ValueError, ImportError) as error:
         raise ConfigurationError(
-            f"The destination {dataset_uri(destination)} cannot be opened ({error}). Check its scheme, and install the "
-            "Airflow provider of that object store."
+            f"The destination {dataset_uri(destination)} cannot be opened ({error}). {store_remedy(destination)}"
         ) from error

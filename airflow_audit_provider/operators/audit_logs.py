@@ -27,7 +27,7 @@ from airflow_audit_provider._airflow.config import (
     settle_delay_or_configured,
 )
 from airflow_audit_provider._airflow.deferral import WaitingOperator
-from airflow_audit_provider._airflow.destinations import dataset_uri
+from airflow_audit_provider._airflow.destinations import check_destination, dataset_uri
 from airflow_audit_provider._airflow.task_errors import translate_task_errors
 from airflow_audit_provider.assets.audit_logs import audit_log_asset
 from airflow_audit_provider.core.limits import DEFAULT_CONN_ID, DEFAULT_PARTITION_KEY_FORMAT
@@ -166,6 +166,7 @@ class CloudflareAuditLogsToObjectStorageOperator(WaitingOperator):
         self.query: AuditQuery | None = None
         self.outcome: PullOutcome | None = None
         self._reader: AuditLogReader | None = None
+        check_destination(destination)
         chosen_compression(file_format, compression, schema)
         check_times(window_length, self.settle_delay, lookback)
         check_tuning(self.concurrency, self.max_part_bytes, verify)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
 
+from airflow_audit_provider._airflow.destinations import check_destination
 from airflow_audit_provider._airflow.task_errors import translate_task_errors
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ class CloudflareAuditLogsSealOperator(BaseOperator):
         self.destination_conn_id = destination_conn_id
         self.day = day
         self.signing_conn_id = signing_conn_id
+        check_destination(destination)
 
     def execute(self, context: Mapping[str, Any]) -> dict[str, Any]:  # noqa: ARG002 - Airflow's signature
         """Seals and signs; returns the summary."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
 
+from airflow_audit_provider._airflow.destinations import check_destination
 from airflow_audit_provider._airflow.task_errors import translate_task_errors
 from airflow_audit_provider.exceptions import VerificationError
 
@@ -63,6 +64,7 @@ class CloudflareAuditLogsVerifyOperator(BaseOperator):
         self.end = end
         self.public_key = public_key
         self.expected_seal_sha256 = expected_seal_sha256
+        check_destination(destination)
 
     def execute(self, context: Mapping[str, Any]) -> dict[str, Any]:  # noqa: ARG002 - Airflow's signature
         """Verifies the destination; returns the counts."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
 
-from airflow_audit_provider._airflow.destinations import dataset_uri
+from airflow_audit_provider._airflow.destinations import check_destination, dataset_uri
 from airflow_audit_provider._airflow.task_errors import translate_task_errors
 from airflow_audit_provider.assets.audit_logs import audit_log_asset
 from airflow_audit_provider.core.limits import DEFAULT_PARTITION_KEY_FORMAT, check_length
@@ -70,6 +70,7 @@ class _LoadOperator(BaseOperator):
         if windows not in _CHOICES:
             raise ConfigurationError(f"windows is {windows!r}. Give one of {', '.join(map(repr, _CHOICES))}.")
         check_length("window_length", window_length)
+        check_destination(destination)
 
     @abstractmethod
     def open_warehouse(self) -> Warehouse:

@@ -16,6 +16,7 @@ from fsspec import AbstractFileSystem
 
 from airflow_audit_provider.adapters.clock import SystemClock
 from airflow_audit_provider.adapters.storage.errors import status_of, translate_storage_errors
+from airflow_audit_provider.adapters.storage.libraries import require_store_library, store_remedy
 from airflow_audit_provider.adapters.storage.local_store import LocalStore
 from airflow_audit_provider.core.ports import Clock, StagedObject
 from airflow_audit_provider.exceptions import ConfigurationError, StorageError, StorageUnavailableError
@@ -29,13 +30,11 @@ _COPY_POLL_SECONDS = 0.5
 
 def store_from_uri(uri: str) -> FsspecStore | LocalStore:
     """Returns the store at a URI or a local folder; raises ``ConfigurationError`` if it cannot be opened."""
+    require_store_library(uri)
     try:
         fs, root = fsspec.core.url_to_fs(uri)
     except (ValueError, ImportError) as error:
-        raise ConfigurationError(
-            f"The destination cannot be opened ({error}). Check its scheme, and install the fsspec library of that "
-            "store, such as s3fs, gcsfs or adlfs."
-        ) from error
+        raise ConfigurationError(f"The destination cannot be opened ({error}). {store_remedy(uri)}") from error
     return store_from_filesystem(fs, root)
 
 
