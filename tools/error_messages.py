@@ -70,11 +70,13 @@ class _Finder:
         self._modules = modules
         self._classes = classes
         self._functions = {name: list(_functions_in(tree)) for name, tree in modules.items()}
+        # Walked once: looking up one parameter goes through the calls of every module.
+        self._calls = {name: list(_calls_in(tree)) for name, tree in modules.items()}
 
     def messages(self) -> Iterator[Message]:
         """Yields each message as often as calls make it."""
-        for module, tree in self._modules.items():
-            for function, call in _calls_in(tree):
+        for module, calls in self._calls.items():
+            for function, call in calls:
                 name = _called(call)
                 if name not in self._classes:
                     continue
@@ -135,7 +137,7 @@ class _Finder:
         is_private = function.name.startswith("_")
         modules = [name.scope.module] if is_private else [*self._modules]
         for module in modules:
-            for caller, call in _calls_in(self._modules[module]):
+            for caller, call in self._calls[module]:
                 given = _argument(call, name.text, position) if _called(call) == function.name else None
                 if given is not None:
                     found |= self._texts(given, _Scope(module, caller), active | {name})

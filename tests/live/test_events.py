@@ -63,10 +63,10 @@ class Scene:
     def reported(self, dag_id: str) -> list[Row]:
         """The payloads of the asset events a DAG's runs were started by, oldest first."""
         ended = [run for run in self.live.runs(dag_id) if run["state"] == "success"]
-        return [payload for run in ended for payload in self.live.xcom(dag_id, run["dag_run_id"], "told")]
+        return [payload for run in ended for payload in self.live.xcom(dag_id, run["dag_run_id"], "reported")]
 
-    def told_ids(self, dag_id: str) -> list[str]:
-        """The ids of the records a DAG's runs were told of."""
+    def reported_ids(self, dag_id: str) -> list[str]:
+        """The ids of the records a DAG's runs reported."""
         return [record["id"] for payload in self.reported(dag_id) for record in payload["records"]]
 
     def seconds_to_event(self, asset: str, record_id: str) -> float:
@@ -76,9 +76,9 @@ class Scene:
         first = min(datetime.fromisoformat(event["timestamp"]) for event in naming)
         return (first - self._shown_at[record_id]).total_seconds()
 
-    def await_told(self, dag_id: str, record_id: str, within_seconds: float = SOON_SECONDS) -> None:
-        """Return when a run was told of a record."""
-        self.wait(lambda: record_id in self.told_ids(dag_id), f"{dag_id} to be told of {record_id}", within_seconds)
+    def await_report(self, dag_id: str, record_id: str, within_seconds: float = SOON_SECONDS) -> None:
+        """Wait until a run reported a record."""
+        self.wait(lambda: record_id in self.reported_ids(dag_id), f"{dag_id} to report {record_id}", within_seconds)
 
     def task(self, dag_id: str, run_id: str, task_id: str = "wait") -> Row:
         """One task instance."""
@@ -169,33 +169,33 @@ def test_suspicious_actions_are_reported_within_one_poll_interval(alarm: tuple[A
 def test_nothing_is_lost_while_the_triggerer_is_dead(scene: Scene) -> None:
     """What happens before, while and after a triggerer is dead reaches the watcher's DAG, and the waiting sensor."""
     first = scene.insert("made_token")
-    scene.await_told("on_token", first)
+    scene.await_report("on_token", first)
     run_id = scene.wait_for_activity("awaited")
-    # Without a state store, before 3.3, the watcher looks back 10 minutes: told twice, never lost.
+    # Without a state store, before 3.3, the watcher looks back 10 minutes: reported twice, never lost.
     is_kept = scene.live.version == "3.3.2"
     if is_kept:
         # Two looks later the mark is kept.
         time.sleep(10)
     second = scene.restart_triggerer(lambda: scene.insert("made_token"))
-    scene.await_told("on_token", second)
+    scene.await_report("on_token", second)
     third = scene.insert("made_token")
     awaited = scene.insert("awaited")
-    scene.await_told("on_token", third)
+    scene.await_report("on_token", third)
     assert scene.live.await_run("wait_for_activity", run_id) == "success"
     assert scene.live.xcom("wait_for_activity", run_id, "wait")["record_count"] == 1
-    assert awaited not in scene.told_ids("on_token")
-    reported = scene.told_ids("on_token")
+    assert awaited not in scene.reported_ids("on_token")
+    reported = scene.reported_ids("on_token")
     assert reported.count(first) == (1 if is_kept else 2)
     assert (reported.count(second), reported.count(third)) == (1, 1)
     assert scene.seconds_to_event("watched-token", third) <= INTERVAL_SECONDS + LOOP_SECONDS
 
 
 def test_two_watchers_share_one_reading(scene: Scene) -> None:
-    """Watchers with different filters on one log ask once an interval, from 3.3 on; and each is told its own."""
+    """Watchers with different filters on one log share one request per interval from 3.3 on; each reports its own."""
     asked_count = scene.watched_for(15)
     member = scene.insert("made_member")
-    scene.await_told("on_member", member)
-    assert member not in scene.told_ids("on_token")
+    scene.await_report("on_member", member)
+    assert member not in scene.reported_ids("on_token")
     # One look a poll interval of 3 s and its answers, a request and one that proves the end; before 3.3 each
     # watcher looks for itself.
     assert 2 <= asked_count <= 12 if scene.live.version == "3.3.2" else asked_count > 12
@@ -214,7 +214,7 @@ def test_failures_do_not_spin(scene: Scene) -> None:
     assert "SourceAuthError" in scene.live.log(task)
     refused_count = scene.watched_for(7)
     scene.misbehave()
-    scene.await_told("on_member", scene.insert("made_member"), within_seconds=120)
+    scene.await_report("on_member", scene.insert("made_member"), within_seconds=120)
     watcher_count = 1 if scene.live.version == "3.3.2" else 2
     assert 1 <= outage_count <= 6 * watcher_count
     # Airflow starts a watcher that ended every 2 s, which would be more.
