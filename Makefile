@@ -13,6 +13,8 @@ SOURCES := airflow_audit_provider bench dags demo harness tests tools
 PYTEST := $(BIN)/python -m pytest
 # Folders with no test that `make quick` runs.
 NOT_QUICK := tests/live tests/packaging tests/pipelines/load
+# Set by some containers; each test process would then compile every test file again (8 s).
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: quick test nightly lint types types-daemon contracts style demo bench docs screenshots matrix coverage lock constraints wheel check-dist sbom workflows changelog clean environment tool-environment help
 

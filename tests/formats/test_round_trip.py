@@ -61,6 +61,7 @@ def test_pieces_do_not_change_the_content(choice: PartFormat, cuts: list[int]) -
     assert list(choice.read(V1, encode(choice, V1, *pieces))) == records
 
 
+@pytest.mark.integration
 def test_many_records_come_back_in_order(choice: PartFormat) -> None:
     """More records than a row group holds stay in order."""
     raw = raw_of(V1, "x")

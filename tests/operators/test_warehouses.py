@@ -138,6 +138,7 @@ def test_duckdb_by_connection(two_days: World, tmp_path: Path, monkeypatch: pyte
         _to_duckdb(two_days, file, duckdb_path=None, conn_id="duck").execute({})
 
 
+@pytest.mark.integration
 def test_postgres_by_connection(two_days: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """A connection of type postgres is opened by the postgres provider's own hook."""
     with postgres_server() as server:
@@ -149,6 +150,7 @@ def test_postgres_by_connection(two_days: World, monkeypatch: pytest.MonkeyPatch
         assert operator.execute({})["unchanged_count"] == 2
 
 
+@pytest.mark.integration
 def test_iceberg_in_a_folder(two_days: World, tmp_path: Path) -> None:
     """Without a catalog the warehouse is a local folder with an SQLite file as the catalog."""
     operator = CloudflareAuditLogsToIcebergOperator(

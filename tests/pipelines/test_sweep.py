@@ -252,6 +252,7 @@ class HaltedStore(MortalStore):
         self._beneath.remove(list(self._beneath.list_keys(keys_of(order()).all_staging)))
 
 
+@pytest.mark.integration
 # A sweep reads: parts, attempts, manifests, the other window's manifest, then this window's manifests and attempts
 # again. It cannot see a whole run between the last two.
 @pytest.mark.parametrize(

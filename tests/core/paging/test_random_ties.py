@@ -68,6 +68,7 @@ def test_sparse_seconds_are_always_read_whole(version: ApiVersion, direction: Di
     assert got == (rows if direction is Direction.ASC else rows[::-1])
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("row_count", [1001, 1300, pytest.param(5000, marks=pytest.mark.nightly)])
 def test_a_crowded_instant_is_gathered_or_refused(row_count: int) -> None:
     """More shuffled rows in one second than a page holds never leave a gap."""

@@ -268,6 +268,7 @@ def test_what_is_skipped_holds_nothing(actor: dict[str, str], notes: list[str], 
     assert pseudonymized(record) == wanted
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     "filler",
     [

@@ -42,6 +42,7 @@ def test_runs_by_the_wall_clock_leave_no_gap(zone: str, first: date, hours: int)
     _refuse_gaps([_before(run, timedelta(hours=hours), zone) for run in runs])
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("zone", ZONES)
 @pytest.mark.parametrize("first", CHANGES)
 @pytest.mark.parametrize("minutes", [60, 30, 15, 5])

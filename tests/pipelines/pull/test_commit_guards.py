@@ -92,6 +92,7 @@ def test_a_replacement_repairs_a_damaged_part(store: LocalStore) -> None:
     assert auditing.verify(store).severe_count == 0
 
 
+@pytest.mark.integration
 def test_a_resumed_replacement_compares_what_the_first_try_read(
     monkeypatch: pytest.MonkeyPatch, store: LocalStore
 ) -> None:

@@ -116,6 +116,7 @@ def test_a_whole_pull_reads_the_cursor_where_it_stands(place: CursorPlace, end: 
     assert landed_ids(order("v2"), store) == true_ids(fake, "v2")
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("concurrency", [1, 4])
 @pytest.mark.parametrize("version", ["v1", "v2"])
 @pytest.mark.parametrize("alone", [True, False])
@@ -139,6 +140,7 @@ def _store_of_two(first_when: str, second_when: str, concurrency: int) -> Store:
     return store
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("concurrency", [1, 4])
 @pytest.mark.parametrize("second_when", ["2026-10-26T01:00:09Z", "2026-10-26T22:00:00Z"])
 def test_one_id_at_two_times_is_said(second_when: str, concurrency: int) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
+import pytest
 
 from airflow_audit_provider.adapters.storage.fsspec_store import LocalStore
 from airflow_audit_provider.core.api.records import AuditRecord
@@ -43,6 +44,7 @@ def test_landed_parts_name_instants_inside_the_window(tmp_path: Path) -> None:
     assert (part.first_event_ns, part.last_event_ns) == (min(times), max(times))
 
 
+@pytest.mark.integration
 def test_parquet_lands_as_sorted_as_its_footer_says(tmp_path: Path) -> None:
     """Every part of a day with a late record is sorted by event time, ascending, as readers are told they may trust."""
     clock, store, wanted = ManualClock(), LocalStore(str(tmp_path)), order(file_format="parquet", compression="zstd")

@@ -79,6 +79,7 @@ def test_records_are_read_back_whole(
     assert objects(store) == before
 
 
+@pytest.mark.integration
 @EACH_CHOICE
 def test_a_killed_try_is_gone_on_with(
     schema: str, file_format: str, store: LocalStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -36,6 +36,7 @@ def kinds(store: MemoryStore | LocalStore) -> list[str]:
     return [str(found.kind) for found in verify(store).findings]
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("version", ["v1", "v2"])
 @pytest.mark.parametrize(
     ("file_format", "compression"),
@@ -191,6 +192,7 @@ def _peak_bytes(folder: Path, window_count: int) -> int:
         tracemalloc.stop()
 
 
+@pytest.mark.integration
 def test_memory_does_not_grow_with_the_number_of_parts(tmp_path: Path) -> None:
     """Verifying eight parts takes less than twice the memory of one."""
     assert _peak_bytes(tmp_path / "eight", 8) < 2 * _peak_bytes(tmp_path / "one", 1)
