@@ -1,0 +1,24 @@
+"""The contributors' page of changes and files names files that exist."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from tests.architecture.source_files import PROJECT
+
+PAGE = (PROJECT / "docs/contributing/finding-the-file.md").read_text("utf-8")
+PATHS = sorted(set(re.findall(r"`([\w/]+\.py)`", PAGE)))
+
+
+def test_page_has_an_example_of_every_layer() -> None:
+    """The examples lead into every folder in which contributors make changes."""
+    folders = {path.split("/")[0] for path in PATHS}
+    assert folders >= {"_airflow", "adapters", "cli", "core", "formats", "links", "operators", "pipelines", "sensors"}
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_named_file_exists(path: str) -> None:
+    """A file that was moved or renamed has its new name on the page."""
+    assert (PROJECT / "airflow_audit_provider" / path).is_file()
