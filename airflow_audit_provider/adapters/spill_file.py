@@ -24,7 +24,7 @@ class SpillFile:
         self._file: IO[bytes] | None = None
         self._file_bytes = 0
         self._uses_memory = False
-        self._held = bytearray()
+        self._memory = bytearray()
 
     def append(self, content: bytes) -> int:
         """Spills bytes; returns their offset."""
@@ -34,14 +34,14 @@ class SpillFile:
             except OSError:
                 # Bytes in the file stay readable; later ones are kept in memory and continue the same offsets.
                 self._uses_memory = True
-        self._held += content
-        return self._file_bytes + len(self._held) - len(content)
+        self._memory += content
+        return self._file_bytes + len(self._memory) - len(content)
 
     def read(self, offset: int, size_bytes: int) -> bytes:
         """Returns spilled bytes; raises ``StorageUnavailableError`` if they cannot be read back."""
         if offset >= self._file_bytes:
             start = offset - self._file_bytes
-            content = bytes(self._held[start : start + size_bytes])
+            content = bytes(self._memory[start : start + size_bytes])
         else:
             content = self._read_file(offset, size_bytes)
         if len(content) != size_bytes:
@@ -51,7 +51,7 @@ class SpillFile:
     def close(self) -> None:
         """Discards everything; idempotent."""
         file, self._file, self._file_bytes = self._file, None, 0
-        self._held.clear()
+        self._memory.clear()
         if file is not None:
             # An error of the disk no longer matters, because the bytes are discarded.
             with suppress(OSError):

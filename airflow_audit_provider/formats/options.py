@@ -26,7 +26,7 @@ _SCHEMAS = {
 _EXTRAS = {"pyarrow": "parquet", "zstandard": "zstd"}
 
 
-def chosen_compression(file_format: str, compression: str | None, schema: str) -> str:
+def checked_compression(file_format: str, compression: str | None, schema: str) -> str:
     """Checks a choice of all three; returns the compression, by default gzip, for Parquet zstd.
 
     Raises ``ConfigurationError`` for an unknown format, compression or schema, for a schema that the format cannot
@@ -36,14 +36,14 @@ def chosen_compression(file_format: str, compression: str | None, schema: str) -
     if allowed is None:
         known = ", ".join(map(repr, _COMPRESSIONS))
         raise ConfigurationError(f"file_format {file_format!r} is unknown. Give one of {known}.")
-    chosen = allowed[0] if compression is None else compression
-    if chosen not in allowed:
+    selected = allowed[0] if compression is None else compression
+    if selected not in allowed:
         raise ConfigurationError(
-            f"compression {chosen!r} is unknown for {file_format}. Give one of {', '.join(map(repr, allowed))}."
+            f"compression {selected!r} is unknown for {file_format}. Give one of {', '.join(map(repr, allowed))}."
         )
     _check_schema(file_format, schema)
-    _require_library("pyarrow" if file_format == "parquet" else "zstandard" if chosen == "zstd" else None)
-    return chosen
+    _require_library("pyarrow" if file_format == "parquet" else "zstandard" if selected == "zstd" else None)
+    return selected
 
 
 def _check_schema(file_format: str, schema: str) -> None:

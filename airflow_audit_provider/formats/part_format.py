@@ -16,7 +16,7 @@ from airflow_audit_provider.core.api.records import ApiVersion, AuditRecord
 from airflow_audit_provider.core.archive.manifest import Manifest, TableSchema
 from airflow_audit_provider.formats.normalized import columns as normalized
 from airflow_audit_provider.formats.ocsf import mapping as ocsf
-from airflow_audit_provider.formats.options import NORMALIZED, OCSF, RAW, chosen_compression
+from airflow_audit_provider.formats.options import NORMALIZED, OCSF, RAW, checked_compression
 
 # Schema -> its newest version.
 _VERSIONS = {
@@ -87,14 +87,14 @@ class PartFormat(msgspec.Struct, frozen=True):
 
 def part_format(file_format: str, compression: str | None = None, schema: str = RAW) -> PartFormat:
     """Returns a checked choice in the schema's newest version; raises ``ConfigurationError`` for an impossible one."""
-    chosen = chosen_compression(file_format, compression, schema)
+    selected = checked_compression(file_format, compression, schema)
     major, minor = _VERSIONS[schema]
-    return PartFormat(file_format, chosen, schema, f"{major}.{minor}")
+    return PartFormat(file_format, selected, schema, f"{major}.{minor}")
 
 
 def committed_format(manifest: Manifest) -> PartFormat:
     """Returns the format of a manifest's parts, in the schema and version they were written in."""
     table = manifest.table
     schema, version = (table.schema, table.version) if table else (RAW, "1.0")
-    chosen = part_format(manifest.file_format, manifest.compression, schema)
-    return msgspec.structs.replace(chosen, schema_version=version)
+    selected = part_format(manifest.file_format, manifest.compression, schema)
+    return msgspec.structs.replace(selected, schema_version=version)

@@ -31,7 +31,7 @@ from airflow_audit_provider._airflow.destinations import check_destination, data
 from airflow_audit_provider._airflow.task_errors import translate_task_errors
 from airflow_audit_provider.assets.audit_logs import audit_log_asset
 from airflow_audit_provider.core.limits import DEFAULT_CONN_ID, DEFAULT_PARTITION_KEY_FORMAT
-from airflow_audit_provider.formats.options import chosen_compression
+from airflow_audit_provider.formats.options import checked_compression
 from airflow_audit_provider.links.audit_logs import CloudflareDashboardLink, ManifestLink
 
 if TYPE_CHECKING:
@@ -167,7 +167,7 @@ class CloudflareAuditLogsToObjectStorageOperator(WaitingOperator):
         self.outcome: PullOutcome | None = None
         self._reader: AuditLogReader | None = None
         check_destination(destination)
-        chosen_compression(file_format, compression, schema)
+        checked_compression(file_format, compression, schema)
         check_times(window_length, self.settle_delay, lookback)
         check_tuning(self.concurrency, self.max_part_bytes, verify)
         api_filters = check_query(api_version, scope, account_id, organization_id, filters)

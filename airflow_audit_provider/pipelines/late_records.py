@@ -58,7 +58,7 @@ def pull_late_records(
     since = max(window.start - min(lookback, window.start - oldest_at), oldest_at)
     committed = _committed_between(store, since, window, oldest_at)
     same = [
-        manifest for manifest in committed if manifest.query == spec.query and manifest.privacy == spec.applied_privacy
+        manifest for manifest in committed if manifest.query == spec.query and manifest.privacy == spec.privacy_entry
     ]
     return LookbackOutcome(tuple(pull_window(_spec_of(manifest, spec), reader, store, observer) for manifest in same))
 

@@ -71,7 +71,7 @@ def _plan(spec: PullSpec, store: Store, now: datetime) -> PlannedPull:
     """Returns the pull to carry out; raises if the window cannot be read now or added to what is committed."""
     check_part_size(spec.max_part_bytes)
     check_window_readable(spec.run_window.window, now, spec.settle_delay)
-    check_no_personal_filters(spec.applied_privacy, spec.query.filters)
+    check_no_personal_filters(spec.privacy_entry, spec.query.filters)
     committed = latest_committed(store, WindowKeys(spec.run_window.window, spec.run_window.partition_date))
     if committed is not None:
         _check_compatible(spec, committed)
@@ -84,4 +84,4 @@ def _check_compatible(spec: PullSpec, committed: CommittedManifest) -> None:
     if not spec.replace:
         check_same_format(manifest, spec.part_format.file_format, spec.part_format.compression, key)
         check_compatible_schema(manifest, spec.part_format.table, key)
-        check_same_privacy(manifest, spec.applied_privacy, key)
+        check_same_privacy(manifest, spec.privacy_entry, key)

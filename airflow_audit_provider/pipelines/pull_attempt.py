@@ -45,7 +45,7 @@ class PullAttempt:
         """Reads the rest of the window to its proved end and stages the records that are not committed yet."""
         planned, staged, start = self._planned, self._staged, self._start
         spec, window = planned.spec, planned.window
-        request = ReadRequest(spec.query.version, start.remainder, known_seconds=start.known_seconds)
+        request = ReadRequest(spec.query.version, start.remainder, known_second=start.known_second)
         parallel = ParallelReader(self._reader, spec.query, request, spec.concurrency)
         read_count = staged.stats.resumed_count
         for delivered in parallel.read():

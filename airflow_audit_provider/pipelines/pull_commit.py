@@ -98,5 +98,5 @@ def _draft_manifest(planned: PlannedPull, staged: StagedRecords) -> Manifest:
         added_ids=tuple(staged.added_ids),
         verified="recount" if spec.recount else None,
         table=spec.part_format.table,
-        privacy=spec.applied_privacy,
+        privacy=spec.privacy_entry,
     )

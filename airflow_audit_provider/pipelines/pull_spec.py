@@ -14,7 +14,7 @@ from airflow_audit_provider.core.archive.checkpoint import ResumeKey
 from airflow_audit_provider.core.archive.commit import CommittedManifest
 from airflow_audit_provider.core.archive.object_keys import WindowKeys
 from airflow_audit_provider.core.limits import DEFAULT_CONCURRENCY, DEFAULT_MAX_PART_BYTES
-from airflow_audit_provider.core.privacy.rule import MaybeAppliedPrivacy, PrivacyRule, applied_privacy
+from airflow_audit_provider.core.privacy.rule import MaybeAppliedPrivacy, PrivacyRule, privacy_entry
 from airflow_audit_provider.core.windows.run_window import RunWindow
 from airflow_audit_provider.core.windows.window import TimeWindow
 from airflow_audit_provider.formats.part_format import PartFormat, committed_format
@@ -35,13 +35,13 @@ class PullSpec(NamedTuple):
     privacy: PrivacyRule | None = None
 
     @property
-    def applied_privacy(self) -> MaybeAppliedPrivacy:
+    def privacy_entry(self) -> MaybeAppliedPrivacy:
         """The privacy rule as a manifest records it; unset if there is no rule."""
-        return applied_privacy(self.privacy)
+        return privacy_entry(self.privacy)
 
     def apply_privacy(self, records: list[AuditRecord]) -> list[AuditRecord]:
         """Applies the privacy rule, if any."""
-        return records if self.privacy is None else self.privacy.applied(self.query.version, records)
+        return records if self.privacy is None else self.privacy.apply(self.query.version, records)
 
 
 class PlannedPull(NamedTuple):
@@ -93,5 +93,5 @@ def _resume_key(spec: PullSpec, committed: CommittedManifest | None) -> ResumeKe
         replace=spec.replace,
         base_sha256=None if committed is None else committed.sha256,
         schema=spec.part_format.schema_name,
-        privacy=spec.applied_privacy or None,
+        privacy=spec.privacy_entry or None,
     )

@@ -37,7 +37,7 @@ class StartPoint(NamedTuple):
     boundary_records: Mapping[str, AuditRecord] = {}
 
     @property
-    def known_seconds(self) -> int | None:
+    def known_second(self) -> int | None:
         """The second since the epoch, first of the remainder, that holds a staged record; None for a fresh start."""
         return None if self.adopted is None else self.remainder.whole_seconds()[0]
 

@@ -106,9 +106,9 @@ class ParallelReader:
         for index, item in reversed(list(enumerate(queue))):
             if isinstance(item, _Fetch) and item.is_done and not (item.is_settled or item.has_failed):
                 records, window_reader = item.future.result()
-                if self._request.known_seconds is None:
+                if self._request.known_second is None:
                     # From the first page: no other slice is requested before it, and none starts earlier.
-                    self._request = replace(self._request, known_seconds=window_reader.known_seconds)
+                    self._request = replace(self._request, known_second=window_reader.known_second)
                 remainder = self._slicer.learn(item.part, len(records), window_reader.remainder)
                 queue[index : index + 1] = [item._replace(is_settled=True), *remainder]
 

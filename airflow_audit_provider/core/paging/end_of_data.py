@@ -45,8 +45,8 @@ class EndOfData:
         self.largest_page = 0
         self.sends_short_pages = False
 
-    def proof_in(self, page: Page, requested_count: int, *, expects_records: bool) -> StopReason | None:
-        """Returns the reason to stop if the page proves the end, else None.
+    def note_page(self, page: Page, requested_count: int, *, expects_records: bool) -> StopReason | None:
+        """Records the size of a page; returns the reason to stop if the page proves the end, else None.
 
         ``expects_records`` states that a record is known which the range should show: then no empty page is proof.
         """

@@ -64,12 +64,12 @@ class Paginator:
         self.outside_count = 0
         self._version = request.version
         self._direction = request.direction
-        self._known_seconds = request.known_seconds
+        self._known_second = request.known_second
         self._page_sizer = PageSizer(request)
         self._bounds = QueryBounds(request)
         self._mode = _Mode.TIME
         # Without a known record, nothing is known to be reached before the first page.
-        first_second = None if request.known_seconds is None else self._bounds.first_second
+        first_second = None if request.known_second is None else self._bounds.first_second
         self.seen = SeenRecords(request.direction.sign, first_second)
         self._pages = PageContinuity(self.seen.signed_second)
         self._end_of_data = EndOfData()
@@ -133,10 +133,10 @@ class Paginator:
             raise error
 
     @property
-    def known_seconds(self) -> int | None:
+    def known_second(self) -> int | None:
         """The whole second of the furthest record seen; that of the request before any was seen."""
         last_second = self.seen.last_record_second
-        return self._known_seconds if last_second is None else self._direction.sign * last_second
+        return self._known_second if last_second is None else self._direction.sign * last_second
 
     def cut(self) -> TimeWindow | None:
         """Ends the paginator where time has advanced; returns the window still to be read, None if it cannot be cut.
@@ -175,7 +175,7 @@ class Paginator:
 
     def _decide_next(self, page: Page, requested_count: int, has_new_records: bool) -> None:
         expects_records = self.seen.furthest_second is not None
-        proof = self._end_of_data.proof_in(page, requested_count, expects_records=expects_records)
+        proof = self._end_of_data.note_page(page, requested_count, expects_records=expects_records)
         if page.cursor is not None:
             self._follow_cursor(page.cursor, has_new_records)
         elif proof is not None:

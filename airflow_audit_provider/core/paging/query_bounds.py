@@ -37,7 +37,7 @@ class QueryBounds:
         self.since_seconds = lower.whole_seconds()[0] - 1
         self.before_seconds = upper.whole_seconds()[1] + 1
         self.first_second = self.since_seconds + 1 if self._is_ascending else 2 - self.before_seconds
-        self._known_seconds = request.known_seconds
+        self._known_second = request.known_second
 
     @property
     def range(self) -> tuple[int, int]:
@@ -66,7 +66,7 @@ class QueryBounds:
         In descending order the range past the start bound may lie in the future, so it is extended only to a record
         that is known to exist.
         """
-        known = self._known_seconds
+        known = self._known_second
         if self._is_ascending:
             earliest = self.first_second - _PROBE_MARGIN_SECONDS if known is None else known
             return min(self.since_seconds, earliest - 1), self.before_seconds

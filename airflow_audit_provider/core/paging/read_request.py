@@ -17,7 +17,7 @@ class ReadRequest:
     ``horizon`` is a window at least as wide as ``window``, None for ``window`` itself. Queries may extend to its far
     end: a row past the end of ``window`` then proves the end without a further request.
 
-    ``known_seconds`` is a whole second since the epoch that is known to contain a record, inside ``window`` or before
+    ``known_second`` is a whole second since the epoch that is known to contain a record, inside ``window`` or before
     the bound where reading starts. An empty response then proves nothing by itself.
 
     Raises ``ConfigurationError`` for a page size out of range.
@@ -28,7 +28,7 @@ class ReadRequest:
     direction: Direction = Direction.ASC
     page_size: int = MAX_PAGE_SIZE
     horizon: TimeWindow | None = None
-    known_seconds: int | None = None
+    known_second: int | None = None
 
     def __post_init__(self) -> None:
         # Cloudflare API docs, Audit Logs v1 `per_page` and v2 `limit`: minimum 1, maximum 1000.

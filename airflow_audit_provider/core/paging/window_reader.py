@@ -26,7 +26,7 @@ class WindowReader:
 
     ``pages_per_cut`` bounds the memory: after so many pages, the paginator is cut as soon as time has advanced. With
     ``stops_at_cut`` the first cut ends the reader and sets ``remainder`` to the window still to be read.
-    ``known_seconds`` is the whole second of the furthest record read, as in :class:`ReadRequest`.
+    ``known_second`` is the whole second of the furthest record read, as in :class:`ReadRequest`.
     """
 
     def __init__(
@@ -35,7 +35,7 @@ class WindowReader:
         self.request = request
         self.stats = ReadStats()
         self.remainder: TimeWindow | None = None
-        self.known_seconds = request.known_seconds
+        self.known_second = request.known_second
         self._pages_per_cut = pages_per_cut
         self._stops_at_cut = stops_at_cut
         self._start(request.window)
@@ -66,7 +66,7 @@ class WindowReader:
         if window is not None:
             # The horizon stays that of the whole window, so that its far end is queried from every remainder.
             horizon = self.request.query_window
-            request = replace(self.request, window=window, horizon=horizon, known_seconds=self.known_seconds)
+            request = replace(self.request, window=window, horizon=horizon, known_second=self.known_second)
             self._paginator = Paginator(request)
         self._page_count = 0
         self._pending: list[AuditRecord] = []
@@ -89,7 +89,7 @@ class WindowReader:
         reason = str(paginator.ended_by)
         stats.ended_by[reason] = stats.ended_by.get(reason, 0) + 1
         self.remainder = remainder
-        self.known_seconds = paginator.known_seconds
+        self.known_second = paginator.known_second
         self._start(None if self._stops_at_cut else remainder)
         return complete if self.request.direction is Direction.ASC else complete[::-1]
 

@@ -132,9 +132,9 @@ class Pseudonyms:
 
     def _in_literal(self, literal: str, content: str, known: _Known, depth: int) -> str:
         is_plain = "\\" not in content
-        said: str = content if is_plain else json.loads(literal, strict=False)
-        replaced = self._in_value(said, known, depth)
-        if replaced == said:
+        value: str = content if is_plain else json.loads(literal, strict=False)
+        replaced = self._in_value(value, known, depth)
+        if replaced == value:
             return literal
         return f'"{replaced}"' if is_plain and "\\" not in replaced else json.dumps(replaced)
 

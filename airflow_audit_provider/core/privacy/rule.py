@@ -134,7 +134,7 @@ def _holds_an_address(rule: PrivacyRequest | AppliedPrivacy, value: str) -> bool
 
 
 class PrivacyRule:
-    """A rule with its key; ``stamp`` is the rule as manifests state it.
+    """A rule with its key; ``manifest_entry`` is the rule as manifests state it.
 
     Raises ``ConfigurationError`` for a key of less than 32 bytes.
     """
@@ -148,7 +148,7 @@ class PrivacyRule:
                 "ones, for example by: openssl rand -hex 32."
             )
         key_id = hmac.digest(key, b"airflow-audit-provider key id", "sha256").hex()[:16]
-        self.stamp = AppliedPrivacy(
+        self.manifest_entry = AppliedPrivacy(
             request.name, request.pseudonymise, request.drop, key_id if request.pseudonymise else None
         )
         self._tree = _tree_of(request.drop)
@@ -157,24 +157,24 @@ class PrivacyRule:
         )
 
     def __repr__(self) -> str:
-        return f"PrivacyRule({self.stamp!r}, ***)"
+        return f"PrivacyRule({self.manifest_entry!r}, ***)"
 
-    def applied(self, version: ApiVersion, records: Sequence[AuditRecord]) -> list[AuditRecord]:
+    def apply(self, version: ApiVersion, records: Sequence[AuditRecord]) -> list[AuditRecord]:
         """Returns the records with the rule applied, sorted.
 
         Each record is parsed again from its new text, as readers of the part will parse it. Event times and ids stay.
         The id of a record without one is a digest of its text. A keyed digest of the original text is added to such a
         record, so that two different records stay different. Raises ``SourceProtocolError`` for one if there is no key.
         """
-        return in_order(read_records(version, [msgspec.Raw(self._apply(record)) for record in records]))
+        return in_order(read_records(version, [msgspec.Raw(self._apply_to(record)) for record in records]))
 
-    def _apply(self, record: AuditRecord) -> bytes:
+    def _apply_to(self, record: AuditRecord) -> bytes:
         try:
-            raw = self._pseudonyms.in_record(record.raw) if self.stamp.pseudonymise else record.raw
+            raw = self._pseudonyms.in_record(record.raw) if self.manifest_entry.pseudonymise else record.raw
             raw = _without(raw, self._tree) if self._tree else raw
         except (ValueError, RecursionError, TypeError, AttributeError) as error:
             raise SourceProtocolError(
-                f"The privacy rule {self.stamp.name!r} cannot be applied to the record {record.id!r} "
+                f"The privacy rule {self.manifest_entry.name!r} cannot be applied to the record {record.id!r} "
                 f"({type(error).__name__}). Nothing of the window was written. Report it to the maintainers."
             ) from None
         return raw if raw == record.raw or not has_digest_id(record) else self._with_origin(record, raw)
@@ -185,18 +185,18 @@ class PrivacyRule:
         Two records that differ only in removed values stay different. Without a key, the removed values could be
         guessed by comparing digests.
         """
-        if not self.stamp.pseudonymise:
+        if not self.manifest_entry.pseudonymise:
             raise SourceProtocolError(
-                f"A record came without an id, and the privacy rule {self.stamp.name!r} drops a part of what tells it "
-                "from others. Nothing of the window was written. Give privacy a conn_id with a key, which keeps such "
+                f"A record came without an id, and the privacy rule {self.manifest_entry.name!r} drops a part of what "
+                "tells it from others. Nothing of the window was written. Give privacy a conn_id with a key, which keeps such "
                 "records apart."
             )
         return b'%s,"%s":"%s"}' % (raw.rstrip()[:-1], ORIGIN.encode(), self._pseudonyms.of_record(record.raw).encode())
 
 
-def applied_privacy(rule: PrivacyRule | None) -> MaybeAppliedPrivacy:
+def privacy_entry(rule: PrivacyRule | None) -> MaybeAppliedPrivacy:
     """Returns the rule as a manifest states it, unset without a rule."""
-    return UNSET if rule is None else rule.stamp
+    return UNSET if rule is None else rule.manifest_entry
 
 
 def _tree_of(paths: Sequence[str]) -> _Tree:

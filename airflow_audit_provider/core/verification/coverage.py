@@ -106,19 +106,19 @@ def _spans(time_range: TimeWindow, windows: Mapping[TimeWindow, WindowFacts]) ->
 
 def _merged(spans: Iterable[Span]) -> Iterator[Span]:
     """Joins adjacent spans of the same state and drops those without length; ``spans`` is not empty."""
-    held, *others = spans
+    merged, *others = spans
     for span in others:
-        if span.start == span.end or (held.state, held.is_verified) == (span.state, span.is_verified):
-            held = msgspec.structs.replace(
-                held,
+        if span.start == span.end or (merged.state, merged.is_verified) == (span.state, span.is_verified):
+            merged = msgspec.structs.replace(
+                merged,
                 end=span.end,
-                window_count=held.window_count + span.window_count,
-                record_count=held.record_count + span.record_count,
+                window_count=merged.window_count + span.window_count,
+                record_count=merged.record_count + span.record_count,
             )
         else:
-            yield held
-            held = span
-    yield held
+            yield merged
+            merged = span
+    yield merged
 
 
 def _high_water_at(windows: Iterable[TimeWindow]) -> datetime | None:

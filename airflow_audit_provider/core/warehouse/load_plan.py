@@ -62,8 +62,8 @@ def plan_loads(
     committed = newest_manifests(manifest_keys)
     loaded = {entry.window: entry.generation for entry in ledger}
     _check_no_overlap(committed, loaded, requested)
-    chosen = [window for window in sorted({*committed, *loaded}) if _is_requested(window, requested)]
-    loads = [_planned(window, committed.get(window), loaded.get(window, 0)) for window in chosen]
+    selected = [window for window in sorted({*committed, *loaded}) if _is_requested(window, requested)]
+    loads = [_planned(window, committed.get(window), loaded.get(window, 0)) for window in selected]
     pending = tuple(load for load in loads if load.generation > load.loaded_generation)
     return LoadPlan(pending, len(loads) - len(pending), tuple(_missing(committed, requested or (), is_exact=is_exact)))
 

@@ -263,9 +263,9 @@ def _cell(column: TableColumn, path: str, raw: bytes) -> Any:
     value = _fit(column.type, _dig(raw, first))
     if value is not None or not second:
         return value
-    beside = _dig(raw, second)
+    other = _dig(raw, second)
     # Documented as text; a value of another type is JSON already.
-    return text_as_json(_fit(ColumnType.TEXT, beside)) if beside[0] == _QUOTE else _fit(column.type, beside)
+    return text_as_json(_fit(ColumnType.TEXT, other)) if other[0] == _QUOTE else _fit(column.type, other)
 
 
 def _dig(raw: bytes, path: str) -> bytes:

@@ -161,11 +161,11 @@ def activity_of(class_uid: int, action: str | None) -> tuple[int, str]:
     """Returns the number and name of an activity; ``Other`` and the word if it is not mapped."""
     if not action:
         return UNKNOWN, "Unknown"
-    chosen = _BY_UID[class_uid]
+    event_class = _BY_UID[class_uid]
     for word in words_of(action):
-        if word in chosen.words:
-            uid = chosen.words[word]
-            return uid, chosen.activities[uid]
+        if word in event_class.words:
+            uid = event_class.words[word]
+            return uid, event_class.activities[uid]
     return OTHER, action
 
 

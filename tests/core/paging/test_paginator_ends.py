@@ -202,7 +202,7 @@ def test_a_400_is_no_end_behind_rows_that_may_be_a_ceiling(row_count: int) -> No
 
 def test_an_empty_page_where_a_record_is_known_is_asked_again() -> None:
     """An empty page is not the end where a record is known, and reading continues when the probe shows rows."""
-    paginator = Paginator(ReadRequest(V1, window(0, 9), known_seconds=T0))
+    paginator = Paginator(ReadRequest(V1, window(0, 9), known_second=T0))
     responses = one_by_one(page(), page(5, 0.5), page(0.5, 5), page(5, 0.5))
     delivered, requests = play(paginator, responses)
     assert delivered == [row(0.5), row(5)]
@@ -218,7 +218,7 @@ def test_a_record_behind_the_window_proves_that_nothing_follows(
     direction: Direction, known: int, requested: tuple[int, int]
 ) -> None:
     """The probe extends to the known record, and the window is empty if it shows nothing else."""
-    paginator = Paginator(ReadRequest(V2, window(0, 9), direction, known_seconds=T0 + known))
+    paginator = Paginator(ReadRequest(V2, window(0, 9), direction, known_second=T0 + known))
     delivered, requests = play(paginator, one_by_one(page(states_end=True), page(known)))
     assert (delivered, paginator.ended_by) == ([], StopReason.OTHER_SIDE)
     assert (requests[1].since_seconds, requests[1].before_seconds) == requested
@@ -227,7 +227,7 @@ def test_a_record_behind_the_window_proves_that_nothing_follows(
 def test_a_known_record_that_never_comes_is_an_error() -> None:
     """Responses that stay empty where a record is known are an error."""
     with pytest.raises(SourceProtocolError, match="empty when it is read from the other side"):
-        play(Paginator(ReadRequest(V1, window(0, 9), known_seconds=T0)), lambda _ask: page())
+        play(Paginator(ReadRequest(V1, window(0, 9), known_second=T0)), lambda _ask: page())
 
 
 def test_a_row_past_the_end_proves_the_end() -> None:

@@ -12,8 +12,8 @@ from airflow_audit_provider.core.privacy.pseudonyms import Pseudonyms
 from airflow_audit_provider.core.privacy.rule import (
     AppliedPrivacy,
     PrivacyRule,
-    applied_privacy,
     check_no_personal_filters,
+    privacy_entry,
     read_privacy,
 )
 from airflow_audit_provider.exceptions import ConfigurationError, SourceProtocolError
@@ -58,26 +58,26 @@ def test_an_impossible_rule_is_refused(given: Any, words: str) -> None:
 def test_no_rule_is_none() -> None:
     """Without an argument there is no rule and no stamp."""
     assert read_privacy(None) is None
-    assert not applied_privacy(None)
+    assert not privacy_entry(None)
 
 
 def test_a_key_replaces_both_kinds_by_default() -> None:
     """A connection alone asks for all there is."""
-    assert rule().stamp.pseudonymise == ("email", "ip")
+    assert rule().manifest_entry.pseudonymise == ("email", "ip")
 
 
 def test_the_stamp_does_not_depend_on_order() -> None:
     """The same wishes are the same rule."""
     one, other = rule(drop=["b", "a"], pseudonymise=["ip", "email"]), rule(drop=["a", "b", "a"])
-    assert one.stamp == other.stamp == applied_privacy(one)
-    assert one.stamp == AppliedPrivacy("privacy", ("email", "ip"), ("a", "b"), one.stamp.key_id)
+    assert one.manifest_entry == other.manifest_entry == privacy_entry(one)
+    assert one.manifest_entry == AppliedPrivacy("privacy", ("email", "ip"), ("a", "b"), one.manifest_entry.key_id)
 
 
 def test_another_key_has_another_id_and_no_text_shows_it() -> None:
     """The key's id tells keys apart and gives none away."""
-    assert rule().stamp.key_id != rule(b"x" * 32).stamp.key_id
-    assert KEY.decode() not in repr(rule()) + repr(rule().stamp)
-    assert PrivacyRule(read_privacy({"drop": ["a"]})).stamp.key_id is None  # type: ignore[arg-type]  # not None
+    assert rule().manifest_entry.key_id != rule(b"x" * 32).manifest_entry.key_id
+    assert KEY.decode() not in repr(rule()) + repr(rule().manifest_entry)
+    assert PrivacyRule(read_privacy({"drop": ["a"]})).manifest_entry.key_id is None  # type: ignore[arg-type]  # not None
 
 
 def test_a_short_key_is_refused() -> None:
@@ -161,7 +161,7 @@ def test_a_dropped_field_is_gone_and_the_rest_is_as_it_was(drop: list[str], give
     """In objects and in every element of lists; numbers and escapes beside it keep their spelling."""
     head = b'"id":"1","when":"2026-11-01T00:00:00Z"'
     only_dropped = PrivacyRule(read_privacy({"drop": drop}))  # type: ignore[arg-type]  # not None
-    (record,) = only_dropped.applied(V1, records_of(V1, given.replace(b"%s", head)))
+    (record,) = only_dropped.apply(V1, records_of(V1, given.replace(b"%s", head)))
     assert record.raw == left.replace(b"%s", head)
 
 
@@ -169,7 +169,7 @@ def test_a_dropped_field_is_gone_and_the_rest_is_as_it_was(drop: list[str], give
 def test_id_and_event_time_survive(version: Any) -> None:
     """However odd a record, it is the same one, and who reads what is written finds the same again."""
     records = odd_records(version)[1:]
-    reported = rule(drop=["metadata", "resource.scope"]).applied(version, records)
+    reported = rule(drop=["metadata", "resource.scope"]).apply(version, records)
     assert sorted((record.event_ns, record.id) for record in reported) == sorted(
         (one.event_ns, one.id) for one in records
     )
@@ -178,7 +178,7 @@ def test_id_and_event_time_survive(version: Any) -> None:
 
 def test_a_record_without_an_id_is_known_by_what_is_written() -> None:
     """Its id is the digest of the text that lands, so that who reads it back finds the same."""
-    (record,) = rule().applied(V1, records_of(V1, RAW.replace(b'"id":"1",', b"")))
+    (record,) = rule().apply(V1, records_of(V1, RAW.replace(b'"id":"1",', b"")))
     assert record.id.startswith("sha256:")
     assert records_of(V1, record.raw) == [record]
 
@@ -187,30 +187,30 @@ def test_records_without_an_id_stay_as_many_as_they_were() -> None:
     """Two that differ only in what is dropped are two, are the same two each time, and show nothing of it."""
     raws = [b'{"when":"2026-11-01T00:00:00Z","actor":{"email":"%s@b.ch"},"n":1.10}' % name for name in (b"ann", b"bob")]
     dropping = rule(drop=["actor.email"])
-    reported = dropping.applied(V1, records_of(V1, *raws))
+    reported = dropping.apply(V1, records_of(V1, *raws))
     assert len({record.id for record in reported}) == 2
-    assert reported == dropping.applied(V1, records_of(V1, *raws[::-1]))
+    assert reported == dropping.apply(V1, records_of(V1, *raws[::-1]))
     assert records_of(V1, *(record.raw for record in reported)) == reported
     for record in reported:
         assert re.fullmatch(
             rb'\{"when":"2026-11-01T00:00:00Z","actor":\{\},"n":1.10,"privacy_origin":"hmac:[0-9a-f]{32}"\}', record.raw
         )
-    assert rule(b"x" * 32, drop=["actor.email"]).applied(V1, records_of(V1, *raws)) != reported
+    assert rule(b"x" * 32, drop=["actor.email"]).apply(V1, records_of(V1, *raws)) != reported
 
 
 def test_without_a_key_a_record_without_an_id_is_an_error_when_some_of_it_is_dropped() -> None:
     """Without a key nothing can tell it from another, and one of the two would be lost."""
     only_dropped = PrivacyRule(read_privacy({"drop": ["n"], "name": "mine"}))  # type: ignore[arg-type]  # not None
     with pytest.raises(SourceProtocolError, match="the privacy rule 'mine' drops a part of what"):
-        only_dropped.applied(V1, records_of(V1, RAW.replace(b'"id":"1",', b"")))
+        only_dropped.apply(V1, records_of(V1, RAW.replace(b'"id":"1",', b"")))
     whole = records_of(V1, b'{"when":"2026-11-01T00:00:00Z"}')
-    assert only_dropped.applied(V1, whole) == whole
+    assert only_dropped.apply(V1, whole) == whole
 
 
 def test_applied_records_are_in_order() -> None:
     """Ids made from other text sort otherwise; the order of what is written does not depend on it."""
     raws = [RAW.replace(b'"id":"1",', b"").replace(b"1.10", b"%d" % number) for number in range(9)]
-    reported = rule().applied(V1, records_of(V1, *raws))
+    reported = rule().apply(V1, records_of(V1, *raws))
     assert reported == sorted(reported)
 
 
@@ -222,7 +222,7 @@ def test_a_record_that_cannot_be_told_is_an_error(monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setattr(Pseudonyms, "in_record", fail)
     with pytest.raises(SourceProtocolError, match="cannot be applied to the record '1'") as caught:
-        rule().applied(V1, records_of(V1, RAW))
+        rule().apply(V1, records_of(V1, RAW))
     assert "a@b.ch" not in str(caught.value)
     assert caught.value.__cause__ is None
     pickle.loads(pickle.dumps(caught.value))

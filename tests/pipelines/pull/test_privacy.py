@@ -98,7 +98,7 @@ def test_nothing_personal_lands(schema: str, file_format: str, version: str, sto
     fake = fake_with(ManualClock(), records_per_day=300)
     wanted = order(version, schema=schema, file_format=file_format, privacy=rule(), recount=True)
     manifest = pull(fake, store, wanted)
-    assert manifest.privacy == rule().stamp
+    assert manifest.privacy == rule().manifest_entry
     refuse_personal(store)
     assert sorted(record.id for record in landed(wanted, store)) == true_ids(fake, version)
     assert auditing.verify(store).findings == ()
@@ -185,7 +185,7 @@ def test_another_rule_takes_nothing_over_and_needs_replacing(other: PrivacyRule 
     day = wanted.run_window.window.end - wanted.run_window.window.start
     assert pull_late_records(tomorrow, day, source_of(fake, clock), store, NullObserver()).outcomes == ()
     replaced = finish(fake, wanted._replace(replace=True), store, "anew").manifest
-    assert (replaced.generation, replaced.privacy) == (2, rule().stamp)
+    assert (replaced.generation, replaced.privacy) == (2, rule().manifest_entry)
     refuse_personal(store)
 
 
