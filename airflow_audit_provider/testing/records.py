@@ -60,11 +60,11 @@ def _pour(shapes: Shapes, when: list[Moment], noise: bytes, day: int) -> list[Ro
             digits_of[:8], digits_of[8:12], digits_of[12:15], digits_of[15:18], digits_of[18:30],
         )  # fmt: skip
         second, fraction = divmod(micros, 1_000_000)
-        manifest_entry = b"%b%02d:%02d:%02d" % (date, second // 3600, second // 60 % 60, second % 60)
+        second_text = b"%b%02d:%02d:%02d" % (date, second // 3600, second // 60 % 60, second % 60)
         zone, zone_id = zones[own[0] % len(zones)]
         raw = frames[(own[1] << 8 | own[2]) % len(frames)] % {
             b"id": record_id,
-            b"when": (manifest_entry + (b".%06d" % fraction)[: digits + 1] if digits else manifest_entry) + b"Z",
+            b"when": (second_text + (b".%06d" % fraction)[: digits + 1] if digits else second_text) + b"Z",
             b"actor": actors[own[3] % len(actors)],
             b"resource": digits_of[32:64],
             b"zone": zone,

@@ -188,8 +188,8 @@ class PrivacyRule:
         if not self.manifest_entry.pseudonymise:
             raise SourceProtocolError(
                 f"A record came without an id, and the privacy rule {self.manifest_entry.name!r} drops a part of what "
-                "tells it from others. Nothing of the window was written. Give privacy a conn_id with a key, which keeps such "
-                "records apart."
+                "tells it from others. Nothing of the window was written. Give privacy a conn_id with a key, which "
+                "keeps such records apart."
             )
         return b'%s,"%s":"%s"}' % (raw.rstrip()[:-1], ORIGIN.encode(), self._pseudonyms.of_record(record.raw).encode())
 
