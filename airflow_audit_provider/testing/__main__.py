@@ -14,11 +14,17 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime, timedelta
 
 from airflow_audit_provider.testing.cloudflare import FakeCloudflare
-from airflow_audit_provider.testing.credentials import is_identifier, is_token
 from airflow_audit_provider.testing.instants import EPOCH, parse_instant
 from airflow_audit_provider.testing.misbehaviour import MEANINGS, parse_switch
 from airflow_audit_provider.testing.server import FakeServer
-from airflow_audit_provider.testing.settings import CursorEnd, CursorPlace, Settings, TokenKind
+from airflow_audit_provider.testing.settings import (
+    CursorEnd,
+    CursorPlace,
+    Settings,
+    TokenKind,
+    check_identifier,
+    check_token,
+)
 
 _DEFAULTS = Settings()
 _DESCRIPTION = """Serves a fake Cloudflare Audit Logs API. Prints one line of JSON with its base URL, account id and
@@ -91,21 +97,19 @@ def _settings(asked: argparse.Namespace) -> Settings:
 def _token(text: str) -> tuple[str, TokenKind]:
     """Returns a token and its kind; raises for a token that the API refuses as malformed before it looks it up."""
     token, _, kind = text.partition(":")
-    if not is_token(token):
-        raise argparse.ArgumentTypeError(
-            f"a token of {len(token)} characters is malformed; give 20 to 200 letters, digits, '-' or '_'"
-        )
-    if kind and kind not in set(TokenKind):
-        raise argparse.ArgumentTypeError(f"the kind {kind!r} is unknown; give one of {', '.join(TokenKind)}")
-    return token, TokenKind(kind or "valid")
+    try:
+        check_token(token, kind or TokenKind.VALID)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    return token, TokenKind(kind or TokenKind.VALID)
 
 
 def _identifier(text: str) -> str:
     """Returns an account or organization id; raises for one that the API has no route for."""
-    if not is_identifier(text):
-        raise argparse.ArgumentTypeError(
-            f"the id {text!r} has {len(text)} characters; give 32 hexadecimal digits in lower case"
-        )
+    try:
+        check_identifier(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
     return text
 
 

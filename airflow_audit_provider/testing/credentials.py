@@ -11,21 +11,9 @@ from collections.abc import Mapping
 from airflow_audit_provider.core.ports import Response
 from airflow_audit_provider.testing.envelopes import failure
 from airflow_audit_provider.testing.routes import Endpoint, Route
-from airflow_audit_provider.testing.settings import Settings, TokenKind
+from airflow_audit_provider.testing.settings import TOKEN_FORM, Settings, TokenKind, is_identifier
 
-_TOKEN = re.compile(r"[A-Za-z0-9_\-]{20,200}")
-_BEARER = re.compile(rf"Bearer ({_TOKEN.pattern})")
-_IDENTIFIER = re.compile(r"[0-9a-f]{32}")
-
-
-def is_token(text: str) -> bool:
-    """Returns whether a text is well-formed as a token; the API answers any other with error 6003."""
-    return _TOKEN.fullmatch(text) is not None
-
-
-def is_identifier(text: str) -> bool:
-    """Returns whether a text is well-formed as an id; the API answers any other with error 7003."""
-    return _IDENTIFIER.fullmatch(text) is not None
+_BEARER = re.compile(rf"Bearer ({TOKEN_FORM.pattern})")
 
 
 class Gate:
@@ -70,9 +58,9 @@ def _token(kind: TokenKind | None, route: Route) -> Response | None:
         return None if kind in wanted else failure(401, [(1000, "Invalid API Token")])
     if kind is None:
         return failure(403, [(9109, "Invalid access token")])
-    if kind is TokenKind.INVALID:
+    if kind == TokenKind.INVALID:
         return failure(401, [(10000, "Authentication error")])
-    if kind is TokenKind.NO_PERMISSION or (kind is TokenKind.ACCOUNT and route.scope == "user"):
+    if kind == TokenKind.NO_PERMISSION or (kind == TokenKind.ACCOUNT and route.scope == "user"):
         return failure(403, [(10000, "Authentication error")])
     return None
 
