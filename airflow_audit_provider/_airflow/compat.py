@@ -14,6 +14,7 @@ except ImportError:  # before Airflow 3.2
     from airflow.exceptions import AirflowRescheduleException
 
 if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import BaseHook
     from airflow.sdk.definitions.retry_policy import RetryDecision, RetryPolicy
 
 __all__ = ["AirflowRescheduleException", "aload_connection", "can_reschedule_mapped_tasks", "retry_policy_classes"]
@@ -33,29 +34,34 @@ def _airflow_version() -> str:
     return __version__
 
 
-async def aload_connection(conn_id: str) -> tuple[Any, dict[str, Any]]:
+async def aload_connection(conn_id: str, hook: BaseHook) -> tuple[Any, dict[str, Any]]:
     """Returns a connection and its extra without blocking the event loop; raises what ``get_connection`` raises.
 
-    The triggers of a triggerer share one event loop, so a blocking call would stop all of them.
+    The triggers of a triggerer share one event loop, so a blocking call would stop all of them. An override of
+    ``aget_connection`` or ``get_connection`` in the hook's class applies.
     """
     from airflow.providers.common.compat import connection as compat
-
-    aget_extra = getattr(compat, "get_async_extra_dejson", None)
-    if aget_extra is not None:
-        conn = await compat.get_async_connection(conn_id)
-        return conn, await aget_extra(conn)
     from asgiref.sync import sync_to_async
 
-    # Older Airflow needs a thread, and it must be one of asgiref's: from there Airflow asks the supervisor on the
-    # triggerer's own loop.
-    return await sync_to_async(_load_connection)(conn_id)
+    aget_extra = getattr(compat, "get_async_extra_dejson", None)
+    if _overrides(hook, "aget_connection"):
+        conn = await hook.aget_connection(conn_id)
+    elif aget_extra is not None and not _overrides(hook, "get_connection"):
+        conn = await compat.get_async_connection(conn_id)
+    else:
+        # Older Airflow needs a thread, and it must be one of asgiref's: from there Airflow sends its request to the
+        # supervisor on the triggerer's own loop.
+        conn = await sync_to_async(hook.get_connection)(conn_id)
+    extra = await aget_extra(conn) if aget_extra is not None else await sync_to_async(getattr)(conn, "extra_dejson")
+    return conn, extra
 
 
-def _load_connection(conn_id: str) -> tuple[Any, dict[str, Any]]:
+def _overrides(hook: BaseHook, method: str) -> bool:
+    """Returns whether a hook has another class method of this name than Airflow's ``BaseHook``."""
     from airflow.providers.common.compat.sdk import BaseHook
 
-    conn = BaseHook.get_connection(conn_id)
-    return conn, conn.extra_dejson
+    ours, airflows = (getattr(getattr(owner, method, None), "__func__", None) for owner in (hook, BaseHook))
+    return ours is not airflows
 
 
 def retry_policy_classes() -> tuple[type[RetryPolicy], type[RetryDecision]]:

@@ -30,18 +30,21 @@ _WHOLE_NUMBERS = frozenset({"rate_limit_requests", "max_attempts"})
 _TEXTS = frozenset({"account_id", "organization_id"})
 
 
-def get_connection(conn_id: str, remedy: str) -> Any:
-    """Returns an Airflow connection; raises ``ConfigurationError`` that ends in ``remedy`` if it does not exist."""
+def get_connection(conn_id: str, remedy: str, hook: BaseHook | type[BaseHook] = BaseHook) -> Any:
+    """Returns an Airflow connection; raises ``ConfigurationError`` that ends in ``remedy`` if it does not exist.
+
+    The connection is read by ``hook.get_connection``, so that the override of a hook's subclass applies.
+    """
     try:
-        return BaseHook.get_connection(conn_id)
+        return hook.get_connection(conn_id)
     except AirflowNotFoundException as error:
         raise _missing(conn_id, remedy) from error
 
 
-async def aget_connection(conn_id: str, remedy: str) -> tuple[Any, dict[str, Any]]:
+async def aget_connection(conn_id: str, remedy: str, hook: BaseHook) -> tuple[Any, dict[str, Any]]:
     """Returns a connection and its extra, as :func:`get_connection` does, without blocking the event loop."""
     try:
-        return await aload_connection(conn_id)
+        return await aload_connection(conn_id, hook)
     except AirflowNotFoundException as error:
         raise _missing(conn_id, remedy) from error
 

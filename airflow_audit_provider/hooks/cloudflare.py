@@ -21,8 +21,8 @@ from airflow_audit_provider._airflow.connection import (
     get_connection,
     read_connection,
 )
+from airflow_audit_provider._airflow.connection_check import check_connection
 from airflow_audit_provider._airflow.connection_form import field_behaviour, form_widgets
-from airflow_audit_provider._airflow.connection_test import check_connection
 from airflow_audit_provider._airflow.secrets import mask
 from airflow_audit_provider.adapters.clock import SystemClock
 from airflow_audit_provider.adapters.cloudflare.http import (
@@ -87,13 +87,13 @@ class CloudflareHook(BaseHook):
     @cached_property
     def settings(self) -> ConnectionSettings:
         """The checked settings of the connection, read once."""
-        conn = get_connection(self.cloudflare_conn_id, _CREATE_CONNECTION)
+        conn = get_connection(self.cloudflare_conn_id, _CREATE_CONNECTION, self)
         return self._settings_in(conn, conn.extra_dejson)
 
     async def load_settings(self) -> ConnectionSettings:
         """Reads the connection without blocking the event loop; afterwards ``settings`` does not read it again."""
         if "settings" not in self.__dict__:
-            conn, extra = await aget_connection(self.cloudflare_conn_id, _CREATE_CONNECTION)
+            conn, extra = await aget_connection(self.cloudflare_conn_id, _CREATE_CONNECTION, self)
             # Masking may send a request to the supervisor, which blocks.
             self.__dict__["settings"] = await asyncio.to_thread(self._settings_in, conn, extra)
         return self.settings
@@ -122,7 +122,7 @@ class CloudflareHook(BaseHook):
             client.close()
 
     def test_connection(self) -> tuple[bool, str]:
-        """Check the credential and its permission; returns whether both are valid, and a sentence for the user."""
+        """Checks the credential and its permission; returns whether both are valid, and a sentence for the user."""
         try:
             transport = HttpTransport(self.get_conn())
             return check_connection(self.settings, self.query(), transport, self.reader())

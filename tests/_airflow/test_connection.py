@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import sys
 import threading
@@ -9,10 +10,11 @@ import traceback
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import ModuleType
 from typing import Any
+from unittest.mock import Mock
 
 import httpx
 import pytest
-from airflow.providers.common.compat.sdk import AirflowFailException
+from airflow.providers.common.compat.sdk import AirflowFailException, BaseHook, Connection
 
 from airflow_audit_provider.exceptions import (
     AuditProviderError,
@@ -322,3 +324,41 @@ def test_a_refused_account_that_does_not_exist_names_the_connection(world: World
     world.misbehave("status=404")
     with pytest.raises(ConfigurationError, match=f"connection cloudflare_default.*cannot find.*{ACCOUNT_ID}"):
         list(world.hook().iter_audit_logs(**SINCE))
+
+
+class _OverridesGetConnection(CloudflareHook):
+    """Hook of a user who stores connections elsewhere and overrides the blocking method only."""
+
+    @classmethod
+    def get_connection(cls, conn_id: str) -> Connection:
+        return Connection(conn_id=conn_id, conn_type="cloudflare", password=TOKEN, extra='{"account_id": "own"}')
+
+
+class _OverridesAgetConnection(_OverridesGetConnection):
+    """The same with an override of the async method, which takes precedence on an event loop."""
+
+    @classmethod
+    async def aget_connection(cls, conn_id: str) -> Connection:
+        return Connection(conn_id=conn_id, conn_type="cloudflare", password=TOKEN, extra='{"account_id": "async"}')
+
+
+@pytest.mark.parametrize(
+    ("hook_class", "async_id"), [(_OverridesGetConnection, "own"), (_OverridesAgetConnection, "async")]
+)
+def test_hook_with_override_of_get_connection_reads_settings_from_it(
+    hook_class: type[CloudflareHook], async_id: str
+) -> None:
+    """Blocking and async methods read the connection through the subclass's override, not from Airflow's store."""
+    assert hook_class("not_in_airflow").settings.account_id == "own"
+    assert asyncio.run(hook_class("not_in_airflow").load_settings()).account_id == async_id
+
+
+def test_hook_with_patched_get_connection_reads_settings_from_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A mock of ``CloudflareHook.get_connection``, as tests of Airflow providers use, applies to both methods."""
+    own = _OverridesGetConnection.get_connection("mocked")
+    for target in (CloudflareHook, BaseHook):
+        with monkeypatch.context() as patched:
+            patched.setattr(target, "get_connection", Mock(return_value=own))
+            assert CloudflareHook("mocked").settings.account_id == "own"
+    monkeypatch.setattr(CloudflareHook, "get_connection", Mock(return_value=own))
+    assert asyncio.run(CloudflareHook("mocked").load_settings()).account_id == "own"

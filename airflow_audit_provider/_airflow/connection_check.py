@@ -1,4 +1,4 @@
-"""Connection test: checks the credential and its permission to read the audit log.
+"""Check behind the "Test" button of a connection: checks the credential and its permission to read the audit log.
 
 Both are needed: the token check proves that the token is active, not that it may read audit logs.
 """
@@ -21,9 +21,9 @@ from airflow_audit_provider.exceptions import SourceAuthError
 def check_connection(
     settings: ConnectionSettings, query: AuditQuery, transport: Transport, reader: AuditLogReader
 ) -> tuple[bool, str]:
-    """Return whether the connection can read the query's audit log, and a sentence that names what is missing.
+    """Returns whether the connection can read the query's audit log, and a sentence that names what is missing.
 
-    Raises the ``AuditProviderError`` of any answer that is neither.
+    Raises the ``AuditProviderError`` of a response that shows neither.
     """
     has_token = settings.endpoint.credentials.token is not None
     if has_token and not _token_is_active(settings, transport, reader):
@@ -40,7 +40,7 @@ def check_connection(
 
 
 def _token_is_active(settings: ConnectionSettings, transport: Transport, reader: AuditLogReader) -> bool:
-    """Asks both token checks: the one for user tokens answers 401 to an account token, and the reverse."""
+    """Requests both token checks: the one for user tokens returns 401 for an account token, and the reverse."""
     paths = ["/user/tokens/verify"]
     if settings.account_id:
         paths.append(f"/accounts/{settings.account_id}/tokens/verify")
@@ -57,7 +57,7 @@ def _accepts(request: Request, transport: Transport, reader: AuditLogReader) -> 
 
 
 def _read_one(query: AuditQuery, reader: AuditLogReader) -> None:
-    """Requests one record of the last hour; an empty answer proves the permission as well."""
+    """Requests one record of the last hour; an empty response proves the permission as well."""
     now = reader.clock.now()
     window = TimeWindow(now - timedelta(hours=1), now)
     request = ReadRequest(query.version, window, Direction.DESC, page_size=1)
