@@ -16,24 +16,24 @@ if "airflow" not in sys.modules:
     os.environ["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"] = f"sqlite:///{os.environ['AIRFLOW_HOME']}/no-such-folder/no.db"
 
 from tests.adapters.storage.store_fixtures import servers
-from tests.operators.worlds import World
+from tests.operators.task_setup import TaskSetup
 
 if TYPE_CHECKING:
-    from tests.operators.stages import Stage
+    from tests.operators.trigger_setup import TriggerSetup
 
-__all__ = ["servers", "stage", "world"]
+__all__ = ["servers", "task_setup", "trigger_setup"]
 
 
 @pytest.fixture
-def world(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> World:
+def task_setup(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> TaskSetup:
     """A quiet fake of 300 records a day with its connection in the environment, and an empty destination."""
-    return World(monkeypatch, tmp_path / "landed")
+    return TaskSetup(monkeypatch, tmp_path / "landed")
 
 
 @pytest.fixture
-def stage(world: World, monkeypatch: pytest.MonkeyPatch) -> Stage:
-    """A stage on the usual world; a failed request is not tried again within a look."""
-    # What older Airflow lacks is imported only where a stage is asked for.
-    from tests.operators.stages import Stage
+def trigger_setup(task_setup: TaskSetup, monkeypatch: pytest.MonkeyPatch) -> TriggerSetup:
+    """A trigger_setup on the usual task_setup; a failed request is not tried again within a look."""
+    # What older Airflow lacks is imported only where a trigger_setup is asked for.
+    from tests.operators.trigger_setup import TriggerSetup
 
-    return Stage(world, monkeypatch)
+    return TriggerSetup(task_setup, monkeypatch)

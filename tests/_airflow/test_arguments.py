@@ -11,7 +11,7 @@ import pytest
 
 from airflow_audit_provider.exceptions import ConfigurationError
 from airflow_audit_provider.testing.settings import ACCOUNT_ID
-from tests.operators.worlds import World
+from tests.operators.task_setup import TaskSetup
 
 NO_COUNTS = [0, -1, True, False, 1.5, math.nan, math.inf, "4"]
 NO_PAGE_SIZES = [0, -1, 1001, 5000, True, 1.5, math.nan, "100"]
@@ -21,71 +21,71 @@ NO_EXTRA_NUMBERS = [0, -0.5, True, False, math.nan, math.inf, "nan", "-inf", "so
 SINCE = {"since": "2026-10-26", "before": "2026-10-27"}
 
 
-def _refusal(world: World, attempt: Callable[[], Any]) -> str:
+def _refusal(task_setup: TaskSetup, attempt: Callable[[], Any]) -> str:
     """Return what the refusal of an attempt says; nobody was asked and nothing written."""
     with pytest.raises(ConfigurationError) as caught:
         attempt()
-    assert world.fake.requests == []
-    assert world.tree() == {}
+    assert task_setup.fake.requests == []
+    assert task_setup.tree() == {}
     assert caught.value.message.endswith(".")
     return caught.value.message
 
 
 @pytest.mark.parametrize("number", [*NO_COUNTS, 65, 1000])
-def test_a_concurrency_that_cannot_be(world: World, number: Any) -> None:
+def test_a_concurrency_that_cannot_be(task_setup: TaskSetup, number: Any) -> None:
     """The operator takes whole numbers of 1 to 64 requests under way and nothing else."""
-    assert "concurrency" in _refusal(world, lambda: world.operator(concurrency=number))
+    assert "concurrency" in _refusal(task_setup, lambda: task_setup.operator(concurrency=number))
 
 
 @pytest.mark.parametrize("number", [*NO_COUNTS, 1000, 2.0**21])
-def test_a_part_size_that_cannot_be(world: World, number: Any) -> None:
+def test_a_part_size_that_cannot_be(task_setup: TaskSetup, number: Any) -> None:
     """The operator takes a whole number of bytes of at least one mebibyte."""
-    assert "max_part_bytes" in _refusal(world, lambda: world.operator(max_part_bytes=number))
+    assert "max_part_bytes" in _refusal(task_setup, lambda: task_setup.operator(max_part_bytes=number))
 
 
 @pytest.mark.parametrize("length", NO_LENGTHS)
-def test_a_window_length_that_cannot_be(world: World, length: Any) -> None:
+def test_a_window_length_that_cannot_be(task_setup: TaskSetup, length: Any) -> None:
     """The operator takes a positive length of time."""
-    assert "window_length" in _refusal(world, lambda: world.operator(window_length=length))
+    assert "window_length" in _refusal(task_setup, lambda: task_setup.operator(window_length=length))
 
 
 @pytest.mark.parametrize("delay", NO_LENGTHS[1:])
-def test_a_settle_delay_that_cannot_be(world: World, delay: Any) -> None:
+def test_a_settle_delay_that_cannot_be(task_setup: TaskSetup, delay: Any) -> None:
     """The operator takes a length of time that is not negative."""
-    assert "settle_delay" in _refusal(world, lambda: world.operator(settle_delay=delay))
+    assert "settle_delay" in _refusal(task_setup, lambda: task_setup.operator(settle_delay=delay))
 
 
 @pytest.mark.parametrize(("version", "name"), [("v1", "per_page"), ("v2", "limit")])
 @pytest.mark.parametrize("number", NO_PAGE_SIZES)
-def test_a_page_size_that_cannot_be(world: World, version: str, name: str, number: Any) -> None:
+def test_a_page_size_that_cannot_be(task_setup: TaskSetup, version: str, name: str, number: Any) -> None:
     """The hook asks for pages of 1 to 1000 records."""
     parameters = {"api_version": version, name: number, **SINCE}
-    assert "page size" in _refusal(world, lambda: list(world.hook().iter_audit_logs(**parameters)))
+    assert "page size" in _refusal(task_setup, lambda: list(task_setup.hook().iter_audit_logs(**parameters)))
 
 
 @pytest.mark.parametrize("number", [0, -1, True, 1.5, math.nan, "2"])
-def test_a_page_that_cannot_be(world: World, number: Any) -> None:
+def test_a_page_that_cannot_be(task_setup: TaskSetup, number: Any) -> None:
     """The hook counts pages from 1."""
-    assert "page" in _refusal(world, lambda: list(world.hook().iter_audit_logs(page=number, **SINCE)))
+    assert "page" in _refusal(task_setup, lambda: list(task_setup.hook().iter_audit_logs(page=number, **SINCE)))
 
 
 @pytest.mark.parametrize("name", ["rate_limit_requests", "max_attempts"])
 @pytest.mark.parametrize("number", NO_EXTRA_COUNTS)
-def test_an_extra_that_is_no_count(world: World, name: str, number: Any) -> None:
+def test_an_extra_that_is_no_count(task_setup: TaskSetup, name: str, number: Any) -> None:
     """The connection takes whole numbers of at least one where it counts."""
-    world.connect(extra={"account_id": ACCOUNT_ID, name: number})
-    assert name in _refusal(world, world.hook().reader)
+    task_setup.connect(extra={"account_id": ACCOUNT_ID, name: number})
+    assert name in _refusal(task_setup, task_setup.hook().reader)
 
 
 @pytest.mark.parametrize("name", ["rate_limit_seconds", "timeout_seconds", "max_retry_seconds"])
 @pytest.mark.parametrize("number", NO_EXTRA_NUMBERS)
-def test_an_extra_that_is_no_number(world: World, name: str, number: Any) -> None:
+def test_an_extra_that_is_no_number(task_setup: TaskSetup, name: str, number: Any) -> None:
     """The connection takes positive, finite numbers where it measures."""
-    world.connect(extra={"account_id": ACCOUNT_ID, name: number})
-    assert name in _refusal(world, world.hook().reader)
+    task_setup.connect(extra={"account_id": ACCOUNT_ID, name: number})
+    assert name in _refusal(task_setup, task_setup.hook().reader)
 
 
 @pytest.mark.parametrize("number", [*NO_COUNTS, None])
-def test_a_minimum_count_that_cannot_be(world: World, number: Any) -> None:
+def test_a_minimum_count_that_cannot_be(task_setup: TaskSetup, number: Any) -> None:
     """The sensor waits for a whole number of at least one record."""
-    assert "minimum_count" in _refusal(world, lambda: world.sensor(minimum_count=number))
+    assert "minimum_count" in _refusal(task_setup, lambda: task_setup.sensor(minimum_count=number))

@@ -10,35 +10,35 @@ import pytest
 from airflow_audit_provider._airflow.config import DEFAULTS, SECTION
 from airflow_audit_provider.exceptions import ConfigurationError
 from airflow_audit_provider.get_provider_info import get_provider_info
-from tests.operators.worlds import World
+from tests.operators.task_setup import TaskSetup
 
 
 def _configure(monkeypatch: pytest.MonkeyPatch, option: str, value: str) -> None:
     monkeypatch.setenv(f"AIRFLOW__{SECTION.upper()}__{option.upper()}", value)
 
 
-def _tuning(world: World, **arguments: Any) -> tuple[timedelta, int, int]:
-    operator = world.operator(**arguments)
+def _tuning(task_setup: TaskSetup, **arguments: Any) -> tuple[timedelta, int, int]:
+    operator = task_setup.operator(**arguments)
     return operator.settle_delay, operator.concurrency, operator.max_part_bytes
 
 
-def test_defaults_without_any_configuration(world: World) -> None:
+def test_defaults_without_any_configuration(task_setup: TaskSetup) -> None:
     """Without a word anywhere: a quarter of an hour, six requests, 128 MiB."""
-    assert _tuning(world) == (timedelta(minutes=15), 6, 128 << 20)
+    assert _tuning(task_setup) == (timedelta(minutes=15), 6, 128 << 20)
 
 
-def test_configuration_wins_over_defaults(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_configuration_wins_over_defaults(task_setup: TaskSetup, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each option of the section is what a task takes that does not say it."""
     for option, value in (("settle_delay_seconds", "0"), ("concurrency", "3"), ("max_part_bytes", "2097152")):
         _configure(monkeypatch, option, value)
-    assert _tuning(world) == (timedelta(0), 3, 2 << 20)
+    assert _tuning(task_setup) == (timedelta(0), 3, 2 << 20)
 
 
-def test_arguments_win_over_configuration(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_arguments_win_over_configuration(task_setup: TaskSetup, monkeypatch: pytest.MonkeyPatch) -> None:
     """What a task says itself stands, whatever is configured."""
     _configure(monkeypatch, "concurrency", "3")
     _configure(monkeypatch, "settle_delay_seconds", "5")
-    assert _tuning(world, concurrency=9, settle_delay=timedelta(hours=1))[:2] == (timedelta(hours=1), 9)
+    assert _tuning(task_setup, concurrency=9, settle_delay=timedelta(hours=1))[:2] == (timedelta(hours=1), 9)
 
 
 @pytest.mark.parametrize(
@@ -53,12 +53,12 @@ def test_arguments_win_over_configuration(world: World, monkeypatch: pytest.Monk
     ],
 )
 def test_impossible_configuration_is_refused(
-    world: World, monkeypatch: pytest.MonkeyPatch, option: str, value: str, named: str
+    task_setup: TaskSetup, monkeypatch: pytest.MonkeyPatch, option: str, value: str, named: str
 ) -> None:
     """An invalid value is rejected at DAG parse with the option's and the section's name, not the argument's alone."""
     _configure(monkeypatch, option, value)
     with pytest.raises(ConfigurationError, match=named) as caught:
-        world.operator()
+        task_setup.operator()
     assert f"Option {option} in section [{SECTION}]" in str(caught.value)
 
 

@@ -26,7 +26,7 @@ from airflow_audit_provider.get_provider_info import get_provider_info
 from airflow_audit_provider.hooks.cloudflare import CloudflareHook
 from airflow_audit_provider.testing.server import FakeServer
 from airflow_audit_provider.testing.settings import ACCOUNT_ID, TOKEN, TokenKind
-from tests.operators.worlds import WINDOW, World
+from tests.operators.task_setup import WINDOW, TaskSetup
 
 BASE = "https://api.cloudflare.com/client/v4"
 EMAIL = "owner@example.com"
@@ -59,11 +59,11 @@ def test_both_forms_show_the_same_fields(monkeypatch: pytest.MonkeyPatch) -> Non
     assert integers == {name for name, field in fields.items() if "integer" in field["schema"]["type"]}
 
 
-def test_every_field_of_the_form_is_understood(world: World) -> None:
+def test_every_field_of_the_form_is_understood(task_setup: TaskSetup) -> None:
     """What the form offers the hook accepts, by the same names."""
     values: dict[str, Any] = dict.fromkeys(_declared()["conn-fields"], 7)
-    world.connect(extra={**values, "account_id": ACCOUNT_ID, "organization_id": "org"})
-    assert world.hook().settings.account_id == ACCOUNT_ID
+    task_setup.connect(extra={**values, "account_id": ACCOUNT_ID, "organization_id": "org"})
+    assert task_setup.hook().settings.account_id == ACCOUNT_ID
 
 
 def test_standard_fields_are_renamed_alike() -> None:
@@ -75,12 +75,12 @@ def test_standard_fields_are_renamed_alike() -> None:
     assert "password" in new["relabeling"]
 
 
-def test_a_token_or_a_key_is_sent_but_never_both(world: World) -> None:
+def test_a_token_or_a_key_is_sent_but_never_both(task_setup: TaskSetup) -> None:
     """A password alone is a bearer token; with an e-mail it is the global key, and no token goes along."""
-    assert world.hook().get_conn().headers["authorization"] == f"Bearer {TOKEN}"
-    assert "x-auth-key" not in world.hook().get_conn().headers
-    world.connect(login=EMAIL, password="a-global-key")
-    headers = world.hook().get_conn().headers
+    assert task_setup.hook().get_conn().headers["authorization"] == f"Bearer {TOKEN}"
+    assert "x-auth-key" not in task_setup.hook().get_conn().headers
+    task_setup.connect(login=EMAIL, password="a-global-key")
+    headers = task_setup.hook().get_conn().headers
     assert (headers["x-auth-email"], headers["x-auth-key"]) == (EMAIL, "a-global-key")
     assert "authorization" not in headers
 
@@ -98,11 +98,11 @@ def test_a_token_or_a_key_is_sent_but_never_both(world: World) -> None:
         ({"rate_limit_requests": "nan"}, "rate_limit_requests"),
     ],
 )
-def test_a_wrong_extra_is_refused(world: World, extra: dict[str, Any], words: str) -> None:
+def test_a_wrong_extra_is_refused(task_setup: TaskSetup, extra: dict[str, Any], words: str) -> None:
     """An unknown extra, or an impossible number in a known one, is refused with a hint."""
-    world.connect(extra=extra)
+    task_setup.connect(extra=extra)
     with pytest.raises(ConfigurationError, match=words):
-        _ = world.hook().settings
+        _ = task_setup.hook().settings
 
 
 @pytest.mark.parametrize(
@@ -121,49 +121,49 @@ def test_a_wrong_extra_is_refused(world: World, extra: dict[str, Any], words: st
         ({"host": "http://127.0.0.1:8080/client/v4", "port": 8080}, "http://127.0.0.1:8080/client/v4"),
     ],
 )
-def test_forms_of_a_host(world: World, fields: dict[str, Any], url: str) -> None:
+def test_forms_of_a_host(task_setup: TaskSetup, fields: dict[str, Any], url: str) -> None:
     """A host may be empty, a whole URL or a bare name with or without a port."""
-    world.connect(**fields)
-    assert str(world.hook().get_conn().base_url).rstrip("/") == url
+    task_setup.connect(**fields)
+    assert str(task_setup.hook().get_conn().base_url).rstrip("/") == url
 
 
 @pytest.mark.parametrize("fields", [{}, {"host": BASE}, {"host": "http://127.0.0.1:8080/v4"}, {"host": "http://x:a/"}])
-def test_a_port_beside_another_is_refused(world: World, fields: dict[str, Any]) -> None:
+def test_a_port_beside_another_is_refused(task_setup: TaskSetup, fields: dict[str, Any]) -> None:
     """A port that is not the URL's own is not silently dropped."""
-    world.connect(**fields, port=8443)
+    task_setup.connect(**fields, port=8443)
     with pytest.raises(ConfigurationError, match="another port, 8443"):
-        world.hook().get_conn()
+        task_setup.hook().get_conn()
 
 
 @pytest.mark.parametrize(
     "host",
     ["http://api.cloudflare.com/client/v4", "http://10.0.0.1/v4", "ftp://x.example.com", "https://me:pw@x.example.com"],
 )
-def test_an_unsafe_host_is_refused(world: World, host: str) -> None:
+def test_an_unsafe_host_is_refused(task_setup: TaskSetup, host: str) -> None:
     """Plain http leaves this machine for nobody, and a URL carries no credential of its own."""
-    world.connect(host=host)
+    task_setup.connect(host=host)
     with pytest.raises(ConfigurationError, match="https") as caught:
-        world.hook().get_conn()
+        task_setup.hook().get_conn()
     assert "me:pw" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
     "secret", ["abc\ndef-hidden", "abc\r\nX-Evil: hidden", "tok hidden", "tök-hidden", "a\x00hidden"]
 )
-def test_a_broken_credential_is_refused_without_its_text(world: World, secret: str) -> None:
+def test_a_broken_credential_is_refused_without_its_text(task_setup: TaskSetup, secret: str) -> None:
     """A credential no header can carry is refused, and the refusal does not show it."""
     for login in (None, EMAIL):
-        world.connect(password=secret, login=login)
+        task_setup.connect(password=secret, login=login)
         with pytest.raises(ConfigurationError, match="Enter it again") as caught:
-            world.hook().get_conn()
+            task_setup.hook().get_conn()
         assert "hidden" not in _everything(caught.value)
 
 
-def test_a_missing_credential_is_named(world: World) -> None:
+def test_a_missing_credential_is_named(task_setup: TaskSetup) -> None:
     """A connection without a password says where the token belongs."""
-    world.connect(password="")
+    task_setup.connect(password="")
     with pytest.raises(ConfigurationError, match="API token"):
-        world.hook().get_conn()
+        task_setup.hook().get_conn()
 
 
 def _everything(error: BaseException) -> str:
@@ -179,21 +179,21 @@ FAULTS = ["status=401", "status=403", "status=404", "html=200", "truncated_json"
 def test_no_error_and_no_log_shows_the_secret(
     spec: str,
     login: str | None,
-    world: World,
+    task_setup: TaskSetup,
     caplog: pytest.LogCaptureFixture,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """However a pull over a real socket fails, the secret is in no message, no cause and no log record."""
-    secret = world.fake.settings.auth_key if login else TOKEN
+    secret = task_setup.fake.settings.auth_key if login else TOKEN
     caplog.set_level(logging.DEBUG)
     for name in ("httpx", "httpcore"):
         caplog.set_level(logging.DEBUG, logger=name)
-    world.misbehave(spec)
-    with FakeServer(world.fake) as server:
+    task_setup.misbehave(spec)
+    with FakeServer(task_setup.fake) as server:
         extra = {"account_id": ACCOUNT_ID, "max_attempts": 1}
-        world.connect(host=server.base_url, login=login, password=secret, extra=extra)
-        operator = world.operator(**WINDOW)
-        operator.hook = CloudflareHook(clock=world.clock)
+        task_setup.connect(host=server.base_url, login=login, password=secret, extra=extra)
+        operator = task_setup.operator(**WINDOW)
+        operator.hook = CloudflareHook(clock=task_setup.clock)
         with pytest.raises(Exception, match=r".") as caught:
             operator.execute({})
     assert any(record.name.startswith("httpcore") for record in caplog.records)
@@ -203,10 +203,10 @@ def test_no_error_and_no_log_shows_the_secret(
     assert isinstance(caught.value, AuditProviderError) or isinstance(caught.value.__cause__, AuditProviderError)
 
 
-def test_the_summary_holds_no_secret(world: World) -> None:
+def test_the_summary_holds_no_secret(task_setup: TaskSetup) -> None:
     """What goes into XCom, and every file that lands, is free of the credential."""
-    assert TOKEN not in str(world.land())
-    assert not [name for name, (content, _) in world.tree().items() if TOKEN.encode() in content]
+    assert TOKEN not in str(task_setup.land())
+    assert not [name for name, (content, _) in task_setup.tree().items() if TOKEN.encode() in content]
 
 
 def _redirector(target: str) -> ThreadingHTTPServer:
@@ -227,19 +227,19 @@ def _redirector(target: str) -> ThreadingHTTPServer:
     return server
 
 
-def test_a_redirect_is_not_followed(world: World) -> None:
+def test_a_redirect_is_not_followed(task_setup: TaskSetup) -> None:
     """A redirect to another server is an error with its mend, and that server is never asked."""
-    with FakeServer(world.fake) as elsewhere, _redirector(f"http://localhost:{elsewhere.port}") as server:
-        world.connect(host=f"http://127.0.0.1:{server.server_port}/client/v4")
-        hook = CloudflareHook(clock=world.clock)
+    with FakeServer(task_setup.fake) as elsewhere, _redirector(f"http://localhost:{elsewhere.port}") as server:
+        task_setup.connect(host=f"http://127.0.0.1:{server.server_port}/client/v4")
+        hook = CloudflareHook(clock=task_setup.clock)
         with pytest.raises(SourceProtocolError, match="redirect"):
             list(hook.iter_audit_logs(since="2026-10-26", before="2026-10-27"))
         answer = hook.get_conn().get(f"accounts/{ACCOUNT_ID}/audit_logs")
         assert (answer.status_code, answer.has_redirect_location) == (302, True)
-        assert world.fake.requests == []
+        assert task_setup.fake.requests == []
         assert httpx.get(str(answer.next_request and answer.next_request.url)).status_code == 401
         server.shutdown()
-    assert len(world.fake.requests) == 1
+    assert len(task_setup.fake.requests) == 1
 
 
 @pytest.mark.parametrize(
@@ -255,32 +255,37 @@ def test_a_redirect_is_not_followed(world: World) -> None:
     ],
 )
 def test_the_connection_test_says_what_is_missing(
-    kind: TokenKind | None, extra: dict[str, str], good: bool, words: str, world: World, monkeypatch: pytest.MonkeyPatch
+    kind: TokenKind | None,
+    extra: dict[str, str],
+    good: bool,
+    words: str,
+    task_setup: TaskSetup,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Testing a connection tells a bad token from a missing permission and a missing id, in a sentence."""
     secret = "another-token-0123456789abcdefghijklmn"
     tokens = {} if kind is None else {secret: kind}
-    other = World(monkeypatch, world.destination, tokens=tokens)
+    other = TaskSetup(monkeypatch, task_setup.destination, tokens=tokens)
     other.connect(password=secret, extra=extra)
     passed, sentence = other.hook().test_connection()
     assert (passed, words in sentence) == (good, True), sentence
     assert secret not in sentence
 
 
-def test_the_connection_test_takes_a_key(world: World) -> None:
+def test_the_connection_test_takes_a_key(task_setup: TaskSetup) -> None:
     """A good e-mail and key pass, a wrong key is told apart without being shown."""
-    world.connect(login=world.fake.settings.auth_email, password=world.fake.settings.auth_key)
-    assert world.hook().test_connection()[0]
-    world.connect(login=EMAIL, password="wrong-key-0123456789")
-    passed, sentence = world.hook().test_connection()
+    task_setup.connect(login=task_setup.fake.settings.auth_email, password=task_setup.fake.settings.auth_key)
+    assert task_setup.hook().test_connection()[0]
+    task_setup.connect(login=EMAIL, password="wrong-key-0123456789")
+    passed, sentence = task_setup.hook().test_connection()
     assert not passed
     assert "key" in sentence
     assert "wrong-key" not in sentence
 
 
-def test_get_conn_is_a_client_of_the_api(world: World) -> None:
+def test_get_conn_is_a_client_of_the_api(task_setup: TaskSetup) -> None:
     """The plain client reaches any endpoint of the API, relative to its base URL, and can be closed and reopened."""
-    hook = world.hook()
+    hook = task_setup.hook()
     client = hook.get_conn()
     assert isinstance(client, httpx.Client)
     assert client.get("user/tokens/verify").json()["success"]
@@ -300,11 +305,11 @@ def test_get_conn_is_a_client_of_the_api(world: World) -> None:
     ids=["wrong token", "missing permission", "wrong account"],
 )
 def test_a_refused_read_names_connection_and_account(
-    kind: TokenKind | None, account_id: str, words: str, world: World, monkeypatch: pytest.MonkeyPatch
+    kind: TokenKind | None, account_id: str, words: str, task_setup: TaskSetup, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A wrong token, a missing permission and a wrong account are three messages, each with connection and account."""
     secret = "another-token-0123456789abcdefghijklmn"
-    other = World(monkeypatch, world.destination, tokens={} if kind is None else {secret: kind})
+    other = TaskSetup(monkeypatch, task_setup.destination, tokens={} if kind is None else {secret: kind})
     other.connect("audit_team", password=secret, extra={"account_id": account_id})
     with pytest.raises(SourceAuthError) as caught:
         list(other.hook("audit_team").iter_audit_logs(**SINCE))
@@ -319,11 +324,11 @@ def test_a_refused_read_names_connection_and_account(
     assert words in str(failed.value)
 
 
-def test_a_refused_account_that_does_not_exist_names_the_connection(world: World) -> None:
+def test_a_refused_account_that_does_not_exist_names_the_connection(task_setup: TaskSetup) -> None:
     """An account that Cloudflare does not find is named with its connection."""
-    world.misbehave("status=404")
+    task_setup.misbehave("status=404")
     with pytest.raises(ConfigurationError, match=f"connection cloudflare_default.*cannot find.*{ACCOUNT_ID}"):
-        list(world.hook().iter_audit_logs(**SINCE))
+        list(task_setup.hook().iter_audit_logs(**SINCE))
 
 
 class _OverridesGetConnection(CloudflareHook):

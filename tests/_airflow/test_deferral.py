@@ -20,7 +20,7 @@ from airflow.serialization.serialized_objects import DagSerialization
 from airflow_audit_provider._airflow import compat
 from airflow_audit_provider.operators.audit_logs import CloudflareAuditLogsToObjectStorageOperator
 from airflow_audit_provider.testing.server import FakeServer
-from tests.operators.worlds import WINDOW, World
+from tests.operators.task_setup import WINDOW, TaskSetup
 
 NOON = datetime(2026, 11, 2, 12, tzinfo=UTC)
 EARLY = {"window_start": NOON - timedelta(hours=1), "window_end": NOON - timedelta(minutes=5)}
@@ -34,30 +34,30 @@ def _context(map_index: int = -1) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("map_index", [-1, 0])
-def test_an_early_task_is_rescheduled(world: World, map_index: int) -> None:
+def test_an_early_task_is_rescheduled(task_setup: TaskSetup, map_index: int) -> None:
     """A task whose window is not settled asks to be started when it is, holds nothing and waits for nothing."""
-    operator = world.operator(**EARLY)
+    operator = task_setup.operator(**EARLY)
     with pytest.raises(AirflowRescheduleException) as caught:
         operator.execute(_context(map_index))
     assert caught.value.reschedule_date == SETTLED_AT
-    assert (world.clock.sleeps, world.fake.requests) == ([], [])
-    world.clock.advance(600)
+    assert (task_setup.clock.sleeps, task_setup.fake.requests) == ([], [])
+    task_setup.clock.advance(600)
     assert operator.execute(_context(map_index))["committed"]
 
 
-def test_a_mapped_task_waits_where_airflow_would_spin(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_mapped_task_waits_where_airflow_would_spin(task_setup: TaskSetup, monkeypatch: pytest.MonkeyPatch) -> None:
     """Airflow before 3.1.8 would start a rescheduled mapped task again at once; there it waits in its slot."""
     monkeypatch.setattr(compat, "_airflow_version", lambda: "3.0.6")
-    assert world.operator(**EARLY).execute(_context(0))["committed"]
-    assert world.clock.sleeps[0] == 600.0
+    assert task_setup.operator(**EARLY).execute(_context(0))["committed"]
+    assert task_setup.clock.sleeps[0] == 600.0
     with pytest.raises(AirflowRescheduleException):
-        world.operator(**EARLY, settle_delay=timedelta(hours=1)).execute(_context())
+        task_setup.operator(**EARLY, settle_delay=timedelta(hours=1)).execute(_context())
 
 
-def test_a_deferrable_task_defers(world: World) -> None:
+def test_a_deferrable_task_defers(task_setup: TaskSetup) -> None:
     """A deferrable task is deferred, not rescheduled, in a task as outside of one."""
     with pytest.raises(TaskDeferred):
-        world.operator(**EARLY, deferrable=True).execute(_context())
+        task_setup.operator(**EARLY, deferrable=True).execute(_context())
 
 
 @pytest.mark.parametrize("deferrable", [False, True])
@@ -73,32 +73,32 @@ def test_the_scheduler_is_told(deferrable: bool) -> None:
 @pytest.mark.integration
 def test_an_ended_task_breaks_off_and_leaves_its_checkpoint(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Ended from outside, a pull stops asking within seconds, and the next try goes on from what it had staged."""
-    world = World(monkeypatch, tmp_path / "landed", records_per_day=12_000)
-    with FakeServer(world.fake) as server:
-        world.connect(host=server.base_url)
-        world.misbehave("slow=300,after=6")
+    task_setup = TaskSetup(monkeypatch, tmp_path / "landed", records_per_day=12_000)
+    with FakeServer(task_setup.fake) as server:
+        task_setup.connect(host=server.base_url)
+        task_setup.misbehave("slow=300,after=6")
         operator = CloudflareAuditLogsToObjectStorageOperator(
             task_id="land",
-            destination=f"file://{world.destination}",
+            destination=f"file://{task_setup.destination}",
             compression="none",
             max_part_bytes=1024 * 1024,
             concurrency=2,
             **WINDOW,
         )
-        ender = threading.Thread(target=_end_once_staged, args=(operator, world.destination))
+        ender = threading.Thread(target=_end_once_staged, args=(operator, task_setup.destination))
         ender.start()
         with pytest.raises(CancelledError):
             operator.execute({})
         ender.join()
-        assert not list(world.destination.rglob("_manifests/**/*.json"))
-        ended_count = len(world.fake.requests)
+        assert not list(task_setup.destination.rglob("_manifests/**/*.json"))
+        ended_count = len(task_setup.fake.requests)
         time.sleep(1.0)
         # At most what was on its way on each of the two threads.
-        assert len(world.fake.requests) <= ended_count + 2
-        world.misbehave()
-        landed = world.land(max_part_bytes=1024 * 1024, concurrency=2)
-    assert world.lines() == world.raws()
-    manifest = msgspec.json.decode((world.destination / landed["manifest_uri"].split("landed/")[1]).read_bytes())
+        assert len(task_setup.fake.requests) <= ended_count + 2
+        task_setup.misbehave()
+        landed = task_setup.land(max_part_bytes=1024 * 1024, concurrency=2)
+    assert task_setup.lines() == task_setup.raws()
+    manifest = msgspec.json.decode((task_setup.destination / landed["manifest_uri"].split("landed/")[1]).read_bytes())
     assert manifest["fetch"]["resumed_count"] > 0
 
 
@@ -110,6 +110,6 @@ def _end_once_staged(operator: CloudflareAuditLogsToObjectStorageOperator, desti
     operator.on_kill()
 
 
-def test_a_pull_that_is_not_there_can_be_ended(world: World) -> None:
+def test_a_pull_that_is_not_there_can_be_ended(task_setup: TaskSetup) -> None:
     """To end a task before it reads anything is no error."""
-    world.operator().on_kill()
+    task_setup.operator().on_kill()

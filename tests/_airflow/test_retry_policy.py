@@ -22,7 +22,7 @@ from airflow_audit_provider.exceptions import (
 )
 from airflow_audit_provider.operators.audit_logs import CloudflareAuditLogsToObjectStorageOperator
 from airflow_audit_provider.retry_policy import CloudflareRetryPolicy
-from tests.operators.worlds import WINDOW, World
+from tests.operators.task_setup import WINDOW, TaskSetup
 
 POLICY = CloudflareRetryPolicy()
 MODULE = "airflow_audit_provider.retry_policy"
@@ -63,36 +63,36 @@ def test_a_policy_survives_its_journey() -> None:
 
 
 @pytest.mark.parametrize("shell", ["operator", "sensor", "event"])
-def test_with_a_policy_the_error_itself_is_raised(world: World, shell: str) -> None:
+def test_with_a_policy_the_error_itself_is_raised(task_setup: TaskSetup, shell: str) -> None:
     """A policy is asked about our error; without one the task fails for good by Airflow's own word."""
-    world.misbehave("status=403")
+    task_setup.misbehave("status=403")
     for arguments, raised in (({"retry_policy": POLICY}, SourceAuthError), ({}, AirflowFailException)):
         with pytest.raises(raised, match=r"Cloudflare says no|credential may not read|SourceAuthError"):
-            _run(world, shell, arguments)
+            _run(task_setup, shell, arguments)
 
 
-def _run(world: World, shell: str, arguments: dict[str, Any]) -> None:
+def _run(task_setup: TaskSetup, shell: str, arguments: dict[str, Any]) -> None:
     if shell == "operator":
-        world.operator(**WINDOW, **arguments).execute({})
+        task_setup.operator(**WINDOW, **arguments).execute({})
     elif shell == "sensor":
-        world.sensor(**arguments).execute({})
+        task_setup.sensor(**arguments).execute({})
     else:
         event = {"status": "failed", "code": "SourceAuthError", "message": "Cloudflare says no"}
-        world.sensor(**arguments).execute_complete({}, event)
+        task_setup.sensor(**arguments).execute_complete({}, event)
 
 
-def test_a_sensor_that_may_skip_still_skips(world: World) -> None:
+def test_a_sensor_that_may_skip_still_skips(task_setup: TaskSetup) -> None:
     """A sensor that fails softly is skipped, policy or not."""
-    world.misbehave("status=403")
+    task_setup.misbehave("status=403")
     for deferrable in (False, True):
         with pytest.raises(AirflowSkipException):
-            world.sensor(retry_policy=POLICY, soft_fail=True, deferrable=deferrable).execute({})
+            task_setup.sensor(retry_policy=POLICY, soft_fail=True, deferrable=deferrable).execute({})
 
 
-def test_an_unknown_code_is_still_an_error(world: World) -> None:
+def test_an_unknown_code_is_still_an_error(task_setup: TaskSetup) -> None:
     """A failure told by a trigger of another version of the provider keeps its words."""
     with pytest.raises(AuditProviderError, match="NewError: why"):
-        world.sensor(retry_policy=POLICY).execute_complete(
+        task_setup.sensor(retry_policy=POLICY).execute_complete(
             {}, {"status": "failed", "code": "NewError", "message": "why"}
         )
 

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from airflow_audit_provider.operators.seal import CloudflareAuditLogsSealOperator
-from tests.operators.worlds import World
+from tests.operators.task_setup import TaskSetup
 
 TOKEN = "a-token-with-a-line-break-after-it"
 
@@ -21,30 +21,32 @@ def _fresh_masker() -> None:
     _secrets_masker().reset_masker()
 
 
-def test_a_token_is_masked_without_its_line_break(world: World) -> None:
+def test_a_token_is_masked_without_its_line_break(task_setup: TaskSetup) -> None:
     """A password with a line break after it is sent without one, and masked as it is sent."""
     assert TOKEN in str(redact(f"sent {TOKEN}"))
-    world.connect(password=f"{TOKEN}\n")
-    assert world.hook().settings.endpoint.credentials.secret == TOKEN
+    task_setup.connect(password=f"{TOKEN}\n")
+    assert task_setup.hook().settings.endpoint.credentials.secret == TOKEN
     assert redact(f"sent {TOKEN} there") == "sent *** there"
 
 
-def test_a_token_is_masked_on_an_event_loop(world: World) -> None:
+def test_a_token_is_masked_on_an_event_loop(task_setup: TaskSetup) -> None:
     """The triggerer's way to a connection masks it, too."""
-    world.connect(password=f"{TOKEN}\n")
-    asyncio.run(world.hook().load_settings())
+    task_setup.connect(password=f"{TOKEN}\n")
+    asyncio.run(task_setup.hook().load_settings())
     assert redact(f"sent {TOKEN} there") == "sent *** there"
 
 
 @pytest.mark.parametrize("place", ["password", "extra"])
-def test_a_signing_key_is_masked_line_by_line(world: World, monkeypatch: pytest.MonkeyPatch, place: str) -> None:
+def test_a_signing_key_is_masked_line_by_line(
+    task_setup: TaskSetup, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
     """Once a private key is read no line of it shows, wherever in the connection it stands."""
     pem = Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
     fields = {"password": pem} if place == "password" else {"extra": {"signing_key": pem}}
     monkeypatch.setenv("AIRFLOW_CONN_SIGNER", json.dumps({"conn_type": "generic", **fields}))
-    world.land()
+    task_setup.land()
     seal = CloudflareAuditLogsSealOperator(
-        task_id="seal", destination=f"file://{world.destination}", signing_conn_id="signer"
+        task_id="seal", destination=f"file://{task_setup.destination}", signing_conn_id="signer"
     )
     assert seal.execute({})["signed_count"] == 1
     body = pem.splitlines()[1]

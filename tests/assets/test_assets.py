@@ -10,7 +10,7 @@ from airflow.providers.common.compat.sdk import Asset
 from airflow_audit_provider._airflow.destinations import dataset_uri, is_a_place, store_from_connection
 from airflow_audit_provider.assets.audit_logs import audit_log_asset
 from airflow_audit_provider.exceptions import ConfigurationError
-from tests.operators.worlds import World
+from tests.operators.task_setup import TaskSetup
 
 SAME = [
     (
@@ -63,15 +63,15 @@ def test_a_place_is_told(place: str) -> None:
         "abfss://audit@account.dfs.core.windows.net/x",
     ],
 )
-def test_nowhere_is_told(world: World, nowhere: str) -> None:
+def test_nowhere_is_told(task_setup: TaskSetup, nowhere: str) -> None:
     """A destination that names no bucket and no absolute folder is rejected before anything is written."""
     assert not is_a_place(nowhere)
     with pytest.raises(ConfigurationError, match="names neither a bucket nor an absolute folder"):
         store_from_connection(nowhere, None)
-    assert world.tree() == {}
+    assert task_setup.tree() == {}
 
 
-def test_a_manifest_lies_below_the_dataset(world: World) -> None:
+def test_a_manifest_lies_below_the_dataset(task_setup: TaskSetup) -> None:
     """The manifest's URI has no connection id either."""
-    summary = world.land(destination=f"file://my_conn@{world.destination}")
-    assert summary["manifest_uri"].startswith(dataset_uri(str(world.destination)) + "/_manifests/")
+    summary = task_setup.land(destination=f"file://my_conn@{task_setup.destination}")
+    assert summary["manifest_uri"].startswith(dataset_uri(str(task_setup.destination)) + "/_manifests/")

@@ -11,12 +11,12 @@ import pytest
 
 from airflow_audit_provider.triggers.audit_logs import AuditLogActivityEventTrigger
 from tests.architecture.source_files import PROJECT
-from tests.operators.stages import NOON, Stage, first_payloads
+from tests.operators.trigger_setup import NOON, TriggerSetup, first_payloads
 from tests.pipelines.pull.landing import record_at
 
 
 @pytest.fixture
-def example(stage: Stage) -> ModuleType:
+def example(trigger_setup: TriggerSetup) -> ModuleType:
     """The example's module."""
     spec = importlib.util.spec_from_file_location("suspicious", PROJECT / "dags" / "cloudflare_audit_suspicious.py")
     assert spec is not None
@@ -33,27 +33,29 @@ def _reported(example: ModuleType, *payloads: dict[str, Any]) -> list[str]:
     return found
 
 
-def _add(stage: Stage, count: int, action: str) -> list[str]:
+def _add(trigger_setup: TriggerSetup, count: int, action: str) -> list[str]:
     """Let so many records of an action be there, within the same minutes; return their ids in order."""
     whens = [NOON - timedelta(minutes=5) + timedelta(seconds=number) for number in range(count)]
     raws = [record_at(when.isoformat(), f"{action}-{at:02}", action=action) for at, when in enumerate(whens)]
-    return [stage.world.fake.add(raw).id for raw in raws]
+    return [trigger_setup.task_setup.fake.add(raw).id for raw in raws]
 
 
 @pytest.mark.parametrize("count", [1, 20, 25])
-def test_every_suspicious_action_is_reported(example: ModuleType, stage: Stage, count: int) -> None:
+def test_every_suspicious_action_is_reported(example: ModuleType, trigger_setup: TriggerSetup, count: int) -> None:
     """What an event counts and does not name is read back too, by the filter of the watcher; the rest is left alone."""
-    ids = _add(stage, count, "token_create")
-    _add(stage, count, "login")
+    ids = _add(trigger_setup, count, "token_create")
+    _add(trigger_setup, count, "login")
     (payload,) = first_payloads(AuditLogActivityEventTrigger(filters=example.SUSPICIOUS))
     assert (payload["record_count"], len(payload["records"])) == (count, min(count, 20))
     assert _reported(example, payload) == ids
 
 
 @pytest.mark.parametrize("count", [2, 25])
-def test_a_record_that_is_not_read_back_fails_the_report(example: ModuleType, stage: Stage, count: int) -> None:
+def test_a_record_that_is_not_read_back_fails_the_report(
+    example: ModuleType, trigger_setup: TriggerSetup, count: int
+) -> None:
     """An action that an event tells of and the log does not show is an error, named or not, never a shorter report."""
-    _add(stage, count, "token_create")
+    _add(trigger_setup, count, "token_create")
     (payload,) = first_payloads(AuditLogActivityEventTrigger(filters=example.SUSPICIOUS))
     lost = {**payload, "records": [{**payload["records"][0], "id": "lost"}, *payload["records"][1:]]}
     for wrong in (lost, {**payload, "record_count": count + 1}):

@@ -16,7 +16,7 @@ from airflow_audit_provider.exceptions import (
     SourceUnavailableError,
 )
 from airflow_audit_provider.hooks.cloudflare import CloudflareHook
-from tests.operators.worlds import END, START, World
+from tests.operators.task_setup import END, START, TaskSetup
 
 DAY = {"since": START, "before": END}
 
@@ -34,47 +34,49 @@ class Trickle(httpx.SyncByteStream):
             yield piece
 
 
-def _hook(world: World, body: httpx.SyncByteStream, kind: str = "text/csv") -> CloudflareHook:
+def _hook(task_setup: TaskSetup, body: httpx.SyncByteStream, kind: str = "text/csv") -> CloudflareHook:
     def answer(_request: httpx.Request) -> httpx.Response:
         return httpx.Response(200, headers={"content-type": kind}, stream=body)
 
-    return CloudflareHook(transport=httpx.MockTransport(answer), clock=world.clock)
+    return CloudflareHook(transport=httpx.MockTransport(answer), clock=task_setup.clock)
 
 
-def test_rows_are_the_window(world: World) -> None:
+def test_rows_are_the_window(task_setup: TaskSetup) -> None:
     """The export gives a row for every record that the API selects, with its columns by name."""
-    rows = list(world.hook().export_audit_logs(**DAY))
-    assert set(world.ids()) <= {row["id"] for row in rows}
+    rows = list(task_setup.hook().export_audit_logs(**DAY))
+    assert set(task_setup.ids()) <= {row["id"] for row in rows}
     assert all(None not in row.values() for row in rows)
-    assert ("export", "true") in world.fake.requests[0].params
+    assert ("export", "true") in task_setup.fake.requests[0].params
 
 
-def test_the_reading_method_exports_too(world: World) -> None:
+def test_the_reading_method_exports_too(task_setup: TaskSetup) -> None:
     """The reading method with export gives the same rows, and the asynchronous one says that it does not."""
-    assert list(world.hook().iter_audit_logs(**DAY, export=True)) == list(world.hook().export_audit_logs(**DAY))
+    assert list(task_setup.hook().iter_audit_logs(**DAY, export=True)) == list(
+        task_setup.hook().export_audit_logs(**DAY)
+    )
 
     async def read() -> None:
-        async for _ in world.hook().aiter_audit_logs(**DAY, export=True):
+        async for _ in task_setup.hook().aiter_audit_logs(**DAY, export=True):
             pass
 
     with pytest.raises(ConfigurationError, match="thread"):
         asyncio.run(read())
 
 
-def test_the_first_row_comes_before_the_last_byte(world: World) -> None:
+def test_the_first_row_comes_before_the_last_byte(task_setup: TaskSetup) -> None:
     """Rows are handed on while the body still comes, whatever its length."""
     line = b"%06d," + b"x" * 1000 + b"\r\n"
     body = Trickle([b"id,text\r\n", *(line % number for number in range(1000))])
-    rows = _hook(world, body).export_audit_logs(**DAY)
+    rows = _hook(task_setup, body).export_audit_logs(**DAY)
     assert next(rows)["id"] == "000000"
     assert body.given_count < 100
     assert sum(1 for _ in rows) == 999
 
 
-def test_a_quoted_line_break_stays_in_its_field(world: World) -> None:
+def test_a_quoted_line_break_stays_in_its_field(task_setup: TaskSetup) -> None:
     """A field with line breaks and quotes is one value, also where a piece of the body ends inside of it."""
     body = Trickle([b"\xef\xbb\xbfid,te", b'xt\r\n1,"a\r\n', b'b ""q"" \xc3', b'\xa9"\r\n2,c\r\n'])
-    rows = list(_hook(world, body).export_audit_logs(**DAY))
+    rows = list(_hook(task_setup, body).export_audit_logs(**DAY))
     assert rows == [{"id": "1", "text": 'a\r\nb "q" é'}, {"id": "2", "text": "c"}]
 
 
@@ -91,20 +93,22 @@ def test_a_quoted_line_break_stays_in_its_field(world: World) -> None:
         ("redirect", SourceProtocolError),
     ],
 )
-def test_what_is_no_whole_csv_is_a_named_error(world: World, spec: str, kind: type[AuditProviderError]) -> None:
+def test_what_is_no_whole_csv_is_a_named_error(
+    task_setup: TaskSetup, spec: str, kind: type[AuditProviderError]
+) -> None:
     """A cut, refused or replaced export ends in the error that says its remedy, not in fewer rows."""
-    world.misbehave(spec)
+    task_setup.misbehave(spec)
     with pytest.raises(kind):
-        list(world.hook().export_audit_logs(**DAY))
+        list(task_setup.hook().export_audit_logs(**DAY))
 
 
 @pytest.mark.parametrize(
     "line", [b"1," + b"x" * 200_000, b"1,\xff", b"1"], ids=["a long field", "no UTF-8", "half a row"]
 )
-def test_a_row_that_is_none_is_a_named_error(world: World, line: bytes) -> None:
+def test_a_row_that_is_none_is_a_named_error(task_setup: TaskSetup, line: bytes) -> None:
     """A field longer than the csv module's limit, broken text or half a row is a named error, or a whole row."""
     try:
-        rows = list(_hook(world, Trickle([b"id,text\r\n", line + b"\r\n"])).export_audit_logs(**DAY))
+        rows = list(_hook(task_setup, Trickle([b"id,text\r\n", line + b"\r\n"])).export_audit_logs(**DAY))
     except AuditProviderError:
         return
     assert all(None not in row.values() for row in rows)

@@ -10,7 +10,7 @@ import pytest
 
 from airflow_audit_provider.exceptions import ConfigurationError
 from airflow_audit_provider.testing.settings import ACCOUNT_ID, ORGANIZATION_ID
-from tests.operators.worlds import END, START, World
+from tests.operators.task_setup import END, START, TaskSetup
 from tests.pipelines.pull.landing import record_at
 
 LOGS = [
@@ -31,13 +31,13 @@ V2_NAMES = [
 ]  # fmt: skip
 
 
-def _read(world: World, **parameters: Any) -> list[dict[str, Any]]:
-    return list(world.hook().iter_audit_logs(**parameters))
+def _read(task_setup: TaskSetup, **parameters: Any) -> list[dict[str, Any]]:
+    return list(task_setup.hook().iter_audit_logs(**parameters))
 
 
-def _aread(world: World, **parameters: Any) -> list[dict[str, Any]]:
+def _aread(task_setup: TaskSetup, **parameters: Any) -> list[dict[str, Any]]:
     async def read() -> list[dict[str, Any]]:
-        return [record async for record in world.hook().aiter_audit_logs(**parameters)]
+        return [record async for record in task_setup.hook().aiter_audit_logs(**parameters)]
 
     return asyncio.run(read())
 
@@ -47,90 +47,94 @@ def _ids(records: list[dict[str, Any]]) -> list[str]:
 
 
 @pytest.mark.parametrize(("parameters", "version", "scope"), LOGS)
-def test_every_log_is_read_whole(world: World, parameters: dict[str, Any], version: str, scope: str) -> None:
+def test_every_log_is_read_whole(task_setup: TaskSetup, parameters: dict[str, Any], version: str, scope: str) -> None:
     """Both versions and all scopes give the fake's truth, blocking and not, newest first unless told otherwise."""
-    truth = world.ids(version, scope)
+    truth = task_setup.ids(version, scope)
     assert len(truth) > 200
-    assert _ids(_read(world, **DAY, **parameters, direction="asc")) == truth
-    assert _ids(_read(world, **DAY, **parameters)) == truth[::-1]
-    assert _aread(world, **DAY, **parameters) == _read(world, **DAY, **parameters)
-    assert {asked.path.removeprefix("/client/v4/").rpartition(scope)[1] for asked in world.fake.requests} == {scope}
+    assert _ids(_read(task_setup, **DAY, **parameters, direction="asc")) == truth
+    assert _ids(_read(task_setup, **DAY, **parameters)) == truth[::-1]
+    assert _aread(task_setup, **DAY, **parameters) == _read(task_setup, **DAY, **parameters)
+    assert {asked.path.removeprefix("/client/v4/").rpartition(scope)[1] for asked in task_setup.fake.requests} == {
+        scope
+    }
 
 
-def _params(world: World) -> list[tuple[str, str]]:
-    return [(name, str(value)) for name, value in world.fake.requests[-1].params]
+def _params(task_setup: TaskSetup) -> list[tuple[str, str]]:
+    return [(name, str(value)) for name, value in task_setup.fake.requests[-1].params]
 
 
 @pytest.mark.parametrize(("python_name", "api_name"), V1_FILTERS.items())
-def test_v1_filters_reach_the_wire(world: World, python_name: str, api_name: str) -> None:
+def test_v1_filters_reach_the_wire(task_setup: TaskSetup, python_name: str, api_name: str) -> None:
     """Each filter of version 1 is sent under the API's own name, asynchronously too."""
     value = "192.0.2.0/24" if python_name == "actor_ip" else "x&=é"
     for read in (_read, _aread):
-        read(world, **DAY, page=1, **{python_name: value})
-        assert (api_name, value) in _params(world)
+        read(task_setup, **DAY, page=1, **{python_name: value})
+        assert (api_name, value) in _params(task_setup)
 
 
 @pytest.mark.parametrize("hide", [True, False])
-def test_hide_user_logs_reaches_the_wire(world: World, hide: bool) -> None:
+def test_hide_user_logs_reaches_the_wire(task_setup: TaskSetup, hide: bool) -> None:
     """The switch of version 1 is sent as the API writes booleans."""
-    _read(world, **DAY, page=1, hide_user_logs=hide)
-    assert ("hide_user_logs", str(hide).lower()) in _params(world)
+    _read(task_setup, **DAY, page=1, hide_user_logs=hide)
+    assert ("hide_user_logs", str(hide).lower()) in _params(task_setup)
 
 
 @pytest.mark.parametrize("name", V2_NAMES)
-def test_v2_filters_and_twins_reach_the_wire(world: World, name: str) -> None:
+def test_v2_filters_and_twins_reach_the_wire(task_setup: TaskSetup, name: str) -> None:
     """Each filter of version 2, and its twin, is sent once for each of its values."""
     given = {name: ["1", "2"], f"{name}_not": "3"}
-    _read(world, **DAY, api_version="v2", limit=10, **given)
-    sent = [(key, value) for key, value in _params(world) if key.startswith(name)]
+    _read(task_setup, **DAY, api_version="v2", limit=10, **given)
+    sent = [(key, value) for key, value in _params(task_setup) if key.startswith(name)]
     assert sent == [(name, "1"), (name, "2"), (f"{name}.not", "3")]
 
 
-def test_a_twin_gives_the_rest(world: World) -> None:
+def test_a_twin_gives_the_rest(task_setup: TaskSetup) -> None:
     """A filter and its twin divide a day's records between them."""
     day = {**DAY, "api_version": "v2"}
-    one, rest = _read(world, **day, raw_method="POST"), _read(world, **day, raw_method_not="POST")
+    one, rest = _read(task_setup, **day, raw_method="POST"), _read(task_setup, **day, raw_method_not="POST")
     assert one
     assert rest
-    assert sorted(_ids(one) + _ids(rest)) == sorted(world.ids("v2"))
+    assert sorted(_ids(one) + _ids(rest)) == sorted(task_setup.ids("v2"))
 
 
-def test_a_product_category_reaches_the_wire(world: World) -> None:
+def test_a_product_category_reaches_the_wire(task_setup: TaskSetup) -> None:
     """The category of version 2 is sent as it is."""
-    _read(world, **DAY, api_version="v2", product_category="dns")
-    assert ("product_category", "dns") in _params(world)
+    _read(task_setup, **DAY, api_version="v2", product_category="dns")
+    assert ("product_category", "dns") in _params(task_setup)
 
 
-def test_one_page_is_one_request(world: World) -> None:
+def test_one_page_is_one_request(task_setup: TaskSetup) -> None:
     """With a page number exactly that page is yielded, as the API gives it."""
-    pages = [_ids(_read(world, **DAY, page=number, per_page=50)) for number in (1, 2)]
-    assert len(world.fake.requests) == 2
+    pages = [_ids(_read(task_setup, **DAY, page=number, per_page=50)) for number in (1, 2)]
+    assert len(task_setup.fake.requests) == 2
     assert [len(page) for page in pages] == [50, 50]
-    assert set(pages[0] + pages[1]) <= set(world.ids()) | {record["id"] for record in _read(world, **DAY, page=1)}
+    assert set(pages[0] + pages[1]) <= set(task_setup.ids()) | {
+        record["id"] for record in _read(task_setup, **DAY, page=1)
+    }
     assert not set(pages[0]) & set(pages[1])
 
 
-def test_one_cursor_is_one_request(world: World) -> None:
+def test_one_cursor_is_one_request(task_setup: TaskSetup) -> None:
     """With a cursor exactly the page it points to is yielded."""
-    hook = world.hook()
+    hook = task_setup.hook()
     params = {"since": "2026-10-26T00:00:00Z", "before": "2026-10-27T00:00:00Z", "limit": "50", "direction": "desc"}
     first = hook.get_conn().get(f"accounts/{ACCOUNT_ID}/logs/audit", params=params).json()
     cursor = first["result_info"]["cursor"]
     second = _ids(list(hook.iter_audit_logs(**DAY, api_version="v2", limit=50, cursor=cursor)))
-    assert second == world.ids("v2")[::-1][50:100]
-    assert len(world.fake.requests) == 2
+    assert second == task_setup.ids("v2")[::-1][50:100]
+    assert len(task_setup.fake.requests) == 2
 
 
 @pytest.mark.parametrize(
     ("parameters", "sent"), [({"per_page": 7}, "per_page"), ({"api_version": "v2", "limit": 7}, "limit")]
 )
-def test_page_sizes_reach_the_wire(world: World, parameters: dict[str, Any], sent: str) -> None:
+def test_page_sizes_reach_the_wire(task_setup: TaskSetup, parameters: dict[str, Any], sent: str) -> None:
     """The size of a page is the API's parameter, and any size gives the same records."""
     version = parameters.get("api_version", "v1")
     end = START + timedelta(hours=6)
-    found = _read(world, since=START, before=end, direction="asc", **parameters)
-    assert (sent, "7") in [(name, str(value)) for name, value in world.fake.requests[0].params]
-    assert _ids(found) == [row.id for row in world.fake.truth(version, None, START, end)]
+    found = _read(task_setup, since=START, before=end, direction="asc", **parameters)
+    assert (sent, "7") in [(name, str(value)) for name, value in task_setup.fake.requests[0].params]
+    assert _ids(found) == [row.id for row in task_setup.fake.truth(version, None, START, end)]
 
 
 @pytest.mark.parametrize(
@@ -153,27 +157,29 @@ def test_page_sizes_reach_the_wire(world: World, parameters: dict[str, Any], sen
         ({"export": True, "page": 3}, "page"),
     ],
 )
-def test_a_wrong_parameter_is_refused_before_any_request(world: World, parameters: dict[str, Any], words: str) -> None:
+def test_a_wrong_parameter_is_refused_before_any_request(
+    task_setup: TaskSetup, parameters: dict[str, Any], words: str
+) -> None:
     """A parameter the version does not have, or a value it does not take, is refused and nobody is asked."""
     with pytest.raises(ConfigurationError, match=words):
-        _read(world, **parameters)
-    assert world.fake.requests == []
+        _read(task_setup, **parameters)
+    assert task_setup.fake.requests == []
 
 
 @pytest.mark.parametrize("version", ["v1", "v2"])
-def test_bounds_are_half_open_to_the_microsecond(world: World, version: str) -> None:
+def test_bounds_are_half_open_to_the_microsecond(task_setup: TaskSetup, version: str) -> None:
     """The record at since is in, the one at before is not, and a microsecond decides."""
     for micros in (499_999, 500_000, 500_001, 999_999):
-        world.fake.add(record_at(f"2026-10-26T05:05:05.{micros:06}Z", f"at-{micros}", version), version)
+        task_setup.fake.add(record_at(f"2026-10-26T05:05:05.{micros:06}Z", f"at-{micros}", version), version)
     bounds = [datetime(2026, 10, 26, 5, 5, 5, micros, tzinfo=UTC) for micros in (500_000, 999_999)]
-    found = _ids(_read(world, since=bounds[0], before=bounds[1], api_version=version, direction="asc"))
+    found = _ids(_read(task_setup, since=bounds[0], before=bounds[1], api_version=version, direction="asc"))
     assert [name for name in found if name.startswith("at-")] == ["at-500000", "at-500001"]
 
 
-def test_without_bounds_all_that_is_kept_is_read(world: World) -> None:
+def test_without_bounds_all_that_is_kept_is_read(task_setup: TaskSetup) -> None:
     """Without since and before more than the retention is asked for, up to now."""
-    newest = _read(world, page=1, per_page=1)
-    since = dict(_params(world))["since"]
+    newest = _read(task_setup, page=1, per_page=1)
+    since = dict(_params(task_setup))["since"]
     assert since == "2025-04-29T12:00:00Z"
     assert newest
-    assert dict(_params(world))["before"] >= "2026-11-02T12:00:01Z"
+    assert dict(_params(task_setup))["before"] >= "2026-11-02T12:00:01Z"

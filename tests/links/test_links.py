@@ -7,32 +7,32 @@ import pytest
 from airflow_audit_provider.exceptions import AuditProviderError
 from airflow_audit_provider.links.audit_logs import CloudflareDashboardLink, ManifestLink, object_page
 from airflow_audit_provider.testing.settings import ACCOUNT_ID
-from tests.operators.worlds import WINDOW, World
+from tests.operators.task_setup import WINDOW, TaskSetup
 
 GENERAL = "https://dash.cloudflare.com/?to=/:account/audit-log"
 
 
-def test_links_of_a_landed_window(world: World) -> None:
+def test_links_of_a_landed_window(task_setup: TaskSetup) -> None:
     """After a run one leads to its manifest and one to the account's audit log."""
-    operator = world.operator(**WINDOW)
+    operator = task_setup.operator(**WINDOW)
     summary = operator.execute({})
     assert ManifestLink().get_link(operator, ti_key=None) == summary["manifest_uri"]
     expected = f"https://dash.cloudflare.com/{ACCOUNT_ID}/audit-log"
     assert CloudflareDashboardLink().get_link(operator, ti_key=None) == expected
 
 
-def test_links_of_a_task_that_did_not_get_so_far(world: World) -> None:
+def test_links_of_a_task_that_did_not_get_so_far(task_setup: TaskSetup) -> None:
     """Before a run there is no manifest, and the dashboard asks for the account."""
-    operator = world.operator(**WINDOW)
+    operator = task_setup.operator(**WINDOW)
     assert ManifestLink().get_link(operator, ti_key=None) == ""
     assert CloudflareDashboardLink().get_link(operator, ti_key=None) == GENERAL
 
 
-def test_links_of_a_task_that_failed(world: World) -> None:
+def test_links_of_a_task_that_failed(task_setup: TaskSetup) -> None:
     """A task that fails in the middle still leads to the account it asked."""
-    world.connect(extra={"account_id": ACCOUNT_ID, "max_attempts": 1})
-    world.misbehave("status=503")
-    operator = world.operator(**WINDOW)
+    task_setup.connect(extra={"account_id": ACCOUNT_ID, "max_attempts": 1})
+    task_setup.misbehave("status=503")
+    operator = task_setup.operator(**WINDOW)
     with pytest.raises(AuditProviderError):
         operator.execute({})
     assert ManifestLink().get_link(operator, ti_key=None) == ""
@@ -40,12 +40,12 @@ def test_links_of_a_task_that_failed(world: World) -> None:
 
 
 @pytest.mark.parametrize("scope", ["user", "organization"])
-def test_other_scopes_have_no_page_of_their_own(world: World, scope: str) -> None:
+def test_other_scopes_have_no_page_of_their_own(task_setup: TaskSetup, scope: str) -> None:
     """A user's or an organization's log is looked for from the dashboard's front."""
-    operator = world.operator(
+    operator = task_setup.operator(
         **WINDOW, scope=scope, api_version="v1" if scope == "user" else "v2", organization_id="o1"
     )
-    operator.query = world.hook().query(operator.api_version, scope, organization_id="o1")
+    operator.query = task_setup.hook().query(operator.api_version, scope, organization_id="o1")
     assert CloudflareDashboardLink().get_link(operator, ti_key=None) == GENERAL
 
 

@@ -8,15 +8,15 @@ from typing import Any
 
 from tests.adapters.storage.real_stores import S3Server
 from tests.adapters.storage.store_fixtures import Servers
-from tests.operators.worlds import World
+from tests.operators.task_setup import TaskSetup
 
 
 @contextmanager
-def s3_bucket(servers: Servers, world: World, conn_id: str, name: str) -> Iterator[Any]:
+def s3_bucket(servers: Servers, task_setup: TaskSetup, conn_id: str, name: str) -> Iterator[Any]:
     """Connects Airflow to an empty bucket and yields its official client; deletes all objects at the end."""
     server = servers("s3-moto")
     assert isinstance(server, S3Server)
-    world.connect(conn_id, **server.fields())
+    task_setup.connect(conn_id, **server.fields())
     server.make_bucket(name)
     try:
         yield server.client()

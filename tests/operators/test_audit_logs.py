@@ -17,7 +17,7 @@ from airflow.providers.common.compat.sdk import AirflowFailException
 
 from airflow_audit_provider.assets.audit_logs import audit_log_asset
 from airflow_audit_provider.exceptions import CommitConflictError
-from tests.operators.worlds import END, START, World
+from tests.operators.task_setup import END, START, TaskSetup
 from tests.pipelines.pull.landing import record_at
 
 TEXTS = [("jsonl", "none"), ("jsonl", "gzip"), ("jsonl", "zstd")]
@@ -42,68 +42,68 @@ class OutletEvents(dict[Any, Any]):
 
 @pytest.mark.parametrize("version", ["v1", "v2"])
 @pytest.mark.parametrize(("file_format", "compression"), TEXTS)
-def test_lines_are_the_records(world: World, version: str, file_format: str, compression: str) -> None:
+def test_lines_are_the_records(task_setup: TaskSetup, version: str, file_format: str, compression: str) -> None:
     """JSONL holds each record's own bytes, once, ordered by event time and id."""
-    summary = world.land(file_format=file_format, compression=compression, api_version=version)
-    assert world.lines() == world.raws(version)
-    assert summary["record_count"] == len(world.raws(version)) > 200
+    summary = task_setup.land(file_format=file_format, compression=compression, api_version=version)
+    assert task_setup.lines() == task_setup.raws(version)
+    assert summary["record_count"] == len(task_setup.raws(version)) > 200
 
 
 @pytest.mark.parametrize("version", ["v1", "v2"])
 @pytest.mark.parametrize(("file_format", "compression"), TABLES)
-def test_tables_hold_the_records(world: World, version: str, file_format: str, compression: str) -> None:
+def test_tables_hold_the_records(task_setup: TaskSetup, version: str, file_format: str, compression: str) -> None:
     """CSV and Parquet hold each id once, in the same order, and the whole record beside it."""
-    world.land(file_format=file_format, compression=compression, api_version=version)
-    ids, records = _table(world, file_format)
-    assert list(ids) == world.ids(version)
-    assert [json.loads(record) for record in records] == [json.loads(raw) for raw in world.raws(version)]
+    task_setup.land(file_format=file_format, compression=compression, api_version=version)
+    ids, records = _table(task_setup, file_format)
+    assert list(ids) == task_setup.ids(version)
+    assert [json.loads(record) for record in records] == [json.loads(raw) for raw in task_setup.raws(version)]
 
 
-def _table(world: World, file_format: str) -> tuple[Sequence[str], Sequence[str]]:
+def _table(task_setup: TaskSetup, file_format: str) -> tuple[Sequence[str], Sequence[str]]:
     if file_format == "csv":
-        rows = list(csv.DictReader(io.StringIO(b"\n".join(world.lines()).decode(), newline="")))
+        rows = list(csv.DictReader(io.StringIO(b"\n".join(task_setup.lines()).decode(), newline="")))
         return [row["id"] for row in rows], [row["record"] for row in rows]
-    tables = [pq.ParquetFile(world.destination / name).read() for name in world.part_names()]
+    tables = [pq.ParquetFile(task_setup.destination / name).read() for name in task_setup.part_names()]
     ids, records = ([str(value) for t in tables for value in t[name].to_pylist()] for name in ("id", "record"))
     return ids, records
 
 
-def test_unknown_fields_are_kept(world: World) -> None:
+def test_unknown_fields_are_kept(task_setup: TaskSetup) -> None:
     """A field nobody knows lies in the landed line as it came."""
-    world.fake.add(LATE)
-    world.land()
-    assert LATE in world.lines()
+    task_setup.fake.add(LATE)
+    task_setup.land()
+    assert LATE in task_setup.lines()
 
 
-def test_an_empty_window_is_committed(world: World) -> None:
+def test_an_empty_window_is_committed(task_setup: TaskSetup) -> None:
     """A window without records has a manifest of no parts, so that it is known to be empty."""
-    summary = world.land(filters={"actor_email": "nobody@example.com"})
-    names = list(world.tree())
+    summary = task_setup.land(filters={"actor_email": "nobody@example.com"})
+    names = list(task_setup.tree())
     assert (summary["record_count"], summary["part_count"]) == (0, 0)
     assert len(names) == 1
     assert names[0].startswith("_manifests/")
-    assert json.loads(world.tree()[names[0]][0])["parts"] == []
+    assert json.loads(task_setup.tree()[names[0]][0])["parts"] == []
 
 
 @pytest.mark.parametrize("file_format", ["jsonl", "csv", "parquet"])
-def test_a_second_run_changes_nothing(world: World, file_format: str) -> None:
+def test_a_second_run_changes_nothing(task_setup: TaskSetup, file_format: str) -> None:
     """Running a window again leaves every name, byte and time of the destination as it is, and says so."""
-    first = world.land(file_format=file_format, compression=None)
-    before = world.tree()
-    second = world.land(file_format=file_format, compression=None)
-    assert world.tree() == before
+    first = task_setup.land(file_format=file_format, compression=None)
+    before = task_setup.tree()
+    second = task_setup.land(file_format=file_format, compression=None)
+    assert task_setup.tree() == before
     assert (first.pop("committed"), second.pop("committed")) == (True, False)
     assert first == second
 
 
 @pytest.mark.parametrize("file_format", ["jsonl", "csv", "parquet"])
-def test_a_late_record_is_an_addendum(world: World, file_format: str) -> None:
+def test_a_late_record_is_an_addendum(task_setup: TaskSetup, file_format: str) -> None:
     """A record that turned up late is added as one part of a second generation; nothing old is touched."""
-    world.land(file_format=file_format)
-    before = world.tree()
-    world.fake.add(LATE)
-    summary = world.land(file_format=file_format)
-    after = world.tree()
+    task_setup.land(file_format=file_format)
+    before = task_setup.tree()
+    task_setup.fake.add(LATE)
+    summary = task_setup.land(file_format=file_format)
+    after = task_setup.tree()
     assert {name: after[name] for name in before} == before
     added = sorted(after.keys() - before.keys())
     assert [name.split("/")[0] for name in added] == ["_manifests", "dt=2026-10-26"]
@@ -114,61 +114,63 @@ def test_a_late_record_is_an_addendum(world: World, file_format: str) -> None:
         assert after[added[1]][0] == LATE + b"\n"
 
 
-def test_replace_writes_anew(world: World) -> None:
+def test_replace_writes_anew(task_setup: TaskSetup) -> None:
     """A replaced window holds all records in one generation's parts, also in another format."""
-    world.land()
-    world.fake.add(LATE)
-    summary = world.land(replace=True, compression="gzip")
+    task_setup.land()
+    task_setup.fake.add(LATE)
+    summary = task_setup.land(replace=True, compression="gzip")
     assert summary["generation"] == 2
-    assert world.lines() == world.raws()
-    assert all(name.endswith(".jsonl.gz") for name in world.part_names())
+    assert task_setup.lines() == task_setup.raws()
+    assert all(name.endswith(".jsonl.gz") for name in task_setup.part_names())
 
 
 @pytest.mark.parametrize(
     "other",
     [{"file_format": "csv"}, {"compression": "gzip"}, {"api_version": "v2"}, {"filters": {"action_type": "login"}}],
 )
-def test_another_dataset_in_the_same_place_is_refused(world: World, other: dict[str, Any]) -> None:
+def test_another_dataset_in_the_same_place_is_refused(task_setup: TaskSetup, other: dict[str, Any]) -> None:
     """A destination holds one audit log in one format; anything else fails the task and changes nothing."""
-    world.land()
-    before, request_count = world.tree(), len(world.fake.requests)
+    task_setup.land()
+    before, request_count = task_setup.tree(), len(task_setup.fake.requests)
     with pytest.raises(AirflowFailException, match="CommitConflictError") as caught:
-        world.land(**other)
+        task_setup.land(**other)
     assert isinstance(caught.value.__cause__, CommitConflictError)
-    assert world.tree() == before
-    assert len(world.fake.requests) == request_count
+    assert task_setup.tree() == before
+    assert len(task_setup.fake.requests) == request_count
 
 
-def test_the_summary_is_small_and_plain(world: World) -> None:
+def test_the_summary_is_small_and_plain(task_setup: TaskSetup) -> None:
     """What goes into XCom is JSON of a few hundred bytes, and its manifest is where it says."""
-    summary = world.land()
+    summary = task_setup.land()
     assert len(json.dumps(summary)) < 1000
     assert summary.keys() >= {"window_start", "window_end", "record_count", "part_count", "manifest_uri"}
     path = Path(summary["manifest_uri"].removeprefix("file://"))
     assert json.loads(path.read_bytes())["record_count"] == summary["record_count"]
 
 
-def test_the_asset_event_carries_the_summary(world: World) -> None:
+def test_the_asset_event_carries_the_summary(task_setup: TaskSetup) -> None:
     """A task with the destination as outlet tells the next what landed; one without tells nothing."""
-    asset = audit_log_asset(f"file://{world.destination}")
+    asset = audit_log_asset(f"file://{task_setup.destination}")
     events = OutletEvents()
-    operator = world.operator(window_start=START, window_end=END, outlets=[asset])
+    operator = task_setup.operator(window_start=START, window_end=END, outlets=[asset])
     summary = operator.execute({"outlet_events": events})
     assert {key: event.extra for key, event in events.items()} == {asset: summary}
     nothing = OutletEvents()
-    world.operator(window_start=START, window_end=END).execute({"outlet_events": nothing})
+    task_setup.operator(window_start=START, window_end=END).execute({"outlet_events": nothing})
     assert not nothing
 
 
-def test_progress_is_logged(world: World, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]) -> None:
+def test_progress_is_logged(
+    task_setup: TaskSetup, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
     """A task's log says which window by which rule, how far it is, and what it committed."""
     caplog.set_level("INFO")
-    world.operator().execute({"data_interval_start": START, "data_interval_end": START + timedelta(days=1)})
+    task_setup.operator().execute({"data_interval_start": START, "data_interval_end": START + timedelta(days=1)})
     # Airflow's versions log by structlog to the terminal, or by the standard library.
     said = capsys.readouterr().out + " ".join(record.getMessage() for record in caplog.records)
     assert "2026-10-26T00:00:00Z" in said
     assert "data interval" in said
-    assert f"{len(world.raws())} records" in said
+    assert f"{len(task_setup.raws())} records" in said
     assert "Committed" in said
 
 
@@ -181,8 +183,8 @@ def test_progress_is_logged(world: World, caplog: pytest.LogCaptureFixture, caps
         ({"dag_run": SimpleNamespace(partition_key="2026-10-25T22:00:00-0200")}, "%Y-%m-%dT%H:%M:%S%z"),
     ],
 )
-def test_a_partition_lands(world: World, context: dict[str, Any], key_format: str) -> None:
+def test_a_partition_lands(task_setup: TaskSetup, context: dict[str, Any], key_format: str) -> None:
     """A run says its partition by date or key, in the context or, as in Airflow 3.2, by its dag_run alone."""
-    summary = world.operator(partition_key_format=key_format).execute(context)
+    summary = task_setup.operator(partition_key_format=key_format).execute(context)
     assert (summary["window_start"], summary["window_end"]) == (START.isoformat(), END.isoformat())
-    assert world.lines() == world.raws("v1")
+    assert task_setup.lines() == task_setup.raws("v1")

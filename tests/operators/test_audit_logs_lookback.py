@@ -9,7 +9,7 @@ import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException
 
 from airflow_audit_provider.exceptions import ConfigurationError
-from tests.operators.worlds import START, World
+from tests.operators.task_setup import START, TaskSetup
 from tests.pipelines.pull.landing import record_at
 
 DAY = timedelta(days=1)
@@ -21,16 +21,16 @@ def _day(number: int) -> dict[str, Any]:
 
 
 @pytest.fixture
-def past(world: World) -> World:
+def past(task_setup: TaskSetup) -> TaskSetup:
     """Two days that landed, with a record that turned up afterwards in the second."""
     for number in (-2, -1):
-        world.land(**_day(number))
-    world.fake.add(LATE)
-    return world
+        task_setup.land(**_day(number))
+    task_setup.fake.add(LATE)
+    return task_setup
 
 
 def test_late_records_land_with_the_next_window(
-    past: World, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+    past: TaskSetup, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The day's own summary says how many windows it read again and how many records these gained."""
     caplog.set_level("INFO")
@@ -46,7 +46,7 @@ def test_late_records_land_with_the_next_window(
     assert "'late_count': 1" in said
 
 
-def test_a_second_run_changes_nothing(past: World) -> None:
+def test_a_second_run_changes_nothing(past: TaskSetup) -> None:
     """Landed and looked back once, the same run writes no byte and counts no late record."""
     past.land(lookback=7 * DAY)
     before = past.tree()
@@ -55,27 +55,27 @@ def test_a_second_run_changes_nothing(past: World) -> None:
     assert past.tree() == before
 
 
-def test_by_default_nobody_looks_back(past: World) -> None:
+def test_by_default_nobody_looks_back(past: TaskSetup) -> None:
     """Without a lookback no committed window is read, and the summary does not speak of it."""
     summary = past.land()
     assert not {"lookback_windows", "late_count"} & set(summary)
     assert LATE not in past.lines()
 
 
-def test_a_lookback_of_nothing_is_told(past: World) -> None:
+def test_a_lookback_of_nothing_is_told(past: TaskSetup) -> None:
     """A lookback of no length reads nothing again and says so."""
     summary = past.land(lookback=timedelta(0))
     assert (summary["lookback_windows"], summary["late_count"]) == (0, 0)
 
 
 @pytest.mark.parametrize("lookback", [timedelta(seconds=-1), 7, "7 days", True])
-def test_a_lookback_that_cannot_be(world: World, lookback: Any) -> None:
+def test_a_lookback_that_cannot_be(task_setup: TaskSetup, lookback: Any) -> None:
     """Less than nothing, and what is no length of time, is refused when the DAG is parsed."""
     with pytest.raises(ConfigurationError, match="lookback"):
-        world.operator(lookback=lookback)
+        task_setup.operator(lookback=lookback)
 
 
-def test_a_failed_lookback_fails_the_task_and_keeps_the_window(past: World) -> None:
+def test_a_failed_lookback_fails_the_task_and_keeps_the_window(past: TaskSetup) -> None:
     """The run's own window stays committed when an older one is found damaged, and the task fails at once."""
     part = past.destination / past.part_names()[0]
     part.write_bytes(b"")

@@ -16,7 +16,7 @@ from airflow_audit_provider.exceptions import ConfigurationError
 from airflow_audit_provider.hooks.cloudflare import CloudflareHook
 from airflow_audit_provider.testing.settings import ACCOUNT_ID
 from airflow_audit_provider.testing.transport import FakeTransport
-from tests.operators.worlds import WINDOW, World
+from tests.operators.task_setup import WINDOW, TaskSetup
 from tests.pipelines.pull.landing import record_at
 
 NO_ROUTE = {"success": False, "errors": [{"code": 7003, "message": "Could not route"}], "result": None}
@@ -26,8 +26,8 @@ Condition = Callable[[httpx.QueryParams], bool]
 class NoRouteTransport(FakeTransport):
     """Transport of the fake that returns status 400 with code 7003 for the requests that meet a condition."""
 
-    def __init__(self, world: World, is_refused: Condition) -> None:
-        super().__init__(world.fake, world.clock)
+    def __init__(self, task_setup: TaskSetup, is_refused: Condition) -> None:
+        super().__init__(task_setup.fake, task_setup.clock)
         self.is_refused = is_refused
         self.answered_count = self.refused_count = 0
 
@@ -39,12 +39,12 @@ class NoRouteTransport(FakeTransport):
         return super()._answer(request)
 
 
-def fail_to_land(world: World, is_refused: Condition, version: str = "v1") -> NoRouteTransport:
+def fail_to_land(task_setup: TaskSetup, is_refused: Condition, version: str = "v1") -> NoRouteTransport:
     """Runs the operator; asserts that it fails permanently with ``ConfigurationError`` and leaves no file."""
-    transport = NoRouteTransport(world, is_refused)
+    transport = NoRouteTransport(task_setup, is_refused)
     # One request at a time, so that the refused request is the same in every run.
-    operator = world.operator(**WINDOW, api_version=version, concurrency=1)
-    operator.hook = CloudflareHook(transport=transport, clock=world.clock)
+    operator = task_setup.operator(**WINDOW, api_version=version, concurrency=1)
+    operator.hook = CloudflareHook(transport=transport, clock=task_setup.clock)
     with pytest.raises(AirflowFailException) as caught:
         operator.execute({})
     cause = caught.value.__cause__
@@ -52,29 +52,29 @@ def fail_to_land(world: World, is_refused: Condition, version: str = "v1") -> No
     assert "status 400, ray ray7" in str(cause)
     assert ACCOUNT_ID in str(cause)
     assert transport.refused_count == 1
-    assert not list(world.destination.rglob("*"))
+    assert not list(task_setup.destination.rglob("*"))
     return transport
 
 
-def add_records_of_one_second(world: World, count: int, version: str) -> None:
+def add_records_of_one_second(task_setup: TaskSetup, count: int, version: str) -> None:
     """Adds so many records of one second, more than one page holds."""
     for number in range(count):
-        world.fake.add(record_at("2026-10-26T12:00:00.5Z", f"same-second-{number:04}", version), version)
+        task_setup.fake.add(record_at("2026-10-26T12:00:00.5Z", f"same-second-{number:04}", version), version)
 
 
 @pytest.mark.parametrize("version", ["v1", "v2"])
-def test_no_route_at_first_request_fails_without_retry(world: World, version: str) -> None:
+def test_no_route_at_first_request_fails_without_retry(task_setup: TaskSetup, version: str) -> None:
     """The first request is refused: no second request is sent."""
-    assert fail_to_land(world, lambda _params: True, version).answered_count == 0
+    assert fail_to_land(task_setup, lambda _params: True, version).answered_count == 0
 
 
 @pytest.mark.parametrize("version", ["v1", "v2"])
 @pytest.mark.parametrize("answered_before", [1, 2, 3])
 def test_no_route_at_later_page_commits_nothing(
-    answered_before: int, version: str, world: World, monkeypatch: pytest.MonkeyPatch
+    answered_before: int, version: str, task_setup: TaskSetup, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Pages were read before the refusal: none of their records is published, and a later run writes every record."""
-    large = World(monkeypatch, world.destination, records_per_day=3500)
+    large = TaskSetup(monkeypatch, task_setup.destination, records_per_day=3500)
     remaining = iter(range(answered_before))
     assert fail_to_land(large, lambda _params: next(remaining, None) is None, version).answered_count == answered_before
     large.land(api_version=version)
@@ -82,18 +82,18 @@ def test_no_route_at_later_page_commits_nothing(
 
 
 @pytest.mark.parametrize("refused_page", [2, 3])
-def test_no_route_in_offset_paging_is_not_the_end_of_the_data(refused_page: int, world: World) -> None:
+def test_no_route_in_offset_paging_is_not_the_end_of_the_data(refused_page: int, task_setup: TaskSetup) -> None:
     """A page of one second is refused: the rows before it are not taken for all rows of the second."""
-    add_records_of_one_second(world, 2500, "v1")
-    transport = fail_to_land(world, lambda params: int(params.get("page", "1")) >= refused_page)
+    add_records_of_one_second(task_setup, 2500, "v1")
+    transport = fail_to_land(task_setup, lambda params: int(params.get("page", "1")) >= refused_page)
     assert transport.answered_count >= refused_page - 1
-    world.land()
-    assert world.lines() == world.raws()
+    task_setup.land()
+    assert task_setup.lines() == task_setup.raws()
 
 
-def test_no_route_at_cursor_commits_nothing(world: World) -> None:
+def test_no_route_at_cursor_commits_nothing(task_setup: TaskSetup) -> None:
     """A request with a cursor is refused: the rows before it are not taken for all rows of the second."""
-    add_records_of_one_second(world, 2500, "v2")
-    assert fail_to_land(world, lambda params: "cursor" in params, "v2").answered_count > 0
-    world.land(api_version="v2")
-    assert world.lines() == world.raws("v2")
+    add_records_of_one_second(task_setup, 2500, "v2")
+    assert fail_to_land(task_setup, lambda params: "cursor" in params, "v2").answered_count > 0
+    task_setup.land(api_version="v2")
+    assert task_setup.lines() == task_setup.raws("v2")

@@ -11,35 +11,35 @@ import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException
 
 from airflow_audit_provider.exceptions import ConfigurationError
-from tests.operators.worlds import World
+from tests.operators.task_setup import TaskSetup
 
 KEY = "correct horse battery staple, 32+ bytes"
 PRIVACY = {"conn_id": "{{ params.key }}", "drop": ["metadata"]}
 
 
 @pytest.fixture
-def world(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> World:
-    """A world with a key in a connection."""
-    found = World(monkeypatch, tmp_path / "landed")
+def task_setup(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> TaskSetup:
+    """A task_setup with a key in a connection."""
+    found = TaskSetup(monkeypatch, tmp_path / "landed")
     found.connect("audit_privacy", {}, password=KEY)
     return found
 
 
-def test_a_schema_is_landed_and_named(world: World) -> None:
+def test_a_schema_is_landed_and_named(task_setup: TaskSetup) -> None:
     """The summary names the schema and how many values did not fit; the rows are the table's."""
-    summary = world.land(schema="normalized")
+    summary = task_setup.land(schema="normalized")
     assert (summary["schema"], summary["type_mismatch_count"], summary["record_count"]) == ("normalized 1.0", 0, 300)
-    (part,) = world.destination.glob("dt=*/**/part-*.jsonl")
+    (part,) = task_setup.destination.glob("dt=*/**/part-*.jsonl")
     rows = [json.loads(line) for line in part.read_text().splitlines()]
-    assert [row["raw"].encode() for row in rows] == world.raws()
+    assert [row["raw"].encode() for row in rows] == task_setup.raws()
     assert {row["api_version"] for row in rows} == {"v1"}
 
 
-def test_privacy_is_applied_with_the_connections_key(world: World, caplog: pytest.LogCaptureFixture) -> None:
+def test_privacy_is_applied_with_the_connections_key(task_setup: TaskSetup, caplog: pytest.LogCaptureFixture) -> None:
     """No address lands, the manifest names the rule, and neither it, the log nor the summary shows the key."""
     with caplog.at_level(logging.DEBUG):
-        summary = world.land(privacy={"conn_id": "audit_privacy", "drop": ["metadata"], "name": "gdpr"})
-    landed = [path.read_text() for path in world.destination.rglob("*") if path.is_file()]
+        summary = task_setup.land(privacy={"conn_id": "audit_privacy", "drop": ["metadata"], "name": "gdpr"})
+    landed = [path.read_text() for path in task_setup.destination.rglob("*") if path.is_file()]
     assert any("hmac:" in text for text in landed)
     assert not any("@example.com" in text or '"metadata":' in text for text in landed if "records_sha256" not in text)
     (manifest,) = [json.loads(text) for text in landed if '"records_sha256"' in text]
@@ -47,9 +47,9 @@ def test_privacy_is_applied_with_the_connections_key(world: World, caplog: pytes
     assert KEY not in "".join(landed) + caplog.text + str(summary)
 
 
-def test_the_connection_may_be_a_template(world: World) -> None:
+def test_the_connection_may_be_a_template(task_setup: TaskSetup) -> None:
     """The dict is rendered with the task's other fields, and shows no key when it is."""
-    operator = world.operator(privacy=PRIVACY)
+    operator = task_setup.operator(privacy=PRIVACY)
     operator.render_template_fields({"params": {"key": "audit_privacy"}})
     assert operator.privacy == {"conn_id": "audit_privacy", "drop": ["metadata"]}
 
@@ -64,11 +64,11 @@ def test_the_connection_may_be_a_template(world: World) -> None:
     ],
 )
 def test_what_is_impossible_is_refused_when_the_dag_is_parsed(
-    world: World, arguments: dict[str, Any], words: str
+    task_setup: TaskSetup, arguments: dict[str, Any], words: str
 ) -> None:
     """No run is needed to know it, and no connection is read."""
     with pytest.raises(ConfigurationError) as caught:
-        world.operator(**arguments)
+        task_setup.operator(**arguments)
     assert words in str(caught.value)
 
 
@@ -80,12 +80,12 @@ def test_what_is_impossible_is_refused_when_the_dag_is_parsed(
         ({"conn_id": "empty"}, "has 0 bytes. Give at least 32"),
     ],
 )
-def test_a_run_without_a_proper_key_fails_for_good(world: World, privacy: dict[str, Any], words: str) -> None:
+def test_a_run_without_a_proper_key_fails_for_good(task_setup: TaskSetup, privacy: dict[str, Any], words: str) -> None:
     """No retry mends a missing key; nothing lands, and the error does not show what there is."""
-    world.connect("short", {}, password="horse")
-    world.connect("empty", {}, password="")
+    task_setup.connect("short", {}, password="horse")
+    task_setup.connect("empty", {}, password="")
     with pytest.raises(AirflowFailException) as caught:
-        world.land(privacy=privacy)
+        task_setup.land(privacy=privacy)
     assert words in str(caught.value)
     assert "horse" not in str(caught.value)
-    assert not list(world.destination.rglob("part-*"))
+    assert not list(task_setup.destination.rglob("part-*"))

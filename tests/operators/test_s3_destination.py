@@ -11,15 +11,15 @@ import pytest
 from airflow_audit_provider.exceptions import StorageError
 from tests.adapters.storage.store_fixtures import Servers
 from tests.operators.s3_buckets import s3_bucket
-from tests.operators.worlds import World
+from tests.operators.task_setup import TaskSetup
 
 pytestmark = pytest.mark.integration
 
 
 @pytest.fixture
-def client(world: World, servers: Servers) -> Iterator[Any]:
+def client(task_setup: TaskSetup, servers: Servers) -> Iterator[Any]:
     """The official client, with an empty bucket and an Airflow connection to it."""
-    with s3_bucket(servers, world, "s3", "audit") as client:
+    with s3_bucket(servers, task_setup, "s3", "audit") as client:
         yield client
 
 
@@ -31,32 +31,32 @@ def _objects(client: Any) -> dict[str, tuple[str, Any]]:
 @pytest.mark.parametrize(
     ("destination", "prefix"), [("s3://s3@audit/cloudflare/v1/", "cloudflare/v1/"), ("s3://s3@audit", "")]
 )
-def test_records_land_whole_in_a_bucket(world: World, client: Any, destination: str, prefix: str) -> None:
+def test_records_land_whole_in_a_bucket(task_setup: TaskSetup, client: Any, destination: str, prefix: str) -> None:
     """The partition's only object holds the fake's own bytes, and a second run changes no object."""
-    summary = world.land(destination=destination, compression="gzip")
+    summary = task_setup.land(destination=destination, compression="gzip")
     objects = _objects(client)
     part, manifest = sorted(objects, key=lambda key: "_manifests" in key)
     content = client.get_object(Bucket="audit", Key=part)["Body"].read()
-    assert gzip.decompress(content).splitlines() == world.raws()
+    assert gzip.decompress(content).splitlines() == task_setup.raws()
     assert part.startswith(f"{prefix}dt=2026-10-26/")
     assert summary["manifest_uri"] == f"s3://audit/{manifest}"
-    assert world.land(destination=destination, compression="gzip")["committed"] is False
+    assert task_setup.land(destination=destination, compression="gzip")["committed"] is False
     assert _objects(client) == objects
 
 
-def test_a_failed_pull_leaves_nothing_in_the_bucket(world: World, client: Any) -> None:
+def test_a_failed_pull_leaves_nothing_in_the_bucket(task_setup: TaskSetup, client: Any) -> None:
     """A pull that breaks midway leaves no object and no open upload."""
-    world.misbehave("page_ceiling=100", "truncated_json,after=2")
+    task_setup.misbehave("page_ceiling=100", "truncated_json,after=2")
     with pytest.raises(Exception, match="not its JSON"):
-        world.land(destination="s3://s3@audit/x")
+        task_setup.land(destination="s3://s3@audit/x")
     assert _objects(client) == {}
     assert "Uploads" not in client.list_multipart_uploads(Bucket="audit")
 
 
 @pytest.mark.usefixtures("client")
-def test_a_missing_bucket_is_named_before_any_request(world: World) -> None:
+def test_a_missing_bucket_is_named_before_any_request(task_setup: TaskSetup) -> None:
     """A bucket that is not there is an error that says so, and Cloudflare is not asked."""
     with pytest.raises(Exception, match="bucket does not exist") as caught:
-        world.land(destination="s3://s3@no-such-bucket/x")
+        task_setup.land(destination="s3://s3@no-such-bucket/x")
     assert isinstance(caught.value.__cause__, StorageError)
-    assert world.fake.requests == []
+    assert task_setup.fake.requests == []

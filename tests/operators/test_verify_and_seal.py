@@ -11,17 +11,17 @@ from airflow.providers.common.compat.sdk import AirflowFailException
 from airflow_audit_provider.exceptions import ConfigurationError, VerificationError
 from airflow_audit_provider.operators.seal import CloudflareAuditLogsSealOperator
 from airflow_audit_provider.operators.verify import CloudflareAuditLogsVerifyOperator
-from tests.operators.worlds import END, START, World
+from tests.operators.task_setup import END, START, TaskSetup
 from tests.pipelines.verify.dataset import PRIVATE_PEM, PUBLIC_PEM
 
 
-def _verify(world: World, **arguments: Any) -> dict[str, Any]:
-    given = {"task_id": "verify", "destination": f"file://{world.destination}", **arguments}
+def _verify(task_setup: TaskSetup, **arguments: Any) -> dict[str, Any]:
+    given = {"task_id": "verify", "destination": f"file://{task_setup.destination}", **arguments}
     return CloudflareAuditLogsVerifyOperator(**given).execute({})
 
 
-def _seal(world: World, **arguments: Any) -> dict[str, Any]:
-    given = {"task_id": "seal", "destination": f"file://{world.destination}", **arguments}
+def _seal(task_setup: TaskSetup, **arguments: Any) -> dict[str, Any]:
+    given = {"task_id": "seal", "destination": f"file://{task_setup.destination}", **arguments}
     return CloudflareAuditLogsSealOperator(**given).execute({})
 
 
@@ -30,18 +30,18 @@ def _cause(caught: pytest.ExceptionInfo[AirflowFailException]) -> BaseException 
 
 
 @pytest.fixture
-def landed(world: World) -> World:
-    """The world with one day landed and a connection with a signing key in its password."""
-    world.land()
-    world.connect("sealing", conn_type="generic", password=PRIVATE_PEM, extra={})
-    return world
+def landed(task_setup: TaskSetup) -> TaskSetup:
+    """The task_setup with one day landed and a connection with a signing key in its password."""
+    task_setup.land()
+    task_setup.connect("sealing", conn_type="generic", password=PRIVATE_PEM, extra={})
+    return task_setup
 
 
 @pytest.mark.parametrize("file_format", ["jsonl", "csv", "parquet"])
-def test_what_the_operator_landed_is_sound(world: World, file_format: str) -> None:
+def test_what_the_operator_landed_is_sound(task_setup: TaskSetup, file_format: str) -> None:
     """Every format is read back and agrees with its manifest, record by record."""
-    world.land(file_format=file_format)
-    counts = _verify(world)
+    task_setup.land(file_format=file_format)
+    counts = _verify(task_setup)
     assert counts == {
         "window_count": 1,
         "part_count": 1,
@@ -53,7 +53,7 @@ def test_what_the_operator_landed_is_sound(world: World, file_format: str) -> No
     }
 
 
-def test_a_sealed_and_signed_day_is_sound(landed: World) -> None:
+def test_a_sealed_and_signed_day_is_sound(landed: TaskSetup) -> None:
     """The digest of the newest seal travels from the sealing's XCom to the verification's argument."""
     sealed = _seal(landed, signing_conn_id="sealing")
     assert [made["day"] for made in sealed["created"]] == ["2026-10-26"]
@@ -63,7 +63,7 @@ def test_a_sealed_and_signed_day_is_sound(landed: World) -> None:
     assert counts["newest_seal_sha256"] == sealed["newest_seal_sha256"]
 
 
-def test_sealing_twice_changes_nothing(landed: World) -> None:
+def test_sealing_twice_changes_nothing(landed: TaskSetup) -> None:
     """A second run creates no seal and no signature, and tells the same newest digest."""
     first = _seal(landed, signing_conn_id="sealing")
     before = landed.tree()
@@ -83,17 +83,17 @@ SUMMER_IN_BERLIN = timezone(timedelta(hours=2))
         datetime(2026, 10, 27, 1, tzinfo=SUMMER_IN_BERLIN),
     ],
 )
-def test_the_day_is_a_utc_date(landed: World, day: Any) -> None:
+def test_the_day_is_a_utc_date(landed: TaskSetup, day: Any) -> None:
     """A date, its text or an instant in any zone names the UTC date."""
     assert [made["day"] for made in _seal(landed, day=day)["created"]] == ["2026-10-26"]
 
 
-def test_another_day_has_nothing_to_seal(landed: World) -> None:
+def test_another_day_has_nothing_to_seal(landed: TaskSetup) -> None:
     """A day without a window gets no seal."""
     assert _seal(landed, day="2026-10-27")["created"] == []
 
 
-def test_a_key_in_the_extra_signs_as_well(landed: World) -> None:
+def test_a_key_in_the_extra_signs_as_well(landed: TaskSetup) -> None:
     """The extra's signing_key is taken where there is one, in one line with escaped breaks too."""
     for number, pem in enumerate([PRIVATE_PEM, PRIVATE_PEM.replace("\n", "\\n")]):
         landed.connect(f"extra{number}", conn_type="generic", password="", extra={"signing_key": pem})
@@ -101,7 +101,7 @@ def test_a_key_in_the_extra_signs_as_well(landed: World) -> None:
 
 
 @pytest.mark.parametrize("flaw", ["flipped", "removed", "added"])
-def test_damage_fails_the_task_without_retries(landed: World, flaw: str) -> None:
+def test_damage_fails_the_task_without_retries(landed: TaskSetup, flaw: str) -> None:
     """A severe finding is a VerificationError that names kind, key and remedy."""
     part = landed.destination / landed.part_names()[0]
     if flaw == "flipped":
@@ -115,7 +115,7 @@ def test_damage_fails_the_task_without_retries(landed: World, flaw: str) -> None
     assert isinstance(_cause(caught), VerificationError)
 
 
-def test_a_wrong_public_key_fails(landed: World) -> None:
+def test_a_wrong_public_key_fails(landed: TaskSetup) -> None:
     """A signature by a key nobody gives is severe."""
     _seal(landed, signing_conn_id="sealing")
     other = (
@@ -127,7 +127,7 @@ def test_a_wrong_public_key_fails(landed: World) -> None:
     assert _verify(landed, public_key=other + PUBLIC_PEM)["severe_count"] == 0
 
 
-def test_the_range_is_half_open(landed: World) -> None:
+def test_the_range_is_half_open(landed: TaskSetup) -> None:
     """A range that ends where the window starts holds nothing; one instant more holds it."""
     with pytest.raises(AirflowFailException, match="nothing_committed"):
         _verify(landed, end=START)
@@ -147,7 +147,7 @@ def test_the_range_is_half_open(landed: World) -> None:
         ({"destination": "nosuch://x/y"}, "cannot be opened"),
     ],
 )  # fmt: skip
-def test_what_cannot_be_sealed_fails_by_name(landed: World, arguments: dict[str, Any], words: str) -> None:
+def test_what_cannot_be_sealed_fails_by_name(landed: TaskSetup, arguments: dict[str, Any], words: str) -> None:
     """A wrong argument or connection is a ConfigurationError, without a secret in it, and nothing is written."""
     before = landed.tree()
     with pytest.raises(AirflowFailException, match=words) as caught:
@@ -157,7 +157,7 @@ def test_what_cannot_be_sealed_fails_by_name(landed: World, arguments: dict[str,
     assert landed.tree() == before
 
 
-def test_a_damaged_manifest_is_not_sealed(landed: World) -> None:
+def test_a_damaged_manifest_is_not_sealed(landed: TaskSetup) -> None:
     """Sealing would bless it, so it fails instead."""
     manifest = next(name for name in landed.tree() if name.startswith("_manifests/"))
     (landed.destination / manifest).write_bytes(b"{}")
@@ -166,7 +166,7 @@ def test_a_damaged_manifest_is_not_sealed(landed: World) -> None:
     assert isinstance(_cause(caught), VerificationError)
 
 
-def test_a_broken_chain_is_told_by_the_sealing(landed: World, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_broken_chain_is_told_by_the_sealing(landed: TaskSetup, caplog: pytest.LogCaptureFixture) -> None:
     """Sealing goes on behind a damaged seal, warns, and the damage stays a finding."""
     _seal(landed)
     (landed.destination / "_seals" / "000001.json").write_bytes(b"{}")

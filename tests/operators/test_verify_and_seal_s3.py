@@ -12,24 +12,24 @@ from airflow_audit_provider.operators.seal import CloudflareAuditLogsSealOperato
 from airflow_audit_provider.operators.verify import CloudflareAuditLogsVerifyOperator
 from tests.adapters.storage.store_fixtures import Servers
 from tests.operators.s3_buckets import s3_bucket
-from tests.operators.worlds import World
+from tests.operators.task_setup import TaskSetup
 from tests.pipelines.verify.dataset import PRIVATE_PEM, PUBLIC_PEM
 
 pytestmark = pytest.mark.integration
 
 
 @pytest.fixture
-def client(world: World, servers: Servers) -> Iterator[Any]:
+def client(task_setup: TaskSetup, servers: Servers) -> Iterator[Any]:
     """The official client with an empty bucket, and connections to it and to a signing key."""
-    world.connect("sealing", conn_type="generic", password=PRIVATE_PEM, extra={})
-    with s3_bucket(servers, world, "vault", "sealed") as client:
+    task_setup.connect("sealing", conn_type="generic", password=PRIVATE_PEM, extra={})
+    with s3_bucket(servers, task_setup, "vault", "sealed") as client:
         yield client
 
 
 @pytest.mark.parametrize("destination", ["s3://vault@sealed/cloudflare/v1/", "s3://vault@sealed"])
-def test_a_bucket_is_sealed_and_verified(world: World, client: Any, destination: str) -> None:
+def test_a_bucket_is_sealed_and_verified(task_setup: TaskSetup, client: Any, destination: str) -> None:
     """A sound bucket passes, under a prefix and in its root; an object more, changed or less fails the task."""
-    world.land(destination=destination, compression="gzip")
+    task_setup.land(destination=destination, compression="gzip")
     seal = CloudflareAuditLogsSealOperator(task_id="seal", destination=destination, signing_conn_id="sealing")
     newest = seal.execute({})["newest_seal_sha256"]
     verify = CloudflareAuditLogsVerifyOperator(

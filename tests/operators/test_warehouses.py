@@ -19,7 +19,7 @@ from airflow_audit_provider.operators.warehouses import (
     CloudflareAuditLogsToIcebergOperator,
     CloudflareAuditLogsToSqlOperator,
 )
-from tests.operators.worlds import END, START, World
+from tests.operators.task_setup import END, START, TaskSetup
 from tests.pipelines.load.postgres_server import postgres_server
 
 DAY = timedelta(days=1)
@@ -27,16 +27,21 @@ NEXT_DAY = {"window_start": END, "window_end": END + DAY}
 
 
 @pytest.fixture
-def two_days(world: World) -> World:
-    """A world in which two days have landed."""
-    world.clock.advance(DAY.total_seconds() * 2)
-    world.land()
-    world.land(**NEXT_DAY)
-    return world
+def two_days(task_setup: TaskSetup) -> TaskSetup:
+    """A task_setup in which two days have landed."""
+    task_setup.clock.advance(DAY.total_seconds() * 2)
+    task_setup.land()
+    task_setup.land(**NEXT_DAY)
+    return task_setup
 
 
-def _to_duckdb(world: World, file: Path, **arguments: Any) -> CloudflareAuditLogsToSqlOperator:
-    given = {"task_id": "load", "destination": f"file://{world.destination}", "duckdb_path": str(file), **arguments}
+def _to_duckdb(task_setup: TaskSetup, file: Path, **arguments: Any) -> CloudflareAuditLogsToSqlOperator:
+    given = {
+        "task_id": "load",
+        "destination": f"file://{task_setup.destination}",
+        "duckdb_path": str(file),
+        **arguments,
+    }
     return CloudflareAuditLogsToSqlOperator(**given)
 
 
@@ -48,7 +53,7 @@ def _days(file: Path) -> dict[str, int]:
         return dict(database.execute(query).fetchall())
 
 
-def test_pending_loads_all_that_is_new(two_days: World, tmp_path: Path) -> None:
+def test_pending_loads_all_that_is_new(two_days: TaskSetup, tmp_path: Path) -> None:
     """By default everything committed is loaded, a second run loads nothing, and the summary says so."""
     operator = _to_duckdb(two_days, tmp_path / "a.duckdb")
     assert operator.execute({}) == {
@@ -63,7 +68,7 @@ def test_pending_loads_all_that_is_new(two_days: World, tmp_path: Path) -> None:
     assert _days(tmp_path / "a.duckdb") == {"2026-10-26": 300, "2026-10-27": 300}
 
 
-def test_events_load_their_windows(two_days: World, tmp_path: Path) -> None:
+def test_events_load_their_windows(two_days: TaskSetup, tmp_path: Path) -> None:
     """By asset event only the windows that the landing operator's events name are loaded."""
     extra = {"window_start": END.isoformat(), "window_end": (END + DAY).isoformat()}
     events = {audit_log_asset(f"file://{two_days.destination}"): [SimpleNamespace(extra=extra)]}
@@ -72,7 +77,7 @@ def test_events_load_their_windows(two_days: World, tmp_path: Path) -> None:
     assert _days(tmp_path / "a.duckdb") == {"2026-10-27": 300}
 
 
-def test_events_of_nobody_fail_for_good(two_days: World, tmp_path: Path) -> None:
+def test_events_of_nobody_fail_for_good(two_days: TaskSetup, tmp_path: Path) -> None:
     """A run that no event triggered says so, and is not tried again."""
     with pytest.raises(AirflowFailException, match="pending"):
         _to_duckdb(two_days, tmp_path / "a.duckdb", windows="events").execute({})
@@ -87,14 +92,14 @@ def test_events_of_nobody_fail_for_good(two_days: World, tmp_path: Path) -> None
     ],
 )
 def test_run_loads_its_window(
-    two_days: World, tmp_path: Path, arguments: dict[str, Any], context: dict[str, Any]
+    two_days: TaskSetup, tmp_path: Path, arguments: dict[str, Any], context: dict[str, Any]
 ) -> None:
     """By run the window is the run's: explicit, its partition, or its data interval."""
     _to_duckdb(two_days, tmp_path / "a.duckdb", windows="run", **arguments).execute(context)
     assert _days(tmp_path / "a.duckdb") == {"2026-10-27": 300}
 
 
-def test_window_that_never_landed_may_be_tried_again(two_days: World, tmp_path: Path) -> None:
+def test_window_that_never_landed_may_be_tried_again(two_days: TaskSetup, tmp_path: Path) -> None:
     """A run whose window is not committed fails in a way that Airflow retries."""
     operator = _to_duckdb(two_days, tmp_path / "a.duckdb", windows="run", window_start="2026-11-02", window_length=DAY)
     with pytest.raises(NotCommittedError):
@@ -102,7 +107,7 @@ def test_window_that_never_landed_may_be_tried_again(two_days: World, tmp_path: 
 
 
 @pytest.mark.parametrize("windows", ["run", "events"])
-def test_part_of_what_is_asked_is_loaded_and_not_enough(two_days: World, tmp_path: Path, windows: str) -> None:
+def test_part_of_what_is_asked_is_loaded_and_not_enough(two_days: TaskSetup, tmp_path: Path, windows: str) -> None:
     """Of two days of which one never landed the other is loaded, and the task is to be tried again."""
     days = [(END, END + DAY), (END + DAY, END + 2 * DAY)]
     extras = [{"window_start": start.isoformat(), "window_end": end.isoformat()} for start, end in days]
@@ -117,7 +122,7 @@ def test_part_of_what_is_asked_is_loaded_and_not_enough(two_days: World, tmp_pat
     assert operator.execute({"triggering_asset_events": events})["loaded_count"] == 1
 
 
-def test_damage_fails_for_good(two_days: World, tmp_path: Path) -> None:
+def test_damage_fails_for_good(two_days: TaskSetup, tmp_path: Path) -> None:
     """A damaged part fails the task without retries, and holds up no window that is whole."""
     (part,) = two_days.destination.glob("dt=2026-10-26/**/part-*")
     part.write_bytes(part.read_bytes()[:-1])
@@ -126,7 +131,7 @@ def test_damage_fails_for_good(two_days: World, tmp_path: Path) -> None:
     assert _days(tmp_path / "a.duckdb") == {"2026-10-27": 300}
 
 
-def test_duckdb_by_connection(two_days: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_duckdb_by_connection(two_days: TaskSetup, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A connection of type duckdb names the file as its host, and in its extra how much memory DuckDB may take."""
     file = tmp_path / "a.duckdb"
     connection = {"conn_type": "duckdb", "host": str(file), "extra": {"memory_limit": "1GB"}}
@@ -139,7 +144,7 @@ def test_duckdb_by_connection(two_days: World, tmp_path: Path, monkeypatch: pyte
 
 
 @pytest.mark.integration
-def test_postgres_by_connection(two_days: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_postgres_by_connection(two_days: TaskSetup, monkeypatch: pytest.MonkeyPatch) -> None:
     """A connection of type postgres is opened by the postgres provider's own hook."""
     with postgres_server() as server:
         fields = {"host": server["host"], "port": server["port"], "login": server["user"], "schema": server["dbname"]}
@@ -151,7 +156,7 @@ def test_postgres_by_connection(two_days: World, monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.integration
-def test_iceberg_in_a_folder(two_days: World, tmp_path: Path) -> None:
+def test_iceberg_in_a_folder(two_days: TaskSetup, tmp_path: Path) -> None:
     """Without a catalog the warehouse is a local folder with an SQLite file as the catalog."""
     operator = CloudflareAuditLogsToIcebergOperator(
         task_id="load", destination=f"file://{two_days.destination}", warehouse=str(tmp_path / "ice")
@@ -163,7 +168,7 @@ def test_iceberg_in_a_folder(two_days: World, tmp_path: Path) -> None:
     assert len(table.snapshots()) == 2
 
 
-def test_iceberg_by_connection(two_days: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_iceberg_by_connection(two_days: TaskSetup, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A connection's extra has the catalog's properties, its host the URI."""
     extra = {"type": "sql", "warehouse": f"file://{tmp_path}"}
     fields = {"conn_type": "iceberg", "host": f"sqlite:///{tmp_path}/catalog.db", "extra": extra}
@@ -187,7 +192,7 @@ def test_iceberg_by_connection(two_days: World, tmp_path: Path, monkeypatch: pyt
     ],
 )
 def test_impossible_warehouse_is_refused(
-    two_days: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: dict[str, Any], named: str
+    two_days: TaskSetup, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: dict[str, Any], named: str
 ) -> None:
     """What cannot be loaded into fails at once and says what to mend."""
     monkeypatch.setenv("AIRFLOW_CONN_MYSQL", json.dumps({"conn_type": "mysql", "host": "x"}))
@@ -197,7 +202,7 @@ def test_impossible_warehouse_is_refused(
 
 
 @pytest.mark.parametrize("warehouse", [None, "relative/folder", "s3://bucket/x"])
-def test_iceberg_without_a_catalog_is_refused(two_days: World, warehouse: str | None) -> None:
+def test_iceberg_without_a_catalog_is_refused(two_days: TaskSetup, warehouse: str | None) -> None:
     """A warehouse that is no local folder needs a catalog."""
     operator = CloudflareAuditLogsToIcebergOperator(
         task_id="load", destination=f"file://{two_days.destination}", warehouse=warehouse
@@ -206,13 +211,13 @@ def test_iceberg_without_a_catalog_is_refused(two_days: World, warehouse: str | 
         operator.execute({})
 
 
-def test_unknown_choice_is_refused_when_parsed(world: World, tmp_path: Path) -> None:
+def test_unknown_choice_is_refused_when_parsed(task_setup: TaskSetup, tmp_path: Path) -> None:
     """A choice of windows that does not exist fails when the DAG is parsed."""
     with pytest.raises(ConfigurationError, match="'pending', 'events', 'run'"):
-        _to_duckdb(world, tmp_path / "a.duckdb", windows="all")
+        _to_duckdb(task_setup, tmp_path / "a.duckdb", windows="all")
 
 
-def test_library_that_is_missing_is_named(two_days: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_library_that_is_missing_is_named(two_days: TaskSetup, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without its library a warehouse names the extra to install."""
     monkeypatch.setattr("airflow_audit_provider.adapters.warehouses.duckdb.find_spec", lambda _: None)
     with pytest.raises(AirflowFailException, match=r"airflow-audit-provider\[duckdb\]"):

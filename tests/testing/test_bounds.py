@@ -6,7 +6,7 @@ import pytest
 
 from airflow_audit_provider.testing.cloudflare import FakeCloudflare
 from airflow_audit_provider.testing.instants import parse_instant
-from tests.testing.asking import V1, V2, ask, fake_with, ids, pages, reported
+from tests.testing.fake_requests import V1, V2, envelope_of, fake_with, get, ids, pages
 
 TIMES = [
     "2026-10-26T10:00:00Z",
@@ -29,13 +29,13 @@ def _fake(*specs: str) -> FakeCloudflare:
 
 def _since(version: str, *specs: str, since: str = AT) -> str:
     path, far = (V1, V2)[version == "v2"], "2026-10-27"
-    found = reported(ask(_fake(*specs), path, since=since, before=far, direction="asc"))["result"]
+    found = envelope_of(get(_fake(*specs), path, since=since, before=far, direction="asc"))["result"]
     return "".join(record["id"] for record in found)
 
 
 def _before(version: str, *specs: str, before: str = AT) -> str:
     path, far = (V1, V2)[version == "v2"], "2026-10-25"
-    found = reported(ask(_fake(*specs), path, since=far, before=before, direction="asc"))["result"]
+    found = envelope_of(get(_fake(*specs), path, since=far, before=before, direction="asc"))["result"]
     return "".join(record["id"] for record in found)
 
 
@@ -82,7 +82,7 @@ def test_offsets_and_dates_are_understood() -> None:
     """An offset moves the instant, and a bare date is midnight UTC."""
     assert _since("v2", since="2026-10-26T12:00:00.5+02:00") == "234"
     assert _since("v2", since="2026-10-26") == "01234"
-    assert ask(_fake(), V1, since="2026-10-26T12:00:00").status == 400
+    assert get(_fake(), V1, since="2026-10-26T12:00:00").status == 400
 
 
 TIED = [f'{{"id":"{letter}","when":"{AT}"}}'.encode() for letter in "abcdefgh"]
@@ -114,9 +114,9 @@ def test_random_ties_differ_from_request_to_request() -> None:
     for raw in TIED:
         fake.add(raw)
         same.add(raw)
-    bodies = [ask(fake, V1).body for _ in range(5)]
+    bodies = [get(fake, V1).body for _ in range(5)]
     assert len(set(bodies)) > 1
-    assert bodies == [ask(same, V1).body for _ in range(5)]
+    assert bodies == [get(same, V1).body for _ in range(5)]
 
 
 @pytest.mark.parametrize("version", ["v1", "v2"])

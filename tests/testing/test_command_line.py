@@ -1,4 +1,4 @@
-"""The server can be run from a shell and asked from another process."""
+"""The server can be run from a shell and params from another process."""
 
 from __future__ import annotations
 
@@ -33,23 +33,26 @@ def _running(*arguments: str) -> Iterator[dict[str, Any]]:
 def test_it_says_where_it_listens_and_serves() -> None:
     """One line of JSON leads to the API and to the truth; both show the same records of a set present."""
     arguments = ["--now", "2026-11-02T12:00:00Z", "--records-per-day", "100", "--seed", "5", "--even-days"]
-    with _running(*arguments, "--misbehave", "status=503,first=1") as reported, httpx.Client(trust_env=False) as client:
-        url = f"{reported['base_url']}/accounts/{reported['account_id']}/audit_logs"
-        asked = {"since": "2026-10-26T00:00:00Z", "before": "2026-10-26T23:59:59Z", "direction": "asc"}
-        headers = {"authorization": f"Bearer {reported['token']}"}
-        assert client.get(url, params=asked, headers=headers).status_code == 503
-        records = client.get(url, params=asked, headers=headers).json()["result"]
-        truth = client.get(reported["truth_url"], params={"start": "2026-10-26", "end": "2026-10-27"}).text
+    with (
+        _running(*arguments, "--misbehave", "status=503,first=1") as address,
+        httpx.Client(trust_env=False) as client,
+    ):
+        url = f"{address['base_url']}/accounts/{address['account_id']}/audit_logs"
+        params = {"since": "2026-10-26T00:00:00Z", "before": "2026-10-26T23:59:59Z", "direction": "asc"}
+        headers = {"authorization": f"Bearer {address['token']}"}
+        assert client.get(url, params=params, headers=headers).status_code == 503
+        records = client.get(url, params=params, headers=headers).json()["result"]
+        truth = client.get(address["truth_url"], params={"start": "2026-10-26", "end": "2026-10-27"}).text
     assert [json.loads(line) for line in truth.splitlines()] == records
     assert len(records) == 100
 
 
 def test_tokens_can_be_named() -> None:
     """A token given on the command line is of the kind that is said."""
-    with _running("--token", "first-token-0123456789abcdef:no-permission", "--account-id", "a" * 32) as reported:
-        headers = {"authorization": f"Bearer {reported['token']}"}
-        verified = httpx.get(f"{reported['base_url']}/user/tokens/verify", headers=headers, trust_env=False)
-        refused = httpx.get(f"{reported['base_url']}/accounts/{'a' * 32}/audit_logs", headers=headers, trust_env=False)
+    with _running("--token", "first-token-0123456789abcdef:no-permission", "--account-id", "a" * 32) as address:
+        headers = {"authorization": f"Bearer {address['token']}"}
+        verified = httpx.get(f"{address['base_url']}/user/tokens/verify", headers=headers, trust_env=False)
+        refused = httpx.get(f"{address['base_url']}/accounts/{'a' * 32}/audit_logs", headers=headers, trust_env=False)
     assert (verified.status_code, refused.status_code) == (200, 403)
 
 

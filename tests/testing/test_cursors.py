@@ -7,26 +7,26 @@ from typing import Any
 import pytest
 
 from airflow_audit_provider.testing.settings import CursorEnd, CursorPlace
-from tests.testing.asking import DAYS, V2, ask, fake_with, ids, pages, reported, true_ids
+from tests.testing.fake_requests import DAYS, V2, envelope_of, fake_with, get, ids, pages, true_ids
 
 
 @pytest.mark.parametrize("place", list(CursorPlace))
 def test_cursor_is_where_it_is_wanted(place: CursorPlace) -> None:
     """The cursor stands in the documented place, in the SDK's, or in both."""
-    told_facts = reported(ask(fake_with(cursor_place=place), V2, **DAYS["v2"]))["result_info"]
-    assert ("cursor" in told_facts) == (place in (CursorPlace.DOCUMENTED, CursorPlace.BOTH))
-    assert ("cursors" in told_facts) == (place in (CursorPlace.SDK, CursorPlace.BOTH))
+    facts = envelope_of(get(fake_with(cursor_place=place), V2, **DAYS["v2"]))["result_info"]
+    assert ("cursor" in facts) == (place in (CursorPlace.DOCUMENTED, CursorPlace.BOTH))
+    assert ("cursors" in facts) == (place in (CursorPlace.SDK, CursorPlace.BOTH))
 
 
 @pytest.mark.parametrize("place", list(CursorPlace))
-@pytest.mark.parametrize(("end", "said"), [(CursorEnd.NULL, None), (CursorEnd.EMPTY, "")])
-def test_the_end_is_said_where_it_is_wanted(end: CursorEnd, said: str | None, place: CursorPlace) -> None:
+@pytest.mark.parametrize(("end", "cursor_value"), [(CursorEnd.NULL, None), (CursorEnd.EMPTY, "")])
+def test_the_end_is_said_where_it_is_wanted(end: CursorEnd, cursor_value: str | None, place: CursorPlace) -> None:
     """The last page may leave the cursor's place empty instead of leaving it out; a lost cursor leaves it out."""
     settings: dict[str, Any] = {"cursor_place": place, "cursor_end": end}
-    facts = reported(ask(fake_with(**settings), V2, limit=1000, **DAYS["v2"]))["result_info"]
-    assert facts.get("cursor", said) == facts.get("cursors", {"after": said})["after"] == said
+    facts = envelope_of(get(fake_with(**settings), V2, limit=1000, **DAYS["v2"]))["result_info"]
+    assert facts.get("cursor", cursor_value) == facts.get("cursors", {"after": cursor_value})["after"] == cursor_value
     assert ("cursor" in facts, "cursors" in facts) == (place != CursorPlace.SDK, place != CursorPlace.DOCUMENTED)
-    lost = reported(ask(fake_with("missing_cursor", **settings), V2, **DAYS["v2"]))["result_info"]
+    lost = envelope_of(get(fake_with("missing_cursor", **settings), V2, **DAYS["v2"]))["result_info"]
     assert not {"cursor", "cursors"} & lost.keys()
 
 
@@ -41,41 +41,41 @@ def test_empty_page_goes_on() -> None:
 def test_cursor_expires() -> None:
     """After so many uses a chain of cursors is refused, and a new chain starts afresh."""
     fake = fake_with("cursor_expires=2")
-    first = reported(ask(fake, V2, limit=10, **DAYS["v2"]))["result_info"]["cursor"]
-    second = reported(ask(fake, V2, limit=10, cursor=first, **DAYS["v2"]))["result_info"]["cursor"]
-    refused = ask(fake, V2, limit=10, cursor=second, **DAYS["v2"])
+    first = envelope_of(get(fake, V2, limit=10, **DAYS["v2"]))["result_info"]["cursor"]
+    second = envelope_of(get(fake, V2, limit=10, cursor=first, **DAYS["v2"]))["result_info"]["cursor"]
+    refused = get(fake, V2, limit=10, cursor=second, **DAYS["v2"])
     assert refused.status == 400
-    assert reported(refused)["errors"] == [{"message": "cursor has expired"}]
-    assert ask(fake, V2, limit=10, **DAYS["v2"]).status == 200
+    assert envelope_of(refused)["errors"] == [{"message": "cursor has expired"}]
+    assert get(fake, V2, limit=10, **DAYS["v2"]).status == 200
 
 
 def test_repeated_cursor() -> None:
     """A cursor that leads back to itself does so for ever."""
     fake = fake_with("repeated_cursor")
-    cursor = reported(ask(fake, V2, limit=10, **DAYS["v2"]))["result_info"]["cursor"]
+    cursor = envelope_of(get(fake, V2, limit=10, **DAYS["v2"]))["result_info"]["cursor"]
     for _ in range(3):
-        assert reported(ask(fake, V2, limit=10, cursor=cursor, **DAYS["v2"]))["result_info"]["cursor"] == cursor
+        assert envelope_of(get(fake, V2, limit=10, cursor=cursor, **DAYS["v2"]))["result_info"]["cursor"] == cursor
 
 
 def test_missing_cursor_and_missing_facts() -> None:
     """A full page may come without its cursor, or without result_info altogether."""
-    page = reported(ask(fake_with("missing_cursor"), V2, **DAYS["v2"]))
+    page = envelope_of(get(fake_with("missing_cursor"), V2, **DAYS["v2"]))
     assert len(page["result"]) == 100
     assert "cursor" not in page["result_info"]
-    assert "result_info" not in reported(ask(fake_with("missing_result_info"), V2, **DAYS["v2"]))
+    assert "result_info" not in envelope_of(get(fake_with("missing_result_info"), V2, **DAYS["v2"]))
 
 
 @pytest.mark.parametrize("cursor", ["nonsense", "!!!", "WzEsMl0"])
 def test_a_foreign_cursor_is_refused(cursor: str) -> None:
     """A cursor that is torn or made up gets a 400 with a message and no code."""
-    refused = ask(fake_with(), V2, cursor=cursor, **DAYS["v2"])
+    refused = get(fake_with(), V2, cursor=cursor, **DAYS["v2"])
     assert refused.status == 400
-    assert set(reported(refused)["errors"][0]) == {"message"}
+    assert set(envelope_of(refused)["errors"][0]) == {"message"}
 
 
 def test_a_cursor_fits_its_own_query_alone() -> None:
     """A cursor of another window is refused; another limit is fine."""
     fake = fake_with()
-    cursor = reported(ask(fake, V2, limit=10, **DAYS["v2"]))["result_info"]["cursor"]
-    assert ask(fake, V2, limit=20, cursor=cursor, **DAYS["v2"]).status == 200
-    assert ask(fake, V2, cursor=cursor, since="2026-10-25", before="2026-10-28").status == 400
+    cursor = envelope_of(get(fake, V2, limit=10, **DAYS["v2"]))["result_info"]["cursor"]
+    assert get(fake, V2, limit=20, cursor=cursor, **DAYS["v2"]).status == 200
+    assert get(fake, V2, cursor=cursor, since="2026-10-25", before="2026-10-28").status == 400

@@ -7,13 +7,13 @@ import io
 
 import msgspec
 
-from tests.testing.asking import DAYS, END, START, V1, ask, fake_with
+from tests.testing.fake_requests import DAYS, END, START, V1, fake_with, get
 
 
 def test_export_is_every_selected_record() -> None:
     """The export has one line a record, newest first, whatever the page size, and reads back as CSV."""
     fake = fake_with()
-    answer = ask(fake, V1, export="true", per_page=5, **DAYS["v1"])
+    answer = get(fake, V1, export="true", per_page=5, **DAYS["v1"])
     assert answer.headers["content-type"].startswith("text/csv")
     assert "attachment" in answer.headers["content-disposition"]
     lines = list(csv.DictReader(io.StringIO(answer.body.decode(), newline="")))
@@ -28,7 +28,7 @@ def test_export_is_every_selected_record() -> None:
 
 def test_export_obeys_filters() -> None:
     """A filtered export holds the filtered records, and false is no export."""
-    lines = ask(fake_with(), V1, export="true", action__type="login", **DAYS["v1"]).body.decode().splitlines()
+    lines = get(fake_with(), V1, export="true", action__type="login", **DAYS["v1"]).body.decode().splitlines()
     assert len(lines) > 1
     assert all(",login," in line for line in lines[1:])
-    assert ask(fake_with(), V1, export="false", **DAYS["v1"]).headers["content-type"].startswith("application/json")
+    assert get(fake_with(), V1, export="false", **DAYS["v1"]).headers["content-type"].startswith("application/json")

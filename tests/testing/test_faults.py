@@ -14,7 +14,7 @@ from airflow_audit_provider.testing.clock import ManualClock
 from airflow_audit_provider.testing.cloudflare import FakeCloudflare
 from airflow_audit_provider.testing.server import FakeServer
 from airflow_audit_provider.testing.transport import FakeTransport
-from tests.testing.asking import BEARER, DAYS, V1, V2, fake_with
+from tests.testing.fake_requests import BEARER, DAYS, V1, V2, fake_with
 
 Reach = Callable[..., AbstractContextManager[httpx.Client]]
 

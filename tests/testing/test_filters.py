@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from airflow_audit_provider.testing.settings import ORGANIZATION_ID
-from tests.testing.asking import DAYS, END, START, V1, V2, ask, fake_with, ids, pages, reported
+from tests.testing.fake_requests import DAYS, END, START, V1, V2, envelope_of, fake_with, get, ids, pages
 
 ORGANIZATION = f"/client/v4/organizations/{ORGANIZATION_ID}/logs/audit"
 
@@ -31,7 +31,7 @@ def test_addresses_and_networks(network: str) -> None:
         if "ip" in record["actor"] and ip_address(record["actor"]["ip"]) in ip_network(network)
     ]
     assert _kept("v1", actor__ip=network) == wanted
-    assert ask(fake_with(), V1, actor__ip="somewhere").status == 400
+    assert get(fake_with(), V1, actor__ip="somewhere").status == 400
 
 
 def test_text_that_is_not_ascii() -> None:
@@ -92,13 +92,13 @@ def test_product_category() -> None:
     assert _kept("v2", product_category="ZeroTrust") == wanted != []
     more = [found for found, product in products.items() if product in ("access", "gateway", "stream")]
     assert _kept("v2", product_category="zerotrust", resource_product="stream") == more
-    refused = ask(fake_with(), V2, product_category="nonsense", **DAYS["v2"])
+    refused = get(fake_with(), V2, product_category="nonsense", **DAYS["v2"])
     assert refused.status == 400
-    assert list(reported(refused)["errors"][0]) == ["message"]
+    assert list(envelope_of(refused)["errors"][0]) == ["message"]
 
 
 @pytest.mark.parametrize("name", ["account_name", "zone_id", "zone_name__not", "product_category", "audit_log_id"])
 def test_organizations_lack_some_filters(name: str) -> None:
     """Account, zone and category filters are refused for an organization, others are not."""
-    assert ask(fake_with(), ORGANIZATION, **{name: "x"}, **DAYS["v2"]).status == 400
-    assert ask(fake_with(), ORGANIZATION, action_type="create", **DAYS["v2"]).status == 200
+    assert get(fake_with(), ORGANIZATION, **{name: "x"}, **DAYS["v2"]).status == 400
+    assert get(fake_with(), ORGANIZATION, action_type="create", **DAYS["v2"]).status == 200

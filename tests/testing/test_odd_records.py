@@ -10,7 +10,7 @@ import pytest
 from airflow_audit_provider.testing.dataset import row_of
 from airflow_audit_provider.testing.instants import parse_instant
 from airflow_audit_provider.testing.misbehaviour import parse_switch
-from tests.testing.asking import DAYS, END, START, V1, ask, fake_with, ids, pages, true_ids
+from tests.testing.fake_requests import DAYS, END, START, V1, fake_with, get, ids, pages, true_ids
 
 VERSIONS = pytest.mark.parametrize("version", ["v1", "v2"])
 
@@ -53,7 +53,7 @@ def test_huge_records() -> None:
     raws = [row.raw for row in fake.truth("v1", None, START, END)]
     huge = [raw for raw in raws if len(raw) > 300_000]
     assert len(huge) == 4
-    body = ask(fake, V1, per_page=1000, direction="asc", **DAYS["v1"]).body
+    body = get(fake, V1, per_page=1000, direction="asc", **DAYS["v1"]).body
     assert all(raw in body for raw in huge)
 
 
@@ -66,13 +66,13 @@ def test_five_megabytes_is_the_default() -> None:
 def test_misbehaviour_may_change_on_the_way() -> None:
     """A running fake takes other misbehaviours, and behaves again when they are taken away."""
     fake = fake_with()
-    plain = ask(fake, V1, **DAYS["v1"])
+    plain = get(fake, V1, **DAYS["v1"])
     fake.misbehave(parse_switch("odd_fields"), parse_switch("status=500,every=3"))
-    odd, failed = ask(fake, V1, **DAYS["v1"]), ask(fake, V1, **DAYS["v1"])
+    odd, failed = get(fake, V1, **DAYS["v1"]), get(fake, V1, **DAYS["v1"])
     assert (odd.status, failed.status) == (200, 500)
     assert odd.body != plain.body
     fake.misbehave()
-    assert ask(fake, V1, **DAYS["v1"]).body == plain.body
+    assert get(fake, V1, **DAYS["v1"]).body == plain.body
 
 
 def test_explicit_records_alone() -> None:
@@ -81,6 +81,6 @@ def test_explicit_records_alone() -> None:
     fake.add(b'{"when":"2026-10-26T01:00:00Z","id":"b","x":[1,  2]}')
     fake.add(b'{"when":"2026-10-26T01:00:00Z","id":"a"}')
     assert ids(pages(fake, "v1", direction="asc")) == ["a", "b"]
-    assert b'{"when":"2026-10-26T01:00:00Z","id":"b","x":[1,  2]}' in ask(fake, V1, **DAYS["v1"]).body
+    assert b'{"when":"2026-10-26T01:00:00Z","id":"b","x":[1,  2]}' in get(fake, V1, **DAYS["v1"]).body
     with pytest.raises(ValueError, match="needs an id"):
         fake.add(msgspec.json.encode({"id": "c"}))

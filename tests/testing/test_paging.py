@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import pytest
 
-from tests.testing.asking import DAYS, V1, V2, ask, fake_with, ids, pages, reported, true_ids
+from tests.testing.fake_requests import DAYS, V1, V2, envelope_of, fake_with, get, ids, pages, true_ids
 
 VERSIONS = pytest.mark.parametrize("version", ["v1", "v2"])
 
@@ -56,20 +56,20 @@ def test_repeated_row(version: str) -> None:
 def test_depth_cap() -> None:
     """Beyond the cap version 1 answers 400, which is not the end of the list."""
     fake = fake_with("depth_cap=100")
-    assert [ask(fake, V1, per_page=50, page=page, **DAYS["v1"]).status for page in (1, 2, 3)] == [200, 200, 400]
+    assert [get(fake, V1, per_page=50, page=page, **DAYS["v1"]).status for page in (1, 2, 3)] == [200, 200, 400]
 
 
 def test_past_the_end() -> None:
     """After the last page version 1 answers an empty list, or 400 if so minded."""
-    assert reported(ask(fake_with(), V1, page=99, **DAYS["v1"]))["result"] == []
-    assert ask(fake_with("past_end_is_400"), V1, page=99, **DAYS["v1"]).status == 400
+    assert envelope_of(get(fake_with(), V1, page=99, **DAYS["v1"]))["result"] == []
+    assert get(fake_with("past_end_is_400"), V1, page=99, **DAYS["v1"]).status == 400
 
 
 def test_totals_are_told_only_when_wanted() -> None:
     """Version 1 has no result_info unless it is switched on."""
-    assert "result_info" not in reported(ask(fake_with(), V1, **DAYS["v1"]))
+    assert "result_info" not in envelope_of(get(fake_with(), V1, **DAYS["v1"]))
     fake = fake_with("v1_totals")
-    assert reported(ask(fake, V1, **DAYS["v1"]))["result_info"]["total_count"] == len(true_ids(fake))
+    assert envelope_of(get(fake, V1, **DAYS["v1"]))["result_info"]["total_count"] == len(true_ids(fake))
 
 
 @VERSIONS
@@ -119,6 +119,6 @@ def test_late_rows(version: str) -> None:
 def test_version_2_ignores_page_and_per_page() -> None:
     """A page loop over version 2 gets page one for ever."""
     fake = fake_with()
-    first, second = (reported(ask(fake, V2, page=page, per_page=5, **DAYS["v2"])) for page in (1, 2))
+    first, second = (envelope_of(get(fake, V2, page=page, per_page=5, **DAYS["v2"])) for page in (1, 2))
     assert first == second
     assert len(first["result"]) == 100

@@ -10,7 +10,7 @@ from cloudflare import Cloudflare
 
 from airflow_audit_provider.testing.server import FakeServer
 from airflow_audit_provider.testing.settings import ACCOUNT_ID, TOKEN, TokenKind
-from tests.testing.asking import DAYS, fake_with
+from tests.testing.fake_requests import DAYS, fake_with
 
 WITHOUT = "token-without-permission-0123456789"
 REVOKED = "token-that-was-revoked-0123456789ab"
@@ -23,12 +23,12 @@ KINDS = {
 }
 
 
-def _first(client: Cloudflare, **asked: Any) -> Any:
-    return next(iter(client.audit_logs.list(**{"account_id": ACCOUNT_ID, **DAYS["v1"], **asked})))
+def _first(client: Cloudflare, **params: Any) -> Any:
+    return next(iter(client.audit_logs.list(**{"account_id": ACCOUNT_ID, **DAYS["v1"], **params})))
 
 
 @pytest.mark.parametrize(
-    ("token", "asked", "error", "code"),
+    ("token", "params", "error", "code"),
     [
         (REVOKED, {}, cloudflare.AuthenticationError, 10000),
         (WITHOUT, {}, cloudflare.PermissionDeniedError, 10000),
@@ -39,14 +39,14 @@ def _first(client: Cloudflare, **asked: Any) -> Any:
         (TOKEN, {"per_page": 1001}, cloudflare.BadRequestError, 1000),
     ],
 )
-def test_refusals_have_their_exception(token: str, asked: dict[str, Any], error: type[Exception], code: int) -> None:
+def test_refusals_have_their_exception(token: str, params: dict[str, Any], error: type[Exception], code: int) -> None:
     """Each refusal is the SDK's exception of that status, with Cloudflare's code in it."""
     with (
         FakeServer(fake_with(tokens=KINDS)) as server,
         Cloudflare(api_token=token, base_url=server.base_url, max_retries=0) as client,
         pytest.raises(error) as caught,
     ):
-        _first(client, **asked)
+        _first(client, **params)
     assert isinstance(caught.value, cloudflare.APIStatusError)
     assert next(problem.code for problem in caught.value.errors) == code
     assert token not in caught.value.response.text

@@ -9,7 +9,7 @@ from cloudflare import Cloudflare
 
 from airflow_audit_provider.testing.server import FakeServer
 from airflow_audit_provider.testing.settings import ACCOUNT_ID, TOKEN
-from tests.testing.asking import DAYS, fake_with, true_ids
+from tests.testing.fake_requests import DAYS, fake_with, true_ids
 
 
 @pytest.fixture

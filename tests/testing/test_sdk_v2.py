@@ -9,7 +9,7 @@ from cloudflare import Cloudflare
 
 from airflow_audit_provider.testing.server import FakeServer
 from airflow_audit_provider.testing.settings import ACCOUNT_ID, ORGANIZATION_ID, TOKEN, CursorPlace
-from tests.testing.asking import DAYS, fake_with, true_ids
+from tests.testing.fake_requests import DAYS, fake_with, true_ids
 
 
 @pytest.fixture(params=[CursorPlace.SDK, CursorPlace.BOTH], ids=str)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from airflow_audit_provider.testing.settings import ACCOUNT_ID, Settings, TokenKind
-from tests.testing.asking import V1, ask, fake_with
+from tests.testing.fake_requests import V1, fake_with, get
 
 GOOD_TOKEN = "t" * 20
 
@@ -38,7 +38,7 @@ def test_settings_with_malformed_token_do_not_show_it() -> None:
 
 def test_settings_without_tokens_refuse_every_token() -> None:
     """An empty mapping is accepted: the fake then knows no token."""
-    assert ask(fake_with(tokens={}), V1).status == 403
+    assert get(fake_with(tokens={}), V1).status == 403
 
 
 @pytest.mark.parametrize("kind", ["invalid", TokenKind.INVALID])
@@ -46,4 +46,4 @@ def test_settings_with_token_kind_as_text_act_as_the_kind(kind: Any) -> None:
     """A kind given as plain text has the effect of the ``TokenKind`` of that value."""
     headers = {"authorization": f"Bearer {GOOD_TOKEN}"}
     path = f"/client/v4/accounts/{ACCOUNT_ID}/audit_logs"
-    assert ask(fake_with(tokens={GOOD_TOKEN: kind}), path, headers=headers).status == 401
+    assert get(fake_with(tokens={GOOD_TOKEN: kind}), path, headers=headers).status == 401

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 from airflow_audit_provider.testing.clock import DEFAULT_START, ManualClock
-from tests.testing.asking import DAYS, V1, ask, fake_with, ids, pages, reported
+from tests.testing.fake_requests import DAYS, V1, envelope_of, fake_with, get, ids, pages
 
 
 def _add_one(fake_day: str, name: str) -> bytes:
@@ -17,10 +17,10 @@ def test_the_future_has_not_happened() -> None:
     clock = ManualClock()
     fake = fake_with(clock=clock)
     far = {"since": "2026-11-01", "before": "2027-01-01", "per_page": 1000}
-    newest = reported(ask(fake, V1, **far))["result"][0]["when"]
+    newest = envelope_of(get(fake, V1, **far))["result"][0]["when"]
     assert newest <= "2026-11-02T12:00:00Z"
     clock.advance(86_400)
-    assert "2026-11-02T12:00:00Z" < reported(ask(fake, V1, **far))["result"][0]["when"] <= "2026-11-03T12:00:00Z"
+    assert "2026-11-02T12:00:00Z" < envelope_of(get(fake, V1, **far))["result"][0]["when"] <= "2026-11-03T12:00:00Z"
 
 
 def test_retention() -> None:
@@ -35,7 +35,7 @@ def test_retention() -> None:
 def test_default_retention_is_eighteen_months() -> None:
     """The oldest day kept is eighteen months back."""
     fake = fake_with(records_per_day=5)
-    oldest = reported(ask(fake, V1, direction="asc", per_page=1))["result"][0]["when"]
+    oldest = envelope_of(get(fake, V1, direction="asc", per_page=1))["result"][0]["when"]
     assert "2025-05-03" <= oldest[:10] <= "2025-05-05"
 
 
@@ -43,10 +43,10 @@ def test_deep_pages_are_cheap_and_right() -> None:
     """A page far back is found by counting days, and agrees with the truth."""
     fake = fake_with(records_per_day=1500)
     start, end = datetime(2025, 6, 1, tzinfo=UTC), datetime(2025, 6, 8, tzinfo=UTC)
-    asked = {"since": "2025-06-01", "direction": "asc", "per_page": 1000}
+    params = {"since": "2025-06-01", "direction": "asc", "per_page": 1000}
     truth = [row.id for row in fake.truth("v1", None, start, end)]
-    assert [record["id"] for record in reported(ask(fake, V1, page=4, **asked))["result"]] == truth[3000:4000]
-    assert reported(ask(fake, V1, page=500, **asked))["result"]
+    assert [record["id"] for record in envelope_of(get(fake, V1, page=4, **params))["result"]] == truth[3000:4000]
+    assert envelope_of(get(fake, V1, page=500, **params))["result"]
 
 
 def test_late_arrival_by_time() -> None:
@@ -66,8 +66,8 @@ def test_late_arrival_by_request() -> None:
     fake.add(_add_one("2026-10-26T01:00:00Z", "late"), at_request=3)
     seen = []
     for _ in range(4):
-        ask(fake, "/client/v4/user/tokens/verify")
-        seen.append(len(reported(ask(fake, V1, **DAYS["v1"]))["result"]))
+        get(fake, "/client/v4/user/tokens/verify")
+        seen.append(len(envelope_of(get(fake, V1, **DAYS["v1"]))["result"]))
     assert seen == [0, 0, 1, 1]
 
 

@@ -17,7 +17,7 @@ from airflow_audit_provider.testing.in_process import AsyncDirectTransport, Dire
 from airflow_audit_provider.testing.server import FakeServer
 from airflow_audit_provider.testing.settings import ACCOUNT_ID
 from airflow_audit_provider.testing.transport import FakeTransport
-from tests.testing.asking import BEARER, DAYS, V1, V2, ask, fake_with, reported, true_ids
+from tests.testing.fake_requests import BEARER, DAYS, V1, V2, envelope_of, fake_with, get, true_ids
 
 PATHS = [
     f"{V1}?since=2026-10-26&before=2026-10-27&per_page=1000",
@@ -59,7 +59,7 @@ def test_async_clients_get_the_same() -> None:
         async with httpx.AsyncClient(transport=transport, base_url="http://fake", headers=BEARER) as client:
             return (await client.get(V1, params=DAYS["v1"])).content
 
-    assert asyncio.run(read()) == ask(fake_with(), V1, **DAYS["v1"]).body
+    assert asyncio.run(read()) == get(fake_with(), V1, **DAYS["v1"]).body
     assert clock.sleeps == [0.25]
 
 
@@ -95,9 +95,9 @@ def test_connections_are_kept_alive() -> None:
 def test_truth_over_http() -> None:
     """The back door streams the raw records of a window, needs no token and is not logged."""
     fake = fake_with()
-    asked = {"version": "v2", "start": "2026-10-26", "end": "2026-10-28T00:00:00Z"}
+    params = {"version": "v2", "start": "2026-10-26", "end": "2026-10-28T00:00:00Z"}
     with FakeServer(fake) as server, httpx.Client(trust_env=False) as client:
-        lines = client.get(server.control_url + "truth", params=asked).content.splitlines()
+        lines = client.get(server.control_url + "truth", params=params).content.splitlines()
         user = client.get(server.control_url + "truth", params={"scope": "user", "start": "2026-11-02"}).text
         assert client.get(server.control_url + "nothing").status_code == 400
         assert client.get(server.control_url + "truth", params={"start": "x"}).status_code == 400
@@ -136,9 +136,10 @@ def test_direct_transport() -> None:
     """The core's own ports reach the fake without HTTP; a broken wire is SourceUnavailableError."""
     request = Request(f"/accounts/{ACCOUNT_ID}/audit_logs", (("per_page", "3"),))
     clock = ManualClock()
-    assert len(reported(DirectTransport(fake_with(latency_ms=10), clock).send(request))["result"]) == 3
+    assert len(envelope_of(DirectTransport(fake_with(latency_ms=10), clock).send(request))["result"]) == 3
     assert (
-        len(reported(asyncio.run(AsyncDirectTransport(fake_with(latency_ms=10), clock).send(request)))["result"]) == 3
+        len(envelope_of(asyncio.run(AsyncDirectTransport(fake_with(latency_ms=10), clock).send(request)))["result"])
+        == 3
     )
     assert clock.sleeps == [0.01, 0.01]
     for kind in ("cut_connection", "no_answer", "wrong_length"):

@@ -15,11 +15,11 @@ from airflow_audit_provider.testing.settings import ACCOUNT_ID
 from airflow_audit_provider.triggers import shared_stream
 from airflow_audit_provider.triggers.audit_logs import AuditLogActivityEventTrigger
 from airflow_audit_provider.triggers.shared_stream import PollForever, SharedPollProducer
-from tests.operators.stages import (
+from tests.operators.trigger_setup import (
     LATE,
     NOON,
-    Stage,
     StateStore,
+    TriggerSetup,
     event_trigger,
     first_payloads,
     ids_of,
@@ -28,35 +28,35 @@ from tests.operators.stages import (
 
 
 @pytest.mark.parametrize("version", ["v1", "v2"])
-def test_new_records_are_told(stage: Stage, version: str) -> None:
+def test_new_records_are_told(trigger_setup: TriggerSetup, version: str) -> None:
     """A record is told at the look after it came, in one event with all that came with it, and never again."""
-    stage.script.at = {
-        2: lambda: stage.add("one", version) and stage.add("two", version, 3),
-        5: lambda: stage.add("three", version),
+    trigger_setup.clock.at = {
+        2: lambda: trigger_setup.add("one", version) and trigger_setup.add("two", version, 3),
+        5: lambda: trigger_setup.add("three", version),
     }
     first, second = first_payloads(event_trigger(api_version=version), 2)
     assert (ids_of(first), ids_of(second)) == (["two", "one"], ["three"])
-    assert stage.script.sleeps == [60.0] * 5
+    assert trigger_setup.clock.sleeps == [60.0] * 5
     assert (first["record_count"], first["actions"], first["scope_id"]) == (2, {"late": 2}, ACCOUNT_ID)
 
 
-def test_what_happened_just_before_the_start_is_told(stage: Stage) -> None:
+def test_what_happened_just_before_the_start_is_told(trigger_setup: TriggerSetup) -> None:
     """Without a mark a watcher begins the lookback before now, and not earlier."""
-    stage.add("early", minutes_ago=16)
-    stage.add("recent", minutes_ago=14)
+    trigger_setup.add("early", minutes_ago=16)
+    trigger_setup.add("recent", minutes_ago=14)
     (payload,) = first_payloads(event_trigger())
     assert ids_of(payload) == ["recent"]
 
 
-def test_a_mark_leads_on(stage: Stage) -> None:
+def test_a_mark_leads_on(trigger_setup: TriggerSetup) -> None:
     """A watcher started anew goes on from the mark that is kept, however long it is away."""
     state = StateStore()
-    stage.script.at = {1: lambda: stage.add("one"), 4: lambda: stage.add("two")}
+    trigger_setup.clock.at = {1: lambda: trigger_setup.add("one"), 4: lambda: trigger_setup.add("two")}
     assert [ids_of(payload) for payload in first_payloads(event_trigger(state), 2)] == [["one"], ["two"]]
-    stage.add("while_away", minutes_ago=0)
-    stage.script.advance(86_400)
+    trigger_setup.add("while_away", minutes_ago=0)
+    trigger_setup.clock.advance(86_400)
     # "two" may not be stored yet: it is told again rather than lost.
-    stage.script.at = {}
+    trigger_setup.clock.at = {}
     assert [ids_of(payload) for payload in first_payloads(event_trigger(state))] == [["two", "while_away"]]
     assert len(state.values) == 1
 
@@ -75,15 +75,15 @@ def test_watchers_with_other_filters_have_other_positions() -> None:
 
 
 @pytest.mark.parametrize("filters", [LATE, None])
-def test_a_record_read_back_is_judged_alike(stage: Stage, filters: Any) -> None:
+def test_a_record_read_back_is_judged_alike(trigger_setup: TriggerSetup, filters: Any) -> None:
     """Whoever reads a record through the hook can ask whether a watcher told of it."""
-    stage.add("one")
-    (record,) = stage.world.hook().iter_audit_logs(since=NOON - timedelta(hours=1), before=NOON)
+    trigger_setup.add("one")
+    (record,) = trigger_setup.task_setup.hook().iter_audit_logs(since=NOON - timedelta(hours=1), before=NOON)
     assert event_trigger(filters=filters).matches(record)
     assert event_trigger(filters={"action_type": "other"}).matches(record) is False
 
 
-def test_one_reading_serves_all_its_watchers(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_reading_serves_all_its_watchers(trigger_setup: TriggerSetup, monkeypatch: pytest.MonkeyPatch) -> None:
     """In Airflow's own shared stream two watchers with different filters cost one reading, and each keeps its mark."""
     readings: list[SharedPollProducer] = []
 
@@ -93,7 +93,11 @@ def test_one_reading_serves_all_its_watchers(stage: Stage, monkeypatch: pytest.M
 
     monkeypatch.setattr(shared_stream, "SharedPollProducer", counted)
     one, other = StateStore(), StateStore()
-    stage.script.at = {2: lambda: stage.add("one"), 4: lambda: stage.add("two"), 9: lambda: stage.add("three")}
+    trigger_setup.clock.at = {
+        2: lambda: trigger_setup.add("one"),
+        4: lambda: trigger_setup.add("two"),
+        9: lambda: trigger_setup.add("three"),
+    }
     payloads = asyncio.run(
         shared_payloads([event_trigger(one), event_trigger(other, filters={"id": ["two", "three"]})], [3, 2])
     )
@@ -104,11 +108,11 @@ def test_one_reading_serves_all_its_watchers(stage: Stage, monkeypatch: pytest.M
     assert other.values
 
 
-def test_older_airflow_reads_the_connection_too(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_older_airflow_reads_the_connection_too(trigger_setup: TriggerSetup, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where Airflow cannot read a connection on the loop, as before 3.3, a thread does."""
     monkeypatch.delattr(compat, "get_async_extra_dejson")
     monkeypatch.delattr(compat, "get_async_connection")
-    stage.add("one")
+    trigger_setup.add("one")
     assert ids_of(first_payloads(event_trigger())[0]) == ["one"]
 
 

@@ -18,46 +18,49 @@ from airflow_audit_provider.pipelines import watch as pipeline
 from airflow_audit_provider.testing.server import FakeServer
 from airflow_audit_provider.triggers import shared_stream
 from airflow_audit_provider.triggers.shared_stream import SharedPoll, SharedPollProducer
-from tests.operators.stages import (
+from tests.operators.task_setup import TaskSetup
+from tests.operators.trigger_setup import (
     NOON,
     PATIENCE_SECONDS,
-    Stage,
     StateStore,
+    TriggerSetup,
     event_trigger,
     first_payloads,
     ids_of,
     shared_payloads,
     trigger_with_position,
 )
-from tests.operators.worlds import World
 
 pytestmark = pytest.mark.integration
 # Far more than cancelling takes, on a busy machine too.
 ANSWER_SECONDS = 15
 
 
-def test_failures_are_outlived(stage: Stage) -> None:
+def test_failures_are_outlived(trigger_setup: TriggerSetup) -> None:
     """An outage and a refused credential cost pauses that grow; afterwards nothing in between is missing."""
-    stage.script.at = {
-        1: stage.misbehave("status=503"),
-        2: lambda: stage.add("meanwhile", minutes_ago=0),
-        3: stage.misbehave("status=401"),
-        5: stage.misbehave(),
+    trigger_setup.clock.at = {
+        1: trigger_setup.misbehave("status=503"),
+        2: lambda: trigger_setup.add("meanwhile", minutes_ago=0),
+        3: trigger_setup.misbehave("status=401"),
+        5: trigger_setup.misbehave(),
     }
     (payload,) = first_payloads(event_trigger())
     assert ids_of(payload) == ["meanwhile"]
-    assert stage.script.sleeps == [60.0, 120.0, 240.0, 480.0, 600.0]
-    assert [asked.status for asked in stage.world.fake.requests].count(401) == 2
+    assert trigger_setup.clock.sleeps == [60.0, 120.0, 240.0, 480.0, 600.0]
+    assert [asked.status for asked in trigger_setup.task_setup.fake.requests].count(401) == 2
 
 
-def test_a_mended_connection_is_noticed(stage: Stage) -> None:
+def test_a_mended_connection_is_noticed(trigger_setup: TriggerSetup) -> None:
     """A connection that is missing or wrong is read anew at every look after a failure."""
-    stage.script.at = {2: lambda: stage.world.connect("late_conn"), 3: lambda: stage.add("one")}
+    trigger_setup.clock.at = {
+        2: lambda: trigger_setup.task_setup.connect("late_conn"),
+        3: lambda: trigger_setup.add("one"),
+    }
     (payload,) = first_payloads(event_trigger(cloudflare_conn_id="late_conn"))
     assert ids_of(payload) == ["one"]
 
 
-def test_an_error_nobody_thought_of_is_outlived(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_error_nobody_thought_of_is_outlived(trigger_setup: TriggerSetup, monkeypatch: pytest.MonkeyPatch) -> None:
     """Even a defect ends no watcher, which Airflow would restart every two seconds; it is an error in the log."""
     broken = [ZeroDivisionError("?"), ZeroDivisionError("?")]
     original = pipeline.apoll_new_records
@@ -68,40 +71,42 @@ def test_an_error_nobody_thought_of_is_outlived(stage: Stage, monkeypatch: pytes
         return original(*arguments)
 
     monkeypatch.setattr(pipeline, "apoll_new_records", sometimes)
-    stage.script.at = {3: lambda: stage.add("one")}
+    trigger_setup.clock.at = {3: lambda: trigger_setup.add("one")}
     assert ids_of(first_payloads(event_trigger())[0]) == ["one"]
-    assert stage.script.sleeps == [120.0, 240.0, 60.0]
+    assert trigger_setup.clock.sleeps == [120.0, 240.0, 60.0]
 
 
-def test_a_store_that_fails_is_asked_again(stage: Stage) -> None:
+def test_a_store_that_fails_is_asked_again(trigger_setup: TriggerSetup) -> None:
     """To begin without the mark could lose records, so it is asked for again, ever less often; meanwhile looks pass."""
     state, asked_at = StateStore(failures=3), list[float]()
-    state.on_get = lambda: asked_at.append(stage.script.monotonic())
-    stage.script.at = {1: lambda: stage.add("one", minutes_ago=0)}
+    state.on_get = lambda: asked_at.append(trigger_setup.clock.monotonic())
+    trigger_setup.clock.at = {1: lambda: trigger_setup.add("one", minutes_ago=0)}
     assert ids_of(first_payloads(event_trigger(state))[0]) == ["one"]
     assert asked_at == [0, 120, 360, 840]
 
 
-def test_an_outage_while_catching_up_ends_no_watcher(stage: Stage) -> None:
+def test_an_outage_while_catching_up_ends_no_watcher(trigger_setup: TriggerSetup) -> None:
     """A watcher that finds the API away on its way from the kept mark leaves no look standing, and loses nothing."""
     trigger = trigger_with_position(NOON - timedelta(hours=1))
-    stage.add("while_away", minutes_ago=30)
-    stage.script.at = {1: stage.misbehave("status=503")}
+    trigger_setup.add("while_away", minutes_ago=30)
+    trigger_setup.clock.at = {1: trigger_setup.misbehave("status=503")}
 
     async def outage() -> list[list[dict[str, Any]]]:
-        # Three times as long, by the loop's clock, as Airflow's patience; by the script's clock that are days.
-        asyncio.get_running_loop().call_later(0.9, stage.misbehave())
-        asyncio.get_running_loop().call_later(1.2, stage.add, "one")
+        # Three times as long, by the loop's clock, as Airflow's patience; by the clock's clock that are days.
+        asyncio.get_running_loop().call_later(0.9, trigger_setup.misbehave())
+        asyncio.get_running_loop().call_later(1.2, trigger_setup.add, "one")
         return await shared_payloads([trigger], [2], patience_seconds=0.3)
 
     (payload,) = asyncio.run(outage())
     assert [ids_of(each) for each in payload] == [["while_away"], ["one"]]
 
 
-def test_a_look_that_hangs_while_catching_up_is_broken_off(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_look_that_hangs_while_catching_up_is_broken_off(
+    trigger_setup: TriggerSetup, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A way from the kept mark that takes too long is begun again at a later look; nothing on it is lost."""
     position_at = NOON - timedelta(hours=1)
-    stage.add("while_away", minutes_ago=30)
+    trigger_setup.add("while_away", minutes_ago=30)
     original, hung = pipeline.apoll_new_records, list[WatchPosition]()
 
     async def hangs_once(query: Any, position: Any, *arguments: Any) -> Any:
@@ -116,7 +121,7 @@ def test_a_look_that_hangs_while_catching_up_is_broken_off(stage: Stage, monkeyp
     assert hung
 
 
-def test_a_mark_is_not_kept_by_what_failed(stage: Stage) -> None:
+def test_a_mark_is_not_kept_by_what_failed(trigger_setup: TriggerSetup) -> None:
     """A look that failed for one watcher keeps nobody's mark; the next one that is stored for all does."""
     state = StateStore()
     kept: list[int] = []
@@ -140,35 +145,35 @@ def test_a_mark_is_not_kept_by_what_failed(stage: Stage) -> None:
     assert kept == [0, 0, 1]
 
 
-def test_a_broken_mark_is_said(stage: Stage, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_broken_mark_is_said(trigger_setup: TriggerSetup, capsys: pytest.CaptureFixture[str]) -> None:
     """Who kept something that is no mark begins anew, and the log says so."""
     state = StateStore()
     trigger = event_trigger(state)
     state.values[trigger._positions()._key] = {"floor_second": 1, "seen": "x"}
-    stage.add("one")
+    trigger_setup.add("one")
     assert ids_of(first_payloads(trigger)[0]) == ["one"]
     assert "no position" in capsys.readouterr().out
 
 
 def test_a_lookback_that_is_cut_is_said(
-    stage: Stage, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    trigger_setup: TriggerSetup, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """In a log too busy to remember all of the lookback the log says once how late a record may still come."""
     monkeypatch.setattr(new_records, "_MAX_SEEN_IDS", 2)
     for minutes_ago in (14, 10, 6, 5):
-        stage.add(f"r{minutes_ago}", minutes_ago=minutes_ago)
-    stage.script.at = {3: lambda: stage.add("one")}
+        trigger_setup.add(f"r{minutes_ago}", minutes_ago=minutes_ago)
+    trigger_setup.clock.at = {3: lambda: trigger_setup.add("one")}
     assert len(first_payloads(event_trigger(), 2)) == 2
     assert capsys.readouterr().out.count("within 360 s after its event time") == 1
 
 
-def test_a_trigger_cancelled_while_it_looks_ends_cleanly(world: World) -> None:
+def test_a_trigger_cancelled_while_it_looks_ends_cleanly(task_setup: TaskSetup) -> None:
     """Cancelled while a real answer is on its way, a trigger ends at once and leaves no task and no connection."""
-    with FakeServer(world.fake) as server:
-        world.connect(host=server.base_url)
-        world.misbehave(f"slow={ANSWER_SECONDS * 1000}")
+    with FakeServer(task_setup.fake) as server:
+        task_setup.connect(host=server.base_url)
+        task_setup.misbehave(f"slow={ANSWER_SECONDS * 1000}")
         began = time.monotonic()
-        assert asyncio.run(_cancelled_in_mid_look(world)) == []
+        assert asyncio.run(_cancelled_in_mid_look(task_setup)) == []
         # Before the answer could come: the cancelled trigger does not wait for it.
         assert time.monotonic() - began < ANSWER_SECONDS
         deadline = time.monotonic() + PATIENCE_SECONDS
@@ -177,7 +182,7 @@ def test_a_trigger_cancelled_while_it_looks_ends_cleanly(world: World) -> None:
         assert not server._talks
 
 
-async def _cancelled_in_mid_look(world: World) -> list[Any]:
+async def _cancelled_in_mid_look(task_setup: TaskSetup) -> list[Any]:
     """Cancel a trigger as the triggerer does, once its request is there; return the tasks that are left."""
     trigger = event_trigger(poll_interval_seconds=1)
 
@@ -187,7 +192,7 @@ async def _cancelled_in_mid_look(world: World) -> list[Any]:
 
     running = asyncio.create_task(run())
     async with asyncio.timeout(PATIENCE_SECONDS):
-        while not world.fake.requests:  # noqa: ASYNC110 - the fake is in another thread
+        while not task_setup.fake.requests:  # noqa: ASYNC110 - the fake is in another thread
             await asyncio.sleep(0.01)
         running.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -197,10 +202,10 @@ async def _cancelled_in_mid_look(world: World) -> list[Any]:
     return [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
 
 
-def test_a_mark_waits_until_its_event_is_stored(stage: Stage) -> None:
+def test_a_mark_waits_until_its_event_is_stored(trigger_setup: TriggerSetup) -> None:
     """Looks go on while Airflow has not stored an event, but no mark past it is kept, so that a crash loses nothing."""
     state = StateStore()
-    stage.script.at = {count: functools.partial(stage.add, f"r{count}") for count in (1, 4, 8)}
+    trigger_setup.clock.at = {count: functools.partial(trigger_setup.add, f"r{count}") for count in (1, 4, 8)}
     asyncio.run(shared_payloads([event_trigger(state)], [3], is_stored=False))
     kept = [WatchPosition.from_state(value) for value in state.values.values()]
     assert all(mark is not None and not mark.seen for mark in kept)

@@ -21,7 +21,7 @@ from airflow_audit_provider.operators.seal import CloudflareAuditLogsSealOperato
 from airflow_audit_provider.operators.verify import CloudflareAuditLogsVerifyOperator
 from airflow_audit_provider.testing.settings import ACCOUNT_ID
 from tests.architecture.source_files import PROJECT
-from tests.operators.worlds import WINDOW, World
+from tests.operators.task_setup import WINDOW, TaskSetup
 from tests.pipelines.pull.landing import record_at
 from tests.pipelines.verify.dataset import PRIVATE_PEM
 
@@ -58,53 +58,53 @@ def heard(monkeypatch: pytest.MonkeyPatch) -> Heard:
     return found
 
 
-def test_counts_are_what_happened(world: World, heard: Heard) -> None:
+def test_counts_are_what_happened(task_setup: TaskSetup, heard: Heard) -> None:
     """Requests, retries, records, parts and bytes are those the fake and the destination know of."""
-    world.misbehave("status=503,every=2")
-    summary = world.land(verify="recount")
-    failed = sum(request.status == 503 for request in world.fake.requests)
+    task_setup.misbehave("status=503,every=2")
+    summary = task_setup.land(verify="recount")
+    failed = sum(request.status == 503 for request in task_setup.fake.requests)
     assert failed > 0
-    assert heard.counts["fetch.requests"] == len(world.fake.requests)
+    assert heard.counts["fetch.requests"] == len(task_setup.fake.requests)
     assert heard.counts["fetch.retries"] == failed
     assert {tags["error"] for tags in heard.tags if "error" in tags} == {"SourceUnavailableError"}
     assert heard.counts["fetch.records"] == heard.counts["stage.records"] == summary["record_count"] > 0
     assert heard.counts["commit.records"] == summary["record_count"]
     assert heard.counts["commit.windows"] == 1
-    assert heard.counts["stage.parts"] == len(world.part_names())
-    assert heard.counts["stage.bytes"] == sum(len(world.tree()[name][0]) for name in world.part_names())
+    assert heard.counts["stage.parts"] == len(task_setup.part_names())
+    assert heard.counts["stage.bytes"] == sum(len(task_setup.tree()[name][0]) for name in task_setup.part_names())
 
 
-def test_the_rate_limit_is_told_in_seconds(world: World, heard: Heard) -> None:
+def test_the_rate_limit_is_told_in_seconds(task_setup: TaskSetup, heard: Heard) -> None:
     """Seconds waited for the rate limit are what the manifest says, too."""
-    world.connect(extra={"account_id": ACCOUNT_ID, "rate_limit_requests": 1, "rate_limit_seconds": 7})
-    operator = world.operator(**WINDOW, verify="recount")
+    task_setup.connect(extra={"account_id": ACCOUNT_ID, "rate_limit_requests": 1, "rate_limit_seconds": 7})
+    operator = task_setup.operator(**WINDOW, verify="recount")
     operator.execute({})
     assert operator.outcome is not None
     assert heard.counts["fetch.throttled_seconds"] == pytest.approx(operator.outcome.manifest.fetch.throttled_seconds)
     assert heard.counts["fetch.throttled_seconds"] > 6
 
 
-def _audit(world: World) -> None:
+def _audit(task_setup: TaskSetup) -> None:
     """Verify and seal what landed, beside a file of somebody else."""
-    (world.destination / "notes.txt").write_text("not ours")
-    world.connect("sealing", conn_type="generic", password=PRIVATE_PEM, extra={})
-    destination = f"file://{world.destination}"
+    (task_setup.destination / "notes.txt").write_text("not ours")
+    task_setup.connect("sealing", conn_type="generic", password=PRIVATE_PEM, extra={})
+    destination = f"file://{task_setup.destination}"
     CloudflareAuditLogsVerifyOperator(task_id="verify", destination=destination).execute({})
     CloudflareAuditLogsSealOperator(task_id="seal", destination=destination, signing_conn_id="sealing").execute({})
 
 
-def test_what_is_verified_and_sealed_is_counted(world: World, heard: Heard) -> None:
+def test_what_is_verified_and_sealed_is_counted(task_setup: TaskSetup, heard: Heard) -> None:
     """Verifying tells what it looked at and each finding by severity and kind; sealing what it wrote."""
-    world.land()
+    task_setup.land()
     heard.counts.clear()
     heard.tags.clear()
-    _audit(world)
-    (part,) = world.part_names()
+    _audit(task_setup)
+    (part,) = task_setup.part_names()
     assert heard.counts == {
         "verify.windows": 1,
         "verify.parts": 1,
         "verify.records": 300,
-        "verify.bytes": len(world.tree()[part][0]),
+        "verify.bytes": len(task_setup.tree()[part][0]),
         "verify.findings": 1,
         "commit.seals": 1,
         "commit.signatures": 1,
@@ -112,33 +112,33 @@ def test_what_is_verified_and_sealed_is_counted(world: World, heard: Heard) -> N
     assert [tags for tags in heard.tags if tags] == [{"severity": "mild", "kind": "object_foreign"}]
 
 
-def test_findings_are_counted_where_they_fail_the_task(world: World, heard: Heard) -> None:
+def test_findings_are_counted_where_they_fail_the_task(task_setup: TaskSetup, heard: Heard) -> None:
     """A severe finding is told before it fails the task, which is when somebody wants to know."""
-    world.land()
-    (part,) = world.part_names()
-    (world.destination / part).unlink()
+    task_setup.land()
+    (part,) = task_setup.part_names()
+    (task_setup.destination / part).unlink()
     heard.tags.clear()
     with pytest.raises(AirflowFailException):
-        _audit(world)
+        _audit(task_setup)
     assert {"severity": "severe", "kind": "part_missing"} in heard.tags
     assert heard.counts["verify.bytes"] == 0
 
 
-def test_a_second_run_commits_nothing(world: World, heard: Heard) -> None:
+def test_a_second_run_commits_nothing(task_setup: TaskSetup, heard: Heard) -> None:
     """A run that finds everything committed adds nothing to what is counted as committed; a late record adds one."""
-    world.land()
+    task_setup.land()
     heard.counts.clear()
-    world.land()
+    task_setup.land()
     assert heard.counts["fetch.records"] > 0
     assert not {"commit.records", "commit.windows", "stage.parts"} & heard.counts.keys()
-    world.fake.add(record_at("2026-10-26T03:00:00Z", "late-one"))
-    world.land()
+    task_setup.fake.add(record_at("2026-10-26T03:00:00Z", "late-one"))
+    task_setup.land()
     assert (heard.counts["commit.records"], heard.counts["commit.windows"]) == (1, 1)
 
 
-def test_tags_are_few_and_of_few_values(world: World, heard: Heard) -> None:
+def test_tags_are_few_and_of_few_values(task_setup: TaskSetup, heard: Heard) -> None:
     """Each metric says version, scope and format, and no id, window or key anywhere."""
-    world.land(verify="recount")
+    task_setup.land(verify="recount")
     assert heard.tags
     for tags in heard.tags:
         assert {name: tags[name] for name in TAGS} == TAGS
@@ -147,25 +147,25 @@ def test_tags_are_few_and_of_few_values(world: World, heard: Heard) -> None:
     assert not re.search(r"[0-9a-f]{8}|\d{4}-\d\d|20\d{6}", said)
 
 
-def test_each_step_is_timed(world: World, heard: Heard) -> None:
+def test_each_step_is_timed(task_setup: TaskSetup, heard: Heard) -> None:
     """Every verb has a duration; a step that fails says so."""
-    world.land(verify="recount")
+    task_setup.land(verify="recount")
     assert heard.timings.keys() == {f"{step}.duration" for step in STEPS}
     assert {tags["state"] for tags in heard.tags if "state" in tags} == {"success"}
     heard.tags.clear()
-    world.connect(extra={"account_id": ACCOUNT_ID, "max_attempts": 1})
-    world.misbehave("status=503")
+    task_setup.connect(extra={"account_id": ACCOUNT_ID, "max_attempts": 1})
+    task_setup.misbehave("status=503")
     with pytest.raises(AuditProviderError):
-        world.land(destination=f"file://{world.destination}/other")
+        task_setup.land(destination=f"file://{task_setup.destination}/other")
     assert "failed" in {tags.get("state") for tags in heard.tags}
 
 
-def test_documented_metrics_are_those_sent(world: World, heard: Heard) -> None:
+def test_documented_metrics_are_those_sent(task_setup: TaskSetup, heard: Heard) -> None:
     """The reference names each metric that is sent, and no other."""
-    world.connect(extra={"account_id": ACCOUNT_ID, "rate_limit_requests": 1, "rate_limit_seconds": 7})
-    world.misbehave("status=503,every=2")
-    world.land(verify="recount")
-    _audit(world)
+    task_setup.connect(extra={"account_id": ACCOUNT_ID, "rate_limit_requests": 1, "rate_limit_seconds": 7})
+    task_setup.misbehave("status=503,every=2")
+    task_setup.land(verify="recount")
+    _audit(task_setup)
     text = (PROJECT / "docs" / "reference" / "observability.md").read_text()
     named = set(re.findall(r"`((?:plan|fetch|encode|stage|commit|verify)\.\w+)`", text))
     assert named == heard.counts.keys() | heard.timings.keys()
@@ -185,9 +185,9 @@ def _by_name(exporter: InMemorySpanExporter) -> dict[str, ReadableSpan]:
     return {span.name.removeprefix("cloudflare_audit_logs."): span for span in exporter.get_finished_spans()}
 
 
-def test_steps_are_spans_below_the_tasks(world: World, spans: InMemorySpanExporter) -> None:
+def test_steps_are_spans_below_the_tasks(task_setup: TaskSetup, spans: InMemorySpanExporter) -> None:
     """Plan, fetch, verify and commit are children of the task's span, stage is one of fetch."""
-    summary = world.land(verify="recount")
+    summary = task_setup.land(verify="recount")
     found = _by_name(spans)
     task = trace.get_current_span().get_span_context()
     assert found.keys() == {"plan", "fetch", "stage", "verify", "commit"}
@@ -200,12 +200,12 @@ def test_steps_are_spans_below_the_tasks(world: World, spans: InMemorySpanExport
     assert trace.get_current_span().get_span_context() == task
 
 
-def test_an_error_is_on_the_span_it_struck(world: World, spans: InMemorySpanExporter) -> None:
+def test_an_error_is_on_the_span_it_struck(task_setup: TaskSetup, spans: InMemorySpanExporter) -> None:
     """The span of the step that failed is marked, and the one before it is not."""
-    world.connect(extra={"account_id": ACCOUNT_ID, "max_attempts": 1})
-    world.misbehave("status=503")
+    task_setup.connect(extra={"account_id": ACCOUNT_ID, "max_attempts": 1})
+    task_setup.misbehave("status=503")
     with pytest.raises(AuditProviderError):
-        world.land()
+        task_setup.land()
     found = _by_name(spans)
     assert not found["fetch"].status.is_ok
     assert found["plan"].status.is_unset
@@ -219,22 +219,22 @@ def _span_id(span: ReadableSpan) -> int | None:
     return span.context.span_id if span.context else None
 
 
-def test_without_a_span_nothing_is_traced(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_span_nothing_is_traced(task_setup: TaskSetup, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where no span is recorded no tracer is asked for."""
 
     def refuse(*_: Any) -> None:
         raise AssertionError("a tracer was asked for")
 
     monkeypatch.setattr(trace, "get_tracer", refuse)
-    assert world.land()["record_count"] > 0
+    assert task_setup.land()["record_count"] > 0
 
 
 def test_lines_of_fetching_are_folded(
-    world: World, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+    task_setup: TaskSetup, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Airflow's log page folds progress and waits, and shows the window and the summary."""
     caplog.set_level("INFO")
-    world.operator(**WINDOW, verify="recount").execute({})
+    task_setup.operator(**WINDOW, verify="recount").execute({})
     # Airflow's versions log by structlog to the terminal, or by the standard library.
     said = capsys.readouterr().out + "\n".join(record.getMessage() for record in caplog.records)
     inside, outside = _parted(said)

@@ -1,4 +1,4 @@
-"""A small world for the shells: a fake, a clock, a connection in the environment, a destination.
+"""A small task_setup for the shells: a fake, a clock, a connection in the environment, a destination.
 
 Invariant: what is read back from a destination is read by plain file tools, not by the package.
 """
@@ -29,7 +29,7 @@ WINDOW: dict[str, Any] = {"window_start": START, "window_end": END}
 Tree = dict[str, tuple[bytes, int]]
 
 
-class World:
+class TaskSetup:
     """Everything around one shell; ``misbehave`` takes specs, ``connect`` writes another connection."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, destination: Path, **settings: Any) -> None:

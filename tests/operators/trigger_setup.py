@@ -1,6 +1,6 @@
-"""A stage for event triggers: a clock on which things happen, a store for marks, Airflow's own shared stream.
+"""A trigger_setup for event triggers: a clock on which things happen, a store for marks, Airflow's own shared stream.
 
-Invariant: time is the script's; only Airflow's own time-outs run by the loop's clock.
+Invariant: time is the clock's; only Airflow's own time-outs run by the loop's clock.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from airflow_audit_provider.testing.settings import ACCOUNT_ID, Settings
 from airflow_audit_provider.testing.transport import FakeTransport
 from airflow_audit_provider.triggers import audit_logs as triggers
 from airflow_audit_provider.triggers.audit_logs import AuditLogActivityEventTrigger
-from tests.operators.worlds import World
+from tests.operators.task_setup import TaskSetup
 from tests.pipelines.pull.landing import record_at
 
 NOON = datetime(2026, 11, 2, 12, tzinfo=UTC)
@@ -32,7 +32,7 @@ LATE = {"action_type": "late"}
 PATIENCE_SECONDS = 120.0
 
 
-class Script(ManualClock):
+class ScriptedClock(ManualClock):
     """A clock on which things happen at given sleeps, and which lets others run while it sleeps."""
 
     def __init__(self) -> None:
@@ -72,26 +72,26 @@ class StateStore:
             raise RuntimeError("the supervisor does not answer")
 
 
-class Stage:
-    """A world whose triggers run on a script."""
+class TriggerSetup:
+    """A task_setup whose triggers run on a clock."""
 
-    def __init__(self, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.world = world
-        self.script = Script()
-        world.connect(extra={"account_id": ACCOUNT_ID, "max_attempts": 1, "max_retry_seconds": 1})
-        world.fake = FakeCloudflare(self.script.now, Settings(records_per_day=0))
-        built = functools.partial(CloudflareHook, transport=FakeTransport(world.fake), clock=self.script)
+    def __init__(self, task_setup: TaskSetup, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.task_setup = task_setup
+        self.clock = ScriptedClock()
+        task_setup.connect(extra={"account_id": ACCOUNT_ID, "max_attempts": 1, "max_retry_seconds": 1})
+        task_setup.fake = FakeCloudflare(self.clock.now, Settings(records_per_day=0))
+        built = functools.partial(CloudflareHook, transport=FakeTransport(task_setup.fake), clock=self.clock)
         monkeypatch.setattr(hooks, "CloudflareHook", built)
-        monkeypatch.setattr(triggers, "SystemClock", lambda: self.script)
+        monkeypatch.setattr(triggers, "SystemClock", lambda: self.clock)
 
     def add(self, record_id: str, version: str = "v1", minutes_ago: float = 0.5) -> str:
         """Let a record be there now that happened some minutes ago; return its id."""
-        when = self.script.now() - timedelta(minutes=minutes_ago)
-        return self.world.fake.add(record_at(when.isoformat(), record_id, version), version).id
+        when = self.clock.now() - timedelta(minutes=minutes_ago)
+        return self.task_setup.fake.add(record_at(when.isoformat(), record_id, version), version).id
 
     def misbehave(self, *specs: str) -> Callable[[], None]:
         """Return what lets the fake misbehave so from then on."""
-        return lambda: self.world.misbehave(*specs)
+        return lambda: self.task_setup.misbehave(*specs)
 
 
 def event_trigger(state: StateStore | None = None, **changes: Any) -> AuditLogActivityEventTrigger:

@@ -35,7 +35,7 @@ def fake_with(*specs: str, clock: ManualClock | None = None, **settings: Any) ->
     return FakeCloudflare((clock or ManualClock()).now, chosen, [parse_switch(spec) for spec in specs])
 
 
-def ask(fake: FakeCloudflare, path: str, headers: Any = None, **params: Any) -> Response:
+def get(fake: FakeCloudflare, path: str, headers: Any = None, **params: Any) -> Response:
     """Ask once; ``action__type`` is spelt ``action.type``, and a list repeats its key."""
     pairs = []
     for name, value in params.items():
@@ -44,7 +44,7 @@ def ask(fake: FakeCloudflare, path: str, headers: Any = None, **params: Any) -> 
     return fake.answer("GET", path, pairs, BEARER if headers is None else headers)
 
 
-def reported(response: Response) -> Any:
+def envelope_of(response: Response) -> Any:
     """Return the decoded envelope."""
     return msgspec.json.decode(response.body)
 
@@ -54,7 +54,7 @@ def pages_v1(fake: FakeCloudflare, path: str = V1, **params: Any) -> Iterator[li
     number = 0
     while True:
         number += 1
-        page = reported(ask(fake, path, **{**DAYS["v1"], **params, "page": number}))["result"]
+        page = envelope_of(get(fake, path, **{**DAYS["v1"], **params, "page": number}))["result"]
         if not page:
             return
         yield page
@@ -62,14 +62,14 @@ def pages_v1(fake: FakeCloudflare, path: str = V1, **params: Any) -> Iterator[li
 
 def pages_v2(fake: FakeCloudflare, path: str = V2, **params: Any) -> Iterator[list[Any]]:
     """Yield page after page until there is no cursor."""
-    asked = {**DAYS["v2"], **params}
+    params = {**DAYS["v2"], **params}
     while True:
-        envelope = reported(ask(fake, path, **asked))
+        envelope = envelope_of(get(fake, path, **params))
         yield envelope["result"]
         cursor = envelope["result_info"].get("cursor")
         if cursor is None:
             return
-        asked["cursor"] = cursor
+        params["cursor"] = cursor
 
 
 def pages(fake: FakeCloudflare, version: str, **params: Any) -> list[list[Any]]:
