@@ -19,7 +19,7 @@ from airflow_audit_provider.pipelines.load import LoadSpec, load_committed
 from airflow_audit_provider.testing.clock import ManualClock
 from dags.cloudflare_audit_duckdb import QUESTIONS, answers
 from demo.chart import bars
-from tests.pipelines.pull.landing import fake_with, land, order, source_of
+from tests.pipelines.pull.landing import fake_with, land, pull_spec, reader_of
 
 __all__ = ["QUESTIONS", "answers", "blocks", "landed", "loaded"]
 END = datetime(2026, 11, 2, tzinfo=UTC)
@@ -40,9 +40,9 @@ def blocks() -> Iterator[tuple[str, str, str]]:
 def landed(folder: Path) -> LocalStore:
     """Land two weeks; what landed before is left alone."""
     clock, store = ManualClock(), LocalStore(str(folder / "landed"))
-    source = source_of(fake_with(clock, records_per_day=200), clock)
+    reader = reader_of(fake_with(clock, records_per_day=200), clock)
     for back in range(DAY_COUNT, 0, -1):
-        land(order(start=END - timedelta(days=back), end=END - timedelta(days=back - 1)), source, store)
+        land(pull_spec(start=END - timedelta(days=back), end=END - timedelta(days=back - 1)), reader, store)
     return store
 
 

@@ -22,6 +22,7 @@ from airflow_audit_provider.pipelines.sweep import sweep
 from airflow_audit_provider.testing.clock import ManualClock
 from airflow_audit_provider.testing.cloudflare import FakeCloudflare
 from airflow_audit_provider.testing.in_process import DirectTransport
+from tests.pipelines.pull.crashing_store import CrashingStore, CrashPoint, KilledError
 from tests.pipelines.pull.landing import (
     END,
     fake_with,
@@ -29,12 +30,11 @@ from tests.pipelines.pull.landing import (
     land,
     landed_ids,
     objects,
-    order,
+    pull_spec,
+    reader_of,
     record_at,
-    source_of,
     true_ids,
 )
-from tests.pipelines.pull.mortal_store import Death, KilledError, MortalStore
 
 DAY = timedelta(days=1)
 NOW = ManualClock().now()
@@ -54,17 +54,21 @@ def committed(store: LocalStore) -> LocalStore:
     """A destination with a window of two generations, an empty window, and seals."""
     clock = ManualClock()
     fake = fake_with(clock)
-    land(order(), source_of(fake, clock), store)
+    land(pull_spec(), reader_of(fake, clock), store)
     fake.add(record_at("2026-10-26T03:00:00Z", "late"))
-    land(order(), source_of(fake, clock), store)
-    land(order(start=END, end=END + DAY, filters={"actor_email": "nobody@example.com"}), source_of(fake, clock), store)
+    land(pull_spec(), reader_of(fake, clock), store)
+    land(
+        pull_spec(start=END, end=END + DAY, filters={"actor_email": "nobody@example.com"}),
+        reader_of(fake, clock),
+        store,
+    )
     seal(store)
     return store
 
 
 def _stage(store: Store, attempt_id: str, began_at: datetime, saved_at: datetime | None = None) -> list[str]:
     """Leaves an attempt of the usual day in staging; returns its keys."""
-    spec = order()
+    spec = pull_spec()
     attempt = StagingArea(store, keys_of(spec), attempt_id)
     attempt.open(began_at)
     store.create(f"{attempt.prefix}part-00000", b"{}\n")
@@ -106,11 +110,11 @@ def test_replaced_parts_are_removed(committed: LocalStore) -> None:
     clock = ManualClock()
     fake = fake_with(clock)
     fake.add(record_at("2026-10-26T03:00:00Z", "late"))
-    land(order(replace=True), source_of(fake, clock), committed)
+    land(pull_spec(replace=True), reader_of(fake, clock), committed)
     for key, content in parts.items():
         committed.create(key, content)
     assert set(sweep(committed, LATER).keys) == set(parts)
-    assert landed_ids(order(), committed) == true_ids(fake)
+    assert landed_ids(pull_spec(), committed) == true_ids(fake)
 
 
 @pytest.mark.parametrize(("age", "is_abandoned"), [(timedelta(days=1), False), (timedelta(days=1, seconds=1), True)])
@@ -148,7 +152,7 @@ def test_window_with_an_active_attempt_is_kept(store: LocalStore) -> None:
 )
 def test_attempt_without_a_readable_time_is_abandoned(store: LocalStore, name: str, content: bytes) -> None:
     """An attempt whose marker is unreadable, or has a time without a zone, counts as abandoned."""
-    key = f"{keys_of(order()).staging('odd')}{name}"
+    key = f"{keys_of(pull_spec()).staging('odd')}{name}"
     store.create(key, content)
     assert sweep(store, NOW).keys == (key,)
 
@@ -226,11 +230,11 @@ class BusyStore(LocalStore):
             self._act()
 
 
-class HaltedStore(MortalStore):
+class HaltedStore(CrashingStore):
     """A store of an attempt that stops right before it creates its manifest, and can continue from there."""
 
     def __init__(self, store: Store, halt_at: int) -> None:
-        super().__init__(store, Death(halt_at))
+        super().__init__(store, CrashPoint(halt_at))
         self._beneath = store
         self._waiting: tuple[str, bytes] | None = None
 
@@ -249,7 +253,7 @@ class HaltedStore(MortalStore):
         """Creates the manifest and empties staging."""
         assert self._waiting is not None
         assert self._beneath.create(*self._waiting)
-        self._beneath.remove(list(self._beneath.list_keys(keys_of(order()).all_staging)))
+        self._beneath.remove(list(self._beneath.list_keys(keys_of(pull_spec()).all_staging)))
 
 
 @pytest.mark.integration
@@ -262,7 +266,7 @@ class HaltedStore(MortalStore):
 def test_concurrent_attempt_loses_nothing(tmp_path: Path, at: int, steps: str) -> None:
     """An attempt that publishes, commits or does both between any two reads of a sweep keeps all its parts."""
     fake, store = fake_with(ManualClock()), LocalStore(str(tmp_path / "store"))
-    land(order(start=END, end=END + DAY), source_of(fake, ManualClock()), store)
+    land(pull_spec(start=END, end=END + DAY), reader_of(fake, ManualClock()), store)
     halt_at = _manifest_operation(fake, LocalStore(str(tmp_path / "counted")))
     # An abandoned attempt has published the bytes that the new one is going to publish, without a commit.
     HaltedStore(store, halt_at).halt(fake)
@@ -276,19 +280,19 @@ def test_concurrent_attempt_loses_nothing(tmp_path: Path, at: int, steps: str) -
     assert busy.read_count >= at
     if steps == "up to its manifest":
         halted.resume()
-    assert landed_ids(order(), store) == true_ids(fake)
+    assert landed_ids(pull_spec(), store) == true_ids(fake)
 
 
 def _run(fake: FakeCloudflare, store: Store, now: datetime) -> None:
     clock = ManualClock(now)
-    land(order(concurrency=1), source_of(fake, clock, DirectTransport(fake, clock)), store)
+    land(pull_spec(concurrency=1), reader_of(fake, clock, DirectTransport(fake, clock)), store)
 
 
 def _manifest_operation(fake: FakeCloudflare, store: Store) -> int:
     """Returns the number of the operation that creates the manifest."""
-    death = Death()
-    _run(fake, MortalStore(store, death), NOW)
-    return next(number for number, name in enumerate(death.operations, 1) if name.startswith("create _manifests/"))
+    crash = CrashPoint()
+    _run(fake, CrashingStore(store, crash), NOW)
+    return next(number for number, name in enumerate(crash.operations, 1) if name.startswith("create _manifests/"))
 
 
 def test_sweep_after_a_kill_removes_the_rest(committed: LocalStore) -> None:
@@ -300,7 +304,7 @@ def test_sweep_after_a_kill_removes_the_rest(committed: LocalStore) -> None:
         _stage(committed, "abandoned", NOW)
         committed.create(FOLDER + PART, b"12345")
         try:
-            sweep(MortalStore(committed, Death(number, late=True)), LATER)
+            sweep(CrashingStore(committed, CrashPoint(number, after_effect=True)), LATER)
             is_over = True
         except KilledError:
             assert before.items() <= objects(committed).items()

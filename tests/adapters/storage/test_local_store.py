@@ -17,7 +17,7 @@ from airflow_audit_provider.pipelines.sweep import sweep
 from airflow_audit_provider.pipelines.verify import verify
 from airflow_audit_provider.testing.clock import ManualClock
 from tests.adapters.storage.store_fixtures import put
-from tests.pipelines.pull.landing import fake_with, land, order, source_of
+from tests.pipelines.pull.landing import fake_with, land, pull_spec, reader_of
 
 
 def test_the_right_store_is_opened(tmp_path: Path) -> None:
@@ -73,7 +73,7 @@ def test_what_is_being_written_is_listed_by_its_age_and_swept(tmp_path: Path) ->
 def test_nothing_beside_a_part_escapes_verification(name: str, tmp_path: Path) -> None:
     """Whatever lies where readers look and nobody names is a severe finding: hidden, half-written, or a link."""
     store, fake, clock = LocalStore(str(tmp_path)), fake_with(ManualClock()), ManualClock()
-    land(order(), source_of(fake, clock), store)
+    land(pull_spec(), reader_of(fake, clock), store)
     (part,) = tmp_path.glob("dt=*/*/*")
     if name.endswith(("folder", "link")):
         (part.parent / name).symlink_to("/tmp" if name.endswith("folder") else "/nowhere")

@@ -71,7 +71,7 @@ def test_rows_do_not_depend_on_the_file_format(target: LoadTarget, file_format: 
     """The same records give the same rows from every file format."""
     plain, other = MemoryStore(), MemoryStore()
     commit(plain, window(), records_in(window(), 5))
-    commit(other, window(), records_in(window(), 5), chosen=part_format(file_format))
+    commit(other, window(), records_in(window(), 5), format_=part_format(file_format))
     target.load(plain)
     digest = target.digest()
     target.drop()

@@ -12,7 +12,7 @@ from airflow_audit_provider.adapters.storage.fsspec_store import LocalStore
 from airflow_audit_provider.core.windows.window import TimeWindow
 from airflow_audit_provider.testing.clock import ManualClock
 from tests.pipelines.load.warehouses import LoadTarget
-from tests.pipelines.pull.landing import fake_with, land, order, source_of, true_ids
+from tests.pipelines.pull.landing import fake_with, land, pull_spec, reader_of, true_ids
 
 DAY_COUNT = int(os.environ.get("HISTORY_DAYS", "540"))
 RECORDS_PER_DAY = 5
@@ -26,9 +26,9 @@ def history(tmp_path_factory: pytest.TempPathFactory) -> tuple[LocalStore, list[
     clock = ManualClock()
     fake = fake_with(clock, records_per_day=RECORDS_PER_DAY, requests_per_window=None)
     store = LocalStore(str(tmp_path_factory.mktemp("history")))
-    reader = source_of(fake, clock)
+    reader = reader_of(fake, clock)
     for day in DAYS:
-        land(order(start=day.start, end=day.end, file_format="parquet", compression="zstd"), reader, store)
+        land(pull_spec(start=day.start, end=day.end, file_format="parquet", compression="zstd"), reader, store)
     return store, true_ids(fake, start=DAYS[0].start, end=END)
 
 

@@ -16,8 +16,8 @@ from airflow_audit_provider.core.api.retry import RetryLimits
 from airflow_audit_provider.core.limits import DEFAULT_MAX_PART_BYTES
 from airflow_audit_provider.testing.clock import ManualClock
 from tests.pipelines.load.warehouses import LoadTarget
-from tests.pipelines.pull.landing import START, land, order
-from tests.pipelines.pull.measured_pull import PER_SECOND, Arithmetic
+from tests.pipelines.pull.landing import START, land, pull_spec
+from tests.pipelines.pull.measured_pull import PER_SECOND, ComputedRecords
 
 REPOSITORY = Path(__file__).parents[3]
 FEW, MANY = 50_000, 200_000
@@ -30,9 +30,10 @@ def landed(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Path]:
     """Folders of a window with few records and of one with many."""
     folders = {count: tmp_path_factory.mktemp(str(count)) for count in (FEW, MANY)}
     for count, folder in folders.items():
-        reader = AuditLogReader(Arithmetic(count), ManualClock(), RateLimiter(RateLimit(100_000, 1)), RetryLimits())
+        limiter = RateLimiter(RateLimit(100_000, 1))
+        reader = AuditLogReader(ComputedRecords(count), ManualClock(), limiter, RetryLimits())
         end = START + timedelta(seconds=count / PER_SECOND)
-        spec = order(
+        spec = pull_spec(
             file_format="parquet",
             schema="normalized",
             end=end,

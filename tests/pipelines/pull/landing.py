@@ -1,6 +1,6 @@
-"""Landing windows in tests: an order in one line, and what lies in a store afterwards.
+"""Pulls windows in tests with one line each, and reads back what a store contains afterwards.
 
-Invariant: what counts as landed is what the newest manifest names, read back from its parts.
+Invariant: a record has landed if the newest manifest names its part; it is read back from there.
 """
 
 from __future__ import annotations
@@ -37,87 +37,87 @@ START = datetime(2026, 10, 26, tzinfo=UTC)
 END = datetime(2026, 10, 27, tzinfo=UTC)
 
 
-def fake_with(clock: ManualClock, *specs: str, **settings: Any) -> FakeCloudflare:
-    """Return a fake of 1200 records a day that misbehaves as the specs say."""
-    chosen = Settings(**{"records_per_day": 1200, "even_days": True, **settings})
-    return FakeCloudflare(clock.now, chosen, [parse_switch(spec) for spec in specs])
+def fake_with(clock: ManualClock, *switches: str, **settings: Any) -> FakeCloudflare:
+    """Returns a fake of 1200 records a day with these misbehaviours."""
+    settings_ = Settings(**{"records_per_day": 1200, "even_days": True, **settings})
+    return FakeCloudflare(clock.now, settings_, [parse_switch(switch) for switch in switches])
 
 
-def order(version: str = "v1", **changes: Any) -> PullSpec:
-    """Return an order for the usual day; ``start``, ``end``, ``file_format``, ``compression``, ``schema`` as wished."""
+def pull_spec(version: str = "v1", **changes: Any) -> PullSpec:
+    """Returns a spec for the usual day; changes may be fields, or start, end, filters, format, compression, schema."""
     window = TimeWindow(changes.pop("start", START), changes.pop("end", END))
     file_format, compression = changes.pop("file_format", "jsonl"), changes.pop("compression", "none")
-    chosen = part_format(file_format, compression, changes.pop("schema", "raw"))
+    format_ = part_format(file_format, compression, changes.pop("schema", "raw"))
     filters = changes.pop("filters", None)
-    plain = PullSpec(
+    spec = PullSpec(
         query=audit_query(version, None, account_id=ACCOUNT_ID, filters=filters),
         run_window=RunWindow(window, "explicit bounds", window.start.date()),
-        part_format=chosen,
+        part_format=format_,
         attempt_id="one",
         max_part_bytes=1 << 20,
     )
-    return plain._replace(**changes)
+    return spec._replace(**changes)
 
 
-def keys_of(wanted: PullSpec) -> WindowKeys:
-    """Return the object keys of an order's window."""
-    return WindowKeys(wanted.run_window.window, wanted.run_window.partition_date)
+def keys_of(spec: PullSpec) -> WindowKeys:
+    """Returns the object keys of a spec's window."""
+    return WindowKeys(spec.run_window.window, spec.run_window.partition_date)
 
 
-def source_of(fake: FakeCloudflare, clock: ManualClock, transport: Transport | None = None) -> AuditLogReader:
-    """Return a source that asks the fake directly, with a budget of its own."""
+def reader_of(fake: FakeCloudflare, clock: ManualClock, transport: Transport | None = None) -> AuditLogReader:
+    """Returns a reader that calls the fake directly and has its own rate limiter."""
     return AuditLogReader(transport or DirectTransport(fake, clock), clock, RateLimiter(), RetryLimits())
 
 
-def land(wanted: PullSpec, source: AuditLogReader, store: Store) -> PullOutcome:
-    """Pull, and let nobody watch."""
-    return pull_window(wanted, source, store, NullObserver())
+def land(spec: PullSpec, reader: AuditLogReader, store: Store) -> PullOutcome:
+    """Pulls without an observer."""
+    return pull_window(spec, reader, store, NullObserver())
 
 
 def visible_keys(store: Store) -> list[str]:
-    """Return every key outside of staging."""
+    """Returns every key outside of staging."""
     return [key for key in store.list_keys("") if not key.startswith("_staging/")]
 
 
 def staged_keys(store: Store) -> list[str]:
-    """Return every key in staging."""
+    """Returns every key in staging."""
     return list(store.list_keys("_staging/"))
 
 
 def objects(store: Store) -> dict[str, bytes]:
-    """Return everything that lies in a store."""
+    """Returns every object of a store by its key."""
     return {key: store.read(key) or b"" for key in store.list_keys("")}
 
 
-def landed(wanted: PullSpec, store: Store) -> list[AuditRecord]:
-    """Return the records that the newest manifest names, in the order of its parts."""
-    commit = latest_committed(store, keys_of(wanted))
-    return [] if commit is None else list(records_of(commit.manifest, wanted, store))
+def landed(spec: PullSpec, store: Store) -> list[AuditRecord]:
+    """Returns the records that the newest manifest names, in the order of its parts."""
+    commit = latest_committed(store, keys_of(spec))
+    return [] if commit is None else list(records_of(commit.manifest, spec, store))
 
 
-def records_of(manifest: Manifest, wanted: PullSpec, store: Store) -> Iterator[AuditRecord]:
-    """Yield the records of a manifest's parts; a part that is missing or has other bytes is an error."""
+def records_of(manifest: Manifest, spec: PullSpec, store: Store) -> Iterator[AuditRecord]:
+    """Yields the records of a manifest's parts; fails if a part is missing or differs from the manifest."""
     for part in manifest.parts:
         content = store.read(part.key)
         assert content is not None, f"{part.key} is named and missing"
         assert (len(content), hashlib.sha256(content).hexdigest()) == (part.size_bytes, part.sha256)
-        records = list(wanted.part_format.read(wanted.query.version, content))
+        records = list(spec.part_format.read(spec.query.version, content))
         assert len(records) == part.record_count
         yield from records
 
 
-def landed_ids(wanted: PullSpec, store: Store) -> list[str]:
-    """Return the ids that landed, sorted, so that repeats show."""
-    return sorted(record.id for record in landed(wanted, store))
+def landed_ids(spec: PullSpec, store: Store) -> list[str]:
+    """Returns the ids that landed, sorted, with duplicates."""
+    return sorted(record.id for record in landed(spec, store))
 
 
 def true_ids(fake: FakeCloudflare, version: str = "v1", start: datetime = START, end: datetime = END) -> list[str]:
-    """Return the ids there are, sorted."""
+    """Returns the ids of the fake's records in a window, sorted."""
     return sorted(row.id for row in fake.truth(version, None, start, end))
 
 
 def record_at(when: str, record_id: str, version: str = "v1", action: str = "late") -> bytes:
-    """Return a record of an instant and an action, with a field nobody knows."""
+    """Returns a record with this event time and action, and a field that is not documented."""
     if version == "v2":
         return msgspec.json.encode({"id": record_id, "action": {"time": when, "type": action}, "x_new": [1, None]})
     return msgspec.json.encode({"id": record_id, "when": when, "action": {"type": action}, "x_new": [1, None]})

@@ -1,4 +1,4 @@
-"""What is committed is believed only when it is what its manifest says, and never made less."""
+"""Committed parts must match their manifest, and no run makes a commit smaller."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from airflow_audit_provider.core.windows.window import to_ns
 from airflow_audit_provider.exceptions import CommitConflictError, StorageError, VerificationError
 from airflow_audit_provider.pipelines.committed import CommittedRecordFilter
 from airflow_audit_provider.testing.clock import ManualClock
-from tests.pipelines.pull.landing import START, fake_with, land, landed_ids, order, record_at, source_of, true_ids
+from tests.pipelines.pull.landing import START, fake_with, land, landed_ids, pull_spec, reader_of, record_at, true_ids
 
 
 @pytest.fixture
@@ -30,11 +30,11 @@ def store(tmp_path: Path) -> LocalStore:
 
 @pytest.mark.parametrize("file_format", ["jsonl", "csv", "parquet"])
 @pytest.mark.parametrize("damage", ["cut", "flipped", "gone"])
-def test_a_damaged_part_is_not_added_to(file_format: str, damage: str, clock: ManualClock, store: LocalStore) -> None:
-    """A second run on a part that is cut, changed or removed is an error, and no byte is written."""
+def test_damaged_part_fails_the_next_run(file_format: str, damage: str, clock: ManualClock, store: LocalStore) -> None:
+    """A run upon a part that is truncated, changed or missing fails and writes nothing."""
     fake = fake_with(clock)
-    wanted = order(file_format=file_format)
-    land(wanted, source_of(fake, clock), store)
+    spec = pull_spec(file_format=file_format)
+    land(spec, reader_of(fake, clock), store)
     part = next(key for key in store.list_keys("") if key.startswith("dt="))
     content = store.read(part) or b""
     store.remove([part])
@@ -42,73 +42,73 @@ def test_a_damaged_part_is_not_added_to(file_format: str, damage: str, clock: Ma
         store.create(part, content[:-40] if damage == "cut" else content[:99] + b"\x00" + content[100:])
     before = list(store.list_keys(""))
     with pytest.raises(VerificationError, match="Restore it from a copy"):
-        land(wanted, source_of(fake, clock), store)
+        land(spec, reader_of(fake, clock), store)
     assert list(store.list_keys("")) == before
 
 
-def test_replacing_never_leaves_fewer_records(clock: ManualClock, store: LocalStore) -> None:
-    """An API that has forgotten records does not make a replacement forget them."""
-    wanted = order()
-    land(wanted, source_of(fake_with(clock), clock), store)
+def test_replacement_with_fewer_records_fails(clock: ManualClock, store: LocalStore) -> None:
+    """A replacement with fewer records than are committed fails and changes nothing."""
+    spec = pull_spec()
+    land(spec, reader_of(fake_with(clock), clock), store)
     before = {key: store.read(key) for key in store.list_keys("")}
     with pytest.raises(VerificationError, match="Nothing was replaced"):
-        land(order(replace=True), source_of(fake_with(clock, records_per_day=100), clock), store)
+        land(pull_spec(replace=True), reader_of(fake_with(clock, records_per_day=100), clock), store)
     assert {key: store.read(key) for key in store.list_keys("")} == before
 
 
 @pytest.mark.parametrize(("begin_hour", "end_hour"), [(0, 1), (12, 24), (0, 48)])
-def test_an_overlapping_window_is_refused(
-    begin_hour: int, end_hour: int, clock: ManualClock, store: LocalStore
-) -> None:
-    """Hours on top of a day would land records twice; the day's neighbours are fine."""
+def test_overlapping_window_conflicts(begin_hour: int, end_hour: int, clock: ManualClock, store: LocalStore) -> None:
+    """A window that overlaps a committed day conflicts; adjacent days do not."""
     fake = fake_with(clock)
     begin, end = START + timedelta(hours=begin_hour), START + timedelta(hours=end_hour)
-    land(order(start=START, end=START + timedelta(days=1)), source_of(fake, clock), store)
-    land(order(start=START + timedelta(days=1), end=START + timedelta(days=2)), source_of(fake, clock), store)
+    land(pull_spec(start=START, end=START + timedelta(days=1)), reader_of(fake, clock), store)
+    land(pull_spec(start=START + timedelta(days=1), end=START + timedelta(days=2)), reader_of(fake, clock), store)
     with pytest.raises(CommitConflictError, match="overlaps"):
-        land(order(start=begin, end=end), source_of(fake, clock), store)
+        land(pull_spec(start=begin, end=end), reader_of(fake, clock), store)
 
 
-def test_a_day_inside_a_week_is_refused_beside_its_first_days(clock: ManualClock, store: LocalStore) -> None:
-    """A long window that meets committed days is refused, and a day that meets yesterday's long window too."""
+def test_long_window_conflicts_in_both_orders(clock: ManualClock, store: LocalStore) -> None:
+    """A long window conflicts with a day committed earlier, and a day with a long window committed earlier."""
     fake = fake_with(clock)
     day = timedelta(days=1)
-    land(order(start=START + 2 * day, end=START + 3 * day), source_of(fake, clock), store)
+    land(pull_spec(start=START + 2 * day, end=START + 3 * day), reader_of(fake, clock), store)
     with pytest.raises(CommitConflictError, match="overlaps"):
-        land(order(start=START, end=START + 5 * day), source_of(fake, clock), store)
-    land(order(start=START - 3 * day, end=START - day), source_of(fake, clock), store)
+        land(pull_spec(start=START, end=START + 5 * day), reader_of(fake, clock), store)
+    land(pull_spec(start=START - 3 * day, end=START - day), reader_of(fake, clock), store)
     with pytest.raises(CommitConflictError, match="overlaps"):
-        land(order(start=START - 2 * day, end=START), source_of(fake, clock), store)
+        land(pull_spec(start=START - 2 * day, end=START), reader_of(fake, clock), store)
 
 
-def test_a_store_that_creates_twice_is_refused(clock: ManualClock, tmp_path: Path) -> None:
-    """Where a commit could be overwritten unseen, nothing is asked of the API."""
+def test_store_without_conditional_writes_fails(clock: ManualClock, tmp_path: Path) -> None:
+    """A store that lets a second create succeed is an error before the first request."""
 
     class Forgetful(LocalStore):
+        """Store that overwrites and reports success."""
+
         def create(self, key: str, content: bytes) -> bool:
             super().create(key, content)
             return True
 
     fake = fake_with(clock)
     with pytest.raises(StorageError, match="created twice"):
-        land(order(), source_of(fake, clock), Forgetful(str(tmp_path)))
+        land(pull_spec(), reader_of(fake, clock), Forgetful(str(tmp_path)))
     assert fake.requests == []
     assert list(LocalStore(str(tmp_path)).list_keys("")) == []
 
 
-def test_a_burst_costs_no_thousand_requests(clock: ManualClock, store: LocalStore) -> None:
-    """A quiet day with a few crowded seconds at noon is read in tens of requests."""
+def test_burst_takes_few_requests(clock: ManualClock, store: LocalStore) -> None:
+    """A quiet day with 3000 records in ten seconds takes fewer than 60 requests."""
     fake = fake_with(clock, records_per_day=500)
     for number in range(3000):
         at = f"2026-10-26T12:00:{number // 300:02}.{number % 300:03}Z"
         fake.add(json.dumps({"id": f"burst-{number:05}", "when": at}).encode())
-    land(order(), source_of(fake, clock), store)
-    assert landed_ids(order(), store) == true_ids(fake, "v1")
+    land(pull_spec(), reader_of(fake, clock), store)
+    assert landed_ids(pull_spec(), store) == true_ids(fake, "v1")
     assert len(fake.requests) < 60
 
 
-def test_an_id_in_two_parts_is_missing_from_neither_when_it_comes() -> None:
-    """A record that comes again answers for every part around that has its id."""
+def test_id_in_two_parts_is_found_in_both() -> None:
+    """A record that is read again counts as found in every nearby part that has its id."""
     raw = record_at("2026-10-26T00:00:00Z", "twice")
     missing: list[str] = []
     parts = tuple(Part(key, len(raw), "", 1, to_ns(START), to_ns(START)) for key in ("first", "addendum"))

@@ -1,4 +1,4 @@
-"""A full disk, a lost permission, a clock set back: a named error or none, nothing lost, and the next run mends it."""
+"""Full disks, lost permissions and clocks that jump back: a named error or none, and nothing is lost."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import pytest
 from airflow_audit_provider.adapters.storage.fsspec_store import LocalStore
 from airflow_audit_provider.core.ports import Request, Response, Transport
 from airflow_audit_provider.exceptions import StorageError, StorageUnavailableError
-from airflow_audit_provider.pipelines import verify as auditing
+from airflow_audit_provider.pipelines.verify import verify
 from airflow_audit_provider.testing.clock import ManualClock
 from airflow_audit_provider.testing.cloudflare import FakeCloudflare
 from airflow_audit_provider.testing.in_process import DirectTransport
@@ -25,8 +25,8 @@ from tests.pipelines.pull.landing import (
     fake_with,
     land,
     landed_ids,
-    order,
-    source_of,
+    pull_spec,
+    reader_of,
     staged_keys,
     true_ids,
     visible_keys,
@@ -34,26 +34,26 @@ from tests.pipelines.pull.landing import (
 
 pytestmark = pytest.mark.integration
 
-NOBODY = 65534
+NOBODY_UID = 65534
 PROJECT = Path(__file__).parents[3]
-# Nearly three megabytes of records for a disk of two.
+# The records have nearly 3 MB, the small disk has 2 MB.
 SMALL_DISK, ROOMY_DISK = "size=2m", "size=64m"
 RECORD_COUNT = 3000
 
 
 def fill_a_disk(folder: str) -> None:
-    """Land a day on a disk that is too small for it, then on a larger one; what the child process does."""
+    """Pulls a day onto a disk that is too small, then onto a larger one; runs in the child process."""
     fake, store = fake_with(ManualClock(), records_per_day=RECORD_COUNT), LocalStore(folder)
     _mount("tmpfs", folder, SMALL_DISK)
     with pytest.raises(StorageUnavailableError, match="has room"):
         _land(fake, store)
     assert not visible_keys(store)
     _mount("tmpfs", folder, f"remount,{ROOMY_DISK}")
-    _refuse_loss(fake, store)
+    _check_nothing_lost(fake, store)
 
 
 def turn_read_only(folder: str) -> None:
-    """Land a day on a disk that becomes read-only midway, then on one that is not; what the child process does."""
+    """Pulls a day onto a disk that becomes read-only, then writable again; runs in the child process."""
     fake, store = fake_with(ManualClock(), records_per_day=RECORD_COUNT), LocalStore(folder)
     _mount("tmpfs", folder, ROOMY_DISK)
     with pytest.raises(StorageError, match="has the permission") as caught:
@@ -61,7 +61,7 @@ def turn_read_only(folder: str) -> None:
     assert not caught.value.retryable
     assert not visible_keys(store)
     _mount("tmpfs", folder, "remount,rw")
-    _refuse_loss(fake, store)
+    _check_nothing_lost(fake, store)
 
 
 def _mount(device: str, folder: str, options: str) -> None:
@@ -69,61 +69,61 @@ def _mount(device: str, folder: str, options: str) -> None:
 
 
 class _Midway:
-    """A transport on which something happens before the third request."""
+    """Transport that runs an action before the third request."""
 
-    def __init__(self, transport: Transport, happen: Callable[[], None]) -> None:
+    def __init__(self, transport: Transport, action: Callable[[], None]) -> None:
         self._transport = transport
-        self._happen = happen
+        self._action = action
         self._count = 0
 
     def send(self, request: Request) -> Response:
-        """Send, after what happens."""
+        """Runs the action before the third request, then sends."""
         self._count += 1
         if self._count == 3:
-            self._happen()
+            self._action()
         return self._transport.send(request)
 
 
-def _land(fake: FakeCloudflare, store: LocalStore, happen: Callable[[], None] = lambda: None) -> None:
+def _land(fake: FakeCloudflare, store: LocalStore, action: Callable[[], None] = lambda: None) -> None:
     clock = ManualClock()
-    transport = _Midway(DirectTransport(fake, clock), happen)
-    land(order(concurrency=1), source_of(fake, clock, transport), store)
+    transport = _Midway(DirectTransport(fake, clock), action)
+    land(pull_spec(concurrency=1), reader_of(fake, clock, transport), store)
 
 
-def _refuse_loss(fake: FakeCloudflare, store: LocalStore) -> None:
-    """Let a run come to its end; refuse anything lost, doubled or left."""
-    land(order(attempt_id="two"), source_of(fake, ManualClock()), store)
-    assert landed_ids(order(), store) == true_ids(fake)
-    assert auditing.verify(store).severe_count == 0
+def _check_nothing_lost(fake: FakeCloudflare, store: LocalStore) -> None:
+    """Runs another attempt to its end; asserts that nothing is lost, duplicated or left in staging."""
+    land(pull_spec(attempt_id="two"), reader_of(fake, ManualClock()), store)
+    assert landed_ids(pull_spec(), store) == true_ids(fake)
+    assert verify(store).severe_count == 0
     store.remove(staged_keys(store))
     assert all(key.startswith(("dt=", "_manifests/")) for key in store.list_keys(""))
 
 
-@pytest.mark.parametrize("story", ["fill_a_disk", "turn_read_only"])
-def test_a_disk_that_fails(story: str, tmp_path: Path) -> None:
-    """A real disk that is full or becomes read-only midway is a named error, shows nothing, and loses nothing."""
-    code = f"from tests.pipelines.pull.test_hostile_machines import {story}; {story}({str(tmp_path)!r})"
-    # A mount of its own needs a namespace of its own, which any user may have.
+@pytest.mark.parametrize("scenario", ["fill_a_disk", "turn_read_only"])
+def test_full_or_read_only_disk_is_an_error_without_loss(scenario: str, tmp_path: Path) -> None:
+    """A real disk that is full or becomes read-only is a named error; nothing is visible, and the next run lands it."""
+    code = f"from tests.pipelines.pull.test_hostile_machines import {scenario}; {scenario}({str(tmp_path)!r})"
+    # A new mount needs a namespace, which any user can create.
     command = ["unshare", "--map-root-user", "--mount", sys.executable, "-c", code]
-    answer = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, timeout=620, check=False)
-    assert answer.returncode == 0, answer.stderr
+    completed = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, timeout=620, check=False)
+    assert completed.returncode == 0, completed.stderr
 
 
 @pytest.fixture
 def open_folder() -> Iterator[Path]:
-    """A folder that belongs to a user who is not root and so may lose a permission."""
+    """A folder of an unprivileged user, so that permissions apply."""
     with tempfile.TemporaryDirectory() as name:
         if os.geteuid() == 0:
-            os.chown(name, NOBODY, NOBODY)
+            os.chown(name, NOBODY_UID, NOBODY_UID)
         yield Path(name)
 
 
 @contextmanager
 def _unprivileged() -> Iterator[None]:
-    """Be a user for whom permissions count; root is none."""
+    """Runs the block as an unprivileged user, because permissions do not apply to root."""
     is_root = os.geteuid() == 0
     if is_root:
-        os.seteuid(NOBODY)
+        os.seteuid(NOBODY_UID)
     try:
         yield
     finally:
@@ -132,44 +132,44 @@ def _unprivileged() -> Iterator[None]:
 
 
 def _allow(folder: Path, *, writing: bool) -> None:
-    """Give or take the permission to write in every folder there is."""
+    """Grants or revokes write permission in every folder below this one."""
     for each in [folder, *(path for path in folder.rglob("*") if path.is_dir())]:
         each.chmod(stat.S_IRWXU if writing else stat.S_IRUSR | stat.S_IXUSR)
 
 
-def test_a_permission_that_is_lost_midway(open_folder: Path) -> None:
-    """Who may no longer write gets a named error that no retry mends; with the permission back, nothing is lost."""
+def test_lost_permission_is_not_retryable(open_folder: Path) -> None:
+    """A lost write permission is a named error that is not retryable; once it is granted again, nothing is lost."""
     fake, store = fake_with(ManualClock(), records_per_day=RECORD_COUNT), LocalStore(str(open_folder))
     with _unprivileged(), pytest.raises(StorageError, match="has the permission") as caught:
         _land(fake, store, lambda: _allow(open_folder, writing=False))
     assert not caught.value.retryable
     assert not visible_keys(store)
     _allow(open_folder, writing=True)
-    _refuse_loss(fake, store)
+    _check_nothing_lost(fake, store)
 
 
 class _JumpingClock(ManualClock):
-    """A clock that somebody sets back by an hour whenever it is read."""
+    """Clock that is set back by an hour at every reading."""
 
     def __init__(self) -> None:
         super().__init__()
         self._reads = 0
 
     def now(self) -> datetime:
-        """Return an earlier time than before."""
+        """Returns an earlier time at every call."""
         self._reads += 1
         return super().now() - timedelta(hours=self._reads)
 
 
 @pytest.mark.parametrize("version", ["v1", "v2"])
-def test_a_clock_that_jumps_backwards(version: str, tmp_path: Path) -> None:
-    """A clock that is set back again and again changes nothing of what lands, and resuming works by it too."""
+def test_clock_that_jumps_back_changes_nothing(version: str, tmp_path: Path) -> None:
+    """A clock that is set back repeatedly changes neither the landed records nor the second run."""
     fake, store = fake_with(ManualClock(), records_per_day=RECORD_COUNT), LocalStore(str(tmp_path))
     for attempt_id in ("one", "two"):
         clock = _JumpingClock()
         outcome = land(
-            order(version, attempt_id=attempt_id), source_of(fake, clock, DirectTransport(fake, clock)), store
+            pull_spec(version, attempt_id=attempt_id), reader_of(fake, clock, DirectTransport(fake, clock)), store
         )
-        assert landed_ids(order(version), store) == true_ids(fake, version)
+        assert landed_ids(pull_spec(version), store) == true_ids(fake, version)
         assert outcome.committed is (attempt_id == "one")
-    assert auditing.verify(store).severe_count == 0
+    assert verify(store).severe_count == 0

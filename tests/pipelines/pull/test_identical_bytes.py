@@ -1,4 +1,4 @@
-"""The same records give the same bytes, however many requests were under way and whichever came back first."""
+"""The same records give the same bytes, whatever the concurrency and the order of responses."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from airflow_audit_provider.core.ports import Request, Response
 from airflow_audit_provider.testing.clock import ManualClock
 from airflow_audit_provider.testing.cloudflare import FakeCloudflare
 from airflow_audit_provider.testing.in_process import DirectTransport
-from tests.pipelines.pull.landing import END, START, fake_with, land, landed, order, record_at
+from tests.pipelines.pull.landing import END, START, fake_with, land, landed, pull_spec, record_at
 
 pytestmark = pytest.mark.integration
 
@@ -27,8 +27,8 @@ FORMATS = [(name, kind) for name in ("jsonl", "csv", "parquet") for kind in ("gz
 Landed = tuple[dict[str, bytes], dict[str, object]]
 
 
-class Jostled(DirectTransport):
-    """A transport whose answers overtake one another, in another way for every seed."""
+class ReorderingTransport(DirectTransport):
+    """Transport with random delays, so that responses arrive in another order for every seed."""
 
     def __init__(self, fake: FakeCloudflare, clock: ManualClock, seed: int) -> None:
         super().__init__(fake, clock)
@@ -41,7 +41,7 @@ class Jostled(DirectTransport):
 
 @cache
 def _bursty(version: str) -> FakeCloudflare:
-    """A quiet day with a burst of 2000 records in five minutes and one of 1500 in one second, in no order there."""
+    """Returns a quiet day with 2000 records in five minutes and 1500 in one second, which is unsorted."""
     fake = fake_with(ManualClock(), "sort_by_second", records_per_day=3000, requests_per_window=None)
     for number in range(3500):
         place = timedelta(hours=7, seconds=number / 7)
@@ -53,16 +53,16 @@ def _bursty(version: str) -> FakeCloudflare:
 
 
 def _landed(version: str, file_format: str, compression: str, concurrency: int, path: Path) -> Landed:
-    """Land the day; return its data objects by key, and what the manifest says of them."""
+    """Lands the day; returns its parts by key, and the facts of the manifest."""
     clock, store = ManualClock(), LocalStore(str(path))
-    transport = Jostled(_bursty(version), clock, seed=concurrency)
-    source = AuditLogReader(transport, clock, RateLimiter(), RetryLimits())
-    wanted = order(version, file_format=file_format, compression=compression, concurrency=concurrency)
-    manifest = land(wanted, source, store).manifest
-    found = [(record.event_ns, record.id) for record in landed(wanted, store)]
+    transport = ReorderingTransport(_bursty(version), clock, seed=concurrency)
+    reader = AuditLogReader(transport, clock, RateLimiter(), RetryLimits())
+    spec = pull_spec(version, file_format=file_format, compression=compression, concurrency=concurrency)
+    manifest = land(spec, reader, store).manifest
+    found = [(record.event_ns, record.id) for record in landed(spec, store)]
     assert found == [(row.time_ns, row.id) for row in _bursty(version).truth(version, None, START, END)]
-    said = {name: getattr(manifest, name) for name in ("parts", "record_count", "records_sha256", "query", "window")}
-    return {part.key: store.read(part.key) or b"" for part in manifest.parts}, said
+    facts = {name: getattr(manifest, name) for name in ("parts", "record_count", "records_sha256", "query", "window")}
+    return {part.key: store.read(part.key) or b"" for part in manifest.parts}, facts
 
 
 @pytest.mark.parametrize("version", VERSIONS)
@@ -70,7 +70,7 @@ def _landed(version: str, file_format: str, compression: str, concurrency: int, 
 def test_the_bytes_do_not_depend_on_the_concurrency(
     file_format: str, compression: str, version: str, tmp_path: Path
 ) -> None:
-    """Keys, bytes, digests and the order by (event time, id) are the same with 1 to 16 requests under way."""
+    """Keys, bytes, digests and the order by event time and id are the same with a concurrency of 1 to 16."""
     first, *others = [
         _landed(version, file_format, compression, concurrency, tmp_path / str(concurrency))
         for concurrency in (1, 2, 4, 8, 16)
@@ -83,8 +83,8 @@ def test_the_bytes_do_not_depend_on_the_concurrency(
 @pytest.mark.parametrize("version", VERSIONS)
 def test_the_digest_of_the_records_does_not_depend_on_the_format(version: str, tmp_path: Path) -> None:
     """Every format and compression of one window has the same record digest, whatever the concurrency."""
-    said = [
+    facts = [
         _landed(version, file_format, compression, 1 + place, tmp_path / f"{file_format}-{compression}")[1]
         for place, (file_format, compression) in enumerate(FORMATS)
     ]
-    assert len({str(each["records_sha256"]) for each in said}) == 1
+    assert len({str(each["records_sha256"]) for each in facts}) == 1

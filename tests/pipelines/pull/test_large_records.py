@@ -1,4 +1,4 @@
-"""Records of five megabytes land whole, in every format."""
+"""Records of five megabytes land complete in every format."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 from airflow_audit_provider.adapters.storage.fsspec_store import LocalStore
 from airflow_audit_provider.testing.clock import ManualClock
 from airflow_audit_provider.testing.cloudflare import FakeCloudflare
-from tests.pipelines.pull.landing import END, START, fake_with, land, landed, order, source_of
+from tests.pipelines.pull.landing import END, START, fake_with, land, landed, pull_spec, reader_of
 
 pytestmark = pytest.mark.integration
 
@@ -24,7 +24,7 @@ HUGE_BYTES = 5_000_000
 
 @cache
 def _huge_text() -> str:
-    """Five megabytes that hardly compress, with all that a format has to escape."""
+    """Returns five megabytes that hardly compress, with all characters that a format must escape."""
     noise = Random(5).randbytes(HUGE_BYTES // 2).hex()
     return noise[:2_000_000] + '",\n\r\t\\"; é€🦊\u2028' * 1000 + noise[2_000_000:]
 
@@ -37,7 +37,7 @@ def _huge(place: timedelta, record_id: str, version: str) -> bytes:
 
 @cache
 def _fake(version: str) -> FakeCloudflare:
-    """A day of 1200 records: three of them of five megabytes, and three more at its borders and on one instant."""
+    """Returns a day of 1200 records, six of them of five megabytes, also at its start and in its last second."""
     fake = fake_with(ManualClock(), f"huge_records={HUGE_BYTES},every=400", requests_per_window=None)
     for number, place in enumerate((timedelta(0), timedelta(hours=24, seconds=-1), timedelta(hours=24, seconds=-1))):
         fake.add(_huge(place, f"huge-{number}", version), version)
@@ -46,23 +46,23 @@ def _fake(version: str) -> FakeCloudflare:
 
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize(("file_format", "compression"), FORMATS)
-def test_huge_records_land_whole(file_format: str, compression: str, version: str, tmp_path: Path) -> None:
-    """Six records of five megabytes among small ones are read back byte for byte as the API sent them."""
+def test_huge_records_land_unchanged(file_format: str, compression: str, version: str, tmp_path: Path) -> None:
+    """Six records of five megabytes among small ones are read back with the bytes that the API sent."""
     clock, store, fake = ManualClock(), LocalStore(str(tmp_path)), _fake(version)
-    wanted = order(version, file_format=file_format, compression=compression, max_part_bytes=8 << 20)
-    land(wanted, source_of(fake, clock), store)
+    spec = pull_spec(version, file_format=file_format, compression=compression, max_part_bytes=8 << 20)
+    land(spec, reader_of(fake, clock), store)
     truth = [(row.id, row.raw) for row in fake.truth(version, None, START, END)]
     assert sum(len(raw) >= HUGE_BYTES for _, raw in truth) == 6
-    assert [(record.id, bytes(record.raw)) for record in landed(wanted, store)] == truth
+    assert [(record.id, bytes(record.raw)) for record in landed(spec, store)] == truth
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_a_page_of_huge_records_alone(version: str, tmp_path: Path) -> None:
-    """A window of nothing but twenty records of five megabytes lands whole."""
+def test_page_of_huge_records_lands_unchanged(version: str, tmp_path: Path) -> None:
+    """A window of twenty records of five megabytes each lands unchanged."""
     clock, store = ManualClock(), LocalStore(str(tmp_path))
     fake = fake_with(clock, f"huge_records={HUGE_BYTES},every=1", records_per_day=20)
-    wanted = order(version, compression="zstd")
-    outcome = land(wanted, source_of(fake, clock), store)
+    spec = pull_spec(version, compression="zstd")
+    outcome = land(spec, reader_of(fake, clock), store)
     truth = [row.raw for row in fake.truth(version, None, START, END)]
-    assert [bytes(record.raw) for record in landed(wanted, store)] == truth
+    assert [bytes(record.raw) for record in landed(spec, store)] == truth
     assert outcome.manifest.record_count == 20

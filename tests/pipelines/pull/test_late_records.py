@@ -23,9 +23,9 @@ from tests.pipelines.pull.landing import (
     land,
     landed_ids,
     objects,
-    order,
+    pull_spec,
+    reader_of,
     record_at,
-    source_of,
     true_ids,
 )
 
@@ -47,16 +47,16 @@ def fake() -> FakeCloudflare:
 
 
 def _day(number: int, **changes: Any) -> PullSpec:
-    return order(start=FIRST + number * DAY, end=FIRST + (number + 1) * DAY, **changes)
+    return pull_spec(start=FIRST + number * DAY, end=FIRST + (number + 1) * DAY, **changes)
 
 
 def _land(fake: FakeCloudflare, store: LocalStore, numbers: range = range(LAST + 1), **changes: Any) -> None:
     for number in numbers:
-        land(_day(number, **changes), source_of(fake, ManualClock()), store)
+        land(_day(number, **changes), reader_of(fake, ManualClock()), store)
 
 
-def _look_back(fake: FakeCloudflare, store: LocalStore, lookback: timedelta, **changes: Any) -> LookbackOutcome:
-    return pull_late_records(_day(LAST, **changes), lookback, source_of(fake, ManualClock()), store, NullObserver())
+def _pull_late(fake: FakeCloudflare, store: LocalStore, lookback: timedelta, **changes: Any) -> LookbackOutcome:
+    return pull_late_records(_day(LAST, **changes), lookback, reader_of(fake, ManualClock()), store, NullObserver())
 
 
 def _manifest(store: LocalStore, number: int) -> Manifest:
@@ -65,16 +65,16 @@ def _manifest(store: LocalStore, number: int) -> Manifest:
     return commit.manifest
 
 
-def test_late_records_are_added_where_they_belong(fake: FakeCloudflare, store: LocalStore) -> None:
-    """Each window with late records gets a next generation that names them; the others stay the same."""
+def test_late_records_are_added_to_their_windows(fake: FakeCloudflare, store: LocalStore) -> None:
+    """Each window with late records gets a next generation that names them; the others do not change."""
     _land(fake, store)
     before = objects(store)
     fake.add(record_at("2026-10-25T03:00:00Z", "late-1"))
     fake.add(record_at("2026-10-25T23:59:59.999Z", "late-2"))
     fake.add(record_at("2026-10-26T03:00:00Z", "too new"))
-    looked = _look_back(fake, store, 3 * DAY)
-    assert looked.summary() == {"lookback_windows": 3, "late_count": 2}
-    assert [outcome.committed for outcome in looked.outcomes] == [False, False, True]
+    late = _pull_late(fake, store, 3 * DAY)
+    assert late.summary() == {"lookback_windows": 3, "late_count": 2}
+    assert [outcome.committed for outcome in late.outcomes] == [False, False, True]
     added = _manifest(store, 2)
     assert (added.generation, added.added_count, added.added_ids) == (2, 2, ("late-1", "late-2"))
     assert added.window_rule == "lookback"
@@ -83,13 +83,13 @@ def test_late_records_are_added_where_they_belong(fake: FakeCloudflare, store: L
     assert len(objects(store)) == len(before) + 2
 
 
-def test_a_second_look_changes_nothing(fake: FakeCloudflare, store: LocalStore) -> None:
-    """With nothing new no byte is written, and nothing stays in staging."""
+def test_second_lookback_changes_nothing(fake: FakeCloudflare, store: LocalStore) -> None:
+    """Without new records a lookback writes nothing and leaves nothing in staging."""
     _land(fake, store)
     fake.add(record_at("2026-10-25T03:00:00Z", "late-1"))
-    assert _look_back(fake, store, 3 * DAY).late_count == 1
+    assert _pull_late(fake, store, 3 * DAY).late_count == 1
     before = objects(store)
-    assert _look_back(fake, store, 3 * DAY).summary() == {"lookback_windows": 3, "late_count": 0}
+    assert _pull_late(fake, store, 3 * DAY).summary() == {"lookback_windows": 3, "late_count": 0}
     assert objects(store) == before
 
 
@@ -108,86 +108,86 @@ def test_a_second_look_changes_nothing(fake: FakeCloudflare, store: LocalStore) 
 def test_windows_that_end_inside_are_read(
     fake: FakeCloudflare, store: LocalStore, lookback: timedelta, count: int
 ) -> None:
-    """A window counts when it ends inside the lookback, and not after the run's window starts."""
+    """A window is read again if it ends inside the lookback and no later than the run's window starts."""
     _land(fake, store)
-    asked = len(fake.requests)
-    assert len(_look_back(fake, store, lookback).outcomes) == count
-    assert (len(fake.requests) > asked) is (count > 0)
+    request_count = len(fake.requests)
+    assert len(_pull_late(fake, store, lookback).outcomes) == count
+    assert (len(fake.requests) > request_count) is (count > 0)
 
 
-def test_hours_of_the_same_day_and_of_the_day_before(fake: FakeCloudflare, store: LocalStore) -> None:
-    """Windows shorter than a day are found across midnight, up to the one right before."""
+def test_hourly_windows_across_midnight_are_read(fake: FakeCloudflare, store: LocalStore) -> None:
+    """Windows shorter than a day are found across midnight, up to the one that ends where the run's window starts."""
     hour = timedelta(hours=1)
-    hours = [order(start=FIRST + number * hour, end=FIRST + (number + 1) * hour) for number in range(-3, 3)]
-    for wanted in hours:
-        land(wanted, source_of(fake, ManualClock()), store)
-    looked = pull_late_records(hours[-1], 4 * hour, source_of(fake, ManualClock()), store, NullObserver())
-    windows = [outcome.manifest.window for outcome in looked.outcomes]
-    assert windows == [wanted.run_window.window for wanted in hours[1:-1]]
+    hours = [pull_spec(start=FIRST + number * hour, end=FIRST + (number + 1) * hour) for number in range(-3, 3)]
+    for spec in hours:
+        land(spec, reader_of(fake, ManualClock()), store)
+    late = pull_late_records(hours[-1], 4 * hour, reader_of(fake, ManualClock()), store, NullObserver())
+    windows = [outcome.manifest.window for outcome in late.outcomes]
+    assert windows == [spec.run_window.window for spec in hours[1:-1]]
 
 
-def test_windows_that_were_never_committed_stay_missing(fake: FakeCloudflare, store: LocalStore) -> None:
-    """A lookback adds to commits; it lands no window that nobody landed."""
+def test_uncommitted_windows_stay_missing(fake: FakeCloudflare, store: LocalStore) -> None:
+    """A lookback lands no window that is not committed."""
     _land(fake, store, range(1, 2))
-    assert _look_back(fake, store, 3 * DAY).summary() == {"lookback_windows": 1, "late_count": 0}
+    assert _pull_late(fake, store, 3 * DAY).summary() == {"lookback_windows": 1, "late_count": 0}
     assert latest_committed(store, keys_of(_day(0))) is None
 
 
-def test_windows_are_read_as_they_were_committed(fake: FakeCloudflare, store: LocalStore) -> None:
-    """An older window keeps its format and its partition's date, whatever the new one is landed as."""
+def test_windows_keep_their_format_and_partition_date(fake: FakeCloudflare, store: LocalStore) -> None:
+    """A window keeps its committed format and partition date, whatever the new window has."""
     run_window = _day(2).run_window._replace(partition_date=_day(1).run_window.partition_date)
     _land(fake, store, range(2, 3), file_format="csv", run_window=run_window)
     first = _manifest(store, 2)
     fake.add(record_at("2026-10-25T03:00:00Z", "late-1"))
-    looked = _look_back(fake, store, 3 * DAY, replace=True, settle_delay=400 * DAY)
-    assert looked.summary() == {"lookback_windows": 1, "late_count": 1}
+    late = _pull_late(fake, store, 3 * DAY, replace=True, settle_delay=400 * DAY)
+    assert late.summary() == {"lookback_windows": 1, "late_count": 1}
     second = _manifest(store, 2)
     assert second.parts[: len(first.parts)] == first.parts
     assert (second.file_format, second.partition_date) == ("csv", first.partition_date)
 
 
-def test_other_audit_logs_are_left_out(fake: FakeCloudflare, store: LocalStore) -> None:
-    """A window of another filter in the same destination is not this log's to read."""
+def test_windows_with_other_filters_are_left_out(fake: FakeCloudflare, store: LocalStore) -> None:
+    """A lookback leaves out windows of the same destination with other filters."""
     _land(fake, store, range(1), filters={"actor_email": "nobody@example.com"})
     _land(fake, store, range(1, 3))
-    assert len(_look_back(fake, store, 3 * DAY).outcomes) == 2
+    assert len(_pull_late(fake, store, 3 * DAY).outcomes) == 2
 
 
-def test_windows_the_api_no_longer_keeps_whole_are_left_out(store: LocalStore) -> None:
-    """A lookback across the edge of the retention reads what is surely whole and fails over nothing."""
+def test_windows_beyond_the_retention_are_left_out(store: LocalStore) -> None:
+    """A lookback that extends beyond the retention reads only the windows that the API keeps completely."""
     fake = fake_with(ManualClock(), records_per_day=50)
     _land(fake, store)
-    # 18 months less three days after the second day's start, to the second.
+    # Exactly 18 months less three days after the start of the second day.
     clock = ManualClock(datetime(2028, 4, 21, tzinfo=UTC))
     aged = fake_with(clock, records_per_day=50)
-    looked = pull_late_records(_day(LAST), 30 * DAY, source_of(aged, clock), store, NullObserver())
-    assert [outcome.manifest.window.start for outcome in looked.outcomes] == [FIRST + DAY, FIRST + 2 * DAY]
+    late = pull_late_records(_day(LAST), 30 * DAY, reader_of(aged, clock), store, NullObserver())
+    assert [outcome.manifest.window.start for outcome in late.outcomes] == [FIRST + DAY, FIRST + 2 * DAY]
     clock = ManualClock(datetime(2028, 6, 1, tzinfo=UTC))
-    assert pull_late_records(_day(LAST), 30 * DAY, source_of(aged, clock), store, NullObserver()).outcomes == ()
+    assert pull_late_records(_day(LAST), 30 * DAY, reader_of(aged, clock), store, NullObserver()).outcomes == ()
 
 
-def test_a_source_that_forgot_erases_nothing(fake: FakeCloudflare, store: LocalStore) -> None:
-    """Fewer records than are committed add nothing and take nothing away."""
+def test_records_missing_at_the_source_stay_committed(fake: FakeCloudflare, store: LocalStore) -> None:
+    """An API that returns fewer records than are committed adds and removes nothing."""
     _land(fake, store)
     before = objects(store)
     empty = fake_with(ManualClock(), records_per_day=0)
-    assert _look_back(empty, store, 3 * DAY).late_count == 0
+    assert _pull_late(empty, store, 3 * DAY).late_count == 0
     assert objects(store) == before
 
 
-def test_a_damaged_part_is_an_error(fake: FakeCloudflare, store: LocalStore, tmp_path: Path) -> None:
-    """Committed parts are compared on the way; damage is told, and older windows keep what they gained."""
+def test_damaged_part_stops_the_lookback(fake: FakeCloudflare, store: LocalStore, tmp_path: Path) -> None:
+    """A damaged part is an error; older windows keep the records that were added before it."""
     _land(fake, store)
     fake.add(record_at("2026-10-23T03:00:00Z", "late-1"))
     (tmp_path / _manifest(store, 1).parts[0].key).write_bytes(b"")
     with pytest.raises(VerificationError, match="differs from its manifest"):
-        _look_back(fake, store, 3 * DAY)
+        _pull_late(fake, store, 3 * DAY)
     assert _manifest(store, 0).added_ids == ("late-1",)
 
 
 @pytest.mark.parametrize("lookback", [timedelta(seconds=-1), 3600, "a week"])
-def test_a_lookback_that_cannot_be(fake: FakeCloudflare, store: LocalStore, lookback: Any) -> None:
-    """Less than nothing and what is no length of time are refused before anything is asked."""
+def test_invalid_lookback_fails(fake: FakeCloudflare, store: LocalStore, lookback: Any) -> None:
+    """A negative lookback, or one that is not a timedelta, is an error before the first request."""
     with pytest.raises(ConfigurationError, match="lookback"):
-        _look_back(fake, store, lookback)
+        _pull_late(fake, store, lookback)
     assert fake.requests == []

@@ -1,4 +1,4 @@
-"""The manifest says what was asked, how each slice ended, and what was read, repeated and dropped, to the record."""
+"""The manifest states the query, how each slice ended, and exact counts of requests, pages and records."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from airflow_audit_provider.testing.clock import ManualClock
 from airflow_audit_provider.testing.cloudflare import FakeCloudflare
 from airflow_audit_provider.testing.in_process import DirectTransport
 from airflow_audit_provider.testing.settings import ACCOUNT_ID, CursorEnd
-from tests.pipelines.pull.landing import END, START, fake_with, land, order, record_at
-from tests.pipelines.pull.rate_limited_crowd import crowd, spaced
+from tests.pipelines.pull.counted_records import crowded_instant, spaced
+from tests.pipelines.pull.landing import END, START, fake_with, land, pull_spec, record_at
 
 pytestmark = pytest.mark.integration
 
@@ -36,16 +36,19 @@ EMPTY, CROSSED = "empty page", "a row past the window's end"
 
 
 def _committed(fake: FakeCloudflare, clock: ManualClock, path: Path, version: str, **changes: Any) -> dict[str, Any]:
-    """Land the usual day with one request under way; return the manifest as it lies in the store."""
-    budget = RateLimiter(changes.pop("limit", None))
-    source, store = AuditLogReader(DirectTransport(fake, clock), clock, budget, RetryLimits()), LocalStore(str(path))
-    outcome = land(order(version, **{"concurrency": 1, **changes}), source, store)
+    """Lands the usual day with concurrency 1; returns the decoded manifest."""
+    rate_limiter = RateLimiter(changes.pop("limit", None))
+    reader, store = (
+        AuditLogReader(DirectTransport(fake, clock), clock, rate_limiter, RetryLimits()),
+        LocalStore(str(path)),
+    )
+    outcome = land(pull_spec(version, **{"concurrency": 1, **changes}), reader, store)
     manifest: dict[str, Any] = msgspec.json.decode(store.read(outcome.manifest_key) or b"")
     return manifest
 
 
 def _read_figures(manifest: dict[str, Any]) -> dict[str, Any]:
-    """Return what the manifest says of an undisturbed reading; what a resumed one adds is told elsewhere."""
+    """Returns the fetch figures without those of a resumed attempt, which other tests check."""
     return {name: figure for name, figure in manifest["fetch"].items() if name in NOTHING or name == "ended_by"}
 
 
@@ -60,7 +63,7 @@ def _figures(ended_by: dict[str, int], **changed: float) -> dict[str, Any]:
         ("v2", 0, _figures({EMPTY: 1})),
         ("v2", 501, _figures({NO_CURSOR: 1}, seen_count=501)),
         ("v1", 501, _figures({OTHER_SIDE: 1}, seen_count=501, request_count=2, page_count=2)),
-        # The last row of the first page is where the second slice begins, so it comes twice.
+        # The second slice starts at the last row of the first page, so that row is returned twice.
         (
             "v2",
             1401,
@@ -73,8 +76,10 @@ def _figures(ended_by: dict[str, int], **changed: float) -> dict[str, Any]:
         ),
     ],
 )
-def test_a_window_read_without_trouble(version: str, count: int, figures: dict[str, Any], tmp_path: Path) -> None:
-    """Requests, pages, records seen and seen again, and the rules that ended the slices are exact."""
+def test_undisturbed_window_has_exact_figures(
+    version: str, count: int, figures: dict[str, Any], tmp_path: Path
+) -> None:
+    """Requests, pages, seen and repeated records, and the reasons that ended the slices are exact."""
     clock = ManualClock()
     manifest = _committed(spaced(60, count, version, clock=clock, cursor_end=CursorEnd.NULL), clock, tmp_path, version)
     assert _read_figures(manifest) == figures
@@ -83,7 +88,7 @@ def test_a_window_read_without_trouble(version: str, count: int, figures: dict[s
 
 @pytest.mark.parametrize("version", ["v1", "v2"])
 def test_records_next_to_the_window_are_counted_as_outside(version: str, tmp_path: Path) -> None:
-    """Rows that only the margins brought are seen, counted as outside and not landed."""
+    """Rows that only the margins return are counted as seen and as outside, and do not land."""
     clock = ManualClock()
     fake = spaced(60, 700, version, clock=clock)
     for number, when in enumerate((START - timedelta(milliseconds=1), START - timedelta(milliseconds=999), END)):
@@ -94,20 +99,20 @@ def test_records_next_to_the_window_are_counted_as_outside(version: str, tmp_pat
 
 
 @pytest.mark.parametrize(
-    ("spec", "retries", "slept_seconds"),
+    ("switch", "retries", "slept_seconds"),
     [("status=503,first=2", 2, 0.75 + 1.5), ("rate_limited=7,first=1", 1, 7.5), ("no_answer,first=1", 1, 0.75)],
 )
-def test_what_was_sent_again_is_counted(spec: str, retries: int, slept_seconds: float, tmp_path: Path) -> None:
-    """A request that failed is one more request and one more retry, and no page."""
+def test_retries_are_counted(switch: str, retries: int, slept_seconds: float, tmp_path: Path) -> None:
+    """A failed request counts as a request and a retry, not as a page."""
     clock = ManualClock()
-    manifest = _committed(spaced(60, 501, "v2", spec, clock=clock, cursor_end=CursorEnd.NULL), clock, tmp_path, "v2")
+    manifest = _committed(spaced(60, 501, "v2", switch, clock=clock, cursor_end=CursorEnd.NULL), clock, tmp_path, "v2")
     expected = _figures({NO_CURSOR: 1}, seen_count=501, request_count=1 + retries, retry_count=retries)
     assert _read_figures(manifest) == expected
     assert sum(clock.sleeps) == pytest.approx(slept_seconds)
 
 
-def test_the_time_the_limit_took_is_counted(tmp_path: Path) -> None:
-    """Three requests under one a minute wait for two minutes and the spare of a fiftieth."""
+def test_throttled_seconds_are_counted(tmp_path: Path) -> None:
+    """Three requests at one a minute wait for two periods, each a fiftieth longer than the limit states."""
     clock = ManualClock()
     fake = spaced(60, 1401, "v1", clock=clock)
     manifest = _committed(fake, clock, tmp_path, "v1", limit=RateLimit(1, 60))
@@ -115,10 +120,10 @@ def test_the_time_the_limit_took_is_counted(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("version", ["v1", "v2"])
-def test_every_row_of_a_crowded_instant_is_accounted_for(version: str, tmp_path: Path) -> None:
-    """Every row of a crowded instant counts as landed, as outside or as repeated."""
+def test_rows_of_a_crowded_instant_add_up(version: str, tmp_path: Path) -> None:
+    """Every row of a crowded instant counts as landed, outside or repeated."""
     clock = ManualClock()
-    manifest = _committed(crowd(version, 2500, clock=clock), clock, tmp_path, version)
+    manifest = _committed(crowded_instant(version, 2500, clock=clock), clock, tmp_path, version)
     fetch = manifest["fetch"]
     assert manifest["record_count"] == 2700
     assert fetch["seen_count"] == 2700 + fetch["repeated_count"] + fetch["outside_count"]
@@ -128,21 +133,21 @@ def test_every_row_of_a_crowded_instant_is_accounted_for(version: str, tmp_path:
 
 @pytest.mark.parametrize("concurrency", [1, 2, 4, 8, 16])
 @pytest.mark.parametrize("version", ["v1", "v2"])
-def test_the_figures_add_up_whatever_the_concurrency(version: str, concurrency: int, tmp_path: Path) -> None:
-    """Seen is landed plus outside plus repeated, requests are those the API had, and every slice has one end."""
+def test_figures_add_up_at_any_concurrency(version: str, concurrency: int, tmp_path: Path) -> None:
+    """Seen is landed plus outside plus repeated, requests are those the API received, and each slice has one end."""
     clock = ManualClock()
     fake = fake_with(clock, "status=503,every=5", records_per_day=12_000)
     manifest = _committed(fake, clock, tmp_path, version, concurrency=concurrency)
     fetch = manifest["fetch"]
     assert fetch["seen_count"] == 12_000 + fetch["outside_count"] + fetch["repeated_count"]
     assert fetch["request_count"] == len(fake.requests)
-    assert fetch["retry_count"] == sum(asked.status == 503 for asked in fake.requests) > 0
+    assert fetch["retry_count"] == sum(request.status == 503 for request in fake.requests) > 0
     assert fetch["page_count"] == fetch["request_count"] - fetch["retry_count"]
     assert sum(fetch["ended_by"].values()) >= 1
 
 
-def test_a_recount_is_counted_too(tmp_path: Path) -> None:
-    """The second reading's requests and rows are in the figures, and the manifest names it."""
+def test_recount_is_counted(tmp_path: Path) -> None:
+    """The requests and rows of a recount are in the figures, and the manifest names the recount."""
     clock = ManualClock()
     fake = spaced(60, 501, "v2", clock=clock, cursor_end=CursorEnd.NULL)
     manifest = _committed(fake, clock, tmp_path, "v2", recount=True)
@@ -151,8 +156,8 @@ def test_a_recount_is_counted_too(tmp_path: Path) -> None:
     assert (manifest["verified"], manifest["record_count"]) == ("recount", 501)
 
 
-def test_the_manifest_says_what_was_asked(tmp_path: Path) -> None:
-    """Version, scope, filters and window stand there as given, and no credential does."""
+def test_manifest_states_the_query(tmp_path: Path) -> None:
+    """The manifest has version, scope, filters and window of the query, and no credential."""
     clock = ManualClock()
     fake = spaced(60, 10, "v1", clock=clock)
     manifest = _committed(fake, clock, tmp_path, "v1", filters={"action_type": "late", "hide_user_logs": True})

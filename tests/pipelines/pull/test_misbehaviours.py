@@ -1,4 +1,4 @@
-"""Every way the API may misbehave lands the whole truth once, or a named error and nothing."""
+"""Every misbehaviour of the API: either every record lands exactly once, or a named error and nothing lands."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ from tests.pipelines.pull.landing import (
     fake_with,
     land,
     landed_ids,
-    order,
+    pull_spec,
+    reader_of,
     record_at,
-    source_of,
     staged_keys,
     true_ids,
     visible_keys,
@@ -36,7 +36,7 @@ from tests.pipelines.pull.landing import (
 pytestmark = pytest.mark.integration
 
 Kind = Misbehaviour
-# What lands although the API misbehaves, by the values of the misbehaviour; "" is its default.
+# Misbehaviours with which every record lands, by their values; "" is the default value.
 LANDS: dict[Misbehaviour, tuple[str, ...]] = {
     Kind.SINCE_EDGE: ("=inclusive", "=exclusive"),
     Kind.BEFORE_EDGE: ("=inclusive", "=exclusive"),
@@ -73,7 +73,7 @@ LANDS: dict[Misbehaviour, tuple[str, ...]] = {
     Kind.PRETTY_JSON: ("",),
     Kind.REDIRECT: (),
 }
-# What can never land, and by which name it fails.
+# Misbehaviours with which nothing can land, and the error of each.
 FAILS: dict[str, type[AuditProviderError]] = {
     "success_false": SourceProtocolError,
     "html=200": SourceProtocolError,
@@ -97,7 +97,7 @@ FAILS: dict[str, type[AuditProviderError]] = {
 }
 VERSIONS = ("v1", "v2")
 SPECS = [kind.value + value for kind, values in LANDS.items() for value in values]
-# The kinds that change which rows a page has: only they matter to a second that is larger than a page.
+# Kinds that change the rows of a page; only these affect a second with more records than a page.
 PAGING = [
     *list(LANDS)[: list(LANDS).index(Kind.PAGE_CEILING_ASKED_OFFSET) + 1],
     Kind.FEWER_THAN_ASKED,
@@ -122,52 +122,58 @@ def store(tmp_path: Path) -> LocalStore:
     return LocalStore(str(tmp_path))
 
 
-def test_every_misbehaviour_is_tried() -> None:
-    """No misbehaviour of the fake is left out, not even one that is added later."""
-    tried = {spec.partition("=")[0].partition(",")[0] for spec in (*SPECS, *FAILS, "late_rows")}
-    assert tried == {kind.value for kind in Misbehaviour}
+def test_every_misbehaviour_is_covered() -> None:
+    """The tables cover every misbehaviour of the fake, also one that is added later."""
+    covered = {switch.partition("=")[0].partition(",")[0] for switch in (*SPECS, *FAILS, "late_rows")}
+    assert covered == {kind.value for kind in Misbehaviour}
     assert LANDS.keys() == set(Misbehaviour)
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-@pytest.mark.parametrize("spec", SPECS)
-def test_the_truth_lands_once(spec: str, version: str, clock: ManualClock, store: LocalStore) -> None:
-    """A misbehaving API still gives every record of the window exactly once."""
-    fake = fake_with(clock, spec)
-    land(order(version), source_of(fake, clock), store)
-    assert landed_ids(order(version), store) == true_ids(fake, version)
+@pytest.mark.parametrize("switch", SPECS)
+def test_misbehaving_api_lands_every_record_once(
+    switch: str, version: str, clock: ManualClock, store: LocalStore
+) -> None:
+    """Every record of the window lands exactly once although the API misbehaves."""
+    fake = fake_with(clock, switch)
+    land(pull_spec(version), reader_of(fake, clock), store)
+    assert landed_ids(pull_spec(version), store) == true_ids(fake, version)
     assert not staged_keys(store)
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-@pytest.mark.parametrize("spec", FAILS)
-def test_a_named_error_and_nothing_lands(spec: str, version: str, clock: ManualClock, store: LocalStore) -> None:
-    """What cannot be read ends in the error that says its remedy, and the destination holds nothing at all."""
-    fake = fake_with(clock, spec)
-    with pytest.raises(FAILS[spec]) as caught:
-        land(order(version), source_of(fake, clock), store)
-    assert type(caught.value) is FAILS[spec]
+@pytest.mark.parametrize("switch", FAILS)
+def test_unreadable_api_is_an_error_and_lands_nothing(
+    switch: str, version: str, clock: ManualClock, store: LocalStore
+) -> None:
+    """A misbehaviour that cannot be read through is a named error, and the destination is empty."""
+    fake = fake_with(clock, switch)
+    with pytest.raises(FAILS[switch]) as caught:
+        land(pull_spec(version), reader_of(fake, clock), store)
+    assert type(caught.value) is FAILS[switch]
     assert list(store.list_keys("")) == []
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-@pytest.mark.parametrize("spec", CROWDED)
-def test_a_crowded_second_is_never_cut_short(spec: str, version: str, clock: ManualClock, store: LocalStore) -> None:
-    """A second with more records than a page lands whole, or the pull says that it cannot, and nothing lands."""
-    fake = _crowded(clock, spec, version)
+@pytest.mark.parametrize("switch", CROWDED)
+def test_crowded_second_lands_completely_or_fails(
+    switch: str, version: str, clock: ManualClock, store: LocalStore
+) -> None:
+    """A second with more records than a page lands completely, or the pull fails and nothing lands."""
+    fake = _crowded(clock, switch, version)
     start, end = START, START + timedelta(hours=2)
-    wanted = order(version, start=start, end=end)
+    spec = pull_spec(version, start=start, end=end)
     try:
-        land(wanted, source_of(fake, clock), store)
+        land(spec, reader_of(fake, clock), store)
     except SourceError:
         assert list(store.list_keys("")) == []
     else:
-        assert landed_ids(wanted, store) == true_ids(fake, version, start, end)
+        assert landed_ids(spec, store) == true_ids(fake, version, start, end)
 
 
-def _crowded(clock: ManualClock, spec: str, version: str) -> FakeCloudflare:
-    """A fake with 1300 records in one second, 700 of them at one instant, and a few around."""
-    fake = fake_with(clock, spec, records_per_day=200)
+def _crowded(clock: ManualClock, switch: str, version: str) -> FakeCloudflare:
+    """Returns a fake with 1300 records in one second, 700 of them at one instant, and a few others."""
+    fake = fake_with(clock, switch, records_per_day=200)
     for number in range(1300):
         fraction = 500_000 if number < 700 else number
         when = f"2026-10-26T01:00:00.{fraction:06}Z"
@@ -176,69 +182,72 @@ def _crowded(clock: ManualClock, spec: str, version: str) -> FakeCloudflare:
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_a_plain_crowded_second_lands(version: str, clock: ManualClock, store: LocalStore) -> None:
-    """A well-behaved API gives a second with more records than a page whole."""
+def test_crowded_second_of_a_plain_api_lands(version: str, clock: ManualClock, store: LocalStore) -> None:
+    """A second with more records than a page lands completely if the API does not misbehave."""
     fake = _crowded(clock, "slow=1", version)
-    land(order(version), source_of(fake, clock), store)
-    assert landed_ids(order(version), store) == true_ids(fake, version)
+    land(pull_spec(version), reader_of(fake, clock), store)
+    assert landed_ids(pull_spec(version), store) == true_ids(fake, version)
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-@pytest.mark.parametrize("spec", ["late_rows", "late_rows,every=2", "late_rows,first=1"])
-def test_late_rows_are_not_lost(spec: str, version: str, clock: ManualClock, store: LocalStore) -> None:
-    """Records that turn up while the window is read are landed now or by the next run, each once."""
-    fake = fake_with(clock, spec)
+@pytest.mark.parametrize("switch", ["late_rows", "late_rows,every=2", "late_rows,first=1"])
+def test_late_rows_are_not_lost(switch: str, version: str, clock: ManualClock, store: LocalStore) -> None:
+    """Records that appear while the window is read land once, with this run or the next one."""
+    fake = fake_with(clock, switch)
     before = set(true_ids(fake, version))
-    land(order(version), source_of(fake, clock), store)
-    first = landed_ids(order(version), store)
+    land(pull_spec(version), reader_of(fake, clock), store)
+    first = landed_ids(pull_spec(version), store)
     assert len(first) == len(set(first))
     assert before <= set(first) <= set(true_ids(fake, version))
     fake.misbehave()
-    land(order(version), source_of(fake, clock), store)
-    assert landed_ids(order(version), store) == true_ids(fake, version)
+    land(pull_spec(version), reader_of(fake, clock), store)
+    assert landed_ids(pull_spec(version), store) == true_ids(fake, version)
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_retention_that_ends_while_reading_takes_nothing(version: str, clock: ManualClock, store: LocalStore) -> None:
-    """A window at the edge of what is kept is read from its oldest record on, ahead of what expires."""
+def test_retention_edge_that_moves_while_reading_loses_nothing(
+    version: str, clock: ManualClock, store: LocalStore
+) -> None:
+    """A window at the edge of the retention is read from its oldest record, before that record expires."""
     fake = fake_with(clock, "expiring_edge=3600", retention=timedelta(days=546))
     start = datetime(2025, 5, 5, 14, tzinfo=UTC)
-    wanted = order(version, start=start, end=start + timedelta(hours=20))
+    spec = pull_spec(version, start=start, end=start + timedelta(hours=20))
     there = true_ids(fake, version, start, start + timedelta(hours=20))
-    land(wanted, source_of(fake, clock), store)
-    assert landed_ids(wanted, store) == there
+    land(spec, reader_of(fake, clock), store)
+    assert landed_ids(spec, store) == there
 
 
 @pytest.fixture(params=["status=503,share=0.3", "no_answer,share=0.3", "rate_limited=20,share=0.2"])
 def fault(request: pytest.FixtureRequest) -> str:
-    spec: str = request.param
-    return spec
+    """A misbehaviour that fails a share of the requests."""
+    switch: str = request.param
+    return switch
 
 
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("oddity", ["page_ceiling=200", "tie_order=random", "fewer_than_asked=random"])
-def test_faults_on_top_of_oddities(
+def test_faults_and_paging_oddities_together_lose_nothing(
     fault: str, oddity: str, version: str, clock: ManualClock, store: LocalStore
 ) -> None:
-    """An unreliable API that also pages oddly still gives the truth once."""
+    """Every record lands exactly once if the API both fails randomly and pages oddly."""
     fake = fake_with(clock, fault, oddity)
-    land(order(version), source_of(fake, clock), store)
-    assert landed_ids(order(version), store) == true_ids(fake, version)
+    land(pull_spec(version), reader_of(fake, clock), store)
+    assert landed_ids(pull_spec(version), store) == true_ids(fake, version)
 
 
 def test_nothing_is_visible_while_reading(clock: ManualClock, store: LocalStore) -> None:
-    """A pull that fails half-way had shown nothing outside of staging before."""
+    """Before a pull fails halfway, nothing is visible outside of staging."""
     fake = fake_with(clock, "status=500,after=2", records_per_day=6000)
     seen: list[list[str]] = []
-    source = source_of(fake, clock)
+    reader = reader_of(fake, clock)
     clock_sleep = clock.sleep
 
-    def look_and_sleep(seconds: float) -> None:
+    def record_and_sleep(seconds: float) -> None:
         seen.append(visible_keys(store))
         clock_sleep(seconds)
 
-    clock.sleep = look_and_sleep  # type: ignore[method-assign]  # a window into the middle of the pull
+    clock.sleep = record_and_sleep  # type: ignore[method-assign]  # observes the store during the pull
     with pytest.raises(SourceUnavailableError):
-        land(order(), source, store)
+        land(pull_spec(), reader, store)
     assert len(seen) >= 7
     assert not any(seen)

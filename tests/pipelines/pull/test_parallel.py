@@ -1,4 +1,4 @@
-"""Slices of one window are fetched side by side for as long as there are any."""
+"""Slices of one window are fetched in parallel as long as any are left."""
 
 from __future__ import annotations
 
@@ -20,48 +20,48 @@ from airflow_audit_provider.core.windows.window import TimeWindow
 from airflow_audit_provider.testing.clock import ManualClock
 from airflow_audit_provider.testing.cloudflare import FakeCloudflare
 from airflow_audit_provider.testing.in_process import DirectTransport
-from tests.pipelines.pull.landing import END, START, fake_with, order, true_ids
+from tests.pipelines.pull.landing import END, START, fake_with, pull_spec, true_ids
 
 pytestmark = pytest.mark.integration
 
-# Far more than handling a page takes, on a busy machine too: the count below is of trips, not of seconds.
+# Far more than it takes to read a page, even on a busy machine; the test counts requests, not seconds.
 LATENCY_SECONDS = 0.6
-# How long the other slices may take to come while the front is kept back, and how long one too many is waited for.
+# How long to wait for the other slices while the first one is delayed, and then for one slice too many.
 OTHERS_WITHIN_SECONDS, SURPLUS_WITHIN_SECONDS = 120.0, 1.0
-# 68 requests, seven at a time, are ten after each other at best. The first page has to come before it is known what
-# the others are, and a slice's pages come one after another.
-MOST_AFTER_EACH_OTHER = 19
+# 68 requests, seven in parallel, take at least ten round trips. The first page comes before the slices are known, and
+# the pages of a slice come one after another.
+MOST_SEQUENTIAL = 19
 
 
 class Slow:
-    """A transport whose answers take their time, side by side; ``trips`` are the seconds each began and ended at."""
+    """Transport with a fixed latency; ``request_times`` has the start and end of each request."""
 
     def __init__(self, fake: FakeCloudflare) -> None:
-        self.trips: list[tuple[float, float]] = []
+        self.request_times: list[tuple[float, float]] = []
         self._inner = DirectTransport(fake, ManualClock())
 
     def send(self, request: Request) -> Response:
-        """Answer late."""
+        """Sends the request and waits for the latency."""
         began_at = time.perf_counter()
-        answer = self._inner.send(request)
+        response = self._inner.send(request)
         time.sleep(LATENCY_SECONDS)
-        self.trips.append((began_at, time.perf_counter()))
-        return answer
+        self.request_times.append((began_at, time.perf_counter()))
+        return response
 
     @property
-    def after_each_other(self) -> int:
-        """How many requests, at most, came each after another's end: what the pull had to wait for."""
+    def sequential_count(self) -> int:
+        """The largest number of requests that started only after the previous one ended."""
         count, free_at = 0, 0.0
-        for began_at, ended_at in sorted(self.trips, key=lambda trip: trip[1]):
+        for began_at, ended_at in sorted(self.request_times, key=lambda times: times[1]):
             if began_at >= free_at:
                 count, free_at = count + 1, ended_at
         return count
 
 
-class Waiting(ParallelReader):
-    """A reading whose first slice behind the first page comes only when all others that may be fetched have come.
+class WaitingReader(ParallelReader):
+    """Reader whose first slice is delayed until all other slices that may be fetched have come.
 
-    ``most_held`` is how many slices waited for their turn at most, of those that are no first pages of a stretch.
+    ``most_held`` is the largest number of fetched slices that waited for their turn, without those that are samples.
     """
 
     most_held = 0
@@ -88,7 +88,7 @@ class Waiting(ParallelReader):
         time.sleep(SURPLUS_WITHIN_SECONDS)
 
     def read_all(self) -> list[str]:
-        """Return the ids; what is handed on is held no more."""
+        """Returns all ids; a slice that is delivered no longer counts as held."""
         ids = []
         for records in self.read():
             with self._lock:
@@ -98,22 +98,24 @@ class Waiting(ParallelReader):
 
 
 @pytest.mark.parametrize("concurrency", [2, 7])
-def test_few_slices_wait_for_a_late_one(concurrency: int) -> None:
-    """While the front does not come, at most twice as many slices are held as are fetched side by side."""
+def test_delayed_first_slice_limits_the_slices_in_memory(concurrency: int) -> None:
+    """While the first slice is delayed, at most twice as many slices are in memory as are fetched in parallel."""
     fake = fake_with(ManualClock(), records_per_day=60_000, requests_per_window=None)
-    source = AuditLogReader(DirectTransport(fake, ManualClock()), ManualClock(), RateLimiter(), RetryLimits())
-    reading = Waiting(source, order().query, ReadRequest(ApiVersion.V1, TimeWindow(START, END)), concurrency)
-    assert len(reading.read_all()) == 60_000
-    assert concurrency // 2 < reading.most_held <= 2 * concurrency
+    reader = AuditLogReader(DirectTransport(fake, ManualClock()), ManualClock(), RateLimiter(), RetryLimits())
+    parallel_reader = WaitingReader(
+        reader, pull_spec().query, ReadRequest(ApiVersion.V1, TimeWindow(START, END)), concurrency
+    )
+    assert len(parallel_reader.read_all()) == 60_000
+    assert concurrency // 2 < parallel_reader.most_held <= 2 * concurrency
 
 
-def test_workers_are_not_left_without_work() -> None:
-    """What is left of slices that hold more than expected, because the day grows busy, is read side by side as well."""
+def test_remainders_of_full_slices_are_read_in_parallel() -> None:
+    """The remainders of slices that have more records than expected are read in parallel as well."""
     fake = fake_with(ManualClock(), records_per_day=60_000, requests_per_window=None)
     expected_ids = sorted(true_ids(fake))
     transport = Slow(fake)
-    source = AuditLogReader(transport, ManualClock(), RateLimiter(), RetryLimits())
-    reading = ParallelReader(source, order().query, ReadRequest(ApiVersion.V1, TimeWindow(START, END)), 7)
-    assert sorted(record.id for records in reading.read() for record in records) == expected_ids
-    assert len(transport.trips) > MOST_AFTER_EACH_OTHER * 3
-    assert transport.after_each_other <= MOST_AFTER_EACH_OTHER
+    reader = AuditLogReader(transport, ManualClock(), RateLimiter(), RetryLimits())
+    parallel_reader = ParallelReader(reader, pull_spec().query, ReadRequest(ApiVersion.V1, TimeWindow(START, END)), 7)
+    assert sorted(record.id for records in parallel_reader.read() for record in records) == expected_ids
+    assert len(transport.request_times) > MOST_SEQUENTIAL * 3
+    assert transport.sequential_count <= MOST_SEQUENTIAL

@@ -1,4 +1,4 @@
-"""Each part of a manifest says between which instants its records happened."""
+"""Each part of a manifest has the first and last event time of its records."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from airflow_audit_provider.core.api.records import AuditRecord
 from airflow_audit_provider.formats.part_format import part_format
 from airflow_audit_provider.pipelines.part_writer import PartWriter
 from airflow_audit_provider.testing.clock import ManualClock
-from tests.pipelines.pull.landing import fake_with, land, order, record_at, source_of
+from tests.pipelines.pull.landing import fake_with, land, pull_spec, reader_of, record_at
 
 
-def test_a_part_names_its_first_and_last_event_whatever_the_order(tmp_path: Path) -> None:
-    """The smallest and largest event time are found though groups come unsorted."""
-    stager = PartWriter(
-        LocalStore(str(tmp_path)), "_staging/", part_format("jsonl", "none"), order().query.version, 1 << 20
+def test_part_of_unsorted_groups_has_its_first_and_last_event_time(tmp_path: Path) -> None:
+    """The smallest and largest event time are found even if groups are unsorted."""
+    part_writer = PartWriter(
+        LocalStore(str(tmp_path)), "_staging/", part_format("jsonl", "none"), pull_spec().query.version, 1 << 20
     )
     for times in ([5, 3, 4] * 1000, [9, 2, 7] * 1000, [6]):
-        stager.add(AuditRecord(ns, str(ns), record_at("2026-10-26T00:00:00Z", str(ns))) for ns in times)
-    (part,) = stager.finish()
+        part_writer.add(AuditRecord(ns, str(ns), record_at("2026-10-26T00:00:00Z", str(ns))) for ns in times)
+    (part,) = part_writer.finish()
     assert (part.first_event_ns, part.last_event_ns) == (2, 9)
     published = part.published_as("k")
     assert (published.key, published.first_event_ns, published.last_event_ns) == ("k", 2, 9)
@@ -34,25 +34,25 @@ def test_a_part_names_its_first_and_last_event_whatever_the_order(tmp_path: Path
     )
 
 
-def test_landed_parts_name_instants_inside_the_window(tmp_path: Path) -> None:
-    """What a pull commits says the same instants as its records."""
-    clock, wanted = ManualClock(), order()
-    outcome = land(wanted, source_of(fake_with(clock), clock), LocalStore(str(tmp_path)))
+def test_landed_part_has_the_event_times_of_its_records(tmp_path: Path) -> None:
+    """A landed part has the first and last event time of its records."""
+    clock, spec = ManualClock(), pull_spec()
+    outcome = land(spec, reader_of(fake_with(clock), clock), LocalStore(str(tmp_path)))
     (part,) = outcome.manifest.parts
-    records = list(wanted.part_format.read(wanted.query.version, (tmp_path / part.key).read_bytes()))
+    records = list(spec.part_format.read(spec.query.version, (tmp_path / part.key).read_bytes()))
     times = [record.event_ns for record in records]
     assert (part.first_event_ns, part.last_event_ns) == (min(times), max(times))
 
 
 @pytest.mark.integration
-def test_parquet_lands_as_sorted_as_its_footer_says(tmp_path: Path) -> None:
-    """Every part of a day with a late record is sorted by event time, ascending, as readers are told they may trust."""
-    clock, store, wanted = ManualClock(), LocalStore(str(tmp_path)), order(file_format="parquet", compression="zstd")
+def test_parquet_parts_are_sorted_as_their_footer_states(tmp_path: Path) -> None:
+    """Every part of a day with late records is sorted as the Parquet footer states."""
+    clock, store, spec = ManualClock(), LocalStore(str(tmp_path)), pull_spec(file_format="parquet", compression="zstd")
     fake = fake_with(clock, records_per_day=8000, requests_per_window=None)
-    land(wanted, source_of(fake, clock), store)
+    land(spec, reader_of(fake, clock), store)
     for hour in (21, 3, 12):
         fake.add(record_at(f"2026-10-26T{hour:02}:00:00Z", f"late-{hour}"))
-    parts = land(wanted._replace(attempt_id="two"), source_of(fake, clock), store).manifest.parts
+    parts = land(spec._replace(attempt_id="two"), reader_of(fake, clock), store).manifest.parts
     assert [part.record_count for part in parts] == [8000, 3]
     for part in parts:
         file = pq.ParquetFile(tmp_path / part.key)

@@ -1,4 +1,4 @@
-"""Landing under a privacy rule: nothing personal is written anywhere, ever, and everything else stays right."""
+"""Pulls under a privacy rule: nothing personal is written, and everything else stays correct."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from airflow_audit_provider.core.archive.manifest import Manifest
 from airflow_audit_provider.core.privacy.pseudonyms import Pseudonyms
 from airflow_audit_provider.core.privacy.rule import PrivacyRule, read_privacy
 from airflow_audit_provider.exceptions import CommitConflictError, ConfigurationError
-from airflow_audit_provider.pipelines import part_writer as staging
-from airflow_audit_provider.pipelines import verify as auditing
+from airflow_audit_provider.pipelines import part_writer
 from airflow_audit_provider.pipelines.late_records import pull_late_records
 from airflow_audit_provider.pipelines.observer import NullObserver
 from airflow_audit_provider.pipelines.pull_spec import PullSpec
+from airflow_audit_provider.pipelines.verify import verify
 from airflow_audit_provider.testing.clock import ManualClock
 from airflow_audit_provider.testing.cloudflare import FakeCloudflare
 from airflow_audit_provider.testing.vocabulary import ADDRESSES
-from tests.pipelines.pull.landing import END, fake_with, land, landed, objects, order, source_of, true_ids
-from tests.pipelines.pull.resuming import fake_of, finish, kill, resumable_order, visible_parts
+from tests.pipelines.pull.landing import END, fake_with, land, landed, objects, pull_spec, reader_of, true_ids
+from tests.pipelines.pull.resuming import fake_of, finish, kill, resumable_spec, visible_parts
 
 pytestmark = pytest.mark.integration
 
@@ -37,22 +37,22 @@ LATE = (
     b'"newValue":"{\\"email\\":\\"alice\\\\u0040example.com\\"}","metadata":{"from":"192.0.2.1","session":"secret"},'
     b'"resource":{"id":"r","type":"DNS_record"},"newValueJson":{"content":"198.51.100.7"}}'
 )
-# A reader cannot tell it from a cut one, so the record is known by its text.
+# The replacement character may hide another one, so the digest of the record's text is its id.
 UNUSABLE_ID = '"late\ufffd"'.encode()
 EMAIL = re.compile(rb"[\w.]+(?:@|\\u0040|%40)example\.com")
 ADDRESS = re.compile(rb"(?<![\d.])(" + b"|".join(re.escape(one.encode()) for one in ADDRESSES) + rb")(?![\d.])")
 FORMS = [("raw", "jsonl"), ("normalized", "parquet"), ("ocsf", "parquet"), ("normalized", "csv"), ("ocsf", "jsonl")]
 
 
-# At the third page of these records a part of so few is closed.
+# With parts of this size, a part is closed at the third page of these records.
 FEW, KILLED_AT, PART_RECORDS = 2500, 3, 500
 
 
 @pytest.fixture
 def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let a try leave something after two pages."""
-    monkeypatch.setattr(staging, "PART_RECORDS", PART_RECORDS)
-    monkeypatch.setattr(staging, "_GROUP_RECORDS", PART_RECORDS)
+    """Small parts and groups, so that an attempt leaves a checkpoint after two pages."""
+    monkeypatch.setattr(part_writer, "PART_RECORDS", PART_RECORDS)
+    monkeypatch.setattr(part_writer, "_GROUP_RECORDS", PART_RECORDS)
 
 
 @pytest.fixture
@@ -62,19 +62,19 @@ def store(tmp_path: Path) -> LocalStore:
 
 
 def rule(key: bytes = KEY, **given: Any) -> PrivacyRule:
-    """Return the usual rule with another key or changes."""
+    """Returns the usual rule, with another key or changed arguments."""
     request = read_privacy({"conn_id": "audit_privacy", "drop": DROP, **given})
     assert request is not None
     return PrivacyRule(request, key)
 
 
-def pull(fake: FakeCloudflare, store: LocalStore, wanted: PullSpec, attempt_id: str = "one") -> Manifest:
-    """Land, and return the manifest in force."""
-    return land(wanted._replace(attempt_id=attempt_id), source_of(fake, ManualClock()), store).manifest
+def pull(fake: FakeCloudflare, store: LocalStore, spec: PullSpec, attempt_id: str = "one") -> Manifest:
+    """Pulls and returns the newest manifest."""
+    return land(spec._replace(attempt_id=attempt_id), reader_of(fake, ManualClock()), store).manifest
 
 
 def texts(store: LocalStore) -> Iterator[bytes]:
-    """Yield everything that lies in a store, unpacked."""
+    """Yields every object of a store, decompressed and as text."""
     for content in objects(store).values():
         if content.startswith(b"PAR1"):
             yield repr(pq.read_table(pa.BufferReader(content)).to_pylist()).encode()
@@ -82,8 +82,8 @@ def texts(store: LocalStore) -> Iterator[bytes]:
             yield gzip.decompress(content) if content.startswith(b"\x1f\x8b") else content
 
 
-def refuse_personal(store: LocalStore) -> None:
-    """Refuse an e-mail address, an actor's IP address or a dropped value in any object there is."""
+def check_nothing_personal(store: LocalStore) -> None:
+    """Asserts that no object has an e-mail address, an actor's IP address, a dropped value or the key."""
     for text in texts(store):
         assert not EMAIL.search(text)
         assert not ADDRESS.search(text)
@@ -94,104 +94,106 @@ def refuse_personal(store: LocalStore) -> None:
 @pytest.mark.parametrize(("schema", "file_format"), FORMS)
 @pytest.mark.parametrize("version", ["v1", "v2"])
 def test_nothing_personal_lands(schema: str, file_format: str, version: str, store: LocalStore) -> None:
-    """No object holds an address of a person, in no format, and every record is there."""
+    """No object has a personal address, in any format, and every record lands."""
     fake = fake_with(ManualClock(), records_per_day=300)
-    wanted = order(version, schema=schema, file_format=file_format, privacy=rule(), recount=True)
-    manifest = pull(fake, store, wanted)
+    spec = pull_spec(version, schema=schema, file_format=file_format, privacy=rule(), recount=True)
+    manifest = pull(fake, store, spec)
     assert manifest.privacy == rule().manifest_entry
-    refuse_personal(store)
-    assert sorted(record.id for record in landed(wanted, store)) == true_ids(fake, version)
-    assert auditing.verify(store).findings == ()
+    check_nothing_personal(store)
+    assert sorted(record.id for record in landed(spec, store)) == true_ids(fake, version)
+    assert verify(store).findings == ()
 
 
-def test_the_test_would_notice(store: LocalStore) -> None:
-    """Without a rule the same day holds addresses."""
-    pull(fake_with(ManualClock(), records_per_day=300), store, order())
+def test_day_without_a_rule_has_personal_data(store: LocalStore) -> None:
+    """Without a rule the same day has addresses, so the check can fail."""
+    pull(fake_with(ManualClock(), records_per_day=300), store, pull_spec())
     with pytest.raises(AssertionError):
-        refuse_personal(store)
+        check_nothing_personal(store)
 
 
 def test_both_versions_have_the_same_pseudonyms(tmp_path: Path) -> None:
-    """A person is one pseudonym in either history."""
+    """A person has the same pseudonym in both API versions."""
     reported = {}
     for version in ("v1", "v2"):
-        store, wanted = LocalStore(str(tmp_path / version)), order(version, privacy=rule())
-        pull(fake_with(ManualClock(), records_per_day=300), store, wanted)
+        store, spec = LocalStore(str(tmp_path / version)), pull_spec(version, privacy=rule())
+        pull(fake_with(ManualClock(), records_per_day=300), store, spec)
         reported[version] = set(re.findall(rb"hmac:[0-9a-f]{32}", b"".join(texts(store))))
     alice = Pseudonyms(KEY, emails=True, addresses=True).of_email("alice@example.com").encode()
     assert alice in reported["v1"] & reported["v2"]
 
 
-def test_late_records_are_found_and_told_alike(store: LocalStore) -> None:
-    """A second run adds nothing; a late record is added once, pseudonyms in its text and in the JSON in its text."""
+def test_late_record_is_pseudonymised_like_the_others(store: LocalStore) -> None:
+    """A late record is added once, with pseudonyms in its text and in the JSON inside its text."""
     fake = fake_with(ManualClock(), records_per_day=300)
-    wanted = order(privacy=rule())
-    pull(fake, store, wanted)
+    spec = pull_spec(privacy=rule())
+    pull(fake, store, spec)
     before = objects(store)
-    assert pull(fake, store, wanted, "two").generation == 1
+    assert pull(fake, store, spec, "two").generation == 1
     assert objects(store) == before
     fake.add(LATE)
     for attempt_id in ("three", "four"):
-        manifest = pull(fake, store, wanted, attempt_id)
+        manifest = pull(fake, store, spec, attempt_id)
         assert (manifest.generation, manifest.added_ids) == (2, ("late",))
-    (late,) = [record.raw.decode() for record in landed(wanted, store) if record.id == "late"]
+    (late,) = [record.raw.decode() for record in landed(spec, store) if record.id == "late"]
     pseudonyms = Pseudonyms(KEY, emails=True, addresses=True)
     assert late.count(pseudonyms.of_email("alice@example.com")) == 2
     assert late.count(pseudonyms.of_address("192.0.2.1")) == 2
     assert "198.51.100.7" in late
-    assert auditing.verify(store).findings == ()
-    refuse_personal(store)
+    assert verify(store).findings == ()
+    check_nothing_personal(store)
 
 
-def test_late_records_without_a_usable_id_that_differ_in_what_is_dropped_are_all_added(store: LocalStore) -> None:
-    """Nothing but the dropped value tells one from the other, and neither is taken for the other."""
-    fake, wanted = fake_with(ManualClock(), records_per_day=30), order(privacy=rule())
-    pull(fake, store, wanted)
+def test_late_records_that_differ_only_in_dropped_values_are_all_added(store: LocalStore) -> None:
+    """Two late records without a usable id that differ only in a dropped value are both added."""
+    fake, spec = fake_with(ManualClock(), records_per_day=30), pull_spec(privacy=rule())
+    pull(fake, store, spec)
     for session in (b"secret-1", b"secret-2"):
         fake.add(LATE.replace(b'"late"', UNUSABLE_ID).replace(b"secret", session))
-        pull(fake, store, wanted, session.decode())
-    manifest = pull(fake, store, wanted, "again")
+        pull(fake, store, spec, session.decode())
+    manifest = pull(fake, store, spec, "again")
     assert (manifest.generation, manifest.record_count) == (3, 32)
-    assert auditing.verify(store).findings == ()
-    refuse_personal(store)
+    assert verify(store).findings == ()
+    check_nothing_personal(store)
 
 
 @pytest.mark.usefixtures("small_parts")
-def test_a_killed_try_leaves_nothing_personal_and_is_gone_on_with(store: LocalStore, tmp_path: Path) -> None:
-    """Staging and checkpoints are under the rule too; the next try takes them over only under the same one."""
-    fake, wanted = fake_of(FEW), resumable_order(privacy=rule())
-    kill(fake, wanted, store, KILLED_AT)
+def test_killed_attempt_leaves_nothing_personal_and_is_resumed(store: LocalStore, tmp_path: Path) -> None:
+    """Staged parts and checkpoints of a killed attempt have nothing personal, and the next attempt resumes it."""
+    fake, spec = fake_of(FEW), resumable_spec(privacy=rule())
+    kill(fake, spec, store, KILLED_AT)
     assert any("/checkpoint-" in key for key in objects(store))
-    refuse_personal(store)
-    outcome = finish(fake, wanted, store)
+    check_nothing_personal(store)
+    outcome = finish(fake, spec, store)
     assert outcome.manifest.fetch.resumed_count > 0
     undisturbed = LocalStore(str(tmp_path / "other"))
-    finish(fake, wanted, undisturbed)
+    finish(fake, spec, undisturbed)
     assert visible_parts(store) == visible_parts(undisturbed)
 
 
 @pytest.mark.usefixtures("small_parts")
 @pytest.mark.parametrize("other", [None, rule(b"x" * 32), rule(drop=["metadata"]), rule(pseudonymise=["email"])])
-def test_another_rule_takes_nothing_over_and_needs_replacing(other: PrivacyRule | None, store: LocalStore) -> None:
-    """What lies there under one rule is not gone on with, added to or looked at again under another."""
-    fake, wanted = fake_of(FEW), resumable_order(privacy=rule())
-    kill(fake, wanted, store, KILLED_AT)
+def test_attempt_under_another_rule_is_not_resumed_and_must_be_replaced(
+    other: PrivacyRule | None, store: LocalStore
+) -> None:
+    """Under another rule an attempt is not resumed, late records are not added and a lookback skips the window."""
+    fake, spec = fake_of(FEW), resumable_spec(privacy=rule())
+    kill(fake, spec, store, KILLED_AT)
     assert any("/checkpoint-" in key for key in objects(store))
-    assert finish(fake, wanted._replace(privacy=other), store).manifest.fetch.resumed_count == 0
+    assert finish(fake, spec._replace(privacy=other), store).manifest.fetch.resumed_count == 0
     with pytest.raises(CommitConflictError, match="committed under"):
-        finish(fake, wanted, store, "again")
-    tomorrow = order(start=END, end=END + (END - wanted.run_window.window.start), privacy=rule())
+        finish(fake, spec, store, "again")
+    tomorrow = pull_spec(start=END, end=END + (END - spec.run_window.window.start), privacy=rule())
     clock = ManualClock()
-    day = wanted.run_window.window.end - wanted.run_window.window.start
-    assert pull_late_records(tomorrow, day, source_of(fake, clock), store, NullObserver()).outcomes == ()
-    replaced = finish(fake, wanted._replace(replace=True), store, "anew").manifest
+    day = spec.run_window.window.end - spec.run_window.window.start
+    assert pull_late_records(tomorrow, day, reader_of(fake, clock), store, NullObserver()).outcomes == ()
+    replaced = finish(fake, spec._replace(replace=True), store, "replacing").manifest
     assert (replaced.generation, replaced.privacy) == (2, rule().manifest_entry)
-    refuse_personal(store)
+    check_nothing_personal(store)
 
 
-def test_a_filter_by_a_person_is_refused(store: LocalStore) -> None:
-    """It would stand in the manifest; nothing is asked and nothing written."""
+def test_filter_by_a_personal_field_fails(store: LocalStore) -> None:
+    """A filter by a personal field fails before the first request, because the manifest would contain it."""
     fake = fake_with(ManualClock(), records_per_day=300)
     with pytest.raises(ConfigurationError, match="would stand in every manifest"):
-        pull(fake, store, order(privacy=rule(), filters={"actor_email": "alice@example.com"}))
+        pull(fake, store, pull_spec(privacy=rule(), filters={"actor_email": "alice@example.com"}))
     assert (objects(store), len(fake.requests)) == ({}, 0)

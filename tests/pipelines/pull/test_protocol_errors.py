@@ -1,4 +1,4 @@
-"""An answer that breaks the protocol is named with all that a support case needs, and nothing becomes visible."""
+"""A response that breaks the protocol is an error with all facts for a support case, and nothing becomes visible."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from airflow_audit_provider.adapters.storage.fsspec_store import LocalStore
 from airflow_audit_provider.exceptions import SourceProtocolError
 from airflow_audit_provider.testing.clock import ManualClock
 from airflow_audit_provider.testing.cloudflare import FakeCloudflare
-from tests.pipelines.pull.landing import fake_with, land, order, source_of
-from tests.pipelines.pull.rate_limited_crowd import crowd
+from tests.pipelines.pull.counted_records import crowded_instant
+from tests.pipelines.pull.landing import fake_with, land, pull_spec, reader_of
 
 pytestmark = pytest.mark.integration
 
 Make = Callable[[ManualClock, str], FakeCloudflare]
 
 
-def _busy(*specs: str) -> Make:
-    """A day of many pages that misbehaves so."""
-    return lambda clock, _: fake_with(clock, *specs, records_per_day=12_000)
+def _busy(*switches: str) -> Make:
+    """Returns a day of many pages with these misbehaviours."""
+    return lambda clock, _: fake_with(clock, *switches, records_per_day=12_000)
 
 
-def _crowded(*specs: str) -> Make:
-    """A day with more records at one instant than a page, that misbehaves so."""
-    return lambda clock, version: crowd(version, 2500, *specs, clock=clock)
+def _crowded(*switches: str) -> Make:
+    """Returns a day with these misbehaviours and more records at one instant than a page has."""
+    return lambda clock, version: crowded_instant(version, 2500, *switches, clock=clock)
 
 
-# What breaks the protocol, by the status of the answer that does.
+# Misbehaviours that break the protocol, with the status of the response.
 BOTH_VERSIONS: dict[str, tuple[Make, int]] = {
     "success_false": (_busy("success_false"), 200),
     "success_false later": (_busy("success_false,after=3"), 200),
@@ -61,13 +61,13 @@ CASES = [
 
 @pytest.mark.parametrize("concurrency", [1, 4])
 @pytest.mark.parametrize(("name", "version", "make", "status"), CASES)
-def test_what_breaks_the_protocol_is_named_and_nothing_is_visible(
+def test_protocol_error_has_all_facts_and_nothing_is_visible(
     name: str, version: str, make: Make, status: int, concurrency: int, tmp_path: Path
 ) -> None:
-    """The error carries status, ray id, window and position, says them in its text, and the destination is empty."""
+    """The error has status, ray id, window and position, also in its text, and the destination is empty."""
     clock, store = ManualClock(), LocalStore(str(tmp_path))
     with pytest.raises(SourceProtocolError) as caught:
-        land(order(version, concurrency=concurrency), source_of(make(clock, version), clock), store)
+        land(pull_spec(version, concurrency=concurrency), reader_of(make(clock, version), clock), store)
     error = caught.value
     assert error.status == status, name
     assert error.ray_id is not None
@@ -83,12 +83,12 @@ def test_what_breaks_the_protocol_is_named_and_nothing_is_visible(
 
 
 @pytest.mark.parametrize("concurrency", [1, 4])
-def test_the_facts_travel(concurrency: int, tmp_path: Path) -> None:
-    """An error that is pickled on its way to another worker keeps every fact."""
+def test_pickled_error_keeps_its_facts(concurrency: int, tmp_path: Path) -> None:
+    """An error that is pickled for another worker keeps all its facts."""
     clock = ManualClock()
-    source = source_of(fake_with(clock, "html=200"), clock)
+    reader = reader_of(fake_with(clock, "html=200"), clock)
     with pytest.raises(SourceProtocolError) as caught:
-        land(order(concurrency=concurrency), source, LocalStore(str(tmp_path)))
-    copy = pickle.loads(pickle.dumps(caught.value))  # our own bytes, from the line above
+        land(pull_spec(concurrency=concurrency), reader, LocalStore(str(tmp_path)))
+    copy = pickle.loads(pickle.dumps(caught.value))  # pickled on this line
     assert vars(copy) == vars(caught.value)
     assert str(copy) == str(caught.value)

@@ -1,4 +1,4 @@
-"""How many requests a window costs: hardly more than it has pages."""
+"""The number of requests for a window is close to its number of pages."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ from airflow_audit_provider.testing.clock import ManualClock
 from airflow_audit_provider.testing.cloudflare import FakeCloudflare
 from airflow_audit_provider.testing.in_process import DirectTransport
 from airflow_audit_provider.testing.settings import CursorEnd, CursorPlace
-from tests.pipelines.pull.landing import START, fake_with, order, record_at, true_ids
-from tests.pipelines.pull.rate_limited_crowd import spaced
+from tests.pipelines.pull.counted_records import spaced
+from tests.pipelines.pull.landing import START, fake_with, pull_spec, record_at, true_ids
 
 pytestmark = pytest.mark.integration
 
 VERSIONS = ("v1", "v2")
 HOUR = timedelta(hours=1)
 DAY = TimeWindow(START, START + 24 * HOUR)
-# The busiest hours have two records a second for every 80,000 a day.
+# The busiest hours have two records a second for every 80,000 records a day.
 NINE_TO_ELEVEN = TimeWindow(START + 9 * HOUR, START + 11 * HOUR)
 
 
-class Counting:
-    """A transport that counts, beside the statistics, what really goes out."""
+class CountingTransport:
+    """Transport that counts the requests that are sent."""
 
     def __init__(self, fake: FakeCloudflare, clock: ManualClock) -> None:
         self.count = 0
@@ -44,8 +44,8 @@ class Counting:
         return self._inner.send(request)
 
 
-class CountingSlices(ParallelReader):
-    """A reading that counts its slices: each is one walk, which has one end."""
+class SliceCountingReader(ParallelReader):
+    """Reader that counts its slices, each of which has one end."""
 
     @property
     def slice_count(self) -> int:
@@ -54,36 +54,38 @@ class CountingSlices(ParallelReader):
 
 @cache
 def _evenly(records_per_day: int) -> FakeCloudflare:
-    """A fake with so many records a day, made once."""
+    """Returns a shared fake with this many records a day."""
     return fake_with(ManualClock(), records_per_day=records_per_day, requests_per_window=None)
 
 
-def _read(fake: FakeCloudflare, version: str, window: TimeWindow, concurrency: int) -> tuple[int, int, CountingSlices]:
-    """Read a window; return the records, the requests and the reading."""
+def _read(
+    fake: FakeCloudflare, version: str, window: TimeWindow, concurrency: int
+) -> tuple[int, int, SliceCountingReader]:
+    """Reads a window; returns the number of records, the number of requests, and the reader."""
     clock = ManualClock()
-    transport = Counting(fake, clock)
-    reading = CountingSlices(
+    transport = CountingTransport(fake, clock)
+    parallel_reader = SliceCountingReader(
         AuditLogReader(transport, clock, RateLimiter(), RetryLimits()),
-        order(version).query,
+        pull_spec(version).query,
         ReadRequest(ApiVersion(version), window),
         concurrency,
     )
-    ids = [record.id for records in reading.read() for record in records]
+    ids = [record.id for records in parallel_reader.read() for record in records]
     assert sorted(ids) == true_ids(fake, version, window.start, window.end)
-    assert reading.stats.request_count == transport.count
-    return len(ids), transport.count, reading
+    assert parallel_reader.stats.request_count == transport.count
+    return len(ids), transport.count, parallel_reader
 
 
 @pytest.mark.parametrize("concurrency", [1, 4, 8])
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize(("records_per_day", "window"), [(20_000, DAY), (86_400, DAY), (380_000, NINE_TO_ELEVEN)])
-def test_a_window_costs_hardly_more_requests_than_pages(
+def test_window_takes_hardly_more_requests_than_pages(
     records_per_day: int, window: TimeWindow, version: str, concurrency: int
 ) -> None:
-    """Up to ten records a second N of them cost at most 1.03 times their pages, and two requests a slice."""
-    count, requests, reading = _read(_evenly(records_per_day), version, window, concurrency)
-    assert requests <= 1.03 * ceil(count / 1000) + 2 * reading.slice_count
-    # The slices are few enough for that to say something; one reader alone has no need of any.
+    """Up to ten records a second take at most 1.03 requests a page, and two more for each slice."""
+    count, requests, parallel_reader = _read(_evenly(records_per_day), version, window, concurrency)
+    assert requests <= 1.03 * ceil(count / 1000) + 2 * parallel_reader.slice_count
+    # This bounds the number of slices as well; with concurrency 1 no slices are needed.
     assert requests <= (1.03 if concurrency == 1 else 1.35) * ceil(count / 1000) + 2
 
 
@@ -100,10 +102,10 @@ def bursty() -> FakeCloudflare:
 
 @pytest.mark.parametrize("concurrency", [1, 4, 8])
 @pytest.mark.parametrize("version", VERSIONS)
-def test_bursts_cost_no_more(bursty: FakeCloudflare, version: str, concurrency: int) -> None:
-    """A quiet day with two bursts costs as few requests as an even one."""
-    count, requests, reading = _read(bursty, version, DAY, concurrency)
-    assert requests <= 1.03 * ceil(count / 1000) + 2 * reading.slice_count
+def test_bursts_take_no_more_requests(bursty: FakeCloudflare, version: str, concurrency: int) -> None:
+    """A quiet day with two bursts takes as few requests as an even one."""
+    count, requests, parallel_reader = _read(bursty, version, DAY, concurrency)
+    assert requests <= 1.03 * ceil(count / 1000) + 2 * parallel_reader.slice_count
     assert requests <= 2 * ceil(count / 1000)
 
 
@@ -112,53 +114,51 @@ def test_bursts_cost_no_more(bursty: FakeCloudflare, version: str, concurrency: 
     [
         *[("v1", 0, 1), ("v1", 2, 2), ("v1", 500, 2), ("v1", 999, 2)],
         *[("v2", 0, 1), ("v2", 2, 2), ("v2", 500, 2), ("v2", 999, 2)],
-        # Where all records share one second, and none lies in the two days before, both sides could hide the same one.
+        # If all records share one second and the two days before are empty, both directions could omit the same row.
         *[("v1", 1, 3), ("v2", 1, 3)],
     ],
 )
 @pytest.mark.parametrize("concurrency", [1, 4, 8])
-def test_less_than_a_page_is_one_request_and_the_proof(
+def test_less_than_a_page_takes_one_request_and_the_proof(
     version: str, count: int, expected: int, concurrency: int
 ) -> None:
-    """Where nothing says that a page is the last one, its end is proved by one more request."""
+    """If no response marks the last page, one more request proves the end."""
     found, requests, _ = _read(spaced(60, count, version), version, DAY, concurrency)
     assert (found, requests) == (count, expected)
 
 
 @pytest.mark.parametrize("end", [CursorEnd.NULL, CursorEnd.EMPTY])
 @pytest.mark.parametrize("place", list(CursorPlace))
-# A page of 100 rows, or 200, may be all the server ever sends, so there the end has to be proved.
+# A page of 100 or 500 rows may be truncated by the server, so its end must be proved.
 @pytest.mark.parametrize(("count", "expected"), [(0, 1), (1, 1), (2, 1), (999, 1), (100, 2), (500, 2)])
-def test_less_than_a_page_is_one_request_where_the_end_is_said(
+def test_less_than_a_page_with_an_explicit_end_takes_one_request(
     count: int, expected: int, place: CursorPlace, end: CursorEnd
 ) -> None:
-    """Where version 2 shows an empty cursor, in either place, a window with less than a page costs one request."""
+    """A window with less than a page takes one request if version 2 returns an empty cursor, in either place."""
     fake = spaced(60, count, "v2", cursor_end=end, cursor_place=place)
     assert _read(fake, "v2", DAY, 4)[:2] == (count, expected)
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_an_hour_with_one_record_is_proved_by_the_hour_before(version: str) -> None:
-    """A lonely second costs no third request where the two days before hold a record."""
+def test_single_record_is_proved_by_an_earlier_record(version: str) -> None:
+    """A window with one record takes two requests if the two days before have a record."""
     fake = spaced(5400, 2, version)
     assert _read(fake, version, TimeWindow(START + HOUR, START + 2 * HOUR), 4)[:2] == (1, 2)
 
 
 @pytest.mark.parametrize(("per_second", "at_most"), [(20, 1.05), (50, 1.1), (100, 1.25), (300, 1.75)])
 @pytest.mark.parametrize("version", VERSIONS)
-def test_a_dense_window_reads_a_second_or_two_again_for_every_page(
-    version: str, per_second: int, at_most: float
-) -> None:
-    """What more than ten records a second cost is as much as the documentation says."""
+def test_dense_window_takes_the_documented_number_of_requests(version: str, per_second: int, at_most: float) -> None:
+    """More than ten records a second take as many requests as the documentation states."""
     fake = spaced(1 / per_second, 20_000, version)
     count, requests, _ = _read(fake, version, DAY, 1)
     assert count == 20_000
     assert requests <= at_most * 20 + 2
 
 
-def test_the_tally_of_a_reading_counts_retries_too() -> None:
+def test_read_stats_count_retries() -> None:
     """A request that is sent again is counted again."""
     clock = ManualClock()
     fake = fake_with(clock, "status=503,first=2", records_per_day=10)
-    _, requests, reading = _read(fake, "v2", DAY, 4)
-    assert (requests, reading.stats.retry_count) == (3, 2)
+    _, requests, parallel_reader = _read(fake, "v2", DAY, 4)
+    assert (requests, parallel_reader.stats.retry_count) == (3, 2)

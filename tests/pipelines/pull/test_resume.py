@@ -1,4 +1,4 @@
-"""A try that died is gone on with: same bytes, few requests, nothing used that is not as it was, nothing left over."""
+"""A killed attempt is resumed: same bytes, few requests, only intact parts are adopted, and nothing is left over."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ import pytest
 from airflow_audit_provider.adapters.storage.fsspec_store import LocalStore
 from airflow_audit_provider.core.paging.slicing import CUT_PAGES
 from airflow_audit_provider.exceptions import AuditProviderError, SourceUnavailableError
-from airflow_audit_provider.pipelines import part_writer as staging
+from airflow_audit_provider.pipelines import part_writer
 from airflow_audit_provider.testing.clock import ManualClock
 from airflow_audit_provider.testing.misbehaviour import parse_switch
+from tests.pipelines.pull.crashing_store import CrashPoint
 from tests.pipelines.pull.landing import (
     fake_with,
     landed_ids,
@@ -21,27 +22,26 @@ from tests.pipelines.pull.landing import (
     true_ids,
     visible_keys,
 )
-from tests.pipelines.pull.mortal_store import Death
 from tests.pipelines.pull.resuming import (
     KILLED_AT,
     LARGE_COUNT,
     MEDIUM_COUNT,
+    attempt_pull,
+    check_no_findings,
     checkpoint_in,
     checkpoint_of,
     fake_of,
     finish,
     kill,
-    refuse_findings,
-    resumable_order,
+    resumable_spec,
     small_fake,
-    try_landing,
     visible_parts,
 )
 
 pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("small_parts")]
 
 
-# What was read and not handed on yet is lost with a try: a slice of four pages for each request under way.
+# A killed attempt loses the slices that are not delivered yet: four pages for each request in flight.
 SIZES = [
     pytest.param(MEDIUM_COUNT, 4, id="medium"),
     pytest.param(LARGE_COUNT, 0, id="large", marks=pytest.mark.nightly),
@@ -51,108 +51,108 @@ SIZES = [
 @pytest.mark.parametrize("concurrency", [1, 4])
 @pytest.mark.parametrize("version", ["v1", "v2"])
 @pytest.mark.parametrize(("record_count", "lost_pages"), SIZES)
-def test_a_killed_try_is_gone_on_with(
+def test_killed_attempt_is_resumed(
     record_count: int, lost_pages: int, version: str, concurrency: int, store: LocalStore, undisturbed_store: LocalStore
 ) -> None:
-    """A try killed at nine tenths of its requests leaves one tenth to ask for, and the same bytes are committed."""
-    fake, wanted, undisturbed, resumed = (
+    """An attempt killed at nine tenths of its requests leaves one tenth to send, and the same bytes are committed."""
+    fake, spec, undisturbed, resumed = (
         fake_of(record_count),
-        resumable_order(version, concurrency=concurrency),
-        Death(),
-        Death(),
+        resumable_spec(version, concurrency=concurrency),
+        CrashPoint(),
+        CrashPoint(),
     )
-    try_landing(fake, wanted, undisturbed_store, undisturbed)
+    attempt_pull(fake, spec, undisturbed_store, undisturbed)
     count = len(undisturbed.operations)
-    kill(fake, wanted, store, count * 9 // 10)
+    kill(fake, spec, store, count * 9 // 10)
     assert not visible_keys(store)
-    outcome = try_landing(fake, wanted._replace(attempt_id="two"), store, resumed)
-    # With several readers, slices under way and slices that wait for the first in line are lost with the try.
+    outcome = attempt_pull(fake, spec._replace(attempt_id="two"), store, resumed)
+    # With parallel requests, slices in flight and slices that wait for the first one are lost with the attempt.
     lost_count = lost_pages if concurrency == 1 else CUT_PAGES * (concurrency + concurrency // 2)
     assert len(resumed.operations) <= 0.15 * count + 2 + lost_count
-    # Several readers of few pages may die before the first in line has handed on a part.
+    # With parallel requests and few pages, an attempt may be killed before its first part is closed.
     assert outcome.manifest.fetch.resumed_count > 0 or (lost_pages and concurrency > 1)
     assert visible_parts(store) == visible_parts(undisturbed_store)
-    assert landed_ids(wanted, store) == true_ids(fake, version)
+    assert landed_ids(spec, store) == true_ids(fake, version)
     assert not staged_keys(store)
-    refuse_findings(store)
+    check_no_findings(store)
 
 
-TWICE_KILLED = [pytest.param(1, MEDIUM_COUNT, 11), pytest.param(4, LARGE_COUNT, 50, marks=pytest.mark.nightly)]
+KILLS_OF_BOTH = [pytest.param(1, MEDIUM_COUNT, 11), pytest.param(4, LARGE_COUNT, 50, marks=pytest.mark.nightly)]
 
 
-@pytest.mark.parametrize(("concurrency", "record_count", "at"), TWICE_KILLED)
-def test_two_kills_in_a_row(
+@pytest.mark.parametrize(("concurrency", "record_count", "at"), KILLS_OF_BOTH)
+def test_attempt_that_resumes_a_resumed_attempt_is_resumed(
     concurrency: int, record_count: int, at: int, store: LocalStore, undisturbed_store: LocalStore
 ) -> None:
-    """The third try goes on where the second is killed, which goes on where the first is."""
-    fake, wanted, resumed = fake_of(record_count), resumable_order(concurrency=concurrency), Death()
-    kill(fake, wanted, store, at)
+    """The third attempt resumes the second killed one, which resumes the first."""
+    fake, spec, resumed = fake_of(record_count), resumable_spec(concurrency=concurrency), CrashPoint()
+    kill(fake, spec, store, at)
     first_count = checkpoint_of(store, "one").record_count
-    kill(fake, wanted._replace(attempt_id="two"), store, at)
+    kill(fake, spec._replace(attempt_id="two"), store, at)
     second_count = checkpoint_of(store, "two").record_count
     assert second_count > first_count > 0
-    outcome = try_landing(fake, wanted._replace(attempt_id="three"), store, resumed)
-    finish(fake, wanted, undisturbed_store)
+    outcome = attempt_pull(fake, spec._replace(attempt_id="three"), store, resumed)
+    finish(fake, spec, undisturbed_store)
     assert outcome.manifest.fetch.resumed_count == second_count
     assert len(resumed.operations) <= ceil((record_count - second_count) / 1000) * 1.35 + 2
     assert visible_parts(store) == visible_parts(undisturbed_store)
-    assert landed_ids(wanted, store) == true_ids(fake)
+    assert landed_ids(spec, store) == true_ids(fake)
     assert not staged_keys(store)
 
 
-def test_an_outage_keeps_the_checkpoint(store: LocalStore, undisturbed_store: LocalStore) -> None:
-    """When the API is out the try fails with a retryable error, and the next one goes on."""
-    fake, wanted = small_fake(), resumable_order()
+def test_outage_keeps_the_checkpoint(store: LocalStore, undisturbed_store: LocalStore) -> None:
+    """If the API is unavailable the attempt fails with a retryable error, and the next one resumes it."""
+    fake, spec = small_fake(), resumable_spec()
     fake.misbehave(parse_switch(f"status=503,after={KILLED_AT - 1}"))
     with pytest.raises(SourceUnavailableError):
-        try_landing(fake, wanted, store, Death())
+        attempt_pull(fake, spec, store, CrashPoint())
     assert checkpoint_in(store).record_count == 4000
     fake.misbehave()
-    assert finish(fake, wanted, store).manifest.fetch.resumed_count == 4000
-    finish(fake, wanted, undisturbed_store)
+    assert finish(fake, spec, store).manifest.fetch.resumed_count == 4000
+    finish(fake, spec, undisturbed_store)
     assert visible_parts(store) == visible_parts(undisturbed_store)
     assert not staged_keys(store)
 
 
-@pytest.mark.parametrize("spec", ["status=401", "success_false"])
-def test_what_no_retry_mends_leaves_no_staging(spec: str, store: LocalStore) -> None:
-    """A try that ends in an error which is not retryable takes its own staging away, and no other try's."""
-    fake, wanted = small_fake(), resumable_order()
-    kill(fake, wanted, store)
+@pytest.mark.parametrize("switch", ["status=401", "success_false"])
+def test_attempt_with_a_permanent_error_removes_its_staging(switch: str, store: LocalStore) -> None:
+    """An attempt that ends with a permanent error removes its own staging, and no other attempt's."""
+    fake, spec = small_fake(), resumable_spec()
+    kill(fake, spec, store)
     left = staged_keys(store)
-    fake.misbehave(parse_switch(f"{spec},after={len(fake.requests) + 3}"))
+    fake.misbehave(parse_switch(f"{switch},after={len(fake.requests) + 3}"))
     with pytest.raises(AuditProviderError) as caught:
-        try_landing(fake, wanted._replace(attempt_id="two"), store, Death())
+        attempt_pull(fake, spec._replace(attempt_id="two"), store, CrashPoint())
     assert not caught.value.retryable
     assert staged_keys(store) == left
     fake.misbehave()
-    finish(fake, wanted, store)
-    assert landed_ids(wanted, store) == true_ids(fake)
+    finish(fake, spec, store)
+    assert landed_ids(spec, store) == true_ids(fake)
     assert not staged_keys(store)
 
 
 @pytest.mark.parametrize("damage", ["flipped byte", "missing", "shorter"])
 @pytest.mark.parametrize("number", [0, 1])
-def test_a_damaged_staged_part_is_not_used(
+def test_attempt_with_a_damaged_staged_part_is_not_resumed(
     number: int, damage: str, store: LocalStore, undisturbed_store: LocalStore, tmp_path: Path
 ) -> None:
-    """A staged part that is damaged makes the whole try worthless, and the result is right."""
-    fake, wanted = small_fake(), resumable_order()
-    kill(fake, wanted, store)
+    """One damaged staged part makes the whole attempt unusable, and the result is correct."""
+    fake, spec = small_fake(), resumable_spec()
+    kill(fake, spec, store)
     (path,) = (tmp_path / "destination").rglob(f"part-{number:05}")
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
     path.unlink()
     if damage != "missing":
         path.write_bytes(content if damage == "flipped byte" else content[:-1])
-    outcome, _ = finish(fake, wanted, store), finish(fake, wanted, undisturbed_store)
+    outcome, _ = finish(fake, spec, store), finish(fake, spec, undisturbed_store)
     assert outcome.manifest.fetch.resumed_count == 0
     assert visible_parts(store) == visible_parts(undisturbed_store)
-    assert landed_ids(wanted, store) == true_ids(fake)
+    assert landed_ids(spec, store) == true_ids(fake)
     assert not staged_keys(store)
 
 
-OTHER_ORDERS: dict[str, dict[str, Any]] = {
+OTHER_SPECS: dict[str, dict[str, Any]] = {
     "part size": {"max_part_bytes": 2 << 20},
     "format": {"file_format": "csv"},
     "compression": {"compression": "gzip"},
@@ -161,11 +161,11 @@ OTHER_ORDERS: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("change", OTHER_ORDERS)
-def test_another_orders_try_is_not_used(change: str, store: LocalStore, undisturbed_store: LocalStore) -> None:
-    """What is staged for an order that differs in anything is not used."""
-    fake, other = small_fake(), resumable_order(**OTHER_ORDERS[change])
-    kill(fake, resumable_order(), store)
+@pytest.mark.parametrize("change", OTHER_SPECS)
+def test_attempt_of_another_spec_is_not_resumed(change: str, store: LocalStore, undisturbed_store: LocalStore) -> None:
+    """An attempt of a spec that differs in any field is not resumed."""
+    fake, other = small_fake(), resumable_spec(**OTHER_SPECS[change])
+    kill(fake, resumable_spec(), store)
     outcome = finish(fake, other, store)
     undisturbed = finish(fake, other, undisturbed_store)
     assert outcome.manifest.fetch.resumed_count == 0
@@ -174,14 +174,14 @@ def test_another_orders_try_is_not_used(change: str, store: LocalStore, undistur
 
 
 @pytest.mark.nightly
-def test_a_million_records(monkeypatch: pytest.MonkeyPatch, store: LocalStore) -> None:
-    """A window of a million records that is killed at nine tenths costs at most fifteen hundredths more."""
-    monkeypatch.setattr(staging, "PART_RECORDS", 25_000)
+def test_killed_attempt_of_a_million_records_is_resumed(monkeypatch: pytest.MonkeyPatch, store: LocalStore) -> None:
+    """A window of a million records that is killed at nine tenths takes at most 15 % more requests."""
+    monkeypatch.setattr(part_writer, "PART_RECORDS", 25_000)
     fake = fake_with(ManualClock(), records_per_day=1_000_000, requests_per_window=None, cache_bytes=4 << 30)
-    wanted, resumed = resumable_order(compression="zstd", max_part_bytes=128 << 20), Death()
-    # One reader alone needs some thirty requests more than there are pages; these are nine tenths of 1027.
-    kill(fake, wanted, store, 924)
-    outcome = try_landing(fake, wanted._replace(attempt_id="two"), store, resumed)
+    spec, resumed = resumable_spec(compression="zstd", max_part_bytes=128 << 20), CrashPoint()
+    # With concurrency 1 there are some thirty requests more than pages; these are nine tenths of 1027.
+    kill(fake, spec, store, 924)
+    outcome = attempt_pull(fake, spec._replace(attempt_id="two"), store, resumed)
     assert len(resumed.operations) <= 150
     assert outcome.manifest.record_count == 1_000_000
     assert outcome.manifest.fetch.resumed_count >= 850_000

@@ -1,4 +1,4 @@
-"""Windows landed in a schema: the manifest says which, late records take it, another one is refused."""
+"""Windows landed in a schema: the manifest states it, late records take it, another one conflicts."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from airflow_audit_provider.adapters.storage.fsspec_store import LocalStore
 from airflow_audit_provider.core.archive.manifest import Manifest, TableSchema, describe
 from airflow_audit_provider.exceptions import CommitConflictError
 from airflow_audit_provider.formats.part_format import committed_format
-from airflow_audit_provider.pipelines import part_writer as staging
-from airflow_audit_provider.pipelines import verify as auditing
+from airflow_audit_provider.pipelines import part_writer
 from airflow_audit_provider.pipelines.committed import latest_committed
 from airflow_audit_provider.pipelines.pull_spec import PullSpec
+from airflow_audit_provider.pipelines.verify import verify
 from airflow_audit_provider.testing.clock import ManualClock
 from airflow_audit_provider.testing.cloudflare import FakeCloudflare
 from tests.pipelines.pull.landing import (
@@ -26,13 +26,13 @@ from tests.pipelines.pull.landing import (
     landed,
     landed_ids,
     objects,
-    order,
+    pull_spec,
+    reader_of,
     record_at,
-    source_of,
     true_ids,
     visible_keys,
 )
-from tests.pipelines.pull.resuming import fake_of, finish, kill, resumable_order, visible_parts
+from tests.pipelines.pull.resuming import fake_of, finish, kill, resumable_spec, visible_parts
 
 CHOICES = [
     ("normalized", "jsonl"),
@@ -57,44 +57,44 @@ def fake() -> FakeCloudflare:
     return fake_with(ManualClock(), records_per_day=300)
 
 
-def pull(fake: FakeCloudflare, store: LocalStore, wanted: PullSpec) -> Manifest:
-    """Land, and return the manifest in force."""
-    return land(wanted, source_of(fake, ManualClock()), store).manifest
+def pull(fake: FakeCloudflare, store: LocalStore, spec: PullSpec) -> Manifest:
+    """Pulls and returns the newest manifest."""
+    return land(spec, reader_of(fake, ManualClock()), store).manifest
 
 
 @EACH_CHOICE
 @pytest.mark.parametrize("version", ["v1", "v2"])
-def test_records_are_read_back_whole(
+def test_records_are_read_back_unchanged(
     schema: str, file_format: str, version: str, fake: FakeCloudflare, store: LocalStore
 ) -> None:
-    """Whatever a schema makes of a record, its own bytes come back, and a second run changes nothing."""
-    wanted = order(version, schema=schema, file_format=file_format, recount=True)
-    manifest = pull(fake, store, wanted)
+    """In every schema the bytes of each record are read back unchanged, and a second run changes nothing."""
+    spec = pull_spec(version, schema=schema, file_format=file_format, recount=True)
+    manifest = pull(fake, store, spec)
     assert manifest.table == TableSchema(schema, "1.0")
     truth = [(row.time_ns, row.id, row.raw) for row in fake.truth(version, None, START, END)]
-    assert [(record.event_ns, record.id, record.raw) for record in landed(wanted, store)] == truth
-    assert auditing.verify(store).findings == ()
+    assert [(record.event_ns, record.id, record.raw) for record in landed(spec, store)] == truth
+    assert verify(store).findings == ()
     before = objects(store)
-    pull(fake, store, wanted._replace(attempt_id="two"))
+    pull(fake, store, spec._replace(attempt_id="two"))
     assert objects(store) == before
 
 
 @pytest.mark.integration
 @EACH_CHOICE
-def test_a_killed_try_is_gone_on_with(
+def test_killed_attempt_is_resumed(
     schema: str, file_format: str, store: LocalStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What it staged in a schema is taken over, and the parts are those of an undisturbed run."""
-    monkeypatch.setattr(staging, "PART_RECORDS", 500)
-    monkeypatch.setattr(staging, "_GROUP_RECORDS", 500)
+    """A killed attempt in a schema is resumed, and the parts are those of an undisturbed run."""
+    monkeypatch.setattr(part_writer, "PART_RECORDS", 500)
+    monkeypatch.setattr(part_writer, "_GROUP_RECORDS", 500)
     fake = fake_of(2500)
-    wanted = resumable_order(schema=schema, file_format=file_format)
-    # At the third page a part of so few records is closed.
-    kill(fake, wanted, store, at=3)
-    outcome = finish(fake, wanted, store)
+    spec = resumable_spec(schema=schema, file_format=file_format)
+    # With parts of this size, a part is closed at the third page.
+    kill(fake, spec, store, at=3)
+    outcome = finish(fake, spec, store)
     assert outcome.manifest.fetch.resumed_count > 0
     undisturbed = LocalStore(str(tmp_path / "other"))
-    finish(fake, wanted, undisturbed)
+    finish(fake, spec, undisturbed)
     assert visible_parts(store) == visible_parts(undisturbed)
 
 
@@ -102,69 +102,73 @@ def test_a_killed_try_is_gone_on_with(
 def test_late_records_are_added_and_type_mismatches_counted(
     schema: str, file_format: str, fake: FakeCloudflare, store: LocalStore
 ) -> None:
-    """An odd value fails nothing: the manifest counts it in its window, and the record is whole."""
-    wanted = order(schema=schema, file_format=file_format)
-    pull(fake, store, wanted)
+    """A value of another type fails nothing: the manifest counts it, and the record is complete."""
+    spec = pull_spec(schema=schema, file_format=file_format)
+    pull(fake, store, spec)
     fake.add(ODD)
-    manifest = pull(fake, store, wanted._replace(attempt_id="two"))
+    manifest = pull(fake, store, spec._replace(attempt_id="two"))
     type_mismatches = {"action_succeeded": 1, "action_type": 1, "actor_ip": 1}
     assert (manifest.generation, manifest.table) == (2, TableSchema(schema, "1.0", type_mismatches))
     assert describe(manifest)["type_mismatch_count"] == 3
-    assert landed_ids(wanted, store) == true_ids(fake)
-    assert ODD in [record.raw for record in landed(wanted, store)]
+    assert landed_ids(spec, store) == true_ids(fake)
+    assert ODD in [record.raw for record in landed(spec, store)]
     fake.add(record_at("2026-10-26T13:00:00Z", "plain"))
-    assert pull(fake, store, wanted._replace(attempt_id="three")).table == manifest.table
-    assert auditing.verify(store).findings == ()
+    assert pull(fake, store, spec._replace(attempt_id="three")).table == manifest.table
+    assert verify(store).findings == ()
 
 
 @pytest.mark.parametrize(("first", "second"), [("raw", "normalized"), ("normalized", "raw"), ("normalized", "ocsf")])
-def test_another_schema_needs_replacing(first: str, second: str, fake: FakeCloudflare, store: LocalStore) -> None:
-    """A committed window is refused in another schema, before any request, and replaced by it on request."""
-    pull(fake, store, order(schema=first))
+def test_committed_window_in_another_schema_must_be_replaced(
+    first: str, second: str, fake: FakeCloudflare, store: LocalStore
+) -> None:
+    """Another schema than the committed one conflicts before the first request, and ``replace`` commits it."""
+    pull(fake, store, pull_spec(schema=first))
     before, requests = objects(store), len(fake.requests)
-    wanted = order(schema=second)
+    spec = pull_spec(schema=second)
     with pytest.raises(CommitConflictError, match=f"committed in the schema {first}"):
-        pull(fake, store, wanted._replace(attempt_id="two"))
+        pull(fake, store, spec._replace(attempt_id="two"))
     assert (objects(store), len(fake.requests)) == (before, requests)
-    manifest = pull(fake, store, wanted._replace(attempt_id="three", replace=True))
-    assert (manifest.generation, committed_format(manifest)) == (2, wanted.part_format)
-    assert landed_ids(wanted, store) == true_ids(fake)
-    assert auditing.verify(store).severe_count == 0
+    manifest = pull(fake, store, spec._replace(attempt_id="three", replace=True))
+    assert (manifest.generation, committed_format(manifest)) == (2, spec.part_format)
+    assert landed_ids(spec, store) == true_ids(fake)
+    assert verify(store).severe_count == 0
 
 
 @EACH_CHOICE
-def test_an_empty_window_has_no_part(schema: str, file_format: str, store: LocalStore) -> None:
-    """Its manifest says the schema; a reader of the partition finds no file, not one without rows."""
-    manifest = pull(fake_with(ManualClock(), records_per_day=0), store, order(schema=schema, file_format=file_format))
+def test_empty_window_has_no_part(schema: str, file_format: str, store: LocalStore) -> None:
+    """The manifest of an empty window states the schema, and there is no part without rows."""
+    manifest = pull(
+        fake_with(ManualClock(), records_per_day=0), store, pull_spec(schema=schema, file_format=file_format)
+    )
     assert (manifest.parts, manifest.table) == ((), TableSchema(schema, "1.0"))
     assert [key for key in visible_keys(store) if not key.startswith("_manifests/")] == []
 
 
-def test_raw_says_nothing_new(fake: FakeCloudflare, store: LocalStore) -> None:
-    """Without a schema and a rule the manifest has the bytes it always had."""
-    pull(fake, store, order())
+def test_raw_manifest_has_no_table_and_privacy(fake: FakeCloudflare, store: LocalStore) -> None:
+    """Without a schema and a privacy rule the manifest has neither field."""
+    pull(fake, store, pull_spec())
     content = msgspec.json.decode(next(text for key, text in objects(store).items() if key.startswith("_manifests/")))
     assert not {"table", "privacy"} & content.keys()
 
 
 def test_late_records_take_the_committed_minor_version(fake: FakeCloudflare, store: LocalStore) -> None:
-    """A window that an older provider committed keeps its columns, also for what is added to it."""
-    wanted = order(schema="normalized")
-    pull(fake, store, wanted)
-    newer = wanted._replace(part_format=msgspec.structs.replace(wanted.part_format, schema_version="1.1"))
+    """Late records take the minor version of the schema in which the window is committed."""
+    spec = pull_spec(schema="normalized")
+    pull(fake, store, spec)
+    newer = spec._replace(part_format=msgspec.structs.replace(spec.part_format, schema_version="1.1"))
     fake.add(record_at("2026-10-26T13:00:00Z", "late"))
     manifest = pull(fake, store, newer._replace(attempt_id="two"))
     assert (manifest.generation, manifest.table) == (2, TableSchema("normalized", "1.0"))
 
 
-def test_a_newer_version_is_left_alone(fake: FakeCloudflare, store: LocalStore) -> None:
-    """What a newer provider committed is not added to, and is read and verified all the same."""
-    wanted = order(schema="normalized")
-    newer = wanted._replace(part_format=msgspec.structs.replace(wanted.part_format, schema_version="1.7"))
+def test_newer_schema_version_is_verified_but_not_added_to(fake: FakeCloudflare, store: LocalStore) -> None:
+    """A window of a newer schema version gets no late records, but can be read and verified."""
+    spec = pull_spec(schema="normalized")
+    newer = spec._replace(part_format=msgspec.structs.replace(spec.part_format, schema_version="1.7"))
     pull(fake, store, newer)
     with pytest.raises(CommitConflictError, match=r"newer than normalized 1\.0\. Upgrade"):
-        pull(fake, store, wanted._replace(attempt_id="two"))
-    assert auditing.verify(store).findings == ()
-    commit = latest_committed(store, keys_of(wanted))
+        pull(fake, store, spec._replace(attempt_id="two"))
+    assert verify(store).findings == ()
+    commit = latest_committed(store, keys_of(spec))
     assert commit is not None
     assert committed_format(commit.manifest).schema_version == "1.7"

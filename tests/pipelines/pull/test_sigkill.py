@@ -1,4 +1,4 @@
-"""A real process, killed without a word at random moments: nothing half visible ever, and the same bytes in the end."""
+"""A real process is killed by SIGKILL at random moments; the last run leaves the bytes of an undisturbed one."""
 
 from __future__ import annotations
 
@@ -19,27 +19,27 @@ from airflow_audit_provider.adapters.storage.fsspec_store import LocalStore
 from airflow_audit_provider.core.api.rate_limiter import RateLimiter
 from airflow_audit_provider.core.api.retry import RetryLimits
 from airflow_audit_provider.core.archive.manifest import Manifest
-from airflow_audit_provider.pipelines import part_writer as staging
-from airflow_audit_provider.pipelines import verify as auditing
+from airflow_audit_provider.pipelines import part_writer
 from airflow_audit_provider.pipelines.committed import latest_committed
 from airflow_audit_provider.pipelines.sweep import sweep
+from airflow_audit_provider.pipelines.verify import verify
 from airflow_audit_provider.testing.clock import ManualClock
 from airflow_audit_provider.testing.cloudflare import FakeCloudflare
 from airflow_audit_provider.testing.server import FakeServer
 from airflow_audit_provider.testing.settings import TOKEN
 from tests.pipelines.fork_server import ForkServer, fork_for_lines
-from tests.pipelines.pull.landing import fake_with, keys_of, land, landed_ids, objects, order, records_of, true_ids
+from tests.pipelines.pull.landing import fake_with, keys_of, land, landed_ids, objects, pull_spec, records_of, true_ids
 
 ROUNDS = int(os.environ.get("SIGKILL_ROUNDS", "200"))
 SEED = 20261026
 _LONGEST_DELAY_SECONDS = 0.05
-WANTED = order(concurrency=2)
+SPEC = pull_spec(concurrency=2)
 FORK_SERVER_CODE = "import sys; from tests.pipelines.pull.test_sigkill import serve_pulls; serve_pulls(*sys.argv[1:])"
 
 
 def serve_pulls(base_url: str) -> None:
     """Lands once for every line of ``folder attempt``, each in a child process; the fork server runs this."""
-    staging.PART_RECORDS = 1000
+    part_writer.PART_RECORDS = 1000
     fork_for_lines(lambda folder, attempt_id: _land(base_url, folder, attempt_id))
 
 
@@ -47,13 +47,13 @@ def _land(base_url: str, folder: str, attempt_id: str) -> None:
     """Lands the usual day in small parts, over sockets, into files."""
     clock = SystemClock()
     with open_client(Endpoint(Credentials(TOKEN), base_url)) as client:
-        source = AuditLogReader(HttpTransport(client), clock, RateLimiter(), RetryLimits())
-        land(WANTED._replace(attempt_id=attempt_id), source, LocalStore(folder))
+        reader = AuditLogReader(HttpTransport(client), clock, RateLimiter(), RetryLimits())
+        land(SPEC._replace(attempt_id=attempt_id), reader, LocalStore(folder))
 
 
 @pytest.fixture(scope="module")
 def fake() -> FakeCloudflare:
-    """Eight thousand records, made before anybody asks."""
+    """A fake of eight thousand records, which are made before the first request."""
     fake = fake_with(ManualClock(), records_per_day=8000, requests_per_window=None)
     true_ids(fake)
     return fake
@@ -61,19 +61,19 @@ def fake() -> FakeCloudflare:
 
 @pytest.fixture(scope="module")
 def fork_server(fake: FakeCloudflare) -> Iterator[ForkServer]:
-    """Children that land from a real server on loopback."""
+    """A process that forks pulls from a real server on loopback."""
     with FakeServer(fake) as server:
         fork_server = ForkServer(FORK_SERVER_CODE, server.base_url)
         yield fork_server
         fork_server.close()
 
 
-def _refuse_halves(store: LocalStore) -> bool:
-    """Refuse a manifest that names a part which is not whole; say whether there is a manifest."""
-    commit = latest_committed(store, keys_of(WANTED))
+def _check_parts_complete(store: LocalStore) -> bool:
+    """Asserts that the manifest names only complete parts; returns whether there is a manifest."""
+    commit = latest_committed(store, keys_of(SPEC))
     if commit is None:
         return False
-    assert len(list(records_of(commit.manifest, WANTED, store))) == commit.manifest.record_count
+    assert len(list(records_of(commit.manifest, SPEC, store))) == commit.manifest.record_count
     return True
 
 
@@ -87,34 +87,34 @@ def _files(folder: Path) -> set[str]:
 
 
 def _end(fork_server: ForkServer, folder: Path, expected: dict[str, bytes]) -> Manifest:
-    """Let a run come to its end; refuse any difference from the undisturbed one, and anything unnamed."""
+    """Runs the last attempt to its end; asserts the parts of an undisturbed run and that nothing is left over."""
     assert fork_server.run(f"{folder} last") == 0
     store = LocalStore(str(folder))
-    commit = latest_committed(store, keys_of(WANTED))
+    commit = latest_committed(store, keys_of(SPEC))
     assert commit is not None
     assert _parts(store) == expected
-    assert auditing.verify(store).severe_count == 0
+    assert verify(store).severe_count == 0
     sweep(store, datetime.now(UTC) + timedelta(days=2))
-    named = {*expected, keys_of(WANTED).manifest(1)}
+    named = {*expected, keys_of(SPEC).manifest(1)}
     assert _files(folder) == named
     return commit.manifest
 
 
 def _undisturbed(fork_server: ForkServer, folder: Path, fake: FakeCloudflare) -> tuple[dict[str, bytes], int]:
-    """Returns the parts of an undisturbed run, and how often it asked or made a file."""
+    """Returns the parts of an undisturbed run, and its number of requests and new files."""
     steps = _Steps(fake, folder)
     assert fork_server.run(f"{folder} only", steps.watch) == 0
     store = LocalStore(str(folder))
-    assert landed_ids(WANTED, store) == true_ids(fake)
+    assert landed_ids(SPEC, store) == true_ids(fake)
     assert len(_parts(store)) == 8
     return _parts(store), steps.most_count
 
 
 class _Steps:
-    """Counts what a try has done since: requests, and the files it has made; ``most_count`` is the most ever seen.
+    """Counts requests and new files of an attempt from now on; ``most_count`` is the largest count seen.
 
-    Counted in steps, not in seconds, so that moments spread over a whole try, asking as well as writing and publishing,
-    on a slow machine as on a fast one.
+    Steps instead of seconds spread the moments over the whole attempt, from reading to publishing, at any speed of
+    the machine.
     """
 
     def __init__(self, fake: FakeCloudflare, folder: Path) -> None:
@@ -128,7 +128,7 @@ class _Steps:
         return self.most_count
 
     def watch(self) -> bool:
-        """Look, and let it live."""
+        """Counts, and never kills."""
         self.taken_count()
         return False
 
@@ -137,8 +137,8 @@ class _Steps:
 
 
 def _random_moment(moments: random.Random, fake: FakeCloudflare, folder: Path, step_count: int) -> Callable[[], bool]:
-    """Returns whether a moment has come: some milliseconds after a request or a new file, any of which may be it."""
-    # A try that goes on from another takes fewer steps than an undisturbed one, and would outlive most moments.
+    """Returns a function that returns whether the moment has come: some milliseconds after a random step."""
+    # A resumed attempt takes fewer steps than an undisturbed one, so half of the moments are drawn from the first half.
     awaited_count = moments.randint(1, moments.choice((step_count // 2, step_count)))
     steps = _Steps(fake, folder)
     delay_seconds = moments.uniform(0, _LONGEST_DELAY_SECONDS)
@@ -153,16 +153,18 @@ def _random_moment(moments: random.Random, fake: FakeCloudflare, folder: Path, s
 
 
 @pytest.mark.nightly
-def test_a_worker_killed_at_random_moments(fork_server: ForkServer, fake: FakeCloudflare, tmp_path: Path) -> None:
-    """However often and whenever a worker is killed, the run that may end leaves what an undisturbed one leaves."""
+def test_worker_killed_at_random_moments_leaves_the_same_bytes(
+    fork_server: ForkServer, fake: FakeCloudflare, tmp_path: Path
+) -> None:
+    """However often a worker is killed, the run that ends leaves the bytes of an undisturbed run."""
     moments, folder = random.Random(SEED), tmp_path / "0"
     expected, step_count = _undisturbed(fork_server, tmp_path / "undisturbed", fake)
     killed_count, ended = 0, []
     for number in range(1, ROUNDS + 1):
-        status = fork_server.run(f"{folder} try-{number}", _random_moment(moments, fake, folder, step_count))
+        status = fork_server.run(f"{folder} attempt-{number}", _random_moment(moments, fake, folder, step_count))
         assert status in {0, -signal.SIGKILL}
         killed_count += status != 0
-        if _refuse_halves(LocalStore(str(folder))) or moments.random() < 0.3 or number == ROUNDS:
+        if _check_parts_complete(LocalStore(str(folder))) or moments.random() < 0.3 or number == ROUNDS:
             ended.append(_end(fork_server, folder, expected))
             folder = tmp_path / str(number)
     assert killed_count >= ROUNDS // 4

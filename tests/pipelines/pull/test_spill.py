@@ -1,4 +1,4 @@
-"""What a pull puts aside on its own machine: enough to find an id that came twice, with room on a disk or without."""
+"""Ids that a pull spills to a temporary file: a repeated id is found, with or without disk space."""
 
 from __future__ import annotations
 
@@ -8,159 +8,159 @@ from pathlib import Path
 import pytest
 
 from airflow_audit_provider.adapters.storage.fsspec_store import LocalStore
-from airflow_audit_provider.core.archive import unique_ids as roll
+from airflow_audit_provider.core.archive import unique_ids
 from airflow_audit_provider.exceptions import SourceProtocolError, SourceUnavailableError, VerificationError
-from airflow_audit_provider.pipelines import part_writer as staging
+from airflow_audit_provider.pipelines import part_writer
 from airflow_audit_provider.testing.cloudflare import FakeCloudflare
 from tests.pipelines.pull.landing import landed_ids, record_at, staged_keys, true_ids, visible_keys
-from tests.pipelines.pull.resuming import KILLED_AT, checkpoint_in, finish, kill, resumable_order, small_fake
+from tests.pipelines.pull.resuming import KILLED_AT, checkpoint_in, finish, kill, resumable_spec, small_fake
 
 pytestmark = pytest.mark.integration
 
-WANTED = resumable_order()
+SPEC = resumable_spec()
 EARLY, LATE = "2026-10-26T01:00:00Z", "2026-10-26T22:00:00Z"
 CONFLICT = "with the id of another record of the window but another time|are committed with another time"
 
 
 @pytest.fixture(autouse=True)
-def small_amounts(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Close a part after every 2000 records, and put ids aside after every 500."""
-    monkeypatch.setattr(staging, "PART_RECORDS", 2000)
-    monkeypatch.setattr(roll, "_MEMORY_COUNT", 500)
+def small_limits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Closes a part after 2000 records and spills ids after 500."""
+    monkeypatch.setattr(part_writer, "PART_RECORDS", 2000)
+    monkeypatch.setattr(unique_ids, "_MEMORY_COUNT", 500)
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> LocalStore:
-    """The destination."""
+    """An empty destination."""
     return LocalStore(str(tmp_path / "landed"))
 
 
 @pytest.fixture(params=[True, False], ids=["room", "no room"])
 def disk(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A folder for temporary files, and none."""
+    """A folder for temporary files, or a missing one."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path if request.param else tmp_path / "missing"))
 
 
 @pytest.mark.usefixtures("disk")
-def test_a_pull_needs_no_room(store: LocalStore) -> None:
-    """It lands everything, and leaves nothing in the folder for temporary files."""
+def test_pull_without_disk_space_lands_everything(store: LocalStore) -> None:
+    """A pull lands everything, with or without a folder for temporary files, and leaves no file there."""
     fake = small_fake()
-    finish(fake, WANTED, store)
-    assert landed_ids(WANTED, store) == true_ids(fake)
+    finish(fake, SPEC, store)
+    assert landed_ids(SPEC, store) == true_ids(fake)
     folder = Path(tempfile.gettempdir())
     assert not folder.exists() or {path.name for path in folder.iterdir()} == {"landed"}
 
 
 @pytest.mark.usefixtures("disk")
-@pytest.mark.parametrize("killed", [False, True])
-def test_an_id_that_comes_twice_is_found_among_what_was_put_aside(killed: bool, store: LocalStore) -> None:
-    """The pull fails before its commit, also when the first of the two is in a dead try's part."""
+@pytest.mark.parametrize("was_killed", [False, True])
+def test_repeated_id_among_spilled_ids_fails_the_pull(was_killed: bool, store: LocalStore) -> None:
+    """A repeated id fails the pull before its commit, also if the first one is in a killed attempt's part."""
     fake = small_fake()
     for when in (EARLY, LATE):
         fake.add(record_at(when, "twice"))
-    if killed:
-        kill(fake, WANTED, store)
+    if was_killed:
+        kill(fake, SPEC, store)
         assert checkpoint_in(store).record_count > 0
-    refuse_landing(fake, store, killed)
+    check_pull_fails(fake, store, was_killed)
     assert not visible_keys(store)
 
 
-def refuse_landing(fake: FakeCloudflare, store: LocalStore, killed: bool) -> None:
-    """Refuse a run that does not fail; the first after a dead try is to be repeated, the next one begins anew."""
-    if killed:
+def check_pull_fails(fake: FakeCloudflare, store: LocalStore, was_killed: bool) -> None:
+    """Asserts that the run fails; after a kill, the resuming run fails retryably and the next one permanently."""
+    if was_killed:
         with pytest.raises(SourceUnavailableError, match="record than during the previous attempt") as caught:
-            finish(fake, WANTED, store, "second")
+            finish(fake, SPEC, store, "second")
         assert caught.value.retryable
         assert not staged_keys(store)
     with pytest.raises(SourceProtocolError, match=CONFLICT):
-        finish(fake, WANTED, store)
+        finish(fake, SPEC, store)
 
 
 @pytest.mark.parametrize(("still_there", "late"), [(True, LATE), (True, "2026-10-26T10:36:00Z"), (False, LATE)])
-@pytest.mark.parametrize("killed", [False, True])
-def test_a_late_record_under_a_committed_id_of_another_time_is_found(
-    killed: bool, still_there: bool, late: str, store: LocalStore
+@pytest.mark.parametrize("was_killed", [False, True])
+def test_late_record_with_a_committed_id_of_another_time_fails_the_pull(
+    was_killed: bool, still_there: bool, late: str, store: LocalStore
 ) -> None:
-    """Nothing is added, also where the API has moved the record, or a dead try had read the committed one."""
+    """A late record with the id of a committed one but another time adds nothing, also after a killed attempt."""
     first, second = small_fake(), small_fake()
     first.add(record_at(EARLY, "twice"))
-    finish(first, WANTED, store, "first")
+    finish(first, SPEC, store, "first")
     committed = {key: store.read(key) for key in visible_keys(store)}
     for when in (EARLY, late) if still_there else (late,):
         second.add(record_at(when, "twice"))
     for number in range(2500):
         second.add(record_at(f"2026-10-26T10:{number // 60:02}:{number % 60:02}Z", f"late-{number}"))
-    if killed:
-        kill(second, WANTED, store, KILLED_AT + 2)
+    if was_killed:
+        kill(second, SPEC, store, KILLED_AT + 2)
         assert f"{checkpoint_in(store).remainder.start:%H:%M}" == "10:33"
-    refuse_landing(second, store, killed)
+    check_pull_fails(second, store, was_killed)
     assert {key: store.read(key) for key in visible_keys(store)} == committed
 
 
-def test_a_record_that_moved_is_replaced(store: LocalStore) -> None:
-    """What Cloudflare tells otherwise for good can be committed anew; what it does not tell at all is not given up."""
+def test_replacement_takes_the_new_time_of_a_record(store: LocalStore) -> None:
+    """A replacement commits a record with its new time, but not if a committed record is missing."""
     first, second, third = small_fake(), small_fake(), small_fake()
     for when, record_id in ((EARLY, "moved"), (EARLY, "gone")):
         first.add(record_at(when, record_id))
     second.add(record_at(LATE, "moved"))
     third.add(record_at(LATE, "moved"))
     third.add(record_at(EARLY, "gone"))
-    finish(first, WANTED, store, "first")
+    finish(first, SPEC, store, "first")
     with pytest.raises(VerificationError, match="no longer returns 1 committed records"):
-        finish(second, WANTED._replace(replace=True), store, "second")
-    outcome = finish(third, WANTED._replace(replace=True), store, "third")
+        finish(second, SPEC._replace(replace=True), store, "second")
+    outcome = finish(third, SPEC._replace(replace=True), store, "third")
     assert (outcome.manifest.generation, outcome.manifest.record_count) == (2, 8002)
-    assert landed_ids(WANTED, store) == true_ids(third)
+    assert landed_ids(SPEC, store) == true_ids(third)
 
 
-def test_a_window_that_holds_an_id_twice_is_still_read(store: LocalStore) -> None:
-    """Doubled records are for an audit to find; with nothing to add a pull says nothing, and late ones land."""
+def test_window_with_a_committed_repeated_id_can_be_pulled(store: LocalStore) -> None:
+    """A window in which an id is committed twice can be pulled, and late records are added to it."""
     one, other, both = small_fake(), small_fake(), small_fake()
     one.add(record_at(EARLY, "twice"))
     other.add(record_at(LATE, "twice"))
     both.add(record_at(LATE, "twice"))
     both.add(record_at(LATE, "late"))
-    finish(one, WANTED, store, "one")
+    finish(one, SPEC, store, "one")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(roll.DuplicateGuard, "check_conflicts", lambda *_: None)
-        assert finish(other, WANTED, store, "other").manifest.generation == 2
-    assert not finish(other, WANTED, store, "again").committed
-    assert finish(both, WANTED, store, "late").manifest.added_count == 1
+        patch.setattr(unique_ids.DuplicateGuard, "check_conflicts", lambda *_: None)
+        assert finish(other, SPEC, store, "other").manifest.generation == 2
+    assert not finish(other, SPEC, store, "again").committed
+    assert finish(both, SPEC, store, "late").manifest.added_count == 1
 
 
-def test_a_record_that_changed_since_a_dead_try_is_no_repeat(store: LocalStore) -> None:
-    """Of the second that is read again, what is said otherwise under a staged id is found, and not dropped."""
-    kill(small_fake(), WANTED, store)
+def test_record_that_changed_since_a_killed_attempt_fails_one_run(store: LocalStore) -> None:
+    """A record of the second that is read again whose content differs from the staged one is found, not dropped."""
+    kill(small_fake(), SPEC, store)
     last_at = f"{checkpoint_in(store).remainder.start:%Y-%m-%dT%H:%M:%SZ}"
     store.remove(list(store.list_keys("_staging/")))
     before, after = small_fake(), small_fake()
     before.add(record_at(last_at, "changed", action="one"))
     after.add(record_at(last_at, "changed", action="two"))
-    kill(before, WANTED, store)
+    kill(before, SPEC, store)
     with pytest.raises(SourceUnavailableError, match="record than during the previous attempt"):
-        finish(after, WANTED, store, "second")
-    assert finish(after, WANTED, store, "third").manifest.record_count == 8001
+        finish(after, SPEC, store, "second")
+    assert finish(after, SPEC, store, "third").manifest.record_count == 8001
 
 
-def test_a_record_that_moved_since_a_dead_try_fails_one_run_only(store: LocalStore) -> None:
-    """The run after it does not go on from the part that has the old time, and lands what the API says now."""
+def test_record_that_moved_since_a_killed_attempt_fails_one_run(store: LocalStore) -> None:
+    """The run after it does not resume the part that has the old time, and lands the current record."""
     before, after = small_fake(), small_fake()
     before.add(record_at(EARLY, "moved"))
     after.add(record_at(LATE, "moved"))
-    kill(before, WANTED, store)
+    kill(before, SPEC, store)
     with pytest.raises(SourceUnavailableError, match="record than during the previous attempt"):
-        finish(after, WANTED, store, "second")
-    assert finish(after, WANTED, store, "third").manifest.fetch.resumed_count == 0
-    assert landed_ids(WANTED, store) == true_ids(after)
+        finish(after, SPEC, store, "second")
+    assert finish(after, SPEC, store, "third").manifest.fetch.resumed_count == 0
+    assert landed_ids(SPEC, store) == true_ids(after)
 
 
 @pytest.mark.usefixtures("disk")
-def test_ids_of_parts_that_are_not_used_do_not_count(store: LocalStore) -> None:
-    """Before a damaged part whole ones are read; nothing of them is used, and their ids come again once."""
+def test_ids_of_parts_that_are_not_adopted_do_not_count(store: LocalStore) -> None:
+    """If a later part is damaged, no part is adopted, and ids read from intact ones do not count."""
     fake = small_fake()
-    kill(fake, WANTED, store)
+    kill(fake, SPEC, store)
     key = checkpoint_in(store).parts[-1].staged_key
     store.remove([key])
     store.create(key, b"x" * checkpoint_in(store).parts[-1].size_bytes)
-    assert finish(fake, WANTED, store).manifest.fetch.resumed_count == 0
-    assert landed_ids(WANTED, store) == true_ids(fake)
+    assert finish(fake, SPEC, store).manifest.fetch.resumed_count == 0
+    assert landed_ids(SPEC, store) == true_ids(fake)

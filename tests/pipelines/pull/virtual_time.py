@@ -1,6 +1,6 @@
-"""Many readings under way at once on a clock that only their waiting moves.
+"""Runs many readers at once on a virtual clock that advances only when they wait.
 
-Invariant: what happens next is what is due first; nothing depends on the machine's speed or on threads.
+Invariant: tasks run in the order of their due times; nothing depends on threads or the machine's speed.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Task = Iterator[Pause]
 
 
 class VirtualTime:
-    """Runs tasks, generators that yield the seconds until they want to go on, in the order of what is due."""
+    """Runs tasks in the order of their due times; a task is a generator that yields seconds to wait."""
 
     def __init__(self) -> None:
         self.seconds = 0.0
@@ -33,15 +33,15 @@ class VirtualTime:
         self._order = count()
 
     def now(self) -> datetime:
-        """Return the wall clock's time."""
+        """Returns the wall clock's time."""
         return DEFAULT_START + timedelta(seconds=self.seconds)
 
     def start(self, task: Task) -> None:
-        """Let a task go on as soon as everybody who is due before has."""
+        """Starts a task after all tasks that are due now."""
         self._put(0.0, task)
 
     def run(self) -> None:
-        """Go on until no task is left."""
+        """Runs until all tasks have ended."""
         while self._due:
             self.seconds, _, task = heapq.heappop(self._due)
             pause = next(task, None)
@@ -52,56 +52,56 @@ class VirtualTime:
         heapq.heappush(self._due, (self.seconds + pause, next(self._order), task))
 
 
-class Travel(NamedTuple):
-    """Seconds that one answer takes, there and back, shortest and longest."""
+class Latency(NamedTuple):
+    """Shortest and longest seconds from a request to its response."""
 
     shortest_seconds: float = 0.0
     longest_seconds: float = 0.0
 
 
-class Players:
-    """So many workers that take readings from one row of scripts, each the next when it is done with one."""
+class ReaderPool:
+    """Workers that take scripts from one queue and drive each to its end."""
 
-    def __init__(self, time: VirtualTime, fake: FakeCloudflare, travel: Travel) -> None:
+    def __init__(self, time: VirtualTime, fake: FakeCloudflare, latency: Latency) -> None:
         self.refused_count = 0
         self.ended_at_seconds = 0.0
         self._time = time
         self._fake = fake
-        self._travel = travel
+        self._latency = latency
         self._random = Random(7)
 
-    def play(self, scripts: Iterable[FetchScript], worker_count: int) -> None:
-        """Put the workers to work; they move when the time runs."""
-        row = iter(scripts)
+    def start_workers(self, scripts: Iterable[FetchScript], worker_count: int) -> None:
+        """Starts the workers; they advance while the virtual time runs."""
+        queue = iter(scripts)
         for _ in range(worker_count):
-            self._time.start(self._work(row))
+            self._time.start(self._work(queue))
 
-    def _work(self, row: Iterator[FetchScript]) -> Task:
-        for script in row:
+    def _work(self, queue: Iterator[FetchScript]) -> Task:
+        for script in queue:
             step = next(script, None)
             while step is not None:
-                answer = None
+                response = None
                 if isinstance(step, Wait):
                     yield step.seconds
                 elif isinstance(step, Send):
-                    there, back = self._trip()
+                    there, back = self._draw_delays()
                     yield there
-                    answer = self._answer(step.request)
+                    response = self._respond(step.request)
                     yield back
                 moment = StepTime(self._time.now(), self._time.seconds, 0.5)
                 try:
-                    step = script.send(StepResult(moment, answer))
+                    step = script.send(StepResult(moment, response))
                 except StopIteration:
                     step = None
             self.ended_at_seconds = self._time.seconds
 
-    def _trip(self) -> tuple[float, float]:
-        each = self._travel.shortest_seconds / 2
-        late = self._random.uniform(0.0, self._travel.longest_seconds - self._travel.shortest_seconds)
+    def _draw_delays(self) -> tuple[float, float]:
+        each = self._latency.shortest_seconds / 2
+        late = self._random.uniform(0.0, self._latency.longest_seconds - self._latency.shortest_seconds)
         share = self._random.random()
         return each + late * share, each + late * (1 - share)
 
-    def _answer(self, request: Request) -> Response:
-        answer = self._fake.answer("GET", BASE_PATH + request.path, request.params, BEARER)
-        self.refused_count += answer.status == 429
-        return answer
+    def _respond(self, request: Request) -> Response:
+        response = self._fake.answer("GET", BASE_PATH + request.path, request.params, BEARER)
+        self.refused_count += response.status == 429
+        return response

@@ -57,22 +57,22 @@ def commit(
     *,
     replace: bool = False,
     verified: str | None = None,
-    chosen: PartFormat = PLAIN,
+    format_: PartFormat = PLAIN,
 ) -> Manifest:
     """Commits records as the next generation of a window, as the pipeline does."""
     keys = WindowKeys(of, of.start.date())
     committed = latest_committed(store, keys)
     generation = 1 if committed is None else committed.manifest.generation + 1
-    writer = PartWriter(store, keys.staging("t"), chosen, QUERY.version, 1 << 20)
+    writer = PartWriter(store, keys.staging("t"), format_, QUERY.version, 1 << 20)
     writer.add(records)
-    parts = _published(store, keys, generation, writer, chosen)
+    parts = _published(store, keys, generation, writer, format_)
     manifest = Manifest(
         query=QUERY,
         window=of,
         window_rule="explicit bounds",
         partition_date=keys.partition_date,
-        file_format=chosen.file_format,
-        compression=chosen.compression,
+        file_format=format_.file_format,
+        compression=format_.compression,
         record_count=len(records),
         added_count=len(records),
         records_sha256=writer.records_sha256,
@@ -91,11 +91,11 @@ def commit(
 
 
 def _published(
-    store: Store, keys: WindowKeys, generation: int, writer: PartWriter, chosen: PartFormat
+    store: Store, keys: WindowKeys, generation: int, writer: PartWriter, format_: PartFormat
 ) -> tuple[Part, ...]:
     parts: list[Part] = []
     for index, staged in enumerate(writer.finish()):
-        key = keys.part(generation, index, staged.sha256, chosen.extension)
+        key = keys.part(generation, index, staged.sha256, format_.extension)
         store.publish(staged.staged_key, key)
         store.remove([staged.staged_key])
         parts.append(staged.published_as(key))

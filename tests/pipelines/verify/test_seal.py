@@ -14,7 +14,7 @@ from airflow_audit_provider.exceptions import CommitConflictError, VerificationE
 from airflow_audit_provider.pipelines.committed import read_seals
 from airflow_audit_provider.pipelines.seal import seal
 from airflow_audit_provider.pipelines.verify import TrustAnchors, verify
-from tests.pipelines.pull.mortal_store import Death, KilledError, MortalStore
+from tests.pipelines.pull.crashing_store import CrashingStore, CrashPoint, KilledError
 from tests.pipelines.verify.dataset import DAY_1, PRIVATE_PEM, PUBLIC_PEM, commit, record, records_in, two_days, window
 from tests.pipelines.verify.memory_store import MemoryStore
 
@@ -86,18 +86,18 @@ def test_time_of_sealing_is_optional(store: MemoryStore) -> None:
     chain_of(store)
 
 
-@pytest.mark.parametrize("late", [False, True])
-def test_run_after_a_kill_at_any_operation_makes_the_same_seals(store: MemoryStore, late: bool) -> None:
+@pytest.mark.parametrize("after_effect", [False, True])
+def test_run_after_a_kill_at_any_operation_makes_the_same_seals(store: MemoryStore, after_effect: bool) -> None:
     """After a kill at any operation, the next run makes the same seals and signatures as an undisturbed run."""
     undamaged = dict(store.objects)
     undisturbed = MemoryStore(undamaged)
-    count = Death()
-    seal(MortalStore(undisturbed, count), signer=SIGNER)
+    count = CrashPoint()
+    seal(CrashingStore(undisturbed, count), signer=SIGNER)
     assert len(count.operations) > 10
     for number in range(1, len(count.operations) + 1):
         store.objects = dict(undamaged)
         with pytest.raises(KilledError):
-            seal(MortalStore(store, Death(number, late=late)), signer=SIGNER)
+            seal(CrashingStore(store, CrashPoint(number, after_effect=after_effect)), signer=SIGNER)
         seal(store, signer=SIGNER)
         assert store.objects == undisturbed.objects
 

@@ -17,8 +17,8 @@ from airflow_audit_provider.pipelines.coverage import coverage
 from airflow_audit_provider.pipelines.seal import seal
 from airflow_audit_provider.pipelines.verify import verify
 from airflow_audit_provider.testing.clock import ManualClock
-from tests.pipelines.pull.landing import fake_with, land, order, source_of
-from tests.pipelines.pull.mortal_store import Death, MortalStore
+from tests.pipelines.pull.crashing_store import CrashingStore, CrashPoint
+from tests.pipelines.pull.landing import fake_with, land, pull_spec, reader_of
 from tests.pipelines.verify.dataset import DAY, DAY_1, HALF, commit, record, records_in, two_days, window
 from tests.pipelines.verify.memory_store import MemoryStore
 
@@ -45,9 +45,9 @@ def kinds(store: MemoryStore | LocalStore) -> list[str]:
 def test_landed_window_has_no_findings(version: str, file_format: str, compression: str, tmp_path: Path) -> None:
     """Every format of both API versions is verified without a finding."""
     clock, store = ManualClock(), LocalStore(str(tmp_path))
-    spec = order(version, file_format=file_format, compression=compression)
-    land(spec, source_of(fake_with(clock), clock), store)
-    land(spec._replace(replace=True), source_of(fake_with(clock), clock), store)
+    spec = pull_spec(version, file_format=file_format, compression=compression)
+    land(spec, reader_of(fake_with(clock), clock), store)
+    land(spec._replace(replace=True), reader_of(fake_with(clock), clock), store)
     report = verify(store)
     assert report.findings == ()
     assert report.record_count == 1200
@@ -143,7 +143,7 @@ def test_unreadable_part_is_a_finding(store: MemoryStore) -> None:
     """A part with the right digest but of another format is a finding, and nothing is raised."""
     text = part_format("jsonl", "none")
     other = MemoryStore()
-    commit(other, window(), records_in(window(), 2), chosen=text)
+    commit(other, window(), records_in(window(), 2), format_=text)
     manifest_key = next(key for key in other.objects if key.startswith("_manifests/"))
     for name in (b"parquet", b"avro"):
         changed = other.objects[manifest_key].replace(b'"jsonl"', b'"' + name + b'"')
@@ -153,11 +153,11 @@ def test_unreadable_part_is_a_finding(store: MemoryStore) -> None:
 
 def test_unavailable_store_is_an_error(store: MemoryStore) -> None:
     """A store that fails at any operation raises; it gives no finding."""
-    count = Death()
-    verify(MortalStore(store, count))
+    count = CrashPoint()
+    verify(CrashingStore(store, count))
     for number in range(1, len(count.operations) + 1):
         with pytest.raises(StorageUnavailableError):
-            verify(MortalStore(store, Death(number, for_good=False)))
+            verify(CrashingStore(store, CrashPoint(number, is_kill=False)))
 
 
 def test_verifying_writes_nothing(store: MemoryStore) -> None:
