@@ -1,10 +1,14 @@
-"""The environment of one Airflow version: made once from its lock, and given the wheel anew for each run.
+"""The environment of one Airflow version, created from its lock file, with the provider's wheel installed.
+
+Test processes share it, so a lock file lets one of them at a time change it, and an installed wheel is kept while its
+bytes are the same.
 
 Invariant: the provider is the built wheel, never the working tree.
 """
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import shutil
@@ -21,16 +25,29 @@ class InstallationError(RuntimeError):
 
 
 def prepare(version: AirflowVersion, wheel: Path) -> Path:
-    """Return the Python of an environment that has this Airflow and the wheel."""
+    """Returns the Python of an environment that has this Airflow and the wheel."""
     python = version.folder / "bin" / "python"
-    interpreter = interpreters.find(version.pythons)
-    digest = hashlib.sha256(version.lock.read_bytes() + str(interpreter).encode()).hexdigest()
-    mark = version.folder / "made-from"
-    if not mark.exists() or mark.read_text() != digest:
-        _make(version, interpreter, python)
-        mark.write_text(digest)
-    _uv("pip", "install", "--python", python, "--no-deps", "--reinstall", wheel)
+    version.folder.parent.mkdir(parents=True, exist_ok=True)
+    with version.folder.with_name(f"{version.folder.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        interpreter = interpreters.find(version.pythons)
+        if not _has(version, "made-from", version.lock.read_bytes() + str(interpreter).encode()):
+            _make(version, interpreter, python)
+            _note(version, "made-from", version.lock.read_bytes() + str(interpreter).encode())
+        if not _has(version, "wheel-installed", wheel.read_bytes()):
+            _uv("pip", "install", "--python", python, "--no-deps", "--reinstall", wheel)
+            _note(version, "wheel-installed", wheel.read_bytes())
     return python
+
+
+def _has(version: AirflowVersion, name: str, content: bytes) -> bool:
+    """Whether the environment was made from this content."""
+    file = version.folder / name
+    return file.exists() and file.read_text() == hashlib.sha256(content).hexdigest()
+
+
+def _note(version: AirflowVersion, name: str, content: bytes) -> None:
+    (version.folder / name).write_text(hashlib.sha256(content).hexdigest())
 
 
 def _make(version: AirflowVersion, interpreter: Path, python: Path) -> None:
