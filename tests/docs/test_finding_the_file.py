@@ -20,5 +20,5 @@ def test_page_has_an_example_of_every_layer() -> None:
 
 @pytest.mark.parametrize("path", PATHS)
 def test_named_file_exists(path: str) -> None:
-    """A file that was moved or renamed has its new name on the page."""
+    """The page names each file by its present path."""
     assert (PROJECT / "airflow_audit_provider" / path).is_file()

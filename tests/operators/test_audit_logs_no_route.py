@@ -73,7 +73,7 @@ def test_no_route_at_first_request_fails_without_retry(task_setup: TaskSetup, ve
 def test_no_route_at_later_page_commits_nothing(
     answered_before: int, version: str, task_setup: TaskSetup, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Pages were read before the refusal: none of their records is published, and a later run writes every record."""
+    """No record of the pages before the refusal is published, and a later run writes every record."""
     large = TaskSetup(monkeypatch, task_setup.destination, records_per_day=3500)
     remaining = iter(range(answered_before))
     assert fail_to_land(large, lambda _params: next(remaining, None) is None, version).answered_count == answered_before
@@ -82,7 +82,7 @@ def test_no_route_at_later_page_commits_nothing(
 
 
 @pytest.mark.parametrize("refused_page", [2, 3])
-def test_no_route_in_offset_paging_is_not_the_end_of_the_data(refused_page: int, task_setup: TaskSetup) -> None:
+def test_no_route_in_offset_paging_is_not_the_end(refused_page: int, task_setup: TaskSetup) -> None:
     """A page of one second is refused: the rows before it are not taken for all rows of the second."""
     add_records_of_one_second(task_setup, 2500, "v1")
     transport = fail_to_land(task_setup, lambda params: int(params.get("page", "1")) >= refused_page)

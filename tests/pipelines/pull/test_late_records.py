@@ -176,7 +176,7 @@ def test_records_missing_at_the_source_stay_committed(fake: FakeCloudflare, stor
 
 
 def test_damaged_part_stops_the_lookback(fake: FakeCloudflare, store: LocalStore, tmp_path: Path) -> None:
-    """A damaged part is an error; older windows keep the records that were added before it."""
+    """A damaged part is an error; older windows keep the late records added before it."""
     _land(fake, store)
     fake.add(record_at("2026-10-23T03:00:00Z", "late-1"))
     (tmp_path / _manifest(store, 1).parts[0].key).write_bytes(b"")

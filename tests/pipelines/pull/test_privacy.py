@@ -104,7 +104,7 @@ def test_nothing_personal_lands(schema: str, file_format: str, version: str, sto
     assert verify(store).findings == ()
 
 
-def test_day_without_a_rule_has_personal_data(store: LocalStore) -> None:
+def test_day_without_a_rule_has_addresses_in_clear(store: LocalStore) -> None:
     """Without a rule the same day has addresses, so the check can fail."""
     pull(fake_with(ManualClock(), records_per_day=300), store, pull_spec())
     with pytest.raises(AssertionError):
