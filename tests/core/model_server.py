@@ -1,6 +1,6 @@
-"""Model of the API's lists: sorted rows, bounds, page numbers, cursors, and ways in which a server may deviate.
+"""Model of the API's lists: sorted rows, bounds, page numbers, cursors, and permitted deviations of a server.
 
-Invariant: it never drops a row that its own rules select, and states the end only at the end.
+Invariant: the model returns every row that its rules select, and states the end only at the end.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class ModelServer:
     cursor_lost_every: int = 0
     cursor_expires_every: int = 0
     cursor_repeats_every: int = 0
-    says_nothing: bool = False
+    omits_paging_facts: bool = False
     states_end: bool = True
     ties_mirrored: bool = True
     empty_pages: bool = False
@@ -42,8 +42,8 @@ class ModelServer:
     def __post_init__(self) -> None:
         self._random = random.Random(self.seed)
 
-    def answer(self, request: PageRequest) -> Page:
-        """Return the page that a request selects; raise the 400 that the model is configured for."""
+    def respond(self, request: PageRequest) -> Page:
+        """Returns the page that a request selects; raises the 400 that the model is configured for."""
         self.requests.append(request)
         rows = self._selected(request)
         size = min(request.page_size, self.page_ceiling)
@@ -91,7 +91,7 @@ class ModelServer:
             return Page(page)
         following = offset + len(page)
         count = len(self.requests)
-        if self.says_nothing or (self.cursor_lost_every and count % self.cursor_lost_every == 0 and page):
+        if self.omits_paging_facts or (self.cursor_lost_every and count % self.cursor_lost_every == 0 and page):
             return Page(page)
         if following >= row_count:
             return Page(page, None, states_end=self.states_end)

@@ -11,23 +11,23 @@ from airflow_audit_provider.core.ports import Request, Response
 from airflow_audit_provider.exceptions import AuditProviderError, SourceUnavailableError
 
 BEGAN_AT = datetime(2026, 11, 23, 12, tzinfo=UTC)
-Answer = Response | SourceUnavailableError | None
+SendResult = Response | SourceUnavailableError | None
 
 
 class ScriptDriver:
     """Performs steps and records requests, waits and deliveries."""
 
-    def __init__(self, responses: Sequence[Answer], seconds_per_request: float = 0.0, jitter: float = 0.0) -> None:
+    def __init__(self, responses: Sequence[SendResult], seconds_per_request: float = 0.0, jitter: float = 0.0) -> None:
         self.sent: list[Request] = []
         self.waits: list[tuple[float, AuditProviderError | None]] = []
         self.deliveries: list[list[AuditRecord]] = []
         self.elapsed_seconds = 0.0
-        self._answers = iter(responses)
+        self._results = iter(responses)
         self._seconds_per_request = seconds_per_request
         self._jitter = jitter
 
     def play(self, script: FetchScript) -> None:
-        """Drive a script to its end, or to the error it raises."""
+        """Drives a script to its end, or to the error it raises."""
         try:
             step = next(script)
             while True:
@@ -36,7 +36,7 @@ class ScriptDriver:
             return
 
     def _perform(self, step: Wait | Send | Deliver) -> StepResult:
-        answer: Answer = None
+        result: SendResult = None
         if isinstance(step, Wait):
             self.elapsed_seconds += step.seconds
             if step.seconds or step.reason:
@@ -44,8 +44,8 @@ class ScriptDriver:
         elif isinstance(step, Send):
             self.sent.append(step.request)
             self.elapsed_seconds += self._seconds_per_request
-            answer = next(self._answers)
+            result = next(self._results)
         else:
             self.deliveries.append(step.records)
         now = BEGAN_AT + timedelta(seconds=self.elapsed_seconds)
-        return StepResult(StepTime(now, 1000.0 + self.elapsed_seconds, self._jitter), answer)
+        return StepResult(StepTime(now, 1000.0 + self.elapsed_seconds, self._jitter), result)

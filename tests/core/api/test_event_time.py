@@ -1,4 +1,4 @@
-"""RFC 3339 text → nanoseconds: any fraction, any offset, never rounded up."""
+"""Event times: RFC 3339 text becomes nanoseconds, with any fraction and any offset, never rounded up."""
 
 from __future__ import annotations
 
@@ -45,8 +45,8 @@ READABLE = {
 
 
 @pytest.mark.parametrize(("text", "offset_ns"), READABLE.items())
-def test_every_way_of_writing_an_instant_is_exact(text: str, offset_ns: int) -> None:
-    """An instant is read to the nanosecond, and what is finer is cut."""
+def test_every_spelling_of_an_instant_is_exact(text: str, offset_ns: int) -> None:
+    """An instant is read to the nanosecond; finer digits are cut."""
     assert parse_event_time(text) == _NOON + offset_ns
 
 
@@ -66,20 +66,20 @@ BEYOND = ["9999-12-31T23:59:59-00:01", "9999-12-31T23:59:59.9-00:01", "0001-01-0
         "2024-03-15T12:00:00x5Z", "2024-03-15T12:00:00-5Z", *BEYOND,
     ],
 )  # fmt: skip
-def test_nonsense_is_refused(text: str) -> None:
-    """What is no RFC 3339 instant raises ``ValueError`` and never becomes some instant."""
+def test_invalid_time_is_a_value_error(text: str) -> None:
+    """Text that is not an RFC 3339 instant raises ``ValueError``."""
     with pytest.raises(ValueError, match=r"."):
         parse_event_time(text)
 
 
-_INSTANTS = st.datetimes(datetime(1, 1, 3), datetime(9999, 12, 29))  # noqa: DTZ001  # the zone is drawn apart
+_INSTANTS = st.datetimes(datetime(1, 1, 3), datetime(9999, 12, 29))  # noqa: DTZ001  # the zone is drawn separately
 _ZONES = st.integers(-24 * 60 + 1, 24 * 60 - 1).map(lambda minutes: timezone(timedelta(minutes=minutes)))
 
 
 @examples(150)
 @given(instant=_INSTANTS, zone=st.one_of(st.just(UTC), _ZONES), zulu=st.booleans())
 def test_microseconds_agree_with_the_standard_library(instant: datetime, zone: timezone, zulu: bool) -> None:
-    """Up to six digits, every date and every offset is what ``datetime`` makes of it."""
+    """With up to six digits, every date and offset gives the same instant as ``datetime``."""
     aware = instant.replace(tzinfo=UTC if zulu else zone)
     text = aware.isoformat()
     assert parse_event_time(text.replace("+00:00", "Z") if zulu else text) == to_ns(aware)
@@ -87,8 +87,8 @@ def test_microseconds_agree_with_the_standard_library(instant: datetime, zone: t
 
 @examples(150)
 @given(instant=_INSTANTS, zone=_ZONES, digits=st.sampled_from(["", ".0", ".3", ".31", ".000001"]))
-def test_a_page_is_read_as_each_of_its_records(instant: datetime, zone: timezone, digits: str) -> None:
-    """The times of a page, read in one call, are those that each text has by itself, with any offset, in any year."""
+def test_times_of_a_page_equal_the_times_of_its_records(instant: datetime, zone: timezone, digits: str) -> None:
+    """The times of a page, parsed in one call, equal those parsed one by one, with any offset and in any year."""
     naive = instant.replace(microsecond=0).isoformat() + digits
     texts = [f"{naive}Z", f"{naive}{instant.replace(tzinfo=zone).isoformat()[-6:]}"]
     for page in (texts, texts[:1], texts[1:]):
@@ -98,16 +98,16 @@ def test_a_page_is_read_as_each_of_its_records(instant: datetime, zone: timezone
 
 
 @pytest.mark.parametrize("text", BEYOND)
-def test_a_time_beyond_the_calendar_is_shown(text: str) -> None:
-    """An offset that puts a record after year 9999 or before year 1 is told as what it is."""
+def test_time_beyond_the_calendar_is_formatted(text: str) -> None:
+    """A time whose offset puts it after year 9999 or before year 1 is formatted with its own text."""
     with pytest.raises(SourceProtocolError, match="without a readable time"):
         read_records(ApiVersion.V1, [msgspec.Raw(msgspec.json.encode({"id": "a", "when": text}))])
 
 
 @examples(100)
 @given(fraction=st.text("0123456789", min_size=1, max_size=30), ending=st.sampled_from(["Z", "z", "+00:00", "-00:00"]))
-def test_a_fraction_never_rounds_up(fraction: str, ending: str) -> None:
-    """The instant read is the largest whole nanosecond that is not after the text."""
+def test_fraction_is_never_rounded_up(fraction: str, ending: str) -> None:
+    """The instant is the largest whole nanosecond that is not after the text."""
     got = parse_event_time(f"2024-03-15T12:00:00.{fraction}{ending}") - _NOON
     assert got == int(fraction) * 1_000_000_000 // 10 ** len(fraction)
 
@@ -115,7 +115,7 @@ def test_a_fraction_never_rounds_up(fraction: str, ending: str) -> None:
 @examples(100)
 @given(st.text(max_size=40))
 def test_any_text_is_an_instant_or_a_value_error(text: str) -> None:
-    """No text makes the parser fail in another way than ``ValueError``."""
+    """The parser raises only ``ValueError``, for any text."""
     try:
         assert isinstance(parse_event_time(text), int)
     except ValueError:

@@ -29,7 +29,7 @@ ASC = Direction.ASC
     ],
 )
 def test_each_version_and_scope_has_its_path(version: str, scope: str | None, ids: dict[str, str], path: str) -> None:
-    """Four endpoints, and the scope guessed from the ids where none is named."""
+    """There are four endpoints; the scope follows from the ids if it is not given."""
     assert audit_query(version, scope, **ids).path == path  # type: ignore[arg-type]  # ids are keywords
 
 
@@ -47,10 +47,10 @@ def test_each_version_and_scope_has_its_path(version: str, scope: str | None, id
         ("v1", None, {}, "needs account_id"),
     ],
 )
-def test_an_impossible_choice_names_its_remedy(
+def test_impossible_query_is_an_error_with_a_remedy(
     version: str, scope: str | None, ids: dict[str, str], words: str
 ) -> None:
-    """An unknown version, a scope the version lacks and a missing id are refused before any request."""
+    """An unknown version, a scope that the version lacks and a missing id are errors before any request."""
     with pytest.raises(ConfigurationError, match=words):
         audit_query(version, scope, **ids)  # type: ignore[arg-type]  # ids are keywords
 
@@ -65,18 +65,18 @@ def test_an_impossible_choice_names_its_remedy(
     ],
 )  # fmt: skip
 def test_a_malformed_id_never_reaches_a_path(scope: str, ids: dict[str, str]) -> None:
-    """What is no id is refused, so that it cannot become another path."""
+    """A malformed id is an error, so that it cannot change the path."""
     with pytest.raises(ConfigurationError, match="is malformed"):
         audit_query("v2", scope, **ids)  # type: ignore[arg-type]  # ids are keywords
 
 
 def v1(**filters: Any) -> AuditQuery:
-    """Return a version 1 query with filters."""
+    """Returns a version 1 query with filters."""
     return audit_query("v1", "user", filters=filters)
 
 
 def v2(**filters: Any) -> AuditQuery:
-    """Return a version 2 query with filters."""
+    """Returns a version 2 query with filters."""
     return audit_query("v2", "account", account_id=ACCOUNT, filters=filters)
 
 
@@ -97,32 +97,32 @@ def v2(**filters: Any) -> AuditQuery:
     ],
 )
 def test_filters_become_the_parameters_of_the_api(query: AuditQuery, params: tuple[tuple[str, str], ...]) -> None:
-    """Values become texts, lists repeat the key, None is no filter, and the order is always the same."""
+    """Values become text, lists repeat the key, None is no filter, and the order is always the same."""
     assert query.filters == params
 
 
 @pytest.mark.parametrize("given", ["actor.email", "actor_email"])
-def test_the_dotted_name_is_taken_as_well(given: str) -> None:
-    """Version 1's own spelling and the Python name are one filter."""
+def test_dotted_filter_name_is_accepted(given: str) -> None:
+    """Version 1's own spelling and the Python name are the same filter."""
     assert audit_query("v1", "user", filters={given: "x"}).filters == (("actor.email", "x"),)
 
 
 @pytest.mark.parametrize("given", ["actor_email.not", "actor_email_not", "actor.email.not"])
-def test_a_twin_is_taken_in_every_spelling(given: str) -> None:
-    """Version 2's exclusions are one filter, with a dot or without."""
+def test_exclusion_is_accepted_in_every_spelling(given: str) -> None:
+    """Version 2's exclusions are the same filter with a dot or an underscore."""
     query = audit_query("v2", "account", account_id=ACCOUNT, filters={given: "x"})
     assert query.filters == (("actor_email.not", "x"),)
 
 
 @pytest.mark.parametrize("value", ["", "  ", 1.5, {}, object(), b"x", [""], [None], [["x"]]])
-def test_a_value_that_is_no_text_is_refused(value: Any) -> None:
-    """An empty or odd value could widen the question, so it is refused."""
+def test_invalid_filter_value_is_an_error(value: Any) -> None:
+    """An empty value or one of another type is an error, because it could select more records."""
     with pytest.raises(ConfigurationError, match="Give a non-empty text, a number or a bool"):
         v2(actor_email=value)
 
 
 def test_several_values_need_version_two() -> None:
-    """Version 1 accepts one value of a filter, and neither version an empty list."""
+    """Several values of one filter need version 2, and an empty list is an error in both versions."""
     with pytest.raises(ConfigurationError, match="takes one value in version 1"):
         v1(actor_email=["a", "b"])
     with pytest.raises(ConfigurationError, match="takes one value in version 1"):
@@ -146,18 +146,18 @@ def test_several_values_need_version_two() -> None:
         ("v1", "export", "has no filter 'export'"),
     ],
 )
-def test_an_unknown_filter_is_refused_with_a_hint(version: str, name: str, words: str) -> None:
-    """A filter the endpoint would ignore is refused, with the nearest name or all of them."""
+def test_unknown_filter_is_an_error_with_a_hint(version: str, name: str, words: str) -> None:
+    """A filter that the endpoint would ignore is an error that names the closest filter, or all of them."""
     with pytest.raises(ConfigurationError, match=words):
         audit_query(version, "account", account_id=ACCOUNT, filters={name: "x"})
 
 
-ASK = PageRequest(1_793_491_200, 1_793_577_600, ASC, 500, 3, "c1")
+REQUEST = PageRequest(1_793_491_200, 1_793_577_600, ASC, 500, 3, "c1")
 
 
-def test_version_one_asks_by_page() -> None:
-    """Version 1 has pages and no cursor; filters come first."""
-    assert v1(id="x").page_request(ASK) == Request(
+def test_version_one_requests_pages_by_number() -> None:
+    """Version 1 has page numbers and no cursor; filters come first."""
+    assert v1(id="x").page_request(REQUEST) == Request(
         "/user/audit_logs",
         (
             ("id", "x"),
@@ -173,9 +173,9 @@ def test_version_one_asks_by_page() -> None:
 @pytest.mark.parametrize(
     ("cursor", "last"), [("c1", (("limit", "500"), ("cursor", "c1"))), (None, (("limit", "500"),))]
 )
-def test_version_two_asks_by_cursor(cursor: str | None, last: tuple[tuple[str, str], ...]) -> None:
-    """Version 2 has cursors and no page, and no empty cursor is sent."""
-    params = v2().page_request(ASK._replace(cursor=cursor, direction=Direction.DESC)).params
+def test_version_two_requests_pages_by_cursor(cursor: str | None, last: tuple[tuple[str, str], ...]) -> None:
+    """Version 2 has cursors and no page numbers, and no empty cursor is sent."""
+    params = v2().page_request(REQUEST._replace(cursor=cursor, direction=Direction.DESC)).params
     assert params == (
         ("since", "2026-11-01T00:00:00Z"),
         ("before", "2026-11-02T00:00:00Z"),
@@ -184,9 +184,9 @@ def test_version_two_asks_by_cursor(cursor: str | None, last: tuple[tuple[str, s
     )
 
 
-def test_the_export_exists_in_version_one_alone() -> None:
-    """The CSV export carries filters and bounds, and version 2 raises, because it has none."""
-    request = v1(id="x").export_request(ASK.since_seconds, ASK.before_seconds)
+def test_export_exists_in_version_one_only() -> None:
+    """The CSV export has filters and bounds in version 1; version 2 raises, because it has no export."""
+    request = v1(id="x").export_request(REQUEST.since_seconds, REQUEST.before_seconds)
     assert request.params[0] == ("id", "x")
     assert request.params[1:] == (
         ("since", "2026-11-01T00:00:00Z"), ("before", "2026-11-02T00:00:00Z"), ("export", "true")
@@ -196,25 +196,25 @@ def test_the_export_exists_in_version_one_alone() -> None:
 
 
 def test_directions_have_opposites() -> None:
-    """Each direction is the other's opposite."""
+    """Each direction is the opposite of the other."""
     assert [direction.opposite for direction in Direction] == list(reversed(Direction))
 
 
-def test_a_query_is_a_value() -> None:
-    """The same question is the same value, whatever the order of its filters."""
+def test_queries_with_equal_filters_are_equal() -> None:
+    """Queries are equal whatever the order of their filters."""
     assert v2(id=["b", "a"], zone_id="z") == v2(zone_id="z", id=["a", "b"])
     assert (v1().version, v1().scope, v1().scope_id) == (ApiVersion.V1, Scope.USER, "")
 
 
-def test_known_ids_are_left_out_by_version_two_alone() -> None:
-    """Each excluded id has a parameter of its own."""
-    asked = audit_query("v2", None, account_id=ACCOUNT).page_request(
+def test_each_excluded_id_is_a_parameter() -> None:
+    """Each excluded id is a parameter of its own in version 2."""
+    request = audit_query("v2", None, account_id=ACCOUNT).page_request(
         PageRequest(0, 1, Direction.ASC, 10, without_ids=("a", "b"))
     )
-    assert asked.params[-3:] == (("limit", "10"), ("id.not", "a"), ("id.not", "b"))
+    assert request.params[-3:] == (("limit", "10"), ("id.not", "a"), ("id.not", "b"))
 
 
-def test_filters_are_a_dict() -> None:
-    """A list or a text is refused before any request."""
+def test_filters_other_than_a_dict_are_an_error() -> None:
+    """A list or a text as filters is an error before any request."""
     with pytest.raises(ConfigurationError, match=r"filters is a list\. Give a dict"):
-        audit_query("v1", "user", filters=["actor_email"])  # type: ignore[arg-type]  # the offence
+        audit_query("v1", "user", filters=["actor_email"])  # type: ignore[arg-type]  # invalid on purpose

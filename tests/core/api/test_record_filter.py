@@ -1,4 +1,4 @@
-"""Filters that are judged here: which records a watcher wants."""
+"""Filters applied by the provider itself: which records a sensor matches."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ V2 = {"id": "b", "action": {"type": "create"}, "raw": {"status_code": 200, "meth
 
 
 def record(fields: Any) -> AuditRecord:
-    """Return a record with these fields."""
+    """Returns a record with these fields."""
     return AuditRecord(0, "a", msgspec.json.encode(fields))
 
 
-def wants(version: str, filters: Any, fields: Any) -> bool:
-    """Say whether a filter picks a record."""
+def matches(version: str, filters: Any, fields: Any) -> bool:
+    """Returns whether a filter selects a record."""
     return bool(RecordFilter(version, filters).pick([record(fields)]))
 
 
@@ -42,9 +42,9 @@ def wants(version: str, filters: Any, fields: Any) -> bool:
         [{"action_type": "never"}, {"resource_type": ("token",)}],
     ],
 )  # fmt: skip
-def test_a_record_counts(filters: Any) -> None:
-    """All filters of one alternative fit; case, spelling of the name, lists and networks are understood."""
-    assert wants("v1", filters, V1)
+def test_record_that_fits_all_filters_matches(filters: Any) -> None:
+    """All filters of one alternative fit, with any case, name spelling, list or network."""
+    assert matches("v1", filters, V1)
 
 
 @pytest.mark.parametrize(
@@ -56,27 +56,27 @@ def test_a_record_counts(filters: Any) -> None:
         [{"action_type": "never"}, {"resource_type": "member"}],
     ],
 )  # fmt: skip
-def test_a_record_does_not_count(filters: Any) -> None:
-    """One filter that does not fit is enough, and a missing field fits none."""
-    assert not wants("v1", filters, V1)
+def test_record_that_misses_one_filter_does_not_match(filters: Any) -> None:
+    """One filter that does not fit is sufficient, and a missing field fits no filter."""
+    assert not matches("v1", filters, V1)
 
 
-def test_version_2_has_its_own_places() -> None:
-    """Version 2's names lead to version 2's fields; numbers are compared as texts."""
-    assert wants("v2", {"raw_status_code": 200, "raw_method": "post", "action_type": "create"}, V2)
-    assert not wants("v2", {"raw_status_code": [201, "404"]}, V2)
+def test_version_2_filters_read_version_2_fields() -> None:
+    """Version 2's names select version 2's fields; numbers are compared as text."""
+    assert matches("v2", {"raw_status_code": 200, "raw_method": "post", "action_type": "create"}, V2)
+    assert not matches("v2", {"raw_status_code": [201, "404"]}, V2)
 
 
 @pytest.mark.parametrize("fields", [{}, {"action": None}, {"action": "odd"}, {"action": {"type": None}}, []])
 def test_odd_records_have_no_action(fields: Any) -> None:
-    """A record without the field, or with something else in its place, is no error."""
-    assert not wants("v1", {"action_type": "x"}, fields)
-    assert wants("v1", {"action_type_not": "x"}, fields)
+    """A record without the field, or with another type in its place, has no action and is no error."""
+    assert not matches("v1", {"action_type": "x"}, fields)
+    assert matches("v1", {"action_type_not": "x"}, fields)
     assert action_of(record(fields)) is None
 
 
-def test_the_action_of_a_record() -> None:
-    """The action type stands at the same place in both versions."""
+def test_action_is_found_in_both_versions() -> None:
+    """The action type is in the same field in both versions."""
     assert (action_of(record(V1)), action_of(record(V2))) == ("token_create", "create")
 
 
@@ -88,7 +88,7 @@ def test_the_action_of_a_record() -> None:
         ([{}], "Give a dict"), (["token_create"], "Give a dict"), ("token_create", "Give a dict"),
     ],
 )  # fmt: skip
-def test_a_filter_that_cannot_be_judged_is_refused(filters: Any, words: str) -> None:
-    """An unknown name, or a value that is none, is an error before anything is watched."""
+def test_filter_that_cannot_be_applied_is_an_error(filters: Any, words: str) -> None:
+    """An unknown name or an invalid value is an error before the first request."""
     with pytest.raises(ConfigurationError, match=words):
         RecordFilter("v1", filters)

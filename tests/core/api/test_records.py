@@ -1,4 +1,4 @@
-"""Records: raw bytes kept exactly, identity and event time found whatever else is odd."""
+"""Records: raw bytes stay unchanged, and id and event time are found whatever else is odd."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _WHEN = '"when":"1970-01-01T00:00:01Z"'
 
 
 def read(*raws: str | bytes, version: ApiVersion = ApiVersion.V1) -> list[AuditRecord]:
-    """Read raw texts as one page's records."""
+    """Returns the records of one page with these raw texts."""
     return read_records(version, [msgspec.Raw(raw.encode() if isinstance(raw, str) else raw) for raw in raws])
 
 
@@ -45,19 +45,19 @@ def read(*raws: str | bytes, version: ApiVersion = ApiVersion.V1) -> list[AuditR
     ],
 )
 def test_an_id_is_kept_as_text(id_text: str, record_id: str) -> None:
-    """Text and numbers are ids as they stand."""
+    """Text and numbers are ids as they are written."""
     assert [record.id for record in read(f'{{"id":{id_text},{_WHEN}}}')] == [record_id]
 
 
 @pytest.mark.parametrize("id_part", ["", '"id":null,', '"id":"",'])
-def test_a_record_without_an_id_is_known_by_its_bytes(id_part: str) -> None:
-    """The digest of the record's bytes stands for a missing id."""
+def test_missing_id_is_the_digest_of_the_bytes(id_part: str) -> None:
+    """The digest of the record's bytes replaces a missing id."""
     raw = f"{{{id_part}{_WHEN}}}"
     assert read(raw)[0].id == f"sha256:{hashlib.sha256(raw.encode()).hexdigest()}"
 
 
-def test_ids_that_are_half_a_character_stay_apart() -> None:
-    """Two ids that a strict decoder reads as the same replacement are two records."""
+def test_ids_with_half_a_surrogate_pair_stay_different() -> None:
+    """Two ids that a strict decoder replaces by the same character are two records."""
     first, second = read(*(f'{{"id":"\\ud83{digit}",{_WHEN}}}' for digit in "de"))
     assert first.id != second.id
     assert first.id.startswith("sha256:")
@@ -79,27 +79,27 @@ ODD = {
 
 
 @pytest.mark.parametrize("raw", ODD.values(), ids=ODD)
-def test_the_bytes_of_a_record_are_never_changed(raw: str) -> None:
-    """Whatever a record holds, its bytes stay and it is placed in time."""
+def test_bytes_of_an_odd_record_stay_unchanged(raw: str) -> None:
+    """Whatever a record contains, its bytes stay unchanged and its event time is found."""
     assert read(raw) == [AuditRecord(1_000_000_000, "a", raw.encode())]
 
 
 @pytest.mark.parametrize("raw", ODD.values(), ids=ODD)
 def test_an_odd_record_does_not_change_its_neighbours(raw: str) -> None:
-    """The records around an odd one are read as without it."""
+    """The records before and after an odd one are read as without it."""
     plain = f'{{"id":"p",{_WHEN}}}'
     assert [record.id for record in read(plain, raw, plain)] == ["p", "a", "p"]
 
 
 def test_bytes_that_are_no_utf8_are_kept() -> None:
-    """Invalid UTF-8 in a value stays as it came."""
+    """Invalid UTF-8 in a value stays unchanged."""
     raw = f'{{"id":"a",{_WHEN},"n":"'.encode() + b'\xff\xfe"}'
     assert read(raw)[0].raw == raw
 
 
 @pytest.mark.parametrize("line_end", ["\n", "\r\n", "\r"])
-def test_a_pretty_printed_record_becomes_one_line_and_means_the_same(line_end: str) -> None:
-    """Line ends between values go, those inside text stay."""
+def test_pretty_printed_record_becomes_one_line(line_end: str) -> None:
+    """Line ends between values are removed, those inside text stay."""
     raw = json.dumps({"id": "a", "when": "1970-01-01T00:00:01Z", "n": "x\ny", "m": [1, 2]}, indent=2)
     (record,) = read(raw.replace("\n", line_end))
     assert b"\n" not in record.raw
@@ -107,8 +107,8 @@ def test_a_pretty_printed_record_becomes_one_line_and_means_the_same(line_end: s
     assert json.loads(record.raw) == json.loads(raw)
 
 
-def test_version_two_keeps_its_time_in_the_action() -> None:
-    """Version 2's event time is ``action.time``, and ``when`` is no field of it."""
+def test_event_time_of_version_two_is_in_the_action() -> None:
+    """The event time of version 2 is ``action.time``; ``when`` is ignored."""
     raw = '{"id":"a","when":"2020-01-01T00:00:00Z","action":{"time":"1970-01-01T00:00:01.5Z","type":"create"}}'
     assert read(raw, version=ApiVersion.V2) == [AuditRecord(1_500_000_000, "a", raw.encode())]
 
@@ -132,8 +132,8 @@ UNREADABLE = [
 
 
 @pytest.mark.parametrize(("version", "raw"), UNREADABLE)
-def test_a_record_that_cannot_be_placed_in_time_is_an_error(version: ApiVersion, raw: str) -> None:
-    """A record without a readable time is neither dropped nor guessed, and the error shows it."""
+def test_record_without_a_readable_time_is_an_error(version: ApiVersion, raw: str) -> None:
+    """A record without a readable time is an error that shows the record."""
     good = '{"id":"g","when":"1970-01-01T00:00:01Z","action":{"time":"1970-01-01T00:00:01Z"}}'
     with pytest.raises(SourceProtocolError) as caught:
         read(good, raw, version=version)
@@ -142,7 +142,7 @@ def test_a_record_that_cannot_be_placed_in_time_is_an_error(version: ApiVersion,
 
 
 def test_an_error_shows_no_more_than_the_start_of_a_record() -> None:
-    """A long record is cut in the error's text."""
+    """A long record is truncated in the text of the error."""
     with pytest.raises(SourceProtocolError) as caught:
         read(f'{{"id":"a","x":"{"y" * 5000}"}}')
     assert len(str(caught.value)) < 600
@@ -150,21 +150,21 @@ def test_an_error_shows_no_more_than_the_start_of_a_record() -> None:
 
 @examples(60)
 @given(st.lists(st.sampled_from([b"\\ud83d", b"\\uDFFF", b"\\u0041", b"\\\\", b"\\n", b"x", b"\\ud7ff", b"\\ue000"])))
-def test_softening_keeps_every_offset(pieces: list[bytes]) -> None:
+def test_masking_keeps_every_offset(pieces: list[bytes]) -> None:
     """The masked copy is as long as the original, and a strict decoder accepts it."""
     body = b'"' + b"".join(pieces) + b'"'
     assert len(mask_surrogates(body)) == len(body)
     msgspec.json.decode(mask_surrogates(body))
 
 
-def test_fields_come_also_from_what_strict_decoders_refuse() -> None:
-    """Half a pair and invalid UTF-8 are read as the standard library reads them."""
+def test_fields_are_read_from_text_that_strict_decoders_reject() -> None:
+    """Half a surrogate pair and invalid UTF-8 are read as the standard library reads them."""
     assert fields_of(b'{"a":1}') == {"a": 1}
     assert fields_of(b'{"a":"\\ud83d"}') == {"a": "\ud83d"}
 
 
 def test_records_sort_by_time_then_id() -> None:
-    """The order of records is by event time, ties by id."""
+    """Records are sorted by event time, ties by id."""
     records = [AuditRecord(2, "a", b""), AuditRecord(1, "b", b""), AuditRecord(1, "a", b"")]
     assert [(record.event_ns, record.id) for record in in_order(records)] == [(1, "a"), (1, "b"), (2, "a")]
 
@@ -177,29 +177,29 @@ def test_only_records_of_the_window_are_inside() -> None:
     assert [record.event_ns for record in kept] == [1_999_999_999, 1_000_000_000]
 
 
-def test_a_record_is_none_of_the_garbage_collectors_work() -> None:
-    """A record is not tracked: going through a pull's records again and again costs as much as decoding them."""
+def test_record_is_not_tracked_by_the_garbage_collector() -> None:
+    """A record is not tracked, because repeated collections of all records would be as slow as decoding."""
     assert not any(map(gc.is_tracked, read('{"id":"a","when":"1970-01-01T00:00:01Z"}')))
 
 
-def test_lines_are_the_records_own_bytes() -> None:
-    """Each is ended by a line feed; none are nothing."""
+def test_lines_are_the_bytes_of_the_records() -> None:
+    """Each record is ended by a line feed; no records give no bytes."""
     first, second = '{"id":"a",' + _WHEN + "}", '{"id": "b",' + _WHEN + "}"
     assert lines_of(read(first, second)) == f"{first}\n{second}\n".encode()
     assert lines_of([]) == b""
 
 
 @pytest.mark.parametrize("digits", [0, 6, 7, 9])
-def test_a_page_keeps_times_of_every_grain(digits: int) -> None:
-    """A page whose times are finer than microseconds is read as exactly as one whose are not."""
+def test_page_with_nanosecond_times_is_exact(digits: int) -> None:
+    """A page with times finer than microseconds is read as exactly as any other."""
     fraction = "123456789"[:digits]
     when = f"2026-11-01T00:00:00.{fraction}Z" if digits else "2026-11-01T00:00:00Z"
     (record,) = read(f'{{"id":"a","when":"{when}"}}')
     assert record.event_ns == 1_793_491_200 * 10**9 + int(fraction.ljust(9, "0"))
 
 
-def test_a_page_that_was_cut_into_other_entries_is_read_one_by_one() -> None:
-    """If the response and its entries disagree, the entries decide."""
+def test_entries_that_differ_from_the_response_are_read_one_by_one() -> None:
+    """If the response and its entries disagree, the entries apply."""
     raw = '{"id":"a",' + _WHEN + "}"
     (record,) = read_records(ApiVersion.V1, [msgspec.Raw(raw.encode())], b'{"result":[]}')
     assert record.raw == raw.encode()

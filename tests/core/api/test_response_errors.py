@@ -1,4 +1,4 @@
-"""Errors of every other status: which one, its remedy, and how long to wait."""
+"""Errors for every other status: the class, the remedy, and how long to wait."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ STATUSES: dict[int, type[AuditProviderError]] = {
 
 @pytest.mark.parametrize(("status", "kind"), STATUSES.items())
 @pytest.mark.parametrize("body", [b"", b"<html>", b'{"success":true,"result":[]}', b'{"errors":[{"message":"why"}]}'])
-def test_a_status_other_than_200_is_its_error(status: int, kind: type[AuditProviderError], body: bytes) -> None:
-    """The status decides, whatever the body contains, and every message ends in what to do."""
+def test_status_decides_the_error(status: int, kind: type[AuditProviderError], body: bytes) -> None:
+    """The status decides the error, whatever the body, and every message ends in what to do."""
     with pytest.raises(kind) as caught:
         read_page(ApiVersion.V1, Response(status, {"cf-ray": "ray1"}, body), NOW_AT)
     assert type(caught.value) is kind
@@ -49,7 +49,7 @@ def test_a_status_other_than_200_is_its_error(status: int, kind: type[AuditProvi
 
 
 def failure(status: int, *errors: Any, **headers: str) -> AuditProviderError:
-    """Return the error of a response with these API errors."""
+    """Returns the error of a response with these API errors."""
     return error_of(Response(status, headers, json.dumps({"errors": errors}).encode()), NOW_AT)
 
 
@@ -65,13 +65,13 @@ def failure(status: int, *errors: Any, **headers: str) -> AuditProviderError:
         (["text", None], SourceProtocolError),
     ],
 )
-def test_a_400_is_read_by_its_codes(errors: list[Any], kind: type[AuditProviderError]) -> None:
-    """A malformed credential comes as a 400 with its own codes, in the list or in a chain."""
+def test_codes_of_a_400_decide_the_error(errors: list[Any], kind: type[AuditProviderError]) -> None:
+    """A malformed credential is a 400 with its own codes, in the list or in a chain."""
     assert type(failure(400, *errors)) is kind
 
 
-def test_codes_and_words_are_kept() -> None:
-    """The API's codes are values, its words are in the text."""
+def test_codes_and_messages_of_the_api_are_kept() -> None:
+    """The API's codes are attributes, and its messages are in the text."""
     error = failure(
         403, {"code": 9109, "message": "Invalid token."}, {"code": 10000, "message": "Authentication error"}
     )
@@ -81,8 +81,8 @@ def test_codes_and_words_are_kept() -> None:
     assert "codes 9109,10000" in str(error)
 
 
-def test_a_404_and_a_redirect_name_their_mend() -> None:
-    """The user must fix a wrong id and a moved host."""
+def test_404_and_redirect_name_their_fix() -> None:
+    """A wrong id and a moved host are errors that the user must fix."""
     assert "Check account_id or organization_id" in str(failure(404, **{"cf-ray": "r1"}))
     assert "ray r1" in str(failure(404, **{"cf-ray": "r1"}))
     assert "Set the connection's host" in str(failure(302))
@@ -98,14 +98,14 @@ def test_a_404_and_a_redirect_name_their_mend() -> None:
     ],
 )  # fmt: skip
 def test_retry_after_is_read_in_seconds_and_as_a_date(text: str | None, seconds: float | None) -> None:
-    """Both forms give seconds from now, a date in the past none of them; nonsense gives no number."""
+    """Both forms give seconds from now, a past date gives zero, and an invalid value gives None."""
     headers = {} if text is None else {"retry-after": text}
     assert retry_after_seconds(headers, NOW_AT) == seconds
 
 
 @pytest.mark.parametrize("status", [429, 503])
-def test_the_wait_the_server_asks_for_is_in_the_error(status: int) -> None:
-    """``Retry-After`` travels with the errors that can be retried."""
+def test_retry_after_is_in_the_error(status: int) -> None:
+    """Errors that can be retried have the value of ``Retry-After``."""
     error = failure(status, **{"retry-after": "17"})
     assert (error.retryable, error.retry_after) == (True, 17.0)
 
@@ -126,10 +126,10 @@ ACCOUNT = "the audit log of account 0123"
         (400, 7003, "Could not route", ConfigurationError, "cannot find.*Check account_id"),
     ],
 )
-def test_credential_account_and_permission_are_told_apart(
+def test_credential_account_and_permission_have_different_errors(
     status: int, code: int, text: str, kind: type[AuditProviderError], words: str
 ) -> None:
-    """Each of the API's refusals has a message with its own remedy and the API's own words."""
+    """Each of the API's rejections has a message with its own remedy and the API's text."""
     body = json.dumps({"errors": [{"code": code, "message": text}]}).encode()
     error = error_of(Response(status, {"cf-ray": "ray1"}, body), NOW_AT, ACCOUNT)
     assert type(error) is kind

@@ -1,4 +1,4 @@
-"""A 200's meaning: the records of a page, or an error; never an empty page by mistake."""
+"""A response with status 200: the records of a page, or an error; never an empty page by mistake."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ RECORD = {"id": "a", "when": "1970-01-01T00:00:01Z", "action": {"time": "1970-01
 
 
 def take(version: ApiVersion, body: bytes | dict[str, Any], **headers: str) -> Page:
-    """Read a 200 with this body."""
+    """Reads a response with status 200 and this body."""
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
     return read_page(version, Response(200, headers, content), NOW_AT)
 
 
 def envelope(*records: dict[str, Any], **fields: Any) -> dict[str, Any]:
-    """Return a successful envelope around records."""
+    """Returns a successful envelope around records."""
     return {"success": True, "errors": [], "messages": [], "result": list(records), **fields}
 
 
 @pytest.mark.parametrize("version", [V1, V2])
-def test_the_records_come_in_the_order_of_the_page(version: ApiVersion) -> None:
-    """A page is read as it stands, repeated ids included."""
+def test_records_keep_the_order_of_the_page(version: ApiVersion) -> None:
+    """A page keeps its order and its repeated ids."""
     page = take(version, envelope(RECORD, {**RECORD, "id": 7}, RECORD))
     assert [record.id for record in page.records] == ["a", "7", "a"]
 
@@ -56,20 +56,20 @@ def test_the_records_come_in_the_order_of_the_page(version: ApiVersion) -> None:
         ([{"cursor": "c1"}], None, False),
     ],
 )
-def test_the_cursor_is_found_in_both_places(paging: Any, cursor: str | None, states_end: bool) -> None:
-    """The cursor is read from the place in the documentation and from that of the SDK; an empty one is the end."""
+def test_cursor_is_found_in_both_places(paging: Any, cursor: str | None, states_end: bool) -> None:
+    """The cursor is read from its place in the documentation or in the SDK; an empty one is the end."""
     page = take(V2, envelope(RECORD, result_info=paging))
     assert (page.cursor, page.states_end) == (cursor, states_end)
 
 
-def test_version_one_never_says_the_end() -> None:
+def test_version_one_never_states_the_end() -> None:
     """Paging fields in a version 1 response are ignored."""
     page = take(V1, envelope(RECORD, result_info={"cursor": "c1", "total_pages": 1}))
     assert (page.cursor, page.states_end) == (None, False)
 
 
 def test_a_result_of_null_is_an_empty_page() -> None:
-    """A success with a null result has no records."""
+    """A successful response with a null result has no records."""
     assert take(V1, b'{"success":true,"result":null}') == Page([])
 
 
@@ -85,7 +85,7 @@ NOT_THE_ENVELOPE = [
 
 @pytest.mark.parametrize("body", NOT_THE_ENVELOPE)
 def test_a_200_that_is_no_envelope_is_an_error(body: bytes) -> None:
-    """HTML, a truncated body or another shape is never an empty page, and the error shows how it starts."""
+    """HTML, a truncated body or another shape is an error that shows how the body starts."""
     with pytest.raises(SourceProtocolError, match="not its JSON") as caught:
         take(V1, body, **{"cf-ray": "8e8dd2156ef28414"})
     assert (caught.value.status, caught.value.ray_id) == (200, "8e8dd2156ef28414")
@@ -93,8 +93,8 @@ def test_a_200_that_is_no_envelope_is_an_error(body: bytes) -> None:
 
 
 @pytest.mark.parametrize("cut", range(1, 60, 7))
-def test_a_body_cut_anywhere_is_an_error(cut: int) -> None:
-    """No prefix of a response is accepted as the response."""
+def test_truncated_body_is_an_error(cut: int) -> None:
+    """No prefix of a response is accepted."""
     with pytest.raises(SourceProtocolError):
         take(V1, json.dumps(envelope(RECORD)).encode()[:-cut])
 
@@ -102,15 +102,15 @@ def test_a_body_cut_anywhere_is_an_error(cut: int) -> None:
 @pytest.mark.parametrize("success", [{"success": False}, {"success": None}, {}])
 @pytest.mark.parametrize("result", [[], [RECORD], None])
 def test_a_200_without_success_is_an_error(success: dict[str, Any], result: Any) -> None:
-    """Only ``success: true`` lets records in, and the API's own words are in the error."""
+    """Records are accepted only with ``success: true``, and the API's message is in the error."""
     errors = [{"code": 1, "message": "First."}, {"message": " "}, "odd", {"message": "Second"}]
     with pytest.raises(SourceProtocolError, match="without success: First; Second") as caught:
         take(V1, {**success, "result": result, "errors": errors})
     assert caught.value.codes == (1,)
 
 
-def test_a_200_without_success_and_without_words_says_so() -> None:
-    """An error list that is missing or odd does no harm."""
+def test_200_without_success_and_without_message_is_an_error() -> None:
+    """An error list that is missing or odd causes no other error."""
     odd: tuple[Any, ...] = (None, {}, "text", [None], [{"message": None}])
     for errors in odd:
         with pytest.raises(SourceProtocolError, match="without success"):
@@ -120,15 +120,15 @@ def test_a_200_without_success_and_without_words_says_so() -> None:
 @pytest.mark.parametrize(
     "body", [{"success": False, "result": [], "errors": [{"code": 10100}]}, {"errors": [{"code": 971}]}]
 )
-def test_a_200_that_names_the_rate_limit_is_the_rate_limit(body: dict[str, Any]) -> None:
-    """The codes of the rate limit count also with status 200."""
+def test_200_with_a_rate_limit_code_is_a_rate_limit(body: dict[str, Any]) -> None:
+    """The codes of the rate limit apply with status 200 too."""
     with pytest.raises(SourceRateLimitedError) as caught:
         take(V1, body, **{"retry-after": "30"})
     assert caught.value.retry_after == 30.0
 
 
 def test_bytes_around_half_a_surrogate_pair_stay_exact() -> None:
-    """One record that strict decoders refuse changes no byte of any record of the page."""
+    """One record that strict decoders reject changes no byte of any record of the page."""
     raws = [
         b'{"id":"a","when":"1970-01-01T00:00:01Z","n":"\\ud83d"}',
         b'{"id":"b","when":"1970-01-01T00:00:01Z","n":"plain"}',
@@ -140,13 +140,13 @@ def test_bytes_around_half_a_surrogate_pair_stay_exact() -> None:
     assert [record.raw for record in take(V1, body).records] == raws
 
 
-def test_half_a_pair_in_an_empty_page_does_no_harm() -> None:
+def test_half_a_surrogate_pair_in_an_empty_page_is_ignored() -> None:
     """A masked response without records is an empty page."""
     assert take(V1, b'{"messages":["\\ud83d"],"result":null,"success":true}') == Page([])
 
 
-def test_a_pretty_printed_answer_gives_records_on_one_line() -> None:
-    """White space in the envelope and in the records does not reach the lines."""
+def test_pretty_printed_response_gives_one_line_a_record() -> None:
+    """White space in the envelope and between values is not part of the lines."""
     body = json.dumps(envelope(RECORD, RECORD), indent=4).encode()
     records = take(V2, body).records
     assert [json.loads(record.raw) for record in records] == [RECORD, RECORD]
@@ -166,8 +166,8 @@ def test_a_pretty_printed_answer_gives_records_on_one_line() -> None:
         (b"<html>", False),
     ],
 )
-def test_a_token_check_counts_errors_and_status_alone(body: bytes, is_active: bool) -> None:
-    """A good check carries code 10000 in its messages and is good all the same."""
+def test_token_check_reads_errors_and_status_only(body: bytes, is_active: bool) -> None:
+    """A successful check has code 10000 in its messages, which is no error."""
     assert token_is_active(Response(200, {}, body)) is is_active
 
 
@@ -175,6 +175,6 @@ def test_a_token_check_counts_errors_and_status_alone(body: bytes, is_active: bo
     ("headers", "at"),
     [({"date": "Mon, 23 Nov 2026 12:00:00 GMT"}, NOW_AT), ({"date": "yesterday"}, None), ({}, None)],
 )
-def test_an_answer_tells_the_apis_own_time(headers: dict[str, str], at: datetime | None) -> None:
+def test_server_time_is_the_date_of_the_response(headers: dict[str, str], at: datetime | None) -> None:
     """The server time is the date of the response, None without a readable one."""
     assert server_time(headers) == at

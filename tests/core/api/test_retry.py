@@ -1,4 +1,4 @@
-"""Retry or give up: one table for every failure."""
+"""Retry decisions: one table for every failure."""
 
 from __future__ import annotations
 
@@ -38,16 +38,16 @@ POLICY = RetryLimits()
         SourceProtocolError("x", status=400), SourceProtocolError("x", status=302), SourceProtocolError("x"),
     ],
 )  # fmt: skip
-def test_what_waiting_cannot_mend_is_given_up_at_once(error: AuditProviderError) -> None:
-    """Errors of the caller and of the contract are not tried again."""
+def test_permanent_error_is_not_retried(error: AuditProviderError) -> None:
+    """Errors of the caller and of the protocol are not retried."""
     assert retry_delay(error, 1, 0.0, 0.0, POLICY) is None
 
 
 @pytest.mark.parametrize(
     ("attempt", "low", "high"), [(1, 0.5, 1), (2, 1, 2), (3, 2, 4), (4, 4, 8), (5, 8, 16), (6, 16, 32), (7, 30, 60)]
 )
-def test_the_delay_doubles_up_to_its_cap(attempt: int, low: float, high: float) -> None:
-    """An unavailable API is retried after twice the time, spread by the jitter."""
+def test_delay_doubles_up_to_its_maximum(attempt: int, low: float, high: float) -> None:
+    """An unavailable API is retried after twice the delay, multiplied by the jitter."""
     error = SourceUnavailableError("x", status=503)
     assert retry_delay(error, attempt, 0.0, 0.0, POLICY) == low
     assert retry_delay(error, attempt, 0.0, 1.0, POLICY) == high
@@ -58,27 +58,27 @@ def test_the_delay_doubles_up_to_its_cap(attempt: int, low: float, high: float) 
     [(SourceUnavailableError("x"), 8), (SourceProtocolError("x", status=200), 4)],
 )
 def test_attempts_are_limited(error: AuditProviderError, limit: int) -> None:
-    """Eight attempts for what is unavailable, four for a 200 that is garbled."""
+    """An unavailable API gets eight attempts, a garbled response with status 200 four."""
     assert retry_delay(error, limit - 1, 0.0, 0.0, POLICY) is not None
     assert retry_delay(error, limit, 0.0, 0.0, POLICY) is None
 
 
-def test_a_policy_of_few_attempts_holds_for_garbled_answers_too() -> None:
-    """The smaller limit counts."""
+def test_smaller_attempt_limit_applies_to_garbled_responses() -> None:
+    """Of both limits the smaller one applies."""
     policy = RetryLimits(max_attempts=2)
     assert retry_delay(SourceProtocolError("x", status=200), 1, 0.0, 0.0, policy) == 0.5
     assert retry_delay(SourceProtocolError("x", status=200), 2, 0.0, 0.0, policy) is None
 
 
 @pytest.mark.parametrize(("retry_after", "delay"), [(120.0, 120.0), (0.1, 0.5), (None, 0.5)])
-def test_an_unavailable_source_may_ask_for_longer(retry_after: float | None, delay: float) -> None:
-    """The longer of the backoff and the requested wait applies."""
+def test_longer_of_backoff_and_retry_after_applies(retry_after: float | None, delay: float) -> None:
+    """Of the backoff and the requested wait the longer one applies."""
     assert retry_delay(SourceUnavailableError("x", retry_after=retry_after), 1, 0.0, 0.0, POLICY) == delay
 
 
 @pytest.mark.parametrize(("retry_after", "delay"), [(7.0, 7.5), (0.0, 60.5), (None, 300.5)])
-def test_a_rate_limit_is_waited_out_however_often(retry_after: float | None, delay: float) -> None:
-    """A 429 waits as long as it requests, with a backoff if that is zero, else the documented five minutes."""
+def test_rate_limit_is_always_waited_for(retry_after: float | None, delay: float) -> None:
+    """A 429 waits as long as requested, or for the backoff if that is zero, or for the documented five minutes."""
     error = SourceRateLimitedError("x", retry_after=retry_after)
     assert retry_delay(error, 99, 0.0, 0.5, POLICY) == delay
 
@@ -87,16 +87,16 @@ def test_a_rate_limit_is_waited_out_however_often(retry_after: float | None, del
     ("error", "delay"),
     [(SourceRateLimitedError("x", retry_after=100.0), 100.0), (SourceUnavailableError("x", retry_after=100.0), 100.0)],
 )
-def test_a_wait_past_the_time_allowed_gives_up(error: AuditProviderError, delay: float) -> None:
-    """The delay may end exactly with the time allowed, and not later."""
+def test_wait_beyond_the_time_allowed_is_not_retried(error: AuditProviderError, delay: float) -> None:
+    """The delay may end exactly at the time allowed, but not later."""
     assert retry_delay(error, 1, 1700.0, 0.0, POLICY) == delay
     assert retry_delay(error, 1, 1700.001, 0.0, POLICY) is None
 
 
 @examples(100)
 @given(attempt=st.integers(1, 2000), elapsed=st.floats(0, 2000), jitter=st.floats(0, 1, exclude_max=True))
-def test_waiting_ends(attempt: int, elapsed: float, jitter: float) -> None:
-    """No delay is negative, and none goes past the time allowed, at any number of attempts."""
+def test_delay_stays_within_the_time_allowed(attempt: int, elapsed: float, jitter: float) -> None:
+    """No delay is negative or ends after the time allowed, at any number of attempts."""
     policy = RetryLimits(max_attempts=1000)
     delay = retry_delay(SourceUnavailableError("x"), attempt, elapsed, jitter, policy)
     assert delay is None or (0 <= delay <= policy.cap_seconds and elapsed + delay <= policy.max_elapsed_seconds)
@@ -118,14 +118,14 @@ def test_waiting_ends(attempt: int, elapsed: float, jitter: float) -> None:
         (SourceProtocolError("x", status=200), RetryDecision(False)),
     ],
 )
-def test_a_task_is_tried_again_as_the_error_says(error: AuditProviderError, decided: RetryDecision) -> None:
-    """A rate limit and an unsettled window name the delay; other temporary errors do not; the rest fails."""
+def test_task_is_retried_after_the_delay_of_the_error(error: AuditProviderError, decided: RetryDecision) -> None:
+    """A rate limit and an unsettled window have a delay, other temporary errors have none, and the rest fails."""
     assert decide_task_retry(error) == decided
 
 
 @pytest.mark.parametrize("retry_after", [-1.0, 86_400.5, 1e9, float("inf"), float("nan")])
 def test_an_impossible_retry_after_is_ignored(retry_after: float) -> None:
-    """Less than nothing, no number and more than a day count nowhere."""
+    """A negative value, no number or more than a day is ignored."""
     assert sane_retry_after(retry_after) is None
     assert (
         retry_delay(SourceRateLimitedError("x", retry_after=retry_after), 1, 0.0, 0.0, POLICY) == POLICY.blocked_seconds

@@ -1,4 +1,4 @@
-"""Checkpoints: what one stands for, when it still stands, and from where the next try goes on."""
+"""Checkpoints: their resume key, when they can be used, and from where the next attempt continues."""
 
 from __future__ import annotations
 
@@ -58,14 +58,14 @@ OTHER: dict[str, Any] = {
 }
 
 
-def test_every_field_of_the_identity_is_changed_below() -> None:
-    """A field that is added to the identity has to be added to the table."""
+def test_table_has_every_field_of_the_resume_key() -> None:
+    """The table below has every field of the resume key."""
     assert set(OTHER) == set(ResumeKey.__struct_fields__)
 
 
 @pytest.mark.parametrize("name", OTHER)
-def test_a_checkpoint_of_anything_else_is_worth_nothing(name: str) -> None:
-    """A change of any single field of the identity makes a checkpoint worthless."""
+def test_checkpoint_with_another_resume_key_is_unusable(name: str) -> None:
+    """A change of any field of the resume key makes a checkpoint unusable."""
     other = _checkpoint(2, **{name: OTHER[name]})
     assert best_checkpoint([other], IDENTITY, _sizes(2), END) is None
     assert best_checkpoint([other], other.resume_key, _sizes(2), END) == other
@@ -79,8 +79,8 @@ def test_a_checkpoint_of_anything_else_is_worth_nothing(name: str) -> None:
         {"filters": (("action_type", "login"),)},
     ],
 )
-def test_every_part_of_the_query_counts(change: dict[str, Any]) -> None:
-    """Another version, scope or filter is another query."""
+def test_checkpoint_of_another_query_is_unusable(change: dict[str, Any]) -> None:
+    """A checkpoint of another version, scope or filter is unusable."""
     other = _checkpoint(1, query=msgspec.structs.replace(QUERY, **change))
     assert best_checkpoint([other], IDENTITY, _sizes(1), END) is None
 
@@ -88,29 +88,29 @@ def test_every_part_of_the_query_counts(change: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     "sizes", [{}, _sizes(1), {**_sizes(2), _part(1).staged_key: 12}, {**_sizes(2), _part(0).staged_key: 9}]
 )
-def test_a_checkpoint_whose_parts_are_not_all_there_is_worth_nothing(sizes: dict[str, int]) -> None:
-    """A staged part that is missing or has another size takes the whole checkpoint with it."""
+def test_checkpoint_with_a_missing_part_is_unusable(sizes: dict[str, int]) -> None:
+    """A staged part that is missing or has another size makes the checkpoint unusable."""
     assert best_checkpoint([_checkpoint(2)], IDENTITY, sizes, END) is None
 
 
-@pytest.mark.parametrize("order", [(0, 1, 3, 2), (3, 2, 1, 0)])
-def test_the_furthest_checkpoint_wins(order: tuple[int, ...]) -> None:
-    """Of those that stand the one with the most records is taken, in whichever order they come."""
-    found = [_checkpoint(count) for count in order]
+@pytest.mark.parametrize("counts", [(0, 1, 3, 2), (3, 2, 1, 0)])
+def test_the_furthest_checkpoint_wins(counts: tuple[int, ...]) -> None:
+    """Of the usable checkpoints the one with the most records is taken, whatever their order."""
+    found = [_checkpoint(count) for count in counts]
     assert best_checkpoint([None, *found, None], IDENTITY, _sizes(3), END) == _checkpoint(3)
     assert best_checkpoint(found, IDENTITY, _sizes(2), END) == _checkpoint(2)
     assert best_checkpoint([None], IDENTITY, _sizes(3), END) is None
 
 
 @pytest.mark.parametrize(("late_by", "stands"), [(timedelta(0), True), (timedelta(microseconds=1), False)])
-def test_a_reading_that_began_before_the_window_was_settled_is_worth_nothing(late_by: timedelta, stands: bool) -> None:
-    """A try under a shorter settle delay may lack what came late, so a longer one does not go on with it."""
+def test_checkpoint_of_an_unsettled_window_is_unusable(late_by: timedelta, stands: bool) -> None:
+    """An attempt that began before the window was settled may lack late records, so it is not resumed."""
     found = best_checkpoint([_checkpoint(2)], IDENTITY, _sizes(2), END + late_by)
     assert (found is not None) is stands
 
 
-def test_a_checkpoint_survives_its_bytes() -> None:
-    """What is written is what is read."""
+def test_checkpoint_is_read_back_from_its_bytes() -> None:
+    """An encoded checkpoint is decoded to the same value."""
     checkpoint = _checkpoint(3, base_sha256="cc")
     assert read_checkpoint(checkpoint.to_bytes()) == checkpoint
     assert checkpoint.record_count == 300
@@ -126,17 +126,17 @@ def test_a_checkpoint_survives_its_bytes() -> None:
         b"[1, 2]",
         _checkpoint(1).to_bytes()[:-1],
         _checkpoint(1).to_bytes().replace(b'"record_count":100', b'"record_count":"x"'),
-        # A window that ends before it begins is refused by the window, not by the decoder.
+        # The window rejects an end before its start; the decoder does not.
         _checkpoint(1).to_bytes().replace(b"2026-10-27T00:00:00Z", b"2026-10-25T00:00:00Z", 1),
     ],
 )
-def test_bytes_that_are_no_checkpoint(content: bytes | None) -> None:
-    """Bytes that are missing, cut or another thing's are no checkpoint, and no error."""
+def test_invalid_bytes_are_no_checkpoint(content: bytes | None) -> None:
+    """Bytes that are missing, truncated or of another format give None and no error."""
     assert read_checkpoint(content) is None
 
 
 def test_without_parts_the_whole_window_remains() -> None:
-    """A checkpoint of nothing leaves everything to be read."""
+    """A checkpoint without parts leaves the whole window to be read."""
     assert _checkpoint(0).remainder == TimeWindow(START, END)
 
 
@@ -149,13 +149,13 @@ def test_without_parts_the_whole_window_remains() -> None:
     ],
 )
 def test_the_last_second_is_read_again(last_at: datetime, resumes_at: datetime) -> None:
-    """What remains begins with the whole second of the last staged record, which may not be staged whole."""
+    """The remainder starts with the whole second of the last staged record, which may be incomplete."""
     checkpoint = Checkpoint(IDENTITY, (_part(0), _part(1, last_at)), ReadStats(), END, END)
     assert checkpoint.remainder == TimeWindow(resumes_at, END)
 
 
 def test_nothing_before_the_window_is_read_again() -> None:
-    """A window that begins inside a second is read on from its own start."""
+    """A window that starts within a second is read again from its own start."""
     start = START + timedelta(milliseconds=500)
     identity = msgspec.structs.replace(IDENTITY, window=TimeWindow(start, END))
     checkpoint = Checkpoint(identity, (_part(0, start + timedelta(milliseconds=1)),), ReadStats(), END, END)

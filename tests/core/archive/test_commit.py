@@ -1,4 +1,4 @@
-"""The commit protocol: its table, the plan that follows it, and who wins when two runs commit."""
+"""The commit protocol: its state table, the plan that follows it, and which of two concurrent runs wins."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from airflow_audit_provider.exceptions import CommitConflictError, StorageUnavai
 WINDOW = TimeWindow(datetime(2026, 10, 26, tzinfo=UTC), datetime(2026, 10, 27, tzinfo=UTC))
 KEYS = WindowKeys(WINDOW, date(2026, 10, 26))
 OLD_PART = Part("old", 5, "cc", 7, 1, 2)
-SAID = Manifest(
+BLANK = Manifest(
     query=audit_query("v1", None, account_id="0" * 32),
     window=WINDOW,
     window_rule="explicit bounds",
@@ -44,7 +44,7 @@ SAID = Manifest(
     fetch=ReadStats(),
 )
 COMMITTED = CommittedManifest(
-    msgspec.structs.replace(SAID, parts=(OLD_PART,), record_count=7, added_count=7, generation=3), "key", "ee"
+    msgspec.structs.replace(BLANK, parts=(OLD_PART,), record_count=7, added_count=7, generation=3), "key", "ee"
 )
 STAGED = [StagedPart(f"_staging/{number}", 10, f"{number}" * 64, 4, 10 * number, 10 * number + 9) for number in (1, 2)]
 
@@ -60,8 +60,8 @@ EXPECTED = {
 
 
 @pytest.mark.parametrize(("state", "happened"), list(product(CommitState, CommitEvent)))
-def test_the_table(state: CommitState, happened: CommitEvent) -> None:
-    """What may happen leads where the table says; everything else is refused by name."""
+def test_transitions_follow_the_table(state: CommitState, happened: CommitEvent) -> None:
+    """Each allowed event leads to the state in the table; every other event raises."""
     following = EXPECTED.get((state, happened))
     if following is None:
         with pytest.raises(ValueError, match=f"The event '{happened}' cannot occur in the commit state '{state}'"):
@@ -71,13 +71,13 @@ def test_the_table(state: CommitState, happened: CommitEvent) -> None:
 
 
 def _longest(state: CommitState, seen: tuple[CommitState, ...] = ()) -> int:
-    """Return how many transitions the longest path from a state has; a circle is an error."""
+    """Returns the number of transitions of the longest path from a state; a cycle is an error."""
     assert state not in seen, "a circle"
     return max((1 + _longest(each, (*seen, state)) for each in TRANSITIONS[state].values()), default=0)
 
 
 def test_every_path_ends() -> None:
-    """Every state is in the table and reachable, no path is a circle, and four states are ends."""
+    """Every state is in the table and reachable, no path is a cycle, and four states are final."""
     assert set(TRANSITIONS) == set(CommitState)
     reached = {CommitState.PLANNED} | {following for row in TRANSITIONS.values() for following in row.values()}
     assert reached == set(CommitState)
@@ -87,7 +87,7 @@ def test_every_path_ends() -> None:
 
 
 def test_nothing_is_committed_before_parts_are_published() -> None:
-    """Every way to a commit or to another run's goes through published parts."""
+    """Every path to a commit, of this or of another run, contains published parts."""
     without = {pair: to for pair, to in EXPECTED.items() if pair[1] is not CommitEvent.PARTS_PUBLISHED}
     reached = {CommitState.PLANNED}
     for _ in CommitState:
@@ -112,51 +112,54 @@ def _plan(
         (COMMITTED, False, [], CommitState.UNCHANGED),
     ],
 )
-def test_only_an_addition_of_nothing_says_nothing(
+def test_only_an_empty_addition_commits_nothing(
     committed: CommittedManifest | None, replace: bool, staged: list[StagedPart], state: CommitState
 ) -> None:
-    """An empty window is committed once; a second run that finds nothing new has no more to do."""
+    """An empty window is committed once; a second run without new records has nothing to do."""
     plan = _plan(committed, replace, staged)
     assert plan.state is state
     assert (not TRANSITIONS[plan.state]) is (state is CommitState.UNCHANGED)
 
 
 def _facts(plan: CommitPlan) -> dict[str, Any]:
-    manifest = plan.manifest(SAID)
+    manifest = plan.manifest(BLANK)
     names = ("generation", "previous_sha256", "record_count", "added_count")
     return {name: getattr(manifest, name) for name in names}
 
 
-def test_the_first_generation() -> None:
-    """The first manifest names the staged parts under their final keys, in order, and nobody before it."""
+def test_first_manifest_names_the_staged_parts() -> None:
+    """The first manifest names the staged parts under their final keys, in order, and no predecessor."""
     plan = _plan()
     assert plan.manifest_key == KEYS.manifest(1)
     keys = [KEYS.part(1, number, STAGED[number].sha256, "jsonl") for number in (0, 1)]
     assert plan.publications() == [("_staging/1", keys[0]), ("_staging/2", keys[1])]
-    assert plan.manifest(SAID).parts == (Part(keys[0], 10, "1" * 64, 4, 10, 19), Part(keys[1], 10, "2" * 64, 4, 20, 29))
+    assert plan.manifest(BLANK).parts == (
+        Part(keys[0], 10, "1" * 64, 4, 10, 19),
+        Part(keys[1], 10, "2" * 64, 4, 20, 29),
+    )
     assert _facts(plan) == {"generation": 1, "previous_sha256": None, "record_count": 8, "added_count": 8}
 
 
-def test_an_addition() -> None:
-    """An addition keeps the older parts first and names the manifest before it."""
+def test_addition_keeps_older_parts_first() -> None:
+    """An addition keeps the older parts first and names its predecessor."""
     plan = _plan(COMMITTED)
     assert plan.manifest_key == KEYS.manifest(4)
     added = [key for _, key in plan.publications()]
     assert added[0] == KEYS.part(4, 0, "1" * 64, "jsonl")
-    assert [part.key for part in plan.manifest(SAID).parts] == ["old", *added]
+    assert [part.key for part in plan.manifest(BLANK).parts] == ["old", *added]
     assert _facts(plan) == {"generation": 4, "previous_sha256": "ee", "record_count": 15, "added_count": 8}
 
 
-def test_a_replacement() -> None:
-    """A replacement puts its parts in the place of the older ones."""
+def test_replacement_names_only_its_own_parts() -> None:
+    """A replacement names its own parts instead of the older ones."""
     plan = _plan(COMMITTED, replace=True)
-    assert [part.key for part in plan.manifest(SAID).parts] == [key for _, key in plan.publications()]
+    assert [part.key for part in plan.manifest(BLANK).parts] == [key for _, key in plan.publications()]
     assert _facts(plan) == {"generation": 4, "previous_sha256": "ee", "record_count": 8, "added_count": 8}
 
 
 @pytest.mark.parametrize("count", [0, 6, 7, 8])
-def test_a_replacement_never_shrinks(count: int) -> None:
-    """A replacement with fewer records than are committed is refused; as many are enough."""
+def test_replacement_with_fewer_records_fails(count: int) -> None:
+    """A replacement with fewer records than are committed is an error; the same number is accepted."""
     staged = [msgspec.structs.replace(STAGED[0], record_count=count)] if count else []
     if count >= 7:
         assert _plan(COMMITTED, replace=True, staged=staged).state is CommitState.STAGED
@@ -167,16 +170,17 @@ def test_a_replacement_never_shrinks(count: int) -> None:
         _plan(COMMITTED, replace=True, staged=staged)
 
 
-def _outrun() -> tuple[CommitPlan, Manifest]:
+def _lost_race() -> tuple[CommitPlan, Manifest]:
+    """Returns a plan that lost the race, and its own manifest."""
     plan = _plan()
     plan.note(CommitEvent.PARTS_PUBLISHED)
     plan.note(CommitEvent.MANIFEST_EXISTS)
-    return plan, plan.manifest(SAID)
+    return plan, plan.manifest(BLANK)
 
 
-def test_a_winner_that_says_the_same_stands() -> None:
-    """Another run's commit of the same records is this run's too, whatever its reading costs and its parts' sizes."""
-    plan, mine = _outrun()
+def test_winner_with_the_same_records_is_no_conflict() -> None:
+    """Another run's commit of the same records is accepted, whatever its statistics and part sizes."""
+    plan, mine = _lost_race()
     theirs = msgspec.structs.replace(mine, fetch=ReadStats(request_count=9), parts=(OLD_PART,))
     winner = CommittedManifest(theirs, "theirs", "ff")
     assert plan.agreed_winner(winner, mine) is winner
@@ -184,9 +188,9 @@ def test_a_winner_that_says_the_same_stands() -> None:
 
 
 @pytest.mark.parametrize("change", [None, {"record_count": 9}, {"generation": 2}, {"records_sha256": "00"}])
-def test_a_winner_that_differs_is_a_conflict(change: dict[str, Any] | None) -> None:
-    """Another run's commit of other records, or one that cannot be seen, is a conflict that no retry mends."""
-    plan, mine = _outrun()
+def test_winner_with_other_records_is_a_conflict(change: dict[str, Any] | None) -> None:
+    """Another run's commit of other records, or one that is not visible, is a conflict that is not retryable."""
+    plan, mine = _lost_race()
     winner = None if change is None else CommittedManifest(msgspec.structs.replace(mine, **change), "theirs", "ff")
     with pytest.raises(CommitConflictError, match="Run the window again") as caught:
         plan.agreed_winner(winner, mine)
@@ -194,23 +198,23 @@ def test_a_winner_that_differs_is_a_conflict(change: dict[str, Any] | None) -> N
     assert plan.state is CommitState.CONFLICT
 
 
-def test_a_plan_is_asked_for_a_winner_only_when_it_was_outrun() -> None:
-    """A plan that is not outrun has no winner."""
+def test_plan_that_lost_no_race_has_no_winner() -> None:
+    """Only a plan that lost the race can be compared with a winner."""
     plan = _plan()
-    mine = plan.manifest(SAID)
+    mine = plan.manifest(BLANK)
     with pytest.raises(ValueError, match="'the existing manifest has the same records' cannot occur"):
         plan.agreed_winner(CommittedManifest(mine, "theirs", "ff"), mine)
 
 
-def test_a_replacement_that_forgets_is_refused() -> None:
-    """The error counts what would be lost and names what is committed."""
+def test_replacement_that_lacks_records_fails() -> None:
+    """The error counts the records that would be lost and names the committed manifest."""
     with pytest.raises(VerificationError, match=r"no longer returns 2 committed records .* \(key\)"):
         check_nothing_lost(COMMITTED, 2)
     check_nothing_lost(COMMITTED, 0)
 
 
-def test_parts_that_are_absent_before_their_manifest_are_tried_again_and_after_it_are_damage() -> None:
-    """Before it nothing is committed, after it the commit is damaged."""
+def test_absent_parts_are_retryable_only_before_the_manifest() -> None:
+    """Before the manifest exists nothing is committed, after it the commit is damaged."""
     with pytest.raises(StorageUnavailableError, match="does not list 2 parts") as caught:
         check_objects_present(["a", "b"])
     assert (caught.value.key, caught.value.retryable) == ("a", True)

@@ -1,4 +1,4 @@
-"""Whether a run may add to what is committed: the same dataset, format, schema and privacy rule, and no overlap."""
+"""Whether a run may add to a commit: same dataset, format, schema and privacy rule, and no overlapping window."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ from tests.core.archive.manifests import manifest
 _DAY = TimeWindow(datetime(2026, 11, 1, tzinfo=UTC), datetime(2026, 11, 2, tzinfo=UTC))
 
 
-def test_the_same_dataset_and_format_may_go_on() -> None:
+def test_same_dataset_and_format_are_compatible() -> None:
     """A commit of the same query in the same format is no conflict."""
     committed = manifest()
     check_same_dataset(committed, committed.query, "k")
     check_same_format(committed, "jsonl", "gzip", "k")
 
 
-def test_another_dataset_at_the_same_place_is_a_conflict() -> None:
-    """Another filter on the same destination is refused and names the manifest."""
+def test_another_query_in_the_same_destination_is_a_conflict() -> None:
+    """A commit with another filter in the same destination is a conflict that names the manifest."""
     with pytest.raises(CommitConflictError, match="Use one destination for each account") as caught:
         check_same_dataset(manifest(), audit_query("v2", None, organization_id="o"), "the-key")
     assert caught.value.key == "the-key"
@@ -43,7 +43,7 @@ def test_another_dataset_at_the_same_place_is_a_conflict() -> None:
 
 @pytest.mark.parametrize(("file_format", "compression"), [("csv", "gzip"), ("jsonl", "zstd")])
 def test_late_records_in_another_format_are_a_conflict(file_format: str, compression: str) -> None:
-    """One window is not written half in one format and half in another."""
+    """Late records in another format than the committed one are a conflict."""
     with pytest.raises(CommitConflictError, match="replace=True") as caught:
         check_same_format(manifest(), file_format, compression, "the-key")
     assert caught.value.key == "the-key"
@@ -54,7 +54,7 @@ def _table(version: str, schema: str = "normalized") -> TableSchema:
 
 
 @pytest.mark.parametrize(
-    ("committed", "wanted", "words"),
+    ("committed", "requested", "words"),
     [
         (UNSET, _table("1.0"), r"committed in the schema raw, not normalized 1\.0"),
         (_table("1.0"), UNSET, r"committed in the schema normalized 1\.0, not raw"),
@@ -63,42 +63,42 @@ def _table(version: str, schema: str = "normalized") -> TableSchema:
         (_table("1.2"), _table("1.1"), r"newer than normalized 1\.1\. Upgrade"),
     ],
 )
-def test_another_schema_is_refused(committed: Any, wanted: Any, words: str) -> None:
-    """Late records are added in the committed schema only; the refusal names both."""
+def test_another_schema_is_a_conflict(committed: Any, requested: Any, words: str) -> None:
+    """Late records in another schema are a conflict that names both schemas."""
     with pytest.raises(CommitConflictError, match=words) as caught:
-        check_compatible_schema(manifest(table=committed), wanted, "the-key")
+        check_compatible_schema(manifest(table=committed), requested, "the-key")
     assert caught.value.key == "the-key"
 
 
-@pytest.mark.parametrize(("committed", "wanted"), [(UNSET, UNSET), ("1.0", "1.0"), ("1.0", "1.1")])
-def test_an_older_minor_version_is_no_other_schema(committed: Any, wanted: Any) -> None:
-    """Columns are only added in a minor version, so what is committed can be written on."""
-    tables = [_table(text) if text else UNSET for text in (committed, wanted)]
+@pytest.mark.parametrize(("committed", "requested"), [(UNSET, UNSET), ("1.0", "1.0"), ("1.0", "1.1")])
+def test_older_minor_version_is_compatible(committed: Any, requested: Any) -> None:
+    """A minor version only adds columns, so an older committed one is compatible."""
+    tables = [_table(text) if text else UNSET for text in (committed, requested)]
     check_compatible_schema(manifest(table=tables[0]), tables[1], "k")
 
 
-STAMP = AppliedPrivacy("privacy", ("email",), ("metadata",), "0123456789abcdef")
+APPLIED = AppliedPrivacy("privacy", ("email",), ("metadata",), "0123456789abcdef")
 OTHERS = [
     UNSET,
-    msgspec.structs.replace(STAMP, key_id="ffffffffffffffff"),
-    msgspec.structs.replace(STAMP, drop=()),
-    msgspec.structs.replace(STAMP, rule_version=99),
+    msgspec.structs.replace(APPLIED, key_id="ffffffffffffffff"),
+    msgspec.structs.replace(APPLIED, drop=()),
+    msgspec.structs.replace(APPLIED, rule_version=99),
     AppliedPrivacy("privacy", (), ("metadata",), None),
 ]
 
 
 @pytest.mark.parametrize("other", OTHERS)
-def test_another_privacy_rule_is_refused(other: Any) -> None:
-    """Another rule, another key or none at all: the same address would stand there in two ways."""
-    check_same_privacy(manifest(privacy=STAMP), STAMP, "k")
+def test_another_privacy_rule_is_a_conflict(other: Any) -> None:
+    """Another rule, another key or no rule is a conflict, because the same address would have two values."""
+    check_same_privacy(manifest(privacy=APPLIED), APPLIED, "k")
     check_same_privacy(manifest(privacy=other), other, "k")
-    for committed, wanted in ((STAMP, other), (other, STAMP)):
+    for committed, requested in ((APPLIED, other), (other, APPLIED)):
         with pytest.raises(CommitConflictError, match="or replace=True to rewrite the window"):
-            check_same_privacy(manifest(privacy=committed), wanted, "the-key")
+            check_same_privacy(manifest(privacy=committed), requested, "the-key")
 
 
-def test_windows_that_overlap_are_refused() -> None:
-    """An hour of a committed day is refused by the day's key; a neighbour is not, nor what is no manifest."""
+def test_overlapping_windows_are_a_conflict() -> None:
+    """An hour of a committed day conflicts; an adjacent window and a key that is no manifest's do not."""
     hour = WindowKeys(TimeWindow(_DAY.start, _DAY.start + timedelta(hours=1)), _DAY.start.date())
     day = WindowKeys(_DAY, _DAY.start.date())
     after = WindowKeys(TimeWindow(_DAY.end, _DAY.end + timedelta(days=1)), _DAY.end.date())

@@ -1,4 +1,4 @@
-"""Manifests: canonical bytes, written down once, and the chain of generations."""
+"""Manifests: canonical bytes, which are written down here, and the chain of generations."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from airflow_audit_provider.exceptions import VerificationError
 from tests.core.archive.manifests import GOLDEN, manifest
 
 
-def test_the_canonical_bytes_are_written_down_here() -> None:
-    """The same facts are these bytes, with keys sorted at every depth."""
+def test_manifest_has_the_golden_bytes() -> None:
+    """The golden manifest has exactly these bytes, with keys sorted at every depth."""
     assert manifest().to_bytes() == GOLDEN
 
 
-def test_a_manifest_survives_the_way_to_bytes_and_back() -> None:
-    """Reading the bytes gives the same manifest and the same bytes."""
+def test_manifest_is_read_back_from_its_bytes() -> None:
+    """A decoded manifest is equal and has the same bytes."""
     for original in (manifest(), manifest(parts=(), record_count=0), manifest(generation=3, previous_sha256="cc")):
         again = read_manifest("k", original.to_bytes())
         assert again == original
@@ -29,14 +29,14 @@ def test_a_manifest_survives_the_way_to_bytes_and_back() -> None:
         assert again.window.start.tzinfo is UTC
 
 
-def test_the_order_of_facts_does_not_change_the_bytes() -> None:
-    """A tally filled in another order is the same manifest."""
+def test_order_of_counts_does_not_change_the_bytes() -> None:
+    """Counts that were added in another order give the same bytes."""
     other = ReadStats(5, 1, 4, 0.0, 6, 1, 3, {"a": 2, "b": 1})
     assert manifest(fetch=other).to_bytes() == GOLDEN
 
 
 def test_an_addendum_keeps_the_older_parts_first() -> None:
-    """The next generation lists all parts, counts all records and names the one before by its digest."""
+    """The next generation lists all parts, counts all records, and names its predecessor by digest."""
     late = manifest(record_count=1, added_count=1, parts=(Part("k2", 5, "dd", 1, 8, 8),), records_sha256="ee")
     second = late.succeeding(manifest(), "aa", replace=False)
     assert [part.key for part in second.parts] == ["k1", "k2"]
@@ -48,8 +48,8 @@ def test_an_addendum_keeps_the_older_parts_first() -> None:
     assert third.previous_sha256 == "bb"
 
 
-def test_a_replacement_stands_alone_and_names_the_one_before() -> None:
-    """A generation that replaces lists only its own parts and still continues the chain."""
+def test_replacement_has_only_its_parts_and_names_its_predecessor() -> None:
+    """A generation that replaces lists only its own parts and continues the chain."""
     second = manifest(parts=(Part("k9", 1, "ff", 2, 7, 9),)).succeeding(manifest(generation=4), "cc", replace=True)
     assert [part.key for part in second.parts] == ["k9"]
     assert (second.record_count, second.generation) == (2, 5)
@@ -65,27 +65,27 @@ def test_a_replacement_stands_alone_and_names_the_one_before() -> None:
         GOLDEN.replace(b'"v2"', b'"v3"'),
     ],
 )  # fmt: skip
-def test_what_is_no_manifest_is_refused(content: bytes) -> None:
-    """A damaged manifest is an error that names it, never half a manifest."""
+def test_damaged_manifest_is_an_error(content: bytes) -> None:
+    """A damaged manifest is an error that names its key."""
     with pytest.raises(Exception, match=r"\.$") as caught:
         read_manifest("_manifests/x.json", content)
     assert isinstance(caught.value, VerificationError)
     assert "_manifests/x.json" in str(caught.value)
 
 
-def test_a_newer_version_is_refused() -> None:
-    """What a later provider wrote is not read by guessing."""
+def test_newer_manifest_version_is_an_error() -> None:
+    """A manifest of a newer version is an error."""
     with pytest.raises(VerificationError, match=r"version 2, newer than 1. Upgrade"):
         read_manifest("k", manifest(manifest_version=2).to_bytes())
 
 
-def test_a_field_of_later_times_is_passed_over() -> None:
-    """A field this version does not know does no harm."""
+def test_unknown_field_is_ignored() -> None:
+    """A field that this version does not know is ignored."""
     assert read_manifest("k", GOLDEN.replace(b"{", b'{"new": 1,', 1)) == manifest()
 
 
-def test_the_summary_is_small_and_plain() -> None:
-    """What travels in XComs is texts and numbers."""
+def test_summary_has_only_texts_and_numbers() -> None:
+    """The summary for XComs has only texts and numbers."""
     assert describe(manifest()) == {
         "window_start": "2026-11-01T00:00:00+00:00",
         "window_end": "2026-11-02T00:00:00+00:00",
@@ -101,8 +101,8 @@ def test_the_summary_is_small_and_plain() -> None:
 NORMALIZED = TableSchema("normalized", "1.0", {"request_status": 2})
 
 
-def test_schema_and_privacy_stand_in_the_manifest() -> None:
-    """A manifest says in which schema its parts are, what did not fit, and under which rule."""
+def test_manifest_states_schema_and_privacy() -> None:
+    """A manifest states the schema of its parts, the type mismatches and the privacy rule."""
     stamped = manifest(table=NORMALIZED, privacy=AppliedPrivacy("gdpr", ("email",), ("metadata",), "0123"))
     content = msgspec.json.decode(stamped.to_bytes())
     assert content["table"] == {"schema": "normalized", "version": "1.0", "type_mismatches": {"request_status": 2}}
@@ -118,13 +118,13 @@ def test_schema_and_privacy_stand_in_the_manifest() -> None:
 @pytest.mark.parametrize(
     "change", [{"table": TableSchema("ocsf", "1.0")}, {"privacy": AppliedPrivacy("a", (), ("b",), None)}]
 )
-def test_another_schema_or_rule_says_something_else(change: dict[str, Any]) -> None:
-    """Two runs of one window agree only in the same schema under the same rule."""
+def test_manifests_differ_in_another_schema_or_rule(change: dict[str, Any]) -> None:
+    """Two runs of one window agree only in the same schema and under the same rule."""
     assert not manifest().has_same_content_as(manifest(**change))
 
 
 def test_type_mismatches_of_all_generations_are_added_up() -> None:
-    """An addendum counts what its window holds; a replacement counts anew."""
+    """An addendum adds its type mismatches to the older ones; a replacement starts again."""
     late = manifest(table=TableSchema("normalized", "1.0", {"actor_ip": 1, "request_status": 3}))
     added = late.succeeding(manifest(table=NORMALIZED), "aa", replace=False).table
     replaced = late.succeeding(manifest(table=NORMALIZED), "aa", replace=True).table

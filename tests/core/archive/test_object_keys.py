@@ -1,4 +1,4 @@
-"""Keys: the same part of the same window always lies in the same place."""
+"""Object keys: the same part of the same window always has the same key."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ KEYS = WindowKeys(_DAY, date(2026, 11, 1))
 NAME = "20261101T000000Z-20261102T000000Z"
 
 
-def test_the_layout_is_written_down_here() -> None:
-    """Readers of the destination depend on these texts."""
+def test_keys_have_the_documented_layout() -> None:
+    """The keys are exactly these texts, on which readers of the destination depend."""
     assert KEYS.partition == f"dt=2026-11-01/window={NAME}/"
     assert KEYS.manifest_prefix == "_manifests/dt=2026-11-01/"
     assert KEYS.manifest(1) == f"_manifests/dt=2026-11-01/{NAME}.g0001.json"
@@ -36,22 +36,22 @@ def test_the_layout_is_written_down_here() -> None:
     assert part == f"dt=2026-11-01/window={NAME}/part-0002-00007-3f2a3f2a3f2a3f2a.jsonl.gz"
 
 
-def test_the_date_is_the_runs_and_the_window_is_utc() -> None:
-    """A day in Berlin lies under its own date, while its window's name stays in UTC."""
+def test_partition_date_is_local_and_window_name_is_utc() -> None:
+    """A day in Berlin is in the partition of its own date, and its window is named in UTC."""
     window = TimeWindow(datetime(2026, 10, 24, 22, tzinfo=UTC), datetime(2026, 10, 25, 23, tzinfo=UTC))
     keys = WindowKeys(window, date(2026, 10, 25))
     assert keys.partition == "dt=2026-10-25/window=20261024T220000Z-20261025T230000Z/"
 
 
-def test_a_fraction_is_in_the_name_only_where_there_is_one() -> None:
-    """Windows that differ by a microsecond have names that differ."""
+def test_window_name_has_a_fraction_only_if_needed() -> None:
+    """Windows that differ by a microsecond have different names."""
     window = TimeWindow(_DAY.start + timedelta(microseconds=5), _DAY.end)
     assert WindowKeys(window, date(2026, 11, 1)).name == "20261101T000000.000005Z-20261102T000000Z"
 
 
 @pytest.mark.parametrize("generation", [1, 9999, 10000])
 def test_a_generation_is_read_back_from_its_key(generation: int) -> None:
-    """What ``manifest`` writes, ``generation_of`` reads."""
+    """``generation_of`` reads the key that ``manifest`` returns."""
     assert KEYS.generation_of(KEYS.manifest(generation)) == generation
 
 
@@ -65,7 +65,7 @@ def test_a_generation_is_read_back_from_its_key(generation: int) -> None:
     ],
 )  # fmt: skip
 def test_another_key_has_no_generation(key: str) -> None:
-    """A manifest of another window, or what only looks like one, is not this window's."""
+    """The key of another window's manifest, or one that only resembles it, has no generation."""
     assert KEYS.generation_of(key) is None
 
 
@@ -75,7 +75,7 @@ _INSTANTS = st.integers(946_684_800, 4_102_444_800).map(from_seconds)
 @examples(60)
 @given(starts=st.tuples(_INSTANTS, _INSTANTS), seconds=st.tuples(*[st.integers(1, 10**6)] * 2))
 def test_different_windows_never_share_a_name(starts: tuple[datetime, datetime], seconds: tuple[int, int]) -> None:
-    """Names are equal exactly where windows are."""
+    """Names are equal exactly if windows are equal."""
     first, second = (
         TimeWindow(start, start + timedelta(seconds=length)) for start, length in zip(starts, seconds, strict=True)
     )
@@ -84,8 +84,8 @@ def test_different_windows_never_share_a_name(starts: tuple[datetime, datetime],
 
 
 @pytest.mark.parametrize("generation", [1, 2, 10000])
-def test_a_part_tells_the_generation_it_is_published_for(generation: int) -> None:
-    """What ``part`` writes, ``part_generation`` reads."""
+def test_generation_of_a_part_is_read_from_its_key(generation: int) -> None:
+    """``part_generation`` reads the key that ``part`` returns."""
     assert KEYS.part_generation(KEYS.part(generation, 123456, "ab" * 32, "csv.gz")) == generation
 
 
@@ -98,8 +98,8 @@ def test_a_part_tells_the_generation_it_is_published_for(generation: int) -> Non
         f"dt=2026-11-01/window={NAME}/part-0001-00000-3f2a.jsonl",
     ],
 )  # fmt: skip
-def test_what_is_no_part_of_this_window_has_no_generation(key: str) -> None:
-    """Other objects beside the parts, and parts of other windows, are not taken for parts of this one."""
+def test_key_of_no_part_of_this_window_has_no_generation(key: str) -> None:
+    """Other objects and parts of other windows have no generation."""
     assert KEYS.part_generation(key) is None
 
 
@@ -121,8 +121,8 @@ def test_what_is_no_part_of_this_window_has_no_generation(key: str) -> None:
         ("", None),
     ],
 )
-def test_a_manifests_key_says_its_window_and_generation(key: str, generation: int | None) -> None:
-    """Exactly the keys that windows give are read, and nothing like them."""
+def test_window_and_generation_are_read_from_a_manifest_key(key: str, generation: int | None) -> None:
+    """Exactly the keys that windows give are read."""
     found = read_manifest_key(key)
     assert (found and found.generation) == generation
     if found is not None:
@@ -144,8 +144,8 @@ def test_a_manifests_key_says_its_window_and_generation(key: str, generation: in
         ("", None),
     ],
 )
-def test_a_seals_key_says_its_number(key: str, number: int | None) -> None:
-    """Numbers have six digits or more, count from 1 and are written one way."""
+def test_number_is_read_from_a_seal_key(key: str, number: int | None) -> None:
+    """Numbers have at least six digits, start from 1 and have one spelling."""
     assert seal_number(key) == number
 
 
@@ -160,21 +160,21 @@ def test_a_seals_key_says_its_number(key: str, number: int | None) -> None:
         ([10**12], [(1, 10**12 - 1)]),
     ],
 )
-def test_gaps_in_numbers_are_told_as_spans(numbers: list[int], gaps: list[tuple[int, int]]) -> None:
-    """However far a number is, a gap is one pair."""
+def test_gap_in_numbers_is_one_span(numbers: list[int], gaps: list[tuple[int, int]]) -> None:
+    """A gap is one pair, however long it is."""
     assert list(missing_numbers(numbers)) == gaps
 
 
-def test_the_newest_manifest_of_each_window() -> None:
-    """Generations count as numbers, in any order of the keys, and keys of anything else are left out."""
+def test_newest_manifest_of_each_window_is_found() -> None:
+    """Generations are compared as numbers, in any order of the keys; other keys are left out."""
     other = WindowKeys(TimeWindow(_DAY.end, _DAY.end + timedelta(days=1)), date(2026, 11, 2))
     keys = [KEYS.manifest(10000), KEYS.manifest(9999), other.manifest(1), other.manifest(2), "_manifests/notes.txt"]
     newest = {_DAY: KEYS.manifest(10000), other.window: other.manifest(2)}
     assert newest_manifests(keys) == newest_manifests(reversed(keys)) == newest
 
 
-def test_neighbours_are_looked_for_from_the_day_before_to_the_last() -> None:
-    """A day has two folders to look through, a window of two days three, and a long one no more than 63."""
+def test_neighbour_prefixes_start_with_the_day_before() -> None:
+    """A day has two prefixes, a window of two days three, and a long window at most 63."""
     assert KEYS.neighbour_prefixes == ["_manifests/dt=2026-10-31/", "_manifests/dt=2026-11-01/"]
     longer = WindowKeys(TimeWindow(_DAY.start, _DAY.end + timedelta(hours=1)), KEYS.partition_date)
     assert longer.neighbour_prefixes[-1] == "_manifests/dt=2026-11-02/"
@@ -182,8 +182,8 @@ def test_neighbours_are_looked_for_from_the_day_before_to_the_last() -> None:
     assert len(longest.neighbour_prefixes) == 63
 
 
-def test_an_unfinished_object_tells_since_when() -> None:
-    """The second its writing began is read back from its key, and from no other key."""
+def test_time_of_an_unfinished_object_is_read_from_its_key() -> None:
+    """The second in which its writing began is read from its key, and from no other key."""
     began_at = datetime(2026, 11, 1, 2, 3, 4, 5, tzinfo=UTC)
     key = unfinished_key(began_at, "abc")
     assert key == "_staging/unfinished/20261101T020304Z-abc"

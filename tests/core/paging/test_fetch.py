@@ -21,7 +21,7 @@ from airflow_audit_provider.exceptions import (
     SourceUnavailableError,
 )
 from tests.core.paging.paginator_runs import T0, window
-from tests.core.script_driver import Answer, ScriptDriver
+from tests.core.script_driver import ScriptDriver, SendResult
 
 QUERIES = {ApiVersion.V1: audit_query("v1", "user"), ApiVersion.V2: audit_query("v2", None, organization_id="o")}
 EMPTY = Response(200, {}, b'{"success":true,"result":[]}')
@@ -29,12 +29,12 @@ DOWN = SourceUnavailableError("Cut. Try again.")
 
 
 def status(code: int, **headers: str) -> Response:
-    """Return a response with only a status and headers."""
+    """Returns a response with only a status and headers."""
     return Response(code, headers, b"")
 
 
 def page_of(*seconds: int, cursor: str | None = None) -> Response:
-    """Return a 200 with one record at each offset from T0."""
+    """Returns a response with status 200 and one record at each offset from T0."""
     times = [f"2023-11-14T22:13:{20 + second:02}Z" for second in seconds]
     records = [{"id": time, "when": time, "action": {"time": time}} for time in times]
     return Response(
@@ -43,11 +43,11 @@ def page_of(*seconds: int, cursor: str | None = None) -> Response:
 
 
 class ScriptRun:
-    """One run of the script, with everything it did."""
+    """One run of the script, with its requests, waits and deliveries."""
 
     def __init__(
         self,
-        *responses: Answer,
+        *responses: SendResult,
         version: ApiVersion = ApiVersion.V1,
         rate_limiter: RateLimiter | None = None,
         retry_limits: RetryLimits | None = None,
@@ -60,20 +60,20 @@ class ScriptRun:
         self._script = fetch_script(self.reader, QUERIES[version], self.rate_limiter, retry_limits or RetryLimits())
 
     def play(self) -> ScriptDriver:
-        """Play it; raise the error that ends it."""
+        """Drives the script to its end; raises the error that ends it."""
         self.driver.play(self._script)
         return self.driver
 
 
-def test_an_empty_window_is_one_request_and_no_delivery() -> None:
-    """Nothing there: one request, nothing waited, nothing delivered."""
+def test_empty_window_takes_one_request() -> None:
+    """An empty window is one request without a wait or a delivery."""
     run = ScriptRun(EMPTY)
     driver = run.play()
     assert (len(driver.sent), driver.waits, driver.deliveries) == (1, [], [])
     assert (run.stats.request_count, run.stats.retry_count, run.stats.page_count) == (1, 0, 1)
 
 
-def test_what_became_complete_is_delivered_in_order() -> None:
+def test_complete_records_are_delivered_in_order() -> None:
     """Each delivery is sorted and not empty, and the requests are those of the paginator."""
     request = ReadRequest(ApiVersion.V1, window(0, 30), page_size=3)
     run = ScriptRun(page_of(1, 2, 4), page_of(4, 6), page_of(6, 4), reader=WindowReader(request, pages_per_cut=1))
@@ -86,8 +86,8 @@ def test_what_became_complete_is_delivered_in_order() -> None:
 
 
 @pytest.mark.parametrize("failure", [DOWN, status(503), status(408), status(200), Response(200, {}, b"<html>")])
-def test_a_temporary_failure_is_retried_with_the_same_request(failure: Answer) -> None:
-    """A failed request goes out again unchanged, after the delay that names its reason."""
+def test_a_temporary_failure_is_retried_with_the_same_request(failure: SendResult) -> None:
+    """A failed request is sent again unchanged, after a delay that has its reason."""
     run = ScriptRun(failure, failure, EMPTY)
     driver = run.play()
     assert driver.sent[0] == driver.sent[1] == driver.sent[2]
@@ -108,7 +108,7 @@ def test_a_rate_limit_blocks_every_reader() -> None:
 
 
 def test_an_unavailable_api_blocks_no_other_reader() -> None:
-    """Only a rate limit holds the other readers up."""
+    """An unavailable API does not block other readers."""
     run = ScriptRun(status(503), EMPTY)
     run.play()
     assert run.rate_limiter.delay_seconds(1000.0) == 0.0
@@ -145,7 +145,7 @@ def test_the_response_headers_reach_the_rate_limiter() -> None:
     ],
 )
 def test_a_permanent_error_ends_the_script_with_its_position(
-    responses: list[Answer], kind: type[SourceProtocolError], request_count: int
+    responses: list[SendResult], kind: type[SourceProtocolError], request_count: int
 ) -> None:
     """The error names the attempt and the page."""
     run = ScriptRun(*responses, retry_limits=RetryLimits(max_attempts=3))
@@ -157,7 +157,7 @@ def test_a_permanent_error_ends_the_script_with_its_position(
 
 
 def test_the_time_allowed_counts_from_the_first_attempt() -> None:
-    """Slow failures use the time up as waiting does."""
+    """The time allowed includes slow failures as well as waits."""
     run = ScriptRun(*[DOWN] * 5, retry_limits=RetryLimits(max_elapsed_seconds=100))
     run.driver = ScriptDriver([DOWN] * 5, seconds_per_request=45.0)
     with pytest.raises(SourceUnavailableError):
@@ -166,7 +166,7 @@ def test_the_time_allowed_counts_from_the_first_attempt() -> None:
 
 
 def test_each_page_has_its_own_attempts() -> None:
-    """A failure on one page does not count against the next."""
+    """A failure on one page does not count for the next page."""
     run = ScriptRun(
         DOWN,
         page_of(1, 2, cursor="c"),
@@ -181,7 +181,7 @@ def test_each_page_has_its_own_attempts() -> None:
 
 
 def test_a_position_shows_the_start_of_the_cursor_only() -> None:
-    """A cursor may hold what is not for a log, so it is cut."""
+    """A cursor may contain what must not be logged, so it is truncated."""
     run = ScriptRun(page_of(0, cursor="c" * 16 + "secret"), status(401), version=ApiVersion.V2)
     with pytest.raises(SourceAuthError) as caught:
         run.play()
@@ -189,20 +189,20 @@ def test_a_position_shows_the_start_of_the_cursor_only() -> None:
 
 
 def test_a_400_goes_to_the_reader() -> None:
-    """A refused cursor, where time cannot advance, is the reader's error instead of a bare 400."""
+    """A cursor that is refused where time cannot advance is the reader's error instead of a bare 400."""
     run = ScriptRun(page_of(0, cursor="c"), status(400), version=ApiVersion.V2)
     with pytest.raises(SourceProtocolError, match="records could be lost here: the API refused its own cursor"):
         run.play()
 
 
-def test_a_400_that_proves_the_end_delivers() -> None:
+def test_400_after_a_proved_end_delivers() -> None:
     """Pending records are delivered if a status 400 follows a proved end."""
     driver = ScriptRun(page_of(5), page_of(5), status(400)).play()
     assert [len(delivery) for delivery in driver.deliveries] == [1]
 
 
 def test_a_400_to_the_first_page_ends_the_script() -> None:
-    """Filters the API refuses are raised as they are."""
+    """Filters that the API rejects are raised unchanged."""
     with pytest.raises(SourceProtocolError, match="Check the filters"):
         ScriptRun(status(400)).play()
 
@@ -215,22 +215,22 @@ def test_an_error_of_the_paginator_is_not_retried() -> None:
     assert run.stats.request_count == 1
 
 
-def test_a_position_that_is_known_is_kept() -> None:
-    """The error's own position is better than the script's."""
+def test_position_of_the_error_is_kept() -> None:
+    """A position that the error already has is kept."""
     known = SourceUnavailableError("Gone. Try again.", position="in the cable")
     with pytest.raises(SourceUnavailableError) as caught:
         ScriptRun(known, retry_limits=RetryLimits(max_attempts=1)).play()
     assert caught.value.position == "in the cable"
 
 
-def test_a_wrong_address_has_no_position() -> None:
-    """An error of configuration is raised without a place in the list."""
+def test_configuration_error_has_no_position() -> None:
+    """An error of configuration is raised without a position."""
     with pytest.raises(Exception, match="cannot find the audit log of the user"):
         ScriptRun(status(404)).play()
 
 
 def test_a_single_page_is_fetched_like_a_window() -> None:
-    """One page is one request, delivered as it came."""
+    """One page is one request, delivered unchanged."""
     request = ReadRequest(ApiVersion.V1, window(0, 9), Direction.DESC, 2)
     run = ScriptRun(page_of(7, 3), reader=SinglePageReader(request))
     driver = run.play()
@@ -239,6 +239,6 @@ def test_a_single_page_is_fetched_like_a_window() -> None:
 
 
 def test_a_driver_that_reports_no_response_is_an_error() -> None:
-    """``Send`` requires a response."""
+    """A driver must return a response for ``Send``."""
     with pytest.raises(RuntimeError, match="no response to Send"):
         ScriptRun(None).play()

@@ -1,4 +1,4 @@
-"""Offset paging inside one crowded second: which page comes next, and when every row is known."""
+"""Offset paging inside one crowded second: which page is next, and when every row is known."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ TIES = rows(5, 40)
 
 
 def pager_after(count: int, row_limit: int = 10) -> OffsetPager:
-    """Return a pager whose first page had so many of the tied rows."""
+    """Returns a pager whose first page had this many of the tied rows."""
     return OffsetPager([record.id for record in TIES[:count]], row_limit, probe_agrees=False)
 
 
@@ -27,8 +27,8 @@ def test_the_next_page_shares_a_row_with_those_read() -> None:
     assert pager.page_and_size() == (3, 8)
 
 
-def test_the_end_is_an_empty_page_right_behind_the_known_rows() -> None:
-    """After a page without new rows, exactly the next row is requested, and two empty pages there are the end."""
+def test_end_is_two_empty_pages_after_the_known_rows() -> None:
+    """After a page without new rows exactly the next row is requested, and two empty pages there are the end."""
     pager = pager_after(10)
     pager.receive(TIES[9:10])
     for _ in range(2):
@@ -79,8 +79,8 @@ def test_a_page_without_a_shared_row_starts_again_from_the_first(page: list[Audi
     assert pager.problem == "the list of one second keeps changing while it is read"
 
 
-def test_a_first_page_that_is_empty_now_ends_nothing() -> None:
-    """A second with known rows whose first page is empty is never the end, but an error."""
+def test_empty_first_page_of_a_known_second_is_an_error() -> None:
+    """A second with known rows whose first page is empty is an error, not the end."""
     pager = pager_after(10)
     for _ in range(4):
         assert pager.problem is None
@@ -100,15 +100,15 @@ def test_two_empty_pages_count_only_in_a_row() -> None:
 
 
 def test_a_400_for_an_overlapping_page_is_an_error() -> None:
-    """The maximum page of the API is not the end of the list."""
+    """The API's maximum page number is not the end of the list."""
     pager = pager_after(10)
     pager.receive_refusal()
     assert not pager.is_done
     assert "page 2 of one second" in str(pager.problem)
 
 
-def test_rows_that_never_settle_are_an_error() -> None:
-    """Pages that go on bringing known rows behind the known ones end in an error, not in a loop."""
+def test_endless_known_rows_are_an_error() -> None:
+    """Pages that continue to return known rows after the known ones are an error, not an endless loop."""
     pager = pager_after(10)
     for _ in range(30):
         pager.receive(TIES[:1])
@@ -119,7 +119,7 @@ def test_rows_that_never_settle_are_an_error() -> None:
 @examples(300)
 @given(read_count=st.integers(1, 20_000), row_limit=st.integers(1, 1000))
 def test_the_next_page_overlaps_and_advances(read_count: int, row_limit: int) -> None:
-    """The page shares a row with those read and reaches past it, or is the exact next row."""
+    """The page shares a row with those read and extends past it, or is the exact next row."""
     page, row_count = overlapping_page(read_count, row_limit)
     offset, end = (page - 1) * row_count, page * row_count
     assert row_limit // 2 < row_count <= row_limit or (row_count, offset) == (1, read_count)
@@ -130,7 +130,7 @@ def test_the_next_page_overlaps_and_advances(read_count: int, row_limit: int) ->
 @examples(200)
 @given(read_count=st.integers(1, 20_000), row_limit=st.integers(1, 200))
 def test_no_larger_step_is_left_out(read_count: int, row_limit: int) -> None:
-    """No page size between half the limit and the limit reaches further while it overlaps."""
+    """No page size between half the limit and the limit advances further while it overlaps."""
     page, row_count = overlapping_page(read_count, row_limit)
     for size in range(row_limit // 2 + 1, row_limit + 1):
         assert ((read_count - 1) // size + 1) * size <= page * row_count
@@ -141,13 +141,13 @@ def test_no_larger_step_is_left_out(read_count: int, row_limit: int) -> None:
     [(1, 1, 2, 1), (1, 2, 1, 2), (2, 2, 3, 1), (1000, 1000, 2, 999), (1998, 1000, 3, 998), (3, 1000, 1, 1000)],
 )
 def test_known_steps(read_count: int, row_limit: int, page: int, row_count: int) -> None:
-    """A few steps written out."""
+    """These steps are written out."""
     assert overlapping_page(read_count, row_limit) == (page, row_count)
 
 
 @pytest.mark.parametrize("row_limit", [3, 10, 1000])
 def test_stepping_through_a_long_instant_stays_cheap(row_limit: int) -> None:
-    """Reading forty pages' worth takes at most three times as many requests as without overlap."""
+    """Forty pages of rows take at most three times as many requests as without overlap."""
     read_count, steps = row_limit, 1
     while read_count < 40 * row_limit:
         page, row_count = overlapping_page(read_count, row_limit)

@@ -17,18 +17,18 @@ from tests.core.model_server import ModelServer
 from tests.core.paging.paginator_runs import T0, play, refusal, row, rows, window
 
 SLICE, LOG = window(0, 100), window(0, 1000)
-# An even log with more records in one second before the border than a page that was made small holds.
+# An even log with more records in one second before the boundary than a reduced page has.
 BURST = [*(row(number / 12 + 0.01) for number in range(12 * 95)), *rows(94, 700)]
 BEHIND = [row(100 + number / 12) for number in range(2000)]
 
 
 def page_sizer(*, page_size: int = 1000, horizon: TimeWindow = LOG) -> PageSizer:
-    """Return the page sizer of the slice, by default inside a log that continues past it."""
+    """Returns the page sizer of the slice, by default inside a log that continues past it."""
     return PageSizer(ReadRequest(ApiVersion.V1, SLICE, page_size=page_size, horizon=horizon))
 
 
 def read_up_to(second: int, count: int) -> SeenRecords:
-    """Return the records of a paginator that has read up to so many seconds after the slice's start."""
+    """Returns the seen records of a paginator that has read up to this many seconds after the slice's start."""
     seen = SeenRecords(1)
     seen.add([row(second * number / count, f"r{number}") for number in range(1, count + 1)])
     seen.last_record_second = T0 + second
@@ -40,8 +40,8 @@ def test_the_first_page_is_full() -> None:
     assert page_sizer().row_count(SeenRecords(1), None) == 1000
 
 
-def test_the_last_page_is_as_large_as_the_rest_by_the_density_so_far() -> None:
-    """Where 600 records are expected, 600 and a tenth, three deviations and three seconds' worth are requested."""
+def test_last_page_is_as_large_as_the_expected_rest() -> None:
+    """For 600 expected records, 600 and a tenth, three deviations and three seconds' worth are requested."""
     seen = read_up_to(40, 400)
     assert page_sizer().row_count(seen, None) == int(660 + 3 * 600**0.5 + 30) + 1
 
@@ -53,7 +53,7 @@ def test_a_page_in_the_middle_is_full() -> None:
 
 @pytest.mark.parametrize(("page_size", "least"), [(1000, 250), (10, 3), (1, 1)])
 def test_no_page_is_smaller_than_a_quarter(page_size: int, least: int) -> None:
-    """A page that is to hold next to nothing is a quarter of a full one, because the density is a guess."""
+    """The smallest page is a quarter of a full one, because the density is an estimate."""
     assert page_sizer(page_size=page_size).row_count(read_up_to(99, 1), None) == least
 
 
@@ -74,9 +74,9 @@ def test_a_cursor_is_followed_in_pages_of_one_size() -> None:
 
 
 class PageNumberCursors(ModelServer):
-    """A cursor is the number of the next page, of whatever size is requested then."""
+    """Model whose cursor is the next page number, for any page size."""
 
-    def answer(self, request: PageRequest) -> Page:
+    def respond(self, request: PageRequest) -> Page:
         self.requests.append(request)
         number = int(request.cursor or 1)
         selected, start = self._selected(request), (number - 1) * request.page_size
@@ -86,13 +86,13 @@ class PageNumberCursors(ModelServer):
 
 
 class StrictCursors(PageNumberCursors):
-    """A cursor is refused in another page size than the one it came with."""
+    """Model that rejects a cursor with another page size than the one it was returned for."""
 
-    def answer(self, request: PageRequest) -> Page:
+    def respond(self, request: PageRequest) -> Page:
         number, _, size = (request.cursor or "1:").partition(":")
         if size and int(size) != request.page_size:
             raise refusal("the cursor is of another page size")
-        page = super().answer(request._replace(cursor=number))
+        page = super().respond(request._replace(cursor=number))
         return page if page.cursor is None else page._replace(cursor=f"{page.cursor}:{request.page_size}")
 
 
@@ -101,15 +101,15 @@ class StrictCursors(PageNumberCursors):
     [
         PageNumberCursors([*BURST, *BEHIND], ApiVersion.V2),
         StrictCursors([*BURST, *BEHIND], ApiVersion.V2),
-        ModelServer([*BURST, *BEHIND], ApiVersion.V2, says_nothing=True),
+        ModelServer([*BURST, *BEHIND], ApiVersion.V2, omits_paging_facts=True),
         ModelServer([*BURST, *BEHIND], ApiVersion.V1),
     ],
     ids=["cursors are page numbers", "cursors are of one page size", "no cursors", "version 1"],
 )
 def test_a_crowded_second_before_the_end_is_read_completely(server: ModelServer) -> None:
-    """If a reduced page does not advance time, its position is read with a full one and its cursor is not followed."""
+    """If a reduced page does not advance time, it is requested again in full, and its cursor is not followed."""
     paginator = Paginator(ReadRequest(server.version, SLICE, horizon=LOG))
-    delivered, requests = play(paginator, server.answer)
+    delivered, requests = play(paginator, server.respond)
     assert sorted(delivered) == sorted(BURST)
     assert any(request.page_size < 1000 for request in requests)
     assert all(request.page_size == 1000 for request in requests if request.cursor is not None)
@@ -117,10 +117,10 @@ def test_a_crowded_second_before_the_end_is_read_completely(server: ModelServer)
 
 def test_a_crowded_second_at_the_end_is_the_last() -> None:
     """Version 1 reads the crowded second by page numbers, and nothing after the end is requested."""
-    crowd = rows(5, 50)
-    server = ModelServer([*crowd, *(row(second) for second in range(6, 60))])
+    crowded = rows(5, 50)
+    server = ModelServer([*crowded, *(row(second) for second in range(6, 60))])
     paginator = Paginator(ReadRequest(ApiVersion.V1, window(0, 6), page_size=20, horizon=window(0, 60)))
-    delivered, requests = play(paginator, server.answer)
-    assert sorted(delivered) == sorted(crowd)
+    delivered, requests = play(paginator, server.respond)
+    assert sorted(delivered) == sorted(crowded)
     assert paginator.ended_by is StopReason.PAST_WINDOW
     assert max(request.since_seconds for request in requests) < T0 + 6

@@ -53,8 +53,8 @@ def test_a_short_page_is_proved_by_the_probe() -> None:
     assert paginator.ended_by is StopReason.OTHER_SIDE
 
 
-def test_the_proof_asks_for_more_rows_than_the_last_second_holds() -> None:
-    """The other side is read ten rows deeper than the last second known, at most a page."""
+def test_probe_extends_ten_rows_past_the_last_second() -> None:
+    """The probe requests ten rows more than the last second has, at most a page."""
     paginator = Paginator(ReadRequest(V1, window(0, 9)))
     paginator.receive(Page([row(1), *rows(2, 40)]))
     assert paginator.next_request() == PageRequest(BEHIND, T0 + 10, DESC, 50)
@@ -63,11 +63,11 @@ def test_the_proof_asks_for_more_rows_than_the_last_second_holds() -> None:
     assert paginator.next_request() == PageRequest(BEHIND, T0 + 10, DESC, 1000)
 
 
-def test_rows_that_only_the_other_side_shows_are_read_by_going_on() -> None:
+def test_rows_that_only_the_probe_shows_are_read() -> None:
     """The probe reveals a server that returns fewer rows than requested, and reading continues."""
     paginator = Paginator(ReadRequest(V1, window(0, 9)))
-    source = one_by_one(page(1, 2), page(7, 6, 5), page(2, 5, 6), page(6, 7), page(7), page(7, 6, 5))
-    delivered, requests = play(paginator, source)
+    server = one_by_one(page(1, 2), page(7, 6, 5), page(2, 5, 6), page(6, 7), page(7), page(7, 6, 5))
+    delivered, requests = play(paginator, server)
     assert delivered == [row(1), row(2), row(5), row(6), row(7)]
     assert [request.since_seconds - T0 for request in requests if request.direction is Direction.ASC] == [-1, 1, 5, 6]
 
@@ -89,7 +89,7 @@ def test_a_late_row_outside_the_window_is_counted_as_outside() -> None:
     assert paginator.outside_count == 1
 
 
-def test_a_window_within_one_second_asks_for_the_row_after_the_last() -> None:
+def test_window_within_one_second_requests_the_next_row() -> None:
     """If both directions could omit the same row, exactly the next row is requested."""
     paginator = Paginator(ReadRequest(V1, window(0, 9)))
     delivered, requests = play(paginator, one_by_one(page(5, 5.5), page(5.5, 5), page()))
@@ -98,18 +98,18 @@ def test_a_window_within_one_second_asks_for_the_row_after_the_last() -> None:
     assert paginator.ended_by is StopReason.EMPTY_PAGE
 
 
-def test_a_row_after_the_last_one_starts_the_reading_again() -> None:
-    """A row found by asking for it is delivered, and the end is looked for behind it."""
+def test_row_after_the_last_one_continues_reading() -> None:
+    """A row found by requesting the next one is delivered, and the end is proved after it."""
     paginator = Paginator(ReadRequest(V1, window(0, 9)))
-    source = one_by_one(page(5, 5.1), page(5.1, 5), page(5.2), page(5, 5.1, 5.2), page(5.2, 5.1, 5), page(), page())
-    delivered, requests = play(paginator, source)
+    server = one_by_one(page(5, 5.1), page(5.1, 5), page(5.2), page(5, 5.1, 5.2), page(5.2, 5.1, 5), page(), page())
+    delivered, requests = play(paginator, server)
     assert delivered == [row(5), row(5.1), row(5.2)]
     assert requests[-1].page == 4
 
 
 @pytest.mark.parametrize(("row_count", "end"), [(7, StopReason.NO_CURSOR), (250, StopReason.NO_CURSOR)])
-def test_version_two_is_believed_when_it_says_the_end(row_count: int, end: StopReason) -> None:
-    """An explicit end on a page of no suspicious size needs no proof."""
+def test_explicit_end_of_version_two_is_accepted(row_count: int, end: StopReason) -> None:
+    """An explicit end on a page that cannot be truncated needs no proof."""
     paginator = Paginator(ReadRequest(V2, window(0, 9)))
     _, requests = play(paginator, one_by_one(Page(rows(5, row_count), None, states_end=True)))
     assert len(requests) == 1
@@ -117,8 +117,8 @@ def test_version_two_is_believed_when_it_says_the_end(row_count: int, end: StopR
 
 
 @pytest.mark.parametrize("row_count", [100, 300, 1000])
-def test_version_two_is_not_believed_on_a_page_that_may_be_a_ceiling(row_count: int) -> None:
-    """A round or a full page without a cursor is proved from the other side."""
+def test_explicit_end_on_a_page_of_a_likely_maximum_is_proved(row_count: int) -> None:
+    """A round or a full page without a cursor is proved by the probe."""
     paginator = Paginator(ReadRequest(V2, window(0, 9)))
     paginator.receive(Page([row(1), *rows(5, row_count - 1)], None, states_end=True))
     request = paginator.next_request()
@@ -126,8 +126,8 @@ def test_version_two_is_not_believed_on_a_page_that_may_be_a_ceiling(row_count: 
     assert request.direction is DESC
 
 
-def test_version_two_is_not_believed_on_a_page_as_large_as_the_largest() -> None:
-    """A page as long as those before may be cut as they are."""
+def test_explicit_end_on_a_page_as_large_as_the_largest_is_proved() -> None:
+    """A page as large as the largest one before may be truncated like it."""
     paginator = Paginator(ReadRequest(V2, window(0, 9)))
     paginator.receive(page(1, 2, cursor="a"))
     paginator.receive(page(3, 4, states_end=True))
@@ -136,15 +136,15 @@ def test_version_two_is_not_believed_on_a_page_as_large_as_the_largest() -> None
     assert request.direction is DESC
 
 
-def test_version_two_without_any_word_of_the_rest_is_proved() -> None:
-    """A page that carries no paging facts is never the end by itself."""
+def test_version_two_page_without_paging_facts_is_proved() -> None:
+    """A page without paging facts is never the end by itself."""
     paginator = Paginator(ReadRequest(V2, window(0, 9)))
     play(paginator, one_by_one(page(1, 2), page(2, 1)))
     assert paginator.ended_by is StopReason.OTHER_SIDE
 
 
-def test_a_row_behind_the_window_proves_its_only_second() -> None:
-    """Where all records share one second, an earlier one that the other side shows makes a third request needless."""
+def test_earlier_row_proves_a_window_within_one_second() -> None:
+    """If all records share one second, an earlier row in the probe saves a third request."""
     for version in (V1, V2):
         paginator = Paginator(ReadRequest(version, window(0, 9)))
         delivered, requests = play(paginator, one_by_one(page(5, 5.5), page(5.5, 5, -40_000)))
@@ -153,29 +153,29 @@ def test_a_row_behind_the_window_proves_its_only_second() -> None:
 
 
 def test_descending_the_probe_stays_inside_the_window() -> None:
-    """In descending order the range before the first record may lie in the future."""
+    """In descending order the range before the first record may be in the future."""
     paginator = Paginator(ReadRequest(V1, window(0, 9), DESC))
     paginator.receive(page(5))
     assert paginator.next_request() == PageRequest(T0 - 1, T0 + 10, Direction.ASC, 11)
 
 
-def test_version_two_within_one_second_is_asked_for_all_else() -> None:
-    """Without page numbers the proof of a lonely second is that there is nothing but the known rows."""
+def test_version_two_within_one_second_excludes_known_ids() -> None:
+    """Without page numbers, a single second is proved by a request that excludes the known ids and returns nothing."""
     paginator = Paginator(ReadRequest(V2, window(0, 9)))
     _, requests = play(paginator, one_by_one(page(5, 5.5), page(5.5, 5), page()))
     assert requests[2] == PageRequest(T0 - 1, T0 + 10, Direction.ASC, 10, without_ids=("at-5", "at-5.5"))
     assert paginator.ended_by is StopReason.ONLY_KNOWN_ROWS
 
 
-@pytest.mark.parametrize("answer", [page(5.7), page(5.5), page(cursor="c"), refusal()], ids=str)
-def test_anything_else_within_one_second_is_an_error(answer: Page | SourceProtocolError) -> None:
-    """A hidden row, a known one, a page that leads on and a refusal all leave the end unproved."""
+@pytest.mark.parametrize("response", [page(5.7), page(5.5), page(cursor="c"), refusal()], ids=str)
+def test_anything_else_within_one_second_is_an_error(response: Page | SourceProtocolError) -> None:
+    """A hidden row, a known one, a page with a cursor and a refusal all leave the end unproved."""
     with pytest.raises(SourceProtocolError, match="records could be lost here"):
-        play(Paginator(ReadRequest(V2, window(0, 9))), one_by_one(page(5, 5.5), page(5.5, 5), answer))
+        play(Paginator(ReadRequest(V2, window(0, 9))), one_by_one(page(5, 5.5), page(5.5, 5), response))
 
 
-def test_version_two_believes_rows_in_exactly_the_opposite_order() -> None:
-    """A server that mirrors the order of one second cannot hide a row behind the last one, however many there are."""
+def test_probe_in_exactly_the_opposite_order_is_proof() -> None:
+    """A server that mirrors the order of one second cannot hide a row after the last one."""
     ties = rows(5, 250)
     paginator = Paginator(ReadRequest(V2, window(0, 9)))
     delivered, requests = play(paginator, one_by_one(Page(ties), Page(ties[::-1])))
@@ -183,8 +183,8 @@ def test_version_two_believes_rows_in_exactly_the_opposite_order() -> None:
 
 
 @pytest.mark.parametrize("row_count", [101, 137, 300])
-def test_version_two_refuses_a_crowded_second_that_nothing_proves(row_count: int) -> None:
-    """More rows in one second than can be left out, in an order that is not mirrored, are an error."""
+def test_crowded_second_of_version_two_without_proof_is_an_error(row_count: int) -> None:
+    """More rows in one second than can be excluded, in an order that is not mirrored, are an error."""
     ties = Page(rows(5, row_count))
     with pytest.raises(
         SourceProtocolError, match="the end lies within one crowded second, and the API returned no cursor"
@@ -193,15 +193,15 @@ def test_version_two_refuses_a_crowded_second_that_nothing_proves(row_count: int
 
 
 @pytest.mark.parametrize("row_count", [37, 100])
-def test_a_400_is_no_end_behind_rows_that_may_be_a_ceiling(row_count: int) -> None:
-    """Version 1's other side that shows the same rows in the same order has not shown that they are all."""
+def test_400_after_rows_of_a_likely_maximum_is_no_end(row_count: int) -> None:
+    """A version 1 probe with the same rows in the same order does not prove that they are all."""
     ties = Page(rows(5, row_count))
     with pytest.raises(SourceProtocolError, match="status 400 for page 2 of one second"):
         play(Paginator(ReadRequest(V1, window(0, 9))), one_by_one(ties, ties, refusal()))
 
 
-def test_an_empty_page_where_a_record_is_known_is_asked_again() -> None:
-    """An empty page is not the end where a record is known, and reading continues when the probe shows rows."""
+def test_empty_page_where_a_record_is_known_is_requested_again() -> None:
+    """An empty page is not the end if a record is known; reading continues when the probe shows rows."""
     paginator = Paginator(ReadRequest(V1, window(0, 9), known_second=T0))
     responses = one_by_one(page(), page(5, 0.5), page(0.5, 5), page(5, 0.5))
     delivered, requests = play(paginator, responses)
@@ -214,7 +214,7 @@ def test_an_empty_page_where_a_record_is_known_is_asked_again() -> None:
     ("direction", "known", "requested"),
     [(Direction.ASC, -500, (T0 - 501, T0 + 10)), (DESC, 500, (T0 - 1, T0 + 502))],
 )
-def test_a_record_behind_the_window_proves_that_nothing_follows(
+def test_known_record_before_the_window_proves_an_empty_window(
     direction: Direction, known: int, requested: tuple[int, int]
 ) -> None:
     """The probe extends to the known record, and the window is empty if it shows nothing else."""
@@ -224,10 +224,10 @@ def test_a_record_behind_the_window_proves_that_nothing_follows(
     assert (requests[1].since_seconds, requests[1].before_seconds) == requested
 
 
-def test_a_known_record_that_never_comes_is_an_error() -> None:
-    """Responses that stay empty where a record is known are an error."""
+def test_known_record_that_is_never_returned_is_an_error() -> None:
+    """Responses that stay empty although a record is known are an error."""
     with pytest.raises(SourceProtocolError, match="empty when it is read from the other side"):
-        play(Paginator(ReadRequest(V1, window(0, 9), known_second=T0)), lambda _ask: page())
+        play(Paginator(ReadRequest(V1, window(0, 9), known_second=T0)), lambda _request: page())
 
 
 def test_a_row_past_the_end_proves_the_end() -> None:
@@ -238,8 +238,8 @@ def test_a_row_past_the_end_proves_the_end() -> None:
     assert (len(requests), paginator.ended_by, paginator.outside_count) == (1, StopReason.PAST_WINDOW, 1)
 
 
-def test_a_row_before_the_start_proves_the_end_downwards() -> None:
-    """The same holds towards the past, where the window's first instant is still inside."""
+def test_row_before_the_start_proves_the_end_in_descending_order() -> None:
+    """The same applies in descending order, where the window's first instant is still inside."""
     paginator = Paginator(ReadRequest(V1, window(0, 9), DESC, 4, window(-100, 9)))
     delivered, _ = play(paginator, one_by_one(page(8, 0.5, 0, -0.25)))
     assert delivered == [row(8), row(0.5), row(0)]
@@ -256,7 +256,7 @@ def test_a_row_in_the_second_of_the_bound_proves_nothing(direction: Direction, l
 
 
 def test_a_paginator_that_is_done_accepts_nothing() -> None:
-    """A page after the end is the caller's mistake."""
+    """A page after the end is an error of the caller."""
     paginator = Paginator(ReadRequest(V1, window(0, 9)))
     paginator.receive(page())
     with pytest.raises(RuntimeError, match="is done"):

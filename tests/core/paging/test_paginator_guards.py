@@ -18,7 +18,7 @@ LOST = "records could be lost here: "
 
 
 @pytest.mark.parametrize(("direction", "seconds"), [(Direction.ASC, (1, 3, 2)), (Direction.DESC, (3, 1, 2))])
-def test_a_page_out_of_order_is_refused(direction: Direction, seconds: tuple[int, ...]) -> None:
+def test_page_out_of_order_is_an_error(direction: Direction, seconds: tuple[int, ...]) -> None:
     """A page out of order by more than a second is an error with its position."""
     paginator = Paginator(ReadRequest(V1, window(0, 9), direction))
     with pytest.raises(SourceProtocolError, match="not sorted") as caught:
@@ -26,12 +26,12 @@ def test_a_page_out_of_order_is_refused(direction: Direction, seconds: tuple[int
     assert f"{direction} by time in" in str(caught.value.position)
 
 
-def test_disorder_within_a_second_is_none() -> None:
+def test_any_order_within_a_second_is_accepted() -> None:
     """Within a second any order is accepted."""
     assert len(Paginator(ReadRequest(V1, window(0, 9))).receive(page(1.9, 1.1, 2.5, 2.4))) == 4
 
 
-def test_a_proof_out_of_order_is_refused() -> None:
+def test_probe_out_of_order_is_an_error() -> None:
     """The probe must be sorted in the opposite direction."""
     paginator = Paginator(ReadRequest(V1, window(0, 9)))
     paginator.receive(page(1, 2))
@@ -39,8 +39,8 @@ def test_a_proof_out_of_order_is_refused() -> None:
         paginator.receive(page(1, 2))
 
 
-def test_a_full_page_moves_the_edge_to_the_second_before_its_last() -> None:
-    """Time advances with a margin, and rows requested again are dropped by id."""
+def test_full_page_moves_the_bound_to_the_second_before_its_last() -> None:
+    """Time advances with a margin, and rows that are returned again are dropped by id."""
     paginator = Paginator(ReadRequest(V1, window(0, 9), page_size=3))
     delivered, requests = play(paginator, one_by_one(page(1, 2, 4.7), page(4.7, 6), page(6, 4.7)))
     assert [request.since_seconds - T0 for request in requests[:2]] == [-1, 3]
@@ -48,8 +48,8 @@ def test_a_full_page_moves_the_edge_to_the_second_before_its_last() -> None:
     assert (paginator.seen.seen_count, paginator.seen.repeated_count) == (5, 1)
 
 
-def test_downwards_the_edge_stays_a_second_above_the_last_row() -> None:
-    """The reached second ends one later, and the bound may be compared by the rounded second."""
+def test_descending_bound_stays_a_second_above_the_last_row() -> None:
+    """The reached second ends one later, and the API may compare the bound with rounded seconds."""
     paginator = Paginator(ReadRequest(V1, window(0, 9), Direction.DESC, 3))
     paginator.receive(page(8, 7, 4.2))
     request = paginator.next_request()
@@ -58,7 +58,7 @@ def test_downwards_the_edge_stays_a_second_above_the_last_row() -> None:
 
 
 def test_an_instant_that_fills_a_page_is_read_by_overlapping_pages() -> None:
-    """Where time cannot advance, the next page shares a row with the one before."""
+    """If time cannot advance, the next page shares a row with the one before."""
     ties = rows(5, 12)
     paginator = Paginator(ReadRequest(V1, window(0, 9), page_size=5))
     pages = {(1, 5): Page(ties[:5]), (2, 4): Page(ties[4:8]), (2, 5): Page(ties[5:10])}
@@ -69,16 +69,16 @@ def test_an_instant_that_fills_a_page_is_read_by_overlapping_pages() -> None:
     assert paginator.next_request() == PageRequest(T0 + 4, T0 + 8, Direction.ASC, 5, 2)
 
 
-def test_a_list_that_moves_is_read_again_and_at_last_refused() -> None:
+def test_list_that_moves_is_read_again_and_then_an_error() -> None:
     """A page that shares no row with those before starts the instant again, three times at most."""
     paginator = Paginator(ReadRequest(V1, window(0, 9), page_size=5))
     first, stranger = rows(5, 5), iter(range(100))
 
-    def answer(request: PageRequest) -> Page:
+    def respond(request: PageRequest) -> Page:
         return Page(first) if request.page == 1 else Page(rows(5, 4, f"moved-{next(stranger)}"))
 
     with pytest.raises(SourceProtocolError, match=LOST + "the list of one second keeps changing") as caught:
-        play(paginator, answer)
+        play(paginator, respond)
     assert "asc by page number in" in str(caught.value.position)
     assert next(stranger) == 4
 
@@ -91,14 +91,14 @@ def test_a_400_inside_one_instant_is_never_the_end() -> None:
         play(paginator, one_by_one(full, full, refusal()))
 
 
-def test_a_400_behind_a_proved_end_is_the_end() -> None:
+def test_400_after_a_proved_end_is_the_end() -> None:
     """If the probe agreed, a status 400 past the last row is accepted as the end."""
     paginator = Paginator(ReadRequest(V1, window(0, 9)))
     delivered, requests = play(paginator, one_by_one(page(5, 5.5), page(5.5, 5), refusal()))
     assert (len(delivered), len(requests), paginator.ended_by) == (2, 3, StopReason.REFUSED)
 
 
-def test_a_400_is_no_end_when_the_other_side_was_full() -> None:
+def test_400_after_a_full_probe_is_no_end() -> None:
     """A full probe proves nothing within one second."""
     paginator = Paginator(ReadRequest(V1, window(0, 9)))
     ties = rows(5, 995)
@@ -118,49 +118,49 @@ def test_a_400_to_the_first_page_is_raised_as_it_is(version: ApiVersion) -> None
 def test_a_cursor_is_followed_also_from_an_empty_page() -> None:
     """An empty page with a cursor is not the end."""
     paginator = Paginator(ReadRequest(V2, window(0, 9)))
-    source = one_by_one(
+    server = one_by_one(
         page(cursor="a"), page(0.1, cursor="b"), page(cursor="c"), page(0.2, states_end=True), page(0.2, 0.1), page()
     )
-    delivered, requests = play(paginator, source)
+    delivered, requests = play(paginator, server)
     assert delivered == [row(0.1), row(0.2)]
     assert [request.cursor for request in requests] == [None, "a", "b", "c", None, None]
 
 
-def test_barren_pages_end_in_an_error() -> None:
-    """A hundred pages in a row without a new row are followed, one more is refused."""
+def test_more_than_a_hundred_pages_without_new_rows_are_an_error() -> None:
+    """A hundred pages in a row without a new row are followed, one more is an error."""
     paginator = Paginator(ReadRequest(V2, window(0, 9)))
     numbers = iter(range(1000))
     with pytest.raises(SourceProtocolError, match=LOST + "100 pages in a row had no new record"):
-        play(paginator, lambda _ask: page(cursor=f"c{next(numbers)}"))
+        play(paginator, lambda _request: page(cursor=f"c{next(numbers)}"))
     assert next(numbers) == 101
 
 
-def test_a_new_row_makes_the_pages_count_as_barren_anew() -> None:
-    """Fewer than a hundred barren pages between rows are no trouble, however many in all."""
+def test_new_row_resets_the_count_of_pages_without_new_rows() -> None:
+    """Fewer than a hundred pages without a new row in a row are accepted, however many in all."""
     paginator = Paginator(ReadRequest(V2, window(0, 900)))
     numbers = iter(range(1000))
 
-    def answer(request: PageRequest) -> Page:
+    def respond(request: PageRequest) -> Page:
         number = next(numbers)
         if number >= 450:
             return page(450) if request.direction is Direction.ASC else page(450, 360)
         return page(*([number] if number % 90 == 0 else []), cursor=f"c{number}")
 
-    delivered, _ = play(paginator, answer)
+    delivered, _ = play(paginator, respond)
     assert len(delivered) == 6
 
 
-def test_a_repeated_cursor_gives_way_to_time() -> None:
+def test_repeated_cursor_is_replaced_by_time() -> None:
     """A cursor that is returned twice is not followed again; reading continues from the time reached."""
     paginator = Paginator(ReadRequest(V2, window(0, 9)))
-    source = one_by_one(page(1, 2, cursor="a"), page(3, 4, cursor="a"), page(4, 5, 6, states_end=True))
-    delivered, requests = play(paginator, source)
+    server = one_by_one(page(1, 2, cursor="a"), page(3, 4, cursor="a"), page(4, 5, 6, states_end=True))
+    delivered, requests = play(paginator, server)
     assert [record.id for record in delivered] == [f"at-{n}" for n in range(1, 7)]
     assert requests[-1] == PageRequest(T0 + 3, T0 + 10, Direction.ASC, 1000)
 
 
-def test_a_cursor_is_left_where_time_has_advanced() -> None:
-    """Reading by time replaces a cursor, so an expiring one costs no record."""
+def test_cursor_is_replaced_once_time_has_advanced() -> None:
+    """Reading by time replaces a cursor, so that an expired one costs no record."""
     paginator = Paginator(ReadRequest(V2, window(0, 9)))
     delivered, requests = play(paginator, one_by_one(page(1, 2, cursor="a"), page(2, 3, 4, states_end=True)))
     assert [record.id for record in delivered] == ["at-1", "at-2", "at-3", "at-4"]
@@ -177,15 +177,15 @@ def test_a_cursor_is_left_where_time_has_advanced() -> None:
         ([page(0.1, 0.2, cursor="a"), page(0.2, 3, cursor="b")], "change their order while a cursor is followed"),
     ],
 )
-def test_a_broken_cursor_where_time_stands_still_is_an_error(
+def test_broken_cursor_is_an_error_if_time_cannot_advance(
     responses: list[Page | SourceProtocolError], problem: str
 ) -> None:
-    """If neither cursor nor time leads on, the paginator raises instead of ending."""
+    """If neither cursor nor time can advance, the paginator raises instead of ending."""
     with pytest.raises(SourceProtocolError, match=f"{LOST}.*{problem}"):
         play(Paginator(ReadRequest(V2, window(0, 9))), one_by_one(*responses))
 
 
-def test_a_cursor_lost_in_an_instant_that_fills_the_proof_is_an_error() -> None:
+def test_cursor_lost_in_an_instant_that_fills_the_probe_is_an_error() -> None:
     """Version 2 without a cursor inside a dense instant is an error, never the end."""
     paginator = Paginator(ReadRequest(V2, window(0, 9)))
     ties = rows(5, 1000)
@@ -193,9 +193,9 @@ def test_a_cursor_lost_in_an_instant_that_fills_the_proof_is_an_error() -> None:
         play(paginator, one_by_one(Page(ties), Page(ties)))
 
 
-def test_a_version_two_that_hides_rows_of_one_second_is_an_error() -> None:
-    """Rows that the other side shows and no time leads to are not given up."""
+def test_rows_of_one_second_hidden_by_version_two_are_an_error() -> None:
+    """Rows that only the probe shows and that time cannot reach are an error."""
     paginator = Paginator(ReadRequest(V2, window(5, 9)))
-    source = one_by_one(page(4.1, 4.2), page(4.4, 4.3, 4.2), page(4.1, 4.2), page(4.4, 4.3, 4.2))
+    server = one_by_one(page(4.1, 4.2), page(4.4, 4.3, 4.2), page(4.1, 4.2), page(4.4, 4.3, 4.2))
     with pytest.raises(SourceProtocolError, match=LOST + "the API returns fewer rows than requested"):
-        play(paginator, source)
+        play(paginator, server)

@@ -29,7 +29,7 @@ def read_all(
     pages_per_cut: int = DEFAULT_PAGES_PER_CUT,
     horizon: TimeWindow | None = None,
 ) -> list[AuditRecord]:
-    """Read a window from the model, passing status 400 on as the script does."""
+    """Reads a window from the model; passes a status 400 on as the script does."""
     reader = WindowReader(
         ReadRequest(server.version, window, direction, page_size, horizon), pages_per_cut=pages_per_cut
     )
@@ -37,7 +37,7 @@ def read_all(
     while (request := reader.next_request()) is not None:
         assert len(server.requests) < 20_000, "the paginator does not end"
         try:
-            page = server.answer(request)
+            page = server.respond(request)
         except SourceProtocolError as error:
             records.extend(reader.receive_refusal(error))
             continue
@@ -47,7 +47,7 @@ def read_all(
 
 @st.composite
 def datasets(draw: st.DrawFn) -> list[AuditRecord]:
-    """Draw records around the window with heavy ties: few seconds, few fractions."""
+    """Draws records around the window with many ties: few seconds, few fractions."""
     span = draw(st.sampled_from([3, 20, 400]))
     fractions = st.sampled_from([0, 1, 1000, 999_999, 1_000_000, 500_000_000, 999_000_000, 999_999_999])
     instants = draw(st.lists(st.tuples(st.integers(-3, span + 3), fractions), max_size=60))
@@ -59,7 +59,7 @@ def datasets(draw: st.DrawFn) -> list[AuditRecord]:
 
 @st.composite
 def servers(draw: st.DrawFn) -> ModelServer:
-    """Draw a server with any mixture of oddities that still offers every row."""
+    """Draws a server with any combination of deviations that still offers every row."""
     version = draw(st.sampled_from(ApiVersion))
     odd = draw(st.sampled_from(["plain", "fewer", "fraction", "ceiling"]))
     return ModelServer(
@@ -86,16 +86,16 @@ def servers(draw: st.DrawFn) -> ModelServer:
     cut_us=st.sampled_from([0, 1, 500_000]),
     behind_seconds=st.sampled_from([0, 0, 1, 20, 500]),
 )
-def test_every_record_of_the_window_comes_once_in_order(
+def test_every_record_of_the_window_is_returned_once_in_order(
     server: ModelServer, page_size: int, direction: Direction, pages_per_cut: int, cut_us: int, behind_seconds: int
 ) -> None:
     """The reader returns exactly the window's records, sorted, whatever the server does and whatever follows."""
     window = TimeWindow(from_seconds(_BASE_SECONDS) + timedelta(microseconds=cut_us), from_seconds(_BASE_SECONDS + 20))
     horizon = TimeWindow(window.start, window.end + timedelta(seconds=behind_seconds))
     upwards = horizon if direction is Direction.ASC else None
-    got = read_all(server, window, direction, page_size, pages_per_cut, upwards)
+    found = read_all(server, window, direction, page_size, pages_per_cut, upwards)
     truth = sorted(row for row in server.rows if window.contains(row.event_ns))
-    assert got == (truth if direction is Direction.ASC else truth[::-1])
+    assert found == (truth if direction is Direction.ASC else truth[::-1])
 
 
 @examples(300)
@@ -105,35 +105,35 @@ def test_every_record_of_the_window_comes_once_in_order(
     lost=st.sampled_from([0, 1, 2, 3]),
     expires=st.sampled_from([0, 2, 3]),
     repeats=st.sampled_from([0, 2, 3]),
-    says_nothing=st.booleans(),
+    omits_paging_facts=st.booleans(),
     direction=st.sampled_from(Direction),
 )
-def test_broken_cursors_lose_nothing_or_fail_loudly(
+def test_broken_cursors_lose_nothing_or_are_an_error(
     rows: list[AuditRecord],
     page_size: int,
     lost: int,
     expires: int,
     repeats: int,
-    says_nothing: bool,
+    omits_paging_facts: bool,
     direction: Direction,
 ) -> None:
-    """A lost, expired, repeated or never sent cursor costs no record; where it could, the reader raises."""
+    """A lost, expired, repeated or omitted cursor loses no record, or the reader raises."""
     server = ModelServer(
         rows,
         ApiVersion.V2,
         cursor_lost_every=lost,
         cursor_expires_every=expires,
         cursor_repeats_every=repeats,
-        says_nothing=says_nothing,
+        omits_paging_facts=omits_paging_facts,
     )
     window = TimeWindow(from_seconds(_BASE_SECONDS), from_seconds(_BASE_SECONDS + 400))
     truth = sorted(row for row in rows if window.contains(row.event_ns))
     try:
-        got = read_all(server, window, direction, page_size)
+        found = read_all(server, window, direction, page_size)
     except SourceProtocolError as error:
         assert "records could be lost here" in str(error) or error.status == 400
         return
-    assert sorted(got) == truth
+    assert sorted(found) == truth
 
 
 @examples(400)
@@ -148,7 +148,7 @@ def test_broken_cursors_lose_nothing_or_fail_loudly(
     pages_per_cut=st.integers(1, 4),
     seed=st.integers(0, 1000),
 )
-def test_short_pages_that_lose_their_cursors_lose_no_record(
+def test_short_pages_without_cursors_lose_no_record(
     rows: list[AuditRecord],
     page_size: int,
     ceiling: int,
@@ -167,18 +167,18 @@ def test_short_pages_that_lose_their_cursors_lose_no_record(
         fewer_rows=short == "fewer",
         random_fraction=short == "fraction",
         cursor_lost_every=lost,
-        says_nothing=silence == "says nothing",
+        omits_paging_facts=silence == "says nothing",
         states_end=silence == "says the end",
         ties_mirrored=mirrored,
         seed=seed,
     )
     window = TimeWindow(from_seconds(_BASE_SECONDS), from_seconds(_BASE_SECONDS + 400))
     try:
-        got = read_all(server, window, Direction.ASC, page_size, pages_per_cut)
+        found = read_all(server, window, Direction.ASC, page_size, pages_per_cut)
     except SourceProtocolError as error:
         assert "records could be lost here" in str(error) or error.status == 400
         return
-    assert got == sorted(row for row in rows if window.contains(row.event_ns))
+    assert found == sorted(row for row in rows if window.contains(row.event_ns))
 
 
 def _ties(count: int, second: int = 5) -> list[AuditRecord]:
@@ -189,8 +189,8 @@ _WINDOW = TimeWindow(from_seconds(_BASE_SECONDS), from_seconds(_BASE_SECONDS + 6
 
 
 @pytest.mark.parametrize("version", list(ApiVersion))
-def test_five_thousand_records_in_one_instant_come_whole(version: ApiVersion) -> None:
-    """An instant denser than five pages is read completely."""
+def test_five_thousand_records_in_one_instant_are_read_completely(version: ApiVersion) -> None:
+    """An instant with more than five pages of records is read completely."""
     rows = _ties(5000) + _ties(3, 2) + _ties(3, 9)
     for number, row in enumerate(rows):
         rows[number] = replace(row, id=f"{number:05}")
@@ -198,21 +198,21 @@ def test_five_thousand_records_in_one_instant_come_whole(version: ApiVersion) ->
     assert len(read_all(server, _WINDOW)) == 5006
 
 
-def test_an_instant_larger_than_the_depth_cap_fails_loudly() -> None:
-    """A 400 inside one instant is an error, never the end."""
+def test_instant_larger_than_the_depth_cap_is_an_error() -> None:
+    """A status 400 inside one instant is an error, never the end."""
     with pytest.raises(SourceProtocolError, match="records could be lost here"):
         read_all(ModelServer(_ties(3000), depth_cap=2000), _WINDOW)
 
 
-def test_a_depth_cap_outside_one_instant_is_never_met() -> None:
+def test_depth_cap_outside_one_instant_has_no_effect() -> None:
     """Page numbers are not used where time advances, so a maximum page has no effect."""
     rows = [AuditRecord((_BASE_SECONDS * SECOND_NS) + i * 10_000_000, f"{i:05}", b"{}") for i in range(5000)]
     assert len(read_all(ModelServer(rows, depth_cap=1000), _WINDOW)) == 5000
 
 
 @pytest.mark.parametrize(("row_count", "request_count"), [(0, 1), (1, 3), (999, 2), (7, 2)])
-def test_a_small_window_costs_one_request_or_the_proof(row_count: int, request_count: int) -> None:
-    """An empty window takes one request, a small one a second that proves the end, one within a second a third."""
+def test_small_window_takes_one_request_and_the_proof(row_count: int, request_count: int) -> None:
+    """An empty window takes one request, a small one a second as proof, and one within a second a third."""
     rows = [AuditRecord((_BASE_SECONDS * SECOND_NS) + i * 50_000_000, f"{i:05}", b"{}") for i in range(row_count)]
     if row_count == 7:
         rows = [replace(row, event_ns=row.event_ns + i * SECOND_NS) for i, row in enumerate(rows)]
@@ -222,8 +222,8 @@ def test_a_small_window_costs_one_request_or_the_proof(row_count: int, request_c
 
 
 @pytest.mark.parametrize(("states_end", "request_count"), [(True, 1), (False, 3)])
-def test_version_two_takes_one_request_where_it_says_the_end(states_end: bool, request_count: int) -> None:
-    """Version 2's explicit end needs no proof; one that is merely not denied does."""
+def test_version_two_with_an_explicit_end_takes_one_request(states_end: bool, request_count: int) -> None:
+    """Version 2's explicit end needs no proof; a missing statement does."""
     server = ModelServer(_ties(7), ApiVersion.V2, states_end=states_end)
     assert len(read_all(server, _WINDOW)) == 7
     assert len(server.requests) == request_count

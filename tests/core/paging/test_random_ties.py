@@ -1,4 +1,4 @@
-"""A server that reorders ties for every request: complete, or an error; never a silent gap."""
+"""A server that reorders ties in every response: all records or an error, never a silent gap."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _WINDOW = TimeWindow(from_seconds(_BASE_SECONDS), from_seconds(_BASE_SECONDS + 3
 
 
 class ShufflingServer(ModelServer):
-    """Sorts by whole second only; inside one, every response has another order."""
+    """Model that sorts by whole second only and shuffles the rows of one second in every response."""
 
     def _selected(self, request: PageRequest) -> list[AuditRecord]:
         rows = super()._selected(request)
@@ -30,14 +30,14 @@ class ShufflingServer(ModelServer):
 
 
 def _read(server: ModelServer, direction: Direction, page_size: int) -> list[AuditRecord] | None:
-    reader, got = WindowReader(ReadRequest(server.version, _WINDOW, direction, page_size)), []
+    reader, found = WindowReader(ReadRequest(server.version, _WINDOW, direction, page_size)), []
     try:
         while (request := reader.next_request()) is not None:
-            got += reader.receive(server.answer(request))
+            found += reader.receive(server.respond(request))
     except SourceProtocolError as error:
         assert "records could be lost here" in str(error)
         return None
-    return got
+    return found
 
 
 @examples(300)
@@ -51,29 +51,29 @@ def _read(server: ModelServer, direction: Direction, page_size: int) -> list[Aud
 def test_no_record_is_lost_silently(
     counts: list[int], version: ApiVersion, direction: Direction, page_size: int, seed: int
 ) -> None:
-    """The result is complete and sorted; otherwise an error states that records could be lost."""
+    """The result is complete and sorted, or an error states that records could be lost."""
     seconds = [second for second, count in enumerate(counts) for _ in range(count)]
     rows = [AuditRecord((_BASE_SECONDS + s) * SECOND_NS, f"{i:05}", b"{}") for i, s in enumerate(seconds)]
-    got = _read(ShufflingServer(rows, version, seed=seed), direction, page_size)
-    if got is not None:
-        assert got == (rows if direction is Direction.ASC else rows[::-1])
+    found = _read(ShufflingServer(rows, version, seed=seed), direction, page_size)
+    if found is not None:
+        assert found == (rows if direction is Direction.ASC else rows[::-1])
 
 
 @pytest.mark.parametrize("direction", list(Direction))
 @pytest.mark.parametrize("version", list(ApiVersion))
-def test_sparse_seconds_are_always_read_whole(version: ApiVersion, direction: Direction) -> None:
-    """Where no two seconds fill a page, shuffled ties cost nothing."""
+def test_sparse_seconds_are_always_read_completely(version: ApiVersion, direction: Direction) -> None:
+    """If no two seconds fill a page, shuffled ties cause no error."""
     rows = [AuditRecord((_BASE_SECONDS + i // 40) * SECOND_NS, f"{i:05}", b"{}") for i in range(1200)]
-    got = _read(ShufflingServer(rows, version), direction, 200)
-    assert got == (rows if direction is Direction.ASC else rows[::-1])
+    found = _read(ShufflingServer(rows, version), direction, 200)
+    assert found == (rows if direction is Direction.ASC else rows[::-1])
 
 
 @pytest.mark.integration
 @pytest.mark.parametrize("row_count", [1001, 1300, pytest.param(5000, marks=pytest.mark.nightly)])
-def test_a_crowded_instant_is_gathered_or_refused(row_count: int) -> None:
-    """More shuffled rows in one second than a page holds never leave a gap."""
+def test_crowded_instant_is_complete_or_an_error(row_count: int) -> None:
+    """More shuffled rows in one second than a page has never leave a gap."""
     rows = [AuditRecord((_BASE_SECONDS + 7) * SECOND_NS, f"{i:05}", b"{}") for i in range(row_count)]
     for seed in range(10):
         for version in ApiVersion:
-            got = _read(ShufflingServer(rows, version, seed=seed), Direction.ASC, 1000)
-            assert got is None or len(got) == row_count
+            found = _read(ShufflingServer(rows, version, seed=seed), Direction.ASC, 1000)
+            assert found is None or len(found) == row_count

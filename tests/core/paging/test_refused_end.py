@@ -17,7 +17,7 @@ _WINDOW = TimeWindow(from_seconds(_BASE_SECONDS), from_seconds(_BASE_SECONDS + 6
 
 
 class PastEndIs400(ModelServer):
-    """Returns status 400 for a page that starts after the last row."""
+    """Model that returns status 400 for a page that starts after the last row."""
 
     def _offset(self, request: PageRequest, size: int) -> int:
         offset = super()._offset(request, size)
@@ -30,11 +30,11 @@ class PastEndIs400(ModelServer):
 def test_records_of_one_second_survive_a_refused_last_page(row_count: int) -> None:
     """Records of one second are read completely although the page that would prove the end is a status 400."""
     rows = [AuditRecord((_BASE_SECONDS + 5) * SECOND_NS, f"{number:04}", b"{}") for number in range(row_count)]
-    server, reader, got = PastEndIs400(rows), WindowReader(ReadRequest(ApiVersion.V1, _WINDOW)), []
+    server, reader, found = PastEndIs400(rows), WindowReader(ReadRequest(ApiVersion.V1, _WINDOW)), []
     while (request := reader.next_request()) is not None:
         try:
-            got += reader.receive(server.answer(request))
+            found += reader.receive(server.respond(request))
         except SourceProtocolError as error:
-            got += reader.receive_refusal(error)
-    assert got == rows
+            found += reader.receive_refusal(error)
+    assert found == rows
     assert server.requests[-1].page > 1

@@ -28,7 +28,7 @@ def test_an_id_counts_once() -> None:
 
 @pytest.mark.parametrize(("sign", "furthest_second"), [(1, T0 + 7), (-1, -(T0 + 3))])
 def test_the_reached_second_only_advances(sign: int, furthest_second: int) -> None:
-    """The furthest last row counts, whichever page it came on; an empty page changes nothing."""
+    """The furthest last row of all pages applies; an empty page changes nothing."""
     seen = SeenRecords(sign)
     assert seen.count_at_furthest_second() == 0
     for second in (5, 7.5, 3.5, 6):
@@ -38,7 +38,7 @@ def test_the_reached_second_only_advances(sign: int, furthest_second: int) -> No
 
 
 def test_rows_in_the_reached_second_are_counted() -> None:
-    """Rows of the reached second count by their second, not by their instant."""
+    """Rows of the reached second are counted by their second, not by their instant."""
     seen, records = SeenRecords(-1), [row(6), *rows(5.9, 3), *rows(5, 4)]
     seen.add(records)
     seen.advance(records)
@@ -52,8 +52,8 @@ def test_rows_in_the_reached_second_are_counted() -> None:
         ((1, 2), -1, False), ((2, 1), 1, False), ((1, 3, 2), 1, False), ((1.9, 2.0, 1.9), 1, False),
     ],
 )  # fmt: skip
-def test_order_is_judged_by_the_second(seconds: tuple[float, ...], sign: int, sorted_so: bool) -> None:
-    """Within a second any order is order."""
+def test_order_within_a_second_does_not_matter(seconds: tuple[float, ...], sign: int, sorted_so: bool) -> None:
+    """Order is checked by the second, so any order within one is accepted."""
     assert is_sorted([row(second) for second in seconds], sign) is sorted_so
 
 
@@ -81,6 +81,6 @@ def test_a_second_is_complete_when_the_next_one_is_reached() -> None:
     [(UP, 8, False), (UP, 9, True), (UP, 10, True), (DOWN, 0, False), (DOWN, -1, True), (DOWN, -2, True)],
 )
 def test_a_window_is_past_when_its_last_second_is_complete(direction: Direction, second: int, crossed: bool) -> None:
-    """The first second past the end bound proves it, the last one inside does not."""
+    """The first second past the end bound proves that a window is past, the last one inside does not."""
     bounds = QueryBounds(ReadRequest(V1, window(0, 9), direction, horizon=window(-99, 99)))
     assert bounds.is_past(window(0, 9), direction.sign * (T0 + second)) is crossed

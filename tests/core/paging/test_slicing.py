@@ -23,7 +23,7 @@ from tests.hypothesis_profiles import examples
 
 
 def known(whole: TimeWindow, seen: TimeWindow, record_count: int) -> Segment:
-    """Return a segment in which a number of records was seen."""
+    """Returns a segment in which this many records were seen."""
     density = Density()
     density.learn(seen, record_count)
     return Segment(whole, density)
@@ -36,10 +36,10 @@ def known(whole: TimeWindow, seen: TimeWindow, record_count: int) -> Segment:
     record_counts=st.lists(st.integers(0, 5_000), min_size=1, max_size=5),
     cuts=st.lists(st.none() | st.floats(0.1, 0.9), min_size=1, max_size=5),
 )
-def test_slices_are_consecutive_and_are_the_window(
+def test_slices_are_consecutive_and_cover_the_window(
     length: float, concurrency: int, record_counts: list[int], cuts: list[float | None]
 ) -> None:
-    """Whatever is seen and wherever slices are cut, nothing is missed and nothing is read twice."""
+    """Whatever is seen and wherever slices are cut, nothing is omitted and nothing is read twice."""
     whole = window(0.25, 0.25 + length)
     slicer, queue, read = Slicer(concurrency), [Segment(whole, Density())], list[TimeWindow]()
     while queue and len(read) < 300:
@@ -54,8 +54,8 @@ def test_slices_are_consecutive_and_are_the_window(
     assert (together[0].start, together[-1].end) == (whole.start, whole.end)
 
 
-def test_the_first_page_is_asked_for_alone() -> None:
-    """Of an unknown window one page is read, from its start, and nothing in parallel."""
+def test_first_page_is_requested_alone() -> None:
+    """Of a window without a known density one page is read, from its start, and nothing in parallel."""
     whole, density = window(0, 86_400), Density()
     part, rest = Slicer(8).split(Segment(whole, density))
     assert (part, part.is_sample, rest) == (Slice(whole, density, SAMPLE_PAGES), True, None)
@@ -73,7 +73,7 @@ def test_after_the_first_page_a_page_is_read_in_every_segment() -> None:
 
 
 @pytest.mark.parametrize(("left_seconds", "count"), [(500, 1), (599, 1), (600, 2), (899, 2), (900, 3), (90_000, 5)])
-def test_a_segment_is_worth_three_pages(left_seconds: int, count: int) -> None:
+def test_segment_has_at_least_three_pages(left_seconds: int, count: int) -> None:
     """At ten records a second there is a segment for every 300 seconds, up to the concurrency."""
     slicer = Slicer(5)
     whole, left = window(0, 100 + left_seconds), window(100, 100 + left_seconds)
@@ -81,7 +81,7 @@ def test_a_segment_is_worth_three_pages(left_seconds: int, count: int) -> None:
 
 
 def test_a_segment_is_at_least_ten_seconds_long() -> None:
-    """However many pages a short window is thought to hold, its segments have room for the margins."""
+    """A segment is long enough for the margins, however many pages a short window may have."""
     segments = Slicer(8).learn(Slice(window(0, 31), Density(), SAMPLE_PAGES), 1000, window(0.01, 31))
     assert [segment.window for segment in segments] == [window(0.01, 10), window(10, 20), window(20, 31)]
 
@@ -95,14 +95,14 @@ def test_only_the_first_remainder_is_divided() -> None:
     assert part.density.records_per_second == 10
 
 
-def test_a_slice_that_was_read_whole_leaves_nothing() -> None:
-    """No segment follows it, and its density is known."""
+def test_complete_slice_leaves_no_segment() -> None:
+    """No segment follows a complete slice, and its density is known."""
     part = Slice(window(0, 100), Density(), SAMPLE_PAGES)
     assert Slicer(4).learn(part, 250, None) == []
     assert part.density.records_per_second == 2.5
 
 
-def test_slices_are_as_long_as_holds_three_pages() -> None:
+def test_slice_is_as_long_as_three_pages() -> None:
     """At sixty records a second a slice is fifty seconds long."""
     segment = known(window(0, 1000), window(0, 50), 1000 * SLICE_PAGES)
     part, rest = Slicer(2).split(segment)
@@ -111,14 +111,14 @@ def test_slices_are_as_long_as_holds_three_pages() -> None:
     assert (SLICE_PAGES, CUT_PAGES, part.is_sample) == (3, 4, False)
 
 
-def test_one_request_at_a_time_needs_no_boundarys() -> None:
+def test_sequential_requests_need_no_boundaries() -> None:
     """Without parallel requests, a slice extends as far as its pages do."""
     segment = known(window(0, 1000), window(0, 50), 3000)
     assert Slicer(1).split(segment) == (Slice(window(0, 1000), segment.density, CUT_PAGES), None)
 
 
-def test_a_density_is_trusted_for_four_times_as_long() -> None:
-    """The density of a quiet minute is not trusted for an hour, nor that of an empty one."""
+def test_density_is_used_for_four_times_its_length() -> None:
+    """The density of a quiet minute, or of an empty one, is not used for an hour."""
     for count in (20, 0):
         part, rest = Slicer(2).split(known(window(0, 10_000), window(0, 20), count))
         assert part.window == window(0, 80)
@@ -127,20 +127,20 @@ def test_a_density_is_trusted_for_four_times_as_long() -> None:
 
 
 def test_a_slice_is_never_shorter_than_ten_seconds() -> None:
-    """However dense the records are, a slice has room for the margins."""
+    """A slice is long enough for the margins, however dense the records are."""
     for seen, count in ((window(0, 1), 10**9), (window(0, 0.001), 0)):
         part, _ = Slicer(2).split(known(window(0.5, 1000), seen, count))
         assert part.window == window(0.5, 10)
 
 
 def test_a_short_rest_is_one_slice() -> None:
-    """What is less than half a slice more is not worth a slice of its own."""
+    """A remainder of less than one and a half slices is one slice."""
     assert Slicer(2).split(known(window(0, 75), window(0, 50), 3000))[0].window == window(0, 75)
     assert Slicer(2).split(known(window(0, 76), window(0, 50), 3000))[0].window == window(0, 50)
 
 
-def test_a_density_is_the_newest() -> None:
-    """The slice read last counts, for as long as four times its length."""
+def test_density_is_that_of_the_latest_slice() -> None:
+    """The slice read last gives the density, for up to four times its length."""
     density = Density()
     density.learn(window(0, 100), 10)
     density.learn(window(100, 150), 500)

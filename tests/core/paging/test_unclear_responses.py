@@ -35,7 +35,7 @@ def test_errors_beside_a_success_are_an_error(version: ApiVersion) -> None:
 
 
 @pytest.mark.parametrize("facts", [{"next_cursor": "x"}, {"cursors": {"next": "x"}}, {"next": "/page/2"}])
-def test_a_next_page_under_another_name_is_no_end(facts: dict[str, Any]) -> None:
+def test_unknown_paging_field_is_no_end(facts: dict[str, Any]) -> None:
     """Unknown paging fields that may lead to a next page are not the end."""
     assert not _page(ApiVersion.V2, success=True, result=[], result_info=facts).states_end
 
@@ -44,28 +44,28 @@ def test_a_depth_cap_is_never_taken_for_the_end() -> None:
     """With pages of random length and a maximum page, every record is read or an error is raised."""
     for seed in range(100):
         server = ModelServer([*rows(5, 60), row(30)], random_fraction=True, depth_cap=40, seed=seed)
-        reader, got = WindowReader(ReadRequest(ApiVersion.V1, window(0, 60), page_size=20), pages_per_cut=100), []
+        reader, found = WindowReader(ReadRequest(ApiVersion.V1, window(0, 60), page_size=20), pages_per_cut=100), []
         try:
             while (request := reader.next_request()) is not None:
                 try:
-                    got += reader.receive(server.answer(request))
+                    found += reader.receive(server.respond(request))
                 except SourceProtocolError as error:
                     if error.status != 400:
                         raise
-                    got += reader.receive_refusal(error)
+                    found += reader.receive_refusal(error)
         except SourceProtocolError:
             continue
-        assert len(got) == 61, seed
+        assert len(found) == 61, seed
 
 
-def test_an_indented_record_without_id_keeps_its_identity() -> None:
-    """The digest that stands for an id is that of the line that lands, so a second read recognizes it."""
+def test_pretty_printed_record_without_id_keeps_its_digest() -> None:
+    """The digest that replaces an id is that of the written line, so a second read recognizes it."""
     indented = json.dumps({"when": "2026-11-01T00:00:00Z"}, indent=2).encode()
     (record,) = read_records(ApiVersion.V1, [msgspec.Raw(indented)])
     assert read_records(ApiVersion.V1, [msgspec.Raw(record.raw)]) == [record]
 
 
-def test_an_indented_record_with_half_a_character_is_read() -> None:
+def test_pretty_printed_record_with_half_a_surrogate_pair_is_read() -> None:
     """Line breaks are white space, whatever else is odd."""
     raw = b'{\n"id":"a",\r\n"when":"2026-11-01T00:00:00Z",\n"n":"\\ud83d"}'
     (record,) = read_records(ApiVersion.V1, [msgspec.Raw(raw)])
@@ -74,14 +74,14 @@ def test_an_indented_record_with_half_a_character_is_read() -> None:
 
 
 @pytest.mark.parametrize("raw", [b'{"id":"\xff","when":"2026-11-01T00:00:00Z"}', b'{"id":"a","when":"\xff"}'])
-def test_an_id_or_time_that_is_no_text_is_named(raw: bytes) -> None:
-    """Bytes that are no UTF-8 in the two fields that matter are the API's error."""
+def test_id_or_time_of_invalid_utf8_is_an_error(raw: bytes) -> None:
+    """Invalid UTF-8 in the id or the event time is an error of the API."""
     with pytest.raises(SourceProtocolError, match="audit record"):
         read_records(ApiVersion.V1, [msgspec.Raw(raw)])
 
 
 @pytest.mark.parametrize("end", [b"2026-11-01T00:00:00Z", b"2026-11-02T00:00:00"])
-def test_a_manifest_with_an_impossible_window_is_no_manifest(end: bytes) -> None:
-    """A window upside down or without a zone in a manifest is the manifest's fault."""
+def test_manifest_with_an_invalid_window_is_an_error(end: bytes) -> None:
+    """A manifest whose window ends before its start or has no time zone is invalid."""
     with pytest.raises(VerificationError):
         read_manifest("k", GOLDEN.replace(b"2026-11-02T00:00:00Z", end))

@@ -22,11 +22,11 @@ V1 = ApiVersion.V1
 
 
 def drain(reader: WindowReader, server: ModelServer) -> list[list[AuditRecord]]:
-    """Drive a reader against a model server; return its deliveries."""
+    """Drives a reader against a model server; returns its deliveries."""
     deliveries = []
     while (request := reader.next_request()) is not None:
         try:
-            taken = reader.receive(server.answer(request))
+            taken = reader.receive(server.respond(request))
         except SourceProtocolError as error:
             taken = reader.receive_refusal(error)
         if taken:
@@ -59,8 +59,8 @@ def test_every_row_seen_is_delivered_or_outside_or_repeated(
     assert delivered == (wanted if direction is Direction.ASC else wanted[::-1])
 
 
-def test_a_paginator_is_cut_where_time_advanced_and_the_rest_is_read_next() -> None:
-    """After so many pages what is complete leaves, and the remainder starts at the last second seen."""
+def test_paginator_is_cut_where_time_advanced() -> None:
+    """After a number of pages the complete records are delivered, and the remainder starts at the last second seen."""
     reader = WindowReader(ReadRequest(V1, window(0, 9), page_size=3), pages_per_cut=1)
     assert reader.receive(page(1, 2, 4.5)) == [row(1), row(2)]
     assert reader.next_request() == PageRequest(T0 + 3, T0 + 10, Direction.ASC, 3)
@@ -84,8 +84,8 @@ def test_a_paginator_is_not_cut_before_its_pages_are_used() -> None:
     assert reader.receive(page(2, 4, 6)) == [row(1), row(2), row(4)]
 
 
-def test_a_paginator_is_not_cut_where_time_stands_still() -> None:
-    """An instant that fills pages, or one at the window's start, is not cut through."""
+def test_paginator_is_not_cut_if_time_cannot_advance() -> None:
+    """An instant that fills pages, or one at the window's start, is not cut."""
     reader = WindowReader(ReadRequest(V1, window(5, 9), page_size=3), pages_per_cut=1)
     for _ in range(2):
         assert reader.receive(Page(rows(5, 3))) == []
@@ -93,14 +93,14 @@ def test_a_paginator_is_not_cut_where_time_stands_still() -> None:
 
 
 def test_a_paginator_is_not_cut_while_the_end_is_proved() -> None:
-    """A short page is proved first; then everything leaves at once."""
+    """A short page is proved first; then all records are delivered at once."""
     reader = WindowReader(ReadRequest(V1, window(0, 9), page_size=3), pages_per_cut=1)
     assert reader.receive(page(1, 3)) == []
     assert reader.receive(page(3, 1)) == [row(1), row(3)]
     assert reader.next_request() is None
 
 
-def test_an_empty_page_in_front_is_not_cut() -> None:
+def test_paginator_is_not_cut_at_an_empty_first_page() -> None:
     """Without a row there is no time to cut at."""
     reader = WindowReader(ReadRequest(ApiVersion.V2, window(0, 9), page_size=3), pages_per_cut=1)
     assert reader.receive(page(cursor="a")) == []
@@ -108,15 +108,15 @@ def test_an_empty_page_in_front_is_not_cut() -> None:
 
 
 def test_a_reader_that_stops_at_the_cut_leaves_the_remainder() -> None:
-    """A reader that stops at the cut reads one paginator and returns what is left."""
+    """A reader that stops at the cut reads with one paginator and returns what is left."""
     reader = WindowReader(ReadRequest(V1, window(0, 9), page_size=3), pages_per_cut=1, stops_at_cut=True)
     assert reader.receive(page(1, 2, 4)) == [row(1), row(2)]
     assert reader.next_request() is None
     assert reader.remainder == window(4, 9)
 
 
-def test_records_leave_sorted_by_time_and_id() -> None:
-    """Ties come by id, whatever the server's order of ties."""
+def test_records_are_delivered_sorted_by_time_and_id() -> None:
+    """Ties are sorted by id, whatever the server's order of ties."""
     reader = WindowReader(ReadRequest(V1, window(0, 9)))
     reader.receive(Page([row(1, "b"), row(1, "a"), row(3.5, "x"), row(3.2, "y")]))
     last = reader.receive(Page([row(3.5, "x"), row(3.2, "y"), row(1, "b"), row(1, "a")]))
@@ -124,7 +124,7 @@ def test_records_leave_sorted_by_time_and_id() -> None:
 
 
 def test_a_400_that_ends_a_paginator_delivers_its_records() -> None:
-    """The records of a window within one second are delivered when a 400 stands behind the proved end."""
+    """The records of a window within one second are delivered if a status 400 follows the proved end."""
     reader = WindowReader(ReadRequest(V1, window(0, 9)))
     assert reader.receive(page(5, 5.5)) == []
     assert reader.receive(page(5.5, 5)) == []
@@ -134,7 +134,7 @@ def test_a_400_that_ends_a_paginator_delivers_its_records() -> None:
 
 
 def test_a_400_after_an_agreeing_probe_delivers_the_records() -> None:
-    """Records of one second are delivered when the page after them is refused."""
+    """Records of one second are delivered if the page after them is refused."""
     reader = WindowReader(ReadRequest(V1, window(0, 9)))
     assert reader.receive(page(5)) == []
     assert reader.receive(page(5)) == []
@@ -142,7 +142,7 @@ def test_a_400_after_an_agreeing_probe_delivers_the_records() -> None:
 
 
 def test_a_reader_that_is_done_accepts_nothing() -> None:
-    """A page or a refusal after the end is the caller's mistake."""
+    """A page or a refusal after the end is an error of the caller."""
     reader = WindowReader(ReadRequest(V1, window(0, 9)))
     assert reader.receive(page()) == []
     with pytest.raises(RuntimeError, match="no further page"):
@@ -152,7 +152,7 @@ def test_a_reader_that_is_done_accepts_nothing() -> None:
 
 
 @pytest.mark.parametrize("page_size", [0, -1, 1001])
-def test_an_impossible_page_size_is_refused(page_size: int) -> None:
+def test_invalid_page_size_is_an_error(page_size: int) -> None:
     """The API accepts 1 to 1000 rows a page."""
     with pytest.raises(ConfigurationError, match=r"Give 1 to 1000\."):
         ReadRequest(V1, window(0, 9), page_size=page_size)
@@ -165,7 +165,7 @@ def test_statistics_add_up() -> None:
     assert total == ReadStats(request_count=3, retry_count=3, throttled_seconds=1.5, ended_by={"a": 2, "b": 2})
 
 
-def test_a_single_page_is_what_the_api_gives() -> None:
+def test_single_page_is_returned_unchanged() -> None:
     """A single page is requested without margin and returned unfiltered and unsorted."""
     start = window(0.5, 9.5)
     single = SinglePageReader(ReadRequest(V1, TimeWindow(start.start, start.end), Direction.DESC, 25), 3)
@@ -175,8 +175,8 @@ def test_a_single_page_is_what_the_api_gives() -> None:
     assert single.stats.page_count == 1
 
 
-def test_a_single_page_raises_its_refusal_and_refuses_page_zero() -> None:
-    """There is no other way to one page, and pages count from one."""
+def test_single_page_raises_a_refusal_and_rejects_page_zero() -> None:
+    """A refused page raises its error, and pages count from one."""
     single = SinglePageReader(ReadRequest(V1, window(0, 9), Direction.ASC, 25), cursor="c")
     assert single.next_request() == PageRequest(T0, T0 + 9, Direction.ASC, 25, 1, "c")
     with pytest.raises(SourceProtocolError, match="no such page"):

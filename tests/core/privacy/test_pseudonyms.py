@@ -1,4 +1,4 @@
-"""Pseudonyms: where addresses hide, that one address is one pseudonym, and that nothing else changes."""
+"""Pseudonyms: where addresses are found, that each address has one pseudonym, and that nothing else changes."""
 
 from __future__ import annotations
 
@@ -25,38 +25,38 @@ IP4, IP6 = BOTH.of_address("192.0.2.1"), BOTH.of_address("2001:db8::17")
 
 
 def test_no_pattern_has_a_possessive_group() -> None:
-    """Before Python 3.11.5 such a group does not give back what a failed turn had taken, and nothing is found."""
+    """Possessive groups do not backtrack correctly before Python 3.11.5, so no pattern has one."""
     patterns = {name: found for name, found in vars(pseudonyms_module).items() if isinstance(found, re.Pattern)}
     assert len(patterns) > 5
     assert not [name for name, found in patterns.items() if re.search(r"\)[*+?]\+", found.pattern)]
 
 
 def pseudonymized(raw: str | bytes, pseudonyms: Pseudonyms = BOTH) -> str:
-    """Return a record's JSON as the rule leaves it."""
+    """Returns a record's JSON with the rule applied."""
     return pseudonyms.in_record(raw if isinstance(raw, bytes) else raw.encode()).decode("utf-8", "surrogateescape")
 
 
-def told_note(note: str, actor: dict[str, Any] | None = None) -> str:
-    """Return what is left of a text in a record of an actor."""
+def pseudonymized_note(note: str, actor: dict[str, Any] | None = None) -> str:
+    """Returns a text of a record of this actor, with the rule applied."""
     record = {"actor": {"email": "alice@example.com", "ip": "192.0.2.1"} if actor is None else actor, "note": note}
     return str(json.loads(pseudonymized(json.dumps(record)))["note"])
 
 
 def test_a_pseudonym_is_readable_and_stable() -> None:
-    """It says what it is, has 128 bits, and depends on the key, the kind and the address alone."""
+    """A pseudonym names its kind, has 128 bits, and depends only on the key, the kind and the address."""
     assert ALICE == "hmac:" + "a67c682bb7cb89ead3aa0e0423787ca5"
     assert Pseudonyms(b"l" * 32, emails=True, addresses=True).of_email("alice@example.com") != ALICE
     assert BOTH.of_address("alice@example.com") != ALICE
 
 
 @pytest.mark.parametrize("spelling", ["alice@example.com", "Alice@Example.COM", " alice@example.com\n"])
-def test_case_and_space_do_not_matter(spelling: str) -> None:
+def test_case_and_space_of_an_email_do_not_matter(spelling: str) -> None:
     """Spellings of one e-mail address have one pseudonym."""
     assert BOTH.of_email(spelling) == ALICE
 
 
 @pytest.mark.parametrize("spelling", ["2001:db8::17", "2001:DB8:0:0:0:0:0:17", "2001:0db8::0017"])
-def test_one_ip_address_has_one_pseudonym(spelling: str) -> None:
+def test_spellings_of_one_ip_address_have_one_pseudonym(spelling: str) -> None:
     """Spellings of one IP address have one pseudonym, and IPv4 in IPv6 is IPv4."""
     assert BOTH.of_address(spelling) == IP6
     assert BOTH.of_address("::ffff:192.0.2.1") == IP4
@@ -64,7 +64,7 @@ def test_one_ip_address_has_one_pseudonym(spelling: str) -> None:
 
 @pytest.mark.parametrize("actor", ['{"email":"alice@example.com","ip":"192.0.2.1"}', '{"ip_address":"192.0.2.1"}'])
 def test_both_versions_have_one_pseudonym(actor: str) -> None:
-    """Version 1 and version 2 keep the address under other names."""
+    """Version 1 and version 2 have the address in different fields, with the same pseudonym."""
     text = pseudonymized(f'{{"id":"1","actor":{actor},"seen":"192.0.2.1 alice@example.com"}}')
     assert f'"seen":"{IP4} {ALICE}"' in text
     assert "192.0.2.1" not in text
@@ -94,16 +94,16 @@ def test_both_versions_have_one_pseudonym(actor: str) -> None:
     ],
 )
 def test_every_e_mail_address_is_replaced(note: str, left: str) -> None:
-    """Whosesoever it is, wherever it stands, plain or as URLs spell it."""
-    assert told_note(note) == left
+    """An e-mail address is replaced in any field, plain or URL-encoded."""
+    assert pseudonymized_note(note) == left
 
 
 @pytest.mark.parametrize(
     "note", ["pkg@1.2.3", "@scope/name", "a@b", "user@localhost", "@@@", "%40", "so@-what.example"]
 )
-def test_what_is_no_address_stays(note: str) -> None:
+def test_text_with_an_at_sign_alone_stays(note: str) -> None:
     """An at sign alone makes no address."""
-    assert told_note(note) == note
+    assert pseudonymized_note(note) == note
 
 
 @pytest.mark.parametrize(
@@ -121,15 +121,15 @@ def test_what_is_no_address_stays(note: str) -> None:
         ("ip_192.0.2.1_, v192.0.2.1x", f"ip_{IP4}_, v{IP4}x"),
     ],
 )
-def test_the_actors_address_is_replaced_and_no_other(note: str, left: str) -> None:
-    """Other addresses are configuration: what a DNS record points to is no person."""
-    assert told_note(note) == left
+def test_only_the_actors_ip_address_is_replaced(note: str, left: str) -> None:
+    """Other IP addresses are configuration, such as the content of a DNS record, and stay."""
+    assert pseudonymized_note(note) == left
 
 
 @pytest.mark.parametrize("note", ["[2001:db8::17]:443", "2001:DB8:0::17.", "seen 2001:db8::17, 2001:db8::18"])
 def test_an_ipv6_address_is_found_in_any_spelling(note: str) -> None:
-    """What is compared is the address, not its text."""
-    left = told_note(note, {"ip": "2001:db8::17"})
+    """Addresses are compared by value, not by text."""
+    left = pseudonymized_note(note, {"ip": "2001:db8::17"})
     assert IP6 in left
     assert "::17" not in left
     assert ("2001:db8::18" in note) == ("2001:db8::18" in left)
@@ -148,8 +148,8 @@ ESCAPES: list[Callable[[str], str]] = [
 
 @st.composite
 def spellings(draw: st.DrawFn) -> tuple[str, str]:
-    """Return an IP address and one of the ways in which a text may spell it."""
-    # "::" beside a colon could be cut in two ways; it is nobody's.
+    """Returns an IP address and one of the ways in which a text may spell it."""
+    # "::" next to a colon is ambiguous, so it is left out.
     ends = st.integers(1, 2**32) | st.integers(1, 2**48 - 1).map(lambda high: high << 80)
     address = draw(st.ip_addresses(v=4) | st.builds(IPv6Address, st.integers(1, 2**128 - 1) | ends))
     if isinstance(address, IPv4Address):
@@ -167,25 +167,25 @@ def spellings(draw: st.DrawFn) -> tuple[str, str]:
 
 @examples(150)
 @given(spellings(), st.sampled_from(BEFORE), st.sampled_from(BEHIND))
-def test_no_spelling_of_the_actors_address_is_left(spelled: tuple[str, str], before: str, behind: str) -> None:
-    """Shortened or in full, embedded, in escapes, and whatever stands beside it: the address goes and no more."""
+def test_every_spelling_of_the_actors_address_is_replaced(spelled: tuple[str, str], before: str, behind: str) -> None:
+    """A shortened, full, embedded or escaped address is replaced, whatever is next to it, and nothing more."""
     address, text = spelled
-    assert told_note(before + text + behind, {"ip": address}) == before + BOTH.of_address(address) + behind
+    assert pseudonymized_note(before + text + behind, {"ip": address}) == before + BOTH.of_address(address) + behind
 
 
 @pytest.mark.parametrize("note", ["a2001:db8::17", "2001:db8::171", "2001:db8::1:7", "12001:db8::17", "2001:db8::17.1"])
-def test_a_digit_more_is_another_address(note: str) -> None:
-    """What continues the address within its first or last group is another one and stays."""
-    assert told_note(note, {"ip": "2001:db8::17"}) == note
+def test_address_with_one_more_digit_stays(note: str) -> None:
+    """Text that continues the address within its first or last group is another address and stays."""
+    assert pseudonymized_note(note, {"ip": "2001:db8::17"}) == note
 
 
-def test_the_name_of_an_interface_is_no_part_of_an_address() -> None:
-    """An address with a zone is found without it."""
-    assert told_note("from fe80::1", {"ip": "fe80::1%eth0"}) == f"from {BOTH.of_address('fe80::1')}"
+def test_address_with_a_zone_is_found() -> None:
+    """An address with a zone is found without its zone."""
+    assert pseudonymized_note("from fe80::1", {"ip": "fe80::1%eth0"}) == f"from {BOTH.of_address('fe80::1')}"
 
 
-def test_an_actor_without_a_proper_address_is_replaced_as_a_whole() -> None:
-    """A name in place of an address is replaced where it stands alone, and not inside other words."""
+def test_actor_with_a_name_as_address_is_replaced() -> None:
+    """A name in place of an address is replaced where it is a whole word, not inside other words."""
     text = pseudonymized('{"actor":{"email":"Root","ip":"unknown"},"a":"root","b":"the root of it","c":"unknown"}')
     fields = json.loads(text)
     assert fields["actor"] == {"email": BOTH.of_email("root"), "ip": BOTH.of_address("unknown")}
@@ -209,8 +209,8 @@ def test_an_actor_without_a_proper_address_is_replaced_as_a_whole() -> None:
         r'{"half":"\ud83d alice@example.com"}',
     ],
 )
-def test_escapes_and_json_in_text_hide_nothing(text: str) -> None:
-    """An address in an escape, in JSON that is text, or in a key is replaced, and the result is JSON still."""
+def test_address_in_escapes_or_in_json_text_is_replaced(text: str) -> None:
+    """An address in an escape, in JSON inside text, or in a key is replaced, and the result is valid JSON."""
     left = pseudonymized(text)
     assert ALICE in left
     assert "example.com" not in left
@@ -218,7 +218,7 @@ def test_escapes_and_json_in_text_hide_nothing(text: str) -> None:
 
 
 def test_bytes_that_are_no_utf8_stay() -> None:
-    """A broken byte is kept, and the address beside it is replaced."""
+    """An invalid byte stays, and the address next to it is replaced."""
     assert BOTH.in_record(b'{"x":"\xff alice@example.com"}') == b'{"x":"\xff ' + ALICE.encode() + b'"}'
 
 
@@ -226,14 +226,14 @@ UNTOUCHED = r'{ "id":"1", "n":1.10, "big":123456789012345678901234567890, "e":1e
 
 
 @pytest.mark.parametrize("actor", ["{}", "null", "17", '"system"', "[1]", '{"email":null,"ip":17}'])
-def test_what_holds_no_address_keeps_every_byte(actor: str) -> None:
-    """Numbers, escapes and white space stay as they are spelled, whatever the actor is."""
+def test_record_without_an_address_keeps_every_byte(actor: str) -> None:
+    """Numbers, escapes and white space stay as they are written, whatever the actor is."""
     text = UNTOUCHED.replace("{ ", f'{{ "actor":{actor}, ', 1)
     assert pseudonymized(text) == text
 
 
-def test_only_what_is_asked_for_is_replaced() -> None:
-    """E-mail addresses and IP addresses are asked for one by one."""
+def test_only_the_requested_kinds_are_replaced() -> None:
+    """E-mail addresses and IP addresses are requested separately."""
     text = '{"actor":{"email":"alice@example.com","ip":"192.0.2.1"}}'
     assert pseudonymized(text, Pseudonyms(b"k" * 32, emails=True, addresses=False)) == text.replace(
         "alice@example.com", ALICE
@@ -245,8 +245,8 @@ def test_only_what_is_asked_for_is_replaced() -> None:
 @given(
     st.recursive(st.none() | st.integers() | st.text(max_size=20), lambda inner: st.lists(inner, max_size=4)), st.text()
 )
-def test_any_json_stays_what_it_says(value: Any, name: str) -> None:
-    """JSON without an address says afterwards what it said before; with one, only that has changed."""
+def test_json_changes_only_in_its_addresses(value: Any, name: str) -> None:
+    """JSON without an address has the same value afterwards; with one, only the address has changed."""
     plain = json.dumps({"value": value, name: [name, json.dumps(value)]})
     if "@" not in plain:
         assert pseudonymized(plain) == plain
@@ -259,8 +259,8 @@ TEXTS = st.lists(st.sampled_from(PIECES), max_size=6).map("".join)
 
 @examples(200)
 @given(st.fixed_dictionaries({"email": TEXTS, "ip": TEXTS}), st.lists(TEXTS, max_size=4), st.booleans())
-def test_what_is_skipped_holds_nothing(actor: dict[str, str], notes: list[str], is_ascii: bool) -> None:
-    """A record is told the same, byte by byte, if every text in it is looked at and not only those with a hint."""
+def test_skipped_texts_have_no_address(actor: dict[str, str], notes: list[str], is_ascii: bool) -> None:
+    """The result is the same if every text is searched and not only those with a hint."""
     inside = {note: [note, {note.upper(): None}] for note in notes}
     record = json.dumps({"actor": actor, "a": notes, **inside, "json": json.dumps(inside)}, ensure_ascii=is_ascii)
     with mock.patch.object(pseudonyms_module, "_NEXT_HINT", pseudonyms_module._NEXT_LITERAL):
@@ -276,8 +276,8 @@ def test_what_is_skipped_holds_nothing(actor: dict[str, str], notes: list[str], 
         *("2001:db8:", "2001:db8:0:0:", "%3A", "::"),
     ],
 )
-def test_a_huge_record_costs_time_in_proportion(filler: str) -> None:
-    """A megabyte of what looks nearly like an address takes seconds at the very most."""
+def test_huge_record_takes_linear_time(filler: str) -> None:
+    """A megabyte of text that nearly looks like an address takes a few seconds at most."""
     text = json.dumps(
         {"actor": {"email": "a@b.ch", "ip": "2001:db8::1"}, "f": "%" + filler * (1_000_000 // len(filler))}
     )

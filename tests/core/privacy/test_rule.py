@@ -1,4 +1,4 @@
-"""The privacy rule: what it refuses, what it drops, and that id and event time survive it."""
+"""The privacy rule: what it rejects, what it drops, and that id and event time stay."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ RAW = b'{"id":"1","when":"2026-11-01T00:00:00Z","actor":{"email":"a@b.ch","ip":"
 
 
 def rule(key: bytes = KEY, **given: Any) -> PrivacyRule:
-    """Return the rule of an argument."""
+    """Returns the rule of an argument."""
     request = read_privacy({"conn_id": "c", **given})
     assert request is not None
     return PrivacyRule(request, key)
@@ -49,47 +49,47 @@ def rule(key: bytes = KEY, **given: Any) -> PrivacyRule:
         ({"drop": ["action.time"]}, "needs its id and time"),
     ],
 )
-def test_an_impossible_rule_is_refused(given: Any, words: str) -> None:
-    """What no run can apply, or what would take a record's identity, is named."""
+def test_invalid_rule_is_an_error(given: Any, words: str) -> None:
+    """A rule that cannot be applied, or that would remove a record's identity, is an error."""
     with pytest.raises(ConfigurationError, match=words):
         read_privacy(given)
 
 
 def test_no_rule_is_none() -> None:
-    """Without an argument there is no rule and no stamp."""
+    """Without an argument there is no rule and no privacy entry."""
     assert read_privacy(None) is None
     assert not privacy_entry(None)
 
 
 def test_a_key_replaces_both_kinds_by_default() -> None:
-    """A connection alone asks for all there is."""
+    """A connection alone pseudonymises both kinds."""
     assert rule().manifest_entry.pseudonymise == ("email", "ip")
 
 
-def test_the_stamp_does_not_depend_on_order() -> None:
-    """The same wishes are the same rule."""
+def test_privacy_entry_does_not_depend_on_order() -> None:
+    """The same kinds and fields in another order are the same rule."""
     one, other = rule(drop=["b", "a"], pseudonymise=["ip", "email"]), rule(drop=["a", "b", "a"])
     assert one.manifest_entry == other.manifest_entry == privacy_entry(one)
     assert one.manifest_entry == AppliedPrivacy("privacy", ("email", "ip"), ("a", "b"), one.manifest_entry.key_id)
 
 
-def test_another_key_has_another_id_and_no_text_shows_it() -> None:
-    """The key's id tells keys apart and gives none away."""
+def test_key_id_depends_on_the_key_and_does_not_show_it() -> None:
+    """The key id differs between keys and does not contain the key."""
     assert rule().manifest_entry.key_id != rule(b"x" * 32).manifest_entry.key_id
     assert KEY.decode() not in repr(rule()) + repr(rule().manifest_entry)
     assert PrivacyRule(read_privacy({"drop": ["a"]})).manifest_entry.key_id is None  # type: ignore[arg-type]  # not None
 
 
-def test_a_short_key_is_refused() -> None:
-    """A key that could be guessed is no key; the error does not repeat it."""
+def test_short_key_is_an_error() -> None:
+    """A key that is short enough to be guessed is an error that does not contain it."""
     with pytest.raises(ConfigurationError, match=r"has 31 bytes\. Give at least 32 random ones") as caught:
         rule(KEY[:31])
     assert KEY[:31].decode() not in str(caught.value)
 
 
 @pytest.mark.parametrize("name", ["actor.email", "actor_email.not", "actor.ip", "actor_ip_address"])
-def test_a_filter_by_what_is_replaced_is_refused(name: str) -> None:
-    """Manifests hold filters in plain text."""
+def test_filter_by_a_pseudonymised_field_is_an_error(name: str) -> None:
+    """Manifests contain filters in plain text, so a filter by a pseudonymised field is an error."""
     request = read_privacy({"conn_id": "c"})
     with pytest.raises(ConfigurationError, match="would stand in every manifest"):
         check_no_personal_filters(request, ((name, "a@b.ch"),))
@@ -112,8 +112,8 @@ def test_a_filter_by_what_is_replaced_is_refused(name: str) -> None:
         ("resource.product", "product_category"),
     ],
 )
-def test_a_filter_by_what_is_dropped_is_refused(drop: str, name: str) -> None:
-    """It would bring back what the rule keeps out, with or without a key."""
+def test_filter_by_a_dropped_field_is_an_error(drop: str, name: str) -> None:
+    """A filter by a dropped field is an error, with or without a key."""
     for given in ({"drop": [drop]}, {"conn_id": "c", "drop": [drop]}):
         with pytest.raises(ConfigurationError, match=f"The filter {name} would stand in every manifest"):
             check_no_personal_filters(read_privacy(given), ((name, "x"),))
@@ -126,8 +126,8 @@ def test_a_filter_by_what_is_dropped_is_refused(drop: str, name: str) -> None:
         *("2001%3Adb8%3A%3A1", "2001:db8::1."),
     ],
 )
-def test_a_filter_with_an_address_in_its_value_is_refused(value: str) -> None:
-    """Whatever it filters by, and only when such addresses are replaced."""
+def test_filter_with_an_address_as_value_is_an_error(value: str) -> None:
+    """An address in any filter is an error if such addresses are pseudonymised."""
     with pytest.raises(ConfigurationError, match="would stand in every manifest"):
         check_no_personal_filters(read_privacy({"conn_id": "c"}), (("raw_uri", value),))
     check_no_personal_filters(
@@ -138,7 +138,7 @@ def test_a_filter_with_an_address_in_its_value_is_refused(value: str) -> None:
 @pytest.mark.parametrize(
     "value", ["/accounts/0123456789abcdef0123456789abcdef/rules", "1.2.3", "12:30:00", "@scope/name"]
 )
-def test_a_filter_without_an_address_is_taken(value: str) -> None:
+def test_filter_without_an_address_is_accepted(value: str) -> None:
     """Ids, versions and times are no addresses."""
     check_no_personal_filters(read_privacy({"conn_id": "c", "drop": ["metadata"]}), (("raw_uri", value),))
 
@@ -157,8 +157,8 @@ def test_a_filter_without_an_address_is_taken(value: str) -> None:
         (["a"], b'{%s,"a":1,"\xff":2}', b'{%s,"\xef\xbf\xbd":2}'),
     ],
 )
-def test_a_dropped_field_is_gone_and_the_rest_is_as_it_was(drop: list[str], given: bytes, left: bytes) -> None:
-    """In objects and in every element of lists; numbers and escapes beside it keep their spelling."""
+def test_dropped_field_is_removed_and_the_rest_stays(drop: list[str], given: bytes, left: bytes) -> None:
+    """A field is dropped in objects and in every element of lists; other values keep their text."""
     head = b'"id":"1","when":"2026-11-01T00:00:00Z"'
     only_dropped = PrivacyRule(read_privacy({"drop": drop}))  # type: ignore[arg-type]  # not None
     (record,) = only_dropped.apply(V1, records_of(V1, given.replace(b"%s", head)))
@@ -166,8 +166,8 @@ def test_a_dropped_field_is_gone_and_the_rest_is_as_it_was(drop: list[str], give
 
 
 @pytest.mark.parametrize("version", [V1, V2])
-def test_id_and_event_time_survive(version: Any) -> None:
-    """However odd a record, it is the same one, and who reads what is written finds the same again."""
+def test_id_and_event_time_stay(version: Any) -> None:
+    """However odd a record is, its id and event time stay, and are read back from the written text."""
     records = odd_records(version)[1:]
     reported = rule(drop=["metadata", "resource.scope"]).apply(version, records)
     assert sorted((record.event_ns, record.id) for record in reported) == sorted(
@@ -176,15 +176,15 @@ def test_id_and_event_time_survive(version: Any) -> None:
     assert records_of(version, *(record.raw for record in reported)) == reported
 
 
-def test_a_record_without_an_id_is_known_by_what_is_written() -> None:
-    """Its id is the digest of the text that lands, so that who reads it back finds the same."""
+def test_missing_id_is_the_digest_of_the_written_text() -> None:
+    """The id is the digest of the written text, so that readers of the part find the same one."""
     (record,) = rule().apply(V1, records_of(V1, RAW.replace(b'"id":"1",', b"")))
     assert record.id.startswith("sha256:")
     assert records_of(V1, record.raw) == [record]
 
 
-def test_records_without_an_id_stay_as_many_as_they_were() -> None:
-    """Two that differ only in what is dropped are two, are the same two each time, and show nothing of it."""
+def test_records_without_an_id_stay_different() -> None:
+    """Two records that differ only in a dropped value stay two, with the same ids each time, and hide the value."""
     raws = [b'{"when":"2026-11-01T00:00:00Z","actor":{"email":"%s@b.ch"},"n":1.10}' % name for name in (b"ann", b"bob")]
     dropping = rule(drop=["actor.email"])
     reported = dropping.apply(V1, records_of(V1, *raws))
@@ -198,8 +198,8 @@ def test_records_without_an_id_stay_as_many_as_they_were() -> None:
     assert rule(b"x" * 32, drop=["actor.email"]).apply(V1, records_of(V1, *raws)) != reported
 
 
-def test_without_a_key_a_record_without_an_id_is_an_error_when_some_of_it_is_dropped() -> None:
-    """Without a key nothing can tell it from another, and one of the two would be lost."""
+def test_record_without_an_id_and_a_key_is_an_error_if_a_field_is_dropped() -> None:
+    """Without a key two such records could not be kept apart, and one would be lost."""
     only_dropped = PrivacyRule(read_privacy({"drop": ["n"], "name": "mine"}))  # type: ignore[arg-type]  # not None
     with pytest.raises(SourceProtocolError, match="the privacy rule 'mine' drops a part of what"):
         only_dropped.apply(V1, records_of(V1, RAW.replace(b'"id":"1",', b"")))
@@ -207,15 +207,15 @@ def test_without_a_key_a_record_without_an_id_is_an_error_when_some_of_it_is_dro
     assert only_dropped.apply(V1, whole) == whole
 
 
-def test_applied_records_are_in_order() -> None:
-    """Ids made from other text sort otherwise; the order of what is written does not depend on it."""
+def test_records_with_the_rule_applied_are_sorted() -> None:
+    """Records are sorted by their new ids."""
     raws = [RAW.replace(b'"id":"1",', b"").replace(b"1.10", b"%d" % number) for number in range(9)]
     reported = rule().apply(V1, records_of(V1, *raws))
     assert reported == sorted(reported)
 
 
-def test_a_record_that_cannot_be_told_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is never written as it came, and the error holds nothing of it but its id."""
+def test_record_to_which_the_rule_cannot_be_applied_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The record is not written, and the error contains only its id."""
 
     def fail(self: Pseudonyms, raw: bytes) -> bytes:
         raise ValueError(raw)

@@ -1,4 +1,4 @@
-"""Loads plans: which windows are pending, what a load claims, and which checks fail."""
+"""Load plans: which windows are pending, what a load claims, and which checks fail."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Activity: enough records at or after the watermark, whoever asks."""
+"""Activity: enough records at or after the watermark."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ _QUERY = audit_query("v1", "user")
 
 
 def record(seconds: float) -> AuditRecord:
-    """Return a record at an offset from the watermark."""
+    """Returns a record at an offset from the watermark."""
     return AuditRecord(to_ns(_SINCE_AT + timedelta(seconds=seconds)), str(seconds), b"{}")
 
 
-def test_a_watch_reads_from_its_watermark_to_now_oldest_first() -> None:
-    """The window is half-open and starts at the watermark itself."""
+def test_activity_is_read_from_the_watermark_to_now() -> None:
+    """The window is half-open, starts at the watermark and is read oldest first."""
     now = _SINCE_AT + timedelta(hours=1)
     reader = ActivityCount(ActivityQuery(_QUERY, _SINCE_AT), now).window_reader()
     assert reader is not None
     assert (reader.request.window, reader.request.direction) == (TimeWindow(_SINCE_AT, now), Direction.ASC)
 
 
-def test_a_watch_delivers_after_every_page() -> None:
-    """A poke that needs one record need not read the whole window."""
+def test_activity_is_delivered_after_every_page() -> None:
+    """A poke that needs one record does not read the whole window."""
     since, now = datetime(2023, 11, 14, tzinfo=UTC), datetime(2023, 11, 15, tzinfo=UTC)
     reader = ActivityCount(ActivityQuery(_QUERY, since), now).window_reader()
     assert reader is not None
@@ -41,20 +41,20 @@ def test_a_watch_delivers_after_every_page() -> None:
 
 
 @pytest.mark.parametrize("lead", [timedelta(0), timedelta(microseconds=-1), timedelta(days=-1)])
-def test_nothing_can_be_new_before_the_watermark(lead: timedelta) -> None:
-    """Until the watermark has passed there is nothing to ask."""
+def test_watermark_in_the_future_needs_no_request(lead: timedelta) -> None:
+    """Before the watermark has passed no request is sent."""
     assert ActivityCount(ActivityQuery(_QUERY, _SINCE_AT), _SINCE_AT + lead).window_reader() is None
 
 
-def test_an_impossible_watch_is_refused() -> None:
-    """At least one record, and a watermark with its time zone."""
+def test_invalid_activity_query_is_an_error() -> None:
+    """The minimum is at least one record, and the watermark has a time zone."""
     with pytest.raises(ConfigurationError, match="whole number of at least 1"):
         ActivityQuery(_QUERY, _SINCE_AT, 0)
     with pytest.raises(ConfigurationError, match="has no time zone"):
         ActivityQuery(_QUERY, _SINCE_AT.replace(tzinfo=None))
 
 
-def test_nothing_found_is_not_enough() -> None:
+def test_no_record_is_not_enough() -> None:
     """Without a record the summary has no times."""
     activity = ActivityCount(ActivityQuery(_QUERY, _SINCE_AT), _NOW_AT)
     activity.add([])

@@ -1,4 +1,4 @@
-"""News: what was not seen before, with late records, bounded memory, and nothing lost at a break."""
+"""New records: what was not seen before, with late records, bounded memory, and no loss at a limit."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ T = 1_795_000_000
 
 
 def record(second: float, name: str | None = None) -> AuditRecord:
-    """Return a record of an instant, in seconds after T."""
+    """Returns a record of an instant, in seconds after T."""
     raw = json.dumps({"action": {"type": "made"}}).encode()
     return AuditRecord(int((T + second) * SECOND_NS), name or f"at-{second}", raw)
 
 
 def poll(position: WatchPosition, now: float, *records: AuditRecord) -> NewRecords:
-    """Look at a log that holds these records, at a time in seconds after T."""
+    """Polls a log with these records, at a time in seconds after T."""
     current = NewRecordsPoll(QUERY, position, from_seconds(T) + timedelta(seconds=now), LOOKBACK)
     window_reader = current.window_reader()
     if window_reader is not None:
@@ -38,12 +38,12 @@ def poll(position: WatchPosition, now: float, *records: AuditRecord) -> NewRecor
 
 
 def names(new_records: NewRecords) -> list[str]:
-    """Return the ids of what was new."""
+    """Returns the ids of the new records."""
     return [each.id for each in new_records.records]
 
 
-def test_a_look_reads_from_the_floor_to_now() -> None:
-    """The window is half-open, oldest first; while the position is ahead of the clock there is nothing to read."""
+def test_poll_reads_from_the_floor_to_now() -> None:
+    """The window is half-open and read oldest first; a position ahead of the clock reads nothing."""
     now = datetime(2026, 11, 2, 12, tzinfo=UTC)
     window_reader = NewRecordsPoll(QUERY, WatchPosition.at(now - LOOKBACK), now, LOOKBACK).window_reader()
     assert window_reader is not None
@@ -56,7 +56,7 @@ def test_a_look_reads_from_the_floor_to_now() -> None:
 
 
 def test_a_record_is_new_once() -> None:
-    """A record that is reported is not reported again while it is looked back on, nor after."""
+    """A record that was reported is not reported again, within the lookback or after it."""
     first = poll(WatchPosition(T), 60, record(1))
     again = poll(first.position, 120, record(1))
     later = poll(again.position, 3600, record(1))
@@ -64,26 +64,26 @@ def test_a_record_is_new_once() -> None:
 
 
 def test_a_late_record_is_new() -> None:
-    """A record that comes after its neighbours are read is found within the lookback."""
+    """A record that arrives after its neighbours were read is found within the lookback."""
     first = poll(WatchPosition(T), 60, record(30))
     late = poll(first.position, 600, record(2), record(30))
     assert names(late) == ["at-2"]
 
 
-def test_a_record_later_than_the_lookback_is_not_told() -> None:
-    """The lookback is the bound, and a record at it still counts."""
+def test_record_later_than_the_lookback_is_not_reported() -> None:
+    """A record exactly at the lookback is reported, an older one is not."""
     position = poll(WatchPosition(T), 1000).position
     assert position.floor_second == T + 400
     assert names(poll(position, 1001, record(400), record(399.9))) == ["at-400"]
 
 
 def test_the_floor_never_falls() -> None:
-    """A position that begins now does not look at what lies before it."""
+    """A position that starts now does not read anything before it."""
     assert poll(WatchPosition(T), 60).position.floor_second == T
 
 
-def test_a_crowd_shortens_the_lookback() -> None:
-    """With more records than are remembered the floor rises to the oldest remembered, and nothing is reported twice."""
+def test_many_records_shorten_the_lookback() -> None:
+    """If more records than can be remembered are new, the floor rises to the oldest remembered one."""
     records = [record(second / 10, f"r{second}") for second in range(5000)]
     first = poll(WatchPosition(T), 510, *records)
     assert len(first.records) == 5000
@@ -93,30 +93,30 @@ def test_a_crowd_shortens_the_lookback() -> None:
     assert len(json.dumps(first.position.to_state())) < 65_535
 
 
-def test_an_instant_full_of_records_is_remembered_whole() -> None:
-    """Records of one second are never cut apart, even more than are remembered otherwise."""
+def test_ids_of_one_second_are_remembered_completely() -> None:
+    """The records of one second are remembered together, even beyond the limit."""
     records = [record(7, f"r{number}") for number in range(3000)]
     first = poll(WatchPosition(T), 60, *records)
     assert names(poll(first.position, 61, *records)) == []
 
 
-def test_a_long_way_is_gone_in_steps(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A look that has found enough breaks off, says so, and the next ones bring the rest, each once."""
+def test_poll_beyond_the_limit_continues_with_the_next_poll(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A poll that reaches its limit states that more follows, and the next polls report the rest once each."""
     monkeypatch.setattr(module, "_MAX_NEW_RECORDS", 10)
     monkeypatch.setattr(module, "_MAX_SEEN_IDS", 4)
     log = [record(second) for second in range(35)]
     position = WatchPosition(T)
-    reported: list[str] = []
+    payload: list[str] = []
     complete: list[bool] = []
     for _ in range(6):
         step = poll(position, 60, *log)
-        position, reported, complete = step.position, reported + names(step), [*complete, step.is_complete]
-    assert reported == [each.id for each in log]
+        position, payload, complete = step.position, payload + names(step), [*complete, step.is_complete]
+    assert payload == [each.id for each in log]
     assert complete == [False, False, False, True, True, True]
 
 
-def test_a_break_forgets_nothing_behind_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Records seen earlier of the time behind the break are not reported again."""
+def test_limited_poll_keeps_ids_after_its_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ids seen earlier after the place where a poll stops are kept."""
     first = poll(WatchPosition(T), 60, record(50))
     monkeypatch.setattr(module, "_MAX_NEW_RECORDS", 2)
     late = [record(second) for second in (1, 2, 3)]
@@ -126,20 +126,20 @@ def test_a_break_forgets_nothing_behind_it(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 @given(st.lists(st.tuples(st.integers(0, 590), st.integers(0, 9)), max_size=30))
-def test_whatever_comes_when_is_told_once(arrivals: list[tuple[int, int]]) -> None:
-    """Records that come within the lookback of their event time are each reported exactly once, in whatever order."""
+def test_each_record_is_reported_once(arrivals: list[tuple[int, int]]) -> None:
+    """Records that arrive within the lookback of their event time are each reported exactly once."""
     log = {f"r{number}": (record(event, f"r{number}"), seen_at) for number, (event, seen_at) in enumerate(arrivals)}
     position = WatchPosition(T)
-    reported: list[str] = []
+    payload: list[str] = []
     for step in range(10):
         there = [each for each, seen_at in log.values() if seen_at <= step]
         found = poll(position, 591 + step, *there)
-        position, reported = found.position, reported + names(found)
-    assert sorted(reported) == sorted(log)
+        position, payload = found.position, payload + names(found)
+    assert sorted(payload) == sorted(log)
 
 
-def test_a_mark_survives_its_journey() -> None:
-    """What is kept as JSON comes back the same; anything else is no position."""
+def test_position_is_read_back_from_json() -> None:
+    """A position stored as JSON is read back equal; anything else is no position."""
     position = poll(WatchPosition(T), 60, record(1), record(2)).position
     assert WatchPosition.from_state(json.loads(json.dumps(position.to_state()))) == position
     odds: list[object] = [None, 7, "x", [], {}, {"floor_second": "1", "seen": []}, {"floor_second": 1, "seen": "ab"}]
@@ -147,8 +147,8 @@ def test_a_mark_survives_its_journey() -> None:
         assert WatchPosition.from_state(odd) is None
 
 
-def test_who_reads_beside_others_is_told_what_he_has_not_seen() -> None:
-    """Somebody with a position of own own takes from a shared look what is new to him, and the later floor."""
+def test_subscriber_of_a_shared_poll_gets_what_it_has_not_seen() -> None:
+    """A subscriber with its own position gets from a shared poll the records new to it, and the later floor."""
     shared = poll(WatchPosition(T), 1000, record(400.5), record(900))
     own = poll(WatchPosition(T + 100), 1010, record(900), record(1005)).position
     relative = shared.relative_to(own)
@@ -160,16 +160,14 @@ def test_who_reads_beside_others_is_told_what_he_has_not_seen() -> None:
     assert shared.relative_to(older).position == shared.position
 
 
-def test_an_event_is_small_and_the_same_for_the_same_records() -> None:
-    """An event names the window, the count, a digest of all ids, and the first twenty records; it stays below 8 KB."""
+def test_event_is_small_and_equal_for_equal_records() -> None:
+    """An event has the window, the count, a digest of all ids and the first twenty records, in less than 8 KB."""
     many = [record(second + 0.5, f"{second:036}") for second in range(3000)]
-    reported = event_payload(QUERY, many)
-    assert (reported["record_count"], len(reported["records"]), reported["actions"]) == (3000, 20, {"made": 3000})
-    window = TimeWindow(
-        datetime.fromisoformat(reported["window_start"]), datetime.fromisoformat(reported["window_end"])
-    )
+    payload = event_payload(QUERY, many)
+    assert (payload["record_count"], len(payload["records"]), payload["actions"]) == (3000, 20, {"made": 3000})
+    window = TimeWindow(datetime.fromisoformat(payload["window_start"]), datetime.fromisoformat(payload["window_end"]))
     assert all(window.contains(each.event_ns) for each in many)
     assert window.length == timedelta(seconds=3000)
-    assert reported == event_payload(QUERY, many)
-    assert reported["ids_sha256"] != event_payload(QUERY, many[1:])["ids_sha256"]
-    assert len(json.dumps(reported)) < 8_000
+    assert payload == event_payload(QUERY, many)
+    assert payload["ids_sha256"] != event_payload(QUERY, many[1:])["ids_sha256"]
+    assert len(json.dumps(payload)) < 8_000

@@ -1,4 +1,4 @@
-"""Whether a window may be read now, and whether an earlier commit belongs to the same dataset."""
+"""Whether a window may be read now."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ def test_eighteen_calendar_months_are_kept(now: datetime, oldest: datetime) -> N
     assert whole_windows_start_at(now) == oldest + timedelta(days=3)
 
 
-def test_a_window_may_be_read_from_its_settling_on() -> None:
-    """At its end plus the delay a window may be read, a microsecond before it may not."""
+def test_window_may_be_read_once_it_has_settled() -> None:
+    """A window may be read at its end plus the delay, but not a microsecond earlier."""
     settled_at = _DAY.end + _SETTLE
     check_window_readable(_DAY, settled_at, _SETTLE)
     with pytest.raises(WindowNotSettledError, match="2026-11-02T00:10:00Z") as caught:
@@ -49,22 +49,22 @@ def test_a_window_may_be_read_from_its_settling_on() -> None:
 
 
 def test_a_window_without_delay_may_be_read_at_its_end() -> None:
-    """A settle delay of nothing is allowed, a negative one is not."""
+    """A settle delay of zero is allowed, a negative one is not."""
     check_window_readable(_DAY, _DAY.end, timedelta(0))
     with pytest.raises(ConfigurationError, match="timedelta of zero or more"):
         check_window_readable(_DAY, _DAY.end, -_MICROSECOND)
 
 
-def test_a_window_older_than_the_retention_is_refused() -> None:
-    """The start may be three days after the retention's, and no older."""
+def test_window_older_than_the_retention_is_an_error() -> None:
+    """The start may be up to three days after that of the retention's, and no older."""
     now = datetime(2028, 4, 29, tzinfo=UTC)
     check_window_readable(_DAY, now, _SETTLE)
     with pytest.raises(RetentionExceededError, match="18 months"):
         check_window_readable(_DAY, now + _MICROSECOND, _SETTLE)
 
 
-def test_an_answer_before_the_window_is_settled_is_refused() -> None:
-    """The API's own date decides, with a tolerance of a minute; a response without a date decides nothing."""
+def test_response_before_the_window_has_settled_is_an_error() -> None:
+    """The API's date decides, with a tolerance of a minute; a response without a date is accepted."""
     settled_at = _DAY.settled_at(_SETTLE)
     with pytest.raises(WindowNotSettledError):
         check_settled_by_server_clock(_DAY, settled_at - CLOCK_TOLERANCE - _MICROSECOND, _SETTLE)

@@ -30,7 +30,7 @@ RULES = ["explicit bounds", "partition", "data interval", "window length before 
 
 
 def resolve(**bounds: Any) -> tuple[str, str]:
-    """Return the rule that decided and the window as text."""
+    """Returns the rule that applied, and the window as text."""
     resolved = resolve_run_window(RunBounds(**bounds))
     return resolved.rule, str(resolved.window)
 
@@ -46,16 +46,16 @@ def resolve(**bounds: Any) -> tuple[str, str]:
         (ZERO_LENGTH | {"window_length": timedelta(days=1)}, RULES[3], 1),
     ],
 )
-def test_the_first_rule_that_says_something_decides(bounds: dict[str, Any], rule: str, first_day: int) -> None:
-    """Explicit bounds come before the partition, that before the interval, and the length last."""
+def test_first_rule_with_a_value_applies(bounds: dict[str, Any], rule: str, first_day: int) -> None:
+    """Explicit bounds come first, then the partition, then the interval, then the length."""
     assert resolve(**bounds) == (rule, f"[2026-11-{first_day:02}T00:00:00Z, 2026-11-{first_day + 1:02}T00:00:00Z)")
 
 
 @pytest.mark.parametrize("unset", [None, "", "None", " None ", "  ", "none", "null"])
-def test_an_unset_text_says_nothing(unset: str | None) -> None:
-    """A template that renders nothing leaves the word to the next rule."""
-    said = resolve(window_start=unset, window_end=unset, partition_key=unset, **INTERVAL)
-    assert said == (RULES[2], str(_DAY))
+def test_unset_text_is_ignored(unset: str | None) -> None:
+    """A template that renders to an unset value leaves the decision to the next rule."""
+    resolved = resolve(window_start=unset, window_end=unset, partition_key=unset, **INTERVAL)
+    assert resolved == (RULES[2], str(_DAY))
 
 
 @pytest.mark.parametrize(
@@ -70,28 +70,28 @@ def test_an_unset_text_says_nothing(unset: str | None) -> None:
     ],
 )
 def test_explicit_bounds_come_in_many_forms(start: Any, end: Any) -> None:
-    """Texts, dates and datetimes of any kind give the same window."""
+    """Texts, dates and datetimes of any type give the same window."""
     assert resolve(window_start=start, window_end=end) == (RULES[0], str(_DAY))
 
 
 def test_text_without_an_offset_is_local_time() -> None:
-    """A bound without offset is read in the run's time zone, one with an offset is not moved."""
-    said = resolve(window_start="2026-11-01", window_end="2026-11-01T12:00:00Z", timezone="Europe/Berlin")
-    assert said[1] == "[2026-10-31T23:00:00Z, 2026-11-01T12:00:00Z)"
-    said = resolve(window_start=date(2026, 7, 1), window_end="2026-07-01 12:00", timezone="Europe/Berlin")
-    assert said[1] == "[2026-06-30T22:00:00Z, 2026-07-01T10:00:00Z)"
+    """A bound without offset is read in the run's time zone; one with an offset is not changed."""
+    resolved = resolve(window_start="2026-11-01", window_end="2026-11-01T12:00:00Z", timezone="Europe/Berlin")
+    assert resolved[1] == "[2026-10-31T23:00:00Z, 2026-11-01T12:00:00Z)"
+    resolved = resolve(window_start=date(2026, 7, 1), window_end="2026-07-01 12:00", timezone="Europe/Berlin")
+    assert resolved[1] == "[2026-06-30T22:00:00Z, 2026-07-01T10:00:00Z)"
 
 
 @pytest.mark.parametrize("given", [{"window_start": _FIRST_AT}, {"window_end": _FIRST_AT + _HOUR}])
 def test_one_bound_and_a_length_make_a_window(given: dict[str, Any]) -> None:
-    """The other bound lies one length away."""
+    """The other bound is one length away."""
     assert resolve(window_length=_HOUR, **given, **INTERVAL) == (
         RULES[0], "[2026-11-01T00:00:00Z, 2026-11-01T01:00:00Z)"
     )  # fmt: skip
 
 
-def test_both_bounds_count_more_than_the_length() -> None:
-    """A length beside two bounds changes nothing."""
+def test_length_is_ignored_with_both_bounds() -> None:
+    """With two bounds a length changes nothing."""
     assert resolve(window_length=_HOUR, **EXPLICIT)[1] == "[2026-11-10T00:00:00Z, 2026-11-11T00:00:00Z)"
 
 
@@ -111,7 +111,7 @@ def test_both_bounds_count_more_than_the_length() -> None:
         ({"window_start": "2026-02-30", "window_end": "2026-03-01"}, "'2026-02-30' is not a date"),
         ({"window_start": "2026-11-02", "window_end": "2026-11-01"}, "not after its start"),
         ({"window_start": "2026-11-02", "window_end": "2026-11-02"}, "half-open"),
-        ({"window_start": datetime(2026, 11, 1), "window_end": _SECOND_AT}, "has no time zone"),  # noqa: DTZ001  # the offence
+        ({"window_start": datetime(2026, 11, 1), "window_end": _SECOND_AT}, "has no time zone"),  # noqa: DTZ001  # invalid on purpose
         ({"data_interval_start": _SECOND_AT, "data_interval_end": _FIRST_AT}, "not after its start"),
         ({"partition_key": "06.11.2026"}, "does not have the format '%Y-%m-%d'.*Use keys of that format"),
         ({"timezone": "Europe/Atlantis"} | INTERVAL, "no time zone 'Europe/Atlantis'.*IANA"),
@@ -120,8 +120,8 @@ def test_both_bounds_count_more_than_the_length() -> None:
         ({"window_length": -_HOUR} | INTERVAL, "longer than zero"),
     ],
 )  # fmt: skip
-def test_a_run_that_cannot_have_a_window_is_told_the_mend(bounds: dict[str, Any], words: str) -> None:
-    """No window is guessed, and each refusal ends in what to do."""
+def test_run_without_a_window_is_an_error_with_a_fix(bounds: dict[str, Any], words: str) -> None:
+    """No window is guessed, and each error ends in what to do."""
     with pytest.raises(ConfigurationError, match=words) as caught:
         resolve(**bounds)
     assert str(caught.value).endswith((".", ")."))
@@ -157,7 +157,7 @@ def test_each_remedy_gives_the_run_a_window(bounds: dict[str, Any], remedies: li
 
 
 def test_a_length_is_not_advised_to_a_run_that_has_one() -> None:
-    """A run without a data interval whose operator has a window_length is not told to set it."""
+    """The error of an operator that has a ``window_length`` does not advise to set it."""
     with pytest.raises(ConfigurationError) as caught:
         resolve(window_length=_HOUR)
     assert "window_length" not in caught.value.message
@@ -175,12 +175,12 @@ def test_a_length_is_not_advised_to_a_run_that_has_one() -> None:
     ],
 )
 def test_a_partition_key_is_read_by_its_format(key: str, key_format: str, window: str) -> None:
-    """A key alone names a day, in the run's time zone unless it has its own."""
+    """A key alone is a day, in the run's time zone unless it has its own."""
     assert resolve(partition_key=key, partition_key_format=key_format) == (RULES[1], window)
 
 
-def test_a_partition_takes_a_length() -> None:
-    """With a length a partition starts at its date and is as long as that."""
+def test_partition_with_a_length_starts_at_its_date() -> None:
+    """With a length a partition starts at its date and is that long."""
     assert resolve(**PARTITION, window_length=_HOUR)[1] == "[2026-11-05T00:00:00Z, 2026-11-05T01:00:00Z)"
 
 
@@ -193,14 +193,14 @@ def test_a_partition_takes_a_length() -> None:
         (timedelta(days=2), "2026-11-03T00:00", "[2026-11-01T00:00:00Z, 2026-11-03T00:00:00Z)"),
     ],
 )
-def test_a_zero_length_interval_takes_the_days_before_its_midnight(length: timedelta, end: str, window: str) -> None:
-    """Whole days end at the last midnight, so that late runs cover the same window as punctual ones."""
+def test_zero_length_interval_gives_the_days_before_its_midnight(length: timedelta, end: str, window: str) -> None:
+    """Whole days end at the last midnight, so that late runs have the same window as punctual ones."""
     end_at = pendulum.parse(end)
-    said = resolve(window_length=length, data_interval_start=end_at, data_interval_end=end_at)
-    assert said == (RULES[3], window)
+    resolved = resolve(window_length=length, data_interval_start=end_at, data_interval_end=end_at)
+    assert resolved == (RULES[3], window)
 
 
-def test_any_kind_of_datetime_decides_alike() -> None:
+def test_any_type_of_datetime_gives_the_same_window() -> None:
     """Airflow's pendulum instants and plain datetimes give equal windows."""
     plain = resolve_run_window(RunBounds(**INTERVAL))
     pendular = resolve_run_window(
@@ -217,13 +217,13 @@ def test_any_kind_of_datetime_decides_alike() -> None:
     ("timezone", "partition_date"),
     [("UTC", date(2026, 11, 1)), ("Asia/Tokyo", date(2026, 11, 1)), ("America/New_York", date(2026, 10, 31))],
 )
-def test_a_window_is_filed_under_its_local_date(timezone: str, partition_date: date) -> None:
-    """The partition's date is the calendar date of the window's start where the run lives."""
+def test_partition_date_is_the_local_date(timezone: str, partition_date: date) -> None:
+    """The partition date is the date of the window's start in the run's time zone."""
     assert resolve_run_window(RunBounds(timezone=timezone, **INTERVAL)).partition_date == partition_date
 
 
-def test_a_watermark_is_given_or_the_start_of_the_run() -> None:
-    """``since`` counts first, then the run's interval; without either the error names the remedy."""
+def test_watermark_is_given_or_the_start_of_the_interval() -> None:
+    """``since`` comes first, then the run's interval; without either the error names the remedy."""
     assert resolve_watermark("2026-11-01", _SECOND_AT, "UTC") == _FIRST_AT
     assert resolve_watermark("2026-11-01T01:00", None, "Europe/Berlin") == _FIRST_AT
     assert resolve_watermark("", _SECOND_AT, "UTC") == _SECOND_AT
@@ -246,15 +246,15 @@ def test_a_watermark_is_given_or_the_start_of_the_run() -> None:
     ],
 )
 def test_a_bound_of_a_range_is_in_utc(bound: Bound, expected: datetime | None) -> None:
-    """Dates and texts without offset are UTC's, other zones are turned into it, and what is not set stays so."""
+    """Dates and texts without offset are in UTC, other zones are converted, and an unset bound stays unset."""
     found = read_bound("start", bound)
     assert found == expected
     assert type(found) is type(expected)
 
 
 @pytest.mark.parametrize("bound", ["soon", _FIRST_AT.replace(tzinfo=None)])
-def test_a_bound_that_is_none_is_refused_by_name(bound: Bound) -> None:
-    """A text that is no instant and a time without zone are named with their argument."""
+def test_invalid_bound_is_an_error_with_its_name(bound: Bound) -> None:
+    """A text that is no instant and a time without a zone are errors with the argument's name."""
     with pytest.raises(ConfigurationError, match=r"^start ") as caught:
         read_bound("start", bound)
     assert str(caught.value).endswith(".")

@@ -1,4 +1,4 @@
-"""Days that are 23 or 25 hours long, because clocks change."""
+"""Days of 23 or 25 hours, because clocks change."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ DAYS = [(date(2026, 3, 28), 24), (date(2026, 3, 29), 23), (date(2026, 3, 30), 24
 
 
 def resolve(**bounds: Any) -> RunWindow:
-    """Return the window of a run that lives in Berlin."""
+    """Returns the window of a run in Berlin."""
     return resolve_run_window(RunBounds(timezone="Europe/Berlin", **bounds))
 
 
 def midnight_of(day: date) -> datetime:
-    """Return a day's first instant in Berlin."""
+    """Returns a day's first instant in Berlin."""
     return pendulum.datetime(day.year, day.month, day.day, tz=BERLIN)
 
 
 @pytest.mark.parametrize(("day", "hour_count"), DAYS)
 @pytest.mark.parametrize("form", ["key", "date", "naive date", "utc date", "texts", "dates"])
-def test_a_calendar_day_is_as_long_as_the_clocks_make_it(day: date, hour_count: int, form: str) -> None:
-    """However a day is named, it reaches from local midnight to local midnight."""
+def test_calendar_day_extends_between_local_midnights(day: date, hour_count: int, form: str) -> None:
+    """However a day is given, it extends from local midnight to local midnight."""
     tomorrow = day + timedelta(days=1)
     midnight = midnight_of(day)
     bounds: dict[str, dict[str, Any]] = {
@@ -45,14 +45,14 @@ def test_a_calendar_day_is_as_long_as_the_clocks_make_it(day: date, hour_count: 
 
 
 @pytest.mark.parametrize("first", [date(2026, 3, 26), date(2026, 10, 22)])
-def test_partitions_in_a_row_are_neighbours_across_the_change(first: date) -> None:
+def test_daily_partitions_are_adjacent_across_the_change(first: date) -> None:
     """Each day's window ends where the next one starts."""
     windows = [resolve(partition_key=(first + timedelta(days=n)).isoformat()).window for n in range(7)]
     assert [window.end for window in windows[:-1]] == [window.start for window in windows[1:]]
 
 
-def test_an_hour_that_happens_twice_is_two_hours_of_utc() -> None:
-    """Explicit instants in UTC are not moved by local clocks."""
+def test_repeated_hour_is_two_hours_of_utc() -> None:
+    """Explicit instants in UTC are not changed by local clocks."""
     resolved = resolve(window_start="2026-10-25T00:00:00Z", window_end="2026-10-25T02:00:00Z")
     assert resolved.window.length == timedelta(hours=2)
     assert resolved.partition_date == date(2026, 10, 25)

@@ -1,4 +1,4 @@
-"""Windows are half-open ranges of UTC, whatever kind of aware datetime they are made of."""
+"""Windows are half-open ranges in UTC, made of any type of aware datetime."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ def test_the_start_is_inside_and_the_end_is_not(instant_ns: int, is_inside: bool
 
 
 @pytest.mark.parametrize("name", ["start", "end"])
-def test_a_naive_bound_is_refused_with_its_mend(name: str) -> None:
-    """A bound without time zone is refused, and the text shows one with it."""
+def test_naive_bound_is_an_error_with_a_fix(name: str) -> None:
+    """A bound without a time zone is an error that shows the bound with one."""
     bounds = {"start": _START_AT, "end": _START_AT + timedelta(days=1)}
     bounds[name] = bounds[name].replace(tzinfo=None)
     with pytest.raises(ConfigurationError, match=rf"window's {name} .* has no time zone.*Z\.$"):
@@ -52,20 +52,20 @@ def test_a_naive_bound_is_refused_with_its_mend(name: str) -> None:
 
 
 @pytest.mark.parametrize("length", [timedelta(0), timedelta(microseconds=-1)])
-def test_an_empty_or_upside_down_window_is_refused(length: timedelta) -> None:
-    """A window that does not end after its start is refused."""
+def test_window_that_does_not_end_after_its_start_is_an_error(length: timedelta) -> None:
+    """A window must end after its start."""
     with pytest.raises(ConfigurationError, match="half-open"):
         TimeWindow(_START_AT, _START_AT + length)
 
 
 def test_the_shortest_window_is_a_microsecond() -> None:
-    """The shortest window holds the nanoseconds of one microsecond."""
+    """The shortest window has the nanoseconds of one microsecond."""
     window = TimeWindow(_START_AT, _START_AT + timedelta(microseconds=1))
     assert window.end_ns - window.start_ns == 1000
 
 
-def test_every_kind_of_aware_datetime_makes_the_same_window() -> None:
-    """Windows from pendulum, from another offset and from UTC are equal and hold plain UTC datetimes."""
+def test_every_type_of_aware_datetime_gives_the_same_window() -> None:
+    """Windows from pendulum, from another offset and from UTC are equal and have plain UTC datetimes."""
     berlin = timezone(timedelta(hours=1))
     windows = [
         _DAY,
@@ -79,14 +79,14 @@ def test_every_kind_of_aware_datetime_makes_the_same_window() -> None:
 
 
 def test_the_repeated_hour_of_autumn_keeps_its_two_instants() -> None:
-    """Half past two happens twice when clocks go back, and both are kept apart."""
+    """Half past two happens twice when clocks are set back, and both instants stay different."""
     zone = pendulum.timezone("Europe/Berlin")
     first, second = (datetime(2026, 10, 25, 2, 30, tzinfo=zone, fold=fold) for fold in (0, 1))
     assert TimeWindow(first, second).length == timedelta(hours=1)
 
 
-def test_a_window_says_its_length_its_text_and_when_it_is_settled() -> None:
-    """The plain facts of a window."""
+def test_window_has_length_text_and_settled_time() -> None:
+    """A window has these plain facts."""
     assert _DAY.length == timedelta(days=1)
     assert str(_DAY) == "[2026-11-01T00:00:00Z, 2026-11-02T00:00:00Z)"
     assert _DAY.settled_at(timedelta(minutes=5)) == datetime(2026, 11, 2, 0, 5, tzinfo=UTC)
@@ -102,7 +102,7 @@ def test_a_window_says_its_length_its_text_and_when_it_is_settled() -> None:
     ],
 )
 def test_an_instant_is_written_in_utc_with_a_z(instant: datetime, text: str) -> None:
-    """Text is RFC 3339 in UTC, with a fraction only where there is one."""
+    """Text is RFC 3339 in UTC, with a fraction only if there is one."""
     assert format_instant(instant) == text
 
 
@@ -112,10 +112,10 @@ def test_an_instant_is_written_in_utc_with_a_z(instant: datetime, text: str) -> 
     lengths=st.tuples(*[st.timedeltas(timedelta(microseconds=1), timedelta(days=400))] * 2),
     offset_ns=st.integers(-(10**15), 10**15),
 )
-def test_neighbours_share_no_instant_and_miss_none(
+def test_adjacent_windows_share_and_omit_no_instant(
     start: datetime, lengths: tuple[timedelta, timedelta], offset_ns: int
 ) -> None:
-    """An instant near a boundary lies in exactly as many of two adjacent windows as in their union."""
+    """An instant near a boundary is in exactly as many of two adjacent windows as in their union."""
     border = start + lengths[0]
     left, right = TimeWindow(start, border), TimeWindow(border, border + lengths[1])
     instant_ns = left.end_ns + offset_ns
@@ -125,8 +125,8 @@ def test_neighbours_share_no_instant_and_miss_none(
 
 @examples(50)
 @given(st.integers(-(10**10), 10**11))
-def test_seconds_survive_the_way_to_a_datetime_and_back(seconds: int) -> None:
-    """Whole seconds are exact in both directions."""
+def test_seconds_are_exact_in_both_directions(seconds: int) -> None:
+    """Whole seconds are converted to a datetime and back without a change."""
     assert to_ns(from_seconds(seconds)) == seconds * SECOND_NS
 
 
