@@ -1,4 +1,4 @@
-"""Fixtures of the tests that need Airflow: without a home and a database, a fake Cloudflare behind the connection."""
+"""Fixtures for tests that need Airflow, without a home or database, and with a fake Cloudflare."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ __all__ = ["servers", "task_setup", "trigger_setup"]
 
 @pytest.fixture
 def task_setup(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> TaskSetup:
-    """A quiet fake of 300 records a day with its connection in the environment, and an empty destination."""
+    """A fake with 300 records a day, its connection in the environment, and an empty destination."""
     return TaskSetup(monkeypatch, tmp_path / "landed")
 
 
 @pytest.fixture
 def trigger_setup(task_setup: TaskSetup, monkeypatch: pytest.MonkeyPatch) -> TriggerSetup:
-    """A trigger_setup on the usual task_setup; a failed request is not tried again within a look."""
-    # What older Airflow lacks is imported only where a trigger_setup is asked for.
+    """Triggers on the fake of ``task_setup``; a failed request is not retried within a poll."""
+    # Imported here, because older Airflow lacks the shared stream.
     from tests.operators.trigger_setup import TriggerSetup
 
     return TriggerSetup(task_setup, monkeypatch)

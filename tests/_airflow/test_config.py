@@ -1,4 +1,4 @@
-"""What a task does not say is taken from Airflow's configuration, and that from one set of defaults."""
+"""Tests that arguments override Airflow's configuration, which overrides one set of defaults."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ def _tuning(task_setup: TaskSetup, **arguments: Any) -> tuple[timedelta, int, in
 
 
 def test_defaults_without_any_configuration(task_setup: TaskSetup) -> None:
-    """Without a word anywhere: a quarter of an hour, six requests, 128 MiB."""
+    """The defaults are 15 minutes, six requests and 128 MiB."""
     assert _tuning(task_setup) == (timedelta(minutes=15), 6, 128 << 20)
 
 
-def test_configuration_wins_over_defaults(task_setup: TaskSetup, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each option of the section is what a task takes that does not say it."""
+def test_configuration_overrides_defaults(task_setup: TaskSetup, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each option of the section replaces the default of an argument that is not given."""
     for option, value in (("settle_delay_seconds", "0"), ("concurrency", "3"), ("max_part_bytes", "2097152")):
         _configure(monkeypatch, option, value)
     assert _tuning(task_setup) == (timedelta(0), 3, 2 << 20)
 
 
-def test_arguments_win_over_configuration(task_setup: TaskSetup, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a task says itself stands, whatever is configured."""
+def test_argument_overrides_configuration(task_setup: TaskSetup, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An argument of the task replaces the configured value."""
     _configure(monkeypatch, "concurrency", "3")
     _configure(monkeypatch, "settle_delay_seconds", "5")
     assert _tuning(task_setup, concurrency=9, settle_delay=timedelta(hours=1))[:2] == (timedelta(hours=1), 9)

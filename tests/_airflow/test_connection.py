@@ -1,4 +1,4 @@
-"""The connection: what it may say, what is refused, and that its secret stays where it is."""
+"""Tests of the connection: which fields it accepts, which it rejects, and that no secret leaks."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def _declared() -> dict[str, Any]:
 
 
 class _Field:
-    """What a wtforms field is made with."""
+    """Stands in for a wtforms field and keeps its label."""
 
     def __init__(self, label: str, **options: Any) -> None:
         self.label, self.options = label, options
@@ -59,8 +59,8 @@ def test_both_forms_show_the_same_fields(monkeypatch: pytest.MonkeyPatch) -> Non
     assert integers == {name for name, field in fields.items() if "integer" in field["schema"]["type"]}
 
 
-def test_every_field_of_the_form_is_understood(task_setup: TaskSetup) -> None:
-    """What the form offers the hook accepts, by the same names."""
+def test_hook_accepts_every_field_of_the_form(task_setup: TaskSetup) -> None:
+    """The hook accepts every field of the form under the same name."""
     values: dict[str, Any] = dict.fromkeys(_declared()["conn-fields"], 7)
     task_setup.connect(extra={**values, "account_id": ACCOUNT_ID, "organization_id": "org"})
     assert task_setup.hook().settings.account_id == ACCOUNT_ID
@@ -75,8 +75,8 @@ def test_standard_fields_are_renamed_alike() -> None:
     assert "password" in new["relabeling"]
 
 
-def test_a_token_or_a_key_is_sent_but_never_both(task_setup: TaskSetup) -> None:
-    """A password alone is a bearer token; with an e-mail it is the global key, and no token goes along."""
+def test_connection_sends_either_token_or_key(task_setup: TaskSetup) -> None:
+    """Sends a bearer token for a password alone, and only the Global API Key with an e-mail."""
     assert task_setup.hook().get_conn().headers["authorization"] == f"Bearer {TOKEN}"
     assert "x-auth-key" not in task_setup.hook().get_conn().headers
     task_setup.connect(login=EMAIL, password="a-global-key")
@@ -98,8 +98,8 @@ def test_a_token_or_a_key_is_sent_but_never_both(task_setup: TaskSetup) -> None:
         ({"rate_limit_requests": "nan"}, "rate_limit_requests"),
     ],
 )
-def test_a_wrong_extra_is_refused(task_setup: TaskSetup, extra: dict[str, Any], words: str) -> None:
-    """An unknown extra, or an impossible number in a known one, is refused with a hint."""
+def test_invalid_extra_is_rejected_with_hint(task_setup: TaskSetup, extra: dict[str, Any], words: str) -> None:
+    """Rejects an unknown extra, or an invalid number in a known one, with a hint."""
     task_setup.connect(extra=extra)
     with pytest.raises(ConfigurationError, match=words):
         _ = task_setup.hook().settings
@@ -121,15 +121,15 @@ def test_a_wrong_extra_is_refused(task_setup: TaskSetup, extra: dict[str, Any], 
         ({"host": "http://127.0.0.1:8080/client/v4", "port": 8080}, "http://127.0.0.1:8080/client/v4"),
     ],
 )
-def test_forms_of_a_host(task_setup: TaskSetup, fields: dict[str, Any], url: str) -> None:
-    """A host may be empty, a whole URL or a bare name with or without a port."""
+def test_host_forms_give_base_url(task_setup: TaskSetup, fields: dict[str, Any], url: str) -> None:
+    """Accepts an empty host, a full URL, and a bare name with or without a port."""
     task_setup.connect(**fields)
     assert str(task_setup.hook().get_conn().base_url).rstrip("/") == url
 
 
 @pytest.mark.parametrize("fields", [{}, {"host": BASE}, {"host": "http://127.0.0.1:8080/v4"}, {"host": "http://x:a/"}])
-def test_a_port_beside_another_is_refused(task_setup: TaskSetup, fields: dict[str, Any]) -> None:
-    """A port that is not the URL's own is not silently dropped."""
+def test_port_that_contradicts_url_is_rejected(task_setup: TaskSetup, fields: dict[str, Any]) -> None:
+    """Rejects a port other than the URL's instead of ignoring it."""
     task_setup.connect(**fields, port=8443)
     with pytest.raises(ConfigurationError, match="another port, 8443"):
         task_setup.hook().get_conn()
@@ -139,8 +139,8 @@ def test_a_port_beside_another_is_refused(task_setup: TaskSetup, fields: dict[st
     "host",
     ["http://api.cloudflare.com/client/v4", "http://10.0.0.1/v4", "ftp://x.example.com", "https://me:pw@x.example.com"],
 )
-def test_an_unsafe_host_is_refused(task_setup: TaskSetup, host: str) -> None:
-    """Plain http leaves this machine for nobody, and a URL carries no credential of its own."""
+def test_unsafe_host_is_rejected(task_setup: TaskSetup, host: str) -> None:
+    """Accepts plain http on loopback only, and no credential in a URL."""
     task_setup.connect(host=host)
     with pytest.raises(ConfigurationError, match="https") as caught:
         task_setup.hook().get_conn()
@@ -150,8 +150,8 @@ def test_an_unsafe_host_is_refused(task_setup: TaskSetup, host: str) -> None:
 @pytest.mark.parametrize(
     "secret", ["abc\ndef-hidden", "abc\r\nX-Evil: hidden", "tok hidden", "tök-hidden", "a\x00hidden"]
 )
-def test_a_broken_credential_is_refused_without_its_text(task_setup: TaskSetup, secret: str) -> None:
-    """A credential no header can carry is refused, and the refusal does not show it."""
+def test_malformed_credential_is_rejected_without_its_text(task_setup: TaskSetup, secret: str) -> None:
+    """Rejects a credential that no header can hold, without showing it."""
     for login in (None, EMAIL):
         task_setup.connect(password=secret, login=login)
         with pytest.raises(ConfigurationError, match="Enter it again") as caught:
@@ -159,15 +159,15 @@ def test_a_broken_credential_is_refused_without_its_text(task_setup: TaskSetup, 
         assert "hidden" not in _everything(caught.value)
 
 
-def test_a_missing_credential_is_named(task_setup: TaskSetup) -> None:
-    """A connection without a password says where the token belongs."""
+def test_missing_password_names_the_remedy(task_setup: TaskSetup) -> None:
+    """The error states where to enter the token."""
     task_setup.connect(password="")
     with pytest.raises(ConfigurationError, match="API token"):
         task_setup.hook().get_conn()
 
 
 def _everything(error: BaseException) -> str:
-    """Return all text that an error can show: message, repr, and the whole traceback with its causes."""
+    """Returns all text that an error can show: message, repr, and the traceback with its causes."""
     return str(error) + repr(error) + "".join(traceback.format_exception(error))
 
 
@@ -183,7 +183,7 @@ def test_no_error_and_no_log_shows_the_secret(
     caplog: pytest.LogCaptureFixture,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """However a pull over a real socket fails, the secret is in no message, no cause and no log record."""
+    """Whichever way a pull over a real socket fails, no message, cause or log record has the secret."""
     secret = task_setup.fake.settings.auth_key if login else TOKEN
     caplog.set_level(logging.DEBUG)
     for name in ("httpx", "httpcore"):
@@ -204,13 +204,13 @@ def test_no_error_and_no_log_shows_the_secret(
 
 
 def test_the_summary_holds_no_secret(task_setup: TaskSetup) -> None:
-    """What goes into XCom, and every file that lands, is free of the credential."""
+    """Neither the XCom nor any landed file has the credential."""
     assert TOKEN not in str(task_setup.land())
     assert not [name for name, (content, _) in task_setup.tree().items() if TOKEN.encode() in content]
 
 
 def _redirector(target: str) -> ThreadingHTTPServer:
-    """A server that sends everybody to another one, in plain http, so that nothing but the client stands between."""
+    """Starts a server that redirects every request to another one in plain http."""
 
     class Redirect(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -227,8 +227,8 @@ def _redirector(target: str) -> ThreadingHTTPServer:
     return server
 
 
-def test_a_redirect_is_not_followed(task_setup: TaskSetup) -> None:
-    """A redirect to another server is an error with its mend, and that server is never asked."""
+def test_redirect_is_an_error_and_not_followed(task_setup: TaskSetup) -> None:
+    """Raises an error with a remedy, and sends no request to the other server."""
     with FakeServer(task_setup.fake) as elsewhere, _redirector(f"http://localhost:{elsewhere.port}") as server:
         task_setup.connect(host=f"http://127.0.0.1:{server.server_port}/client/v4")
         hook = CloudflareHook(clock=task_setup.clock)
@@ -254,7 +254,7 @@ def test_a_redirect_is_not_followed(task_setup: TaskSetup) -> None:
         (TokenKind.VALID, {"account_id": "f" * 32}, False, "may not read the audit log of account ffff"),
     ],
 )
-def test_the_connection_test_says_what_is_missing(
+def test_connection_check_names_what_is_missing(
     kind: TokenKind | None,
     extra: dict[str, str],
     good: bool,
@@ -262,7 +262,7 @@ def test_the_connection_test_says_what_is_missing(
     task_setup: TaskSetup,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Testing a connection tells a bad token from a missing permission and a missing id, in a sentence."""
+    """Reports a bad token, a missing permission and a missing id separately."""
     secret = "another-token-0123456789abcdefghijklmn"
     tokens = {} if kind is None else {secret: kind}
     other = TaskSetup(monkeypatch, task_setup.destination, tokens=tokens)
@@ -272,8 +272,8 @@ def test_the_connection_test_says_what_is_missing(
     assert secret not in sentence
 
 
-def test_the_connection_test_takes_a_key(task_setup: TaskSetup) -> None:
-    """A good e-mail and key pass, a wrong key is told apart without being shown."""
+def test_connection_check_with_global_key(task_setup: TaskSetup) -> None:
+    """Accepts a valid e-mail and key; reports a wrong key without showing it."""
     task_setup.connect(login=task_setup.fake.settings.auth_email, password=task_setup.fake.settings.auth_key)
     assert task_setup.hook().test_connection()[0]
     task_setup.connect(login=EMAIL, password="wrong-key-0123456789")
@@ -283,8 +283,8 @@ def test_the_connection_test_takes_a_key(task_setup: TaskSetup) -> None:
     assert "wrong-key" not in sentence
 
 
-def test_get_conn_is_a_client_of_the_api(task_setup: TaskSetup) -> None:
-    """The plain client reaches any endpoint of the API, relative to its base URL, and can be closed and reopened."""
+def test_get_conn_returns_client_of_the_api(task_setup: TaskSetup) -> None:
+    """The client reaches any endpoint relative to its base URL, and can be closed and opened again."""
     hook = task_setup.hook()
     client = hook.get_conn()
     assert isinstance(client, httpx.Client)

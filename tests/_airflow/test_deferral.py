@@ -1,4 +1,4 @@
-"""A task that is too early gives its slot back; a task that is ended from outside leaves what it has."""
+"""Tests that a task whose window is not settled frees its slot, and that a killed task keeps its checkpoint."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ def _context(map_index: int = -1) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("map_index", [-1, 0])
-def test_an_early_task_is_rescheduled(task_setup: TaskSetup, map_index: int) -> None:
-    """A task whose window is not settled asks to be started when it is, holds nothing and waits for nothing."""
+def test_task_before_settled_window_is_rescheduled(task_setup: TaskSetup, map_index: int) -> None:
+    """Raises a reschedule for the instant the window is settled, without a request or a sleep."""
     operator = task_setup.operator(**EARLY)
     with pytest.raises(AirflowRescheduleException) as caught:
         operator.execute(_context(map_index))
@@ -45,8 +45,10 @@ def test_an_early_task_is_rescheduled(task_setup: TaskSetup, map_index: int) -> 
     assert operator.execute(_context(map_index))["committed"]
 
 
-def test_a_mapped_task_waits_where_airflow_would_spin(task_setup: TaskSetup, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Airflow before 3.1.8 would start a rescheduled mapped task again at once; there it waits in its slot."""
+def test_mapped_task_before_airflow_3_1_8_sleeps_until_settled(
+    task_setup: TaskSetup, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Airflow before 3.1.8 restarts a rescheduled mapped task at once, so the task sleeps instead."""
     monkeypatch.setattr(compat, "_airflow_version", lambda: "3.0.6")
     assert task_setup.operator(**EARLY).execute(_context(0))["committed"]
     assert task_setup.clock.sleeps[0] == 600.0
@@ -54,15 +56,15 @@ def test_a_mapped_task_waits_where_airflow_would_spin(task_setup: TaskSetup, mon
         task_setup.operator(**EARLY, settle_delay=timedelta(hours=1)).execute(_context())
 
 
-def test_a_deferrable_task_defers(task_setup: TaskSetup) -> None:
-    """A deferrable task is deferred, not rescheduled, in a task as outside of one."""
+def test_deferrable_task_before_settled_window_defers(task_setup: TaskSetup) -> None:
+    """Raises ``TaskDeferred`` instead of a reschedule."""
     with pytest.raises(TaskDeferred):
         task_setup.operator(**EARLY, deferrable=True).execute(_context())
 
 
 @pytest.mark.parametrize("deferrable", [False, True])
-def test_the_scheduler_is_told(deferrable: bool) -> None:
-    """The serialized task says that its reschedule dates count, unless it defers."""
+def test_serialized_task_declares_reschedule_unless_deferrable(deferrable: bool) -> None:
+    """The scheduler respects the reschedule dates of a task that declares them."""
     with DAG("d", schedule=None) as dag:
         CloudflareAuditLogsToObjectStorageOperator(task_id="t", destination="file:///x", deferrable=deferrable)
     reported = DagSerialization.serialize_dag(dag)["tasks"][0]["__var"]
@@ -71,8 +73,8 @@ def test_the_scheduler_is_told(deferrable: bool) -> None:
 
 
 @pytest.mark.integration
-def test_an_ended_task_breaks_off_and_leaves_its_checkpoint(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Ended from outside, a pull stops asking within seconds, and the next try goes on from what it had staged."""
+def test_killed_task_stops_requests_and_next_attempt_resumes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Stops requests within a second; the next attempt resumes from the checkpoint."""
     task_setup = TaskSetup(monkeypatch, tmp_path / "landed", records_per_day=12_000)
     with FakeServer(task_setup.fake) as server:
         task_setup.connect(host=server.base_url)
@@ -93,7 +95,7 @@ def test_an_ended_task_breaks_off_and_leaves_its_checkpoint(monkeypatch: pytest.
         assert not list(task_setup.destination.rglob("_manifests/**/*.json"))
         ended_count = len(task_setup.fake.requests)
         time.sleep(1.0)
-        # At most what was on its way on each of the two threads.
+        # At most the request in flight on each of the two threads.
         assert len(task_setup.fake.requests) <= ended_count + 2
         task_setup.misbehave()
         landed = task_setup.land(max_part_bytes=1024 * 1024, concurrency=2)
@@ -103,13 +105,13 @@ def test_an_ended_task_breaks_off_and_leaves_its_checkpoint(monkeypatch: pytest.
 
 
 def _end_once_staged(operator: CloudflareAuditLogsToObjectStorageOperator, destination: Path) -> None:
-    """End a task, as its process's signal would, as soon as it has left a checkpoint."""
+    """Kills a task by ``on_kill`` as soon as it has written a checkpoint."""
     deadline = time.monotonic() + PATIENCE_SECONDS
     while time.monotonic() < deadline and not list(destination.rglob("_staging/**/checkpoint-*.json")):
         time.sleep(0.01)
     operator.on_kill()
 
 
-def test_a_pull_that_is_not_there_can_be_ended(task_setup: TaskSetup) -> None:
-    """To end a task before it reads anything is no error."""
+def test_on_kill_before_execute_does_nothing(task_setup: TaskSetup) -> None:
+    """Killing a task before it reads anything raises no error."""
     task_setup.operator().on_kill()

@@ -1,4 +1,4 @@
-"""Secrets that Airflow does not know of by itself are masked as soon as they are read."""
+"""Tests that secrets which Airflow does not mask itself are masked as soon as they are read."""
 
 from __future__ import annotations
 
@@ -21,26 +21,24 @@ def _fresh_masker() -> None:
     _secrets_masker().reset_masker()
 
 
-def test_a_token_is_masked_without_its_line_break(task_setup: TaskSetup) -> None:
-    """A password with a line break after it is sent without one, and masked as it is sent."""
+def test_token_with_line_break_is_masked_without_it(task_setup: TaskSetup) -> None:
+    """Sends a password without its trailing line break, and masks what is sent."""
     assert TOKEN in str(redact(f"sent {TOKEN}"))
     task_setup.connect(password=f"{TOKEN}\n")
     assert task_setup.hook().settings.endpoint.credentials.secret == TOKEN
     assert redact(f"sent {TOKEN} there") == "sent *** there"
 
 
-def test_a_token_is_masked_on_an_event_loop(task_setup: TaskSetup) -> None:
-    """The triggerer's way to a connection masks it, too."""
+def test_token_read_on_event_loop_is_masked(task_setup: TaskSetup) -> None:
+    """The async method, which triggers use, masks the token as well."""
     task_setup.connect(password=f"{TOKEN}\n")
     asyncio.run(task_setup.hook().load_settings())
     assert redact(f"sent {TOKEN} there") == "sent *** there"
 
 
 @pytest.mark.parametrize("place", ["password", "extra"])
-def test_a_signing_key_is_masked_line_by_line(
-    task_setup: TaskSetup, monkeypatch: pytest.MonkeyPatch, place: str
-) -> None:
-    """Once a private key is read no line of it shows, wherever in the connection it stands."""
+def test_signing_key_is_masked_line_by_line(task_setup: TaskSetup, monkeypatch: pytest.MonkeyPatch, place: str) -> None:
+    """Masks every line of a private key, from the password or the extra."""
     pem = Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
     fields = {"password": pem} if place == "password" else {"extra": {"signing_key": pem}}
     monkeypatch.setenv("AIRFLOW_CONN_SIGNER", json.dumps({"conn_type": "generic", **fields}))

@@ -1,4 +1,4 @@
-"""One place is one asset, by whichever connection and spelling it is reached."""
+"""Tests that one destination is one asset, whichever connection and spelling leads to it."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ SAME = [
 
 
 @pytest.mark.parametrize(("uri", "spellings"), SAME)
-def test_one_place_is_one_asset(uri: str, spellings: list[str]) -> None:
-    """Connection ids, credentials, queries and slashes are no part of an asset, and Airflow changes nothing of ours."""
+def test_destination_spellings_give_one_asset(uri: str, spellings: list[str]) -> None:
+    """Leaves out connection ids, credentials, queries and slashes, and Airflow keeps the URI."""
     with warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)
         assets = [audit_log_asset(spelling) for spelling in spellings]
@@ -38,15 +38,15 @@ def test_one_place_is_one_asset(uri: str, spellings: list[str]) -> None:
 
 
 @pytest.mark.parametrize("destination", ["s3://a/b", "gs://a/b", "abfs://a/b", "file:///a/b"])
-def test_the_asset_is_what_a_user_writes(destination: str) -> None:
-    """A consumer may name the place plainly instead of calling our function."""
+def test_asset_equals_plain_asset_of_the_uri(destination: str) -> None:
+    """A consumer may write the URI instead of calling the function."""
     mine, plain = audit_log_asset(destination), Asset(destination)
     assert (mine.uri, mine.name) == (plain.uri, plain.name)
 
 
 @pytest.mark.parametrize("place", ["s3://audit", "gs://audit/x", "abfs://my_conn@audit/x", "/data/x", "file:///data/x"])
-def test_a_place_is_told(place: str) -> None:
-    """A bucket, a container or an absolute folder is a place."""
+def test_valid_destination_is_accepted(place: str) -> None:
+    """Accepts a bucket, a container or an absolute folder."""
     assert is_a_place(place)
 
 
@@ -63,15 +63,15 @@ def test_a_place_is_told(place: str) -> None:
         "abfss://audit@account.dfs.core.windows.net/x",
     ],
 )
-def test_nowhere_is_told(task_setup: TaskSetup, nowhere: str) -> None:
-    """A destination that names no bucket and no absolute folder is rejected before anything is written."""
+def test_destination_without_bucket_or_folder_is_rejected(task_setup: TaskSetup, nowhere: str) -> None:
+    """Rejects it before anything is written."""
     assert not is_a_place(nowhere)
     with pytest.raises(ConfigurationError, match="names neither a bucket nor an absolute folder"):
         store_from_connection(nowhere, None)
     assert task_setup.tree() == {}
 
 
-def test_a_manifest_lies_below_the_dataset(task_setup: TaskSetup) -> None:
+def test_manifest_uri_has_no_connection_id(task_setup: TaskSetup) -> None:
     """The manifest's URI has no connection id either."""
     summary = task_setup.land(destination=f"file://my_conn@{task_setup.destination}")
     assert summary["manifest_uri"].startswith(dataset_uri(str(task_setup.destination)) + "/_manifests/")

@@ -1,4 +1,4 @@
-"""The buttons beside a task lead to what it did."""
+"""Tests of the links beside a task."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ GENERAL = "https://dash.cloudflare.com/?to=/:account/audit-log"
 
 
 def test_links_of_a_landed_window(task_setup: TaskSetup) -> None:
-    """After a run one leads to its manifest and one to the account's audit log."""
+    """Links to the manifest and to the account's audit log after a run."""
     operator = task_setup.operator(**WINDOW)
     summary = operator.execute({})
     assert ManifestLink().get_link(operator, ti_key=None) == summary["manifest_uri"]
@@ -21,15 +21,15 @@ def test_links_of_a_landed_window(task_setup: TaskSetup) -> None:
     assert CloudflareDashboardLink().get_link(operator, ti_key=None) == expected
 
 
-def test_links_of_a_task_that_did_not_get_so_far(task_setup: TaskSetup) -> None:
-    """Before a run there is no manifest, and the dashboard asks for the account."""
+def test_links_before_a_run(task_setup: TaskSetup) -> None:
+    """Has no manifest before a run, and the dashboard's front page."""
     operator = task_setup.operator(**WINDOW)
     assert ManifestLink().get_link(operator, ti_key=None) == ""
     assert CloudflareDashboardLink().get_link(operator, ti_key=None) == GENERAL
 
 
-def test_links_of_a_task_that_failed(task_setup: TaskSetup) -> None:
-    """A task that fails in the middle still leads to the account it asked."""
+def test_links_of_failed_task(task_setup: TaskSetup) -> None:
+    """Links to the requested account if a task fails midway."""
     task_setup.connect(extra={"account_id": ACCOUNT_ID, "max_attempts": 1})
     task_setup.misbehave("status=503")
     operator = task_setup.operator(**WINDOW)
@@ -40,8 +40,8 @@ def test_links_of_a_task_that_failed(task_setup: TaskSetup) -> None:
 
 
 @pytest.mark.parametrize("scope", ["user", "organization"])
-def test_other_scopes_have_no_page_of_their_own(task_setup: TaskSetup, scope: str) -> None:
-    """A user's or an organization's log is looked for from the dashboard's front."""
+def test_other_scopes_link_to_dashboard_front_page(task_setup: TaskSetup, scope: str) -> None:
+    """Links to the front page for a user's or an organization's log."""
     operator = task_setup.operator(
         **WINDOW, scope=scope, api_version="v1" if scope == "user" else "v2", organization_id="o1"
     )
@@ -59,6 +59,6 @@ def test_other_scopes_have_no_page_of_their_own(task_setup: TaskSetup, scope: st
         ("", ""),
     ],
 )
-def test_an_object_has_a_page_where_its_store_has_a_console(uri: str, page: str) -> None:
-    """S3 and GCS show objects in a browser; elsewhere the URI says where the object is."""
+def test_object_link_opens_console_of_its_store(uri: str, page: str) -> None:
+    """S3 and GCS have a web console; other stores show the URI."""
     assert object_page(uri) == page

@@ -1,4 +1,4 @@
-"""A small task_setup for the shells: a fake, a clock, a connection in the environment, a destination.
+"""Setup for tests of operators and sensors: a fake, a clock, a connection in the environment, a destination.
 
 Invariant: what is read back from a destination is read by plain file tools, not by the package.
 """
@@ -30,7 +30,7 @@ Tree = dict[str, tuple[bytes, int]]
 
 
 class TaskSetup:
-    """Everything around one shell; ``misbehave`` takes specs, ``connect`` writes another connection."""
+    """Everything a task needs; ``misbehave`` takes switches as text, ``connect`` writes another connection."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, destination: Path, **settings: Any) -> None:
         self._monkeypatch = monkeypatch
@@ -41,55 +41,55 @@ class TaskSetup:
         self.connect()
 
     def connect(self, conn_id: str = "cloudflare_default", extra: dict[str, Any] | None = None, **fields: Any) -> None:
-        """Put a connection into the environment."""
+        """Puts a connection into the environment."""
         known = {"account_id": ACCOUNT_ID} if extra is None else extra
         text = json.dumps({"conn_type": "cloudflare", "password": TOKEN, "extra": known, **fields})
         self._monkeypatch.setenv(f"AIRFLOW_CONN_{conn_id.upper()}", text)
 
     def misbehave(self, *specs: str) -> None:
-        """Let the fake misbehave as the specs say, and no longer as before."""
+        """Replaces the fake's misbehaviours."""
         self.fake.misbehave(*[parse_switch(spec) for spec in specs])
 
     def hook(self, conn_id: str = "cloudflare_default") -> CloudflareHook:
-        """Return a hook on the fake and the clock."""
+        """Returns a hook on the fake and the clock."""
         return CloudflareHook(conn_id, transport=FakeTransport(self.fake, self.clock), clock=self.clock)
 
     def operator(self, **arguments: Any) -> CloudflareAuditLogsToObjectStorageOperator:
-        """Return the operator for the usual day and destination, on the fake."""
+        """Returns the landing operator for the default day and destination, on the fake."""
         given = {"task_id": "land", "destination": f"file://{self.destination}", "compression": "none", **arguments}
         found = CloudflareAuditLogsToObjectStorageOperator(**given)
         found.hook = self.hook(found.cloudflare_conn_id)
         return found
 
     def land(self, **arguments: Any) -> dict[str, Any]:
-        """Run the operator for the usual day."""
+        """Runs the operator for the default day; returns its summary."""
         return self.operator(**{**WINDOW, **arguments}).execute({})
 
     def sensor(self, **arguments: Any) -> CloudflareAuditLogActivitySensor:
-        """Return the sensor on the fake."""
+        """Returns the sensor on the fake."""
         found = CloudflareAuditLogActivitySensor(**{"task_id": "look", "since": START, **arguments})
         found.hook = self.hook(found.cloudflare_conn_id)
         return found
 
     def raws(self, version: str = "v1") -> list[bytes]:
-        """Return the true records of the usual day, as the fake keeps them, by (event time, id)."""
+        """Returns the true records of the default day as the fake has them, by (event time, id)."""
         return [row.raw for row in self.fake.truth(version, None, START, END)]
 
     def ids(self, version: str = "v1", scope: str | None = None) -> list[str]:
-        """Return the ids of the same records."""
+        """Returns the ids of these records."""
         return [row.id for row in self.fake.truth(version, scope, START, END)]
 
     def tree(self) -> Tree:
-        """Return every file of the destination: name to bytes and modification time."""
+        """Returns every file of the destination: name to bytes and modification time."""
         files = sorted(path for path in self.destination.rglob("*") if path.is_file())
         return {str(path.relative_to(self.destination)): (path.read_bytes(), path.stat().st_mtime_ns) for path in files}
 
     def part_names(self) -> list[str]:
-        """Return the names of the data objects, in order."""
+        """Returns the sorted names of the data objects."""
         return [name for name in self.tree() if name.startswith("dt=")]
 
     def lines(self) -> list[bytes]:
-        """Return the lines of every text part in order, decompressed."""
+        """Returns the lines of every text part in order, decompressed."""
         found: list[bytes] = []
         for name in self.part_names():
             content = self.tree()[name][0]

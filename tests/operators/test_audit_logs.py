@@ -1,4 +1,4 @@
-"""The operator lands every record once, in any format, and a second run changes nothing."""
+"""Tests that the operator lands every record once in any format, and that a second run changes nothing."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ LATE = record_at("2026-10-26T03:00:00Z", "late-one")
 
 
 class OutletEvents(dict[Any, Any]):
-    """Gives an event with room for an extra to whoever asks for an asset's."""
+    """Returns an event with room for an extra for every asset."""
 
     def __missing__(self, asset: Any) -> Any:
         self[asset] = type("Event", (), {"extra": {}})()
@@ -42,8 +42,8 @@ class OutletEvents(dict[Any, Any]):
 
 @pytest.mark.parametrize("version", ["v1", "v2"])
 @pytest.mark.parametrize(("file_format", "compression"), TEXTS)
-def test_lines_are_the_records(task_setup: TaskSetup, version: str, file_format: str, compression: str) -> None:
-    """JSONL holds each record's own bytes, once, ordered by event time and id."""
+def test_jsonl_lines_are_the_records(task_setup: TaskSetup, version: str, file_format: str, compression: str) -> None:
+    """Writes each record's own bytes once, ordered by event time and id."""
     summary = task_setup.land(file_format=file_format, compression=compression, api_version=version)
     assert task_setup.lines() == task_setup.raws(version)
     assert summary["record_count"] == len(task_setup.raws(version)) > 200
@@ -51,8 +51,10 @@ def test_lines_are_the_records(task_setup: TaskSetup, version: str, file_format:
 
 @pytest.mark.parametrize("version", ["v1", "v2"])
 @pytest.mark.parametrize(("file_format", "compression"), TABLES)
-def test_tables_hold_the_records(task_setup: TaskSetup, version: str, file_format: str, compression: str) -> None:
-    """CSV and Parquet hold each id once, in the same order, and the whole record beside it."""
+def test_csv_and_parquet_rows_are_the_records(
+    task_setup: TaskSetup, version: str, file_format: str, compression: str
+) -> None:
+    """Writes each id once, in the same order, with the whole record in a column."""
     task_setup.land(file_format=file_format, compression=compression, api_version=version)
     ids, records = _table(task_setup, file_format)
     assert list(ids) == task_setup.ids(version)
@@ -69,14 +71,14 @@ def _table(task_setup: TaskSetup, file_format: str) -> tuple[Sequence[str], Sequ
 
 
 def test_unknown_fields_are_kept(task_setup: TaskSetup) -> None:
-    """A field nobody knows lies in the landed line as it came."""
+    """Keeps the bytes of a field that is not documented."""
     task_setup.fake.add(LATE)
     task_setup.land()
     assert LATE in task_setup.lines()
 
 
-def test_an_empty_window_is_committed(task_setup: TaskSetup) -> None:
-    """A window without records has a manifest of no parts, so that it is known to be empty."""
+def test_empty_window_is_committed(task_setup: TaskSetup) -> None:
+    """Writes a manifest without parts for a window without records."""
     summary = task_setup.land(filters={"actor_email": "nobody@example.com"})
     names = list(task_setup.tree())
     assert (summary["record_count"], summary["part_count"]) == (0, 0)
@@ -86,8 +88,8 @@ def test_an_empty_window_is_committed(task_setup: TaskSetup) -> None:
 
 
 @pytest.mark.parametrize("file_format", ["jsonl", "csv", "parquet"])
-def test_a_second_run_changes_nothing(task_setup: TaskSetup, file_format: str) -> None:
-    """Running a window again leaves every name, byte and time of the destination as it is, and says so."""
+def test_second_run_changes_nothing(task_setup: TaskSetup, file_format: str) -> None:
+    """Leaves every name, byte and modification time unchanged, and states so in the summary."""
     first = task_setup.land(file_format=file_format, compression=None)
     before = task_setup.tree()
     second = task_setup.land(file_format=file_format, compression=None)
@@ -97,8 +99,8 @@ def test_a_second_run_changes_nothing(task_setup: TaskSetup, file_format: str) -
 
 
 @pytest.mark.parametrize("file_format", ["jsonl", "csv", "parquet"])
-def test_a_late_record_is_an_addendum(task_setup: TaskSetup, file_format: str) -> None:
-    """A record that turned up late is added as one part of a second generation; nothing old is touched."""
+def test_late_record_is_added_as_addendum(task_setup: TaskSetup, file_format: str) -> None:
+    """Adds a late record as one part of a second generation; existing files stay unchanged."""
     task_setup.land(file_format=file_format)
     before = task_setup.tree()
     task_setup.fake.add(LATE)
@@ -114,8 +116,8 @@ def test_a_late_record_is_an_addendum(task_setup: TaskSetup, file_format: str) -
         assert after[added[1]][0] == LATE + b"\n"
 
 
-def test_replace_writes_anew(task_setup: TaskSetup) -> None:
-    """A replaced window holds all records in one generation's parts, also in another format."""
+def test_replace_writes_all_records_again(task_setup: TaskSetup) -> None:
+    """Writes all records into the parts of one new generation, also in another format."""
     task_setup.land()
     task_setup.fake.add(LATE)
     summary = task_setup.land(replace=True, compression="gzip")
@@ -128,8 +130,8 @@ def test_replace_writes_anew(task_setup: TaskSetup) -> None:
     "other",
     [{"file_format": "csv"}, {"compression": "gzip"}, {"api_version": "v2"}, {"filters": {"action_type": "login"}}],
 )
-def test_another_dataset_in_the_same_place_is_refused(task_setup: TaskSetup, other: dict[str, Any]) -> None:
-    """A destination holds one audit log in one format; anything else fails the task and changes nothing."""
+def test_other_dataset_in_same_destination_is_refused(task_setup: TaskSetup, other: dict[str, Any]) -> None:
+    """Fails for another audit log or format in the same destination, and changes nothing."""
     task_setup.land()
     before, request_count = task_setup.tree(), len(task_setup.fake.requests)
     with pytest.raises(AirflowFailException, match="CommitConflictError") as caught:
@@ -139,8 +141,8 @@ def test_another_dataset_in_the_same_place_is_refused(task_setup: TaskSetup, oth
     assert len(task_setup.fake.requests) == request_count
 
 
-def test_the_summary_is_small_and_plain(task_setup: TaskSetup) -> None:
-    """What goes into XCom is JSON of a few hundred bytes, and its manifest is where it says."""
+def test_summary_is_small_json(task_setup: TaskSetup) -> None:
+    """The XCom is JSON of a few hundred bytes, and its manifest URI leads to the manifest."""
     summary = task_setup.land()
     assert len(json.dumps(summary)) < 1000
     assert summary.keys() >= {"window_start", "window_end", "record_count", "part_count", "manifest_uri"}
@@ -148,8 +150,8 @@ def test_the_summary_is_small_and_plain(task_setup: TaskSetup) -> None:
     assert json.loads(path.read_bytes())["record_count"] == summary["record_count"]
 
 
-def test_the_asset_event_carries_the_summary(task_setup: TaskSetup) -> None:
-    """A task with the destination as outlet tells the next what landed; one without tells nothing."""
+def test_asset_event_has_the_summary(task_setup: TaskSetup) -> None:
+    """Sets the event's extra if the destination is an outlet, and sets nothing otherwise."""
     asset = audit_log_asset(f"file://{task_setup.destination}")
     events = OutletEvents()
     operator = task_setup.operator(window_start=START, window_end=END, outlets=[asset])
@@ -163,7 +165,7 @@ def test_the_asset_event_carries_the_summary(task_setup: TaskSetup) -> None:
 def test_progress_is_logged(
     task_setup: TaskSetup, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A task's log says which window by which rule, how far it is, and what it committed."""
+    """Logs the window with its rule, the progress and the commit."""
     caplog.set_level("INFO")
     task_setup.operator().execute({"data_interval_start": START, "data_interval_end": START + timedelta(days=1)})
     # Airflow's versions log by structlog to the terminal, or by the standard library.
@@ -183,8 +185,8 @@ def test_progress_is_logged(
         ({"dag_run": SimpleNamespace(partition_key="2026-10-25T22:00:00-0200")}, "%Y-%m-%dT%H:%M:%S%z"),
     ],
 )
-def test_a_partition_lands(task_setup: TaskSetup, context: dict[str, Any], key_format: str) -> None:
-    """A run says its partition by date or key, in the context or, as in Airflow 3.2, by its dag_run alone."""
+def test_partition_gives_the_window(task_setup: TaskSetup, context: dict[str, Any], key_format: str) -> None:
+    """Reads the partition date or key from the context or, as in Airflow 3.2, from its dag_run alone."""
     summary = task_setup.operator(partition_key_format=key_format).execute(context)
     assert (summary["window_start"], summary["window_end"]) == (START.isoformat(), END.isoformat())
     assert task_setup.lines() == task_setup.raws("v1")

@@ -1,4 +1,4 @@
-"""What cannot be landed fails early, by its name, and leaves nothing."""
+"""Tests that a window that cannot be landed fails early with a named error and writes nothing."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ NOON = datetime(2026, 11, 2, 12, tzinfo=UTC)
 
 
 def _refused(task_setup: TaskSetup, context: dict[str, Any] | None = None, **arguments: Any) -> BaseException:
-    """Run the operator; return the named error behind its failure for good, after which nothing is asked or written."""
+    """Runs the operator; returns the cause of its permanent failure, and asserts no request and no file."""
     with pytest.raises(AirflowFailException) as caught:
         task_setup.operator(**arguments).execute(context or {})
     assert caught.value.__cause__ is not None
@@ -48,8 +48,8 @@ def _refused(task_setup: TaskSetup, context: dict[str, Any] | None = None, **arg
         ({"scope": "user", "api_version": "v2"}, "user"),
     ],
 )
-def test_a_wrong_argument_fails_the_parsing(task_setup: TaskSetup, arguments: dict[str, Any], words: str) -> None:
-    """A typing error in a DAG file is refused when the file is parsed, with the mend."""
+def test_invalid_argument_fails_at_dag_parse(task_setup: TaskSetup, arguments: dict[str, Any], words: str) -> None:
+    """Rejects a typing error in the constructor and names the remedy."""
     with pytest.raises(ConfigurationError, match=words):
         task_setup.operator(**arguments)
 
@@ -66,16 +66,18 @@ def test_a_wrong_argument_fails_the_parsing(task_setup: TaskSetup, arguments: di
         ({}, {**WINDOW, "timezone": "Mars/Base"}, "Mars/Base"),
     ],
 )
-def test_a_window_that_is_none(task_setup: TaskSetup, context: Any, arguments: dict[str, Any], words: str) -> None:
-    """A run that does not say its window, or says it upside down, fails at once and names the mend."""
+def test_missing_or_invalid_window_fails_at_once(
+    task_setup: TaskSetup, context: Any, arguments: dict[str, Any], words: str
+) -> None:
+    """Fails a run without a valid window and names the remedy."""
     error = _refused(task_setup, context, **arguments)
     assert isinstance(error, ConfigurationError)
     with pytest.raises(ConfigurationError, match=words):
         raise error
 
 
-def test_a_zero_length_interval_with_a_length(task_setup: TaskSetup) -> None:
-    """With window_length the day before an interval without length is landed."""
+def test_zero_length_interval_with_window_length_lands_the_day_before(task_setup: TaskSetup) -> None:
+    """Lands the window of this length that ends at the interval."""
     moment = END + timedelta(hours=7)
     operator = task_setup.operator(window_length=timedelta(days=1))
     summary = operator.execute({"data_interval_start": moment, "data_interval_end": moment})
@@ -83,31 +85,31 @@ def test_a_zero_length_interval_with_a_length(task_setup: TaskSetup) -> None:
     assert task_setup.lines() == task_setup.raws()
 
 
-def test_a_partition_is_a_local_day(task_setup: TaskSetup) -> None:
-    """A partition's date alone is a calendar day in the time zone, 25 hours when the clocks go back."""
+def test_partition_date_is_a_local_day(task_setup: TaskSetup) -> None:
+    """A partition date is a calendar day in the time zone, 25 hours when daylight saving time ends."""
     day = datetime(2026, 10, 24, 22, tzinfo=UTC)
     summary = task_setup.operator(timezone="Europe/Berlin").execute({"partition_date": day})
     assert summary["window_start"] == "2026-10-24T22:00:00+00:00"
     assert summary["window_end"] == "2026-10-25T23:00:00+00:00"
 
 
-def test_templates_that_gave_nothing(task_setup: TaskSetup) -> None:
-    """Bounds that a template left empty count as not given."""
+def test_empty_rendered_bounds_count_as_not_given(task_setup: TaskSetup) -> None:
+    """Uses the data interval if a template renders an empty bound."""
     operator = task_setup.operator(window_start="", window_end="None")
     summary = operator.execute({"data_interval_start": START, "data_interval_end": END})
     assert summary["record_count"] == len(task_setup.raws())
 
 
-def test_older_than_the_retention(task_setup: TaskSetup) -> None:
-    """A window that the API no longer keeps whole fails for good before any request."""
+def test_window_older_than_retention_fails_before_any_request(task_setup: TaskSetup) -> None:
+    """Fails permanently, because the API no longer has the whole window."""
     old = START - timedelta(days=600)
     assert isinstance(
         _refused(task_setup, window_start=old, window_end=old + timedelta(days=1)), RetentionExceededError
     )
 
 
-def test_an_unsettled_window_is_deferred(task_setup: TaskSetup) -> None:
-    """A deferrable task gives up its slot until the window is settled, with a timeout longer than that."""
+def test_unsettled_window_is_deferred(task_setup: TaskSetup) -> None:
+    """Defers until the window is settled, with a longer timeout."""
     operator = task_setup.operator(window_start=NOON - timedelta(hours=1), window_end=NOON, deferrable=True)
     with pytest.raises(TaskDeferred) as caught:
         operator.execute({})
@@ -121,8 +123,8 @@ def test_an_unsettled_window_is_deferred(task_setup: TaskSetup) -> None:
     assert operator.execute_settled({}, event={"settled_at": "…"})["part_count"] == 1
 
 
-def test_a_window_in_the_future_is_too_early(task_setup: TaskSetup) -> None:
-    """Outside of a task nobody can wait: what is not settled is retryable and says from when on it may be read."""
+def test_unsettled_window_outside_of_a_task_raises(task_setup: TaskSetup) -> None:
+    """Raises a retryable error with the instant at which the window is settled."""
     operator = task_setup.operator(window_start=NOON, window_end=NOON + timedelta(days=1))
     with pytest.raises(WindowNotSettledError) as caught:
         operator.execute({})
@@ -140,17 +142,17 @@ def test_a_window_in_the_future_is_too_early(task_setup: TaskSetup) -> None:
         ({"destination": "wasb://bucket/x", "destination_conn_id": "nowhere"}, "wasb://bucket/x"),
     ],
 )
-def test_what_is_missing_is_named_before_any_request(
+def test_missing_connection_or_store_fails_before_any_request(
     task_setup: TaskSetup, arguments: dict[str, Any], words: str
 ) -> None:
-    """A connection, store or account that does not exist is a configuration error, and nobody is asked."""
+    """Raises ``ConfigurationError`` without a request."""
     error = _refused(task_setup, **{**WINDOW, **arguments})
     assert isinstance(error, ConfigurationError)
     assert words in str(error)
 
 
-def test_an_unwritable_destination_is_named_before_any_request(task_setup: TaskSetup, tmp_path: Path) -> None:
-    """A destination that takes no file is a storage error, and nobody is asked."""
+def test_unwritable_destination_fails_before_any_request(task_setup: TaskSetup, tmp_path: Path) -> None:
+    """Raises ``StorageError`` without a request."""
     (tmp_path / "file").write_bytes(b"")
     assert isinstance(_refused(task_setup, None, **WINDOW, destination=f"file://{tmp_path}/file"), StorageError)
 
@@ -159,8 +161,10 @@ def test_an_unwritable_destination_is_named_before_any_request(task_setup: TaskS
     ("status", "kind"), [(401, SourceAuthError), (403, SourceAuthError), (404, ConfigurationError)]
 )
 @pytest.mark.parametrize("version", ["v1", "v2"])
-def test_a_refusal_is_asked_for_once(task_setup: TaskSetup, status: int, kind: type[Exception], version: str) -> None:
-    """A refused credential or account fails the task for good after one request, and no file is there."""
+def test_refused_credential_or_account_is_not_retried(
+    task_setup: TaskSetup, status: int, kind: type[Exception], version: str
+) -> None:
+    """Fails permanently after one request and writes no file."""
     task_setup.misbehave(f"status={status}")
     with pytest.raises(AirflowFailException) as caught:
         task_setup.land(api_version=version)
@@ -180,16 +184,16 @@ def test_a_refusal_is_asked_for_once(task_setup: TaskSetup, status: int, kind: t
         "truncated_json,first=1",
     ],
 )
-def test_passing_trouble_is_waited_out(task_setup: TaskSetup, spec: str) -> None:
-    """What passes by itself is tried again, and the landed lines are the whole truth."""
+def test_temporary_failure_is_retried(task_setup: TaskSetup, spec: str) -> None:
+    """Retries a temporary failure; the landed lines are the true records."""
     task_setup.misbehave(spec)
     task_setup.land()
     assert task_setup.lines() == task_setup.raws()
     assert task_setup.clock.sleeps
 
 
-def test_lasting_trouble_is_left_to_airflow_and_nothing_stays(task_setup: TaskSetup) -> None:
-    """An API that stays away is a retryable error after the connection's attempts, and no file is there."""
+def test_lasting_failure_raises_retryable_error_and_leaves_no_file(task_setup: TaskSetup) -> None:
+    """Raises after the connection's attempts."""
     task_setup.connect(extra={"account_id": task_setup.fake.settings.account_ids[0], "max_attempts": 3})
     task_setup.misbehave("status=503")
     with pytest.raises(SourceUnavailableError) as caught:

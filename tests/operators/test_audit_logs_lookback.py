@@ -1,4 +1,4 @@
-"""The operator looks back for late records when asked to, and tells how many it added."""
+"""Tests that the operator adds late records of earlier windows if requested, and reports how many."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def _day(number: int) -> dict[str, Any]:
 
 @pytest.fixture
 def past(task_setup: TaskSetup) -> TaskSetup:
-    """Two days that landed, with a record that turned up afterwards in the second."""
+    """Two landed days, with a late record in the second."""
     for number in (-2, -1):
         task_setup.land(**_day(number))
     task_setup.fake.add(LATE)
@@ -32,7 +32,7 @@ def past(task_setup: TaskSetup) -> TaskSetup:
 def test_late_records_land_with_the_next_window(
     past: TaskSetup, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The day's own summary says how many windows it read again and how many records these gained."""
+    """The summary counts the windows that were read again and their late records."""
     caplog.set_level("INFO")
     before = past.tree()
     summary = past.land(lookback=7 * DAY)
@@ -46,8 +46,8 @@ def test_late_records_land_with_the_next_window(
     assert "'late_count': 1" in said
 
 
-def test_a_second_run_changes_nothing(past: TaskSetup) -> None:
-    """Landed and looked back once, the same run writes no byte and counts no late record."""
+def test_second_run_with_lookback_changes_nothing(past: TaskSetup) -> None:
+    """Writes no byte and counts no late record."""
     past.land(lookback=7 * DAY)
     before = past.tree()
     summary = past.land(lookback=7 * DAY)
@@ -55,28 +55,28 @@ def test_a_second_run_changes_nothing(past: TaskSetup) -> None:
     assert past.tree() == before
 
 
-def test_by_default_nobody_looks_back(past: TaskSetup) -> None:
-    """Without a lookback no committed window is read, and the summary does not speak of it."""
+def test_default_reads_no_committed_window_again(past: TaskSetup) -> None:
+    """Reads no committed window, and the summary has no lookback."""
     summary = past.land()
     assert not {"lookback_windows", "late_count"} & set(summary)
     assert LATE not in past.lines()
 
 
-def test_a_lookback_of_nothing_is_told(past: TaskSetup) -> None:
-    """A lookback of no length reads nothing again and says so."""
+def test_zero_lookback_reads_nothing_again(past: TaskSetup) -> None:
+    """Reads nothing again and reports that."""
     summary = past.land(lookback=timedelta(0))
     assert (summary["lookback_windows"], summary["late_count"]) == (0, 0)
 
 
 @pytest.mark.parametrize("lookback", [timedelta(seconds=-1), 7, "7 days", True])
-def test_a_lookback_that_cannot_be(task_setup: TaskSetup, lookback: Any) -> None:
-    """Less than nothing, and what is no length of time, is refused when the DAG is parsed."""
+def test_invalid_lookback_fails_at_dag_parse(task_setup: TaskSetup, lookback: Any) -> None:
+    """Rejects a negative lookback and anything but a timedelta."""
     with pytest.raises(ConfigurationError, match="lookback"):
         task_setup.operator(lookback=lookback)
 
 
 def test_a_failed_lookback_fails_the_task_and_keeps_the_window(past: TaskSetup) -> None:
-    """The run's own window stays committed when an older one is found damaged, and the task fails at once."""
+    """Fails for a damaged earlier window; the run's own window stays committed."""
     part = past.destination / past.part_names()[0]
     part.write_bytes(b"")
     with pytest.raises(AirflowFailException, match="differs from its manifest"):

@@ -1,4 +1,4 @@
-"""The operator's arguments `schema` and `privacy`: what they land, what is refused early, what no log shows."""
+"""Tests of the arguments `schema` and `privacy`: what they write, reject early and keep out of logs."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ PRIVACY = {"conn_id": "{{ params.key }}", "drop": ["metadata"]}
 
 @pytest.fixture
 def task_setup(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> TaskSetup:
-    """A task_setup with a key in a connection."""
+    """The default setup with a key in a connection."""
     found = TaskSetup(monkeypatch, tmp_path / "landed")
     found.connect("audit_privacy", {}, password=KEY)
     return found
 
 
-def test_a_schema_is_landed_and_named(task_setup: TaskSetup) -> None:
-    """The summary names the schema and how many values did not fit; the rows are the table's."""
+def test_schema_is_landed_and_named_in_the_summary(task_setup: TaskSetup) -> None:
+    """The summary has the schema and the number of type mismatches."""
     summary = task_setup.land(schema="normalized")
     assert (summary["schema"], summary["type_mismatch_count"], summary["record_count"]) == ("normalized 1.0", 0, 300)
     (part,) = task_setup.destination.glob("dt=*/**/part-*.jsonl")
@@ -35,8 +35,8 @@ def test_a_schema_is_landed_and_named(task_setup: TaskSetup) -> None:
     assert {row["api_version"] for row in rows} == {"v1"}
 
 
-def test_privacy_is_applied_with_the_connections_key(task_setup: TaskSetup, caplog: pytest.LogCaptureFixture) -> None:
-    """No address lands, the manifest names the rule, and neither it, the log nor the summary shows the key."""
+def test_privacy_rule_uses_key_of_the_connection(task_setup: TaskSetup, caplog: pytest.LogCaptureFixture) -> None:
+    """Writes no address; neither manifest, log nor summary has the key."""
     with caplog.at_level(logging.DEBUG):
         summary = task_setup.land(privacy={"conn_id": "audit_privacy", "drop": ["metadata"], "name": "gdpr"})
     landed = [path.read_text() for path in task_setup.destination.rglob("*") if path.is_file()]
@@ -47,8 +47,8 @@ def test_privacy_is_applied_with_the_connections_key(task_setup: TaskSetup, capl
     assert KEY not in "".join(landed) + caplog.text + str(summary)
 
 
-def test_the_connection_may_be_a_template(task_setup: TaskSetup) -> None:
-    """The dict is rendered with the task's other fields, and shows no key when it is."""
+def test_privacy_connection_id_is_templated(task_setup: TaskSetup) -> None:
+    """Renders the dict with the other fields, without the key."""
     operator = task_setup.operator(privacy=PRIVACY)
     operator.render_template_fields({"params": {"key": "audit_privacy"}})
     assert operator.privacy == {"conn_id": "audit_privacy", "drop": ["metadata"]}
@@ -63,10 +63,10 @@ def test_the_connection_may_be_a_template(task_setup: TaskSetup) -> None:
         ({"privacy": {"conn_id": "k"}, "filters": {"actor_email": "a@b.ch"}}, "would stand in every manifest"),
     ],
 )
-def test_what_is_impossible_is_refused_when_the_dag_is_parsed(
+def test_invalid_schema_or_privacy_fails_at_dag_parse(
     task_setup: TaskSetup, arguments: dict[str, Any], words: str
 ) -> None:
-    """No run is needed to know it, and no connection is read."""
+    """Raises without reading a connection."""
     with pytest.raises(ConfigurationError) as caught:
         task_setup.operator(**arguments)
     assert words in str(caught.value)
@@ -80,8 +80,8 @@ def test_what_is_impossible_is_refused_when_the_dag_is_parsed(
         ({"conn_id": "empty"}, "has 0 bytes. Give at least 32"),
     ],
 )
-def test_a_run_without_a_proper_key_fails_for_good(task_setup: TaskSetup, privacy: dict[str, Any], words: str) -> None:
-    """No retry mends a missing key; nothing lands, and the error does not show what there is."""
+def test_missing_or_short_key_fails_permanently(task_setup: TaskSetup, privacy: dict[str, Any], words: str) -> None:
+    """Writes nothing, and the error does not show the key."""
     task_setup.connect("short", {}, password="horse")
     task_setup.connect("empty", {}, password="")
     with pytest.raises(AirflowFailException) as caught:

@@ -1,4 +1,4 @@
-"""The operator lands a window on every kind of store, through Airflow's connections; raw clients are the witnesses."""
+"""Tests that the operator lands a window on every kind of store; official clients read the objects back."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ PREFIX = "cloudflare/v1/"
 
 
 class Bucket(NamedTuple):
-    """A new bucket of a server, and the operator's arguments that lead into it."""
+    """A new bucket of a server, and the operator's arguments for it."""
 
     server: RealStore
     name: str
     destination: dict[str, Any]
 
     def committed_lines(self) -> list[bytes]:
-        """Return the lines of the newest manifest's parts, each of which has the bytes the manifest says."""
+        """Returns the lines of the newest manifest's parts; asserts that each part has the manifest's bytes."""
         keys = sorted(key for key in self.server.versions(self.name) if f"{PREFIX}_manifests/" in key)
         manifest = json.loads(self.server.content(self.name, keys[-1]))
         found: list[bytes] = []
@@ -43,14 +43,14 @@ class Bucket(NamedTuple):
             found += content.splitlines()
         return found
 
-    def debris(self) -> list[str]:
-        """Return the keys that neither a manifest nor a part has."""
+    def unreferenced_keys(self) -> list[str]:
+        """Returns the keys that are neither a manifest nor a part of one."""
         return [key for key in self.server.versions(self.name) if "_staging" in key or "unfinished" in key]
 
 
 @pytest.fixture
 def bucket_on(servers: Servers, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Bucket]:
-    """Make a bucket on a server, with a connection to it."""
+    """Creates a bucket on a server, with a connection to it."""
 
     def made(name: str) -> Bucket:
         server, bucket = servers(name), f"audit-{uuid4().hex[:12]}"
@@ -66,14 +66,14 @@ every_store = pytest.mark.parametrize("name", CREATE_ONLY)
 
 
 @every_store
-def test_a_window_lands_once(name: str, task_setup: TaskSetup, bucket_on: Callable[[str], Bucket]) -> None:
-    """The parts hold the fake's own bytes, a second run writes no object, and nothing else lies there."""
+def test_window_lands_once_on_every_store(name: str, task_setup: TaskSetup, bucket_on: Callable[[str], Bucket]) -> None:
+    """The parts have the fake's own bytes; a second run writes no object; no other object stays."""
     bucket = bucket_on(name)
     summary = task_setup.land(**bucket.destination)
     before = bucket.server.versions(bucket.name)
     assert summary["record_count"] == 300
     assert bucket.committed_lines() == task_setup.raws()
-    assert bucket.debris() == []
+    assert bucket.unreferenced_keys() == []
     assert task_setup.land(**bucket.destination)["committed"] is False
     assert bucket.server.versions(bucket.name) == before
 
@@ -82,17 +82,17 @@ def test_a_window_lands_once(name: str, task_setup: TaskSetup, bucket_on: Callab
 def test_parts_of_many_uploads_land(
     name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, bucket_on: Callable[[str], Bucket]
 ) -> None:
-    """A day of 20,000 records lands as parts of more than 12 MiB, each sent in many writes."""
+    """Lands 20,000 records as parts of more than 12 MiB, each sent in many writes."""
     task_setup, bucket = TaskSetup(monkeypatch, tmp_path, records_per_day=20_000), bucket_on(name)
     summary = task_setup.land(**bucket.destination, max_part_bytes=12 << 20)
     assert summary["size_bytes"] > 12 << 20
     assert summary["part_count"] > 1
     assert bucket.committed_lines() == task_setup.raws()
-    assert bucket.debris() == []
+    assert bucket.unreferenced_keys() == []
 
 
 def _together(task_setup: TaskSetup, start: threading.Barrier) -> httpx.MockTransport:
-    """Return a fake that answers its first request when every run has made its own: by then each one has planned."""
+    """Returns a fake that holds back its first response until every run has sent a request, and so has planned."""
     fake, first = FakeTransport(task_setup.fake, task_setup.clock), threading.Lock()
 
     def answer(request: httpx.Request) -> httpx.Response:
@@ -104,7 +104,7 @@ def _together(task_setup: TaskSetup, start: threading.Barrier) -> httpx.MockTran
 
 
 def _run_together(task_setups: list[TaskSetup], bucket: Bucket) -> list[Any]:
-    """Run the window once for every task_setup at the same time; return what each run returned or raised."""
+    """Runs the window once for every setup at the same time; returns the result or error of each."""
     start = threading.Barrier(len(task_setups))
 
     def run(task_setup: TaskSetup) -> Any:
@@ -120,25 +120,27 @@ def _run_together(task_setups: list[TaskSetup], bucket: Bucket) -> list[Any]:
 
 
 @every_store
-def test_two_runs_of_one_window_agree(name: str, task_setup: TaskSetup, bucket_on: Callable[[str], Bucket]) -> None:
-    """Of two runs that read the same records at the same time one commits and the other finds the same bytes."""
+def test_concurrent_runs_with_same_records_agree(
+    name: str, task_setup: TaskSetup, bucket_on: Callable[[str], Bucket]
+) -> None:
+    """One run commits, and the other finds the same bytes."""
     bucket = bucket_on(name)
     first, second = _run_together([task_setup, task_setup], bucket)
     assert sorted([first["committed"], second["committed"]]) == [False, True]
     assert first["manifest_uri"] == second["manifest_uri"]
     assert bucket.committed_lines() == task_setup.raws()
-    assert bucket.debris() == []
+    assert bucket.unreferenced_keys() == []
 
 
 @every_store
-def test_two_runs_that_disagree_never_mix(
+def test_concurrent_runs_with_other_records_never_mix(
     name: str,
     task_setup: TaskSetup,
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
     bucket_on: Callable[[str], Bucket],
 ) -> None:
-    """Of two runs that read other records at the same time one commits whole, and the other is the named conflict."""
+    """One run commits all of its records, and the other raises the named conflict."""
     other, bucket = TaskSetup(monkeypatch, tmp_path, records_per_day=240), bucket_on(name)
     task_setups = [task_setup, other]
     outcomes = _run_together(task_setups, bucket)
@@ -146,14 +148,14 @@ def test_two_runs_that_disagree_never_mix(
     assert len(winners) == 1, outcomes
     assert isinstance(outcomes[1 - winners[0]].__cause__, CommitConflictError)
     assert bucket.committed_lines() == task_setups[winners[0]].raws()
-    assert bucket.debris() == []
+    assert bucket.unreferenced_keys() == []
 
 
 @pytest.mark.parametrize("name", OVERWRITING)
-def test_a_store_that_overwrites_is_refused(
+def test_store_without_conditional_writes_is_refused(
     name: str, task_setup: TaskSetup, bucket_on: Callable[[str], Bucket]
 ) -> None:
-    """A store that ignores conditional writes is refused before Cloudflare is asked, and nothing stays in it."""
+    """Fails before any request to Cloudflare and leaves no object."""
     bucket = bucket_on(name)
     with pytest.raises(Exception, match="created twice") as caught:
         task_setup.land(**bucket.destination)
@@ -163,8 +165,8 @@ def test_a_store_that_overwrites_is_refused(
 
 
 @every_store
-def test_a_missing_bucket_is_named(name: str, task_setup: TaskSetup, bucket_on: Callable[[str], Bucket]) -> None:
-    """A bucket that is not there is an error for good that says so, before Cloudflare is asked."""
+def test_missing_bucket_fails_permanently(name: str, task_setup: TaskSetup, bucket_on: Callable[[str], Bucket]) -> None:
+    """Names the bucket before any request to Cloudflare."""
     bucket = bucket_on(name)
     nowhere = {**bucket.destination, "destination": f"{bucket.server.scheme}://no-such-bucket-here/x"}
     with pytest.raises(Exception, match="bucket or folder exists") as caught:
@@ -175,10 +177,10 @@ def test_a_missing_bucket_is_named(name: str, task_setup: TaskSetup, bucket_on: 
 
 @every_store
 @pytest.mark.parametrize("path", ["", "/", "/a b/ü+%20=#1/", "/what?/x"])
-def test_any_destination_holds_a_window(
+def test_root_and_unusual_prefixes_land_or_are_refused(
     name: str, path: str, task_setup: TaskSetup, bucket_on: Callable[[str], Bucket]
 ) -> None:
-    """The bucket's root and a prefix of odd characters hold a window, or are refused by a named error."""
+    """Lands in the bucket's root and under unusual prefixes, or raises a named error."""
     bucket = bucket_on(name)
     place = {**bucket.destination, "destination": f"{bucket.server.scheme}://{bucket.name}{path}"}
     assert task_setup.land(**place)["committed"] is True

@@ -1,4 +1,4 @@
-"""The landing operator writes to S3 through an Airflow connection; the official AWS client reads back what it wrote."""
+"""Tests that the operator writes to S3 through an Airflow connection; the official client reads back."""
 
 from __future__ import annotations
 
@@ -44,8 +44,8 @@ def test_records_land_whole_in_a_bucket(task_setup: TaskSetup, client: Any, dest
     assert _objects(client) == objects
 
 
-def test_a_failed_pull_leaves_nothing_in_the_bucket(task_setup: TaskSetup, client: Any) -> None:
-    """A pull that breaks midway leaves no object and no open upload."""
+def test_failed_pull_leaves_no_object_or_upload(task_setup: TaskSetup, client: Any) -> None:
+    """Leaves no object and no open upload after a failure midway."""
     task_setup.misbehave("page_ceiling=100", "truncated_json,after=2")
     with pytest.raises(Exception, match="not its JSON"):
         task_setup.land(destination="s3://s3@audit/x")
@@ -54,8 +54,8 @@ def test_a_failed_pull_leaves_nothing_in_the_bucket(task_setup: TaskSetup, clien
 
 
 @pytest.mark.usefixtures("client")
-def test_a_missing_bucket_is_named_before_any_request(task_setup: TaskSetup) -> None:
-    """A bucket that is not there is an error that says so, and Cloudflare is not asked."""
+def test_missing_bucket_fails_before_any_request(task_setup: TaskSetup) -> None:
+    """Names the bucket and sends no request to Cloudflare."""
     with pytest.raises(Exception, match="bucket does not exist") as caught:
         task_setup.land(destination="s3://s3@no-such-bucket/x")
     assert isinstance(caught.value.__cause__, StorageError)

@@ -1,4 +1,4 @@
-"""The auditor's operators verify and seal through Airflow's storage and connections, and fail by name."""
+"""Tests that the operators verify and seal through Airflow's storage and connections."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ def _cause(caught: pytest.ExceptionInfo[AirflowFailException]) -> BaseException 
 
 @pytest.fixture
 def landed(task_setup: TaskSetup) -> TaskSetup:
-    """The task_setup with one day landed and a connection with a signing key in its password."""
+    """One landed day, and a connection with a signing key as its password."""
     task_setup.land()
     task_setup.connect("sealing", conn_type="generic", password=PRIVATE_PEM, extra={})
     return task_setup
 
 
 @pytest.mark.parametrize("file_format", ["jsonl", "csv", "parquet"])
-def test_what_the_operator_landed_is_sound(task_setup: TaskSetup, file_format: str) -> None:
-    """Every format is read back and agrees with its manifest, record by record."""
+def test_landed_dataset_has_no_findings(task_setup: TaskSetup, file_format: str) -> None:
+    """Every format agrees with its manifest, record by record."""
     task_setup.land(file_format=file_format)
     counts = _verify(task_setup)
     assert counts == {
@@ -53,8 +53,8 @@ def test_what_the_operator_landed_is_sound(task_setup: TaskSetup, file_format: s
     }
 
 
-def test_a_sealed_and_signed_day_is_sound(landed: TaskSetup) -> None:
-    """The digest of the newest seal travels from the sealing's XCom to the verification's argument."""
+def test_signed_day_verifies_with_digest_from_xcom(landed: TaskSetup) -> None:
+    """Verifies with the newest seal's digest from the sealing task's XCom."""
     sealed = _seal(landed, signing_conn_id="sealing")
     assert [made["day"] for made in sealed["created"]] == ["2026-10-26"]
     assert sealed["signed_count"] == 1
@@ -64,7 +64,7 @@ def test_a_sealed_and_signed_day_is_sound(landed: TaskSetup) -> None:
 
 
 def test_sealing_twice_changes_nothing(landed: TaskSetup) -> None:
-    """A second run creates no seal and no signature, and tells the same newest digest."""
+    """Creates no seal and no signature, and reports the same newest digest."""
     first = _seal(landed, signing_conn_id="sealing")
     before = landed.tree()
     assert _seal(landed, signing_conn_id="sealing") == {**first, "created": [], "signed_count": 0}
@@ -83,26 +83,26 @@ SUMMER_IN_BERLIN = timezone(timedelta(hours=2))
         datetime(2026, 10, 27, 1, tzinfo=SUMMER_IN_BERLIN),
     ],
 )
-def test_the_day_is_a_utc_date(landed: TaskSetup, day: Any) -> None:
-    """A date, its text or an instant in any zone names the UTC date."""
+def test_day_argument_gives_utc_date(landed: TaskSetup, day: Any) -> None:
+    """A date, its text, or an instant in any time zone gives the UTC date."""
     assert [made["day"] for made in _seal(landed, day=day)["created"]] == ["2026-10-26"]
 
 
-def test_another_day_has_nothing_to_seal(landed: TaskSetup) -> None:
+def test_day_without_window_gets_no_seal(landed: TaskSetup) -> None:
     """A day without a window gets no seal."""
     assert _seal(landed, day="2026-10-27")["created"] == []
 
 
-def test_a_key_in_the_extra_signs_as_well(landed: TaskSetup) -> None:
-    """The extra's signing_key is taken where there is one, in one line with escaped breaks too."""
+def test_signing_key_in_extra_is_used(landed: TaskSetup) -> None:
+    """Uses the extra's signing_key, also on one line with escaped line breaks."""
     for number, pem in enumerate([PRIVATE_PEM, PRIVATE_PEM.replace("\n", "\\n")]):
         landed.connect(f"extra{number}", conn_type="generic", password="", extra={"signing_key": pem})
         assert _seal(landed, signing_conn_id=f"extra{number}")["signed_count"] == (1 - number)
 
 
 @pytest.mark.parametrize("flaw", ["flipped", "removed", "added"])
-def test_damage_fails_the_task_without_retries(landed: TaskSetup, flaw: str) -> None:
-    """A severe finding is a VerificationError that names kind, key and remedy."""
+def test_damaged_part_fails_the_task_permanently(landed: TaskSetup, flaw: str) -> None:
+    """Raises ``VerificationError`` with kind, key and remedy of a severe finding."""
     part = landed.destination / landed.part_names()[0]
     if flaw == "flipped":
         part.write_bytes(part.read_bytes()[:-5] + b"x" + part.read_bytes()[-4:])
@@ -115,8 +115,8 @@ def test_damage_fails_the_task_without_retries(landed: TaskSetup, flaw: str) -> 
     assert isinstance(_cause(caught), VerificationError)
 
 
-def test_a_wrong_public_key_fails(landed: TaskSetup) -> None:
-    """A signature by a key nobody gives is severe."""
+def test_signature_of_unknown_key_is_severe(landed: TaskSetup) -> None:
+    """A signature by a key that was not given is a severe finding."""
     _seal(landed, signing_conn_id="sealing")
     other = (
         "-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEAGb9ECWmEzf6FQbrBZ9w7lshQhqowtrbLDFw4rXAxZuE=\n"
@@ -127,8 +127,8 @@ def test_a_wrong_public_key_fails(landed: TaskSetup) -> None:
     assert _verify(landed, public_key=other + PUBLIC_PEM)["severe_count"] == 0
 
 
-def test_the_range_is_half_open(landed: TaskSetup) -> None:
-    """A range that ends where the window starts holds nothing; one instant more holds it."""
+def test_range_excludes_its_end(landed: TaskSetup) -> None:
+    """Excludes a window that starts at the end of the range, and includes it one instant later."""
     with pytest.raises(AirflowFailException, match="nothing_committed"):
         _verify(landed, end=START)
     assert _verify(landed, end=START + timedelta(microseconds=1))["window_count"] == 1
@@ -147,8 +147,8 @@ def test_the_range_is_half_open(landed: TaskSetup) -> None:
         ({"destination": "nosuch://x/y"}, "cannot be opened"),
     ],
 )  # fmt: skip
-def test_what_cannot_be_sealed_fails_by_name(landed: TaskSetup, arguments: dict[str, Any], words: str) -> None:
-    """A wrong argument or connection is a ConfigurationError, without a secret in it, and nothing is written."""
+def test_invalid_seal_argument_or_connection_fails(landed: TaskSetup, arguments: dict[str, Any], words: str) -> None:
+    """Raises ``ConfigurationError`` without a secret, and writes nothing."""
     before = landed.tree()
     with pytest.raises(AirflowFailException, match=words) as caught:
         _seal(landed, **arguments)
@@ -157,8 +157,8 @@ def test_what_cannot_be_sealed_fails_by_name(landed: TaskSetup, arguments: dict[
     assert landed.tree() == before
 
 
-def test_a_damaged_manifest_is_not_sealed(landed: TaskSetup) -> None:
-    """Sealing would bless it, so it fails instead."""
+def test_damaged_manifest_is_not_sealed(landed: TaskSetup) -> None:
+    """Fails, because a seal would make the damage look verified."""
     manifest = next(name for name in landed.tree() if name.startswith("_manifests/"))
     (landed.destination / manifest).write_bytes(b"{}")
     with pytest.raises(AirflowFailException, match="was not sealed") as caught:
@@ -166,8 +166,8 @@ def test_a_damaged_manifest_is_not_sealed(landed: TaskSetup) -> None:
     assert isinstance(_cause(caught), VerificationError)
 
 
-def test_a_broken_chain_is_told_by_the_sealing(landed: TaskSetup, caplog: pytest.LogCaptureFixture) -> None:
-    """Sealing goes on behind a damaged seal, warns, and the damage stays a finding."""
+def test_sealing_after_broken_chain_warns(landed: TaskSetup, caplog: pytest.LogCaptureFixture) -> None:
+    """Continues after a damaged seal with a warning; the damage stays a finding."""
     _seal(landed)
     (landed.destination / "_seals" / "000001.json").write_bytes(b"{}")
     assert _seal(landed)["created"][0]["number"] == 2
@@ -175,8 +175,8 @@ def test_a_broken_chain_is_told_by_the_sealing(landed: TaskSetup, caplog: pytest
         _verify(landed)
 
 
-def test_templates_reach_every_place_and_key() -> None:
-    """What differs from run to run can be a template."""
+def test_destination_days_and_keys_are_templated() -> None:
+    """Every argument that differs between runs can be a template."""
     fields = set(CloudflareAuditLogsVerifyOperator.template_fields) | set(
         CloudflareAuditLogsSealOperator.template_fields
     )

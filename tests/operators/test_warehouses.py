@@ -1,4 +1,4 @@
-"""The loading operators: windows by catch-up, by asset event and by run, into every kind of warehouse by connection."""
+"""Tests of the loading operators: windows by catch-up, asset event or run, into every warehouse."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ NEXT_DAY = {"window_start": END, "window_end": END + DAY}
 
 @pytest.fixture
 def two_days(task_setup: TaskSetup) -> TaskSetup:
-    """A task_setup in which two days have landed."""
+    """Setup with two landed days."""
     task_setup.clock.advance(DAY.total_seconds() * 2)
     task_setup.land()
     task_setup.land(**NEXT_DAY)
@@ -46,15 +46,15 @@ def _to_duckdb(task_setup: TaskSetup, file: Path, **arguments: Any) -> Cloudflar
 
 
 def _days(file: Path) -> dict[str, int]:
-    """Return how many rows each day has."""
+    """Returns the number of rows of each day."""
     with duckdb.connect(str(file)) as database:
         database.execute("set TimeZone = 'UTC'")
         query = "select strftime(event_time, '%Y-%m-%d'), count(*) from cloudflare_audit_logs group by 1"
         return dict(database.execute(query).fetchall())
 
 
-def test_pending_loads_all_that_is_new(two_days: TaskSetup, tmp_path: Path) -> None:
-    """By default everything committed is loaded, a second run loads nothing, and the summary says so."""
+def test_pending_loads_every_window_not_loaded_yet(two_days: TaskSetup, tmp_path: Path) -> None:
+    """Loads everything committed by default; a second run loads nothing."""
     operator = _to_duckdb(two_days, tmp_path / "a.duckdb")
     assert operator.execute({}) == {
         "loaded_count": 2,
@@ -68,7 +68,7 @@ def test_pending_loads_all_that_is_new(two_days: TaskSetup, tmp_path: Path) -> N
     assert _days(tmp_path / "a.duckdb") == {"2026-10-26": 300, "2026-10-27": 300}
 
 
-def test_events_load_their_windows(two_days: TaskSetup, tmp_path: Path) -> None:
+def test_events_load_only_the_windows_they_name(two_days: TaskSetup, tmp_path: Path) -> None:
     """By asset event only the windows that the landing operator's events name are loaded."""
     extra = {"window_start": END.isoformat(), "window_end": (END + DAY).isoformat()}
     events = {audit_log_asset(f"file://{two_days.destination}"): [SimpleNamespace(extra=extra)]}
@@ -77,8 +77,8 @@ def test_events_load_their_windows(two_days: TaskSetup, tmp_path: Path) -> None:
     assert _days(tmp_path / "a.duckdb") == {"2026-10-27": 300}
 
 
-def test_events_of_nobody_fail_for_good(two_days: TaskSetup, tmp_path: Path) -> None:
-    """A run that no event triggered says so, and is not tried again."""
+def test_events_without_triggering_event_fails_permanently(two_days: TaskSetup, tmp_path: Path) -> None:
+    """States that no asset event triggered the run."""
     with pytest.raises(AirflowFailException, match="pending"):
         _to_duckdb(two_days, tmp_path / "a.duckdb", windows="events").execute({})
 
@@ -94,21 +94,21 @@ def test_events_of_nobody_fail_for_good(two_days: TaskSetup, tmp_path: Path) -> 
 def test_run_loads_its_window(
     two_days: TaskSetup, tmp_path: Path, arguments: dict[str, Any], context: dict[str, Any]
 ) -> None:
-    """By run the window is the run's: explicit, its partition, or its data interval."""
+    """Loads the run's window: explicit, its partition, or its data interval."""
     _to_duckdb(two_days, tmp_path / "a.duckdb", windows="run", **arguments).execute(context)
     assert _days(tmp_path / "a.duckdb") == {"2026-10-27": 300}
 
 
-def test_window_that_never_landed_may_be_tried_again(two_days: TaskSetup, tmp_path: Path) -> None:
-    """A run whose window is not committed fails in a way that Airflow retries."""
+def test_uncommitted_window_raises_retryable_error(two_days: TaskSetup, tmp_path: Path) -> None:
+    """Raises an error that Airflow retries."""
     operator = _to_duckdb(two_days, tmp_path / "a.duckdb", windows="run", window_start="2026-11-02", window_length=DAY)
     with pytest.raises(NotCommittedError):
         operator.execute({})
 
 
 @pytest.mark.parametrize("windows", ["run", "events"])
-def test_part_of_what_is_asked_is_loaded_and_not_enough(two_days: TaskSetup, tmp_path: Path, windows: str) -> None:
-    """Of two days of which one never landed the other is loaded, and the task is to be tried again."""
+def test_one_uncommitted_window_of_two_is_retried(two_days: TaskSetup, tmp_path: Path, windows: str) -> None:
+    """Loads the committed day, then raises an error that Airflow retries."""
     days = [(END, END + DAY), (END + DAY, END + 2 * DAY)]
     extras = [{"window_start": start.isoformat(), "window_end": end.isoformat()} for start, end in days]
     events = {audit_log_asset(f"file://{two_days.destination}"): [SimpleNamespace(extra=extra) for extra in extras]}
@@ -122,8 +122,8 @@ def test_part_of_what_is_asked_is_loaded_and_not_enough(two_days: TaskSetup, tmp
     assert operator.execute({"triggering_asset_events": events})["loaded_count"] == 1
 
 
-def test_damage_fails_for_good(two_days: TaskSetup, tmp_path: Path) -> None:
-    """A damaged part fails the task without retries, and holds up no window that is whole."""
+def test_damaged_part_fails_permanently_and_loads_other_windows(two_days: TaskSetup, tmp_path: Path) -> None:
+    """Fails without retries, and loads every undamaged window."""
     (part,) = two_days.destination.glob("dt=2026-10-26/**/part-*")
     part.write_bytes(part.read_bytes()[:-1])
     with pytest.raises(AirflowFailException, match="differs from its manifest"):
@@ -132,7 +132,7 @@ def test_damage_fails_for_good(two_days: TaskSetup, tmp_path: Path) -> None:
 
 
 def test_duckdb_by_connection(two_days: TaskSetup, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A connection of type duckdb names the file as its host, and in its extra how much memory DuckDB may take."""
+    """The connection's host is the file, and its extra has DuckDB's memory limit."""
     file = tmp_path / "a.duckdb"
     connection = {"conn_type": "duckdb", "host": str(file), "extra": {"memory_limit": "1GB"}}
     monkeypatch.setenv("AIRFLOW_CONN_DUCK", json.dumps(connection))
@@ -191,10 +191,10 @@ def test_iceberg_by_connection(two_days: TaskSetup, tmp_path: Path, monkeypatch:
         ({"duckdb_path": "/no/such/folder/a.duckdb"}, "cannot open"),
     ],
 )
-def test_impossible_warehouse_is_refused(
+def test_invalid_warehouse_fails_at_once(
     two_days: TaskSetup, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: dict[str, Any], named: str
 ) -> None:
-    """What cannot be loaded into fails at once and says what to mend."""
+    """Fails at once and names the remedy."""
     monkeypatch.setenv("AIRFLOW_CONN_MYSQL", json.dumps({"conn_type": "mysql", "host": "x"}))
     monkeypatch.setenv("AIRFLOW_CONN_NAMELESS", json.dumps({"conn_type": "duckdb"}))
     with pytest.raises(AirflowFailException, match=named):
@@ -203,7 +203,7 @@ def test_impossible_warehouse_is_refused(
 
 @pytest.mark.parametrize("warehouse", [None, "relative/folder", "s3://bucket/x"])
 def test_iceberg_without_a_catalog_is_refused(two_days: TaskSetup, warehouse: str | None) -> None:
-    """A warehouse that is no local folder needs a catalog."""
+    """A warehouse other than a local folder needs a catalog."""
     operator = CloudflareAuditLogsToIcebergOperator(
         task_id="load", destination=f"file://{two_days.destination}", warehouse=warehouse
     )
@@ -211,21 +211,21 @@ def test_iceberg_without_a_catalog_is_refused(two_days: TaskSetup, warehouse: st
         operator.execute({})
 
 
-def test_unknown_choice_is_refused_when_parsed(task_setup: TaskSetup, tmp_path: Path) -> None:
-    """A choice of windows that does not exist fails when the DAG is parsed."""
+def test_unknown_windows_choice_fails_at_dag_parse(task_setup: TaskSetup, tmp_path: Path) -> None:
+    """Rejects an unknown value of ``windows``."""
     with pytest.raises(ConfigurationError, match="'pending', 'events', 'run'"):
         _to_duckdb(task_setup, tmp_path / "a.duckdb", windows="all")
 
 
-def test_library_that_is_missing_is_named(two_days: TaskSetup, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without its library a warehouse names the extra to install."""
+def test_missing_library_names_the_extra(two_days: TaskSetup, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Names the extra to install."""
     monkeypatch.setattr("airflow_audit_provider.adapters.warehouses.duckdb.find_spec", lambda _: None)
     with pytest.raises(AirflowFailException, match=r"airflow-audit-provider\[duckdb\]"):
         _to_duckdb(two_days, tmp_path / "a.duckdb").execute({})
 
 
-def test_window_choice_is_told_in_the_arguments() -> None:
-    """All that says which windows and where is templated."""
+def test_windows_and_place_are_templated() -> None:
+    """Every argument that selects windows or the place is templated."""
     assert {"destination", "table", "window_start", "conn_id", "duckdb_path"} <= set(
         CloudflareAuditLogsToSqlOperator.template_fields
     )

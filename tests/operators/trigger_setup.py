@@ -1,4 +1,4 @@
-"""A trigger_setup for event triggers: a clock on which things happen, a store for marks, Airflow's own shared stream.
+"""Setup for tests of event triggers: a scripted clock, a state store, and Airflow's own shared stream.
 
 Invariant: time is the clock's; only Airflow's own time-outs run by the loop's clock.
 """
@@ -33,14 +33,14 @@ PATIENCE_SECONDS = 120.0
 
 
 class ScriptedClock(ManualClock):
-    """A clock on which things happen at given sleeps, and which lets others run while it sleeps."""
+    """Manual clock that runs actions at given sleeps, and lets other tasks run while it sleeps."""
 
     def __init__(self) -> None:
         super().__init__(NOON)
         self.at: dict[int, Callable[[], object]] = {}
 
     async def asleep(self, seconds: float) -> None:
-        """Sleep, let happen what is due, and let everybody go on."""
+        """Sleeps, runs the action of this sleep, and lets other tasks run."""
         await super().asleep(seconds)
         self.at.get(len(self.sleeps), lambda: None)()
         for _ in range(20):
@@ -48,7 +48,7 @@ class ScriptedClock(ManualClock):
 
 
 class StateStore:
-    """What Airflow 3.3 gives a trigger for its asset; fails as often as told."""
+    """Stands in for the state store that Airflow 3.3 gives a trigger; fails as often as requested."""
 
     def __init__(self, failures: int = 0) -> None:
         self.values: dict[str, Any] = {}
@@ -56,24 +56,24 @@ class StateStore:
         self.on_get: Callable[[], object] = lambda: None
 
     async def aget(self, key: str) -> Any:
-        """Return a value, None where there is none."""
+        """Returns a value, or None."""
         self.on_get()
-        self._stumble()
+        self._fail_if_requested()
         return self.values.get(key)
 
     async def aset(self, key: str, value: Any) -> None:
-        """Keep a value."""
-        self._stumble()
+        """Stores a value."""
+        self._fail_if_requested()
         self.values[key] = value
 
-    def _stumble(self) -> None:
+    def _fail_if_requested(self) -> None:
         self.failures -= 1
         if self.failures >= 0:
             raise RuntimeError("the supervisor does not answer")
 
 
 class TriggerSetup:
-    """A task_setup whose triggers run on a clock."""
+    """Connects triggers to the fake and the scripted clock."""
 
     def __init__(self, task_setup: TaskSetup, monkeypatch: pytest.MonkeyPatch) -> None:
         self.task_setup = task_setup
@@ -85,12 +85,12 @@ class TriggerSetup:
         monkeypatch.setattr(triggers, "SystemClock", lambda: self.clock)
 
     def add(self, record_id: str, version: str = "v1", minutes_ago: float = 0.5) -> str:
-        """Let a record be there now that happened some minutes ago; return its id."""
+        """Adds a record that happened some minutes ago; returns its id."""
         when = self.clock.now() - timedelta(minutes=minutes_ago)
         return self.task_setup.fake.add(record_at(when.isoformat(), record_id, version), version).id
 
     def misbehave(self, *specs: str) -> Callable[[], None]:
-        """Return what lets the fake misbehave so from then on."""
+        """Returns a function that replaces the fake's misbehaviours."""
         return lambda: self.task_setup.misbehave(*specs)
 
 
@@ -101,7 +101,7 @@ def event_trigger(state: StateStore | None = None, **changes: Any) -> AuditLogAc
 
 
 def trigger_with_position(position_at: datetime) -> AuditLogActivityEventTrigger:
-    """Return a trigger whose store keeps a mark of an instant."""
+    """Returns a trigger whose store has the position of an instant."""
     state = StateStore()
     found = event_trigger(state)
     state.values[found._positions()._key] = WatchPosition.at(position_at).to_state()
@@ -113,7 +113,7 @@ def ids_of(payload: dict[str, Any]) -> list[str]:
 
 
 async def until(events: AsyncIterator[Any], count: int) -> list[dict[str, Any]]:
-    """Return the payloads of the first events."""
+    """Returns the payloads of the first events."""
     async with asyncio.timeout(PATIENCE_SECONDS), contextlib.aclosing(events):  # type: ignore[type-var]  # a generator
         found = []
         async for event in events:
@@ -134,7 +134,7 @@ async def shared_payloads(
     is_stored: bool = True,
     patience_seconds: float = 300.0,
 ) -> list[list[dict[str, Any]]]:
-    """Run triggers as the triggerer does, storing each event at once or never."""
+    """Runs triggers as the triggerer does, storing each event at once or never."""
     streams = SharedStreamManager(ack_timeout=patience_seconds)
 
     async def watch(number: int, trigger: AuditLogActivityEventTrigger) -> list[dict[str, Any]]:

@@ -23,8 +23,8 @@ print("airflow_audit_provider.operators.audit_logs" in sys.modules)
     [("import airflow.dag_processing.manager", "True"), ("import airflow.sdk.execution_time.task_runner", "False")],
     ids=["DAG processor", "task"],
 )
-def test_provider_is_imported_where_files_are_parsed(first: str, imports: str) -> None:
-    """Where the DAG processor's loop is loaded, operators are imported; the process of a task is left alone."""
+def test_plugin_imports_operators_only_in_dag_processor(first: str, imports: str) -> None:
+    """Imports operators where the DAG processor's loop is loaded, and nothing in a task's process."""
     command = [sys.executable, "-c", ASK.format(first=first)]
     answer = subprocess.run(command, capture_output=True, text=True, timeout=600, check=True)
     assert answer.stdout.splitlines()[-1] == imports

@@ -1,4 +1,4 @@
-"""What a task tells of a pull while it goes on: metrics, spans, folded lines; and that nobody has to listen."""
+"""Tests of the metrics, spans and grouped log lines of a pull, and that all of them are optional."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ TAGS = {"api_version": "v1", "scope": "account", "file_format": "jsonl"}
 STEPS = ("plan", "fetch", "stage", "encode", "verify", "commit")
 
 
-class Heard:
-    """Stands where Airflow's Stats stands, and keeps what it is told."""
+class RecordedStats:
+    """Replaces Airflow's ``Stats`` and records each call."""
 
     def __init__(self) -> None:
         self.counts: Counter[str] = Counter()
@@ -38,54 +38,54 @@ class Heard:
         self.tags: list[dict[str, str]] = []
 
     def incr(self, stat: str, count: float = 1, rate: float = 1, *, tags: dict[str, str] | None = None) -> None:
-        """Take a counter."""
+        """Records a counter."""
         assert rate == 1
         self.counts[stat.removeprefix("cloudflare_audit_logs.")] += count  # type: ignore[assignment]  # seconds too
         self.tags.append(dict(tags or {}))
 
     def timing(self, stat: str, dt: timedelta, *, tags: dict[str, str] | None = None) -> None:
-        """Take a timing."""
+        """Records a timing."""
         named = dict(tags or {})
         self.timings.setdefault(stat.removeprefix("cloudflare_audit_logs."), []).append(dt.total_seconds())
         self.tags.append({**named})
 
 
 @pytest.fixture
-def heard(monkeypatch: pytest.MonkeyPatch) -> Heard:
-    """Listen instead of Airflow's metrics backend."""
-    found = Heard()
+def stats(monkeypatch: pytest.MonkeyPatch) -> RecordedStats:
+    """Replaces Airflow's metrics backend."""
+    found = RecordedStats()
     monkeypatch.setattr(metrics, "Stats", found)
     return found
 
 
-def test_counts_are_what_happened(task_setup: TaskSetup, heard: Heard) -> None:
-    """Requests, retries, records, parts and bytes are those the fake and the destination know of."""
+def test_counters_match_requests_and_files(task_setup: TaskSetup, stats: RecordedStats) -> None:
+    """Counts of requests, retries, records, parts and bytes match the fake and the destination."""
     task_setup.misbehave("status=503,every=2")
     summary = task_setup.land(verify="recount")
     failed = sum(request.status == 503 for request in task_setup.fake.requests)
     assert failed > 0
-    assert heard.counts["fetch.requests"] == len(task_setup.fake.requests)
-    assert heard.counts["fetch.retries"] == failed
-    assert {tags["error"] for tags in heard.tags if "error" in tags} == {"SourceUnavailableError"}
-    assert heard.counts["fetch.records"] == heard.counts["stage.records"] == summary["record_count"] > 0
-    assert heard.counts["commit.records"] == summary["record_count"]
-    assert heard.counts["commit.windows"] == 1
-    assert heard.counts["stage.parts"] == len(task_setup.part_names())
-    assert heard.counts["stage.bytes"] == sum(len(task_setup.tree()[name][0]) for name in task_setup.part_names())
+    assert stats.counts["fetch.requests"] == len(task_setup.fake.requests)
+    assert stats.counts["fetch.retries"] == failed
+    assert {tags["error"] for tags in stats.tags if "error" in tags} == {"SourceUnavailableError"}
+    assert stats.counts["fetch.records"] == stats.counts["stage.records"] == summary["record_count"] > 0
+    assert stats.counts["commit.records"] == summary["record_count"]
+    assert stats.counts["commit.windows"] == 1
+    assert stats.counts["stage.parts"] == len(task_setup.part_names())
+    assert stats.counts["stage.bytes"] == sum(len(task_setup.tree()[name][0]) for name in task_setup.part_names())
 
 
-def test_the_rate_limit_is_told_in_seconds(task_setup: TaskSetup, heard: Heard) -> None:
-    """Seconds waited for the rate limit are what the manifest says, too."""
+def test_throttled_seconds_match_manifest(task_setup: TaskSetup, stats: RecordedStats) -> None:
+    """The counter of seconds waited for the rate limit equals the manifest's."""
     task_setup.connect(extra={"account_id": ACCOUNT_ID, "rate_limit_requests": 1, "rate_limit_seconds": 7})
     operator = task_setup.operator(**WINDOW, verify="recount")
     operator.execute({})
     assert operator.outcome is not None
-    assert heard.counts["fetch.throttled_seconds"] == pytest.approx(operator.outcome.manifest.fetch.throttled_seconds)
-    assert heard.counts["fetch.throttled_seconds"] > 6
+    assert stats.counts["fetch.throttled_seconds"] == pytest.approx(operator.outcome.manifest.fetch.throttled_seconds)
+    assert stats.counts["fetch.throttled_seconds"] > 6
 
 
 def _audit(task_setup: TaskSetup) -> None:
-    """Verify and seal what landed, beside a file of somebody else."""
+    """Verifies and seals the destination, which also has a file of another program."""
     (task_setup.destination / "notes.txt").write_text("not ours")
     task_setup.connect("sealing", conn_type="generic", password=PRIVATE_PEM, extra={})
     destination = f"file://{task_setup.destination}"
@@ -93,14 +93,14 @@ def _audit(task_setup: TaskSetup) -> None:
     CloudflareAuditLogsSealOperator(task_id="seal", destination=destination, signing_conn_id="sealing").execute({})
 
 
-def test_what_is_verified_and_sealed_is_counted(task_setup: TaskSetup, heard: Heard) -> None:
-    """Verifying tells what it looked at and each finding by severity and kind; sealing what it wrote."""
+def test_verify_and_seal_are_counted(task_setup: TaskSetup, stats: RecordedStats) -> None:
+    """Verify counts windows, parts, records, bytes and findings; seal counts seals and signatures."""
     task_setup.land()
-    heard.counts.clear()
-    heard.tags.clear()
+    stats.counts.clear()
+    stats.tags.clear()
     _audit(task_setup)
     (part,) = task_setup.part_names()
-    assert heard.counts == {
+    assert stats.counts == {
         "verify.windows": 1,
         "verify.parts": 1,
         "verify.records": 300,
@@ -109,58 +109,58 @@ def test_what_is_verified_and_sealed_is_counted(task_setup: TaskSetup, heard: He
         "commit.seals": 1,
         "commit.signatures": 1,
     }
-    assert [tags for tags in heard.tags if tags] == [{"severity": "mild", "kind": "object_foreign"}]
+    assert [tags for tags in stats.tags if tags] == [{"severity": "mild", "kind": "object_foreign"}]
 
 
-def test_findings_are_counted_where_they_fail_the_task(task_setup: TaskSetup, heard: Heard) -> None:
-    """A severe finding is told before it fails the task, which is when somebody wants to know."""
+def test_severe_finding_is_counted_before_the_task_fails(task_setup: TaskSetup, stats: RecordedStats) -> None:
+    """Counts a severe finding although the task fails because of it."""
     task_setup.land()
     (part,) = task_setup.part_names()
     (task_setup.destination / part).unlink()
-    heard.tags.clear()
+    stats.tags.clear()
     with pytest.raises(AirflowFailException):
         _audit(task_setup)
-    assert {"severity": "severe", "kind": "part_missing"} in heard.tags
-    assert heard.counts["verify.bytes"] == 0
+    assert {"severity": "severe", "kind": "part_missing"} in stats.tags
+    assert stats.counts["verify.bytes"] == 0
 
 
-def test_a_second_run_commits_nothing(task_setup: TaskSetup, heard: Heard) -> None:
-    """A run that finds everything committed adds nothing to what is counted as committed; a late record adds one."""
+def test_second_run_counts_no_commit(task_setup: TaskSetup, stats: RecordedStats) -> None:
+    """Counts nothing as committed in a second run, and one record after a late record."""
     task_setup.land()
-    heard.counts.clear()
+    stats.counts.clear()
     task_setup.land()
-    assert heard.counts["fetch.records"] > 0
-    assert not {"commit.records", "commit.windows", "stage.parts"} & heard.counts.keys()
+    assert stats.counts["fetch.records"] > 0
+    assert not {"commit.records", "commit.windows", "stage.parts"} & stats.counts.keys()
     task_setup.fake.add(record_at("2026-10-26T03:00:00Z", "late-one"))
     task_setup.land()
-    assert (heard.counts["commit.records"], heard.counts["commit.windows"]) == (1, 1)
+    assert (stats.counts["commit.records"], stats.counts["commit.windows"]) == (1, 1)
 
 
-def test_tags_are_few_and_of_few_values(task_setup: TaskSetup, heard: Heard) -> None:
-    """Each metric says version, scope and format, and no id, window or key anywhere."""
+def test_tags_have_few_names_and_values(task_setup: TaskSetup, stats: RecordedStats) -> None:
+    """Each metric has version, scope and format as tags, and no id, window or key."""
     task_setup.land(verify="recount")
-    assert heard.tags
-    for tags in heard.tags:
+    assert stats.tags
+    for tags in stats.tags:
         assert {name: tags[name] for name in TAGS} == TAGS
         assert tags.keys() - TAGS.keys() <= {"state", "error"}
-    said = str(heard.tags) + str(heard.counts.keys()) + str(heard.timings.keys())
-    assert not re.search(r"[0-9a-f]{8}|\d{4}-\d\d|20\d{6}", said)
+    text = str(stats.tags) + str(stats.counts.keys()) + str(stats.timings.keys())
+    assert not re.search(r"[0-9a-f]{8}|\d{4}-\d\d|20\d{6}", text)
 
 
-def test_each_step_is_timed(task_setup: TaskSetup, heard: Heard) -> None:
-    """Every verb has a duration; a step that fails says so."""
+def test_each_step_has_a_duration(task_setup: TaskSetup, stats: RecordedStats) -> None:
+    """Every step has a duration; a failed step has the state ``failed``."""
     task_setup.land(verify="recount")
-    assert heard.timings.keys() == {f"{step}.duration" for step in STEPS}
-    assert {tags["state"] for tags in heard.tags if "state" in tags} == {"success"}
-    heard.tags.clear()
+    assert stats.timings.keys() == {f"{step}.duration" for step in STEPS}
+    assert {tags["state"] for tags in stats.tags if "state" in tags} == {"success"}
+    stats.tags.clear()
     task_setup.connect(extra={"account_id": ACCOUNT_ID, "max_attempts": 1})
     task_setup.misbehave("status=503")
     with pytest.raises(AuditProviderError):
         task_setup.land(destination=f"file://{task_setup.destination}/other")
-    assert "failed" in {tags.get("state") for tags in heard.tags}
+    assert "failed" in {tags.get("state") for tags in stats.tags}
 
 
-def test_documented_metrics_are_those_sent(task_setup: TaskSetup, heard: Heard) -> None:
+def test_documented_metrics_are_those_sent(task_setup: TaskSetup, stats: RecordedStats) -> None:
     """The reference names each metric that is sent, and no other."""
     task_setup.connect(extra={"account_id": ACCOUNT_ID, "rate_limit_requests": 1, "rate_limit_seconds": 7})
     task_setup.misbehave("status=503,every=2")
@@ -168,12 +168,12 @@ def test_documented_metrics_are_those_sent(task_setup: TaskSetup, heard: Heard) 
     _audit(task_setup)
     text = (PROJECT / "docs" / "reference" / "observability.md").read_text()
     named = set(re.findall(r"`((?:plan|fetch|encode|stage|commit|verify)\.\w+)`", text))
-    assert named == heard.counts.keys() | heard.timings.keys()
+    assert named == stats.counts.keys() | stats.timings.keys()
 
 
 @pytest.fixture
 def spans(monkeypatch: pytest.MonkeyPatch) -> Iterator[InMemorySpanExporter]:
-    """A task's span that is recorded, and what is exported below it."""
+    """Records the spans below a task's span."""
     exporter, provider = InMemorySpanExporter(), TracerProvider()
     provider.add_span_processor(SimpleSpanProcessor(exporter))
     monkeypatch.setattr(trace, "get_tracer", provider.get_tracer)
@@ -185,8 +185,8 @@ def _by_name(exporter: InMemorySpanExporter) -> dict[str, ReadableSpan]:
     return {span.name.removeprefix("cloudflare_audit_logs."): span for span in exporter.get_finished_spans()}
 
 
-def test_steps_are_spans_below_the_tasks(task_setup: TaskSetup, spans: InMemorySpanExporter) -> None:
-    """Plan, fetch, verify and commit are children of the task's span, stage is one of fetch."""
+def test_steps_are_child_spans_of_the_task(task_setup: TaskSetup, spans: InMemorySpanExporter) -> None:
+    """Plan, fetch, verify and commit are children of the task's span; stage is a child of fetch."""
     summary = task_setup.land(verify="recount")
     found = _by_name(spans)
     task = trace.get_current_span().get_span_context()
@@ -194,14 +194,14 @@ def test_steps_are_spans_below_the_tasks(task_setup: TaskSetup, spans: InMemoryS
     for name in ("plan", "fetch", "verify", "commit"):
         assert _parent(found[name]) == task.span_id
     assert _parent(found["stage"]) == _span_id(found["fetch"])
-    said = {**(found["fetch"].attributes or {}), **(found["commit"].attributes or {})}
-    assert said["cloudflare_audit_logs.record_count"] == summary["record_count"]
-    assert str(said["cloudflare_audit_logs.manifest_key"]) in summary["manifest_uri"]
+    text = {**(found["fetch"].attributes or {}), **(found["commit"].attributes or {})}
+    assert text["cloudflare_audit_logs.record_count"] == summary["record_count"]
+    assert str(text["cloudflare_audit_logs.manifest_key"]) in summary["manifest_uri"]
     assert trace.get_current_span().get_span_context() == task
 
 
-def test_an_error_is_on_the_span_it_struck(task_setup: TaskSetup, spans: InMemorySpanExporter) -> None:
-    """The span of the step that failed is marked, and the one before it is not."""
+def test_failed_step_marks_only_its_own_span(task_setup: TaskSetup, spans: InMemorySpanExporter) -> None:
+    """Sets an error status on the span of the failed step, not on the span before it."""
     task_setup.connect(extra={"account_id": ACCOUNT_ID, "max_attempts": 1})
     task_setup.misbehave("status=503")
     with pytest.raises(AuditProviderError):
@@ -219,8 +219,8 @@ def _span_id(span: ReadableSpan) -> int | None:
     return span.context.span_id if span.context else None
 
 
-def test_without_a_span_nothing_is_traced(task_setup: TaskSetup, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where no span is recorded no tracer is asked for."""
+def test_tracing_without_active_span_is_off(task_setup: TaskSetup, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Requests no tracer if no span is recorded."""
 
     def refuse(*_: Any) -> None:
         raise AssertionError("a tracer was asked for")
@@ -229,28 +229,28 @@ def test_without_a_span_nothing_is_traced(task_setup: TaskSetup, monkeypatch: py
     assert task_setup.land()["record_count"] > 0
 
 
-def test_lines_of_fetching_are_folded(
+def test_progress_lines_are_grouped(
     task_setup: TaskSetup, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Airflow's log page folds progress and waits, and shows the window and the summary."""
+    """Groups progress and waits in the log; window and summary stay outside of the group."""
     caplog.set_level("INFO")
     task_setup.operator(**WINDOW, verify="recount").execute({})
     # Airflow's versions log by structlog to the terminal, or by the standard library.
-    said = capsys.readouterr().out + "\n".join(record.getMessage() for record in caplog.records)
-    inside, outside = _parted(said)
-    assert said.count("::group::") == said.count("::endgroup::") == 2
-    assert "::group::fetch [2026-10-26T00:00:00Z" in said
+    text = capsys.readouterr().out + "\n".join(record.getMessage() for record in caplog.records)
+    inside, outside = _parted(text)
+    assert text.count("::group::") == text.count("::endgroup::") == 2
+    assert "::group::fetch [2026-10-26T00:00:00Z" in text
     assert any("records in" in line for line in inside)
     assert any("Window" in line for line in outside)
     assert any("Committed" in line for line in outside)
 
 
-def _parted(said: str) -> tuple[list[str], list[str]]:
-    """Return the lines inside folds, and those outside."""
+def _parted(text: str) -> tuple[list[str], list[str]]:
+    """Returns the lines inside groups, and those outside."""
     inside: list[str] = []
     outside: list[str] = []
     is_open = False
-    for line in said.splitlines():
+    for line in text.splitlines():
         is_open = (is_open or "::group::" in line) and "::endgroup::" not in line
         (inside if is_open else outside).append(line)
     return inside, outside

@@ -1,4 +1,4 @@
-"""The four looks, started together, two at a time, and only those a selected test asks for."""
+"""Inspections of all Airflow versions, started together, two at a time, and only those a selected test needs."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def _asked_for(items: list[pytest.Item]) -> list[AirflowVersion]:
 
 @pytest.fixture(scope="session")
 def reports(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reports]:
-    """A report to come for each version; a test waits only for its own."""
+    """A future report for each version; a test waits only for its own."""
     wheel = build("wheel", tmp_path_factory.mktemp("matrix-wheel"))
     pool = ThreadPoolExecutor(AT_ONCE)
     try:
@@ -38,5 +38,5 @@ def reports(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 
 @pytest.fixture
 def report(reports: Reports, version: AirflowVersion) -> dict[str, Any]:
-    """What the probe saw in this version."""
+    """The report of the inspection of this version."""
     return reports[version].result()

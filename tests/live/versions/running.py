@@ -1,4 +1,4 @@
-"""One look at one Airflow version, in a fresh home with a fresh database.
+"""Inspects one Airflow version in a fresh home with a fresh database.
 
 Invariant: the caller's own Airflow settings do not reach in.
 """
@@ -17,7 +17,7 @@ from tests.live.versions import environments
 from tests.live.versions.versions import PROJECT, AirflowVersion
 
 PATIENCE_SECONDS = 900
-PROBE = Path(__file__).with_name("probe.py")
+PROBE = Path(__file__).with_name("inspect_airflow.py")
 
 
 class BrokenRunError(RuntimeError):
@@ -25,7 +25,7 @@ class BrokenRunError(RuntimeError):
 
 
 def look(version: AirflowVersion, wheel: Path, home: Path) -> dict[str, Any]:
-    """Prepare the version's environment, migrate a database, run the probe, return its report."""
+    """Prepare the version's environment, migrate a database, run inspect_airflow.py, return its report."""
     python = environments.prepare(version, wheel)
     environment = settings(home)
     shutil.copytree(PROJECT / "dags", home / "dags", ignore=shutil.ignore_patterns("__pycache__"))

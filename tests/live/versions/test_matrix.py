@@ -19,7 +19,7 @@ Report = dict[str, Any]
 
 
 def _answer(report: Report, question: str) -> Report:
-    """One part of the report; what the probe stumbled over becomes the test's failure."""
+    """Returns one part of the report; an error that the inspection met fails the test."""
     answer: Report = report[question]
     assert "error" not in answer, answer["error"]
     return answer

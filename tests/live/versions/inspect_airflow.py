@@ -1,4 +1,4 @@
-"""Looks at one Airflow from the inside and writes what it saw as JSON; runs in that Airflow's environment.
+"""Inspects one Airflow from inside and writes the results as JSON; runs in that Airflow's environment.
 
 Invariant: nothing but Airflow, the installed wheel and the standard library.
 """
@@ -27,7 +27,7 @@ PROVIDER_COMMANDS = ("list", "hooks", "behaviours", "widgets")
 
 @contextlib.contextmanager
 def fake_cloudflare() -> Iterator[dict[str, str]]:
-    """Start the shipped fake as a server of its own; yield how to reach it."""
+    """Starts the shipped fake as a separate server; yields its address."""
     command = [sys.executable, "-m", "airflow_audit_provider.testing", "--port", "0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
         assert server.stdout is not None
@@ -38,14 +38,14 @@ def fake_cloudflare() -> Iterator[dict[str, str]]:
 
 
 def truth(fake: dict[str, str], start: str, end: str) -> list[str]:
-    """The ids of every record the fake has in [start, end), in its order."""
+    """Returns the ids of every record the fake has in [start, end), in its order."""
     query = {"version": "v1", "start": start, "end": end}
     with build_opener(ProxyHandler({})).open(f"{fake['truth_url']}?{urlencode(query)}", timeout=60) as answer:
         return [json.loads(line)["id"] for line in answer.read().splitlines()]
 
 
 def airflow(*arguments: str) -> str:
-    """Run one command of Airflow's own CLI in this process, and return what it printed."""
+    """Runs one command of Airflow's own CLI in this process; returns its output."""
     main = importlib.import_module("airflow.__main__").main
     printed = io.StringIO()
     sys.argv = ["airflow", *arguments]
@@ -61,24 +61,24 @@ def airflow(*arguments: str) -> str:
 
 
 def providers() -> dict[str, Any]:
-    """What Airflow's provider commands print."""
+    """Returns the output of Airflow's provider commands."""
     return {name: airflow("providers", name, "--output", "json") for name in PROVIDER_COMMANDS}
 
 
 def configuration() -> str:
-    """What Airflow's own command prints of our section."""
+    """Returns the output of Airflow's own command for the provider's section."""
     return airflow("config", "list", "--section", "cloudflare_audit_logs")
 
 
 def in_child(question: Callable[[], Any]) -> Callable[[], Any]:
-    """Ask in a process of its own, before this one has imported Airflow: the answer there changes Airflow for good."""
+    """Calls a function in a child process before this one imports Airflow, because the call changes Airflow."""
     child = ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("fork"))
     answer = child.submit(question)
     return answer.result
 
 
 def form() -> dict[str, Any]:
-    """The connection form as the web interface draws it, which has its own way to read the hook or the declaration."""
+    """Returns the connection form as the web interface builds it."""
     module = importlib.import_module("airflow.api_fastapi.core_api.services.ui.connections")
     (drawn,) = (each for each in module.HookMetaService.hook_meta_data() if each.connection_type == "cloudflare")
     shown: dict[str, Any] = json.loads(drawn.model_dump_json())
@@ -86,7 +86,7 @@ def form() -> dict[str, Any]:
 
 
 def dag_bag() -> Any:
-    """The class that parses DAG files, from where this Airflow keeps it."""
+    """Returns the class that parses DAG files, from its place in this Airflow."""
     try:
         return importlib.import_module("airflow.dag_processing.dagbag").DagBag
     except ImportError:
@@ -94,7 +94,7 @@ def dag_bag() -> Any:
 
 
 def examples() -> dict[str, Any]:
-    """How the example DAGs parse: ids with their files, import errors, and warnings raised by our own lines."""
+    """Returns how the example DAGs parse: ids by file, import errors, and warnings raised by the provider's lines."""
     bag = dag_bag()(os.environ["AIRFLOW__CORE__DAGS_FOLDER"])
     warned = [warning for found in bag.captured_warnings.values() for warning in found]
     ours = (os.environ["AIRFLOW__CORE__DAGS_FOLDER"], "airflow_audit_provider")
@@ -106,7 +106,7 @@ def examples() -> dict[str, Any]:
 
 
 def landed(folder: Path) -> list[str]:
-    """The ids of every record in the parts below a folder, in no particular order."""
+    """Returns the ids of every record in the parts below a folder, in no particular order."""
     import gzip
 
     found = []
@@ -116,7 +116,7 @@ def landed(folder: Path) -> list[str]:
 
 
 def daily_run(home: Path, day: str, next_day: str) -> dict[str, Any]:
-    """Run the daily example for one day and compare what landed with what the fake has."""
+    """Runs the daily example for one day and compares the landed records with the fake's."""
     with fake_cloudflare() as fake:
         connection = {"conn_type": "cloudflare", "password": fake["token"], "host": fake["base_url"]}
         connection["extra"] = json.dumps({"account_id": fake["account_id"]})
@@ -133,7 +133,7 @@ def daily_run(home: Path, day: str, next_day: str) -> dict[str, Any]:
 
 
 def where() -> dict[str, Any]:
-    """Which package and which Airflow are looked at."""
+    """Returns the version and folder of the package and of Airflow."""
     import airflow as package
 
     import airflow_audit_provider
@@ -142,7 +142,7 @@ def where() -> dict[str, Any]:
 
 
 def main(home: Path, day: str, next_day: str) -> None:
-    """Write each question's answer, or the error it ended with, to report.json."""
+    """Writes each result, or the error that occurred instead, to report.json."""
     questions = {
         "where": where,
         "providers": providers,
