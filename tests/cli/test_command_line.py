@@ -1,4 +1,4 @@
-"""The auditor's command line answers offline, without Airflow, in text or JSON, with an exit status to rely on."""
+"""Tests that the command line works offline, without Airflow, in text or JSON, with a documented exit status."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.pipelines.verify.dataset import PRIVATE_PEM, PUBLIC_PEM, commit, reco
 
 @pytest.fixture
 def destination(tmp_path: Path) -> Path:
-    """Two days, landed and not sealed."""
+    """Two landed days without a seal."""
     two_days(LocalStore(str(tmp_path / "audit")))
     return tmp_path / "audit"
 
@@ -33,8 +33,8 @@ def keys(tmp_path: Path) -> tuple[str, str]:
     return str(private), str(public)
 
 
-def test_it_runs_as_a_module_without_airflow(destination: Path) -> None:
-    """A fresh interpreter in which Airflow cannot be imported verifies a copy."""
+def test_module_verifies_without_airflow(destination: Path) -> None:
+    """Verifies a copy in an interpreter in which Airflow cannot be imported."""
     code = (
         "import sys; sys.modules['airflow'] = None\n"
         "from airflow_audit_provider.cli.__main__ import main\n"
@@ -47,10 +47,10 @@ def test_it_runs_as_a_module_without_airflow(destination: Path) -> None:
     assert subprocess.run(module, cwd=PROJECT, capture_output=True, text=True, check=True).stdout.strip()
 
 
-def test_a_sound_dataset_is_status_0(
+def test_verify_of_sound_dataset_returns_0(
     destination: Path, keys: tuple[str, str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Seal with a key, keep the digest, verify with the public half and the digest."""
+    """Seals with a key, then verifies with the public key and the digest."""
     private, public = keys
     assert main(["seal", str(destination), "--signing-key", private, "--json"]) == 0
     sealed = json.loads(capsys.readouterr().out)
@@ -62,8 +62,8 @@ def test_a_sound_dataset_is_status_0(
     assert (report["window_count"], report["seal_count"], report["findings"]) == (3, 2, [])
 
 
-def test_sealing_in_text_names_each_seal(destination: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A line for each seal with its digest, and a last one with the newest."""
+def test_seal_in_text_prints_each_seal(destination: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Prints a line for each seal with its digest, and the newest digest last."""
     assert main(["seal", str(destination), "--day", "2026-10-26"]) == 0
     first, last = capsys.readouterr().out.splitlines()
     assert first.startswith("_seals/000001.json  ")
@@ -71,16 +71,18 @@ def test_sealing_in_text_names_each_seal(destination: Path, capsys: pytest.Captu
     assert "1 seals created, 0 signed" in last
 
 
-def test_a_broken_chain_is_status_1_when_sealing(destination: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """The table of findings is printed before what is sealed."""
+def test_seal_after_broken_chain_returns_1(destination: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Prints the table of findings before the seals."""
     assert main(["seal", str(destination)]) == 0
     (destination / "_seals" / "000001.json").unlink()
     assert main(["seal", str(destination)]) == 1
     assert "seal_missing" in capsys.readouterr().out
 
 
-def test_damage_is_status_1_with_a_table(destination: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Each finding is a line with severity, kind, key and what to do; JSON has the same."""
+def test_verify_of_damaged_dataset_returns_1_with_findings(
+    destination: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Prints severity, kind, key and remedy of each finding, as text or JSON."""
     part = next(destination.glob("dt=*/window=*/part-0001*"))
     part.write_bytes(part.read_bytes() + b"\n")
     assert main(["verify", str(destination)]) == 1
@@ -93,23 +95,23 @@ def test_damage_is_status_1_with_a_table(destination: Path, capsys: pytest.Captu
     assert found["key"] == part.relative_to(destination).as_posix()
 
 
-def test_mild_findings_are_status_0(destination: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """What does no harm is told and is no failure."""
+def test_verify_with_mild_findings_returns_0(destination: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Prints mild findings and succeeds."""
     (destination / "notes.txt").write_text("hello")
     assert main(["verify", str(destination)]) == 0
     assert "object_foreign" in capsys.readouterr().out
 
 
-def test_coverage_without_gaps_is_status_0(destination: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """From the first window to the end of the unbroken run nothing is missing."""
+def test_coverage_without_gaps_returns_0(destination: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Finds no gap between the first window and the end of the last."""
     assert main(["coverage", str(destination), "--end", "2026-10-27T12:00:00Z"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[2] for line in lines[1:-1]] == ["committed", "empty", "committed"]
     assert lines[-1].endswith("6 records, 0 gaps; high-water mark 2026-10-27T12:00:00Z")
 
 
-def test_a_gap_is_status_1(destination: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """What is not committed has a span of its own."""
+def test_coverage_with_gap_returns_1(destination: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Prints the span of what is not committed."""
     commit(LocalStore(str(destination)), window(3), records_in(window(3), 1))
     assert main(["coverage", str(destination), "--json"]) == 1
     spans = json.loads(capsys.readouterr().out)["spans"]
@@ -117,8 +119,8 @@ def test_a_gap_is_status_1(destination: Path, capsys: pytest.CaptureFixture[str]
     assert (spans[3]["start"], spans[3]["end"]) == ("2026-10-27T12:00:00Z", "2026-10-29T00:00:00Z")
 
 
-def test_an_empty_place_is_never_well(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A typing error in the destination is not taken for a sound dataset."""
+def test_empty_destination_is_not_sound(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A typing error in the destination does not pass as a sound dataset."""
     assert main(["verify", str(tmp_path / "nowhere")]) == 1
     assert "nothing_committed" in capsys.readouterr().out
     assert main(["coverage", str(tmp_path / "nowhere")]) == 1
@@ -137,18 +139,16 @@ def test_an_empty_place_is_never_well(tmp_path: Path, capsys: pytest.CaptureFixt
         (["sweep", "x", "--older-than=-1"], "older_than"),
     ],
 )
-def test_what_cannot_be_found_out_is_status_2(
-    arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """A wrong argument is told on standard error, and standard output stays empty."""
+def test_invalid_argument_returns_2(arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Prints the error to standard error and nothing to standard output."""
     assert main(arguments) == 2
     reported = capsys.readouterr()
     assert reported.out == ""
     assert words in reported.err
 
 
-def test_wrong_usage_is_status_2(capsys: pytest.CaptureFixture[str]) -> None:
-    """A missing or unknown word ends with the usage."""
+def test_wrong_usage_returns_2_with_usage(capsys: pytest.CaptureFixture[str]) -> None:
+    """Prints the usage for a missing or unknown argument."""
     odd_words = (
         ["seal", "x", "--day", "noon"],
         ["sweep", "x", "--older-than", "old"],
@@ -161,8 +161,8 @@ def test_wrong_usage_is_status_2(capsys: pytest.CaptureFixture[str]) -> None:
     assert "usage: airflow-audit-provider" in capsys.readouterr().err
 
 
-def test_a_damaged_manifest_stops_coverage_and_sealing(destination: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """What cannot be read is no coverage and is not sealed: status 1, because something is wrong."""
+def test_damaged_manifest_fails_coverage_and_seal(destination: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Returns 1 for a manifest that cannot be read."""
     manifest = max(destination.glob("_manifests/dt=2026-10-27/*.json"))
     manifest.write_bytes(b"{")
     assert main(["coverage", str(destination)]) == 1
@@ -171,45 +171,47 @@ def test_a_damaged_manifest_stops_coverage_and_sealing(destination: Path, capsys
 
 
 @pytest.fixture
-def debris(destination: Path) -> Path:
-    """The staged part of a try that said nothing of itself."""
+def orphaned_part(destination: Path) -> Path:
+    """The staged part of an attempt without a checkpoint."""
     part = destination / "_staging/20261026T000000Z-20261026T120000Z/dead/part-00000"
     part.parent.mkdir(parents=True)
     part.write_bytes(b"12345")
     return part
 
 
-def test_a_sweep_removes_debris_and_nothing_else(
-    destination: Path, debris: Path, capsys: pytest.CaptureFixture[str]
+def test_sweep_removes_only_orphaned_files(
+    destination: Path, orphaned_part: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Keys and bytes are told as text or JSON, a dry run removes nothing, and all is well with what is committed."""
-    key = debris.relative_to(destination).as_posix()
+    """Prints keys and bytes as text or JSON; a dry run removes nothing; committed files verify."""
+    key = orphaned_part.relative_to(destination).as_posix()
     assert main(["sweep", str(destination), "--dry-run"]) == 0
     assert capsys.readouterr().out == f"{key}\n1 orphaned files found, none removed; 5 bytes\n"
-    assert debris.exists()
+    assert orphaned_part.exists()
     assert main(["sweep", str(destination), "--json", "--older-than", "0.5"]) == 0
     assert json.loads(capsys.readouterr().out) == {"keys": [key], "size_bytes": 5, "removed": True}
-    assert not debris.exists()
+    assert not orphaned_part.exists()
     assert main(["sweep", str(destination)]) == 0
     assert capsys.readouterr().out == "0 orphaned files removed; 0 bytes\n"
     assert main(["verify", str(destination)]) == 0
 
 
-def test_the_hours_of_a_sweep_are_counted_from_now(
-    destination: Path, debris: Path, capsys: pytest.CaptureFixture[str]
+def test_sweep_keeps_recent_attempts(
+    destination: Path, orphaned_part: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A try that began two hours ago is alive by default, and dead when one hour is old."""
+    """Keeps an attempt of two hours ago by default, and removes it with a limit of one hour."""
     began_at = (datetime.now(UTC) - timedelta(hours=2)).isoformat()
-    (debris.parent / "attempt.json").write_text(json.dumps({"window": "w", "began_at": began_at}))
+    (orphaned_part.parent / "attempt.json").write_text(json.dumps({"window": "w", "began_at": began_at}))
     assert main(["sweep", str(destination), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["keys"] == []
     assert main(["sweep", str(destination), "--json", "--older-than", "1"]) == 0
     assert len(json.loads(capsys.readouterr().out)["keys"]) == 2
 
 
-def test_a_damaged_manifest_stops_a_sweep(destination: Path, debris: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Nothing is removed while it is not known what is committed: status 1."""
+def test_damaged_manifest_stops_the_sweep(
+    destination: Path, orphaned_part: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Removes nothing if it is not known what is committed, and returns 1."""
     max(destination.glob("_manifests/dt=2026-10-27/*.json")).write_bytes(b"{")
     assert main(["sweep", str(destination)]) == 1
     assert "VerificationError" in capsys.readouterr().err
-    assert debris.exists()
+    assert orphaned_part.exists()

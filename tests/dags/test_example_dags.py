@@ -1,4 +1,4 @@
-"""The example DAGs never let a manual run succeed without a task."""
+"""Tests that no manual run of an example succeeds without running a task."""
 
 from __future__ import annotations
 

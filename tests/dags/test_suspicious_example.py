@@ -1,4 +1,4 @@
-"""The example that reports suspicious actions reports every one of them, however few an event names."""
+"""Tests that the example reports every suspicious action, also those that an event does not name."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ def example(trigger_setup: TriggerSetup) -> ModuleType:
 
 
 def _reported(example: ModuleType, *payloads: dict[str, Any]) -> list[str]:
-    """Call the example's task as a run that these payloads started would."""
+    """Runs the example's task as a run that these payloads started."""
     events = [SimpleNamespace(extra={"payload": payload}) for payload in payloads]
     found: list[str] = example.report_actions.function(triggering_asset_events={"asset": events})
     return found
 
 
 def _add(trigger_setup: TriggerSetup, count: int, action: str) -> list[str]:
-    """Let so many records of an action be there, within the same minutes; return their ids in order."""
+    """Adds records of an action within the same minutes; returns their ids in order."""
     whens = [NOON - timedelta(minutes=5) + timedelta(seconds=number) for number in range(count)]
     raws = [record_at(when.isoformat(), f"{action}-{at:02}", action=action) for at, when in enumerate(whens)]
     return [trigger_setup.task_setup.fake.add(raw).id for raw in raws]
@@ -42,7 +42,7 @@ def _add(trigger_setup: TriggerSetup, count: int, action: str) -> list[str]:
 
 @pytest.mark.parametrize("count", [1, 20, 25])
 def test_every_suspicious_action_is_reported(example: ModuleType, trigger_setup: TriggerSetup, count: int) -> None:
-    """What an event counts and does not name is read back too, by the filter of the watcher; the rest is left alone."""
+    """Reads back what an event counts and does not name, by the watcher's filter."""
     ids = _add(trigger_setup, count, "token_create")
     _add(trigger_setup, count, "login")
     (payload,) = first_payloads(AuditLogActivityEventTrigger(filters=example.SUSPICIOUS))
@@ -51,10 +51,8 @@ def test_every_suspicious_action_is_reported(example: ModuleType, trigger_setup:
 
 
 @pytest.mark.parametrize("count", [2, 25])
-def test_a_record_that_is_not_read_back_fails_the_report(
-    example: ModuleType, trigger_setup: TriggerSetup, count: int
-) -> None:
-    """An action that an event tells of and the log does not show is an error, named or not, never a shorter report."""
+def test_missing_record_fails_the_report(example: ModuleType, trigger_setup: TriggerSetup, count: int) -> None:
+    """Fails if the log does not have an action that an event reported."""
     _add(trigger_setup, count, "token_create")
     (payload,) = first_payloads(AuditLogActivityEventTrigger(filters=example.SUSPICIOUS))
     lost = {**payload, "records": [{**payload["records"][0], "id": "lost"}, *payload["records"][1:]]}

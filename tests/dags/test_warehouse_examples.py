@@ -1,4 +1,4 @@
-"""The warehouse examples, run by a real Airflow for one past day: what landed is what the warehouses hold."""
+"""Runs the warehouse examples in a real Airflow for one past day and compares warehouses with landed records."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ PATIENCE_SECONDS = 900
 
 
 def _airflow(home: Path, environment: dict[str, str], *words: str) -> str:
-    """Run one command of Airflow's own CLI and return what it printed."""
+    """Runs one command of Airflow's own CLI; returns its output."""
     command = [sys.executable, "-m", "airflow", *words]
     answer = subprocess.run(
         command, cwd=home, env=environment, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False

@@ -1,4 +1,4 @@
-"""The CSV export: rows as they come, and a named error for anything that is no whole CSV."""
+"""Tests of the CSV export: streamed rows, and a named error for an incomplete CSV."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from tests.operators.task_setup import END, START, TaskSetup
 DAY = {"since": START, "before": END}
 
 
-class Trickle(httpx.SyncByteStream):
-    """A body that counts the pieces it has given."""
+class CountingBody(httpx.SyncByteStream):
+    """A body that counts the pieces it has sent."""
 
     def __init__(self, pieces: list[bytes]) -> None:
         self.given_count = 0
@@ -41,16 +41,16 @@ def _hook(task_setup: TaskSetup, body: httpx.SyncByteStream, kind: str = "text/c
     return CloudflareHook(transport=httpx.MockTransport(answer), clock=task_setup.clock)
 
 
-def test_rows_are_the_window(task_setup: TaskSetup) -> None:
-    """The export gives a row for every record that the API selects, with its columns by name."""
+def test_export_yields_a_row_for_each_record(task_setup: TaskSetup) -> None:
+    """Yields every record that the API selects, with its columns by name."""
     rows = list(task_setup.hook().export_audit_logs(**DAY))
     assert set(task_setup.ids()) <= {row["id"] for row in rows}
     assert all(None not in row.values() for row in rows)
     assert ("export", "true") in task_setup.fake.requests[0].params
 
 
-def test_the_reading_method_exports_too(task_setup: TaskSetup) -> None:
-    """The reading method with export gives the same rows, and the asynchronous one says that it does not."""
+def test_iter_audit_logs_with_export_yields_the_same_rows(task_setup: TaskSetup) -> None:
+    """The async method raises, because it has no export."""
     assert list(task_setup.hook().iter_audit_logs(**DAY, export=True)) == list(
         task_setup.hook().export_audit_logs(**DAY)
     )
@@ -63,19 +63,19 @@ def test_the_reading_method_exports_too(task_setup: TaskSetup) -> None:
         asyncio.run(read())
 
 
-def test_the_first_row_comes_before_the_last_byte(task_setup: TaskSetup) -> None:
-    """Rows are handed on while the body still comes, whatever its length."""
+def test_export_yields_rows_while_the_body_arrives(task_setup: TaskSetup) -> None:
+    """Yields rows before the last byte, whatever the length."""
     line = b"%06d," + b"x" * 1000 + b"\r\n"
-    body = Trickle([b"id,text\r\n", *(line % number for number in range(1000))])
+    body = CountingBody([b"id,text\r\n", *(line % number for number in range(1000))])
     rows = _hook(task_setup, body).export_audit_logs(**DAY)
     assert next(rows)["id"] == "000000"
     assert body.given_count < 100
     assert sum(1 for _ in rows) == 999
 
 
-def test_a_quoted_line_break_stays_in_its_field(task_setup: TaskSetup) -> None:
-    """A field with line breaks and quotes is one value, also where a piece of the body ends inside of it."""
-    body = Trickle([b"\xef\xbb\xbfid,te", b'xt\r\n1,"a\r\n', b'b ""q"" \xc3', b'\xa9"\r\n2,c\r\n'])
+def test_quoted_line_break_stays_in_its_field(task_setup: TaskSetup) -> None:
+    """Keeps line breaks and quotes in one value, also across pieces of the body."""
+    body = CountingBody([b"\xef\xbb\xbfid,te", b'xt\r\n1,"a\r\n', b'b ""q"" \xc3', b'\xa9"\r\n2,c\r\n'])
     rows = list(_hook(task_setup, body).export_audit_logs(**DAY))
     assert rows == [{"id": "1", "text": 'a\r\nb "q" é'}, {"id": "2", "text": "c"}]
 
@@ -93,10 +93,8 @@ def test_a_quoted_line_break_stays_in_its_field(task_setup: TaskSetup) -> None:
         ("redirect", SourceProtocolError),
     ],
 )
-def test_what_is_no_whole_csv_is_a_named_error(
-    task_setup: TaskSetup, spec: str, kind: type[AuditProviderError]
-) -> None:
-    """A cut, refused or replaced export ends in the error that says its remedy, not in fewer rows."""
+def test_incomplete_csv_is_a_named_error(task_setup: TaskSetup, spec: str, kind: type[AuditProviderError]) -> None:
+    """Raises an error with a remedy for a cut, refused or replaced export."""
     task_setup.misbehave(spec)
     with pytest.raises(kind):
         list(task_setup.hook().export_audit_logs(**DAY))
@@ -105,10 +103,10 @@ def test_what_is_no_whole_csv_is_a_named_error(
 @pytest.mark.parametrize(
     "line", [b"1," + b"x" * 200_000, b"1,\xff", b"1"], ids=["a long field", "no UTF-8", "half a row"]
 )
-def test_a_row_that_is_none_is_a_named_error(task_setup: TaskSetup, line: bytes) -> None:
-    """A field longer than the csv module's limit, broken text or half a row is a named error, or a whole row."""
+def test_invalid_row_is_a_named_error(task_setup: TaskSetup, line: bytes) -> None:
+    """Raises a named error for too long a field, invalid text or half a row."""
     try:
-        rows = list(_hook(task_setup, Trickle([b"id,text\r\n", line + b"\r\n"])).export_audit_logs(**DAY))
+        rows = list(_hook(task_setup, CountingBody([b"id,text\r\n", line + b"\r\n"])).export_audit_logs(**DAY))
     except AuditProviderError:
         return
     assert all(None not in row.values() for row in rows)

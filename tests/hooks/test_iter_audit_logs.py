@@ -1,4 +1,4 @@
-"""The hook reads every log, blocking or not, by the API's own parameters."""
+"""Tests that the hook reads every log, blocking and async, by the API's own parameters."""
 
 from __future__ import annotations
 
@@ -47,8 +47,10 @@ def _ids(records: list[dict[str, Any]]) -> list[str]:
 
 
 @pytest.mark.parametrize(("parameters", "version", "scope"), LOGS)
-def test_every_log_is_read_whole(task_setup: TaskSetup, parameters: dict[str, Any], version: str, scope: str) -> None:
-    """Both versions and all scopes give the fake's truth, blocking and not, newest first unless told otherwise."""
+def test_every_log_is_read_completely(
+    task_setup: TaskSetup, parameters: dict[str, Any], version: str, scope: str
+) -> None:
+    """Reads the fake's true records for each version and scope, newest first by default."""
     truth = task_setup.ids(version, scope)
     assert len(truth) > 200
     assert _ids(_read(task_setup, **DAY, **parameters, direction="asc")) == truth
@@ -64,8 +66,8 @@ def _params(task_setup: TaskSetup) -> list[tuple[str, str]]:
 
 
 @pytest.mark.parametrize(("python_name", "api_name"), V1_FILTERS.items())
-def test_v1_filters_reach_the_wire(task_setup: TaskSetup, python_name: str, api_name: str) -> None:
-    """Each filter of version 1 is sent under the API's own name, asynchronously too."""
+def test_v1_filters_are_sent_under_their_api_names(task_setup: TaskSetup, python_name: str, api_name: str) -> None:
+    """Sends each filter of version 1 under the API's own name, async too."""
     value = "192.0.2.0/24" if python_name == "actor_ip" else "x&=é"
     for read in (_read, _aread):
         read(task_setup, **DAY, page=1, **{python_name: value})
@@ -73,23 +75,23 @@ def test_v1_filters_reach_the_wire(task_setup: TaskSetup, python_name: str, api_
 
 
 @pytest.mark.parametrize("hide", [True, False])
-def test_hide_user_logs_reaches_the_wire(task_setup: TaskSetup, hide: bool) -> None:
-    """The switch of version 1 is sent as the API writes booleans."""
+def test_hide_user_logs_is_sent_as_lower_case_boolean(task_setup: TaskSetup, hide: bool) -> None:
+    """Sends the flag as the API writes booleans."""
     _read(task_setup, **DAY, page=1, hide_user_logs=hide)
     assert ("hide_user_logs", str(hide).lower()) in _params(task_setup)
 
 
 @pytest.mark.parametrize("name", V2_NAMES)
-def test_v2_filters_and_twins_reach_the_wire(task_setup: TaskSetup, name: str) -> None:
-    """Each filter of version 2, and its twin, is sent once for each of its values."""
+def test_v2_filters_and_negations_are_sent_once_per_value(task_setup: TaskSetup, name: str) -> None:
+    """Sends each filter of version 2, and its ``_not`` filter, once for each value."""
     given = {name: ["1", "2"], f"{name}_not": "3"}
     _read(task_setup, **DAY, api_version="v2", limit=10, **given)
     sent = [(key, value) for key, value in _params(task_setup) if key.startswith(name)]
     assert sent == [(name, "1"), (name, "2"), (f"{name}.not", "3")]
 
 
-def test_a_twin_gives_the_rest(task_setup: TaskSetup) -> None:
-    """A filter and its twin divide a day's records between them."""
+def test_negated_filter_selects_all_other_records(task_setup: TaskSetup) -> None:
+    """A filter and its ``_not`` filter divide a day's records between them."""
     day = {**DAY, "api_version": "v2"}
     one, rest = _read(task_setup, **day, raw_method="POST"), _read(task_setup, **day, raw_method_not="POST")
     assert one
@@ -97,14 +99,14 @@ def test_a_twin_gives_the_rest(task_setup: TaskSetup) -> None:
     assert sorted(_ids(one) + _ids(rest)) == sorted(task_setup.ids("v2"))
 
 
-def test_a_product_category_reaches_the_wire(task_setup: TaskSetup) -> None:
-    """The category of version 2 is sent as it is."""
+def test_product_category_is_sent_unchanged(task_setup: TaskSetup) -> None:
+    """Sends the category of version 2 unchanged."""
     _read(task_setup, **DAY, api_version="v2", product_category="dns")
     assert ("product_category", "dns") in _params(task_setup)
 
 
-def test_one_page_is_one_request(task_setup: TaskSetup) -> None:
-    """With a page number exactly that page is yielded, as the API gives it."""
+def test_page_argument_sends_one_request(task_setup: TaskSetup) -> None:
+    """Yields exactly that page, as the API returns it."""
     pages = [_ids(_read(task_setup, **DAY, page=number, per_page=50)) for number in (1, 2)]
     assert len(task_setup.fake.requests) == 2
     assert [len(page) for page in pages] == [50, 50]
@@ -114,8 +116,8 @@ def test_one_page_is_one_request(task_setup: TaskSetup) -> None:
     assert not set(pages[0]) & set(pages[1])
 
 
-def test_one_cursor_is_one_request(task_setup: TaskSetup) -> None:
-    """With a cursor exactly the page it points to is yielded."""
+def test_cursor_argument_sends_one_request(task_setup: TaskSetup) -> None:
+    """Yields exactly the page of the cursor."""
     hook = task_setup.hook()
     params = {"since": "2026-10-26T00:00:00Z", "before": "2026-10-27T00:00:00Z", "limit": "50", "direction": "desc"}
     first = hook.get_conn().get(f"accounts/{ACCOUNT_ID}/logs/audit", params=params).json()
@@ -128,8 +130,8 @@ def test_one_cursor_is_one_request(task_setup: TaskSetup) -> None:
 @pytest.mark.parametrize(
     ("parameters", "sent"), [({"per_page": 7}, "per_page"), ({"api_version": "v2", "limit": 7}, "limit")]
 )
-def test_page_sizes_reach_the_wire(task_setup: TaskSetup, parameters: dict[str, Any], sent: str) -> None:
-    """The size of a page is the API's parameter, and any size gives the same records."""
+def test_page_size_is_sent_and_changes_no_result(task_setup: TaskSetup, parameters: dict[str, Any], sent: str) -> None:
+    """Sends the page size; any size gives the same records."""
     version = parameters.get("api_version", "v1")
     end = START + timedelta(hours=6)
     found = _read(task_setup, since=START, before=end, direction="asc", **parameters)
@@ -157,10 +159,10 @@ def test_page_sizes_reach_the_wire(task_setup: TaskSetup, parameters: dict[str, 
         ({"export": True, "page": 3}, "page"),
     ],
 )
-def test_a_wrong_parameter_is_refused_before_any_request(
+def test_invalid_parameter_fails_before_any_request(
     task_setup: TaskSetup, parameters: dict[str, Any], words: str
 ) -> None:
-    """A parameter the version does not have, or a value it does not take, is refused and nobody is asked."""
+    """Rejects an unknown parameter, or an invalid value, without a request."""
     with pytest.raises(ConfigurationError, match=words):
         _read(task_setup, **parameters)
     assert task_setup.fake.requests == []
@@ -168,7 +170,7 @@ def test_a_wrong_parameter_is_refused_before_any_request(
 
 @pytest.mark.parametrize("version", ["v1", "v2"])
 def test_bounds_are_half_open_to_the_microsecond(task_setup: TaskSetup, version: str) -> None:
-    """The record at since is in, the one at before is not, and a microsecond decides."""
+    """Includes the record at since and excludes the one at before, to the microsecond."""
     for micros in (499_999, 500_000, 500_001, 999_999):
         task_setup.fake.add(record_at(f"2026-10-26T05:05:05.{micros:06}Z", f"at-{micros}", version), version)
     bounds = [datetime(2026, 10, 26, 5, 5, 5, micros, tzinfo=UTC) for micros in (500_000, 999_999)]
@@ -176,8 +178,8 @@ def test_bounds_are_half_open_to_the_microsecond(task_setup: TaskSetup, version:
     assert [name for name in found if name.startswith("at-")] == ["at-500000", "at-500001"]
 
 
-def test_without_bounds_all_that_is_kept_is_read(task_setup: TaskSetup) -> None:
-    """Without since and before more than the retention is asked for, up to now."""
+def test_read_without_bounds_covers_the_retention(task_setup: TaskSetup) -> None:
+    """Requests more than the retention, up to now."""
     newest = _read(task_setup, page=1, per_page=1)
     since = dict(_params(task_setup))["since"]
     assert since == "2025-04-29T12:00:00Z"

@@ -1,4 +1,4 @@
-"""The sensor and its triggers find new activity, by poking or without a slot, and say why when they cannot."""
+"""Tests that the sensor and its triggers find new activity, by poking or deferring, and report failures."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ NOON = datetime(2026, 11, 2, 12, tzinfo=UTC)
 QUIET = {"filters": {"action_type": "late"}, "since": NOON - timedelta(hours=1)}
 
 
-class TurningClock(ManualClock):
-    """A clock on which something happens at the Nth sleep."""
+class ScriptedClock(ManualClock):
+    """Manual clock that runs an action at a given sleep."""
 
     def __init__(self, happenings: dict[int, Callable[[], object]]) -> None:
         super().__init__(NOON)
         self._happenings = happenings
 
     async def asleep(self, seconds: float) -> None:
-        """Sleep, then let happen what is due."""
+        """Sleeps, then runs the action of this sleep."""
         await super().asleep(seconds)
         self._happenings.get(len(self.sleeps), lambda: None)()
 
@@ -45,7 +45,7 @@ def _add_late(task_setup: TaskSetup, version: str = "v1") -> None:
 
 
 def _first(trigger: BaseTrigger) -> Any:
-    """Return the payload of a trigger's only event."""
+    """Returns the payload of a trigger's only event."""
 
     async def run() -> list[TriggerEvent]:
         return [event async for event in trigger.run()]
@@ -56,7 +56,7 @@ def _first(trigger: BaseTrigger) -> Any:
 
 
 def _watch(task_setup: TaskSetup, monkeypatch: pytest.MonkeyPatch, clock: ManualClock) -> None:
-    """Let triggers build their hook on the fake and the clock."""
+    """Connects triggers to the fake and the clock."""
     built = functools.partial(CloudflareHook, transport=FakeTransport(task_setup.fake), clock=clock)
     monkeypatch.setattr(hooks, "CloudflareHook", built)
 
@@ -67,38 +67,38 @@ def _trigger(**changes: Any) -> AuditLogActivityTrigger:
     return AuditLogActivityTrigger("cloudflare_default", query=query, **arguments)
 
 
-def test_a_poke_finds_activity(task_setup: TaskSetup) -> None:
-    """A busy log satisfies at the first look, and the summary says since when, how many and how far."""
+def test_poke_with_activity_succeeds(task_setup: TaskSetup) -> None:
+    """Succeeds at the first poll; the summary has the watermark, the count and the last event time."""
     found = task_setup.sensor().execute({})
     assert found["since"] == "2026-10-26T00:00:00Z"
     assert found["record_count"] >= 1
     assert "2026-10-26" in found["first_event_at"]
 
 
-def test_a_poke_finds_nothing(task_setup: TaskSetup) -> None:
-    """A quiet log does not satisfy, until the record is there."""
+def test_poke_without_activity_does_not_succeed(task_setup: TaskSetup) -> None:
+    """Does not succeed until the record exists."""
     sensor = task_setup.sensor(**QUIET)
     assert not sensor.poke({}).is_done
     _add_late(task_setup)
     assert sensor.poke({}).is_done
 
 
-def test_rescheduling_gives_the_slot_back(task_setup: TaskSetup) -> None:
-    """In reschedule mode one look without activity asks Airflow to come back."""
+def test_reschedule_mode_without_activity_reschedules(task_setup: TaskSetup) -> None:
+    """Asks Airflow to reschedule after one poll without activity."""
     sensor = task_setup.sensor(**QUIET, mode="reschedule", poke_interval=90, timeout=10)
     assert sensor.reschedule
     assert not sensor.poke({}).is_done
 
 
-def test_enough_is_the_minimum(task_setup: TaskSetup) -> None:
-    """Fewer records than the minimum are no activity, exactly as many are."""
+def test_minimum_count_is_inclusive(task_setup: TaskSetup) -> None:
+    """Fewer records than the minimum are not enough; exactly as many are."""
     count = len(list(task_setup.fake.truth("v1", None, START, NOON)))
     assert task_setup.sensor(minimum_count=count).poke({}).is_done
     assert not task_setup.sensor(minimum_count=count + 1).poke({}).is_done
 
 
-def test_the_watermark_is_inclusive_and_comes_from_the_run(task_setup: TaskSetup) -> None:
-    """Without since the data interval's start is the watermark, and a record at it counts."""
+def test_watermark_defaults_to_data_interval_start_inclusive(task_setup: TaskSetup) -> None:
+    """Counts a record at the start of the data interval."""
     task_setup.fake.add(record_at("2026-11-02T11:30:00Z", "late-one"))
     at = datetime(2026, 11, 2, 11, 30, tzinfo=UTC)
     sensor = task_setup.sensor(since=None, filters=QUIET["filters"])
@@ -106,22 +106,22 @@ def test_the_watermark_is_inclusive_and_comes_from_the_run(task_setup: TaskSetup
     assert not sensor.poke({"data_interval_start": at + timedelta(microseconds=1)}).is_done
 
 
-def test_no_watermark_is_a_failure(task_setup: TaskSetup) -> None:
-    """A run without a data interval fails for good and says to give since."""
+def test_run_without_watermark_fails_permanently(task_setup: TaskSetup) -> None:
+    """Fails a run without a data interval, and names ``since`` as the remedy."""
     with pytest.raises(AirflowFailException, match="Give since"):
         task_setup.sensor(since=None).poke({})
 
 
-def test_a_wrong_sensor_fails_the_parsing(task_setup: TaskSetup) -> None:
-    """A minimum of none, or a filter nobody knows, is refused when the DAG is parsed."""
+def test_invalid_argument_fails_at_dag_parse(task_setup: TaskSetup) -> None:
+    """Rejects a minimum of zero and an unknown filter."""
     with pytest.raises(ConfigurationError, match="minimum_count"):
         task_setup.sensor(minimum_count=0)
     with pytest.raises(ConfigurationError, match="actor_email"):
         task_setup.sensor(filters={"actor_emial": "x"})
 
 
-def test_deferring_hands_over_all_it_was_told(task_setup: TaskSetup) -> None:
-    """A deferrable sensor looks once, then leaves a trigger with the same watermark, count, interval and query."""
+def test_deferring_passes_every_argument_to_the_trigger(task_setup: TaskSetup) -> None:
+    """Polls once, then defers with the same watermark, count, interval and query."""
     sensor = task_setup.sensor(
         **QUIET, deferrable=True, minimum_count=3, poke_interval=45, timeout=600, api_version="v2"
     )
@@ -138,21 +138,21 @@ def test_deferring_hands_over_all_it_was_told(task_setup: TaskSetup) -> None:
     assert task_setup.fake.requests
 
 
-def test_deferring_is_not_needed_when_satisfied(task_setup: TaskSetup) -> None:
-    """A deferrable sensor whose first look finds enough ends at once."""
+def test_deferrable_sensor_with_activity_succeeds_without_deferring(task_setup: TaskSetup) -> None:
+    """Succeeds if the first poll finds enough."""
     assert task_setup.sensor(deferrable=True).execute({})["record_count"] >= 1
 
 
-def test_the_events_end_the_sensor(task_setup: TaskSetup) -> None:
-    """A found event becomes the result, a failed one fails for good with its code."""
+def test_trigger_event_ends_the_sensor(task_setup: TaskSetup) -> None:
+    """Returns a found event, and fails permanently with the code of a failed one."""
     sensor = task_setup.sensor()
     assert sensor.execute_complete({}, {"status": "found", "activity": {"record_count": 2}}) == {"record_count": 2}
     with pytest.raises(AirflowFailException, match="SourceAuthError: no"):
         sensor.execute_complete({}, {"status": "failed", "code": "SourceAuthError", "message": "no"})
 
 
-def test_a_refused_poke_fails_for_good(task_setup: TaskSetup) -> None:
-    """A refused credential fails at once; trouble that passes is left to Airflow's retries."""
+def test_refused_poke_fails_permanently(task_setup: TaskSetup) -> None:
+    """Fails at once for a refused credential; Airflow retries a temporary failure."""
     task_setup.misbehave("status=403")
     with pytest.raises(AirflowFailException, match="SourceAuthError"):
         task_setup.sensor().poke({})
@@ -161,16 +161,16 @@ def test_a_refused_poke_fails_for_good(task_setup: TaskSetup) -> None:
         task_setup.sensor().poke({})
 
 
-def test_soft_fail_skips_on_a_timeout(task_setup: TaskSetup) -> None:
-    """A sensor that may fail softly skips when its time is over without activity."""
+def test_soft_fail_skips_on_timeout(task_setup: TaskSetup) -> None:
+    """Skips a sensor with ``soft_fail`` that times out without activity."""
     with pytest.raises(AirflowSkipException):
         task_setup.sensor(**QUIET, soft_fail=True, timeout=0.01, poke_interval=0.02).execute({})
 
 
 @pytest.mark.parametrize("version", ["v1", "v2"])
-def test_a_trigger_fires_on_new_activity(task_setup: TaskSetup, monkeypatch: pytest.MonkeyPatch, version: str) -> None:
-    """A trigger looks, sleeps its interval, looks again, and fires once the record is there."""
-    clock = TurningClock({3: lambda: _add_late(task_setup, version)})
+def test_trigger_fires_on_new_activity(task_setup: TaskSetup, monkeypatch: pytest.MonkeyPatch, version: str) -> None:
+    """Polls, sleeps its interval, polls again, and fires once the record exists."""
+    clock = ScriptedClock({3: lambda: _add_late(task_setup, version)})
     _watch(task_setup, monkeypatch, clock)
     payload = _first(_trigger(query={"api_version": version}))
     assert (payload["status"], payload["activity"]["record_count"]) == ("found", 1)
@@ -178,11 +178,11 @@ def test_a_trigger_fires_on_new_activity(task_setup: TaskSetup, monkeypatch: pyt
     assert clock.sleeps == [30.0, 30.0, 30.0]
 
 
-def test_a_trigger_outlives_passing_trouble(task_setup: TaskSetup, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An API that is away costs pauses that grow, not the wait; after it the interval is as before."""
+def test_trigger_backs_off_during_outage_and_recovers(task_setup: TaskSetup, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Waits longer after each failure; the normal interval returns after the outage."""
     task_setup.connect(extra={"account_id": task_setup.fake.settings.account_ids[0], "max_attempts": 1})
     task_setup.misbehave("status=503")
-    clock = TurningClock({2: task_setup.misbehave, 4: lambda: _add_late(task_setup)})
+    clock = ScriptedClock({2: task_setup.misbehave, 4: lambda: _add_late(task_setup)})
     _watch(task_setup, monkeypatch, clock)
     assert _first(_trigger())["status"] == "found"
     assert clock.sleeps == [60.0, 120.0, 30.0, 30.0]
@@ -190,10 +190,10 @@ def test_a_trigger_outlives_passing_trouble(task_setup: TaskSetup, monkeypatch: 
 
 
 @pytest.mark.parametrize(("spec", "code"), [("status=401", "SourceAuthError"), ("status=404", "ConfigurationError")])
-def test_a_trigger_says_why_it_gives_up(
+def test_trigger_fires_failed_event_for_permanent_error(
     task_setup: TaskSetup, monkeypatch: pytest.MonkeyPatch, spec: str, code: str
 ) -> None:
-    """What no retry mends is one request and one event with its code."""
+    """Sends one request and one event with the error's code."""
     task_setup.misbehave(spec)
     _watch(task_setup, monkeypatch, ManualClock(NOON))
     payload = _first(_trigger())
@@ -201,15 +201,15 @@ def test_a_trigger_says_why_it_gives_up(
     assert len(task_setup.fake.requests) == 1
 
 
-def test_a_trigger_without_its_connection_gives_up(task_setup: TaskSetup, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A connection that is gone is an event, not a loop."""
+def test_trigger_without_connection_fires_failed_event(task_setup: TaskSetup, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A missing connection gives one failed event, not a loop."""
     _watch(task_setup, monkeypatch, ManualClock(NOON))
     trigger = AuditLogActivityTrigger("gone", since=NOON)
     assert _first(trigger)["code"] == "ConfigurationError"
 
 
-def test_a_trigger_works_over_a_socket(task_setup: TaskSetup) -> None:
-    """With nothing in between, a trigger finds what a real server has."""
+def test_trigger_over_a_socket_finds_activity(task_setup: TaskSetup) -> None:
+    """Finds the records of a real server."""
     with FakeServer(task_setup.fake) as server:
         task_setup.connect(host=server.base_url)
         assert _first(AuditLogActivityTrigger("cloudflare_default", since=START))["status"] == "found"
@@ -222,16 +222,16 @@ def test_a_trigger_works_over_a_socket(task_setup: TaskSetup) -> None:
         AuditLogActivityTrigger("c", NOON, 3, 12.5, {"api_version": "v2", "filters": {"id": ["a"]}}),
     ],
 )
-def test_a_trigger_survives_its_journey(trigger: BaseTrigger) -> None:
-    """What a trigger writes down builds the same trigger again."""
+def test_trigger_survives_serialization(trigger: BaseTrigger) -> None:
+    """The serialized trigger builds an equal trigger."""
     path, arguments = trigger.serialize()
     again = import_string(path)(**arguments)
     assert type(again) is type(trigger)
     assert again.serialize() == (path, arguments)
 
 
-def test_a_settled_window_fires_at_once() -> None:
-    """An instant in the past is no wait, one in the near future a short one."""
+def test_settled_window_trigger_fires_at_once() -> None:
+    """Fires at once for an instant in the past, and soon for one in the near future."""
     assert _first(WindowSettledTrigger(NOON - timedelta(days=300))) == {"settled_at": "2026-01-06T12:00:00+00:00"}
     soon = datetime.now(UTC) + timedelta(seconds=0.2)
     _first(WindowSettledTrigger(soon))

@@ -1,4 +1,4 @@
-"""The event trigger tells an asset watcher of new records: each at least once, shared, and whatever goes wrong."""
+"""Tests that the event trigger reports each new record at least once, with one shared poll for all watchers."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ from tests.operators.trigger_setup import (
 
 
 @pytest.mark.parametrize("version", ["v1", "v2"])
-def test_new_records_are_told(trigger_setup: TriggerSetup, version: str) -> None:
-    """A record is told at the look after it came, in one event with all that came with it, and never again."""
+def test_new_records_are_reported_once_at_next_poll(trigger_setup: TriggerSetup, version: str) -> None:
+    """Reports new records in one event at the next poll, and never again."""
     trigger_setup.clock.at = {
         2: lambda: trigger_setup.add("one", version) and trigger_setup.add("two", version, 3),
         5: lambda: trigger_setup.add("three", version),
@@ -40,29 +40,29 @@ def test_new_records_are_told(trigger_setup: TriggerSetup, version: str) -> None
     assert (first["record_count"], first["actions"], first["scope_id"]) == (2, {"late": 2}, ACCOUNT_ID)
 
 
-def test_what_happened_just_before_the_start_is_told(trigger_setup: TriggerSetup) -> None:
-    """Without a mark a watcher begins the lookback before now, and not earlier."""
+def test_first_start_reports_records_of_the_lookback(trigger_setup: TriggerSetup) -> None:
+    """Starts one lookback before now if no position is stored, and not earlier."""
     trigger_setup.add("early", minutes_ago=16)
     trigger_setup.add("recent", minutes_ago=14)
     (payload,) = first_payloads(event_trigger())
     assert ids_of(payload) == ["recent"]
 
 
-def test_a_mark_leads_on(trigger_setup: TriggerSetup) -> None:
-    """A watcher started anew goes on from the mark that is kept, however long it is away."""
+def test_restart_continues_from_the_stored_position(trigger_setup: TriggerSetup) -> None:
+    """Continues from the stored position, however old it is."""
     state = StateStore()
     trigger_setup.clock.at = {1: lambda: trigger_setup.add("one"), 4: lambda: trigger_setup.add("two")}
     assert [ids_of(payload) for payload in first_payloads(event_trigger(state), 2)] == [["one"], ["two"]]
     trigger_setup.add("while_away", minutes_ago=0)
     trigger_setup.clock.advance(86_400)
-    # "two" may not be stored yet: it is told again rather than lost.
+    # "two" may not be stored yet: it is reported again rather than lost.
     trigger_setup.clock.at = {}
     assert [ids_of(payload) for payload in first_payloads(event_trigger(state))] == [["two", "while_away"]]
     assert len(state.values) == 1
 
 
 def test_watchers_with_other_filters_have_other_positions() -> None:
-    """The mark's key belongs to the log and the filters, not to how often is original."""
+    """The key of a position depends on the log and the filters, not on the poll interval."""
     triggers_ = [
         event_trigger(),
         event_trigger(poll_interval_seconds=5),
@@ -75,16 +75,18 @@ def test_watchers_with_other_filters_have_other_positions() -> None:
 
 
 @pytest.mark.parametrize("filters", [LATE, None])
-def test_a_record_read_back_is_judged_alike(trigger_setup: TriggerSetup, filters: Any) -> None:
-    """Whoever reads a record through the hook can ask whether a watcher told of it."""
+def test_record_read_by_the_hook_matches_as_in_the_trigger(trigger_setup: TriggerSetup, filters: Any) -> None:
+    """``matches`` decides the same for a record that the hook has read."""
     trigger_setup.add("one")
     (record,) = trigger_setup.task_setup.hook().iter_audit_logs(since=NOON - timedelta(hours=1), before=NOON)
     assert event_trigger(filters=filters).matches(record)
     assert event_trigger(filters={"action_type": "other"}).matches(record) is False
 
 
-def test_one_reading_serves_all_its_watchers(trigger_setup: TriggerSetup, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In Airflow's own shared stream two watchers with different filters cost one reading, and each keeps its mark."""
+def test_watchers_with_different_filters_share_one_poll(
+    trigger_setup: TriggerSetup, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two watchers in Airflow's shared stream send one poll; each has its own position."""
     readings: list[SharedPollProducer] = []
 
     def counted(poll_forever: PollForever) -> SharedPollProducer:
@@ -108,24 +110,26 @@ def test_one_reading_serves_all_its_watchers(trigger_setup: TriggerSetup, monkey
     assert other.values
 
 
-def test_older_airflow_reads_the_connection_too(trigger_setup: TriggerSetup, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where Airflow cannot read a connection on the loop, as before 3.3, a thread does."""
+def test_connection_is_read_in_a_thread_before_airflow_3_3(
+    trigger_setup: TriggerSetup, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Reads the connection in a thread where Airflow cannot read it on the loop."""
     monkeypatch.delattr(compat, "get_async_extra_dejson")
     monkeypatch.delattr(compat, "get_async_connection")
     trigger_setup.add("one")
     assert ids_of(first_payloads(event_trigger())[0]) == ["one"]
 
 
-def test_a_key_is_shared_by_what_reads_the_same() -> None:
-    """Filters do not matter for sharing; the connection, the log and the rhythm do."""
+def test_shared_stream_key_ignores_filters() -> None:
+    """The key depends on the connection, the log and the poll schedule."""
     key = event_trigger().shared_stream_key()
     assert event_trigger(filters=None).shared_stream_key() == key
     for change in ({"cloudflare_conn_id": "x"}, {"api_version": "v2"}, {"poll_interval_seconds": 5.0}):
         assert event_trigger(**change).shared_stream_key() != key
 
 
-def test_a_trigger_survives_its_journey() -> None:
-    """What a trigger writes down builds the same trigger again, under the documented path."""
+def test_trigger_survives_serialization() -> None:
+    """The serialized trigger builds an equal trigger, under the documented path."""
     path, arguments = event_trigger(filters=[{"action_type": ["a"]}, {"id": "b"}], lookback_seconds=60.0).serialize()
     assert path == "airflow_audit_provider.triggers.audit_logs.AuditLogActivityEventTrigger"
     assert import_string(path)(**arguments).serialize() == (path, arguments)
@@ -139,7 +143,7 @@ def test_a_trigger_survives_its_journey() -> None:
         ({"lookback_seconds": -1}, "lookback_seconds"), ({"scope": "user", "api_version": "v2"}, "user"),
     ],
 )  # fmt: skip
-def test_a_wrong_watcher_fails_the_parsing(arguments: dict[str, Any], words: str) -> None:
-    """What no triggerer could make good is refused when the DAG is parsed."""
+def test_invalid_argument_fails_at_dag_parse(arguments: dict[str, Any], words: str) -> None:
+    """Rejects arguments that no triggerer could use."""
     with pytest.raises(ConfigurationError, match=words):
         AuditLogActivityEventTrigger(**arguments)

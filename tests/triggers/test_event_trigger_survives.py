@@ -1,4 +1,4 @@
-"""The event trigger outlives whatever goes wrong, says so, and loses nothing by it."""
+"""Tests that the event trigger continues after every failure, logs it, and loses no record."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ pytestmark = pytest.mark.integration
 ANSWER_SECONDS = 15
 
 
-def test_failures_are_outlived(trigger_setup: TriggerSetup) -> None:
-    """An outage and a refused credential cost pauses that grow; afterwards nothing in between is missing."""
+def test_outage_and_refused_credential_delay_polls_and_lose_nothing(trigger_setup: TriggerSetup) -> None:
+    """Waits longer after each failure, then reports every record in between."""
     trigger_setup.clock.at = {
         1: trigger_setup.misbehave("status=503"),
         2: lambda: trigger_setup.add("meanwhile", minutes_ago=0),
@@ -50,8 +50,8 @@ def test_failures_are_outlived(trigger_setup: TriggerSetup) -> None:
     assert [asked.status for asked in trigger_setup.task_setup.fake.requests].count(401) == 2
 
 
-def test_a_mended_connection_is_noticed(trigger_setup: TriggerSetup) -> None:
-    """A connection that is missing or wrong is read anew at every look after a failure."""
+def test_fixed_connection_is_read_at_next_poll(trigger_setup: TriggerSetup) -> None:
+    """Reads a missing or invalid connection again at every poll after a failure."""
     trigger_setup.clock.at = {
         2: lambda: trigger_setup.task_setup.connect("late_conn"),
         3: lambda: trigger_setup.add("one"),
@@ -60,8 +60,10 @@ def test_a_mended_connection_is_noticed(trigger_setup: TriggerSetup) -> None:
     assert ids_of(payload) == ["one"]
 
 
-def test_an_error_nobody_thought_of_is_outlived(trigger_setup: TriggerSetup, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Even a defect ends no watcher, which Airflow would restart every two seconds; it is an error in the log."""
+def test_unexpected_error_is_logged_and_polling_continues(
+    trigger_setup: TriggerSetup, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Logs a defect as an error; Airflow would restart an ended watcher every two seconds."""
     broken = [ZeroDivisionError("?"), ZeroDivisionError("?")]
     original = pipeline.apoll_new_records
 
@@ -76,8 +78,8 @@ def test_an_error_nobody_thought_of_is_outlived(trigger_setup: TriggerSetup, mon
     assert trigger_setup.clock.sleeps == [120.0, 240.0, 60.0]
 
 
-def test_a_store_that_fails_is_asked_again(trigger_setup: TriggerSetup) -> None:
-    """To begin without the mark could lose records, so it is asked for again, ever less often; meanwhile looks pass."""
+def test_failing_state_store_is_read_again(trigger_setup: TriggerSetup) -> None:
+    """Retries reading the position with growing waits, since starting without it could lose records."""
     state, asked_at = StateStore(failures=3), list[float]()
     state.on_get = lambda: asked_at.append(trigger_setup.clock.monotonic())
     trigger_setup.clock.at = {1: lambda: trigger_setup.add("one", minutes_ago=0)}
@@ -85,14 +87,14 @@ def test_a_store_that_fails_is_asked_again(trigger_setup: TriggerSetup) -> None:
     assert asked_at == [0, 120, 360, 840]
 
 
-def test_an_outage_while_catching_up_ends_no_watcher(trigger_setup: TriggerSetup) -> None:
-    """A watcher that finds the API away on its way from the kept mark leaves no look standing, and loses nothing."""
+def test_outage_during_catch_up_loses_nothing(trigger_setup: TriggerSetup) -> None:
+    """Continues the catch-up after the outage and leaves no poll unfinished."""
     trigger = trigger_with_position(NOON - timedelta(hours=1))
     trigger_setup.add("while_away", minutes_ago=30)
     trigger_setup.clock.at = {1: trigger_setup.misbehave("status=503")}
 
     async def outage() -> list[list[dict[str, Any]]]:
-        # Three times as long, by the loop's clock, as Airflow's patience; by the clock's clock that are days.
+        # Three times Airflow's time-out by the loop's clock; days by the scripted clock.
         asyncio.get_running_loop().call_later(0.9, trigger_setup.misbehave())
         asyncio.get_running_loop().call_later(1.2, trigger_setup.add, "one")
         return await shared_payloads([trigger], [2], patience_seconds=0.3)
@@ -101,10 +103,10 @@ def test_an_outage_while_catching_up_ends_no_watcher(trigger_setup: TriggerSetup
     assert [ids_of(each) for each in payload] == [["while_away"], ["one"]]
 
 
-def test_a_look_that_hangs_while_catching_up_is_broken_off(
+def test_hanging_catch_up_is_cancelled_and_repeated(
     trigger_setup: TriggerSetup, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A way from the kept mark that takes too long is begun again at a later look; nothing on it is lost."""
+    """Cancels a catch-up that takes too long and repeats it at a later poll."""
     position_at = NOON - timedelta(hours=1)
     trigger_setup.add("while_away", minutes_ago=30)
     original, hung = pipeline.apoll_new_records, list[WatchPosition]()
@@ -121,8 +123,8 @@ def test_a_look_that_hangs_while_catching_up_is_broken_off(
     assert hung
 
 
-def test_a_mark_is_not_kept_by_what_failed(trigger_setup: TriggerSetup) -> None:
-    """A look that failed for one watcher keeps nobody's mark; the next one that is stored for all does."""
+def test_failed_poll_stores_no_position(trigger_setup: TriggerSetup) -> None:
+    """A poll that failed for one watcher stores no position; the next one that succeeds for all does."""
     state = StateStore()
     kept: list[int] = []
 
@@ -141,12 +143,12 @@ def test_a_mark_is_not_kept_by_what_failed(trigger_setup: TriggerSetup) -> None:
             raise AssertionError("there is nothing to tell")
 
     asyncio.run(watch())
-    # What is stored of a look is seen at the next one.
+    # The stored position of a poll is visible at the next one.
     assert kept == [0, 0, 1]
 
 
-def test_a_broken_mark_is_said(trigger_setup: TriggerSetup, capsys: pytest.CaptureFixture[str]) -> None:
-    """Who kept something that is no mark begins anew, and the log says so."""
+def test_invalid_stored_position_is_logged(trigger_setup: TriggerSetup, capsys: pytest.CaptureFixture[str]) -> None:
+    """Starts anew if the stored value is not a position, and logs it."""
     state = StateStore()
     trigger = event_trigger(state)
     state.values[trigger._positions()._key] = {"floor_second": 1, "seen": "x"}
@@ -155,10 +157,10 @@ def test_a_broken_mark_is_said(trigger_setup: TriggerSetup, capsys: pytest.Captu
     assert "no position" in capsys.readouterr().out
 
 
-def test_a_lookback_that_is_cut_is_said(
+def test_shortened_lookback_is_logged_once(
     trigger_setup: TriggerSetup, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """In a log too busy to remember all of the lookback the log says once how late a record may still come."""
+    """Logs once how late a record may arrive if the log is too busy for the whole lookback."""
     monkeypatch.setattr(new_records, "_MAX_SEEN_IDS", 2)
     for minutes_ago in (14, 10, 6, 5):
         trigger_setup.add(f"r{minutes_ago}", minutes_ago=minutes_ago)
@@ -167,14 +169,14 @@ def test_a_lookback_that_is_cut_is_said(
     assert capsys.readouterr().out.count("within 360 s after its event time") == 1
 
 
-def test_a_trigger_cancelled_while_it_looks_ends_cleanly(task_setup: TaskSetup) -> None:
-    """Cancelled while a real answer is on its way, a trigger ends at once and leaves no task and no connection."""
+def test_trigger_cancelled_during_poll_ends_cleanly(task_setup: TaskSetup) -> None:
+    """Ends at once during a request and leaves no task and no connection."""
     with FakeServer(task_setup.fake) as server:
         task_setup.connect(host=server.base_url)
         task_setup.misbehave(f"slow={ANSWER_SECONDS * 1000}")
         began = time.monotonic()
-        assert asyncio.run(_cancelled_in_mid_look(task_setup)) == []
-        # Before the answer could come: the cancelled trigger does not wait for it.
+        assert asyncio.run(_cancelled_during_poll(task_setup)) == []
+        # Earlier than the response: the cancelled trigger does not wait for it.
         assert time.monotonic() - began < ANSWER_SECONDS
         deadline = time.monotonic() + PATIENCE_SECONDS
         while server._talks and time.monotonic() < deadline:
@@ -182,8 +184,8 @@ def test_a_trigger_cancelled_while_it_looks_ends_cleanly(task_setup: TaskSetup) 
         assert not server._talks
 
 
-async def _cancelled_in_mid_look(task_setup: TaskSetup) -> list[Any]:
-    """Cancel a trigger as the triggerer does, once its request is there; return the tasks that are left."""
+async def _cancelled_during_poll(task_setup: TaskSetup) -> list[Any]:
+    """Cancels a trigger as the triggerer does once its request was received; returns the remaining tasks."""
     trigger = event_trigger(poll_interval_seconds=1)
 
     async def run() -> None:
@@ -202,8 +204,8 @@ async def _cancelled_in_mid_look(task_setup: TaskSetup) -> list[Any]:
     return [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
 
 
-def test_a_mark_waits_until_its_event_is_stored(trigger_setup: TriggerSetup) -> None:
-    """Looks go on while Airflow has not stored an event, but no mark past it is kept, so that a crash loses nothing."""
+def test_position_is_stored_only_after_its_event(trigger_setup: TriggerSetup) -> None:
+    """Stores no position past an event that Airflow has not stored, so a crash loses nothing."""
     state = StateStore()
     trigger_setup.clock.at = {count: functools.partial(trigger_setup.add, f"r{count}") for count in (1, 4, 8)}
     asyncio.run(shared_payloads([event_trigger(state)], [3], is_stored=False))
