@@ -25,7 +25,7 @@ def _requirement(wheel: Path, extras: str) -> str:
     return f"{wheel}[{extras}]"
 
 
-@pytest.mark.integration
+@pytest.mark.nightly
 def test_readme_installs_at_once(wheel: Path, tmp_path: Path) -> None:
     """README's command: one version of each package is tried, and pip warns of nothing."""
     assert f"airflow-audit-provider[{README_EXTRAS}]" in (PROJECT / "README.md").read_text()

@@ -78,7 +78,10 @@ def _read(
 
 @pytest.mark.parametrize("concurrency", [1, 4, 8])
 @pytest.mark.parametrize("version", VERSIONS)
-@pytest.mark.parametrize(("records_per_day", "window"), [(20_000, DAY), (86_400, DAY), (380_000, NINE_TO_ELEVEN)])
+@pytest.mark.parametrize(
+    ("records_per_day", "window"),
+    [(20_000, DAY), (86_400, DAY), pytest.param(380_000, NINE_TO_ELEVEN, marks=pytest.mark.nightly)],
+)
 def test_window_takes_hardly_more_requests_than_pages(
     records_per_day: int, window: TimeWindow, version: str, concurrency: int
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from datetime import timedelta
 from functools import cache
@@ -53,6 +54,11 @@ def _is_found(objects: dict[str, bytes]) -> bool:
 
 
 KEYS = sorted(_undamaged()[0])
+# One part, one manifest, one seal and one signature are damaged in each run of `make test`, every object at night.
+_FIRST_OF_EACH_KIND = {
+    next(key for key in KEYS if re.search(kind, key)) for kind in ("^dt=", "^_man", r"\d\.json$", "sig$")
+}
+KEYS_BY_COST = [key if key in _FIRST_OF_EACH_KIND else pytest.param(key, marks=pytest.mark.nightly) for key in KEYS]
 
 
 def test_dataset_has_every_kind_of_object() -> None:
@@ -68,7 +74,7 @@ def test_dataset_has_every_kind_of_object() -> None:
     assert report.newest_seal_sha256 == newest
 
 
-@pytest.mark.parametrize("key", KEYS)
+@pytest.mark.parametrize("key", KEYS_BY_COST)
 def test_every_flipped_byte_is_found(key: str) -> None:
     """One flipped bit in any byte of any object is found."""
     objects, _ = _undamaged()
@@ -94,7 +100,7 @@ def _flipped(content: bytes, place: int, mask: int) -> bytes:
     return content[:place] + bytes([content[place] ^ mask]) + content[place + 1 :]
 
 
-@pytest.mark.parametrize("key", KEYS)
+@pytest.mark.parametrize("key", KEYS_BY_COST)
 def test_every_truncation_is_found(key: str) -> None:
     """An object that is cut at any byte, one byte longer or empty is found."""
     objects, _ = _undamaged()
