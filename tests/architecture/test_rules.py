@@ -1,4 +1,4 @@
-"""Every file obeys every rule, and every rule can say no."""
+"""Tests that every file obeys every rule, and that every rule can fail."""
 
 from __future__ import annotations
 
@@ -46,8 +46,8 @@ def test_rule_lets_good_text_pass(rule: Rule) -> None:
         ("def f(part_size: int | None): ...", "_bytes"),
     ],
 )
-def test_each_ending_is_asked_for(offender: str, word: str) -> None:
-    """A number that is a time, a count or a size is told the ending it lacks."""
+def test_number_without_unit_ending_is_rejected(offender: str, word: str) -> None:
+    """Names the missing ending for a time, a count or a size."""
     endings = RULES["names-end-in-their-unit"].judge
     assert any(word in complaint for complaint in endings(SourceFile("a.py", offender)))
 

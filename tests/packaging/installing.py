@@ -25,7 +25,7 @@ _WARNINGS = re.compile(r"^.*(?:is looking at multiple versions of|does not provi
 
 @dataclass(frozen=True, slots=True)
 class Resolution:
-    """What pip said while it chose versions."""
+    """Versions and warnings that pip printed while it resolved."""
 
     tried: dict[str, list[str]]
     warnings: list[str]
@@ -57,7 +57,7 @@ def _name_and_version(file: str) -> tuple[str, str | None]:
 
 
 def resolve(requirement: str, folder: Path, *arguments: str) -> Resolution:
-    """Let the pip of an empty environment choose the versions for a requirement; fails the test if it finds none."""
+    """Resolves a requirement with pip in an empty environment; fails the test if pip finds no versions."""
     venv.create(folder / "venv", with_pip=True)
     pip = [str(folder / "venv" / "bin" / "python"), "-m", "pip", "--disable-pip-version-check", "--no-input"]
     # Asked for its dependencies, pip 23 downloads whole wheels; its cache keeps them between the tests.

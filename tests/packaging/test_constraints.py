@@ -29,14 +29,14 @@ def _constraints(target: Target) -> dict[str, str]:
 def stale_packages(target: Target, text: str) -> list[str]:
     """The packages of the lock that a constraints file omits, or has in another version, without saying so."""
     versions, locked = locked_versions(text, target.python), versions_for(target)
-    others = dict(pair.split(" ") for pair in _said(text, "Other versions than the lock"))
-    left_out = _said(text, "Packages of the lock that nothing requires")
+    others = dict(pair.split(" ") for pair in _listed_in_header(text, "Other versions than the lock"))
+    left_out = _listed_in_header(text, "Packages of the lock that nothing requires")
     expected = {name: others.get(name, version) for name, version in locked.items() if name not in left_out}
     return sorted(name for name, version in expected.items() if versions.get(name) != version)
 
 
-def _said(text: str, beginning: str) -> list[str]:
-    """What a line of the header lists."""
+def _listed_in_header(text: str, beginning: str) -> list[str]:
+    """Returns what a line of the header lists."""
     line = re.search(rf"^# {beginning}[^:]*: (.*)$", text, re.MULTILINE)
     assert line is not None
     return [] if line[1] == "none" else line[1].split(", ")
@@ -78,8 +78,8 @@ def test_few_versions_differ_from_the_lock(target: Target) -> None:
     """The header names the differences, and they stay few; Airflow's own version is never one of them."""
     text = target.path.read_text()
     assert text.startswith(header_of(target, _constraints(target)))
-    assert len(_said(text, "Other versions than the lock")) <= 8
-    assert len(_said(text, "Packages of the lock that nothing requires")) <= 4
+    assert len(_listed_in_header(text, "Other versions than the lock")) <= 8
+    assert len(_listed_in_header(text, "Packages of the lock that nothing requires")) <= 4
     assert _constraints(target)["apache-airflow"] == target.airflow
 
 

@@ -1,4 +1,4 @@
-"""A tag is released only if version and changelog agree with it."""
+"""Tests that a tag is released only if version and changelog agree with it."""
 
 from __future__ import annotations
 

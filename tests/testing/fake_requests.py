@@ -30,13 +30,13 @@ DAYS: dict[str, dict[str, Any]] = {
 
 
 def fake_with(*specs: str, clock: ManualClock | None = None, **settings: Any) -> FakeCloudflare:
-    """Return a small fake that misbehaves as the specs say."""
+    """Returns a small fake with these misbehaviours."""
     chosen = Settings(**{"records_per_day": 200, **settings})
     return FakeCloudflare((clock or ManualClock()).now, chosen, [parse_switch(spec) for spec in specs])
 
 
 def get(fake: FakeCloudflare, path: str, headers: Any = None, **params: Any) -> Response:
-    """Ask once; ``action__type`` is spelt ``action.type``, and a list repeats its key."""
+    """Sends one request; ``action__type`` becomes ``action.type``, and a list repeats its key."""
     pairs = []
     for name, value in params.items():
         values = value if isinstance(value, list) else [value]
@@ -45,12 +45,12 @@ def get(fake: FakeCloudflare, path: str, headers: Any = None, **params: Any) -> 
 
 
 def envelope_of(response: Response) -> Any:
-    """Return the decoded envelope."""
+    """Returns the decoded envelope."""
     return msgspec.json.decode(response.body)
 
 
 def pages_v1(fake: FakeCloudflare, path: str = V1, **params: Any) -> Iterator[list[Any]]:
-    """Yield page after page by number until an empty one."""
+    """Yields pages by number until an empty one."""
     number = 0
     while True:
         number += 1
@@ -61,7 +61,7 @@ def pages_v1(fake: FakeCloudflare, path: str = V1, **params: Any) -> Iterator[li
 
 
 def pages_v2(fake: FakeCloudflare, path: str = V2, **params: Any) -> Iterator[list[Any]]:
-    """Yield page after page until there is no cursor."""
+    """Yields pages until one has no cursor."""
     params = {**DAYS["v2"], **params}
     while True:
         envelope = envelope_of(get(fake, path, **params))
@@ -73,17 +73,17 @@ def pages_v2(fake: FakeCloudflare, path: str = V2, **params: Any) -> Iterator[li
 
 
 def pages(fake: FakeCloudflare, version: str, **params: Any) -> list[list[Any]]:
-    """Return all pages of both days, 50 records each unless told otherwise."""
+    """Returns all pages of both days, with 50 records each by default."""
     if version == "v1":
         return list(pages_v1(fake, **{"per_page": 50, **params}))
     return list(pages_v2(fake, **{"limit": 50, **params}))
 
 
 def ids(found: list[list[Any]]) -> list[str]:
-    """Return the ids of pages, in order, repeats included."""
+    """Returns the ids of pages in order, repeats included."""
     return [record["id"] for page in found for record in page]
 
 
 def true_ids(fake: FakeCloudflare, version: str = "v1", scope: str | None = None) -> list[str]:
-    """Return the ids there are in both days, oldest first."""
+    """Returns the true ids of both days, oldest first."""
     return [row.id for row in fake.truth(version, scope, START, END)]

@@ -1,4 +1,4 @@
-"""What since and before include, and in which order records of one instant come."""
+"""Tests which records since and before include, and how records of one instant are sorted."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def _before(version: str, *specs: str, before: str = AT) -> str:
     ],
 )
 def test_since(version: str, specs: tuple[str, ...], since: str, expected: str) -> None:
-    """The since edge keeps what its inclusiveness and its grain say."""
+    """Includes records as the configured kind and precision of the since bound require."""
     assert _since(version, *specs, since=since) == expected
 
 
@@ -74,12 +74,12 @@ def test_since(version: str, specs: tuple[str, ...], since: str, expected: str) 
     ],
 )
 def test_before(version: str, specs: tuple[str, ...], before: str, expected: str) -> None:
-    """The before edge keeps what its inclusiveness and its grain say."""
+    """Includes records as the configured kind and precision of the before bound require."""
     assert _before(version, *specs, before=before) == expected
 
 
-def test_offsets_and_dates_are_understood() -> None:
-    """An offset moves the instant, and a bare date is midnight UTC."""
+def test_bounds_accept_offsets_and_dates() -> None:
+    """Applies a time offset, and reads a bare date as midnight UTC."""
     assert _since("v2", since="2026-10-26T12:00:00.5+02:00") == "234"
     assert _since("v2", since="2026-10-26") == "01234"
     assert get(_fake(), V1, since="2026-10-26T12:00:00").status == 400
@@ -121,7 +121,7 @@ def test_random_ties_differ_from_request_to_request() -> None:
 
 @pytest.mark.parametrize("version", ["v1", "v2"])
 def test_sort_by_second(version: str) -> None:
-    """Sorted by whole second, times inside a second are out of order, and paging still yields each record once."""
+    """Sorts by whole seconds only; paging still yields each record once."""
     fake = fake_with("sort_by_second", records_per_day=3000)
     found = [record for page in pages(fake, version, per_page=500, limit=500, direction="asc") for record in page]
     times = [parse_instant(record.get("when") or record["action"]["time"]) for record in found]

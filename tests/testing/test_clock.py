@@ -1,4 +1,4 @@
-"""The manual clock stands still, moves when slept on, and satisfies the core's port."""
+"""Tests that the manual clock moves only when it sleeps or is advanced."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from airflow_audit_provider.testing.clock import DEFAULT_START, ManualClock
 from airflow_audit_provider.testing.instants import format_instant, parse_instant, to_ns
 
 
-def test_sleeping_moves_it() -> None:
-    """Sleeps move both of its times and are written down; a plain advance is not."""
+def test_sleep_moves_both_times_and_is_recorded() -> None:
+    """Moves and records each sleep; ``advance`` is not recorded."""
     clock: Clock = (manual := ManualClock())
     clock.sleep(1.5)
     asyncio.run(clock.asleep(2))
@@ -24,8 +24,8 @@ def test_sleeping_moves_it() -> None:
     assert clock.jitter() == clock.jitter() == 0.5
 
 
-def test_a_naive_start_is_refused() -> None:
-    """A start without a timezone is an error, and one with another timezone becomes UTC."""
+def test_naive_start_is_rejected() -> None:
+    """Rejects a start without time zone and converts any other to UTC."""
     with pytest.raises(ValueError, match="timezone"):
         ManualClock(DEFAULT_START.replace(tzinfo=None))
     assert ManualClock(datetime.fromisoformat("2026-01-01T02:00:00+02:00")).now() == datetime(2026, 1, 1, tzinfo=UTC)
@@ -50,8 +50,8 @@ def test_instants_are_read(text: str, nanoseconds: int) -> None:
 @pytest.mark.parametrize(
     "text", ["", "now", "2026-02-30", "2026-01-01T24:00:00Z", "2026-01-01T00:00:00", "2026-01-01T00:00Z"]
 )
-def test_what_is_no_instant(text: str) -> None:
-    """Anything that is not RFC 3339 is refused."""
+def test_invalid_instant_is_rejected(text: str) -> None:
+    """Rejects everything but RFC 3339."""
     with pytest.raises(ValueError, match=r"."):
         parse_instant(text)
 
@@ -59,7 +59,7 @@ def test_what_is_no_instant(text: str) -> None:
 @pytest.mark.parametrize("digits", range(10))
 @pytest.mark.parametrize("offset", [0, 90, -210])
 def test_instants_are_written(digits: int, offset: int) -> None:
-    """What is written reads back, cut to its digits."""
+    """Reads back what it wrote, truncated to the digits."""
     instant = 1_700_000_000_123_456_789
     step = 10 ** (9 - digits)
     assert parse_instant(format_instant(instant, digits, offset)) == instant // step * step

@@ -1,4 +1,4 @@
-"""The server can be run from a shell and params from another process."""
+"""Tests that the fake runs as a command and serves another process."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ def _running(*arguments: str) -> Iterator[dict[str, Any]]:
             assert server.wait(120) == 0
 
 
-def test_it_says_where_it_listens_and_serves() -> None:
-    """One line of JSON leads to the API and to the truth; both show the same records of a set present."""
+def test_command_prints_address_and_serves() -> None:
+    """Prints one line of JSON with the URLs of the API and of the true records."""
     arguments = ["--now", "2026-11-02T12:00:00Z", "--records-per-day", "100", "--seed", "5", "--even-days"]
     with (
         _running(*arguments, "--misbehave", "status=503,first=1") as address,
@@ -47,8 +47,8 @@ def test_it_says_where_it_listens_and_serves() -> None:
     assert len(records) == 100
 
 
-def test_tokens_can_be_named() -> None:
-    """A token given on the command line is of the kind that is said."""
+def test_token_option_sets_token_and_kind() -> None:
+    """Accepts the token of the option with the permissions of its kind."""
     with _running("--token", "first-token-0123456789abcdef:no-permission", "--account-id", "a" * 32) as address:
         headers = {"authorization": f"Bearer {address['token']}"}
         verified = httpx.get(f"{address['base_url']}/user/tokens/verify", headers=headers, trust_env=False)
@@ -57,7 +57,7 @@ def test_tokens_can_be_named() -> None:
 
 
 def test_misbehaviours_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
-    """Every misbehaviour is listed with what it does."""
+    """Prints every misbehaviour with its meaning."""
     assert main(["--list-misbehaviours"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines] == [kind.value for kind in Misbehaviour]

@@ -1,4 +1,4 @@
-"""Version 2's cursors, and all that can be wrong with them."""
+"""Tests of version 2's cursors and their misbehaviours."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from tests.testing.fake_requests import DAYS, V2, envelope_of, fake_with, get, i
 
 
 @pytest.mark.parametrize("place", list(CursorPlace))
-def test_cursor_is_where_it_is_wanted(place: CursorPlace) -> None:
-    """The cursor stands in the documented place, in the SDK's, or in both."""
+def test_cursor_is_in_the_configured_place(place: CursorPlace) -> None:
+    """Returns the cursor in the documented place, in the SDK's, or in both."""
     facts = envelope_of(get(fake_with(cursor_place=place), V2, **DAYS["v2"]))["result_info"]
     assert ("cursor" in facts) == (place in (CursorPlace.DOCUMENTED, CursorPlace.BOTH))
     assert ("cursors" in facts) == (place in (CursorPlace.SDK, CursorPlace.BOTH))
@@ -20,8 +20,10 @@ def test_cursor_is_where_it_is_wanted(place: CursorPlace) -> None:
 
 @pytest.mark.parametrize("place", list(CursorPlace))
 @pytest.mark.parametrize(("end", "cursor_value"), [(CursorEnd.NULL, None), (CursorEnd.EMPTY, "")])
-def test_the_end_is_said_where_it_is_wanted(end: CursorEnd, cursor_value: str | None, place: CursorPlace) -> None:
-    """The last page may leave the cursor's place empty instead of leaving it out; a lost cursor leaves it out."""
+def test_last_page_has_the_configured_empty_cursor(
+    end: CursorEnd, cursor_value: str | None, place: CursorPlace
+) -> None:
+    """Leaves the place empty or out on the last page; a lost cursor is always left out."""
     settings: dict[str, Any] = {"cursor_place": place, "cursor_end": end}
     facts = envelope_of(get(fake_with(**settings), V2, limit=1000, **DAYS["v2"]))["result_info"]
     assert facts.get("cursor", cursor_value) == facts.get("cursors", {"after": cursor_value})["after"] == cursor_value
@@ -30,8 +32,8 @@ def test_the_end_is_said_where_it_is_wanted(end: CursorEnd, cursor_value: str | 
     assert not {"cursor", "cursors"} & lost.keys()
 
 
-def test_empty_page_goes_on() -> None:
-    """An empty page with a cursor is not the end: following it yields everything."""
+def test_empty_page_with_cursor_is_not_the_end() -> None:
+    """Returns every record to a client that follows the cursor."""
     fake = fake_with("empty_page")
     found = pages(fake, "v2")
     assert [] in found
@@ -39,7 +41,7 @@ def test_empty_page_goes_on() -> None:
 
 
 def test_cursor_expires() -> None:
-    """After so many uses a chain of cursors is refused, and a new chain starts afresh."""
+    """Refuses a cursor chain after the configured number of uses; a new chain works."""
     fake = fake_with("cursor_expires=2")
     first = envelope_of(get(fake, V2, limit=10, **DAYS["v2"]))["result_info"]["cursor"]
     second = envelope_of(get(fake, V2, limit=10, cursor=first, **DAYS["v2"]))["result_info"]["cursor"]
@@ -50,15 +52,15 @@ def test_cursor_expires() -> None:
 
 
 def test_repeated_cursor() -> None:
-    """A cursor that leads back to itself does so for ever."""
+    """Returns the same cursor forever."""
     fake = fake_with("repeated_cursor")
     cursor = envelope_of(get(fake, V2, limit=10, **DAYS["v2"]))["result_info"]["cursor"]
     for _ in range(3):
         assert envelope_of(get(fake, V2, limit=10, cursor=cursor, **DAYS["v2"]))["result_info"]["cursor"] == cursor
 
 
-def test_missing_cursor_and_missing_facts() -> None:
-    """A full page may come without its cursor, or without result_info altogether."""
+def test_missing_cursor_and_missing_result_info() -> None:
+    """Returns a full page without its cursor, or without result_info."""
     page = envelope_of(get(fake_with("missing_cursor"), V2, **DAYS["v2"]))
     assert len(page["result"]) == 100
     assert "cursor" not in page["result_info"]
@@ -66,15 +68,15 @@ def test_missing_cursor_and_missing_facts() -> None:
 
 
 @pytest.mark.parametrize("cursor", ["nonsense", "!!!", "WzEsMl0"])
-def test_a_foreign_cursor_is_refused(cursor: str) -> None:
-    """A cursor that is torn or made up gets a 400 with a message and no code."""
+def test_invalid_cursor_is_refused(cursor: str) -> None:
+    """Returns 400 with a message and no code for a truncated or invented cursor."""
     refused = get(fake_with(), V2, cursor=cursor, **DAYS["v2"])
     assert refused.status == 400
     assert set(envelope_of(refused)["errors"][0]) == {"message"}
 
 
-def test_a_cursor_fits_its_own_query_alone() -> None:
-    """A cursor of another window is refused; another limit is fine."""
+def test_cursor_of_another_window_is_refused() -> None:
+    """Refuses a cursor of another window, and accepts another limit."""
     fake = fake_with()
     cursor = envelope_of(get(fake, V2, limit=10, **DAYS["v2"]))["result_info"]["cursor"]
     assert get(fake, V2, limit=20, cursor=cursor, **DAYS["v2"]).status == 200

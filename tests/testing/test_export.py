@@ -1,4 +1,4 @@
-"""Version 1's export is CSV of all that is selected."""
+"""Tests that version 1's export is CSV of all selected records."""
 
 from __future__ import annotations
 

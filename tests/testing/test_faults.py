@@ -1,4 +1,4 @@
-"""Broken answers break the same way over the wire and in process."""
+"""Tests that faulty responses are the same over the wire and in process."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def reach(request: pytest.FixtureRequest) -> Reach:
 
 
 def test_null_result(reach: Reach) -> None:
-    """An empty list may be null, a full one never is."""
+    """Returns null for an empty list, never for a full one."""
     with reach(fake_with("null_result")) as client:
         assert client.get(V1, params={"page": 99}).json()["result"] is None
         assert client.get(V1).json()["result"]
@@ -49,7 +49,7 @@ def test_null_result(reach: Reach) -> None:
 
 @pytest.mark.parametrize("path", [V1, V2])
 def test_success_false(reach: Reach, path: str) -> None:
-    """Status 200 may say that it failed."""
+    """Returns status 200 with ``success: false``."""
     with reach(fake_with("success_false")) as client:
         answer = client.get(path)
     assert answer.status_code == 200
@@ -59,14 +59,14 @@ def test_success_false(reach: Reach, path: str) -> None:
 
 @pytest.mark.parametrize("status", [200, 502])
 def test_html(reach: Reach, status: int) -> None:
-    """A web page may come instead of JSON, with any status."""
+    """Returns a web page instead of JSON, with any status."""
     with reach(fake_with(f"html={status}")) as client:
         answer = client.get(V1)
     assert (answer.status_code, answer.text[:9]) == (status, "<!DOCTYPE")
 
 
 def test_truncated_json(reach: Reach) -> None:
-    """A whole HTTP answer may hold half a JSON document."""
+    """Returns a complete HTTP response with half a JSON document."""
     with reach(fake_with("truncated_json")) as client, pytest.raises(json.JSONDecodeError):
         client.get(V1).json()
 
@@ -93,7 +93,7 @@ def test_no_answer(reach: Reach) -> None:
 
 @pytest.mark.parametrize("status", [401, 403, 404, 500, 502, 503, 520, 522, 524])
 def test_status(reach: Reach, status: int) -> None:
-    """Any error status can be had, from 520 on as a web page; each carries a ray id."""
+    """Returns any error status, as a web page from 520 on, each with a ray id."""
     with reach(fake_with(f"status={status}")) as client:
         answer = client.get(V1)
     assert answer.status_code == status
@@ -102,7 +102,7 @@ def test_status(reach: Reach, status: int) -> None:
 
 
 def test_every_nth_and_at_random(reach: Reach) -> None:
-    """A fault strikes each nth request, the first n, or a share of them that is the same each time."""
+    """Applies a fault to each nth request, the first n, or a reproducible share."""
     with reach(fake_with("status=500,every=3")) as client:
         assert [client.get(V1).status_code for _ in range(6)] == [200, 200, 500, 200, 200, 500]
     with reach(fake_with("status=500,first=2")) as client:
@@ -116,7 +116,7 @@ def test_every_nth_and_at_random(reach: Reach) -> None:
 
 
 def test_rate_limited(reach: Reach) -> None:
-    """A 429 says how long to wait in seconds, as a date, or not at all."""
+    """Returns a 429 with a wait in seconds, as a date, or without one."""
     specs = ["rate_limited,every=2", "rate_limited=7,every=3", "rate_limited=date,every=5", "rate_limited=none,every=7"]
     waits: list[str | None] = []
     for spec in specs:
@@ -131,7 +131,7 @@ def test_rate_limited(reach: Reach) -> None:
 
 
 def test_pretty_json(reach: Reach) -> None:
-    """An indented body holds the same records."""
+    """Returns the same records in indented JSON."""
     with reach(fake_with("pretty_json,first=1")) as client:
         pretty, plain = client.get(V1), client.get(V1)
     assert pretty.json() == plain.json()
@@ -146,7 +146,7 @@ def test_redirect(reach: Reach) -> None:
 
 
 def test_faults_compose(reach: Reach) -> None:
-    """Two switches strike together, each in its own rhythm."""
+    """Applies two switches, each under its own conditions."""
     with reach(fake_with("status=503,every=2", "html=200,every=3")) as client:
         kinds = [(a.status_code, a.headers["content-type"][:9]) for a in (client.get(V1) for _ in range(4))]
     assert kinds == [(200, "applicati"), (503, "applicati"), (200, "text/html"), (503, "applicati")]

@@ -1,4 +1,4 @@
-"""Filters keep exactly the records a plain look at the truth would keep."""
+"""Tests that filters keep exactly the records that a simple search of the true records keeps."""
 
 from __future__ import annotations
 
@@ -55,8 +55,8 @@ def test_text_that_is_not_ascii() -> None:
         ("account_name", "Example Ltd. – Zürich"),
     ],
 )
-def test_each_filter_and_its_twin(name: str, value: str | int) -> None:
-    """A version 2 filter keeps the records with its value, and its twin all the others."""
+def test_filter_and_its_negation_divide_the_records(name: str, value: str | int) -> None:
+    """Keeps the records with the value, and all others with the ``_not`` filter."""
     part, rest = name.split("_", 1)
     wanted = {record["id"]: record.get(part, {}).get(rest) == value for record in _truth("v2")}
     assert _kept("v2", **{name: value}) == [found for found, has in wanted.items() if has]
@@ -79,8 +79,8 @@ def test_scope_as_text_or_object() -> None:
     assert len(_kept("v2", resource_scope="zones")) == names.count("zones") > 0
 
 
-def test_old_name_of_the_id() -> None:
-    """The deprecated audit_log_id is the id."""
+def test_audit_log_id_filters_by_id() -> None:
+    """Treats the deprecated audit_log_id as the id."""
     wanted = _truth("v2")[5]["id"]
     assert _kept("v2", audit_log_id=wanted) == _kept("v2", id=wanted) == [wanted]
 

@@ -1,4 +1,4 @@
-"""Questions that are refused before a record is looked at, and what every answer carries."""
+"""Tests of requests that are refused before any record is read, and of the headers of every response."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ VERIFY = "/client/v4/user/tokens/verify"
 
 
 @pytest.mark.parametrize("missing", ["since", "before"])
-def test_version_2_needs_its_window(missing: str) -> None:
-    """Without since or before version 2 answers 400 with a message and no code."""
+def test_version_2_without_bound_is_refused(missing: str) -> None:
+    """Returns 400 with a message and no code without since or before."""
     params = {name: text for name, text in DAYS["v2"].items() if name != missing}
     refused = get(fake_with(), V2, **params)
     assert refused.status == 400
@@ -33,43 +33,43 @@ def test_version_2_needs_its_window(missing: str) -> None:
         (V2, {"since": "2026-13-01"}),
     ],
 )
-def test_bad_parameters(path: str, params: dict[str, str]) -> None:
-    """A parameter outside its bounds is a 400 that names it."""
+def test_parameter_out_of_range_is_refused(path: str, params: dict[str, str]) -> None:
+    """Returns a 400 that names the parameter."""
     refused = get(fake_with(), path, **{**DAYS["v2"], **params})
     assert refused.status == 400
     assert next(iter(params)) in envelope_of(refused)["errors"][0]["message"]
 
 
 @pytest.mark.parametrize("method", ["HEAD", "POST", "DELETE"])
-def test_only_get(method: str) -> None:
-    """Any other method is a 405."""
+def test_method_other_than_get_is_refused(method: str) -> None:
+    """Returns 405."""
     refused = fake_with().answer(method, V1, [], BEARER)
     assert (refused.status, refused.headers["allow"]) == (405, "GET")
 
 
-def test_no_credential_and_both() -> None:
-    """Nobody is let in without a credential, and a wrong key is not saved by a good token beside it."""
+def test_missing_or_wrong_credential_is_refused() -> None:
+    """Refuses a missing credential, and a wrong key beside a valid token."""
     assert get(fake_with(), V1, headers={}).status == 401
     both = {**BEARER, "x-auth-email": "owner@example.com", "x-auth-key": "wrong"}
     refused = get(fake_with(), V1, headers=both)
     assert (refused.status, envelope_of(refused)["errors"][0]["code"]) == (403, 9103)
 
 
-def test_malformed_header_has_a_chain() -> None:
-    """A header that is no bearer token is refused with 6003 and 6111 below it."""
+def test_malformed_authorization_is_refused_with_error_chain() -> None:
+    """Returns code 6003 with 6111 below it."""
     problem = envelope_of(get(fake_with(), V1, headers={"authorization": "Basic abc"}))["errors"][0]
     assert (problem["code"], problem["error_chain"][0]["code"]) == (6003, 6111)
 
 
 @pytest.mark.parametrize("path", ["/", "/client/v4", "/client/v4/zones", f"/accounts/{ACCOUNT_ID}/audit_logs"])
-def test_paths_that_lead_nowhere(path: str) -> None:
-    """An unknown path is 404 with code 7003."""
+def test_unknown_path_is_refused(path: str) -> None:
+    """Returns 404 with code 7003."""
     refused = get(fake_with(), path)
     assert (refused.status, envelope_of(refused)["errors"][0]["code"]) == (404, 7003)
 
 
-def test_every_answer_is_marked() -> None:
-    """Good or bad, an answer carries a ray id of its own, the date, and the rate limit's state and policy."""
+def test_every_response_has_ray_id_date_and_rate_limit() -> None:
+    """Every response has its own ray id, the date, and the rate limit."""
     fake = fake_with()
     answers = [get(fake, V1), get(fake, V1, headers={}), get(fake, "/client/v4/nowhere")]
     assert [answer.headers["ratelimit"] for answer in answers] == [f'"default";r={n};t=300' for n in (1199, 1198, 1197)]
@@ -79,7 +79,7 @@ def test_every_answer_is_marked() -> None:
 
 
 def test_rate_limit_blocks_everything_for_five_minutes() -> None:
-    """The request after the last allowed one is a 429, and so is all that follows until the block is over."""
+    """Returns 429 for every request after the limit until the block ends."""
     clock = ManualClock()
     fake = fake_with(clock=clock, requests_per_window=3)
     assert [get(fake, V1).status for _ in range(4)] == [200, 200, 200, 429]
@@ -93,7 +93,7 @@ def test_rate_limit_blocks_everything_for_five_minutes() -> None:
 
 
 def test_rate_limit_starts_again_with_each_window() -> None:
-    """Requests spread over several windows are never blocked; without a limit none is, and no answer tells of one."""
+    """Blocks no requests spread over several windows, and none without a limit."""
     clock = ManualClock()
     fake = fake_with(clock=clock, requests_per_window=2, window_seconds=10)
     for _ in range(5):
@@ -106,8 +106,8 @@ def test_rate_limit_starts_again_with_each_window() -> None:
     assert {"ratelimit", "ratelimit-policy"} <= set(get(fake, VERIFY).headers)
 
 
-def test_block_can_be_shorter() -> None:
-    """The block lasts as long as it is set to."""
+def test_block_seconds_sets_length_of_the_block() -> None:
+    """Blocks for the configured time."""
     clock = ManualClock()
     fake = fake_with(clock=clock, requests_per_window=1, block_seconds=2)
     assert [get(fake, VERIFY).status for _ in range(2)] == [200, 429]
@@ -116,7 +116,7 @@ def test_block_can_be_shorter() -> None:
 
 
 def test_log_holds_no_secret() -> None:
-    """The log keeps the names of header fields without their values, and no answer echoes a credential."""
+    """Logs names of header fields without values; no response has a credential."""
     fake = fake_with()
     answers = [get(fake, V1, page=2), get(fake, VERIFY), get(fake, V1, headers={"authorization": f"Bearer {TOKEN}x"})]
     first = fake.requests[0]

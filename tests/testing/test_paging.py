@@ -1,4 +1,4 @@
-"""Both versions page through what exists, with and without misbehaving."""
+"""Tests that both versions page through all records, with and without misbehaviours."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ VERSIONS = pytest.mark.parametrize("version", ["v1", "v2"])
 @pytest.mark.parametrize("direction", ["asc", "desc"])
 @pytest.mark.parametrize("by_offset", [True, False])
 def test_every_record_once(version: str, direction: str, by_offset: bool) -> None:
-    """All pages together are the truth, in the direction asked for."""
+    """All pages together are the true records in the requested direction."""
     fake = fake_with(cursor_by_offset=by_offset)
     found = ids(pages(fake, version, direction=direction))
     assert found == (true_ids(fake, version) if direction == "asc" else true_ids(fake, version)[::-1])
@@ -26,7 +26,7 @@ def test_every_record_once(version: str, direction: str, by_offset: bool) -> Non
 @VERSIONS
 @pytest.mark.parametrize("spec", ["page_ceiling=20", "fewer_than_asked=7", "fewer_than_asked=random"])
 def test_short_pages_lose_nothing(version: str, spec: str) -> None:
-    """A server that returns fewer than asked still returns everything, on shorter pages."""
+    """Returns every record on shorter pages."""
     fake = fake_with(spec)
     found = pages(fake, version)
     assert sorted(ids(found)) == sorted(true_ids(fake, version))
@@ -37,7 +37,7 @@ def test_short_pages_lose_nothing(version: str, spec: str) -> None:
 
 
 def test_ceiling_with_asked_offset_skips_rows() -> None:
-    """A capped page whose offset counts the size asked for loses the rows in between."""
+    """Skips rows if a capped page counts its offset by the requested size."""
     fake = fake_with("page_ceiling_asked_offset=20")
     truth = true_ids(fake)[::-1]
     assert ids(pages(fake, "v1")) == [one for number, one in enumerate(truth) if number % 50 < 20]
@@ -54,19 +54,19 @@ def test_repeated_row(version: str) -> None:
 
 
 def test_depth_cap() -> None:
-    """Beyond the cap version 1 answers 400, which is not the end of the list."""
+    """Returns 400 beyond the cap, which is not the end of the list."""
     fake = fake_with("depth_cap=100")
     assert [get(fake, V1, per_page=50, page=page, **DAYS["v1"]).status for page in (1, 2, 3)] == [200, 200, 400]
 
 
 def test_past_the_end() -> None:
-    """After the last page version 1 answers an empty list, or 400 if so minded."""
+    """Returns an empty list after the last page, or 400 if configured."""
     assert envelope_of(get(fake_with(), V1, page=99, **DAYS["v1"]))["result"] == []
     assert get(fake_with("past_end_is_400"), V1, page=99, **DAYS["v1"]).status == 400
 
 
-def test_totals_are_told_only_when_wanted() -> None:
-    """Version 1 has no result_info unless it is switched on."""
+def test_v1_totals_are_off_by_default() -> None:
+    """Returns no result_info in version 1 unless it is switched on."""
     assert "result_info" not in envelope_of(get(fake_with(), V1, **DAYS["v1"]))
     fake = fake_with("v1_totals")
     assert envelope_of(get(fake, V1, **DAYS["v1"]))["result_info"]["total_count"] == len(true_ids(fake))
@@ -74,7 +74,7 @@ def test_totals_are_told_only_when_wanted() -> None:
 
 @VERSIONS
 def test_expiring_edge(version: str) -> None:
-    """While retention moves on, rows vanish from under a reader who pages from the oldest end."""
+    """Drops rows at the oldest end as the retention moves."""
     fake = fake_with("expiring_edge=10000", retention=timedelta(days=7, hours=12))
     found = ids(pages(fake, version, direction="asc", per_page=20, limit=20))
     assert len(found) < len(true_ids(fake, version))
@@ -117,7 +117,7 @@ def test_late_rows(version: str) -> None:
 
 
 def test_version_2_ignores_page_and_per_page() -> None:
-    """A page loop over version 2 gets page one for ever."""
+    """Returns page one forever to a client that counts pages."""
     fake = fake_with()
     first, second = (envelope_of(get(fake, V2, page=page, per_page=5, **DAYS["v2"])) for page in (1, 2))
     assert first == second

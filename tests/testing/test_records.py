@@ -1,4 +1,4 @@
-"""Generated records are deterministic, realistic, and sit where collectors lose them."""
+"""Tests that generated records are deterministic and realistic, and include boundary cases."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ def _rows(feed: Feed, day: int = MONDAY, **settings: Any) -> tuple[Row, ...]:
 
 
 @ALL_FEEDS
-def test_rows_say_what_the_bytes_say(feed: Feed) -> None:
-    """A row's time and id are those in its JSON, rows are sorted, ids unique, and all fall on their day."""
+def test_row_has_time_and_id_of_its_json(feed: Feed) -> None:
+    """A row's time and id are those of its JSON; rows are sorted, unique and of their day."""
     rows = _rows(feed)
     assert [row_of(row.raw) for row in rows] == list(rows)
     assert list(rows) == sorted(rows)
@@ -51,7 +51,7 @@ def test_rows_say_what_the_bytes_say(feed: Feed) -> None:
 
 
 def test_another_interpreter_makes_the_same_bytes() -> None:
-    """Hash randomisation and a fresh interpreter change nothing."""
+    """Another interpreter with another hash seed generates the same bytes."""
     script = DIGEST_OF_A_DAY.format(FEEDS[0], MONDAY)
     here = {
         subprocess.run([sys.executable, "-c", script], env={"PYTHONHASHSEED": seed, "PYTHONPATH": ":".join(sys.path)},
@@ -80,7 +80,7 @@ def test_edges_and_ties(feed: Feed) -> None:
     assert sum(count > 1 for count in Counter(time // 10**9 for time in times).values()) > 50
 
 
-def test_version_1_is_as_odd_as_life() -> None:
+def test_version_1_records_have_realistic_irregularities() -> None:
     """Fractions of none, 3, 5 and 6 digits, empty interfaces, missing fields, unknown ones, text of all kinds."""
     rows = _rows(FEEDS[0])
     records = [msgspec.json.decode(row.raw) for row in rows]
@@ -98,7 +98,7 @@ def test_version_1_is_as_odd_as_life() -> None:
     assert any(b"\\u00fc" in row.raw for row in rows)
 
 
-def test_version_2_has_its_fields() -> None:
+def test_version_2_records_have_every_documented_part() -> None:
     """Every part of the documented record occurs, and resource.scope is a string here and an object there."""
     records = [msgspec.json.decode(row.raw) for row in _rows(FEEDS[2])]
     assert {"id", "account", "action", "actor", "raw", "resource"} <= set(records[0])
@@ -112,8 +112,8 @@ def test_version_2_has_its_fields() -> None:
     assert not {"account", "zone"} & set(of_organization)
 
 
-def test_days_have_a_rhythm() -> None:
-    """Weekends are calm, one Sunday in eight is empty, office hours are busy, and the mean is as set."""
+def test_days_have_a_daily_and_weekly_pattern() -> None:
+    """Weekends have few records, office hours many, and the mean is as configured."""
     dataset = Dataset(Settings())
     counts = {day: dataset.count(FEEDS[0], day) for day in range(MONDAY, MONDAY + 56 * 7)}
     sundays = [count for day, count in counts.items() if (day - MONDAY) % 7 == 6]
@@ -125,8 +125,8 @@ def test_days_have_a_rhythm() -> None:
     assert hours[10] > 3 * hours[23]
 
 
-def test_counting_makes_no_records() -> None:
-    """A day's count is the number of rows it has, known without making them."""
+def test_count_of_a_day_generates_no_records() -> None:
+    """Returns the number of rows of a day without generating them."""
     dataset = Dataset(Settings())
     for day in range(MONDAY, MONDAY + 8):
         assert dataset.count(FEEDS[2], day) == len(dataset.rows(FEEDS[2], day))
@@ -135,7 +135,7 @@ def test_counting_makes_no_records() -> None:
 
 
 def test_memory_is_bounded() -> None:
-    """Days are forgotten beyond a bound of bytes, and made again just the same."""
+    """Drops days beyond the memory limit and generates them again unchanged."""
     dataset = Dataset(Settings(records_per_day=50, even_days=True, cache_bytes=100_000))
     first = dataset.rows(FEEDS[0], MONDAY)
     for day in range(MONDAY, MONDAY + 20):

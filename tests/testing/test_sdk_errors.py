@@ -1,4 +1,4 @@
-"""Refusals reach the official SDK as the exceptions it has for them."""
+"""Tests that refusals reach the official SDK as its own exceptions."""
 
 from __future__ import annotations
 
@@ -39,8 +39,10 @@ def _first(client: Cloudflare, **params: Any) -> Any:
         (TOKEN, {"per_page": 1001}, cloudflare.BadRequestError, 1000),
     ],
 )
-def test_refusals_have_their_exception(token: str, params: dict[str, Any], error: type[Exception], code: int) -> None:
-    """Each refusal is the SDK's exception of that status, with Cloudflare's code in it."""
+def test_refusal_is_the_sdks_exception_of_its_status(
+    token: str, params: dict[str, Any], error: type[Exception], code: int
+) -> None:
+    """Raises the SDK's exception with Cloudflare's code."""
     with (
         FakeServer(fake_with(tokens=KINDS)) as server,
         Cloudflare(api_token=token, base_url=server.base_url, max_retries=0) as client,
@@ -65,8 +67,8 @@ def test_rate_limit_and_server_error() -> None:
             _first(client)
 
 
-def test_tokens_verify_as_what_they_are() -> None:
-    """A user token verifies at the user's door and an account token at the account's, with code 10000 in messages."""
+def test_token_check_depends_on_the_kind() -> None:
+    """A user token verifies at the user's endpoint, an account token at the account's."""
     with FakeServer(fake_with(tokens=KINDS)) as server:
         for token in (TOKEN, WITHOUT):
             with Cloudflare(api_token=token, base_url=server.base_url, max_retries=0) as client:
@@ -83,7 +85,7 @@ def test_tokens_verify_as_what_they_are() -> None:
 
 
 def test_global_key_works() -> None:
-    """An e-mail address with the Global API Key is let in."""
+    """Accepts an e-mail address with the Global API Key."""
     fake = fake_with()
     settings = fake.settings
     with FakeServer(fake) as server:

@@ -1,4 +1,4 @@
-"""Which records exist at the fake's present."""
+"""Tests which records are visible at the fake's current time."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ def _add_one(fake_day: str, name: str) -> bytes:
     return f'{{"id":"{name}","when":"{fake_day}"}}'.encode()
 
 
-def test_the_future_has_not_happened() -> None:
-    """Records later than now are not there until the clock reaches them."""
+def test_future_record_is_not_visible_yet() -> None:
+    """Hides records later than now until the clock reaches them."""
     clock = ManualClock()
     fake = fake_with(clock=clock)
     far = {"since": "2026-11-01", "before": "2027-01-01", "per_page": 1000}

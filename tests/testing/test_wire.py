@@ -1,4 +1,4 @@
-"""Server and in-process transport are one fake: same bytes, same lateness, same back door."""
+"""Tests that server and in-process transport behave alike: bytes, delays, control API."""
 
 from __future__ import annotations
 
@@ -63,8 +63,8 @@ def test_async_clients_get_the_same() -> None:
     assert clock.sleeps == [0.25]
 
 
-def test_slow_answers() -> None:
-    """Late answers are really late over the wire, and by the clock in process."""
+def test_slow_response_delays_by_wall_or_manual_clock() -> None:
+    """Delays responses over the wire, and by the clock in process."""
     fake = fake_with("slow=60,every=2", latency_ms=20)
     with FakeServer(fake) as server, httpx.Client(trust_env=False, headers=BEARER) as client:
         waits = []
@@ -93,7 +93,7 @@ def test_connections_are_kept_alive() -> None:
 
 
 def test_truth_over_http() -> None:
-    """The back door streams the raw records of a window, needs no token and is not logged."""
+    """The control API streams a window's raw records without a token or log entry."""
     fake = fake_with()
     params = {"version": "v2", "start": "2026-10-26", "end": "2026-10-28T00:00:00Z"}
     with FakeServer(fake) as server, httpx.Client(trust_env=False) as client:
@@ -107,7 +107,7 @@ def test_truth_over_http() -> None:
 
 
 def test_records_added_over_http() -> None:
-    """Records posted to the back door are seen at once, and the log can be read there."""
+    """Records posted to the control API are visible at once, and it returns the request log."""
     fake = fake_with(records_per_day=0)
     with FakeServer(fake) as server, httpx.Client(trust_env=False) as client:
         raw = b'{"id":"posted","when":"2026-10-26T01:00:00Z"}\n'
@@ -120,7 +120,7 @@ def test_records_added_over_http() -> None:
 
 
 def test_misbehaviours_over_http() -> None:
-    """What is posted to the back door is misbehaved from then on; nothing means to behave; nonsense is refused."""
+    """The control API replaces the misbehaviours; an empty list clears them; invalid ones are refused."""
     fake = fake_with(records_per_day=0)
     url = f"/accounts/{ACCOUNT_ID}/audit_logs"
     with FakeServer(fake) as server, httpx.Client(trust_env=False, headers=BEARER) as client:
