@@ -14,12 +14,12 @@ WHEN = "2026-11-01T10:20:30.123456789Z"
 
 
 def records_of(version: ApiVersion, *raws: bytes) -> list[AuditRecord]:
-    """Return records as a page of these bytes gives them."""
+    """Returns the records of a page with these bytes."""
     return read_records(version, [msgspec.Raw(raw) for raw in raws])
 
 
 def raw_of(version: ApiVersion, record_id: str, **fields: Any) -> bytes:
-    """Return a record's JSON with its id and time and any other fields."""
+    """Returns a record's JSON with its id, its time and any other fields."""
     timed: dict[str, Any] = (
         {"id": record_id, "when": WHEN} if version is V1 else {"id": record_id, "action": {"time": WHEN}}
     )
@@ -68,7 +68,7 @@ FIELDS = {
 
 
 def odd_raws(version: ApiVersion) -> dict[str, bytes]:
-    """Return a record for each odd value in each place, named by both."""
+    """Returns a record for each odd value in each field, named by both."""
     head = (
         b'{"id":"%s","when":"' + WHEN.encode() + b'"'
         if version is V1
@@ -90,7 +90,7 @@ def odd_raws(version: ApiVersion) -> dict[str, bytes]:
 
 
 def odd_records(version: ApiVersion) -> list[AuditRecord]:
-    """Return all odd records of a version, and some without an id or with a number as id."""
+    """Returns all odd records of a version, and some without an id or with a number as id."""
     bare = raw_of(version, "x").replace(b'"id": "x", ', b"")
     numbered = raw_of(version, "x").replace(b'"x"', b"10715065315")
     spaced = json.dumps(json.loads(raw_of(version, "pretty", note="a\nb")), indent=2).encode()

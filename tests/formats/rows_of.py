@@ -1,4 +1,4 @@
-"""Reads parts of a schema as rows with other libraries than the one that wrote them."""
+"""Reads parts of a schema as rows with other libraries than those that wrote them."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ DAY = 20_000
 
 
 def fake_records(version: ApiVersion, count: int) -> list[AuditRecord]:
-    """Return records as the fake makes them for one day."""
+    """Returns the fake's records of one day."""
     rows = generate(1, Feed(str(version), f"accounts/{'0' * 32}"), DAY, count, "u")
     return sorted(records_of(version, *(row.raw for row in rows)))
 
 
 def json_rows(schema: str, version: ApiVersion, records: Sequence[AuditRecord]) -> list[dict[str, Any]]:
-    """Return the rows of a part in JSON Lines."""
+    """Returns the rows of a part in JSON Lines."""
     text = encode(part_format("jsonl", "none", schema), version, records)
     return [json.loads(line) for line in text.splitlines()]
 
 
 def csv_rows(version: ApiVersion, records: Sequence[AuditRecord]) -> list[dict[str, str]]:
-    """Return the rows of a normalized part in CSV."""
+    """Returns the rows of a normalized part in CSV."""
     text = encode(part_format("csv", "none", "normalized"), version, records).decode()
     return list(csv.DictReader(io.StringIO(text, newline=""), strict=True))
 
 
 def parquet_table(schema: str, version: ApiVersion, records: Sequence[AuditRecord]) -> Any:
-    """Return a part in Parquet as an Arrow table."""
+    """Returns a part in Parquet as an Arrow table."""
     return pq.read_table(pa.BufferReader(encode(part_format("parquet", None, schema), version, records)))

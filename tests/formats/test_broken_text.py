@@ -1,4 +1,4 @@
-"""Values no column can hold never fail a part."""
+"""Values that no column can hold never fail a part."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ FIELDS = [
 @pytest.mark.parametrize("version", list(ApiVersion))
 @pytest.mark.parametrize("file_format", ["jsonl", "csv", "parquet"])
 @pytest.mark.parametrize("field", FIELDS, ids=range(len(FIELDS)))
-def test_an_impossible_value_is_encoded(file_format: str, field: bytes, version: ApiVersion) -> None:
-    """Broken UTF-8 and endless numbers fail no format: the part is written and read back."""
+def test_invalid_value_is_encoded(file_format: str, field: bytes, version: ApiVersion) -> None:
+    """Invalid UTF-8 and infinite numbers fail no format: the part is written and read back."""
     time = b'"when":"2026-11-01T00:00:00Z","action":{"time":"2026-11-01T00:00:00Z"},'
     records = read_records(version, [msgspec.Raw(b'{"id":"a",' + time + field + b"}")])
     choice = part_format(file_format)

@@ -1,4 +1,4 @@
-"""Compressed parts are read by everybody's tools."""
+"""Compressed parts are read by common tools."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.hypothesis_profiles import examples
 
 
 def compress(compression: str, *pieces: bytes) -> bytes:
-    """Return the compressed stream of these pieces."""
+    """Returns the compressed stream of these pieces."""
     compressor = open_compressor(compression)
     return b"".join([compressor.compress(piece) for piece in pieces] + [compressor.flush()])
 
@@ -23,24 +23,24 @@ def compress(compression: str, *pieces: bytes) -> bytes:
 @pytest.mark.parametrize("compression", ["gzip", "zstd", "none"])
 @examples(25)
 @given(pieces=st.lists(st.binary(max_size=300), max_size=5))
-def test_what_goes_in_comes_out(compression: str, pieces: list[bytes]) -> None:
-    """Any bytes in any pieces are given back whole."""
+def test_any_bytes_are_read_back(compression: str, pieces: list[bytes]) -> None:
+    """Any bytes in any pieces are read back unchanged."""
     assert open_plain(compression, compress(compression, *pieces)).read() == b"".join(pieces)
 
 
 def test_the_standard_library_reads_our_gzip() -> None:
-    """A gzip part needs no library of ours."""
+    """The standard library reads a gzip part."""
     assert gzip.decompress(compress("gzip", b"a" * 100_000, b"b")) == b"a" * 100_000 + b"b"
     assert gzip.decompress(compress("gzip")) == b""
 
 
 def test_zstandard_reads_our_zstd() -> None:
-    """A zstd part is read as a stream, as every reader of large files does."""
+    """The zstandard library reads a zstd part as a stream."""
     content = compress("zstd", b"a" * 100_000, b"b")
     assert zstandard.ZstdDecompressor().stream_reader(io.BytesIO(content)).read() == b"a" * 100_000 + b"b"
 
 
 @pytest.mark.parametrize("compression", ["gzip", "zstd"])
-def test_lines_of_a_kind_become_small(compression: str) -> None:
-    """Compression is worth its time."""
+def test_similar_lines_are_compressed(compression: str) -> None:
+    """Similar lines become much smaller."""
     assert len(compress(compression, b'{"id":"a"}\n' * 10_000)) < 5_000

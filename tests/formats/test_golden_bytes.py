@@ -1,4 +1,4 @@
-"""What parts look like, written down byte for byte; readers outside depend on it."""
+"""The bytes of parts, on which external readers depend."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ HEADER = b"id,event_time,record\r\n"
 
 
 def quoted(text: bytes) -> bytes:
-    """Return a CSV cell in quotes."""
+    """Returns a CSV cell in quotes."""
     return b'"' + text.replace(b'"', b'""') + b'"'
 
 
@@ -25,27 +25,27 @@ CSV_V2 = HEADER + b"f2,2026-11-01T00:00:00.000000000Z," + quoted(RECORD_V2) + b"
 
 
 def test_json_lines_are_the_records_and_line_feeds() -> None:
-    """A part of lines is what the API sent, each record ended by a line feed."""
+    """A part in JSON Lines has the bytes of the API, each record ended by a line feed."""
     content = encode(part_format("jsonl", "none"), V1, records_of(V1, RECORD_V1, RECORD_V1))
     assert content == (RECORD_V1 + b"\n") * 2
 
 
 @pytest.mark.parametrize(("version", "raw", "expected"), [(V1, RECORD_V1, CSV_V1), (V2, RECORD_V2, CSV_V2)])
-def test_a_table_of_text_is_written_down_here(version: ApiVersion, raw: bytes, expected: bytes) -> None:
-    """Header, cells, quotes and line ends of CSV."""
+def test_csv_has_the_golden_bytes(version: ApiVersion, raw: bytes, expected: bytes) -> None:
+    """Header, cells, quotes and line ends of CSV are exactly these."""
     assert encode(part_format("csv", "none"), version, records_of(version, raw)) == expected
 
 
 @pytest.mark.parametrize("version", [V1, V2])
 def test_an_empty_table_is_its_header(version: ApiVersion) -> None:
-    """The header comes once, with or without records, in whatever pieces."""
+    """The header is written once, with or without records, in any pieces."""
     choice = part_format("csv", "none")
     assert encode(choice, version) == HEADER
     assert encode(choice, version, [], []) == HEADER
 
 
 def test_gzip_has_no_time_and_no_name() -> None:
-    """The header of a gzip stream is ten bytes without flags and with a time of zero."""
+    """The header of a gzip stream has ten bytes, no flags and a time of zero."""
     content = encode(part_format("jsonl", "gzip"), V1, records_of(V1, RECORD_V1))
     assert content[:3] == b"\x1f\x8b\x08"
     assert content[3] == 0
@@ -53,7 +53,7 @@ def test_gzip_has_no_time_and_no_name() -> None:
 
 
 def test_a_parquet_part_of_the_same_records_is_the_same_file() -> None:
-    """The file holds no time of writing; its digest depends on records and library alone."""
+    """A Parquet file has no time of writing; its digest depends only on records and library."""
     records = records_of(V1, RECORD_V1)
     digests = {hashlib.sha256(encode(part_format("parquet"), V1, records)).hexdigest() for _ in range(2)}
     assert len(digests) == 1

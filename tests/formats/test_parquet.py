@@ -1,4 +1,4 @@
-"""Parquet as warehouses like it: what the footer says, and that every reader reads the same table."""
+"""Parquet for warehouses: the content of the footer, and the same table for every reader."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ GOLDEN = Path(__file__).parent / "golden" / "normalized-1.0.parquet"
 
 
 def footer(schema: str, records: list[AuditRecord], version: ApiVersion = V1) -> Any:
-    """Return what a part's footer says."""
+    """Returns the metadata in a part's footer."""
     return pq.read_metadata(pa.BufferReader(encode(part_format("parquet", None, schema), version, records)))
 
 
 def columns_in(footer: Any) -> dict[str, Any]:
-    """Return the columns of the first row group by path."""
+    """Returns the columns of the first row group by path."""
     group = footer.row_group(0)
     return {group.column(index).path_in_schema: group.column(index) for index in range(group.num_columns)}
 
 
 @BOTH_SCHEMAS
 def test_one_schema_for_every_part(schema: str) -> None:
-    """An empty part, a plain one, an odd one, and both versions have one schema, its name and version in it."""
+    """Empty, plain and odd parts of both versions have one schema, with its name and version."""
     parts = [(V1, []), (V1, fake_records(V1, 20)), (V1, odd_records(V1)), (V2, fake_records(V2, 20)), (V2, [])]
     schemas = [parquet_table(schema, version, records).schema for version, records in parts]
     assert all(one.equals(schemas[0], check_metadata=True) for one in schemas)
@@ -49,8 +49,8 @@ def test_one_schema_for_every_part(schema: str) -> None:
     assert schemas[0].metadata[b"audit_schema_version"] == b"1.0"
 
 
-def test_columns_tell_what_they_mean() -> None:
-    """Each column has its type, its meaning and an id of its own that no later column takes."""
+def test_columns_have_type_description_and_field_id() -> None:
+    """Each column has its type, its description and a field id that no later column takes."""
     schema = parquet_table("normalized", V1, []).schema
     types = {
         ColumnType.TEXT: "string", ColumnType.JSON: "string", ColumnType.BOOLEAN: "bool", ColumnType.INTEGER: "int64",
@@ -63,8 +63,8 @@ def test_columns_tell_what_they_mean() -> None:
 
 
 @pytest.mark.parametrize(("schema", "name"), [("raw", "event_time"), ("normalized", "event_time"), ("ocsf", "time")])
-def test_rows_are_sorted_and_the_footer_says_so(schema: str, name: str) -> None:
-    """By event time, ascending; statistics of it bound each row group, and pages have an index."""
+def test_rows_are_sorted_as_the_footer_states(schema: str, name: str) -> None:
+    """Rows are sorted by event time, its statistics bound each row group, and pages have an index."""
     records = fake_records(V1, 500)
     reported = footer(schema, records)
     column = columns_in(reported)[name]
@@ -79,8 +79,8 @@ def test_rows_are_sorted_and_the_footer_says_so(schema: str, name: str) -> None:
 
 
 @BOTH_SCHEMAS
-def test_what_repeats_has_a_dictionary(schema: str) -> None:
-    """Columns of few values do, what differs in every record does not, and long texts have no statistics."""
+def test_columns_of_few_values_have_a_dictionary(schema: str) -> None:
+    """Columns with few values have a dictionary, unique ones do not, and long texts have no statistics."""
     columns = columns_in(footer(schema, fake_records(V1, 500)))
     by_path = {path: "RLE_DICTIONARY" in column.encodings for path, column in columns.items()}
     repeating = {
@@ -93,8 +93,8 @@ def test_what_repeats_has_a_dictionary(schema: str) -> None:
     assert columns[{"normalized": "actor_email", "ocsf": "actor.user.name"}[schema]].is_stats_set
 
 
-def test_only_what_can_be_looked_for_has_statistics() -> None:
-    """Of raw records the id and the time do, the record's own text does not."""
+def test_record_text_has_no_statistics() -> None:
+    """Of raw records the id and the time have statistics, the record's text has none."""
     columns = columns_in(footer("raw", fake_records(V1, 500)))
     without = {path for path, column in columns.items() if not column.is_stats_set}
     assert without == {"record"}
@@ -102,7 +102,7 @@ def test_only_what_can_be_looked_for_has_statistics() -> None:
 
 @BOTH_SCHEMAS
 def test_row_groups_are_bounded_by_size(schema: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Few large records fill a row group as many small ones do; no row is lost between them."""
+    """Few large records fill a row group as many small ones do; no record is lost between them."""
     monkeypatch.setattr(parquet, "_ROW_GROUP_BYTES", 100_000)
     large = records_of(V1, *(raw_of(V1, f"{number:03}", note="x" * 9_000) for number in range(40)))
     encoder = part_format("parquet", None, schema).open_encoder(V1)
@@ -114,9 +114,9 @@ def test_row_groups_are_bounded_by_size(schema: str, monkeypatch: pytest.MonkeyP
 
 @BOTH_SCHEMAS
 def test_the_same_records_are_the_same_bytes(schema: str) -> None:
-    """Encoding twice gives one file."""
-    chosen, records = part_format("parquet", None, schema), fake_records(V2, 300)
-    assert encode(chosen, V2, records) == encode(chosen, V2, records)
+    """Encoding twice gives the same bytes."""
+    format_, records = part_format("parquet", None, schema), fake_records(V2, 300)
+    assert encode(format_, V2, records) == encode(format_, V2, records)
 
 
 DUCKDB_TYPES = {
@@ -130,7 +130,7 @@ POLARS_TYPES: dict[ColumnType, Any] = {
 
 
 def test_four_readers_read_one_table(tmp_path: Path) -> None:
-    """DuckDB, pyarrow, Polars and pandas see the same columns, types and rows in parts of both versions."""
+    """DuckDB, pyarrow, Polars and pandas read the same columns, types and rows of both versions."""
     records = {
         V1: [*fake_records(V1, 300), *odd_records(V1)],
         V2: [*fake_records(V2, 300), *odd_records(V2)],
@@ -153,7 +153,7 @@ def test_four_readers_read_one_table(tmp_path: Path) -> None:
 
 
 def _digest_of(table: pa.Table) -> int:
-    """Return a number that two tables share when they hold the same rows in whatever order."""
+    """Returns a number that is equal for tables with the same rows in any order."""
     instants = table.column("event_time").cast(pa.timestamp("us", tz="UTC"))
     plain = table.set_column(table.schema.get_field_index("event_time"), "event_time", instants)
     return hash(tuple(sorted(repr(tuple(row.values())) for row in plain.to_pylist())))
@@ -163,15 +163,15 @@ def _digest_of(table: pa.Table) -> int:
 
 
 def tomorrow(patch: pytest.MonkeyPatch) -> None:
-    """Let the table have a column that a minor version 1.1 will have brought."""
+    """Adds a column to the table, as a minor version 1.1 would."""
     later = TableColumn("interface_kind", ColumnType.TEXT, "interface", "actor.context", "of tomorrow", since=1)
     for module in (normalized, arrow):
         patch.setattr(module, "COLUMNS", (*COLUMNS, later))
     normalized_layout.cache_clear()
 
 
-def test_a_part_of_version_1_0_reads_as_it_always_did() -> None:
-    """The file is one that 1.0 wrote, kept for good: its records come back, and its columns are in place."""
+def test_stored_part_of_version_1_0_is_read() -> None:
+    """The records and columns of a file written by 1.0 are read."""
     content = GOLDEN.read_bytes()
     records = list(part_format("parquet", None, "normalized").read(V1, content))
     assert records == golden_records()
@@ -182,12 +182,12 @@ def test_a_part_of_version_1_0_reads_as_it_always_did() -> None:
 
 
 def golden_records() -> list[AuditRecord]:
-    """Return the records of the file that 1.0 wrote."""
+    """Returns the records of the file that 1.0 wrote."""
     return [*fake_records(V1, 40), *records_of(V1, raw_of(V1, "odd", actor={"email": {"a": 1}}, interface=7))]
 
 
-def test_readers_take_old_and_new_parts_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Beside parts of 1.0, a part of 1.1 has one column more: every reader unites them, null where it is missing."""
+def test_parts_of_two_minor_versions_are_read_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A reader unites parts of 1.0 and 1.1; the new column is null in the older ones."""
     (tmp_path / "old.parquet").write_bytes(GOLDEN.read_bytes())
     tomorrow(monkeypatch)
     schema = normalized_layout(1).schema

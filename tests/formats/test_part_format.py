@@ -1,4 +1,4 @@
-"""The choice of a format: what exists, under which extension, and what is refused when it is made."""
+"""The choice of a format: its extension, its defaults, and which choices are rejected."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from airflow_audit_provider.formats.part_format import part_format
     ],
 )  # fmt: skip
 def test_each_choice_has_its_extension(file_format: str, compression: str | None, extension: str) -> None:
-    """Text formats show their compression in the name, Parquet has it inside."""
+    """Text formats have their compression in the extension, Parquet has not."""
     assert part_format(file_format, compression).extension == extension
 
 
-def test_the_defaults() -> None:
-    """Text is compressed by gzip, which everybody reads, Parquet by zstd."""
+def test_default_compression_is_gzip_or_zstd() -> None:
+    """Text is compressed by gzip, Parquet by zstd."""
     assert [part_format(name).compression for name in ("jsonl", "csv", "parquet")] == ["gzip", "gzip", "zstd"]
 
 
@@ -40,8 +40,8 @@ def test_the_defaults() -> None:
         ("csv", "", "compression '' is unknown"),
     ],
 )
-def test_an_impossible_choice_is_refused(file_format: str, compression: str | None, words: str) -> None:
-    """The refusal lists what there is."""
+def test_invalid_choice_is_an_error(file_format: str, compression: str | None, words: str) -> None:
+    """The error lists the valid choices."""
     with pytest.raises(ConfigurationError, match=words):
         part_format(file_format, compression)
 
@@ -60,7 +60,7 @@ Finder = Callable[[str], ModuleSpec | None]
 def test_a_missing_library_is_named_with_its_extra(
     monkeypatch: pytest.MonkeyPatch, file_format: str, compression: str | None, library: str, extra: str
 ) -> None:
-    """A library that is not installed is missed when the choice is made, and text by gzip needs none."""
+    """A missing library is an error when the format is chosen; text with gzip needs none."""
 
     def find_nothing(name: str) -> None:
         assert name == library

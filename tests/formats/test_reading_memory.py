@@ -1,4 +1,4 @@
-"""A part is read in a bounded number of bytes, however large it is when decompressed."""
+"""Reading a part takes bounded memory, however large it is when decompressed."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ pytestmark = pytest.mark.integration
 _RAW = b'{"id":"%d","when":"2026-10-26T00:00:00Z","pad":"%s"}'
 
 
-def _part(chosen: PartFormat, thousands: int) -> bytes:
-    encoder = chosen.open_encoder(ApiVersion.V1)
+def _part(format_: PartFormat, thousands: int) -> bytes:
+    encoder = format_.open_encoder(ApiVersion.V1)
     pieces: list[bytes] = []
     for first in range(0, thousands * 1000, 1000):
         raws = [_RAW % (number, b"x" * 500) for number in range(first, first + 1000)]
@@ -24,11 +24,11 @@ def _part(chosen: PartFormat, thousands: int) -> bytes:
     return b"".join([*pieces, encoder.finish()])
 
 
-def _peak_bytes(chosen: PartFormat, thousands: int) -> int:
-    content = _part(chosen, thousands)
+def _peak_bytes(format_: PartFormat, thousands: int) -> int:
+    content = _part(format_, thousands)
     tracemalloc.start()
     try:
-        assert sum(1 for _ in chosen.read(ApiVersion.V1, content)) == thousands * 1000
+        assert sum(1 for _ in format_.read(ApiVersion.V1, content)) == thousands * 1000
         return tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
@@ -39,18 +39,18 @@ def _peak_bytes(chosen: PartFormat, thousands: int) -> int:
     [("jsonl", "gzip"), ("jsonl", "zstd"), ("jsonl", "none"), ("csv", "gzip"), ("csv", "zstd"), ("parquet", "zstd")],
 )
 def test_five_times_the_records_take_no_more_memory(file_format: str, compression: str) -> None:
-    """Records come in groups while the part is decompressed."""
-    chosen = part_format(file_format, compression)
-    assert _peak_bytes(chosen, 15) < 1.2 * _peak_bytes(chosen, 3)
+    """Records are read in groups while the part is decompressed."""
+    format_ = part_format(file_format, compression)
+    assert _peak_bytes(format_, 15) < 1.2 * _peak_bytes(format_, 3)
 
 
 @pytest.mark.parametrize("compression", ["gzip", "zstd", "none"])
 @pytest.mark.parametrize("file_format", ["jsonl", "csv", "parquet"])
 def test_groups_lose_nothing(file_format: str, compression: str) -> None:
-    """A part whose count is no multiple of a group's, or none at all, is read whole and in order."""
-    chosen = part_format(file_format, compression)
+    """A part of any number of records is read completely and in order."""
+    format_ = part_format(file_format, compression)
     for count in (0, 1, 999, 1000, 1001, 2500):
-        encoder = chosen.open_encoder(ApiVersion.V1)
+        encoder = format_.open_encoder(ApiVersion.V1)
         records = [AuditRecord(0, str(number), _RAW % (number, b"")) for number in range(count)]
         content = encoder.encode(records, lines_of(records)) + encoder.finish()
-        assert [record.id for record in chosen.read(ApiVersion.V1, content)] == [record.id for record in records]
+        assert [record.id for record in format_.read(ApiVersion.V1, content)] == [record.id for record in records]

@@ -1,4 +1,4 @@
-"""Every format in every compression gives back the records it was given, byte for byte."""
+"""Every format and compression gives back the same records, byte for byte."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ pytestmark = pytest.mark.parametrize("choice", CHOICES, ids=NAMES)
 
 
 @pytest.mark.parametrize("version", list(ApiVersion))
-def test_odd_records_come_back_as_they_were(choice: PartFormat, version: ApiVersion) -> None:
-    """No value fails, and bytes, ids, times and order are those given."""
+def test_odd_records_are_read_back_unchanged(choice: PartFormat, version: ApiVersion) -> None:
+    """Bytes, ids, times and order of odd records stay the same."""
     records = odd_records(version)
     assert list(choice.read(version, encode(choice, version, records))) == records
 
@@ -46,7 +46,7 @@ def test_an_empty_part_is_a_whole_file(choice: PartFormat, version: ApiVersion) 
 
 
 def test_the_same_records_are_the_same_bytes(choice: PartFormat) -> None:
-    """Encoding twice gives one file."""
+    """Encoding twice gives the same bytes."""
     records = odd_records(V1)
     assert encode(choice, V1, records) == encode(choice, V1, records)
 
@@ -54,7 +54,7 @@ def test_the_same_records_are_the_same_bytes(choice: PartFormat) -> None:
 @examples(5)
 @given(cuts=st.lists(st.integers(0, 40), max_size=4))
 def test_pieces_do_not_change_the_content(choice: PartFormat, cuts: list[int]) -> None:
-    """However the records come to the encoder, what a reader reads is the same."""
+    """The content is the same in whatever pieces the encoder gets the records."""
     records = odd_records(V1)[:40]
     borders = [0, *sorted(cuts), len(records)]
     pieces = [records[first:last] for first, last in pairwise(borders)]
@@ -62,8 +62,8 @@ def test_pieces_do_not_change_the_content(choice: PartFormat, cuts: list[int]) -
 
 
 @pytest.mark.integration
-def test_many_records_come_back_in_order(choice: PartFormat) -> None:
-    """More records than a row group holds stay in order."""
+def test_many_records_are_read_back_in_order(choice: PartFormat) -> None:
+    """More records than a row group has stay in order."""
     raw = raw_of(V1, "x")
     records = records_of(V1, *(raw.replace(b'"x"', b'"%06d"' % number) for number in range(10_050)))
     content = encode(choice, V1, records[:7000], records[7000:])
@@ -71,7 +71,7 @@ def test_many_records_come_back_in_order(choice: PartFormat) -> None:
 
 
 def test_bytes_that_are_no_utf8_do_not_fail(choice: PartFormat) -> None:
-    """Text that JSON forbids is kept by raw lines and shown with a replacement character by everything else."""
+    """JSON Lines keep invalid UTF-8, and other formats have a replacement character."""
     raw = b'{"id":"a","when":"2026-11-01T00:00:00Z","unknown":"\xff\xfe"}'
     (record,) = choice.read(V1, encode(choice, V1, records_of(V1, raw)))
     assert record.id == "a"

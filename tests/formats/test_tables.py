@@ -1,4 +1,4 @@
-"""CSV and Parquet of raw records as other tools read them: whole, the same schema always."""
+"""CSV and Parquet of raw records, read by other tools: complete, always with the same schema."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ BOTH = pytest.mark.parametrize(("version", "raw"), [(V1, RECORD_V1), (V2, RECORD
 
 
 def parquet_table(content: bytes) -> Any:
-    """Read a Parquet part with pyarrow."""
+    """Reads a Parquet part with pyarrow."""
     return pq.read_table(pa.BufferReader(content))
 
 
 @BOTH
 def test_the_schema_is_the_same_for_every_part(version: ApiVersion, raw: bytes) -> None:
-    """An empty part, a plain one and an odd one have one schema."""
+    """Empty, plain and odd parts have one schema."""
     parts = [[], records_of(version, raw), odd_records(version)]
     schemas = {str(parquet_table(encode(PARQUET, version, part)).schema) for part in parts}
     assert len(schemas) == 1
@@ -41,7 +41,7 @@ def test_the_schema_is_the_same_for_every_part(version: ApiVersion, raw: bytes) 
 
 @pytest.mark.parametrize("version", [V1, V2])
 def test_columns_have_types(version: ApiVersion) -> None:
-    """Times are timestamps in UTC, ids and records text, and none is ever null."""
+    """Times are timestamps in UTC, ids and records are text, and none is null."""
     schema = parquet_table(encode(PARQUET, version)).schema
     expected = [("id", "string"), ("event_time", "timestamp[us, tz=UTC]"), ("record", "string")]
     assert [(field.name, str(field.type)) for field in schema] == expected
@@ -49,14 +49,14 @@ def test_columns_have_types(version: ApiVersion) -> None:
 
 
 def test_pyarrow_reads_values() -> None:
-    """A record's time stands there to the microsecond, and itself whole at the end."""
+    """A record has its time to the microsecond and its complete text."""
     (one,) = parquet_table(encode(PARQUET, V1, records_of(V1, RECORD_V1))).to_pylist()
     at = datetime(2024, 3, 15, 14, 32, 10, 875730, tzinfo=UTC)
     assert one == {"id": "f1", "event_time": at, "record": RECORD_V1.decode()}
 
 
 def test_a_time_is_found_by_statistics() -> None:
-    """Row groups of ten thousand say their first and last event, in order, and that they are sorted by it."""
+    """Row groups of ten thousand records have their first and last event time and are sorted by it."""
     records = fake_records(V1, 25_000)
     pieces = [records[start : start + 1000] for start in range(0, len(records), 1000)]
     reported = pq.ParquetFile(pa.BufferReader(encode(PARQUET, V1, *pieces))).metadata
@@ -69,8 +69,8 @@ def test_a_time_is_found_by_statistics() -> None:
     assert bounds == [(times[0], times[9_999]), (times[10_000], times[19_999]), (times[20_000], times[-1])]
 
 
-def test_large_records_do_not_wait_for_ten_thousand(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A row group ends where it has enough bytes, too, and no record is lost between them."""
+def test_large_records_end_a_row_group(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A row group also ends when it has enough bytes, and no record is lost."""
     monkeypatch.setattr(parquet, "_ROW_GROUP_BYTES", 100_000)
     large = records_of(V1, *(raw_of(V1, f"{number:03}", note="x" * 9_000) for number in range(40)))
     content = encode(PARQUET, V1, *([one] for one in large))
@@ -81,14 +81,14 @@ def test_large_records_do_not_wait_for_ten_thousand(monkeypatch: pytest.MonkeyPa
 
 @pytest.mark.parametrize("version", [V1, V2])
 def test_a_part_with_more_columns_is_read(version: ApiVersion) -> None:
-    """The files are ones written when raw Parquet had the API's fields as columns: their records come back."""
+    """Older raw Parquet files with the API's fields as columns are read."""
     content = (GOLDEN / f"raw-wide-{version}.parquet").read_bytes()
     assert len(parquet_table(content).schema.names) > 18
     assert list(PARQUET.read(version, content)) == [*fake_records(version, 40), *odd_records(version)]
 
 
 def test_duckdb_reads_both_tables(tmp_path: Path) -> None:
-    """Parquet and CSV give the same rows in a query engine, fields of the record included."""
+    """Parquet and CSV give the same rows in a query engine, with the fields of the record."""
     records = records_of(V2, RECORD_V2, RECORD_V2.replace(b"200", b"null").replace(b'"f2"', b'"f3"'))
     (tmp_path / "part.parquet").write_bytes(encode(PARQUET, V2, records))
     (tmp_path / "part.csv.gz").write_bytes(encode(part_format("csv"), V2, records))
@@ -103,7 +103,7 @@ def test_duckdb_reads_both_tables(tmp_path: Path) -> None:
 
 
 def test_duckdb_reads_an_odd_table(tmp_path: Path) -> None:
-    """Quotes, line ends and long values do not confuse a query engine."""
+    """A query engine reads quotes, line ends and long values."""
     for name in ("part.parquet", "part.csv"):
         records = odd_records(V1)
         (tmp_path / name).write_bytes(encode(part_format(name.split(".")[1], "none"), V1, records))
@@ -130,7 +130,7 @@ def test_the_standard_library_reads_csv(version: ApiVersion) -> None:
 
 @pytest.mark.parametrize("version", [V1, V2])
 def test_both_tables_show_the_same_records(version: ApiVersion) -> None:
-    """What Parquet has, CSV has as text, odd records too."""
+    """CSV has the values of Parquet as text, also for odd records."""
     records = odd_records(version)
     table = parquet_table(encode(PARQUET, version, records)).to_pylist()
     text = encode(part_format("csv", "none"), version, records).decode()
@@ -140,7 +140,7 @@ def test_both_tables_show_the_same_records(version: ApiVersion) -> None:
 
 
 def test_times_before_1970_and_far_away_are_exact() -> None:
-    """A nanosecond before the epoch is cut to the microsecond before it, never after."""
+    """A nanosecond before the epoch is cut to the microsecond before it."""
     whens = {
         "1969-12-31T23:59:59.999999999Z": -1,
         "1000-01-01T00:00:00Z": -30610224000_000_000,

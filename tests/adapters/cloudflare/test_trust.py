@@ -1,4 +1,4 @@
-"""A credential is shown to no server whose certificate nobody vouches for, whatever the connection's host says."""
+"""A credential is sent only to a server with a trusted certificate, whatever the host of the connection."""
 
 from __future__ import annotations
 
@@ -26,22 +26,22 @@ pytestmark = pytest.mark.integration
 NAME = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
 
 
-# Asks for a URL by the client of a base URL; returns the status.
-Ask: TypeAlias = Callable[[str, str], int]
+# Requests a URL with the client of a base URL; returns the status.
+RequestStatus: TypeAlias = Callable[[str, str], int]
 
 
 class Server(NamedTuple):
-    """A TLS server whose certificate is its own."""
+    """A TLS server with a self-signed certificate."""
 
     url: str
     certificate: Path
 
 
-class Answering(BaseHTTPRequestHandler):
-    """Answers everybody."""
+class OkHandler(BaseHTTPRequestHandler):
+    """Handler that responds to every request."""
 
     def do_GET(self) -> None:
-        """Answer with nothing."""
+        """Responds without a body."""
         self.send_response(200)
         self.send_header("Content-Length", "0")
         self.end_headers()
@@ -49,11 +49,11 @@ class Answering(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[Server]:
-    """A running one."""
+    """A running server."""
     certificate = _certificate(tmp_path / "own.pem")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate)
-    server = HTTPServer(("127.0.0.1", 0), Answering)
+    server = HTTPServer(("127.0.0.1", 0), OkHandler)
     server.socket = context.wrap_socket(server.socket, server_side=True)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
@@ -73,32 +73,34 @@ def _certificate(file: Path) -> Path:
     return file
 
 
-def _ask(url: str, base_url: str) -> int:
+def _request_status(url: str, base_url: str) -> int:
     with open_client(Endpoint(Credentials(token="t"), base_url)) as client:
         return client.get(url).status_code
 
 
-async def _ask_in_loop(url: str, base_url: str) -> int:
+async def _request_status_in_loop(url: str, base_url: str) -> int:
     async with open_async_client(Endpoint(Credentials(token="t"), base_url)) as client:
         return (await client.get(url)).status_code
 
 
-def _ask_by_loop(url: str, base_url: str) -> int:
-    return asyncio.run(_ask_in_loop(url, base_url))
+def _request_status_by_loop(url: str, base_url: str) -> int:
+    return asyncio.run(_request_status_in_loop(url, base_url))
 
 
-@pytest.mark.parametrize("ask", [_ask, _ask_by_loop])
+@pytest.mark.parametrize("request_status", [_request_status, _request_status_by_loop])
 @pytest.mark.parametrize("base_url", ["http://localhost:1", "https://localhost:1"])
-def test_an_unvouched_certificate_is_refused(server: Server, ask: Ask, base_url: str) -> None:
-    """Neither a client for this machine's plain http nor one for https talks to a server that vouches for itself."""
+def test_untrusted_certificate_is_an_error(server: Server, request_status: RequestStatus, base_url: str) -> None:
+    """Clients of a loopback http URL and of an https URL reject a self-signed certificate."""
     with pytest.raises(httpx.ConnectError, match="CERTIFICATE_VERIFY_FAILED"):
-        ask(server.url, base_url)
+        request_status(server.url, base_url)
 
 
-@pytest.mark.parametrize("ask", [_ask, _ask_by_loop])
-def test_a_vouched_certificate_is_enough(server: Server, ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where the certificate is among the authorities, a client for https is answered; one for plain http is not."""
+@pytest.mark.parametrize("request_status", [_request_status, _request_status_by_loop])
+def test_trusted_certificate_is_accepted(
+    server: Server, request_status: RequestStatus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the certificate among the authorities a client for https gets a response, one for plain http does not."""
     monkeypatch.setattr(certifi, "where", lambda: str(server.certificate))
-    assert ask(server.url, "https://localhost:1") == 200
+    assert request_status(server.url, "https://localhost:1") == 200
     with pytest.raises(httpx.ConnectError, match="CERTIFICATE_VERIFY_FAILED"):
-        ask(server.url, "http://localhost:1")
+        request_status(server.url, "http://localhost:1")

@@ -19,7 +19,7 @@ from urllib.parse import parse_qs, quote, urlsplit
 import httpx
 
 _REFUSAL = json.dumps({"error": {"code": 412, "message": "conditionNotMet"}}).encode()
-_Answer = tuple[int, list[tuple[str, str]], bytes]
+_Response = tuple[int, list[tuple[str, str]], bytes]
 _HOP_FIELDS = {"connection", "transfer-encoding", "keep-alive", "content-length", "content-encoding"}
 
 
@@ -39,21 +39,21 @@ class _Gate(BaseHTTPRequestHandler):
     server: _Server
 
     def do_GET(self) -> None:
-        self._answer(self._forwarded(b""))
+        self._respond(self._forwarded(b""))
 
     def do_PUT(self) -> None:
-        self._answer(self._forwarded(self._body()))
+        self._respond(self._forwarded(self._body()))
 
     def do_POST(self) -> None:
         body = self._body()
         if "ifGenerationMatch=0" in self.path and "upload_id=" not in self.path:
             with self.server.one_at_a_time:
-                self._answer((412, [], _REFUSAL) if self._is_there(body) else self._forwarded(body))
+                self._respond((412, [], _REFUSAL) if self._is_there(body) else self._forwarded(body))
         else:
-            self._answer(self._forwarded(body))
+            self._respond(self._forwarded(body))
 
     def do_DELETE(self) -> None:
-        self._answer((499, [], b"") if "upload_id=" in self.path else self._forwarded(b""))
+        self._respond((499, [], b"") if "upload_id=" in self.path else self._forwarded(b""))
 
     def log_message(self, *_: Any) -> None:
         """Logs nothing."""
@@ -65,14 +65,14 @@ class _Gate(BaseHTTPRequestHandler):
         bucket, name = _object_of(self.path, body)
         return self.server.client.get(f"/storage/v1/b/{bucket}/o/{quote(name, safe='')}").status_code == 200
 
-    def _forwarded(self, body: bytes) -> _Answer:
+    def _forwarded(self, body: bytes) -> _Response:
         fields = {name: value for name, value in self.headers.items() if name.lower() not in _HOP_FIELDS}
-        answer = self.server.client.request(self.command, self.path, content=body, headers=fields)
-        kept = [(name, value) for name, value in answer.headers.items() if name not in _HOP_FIELDS]
-        return answer.status_code, kept, answer.content
+        response = self.server.client.request(self.command, self.path, content=body, headers=fields)
+        kept = [(name, value) for name, value in response.headers.items() if name not in _HOP_FIELDS]
+        return response.status_code, kept, response.content
 
-    def _answer(self, answer: _Answer) -> None:
-        status, fields, content = answer
+    def _respond(self, response: _Response) -> None:
+        status, fields, content = response
         self.send_response(status)
         for name, value in [*fields, ("Content-Length", str(len(content)))]:
             self.send_header(name, value)

@@ -182,8 +182,8 @@ class GcsServer(NamedTuple):
 
     def put_if_absent(self, bucket: str, key: str, content: bytes) -> int:
         """Uploads with ``ifGenerationMatch=0``."""
-        asked = {"uploadType": "media", "name": key, "ifGenerationMatch": "0"}
-        return httpx.post(f"{self.url}/upload/storage/v1/b/{bucket}/o", params=asked, content=content).status_code
+        params = {"uploadType": "media", "name": key, "ifGenerationMatch": "0"}
+        return httpx.post(f"{self.url}/upload/storage/v1/b/{bucket}/o", params=params, content=content).status_code
 
     def content(self, bucket: str, key: str) -> bytes:
         """Downloads the object."""

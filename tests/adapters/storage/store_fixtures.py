@@ -73,13 +73,13 @@ def open_at(servers: Servers, monkeypatch: pytest.MonkeyPatch) -> OpenStore:
 def remote_stores(*places: str) -> list[Any]:
     """Returns the parameters of ``store`` for every server with conditional writes, at these places or by name."""
     return [
-        pytest.param(f"{name}-{place}" if place else name, marks=_mark_of(name, place))
+        pytest.param(f"{name}-{place}" if place else name, marks=_cost_mark_of(name, place))
         for name in CREATE_ONLY
         for place in places or ("",)
     ]
 
 
-def _mark_of(name: str, place: str) -> pytest.MarkDecorator:
+def _cost_mark_of(name: str, place: str) -> pytest.MarkDecorator:
     """Returns the mark of a place: one place of each server runs before a merge, the others run nightly."""
     return pytest.mark.integration if name == "s3-moto" or place in {"path", ""} else pytest.mark.nightly
 

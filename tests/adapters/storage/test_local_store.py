@@ -1,4 +1,4 @@
-"""What only local files promise, and which store is opened for which file system."""
+"""Guarantees of local files, and which store is opened for which file system."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.adapters.storage.store_fixtures import put
 from tests.pipelines.pull.landing import fake_with, land, pull_spec, reader_of
 
 
-def test_the_right_store_is_opened(tmp_path: Path) -> None:
+def test_store_is_opened_by_its_scheme(tmp_path: Path) -> None:
     """Local files get the store that syncs, every other scheme the one over fsspec."""
     assert type(store_from_filesystem(fsspec.filesystem("file"), str(tmp_path))) is LocalStore
     assert type(store_from_filesystem(fsspec.filesystem("memory"), "/x")) is FsspecStore
@@ -30,12 +30,12 @@ def test_a_failed_create_leaves_nothing(tmp_path: Path) -> None:
     """A create that fails while writing leaves no file, not even an unfinished one."""
     store = LocalStore(str(tmp_path))
     with pytest.raises(StorageError):
-        store.create("m/1", "no bytes")  # type: ignore[arg-type]  # the way to fail in the middle
+        store.create("m/1", "no bytes")  # type: ignore[arg-type]  # fails in the middle of the write
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
 
 def test_removing_the_last_file_removes_its_folders(tmp_path: Path) -> None:
-    """Local folders that become empty go, the destination itself stays."""
+    """Local folders that become empty are removed, the destination itself stays."""
     store = LocalStore(str(tmp_path))
     put(store, "a/b/c")
     put(store, "a/d")
@@ -45,8 +45,8 @@ def test_removing_the_last_file_removes_its_folders(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_file_in_the_way_is_refused_for_good(tmp_path: Path) -> None:
-    """A destination below a file is an error that no retry mends, and it names the key."""
+def test_destination_below_a_file_is_not_retryable(tmp_path: Path) -> None:
+    """A destination below a file is an error that is not retryable and has the key."""
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(StorageError, match="m/1") as caught:
         LocalStore(f"{tmp_path}/file").create("m/1", b"x")
@@ -54,8 +54,8 @@ def test_a_file_in_the_way_is_refused_for_good(tmp_path: Path) -> None:
     assert caught.value.key == "m/1"
 
 
-def test_what_is_being_written_is_listed_by_its_age_and_swept(tmp_path: Path) -> None:
-    """A file that a killed worker left half-written has a key in staging; a sweep takes it when nobody can need it."""
+def test_unfinished_file_is_listed_and_swept(tmp_path: Path) -> None:
+    """A file that a killed worker left unfinished has a key in staging, and a sweep removes it later."""
     store, now = LocalStore(str(tmp_path)), datetime.now(UTC)
     staged = store.stage("_staging/20261101T000000Z-20261102T000000Z/one/part-00000")
     staged.write(b"half")
@@ -70,8 +70,8 @@ def test_what_is_being_written_is_listed_by_its_age_and_swept(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("name", ["evil.jsonl.unfinished", ".hidden", "linked folder", "dead link"])
-def test_nothing_beside_a_part_escapes_verification(name: str, tmp_path: Path) -> None:
-    """Whatever lies where readers look and nobody names is a severe finding: hidden, half-written, or a link."""
+def test_unnamed_file_among_parts_is_severe(name: str, tmp_path: Path) -> None:
+    """A hidden file, an unfinished one or a link where readers look is a severe finding."""
     store, fake, clock = LocalStore(str(tmp_path)), fake_with(ManualClock()), ManualClock()
     land(pull_spec(), reader_of(fake, clock), store)
     (part,) = tmp_path.glob("dt=*/*/*")
@@ -83,8 +83,8 @@ def test_nothing_beside_a_part_escapes_verification(name: str, tmp_path: Path) -
     assert (found.kind, found.severity) == (FindingKind.OBJECT_UNEXPECTED, Severity.SEVERE)
 
 
-def test_a_folder_that_vanishes_while_it_is_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A folder that another run removes in the middle of a listing is left out; one that is closed is an error."""
+def test_folder_removed_while_listing_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder that another run removes during a listing is left out; an unreadable one is an error."""
     store, scan = LocalStore(str(tmp_path)), os.scandir
     put(store, "a/x")
     put(store, "b/y")

@@ -1,4 +1,4 @@
-"""Every store keeps the same promises: whole objects or none, create-only commits, honest listings."""
+"""The contract of every store: complete objects or none, create-only commits, correct listings."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def _leave_out_what_the_emulator_cuts(request: pytest.FixtureRequest, key: str) 
 
 @pytest.mark.parametrize("key", ODD_KEYS)
 def test_any_key_can_be_staged_read_and_listed(store: Store, key: str, request: pytest.FixtureRequest) -> None:
-    """A key comes back from a listing as it is given, and its object byte by byte."""
+    """A key is listed as it is given, and its object is read back unchanged."""
     _leave_out_what_the_emulator_cuts(request, key)
     put(store, key, b"\x00\xff" * 1000)
     assert store.read(key) == b"\x00\xff" * 1000
@@ -47,7 +47,7 @@ def test_any_key_can_be_staged_read_and_listed(store: Store, key: str, request: 
 
 @pytest.mark.parametrize("key", ODD_KEYS)
 def test_any_key_can_be_created_published_and_removed(store: Store, key: str, request: pytest.FixtureRequest) -> None:
-    """Creating, publishing and removing take the same keys."""
+    """Creating, publishing and removing accept the same keys."""
     _leave_out_what_the_emulator_cuts(request, key)
     assert store.create(f"c/{key}", b"c")
     put(store, f"s/{key}", b"p")
@@ -58,16 +58,16 @@ def test_any_key_can_be_created_published_and_removed(store: Store, key: str, re
 
 
 @pytest.mark.integration
-def test_a_name_the_library_would_change_is_refused(open_at: OpenStore) -> None:
-    """A key that adlfs would put elsewhere, because it holds a question mark before a hash, is a named error."""
+def test_key_that_the_library_would_change_is_an_error(open_at: OpenStore) -> None:
+    """A key that adlfs would change, with a question mark before a hash, is an error."""
     store = open_at("azurite", "/x")
     with pytest.raises(StorageError, match="without \\? and #"):
         store.create("question?/hash#/a.json", b"x")
     assert list(store.list_keys("")) == []
 
 
-def test_nothing_there(store: Store) -> None:
-    """What does not exist is read as None, listed as nothing, and removed without an error."""
+def test_missing_object_is_read_as_none(store: Store) -> None:
+    """A missing object is read as None, listed as nothing, and removed without an error."""
     assert store.read("no/such.json") is None
     assert list(store.list_keys("no/")) == []
     assert list(store.list_keys("")) == []
@@ -75,7 +75,7 @@ def test_nothing_there(store: Store) -> None:
 
 
 def test_a_prefix_is_a_folder(store: Store) -> None:
-    """A listing is sorted and never takes a neighbour whose name begins alike."""
+    """A listing is sorted and has no neighbour whose name begins with the prefix."""
     for key in ("dt=10/b", "dt=1/b", "dt=1/a/c", "dt=1x", "dt=1/a.json"):
         put(store, key)
     assert list(store.list_keys("dt=1/")) == ["dt=1/a.json", "dt=1/a/c", "dt=1/b"]
@@ -84,7 +84,7 @@ def test_a_prefix_is_a_folder(store: Store) -> None:
 
 @pytest.mark.parametrize("store", remote_stores("path"), indirect=True)
 def test_an_object_may_be_named_like_a_folder(store: Store) -> None:
-    """An object whose key is the prefix without its slash is not in that prefix's listing."""
+    """An object whose key is the prefix without its slash is not in the prefix's listing."""
     put(store, "dt=1")
     assert list(store.list_keys("dt=1/")) == []
     put(store, "dt=1/a")
@@ -103,8 +103,8 @@ def test_a_listing_is_fresh(store: Store) -> None:
 
 
 @pytest.mark.parametrize("name", remote_stores())
-def test_a_listing_shows_what_others_wrote(name: str, servers: Servers, open_at: OpenStore) -> None:
-    """A key that another client wrote after a listing is in the next one, whatever the library remembers."""
+def test_listing_has_keys_of_other_clients(name: str, servers: Servers, open_at: OpenStore) -> None:
+    """A key that another client wrote after a listing is in the next one, despite the library's cache."""
     server, bucket = servers(name), f"shared-{uuid4().hex[:12]}"
     server.make_bucket(bucket)
     store = open_at(name, "/x", bucket=bucket)
@@ -114,8 +114,8 @@ def test_a_listing_shows_what_others_wrote(name: str, servers: Servers, open_at:
     assert list(store.list_sizes("d/")) == [("d/1", 5), ("d/2", 10)]
 
 
-def test_a_listing_tells_sizes(store: Store) -> None:
-    """The same keys come with the size of each object in bytes, an empty one's too, sorted and fresh."""
+def test_listing_has_sizes(store: Store) -> None:
+    """A listing has the current size of each object in bytes, sorted by key, also of an empty one."""
     for key, size_bytes in (("dt=1/b", 5), ("dt=1/a/c", 70_000), ("dt=1/empty", 0), ("dt=2/d", 1)):
         put(store, key, b"x" * size_bytes)
     assert list(store.list_sizes("dt=1/")) == [("dt=1/a/c", 70_000), ("dt=1/b", 5), ("dt=1/empty", 0)]
@@ -126,12 +126,12 @@ def test_a_listing_tells_sizes(store: Store) -> None:
 
 
 def _finished(store: Store) -> list[str]:
-    """Return every key but those of local files that are being written, which have a folder of their own in staging."""
+    """Returns every key except those of local files that are being written."""
     return [key for key in store.list_keys("") if not key.startswith(UNFINISHED_FOLDER)]
 
 
 def test_an_open_object_is_invisible(store: Store, request: pytest.FixtureRequest) -> None:
-    """Nothing lies under a key, and no listing of what readers take shows it, before its object is closed."""
+    """An object is neither readable nor listed before it is closed."""
     if kind_of(request) == "memory":
         pytest.skip(MEMORY)
     staged = store.stage("d/open")
@@ -144,7 +144,7 @@ def test_an_open_object_is_invisible(store: Store, request: pytest.FixtureReques
 
 
 def test_a_discarded_object_leaves_nothing(store: Store, request: pytest.FixtureRequest, tmp_path: Path) -> None:
-    """An object given up before its close leaves no key and no file."""
+    """An object that is discarded before its close leaves no key and no file."""
     if kind_of(request) == "memory":
         pytest.skip(MEMORY)
     staged = store.stage("d/gone")
@@ -158,7 +158,7 @@ def test_a_discarded_object_leaves_nothing(store: Store, request: pytest.Fixture
 
 
 def test_discarding_a_closed_object_keeps_it(store: Store) -> None:
-    """Discarding after the close is no error and takes nothing away."""
+    """Discarding after the close is no error and removes nothing."""
     staged = store.stage("d/kept")
     staged.write(b"whole")
     staged.close()
@@ -166,19 +166,19 @@ def test_discarding_a_closed_object_keeps_it(store: Store) -> None:
     assert store.read("d/kept") == b"whole"
 
 
-def test_a_pull_that_dies_midway_leaves_nothing(store: Store, request: pytest.FixtureRequest) -> None:
-    """An upload that nobody closes or discards, because an exception flew, makes no object, collected or not."""
+def test_abandoned_upload_leaves_nothing(store: Store, request: pytest.FixtureRequest) -> None:
+    """An upload that an exception leaves open makes no object, collected or not."""
     if kind_of(request) == "memory":
         pytest.skip(MEMORY)
 
-    def dies() -> None:
+    def fails() -> None:
         staged = store.stage("d/dead")
         staged.write(b"half" * 100)
         raise RuntimeError("midway")
 
-    # Not pytest.raises, which would keep the frame, and with it the upload, alive.
+    # pytest.raises would keep a reference to the frame and so to the upload.
     with suppress(RuntimeError):
-        dies()
+        fails()
     gc.collect()
     assert store.read("d/dead") is None
     assert _finished(store) == []
@@ -186,8 +186,8 @@ def test_a_pull_that_dies_midway_leaves_nothing(store: Store, request: pytest.Fi
 
 @pytest.mark.parametrize("given_up", ["discarded", "forgotten"])
 @pytest.mark.parametrize("store", remote_stores("path"), indirect=True)
-def test_an_upload_given_up_stays_given_up(store: Store, given_up: str) -> None:
-    """Closing the library's file afterwards, as its finalizer does at any time, commits nothing."""
+def test_discarded_upload_is_never_committed(store: Store, given_up: str) -> None:
+    """Closing the library's file after a discard, as its finalizer does, commits nothing."""
     staged: Any = store.stage("d/gone")
     staged.write(b"half")
     file = staged._file
@@ -201,7 +201,7 @@ def test_an_upload_given_up_stays_given_up(store: Store, given_up: str) -> None:
 
 
 def test_creating_never_overwrites(store: Store) -> None:
-    """The second create of a key says no and changes no byte."""
+    """The second create of a key returns False and changes no byte."""
     assert store.create("m/1.json", b"first")
     assert not store.create("m/1.json", b"second, longer")
     assert store.read("m/1.json") == b"first"
@@ -209,7 +209,7 @@ def test_creating_never_overwrites(store: Store) -> None:
 
 
 def test_one_of_many_creates_wins(store: Store, request: pytest.FixtureRequest) -> None:
-    """Of two writers, and of eight, that create a key at once exactly one is told that it did, and its bytes stay."""
+    """Of two or eight concurrent creates of a key exactly one returns True, and its bytes stay."""
     if kind_of(request) == "memory":
         pytest.skip(MEMORY)
     for number, writer_count in enumerate([2] * 20 + [8] * 2):
@@ -231,8 +231,8 @@ def test_an_empty_object_is_an_object(store: Store) -> None:
     assert (store.read("d/empty"), store.read("m/empty")) == (b"", b"")
 
 
-def test_publishing_twice_is_once(store: Store) -> None:
-    """Publishing again what is published already changes nothing; publishing what does not exist is a named error."""
+def test_publishing_twice_changes_nothing(store: Store) -> None:
+    """Publishing a published object again changes nothing; publishing a missing one is an error."""
     put(store, "_staging/p", b"bytes")
     store.publish("_staging/p", "dt=1/p")
     store.publish("_staging/p", "dt=1/p")
@@ -242,8 +242,8 @@ def test_publishing_twice_is_once(store: Store) -> None:
     assert store.read("dt=1/never") is None
 
 
-def test_publishing_goes_on_where_a_dead_try_stopped(store: Store) -> None:
-    """With the copy made and the staged object still there, publishing again ends with the one object, whole."""
+def test_publish_after_a_killed_attempt_completes(store: Store) -> None:
+    """If the copy exists and the staged object as well, publishing again leaves one complete object."""
     put(store, "_staging/p", b"bytes")
     put(store, "dt=1/p", b"bytes")
     store.publish("_staging/p", "dt=1/p")

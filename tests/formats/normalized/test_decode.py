@@ -24,20 +24,20 @@ BOTH = pytest.mark.parametrize("version", [V1, V2])
 
 
 def row_of(version: ApiVersion, raw: bytes | dict[str, Any]) -> dict[str, Any]:
-    """Return the one row of a record."""
+    """Returns the one row of a record."""
     content = raw if isinstance(raw, bytes) else json.dumps(raw).encode()
     (row,) = json_rows("normalized", version, records_of(version, content))
     return row
 
 
-def said(row: dict[str, Any]) -> dict[str, Any]:
-    """Return what a row says, without what is null and without the record's own text."""
+def filled_cells(row: dict[str, Any]) -> dict[str, Any]:
+    """Returns the cells of a row that are not null, without the record's own text."""
     return {name: value for name, value in row.items() if value is not None and name != "raw"}
 
 
 def test_a_record_of_version_1_has_its_values_in_their_columns() -> None:
-    """Numbers as ids are their digits, metadata names the zone, values before and after are JSON."""
-    assert said(row_of(V1, FIRST_V1)) == {
+    """Numeric ids become digits, metadata has the zone, and values before and after are JSON."""
+    assert filled_cells(row_of(V1, FIRST_V1)) == {
         "id": "a", "event_time": "2026-11-01T00:00:00.123456Z", "api_version": "v1", "actor_id": "u1",
         "actor_type": "user", "actor_email": "a@example.com", "actor_ip": "192.0.2.1", "interface": "UI",
         "action_type": "rec_set", "action_description": "by hand", "action_succeeded": True, "owner_id": "o1",
@@ -47,8 +47,8 @@ def test_a_record_of_version_1_has_its_values_in_their_columns() -> None:
 
 
 def test_a_record_of_version_2_has_its_values_in_the_same_columns() -> None:
-    """An outcome in words is a boolean, the account is the owner, request and answer are JSON."""
-    assert said(row_of(V2, FIRST_V2)) == {
+    """An outcome in words is a boolean, the account is the owner, and request and response are JSON."""
+    assert filled_cells(row_of(V2, FIRST_V2)) == {
         "id": "a", "event_time": "2026-11-01T00:00:00.000000Z", "api_version": "v2", "actor_id": "u1",
         "actor_type": "user", "actor_email": "a@example.com", "actor_token_id": "t1", "actor_token_name": "deploy",
         "actor_ip": "192.0.2.1", "interface": "dash", "user_agent": "curl", "action_type": "update",
@@ -62,7 +62,7 @@ def test_a_record_of_version_2_has_its_values_in_the_same_columns() -> None:
 
 @BOTH
 def test_every_row_has_every_column_and_the_record_itself(version: ApiVersion) -> None:
-    """The names are the same for both versions, in one order, and the last column is the record."""
+    """The columns are the same for both versions, in one order, and the last one is the record."""
     records = [*fake_records(version, 300), *odd_records(version)]
     for row, record in zip(json_rows("normalized", version, records), records, strict=True):
         assert list(row) == [column.name for column in columns_of()]
@@ -71,7 +71,7 @@ def test_every_row_has_every_column_and_the_record_itself(version: ApiVersion) -
 
 @BOTH
 def test_values_have_their_columns_types(version: ApiVersion) -> None:
-    """Whatever the record held: text is text, JSON is JSON, and what is never null is not."""
+    """Text is text, JSON is JSON, and a required column is not null, whatever the record contains."""
     types: dict[ColumnType, Any] = {ColumnType.BOOLEAN: bool, ColumnType.INTEGER: int}
     for row in json_rows("normalized", version, odd_records(version)):
         for column in COLUMNS:
@@ -83,8 +83,8 @@ def test_values_have_their_columns_types(version: ApiVersion) -> None:
 
 
 @BOTH
-def test_the_three_formats_show_the_same_cells(version: ApiVersion) -> None:
-    """What JSON Lines say, Parquet has typed, and CSV has as text with nothing for null."""
+def test_three_formats_have_the_same_cells(version: ApiVersion) -> None:
+    """JSON Lines, typed Parquet and the text of CSV have the same values, where CSV is empty for null."""
     records = [*fake_records(version, 200), *odd_records(version)]
     table = parquet_table("normalized", version, records).to_pylist()
     lines = json_rows("normalized", version, records)
@@ -97,8 +97,8 @@ def test_the_three_formats_show_the_same_cells(version: ApiVersion) -> None:
 
 
 @pytest.mark.parametrize("name", VALUES)
-def test_an_outcome_that_is_none_is_counted(name: str) -> None:
-    """Only true, false and their two words are outcomes; null is none and no type mismatch either."""
+def test_invalid_outcome_is_counted(name: str) -> None:
+    """Only true, false and their two words are outcomes; null is no type mismatch."""
     type_mismatches: Counter[str] = Counter()
     records = records_of(V1, odd_raws(V1)[f"action.result {name}"])
     table = normalize(V1, records, lines_of(records), type_mismatches)
@@ -107,8 +107,8 @@ def test_an_outcome_that_is_none_is_counted(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", VALUES)
-def test_a_status_that_is_no_whole_number_is_counted(name: str) -> None:
-    """What does not fit into 64 bits, too."""
+def test_invalid_status_is_counted(name: str) -> None:
+    """A status that is no whole number of 64 bits is a type mismatch."""
     whole = {"number": 17, "minus": -17, "largest": 2**63 - 1, "smallest": -(2**63)}
     type_mismatches: Counter[str] = Counter()
     records = records_of(V2, odd_raws(V2)[f"raw.status_code {name}"])
@@ -124,7 +124,7 @@ TEXTS = {
 
 @pytest.mark.parametrize(("name", "expected"), TEXTS.items())
 def test_text_takes_single_values_and_counts_objects(name: str, expected: str | None) -> None:
-    """A number or a boolean is its own spelling; an object or a list is no text."""
+    """A number or a boolean becomes its text; an object or a list is a type mismatch."""
     type_mismatches: Counter[str] = Counter()
     records = records_of(V1, odd_raws(V1)[f"actor.email {name}"])
     assert normalize(V1, records, lines_of(records), type_mismatches)["actor_email"][0] == expected
@@ -138,15 +138,15 @@ VALUES_AFTER = {
 
 
 @pytest.mark.parametrize(("value", "expected"), VALUES_AFTER.items())
-def test_a_value_after_is_json_always(value: str, expected: str | None) -> None:
-    """JSON in text is that JSON, other text is a JSON text, and "null" is nothing; JSON beside it comes first."""
+def test_value_after_is_always_json(value: str, expected: str | None) -> None:
+    """JSON in text is that JSON, other text is a JSON text, and "null" is null."""
     raw = b'{"id":"a","when":"2026-11-01T00:00:00Z","newValue":%s}' % value.encode()
     assert row_of(V1, raw)["after"] == expected
     assert row_of(V1, raw.replace(b'"id"', b'"newValueJson":[],"id"'))["after"] == "[]"
 
 
 def test_a_group_that_is_no_object_is_counted_in_each_of_its_columns() -> None:
-    """Whoever looks for actors sees that something stood there; metadata may be anything."""
+    """A group of another type is a type mismatch in each of its columns, except for metadata."""
     type_mismatches: Counter[str] = Counter()
     records = records_of(V1, raw_of(V1, "a", actor="system"), raw_of(V1, "b", metadata="x"), raw_of(V1, "c"))
     table = normalize(V1, records, lines_of(records), type_mismatches)
@@ -156,7 +156,7 @@ def test_a_group_that_is_no_object_is_counted_in_each_of_its_columns() -> None:
 
 @BOTH
 def test_a_neighbour_does_not_change_a_row(version: ApiVersion) -> None:
-    """A record has the same row alone, among plain ones and among odd ones."""
+    """A record has the same row alone, among plain records and among odd ones."""
     plain, odd = fake_records(version, 7), odd_records(version)
     mixed = [*odd[:50], *plain, *odd[50:]]
     rows = json_rows("normalized", version, mixed)
@@ -165,8 +165,8 @@ def test_a_neighbour_does_not_change_a_row(version: ApiVersion) -> None:
 
 
 @BOTH
-def test_the_encoder_tells_what_did_not_fit(version: ApiVersion) -> None:
-    """In every format it counts the same, and nothing for plain records."""
+def test_encoder_counts_type_mismatches(version: ApiVersion) -> None:
+    """Every format counts the same type mismatches, and none for plain records."""
     counts = []
     for file_format in ("jsonl", "csv", "parquet"):
         encoder = part_format(file_format, None, "normalized").open_encoder(version)
@@ -179,8 +179,8 @@ def test_the_encoder_tells_what_did_not_fit(version: ApiVersion) -> None:
 
 
 @BOTH
-def test_where_a_column_lies_is_where_it_is_taken_from(version: ApiVersion) -> None:
-    """A value put at a column's path, and nowhere else, stands in that column and in no other."""
+def test_column_is_read_from_its_documented_path(version: ApiVersion) -> None:
+    """A value at a column's path is in that column and in no other."""
     values: dict[ColumnType, Any] = {ColumnType.BOOLEAN: True, ColumnType.INTEGER: 7, ColumnType.JSON: {"x": 1}}
     for column in COLUMNS[3:-1]:
         for path in filter(None, column.path(version).split("|")):
@@ -194,12 +194,12 @@ def test_where_a_column_lies_is_where_it_is_taken_from(version: ApiVersion) -> N
                 **fields,
                 **({"action": {**raw["action"], **fields["action"]}} if "action" in raw and "action" in fields else {}),
             }
-            filled = said(row_of(version, raw)).keys() - {"id", "event_time", "api_version"}
+            filled = filled_cells(row_of(version, raw)).keys() - {"id", "event_time", "api_version"}
             assert filled - ({"metadata"} if path.startswith("metadata.") else set()) == {column.name}
 
 
-def test_names_are_unique_and_the_list_is_a_promise() -> None:
-    """The columns of 1.0 are written down here: in a minor version none is renamed, retyped or taken away."""
+def test_columns_of_version_1_0_stay() -> None:
+    """The columns of 1.0 are unique, and a minor version renames, retypes or removes none."""
     assert [f"{column.name}:{column.type}" for column in columns_of(0)] == (
         "id:text event_time:timestamp api_version:text actor_id:text actor_type:text actor_email:text "
         "actor_token_id:text actor_token_name:text actor_ip:text interface:text user_agent:text action_type:text "
@@ -212,7 +212,7 @@ def test_names_are_unique_and_the_list_is_a_promise() -> None:
 
 
 def test_a_later_column_comes_before_the_record() -> None:
-    """A minor version has the columns of the one before, in order, its own after them, and the record last."""
+    """A minor version has the columns of the one before, then its own, and the record last."""
     later = TableColumn("later", ColumnType.TEXT, "x.later", "x.later", "one of tomorrow", since=1)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(normalized, "COLUMNS", (*COLUMNS, later))
@@ -222,7 +222,7 @@ def test_a_later_column_comes_before_the_record() -> None:
 
 
 def test_times_before_1970_are_cut_and_never_rounded_up() -> None:
-    """A nanosecond before the epoch belongs to the microsecond before it."""
+    """A nanosecond before the epoch is in the microsecond before it."""
     (row,) = parquet_table(
         "normalized", V1, records_of(V1, b'{"id":"a","when":"1969-12-31T23:59:59.999999999Z"}')
     ).to_pylist()
@@ -231,6 +231,6 @@ def test_times_before_1970_are_cut_and_never_rounded_up() -> None:
 
 @BOTH
 def test_an_empty_part_has_its_header(version: ApiVersion) -> None:
-    """CSV says its columns without a row, Parquet its schema."""
+    """An empty CSV part has its header, an empty Parquet part its schema."""
     assert encode(part_format("csv", "none", "normalized"), version).decode().split(",")[0] == "id"
     assert parquet_table("normalized", version, []).schema == parquet_table("normalized", V1, odd_records(V1)).schema

@@ -28,7 +28,7 @@ FITTING = {
     ColumnType.BOOLEAN: st.none() | st.booleans(),
     ColumnType.INTEGER: st.none() | st.integers() | st.sampled_from([2**63 - 1, -(2**63)]),
 }
-# A value of a documented type that no column takes as it stands there.
+# A value of a documented type that no column takes unchanged.
 OUTCOMES = st.sampled_from([None, "success", "failure", "", "unknown"])
 
 

@@ -1,4 +1,4 @@
-"""One field of many rows."""
+"""Reads one field of many rows."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from airflow_audit_provider.formats.documented_fields import RECORD_FIELDS
 from airflow_audit_provider.formats.normalized.columns import COLUMNS
 from airflow_audit_provider.formats.normalized.decode import _SPELLED_OUT, values_of
 
-# The heads of records are read elsewhere, so the normalized table has no path to these.
+# Id and time are read elsewhere, so the normalized table has no path to them.
 HEADS = {"id", "when", "action.time"}
 PATHS = {version: {path for path, _ in RECORD_FIELDS[version]} - HEADS for version in ApiVersion}
 NAMES = sorted({name for paths in PATHS.values() for path in paths for name in path.split(".")})
@@ -19,7 +19,7 @@ NAMES = sorted({name for paths in PATHS.values() for path in paths for name in p
 
 @pytest.mark.parametrize("name", [*NAMES, "of_a_later_version"])
 def test_a_field_is_read_by_its_name(name: str) -> None:
-    """Every name gives the field of that name, in the rows' order, spelled out or not."""
+    """Every name gives the field of that name in the order of the rows."""
     rows = [SimpleNamespace(**{other: f"{other} {number}" for other in [*NAMES, name]}) for number in range(3)]
     assert values_of(rows, name) == [f"{name} {number}" for number in range(3)]
 
@@ -29,13 +29,13 @@ def test_a_nested_field_is_read_by_its_path() -> None:
     assert values_of([SimpleNamespace(a=SimpleNamespace(b=1))], "a.b") == [1]
 
 
-def test_every_documented_field_is_spelled_out() -> None:
-    """The fast way is there for each field that a column is made of, and for no other."""
+def test_every_column_has_a_fast_path() -> None:
+    """The fast path covers each field from which a column is made, and no other field."""
     assert set(NAMES) == set(_SPELLED_OUT)
 
 
 @pytest.mark.parametrize("version", ApiVersion)
 def test_every_documented_field_has_a_column(version: ApiVersion) -> None:
-    """The normalized table takes every documented field of a record, and nothing but these and parts of metadata."""
+    """The normalized table has every documented field of a record, and only these and parts of metadata."""
     taken = {path for column in COLUMNS for path in column.path(version).split("|") if path} - HEADS
     assert {path for path in taken if not path.startswith("metadata.")} == PATHS[version]

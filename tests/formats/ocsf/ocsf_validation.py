@@ -1,4 +1,4 @@
-"""Independent validation of OCSF events by JSON Schema, made by ``ocsf-json-schema`` from OCSF's own definition.
+"""Validates OCSF events independently, by JSON Schema made by ``ocsf-json-schema`` from OCSF's own definition.
 
 The class is looked up by the number in the event.
 """
@@ -21,7 +21,7 @@ PROFILES = ["cloud", "datetime"]
 
 @lru_cache(maxsize=1)
 def definition() -> Any:
-    """Return OCSF's definition of every class and object."""
+    """Returns OCSF's definition of every class and object."""
     return get_ocsf_schema(version=VERSION)
 
 
@@ -34,6 +34,6 @@ def _validator(class_uid: int) -> Any:
     return jsonschema.Draft202012Validator(schema)
 
 
-def complaints(event: Mapping[str, Any]) -> list[str]:
-    """Return what is wrong with an event."""
+def violations(event: Mapping[str, Any]) -> list[str]:
+    """Returns the violations of the schema in an event."""
     return [f"{error.json_path}: {error.message}" for error in _validator(event["class_uid"]).iter_errors(event)]

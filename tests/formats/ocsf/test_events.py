@@ -1,4 +1,4 @@
-"""OCSF events: every record of both versions, however odd, is a valid event of an independent schema."""
+"""OCSF events: every record of both versions, however odd, is valid by an independent schema."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from airflow_audit_provider.core.api.records import ApiVersion
 from airflow_audit_provider.formats.ocsf import mapping as ocsf
 from airflow_audit_provider.formats.ocsf.mapping import ACCOUNT_CHANGE, API_ACTIVITY, CLASSES
-from tests.formats.ocsf.ocsf_validation import PROFILES, VERSION, complaints, definition
+from tests.formats.ocsf.ocsf_validation import PROFILES, VERSION, definition, violations
 from tests.formats.odd_records import V1, V2, odd_records, records_of
 from tests.formats.rows_of import fake_records, json_rows, parquet_table
 from tests.formats.sample_records import FIRST_V1, FIRST_V2
@@ -19,21 +19,21 @@ BOTH = pytest.mark.parametrize("version", [V1, V2])
 
 
 def event_of(version: ApiVersion, record: dict[str, Any]) -> dict[str, Any]:
-    """Return the one event of a record, after its judge has seen it."""
+    """Returns the one event of a record after validation."""
     (event,) = json_rows("ocsf", version, records_of(version, json.dumps(record).encode()))
-    assert complaints(event) == []
+    assert violations(event) == []
     return event
 
 
 @BOTH
 def test_every_record_is_a_valid_event(version: ApiVersion) -> None:
-    """Plain records and odd ones pass the schema of their class, one by one."""
+    """Plain and odd records are valid by the schema of their class, one by one."""
     records = [*fake_records(version, 400), *odd_records(version)]
     events = json_rows("ocsf", version, records)
     assert len(events) == len(records)
     assert {event["class_uid"] for event in events} == {6003, 3001}
     for event, record in zip(events, records, strict=True):
-        assert complaints(event) == [], record.raw[:300]
+        assert violations(event) == [], record.raw[:300]
         assert (event["metadata"]["uid"], event["raw_data"].encode()) == (record.id, record.raw)
 
 
@@ -48,13 +48,13 @@ def test_every_record_is_a_valid_event(version: ApiVersion) -> None:
         ({"metadata": {"version": VERSION}}, "product"),
     ],
 )
-def test_the_judge_finds_what_is_wrong(change: dict[str, Any], words: str) -> None:
-    """A number, a type, an empty object, a text that is no address, an unknown or missing attribute is a complaint."""
-    assert words in " ".join(complaints(event_of(V2, FIRST_V2) | change))
+def test_validation_finds_each_violation(change: dict[str, Any], words: str) -> None:
+    """A wrong number, type or address, an empty object, and an unknown or missing attribute are violations."""
+    assert words in " ".join(violations(event_of(V2, FIRST_V2) | change))
 
 
-def test_the_numbers_are_those_of_the_definition() -> None:
-    """Names, categories and activities of both classes stand so in OCSF's own definition, and it is not a draft."""
+def test_numbers_equal_the_definition() -> None:
+    """Names, categories and activities of both classes are those of OCSF's definition, which is not a draft."""
     assert (ocsf.OCSF_VERSION, list(ocsf.PROFILES), definition()["version"]) == (VERSION, PROFILES, VERSION)
     by_uid = {one["uid"]: one for one in definition()["classes"].values()}
     for event_class in CLASSES:
@@ -65,8 +65,8 @@ def test_the_numbers_are_those_of_the_definition() -> None:
         assert set(event_class.words.values()) <= event_class.activities.keys()
 
 
-def test_what_was_asked_for_through_the_api_is_api_activity() -> None:
-    """Actor, endpoint, request, answer, resource and outcome stand where OCSF has them."""
+def test_api_request_is_api_activity() -> None:
+    """Actor, endpoint, request, response, resource and outcome are in OCSF's attributes."""
     event = event_of(V2, FIRST_V2)
     assert (event["class_uid"], event["activity_name"], event["type_uid"]) == (6003, "Update", 600303)
     assert (event["status"], event["time_dt"]) == ("Failure", "2026-11-01T00:00:00.000000Z")
@@ -82,8 +82,8 @@ def test_what_was_asked_for_through_the_api_is_api_activity() -> None:
     assert event["cloud"]["account"]["uid"] == "o1"
 
 
-def test_what_has_no_attribute_is_in_unmapped() -> None:
-    """Values before and after, zone and metadata have no place in the class and are not lost."""
+def test_fields_without_an_attribute_are_in_unmapped() -> None:
+    """Values before and after, zone and metadata have no attribute and are in ``unmapped``."""
     event = event_of(V1, FIRST_V1)
     assert event["unmapped"] == {
         "interface": "UI", "zone_id": "z1", "zone_name": "example.com", "before": {"ttl": 1.1}, "after": "high",
@@ -92,8 +92,8 @@ def test_what_has_no_attribute_is_in_unmapped() -> None:
     assert event["time"] == 1793491200123
 
 
-def test_a_change_of_a_member_is_an_account_change() -> None:
-    """Whose account changes is said by the member's e-mail address, or by the member's id alone."""
+def test_member_change_is_an_account_change() -> None:
+    """The changed account is the member's e-mail address, or else the member's id."""
     member = {**FIRST_V1, "action": {"type": "add", "result": True}, "resource": {"id": "m1", "type": "account.member"}}
     event = event_of(V1, {**member, "newValueJson": {"user": {"email": "new@example.com"}}})
     assert (event["class_uid"], event["activity_name"], event["type_uid"]) == (3001, "Create", 300101)
@@ -110,8 +110,8 @@ def test_a_change_of_a_member_is_an_account_change() -> None:
         {"resource": {"type": "zone"}},
     ],
 )
-def test_anything_else_is_api_activity(change: dict[str, Any]) -> None:
-    """A member nobody names, a look at one, another resource."""
+def test_other_action_is_api_activity(change: dict[str, Any]) -> None:
+    """An unnamed member, a read of a member and another resource are API activity."""
     member = {**FIRST_V1, "resource": {"id": "m1", "type": "account.member"}, "action": {"type": "add"}}
     assert event_of(V1, {**member, **change})["class_uid"] == 6003
 
@@ -125,25 +125,25 @@ def test_anything_else_is_api_activity(change: dict[str, Any]) -> None:
     ],
 )  # fmt: skip
 def test_activities_come_from_the_actions_words(action: str | None, activity: tuple[int, str]) -> None:
-    """The first word that is known decides; without one it is Other, with the action's own name."""
+    """The first known word of an action decides; without one the activity is Other with the action's name."""
     assert ocsf.activity_of(API_ACTIVITY.uid, action) == activity
 
 
-def test_a_password_is_an_account_matter() -> None:
-    """The classes have words of their own."""
+def test_password_action_is_an_account_change() -> None:
+    """Each class has its own words."""
     assert ocsf.activity_of(ACCOUNT_CHANGE.uid, "change_password") == (3, "Password Change")
 
 
 def test_a_pseudonym_is_a_name_and_no_address() -> None:
-    """OCSF wants addresses to look like some; what does not is a name."""
+    """OCSF requires valid addresses; any other text is a name."""
     actor = {"email": "hmac:01", "ip": "hmac:02", "type": "user"}
     event = event_of(V1, {**FIRST_V1, "actor": actor})
     assert event["actor"]["user"] == {"name": "hmac:01", "type_id": 1, "type": "User"}
     assert event["src_endpoint"] == {"name": "hmac:02"}
 
 
-def test_an_actor_nobody_knows_is_an_application() -> None:
-    """The system has no id and no address."""
+def test_system_actor_is_an_application() -> None:
+    """The system has neither id nor address."""
     event = event_of(V1, {**FIRST_V1, "actor": {"type": "system"}, "interface": ""})
     assert (event["actor"], event["src_endpoint"]) == ({"app_name": "system"}, {"name": "unknown"})
 
@@ -155,8 +155,8 @@ FREE_FORM = (
 
 
 @BOTH
-def test_parquet_holds_the_same_events(version: ApiVersion) -> None:
-    """Objects are structs with the same values; free-form JSON is text in them."""
+def test_parquet_has_the_same_events(version: ApiVersion) -> None:
+    """Objects are structs with the same values; free-form JSON inside them is text."""
     records = [*fake_records(version, 200), *odd_records(version)]
     table = parquet_table("ocsf", version, records)
     for row, event in zip(table.to_pylist(), json_rows("ocsf", version, records), strict=True):
