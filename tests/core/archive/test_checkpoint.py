@@ -104,7 +104,7 @@ def test_the_furthest_checkpoint_wins(counts: tuple[int, ...]) -> None:
 
 @pytest.mark.parametrize(("late_by", "stands"), [(timedelta(0), True), (timedelta(microseconds=1), False)])
 def test_checkpoint_of_an_unsettled_window_is_unusable(late_by: timedelta, stands: bool) -> None:
-    """An attempt that began before the window was settled may lack late records, so it is not resumed."""
+    """An attempt that begins before the window has settled may lack late records, so it is not resumed."""
     found = best_checkpoint([_checkpoint(2)], IDENTITY, _sizes(2), END + late_by)
     assert (found is not None) is stands
 

@@ -30,7 +30,7 @@ def test_manifest_is_read_back_from_its_bytes() -> None:
 
 
 def test_order_of_counts_does_not_change_the_bytes() -> None:
-    """Counts that were added in another order give the same bytes."""
+    """Counts in another order give the same bytes."""
     other = ReadStats(5, 1, 4, 0.0, 6, 1, 3, {"a": 2, "b": 1})
     assert manifest(fetch=other).to_bytes() == GOLDEN
 

@@ -56,7 +56,7 @@ def test_poll_reads_from_the_floor_to_now() -> None:
 
 
 def test_a_record_is_new_once() -> None:
-    """A record that was reported is not reported again, within the lookback or after it."""
+    """A reported record is not reported again, within the lookback or after it."""
     first = poll(WatchPosition(T), 60, record(1))
     again = poll(first.position, 120, record(1))
     later = poll(again.position, 3600, record(1))
@@ -64,7 +64,7 @@ def test_a_record_is_new_once() -> None:
 
 
 def test_a_late_record_is_new() -> None:
-    """A record that arrives after its neighbours were read is found within the lookback."""
+    """A record that arrives after its neighbours is found within the lookback."""
     first = poll(WatchPosition(T), 60, record(30))
     late = poll(first.position, 600, record(2), record(30))
     assert names(late) == ["at-2"]
