@@ -32,7 +32,7 @@ def past(task_setup: TaskSetup) -> TaskSetup:
 def test_late_records_land_with_the_next_window(
     past: TaskSetup, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The summary counts the windows that were read again and their late records."""
+    """The summary counts the windows read again and their late records."""
     caplog.set_level("INFO")
     before = past.tree()
     summary = past.land(lookback=7 * DAY)

@@ -116,7 +116,7 @@ def test_damaged_part_fails_the_task_permanently(landed: TaskSetup, flaw: str) -
 
 
 def test_signature_of_unknown_key_is_severe(landed: TaskSetup) -> None:
-    """A signature by a key that was not given is a severe finding."""
+    """A signature by an unknown key is a severe finding."""
     _seal(landed, signing_conn_id="sealing")
     other = (
         "-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEAGb9ECWmEzf6FQbrBZ9w7lshQhqowtrbLDFw4rXAxZuE=\n"

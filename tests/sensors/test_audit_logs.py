@@ -97,7 +97,7 @@ def test_minimum_count_is_inclusive(task_setup: TaskSetup) -> None:
     assert not task_setup.sensor(minimum_count=count + 1).poke({}).is_done
 
 
-def test_watermark_defaults_to_data_interval_start_inclusive(task_setup: TaskSetup) -> None:
+def test_watermark_defaults_to_interval_start_inclusive(task_setup: TaskSetup) -> None:
     """Counts a record at the start of the data interval."""
     task_setup.fake.add(record_at("2026-11-02T11:30:00Z", "late-one"))
     at = datetime(2026, 11, 2, 11, 30, tzinfo=UTC)

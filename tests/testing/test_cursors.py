@@ -59,7 +59,7 @@ def test_repeated_cursor() -> None:
         assert envelope_of(get(fake, V2, limit=10, cursor=cursor, **DAYS["v2"]))["result_info"]["cursor"] == cursor
 
 
-def test_missing_cursor_and_missing_result_info() -> None:
+def test_cursor_or_its_place_is_missing() -> None:
     """Returns a full page without its cursor, or without result_info."""
     page = envelope_of(get(fake_with("missing_cursor"), V2, **DAYS["v2"]))
     assert len(page["result"]) == 100
