@@ -41,7 +41,7 @@ def test_rate_limit_error_sets_retry_delay() -> None:
 
 def test_auth_error_fails_without_retry() -> None:
     """Fails an error that no retry can fix; the reason names the error."""
-    decision = _decide(SourceAuthError("Refused. Mend it.", status=401))
+    decision = _decide(SourceAuthError("Refused. Correct it.", status=401))
     assert decision.action is RetryAction.FAIL
     assert "SourceAuthError: [status 401] Refused" in str(decision.reason)
 

@@ -67,7 +67,7 @@ test_docstrings.__test__ = False  # type: ignore[attr-defined]  # a rule, though
 
 
 def reasons(source: SourceFile) -> list[str]:
-    """Whoever silences a tool says why, on the line or in a comment just above."""
+    """A suppressed warning of a tool has its reason on the line or in the comment just above."""
     lines = source.text.splitlines()
     complaints = []
     for number, line in enumerate(lines, 1):

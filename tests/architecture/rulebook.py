@@ -15,7 +15,6 @@ SourceFiles = Callable[[], tuple[SourceFile, ...]]
 DOCUMENTED = (PACKAGE, "bench", "demo", "harness", "tools")
 # The rules have to name what they forbid.
 RULES_FOLDER = "tests/architecture/"
-REWORDED_TESTS = ("tests/adapters/", "tests/core/", "tests/formats/", "tests/pipelines/")
 FOREIGN_TEXTS = ("LICENSE", "requirements/", "constraints/", RULES_FOLDER)
 
 
@@ -25,15 +24,6 @@ def _code(*folders: str) -> SourceFiles:
 
 def _but_rules(sources: SourceFiles) -> SourceFiles:
     return lambda: tuple(source for source in sources() if not source.path.startswith(FOREIGN_TEXTS))
-
-
-def _reworded(sources: SourceFiles) -> SourceFiles:
-    """The sources without the tests whose docstrings are not rewritten yet."""
-    return lambda: tuple(
-        source
-        for source in _but_rules(sources)()
-        if not source.path.startswith("tests/") or source.path.startswith(REWORDED_TESTS)
-    )
 
 
 class Rule(NamedTuple):
@@ -107,7 +97,7 @@ RULES: dict[str, Rule] = {
         '"""One.\n\nInvariant: a.\n"""\n',
     ),
     "no-retired-words": Rule(
-        word_rules.retired_words, _reworded(tracked), "# the debris of a dead try\n", "# orphaned files\n"
+        word_rules.retired_words, _but_rules(tracked), "# the debris of a dead try\n", "# orphaned files\n"
     ),
     "no-retired-names": Rule(
         word_rules.retired_names,

@@ -13,7 +13,7 @@ REGISTRIES = ("py" + "pi.org", "python" + "hosted.org", "registry.npm" + "js.org
 FOLDERS = ("/ro" + "ot/", "/tmp/" + "w/", "/wo" + "rk/main", "/wo" + "rk/shared", "/op" + "t/")
 HOME = re.compile(r"/(?:home|Users)" + r"/(?!airflow\b|user\b|you\b|me\b)[a-z]\w*/")
 TOKEN = re.compile(r"(?:AK" + r"IA[0-9A-Z]{16}|-----BEGIN [A-Z ]*PRIVATE" + r" KEY-----|gh[pousr]_" + r"\w{30,})")
-# The lock tool is told to leave the registry out; that option's name is no trace.
+# The option that keeps the registry out of the lock files; its name is no trace of a machine.
 ALLOWED = ("--no-emit-" + "index" + "-url",)
 
 

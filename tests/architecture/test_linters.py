@@ -50,5 +50,5 @@ def test_ruff_lets_the_clock_adapter_read_the_clock() -> None:
 
 
 def test_ruff_wants_annotations_postponed() -> None:
-    """A module without the future import is told so."""
+    """A module without the future import is reported."""
     assert "I002" in _objections('"""One."""\n\nx = 1\n', f"{PACKAGE}/core/sample.py")

@@ -129,17 +129,17 @@ def endings(source: SourceFile) -> list[str]:
     """Instants end in ``_at``, numbers of seconds in ``_seconds``, counts in ``_count``, sizes in ``_bytes``."""
     complaints = []
     for line, name, kind in _annotated(source):
-        words, mend = words_of(name), None
+        words, remedy = words_of(name), None
         if kind in INSTANTS and words[-1] != "at" and name not in KNOWN_INSTANTS:
-            mend = "an instant ends in _at"
+            remedy = "an instant ends in _at"
         elif kind in NUMBERS and LENGTH_WORDS & set(words) and words[-1] != "seconds":
-            mend = "a length of time that is a number ends in _seconds"
+            remedy = "a length of time that is a number ends in _seconds"
         elif kind in NUMBERS and len(words) > 1 and words[0] in {"num", "n"}:
-            mend = "a count ends in _count"
+            remedy = "a count ends in _count"
         elif kind in NUMBERS and "size" in words and words[-1] not in {"bytes", "count"} and name not in KNOWN_SIZES:
-            mend = "a size ends in _bytes, a count in _count"
-        if mend:
-            complaints.append(f"{source.path}:{line} {name}: {mend}")
+            remedy = "a size ends in _bytes, a count in _count"
+        if remedy:
+            complaints.append(f"{source.path}:{line} {name}: {remedy}")
     return complaints
 
 

@@ -69,7 +69,7 @@ def test_waiting_ends_when_only_retries_are_left() -> None:
 
 
 def test_log_lines_stay_and_a_failed_step_is_marked(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without a terminal a count is told in whole lines, without control characters, and a failure is marked."""
+    """Without a terminal, counts are whole lines without control characters, and a failure is marked."""
     monkeypatch.setattr(narration, "LOG_EVERY_SECONDS", 0.0)
     sink = io.StringIO()
     narrator = Narrator(Console(file=sink, width=100))

@@ -92,7 +92,7 @@ def test_a_message_that_is_not_listed_is_found() -> None:
 @pytest.mark.parametrize(
     ("source", "templates"),
     [
-        ('MEND = "Mend it."\nraise StorageError(f"Bad. {MEND}", key="k")', {"Bad. Mend it."}),
+        ('REMEDY = "Fix it."\nraise StorageError(f"Bad. {REMEDY}", key="k")', {"Bad. Fix it."}),
         ('def f(a):\n    hint = "Do a." if a else "Do b."\n    raise StorageError(f"Bad. {hint}")',
          {"Bad. Do a.", "Bad. Do b."}),
         (EXTENDED_HINT, {"Bad. Do a.", "Bad. Or b. Do a."}),

@@ -1,4 +1,4 @@
-"""Every way a run can start lands exactly the right window, or fails at once and names the mend."""
+"""Every way a run can start lands exactly the right window, or fails at once and names the remedy."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Fails(NamedTuple):
 
     dag_id: str
     start: Start | None
-    mend: str
+    remedy: str
     logical_date: datetime | None = None
 
 
@@ -154,7 +154,7 @@ def runs(live: LiveAirflow, version: AirflowVersion) -> dict[Lands | Fails, Find
         for name, case in CASES.items()
     ],
 )
-def test_run_lands_its_window_or_names_the_mend(
+def test_run_lands_its_window_or_names_the_remedy(
     live: LiveAirflow, runs: dict[Lands | Fails, Find], case: Lands | Fails
 ) -> None:
     """A run lands exactly the window it says, or fails on its first try with what to do."""
@@ -163,7 +163,7 @@ def test_run_lands_its_window_or_names_the_mend(
 
 @pytest.mark.since("3.2.0")
 @pytest.mark.parametrize("case", PARTITIONS.values(), ids=PARTITIONS)
-def test_partition_lands_or_names_the_mend(
+def test_partition_lands_or_names_the_remedy(
     live: LiveAirflow, runs: dict[Lands | Fails, Find], case: Lands | Fails
 ) -> None:
     """A partitioned run lands exactly its partition, or fails on its first try with what to do."""
@@ -185,7 +185,7 @@ def look_at(live: LiveAirflow, case: Lands | Fails, run_id: str, logs: list[str]
     if isinstance(case, Fails):
         assert task["state"] == "failed"
         # The machine may have cost a try; the error itself is met once, while there were tries left.
-        assert [bool(re.search(case.mend, log)) for log in logs].count(True) == 1
+        assert [bool(re.search(case.remedy, log)) for log in logs].count(True) == 1
         assert task["try_number"] <= task["max_tries"]
         assert not folder.exists()
         return

@@ -90,7 +90,7 @@ def test_declared_paths_exist() -> None:
 
 
 def test_missing_path_is_noticed() -> None:
-    """A path to nothing is told from a path to a class."""
+    """A path to nothing is distinguished from a path to a class."""
     assert not _exists(f"{PACKAGE}.exceptions.Nothing")
     assert _exists(f"{PACKAGE}.exceptions.SourceError")
 

@@ -190,7 +190,7 @@ async def _cancelled_during_poll(task_setup: TaskSetup) -> list[Any]:
 
     async def run() -> None:
         async for _ in trigger.run():
-            raise AssertionError("nothing was told")
+            raise AssertionError("no event was sent")
 
     running = asyncio.create_task(run())
     async with asyncio.timeout(PATIENCE_SECONDS):

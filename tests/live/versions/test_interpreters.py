@@ -18,7 +18,7 @@ def test_own_python_is_found() -> None:
 
 
 def test_missing_python_is_named() -> None:
-    """Where no wanted Python is, the error names them and the mend."""
+    """Where no wanted Python is, the error names them and the remedy."""
     with pytest.raises(interpreters.NoInterpreterError, match=r"No Python 9\.1 or 9\.2 .*pyenv install 9\.1"):
         interpreters.find(["9.1", "9.2"])
 
