@@ -1,6 +1,6 @@
-"""The days the tests of this folder are about, the same for the test and for the DAG files that are scheduled on them.
+"""Days on which the tests of this folder and their scheduled DAG files work.
 
-Invariant: a day is named by its age, so that no test expires with the API's retention.
+Invariant: days are counted back from today, so that no test outlives the retention of the API.
 """
 
 from __future__ import annotations

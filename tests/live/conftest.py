@@ -3,7 +3,7 @@
 A test that takes `live` runs in all four versions; `@pytest.mark.since("3.2.2")` leaves the older ones out,
 `@pytest.mark.versions("3.0.6", "3.3.2")` all but these. DAG files
 in `tests/live/dags/` and the examples in `dags/` are all there, paused until a test unpauses them. A test with other
-needs starts an Airflow of its own by `tests.live.live.start_airflow`.
+needs starts an Airflow of its own by `tests.live.live_airflow.start_airflow`.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 
 from harness.cloudflare_account import CloudflareAccount
-from tests.live.home import Home
-from tests.live.listening import Statsd, statsd
-from tests.live.live import LiveAirflow, start_airflow
-from tests.live.started_with import DAG_FILES, FAKE_OPTIONS, counting, settings
+from tests.live.airflow_home import Home
+from tests.live.live_airflow import LiveAirflow, start_airflow
+from tests.live.shared_airflow import DAG_FILES, FAKE_OPTIONS, counting, settings
+from tests.live.telemetry_receivers import Statsd, statsd
 from tests.live.versions import environments
 from tests.live.versions.versions import VERSIONS, AirflowVersion
 from tests.packaging.building import build

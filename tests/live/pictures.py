@@ -17,13 +17,13 @@ from playwright.sync_api import Locator, Page, expect
 
 from airflow_audit_provider.testing.settings import TOKEN
 from tests.live import browser
-from tests.live.home import Home
-from tests.live.live import FAKE_OPTIONS, LiveAirflow, start_airflow
-from tests.live.started_with import settings
+from tests.live.airflow_home import Home
+from tests.live.live_airflow import FAKE_OPTIONS, LiveAirflow, start_airflow
+from tests.live.shared_airflow import settings
 from tests.live.versions.versions import PROJECT
 
 FOLDER = PROJECT / "docs" / "pictures"
-DAG_FILE = PROJECT / "tests" / "live" / "dags" / "seen.py"
+DAG_FILE = PROJECT / "tests" / "live" / "dags" / "telemetry.py"
 CONN_ID = "cloudflare_audit"
 WIDTH, HEIGHT = 1000, 760
 # Down to the links; what is below them is Airflow's own.

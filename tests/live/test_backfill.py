@@ -17,12 +17,12 @@ from airflow_audit_provider.adapters.storage.fsspec_store import store_from_uri
 from airflow_audit_provider.pipelines.verify import verify
 from harness.cloudflare_account import CloudflareAccount
 from harness.landed import landed_windows, part_lines
+from tests.live.airflow_home import Home
 from tests.live.calendar_days import days_ago
-from tests.live.home import Home
-from tests.live.live import LiveAirflow, Row, start_airflow
+from tests.live.live_airflow import LiveAirflow, Row, start_airflow
 from tests.live.postgres import running_postgres
 
-DAG_ID, DAG_FILE = "thirty_days", Path(__file__).parent / "alone" / "thirty_days.py"
+DAG_ID, DAG_FILE = "thirty_days", Path(__file__).parent / "single_dags" / "thirty_days.py"
 FIRST, LAST, DAY_COUNT = days_ago(31), days_ago(2), 30
 # Slow enough that a worker can be caught between its first and its last request.
 FAKE_OPTIONS = ("--records-per-day", "2500", "--even-days", "--latency-ms", "500", "--gzip")

@@ -14,7 +14,7 @@ from playwright.sync_api import Page, expect
 
 from airflow_audit_provider.testing.settings import TOKEN
 from tests.live import browser
-from tests.live.live import LiveAirflow
+from tests.live.live_airflow import LiveAirflow
 
 GOOD, BAD = "made_by_form", "made_with_another_token"
 TOKENS = {GOOD: TOKEN, BAD: "not-a-token-anybody-knows-0123456789abcdef"}

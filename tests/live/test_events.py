@@ -12,8 +12,8 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from tests.live.alarm import SUSPICIOUS, Alarm, Done
-from tests.live.live import LiveAirflow, Row
+from tests.live.live_airflow import LiveAirflow, Row
+from tests.live.suspicious_actions_dag import SUSPICIOUS, Alarm, Done
 
 SOON_SECONDS = 180.0
 # A poll interval of 3 s (dags/watched.py), and what the triggerer's loop needs on a busy machine to store an event.
@@ -22,8 +22,8 @@ INTERVAL_SECONDS, LOOP_SECONDS = 3.0, 9.0
 EXAMPLE_INTERVAL_SECONDS, SCHEDULER_SECONDS = 60.0, 9.0
 
 
-class Scene:
-    """The fake's back door, for version 2 of the API, and what is asked of an Airflow again and again."""
+class EventScenario:
+    """Controls the fake Cloudflare (version 2) and reads the state of a live Airflow."""
 
     def __init__(self, live: LiveAirflow) -> None:
         self.live = live
@@ -37,7 +37,7 @@ class Scene:
         self._client.post(f"{self._control_url}misbehave", content=lines).raise_for_status()
 
     def insert(self, action: str) -> str:
-        """Have somebody do something now; return the record's id."""
+        """Adds a record of an action now; returns its id."""
         record = {"id": uuid4().hex, "action": {"type": action, "time": datetime.now(UTC).isoformat()}}
         shown_at = datetime.now(UTC)
         answer = self._client.post(f"{self._control_url}records", params={"version": "v2"}, json=record)
@@ -45,7 +45,7 @@ class Scene:
         self._shown_at[record_id] = shown_at
         return record_id
 
-    def asked(self, *, filtered: bool) -> list[Row]:
+    def requests(self, *, filtered: bool) -> list[Row]:
         """The requests for records of version 2 so far, those of sensors, which filter, or those of watchers."""
         log = [httpx.Response(200, content=line).json() for line in self._log()]
         rows = [row for row in log if row["path"].endswith("/logs/audit")]
@@ -56,9 +56,9 @@ class Scene:
 
     def watched_for(self, seconds: float) -> int:
         """How many requests watchers make in so many seconds."""
-        before = len(self.asked(filtered=False))
+        before = len(self.requests(filtered=False))
         time.sleep(seconds)
-        return len(self.asked(filtered=False)) - before
+        return len(self.requests(filtered=False)) - before
 
     def reported(self, dag_id: str) -> list[Row]:
         """The payloads of the asset events a DAG's runs were started by, oldest first."""
@@ -118,9 +118,9 @@ def alarm(live: LiveAirflow) -> Iterator[tuple[Alarm, Done]]:
 
 
 @pytest.fixture
-def scene(live: LiveAirflow, alarm: tuple[Alarm, Done]) -> Iterator[Scene]:
+def scene(live: LiveAirflow, alarm: tuple[Alarm, Done]) -> Iterator[EventScenario]:
     """A scene on the shared Airflow; afterwards the API behaves again."""
-    scene = Scene(live)
+    scene = EventScenario(live)
     live.unpause("wait_for_activity", "skip_softly", "wait_for_the_window", "on_token", "on_member")
     # A watcher begins with the second parse of its file, after its DAGs are unpaused.
     live.reparse("on_token")
@@ -128,7 +128,7 @@ def scene(live: LiveAirflow, alarm: tuple[Alarm, Done]) -> Iterator[Scene]:
     scene.misbehave()
 
 
-def test_windows_are_waited_for_without_a_slot(scene: Scene) -> None:
+def test_windows_are_waited_for_without_a_slot(scene: EventScenario) -> None:
     """A window that is not settled defers, or is rescheduled; each lands in its first try as soon as it is settled."""
     end = datetime.now(UTC) + timedelta(seconds=30)
     conf = {"start": (end - timedelta(hours=1)).isoformat(), "end": end.isoformat()}
@@ -145,7 +145,7 @@ def test_windows_are_waited_for_without_a_slot(scene: Scene) -> None:
     assert log.count("taken from: explicit bounds") == 2
 
 
-def test_soft_fail_skips_while_deferred(scene: Scene) -> None:
+def test_soft_fail_skips_while_deferred(scene: EventScenario) -> None:
     """A deferred sensor that may fail softly is skipped when its time is over."""
     run_id = scene.live.trigger("skip_softly")
     assert scene.live.await_run("skip_softly", run_id) == "success"
@@ -166,7 +166,7 @@ def test_suspicious_actions_are_reported_within_one_poll_interval(alarm: tuple[A
     assert late.total_seconds() <= EXAMPLE_INTERVAL_SECONDS + LOOP_SECONDS + SCHEDULER_SECONDS
 
 
-def test_nothing_is_lost_while_the_triggerer_is_dead(scene: Scene) -> None:
+def test_nothing_is_lost_while_the_triggerer_is_dead(scene: EventScenario) -> None:
     """What happens before, while and after a triggerer is dead reaches the watcher's DAG, and the waiting sensor."""
     first = scene.insert("made_token")
     scene.await_report("on_token", first)
@@ -190,7 +190,7 @@ def test_nothing_is_lost_while_the_triggerer_is_dead(scene: Scene) -> None:
     assert scene.seconds_to_event("watched-token", third) <= INTERVAL_SECONDS + LOOP_SECONDS
 
 
-def test_two_watchers_share_one_reading(scene: Scene) -> None:
+def test_two_watchers_share_one_reading(scene: EventScenario) -> None:
     """Watchers with different filters on one log share one request per interval from 3.3 on; each reports its own."""
     asked_count = scene.watched_for(15)
     member = scene.insert("made_member")
@@ -201,7 +201,7 @@ def test_two_watchers_share_one_reading(scene: Scene) -> None:
     assert 2 <= asked_count <= 12 if scene.live.version == "3.3.2" else asked_count > 12
 
 
-def test_failures_do_not_spin(scene: Scene) -> None:
+def test_failures_do_not_spin(scene: EventScenario) -> None:
     """An outage is outlived with few requests; a refused credential fails the sensor at once, and no watcher."""
     run_id = scene.wait_for_activity("never_awaited")
     scene.misbehave("status=503")
@@ -222,7 +222,7 @@ def test_failures_do_not_spin(scene: Scene) -> None:
 
 
 @pytest.mark.since("3.3.2")
-def test_the_retry_policy_decides(scene: Scene) -> None:
+def test_the_retry_policy_decides(scene: EventScenario) -> None:
     """A rate limit sets when the next try begins, whatever the task's own delay; a refused credential has one try."""
     end = datetime.now(UTC).replace(minute=0, second=0, microsecond=0) - timedelta(hours=3)
     conf = {"start": (end - timedelta(hours=1)).isoformat(), "end": end.isoformat()}

@@ -8,7 +8,7 @@ import pytest
 
 from harness.landed import landed_windows
 from tests.live.calendar_days import days_ago
-from tests.live.live import LiveAirflow
+from tests.live.live_airflow import LiveAirflow
 
 LANDING, CHECK = "cloudflare_audit_partitions", "cloudflare_audit_partition_check"
 HOURLY, SEAL = "cloudflare_audit_hourly", "cloudflare_audit_day_seal"

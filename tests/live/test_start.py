@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from tests.live.listening import Statsd
-from tests.live.live import LiveAirflow
+from tests.live.live_airflow import LiveAirflow
+from tests.live.telemetry_receivers import Statsd
 
 COUNTERS = ("fetch.records", "stage.bytes", "commit.windows")
 

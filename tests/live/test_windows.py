@@ -11,8 +11,8 @@ import pytest
 
 from harness.landed import landed_windows, manifest_differences, part_lines
 from tests.live.calendar_days import AUTUMN, SPRING, berlin_midnight, days_ago
-from tests.live.live import LiveAirflow
-from tests.live.starting import Find, Start, backfill, by_hand, dag_tests, event, scheduled
+from tests.live.live_airflow import LiveAirflow
+from tests.live.run_starts import Find, Start, backfill, by_hand, dag_tests, event, scheduled
 from tests.live.versions.versions import AirflowVersion
 
 DAY, HOUR, NOON = timedelta(days=1), timedelta(hours=1), timedelta(hours=12)

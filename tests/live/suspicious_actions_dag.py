@@ -1,4 +1,4 @@
-"""The shipped DAG of suspicious actions in a running Airflow: what was done in the account, and what its runs reported.
+"""Runs the shipped DAG of suspicious actions in a live Airflow, and returns what its runs reported.
 
 Invariant: the suspicious actions are listed here again, not read from the DAG.
 """
@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from uuid import uuid4
 
 from harness import http_json
-from tests.live.live import WITHIN_SECONDS, LiveAirflow
+from tests.live.live_airflow import WITHIN_SECONDS, LiveAirflow
 
 DAG_ID = "cloudflare_audit_suspicious"
 SUSPICIOUS = (("token_create", "token"), ("add", "account.member"), ("two_factor_disable", "user"))

@@ -1,6 +1,6 @@
-"""Real receivers on loopback for what a task tells the world: statsd over UDP, spans over OTLP.
+"""Real receivers on loopback for the telemetry of tasks: statsd over UDP, spans over OTLP.
 
-Invariant: what arrives is kept as it came; nothing is made up for what does not.
+Invariant: what arrives is kept unchanged.
 """
 
 from __future__ import annotations

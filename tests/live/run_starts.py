@@ -1,6 +1,6 @@
-"""The ways a run can start: by the scheduler, a backfill, a hand, an asset's event, `dag.test()`.
+"""Starts runs in each possible way: scheduler, backfill, by hand, asset event, `dag.test()`.
 
-Invariant: asking returns at once; the run is found and waited for afterwards, so that all run side by side.
+Invariant: starting returns at once; the run is awaited afterwards, so that all runs are in progress together.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 
-from tests.live.live import WITHIN_SECONDS, LiveAirflow, Row
+from tests.live.live_airflow import WITHIN_SECONDS, LiveAirflow, Row
 
 DAG_FILE = "window_table.py"
 Find = Callable[[], tuple[str, list[str]]]

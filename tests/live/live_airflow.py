@@ -23,7 +23,7 @@ from harness.airflow_instance import ENDED, AirflowInstance, CommandFailedError,
 from harness.child_processes import ChildDiedError, Children, free_ports
 from harness.cloudflare_account import CloudflareAccount, start_fake
 from harness.log_files import tail, task_log
-from tests.live.home import Home
+from tests.live.airflow_home import Home
 
 # Far more than a quiet machine takes (a task: 3 s); a shared one is slow.
 WITHIN_SECONDS = 480.0

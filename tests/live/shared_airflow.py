@@ -1,6 +1,6 @@
-"""What the Airflow shared by all tests of this folder is started with.
+"""Settings, DAG files and connections of the Airflow that all tests of this folder share.
 
-Invariant: a destination lies below the home, and no two DAGs share one.
+Invariant: each DAG has a destination of its own below the home folder.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from pathlib import Path
 import statsd  # type: ignore[import-untyped]  # it has no stubs
 
 from harness.cloudflare_account import CloudflareAccount
+from tests.live.airflow_home import Home
 from tests.live.calendar_days import AUTUMN, SPRING, TODAY
-from tests.live.home import Home
 from tests.live.versions.versions import PROJECT
 
 DAG_FILES = sorted([*(PROJECT / "dags").glob("*.py"), *(Path(__file__).parent / "dags").glob("*.py")])

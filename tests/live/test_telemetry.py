@@ -16,9 +16,9 @@ from typing import Any, NamedTuple
 import pytest
 
 from harness.cloudflare_account import CloudflareAccount
-from tests.live.home import Home
-from tests.live.listening import Collector, Span, Statsd, otlp, statsd
-from tests.live.live import LiveAirflow, start_airflow
+from tests.live.airflow_home import Home
+from tests.live.live_airflow import LiveAirflow, start_airflow
+from tests.live.telemetry_receivers import Collector, Span, Statsd, otlp, statsd
 from tests.live.versions.versions import PROJECT, VERSIONS
 from tests.pipelines.verify.dataset import PRIVATE_PEM
 
@@ -83,7 +83,7 @@ def _settings(home: Home, account: CloudflareAccount, heard: Statsd, collector: 
 def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
     """One day landed, verified and sealed by a real scheduler's real tasks, with every receiver listening."""
     home = Home(tmp_path_factory.mktemp("seen") / "home", Path(sys.prefix))
-    dags = [Path(__file__).parent / "dags" / "seen.py"]
+    dags = [Path(__file__).parent / "dags" / "telemetry.py"]
     with statsd() as heard, otlp() as collector:
 
         def settings(home: Home, account: CloudflareAccount) -> Mapping[str, str]:
