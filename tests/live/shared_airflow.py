@@ -31,9 +31,8 @@ def settings(home: Home, account: CloudflareAccount) -> dict[str, str]:
     # The partitioned examples begin tomorrow: of them only the backfills a test asks for are run.
     tomorrow = (TODAY + timedelta(days=1)).isoformat()
     return {
-        # As many as there are processors to count on, and patience with an API server that waits for SQLite's writer.
+        # As many as there are processors to count on.
         "AIRFLOW__CORE__PARALLELISM": "2",
-        "AIRFLOW__WORKERS__EXECUTION_API_TIMEOUT": "60",
         "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "600",
         "AIRFLOW__CORE__TEST_CONNECTION": "Enabled",
         "AUDIT_LANDED": home.landed.as_uri(),

@@ -41,7 +41,6 @@ def airflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveAirflow]:
                 "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "20",
                 "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "3",
                 "AIRFLOW__TRIGGERER__JOB_HEARTBEAT_SEC": "2",
-                "AIRFLOW__WORKERS__EXECUTION_API_TIMEOUT": "60",
                 "AUDIT_LANDED": home.landed.as_uri(),
                 "AUDIT_SETTLED_AT_FILE": str(home.root / "settled-at"),
             }

@@ -15,7 +15,8 @@ import pytest
 from tests.live.live_airflow import LiveAirflow, Row
 from tests.live.suspicious_actions_dag import SUSPICIOUS, Alarm, Done
 
-SOON_SECONDS = 180.0
+# Far more than a quiet machine takes (20 s); a shared one is slow.
+SOON_SECONDS = 480.0
 # A poll interval of 3 s (dags/watched.py), and what the triggerer's loop needs on a busy machine to store an event.
 INTERVAL_SECONDS, LOOP_SECONDS = 3.0, 9.0
 # The default's minute, which the example keeps, and as much again for the scheduler to make a run of the event.
@@ -214,7 +215,7 @@ def test_failures_do_not_spin(scene: EventScenario) -> None:
     assert "SourceAuthError" in scene.live.log(task)
     refused_count = scene.watched_for(7)
     scene.misbehave()
-    scene.await_report("on_member", scene.insert("made_member"), within_seconds=120)
+    scene.await_report("on_member", scene.insert("made_member"))
     watcher_count = 1 if scene.live.version == "3.3.2" else 2
     assert 1 <= outage_count <= 6 * watcher_count
     # Airflow starts a watcher that ended every 2 s, which would be more.
