@@ -194,8 +194,8 @@ class StorageUnavailableError(StorageError):
 class CommitConflictError(StorageError):
     """The destination holds something that this run cannot add to; nothing of this run is visible.
 
-    Another run committed the window first with other records; or the window is committed for another dataset, format,
-    schema or privacy rule; or a committed window overlaps it.
+    The destination holds another dataset: another audit log, API version, filter, format, schema or privacy rule. Or
+    another run committed the window first with other records; or a committed window overlaps it.
     """
 
 

@@ -14,6 +14,7 @@ from airflow.configuration import conf
 from airflow_audit_provider.core.limits import (
     DEFAULT_CONCURRENCY,
     DEFAULT_MAX_PART_BYTES,
+    DEFAULT_SETTLE_DELAY,
     check_concurrency,
     check_part_size,
     check_settle_delay,
@@ -22,7 +23,7 @@ from airflow_audit_provider.exceptions import ConfigurationError
 
 SECTION = "cloudflare_audit_logs"
 DEFAULTS = {
-    "settle_delay_seconds": 900,
+    "settle_delay_seconds": int(DEFAULT_SETTLE_DELAY.total_seconds()),
     "concurrency": DEFAULT_CONCURRENCY,
     "max_part_bytes": DEFAULT_MAX_PART_BYTES,
 }

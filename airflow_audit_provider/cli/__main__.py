@@ -19,12 +19,14 @@ from airflow_audit_provider import __version__
 from airflow_audit_provider.adapters.clock import SystemClock
 from airflow_audit_provider.adapters.signing import Ed25519Signer, Ed25519Verifier
 from airflow_audit_provider.adapters.storage.fsspec_store import store_from_uri
+from airflow_audit_provider.core.archive.object_keys import DATASET_KEY
+from airflow_audit_provider.core.limits import DEFAULT_SETTLE_DELAY
 from airflow_audit_provider.core.verification.coverage import coverage_table
 from airflow_audit_provider.core.verification.findings import findings_table
 from airflow_audit_provider.core.windows.readiness import whole_windows_start_at
 from airflow_audit_provider.core.windows.run_window import read_bound
 from airflow_audit_provider.exceptions import AuditProviderError, ConfigurationError, VerificationError
-from airflow_audit_provider.pipelines.coverage import coverage
+from airflow_audit_provider.pipelines.coverage import DatasetCoverage, coverage
 from airflow_audit_provider.pipelines.seal import seal
 from airflow_audit_provider.pipelines.sweep import DEFAULT_AGE, sweep
 from airflow_audit_provider.pipelines.verify import TrustAnchors, verify
@@ -71,11 +73,16 @@ def _verify(options: argparse.Namespace) -> CommandResult:
 
 def _coverage(options: argparse.Namespace) -> CommandResult:
     start, end = _range(options)
-    report = coverage(store_from_uri(options.destination), start, end)
-    if report is None:
-        return CommandResult(EXIT_PROBLEM, "The destination holds no committed window.\n", None)
-    status = EXIT_PROBLEM if report.missing else EXIT_OK
-    return CommandResult(status, coverage_table(report), msgspec.to_builtins(report))
+    found = coverage(store_from_uri(options.destination), SystemClock().now(), start, end, options.settle_delay)
+    values = {"datasets": [msgspec.to_builtins(one) for one in found]}
+    text = "\n".join(_coverage_text(one) for one in found) or "The destination holds no committed window.\n"
+    is_complete = bool(found) and all(one.is_complete for one in found)
+    return CommandResult(EXIT_OK if is_complete else EXIT_PROBLEM, text, values)
+
+
+def _coverage_text(found: DatasetCoverage) -> str:
+    descriptor = "" if found.has_descriptor else f"The dataset descriptor {found.folder}{DATASET_KEY} is missing.\n"
+    return f"{found.folder or './'}: {found.dataset}\n{descriptor}{coverage_table(found.coverage)}"
 
 
 def _seal(options: argparse.Namespace) -> CommandResult:
@@ -110,6 +117,13 @@ def _hours(text: str) -> timedelta:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number of hours") from error
 
 
+def _minutes(text: str) -> timedelta:
+    try:
+        return timedelta(minutes=float(text))
+    except (ValueError, OverflowError) as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of minutes") from error
+
+
 def _range(options: argparse.Namespace) -> tuple[datetime | None, datetime | None]:
     return read_bound("--start", options.start), read_bound("--end", options.end)
 
@@ -134,9 +148,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_verify(commands)
-    _add_range(
-        _archive_command(commands, "coverage", _coverage, "list which parts of a time range are committed or missing")
-    )
+    _add_coverage(commands)
     _add_seal(commands)
     _add_sweep(commands)
     _command(
@@ -161,6 +173,19 @@ def _add_verify(commands: Commands) -> None:
     )
     parser.add_argument(
         "--expect-seal", metavar="SHA256", help="SHA-256 digest of a seal that must exist; keep it outside the archive"
+    )
+
+
+def _add_coverage(commands: Commands) -> None:
+    summary = "list which parts of a time range are committed or missing, for each dataset in a folder"
+    parser = _archive_command(commands, "coverage", _coverage, summary)
+    _add_range(parser)
+    parser.add_argument(
+        "--settle-delay",
+        type=_minutes,
+        default=DEFAULT_SETTLE_DELAY,
+        metavar="MINUTES",
+        help="what is younger than this is pending, not missing, as is a window that is not over; default: 15",
     )
 
 

@@ -14,6 +14,7 @@ DEFAULT_CONN_ID = "cloudflare_default"
 DEFAULT_PARTITION_KEY_FORMAT = "%Y-%m-%d"
 DEFAULT_MAX_PART_BYTES = 128 << 20
 MIN_PART_BYTES = 1 << 20
+DEFAULT_SETTLE_DELAY = timedelta(minutes=15)
 # Measured with responses that take 50 ms: six requests keep a core about two thirds busy; each further one takes 8 MB.
 DEFAULT_CONCURRENCY = 6
 MAX_CONCURRENCY = 64

@@ -31,6 +31,7 @@ from airflow_audit_provider.core.ports import Store
 from airflow_audit_provider.core.privacy.rule import check_no_personal_filters
 from airflow_audit_provider.core.windows.readiness import check_window_readable
 from airflow_audit_provider.pipelines.committed import latest_committed
+from airflow_audit_provider.pipelines.dataset import check_dataset
 from airflow_audit_provider.pipelines.observer import Observer, Phase, PullOutcome
 from airflow_audit_provider.pipelines.pull_attempt import PullAttempt
 from airflow_audit_provider.pipelines.pull_commit import commit_staged
@@ -72,10 +73,11 @@ def _plan(spec: PullSpec, store: Store, now: datetime) -> PlannedPull:
     check_part_size(spec.max_part_bytes)
     check_window_readable(spec.run_window.window, now, spec.settle_delay)
     check_no_personal_filters(spec.privacy_entry, spec.query.filters)
+    has_descriptor = check_dataset(store, spec.dataset)
     committed = latest_committed(store, WindowKeys(spec.run_window.window, spec.run_window.partition_date))
     if committed is not None:
         _check_compatible(spec, committed)
-    return plan_upon(spec, committed)
+    return plan_upon(spec, committed)._replace(has_descriptor=has_descriptor)
 
 
 def _check_compatible(spec: PullSpec, committed: CommittedManifest) -> None:

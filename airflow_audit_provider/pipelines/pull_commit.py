@@ -1,4 +1,4 @@
-"""Commit of staged parts: publishes them under their final keys, then creates the next generation's manifest.
+"""Commit of staged parts: claims the dataset, publishes the parts, then creates the next generation's manifest.
 
 The order of the steps is the state table in ``core/archive/commit``; this module performs them on the store.
 
@@ -23,6 +23,7 @@ from airflow_audit_provider.pipelines.committed import (
     check_no_overlap_since,
     latest_committed,
 )
+from airflow_audit_provider.pipelines.dataset import claim_dataset
 from airflow_audit_provider.pipelines.observer import PullOutcome
 from airflow_audit_provider.pipelines.pull_spec import PlannedPull
 from airflow_audit_provider.pipelines.staged_records import StagedRecords
@@ -34,9 +35,13 @@ def commit_staged(planned: PlannedPull, area: StagingArea, staged: StagedRecords
 
     Published parts stay when this fails without a winner: another run of the window may be about to commit the same
     keys, and the next attempt publishes the same bytes under them. Raises ``CommitConflictError`` if another run
-    committed other records first, ``StorageUnavailableError`` or ``VerificationError`` if the store lost a part.
+    committed other records, or another dataset, first, and ``StorageUnavailableError`` or ``VerificationError`` if the
+    store lost a part.
     """
     committed, spec, store = planned.committed, planned.spec, area.store
+    if not planned.has_descriptor:
+        # Before anything is published: the loser of two first commits leaves nothing where readers look.
+        claim_dataset(store, spec.dataset)
     plan = CommitPlan(planned.keys, committed, spec.replace, staged.parts, spec.part_format.extension)
     if committed is not None and plan.state is CommitState.UNCHANGED:
         return PullOutcome(committed.manifest, committed.key, committed=False, missing_count=staged.missing_count)

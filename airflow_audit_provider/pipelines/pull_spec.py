@@ -12,6 +12,7 @@ from airflow_audit_provider.core.api.query import AuditQuery
 from airflow_audit_provider.core.api.records import AuditRecord
 from airflow_audit_provider.core.archive.checkpoint import ResumeKey
 from airflow_audit_provider.core.archive.commit import CommittedManifest
+from airflow_audit_provider.core.archive.dataset import Dataset, dataset_with
 from airflow_audit_provider.core.archive.object_keys import WindowKeys
 from airflow_audit_provider.core.limits import DEFAULT_CONCURRENCY, DEFAULT_MAX_PART_BYTES
 from airflow_audit_provider.core.privacy.rule import MaybeAppliedPrivacy, PrivacyRule, privacy_entry
@@ -39,6 +40,12 @@ class PullSpec(NamedTuple):
         """The privacy rule as a manifest records it; unset if there is no rule."""
         return privacy_entry(self.privacy)
 
+    @property
+    def dataset(self) -> Dataset:
+        """The dataset that the pulled window belongs to."""
+        form = self.part_format
+        return dataset_with(self.query, form.file_format, form.schema, form.schema_version, self.privacy_entry)
+
     def apply_privacy(self, records: list[AuditRecord]) -> list[AuditRecord]:
         """Applies the privacy rule, if any."""
         return records if self.privacy is None else self.privacy.apply(self.query.version, records)
@@ -48,13 +55,14 @@ class PlannedPull(NamedTuple):
     """A pull spec adjusted to the manifest in force; every step after planning reads this and not the original spec.
 
     ``committed`` is None before the window's first commit. ``keys`` are the window's object keys. Attempts with equal
-    ``resume_key`` can resume each other.
+    ``resume_key`` can resume each other. ``has_descriptor`` is whether the destination has its dataset descriptor.
     """
 
     spec: PullSpec
     committed: CommittedManifest | None
     keys: WindowKeys
     resume_key: ResumeKey
+    has_descriptor: bool = False
 
     @property
     def window(self) -> TimeWindow:

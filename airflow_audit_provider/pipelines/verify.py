@@ -18,11 +18,13 @@ import msgspec
 
 from airflow_audit_provider.core.archive.manifest import Part
 from airflow_audit_provider.core.archive.object_keys import (
+    DATASET_KEY,
     MANIFEST_FOLDER,
     read_manifest_key,
     window_in,
 )
 from airflow_audit_provider.core.ports import Store
+from airflow_audit_provider.core.verification.dataset_check import DatasetCheck
 from airflow_audit_provider.core.verification.findings import Finding, FindingKind, finding, severe
 from airflow_audit_provider.core.verification.manifest_chain import StoredManifest, read_chain
 from airflow_audit_provider.core.verification.part_checks import WindowCheck, overlap_findings, stray_findings
@@ -123,7 +125,9 @@ class _Verifier:
         self._range = time_range
         self._sizes = dict(store.list_sizes(""))
         self.manifest_keys = set(store.list_keys(MANIFEST_FOLDER))
-        self.findings: list[Finding] = []
+        # Read after the listing: the descriptor is created before the first manifest.
+        self._dataset = DatasetCheck(store.read(DATASET_KEY))
+        self.findings: list[Finding] = list(self._dataset.findings(self.manifest_keys))
         self.manifests: dict[str, SealedManifest | None] = {}
         self.window_count = self.part_count = self.record_count = self.size_bytes = 0
         self._referenced: set[str] = set()
@@ -145,7 +149,7 @@ class _Verifier:
         check = WindowCheck(chain)
         for part in check.parts:
             self._check_part(check, part)
-        self.findings += check.finish()
+        self.findings += [*check.finish(), *self._dataset.window_findings(check.newest)]
         self.window_count += 1
         self.part_count += len(check.parts)
         self.record_count += check.record_count

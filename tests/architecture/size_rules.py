@@ -32,7 +32,7 @@ SHORT_FILES = {
     "_airflow/observability/metrics.py": "the metrics are one of the observers, beside tracing and the progress log",
     "_airflow/connection_form.py": "only Airflow before 3.2 imports the widgets",
     "assets/audit_logs.py": "the asset is public, at the path where Airflow providers have theirs",
-    "pipelines/coverage.py": "one use case a file",
+    "pipelines/dataset.py": "the pull and its commit share the descriptor",
     "testing/bounds.py": "the fake's query bounds, apart from its filters",
     "core/api/read_stats.py": "the fetch, the reader and the manifest share the counts",
     "adapters/clock.py": "the adapter of one port",

@@ -13,6 +13,7 @@ import pytest
 
 from airflow_audit_provider.adapters.storage.fsspec_store import LocalStore
 from airflow_audit_provider.cli.__main__ import main
+from airflow_audit_provider.core.windows.window import TimeWindow
 from tests.architecture.source_files import PROJECT
 from tests.pipelines.verify.dataset import PRIVATE_PEM, PUBLIC_PEM, commit, records_in, two_days, window
 
@@ -106,15 +107,52 @@ def test_coverage_without_gaps_returns_0(destination: Path, capsys: pytest.Captu
     """Finds no gap between the first window and the end of the last."""
     assert main(["coverage", str(destination), "--end", "2026-10-27T12:00:00Z"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[2] for line in lines[1:-1]] == ["committed", "empty", "committed"]
-    assert lines[-1].endswith("6 records, 0 gaps; high-water mark 2026-10-27T12:00:00Z")
+    log = f"account {'0' * 32}"
+    assert lines[0] == (
+        f"./: API version v1, audit log {log}, filters none, file format jsonl, schema raw, privacy rule none"
+    )
+    assert [line.split()[2] for line in lines[2:-2]] == ["committed", "empty", "committed"]
+    assert lines[-2].endswith("6 records, 0 gaps, 0 foreign windows")
+    assert lines[-1].endswith("complete without a gap up to 2026-10-27T12:00:00Z")
+
+
+def test_coverage_up_to_a_future_date_is_status_0(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What is not due yet is pending: a nightly check of the whole year ends with 0 while nothing is missing."""
+    store, now = LocalStore(str(tmp_path)), datetime.now(UTC)
+    today = datetime(now.year, now.month, now.day, tzinfo=UTC)
+    # Ends half a day to a day and a half before now, so the next window of a day and a half is not over.
+    day = TimeWindow(today - timedelta(days=2), today - timedelta(hours=12))
+    commit(store, day, records_in(day, 1))
+    arguments = ["coverage", str(tmp_path), "--end", (today + timedelta(days=99)).isoformat()]
+    assert main(arguments) == 0
+    assert "pending" in capsys.readouterr().out
+    before = [*arguments, "--start", (day.start - timedelta(hours=1)).isoformat(), "--json"]
+    assert main(before) == 1
+    (found,) = json.loads(capsys.readouterr().out)["datasets"]
+    assert [span["state"] for span in found["coverage"]["spans"]] == ["missing", "committed", "pending"]
+    # With a settle delay of years nothing is due, before the windows neither.
+    assert main([*before, "--settle-delay", str(60 * 24 * 365 * 5)]) == 0
+
+
+def test_coverage_lists_each_dataset_and_fails_for_one(destination: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A root with several datasets has a table for each; one that is incomplete makes the status 1."""
+    store = LocalStore(str(destination / "more"))
+    commit(store, window(), records_in(window(), 1))
+    assert main(["coverage", str(destination), "--json"]) == 0
+    assert [one["folder"] for one in json.loads(capsys.readouterr().out)["datasets"]] == ["", "more/"]
+    (destination / "more" / "_dataset.json").unlink()
+    assert main(["coverage", str(destination)]) == 1
+    text = capsys.readouterr().out
+    assert "more/: API version v1" in text
+    assert "The dataset descriptor more/_dataset.json is missing." in text
 
 
 def test_coverage_with_gap_returns_1(destination: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Prints the span of what is not committed."""
     commit(LocalStore(str(destination)), window(3), records_in(window(3), 1))
     assert main(["coverage", str(destination), "--json"]) == 1
-    spans = json.loads(capsys.readouterr().out)["spans"]
+    (found,) = json.loads(capsys.readouterr().out)["datasets"]
+    spans = found["coverage"]["spans"]
     assert [span["state"] for span in spans] == ["committed", "empty", "committed", "missing", "committed"]
     assert (spans[3]["start"], spans[3]["end"]) == ("2026-10-27T12:00:00Z", "2026-10-29T00:00:00Z")
 
@@ -152,6 +190,7 @@ def test_wrong_usage_returns_2_with_usage(capsys: pytest.CaptureFixture[str]) ->
     odd_words = (
         ["seal", "x", "--day", "noon"],
         ["sweep", "x", "--older-than", "old"],
+        ["coverage", "x", "--settle-delay", "short"],
         ["sweep", "x", "--older-than", "1e999"],
     )
     for arguments in ([], ["destroy", "x"], ["verify"], *odd_words):

@@ -82,9 +82,8 @@ def test_empty_window_is_committed(task_setup: TaskSetup) -> None:
     summary = task_setup.land(filters={"actor_email": "nobody@example.com"})
     names = list(task_setup.tree())
     assert (summary["record_count"], summary["part_count"]) == (0, 0)
-    assert len(names) == 1
-    assert names[0].startswith("_manifests/")
-    assert json.loads(task_setup.tree()[names[0]][0])["parts"] == []
+    assert [name.partition("/")[0] for name in names] == ["_dataset.json", "_manifests"]
+    assert json.loads(task_setup.tree()[names[1]][0])["parts"] == []
 
 
 @pytest.mark.parametrize("file_format", ["jsonl", "csv", "parquet"])

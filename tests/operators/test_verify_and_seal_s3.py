@@ -38,7 +38,7 @@ def test_a_bucket_is_sealed_and_verified(task_setup: TaskSetup, client: Any, des
     counts = verify.execute({})
     assert (counts["record_count"], counts["seal_count"], counts["mild_count"]) == (300, 1, 0)
     keys = [found["Key"] for found in client.list_objects_v2(Bucket="sealed")["Contents"]]
-    assert len(keys) == 4
+    assert len(keys) == 5
     for key in keys:
         before = client.get_object(Bucket="sealed", Key=key)["Body"].read()
         client.put_object(Bucket="sealed", Key=key, Body=before[:-1] + b"x")
@@ -50,6 +50,10 @@ def test_a_bucket_is_sealed_and_verified(task_setup: TaskSetup, client: Any, des
         client.put_object(Bucket="sealed", Key=key, Body=before)
         assert verify.execute({})["severe_count"] == 0
         client.put_object(Bucket="sealed", Key=f"{key}.more", Body=b"x")
-        with pytest.raises(AirflowFailException):
-            verify.execute({})
+        if key.endswith("_dataset.json"):
+            # Beside the descriptor, where no reader looks, an object more is foreign and does no harm.
+            assert verify.execute({})["mild_count"] == 1
+        else:
+            with pytest.raises(AirflowFailException):
+                verify.execute({})
         client.delete_object(Bucket="sealed", Key=f"{key}.more")

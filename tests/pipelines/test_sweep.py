@@ -57,11 +57,8 @@ def committed(store: LocalStore) -> LocalStore:
     land(pull_spec(), reader_of(fake, clock), store)
     fake.add(record_at("2026-10-26T03:00:00Z", "late"))
     land(pull_spec(), reader_of(fake, clock), store)
-    land(
-        pull_spec(start=END, end=END + DAY, filters={"actor_email": "nobody@example.com"}),
-        reader_of(fake, clock),
-        store,
-    )
+    empty = fake_with(clock, records_per_day=0)
+    land(pull_spec(start=END, end=END + DAY), reader_of(empty, clock), store)
     seal(store)
     return store
 
@@ -265,9 +262,13 @@ class HaltedStore(CrashingStore):
 )
 def test_concurrent_attempt_loses_nothing(tmp_path: Path, at: int, steps: str) -> None:
     """An attempt that publishes, commits or does both between any two reads of a sweep keeps all its parts."""
-    fake, store = fake_with(ManualClock()), LocalStore(str(tmp_path / "store"))
-    land(pull_spec(start=END, end=END + DAY), reader_of(fake, ManualClock()), store)
-    halt_at = _manifest_operation(fake, LocalStore(str(tmp_path / "counted")))
+    fake, store, counted = (
+        fake_with(ManualClock()),
+        *(LocalStore(str(tmp_path / name)) for name in ("store", "counted")),
+    )
+    for destination in (store, counted):
+        land(pull_spec(start=END, end=END + DAY), reader_of(fake, ManualClock()), destination)
+    halt_at = _manifest_operation(fake, counted)
     # An abandoned attempt has published the bytes that the new one is going to publish, without a commit.
     HaltedStore(store, halt_at).halt(fake)
     store.remove(list(store.list_keys("_staging/")))

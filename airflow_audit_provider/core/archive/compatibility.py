@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+import msgspec
 from msgspec import UnsetType
 
 from airflow_audit_provider.core.api.query import AuditQuery
+from airflow_audit_provider.core.archive.dataset import dataset_of
 from airflow_audit_provider.core.archive.manifest import Manifest, TableSchema
 from airflow_audit_provider.core.archive.object_keys import WindowKeys
 from airflow_audit_provider.core.privacy.rule import MaybeAppliedPrivacy
@@ -29,9 +31,11 @@ def check_no_overlap(keys: WindowKeys, listed: Iterable[str]) -> None:
 
 def check_same_dataset(committed: Manifest, query: AuditQuery, key: str) -> None:
     """Raises ``CommitConflictError`` if the window is committed for another account, API version or filter."""
-    if committed.query != query:
+    wanted = msgspec.structs.replace(committed, query=query)
+    differences = dataset_of(committed).differences_from(dataset_of(wanted))
+    if differences:
         raise CommitConflictError(
-            f"The window {committed.window} is committed for another audit log: {committed.query}, not {query}. "
+            f"The window {committed.window} is committed for another audit log: {'; '.join(differences)}. "
             "Use one destination for each account or organization, API version and set of filters.",
             key=key,
         )

@@ -7,6 +7,7 @@
     _staging/20261101T000000Z-20261102T000000Z/<attempt>/part-00000            no reader looks here
     _staging/unfinished/20261102T001500Z-3f2a…                                 being written, on local files
     _seals/000001.json, _seals/000001.sig                                      a seal, its signature
+    _dataset.json                                                              the dataset descriptor
 
 Invariant: a key is a function of what it names; the same part of the same window always has the same key, and a
 different part always has another.
@@ -25,6 +26,8 @@ import msgspec
 from airflow_audit_provider.core.windows.window import TimeWindow
 from airflow_audit_provider.exceptions import ConfigurationError
 
+# Not among the manifests: readers of `_manifests/**/*.json` take every object there for a manifest.
+DATASET_KEY = "_dataset.json"
 MANIFEST_FOLDER = "_manifests/"
 STAGING_FOLDER = "_staging/"
 SEAL_FOLDER = "_seals/"

@@ -46,6 +46,9 @@ class FindingKind(StrEnum):
     RECORDS_UNPROVABLE = "records_unprovable"
     ADDED_IDS = "added_ids"
     WINDOWS_OVERLAP = "windows_overlap"
+    WINDOW_FOREIGN = "window_foreign"
+    DATASET_MISSING = "dataset_missing"
+    DATASET_UNREADABLE = "dataset_unreadable"
     NOTHING_COMMITTED = "nothing_committed"
     OBJECT_UNEXPECTED = "object_unexpected"
     OBJECT_FOREIGN = "object_foreign"
@@ -105,6 +108,17 @@ _MEANINGS: dict[FindingKind, _Meaning] = {
     FindingKind.WINDOWS_OVERLAP: _Meaning(
         Severity.SEVERE, "Count the shared records once, and give each window length a destination of its own."
     ),
+    FindingKind.WINDOW_FOREIGN: _Meaning(
+        Severity.SEVERE,
+        "Land the window again with the dataset's own arguments: with replace=True if only its form differs, otherwise "
+        "after moving its manifests and parts elsewhere.",
+    ),
+    FindingKind.DATASET_MISSING: _Meaning(
+        Severity.SEVERE,
+        "If an earlier release landed the windows, run the newest window again, which creates it; otherwise restore it "
+        "from a copy, and find out who removed it.",
+    ),
+    FindingKind.DATASET_UNREADABLE: _Meaning(Severity.SEVERE, _RESTORE),
     FindingKind.NOTHING_COMMITTED: _Meaning(
         Severity.SEVERE,
         "Check the destination and the range. If both are right, everything was removed or never landed.",

@@ -15,6 +15,7 @@ from itertools import pairwise
 from airflow_audit_provider.core.api.records import AuditRecord, id_digest
 from airflow_audit_provider.core.archive.manifest import Part
 from airflow_audit_provider.core.archive.object_keys import (
+    DATASET_KEY,
     MANIFEST_FOLDER,
     PARTITION_START,
     SEAL_FOLDER,
@@ -216,6 +217,8 @@ def stray_findings(keys: Iterable[str], named: Iterable[str], superseded: Iterab
 
 def _unreferenced(key: str) -> Iterator[Finding]:
     """Yields the finding for an object that is not a known part, according to its folder."""
+    if key == DATASET_KEY:
+        return
     if key.startswith(STAGING_FOLDER):
         yield finding(
             FindingKind.STAGING_LEFTOVER, key, "The object was staged by a run that is active, or was killed."

@@ -72,7 +72,7 @@ def _missing(
     committed: Iterable[TimeWindow], requested: Sequence[TimeWindow], *, is_exact: bool
 ) -> Iterator[TimeWindow]:
     """Yields the requested windows, or the gaps in them, that are not committed."""
-    known = dict.fromkeys(committed, WindowFacts(record_count=0, is_verified=False))
+    known = dict.fromkeys(committed, WindowFacts(record_count=0, is_recounted=False))
     for window in requested:
         if not is_exact:
             yield from (TimeWindow(gap.start, gap.end) for gap in coverage_of(window, known).missing)

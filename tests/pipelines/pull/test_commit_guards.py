@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from airflow_audit_provider.adapters.storage.fsspec_store import LocalStore
-from airflow_audit_provider.core.ports import Request, Response, Transport
+from airflow_audit_provider.core.ports import Transport
 from airflow_audit_provider.exceptions import (
     CommitConflictError,
     StorageUnavailableError,
@@ -36,6 +35,7 @@ from tests.pipelines.pull.landing import (
     true_ids,
     visible_keys,
 )
+from tests.pipelines.pull.meanwhile import Meanwhile
 from tests.pipelines.pull.resuming import finish, kill, resumable_spec, small_fake
 
 
@@ -55,22 +55,6 @@ def _fake_of(*hours: int, minute: int = 0) -> FakeCloudflare:
 
 def _land(fake: FakeCloudflare, store: LocalStore, spec: PullSpec, transport: Transport | None = None) -> bool:
     return land(spec, reader_of(fake, ManualClock(), transport), store).committed
-
-
-class _Meanwhile:
-    """Transport that runs another action during its first request."""
-
-    def __init__(self, fake: FakeCloudflare, action: Callable[[], object]) -> None:
-        self._transport = DirectTransport(fake, ManualClock())
-        self._action: Callable[[], object] | None = action
-
-    def send(self, request: Request) -> Response:
-        """Sends the request; the action runs once."""
-        response, action = self._transport.send(request), self._action
-        self._action = None
-        if action is not None:
-            action()
-        return response
 
 
 def test_replacement_that_lacks_a_committed_record_fails(store: LocalStore) -> None:
@@ -137,7 +121,7 @@ def test_window_keeps_its_partition_date(store: LocalStore) -> None:
     fake.add(record_at("2026-10-26T05:00:00Z", "late"))
     moved = spec.run_window._replace(partition_date=START.date() - timedelta(days=1))
     assert _land(fake, store, spec._replace(run_window=moved, attempt_id="two"))
-    assert {key.partition("/")[0] for key in visible_keys(store)} == {"_manifests", "dt=2026-10-26"}
+    assert {key.partition("/")[0] for key in visible_keys(store)} == {"_dataset.json", "_manifests", "dt=2026-10-26"}
     assert verify(store).severe_count == 0
 
 
@@ -155,7 +139,7 @@ def test_overlapping_window_committed_while_reading_conflicts(store: LocalStore)
     fake = fake_with(ManualClock())
     hour = pull_spec(end=START + timedelta(hours=1), attempt_id="hour")
     with pytest.raises(CommitConflictError, match="overlaps"):
-        _land(fake, store, pull_spec(), _Meanwhile(fake, lambda: _land(fake, store, hour)))
+        _land(fake, store, pull_spec(), Meanwhile(fake, lambda: _land(fake, store, hour)))
     assert landed_ids(hour, store) == true_ids(fake, end=START + timedelta(hours=1))
     assert [key for key in visible_keys(store) if key.startswith("_manifests/")] == [keys_of(hour).manifest(1)]
 
@@ -163,7 +147,7 @@ def test_overlapping_window_committed_while_reading_conflicts(store: LocalStore)
 def test_run_that_lost_the_race_removes_its_parts(store: LocalStore) -> None:
     """A run that loses the race to other records removes its published parts."""
     fake, other = _fake_of(1, 2), _fake_of(1, 2, 3)
-    meanwhile = _Meanwhile(fake, lambda: _land(other, store, pull_spec(attempt_id="other")))
+    meanwhile = Meanwhile(fake, lambda: _land(other, store, pull_spec(attempt_id="other")))
     with pytest.raises(CommitConflictError, match="with other records"):
         _land(fake, store, pull_spec(), meanwhile)
     assert len([key for key in visible_keys(store) if key.startswith("dt=")]) == 1
@@ -180,7 +164,7 @@ def test_same_records_in_other_parts_are_no_conflict(monkeypatch: pytest.MonkeyP
             patch.setattr(part_writer, "PART_RECORDS", 1000)
             _land(fake, store, pull_spec(attempt_id="other"))
 
-    assert _land(fake, store, pull_spec(), _Meanwhile(fake, land_in_small_parts)) is False
+    assert _land(fake, store, pull_spec(), Meanwhile(fake, land_in_small_parts)) is False
     assert landed_ids(pull_spec(), store) == true_ids(fake)
     assert len([key for key in visible_keys(store) if key.startswith("dt=")]) == 3
 
@@ -215,8 +199,8 @@ def test_adopted_part_removed_by_another_attempt_is_retryable(
     taken = [key for key in store.list_keys("_staging/") if "/one/" in key]
     spec = resumable_spec()._replace(attempt_id="two")
     with pytest.raises(StorageUnavailableError, match="does not list 2 parts as they were written"):
-        _land(fake, store, spec, _Meanwhile(fake, lambda: store.remove(taken)))
-    assert visible_keys(store) == []
+        _land(fake, store, spec, Meanwhile(fake, lambda: store.remove(taken)))
+    assert visible_keys(store) == ["_dataset.json"]
     finish(fake, spec, store)
     assert landed_ids(spec, store) == true_ids(fake)
 

@@ -10,6 +10,7 @@ import pytest
 
 from airflow_audit_provider.adapters.storage.fsspec_store import LocalStore
 from airflow_audit_provider.core.archive.manifest import Manifest
+from airflow_audit_provider.core.archive.object_keys import DATASET_KEY
 from airflow_audit_provider.exceptions import ConfigurationError, VerificationError
 from airflow_audit_provider.pipelines.committed import latest_committed
 from airflow_audit_provider.pipelines.late_records import LookbackOutcome, pull_late_records
@@ -147,8 +148,10 @@ def test_windows_keep_their_format_and_partition_date(fake: FakeCloudflare, stor
 
 
 def test_windows_with_other_filters_are_left_out(fake: FakeCloudflare, store: LocalStore) -> None:
-    """A lookback leaves out windows of the same destination with other filters."""
+    """A lookback leaves out windows with other filters, which an earlier release allowed in one destination."""
     _land(fake, store, range(1), filters={"actor_email": "nobody@example.com"})
+    store.remove([DATASET_KEY])
+    store.create(DATASET_KEY, _day(0).dataset.to_bytes())
     _land(fake, store, range(1, 3))
     assert len(_pull_late(fake, store, 3 * DAY).outcomes) == 2
 

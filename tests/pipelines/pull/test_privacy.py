@@ -14,6 +14,7 @@ import pytest
 
 from airflow_audit_provider.adapters.storage.fsspec_store import LocalStore
 from airflow_audit_provider.core.archive.manifest import Manifest
+from airflow_audit_provider.core.archive.object_keys import DATASET_KEY
 from airflow_audit_provider.core.privacy.pseudonyms import Pseudonyms
 from airflow_audit_provider.core.privacy.rule import PrivacyRule, read_privacy
 from airflow_audit_provider.exceptions import CommitConflictError, ConfigurationError
@@ -180,6 +181,12 @@ def test_attempt_under_another_rule_is_not_resumed_and_must_be_replaced(
     kill(fake, spec, store, KILLED_AT)
     assert any("/checkpoint-" in key for key in objects(store))
     assert finish(fake, spec._replace(privacy=other), store).manifest.fetch.resumed_count == 0
+    for changed in (spec, spec._replace(replace=True)):
+        with pytest.raises(CommitConflictError, match=r"holds another dataset than this pull .*: privacy rule"):
+            finish(fake, changed, store, "again")
+    # Foreign windows, which an earlier release allowed, are left out and can be replaced.
+    store.remove([DATASET_KEY])
+    store.create(DATASET_KEY, spec.dataset.to_bytes())
     with pytest.raises(CommitConflictError, match="committed under"):
         finish(fake, spec, store, "again")
     tomorrow = pull_spec(start=END, end=END + (END - spec.run_window.window.start), privacy=rule())

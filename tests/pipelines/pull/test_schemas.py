@@ -9,6 +9,7 @@ import pytest
 
 from airflow_audit_provider.adapters.storage.fsspec_store import LocalStore
 from airflow_audit_provider.core.archive.manifest import Manifest, TableSchema, describe
+from airflow_audit_provider.core.archive.object_keys import DATASET_KEY
 from airflow_audit_provider.exceptions import CommitConflictError
 from airflow_audit_provider.formats.part_format import committed_format
 from airflow_audit_provider.pipelines import part_writer
@@ -55,6 +56,12 @@ def store(tmp_path: Path) -> LocalStore:
 def fake() -> FakeCloudflare:
     """A fake of few records."""
     return fake_with(ManualClock(), records_per_day=300)
+
+
+def _describe(store: LocalStore, spec: PullSpec) -> None:
+    """Makes the destination that of a spec: what it holds already is then foreign, as an earlier release allowed."""
+    store.remove([DATASET_KEY])
+    store.create(DATASET_KEY, spec.dataset.to_bytes())
 
 
 def pull(fake: FakeCloudflare, store: LocalStore, spec: PullSpec) -> Manifest:
@@ -121,13 +128,16 @@ def test_late_records_are_added_and_type_mismatches_counted(
 def test_committed_window_in_another_schema_must_be_replaced(
     first: str, second: str, fake: FakeCloudflare, store: LocalStore
 ) -> None:
-    """Another schema than the committed one conflicts before the first request, and ``replace`` commits it."""
+    """Another schema conflicts before the first request, and ``replace`` rewrites only a foreign window."""
     pull(fake, store, pull_spec(schema=first))
     before, requests = objects(store), len(fake.requests)
     spec = pull_spec(schema=second)
+    with pytest.raises(CommitConflictError, match=f"schema {first}( 1)?, not {second}"):
+        pull(fake, store, spec._replace(attempt_id="two", replace=True))
+    assert (objects(store), len(fake.requests)) == (before, requests)
+    _describe(store, spec)
     with pytest.raises(CommitConflictError, match=f"committed in the schema {first}"):
         pull(fake, store, spec._replace(attempt_id="two"))
-    assert (objects(store), len(fake.requests)) == (before, requests)
     manifest = pull(fake, store, spec._replace(attempt_id="three", replace=True))
     assert (manifest.generation, committed_format(manifest)) == (2, spec.part_format)
     assert landed_ids(spec, store) == true_ids(fake)
@@ -141,7 +151,7 @@ def test_empty_window_has_no_part(schema: str, file_format: str, store: LocalSto
         fake_with(ManualClock(), records_per_day=0), store, pull_spec(schema=schema, file_format=file_format)
     )
     assert (manifest.parts, manifest.table) == ((), TableSchema(schema, "1.0"))
-    assert [key for key in visible_keys(store) if not key.startswith("_manifests/")] == []
+    assert [key for key in visible_keys(store) if key.startswith("dt=")] == []
 
 
 def test_raw_manifest_has_no_table_and_privacy(fake: FakeCloudflare, store: LocalStore) -> None:

@@ -14,8 +14,9 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from airflow_audit_provider.core.api.query import audit_query
 from airflow_audit_provider.core.api.read_stats import ReadStats
 from airflow_audit_provider.core.api.records import AuditRecord, parse_event_time
+from airflow_audit_provider.core.archive.dataset import dataset_of
 from airflow_audit_provider.core.archive.manifest import Manifest, Part
-from airflow_audit_provider.core.archive.object_keys import WindowKeys
+from airflow_audit_provider.core.archive.object_keys import DATASET_KEY, WindowKeys
 from airflow_audit_provider.core.ports import Store
 from airflow_audit_provider.core.windows.window import TimeWindow, format_instant
 from airflow_audit_provider.formats.part_format import PartFormat, part_format
@@ -86,6 +87,7 @@ def commit(
             manifest = msgspec.structs.replace(manifest, added_ids=tuple(one.id for one in records))
         else:
             store.remove([part.key for part in committed.manifest.parts])
+    store.create(DATASET_KEY, dataset_of(manifest).to_bytes())
     assert store.create(keys.manifest(generation), manifest.to_bytes())
     return manifest
 

@@ -65,7 +65,7 @@ def test_dataset_has_every_kind_of_object() -> None:
     """The undamaged dataset has parts, manifests of three generations, seals and signatures, and no finding."""
     objects, newest = _undamaged()
     kinds = {key.split("/")[0].split("=")[0] for key in objects}
-    assert kinds == {"dt", "_manifests", "_seals"}
+    assert kinds == {"_dataset.json", "dt", "_manifests", "_seals"}
     assert sum(key.endswith(".sig") for key in objects) == 3
     assert any(".g0003." in key for key in objects)
     report = verify(MemoryStore(objects), anchors=_anchors(newest))

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import tracemalloc
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import fsspec
 import pytest
 
 from airflow_audit_provider.adapters.storage.fsspec_store import FsspecStore, LocalStore, store_from_uri
-from airflow_audit_provider.core.verification.coverage import SpanState
+from airflow_audit_provider.core.archive.dataset import dataset_of
+from airflow_audit_provider.core.archive.manifest import read_manifest
+from airflow_audit_provider.core.archive.object_keys import DATASET_KEY
+from airflow_audit_provider.core.verification.coverage import Coverage, SpanState
 from airflow_audit_provider.exceptions import ConfigurationError, StorageUnavailableError, VerificationError
 from airflow_audit_provider.formats.part_format import part_format
 from airflow_audit_provider.pipelines.coverage import coverage
@@ -147,7 +150,8 @@ def test_unreadable_part_is_a_finding(store: MemoryStore) -> None:
     manifest_key = next(key for key in other.objects if key.startswith("_manifests/"))
     for name in (b"parquet", b"avro"):
         changed = other.objects[manifest_key].replace(b'"jsonl"', b'"' + name + b'"')
-        relabelled = MemoryStore({**other.objects, manifest_key: changed})
+        dataset = dataset_of(read_manifest(manifest_key, changed)).to_bytes()
+        relabelled = MemoryStore({**other.objects, manifest_key: changed, DATASET_KEY: dataset})
         assert kinds(relabelled) == ["part_unreadable"]
 
 
@@ -164,7 +168,7 @@ def test_verifying_writes_nothing(store: MemoryStore) -> None:
     """Verification and coverage change no object."""
     before = dict(store.objects)
     verify(store)
-    coverage(store)
+    coverage(store, DAY_1)
     assert store.objects == before
 
 
@@ -198,33 +202,34 @@ def test_memory_does_not_grow_with_the_number_of_parts(tmp_path: Path) -> None:
     assert _peak_bytes(tmp_path / "eight", 8) < 2 * _peak_bytes(tmp_path / "one", 1)
 
 
+def _covered(store: MemoryStore, start: datetime | None = None, end: datetime | None = None) -> Coverage:
+    """Returns the coverage of the only dataset, long after all windows."""
+    (found,) = coverage(store, DAY_1 + 365 * DAY, start, end)
+    assert found.has_descriptor
+    return found.coverage
+
+
 def test_coverage_uses_the_newest_generation() -> None:
     """Coverage uses the newest generation by number, so that 12 comes after 9."""
     store = MemoryStore()
     for number in range(12):
         commit(store, window(), [record(DAY_1 + timedelta(seconds=number), f"r{number}")])
-    found = coverage(store)
-    assert found is not None
-    assert (found.record_count, found.window_count, found.high_water_at) == (12, 1, DAY_1 + HALF)
+    found = _covered(store)
+    assert (found.record_count, found.window_count, found.complete_until_at) == (12, 1, DAY_1 + HALF)
 
 
 def test_coverage_reads_one_manifest_a_window(store: MemoryStore) -> None:
-    """Coverage reads only the newest manifest of each window in the range."""
+    """Coverage reads only the descriptor and the newest manifest of each window in the range."""
     store.reads.clear()
-    found = coverage(store, DAY_1, DAY_1 + DAY)
-    assert found is not None
+    found = _covered(store, DAY_1, DAY_1 + DAY)
     assert [span.state for span in found.spans] == [SpanState.COMMITTED, SpanState.EMPTY]
-    assert len(store.reads) == 2
+    assert (len(store.reads), store.reads[0]) == (3, "_dataset.json")
 
 
-def test_coverage_of_an_empty_destination() -> None:
-    """An empty destination has no coverage; a requested range is missing as a whole."""
-    empty = MemoryStore()
-    assert coverage(empty) is None
-    assert coverage(empty, DAY_1) is None
-    found = coverage(empty, DAY_1, DAY_1 + DAY)
-    assert found is not None
-    assert [(span.start, span.end, span.state) for span in found.spans] == [(DAY_1, DAY_1 + DAY, SpanState.MISSING)]
+def test_coverage_of_an_empty_destination_is_empty() -> None:
+    """A destination without windows has no dataset, whatever the range."""
+    for empty in (MemoryStore(), MemoryStore({"_dataset.json": b"{}", "x_manifests/a.json": b""})):
+        assert coverage(empty, DAY_1) == coverage(empty, DAY_1, DAY_1, DAY_1 + DAY) == ()
 
 
 def test_coverage_with_an_unreadable_manifest_is_an_error(store: MemoryStore) -> None:
@@ -232,14 +237,43 @@ def test_coverage_with_an_unreadable_manifest_is_an_error(store: MemoryStore) ->
     key = max(key for key in store.objects if key.startswith("_manifests/"))
     store.objects[key] = b"{}"
     with pytest.raises(VerificationError, match="cannot be decoded"):
-        coverage(store)
+        coverage(store, DAY_1)
 
     class Vanishing(MemoryStore):
         def read(self, key: str) -> bytes | None:
             return None
 
     with pytest.raises(VerificationError, match="listed and is gone"):
-        coverage(Vanishing(store.objects))
+        coverage(Vanishing(store.objects), DAY_1)
+
+
+def test_coverage_lists_every_dataset_below_a_root(store: MemoryStore) -> None:
+    """Each folder with manifests is a dataset of its own, also inside of another one."""
+    csv = MemoryStore()
+    commit(csv, window(2), records_in(window(2), 4), format_=part_format("csv", "none"))
+    root = MemoryStore()
+    for folder, one in (("", store), ("b/v2/", csv), ("a/", store)):
+        root.objects.update({folder + key: content for key, content in one.objects.items()})
+    found = coverage(root, DAY_1)
+    assert [one.folder for one in found] == ["", "a/", "b/v2/"]
+    assert [one.dataset.file_format for one in found] == ["jsonl", "jsonl", "csv"]
+    assert found[0].coverage == found[1].coverage == _covered(store)
+    assert (found[2].coverage.record_count, found[2].coverage.first_at) == (4, window(2).start)
+
+
+def test_coverage_shows_foreign_windows_and_a_missing_descriptor(store: MemoryStore) -> None:
+    """A day in another form is foreign; without a descriptor the newest window stands for the dataset."""
+    other = MemoryStore()
+    commit(other, window(1.5), records_in(window(1.5), 4), format_=part_format("csv", "none"))
+    del other.objects["_dataset.json"]
+    store.objects.update(other.objects)
+    found = _covered(store)
+    assert [str(span.state) for span in found.spans] == ["committed", "empty", "committed", "foreign"]
+    assert (found.foreign_count, found.is_complete) == (1, False)
+    del store.objects["_dataset.json"]
+    (without,) = coverage(store, DAY_1, DAY_1, DAY_1 + DAY)
+    assert (without.has_descriptor, without.is_complete, without.dataset.file_format) == (False, False, "csv")
+    assert without.coverage.foreign_count == 2
 
 
 def test_store_is_opened_by_its_uri(tmp_path: Path) -> None:

@@ -1,0 +1,34 @@
+"""Reads and claims the dataset of a destination; see ``core/archive/dataset``.
+
+Invariant: the descriptor is created before the first manifest and never overwritten. Of two first commits with
+different queries, the create-only write lets one through.
+"""
+
+from __future__ import annotations
+
+from airflow_audit_provider.core.archive.dataset import Dataset, check_one_dataset, dataset_of, read_dataset
+from airflow_audit_provider.core.archive.object_keys import DATASET_KEY, MANIFEST_FOLDER, newest_manifests
+from airflow_audit_provider.core.ports import Store
+from airflow_audit_provider.pipelines.committed import read_committed
+
+
+def check_dataset(store: Store, pulled: Dataset) -> bool:
+    """Raises ``CommitConflictError`` if the destination holds another dataset; returns whether it has a descriptor.
+
+    Without a descriptor the newest window decides: an earlier release wrote it, or the descriptor was removed.
+    """
+    content = store.read(DATASET_KEY)
+    if content is not None:
+        check_one_dataset(read_dataset(content), pulled, DATASET_KEY)
+        return True
+    newest = newest_manifests(store.list_keys(MANIFEST_FOLDER))
+    if newest:
+        committed = read_committed(store, newest[max(newest)])
+        check_one_dataset(dataset_of(committed.manifest), pulled, committed.key)
+    return False
+
+
+def claim_dataset(store: Store, pulled: Dataset) -> None:
+    """Creates the descriptor; raises ``CommitConflictError`` if another run created it for another dataset."""
+    if not store.create(DATASET_KEY, pulled.to_bytes()):
+        check_dataset(store, pulled)
