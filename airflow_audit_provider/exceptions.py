@@ -7,7 +7,7 @@
     ├── SourceError                   the Cloudflare API did not return what was requested
     │   ├── SourceAuthError           status 401 or 403, or 400 with an authentication code     no retry
     │   ├── SourceRateLimitedError    status 429; retry_after if the API named one              retry
-    │   ├── SourceUnavailableError    status 5xx, 408, 425, no response, or changed records     retry
+    │   ├── SourceUnavailableError    no usable response: 5xx, HTML, 204, 409, …; changed records  retry
     │   ├── SourceProtocolError       the response breaks the API's contract                    no retry
     │   └── RetentionExceededError    the window starts before the oldest day the API keeps     no retry
     ├── WindowNotSettledError         too early; settled_at is when the window may be read      retry
@@ -145,8 +145,10 @@ class SourceRateLimitedError(SourceError):
 
 
 class SourceUnavailableError(SourceError):
-    """There was no usable response: a 5xx, 408 or 425, a timeout, a closed connection.
+    """There was no usable response, and the same request may succeed later.
 
+    A 5xx, 408, 409, 421 or 425; a status of success other than 200; a 200 without success or whose body is not the
+    API's JSON; a timeout, a closed connection, a response that takes too long or is too large.
     Also raised if the API changed records since the attempt that was resumed. ``retry_after`` is in seconds, None if
     the response did not name it.
     """

@@ -6,6 +6,7 @@ Invariant: an unknown extra or an invalid value is rejected before any request, 
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
@@ -27,6 +28,8 @@ _NUMBERS: dict[str, float | None] = {
     "max_retry_seconds": 1800.0,
 }
 _WHOLE_NUMBERS = frozenset({"rate_limit_requests", "max_attempts"})
+# A token as it is pasted from a curl command or from Cloudflare's documentation.
+_AUTHORIZATION = re.compile(r"['\"]?(authorization\s*:\s*)?bearer(\s|:|$)", re.IGNORECASE)
 _TEXTS = frozenset({"account_id", "organization_id"})
 
 
@@ -86,6 +89,7 @@ class ConnectionSettings(NamedTuple):
 
 def read_connection(conn_id: str, fields: ConnectionFields) -> ConnectionSettings:
     """Returns a connection's settings; raises ``ConfigurationError`` that names the invalid field."""
+    _check_is_object(conn_id, fields.extra)
     _check_extras(conn_id, fields.extra)
     numbers = {}
     for name, default in _NUMBERS.items():
@@ -100,6 +104,15 @@ def read_connection(conn_id: str, fields: ConnectionFields) -> ConnectionSetting
     )
     endpoint.check_safe()
     return ConnectionSettings(endpoint, _text(fields, "account_id"), _text(fields, "organization_id"), numbers)
+
+
+def _check_is_object(conn_id: str, extra: object) -> None:
+    """Raises ``ConfigurationError`` for an extra that is a list, text or number, as a secrets backend may hold it."""
+    if not isinstance(extra, Mapping):
+        raise ConfigurationError(
+            f"The extra of connection {conn_id!r} is JSON of another kind than an object. Write it as an object of "
+            'names and values, such as {"account_id": "..."}.'
+        )
 
 
 def _check_extras(conn_id: str, extra: Mapping[str, Any]) -> None:
@@ -119,6 +132,11 @@ def _credentials(conn_id: str, fields: ConnectionFields) -> Credentials:
         raise ConfigurationError(
             f"Connection {conn_id!r} has no password. Set the password to the API token, or to the Global API Key with "
             "the account's e-mail as login."
+        )
+    if _AUTHORIZATION.match(secret):
+        raise ConfigurationError(
+            f"The password of connection {conn_id!r} begins with 'Bearer'. Enter the API token alone, without the word "
+            "before it: the provider adds it to the header."
         )
     if not (secret.isascii() and secret.isprintable() and " " not in secret and email.isascii()):
         raise ConfigurationError(

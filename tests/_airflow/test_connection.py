@@ -159,6 +159,37 @@ def test_malformed_credential_is_rejected_without_its_text(task_setup: TaskSetup
         assert "hidden" not in _everything(caught.value)
 
 
+@pytest.mark.parametrize(
+    "prefix", ["Bearer ", "bearer\t", "BEARER: ", "Authorization: Bearer ", '"Authorization: Bearer ']
+)
+def test_password_with_bearer_is_refused_with_what_to_enter(task_setup: TaskSetup, prefix: str) -> None:
+    """A token pasted with the word before it gets the error that says so, without the token."""
+    task_setup.connect(password=f"{prefix}hidden-0123456789")
+    with pytest.raises(ConfigurationError, match=r"begins with 'Bearer'.*the API token alone") as caught:
+        _ = task_setup.hook().settings
+    assert "hidden" not in _everything(caught.value)
+
+
+@pytest.mark.parametrize("token", ["bearer-token-0123456789", "Bearertoken"])
+def test_token_whose_own_text_begins_with_bearer_is_accepted(task_setup: TaskSetup, token: str) -> None:
+    """Only the word on its own is refused."""
+    task_setup.connect(password=token)
+    assert task_setup.hook().get_conn().headers["authorization"] == f"Bearer {token}"
+
+
+@pytest.mark.parametrize("extra", ["[1]", '["a"]', '"text"', "7", "true"])
+def test_extra_that_is_no_object_is_named(task_setup: TaskSetup, monkeypatch: pytest.MonkeyPatch, extra: str) -> None:
+    """A secrets backend can hold any JSON as extra; the connection test says so in a sentence, too."""
+    connection = Connection(conn_id="odd", conn_type="cloudflare", password=TOKEN, extra="{}")
+    connection.__dict__["extra"] = extra
+    monkeypatch.setattr(CloudflareHook, "get_connection", Mock(return_value=connection))
+    with pytest.raises(ConfigurationError, match=r"extra of connection 'odd'.*object"):
+        _ = CloudflareHook("odd").settings
+    passed, sentence = CloudflareHook("odd").test_connection()
+    assert not passed
+    assert "extra" in sentence
+
+
 def test_missing_password_names_the_remedy(task_setup: TaskSetup) -> None:
     """The error states where to enter the token."""
     task_setup.connect(password="")

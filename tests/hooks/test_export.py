@@ -88,8 +88,8 @@ def test_quoted_line_break_stays_in_its_field(task_setup: TaskSetup) -> None:
         ("no_answer", SourceUnavailableError),
         ("status=503", SourceUnavailableError),
         ("status=403", SourceAuthError),
-        ("success_false", SourceProtocolError),
-        ("html=200", SourceProtocolError),
+        ("success_false", SourceUnavailableError),
+        ("html=200", SourceUnavailableError),
         ("redirect", SourceProtocolError),
     ],
 )

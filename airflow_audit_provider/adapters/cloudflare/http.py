@@ -6,6 +6,7 @@ a header.
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
 import ssl
@@ -173,6 +174,7 @@ class HttpTransport:
                 raise error_of(Response(response.status_code, response.headers, response.read()), now, request.path)
             pieces = io.BufferedReader(_BodyFile(response.iter_bytes()))
             with _translate_csv_errors(response):
+                _check_starts_as_csv(pieces.peek(), response.headers.get("cf-ray"))
                 yield from _whole_rows(csv.DictReader(io.TextIOWrapper(pieces, "utf-8-sig", newline=""), strict=True))
 
 
@@ -190,12 +192,22 @@ def _translate_csv_errors(response: httpx.Response) -> Iterator[None]:
         ) from error
 
 
+def _check_starts_as_csv(start: bytes, ray_id: str | None) -> None:
+    """Raises ``SourceUnavailableError`` for a body that is empty, JSON or HTML: what an outage looks like."""
+    if start.removeprefix(codecs.BOM_UTF8).lstrip()[:1] in (b"", b"{", b"[", b"<"):
+        raise SourceUnavailableError(
+            f"The API returned status 200 with a body that is not CSV. The body starts with {start[:40]!r}. Retry "
+            "later; if the error persists, check that the connection's host is the API's base URL and that no proxy "
+            "answers in its place.",
+            status=200,
+            ray_id=ray_id,
+        )
+
+
 def _whole_rows(rows: csv.DictReader[str]) -> Iterator[dict[str, str]]:
     """Yields the rows; raises ``csv.Error`` for a row without exactly the header's columns."""
     csv.field_size_limit(_MAX_FIELD_CHARACTERS)
     names = rows.fieldnames or []
-    if not names or names[0].lstrip()[:1] in ("{", "[", "<"):
-        raise csv.Error(f"it starts with {','.join(names)[:40]!r}")
     for row in rows:
         if None in row or None in row.values():
             raise csv.Error(f"line {rows.line_num} does not have the {len(names)} columns of the header")

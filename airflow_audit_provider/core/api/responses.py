@@ -31,6 +31,19 @@ from airflow_audit_provider.exceptions import (
 _MALFORMED_CODES = frozenset({6003, 6111})
 _UNKNOWN_KEY_CODE, _NO_ACCESS_CODE, _NO_ROUTE_CODE = 9103, 9109, 7003
 _RATE_LIMIT_CODES = frozenset({971, 10100})
+# Reading can be repeated after each of them. RFC 9110, 15.5.9, on 408: "If the client has an outstanding request in
+# transit, it MAY repeat that request." 15.5.10, on 409: "a conflict with the current state of the target resource",
+# which another state ends. 15.5.20, on 421: "A client that receives a 421 (Misdirected Request) response MAY retry the
+# request ... over a different connection". RFC 8470, 5.2, on 425: "the server is unwilling to risk processing a request
+# that might be replayed".
+_REPEATABLE_STATUSES = frozenset({408, 409, 421, 425})
+_RETRY_OR_CHECK_HOST = (
+    "Retry later; if the error persists, check that the connection's host is the API's base URL and that no proxy "
+    "answers in its place."
+)
+# Earlier than any response that this provider can get: a server's clock without power starts in 1970, 1980 or 2000.
+_FIRST_BELIEVED_AT = datetime(2025, 1, 1, tzinfo=UTC)
+_LAST_BELIEVED_AT = datetime(9000, 1, 1, tzinfo=UTC)
 _ANY_LOG = "the audit log"
 # Names in `result_info` that may lead to a next page.
 _NEXT_PAGE_NAME = re.compile("cursor|next|after", re.IGNORECASE)
@@ -83,16 +96,16 @@ def _read_envelope(response: Response, now: datetime) -> _Envelope:
     try:
         envelope = _decode_envelope(response.body)
     except msgspec.DecodeError as error:
-        raise _error_by_code(response, now) or SourceProtocolError(
+        raise _error_by_code(response, now) or SourceUnavailableError(
             f"The API returned status 200 with a body that is not its JSON ({error}). The body starts with "
-            f"{response.body[:80]!r}. Check that the connection's host is the API's base URL and that no proxy answers "
-            "in its place.",
+            f"{response.body[:80]!r}. {_RETRY_OR_CHECK_HOST}",
+            retry_after=retry_after_seconds(response.headers, now),
             **_facts(response),
         ) from error
     # The API's schema allows `success: false` with status 200. The official SDK 5.9.0 then returns no records and
     # raises no error, so an outage would look like an empty log.
     if envelope.success is not True or envelope.errors:
-        raise _error_by_code(response, now) or _unsuccessful(response)
+        raise _error_by_code(response, now) or _unsuccessful(response, now)
     return envelope
 
 
@@ -124,10 +137,11 @@ def _error_by_code(response: Response, now: datetime) -> SourceError | None:
     return None
 
 
-def _unsuccessful(response: Response) -> SourceProtocolError:
-    return SourceProtocolError(
+def _unsuccessful(response: Response, now: datetime) -> SourceUnavailableError:
+    return SourceUnavailableError(
         f"The API returned status 200 without success: {_errors_text(response.body)}. "
         "Retry later; if the error persists, open a Cloudflare support case with the ray id.",
+        retry_after=retry_after_seconds(response.headers, now),
         **_facts(response),
     )
 
@@ -147,16 +161,32 @@ def error_of(response: Response, now: datetime, log_name: str = _ANY_LOG) -> Sou
         )
     if status == 429:
         return _rate_limited(response, now)
-    # RFC 9110, 15.5.9, on 408: "If the client has an outstanding request in transit, it MAY repeat that request."
-    # RFC 8470, 5.2, on 425: "the server is unwilling to risk processing a request that might be replayed". Reading can
-    # be repeated after either.
-    if status >= 500 or status in (408, 425):
-        return SourceUnavailableError(
-            f"The API is not available: {_errors_text(response.body)}. Retry later.",
-            retry_after=retry_after_seconds(response.headers, now),
-            **_facts(response),
+    if status == 407:
+        return ConfigurationError(
+            "The proxy asks for authentication (status 407). Give user and password in the URL of the proxy: in the "
+            "connection's extra proxy, or in the environment variable HTTPS_PROXY or ALL_PROXY."
         )
+    if status >= 500 or status < 300 or status in _REPEATABLE_STATUSES:
+        return _unavailable(response, now)
     return _unexpected(response)
+
+
+def _unavailable(response: Response, now: datetime) -> SourceUnavailableError:
+    """Returns the error of a response after which the same request may succeed.
+
+    Other statuses of success than 200 are among them: RFC 9110 defines 202 as not acted upon yet, 203 as changed by a
+    proxy, 204 and 205 as without content, and 206 as a part, so none of them has the whole page.
+    """
+    reason = _errors_text(response.body)
+    if response.status < 300:
+        text = f"The API accepted the request and returned no complete page: {reason}. Retry later."
+    else:
+        text = f"The API is not available: {reason}. Retry later."
+    return SourceUnavailableError(
+        text,
+        retry_after=retry_after_seconds(response.headers, now),
+        **_facts(response),
+    )
 
 
 def _auth_error(response: Response, codes: set[int], log_name: str) -> SourceAuthError:
@@ -230,14 +260,18 @@ def retry_after_seconds(headers: Mapping[str, str], now: datetime) -> float | No
 
 
 def server_time(headers: Mapping[str, str]) -> datetime | None:
-    """Returns the API's own time of a response, None if it has no readable ``Date``."""
-    return _http_date(headers.get("date", ""))
+    """Returns the API's own time of a response, None if it has no readable ``Date`` or one that cannot be right.
+
+    A ``Date`` of 1970 would make every window look like one that ends in the future.
+    """
+    stated_at = _http_date(headers.get("date", ""))
+    return stated_at if stated_at is not None and _FIRST_BELIEVED_AT <= stated_at < _LAST_BELIEVED_AT else None
 
 
 def _http_date(text: str) -> datetime | None:
     try:
         instant = parsedate_to_datetime(text)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     # RFC 9110, 5.6.7: "values in the asctime format are assumed to be in UTC".
     return instant.replace(tzinfo=instant.tzinfo or UTC)
@@ -309,14 +343,19 @@ def _facts(response: Response) -> dict[str, Any]:
 def token_is_active(response: Response) -> bool:
     """Returns whether the response to a token check, with status 200, states that the token is active.
 
+    Raises ``SourceUnavailableError`` for a body that is not the API's JSON: it states neither.
     Only ``errors`` and the token's status count. Observed: a response for a valid token has the code 10000, which is an
     authentication error elsewhere, in its ``messages``.
     """
     try:
-        envelope = msgspec.json.decode(response.body)
-    except msgspec.DecodeError:
-        return False
-    if not isinstance(envelope, Mapping) or envelope.get("success") is not True or envelope.get("errors"):
+        envelope = msgspec.json.decode(response.body, type=dict[str, Any])
+    except msgspec.DecodeError as error:
+        raise SourceUnavailableError(
+            f"The API answered the token check with a body that is not its JSON ({error}). The body starts with "
+            f"{response.body[:80]!r}. {_RETRY_OR_CHECK_HOST}",
+            **_facts(response),
+        ) from error
+    if envelope.get("success") is not True or envelope.get("errors"):
         return False
     result = envelope.get("result")
     return isinstance(result, Mapping) and result.get("status", "active") == "active"

@@ -9,7 +9,6 @@ from typing import NamedTuple
 
 from airflow_audit_provider.exceptions import (
     AuditProviderError,
-    SourceProtocolError,
     SourceRateLimitedError,
     WindowNotSettledError,
 )
@@ -42,9 +41,6 @@ class RetryDecision(NamedTuple):
 
 # Longer than any block that Cloudflare documents (five minutes). A longer time is taken for a mistake.
 _MAX_RETRY_AFTER_SECONDS = 86_400.0
-# A 200 whose body is no JSON, or has `success: false`, is what an overloaded edge server or a proxy returns for a
-# while. The API's schema allows `success: false` with status 200.
-_MAX_ATTEMPTS_UNREADABLE = 4
 
 
 def sane_retry_after(retry_after: float | None) -> float | None:
@@ -100,7 +96,4 @@ def decide_task_retry(error: AuditProviderError, limits: RetryLimits = RetryLimi
 
 
 def _max_attempts(error: AuditProviderError, limits: RetryLimits) -> int:
-    if error.retryable:
-        return limits.max_attempts
-    is_unreadable = isinstance(error, SourceProtocolError) and error.status == 200
-    return min(_MAX_ATTEMPTS_UNREADABLE, limits.max_attempts) if is_unreadable else 1
+    return limits.max_attempts if error.retryable else 1

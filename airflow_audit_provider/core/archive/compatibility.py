@@ -96,8 +96,12 @@ def _schema_name(table: TableSchema | UnsetType) -> str:
 def _rule_text(applied: MaybeAppliedPrivacy) -> str:
     if not applied:
         return "no privacy rule"
-    key = f" and key {applied.key_id}" if applied.key_id else ""
+    key = f"; key {applied.key_id}" if applied.key_id else ""
     return (
-        f"the privacy rule {applied.name!r} version {applied.rule_version} (pseudonymise "
-        f"{list(applied.pseudonymise)}, drop {list(applied.drop)}{key})"
+        f"the privacy rule {applied.name} version {applied.rule_version} (pseudonymise "
+        f"{_listed(applied.pseudonymise)}; drop {_listed(applied.drop)}{key})"
     )
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(names) or "nothing"

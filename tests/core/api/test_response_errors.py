@@ -26,10 +26,13 @@ from airflow_audit_provider.exceptions import (
 NOW_AT = datetime(2026, 11, 23, 12, tzinfo=UTC)
 
 STATUSES: dict[int, type[AuditProviderError]] = {
-    201: SourceProtocolError, 204: SourceProtocolError, 301: SourceProtocolError, 302: SourceProtocolError,
+    201: SourceUnavailableError, 202: SourceUnavailableError, 203: SourceUnavailableError, 204: SourceUnavailableError,
+    205: SourceUnavailableError, 206: SourceUnavailableError, 226: SourceUnavailableError,
+    301: SourceProtocolError, 302: SourceProtocolError,
     307: SourceProtocolError, 399: SourceProtocolError, 400: SourceProtocolError, 401: SourceAuthError,
-    403: SourceAuthError, 404: ConfigurationError, 405: SourceProtocolError, 408: SourceUnavailableError,
-    410: SourceProtocolError, 422: SourceProtocolError, 425: SourceUnavailableError, 429: SourceRateLimitedError,
+    403: SourceAuthError, 404: ConfigurationError, 405: SourceProtocolError, 407: ConfigurationError,
+    408: SourceUnavailableError, 409: SourceUnavailableError, 410: SourceProtocolError, 421: SourceUnavailableError,
+    422: SourceProtocolError, 425: SourceUnavailableError, 429: SourceRateLimitedError,
     499: SourceProtocolError, 500: SourceUnavailableError, 502: SourceUnavailableError, 503: SourceUnavailableError,
     504: SourceUnavailableError, 520: SourceUnavailableError, 524: SourceUnavailableError, 599: SourceUnavailableError,
 }  # fmt: skip
@@ -108,6 +111,23 @@ def test_retry_after_is_in_the_error(status: int) -> None:
     """Errors that can be retried have the value of ``Retry-After``."""
     error = failure(status, **{"retry-after": "17"})
     assert (error.retryable, error.retry_after) == (True, 17.0)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"", b" \r\n", b"<html><body>Maintenance</body></html>", b"{", b"[]", b"null", b"0", b'"text"',
+        b'{"result":[]}', b'{"success":false,"result":[]}', b'{"success":false,"errors":[],"result":null}',
+        b'{"success":true,"errors":[{"message":"shard failed"}],"result":[]}', b'{"success":true,"result":{}}',
+    ],
+)  # fmt: skip
+def test_status_200_without_a_page_is_retried_like_502(body: bytes) -> None:
+    """HTML, an empty body and ``success: false`` are what an outage looks like: retryable, never a page."""
+    headers = {"cf-ray": "ray1", "retry-after": "17"}
+    with pytest.raises(SourceUnavailableError) as caught:
+        read_page(ApiVersion.V1, Response(200, headers, body), NOW_AT)
+    assert (caught.value.status, caught.value.ray_id, caught.value.retry_after) == (200, "ray1", 17.0)
+    assert "Retry later" in caught.value.message
 
 
 ACCOUNT = "the audit log of account 0123"

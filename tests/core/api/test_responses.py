@@ -11,7 +11,7 @@ import pytest
 from airflow_audit_provider.core.api.records import ApiVersion
 from airflow_audit_provider.core.api.responses import Page, read_page, server_time, token_is_active
 from airflow_audit_provider.core.ports import Response
-from airflow_audit_provider.exceptions import SourceProtocolError, SourceRateLimitedError
+from airflow_audit_provider.exceptions import SourceRateLimitedError, SourceUnavailableError
 
 V1, V2 = ApiVersion.V1, ApiVersion.V2
 NOW_AT = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -86,7 +86,7 @@ NOT_THE_ENVELOPE = [
 @pytest.mark.parametrize("body", NOT_THE_ENVELOPE)
 def test_a_200_that_is_no_envelope_is_an_error(body: bytes) -> None:
     """HTML, a truncated body or another shape is an error that shows how the body starts."""
-    with pytest.raises(SourceProtocolError, match="not its JSON") as caught:
+    with pytest.raises(SourceUnavailableError, match="not its JSON") as caught:
         take(V1, body, **{"cf-ray": "8e8dd2156ef28414"})
     assert (caught.value.status, caught.value.ray_id) == (200, "8e8dd2156ef28414")
     assert repr(body[:80]) in caught.value.message
@@ -95,7 +95,7 @@ def test_a_200_that_is_no_envelope_is_an_error(body: bytes) -> None:
 @pytest.mark.parametrize("cut", range(1, 60, 7))
 def test_truncated_body_is_an_error(cut: int) -> None:
     """No prefix of a response is accepted."""
-    with pytest.raises(SourceProtocolError):
+    with pytest.raises(SourceUnavailableError):
         take(V1, json.dumps(envelope(RECORD)).encode()[:-cut])
 
 
@@ -104,7 +104,7 @@ def test_truncated_body_is_an_error(cut: int) -> None:
 def test_a_200_without_success_is_an_error(success: dict[str, Any], result: Any) -> None:
     """Records are accepted only with ``success: true``, and the API's message is in the error."""
     errors = [{"code": 1, "message": "First."}, {"message": " "}, "odd", {"message": "Second"}]
-    with pytest.raises(SourceProtocolError, match="without success: First; Second") as caught:
+    with pytest.raises(SourceUnavailableError, match="without success: First; Second") as caught:
         take(V1, {**success, "result": result, "errors": errors})
     assert caught.value.codes == (1,)
 
@@ -113,7 +113,7 @@ def test_200_without_success_and_without_message_is_an_error() -> None:
     """An error list that is missing or odd causes no other error."""
     odd: tuple[Any, ...] = (None, {}, "text", [None], [{"message": None}])
     for errors in odd:
-        with pytest.raises(SourceProtocolError, match="without success"):
+        with pytest.raises(SourceUnavailableError, match="without success"):
             take(V2, {"success": False, "result": [], "errors": errors})
 
 
@@ -162,8 +162,6 @@ def test_pretty_printed_response_gives_one_line_a_record() -> None:
         (b'{"success":true,"errors":[{"code":1000}],"result":{"status":"active"}}', False),
         (b'{"success":false,"errors":[],"result":{"status":"active"}}', False),
         (b'{"success":true,"errors":[],"result":null}', False),
-        (b"[]", False),
-        (b"<html>", False),
     ],
 )
 def test_token_check_reads_errors_and_status_only(body: bytes, is_active: bool) -> None:
@@ -171,9 +169,18 @@ def test_token_check_reads_errors_and_status_only(body: bytes, is_active: bool) 
     assert token_is_active(Response(200, {}, body)) is is_active
 
 
+@pytest.mark.parametrize("body", [b"", b"[]", b"<html>"])
+def test_token_check_without_json_is_unavailable(body: bytes) -> None:
+    """A maintenance page says nothing about the token, so it does not make a good token invalid."""
+    with pytest.raises(SourceUnavailableError, match=r"token check.*Retry later"):
+        token_is_active(Response(200, {}, body))
+
+
 @pytest.mark.parametrize(
     ("headers", "at"),
-    [({"date": "Mon, 23 Nov 2026 12:00:00 GMT"}, NOW_AT), ({"date": "yesterday"}, None), ({}, None)],
+    [({"date": "Mon, 23 Nov 2026 12:00:00 GMT"}, NOW_AT), ({"date": "yesterday"}, None), ({}, None)]
+    + [({"date": f"Thu, 01 Jan {year} 00:00:00 GMT"}, None) for year in ("1970", "1980", "2000", "9999", "99999")]
+    + [({"date": "Thu, 01 Jan 2026 00:00:00 +99999999999999999999"}, None)],
 )
 def test_server_time_is_the_date_of_the_response(headers: dict[str, str], at: datetime | None) -> None:
     """The server time is the date of the response, None without a readable one."""

@@ -36,6 +36,7 @@ POLICY = RetryLimits()
     [
         ConfigurationError("x"), SourceAuthError("x", status=401), RetentionExceededError("x"),
         SourceProtocolError("x", status=400), SourceProtocolError("x", status=302), SourceProtocolError("x"),
+        SourceProtocolError("x", status=200),
     ],
 )  # fmt: skip
 def test_permanent_error_is_not_retried(error: AuditProviderError) -> None:
@@ -53,21 +54,19 @@ def test_delay_doubles_up_to_its_maximum(attempt: int, low: float, high: float) 
     assert retry_delay(error, attempt, 0.0, 1.0, POLICY) == high
 
 
-@pytest.mark.parametrize(
-    ("error", "limit"),
-    [(SourceUnavailableError("x"), 8), (SourceProtocolError("x", status=200), 4)],
-)
-def test_attempts_are_limited(error: AuditProviderError, limit: int) -> None:
-    """An unavailable API gets eight attempts, a garbled response with status 200 four."""
-    assert retry_delay(error, limit - 1, 0.0, 0.0, POLICY) is not None
-    assert retry_delay(error, limit, 0.0, 0.0, POLICY) is None
+@pytest.mark.parametrize("status", [None, 200, 204, 409, 502])
+def test_attempts_are_limited(status: int | None) -> None:
+    """Every unavailable response has eight attempts, also a 200 without a page."""
+    error = SourceUnavailableError("x", status=status)
+    assert retry_delay(error, 7, 0.0, 0.0, POLICY) is not None
+    assert retry_delay(error, 8, 0.0, 0.0, POLICY) is None
 
 
-def test_smaller_attempt_limit_applies_to_garbled_responses() -> None:
-    """Of both limits the smaller one applies."""
+def test_connection_with_few_attempts_limits_them() -> None:
+    """``max_attempts`` of the connection replaces the default."""
     policy = RetryLimits(max_attempts=2)
-    assert retry_delay(SourceProtocolError("x", status=200), 1, 0.0, 0.0, policy) == 0.5
-    assert retry_delay(SourceProtocolError("x", status=200), 2, 0.0, 0.0, policy) is None
+    assert retry_delay(SourceUnavailableError("x"), 1, 0.0, 0.0, policy) == 0.5
+    assert retry_delay(SourceUnavailableError("x"), 2, 0.0, 0.0, policy) is None
 
 
 @pytest.mark.parametrize(("retry_after", "delay"), [(120.0, 120.0), (0.1, 0.5), (None, 0.5)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -41,6 +42,35 @@ def test_another_query_in_the_same_destination_is_a_conflict() -> None:
     ) as caught:
         check_same_dataset(manifest(), audit_query("v2", None, organization_id="o"), "the-key")
     assert caught.value.key == "the-key"
+
+
+_REPRS = re.compile(r"AuditQuery|ApiVersion|Scope\.|<|\[|\(\(|'")
+
+
+def test_conflict_of_datasets_is_told_in_words() -> None:
+    """The message has both queries as versions, logs and filters, without a Python literal."""
+    filters = {"actor_email": ["a@example.com", "b@example.com"], "actor_type_not": "system"}
+    wanted = audit_query("v2", None, organization_id="o", filters=filters)
+    with pytest.raises(CommitConflictError) as caught:
+        check_same_dataset(manifest(query=audit_query("v2", None, organization_id="o")), wanted, "the-key")
+    words = (
+        "not version v2 of the audit log of organization o with the filters actor_email=a@example.com, "
+        "actor_email=b@example.com, actor_type.not=system. Use"
+    )
+    assert words in caught.value.message
+    assert (
+        "another audit log: version v2 of the audit log of organization o without filters, not" in caught.value.message
+    )
+    assert not _REPRS.search(caught.value.message.replace(str(manifest().window), ""))
+
+
+def test_conflict_of_privacy_rules_is_told_in_words() -> None:
+    """The message lists what each rule does, without a Python literal."""
+    with pytest.raises(CommitConflictError) as caught:
+        check_same_privacy(manifest(privacy=STAMP), OTHERS[-1], "the-key")
+    assert "(pseudonymise email; drop metadata; key 0123456789abcdef)" in caught.value.message
+    assert "(pseudonymise nothing; drop metadata)" in caught.value.message
+    assert not _REPRS.search(caught.value.message.replace(str(manifest().window), ""))
 
 
 @pytest.mark.parametrize(("file_format", "compression"), [("csv", "gzip"), ("jsonl", "zstd")])

@@ -140,7 +140,8 @@ def test_the_response_headers_reach_the_rate_limiter() -> None:
         ([status(302)], SourceProtocolError, 1),
         ([DOWN] * 3, SourceUnavailableError, 3),
         ([status(503)] * 3, SourceUnavailableError, 3),
-        ([status(200)] * 3, SourceProtocolError, 3),
+        ([status(200)] * 3, SourceUnavailableError, 3),
+        ([status(204)] * 3, SourceUnavailableError, 3),
         ([status(429, **{"retry-after": "9999"})], SourceRateLimitedError, 1),
     ],
 )

@@ -15,7 +15,7 @@ from airflow_audit_provider.core.archive.manifest import read_manifest
 from airflow_audit_provider.core.paging.read_request import ReadRequest
 from airflow_audit_provider.core.paging.window_reader import WindowReader
 from airflow_audit_provider.core.ports import Response
-from airflow_audit_provider.exceptions import SourceProtocolError, VerificationError
+from airflow_audit_provider.exceptions import SourceProtocolError, SourceUnavailableError, VerificationError
 from tests.core.archive.manifests import GOLDEN
 from tests.core.model_server import ModelServer
 from tests.core.paging.paginator_runs import row, rows, window
@@ -30,7 +30,7 @@ def _page(version: ApiVersion, **envelope: Any) -> Page:
 @pytest.mark.parametrize("version", list(ApiVersion))
 def test_errors_beside_a_success_are_an_error(version: ApiVersion) -> None:
     """A success with errors may be incomplete."""
-    with pytest.raises(SourceProtocolError, match="shard failed"):
+    with pytest.raises(SourceUnavailableError, match="shard failed"):
         _page(version, success=True, result=[], errors=[{"code": 1, "message": "shard failed"}])
 
 

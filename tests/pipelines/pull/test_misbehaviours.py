@@ -75,10 +75,10 @@ LANDS: dict[Misbehaviour, tuple[str, ...]] = {
 }
 # Misbehaviours with which nothing can land, and the error of each.
 FAILS: dict[str, type[AuditProviderError]] = {
-    "success_false": SourceProtocolError,
-    "html=200": SourceProtocolError,
+    "success_false": SourceUnavailableError,
+    "html=200": SourceUnavailableError,
     "html=502": SourceUnavailableError,
-    "truncated_json": SourceProtocolError,
+    "truncated_json": SourceUnavailableError,
     "wrong_length": SourceUnavailableError,
     "cut_connection": SourceUnavailableError,
     "no_answer": SourceUnavailableError,
@@ -93,7 +93,7 @@ FAILS: dict[str, type[AuditProviderError]] = {
     "redirect,after=1": SourceProtocolError,
     "status=403,after=1": SourceAuthError,
     "status=500,after=1": SourceUnavailableError,
-    "html=200,after=1": SourceProtocolError,
+    "html=200,after=1": SourceUnavailableError,
 }
 VERSIONS = ("v1", "v2")
 SPECS = [kind.value + value for kind, values in LANDS.items() for value in values]
