@@ -185,3 +185,14 @@ def test_read_without_bounds_covers_the_retention(task_setup: TaskSetup) -> None
     assert since == "2025-04-29T12:00:00Z"
     assert newest
     assert dict(_params(task_setup))["before"] >= "2026-11-02T12:00:01Z"
+
+
+def test_nested_filters_read_what_the_flat_ones_do(task_setup: TaskSetup) -> None:
+    """``actor={"email": …}`` selects the records that ``actor_email=…`` selects, blocking and not."""
+    for version, path in (("v1", ("actor", "email")), ("v2", ("action", "type"))):
+        record = _read(task_setup, **DAY, api_version=version)[0]
+        value = record[path[0]][path[1]]
+        flat = _read(task_setup, **DAY, api_version=version, **{"_".join(path): value})
+        assert flat
+        assert _read(task_setup, **DAY, api_version=version, **{path[0]: {path[1]: value}}) == flat
+        assert _aread(task_setup, **DAY, api_version=version, **{path[0]: {path[1]: value}}) == flat

@@ -5,13 +5,14 @@ endpoint does not have is rejected here, before any request is sent.
 
 Source of the names: Cloudflare's API reference for ``audit-logs-get-account-audit-logs`` and
 ``audit-logs-v2-get-account-audit-logs``. Python names are the API's with dots replaced by underscores
-(``actor.email`` is ``actor_email``, ``actor_email.not`` is ``actor_email_not``); both spellings are accepted.
+(``actor.email`` is ``actor_email``, ``actor_email.not`` is ``actor_email_not``); both spellings are accepted, and so is
+a dict of what belongs together, as the official SDK 5.9.0 has it: ``actor={"email": …}``, ``actor_email={"not": […]}``.
 """
 
 from __future__ import annotations
 
 import string
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from airflow_audit_provider.exceptions import ConfigurationError
@@ -121,17 +122,29 @@ def _is_organization_id(given: str) -> bool:
 def _filters(version: str, scope: str, filters: Mapping[str, Any] | None) -> Filters:
     """Converts Python names and values to the API's; a value of None means that the filter is not set."""
     known = _FILTERS[version, scope]
-    params: list[tuple[str, str]] = []
+    params: dict[str, list[str]] = {}
     if filters is not None and not isinstance(filters, Mapping):
         raise ConfigurationError(f"filters is a {type(filters).__name__}. Give a dict of filter names and values.")
-    for given, value in (filters or {}).items():
+    for given, value in flat_filters(filters or {}):
         if value is None:
             continue
-        name = known.get(str(given).replace(".", "_"))
+        name = known.get(given.replace(".", "_"))
         if name is None:
-            raise ConfigurationError(_unknown_filter(version, scope, str(given)))
-        params.extend((name, text) for text in _texts(version, given, value))
-    return tuple(sorted(params))
+            raise ConfigurationError(_unknown_filter(version, scope, given))
+        if name in params:
+            raise ConfigurationError(f"Filter {given!r} is given twice, in two spellings. Give it once.")
+        params[name] = _texts(version, given, value)
+    return tuple(sorted((name, text) for name, texts in params.items() for text in texts))
+
+
+def flat_filters(filters: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yields flat names and values: ``{"actor": {"email": "a"}}`` is ``actor.email`` with ``a``."""
+    for name, value in filters.items():
+        given = f"{prefix}{name}"
+        if isinstance(value, Mapping) and value:
+            yield from flat_filters(value, f"{given}.")
+        else:
+            yield given, value
 
 
 def _texts(version: str, name: str, value: Any) -> list[str]:

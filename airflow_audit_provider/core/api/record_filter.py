@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from ipaddress import ip_address, ip_network
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from airflow_audit_provider.core.api.endpoints import V1, V2, VERSIONS, check_known
+from airflow_audit_provider.core.api.endpoints import V1, V2, VERSIONS, check_known, flat_filters
 from airflow_audit_provider.exceptions import ConfigurationError
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ def _predicates(version: str, filters: object) -> list[_Predicate]:
         raise ConfigurationError(
             f"filters contains {filters!r}. Give a dict of filter names and values, or a list of dicts."
         )
-    return [_predicate(version, str(given), value) for given, value in filters.items()]
+    return [_predicate(version, given, value) for given, value in flat_filters(filters)]
 
 
 def _predicate(version: str, given: str, value: Any) -> _Predicate:

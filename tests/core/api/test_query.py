@@ -114,6 +114,49 @@ def test_exclusion_is_accepted_in_every_spelling(given: str) -> None:
     assert query.filters == (("actor_email.not", "x"),)
 
 
+@pytest.mark.parametrize(
+    ("nested", "flat"),
+    [
+        (v1(action={"type": "login"}), v1(action_type="login")),
+        (
+            v1(actor={"email": "a@example.com", "ip": "192.0.2.0/24"}),
+            v1(actor_email="a@example.com", actor_ip="192.0.2.0/24"),
+        ),
+        (v1(zone={"name": "example.com"}, hide_user_logs=True), v1(zone_name="example.com", hide_user_logs=True)),
+        (v1(actor={"email": None}, action={"type": "x"}), v1(action_type="x")),
+        (v2(action={"type": ["a", "b"], "result": "success"}), v2(action_type=["b", "a"], action_result="success")),
+        (
+            v2(actor={"ip_address": "192.0.2.1"}, raw={"status_code": 200}),
+            v2(actor_ip_address="192.0.2.1", raw_status_code=200),
+        ),
+        (v2(actor={"email": {"not": ["a"]}}, id={"not": ["1"]}), v2(actor_email_not="a", id_not="1")),
+        (v2(zone={"name_not": "example.com"}), v2(zone_name_not="example.com")),
+    ],
+)
+def test_nested_filters_are_the_flat_ones(nested: AuditQuery, flat: AuditQuery) -> None:
+    """``actor={"email": …}`` and the SDK's ``{"not": …}`` are the same query as the flat names."""
+    assert nested == flat
+
+
+@pytest.mark.parametrize(
+    ("filters", "words"),
+    [
+        ({"actor": {"emial": "x"}}, r"no filter 'actor\.emial'.*Did you mean 'actor_email'"),
+        ({"actor": {"email": {"deep": "x"}}}, r"no filter 'actor\.email\.deep'"),
+        ({"zone": {"id": "x"}}, r"no filter 'zone\.id'.*Another version"),
+        ({"actor": {}}, "no filter 'actor'"),
+        ({"actor": "x"}, "no filter 'actor'"),
+        ({"action": {"type": ["a", "b"]}}, "takes one value in version 1"),
+        ({"actor": {"email": "a"}, "actor_email": "b"}, "given twice"),
+        ({"actor.email": "a", "actor_email": "a"}, "given twice"),
+    ],
+)
+def test_nested_filters_are_checked_like_the_flat_ones(filters: dict[str, Any], words: str) -> None:
+    """An unknown name inside, too many values and a filter in two spellings are refused."""
+    with pytest.raises(ConfigurationError, match=words):
+        v1(**filters)
+
+
 @pytest.mark.parametrize("value", ["", "  ", 1.5, {}, object(), b"x", [""], [None], [["x"]]])
 def test_invalid_filter_value_is_an_error(value: Any) -> None:
     """An empty value or one of another type is an error, because it could select more records."""

@@ -40,6 +40,8 @@ def matches(version: str, filters: Any, fields: Any) -> bool:
         {"action_type_not": "login"}, {"interface_not": ["UI", "API"]},
         {"action_type": "token_create", "resource_type": "token"},
         [{"action_type": "never"}, {"resource_type": ("token",)}],
+        {"action": {"type": "token_create"}, "actor": {"email": "eve@example.com", "ip": "192.0.2.0/24"}},
+        {"zone": {"name": "example.com"}, "action": {"type": {"not": "login"}}},
     ],
 )  # fmt: skip
 def test_record_that_fits_all_filters_matches(filters: Any) -> None:
@@ -54,6 +56,7 @@ def test_record_that_fits_all_filters_matches(filters: Any) -> None:
         {"actor_ip": "192.0.2.7"}, {"actor_ip": "no network"}, {"actor_email": "192.0.2.0/24"},
         {"action_type_not": ["login", "token_create"]}, {"action_type": "token_create", "resource_type": "member"},
         [{"action_type": "never"}, {"resource_type": "member"}],
+        {"action": {"type": "token_create"}, "actor": {"email": "adam@example.com"}},
     ],
 )  # fmt: skip
 def test_record_that_misses_one_filter_does_not_match(filters: Any) -> None:
