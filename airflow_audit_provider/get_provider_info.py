@@ -82,6 +82,13 @@ def _options() -> dict[str, object]:
             "example": "67108864",
             "default": "134217728",
         },
+        "v2_history_start": {
+            "description": "First day (UTC) of version 2's own history; windows of version 2 before it are refused.",
+            "version_added": "1.0.0",
+            "type": "string",
+            "example": "2026-02-01",
+            "default": "2026-03-10",
+        },
     }
 
 

@@ -14,7 +14,12 @@ from airflow_audit_provider.core.api.records import ApiVersion
 from airflow_audit_provider.core.paging.read_request import ReadRequest
 from airflow_audit_provider.core.paging.window_reader import SinglePageReader, WindowReader
 from airflow_audit_provider.core.ports import Request
-from airflow_audit_provider.core.windows.readiness import RETENTION_MARGIN, retention_starts_at
+from airflow_audit_provider.core.windows.readiness import (
+    RETENTION_MARGIN,
+    check_history_begun,
+    check_range_kept,
+    retention_starts_at,
+)
 from airflow_audit_provider.core.windows.run_window import RunBounds, resolve_run_window
 from airflow_audit_provider.core.windows.window import TimeWindow
 from airflow_audit_provider.exceptions import ConfigurationError
@@ -59,12 +64,19 @@ class LogParameters(NamedTuple):
             raise ConfigurationError("The CSV export has no asynchronous form. Call export_audit_logs in a thread.")
 
     def query_and_reader(
-        self, build: QueryBuilder, now: datetime
+        self, build: QueryBuilder, now: datetime, history_of: Callable[[str], datetime | None]
     ) -> tuple[AuditQuery, WindowReader | SinglePageReader]:
-        """Returns the query, and a reader of the whole window or of the one page requested."""
+        """Returns the query, and a reader of the whole window or of the one page requested.
+
+        ``history_of`` returns the instant before which an API version has no records. Raises
+        ``RetentionExceededError`` for a window that lies before it, or starts before what the API keeps.
+        """
         query = build(**self.query, filters=self.filters)
         self._check_paging(query.version)
-        request = ReadRequest(query.version, self._window(now), self._direction(), self._page_size())
+        window, history_starts_at = self._window(now), history_of(query.version)
+        if history_starts_at is not None and window.end <= history_starts_at:
+            check_history_begun(window, history_starts_at)
+        request = ReadRequest(query.version, window, self._direction(), self._page_size())
         if "page" in self.paging or "cursor" in self.paging:
             return query, SinglePageReader(request, self._page(), self.paging.get("cursor"))
         return query, WindowReader(request, pages_per_cut=_PAGES_PER_CUT)
@@ -81,12 +93,15 @@ class LogParameters(NamedTuple):
     def _window(self, now: datetime) -> TimeWindow:
         """Returns the half-open window; by default everything that the API keeps, up to now."""
         since, before = self.paging.get("since"), self.paging.get("before")
-        return resolve_run_window(
+        window = resolve_run_window(
             RunBounds(
                 window_start=retention_starts_at(now) - RETENTION_MARGIN if since is None else since,
                 window_end=now + timedelta(seconds=1) if before is None else before,
             )
         ).window
+        if since is not None:
+            check_range_kept(window.start, now)
+        return window
 
     def _page(self) -> int:
         given = self.paging.get("page", 1)

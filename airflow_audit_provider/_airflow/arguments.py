@@ -24,10 +24,13 @@ _ANY_ACCOUNT_ID = "0" * 32
 _ANY_ORGANIZATION_ID = "0"
 
 
-def check_query(api_version: str, scope: str | None, account_id: Any, organization_id: Any, filters: Any) -> Filters:
+def check_query(
+    api_version: str | None, scope: str | None, account_id: Any, organization_id: Any, filters: Any
+) -> Filters:
     """Returns the API's filters; raises ``ConfigurationError`` for arguments that no run can make valid.
 
-    A missing id, a template and another task's output pass as any valid id; so do filters that are not a dict yet.
+    Without an API version, filters are those of version 1 unless the arguments name an organization. A missing id, a
+    template and another task's output pass as any valid id; so do filters that are not a dict yet.
     """
     plain_filters = filters if isinstance(filters, Mapping) else None
     account, organization = _plain(account_id), _plain(organization_id)

@@ -7,10 +7,11 @@ An argument takes precedence over the configuration, and the configuration over 
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, date, datetime, time, timedelta
 
 from airflow.configuration import conf
 
+from airflow_audit_provider.core.api.endpoints import V2
 from airflow_audit_provider.core.limits import (
     DEFAULT_CONCURRENCY,
     DEFAULT_MAX_PART_BYTES,
@@ -22,10 +23,13 @@ from airflow_audit_provider.core.limits import (
 from airflow_audit_provider.exceptions import ConfigurationError
 
 SECTION = "cloudflare_audit_logs"
-DEFAULTS = {
+# Version 2 became generally available on that day; it has no records of earlier events (Cloudflare's documentation).
+_DEFAULT_V2_HISTORY_START = "2026-03-10"
+DEFAULTS: dict[str, int | str] = {
     "settle_delay_seconds": int(DEFAULT_SETTLE_DELAY.total_seconds()),
     "concurrency": DEFAULT_CONCURRENCY,
     "max_part_bytes": DEFAULT_MAX_PART_BYTES,
+    "v2_history_start": _DEFAULT_V2_HISTORY_START,
 }
 
 
@@ -46,6 +50,20 @@ def concurrency_or_configured(given: int | None) -> int:
 def max_part_bytes_or_configured(given: int | None) -> int:
     """Returns the argument, or the configured size at which a task starts the next part."""
     return _configured("max_part_bytes", check_part_size) if given is None else given
+
+
+def history_starts_at(api_version: str) -> datetime | None:
+    """Returns the configured instant at which version 2's history begins, None for version 1, which has all of it."""
+    if api_version != V2:
+        return None
+    text = conf.get(SECTION, "v2_history_start", fallback=_DEFAULT_V2_HISTORY_START)
+    try:
+        return datetime.combine(date.fromisoformat(text.strip()), time(), UTC)
+    except ValueError as error:
+        raise ConfigurationError(
+            f"Option v2_history_start in section [{SECTION}] of Airflow's configuration is {text!r}. It must be a day "
+            f"such as {_DEFAULT_V2_HISTORY_START}. Correct it in airflow.cfg or the environment."
+        ) from error
 
 
 def _configured(option: str, check: Callable[[int], None]) -> int:

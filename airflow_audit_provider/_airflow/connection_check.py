@@ -1,6 +1,7 @@
 """Check behind the "Test" button of a connection: checks the credential and its permission to read the audit log.
 
-Both are needed: the token check proves that the token is active, not that it may read audit logs.
+A page of the audit log proves both. The token check only explains a refusal: it proves that a token is active, not that
+it may read audit logs, and it does not know the token of another account.
 """
 
 from __future__ import annotations
@@ -25,17 +26,17 @@ def check_connection(
 
     Raises the ``AuditProviderError`` of a response that shows neither.
     """
-    has_token = settings.endpoint.credentials.token is not None
-    if has_token and not _token_is_active(settings, transport, reader):
-        return False, (
-            "The API token is not valid or not active. Create a new token in Cloudflare's dashboard and set it as the "
-            "connection's password."
-        )
     try:
         _read_one(query, reader)
     except SourceAuthError as error:
-        subject = "The API token is active, but it" if has_token else "The e-mail with its Global API key"
-        return False, f"{subject} may not read {query.log_name}. {error}"
+        if settings.endpoint.credentials.token is None:
+            return False, f"The e-mail with its Global API key may not read {query.log_name}. {error}"
+        if _token_is_active(settings, transport, reader):
+            return False, f"The API token is active, but it may not read {query.log_name}. {error}"
+        return False, (
+            "The API token is not valid or not active. Create a new token in Cloudflare's dashboard and set it as the "
+            f"connection's password. {error}"
+        )
     return True, f"The credential is active and may read {query.log_name}."
 
 

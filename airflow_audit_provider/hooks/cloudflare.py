@@ -14,6 +14,7 @@ import httpx
 from airflow.providers.common.compat.sdk import BaseHook
 
 from airflow_audit_provider._airflow.api_parameters import LogParameters
+from airflow_audit_provider._airflow.config import history_starts_at
 from airflow_audit_provider._airflow.connection import (
     ConnectionFields,
     ConnectionSettings,
@@ -170,7 +171,7 @@ class CloudflareHook(BaseHook):
 
     def query(
         self,
-        api_version: str = "v1",
+        api_version: str | None = None,
         scope: str | None = None,
         *,
         account_id: str | None = None,
@@ -199,13 +200,14 @@ class CloudflareHook(BaseHook):
             lists). With ``page`` (version 1) or ``cursor`` (version 2), exactly that one page as the API returns it.
             With ``export=True``, the rows of :meth:`export_audit_logs`.
 
-        Raises ``ConfigurationError`` before any request for a parameter that the version does not have.
+        Raises ``ConfigurationError`` before any request for a parameter that the version does not have, and
+        ``RetentionExceededError`` for a ``since`` before what the API keeps or a range before version 2's history.
         """
         log_parameters = LogParameters.parse(parameters)
         if log_parameters.export:
             yield from self.export_audit_logs(**log_parameters.without_export())
             return
-        query, window_reader = log_parameters.query_and_reader(self.query, self.clock.now())
+        query, window_reader = log_parameters.query_and_reader(self.query, self.clock.now(), history_starts_at)
         for records in self.reader().read(query, window_reader):
             yield from (fields_of(record.raw) for record in records)
 
@@ -214,7 +216,7 @@ class CloudflareHook(BaseHook):
         log_parameters = LogParameters.parse(parameters)
         log_parameters.check_no_export()
         async with await self.open_async_conn() as client:
-            query, window_reader = log_parameters.query_and_reader(self.query, self.clock.now())
+            query, window_reader = log_parameters.query_and_reader(self.query, self.clock.now(), history_starts_at)
             async for records in self.async_reader(client).read(query, window_reader):
                 for record in records:
                     yield fields_of(record.raw)

@@ -23,6 +23,7 @@ from airflow_audit_provider._airflow.arguments import (
 )
 from airflow_audit_provider._airflow.config import (
     concurrency_or_configured,
+    history_starts_at,
     max_part_bytes_or_configured,
     settle_delay_or_configured,
 )
@@ -60,7 +61,8 @@ class CloudflareAuditLogsToObjectStorageOperator(WaitingOperator):
     :param organization_id: for the organization scope of version 2; by default the connection's. (templated)
     :param scope: ``account``, ``user`` (version 1) or ``organization`` (version 2); by default the one whose id is
         given.
-    :param api_version: ``v1`` or ``v2``. They return different records, so give each its own destination.
+    :param api_version: ``v1`` or ``v2``; by default ``v2`` for an organization, else ``v1``. They return different
+        records, so give each its own destination.
     :param filters: the API's filters by Python or API name, for example ``{"actor_email": "a@example.com"}``.
         (templated)
     :param file_format: ``jsonl``, ``csv`` or ``parquet``.
@@ -117,7 +119,7 @@ class CloudflareAuditLogsToObjectStorageOperator(WaitingOperator):
         account_id: str | None = None,
         organization_id: str | None = None,
         scope: str | None = None,
-        api_version: str = "v1",
+        api_version: str | None = None,
         filters: dict[str, Any] | None = None,
         file_format: str = "jsonl",
         compression: str | None = None,
@@ -254,14 +256,15 @@ class CloudflareAuditLogsToObjectStorageOperator(WaitingOperator):
         from airflow_audit_provider.formats.part_format import part_format
         from airflow_audit_provider.pipelines.pull_spec import PullSpec
 
+        query = self.hook.query(
+            self.api_version,
+            self.scope,
+            account_id=self.account_id,
+            organization_id=self.organization_id,
+            filters=self.filters,
+        )
         return PullSpec(
-            query=self.hook.query(
-                self.api_version,
-                self.scope,
-                account_id=self.account_id,
-                organization_id=self.organization_id,
-                filters=self.filters,
-            ),
+            query=query,
             run_window=run_window,
             part_format=part_format(self.file_format, self.compression, self.schema),
             attempt_id=uuid4().hex,
@@ -271,6 +274,7 @@ class CloudflareAuditLogsToObjectStorageOperator(WaitingOperator):
             concurrency=self.concurrency,
             recount=self.verify == "recount",
             privacy=open_privacy(self.privacy),
+            history_starts_at=history_starts_at(query.version),
         )
 
     def _report(self, context: Mapping[str, Any], outcome: PullOutcome, late: Mapping[str, int]) -> dict[str, Any]:

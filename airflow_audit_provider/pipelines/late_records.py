@@ -54,6 +54,8 @@ def pull_late_records(
     """
     check_lookback(lookback)
     window, oldest_at = spec.run_window.window, whole_windows_start_at(reader.clock.now())
+    if spec.history_starts_at is not None:
+        oldest_at = max(oldest_at, spec.history_starts_at)
     # Limited to what the API still keeps, so that a lookback of any length is allowed.
     since = max(window.start - min(lookback, window.start - oldest_at), oldest_at)
     committed = _committed_between(store, since, window, oldest_at)

@@ -29,7 +29,7 @@ from airflow_audit_provider.core.archive.object_keys import WindowKeys
 from airflow_audit_provider.core.limits import check_part_size
 from airflow_audit_provider.core.ports import Store
 from airflow_audit_provider.core.privacy.rule import check_no_personal_filters
-from airflow_audit_provider.core.windows.readiness import check_window_readable
+from airflow_audit_provider.core.windows.readiness import check_history_begun, check_window_readable
 from airflow_audit_provider.pipelines.committed import latest_committed
 from airflow_audit_provider.pipelines.dataset import check_dataset
 from airflow_audit_provider.pipelines.observer import Observer, Phase, PullOutcome
@@ -71,6 +71,7 @@ def pull_window(spec: PullSpec, reader: AuditLogReader, store: Store, observer: 
 def _plan(spec: PullSpec, store: Store, now: datetime) -> PlannedPull:
     """Returns the pull to carry out; raises if the window cannot be read now or added to what is committed."""
     check_part_size(spec.max_part_bytes)
+    check_history_begun(spec.run_window.window, spec.history_starts_at)
     check_window_readable(spec.run_window.window, now, spec.settle_delay)
     check_no_personal_filters(spec.privacy_entry, spec.query.filters)
     has_descriptor = check_dataset(store, spec.dataset)

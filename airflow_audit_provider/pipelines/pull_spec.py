@@ -5,7 +5,7 @@ Invariant: equal specs upon equal committed manifests stage equal bytes, so one 
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from airflow_audit_provider.core.api.query import AuditQuery
@@ -22,7 +22,10 @@ from airflow_audit_provider.formats.part_format import PartFormat, committed_for
 
 
 class PullSpec(NamedTuple):
-    """What one pull is requested to do; ``attempt_id`` is unique to the attempt and names its staging folder."""
+    """What one pull is requested to do; ``attempt_id`` is unique to the attempt and names its staging folder.
+
+    ``history_starts_at`` is the instant before which the API version has no records, None if there is none.
+    """
 
     query: AuditQuery
     run_window: RunWindow
@@ -34,6 +37,7 @@ class PullSpec(NamedTuple):
     concurrency: int = DEFAULT_CONCURRENCY
     recount: bool = False
     privacy: PrivacyRule | None = None
+    history_starts_at: datetime | None = None
 
     @property
     def privacy_entry(self) -> MaybeAppliedPrivacy:

@@ -35,7 +35,7 @@ class CloudflareAuditLogActivitySensor(BaseSensorOperator):
     :param account_id: 32 hexadecimal digits; by default the connection's. (templated)
     :param organization_id: for the organization scope of version 2; by default the connection's. (templated)
     :param scope: ``account``, ``user`` or ``organization``.
-    :param api_version: ``v1`` or ``v2``.
+    :param api_version: ``v1`` or ``v2``; by default ``v2`` for an organization, else ``v1``.
     :param filters: the API's filters by Python or API name. (templated)
     :param timezone: IANA zone of a date, or of a ``since`` text without an offset.
     :param deferrable: poll once, then wait in the triggerer.
@@ -63,7 +63,7 @@ class CloudflareAuditLogActivitySensor(BaseSensorOperator):
         account_id: str | None = None,
         organization_id: str | None = None,
         scope: str | None = None,
-        api_version: str = "v1",
+        api_version: str | None = None,
         filters: dict[str, Any] | None = None,
         timezone: str = "UTC",
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),

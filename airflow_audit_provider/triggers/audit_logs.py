@@ -18,12 +18,14 @@ from airflow.triggers.base import BaseEventTrigger, BaseTrigger, TriggerEvent
 
 from airflow_audit_provider._airflow.arguments import check_query
 from airflow_audit_provider.adapters.clock import SystemClock
+from airflow_audit_provider.core.api.endpoints import with_defaults
 from airflow_audit_provider.core.api.record_filter import RecordFilter
 from airflow_audit_provider.core.limits import DEFAULT_CONN_ID
 from airflow_audit_provider.core.watch.polling import PollSchedule, check_seconds
-from airflow_audit_provider.exceptions import AuditProviderError
+from airflow_audit_provider.exceptions import AuditProviderError, ConfigurationError
 
 if TYPE_CHECKING:
+    from airflow_audit_provider.core.api.records import AuditRecord
     from airflow_audit_provider.core.watch.activity import ActivityCount
     from airflow_audit_provider.core.watch.new_records import NewRecords, WatchPosition
     from airflow_audit_provider.hooks.cloudflare import CloudflareHook
@@ -138,7 +140,7 @@ class AuditLogActivityEventTrigger(BaseEventTrigger):
     """Reports new records of an audit log to an ``AssetWatcher``: one asset event for each poll that finds some.
 
     :param cloudflare_conn_id: a connection of type ``cloudflare``.
-    :param api_version: ``v1`` or ``v2``.
+    :param api_version: ``v1`` or ``v2``; by default ``v2`` for an organization, else ``v1``.
     :param scope: ``account``, ``user`` or ``organization``.
     :param account_id: by default the connection's.
     :param organization_id: by default the connection's.
@@ -158,7 +160,7 @@ class AuditLogActivityEventTrigger(BaseEventTrigger):
     def __init__(
         self,
         cloudflare_conn_id: str = DEFAULT_CONN_ID,
-        api_version: str = "v1",
+        api_version: str | None = None,
         scope: str | None = None,
         account_id: str | None = None,
         organization_id: str | None = None,
@@ -183,7 +185,8 @@ class AuditLogActivityEventTrigger(BaseEventTrigger):
         check_query(api_version, scope, account_id, organization_id, None)
         check_seconds("poll_interval_seconds", poll_interval_seconds)
         check_seconds("lookback_seconds", lookback_seconds)
-        self._record_filter = RecordFilter(api_version, self.filters)
+        version, _ = with_defaults(api_version, scope, account_id, organization_id)
+        self._record_filter = RecordFilter(version, self.filters)
         self._hook: CloudflareHook | None = None
         self._has_warned_of_cut = False
 
@@ -230,7 +233,7 @@ class AuditLogActivityEventTrigger(BaseEventTrigger):
         subscriber = Subscriber(positions, CatchUp(positions, reader))
         async for shared in shared_stream:
             async for new_records in subscriber.take(shared):
-                records = self._record_filter.pick(new_records.records)
+                records = self._pick(new_records)
                 if records:
                     yield TriggerEvent(event_payload(new_records.query, records))
 
@@ -238,6 +241,21 @@ class AuditLogActivityEventTrigger(BaseEventTrigger):
         """Yields the same events without sharing the poll, for Airflow before 3.3."""
         async for event in self.filter_shared_stream(type(self).open_shared_stream(self.serialize()[1])):
             yield event
+
+    def _pick(self, new_records: NewRecords) -> list[AuditRecord]:
+        """Returns the records that the filters accept.
+
+        The connection may lead to another version than the arguments. All records are returned if that version has no
+        such filter, because none may be withheld by mistake.
+        """
+        version = new_records.query.version
+        if version != self._record_filter.version:
+            try:
+                self._record_filter = RecordFilter(version, self.filters)
+            except ConfigurationError as error:
+                self.log.warning("Every record is reported until api_version and filters agree: %s", error)
+                return list(new_records.records)
+        return self._record_filter.pick(new_records.records)
 
     def poll_forever(self, position: WatchPosition | None) -> AsyncGenerator[NewRecords, None]:
         """Polls without end, starting at a position; each poll continues where the previous one stopped."""

@@ -25,7 +25,7 @@ from airflow_audit_provider.exceptions import (
 from airflow_audit_provider.get_provider_info import get_provider_info
 from airflow_audit_provider.hooks.cloudflare import CloudflareHook
 from airflow_audit_provider.testing.server import FakeServer
-from airflow_audit_provider.testing.settings import ACCOUNT_ID, TOKEN, TokenKind
+from airflow_audit_provider.testing.settings import ACCOUNT_ID, ORGANIZATION_ID, TOKEN, TokenKind
 from tests.operators.task_setup import WINDOW, TaskSetup
 
 BASE = "https://api.cloudflare.com/client/v4"
@@ -301,6 +301,30 @@ def test_connection_check_names_what_is_missing(
     passed, sentence = other.hook().test_connection()
     assert (passed, words in sentence) == (good, True), sentence
     assert secret not in sentence
+
+
+def test_connection_with_only_an_organization_is_tested_and_read(task_setup: TaskSetup) -> None:
+    """Neither scope nor version has to be given: the organization's log is read, with version 2."""
+    task_setup.connect(extra={"organization_id": ORGANIZATION_ID})
+    passed, sentence = task_setup.hook().test_connection()
+    assert passed, sentence
+    assert f"organization {ORGANIZATION_ID}" in sentence
+    truth = task_setup.ids("v2", f"organizations/{ORGANIZATION_ID}")
+    assert truth
+    assert [record["id"] for record in task_setup.hook().iter_audit_logs(**SINCE, direction="asc")] == truth
+    assert task_setup.land()["record_count"] == len(truth)
+    assert task_setup.sensor(minimum_count=len(truth)).poke({}).is_done
+
+
+@pytest.mark.parametrize("kind", [TokenKind.ACCOUNT, TokenKind.VALID])
+def test_organization_is_readable_although_the_token_check_does_not_know_the_token(
+    kind: TokenKind, task_setup: TaskSetup, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A token of an account answers 401 to the check of users' tokens; a page of the log says more."""
+    secret = "another-token-0123456789abcdefghijklmn"
+    other = TaskSetup(monkeypatch, task_setup.destination, tokens={secret: kind})
+    other.connect(password=secret, extra={"organization_id": ORGANIZATION_ID})
+    assert other.hook().test_connection()[0]
 
 
 def test_connection_check_with_global_key(task_setup: TaskSetup) -> None:

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from airflow_audit_provider.exceptions import ConfigurationError
+from airflow_audit_provider.core.windows.readiness import retention_starts_at
+from airflow_audit_provider.exceptions import ConfigurationError, RetentionExceededError
 from airflow_audit_provider.testing.settings import ACCOUNT_ID, ORGANIZATION_ID
 from tests.operators.task_setup import END, START, TaskSetup
 from tests.pipelines.pull.landing import record_at
@@ -196,3 +197,39 @@ def test_nested_filters_read_what_the_flat_ones_do(task_setup: TaskSetup) -> Non
         assert flat
         assert _read(task_setup, **DAY, api_version=version, **{path[0]: {path[1]: value}}) == flat
         assert _aread(task_setup, **DAY, api_version=version, **{path[0]: {path[1]: value}}) == flat
+
+
+@pytest.mark.parametrize("version", ["v1", "v2"])
+@pytest.mark.parametrize(
+    ("since", "before"), [("2024-01-01", "2024-02-01"), ("2024-01-01", END), ("2025-04-30", "2025-05-01")]
+)
+def test_range_beyond_retention_is_refused(task_setup: TaskSetup, version: str, since: str, before: Any) -> None:
+    """A range that the API no longer keeps, in whole or at its beginning, raises instead of yielding fewer records."""
+    parameters = {"since": since, "before": before, "api_version": version}
+    for read in (_read, _aread):
+        with pytest.raises(RetentionExceededError, match="18 months"):
+            read(task_setup, **parameters)
+    if version == "v1":
+        with pytest.raises(RetentionExceededError):
+            list(task_setup.hook().export_audit_logs(since=since, before=before))
+    assert task_setup.fake.requests == []
+
+
+def test_everything_kept_is_read_without_since(task_setup: TaskSetup) -> None:
+    """Neither the default range nor one that starts 18 months ago is refused."""
+    start = retention_starts_at(task_setup.clock.now())
+    for parameters in ({}, {"since": start}, {"since": start - timedelta(seconds=30)}):
+        page = _read(task_setup, **parameters, per_page=1, page=1)
+        assert len(page) == 1
+
+
+def test_version_2_range_before_its_history_is_refused(task_setup: TaskSetup, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Version 2 has nothing before 2026-03-10, or before the day that is configured; version 1 has."""
+    january = {"since": "2026-01-05", "before": "2026-01-06"}
+    for read in (_read, _aread):
+        with pytest.raises(RetentionExceededError, match=r"history of version 2.*api_version='v1'"):
+            read(task_setup, **january, api_version="v2")
+    assert task_setup.fake.requests == []
+    assert _read(task_setup, **january)
+    monkeypatch.setenv("AIRFLOW__CLOUDFLARE_AUDIT_LOGS__V2_HISTORY_START", "2026-01-01")
+    assert _read(task_setup, **january, api_version="v2")

@@ -17,6 +17,7 @@ from airflow_audit_provider.exceptions import (
     StorageError,
     WindowNotSettledError,
 )
+from airflow_audit_provider.testing.settings import ORGANIZATION_ID
 from airflow_audit_provider.triggers.audit_logs import WindowSettledTrigger
 from tests.operators.task_setup import END, START, WINDOW, TaskSetup
 
@@ -201,3 +202,36 @@ def test_lasting_failure_raises_retryable_error_and_leaves_no_file(task_setup: T
     assert caught.value.retryable
     assert len(task_setup.fake.requests) == 3
     assert not list(task_setup.destination.rglob("*"))
+
+
+@pytest.mark.parametrize("day", ["2025-12-01", "2026-03-09"])
+@pytest.mark.parametrize("ids", [{}, {"organization_id": ORGANIZATION_ID}])
+def test_version_2_window_before_its_history_is_refused(task_setup: TaskSetup, day: str, ids: dict[str, str]) -> None:
+    """Such a window would be an empty day that coverage calls complete."""
+    end = datetime.fromisoformat(f"{day}T00:00:00+00:00") + timedelta(days=1)
+    error = _refused(task_setup, window_start=day, window_end=end, api_version="v2", **ids)
+    assert isinstance(error, RetentionExceededError)
+    assert "api_version='v1'" in str(error)
+    assert "v2_history_start" in str(error)
+
+
+def test_version_2_history_begins_where_it_is_configured(
+    task_setup: TaskSetup, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The default day lands, an earlier one with the option, and version 1 at any day that is kept."""
+    for day, option, version in (("10", None, "v2"), ("09", "2026-02-01", "v2"), ("08", None, "v1")):
+        if option is not None:
+            monkeypatch.setenv("AIRFLOW__CLOUDFLARE_AUDIT_LOGS__V2_HISTORY_START", option)
+        window = {"window_start": f"2026-03-{day}T01:00:00Z", "window_end": f"2026-03-{day}T02:00:00Z"}
+        destination = f"file://{task_setup.destination}/{version}"
+        assert task_setup.land(**window, api_version=version, destination=destination)["committed"]
+    assert task_setup.land(api_version="v2", destination=destination + "2")["committed"]
+
+
+@pytest.mark.parametrize("option", ["", "March", "2026-13-01"])
+def test_impossible_history_start_is_named(task_setup: TaskSetup, monkeypatch: pytest.MonkeyPatch, option: str) -> None:
+    """The error names option and section."""
+    monkeypatch.setenv("AIRFLOW__CLOUDFLARE_AUDIT_LOGS__V2_HISTORY_START", option)
+    error = _refused(task_setup, **WINDOW, api_version="v2")
+    assert isinstance(error, ConfigurationError)
+    assert "v2_history_start in section [cloudflare_audit_logs]" in str(error)

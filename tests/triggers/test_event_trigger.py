@@ -10,6 +10,9 @@ import pytest
 from airflow.providers.common.compat import connection as compat
 from airflow.providers.common.compat.module_loading import import_string
 
+from airflow_audit_provider.core.api.query import audit_query
+from airflow_audit_provider.core.api.records import AuditRecord
+from airflow_audit_provider.core.watch.new_records import NewRecords, WatchPosition
 from airflow_audit_provider.exceptions import ConfigurationError
 from airflow_audit_provider.testing.settings import ACCOUNT_ID
 from airflow_audit_provider.triggers import shared_stream
@@ -147,3 +150,23 @@ def test_invalid_argument_fails_at_dag_parse(arguments: dict[str, Any], words: s
     """Rejects arguments that no triggerer could use."""
     with pytest.raises(ConfigurationError, match=words):
         AuditLogActivityEventTrigger(**arguments)
+
+
+def _organization_records() -> NewRecords:
+    records = [
+        AuditRecord(number, str(number), f'{{"id":"{number}","zone":{{"name":"{zone}"}}}}'.encode())
+        for number, zone in enumerate(("example.com", "example.org"))
+    ]
+    return NewRecords(audit_query(None, None, organization_id="o"), records, WatchPosition(0), is_complete=True)
+
+
+def test_filter_of_a_connection_with_only_an_organization_is_that_of_version_2() -> None:
+    """The connection decides the version in the triggerer, and the filter reads version 2's fields."""
+    trigger = event_trigger(filters={"zone_name": "example.com"})
+    assert [record.id for record in trigger._pick(_organization_records())] == ["0"]
+
+
+def test_filter_that_version_2_does_not_have_withholds_no_record() -> None:
+    """Every record is reported, with a warning that says what to correct."""
+    trigger = event_trigger(filters={"interface": "API"})
+    assert len(trigger._pick(_organization_records())) == 2

@@ -64,7 +64,7 @@ _WORD = frozenset(f"{string.ascii_letters}{string.digits}_-")
 
 
 def name_audit_log(
-    api_version: str,
+    api_version: str | None,
     scope: str | None,
     *,
     account_id: str | None = None,
@@ -73,19 +73,28 @@ def name_audit_log(
 ) -> tuple[str, str, str, Filters]:
     """Returns version, scope, scope id and filters of one audit log, as ``AuditQuery`` has them.
 
-    ``scope`` of None means the organization if only an organization id is given, else the account. Raises
+    ``scope`` of None means the organization if only an organization id is given, else the account. ``api_version`` of
+    None means version 2 for an organization, which version 1 does not have, else version 1. Raises
     ``ConfigurationError`` for an unknown version, a scope that the version does not have, a malformed or missing id,
     and a filter that the endpoint does not have.
     """
+    api_version, scope = with_defaults(api_version, scope, account_id, organization_id)
     check_known("api_version", api_version, VERSIONS)
-    if scope is None:
-        scope = ORGANIZATION if organization_id and not account_id else ACCOUNT
     check_known("scope", scope, SCOPES)
     if (api_version, scope) not in PATHS:
         scopes = " or ".join(repr(s) for v, s in PATHS if v == api_version)
         raise ConfigurationError(f"Version {api_version} of the API has no {scope} scope. Use scope={scopes}.")
     scope_id = _scope_id(scope, account_id, organization_id)
     return api_version, scope, scope_id, _filters(api_version, scope, filters)
+
+
+def with_defaults(
+    api_version: str | None, scope: str | None, account_id: object, organization_id: object
+) -> tuple[str, str]:
+    """Returns version and scope, where None is replaced by what the ids lead to."""
+    if scope is None:
+        scope = ORGANIZATION if organization_id and not account_id else ACCOUNT
+    return api_version or (V2 if scope == ORGANIZATION else V1), scope
 
 
 def check_known(name: str, given: object, known: tuple[str, ...]) -> None:

@@ -126,7 +126,7 @@ class AuditQuery(msgspec.Struct, frozen=True):
 
 
 def audit_query(
-    api_version: str,
+    api_version: str | None,
     scope: str | None,
     *,
     account_id: str | None = None,

@@ -68,6 +68,7 @@ class RecordFilter:
 
     def __init__(self, version: str, filters: Mapping[str, Any] | Iterable[Mapping[str, Any]] | None) -> None:
         check_known("api_version", version, VERSIONS)
+        self.version = version
         alternatives = [filters] if isinstance(filters, Mapping) else list(filters or [])
         self._alternatives = [_predicates(version, mapping) for mapping in alternatives]
 

@@ -49,6 +49,29 @@ def check_window_readable(window: TimeWindow, now: datetime, settle_delay: timed
     _check_settled(window, now, settle_delay)
 
 
+def check_range_kept(start: datetime, now: datetime) -> None:
+    """Raises ``RetentionExceededError`` for the start of a range of which the API no longer keeps the beginning."""
+    oldest = retention_starts_at(now)
+    if start < oldest - CLOCK_TOLERANCE:
+        raise RetentionExceededError(
+            f"The range starts at {format_instant(start)}. Cloudflare keeps audit logs for {RETENTION_MONTHS} months, "
+            f"that is from {format_instant(oldest)} on. Start later, or leave out since to read all that is kept."
+        )
+
+
+def check_history_begun(window: TimeWindow, history_starts_at: datetime | None) -> None:
+    """Raises ``RetentionExceededError`` if a window starts before the API version's own history.
+
+    Cloudflare keeps no version 2 records of earlier events, so the window would be empty and look like a quiet one.
+    """
+    if history_starts_at is not None and window.start < history_starts_at:
+        raise RetentionExceededError(
+            f"The window {window} starts before {format_instant(history_starts_at)}, when the history of version 2 of "
+            "the API begins. Read earlier windows with api_version='v1' into a destination of their own. If your log "
+            "begins on another day, set v2_history_start in section [cloudflare_audit_logs] of Airflow's configuration."
+        )
+
+
 def check_settled_by_server_clock(window: TimeWindow, responded_at: datetime | None, settle_delay: timedelta) -> None:
     """Raises ``WindowNotSettledError`` if the window was not settled by the API's own clock when it was read.
 
