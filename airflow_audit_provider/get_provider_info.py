@@ -48,7 +48,7 @@ def _connection_type() -> dict[str, object]:
         "hook-class-name": "airflow_audit_provider.hooks.cloudflare.CloudflareHook",
         "hook-name": "Cloudflare",
         "ui-field-behaviour": _standard_fields(),
-        "conn-fields": {**_identity_fields(), **_tuning_fields()},
+        "conn-fields": {**_identity_fields(), **_network_fields(), **_tuning_fields()},
     }
 
 
@@ -128,12 +128,28 @@ def _identity_fields() -> dict[str, object]:
     }
 
 
+def _network_fields() -> dict[str, object]:
+    """Fields for a company's network."""
+    return {
+        "proxy": {
+            "label": "Proxy",
+            "description": "For example http://user:password@proxy.example.com:3128; if empty, HTTPS_PROXY.",
+            "schema": {"type": ["string", "null"], "format": "password"},
+        },
+        "ca_bundle": {
+            "label": "Certificate authorities",
+            "description": "Path of a PEM file on every worker; if empty, SSL_CERT_FILE, SSL_CERT_DIR or certifi.",
+            "schema": {"type": ["string", "null"]},
+        },
+    }
+
+
 def _tuning_fields() -> dict[str, object]:
     """Fields that limit requests, attempts and waiting times."""
     return {
         "timeout_seconds": {
             "label": "Read timeout, seconds",
-            "description": "Longest time without data from the API; 60 if empty.",
+            "description": "Longest time without data; 60 if empty. A whole response may take five times as long.",
             "schema": {"type": ["number", "null"], "minimum": 1, "maximum": 600},
         },
         "rate_limit_requests": {
@@ -155,5 +171,10 @@ def _tuning_fields() -> dict[str, object]:
             "label": "Longest time on one request, seconds",
             "description": "1800 if empty; a rate-limit block takes 300.",
             "schema": {"type": ["number", "null"], "minimum": 0},
+        },
+        "max_response_bytes": {
+            "label": "Largest response, bytes",
+            "description": "134217728 if empty, also after decompression.",
+            "schema": {"type": ["integer", "null"], "minimum": 1},
         },
     }

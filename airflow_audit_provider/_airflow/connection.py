@@ -16,6 +16,7 @@ from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHo
 from airflow_audit_provider import __version__
 from airflow_audit_provider._airflow.compat import aload_connection
 from airflow_audit_provider.adapters.cloudflare.http import DEFAULT_BASE_URL, Credentials, Endpoint
+from airflow_audit_provider.adapters.cloudflare.response_body import DEFAULT_MAX_RESPONSE_BYTES
 from airflow_audit_provider.core.api.rate_limiter import RateLimit, RateLimiter
 from airflow_audit_provider.core.api.retry import RetryLimits
 from airflow_audit_provider.exceptions import ConfigurationError
@@ -26,11 +27,12 @@ _NUMBERS: dict[str, float | None] = {
     "rate_limit_seconds": 300.0,
     "max_attempts": 8.0,
     "max_retry_seconds": 1800.0,
+    "max_response_bytes": float(DEFAULT_MAX_RESPONSE_BYTES),
 }
-_WHOLE_NUMBERS = frozenset({"rate_limit_requests", "max_attempts"})
+_WHOLE_NUMBERS = frozenset({"rate_limit_requests", "max_attempts", "max_response_bytes"})
 # A token as it is pasted from a curl command or from Cloudflare's documentation.
 _AUTHORIZATION = re.compile(r"['\"]?(authorization\s*:\s*)?bearer(\s|:|$)", re.IGNORECASE)
-_TEXTS = frozenset({"account_id", "organization_id"})
+_TEXTS = frozenset({"account_id", "organization_id", "proxy", "ca_bundle"})
 
 
 def get_connection(conn_id: str, remedy: str, hook: BaseHook | type[BaseHook] = BaseHook) -> Any:
@@ -82,6 +84,11 @@ class ConnectionSettings(NamedTuple):
         count = self.numbers.get("rate_limit_requests")
         return RateLimiter(None if count is None else RateLimit(int(count), self.numbers["rate_limit_seconds"]))
 
+    @property
+    def max_response_bytes(self) -> int:
+        """Largest response that is read."""
+        return int(self.numbers["max_response_bytes"])
+
     def retry_limits(self) -> RetryLimits:
         """Returns how often and how long a request is retried."""
         return RetryLimits(int(self.numbers["max_attempts"]), self.numbers["max_retry_seconds"])
@@ -101,6 +108,8 @@ def read_connection(conn_id: str, fields: ConnectionFields) -> ConnectionSetting
         _base_url(conn_id, fields),
         timeout_seconds=numbers["timeout_seconds"],
         user_agent=f"airflow-audit-provider/{__version__}",
+        proxy=_text(fields, "proxy"),
+        ca_bundle=_text(fields, "ca_bundle"),
     )
     endpoint.check_safe()
     return ConnectionSettings(endpoint, _text(fields, "account_id"), _text(fields, "organization_id"), numbers)

@@ -106,6 +106,8 @@ class CloudflareHook(BaseHook):
         if secret != conn.password:
             # Airflow masks the password as it is in the connection; without its line break it is another text.
             mask(secret)
+        if settings.endpoint.proxy is not None:
+            mask(settings.endpoint.proxy)
         return settings
 
     @cached_property
@@ -116,6 +118,9 @@ class CloudflareHook(BaseHook):
         """Returns the httpx client with base URL and credential; it follows no redirects."""
         return self._client
 
+    def _http(self) -> HttpTransport:
+        return HttpTransport(self.get_conn(), self.settings.max_response_bytes)
+
     def close(self) -> None:
         """Closes the client's connections; the next use of the hook opens new ones."""
         client = self.__dict__.pop("_client", None)
@@ -125,7 +130,7 @@ class CloudflareHook(BaseHook):
     def test_connection(self) -> tuple[bool, str]:
         """Checks the credential and its permission; returns whether both are valid, and a sentence for the user."""
         try:
-            transport = HttpTransport(self.get_conn())
+            transport = self._http()
             return check_connection(self.settings, self.query(), transport, self.reader())
         except AuditProviderError as error:
             return False, str(error)
@@ -145,7 +150,7 @@ class CloudflareHook(BaseHook):
             if on_step is not None:
                 on_step(step)
 
-        transport = HttpTransport(self.get_conn())
+        transport = self._http()
         limits = self.settings.retry_limits() if with_retries else NO_RETRY
         return AuditLogReader(
             transport, self.clock, self._rate_limiter, limits, log_and_report, connection=self.cloudflare_conn_id
@@ -153,7 +158,7 @@ class CloudflareHook(BaseHook):
 
     def async_reader(self, client: httpx.AsyncClient) -> AsyncAuditLogReader:
         """Returns a reader for an event loop over an open client (see :meth:`open_async_conn`)."""
-        transport = AsyncHttpTransport(client)
+        transport = AsyncHttpTransport(client, self.settings.max_response_bytes)
         limits = self.settings.retry_limits()
         return AsyncAuditLogReader(
             transport, self.clock, self._rate_limiter, limits, self._log_wait, connection=self.cloudflare_conn_id
@@ -230,7 +235,7 @@ class CloudflareHook(BaseHook):
         """
         request = LogParameters.parse(parameters).export_request(self.query, self.clock.now())
         try:
-            yield from HttpTransport(self.get_conn()).stream_csv(request, self.clock.now())
+            yield from self._http().stream_csv(request, self.clock.now())
         except AuditProviderError as error:
             error.connection = self.cloudflare_conn_id
             raise

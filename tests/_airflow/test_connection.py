@@ -21,6 +21,7 @@ from airflow_audit_provider.exceptions import (
     ConfigurationError,
     SourceAuthError,
     SourceProtocolError,
+    SourceUnavailableError,
 )
 from airflow_audit_provider.get_provider_info import get_provider_info
 from airflow_audit_provider.hooks.cloudflare import CloudflareHook
@@ -64,6 +65,41 @@ def test_hook_accepts_every_field_of_the_form(task_setup: TaskSetup) -> None:
     values: dict[str, Any] = dict.fromkeys(_declared()["conn-fields"], 7)
     task_setup.connect(extra={**values, "account_id": ACCOUNT_ID, "organization_id": "org"})
     assert task_setup.hook().settings.account_id == ACCOUNT_ID
+
+
+def test_proxy_and_certificates_of_the_extra_reach_the_client(task_setup: TaskSetup) -> None:
+    """Both extras are part of the endpoint; a proxy's password is in no text of the settings."""
+    task_setup.connect(extra={"proxy": " http://user:hidden@proxy.example.com:3128 ", "ca_bundle": "/no/such/ca.pem"})
+    settings = task_setup.hook().settings
+    assert settings.endpoint.proxy == "http://user:hidden@proxy.example.com:3128"
+    assert "hidden" not in repr(settings)
+    with pytest.raises(ConfigurationError, match=r"/no/such/ca\.pem"):
+        CloudflareHook().get_conn()
+    passed, sentence = CloudflareHook().test_connection()
+    assert (passed, "/no/such/ca.pem" in sentence) == (False, True)
+    task_setup.connect(extra={"proxy": "ftp://proxy.example.com"})
+    assert "is not a URL of a proxy" in CloudflareHook().test_connection()[1]
+
+
+def test_response_larger_than_the_extra_allows_is_retried(task_setup: TaskSetup) -> None:
+    """``max_response_bytes`` of the connection is the limit, blocking and not."""
+    task_setup.connect(extra={"account_id": ACCOUNT_ID, "max_response_bytes": 1000, "max_attempts": 2})
+    with pytest.raises(SourceUnavailableError, match="more than 1000 bytes"):
+        list(task_setup.hook().iter_audit_logs(**SINCE))
+    with pytest.raises(SourceUnavailableError, match="more than 1000 bytes"):
+        asyncio.run(_first_of(task_setup.hook()))
+
+
+async def _first_of(hook: CloudflareHook) -> dict[str, Any]:
+    return await anext(hook.aiter_audit_logs(**SINCE))
+
+
+@pytest.mark.parametrize("name", ["verify", "insecure", "verify_ssl", "ssl_verify", "tls_verify"])
+def test_no_extra_turns_verification_off(task_setup: TaskSetup, name: str) -> None:
+    """Such a switch is an unknown field."""
+    task_setup.connect(extra={name: False})
+    with pytest.raises(ConfigurationError, match=name):
+        _ = task_setup.hook().settings
 
 
 def test_standard_fields_are_renamed_alike() -> None:

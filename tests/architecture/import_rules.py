@@ -20,6 +20,8 @@ EXTERNAL: dict[str, set[str]] = {
     f"{PACKAGE}/formats/parquet.py": {"msgspec", "pyarrow"},
     f"{PACKAGE}/formats/warehouse_rows.py": {"msgspec", "pyarrow"},
     f"{PACKAGE}/adapters/": {"msgspec"},
+    f"{PACKAGE}/adapters/cloudflare/certificates.py": {"certifi"},
+    f"{PACKAGE}/adapters/cloudflare/deadline.py": {"httpcore", "httpx"},
     f"{PACKAGE}/adapters/cloudflare/http.py": {"httpx"},
     f"{PACKAGE}/adapters/storage/fsspec_store.py": {"fsspec"},
     f"{PACKAGE}/adapters/signing.py": {"cryptography"},

@@ -32,10 +32,10 @@ RETIRED_NAMES = frozenset(
     "store_at named_failures skipping_softly task_failures next_try ONE_TRY".split()
 )
 SPOKEN = re.compile(rf"\b({'|'.join(OTHER_WORDS)})(?:e?s)?\b", re.IGNORECASE)
-# Names given by Airflow or Cloudflare, and terms of the field: the end of the data, a test double in the process.
+# Names given by Airflow, Cloudflare or httpx; terms of the field: the end of the data, a test double in the process.
 FIELD_NAMES = {
     "get_provider_info", "provider_info", "data_interval", "data_interval_start", "data_interval_end", "result_info",
-    "end_of_data", "in_process",
+    "end_of_data", "in_process", "handle_request", "get_extra_info",
 }  # fmt: skip
 DRAWERS = {"util", "utils", "helper", "helpers", "common", "base", "misc", "shared", "tools", "stuff"}
 # Instants that the glossary, the API or Airflow named without the ending.

@@ -66,7 +66,7 @@ def test_empty_body_is_waited_out(task_setup: TaskSetup) -> None:
 
 @pytest.mark.parametrize("date", ["Thu, 01 Jan 1970 00:00:07 GMT", "Fri, 31 Dec 9999 23:59:59 GMT"])
 def test_date_of_1970_is_not_believed(task_setup: TaskSetup, date: str) -> None:
-    """A server whose clock was reset does not make a window of last month unsettled for 56 years."""
+    """A date that no server can have does not make a window of last month unsettled."""
 
     def dated(response: httpx.Response) -> httpx.Response:
         response.headers["date"] = date

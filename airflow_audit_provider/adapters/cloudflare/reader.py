@@ -27,7 +27,7 @@ from airflow_audit_provider.core.paging.fetch import (
 )
 from airflow_audit_provider.core.paging.window_reader import SinglePageReader, WindowReader
 from airflow_audit_provider.core.ports import AsyncTransport, Clock, Request, Response, Transport
-from airflow_audit_provider.exceptions import SourceUnavailableError
+from airflow_audit_provider.exceptions import ConfigurationError, SourceUnavailableError
 
 # A waiting thread checks this often whether it was cancelled, so that it ends soon after the pull it reads for.
 _CANCEL_CHECK_SECONDS = 2.0
@@ -114,6 +114,9 @@ class AuditLogReader:
             response = self._transport.send(request)
         except SourceUnavailableError as error:
             return error
+        except ConfigurationError as error:
+            error.connection = self._connection
+            raise
         if self.first_response_at is None:
             self.first_response_at = server_time(response.headers)
         return response
@@ -164,6 +167,9 @@ class AsyncAuditLogReader:
             return await self._transport.send(request)
         except SourceUnavailableError as error:
             return error
+        except ConfigurationError as error:
+            error.connection = self._connection
+            raise
 
 
 def _next_step(script: FetchScript, result: StepResult) -> Step | None:

@@ -162,13 +162,18 @@ def error_of(response: Response, now: datetime, log_name: str = _ANY_LOG) -> Sou
     if status == 429:
         return _rate_limited(response, now)
     if status == 407:
-        return ConfigurationError(
-            "The proxy asks for authentication (status 407). Give user and password in the URL of the proxy: in the "
-            "connection's extra proxy, or in the environment variable HTTPS_PROXY or ALL_PROXY."
-        )
+        return proxy_authentication_error()
     if status >= 500 or status < 300 or status in _REPEATABLE_STATUSES:
         return _unavailable(response, now)
     return _unexpected(response)
+
+
+def proxy_authentication_error() -> ConfigurationError:
+    """Returns the error of a proxy that asks for a user and a password."""
+    return ConfigurationError(
+        "The proxy asks for authentication (status 407). Give user and password in the URL of the proxy: in the "
+        "connection's extra proxy, or in the environment variable HTTPS_PROXY or ALL_PROXY."
+    )
 
 
 def _unavailable(response: Response, now: datetime) -> SourceUnavailableError:

@@ -100,6 +100,8 @@ def test_trusted_certificate_is_accepted(
     server: Server, request_status: RequestStatus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With the certificate among the authorities a client for https gets a response, one for plain http does not."""
+    for name in ("SSL_CERT_FILE", "SSL_CERT_DIR"):
+        monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(certifi, "where", lambda: str(server.certificate))
     assert request_status(server.url, "https://localhost:1") == 200
     with pytest.raises(httpx.ConnectError, match="CERTIFICATE_VERIFY_FAILED"):

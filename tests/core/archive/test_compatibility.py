@@ -67,7 +67,7 @@ def test_conflict_of_datasets_is_told_in_words() -> None:
 def test_conflict_of_privacy_rules_is_told_in_words() -> None:
     """The message lists what each rule does, without a Python literal."""
     with pytest.raises(CommitConflictError) as caught:
-        check_same_privacy(manifest(privacy=STAMP), OTHERS[-1], "the-key")
+        check_same_privacy(manifest(privacy=APPLIED), OTHERS[-1], "the-key")
     assert "(pseudonymise email; drop metadata; key 0123456789abcdef)" in caught.value.message
     assert "(pseudonymise nothing; drop metadata)" in caught.value.message
     assert not _REPRS.search(caught.value.message.replace(str(manifest().window), ""))
@@ -110,7 +110,7 @@ def test_older_minor_version_is_compatible(committed: Any, requested: Any) -> No
 
 
 APPLIED = AppliedPrivacy("privacy", ("email",), ("metadata",), "0123456789abcdef")
-OTHERS = [
+OTHERS: list[Any] = [
     UNSET,
     msgspec.structs.replace(APPLIED, key_id="ffffffffffffffff"),
     msgspec.structs.replace(APPLIED, drop=()),
