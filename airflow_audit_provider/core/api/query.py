@@ -86,12 +86,6 @@ class AuditQuery(msgspec.Struct, frozen=True):
             f"the audit log of {self.scope} {self.scope_id}" if self.scope_id else f"the audit log of the {self.scope}"
         )
 
-    def __str__(self) -> str:
-        """Returns the query in words: version, log and filters."""
-        filters = ", ".join(f"{name}={text}" for name, text in self.filters)
-        selection = f"with the filters {filters}" if filters else "without filters"
-        return f"version {self.version} of {self.log_name} {selection}"
-
     def page_request(self, page: PageRequest) -> Request:
         """Returns the HTTP request for one page."""
         window = self.window_params(page.since_seconds, page.before_seconds)

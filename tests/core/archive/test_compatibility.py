@@ -48,19 +48,13 @@ _REPRS = re.compile(r"AuditQuery|ApiVersion|Scope\.|<|\[|\(\(|'")
 
 
 def test_conflict_of_datasets_is_told_in_words() -> None:
-    """The message has both queries as versions, logs and filters, without a Python literal."""
+    """The message has what differs between both queries, without a Python literal."""
     filters = {"actor_email": ["a@example.com", "b@example.com"], "actor_type_not": "system"}
     wanted = audit_query("v2", None, organization_id="o", filters=filters)
     with pytest.raises(CommitConflictError) as caught:
         check_same_dataset(manifest(query=audit_query("v2", None, organization_id="o")), wanted, "the-key")
-    words = (
-        "not version v2 of the audit log of organization o with the filters actor_email=a@example.com, "
-        "actor_email=b@example.com, actor_type.not=system. Use"
-    )
+    words = "another audit log: filters none, not actor_email=a@example.com, actor_email=b@example.com, actor_type.not="
     assert words in caught.value.message
-    assert (
-        "another audit log: version v2 of the audit log of organization o without filters, not" in caught.value.message
-    )
     assert not _REPRS.search(caught.value.message.replace(str(manifest().window), ""))
 
 
