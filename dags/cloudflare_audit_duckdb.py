@@ -36,7 +36,7 @@ from cloudflare_audit_logs
 where (resource_type = 'DNS_record' or resource_product = 'dns_records')
   and event_time >= (select max(window_end) from cloudflare_audit_logs) - interval '7 days'
 group by 1 order by 2 desc, 1 limit 10""",
-    "From which networks were the logins?": """
+    "From which networks did users log in?": """
 select case when actor_ip like '%:%' then split_part(actor_ip, ':', 1) || ':' || split_part(actor_ip, ':', 2) || '::/32'
             else split_part(actor_ip, '.', 1) || '.' || split_part(actor_ip, '.', 2) || '.0.0/16' end as name,
        count(*) filter (where action_succeeded is not false) as done,
