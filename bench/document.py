@@ -23,14 +23,14 @@ HEAD = """# Benchmarks: CPU, memory and throughput compared with other tools
 - Airflow's `HttpOperator` with a `pagination_function`,
 - a plain loop over httpx.
 
-Each is measured with JSON Lines and Parquet, on both days and at both latencies, five times; with tables only on the
-small day. The benchmark takes about three hours on a quiet machine. `make bench GO_ON=1` continues an interrupted one,
-`make bench QUICK=1` measures only this provider, and `make bench PROFILE=1` shows where its CPU time goes. The figures
-of every run are in `bench/figures.json`.
+Each tool is measured five times with JSON Lines and Parquet, on a small and a large day and at two latencies. Loads
+into tables are measured only on the small day. The benchmark takes about three hours on a quiet machine. `make bench
+GO_ON=1` continues an interrupted one, `make bench QUICK=1` measures only this provider, and `make bench PROFILE=1`
+shows where its CPU time goes. The figures of every run are in `bench/figures.json`.
 """
 METHOD = """## How it is measured
 
-- All of them fetch the same day of version 1 records of about 1 KB from the shipped fake Cloudflare
+- All tools fetch the same day of version 1 records of about 1 KB from the shipped fake Cloudflare
   (`python -m airflow_audit_provider.testing --even-days --requests-per-window 0`). It runs in a separate process and
   generates the whole day before the first request. Pages have 1,000 records. Latency is the time that the fake waits
   before each response.
@@ -39,7 +39,7 @@ METHOD = """## How it is measured
   to the last byte landed. It does not include the fake. **Memory** is the peak (`VmHWM`) above what the process used
   when the measurement began. **Records a second** is wall time, and shares the cores with the fake and with everything
   else on the machine: compare by CPU.
-- Figures are medians of the number of runs in the last column ({runs}). The contenders take turns, so that a busy
+- Figures are medians of the number of runs in the last column ({runs}). The tools take turns, so that a busy
   minute affects all of them{breaks}.
 - This provider runs alone on the machine. The others do one thing at a time. Where the system can pin a process to a
   core, as many of them run as there are cores, each with a server of its own on a core of its own. The SDK is also
@@ -48,24 +48,55 @@ METHOD = """## How it is measured
   `parquet` has each record's id, time and JSON, for all of them; typed columns are `parquet normalized`.
 - The fake uses plain http, so no figure includes TLS. This provider loads no certificates for such a server; loading
   them, as the SDK and the httpx loop do within the measurement, takes about 30 ms of CPU a pull.
-- Requests are counted by the fake. A ratio is the contender's figure divided by this provider's in the same form.
+- Requests are counted by the fake. A ratio is the tool's figure divided by this provider's figure for the same output.
 - For `duckdb` and `iceberg` this provider lands normalized Parquet first and loads it from there; time and bytes
-  include both. dlt loads without landing. It flattens records into typed columns in every form, so its Parquet is
-  compared with the normalized one. It keeps no text of a record.
-- The others compute no digests, do not prove the end, do not sort and do not commit. A contender that pages with the
-  day's bounds as they are also lands records of the next day's first second (`before` is inclusive): here up to
+  include both. dlt loads without landing. It flattens records into typed columns in every output, so its Parquet
+  is compared with the normalized one. It keeps no text of a record.
+- The others compute no digests, do not prove the end, do not sort and do not commit. A tool that pages with the
+  day's exact bounds also lands records of the next day's first second (`before` is inclusive): here up to
   {extra} too many.
 """
+TARGETS_INTRO = "Each row compares a measured figure of this provider with its target."
+TABLE_INTRO = (
+    "Each row shows the medians of one tool with one output. A ratio is the figure divided by this provider's figure\n"
+    "for the same output."
+)
 TABLE_HEAD = (
-    "| contender | form | CPU µs a record | ratio | records/s | ratio | peak MB | ratio | requests | ratio "
+    "| tool | output | CPU µs a record | ratio | records/s | ratio | peak MB | ratio | requests | ratio "
     "| bytes a record | runs |\n|---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|"
 )
 STAGES_HEAD = """## Where this provider's CPU time goes
 
-The table shows µs of CPU a record by stage, each without the stages it calls. The figures are medians of three pulls
-of 100,000 records by `make bench PROFILE=1`, which keeps the pull in one thread.
+The table shows µs of CPU per record by stage. The time of a stage excludes the stages that it calls. The figures are
+medians of three pulls of 100,000 records by `make bench PROFILE=1`, which keeps the pull in one thread.
 """
 SMALLEST_STAGE = 0.05
+# Stage names in figures that were stored before the stages were renamed.
+EARLIER_STAGES = {
+    "httpx: send, receive": "HTTP: send request, receive response",
+    "envelope → raw records": "JSON: split a response into records",
+    "raw records → id, time, bytes": "JSON: read id and time of each record",
+    "page protocol: is_sorted": "paging: check the order",
+    "page protocol: inside": "paging: select records in the range",
+    "slices: put together": "combine slices fetched in parallel",
+    "stage: filter, group": "write: filter and group records",
+    "stage: digest of records": "write: digest of the records",
+    "stage: digest of part, write": "write: digest of the part, write the file",
+    "encode: jsonl": "encode: JSON Lines",
+    "encode: parquet": "encode: Parquet",
+    "encode: normalized arrays": "encode: Arrow arrays, normalized",
+    "encode: normalized columns": "encode: compute normalized columns",
+    "encode: ocsf events, arrays": "encode: OCSF events, Arrow arrays",
+    "page protocol: take": "paging: process a page",
+    "page protocol: absorb": "paging: remove duplicates",
+    "reading: take": "window: process a page",
+    "reading: sort": "window: sort records",
+    "reading: inside": "window: select records in the range",
+    "encode: parquet rows": "encode: Parquet row groups",
+    "encode: parquet arrays": "encode: Arrow arrays, raw",
+    "encode: schema": "encode: typed Parquet",
+    "encode: schema rows": "encode: typed Parquet row groups",
+}
 PACKAGE = "`airflow_audit_provider` of commit"
 
 
@@ -82,13 +113,15 @@ def write_document(results: Results) -> str:
 
 def _targets(results: Results) -> str:
     rows = [f"| {verdict.wanted} | {verdict.measured} | {verdict.word} |" for verdict in judge(results)]
-    return "\n".join(["## Targets", "", "| target | measured | |", "|---|--:|---|", *rows, ""])
+    return "\n".join(["## Targets", "", TARGETS_INTRO, "", "| target | measured | |", "|---|--:|---|", *rows, ""])
 
 
 def _scene(results: Results, record_count: int, latency_ms: int) -> str:
     medians = results.medians(record_count, latency_ms)
     rows = [_row(median, medians.get(Lane("ours", lane.form))) for lane, median in _sorted(medians)]
-    return "\n".join([f"## {record_count:,} records, {latency_ms} ms latency", "", TABLE_HEAD, *rows, ""])
+    return "\n".join(
+        [f"## {record_count:,} records, {latency_ms} ms latency", "", TABLE_INTRO, "", TABLE_HEAD, *rows, ""]
+    )
 
 
 def _sorted(medians: dict[Lane, Median]) -> list[tuple[Lane, Median]]:
@@ -130,7 +163,7 @@ def _stages(stages: dict[str, dict[str, float]]) -> Iterator[str]:
     yield _cells(["stage", *stages])
     yield f"|---|{'--:|' * len(stages)}"
     for name in shown:
-        yield _cells([name, *(f"{micros.get(name, 0.0):.2f}" for micros in stages.values())])
+        yield _cells([EARLIER_STAGES.get(name, name), *(f"{micros.get(name, 0.0):.2f}" for micros in stages.values())])
     small = [sum(each for name, each in micros.items() if name not in shown) for micros in stages.values()]
     yield _cells(["smaller stages together", *(f"{each:.2f}" for each in small)])
     yield _cells(["**all**", *(f"**{sum(micros.values()):.2f}**" for micros in stages.values())])

@@ -1,6 +1,6 @@
 """Command line for auditors: parses arguments, runs a pipeline, prints text or JSON, returns an exit status.
 
-Invariant: status 0 means no problem was found, 1 that something is wrong or missing, 2 that the check could not be
+Invariant: status 0 means nothing severe was found, 1 that something is wrong or missing, 2 that the check could not be
 done.
 """
 
@@ -142,8 +142,8 @@ def _as_json(values: object) -> str:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="airflow-audit-provider",
-        description="Check archived Cloudflare audit logs without Airflow. Exit status: 0 if no problem was found, 1 "
-        "if something is wrong or missing, 2 if the check could not be done.",
+        description="Check archived Cloudflare audit logs without Airflow. Exit status: 0 if nothing severe was found, "
+        "1 if something is wrong or missing, 2 if the check could not be done.",
     )
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")

@@ -52,20 +52,20 @@ class Misbehaviour(StrEnum):
 
 
 MEANINGS: dict[Misbehaviour, str] = {
-    Misbehaviour.SINCE_EDGE: "value inclusive|exclusive: is a record exactly at since returned (both versions: yes)",
-    Misbehaviour.BEFORE_EDGE: "value inclusive|exclusive: the same for before (v1: inclusive, v2: exclusive)",
-    Misbehaviour.GRAIN: "value second|ms|us: what instants are cut to before they are compared (v1: second, v2: us)",
-    Misbehaviour.TIE_ORDER: "value stable|id|reversed|random: order inside one instant (stable: desc mirrors asc)",
-    Misbehaviour.SORT_BY_SECOND: "records are sorted by whole second; inside one the order is arbitrary but fixed",
+    Misbehaviour.SINCE_EDGE: "value inclusive|exclusive: whether a record exactly at since is returned (both: yes)",
+    Misbehaviour.BEFORE_EDGE: "value inclusive|exclusive: the same for before (default: v1 inclusive, v2 exclusive)",
+    Misbehaviour.GRAIN: "value second|ms|us: times are truncated to this before comparing (v1: second, v2: us)",
+    Misbehaviour.TIE_ORDER: "value stable|id|reversed|random: order of equal times (stable: desc mirrors asc)",
+    Misbehaviour.SORT_BY_SECOND: "records are sorted by whole second; their order within one is arbitrary but fixed",
     Misbehaviour.PAGE_CEILING: "value K: at most K records a page, offsets computed with K (default 100)",
-    Misbehaviour.PAGE_CEILING_ASKED_OFFSET: "value K: at most K a page, offsets by the size asked: rows are lost",
-    Misbehaviour.FEWER_THAN_ASKED: "value n|random: every page has n fewer than asked (default 1), or a random share",
+    Misbehaviour.PAGE_CEILING_ASKED_OFFSET: "value K: at most K a page, offsets use the requested size: rows are lost",
+    Misbehaviour.FEWER_THAN_ASKED: "value n|random: pages have n records fewer than requested (default 1), or random",
     Misbehaviour.REPEATED_ROW: "the first record of a page repeats the last of the page before",
     Misbehaviour.DEPTH_CAP: "value K: v1 answers 400 when a page starts beyond record K (default 10000)",
     Misbehaviour.PAST_END_IS_400: "v1 answers 400 instead of an empty page after the last full one",
     Misbehaviour.EXPIRING_EDGE: "value seconds: every request moves the end of the retention by this "
     "much (default 3600)",
-    Misbehaviour.LATE_ROWS: "each struck request first inserts a record in the middle of the window it asks for",
+    Misbehaviour.LATE_ROWS: "each affected request first inserts a record in the middle of its time range",
     Misbehaviour.EMPTY_PAGE: "v2: no records, and a cursor that continues (default every=2)",
     Misbehaviour.CURSOR_EXPIRES: "value n: v2 answers 400 from the n-th use of a chain of cursors on (default 3)",
     Misbehaviour.REPEATED_CURSOR: "v2: the response to a cursor carries the same cursor again, permanently",

@@ -57,7 +57,7 @@ def test_each_entry_has_situations_and_remedies(entry: troubleshooting.Entry) ->
 @pytest.mark.parametrize("entry", ENTRIES, ids=[entry.text[:60] for entry in ENTRIES])
 def test_only_a_retried_error_needs_no_action(entry: troubleshooting.Entry) -> None:
     """A remedy that leaves the task to Airflow's retries belongs to an error that Airflow retries."""
-    if any(remedy.startswith("None: Airflow retries") for _, remedy in entry.cases):
+    if any(remedy.startswith("Nothing: Airflow retries") for _, remedy in entry.cases):
         assert all(map(troubleshooting.is_retried, ERRORS.get(entry.text, set())))
 
 
