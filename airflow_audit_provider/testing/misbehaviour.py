@@ -59,7 +59,7 @@ MEANINGS: dict[Misbehaviour, str] = {
     Misbehaviour.SORT_BY_SECOND: "records are sorted by whole second; their order within one is arbitrary but fixed",
     Misbehaviour.PAGE_CEILING: "value K: at most K records a page, offsets computed with K (default 100)",
     Misbehaviour.PAGE_CEILING_ASKED_OFFSET: "value K: at most K a page, offsets use the requested size: rows are lost",
-    Misbehaviour.FEWER_THAN_ASKED: "value n|random: pages have n records fewer than requested (default 1), or random",
+    Misbehaviour.FEWER_THAN_ASKED: "value n|random: n records fewer than requested (default 1), or a random number",
     Misbehaviour.REPEATED_ROW: "the first record of a page repeats the last of the page before",
     Misbehaviour.DEPTH_CAP: "value K: v1 answers 400 when a page starts beyond record K (default 10000)",
     Misbehaviour.PAST_END_IS_400: "v1 answers 400 instead of an empty page after the last full one",
