@@ -22,11 +22,14 @@ LABELS = {"API base URL", "Port of the API", "E-mail (only with a Global API Key
 EXTRAS = {
     "Account id",
     "Organization id",
+    "Proxy",
+    "Certificate authorities",
     "Read timeout, seconds",
     "Requests per period",
     "Length of the period, seconds",
     "Attempts per request",
     "Longest time on one request, seconds",
+    "Largest response, bytes",
 }
 
 
