@@ -30,13 +30,6 @@ def _version_of(item: pytest.Item) -> AirflowVersion | None:
     return version if isinstance(version, AirflowVersion) else None
 
 
-def _group_of(item: pytest.Item) -> str:
-    """Returns what one test process has to run as a whole: the tests of one running Airflow, or those of one file."""
-    version = _version_of(item)
-    is_shared = version is not None and "live" in getattr(item, "fixturenames", ())
-    return version.number if version is not None and is_shared else item.path.name
-
-
 def _is_wanted(item: pytest.Item) -> bool:
     """Whether a test is to run in the version it was made for."""
     since, only, version = item.get_closest_marker("since"), item.get_closest_marker("versions"), _version_of(item)
@@ -51,7 +44,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if _version_of(item) in VERSIONS[1:-1]:
             item.add_marker(pytest.mark.nightly)
-        item.add_marker(pytest.mark.xdist_group(_group_of(item)))
     left_out = [item for item in items if not _is_wanted(item)]
     if left_out:
         config.hook.pytest_deselected(items=left_out)
