@@ -114,7 +114,7 @@ def test_outage_keeps_the_checkpoint(store: LocalStore, undisturbed_store: Local
     assert not staged_keys(store)
 
 
-@pytest.mark.parametrize("switch", ["status=401", "success_false"])
+@pytest.mark.parametrize("switch", ["status=401", "status=418"])
 def test_attempt_with_a_permanent_error_removes_its_staging(switch: str, store: LocalStore) -> None:
     """An attempt that ends with a permanent error removes its own staging, and no other attempt's."""
     fake, spec = small_fake(), resumable_spec()
