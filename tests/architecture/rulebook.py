@@ -97,7 +97,11 @@ RULES: dict[str, Rule] = {
         '"""One.\n\nInvariant: a.\n"""\n',
     ),
     "no-retired-words": Rule(
-        word_rules.retired_words, _but_rules(tracked), "# the debris of a dead try\n", "# orphaned files\n"
+        # The first text is the planted offender: it has to contain a retired word.
+        word_rules.retired_words,
+        _but_rules(tracked),
+        "# the debris of a dead try\n",
+        "# orphaned files\n",
     ),
     "no-retired-names": Rule(
         word_rules.retired_names,
@@ -137,7 +141,7 @@ RULES: dict[str, Rule] = {
         f"from {PACKAGE}.core.ports import Clock\n",
     ),
     "no-imports-from-tests": Rule(
-        import_rules.test_module_imports,
+        import_rules.imports_from_tests,
         _code(),
         "from tests.core.test_limits import helper\n",
         "from tests.core.model_server import ModelServer\n",

@@ -194,7 +194,7 @@ async def _cancelled_during_poll(task_setup: TaskSetup) -> list[Any]:
 
     running = asyncio.create_task(run())
     async with asyncio.timeout(PATIENCE_SECONDS):
-        while not task_setup.fake.requests:  # noqa: ASYNC110 - the fake is in another thread
+        while not task_setup.fake.requests:  # noqa: ASYNC110  # the fake runs in another thread, which cannot set an asyncio event
             await asyncio.sleep(0.01)
         running.cancel()
         with pytest.raises(asyncio.CancelledError):

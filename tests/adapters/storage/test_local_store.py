@@ -30,7 +30,7 @@ def test_a_failed_create_leaves_nothing(tmp_path: Path) -> None:
     """A create that fails while writing leaves no file, not even an unfinished one."""
     store = LocalStore(str(tmp_path))
     with pytest.raises(StorageError):
-        store.create("m/1", "no bytes")  # type: ignore[arg-type]  # fails in the middle of the write
+        store.create("m/1", "no bytes")  # type: ignore[arg-type]  # text makes the write fail midway
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
 

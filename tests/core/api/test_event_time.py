@@ -72,7 +72,7 @@ def test_invalid_time_is_a_value_error(text: str) -> None:
         parse_event_time(text)
 
 
-_INSTANTS = st.datetimes(datetime(1, 1, 3), datetime(9999, 12, 29))  # noqa: DTZ001  # the zone is drawn separately
+_INSTANTS = st.datetimes(datetime(1, 1, 3), datetime(9999, 12, 29))  # noqa: DTZ001  # the property adds a drawn zone to each
 _ZONES = st.integers(-24 * 60 + 1, 24 * 60 - 1).map(lambda minutes: timezone(timedelta(minutes=minutes)))
 
 

@@ -260,4 +260,4 @@ def test_each_excluded_id_is_a_parameter() -> None:
 def test_filters_other_than_a_dict_are_an_error() -> None:
     """A list or a text as filters is an error before any request."""
     with pytest.raises(ConfigurationError, match=r"filters is a list\. Give a dict"):
-        audit_query("v1", "user", filters=["actor_email"])  # type: ignore[arg-type]  # invalid on purpose
+        audit_query("v1", "user", filters=["actor_email"])  # type: ignore[arg-type]  # the test passes a list on purpose

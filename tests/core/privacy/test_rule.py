@@ -77,7 +77,7 @@ def test_key_id_depends_on_the_key_and_does_not_show_it() -> None:
     """The key id differs between keys and does not contain the key."""
     assert rule().manifest_entry.key_id != rule(b"x" * 32).manifest_entry.key_id
     assert KEY.decode() not in repr(rule()) + repr(rule().manifest_entry)
-    assert PrivacyRule(read_privacy({"drop": ["a"]})).manifest_entry.key_id is None  # type: ignore[arg-type]  # not None
+    assert PrivacyRule(read_privacy({"drop": ["a"]})).manifest_entry.key_id is None  # type: ignore[arg-type]  # a rule that drops a field is never None
 
 
 def test_short_key_is_an_error() -> None:
@@ -160,7 +160,7 @@ def test_filter_without_an_address_is_accepted(value: str) -> None:
 def test_dropped_field_is_removed_and_the_rest_stays(drop: list[str], given: bytes, left: bytes) -> None:
     """A field is dropped in objects and in every element of lists; other values keep their text."""
     head = b'"id":"1","when":"2026-11-01T00:00:00Z"'
-    only_dropped = PrivacyRule(read_privacy({"drop": drop}))  # type: ignore[arg-type]  # not None
+    only_dropped = PrivacyRule(read_privacy({"drop": drop}))  # type: ignore[arg-type]  # a rule that drops a field is never None
     (record,) = only_dropped.apply(V1, records_of(V1, given.replace(b"%s", head)))
     assert record.raw == left.replace(b"%s", head)
 
@@ -200,7 +200,7 @@ def test_records_without_an_id_stay_different() -> None:
 
 def test_record_without_an_id_and_a_key_is_an_error_if_a_field_is_dropped() -> None:
     """Without a key two such records could not be kept apart, and one would be lost."""
-    only_dropped = PrivacyRule(read_privacy({"drop": ["n"], "name": "mine"}))  # type: ignore[arg-type]  # not None
+    only_dropped = PrivacyRule(read_privacy({"drop": ["n"], "name": "mine"}))  # type: ignore[arg-type]  # a rule that drops a field is never None
     with pytest.raises(SourceProtocolError, match="the privacy rule 'mine' drops a part of what"):
         only_dropped.apply(V1, records_of(V1, RAW.replace(b'"id":"1",', b"")))
     whole = records_of(V1, b'{"when":"2026-11-01T00:00:00Z"}')

@@ -111,7 +111,7 @@ def test_length_is_ignored_with_both_bounds() -> None:
         ({"window_start": "2026-02-30", "window_end": "2026-03-01"}, "'2026-02-30' is not a date"),
         ({"window_start": "2026-11-02", "window_end": "2026-11-01"}, "not after its start"),
         ({"window_start": "2026-11-02", "window_end": "2026-11-02"}, "half-open"),
-        ({"window_start": datetime(2026, 11, 1), "window_end": _SECOND_AT}, "has no time zone"),  # noqa: DTZ001  # invalid on purpose
+        ({"window_start": datetime(2026, 11, 1), "window_end": _SECOND_AT}, "has no time zone"),  # noqa: DTZ001  # no zone on purpose
         ({"data_interval_start": _SECOND_AT, "data_interval_end": _FIRST_AT}, "not after its start"),
         ({"partition_key": "06.11.2026"}, "does not have the format '%Y-%m-%d'.*Use keys of that format"),
         ({"timezone": "Europe/Atlantis"} | INTERVAL, "no time zone 'Europe/Atlantis'.*IANA"),
