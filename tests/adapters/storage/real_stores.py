@@ -8,19 +8,24 @@ from __future__ import annotations
 import base64
 import importlib
 import os
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from threading import Lock, Thread
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from urllib.parse import quote
 
 import boto3
 import httpx
-from moto.server import ThreadedMotoServer
+from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
+from werkzeug.serving import make_server
 
 from tests.adapters.storage.gcs_gate import gated
 from tests.adapters.storage.serving import free_port, served
 from tools.servers import npm_servers, python_servers
+
+if TYPE_CHECKING:
+    from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 REGION = "us-east-1"
 AZURE_ACCOUNT = "testaccount"
@@ -195,14 +200,32 @@ class GcsServer(NamedTuple):
         return {entry["name"]: entry["generation"] for entry in found}
 
 
+def atomic_creates(app: WSGIApplication) -> WSGIApplication:
+    """Handles the requests with ``If-None-Match`` one after the other.
+
+    S3 decides concurrent conditional writes of a key one by one. moto 5 looks the key up and stores it in two steps,
+    and two threads can both find it absent (once in 22 races of a busy machine).
+    """
+    one_create = Lock()
+
+    def serve(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        with one_create if "HTTP_IF_NONE_MATCH" in environ else nullcontext():
+            return app(environ, start_response)
+
+    return serve
+
+
 @contextmanager
 def moto(folder: Path) -> Iterator[S3Server]:
     """S3 by moto, in this process."""
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield S3Server(f"http://{host}:{port}")
-    server.stop()
+    app = atomic_creates(DomainDispatcherApplication(create_backend_app))
+    server = make_server("127.0.0.1", 0, app, threaded=True, request_handler=MotoRequestHandler)
+    thread = Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield S3Server(f"http://127.0.0.1:{server.port}")
+    server.shutdown()
+    thread.join()
+    server.server_close()
 
 
 @contextmanager
