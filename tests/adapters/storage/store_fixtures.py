@@ -81,7 +81,7 @@ def remote_stores(*places: str) -> list[Any]:
 
 def _cost_mark_of(name: str, place: str) -> pytest.MarkDecorator:
     """Returns the mark of a place: one place of each server runs before a merge, the others run nightly."""
-    return pytest.mark.integration if name == "s3-moto" or place in {"path", ""} else pytest.mark.nightly
+    return pytest.mark.integration if place in {"path", ""} else pytest.mark.nightly
 
 
 def kind_of(request: pytest.FixtureRequest) -> str:

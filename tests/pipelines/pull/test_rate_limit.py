@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -34,6 +35,7 @@ DEFAULT = RateLimit(1200, 300)
 AT_ONCE, STEADY, UNEVEN = Latency(), Latency(0.05, 0.06), Latency(0.02, 0.4)
 # Limits and latencies. A latency that varies by more than a fiftieth of a period slows a pull down, so it comes with
 # longer periods.
+CONCURRENCIES = (1, 4, 16, 64)
 PULLS = [
     *[
         (limit, latency)
@@ -77,8 +79,16 @@ def _pull(pool: ReaderPool, time_: VirtualTime, scripts: list[FetchScript], conc
     time_.run()
 
 
-@pytest.mark.parametrize("concurrency", [1, 4, 16, 64])
-@pytest.mark.parametrize(("limit", "latency"), PULLS)
+def _pulls() -> list[Any]:
+    """Returns each limit, latency and concurrency: before a merge each pair of a limit and a latency runs once."""
+    return [
+        pytest.param(limit, latency, concurrency, marks=[pytest.mark.nightly] if place % 4 != row % 4 else [])
+        for row, (limit, latency) in enumerate(PULLS)
+        for place, concurrency in enumerate(CONCURRENCIES)
+    ]
+
+
+@pytest.mark.parametrize(("limit", "latency", "concurrency"), _pulls())
 def test_pull_takes_as_long_as_its_requests_are_allowed(limit: RateLimit, latency: Latency, concurrency: int) -> None:
     """With R requests a second allowed, N requests take at most 1.05 N / R + 1 seconds, and none gets a 429."""
     time_ = VirtualTime()
@@ -92,7 +102,7 @@ def test_pull_takes_as_long_as_its_requests_are_allowed(limit: RateLimit, latenc
     assert request_count <= (pool.ended_at_seconds // limit.period_seconds + 1) * limit.request_count
 
 
-@pytest.mark.parametrize("concurrency", [1, 4, 16, 64])
+@pytest.mark.parametrize("concurrency", CONCURRENCIES)
 @pytest.mark.parametrize("limit", [RateLimit(4, 1), RateLimit(10, 1), RateLimit(20, 2)])
 def test_uneven_latency_causes_no_429(limit: RateLimit, concurrency: int) -> None:
     """With latencies from 0.02 to 0.4 seconds a limit by the second is still not exceeded."""
