@@ -49,6 +49,8 @@ def airflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveAirflow]:
             yield live
 
 
+# Thirty tasks take 140 s of CPU; tests/pipelines/pull/test_sigkill.py and the demo's backfill run before each merge.
+@pytest.mark.nightly
 def test_thirty_days_survive_the_death_of_triggerer_and_worker(airflow: LiveAirflow) -> None:
     """Thirty windows are verified, with the source's ids and no other, although both died under way."""
     live = airflow
