@@ -13,7 +13,7 @@
     ├── WindowNotSettledError         too early; settled_at is when the window may be read      retry
     ├── StorageError                  the object store refused, or cannot be used               no retry
     │   ├── StorageUnavailableError   the store did not respond, or lost what was staged        retry
-    │   └── CommitConflictError       committed: other records, dataset, format or an overlap   no retry
+    │   └── CommitConflictError       conflict with committed records, windows or dataset       no retry
     ├── NotCommittedError             the window to load is not committed yet                   retry
     ├── WarehouseBusyError            another loader holds the table or the window              retry
     └── VerificationError             stored data disagrees with its manifest or with the API   no retry
@@ -188,7 +188,7 @@ class StorageError(AuditProviderError):
 
 
 class StorageUnavailableError(StorageError):
-    """The object store did not respond, or it or this machine's disk no longer has what a pull wrote there."""
+    """The object store did not respond, or what a pull wrote to it or to this machine's disk is gone."""
 
     retryable = True
 
@@ -197,7 +197,7 @@ class CommitConflictError(StorageError):
     """The destination holds something that this run cannot add to; nothing of this run is visible.
 
     The destination holds another dataset: another audit log, API version, filter, format, schema or privacy rule. Or
-    another run committed the window first with other records; or a committed window overlaps it.
+    another run committed this window first, with other records. Or a committed window overlaps this one.
     """
 
 

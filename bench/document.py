@@ -35,23 +35,23 @@ METHOD = """## How it is measured
   generates the whole day before the first request. Pages have 1,000 records. Latency is the time that the fake waits
   before each response.
 - Each run is a new process. Imports, and a first pull of one minute of that day, come before the measurement.
-- **CPU** is user and system time of that process (`getrusage`, including child processes that have ended), from there
-  to the last byte landed. It does not include the fake. **Memory** is the peak (`VmHWM`) above what the process used
-  when the measurement began. **Records a second** is wall time, and shares the cores with the fake and with everything
-  else on the machine: compare by CPU.
+- **CPU** is user and system time of that process (`getrusage`, including child processes that have ended), from the
+  start of the measurement until the last byte is landed. It does not include the fake. **Memory** is the peak (`VmHWM`)
+  above what the process used when the measurement began. **Records a second** is wall time, and shares the cores with
+  the fake and with everything else on the machine: compare by CPU.
 - Figures are medians of the number of runs in the last column ({runs}). The tools take turns, so that a busy
   minute affects all of them{breaks}.
-- This provider runs alone on the machine. The others do one thing at a time. Where the system can pin a process to a
-  core, as many of them run as there are cores, each with a server of its own on a core of its own. The SDK is also
-  measured running alone, on the small day, which shows what that costs. Nothing is tuned: all run with defaults, this
-  provider too (six requests in flight). The gzip of the others is Python's at level 9, their Parquet is snappy.
-  `parquet` has each record's id, time and JSON, for all of them; typed columns are `parquet normalized`.
+- This provider runs alone on the machine. The other tools use one core at a time. If the system can pin a process to a
+  core, as many of them are measured at the same time as there are cores, each with its own server on the same core. On
+  the small day the SDK is also measured alone, which shows the effect of this. Nothing is tuned: all tools run with
+  defaults, this provider too (six requests in flight). The gzip of the others is Python's at level 9, their Parquet is
+  snappy. `parquet` has each record's id, time and JSON, for all of them; typed columns are `parquet normalized`.
 - The fake uses plain http, so no figure includes TLS. This provider loads no certificates for such a server; loading
   them, as the SDK and the httpx loop do within the measurement, takes about 30 ms of CPU a pull.
 - Requests are counted by the fake. A ratio is the tool's figure divided by this provider's figure for the same output.
 - For `duckdb` and `iceberg` this provider lands normalized Parquet first and loads it from there; time and bytes
   include both. dlt loads without landing. It flattens records into typed columns in every output, so its Parquet
-  is compared with the normalized one. It keeps no text of a record.
+  is compared with normalized Parquet. It does not keep the text of a record.
 - The others compute no digests, do not prove the end, do not sort and do not commit. A tool that pages with the
   day's exact bounds also lands records of the next day's first second (`before` is inclusive): here up to
   {extra} too many.
@@ -186,8 +186,8 @@ def _method(results: Results) -> str:
 
 def _breaks(results: Results) -> str:
     count = results.break_count
-    text = f". This benchmark was interrupted and continued ({count}): later runs took turns among themselves"
-    return text if count else ""
+    times = f". This benchmark was interrupted and continued ({count})"
+    return f"{times}: the runs after an interruption took turns only with each other" if count else ""
 
 
 def _run_counts(results: Results) -> str:

@@ -8,8 +8,8 @@ Before the first run:
   3. Set AUDIT_START_DATE to the first UTC date. With catchup, Airflow runs each day from there, oldest first. Airflow
      creates no task for a manual run before this date, and marks the run successful: set an earlier date instead.
 
-Each written day is an event of the destination's asset, so `schedule=[audit_log_asset(DESTINATION)]` starts another
-DAG.
+Each written day creates an event of the destination's asset, so `schedule=[audit_log_asset(DESTINATION)]` starts
+another DAG.
 """
 
 from __future__ import annotations

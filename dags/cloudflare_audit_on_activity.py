@@ -1,4 +1,4 @@
-"""Waits each hour for the creation of an API token, and then writes these records of the hour.
+"""Waits each hour for the creation of an API token, and then writes the records of this action in the hour.
 
 The sensor defers, so the triggerer waits and no worker slot is occupied. Only actions at or after `since` count.
 Records can appear after the end of their hour, so the sensor polls for 20 minutes. An hour without such an action is

@@ -119,7 +119,7 @@ def _check_is_object(conn_id: str, extra: object) -> None:
     """Raises ``ConfigurationError`` for an extra that is a list, text or number, as a secrets backend may hold it."""
     if not isinstance(extra, Mapping):
         raise ConfigurationError(
-            f"The extra of connection {conn_id!r} is JSON of another kind than an object. Write it as an object of "
+            f"The extra of connection {conn_id!r} is JSON, but not an object. Write it as an object of "
             'names and values, such as {"account_id": "..."}.'
         )
 

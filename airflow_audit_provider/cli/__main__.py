@@ -177,7 +177,7 @@ def _add_verify(commands: Commands) -> None:
 
 
 def _add_coverage(commands: Commands) -> None:
-    summary = "list which parts of a time range are committed or missing, for each dataset in a folder"
+    summary = "list which spans of a time range are committed, pending or missing, for each dataset in a folder"
     parser = _archive_command(commands, "coverage", _coverage, summary)
     _add_range(parser)
     parser.add_argument(
@@ -185,7 +185,7 @@ def _add_coverage(commands: Commands) -> None:
         type=_minutes,
         default=DEFAULT_SETTLE_DELAY,
         metavar="MINUTES",
-        help="what is younger than this is pending, not missing, as is a window that is not over; default: 15",
+        help="a gap younger than this, or in a window that has not ended, is pending, not missing; default: 15",
     )
 
 

@@ -48,8 +48,9 @@ _CREATE_CONNECTION = "Create it with type cloudflare, the API token as password 
 class CloudflareHook(BaseHook):
     """Reads Cloudflare audit logs with the credential of an Airflow connection.
 
-    :param cloudflare_conn_id: id of a connection of type ``cloudflare``. Its password is the API token, or its login
-        the e-mail and its password the Global API Key; its extra holds ``account_id`` and ``organization_id``.
+    :param cloudflare_conn_id: id of a connection of type ``cloudflare``. Its password is the API token. For a
+        Global API Key, its login is the e-mail address and its password the key. Its extra holds ``account_id`` and
+        ``organization_id``.
     :param transport: an httpx transport to use instead of the network, blocking or async as the called method needs.
     :param clock: a clock to use instead of the system clock.
 
@@ -230,8 +231,8 @@ class CloudflareHook(BaseHook):
         """Yields the rows of the API's own CSV export as dicts of texts, streamed; version 1 only.
 
         Takes the parameters of :meth:`iter_audit_logs` except paging. The columns are the API's and undocumented, and
-        large exports are known to fail: use :meth:`iter_audit_logs` or the operator to archive records. Rows are those
-        the API selects for ``since`` and ``before`` in whole seconds.
+        large exports are known to fail: use :meth:`iter_audit_logs` or the operator to archive records. The API
+        gets ``since`` and ``before`` in whole seconds, and its choice of rows is not checked.
         """
         request = LogParameters.parse(parameters).export_request(self.query, self.clock.now())
         try:

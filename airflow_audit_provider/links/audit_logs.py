@@ -27,7 +27,7 @@ class ManifestLink(BaseOperatorLink):
 
 
 class CloudflareDashboardLink(BaseOperatorLink):
-    """Links to the audit log in Cloudflare's dashboard: the account's, or of an account that the visitor chooses."""
+    """Links to the audit log in Cloudflare's dashboard: the account's, or a page to choose an account."""
 
     name = "Cloudflare dashboard"
 

@@ -59,8 +59,8 @@ class CloudflareAuditLogsToObjectStorageOperator(WaitingOperator):
     :param cloudflare_conn_id: a connection of type ``cloudflare``. (templated)
     :param account_id: 32 hexadecimal digits; by default the connection's. (templated)
     :param organization_id: for the organization scope of version 2; by default the connection's. (templated)
-    :param scope: ``account``, ``user`` (version 1) or ``organization`` (version 2); by default the one whose id is
-        given.
+    :param scope: ``account``, ``user`` (version 1) or ``organization`` (version 2); by default
+        ``organization`` if only its id is known, else ``account``.
     :param api_version: ``v1`` or ``v2``; by default ``v2`` for an organization, else ``v1``. They return different
         records, so give each its own destination.
     :param filters: the API's filters by Python or API name, for example ``{"actor_email": "a@example.com"}``.
@@ -79,15 +79,15 @@ class CloudflareAuditLogsToObjectStorageOperator(WaitingOperator):
     :param timezone: IANA zone of local days and of the partition's date.
     :param partition_key_format: ``strptime`` format of the partition key, for runs with a key and no partition date;
         without ``%z`` the key is local time in ``timezone``.
-    :param settle_delay: how long to wait after a window's end before reading it, because records arrive late. By
-        default, as for the next two arguments, the value in section ``[cloudflare_audit_logs]`` of Airflow's
-        configuration.
+    :param settle_delay: how long to wait after a window's end before reading it, because records arrive late. The
+        defaults of ``settle_delay``, ``concurrency`` and ``max_part_bytes`` are set in section
+        ``[cloudflare_audit_logs]`` of Airflow's configuration.
     :param concurrency: how many requests of one task may be open at a time, 1 to 64; all share the connection's rate
         limiter.
     :param max_part_bytes: size of a data object at which the next one is started, at least 1 MiB.
     :param lookback: how far before the window's start committed windows are read again for late records; by default not
         at all.
-    :param verify: ``recount`` reads the window a second time from its other end and fails if the two counts differ.
+    :param verify: ``recount`` reads the window a second time from its other end and fails if the two reads differ.
     :param replace: write the window again, in place of the committed one.
     :param deferrable: wait for an unsettled window in the triggerer; otherwise the task is rescheduled. Neither
         occupies a worker slot.

@@ -135,8 +135,9 @@ class CloudflareAuditLogsToSqlOperator(_LoadOperator):
     :param table: ``table`` or ``schema.table``; created if it does not exist, and new columns are added. (templated)
     :param dataset: name of the destination in the table; by default its URI. (templated)
     :param windows: ``pending`` for all windows that are committed and not loaded, ``events`` for the windows of the
-        asset events that triggered the run, ``run`` for the windows that overlap the run's own window. With the latter
-        two, committed windows are loaded, and the task fails and is retried until none of the requested is missing.
+        asset events that triggered the run, ``run`` for the windows that overlap the run's own window. With
+        ``events`` and ``run``, the task loads the requested windows that are committed; while one of them is not
+        committed, it fails and is retried.
     :param window_start: with ``run``, as in ``CloudflareAuditLogsToObjectStorageOperator``. (templated)
     :param window_end: with ``run``, as in the same operator. (templated)
     :param window_length: with ``run``, as in the same operator.
@@ -180,8 +181,8 @@ class CloudflareAuditLogsToIcebergOperator(_LoadOperator):
     :param catalog_conn_id: a connection whose extra holds the catalog's properties under pyiceberg's names; its host is
         the ``uri``, login and password are the ``credential``. (templated)
     :param catalog_properties: the same properties as a dict; they take precedence over the connection's. (templated)
-    :param warehouse: location of the tables. Without the two arguments above, an absolute local folder in which an
-        SQLite file is the catalog. (templated)
+    :param warehouse: location of the tables. Without ``catalog_conn_id`` and ``catalog_properties``, an absolute
+        local folder, in which an SQLite file is the catalog. (templated)
     :param table: ``namespace.table``; created if it does not exist, and new columns are added. (templated)
     :param dataset: name of the destination in the table; by default its URI. (templated)
     :param windows: ``pending``, ``events`` or ``run``, as in ``CloudflareAuditLogsToSqlOperator``.

@@ -9,7 +9,6 @@ import argparse
 import asyncio
 import json
 import signal
-import sys
 from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime, timedelta
 
@@ -27,6 +26,7 @@ from airflow_audit_provider.testing.settings import (
 )
 
 _DEFAULTS = Settings()
+_KINDS, _PLACES, _ENDS = (", ".join(names) for names in (TokenKind, CursorPlace, CursorEnd))
 _DESCRIPTION = """Serves a fake Cloudflare Audit Logs API. Prints one line of JSON with its base URL, account id and
 token, then serves until it is interrupted."""
 
@@ -114,13 +114,11 @@ def _identifier(text: str) -> str:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog=f"{sys.executable} -m airflow_audit_provider.testing", description=_DESCRIPTION
-    )
+    parser = argparse.ArgumentParser(prog="python -m airflow_audit_provider.testing", description=_DESCRIPTION)
     add = parser.add_argument
     add("--host", default="127.0.0.1", help="address to listen on")
     add("--port", type=int, default=0, help="port to listen on; 0 picks a free one")
-    add("--seed", type=int, default=_DEFAULTS.seed, help="same seed, same records")
+    add("--seed", type=int, default=_DEFAULTS.seed, help="the same seed gives the same records")
     add("--now", help="start time of the fake's clock, RFC 3339; default: the system time")
     add("--account-id", action="append", type=_identifier, help="account id, 32 hexadecimal digits; may be repeated")
     add(
@@ -129,26 +127,26 @@ def _parser() -> argparse.ArgumentParser:
         type=_identifier,
         help="organization id, 32 hexadecimal digits; may be repeated",
     )
-    add("--token", action="append", type=_token, help=f"TOKEN or TOKEN:KIND of {', '.join(TokenKind)}; may be repeated")
-    add("--records-per-day", type=int, default=_DEFAULTS.records_per_day, help="mean records per day and feed")
-    add("--even-days", action="store_true", help="every day has exactly that many records")
+    add("--token", action="append", type=_token, help=f"TOKEN or TOKEN:KIND, with KIND of {_KINDS}; may be repeated")
+    add("--records-per-day", type=int, default=_DEFAULTS.records_per_day, help="mean number of records per day and log")
+    add("--even-days", action="store_true", help="every day has exactly RECORDS_PER_DAY records")
     add("--v2-starts-on", type=date.fromisoformat, help="first day of version 2, e.g. 2026-03-10")
     add("--retention-days", type=int, default=_DEFAULTS.retention.days, help="retention in days")
-    add("--cursor-place", type=CursorPlace, default=_DEFAULTS.cursor_place, help=f"{', '.join(CursorPlace)}")
-    add("--cursor-end", type=CursorEnd, default=_DEFAULTS.cursor_end, help=f"{', '.join(CursorEnd)}")
+    add("--cursor-place", type=CursorPlace, default=_DEFAULTS.cursor_place, help=f"place of a cursor: {_PLACES}")
+    add("--cursor-end", type=CursorEnd, default=_DEFAULTS.cursor_end, help=f"cursor of the last page: {_ENDS}")
     add("--cursor-by-offset", action="store_true", help="version 2 cursors store an offset instead of the last record")
-    add("--requests-per-window", type=int, default=_DEFAULTS.requests_per_window, help="per 300 s; 0: no limit")
-    add("--block-seconds", type=float, default=_DEFAULTS.block_seconds, help="how long a 429 lasts")
-    add("--gzip", action="store_true", help="compress for clients that accept it")
+    add("--requests-per-window", type=int, default=_DEFAULTS.requests_per_window, help="allowed in 300 s; 0: no limit")
+    add("--block-seconds", type=float, default=_DEFAULTS.block_seconds, help="seconds for which 429 is returned")
+    add("--gzip", action="store_true", help="compress responses for clients that accept it")
     add("--latency-ms", type=float, default=0.0, help="delay of every response in milliseconds")
-    add("--cache-mb", type=int, default=_DEFAULTS.cache_bytes // 1024 // 1024, help="generated records kept in memory")
+    add("--cache-mb", type=int, default=_DEFAULTS.cache_bytes // 1024 // 1024, help="MB of records kept in memory")
     add(
         "--misbehave",
         action="append",
         type=parse_switch,
         default=[],
         metavar="KIND=VALUE,every=N",
-        help="may be repeated",
+        help="switch on a misbehaviour; may be repeated",
     )
     add("--list-misbehaviours", action="store_true", help="print every misbehaviour and exit")
     return parser

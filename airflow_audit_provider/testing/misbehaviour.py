@@ -52,13 +52,15 @@ class Misbehaviour(StrEnum):
 
 
 MEANINGS: dict[Misbehaviour, str] = {
-    Misbehaviour.SINCE_EDGE: "value inclusive|exclusive: whether a record exactly at since is returned (both: yes)",
+    Misbehaviour.SINCE_EDGE: "value inclusive|exclusive: whether a record exactly at since is returned "
+    "(default: inclusive)",
     Misbehaviour.BEFORE_EDGE: "value inclusive|exclusive: the same for before (default: v1 inclusive, v2 exclusive)",
-    Misbehaviour.GRAIN: "value second|ms|us: times are truncated to this before comparing (v1: second, v2: us)",
-    Misbehaviour.TIE_ORDER: "value stable|id|reversed|random: order of equal times (stable: desc mirrors asc)",
+    Misbehaviour.GRAIN: "value second|ms|us: times are cut to this unit before comparing (default: v1 second, v2 us)",
+    Misbehaviour.TIE_ORDER: "value stable|id|reversed|random: order of equal times (stable: desc is asc reversed)",
     Misbehaviour.SORT_BY_SECOND: "records are sorted by whole second; their order within one is arbitrary but fixed",
-    Misbehaviour.PAGE_CEILING: "value K: at most K records a page, offsets computed with K (default 100)",
-    Misbehaviour.PAGE_CEILING_ASKED_OFFSET: "value K: at most K a page, offsets use the requested size: rows are lost",
+    Misbehaviour.PAGE_CEILING: "value K: at most K records a page, and offsets are computed with K (default 100)",
+    Misbehaviour.PAGE_CEILING_ASKED_OFFSET: "value K: at most K records a page, but "
+    "offsets are computed with the requested size, so rows are lost",
     Misbehaviour.FEWER_THAN_ASKED: "value n|random: n records fewer than requested (default 1), or a random number",
     Misbehaviour.REPEATED_ROW: "the first record of a page repeats the last of the page before",
     Misbehaviour.DEPTH_CAP: "value K: v1 answers 400 when a page starts beyond record K (default 10000)",
@@ -67,7 +69,7 @@ MEANINGS: dict[Misbehaviour, str] = {
     "much (default 3600)",
     Misbehaviour.LATE_ROWS: "each affected request first inserts a record in the middle of its time range",
     Misbehaviour.EMPTY_PAGE: "v2: no records, and a cursor that continues (default every=2)",
-    Misbehaviour.CURSOR_EXPIRES: "value n: v2 answers 400 from the n-th use of a chain of cursors on (default 3)",
+    Misbehaviour.CURSOR_EXPIRES: "value n: v2 answers 400 to the n-th and later cursors of a chain (default 3)",
     Misbehaviour.REPEATED_CURSOR: "v2: the response to a cursor carries the same cursor again, permanently",
     Misbehaviour.MISSING_CURSOR: "v2: a full page without a cursor although there is more",
     Misbehaviour.MISSING_RESULT_FACTS: "v2: no result_info at all",
@@ -76,15 +78,15 @@ MEANINGS: dict[Misbehaviour, str] = {
     Misbehaviour.SUCCESS_FALSE: "status 200 with success false, an error and an empty result",
     Misbehaviour.HTML: "value status: an HTML page instead of JSON (default 200)",
     Misbehaviour.TRUNCATED_JSON: "a complete HTTP response whose JSON ends in the middle",
-    Misbehaviour.WRONG_LENGTH: "content-length states the whole body, half of it is sent, then a clean close",
+    Misbehaviour.WRONG_LENGTH: "content-length states the whole body, but only half is sent before a clean close",
     Misbehaviour.CUT_CONNECTION: "the connection is reset in the middle of the body",
     Misbehaviour.NO_ANSWER: "the connection is closed without a response",
     Misbehaviour.STATUS: "value status: an error response, e.g. 401 403 404 500 502 503 520 522 524 (default 503)",
-    Misbehaviour.RATE_LIMITED: "value seconds|date|none: 429 with Retry-After seconds (300), as a date, or none",
+    Misbehaviour.RATE_LIMITED: "value seconds|date|none: 429 with Retry-After in seconds (300), as a date, or absent",
     Misbehaviour.SLOW: "value ms: the response is delayed (default 100)",
     Misbehaviour.ODD_TIMESTAMPS: "event times have 0 to 9 fraction digits and any offset",
     Misbehaviour.ODD_FIELDS: "every 7th record has a numeric id, null metadata, no action or actor, or odd values",
-    Misbehaviour.HUGE_RECORDS: "value bytes: every 500th record of a day is that large (default 5000000)",
+    Misbehaviour.HUGE_RECORDS: "value bytes: every 500th record of a day has that many bytes (default 5000000)",
     Misbehaviour.PRETTY_JSON: "the body is indented JSON",
     Misbehaviour.REDIRECT: "value host: 302 to the same path on another host (default other.example.com)",
 }

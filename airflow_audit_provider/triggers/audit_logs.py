@@ -144,17 +144,17 @@ class AuditLogActivityEventTrigger(BaseEventTrigger):
     :param scope: ``account``, ``user`` or ``organization``.
     :param account_id: by default the connection's.
     :param organization_id: by default the connection's.
-    :param filters: which records count: a dict of names and values (a text, or a list of which one must match), or a
-        list of such dicts, of which one must match; by default every record. Applied in the triggerer, so watchers with
-        different filters share one poll.
+    :param filters: which records count: a dict of names and values, all of which must match, or a list of such dicts,
+        one of which must match; by default every record. A value is a text, or a list of texts, one of which must
+        match. Filters are applied in the triggerer, so watchers with different filters share one poll.
     :param poll_interval_seconds: seconds between two polls, at least 1; longer after failures, up to 10 minutes.
     :param lookback_seconds: how long after its event time a record may appear and still be reported.
 
-    Each event is reported at least once, and again only if the triggerer stops before Airflow stored it: its
-    ``ids_sha256`` is then the same, or its records are among others. From Airflow 3.3 on, the watcher's position is
-    stored in the asset's state store, and all watchers of a log share one poll; on older versions a watcher starts
-    ``lookback_seconds`` before the start of the triggerer. No failure ends the trigger: it logs the failure and polls
-    again later.
+    Each event is reported at least once. It is repeated only if the triggerer stops before Airflow has stored it. The
+    repeated event has the same ``ids_sha256``, or it has further records as well. From Airflow 3.3 on, the watcher's
+    position is stored in the asset's state store, and all watchers of a log share one poll; on older versions a watcher
+    starts ``lookback_seconds`` before the start of the triggerer. No failure ends the trigger: it logs the failure and
+    polls again later.
     """
 
     def __init__(

@@ -60,7 +60,10 @@ def test_privacy_connection_id_is_templated(task_setup: TaskSetup) -> None:
         ({"schema": "tidy"}, "schema 'tidy' is unknown. Give one of 'raw', 'normalized', 'ocsf'"),
         ({"schema": "ocsf", "file_format": "csv"}, "'ocsf' cannot be written as csv"),
         ({"privacy": {"pseudonymise": ["email"]}}, "without a key"),
-        ({"privacy": {"conn_id": "k"}, "filters": {"actor_email": "a@b.ch"}}, "would stand in every manifest"),
+        (
+            {"privacy": {"conn_id": "k"}, "filters": {"actor_email": "a@b.ch"}},
+            "would be in plain text in every manifest",
+        ),
     ],
 )
 def test_invalid_schema_or_privacy_fails_at_dag_parse(

@@ -89,7 +89,9 @@ def _check_arguments(conn_id: str | None, kinds: Sequence[str], drop: Sequence[s
         if kind not in KINDS:
             raise ConfigurationError(f"privacy cannot pseudonymise {kind!r}. Give any of {', '.join(KINDS)}.")
     if kinds and not conn_id:
-        raise ConfigurationError("privacy pseudonymises without a key. Give the conn_id of a connection that has it.")
+        raise ConfigurationError(
+            "privacy has pseudonymise without a key. Give it the conn_id of a connection with a key."
+        )
     if not kinds and not drop:
         raise ConfigurationError("privacy does nothing. Give a conn_id, paths to drop, or leave it out.")
     for path in drop:
@@ -111,7 +113,8 @@ def check_no_personal_filters(
     for name, value in filters:
         if rule and (_is_by_what_is_hidden(rule, name) or _holds_an_address(rule, value)):
             raise ConfigurationError(
-                f"The filter {name} would stand in every manifest, and privacy keeps that out. Leave one of them out."
+                f"The filter {name} would be in plain text in every manifest, although privacy removes such data. "
+                "Remove the filter, or change privacy."
             )
 
 
@@ -187,9 +190,9 @@ class PrivacyRule:
         """
         if not self.manifest_entry.pseudonymise:
             raise SourceProtocolError(
-                f"A record came without an id, and the privacy rule {self.manifest_entry.name!r} drops a part of what "
-                "tells it from others. Nothing of the window was written. Give privacy a conn_id with a key, which "
-                "keeps such records apart."
+                f"A record came without an id, and the privacy rule {self.manifest_entry.name!r} drops data that "
+                "distinguishes it from other records. Nothing of the window was written. Give privacy a conn_id with a "
+                "key, which keeps such records apart."
             )
         return b'%s,"%s":"%s"}' % (raw.rstrip()[:-1], ORIGIN.encode(), self._pseudonyms.of_record(record.raw).encode())
 

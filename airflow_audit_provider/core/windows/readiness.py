@@ -86,8 +86,8 @@ def _check_settled(window: TimeWindow, now: datetime, settle_delay: timedelta) -
     settled_at = window.settled_at(settle_delay)
     if settled_at > now:
         raise WindowNotSettledError(
-            f"The window {window} may be read from {format_instant(settled_at)} on, its end plus the settle delay of "
-            f"{settle_delay}. Run it again then, set deferrable=True to wait for it, or shorten settle_delay.",
+            f"The window {window} may be read from {format_instant(settled_at)} on, which is its end plus the settle "
+            f"delay of {settle_delay}. Run it again then, set deferrable=True to wait for it, or shorten settle_delay.",
             settled_at=settled_at,
             retry_after=(settled_at - now).total_seconds(),
         )

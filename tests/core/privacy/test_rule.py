@@ -91,7 +91,7 @@ def test_short_key_is_an_error() -> None:
 def test_filter_by_a_pseudonymised_field_is_an_error(name: str) -> None:
     """Manifests contain filters in plain text, so a filter by a pseudonymised field is an error."""
     request = read_privacy({"conn_id": "c"})
-    with pytest.raises(ConfigurationError, match="would stand in every manifest"):
+    with pytest.raises(ConfigurationError, match="would be in plain text in every manifest"):
         check_no_personal_filters(request, ((name, "a@b.ch"),))
     check_no_personal_filters(request, (("action.type", "login"), ("actor_id", "1")))
     check_no_personal_filters(read_privacy({"drop": ["a", "actor.emails"]}), ((name, "a@b.ch"),))
@@ -115,7 +115,7 @@ def test_filter_by_a_pseudonymised_field_is_an_error(name: str) -> None:
 def test_filter_by_a_dropped_field_is_an_error(drop: str, name: str) -> None:
     """A filter by a dropped field is an error, with or without a key."""
     for given in ({"drop": [drop]}, {"conn_id": "c", "drop": [drop]}):
-        with pytest.raises(ConfigurationError, match=f"The filter {name} would stand in every manifest"):
+        with pytest.raises(ConfigurationError, match=f"The filter {name} would be in plain text in every manifest"):
             check_no_personal_filters(read_privacy(given), ((name, "x"),))
 
 
@@ -128,7 +128,7 @@ def test_filter_by_a_dropped_field_is_an_error(drop: str, name: str) -> None:
 )
 def test_filter_with_an_address_as_value_is_an_error(value: str) -> None:
     """An address in any filter is an error if such addresses are pseudonymised."""
-    with pytest.raises(ConfigurationError, match="would stand in every manifest"):
+    with pytest.raises(ConfigurationError, match="would be in plain text in every manifest"):
         check_no_personal_filters(read_privacy({"conn_id": "c"}), (("raw_uri", value),))
     check_no_personal_filters(
         read_privacy({"conn_id": "c", "pseudonymise": ["ip" if "bob" in value else "email"]}), (("raw_uri", value),)
@@ -201,7 +201,7 @@ def test_records_without_an_id_stay_different() -> None:
 def test_record_without_an_id_and_a_key_is_an_error_if_a_field_is_dropped() -> None:
     """Without a key two such records could not be kept apart, and one would be lost."""
     only_dropped = PrivacyRule(read_privacy({"drop": ["n"], "name": "mine"}))  # type: ignore[arg-type]  # a rule that drops a field is never None
-    with pytest.raises(SourceProtocolError, match="the privacy rule 'mine' drops a part of what"):
+    with pytest.raises(SourceProtocolError, match="the privacy rule 'mine' drops data that"):
         only_dropped.apply(V1, records_of(V1, RAW.replace(b'"id":"1",', b"")))
     whole = records_of(V1, b'{"when":"2026-11-01T00:00:00Z"}')
     assert only_dropped.apply(V1, whole) == whole

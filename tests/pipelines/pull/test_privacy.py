@@ -201,6 +201,6 @@ def test_attempt_under_another_rule_is_not_resumed_and_must_be_replaced(
 def test_filter_by_a_personal_field_fails(store: LocalStore) -> None:
     """A filter by a personal field fails before the first request, because the manifest would contain it."""
     fake = fake_with(ManualClock(), records_per_day=300)
-    with pytest.raises(ConfigurationError, match="would stand in every manifest"):
+    with pytest.raises(ConfigurationError, match="would be in plain text in every manifest"):
         pull(fake, store, pull_spec(privacy=rule(), filters={"actor_email": "alice@example.com"}))
     assert (objects(store), len(fake.requests)) == ({}, 0)
