@@ -55,6 +55,8 @@ def _environment(home: Path, base_url: str) -> dict[str, str]:
     }
 
 
+# Four commands of Airflow and two of its own databases: tests/pipelines/load loads into each warehouse before a merge.
+@pytest.mark.nightly
 @pytest.mark.live
 def test_examples_fill_their_warehouses(tmp_path: Path) -> None:
     """After one day's runs all three warehouses hold the same ids, each once, and the questions are answered."""

@@ -12,6 +12,8 @@ from tests.live.versions import environments, running
 from tests.live.versions.versions import PROJECT, AirflowVersion
 from tests.packaging.building import build
 
+# The environment of these tests holds the providers of four clouds, and no other test needs it.
+pytestmark = pytest.mark.nightly
 # Airflow 3.3.2 with the providers beside it; its lock is requirements/airflow-warehouses.txt.
 ENVIRONMENT = AirflowVersion("warehouses", ("3.12", "3.13", "3.11"))
 FOLDER = PROJECT / "docs" / "warehouses"
