@@ -1,4 +1,4 @@
-"""Fixtures of these tests: an Airflow without a home, and a fake Cloudflare behind its connection."""
+"""Provides an Airflow without a home, and a fake Cloudflare behind its connection."""
 
 from __future__ import annotations
 

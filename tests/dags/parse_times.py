@@ -45,21 +45,21 @@ class Emptying(ast.NodeTransformer):
         self.ours: set[str] = set()
 
     def visit_ImportFrom(self, node: ast.ImportFrom) -> ast.ImportFrom | None:
-        """Drop an import from the provider; remember what it named."""
+        """Removes an import from the provider and stores the imported names."""
         if not (node.module or "").startswith(PROVIDER):
             return node
         self.ours |= {alias.asname or alias.name for alias in node.names}
         return None
 
     def visit_With(self, node: ast.With) -> ast.AST:
-        """Empty a `with DAG(...)` block."""
+        """Replaces the body of a `with DAG(...)` block."""
         called = node.items[0].context_expr
         if isinstance(called, ast.Call) and isinstance(called.func, ast.Name) and called.func.id == "DAG":
             node.body = EMPTY
         return self.generic_visit(node)
 
     def visit_Call(self, node: ast.Call) -> ast.AST:
-        """Put a plain asset in place of what the provider makes; nobody watches it."""
+        """Replaces a call of the provider by a plain asset, without watchers."""
         self.generic_visit(node)
         node.keywords = [keyword for keyword in node.keywords if keyword.arg != "watchers"]
         made_by_us = isinstance(node.func, ast.Name) and node.func.id in self.ours
@@ -67,7 +67,7 @@ class Emptying(ast.NodeTransformer):
 
 
 def emptied(source: str) -> str:
-    """Return the twin of an example."""
+    """Returns an example with empty tasks."""
     tree = Emptying().visit(ast.parse(source))
     at = next(index for index, node in enumerate(tree.body) if isinstance(node, ast.Import)) + 1
     tree.body[at:at] = IMPORTS
@@ -75,21 +75,21 @@ def emptied(source: str) -> str:
 
 
 def _discover_providers() -> None:
-    """Read the providers' declarations, as that command does."""
+    """Reads the providers' declarations, as the DAG processor's command does."""
     from airflow.providers_manager import ProvidersManager
 
     ProvidersManager().initialize_providers_configuration()
 
 
 def _load_plugins() -> None:
-    """Load the plugins, as a job of Airflow does when it tells its listeners that it starts."""
+    """Loads the plugins, as a job of Airflow does when it notifies its listeners of its start."""
     from airflow.listeners.listener import get_listener_manager
 
     get_listener_manager()
 
 
 def parse_seconds(path: Path) -> float:
-    """Have Airflow parse a file as its DAG processor does; return the CPU time of the process it forks."""
+    """Parses a file as Airflow's DAG processor does; returns the CPU time of the forked process."""
     import structlog
     from airflow.dag_processing.processor import DagFileProcessorProcess
 
@@ -116,7 +116,7 @@ def parse_seconds(path: Path) -> float:
 
 
 def _serve(selector: selectors.BaseSelector) -> None:
-    """Take in what the fork says, as the DAG processor's loop does."""
+    """Receives the messages of the fork, as the DAG processor's loop does."""
     for key, _ in selector.select(timeout=0.01):
         take, on_close = key.data
         if not take(key.fileobj):
@@ -130,7 +130,7 @@ def _seconds_of_children() -> float:
 
 
 def loaded_by_parsing(path: Path) -> list[str]:
-    """Parse a file in a fork; return the modules that are there since."""
+    """Parses a file in a fork; returns the modules that this imported."""
     from airflow.dag_processing.dagbag import BundleDagBag
 
     reads, writes = os.pipe()

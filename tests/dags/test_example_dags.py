@@ -24,7 +24,7 @@ def _dags(source: str) -> list[dict[str, str]]:
 
 
 def _fixed_start_dates(source: str) -> list[str]:
-    """Returns the ids of DAGs with a start date that no setting decides."""
+    """Returns the ids of DAGs with a start date that no setting can change."""
     return [dag["dag_id"] for dag in _dags(source) if SETTING not in dag.get("start_date", SETTING)]
 
 
@@ -37,13 +37,13 @@ def test_no_example_has_a_fixed_start_date(path: Path) -> None:
 
 
 def test_a_fixed_start_date_is_found() -> None:
-    """A DAG whose start date is written in the file is found."""
+    """A DAG with a start date written in its file is found."""
     assert _fixed_start_dates('DAG(dag_id="a", start_date=datetime(2026, 11, 1, tzinfo=UTC))') == ["'a'"]
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=[path.stem for path in EXAMPLES])
 def test_an_example_with_a_start_date_documents_it(path: Path) -> None:
-    """An example with a start date says so among its settings, and the daily one what happens before it."""
+    """An example with a start date lists it among its settings, and the daily one explains earlier runs."""
     source = path.read_text(encoding="utf-8")
     text = ast.get_docstring(ast.parse(source)) or ""
     if any("start_date" in dag for dag in _dags(source)):

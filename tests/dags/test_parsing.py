@@ -1,4 +1,4 @@
-"""The examples cost Airflow's DAG processor hardly more than DAGs that do nothing."""
+"""Parsing an example takes Airflow's DAG processor hardly longer than parsing an empty DAG."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ HEAVY = re.compile(r"(pyarrow|duckdb|pyiceberg|difflib)(\.|$)")
 
 
 def _parsed(folder: Path, turn_count: int) -> dict[str, Any]:
-    """Returns what the script prints that parses all examples, in a process of its own."""
+    """Returns the output of the script that parses all examples, in a separate process."""
     script = Path(__file__).with_name("parse_times.py")
     # An installed package has byte code; without it every fork would compile what it imports.
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
@@ -64,7 +64,7 @@ def times(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 @pytest.mark.nightly
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_example_parses_as_fast_as_an_empty_one(times: dict[str, Any], name: str) -> None:
-    """Airflow's fork takes at most 1.1 times as long as for an empty DAG, and a little more where it imports anew."""
+    """Parsing takes at most 1.1 times as long as for an empty DAG, or a little more without the plugin."""
     assert times["times"][name]["ratio"] <= AT_MOST, times["times"][name]
     assert times["without_plugins"][name]["ratio"] <= AT_MOST_ANEW, times["without_plugins"][name]
 
@@ -72,14 +72,14 @@ def test_example_parses_as_fast_as_an_empty_one(times: dict[str, Any], name: str
 @pytest.mark.integration
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_no_fork_imports_the_provider_anew(modules: dict[str, Any], name: str) -> None:
-    """The plugin has imported what an example takes before Airflow forks."""
+    """The plugin has imported what an example needs before Airflow forks."""
     assert modules["imported_anew"][name] == []
 
 
 @pytest.mark.integration
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_parsing_loads_declarations_alone(modules: dict[str, Any], name: str) -> None:
-    """Parsing an example imports the operators and what refuses impossible arguments, not what reads or writes."""
+    """Parsing an example imports the operators and their argument checks, but no code that reads or writes."""
     loaded = modules["loaded"][name]
     ours = [module for module in loaded if module.startswith("airflow_audit_provider.")]
     assert ours

@@ -1,4 +1,4 @@
-"""Tests that the example reports every suspicious action, also those that an event does not name."""
+"""The example reports every suspicious action, including those that an event only counts."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def example(trigger_setup: TriggerSetup) -> ModuleType:
 
 
 def _reported(example: ModuleType, *payloads: dict[str, Any]) -> list[str]:
-    """Runs the example's task as a run that these payloads started."""
+    """Runs the example's task as a run that was started by these payloads."""
     events = [SimpleNamespace(extra={"payload": payload}) for payload in payloads]
     found: list[str] = example.report_actions.function(triggering_asset_events={"asset": events})
     return found
@@ -42,7 +42,7 @@ def _add(trigger_setup: TriggerSetup, count: int, action: str) -> list[str]:
 
 @pytest.mark.parametrize("count", [1, 20, 25])
 def test_every_suspicious_action_is_reported(example: ModuleType, trigger_setup: TriggerSetup, count: int) -> None:
-    """Reads back what an event counts and does not name, by the watcher's filter."""
+    """The task reads the records that an event counts and does not list, by the watcher's filter."""
     ids = _add(trigger_setup, count, "token_create")
     _add(trigger_setup, count, "login")
     (payload,) = first_payloads(AuditLogActivityEventTrigger(filters=example.SUSPICIOUS))
@@ -52,7 +52,7 @@ def test_every_suspicious_action_is_reported(example: ModuleType, trigger_setup:
 
 @pytest.mark.parametrize("count", [2, 25])
 def test_missing_record_fails_the_report(example: ModuleType, trigger_setup: TriggerSetup, count: int) -> None:
-    """Fails if the log does not have an action that an event reported."""
+    """The task fails if the log does not have an action that an event reported."""
     _add(trigger_setup, count, "token_create")
     (payload,) = first_payloads(AuditLogActivityEventTrigger(filters=example.SUSPICIOUS))
     lost = {**payload, "records": [{**payload["records"][0], "id": "lost"}, *payload["records"][1:]]}

@@ -1,4 +1,4 @@
-"""Runs the warehouse examples in a real Airflow for one past day and compares warehouses with landed records."""
+"""The warehouse examples load one past day in a real Airflow, and the warehouses have the landed records."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def _environment(home: Path, base_url: str) -> dict[str, str]:
 @pytest.mark.nightly
 @pytest.mark.live
 def test_examples_fill_their_warehouses(tmp_path: Path) -> None:
-    """After one day's runs all three warehouses hold the same ids, each once, and the questions are answered."""
+    """After one day's runs all three warehouses have the same ids, each once, and the queries return answers."""
     fake = FakeCloudflare(SystemClock().now, Settings(records_per_day=300, even_days=True))
     with FakeServer(fake) as server, postgres_server() as postgres:
         environment = _environment(tmp_path, server.base_url)

@@ -1,6 +1,6 @@
-"""A small landed destination made by hand, for the tests of what reads one.
+"""Writes a small landed destination by hand, for tests of code that reads one.
 
-Invariant: what it writes is consistent; a test breaks it itself.
+Invariant: what it writes is consistent; a test damages it itself.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ NEXT_DAY = "2026-11-10"
 
 
 def record(number: int, *, result: bool = True) -> bytes:
-    """A raw record of version 1."""
+    """Returns a raw record of version 1."""
     body = {
         "id": f"id-{number:03}",
         "when": f"{DAY}T00:00:{number:02}Z",
@@ -32,7 +32,7 @@ def record(number: int, *, result: bool = True) -> bytes:
 
 
 def land(root: Path, file_format: str, lines: Sequence[bytes], *, day: str = DAY, generation: int = 1) -> Path:
-    """Write one window with one part and its manifest; return the part's path."""
+    """Writes one window with one part and its manifest; returns the part's path."""
     content = _parquet(lines) if file_format == "parquet" else gzip.compress(b"".join(x + b"\n" for x in lines))
     key = f"dt={day}/window=w/part-{generation}.{'parquet' if file_format == 'parquet' else 'jsonl.gz'}"
     path = root / file_format / key

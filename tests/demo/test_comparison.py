@@ -1,4 +1,4 @@
-"""A changed, missing, doubled or foreign record never passes."""
+"""The comparison finds every changed, missing, duplicate or foreign record."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ CHANGED_AT = TRUE[0].index(b"_add") + 1
 
 
 def found(landed: list[bytes]) -> list[str]:
-    """The differences as text."""
+    """Returns the differences as text."""
     return [str(difference) for difference in compare_lines("jsonl 2026-11-09", landed, TRUE)]
 
 
 def test_equal_records_in_any_order_are_no_difference() -> None:
-    """The same records compare equal however they are ordered."""
+    """The same records are equal in any order."""
     assert found(TRUE[::-1]) == []
 
 
@@ -37,7 +37,7 @@ def test_equal_records_in_any_order_are_no_difference() -> None:
     ],
 )
 def test_one_difference_is_found_and_named(landed: list[bytes], said: str) -> None:
-    """Each kind of difference is found once and names its record and window."""
+    """Each kind of difference is found once, with its record and window."""
     differences = found(landed)
     assert len(differences) == 1
     assert differences[0].startswith("jsonl 2026-11-09")
@@ -45,5 +45,5 @@ def test_one_difference_is_found_and_named(landed: list[bytes], said: str) -> No
 
 
 def test_a_line_that_is_no_record_can_still_be_named() -> None:
-    """A line without an id is named by its beginning."""
+    """A line without an id is identified by its first characters."""
     assert "not a record" in record_id(b"[]")

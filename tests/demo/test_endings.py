@@ -1,4 +1,4 @@
-"""The demo's exit code and last words follow from what was found."""
+"""The demo's exit code and its last message depend on what was found."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ RUNS = [DagRun("d", "r1", "2026-11-09", "success"), DagRun("d", "r2", "2026-11-1
 
 
 def cast_with(sink: io.StringIO) -> Cast:
-    """A cast that can only speak."""
+    """Returns a cast that can only print."""
     narrator = Narrator(Console(file=sink, width=100))
     return Cast(narrator, Layout(Path()), None, CloudflareAccount("a", "t", None, None), [], timedelta())  # type: ignore[arg-type]  # no Airflow is asked here
 
@@ -35,7 +35,7 @@ def cast_with(sink: io.StringIO) -> Cast:
     [([], True, True), (["jsonl 2026-11-09: record x is missing"], True, False), ([], False, False)],
 )
 def test_one_difference_is_enough(*, differences: list[str], unchanged: bool, well: bool) -> None:
-    """All is well only without a difference and without a changed byte; a difference is named."""
+    """The result is good only without a difference and without a changed byte; a difference is named."""
     sink = io.StringIO()
     assert scenes.conclude(cast_with(sink), Verdict(differences), unchanged=unchanged) is well
     assert all(difference in sink.getvalue() for difference in differences)
@@ -43,7 +43,7 @@ def test_one_difference_is_enough(*, differences: list[str], unchanged: bool, we
 
 @pytest.mark.parametrize(("well", "code"), [(True, 0), (False, 1)])
 def test_exit_code_is_the_verdict(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, *, well: bool, code: int) -> None:
-    """The command ends with 0 if all is well and with 1 if a record differs."""
+    """The command exits with 0 if there is no difference and with 1 if a record differs."""
     monkeypatch.setattr(sys, "argv", ["demo"])
     monkeypatch.setattr(Layout, "here", classmethod(lambda cls: cls(tmp_path)))
     monkeypatch.setattr("signal.signal", lambda *_: None)
@@ -53,14 +53,14 @@ def test_exit_code_is_the_verdict(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
 
 
 def test_days_are_the_last_complete_and_settled_ones() -> None:
-    """Fourteen days end yesterday, and just after midnight one day earlier."""
+    """The fourteen days end with yesterday, or one day earlier just after midnight."""
     days = story.complete_days(datetime(2026, 11, 23, 19, tzinfo=UTC))
     assert (days[0], days[-1], len(days)) == (date(2026, 11, 9), date(2026, 11, 22), 14)
     assert story.complete_days(datetime(2026, 11, 23, 0, 30, tzinfo=UTC))[-1] == date(2026, 11, 21)
 
 
 def test_waiting_ends_when_only_retries_are_left() -> None:
-    """Nothing moves once every unfinished run waits for its retry, and something does before."""
+    """Waiting ends only when every unfinished run waits for its retry."""
     stuck: list[dict[str, Any]] = [{"dag_id": "d", "dag_run_id": "r2", "state": "up_for_retry"}]
     assert nothing_moves(RUNS, stuck)
     assert not nothing_moves(RUNS, [])
@@ -69,7 +69,7 @@ def test_waiting_ends_when_only_retries_are_left() -> None:
 
 
 def test_log_lines_stay_and_a_failed_step_is_marked(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without a terminal, counts are whole lines without control characters, and a failure is marked."""
+    """Without a terminal, counts are whole lines without control characters, and a failed step is marked."""
     monkeypatch.setattr(narration, "LOG_EVERY_SECONDS", 0.0)
     sink = io.StringIO()
     narrator = Narrator(Console(file=sink, width=100))

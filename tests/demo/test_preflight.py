@@ -1,4 +1,4 @@
-"""Bad machines and half-named accounts are refused by a sentence that ends in what to do."""
+"""An unsuitable machine or an incomplete account is refused with a sentence that says what to do."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ GOOD = Machine(version=(3, 12), platform="linux", free_bytes=50_000_000_000, has
 
 
 def test_good_machine_passes(tmp_path: Path) -> None:
-    """A machine with everything is not refused, and this one can be looked at."""
+    """A machine with everything is accepted, and the properties of this machine can be read."""
     refuse(GOOD)
     assert look(tmp_path, installed=True).free_bytes > 0
 
@@ -30,25 +30,25 @@ def test_good_machine_passes(tmp_path: Path) -> None:
     ],
 )
 def test_bad_machine_is_told_what_to_do(machine: Machine, said: str) -> None:
-    """Each lack has its own sentence with its own remedy."""
+    """Each missing requirement has its own message with its own remedy."""
     with pytest.raises(RefusalError, match=said):
         refuse(machine)
 
 
 def test_installed_environment_needs_less() -> None:
-    """Once installed, neither the venv module nor the room for it is asked for."""
+    """After the installation, neither the venv module nor its disk space is required."""
     refuse(replace(GOOD, has_venv=False, free_bytes=1_000_000_000, installed=True))
 
 
 @pytest.mark.parametrize("name", ["CLOUDFLARE_API_TOKEN", "CLOUDFLARE_ACCOUNT_ID"])
 def test_half_an_account_is_refused(name: str) -> None:
-    """A token without an account id, or the other way round, does not silently become the fake."""
+    """A token without an account id, or an id without a token, is an error and does not select the fake."""
     with pytest.raises(RefusalError, match="is not set"):
         named_account({name: "x"})
 
 
 def test_account_is_taken_from_the_environment() -> None:
-    """Token and account id make a connection; a base URL becomes its host."""
+    """Token and account id make a connection, and a base URL becomes its host."""
     assert named_account({}) is None
     environ = {"CLOUDFLARE_API_TOKEN": "t", "CLOUDFLARE_ACCOUNT_ID": "a"}
     plain = named_account(environ)

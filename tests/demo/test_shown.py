@@ -1,4 +1,4 @@
-"""What the demo draws fits its width, with and without colour and Unicode."""
+"""The demo's output fits its width, with and without color and Unicode."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ COUNTS = {"2026-11-08": (0, 0), "2026-11-09": (1500, 20), "2026-11-10": (700, 35
 
 
 def drawn(renderable: object, width: int = 100) -> list[str]:
-    """The lines of a renderable at a width, without colour."""
+    """Returns the lines of a renderable at a width, without color."""
     sink = io.StringIO()
     Console(file=sink, width=width, no_color=True).print(renderable)
     return sink.getvalue().splitlines()
@@ -27,7 +27,7 @@ def drawn(renderable: object, width: int = 100) -> list[str]:
 @pytest.mark.parametrize("width", [40, 60, 100])
 @pytest.mark.parametrize("ascii_only", [True, False])
 def test_bars_fit_and_carry_their_numbers(width: int, *, ascii_only: bool) -> None:
-    """No line is wider than asked for, the fullest day uses the room, the empty day has no bar."""
+    """No line is wider than the limit, the fullest day uses the width, and an empty day has no bar."""
     lines = [line.plain for line in bars(COUNTS, width=width, ascii_only=ascii_only)]
     assert all(len(line) <= width for line in lines)
     assert "1,520 (20)" in lines[1]
@@ -37,14 +37,14 @@ def test_bars_fit_and_carry_their_numbers(width: int, *, ascii_only: bool) -> No
 
 
 def test_bars_of_nothing_are_nothing() -> None:
-    """No days make no lines, and days without records no bars."""
+    """Without days there are no lines, and a day without records has no bar."""
     assert bars({}, width=100) == []
     assert "█" not in bars({"2026-11-08": (0, 0)}, width=100)[0].plain
 
 
 @pytest.mark.parametrize("status", ["equal, every byte", "3 differences"])
 def test_windows_table_has_one_row_for_each_window(tmp_path: Path, status: str) -> None:
-    """Each window's row holds its counts, the start of its digest and its status, within 100 columns."""
+    """Each window's row has its counts, the start of its digest and its status, within 100 columns."""
     land(tmp_path, "jsonl", [record(1), record(2)])
     windows = landed_windows(tmp_path / "jsonl")
     lines = drawn(windows_table(windows, {("jsonl", DAY): status}))
@@ -54,7 +54,7 @@ def test_windows_table_has_one_row_for_each_window(tmp_path: Path, status: str) 
 
 
 def test_queries_answer_over_landed_files(tmp_path: Path) -> None:
-    """Each query reads what landed, with dt from the path."""
+    """Each query reads the landed files, with dt from the path."""
     lines = [record(1), record(2, result=False), record(3)]
     for each in ("jsonl", "parquet"):
         land(tmp_path, each, lines)
@@ -69,6 +69,6 @@ def test_answer_table_prints_numbers_with_separators() -> None:
 
 
 def test_shown_query_is_the_query_that_runs() -> None:
-    """The abridged text differs from the SQL that runs in its source only."""
+    """The shortened text differs only in its source from the SQL that runs."""
     shown, run = queries.abridged(queries.ACTIONS), queries.with_paths(queries.ACTIONS, Path("/x"))
     assert shown.partition("from ")[0] == run.partition("from ")[0]

@@ -1,4 +1,4 @@
-"""The verdict over a landed destination finds what a tamperer or a bug would do to it."""
+"""The verdict about a landed destination finds manipulated and lost records."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ FORMATS = ("jsonl", "parquet")
 
 
 def truth(_start: datetime, _end: datetime) -> list[bytes]:
-    """The true records of the one day."""
+    """Returns the true records of the day."""
     return TRUE
 
 
 def verdict_of(root: Path, known: Truth | None = truth) -> Verdict:
-    """The verdict over both formats of one day."""
+    """Returns the verdict about both formats of one day."""
     windows = [window for each in FORMATS for window in landed_windows(root / each)]
     return judge(windows, FORMATS, [date.fromisoformat(DAY)], known)
 
 
 @pytest.mark.parametrize("known", [truth, None])
 def test_whole_destination_is_equal(tmp_path: Path, known: Truth | None) -> None:
-    """Two formats with all records give no difference, with and without a truth."""
+    """Two formats with all records have no difference, with or without the true records."""
     for each in FORMATS:
         land(tmp_path, each, TRUE)
     verdict = verdict_of(tmp_path, known)
@@ -49,7 +49,7 @@ def test_whole_destination_is_equal(tmp_path: Path, known: Truth | None) -> None
 def test_one_wrong_record_is_found_in_either_format(
     tmp_path: Path, broken_format: str, landed: list[bytes], said: str
 ) -> None:
-    """A record that is missing, doubled or changed is one difference, though the manifest agrees with the part."""
+    """A missing, duplicate or changed record is one difference, even if the manifest agrees with the part."""
     for each in FORMATS:
         land(tmp_path, each, landed if each == broken_format else TRUE)
     verdict = verdict_of(tmp_path)
@@ -59,13 +59,13 @@ def test_one_wrong_record_is_found_in_either_format(
 
 
 def test_missing_window_is_a_difference(tmp_path: Path) -> None:
-    """A day without a manifest is named."""
+    """A day without a manifest is a difference."""
     land(tmp_path, "jsonl", TRUE)
     assert verdict_of(tmp_path).differences == [f"parquet {DAY}: no manifest"]
 
 
 def test_doubled_record_is_found_without_a_truth(tmp_path: Path) -> None:
-    """A real account's windows are searched for doubled ids."""
+    """For a real account, windows are searched for duplicate ids."""
     for each in FORMATS:
         land(tmp_path, each, [*TRUE, TRUE[1]])
     assert len(verdict_of(tmp_path, None).differences) == 2
@@ -73,7 +73,7 @@ def test_doubled_record_is_found_without_a_truth(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("known", [truth, None])
 def test_part_that_is_not_what_its_manifest_says_is_found(tmp_path: Path, known: Truth | None) -> None:
-    """A part with other bytes and a part that is gone are each named."""
+    """A part with other bytes and a missing part are each a difference."""
     changed, gone = (land(tmp_path, each, TRUE) for each in FORMATS)
     changed.write_bytes(changed.read_bytes() + b"\0")
     gone.unlink()
@@ -83,14 +83,14 @@ def test_part_that_is_not_what_its_manifest_says_is_found(tmp_path: Path, known:
 
 
 def test_newest_generation_counts(tmp_path: Path) -> None:
-    """Of two manifests of one window the later generation is read."""
+    """Of two manifests of one window, the one with the higher generation is read."""
     land(tmp_path, "jsonl", TRUE[:2])
     land(tmp_path, "jsonl", TRUE, generation=2)
     assert [window.record_count for window in landed_windows(tmp_path / "jsonl")] == [5]
 
 
 def test_tree_digest_sees_one_byte(tmp_path: Path) -> None:
-    """The digest of a destination changes with one byte, and not with what is only staged."""
+    """The digest of a destination changes if one byte changes, but not if only staging changes."""
     path = land(tmp_path, "jsonl", TRUE)
     before = tree_digest(tmp_path)
     (tmp_path / "_staging").mkdir()

@@ -1,4 +1,4 @@
-"""The four questions of the DuckDB example, asked of two weeks of the fake, as the documents show them.
+"""The four questions of the DuckDB example with their answers for two weeks of the fake, as the pages show them.
 
 Invariant: the page shows what ran; `python -m tests.docs.answers` prints it again.
 """
@@ -28,7 +28,7 @@ WIDTH = 78
 
 
 def blocks() -> Iterator[tuple[str, str, str]]:
-    """Yield each question with its SQL and its answer as bars: all of it, and in brackets what failed."""
+    """Yields each question with its SQL and its answer as bars: all actions, and in brackets the failed ones."""
     with tempfile.TemporaryDirectory() as folder:
         found = answers(loaded(Path(folder)))
     for question, rows in found.items():
@@ -38,7 +38,7 @@ def blocks() -> Iterator[tuple[str, str, str]]:
 
 
 def landed(folder: Path) -> LocalStore:
-    """Land two weeks; what landed before is left alone."""
+    """Lands two weeks; days that landed before are skipped."""
     clock, store = ManualClock(), LocalStore(str(folder / "landed"))
     reader = reader_of(fake_with(clock, records_per_day=200), clock)
     for back in range(DAY_COUNT, 0, -1):
@@ -47,7 +47,7 @@ def landed(folder: Path) -> LocalStore:
 
 
 def loaded(folder: Path) -> str:
-    """Land and load two weeks; return the DuckDB file."""
+    """Lands and loads two weeks; returns the DuckDB file."""
     path = str(folder / "audit.duckdb")
     with closing(SqlWarehouse(open_duckdb(path, SystemClock()), table_name("cloudflare_audit_logs"))) as warehouse:
         load_committed(LoadSpec("fake"), landed(folder), warehouse, lambda _: None)

@@ -1,4 +1,4 @@
-"""The documents of the project and the Python blocks in them.
+"""Finds the documents of the project and the Python blocks in them.
 
 Invariant: a mark is an HTML comment on the line before the block, so a reader never sees it.
 """
@@ -22,7 +22,7 @@ HEADING = re.compile(r"^#{1,6}\s+(?P<title>.+?)\s*#*$", re.MULTILINE)
 
 
 class Block(NamedTuple):
-    """One Python block: where it stands, its marks and its code without common indentation."""
+    """One Python block: its document and line, its marks, and its code without common indentation."""
 
     document: str
     line: int
@@ -31,22 +31,22 @@ class Block(NamedTuple):
 
     @property
     def runs(self) -> bool:
-        """Whether the block is marked to be executed."""
+        """Whether the block is marked to be run."""
         return "runs" in self.marks
 
     @property
     def quoted_from(self) -> str | None:
-        """The file this block says it stands in."""
+        """The file from which the block is quoted."""
         return next((mark.removeprefix("from ") for mark in self.marks if mark.startswith("from ")), None)
 
 
 def documents() -> list[Path]:
-    """The Markdown files on top and everything below docs/."""
+    """Returns the Markdown files at the top level and everything below docs/."""
     return sorted([*PROJECT.glob("*.md"), *PROJECT.glob("docs/**/*.md")])
 
 
 def blocks_of(name: str, text: str) -> Iterator[Block]:
-    """Every Python block of a text, in order."""
+    """Returns every Python block of a text, in order."""
     for found in FENCE.finditer(text):
         indent = found["indent"]
         code = "".join(line.removeprefix(indent) for line in found["code"].splitlines(keepends=True))
@@ -55,7 +55,7 @@ def blocks_of(name: str, text: str) -> Iterator[Block]:
 
 
 def all_blocks() -> list[Block]:
-    """Every Python block of every document."""
+    """Returns every Python block of every document."""
     return [
         block
         for path in documents()
@@ -64,24 +64,24 @@ def all_blocks() -> list[Block]:
 
 
 def links_of(text: str) -> list[str]:
-    """Every relative link of a text, code left out."""
+    """Returns every relative link of a text, except in code."""
     targets = (found["target"] for found in LINK.finditer(CODE.sub("", text)))
     return [target for target in targets if not re.match(r"[a-z][a-z0-9+.-]*:", target)]
 
 
 def anchors_of(text: str) -> set[str]:
-    """The anchors that a renderer makes of a text's headings."""
+    """Returns the anchors that a renderer makes from a text's headings."""
     return {_anchor(found["title"]) for found in HEADING.finditer(re.sub(r"(?ms)^```.*?^```", "", text))}
 
 
 def _anchor(title: str) -> str:
-    """Lower case, punctuation dropped, spaces to hyphens, as GitHub does it."""
+    """Returns a heading in lower case, without punctuation and with hyphens for spaces, as GitHub does."""
     plain = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", title).replace("`", "")
     return re.sub(r"[^\w\- ]", "", plain.lower()).replace(" ", "-")
 
 
 def broken_links(path: Path, text: str) -> list[str]:
-    """The relative links of a document that lead nowhere."""
+    """Returns the relative links of a document that have no target."""
     return [target for target in links_of(text) if not _leads_somewhere(path, text, target)]
 
 

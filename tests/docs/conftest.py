@@ -1,4 +1,4 @@
-"""A PostgreSQL for what the documents say runs there."""
+"""Provides a PostgreSQL server for SQL that the pages show."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The independent check in the auditors' page finds what it says it finds, in a real sealed dataset."""
+"""The script on the page "Check with standard tools" finds every damage to a real sealed dataset."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.pipelines.verify.dataset import two_days
 
 @pytest.fixture
 def copy(tmp_path: Path) -> Path:
-    """A sealed dataset on this machine."""
+    """A local copy of a sealed dataset."""
     store = LocalStore(str(tmp_path))
     two_days(store)
     seal(store)
@@ -24,7 +24,7 @@ def copy(tmp_path: Path) -> Path:
 
 
 def check(copy: Path) -> subprocess.CompletedProcess[str]:
-    """Run the page's block in the copy, isolated from every package."""
+    """Runs the page's block in the copy, isolated from every package."""
     (block,) = (
         block
         for block in all_blocks()
@@ -35,7 +35,7 @@ def check(copy: Path) -> subprocess.CompletedProcess[str]:
 
 
 def test_a_sound_copy_passes(copy: Path) -> None:
-    """The block prints the newest seal's digest, with the standard library alone."""
+    """For an intact copy, the block prints the newest seal's digest with only the standard library."""
     answer = check(copy)
     assert answer.returncode == 0, answer.stderr
     assert answer.stdout.startswith("intact; newest seal ")
@@ -44,7 +44,7 @@ def test_a_sound_copy_passes(copy: Path) -> None:
 
 @pytest.mark.parametrize("pattern", ["_seals/000001.json", "_manifests/*/*.g0001.json", "dt=*/*/*"])
 def test_a_changed_or_missing_object_fails(copy: Path, pattern: str) -> None:
-    """Each kind of object is missed and compared."""
+    """A missing or changed object of each kind makes the block fail."""
     path = min(copy.glob(pattern))
     content = path.read_bytes()
     path.write_bytes(content[:-2] + b" " + content[-1:])

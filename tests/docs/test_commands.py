@@ -1,4 +1,4 @@
-"""The commands in the pages are ones that the programs accept, and the pages show every example and every picture."""
+"""The programs accept the commands in the pages, and the pages show every example and every picture."""
 
 from __future__ import annotations
 
@@ -35,25 +35,25 @@ PARSED = [(command, name) for command in COMMANDS for name in PROGRAMS if comman
 
 @pytest.mark.parametrize(("command", "program"), PARSED, ids=[command for command, _ in PARSED])
 def test_command_is_accepted(command: str, program: str) -> None:
-    """The program's own parser takes the arguments."""
+    """The program's own parser accepts the arguments."""
     PROGRAMS[program]().parse_args(shlex.split(command.removeprefix(program)))
 
 
 def test_wrong_option_is_refused() -> None:
-    """An option that a program does not have ends the parse."""
+    """An option that a program does not have is an error."""
     with pytest.raises(SystemExit):
         cli_parser().parse_args(["verify", "/data", "--no-such-option"])
 
 
 def test_commands_are_found() -> None:
-    """A command may be continued on the next line, and may have a comment."""
+    """A command can continue on the next line, and can have a comment."""
     text = "```console\n$ make demo    # a while\nout\n$ a --b \\\n    c\n```\n"
     assert list(commands_of(text)) == ["make demo", "a --b c"]
     assert len(PARSED) >= 8
 
 
 def test_make_targets_exist() -> None:
-    """Each `make` of a console block is a target of the Makefile."""
+    """Each `make` command of a console block is a target of the Makefile."""
     targets = set(re.findall(r"^([a-z-]+):", (PROJECT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
     named = {command.split()[1] for command in COMMANDS if command.startswith("make ")}
     assert named
@@ -68,7 +68,7 @@ def test_every_example_dag_is_shown() -> None:
 
 
 def test_pictures_are_small_and_shown() -> None:
-    """Each PNG has less than 80 kB and is on a page."""
+    """Each PNG is smaller than 80 kB and is on a page."""
     pages = "".join(path.read_text(encoding="utf-8") for path in documents())
     for path in PICTURES.glob("*.png"):
         assert path.stat().st_size < 80_000, path.name

@@ -1,4 +1,4 @@
-"""What the documents say in code is true: blocks compile, marked blocks run, quotations are exact, links lead on."""
+"""The code in the documents is correct: blocks compile, marked blocks run, quotations are exact, links have targets."""
 
 from __future__ import annotations
 
@@ -33,20 +33,20 @@ See [a](b.md), [c](https://example.org/), [d](#a-title-here) and `[no](link.md)`
 
 
 def _each(blocks: list[Block]) -> pytest.MarkDecorator:
-    """Parametrize by block, named by where it stands."""
+    """Parametrizes by block, named by document and line."""
     return pytest.mark.parametrize("block", blocks, ids=[f"{block.document}:{block.line}" for block in blocks])
 
 
 @_each(BLOCKS)
 def test_block_compiles(block: Block) -> None:
-    """The block is Python."""
+    """The block is valid Python."""
     compile(block.code, f"{block.document}:{block.line}", "exec")
 
 
 @pytest.mark.integration
 @_each([block for block in BLOCKS if block.runs])
 def test_block_runs(block: Block, tmp_path: Path) -> None:
-    """The block, saved to a file and run in an empty folder, ends well."""
+    """The block, saved to a file, runs in an empty folder without an error."""
     script = tmp_path / "block.py"
     script.write_text(block.code)
     environment = {
@@ -62,19 +62,19 @@ def test_block_runs(block: Block, tmp_path: Path) -> None:
 
 @_each([block for block in BLOCKS if block.quoted_from])
 def test_quotation_is_exact(block: Block) -> None:
-    """The block stands in the file it is quoted from, line for line."""
+    """The block is in the file it is quoted from, line for line."""
     assert block.code.strip("\n") in (PROJECT / str(block.quoted_from)).read_text(encoding="utf-8")
 
 
 @_each([block for block in BLOCKS if "with DAG(" in block.code or "@dag" in block.code])
 def test_dag_is_quoted_or_run(block: Block) -> None:
-    """A block that defines a DAG is either taken from an example, which is tested, or is itself run."""
+    """A block that defines a DAG is either quoted from a tested example, or is itself run."""
     assert block.quoted_from is not None or block.runs
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=[path.relative_to(PROJECT).as_posix() for path in DOCUMENTS])
 def test_links_lead_somewhere(path: Path) -> None:
-    """Each relative link leads to a file, and its anchor to a heading."""
+    """Each relative link has an existing file, and each anchor an existing heading."""
     assert broken_links(path, path.read_text(encoding="utf-8")) == []
 
 
@@ -86,13 +86,13 @@ def test_blocks_and_marks_are_found() -> None:
 
 
 def test_links_are_told_from_code_and_addresses() -> None:
-    """Only relative links outside code are followed."""
+    """Only relative links outside code are checked."""
     assert links_of(SAMPLE) == ["b.md", "#a-title-here"]
     assert anchors_of(SAMPLE) == {"a-title-here"}
 
 
 def test_broken_links_are_noticed(tmp_path: Path) -> None:
-    """A link to a file or heading that is not there is named."""
+    """A link to a missing file or heading is found."""
     (tmp_path / "b.md").write_text("# There\n")
     text = "[a](b.md#there) [b](b.md#nowhere) [c](c.md) [d](#x)"
     assert broken_links(tmp_path / "a.md", text) == ["b.md#nowhere", "c.md", "#x"]

@@ -1,4 +1,4 @@
-"""Fragments of DAGs in the pages build their tasks, with the imports that a reader would add."""
+"""DAG fragments in the pages build their tasks, with the imports that a reader would add."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def built(code: str) -> DAG:
 
 @pytest.mark.parametrize("block", FRAGMENTS, ids=[f"{block.document}:{block.line}" for block in FRAGMENTS])
 def test_fragment_builds_its_tasks(block: Block) -> None:
-    """The constructors take every argument of the fragment."""
+    """The constructors accept every argument of the fragment."""
     assert built(block.code).task_ids
 
 
@@ -58,7 +58,7 @@ def _reading_script(root: Path) -> str:
 
 
 def test_reading_script_lists_committed_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """It prints a line for each window of a landed dataset, and fails on a changed part."""
+    """The script prints a line for each window of a landed dataset, and fails on a changed part."""
     two_days(LocalStore(str(tmp_path)))
     code, names = _reading_script(tmp_path), dict[str, Any](hashlib=hashlib, json=json)
     exec(code, names)

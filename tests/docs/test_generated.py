@@ -1,4 +1,4 @@
-"""The generated parts of the pages are what their generators write, and the site's helpers do what they say."""
+"""The generated parts of the pages are current, and the site's helper functions work."""
 
 from __future__ import annotations
 
@@ -23,38 +23,38 @@ GRAPH = {
 @pytest.mark.integration
 @pytest.mark.parametrize("page", PAGES, ids=[page.relative_to(PROJECT).as_posix() for page in PAGES])
 def test_generated_block_is_up_to_date(page: Path) -> None:
-    """The page has what the locks, the help texts and the fake say today."""
+    """The page has the current lock files, help texts and misbehaviours."""
     text = page.read_text(encoding="utf-8")
     assert generated_docs.written(text).split() == text.split(), REMEDY
 
 
 def test_every_generator_has_a_page() -> None:
-    """No generator is left without a place."""
+    """Each generator has a page with its block."""
     text = "".join(page.read_text(encoding="utf-8") for page in PAGES)
     assert all(f"<!-- generated: {name} -->" in text for name in generated_docs.BLOCKS)
 
 
 def test_layer_picture_is_up_to_date() -> None:
-    """The picture on the architecture page is drawn from today's imports."""
+    """The picture on the architecture page shows the current imports."""
     drawn = layer_picture.picture(layer_picture.import_graph())
     assert layer_picture.PICTURE.read_text(encoding="utf-8") == drawn, REMEDY
 
 
 def test_layers_and_arrows_come_from_the_graph() -> None:
-    """A module stands above what it imports, and an arrow that follows from two others is left out."""
+    """A module is above what it imports, and an arrow that follows from two others is omitted."""
     assert layer_picture.rows_of(GRAPH) == [["bottom"], ["aside", "middle"], ["top"]]
     assert layer_picture.reduced(GRAPH) == [("aside", "bottom"), ("middle", "bottom"), ("top", "middle")]
     assert layer_picture.picture(GRAPH).count("<rect") == len(GRAPH)
 
 
 def test_missing_package_in_a_lock_is_an_error() -> None:
-    """A table never shows an empty version."""
+    """A package that a lock lacks is an error, not an empty cell."""
     with pytest.raises(LookupError, match=r"test\.txt has no nothing-of-this-name"):
         generated_docs.pinned("test.txt", "nothing-of-this-name")
 
 
 def test_navigation_pattern_stands_for_pages_not_named(tmp_path: Path) -> None:
-    """A pattern becomes the matching pages that have no entry of their own, and nothing where there are none."""
+    """A pattern is replaced by the matching pages without an entry of their own, if there are any."""
     (tmp_path / "adr").mkdir()
     for name in ("index", "0001-a", "0002-b"):
         (tmp_path / "adr" / f"{name}.md").touch()
@@ -64,7 +64,7 @@ def test_navigation_pattern_stands_for_pages_not_named(tmp_path: Path) -> None:
 
 
 def test_what_a_page_loads_from_elsewhere_is_found() -> None:
-    """Scripts, pictures and style sheets of other hosts are found, links to follow are not."""
+    """Scripts, pictures and style sheets of other hosts are found, but not links."""
     page = (
         '<link rel="stylesheet" href="assets/a.css"><link href="https://x.org/b.css" rel="stylesheet">'
         '<script src="//x.org/c.js"></script><img alt="d" src="https://x.org/d.png"><a href="https://x.org/">e</a>'
@@ -74,7 +74,7 @@ def test_what_a_page_loads_from_elsewhere_is_found() -> None:
 
 
 def test_docstring_becomes_markdown() -> None:
-    """Roles become code, a literal block keeps a colon, and text after the arguments comes before them."""
+    """Roles become code, a literal block keeps a colon, and text after the arguments is moved before them."""
     text = "Reads.\n\nTree::\n\n    a\n\n:param x: see :meth:`~A.b`,\n    twice.\n:param y: no.\n\nReturns a dict."
     assert to_markdown(text) == (
         "Reads.\n\nTree:\n\n    a\n\nReturns a dict.\n\n:param x: see `A.b`,\n    twice.\n:param y: no."

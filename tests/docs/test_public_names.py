@@ -33,19 +33,19 @@ def copy():
 
 @pytest.mark.parametrize("module", MODULES, ids=[module.name for module in MODULES])
 def test_public_name_is_documented(module: Module) -> None:
-    """No public class or function of the module is missing, and each describes itself and its arguments."""
+    """Every public class and function of the module is on a page, with a docstring that describes its arguments."""
     assert undocumented(module, DOCUMENTED) == []
 
 
 def test_documented_name_exists() -> None:
-    """A page names only modules that are there; the build of the site checks the names inside them."""
+    """Each module that a page names exists; the build of the site checks the names inside it."""
     modules = {module.name for module in MODULES}
     unknown = [name for name in DOCUMENTED if not any(f"{name}.".startswith(f"{each}.") for each in modules)]
     assert unknown == []
 
 
 def test_undocumented_name_is_found() -> None:
-    """A planted module is reported for a name on no page, a missing docstring, an argument not described."""
+    """In a planted module, a name on no page, a missing docstring and an undescribed argument are found."""
     name = PLANTED.name
     assert undocumented(PLANTED, {f"{name}.Silent", f"{name}.Half"}) == [
         f"{name}.Silent has no docstring",
@@ -57,7 +57,7 @@ def test_undocumented_name_is_found() -> None:
 
 
 def test_undocumented_export_is_found() -> None:
-    """A name that a module only exports from another is reported when no page shows it."""
+    """A name that a module re-exports is found if no page shows it."""
     module = Module("airflow_audit_provider.testing", ast.parse('from a.b import Fake\n__all__ = ["Fake"]'))
     assert undocumented(module, {module.name}) == []
     (complaint,) = undocumented(module, set())

@@ -1,4 +1,4 @@
-"""The page of the schemas is the code's own table, column by column, and names every attribute of an OCSF event."""
+"""The schemas page has the code's own columns, and names every attribute of an OCSF event."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PRIVACY_PAGE = (REFERENCE / "privacy.md").read_text(encoding="utf-8")
 
 
 def row_of(column: TableColumn) -> str:
-    """Return the page's line for a column."""
+    """Returns the page's row for a column."""
     paths = [" or ".join(f"`{path}`" for path in text.split("|")) if text else "" for text in (column.v1, column.v2)]
     null = "" if column.nullable else ", never null"
     cells = [f"`{column.name}`", f"{column.type}{null}", *paths, column.meaning]
@@ -25,12 +25,12 @@ def row_of(column: TableColumn) -> str:
 
 @pytest.mark.parametrize("column", COLUMNS, ids=[column.name for column in COLUMNS])
 def test_each_column_is_on_the_page(column: TableColumn) -> None:
-    """Its name, type, places and meaning stand there as the code has them."""
+    """The page has each column's name, type, paths and meaning as the code defines them."""
     assert row_of(column) in PAGE.splitlines()
 
 
 def test_the_page_has_no_other_column() -> None:
-    """The table has a line for each column, in their order."""
+    """The table has exactly the columns of the code, in their order."""
     lines = [line for line in PAGE.splitlines() if line in set(map(row_of, COLUMNS))]
     assert lines == list(map(row_of, COLUMNS))
     assert f"Version {normalized.MAJOR}.{normalized.MINOR}" in PAGE
@@ -44,12 +44,12 @@ def _leaves(kind: object, path: str) -> list[str]:
 
 @pytest.mark.parametrize("path", [path for path in _leaves(ocsf.ATTRIBUTES, "") if "." in path])
 def test_each_attribute_of_an_event_is_on_the_page(path: str) -> None:
-    """Every nested attribute that an event can have is named by its path."""
+    """The page names every nested attribute that an event can have, by its path."""
     assert f"`{path}`" in PAGE
 
 
 def test_the_page_says_which_ocsf_and_which_rule() -> None:
-    """The versions and the kinds of pseudonyms are those of the code."""
+    """The pages state the versions of the code, and its kinds of pseudonyms."""
     assert f"OCSF {ocsf.OCSF_VERSION}" in PAGE
     assert f"version {RULE_VERSION}" in PRIVACY_PAGE
     assert all(f"`{kind}`" in PRIVACY_PAGE for kind in KINDS)

@@ -69,7 +69,7 @@ def test_each_message_ends_in_a_sentence(text: str) -> None:
 
 
 def test_every_class_that_is_raised_has_a_message() -> None:
-    """Each public error class has a message, but for those that only group others."""
+    """Each public error class has a message, except those that only group others."""
     raised = set().union(*ERRORS.values())
     assert set(exceptions.__all__) - raised == {"AuditProviderError", "SourceError", "error_named"}
 
@@ -83,7 +83,7 @@ def test_page_shows_every_message() -> None:
 
 
 def test_a_message_that_is_not_listed_is_found() -> None:
-    """A new raise in any module gives a template that the catalogue lacks."""
+    """A message that is raised in any module and missing in the catalogue is found."""
     (found,) = _found(new='def f(x):\n    raise ConfigurationError(f"The {x!r} is new. Do it.")\n')
     assert found == ("ConfigurationError", "The … is new. Do it.")
     assert found[1] not in {entry.text for entry in ENTRIES}
@@ -109,7 +109,7 @@ def test_text_behind_a_name_is_expanded(source: str, templates: set[str]) -> Non
 
 
 def test_a_parameter_is_followed_into_other_modules() -> None:
-    """The remedy that a caller in another module passes is part of the message."""
+    """A remedy that a caller in another module passes is part of the message."""
     found = _found(
         maker='def missing(name, remedy):\n    return ConfigurationError(f"{name} is missing. {remedy}")\n',
         caller='REMEDY = "Create it."\n\ndef f():\n    raise missing("x", REMEDY)\n',
@@ -118,6 +118,6 @@ def test_a_parameter_is_followed_into_other_modules() -> None:
 
 
 def test_a_message_without_text_is_an_error() -> None:
-    """A call whose message cannot be read from the code is rejected with its place."""
+    """A call whose message cannot be read from the code is an error that names its line."""
     with pytest.raises(ValueError, match=r"odd\.py:2 StorageError"):
         _found(odd="def f(error):\n    raise StorageError(str(error))\n")

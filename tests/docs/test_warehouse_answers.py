@@ -1,4 +1,4 @@
-"""The answers in the documents are what the example's questions answer."""
+"""The answers in the pages are the results of the example's queries."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PAGE = PROJECT / "docs" / "warehouses" / "questions.md"
 
 @pytest.mark.integration
 def test_page_shows_what_the_questions_answer() -> None:
-    """Each question stands in the page with the SQL that runs and the bars it gives; `python -m tests.docs.answers`."""
+    """The page has each question with its SQL and the bars that `python -m tests.docs.answers` prints."""
     page = PAGE.read_text(encoding="utf-8")
     shown = list(answers.blocks())
     assert len(shown) == 4
@@ -26,7 +26,7 @@ def test_page_shows_what_the_questions_answer() -> None:
 
 @pytest.mark.integration
 def test_questions_run_on_postgresql(tmp_path: Path, postgres: dict[str, object]) -> None:
-    """The same SQL is PostgreSQL's, too."""
+    """The same SQL runs on PostgreSQL."""
     target = new_target("psycopg", tmp_path, lambda: postgres)._replace(table="cloudflare_audit_logs")
     target.load(answers.landed(tmp_path), "fake")
     target.query("alter role audit set timezone = 'UTC'")

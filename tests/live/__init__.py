@@ -1,1 +1,1 @@
-"""A real Airflow, each of the four versions started once for all tests below this folder."""
+"""Tests with a real Airflow; each of the four versions is started once for all tests below this folder."""

@@ -1,4 +1,4 @@
-"""The folders of one Airflow under test."""
+"""Folders of one Airflow under test."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from harness.airflow_folders import AirflowFolders
 
 @dataclass(frozen=True)
 class Home(AirflowFolders):
-    """The folders of an Airflow that writes below `folder` and runs in the virtual environment `environment`."""
+    """Folders of an Airflow that writes below `folder` and runs in the virtual environment `environment`."""
 
     folder: Path
     environment: Path
 
     @property
     def root(self) -> Path:
-        """The one folder this Airflow writes to."""
+        """The only folder that this Airflow writes to."""
         return self.folder
 
     @property
     def venv(self) -> Path:
-        """The virtual environment, which is only read."""
+        """The virtual environment, which is not written to."""
         return self.environment
 
     @property
     def dags(self) -> Path:
-        """The copies of the DAG files a test asks for."""
+        """The copies of the DAG files that a test needs."""
         return self.folder / "dags"

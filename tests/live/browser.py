@@ -1,6 +1,6 @@
-"""Airflow's connection pages, worked by a real browser.
+"""Operates Airflow's connection pages in a real browser.
 
-Invariant: everything is done by what can be seen and clicked; nothing by the REST API.
+Invariant: everything is done with visible elements; nothing by the REST API.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _OPTIONS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", 
 
 @contextmanager
 def browse(base_url: str) -> Iterator[Page]:
-    """Open a page of Airflow in the system's Chromium; every wait on it has a deadline."""
+    """Opens a page of Airflow in the system's Chromium; every wait on it has a deadline."""
     found = [path for name in _BROWSERS if (path := shutil.which(name))]
     if not found:
         raise FileNotFoundError("There is no browser on the PATH. tools/system-packages installs one.")
@@ -37,7 +37,7 @@ def browse(base_url: str) -> Iterator[Page]:
 
 
 def open_form(page: Page, connection_type: str) -> Locator:
-    """Open the form of a new connection and choose its type; return the form."""
+    """Opens the form of a new connection, chooses its type and returns the form."""
     page.goto("/connections")
     page.get_by_role("button", name="Add Connection").click()
     form = page.get_by_role("dialog")
@@ -47,7 +47,7 @@ def open_form(page: Page, connection_type: str) -> Locator:
 
 
 def fill(form: Locator, texts: Mapping[str, str], section: str | None = None) -> None:
-    """Write a text into each field of a section, found by its label; the form shows one section at a time."""
+    """Writes a text into each field of a section, found by its label; the form shows one section at a time."""
     if section is not None:
         unfold(form, section)
     for label, text in texts.items():
@@ -57,7 +57,7 @@ def fill(form: Locator, texts: Mapping[str, str], section: str | None = None) ->
 
 
 def unfold(form: Locator, section: str) -> Locator:
-    """Open a section of the form, which closes the others; return it."""
+    """Opens a section of the form, which closes the others, and returns it."""
     heading = form.get_by_role("button", name=section, exact=True)
     if heading.get_attribute("aria-expanded") == "false":
         heading.click()
@@ -68,24 +68,24 @@ def unfold(form: Locator, section: str) -> Locator:
 
 
 def labels(form: Locator, section: str) -> set[str]:
-    """Return the labels of a section's fields."""
+    """Returns the labels of a section's fields."""
     return {text.strip() for text in unfold(form, section).locator("label").all_inner_texts()}
 
 
 def field_of(form: Locator, label: str) -> Locator:
-    """Return the field beside a label; Airflow ties a label to some kinds of fields only."""
+    """Returns the field beside a label; Airflow links a label only to some kinds of fields."""
     named = form.page.locator("label").filter(has_text=re.compile(rf"^{re.escape(label)}\s*\*?\s*$"))
     return form.locator("[data-scope=field][data-part=root]").filter(has=named).locator("input, textarea").first
 
 
 def save(page: Page, form: Locator) -> None:
-    """Press *Save* and wait until the form is gone."""
+    """Presses *Save* and waits until the form is closed."""
     form.get_by_role("button", name="Save").click()
     expect(page.get_by_role("dialog")).to_have_count(0, timeout=WITHIN_MS)
 
 
 def press_test(page: Page, conn_id: str) -> dict[str, Any]:
-    """Press *Test Connection* in the row of a connection; return what the page was answered, once it shows it."""
+    """Presses *Test Connection* in the row of a connection; returns the response when the page shows it."""
     page.goto("/connections")
     row = page.get_by_role("row").filter(has_text=conn_id)
     with page.expect_response(re.compile("/connections/test$")) as reported:
@@ -95,7 +95,7 @@ def press_test(page: Page, conn_id: str) -> dict[str, Any]:
 
 
 def open_again(page: Page, conn_id: str) -> Locator:
-    """Open the form of a connection that exists, as *Edit* does; return it."""
+    """Opens the form of an existing connection with *Edit*, and returns it."""
     page.goto("/connections")
     page.get_by_role("row").filter(has_text=conn_id).get_by_role("button", name="Edit Connection").click()
     form = page.get_by_role("dialog")

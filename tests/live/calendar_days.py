@@ -1,6 +1,6 @@
-"""Days on which the tests of this folder and their scheduled DAG files work.
+"""Days on which these tests and their scheduled DAG files work.
 
-Invariant: days are counted back from today, so that no test outlives the retention of the API.
+Invariant: days are counted back from today, so that they never get older than the retention of the API.
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ TODAY = datetime.now(UTC).date()
 
 
 def days_ago(count: int) -> datetime:
-    """Midnight UTC of so many days ago."""
+    """Returns midnight UTC of the day that is so many days ago."""
     return datetime.combine(TODAY - timedelta(days=count), time(), UTC)
 
 
 def berlin_midnight(day: date) -> datetime:
-    """The first instant of a day in Berlin."""
+    """Returns the first instant of a day in Berlin."""
     return datetime.combine(day, time(), BERLIN)
 
 
 def last_berlin_day_of(hours: int) -> date:
-    """The last day, at least a week ago, that had so many hours in Berlin: 23 in spring, 25 in autumn."""
+    """Returns the last day, at least a week ago, with so many hours in Berlin: 23 in spring, 25 in autumn."""
     for count in range(7, 400):
         day = TODAY - timedelta(days=count)
         length = berlin_midnight(day + timedelta(days=1)).astimezone(UTC) - berlin_midnight(day).astimezone(UTC)

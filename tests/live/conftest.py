@@ -24,14 +24,14 @@ from tests.packaging.building import build
 
 
 def _version_of(item: pytest.Item) -> AirflowVersion | None:
-    """Returns the Airflow version a test is parametrized by."""
+    """Returns the Airflow version that a test is parametrized with."""
     params = item.callspec.params if isinstance(item, pytest.Function) and hasattr(item, "callspec") else {}
     version = params.get("version")
     return version if isinstance(version, AirflowVersion) else None
 
 
 def _is_wanted(item: pytest.Item) -> bool:
-    """Whether a test is to run in the version it was made for."""
+    """Returns whether a test runs in the version that it is parametrized with."""
     since, only, version = item.get_closest_marker("since"), item.get_closest_marker("versions"), _version_of(item)
     if version is None:
         return True
@@ -40,7 +40,7 @@ def _is_wanted(item: pytest.Item) -> bool:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Deselects what an older version cannot have; marks the versions between oldest and newest as nightly."""
+    """Deselects tests of features that an older version lacks; marks middle versions as nightly."""
     for item in items:
         if _version_of(item) in VERSIONS[1:-1]:
             item.add_marker(pytest.mark.nightly)
@@ -52,20 +52,20 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.fixture(scope="package")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The wheel, built once."""
+    """The built wheel."""
     return build("wheel", tmp_path_factory.mktemp("airflow-wheel"))
 
 
 @pytest.fixture(scope="package", params=VERSIONS, ids=[version.number for version in VERSIONS])
 def version(request: pytest.FixtureRequest) -> AirflowVersion:
-    """The Airflow a test runs in."""
+    """The Airflow version that a test runs in."""
     chosen: AirflowVersion = request.param
     return chosen
 
 
 @pytest.fixture(scope="package")
 def counted() -> Iterator[Statsd]:
-    """What the tasks of every version count, since the start."""
+    """The metrics that tasks of every version have sent since the start."""
     with statsd() as heard:
         yield heard
 

@@ -1,6 +1,6 @@
 """Calls `dag.test()` for DAGs of one file, in the environment of the Airflow under test.
 
-Invariant: one line of JSON before each run and one after it; between them is what the run printed.
+Invariant: one line of JSON before each run and one after it; the output of the run is between them.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 
 
 def main(dag_file: str, asked: list[tuple[str, str | None]]) -> None:
-    """Run each DAG asked for with its logical date, or with none."""
+    """Runs each requested DAG with its logical date, or without one."""
     dags: dict[str, Any] = runpy.run_path(dag_file)
     for dag_id, logical_date in asked:
         print(json.dumps({"asked": [dag_id, logical_date]}), flush=True)

@@ -1,6 +1,6 @@
-"""A real Airflow for tests: scheduler, DAG processor, triggerer, API server, and a fake Cloudflare beside them.
+"""Starts a real Airflow for tests: scheduler, DAG processor, triggerer, API server, and a fake Cloudflare.
 
-Invariant: every wait has a deadline, and what is started here ends with the `with` block.
+Invariant: every wait has a deadline, and everything that is started here ends with the `with` block.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ Settings = Callable[[Home, CloudflareAccount], Mapping[str, str]]
 
 @dataclass(frozen=True)
 class LiveAirflow:
-    """A running Airflow: `instance` and `source` are the demo's; `version` is Airflow's number."""
+    """A running Airflow: `instance` and `source` are those of the harness; `version` is Airflow's version number."""
 
     version: str
     home: Home
@@ -42,23 +42,23 @@ class LiveAirflow:
     account: CloudflareAccount
 
     def ask(self, path: str, *, method: str = "GET", body: object = None) -> Any:
-        """Send one request to the REST API, below `/api/v2/`; raises NoResponseError."""
+        """Sends one request to the REST API, below `/api/v2/`; raises NoResponseError."""
         return self.instance.ask(path, method=method, body=body)
 
     def unpause(self, *dag_ids: str) -> None:
-        """Unpause DAGs as soon as they are parsed."""
+        """Unpauses DAGs as soon as they are parsed."""
         for dag_id in dag_ids:
             self.instance.unpause(dag_id)
 
     def trigger(self, dag_id: str, *, logical_date: datetime | None = None, **more: object) -> str:
-        """Start a run by hand; `more` goes into the request (conf, partition_key, …). Returns the run id."""
+        """Triggers a run manually; `more` is added to the request (conf, partition_key, …). Returns the run id."""
         run_id = f"by_hand_{uuid4().hex[:12]}"
         when = logical_date.isoformat() if logical_date else None
         self._post(f"dags/{dag_id}/dagRuns", {"dag_run_id": run_id, "logical_date": when, **more})
         return run_id
 
     def backfill(self, dag_id: str, first: datetime, last: datetime, **more: object) -> None:
-        """Ask for a backfill over REST, both bounds included."""
+        """Requests a backfill by REST, both bounds included."""
         body = {"dag_id": dag_id, "from_date": first.isoformat(), "to_date": last.isoformat(), **more}
 
         def taken() -> bool:
@@ -73,7 +73,7 @@ class LiveAirflow:
         self.instance.wait(taken, WITHIN_SECONDS, f"a backfill of {dag_id} to be taken")
 
     def reparse(self, dag_id: str) -> None:
-        """Have the file of a DAG parsed now, ahead of its turn."""
+        """Requests that the file of a DAG is parsed now, before its turn."""
         file_token = self.ask(f"dags/{dag_id}/details")["file_token"]
 
         def taken() -> bool:
@@ -87,21 +87,21 @@ class LiveAirflow:
         self.instance.wait(taken, WITHIN_SECONDS, f"the file of {dag_id} to be parsed")
 
     def emit(self, asset_uri: str, **more: object) -> None:
-        """Make an asset event; `more` goes into the request (extra, partition_key)."""
+        """Creates an asset event; `more` is added to the request (extra, partition_key)."""
         (asset,) = (each for each in self.ask("assets?limit=200")["assets"] if each["uri"] == asset_uri)
         self._post("assets/events", {"asset_id": asset["id"], **more})
 
     def clear(self, dag_id: str, run_id: str) -> None:
-        """Have the scheduler run a finished run again."""
+        """Clears a finished run, so that the scheduler runs it again."""
         self._post(f"dags/{dag_id}/dagRuns/{quote(run_id)}/clear", {"dry_run": False})
 
     def runs(self, dag_id: str) -> list[Row]:
-        """Every run of a DAG as the API tells it, first to run first."""
+        """Returns every run of a DAG as the API reports it, in the order of their start."""
         runs: list[Row] = self.ask(f"dags/{dag_id}/dagRuns?limit=100&order_by=run_after")["dag_runs"]
         return runs
 
     def await_runs(self, dag_id: str, count: int = 1, within_seconds: float = WITHIN_SECONDS) -> list[Row]:
-        """Return a DAG's runs once there are so many and all have ended, well or not; raises TooLateError."""
+        """Returns a DAG's runs when there are so many and all have ended in any state; raises TooLateError."""
         seen: list[Row] = []
 
         def ended() -> bool:
@@ -116,7 +116,7 @@ class LiveAirflow:
         return seen
 
     def await_run(self, dag_id: str, run_id: str, within_seconds: float = WITHIN_SECONDS) -> str:
-        """Return the state a run ended with; raises TooLateError."""
+        """Returns the state in which a run ended; raises TooLateError."""
         path = f"dags/{dag_id}/dagRuns/{quote(run_id)}"
         self.instance.wait(
             lambda: self.ask(path)["state"] in ENDED, within_seconds, f"{run_id} of {dag_id} in {self.home.root} to end"
@@ -124,20 +124,20 @@ class LiveAirflow:
         return str(self.ask(path)["state"])
 
     def tasks(self, dag_id: str, run_id: str) -> list[Row]:
-        """The task instances of a run as the API tells them."""
+        """Returns the task instances of a run as the API reports them."""
         path = f"dags/{dag_id}/dagRuns/{quote(run_id)}/taskInstances?limit=100"
         tasks: list[Row] = self.ask(path)["task_instances"]
         return tasks
 
     def xcom(self, dag_id: str, run_id: str, task_id: str, key: str = "return_value") -> Any:
-        """The value a task pushed."""
+        """Returns the value that a task pushed."""
         path = f"dags/{dag_id}/dagRuns/{quote(run_id)}/taskInstances/{task_id}/xcomEntries/{key}?stringify=false"
         value = self.ask(path)["value"]
         # Before 3.1 the API gives the text that is in the database.
         return json.loads(value) if isinstance(value, str) and value[:1] in "{[" else value
 
     def events(self, asset_uri: str) -> list[Row]:
-        """The events of an asset, oldest first."""
+        """Returns the events of an asset, oldest first."""
         found: list[Row] = []
 
         def answered() -> bool:
@@ -149,21 +149,21 @@ class LiveAirflow:
         return [event for event in found if event["uri"] == asset_uri]
 
     def log(self, task: Mapping[str, Any]) -> str:
-        """What the last try of a task instance logged; empty when it has no log file."""
+        """Returns the log of the last attempt of a task instance; empty if there is no log file."""
         return self.logs(task)[-1]
 
     def logs(self, task: Mapping[str, Any]) -> list[str]:
-        """What each try of a task instance logged, the first try's first."""
+        """Returns the logs of all attempts of a task instance, the first attempt's first."""
         tries = range(1, (task["try_number"] or 1) + 1)
         paths = [task_log(self.home.airflow_home / "logs", {**task, "try_number": number}) for number in tries]
         return [path.read_text() if path.is_file() else "" for path in paths]
 
     def truth_ids(self, start: datetime, end: datetime) -> list[str]:
-        """The ids of every record the fake has in `[start, end)`, in its order."""
+        """Returns the ids of every record that the fake has in `[start, end)`, in its order."""
         return [json.loads(line)["id"] for line in self.account.truth(start, end)]
 
     def kill(self, name: str) -> None:
-        """End a component and all it started at once, as a dead machine does; `instance.start` starts it again."""
+        """Kills a component and all its child processes, as a failed machine would; `instance.start` restarts it."""
         self.instance.children.kill(name)
 
     def _cancel_backfills(self, dag_id: str) -> None:
@@ -172,7 +172,7 @@ class LiveAirflow:
                 self.ask(f"backfills/{backfill['id']}/cancel", method="PUT")
 
     def _post(self, path: str, body: Mapping[str, object]) -> None:
-        """Send until it is taken: SQLite has one writer, and who comes second is refused, not queued."""
+        """Sends a request until it is accepted: SQLite has one writer, and a second one gets an error."""
 
         def taken() -> bool:
             try:
@@ -190,7 +190,7 @@ class LiveAirflow:
 def start_airflow(
     home: Home, version: str, *, dags: Iterable[Path], fake_options: Sequence[str], settings: Settings
 ) -> Iterator[LiveAirflow]:
-    """Start everything and wait until it is healthy; `settings` are environment variables beside the demo's."""
+    """Starts everything and waits until it is healthy; `settings` are additional environment variables."""
     for folder in (home.dags, home.logs, home.landed):
         folder.mkdir(parents=True)
     for path in dags:

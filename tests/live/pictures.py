@@ -45,7 +45,7 @@ def main() -> int:
 
 
 def _connection(page: Page, live: LiveAirflow) -> None:
-    """The form of a new connection, and the answer to its test."""
+    """Takes the pictures of a new connection's form and of the result of its test."""
     form = browser.open_form(page, "Cloudflare")
     browser.fill(form, {"Connection ID": CONN_ID})
     base_url = str(live.account.base_url)
@@ -62,7 +62,7 @@ def _connection(page: Page, live: LiveAirflow) -> None:
 
 
 def _links(page: Page, live: LiveAirflow) -> None:
-    """The details of a task that has landed a day, with its links."""
+    """Takes the picture of the details of a task that has landed a day, with its links."""
     end = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=3)
     live.unpause("seen")
     conf = {"conn_id": CONN_ID, "start": (end - timedelta(days=1)).isoformat(), "end": end.isoformat()}
@@ -76,7 +76,7 @@ def _links(page: Page, live: LiveAirflow) -> None:
 
 
 def _take(place: Page | Locator, name: str, height: int = HEIGHT) -> None:
-    """Writes a picture of an element, or of the upper part of a page."""
+    """Saves a picture of an element, or of the upper part of a page."""
     path = FOLDER / f"{name}.png"
     if isinstance(place, Locator):
         place.screenshot(path=path, animations="disabled")

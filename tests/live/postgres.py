@@ -1,6 +1,6 @@
-"""A PostgreSQL for one test, from Debian's binaries, in a folder that goes when the test ends.
+"""Starts a PostgreSQL server for one test, from Debian's binaries, in a folder that is removed afterwards.
 
-Invariant: it listens on loopback and in its own folder only, and is ended by the pid that was started.
+Invariant: it listens on loopback and in its own folder only, and is ended by the id of the process that was started.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ OPTIONS = ("-c", "fsync=off", "-c", "synchronous_commit=off", "-c", "max_connect
 
 
 class NoPostgresError(RuntimeError):
-    """There is no PostgreSQL on this machine; the message says how to get it."""
+    """PostgreSQL is not installed on this machine; the message says how to install it."""
 
 
 def binaries() -> Path:
-    """Return the folder of the newest server installed; raises NoPostgresError."""
+    """Returns the folder of the newest installed server; raises NoPostgresError."""
     found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda path: int(path.parts[-3]))
     on_path = shutil.which("initdb")
     if not found and not on_path:
@@ -39,7 +39,7 @@ def binaries() -> Path:
 
 @contextmanager
 def running_postgres() -> Iterator[str]:
-    """Start a server with an empty database; yield its SQLAlchemy URL."""
+    """Starts a server with an empty database and yields its SQLAlchemy URL."""
     folder = Path(tempfile.mkdtemp(prefix="postgres-"))
     someone = _unprivileged(folder)
     try:
@@ -52,7 +52,7 @@ def running_postgres() -> Iterator[str]:
 
 
 def _unprivileged(folder: Path) -> dict[str, Any]:
-    """As whom to run it: as ourselves, or as Debian's user for it when we are root."""
+    """Returns the user to run the server as: the current user, or Debian's postgres user if that is root."""
     if os.geteuid() != 0:
         return {}
     owner = pwd.getpwnam("postgres")

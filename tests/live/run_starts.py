@@ -1,6 +1,6 @@
-"""Starts runs in each possible way: scheduler, backfill, by hand, asset event, `dag.test()`.
+"""Starts runs in each possible way: scheduler, backfill, manually, asset event, `dag.test()`.
 
-Invariant: starting returns at once; the run is awaited afterwards, so that all runs are in progress together.
+Invariant: a start returns at once; the run is awaited afterwards, so that all runs are in progress together.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Start = Callable[[LiveAirflow, str], Find]
 
 
 def _awaited(live: LiveAirflow, dag_id: str, **wanted: object) -> Find:
-    """Find the one run with these fields when it has ended; return its id and what each try of its task logged."""
+    """Waits until the only run with these fields has ended; returns its id and the log of each attempt of its task."""
 
     def find() -> tuple[str, list[str]]:
         found: list[Row] = []
@@ -39,7 +39,7 @@ def _awaited(live: LiveAirflow, dag_id: str, **wanted: object) -> Find:
 
 
 def scheduled() -> Start:
-    """Let the scheduler make the run."""
+    """Returns a start that leaves the run to the scheduler."""
 
     def start(live: LiveAirflow, dag_id: str) -> Find:
         live.unpause(dag_id)
@@ -49,7 +49,7 @@ def scheduled() -> Start:
 
 
 def backfill(day: datetime) -> Start:
-    """Ask for a backfill of one day."""
+    """Requests a backfill of one day."""
 
     def start(live: LiveAirflow, dag_id: str) -> Find:
         live.unpause(dag_id)
@@ -60,7 +60,7 @@ def backfill(day: datetime) -> Start:
 
 
 def by_hand(logical_date: datetime | None = None, **more: object) -> Start:
-    """Trigger a run."""
+    """Triggers a run."""
 
     def start(live: LiveAirflow, dag_id: str) -> Find:
         live.unpause(dag_id)
@@ -70,7 +70,7 @@ def by_hand(logical_date: datetime | None = None, **more: object) -> Start:
 
 
 def event(**more: object) -> Start:
-    """Make an event of the asset the DAG waits for."""
+    """Creates an event of the asset that the DAG is scheduled by."""
 
     def start(live: LiveAirflow, dag_id: str) -> Find:
         live.unpause(dag_id)
@@ -82,7 +82,7 @@ def event(**more: object) -> Start:
 
 
 def dag_tests(live: LiveAirflow, asked: Sequence[tuple[str, str | None]]) -> list[tuple[str, list[str]]]:
-    """Call `dag.test()` for each DAG and logical date; return the runs' ids and what they printed."""
+    """Calls `dag.test()` for each DAG and logical date; returns the runs' ids and their output."""
     script, file = Path(__file__).with_name("dag_tests.py"), live.home.dags / DAG_FILE
     answer = subprocess.run(
         [live.home.python, script, file, json.dumps(asked)],

@@ -22,9 +22,9 @@ FAKE_OPTIONS = ("--records-per-day", "2000", "--even-days", "--gzip")
 
 
 def settings(home: Home, account: CloudflareAccount) -> dict[str, str]:
-    """The variables beside those of the demo; `AUDIT_LANDED` is the folder in which each DAG makes its own.
+    """Returns the variables beside those of the harness; `AUDIT_LANDED` is the parent folder of all destinations.
 
-    Two connections more: one that leaves every wait to Airflow, and one with a token that Cloudflare refuses.
+    Adds two connections: one that leaves every wait to Airflow, and one with a token that Cloudflare refuses.
     """
     connection = account.connection()
     impatient = {"account_id": account.account_id, "max_attempts": 1, "max_retry_seconds": 1}
@@ -51,10 +51,9 @@ def settings(home: Home, account: CloudflareAccount) -> dict[str, str]:
 
 
 def counting(home: Home, port: int) -> dict[str, str]:
-    """The variables by which tasks send this provider's metrics, and no others, to a port.
+    """Returns the variables by which tasks send this provider's metrics, and no others, to a port.
 
-    Airflow's environments have no client for statsd, which is optional and one package of plain Python: they get that
-    of the tests.
+    Airflow's environments lack the optional statsd client, a single pure-Python package: they get that of the tests.
     """
     client = home.root / "statsd-client"
     client.mkdir()

@@ -21,7 +21,7 @@ HARMLESS = ("add", "DNS_record")
 
 
 class Done(NamedTuple):
-    """What was done in the account, and when it could be read in its log."""
+    """Actions in the account, and the time from which its log shows them."""
 
     suspicious_ids: list[str]
     harmless_id: str
@@ -29,14 +29,14 @@ class Done(NamedTuple):
 
 
 class Alarm:
-    """The DAG and its watcher, both running, and the log they look at."""
+    """The running DAG, its watcher and the log that the watcher polls."""
 
     def __init__(self, live: LiveAirflow) -> None:
         self._live = live
         self._control_url = str(live.account.truth_url).removesuffix("truth")
 
     def start(self) -> None:
-        """Have the watcher begin; return after its first look."""
+        """Starts the watcher; returns after its first poll."""
         looks_before = self._request_count()
         self._live.unpause(DAG_ID)
         # As for every watcher: the second parse of its file, after its DAG is unpaused.
@@ -44,17 +44,17 @@ class Alarm:
         self._live.instance.wait(lambda: self._request_count() > looks_before, WITHIN_SECONDS, "the watcher's look")
 
     def stop(self) -> None:
-        """Pause the DAG: no more runs beside those of other tests."""
+        """Pauses the DAG, so that it has no more runs during other tests."""
         self._live.ask(f"dags/{DAG_ID}", method="PATCH", body={"is_paused": True})
 
     def do(self) -> Done:
-        """Do each suspicious thing now, and a harmless one."""
+        """Performs each suspicious action now, and a harmless one."""
         readable_at = datetime.now(UTC)
         ids = [self._add(*action) for action in (*SUSPICIOUS, HARMLESS)]
         return Done(ids[:-1], ids[-1], readable_at)
 
     def await_reports(self, ids: list[str]) -> dict[str, Counter[str]]:
-        """Return, by run, what its task reported, once all of these are among it."""
+        """Returns what each run's task has reported, when all of these records are reported."""
         found: dict[str, Counter[str]] = {}
 
         def there() -> bool:
@@ -66,12 +66,12 @@ class Alarm:
         return found
 
     def created_at(self, run_id: str) -> datetime:
-        """When Airflow made a run."""
+        """Returns when Airflow created a run."""
         (run,) = (run for run in self._live.runs(DAG_ID) if run["dag_run_id"] == run_id)
         return datetime.fromisoformat(run["queued_at"])
 
     def truth(self, ids: set[str]) -> list[tuple[str, str]]:
-        """The action and the resource's type of these records, as the log has them for the last hour."""
+        """Returns action and resource type of these records from the last hour of the log."""
         now = datetime.now(UTC)
         raws = self._live.account.truth(now - timedelta(hours=1), now)
         records = [record for raw in raws if (record := json.loads(raw))["id"] in ids]

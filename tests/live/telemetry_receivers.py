@@ -40,13 +40,13 @@ class Span(NamedTuple):
 
 @dataclass
 class Statsd:
-    """What came on one UDP port."""
+    """The metrics received on one UDP port."""
 
     port: int
     lines: list[str] = field(default_factory=list)
 
     def metrics(self, prefix: str) -> list[Metric]:
-        """Return the metrics whose names start so, without the prefix."""
+        """Returns the metrics whose names have this prefix, without it."""
         matches = [match for line in self.lines if (match := _LINE.fullmatch(line)) and line.startswith(prefix)]
         return [
             Metric(
@@ -61,13 +61,13 @@ class Statsd:
 
 @dataclass
 class Collector:
-    """What came to one OTLP endpoint."""
+    """The spans received on one OTLP endpoint."""
 
     port: int
     bodies: list[bytes] = field(default_factory=list)
 
     def spans(self) -> list[Span]:
-        """Return every span, in the order of arrival."""
+        """Returns every span, in the order of arrival."""
         from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
         requests = [ExportTraceServiceRequest.FromString(body) for body in self.bodies]
@@ -85,7 +85,7 @@ def _span(span: Any) -> Span:
 
 @contextmanager
 def statsd() -> Iterator[Statsd]:
-    """Listen on a free UDP port for as long as the block lasts."""
+    """Listens on a free UDP port during the block."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as plug:
         plug.bind(("127.0.0.1", 0))
         heard = Statsd(plug.getsockname()[1])
@@ -108,7 +108,7 @@ def _hear(plug: socket.socket, heard: Statsd, ended: threading.Event) -> None:
 
 @contextmanager
 def otlp() -> Iterator[Collector]:
-    """Take OTLP over HTTP on a free port for as long as the block lasts."""
+    """Receives OTLP over HTTP on a free port during the block."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), _Taker)
     server.daemon_threads = True
     collector = Collector(server.server_address[1])
@@ -136,4 +136,4 @@ class _Taker(BaseHTTPRequestHandler):
         self.end_headers()
 
     def log_message(self, *_: object) -> None:
-        """Say nothing on the terminal."""
+        """Prints nothing on the terminal."""

@@ -1,4 +1,4 @@
-"""A month is backfilled on PostgreSQL, ten runs at a time, and a dead triggerer and a dead worker cost no record."""
+"""A month is backfilled on PostgreSQL, ten runs at a time; killing the triggerer and a worker loses no record."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ SETTLED_IN, WAITING_COUNT, PATIENCE_SECONDS = timedelta(seconds=40), 3, 900.0
 
 @pytest.fixture(scope="module")
 def airflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveAirflow]:
-    """Airflow 3.3.2 on PostgreSQL, with four workers, that notices a dead one within half a minute."""
+    """Airflow 3.3.2 on PostgreSQL with four workers; it notices a dead process within half a minute."""
     home = Home(tmp_path_factory.mktemp("thirty-days") / "home", Path(sys.prefix))
     with running_postgres() as database:
 
@@ -52,7 +52,7 @@ def airflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveAirflow]:
 # Thirty tasks take 140 s of CPU; tests/pipelines/pull/test_sigkill.py and the demo's backfill run before each merge.
 @pytest.mark.nightly
 def test_thirty_days_survive_the_death_of_triggerer_and_worker(airflow: LiveAirflow) -> None:
-    """Thirty windows are verified, with the source's ids and no other, although both died under way."""
+    """Thirty windows are verified and have exactly the source's ids, although both processes are killed."""
     live = airflow
     live.instance.wait(lambda: bool(live.ask(f"dags/{DAG_ID}")), PATIENCE_SECONDS, f"{DAG_ID} to be parsed")
     live.instance.backfill(DAG_ID, FIRST.date(), LAST.date(), max_active_runs=10)
@@ -72,7 +72,7 @@ def test_thirty_days_survive_the_death_of_triggerer_and_worker(airflow: LiveAirf
 
 
 def everything_is_there(live: LiveAirflow) -> None:
-    """Hold what landed against the account: by the provider's own verify, and by plain reading."""
+    """Compares the landed records with the account: by the provider's own verify, and by reading the files."""
     destination = live.home.landed / DAG_ID
     report = verify(store_from_uri(destination.as_uri()))
     assert (report.summary()["window_count"], list(report.findings)) == (DAY_COUNT, [])
@@ -86,7 +86,7 @@ def everything_is_there(live: LiveAirflow) -> None:
 
 
 def kill_triggerer_while_days_wait(live: LiveAirflow) -> set[str]:
-    """Kill the triggerer while several days wait in it, start another, return the runs that waited."""
+    """Kills the triggerer while several days wait in it, starts another, returns the runs that waited."""
     deferred: list[Row] = []
 
     def enough_wait() -> bool:
@@ -101,7 +101,7 @@ def kill_triggerer_while_days_wait(live: LiveAirflow) -> set[str]:
 
 
 def put_off_settling(live: LiveAirflow) -> bool:
-    """Have days that begin now be settled in a while; always false."""
+    """Delays the settling of days whose runs start now; always returns False."""
     fresh = live.home.root / "settled-at.new"
     fresh.write_text((datetime.now(UTC) + SETTLED_IN).isoformat())
     fresh.replace(live.home.root / "settled-at")
@@ -109,7 +109,7 @@ def put_off_settling(live: LiveAirflow) -> bool:
 
 
 def kill_worker_while_it_lands(live: LiveAirflow) -> Row:
-    """Kill a worker and its task between a window's first records and its commit; return the task."""
+    """Kills a worker and its task between a window's first records and its commit; returns the task."""
     victims: list[Row] = []
 
     def killed() -> bool:
@@ -124,13 +124,13 @@ def kill_worker_while_it_lands(live: LiveAirflow) -> Row:
 
 
 def is_landing(live: LiveAirflow, task: Row) -> bool:
-    """Whether a task has read records of its window and has not committed them."""
+    """Returns whether a task has read records of its window and has not committed them."""
     since_start = live.log(task).rpartition("taken from")[2]
     return "Fetched" in since_start and "Committed" not in since_start
 
 
 def kill_worker_of(task: Row) -> bool:
-    """Kill the worker that runs a task instance, and the task, without a warning; say whether there were any."""
+    """Kills the worker that runs a task instance, and the task; returns whether there were any."""
     found = [pid for pid in all_pids() if title(pid) == f"airflow worker -- LocalExecutor: {task['id']}"]
     for pid in found:
         with suppress(ProcessLookupError):
@@ -139,18 +139,18 @@ def kill_worker_of(task: Row) -> bool:
 
 
 def all_pids() -> list[int]:
-    """The number of everything that runs."""
+    """Returns the ids of all running processes."""
     return [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
 
 
 def title(pid: int) -> str:
-    """What a program calls itself; empty when it is gone."""
+    """Returns the command line of a process; empty if it has ended."""
     with suppress(OSError):
         return Path(f"/proc/{pid}/cmdline").read_bytes().rstrip(b"\0").decode(errors="replace").replace("\0", " ")
     return ""
 
 
 def tasks_in(live: LiveAirflow, state: str) -> list[Row]:
-    """The task instances in a state."""
+    """Returns the task instances in a state."""
     found: list[Row] = live.ask(f"dags/{DAG_ID}/dagRuns/~/taskInstances?limit=100&state={state}")["task_instances"]
     return found

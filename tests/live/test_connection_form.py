@@ -1,4 +1,4 @@
-"""A person makes a connection in Airflow's pages and tests it there, and a DAG lands a day with it."""
+"""A connection is created and tested in Airflow's pages, and a DAG lands a day with it."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ EXTRAS = {
 
 @pytest.fixture(scope="module")
 def page(live: LiveAirflow, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
-    """A browser on the Airflow under test, in which both connections were made by the form."""
+    """A browser on the Airflow under test, in which both connections were created with the form."""
     with browser.browse(live.instance.base_url) as opened:
         try:
             for conn_id in TOKENS:
@@ -46,7 +46,7 @@ def page(live: LiveAirflow, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 
 
 def _make(page: Page, live: LiveAirflow, conn_id: str) -> None:
-    """Fill the form as a person does."""
+    """Fills and saves the form."""
     base_url = str(live.account.base_url)
     form = browser.open_form(page, "Cloudflare")
     browser.fill(form, {"Connection ID": conn_id})
@@ -67,7 +67,7 @@ def _kept(live: LiveAirflow, conn_id: str) -> dict[str, Any]:
 
 @pytest.mark.usefixtures("page")
 def test_form_is_kept_as_it_was_filled(live: LiveAirflow) -> None:
-    """Airflow keeps each field of the form under the name the hook reads, and no empty one."""
+    """Airflow stores each field of the form under the name that the hook reads, and no empty field."""
     kept = _kept(live, GOOD)
     assert (kept["conn_type"], kept["host"]) == ("cloudflare", live.account.base_url)
     extra = {name: value for name, value in json.loads(kept["extra"]).items() if value is not None}
@@ -76,7 +76,7 @@ def test_form_is_kept_as_it_was_filled(live: LiveAirflow) -> None:
 
 
 def test_form_is_labelled(live: LiveAirflow, page: Page) -> None:
-    """Every field has our label, and the token's shows no letter of the token."""
+    """Every field has the provider's label, and the token's field shows no letter of the token."""
     form = browser.open_again(page, GOOD)
     assert browser.labels(form, "Standard Fields") >= LABELS
     secret = browser.field_of(form, "API token, or Global API Key")
@@ -89,7 +89,7 @@ def test_form_is_labelled(live: LiveAirflow, page: Page) -> None:
 
 
 def test_connection_is_tested(live: LiveAirflow, page: Page) -> None:
-    """*Test Connection* says that the credential may read the account's log, or which part of it is wrong."""
+    """*Test Connection* reports that the credential may read the account's log, or what is wrong."""
     good, bad = (_tested(live, page, conn_id) for conn_id in (GOOD, BAD))
     assert good["status"] is True, good
     assert "may read the audit log of account" in good["message"]
@@ -99,7 +99,7 @@ def test_connection_is_tested(live: LiveAirflow, page: Page) -> None:
 
 
 def _tested(live: LiveAirflow, page: Page, conn_id: str) -> dict[str, Any]:
-    """Press the button; the pages of 3.0 have none, so there the API is asked, which wants the token again."""
+    """Tests the connection in the page, or by the API in Airflow 3.0, whose pages have no such button."""
     if live.version.startswith("3.0."):
         body = {**_kept(live, conn_id), "password": TOKENS[conn_id]}
         answer: dict[str, Any] = live.ask("connections/test", method="POST", body=body)
@@ -112,7 +112,7 @@ def _tested(live: LiveAirflow, page: Page, conn_id: str) -> dict[str, Any]:
 
 @pytest.mark.usefixtures("page")
 def test_dag_lands_with_it(live: LiveAirflow) -> None:
-    """A run that names the connection lands its day whole; its links lead on, and no log shows the token."""
+    """A run that names the connection lands its whole day; its links work, and no log shows the token."""
     end = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=3)
     start = end - timedelta(days=1)
     live.unpause("seen")
@@ -133,6 +133,6 @@ def test_dag_lands_with_it(live: LiveAirflow) -> None:
 
 
 def _logs(live: LiveAirflow) -> list[Path]:
-    """Every log of every component and task; the fake's own says its token and is not Airflow's."""
+    """Returns every log of every component and task, without the fake's own log, which contains the token."""
     folders = (live.home.logs, live.home.airflow_home / "logs")
     return [path for folder in folders for path in folder.rglob("*.log") if path.name != "fake-cloudflare.log"]

@@ -1,4 +1,4 @@
-"""Waiting and watching on a real Airflow: no slot held, nothing lost when the triggerer dies, no failure that spins."""
+"""Waiting and watching on a real Airflow need no slot, survive a dead triggerer, and never poll in a tight loop."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class EventScenario:
         self._shown_at: dict[str, datetime] = {}
 
     def misbehave(self, *switches: str) -> None:
-        """Let version 2 of the API misbehave like this, and no longer as before."""
+        """Replaces the misbehaviours of the fake for version 2 of the API."""
         lines = "\n".join(f"{switch},version=v2" for switch in switches)
         self._client.post(f"{self._control_url}misbehave", content=lines).raise_for_status()
 
@@ -47,7 +47,7 @@ class EventScenario:
         return record_id
 
     def requests(self, *, filtered: bool) -> list[Row]:
-        """The requests for records of version 2 so far, those of sensors, which filter, or those of watchers."""
+        """Returns the requests for version 2 records so far: of sensors (with filters) or of watchers (without)."""
         log = [httpx.Response(200, content=line).json() for line in self._log()]
         rows = [row for row in log if row["path"].endswith("/logs/audit")]
         return [row for row in rows if any(name == "action_type" for name, _ in row["params"]) is filtered]
@@ -56,53 +56,53 @@ class EventScenario:
         return self._client.get(f"{self._control_url}requests").raise_for_status().content.splitlines()
 
     def watched_for(self, seconds: float) -> int:
-        """How many requests watchers make in so many seconds."""
+        """Returns how many requests watchers send in so many seconds."""
         before = len(self.requests(filtered=False))
         time.sleep(seconds)
         return len(self.requests(filtered=False)) - before
 
     def reported(self, dag_id: str) -> list[Row]:
-        """The payloads of the asset events a DAG's runs were started by, oldest first."""
+        """Returns the payloads of the asset events that started a DAG's runs, oldest first."""
         ended = [run for run in self.live.runs(dag_id) if run["state"] == "success"]
         return [payload for run in ended for payload in self.live.xcom(dag_id, run["dag_run_id"], "reported")]
 
     def reported_ids(self, dag_id: str) -> list[str]:
-        """The ids of the records a DAG's runs reported."""
+        """Returns the ids of the records that a DAG's runs reported."""
         return [record["id"] for payload in self.reported(dag_id) for record in payload["records"]]
 
     def seconds_to_event(self, asset: str, record_id: str) -> float:
-        """How long after a record showed in the log Airflow had the asset event that names it, by recorded times."""
+        """Returns the seconds from a record's appearance in the log to Airflow's asset event, by recorded times."""
         events = self.live.events(asset)
         naming = [event for event in events if record_id in str(event["extra"]["payload"]["records"])]
         first = min(datetime.fromisoformat(event["timestamp"]) for event in naming)
         return (first - self._shown_at[record_id]).total_seconds()
 
     def await_report(self, dag_id: str, record_id: str, within_seconds: float = SOON_SECONDS) -> None:
-        """Wait until a run reported a record."""
+        """Waits until a run has reported a record."""
         self.wait(lambda: record_id in self.reported_ids(dag_id), f"{dag_id} to report {record_id}", within_seconds)
 
     def task(self, dag_id: str, run_id: str, task_id: str = "wait") -> Row:
-        """One task instance."""
+        """Returns one task instance."""
         (found,) = (task for task in self.live.tasks(dag_id, run_id) if task["task_id"] == task_id)
         return found
 
     def await_state(self, dag_id: str, run_id: str, state: str, task_id: str = "wait") -> None:
-        """Return when a task is in a state."""
+        """Waits until a task is in a state."""
         self.wait(lambda: self.task(dag_id, run_id, task_id)["state"] == state, f"{dag_id}.{task_id} to be {state}")
 
     def wait(self, ready: Callable[[], bool], what: str, within_seconds: float = SOON_SECONDS) -> None:
-        """Wait for something."""
+        """Waits until a condition is true."""
         self.live.instance.wait(ready, within_seconds, what)
 
     def wait_for_activity(self, action: str) -> str:
-        """Start a sensor for an action from now on, and return its run's id once it is deferred."""
+        """Starts a sensor for an action from now on; returns its run's id when it is deferred."""
         since = (datetime.now(UTC) - timedelta(minutes=1)).isoformat()
         run_id = self.live.trigger("wait_for_activity", conf={"since": since, "action": action})
         self.await_state("wait_for_activity", run_id, "deferred")
         return run_id
 
     def restart_triggerer(self, meanwhile: Callable[[], Any]) -> Any:
-        """Kill the triggerer as a dead machine does, let something happen, start it again."""
+        """Kills the triggerer, calls a function, and starts the triggerer again."""
         self.live.kill("triggerer")
         happened = meanwhile()
         self.live.instance.start("triggerer", "triggerer")
@@ -111,7 +111,7 @@ class EventScenario:
 
 @pytest.fixture(scope="module")
 def alarm(live: LiveAirflow) -> Iterator[tuple[Alarm, Done]]:
-    """The example for suspicious actions, watching, and what was done since: begun before the tests that wait."""
+    """The running example for suspicious actions, and the actions performed before the tests that wait."""
     alarm = Alarm(live)
     alarm.start()
     yield alarm, alarm.do()
@@ -120,7 +120,7 @@ def alarm(live: LiveAirflow) -> Iterator[tuple[Alarm, Done]]:
 
 @pytest.fixture
 def scene(live: LiveAirflow, alarm: tuple[Alarm, Done]) -> Iterator[EventScenario]:
-    """A scene on the shared Airflow; afterwards the API behaves again."""
+    """A scenario on the shared Airflow; afterwards the fake has no misbehaviour."""
     scene = EventScenario(live)
     live.unpause("wait_for_activity", "skip_softly", "wait_for_the_window", "on_token", "on_member")
     # A watcher begins with the second parse of its file, after its DAGs are unpaused.
@@ -130,7 +130,7 @@ def scene(live: LiveAirflow, alarm: tuple[Alarm, Done]) -> Iterator[EventScenari
 
 
 def test_windows_are_waited_for_without_a_slot(scene: EventScenario) -> None:
-    """A window that is not settled defers, or is rescheduled; each lands in its first try as soon as it is settled."""
+    """A task whose window is not settled is deferred or rescheduled, and lands it in its first attempt."""
     end = datetime.now(UTC) + timedelta(seconds=30)
     conf = {"start": (end - timedelta(hours=1)).isoformat(), "end": end.isoformat()}
     run_id = scene.live.trigger("wait_for_the_window", conf=conf)
@@ -147,14 +147,14 @@ def test_windows_are_waited_for_without_a_slot(scene: EventScenario) -> None:
 
 
 def test_soft_fail_skips_while_deferred(scene: EventScenario) -> None:
-    """A deferred sensor that may fail softly is skipped when its time is over."""
+    """A deferred sensor with `soft_fail` is skipped after its timeout."""
     run_id = scene.live.trigger("skip_softly")
     assert scene.live.await_run("skip_softly", run_id) == "success"
     assert scene.task("skip_softly", run_id)["state"] == "skipped"
 
 
 def test_suspicious_actions_start_the_example_once(alarm: tuple[Alarm, Done]) -> None:
-    """The example's own watcher starts its DAG, whose task reports each suspicious action once, and nothing else."""
+    """The example's watcher starts its DAG, whose task reports each suspicious action once, and nothing else."""
     shown, done = alarm
     reports = shown.await_reports(done.suspicious_ids)
     reported = sum(reports.values(), Counter())
@@ -168,7 +168,7 @@ def test_suspicious_actions_start_the_example_once(alarm: tuple[Alarm, Done]) ->
 
 
 def test_nothing_is_lost_while_the_triggerer_is_dead(scene: EventScenario) -> None:
-    """What happens before, while and after a triggerer is dead reaches the watcher's DAG, and the waiting sensor."""
+    """Actions before, during and after an outage of the triggerer reach the watcher's DAG and the sensor."""
     first = scene.insert("made_token")
     scene.await_report("on_token", first)
     run_id = scene.wait_for_activity("awaited")
@@ -192,7 +192,7 @@ def test_nothing_is_lost_while_the_triggerer_is_dead(scene: EventScenario) -> No
 
 
 def test_two_watchers_share_one_reading(scene: EventScenario) -> None:
-    """Watchers with different filters on one log share one request per interval from 3.3 on; each reports its own."""
+    """From 3.3 on, watchers with different filters on one log share its requests; each reports its own records."""
     asked_count = scene.watched_for(15)
     member = scene.insert("made_member")
     scene.await_report("on_member", member)
@@ -203,7 +203,7 @@ def test_two_watchers_share_one_reading(scene: EventScenario) -> None:
 
 
 def test_failures_do_not_spin(scene: EventScenario) -> None:
-    """An outage is outlived with few requests; a refused credential fails the sensor at once, and no watcher."""
+    """An outage causes few requests; a refused credential fails the sensor at once, but ends no watcher."""
     run_id = scene.wait_for_activity("never_awaited")
     scene.misbehave("status=503")
     outage_count = scene.watched_for(7)
@@ -224,7 +224,7 @@ def test_failures_do_not_spin(scene: EventScenario) -> None:
 
 @pytest.mark.since("3.3.2")
 def test_the_retry_policy_decides(scene: EventScenario) -> None:
-    """A rate limit sets when the next try begins, whatever the task's own delay; a refused credential has one try."""
+    """A rate limit determines when the next attempt starts; a refused credential has one attempt."""
     end = datetime.now(UTC).replace(minute=0, second=0, microsecond=0) - timedelta(hours=3)
     conf = {"start": (end - timedelta(hours=1)).isoformat(), "end": end.isoformat()}
     scene.live.unpause("policy_impatient", "policy_refused")

@@ -1,4 +1,4 @@
-"""The partitioned examples: a key goes from the timetable to the last consumer, and 24 hours make one sealed day."""
+"""In the partitioned examples, a key reaches every consumer, and 24 hourly partitions make one sealed day."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ DAY, HOUR = timedelta(days=1), timedelta(hours=1)
 
 
 def keys(live: LiveAirflow, folder: str) -> list[str]:
-    """The partition keys of the events of a destination's asset, sorted."""
+    """Returns the partition keys of the events of a destination's asset, sorted."""
     return sorted(event["partition_key"] for event in live.events((live.home.landed / folder).as_uri()))
 
 
 @pytest.mark.since("3.2.0")
 def test_consumer_runs_for_the_partition_that_landed(live: LiveAirflow) -> None:
-    """A landed day's event carries its key, and the consumer verifies that day and no other."""
+    """A landed day's event has its key, and the consumer verifies exactly that day."""
     day = days_ago(11)
     live.unpause(LANDING, CHECK)
     live.backfill(LANDING, day, day)
@@ -40,7 +40,7 @@ def test_consumer_runs_for_the_partition_that_landed(live: LiveAirflow) -> None:
 
 @pytest.mark.since("3.3.0")
 def test_day_is_sealed_when_its_last_hour_has_landed(live: LiveAirflow) -> None:
-    """23 hours start no seal; the 24th does, one run for the day, which seals and verifies 24 windows."""
+    """The 24th hour starts one run for the day, which seals and verifies 24 windows; 23 hours start none."""
     day = days_ago(12)
     live.unpause(HOURLY, SEAL)
     live.backfill(HOURLY, day, day + 22 * HOUR, max_active_runs=4)

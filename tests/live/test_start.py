@@ -1,4 +1,4 @@
-"""The harness itself: each of the four versions starts, runs a task and answers."""
+"""The harness starts each of the four versions, and each of them runs a task."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ COUNTERS = ("fetch.records", "stage.bytes", "commit.windows")
 
 
 def test_given_window_lands(live: LiveAirflow, counted: Statsd) -> None:
-    """A run started by hand lands the window it is given, each record once, and its metrics say so."""
+    """A manually triggered run lands the given window, each record once, and its metrics agree."""
     end = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=2)
     start = end - timedelta(days=1)
     live.unpause("given_window")
@@ -32,13 +32,13 @@ def test_given_window_lands(live: LiveAirflow, counted: Statsd) -> None:
 
 
 def test_no_file_has_an_import_error(live: LiveAirflow) -> None:
-    """The DAG processor reads every example and every file of these tests without an error."""
+    """The DAG processor parses every example and every file of these tests without an error."""
     live.unpause("given_window")
     assert live.ask("importErrors")["import_errors"] == []
 
 
 def test_dag_processor_imports_the_provider_before_it_forks(live: LiveAirflow) -> None:
-    """A file that imports nothing of the provider finds it imported, because Airflow has loaded its plugin."""
+    """The provider is imported before a file that does not import it is parsed, because Airflow loads the plugin."""
     live.unpause("imported_before")
     assert live.ask("dags/imported_before")["description"] == "before the fork"
     assert "cloudflare_audit_logs" in [plugin["name"] for plugin in live.ask("plugins")["plugins"]]

@@ -1,6 +1,6 @@
-"""What real tasks tell the world while they land a day and verify it: statsd, OpenTelemetry, OpenLineage, web pages.
+"""Real tasks report what they land and verify: statsd, OpenTelemetry, OpenLineage, links.
 
-This needs packages that the four environments have not, so it runs in the one the tests themselves run in.
+The four environments lack the packages for this, so these tests run in the environment of the tests.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ AUDITED = {
 
 
 class Watched(NamedTuple):
-    """One run of the DAG ``seen``, and what was heard of it."""
+    """One run of the DAG ``seen``, and the telemetry received from it."""
 
     live: LiveAirflow
     run_id: str
@@ -44,17 +44,17 @@ class Watched(NamedTuple):
 
     @property
     def summary(self) -> dict[str, Any]:
-        """What the task returned."""
+        """Returns the XCom of the task."""
         summary: dict[str, Any] = self.live.xcom("seen", self.run_id, "land")
         return summary
 
     @property
     def log(self) -> str:
-        """What the task logged."""
+        """Returns the log of the task."""
         return self.live.log(self.live.tasks("seen", self.run_id)[0])
 
     def counted(self, name: str) -> float:
-        """Return the sum of one counter."""
+        """Returns the sum of one counter."""
         return sum(metric.value for metric in self.statsd.metrics(PREFIX) if metric.name == name)
 
 
@@ -81,7 +81,7 @@ def _settings(home: Home, account: CloudflareAccount, heard: Statsd, collector: 
 
 @pytest.fixture(scope="module")
 def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
-    """One day landed, verified and sealed by a real scheduler's real tasks, with every receiver listening."""
+    """One day landed, verified and sealed by real tasks of a real scheduler, with all receivers running."""
     home = Home(tmp_path_factory.mktemp("seen") / "home", Path(sys.prefix))
     dags = [Path(__file__).parent / "dags" / "telemetry.py"]
     with statsd() as heard, otlp() as collector:
@@ -108,7 +108,7 @@ def _named(collector: Collector, name: str) -> list[Span]:
 
 
 def test_metrics_are_what_happened(watched: Watched) -> None:
-    """The counters a statsd server received are those of the fake, of the manifest and of the disk."""
+    """The counters that a statsd server received agree with the fake, the manifest and the files."""
     answered = watched.live.account.answered()
     manifest = json.loads(Path(watched.summary["manifest_uri"].removeprefix("file://")).read_bytes())
     assert watched.counted("fetch.requests") == sum(answered.values()) == manifest["fetch"]["request_count"]
@@ -127,7 +127,7 @@ def test_metrics_are_what_happened(watched: Watched) -> None:
 
 
 def test_metrics_are_tagged_and_documented(watched: Watched) -> None:
-    """Each of a pull has the same few tags, a finding its own, and the reference names each metric."""
+    """All metrics of a pull have the same tags, findings their own, and the reference names each metric."""
     metrics = watched.statsd.metrics(PREFIX)
     wanted = {"api_version": "v1", "scope": "account", "file_format": "jsonl"}
     pulls = [metric for metric in metrics if metric.name not in AUDITED]
@@ -141,7 +141,7 @@ def test_metrics_are_tagged_and_documented(watched: Watched) -> None:
 
 
 def test_spans_lie_below_the_tasks(watched: Watched) -> None:
-    """Plan, fetch, verify and commit are children of the worker's span, stage is one of fetch, all in one trace."""
+    """Plan, fetch, verify and commit are children of the worker's span, and stage of fetch, in one trace."""
     (task,) = _named(watched.collector, "worker.land")
     found = {
         name: _named(watched.collector, f"cloudflare_audit_logs.{name}")
@@ -176,7 +176,7 @@ def test_lineage_is_reported(watched: Watched) -> None:
 
 
 def test_lineage_and_asset_are_one_dataset(watched: Watched) -> None:
-    """What Airflow makes of the asset outlet before the task ran has the name the operator gives it afterwards."""
+    """The dataset name that Airflow derives from the asset outlet is the one that the operator reports."""
     lines = (watched.live.home.root / "lineage.jsonl").read_text().splitlines()
     events = [json.loads(line) for line in lines if '"seen.land"' in line]
     assert len({(out["namespace"], out["name"]) for event in events for out in event["outputs"]}) == 1
@@ -184,7 +184,7 @@ def test_lineage_and_asset_are_one_dataset(watched: Watched) -> None:
 
 
 def test_asset_event_says_what_landed(watched: Watched) -> None:
-    """The extra has window, counts, bytes, digest and the manifest's place, in a few hundred bytes."""
+    """The event's extra has window, counts, bytes, digest and manifest URI, in a few hundred bytes."""
     (event,) = watched.live.events((watched.live.home.landed / "seen").as_uri())
     assert event["extra"] == watched.summary
     said = {"window_start", "window_end", "record_count", "part_count", "size_bytes", "records_sha256", "manifest_uri"}
@@ -193,7 +193,7 @@ def test_asset_event_says_what_landed(watched: Watched) -> None:
 
 
 def test_nothing_secret_is_told(watched: Watched) -> None:
-    """The token is in no metric, span, event or log."""
+    """No metric, span, event or log contains the token."""
     token = watched.live.account.token
     reported = [*watched.statsd.lines, *map(str, watched.collector.spans()), watched.log]
     reported.append((watched.live.home.root / "lineage.jsonl").read_text())

@@ -1,4 +1,4 @@
-"""Every way a run can start lands exactly the right window, or fails at once and names the remedy."""
+"""A run that starts in any possible way lands exactly the right window, or fails at once with a remedy."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Window = tuple[datetime, datetime]
 
 
 class Lands(NamedTuple):
-    """The run of a DAG, started so (None: by `dag.test()`), lands this window, by this rule."""
+    """A DAG whose run, started this way (None: by `dag.test()`), lands this window, chosen by this rule."""
 
     dag_id: str
     start: Start | None
@@ -35,7 +35,7 @@ class Lands(NamedTuple):
 
 
 class Fails(NamedTuple):
-    """The run of a DAG, started so (None: by `dag.test()`), fails at once, and its log says this."""
+    """A DAG whose run, started this way (None: by `dag.test()`), fails at once with this message in its log."""
 
     dag_id: str
     start: Start | None
@@ -44,12 +44,12 @@ class Fails(NamedTuple):
 
 
 def day(count: int) -> Window:
-    """The UTC day of so many days ago."""
+    """Returns the UTC day that is so many days ago."""
     return days_ago(count), days_ago(count - 1)
 
 
 def local_day(first: date) -> Window:
-    """A day in Berlin, as long as it was."""
+    """Returns a day in Berlin with its actual length."""
     return berlin_midnight(first), berlin_midnight(first + DAY)
 
 
@@ -135,7 +135,7 @@ NEW_BACKFILL = Lands("partition_asked_for", backfill(days_ago(9)), day(9), BY_PA
 
 @pytest.fixture(scope="module")
 def runs(live: LiveAirflow, version: AirflowVersion) -> dict[Lands | Fails, Find]:
-    """Every run this version can have, started before the first is looked at."""
+    """All runs that this version supports, started before the first is examined."""
     newest = version.at_least("3.3.0")
     cases = [case for name, case in CASES.items() if newest or name in CORE]
     if version.at_least("3.2.0"):
@@ -157,7 +157,7 @@ def runs(live: LiveAirflow, version: AirflowVersion) -> dict[Lands | Fails, Find
 def test_run_lands_its_window_or_names_the_remedy(
     live: LiveAirflow, runs: dict[Lands | Fails, Find], case: Lands | Fails
 ) -> None:
-    """A run lands exactly the window it says, or fails on its first try with what to do."""
+    """A run lands exactly its window, or fails in its first attempt with a remedy."""
     look_at(live, case, *runs[case]())
 
 
@@ -166,19 +166,19 @@ def test_run_lands_its_window_or_names_the_remedy(
 def test_partition_lands_or_names_the_remedy(
     live: LiveAirflow, runs: dict[Lands | Fails, Find], case: Lands | Fails
 ) -> None:
-    """A partitioned run lands exactly its partition, or fails on its first try with what to do."""
+    """A partitioned run lands exactly its partition, or fails in its first attempt with a remedy."""
     look_at(live, case, *runs[case]())
 
 
 @pytest.mark.since("3.2.0")
 def test_backfill_lands_partitions(live: LiveAirflow, version: AirflowVersion, runs: dict[Lands | Fails, Find]) -> None:
-    """A backfill of a partitioned DAG lands the partition its dates mean in this version."""
+    """A backfill of a partitioned DAG lands the partitions that its dates stand for in this version."""
     case = NEW_BACKFILL if version.at_least("3.3.0") else OLD_BACKFILL
     look_at(live, case, *runs[case]())
 
 
 def look_at(live: LiveAirflow, case: Lands | Fails, run_id: str, logs: list[str]) -> None:
-    """Hold one run against its case."""
+    """Compares one run with its case."""
     print("\n".join(logs))
     (task,) = live.tasks(case.dag_id, run_id)
     folder = live.home.landed / case.dag_id / re.sub("[+:]", "", run_id)

@@ -1,6 +1,6 @@
-"""How the wheel is built for a test.
+"""Builds the wheel and the source archive for tests.
 
-Invariant: nothing is fetched to build.
+Invariant: the build downloads nothing.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ PROJECT = Path(__file__).resolve().parents[2]
 
 
 def build(kind: str, folder: Path) -> Path:
-    """Build a ``wheel`` or an ``sdist`` into a folder and return the file."""
+    """Builds a ``wheel`` or an ``sdist`` into a folder and returns the file."""
     command = [sys.executable, "-m", "build", f"--{kind}", "--no-isolation", "--outdir", str(folder), str(PROJECT)]
     answer = subprocess.run(command, capture_output=True, text=True, check=False)
     assert answer.returncode == 0, answer.stdout + answer.stderr

@@ -1,4 +1,4 @@
-"""One wheel and one source archive for all tests of the packaging."""
+"""Provides one wheel and one source archive for all packaging tests."""
 
 from __future__ import annotations
 

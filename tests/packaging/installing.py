@@ -31,7 +31,7 @@ class Resolution:
     warnings: list[str]
 
     def packages_tried_often(self, most: int) -> dict[str, list[str]]:
-        """The packages of which pip tried more versions than this."""
+        """Returns the packages of which pip tried more versions than this."""
         return {name: versions for name, versions in self.tried.items() if len(versions) > most}
 
 
@@ -46,7 +46,7 @@ def read_resolution(output: str) -> Resolution:
 
 
 def _name_and_version(file: str) -> tuple[str, str | None]:
-    """The package and version of an archive's name; no version for anything else, such as a folder."""
+    """Returns package and version from an archive's name, or no version for other names, such as a folder's."""
     for parse in (parse_wheel_filename, parse_sdist_filename):
         try:
             name, version, *_ = parse(file)
@@ -69,5 +69,5 @@ def resolve(requirement: str, folder: Path, *arguments: str) -> Resolution:
 
 
 def python_of_the_tests() -> str:
-    """The Python version that has the constraints files: major and minor number."""
+    """Returns major and minor number of the Python version that has constraints files."""
     return ".".join(map(str, sys.version_info[:2]))

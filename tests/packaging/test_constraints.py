@@ -27,7 +27,7 @@ def _constraints(target: Target) -> dict[str, str]:
 
 
 def stale_packages(target: Target, text: str) -> list[str]:
-    """The packages of the lock that a constraints file omits, or has in another version, without saying so."""
+    """Returns the lock's packages that a constraints file lacks, or has in another version not in its header."""
     versions, locked = locked_versions(text, target.python), versions_for(target)
     others = dict(pair.split(" ") for pair in _listed_in_header(text, "Other versions than the lock"))
     left_out = _listed_in_header(text, "Packages of the lock that nothing requires")
@@ -51,7 +51,7 @@ def _requirements(target: Target) -> Iterator[Requirement]:
 
 
 def uncovered(target: Target, versions: dict[str, str]) -> list[str]:
-    """The direct requirements, of the provider or an extra, that a constraints file does not satisfy."""
+    """Returns the direct requirements, of the provider or an extra, that a constraints file does not satisfy."""
     return [
         str(requirement)
         for requirement in _requirements(target)
@@ -61,7 +61,7 @@ def uncovered(target: Target, versions: dict[str, str]) -> list[str]:
 
 
 def test_each_locked_airflow_has_its_files() -> None:
-    """Each Airflow lock has constraints files, and no file is left over from one that is gone."""
+    """Each Airflow lock has constraints files, and each constraints file has a lock."""
     locks = {path.stem.removeprefix("airflow-") for path in (PROJECT / "requirements").glob("airflow-[0-9]*.txt")}
     assert {target.airflow for target in TARGETS} == locks
     assert {target.path for target in TARGETS} == set(FOLDER.glob("*.txt"))
@@ -69,13 +69,13 @@ def test_each_locked_airflow_has_its_files() -> None:
 
 @each_target
 def test_file_has_the_versions_of_the_lock(target: Target) -> None:
-    """Run `make constraints` if this fails: a lock changed."""
+    """Each file has the lock's versions; run `make constraints` after a change of a lock."""
     assert stale_packages(target, target.path.read_text()) == []
 
 
 @each_target
 def test_few_versions_differ_from_the_lock(target: Target) -> None:
-    """The header names the differences, and they stay few; Airflow's own version is never one of them."""
+    """The header names the few versions that differ; Airflow's own version is never among them."""
     text = target.path.read_text()
     assert text.startswith(header_of(target, _constraints(target)))
     assert len(_listed_in_header(text, "Other versions than the lock")) <= 8
@@ -85,19 +85,19 @@ def test_few_versions_differ_from_the_lock(target: Target) -> None:
 
 @each_target
 def test_file_covers_the_declared_dependencies(target: Target) -> None:
-    """Every direct requirement has a version there that satisfies it."""
+    """Every direct requirement is satisfied by a version in the file."""
     assert uncovered(target, _constraints(target)) == []
 
 
 @each_target
 def test_file_is_accepted_by_pip_as_constraints(target: Target) -> None:
-    """Each line is a comment or ``name==version``: pip refuses extras, and a host would not be everybody's."""
+    """Each line is a comment or ``name==version``, because pip refuses extras in constraints."""
     lines = [line for line in target.path.read_text().splitlines() if not line.startswith("#")]
     assert [line for line in lines if not re.fullmatch(r"[a-z0-9][a-z0-9._-]*==[\w.!+]+", line)] == []
 
 
 def test_stale_file_is_noticed() -> None:
-    """A version that is not the lock's, a missing package and an unsatisfied requirement are found."""
+    """Another version than the lock's, a missing package and an unsatisfied requirement are found."""
     target = TARGETS[-1]
     text, versions = target.path.read_text(), _constraints(target)
     other = re.sub(r"^msgspec==.*$", "msgspec==0.1", text, flags=re.MULTILINE)
@@ -108,7 +108,7 @@ def test_stale_file_is_noticed() -> None:
 
 
 def test_marker_of_a_lock_is_evaluated_for_the_python_version() -> None:
-    """A package that a lock has only for some Python versions or another system is left out for the rest."""
+    """A package that the lock has only for other Python versions or systems is omitted."""
     pins = ["one==1.0 ; python_full_version < '3.12'", "two==2.0 ; sys_platform == 'win32'", "three==3.0"]
     lock = "".join(f"{pin} \\\n    --hash=sha256:0\n" for pin in pins)
     assert locked_versions(lock, "3.11") == {"one": "1.0", "three": "3.0"}

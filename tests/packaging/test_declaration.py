@@ -1,4 +1,4 @@
-"""Airflow accepts the provider's declaration: a bad one would stop discovery for the whole installation."""
+"""Airflow accepts the provider's declaration; an invalid one would stop the discovery of all providers."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ DISTRIBUTION = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"
 
 
 def get_provider_info() -> dict[str, Any]:
-    """The declaration, with the type its own module cannot give it without an import."""
+    """Returns the declaration with its type, which its own module cannot state without an import."""
     ask: Callable[[], dict[str, Any]] = declaration.get_provider_info
     return ask()
 
 
 @pytest.fixture(scope="module")
 def schema() -> dict[str, Any]:
-    """The schema of the installed Airflow, read without importing it."""
+    """Returns the schema of the installed Airflow, read without importing it."""
     spec = importlib.util.find_spec("airflow")
     assert spec is not None
     assert spec.origin is not None
@@ -38,7 +38,7 @@ def schema() -> dict[str, Any]:
 
 
 def _class_paths(declared: object) -> Iterator[str]:
-    """Every dotted path into the package that stands anywhere in the declaration."""
+    """Returns every dotted path into the package that the declaration contains."""
     if isinstance(declared, dict):
         for child in declared.values():
             yield from _class_paths(child)
@@ -50,7 +50,7 @@ def _class_paths(declared: object) -> Iterator[str]:
 
 
 def _exists(path: str) -> bool:
-    """Whether a dotted path is a module of the package, or a name its module gives on top level."""
+    """Returns whether a dotted path is a module of the package, or a name at a module's top level."""
     file, (parent, _, name) = PROJECT / path.replace(".", "/"), path.rpartition(".")
     if file.with_suffix(".py").exists() or (file / "__init__.py").exists():
         return True
@@ -64,12 +64,12 @@ def _top_level(module: Path) -> set[str]:
 
 
 def test_declaration_fits_airflows_schema(schema: dict[str, Any]) -> None:
-    """The installed Airflow's own schema accepts the declaration."""
+    """The declaration is valid under the schema of the installed Airflow."""
     jsonschema.validate(get_provider_info(), schema)
 
 
 def test_schema_can_refuse(schema: dict[str, Any]) -> None:
-    """The same schema refuses a declaration without a name."""
+    """A declaration without a name is invalid under the same schema."""
     broken = copy.deepcopy(get_provider_info())
     del broken["name"]
     with pytest.raises(jsonschema.ValidationError):
@@ -77,13 +77,13 @@ def test_schema_can_refuse(schema: dict[str, Any]) -> None:
 
 
 def test_package_name_is_the_distributions() -> None:
-    """The declared package is the canonical name of the distribution, as Airflow demands."""
+    """The declared package is the canonical name of the distribution, as Airflow requires."""
     canonical = re.sub(r"[-_.]+", "-", DISTRIBUTION).lower()
     assert get_provider_info()["package-name"] == canonical == DISTRIBUTION
 
 
 def test_declared_paths_exist() -> None:
-    """Each module and class the declaration names is in the package."""
+    """Each module and class that the declaration names is in the package."""
     paths = list(_class_paths(get_provider_info()))
     assert paths
     assert [path for path in paths if not _exists(path)] == []
@@ -96,13 +96,13 @@ def test_missing_path_is_noticed() -> None:
 
 
 def test_each_call_answers_anew() -> None:
-    """A caller that changes its declaration does not change the next caller's."""
+    """A caller that changes its declaration does not change the declaration of the next caller."""
     get_provider_info().clear()
     assert get_provider_info()
 
 
 def test_version_is_written_once() -> None:
-    """The project's version is computed from the package, and the declaration does not repeat it."""
+    """The project's version is read from the package, and the declaration does not repeat it."""
     project = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]
     assert "version" not in project
     assert project["dynamic"] == ["version"]

@@ -27,7 +27,7 @@ def _requirement(wheel: Path, extras: str) -> str:
 
 @pytest.mark.nightly
 def test_readme_installs_at_once(wheel: Path, tmp_path: Path) -> None:
-    """README's command: one version of each package is tried, and pip warns of nothing."""
+    """With README's command, pip tries one version of each package and prints no warning."""
     assert f"airflow-audit-provider[{README_EXTRAS}]" in (PROJECT / "README.md").read_text()
     resolution = resolve(_requirement(wheel, README_EXTRAS), tmp_path, "--constraint", str(CONSTRAINTS))
     assert {"s3fs", "pyarrow", "apache-airflow-core"} <= resolution.tried.keys()
@@ -38,7 +38,7 @@ def test_readme_installs_at_once(wheel: Path, tmp_path: Path) -> None:
 @pytest.mark.nightly
 @pytest.mark.parametrize("extra", EXTRAS)
 def test_extra_installs_at_once(wheel: Path, tmp_path: Path, extra: str) -> None:
-    """With the constraints file, one version of each package is tried, and pip warns of nothing."""
+    """With the constraints file, pip tries one version of each package and prints no warning."""
     resolution = resolve(_requirement(wheel, extra), tmp_path, "--constraint", str(CONSTRAINTS))
     assert resolution.packages_tried_often(1) == {}
     assert resolution.warnings == []
@@ -47,7 +47,7 @@ def test_extra_installs_at_once(wheel: Path, tmp_path: Path, extra: str) -> None
 @pytest.mark.nightly
 @pytest.mark.parametrize("extra", EXTRAS)
 def test_extra_without_constraints_searches_for_nothing_of_its_own(wheel: Path, tmp_path: Path, extra: str) -> None:
-    """Without constraints, at most two versions are tried of what this project may bound, and each extra exists."""
+    """Without constraints, pip finds each extra and tries at most two versions of what it bounds."""
     resolution = resolve(_requirement(wheel, extra), tmp_path)
     assert resolution.packages_tried_often(2).keys() <= SEARCHED_FOR_OTHERS
     assert [warning for warning in resolution.warnings if "does not provide the extra" in warning] == []
@@ -66,7 +66,7 @@ Processing /somewhere/pure_sasl-0.6.2.tar.gz
 
 
 def test_search_for_versions_is_noticed() -> None:
-    """Every version is counted once, from a wheel, metadata or a source archive; both warnings are read."""
+    """Every tried version is counted once, from a wheel, metadata or source archive; both warnings are found."""
     resolution = read_resolution(OUTPUT)
     assert resolution.tried == {"boto3": ["1.44.8", "1.44.7", "1.44.6"], "pure-sasl": ["0.6.2"]}
     assert resolution.packages_tried_often(2).keys() == {"boto3"}

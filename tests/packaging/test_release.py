@@ -32,7 +32,7 @@ CHANGELOG = """# Changelog
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    """A project at version 1.1.0 whose changelog is complete."""
+    """A project at version 1.1.0 with a complete changelog."""
     (tmp_path / "airflow_audit_provider").mkdir()
     (tmp_path / "airflow_audit_provider" / "__init__.py").write_text('"""One."""\n\n__version__ = "1.1.0"\n')
     (tmp_path / "CHANGELOG.md").write_text(CHANGELOG)
@@ -47,28 +47,28 @@ def test_complete_project_can_be_released(project: Path) -> None:
 
 
 def test_other_tag_is_refused(project: Path) -> None:
-    """A tag of another version is named with the one to use."""
+    """For a tag of another version, the problem names the correct tag."""
     (problem,) = release.problems_of("v1.2.0", project)
     assert "v1.2.0" in problem
     assert "tag v1.1.0" in problem
 
 
 def test_missing_changelog_entry_is_refused(project: Path) -> None:
-    """A version without an entry is refused, with the command that writes it; an rc's entry is another one."""
+    """A version without an entry of its own is refused, with the command that writes the entry."""
     (project / "CHANGELOG.md").write_text(CHANGELOG.replace("## 1.1.0 (", "## 1.0.9 ("))
     (problem,) = release.problems_of("v1.1.0", project)
     assert "make changelog VERSION=1.1.0" in problem
 
 
 def test_pending_fragment_is_refused(project: Path) -> None:
-    """A fragment that is in no entry yet is named."""
+    """A fragment that is not in an entry yet is named."""
     (project / "changelog.d" / "12.fixed.md").write_text("Something.\n")
     (problem,) = release.problems_of("v1.1.0", project)
     assert "12.fixed.md" in problem
 
 
 def test_notes_are_the_entry_alone() -> None:
-    """A release's notes are its entry without the heading, and without the entry before."""
+    """A release's notes are its entry, without the heading and without the previous entry."""
     assert release.notes_of("1.1.0", CHANGELOG) == "### Added\n\n- Something new."
     assert release.notes_of("1.1.0rc1", CHANGELOG) == "### Fixed\n\n- Something old."
     assert release.notes_of("1.1", CHANGELOG) == ""

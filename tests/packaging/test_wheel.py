@@ -1,4 +1,4 @@
-"""The wheel holds the package, whole, and nothing else."""
+"""The wheel contains the complete package and nothing else."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def _names(wheel: Path) -> set[str]:
 
 
 def _text(wheel: Path, name: str) -> str:
-    """Read one file of the wheel's dist-info folder."""
+    """Returns the text of one file in the wheel's dist-info folder."""
     with zipfile.ZipFile(wheel) as archive:
         (path,) = (path for path in archive.namelist() if path.endswith(f".dist-info/{name}"))
         return archive.read(path).decode()
@@ -36,7 +36,7 @@ def _text(wheel: Path, name: str) -> str:
 
 @pytest.fixture(scope="module")
 def metadata(wheel: Path) -> email.message.Message:
-    """What the wheel says of itself."""
+    """The metadata of the wheel."""
     return email.message_from_string(_text(wheel, "METADATA"))
 
 
@@ -46,17 +46,17 @@ def test_every_module_is_in_the_wheel(wheel: Path) -> None:
 
 
 def test_types_and_doubles_are_shipped(wheel: Path) -> None:
-    """The marker for type checkers and the fake Cloudflare are part of the product."""
+    """The wheel contains the marker for type checkers and the fake Cloudflare."""
     assert {f"{PACKAGE}/py.typed", f"{PACKAGE}/testing/__init__.py"} <= _names(wheel)
 
 
 def test_nothing_else_is_shipped(wheel: Path) -> None:
-    """The wheel has no tests, no tools and no demo."""
+    """The wheel contains no tests, no tools and no demo."""
     assert {name.split("/")[0].split("-")[0] for name in _names(wheel)} == {PACKAGE}
 
 
 def test_example_dags_are_shipped(wheel: Path) -> None:
-    """The wheel has each example of the folder ``dags`` unchanged, in the folder that providers ship examples in."""
+    """The wheel contains each example of the folder ``dags`` unchanged, in ``example_dags``."""
     with zipfile.ZipFile(wheel) as archive:
         shipped = {
             name.rpartition("/")[2]: archive.read(name)
@@ -68,7 +68,7 @@ def test_example_dags_are_shipped(wheel: Path) -> None:
 
 @pytest.mark.integration
 def test_shipped_examples_define_dags(wheel: Path, tmp_path: Path) -> None:
-    """Each example is imported from the unpacked wheel as a module of the package, and defines its DAGs."""
+    """Each example is importable from the unpacked wheel as a module of the package, and defines its DAGs."""
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(tmp_path)
     modules = [f"{PACKAGE}.example_dags.{path.stem}" for path in EXAMPLES]
@@ -87,12 +87,12 @@ def test_shipped_examples_define_dags(wheel: Path, tmp_path: Path) -> None:
 
 
 def test_wheel_is_pure(wheel: Path) -> None:
-    """One wheel serves every platform."""
+    """The wheel is independent of the platform."""
     assert wheel.name.endswith("-py3-none-any.whl")
 
 
 def test_license_is_shipped(wheel: Path) -> None:
-    """The license travels with the wheel."""
+    """The wheel contains the license."""
     assert any(name.endswith("licenses/LICENSE") for name in _names(wheel))
 
 
@@ -109,26 +109,26 @@ def test_entry_point_is_declared(wheel: Path) -> None:
 
 
 def test_command_is_declared(wheel: Path) -> None:
-    """Installing the wheel gives auditors their command."""
+    """The wheel installs the command for auditors."""
     lines = _text(wheel, "entry_points.txt").splitlines()
     assert f"airflow-audit-provider = {PACKAGE}.cli.__main__:main" in lines
 
 
 def test_airflow_and_python_are_bounded_below(metadata: email.message.Message) -> None:
-    """The wheel says from which Airflow and Python on it works."""
+    """The wheel's metadata states the lowest supported Airflow and Python versions."""
     assert metadata["Requires-Python"] == ">=3.11"
     assert "apache-airflow>=3.0.6" in metadata.get_all("Requires-Dist", [])
 
 
 def test_airflow_finds_the_documentation(metadata: email.message.Message) -> None:
-    """Airflow's page of providers links to the project URL that is named Documentation."""
+    """Airflow's page of providers links to the project URL with the name Documentation."""
     urls = dict(entry.split(", ", 1) for entry in metadata.get_all("Project-URL", []))
     assert urls.keys() == {"Documentation", "Source", "Changelog", "Issues"}
     assert {url for url in urls.values() if not url.startswith(urls["Source"])} == set()
 
 
 def test_sdist_has_the_constraints_files(sdist: Path) -> None:
-    """The source archive ships each constraints file, the documentation and the changelog."""
+    """The source archive contains each constraints file, the documentation and the changelog."""
     with tarfile.open(sdist) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
     assert {str(target.path.relative_to(PROJECT)) for target in TARGETS} <= names
@@ -138,21 +138,21 @@ def test_sdist_has_the_constraints_files(sdist: Path) -> None:
 
 @pytest.mark.integration
 def test_archives_are_fit_for_an_index(wheel: Path, sdist: Path) -> None:
-    """An index renders the description, and the wheel has no file that does not belong there."""
+    """The description can be rendered by an index, and the wheel has no unexpected files."""
     for command in (["twine", "check", "--strict", str(wheel), str(sdist)], ["check_wheel_contents", str(wheel)]):
         answer = subprocess.run([sys.executable, "-m", *command], capture_output=True, text=True, check=False)
         assert answer.returncode == 0, answer.stdout + answer.stderr
 
 
 def test_sdist_can_be_built_from(sdist: Path) -> None:
-    """The source archive holds what a build, the tests and the demo need."""
+    """The source archive contains the files that a build, the tests and the demo need."""
     with tarfile.open(sdist) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
     assert {"pyproject.toml", "README.md", "LICENSE", "Makefile", f"{PACKAGE}/__init__.py"} <= names
 
 
 def _installed(wheel: Path, folder: Path) -> Path:
-    """Install the wheel alone into an empty environment and return its interpreter."""
+    """Installs the wheel alone into an empty environment and returns its interpreter."""
     python = folder / "venv" / "bin" / "python"
     uv = [sys.executable, "-m", "uv", "--quiet"]
     subprocess.run([*uv, "venv", "--python", sys.executable, str(folder / "venv")], check=True)
@@ -162,7 +162,7 @@ def _installed(wheel: Path, folder: Path) -> Path:
 
 @pytest.mark.integration
 def test_wheel_installs(wheel: Path, tmp_path: Path) -> None:
-    """In an empty environment the wheel installs and its entry point answers."""
+    """The wheel can be installed into an empty environment, and its entry point works."""
     question = (
         "from importlib.metadata import entry_points as e;"
         "(point,) = e(group='apache_airflow_provider'); print(point.load()()['package-name'])"
@@ -174,7 +174,7 @@ def test_wheel_installs(wheel: Path, tmp_path: Path) -> None:
 
 @pytest.mark.integration
 def test_installed_wheel_imports(wheel: Path, tmp_path: Path) -> None:
-    """Each module that the declaration names is imported from the wheel, beside the packages of the tests."""
+    """Each module that the declaration names is importable from the wheel, with the tests' packages."""
     imports = (
         "import importlib, airflow_audit_provider as package;"
         "from airflow_audit_provider.get_provider_info import get_provider_info;"

@@ -1,6 +1,6 @@
 """The workflows are pinned and restricted, and run only commands that this repository has.
 
-`make workflows` lints them with actionlint and zizmor; these tests hold what those two do not know of this project.
+`make workflows` lints them with actionlint and zizmor; these tests check rules of this project.
 """
 
 from __future__ import annotations
@@ -52,13 +52,13 @@ each_workflow = pytest.mark.parametrize("path", WORKFLOWS, ids=[path.name for pa
 
 
 def unpinned_uses(text: str) -> list[str]:
-    """Lines that use an action without its commit and version, or another repository's workflow."""
+    """Returns lines that use an action without its commit and version, or another repository's workflow."""
     lines = (line for line in text.splitlines() if "uses:" in line and not line.lstrip().startswith("#"))
     return [line.strip() for line in lines if not PINNED.match(line) and not OWN.match(line)]
 
 
 def unknown_commands(run: str, targets: set[str]) -> list[str]:
-    """Commands of a step that are neither make targets, nor scripts of this repository, nor known ones."""
+    """Returns a step's commands that are neither make targets, nor scripts of this repository, nor known ones."""
     return [line for line in run.strip().splitlines() if not _is_known(line, targets)]
 
 
@@ -72,13 +72,13 @@ def _is_known(line: str, targets: set[str]) -> bool:
 
 
 def make_targets(makefile: str) -> set[str]:
-    """Targets that a Makefile defines."""
+    """Returns the targets of a Makefile."""
     return set(re.findall(r"^([a-z][a-z-]*):(?!=)", makefile, re.MULTILINE))
 
 
 @each_workflow
 def test_workflow_grants_nothing_by_default(path: Any) -> None:
-    """Each workflow starts with no permission, and each run with its concurrency group."""
+    """Each workflow starts without permissions and has a concurrency group."""
     workflow = _read(path.read_text(encoding="utf-8"))
     assert workflow["permissions"] == {}
     assert workflow["concurrency"]["group"]
@@ -86,13 +86,13 @@ def test_workflow_grants_nothing_by_default(path: Any) -> None:
 
 @each_workflow
 def test_actions_are_pinned_by_commit(path: Any) -> None:
-    """Each action is named by a commit, with its version in a comment."""
+    """Each action is pinned to a commit, with its version in a comment."""
     assert unpinned_uses(path.read_text(encoding="utf-8")) == []
 
 
 @each_job
 def test_job_names_its_permissions(job: Job) -> None:
-    """A job lists what it may do; only jobs without a checkout, or the release's page, may write."""
+    """A job lists its permissions; only jobs without a checkout, or the release page's job, may write."""
     granted = job.body["permissions"]
     writes = {scope for scope, level in granted.items() if level == "write"}
     checks_out = any("actions/checkout@" in step.get("uses", "") for step in job.steps)
@@ -101,13 +101,13 @@ def test_job_names_its_permissions(job: Job) -> None:
 
 @each_job
 def test_job_has_a_time_limit(job: Job) -> None:
-    """A job ends by itself; the limit of a called workflow stands there."""
+    """Each job has a time limit, or calls a workflow whose jobs have one."""
     assert "uses" in job.body or 0 < job.body["timeout-minutes"] <= 300
 
 
 @each_job
 def test_checkout_keeps_no_credentials(job: Job) -> None:
-    """No later step of a job finds a token in the checkout's git configuration."""
+    """A checkout stores no token in its git configuration for later steps."""
     for step in job.steps:
         if "actions/checkout@" in step.get("uses", ""):
             assert step["with"]["persist-credentials"] is False
@@ -115,13 +115,13 @@ def test_checkout_keeps_no_credentials(job: Job) -> None:
 
 @each_job
 def test_job_runs_known_commands(job: Job) -> None:
-    """Each command is a make target, a script of this repository, or installs and tries the wheel."""
+    """Each command is a make target, a script of this repository, or a known command."""
     targets = make_targets((PROJECT / "Makefile").read_text(encoding="utf-8"))
     assert [line for step in job.steps for line in unknown_commands(step.get("run", ""), targets)] == []
 
 
 def test_release_publishes_what_was_checked() -> None:
-    """The release builds nothing itself: it calls the wheel's workflow, and each later job waits for the one before."""
+    """The release calls the wheel's workflow instead of building, and each job needs the one before."""
     jobs = _read((FOLDER / "release.yml").read_text(encoding="utf-8"))["jobs"]
     assert jobs["wheel"]["uses"] == "$/.github/workflows/wheel.yml"
     assert [jobs[name]["needs"] for name in ("wheel", "attest", "publish", "github")] == [
@@ -135,7 +135,7 @@ def test_release_publishes_what_was_checked() -> None:
 
 
 def test_offenders_are_noticed() -> None:
-    """An action by tag, an unknown target and an unknown command are named."""
+    """An action by tag, an unknown target and an unknown command are found."""
     assert unpinned_uses("  - uses: actions/checkout@v7\n  # uses: nothing\n") == ["- uses: actions/checkout@v7"]
     assert unpinned_uses(f"  - uses: a/b@{'0' * 40}\n") == [f"- uses: a/b@{'0' * 40}"]
     assert unpinned_uses("    uses: other/repo/.github/workflows/a.yml@main\n") != []

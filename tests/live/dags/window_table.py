@@ -101,7 +101,7 @@ if [int(part) for part in __version__.split(".")[:2]] >= [3, 2]:
     from airflow.sdk import CronPartitionTimetable, PartitionedAssetTimetable
 
     def the_one_before(cron: str, timezone: str, key_format: str) -> CronPartitionTimetable:
-        """At each time of a cron expression, returns the partition that began at the time before."""
+        """Returns, for each time of a cron expression, the partition that starts at the previous time."""
         return CronPartitionTimetable(cron, timezone=timezone, run_offset=-1, key_format=key_format)
 
     landing_dag("partition_scheduled", the_one_before(MIDNIGHT, "UTC", "%Y-%m-%d"), on=TODAY - 3 * DAY)

@@ -1,6 +1,6 @@
-"""A month of days to backfill, all of which become settled at one instant, so that the first of them wait for it.
+"""DAG with a month of days to backfill, all settled at one instant, so that the first of them wait for it.
 
-Invariant: nothing but Airflow and the provider is imported; the waiting and the landing are the operator's own.
+Invariant: it imports only Airflow and the provider; waiting and landing are the operator's own.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class LandSettledTogether(CloudflareAuditLogsToObjectStorageOperator):
     """The operator, with a settle delay that ends at the same instant for each day."""
 
     def execute(self, context: Mapping[str, Any]) -> dict[str, Any]:
-        """Land the run's day once that instant has come."""
+        """Lands the run's day when that instant has come."""
         self.settle_delay = datetime.fromisoformat(SETTLED_AT.read_text()) - context["data_interval_end"]
         return super().execute(context)
 

@@ -17,14 +17,14 @@ AT_ONCE = 2
 
 
 def _asked_for(items: list[pytest.Item]) -> list[AirflowVersion]:
-    """The versions whose tests were selected, in the table's order."""
+    """Returns the versions whose tests are selected, in the table's order."""
     specs = [item.callspec for item in items if isinstance(item, pytest.Function) and hasattr(item, "callspec")]
     return [version for version in VERSIONS if any(spec.params.get("version") == version for spec in specs)]
 
 
 @pytest.fixture(scope="session")
 def reports(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reports]:
-    """A future report for each version; a test waits only for its own."""
+    """Futures of the reports of all versions; a test waits only for its own."""
     wheel = build("wheel", tmp_path_factory.mktemp("matrix-wheel"))
     pool = ThreadPoolExecutor(AT_ONCE)
     try:
@@ -38,5 +38,5 @@ def reports(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 
 @pytest.fixture
 def report(reports: Reports, version: AirflowVersion) -> dict[str, Any]:
-    """The report of the inspection of this version."""
+    """The inspection report of this version."""
     return reports[version].result()

@@ -21,7 +21,7 @@ from tests.live.versions.versions import AirflowVersion
 
 
 class InstallationError(RuntimeError):
-    """uv could not make an environment; its own words are in the message."""
+    """uv could not create an environment; the message has its output."""
 
 
 def prepare(version: AirflowVersion, wheel: Path) -> Path:
@@ -41,7 +41,7 @@ def prepare(version: AirflowVersion, wheel: Path) -> Path:
 
 
 def _has(version: AirflowVersion, name: str, content: bytes) -> bool:
-    """Whether the environment was made from this content."""
+    """Returns whether the environment was created from this content."""
     file = version.folder / name
     return file.exists() and file.read_text() == hashlib.sha256(content).hexdigest()
 
@@ -57,7 +57,7 @@ def _make(version: AirflowVersion, interpreter: Path, python: Path) -> None:
 
 
 def _uv(*arguments: str | Path) -> None:
-    """Run the test environment's own uv, which must not fetch a Python."""
+    """Runs the test environment's own uv, which must not download a Python."""
     command = [sys.executable, "-m", "uv", "--quiet", "--no-config", *map(str, arguments)]
     # The machine's own certificates, as pip uses them: a registry may stand behind a company's proxy.
     environment = {**os.environ, "UV_PYTHON_DOWNLOADS": "never", "UV_SYSTEM_CERTS": "true"}

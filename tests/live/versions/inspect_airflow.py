@@ -1,6 +1,6 @@
 """Inspects one Airflow from inside and writes the results as JSON; runs in that Airflow's environment.
 
-Invariant: nothing but Airflow, the installed wheel and the standard library.
+Invariant: it imports only Airflow, the installed wheel and the standard library.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Where the Pythons of this machine are.
+"""Finds the Python interpreters of this machine.
 
-Invariant: an interpreter counts only after it has run and printed its version.
+Invariant: an interpreter is accepted only after it has run and printed its version.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from pathlib import Path
 
 
 class NoInterpreterError(LookupError):
-    """None of the wanted Pythons is on this machine."""
+    """This machine has none of the wanted Python versions."""
 
 
 def find(wanted: Sequence[str]) -> Path:
-    """Return the first interpreter of the wanted versions ("3.12"), in their order; raises NoInterpreterError."""
+    """Returns the first interpreter of the wanted versions ("3.12"), in their order; raises NoInterpreterError."""
     for version in wanted:
         for candidate in _candidates(version):
             if _tells(candidate) == version:
@@ -30,7 +30,7 @@ def find(wanted: Sequence[str]) -> Path:
 
 
 def _candidates(version: str) -> Iterator[Path]:
-    """Every place where such a Python may be; shims of pyenv may be there and not work."""
+    """Yields every path where such a Python may be; shims of pyenv may exist without working."""
     yield Path(sys.executable).resolve()
     for folder in os.environ.get("PATH", "").split(os.pathsep):
         found = shutil.which(f"python{version}", path=folder)
@@ -43,7 +43,7 @@ def _candidates(version: str) -> Iterator[Path]:
 
 
 def _tells(candidate: Path) -> str | None:
-    """Ask an interpreter its version; None when it does not run."""
+    """Returns the version that an interpreter prints; None if it does not run."""
     question = "import sys; print('%d.%d' % sys.version_info[:2])"
     try:
         answer = subprocess.run([candidate, "-c", question], capture_output=True, text=True, timeout=30, check=False)

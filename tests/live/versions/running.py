@@ -1,6 +1,6 @@
 """Inspects one Airflow version in a fresh home with a fresh database.
 
-Invariant: the caller's own Airflow settings do not reach in.
+Invariant: the caller's own Airflow settings have no effect.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ PROBE = Path(__file__).with_name("inspect_airflow.py")
 
 
 class BrokenRunError(RuntimeError):
-    """A command of the run itself failed; its own words are in the message."""
+    """A command of the inspection failed; the message has its output."""
 
 
 def look(version: AirflowVersion, wheel: Path, home: Path) -> dict[str, Any]:
-    """Prepare the version's environment, migrate a database, run inspect_airflow.py, return its report."""
+    """Prepares the version's environment, migrates a database, runs inspect_airflow.py, returns its report."""
     python = environments.prepare(version, wheel)
     environment = settings(home)
     shutil.copytree(PROJECT / "dags", home / "dags", ignore=shutil.ignore_patterns("__pycache__"))
@@ -38,7 +38,7 @@ def look(version: AirflowVersion, wheel: Path, home: Path) -> dict[str, Any]:
 
 
 def settings(home: Path) -> dict[str, str]:
-    """The environment variables of one run: SQLite, our examples only, everything below its home."""
+    """Returns the environment variables of one inspection: SQLite, our examples only, everything below its home."""
     kept = {name: text for name, text in os.environ.items() if not name.startswith(("AIRFLOW", "AUDIT_", "PYTHON"))}
     start = datetime.now(UTC).date() - timedelta(days=10)
     return {
@@ -56,7 +56,7 @@ def settings(home: Path) -> dict[str, str]:
 
 
 def _run(command: list[Any], home: Path, environment: dict[str, str]) -> str:
-    """Run one command in the home and return what it printed."""
+    """Runs one command in the home and returns its output."""
     words = [str(word) for word in command]
     answer = subprocess.run(
         words, cwd=home, env=environment, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False

@@ -1,4 +1,4 @@
-"""A Python that is missing is named, not passed over."""
+"""A missing Python version is an error that names it."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ def test_own_python_is_found() -> None:
 
 
 def test_missing_python_is_named() -> None:
-    """Where no wanted Python is, the error names them and the remedy."""
+    """If no wanted Python is installed, the error names the versions and the remedy."""
     with pytest.raises(interpreters.NoInterpreterError, match=r"No Python 9\.1 or 9\.2 .*pyenv install 9\.1"):
         interpreters.find(["9.1", "9.2"])
 
 
 def test_wanted_order_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An interpreter that lies about its version, or does not run, is passed over."""
+    """An interpreter that reports another version, or does not run, is skipped."""
     for name, text in (("python9.1", "#!/bin/sh\nexit 1\n"), ("python9.2", "#!/bin/sh\necho 9.2\n")):
         (tmp_path / name).write_text(text)
         (tmp_path / name).chmod(0o755)

@@ -19,14 +19,14 @@ Report = dict[str, Any]
 
 
 def _answer(report: Report, question: str) -> Report:
-    """Returns one part of the report; an error that the inspection met fails the test."""
+    """Returns one part of the report; fails the test if the inspection had an error there."""
     answer: Report = report[question]
     assert "error" not in answer, answer["error"]
     return answer
 
 
 def _rows(report: Report, command: str) -> list[dict[str, str]]:
-    """The table one provider command printed as JSON, between whatever else was printed."""
+    """Returns the table that a provider command printed as JSON among other output."""
     printed = _answer(report, "providers")[command]
     (line,) = (line for line in printed.splitlines() if line.startswith("["))
     rows: list[dict[str, str]] = json.loads(line)
@@ -34,14 +34,14 @@ def _rows(report: Report, command: str) -> list[dict[str, str]]:
 
 
 def test_wheel_is_what_runs(report: Report, version: AirflowVersion) -> None:
-    """The provider under test is the installed wheel, and the Airflow is the one of the lock."""
+    """The provider under test is the installed wheel, and Airflow has the locked version."""
     seen = _answer(report, "where")
     assert "site-packages" in seen["file"]
     assert seen["airflow"] == version.number
 
 
 def test_provider_is_listed(report: Report) -> None:
-    """`airflow providers list` names the distribution, as a command and from within."""
+    """`airflow providers list` names the distribution, as a command and from Python."""
     assert DISTRIBUTION in report["listed"]
     assert any(row["package_name"] == DISTRIBUTION for row in _rows(report, "list"))
 
@@ -57,7 +57,7 @@ def test_hook_serves_the_connection_type(report: Report) -> None:
 
 
 def test_form_is_described(report: Report) -> None:
-    """`airflow providers behaviours` knows how the connection form of `cloudflare` looks."""
+    """`airflow providers behaviours` lists the form fields of the connection type `cloudflare`."""
     assert any("cloudflare" in json.dumps(row) for row in _rows(report, "behaviours"))
 
 
@@ -67,14 +67,14 @@ def test_form_has_our_fields(report: Report) -> None:
 
 
 def test_web_form_is_ours(report: Report) -> None:
-    """The web interface draws the standard fields under our labels, and the extras as fields of their own."""
+    """The web interface shows the standard fields with our labels, and each extra as a separate field."""
     form = _answer(report, "form")
     assert "account_id" in form["extra_fields"]
     assert form["standard_fields"]["password"]["title"]
 
 
 def test_configuration_is_listed(report: Report, version: AirflowVersion) -> None:
-    """`airflow config list` shows the section and its options; their defaults too, which Airflow 3.2 leaves blank."""
+    """`airflow config list` shows the section and its options, with their defaults before Airflow 3.2."""
     printed = report["configuration"]
     assert isinstance(printed, str), printed
     lines = [line.replace(" ", "") for line in printed.splitlines()]
@@ -85,7 +85,7 @@ def test_configuration_is_listed(report: Report, version: AirflowVersion) -> Non
 
 
 def test_examples_parse(report: Report, version: AirflowVersion) -> None:
-    """Every example is parsed without an error or a warning of ours, and has a DAG unless it needs a newer Airflow."""
+    """Every example parses without errors or warnings of ours, and has a DAG unless it needs a newer Airflow."""
     seen = _answer(report, "examples")
     assert seen["import_errors"] == {}
     assert seen["warnings"] == []
@@ -96,7 +96,7 @@ def test_examples_parse(report: Report, version: AirflowVersion) -> None:
 
 
 def test_day_lands_whole(report: Report) -> None:
-    """The daily example lands each record of a past day once, and commits it."""
+    """The daily example lands each record of a past day once, and commits the day."""
     seen = _answer(report, "daily_run")
     assert seen["truth"], "the fake has no record that day"
     assert sorted(seen["landed"]) == sorted(seen["truth"]), seen["printed"]

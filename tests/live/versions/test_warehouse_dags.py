@@ -39,7 +39,7 @@ print(json.dumps({
 
 @pytest.fixture(scope="module")
 def report(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """What that environment makes of the DAGs, and what their own Python gives for a manifest."""
+    """How that environment parses the DAGs, and what the DAGs' own Python code returns for a manifest."""
     home = tmp_path_factory.mktemp("warehouses")
     python = environments.prepare(ENVIRONMENT, build("wheel", home))
     manifest = home / "manifest.json"
@@ -55,7 +55,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 
 def test_all_are_parsed(report: dict[str, Any]) -> None:
-    """Every file gives its DAG, without an error."""
+    """Every file defines its DAG, without an error."""
     assert report["errors"] == {}
     assert sorted(report["dags"]) == sorted(f"cloudflare_audit_{path.stem}" for path in FOLDER.glob("*.py"))
 
@@ -70,7 +70,7 @@ def test_all_are_parsed(report: dict[str, Any]) -> None:
     ],
 )
 def test_official_operator_comes_after_landing(report: dict[str, Any], name: str, task: str, module: str) -> None:
-    """The last task is the official provider's, and it waits for what lands the day."""
+    """The last task is the official provider's operator, downstream of the task that lands the day."""
     tasks = report["dags"][f"cloudflare_audit_{name}"]
     assert tasks[task]["module"] == module
     before = tasks[task]["upstream"]
@@ -78,7 +78,7 @@ def test_official_operator_comes_after_landing(report: dict[str, Any], name: str
 
 
 def test_only_what_the_manifest_names_is_loaded(report: dict[str, Any]) -> None:
-    """The DAGs' own Python lists the parts of the manifest, and nothing else."""
+    """The DAGs' own Python code lists the parts in the manifest, and nothing else."""
     keys = [part["key"] for part in PARTS]
     dags = report["dags"]
     assert dags["cloudflare_audit_bigquery"]["parts"]["gives"] == [f"cloudflare/{key}" for key in keys]
@@ -90,7 +90,7 @@ def test_only_what_the_manifest_names_is_loaded(report: dict[str, Any]) -> None:
 
 
 def test_versions_are_locked() -> None:
-    """The lock has the provider of every documented warehouse."""
+    """The lock file has the provider of every documented warehouse."""
     lock = ENVIRONMENT.lock.read_text()
     for provider in ("amazon", "google", "snowflake"):
         assert f"apache-airflow-providers-{provider}==" in lock

@@ -1,6 +1,6 @@
-"""The four Airflow versions the provider is proved on.
+"""The four Airflow versions that the provider is tested with.
 
-Invariant: the first Python is the one wanted; the others stand in where it is missing.
+Invariant: the first Python of a version is preferred; the others are used if it is missing.
 """
 
 from __future__ import annotations
@@ -12,24 +12,24 @@ PROJECT = Path(__file__).resolve().parents[3]
 
 
 class AirflowVersion(NamedTuple):
-    """One Airflow and the Pythons it may run on, the wanted one first."""
+    """One Airflow version and the Pythons that it may run on, the preferred one first."""
 
     number: str
     pythons: tuple[str, ...]
 
     @property
     def lock(self) -> Path:
-        """The lock of that Airflow's day."""
+        """The lock file of this Airflow version."""
         return PROJECT / "requirements" / f"airflow-{self.number}.txt"
 
     def at_least(self, number: str) -> bool:
-        """Whether this is that version or a later one."""
+        """Returns whether this is that version or a later one."""
         mine, asked = ([int(part) for part in text.split(".")] for text in (self.number, number))
         return mine >= asked
 
     @property
     def folder(self) -> Path:
-        """Where its environment is kept between runs."""
+        """The folder in which its environment is kept between runs."""
         return PROJECT / ".matrix" / f"airflow-{self.number}"
 
 
