@@ -94,10 +94,15 @@ def misbehaviours() -> str:
 
 
 def _output(module: str, *arguments: str) -> str:
-    command = [sys.executable, "-m", module, *arguments]
+    """Returns what ``python -m MODULE`` prints, the same for every interpreter: argparse wraps by its path's length."""
+    code = (
+        "import runpy, sys; sys.executable = 'python'; "
+        f"runpy.run_module({module!r}, run_name='__main__', alter_sys=True)"
+    )
     environment = {**os.environ, "COLUMNS": "100", "PYTHONPATH": str(PROJECT)}
+    command = [sys.executable, "-c", code, *arguments]
     answer = subprocess.run(command, env=environment, cwd=PROJECT, capture_output=True, text=True, check=True)
-    return answer.stdout.replace(sys.executable, "python").strip()
+    return answer.stdout.strip()
 
 
 def _text(text: str) -> str:

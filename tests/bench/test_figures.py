@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from bench.__main__ import FIGURES, PAGE
 from bench.contenders import FORMS
-from bench.document import write_document
+from bench.document import EARLIER_STAGES, write_document
 from bench.importing import with_byte_code
 from bench.plan import LANDED_FORMS, LARGE, SMALL, Lane, Scene, whole_plan
 from bench.results import Results
@@ -73,6 +74,17 @@ def test_page_shows_every_lane(tmp_path: Path) -> None:
     page = write_document(Results.read(tmp_path / "results.json"))
     assert "| the official `cloudflare` SDK | jsonl.gz | 100.0 | 10 | 100,000 | 1.00 |" in page
     assert "| importing the operator adds at most 60 ms of CPU to what any operator imports | 50 ms | reached |" in page
+
+
+def test_published_page_is_written_from_the_stored_figures() -> None:
+    """The page in the documentation has the figures of ``bench/figures.json``, and no other word than the writer's."""
+    assert PAGE.read_text(encoding="utf-8") == write_document(Results.read(FIGURES))
+
+
+def test_earlier_stage_is_one_that_stored_figures_have() -> None:
+    """A translation of a stage's name is removed with the last figures that need it."""
+    stored = {name for micros in (Results.read(FIGURES).stages or {}).values() for name in micros}
+    assert EARLIER_STAGES.keys() <= stored
 
 
 def _run_counts(plan: list[Scene]) -> dict[tuple[int, int, Lane], int]:

@@ -28,6 +28,15 @@ def test_generated_block_is_up_to_date(page: Path) -> None:
     assert generated_docs.written(text).split() == text.split(), REMEDY
 
 
+@pytest.mark.integration
+def test_help_is_wrapped_alike_for_every_interpreter() -> None:
+    """The help's lines are as long as for an interpreter called ``python``, wherever this one is installed."""
+    usage = "usage: python -m airflow_audit_provider.testing "
+    first, second, *_ = generated_docs.testing_help().splitlines()[1:]
+    assert first.startswith(usage + "[-h]")
+    assert second.startswith(" " * len(usage) + "[")
+
+
 def test_every_generator_has_a_page() -> None:
     """Each generator has a page with its block."""
     text = "".join(page.read_text(encoding="utf-8") for page in PAGES)
