@@ -39,7 +39,7 @@ def actions_of(payload: dict[str, Any]) -> list[dict[str, Any]]:
 
     listed = {each["id"] for each in payload["records"]}
     lists_all = payload["record_count"] == len(listed)
-    window = {"since": payload["window_start"], "before": payload["window_end"], "direction": "asc"}
+    window: dict[str, Any] = {"since": payload["window_start"], "before": payload["window_end"], "direction": "asc"}
     records = CloudflareHook().iter_audit_logs(api_version=payload["api_version"], **window)
     return [record for record in records if record["id"] in listed or (not lists_all and watcher.matches(record))]
 

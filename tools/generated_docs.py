@@ -6,6 +6,8 @@ the layer picture. ``tests/docs`` fails on a page that is not what this writes.
 
 from __future__ import annotations
 
+import ast
+import inspect
 import os
 import re
 import subprocess
@@ -13,6 +15,7 @@ import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from airflow_audit_provider.hooks import parameters as hook_parameters
 from tests.live.versions.versions import VERSIONS
 from tools import layer_picture
 from tools.troubleshooting import troubleshooting
@@ -84,6 +87,50 @@ def testing_help() -> str:
     return _text(_output("airflow_audit_provider.testing", "--help"))
 
 
+def parameters() -> str:
+    """Returns a table of the hook's typed parameters; one with ``_not`` at its end is in the row of its filter."""
+    rows: dict[tuple[str, str], list[str]] = {}
+    described = {
+        "v1": hook_parameters.V1Parameters,
+        "v2 account": hook_parameters.V2Parameters,
+        "v2 organization": hook_parameters.V2ConnectionParameters,
+    }
+    for versions, one in described.items():
+        for name, text in _field_texts(one).items():
+            if not name.endswith("_not"):
+                form = f"`{name}`, `{name}_not`" if f"{name}_not" in one.__annotations__ else f"`{name}`"
+                rows.setdefault((form, text.replace("``", "`").replace("|", "or")), []).append(versions)
+    filters = {*hook_parameters.V1Filters.__annotations__, *hook_parameters.V2Filters.__annotations__}
+    ordered = sorted(rows, key=lambda row: (row[0].split("`")[1] in filters, row[0].split("`")[1]))
+    return _table(
+        ["parameter", "version", "meaning"], [[form, _versions(rows[form, text]), text] for form, text in ordered]
+    )
+
+
+def _versions(found: list[str]) -> str:
+    return ", ".join(found).replace("v2 account, v2 organization", "v2")
+
+
+def _field_texts(typed_dict: type) -> dict[str, str]:
+    """Returns the text below each field of a class and of its bases, in their order."""
+    classes = {
+        node.name: node for node in ast.parse(inspect.getsource(hook_parameters)).body if isinstance(node, ast.ClassDef)
+    }
+    return _texts_of(typed_dict.__name__, classes)
+
+
+def _texts_of(name: str, classes: dict[str, ast.ClassDef]) -> dict[str, str]:
+    node = classes[name]
+    texts: dict[str, str] = {}
+    for base in node.bases:
+        if isinstance(base, ast.Name) and base.id in classes:
+            texts |= _texts_of(base.id, classes)
+    for field, text in zip(node.body, node.body[1:], strict=False):
+        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name) and isinstance(text, ast.Expr):
+            texts[field.target.id] = str(ast.literal_eval(text.value))
+    return texts
+
+
 def misbehaviours() -> str:
     """Returns a table of what the fake Cloudflare can do wrong."""
     lines = _output("airflow_audit_provider.testing", "--list-misbehaviours").splitlines()
@@ -120,6 +167,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "cli-help": cli_help,
     "testing-help": testing_help,
     "misbehaviours": misbehaviours,
+    "hook-parameters": parameters,
     "troubleshooting": troubleshooting,
 }
 

@@ -1,13 +1,14 @@
-"""Sorts the hook's keyword arguments into query, paging and filters.
+"""Sorts the hook's keyword arguments into query, paging and filters, and shows them in the signatures of its methods.
 
 Every name that is neither a query nor a paging parameter is a filter; ``core.api.query`` checks it.
 """
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from airflow_audit_provider.core.api.query import MAX_PAGE_SIZE, AuditQuery, Direction
 from airflow_audit_provider.core.api.records import ApiVersion
@@ -29,6 +30,7 @@ _PAGING_NAMES = ("since", "before", "direction", "page", "per_page", "limit", "c
 _PAGES_PER_CUT = 1
 
 QueryBuilder = Callable[..., AuditQuery]
+Method = TypeVar("Method", bound=Callable[..., Any])
 
 
 class LogParameters(NamedTuple):
@@ -48,19 +50,9 @@ class LogParameters(NamedTuple):
             {name: value for name, value in given.items() if name not in (*_QUERY_NAMES, *_PAGING_NAMES)},
         )
 
-    @property
-    def export(self) -> bool:
-        """Whether the CSV export is requested."""
-        return bool(self.paging.get("export"))
-
-    def without_export(self) -> dict[str, Any]:
-        """Returns the keyword arguments without ``export``."""
-        paging = {name: value for name, value in self.paging.items() if name != "export"}
-        return {**self.query, **paging, **self.filters}
-
     def check_no_export(self) -> None:
         """Raises ``ConfigurationError`` if the export is requested of a method that cannot stream it."""
-        if self.export:
+        if self.paging.get("export"):
             raise ConfigurationError("The CSV export has no asynchronous form. Call export_audit_logs in a thread.")
 
     def query_and_reader(
@@ -130,3 +122,34 @@ class LogParameters(NamedTuple):
         for name, instead in zip(foreign, own, strict=True):
             if name in self.paging:
                 raise ConfigurationError(f"Version {version} of the API has no parameter {name!r}. Use {instead!r}.")
+
+
+def shows_parameters_of(*typed_dicts: type) -> Callable[[Method], Method]:
+    """Returns a decorator that puts each parameter of these classes into the signature of a method.
+
+    ``inspect.signature`` and ``help()`` show that signature instead of ``**parameters``, filters last. A parameter of
+    several classes has the types of all.
+    """
+    types: dict[str, dict[str, None]] = {}
+    for typed_dict in typed_dicts:
+        for name, reference in typed_dict.__annotations__.items():
+            types.setdefault(name, {}).update(dict.fromkeys(_alternatives(reference.__forward_arg__)))
+    shown = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=" | ".join([*texts, "None"]))
+        for name, texts in sorted(types.items(), key=lambda item: item[0] not in (*_QUERY_NAMES, *_PAGING_NAMES))
+    ]
+
+    def decorate(method: Method) -> Method:
+        own = inspect.signature(method)
+        kept = [each for each in own.parameters.values() if each.kind is not inspect.Parameter.VAR_KEYWORD]
+        method.__signature__ = own.replace(parameters=[*kept, *shown])  # type: ignore[attr-defined]  # inspect reads it from any callable
+        return method
+
+    return decorate
+
+
+def _alternatives(annotation: str) -> list[str]:
+    """Returns the types in the text of a field's annotation, without None."""
+    required = annotation.startswith("Required[")
+    text = annotation.removeprefix("Required[")[:-1] if required else annotation
+    return [alternative for alternative in text.split(" | ") if alternative != "None"]

@@ -6,14 +6,14 @@ It translates the API's own parameters; ``core.paging`` decides which pages are 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from functools import cached_property
-from typing import Any
+from typing import Any, Unpack, overload
 
 import httpx
 from airflow.providers.common.compat.sdk import BaseHook
 
-from airflow_audit_provider._airflow.api_parameters import LogParameters
+from airflow_audit_provider._airflow.api_parameters import LogParameters, shows_parameters_of
 from airflow_audit_provider._airflow.config import history_starts_at
 from airflow_audit_provider._airflow.connection import (
     ConnectionFields,
@@ -41,6 +41,13 @@ from airflow_audit_provider.core.limits import CONN_TYPE, DEFAULT_CONN_ID
 from airflow_audit_provider.core.paging.fetch import Send, Wait
 from airflow_audit_provider.core.ports import Clock
 from airflow_audit_provider.exceptions import AuditProviderError
+from airflow_audit_provider.hooks.parameters import (
+    V1ExportParameters,
+    V1Parameters,
+    V2ConnectionParameters,
+    V2OrganizationParameters,
+    V2Parameters,
+)
 
 _CREATE_CONNECTION = "Create it with type cloudflare, the API token as password and the account_id in extra."
 
@@ -182,7 +189,7 @@ class CloudflareHook(BaseHook):
         *,
         account_id: str | None = None,
         organization_id: str | None = None,
-        filters: dict[str, Any] | None = None,
+        filters: Mapping[str, Any] | None = None,
     ) -> AuditQuery:
         """Returns a checked query; ids that are not given are taken from the connection's extra."""
         if scope is None and not (account_id or organization_id):
@@ -195,28 +202,65 @@ class CloudflareHook(BaseHook):
             filters=filters,
         )
 
-    def iter_audit_logs(self, **parameters: Any) -> Iterator[dict[str, Any]]:
+    @overload
+    def iter_audit_logs(
+        self, *, export: bool | None = None, **parameters: Unpack[V1Parameters]
+    ) -> Iterator[dict[str, Any]]: ...
+    @overload
+    def iter_audit_logs(self, **parameters: Unpack[V2Parameters]) -> Iterator[dict[str, Any]]: ...
+    @overload
+    def iter_audit_logs(self, **parameters: Unpack[V2OrganizationParameters]) -> Iterator[dict[str, Any]]: ...
+    @overload
+    def iter_audit_logs(self, **parameters: Unpack[V2ConnectionParameters]) -> Iterator[dict[str, Any]]: ...
+    @shows_parameters_of(V1Parameters, V2Parameters, V2OrganizationParameters)
+    def iter_audit_logs(self, *, export: bool | None = None, **parameters: Any) -> Iterator[dict[str, Any]]:
         """Yields audit records as dicts, each id once, in time order. Parameters are the API's own, as Python names.
 
-        :param parameters: ``account_id``, ``organization_id``, ``scope`` (``account``, ``user``, ``organization``),
-            ``api_version`` (``v1``, ``v2``); ``since`` and ``before``, half-open ``[since, before)``, as datetime, date
-            or RFC 3339 text, by default everything that the API keeps; ``direction`` (default ``desc``, as the API's);
-            ``per_page`` or ``limit``, the page size to request, 1 to 1000 (default 1000); every filter of the version
-            and scope (``action_type``, ``actor_email``, ``zone_name``, …; version 2 also has ``_not`` filters and
-            lists). With ``page`` (version 1) or ``cursor`` (version 2), exactly that one page as the API returns it.
-            With ``export=True``, the rows of :meth:`export_audit_logs`.
+        - ``api_version``: ``v1`` or ``v2``; by default ``v2`` for an organization, else ``v1``.
+        - ``account_id``, ``organization_id``: whose log is read; by default the connection's.
+        - ``scope``: ``account``, ``user`` (version 1) or ``organization`` (version 2); by default the one whose id is
+          given.
+        - ``since``, ``before``: the half-open range ``[since, before)``, each a datetime, date or RFC 3339 text; by
+          default everything that the API keeps.
+        - ``direction``: ``desc`` (default, as the API's) or ``asc``.
+        - ``per_page`` (version 1), ``limit`` (version 2): the page size to request, 1 to 1000 (default 1000).
+        - ``page`` (version 1), ``cursor`` (version 2): return exactly that one page as the API returns it.
+        - ``export`` (version 1): ``True`` for the rows of :meth:`export_audit_logs`.
 
-        Raises ``ConfigurationError`` before any request for a parameter that the version does not have, and
+        Filters of both versions: ``id``, ``action_type``, ``actor_email``, and not for an organization ``zone_name``.
+
+        Filters of version 1, one value each: ``actor_ip``, an address or a network; ``hide_user_logs``.
+
+        Filters of version 2, one value or several: ``action_result``, ``actor_context``, ``actor_id``,
+        ``actor_ip_address``, ``actor_token_id``, ``actor_token_name``, ``actor_type``, ``raw_cf_ray_id``,
+        ``raw_method``, ``raw_status_code``, ``raw_uri``, ``resource_id``, ``resource_product``, ``resource_scope``,
+        ``resource_type``; not for an organization also ``account_name``, ``audit_log_id``, ``product_category``,
+        ``zone_id``. Each but ``product_category`` has a form with ``_not`` at its end, for values to leave out.
+
+        Nested filters: ``account``, ``action``, ``actor``, ``raw``, ``resource``, ``zone``. For example
+        ``actor={"email": "ann@example.com"}`` is ``actor_email="ann@example.com"``.
+
+        The classes in :mod:`airflow_audit_provider.hooks.parameters` describe each parameter and its type. Raises
+        ``ConfigurationError`` before any request for a parameter that the version does not have, and
         ``RetentionExceededError`` for a ``since`` before what the API keeps or a range before version 2's history.
         """
-        log_parameters = LogParameters.parse(parameters)
-        if log_parameters.export:
-            yield from self.export_audit_logs(**log_parameters.without_export())
+        if export:
+            yield from self.export_audit_logs(**parameters)
             return
+        log_parameters = LogParameters.parse(parameters)
         query, window_reader = log_parameters.query_and_reader(self.query, self.clock.now(), history_starts_at)
         for records in self.reader().read(query, window_reader):
             yield from (fields_of(record.raw) for record in records)
 
+    @overload
+    def aiter_audit_logs(self, **parameters: Unpack[V1Parameters]) -> AsyncIterator[dict[str, Any]]: ...
+    @overload
+    def aiter_audit_logs(self, **parameters: Unpack[V2Parameters]) -> AsyncIterator[dict[str, Any]]: ...
+    @overload
+    def aiter_audit_logs(self, **parameters: Unpack[V2OrganizationParameters]) -> AsyncIterator[dict[str, Any]]: ...
+    @overload
+    def aiter_audit_logs(self, **parameters: Unpack[V2ConnectionParameters]) -> AsyncIterator[dict[str, Any]]: ...
+    @shows_parameters_of(V1Parameters, V2Parameters, V2OrganizationParameters)
     async def aiter_audit_logs(self, **parameters: Any) -> AsyncIterator[dict[str, Any]]:
         """Yields the same as :meth:`iter_audit_logs` without blocking the event loop; it has no ``export``."""
         log_parameters = LogParameters.parse(parameters)
@@ -227,7 +271,8 @@ class CloudflareHook(BaseHook):
                 for record in records:
                     yield fields_of(record.raw)
 
-    def export_audit_logs(self, **parameters: Any) -> Iterator[dict[str, str]]:
+    @shows_parameters_of(V1ExportParameters)
+    def export_audit_logs(self, **parameters: Unpack[V1ExportParameters]) -> Iterator[dict[str, str]]:
         """Yields the rows of the API's own CSV export as dicts of texts, streamed; version 1 only.
 
         Takes the parameters of :meth:`iter_audit_logs` except paging. The columns are the API's and undocumented, and

@@ -120,7 +120,7 @@ class CloudflareAuditLogsToObjectStorageOperator(WaitingOperator):
         organization_id: str | None = None,
         scope: str | None = None,
         api_version: str | None = None,
-        filters: dict[str, Any] | None = None,
+        filters: Mapping[str, Any] | None = None,
         file_format: str = "jsonl",
         compression: str | None = None,
         schema: str = "raw",

@@ -64,7 +64,7 @@ class CloudflareAuditLogActivitySensor(BaseSensorOperator):
         organization_id: str | None = None,
         scope: str | None = None,
         api_version: str | None = None,
-        filters: dict[str, Any] | None = None,
+        filters: Mapping[str, Any] | None = None,
         timezone: str = "UTC",
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         **kwargs: Any,

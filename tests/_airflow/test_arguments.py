@@ -18,7 +18,7 @@ NO_PAGE_SIZES = [0, -1, 1001, 5000, True, 1.5, math.nan, "100"]
 NO_LENGTHS = [timedelta(0), timedelta(seconds=-1), 3600, math.nan, "a day"]
 NO_EXTRA_COUNTS = [0, -1, True, False, 1.5, math.nan, math.inf, "nan", "inf", "-1", "many", [], {}]
 NO_EXTRA_NUMBERS = [0, -0.5, True, False, math.nan, math.inf, "nan", "-inf", "soon", []]
-SINCE = {"since": "2026-10-26", "before": "2026-10-27"}
+SINCE: dict[str, Any] = {"since": "2026-10-26", "before": "2026-10-27"}
 
 
 def _refusal(task_setup: TaskSetup, attempt: Callable[[], Any]) -> str:

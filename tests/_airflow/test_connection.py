@@ -31,7 +31,7 @@ from tests.operators.task_setup import WINDOW, TaskSetup
 
 BASE = "https://api.cloudflare.com/client/v4"
 EMAIL = "owner@example.com"
-SINCE = {"since": "2026-10-26", "before": "2026-10-27"}
+SINCE: dict[str, Any] = {"since": "2026-10-26", "before": "2026-10-27"}
 
 
 def _declared() -> dict[str, Any]:

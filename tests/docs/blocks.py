@@ -1,4 +1,4 @@
-"""Finds the documents of the project and the Python blocks in them.
+"""Finds the documents of the project, and the Python blocks and commands in them.
 
 Invariant: a mark is an HTML comment on the line before the block, so a reader never sees it.
 """
@@ -18,6 +18,7 @@ FENCE = re.compile(
 )
 LINK = re.compile(r"!?\[[^\]]*\]\((?P<target>[^)\s]+)(?:\s+\"[^\"]*\")?\)")
 CODE = re.compile(r"```.*?^[ ]*```|`[^`\n]*`", re.MULTILINE | re.DOTALL)
+CONSOLE = re.compile(r"^[ ]*```console\n(.*?)^[ ]*```", re.MULTILINE | re.DOTALL)
 HEADING = re.compile(r"^#{1,6}\s+(?P<title>.+?)\s*#*$", re.MULTILINE)
 
 
@@ -93,3 +94,11 @@ def _leads_somewhere(path: Path, text: str, target: str) -> bool:
     if not anchor or there.suffix != ".md":
         return True
     return anchor in anchors_of(text if not name else there.read_text(encoding="utf-8"))
+
+
+def commands_of(text: str) -> Iterator[str]:
+    """Yields the commands of a page's console blocks, continued lines joined and comments left out."""
+    for block in CONSOLE.findall(text):
+        for line in re.sub(r"\\\n\s*", "", block).splitlines():
+            if line.strip().startswith("$ "):
+                yield re.sub(r"\s+#\s.*", "", line.strip()[2:])

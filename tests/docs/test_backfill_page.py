@@ -11,7 +11,7 @@ from airflow_audit_provider.core.windows.readiness import check_window_readable
 from airflow_audit_provider.core.windows.window import TimeWindow
 from airflow_audit_provider.exceptions import RetentionExceededError
 from tests.architecture.source_files import PROJECT
-from tests.docs.test_commands import commands_of
+from tests.docs.blocks import commands_of
 
 DAY = timedelta(days=1)
 

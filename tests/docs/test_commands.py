@@ -4,31 +4,19 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterator
 
 import pytest
 
 from airflow_audit_provider.cli.__main__ import _parser as cli_parser
 from airflow_audit_provider.testing.__main__ import _parser as fake_parser
 from tests.architecture.source_files import PROJECT
-from tests.docs.blocks import documents
+from tests.docs.blocks import commands_of, documents
 
-CONSOLE = re.compile(r"^[ ]*```console\n(.*?)^[ ]*```", re.MULTILINE | re.DOTALL)
 PICTURES = PROJECT / "docs" / "pictures"
 PROGRAMS = {
     "airflow-audit-provider ": cli_parser,
     "python -m airflow_audit_provider.testing ": fake_parser,
 }
-
-
-def commands_of(text: str) -> Iterator[str]:
-    """Yields the commands of a page's console blocks, continued lines joined and comments left out."""
-    for block in CONSOLE.findall(text):
-        for line in re.sub(r"\\\n\s*", "", block).splitlines():
-            if line.strip().startswith("$ "):
-                yield re.sub(r"\s+#\s.*", "", line.strip()[2:])
-
-
 COMMANDS = sorted({command for path in documents() for command in commands_of(path.read_text(encoding="utf-8"))})
 PARSED = [(command, name) for command in COMMANDS for name in PROGRAMS if command.startswith(name)]
 

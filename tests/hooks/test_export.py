@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from typing import Any
 
 import httpx
 import pytest
@@ -18,7 +19,7 @@ from airflow_audit_provider.exceptions import (
 from airflow_audit_provider.hooks.cloudflare import CloudflareHook
 from tests.operators.task_setup import END, START, TaskSetup
 
-DAY = {"since": START, "before": END}
+DAY: dict[str, Any] = {"since": START, "before": END}
 
 
 class CountingBody(httpx.SyncByteStream):
@@ -56,7 +57,8 @@ def test_iter_audit_logs_with_export_yields_the_same_rows(task_setup: TaskSetup)
     )
 
     async def read() -> None:
-        async for _ in task_setup.hook().aiter_audit_logs(**DAY, export=True):
+        everything: dict[str, Any] = {**DAY, "export": True}
+        async for _ in task_setup.hook().aiter_audit_logs(**everything):
             pass
 
     with pytest.raises(ConfigurationError, match="thread"):

@@ -20,7 +20,7 @@ LOGS = [
     ({"api_version": "v2"}, "v2", f"accounts/{ACCOUNT_ID}"),
     ({"api_version": "v2", "organization_id": ORGANIZATION_ID}, "v2", f"organizations/{ORGANIZATION_ID}"),
 ]
-DAY = {"since": START, "before": END}
+DAY: dict[str, Any] = {"since": START, "before": END}
 V1_FILTERS = {
     "id": "id", "action_type": "action.type", "actor_email": "actor.email", "actor_ip": "actor.ip",
     "zone_name": "zone.name",
