@@ -12,7 +12,7 @@ from airflow_audit_provider.testing.bounds import asked_range
 from airflow_audit_provider.testing.dataset import Dataset
 from airflow_audit_provider.testing.envelopes import as_csv, failure, records_v1, records_v2
 from airflow_audit_provider.testing.faults import damaged
-from airflow_audit_provider.testing.filters import BadQueryError, Params
+from airflow_audit_provider.testing.filters import BadQueryError, Params, without_id
 from airflow_audit_provider.testing.instants import SECOND_NS, format_instant
 from airflow_audit_provider.testing.misbehaviour import Misbehaviour, Struck
 from airflow_audit_provider.testing.pages import page_v1, page_v2
@@ -22,6 +22,7 @@ from airflow_audit_provider.testing.selection import Order, Position, Selection
 from airflow_audit_provider.testing.settings import Settings
 from airflow_audit_provider.testing.vocabulary import hex_id
 
+_DEFAULT_LAG = 10
 Turn = tuple[int, int]  # nanoseconds of now, number of the audit request
 
 
@@ -55,7 +56,11 @@ class AuditLogs:
         return records_v1(page_v1(selection, query, struck), query)
 
     def _v2(self, feed: Feed, params: Params, struck: Struck, turn: Turn) -> Response:
-        query = query_v2(params, organization=feed.scope.startswith("organizations/"))
+        query = query_v2(
+            params,
+            organization=feed.scope.startswith("organizations/"),
+            ignores_negation=Misbehaviour.IGNORED_NOT in struck,
+        )
         by_row = not self._settings.cursor_by_offset and self._order(query, struck, turn).plain
 
         def select(after: Position | None) -> Selection:
@@ -75,11 +80,30 @@ class AuditLogs:
         if Misbehaviour.LATE_ROWS in struck and since < before:
             self._dataset.add(feed, late_record(feed, (since + before) // 2, number))
         lower, upper = (since, ""), (before, "")
+        order = self._order(query, struck, turn)
+        if Misbehaviour.LAGGING_REPLICA in struck:
+            upper = min(upper, self._replica_end(feed, (oldest, newest), struck))
+        missing_id = self._missing_id(Selection(self._dataset, feed, lower, upper, order), struck)
         if after is not None and query.descending:
             upper = min(upper, after)
         elif after is not None:
             lower = max(lower, (after[0], after[1] + "\0"))
-        return Selection(self._dataset, feed, lower, upper, self._order(query, struck, turn)).keeping(query.filter)
+        wanted = query.filter if missing_id is None else without_id(query.filter, missing_id)
+        return Selection(self._dataset, feed, lower, upper, order).keeping(wanted)
+
+    def _replica_end(self, feed: Feed, kept: tuple[int, int], struck: Struck) -> Position:
+        """Returns the position from which on a lagging replica has no records."""
+        lower, upper = (kept[0], ""), (kept[1], "")
+        newest = Selection(self._dataset, feed, lower, upper, Order(descending=True))
+        rows = newest.take(0, struck.number(Misbehaviour.LAGGING_REPLICA, _DEFAULT_LAG))
+        return rows[-1][:2] if rows else upper
+
+    def _missing_id(self, selection: Selection, struck: Struck) -> str | None:
+        """Returns the id of the record that is missing from this response, if any."""
+        if Misbehaviour.MISSING_ROW not in struck:
+            return None
+        rows = selection.take(struck.number(Misbehaviour.MISSING_ROW, 1) - 1, 1)
+        return rows[0].id if rows else None
 
     def _order(self, query: Query, struck: Struck, turn: Turn) -> Order:
         ties = struck.word(Misbehaviour.TIE_ORDER, "stable")

@@ -21,7 +21,7 @@ def asked_range(query: Query, version: str, struck: Struck, kept: tuple[int, int
         since = query.since_ns // grain * grain
         exclusive = struck.word(Misbehaviour.SINCE_EDGE, "inclusive") == "exclusive"
         lower = max(lower, since + grain if exclusive else since)
-    if query.before_ns is not None:
+    if query.before_ns is not None and Misbehaviour.IGNORED_BEFORE not in struck:
         before = query.before_ns // grain * grain
         inclusive = struck.word(Misbehaviour.BEFORE_EDGE, _DEFAULT_BEFORE[version]) == "inclusive"
         upper = min(upper, before + grain if inclusive else before)

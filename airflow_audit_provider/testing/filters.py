@@ -51,6 +51,12 @@ class Filter(NamedTuple):
         return all(test(record) for test in self.tests)
 
 
+def without_id(wanted: Filter | None, record_id: str) -> Filter:
+    """Returns a filter that also drops one record."""
+    name, tests, needles = wanted or Filter("", ())
+    return Filter(f"{name} without {record_id}", (*tests, lambda record: look(record, ("id",)) != record_id), needles)
+
+
 def look(record: Any, path: tuple[str, ...]) -> Any:
     """Returns the value at a path, None if there is none."""
     for step in path:

@@ -35,6 +35,11 @@ class Misbehaviour(StrEnum):
     MISSING_RESULT_FACTS = "missing_result_info"
     V1_TOTALS = "v1_totals"
     NULL_RESULT = "null_result"
+    NO_RECORDS = "no_records"
+    MISSING_ROW = "missing_row"
+    LAGGING_REPLICA = "lagging_replica"
+    IGNORED_BEFORE = "ignored_before"
+    IGNORED_NOT = "ignored_not"
     SUCCESS_FALSE = "success_false"
     HTML = "html"
     TRUNCATED_JSON = "truncated_json"
@@ -75,6 +80,12 @@ MEANINGS: dict[Misbehaviour, str] = {
     Misbehaviour.MISSING_RESULT_FACTS: "v2: no result_info at all",
     Misbehaviour.V1_TOTALS: "v1 responses carry result_info with page, per_page, count and total_count",
     Misbehaviour.NULL_RESULT: "result is null instead of an empty list",
+    Misbehaviour.NO_RECORDS: "an empty result, also where records match; together with null_result it is null",
+    Misbehaviour.MISSING_ROW: "value n: the n-th record of the range is missing and the list moves up (default 1)",
+    Misbehaviour.LAGGING_REPLICA: "value n: the newest n records of the log are missing, as on a replica behind "
+    "(default 10)",
+    Misbehaviour.IGNORED_BEFORE: "before is ignored",
+    Misbehaviour.IGNORED_NOT: "v2: every negated filter, such as id.not, is ignored",
     Misbehaviour.SUCCESS_FALSE: "status 200 with success false, an error and an empty result",
     Misbehaviour.HTML: "value status: an HTML page instead of JSON (default 200)",
     Misbehaviour.TRUNCATED_JSON: "a complete HTTP response whose JSON ends in the middle",

@@ -51,7 +51,7 @@ def page_v1(selection: Selection, query: Query, struck: Struck) -> Page:
     offset = _offset(query, struck)
     if Misbehaviour.DEPTH_CAP in struck and offset >= struck.number(Misbehaviour.DEPTH_CAP, _DEFAULT_DEPTH):
         raise BadQueryError(f"page {query.page} is too deep")
-    rows = selection.take(offset, _size(query, query.page, struck))
+    rows = [] if Misbehaviour.NO_RECORDS in struck else selection.take(offset, _size(query, query.page, struck))
     if not rows and query.page > 1 and Misbehaviour.PAST_END_IS_400 in struck:
         raise BadQueryError(f"page {query.page} does not exist")
     return Page(rows, None, selection.total() if Misbehaviour.V1_TOTALS in struck else None)
@@ -60,6 +60,8 @@ def page_v1(selection: Selection, query: Query, struck: Struck) -> Page:
 def page_v2(select: Callable[[Position | None], Selection], query: Query, struck: Struck, *, by_row: bool) -> Page:
     """Returns the page of a cursor; ``select`` returns what follows a record. Raises BadQueryError."""
     cursor = _read(query, struck)
+    if Misbehaviour.NO_RECORDS in struck:
+        return Page([], is_last=True)
     size = _size(query, cursor.uses + 1, struck)
     offset = 0 if by_row else cursor.offset
     rows = select(cursor.after if by_row else None).take(offset, size + 1)

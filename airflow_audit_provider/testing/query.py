@@ -48,8 +48,10 @@ def query_v1(params: Params) -> Query:
     )
 
 
-def query_v2(params: Params, *, organization: bool) -> Query:
+def query_v2(params: Params, *, organization: bool, ignores_negation: bool = False) -> Query:
     """Parses version 2's parameters; since and before are required; raises BadQueryError."""
+    if ignores_negation:
+        params = [(name, value) for name, value in params if not name.endswith(".not")]
     asked = dict(params)
     for name in ("since", "before"):
         if not asked.get(name):

@@ -1,6 +1,6 @@
 """Reads responses of the Audit Logs API: a page of records, or the error that a response stands for.
 
-Invariant: a response that does not clearly contain records is an error, never an empty page.
+Invariant: a response that does not clearly contain records, or clearly none, is an error, never an empty page.
 """
 
 from __future__ import annotations
@@ -84,7 +84,11 @@ def read_page(version: ApiVersion, response: Response, now: datetime, log_name: 
     if response.status != 200:
         raise error_of(response, now, log_name)
     envelope = _read_envelope(response, now)
-    records = read_records(version, envelope.result or (), response.body)
+    if envelope.result is None:
+        # Cloudflare API docs, both versions: `result` is an array. Null states neither records nor their absence:
+        # one transient null would make a full window look empty, so it is never taken for an empty page.
+        raise _without_result(response)
+    records = read_records(version, envelope.result, response.body)
     if version is ApiVersion.V1:
         # Cloudflare API docs, v1: the response schema has no `result_info`. Where one was observed, it named no cursor.
         return Page(records)
@@ -142,6 +146,14 @@ def _unsuccessful(response: Response, now: datetime) -> SourceUnavailableError:
         f"The API returned status 200 without success: {_errors_text(response.body)}. "
         "Retry later; if the error persists, open a Cloudflare support case with the ray id.",
         retry_after=retry_after_seconds(response.headers, now),
+        **_facts(response),
+    )
+
+
+def _without_result(response: Response) -> SourceUnavailableError:
+    return SourceUnavailableError(
+        "The API returned status 200 with a result that is null, which is neither records nor an empty list. "
+        "Retry later; if the error persists, open a Cloudflare support case with the ray id.",
         **_facts(response),
     )
 

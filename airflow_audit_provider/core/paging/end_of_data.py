@@ -30,6 +30,7 @@ class StopReason(StrEnum):
     REFUSED = "a 400 past the last known row"
     OTHER_SIDE = "read from the other side"
     ONLY_KNOWN_ROWS = "nothing but the known rows of one second"
+    FEW_ROWS = "the same few rows of one second from both sides"
     PAST_WINDOW = "a row past the window's end"
     CUT = "cut where time had advanced"
 
@@ -45,10 +46,10 @@ class EndOfData:
         self.largest_page = 0
         self.sends_short_pages = False
 
-    def note_page(self, page: Page, requested_count: int, *, expects_records: bool) -> StopReason | None:
+    def note_page(self, page: Page, requested_count: int) -> StopReason | None:
         """Records the size of a page; returns the reason to stop if the page proves the end, else None.
 
-        ``expects_records`` states that a record is known which the range should show: then no empty page is proof.
+        An empty page proves nothing by itself: a failing backend may return one for a full window.
         """
         row_count = len(page.records)
         may_be_capped = row_count in (self.largest_page, requested_count) or row_count % _LIKELY_MAXIMUM_STEP == 0
@@ -56,8 +57,6 @@ class EndOfData:
         if page.cursor is not None:
             # It is not documented whether an empty page can have a cursor; a cursor always leads on.
             return None
-        if row_count == 0 and not expects_records:
-            return StopReason.EMPTY_PAGE
         # Cloudflare API docs, v2 `limit`: "The cursor attribute may be used to iterate over the next […] objects if
         # there are more than the limit." An empty cursor is not accepted on a page that may have been cut.
         if page.states_end and not (may_be_capped or self.sends_short_pages):
@@ -69,11 +68,13 @@ class EndOfData:
         return row_count >= requested_count or (self.sends_short_pages and has_new_records)
 
 
-def is_mirrored(ids: Sequence[str], probe: Iterable[AuditRecord]) -> bool:
+def is_mirrored(ids: Sequence[str], probe: Iterable[AuditRecord], *, whole: bool = False) -> bool:
     """Returns whether a probe lists the last of ``ids`` first and continues in exactly the opposite order.
 
     The order of records within one second is not documented. A server that mirrors it for the opposite direction cannot
-    omit a row behind the last one in both. Fewer than ``MIN_MIRRORED_ROWS`` rows do not show an order.
+    omit a row behind the last one in both. Fewer than ``MIN_MIRRORED_ROWS`` rows do not show an order. With ``whole``,
+    the probe must have as many rows.
     """
     probe_ids = [record.id for record in probe]
-    return len(probe_ids) >= MIN_MIRRORED_ROWS and probe_ids == list(ids[: -len(probe_ids) - 1 : -1])
+    is_long_enough = len(probe_ids) >= (max(len(ids), MIN_MIRRORED_ROWS) if whole else MIN_MIRRORED_ROWS)
+    return is_long_enough and probe_ids == list(ids[: -len(probe_ids) - 1 : -1])

@@ -29,6 +29,17 @@ def out_of_order(direction: Direction, position: str) -> SourceProtocolError:
     )
 
 
+def ignored_bound(direction: Direction, position: str) -> SourceProtocolError:
+    """Returns the error of a page that starts outside the requested range; ``direction`` tells which bound."""
+    bound = "since" if direction is Direction.ASC else "before"
+    return SourceProtocolError(
+        f"The API ignores the parameter {bound}: it returned records outside of the requested range, so reading by "
+        "time makes no progress. Nothing of the window was written. Check that no proxy removes query parameters, or "
+        "report it to the maintainers.",
+        position=position,
+    )
+
+
 def conflicting_records(record: AuditRecord, position: str) -> SourceProtocolError:
     """Returns the error of two different records with one id; ``record`` is the second."""
     return SourceProtocolError(

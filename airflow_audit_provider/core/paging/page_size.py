@@ -52,6 +52,11 @@ class PageSizer:
         wanted = int(expected * _MARGIN_FACTOR + margin) + 1
         return max(-(-self._page_size // _MINIMUM_SHARE), min(self._page_size, wanted))
 
+    @property
+    def full_page_size(self) -> int:
+        """Number of rows of a full page."""
+        return self._page_size
+
     def is_reduced(self, row_count: int) -> bool:
         """Returns whether a page of so many rows is smaller than a full page."""
         return row_count < self._page_size

@@ -4,11 +4,12 @@ How it reads (``docs/adr/0001-page-protocol.md`` gives the reasons):
 
 - **By time**: the last second of a page becomes the next start bound and is queried again with a margin of a second.
   This is correct for bounds of every kind, and for lists that grow or shrink elsewhere while they are read.
-- **By page number** (version 1, ``offset_pager``) or **by cursor** (version 2), only while one second fills a page and
-  time cannot advance. A cursor is also followed from an empty page.
+- **By page number** (version 1, ``offset_pager``) or **by cursor** (version 2, ``cursor_pager``), only while one second
+  fills a page and time cannot advance. A cursor is also followed from an empty page.
 - **Probe**: the same range requested in the opposite direction. Its first rows are the last ones of the range, so it
   shows rows that a short page or a lost cursor has hidden.
 - **Exclude known**: within one second, version 2 is asked for every row but the known ones.
+- **Wide probe**: the newest rows of the past month, where neither side shows a row, or one before the only second.
 
 Invariant: a record counts as read only when every record before it has been seen, and the end is accepted only with a
 proof (``end_of_data``). Where continuing could lose a record or never end, ``SourceProtocolError`` is raised.
@@ -19,9 +20,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from enum import StrEnum
 
-from airflow_audit_provider.core.api.query import MAX_PAGE_SIZE, PageRequest
+from airflow_audit_provider.core.api.query import MAX_PAGE_SIZE, Direction, PageRequest
 from airflow_audit_provider.core.api.records import ApiVersion, AuditRecord, inside
 from airflow_audit_provider.core.api.responses import Page
+from airflow_audit_provider.core.paging.cursor_pager import CursorPager
 from airflow_audit_provider.core.paging.end_of_data import (
     MAX_EXCLUDED_IDS,
     MIN_MIRRORED_ROWS,
@@ -29,26 +31,41 @@ from airflow_audit_provider.core.paging.end_of_data import (
     StopReason,
     is_mirrored,
 )
-from airflow_audit_provider.core.paging.errors import conflicting_records, no_progress, out_of_order
+from airflow_audit_provider.core.paging.errors import (
+    conflicting_records,
+    ignored_bound,
+    no_progress,
+    out_of_order,
+)
 from airflow_audit_provider.core.paging.offset_pager import OffsetPager
 from airflow_audit_provider.core.paging.page_size import PageSizer
 from airflow_audit_provider.core.paging.query_bounds import QueryBounds
 from airflow_audit_provider.core.paging.read_request import ReadRequest
 from airflow_audit_provider.core.paging.seen_records import PageContinuity, SeenRecords, is_sorted
-from airflow_audit_provider.core.windows.window import TimeWindow
+from airflow_audit_provider.core.windows.window import SECOND_NS, TimeWindow
 from airflow_audit_provider.exceptions import SourceError, SourceProtocolError
 
 # Rows that a probe requests beyond those of the last known second: enough to show a row before that second.
 _PROBE_EXTRA_ROWS = 10
 _MAX_PAGES_WITHOUT_NEW_RECORDS = 100
 _MAX_CONTRADICTIONS = 5
+# A server that sends two rows a page takes about five pages of known records for each page with a new one. More than
+# twice as many, beyond a start, grow with the square of the window: the same rows are read again for every step.
+_IDLE_PAGES_ALLOWED = 200
+_IDLE_PAGES_PER_PAGE = 10
 
 
 class _Mode(StrEnum):
     TIME = "by time"
     OFFSET = "by page number"
     PROBE = "probe"
+    CURSOR = "by cursor"
     EXCLUDE_KNOWN = "exclude known"
+    WIDE_PROBE = "wide probe"
+
+
+# Modes whose pages are not read on from: they only show whether a range is complete.
+_PROOF_MODES = (_Mode.PROBE, _Mode.EXCLUDE_KNOWN, _Mode.WIDE_PROBE)
 
 
 class Paginator:
@@ -74,58 +91,74 @@ class Paginator:
         self._pages = PageContinuity(self.seen.signed_second)
         self._end_of_data = EndOfData()
         self._offset_pager: OffsetPager | None = None
-        self._offset_range = 0, 0
-        self._second_after_offset_range: int | None = None
+        self._cursor_pager: CursorPager | None = None
+        # The range that is read by page number or cursor, or whose end is proved; None if it is the rest of the window.
+        self._crowded_range = self._bounds.range
+        self._second_after_crowded_range: int | None = None
+        self._wide_range: tuple[int, int] | None = None
         self._pages_without_new_records = self._contradiction_count = 0
+        self._page_count = self._productive_page_count = 0
 
     def next_request(self) -> PageRequest | None:
         """Returns the next page to request, None once the window is read."""
         if self.ended_by is not None:
             return None
-        if self._mode is _Mode.PROBE:
-            row_count = min(MAX_PAGE_SIZE, self.seen.count_at_furthest_second() + _PROBE_EXTRA_ROWS)
-            return PageRequest(*self._bounds.probe_range(), self._direction.opposite, row_count)
+        if self._mode in _PROOF_MODES:
+            return self._proof_request()
         if self._offset_pager is not None:
             page, size = self._offset_pager.page_and_size()
-            return PageRequest(*self._offset_range, self._direction, size, page)
-        bounds = *self._bounds.range, self._direction
-        if self._mode is _Mode.EXCLUDE_KNOWN:
-            return PageRequest(*bounds, _PROBE_EXTRA_ROWS, without_ids=self.seen.ids)
+            direction = self._direction.opposite if self._offset_pager.is_opposite else self._direction
+            return PageRequest(*self._crowded_range, direction, size, page)
+        if self._cursor_pager is not None:
+            return self._request_by_cursor(self._cursor_pager)
         cursor = self._pages.cursor
-        return PageRequest(*bounds, self._page_sizer.row_count(self.seen, cursor), 1, cursor)
+        row_count = self._page_sizer.row_count(self.seen, cursor)
+        return PageRequest(*self._bounds.range, self._direction, row_count, 1, cursor)
+
+    def _proof_request(self) -> PageRequest:
+        """Returns the request for a page whose rows only show whether the range is complete."""
+        if self._mode is _Mode.EXCLUDE_KNOWN:
+            known = tuple(record.id for record in self._shown_records())
+            return PageRequest(*self._crowded_range, self._direction, _PROBE_EXTRA_ROWS, without_ids=known)
+        row_count = min(MAX_PAGE_SIZE, self.seen.count_at_furthest_second() + _PROBE_EXTRA_ROWS)
+        if self._mode is _Mode.PROBE:
+            return PageRequest(*self._bounds.probe_range(), self._direction.opposite, row_count)
+        return PageRequest(*(self._wide_range or self._crowded_range), Direction.DESC, row_count)
 
     def receive(self, page: Page) -> list[AuditRecord]:
         """Processes the requested page; returns its new records inside the window, each id once, as they arrived."""
         requested = self.next_request()
         if requested is None:
             raise RuntimeError("the paginator is done and accepts no page")
-        if not is_sorted(page.records, requested.direction.sign):
-            raise out_of_order(requested.direction, self._position())
-        if self._mode is _Mode.PROBE:
-            return self._receive_probe(page.records, requested.page_size)
-        if self._mode is _Mode.EXCLUDE_KNOWN:
-            return self._receive_excluding_known(page)
+        self._check_range_and_order(page.records, requested)
+        if self._mode in _PROOF_MODES:
+            return self._receive_proof(page, requested.page_size)
         new_records = self.seen.add(page.records)
         self._check_conflict()
+        if page.records:
+            self._check_progress(has_new_records=bool(new_records))
         if self._offset_pager is not None:
             self._offset_pager.receive(page.records)
-            self._after_offset_page(self._offset_pager, StopReason.EMPTY_PAGE)
-            return self._keep_inside(new_records)
-        self.seen.advance(page.records)
-        if not self._pages.accepts(page.records):
-            # Rows moved between two pages of one query, so how far time has advanced cannot be trusted either.
-            raise self._no_progress("the rows of one second change their order while a cursor is followed")
-        self._after_page_by_time(page, requested, bool(new_records))
+            self._after_offset_page(self._offset_pager)
+        elif self._cursor_pager is not None:
+            self._after_page_by_cursor(self._cursor_pager, page, requested)
+        else:
+            self.seen.advance(page.records)
+            self._pages.accepts(page.records)
+            self._after_page_by_time(page, requested, bool(new_records))
         return self._keep_inside(new_records)
 
     def receive_refusal(self, error: SourceError) -> None:
         """Handles a status 400: finds another way to the same records, or raises ``error``."""
         if self._offset_pager is not None:
             self._offset_pager.receive_refusal()
-            self._after_offset_page(self._offset_pager, StopReason.REFUSED)
+            self._after_offset_page(self._offset_pager)
         elif self._mode is _Mode.EXCLUDE_KNOWN:
-            raise self._no_progress(f"the API does not show what else one second contains ({error.message})")
-        elif self._mode is _Mode.TIME and self._pages.cursor is not None:
+            self._start_wide_probe()
+        elif self._wide_range is not None and self._wide_range != self._crowded_range:
+            # A month may start before the retention. Without it, the range is one that the API has answered.
+            self._wide_range = self._crowded_range
+        elif self._cursor is not None:
             # How long a cursor is valid is not documented. One is followed only where time cannot advance, so there is
             # no other way to the rows behind it.
             raise self._no_progress(f"the API refused its own cursor ({error.message})")
@@ -153,6 +186,20 @@ class Paginator:
         self.ended_by = StopReason.CUT
         return remainder
 
+    def _receive_proof(self, page: Page, requested_count: int) -> list[AuditRecord]:
+        if self._mode is _Mode.PROBE:
+            return self._receive_probe(page.records, requested_count)
+        if self._mode is _Mode.EXCLUDE_KNOWN:
+            return self._receive_excluding_known(page)
+        return self._receive_wide_probe(page.records)
+
+    def _check_range_and_order(self, records: Sequence[AuditRecord], requested: PageRequest) -> None:
+        if not is_sorted(records, requested.direction.sign):
+            raise out_of_order(requested.direction, self._position())
+        if not _keeps_start_bound(records, requested):
+            # Moving a bound that is ignored would read the same rows again for every page.
+            raise ignored_bound(requested.direction, self._position())
+
     def _keep_inside(self, records: list[AuditRecord]) -> list[AuditRecord]:
         """Returns the records inside the window and counts the others."""
         kept = inside(records, self.window)
@@ -174,8 +221,7 @@ class Paginator:
             self._decide_next(page, requested.page_size, has_new_records)
 
     def _decide_next(self, page: Page, requested_count: int, has_new_records: bool) -> None:
-        expects_records = self.seen.furthest_second is not None
-        proof = self._end_of_data.note_page(page, requested_count, expects_records=expects_records)
+        proof = self._end_of_data.note_page(page, requested_count)
         if page.cursor is not None:
             self._follow_cursor(page.cursor, has_new_records)
         elif proof is not None:
@@ -201,17 +247,66 @@ class Paginator:
             raise self._no_progress(f"{count} pages in a row had no new record and a cursor to a next page")
         if self.seen.furthest_second is not None and self._bounds.advance(self.seen.furthest_second):
             self._continue_by_time()
-        elif not self._pages.follow(cursor):
+            return
+        if not self._pages.follow(cursor):
             # Whether a cursor can repeat is not documented. Following one twice would read in a circle.
             raise self._no_progress("the API returned a cursor that was used before")
+        if self._pages.ids:
+            self._start_reading_by_cursor()
 
-    def _after_offset_page(self, offset_pager: OffsetPager, reason: StopReason) -> None:
-        """Leaves a crowded second once it is read: continues after it, or ends if it was the last."""
+    def _start_reading_by_cursor(self) -> None:
+        """Reads a crowded second by cursor, starting with the rows of the current query."""
+        self._set_crowded_range()
+        self._mode = _Mode.CURSOR
+        self._cursor_pager = CursorPager(
+            self.seen.signed_second,
+            self._bounds.open_second,
+            self._second_after_crowded_range,
+            self._pages,
+            self.seen.records_from(self._bounds.open_second),
+        )
+
+    def _request_by_cursor(self, pager: CursorPager) -> PageRequest:
+        """Returns the request for the next page of a pass; its first chain keeps the query that the cursor is of."""
+        if pager.is_first_chain:
+            return PageRequest(*self._bounds.range, self._direction, self._page_sizer.full_page_size, 1, pager.cursor)
+        query_range = self._bounds.range if pager.is_open_ended else self._crowded_range
+        # Whether a cursor is valid for another page size is not documented, so the size is that of the pass's start.
+        row_count = min(self._page_sizer.full_page_size, pager.row_count + _PROBE_EXTRA_ROWS)
+        if pager.is_opposite:
+            query_range, direction = self._bounds.opposite_range(query_range), self._direction.opposite
+            return PageRequest(*query_range, direction, row_count, 1, pager.cursor)
+        return PageRequest(*query_range, self._direction, row_count, 1, pager.cursor)
+
+    def _after_page_by_cursor(self, pager: CursorPager, page: Page, requested: PageRequest) -> None:
+        """Leaves a crowded second once two passes agree on it; where both may omit a row, asks for another proof."""
+        proof = self._end_of_data.note_page(page, requested.page_size)
+        if not pager.is_opposite:
+            self.seen.advance(page.records)
+        pager.receive(page, states_end=proof is not None)
+        if pager.problem is not None:
+            raise self._no_progress(pager.problem)
+        if not (pager.is_done or pager.needs_other_proof):
+            return
+        self._cursor_pager = None
+        if pager.is_open_ended:
+            self._crowded_range, self._second_after_crowded_range = self._bounds.range, None
+        if pager.is_done:
+            self._leave_crowded_range(StopReason.OTHER_SIDE)
+        else:
+            self._exclude_known()
+
+    def _after_offset_page(self, offset_pager: OffsetPager) -> None:
+        """Leaves a crowded second once it is read by page number."""
         if offset_pager.problem is not None:
             raise self._no_progress(offset_pager.problem)
-        if not offset_pager.is_done:
-            return
-        self._offset_pager, next_second = None, self._second_after_offset_range
+        if offset_pager.is_done:
+            self._offset_pager = None
+            self._leave_crowded_range(offset_pager.stop_reason)
+
+    def _leave_crowded_range(self, reason: StopReason) -> None:
+        """Continues after a crowded range, or ends if it was the last."""
+        next_second = self._second_after_crowded_range
         if next_second is None:
             self.ended_by = reason
         elif self._bounds.is_past(self.window, next_second):
@@ -234,6 +329,8 @@ class Paginator:
             # Observed: version 2 pages that never exceed 100 rows whatever `limit` is requested.
             self._end_of_data.sends_short_pages |= bool(self._pages.ids)
             self._advance("the API returns fewer rows than requested")
+        elif not records and self.seen.furthest_second is None:
+            self._start_wide_probe()
         elif not records:
             self._count_contradiction("the same range is empty when it is read from the other side")
         elif shows_earlier_second:
@@ -246,25 +343,71 @@ class Paginator:
     def _decide_within_one_second(self, records: Sequence[AuditRecord], requested_count: int) -> None:
         """Decides where all rows lie in one second, in which both directions may omit the same row."""
         mirrored = is_mirrored(self.seen.ids, records)
+        self._crowded_range, self._second_after_crowded_range = self._bounds.range, None
         if self._version is ApiVersion.V1:
-            self._offset_range, self._second_after_offset_range = self._bounds.range, None
             # So few rows are less than any depth at which an API stops paging.
             is_shallow = len(records) < MIN_MIRRORED_ROWS
             self._start_offset_paging(probe_agrees=len(records) < requested_count and (mirrored or is_shallow))
         elif mirrored:
             self.ended_by = StopReason.OTHER_SIDE
-        elif len(self.seen) <= MAX_EXCLUDED_IDS:
-            # Cloudflare API docs, v2 `id.not`: "Filters out audit logs by their IDs."
-            self._mode = _Mode.EXCLUDE_KNOWN
         else:
+            self._exclude_known()
+
+    def _exclude_known(self) -> None:
+        """Asks for every row of the crowded range but the known ones, if so many can be excluded."""
+        if len(self._shown_records()) > MAX_EXCLUDED_IDS:
             raise self._no_progress("the end lies within one crowded second, and the API returned no cursor")
+        # Cloudflare API docs, v2 `id.not`: "Filters out audit logs by their IDs."
+        self._mode = _Mode.EXCLUDE_KNOWN
 
     def _receive_excluding_known(self, page: Page) -> list[AuditRecord]:
-        """Ends if there is no other row; any row was hidden before, or shows that the API ignores the filter."""
-        if page.records or page.cursor is not None:
+        """Leaves the range if there is no other row; known rows show that the API ignores the filter."""
+        for record in page.records:
+            self.seen.compare(record)
+        self._check_conflict()
+        if not page.records and page.cursor is None:
+            self._leave_crowded_range(StopReason.ONLY_KNOWN_ROWS)
+        elif page.records and all(record in self.seen for record in page.records):
+            # A filter that is ignored proves nothing, neither by these rows nor by their absence.
+            self._start_wide_probe()
+        else:
             raise self._no_progress("the API hides rows of one second")
-        self.ended_by = StopReason.ONLY_KNOWN_ROWS
         return []
+
+    def _start_wide_probe(self) -> None:
+        """Looks for a record of the past month, which shows that the log answers and where the last rows end."""
+        if self.seen.furthest_second is None:
+            self._crowded_range, self._second_after_crowded_range = self._bounds.range, None
+        self._mode = _Mode.WIDE_PROBE
+        self._wide_range = self._bounds.wide_range(self._crowded_range)
+
+    def _receive_wide_probe(self, records: list[AuditRecord]) -> list[AuditRecord]:
+        """Decides by the newest rows of the past month, up to the end of the range in question."""
+        for record in records:
+            self.seen.compare(record)
+        self._check_conflict()
+        self._wide_range = None
+        shown = self._shown_records()
+        first_ns = min((record.event_second * SECOND_NS for record in shown), default=self.window.start_ns)
+        if any(record not in self.seen and record.event_ns >= first_ns for record in records):
+            self._count_contradiction("rows appear that the same range did not show before")
+            self._continue_by_time()
+        elif any(record.event_ns < first_ns for record in records):
+            # The rows are consecutive and reach back to before the range, so there are no others in it.
+            self._leave_crowded_range(StopReason.OTHER_SIDE)
+        elif not shown:
+            # Three responses in a row were empty, for three ranges and from both sides.
+            self._leave_crowded_range(StopReason.EMPTY_PAGE)
+        elif len(records) == len(shown) < MIN_MIRRORED_ROWS:
+            # So few rows, shown alike from both sides, are less than any page that was ever observed to be full.
+            self._leave_crowded_range(StopReason.FEW_ROWS)
+        else:
+            raise self._no_progress("the end lies within one crowded second, and the API returned no cursor")
+        return []
+
+    def _shown_records(self) -> list[AuditRecord]:
+        """Returns the known records that the current range can show, also in its margin of a second."""
+        return self.seen.records_from(self._bounds.open_second - 1)
 
     def _advance(self, problem: str) -> None:
         """Moves the start bound to the reached second; where time cannot advance, reads by page number."""
@@ -275,8 +418,7 @@ class Paginator:
             self._count_contradiction(problem)
             self._continue_by_time()
         elif self._version is ApiVersion.V1:
-            self._offset_range = self._bounds.offset_range(furthest_second)
-            self._second_after_offset_range = self._bounds.second_after_offset_range(furthest_second)
+            self._set_crowded_range()
             self._start_offset_paging(probe_agrees=False)
         else:
             raise self._no_progress(problem)
@@ -287,22 +429,43 @@ class Paginator:
         if self._contradiction_count > _MAX_CONTRADICTIONS:
             raise self._no_progress(problem)
 
+    def _set_crowded_range(self) -> None:
+        """Narrows the range to the reached second, where time cannot advance."""
+        furthest_second = self._furthest_second()
+        self._crowded_range = self._bounds.offset_range(furthest_second)
+        self._second_after_crowded_range = self._bounds.second_after_offset_range(furthest_second)
+
+    def _check_progress(self, *, has_new_records: bool) -> None:
+        """Raises if pages of known records outnumber those with a new one by far, however they alternate."""
+        self._page_count += 1
+        self._productive_page_count += has_new_records
+        idle_page_count = self._page_count - self._productive_page_count
+        if idle_page_count > _IDLE_PAGES_ALLOWED + _IDLE_PAGES_PER_PAGE * self._productive_page_count:
+            raise self._no_progress(f"{idle_page_count} of {self._page_count} pages had known records only")
+
     def _continue_by_time(self) -> None:
         self._mode, self._pages = _Mode.TIME, PageContinuity(self.seen.signed_second)
 
     def _start_offset_paging(self, *, probe_agrees: bool) -> None:
         """Reads the rest of a crowded second by page number, starting from the rows of the current query."""
         self._mode = _Mode.OFFSET
-        self._offset_pager = OffsetPager(self._pages.ids, self._end_of_data.largest_page, probe_agrees=probe_agrees)
+        # A server may send more rows than requested, and refuses a request for as many.
+        row_limit = min(self._page_sizer.full_page_size, self._end_of_data.largest_page)
+        self._offset_pager = OffsetPager(self._pages.ids, row_limit, probe_agrees=probe_agrees)
 
     def _is_ahead(self, record: AuditRecord) -> bool:
         """Returns whether reading still comes to a record: only seconds before the reached one are complete."""
         return self.seen.signed_second(record) >= self._furthest_second()
 
     def _furthest_second(self) -> int:
-        if self.seen.furthest_second is None:
-            raise self._no_progress("the API returned a cursor to a next page without having returned a record")
-        return self.seen.furthest_second
+        """Returns the signed second that reading has reached; before any record, that of the window's start."""
+        furthest_second = self.seen.furthest_second
+        return self._bounds.first_second if furthest_second is None else furthest_second
+
+    @property
+    def _cursor(self) -> str | None:
+        """The cursor that is being followed."""
+        return self._cursor_pager.cursor if self._cursor_pager is not None else self._pages.cursor
 
     def _position(self) -> str:
         since, before = self._bounds.range
@@ -310,3 +473,12 @@ class Paginator:
 
     def _no_progress(self, problem: str) -> SourceProtocolError:
         return no_progress(problem, self._position())
+
+
+def _keeps_start_bound(records: Sequence[AuditRecord], requested: PageRequest) -> bool:
+    """Returns whether a sorted page starts inside the requested range, with a second to spare for a rounded bound."""
+    if not records:
+        return True
+    if requested.direction is Direction.ASC:
+        return records[0].event_second >= requested.since_seconds - 1
+    return records[0].event_second <= requested.before_seconds + 1

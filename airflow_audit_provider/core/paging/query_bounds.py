@@ -19,6 +19,9 @@ from airflow_audit_provider.core.windows.window import TimeWindow, from_seconds
 # How far before the window a probe looks for a record that shows where the last ones end. A window is read only if it
 # starts three days inside the retention (``windows.readiness``), so these two days are still available.
 _PROBE_MARGIN_SECONDS = 2 * 86_400
+# How far before the window the wide probe looks, for the same purpose in a log that is quiet for days. A month may
+# start before the retention, whose length is not documented to the day; a server may refuse that with status 400.
+_WIDE_MARGIN_SECONDS = 31 * 86_400
 
 
 class QueryBounds:
@@ -72,6 +75,21 @@ class QueryBounds:
             return min(self.since_seconds, earliest - 1), self.before_seconds
         latest = 1 - self.first_second if known is None else known + 1
         return self.since_seconds, max(self.before_seconds, latest + 1)
+
+    def wide_range(self, query_range: tuple[int, int]) -> tuple[int, int]:
+        """Returns (since, before) of the wide probe: a range extended a month into the past, at most to the epoch."""
+        since, before = query_range
+        return min(since, max(0, since - _WIDE_MARGIN_SECONDS)), before
+
+    def opposite_range(self, query_range: tuple[int, int]) -> tuple[int, int]:
+        """Returns a range that shares the end bound, extended past the start bound as that of the probe."""
+        since, before = self.probe_range()
+        return (since, query_range[1]) if self._is_ascending else (query_range[0], before)
+
+    @property
+    def open_second(self) -> int:
+        """The first signed second that is not complete yet; the margin of a second before it is."""
+        return self.since_seconds + 1 if self._is_ascending else 2 - self.before_seconds
 
     def offset_range(self, furthest_second: int) -> tuple[int, int]:
         """Returns (since, before) of a short range from the start bound to a few seconds past the reached second.

@@ -40,6 +40,10 @@ class SeenRecords:
         """Ids of all records, in the order of their first arrival."""
         return tuple(self._records)
 
+    def records_from(self, signed_second: int) -> list[AuditRecord]:
+        """Returns the records from a signed second on, in the order of their first arrival."""
+        return [record for record in self._records.values() if self.signed_second(record) >= signed_second]
+
     @property
     def repeated_count(self) -> int:
         """Number of rows that repeated a known record."""
@@ -83,11 +87,12 @@ class SeenRecords:
 class PageContinuity:
     """Checks that consecutive pages of one query continue each other.
 
-    ``ids`` are the ids of all its pages so far and ``cursor`` is the cursor of the next page, if one is being followed.
+    ``ids`` are the ids of all its pages so far, in order. ``cursor`` is the cursor of the next page, if one is being
+    followed.
     """
 
     def __init__(self, signed_second: Callable[[AuditRecord], int]) -> None:
-        self.ids: set[str] = set()
+        self.ids: dict[str, None] = {}
         self.cursor: str | None = None
         self._signed_second = signed_second
         self._used_cursors: set[str] = set()
@@ -99,8 +104,8 @@ class PageContinuity:
         It is not documented whether a cursor reads a snapshot. Where the rows of one query move between two pages, a
         row can move into a page that was already read, so a page that does not continue the previous one may hide rows.
         """
-        ids = {record.id for record in records}
-        continues = ids.isdisjoint(self.ids)
+        ids = dict.fromkeys([record.id for record in records])
+        continues = ids.keys().isdisjoint(self.ids)
         if records:
             continues &= self._last_second is None or self._signed_second(records[0]) >= self._last_second
             self._last_second = self._signed_second(records[-1])

@@ -68,9 +68,12 @@ def test_version_one_never_states_the_end() -> None:
     assert (page.cursor, page.states_end) == (None, False)
 
 
-def test_a_result_of_null_is_an_empty_page() -> None:
-    """A successful response with a null result has no records."""
-    assert take(V1, b'{"success":true,"result":null}') == Page([])
+@pytest.mark.parametrize("version", list(ApiVersion))
+def test_a_result_of_null_is_a_retryable_error(version: ApiVersion) -> None:
+    """A successful response with a null result states neither records nor their absence."""
+    with pytest.raises(SourceUnavailableError, match="a result that is null") as caught:
+        take(version, b'{"success":true,"result":null}')
+    assert caught.value.retryable
 
 
 NOT_THE_ENVELOPE = [

@@ -25,6 +25,7 @@ from tests.core.script_driver import ScriptDriver, SendResult
 
 QUERIES = {ApiVersion.V1: audit_query("v1", "user"), ApiVersion.V2: audit_query("v2", None, organization_id="o")}
 EMPTY = Response(200, {}, b'{"success":true,"result":[]}')
+NULL = Response(200, {}, b'{"success":true,"result":null}')
 DOWN = SourceUnavailableError("Cut. Try again.")
 
 
@@ -40,6 +41,10 @@ def page_of(*seconds: int, cursor: str | None = None) -> Response:
     return Response(
         200, {}, json.dumps({"success": True, "result": records, "result_info": {"cursor": cursor}}).encode()
     )
+
+
+# A record past the window ends it at once, with nothing delivered.
+PAST_WINDOW = page_of(30)
 
 
 class ScriptRun:
@@ -65,12 +70,12 @@ class ScriptRun:
         return self.driver
 
 
-def test_empty_window_takes_one_request() -> None:
-    """An empty window is one request without a wait or a delivery."""
-    run = ScriptRun(EMPTY)
+def test_empty_window_is_three_requests_and_no_delivery() -> None:
+    """Where the log shows no record at all, three requests are sent, nothing is waited for and nothing delivered."""
+    run = ScriptRun(EMPTY, EMPTY, EMPTY)
     driver = run.play()
-    assert (len(driver.sent), driver.waits, driver.deliveries) == (1, [], [])
-    assert (run.stats.request_count, run.stats.retry_count, run.stats.page_count) == (1, 0, 1)
+    assert (len(driver.sent), driver.waits, driver.deliveries) == (3, [], [])
+    assert (run.stats.request_count, run.stats.retry_count, run.stats.page_count) == (3, 0, 3)
 
 
 def test_complete_records_are_delivered_in_order() -> None:
@@ -85,10 +90,10 @@ def test_complete_records_are_delivered_in_order() -> None:
     assert dict(driver.sent[1].params)["since"] == "2023-11-14T22:13:23Z"
 
 
-@pytest.mark.parametrize("failure", [DOWN, status(503), status(408), status(200), Response(200, {}, b"<html>")])
+@pytest.mark.parametrize("failure", [DOWN, status(503), status(408), status(200), NULL, Response(200, {}, b"<html>")])
 def test_a_temporary_failure_is_retried_with_the_same_request(failure: SendResult) -> None:
-    """A failed request is sent again unchanged, after a delay that has its reason."""
-    run = ScriptRun(failure, failure, EMPTY)
+    """A failed request goes out again unchanged, after the delay that names its reason."""
+    run = ScriptRun(failure, failure, PAST_WINDOW)
     driver = run.play()
     assert driver.sent[0] == driver.sent[1] == driver.sent[2]
     assert [seconds for seconds, _ in driver.waits] == [0.5, 1.0]
@@ -98,7 +103,7 @@ def test_a_temporary_failure_is_retried_with_the_same_request(failure: SendResul
 
 def test_a_rate_limit_blocks_every_reader() -> None:
     """A 429 is waited for once, and blocks every reader that shares the rate limiter."""
-    run = ScriptRun(status(429, **{"retry-after": "120"}), EMPTY)
+    run = ScriptRun(status(429, **{"retry-after": "120"}), PAST_WINDOW)
     driver = run.play()
     ((seconds, reason),) = driver.waits
     assert seconds == 120.0
@@ -108,8 +113,8 @@ def test_a_rate_limit_blocks_every_reader() -> None:
 
 
 def test_an_unavailable_api_blocks_no_other_reader() -> None:
-    """An unavailable API does not block other readers."""
-    run = ScriptRun(status(503), EMPTY)
+    """Only a rate limit holds the other readers up."""
+    run = ScriptRun(status(503), PAST_WINDOW)
     run.play()
     assert run.rate_limiter.delay_seconds(1000.0) == 0.0
 
@@ -118,7 +123,7 @@ def test_the_rate_limiter_is_waited_for_and_counted() -> None:
     """A used-up limit delays the request, and the statistics count the seconds."""
     rate_limiter = RateLimiter(RateLimit(1, 50))
     rate_limiter.on_sent(1000.0)
-    run = ScriptRun(EMPTY, rate_limiter=rate_limiter)
+    run = ScriptRun(PAST_WINDOW, rate_limiter=rate_limiter)
     driver = run.play()
     assert driver.waits == [(51.0, None)]
     assert run.stats.throttled_seconds == 51.0
@@ -127,7 +132,7 @@ def test_the_rate_limiter_is_waited_for_and_counted() -> None:
 def test_the_response_headers_reach_the_rate_limiter() -> None:
     """An announced empty quota delays the next request, also after an error and a lost response."""
     closing = {"ratelimit": '"default";r=0;t=30'}
-    run = ScriptRun(DOWN, status(500, **closing), EMPTY)
+    run = ScriptRun(DOWN, status(500, **closing), PAST_WINDOW)
     driver = run.play()
     assert [seconds for seconds, _ in driver.waits] == [0.5, 1.0, 29.0]
     assert run.stats.throttled_seconds == 29.0

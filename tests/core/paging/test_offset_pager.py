@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_audit_provider.core.api.records import AuditRecord
+from airflow_audit_provider.core.paging.end_of_data import StopReason
 from airflow_audit_provider.core.paging.offset_pager import OffsetPager, overlapping_page
 from tests.core.paging.paginator_runs import rows
 from tests.hypothesis_profiles import examples
@@ -99,9 +100,38 @@ def test_two_empty_pages_count_only_in_a_row() -> None:
     assert not pager.is_done
 
 
-def test_a_400_for_an_overlapping_page_is_an_error() -> None:
-    """The API's maximum page number is not the end of the list."""
-    pager = pager_after(10)
+def test_400_for_an_overlapping_page_turns_to_the_other_end() -> None:
+    """The list is read from its other end until it shows the last known rows in the opposite order."""
+    pager = pager_after(20, row_limit=15)
+    pager.receive_refusal()
+    assert (pager.is_done, pager.is_opposite, pager.page_and_size()) == (False, True, (1, 15))
+    pager.receive(TIES[:24:-1])
+    assert (pager.is_done, pager.page_and_size()) == (False, (2, 14))
+    pager.receive(TIES[26:11:-1])
+    assert not pager.is_done
+    pager.receive(TIES[14:4:-1])
+    assert (pager.is_done, pager.problem, pager.stop_reason) == (True, None, StopReason.OTHER_SIDE)
+
+
+@pytest.mark.parametrize(
+    "page",
+    [[], TIES[:15], [*TIES[19:9:-1], TIES[30]], [*TIES[19:15:-1], *TIES[14:5:-1]]],
+    ids=["empty", "same order", "unknown row behind", "known row left out"],
+)
+def test_opposite_list_that_does_not_mirror_the_known_rows_is_an_error(page: list[AuditRecord]) -> None:
+    """A list that differs from both ends may hide a row in both."""
+    pager = pager_after(20, row_limit=15)
+    pager.receive_refusal()
+    pager.receive(page)
+    assert not pager.is_done
+    assert "status 400 behind a crowded second" in str(pager.problem)
+
+
+def test_400_at_the_other_end_too_is_an_error() -> None:
+    """Rows deeper than the API pages in either direction cannot be read."""
+    pager = pager_after(20, row_limit=15)
+    pager.receive_refusal()
+    pager.receive(TIES[:24:-1])
     pager.receive_refusal()
     assert not pager.is_done
     assert "page 2 of one second" in str(pager.problem)

@@ -37,11 +37,57 @@ def test_a_horizon_widens_the_end_bound_only(direction: Direction, since: int, b
 
 
 @pytest.mark.parametrize("version", [V1, V2])
-def test_an_empty_page_ends_the_paginator(version: ApiVersion) -> None:
-    """An empty first page is the end."""
+@pytest.mark.parametrize("direction", list(Direction))
+def test_three_empty_pages_end_a_paginator_that_knows_no_record(version: ApiVersion, direction: Direction) -> None:
+    """An empty window is requested from both sides and once with the month before it."""
+    paginator = Paginator(ReadRequest(version, window(0, 9), direction))
+    delivered, requests = play(paginator, one_by_one(page(), page(states_end=True), page()))
+    assert (delivered, paginator.ended_by) == ([], StopReason.EMPTY_PAGE)
+    assert requests[0] == PageRequest(T0 - 1, T0 + 10, direction, 1000)
+    since = BEHIND if direction is Direction.ASC else T0 - 1
+    assert requests[1] == PageRequest(since, T0 + 10, direction.opposite, 10)
+    assert requests[2] == PageRequest(T0 - 1 - 31 * 86_400, T0 + 10, DESC, 10)
+
+
+@pytest.mark.parametrize("version", [V1, V2])
+def test_record_before_an_empty_window_proves_it(version: ApiVersion) -> None:
+    """The newest record up to the window's end lies before the window, in the two days or in the month before."""
     paginator = Paginator(ReadRequest(version, window(0, 9)))
-    assert play(paginator, one_by_one(page())) == ([], [PageRequest(T0 - 1, T0 + 10, Direction.ASC, 1000)])
+    _, requests = play(paginator, one_by_one(page(), page(-5)))
+    assert (len(requests), paginator.ended_by) == (2, StopReason.OTHER_SIDE)
+    paginator = Paginator(ReadRequest(version, window(0, 9)))
+    _, requests = play(paginator, one_by_one(page(), page(), page(-1_000_000)))
+    assert (len(requests), paginator.ended_by) == (3, StopReason.OTHER_SIDE)
+
+
+@pytest.mark.parametrize("version", [V1, V2])
+@pytest.mark.parametrize("empty_count", [1, 2])
+def test_empty_first_pages_of_a_window_with_records_are_read_again(version: ApiVersion, empty_count: int) -> None:
+    """A window that is empty at first, and then is not, is read as if it had never been empty."""
+    paginator = Paginator(ReadRequest(version, window(0, 9)))
+    empty = [page()] * empty_count
+    delivered, _ = play(paginator, one_by_one(*empty, page(7, 2, 1), page(1, 2, 7), page(7, 2, 1)))
+    assert delivered == [row(1), row(2), row(7)]
+
+
+def test_first_page_that_stays_empty_where_the_other_side_has_records_is_an_error() -> None:
+    """A server that never shows in one direction what it shows in the other ends in an error."""
+    paginator = Paginator(ReadRequest(V1, window(0, 9)))
+    with pytest.raises(SourceProtocolError, match="records could be lost here"):
+        play(paginator, lambda request: page(3) if request.direction is DESC else page())
+
+
+def test_refused_month_is_replaced_by_the_range_that_was_answered() -> None:
+    """A status 400 for the month before an empty window costs one request more, and the next 400 is raised."""
+    paginator = Paginator(ReadRequest(V2, window(0, 9)))
+    _, requests = play(paginator, one_by_one(page(), page(), refusal(), page()))
+    assert requests[3] == PageRequest(T0 - 1, T0 + 10, DESC, 10)
     assert paginator.ended_by is StopReason.EMPTY_PAGE
+    with pytest.raises(SourceProtocolError, match="too early"):
+        play(
+            Paginator(ReadRequest(V2, window(0, 9))),
+            one_by_one(page(), page(), refusal("too early"), refusal("too early")),
+        )
 
 
 def test_a_short_page_is_proved_by_the_probe() -> None:
@@ -167,15 +213,35 @@ def test_version_two_within_one_second_excludes_known_ids() -> None:
     assert paginator.ended_by is StopReason.ONLY_KNOWN_ROWS
 
 
-@pytest.mark.parametrize("response", [page(5.7), page(5.5), page(cursor="c"), refusal()], ids=str)
-def test_anything_else_within_one_second_is_an_error(response: Page | SourceProtocolError) -> None:
-    """A hidden row, a known one, a page with a cursor and a refusal all leave the end unproved."""
+@pytest.mark.parametrize("response", [page(5.7), page(5.5, 5.7), page(cursor="c")], ids=str)
+def test_hidden_row_within_one_second_is_an_error(response: Page) -> None:
+    """A hidden row and a page that leads on leave the end unproved."""
     with pytest.raises(SourceProtocolError, match="records could be lost here"):
         play(Paginator(ReadRequest(V2, window(0, 9))), one_by_one(page(5, 5.5), page(5.5, 5), response))
 
 
+@pytest.mark.parametrize("response", [page(5, 5.5), page(5.5), refusal()], ids=str)
+def test_ignored_or_refused_id_not_is_replaced_by_the_month_before(response: Page | SourceProtocolError) -> None:
+    """Known rows in spite of ``id.not`` prove nothing; a record before them does, and so do a few rows alike."""
+    first = page(5, 5.5), page(5.5, 5), response
+    paginator = Paginator(ReadRequest(V2, window(0, 9)))
+    _, requests = play(paginator, one_by_one(*first, page(5.5, 5, -1_000_000)))
+    assert requests[3] == PageRequest(T0 - 1 - 31 * 86_400, T0 + 10, DESC, 12)
+    assert paginator.ended_by is StopReason.OTHER_SIDE
+    paginator = Paginator(ReadRequest(V2, window(0, 9)))
+    delivered, _ = play(paginator, one_by_one(*first, page(5.5, 5)))
+    assert (len(delivered), paginator.ended_by) == (2, StopReason.FEW_ROWS)
+
+
+def test_many_rows_of_one_second_that_only_an_ignored_filter_could_prove_are_an_error() -> None:
+    """Ten rows or more, alike from both sides, raise an error, because a cut page looks the same."""
+    ties = Page(rows(5, 12))
+    with pytest.raises(SourceProtocolError, match="the end lies within one crowded second"):
+        play(Paginator(ReadRequest(V2, window(0, 9))), lambda _request: ties)
+
+
 def test_probe_in_exactly_the_opposite_order_is_proof() -> None:
-    """A server that mirrors the order of one second cannot hide a row after the last one."""
+    """A server that mirrors the order of one second cannot hide a row behind the last one, however many there are."""
     ties = rows(5, 250)
     paginator = Paginator(ReadRequest(V2, window(0, 9)))
     delivered, requests = play(paginator, one_by_one(Page(ties), Page(ties[::-1])))
@@ -196,8 +262,8 @@ def test_crowded_second_of_version_two_without_proof_is_an_error(row_count: int)
 def test_400_after_rows_of_a_likely_maximum_is_no_end(row_count: int) -> None:
     """A version 1 probe with the same rows in the same order does not prove that they are all."""
     ties = Page(rows(5, row_count))
-    with pytest.raises(SourceProtocolError, match="status 400 for page 2 of one second"):
-        play(Paginator(ReadRequest(V1, window(0, 9))), one_by_one(ties, ties, refusal()))
+    with pytest.raises(SourceProtocolError, match="does not list alike both ways"):
+        play(Paginator(ReadRequest(V1, window(0, 9))), one_by_one(ties, ties, refusal(), ties))
 
 
 def test_empty_page_where_a_record_is_known_is_requested_again() -> None:
@@ -258,6 +324,6 @@ def test_a_row_in_the_second_of_the_bound_proves_nothing(direction: Direction, l
 def test_a_paginator_that_is_done_accepts_nothing() -> None:
     """A page after the end is an error of the caller."""
     paginator = Paginator(ReadRequest(V1, window(0, 9)))
-    paginator.receive(page())
+    play(paginator, lambda _request: page())
     with pytest.raises(RuntimeError, match="is done"):
         paginator.receive(page())

@@ -99,11 +99,11 @@ def test_400_after_a_proved_end_is_the_end() -> None:
 
 
 def test_400_after_a_full_probe_is_no_end() -> None:
-    """A full probe proves nothing within one second."""
+    """A full probe proves nothing within one second that the API lists in the same order both ways."""
     paginator = Paginator(ReadRequest(V1, window(0, 9)))
     ties = rows(5, 995)
-    with pytest.raises(SourceProtocolError, match="page 2 of one second"):
-        play(paginator, one_by_one(Page(ties), Page(ties + rows(5, 5)[:5]), refusal()))
+    with pytest.raises(SourceProtocolError, match="does not list alike both ways"):
+        play(paginator, one_by_one(Page(ties), Page(ties + rows(5, 5)[:5]), refusal(), Page(ties)))
 
 
 @pytest.mark.parametrize("version", [V1, V2])
@@ -144,6 +144,8 @@ def test_new_row_resets_the_count_of_pages_without_new_rows() -> None:
         number = next(numbers)
         if number >= 450:
             return page(450) if request.direction is Direction.ASC else page(450, 360)
+        if request.direction is not Direction.ASC:
+            return page(0)
         return page(*([number] if number % 90 == 0 else []), cursor=f"c{number}")
 
     delivered, _ = play(paginator, respond)
@@ -174,7 +176,6 @@ def test_cursor_is_replaced_once_time_has_advanced() -> None:
         ([page(-0.5, cursor="a"), refusal("gone")], r"own cursor \(gone\)"),
         ([page(cursor="a"), page(cursor="a")], "a cursor that was used before"),
         ([page(cursor="a"), refusal()], "refused its own cursor"),
-        ([page(0.1, 0.2, cursor="a"), page(0.2, 3, cursor="b")], "change their order while a cursor is followed"),
     ],
 )
 def test_broken_cursor_is_an_error_if_time_cannot_advance(

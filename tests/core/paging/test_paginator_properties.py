@@ -198,10 +198,13 @@ def test_five_thousand_records_in_one_instant_are_read_completely(version: ApiVe
     assert len(read_all(server, _WINDOW)) == 5006
 
 
-def test_instant_larger_than_the_depth_cap_is_an_error() -> None:
-    """A status 400 inside one instant is an error, never the end."""
+def test_instant_larger_than_the_depth_cap_is_read_from_both_sides_or_fails_loudly() -> None:
+    """A 400 inside one instant is never the end: the rest is read from the other side, if that reaches it."""
+    assert len(read_all(ModelServer(_ties(3000), depth_cap=2000), _WINDOW)) == 3000
     with pytest.raises(SourceProtocolError, match="records could be lost here"):
-        read_all(ModelServer(_ties(3000), depth_cap=2000), _WINDOW)
+        read_all(ModelServer(_ties(8000), depth_cap=2000), _WINDOW)
+    with pytest.raises(SourceProtocolError, match="records could be lost here"):
+        read_all(ModelServer(_ties(3000), depth_cap=2000, ties_mirrored=False), _WINDOW)
 
 
 def test_depth_cap_outside_one_instant_has_no_effect() -> None:
@@ -210,9 +213,9 @@ def test_depth_cap_outside_one_instant_has_no_effect() -> None:
     assert len(read_all(ModelServer(rows, depth_cap=1000), _WINDOW)) == 5000
 
 
-@pytest.mark.parametrize(("row_count", "request_count"), [(0, 1), (1, 3), (999, 2), (7, 2)])
+@pytest.mark.parametrize(("row_count", "request_count"), [(0, 3), (1, 3), (999, 2), (7, 2)])
 def test_small_window_takes_one_request_and_the_proof(row_count: int, request_count: int) -> None:
-    """An empty window takes one request, a small one a second as proof, and one within a second a third."""
+    """An empty window takes three requests, a small one a second that proves the end, one within a second a third."""
     rows = [AuditRecord((_BASE_SECONDS * SECOND_NS) + i * 50_000_000, f"{i:05}", b"{}") for i in range(row_count)]
     if row_count == 7:
         rows = [replace(row, event_ns=row.event_ns + i * SECOND_NS) for i, row in enumerate(rows)]

@@ -58,6 +58,11 @@ LANDS: dict[Misbehaviour, tuple[str, ...]] = {
     Kind.MISSING_RESULT_FACTS: ("",),
     Kind.V1_TOTALS: ("",),
     Kind.NULL_RESULT: ("",),
+    Kind.NO_RECORDS: (",first=1", ",first=2"),
+    Kind.MISSING_ROW: (),
+    Kind.LAGGING_REPLICA: ("",),
+    Kind.IGNORED_BEFORE: ("",),
+    Kind.IGNORED_NOT: ("",),
     Kind.SUCCESS_FALSE: (",first=2", ",every=3"),
     Kind.HTML: ("=200,first=2", "=502,every=2"),
     Kind.TRUNCATED_JSON: (",first=2", ",every=3"),
@@ -124,7 +129,7 @@ def store(tmp_path: Path) -> LocalStore:
 
 def test_every_misbehaviour_is_covered() -> None:
     """The tables cover every misbehaviour of the fake, also one that is added later."""
-    covered = {switch.partition("=")[0].partition(",")[0] for switch in (*SPECS, *FAILS, "late_rows")}
+    covered = {switch.partition("=")[0].partition(",")[0] for switch in (*SPECS, *FAILS, "late_rows", "missing_row")}
     assert covered == {kind.value for kind in Misbehaviour}
     assert LANDS.keys() == set(Misbehaviour)
 
