@@ -84,7 +84,7 @@ MEANINGS: dict[Misbehaviour, str] = {
     Misbehaviour.MISSING_ROW: "value n: the n-th record of the range is missing and the list moves up (default 1)",
     Misbehaviour.LAGGING_REPLICA: "value n: the newest n records of the log are missing, as on a replica behind "
     "(default 10)",
-    Misbehaviour.IGNORED_BEFORE: "before is ignored",
+    Misbehaviour.IGNORED_BEFORE: "before is ignored, so that newer records are returned too",
     Misbehaviour.IGNORED_NOT: "v2: every negated filter, such as id.not, is ignored",
     Misbehaviour.SUCCESS_FALSE: "status 200 with success false, an error and an empty result",
     Misbehaviour.HTML: "value status: an HTML page instead of JSON (default 200)",

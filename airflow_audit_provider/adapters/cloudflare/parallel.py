@@ -16,10 +16,11 @@ from typing import NamedTuple, TypeAlias, cast
 from airflow_audit_provider.adapters.cloudflare.reader import AuditLogReader
 from airflow_audit_provider.core.api.query import AuditQuery
 from airflow_audit_provider.core.api.read_stats import ReadStats
-from airflow_audit_provider.core.api.records import AuditRecord
+from airflow_audit_provider.core.api.records import AuditRecord, in_order
 from airflow_audit_provider.core.limits import check_concurrency
 from airflow_audit_provider.core.paging.read_request import ReadRequest
 from airflow_audit_provider.core.paging.slicing import Density, Segment, Slice, Slicer
+from airflow_audit_provider.core.paging.surplus_records import SurplusRecords
 from airflow_audit_provider.core.paging.window_reader import WindowReader
 from airflow_audit_provider.core.windows.window import TimeWindow
 
@@ -72,6 +73,7 @@ class ParallelReader:
         self._concurrency = concurrency
         self._slicer = Slicer(concurrency)
         self._stop = threading.Event()
+        self._surplus = SurplusRecords()
 
     def read(self) -> Iterator[list[AuditRecord]]:
         """Yields the window's records in order, one slice at a time; raises the first error in time order."""
@@ -92,14 +94,23 @@ class ParallelReader:
             front = cast("_Fetch", queue[0])
             if front.is_settled or front.has_failed:
                 del queue[0]
-                records, window_reader = front.future.result()
-                self.stats.add(window_reader.stats)
+                records = self._complete(front.part, *front.future.result())
                 if records:
                     yield records
             else:
                 # Waits for another fetch even if the front has just finished: checking again at once costs 12 MB of
                 # peak memory (measured).
                 wait([fetch.future for fetch in _fetches(queue) if not fetch.is_done], return_when=FIRST_COMPLETED)
+
+    def _complete(self, part: Slice, records: list[AuditRecord], window_reader: WindowReader) -> list[AuditRecord]:
+        """Returns a slice's records and those that the slices before received in it and it did not show again."""
+        self.stats.add(window_reader.stats)
+        remainder = window_reader.remainder
+        read = part.window if remainder is None else TimeWindow(part.window.start, remainder.start)
+        ids = {record.id for record in records}
+        missing = self._surplus.take_missing(read, lambda record: record.id in ids, self.stats)
+        self._surplus.add_all(window_reader.surplus)
+        return in_order(records + missing) if missing else records
 
     def _settle(self, queue: _Queue) -> None:
         """Inserts the remainders of fetched slices behind them, to be read next."""

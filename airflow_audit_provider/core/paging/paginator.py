@@ -39,7 +39,7 @@ from airflow_audit_provider.core.paging.errors import (
 )
 from airflow_audit_provider.core.paging.offset_pager import OffsetPager
 from airflow_audit_provider.core.paging.page_size import PageSizer
-from airflow_audit_provider.core.paging.query_bounds import QueryBounds
+from airflow_audit_provider.core.paging.query_bounds import QueryBounds, keeps_start_bound
 from airflow_audit_provider.core.paging.read_request import ReadRequest
 from airflow_audit_provider.core.paging.seen_records import PageContinuity, SeenRecords, is_sorted
 from airflow_audit_provider.core.windows.window import SECOND_NS, TimeWindow
@@ -72,13 +72,14 @@ class Paginator:
     """Reads one window; drive it by ``next_request``, ``receive`` and ``receive_refusal``.
 
     Memory grows with the records seen. A long window is therefore split by :meth:`cut`, which ends this paginator and
-    returns the remainder for the next one. ``ended_by`` is set at the end, ``window`` is then what was read.
+    returns the remainder for the next one. ``ended_by`` is set at the end, ``window`` is then what was read, and
+    ``outside`` has the records received that lie outside of the window.
     """
 
     def __init__(self, request: ReadRequest) -> None:
         self.window = request.window
         self.ended_by: StopReason | None = None
-        self.outside_count = 0
+        self.outside: list[AuditRecord] = []
         self._version = request.version
         self._direction = request.direction
         self._known_second = request.known_second
@@ -96,6 +97,7 @@ class Paginator:
         self._crowded_range = self._bounds.range
         self._second_after_crowded_range: int | None = None
         self._wide_range: tuple[int, int] | None = None
+        self._shown_ahead: dict[str, AuditRecord] = {}
         self._pages_without_new_records = self._contradiction_count = 0
         self._page_count = self._productive_page_count = 0
 
@@ -171,6 +173,16 @@ class Paginator:
         last_second = self.seen.last_record_second
         return self._known_second if last_second is None else self._direction.sign * last_second
 
+    @property
+    def outside_count(self) -> int:
+        """Number of records received that lie outside of the window."""
+        return len(self.outside)
+
+    @property
+    def not_shown_again(self) -> list[AuditRecord]:
+        """Records that a proof showed and that reading on did not: received, and missing from later responses."""
+        return [record for record in self._shown_ahead.values() if record not in self.seen]
+
     def cut(self) -> TimeWindow | None:
         """Ends the paginator where time has advanced; returns the window still to be read, None if it cannot be cut.
 
@@ -196,14 +208,16 @@ class Paginator:
     def _check_range_and_order(self, records: Sequence[AuditRecord], requested: PageRequest) -> None:
         if not is_sorted(records, requested.direction.sign):
             raise out_of_order(requested.direction, self._position())
-        if not _keeps_start_bound(records, requested):
+        if not keeps_start_bound(records, requested):
             # Moving a bound that is ignored would read the same rows again for every page.
             raise ignored_bound(requested.direction, self._position())
 
     def _keep_inside(self, records: list[AuditRecord]) -> list[AuditRecord]:
-        """Returns the records inside the window and counts the others."""
+        """Returns the records inside the window and keeps the others apart."""
         kept = inside(records, self.window)
-        self.outside_count += len(records) - len(kept)
+        if len(kept) < len(records):
+            start_ns, end_ns = self.window.start_ns, self.window.end_ns
+            self.outside += [record for record in records if not start_ns <= record.event_ns < end_ns]
         return kept
 
     def _check_conflict(self) -> None:
@@ -324,6 +338,7 @@ class Paginator:
         unknown = [record for record in records if record not in self.seen]
         ahead = [record for record in unknown if self._is_ahead(record)]
         late = self.seen.add([record for record in unknown if not self._is_ahead(record)])
+        self._shown_ahead.update((record.id, record) for record in ahead)
         shows_earlier_second = any(not self._is_ahead(record) for record in records)
         if ahead:
             # Observed: version 2 pages that never exceed 100 rows whatever `limit` is requested.
@@ -389,7 +404,9 @@ class Paginator:
         self._wide_range = None
         shown = self._shown_records()
         first_ns = min((record.event_second * SECOND_NS for record in shown), default=self.window.start_ns)
-        if any(record not in self.seen and record.event_ns >= first_ns for record in records):
+        ahead = [record for record in records if record not in self.seen and record.event_ns >= first_ns]
+        self._shown_ahead.update((record.id, record) for record in ahead)
+        if ahead:
             self._count_contradiction("rows appear that the same range did not show before")
             self._continue_by_time()
         elif any(record.event_ns < first_ns for record in records):
@@ -473,12 +490,3 @@ class Paginator:
 
     def _no_progress(self, problem: str) -> SourceProtocolError:
         return no_progress(problem, self._position())
-
-
-def _keeps_start_bound(records: Sequence[AuditRecord], requested: PageRequest) -> bool:
-    """Returns whether a sorted page starts inside the requested range, with a second to spare for a rounded bound."""
-    if not records:
-        return True
-    if requested.direction is Direction.ASC:
-        return records[0].event_second >= requested.since_seconds - 1
-    return records[0].event_second <= requested.before_seconds + 1

@@ -10,9 +10,11 @@ version 2, and for the precision of the comparison, there is neither a document 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 
-from airflow_audit_provider.core.api.query import Direction
+from airflow_audit_provider.core.api.query import Direction, PageRequest
+from airflow_audit_provider.core.api.records import AuditRecord
 from airflow_audit_provider.core.paging.read_request import ReadRequest
 from airflow_audit_provider.core.windows.window import TimeWindow, from_seconds
 
@@ -114,3 +116,12 @@ class QueryBounds:
         """Returns whether every record of a window has been seen once a signed second is reached."""
         complete = self.complete_up_to(furthest_second)
         return complete >= window.end if self._is_ascending else complete <= window.start
+
+
+def keeps_start_bound(records: Sequence[AuditRecord], requested: PageRequest) -> bool:
+    """Returns whether a sorted page starts inside the requested range, with a second to spare for a rounded bound."""
+    if not records:
+        return True
+    if requested.direction is Direction.ASC:
+        return records[0].event_second >= requested.since_seconds - 1
+    return records[0].event_second <= requested.before_seconds + 1

@@ -14,6 +14,7 @@ from airflow_audit_provider.core.api.records import AuditRecord, in_order, insid
 from airflow_audit_provider.core.api.responses import Page
 from airflow_audit_provider.core.paging.paginator import Paginator
 from airflow_audit_provider.core.paging.read_request import ReadRequest
+from airflow_audit_provider.core.paging.surplus_records import SurplusRecords
 from airflow_audit_provider.core.windows.window import TimeWindow
 from airflow_audit_provider.exceptions import ConfigurationError, SourceError
 
@@ -25,8 +26,9 @@ class WindowReader:
     """Reads one window; drive it by ``next_request``, ``receive`` and ``receive_refusal`` like a paginator.
 
     ``pages_per_cut`` bounds the memory: after so many pages, the paginator is cut as soon as time has advanced. With
-    ``stops_at_cut`` the first cut ends the reader and sets ``remainder`` to the window still to be read.
-    ``known_second`` is the whole second of the furthest record read, as in :class:`ReadRequest`.
+    ``stops_at_cut`` the first cut ends the reader and sets ``remainder`` to the window still to be read; ``surplus``
+    then has the records received past the cut. ``known_second`` is the whole second of the furthest record read, as in
+    :class:`ReadRequest`.
     """
 
     def __init__(
@@ -36,6 +38,7 @@ class WindowReader:
         self.stats = ReadStats()
         self.remainder: TimeWindow | None = None
         self.known_second = request.known_second
+        self.surplus = SurplusRecords()
         self._pages_per_cut = pages_per_cut
         self._stops_at_cut = stops_at_cut
         self._start(request.window)
@@ -79,19 +82,33 @@ class WindowReader:
     def _finish(self, paginator: Paginator, remainder: TimeWindow | None) -> list[AuditRecord]:
         """Closes a paginator and starts the next one.
 
-        Records past a cut are dropped here and read again: the next paginator knows that a record must show there.
+        Records past a cut are read again: the next paginator knows that a record must show there. Those that do not
+        show again are delivered as they were received.
         """
-        complete = inside(in_order(self._pending), paginator.window)
-        stats = self.stats
-        stats.seen_count += paginator.seen.seen_count
+        stats, window, seen = self.stats, paginator.window, paginator.seen
+        not_shown_again = paginator.not_shown_again
+        missing = self.surplus.take_missing(window, seen.__contains__, stats)
+        received = self._pending + not_shown_again
+        complete = inside(in_order(received + missing), window)
+        self._keep_surplus(paginator, received if len(complete) < len(received) + len(missing) else [])
+        stats.seen_count += seen.seen_count + len(not_shown_again)
         stats.outside_count += paginator.outside_count
-        stats.repeated_count += paginator.seen.repeated_count + len(self._pending) - len(complete)
+        stats.repeated_count += seen.repeated_count + len(received) + len(missing) - len(complete)
         reason = str(paginator.ended_by)
         stats.ended_by[reason] = stats.ended_by.get(reason, 0) + 1
         self.remainder = remainder
         self.known_second = paginator.known_second
         self._start(None if self._stops_at_cut else remainder)
         return complete if self.request.direction is Direction.ASC else complete[::-1]
+
+    def _keep_surplus(self, paginator: Paginator, received: list[AuditRecord]) -> None:
+        """Keeps the records that lie past the paginator's window, in the reading direction, up to the horizon."""
+        whole, read = self.request.query_window, paginator.window
+        start, end = (read.end, whole.end) if self.request.direction is Direction.ASC else (whole.start, read.start)
+        if start < end:
+            still_to_read = TimeWindow(start, end)
+            self.surplus.add(received, still_to_read, are_outside=False)
+            self.surplus.add(paginator.outside, still_to_read, are_outside=True)
 
 
 class SinglePageReader:

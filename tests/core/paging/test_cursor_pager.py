@@ -82,7 +82,7 @@ def test_late_row_restarts_the_pass(late_at: int) -> None:
 
 
 def test_row_that_is_gone_after_the_first_pass_is_kept() -> None:
-    """A row that only the first pass shows is delivered, because it was received."""
+    """A row that only the first pass shows is delivered all the same."""
     records = rows(5, 35)
     server = CountingCursors(list(records), hidden=dict.fromkeys(range(3, 40), records[3]))
     assert _read(server) == [record.id for record in records]
