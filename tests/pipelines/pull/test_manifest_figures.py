@@ -59,8 +59,8 @@ def _figures(ended_by: dict[str, int], **changed: float) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("version", "count", "figures"),
     [
-        ("v1", 0, _figures({EMPTY: 1})),
-        ("v2", 0, _figures({EMPTY: 1})),
+        ("v1", 0, _figures({EMPTY: 1}, request_count=3, page_count=3)),
+        ("v2", 0, _figures({EMPTY: 1}, request_count=3, page_count=3)),
         ("v2", 501, _figures({NO_CURSOR: 1}, seen_count=501)),
         ("v1", 501, _figures({OTHER_SIDE: 1}, seen_count=501, request_count=2, page_count=2)),
         # The second slice starts at the last row of the first page, so that row is returned twice.
