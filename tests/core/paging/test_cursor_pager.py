@@ -186,3 +186,11 @@ def test_one_row_missing_once_from_a_crowded_second_is_never_silent(
         assert set(_read(server, direction, page_size)) >= always
     except SourceProtocolError:
         return
+
+
+def test_pass_that_shows_fewer_rows_is_followed_by_another() -> None:
+    """A second pass that lacks a known row does not prove the first one."""
+    records = [row(2), *rows(5, 14), row(20)]
+    complete, lacking = CountingCursors(list(records)), CountingCursors(list(records), hidden={4: records[9]})
+    assert _read(complete) == _read(lacking) == sorted(record.id for record in records)
+    assert len(lacking.requests) > len(complete.requests)

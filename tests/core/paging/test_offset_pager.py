@@ -183,3 +183,13 @@ def test_stepping_through_a_long_instant_stays_cheap(row_limit: int) -> None:
         page, row_count = overlapping_page(read_count, row_limit)
         read_count, steps = page * row_count, steps + 1
     assert steps <= 120
+
+
+def test_known_rows_in_the_place_of_the_next_one_restart_the_list() -> None:
+    """A late record that pushes the rows down leaves a known row after as many rows as there are ids."""
+    pager = pager_after(10)
+    pager.receive(TIES[9:10])
+    for _ in range(3):
+        assert pager.page_and_size() == (11, 1)
+        pager.receive(TIES[9:10])
+    assert (pager.problem, pager.page_and_size()) == (None, (1, 10))

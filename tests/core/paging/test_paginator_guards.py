@@ -200,3 +200,23 @@ def test_rows_of_one_second_hidden_by_version_two_are_an_error() -> None:
     server = one_by_one(page(4.1, 4.2), page(4.4, 4.3, 4.2), page(4.1, 4.2), page(4.4, 4.3, 4.2))
     with pytest.raises(SourceProtocolError, match=LOST + "the API returns fewer rows than requested"):
         play(paginator, server)
+
+
+@pytest.mark.parametrize(
+    ("direction", "second", "bound"), [(Direction.ASC, -3, "since"), (Direction.DESC, 12, "before")]
+)
+def test_page_that_starts_outside_the_range_is_an_error(direction: Direction, second: int, bound: str) -> None:
+    """A bound that the API ignores is named."""
+    with pytest.raises(SourceProtocolError, match=f"ignores the parameter {bound}"):
+        Paginator(ReadRequest(V1, window(0, 9), direction)).receive(page(second))
+
+
+def test_no_request_is_larger_than_the_first_page() -> None:
+    """A server that sends more rows than requested is never asked for as many."""
+    ties = rows(5, 1500)
+    paginator = Paginator(ReadRequest(V1, window(0, 9)))
+    for _ in range(2):
+        paginator.receive(Page(ties))
+    request = paginator.next_request()
+    assert request is not None
+    assert (request.page > 1, request.page_size <= 1000) == (True, True)
