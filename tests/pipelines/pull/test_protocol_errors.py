@@ -49,7 +49,7 @@ BOTH_VERSIONS: dict[str, tuple[Make, int]] = {
     "redirect later": (_busy("redirect,after=3"), 302),
 }
 BY_VERSION: dict[str, tuple[str, Make, int]] = {
-    "an instant deeper than the cap": ("v1", _crowded("depth_cap=1000"), 400),
+    "an instant deeper than the cap": ("v1", _crowded("depth_cap=500"), 400),
     "an instant whose rows move": ("v2", _crowded("tie_order=random"), 200),
     "a cursor that expires inside an instant": ("v2", _crowded("cursor_expires=1"), 400),
     "a cursor that comes again": ("v2", _crowded("repeated_cursor"), 200),
