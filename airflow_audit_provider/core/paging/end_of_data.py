@@ -39,12 +39,13 @@ class EndOfData:
     """Judges the pages of one paginator, from the sizes of the pages before.
 
     ``largest_page`` is the most rows that a page had. ``sends_short_pages`` is set once the server is known to return
-    fewer rows than requested although more exist.
+    fewer rows than requested although more exist. ``accepts_empty`` is whether an empty first page needs no proof.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, accepts_empty: bool = False) -> None:
         self.largest_page = 0
         self.sends_short_pages = False
+        self._accepts_empty = accepts_empty
 
     def note_page(self, page: Page, requested_count: int) -> StopReason | None:
         """Records the size of a page; returns the reason to stop if the page proves the end, else None.
@@ -57,6 +58,8 @@ class EndOfData:
         if page.cursor is not None:
             # It is not documented whether an empty page can have a cursor; a cursor always leads on.
             return None
+        if self._accepts_empty and self.largest_page == 0:
+            return StopReason.EMPTY_PAGE
         # Cloudflare API docs, v2 `limit`: "The cursor attribute may be used to iterate over the next […] objects if
         # there are more than the limit." An empty cursor is not accepted on a page that may have been cut.
         if page.states_end and not (may_be_capped or self.sends_short_pages):

@@ -90,7 +90,7 @@ class Paginator:
         first_second = None if request.known_second is None else self._bounds.first_second
         self.seen = SeenRecords(request.direction.sign, first_second)
         self._pages = PageContinuity(self.seen.signed_second)
-        self._end_of_data = EndOfData()
+        self._end_of_data = EndOfData(accepts_empty=not request.proves_empty and request.known_second is None)
         self._offset_pager: OffsetPager | None = None
         self._cursor_pager: CursorPager | None = None
         # The range that is read by page number or cursor, or whose end is proved; None if it is the rest of the window.

@@ -20,6 +20,9 @@ class ReadRequest:
     ``known_second`` is a whole second since the epoch that is known to contain a record, inside ``window`` or before
     the bound where reading starts. An empty response then proves nothing by itself.
 
+    ``proves_empty`` is whether further requests must prove that the window is empty. A poll whose range is requested
+    again by the next one needs no proof.
+
     Raises ``ConfigurationError`` for a page size out of range.
     """
 
@@ -29,6 +32,7 @@ class ReadRequest:
     page_size: int = MAX_PAGE_SIZE
     horizon: TimeWindow | None = None
     known_second: int | None = None
+    proves_empty: bool = True
 
     def __post_init__(self) -> None:
         # Cloudflare API docs, Audit Logs v1 `per_page` and v2 `limit`: minimum 1, maximum 1000.

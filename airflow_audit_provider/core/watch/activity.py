@@ -48,7 +48,8 @@ class ActivityCount:
         since = self._activity.since
         if since >= self._now:
             return None
-        return WindowReader(ReadRequest(self._activity.query.version, TimeWindow(since, self._now)), pages_per_cut=1)
+        window = TimeWindow(since, self._now)
+        return WindowReader(ReadRequest(self._activity.query.version, window, proves_empty=False), pages_per_cut=1)
 
     @property
     def is_enough(self) -> bool:

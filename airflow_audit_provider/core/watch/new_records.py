@@ -109,7 +109,12 @@ class NewRecordsPoll:
         start = from_seconds(self._position.floor_second)
         if start >= self._now:
             return None
-        return WindowReader(ReadRequest(self._query.version, TimeWindow(start, self._now)), pages_per_cut=1)
+        # The position moves past the records older than the lookback. In a range of up to two lookbacks, the previous
+        # poll has requested them too, so one false empty response hides none.
+        request = ReadRequest(
+            self._query.version, TimeWindow(start, self._now), proves_empty=self._now - start > 2 * self._lookback
+        )
+        return WindowReader(request, pages_per_cut=1)
 
     @property
     def is_enough(self) -> bool:

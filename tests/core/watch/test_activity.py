@@ -40,6 +40,14 @@ def test_activity_is_delivered_after_every_page() -> None:
     assert len(reader.receive(first)) == 999
 
 
+def test_empty_poke_takes_one_request() -> None:
+    """An empty first page ends the poke without a proof, because the next poke requests the same range."""
+    reader = ActivityCount(ActivityQuery(_QUERY, _SINCE_AT), _NOW_AT).window_reader()
+    assert reader is not None
+    assert reader.receive(page()) == []
+    assert reader.next_request() is None
+
+
 @pytest.mark.parametrize("lead", [timedelta(0), timedelta(microseconds=-1), timedelta(days=-1)])
 def test_watermark_in_the_future_needs_no_request(lead: timedelta) -> None:
     """Before the watermark has passed no request is sent."""

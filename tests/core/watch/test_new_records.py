@@ -14,6 +14,7 @@ from airflow_audit_provider.core.api.records import AuditRecord
 from airflow_audit_provider.core.watch import new_records as module
 from airflow_audit_provider.core.watch.new_records import NewRecords, NewRecordsPoll, WatchPosition, event_payload
 from airflow_audit_provider.core.windows.window import SECOND_NS, TimeWindow, from_seconds
+from tests.core.paging.paginator_runs import page
 
 QUERY = audit_query("v1", "user")
 LOOKBACK = timedelta(minutes=10)
@@ -53,6 +54,20 @@ def test_poll_reads_from_the_floor_to_now() -> None:
     )
     assert NewRecordsPoll(QUERY, WatchPosition.at(now), now, LOOKBACK).window_reader() is None
     assert NewRecordsPoll(QUERY, WatchPosition.at(now), now, LOOKBACK).new_records().records == []
+
+
+@pytest.mark.parametrize(
+    ("behind", "takes_one_request"), [(LOOKBACK, True), (2 * LOOKBACK, True), (24 * LOOKBACK, False)]
+)
+def test_empty_poll_takes_one_request_if_the_previous_poll_read_the_same(
+    behind: timedelta, takes_one_request: bool
+) -> None:
+    """An empty first page ends a poll, unless the position would move past records that no poll has requested."""
+    now = datetime(2026, 11, 2, 12, tzinfo=UTC)
+    window_reader = NewRecordsPoll(QUERY, WatchPosition.at(now - behind), now, LOOKBACK).window_reader()
+    assert window_reader is not None
+    assert window_reader.receive(page()) == []
+    assert (window_reader.next_request() is None) is takes_one_request
 
 
 def test_a_record_is_new_once() -> None:
