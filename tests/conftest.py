@@ -1,4 +1,4 @@
-"""What holds for every test: its cost mark, its time limits and the Hypothesis profile."""
+"""Settings of every test: its cost mark, its time limits and the Hypothesis profile."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The tree of errors in the module's docstring is the tree of classes."""
+"""The tree of errors in the module's docstring agrees with the classes."""
 
 from __future__ import annotations
 

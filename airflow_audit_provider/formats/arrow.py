@@ -32,7 +32,7 @@ _RAW_GROUP_RECORDS = 10_000
 
 
 class ParquetLayout(NamedTuple):
-    """How Parquet stores the rows of a schema.
+    """Layout in which Parquet stores the rows of a schema.
 
     ``dictionaries`` names the columns that get a dictionary, ``statistics`` those that get a minimum and a maximum.
     ``sorted_by`` is the index of the column that rows are sorted by. A row group has at most ``group_records`` rows

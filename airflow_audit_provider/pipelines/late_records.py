@@ -34,7 +34,7 @@ class LookbackOutcome(NamedTuple):
 
     @property
     def late_count(self) -> int:
-        """How many late records were added, over all windows."""
+        """Number of late records that were added, over all windows."""
         return sum(outcome.manifest.added_count for outcome in self.outcomes if outcome.committed)
 
     def summary(self) -> dict[str, int]:

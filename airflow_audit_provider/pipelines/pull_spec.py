@@ -22,7 +22,7 @@ from airflow_audit_provider.formats.part_format import PartFormat, committed_for
 
 
 class PullSpec(NamedTuple):
-    """What one pull is requested to do; ``attempt_id`` is unique to the attempt and names its staging folder.
+    """Request for one pull; ``attempt_id`` is unique to the attempt and names its staging folder.
 
     ``history_starts_at`` is the instant before which the API version has no records, None if there is none.
     """

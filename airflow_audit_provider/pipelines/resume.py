@@ -23,7 +23,7 @@ from airflow_audit_provider.pipelines.staging_area import StagingArea
 
 
 class StartPoint(NamedTuple):
-    """What an attempt has staged when it starts to read, and what is left to read.
+    """State in which an attempt starts to read: the records that are staged, and what is left to read.
 
     ``began_at`` is when the first of the attempts that resume each other began. ``adopted`` is the checkpoint it
     resumes from, None for a fresh start. ``boundary_records`` are the adopted records, by id, of the remainder's first

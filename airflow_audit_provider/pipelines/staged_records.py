@@ -56,7 +56,7 @@ class StagedRecords:
 
     @property
     def missing_count(self) -> int:
-        """How many committed records the API did not return again; 0 after a resume, which compares only a part."""
+        """Number of committed records that the API did not return; 0 after a resume, which compares only a part."""
         return 0 if self.stats.resumed_count else self._committed.missing_count
 
     def adopt(self, part: StagedPart, records: Iterable[AuditRecord]) -> Iterator[list[AuditRecord]]:

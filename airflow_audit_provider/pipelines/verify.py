@@ -74,7 +74,7 @@ class VerifyReport(msgspec.Struct, frozen=True):
 
 
 class TrustAnchors(NamedTuple):
-    """What an auditor holds outside of the destination: public keys, and the SHA-256 of a seal."""
+    """Evidence that an auditor keeps outside of the destination: public keys, and the SHA-256 of a seal."""
 
     verifier: SignatureVerifier | None = None
     expected_seal_sha256: str | None = None

@@ -22,7 +22,7 @@ ErrorCallback = Callable[[Exception, float], None]
 
 
 class Poll(Protocol):
-    """What one poll reads, and when it has read enough."""
+    """One poll: what it reads, and when it has read enough."""
 
     @property
     def is_enough(self) -> bool:
@@ -39,7 +39,7 @@ class Poll(Protocol):
 
 
 class PollResult(Protocol):
-    """What the loop needs to know of a poll's result."""
+    """Part of a poll's result that the loop needs."""
 
     @property
     def is_complete(self) -> bool:

@@ -21,7 +21,7 @@ _WORDS = {401: "Authentication error", 403: "Authentication error", 404: "No rou
 
 
 class Cut(Enum):
-    """How a connection ends before its response is complete."""
+    """Way in which a connection ends before its response is complete."""
 
     HALF_THEN_CLOSE = auto()
     HALF_THEN_RESET = auto()

@@ -15,7 +15,7 @@ BASE_PATH = "/client/v4"
 
 
 class Endpoint(Enum):
-    """What can be asked."""
+    """Endpoints of the API."""
 
     RECORDS = auto()
     CATEGORIES = auto()

@@ -20,7 +20,7 @@ Position = tuple[int, str]
 
 
 class Order(NamedTuple):
-    """How records are sorted: ``ties`` is stable, id, reversed or random; ``salt`` makes one random order."""
+    """Order of records: ``ties`` is stable, id, reversed or random; ``salt`` makes one random order."""
 
     descending: bool
     ties: str = "stable"

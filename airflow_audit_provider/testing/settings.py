@@ -49,7 +49,7 @@ def check_identifier(text: str) -> None:
 
 
 class CursorEnd(StrEnum):
-    """What version 2 returns in place of the cursor on the last page; the real API's choice is undocumented."""
+    """Cursor that version 2 returns on the last page; the real API's choice is undocumented."""
 
     OMITTED = "omitted"
     NULL = "null"
@@ -57,7 +57,7 @@ class CursorEnd(StrEnum):
 
 
 class CursorPlace(StrEnum):
-    """Where version 2 returns its cursor: as documented, as SDK 5.9.0 reads it, or both."""
+    """Place of version 2's cursor: as documented, as SDK 5.9.0 reads it, or both."""
 
     DOCUMENTED = "cursor"
     SDK = "cursors.after"

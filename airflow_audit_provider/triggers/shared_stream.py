@@ -101,7 +101,7 @@ class PositionStore:
 
 
 class CatchUpReader(NamedTuple):
-    """How one watcher polls on its own: the poll, its first position, how often, and who receives errors."""
+    """Settings of one watcher's own polls: the poll, its first position, how often, and who receives errors."""
 
     poll: Callable[[WatchPosition | None], Awaitable[NewRecords]]
     first_position: WatchPosition

@@ -199,7 +199,7 @@ def test_malformed_credential_is_rejected_without_its_text(task_setup: TaskSetup
     "prefix", ["Bearer ", "bearer\t", "BEARER: ", "Authorization: Bearer ", '"Authorization: Bearer ']
 )
 def test_password_with_bearer_is_refused_with_what_to_enter(task_setup: TaskSetup, prefix: str) -> None:
-    """A token pasted with the word before it gets the error that says so, without the token."""
+    """A password that begins with `Bearer` is an error that names the problem without the token."""
     task_setup.connect(password=f"{prefix}hidden-0123456789")
     with pytest.raises(ConfigurationError, match=r"begins with 'Bearer'.*the API token alone") as caught:
         _ = task_setup.hook().settings
@@ -215,7 +215,7 @@ def test_token_whose_own_text_begins_with_bearer_is_accepted(task_setup: TaskSet
 
 @pytest.mark.parametrize("extra", ["[1]", '["a"]', '"text"', "7", "true"])
 def test_extra_that_is_no_object_is_named(task_setup: TaskSetup, monkeypatch: pytest.MonkeyPatch, extra: str) -> None:
-    """A secrets backend can hold any JSON as extra; the connection test says so in a sentence, too."""
+    """An extra that is not a JSON object is an error, also in the connection test."""
     connection = Connection(conn_id="odd", conn_type="cloudflare", password=TOKEN, extra="{}")
     connection.__dict__["extra"] = extra
     monkeypatch.setattr(CloudflareHook, "get_connection", Mock(return_value=connection))
@@ -356,7 +356,7 @@ def test_connection_with_only_an_organization_is_tested_and_read(task_setup: Tas
 def test_organization_is_readable_although_the_token_check_does_not_know_the_token(
     kind: TokenKind, task_setup: TaskSetup, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A token of an account answers 401 to the check of users' tokens; a page of the log says more."""
+    """A token that the token check refuses with 401 passes if it can read the log."""
     secret = "another-token-0123456789abcdefghijklmn"
     other = TaskSetup(monkeypatch, task_setup.destination, tokens={secret: kind})
     other.connect(password=secret, extra={"organization_id": ORGANIZATION_ID})

@@ -1,4 +1,4 @@
-"""Which packages each layer may import, and what it may not raise.
+"""Rules on imports and on raised errors.
 
 Invariant: it looks at every import statement, those inside functions and under TYPE_CHECKING too.
 """
@@ -41,7 +41,7 @@ EXTERNAL: dict[str, set[str]] = {
 
 
 def external_imports(source: SourceFile) -> list[str]:
-    """A layer imports only the packages it is allowed."""
+    """A layer imports only the packages that it is allowed to import."""
     allowed = EXTERNAL[max((prefix for prefix in EXTERNAL if source.path.startswith(prefix)), key=len)]
     return [
         f"{source.path}:{line} imports {name}, which this layer must not know"
@@ -66,7 +66,7 @@ def no_imports(source: SourceFile) -> list[str]:
 
 
 def testing_imports(source: SourceFile) -> list[str]:
-    """The shipped test doubles know the core and the errors alone."""
+    """The shipped fake imports only the core and the errors."""
     known = (f"{PACKAGE}.core", f"{PACKAGE}.exceptions", f"{PACKAGE}.testing")
     return [
         f"{source.path}:{line} imports {name}, which a test double must not know"
@@ -94,7 +94,7 @@ def imports(source: SourceFile) -> Iterator[tuple[int, str]]:
 
 
 def bare_raises(source: SourceFile) -> list[str]:
-    """No error is raised that does not say its remedy."""
+    """No statement raises ``AirflowException``, ``Exception`` or ``BaseException``, which state no remedy."""
     banned = {"AirflowException", "Exception", "BaseException"}
     return [
         f"{source.path}:{node.lineno} raises {_raised(node)}"
@@ -104,6 +104,6 @@ def bare_raises(source: SourceFile) -> list[str]:
 
 
 def _raised(node: ast.Raise) -> str:
-    """The name of what a statement raises."""
+    """Returns the name of what a statement raises."""
     error = node.exc.func if isinstance(node.exc, ast.Call) else node.exc
     return ast.unparse(error) if error is not None else ""

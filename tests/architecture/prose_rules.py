@@ -1,4 +1,4 @@
-"""What has to be said in words: docstrings, reasons.
+"""Rules on docstrings and on reasons in comments.
 
 Invariant: a complaint names the line and what is missing there.
 """
@@ -22,7 +22,7 @@ def opened(source: SourceFile) -> list[str]:
 
 
 def public_docstrings(source: SourceFile) -> list[str]:
-    """Every public function, method and class says in one sentence what it is for."""
+    """Every public function, method and class has a docstring of one sentence or more."""
     return [
         f"{source.path}:{node.lineno} {node.name} has no docstring that is a sentence"
         for node in _public(source.tree)
@@ -31,7 +31,7 @@ def public_docstrings(source: SourceFile) -> list[str]:
 
 
 def _public(tree: ast.Module | ast.ClassDef) -> list[FunctionNode | ast.ClassDef]:
-    """Public definitions of a module and, below public classes, their public methods."""
+    """Yields public definitions of a module and, below public classes, their public methods."""
     found: list[FunctionNode | ast.ClassDef] = []
     for node in tree.body:
         if isinstance(node, FunctionNode | ast.ClassDef) and not node.name.startswith("_") and not _repeats(node):
@@ -42,7 +42,7 @@ def _public(tree: ast.Module | ast.ClassDef) -> list[FunctionNode | ast.ClassDef
 
 
 def _repeats(node: FunctionNode | ast.ClassDef) -> bool:
-    """Whether a definition is an overload or an override, whose first definition has the words."""
+    """Returns whether a definition is an overload or override, whose first definition has the docstring."""
     names = {ast.unparse(decorator).rsplit(".", 1)[-1] for decorator in node.decorator_list}
     return bool(names & {"overload", "override", "setter"})
 
@@ -53,7 +53,7 @@ def _is_sentence(text: str | None) -> bool:
 
 
 def test_docstrings(source: SourceFile) -> list[str]:
-    """Every test says in one sentence, in the present tense, what is true."""
+    """Every test has a docstring that states in one sentence, in the present tense, what is true."""
     tests = [function for function in functions(source) if function.name.startswith("test_")]
     complaints = []
     for test in tests:
@@ -79,5 +79,5 @@ def reasons(source: SourceFile) -> list[str]:
 
 
 def _why(rest: str) -> str:
-    """What is left of a silencing comment after its codes."""
+    """Returns the rest of a silencing comment after its codes."""
     return CODES.sub("", rest.strip()).strip(" #-:()")

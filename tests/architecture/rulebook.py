@@ -1,4 +1,4 @@
-"""The table of rules: what each one looks at, what it objects to, what it lets pass.
+"""Table of the rules: the files that each checks, a text that breaks it, and one that does not.
 
 Invariant: no rule without an offender, because a rule that cannot fail proves nothing.
 """
@@ -27,7 +27,7 @@ def _but_rules(sources: SourceFiles) -> SourceFiles:
 
 
 class Rule(NamedTuple):
-    """One rule: its judge, the sources it judges, a text that breaks it and one that does not, and their path."""
+    """One rule: its check, the files it checks, a text that breaks it, one that does not, and their path."""
 
     judge: Callable[[SourceFile], list[str]]
     sources: SourceFiles

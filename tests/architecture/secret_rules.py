@@ -1,4 +1,4 @@
-"""What no committed file may tell about the machines it was written on.
+"""Rules on traces of the machines that committed files were written on.
 
 Invariant: its own patterns are written so that they do not match themselves.
 """
@@ -18,7 +18,7 @@ ALLOWED = ("--no-emit-" + "index" + "-url",)
 
 
 def traces(source: SourceFile) -> list[str]:
-    """No registry host, no folder of a developer's machine, no key."""
+    """A file names no registry host and no folder of a developer's machine, and has no key."""
     return [
         f"{source.path}:{number} tells {found!r}"
         for number, line in enumerate(source.text.splitlines(), 1)

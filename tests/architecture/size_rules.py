@@ -1,4 +1,4 @@
-"""How long and how wide things may be.
+"""Rules on the length of files and functions, and on the number of parameters.
 
 Invariant: a rule takes a source and returns its complaints; no complaint is the empty list.
 """
@@ -55,13 +55,13 @@ def short_files(source: SourceFile) -> list[str]:
 
 
 def long_functions(source: SourceFile) -> list[str]:
-    """A function has at most 40 lines of code; a shell's form has as many as it has fields."""
+    """A function has at most 40 lines of code; a form of the Airflow layer has as many as it has fields."""
     is_shell = source.path.startswith(AIRFLOW_LAYER)
     return _longer_than(source, FUNCTION_LINES, [f for f in functions(source) if not (is_shell and f.name in FORMS)])
 
 
 def long_shell_methods(source: SourceFile) -> list[str]:
-    """The methods Airflow calls have at most 15 lines of code: they translate and decide nothing."""
+    """The methods that Airflow calls have at most 15 lines of code: they translate and decide nothing."""
     if not source.path.startswith(AIRFLOW_LAYER):
         return []
     called = [function for function in functions(source) if function.name in SHELL_METHODS]
@@ -80,7 +80,7 @@ def _longer_than(source: SourceFile, allowed: int, among: Sequence[FunctionNode]
 
 
 def wide_functions(source: SourceFile) -> list[str]:
-    """A function has at most 6 parameters; what a shell takes from its user is a form, and may be longer."""
+    """A function has at most 6 parameters; what an Airflow-facing class takes from its user may be more."""
     is_shell = source.path.startswith(AIRFLOW_LAYER)
     return [
         f"{source.path}:{function.lineno} {function.name} has {parameter_count(function)} parameters"

@@ -1,4 +1,4 @@
-"""The files of the project, read once, as the rules want to see them.
+"""The project's files, read once, for the rules.
 
 Invariant: a rule gets a ``SourceFile``, so a snippet can stand in for a file.
 """
@@ -73,7 +73,7 @@ def _nodes(text: str) -> tuple[ast.AST, ...]:
 
 @cache
 def tracked() -> tuple[SourceFile, ...]:
-    """Every text file that is or would be committed."""
+    """Returns every text file that is or would be committed."""
     found = []
     for name in sorted(_names()):
         try:
@@ -84,7 +84,7 @@ def tracked() -> tuple[SourceFile, ...]:
 
 
 def _names() -> list[str]:
-    """Ask git, which knows what is ignored; in an unpacked archive take all there is but hidden folders."""
+    """Returns the file names that git does not ignore; in an unpacked archive, all but hidden folders."""
     command = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
     if (PROJECT / ".git").exists():
         return subprocess.run(command, cwd=PROJECT, check=True, capture_output=True, text=True).stdout.splitlines()
@@ -93,25 +93,25 @@ def _names() -> list[str]:
 
 
 def python_files(*folders: str) -> tuple[SourceFile, ...]:
-    """The Python files below the folders, all code when none is named."""
+    """Returns the Python files below the folders, by default all code."""
     wanted = tuple(name if name.endswith(".py") else f"{name}/" for name in folders or CODE_FOLDERS)
     return tuple(source for source in tracked() if source.is_python and source.path.startswith(wanted))
 
 
 def functions(source: SourceFile) -> Iterator[FunctionNode]:
-    """Every function and method of a module, nested ones too."""
+    """Returns every function and method of a module, including nested ones."""
     for node in source.nodes:
         if isinstance(node, FunctionNode):
             yield node
 
 
 def is_stub(function: FunctionNode) -> bool:
-    """Whether a body says nothing but what a Protocol or an overload says."""
+    """Returns whether a body is empty, as in a Protocol or an overload."""
     return all(isinstance(step, ast.Expr) and isinstance(step.value, ast.Constant) for step in function.body)
 
 
 def code_line_count(source: SourceFile, function: FunctionNode) -> int:
-    """Lines of a function from ``def`` to its end, without decorators, docstrings, comments and blank lines."""
+    """Returns the lines of a function from ``def`` on, without docstrings, comments and blank lines."""
     silent: set[int] = set()
     for node in ast.walk(function):
         if isinstance(node, (FunctionNode, ast.ClassDef)) and ast.get_docstring(node) is not None:
@@ -127,7 +127,7 @@ def _is_code(line: str) -> bool:
 
 
 def parameter_count(function: FunctionNode) -> int:
-    """How many parameters a caller sees: all but ``self`` and ``cls``, a star or double star counting one."""
+    """Returns the number of parameters without ``self`` and ``cls``; a star or double star counts as one."""
     arguments = function.args
     named = [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs]
     stars = [star for star in (arguments.vararg, arguments.kwarg) if star is not None]

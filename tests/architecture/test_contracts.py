@@ -61,14 +61,14 @@ CIRCLE = ("core.verification.findings", "core.verification.seals")
 
 
 def _lint(folder: Path) -> subprocess.CompletedProcess[str]:
-    """Check the package below a folder against the project's contracts."""
+    """Checks the package below a folder against the project's contracts."""
     command = [str(LINT_IMPORTS), "--config", str(PROJECT / "pyproject.toml"), "--no-cache"]
     environment = {"PYTHONPATH": str(folder), "PATH": "", "COLUMNS": "200"}
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
 
 
 def _skeleton(folder: Path, imports: Mapping[str, list[str]] | None = None) -> Path:
-    """Make the modules of the real package, empty but for the given imports, which stand inside a function."""
+    """Creates the modules of the real package without code, but with the given imports inside a function."""
     for source in python_files(PACKAGE):
         path = folder / source.path
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -78,7 +78,7 @@ def _skeleton(folder: Path, imports: Mapping[str, list[str]] | None = None) -> P
 
 
 def _sections(output: str) -> Iterator[tuple[str, str]]:
-    """Yield the title and the text of each broken contract of a report."""
+    """Yields the title and the text of each broken contract of a report."""
     _, _, report = output.partition("Broken contracts")
     lines = report.splitlines()
     starts = [number for number, line in enumerate(lines) if number and re.fullmatch(r"-{3,}", line.strip())]
@@ -88,7 +88,7 @@ def _sections(output: str) -> Iterator[tuple[str, str]]:
 
 @pytest.fixture(scope="module")
 def planted_report(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """The text of each broken contract of a skeleton with every offender planted."""
+    """Returns the text of each contract that a skeleton with every planted offender breaks."""
     imports: dict[str, list[str]] = {}
     for _, importer, imported in PLANTED:
         imports.setdefault(f"{PACKAGE}.{importer}", []).append(_full_name(imported))
@@ -126,7 +126,7 @@ def test_exceptions_of_contracts_are_imports_of_the_package() -> None:
 
 
 def test_every_contract_has_an_offender() -> None:
-    """Each contract of pyproject.toml has a planted import that breaks it, and each planted import a contract."""
+    """Each contract of pyproject.toml has a planted import that breaks it, and each planted import has a contract."""
     assert {each["name"] for each in CONTRACTS} == {planted.contract for planted in PLANTED}
 
 
@@ -171,7 +171,7 @@ def test_level_has_few_modules_and_arrows(container: str, module_limit: int, arr
 
 
 def level_counts(graph: grimp.ImportGraph, container: str) -> tuple[set[str], set[tuple[str, str]]]:
-    """The modules just below a package, and which of them imports which, imports of what lies deeper included."""
+    """Returns the modules directly below a package, and the imports between them, including those of submodules."""
     modules = graph.find_children(container)
     arrows = {
         (importer, imported)
@@ -183,7 +183,7 @@ def level_counts(graph: grimp.ImportGraph, container: str) -> tuple[set[str], se
 
 
 def test_level_counts_see_an_import_that_lies_deeper() -> None:
-    """An import between modules of two subpackages counts as one arrow between the two."""
+    """An import between modules of two subpackages counts as one import between the two."""
     graph = grimp.ImportGraph()
     for module in ("p", "p.a", "p.a.x", "p.b", "p.b.y", "p.c"):
         graph.add_module(module)

@@ -1,4 +1,4 @@
-"""Ruff and mypy are set up to object to what the architecture forbids."""
+"""Ruff and mypy are configured to reject what the architecture forbids."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ BRANCHES = "def f(a: int) -> int:\n" + '    """One."""\n' + "".join(
 
 
 def _objections(text: str, path: str) -> set[str]:
-    """Return the codes ruff finds in a text that stands in for a file of the package."""
+    """Returns the codes that ruff reports for a text, as if it were a file of the package."""
     command = [sys.executable, "-m", "ruff", "check", "--output-format=json", f"--stdin-filename={path}", "-"]
     answer = subprocess.run(command, cwd=PROJECT, input=text, capture_output=True, text=True, check=False)
     return {finding["code"] for finding in json.loads(answer.stdout)}
@@ -39,12 +39,12 @@ def _objections(text: str, path: str) -> set[str]:
     ],
 )
 def test_ruff_objects(text: str, code: str) -> None:
-    """Ruff objects to a clock, a die, a nameless error, a thicket, a wide function, silence and a blind except."""
+    """Ruff reports a clock, randomness, a generic error, complexity, too many parameters, and swallowed errors."""
     assert code in _objections(HEAD + text, f"{PACKAGE}/core/sample.py")
 
 
 def test_ruff_lets_the_clock_adapter_read_the_clock() -> None:
-    """The one module that may read the clock may."""
+    """The only module that may read the clock is not reported."""
     text = HEAD + "import time\n\nNOW = time.time()\n"
     assert "TID251" not in _objections(text, f"{PACKAGE}/adapters/clock.py")
 

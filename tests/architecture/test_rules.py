@@ -13,7 +13,7 @@ EACH_RULE = pytest.mark.parametrize("rule", RULES.values(), ids=RULES)
 
 @pytest.fixture(scope="module", autouse=True)
 def _parsed() -> None:
-    """Parses every file once, so that no single rule is charged for it."""
+    """Parses every file once, so that no single rule's test has to."""
     for source in python_files():
         assert source.nodes
 
@@ -27,13 +27,13 @@ def test_every_file_obeys(rule: Rule) -> None:
 
 @EACH_RULE
 def test_rule_can_fail(rule: Rule) -> None:
-    """The rule objects to a text that breaks it."""
+    """The rule rejects a text that breaks it."""
     assert rule.judge(SourceFile(rule.path, rule.offender))
 
 
 @EACH_RULE
 def test_rule_lets_good_text_pass(rule: Rule) -> None:
-    """The rule has nothing against a text that keeps it."""
+    """The rule accepts a text that does not break it."""
     path = rule.path.replace("utils", "window")
     assert rule.judge(SourceFile(path, rule.innocent)) == []
 
@@ -53,7 +53,7 @@ def test_number_without_unit_ending_is_rejected(offender: str, word: str) -> Non
 
 
 def test_functions_are_short_on_the_whole() -> None:
-    """Half of the package's functions have at most 8 lines of code, nine tenths at most 25."""
+    """Half of the package's functions have at most 8 lines of code, and 90 % at most 25."""
     median, ninth_decile = size_rules.spread(python_files(PACKAGE))
     assert (median <= size_rules.MEDIAN_LINES, ninth_decile <= size_rules.NINTH_DECILE_LINES) == (True, True)
 

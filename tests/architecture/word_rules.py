@@ -1,4 +1,4 @@
-"""Which words the project uses, and which it does not.
+"""Rules on words and names.
 
 Invariant: only names that this project chooses are checked.
 """
@@ -51,13 +51,13 @@ INSTANTS = {"datetime", "datetime | None"}
 
 
 def words_of(name: str) -> list[str]:
-    """Split a name in snake or camel case into lower-case words."""
+    """Splits a name in snake or camel case into lower-case words."""
     spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name)
     return [word for word in spaced.lower().split("_") if word]
 
 
 def given_names(source: SourceFile) -> Iterator[tuple[int, str]]:
-    """Every name the module itself gives: to files, functions, classes, parameters, variables and attributes."""
+    """Returns every name that a module defines: functions, classes, parameters, variables, attributes and its own."""
     yield 1, source.path.rsplit("/", 1)[-1].removesuffix(".py")
     for node in source.nodes:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
@@ -71,7 +71,7 @@ def given_names(source: SourceFile) -> Iterator[tuple[int, str]]:
 
 
 def empty_words(source: SourceFile) -> list[str]:
-    """No name has a word in it that fits everything."""
+    """No name contains a word that says nothing about its subject."""
     banned = EMPTY_WORDS | set(OTHER_WORDS)
     return [
         f"{source.path}:{line} the name {name} says {word}"
@@ -83,7 +83,7 @@ def empty_words(source: SourceFile) -> list[str]:
 
 
 def other_words(source: SourceFile) -> list[str]:
-    """No text says an idea in another word than the glossary's."""
+    """No text uses another word than the glossary's for an idea."""
     return [
         f"{source.path}:{number} says {found[0]}; say {OTHER_WORDS[found[1].lower()]}"
         for number, line in enumerate(source.text.splitlines(), 1)
@@ -120,7 +120,7 @@ def retired_names(source: SourceFile) -> list[str]:
 
 
 def drawers(source: SourceFile) -> list[str]:
-    """No module is a drawer for what has no name."""
+    """No module has a name such as utils or helpers."""
     stem = source.path.rsplit("/", 1)[-1].removesuffix(".py")
     return [f"{source.path} is a drawer; name it by what it knows"] if stem in DRAWERS else []
 
@@ -144,7 +144,7 @@ def endings(source: SourceFile) -> list[str]:
 
 
 def _annotated(source: SourceFile) -> Iterator[tuple[int, str, str]]:
-    """Yield the line, name and written type of every parameter and every annotated field or variable."""
+    """Yields line, name and written type of every parameter and every annotated field or variable."""
     for node in source.nodes:
         if isinstance(node, ast.arg) and node.annotation is not None:
             yield node.lineno, node.arg, ast.unparse(node.annotation)

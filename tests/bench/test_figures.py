@@ -1,4 +1,4 @@
-"""The benchmark's arithmetic: medians, verdicts, and the page made of them; nothing is measured here."""
+"""Tests of the benchmark's medians, verdicts and page; nothing is measured here."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ RUN = Run("ours", "jsonl.gz", 0, SMALL, SMALL, 102, 1.0, 1.0, 70_000_000, 12_000
 
 
 def results(*runs: Run, **imports_ms: float) -> Results:
-    """Return results of these runs."""
+    """Returns results of these runs."""
     return Results("2026-11-23", "make bench", "a machine", {"httpx": "0.28.1"}, imports_ms, list(runs))
 
 
 def verdict(wanted: str, found: Results) -> Verdict:
-    """Return the one verdict whose sentence starts so."""
+    """Returns the verdict whose sentence starts with this text."""
     (only,) = [each for each in judge(found) if each.wanted.startswith(wanted)]
     return only
 
 
 def test_median_is_of_each_figure() -> None:
-    """The median of one figure may come from another run than that of the next."""
+    """Each figure has its own median, so two medians may come from different runs."""
     runs = [RUN._replace(cpu_seconds=cpu, peak_bytes=peak) for cpu, peak in ((1.0, 30), (2.0, 10), (9.0, 20))]
     median = results(*runs).medians(SMALL, 0)[Lane("ours", "jsonl.gz")]
     assert (median.micros, median.peak_mb, median.run_count) == pytest.approx((20.0, 20 / 1e6, 3))
@@ -46,7 +46,7 @@ def test_bound_is_inclusive(cpu_seconds: float, reached: bool) -> None:
 
 
 def test_what_was_not_measured_is_neither() -> None:
-    """Without runs no target is reached or missed."""
+    """Without runs a target is neither reached nor missed."""
     assert {each.reached for each in judge(results())} == {None}
 
 
@@ -57,7 +57,7 @@ def test_memory_may_not_grow_with_the_day() -> None:
 
 
 def test_speed_is_held_against_the_sdk() -> None:
-    """Records a second at latency are a ratio to the SDK's in the same form."""
+    """Records a second at latency are compared with the SDK's in the same form."""
     ours = RUN._replace(latency_ms=50)
     sdk = ours._replace(contender="sdk", wall_seconds=8.0)
     wanted = "records a second at 50 ms latency, jsonl.gz, 100,000 records"
@@ -69,7 +69,7 @@ def test_speed_is_held_against_the_sdk() -> None:
 
 
 def test_page_shows_every_lane(tmp_path: Path) -> None:
-    """The page made of kept figures has a row for each lane, with its ratio to ours."""
+    """The page has a row for each lane, with its ratio to this provider's."""
     results(RUN, RUN._replace(contender="sdk", cpu_seconds=10.0), ours=50.0).write(tmp_path / "results.json")
     page = write_document(Results.read(tmp_path / "results.json"))
     assert "| the official `cloudflare` SDK | jsonl.gz | 100.0 | 10 | 100,000 | 1.00 |" in page
@@ -88,12 +88,12 @@ def test_earlier_stage_is_one_that_stored_figures_have() -> None:
 
 
 def _run_counts(plan: list[Scene]) -> dict[tuple[int, int, Lane], int]:
-    """Return how often a plan measures each lane on each day at each latency: what its last scene says."""
+    """Returns how often a plan measures each lane on each day at each latency."""
     return {(scene.record_count, scene.latency_ms, lane): scene.run_count for scene in plan for lane in scene.lanes}
 
 
 def test_the_plan_has_everybody_everywhere_five_times() -> None:
-    """Every contender in every form that lands is measured on both days at both latencies, five times."""
+    """Every contender is measured five times in each of its forms, on both days at both latencies."""
     counts = _run_counts(whole_plan())
     assert set(counts.values()) == {5}
     for record_count, latency_ms in product((SMALL, LARGE), (0, 50)):
@@ -104,7 +104,7 @@ def test_the_plan_has_everybody_everywhere_five_times() -> None:
 
 
 def test_a_broken_off_benchmark_goes_on_with_what_is_missing() -> None:
-    """Turns already measured are left out; a lane that is behind catches up in the turns left."""
+    """A continued benchmark skips stored runs and measures the missing ones."""
     sdk, ours = Lane("sdk", "jsonl.gz"), Lane("ours", "jsonl.gz")
     scene = Scene(SMALL, 0, (ours, sdk), 3)
     elsewhere = RUN._replace(latency_ms=50)
@@ -112,7 +112,7 @@ def test_a_broken_off_benchmark_goes_on_with_what_is_missing() -> None:
 
 
 def test_what_another_commit_of_ours_did_is_measured_anew() -> None:
-    """Going on at another commit keeps the others' runs alone; at the same one it keeps all."""
+    """Continuing at another commit keeps only the other contenders' runs; at the same commit, all runs."""
     kept = results(RUN, RUN._replace(contender="sdk"))._replace(commit="a", loads=(1.0, 2.0))
     now = results()._replace(commit="b")
     assert [run.contender for run in now.going_on(kept).runs] == ["sdk"]
@@ -130,19 +130,19 @@ def test_what_another_commit_of_ours_did_is_measured_anew() -> None:
     ],
 )
 def test_what_another_harness_measured_is_refused(name: str, kept: Results) -> None:
-    """Figures of another machine, of other versions or of another harness are not mixed with new ones."""
+    """Figures of another machine, other versions or another harness are not mixed with new ones."""
     with pytest.raises(ValueError, match=f"another {name}: .*Measure anew"):
         results().going_on(kept)
 
 
 def test_page_says_how_often_a_row_was_measured() -> None:
-    """The method says how many runs the rows of each scene have."""
+    """The page states how many runs the rows of each scene have."""
     page = write_document(results(RUN, RUN, RUN._replace(contender="sdk"), RUN._replace(latency_ms=50)))
     assert f"({SMALL:,} records at 0 ms: 1 or 2; {SMALL:,} records at 50 ms: 1)" in page
 
 
 def test_page_shows_where_our_time_goes() -> None:
-    """Stages come dearest first, small ones together, and the last row is the sum; without figures there is none."""
+    """The table lists the most expensive stages first and ends with the sum; without figures there is no table."""
     stages = {"jsonl.gz": {"receive": 2.0, "a": 0.01, "b": 0.02}, "parquet": {"receive": 1.0, "rows": 3.0}}
     page = write_document(results(RUN)._replace(stages=stages))
     rows = ["| rows | 0.00 | 3.00 |", "| receive | 2.00 | 1.00 |", "| smaller stages together | 0.03 | 0.00 |"]
@@ -151,7 +151,7 @@ def test_page_shows_where_our_time_goes() -> None:
 
 
 def test_an_import_is_measured_with_byte_code() -> None:
-    """The interpreter that measures an import writes byte code, whatever the shell says."""
+    """The interpreter that measures an import writes byte code, regardless of the caller's environment."""
     assert with_byte_code({"PYTHONDONTWRITEBYTECODE": "1", "HOME": "/x"}) == {"HOME": "/x"}
 
 

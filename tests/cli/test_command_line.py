@@ -117,7 +117,7 @@ def test_coverage_without_gaps_returns_0(destination: Path, capsys: pytest.Captu
 
 
 def test_coverage_up_to_a_future_date_is_status_0(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """What is not due yet is pending: a nightly check of the whole year ends with 0 while nothing is missing."""
+    """Time that is not due yet is pending, so a range up to the end of the year exits with 0."""
     store, now = LocalStore(str(tmp_path)), datetime.now(UTC)
     today = datetime(now.year, now.month, now.day, tzinfo=UTC)
     # Ends half a day to a day and a half before now, so the next window of a day and a half is not over.

@@ -1,4 +1,4 @@
-"""Nothing of the user's own Airflow, Python or proxy reaches the demo's children."""
+"""The demo's processes get nothing of the user's own Airflow, Python or proxy."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ USER = {
 
 
 def children_see(tmp_path: Path) -> dict[str, str]:
-    """The environment of Airflow's children for a user with all of the above."""
+    """Returns the environment of Airflow's processes for a user with all of these variables."""
     return airflow_environ(USER, Layout(tmp_path), Ports(1, 2, 3), {"conn_type": "cloudflare"}, "2026-11-25")
 
 
 def test_users_airflow_does_not_leak(tmp_path: Path) -> None:
-    """Home, executor, connections, destination and Python path of the user are gone."""
+    """The user's Airflow home, executor, connections, destination and Python path are removed."""
     seen = children_see(tmp_path)
     assert seen["AIRFLOW_HOME"] == str(tmp_path / ".demo" / "airflow")
     assert seen["AIRFLOW__CORE__EXECUTOR"] == "LocalExecutor"
@@ -38,7 +38,7 @@ def test_users_airflow_does_not_leak(tmp_path: Path) -> None:
 
 
 def test_loopback_is_never_proxied(tmp_path: Path) -> None:
-    """The proxy stays for Cloudflare, and loopback is added to what goes around it."""
+    """The proxy is kept for Cloudflare, and loopback is added to its exceptions."""
     seen = children_see(tmp_path)
     assert seen["HTTPS_PROXY"] == "http://proxy:3128"
     assert seen["no_proxy"] == seen["NO_PROXY"] == "intranet,127.0.0.1,localhost,::1"
@@ -46,12 +46,12 @@ def test_loopback_is_never_proxied(tmp_path: Path) -> None:
 
 
 def test_each_run_has_its_own_secrets(tmp_path: Path) -> None:
-    """Two runs never share the key that signs their tokens."""
+    """Each run has its own key for signing tokens."""
     name = "AIRFLOW__API_AUTH__JWT_SECRET"
     assert children_see(tmp_path)[name] != children_see(tmp_path)[name]
 
 
 def test_second_half_keeps_the_account() -> None:
-    """What names the account and the proxy goes on into the second half; Airflow's variables do not."""
+    """The second half gets the variables of account and proxy, but not those of Airflow."""
     kept = isolated_environ(USER)
     assert kept.keys() == {"HOME", "PATH", "HTTPS_PROXY", "no_proxy", "CLOUDFLARE_API_TOKEN"}

@@ -1,4 +1,4 @@
-"""What the demo starts it ends, with all descendants, and it notices what ends too early."""
+"""The demo ends the processes it starts, with all descendants, and notices one that ends too early."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ time.sleep(60)
 
 
 def wait_for_line(log: Path) -> str:
-    """The first whole line of a log, waited for."""
+    """Waits for the first whole line of a log and returns it."""
     for _ in range(2400):
         if "\n" in log.read_text():
             return log.read_text().splitlines()[0]
@@ -52,7 +52,7 @@ def test_grandchildren_end_with_their_parent(tmp_path: Path) -> None:
 
 
 def test_child_that_ignores_signals_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Patience ends with SIGKILL."""
+    """A child that ignores other signals is ended by SIGKILL."""
     monkeypatch.setattr("harness.child_processes.END_SIGNALS", tuple((number, 0.2) for number, _ in END_SIGNALS))
     with Children(tmp_path) as children:
         child = children.start("deaf", [sys.executable, "-c", DEAF], os.environ, cwd=tmp_path)
@@ -61,7 +61,7 @@ def test_child_that_ignores_signals_is_killed(tmp_path: Path, monkeypatch: pytes
 
 
 def test_early_end_is_noticed(tmp_path: Path) -> None:
-    """A child that ended by itself is named with its code."""
+    """A child that ended early is reported with its name and exit code."""
     with Children(tmp_path) as children:
         child = children.start("brief", [sys.executable, "-c", "raise SystemExit(7)"], os.environ, cwd=tmp_path)
         child.popen.wait(120)
@@ -70,7 +70,7 @@ def test_early_end_is_noticed(tmp_path: Path) -> None:
 
 
 def test_free_ports_differ_and_a_taken_one_is_seen() -> None:
-    """Ports come in different numbers, and one that is listened on is not free."""
+    """Free ports differ from each other, and a port with a listener is not free."""
     assert len(set(free_ports(3))) == 3
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

@@ -15,7 +15,7 @@ def test_task_log_is_of_the_last_attempt(tmp_path: Path) -> None:
 
 
 def test_last_error_is_the_exceptions_message(tmp_path: Path) -> None:
-    """Of a task's log only the error's own sentence is shown; a log without one is shown by its end."""
+    """Only the error's message of a task's log is shown; without an error, the end of the log."""
     log = tmp_path / "attempt=1.log"
     said = {"event": "Task failed", "error_detail": [{"exc_type": "E", "exc_value": "Check the token."}]}
     log.write_text(json.dumps(said) + '\n{"event": "over"}\n')
@@ -26,7 +26,7 @@ def test_last_error_is_the_exceptions_message(tmp_path: Path) -> None:
 
 
 def test_tail_shows_the_last_lines(tmp_path: Path) -> None:
-    """The end of a log is shown; a log that is not there is an empty text."""
+    """The end of a log is shown; a missing log is an empty text."""
     (tmp_path / "log").write_text("one\ntwo\nthree\n")
     assert tail(tmp_path / "log", 2) == "    two\n    three"
     assert tail(tmp_path / "none") == ""

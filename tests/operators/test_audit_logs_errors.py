@@ -207,7 +207,7 @@ def test_lasting_failure_raises_retryable_error_and_leaves_no_file(task_setup: T
 @pytest.mark.parametrize("day", ["2025-12-01", "2026-03-09"])
 @pytest.mark.parametrize("ids", [{}, {"organization_id": ORGANIZATION_ID}])
 def test_version_2_window_before_its_history_is_refused(task_setup: TaskSetup, day: str, ids: dict[str, Any]) -> None:
-    """Such a window would be an empty day that coverage calls complete."""
+    """The window is refused, because it would land as an empty day that coverage counts as complete."""
     end = datetime.fromisoformat(f"{day}T00:00:00+00:00") + timedelta(days=1)
     error = _refused(task_setup, window_start=day, window_end=end, api_version="v2", **ids)
     assert isinstance(error, RetentionExceededError)

@@ -81,7 +81,7 @@ def test_expiring_edge(version: str) -> None:
 
 
 def _late(version: str, by_offset: bool) -> list[str]:
-    """Page newest first while a record turns up, before page two, among those of page one."""
+    """Reads pages newest first, and inserts a record into page one's range before page two."""
     fake = fake_with(cursor_by_offset=by_offset)
     raw = b'{"id":"late","when":"%b","action":{"time":"%b"}}' % ((b"2026-10-27T23:59:59Z",) * 2)
     fake.add(raw, version, at_request=2)
@@ -98,7 +98,7 @@ def test_late_record_pushes_rows_down(version: str, by_offset: bool) -> None:
 
 
 def test_late_record_is_missed_by_a_cursor() -> None:
-    """With a cursor that goes on after a row, nothing comes twice and the late record is missed."""
+    """With a cursor that continues after a row, no record is repeated and a late one is missed."""
     found = _late("v2", by_offset=False)
     assert "late" not in found
     assert len(set(found)) == len(found)
@@ -106,7 +106,7 @@ def test_late_record_is_missed_by_a_cursor() -> None:
 
 @VERSIONS
 def test_late_rows(version: str) -> None:
-    """Each struck request inserts one more record in the middle of its window, which is the truth from then on."""
+    """Each affected request inserts one more record in the middle of its window, which is visible from then on."""
     fake = fake_with("late_rows,first=3")
     before = true_ids(fake, version)
     found = ids(pages(fake, version, per_page=1000, limit=1000))

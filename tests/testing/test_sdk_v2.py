@@ -31,7 +31,7 @@ def test_account_is_read_in_full(server: FakeServer) -> None:
 
 
 def test_sdk_stops_after_page_one_where_the_documentation_puts_the_cursor() -> None:
-    """With the documented cursor the SDK silently returns the first hundred records and nothing more."""
+    """With the documented cursor, the SDK returns only the first hundred records, without an error."""
     with FakeServer(fake_with(cursor_place=CursorPlace.DOCUMENTED)) as server, _client(server) as client:
         found = [log.id for log in client.accounts.logs.audit.list(account_id=ACCOUNT_ID, **DAYS["v2"])]
         assert found == true_ids(server.fake, "v2")[::-1][:100]
@@ -39,7 +39,7 @@ def test_sdk_stops_after_page_one_where_the_documentation_puts_the_cursor() -> N
 
 
 def test_repeatable_filters_and_their_twins(server: FakeServer) -> None:
-    """A filter keeps any of its values, and its twin keeps all the others."""
+    """A filter keeps any of its values, and its negated form keeps all others."""
     with _client(server) as client:
         audit = client.accounts.logs.audit
         kept = list(audit.list(account_id=ACCOUNT_ID, limit=1000, action_type={}, **DAYS["v2"]))

@@ -178,7 +178,7 @@ def _timeout(endpoint: Endpoint) -> httpx.Timeout:
 
 
 class _Limits(NamedTuple):
-    """How long a response may take and how large it may be."""
+    """Limits of the duration and the size of a response."""
 
     seconds: float
     max_bytes: int

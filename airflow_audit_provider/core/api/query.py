@@ -81,7 +81,7 @@ class AuditQuery(msgspec.Struct, frozen=True):
 
     @property
     def log_name(self) -> str:
-        """Which audit log this is, for messages: ``the audit log of account 0123…``."""
+        """Name of this audit log in messages: ``the audit log of account 0123…``."""
         return (
             f"the audit log of {self.scope} {self.scope_id}" if self.scope_id else f"the audit log of the {self.scope}"
         )

@@ -15,7 +15,7 @@ from airflow_audit_provider.exceptions import (
 
 
 class RetryLimits(NamedTuple):
-    """How often and how long one request is retried: attempts apply to failures, total seconds to everything.
+    """Limits of the retries of one request: attempts apply to failures, total seconds to everything.
 
     ``base_seconds`` doubles with every attempt up to ``cap_seconds``. ``blocked_seconds`` is the wait after a 429 that
     names no time.

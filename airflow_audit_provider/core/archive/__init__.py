@@ -1,1 +1,1 @@
-"""What is committed in a destination: object keys, manifests, commits and checkpoints."""
+"""Committed data of a destination: object keys, manifests, commits and checkpoints."""

@@ -54,7 +54,7 @@ class Checkpoint(msgspec.Struct, frozen=True):
 
     @property
     def record_count(self) -> int:
-        """How many records are staged, so the next attempt need not request them."""
+        """Number of staged records, which the next attempt need not request."""
         return sum(part.record_count for part in self.parts)
 
     @property

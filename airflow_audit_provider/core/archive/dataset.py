@@ -45,7 +45,7 @@ class _Fact(NamedTuple):
 
 
 class Dataset(msgspec.Struct, frozen=True):
-    """What all windows of a destination have in common.
+    """Properties that all windows of a destination have in common.
 
     Compression, the minor version of the schema and the length of windows may change within a dataset: no record is
     missing from a query because of them. ``schema_major`` is 1 for the schema ``raw``.

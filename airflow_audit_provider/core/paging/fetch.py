@@ -30,7 +30,7 @@ from airflow_audit_provider.exceptions import (
 
 
 class StepTime(NamedTuple):
-    """When a step ended: wall clock in UTC, monotonic seconds, and a random number in [0, 1) for jitter."""
+    """End of a step: wall clock in UTC, monotonic seconds, and a random number in [0, 1) for jitter."""
 
     now: datetime
     monotonic_seconds: float
@@ -57,7 +57,7 @@ class Deliver(NamedTuple):
 
 
 class StepResult(NamedTuple):
-    """What came of a step; ``response`` is set only after ``Send``."""
+    """Result of a step; ``response`` is set only after ``Send``."""
 
     time: StepTime
     response: Response | SourceUnavailableError | None = None

@@ -21,7 +21,7 @@ from airflow_audit_provider.exceptions import ConfigurationError
 
 
 class ActivityQuery(msgspec.Struct, frozen=True):
-    """What a sensor waits for: at least ``minimum_count`` records of ``query`` at or after ``since``."""
+    """Condition that a sensor waits for: at least ``minimum_count`` records of ``query`` at or after ``since``."""
 
     query: AuditQuery
     since: datetime

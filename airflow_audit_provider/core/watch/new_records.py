@@ -30,7 +30,7 @@ _MAX_LISTED = 20
 
 
 class WatchPosition(NamedTuple):
-    """How far a watcher has read: everything before ``floor_second``, and the records in ``seen`` after it."""
+    """Position of a watcher: everything before ``floor_second`` is read, and the records in ``seen`` after it."""
 
     floor_second: int
     seen: frozenset[str] = frozenset()

@@ -148,7 +148,7 @@ def _write_hashed(certificate: Path, folder: Path) -> None:
 
 @BOTH
 def test_certificate_of_a_private_authority_is_named_at_once(send: Send, authority: Authority) -> None:
-    """No retry fixes it: the error says where the authority's certificate goes."""
+    """An untrusted certificate fails without a retry, with an error that explains how to trust its authority."""
     with (
         answering(OK, authority.context) as server,
         pytest.raises(ConfigurationError, match=r"certificate of localhost.*not trusted.*ca_bundle.*SSL_CERT_FILE"),
@@ -255,7 +255,7 @@ def test_excluded_host_is_reached_directly(send: Send, authority: Authority, mon
 @BOTH
 @pytest.mark.parametrize("proxy", ["http://10.255.255.1:3128", "http://proxy.example.com:3128"])
 def test_plain_http_goes_through_no_proxy_elsewhere(send: Send, proxy: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Such a proxy would see the credential: the environment's is not used, the connection's is refused."""
+    """For a plain http host, a proxy of the environment is not used and one of the connection is refused."""
     monkeypatch.setenv("HTTP_PROXY", proxy)
     with answering(OK) as server:
         assert send(_endpoint(f"http://127.0.0.1:{server.port}")).status == 200
@@ -278,7 +278,7 @@ def test_plain_http_goes_through_a_proxy_of_this_machine(send: Send, monkeypatch
 def test_socks_proxy_without_its_package_is_named(
     send: Send, scheme: str, setting: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The error says what to install, before any request."""
+    """The error names the package to install, before any request."""
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
     url = f"{scheme}://user:hidden@127.0.0.1:1080"
     if setting != "extra":
@@ -291,7 +291,7 @@ def test_socks_proxy_without_its_package_is_named(
 @BOTH
 @pytest.mark.parametrize("proxy", ["ftp://proxy.example.com", "http://", "http://user:hidden@proxy:port", "://hidden"])
 def test_proxy_that_is_no_url_is_named(send: Send, proxy: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The error says how to write it, and shows no password."""
+    """The error shows how to write the URL of a proxy, and no password."""
     for own in (proxy, None):
         monkeypatch.setenv("HTTPS_PROXY", proxy)
         with pytest.raises(ConfigurationError, match=r"http://proxy\.example\.com:3128") as caught:

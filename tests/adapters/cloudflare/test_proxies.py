@@ -1,4 +1,4 @@
-"""Which proxy a URL has, and which entries of NO_PROXY exclude it."""
+"""Tests of the proxy that a URL gets, and of the entries of NO_PROXY that exclude it."""
 
 from __future__ import annotations
 

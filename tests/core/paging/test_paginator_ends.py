@@ -1,4 +1,4 @@
-"""When a paginator accepts the end of the data, and what it requests until then."""
+"""Tests of when a paginator accepts the end of the data, and what it requests until then."""
 
 from __future__ import annotations
 

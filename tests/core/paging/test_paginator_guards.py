@@ -1,4 +1,4 @@
-"""What a paginator rejects, so that no record is lost silently and no loop is endless."""
+"""Tests of what a paginator rejects, so that no record is lost silently and no loop is endless."""
 
 from __future__ import annotations
 

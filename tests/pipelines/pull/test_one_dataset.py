@@ -93,7 +93,7 @@ def test_other_day_of_other_dataset_is_refused_before_the_first_request(
 def test_compression_window_length_and_minor_version_may_change(
     changes: dict[str, Any], fake: FakeCloudflare, store: LocalStore
 ) -> None:
-    """What leaves no record out of a query is no other dataset."""
+    """A change that leaves no record out of a query does not make another dataset."""
     _land(fake, pull_spec(), store)
     assert _land(fake, pull_spec(**{**NEXT_DAY, **changes}), store, "two")
     assert verify(store).findings == ()
@@ -156,7 +156,7 @@ def test_equal_first_commits_of_two_windows_both_land(fake: FakeCloudflare, stor
 
 @pytest.mark.integration
 def test_damaged_descriptor_stops_a_pull(fake: FakeCloudflare, store: LocalStore) -> None:
-    """What the destination holds is not guessed; the error names the descriptor and both remedies."""
+    """A pull fails if it cannot read the descriptor; the error names the descriptor and both remedies."""
     _land(fake, pull_spec(), store)
     for content, words in ((b"{", "cannot be decoded"), (None, "version 2, which this release")):
         newer = (store.read(DESCRIPTOR) or b"").replace(b'"dataset_version": 1', b'"dataset_version": 2')
