@@ -60,7 +60,7 @@ class CloudflareAuditLogsToObjectStorageOperator(WaitingOperator):
     :param account_id: 32 hexadecimal digits; by default the connection's. (templated)
     :param organization_id: for the organization scope of version 2; by default the connection's. (templated)
     :param scope: ``account``, ``user`` (version 1) or ``organization`` (version 2); by default
-        ``organization`` if only its id is known, else ``account``.
+        that of the given id, else of the connection's id (``account`` if the connection has both).
     :param api_version: ``v1`` or ``v2``; by default ``v2`` for an organization, else ``v1``. They return different
         records, so give each its own destination.
     :param filters: the API's filters by Python or API name, for example ``{"actor_email": "a@example.com"}``.

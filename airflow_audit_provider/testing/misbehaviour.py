@@ -80,9 +80,9 @@ MEANINGS: dict[Misbehaviour, str] = {
     Misbehaviour.MISSING_RESULT_FACTS: "v2: no result_info at all",
     Misbehaviour.V1_TOTALS: "v1 responses carry result_info with page, per_page, count and total_count",
     Misbehaviour.NULL_RESULT: "result is null instead of an empty list",
-    Misbehaviour.NO_RECORDS: "an empty result, also where records match; together with null_result it is null",
+    Misbehaviour.NO_RECORDS: "an empty result although records match; null together with null_result",
     Misbehaviour.MISSING_ROW: "value n: the n-th record of the range is missing and the list moves up (default 1)",
-    Misbehaviour.LAGGING_REPLICA: "value n: the newest n records of the log are missing, as on a replica behind "
+    Misbehaviour.LAGGING_REPLICA: "value n: the newest n records of the log are missing, as on a slow replica "
     "(default 10)",
     Misbehaviour.IGNORED_BEFORE: "before is ignored, so that newer records are returned too",
     Misbehaviour.IGNORED_NOT: "v2: every negated filter, such as id.not, is ignored",
