@@ -131,3 +131,31 @@ class Store(Protocol):
     def remove(self, keys: Iterable[str]) -> None:
         """Removes objects; a key that does not exist is ignored."""
         ...
+
+
+class ObjectLock(NamedTuple):
+    """Protection of an object by its store.
+
+    ``mode`` is ``COMPLIANCE`` (nobody can end it early) or ``GOVERNANCE`` (a permission can), ``until`` is when it
+    ends. A legal hold has no end date; a permission removes it. Without any of the three, the object is not protected.
+    """
+
+    mode: str | None = None
+    until: datetime | None = None
+    has_legal_hold: bool = False
+
+    def is_active(self, now: datetime) -> bool:
+        """Returns whether the store keeps the object at ``now``."""
+        return self.has_legal_hold or (self.until is not None and self.until > now)
+
+
+class ObjectLockReader(Protocol):
+    """Reads the locks of a store's objects; only for stores that have object locks."""
+
+    def is_enabled(self) -> bool:
+        """Returns False if nothing in the bucket can be locked, True also if the connection may not ask."""
+        ...
+
+    def read(self, keys: Iterable[str]) -> Iterator[tuple[str, ObjectLock]]:
+        """Yields the keys in their order with the lock of each object; leaves out objects that do not exist."""
+        ...

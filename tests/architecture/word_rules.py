@@ -31,7 +31,8 @@ RETIRED_NAMES = frozenset(
     "note_lost note_answer close_for break_off give_up absorb joins whole_heaps clear_unnamed disown afollow look_back "
     "store_at named_failures skipping_softly task_failures next_try ONE_TRY".split()
 )
-SPOKEN = re.compile(rf"\b({'|'.join(OTHER_WORDS)})(?:e?s)?\b", re.IGNORECASE)
+# Not inside a name with hyphens, such as the header x-amz-checksum-crc32, which others gave.
+SPOKEN = re.compile(rf"(?<!-)\b({'|'.join(OTHER_WORDS)})(?:e?s)?\b(?!-)", re.IGNORECASE)
 # Names given by Airflow, Cloudflare or httpx; terms of the field: the end of the data, a test double in the process.
 FIELD_NAMES = {
     "get_provider_info", "provider_info", "data_interval", "data_interval_start", "data_interval_end", "result_info",

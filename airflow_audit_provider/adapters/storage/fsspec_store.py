@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import fsspec
@@ -18,10 +18,19 @@ from airflow_audit_provider.adapters.clock import SystemClock
 from airflow_audit_provider.adapters.storage.errors import status_of, translate_storage_errors
 from airflow_audit_provider.adapters.storage.libraries import require_store_library, store_remedy
 from airflow_audit_provider.adapters.storage.local_store import LocalStore
-from airflow_audit_provider.core.ports import Clock, StagedObject
+from airflow_audit_provider.adapters.storage.object_lock import S3ObjectLocks, is_s3, send_crc32_in_headers
+from airflow_audit_provider.core.ports import Clock, ObjectLockReader, StagedObject, Store
 from airflow_audit_provider.exceptions import ConfigurationError, StorageError, StorageUnavailableError
 
-__all__ = ["FsspecStore", "LocalStore", "await_azure_copy", "store_from_filesystem", "store_from_uri"]
+__all__ = [
+    "FsspecStore",
+    "LocalStore",
+    "await_azure_copy",
+    "object_locks_of",
+    "require_object_locks",
+    "store_from_filesystem",
+    "store_from_uri",
+]
 
 # A copy within one account usually completes at once; a part has at most a few hundred megabytes.
 _COPY_TIMEOUT_SECONDS = 300.0
@@ -42,6 +51,22 @@ def store_from_filesystem(fs: AbstractFileSystem, root: str) -> FsspecStore | Lo
     """Returns the store for an fsspec file system and a root path in it."""
     protocols = (fs.protocol,) if isinstance(fs.protocol, str) else fs.protocol
     return LocalStore(root) if "file" in protocols else FsspecStore(fs, root)
+
+
+def object_locks_of(store: Store) -> ObjectLockReader | None:
+    """Returns the reader of a store's object locks, None if the store has none."""
+    return store.object_locks() if isinstance(store, FsspecStore) else None
+
+
+def require_object_locks(store: Store) -> ObjectLockReader:
+    """Returns the reader of a store's object locks; raises ``ConfigurationError`` if it has none."""
+    locks = object_locks_of(store)
+    if locks is None or not locks.is_enabled():
+        raise ConfigurationError(
+            "The destination's store has no Object Lock, so it cannot be checked until when its objects are locked. "
+            "Enable Object Lock on the S3 bucket, or leave out the expected lock; other stores are not supported."
+        )
+    return locks
 
 
 class FsspecStore:
@@ -71,21 +96,24 @@ class FsspecStore:
             found = self._find(self._path(prefix))
         # Some file systems return paths without their leading slash.
         root = self._root.strip("/") + "/"
-        keys = ((path.lstrip("/").removeprefix(root), entry) for path, entry in found.items())
+        # s3fs returns the folder itself if it finds no object but the server lists the prefix, as moto does if each
+        # object is behind a delete marker.
+        files = ((path, entry) for path, entry in found.items() if entry.get("type") != "directory")
+        keys = ((path.lstrip("/").removeprefix(root), entry) for path, entry in files)
         # If an object has the name of the requested folder, some file systems return that object.
         yield from sorted((key, int(entry["size"])) for key, entry in keys if key.startswith(prefix))
 
     def stage(self, key: str) -> StagedObject:
         """Opens an object for writing; nothing is visible under the key before ``close``."""
-        with translate_storage_errors("written", key):
+        with self._uploading("written", key):
             return _FsspecStagedObject(self._fs.open(self._path(key), "wb", autocommit=False), key)
 
     def publish(self, staged_key: str, key: str) -> None:
         """Copies a staged object to its final key on the server; idempotent."""
-        with translate_storage_errors("published", key):
+        with self._uploading("published", key):
             self._fs.invalidate_cache()
             try:
-                self._fs.cp_file(self._path(staged_key), self._path(key))
+                self._copy(self._path(staged_key), self._path(key))
             except FileNotFoundError:
                 if not self._exists(key):
                     raise
@@ -98,7 +126,7 @@ class FsspecStore:
         Also returns False if the store took the bytes, its response was lost and the library retried: read the key
         then.
         """
-        with translate_storage_errors("created", key):
+        with self._uploading("created", key):
             try:
                 self._fs.pipe_file(self._path(key), content, mode="create")
             except FileExistsError:
@@ -112,10 +140,38 @@ class FsspecStore:
             return True
 
     def remove(self, keys: Iterable[str]) -> None:
-        """Removes objects; a missing object is not an error."""
+        """Removes objects; a missing object is not an error.
+
+        In a versioned bucket this hides them. S3's API reference on DeleteObject without a version id: "If bucket
+        versioning is enabled, the operation inserts a delete marker, which becomes the current version of the object".
+        It succeeds for a locked object, too, and the bytes stay.
+        """
         for key in keys:
             with translate_storage_errors("removed", key), suppress(FileNotFoundError):
                 self._fs.rm_file(self._path(key))
+
+    @contextmanager
+    def _uploading(self, action: str, key: str) -> Iterator[None]:
+        with translate_storage_errors(action, key):
+            if is_s3(self._fs):
+                send_crc32_in_headers(self._fs)
+            yield
+
+    def _copy(self, source: str, target: str) -> None:
+        """Copies an object on the server; uploads it again if an S3 server with Object Lock refuses the copy.
+
+        S3's API reference asks uploads with a retention period for one of two headers (PutObject: "The Content-MD5 or
+        x-amz-sdk-checksum-algorithm header is required for any request to upload an object with a retention period
+        configured using Amazon S3 Object Lock") and has neither for CopyObject, which has no body. Some servers ask
+        copies, too: moto 5.2 answers 400 MissingUploadObjectWithObjectLockHeaders. An upload has the headers, and
+        appears as a whole, like a copy.
+        """
+        try:
+            self._fs.cp_file(source, target)
+        except OSError as error:
+            if not is_s3(self._fs) or status_of(error) != 400:
+                raise
+            self._fs.pipe_file(target, self._fs.cat_file(source))
 
     def _find(self, path: str) -> dict[str, dict[str, Any]]:
         folder, begin = path.rstrip("/"), ""
@@ -129,6 +185,10 @@ class FsspecStore:
         except FileNotFoundError:
             return {}
         return found
+
+    def object_locks(self) -> ObjectLockReader | None:
+        """Returns the reader of the objects' locks, None if the store is not S3."""
+        return S3ObjectLocks(self._fs, self._path) if is_s3(self._fs) else None
 
     def _exists(self, key: str) -> bool:
         self._fs.invalidate_cache()

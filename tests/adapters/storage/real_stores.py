@@ -13,11 +13,13 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from threading import Lock, Thread
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from unittest.mock import patch
 from urllib.parse import quote
 
 import boto3
 import httpx
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
+from moto.s3.models import S3Backend
 from werkzeug.serving import make_server
 
 from tests.adapters.storage.gcs_gate import gated
@@ -89,6 +91,19 @@ class S3Server(NamedTuple):
     def make_bucket(self, name: str) -> None:
         """Makes a bucket."""
         self.client().create_bucket(Bucket=name)
+
+    def make_locked_bucket(self, name: str, mode: str = "COMPLIANCE", days: int = 30) -> None:
+        """Makes a bucket whose default retention locks every new object."""
+        client = self.client()
+        client.create_bucket(Bucket=name, ObjectLockEnabledForBucket=True)
+        retention = {"DefaultRetention": {"Mode": mode, "Days": days}}
+        configuration = {"ObjectLockEnabled": "Enabled", "Rule": retention}
+        client.put_object_lock_configuration(Bucket=name, ObjectLockConfiguration=configuration)
+
+    def all_versions(self, bucket: str) -> list[dict[str, Any]]:
+        """Returns every version of every object, also those behind a delete marker."""
+        found: list[dict[str, Any]] = self.client().list_object_versions(Bucket=bucket).get("Versions", [])
+        return found
 
     def put_if_absent(self, bucket: str, key: str, content: bytes) -> int:
         """Sends PUT with ``If-None-Match: *``."""
@@ -215,6 +230,23 @@ def atomic_creates(app: WSGIApplication) -> WSGIApplication:
     return serve
 
 
+def locking_multipart_uploads() -> AbstractContextManager[object]:
+    """Lets moto lock the objects of multipart uploads, as S3 does; moto 5 gives the default retention to others only.
+
+    Amazon's guide to S3: "Default settings apply to all new objects placed in the bucket unless you explicitly specify
+    a different retention mode and period for an object when you create it."
+    """
+    unlocked = S3Backend.complete_multipart_upload
+
+    def complete(backend: S3Backend, bucket_name: str, *arguments: Any) -> Any:
+        key, bucket = unlocked(backend, bucket_name, *arguments), backend.get_bucket(bucket_name)
+        if key is not None and bucket.has_default_lock:
+            key.lock_mode, key.lock_until = bucket.default_lock_mode, bucket.default_retention()
+        return key
+
+    return patch.object(S3Backend, "complete_multipart_upload", complete)
+
+
 @contextmanager
 def moto(folder: Path) -> Iterator[S3Server]:
     """S3 by moto, in this process."""
@@ -222,7 +254,8 @@ def moto(folder: Path) -> Iterator[S3Server]:
     server = make_server("127.0.0.1", 0, app, threaded=True, request_handler=MotoRequestHandler)
     thread = Thread(target=server.serve_forever, daemon=True)
     thread.start()
-    yield S3Server(f"http://127.0.0.1:{server.port}")
+    with locking_multipart_uploads():
+        yield S3Server(f"http://127.0.0.1:{server.port}")
     server.shutdown()
     thread.join()
     server.server_close()

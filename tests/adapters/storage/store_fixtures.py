@@ -26,6 +26,8 @@ os.environ["GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT"] = "false"
 
 # A destination below a path, with a slash at the end, or in the root of the bucket.
 PLACES = {"path": "/there/x", "slash": "/there/x/", "root": ""}
+# In a bucket whose default retention locks every object, in this mode; only S3 has that.
+LOCKED = {"compliance": "COMPLIANCE", "governance": "GOVERNANCE"}
 LOCAL = ("local-path", "local-slash", "memory-path", "memory-slash")
 Servers = Callable[[str], RealStore]
 OpenStore = Callable[..., Any]
@@ -84,6 +86,15 @@ def _cost_mark_of(name: str, place: str) -> pytest.MarkDecorator:
     return pytest.mark.integration if place in {"path", ""} else pytest.mark.nightly
 
 
+def locked_stores() -> list[Any]:
+    """Returns the parameters of ``store`` for S3 servers in locked buckets of both modes; LocalStack runs nightly."""
+    return [
+        pytest.param(f"{name}-{mode}", marks=_cost_mark_of(name, mode))
+        for name in ("s3-moto", "s3-localstack")
+        for mode in LOCKED
+    ]
+
+
 def kind_of(request: pytest.FixtureRequest) -> str:
     """Returns the kind of store of a test."""
     return str(request.node.callspec.params["store"]).rsplit("-", 1)[0]
@@ -96,7 +107,7 @@ def put(store: Store, key: str, content: bytes = b"whole") -> None:
     staged.close()
 
 
-@pytest.fixture(params=[*LOCAL, *remote_stores(*PLACES)])
+@pytest.fixture(params=[*LOCAL, *remote_stores(*PLACES), *locked_stores()])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
     """An empty store of each kind, opened as the operator opens it."""
     name, place = str(request.param).rsplit("-", 1)
@@ -104,5 +115,9 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
         return store_from_filesystem(fsspec.filesystem("file"), f"{tmp_path}{PLACES[place]}")
     if name == "memory":
         return store_from_filesystem(fsspec.filesystem("memory"), f"/{uuid4().hex}{PLACES[place]}")
-    opened: Store = request.getfixturevalue("open_at")(name, PLACES[place])
+    bucket = None
+    if place in LOCKED:
+        bucket = f"locked-{uuid4().hex[:12]}"
+        request.getfixturevalue("servers")(name).make_locked_bucket(bucket, LOCKED[place])
+    opened: Store = request.getfixturevalue("open_at")(name, PLACES.get(place, "/x"), bucket=bucket)
     return opened
