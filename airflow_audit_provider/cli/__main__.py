@@ -18,18 +18,20 @@ import msgspec
 from airflow_audit_provider import __version__
 from airflow_audit_provider.adapters.clock import SystemClock
 from airflow_audit_provider.adapters.signing import Ed25519Signer, Ed25519Verifier
-from airflow_audit_provider.adapters.storage.fsspec_store import store_from_uri
+from airflow_audit_provider.adapters.storage.fsspec_store import object_locks_of, require_object_locks, store_from_uri
 from airflow_audit_provider.core.archive.object_keys import DATASET_KEY
 from airflow_audit_provider.core.limits import DEFAULT_SETTLE_DELAY
+from airflow_audit_provider.core.ports import Store
 from airflow_audit_provider.core.verification.coverage import coverage_table
 from airflow_audit_provider.core.verification.findings import findings_table
+from airflow_audit_provider.core.verification.object_locks import read_lock_date
 from airflow_audit_provider.core.windows.readiness import whole_windows_start_at
 from airflow_audit_provider.core.windows.run_window import read_bound
 from airflow_audit_provider.exceptions import AuditProviderError, ConfigurationError, VerificationError
 from airflow_audit_provider.pipelines.coverage import DatasetCoverage, coverage
 from airflow_audit_provider.pipelines.seal import seal
-from airflow_audit_provider.pipelines.sweep import DEFAULT_AGE, sweep
-from airflow_audit_provider.pipelines.verify import TrustAnchors, verify
+from airflow_audit_provider.pipelines.sweep import DEFAULT_AGE, RetainedFile, sweep
+from airflow_audit_provider.pipelines.verify import LockCheck, TrustAnchors, verify
 
 EXIT_OK, EXIT_PROBLEM, EXIT_UNKNOWN = 0, 1, 2
 
@@ -63,12 +65,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _verify(options: argparse.Namespace) -> CommandResult:
     verifier = Ed25519Verifier(map(_read_key_file, options.public_key)) if options.public_key else None
     start, end = _range(options)
-    report = verify(store_from_uri(options.destination), start, end, TrustAnchors(verifier, options.expect_seal))
+    store = store_from_uri(options.destination)
+    report = verify(store, start, end, TrustAnchors(verifier, options.expect_seal), _lock_check(options, store))
     summary = report.summary()
     values = {**summary, "findings": msgspec.to_builtins(report.findings)}
     counts = "".join(f"{name:20}{value}\n" for name, value in summary.items())
     table = findings_table(report.findings) + "\n" if report.findings else ""
     return CommandResult(EXIT_PROBLEM if report.severe_count else EXIT_OK, table + counts, values)
+
+
+def _lock_check(options: argparse.Namespace, store: Store) -> LockCheck | None:
+    until = read_lock_date("--expect-lock", options.expect_lock, SystemClock().now())
+    return LockCheck(require_object_locks(store), until) if until is not None else None
 
 
 def _coverage(options: argparse.Namespace) -> CommandResult:
@@ -97,11 +105,22 @@ def _seal(options: argparse.Namespace) -> CommandResult:
 
 
 def _sweep(options: argparse.Namespace) -> CommandResult:
-    report = sweep(store_from_uri(options.destination), SystemClock().now(), options.older_than, options.dry_run)
+    store = store_from_uri(options.destination)
+    report = sweep(store, SystemClock().now(), options.older_than, options.dry_run, object_locks_of(store))
     outcome = "found, none removed" if options.dry_run else "removed"
     lines = [*report.keys, f"{len(report.keys)} orphaned files {outcome}; {report.size_bytes} bytes"]
-    values = {**report._asdict(), "removed": not options.dry_run}
+    if report.retained:
+        lines += _retained_lines(report.retained, options.dry_run)
+    values = {**report._asdict(), "retained": [one._asdict() for one in report.retained]}
+    values["removed"] = not options.dry_run
     return CommandResult(EXIT_OK, "".join(f"{line}\n" for line in lines), values)
+
+
+def _retained_lines(retained: Sequence[RetainedFile], is_dry_run: bool) -> list[str]:
+    lines = [f"{one.key}  kept until {one.until or 'its legal hold is removed'}" for one in retained]
+    outcome = "found" if is_dry_run else "hidden, not removed"
+    size_bytes = sum(one.size_bytes for one in retained)
+    return [*lines, f"{len(retained)} orphaned files {outcome}: the bucket keeps them; {size_bytes} bytes"]
 
 
 def _oldest_day(_options: argparse.Namespace) -> CommandResult:
@@ -173,6 +192,11 @@ def _add_verify(commands: Commands) -> None:
     )
     parser.add_argument(
         "--expect-seal", metavar="SHA256", help="SHA-256 digest of a seal that must exist; keep it outside the archive"
+    )
+    parser.add_argument(
+        "--expect-lock",
+        metavar="TIME",
+        help="date or RFC 3339 time until which the S3 bucket must lock every file; files locked for less are listed",
     )
 
 

@@ -17,7 +17,8 @@ from airflow_audit_provider._airflow.task_errors import translate_task_errors
 from airflow_audit_provider.exceptions import VerificationError
 
 if TYPE_CHECKING:
-    from airflow_audit_provider.pipelines.verify import VerifyReport
+    from airflow_audit_provider.core.ports import Store
+    from airflow_audit_provider.pipelines.verify import LockCheck, VerifyReport
 
 
 class CloudflareAuditLogsVerifyOperator(BaseOperator):
@@ -30,10 +31,13 @@ class CloudflareAuditLogsVerifyOperator(BaseOperator):
     :param public_key: public keys in PEM, for the signatures of seals. (templated)
     :param expected_seal_sha256: digest of a seal that you keep elsewhere. Without it, deleting the newest seals
         together with everything that only they name cannot be detected. (templated)
+    :param expect_lock: date or time until which Object Lock must protect every object, for a destination on S3; a
+        datetime, date or RFC 3339 text, such as ``"{{ macros.ds_add(ds, 365) }}"``. (templated)
 
     A window that overlaps the half-open range is verified whole. If a finding is severe, the task fails without retries
     with a ``VerificationError``; its log has all findings. Returns a dict with ``window_count part_count record_count
-    seal_count severe_count mild_count newest_seal_sha256``.
+    seal_count severe_count mild_count newest_seal_sha256``, and with ``expect_lock`` also ``locked_count unlocked_count
+    governance_count first_unlock_at`` (the earliest end of a lock).
     """
 
     template_fields: Sequence[str] = (
@@ -43,6 +47,7 @@ class CloudflareAuditLogsVerifyOperator(BaseOperator):
         "end",
         "public_key",
         "expected_seal_sha256",
+        "expect_lock",
     )
     ui_color = "#d9ead3"
 
@@ -55,6 +60,7 @@ class CloudflareAuditLogsVerifyOperator(BaseOperator):
         end: datetime | date | str | None = None,
         public_key: str | None = None,
         expected_seal_sha256: str | None = None,
+        expect_lock: datetime | date | str | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -64,6 +70,7 @@ class CloudflareAuditLogsVerifyOperator(BaseOperator):
         self.end = end
         self.public_key = public_key
         self.expected_seal_sha256 = expected_seal_sha256
+        self.expect_lock = expect_lock
         check_destination(destination)
 
     def execute(self, context: Mapping[str, Any]) -> dict[str, Any]:  # noqa: ARG002 - Airflow's signature
@@ -81,12 +88,23 @@ class CloudflareAuditLogsVerifyOperator(BaseOperator):
         from airflow_audit_provider.pipelines.verify import TrustAnchors, verify
 
         verifier = Ed25519Verifier([self.public_key]) if self.public_key else None
+        store = store_from_connection(self.destination, self.destination_conn_id)
         return verify(
-            store_from_connection(self.destination, self.destination_conn_id),
+            store,
             read_bound("start", self.start),
             read_bound("end", self.end),
             TrustAnchors(verifier, self.expected_seal_sha256 or None),
+            self._lock_check(store),
         )
+
+    def _lock_check(self, store: Store) -> LockCheck | None:
+        from airflow_audit_provider.adapters.clock import SystemClock
+        from airflow_audit_provider.adapters.storage.fsspec_store import require_object_locks
+        from airflow_audit_provider.core.verification.object_locks import read_lock_date
+        from airflow_audit_provider.pipelines.verify import LockCheck
+
+        until = read_lock_date("expect_lock", self.expect_lock or None, SystemClock().now())
+        return LockCheck(require_object_locks(store), until) if until is not None else None
 
     def _raise_for_severe(self, report: VerifyReport) -> None:
         """Logs every finding; raises ``VerificationError`` if one is severe."""

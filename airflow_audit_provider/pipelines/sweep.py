@@ -24,9 +24,9 @@ from airflow_audit_provider.core.archive.object_keys import (
     unfinished_since,
     window_in,
 )
-from airflow_audit_provider.core.ports import Store
+from airflow_audit_provider.core.ports import ObjectLock, ObjectLockReader, Store
 from airflow_audit_provider.core.windows.window import TimeWindow
-from airflow_audit_provider.exceptions import ConfigurationError
+from airflow_audit_provider.exceptions import ConfigurationError, StorageError, StorageUnavailableError
 from airflow_audit_provider.pipelines.committed import read_committed
 from airflow_audit_provider.pipelines.staging_area import AttemptMarker
 
@@ -35,19 +35,38 @@ _Sizes = dict[TimeWindow, dict[str, int]]
 _NEVER_AT = datetime.min.replace(tzinfo=UTC)
 
 
+class RetainedFile(NamedTuple):
+    """An orphaned file that the store keeps until a time, or until a legal hold is removed (``until`` is None)."""
+
+    key: str
+    size_bytes: int
+    until: datetime | None
+
+
 class SweepReport(NamedTuple):
-    """Orphaned files that were found, and removed unless it was a dry run: sorted keys and their total size."""
+    """Orphaned files that were found, sorted by key, and removed unless it was a dry run.
+
+    ``keys`` and ``size_bytes`` are those that the store lets go. ``retained`` are those under an object lock: they are
+    hidden from every listing, but their bytes stay and are billed.
+    """
 
     keys: tuple[str, ...]
     size_bytes: int
+    retained: tuple[RetainedFile, ...] = ()
 
 
-def sweep(store: Store, now: datetime, older_than: timedelta = DEFAULT_AGE, dry_run: bool = False) -> SweepReport:
+def sweep(
+    store: Store,
+    now: datetime,
+    older_than: timedelta = DEFAULT_AGE,
+    dry_run: bool = False,
+    locks: ObjectLockReader | None = None,
+) -> SweepReport:
     """Removes staged files, incomplete files and unreferenced parts of abandoned attempts; idempotent.
 
     An attempt is abandoned if its last activity is longer ago than ``older_than``. Windows with an active attempt are
-    skipped. Raises ``ConfigurationError`` if ``older_than`` is not positive, and ``VerificationError`` for a manifest
-    that cannot be read, before anything is removed.
+    skipped. ``locks`` tells which files the store does not let go. Raises ``ConfigurationError`` if ``older_than`` is
+    not positive, and ``VerificationError`` for a manifest that cannot be read, before anything is removed.
     """
     _check_age(older_than)
     # Parts are listed first, then attempts, then manifests. A listed part was published by an attempt whose marker
@@ -59,17 +78,58 @@ def sweep(store: Store, now: datetime, older_than: timedelta = DEFAULT_AGE, dry_
     active = {window for window, sizes in staged.items() if now - _last_activity_at(store, sizes) <= older_than}
     newest = newest_manifests(store.list_keys(MANIFEST_FOLDER))
     named = {part.key for key in newest.values() for part in read_committed(store, key).manifest.parts}
-    removed = _unfinished(store, now - older_than)
-    if not dry_run:
-        store.remove(sorted(removed))
+    removal = _Removal(store, now, dry_run, locks)
+    removal.remove(_unfinished(store, now - older_than))
     for window in sorted({*published, *staged} - active):
         parts = {key: size for key, size in published.get(window, {}).items() if key not in named}
         orphaned = parts | staged.get(window, {})
         if dry_run or _has_no_new_activity(store, window, staged.get(window, {}), newest.get(window)):
-            removed |= orphaned
-            if not dry_run:
-                store.remove(sorted(orphaned))
-    return SweepReport(tuple(sorted(removed)), sum(removed.values()))
+            removal.remove(orphaned)
+    return removal.report()
+
+
+class _Removal:
+    """Removes orphaned files, none in a dry run, and remembers which of them the store keeps."""
+
+    def __init__(self, store: Store, now: datetime, dry_run: bool, locks: ObjectLockReader | None) -> None:
+        self._store = store
+        self._now = now
+        self._is_dry_run = dry_run
+        self._locks = locks
+        self._removed: dict[str, int] = {}
+        self._retained: dict[str, RetainedFile] = {}
+
+    def remove(self, sizes: Mapping[str, int]) -> None:
+        """Removes files. The locks are read first: behind a delete marker, they cannot be read any more."""
+        locks = self._active_locks(sorted(sizes))
+        if not self._is_dry_run:
+            for key in sorted(sizes):
+                self._remove(key, is_locked=key in locks)
+        self._retained.update({key: RetainedFile(key, sizes[key], lock.until) for key, lock in locks.items()})
+        self._removed.update({key: size_bytes for key, size_bytes in sizes.items() if key not in locks})
+
+    def report(self) -> SweepReport:
+        """Returns what was removed and what the store keeps."""
+        retained = tuple(self._retained[key] for key in sorted(self._retained))
+        return SweepReport(tuple(sorted(self._removed)), sum(self._removed.values()), retained)
+
+    def _remove(self, key: str, is_locked: bool) -> None:
+        try:
+            self._store.remove([key])
+        except StorageUnavailableError:
+            raise
+        except StorageError:
+            # S3 hides a locked object behind a delete marker; a server may refuse the deletion instead.
+            if not is_locked:
+                raise
+
+    def _active_locks(self, keys: list[str]) -> dict[str, ObjectLock]:
+        if self._locks is None or not keys:
+            return {}
+        if not self._locks.is_enabled():
+            self._locks = None
+            return {}
+        return {key: lock for key, lock in self._locks.read(keys) if lock.is_active(self._now)}
 
 
 def _check_age(older_than: object) -> None:

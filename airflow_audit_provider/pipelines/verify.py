@@ -23,10 +23,11 @@ from airflow_audit_provider.core.archive.object_keys import (
     read_manifest_key,
     window_in,
 )
-from airflow_audit_provider.core.ports import Store
+from airflow_audit_provider.core.ports import ObjectLockReader, Store
 from airflow_audit_provider.core.verification.dataset_check import DatasetCheck
 from airflow_audit_provider.core.verification.findings import Finding, FindingKind, finding, severe
 from airflow_audit_provider.core.verification.manifest_chain import StoredManifest, read_chain
+from airflow_audit_provider.core.verification.object_locks import LockSummary, lock_findings, protected_keys
 from airflow_audit_provider.core.verification.part_checks import WindowCheck, overlap_findings, stray_findings
 from airflow_audit_provider.core.verification.seals import (
     SealChain,
@@ -54,6 +55,7 @@ class VerifyReport(msgspec.Struct, frozen=True):
     seal_count: int
     newest_seal_sha256: str | None
     findings: tuple[Finding, ...]
+    locks: LockSummary | None = None
 
     @property
     def severe_count(self) -> int:
@@ -61,7 +63,8 @@ class VerifyReport(msgspec.Struct, frozen=True):
         return len(severe(self.findings))
 
     def summary(self) -> dict[str, int | str | None]:
-        """Returns the totals without the findings."""
+        """Returns the totals without the findings; those of object locks only if they were checked."""
+        locks = msgspec.to_builtins(self.locks) if self.locks is not None else {}
         return {
             "window_count": self.window_count,
             "part_count": self.part_count,
@@ -70,7 +73,15 @@ class VerifyReport(msgspec.Struct, frozen=True):
             "severe_count": self.severe_count,
             "mild_count": len(self.findings) - self.severe_count,
             "newest_seal_sha256": self.newest_seal_sha256,
+            **locks,
         }
+
+
+class LockCheck(NamedTuple):
+    """The instant until which the store must lock every object, and how to read the locks."""
+
+    reader: ObjectLockReader
+    until: datetime
 
 
 class TrustAnchors(NamedTuple):
@@ -84,12 +95,16 @@ NO_TRUST_ANCHORS = TrustAnchors()
 
 
 def verify(
-    store: Store, start: datetime | None = None, end: datetime | None = None, anchors: TrustAnchors = NO_TRUST_ANCHORS
+    store: Store,
+    start: datetime | None = None,
+    end: datetime | None = None,
+    anchors: TrustAnchors = NO_TRUST_ANCHORS,
+    lock_check: LockCheck | None = None,
 ) -> VerifyReport:
     """Verifies every window that overlaps ``[start, end)``, unreferenced objects, and all seals.
 
-    A bound that is None is open. Damaged content becomes a finding; only a store that cannot be read raises
-    (``StorageError``).
+    ``lock_check`` adds the locks of all objects that these need. A bound that is None is open. Damaged content becomes
+    a finding; only a store that cannot be read raises (``StorageError``).
     """
     run = _Verifier(store, TimeWindow(start or EARLIEST_AT, end or LATEST_AT))
     for stored in run.windows():
@@ -103,6 +118,10 @@ def verify(
     findings += seals.signature_findings(anchors.verifier)
     if anchors.expected_seal_sha256 is not None:
         findings += seals.expected_seal_findings(anchors.expected_seal_sha256)
+    locks = None
+    if lock_check is not None:
+        locks, unlocked = lock_findings(lock_check.reader.read(run.protected_keys()), lock_check.until)
+        findings += unlocked
     return VerifyReport(
         window_count=run.window_count,
         part_count=run.part_count,
@@ -111,6 +130,7 @@ def verify(
         seal_count=len(seals.contents),
         newest_seal_sha256=seals.newest_sha256,
         findings=tuple(findings),
+        locks=locks,
     )
 
 
@@ -162,6 +182,11 @@ class _Verifier:
         unreferenced = (key for key in keys if key in self._older_parts and key not in self._referenced)
         superseded = [key for key in unreferenced if self._digest(key) == self._older_parts[key].sha256]
         return stray_findings(sorted(keys), self._referenced, superseded)
+
+    def protected_keys(self) -> list[str]:
+        """Returns the objects in the range that the dataset needs, and that exist."""
+        keys = {*self._sizes, *self.manifest_keys}
+        return protected_keys((key for key in keys if self._is_in_range(key)), self._referenced)
 
     def _check_part(self, check: WindowCheck, part: Part) -> None:
         if not check.check_size(part, self._sizes.get(part.key)):

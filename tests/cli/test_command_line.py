@@ -175,6 +175,8 @@ def test_empty_destination_is_not_sound(tmp_path: Path, capsys: pytest.CaptureFi
         (["seal", "x", "--signing-key", "/no/such.pem"], "cannot be read"),
         (["sweep", "x", "--older-than", "0"], "older_than"),
         (["sweep", "x", "--older-than=-1"], "older_than"),
+        (["verify", "x", "--expect-lock", "2020-01-01"], "which is past"),
+        (["verify", "x", "--expect-lock", "9999-01-01"], "has no Object Lock"),
     ],
 )
 def test_invalid_argument_returns_2(arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -227,7 +229,7 @@ def test_sweep_removes_only_orphaned_files(
     assert capsys.readouterr().out == f"{key}\n1 orphaned files found, none removed; 5 bytes\n"
     assert orphaned_part.exists()
     assert main(["sweep", str(destination), "--json", "--older-than", "0.5"]) == 0
-    assert json.loads(capsys.readouterr().out) == {"keys": [key], "size_bytes": 5, "removed": True}
+    assert json.loads(capsys.readouterr().out) == {"keys": [key], "size_bytes": 5, "retained": [], "removed": True}
     assert not orphaned_part.exists()
     assert main(["sweep", str(destination)]) == 0
     assert capsys.readouterr().out == "0 orphaned files removed; 0 bytes\n"

@@ -63,6 +63,18 @@ def test_signed_day_verifies_with_digest_from_xcom(landed: TaskSetup) -> None:
     assert counts["newest_seal_sha256"] == sealed["newest_seal_sha256"]
 
 
+@pytest.mark.parametrize(
+    ("expect_lock", "message"),
+    [("2020-01-01", "expect_lock is .*, which is past"), ("9999-01-01", "has no Object Lock")],
+)
+def test_lock_that_cannot_be_checked_is_an_error(landed: TaskSetup, expect_lock: str, message: str) -> None:
+    """A date in the past, and a destination on local files, fail without retries; an empty template checks nothing."""
+    with pytest.raises(AirflowFailException, match=message) as caught:
+        _verify(landed, expect_lock=expect_lock)
+    assert isinstance(_cause(caught), ConfigurationError)
+    assert "locked_count" not in _verify(landed, expect_lock="")
+
+
 def test_sealing_twice_changes_nothing(landed: TaskSetup) -> None:
     """Creates no seal and no signature, and reports the same newest digest."""
     first = _seal(landed, signing_conn_id="sealing")
@@ -181,3 +193,4 @@ def test_destination_days_and_keys_are_templated() -> None:
         CloudflareAuditLogsSealOperator.template_fields
     )
     assert fields >= {"destination", "start", "end", "day", "public_key", "signing_conn_id", "expected_seal_sha256"}
+    assert "expect_lock" in fields

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -10,6 +12,7 @@ from airflow.providers.common.compat.sdk import AirflowFailException
 
 from airflow_audit_provider.operators.seal import CloudflareAuditLogsSealOperator
 from airflow_audit_provider.operators.verify import CloudflareAuditLogsVerifyOperator
+from tests.adapters.storage.real_stores import S3Server
 from tests.adapters.storage.store_fixtures import Servers
 from tests.operators.s3_buckets import s3_bucket
 from tests.operators.task_setup import TaskSetup
@@ -57,3 +60,28 @@ def test_a_bucket_is_sealed_and_verified(task_setup: TaskSetup, client: Any, des
             with pytest.raises(AirflowFailException):
                 verify.execute({})
         client.delete_object(Bucket="sealed", Key=f"{key}.more")
+
+
+@pytest.mark.parametrize("mode", ["COMPLIANCE", "GOVERNANCE"])
+def test_locked_bucket_is_landed_sealed_and_verified(task_setup: TaskSetup, servers: Servers, mode: str) -> None:
+    """Every object is locked for the bucket's 30 days, so that a check of 29 days passes and one of 31 fails."""
+    server, bucket = servers("s3-moto"), f"locked-{mode.lower()}"
+    assert isinstance(server, S3Server)
+    server.make_locked_bucket(bucket, mode, days=30)
+    task_setup.connect("vault", **server.fields())
+    task_setup.connect("sealing", conn_type="generic", password=PRIVATE_PEM, extra={})
+    place: dict[str, Any] = {"destination": f"s3://vault@{bucket}/cloudflare/v1/"}
+    assert task_setup.land(**place)["committed"] is True
+    assert task_setup.land(**place)["committed"] is False
+    assert task_setup.land(**place, replace=True)["committed"] is True
+    CloudflareAuditLogsSealOperator(task_id="seal", signing_conn_id="sealing", **place).execute({})
+    checked = {"task_id": "verify", "public_key": PUBLIC_PEM, **place}
+    near, far = (f"{datetime.now(UTC) + timedelta(days=days):%Y-%m-%d}" for days in (29, 32))
+    counts = CloudflareAuditLogsVerifyOperator(**checked, expect_lock=near).execute({})
+    # The part, two manifests, the seal, its signature and the dataset descriptor.
+    assert (counts["locked_count"], counts["unlocked_count"]) == (6, 0)
+    assert counts["governance_count"] == (6 if mode == "GOVERNANCE" else 0)
+    assert counts["first_unlock_at"] > near
+    json.dumps(counts)
+    with pytest.raises(AirflowFailException, match="6 severe findings; the first is object_unlocked"):
+        CloudflareAuditLogsVerifyOperator(**checked, expect_lock=far).execute({})

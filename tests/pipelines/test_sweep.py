@@ -18,7 +18,7 @@ from airflow_audit_provider.exceptions import ConfigurationError, VerificationEr
 from airflow_audit_provider.pipelines.pull_spec import plan_upon
 from airflow_audit_provider.pipelines.seal import seal
 from airflow_audit_provider.pipelines.staging_area import StagingArea
-from airflow_audit_provider.pipelines.sweep import sweep
+from airflow_audit_provider.pipelines.sweep import SweepReport, sweep
 from airflow_audit_provider.testing.clock import ManualClock
 from airflow_audit_provider.testing.cloudflare import FakeCloudflare
 from airflow_audit_provider.testing.in_process import DirectTransport
@@ -79,7 +79,7 @@ def test_committed_objects_stay(committed: LocalStore) -> None:
     """Parts of the newest manifests, manifests and seals are never removed, however old they are."""
     before = objects(committed)
     assert any(key.startswith("_seals/") for key in before)
-    assert sweep(committed, LATER + 1000 * DAY) == ((), 0)
+    assert sweep(committed, LATER + 1000 * DAY) == SweepReport((), 0)
     assert objects(committed) == before
 
 
@@ -89,15 +89,15 @@ def test_abandoned_attempt_is_removed(committed: LocalStore) -> None:
     staged = _stage(committed, "abandoned", NOW, NOW)
     assert committed.create(FOLDER + PART, b"12345")
     size_bytes = sum(len(content) for key, content in objects(committed).items() if key not in before)
-    assert sweep(committed, LATER) == (tuple(sorted([*staged, FOLDER + PART])), size_bytes)
+    assert sweep(committed, LATER) == SweepReport(tuple(sorted([*staged, FOLDER + PART])), size_bytes)
     assert objects(committed) == before
-    assert sweep(committed, LATER) == ((), 0)
+    assert sweep(committed, LATER) == SweepReport((), 0)
 
 
 def test_parts_of_a_window_without_a_manifest_are_removed(store: LocalStore) -> None:
     """The sweep removes the published parts of an attempt without a manifest."""
     store.create(FOLDER + PART, b"12345")
-    assert sweep(store, LATER) == ((FOLDER + PART,), 5)
+    assert sweep(store, LATER) == SweepReport((FOLDER + PART,), 5)
     assert objects(store) == {}
 
 

@@ -54,6 +54,7 @@ class FindingKind(StrEnum):
     OBJECT_FOREIGN = "object_foreign"
     PART_SUPERSEDED = "part_superseded"
     STAGING_LEFTOVER = "staging_leftover"
+    OBJECT_UNLOCKED = "object_unlocked"
     SEAL_MISSING = "seal_missing"
     SEAL_UNREADABLE = "seal_unreadable"
     SEAL_MISPLACED = "seal_misplaced"
@@ -134,6 +135,11 @@ _MEANINGS: dict[FindingKind, _Meaning] = {
     FindingKind.STAGING_LEFTOVER: _Meaning(
         Severity.MILD,
         "Leave it while a run is active; otherwise remove it with the sweep command. No reader looks there.",
+    ),
+    FindingKind.OBJECT_UNLOCKED: _Meaning(
+        Severity.SEVERE,
+        "Set the object's retention in the store, and the bucket's default retention for new objects. If no object "
+        "shows a lock, check first that the connection has the permission s3:GetObjectRetention.",
     ),
     FindingKind.SEAL_MISSING: _Meaning(Severity.SEVERE, _RESTORE),
     FindingKind.SEAL_UNREADABLE: _Meaning(Severity.SEVERE, _RESTORE),
