@@ -2,7 +2,7 @@
 # Needs bash and Python 3.11 or newer; everything else is installed below this folder and checked against hashes.
 
 PYTHON ?=
-# Test processes beside each other: one a core is usual, but a single one reads more easily (WORKERS=0).
+# Number of parallel test processes, usually one for each core; with WORKERS=0 the output is easier to read.
 WORKERS ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
@@ -20,17 +20,17 @@ unexport PYTHONDONTWRITEBYTECODE
 
 help:
 	@echo "make quick       lint, import contracts, types and the tests without servers (warm: less than a minute)"
-	@echo "make test        the same and the tests with real servers, on the oldest and the newest Airflow"
+	@echo "make test        make quick, and the tests with real servers, on the oldest and the newest Airflow"
 	@echo "make nightly     all tests: large sizes, long campaigns, all combinations, all four Airflow versions"
 	@echo "make demo        a real Airflow against a fake Cloudflare in a terminal (KEEP=1 leaves Airflow running)"
-	@echo "make bench       docs/explanation/benchmarks.md: this provider against others (GO_ON=1 the rest, QUICK=1 ours, PROFILE=1 our stages)"
+	@echo "make bench       measure this provider and others (GO_ON=1 continues, QUICK=1 this provider only, PROFILE=1 its stages)"
 	@echo "make docs        the documentation site, in site/"
 	@echo "make screenshots take the pictures of the documentation again"
 	@echo "make matrix      build, install and run in the four Airflow versions, without a scheduler"
 	@echo "make coverage    branch coverage of the core"
 	@echo "make workflows   lint .github, the issue forms, CITATION.cff and the changelog's fragments"
-	@echo "make wheel       the wheel and the sdist, in dist/; then make check-dist and make sbom check and describe them"
-	@echo "make changelog   show the next release's entry (VERSION=1.0.0 writes it into CHANGELOG.md)"
+	@echo "make wheel       the wheel and the sdist, in dist/ (then: make check-dist, make sbom)"
+	@echo "make changelog   show the changelog entry of the next release (VERSION=1.0.0 writes it into CHANGELOG.md)"
 	@echo "make style       format the sources and fix what ruff can fix"
 	@echo "make lock        write the lock files and constraints files again (UPGRADE=--upgrade for newer versions)"
 	@echo "make constraints write constraints/ again from the lock files"
@@ -52,7 +52,7 @@ lint: environment
 types: environment
 	$(BIN)/mypy
 
-# The same check by a daemon, which needs seconds after a change and ends after an hour without one.
+# The same check by a daemon, which takes seconds after a change. The daemon ends after an hour without a check.
 types-daemon: environment
 	$(BIN)/dmypy run --timeout 3600
 
