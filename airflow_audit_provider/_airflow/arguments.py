@@ -84,5 +84,19 @@ def check_tuning(concurrency: int, max_part_bytes: int, verify: str | None) -> N
         raise ConfigurationError(f"verify is {verify!r}. Give 'recount', or leave it out.")
 
 
+def check_erasure(replace: bool, erase: bool, erase_reason: Any) -> None:
+    """Raises ``ConfigurationError`` unless an erasure replaces and has a reason, and a reason an erasure."""
+    has_reason = bool(erase_reason.strip()) if isinstance(erase_reason, str) else erase_reason is not None
+    if erase and not (replace and has_reason):
+        raise ConfigurationError(
+            "erase is given without replace=True or without erase_reason. An erasure writes the window again and "
+            "records why: give both, or leave erase out."
+        )
+    if has_reason and not erase:
+        raise ConfigurationError(
+            "erase_reason is given without erase=True, so nothing would be erased. Give both or none."
+        )
+
+
 def _plain(given: Any) -> str | None:
     return given if isinstance(given, str) and "{" not in given else None

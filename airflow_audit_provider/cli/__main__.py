@@ -30,6 +30,7 @@ from airflow_audit_provider.core.windows.run_window import read_bound
 from airflow_audit_provider.exceptions import AuditProviderError, ConfigurationError, VerificationError
 from airflow_audit_provider.pipelines.coverage import DatasetCoverage, coverage
 from airflow_audit_provider.pipelines.seal import seal
+from airflow_audit_provider.pipelines.seal_checks import Acceptance
 from airflow_audit_provider.pipelines.sweep import DEFAULT_AGE, RetainedFile, sweep
 from airflow_audit_provider.pipelines.verify import LockCheck, TrustAnchors, verify
 
@@ -95,7 +96,8 @@ def _coverage_text(found: DatasetCoverage) -> str:
 
 def _seal(options: argparse.Namespace) -> CommandResult:
     signer = Ed25519Signer(_read_key_file(options.signing_key)) if options.signing_key else None
-    report = seal(store_from_uri(options.destination), options.day, signer)
+    acceptance = Acceptance(frozenset(options.accept_replaced or ()), options.accepted_by or "")
+    report = seal(store_from_uri(options.destination), options.day, signer, acceptance=acceptance)
     lines = [f"{made.key}  {made.sha256}  {made.day}, {made.manifest_count} manifests\n" for made in report.created]
     lines.append(f"{len(report.created)} seals created, {report.signed_count} signed; newest ")
     lines.append(f"{report.newest_seal_sha256}\n")
@@ -224,6 +226,13 @@ def _add_seal(commands: Commands) -> None:
     parser.add_argument(
         "--signing-key", type=Path, metavar="FILE", help="Ed25519 private key in PEM format, without a passphrase"
     )
+    parser.add_argument(
+        "--accept-replaced",
+        action="append",
+        metavar="KEY",
+        help="key of a manifest that replaces a sealed window and that you know to be right; may be repeated",
+    )
+    parser.add_argument("--accepted-by", metavar="NAME", help="who accepts the replacement; the seal records it")
 
 
 def _add_sweep(commands: Commands) -> None:

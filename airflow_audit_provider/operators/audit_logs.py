@@ -16,6 +16,7 @@ from uuid import uuid4
 from airflow.configuration import conf
 
 from airflow_audit_provider._airflow.arguments import (
+    check_erasure,
     check_privacy,
     check_query,
     check_times,
@@ -88,7 +89,12 @@ class CloudflareAuditLogsToObjectStorageOperator(WaitingOperator):
     :param lookback: how far before the window's start committed windows are read again for late records; by default not
         at all.
     :param verify: ``recount`` reads the window a second time from its other end and fails if the two reads differ.
-    :param replace: write the window again, in place of the committed one.
+    :param replace: write the window again, in place of the committed one. Parts that a seal covers stay; the next seal
+        has to accept the replacement by name.
+    :param erase: with ``replace``, also remove the parts of every earlier generation, sealed or not, as an erasure for
+        privacy. The manifest lists their digests.
+    :param erase_reason: why, for the manifest; required with ``erase``. It stays permanently, so name no person.
+        (templated)
     :param deferrable: wait for an unsettled window in the triggerer; otherwise the task is rescheduled. Neither
         occupies a worker slot.
 
@@ -106,6 +112,7 @@ class CloudflareAuditLogsToObjectStorageOperator(WaitingOperator):
         "privacy",
         "window_start",
         "window_end",
+        "erase_reason",
     )
     operator_extra_links = (ManifestLink(), CloudflareDashboardLink())
     ui_color = "#f9e2cf"
@@ -136,6 +143,8 @@ class CloudflareAuditLogsToObjectStorageOperator(WaitingOperator):
         lookback: timedelta | None = None,
         verify: str | None = None,
         replace: bool = False,
+        erase: bool = False,
+        erase_reason: str | None = None,
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         **kwargs: Any,
     ) -> None:
@@ -163,6 +172,8 @@ class CloudflareAuditLogsToObjectStorageOperator(WaitingOperator):
         self.lookback = lookback
         self.verify = verify
         self.replace = replace
+        self.erase = erase
+        self.erase_reason = erase_reason
         self.deferrable = deferrable
         # The outcome of the run, for links and lineage.
         self.query: AuditQuery | None = None
@@ -174,6 +185,7 @@ class CloudflareAuditLogsToObjectStorageOperator(WaitingOperator):
         check_tuning(self.concurrency, self.max_part_bytes, verify)
         api_filters = check_query(api_version, scope, account_id, organization_id, filters)
         check_privacy(privacy, api_filters)
+        check_erasure(replace, erase, erase_reason)
 
     @cached_property
     def hook(self) -> CloudflareHook:
@@ -263,6 +275,8 @@ class CloudflareAuditLogsToObjectStorageOperator(WaitingOperator):
             organization_id=self.organization_id,
             filters=self.filters,
         )
+        # Checked again, because the template may have rendered to nothing.
+        check_erasure(self.replace, self.erase, self.erase_reason)
         return PullSpec(
             query=query,
             run_window=run_window,
@@ -275,6 +289,7 @@ class CloudflareAuditLogsToObjectStorageOperator(WaitingOperator):
             recount=self.verify == "recount",
             privacy=open_privacy(self.privacy),
             history_starts_at=history_starts_at(query.version),
+            erase_reason=self.erase_reason if self.erase else None,
         )
 
     def _report(self, context: Mapping[str, Any], outcome: PullOutcome, late: Mapping[str, int]) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from airflow.sdk import BaseOperator
 
 from airflow_audit_provider._airflow.destinations import check_destination
 from airflow_audit_provider._airflow.task_errors import translate_task_errors
+from airflow_audit_provider.exceptions import ConfigurationError
 
 if TYPE_CHECKING:
     from airflow_audit_provider.core.verification.seals import Signer
@@ -29,12 +30,25 @@ class CloudflareAuditLogsSealOperator(BaseOperator):
     :param day: the UTC date to seal, a date or its text; None for every day with new manifests. (templated)
     :param signing_conn_id: a connection with an Ed25519 private key in PEM, as its password or in the field
         ``signing_key`` of its extra; None for seals without a signature. (templated)
+    :param accept_replaced: keys of manifests that replace a sealed window, as the error of this task names them.
+        (templated)
+    :param accepted_by: who accepts them; the seal records it. Required with ``accept_replaced``. (templated)
+
+    Before it seals a day it checks the day's manifests and parts. It refuses a day on which something sealed is missing
+    or changed, or replaced without being named; other days are sealed first.
 
     Idempotent: a day without new manifests gets no new seal, a late window adds one. Seals that a run left unsigned are
     signed by the next run. Returns a dict with ``created signed_count newest_seal_sha256``; keep that digest elsewhere.
     """
 
-    template_fields: Sequence[str] = ("destination", "destination_conn_id", "day", "signing_conn_id")
+    template_fields: Sequence[str] = (
+        "destination",
+        "destination_conn_id",
+        "day",
+        "signing_conn_id",
+        "accept_replaced",
+        "accepted_by",
+    )
     ui_color = "#d9ead3"
 
     def __init__(
@@ -44,6 +58,8 @@ class CloudflareAuditLogsSealOperator(BaseOperator):
         destination_conn_id: str | None = None,
         day: date | str | None = None,
         signing_conn_id: str | None = None,
+        accept_replaced: Sequence[str] | None = None,
+        accepted_by: str | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -51,7 +67,10 @@ class CloudflareAuditLogsSealOperator(BaseOperator):
         self.destination_conn_id = destination_conn_id
         self.day = day
         self.signing_conn_id = signing_conn_id
+        self.accept_replaced = accept_replaced
+        self.accepted_by = accepted_by
         check_destination(destination)
+        check_keys(accept_replaced)
 
     def execute(self, context: Mapping[str, Any]) -> dict[str, Any]:  # noqa: ARG002 - Airflow's signature
         """Seals and signs; returns the summary."""
@@ -64,10 +83,13 @@ class CloudflareAuditLogsSealOperator(BaseOperator):
         from airflow_audit_provider._airflow.destinations import store_from_connection
         from airflow_audit_provider.core.windows.run_window import read_bound
         from airflow_audit_provider.pipelines.seal import seal
+        from airflow_audit_provider.pipelines.seal_checks import Acceptance
 
         day = read_bound("day", self.day)
         store = store_from_connection(self.destination, self.destination_conn_id)
-        return seal(store, day.date() if day else None, self._signer())
+        check_keys(self.accept_replaced)
+        acceptance = Acceptance(frozenset(self.accept_replaced or ()), self.accepted_by or "")
+        return seal(store, day.date() if day else None, self._signer(), acceptance=acceptance)
 
     def _signer(self) -> Signer | None:
         from airflow_audit_provider._airflow.connection import get_connection
@@ -89,7 +111,9 @@ class CloudflareAuditLogsSealOperator(BaseOperator):
         from airflow_audit_provider.core.verification.findings import findings_table
 
         if report.findings:
-            self.log.warning("The chain of seals is broken:\n%s", findings_table(report.findings))
+            self.log.warning(
+                "The chain of seals is broken, or a seal could not be signed:\n%s", findings_table(report.findings)
+            )
         summary = {
             "created": [msgspec.to_builtins(seal) for seal in report.created],
             "signed_count": report.signed_count,
@@ -97,6 +121,12 @@ class CloudflareAuditLogsSealOperator(BaseOperator):
         }
         self.log.info("Sealed %s", summary)
         return summary
+
+
+def check_keys(accept_replaced: object) -> None:
+    """Raises ``ConfigurationError`` for one text in place of a list: its characters would be taken as keys."""
+    if isinstance(accept_replaced, str) and "{" not in accept_replaced:
+        raise ConfigurationError(f"accept_replaced is {accept_replaced!r}. Give a list of manifest keys.")
 
 
 def _count_sealed(report: SealReport) -> None:

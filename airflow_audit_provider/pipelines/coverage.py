@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 import msgspec
 
 from airflow_audit_provider.core.archive.dataset import Dataset, dataset_of, read_dataset
+from airflow_audit_provider.core.archive.manifest import Manifest
 from airflow_audit_provider.core.archive.object_keys import (
     DATASET_KEY,
     MANIFEST_FOLDER,
@@ -90,6 +91,10 @@ def _of_one(
         last = max(windows)
         dataset = dataset_of(newest[last] if last in newest else read_committed(store, folder + windows[last]).manifest)
     facts = {
-        window: facts_of(manifest, is_foreign=dataset_of(manifest) != dataset) for window, manifest in newest.items()
+        window: facts_of(manifest, is_foreign=_is_foreign(manifest, dataset)) for window, manifest in newest.items()
     }
     return DatasetCoverage(folder, dataset, content is not None, coverage_of(time_range, facts, due_at))
+
+
+def _is_foreign(manifest: Manifest, dataset: Dataset) -> bool:
+    return bool(dataset_of(manifest).differences_from(dataset, is_erasure=bool(manifest.erased)))

@@ -88,4 +88,5 @@ def _spec_of(committed: Manifest, spec: PullSpec) -> PullSpec:
         part_format=committed_format(committed),
         settle_delay=timedelta(0),
         replace=False,
+        erase_reason=None,
     )

@@ -2,10 +2,15 @@
 
 The order of the steps is the state table in ``core/archive/commit``; this module performs them on the store.
 
+An erasure is part of the manifest that replaces: it lists what goes before anything goes, so that a later run can
+finish the removal.
+
 Invariant: the manifest is created only after every part it names is listed with its size, and never overwritten.
 """
 
 from __future__ import annotations
+
+from msgspec import UNSET, UnsetType
 
 from airflow_audit_provider.core.archive.commit import (
     CommitEvent,
@@ -14,7 +19,8 @@ from airflow_audit_provider.core.archive.commit import (
     CommittedManifest,
     check_objects_present,
 )
-from airflow_audit_provider.core.archive.manifest import Manifest
+from airflow_audit_provider.core.archive.dataset import dataset_of
+from airflow_audit_provider.core.archive.manifest import Erasure, Manifest
 from airflow_audit_provider.core.ports import Store
 from airflow_audit_provider.exceptions import CommitConflictError
 from airflow_audit_provider.pipelines.committed import (
@@ -22,6 +28,7 @@ from airflow_audit_provider.pipelines.committed import (
     absent_parts,
     check_no_overlap_since,
     latest_committed,
+    read_committed,
 )
 from airflow_audit_provider.pipelines.dataset import claim_dataset
 from airflow_audit_provider.pipelines.observer import PullOutcome
@@ -41,12 +48,13 @@ def commit_staged(planned: PlannedPull, area: StagingArea, staged: StagedRecords
     committed, spec, store = planned.committed, planned.spec, area.store
     if not planned.has_descriptor:
         # Before anything is published: the loser of two first commits leaves nothing where readers look.
-        claim_dataset(store, spec.dataset)
+        is_erasure = committed and spec.erase_reason is not None
+        claim_dataset(store, dataset_of(committed.manifest) if committed and is_erasure else spec.dataset)
     plan = CommitPlan(planned.keys, committed, spec.replace, staged.parts, spec.part_format.extension)
     if committed is not None and plan.state is CommitState.UNCHANGED:
         return PullOutcome(committed.manifest, committed.key, committed=False, missing_count=staged.missing_count)
     _publish_parts(plan, store, staged)
-    manifest = plan.manifest(_draft_manifest(planned, staged))
+    manifest = plan.manifest(_draft_manifest(planned, staged, _erasure(planned, store)))
     check_objects_present(absent_parts(store, manifest.parts))
     check_no_overlap_since(store, planned.keys)
     is_created = _create_manifest(plan, store, manifest)
@@ -85,7 +93,19 @@ def _agreed_winner(plan: CommitPlan, area: StagingArea, manifest: Manifest) -> C
         raise
 
 
-def _draft_manifest(planned: PlannedPull, staged: StagedRecords) -> Manifest:
+def _erasure(planned: PlannedPull, store: Store) -> Erasure | UnsetType:
+    """Returns the entry for an erasure: every stored part that an earlier generation of the window names."""
+    committed, reason = planned.committed, planned.spec.erase_reason
+    if committed is None or reason is None:
+        return UNSET
+    stored = set(store.list_keys(planned.keys.partition))
+    numbers = range(1, committed.manifest.generation + 1)
+    manifests = [read_committed(store, planned.keys.manifest(number)).manifest for number in numbers]
+    parts = {part.key: part for manifest in manifests for part in manifest.parts if part.key in stored}
+    return Erasure(reason, tuple(parts[key] for key in sorted(parts)))
+
+
+def _draft_manifest(planned: PlannedPull, staged: StagedRecords, erased: Erasure | UnsetType) -> Manifest:
     """Returns the manifest without its parts, counts and generation, which the commit plan fills in."""
     spec = planned.spec
     return Manifest(
@@ -104,4 +124,5 @@ def _draft_manifest(planned: PlannedPull, staged: StagedRecords) -> Manifest:
         verified="recount" if spec.recount else None,
         table=spec.part_format.table,
         privacy=spec.privacy_entry,
+        erased=erased,
     )

@@ -25,6 +25,7 @@ class PullSpec(NamedTuple):
     """Request for one pull; ``attempt_id`` is unique to the attempt and names its staging folder.
 
     ``history_starts_at`` is the instant before which the API version has no records, None if there is none.
+    With ``erase_reason`` a replacement also removes parts that a seal covers, and its manifest lists them.
     """
 
     query: AuditQuery
@@ -38,6 +39,7 @@ class PullSpec(NamedTuple):
     recount: bool = False
     privacy: PrivacyRule | None = None
     history_starts_at: datetime | None = None
+    erase_reason: str | None = None
 
     @property
     def privacy_entry(self) -> MaybeAppliedPrivacy:

@@ -1,13 +1,13 @@
-"""Seals the manifests of a day: checks them, creates the next seal of the chain, then its signature.
+"""Seals the manifests of a day: checks them and their parts, creates the next seal of the chain, then its signature.
 
-Invariant: seals and signatures are created and never rewritten; manifests that fail their checks are not sealed.
+Invariant: seals and signatures are created and never rewritten; a day that fails its checks is not sealed, and a seal
+that fails them is not signed.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from datetime import date, datetime
 
 import msgspec
@@ -19,24 +19,27 @@ from airflow_audit_provider.core.archive.object_keys import (
     signature_key,
 )
 from airflow_audit_provider.core.ports import Store
-from airflow_audit_provider.core.verification.findings import Finding, FindingKind, severe
-from airflow_audit_provider.core.verification.manifest_chain import StoredManifest, read_chain
-from airflow_audit_provider.core.verification.seals import (
-    Seal,
-    SealChain,
-    SealedManifest,
-    Signer,
-    as_sealed,
-    sealed_findings,
-)
+from airflow_audit_provider.core.verification.findings import Finding, FindingKind, finding
+from airflow_audit_provider.core.verification.replacements import AcceptedReplacement
+from airflow_audit_provider.core.verification.seals import Seal, SealChain, Signer
 from airflow_audit_provider.exceptions import CommitConflictError, VerificationError
 from airflow_audit_provider.pipelines.committed import read_seals
+from airflow_audit_provider.pipelines.seal_checks import (
+    NOTHING_ACCEPTED,
+    Acceptance,
+    check_acceptance,
+    check_day,
+    manifest_keys_of,
+)
 
 _MAX_ATTEMPTS = 5
 
 
 class CreatedSeal(msgspec.Struct, frozen=True):
-    """A created seal: its key, the SHA-256 of its bytes to keep outside of the store, and its totals."""
+    """A created seal: its key, the SHA-256 of its bytes to keep outside of the store, and its totals.
+
+    ``replacements`` are the replacements that it accepts.
+    """
 
     day: date
     number: int
@@ -44,6 +47,7 @@ class CreatedSeal(msgspec.Struct, frozen=True):
     sha256: str
     manifest_count: int
     record_count: int
+    replacements: tuple[AcceptedReplacement, ...] = ()
 
 
 class SealReport(msgspec.Struct, frozen=True):
@@ -56,52 +60,89 @@ class SealReport(msgspec.Struct, frozen=True):
 
 
 def seal(
-    store: Store, day: date | None = None, signer: Signer | None = None, sealed_at: datetime | None = None
+    store: Store,
+    day: date | None = None,
+    signer: Signer | None = None,
+    sealed_at: datetime | None = None,
+    acceptance: Acceptance = NOTHING_ACCEPTED,
 ) -> SealReport:
     """Seals one UTC day, or every day with unsealed manifests, and signs every unsigned seal; idempotent.
 
-    A day without new manifests gets no new seal. Raises ``VerificationError`` for a day whose manifests are damaged or
-    differ from those sealed before, and ``CommitConflictError`` if concurrent runs took the next number too often.
+    A day without new manifests gets no new seal. Raises ``VerificationError`` for a day that fails a check, after the
+    other days were sealed and signed: a manifest or part is damaged, something sealed is missing or changed, or a
+    generation replaces an earlier one on a sealed day and ``acceptance`` does not name it. Raises
+    ``CommitConflictError`` if concurrent runs took the next number too often.
     """
-    objects = read_seals(store)
-    days = [day] if day is not None else _days_to_seal(store, SealChain(objects))
-    created = [made for made in (_seal_day(store, one, sealed_at, objects) for one in days) if made is not None]
-    chain = SealChain(objects)
-    signed_count = _sign(store, chain, signer, {made.number for made in created}) if signer is not None else 0
-    return SealReport(tuple(created), signed_count, chain.newest_sha256, tuple(chain.findings))
+    check_acceptance(store, acceptance)
+    run = _SealRun(store, acceptance, sealed_at)
+    refused = run.seal_days([day] if day is not None else run.days_to_seal())
+    chain, created = SealChain(run.objects), run.created
+    unsigned: list[Finding] = []
+    signed_count = _sign(run, chain, signer, unsigned) if signer is not None else 0
+    if refused:
+        raise refused[0]
+    return SealReport(tuple(created), signed_count, chain.newest_sha256, (*chain.findings, *unsigned))
 
 
-def _days_to_seal(store: Store, chain: SealChain) -> list[date]:
-    """Returns the days with a manifest that no seal names."""
-    sealed = {one.key for made in chain.seals for one in made.manifests}
-    parsed = (read_manifest_key(key) for key in store.list_keys(MANIFEST_FOLDER) if key not in sealed)
-    return sorted({key.day for key in parsed if key is not None})
+class _SealRun:
+    """One run: the stored seals, to which it adds those that it creates."""
 
+    def __init__(self, store: Store, acceptance: Acceptance, sealed_at: datetime | None) -> None:
+        self.store = store
+        self.acceptance = acceptance
+        self.objects = read_seals(store)
+        self.created: list[CreatedSeal] = []
+        self._sealed_at = sealed_at
 
-def _seal_day(store: Store, day: date, sealed_at: datetime | None, objects: dict[str, bytes]) -> CreatedSeal | None:
-    """Creates the next seal of a day if it has new manifests; adds it to ``objects``, the stored seals.
+    def days_to_seal(self) -> list[date]:
+        """Returns the days with a manifest that no seal names."""
+        sealed = SealChain(self.objects).first_named
+        parsed = (read_manifest_key(key) for key in self.store.list_keys(MANIFEST_FOLDER) if key not in sealed)
+        return sorted({key.day for key in parsed if key is not None})
 
-    If a concurrent run took the number, reads its seal and continues with the next number.
-    """
-    for _ in range(_MAX_ATTEMPTS):
-        chain = SealChain(objects)
-        manifests = _checked_manifests(store, day, chain)
-        wanted = chain.next_seal(day, manifests, sealed_at)
-        if wanted is None:
-            return None
+    def seal_days(self, days: Iterable[date]) -> list[VerificationError]:
+        """Seals every day that passes its checks; returns the errors of the others."""
+        refused = []
+        for day in days:
+            try:
+                made = self._seal_day(day)
+            except VerificationError as error:
+                refused.append(error)
+                continue
+            self.created += [made] if made else []
+        return refused
+
+    def _seal_day(self, day: date) -> CreatedSeal | None:
+        """Creates the next seal of a day if it has new manifests.
+
+        If a concurrent run took the number, reads its seal and continues with the next number.
+        """
+        for _ in range(_MAX_ATTEMPTS):
+            chain, listed = SealChain(self.objects), manifest_keys_of(self.store, day)
+            checked = check_day(self.store, day, chain.day_before(day), self.acceptance)
+            wanted = chain.next_seal(day, checked.manifests, self._sealed_at, checked.accepted)
+            if wanted is None:
+                return None
+            # A generation that was committed during the checks may be about to remove the parts that it replaces.
+            if manifest_keys_of(self.store, day) == listed and self._create(wanted):
+                return _created_seal(wanted, wanted.to_bytes())
+            self.objects.update(read_seals(self.store))
+        raise CommitConflictError(
+            f"The seal of {day} lost the race for its number {_MAX_ATTEMPTS} times to other runs. Run one seal task at "
+            "a time, for example with max_active_runs=1.",
+            key=SEAL_FOLDER,
+        )
+
+    def _create(self, wanted: Seal) -> bool:
+        """Creates a seal; returns whether the store has its bytes."""
         content = wanted.to_bytes()
-        store.create(wanted.key, content)
+        self.store.create(wanted.key, content)
         # Read back regardless of the result: if the first response was lost, a retried create reports that the key
         # exists.
-        if store.read(wanted.key) == content:
-            objects[wanted.key] = content
-            return _created_seal(wanted, content)
-        objects.update(read_seals(store))
-    raise CommitConflictError(
-        f"The seal of {day} lost the race for its number {_MAX_ATTEMPTS} times to other runs. Run one seal task at a "
-        "time, for example with max_active_runs=1.",
-        key=SEAL_FOLDER,
-    )
+        if self.store.read(wanted.key) != content:
+            return False
+        self.objects[wanted.key] = content
+        return True
 
 
 def _created_seal(made: Seal, content: bytes) -> CreatedSeal:
@@ -112,60 +153,39 @@ def _created_seal(made: Seal, content: bytes) -> CreatedSeal:
         sha256=hashlib.sha256(content).hexdigest(),
         manifest_count=len(made.manifests),
         record_count=sum(one.record_count for one in made.manifests),
+        replacements=made.accepted,
     )
 
 
-def _checked_manifests(store: Store, day: date, chain: SealChain) -> list[SealedManifest]:
-    """Returns the manifests of a day, every generation; raises ``VerificationError`` if one fails its checks."""
-    prefix = f"{MANIFEST_FOLDER}dt={day.isoformat()}/"
-    stored = [StoredManifest(key, store.read(key)) for key in store.list_keys(prefix) if read_manifest_key(key)]
-    found, manifests = _check(stored)
-    _check_no_severe(day, [*found, *_sealed_before(chain, day, manifests)])
-    return [one for one in manifests.values() if one is not None]
+def _sign(run: _SealRun, chain: SealChain, signer: Signer, unsigned: list[Finding]) -> int:
+    """Signs the seals of this run, and older unsigned seals that this run would make the same way.
 
-
-def _check(stored: Iterable[StoredManifest]) -> tuple[list[Finding], dict[str, SealedManifest | None]]:
-    by_window: dict[str, list[StoredManifest]] = defaultdict(list)
-    for one in stored:
-        by_window[one.key.rsplit(".g", 1)[0]].append(one)
-    findings: list[Finding] = []
-    manifests: dict[str, SealedManifest | None] = {}
-    for of_one in by_window.values():
-        chain = read_chain(of_one)
-        findings += chain.findings
-        manifests.update(as_sealed(of_one, chain))
-    return findings, manifests
-
-
-def _sealed_before(chain: SealChain, day: date, manifests: dict[str, SealedManifest | None]) -> list[Finding]:
-    """Returns findings about manifests that earlier seals of the day name; unsealed manifests are expected here."""
-    found = sealed_findings(chain, manifests, set(manifests))
-    unsealed = {FindingKind.MANIFEST_UNSEALED, FindingKind.DAY_UNSEALED}
-    sealed_keys = {one.key for one in chain.sealed_on(day)}
-    return [one for one in found if one.kind not in unsealed and one.key in sealed_keys]
-
-
-def _check_no_severe(day: date, findings: Sequence[Finding]) -> None:
-    severe_findings = severe(findings)
-    if severe_findings:
-        first = severe_findings[0]
-        raise VerificationError(
-            f"The day {day} was not sealed: its manifests have {len(severe_findings)} severe findings. The first is "
-            f"{first.kind} at {first.key}: {first.detail} Then verify the destination and seal again."
-        )
-
-
-def _sign(store: Store, chain: SealChain, signer: Signer, created_numbers: set[int]) -> int:
-    """Signs the seals of this run, and older unsigned seals whose chain and manifests are unchanged."""
+    Others may write to the store, so an older seal is checked like a new one: its chain, its manifests, their parts,
+    and that the caller accepts the replacements in it. Adds a finding to ``unsigned`` for each seal that is refused.
+    """
     signed_count = 0
+    created_numbers = {made.number for made in run.created}
     for one in chain.unsigned:
-        if one.number in created_numbers or (not chain.findings and _is_unchanged(store, one)):
+        reason = None if one.number in created_numbers else _reason_not_to_sign(run, chain, one)
+        if reason is None:
             signature = signer.sign(chain.contents[one.number]).to_bytes()
-            signed_count += store.create(signature_key(one.number), signature)
+            signed_count += run.store.create(signature_key(one.number), signature)
+        else:
+            fact = f"Seal {one.number} was not signed. {reason}"
+            unsigned.append(finding(FindingKind.SIGNATURE_MISSING, one.key, fact))
     return signed_count
 
 
-def _is_unchanged(store: Store, sealed: Seal) -> bool:
-    """Say whether the manifests a seal names are those that lie in the store: others may write there too."""
-    digests = ((one.sha256, store.read(one.key)) for one in sealed.manifests)
-    return all(content is not None and hashlib.sha256(content).hexdigest() == sha256 for sha256, content in digests)
+def _reason_not_to_sign(run: _SealRun, chain: SealChain, unsigned: Seal) -> str | None:
+    """Returns why an older seal is not signed, None if it may be."""
+    if chain.findings:
+        return "The chain of seals is broken."
+    keys = {one.key for one in unsigned.manifests}
+    earlier = chain.day_before(unsigned.day, unsigned.number)
+    try:
+        checked = check_day(run.store, unsigned.day, earlier, run.acceptance, keys)
+    except VerificationError as error:
+        return error.message
+    if (checked.manifests, checked.accepted) != (unsigned.manifests, unsigned.accepted):
+        return "It differs from what the store holds now, or from the replacements that this run accepts."
+    return None

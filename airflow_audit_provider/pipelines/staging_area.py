@@ -6,7 +6,8 @@
     _staging/<window>/<attempt>/part-00000              a closed part
     _staging/<window>/<attempt>/checkpoint-00001.json   the parts closed so far
 
-Invariant: only objects in staging, and parts that the manifest in force does not name, are ever removed.
+Invariant: only objects in staging, and parts that neither the manifest in force names nor a seal covers, are ever
+removed; an erased part is not covered any more.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from airflow_audit_provider.core.archive.manifest import Manifest
 from airflow_audit_provider.core.archive.object_keys import WindowKeys
 from airflow_audit_provider.core.ports import Store
 from airflow_audit_provider.exceptions import StorageError
+from airflow_audit_provider.pipelines.sealed_parts import SealedParts
 
 
 class AttemptMarker(msgspec.Struct, frozen=True):
@@ -115,12 +117,15 @@ class StagingArea(NamedTuple):
         """Removes the window's parts, up to the committed generation, that the manifest in force does not name.
 
         They were replaced, or published by an attempt that ended before its manifest. No run can commit them any more:
-        a manifest is only ever created for a later generation.
+        a manifest is only ever created for a later generation. Parts that a seal covers are kept, unless a manifest
+        lists them as erased.
         """
         named = {part.key for part in committed.parts}
         unnamed = [key for key in self.store.list_keys(self.keys.partition) if key not in named]
         generations = [(key, self.keys.part_generation(key)) for key in unnamed]
-        self.store.remove([key for key, number in generations if number is not None and number <= committed.generation])
+        ended = [key for key, number in generations if number is not None and number <= committed.generation]
+        # A first generation replaces nothing, so what it does not name was never committed.
+        self.store.remove(SealedParts(self.store).removable(self.keys, ended) if committed.generation > 1 else ended)
 
     def _checkpoints(self, staged: Iterable[str]) -> list[tuple[str, Checkpoint | None]]:
         """Returns the newest checkpoint of each attempt among sorted keys, with the attempt's prefix."""

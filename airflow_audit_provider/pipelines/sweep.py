@@ -1,7 +1,7 @@
 """Removes orphaned files of abandoned attempts.
 
-Invariant: it never removes parts in a current manifest, files of an active attempt, or files that this provider did not
-write.
+Invariant: it never removes parts in a current manifest, parts that a seal covers, files of an active attempt, or files
+that this provider did not write.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from airflow_audit_provider.core.ports import ObjectLock, ObjectLockReader, Stor
 from airflow_audit_provider.core.windows.window import TimeWindow
 from airflow_audit_provider.exceptions import ConfigurationError, StorageError, StorageUnavailableError
 from airflow_audit_provider.pipelines.committed import read_committed
+from airflow_audit_provider.pipelines.sealed_parts import SealedParts
 from airflow_audit_provider.pipelines.staging_area import AttemptMarker
 
 DEFAULT_AGE = timedelta(days=1)
@@ -80,9 +81,11 @@ def sweep(
     named = {part.key for key in newest.values() for part in read_committed(store, key).manifest.parts}
     removal = _Removal(store, now, dry_run, locks)
     removal.remove(_unfinished(store, now - older_than))
+    sealed = SealedParts(store)
     for window in sorted({*published, *staged} - active):
-        parts = {key: size for key, size in published.get(window, {}).items() if key not in named}
-        orphaned = parts | staged.get(window, {})
+        sizes = published.get(window, {})
+        parts = sealed.removable(_keys(window), [key for key in sizes if key not in named])
+        orphaned = {key: sizes[key] for key in parts} | staged.get(window, {})
         if dry_run or _has_no_new_activity(store, window, staged.get(window, {}), newest.get(window)):
             removal.remove(orphaned)
     return removal.report()

@@ -1,6 +1,7 @@
 """Verifies a destination: manifests, parts, records, unreferenced objects and seals.
 
-Steps: list every object; read the manifests window by window; read each part; check unreferenced objects; check seals.
+Steps: list every object; read the seals; read the manifests window by window; read each part; check unreferenced
+objects; check seals.
 One part is in memory at a time.
 
 Invariant: verification reads and never writes.
@@ -26,14 +27,22 @@ from airflow_audit_provider.core.archive.object_keys import (
 from airflow_audit_provider.core.ports import ObjectLockReader, Store
 from airflow_audit_provider.core.verification.dataset_check import DatasetCheck
 from airflow_audit_provider.core.verification.findings import Finding, FindingKind, finding, severe
-from airflow_audit_provider.core.verification.manifest_chain import StoredManifest, read_chain
+from airflow_audit_provider.core.verification.manifest_chain import Chain, StoredManifest, read_chain
 from airflow_audit_provider.core.verification.object_locks import LockSummary, lock_findings, protected_keys
-from airflow_audit_provider.core.verification.part_checks import WindowCheck, overlap_findings, stray_findings
+from airflow_audit_provider.core.verification.part_checks import (
+    WindowCheck,
+    erasure_findings,
+    overlap_findings,
+    sealed_part_finding,
+    stray_findings,
+)
+from airflow_audit_provider.core.verification.replacements import erased_parts, parts_in_force
 from airflow_audit_provider.core.verification.seals import (
     SealChain,
     SealedManifest,
     SignatureVerifier,
     as_sealed,
+    replacement_findings,
     sealed_findings,
 )
 from airflow_audit_provider.core.windows.window import EARLIEST_AT, LATEST_AT, TimeWindow
@@ -112,8 +121,8 @@ def verify(
     if not run.window_count:
         fact = "No window is committed in this range, so nothing was verified."
         run.findings.append(finding(FindingKind.NOTHING_COMMITTED, MANIFEST_FOLDER, fact))
-    seals = SealChain(read_seals(store))
-    findings = [*run.findings, *run.stray_findings(), *seals.findings]
+    seals = run.seals
+    findings = [*run.findings, *run.stray_findings(), *seals.findings, *seals.acceptance_findings()]
     findings += sealed_findings(seals, run.manifests, run.manifest_keys)
     findings += seals.signature_findings(anchors.verifier)
     if anchors.expected_seal_sha256 is not None:
@@ -147,6 +156,7 @@ class _Verifier:
         self.manifest_keys = set(store.list_keys(MANIFEST_FOLDER))
         # Read after the listing: the descriptor is created before the first manifest.
         self._dataset = DatasetCheck(store.read(DATASET_KEY))
+        self.seals = SealChain(read_seals(store))
         self.findings: list[Finding] = list(self._dataset.findings(self.manifest_keys))
         self.manifests: dict[str, SealedManifest | None] = {}
         self.window_count = self.part_count = self.record_count = self.size_bytes = 0
@@ -170,6 +180,7 @@ class _Verifier:
         for part in check.parts:
             self._check_part(check, part)
         self.findings += [*check.finish(), *self._dataset.window_findings(check.newest)]
+        self._check_sealed_parts(chain, {part.key for part in check.parts})
         self.window_count += 1
         self.part_count += len(check.parts)
         self.record_count += check.record_count
@@ -187,6 +198,18 @@ class _Verifier:
         """Returns the objects in the range that the dataset needs, and that exist."""
         keys = {*self._sizes, *self.manifest_keys}
         return protected_keys((key for key in keys if self._is_in_range(key)), self._referenced)
+
+    def _check_sealed_parts(self, chain: Chain, in_force: set[str]) -> None:
+        """Checks the parts that a seal covers and no reader reads any more, then replacements and erasures."""
+        for key, part in parts_in_force(chain, self.seals.covered_keys).items():
+            if key not in in_force:
+                content = self._store.read(key)
+                self.size_bytes += len(content or b"")
+                found = sealed_part_finding(part, content)
+                self.findings += [found] if found else []
+                self._referenced.add(key)
+        self._referenced.update(erased_parts(chain))
+        self.findings += [*replacement_findings(chain, self.seals), *erasure_findings(chain, self._sizes)]
 
     def _check_part(self, check: WindowCheck, part: Part) -> None:
         if not check.check_size(part, self._sizes.get(part.key)):

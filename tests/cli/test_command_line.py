@@ -16,6 +16,7 @@ from airflow_audit_provider.cli.__main__ import main
 from airflow_audit_provider.core.windows.window import TimeWindow
 from tests.architecture.source_files import PROJECT
 from tests.pipelines.verify.dataset import PRIVATE_PEM, PUBLIC_PEM, commit, records_in, two_days, window
+from tests.pipelines.verify.forgery import forge_replacement
 
 
 @pytest.fixture
@@ -70,6 +71,28 @@ def test_seal_in_text_prints_each_seal(destination: Path, capsys: pytest.Capture
     assert first.startswith("_seals/000001.json  ")
     assert first.endswith("2026-10-26, 3 manifests")
     assert "1 seals created, 0 signed" in last
+
+
+def test_seal_of_replaced_window_needs_its_key_and_a_name(
+    destination: Path, keys: tuple[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Returns 1 and names the key to accept; with the key alone 2; with key and name it seals."""
+    private, public = keys
+    command = ["seal", str(destination), "--signing-key", private]
+    assert main(command) == 0
+    key = forge_replacement(LocalStore(str(destination)), window(), keep_old=True)
+    capsys.readouterr()
+    assert main(command) == 1
+    assert key in capsys.readouterr().err
+    assert main([*command, "--accept-replaced", key]) == 2
+    assert main([*command, "--accept-replaced", "dt=x", "--accepted-by", "Ada"]) == 2
+    assert main([*command, "--accept-replaced", key, "--accepted-by", "Ada"]) == 0
+    capsys.readouterr()
+    assert main(["verify", str(destination), "--public-key", public, "--json"]) == 0
+    (found,) = json.loads(capsys.readouterr().out)["findings"]
+    assert (found["kind"], found["key"]) == ("replacement_accepted", key)
+    assert "'Ada' accepted" in found["detail"]
+    assert "0 records removed, 0 added, 1 changed" in found["detail"]
 
 
 def test_seal_after_broken_chain_returns_1(destination: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -178,6 +178,57 @@ def test_damaged_manifest_is_not_sealed(landed: TaskSetup) -> None:
     assert isinstance(_cause(caught), VerificationError)
 
 
+def test_replaced_window_is_sealed_once_it_is_accepted(landed: TaskSetup) -> None:
+    """Fails and names the key to accept; records who accepted it; an erasure is listed in the summary of its day."""
+    _seal(landed, signing_conn_id="sealing")
+    landed.land(replace=True, erase=True, erase_reason="request 17")
+    with pytest.raises(AirflowFailException, match="replacement_not_accepted at _manifests/") as caught:
+        _seal(landed, signing_conn_id="sealing")
+    assert isinstance(_cause(caught), VerificationError)
+    key = next(name for name in landed.tree() if ".g0002." in name)
+    done = _seal(landed, signing_conn_id="sealing", accept_replaced=[key], accepted_by="Ada")
+    ((accepted,),) = [made["replacements"] for made in done["created"]]
+    assert (accepted["key"], accepted["accepted_by"], accepted["changed_count"]) == (key, "Ada", None)
+    assert _verify(landed)["severe_count"] == 0
+    assert len(landed.part_names()) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"accept_replaced": "_manifests/x"}, "Give a list"),
+        ({"accept_replaced": ["_manifests/x"], "accepted_by": "Ada"}, "not a manifest of the destination"),
+        ({"accept_replaced": ["_manifests/x"]}, "without accepted_by"),
+        ({"accept_replaced": ["_manifests/x"], "accepted_by": " "}, "without accepted_by"),
+    ],
+)
+def test_acceptance_without_a_name_or_a_manifest_fails(
+    landed: TaskSetup, arguments: dict[str, Any], words: str
+) -> None:
+    """Raises ``ConfigurationError`` and writes nothing."""
+    before = landed.tree()
+    with pytest.raises((AirflowFailException, ConfigurationError), match=words):
+        _seal(landed, **arguments)
+    assert landed.tree() == before
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"erase": True, "erase_reason": "request 17"},
+        {"erase": True, "replace": True},
+        {"erase": True, "replace": True, "erase_reason": " "},
+        {"replace": True, "erase_reason": "request 17"},
+    ],
+)
+def test_erasure_without_replacement_or_reason_fails(task_setup: TaskSetup, arguments: dict[str, Any]) -> None:
+    """Raises ``ConfigurationError`` when the DAG is parsed; nothing is requested or written."""
+    with pytest.raises(ConfigurationError, match="erase"):
+        task_setup.land(**arguments)
+    assert task_setup.fake.requests == []
+    assert task_setup.tree() == {}
+
+
 def test_sealing_after_broken_chain_warns(landed: TaskSetup, caplog: pytest.LogCaptureFixture) -> None:
     """Continues after a damaged seal with a warning; the damage stays a finding."""
     _seal(landed)

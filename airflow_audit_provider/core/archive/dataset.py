@@ -20,6 +20,7 @@ from airflow_audit_provider.exceptions import CommitConflictError, Configuration
 
 DATASET_VERSION = 1
 _RAW = "raw"
+_PRIVACY_RULE = "privacy rule"
 
 
 class DatasetPrivacy(msgspec.Struct, frozen=True):
@@ -65,10 +66,17 @@ class Dataset(msgspec.Struct, frozen=True):
     def __str__(self) -> str:
         return ", ".join(f"{fact.name} {fact.text}" for fact in self._facts())
 
-    def differences_from(self, other: Dataset) -> list[str]:
-        """Returns each property in which this dataset differs from another one, as ``filters a=b, not none``."""
+    def differences_from(self, other: Dataset, *, is_erasure: bool = False) -> list[str]:
+        """Returns each property in which this dataset differs from another one, as ``filters a=b, not none``.
+
+        A window that was erased and written again may have another privacy rule than the rest of its dataset.
+        """
         pairs = zip(self._facts(), other._facts(), strict=True)
-        return [f"{mine.name} {mine.text}, not {theirs.text}" for mine, theirs in pairs if mine.value != theirs.value]
+        return [
+            f"{mine.name} {mine.text}, not {theirs.text}"
+            for mine, theirs in pairs
+            if mine.value != theirs.value and not (is_erasure and mine.name == _PRIVACY_RULE)
+        ]
 
     def _facts(self) -> tuple[_Fact, ...]:
         query = self.query
@@ -81,7 +89,7 @@ class Dataset(msgspec.Struct, frozen=True):
             _Fact("filters", query.filters, filters),
             _Fact("file format", self.file_format, self.file_format),
             _Fact("schema", (self.schema, self.schema_major), schema),
-            _Fact("privacy rule", self.privacy, str(self.privacy or "none")),
+            _Fact(_PRIVACY_RULE, self.privacy, str(self.privacy or "none")),
         )
 
 
@@ -117,12 +125,12 @@ def read_dataset(content: bytes) -> Dataset:
     return dataset
 
 
-def check_one_dataset(held: Dataset, pulled: Dataset, key: str) -> None:
+def check_one_dataset(held: Dataset, pulled: Dataset, key: str, *, is_erasure: bool = False) -> None:
     """Raises ``CommitConflictError`` if a destination holds another dataset than the one to pull.
 
     ``key`` is the object that states which dataset it holds.
     """
-    differences = held.differences_from(pulled)
+    differences = held.differences_from(pulled, is_erasure=is_erasure)
     if differences:
         raise CommitConflictError(
             f"The destination holds another dataset than this pull ({key}): {'; '.join(differences)}. Nothing of "

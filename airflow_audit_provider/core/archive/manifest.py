@@ -22,7 +22,7 @@ MANIFEST_VERSION = 1
 # The fields that decide whether two runs committed the same; how the records are cut into parts is not among them.
 _CONTENT_FIELDS = (
     *("query", "window", "file_format", "compression", "generation", "previous_sha256"),
-    *("record_count", "added_count", "records_sha256", "table", "privacy"),
+    *("record_count", "added_count", "records_sha256", "table", "privacy", "erased"),
 )
 
 
@@ -63,6 +63,13 @@ class TableSchema(msgspec.Struct, frozen=True):
         return msgspec.structs.replace(self, type_mismatches=sums)
 
 
+class Erasure(msgspec.Struct, frozen=True):
+    """Record of an erasure: why the committed parts of earlier generations were removed, and which, by digest."""
+
+    reason: str
+    parts: tuple[Part, ...]
+
+
 class Manifest(msgspec.Struct, frozen=True):
     """One generation of one window.
 
@@ -71,7 +78,8 @@ class Manifest(msgspec.Struct, frozen=True):
     does not depend on the file format. ``added_ids`` are the ids of the late records that this generation added, in
     the same order; empty in the first generation and in one that replaces. ``previous_sha256`` is the digest of the
     previous generation's manifest bytes. ``verified`` is ``recount`` if a second read agreed before the commit.
-    ``table`` is unset for parts in the schema ``raw``, ``privacy`` for records without a privacy rule.
+    ``table`` is unset for parts in the schema ``raw``, ``privacy`` for records without a privacy rule, ``erased`` for a
+    generation that erases nothing.
     """
 
     query: AuditQuery
@@ -93,6 +101,7 @@ class Manifest(msgspec.Struct, frozen=True):
     # Omitted from the bytes when unset, so that a manifest without them has the bytes it had before they existed.
     table: TableSchema | UnsetType = UNSET
     privacy: MaybeAppliedPrivacy = UNSET
+    erased: Erasure | UnsetType = UNSET
 
     @property
     def size_bytes(self) -> int:

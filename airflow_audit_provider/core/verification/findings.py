@@ -15,7 +15,8 @@ import msgspec
 class Severity(StrEnum):
     """Severity of a finding.
 
-    ``severe``: what is committed or sealed cannot be proved complete and unchanged. ``mild``: informative, no harm.
+    ``severe``: what is committed or sealed cannot be proved complete and unchanged, or an erasure is not finished.
+    ``mild``: informative, no harm.
     """
 
     SEVERE = "severe"
@@ -64,6 +65,13 @@ class FindingKind(StrEnum):
     SEALED_MANIFEST_CHANGED = "sealed_manifest_changed"
     MANIFEST_UNSEALED = "manifest_unsealed"
     DAY_UNSEALED = "day_unsealed"
+    SEALED_PART_MISSING = "sealed_part_missing"
+    SEALED_PART_CHANGED = "sealed_part_changed"
+    REPLACEMENT_NOT_ACCEPTED = "replacement_not_accepted"
+    REPLACEMENT_ACCEPTED = "replacement_accepted"
+    PARTS_ERASED = "parts_erased"
+    ERASED_PART_PRESENT = "erased_part_present"
+    NOTHING_SEALED = "nothing_sealed"
     SIGNATURE_INVALID = "signature_invalid"
     SIGNATURE_MISSING = "signature_missing"
     SIGNATURE_ORPHANED = "signature_orphaned"
@@ -155,6 +163,25 @@ _MEANINGS: dict[FindingKind, _Meaning] = {
         Severity.SEVERE, "If a late run of this provider wrote it, seal its day again; otherwise find out who wrote it."
     ),
     FindingKind.DAY_UNSEALED: _Meaning(Severity.MILD, "Seal the day."),
+    FindingKind.SEALED_PART_MISSING: _Meaning(Severity.SEVERE, _RESTORE),
+    FindingKind.SEALED_PART_CHANGED: _Meaning(Severity.SEVERE, _RESTORE),
+    FindingKind.REPLACEMENT_NOT_ACCEPTED: _Meaning(
+        Severity.SEVERE,
+        "If you replaced the window, seal its day with accept_replaced=[this key] and accepted_by; otherwise find out "
+        "who wrote it, and remove it after you have kept a copy.",
+    ),
+    FindingKind.REPLACEMENT_ACCEPTED: _Meaning(
+        Severity.MILD, "Compare it with your own records of that change; it stays in every report."
+    ),
+    FindingKind.PARTS_ERASED: _Meaning(
+        Severity.MILD, "Compare it with your own records of that erasure; it stays in every report."
+    ),
+    FindingKind.ERASED_PART_PRESENT: _Meaning(Severity.SEVERE, "Run the sweep command, which removes it."),
+    FindingKind.NOTHING_SEALED: _Meaning(
+        Severity.SEVERE,
+        "If the dataset was sealed before, restore the seals from a copy and find out who removed them; otherwise seal "
+        "it, or verify without a public key.",
+    ),
     FindingKind.SIGNATURE_INVALID: _Meaning(
         Severity.SEVERE,
         "Check that the public key is the right one. If it is, restore the seal and its signature from a copy.",

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from array import array
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from itertools import pairwise
 
 from airflow_audit_provider.core.api.records import AuditRecord, id_digest
@@ -25,6 +25,7 @@ from airflow_audit_provider.core.archive.object_keys import (
 )
 from airflow_audit_provider.core.verification.findings import Finding, FindingKind, finding
 from airflow_audit_provider.core.verification.manifest_chain import Chain, Generation
+from airflow_audit_provider.core.verification.replacements import erased_parts
 from airflow_audit_provider.core.windows.window import TimeWindow
 
 # CSV and Parquet hold text, so bytes that are not valid UTF-8 are stored as this replacement character.
@@ -63,7 +64,7 @@ class WindowCheck:
 
     def check_bytes(self, part: Part, content: bytes | None) -> bool:
         """Compares a part's bytes, None if it does not exist; returns whether its records are worth reading."""
-        found = _bytes_finding(part, content)
+        found = part_finding(part, content)
         if found is None:
             return True
         self._skip_part(part, found)
@@ -151,7 +152,8 @@ class _AddedRecords:
             yield finding(FindingKind.RECORDS_CHANGED, key, fact)
 
 
-def _bytes_finding(part: Part, content: bytes | None) -> Finding | None:
+def part_finding(part: Part, content: bytes | None) -> Finding | None:
+    """Compares the bytes of a part, None if it does not exist, with its manifest."""
     if content is None:
         return finding(FindingKind.PART_MISSING, part.key, "The manifest names the part, but it does not exist.")
     if len(content) != part.size_bytes:
@@ -159,6 +161,30 @@ def _bytes_finding(part: Part, content: bytes | None) -> Finding | None:
     if hashlib.sha256(content).hexdigest() != part.sha256:
         return finding(FindingKind.PART_CHANGED, part.key, "The part's SHA-256 differs from the one in its manifest.")
     return None
+
+
+def sealed_part_finding(part: Part, content: bytes | None) -> Finding | None:
+    """Compares a sealed part that no reader reads any more, None if it does not exist, with its manifest."""
+    if content is None:
+        fact = "A seal covers the part, but it does not exist."
+        return finding(FindingKind.SEALED_PART_MISSING, part.key, fact)
+    if hashlib.sha256(content).hexdigest() != part.sha256:
+        fact = "A seal covers the part, but its SHA-256 differs from the one in its manifest."
+        return finding(FindingKind.SEALED_PART_CHANGED, part.key, fact)
+    return None
+
+
+def erasure_findings(chain: Chain, stored: Container[str]) -> Iterator[Finding]:
+    """Yields every erasure of a window, and each erased part that is still stored."""
+    for one in chain.generations:
+        erased = one.manifest.erased
+        if erased:
+            fact = f"The generation erased {len(erased.parts)} parts of earlier ones, for the reason {erased.reason!r}."
+            yield finding(FindingKind.PARTS_ERASED, one.key, fact)
+    for key in sorted(erased_parts(chain)):
+        if key in stored:
+            fact = "The part was erased according to a manifest, but it still exists."
+            yield finding(FindingKind.ERASED_PART_PRESENT, key, fact)
 
 
 def _size_finding(part: Part, found_bytes: int) -> Finding:

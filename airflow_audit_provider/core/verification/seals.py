@@ -9,20 +9,25 @@
 A seal names the manifests of its day, a manifest its parts, and a seal the seal before it, each by SHA-256. The digest
 of the newest seal, kept elsewhere, therefore covers the whole dataset.
 
+A seal covers the parts of the newest generation of each window that it names. What a seal covers is kept: a later
+generation that replaces it is added beside it, and only a later seal that names this replacement accepts it.
+
 Invariant: a seal is never rewritten; what is committed later is named by a later seal.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from datetime import date, datetime
-from typing import Protocol
+from functools import cached_property
+from typing import NamedTuple, Protocol
 
 import msgspec
 
 from airflow_audit_provider.core.archive.manifest import canonical_json
 from airflow_audit_provider.core.archive.object_keys import (
+    SEAL_FOLDER,
     missing_numbers,
     read_manifest_key,
     seal_key,
@@ -30,7 +35,8 @@ from airflow_audit_provider.core.archive.object_keys import (
     signature_key,
 )
 from airflow_audit_provider.core.verification.findings import Finding, FindingKind, finding
-from airflow_audit_provider.core.verification.manifest_chain import Chain, StoredManifest
+from airflow_audit_provider.core.verification.manifest_chain import Chain, Generation, StoredManifest
+from airflow_audit_provider.core.verification.replacements import AcceptedReplacement, replacing
 
 
 class Signature(msgspec.Struct, frozen=True):
@@ -85,7 +91,7 @@ class Seal(msgspec.Struct, frozen=True):
     """Every manifest, of every generation, whose window starts on one UTC day, sorted by key.
 
     ``number`` counts from 1 over the whole destination. ``previous_sha256`` is the SHA-256 of the bytes of the seal
-    before, None for the first.
+    before, None for the first. ``replacements`` are the replacements that this seal accepts, unset if there is none.
     """
 
     number: int
@@ -93,6 +99,7 @@ class Seal(msgspec.Struct, frozen=True):
     manifests: tuple[SealedManifest, ...]
     previous_sha256: str | None
     sealed_at: datetime | msgspec.UnsetType = msgspec.UNSET
+    replacements: tuple[AcceptedReplacement, ...] | msgspec.UnsetType = msgspec.UNSET
     seal_version: int = SEAL_VERSION
 
     @property
@@ -100,9 +107,30 @@ class Seal(msgspec.Struct, frozen=True):
         """Object key of the seal."""
         return seal_key(self.number)
 
+    @property
+    def accepted(self) -> tuple[AcceptedReplacement, ...]:
+        """The replacements that this seal accepts."""
+        return self.replacements or ()
+
+    @property
+    def in_force(self) -> set[str]:
+        """Keys of the newest manifest of each window that the seal names: those whose parts it covers."""
+        newest: dict[str, tuple[int, str]] = {}
+        for named in self.manifests:
+            window = named.key.rpartition(".g")[0]
+            newest[window] = max(newest.get(window, (0, "")), (len(named.key), named.key))
+        return {key for _, key in newest.values()}
+
     def to_bytes(self) -> bytes:
         """Returns the canonical bytes: JSON, sorted keys, two-space indent, one line feed at the end."""
         return canonical_json(self)
+
+
+class SealedDay(NamedTuple):
+    """What seals of one day name, and the keys of the manifests whose parts they cover."""
+
+    named: frozenset[SealedManifest]
+    covered_keys: frozenset[str]
 
 
 class SealChain:
@@ -145,12 +173,32 @@ class SealChain:
         """Returns the bytes of a seal's signature, None if it has none."""
         return self._objects.get(signature_key(number))
 
+    @cached_property
+    def covered_keys(self) -> frozenset[str]:
+        """Keys of the manifests whose parts are sealed: each was the newest of its window when a seal was made."""
+        return frozenset(key for seal in self.seals for key in seal.in_force)
+
+    @cached_property
+    def first_named(self) -> dict[str, Seal]:
+        """The first seal that names each manifest, by the manifest's key."""
+        return {named.key: seal for seal in reversed(self.seals) for named in seal.manifests}
+
     def sealed_on(self, day: date) -> set[SealedManifest]:
         """Returns every manifest that the seals of a day name."""
         return {named for seal in self.seals if seal.day == day for named in seal.manifests}
 
+    def day_before(self, day: date, number: int | None = None) -> SealedDay:
+        """Returns what the seals of a day name and cover; with a number only those before it."""
+        seals = [seal for seal in self.seals if seal.day == day and (number is None or seal.number < number)]
+        named = frozenset(one for seal in seals for one in seal.manifests)
+        return SealedDay(named, frozenset(key for seal in seals for key in seal.in_force))
+
     def next_seal(
-        self, day: date, manifests: Sequence[SealedManifest], sealed_at: datetime | None = None
+        self,
+        day: date,
+        manifests: Sequence[SealedManifest],
+        sealed_at: datetime | None = None,
+        accepted: Iterable[AcceptedReplacement] = (),
     ) -> Seal | None:
         """Returns the seal to create for a day, None if its seals already name every manifest."""
         if set(manifests) <= self.sealed_on(day):
@@ -161,7 +209,18 @@ class SealChain:
             manifests=tuple(sorted(manifests)),
             previous_sha256=self._digest_of(self.last_number),
             sealed_at=sealed_at or msgspec.UNSET,
+            replacements=tuple(sorted(accepted)) or msgspec.UNSET,
         )
+
+    def acceptance_findings(self) -> Iterator[Finding]:
+        """Yields a mild finding for every replacement that a seal records as accepted."""
+        for seal in self.seals:
+            for one in seal.accepted:
+                fact = (
+                    f"Seal {seal.number} records that {one.accepted_by!r} accepted the replacement of {one.replaces}: "
+                    f"{one.difference}."
+                )
+                yield finding(FindingKind.REPLACEMENT_ACCEPTED, one.key, fact)
 
     def expected_seal_findings(self, expected_sha256: str) -> Iterator[Finding]:
         """Yields a finding if no seal has the digest that the auditor kept; seals after it are allowed."""
@@ -172,8 +231,12 @@ class SealChain:
     def signature_findings(self, verifier: SignatureVerifier | None) -> Iterator[Finding]:
         """Checks every signature.
 
-        Without a verifier it checks their form, and that either every seal is signed or none.
+        Without a verifier it checks their form, and that either every seal is signed or none. With a verifier a
+        destination without a seal is severe: the public key proves nothing about it.
         """
+        if verifier is not None and not self.contents:
+            fact = "A public key was given, but the destination holds no seal, so nothing was proved."
+            yield finding(FindingKind.NOTHING_SEALED, SEAL_FOLDER, fact)
         for number, content in self.contents.items():
             stored = self.signature(number)
             if stored is None:
@@ -270,6 +333,15 @@ def sealed_findings(
     ``listed`` are the keys of all manifests. A manifest that is listed but was not read is assumed to be unchanged.
     """
     named = {one for seal in chain.seals for one in seal.manifests}
+    yield from sealed_manifest_findings(named, stored, listed)
+    if chain.last_number:
+        yield from _unsealed_findings(chain, set(stored) - {one.key for one in named})
+
+
+def sealed_manifest_findings(
+    named: Iterable[SealedManifest], stored: Mapping[str, SealedManifest | None], listed: Container[str]
+) -> Iterator[Finding]:
+    """Compares the manifests that seals name with those in the store, as :func:`sealed_findings` does."""
     for one in sorted(named):
         if one.key not in listed or (one.key in stored and stored[one.key] is None):
             fact = "The manifest was sealed, but it does not exist."
@@ -277,8 +349,39 @@ def sealed_findings(
         elif stored.get(one.key, one) != one:
             fact = "The manifest differs from the one that was sealed."
             yield finding(FindingKind.SEALED_MANIFEST_CHANGED, one.key, fact)
-    if chain.last_number:
-        yield from _unsealed_findings(chain, set(stored) - {one.key for one in named})
+
+
+def replacement_findings(chain: Chain, seals: SealChain) -> Iterator[Finding]:
+    """Yields the replacements of a window on a sealed day that no seal accepts.
+
+    The first seal of a day takes the day as it is. Every later seal, and what is not sealed yet, may only add to it, or
+    accept the newest replacement by name.
+    """
+    numbers = [seal.number for seal in seals.seals if chain.generations and seal.day == _day_of(chain)]
+    newest: dict[int, Generation] = {}
+    for one in replacing(chain):
+        seal = seals.first_named.get(one.key)
+        newest[seal.number if seal else 0] = one
+    for number, one in newest.items():
+        if not numbers or number == min(numbers):
+            continue
+        seal = seals.first_named.get(one.key)
+        if seal is None or one.key not in {accepted.key for accepted in seal.accepted}:
+            yield not_accepted(one)
+
+
+def not_accepted(generation: Generation) -> Finding:
+    """Returns the finding for a replacement on a sealed day that nobody accepted."""
+    fact = f"The generation replaces an earlier one, although its day {_start_day(generation)} is sealed."
+    return finding(FindingKind.REPLACEMENT_NOT_ACCEPTED, generation.key, fact)
+
+
+def _day_of(chain: Chain) -> date:
+    return _start_day(chain.generations[0])
+
+
+def _start_day(generation: Generation) -> date:
+    return generation.manifest.window.start.date()
 
 
 def _unsealed_findings(chain: SealChain, keys: Iterable[str]) -> Iterator[Finding]:

@@ -1,0 +1,252 @@
+"""Replacement and erasure after sealing: what is sealed is kept, unless a manifest lists it as erased."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from shutil import copytree
+from typing import Any
+
+import pytest
+
+from airflow_audit_provider.adapters.signing import Ed25519Signer, Ed25519Verifier
+from airflow_audit_provider.adapters.storage.fsspec_store import LocalStore
+from airflow_audit_provider.core.archive.manifest import Erasure
+from airflow_audit_provider.core.privacy.rule import PrivacyRule, read_privacy
+from airflow_audit_provider.core.verification.findings import severe
+from airflow_audit_provider.exceptions import StorageUnavailableError, VerificationError
+from airflow_audit_provider.pipelines.committed import latest_committed
+from airflow_audit_provider.pipelines.pull_spec import PullSpec
+from airflow_audit_provider.pipelines.seal import seal
+from airflow_audit_provider.pipelines.seal_checks import Acceptance
+from airflow_audit_provider.pipelines.sweep import sweep
+from airflow_audit_provider.pipelines.verify import TrustAnchors, VerifyReport, verify
+from airflow_audit_provider.testing.clock import ManualClock
+from airflow_audit_provider.testing.cloudflare import FakeCloudflare
+from tests.pipelines.pull.crashing_store import CrashingStore, CrashPoint, KilledError
+from tests.pipelines.pull.landing import (
+    fake_with,
+    keys_of,
+    land,
+    landed_ids,
+    objects,
+    pull_spec,
+    reader_of,
+    record_at,
+    true_ids,
+)
+from tests.pipelines.verify.dataset import PRIVATE_PEM, PUBLIC_PEM
+
+pytestmark = pytest.mark.integration
+
+SIGNER = Ed25519Signer(PRIVATE_PEM)
+ANCHORS = TrustAnchors(Ed25519Verifier([PUBLIC_PEM]))
+REASON = "request 17 under Article 17 of the GDPR"
+LATER = datetime.now(UTC) + timedelta(days=2)
+
+
+@pytest.fixture(scope="module")
+def fake() -> FakeCloudflare:
+    """A fake with few records."""
+    return fake_with(ManualClock(), records_per_day=40, requests_per_window=None)
+
+
+@pytest.fixture(scope="module")
+def sealed_folder(fake: FakeCloudflare, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A destination with one sealed and signed window of two generations, in two parts."""
+    folder = tmp_path_factory.mktemp("sealed")
+    store = LocalStore(str(folder))
+    land(pull_spec(), reader_of(fake, ManualClock()), store)
+    fake.add(record_at("2026-10-26T03:00:00Z", "late"))
+    land(pull_spec(attempt_id="two"), reader_of(fake, ManualClock()), store)
+    seal(store, signer=SIGNER)
+    return folder
+
+
+@pytest.fixture
+def fresh(sealed_folder: Path, tmp_path: Path) -> Callable[[], LocalStore]:
+    """Returns a new copy of the sealed destination at every call."""
+    folders: Iterator[Path] = (tmp_path / str(number) for number in range(10_000))
+    return lambda: LocalStore(str(copytree(sealed_folder, next(folders))))
+
+
+def replacing(**changes: Any) -> PullSpec:
+    """Returns a spec that replaces the window."""
+    return pull_spec(replace=True, **changes)
+
+
+def erasing(**changes: Any) -> PullSpec:
+    """Returns a spec that erases the window and writes it without the address of each actor."""
+    request = read_privacy({"drop": ["actor.email"]})
+    assert request is not None
+    return replacing(privacy=PrivacyRule(request), erase_reason=REASON, **changes)
+
+
+def pull(spec: PullSpec, fake: FakeCloudflare, store: LocalStore, crash: CrashPoint | None = None) -> None:
+    """Pulls, with a crash point in the store if there is one."""
+    land(spec, reader_of(fake, ManualClock()), store if crash is None else CrashingStore(store, crash))
+
+
+def parts_in(store: LocalStore) -> dict[str, bytes]:
+    """Returns the stored parts."""
+    return {key: content for key, content in objects(store).items() if key.startswith("dt=")}
+
+
+def newest_key(store: LocalStore) -> str:
+    """Returns the key of the window's newest manifest."""
+    committed = latest_committed(store, keys_of(pull_spec()))
+    assert committed is not None
+    return committed.key
+
+
+def kinds(report: VerifyReport) -> set[str]:
+    """Returns the kinds of all findings."""
+    return {str(found.kind) for found in report.findings}
+
+
+def accept(store: LocalStore) -> None:
+    """Seals, accepting the newest replacement."""
+    seal(store, signer=SIGNER, acceptance=Acceptance(frozenset([newest_key(store)]), "Ada"))
+
+
+def test_replacement_after_sealing_keeps_every_sealed_object(
+    fake: FakeCloudflare, fresh: Callable[[], LocalStore]
+) -> None:
+    """A replacement, later runs and a sweep leave every sealed object in place, byte for byte."""
+    store = fresh()
+    before = objects(store)
+    pull(replacing(), fake, store)
+    pull(replacing(attempt_id="again"), fake, store)
+    pull(pull_spec(attempt_id="add"), fake, store)
+    sweep(store, LATER)
+    after = objects(store)
+    assert {key: after.get(key) for key in before} == before
+    # The first of the two replacements was never sealed, so its part is gone.
+    assert {key.split("part-")[1][:4] for key in parts_in(store)} == {"0001", "0002", "0004"}
+
+
+def test_replacement_is_sealed_only_if_it_is_accepted_and_stays_listed(
+    fake: FakeCloudflare, fresh: Callable[[], LocalStore]
+) -> None:
+    """The seal refuses a replacement, then records who accepted it and how many records differ."""
+    store = fresh()
+    changed = fake_with(ManualClock(), records_per_day=40, requests_per_window=None)
+    changed.add(record_at("2026-10-26T03:00:00Z", "late", action="altered"))
+    changed.add(record_at("2026-10-26T04:00:00Z", "later"))
+    pull(replacing(), changed, store)
+    assert kinds(verify(store, anchors=ANCHORS)) == {"manifest_unsealed", "replacement_not_accepted"}
+    with pytest.raises(VerificationError, match="accept_replaced"):
+        seal(store, signer=SIGNER)
+    accept(store)
+    for _ in range(2):
+        (found,) = verify(store, anchors=ANCHORS).findings
+        assert (found.kind, found.key) == ("replacement_accepted", newest_key(store))
+        assert "'Ada' accepted" in found.detail
+        assert "0 records removed, 1 added, 1 changed" in found.detail
+        assert landed_ids(pull_spec(), store) == true_ids(changed)
+        # An ordinary later run and seal change nothing.
+        pull(pull_spec(attempt_id="later"), changed, store)
+        seal(store, signer=SIGNER)
+
+
+def test_erasure_removes_every_earlier_part_and_lists_their_digests(
+    fake: FakeCloudflare, fresh: Callable[[], LocalStore]
+) -> None:
+    """An erasure leaves only its own parts; its manifest lists what went, and verification lists it permanently."""
+    store = fresh()
+    before = latest_committed(store, keys_of(pull_spec()))
+    pull(erasing(), fake, store)
+    after = latest_committed(store, keys_of(pull_spec()))
+    assert before is not None
+    assert after is not None
+    assert after.manifest.erased == Erasure(REASON, before.manifest.parts)
+    assert set(parts_in(store)) == {part.key for part in after.manifest.parts}
+    assert kinds(verify(store, anchors=ANCHORS)) == {"manifest_unsealed", "replacement_not_accepted", "parts_erased"}
+    accept(store)
+    report = verify(store, anchors=ANCHORS)
+    assert kinds(report) == {"replacement_accepted", "parts_erased"}
+    assert any(REASON in found.detail for found in report.findings)
+    assert any("cannot be compared" in found.detail for found in report.findings)
+
+
+def test_erasure_after_an_accepted_replacement_removes_the_sealed_parts_of_both(
+    fake: FakeCloudflare, fresh: Callable[[], LocalStore]
+) -> None:
+    """An erasure also removes sealed parts that an earlier replacement had to keep."""
+    store = fresh()
+    pull(replacing(), fake, store)
+    accept(store)
+    pull(erasing(attempt_id="erase"), fake, store)
+    assert {key.split("part-")[1][:4] for key in parts_in(store)} == {"0004"}
+    accept(store)
+    assert severe(verify(store, anchors=ANCHORS).findings) == []
+
+
+def test_erasure_of_an_uncommitted_window_is_an_ordinary_commit(fake: FakeCloudflare, tmp_path: Path) -> None:
+    """Where nothing is committed, nothing is erased."""
+    store = LocalStore(str(tmp_path))
+    pull(erasing(), fake, store)
+    committed = latest_committed(store, keys_of(pull_spec()))
+    assert committed is not None
+    assert not committed.manifest.erased
+
+
+def test_part_put_back_after_an_erasure_is_severe_until_a_sweep_removes_it(
+    fake: FakeCloudflare, fresh: Callable[[], LocalStore]
+) -> None:
+    """An erased part that exists again is a severe finding; a sweep removes it."""
+    store = fresh()
+    old = parts_in(store)
+    pull(erasing(), fake, store)
+    accept(store)
+    for key, content in old.items():
+        store.create(key, content)
+    assert {str(found.kind) for found in severe(verify(store, anchors=ANCHORS).findings)} == {"erased_part_present"}
+    assert set(sweep(store, LATER).keys) == set(old)
+    assert severe(verify(store, anchors=ANCHORS).findings) == []
+
+
+def test_erasure_that_the_store_refuses_fails_the_task(fake: FakeCloudflare, fresh: Callable[[], LocalStore]) -> None:
+    """If the store does not remove the parts, the pull raises, so that Airflow runs it again."""
+    store = fresh()
+    undisturbed = CrashPoint()
+    pull(erasing(), fake, fresh(), undisturbed)
+    created = next(n for n, name in enumerate(undisturbed.operations) if name.startswith("create _manifests/"))
+    number = next(n for n, name in enumerate(undisturbed.operations, 1) if n > created and name.startswith("remove"))
+    with pytest.raises(StorageUnavailableError):
+        pull(erasing(), fake, store, CrashPoint(number, is_kill=False))
+
+
+@pytest.mark.parametrize("after_effect", [False, True], ids=["before it", "after it"])
+@pytest.mark.parametrize("is_erasure", [False, True], ids=["replace", "erase"])
+def test_kill_at_any_operation_keeps_what_is_sealed_or_lists_it_as_erased(
+    fake: FakeCloudflare, fresh: Callable[[], LocalStore], is_erasure: bool, after_effect: bool
+) -> None:
+    """A run killed anywhere keeps each sealed part or lists it as erased; a sweep or a run finishes an erasure."""
+    undisturbed = CrashPoint()
+    spec = erasing() if is_erasure else replacing()
+    pull(spec, fake, fresh(), undisturbed)
+    for number in range(1, len(undisturbed.operations) + 1):
+        store, crash = fresh(), CrashPoint(number, after_effect=after_effect)
+        old = set(parts_in(store))
+        with pytest.raises(KilledError):
+            pull(spec, fake, store, crash)
+        where = crash.operations[-1]
+        _check_sealed_kept_or_erased(store, where)
+        if ".g0003." in newest_key(store):
+            # Committed: a sweep finishes the removal. The task's next attempt erases again.
+            sweep(store, LATER)
+            assert (old <= set(parts_in(store))) is not is_erasure, where
+        pull(spec._replace(attempt_id="two"), fake, store)
+        _check_sealed_kept_or_erased(store, where)
+        assert (old <= set(parts_in(store))) is not is_erasure, where
+        assert not is_erasure or len(parts_in(store)) == 1, where
+        accept(store)
+        assert severe(verify(store, anchors=ANCHORS).findings) == [], where
+
+
+def _check_sealed_kept_or_erased(store: LocalStore, where: str) -> None:
+    found = {str(one.kind) for one in severe(verify(store, anchors=ANCHORS).findings)}
+    allowed = {"manifest_unsealed", "replacement_not_accepted", "erased_part_present", "object_unexpected"}
+    assert found <= allowed, where

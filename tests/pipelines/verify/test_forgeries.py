@@ -1,0 +1,257 @@
+"""Forgeries in a sealed dataset: sealing does not make them look genuine, and verification reports them."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from airflow_audit_provider.adapters.signing import Ed25519Signer, Ed25519Verifier
+from airflow_audit_provider.core.archive.object_keys import WindowKeys
+from airflow_audit_provider.core.verification.findings import severe
+from airflow_audit_provider.exceptions import VerificationError
+from airflow_audit_provider.pipelines.seal import seal
+from airflow_audit_provider.pipelines.seal_checks import Acceptance
+from airflow_audit_provider.pipelines.sealed_parts import SealedParts
+from airflow_audit_provider.pipelines.verify import TrustAnchors, verify
+from tests.pipelines.verify.dataset import DAY_1, PRIVATE_PEM, PUBLIC_PEM, commit, record, records_in, two_days, window
+from tests.pipelines.verify.forgery import forge_first_generation, forge_replacement, forge_seal, newest
+from tests.pipelines.verify.memory_store import MemoryStore
+
+SIGNER = Ed25519Signer(PRIVATE_PEM)
+VERIFIER = Ed25519Verifier([PUBLIC_PEM])
+
+
+@pytest.fixture
+def store() -> MemoryStore:
+    """A destination with two days."""
+    made = MemoryStore()
+    two_days(made)
+    return made
+
+
+@pytest.fixture
+def kept(store: MemoryStore) -> str:
+    """The digest of the newest seal after both days were sealed and signed."""
+    digest = seal(store, signer=SIGNER).newest_seal_sha256
+    assert digest is not None
+    return digest
+
+
+def severe_kinds(store: MemoryStore, *, key: bool = True, kept: str | None = None) -> set[str]:
+    """Returns the kinds of severe findings, with the public key and a kept digest or without them."""
+    anchors = TrustAnchors(VERIFIER if key else None, kept)
+    return {str(found.kind) for found in severe(verify(store, anchors=anchors).findings)}
+
+
+def try_to_seal(store: MemoryStore) -> None:
+    """Seals as the owner's DAG does, whatever comes of it."""
+    with pytest.raises(VerificationError):
+        seal(store, signer=SIGNER)
+
+
+@pytest.mark.parametrize("keep_old", [False, True], ids=["old part deleted", "old part kept"])
+def test_forged_replacement_of_a_sealed_window_is_not_sealed_and_stays_severe(
+    store: MemoryStore, kept: str, keep_old: bool
+) -> None:
+    """The owner's next seal refuses the day, and verification fails with a key, a kept digest, both or neither."""
+    forge_replacement(store, window(), keep_old=keep_old)
+    before = dict(store.objects)
+    commit(store, window(5), records_in(window(5), 1))
+    try_to_seal(store)
+    assert [key for key in store.objects if key.startswith("_seals/") and key not in before] == [
+        "_seals/000003.json",
+        "_seals/000003.sig",
+    ]
+    for key in (True, False):
+        for digest in (kept, None):
+            found = severe_kinds(store, key=key, kept=digest)
+            assert "replacement_not_accepted" in found
+            assert ("sealed_part_missing" in found) is not keep_old
+
+
+def test_forged_replacement_before_the_first_seal_is_not_detected(store: MemoryStore) -> None:
+    """A forgery before the first seal of its day looks like a replacement by the owner."""
+    forge_replacement(store, window())
+    digest = seal(store, signer=SIGNER).newest_seal_sha256
+    assert severe_kinds(store, kept=digest) == set()
+
+
+def test_forged_addendum_on_a_sealed_day_is_severe_until_the_owner_seals_it(store: MemoryStore, kept: str) -> None:
+    """A forged late record is severe before the next seal, and afterwards looks like a genuine one."""
+    commit(store, window(), [record(DAY_1 + timedelta(hours=3), "forged")])
+    assert severe_kinds(store, kept=kept) == {"manifest_unsealed"}
+    seal(store, signer=SIGNER)
+    assert severe_kinds(store, kept=kept) == set()
+
+
+def test_forged_addendum_upon_a_forged_replacement_is_not_sealed(store: MemoryStore, kept: str) -> None:
+    """An addendum does not hide that the generation before it replaces a sealed one."""
+    forge_replacement(store, window())
+    commit(store, window(), [record(DAY_1 + timedelta(hours=3), "late")])
+    try_to_seal(store)
+    assert "replacement_not_accepted" in severe_kinds(store, kept=kept)
+
+
+def test_forged_window_in_place_of_a_sealed_one_is_severe(store: MemoryStore, kept: str) -> None:
+    """A window that somebody deletes and writes anew differs from its seal."""
+    forge_first_generation(store, window(1))
+    with pytest.raises(VerificationError):
+        seal(store, window(1).start.date(), SIGNER)
+    assert severe_kinds(store) >= {"sealed_manifest_changed", "sealed_manifest_missing"}
+
+
+def test_forged_window_before_the_first_seal_is_not_detected(store: MemoryStore) -> None:
+    """A window that somebody deletes and writes anew before the first seal of its day looks genuine."""
+    forge_first_generation(store, window(1))
+    digest = seal(store, signer=SIGNER).newest_seal_sha256
+    assert severe_kinds(store, kept=digest) == set()
+
+
+@pytest.mark.parametrize("content", [None, b"", b"{}\n"], ids=["deleted", "emptied", "replaced"])
+def test_sealed_part_that_is_gone_or_changed_is_severe_and_blocks_the_seal(
+    store: MemoryStore, kept: str, content: bytes | None
+) -> None:
+    """A part that a seal covers is severe if it is deleted or has other bytes, and its day is not sealed again."""
+    key = next(key for key in store.objects if key.startswith("dt=2026-10-26/"))
+    del store.objects[key]
+    if content is not None:
+        store.objects[key] = content
+    commit(store, window(0.5), [record(DAY_1 + timedelta(hours=13), "late")])
+    try_to_seal(store)
+    assert severe_kinds(store, key=False) & {"part_missing", "part_size", "part_changed"}
+    assert severe_kinds(store, kept=kept) & {"part_missing", "part_size", "part_changed"}
+
+
+def test_part_with_other_bytes_of_the_same_size_is_not_sealed(store: MemoryStore) -> None:
+    """The digest of a part is compared before its manifest is sealed for the first time."""
+    key = next(key for key in store.objects if key.startswith("dt=2026-10-26/"))
+    store.objects[key] = store.objects[key].replace(b'"x":""', b'"x":1 ')
+    with pytest.raises(VerificationError, match="2026-10-26 was not sealed"):
+        seal(store, signer=SIGNER)
+
+
+def test_sealed_manifest_that_is_missing_is_severe(store: MemoryStore, kept: str) -> None:
+    """A sealed manifest that is gone is severe with and without anchors."""
+    del store.objects[next(key for key in store.objects if key.startswith("_manifests/dt=2026-10-26"))]
+    for key in (True, False):
+        assert "sealed_manifest_missing" in severe_kinds(store, key=key)
+    assert "sealed_manifest_missing" in severe_kinds(store, kept=kept)
+
+
+def test_removal_of_all_seals_is_severe_with_a_key_or_a_kept_digest(store: MemoryStore, kept: str) -> None:
+    """Without a seal a public key proves nothing, so that is severe; without any anchor it cannot be detected."""
+    store.remove([key for key in store.objects if key.startswith("_seals/")])
+    assert severe_kinds(store) == {"nothing_sealed"}
+    assert severe_kinds(store, key=False, kept=kept) == {"seal_not_found"}
+    assert severe_kinds(store, key=False) == set()
+
+
+def test_forgery_after_removal_of_all_seals_is_severe_only_with_a_kept_digest_once_the_owner_seals(
+    store: MemoryStore, kept: str
+) -> None:
+    """A chain that the owner begins anew over a forged window is missed by the kept digest alone."""
+    store.remove([key for key in store.objects if key.startswith("_seals/")])
+    forge_replacement(store, window())
+    assert severe_kinds(store) == {"nothing_sealed"}
+    seal(store, signer=SIGNER)
+    assert severe_kinds(store) == set()
+    assert severe_kinds(store, kept=kept) == {"seal_not_found"}
+
+
+def test_dataset_that_was_never_sealed_is_severe_with_a_key(store: MemoryStore) -> None:
+    """A public key for a dataset without seals is a severe finding, because it proves nothing."""
+    assert severe_kinds(store) == {"nothing_sealed"}
+
+
+def test_removal_of_the_newest_seals_is_severe_only_with_a_kept_digest(store: MemoryStore, kept: str) -> None:
+    """The newest seals, removed with all that only they cover, are missed by the kept digest alone."""
+    store.remove([key for key in store.objects if "2026-10-27" in key or key.startswith("_seals/000002")])
+    assert severe_kinds(store) == set()
+    assert severe_kinds(store, kept=kept) == {"seal_not_found"}
+
+
+@pytest.mark.parametrize("accepted", [False, True], ids=["acceptance omitted", "acceptance forged"])
+def test_forged_seal_over_a_forged_replacement_is_not_signed(store: MemoryStore, kept: str, accepted: bool) -> None:
+    """The owner's next run signs no seal that names a replacement which this run does not accept."""
+    key = forge_replacement(store, window(1), keep_old=True)
+    replaced = key.replace(".g0003.", ".g0002.")
+    entry = {"key": key, "replaces": replaced, "accepted_by": "the owner"}
+    counts = {"added_count": 0, "changed_count": 0, "removed_count": 0}
+    forge_seal(store, "_seals/000002.json", key, **({"replacements": [{**entry, **counts}]} if accepted else {}))
+    seal(store, signer=SIGNER)
+    assert "_seals/000003.sig" not in store.objects
+    assert "signature_missing" in severe_kinds(store, kept=kept)
+    assert ("replacement_not_accepted" in severe_kinds(store)) is not accepted
+    assert "signature_missing" in severe_kinds(store, key=False)
+
+
+def test_forged_unsigned_seal_in_an_unsigned_chain_is_only_listed(store: MemoryStore) -> None:
+    """Without a signing key a forged seal that accepts a forged replacement is not detected, but always listed."""
+    digest = seal(store).newest_seal_sha256
+    key = forge_replacement(store, window(1), keep_old=True)
+    entry = {"key": key, "replaces": key.replace(".g0003.", ".g0002."), "accepted_by": "the owner"}
+    forge_seal(
+        store,
+        "_seals/000002.json",
+        key,
+        replacements=[{**entry, "added_count": 0, "changed_count": 0, "removed_count": 0}],
+    )
+    report = verify(store, anchors=TrustAnchors(None, digest))
+    assert [str(found.kind) for found in report.findings] == ["replacement_accepted"]
+    assert report.severe_count == 0
+    assert severe_kinds(store, kept=digest) == {"signature_missing"}
+
+
+def test_changed_byte_in_any_part_or_manifest_is_severe_without_any_anchor(store: MemoryStore, kept: str) -> None:
+    """Parts and manifests prove each other by digest; the kept digest also protects the seals."""
+    for key, content in list(store.objects.items()):
+        if not key.endswith(".sig"):
+            place = len(content) // 2
+            store.objects[key] = content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :]
+            assert severe_kinds(store, key=False, kept=kept), key
+            assert key.startswith("_seals/") or severe_kinds(store, key=False), key
+            store.objects[key] = content
+
+
+def test_forged_seal_with_wrong_counts_is_not_signed_even_if_its_replacement_is_accepted(
+    store: MemoryStore, kept: str
+) -> None:
+    """An older seal is signed only if it records what this run finds itself."""
+    key = forge_replacement(store, window(1), keep_old=True)
+    entry = {"key": key, "replaces": key.replace(".g0003.", ".g0002."), "accepted_by": "Ada"}
+    counts = {"added_count": 0, "changed_count": 0, "removed_count": 0}
+    forge_seal(store, "_seals/000002.json", key, replacements=[{**entry, **counts}])
+    done = seal(store, signer=SIGNER, acceptance=Acceptance(frozenset([key]), "Ada"))
+    assert [str(found.kind) for found in done.findings] == ["signature_missing"]
+    assert "signature_missing" in severe_kinds(store, kept=kept)
+
+
+def test_window_replaced_during_the_checks_is_sealed_as_it_is_afterwards(store: MemoryStore) -> None:
+    """A generation that appears while parts are read is part of the seal, so no removed part is covered."""
+
+    class ReplacedWhileRead(MemoryStore):
+        def read(self, key: str) -> bytes | None:
+            if key.startswith("dt=2026-10-27/") and not any(".g0003." in other for other in self.objects):
+                other = MemoryStore()
+                other.objects = self.objects
+                content = super().read(key)
+                forge_replacement(other, window(1))
+                return content
+            return super().read(key)
+
+    busy = ReplacedWhileRead(store.objects)
+    seal(busy, signer=SIGNER)
+    assert severe_kinds(busy) == set()
+
+
+@pytest.mark.parametrize("is_broken", [False, True])
+def test_part_is_removable_only_if_the_seals_can_be_read(store: MemoryStore, kept: str, is_broken: bool) -> None:
+    """What an unreadable seal covers is unknown, so replaced parts are kept."""
+    commit(store, window(5), records_in(window(5), 1))
+    replaced = {part.key for part in newest(store, window(5)).parts}
+    forge_replacement(store, window(5), keep_old=True)
+    if is_broken:
+        store.objects["_seals/000001.json"] += b" "
+    keys = WindowKeys(window(5), window(5).start.date())
+    assert set(SealedParts(store).removable(keys, replaced)) == (set() if is_broken else replaced)
