@@ -28,7 +28,7 @@ class Ed25519Signer:
     def __init__(self, private_pem: str) -> None:
         _require_library()
         from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-        from cryptography.hazmat.primitives.serialization import load_pem_private_key
+        from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 
         try:
             # Airflow's one-line connection field stores a line break as the two characters backslash and n.
@@ -40,6 +40,8 @@ class Ed25519Signer:
         if not isinstance(key, Ed25519PrivateKey):
             raise ConfigurationError(f"The signing key is not an Ed25519 key. {_CREATE_KEY}")
         self._key = key
+        public_pem = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+        self.verifier = Ed25519Verifier([public_pem.decode()])
 
     def sign(self, content: bytes) -> Signature:
         """Returns the signature over ``content``; it is deterministic (RFC 8032)."""

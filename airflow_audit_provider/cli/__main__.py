@@ -64,10 +64,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _verify(options: argparse.Namespace) -> CommandResult:
-    verifier = Ed25519Verifier(map(_read_key_file, options.public_key)) if options.public_key else None
     start, end = _range(options)
     store = store_from_uri(options.destination)
-    report = verify(store, start, end, TrustAnchors(verifier, options.expect_seal), _lock_check(options, store))
+    anchors = TrustAnchors(_verifier(options), options.expect_seal)
+    report = verify(store, start, end, anchors, _lock_check(options, store))
     summary = report.summary()
     values = {**summary, "findings": msgspec.to_builtins(report.findings)}
     counts = "".join(f"{name:20}{value}\n" for name, value in summary.items())
@@ -97,7 +97,8 @@ def _coverage_text(found: DatasetCoverage) -> str:
 def _seal(options: argparse.Namespace) -> CommandResult:
     signer = Ed25519Signer(_read_key_file(options.signing_key)) if options.signing_key else None
     acceptance = Acceptance(frozenset(options.accept_replaced or ()), options.accepted_by or "")
-    report = seal(store_from_uri(options.destination), options.day, signer, acceptance=acceptance)
+    verifier = _verifier(options)
+    report = seal(store_from_uri(options.destination), options.day, signer, acceptance=acceptance, verifier=verifier)
     lines = [f"{made.key}  {made.sha256}  {made.day}, {made.manifest_count} manifests\n" for made in report.created]
     lines.append(f"{len(report.created)} seals created, {report.signed_count} signed; newest ")
     lines.append(f"{report.newest_seal_sha256}\n")
@@ -149,6 +150,10 @@ def _range(options: argparse.Namespace) -> tuple[datetime | None, datetime | Non
     return read_bound("--start", options.start), read_bound("--end", options.end)
 
 
+def _verifier(options: argparse.Namespace) -> Ed25519Verifier | None:
+    return Ed25519Verifier(map(_read_key_file, options.public_key)) if options.public_key else None
+
+
 def _read_key_file(path: Path) -> str:
     try:
         return path.read_text()
@@ -185,13 +190,7 @@ def _add_verify(commands: Commands) -> None:
     summary = "compare every file with its manifest, and every manifest with the seals"
     parser = _archive_command(commands, "verify", _verify, summary)
     _add_range(parser)
-    parser.add_argument(
-        "--public-key",
-        type=Path,
-        action="append",
-        metavar="FILE",
-        help="public key in PEM format that checks the signatures of seals; may be repeated",
-    )
+    _add_public_key(parser, "public key in PEM format that checks the signatures of seals")
     parser.add_argument(
         "--expect-seal", metavar="SHA256", help="SHA-256 digest of a seal that must exist; keep it outside the archive"
     )
@@ -200,6 +199,10 @@ def _add_verify(commands: Commands) -> None:
         metavar="TIME",
         help="date or RFC 3339 time until which the S3 bucket must lock every file; files locked for less are listed",
     )
+
+
+def _add_public_key(parser: argparse.ArgumentParser, meaning: str) -> None:
+    parser.add_argument("--public-key", type=Path, action="append", metavar="FILE", help=f"{meaning}; may be repeated")
 
 
 def _add_coverage(commands: Commands) -> None:
@@ -233,6 +236,7 @@ def _add_seal(commands: Commands) -> None:
         help="key of a manifest that replaces a sealed window and that you know to be right; may be repeated",
     )
     parser.add_argument("--accepted-by", metavar="NAME", help="who accepts the replacement; the seal records it")
+    _add_public_key(parser, "public key in PEM format of an earlier signing key, after a change of keys")
 
 
 def _add_sweep(commands: Commands) -> None:

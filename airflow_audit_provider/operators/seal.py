@@ -33,6 +33,8 @@ class CloudflareAuditLogsSealOperator(BaseOperator):
     :param accept_replaced: keys of manifests that replace a sealed window, as the error of this task names them.
         (templated)
     :param accepted_by: who accepts them; the seal records it. Required with ``accept_replaced``. (templated)
+    :param public_key: public keys in PEM of earlier signing keys, after a change of keys. A day is sealed only on top
+        of seals that one of them or the signing key signed. (templated)
 
     Before it seals a day it checks the day's manifests and parts. It refuses a day on which something sealed is missing
     or changed, or replaced without being named; other days are sealed first.
@@ -48,6 +50,7 @@ class CloudflareAuditLogsSealOperator(BaseOperator):
         "signing_conn_id",
         "accept_replaced",
         "accepted_by",
+        "public_key",
     )
     ui_color = "#d9ead3"
 
@@ -60,6 +63,7 @@ class CloudflareAuditLogsSealOperator(BaseOperator):
         signing_conn_id: str | None = None,
         accept_replaced: Sequence[str] | None = None,
         accepted_by: str | None = None,
+        public_key: str | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -69,6 +73,7 @@ class CloudflareAuditLogsSealOperator(BaseOperator):
         self.signing_conn_id = signing_conn_id
         self.accept_replaced = accept_replaced
         self.accepted_by = accepted_by
+        self.public_key = public_key
         check_destination(destination)
         check_keys(accept_replaced)
 
@@ -81,6 +86,7 @@ class CloudflareAuditLogsSealOperator(BaseOperator):
 
     def _seal(self) -> SealReport:
         from airflow_audit_provider._airflow.destinations import store_from_connection
+        from airflow_audit_provider.adapters.signing import Ed25519Verifier
         from airflow_audit_provider.core.windows.run_window import read_bound
         from airflow_audit_provider.pipelines.seal import seal
         from airflow_audit_provider.pipelines.seal_checks import Acceptance
@@ -89,7 +95,8 @@ class CloudflareAuditLogsSealOperator(BaseOperator):
         store = store_from_connection(self.destination, self.destination_conn_id)
         check_keys(self.accept_replaced)
         acceptance = Acceptance(frozenset(self.accept_replaced or ()), self.accepted_by or "")
-        return seal(store, day.date() if day else None, self._signer(), acceptance=acceptance)
+        verifier = Ed25519Verifier([self.public_key]) if self.public_key else None
+        return seal(store, day.date() if day else None, self._signer(), acceptance=acceptance, verifier=verifier)
 
     def _signer(self) -> Signer | None:
         from airflow_audit_provider._airflow.connection import get_connection

@@ -97,4 +97,5 @@ def _of_one(
 
 
 def _is_foreign(manifest: Manifest, dataset: Dataset) -> bool:
-    return bool(dataset_of(manifest).differences_from(dataset, is_erasure=bool(manifest.erased)))
+    mine = dataset_of(manifest)
+    return mine != (dataset.as_erased(mine) if manifest.erased else dataset)

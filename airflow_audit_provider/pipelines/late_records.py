@@ -49,10 +49,13 @@ def pull_late_records(
 
     A window that begins earlier is read whole, unless it begins more than a day, or the length of the spec's own
     window, before that range. Left out are windows of other audit logs, filters or privacy rules, and windows that the
-    API no longer keeps whole. A window gets a next generation only if records were added. Idempotent. Raises the
-    errors of ``pull_window``; windows that were read before the error stay committed.
+    API no longer keeps whole. A window gets a next generation only if records were added. A run that erases reads no
+    other window. Idempotent. Raises the errors of ``pull_window``; windows that were read before the error stay
+    committed.
     """
     check_lookback(lookback)
+    if spec.erase_reason is not None:
+        return LookbackOutcome(())
     window, oldest_at = spec.run_window.window, whole_windows_start_at(reader.clock.now())
     if spec.history_starts_at is not None:
         oldest_at = max(oldest_at, spec.history_starts_at)

@@ -66,7 +66,7 @@ def pull_window(spec: PullSpec, reader: AuditLogReader, store: Store, observer: 
             observer.committed(outcome)
     if planned.spec.erase_reason is not None:
         # An erasure that the store refuses fails the task; otherwise leftovers wait for the next run.
-        area.remove_unreferenced_parts(outcome.manifest)
+        area.remove_unreferenced_parts(outcome.manifest, is_erasing=True)
     area.remove_leftovers(outcome.manifest)
     return outcome
 
@@ -81,6 +81,9 @@ def _plan(spec: PullSpec, store: Store, now: datetime) -> PlannedPull:
     committed = latest_committed(store, WindowKeys(spec.run_window.window, spec.run_window.partition_date))
     if committed is not None:
         _check_compatible(spec, committed)
+    elif spec.erase_reason is not None:
+        # Nothing is erased, so the window has to be as its dataset is.
+        check_dataset(store, spec.dataset)
     return plan_upon(spec, committed)._replace(has_descriptor=has_descriptor)
 
 

@@ -7,7 +7,7 @@ that fails them is not signed.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import date, datetime
 
 import msgspec
@@ -21,7 +21,7 @@ from airflow_audit_provider.core.archive.object_keys import (
 from airflow_audit_provider.core.ports import Store
 from airflow_audit_provider.core.verification.findings import Finding, FindingKind, finding
 from airflow_audit_provider.core.verification.replacements import AcceptedReplacement
-from airflow_audit_provider.core.verification.seals import Seal, SealChain, Signer
+from airflow_audit_provider.core.verification.seals import Seal, SealChain, SignatureVerifier, Signer
 from airflow_audit_provider.exceptions import CommitConflictError, VerificationError
 from airflow_audit_provider.pipelines.committed import read_seals
 from airflow_audit_provider.pipelines.seal_checks import (
@@ -29,6 +29,7 @@ from airflow_audit_provider.pipelines.seal_checks import (
     Acceptance,
     check_acceptance,
     check_day,
+    check_no_severe,
     manifest_keys_of,
 )
 
@@ -65,16 +66,18 @@ def seal(
     signer: Signer | None = None,
     sealed_at: datetime | None = None,
     acceptance: Acceptance = NOTHING_ACCEPTED,
+    verifier: SignatureVerifier | None = None,
 ) -> SealReport:
     """Seals one UTC day, or every day with unsealed manifests, and signs every unsigned seal; idempotent.
 
     A day without new manifests gets no new seal. Raises ``VerificationError`` for a day that fails a check, after the
     other days were sealed and signed: a manifest or part is damaged, something sealed is missing or changed, or a
-    generation replaces an earlier one on a sealed day and ``acceptance`` does not name it. Raises
+    generation replaces an earlier one on a sealed day and ``acceptance`` does not name it. With a ``signer``, also if a
+    seal of the day is neither signed nor fit to be signed; ``verifier`` has the public keys of earlier signers. Raises
     ``CommitConflictError`` if concurrent runs took the next number too often.
     """
     check_acceptance(store, acceptance)
-    run = _SealRun(store, acceptance, sealed_at)
+    run = _SealRun(store, acceptance, sealed_at, _verifiers(signer, verifier))
     refused = run.seal_days([day] if day is not None else run.days_to_seal())
     chain, created = SealChain(run.objects), run.created
     unsigned: list[Finding] = []
@@ -84,15 +87,29 @@ def seal(
     return SealReport(tuple(created), signed_count, chain.newest_sha256, (*chain.findings, *unsigned))
 
 
+def _verifiers(signer: Signer | None, verifier: SignatureVerifier | None) -> list[SignatureVerifier]:
+    """Returns what verifies the signatures on older seals: earlier keys, then the signer's own; nothing if unsigned."""
+    if signer is None:
+        return []
+    return [signer.verifier] if verifier is None else [verifier, signer.verifier]
+
+
 class _SealRun:
     """One run: the stored seals, to which it adds those that it creates."""
 
-    def __init__(self, store: Store, acceptance: Acceptance, sealed_at: datetime | None) -> None:
+    def __init__(
+        self,
+        store: Store,
+        acceptance: Acceptance,
+        sealed_at: datetime | None,
+        verifiers: Sequence[SignatureVerifier],
+    ) -> None:
         self.store = store
         self.acceptance = acceptance
         self.objects = read_seals(store)
         self.created: list[CreatedSeal] = []
         self._sealed_at = sealed_at
+        self._verifiers = verifiers
 
     def days_to_seal(self) -> list[date]:
         """Returns the days with a manifest that no seal names."""
@@ -123,6 +140,7 @@ class _SealRun:
             wanted = chain.next_seal(day, checked.manifests, self._sealed_at, checked.accepted)
             if wanted is None:
                 return None
+            self._check_sealed_by_owner(chain, day)
             # A generation that was committed during the checks may be about to remove the parts that it replaces.
             if manifest_keys_of(self.store, day) == listed and self._create(wanted):
                 return _created_seal(wanted, wanted.to_bytes())
@@ -132,6 +150,16 @@ class _SealRun:
             "a time, for example with max_active_runs=1.",
             key=SEAL_FOLDER,
         )
+
+    def _check_sealed_by_owner(self, chain: SealChain, day: date) -> None:
+        """Raises ``VerificationError`` for a seal of the day that a run with the signing key would not have made.
+
+        What such a seal names counts as sealed and accepted, and anyone who can write to the store can add one.
+        """
+        if self._verifiers:
+            found = [*chain.untrusted_signatures(day, self._verifiers)]
+            found += _unfit_seals(self, chain, [one for one in chain.unsigned if one.day == day])
+            check_no_severe(day, found)
 
     def _create(self, wanted: Seal) -> bool:
         """Creates a seal; returns whether the store has its bytes."""
@@ -163,17 +191,24 @@ def _sign(run: _SealRun, chain: SealChain, signer: Signer, unsigned: list[Findin
     Others may write to the store, so an older seal is checked like a new one: its chain, its manifests, their parts,
     and that the caller accepts the replacements in it. Adds a finding to ``unsigned`` for each seal that is refused.
     """
-    signed_count = 0
     created_numbers = {made.number for made in run.created}
-    for one in chain.unsigned:
-        reason = None if one.number in created_numbers else _reason_not_to_sign(run, chain, one)
-        if reason is None:
-            signature = signer.sign(chain.contents[one.number]).to_bytes()
-            signed_count += run.store.create(signature_key(one.number), signature)
-        else:
-            fact = f"Seal {one.number} was not signed. {reason}"
-            unsigned.append(finding(FindingKind.SIGNATURE_MISSING, one.key, fact))
-    return signed_count
+    unsigned += _unfit_seals(run, chain, [one for one in chain.unsigned if one.number not in created_numbers])
+    unfit_keys = {one.key for one in unsigned}
+    return sum(
+        run.store.create(signature_key(one.number), signer.sign(chain.contents[one.number]).to_bytes())
+        for one in chain.unsigned
+        if one.key not in unfit_keys
+    )
+
+
+def _unfit_seals(run: _SealRun, chain: SealChain, unsigned: Iterable[Seal]) -> list[Finding]:
+    """Returns a finding for each older unsigned seal that may not be signed."""
+    reasons = {one: _reason_not_to_sign(run, chain, one) for one in unsigned}
+    return [
+        finding(FindingKind.SIGNATURE_MISSING, one.key, f"Seal {one.number} was not signed. {reason}")
+        for one, reason in reasons.items()
+        if reason is not None
+    ]
 
 
 def _reason_not_to_sign(run: _SealRun, chain: SealChain, unsigned: Seal) -> str | None:

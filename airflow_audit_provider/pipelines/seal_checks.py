@@ -91,7 +91,7 @@ def check_day(
     found += [problem for window in windows for problem in window.findings(store, sealed)]
     replaced = [made for window in windows for made in window.unsealed_replacements(sealed)]
     found += [not_accepted(one) for _, one in replaced if one.key not in acceptance.keys]
-    _check_no_severe(day, found)
+    check_no_severe(day, found)
     accepted = sorted(window.accept(store, one, sealed, acceptance.accepted_by) for window, one in replaced)
     return SealableDay(tuple(sorted(one for one in manifests.values() if one is not None)), tuple(accepted))
 
@@ -151,7 +151,8 @@ def _records(store: Store, generation: Generation) -> Iterator[AuditRecord]:
         yield from read_part(store, part, committed_format(manifest), manifest.query.version)
 
 
-def _check_no_severe(day: date, findings: Sequence[Finding]) -> None:
+def check_no_severe(day: date, findings: Sequence[Finding]) -> None:
+    """Raises ``VerificationError`` with the first severe finding, if there is one."""
     severe_findings = severe(findings)
     if severe_findings:
         first = severe_findings[0]

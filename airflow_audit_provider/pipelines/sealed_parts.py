@@ -1,6 +1,7 @@
 """Protects the parts that a seal covers from every removal: what is sealed is kept.
 
-Invariant: a part that a sealed manifest in force named is removed only if a manifest of its window lists it as erased.
+Invariant: a part that a sealed manifest in force named is removed only if a manifest of its window lists it as erased,
+and only by the run that erases it or after a seal accepted the erasure.
 """
 
 from __future__ import annotations
@@ -22,11 +23,12 @@ class SealedParts:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    def removable(self, keys: WindowKeys, parts: Collection[str]) -> list[str]:
+    def removable(self, keys: WindowKeys, parts: Collection[str], *, is_erasing: bool = False) -> list[str]:
         """Returns those of a window's replaced or orphaned parts that may be removed.
 
-        Reads the seals only if a manifest names one of the parts. If a seal or a sealed manifest cannot be read, what
-        it covers is unknown, and only erased parts are returned.
+        A covered part may go only if a manifest lists it as erased, and either this run erases (``is_erasing``) or a
+        seal accepts that manifest: anyone who can write to the store can write a manifest. Reads the seals only if a
+        manifest names one of the parts. If a seal or a sealed manifest cannot be read, what it covers is unknown.
         """
         if not parts:
             return []
@@ -36,11 +38,11 @@ class SealedParts:
         is_readable = len(chain.generations) == len(listed) > 0
         if is_readable and named.isdisjoint(parts):
             return sorted(parts)
-        erased = set(erased_parts(chain))
+        erased = erased_parts(chain, None if is_erasing else self._seals.accepted_keys)
         covered = {key for key in self._seals.covered_keys if keys.generation_of(key) is not None}
         if self._seals.findings or not covered <= {one.key for one in chain.generations}:
-            return sorted(erased.intersection(parts))
-        return sorted(set(parts) - set(parts_in_force(chain, covered)))
+            return sorted(set(erased).intersection(parts))
+        return sorted(set(parts) - set(parts_in_force(chain, covered, erased)))
 
     @cached_property
     def _seals(self) -> SealChain:

@@ -7,7 +7,7 @@
     _staging/<window>/<attempt>/checkpoint-00001.json   the parts closed so far
 
 Invariant: only objects in staging, and parts that neither the manifest in force names nor a seal covers, are ever
-removed; an erased part is not covered any more.
+removed; a part that this run erases, or whose erasure a seal accepts, is not covered any more.
 """
 
 from __future__ import annotations
@@ -113,19 +113,21 @@ class StagingArea(NamedTuple):
                 folders |= {prefix, *(_folder(part.staged_key) for part in checkpoint.parts)}
         self.store.remove([key for key in staged if _folder(key) in folders])
 
-    def remove_unreferenced_parts(self, committed: Manifest) -> None:
+    def remove_unreferenced_parts(self, committed: Manifest, *, is_erasing: bool = False) -> None:
         """Removes the window's parts, up to the committed generation, that the manifest in force does not name.
 
         They were replaced, or published by an attempt that ended before its manifest. No run can commit them any more:
         a manifest is only ever created for a later generation. Parts that a seal covers are kept, unless a manifest
-        lists them as erased.
+        lists them as erased, and either this run erases or a seal accepts that manifest.
         """
         named = {part.key for part in committed.parts}
         unnamed = [key for key in self.store.list_keys(self.keys.partition) if key not in named]
         generations = [(key, self.keys.part_generation(key)) for key in unnamed]
         ended = [key for key, number in generations if number is not None and number <= committed.generation]
         # A first generation replaces nothing, so what it does not name was never committed.
-        self.store.remove(SealedParts(self.store).removable(self.keys, ended) if committed.generation > 1 else ended)
+        if committed.generation > 1:
+            ended = SealedParts(self.store).removable(self.keys, ended, is_erasing=is_erasing)
+        self.store.remove(ended)
 
     def _checkpoints(self, staged: Iterable[str]) -> list[tuple[str, Checkpoint | None]]:
         """Returns the newest checkpoint of each attempt among sorted keys, with the attempt's prefix."""

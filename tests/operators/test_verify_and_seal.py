@@ -12,7 +12,7 @@ from airflow_audit_provider.exceptions import ConfigurationError, VerificationEr
 from airflow_audit_provider.operators.seal import CloudflareAuditLogsSealOperator
 from airflow_audit_provider.operators.verify import CloudflareAuditLogsVerifyOperator
 from tests.operators.task_setup import END, START, TaskSetup
-from tests.pipelines.verify.dataset import PRIVATE_PEM, PUBLIC_PEM
+from tests.pipelines.verify.dataset import OTHER_PRIVATE_PEM, OTHER_PUBLIC_PEM, PRIVATE_PEM, PUBLIC_PEM
 
 
 def _verify(task_setup: TaskSetup, **arguments: Any) -> dict[str, Any]:
@@ -191,6 +191,18 @@ def test_replaced_window_is_sealed_once_it_is_accepted(landed: TaskSetup) -> Non
     assert (accepted["key"], accepted["accepted_by"], accepted["changed_count"]) == (key, "Ada", None)
     assert _verify(landed)["severe_count"] == 0
     assert len(landed.part_names()) == 1
+
+
+def test_late_record_after_a_change_of_keys_needs_the_earlier_public_key(landed: TaskSetup) -> None:
+    """A day that another key signed is sealed further only with ``public_key``."""
+    landed.connect("other", conn_type="generic", password=OTHER_PRIVATE_PEM, extra={})
+    _seal(landed, signing_conn_id="other")
+    landed.land(replace=True)
+    key = next(name for name in landed.tree() if ".g0002." in name)
+    arguments = {"signing_conn_id": "sealing", "accept_replaced": [key], "accepted_by": "Ada"}
+    with pytest.raises(AirflowFailException, match="signature_invalid"):
+        _seal(landed, **arguments)
+    assert len(_seal(landed, public_key=OTHER_PUBLIC_PEM, **arguments)["created"]) == 1
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,6 @@ from airflow_audit_provider.exceptions import CommitConflictError, Configuration
 
 DATASET_VERSION = 1
 _RAW = "raw"
-_PRIVACY_RULE = "privacy rule"
 
 
 class DatasetPrivacy(msgspec.Struct, frozen=True):
@@ -30,6 +29,12 @@ class DatasetPrivacy(msgspec.Struct, frozen=True):
     pseudonymise: tuple[str, ...]
     drop: tuple[str, ...]
     key_id: str | None
+
+    def removes_at_least(self, other: DatasetPrivacy | None) -> bool:
+        """Returns whether this rule pseudonymises and drops everything that another one does, with any key."""
+        if other is None:
+            return True
+        return set(self.pseudonymise) >= set(other.pseudonymise) and set(self.drop) >= set(other.drop)
 
     def __str__(self) -> str:
         replaced = f"pseudonymise {' and '.join(self.pseudonymise) or 'nothing'}"
@@ -66,17 +71,18 @@ class Dataset(msgspec.Struct, frozen=True):
     def __str__(self) -> str:
         return ", ".join(f"{fact.name} {fact.text}" for fact in self._facts())
 
-    def differences_from(self, other: Dataset, *, is_erasure: bool = False) -> list[str]:
-        """Returns each property in which this dataset differs from another one, as ``filters a=b, not none``.
-
-        A window that was erased and written again may have another privacy rule than the rest of its dataset.
-        """
+    def differences_from(self, other: Dataset) -> list[str]:
+        """Returns each property in which this dataset differs from another one, as ``filters a=b, not none``."""
         pairs = zip(self._facts(), other._facts(), strict=True)
-        return [
-            f"{mine.name} {mine.text}, not {theirs.text}"
-            for mine, theirs in pairs
-            if mine.value != theirs.value and not (is_erasure and mine.name == _PRIVACY_RULE)
-        ]
+        return [f"{mine.name} {mine.text}, not {theirs.text}" for mine, theirs in pairs if mine.value != theirs.value]
+
+    def as_erased(self, window: Dataset) -> Dataset:
+        """Returns what an erased window of this dataset has to be: it may have a privacy rule that removes more.
+
+        ``window`` is the dataset that the erased window belongs to.
+        """
+        removes_enough = window.privacy is not None and window.privacy.removes_at_least(self.privacy)
+        return msgspec.structs.replace(self, privacy=window.privacy) if removes_enough else self
 
     def _facts(self) -> tuple[_Fact, ...]:
         query = self.query
@@ -89,7 +95,7 @@ class Dataset(msgspec.Struct, frozen=True):
             _Fact("filters", query.filters, filters),
             _Fact("file format", self.file_format, self.file_format),
             _Fact("schema", (self.schema, self.schema_major), schema),
-            _Fact(_PRIVACY_RULE, self.privacy, str(self.privacy or "none")),
+            _Fact("privacy rule", self.privacy, str(self.privacy or "none")),
         )
 
 
@@ -130,7 +136,7 @@ def check_one_dataset(held: Dataset, pulled: Dataset, key: str, *, is_erasure: b
 
     ``key`` is the object that states which dataset it holds.
     """
-    differences = held.differences_from(pulled, is_erasure=is_erasure)
+    differences = (held.as_erased(pulled) if is_erasure else held).differences_from(pulled)
     if differences:
         raise CommitConflictError(
             f"The destination holds another dataset than this pull ({key}): {'; '.join(differences)}. Nothing of "

@@ -47,7 +47,8 @@ class DatasetCheck:
             return
         mine = dataset_of(newest.manifest)
         self._dataset = self._dataset or mine
-        differences = mine.differences_from(self._dataset, is_erasure=bool(newest.manifest.erased))
+        expected = self._dataset.as_erased(mine) if newest.manifest.erased else self._dataset
+        differences = mine.differences_from(expected)
         if differences:
             fact = f"The window belongs to another dataset than the destination: {'; '.join(differences)}."
             yield finding(FindingKind.WINDOW_FOREIGN, newest.key, fact)

@@ -70,6 +70,7 @@ class FindingKind(StrEnum):
     REPLACEMENT_NOT_ACCEPTED = "replacement_not_accepted"
     REPLACEMENT_ACCEPTED = "replacement_accepted"
     PARTS_ERASED = "parts_erased"
+    ERASURE_INCONSISTENT = "erasure_inconsistent"
     ERASED_PART_PRESENT = "erased_part_present"
     NOTHING_SEALED = "nothing_sealed"
     SIGNATURE_INVALID = "signature_invalid"
@@ -176,7 +177,12 @@ _MEANINGS: dict[FindingKind, _Meaning] = {
     FindingKind.PARTS_ERASED: _Meaning(
         Severity.MILD, "Compare it with your own records of that erasure; it stays in every report."
     ),
-    FindingKind.ERASED_PART_PRESENT: _Meaning(Severity.SEVERE, "Run the sweep command, which removes it."),
+    FindingKind.ERASURE_INCONSISTENT: _Meaning(Severity.SEVERE, _INVESTIGATE),
+    FindingKind.ERASED_PART_PRESENT: _Meaning(
+        Severity.SEVERE,
+        "Run the task that erased it again, or seal its day with accept_replaced=[the manifest that lists it] and then "
+        "run the sweep command; both remove it.",
+    ),
     FindingKind.NOTHING_SEALED: _Meaning(
         Severity.SEVERE,
         "If the dataset was sealed before, restore the seals from a copy and find out who removed them; otherwise seal "

@@ -72,6 +72,7 @@ def read_chain(stored: Sequence[StoredManifest]) -> Chain:
     findings += _missing_generations(stored)
     for index, generation in enumerate(generations):
         findings += _step_findings(generations[index - 1] if index else None, generation)
+        findings += _erasure_findings(generations[:index], generation)
     return Chain(tuple(generations), tuple(findings))
 
 
@@ -186,3 +187,18 @@ def _kept_findings(before: Generation, generation: Generation) -> Iterator[Findi
     if not kept and generation.manifest.record_count < before.manifest.record_count:
         fact = f"The manifest replaces {before.key} but holds fewer records."
         yield finding(FindingKind.PARTS_NOT_KEPT, generation.key, fact)
+
+
+def _erasure_findings(earlier: Sequence[Generation], generation: Generation) -> Iterator[Finding]:
+    """Checks that a generation which erases replaces, and lists only parts that earlier generations name."""
+    erased = generation.manifest.erased
+    if not erased:
+        return
+    if generation.manifest.generation == 1 or generation.kept_parts:
+        fact = "The manifest lists erased parts, but it does not replace an earlier generation."
+        yield finding(FindingKind.ERASURE_INCONSISTENT, generation.key, fact)
+    named = {part for one in earlier for part in one.manifest.parts}
+    foreign_count = sum(part not in named for part in erased.parts)
+    if foreign_count and len(earlier) == generation.manifest.generation - 1:
+        fact = f"The manifest lists {foreign_count} erased parts that no earlier generation of its window names."
+        yield finding(FindingKind.ERASURE_INCONSISTENT, generation.key, fact)

@@ -8,7 +8,7 @@ Invariant: comparing two generations keeps 16 bytes of digests a record, never t
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable, Mapping
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -64,7 +64,7 @@ def compare_records(old: Iterable[AuditRecord], new: Iterable[AuditRecord]) -> R
 
 
 def replacing(chain: Chain) -> list[Generation]:
-    """Returns the generations of a window that do not keep every part of the generation before, oldest first.
+    """Returns the generations of a window that do not keep every part of the one before or erase, oldest first.
 
     A generation whose predecessor is missing or unreadable is left out; that is a severe finding of its own.
     """
@@ -72,17 +72,27 @@ def replacing(chain: Chain) -> list[Generation]:
         after
         for before, after in pairwise(chain.generations)
         if before.manifest.generation + 1 == after.manifest.generation
-        and after.manifest.parts[: len(before.manifest.parts)] != before.manifest.parts
+        and (after.manifest.erased or after.manifest.parts[: len(before.manifest.parts)] != before.manifest.parts)
     ]
 
 
-def erased_parts(chain: Chain) -> dict[str, Part]:
-    """Returns the parts that erasures of a window list as removed, by key."""
-    return {part.key: part for one in chain.generations if one.manifest.erased for part in one.manifest.erased.parts}
+def erased_parts(chain: Chain, erased_by: Container[str] | None = None) -> dict[str, Part]:
+    """Returns the parts that erasures of a window list as removed, by key.
+
+    ``erased_by`` limits them to the erasures in these manifests.
+    """
+    erasures = [one for one in chain.generations if one.manifest.erased]
+    counted = [one for one in erasures if erased_by is None or one.key in erased_by]
+    return {part.key: part for one in counted if one.manifest.erased for part in one.manifest.erased.parts}
 
 
-def parts_in_force(chain: Chain, sealed_keys: Iterable[str]) -> dict[str, Part]:
-    """Returns the parts of the generations with these manifest keys, by part key, without those that were erased."""
-    keys, erased = set(sealed_keys), erased_parts(chain)
+def parts_in_force(
+    chain: Chain, sealed_keys: Iterable[str], erased: Mapping[str, Part] | None = None
+) -> dict[str, Part]:
+    """Returns the parts of the generations with these manifest keys, by part key, without those that were erased.
+
+    ``erased`` are the erased parts, by default those of every erasure.
+    """
+    keys, gone = set(sealed_keys), erased_parts(chain) if erased is None else erased
     named = [part for one in chain.generations if one.key in keys for part in one.manifest.parts]
-    return {part.key: part for part in named if erased.get(part.key) != part}
+    return {part.key: part for part in named if gone.get(part.key) != part}

@@ -54,6 +54,11 @@ class Signature(msgspec.Struct, frozen=True):
 class Signer(Protocol):
     """Signs with a private key."""
 
+    @property
+    def verifier(self) -> SignatureVerifier:
+        """Verifies the signatures of this key."""
+        ...
+
     def sign(self, content: bytes) -> Signature:
         """Returns the signature over ``content``."""
         ...
@@ -179,6 +184,11 @@ class SealChain:
         return frozenset(key for seal in self.seals for key in seal.in_force)
 
     @cached_property
+    def accepted_keys(self) -> frozenset[str]:
+        """Keys of the manifests that replace or erase, and that a seal accepts."""
+        return frozenset(one.key for seal in self.seals for one in seal.accepted)
+
+    @cached_property
     def first_named(self) -> dict[str, Seal]:
         """The first seal that names each manifest, by the manifest's key."""
         return {named.key: seal for seal in reversed(self.seals) for named in seal.manifests}
@@ -242,15 +252,16 @@ class SealChain:
             if stored is None:
                 yield from self._unsigned(number, verifier)
                 continue
-            signature = read_signature(stored)
-            if signature is None:
-                fact = "The bytes are not a signature in this provider's canonical form."
-                yield finding(FindingKind.SIGNATURE_INVALID, signature_key(number), fact)
-            elif verifier is None:
-                fact = "The signature was not checked."
-                yield finding(FindingKind.SIGNATURE_UNCHECKED, signature_key(number), fact)
-            elif reason := verifier.verify(content, signature):
-                yield finding(FindingKind.SIGNATURE_INVALID, signature_key(number), reason)
+            yield from _signature_findings(number, content, stored, verifier)
+
+    def untrusted_signatures(self, day: date, verifiers: Sequence[SignatureVerifier]) -> Iterator[Finding]:
+        """Yields a finding for every signature on a day's seals that none of the verifiers finds valid."""
+        for seal in self.seals:
+            stored = self.signature(seal.number) if seal.day == day else None
+            if stored is not None:
+                content = self.contents[seal.number]
+                found = [list(_signature_findings(seal.number, content, stored, one)) for one in verifiers]
+                yield from [] if [] in found else found[-1]
 
     def _unsigned(self, number: int, verifier: SignatureVerifier | None) -> Iterator[Finding]:
         others_are_signed = any(self.signature(other) is not None for other in self.contents)
@@ -294,6 +305,21 @@ class SealChain:
     def _digest_of(self, number: int) -> str | None:
         content = self._objects.get(seal_key(number)) if number else None
         return None if content is None else hashlib.sha256(content).hexdigest()
+
+
+def _signature_findings(
+    number: int, content: bytes, stored: bytes, verifier: SignatureVerifier | None
+) -> Iterator[Finding]:
+    """Checks one signature; without a verifier only its form."""
+    signature = read_signature(stored)
+    if signature is None:
+        fact = "The bytes are not a signature in this provider's canonical form."
+        yield finding(FindingKind.SIGNATURE_INVALID, signature_key(number), fact)
+    elif verifier is None:
+        fact = "The signature was not checked."
+        yield finding(FindingKind.SIGNATURE_UNCHECKED, signature_key(number), fact)
+    elif reason := verifier.verify(content, signature):
+        yield finding(FindingKind.SIGNATURE_INVALID, signature_key(number), reason)
 
 
 def _before(number: int) -> str:

@@ -8,15 +8,20 @@ from pathlib import Path
 from shutil import copytree
 from typing import Any
 
+import msgspec
 import pytest
 
 from airflow_audit_provider.adapters.signing import Ed25519Signer, Ed25519Verifier
 from airflow_audit_provider.adapters.storage.fsspec_store import LocalStore
-from airflow_audit_provider.core.archive.manifest import Erasure
+from airflow_audit_provider.core.archive.manifest import Erasure, read_manifest
 from airflow_audit_provider.core.privacy.rule import PrivacyRule, read_privacy
 from airflow_audit_provider.core.verification.findings import severe
-from airflow_audit_provider.exceptions import StorageUnavailableError, VerificationError
+from airflow_audit_provider.core.windows.run_window import RunWindow
+from airflow_audit_provider.core.windows.window import TimeWindow
+from airflow_audit_provider.exceptions import CommitConflictError, StorageUnavailableError, VerificationError
 from airflow_audit_provider.pipelines.committed import latest_committed
+from airflow_audit_provider.pipelines.late_records import pull_late_records
+from airflow_audit_provider.pipelines.observer import NullObserver
 from airflow_audit_provider.pipelines.pull_spec import PullSpec
 from airflow_audit_provider.pipelines.seal import seal
 from airflow_audit_provider.pipelines.seal_checks import Acceptance
@@ -73,14 +78,14 @@ def fresh(sealed_folder: Path, tmp_path: Path) -> Callable[[], LocalStore]:
 
 def replacing(**changes: Any) -> PullSpec:
     """Returns a spec that replaces the window."""
-    return pull_spec(replace=True, **changes)
+    return pull_spec(**{"replace": True, **changes})
 
 
 def erasing(**changes: Any) -> PullSpec:
     """Returns a spec that erases the window and writes it without the address of each actor."""
     request = read_privacy({"drop": ["actor.email"]})
     assert request is not None
-    return replacing(privacy=PrivacyRule(request), erase_reason=REASON, **changes)
+    return replacing(**{"privacy": PrivacyRule(request), "erase_reason": REASON, **changes})
 
 
 def pull(spec: PullSpec, fake: FakeCloudflare, store: LocalStore, crash: CrashPoint | None = None) -> None:
@@ -207,6 +212,76 @@ def test_part_put_back_after_an_erasure_is_severe_until_a_sweep_removes_it(
     assert severe(verify(store, anchors=ANCHORS).findings) == []
 
 
+def test_erasure_that_was_interrupted_is_finished_by_a_sweep_once_a_seal_accepts_it(
+    fake: FakeCloudflare, fresh: Callable[[], LocalStore]
+) -> None:
+    """Sealed parts that an interrupted erasure left go with a sweep, but only after a seal accepted the erasure."""
+    store = fresh()
+    old = parts_in(store)
+    pull(erasing(), fake, store)
+    for key, content in old.items():
+        store.create(key, content)
+    assert not set(old) & set(sweep(store, LATER).keys)
+    accept(store)
+    assert set(sweep(store, LATER).keys) == set(old)
+
+
+def test_forged_erasure_makes_no_ordinary_run_and_no_sweep_remove_what_is_sealed(
+    fake: FakeCloudflare, fresh: Callable[[], LocalStore]
+) -> None:
+    """Somebody who may only add objects cannot have the owner's runs delete sealed parts by listing them as erased."""
+    store = fresh()
+    old = parts_in(store)
+    pull(replacing(), fake, store)
+    key = newest_key(store)
+    committed = latest_committed(store, keys_of(pull_spec()))
+    assert committed is not None
+    before = read_manifest(key, store.read(key.replace(".g0003.", ".g0002.")) or b"")
+    forged = msgspec.structs.replace(committed.manifest, erased=Erasure(REASON, before.parts))
+    store.remove([key])
+    store.create(key, forged.to_bytes())
+    pull(replacing(attempt_id="again"), fake, store)
+    sweep(store, LATER)
+    assert old.items() <= parts_in(store).items()
+    with pytest.raises(VerificationError, match="accept_replaced"):
+        seal(store, signer=SIGNER)
+
+
+def test_erasure_of_a_window_that_was_never_committed_is_no_way_into_another_dataset(
+    fake: FakeCloudflare, fresh: Callable[[], LocalStore]
+) -> None:
+    """A pull that erases nothing has to have the privacy rule of its dataset."""
+    store = fresh()
+    before = objects(store)
+    next_day = TimeWindow(datetime(2026, 10, 27, tzinfo=UTC), datetime(2026, 10, 28, tzinfo=UTC))
+    spec = erasing(run_window=RunWindow(next_day, "explicit bounds", next_day.start.date()))
+    with pytest.raises(CommitConflictError, match="privacy rule none, not privacy"):
+        pull(spec, fake, store)
+    assert objects(store) == before
+
+
+def test_erasure_under_a_rule_that_removes_less_than_the_dataset_is_refused(
+    fake: FakeCloudflare, tmp_path: Path
+) -> None:
+    """An erasure without a rule would write personal data into a dataset that has a rule."""
+    store = LocalStore(str(tmp_path))
+    pull(erasing(replace=False, erase_reason=None), fake, store)
+    before = objects(store)
+    with pytest.raises(CommitConflictError, match="privacy rule"):
+        pull(replacing(erase_reason=REASON, attempt_id="two"), fake, store)
+    assert objects(store) == before
+
+
+def test_erasure_reads_no_other_window_for_late_records(fake: FakeCloudflare, fresh: Callable[[], LocalStore]) -> None:
+    """With a lookback, a run that erases leaves other windows alone, because they may have another rule."""
+    store = fresh()
+    pull(erasing(), fake, store)
+    next_day = TimeWindow(datetime(2026, 10, 27, tzinfo=UTC), datetime(2026, 10, 28, tzinfo=UTC))
+    spec = erasing(run_window=RunWindow(next_day, "explicit bounds", next_day.start.date()))
+    done = pull_late_records(spec, timedelta(days=3), reader_of(fake, ManualClock()), store, NullObserver())
+    assert done.outcomes == ()
+
+
 def test_erasure_that_the_store_refuses_fails_the_task(fake: FakeCloudflare, fresh: Callable[[], LocalStore]) -> None:
     """If the store does not remove the parts, the pull raises, so that Airflow runs it again."""
     store = fresh()
@@ -223,7 +298,7 @@ def test_erasure_that_the_store_refuses_fails_the_task(fake: FakeCloudflare, fre
 def test_kill_at_any_operation_keeps_what_is_sealed_or_lists_it_as_erased(
     fake: FakeCloudflare, fresh: Callable[[], LocalStore], is_erasure: bool, after_effect: bool
 ) -> None:
-    """A run killed anywhere keeps each sealed part or lists it as erased; a sweep or a run finishes an erasure."""
+    """A run killed anywhere keeps each sealed part or lists it as erased; the next attempt finishes an erasure."""
     undisturbed = CrashPoint()
     spec = erasing() if is_erasure else replacing()
     pull(spec, fake, fresh(), undisturbed)
@@ -235,9 +310,10 @@ def test_kill_at_any_operation_keeps_what_is_sealed_or_lists_it_as_erased(
         where = crash.operations[-1]
         _check_sealed_kept_or_erased(store, where)
         if ".g0003." in newest_key(store):
-            # Committed: a sweep finishes the removal. The task's next attempt erases again.
+            # Committed, but no seal accepts it: a sweep keeps what is sealed. The task's next attempt erases again.
+            before = set(parts_in(store))
             sweep(store, LATER)
-            assert (old <= set(parts_in(store))) is not is_erasure, where
+            assert set(parts_in(store)) == before, where
         pull(spec._replace(attempt_id="two"), fake, store)
         _check_sealed_kept_or_erased(store, where)
         assert (old <= set(parts_in(store))) is not is_erasure, where

@@ -31,6 +31,9 @@ PLAIN = part_format("jsonl", "none")
 _PRIVATE = Ed25519PrivateKey.from_private_bytes(b"k" * 32)
 PRIVATE_PEM = _PRIVATE.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
 PUBLIC_PEM = _PRIVATE.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
+_OTHER = Ed25519PrivateKey.from_private_bytes(b"o" * 32)
+OTHER_PRIVATE_PEM = _OTHER.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+OTHER_PUBLIC_PEM = _OTHER.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
 
 
 def window(days: float = 0, length: timedelta = HALF) -> TimeWindow:

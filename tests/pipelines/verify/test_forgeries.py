@@ -4,22 +4,44 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+import msgspec
 import pytest
 
 from airflow_audit_provider.adapters.signing import Ed25519Signer, Ed25519Verifier
+from airflow_audit_provider.core.archive.manifest import Erasure
 from airflow_audit_provider.core.archive.object_keys import WindowKeys
 from airflow_audit_provider.core.verification.findings import severe
+from airflow_audit_provider.core.windows.window import TimeWindow
 from airflow_audit_provider.exceptions import VerificationError
 from airflow_audit_provider.pipelines.seal import seal
 from airflow_audit_provider.pipelines.seal_checks import Acceptance
 from airflow_audit_provider.pipelines.sealed_parts import SealedParts
 from airflow_audit_provider.pipelines.verify import TrustAnchors, verify
-from tests.pipelines.verify.dataset import DAY_1, PRIVATE_PEM, PUBLIC_PEM, commit, record, records_in, two_days, window
-from tests.pipelines.verify.forgery import forge_first_generation, forge_replacement, forge_seal, newest
+from tests.pipelines.verify.dataset import (
+    DAY_1,
+    OTHER_PRIVATE_PEM,
+    OTHER_PUBLIC_PEM,
+    PRIVATE_PEM,
+    PUBLIC_PEM,
+    commit,
+    record,
+    records_in,
+    two_days,
+    window,
+)
+from tests.pipelines.verify.forgery import (
+    alter_one,
+    committed_records,
+    forge_first_generation,
+    forge_replacement,
+    forge_seal,
+    newest,
+)
 from tests.pipelines.verify.memory_store import MemoryStore
 
 SIGNER = Ed25519Signer(PRIVATE_PEM)
 VERIFIER = Ed25519Verifier([PUBLIC_PEM])
+OTHER_SIGNER = Ed25519Signer(OTHER_PRIVATE_PEM)
 
 
 @pytest.fixture
@@ -201,6 +223,84 @@ def test_forged_unsigned_seal_in_an_unsigned_chain_is_only_listed(store: MemoryS
     assert [str(found.kind) for found in report.findings] == ["replacement_accepted"]
     assert report.severe_count == 0
     assert severe_kinds(store, kept=digest) == {"signature_missing"}
+
+
+@pytest.mark.parametrize("signature", [None, b"garbage", "another key"], ids=["none", "garbage", "another key"])
+def test_late_record_upon_a_forged_seal_is_not_sealed(
+    store: MemoryStore, kept: str, signature: bytes | str | None
+) -> None:
+    """What a seal names that the owner did not sign does not count as sealed, so the day is refused."""
+    key = forge_replacement(store, window(1), keep_old=True)
+    entry = {"key": key, "replaces": key.replace(".g0003.", ".g0002."), "accepted_by": "the owner"}
+    counts = {"added_count": 0, "changed_count": 1, "removed_count": 0}
+    forge_seal(store, "_seals/000002.json", key, replacements=[{**entry, **counts}])
+    forged = "_seals/000003.json"
+    if signature is not None:
+        made = signature if isinstance(signature, bytes) else OTHER_SIGNER.sign(store.objects[forged]).to_bytes()
+        store.objects["_seals/000003.sig"] = made
+    commit(store, window(1), [record(window(1).start + timedelta(hours=3), "late")])
+    before = dict(store.objects)
+    with pytest.raises(VerificationError, match=r"signature_(missing|invalid)"):
+        seal(store, signer=SIGNER)
+    assert store.objects == before
+    assert severe_kinds(store, kept=kept) & {"signature_missing", "signature_invalid"}
+
+
+def test_late_record_after_a_change_of_keys_is_sealed_with_the_earlier_public_key(
+    store: MemoryStore, kept: str
+) -> None:
+    """A day whose seals another key signed is sealed further only if that key is given."""
+    commit(store, window(), [record(DAY_1 + timedelta(hours=3), "later")])
+    commit(store, window(5), records_in(window(5), 1))
+    with pytest.raises(VerificationError, match="signature_invalid"):
+        seal(store, signer=OTHER_SIGNER)
+    assert "_seals/000003.sig" in store.objects, "a day without a seal does not need the earlier key"
+    seal(store, signer=OTHER_SIGNER, verifier=VERIFIER)
+    both = TrustAnchors(Ed25519Verifier([PUBLIC_PEM, OTHER_PUBLIC_PEM]), kept)
+    assert severe(verify(store, anchors=both).findings) == []
+
+
+@pytest.mark.parametrize("place", ["addendum", "first generation", "foreign part", "own part"])
+def test_forged_list_of_erased_parts_is_severe_and_not_sealed(store: MemoryStore, kept: str, place: str) -> None:
+    """A generation that adds, or that lists parts which no earlier generation names, erases nothing."""
+    of = window(5) if place == "first generation" else window()
+    if place in ("addendum", "first generation"):
+        commit(store, of, [record(of.start + timedelta(hours=3), "late")])
+    else:
+        forge_replacement(store, of, keep_old=True)
+    manifest = newest(store, of)
+    listed = {
+        "addendum": manifest.parts[:1],
+        "first generation": (),
+        "own part": manifest.parts,
+        "foreign part": newest(store, window(1)).parts,
+    }[place]
+    key = WindowKeys(of, of.start.date()).manifest(manifest.generation)
+    store.objects[key] = msgspec.structs.replace(manifest, erased=Erasure("none", listed)).to_bytes()
+    acceptance = Acceptance(frozenset([key]), "Ada")
+    with pytest.raises(VerificationError, match="erasure_inconsistent"):
+        seal(store, signer=SIGNER, acceptance=acceptance)
+    assert "erasure_inconsistent" in severe_kinds(store, kept=kept)
+
+
+def test_forged_window_that_overlaps_a_sealed_one_is_severe(store: MemoryStore, kept: str) -> None:
+    """A second window over the time of a sealed one stays severe, also after the owner has sealed it."""
+    other = TimeWindow(DAY_1 + timedelta(hours=1), DAY_1 + timedelta(hours=2))
+    forged = MemoryStore()
+    commit(forged, other, [record(other.start, "forged")])
+    store.objects.update({key: content for key, content in forged.objects.items() if key not in store.objects})
+    seal(store, signer=SIGNER)
+    for key in (True, False):
+        assert "windows_overlap" in severe_kinds(store, key=key, kept=kept)
+
+
+def test_forged_late_record_with_the_id_of_a_sealed_one_is_severe(store: MemoryStore, kept: str) -> None:
+    """Another content of a sealed record stays severe as a repeated id, also after the owner has sealed it."""
+    first = committed_records(store, window())[:1]
+    commit(store, window(), alter_one(first))
+    seal(store, signer=SIGNER)
+    for key in (True, False):
+        assert "record_repeated" in severe_kinds(store, key=key, kept=kept)
 
 
 def test_changed_byte_in_any_part_or_manifest_is_severe_without_any_anchor(store: MemoryStore, kept: str) -> None:
