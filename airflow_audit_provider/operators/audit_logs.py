@@ -93,8 +93,8 @@ class CloudflareAuditLogsToObjectStorageOperator(WaitingOperator):
         has to accept the replacement by name.
     :param erase: with ``replace``, also remove the parts of every earlier generation, sealed or not, as an erasure for
         privacy. The manifest lists their digests.
-    :param erase_reason: reason of the erasure, for the manifest; required with ``erase``. It stays permanently, so name no person.
-        (templated)
+    :param erase_reason: reason of the erasure, for the manifest; required with ``erase``. It stays permanently,
+        so name no person. (templated)
     :param deferrable: wait for an unsettled window in the triggerer; otherwise the task is rescheduled. Neither
         occupies a worker slot.
 

@@ -33,8 +33,8 @@ class CloudflareAuditLogsSealOperator(BaseOperator):
     :param accept_replaced: keys of manifests that replace a sealed window, as the error of this task names them.
         (templated)
     :param accepted_by: who accepts them; the seal records it. Required with ``accept_replaced``. (templated)
-    :param public_key: public keys in PEM of earlier signing keys, after a change of keys. A day that has seals gets another
-        one only if these are signed by one of these keys or by the signing key. (templated)
+    :param public_key: public keys in PEM of earlier signing keys, after a change of keys. A day with seals gets another
+        seal only if they are signed by one of these keys or by the signing key. (templated)
 
     Before it seals a day it checks the day's manifests and parts. It refuses a day on which something sealed is missing
     or changed, or was replaced and is not in ``accept_replaced``; it seals the other days first.
