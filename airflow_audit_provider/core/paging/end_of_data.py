@@ -29,6 +29,7 @@ class StopReason(StrEnum):
     NO_CURSOR = "no cursor"
     REFUSED = "a 400 past the last known row"
     OTHER_SIDE = "read from the other side"
+    NEIGHBOUR = "a row next to a crowded second"
     ONLY_KNOWN_ROWS = "nothing but the known rows of one second"
     FEW_ROWS = "the same few rows of one second from both sides"
     PAST_WINDOW = "a row past the window's end"

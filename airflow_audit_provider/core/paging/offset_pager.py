@@ -6,21 +6,58 @@ that the list has moved.
 
 Invariant: the end is an empty page directly after as many rows as there are known ids. Then no row can be missing, even
 if the server sorts the rows of one second differently for every request. One empty page alone is not accepted. Where
-the API refuses that page with status 400, the list is read from its other end until it has shown the last known rows in
-exactly the opposite order: nothing can lie behind them, and what a maximum depth hid has been read.
+the API refuses that page with status 400, a row outside of the second proves the same: it directly follows as many rows
+as are known, in a longer list. Where no such row is shown, the list is read from its other end until it has shown the
+last known rows in exactly the opposite order: nothing can lie behind them, and what a maximum depth hid has been read.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from enum import StrEnum
+from typing import NamedTuple
 
+from airflow_audit_provider.core.api.query import Direction, PageRequest
 from airflow_audit_provider.core.api.records import AuditRecord
 from airflow_audit_provider.core.paging.end_of_data import MIN_MIRRORED_ROWS, StopReason
+from airflow_audit_provider.core.paging.query_bounds import QueryBounds
 
 _MAX_RESTARTS = 3
 _MAX_PAGES_WITHOUT_NEW_ROWS = 20
 _EMPTY_PAGES_REQUIRED = 2
 _KNOWN_NEXT_ROWS_ALLOWED = 3
+
+
+class Neighbour(StrEnum):
+    """Where a row outside of the range is looked for: behind its last row or before its first, in reading direction."""
+
+    BEHIND = "behind"
+    BEFORE = "before"
+
+
+class CrowdedRegion(NamedTuple):
+    """The signed seconds of the range, from ``first_second`` up to, not including, ``second_behind``.
+
+    ``second_behind`` is None if no list may go past the range. ``second_of`` returns the signed second of a known id.
+    """
+
+    second_of: Callable[[str], int]
+    signed_second: Callable[[AuditRecord], int]
+    first_second: int
+    second_behind: int | None
+
+    def row_count(self, ids: Iterable[str], side: Neighbour) -> int:
+        """Returns how many known rows a list shows before the neighbour on a side."""
+        return sum(not self._is_outside(self.second_of(record_id), side) for record_id in ids)
+
+    def is_neighbour(self, record: AuditRecord, side: Neighbour) -> bool:
+        """Returns whether a record lies outside of the region on a side."""
+        return self._is_outside(self.signed_second(record), side)
+
+    def _is_outside(self, second: int, side: Neighbour) -> bool:
+        if side is Neighbour.BEFORE:
+            return second < self.first_second
+        return self.second_behind is not None and second >= self.second_behind
 
 
 class OffsetPager:
@@ -30,10 +67,12 @@ class OffsetPager:
 
     ``first_ids`` are the ids of the range's first page and ``row_limit`` is the most rows that a page had.
     ``probe_agrees`` states that the probe showed no other rows either. Only then is a status 400 after the known rows
-    accepted as the end, and one empty page sufficient.
+    accepted as the end, and one empty page sufficient. Without a ``region``, no row outside of the range is looked for.
     """
 
-    def __init__(self, first_ids: Iterable[str], row_limit: int, *, probe_agrees: bool) -> None:
+    def __init__(
+        self, first_ids: Iterable[str], row_limit: int, *, probe_agrees: bool, region: CrowdedRegion | None = None
+    ) -> None:
         self.is_done = self.is_opposite = False
         self.stop_reason = StopReason.EMPTY_PAGE
         self.problem: str | None = None
@@ -45,9 +84,23 @@ class OffsetPager:
         self._restart_count = 0
         self._pages_without_new_rows = self._known_next_row_count = 0
         self._empty_page_count = 0
+        self._region = region
+        self._sides: list[Neighbour] | None = None
+
+    def request(self, direction: Direction, crowded_range: tuple[int, int], bounds: QueryBounds) -> PageRequest:
+        """Returns the next request, for a range read in a direction."""
+        page, size = self.page_and_size()
+        if self._sides:
+            query_range = bounds.behind_range(crowded_range)
+            if self._sides[0] is Neighbour.BEFORE:
+                query_range, direction = bounds.opposite_range(crowded_range), direction.opposite
+            return PageRequest(*query_range, direction, size, page)
+        return PageRequest(*crowded_range, direction.opposite if self.is_opposite else direction, size, page)
 
     def page_and_size(self) -> tuple[int, int]:
         """Returns the next (page, page size): a page that overlaps the rows read, or exactly the next row."""
+        if self._sides and self._region is not None:
+            return self._region.row_count(self._ids, self._sides[0]) + 1, 1
         if self.is_opposite:
             known_count = len(self._opposite_ids)
             return overlapping_page(known_count, self._row_limit) if known_count else (1, self._row_limit)
@@ -61,6 +114,9 @@ class OffsetPager:
         """Adds the rows of the requested page."""
         page, size = self.page_and_size()
         ids = dict.fromkeys([record.id for record in records])
+        if self._sides:
+            self._receive_neighbour(self._sides, records)
+            return
         if self.is_opposite:
             self._receive_opposite(ids)
             return
@@ -88,7 +144,31 @@ class OffsetPager:
         """
         if self._probe_agrees:
             self.is_done, self.stop_reason = True, StopReason.REFUSED
-        elif self.is_opposite or len(self._ids) < MIN_MIRRORED_ROWS:
+        elif self._sides:
+            self._try_next_side(self._sides)
+        elif self._region is not None and self._sides is None:
+            has_behind = self._region.second_behind is not None
+            self._sides = [Neighbour.BEHIND, Neighbour.BEFORE] if has_behind else [Neighbour.BEFORE]
+        else:
+            self._read_opposite()
+
+    def _receive_neighbour(self, sides: list[Neighbour], records: Sequence[AuditRecord]) -> None:
+        """Ends if the row is a neighbour; a new row of the range is added, and anything else proves nothing."""
+        if records and self._region is not None and self._region.is_neighbour(records[0], sides[0]):
+            self.is_done, self.stop_reason = True, StopReason.NEIGHBOUR
+        elif records and records[0].id not in self._ids:
+            self._ids[records[0].id] = None
+            self._sides = None
+        else:
+            self._try_next_side(sides)
+
+    def _try_next_side(self, sides: list[Neighbour]) -> None:
+        del sides[0]
+        if not sides:
+            self._read_opposite()
+
+    def _read_opposite(self) -> None:
+        if self.is_opposite or len(self._ids) < MIN_MIRRORED_ROWS:
             self.problem = f"the API returned status 400 for page {self.page_and_size()[0]} of one second"
         else:
             self.is_opposite = True

@@ -37,7 +37,7 @@ from airflow_audit_provider.core.paging.errors import (
     no_progress,
     out_of_order,
 )
-from airflow_audit_provider.core.paging.offset_pager import OffsetPager
+from airflow_audit_provider.core.paging.offset_pager import CrowdedRegion, OffsetPager
 from airflow_audit_provider.core.paging.page_size import PageSizer
 from airflow_audit_provider.core.paging.query_bounds import QueryBounds, keeps_start_bound
 from airflow_audit_provider.core.paging.read_request import ReadRequest
@@ -108,9 +108,7 @@ class Paginator:
         if self._mode in _PROOF_MODES:
             return self._proof_request()
         if self._offset_pager is not None:
-            page, size = self._offset_pager.page_and_size()
-            direction = self._direction.opposite if self._offset_pager.is_opposite else self._direction
-            return PageRequest(*self._crowded_range, direction, size, page)
+            return self._offset_pager.request(self._direction, self._crowded_range, self._bounds)
         if self._cursor_pager is not None:
             return self._request_by_cursor(self._cursor_pager)
         cursor = self._pages.cursor
@@ -468,7 +466,13 @@ class Paginator:
         self._mode = _Mode.OFFSET
         # A server may send more rows than requested, and refuses a request for as many.
         row_limit = min(self._page_sizer.full_page_size, self._end_of_data.largest_page)
-        self._offset_pager = OffsetPager(self._pages.ids, row_limit, probe_agrees=probe_agrees)
+        region = CrowdedRegion(
+            self.seen.second_of,
+            self.seen.signed_second,
+            self._bounds.open_second,
+            self._bounds.second_behind(self._second_after_crowded_range),
+        )
+        self._offset_pager = OffsetPager(self._pages.ids, row_limit, probe_agrees=probe_agrees, region=region)
 
     def _is_ahead(self, record: AuditRecord) -> bool:
         """Returns whether reading still comes to a record: only seconds before the reached one are complete."""

@@ -88,6 +88,25 @@ class QueryBounds:
         since, before = self.probe_range()
         return (since, query_range[1]) if self._is_ascending else (query_range[0], before)
 
+    def behind_range(self, query_range: tuple[int, int]) -> tuple[int, int]:
+        """Returns a range that shares the start bound and goes on past the other one.
+
+        In ascending order it ends where the window's query does, because what follows may lie in the future. In
+        descending order it goes on into the past.
+        """
+        if self._is_ascending:
+            return query_range[0], self.before_seconds
+        return max(0, min(query_range[0], self.since_seconds) - _PROBE_MARGIN_SECONDS), query_range[1]
+
+    def second_behind(self, second_after: int | None) -> int | None:
+        """Returns the first signed second past a range that ends at ``second_after``; None if there is none to query.
+
+        ``second_after`` is None for a range that ends where the query does.
+        """
+        if second_after is not None or self._is_ascending:
+            return second_after
+        return 1 - self.since_seconds
+
     @property
     def open_second(self) -> int:
         """The first signed second that is not complete yet; the margin of a second before it is."""

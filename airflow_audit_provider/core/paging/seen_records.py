@@ -49,6 +49,10 @@ class SeenRecords:
         """Number of rows that repeated a known record."""
         return self.seen_count - len(self._records)
 
+    def second_of(self, record_id: str) -> int:
+        """Returns the signed second of a known record."""
+        return self.signed_second(self._records[record_id])
+
     def signed_second(self, record: AuditRecord) -> int:
         """Returns the signed second of a record's event time."""
         return self._sign * record.event_second

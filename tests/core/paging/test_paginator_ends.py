@@ -263,7 +263,7 @@ def test_400_after_rows_of_a_likely_maximum_is_no_end(row_count: int) -> None:
     """A version 1 probe with the same rows in the same order does not prove that they are all."""
     ties = Page(rows(5, row_count))
     with pytest.raises(SourceProtocolError, match="does not list alike both ways"):
-        play(Paginator(ReadRequest(V1, window(0, 9))), one_by_one(ties, ties, refusal(), ties))
+        play(Paginator(ReadRequest(V1, window(0, 9))), one_by_one(ties, ties, refusal(), refusal(), ties))
 
 
 def test_empty_page_where_a_record_is_known_is_requested_again() -> None:

@@ -88,7 +88,7 @@ def test_a_400_inside_one_instant_is_never_the_end() -> None:
     paginator = Paginator(ReadRequest(V1, window(0, 9), page_size=5))
     full = Page(rows(5, 5))
     with pytest.raises(SourceProtocolError, match=LOST + "the API returned status 400 for page 2 of one second"):
-        play(paginator, one_by_one(full, full, refusal()))
+        play(paginator, one_by_one(full, full, refusal(), refusal(), refusal()))
 
 
 def test_400_after_a_proved_end_is_the_end() -> None:
@@ -103,7 +103,7 @@ def test_400_after_a_full_probe_is_no_end() -> None:
     paginator = Paginator(ReadRequest(V1, window(0, 9)))
     ties = rows(5, 995)
     with pytest.raises(SourceProtocolError, match="does not list alike both ways"):
-        play(paginator, one_by_one(Page(ties), Page(ties + rows(5, 5)[:5]), refusal(), Page(ties)))
+        play(paginator, one_by_one(Page(ties), Page(ties + rows(5, 5)[:5]), refusal(), refusal(), Page(ties)))
 
 
 @pytest.mark.parametrize("version", [V1, V2])
