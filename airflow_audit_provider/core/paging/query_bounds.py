@@ -69,11 +69,12 @@ class QueryBounds:
         """Returns (since, before) of the probe: extended past the start bound to where a record is known or likely.
 
         In descending order the range past the start bound may lie in the future, so it is extended only to a record
-        that is known to exist.
+        that is known to exist. A known record inside the window does not show where the window's first rows begin.
         """
         known = self._known_second
         if self._is_ascending:
-            earliest = self.first_second - _PROBE_MARGIN_SECONDS if known is None else known
+            is_before = known is not None and known < self.first_second
+            earliest = known if is_before and known is not None else self.first_second - _PROBE_MARGIN_SECONDS
             return min(self.since_seconds, earliest - 1), self.before_seconds
         latest = 1 - self.first_second if known is None else known + 1
         return self.since_seconds, max(self.before_seconds, latest + 1)

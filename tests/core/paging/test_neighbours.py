@@ -40,9 +40,9 @@ def crowd(count: int) -> list[AuditRecord]:
     return [record_at(_CROWDED_SECOND, f"crowd-{number:05}") for number in range(count)]
 
 
-def read(server: ModelServer, direction: Direction) -> list[str]:
+def read(server: ModelServer, direction: Direction, known_second: int | None = None) -> list[str]:
     """Reads the window to its end; returns the ids found, sorted."""
-    reader = WindowReader(ReadRequest(ApiVersion.V1, _WINDOW, direction))
+    reader = WindowReader(ReadRequest(server.version, _WINDOW, direction, known_second=known_second))
     found: list[AuditRecord] = []
     while (request := reader.next_request()) is not None:
         assert len(server.requests) < 100
@@ -64,6 +64,15 @@ def test_refused_end_of_a_crowded_second_is_proved_by_a_neighbour(
     server = PastEndIs400(rows, ties_mirrored=False)
     expected = [row.id for row in rows if neighbour_seconds >= 0 or row.id != "neighbour"]
     assert read(server, direction) == sorted(expected)
+
+
+@pytest.mark.parametrize("version", list(ApiVersion))
+def test_known_record_of_the_crowded_second_does_not_hide_an_earlier_neighbour(version: ApiVersion) -> None:
+    """A slice that begins with a crowded second is proved by a record before the window, in both versions."""
+    rows = [record_at(-3600, "neighbour"), *crowd(1200)]
+    server = PastEndIs400(rows, version, ties_mirrored=False, states_end=False)
+    found = read(server, Direction.ASC, known_second=_BASE_SECONDS + _CROWDED_SECOND)
+    assert found == sorted(row.id for row in crowd(1200))
 
 
 @DIRECTIONS

@@ -272,7 +272,7 @@ def test_empty_page_where_a_record_is_known_is_requested_again() -> None:
     responses = one_by_one(page(), page(5, 0.5), page(0.5, 5), page(5, 0.5))
     delivered, requests = play(paginator, responses)
     assert delivered == [row(0.5), row(5)]
-    assert requests[1] == PageRequest(T0 - 1, T0 + 10, DESC, 10)
+    assert requests[1] == PageRequest(T0 - 2 * 86_400 - 1, T0 + 10, DESC, 10)
     assert requests[2] == requests[0]
 
 
