@@ -25,14 +25,16 @@ from airflow_audit_provider.core.ports import Store
 from airflow_audit_provider.core.verification.coverage import coverage_table
 from airflow_audit_provider.core.verification.findings import findings_table
 from airflow_audit_provider.core.verification.object_locks import read_lock_date
+from airflow_audit_provider.core.verification.pass_records import verified_line
 from airflow_audit_provider.core.windows.readiness import whole_windows_start_at
 from airflow_audit_provider.core.windows.run_window import read_bound
-from airflow_audit_provider.exceptions import AuditProviderError, ConfigurationError, VerificationError
+from airflow_audit_provider.exceptions import AuditProviderError, ConfigurationError, StorageError, VerificationError
 from airflow_audit_provider.pipelines.coverage import DatasetCoverage, coverage
+from airflow_audit_provider.pipelines.pass_records import record_pass
 from airflow_audit_provider.pipelines.seal import seal
 from airflow_audit_provider.pipelines.seal_checks import Acceptance
 from airflow_audit_provider.pipelines.sweep import DEFAULT_AGE, RetainedFile, sweep
-from airflow_audit_provider.pipelines.verify import LockCheck, TrustAnchors, verify
+from airflow_audit_provider.pipelines.verify import LockCheck, TrustAnchors, VerifyReport, verify
 
 EXIT_OK, EXIT_PROBLEM, EXIT_UNKNOWN = 0, 1, 2
 
@@ -68,6 +70,8 @@ def _verify(options: argparse.Namespace) -> CommandResult:
     store = store_from_uri(options.destination)
     anchors = TrustAnchors(_verifier(options), options.expect_seal)
     report = verify(store, start, end, anchors, _lock_check(options, store))
+    if not options.no_record:
+        _record_pass(store, report)
     summary = report.summary()
     values = {**summary, "findings": msgspec.to_builtins(report.findings)}
     counts = "".join(f"{name:20}{value}\n" for name, value in summary.items())
@@ -78,6 +82,17 @@ def _verify(options: argparse.Namespace) -> CommandResult:
 def _lock_check(options: argparse.Namespace, store: Store) -> LockCheck | None:
     until = read_lock_date("--expect-lock", options.expect_lock, SystemClock().now())
     return LockCheck(require_object_locks(store), until) if until is not None else None
+
+
+def _record_pass(store: Store, report: VerifyReport) -> None:
+    """Leaves a record of a verification that passed; a destination that is not writable only gets a message."""
+    record = report.passed(SystemClock().now())
+    if record is None:
+        return
+    try:
+        record_pass(store, record)
+    except StorageError as error:
+        print(f"The result is not recorded in the destination. {error}", file=sys.stderr)
 
 
 def _coverage(options: argparse.Namespace) -> CommandResult:
@@ -91,7 +106,9 @@ def _coverage(options: argparse.Namespace) -> CommandResult:
 
 def _coverage_text(found: DatasetCoverage) -> str:
     descriptor = "" if found.has_descriptor else f"The dataset descriptor {found.folder}{DATASET_KEY} is missing.\n"
-    return f"{found.folder or './'}: {found.dataset}\n{descriptor}{coverage_table(found.coverage)}"
+    return f"{found.folder or './'}: {found.dataset}\n{descriptor}{coverage_table(found.coverage)}" + verified_line(
+        found.verified
+    )
 
 
 def _seal(options: argparse.Namespace) -> CommandResult:
@@ -198,6 +215,9 @@ def _add_verify(commands: Commands) -> None:
         "--expect-lock",
         metavar="TIME",
         help="date or RFC 3339 time until which the S3 bucket must lock every file; files locked for less are listed",
+    )
+    parser.add_argument(
+        "--no-record", action="store_true", help="write nothing: leave no record that the verification passed"
     )
 
 

@@ -14,7 +14,7 @@ from airflow.sdk import BaseOperator
 
 from airflow_audit_provider._airflow.destinations import check_destination
 from airflow_audit_provider._airflow.task_errors import translate_task_errors
-from airflow_audit_provider.exceptions import VerificationError
+from airflow_audit_provider.exceptions import StorageError, VerificationError
 
 if TYPE_CHECKING:
     from airflow_audit_provider.core.ports import Store
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class CloudflareAuditLogsVerifyOperator(BaseOperator):
-    """Verifies a destination: parts, records, generations, unreferenced objects and seals. It writes nothing.
+    """Verifies a destination: parts, records, generations, unreferenced objects and seals.
 
     :param destination: where the audit logs were written. (templated)
     :param destination_conn_id: the connection of the destination's object store. (templated)
@@ -33,6 +33,8 @@ class CloudflareAuditLogsVerifyOperator(BaseOperator):
         together with everything that only they name cannot be detected. (templated)
     :param expect_lock: date or time until which Object Lock must protect every object, for a destination on S3; a
         datetime, date or RFC 3339 text, such as ``"{{ macros.ds_add(ds, 365) }}"``. (templated)
+    :param record_pass: leave a record below ``_verified/`` if nothing severe was found, which ``coverage`` shows. False
+        writes nothing; without permission to write, the task logs a warning and succeeds.
 
     A window that overlaps the half-open range is verified whole. If a finding is severe, the task fails without retries
     with a ``VerificationError``; its log has all findings. Returns a dict with ``window_count part_count record_count
@@ -61,6 +63,7 @@ class CloudflareAuditLogsVerifyOperator(BaseOperator):
         public_key: str | None = None,
         expected_seal_sha256: str | None = None,
         expect_lock: datetime | date | str | None = None,
+        record_pass: bool = True,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -71,6 +74,7 @@ class CloudflareAuditLogsVerifyOperator(BaseOperator):
         self.public_key = public_key
         self.expected_seal_sha256 = expected_seal_sha256
         self.expect_lock = expect_lock
+        self.record_pass = record_pass
         check_destination(destination)
 
     def execute(self, context: Mapping[str, Any]) -> dict[str, Any]:  # noqa: ARG002 - Airflow's signature
@@ -79,6 +83,7 @@ class CloudflareAuditLogsVerifyOperator(BaseOperator):
             report = self._verify()
             _count_verified(report)
             self._raise_for_severe(report)
+            self._record_pass(report)
         return report.summary()
 
     def _verify(self) -> VerifyReport:
@@ -105,6 +110,19 @@ class CloudflareAuditLogsVerifyOperator(BaseOperator):
 
         until = read_lock_date("expect_lock", self.expect_lock or None, SystemClock().now())
         return LockCheck(require_object_locks(store), until) if until is not None else None
+
+    def _record_pass(self, report: VerifyReport) -> None:
+        from airflow_audit_provider._airflow.destinations import store_from_connection
+        from airflow_audit_provider.adapters.clock import SystemClock
+        from airflow_audit_provider.pipelines.pass_records import record_pass
+
+        record = report.passed(SystemClock().now())
+        if record is None or not self.record_pass:
+            return
+        try:
+            record_pass(store_from_connection(self.destination, self.destination_conn_id), record)
+        except StorageError as error:
+            self.log.warning("The verification passed, but the destination keeps no record of it. %s", error)
 
     def _raise_for_severe(self, report: VerifyReport) -> None:
         """Logs every finding; raises ``VerificationError`` if one is severe."""

@@ -1,6 +1,7 @@
 """Reports what each dataset below a root covers: committed, empty, foreign, missing and pending spans of time.
 
-Invariant: it reads the descriptor and the newest manifest of each window in the range, and writes nothing.
+Invariant: it reads the descriptor, the newest manifest of each window in the range and the records of verifications,
+and writes nothing.
 """
 
 from __future__ import annotations
@@ -22,21 +23,25 @@ from airflow_audit_provider.core.archive.object_keys import (
 from airflow_audit_provider.core.limits import DEFAULT_SETTLE_DELAY, check_settle_delay
 from airflow_audit_provider.core.ports import Store
 from airflow_audit_provider.core.verification.coverage import Coverage, coverage_of, due_until, facts_of
+from airflow_audit_provider.core.verification.pass_records import Verified, verified_by
 from airflow_audit_provider.core.windows.window import TimeWindow
 from airflow_audit_provider.pipelines.committed import read_committed
+from airflow_audit_provider.pipelines.pass_records import read_passes
 
 
 class DatasetCoverage(msgspec.Struct, frozen=True):
     """Coverage of one dataset.
 
     ``folder`` is the dataset's place below the root, empty for the root itself, otherwise with a slash at its end.
-    Without a descriptor (``has_descriptor``) the newest window stands for the dataset.
+    Without a descriptor (``has_descriptor``) the newest window stands for the dataset. ``verified`` is what the records
+    of verifications state.
     """
 
     folder: str
     dataset: Dataset
     has_descriptor: bool
     coverage: Coverage
+    verified: Verified
 
     @property
     def is_complete(self) -> bool:
@@ -93,7 +98,9 @@ def _of_one(
     facts = {
         window: facts_of(manifest, is_foreign=_is_foreign(manifest, dataset)) for window, manifest in newest.items()
     }
-    return DatasetCoverage(folder, dataset, content is not None, coverage_of(time_range, facts, due_at))
+    own = {window: windows[window] for window, fact in facts.items() if not fact.is_foreign}
+    verified = verified_by(own, read_passes(store, folder))
+    return DatasetCoverage(folder, dataset, content is not None, coverage_of(time_range, facts, due_at), verified)
 
 
 def _is_foreign(manifest: Manifest, dataset: Dataset) -> bool:

@@ -36,6 +36,7 @@ from airflow_audit_provider.core.verification.part_checks import (
     sealed_part_finding,
     stray_findings,
 )
+from airflow_audit_provider.core.verification.pass_records import PassRecord, pass_record
 from airflow_audit_provider.core.verification.replacements import erased_parts, parts_in_force
 from airflow_audit_provider.core.verification.seals import (
     SealChain,
@@ -54,7 +55,7 @@ class VerifyReport(msgspec.Struct, frozen=True):
     """Totals and findings of a verification.
 
     ``size_bytes`` counts the bytes of parts that were read. Keep ``newest_seal_sha256`` outside of the store: a later
-    verification can then prove that no seal was removed.
+    verification can then prove that no seal was removed. ``newest_manifests`` are the keys of the verified generations.
     """
 
     window_count: int
@@ -65,11 +66,18 @@ class VerifyReport(msgspec.Struct, frozen=True):
     newest_seal_sha256: str | None
     findings: tuple[Finding, ...]
     locks: LockSummary | None = None
+    newest_manifests: tuple[str, ...] = ()
 
     @property
     def severe_count(self) -> int:
         """Number of severe findings."""
         return len(severe(self.findings))
+
+    def passed(self, now: datetime) -> PassRecord | None:
+        """Returns the record of this verification, None if it did not pass."""
+        if self.severe_count:
+            return None
+        return pass_record(now, self.newest_manifests, self.record_count, self.newest_seal_sha256)
 
     def summary(self) -> dict[str, int | str | None]:
         """Returns the totals without the findings; those of object locks only if they were checked."""
@@ -140,6 +148,7 @@ def verify(
         newest_seal_sha256=seals.newest_sha256,
         findings=tuple(findings),
         locks=locks,
+        newest_manifests=tuple(run.newest_manifests),
     )
 
 
@@ -160,6 +169,7 @@ class _Verifier:
         self.findings: list[Finding] = list(self._dataset.findings(self.manifest_keys))
         self.manifests: dict[str, SealedManifest | None] = {}
         self.window_count = self.part_count = self.record_count = self.size_bytes = 0
+        self.newest_manifests: list[str] = []
         self._referenced: set[str] = set()
         self._older_parts: dict[str, Part] = {}
 
@@ -181,6 +191,7 @@ class _Verifier:
             self._check_part(check, part)
         self.findings += [*check.finish(), *self._dataset.window_findings(check.newest)]
         self._check_sealed_parts(chain, {part.key for part in check.parts})
+        self.newest_manifests += [check.newest.key] if check.newest else []
         self.window_count += 1
         self.part_count += len(check.parts)
         self.record_count += check.record_count

@@ -14,6 +14,7 @@ import pytest
 from airflow_audit_provider.adapters.storage.fsspec_store import LocalStore
 from airflow_audit_provider.cli.__main__ import main
 from airflow_audit_provider.core.windows.window import TimeWindow
+from airflow_audit_provider.exceptions import StorageError
 from tests.architecture.source_files import PROJECT
 from tests.pipelines.verify.dataset import PRIVATE_PEM, PUBLIC_PEM, commit, records_in, two_days, window
 from tests.pipelines.verify.forgery import forge_replacement
@@ -134,9 +135,10 @@ def test_coverage_without_gaps_returns_0(destination: Path, capsys: pytest.Captu
     assert lines[0] == (
         f"./: API version v1, audit log {log}, filters none, file format jsonl, schema raw, privacy rule none"
     )
-    assert [line.split()[2] for line in lines[2:-2]] == ["committed", "empty", "committed"]
-    assert lines[-2].endswith("6 records, 0 gaps, 0 foreign windows")
-    assert lines[-1].endswith("complete without a gap up to 2026-10-27T12:00:00Z")
+    assert [line.split()[2] for line in lines[2:-3]] == ["committed", "empty", "committed"]
+    assert lines[-3].endswith("6 records, 0 gaps, 0 foreign windows")
+    assert lines[-2].endswith("complete without a gap up to 2026-10-27T12:00:00Z")
+    assert lines[-1] == "verify has recorded no pass"
 
 
 def test_coverage_up_to_a_future_date_is_status_0(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -178,6 +180,39 @@ def test_coverage_with_gap_returns_1(destination: Path, capsys: pytest.CaptureFi
     spans = found["coverage"]["spans"]
     assert [span["state"] for span in spans] == ["committed", "empty", "committed", "missing", "committed"]
     assert (spans[3]["start"], spans[3]["end"]) == ("2026-10-27T12:00:00Z", "2026-10-29T00:00:00Z")
+
+
+def test_coverage_shows_when_verify_last_passed(destination: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Verify leaves a record that coverage shows, as text and as JSON; with ``--no-record`` it writes nothing."""
+    before = sorted(destination.rglob("*"))
+    assert main(["verify", str(destination), "--no-record"]) == 0
+    assert sorted(destination.rglob("*")) == before
+    assert main(["verify", str(destination)]) == 0
+    (written,) = (destination / "_verified").iterdir()
+    capsys.readouterr()
+    assert main(["coverage", str(destination)]) == 0
+    line = capsys.readouterr().out.splitlines()[-1]
+    assert line.startswith("verify last passed 20")
+    assert line.endswith("Z; 3 of 3 windows are as a pass found them")
+    assert main(["coverage", str(destination), "--json"]) == 0
+    (found,) = json.loads(capsys.readouterr().out)["datasets"]
+    assert [(span["window_count"], span["end"]) for span in found["verified"]["spans"]] == [(3, "2026-10-27T12:00:00Z")]
+    assert found["verified"]["last_passed_at"] == json.loads(written.read_bytes())["verified_at"]
+
+
+def test_verify_without_permission_to_write_passes_with_a_message(
+    destination: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A store that refuses the record changes neither the status nor the output, and a message says so."""
+
+    def refuse(*_: object) -> bool:
+        raise StorageError("The destination refused.")
+
+    monkeypatch.setattr(LocalStore, "create", refuse)
+    assert main(["verify", str(destination), "--json"]) == 0
+    printed = capsys.readouterr()
+    assert printed.err == "The result is not recorded in the destination. The destination refused.\n"
+    assert json.loads(printed.out)["findings"] == []
 
 
 def test_empty_destination_is_not_sound(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException
 
-from airflow_audit_provider.exceptions import ConfigurationError, VerificationError
+from airflow_audit_provider.adapters.storage.local_store import LocalStore
+from airflow_audit_provider.exceptions import ConfigurationError, StorageError, VerificationError
 from airflow_audit_provider.operators.seal import CloudflareAuditLogsSealOperator
 from airflow_audit_provider.operators.verify import CloudflareAuditLogsVerifyOperator
 from tests.operators.task_setup import END, START, TaskSetup
@@ -73,6 +74,29 @@ def test_lock_that_cannot_be_checked_is_an_error(landed: TaskSetup, expect_lock:
         _verify(landed, expect_lock=expect_lock)
     assert isinstance(_cause(caught), ConfigurationError)
     assert "locked_count" not in _verify(landed, expect_lock="")
+
+
+def test_pass_is_recorded_unless_told_otherwise(landed: TaskSetup) -> None:
+    """Verify leaves one object below ``_verified/``; with ``record_pass=False`` it writes nothing."""
+    before = landed.tree()
+    _verify(landed, record_pass=False)
+    assert landed.tree() == before
+    _verify(landed)
+    (written,) = landed.tree().keys() - before.keys()
+    assert str(written).startswith("_verified/")
+
+
+def test_pass_is_no_failure_where_it_cannot_be_recorded(
+    landed: TaskSetup, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An auditor without permission to write gets the counts, and a warning in the task's log."""
+
+    def refuse(*_: object) -> bool:
+        raise StorageError("The destination refused.")
+
+    monkeypatch.setattr(LocalStore, "create", refuse)
+    assert _verify(landed)["severe_count"] == 0
+    assert "keeps no record of it. The destination refused." in capsys.readouterr().out
 
 
 def test_sealing_twice_changes_nothing(landed: TaskSetup) -> None:

@@ -8,6 +8,7 @@
     _staging/unfinished/20261102T001500Z-3f2a…                                 being written, on local files
     _seals/000001.json, _seals/000001.sig                                      a seal, its signature
     _dataset.json                                                              the dataset descriptor
+    _verified/20261129T101500Z-0123456789abcdef.json                           a verification that passed, as a note
 
 Invariant: a key is a function of what it names; the same part of the same window always has the same key, and a
 different part always has another.
@@ -31,6 +32,7 @@ DATASET_KEY = "_dataset.json"
 MANIFEST_FOLDER = "_manifests/"
 STAGING_FOLDER = "_staging/"
 SEAL_FOLDER = "_seals/"
+VERIFIED_FOLDER = "_verified/"
 UNFINISHED_FOLDER = f"{STAGING_FOLDER}unfinished/"
 PARTITION_START = "dt="
 _UNFINISHED = re.compile(UNFINISHED_FOLDER + r"(\d{8}T\d{6}Z)-\w+")
@@ -40,6 +42,7 @@ _WINDOW = re.compile(r"(\d{8}T\d{6}(?:\.\d{6})?Z)-(\d{8}T\d{6}(?:\.\d{6})?Z)")
 _MAX_DAYS = 62
 _TICK = timedelta(microseconds=1)
 _GENERATION = re.compile(r"\.g(\d{4,})\.json$")
+_PASS_RECORD = re.compile(VERIFIED_FOLDER + r"\d{8}T\d{6}Z-[0-9a-f]{16}\.json")
 _SEAL = re.compile(r"_seals/(\d{6,})\.(?:json|sig)")
 
 
@@ -184,6 +187,16 @@ def seal_number(key: str) -> int | None:
     match = _SEAL.fullmatch(key)
     number = int(match[1]) if match else 0
     return number if number and key in {seal_key(number), signature_key(number)} else None
+
+
+def pass_record_key(verified_at: datetime, sha256: str) -> str:
+    """Returns the key of the record of a verification; keys sort by time."""
+    return f"{VERIFIED_FOLDER}{_compact(verified_at.astimezone(UTC).replace(microsecond=0))}-{sha256[:16]}.json"
+
+
+def is_pass_record_key(key: str) -> bool:
+    """Returns whether a key is that of the record of a verification."""
+    return _PASS_RECORD.fullmatch(key) is not None
 
 
 def _compact(instant: datetime) -> str:

@@ -20,6 +20,7 @@ from airflow_audit_provider.core.archive.object_keys import (
     PARTITION_START,
     SEAL_FOLDER,
     STAGING_FOLDER,
+    is_pass_record_key,
     read_manifest_key,
     seal_number,
 )
@@ -243,7 +244,7 @@ def stray_findings(keys: Iterable[str], named: Iterable[str], superseded: Iterab
 
 def _unreferenced(key: str) -> Iterator[Finding]:
     """Yields the finding for an object that is not a known part, according to its folder."""
-    if key == DATASET_KEY:
+    if key == DATASET_KEY or is_pass_record_key(key):
         return
     if key.startswith(STAGING_FOLDER):
         yield finding(

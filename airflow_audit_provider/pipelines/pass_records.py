@@ -1,0 +1,34 @@
+"""Writes and reads the records of verifications that passed; see ``core/verification/pass_records``.
+
+Invariant: a record is created once and never overwritten or removed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from airflow_audit_provider.core.archive.object_keys import VERIFIED_FOLDER, is_pass_record_key
+from airflow_audit_provider.core.ports import Store
+from airflow_audit_provider.core.verification.pass_records import PassRecord, read_pass_record
+
+# Bounds the requests of `coverage`: with a verification a night, three months.
+MAX_READ_COUNT = 100
+
+
+def record_pass(store: Store, record: PassRecord) -> str:
+    """Writes the record of a verification that passed; returns its key.
+
+    Raises ``StorageError`` if the destination is not writable: the verification itself needs no write permission.
+    """
+    store.create(record.key, record.to_bytes())
+    return record.key
+
+
+def read_passes(store: Store, folder: str) -> Iterator[PassRecord | None]:
+    """Yields the newest records of the dataset in a folder, newest first; None for one that is damaged.
+
+    ``folder`` is empty for the root of the store, otherwise it has a slash at its end.
+    """
+    keys = [key.removeprefix(folder) for key in store.list_keys(folder + VERIFIED_FOLDER)]
+    for key in sorted(filter(is_pass_record_key, keys), reverse=True)[:MAX_READ_COUNT]:
+        yield read_pass_record(key, store.read(folder + key) or b"")
