@@ -5,7 +5,7 @@ Invariant: all parts that one manifest names have one dataset, format, schema an
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import msgspec
 from msgspec import UnsetType
@@ -13,20 +13,43 @@ from msgspec import UnsetType
 from airflow_audit_provider.core.api.query import AuditQuery
 from airflow_audit_provider.core.archive.dataset import dataset_of
 from airflow_audit_provider.core.archive.manifest import Manifest, TableSchema
-from airflow_audit_provider.core.archive.object_keys import WindowKeys
+from airflow_audit_provider.core.archive.object_keys import WindowKeys, window_in
 from airflow_audit_provider.core.privacy.rule import MaybeAppliedPrivacy
+from airflow_audit_provider.core.windows.window import TimeWindow
 from airflow_audit_provider.exceptions import CommitConflictError
+
+# How many spans of a window an error lists.
+_LISTED_COUNT = 5
 
 
 def check_no_overlap(keys: WindowKeys, listed: Iterable[str]) -> None:
-    """Raises ``CommitConflictError`` if a listed key is the manifest of a window that overlaps this one."""
-    for key in listed:
-        if keys.overlaps(key):
-            raise CommitConflictError(
-                f"The destination has a committed window that overlaps {keys.window} ({key}), so records would be "
-                "stored twice. Use one destination for each window length, such as days and hours.",
-                key=key,
-            )
+    """Raises ``CommitConflictError`` if a listed key is the manifest of a window that overlaps this one.
+
+    Windows of other lengths that overlap nothing are accepted, because a schedule can change. The error lists what is
+    not committed of the window, so that a change of schedule leaves no gap.
+    """
+    overlapping = [key for key in listed if keys.overlaps(key)]
+    if overlapping:
+        rest = list(_not_covered(keys.window, filter(None, map(window_in, overlapping))))
+        more = f" and {len(rest) - _LISTED_COUNT} more" if len(rest) > _LISTED_COUNT else ""
+        raise CommitConflictError(
+            f"The destination has a committed window that overlaps {keys.window} ({overlapping[0]}), so records would "
+            f"be stored twice. Not committed of it: {_listed(map(str, rest[:_LISTED_COUNT]))}{more}. After a change of "
+            "schedule, land that with window_start and window_end, and continue with windows that overlap nothing. "
+            "For two schedules beside each other, such as days and hours, use two destinations.",
+            key=overlapping[0],
+        )
+
+
+def _not_covered(window: TimeWindow, committed: Iterable[TimeWindow]) -> Iterator[TimeWindow]:
+    """Yields the spans of a window that no committed window covers, in order."""
+    reached_at = window.start
+    for other in sorted(committed):
+        if reached_at < other.start:
+            yield TimeWindow(reached_at, other.start)
+        reached_at = max(reached_at, other.end)
+    if reached_at < window.end:
+        yield TimeWindow(reached_at, window.end)
 
 
 def check_same_dataset(committed: Manifest, query: AuditQuery, key: str) -> None:

@@ -2,8 +2,8 @@
 
 ``verify`` leaves one in the destination, and ``coverage`` shows what they state.
 
-Invariant: a record is a note and no proof. Nothing in a verification depends on one, because whoever can write to the
-destination can write one, too.
+Invariant: a record is a note and no proof. Nothing in a verification depends on one, because write access to the
+destination is enough to forge one.
 """
 
 from __future__ import annotations

@@ -132,3 +132,38 @@ def test_overlapping_windows_are_a_conflict() -> None:
         check_no_overlap(hour, [after.manifest(1), day.manifest(1)])
     assert caught.value.key == day.manifest(1)
     check_no_overlap(hour, [after.manifest(1), hour.manifest(2), "notes.txt"])
+
+
+_NOT_COMMITTED = {
+    "an hour of a committed day": ((0, 1), [(0, 24)], "nothing"),
+    "a day with a committed hour": (
+        (0, 24),
+        [(9, 10)],
+        "[2026-11-01T00:00:00Z, 2026-11-01T09:00:00Z), [2026-11-01T10:00:00Z, 2026-11-02T00:00:00Z)",
+    ),
+    "a day in another time zone": ((5, 29), [(0, 24)], "[2026-11-02T00:00:00Z, 2026-11-02T05:00:00Z)"),
+    "a day before the committed ones": ((-8, 16), [(0, 24)], "[2026-10-31T16:00:00Z, 2026-11-01T00:00:00Z)"),
+    "a day between two": ((-1, 25), [(24, 48), (-24, 0)], "[2026-11-01T00:00:00Z, 2026-11-02T00:00:00Z)"),
+}
+
+
+def _hours(first: int, last: int) -> WindowKeys:
+    window = TimeWindow(_DAY.start + timedelta(hours=first), _DAY.start + timedelta(hours=last))
+    return WindowKeys(window, window.start.date())
+
+
+@pytest.mark.parametrize("title", _NOT_COMMITTED)
+def test_overlap_error_lists_what_is_not_committed(title: str) -> None:
+    """The error names the part of the window that can still be landed, and how."""
+    wanted, committed, rest = _NOT_COMMITTED[title]
+    with pytest.raises(CommitConflictError) as caught:
+        check_no_overlap(_hours(*wanted), [_hours(*one).manifest(1) for one in committed])
+    assert f"Not committed of it: {rest}. After a change of schedule, land that with window_start" in str(caught.value)
+
+
+def test_overlap_error_lists_a_bounded_number_of_spans() -> None:
+    """A month over every other hour has an error of a few lines."""
+    committed = [_hours(hour, hour + 1).manifest(1) for hour in range(1, 720, 2)]
+    with pytest.raises(CommitConflictError, match=r"\) and 355 more\. After") as caught:
+        check_no_overlap(_hours(0, 720), committed)
+    assert len(str(caught.value)) < 900
