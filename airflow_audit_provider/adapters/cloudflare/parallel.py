@@ -124,10 +124,10 @@ class ParallelReader:
                 queue[index : index + 1] = [item._replace(is_settled=True), *remainder]
 
     def _fill(self, pool: ThreadPoolExecutor, queue: _Queue) -> None:
-        """Starts fetches up to the concurrency, as long as not too many fetched slices wait for their turn."""
+        """Starts as many fetches as are worth while, as long as not too many fetched slices wait for their turn."""
         while (index := _next_segment(queue)) is not None and (index == 0 or self._has_room(queue, index)):
             part, rest = self._slicer.split(cast("Segment", queue[index]))
-            queue[index : index + 1] = [_Fetch(part, pool.submit(self._fetch, part)), *([rest] if rest else [])]
+            queue[index : index + 1] = [_Fetch(part, pool.submit(self._fetch, part)), *rest]
 
     def _has_room(self, queue: _Queue, index: int) -> bool:
         """Returns whether the segment at ``index`` may be fetched now.
@@ -139,7 +139,7 @@ class ParallelReader:
         waiting = [at for at, item in enumerate(queue) if isinstance(item, _Fetch) and item.is_waiting]
         is_waited_for = bool(waiting) and index < waiting[-1]
         max_waiting = self._concurrency // (1 if is_waited_for else 2)
-        return running_count < self._concurrency and len(waiting) <= max_waiting
+        return running_count < self._slicer.fetch_limit and len(waiting) <= max_waiting
 
     def _fetch(self, part: Slice) -> _Fetched:
         horizon = TimeWindow(part.window.start, self._request.window.end)

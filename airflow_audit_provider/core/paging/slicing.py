@@ -1,8 +1,11 @@
 """Divides one window into slices worth fetching in parallel, by the record density seen so far.
 
-The first page is requested alone, because most windows hold no more. If more follows, the window is divided into
-segments and one page is read at the start of each as a sample of its density (nights are sparse, mornings are not).
-Every segment is then cut into slices by the density last seen in it.
+The first page is requested alone, because most windows hold no more. A full first page may be the beginning of a busy
+log, or a burst in a quiet one. Therefore, one page in the middle of the rest is read beside what follows. If that page
+is full too, the window is divided into segments, and one page is read at the start of each as a sample of its density
+(nights are sparse, mornings are not). If not, one slice is fetched at a time, and one more for each that holds a full
+page, until one is much sparser than expected. A slice that is fetched alone is all that is left of its segment;
+otherwise a segment is cut into slices by the density last seen in it.
 
 Invariant: segments and slices are consecutive and half-open; together they are the window, whatever the density is.
 """
@@ -10,6 +13,7 @@ Invariant: segments and slices are consecutive and half-open; together they are 
 from __future__ import annotations
 
 from datetime import timedelta
+from enum import Enum, auto
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -28,16 +32,23 @@ _LAST_SLICE_FACTOR = 1.5
 
 
 class Density:
-    """Record density of one segment, shared by all slices cut from it; None until a part of the segment is read."""
+    """Record density of one segment, shared by all slices cut from it; None until a part of the segment is read.
+
+    ``has_fallen`` is whether a part had less than a third of the records that were expected of it, and no part since
+    then had a full page.
+    """
 
     def __init__(self) -> None:
         self.records_per_second: float | None = None
         self.trusted_length = timedelta(0)
+        self.has_fallen = False
 
-    def learn(self, read: TimeWindow, record_count: int) -> None:
+    def learn(self, read: TimeWindow, record_count: int, *, has_full_page: bool = False) -> None:
         """Updates the density with the number of records in a part of the segment."""
-        self.records_per_second = record_count / read.length.total_seconds()
+        expected, self.records_per_second = self.records_per_second, record_count / read.length.total_seconds()
         self.trusted_length = read.length * _TRUST_FACTOR
+        is_sparser = self.records_per_second * SLICE_PAGES < (expected or 0.0)
+        self.has_fallen = not has_full_page and (self.has_fallen or is_sparser)
 
     def slice_length(self) -> timedelta:
         """Returns the length of a slice of about ``SLICE_PAGES`` full pages, at least ten seconds."""
@@ -48,10 +59,11 @@ class Density:
 
 
 class Segment(NamedTuple):
-    """A part of the window that is not yet cut into slices."""
+    """A part of the window that is not yet cut into slices; it is divided into ``share`` segments in a busy log."""
 
     window: TimeWindow
     density: Density
+    share: int = 1
 
     @property
     def needs_sample(self) -> bool:
@@ -60,11 +72,15 @@ class Segment(NamedTuple):
 
 
 class Slice(NamedTuple):
-    """A part of the window that is fetched as one, up to about ``page_limit`` pages from its start."""
+    """A part of the window that is fetched as one, up to about ``page_limit`` pages from its start.
+
+    What is left of it is divided into ``share`` segments in a busy log.
+    """
 
     window: TimeWindow
     density: Density
     page_limit: int
+    share: int = 1
 
     @property
     def is_sample(self) -> bool:
@@ -72,41 +88,96 @@ class Slice(NamedTuple):
         return self.page_limit == SAMPLE_PAGES
 
 
+class _Phase(Enum):
+    """What is known of a window."""
+
+    FIRST_PAGE = auto()
+    MIDDLE = auto()
+    BUSY = auto()
+    QUIET = auto()
+
+
 class Slicer:
-    """Divides a window into segments and cuts slices off them; ``concurrency`` slices are fetched at once."""
+    """Divides a window into segments and cuts slices off them; at most ``concurrency`` slices are fetched at once.
+
+    ``fetch_limit`` is how many slices are worth fetching at once. It is the concurrency as soon as the log is known to
+    be busy, and grows with the slices that hold a full page otherwise.
+    """
 
     def __init__(self, concurrency: int) -> None:
+        self.fetch_limit = 1
         self._concurrency = concurrency
-        self._is_divided = False
+        self._phase = _Phase.FIRST_PAGE
+        self._middle = Density()
+        self._is_middle_full = self._is_front_in_flight = False
 
-    def split(self, segment: Segment) -> tuple[Slice, Segment | None]:
-        """Returns a segment's first slice and the rest, None if nothing is left."""
-        window, density = segment
-        if segment.needs_sample:
-            return Slice(window, density, SAMPLE_PAGES), None
+    def split(self, segment: Segment) -> tuple[Slice, list[Segment]]:
+        """Returns a segment's first slice and the rest, an empty list if nothing is left."""
+        if segment.needs_sample or self._phase is _Phase.MIDDLE:
+            self._is_front_in_flight |= not segment.needs_sample
+            return Slice(segment.window, segment.density, SAMPLE_PAGES, segment.share), []
+        (window, density, share), *others = self._divide_if_busy(segment)
         length = density.slice_length()
-        if self._concurrency == 1 or window.length <= length * _LAST_SLICE_FACTOR:
-            return Slice(window, density, CUT_PAGES), None
+        is_last = window.length <= length * _LAST_SLICE_FACTOR
+        if is_last or self.fetch_limit == 1:
+            return Slice(window, density, CUT_PAGES), others
         boundary = (window.start + length).replace(microsecond=0)
         first = Slice(TimeWindow(window.start, boundary), density, CUT_PAGES)
-        return first, Segment(TimeWindow(boundary, window.end), density)
+        return first, [Segment(TimeWindow(boundary, window.end), density, share), *others]
 
     def learn(self, read: Slice, record_count: int, remainder: TimeWindow | None) -> list[Segment]:
         """Updates the density with a slice read up to ``remainder``; returns the remainder as segments to read."""
-        window = read.window
-        read.density.learn(window if remainder is None else TimeWindow(window.start, remainder.start), record_count)
-        if remainder is None:
-            return []
-        was_divided, self._is_divided = self._is_divided, True
-        return [Segment(remainder, read.density)] if was_divided else self._divide(remainder, read.density)
+        has_full_page = remainder is not None or record_count >= MAX_PAGE_SIZE
+        complete = TimeWindow(read.window.start, remainder.start) if remainder else read.window
+        read.density.learn(complete, record_count, has_full_page=has_full_page)
+        if self._phase is _Phase.FIRST_PAGE:
+            self._phase = _Phase.QUIET
+            return [] if remainder is None else self._halve(remainder, read.density)
+        if self._phase is _Phase.MIDDLE:
+            self._learn_phase(is_middle=read.density is self._middle, has_full_page=has_full_page)
+        elif self._phase is _Phase.QUIET:
+            self._learn_fetch_limit(read.density, complete, has_full_page=has_full_page)
+        return [] if remainder is None else self._divide_if_busy(Segment(remainder, read.density, read.share))
 
-    def _divide(self, window: TimeWindow, density: Density) -> list[Segment]:
-        """Divides what is left after the first page; the first segment keeps the density that page showed."""
+    def _learn_phase(self, *, is_middle: bool, has_full_page: bool) -> None:
+        """Decides by the page in the middle whether the log is busy.
+
+        If it is full, the page beside it is awaited, and nothing else is fetched meanwhile: what is fetched first would
+        then lie behind the middle, and wait for its turn.
+        """
+        if is_middle:
+            self.fetch_limit, self._is_middle_full = 1, has_full_page
+            self._phase = _Phase.MIDDLE if has_full_page else _Phase.QUIET
+        else:
+            self._is_front_in_flight = False
+        if self._is_middle_full and not self._is_front_in_flight:
+            self.fetch_limit, self._phase = self._concurrency, _Phase.BUSY
+
+    def _learn_fetch_limit(self, density: Density, complete: TimeWindow, *, has_full_page: bool) -> None:
+        """Allows one fetch more after a slice with a full page, unless it is too short to show more than a burst."""
+        if density.has_fallen:
+            self.fetch_limit = 1
+        elif has_full_page and complete.length >= _MIN_SLICE_LENGTH:
+            self.fetch_limit = min(self._concurrency, self.fetch_limit + 1)
+
+    def _halve(self, window: TimeWindow, density: Density) -> list[Segment]:
+        """Divides what is left after the first page into two; the first keeps the density that page showed."""
         pages = (density.records_per_second or 0) * window.length.total_seconds() / MAX_PAGE_SIZE
         count = min(self._concurrency, int(pages / SLICE_PAGES), int(window.length / _MIN_SLICE_LENGTH))
         if count < 2:
             return [Segment(window, density)]
+        self.fetch_limit, self._phase = 2, _Phase.MIDDLE
+        share = (count + 1) // 2
+        middle = (window.start + window.length * share / count).replace(microsecond=0)
+        first = Segment(TimeWindow(window.start, middle), density, share)
+        return [first, Segment(TimeWindow(middle, window.end), self._middle, count - share)]
+
+    def _divide_if_busy(self, segment: Segment) -> list[Segment]:
+        """Divides a segment of a busy log by its share; the first part keeps its density."""
+        window, density, share = segment
+        count = min(share, int(window.length / _MIN_SLICE_LENGTH)) if self._phase is _Phase.BUSY else 1
+        if count < 2:
+            return [segment]
         inner = [(window.start + window.length * index / count).replace(microsecond=0) for index in range(1, count)]
-        boundaries = [window.start, *inner, window.end]
-        windows = [TimeWindow(start, end) for start, end in pairwise(boundaries)]
+        windows = [TimeWindow(start, end) for start, end in pairwise([window.start, *inner, window.end])]
         return [Segment(windows[0], density), *(Segment(later, Density()) for later in windows[1:])]

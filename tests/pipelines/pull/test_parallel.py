@@ -11,7 +11,7 @@ import pytest
 from airflow_audit_provider.adapters.cloudflare.parallel import ParallelReader
 from airflow_audit_provider.adapters.cloudflare.reader import AuditLogReader
 from airflow_audit_provider.core.api.rate_limiter import RateLimiter
-from airflow_audit_provider.core.api.records import ApiVersion
+from airflow_audit_provider.core.api.records import ApiVersion, AuditRecord
 from airflow_audit_provider.core.api.retry import RetryLimits
 from airflow_audit_provider.core.paging.read_request import ReadRequest
 from airflow_audit_provider.core.paging.slicing import Slice
@@ -87,14 +87,15 @@ class WaitingReader(ParallelReader):
             time.sleep(0.01)
         time.sleep(SURPLUS_WITHIN_SECONDS)
 
+    def _complete(self, piece: Slice, *fetched: Any) -> list[AuditRecord]:
+        """Returns the records of a slice, which is delivered and no longer counts as held."""
+        with self._lock:
+            self._held -= not piece.is_sample
+        return super()._complete(piece, *fetched)
+
     def read_all(self) -> list[str]:
-        """Returns all ids; a slice that is delivered no longer counts as held."""
-        ids = []
-        for records in self.read():
-            with self._lock:
-                self._held -= len(records) > 1000
-            ids += [record.id for record in records]
-        return ids
+        """Returns all ids."""
+        return [record.id for records in self.read() for record in records]
 
 
 @pytest.mark.parametrize("concurrency", [2, 7])
