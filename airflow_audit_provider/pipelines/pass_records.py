@@ -11,8 +11,8 @@ from airflow_audit_provider.core.archive.object_keys import VERIFIED_FOLDER, is_
 from airflow_audit_provider.core.ports import Store
 from airflow_audit_provider.core.verification.pass_records import PassRecord, read_pass_record
 
-# Bounds the requests of `coverage`: with a verification a night, three months.
-MAX_READ_COUNT = 100
+# Bounds the requests of `coverage`. If each night verifies only its day, these are the days of more than two years.
+MAX_READ_COUNT = 1000
 
 
 def record_pass(store: Store, record: PassRecord) -> str:

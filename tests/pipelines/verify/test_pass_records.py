@@ -6,8 +6,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from airflow_audit_provider.pipelines import pass_records
 from airflow_audit_provider.pipelines.coverage import coverage
-from airflow_audit_provider.pipelines.pass_records import MAX_READ_COUNT, record_pass
+from airflow_audit_provider.pipelines.pass_records import record_pass
 from airflow_audit_provider.pipelines.sweep import sweep
 from airflow_audit_provider.pipelines.verify import verify
 from tests.pipelines.verify.dataset import DAY, DAY_1, commit, record, records_in, two_days, window
@@ -97,12 +98,13 @@ def test_records_of_another_dataset_below_the_root_do_not_count(store: MemorySto
     assert (first.verified.not_verified_count, second.verified.last_passed_at) == (0, None)
 
 
-def test_coverage_reads_a_bounded_number_of_records(store: MemoryStore) -> None:
+def test_coverage_reads_a_bounded_number_of_records(store: MemoryStore, monkeypatch: pytest.MonkeyPatch) -> None:
     """A window that no record covers does not make coverage read all records of years."""
-    for number in range(MAX_READ_COUNT + 5):
+    monkeypatch.setattr(pass_records, "MAX_READ_COUNT", 10)
+    for number in range(15):
         _verify_and_record(store, NOW + number * DAY)
     commit(store, window(9), records_in(window(9), 1))
     store.reads.clear()
     (found,) = coverage(store, NOW)
     assert found.verified.not_verified_count == 1
-    assert sum(key.startswith("_verified/") for key in store.reads) == MAX_READ_COUNT
+    assert sum(key.startswith("_verified/") for key in store.reads) == 10
