@@ -217,7 +217,7 @@ def _add_verify(commands: Commands) -> None:
         help="date or RFC 3339 time until which the S3 bucket must lock every file; files locked for less are listed",
     )
     parser.add_argument(
-        "--no-record", action="store_true", help="write nothing: leave no record that the verification passed"
+        "--no-record", action="store_true", help="do not write a record of a passed verification to the destination"
     )
 
 

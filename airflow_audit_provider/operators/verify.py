@@ -33,8 +33,8 @@ class CloudflareAuditLogsVerifyOperator(BaseOperator):
         together with everything that only they name cannot be detected. (templated)
     :param expect_lock: date or time until which Object Lock must protect every object, for a destination on S3; a
         datetime, date or RFC 3339 text, such as ``"{{ macros.ds_add(ds, 365) }}"``. (templated)
-    :param record_pass: leave a record below ``_verified/`` if nothing severe was found, which ``coverage`` shows. False
-        writes nothing; without permission to write, the task logs a warning and succeeds.
+    :param record_pass: if nothing severe was found, write a record below ``_verified/``, which ``coverage`` shows. If
+        False, nothing is written. Without permission to write, the task logs a warning and succeeds.
 
     A window that overlaps the half-open range is verified whole. If a finding is severe, the task fails without retries
     with a ``VerificationError``; its log has all findings. Returns a dict with ``window_count part_count record_count
