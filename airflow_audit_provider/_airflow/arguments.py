@@ -14,6 +14,7 @@ from airflow_audit_provider.core.limits import (
     check_concurrency,
     check_length,
     check_lookback,
+    check_odd_records,
     check_part_size,
     check_settle_delay,
     is_count,
@@ -73,13 +74,14 @@ def check_timezone(timezone: str) -> None:
         find_zone(timezone)
 
 
-def check_tuning(concurrency: int, max_part_bytes: int, verify: str | None) -> None:
-    """Raises ``ConfigurationError`` for an invalid concurrency, part size or ``verify``."""
+def check_tuning(concurrency: int, max_part_bytes: int, verify: str | None, odd_records: str) -> None:
+    """Raises ``ConfigurationError`` for an invalid concurrency, part size, ``verify`` or ``odd_records``."""
     for name, number in (("concurrency", concurrency), ("max_part_bytes", max_part_bytes)):
         if not is_count(number):
             raise ConfigurationError(f"{name} is {number!r}. Give a whole number of at least 1.")
     check_concurrency(concurrency)
     check_part_size(max_part_bytes)
+    check_odd_records(odd_records)
     if verify not in (None, "recount"):
         raise ConfigurationError(f"verify is {verify!r}. Give 'recount', or leave it out.")
 

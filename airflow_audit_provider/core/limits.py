@@ -20,6 +20,9 @@ DEFAULT_CONCURRENCY = 6
 MAX_CONCURRENCY = 64
 
 
+KEEP_ODD_RECORDS, FAIL_ON_ODD_RECORDS = "keep", "fail"
+
+
 def is_count(value: object) -> bool:
     """Returns whether a value is a whole number of at least 1; a boolean is not one."""
     return isinstance(value, int) and not isinstance(value, bool) and value >= 1
@@ -29,6 +32,12 @@ def check_minimum_count(minimum_count: object) -> None:
     """Raises ``ConfigurationError`` unless the number is a whole number of at least 1."""
     if not is_count(minimum_count):
         raise ConfigurationError(f"minimum_count is {minimum_count!r}. Set it to a whole number of at least 1.")
+
+
+def check_odd_records(odd_records: object) -> None:
+    """Raises ``ConfigurationError`` unless the choice is ``keep`` or ``fail``."""
+    if odd_records not in (KEEP_ODD_RECORDS, FAIL_ON_ODD_RECORDS):
+        raise ConfigurationError(f"odd_records is {odd_records!r}. Set it to 'keep' or 'fail'.")
 
 
 def check_concurrency(concurrency: int) -> None:

@@ -6,14 +6,27 @@ To add a file format, add its encoder and reader here and its name to ``options`
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
-from airflow_audit_provider.core.api.records import ApiVersion, AuditRecord
+from airflow_audit_provider.core.api.records import ApiVersion
 from airflow_audit_provider.formats.compression import open_compressor
 from airflow_audit_provider.formats.csv import CsvEncoder, read_csv
 from airflow_audit_provider.formats.jsonl import JsonlEncoder, read_jsonl
 from airflow_audit_provider.formats.options import OCSF, RAW
 from airflow_audit_provider.formats.parquet import ParquetEncoder, read_parquet
+from airflow_audit_provider.formats.part_rows import PartRows
 from airflow_audit_provider.formats.tables import NormalizedRows, OcsfRows, RawRows, Rows, TableRows
+
+
+class PartColumns(NamedTuple):
+    """The columns from which records are read back.
+
+    ``text`` holds a record's own text, None where each line is the record; ``id_path`` is the dotted path of its id.
+    """
+
+    text: str | None
+    id_path: str = "id"
+
 
 Encoder = JsonlEncoder | CsvEncoder | ParquetEncoder
 
@@ -36,12 +49,10 @@ def _table_rows(version: ApiVersion, schema: str, minor: int) -> TableRows:
     return RawRows() if schema == RAW else NormalizedRows(version, minor)
 
 
-def read_part(
-    file_format: str, compression: str, version: ApiVersion, content: bytes, column: str | None
-) -> Iterator[AuditRecord]:
-    """Yields the records of a part from the column that holds their text; None where each line is a record."""
-    if column is None or file_format == "jsonl":
-        return read_jsonl(version, compression, content, column)
+def read_part(file_format: str, compression: str, content: bytes, columns: PartColumns) -> Iterator[PartRows]:
+    """Yields the rows of a part in groups."""
+    if columns.text is None or file_format == "jsonl":
+        return read_jsonl(compression, content, columns.text, columns.id_path)
     if file_format == "csv":
-        return read_csv(version, compression, content, column)
-    return read_parquet(version, content, column)
+        return read_csv(compression, content, columns.text)
+    return read_parquet(content, columns.text, columns.id_path)

@@ -10,8 +10,9 @@ from itertools import islice
 
 import msgspec
 
-from airflow_audit_provider.core.api.records import ApiVersion, AuditRecord, read_records
+from airflow_audit_provider.core.api.records import AuditRecord
 from airflow_audit_provider.formats.compression import Compressor, open_plain
+from airflow_audit_provider.formats.part_rows import PartRows
 from airflow_audit_provider.formats.tables import TableRows
 
 _READ_RECORDS = 1000
@@ -45,10 +46,10 @@ class CsvEncoder:
         return self.encode((), b"") + self._compressor.flush()
 
 
-def read_csv(version: ApiVersion, compression: str, content: bytes, column: str) -> Iterator[AuditRecord]:
-    """Yields the records of a part from the column that holds their text, with a thousand in memory at a time."""
+def read_csv(compression: str, content: bytes, column: str) -> Iterator[PartRows]:
+    """Yields the rows of a part, with a thousand in memory at a time; ``column`` holds the records' text."""
     csv.field_size_limit(sys.maxsize)
     with io.TextIOWrapper(open_plain(compression, content), "utf-8", newline="") as text:
         rows = csv.DictReader(text)
-        while raws := [msgspec.Raw(row[column].encode()) for row in islice(rows, _READ_RECORDS)]:
-            yield from read_records(version, raws)
+        while group := list(islice(rows, _READ_RECORDS)):
+            yield PartRows([msgspec.Raw(row[column].encode()) for row in group], [row["id"] for row in group])

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
+from typing import Any
 
 import msgspec
 
-from airflow_audit_provider.core.api.records import ApiVersion, AuditRecord, read_records
+from airflow_audit_provider.core.api.records import AuditRecord
 from airflow_audit_provider.formats.compression import Compressor, open_plain
+from airflow_audit_provider.formats.part_rows import PartRows
 from airflow_audit_provider.formats.tables import Rows
 
 _READ_RECORDS = 1000
@@ -38,27 +40,35 @@ class JsonlEncoder:
         return self._compressor.flush()
 
 
-def read_jsonl(version: ApiVersion, compression: str, content: bytes, column: str | None) -> Iterator[AuditRecord]:
-    """Yields the records of a part, with a thousand in memory at a time.
+def read_jsonl(compression: str, content: bytes, column: str | None, id_path: str) -> Iterator[PartRows]:
+    """Yields the rows of a part, with a thousand in memory at a time.
 
     ``column`` names the field that holds the record's text; None means that the line itself is the record.
     """
-    raws_of = _own_lines if column is None else _column_reader(column)
+    rows_of = _own_lines if column is None else _column_reader(column, id_path)
     with open_plain(compression, content) as lines:
         while group := list(islice(lines, _READ_RECORDS)):
-            yield from read_records(version, raws_of(group))
+            yield rows_of(group)
 
 
-def _own_lines(lines: Sequence[bytes]) -> list[msgspec.Raw]:
-    return [msgspec.Raw(line.removesuffix(b"\n")) for line in lines]
+def _own_lines(lines: Sequence[bytes]) -> PartRows:
+    return PartRows([msgspec.Raw(line.removesuffix(b"\n")) for line in lines])
 
 
-def _column_reader(column: str) -> Callable[[Sequence[bytes]], list[msgspec.Raw]]:
-    """Returns a function that takes the records' text out of lines."""
-    line_type = msgspec.defstruct("_Line", [("text", str)], rename={"text": column})
+def _column_reader(column: str, id_path: str) -> Callable[[Sequence[bytes]], PartRows]:
+    """Returns a function that takes the records' text and id out of lines."""
+    group, _, name = id_path.rpartition(".")
+    line_type = msgspec.defstruct("_Line", [("text", str), ("id", str)], rename={"text": column})
+    if group:
+        inner_type = msgspec.defstruct("_Group", [("id", str)], rename={"id": name})
+        line_type = msgspec.defstruct(
+            "_Line", [("text", str), ("group", inner_type)], rename={"text": column, "group": group}
+        )
     decoder = msgspec.json.Decoder(line_type)
 
-    def read(lines: Sequence[bytes]) -> list[msgspec.Raw]:
-        return [msgspec.Raw(row.text.encode()) for row in decoder.decode_lines(b"".join(lines))]  # type: ignore[attr-defined]  # defined above
+    def read(lines: Sequence[bytes]) -> PartRows:
+        rows: Any = decoder.decode_lines(b"".join(lines))
+        texts = [msgspec.Raw(row.text.encode()) for row in rows]
+        return PartRows(texts, [row.group.id if group else row.id for row in rows])
 
     return read

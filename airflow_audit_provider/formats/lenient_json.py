@@ -7,31 +7,35 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 import msgspec
+
+from airflow_audit_provider.core.api.json_cuts import cut_fields
 
 # Python refuses to convert more than 4,300 digits (sys.int_info.default_max_str_digits).
 _LONGEST_INTEGER = 4000
 _FIELDS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
+@lru_cache(maxsize=4)
 def fields_in(raw: bytes) -> Mapping[str, Any]:
     """Returns the JSON of each field of an object; an empty mapping for anything else."""
     try:
         return _FIELDS.decode(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        # RFC 8259, section 8.2: the grammar allows half a surrogate pair, which UTF-8 cannot express.
-        return _read_leniently(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        # RFC 8259, section 8.2: the grammar allows half a surrogate pair, which UTF-8 cannot express. What is no JSON
+        # at all is cut by its structure.
+        return {name: _strict_or_own(value) for name, value in (cut_fields(raw) or {}).items()}
 
 
-def _read_leniently(raw: bytes) -> Mapping[str, Any]:
+def _strict_or_own(value: bytes) -> bytes:
+    """Returns a field's JSON for strict readers; its own bytes if not even a lenient reader takes them."""
     try:
-        fields = json.loads(raw.decode("utf-8", "replace"), parse_int=any_number)
-        return {name: json.dumps(value).encode() for name, value in fields.items()}
+        return json.dumps(json.loads(value.decode("utf-8", "replace"), strict=False, parse_int=any_number)).encode()
     except (ValueError, RecursionError):
-        # No column gets a value; the record's own text has all of them.
-        return {}
+        return value
 
 
 def any_number(digits: str) -> int | float:

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from airflow_audit_provider.core.api.records import ApiVersion, AuditRecord, read_records
+from airflow_audit_provider.core.api.records import AuditRecord
 from airflow_audit_provider.formats.arrow import ParquetLayout
+from airflow_audit_provider.formats.part_rows import PartRows
 from airflow_audit_provider.formats.tables import Rows
 
 if TYPE_CHECKING:
@@ -91,16 +92,19 @@ def _writer_options(layout: ParquetLayout) -> dict[str, Any]:
     }
 
 
-def read_parquet(version: ApiVersion, content: bytes, column: str) -> Iterator[AuditRecord]:
-    """Yields the records of a part from the column that holds their text."""
+def read_parquet(content: bytes, column: str, id_path: str) -> Iterator[PartRows]:
+    """Yields the rows of a part; ``column`` holds the records' text."""
     import pyarrow as pa
     from pyarrow import parquet
 
     file = parquet.ParquetFile(pa.BufferReader(content))
+    group, _, name = id_path.rpartition(".")
     # A whole row group as Python strings takes too much memory.
-    for rows in file.iter_batches(_READ_RECORDS, columns=[column]):
+    for rows in file.iter_batches(_READ_RECORDS, columns=[column, id_path]):
         texts: list[Any] = rows.column(column).to_pylist()
-        yield from read_records(version, [msgspec.Raw(text.encode()) for text in texts])
+        outer: Any = rows.column(group or name)
+        ids = outer.field(name) if group else outer
+        yield PartRows([msgspec.Raw(text.encode()) for text in texts], ids.to_pylist())
 
 
 class DrainedSink(io.RawIOBase):

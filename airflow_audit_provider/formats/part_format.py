@@ -26,6 +26,8 @@ _VERSIONS = {
 }
 # Schema -> the column that holds a record's own text.
 _RECORD_COLUMNS = {RAW: "record", NORMALIZED: normalized.RAW_COLUMN, OCSF: ocsf.RAW_ATTRIBUTE}
+# Schema -> the dotted path of a record's id.
+_ID_PATHS = {RAW: "id", NORMALIZED: "id", OCSF: "metadata.uid"}
 _SUFFIXES = {"gzip": ".gz", "zstd": ".zst", "none": ""}
 
 
@@ -76,13 +78,18 @@ class PartFormat(msgspec.Struct, frozen=True):
         minor = int(self.schema_version.split(".")[1])
         return open_encoder(self.file_format, self.compression, version, self.schema, minor)
 
-    def read(self, version: ApiVersion, content: bytes) -> Iterator[AuditRecord]:
-        """Yields the records of a part, whatever its schema, from the records' own text."""
-        from airflow_audit_provider.formats.codecs import read_part
+    def read(self, version: ApiVersion, content: bytes, first_event_ns: int | None = None) -> Iterator[AuditRecord]:
+        """Yields the records of a part, whatever its schema, from the records' own text.
+
+        ``first_event_ns`` is the part's first event time, which a record without a time of its own takes there.
+        """
+        from airflow_audit_provider.formats.codecs import PartColumns, read_part
+        from airflow_audit_provider.formats.part_rows import records_in
 
         is_line_the_record = self.schema == RAW and self.file_format == "jsonl"
-        column = None if is_line_the_record else _RECORD_COLUMNS[self.schema]
-        return read_part(self.file_format, self.compression, version, content, column)
+        columns = PartColumns(None if is_line_the_record else _RECORD_COLUMNS[self.schema], _ID_PATHS[self.schema])
+        groups = read_part(self.file_format, self.compression, content, columns)
+        return records_in(version, groups, first_event_ns)
 
 
 def part_format(file_format: str, compression: str | None = None, schema: str = RAW) -> PartFormat:

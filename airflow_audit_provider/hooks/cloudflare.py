@@ -35,7 +35,7 @@ from airflow_audit_provider.adapters.cloudflare.http import (
 from airflow_audit_provider.adapters.cloudflare.reader import AsyncAuditLogReader, AuditLogReader
 from airflow_audit_provider.core.api.query import AuditQuery, audit_query
 from airflow_audit_provider.core.api.rate_limiter import RateLimiter
-from airflow_audit_provider.core.api.records import fields_of
+from airflow_audit_provider.core.api.records import mapping_of
 from airflow_audit_provider.core.api.retry import NO_RETRY
 from airflow_audit_provider.core.limits import CONN_TYPE, DEFAULT_CONN_ID
 from airflow_audit_provider.core.paging.fetch import Send, Wait
@@ -250,7 +250,7 @@ class CloudflareHook(BaseHook):
         log_parameters = LogParameters.parse(parameters)
         query, window_reader = log_parameters.query_and_reader(self.query, self.clock.now(), history_starts_at)
         for records in self.reader().read(query, window_reader):
-            yield from (fields_of(record.raw) for record in records)
+            yield from (mapping_of(record.raw) for record in records)
 
     @overload
     def aiter_audit_logs(self, **parameters: Unpack[V1Parameters]) -> AsyncIterator[dict[str, Any]]: ...
@@ -269,7 +269,7 @@ class CloudflareHook(BaseHook):
             query, window_reader = log_parameters.query_and_reader(self.query, self.clock.now(), history_starts_at)
             async for records in self.async_reader(client).read(query, window_reader):
                 for record in records:
-                    yield fields_of(record.raw)
+                    yield mapping_of(record.raw)
 
     @shows_parameters_of(V1ExportParameters)
     def export_audit_logs(self, **parameters: Unpack[V1ExportParameters]) -> Iterator[dict[str, str]]:

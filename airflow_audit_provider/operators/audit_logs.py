@@ -32,7 +32,7 @@ from airflow_audit_provider._airflow.deferral import WaitingOperator
 from airflow_audit_provider._airflow.destinations import check_destination, dataset_uri
 from airflow_audit_provider._airflow.task_errors import translate_task_errors
 from airflow_audit_provider.assets.audit_logs import audit_log_asset
-from airflow_audit_provider.core.limits import DEFAULT_CONN_ID, DEFAULT_PARTITION_KEY_FORMAT
+from airflow_audit_provider.core.limits import DEFAULT_CONN_ID, DEFAULT_PARTITION_KEY_FORMAT, KEEP_ODD_RECORDS
 from airflow_audit_provider.formats.options import checked_compression
 from airflow_audit_provider.links.audit_logs import CloudflareDashboardLink, ManifestLink
 
@@ -89,6 +89,8 @@ class CloudflareAuditLogsToObjectStorageOperator(WaitingOperator):
     :param lookback: how far before the window's start committed windows are read again for late records; by default not
         at all.
     :param verify: ``recount`` reads the window a second time from its other end and fails if the two reads differ.
+    :param odd_records: what to do with a record that breaks the API's contract, such as one without a readable time:
+        ``keep`` writes it as it is, counts it by kind and warns; ``fail`` fails the task and writes nothing.
     :param replace: write the window again, in place of the committed one. Parts that a seal covers stay; the next seal
         has to accept the replacement by name.
     :param erase: with ``replace``, also remove the parts of every earlier generation, sealed or not, as an erasure for
@@ -142,6 +144,7 @@ class CloudflareAuditLogsToObjectStorageOperator(WaitingOperator):
         max_part_bytes: int | None = None,
         lookback: timedelta | None = None,
         verify: str | None = None,
+        odd_records: str = KEEP_ODD_RECORDS,
         replace: bool = False,
         erase: bool = False,
         erase_reason: str | None = None,
@@ -171,6 +174,7 @@ class CloudflareAuditLogsToObjectStorageOperator(WaitingOperator):
         self.max_part_bytes = max_part_bytes_or_configured(max_part_bytes)
         self.lookback = lookback
         self.verify = verify
+        self.odd_records = odd_records
         self.replace = replace
         self.erase = erase
         self.erase_reason = erase_reason
@@ -182,7 +186,7 @@ class CloudflareAuditLogsToObjectStorageOperator(WaitingOperator):
         check_destination(destination)
         checked_compression(file_format, compression, schema)
         check_times(window_length, self.settle_delay, lookback)
-        check_tuning(self.concurrency, self.max_part_bytes, verify)
+        check_tuning(self.concurrency, self.max_part_bytes, verify, odd_records)
         api_filters = check_query(api_version, scope, account_id, organization_id, filters)
         check_privacy(privacy, api_filters)
         check_erasure(replace, erase, erase_reason)
@@ -284,6 +288,7 @@ class CloudflareAuditLogsToObjectStorageOperator(WaitingOperator):
             attempt_id=uuid4().hex,
             settle_delay=self.settle_delay,
             max_part_bytes=self.max_part_bytes,
+            odd_records=self.odd_records,
             replace=self.replace,
             concurrency=self.concurrency,
             recount=self.verify == "recount",

@@ -9,7 +9,8 @@ import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
-from airflow_audit_provider.core.api.records import ApiVersion, AuditRecord
+from airflow_audit_provider.core.api.odd_heads import UNDATED_KINDS
+from airflow_audit_provider.core.api.records import ApiVersion, AuditRecord, has_odd, is_undated
 from airflow_audit_provider.core.archive.commit import CommittedManifest
 from airflow_audit_provider.core.archive.compatibility import check_no_overlap
 from airflow_audit_provider.core.archive.manifest import Part, read_manifest
@@ -84,7 +85,8 @@ class CommittedRecordFilter:
     Only the ids of the parts around the current event time are in memory. When a part is passed, its ids that were not
     read again go to ``note_missing``. Every part is read once, also if no record was read near it; a damaged one
     raises ``VerificationError``, or with ``is_repair`` counts as empty.
-    ``missing_count`` is how many committed records were not read again, complete after :meth:`finish`.
+    ``undated_ids`` are the ids of committed records without a time of their own: they count as committed wherever they
+    are read again. ``missing_count`` is how many committed records were not read again, complete after :meth:`finish`.
     """
 
     def __init__(
@@ -93,8 +95,11 @@ class CommittedRecordFilter:
         read: Callable[[Part], Iterable[AuditRecord]],
         is_repair: bool,
         note_missing: Callable[[Iterable[str]], None],
+        undated_ids: frozenset[str] = frozenset(),
     ) -> None:
         self.missing_count = 0
+        self._undated_ids = undated_ids
+        self._seen_undated_ids: set[str] = set()
         self._read = read
         self._is_repair = is_repair
         self._note_missing = note_missing
@@ -106,6 +111,8 @@ class CommittedRecordFilter:
 
         A record whose event time differs from the committed one by up to a second is still the same record.
         """
+        if self._undated_ids and has_odd(records):
+            records = [record for record in records if not self._is_committed_undated(record)]
         if not records or not (self._upcoming or self._nearby_parts):
             return records
         from_ns = records[0].event_ns - SECOND_NS
@@ -122,6 +129,13 @@ class CommittedRecordFilter:
         while self._upcoming:
             self._open_next()
             self._release(None)
+        self._count_missing(self._undated_ids - self._seen_undated_ids)
+
+    def _is_committed_undated(self, record: AuditRecord) -> bool:
+        is_committed = is_undated(record) and record.id in self._undated_ids
+        if is_committed:
+            self._seen_undated_ids.add(record.id)
+        return is_committed
 
     def _is_committed(self, record_id: str) -> bool:
         is_committed = False
@@ -135,10 +149,12 @@ class CommittedRecordFilter:
         """Closes the parts that end before an instant, all for None, and counts their records not read again."""
         passed = [nearby for nearby in self._nearby_parts if before_ns is None or nearby.part.last_event_ns < before_ns]
         for nearby in passed:
-            missing = nearby.ids - nearby.seen
-            self.missing_count += len(missing)
-            self._note_missing(missing)
+            self._count_missing(nearby.ids - nearby.seen - self._undated_ids)
         self._nearby_parts = [nearby for nearby in self._nearby_parts if nearby not in passed]
+
+    def _count_missing(self, ids: frozenset[str]) -> None:
+        self.missing_count += len(ids)
+        self._note_missing(ids)
 
     def _open_next(self) -> None:
         part = self._upcoming.pop()
@@ -159,9 +175,27 @@ def committed_record_filter(
         return CommittedRecordFilter((), lambda _: (), is_repair, note_missing)
     manifest = commit.manifest
     part_format, version = committed_format(manifest), manifest.query.version
-    return CommittedRecordFilter(
-        manifest.parts, lambda part: read_part(store, part, part_format, version), is_repair, note_missing
-    )
+
+    def read(part: Part) -> Iterator[AuditRecord]:
+        return read_part(store, part, part_format, version)
+
+    has_undated = UNDATED_KINDS & (manifest.odd_records or {}).keys()
+    undated_ids = _undated_ids(manifest.parts, read, is_repair) if has_undated else frozenset()
+    return CommittedRecordFilter(manifest.parts, read, is_repair, note_missing, undated_ids)
+
+
+def _undated_ids(
+    parts: Iterable[Part], read: Callable[[Part], Iterable[AuditRecord]], is_repair: bool
+) -> frozenset[str]:
+    """Returns the ids of all undated records of parts; a damaged part raises, or with ``is_repair`` has none."""
+    ids: set[str] = set()
+    for part in parts:
+        try:
+            ids.update(record.id for record in read(part) if is_undated(record))
+        except VerificationError:
+            if not is_repair:
+                raise
+    return frozenset(ids)
 
 
 def read_part(store: Store, part: Part, part_format: PartFormat, version: ApiVersion) -> Iterator[AuditRecord]:
@@ -172,7 +206,7 @@ def read_part(store: Store, part: Part, part_format: PartFormat, version: ApiVer
             f"The committed part {part.key} {'is missing' if content is None else 'differs from its manifest'}. "
             "Restore it from a copy, or run the window with replace=True while the API still keeps its records."
         )
-    yield from part_format.read(version, content)
+    yield from part_format.read(version, content, part.first_event_ns)
 
 
 def read_seals(store: Store) -> dict[str, bytes]:

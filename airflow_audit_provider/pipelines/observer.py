@@ -5,6 +5,7 @@ Invariant: an observer never changes what is landed.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from enum import StrEnum
 from typing import NamedTuple, Protocol
@@ -41,13 +42,16 @@ class PullOutcome(NamedTuple):
     """The manifest in force and its key; ``committed`` is False if the same records were committed before.
 
     ``missing_count`` is how many committed records the API did not return again; they stay committed. It is 0 after a
-    resume, because the part of the window that was staged earlier is not compared.
+    resume, because the part of the window that was staged earlier is not compared. ``odd_records`` counts, by kind, the
+    records of this run that break the API's contract; ``odd_examples`` names some of them.
     """
 
     manifest: Manifest
     manifest_key: str
     committed: bool
     missing_count: int = 0
+    odd_records: Mapping[str, int] = {}
+    odd_examples: tuple[str, ...] = ()
 
 
 class Observer(Protocol):

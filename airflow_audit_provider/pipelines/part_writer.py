@@ -10,8 +10,16 @@ import hashlib
 from collections.abc import Iterable, Iterator
 from itertools import islice
 
-from airflow_audit_provider.core.api.records import ApiVersion, AuditRecord, lines_of
+from airflow_audit_provider.core.api.records import (
+    ApiVersion,
+    AuditRecord,
+    count_odd,
+    follow_previous,
+    has_odd,
+    lines_of,
+)
 from airflow_audit_provider.core.archive.commit import StagedPart
+from airflow_audit_provider.core.archive.manifest import sum_counts
 from airflow_audit_provider.core.limits import check_part_size
 from airflow_audit_provider.core.ports import StagedObject, Store
 from airflow_audit_provider.exceptions import StorageError
@@ -93,6 +101,7 @@ class PartWriter:
         if self._open is None:
             key = f"{self._prefix}part-{len(self.parts):05}"
             self._open = _OpenPart(self._store.stage(key), self._format.open_encoder(self._version))
+        group = self._open.place(group)
         lines = lines_of(group)
         self._records_digest.update(lines)
         with self._observer.step(Phase.ENCODE):
@@ -118,6 +127,14 @@ class _OpenPart:
         self._digest = hashlib.sha256()
         self.record_count = 0
         self._event_bounds: tuple[int, ...] = ()
+        self._odd_records: dict[str, int] = {}
+
+    def place(self, records: list[AuditRecord]) -> list[AuditRecord]:
+        """Returns records with the times with which a reader of the part will find them; counts odd ones."""
+        if not has_odd(records):
+            return records
+        self._odd_records = sum_counts(self._odd_records, count_odd(records))
+        return follow_previous(records, self._event_bounds[-1] if self._event_bounds else records[0].event_ns)
 
     def encode(self, records: list[AuditRecord], lines: bytes) -> bytes:
         self.record_count += len(records)
@@ -137,10 +154,8 @@ class _OpenPart:
         self._staged.close()
         first_ns, last_ns = self._event_bounds
         sha256 = self._digest.hexdigest()
-        type_mismatches = dict(self._encoder.type_mismatches)
-        return StagedPart(
-            self._staged.key, self.size_bytes, sha256, self.record_count, first_ns, last_ns, type_mismatches
-        )
+        counts = dict(self._encoder.type_mismatches), self._odd_records
+        return StagedPart(self._staged.key, self.size_bytes, sha256, self.record_count, first_ns, last_ns, *counts)
 
     def discard(self) -> None:
         try:

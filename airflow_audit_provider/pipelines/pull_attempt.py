@@ -12,6 +12,7 @@ from airflow_audit_provider.core.api.read_stats import ReadStats
 from airflow_audit_provider.core.archive.checkpoint import Checkpoint
 from airflow_audit_provider.core.paging.errors import contradicts_earlier_attempt
 from airflow_audit_provider.core.paging.read_request import ReadRequest
+from airflow_audit_provider.core.paging.undated import UndatedOnce
 from airflow_audit_provider.core.paging.window_reader import WindowReader
 from airflow_audit_provider.core.windows.readiness import check_settled_by_server_clock
 from airflow_audit_provider.exceptions import (
@@ -48,8 +49,9 @@ class PullAttempt:
         request = ReadRequest(spec.query.version, start.remainder, known_second=start.known_second)
         parallel = ParallelReader(self._reader, spec.query, request, spec.concurrency)
         read_count = staged.stats.resumed_count
+        undated_once = UndatedOnce(start.undated_ids)
         for delivered in parallel.read():
-            records = start.exclude_adopted(spec.apply_privacy(delivered))
+            records = start.exclude_adopted(undated_once.first_of(spec.apply_privacy(delivered)))
             new_records = staged.select_new(records)
             with self._observer.step(Phase.STAGE, window):
                 staged.write(new_records)

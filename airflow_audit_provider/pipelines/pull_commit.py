@@ -20,7 +20,7 @@ from airflow_audit_provider.core.archive.commit import (
     check_objects_present,
 )
 from airflow_audit_provider.core.archive.dataset import dataset_of
-from airflow_audit_provider.core.archive.manifest import Erasure, Manifest
+from airflow_audit_provider.core.archive.manifest import Erasure, Manifest, sum_counts
 from airflow_audit_provider.core.ports import Store
 from airflow_audit_provider.exceptions import CommitConflictError
 from airflow_audit_provider.pipelines.committed import (
@@ -60,7 +60,14 @@ def commit_staged(planned: PlannedPull, area: StagingArea, staged: StagedRecords
     is_created = _create_manifest(plan, store, manifest)
     if is_created:
         check_objects_present(absent_parts(store, manifest.parts), plan.manifest_key)
-        return PullOutcome(manifest, plan.manifest_key, committed=True, missing_count=staged.missing_count)
+        return PullOutcome(
+            manifest,
+            plan.manifest_key,
+            committed=True,
+            missing_count=staged.missing_count,
+            odd_records=sum_counts(*(part.odd_records for part in staged.parts)),
+            odd_examples=tuple(staged.odd_examples),
+        )
     winner = _agreed_winner(plan, area, manifest)
     return PullOutcome(winner.manifest, winner.key, committed=False, missing_count=staged.missing_count)
 

@@ -14,7 +14,7 @@ from airflow_audit_provider.core.archive.checkpoint import ResumeKey
 from airflow_audit_provider.core.archive.commit import CommittedManifest
 from airflow_audit_provider.core.archive.dataset import Dataset, dataset_with
 from airflow_audit_provider.core.archive.object_keys import WindowKeys
-from airflow_audit_provider.core.limits import DEFAULT_CONCURRENCY, DEFAULT_MAX_PART_BYTES
+from airflow_audit_provider.core.limits import DEFAULT_CONCURRENCY, DEFAULT_MAX_PART_BYTES, KEEP_ODD_RECORDS
 from airflow_audit_provider.core.privacy.rule import MaybeAppliedPrivacy, PrivacyRule, privacy_entry
 from airflow_audit_provider.core.windows.run_window import RunWindow
 from airflow_audit_provider.core.windows.window import TimeWindow
@@ -26,6 +26,7 @@ class PullSpec(NamedTuple):
 
     ``history_starts_at`` is the instant before which the API version has no records, None if there is none.
     With ``erase_reason`` a replacement also removes parts that a seal covers, and its manifest lists them.
+    ``odd_records`` says whether records that break the API's contract are kept or fail the pull.
     """
 
     query: AuditQuery
@@ -40,6 +41,7 @@ class PullSpec(NamedTuple):
     privacy: PrivacyRule | None = None
     history_starts_at: datetime | None = None
     erase_reason: str | None = None
+    odd_records: str = KEEP_ODD_RECORDS
 
     @property
     def privacy_entry(self) -> MaybeAppliedPrivacy:

@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from datetime import datetime
 from typing import NamedTuple
 
-from airflow_audit_provider.core.api.records import AuditRecord, is_same_record
+from airflow_audit_provider.core.api.records import AuditRecord, is_same_record, is_undated
 from airflow_audit_provider.core.archive.checkpoint import Checkpoint
 from airflow_audit_provider.core.windows.window import TimeWindow
 from airflow_audit_provider.exceptions import VerificationError
@@ -27,7 +27,8 @@ class StartPoint(NamedTuple):
 
     ``began_at`` is when the first of the attempts that resume each other began. ``adopted`` is the checkpoint it
     resumes from, None for a fresh start. ``boundary_records`` are the adopted records, by id, of the remainder's first
-    second, which is read again because it may not be staged whole.
+    second, which is read again because it may not be staged whole. ``undated_ids`` are those of adopted records
+    without a time of their own, which may be shown again anywhere.
     """
 
     staged: StagedRecords
@@ -35,6 +36,7 @@ class StartPoint(NamedTuple):
     began_at: datetime
     adopted: Checkpoint | None = None
     boundary_records: Mapping[str, AuditRecord] = {}
+    undated_ids: frozenset[str] = frozenset()
 
     @property
     def known_second(self) -> int | None:
@@ -73,6 +75,7 @@ def _resume(
 ) -> StartPoint:
     spec, since_ns = planned.spec, checkpoint.remainder.start_ns
     boundary_records: dict[str, AuditRecord] = {}
+    undated_ids: set[str] = set()
     staged = StagedRecords(planned, area, observer)
     with ExitStack() as on_error:
         on_error.callback(staged.discard)
@@ -81,8 +84,9 @@ def _resume(
             records = read_part(area.store, staged_part, spec.part_format, spec.query.version)
             for group in staged.adopt(part, records):
                 boundary_records.update((record.id, record) for record in group if record.event_ns >= since_ns)
+                undated_ids.update(record.id for record in group if is_undated(record))
         on_error.pop_all()
     staged.stats.add(checkpoint.fetch)
     staged.stats.resumed_count = checkpoint.record_count
     began_at = min(now, checkpoint.began_at)
-    return StartPoint(staged, checkpoint.remainder, began_at, checkpoint, boundary_records)
+    return StartPoint(staged, checkpoint.remainder, began_at, checkpoint, boundary_records, frozenset(undated_ids))

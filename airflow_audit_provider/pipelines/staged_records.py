@@ -8,24 +8,31 @@ Invariant: a record is staged only if it is in no committed part, unless the pul
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import islice
 
 from airflow_audit_provider.adapters.spill_file import SpillFile
 from airflow_audit_provider.core.api.read_stats import ReadStats
-from airflow_audit_provider.core.api.records import AuditRecord
+from airflow_audit_provider.core.api.records import AuditRecord, OddRecord, has_odd
 from airflow_audit_provider.core.archive.commit import StagedPart, check_nothing_lost
 from airflow_audit_provider.core.archive.recount import Recount
 from airflow_audit_provider.core.archive.unique_ids import DuplicateGuard
+from airflow_audit_provider.core.limits import FAIL_ON_ODD_RECORDS
+from airflow_audit_provider.core.windows.window import format_ns
+from airflow_audit_provider.exceptions import SourceProtocolError
 from airflow_audit_provider.pipelines.committed import committed_record_filter
 from airflow_audit_provider.pipelines.observer import Observer
 from airflow_audit_provider.pipelines.part_writer import PartWriter
 from airflow_audit_provider.pipelines.pull_spec import PlannedPull
 from airflow_audit_provider.pipelines.staging_area import StagingArea
 
+_ODD_EXAMPLE_COUNT = 5
+
 
 class StagedRecords:
     """Takes the records of a window in order; ``stats`` is what reading them cost.
 
     ``added_ids`` are the ids of the late records that an addendum adds, in order; empty for any other pull.
+    ``odd_examples`` describes a few of the odd records among those that are staged.
     ``first_read`` collects the ids for a recount, None if none is requested.
     """
 
@@ -33,6 +40,7 @@ class StagedRecords:
         spec = planned.spec
         self.stats = ReadStats()
         self.added_ids: list[str] = []
+        self.odd_examples: list[str] = []
         self.first_read = Recount() if spec.recount else None
         self._planned = planned
         self._spill = SpillFile()
@@ -63,6 +71,7 @@ class StagedRecords:
         """Takes over a part of an earlier attempt; yields its records in groups, which the caller has to consume."""
         for group in self._writer.adopt(part, records):
             self._note_ids(group)
+            self._note_odd(group)
             if self._planned.is_addition:
                 self._note_added(group)
             else:
@@ -73,10 +82,11 @@ class StagedRecords:
         """Notes records that were read; returns those to stage: not committed yet, or all for a replacement."""
         self._note_ids(records)
         not_committed = self._committed.exclude_committed(records)
-        if not self._planned.is_addition:
-            return records
-        self._note_added(not_committed)
-        return not_committed
+        new_records = not_committed if self._planned.is_addition else records
+        self._note_odd(new_records)
+        if self._planned.is_addition:
+            self._note_added(new_records)
+        return new_records
 
     def write(self, records: list[AuditRecord]) -> None:
         """Stages records that :meth:`select_new` returned; closes a part when it is full."""
@@ -117,5 +127,25 @@ class StagedRecords:
         if self.first_read is not None:
             self.first_read.add_first(record.id for record in records)
 
+    def _note_odd(self, records: list[AuditRecord]) -> None:
+        """Notes examples of odd records; raises ``SourceProtocolError`` for the first if they are to fail the pull."""
+        if not has_odd(records):
+            return
+        odd = [record for record in records if isinstance(record, OddRecord)]
+        if self._planned.spec.odd_records == FAIL_ON_ODD_RECORDS:
+            raise _odd_record_error(odd[0], str(self._planned.window))
+        examples = (f"{record.id} ({record.kind}, {format_ns(record.event_ns)})" for record in odd)
+        self.odd_examples += islice(examples, _ODD_EXAMPLE_COUNT - len(self.odd_examples))
+
     def _note_added(self, records: list[AuditRecord]) -> None:
         self.added_ids.extend(record.id for record in records)
+
+
+def _odd_record_error(record: OddRecord, window_name: str) -> SourceProtocolError:
+    excerpt = record.raw[:200].decode("utf-8", "replace")
+    return SourceProtocolError(
+        f"The API returned a record that breaks its own contract ({record.kind}): {excerpt}. Nothing of the window was "
+        "written, because odd_records is 'fail'. Set odd_records to 'keep' to write such records as they are, or open "
+        "a Cloudflare support case with the record.",
+        window=window_name,
+    )

@@ -232,7 +232,9 @@ class _Verifier:
         manifest = check.newest.manifest
         try:
             # Decoders raise many kinds of errors on damaged bytes; each becomes a finding.
-            check.check_records(part, committed_format(manifest).read(manifest.query.version, content))
+            check.check_records(
+                part, committed_format(manifest).read(manifest.query.version, content, part.first_event_ns)
+            )
         except Exception as error:  # noqa: BLE001 - see above
             check.on_unreadable(part, error)
 

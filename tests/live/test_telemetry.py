@@ -34,6 +34,10 @@ AUDITED = {
 }
 
 
+# Counted only if the API breaks its contract, which the fake of this run does not.
+NOT_SEEN = {"commit.odd_records"}
+
+
 class Watched(NamedTuple):
     """One run of the DAG ``seen``, and the telemetry received from it."""
 
@@ -137,7 +141,7 @@ def test_metrics_are_tagged_and_documented(watched: Watched) -> None:
     assert findings == [(1, {"severity": "mild", "kind": "object_foreign"})]
     text = (PROJECT / "docs" / "reference" / "observability.md").read_text()
     named = set(re.findall(r"`((?:plan|fetch|encode|stage|commit|verify)\.\w+)`", text))
-    assert {metric.name for metric in metrics} == named
+    assert {metric.name for metric in metrics} == named - NOT_SEEN
 
 
 def test_spans_lie_below_the_tasks(watched: Watched) -> None:

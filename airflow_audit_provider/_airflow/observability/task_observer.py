@@ -80,9 +80,23 @@ class TaskObserver:
         if outcome.committed:
             self._metrics.add("commit.windows", 1)
             self._metrics.add("commit.records", manifest.added_count)
+            self._report_odd_records(outcome)
         self._trace.set_attributes(
             manifest_key=outcome.manifest_key, generation=manifest.generation, record_count=manifest.record_count
         )
+
+    def _report_odd_records(self, outcome: PullOutcome) -> None:
+        """Counts the records that break the API's contract, and logs one warning about them."""
+        for kind, count in outcome.odd_records.items():
+            self._metrics.add("commit.odd_records", count, kind=kind)
+        if outcome.odd_records:
+            self._log.warning(
+                "%d records of %s break the API's contract and are written as they are, by kind: %s. For example: %s",
+                sum(outcome.odd_records.values()),
+                outcome.manifest.window,
+                dict(outcome.odd_records),
+                "; ".join(outcome.odd_examples),
+            )
 
 
 class _Stopwatch:

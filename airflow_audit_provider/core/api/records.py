@@ -1,7 +1,7 @@
 """Audit records: the raw bytes of each, with the id and event time that are read from them.
 
-Invariant: the bytes of a record are never changed, except for line breaks between its tokens. A record without a
-readable event time is an error, because dropping it, or guessing its time, would lose it.
+Invariant: the bytes of a record are never changed, except for line breaks, which would break JSON Lines. No record is
+an error: one that breaks the API's contract is an :class:`OddRecord`, and a time that it lacks is not invented here.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -17,8 +18,9 @@ from typing import Any, Generic, TypeVar, cast
 
 import msgspec
 
+from airflow_audit_provider.core.api.json_cuts import cut_fields, escape_line_breaks, mask_surrogates
+from airflow_audit_provider.core.api.odd_heads import UNDATED_KINDS, OddKind, content_kind, read_odd_head
 from airflow_audit_provider.core.windows.window import SECOND_NS, TimeWindow, second_of, to_ns
-from airflow_audit_provider.exceptions import SourceProtocolError
 
 
 class ApiVersion(StrEnum):
@@ -50,6 +52,54 @@ class AuditRecord(msgspec.Struct, frozen=True, order=True, gc=False):
         return second_of(self.event_ns)
 
 
+class OddRecord(AuditRecord, frozen=True, gc=False):
+    """A record that breaks the API's contract; ``kind`` says how.
+
+    One without a time of its own (``is_dated``) has ``event_ns`` 0 until a reader places it among its neighbours. It
+    sorts behind the dated records of its instant, so that a part can be read back: it follows the record whose time it
+    was given.
+    """
+
+    kind: OddKind = OddKind.NOT_JSON
+
+    @property
+    def is_dated(self) -> bool:
+        """Whether the record has a readable event time of its own."""
+        return self.kind not in UNDATED_KINDS
+
+    # Reflected methods of a subclass come first in Python, so these also decide against ordinary records.
+    def __lt__(self, other: AuditRecord) -> bool:
+        return _sort_key(self) < _sort_key(other)
+
+    def __le__(self, other: AuditRecord) -> bool:
+        return _sort_key(self) <= _sort_key(other)
+
+    def __gt__(self, other: AuditRecord) -> bool:
+        return _sort_key(self) > _sort_key(other)
+
+    def __ge__(self, other: AuditRecord) -> bool:
+        return _sort_key(self) >= _sort_key(other)
+
+
+def _sort_key(record: AuditRecord) -> tuple[int, bool, str, bytes]:
+    return record.event_ns, is_undated(record), record.id, record.raw
+
+
+def is_undated(record: AuditRecord) -> bool:
+    """Returns whether a record has no readable event time of its own."""
+    return isinstance(record, OddRecord) and not record.is_dated
+
+
+def count_odd(records: Iterable[AuditRecord]) -> dict[str, int]:
+    """Returns the number of odd records by kind, sorted by kind."""
+    return dict(sorted(Counter(str(record.kind) for record in records if isinstance(record, OddRecord)).items()))
+
+
+def has_odd(records: Sequence[AuditRecord]) -> bool:
+    """Returns whether there is an odd record among these; fast, because every page is asked."""
+    return OddRecord in map(type, records)
+
+
 class _HeadV1(msgspec.Struct, gc=False):
     id: str | int | None = None
     when: str | None = None
@@ -68,6 +118,7 @@ class _HeadV2(msgspec.Struct, gc=False):
         return self.action.time if self.action is not None else None
 
 
+_TIME_PATHS = {ApiVersion.V1: ("when",), ApiVersion.V2: ("action", "time")}
 _Head = _HeadV1 | _HeadV2
 _SomeHead = TypeVar("_SomeHead", _HeadV1, _HeadV2)
 _HEADS: dict[ApiVersion, type[_Head]] = {ApiVersion.V1: _HeadV1, ApiVersion.V2: _HeadV2}
@@ -89,7 +140,7 @@ _PAGE_DECODERS: dict[ApiVersion, Callable[[bytes], _Page[Any]]] = {
 def read_records(version: ApiVersion, raws: Sequence[msgspec.Raw], body: bytes | None = None) -> list[AuditRecord]:
     """Returns the records of one page in order of arrival; ``body`` is the whole response that contains them, if any.
 
-    Raises ``SourceProtocolError`` for an entry that is not an object or has no readable event time.
+    A record that breaks the API's contract comes as an :class:`OddRecord`. One without a time has ``event_ns`` 0.
     """
     lines = list(map(bytes, raws))
     page = b'{"result":[' + b",".join(lines) + b"]}" if body is None else body
@@ -97,13 +148,37 @@ def read_records(version: ApiVersion, raws: Sequence[msgspec.Raw], body: bytes |
         # Decoding the whole page in one call takes a third of the time of one call per record (measured).
         heads = _PAGE_DECODERS[version](page).result or ()
         return _plain_records(heads, lines if _is_on_one_line(page) else _on_one_line(lines))
-    except (msgspec.DecodeError, ValueError, TypeError):
-        # An unusual record: decode one by one, so that an error can show which it is.
-        heads = [_read_head(version, line) for line in lines]
-        return [
-            AuditRecord(_event_ns(head.when, line), _identity(head.id, line), line)
-            for head, line in zip(heads, _on_one_line(lines), strict=True)
-        ]
+    except (msgspec.DecodeError, ValueError, TypeError, RecursionError):
+        # An unusual record: each is read by itself, so that it affects no other.
+        return [_read_record(version, line) for line in lines]
+
+
+def _read_record(version: ApiVersion, raw: bytes) -> AuditRecord:
+    try:
+        head = _decode_lenient(_HEAD_DECODERS[version], raw)
+        (line,) = _on_one_line([raw])
+        return AuditRecord(_event_ns(head.when), _identity(head.id, line), line)
+    except (msgspec.DecodeError, ValueError, RecursionError):
+        return _read_odd_record(version, escape_line_breaks(raw))
+
+
+def _read_odd_record(version: ApiVersion, line: bytes) -> OddRecord:
+    head = read_odd_head(line, *_TIME_PATHS[version])
+    try:
+        event_ns, is_dated = _event_ns(head.when), True
+    except ValueError:
+        event_ns, is_dated = 0, False
+    try:
+        record_id, has_odd_id = _identity(head.id, line), head.has_odd_id
+    except ValueError:
+        record_id, has_odd_id = _digest_id(line), True
+    if not head.is_object:
+        kind = OddKind.NOT_AN_OBJECT
+    elif not is_dated:
+        kind = OddKind.TIME
+    else:
+        kind = OddKind.ID if has_odd_id else content_kind(line)
+    return OddRecord(event_ns, record_id, line, kind)
 
 
 def _plain_records(heads: Sequence[_Head], lines: Sequence[bytes]) -> list[AuditRecord]:
@@ -125,10 +200,11 @@ def _event_times(texts: Sequence[str]) -> list[int]:
         instants = msgspec.convert(texts, list[datetime])
         # Inlined ``to_ns``, because this runs for every record.
         times = [(instant - _EPOCH) // _MICROSECOND * 1000 for instant in instants]
-        if times and not _FIRST_NS <= min(times) <= max(times) <= _LAST_NS:
-            raise ValueError("a time is out of range")
-        return times
-    return list(map(parse_event_time, texts))
+    else:
+        times = list(map(parse_event_time, texts))
+    if times and not 0 < min(times) <= max(times) <= _LAST_NS:
+        raise ValueError("a time is out of range, or a zero that stands for no time")
+    return times
 
 
 def _is_on_one_line(text: bytes) -> bool:
@@ -144,18 +220,6 @@ def _on_one_line(lines: Sequence[bytes]) -> list[bytes]:
     return [line.replace(b"\n", b" ").replace(b"\r", b" ") for line in lines]
 
 
-def _read_head(version: ApiVersion, raw: bytes) -> _Head:
-    """Returns a record's id and time; raises ``SourceProtocolError`` with the record if they cannot be read."""
-    decode = _HEAD_DECODERS[version]
-    try:
-        return _decode_lenient(decode, raw)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise SourceProtocolError(
-            f"The API returned an entry that cannot be read as an audit record ({error}): {_excerpt(raw)}. "
-            "Nothing of the window was written. Report it with the record to the maintainers."
-        ) from error
-
-
 def _decode_lenient(decode: Callable[[bytes], _Head], raw: bytes) -> _Head:
     try:
         return decode(raw)
@@ -165,14 +229,12 @@ def _decode_lenient(decode: Callable[[bytes], _Head], raw: bytes) -> _Head:
         return decode(mask_surrogates(raw))
 
 
-def _event_ns(when: str | None, raw: bytes) -> int:
-    try:
-        return parse_event_time(when or "")
-    except ValueError as error:
-        raise SourceProtocolError(
-            f"The API returned a record without a readable time ({when!r}): {_excerpt(raw)}. "
-            "Nothing of the window was written. Report it with the record to the maintainers."
-        ) from error
+def _event_ns(when: str | None) -> int:
+    """Returns an event time; raises ``ValueError`` if it is missing, unreadable, or a zero that stands for no time."""
+    event_ns = parse_event_time(when or "")
+    if event_ns in _ZERO_TIMES:
+        raise ValueError("the zero of a clock is no event time")
+    return event_ns
 
 
 def _identity(record_id: str | int | None, raw: bytes) -> str:
@@ -186,31 +248,16 @@ def _identity(record_id: str | int | None, raw: bytes) -> str:
 
 
 def _digest_id(raw: bytes) -> str:
-    return f"{_DIGEST_PREFIX}{hashlib.sha256(raw).hexdigest()}"
+    return f"{DIGEST_PREFIX}{hashlib.sha256(raw).hexdigest()}"
 
 
 def has_digest_id(record: AuditRecord) -> bool:
     """Returns whether a record has no id of its own, so that the digest of its bytes is its id."""
-    return record.id.startswith(_DIGEST_PREFIX) and record.id == _digest_id(record.raw)
+    return record.id.startswith(DIGEST_PREFIX) and record.id == _digest_id(record.raw)
 
 
-_DIGEST_PREFIX = "sha256:"
+DIGEST_PREFIX = "sha256:"
 _REPLACEMENT = "\ufffd"
-_SURROGATE_ESCAPE = re.compile(rb"\\u[dD][89a-fA-F][0-9a-fA-F]{2}")
-
-
-def mask_surrogates(body: bytes) -> bytes:
-    r"""Returns JSON of the same length in which every surrogate escape is replaced by U+FFFD.
-
-    RFC 8259, 8.2: the grammar allows "bit sequences that cannot encode Unicode characters; for example, "\uDEAD" (a
-    single unpaired UTF-16 surrogate)", as a truncated emoji leaves it. Strict decoders reject it. The masked copy is
-    only used to find the records; what is kept is cut from the original at the same offsets.
-    """
-    return _SURROGATE_ESCAPE.sub(rb"\\ufffd", body)
-
-
-def _excerpt(raw: bytes) -> str:
-    return raw[:200].decode("utf-8", "replace")
 
 
 _RFC3339 = re.compile(r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:\d\d)(?:[.,](\d+))?(?:[Zz]|([+-])(\d\d):?(\d\d))", re.ASCII)
@@ -221,6 +268,8 @@ _MICROSECOND = timedelta(microseconds=1)
 # An offset can put an instant before year 1 or after year 9999, where there is no datetime for it.
 _FIRST_NS = to_ns(datetime(1, 1, 1, tzinfo=UTC))
 _LAST_NS = to_ns(datetime(9999, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC))
+# What a missing time becomes in programs that write one all the same: the epoch in C, year 1 in Go.
+_ZERO_TIMES = frozenset({0, _FIRST_NS})
 _MICROSECOND_TEXT = len("2026-11-01T00:00:00.123456Z")
 _SCALES: dict[int, int] = {count: 10 ** (9 - count) for count in range(1, 10)}
 _TO_THE_SECOND = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d", re.ASCII)
@@ -272,23 +321,77 @@ def _parse_other_time(text: str) -> int:
 def fields_of(raw: bytes) -> Any:
     """Returns a record's JSON as Python values; an unpaired surrogate is read as the standard library does.
 
-    RFC 8259, 8.1: JSON text "MUST be encoded using UTF-8". Bytes that are not become replacement characters.
+    RFC 8259, 8.1: JSON text "MUST be encoded using UTF-8". Bytes that are not become replacement characters. Of a
+    record that no decoder reads, each field is read by itself; one that cannot be read is its own text.
     """
+    try:
+        return _value_of(raw)
+    except (ValueError, RecursionError):
+        fields = cut_fields(raw)
+    if fields is None:
+        return raw.decode("utf-8", "replace")
+    return {name: _value_or_text(value) for name, value in fields.items()}
+
+
+def mapping_of(raw: bytes) -> dict[str, Any]:
+    """Returns a record's fields; what is no object is the field ``record``."""
+    fields = fields_of(raw)
+    return fields if isinstance(fields, dict) else {"record": fields}
+
+
+def _value_or_text(raw: bytes) -> Any:
+    try:
+        return _value_of(raw)
+    except (ValueError, RecursionError):
+        return raw.decode("utf-8", "replace")
+
+
+def _value_of(raw: bytes) -> Any:
     try:
         return msgspec.json.decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError):
-        return json.loads(raw.decode("utf-8", "replace"))
+        return json.loads(raw.decode("utf-8", "replace"), strict=False)
 
 
 def is_same_record(one: AuditRecord, other: AuditRecord) -> bool:
-    """Returns whether two records of one id have equal times and JSON, ignoring white space and the order of keys."""
-    if one.event_ns != other.event_ns:
+    """Returns whether two records of one id have equal times and JSON, ignoring white space and the order of keys.
+
+    A time that was given to a record without one does not count: it depends on the page that showed the record.
+    """
+    if one.event_ns != other.event_ns and not (is_undated(one) and is_undated(other)):
         return False
     return one.raw == other.raw or _canonical(one.raw) == _canonical(other.raw)
 
 
-def _canonical(raw: bytes) -> str:
-    return json.dumps(fields_of(raw), sort_keys=True)
+def _canonical(raw: bytes) -> str | bytes:
+    try:
+        return json.dumps(fields_of(raw), sort_keys=True)
+    except RecursionError:
+        return raw
+
+
+def at_time(record: AuditRecord, event_ns: int) -> AuditRecord:
+    """Returns an undated record with the time that it is given."""
+    return msgspec.structs.replace(record, event_ns=event_ns)
+
+
+def follow_previous(records: list[AuditRecord], previous_ns: int | None) -> list[AuditRecord]:
+    """Returns records in which each undated one has the time of the record before it, the first ``previous_ns``.
+
+    Parts are written and read back by this rule, so an undated record has the same time in every format. Without
+    ``previous_ns`` the first ones take the time of the first dated record.
+    """
+    if not has_odd(records):
+        return records
+    if previous_ns is None:
+        previous_ns = next((record.event_ns for record in records if not is_undated(record)), 0)
+    placed = []
+    for record in records:
+        if is_undated(record):
+            record = at_time(record, previous_ns)
+        previous_ns = record.event_ns
+        placed.append(record)
+    return placed
 
 
 def id_digest(record_id: str) -> int:

@@ -5,15 +5,17 @@ Invariant: a response that does not clearly contain records, or clearly none, is
 
 from __future__ import annotations
 
+import codecs
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, NamedTuple
 
 import msgspec
 
-from airflow_audit_provider.core.api.records import ApiVersion, AuditRecord, mask_surrogates, read_records
+from airflow_audit_provider.core.api.json_cuts import cut_result, mask_surrogates
+from airflow_audit_provider.core.api.records import ApiVersion, AuditRecord, read_records
 from airflow_audit_provider.core.ports import Response
 from airflow_audit_provider.exceptions import (
     ConfigurationError,
@@ -83,6 +85,8 @@ def read_page(version: ApiVersion, response: Response, now: datetime, log_name: 
     """
     if response.status != 200:
         raise error_of(response, now, log_name)
+    # RFC 8259, 8.1: parsers "MAY ignore the presence of a byte order mark rather than treating it as an error".
+    response = response._replace(body=response.body.removeprefix(codecs.BOM_UTF8))
     envelope = _read_envelope(response, now)
     if envelope.result is None:
         # Cloudflare API docs, both versions: `result` is an array. Null states neither records nor their absence:
@@ -99,7 +103,7 @@ def read_page(version: ApiVersion, response: Response, now: datetime, log_name: 
 def _read_envelope(response: Response, now: datetime) -> _Envelope:
     try:
         envelope = _decode_envelope(response.body)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise _error_by_code(response, now) or SourceUnavailableError(
             f"The API returned status 200 with a body that is not its JSON ({error}). The body starts with "
             f"{response.body[:80]!r}. {_RETRY_OR_CHECK_HOST}",
@@ -118,20 +122,19 @@ def _decode_envelope(body: bytes) -> _Envelope:
         return _ENVELOPE.decode(body)
     except msgspec.ValidationError:
         raise
-    except msgspec.DecodeError:
-        masked = mask_surrogates(body)
-        envelope = _ENVELOPE.decode(masked)
-        envelope.result = list(_original_entries(body, masked, envelope.result or ()))
-        return envelope
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return _decode_around_entries(body)
 
 
-def _original_entries(body: bytes, masked: bytes, raws: Iterable[msgspec.Raw]) -> Iterator[msgspec.Raw]:
-    """Yields the original bytes of entries that were found in the masked copy, which has the same offsets."""
-    offset = 0
-    for raw in raws:
-        offset = masked.index(bytes(raw), offset)
-        yield msgspec.Raw(body[offset : offset + len(bytes(raw))])
-        offset += len(bytes(raw))
+def _decode_around_entries(body: bytes) -> _Envelope:
+    """Decodes an envelope whose entries no decoder reads, so that one odd record does not spoil its page."""
+    try:
+        entries, rest = cut_result(body)
+    except ValueError:
+        return _ENVELOPE.decode(mask_surrogates(body))
+    envelope = _ENVELOPE.decode(mask_surrogates(rest))
+    envelope.result = list(map(msgspec.Raw, entries))
+    return envelope
 
 
 def _error_by_code(response: Response, now: datetime) -> SourceError | None:
@@ -331,7 +334,7 @@ def _is_empty(value: Any) -> bool:
 def _errors(body: bytes) -> list[Mapping[str, Any]]:
     try:
         errors = _ERROR_ENVELOPE.decode(body).errors
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return []
     entries = [entry for entry in errors if isinstance(entry, Mapping)] if isinstance(errors, list) else []
     chains = [entry.get("error_chain") for entry in entries]

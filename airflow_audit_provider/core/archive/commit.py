@@ -20,8 +20,9 @@ from enum import StrEnum
 from typing import NamedTuple
 
 import msgspec
+from msgspec import UNSET
 
-from airflow_audit_provider.core.archive.manifest import Manifest, Part
+from airflow_audit_provider.core.archive.manifest import Manifest, Part, sum_counts
 from airflow_audit_provider.core.archive.object_keys import WindowKeys
 from airflow_audit_provider.exceptions import CommitConflictError, StorageUnavailableError, VerificationError
 
@@ -88,7 +89,8 @@ class CommittedManifest(NamedTuple):
 class StagedPart(msgspec.Struct, frozen=True):
     """A closed part under its staging key; event times are nanoseconds since the epoch, both inclusive.
 
-    ``type_mismatches`` counts, by column, the values whose type differs from the column's.
+    ``type_mismatches`` counts, by column, the values whose type differs from the column's, ``odd_records`` the records
+    that break the API's contract, by kind.
     """
 
     staged_key: str
@@ -98,6 +100,7 @@ class StagedPart(msgspec.Struct, frozen=True):
     first_event_ns: int
     last_event_ns: int
     type_mismatches: dict[str, int] = {}
+    odd_records: dict[str, int] = {}
 
     def published_as(self, key: str) -> Part:
         """Returns the manifest's entry for this part under its final key."""
@@ -150,9 +153,9 @@ class CommitPlan:
         parts = self._parts()
         record_count = sum(part.record_count for part in parts)
         table = draft.table and draft.table.with_type_mismatches(*(part.type_mismatches for part in self._staged))
-        manifest = msgspec.structs.replace(
-            draft, parts=parts, record_count=record_count, added_count=record_count, table=table
-        )
+        odd_records = sum_counts(*(part.odd_records for part in self._staged)) or UNSET
+        counts = {"record_count": record_count, "added_count": record_count, "odd_records": odd_records}
+        manifest = msgspec.structs.replace(draft, parts=parts, table=table, **counts)
         if self._committed is None:
             return manifest
         return manifest.succeeding(self._committed.manifest, self._committed.sha256, replace=self._replace)

@@ -45,6 +45,12 @@ class Part(msgspec.Struct, frozen=True):
     last_event_ns: int
 
 
+def sum_counts(*counts: Mapping[str, int]) -> dict[str, int]:
+    """Returns the sums of counts by name, sorted by name."""
+    names = sorted({name for one in counts for name in one})
+    return {name: sum(one.get(name, 0) for one in counts) for name in names}
+
+
 class TableSchema(msgspec.Struct, frozen=True):
     """The schema of the parts: its name, and its version as ``major.minor``.
 
@@ -58,9 +64,7 @@ class TableSchema(msgspec.Struct, frozen=True):
 
     def with_type_mismatches(self, *counts_by_column: Mapping[str, int]) -> TableSchema:
         """Returns a copy whose ``type_mismatches`` are the sums of the given counts."""
-        columns = sorted({column for counts in counts_by_column for column in counts})
-        sums = {column: sum(counts.get(column, 0) for counts in counts_by_column) for column in columns}
-        return msgspec.structs.replace(self, type_mismatches=sums)
+        return msgspec.structs.replace(self, type_mismatches=sum_counts(*counts_by_column))
 
 
 class Erasure(msgspec.Struct, frozen=True):
@@ -79,7 +83,8 @@ class Manifest(msgspec.Struct, frozen=True):
     the same order; empty in the first generation and in one that replaces. ``previous_sha256`` is the digest of the
     previous generation's manifest bytes. ``verified`` is ``recount`` if a second read agreed before the commit.
     ``table`` is unset for parts in the schema ``raw``, ``privacy`` for records without a privacy rule, ``erased`` for a
-    generation that erases nothing.
+    generation that erases nothing. ``odd_records`` counts the records that break the API's contract, by kind, over all
+    generations whose parts are kept; unset if there are none.
     """
 
     query: AuditQuery
@@ -102,6 +107,7 @@ class Manifest(msgspec.Struct, frozen=True):
     table: TableSchema | UnsetType = UNSET
     privacy: MaybeAppliedPrivacy = UNSET
     erased: Erasure | UnsetType = UNSET
+    odd_records: dict[str, int] | UnsetType = UNSET
 
     @property
     def size_bytes(self) -> int:
@@ -128,6 +134,7 @@ class Manifest(msgspec.Struct, frozen=True):
         table = self.table
         if table and committed.table and not replace:
             table = table.with_type_mismatches(committed.table.type_mismatches, table.type_mismatches)
+        earlier_odd = {} if replace else committed.odd_records or {}
         return msgspec.structs.replace(
             self,
             parts=(*kept, *self.parts),
@@ -135,6 +142,7 @@ class Manifest(msgspec.Struct, frozen=True):
             generation=committed.generation + 1,
             previous_sha256=committed_sha256,
             table=table,
+            odd_records=sum_counts(earlier_odd, self.odd_records or {}) or UNSET,
         )
 
 
@@ -165,6 +173,7 @@ def describe(manifest: Manifest) -> dict[str, Any]:
         "size_bytes": manifest.size_bytes,
         "records_sha256": manifest.records_sha256,
         "generation": manifest.generation,
+        "odd_record_count": sum((manifest.odd_records or {}).values()),
     }
     if manifest.table:
         table = manifest.table

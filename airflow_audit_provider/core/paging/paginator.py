@@ -21,7 +21,7 @@ from collections.abc import Sequence
 from enum import StrEnum
 
 from airflow_audit_provider.core.api.query import MAX_PAGE_SIZE, Direction, PageRequest
-from airflow_audit_provider.core.api.records import ApiVersion, AuditRecord, inside
+from airflow_audit_provider.core.api.records import ApiVersion, AuditRecord, has_digest_id, inside
 from airflow_audit_provider.core.api.responses import Page
 from airflow_audit_provider.core.paging.cursor_pager import CursorPager
 from airflow_audit_provider.core.paging.end_of_data import (
@@ -31,17 +31,13 @@ from airflow_audit_provider.core.paging.end_of_data import (
     StopReason,
     is_mirrored,
 )
-from airflow_audit_provider.core.paging.errors import (
-    conflicting_records,
-    ignored_bound,
-    no_progress,
-    out_of_order,
-)
+from airflow_audit_provider.core.paging.errors import conflicting_records, ignored_bound, no_progress, out_of_order
 from airflow_audit_provider.core.paging.offset_pager import CrowdedRegion, OffsetPager
 from airflow_audit_provider.core.paging.page_size import PageSizer
 from airflow_audit_provider.core.paging.query_bounds import QueryBounds, keeps_start_bound
 from airflow_audit_provider.core.paging.read_request import ReadRequest
 from airflow_audit_provider.core.paging.seen_records import PageContinuity, SeenRecords, is_sorted
+from airflow_audit_provider.core.paging.undated import UndatedRecords, only_dated
 from airflow_audit_provider.core.windows.window import SECOND_NS, TimeWindow
 from airflow_audit_provider.exceptions import SourceError, SourceProtocolError
 
@@ -89,6 +85,7 @@ class Paginator:
         # Without a known record, nothing is known to be reached before the first page.
         first_second = None if request.known_second is None else self._bounds.first_second
         self.seen = SeenRecords(request.direction.sign, first_second)
+        self.undated = UndatedRecords(self._bounds.range)
         self._pages = PageContinuity(self.seen.signed_second)
         self._end_of_data = EndOfData(accepts_empty=not request.proves_empty and request.known_second is None)
         self._offset_pager: OffsetPager | None = None
@@ -126,10 +123,14 @@ class Paginator:
         return PageRequest(*(self._wide_range or self._crowded_range), Direction.DESC, row_count)
 
     def receive(self, page: Page) -> list[AuditRecord]:
-        """Processes the requested page; returns its new records inside the window, each id once, as they arrived."""
+        """Processes the requested page; returns its new dated records inside the window, each id once, as they arrived.
+
+        Where an undated record belongs is known only at the end, from ``undated``.
+        """
         requested = self.next_request()
         if requested is None:
             raise RuntimeError("the paginator is done and accepts no page")
+        page = page._replace(records=self.undated.placed(page.records, requested))
         self._check_range_and_order(page.records, requested)
         if self._mode in _PROOF_MODES:
             return self._receive_proof(page, requested.page_size)
@@ -178,8 +179,8 @@ class Paginator:
 
     @property
     def not_shown_again(self) -> list[AuditRecord]:
-        """Records that a proof showed and that reading on did not: received, and missing from later responses."""
-        return [record for record in self._shown_ahead.values() if record not in self.seen]
+        """Dated records that a proof showed and that reading on did not: received, and missing from later responses."""
+        return only_dated([record for record in self._shown_ahead.values() if record not in self.seen])
 
     def cut(self) -> TimeWindow | None:
         """Ends the paginator where time has advanced; returns the window still to be read, None if it cannot be cut.
@@ -211,7 +212,8 @@ class Paginator:
             raise ignored_bound(requested.direction, self._position())
 
     def _keep_inside(self, records: list[AuditRecord]) -> list[AuditRecord]:
-        """Returns the records inside the window and keeps the others apart."""
+        """Returns the records inside the window and keeps the others apart; ``undated`` keeps those without a time."""
+        records = only_dated(records)
         kept = inside(records, self.window)
         if len(kept) < len(records):
             start_ns, end_ns = self.window.start_ns, self.window.end_ns
@@ -378,7 +380,9 @@ class Paginator:
         for record in page.records:
             self.seen.compare(record)
         self._check_conflict()
-        if not page.records and page.cursor is None:
+        # The API does not know the digest that stands for a missing or odd id, so it shows such a record again.
+        others = [record for record in page.records if record not in self.seen or not has_digest_id(record)]
+        if not others and page.cursor is None and len(page.records) < _PROBE_EXTRA_ROWS:
             self._leave_crowded_range(StopReason.ONLY_KNOWN_ROWS)
         elif page.records and all(record in self.seen for record in page.records):
             # A filter that is ignored proves nothing, neither by these rows nor by their absence.

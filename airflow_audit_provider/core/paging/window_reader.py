@@ -15,6 +15,7 @@ from airflow_audit_provider.core.api.responses import Page
 from airflow_audit_provider.core.paging.paginator import Paginator
 from airflow_audit_provider.core.paging.read_request import ReadRequest
 from airflow_audit_provider.core.paging.surplus_records import SurplusRecords
+from airflow_audit_provider.core.paging.undated import UndatedOnce
 from airflow_audit_provider.core.windows.window import TimeWindow
 from airflow_audit_provider.exceptions import ConfigurationError, SourceError
 
@@ -41,6 +42,7 @@ class WindowReader:
         self.surplus = SurplusRecords()
         self._pages_per_cut = pages_per_cut
         self._stops_at_cut = stops_at_cut
+        self._undated_once = UndatedOnce()
         self._start(request.window)
 
     def next_request(self) -> PageRequest | None:
@@ -86,14 +88,16 @@ class WindowReader:
         show again are delivered as they were received.
         """
         stats, window, seen = self.stats, paginator.window, paginator.seen
+        undated = self._undated_once.first_of(paginator.undated.inside(window))
         not_shown_again = paginator.not_shown_again
         missing = self.surplus.take_missing(window, seen.__contains__, stats)
         received = self._pending + not_shown_again
         complete = inside(in_order(received + missing), window)
         self._keep_surplus(paginator, received if len(complete) < len(received) + len(missing) else [])
         stats.seen_count += seen.seen_count + len(not_shown_again)
-        stats.outside_count += paginator.outside_count
+        stats.outside_count += paginator.outside_count + paginator.undated.count - len(undated)
         stats.repeated_count += seen.repeated_count + len(received) + len(missing) - len(complete)
+        complete = in_order([*complete, *undated]) if undated else complete
         reason = str(paginator.ended_by)
         stats.ended_by[reason] = stats.ended_by.get(reason, 0) + 1
         self.remainder = remainder

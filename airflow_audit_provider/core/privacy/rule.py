@@ -2,8 +2,8 @@
 
 The rule is named in each manifest, with the id of its key and never the key.
 
-Invariant: identity and event time of a record survive the rule. A record to which the rule cannot be applied raises an
-error and is never written as it came.
+Invariant: identity and event time of a record survive the rule. A record to which the rule cannot be applied is never
+written as it came: what cannot be decoded is withheld, anything else raises an error.
 """
 
 from __future__ import annotations
@@ -16,7 +16,17 @@ from typing import Any
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from airflow_audit_provider.core.api.records import ApiVersion, AuditRecord, has_digest_id, in_order, read_records
+from airflow_audit_provider.core.api.json_cuts import mask_surrogates
+from airflow_audit_provider.core.api.records import (
+    ApiVersion,
+    AuditRecord,
+    OddRecord,
+    has_digest_id,
+    has_odd,
+    in_order,
+    read_records,
+)
+from airflow_audit_provider.core.windows.window import format_ns
 from airflow_audit_provider.exceptions import ConfigurationError, SourceProtocolError
 
 # Increased when the same rule would make a different text of the same record.
@@ -24,6 +34,8 @@ RULE_VERSION = 2
 KINDS = ("email", "ip")
 # Field added to a record without an id.
 ORIGIN = "privacy_origin"
+# Field of what is written in place of a record whose content cannot be decoded.
+WITHHELD = "privacy_withheld"
 MIN_KEY_BYTES = 32
 _ARGUMENTS = ("name", "conn_id", "pseudonymise", "drop")
 # Fields from which identity and event time are read.
@@ -169,9 +181,15 @@ class PrivacyRule:
         The id of a record without one is a digest of its text. A keyed digest of the original text is added to such a
         record, so that two different records stay different. Raises ``SourceProtocolError`` for one if there is no key.
         """
-        return in_order(read_records(version, [msgspec.Raw(self._apply_to(record)) for record in records]))
+        applied = read_records(version, [msgspec.Raw(self._apply_to(version, record)) for record in records])
+        if has_odd(records):
+            applied = [_like_original(*pair) for pair in zip(records, applied, strict=True)]
+        return in_order(applied)
 
-    def _apply_to(self, record: AuditRecord) -> bytes:
+    def _apply_to(self, version: ApiVersion, record: AuditRecord) -> bytes:
+        if isinstance(record, OddRecord) and not _is_object(record.raw):
+            raw = _withheld(version, record)
+            return self._with_origin(record, raw) if has_digest_id(record) else raw
         try:
             raw = self._pseudonyms.in_record(record.raw) if self.manifest_entry.pseudonymise else record.raw
             raw = _without(raw, self._tree) if self._tree else raw
@@ -200,6 +218,31 @@ class PrivacyRule:
 def privacy_entry(rule: PrivacyRule | None) -> MaybeAppliedPrivacy:
     """Returns the rule as a manifest states it, unset without a rule."""
     return UNSET if rule is None else rule.manifest_entry
+
+
+def _is_object(raw: bytes) -> bool:
+    """Returns whether a record's fields can be found in its text."""
+    try:
+        _OBJECT.decode(mask_surrogates(raw))
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return False
+    return True
+
+
+def _withheld(version: ApiVersion, record: OddRecord) -> bytes:
+    """Returns what is written in place of a record in which nothing can be found and replaced: its id and time."""
+    fields: dict[str, Any] = {} if has_digest_id(record) else {"id": record.id}
+    if record.is_dated:
+        when = format_ns(record.event_ns)
+        fields |= {"when": when} if version is ApiVersion.V1 else {"action": {"time": when}}
+    return msgspec.json.encode(fields | {WITHHELD: str(record.kind)})
+
+
+def _like_original(original: AuditRecord, applied: AuditRecord) -> AuditRecord:
+    """Returns a record with the rule applied as odd as it was before, at the time that it was given."""
+    if not isinstance(original, OddRecord):
+        return applied
+    return OddRecord(original.event_ns, applied.id, applied.raw, original.kind)
 
 
 def _tree_of(paths: Sequence[str]) -> _Tree:

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from airflow_audit_provider.core.api.query import AuditQuery
 from airflow_audit_provider.core.api.record_filter import action_of
-from airflow_audit_provider.core.api.records import AuditRecord, id_digest
+from airflow_audit_provider.core.api.records import AuditRecord, id_digest, is_undated
 from airflow_audit_provider.core.paging.read_request import ReadRequest
 from airflow_audit_provider.core.paging.window_reader import WindowReader
 from airflow_audit_provider.core.windows.window import TimeWindow, format_second, from_seconds, second_of, to_ns
@@ -62,7 +62,8 @@ class WatchPosition(NamedTuple):
     def after(self, read: Sequence[AuditRecord], until_second: int, lookback: timedelta) -> WatchPosition:
         """Returns the position after all of ``[floor, until)`` was read; ``read`` holds its records, oldest first."""
         floor = max(self.floor_second, until_second - int(lookback.total_seconds()))
-        recent = [record for record in read if record.event_second >= floor]
+        # A record without a time of its own is given one by what was read, so it stays known as long as it shows.
+        recent = [record for record in read if record.event_second >= floor or is_undated(record)]
         if len(recent) > _MAX_SEEN_IDS:
             floor = recent[-_MAX_SEEN_IDS].event_second
             recent = [record for record in recent if record.event_second >= floor]

@@ -17,7 +17,8 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from airflow_audit_provider.core.api.records import ApiVersion, AuditRecord, lines_of, mask_surrogates
+from airflow_audit_provider.core.api.json_cuts import mask_surrogates
+from airflow_audit_provider.core.api.records import ApiVersion, AuditRecord, lines_of
 from airflow_audit_provider.core.warehouse.port import ColumnType
 from airflow_audit_provider.formats.lenient_json import any_number, fields_in, fit_integer, readable
 from airflow_audit_provider.formats.normalized.columns import COLUMNS, RAW_COLUMN, TableColumn
@@ -84,7 +85,7 @@ _SAYS_NOTHING = frozenset({None, "", "null"})
 _HEAD = frozenset({"id", "event_time", "api_version", RAW_COLUMN})
 _MAPPED = tuple(column for column in COLUMNS if column.name not in _HEAD)
 _FREE_FORM = frozenset({"metadata"})
-_QUOTE = ord('"')
+_QUOTE = b'"'
 
 
 class TypeMismatchError(ValueError):
@@ -265,7 +266,7 @@ def _cell(column: TableColumn, path: str, raw: bytes) -> Any:
         return value
     other = _dig(raw, second)
     # Documented as text; a value of another type is JSON already.
-    return text_as_json(_fit(ColumnType.TEXT, other)) if other[0] == _QUOTE else _fit(column.type, other)
+    return text_as_json(_fit(ColumnType.TEXT, other)) if other[:1] == _QUOTE else _fit(column.type, other)
 
 
 def _dig(raw: bytes, path: str) -> bytes:
@@ -282,12 +283,22 @@ def _dig(raw: bytes, path: str) -> bytes:
 
 
 def _strict(content: bytes) -> bytes:
-    """Returns JSON for strict readers: half a surrogate pair and invalid UTF-8 become U+FFFD."""
+    """Returns JSON for strict readers: half a surrogate pair and invalid UTF-8 become U+FFFD; raises for no JSON."""
     try:
         msgspec.json.decode(content)
     except (msgspec.DecodeError, ValueError, RecursionError):
-        return mask_surrogates(content).decode("utf-8", "replace").encode()
+        masked = mask_surrogates(content).decode("utf-8", "replace").encode()
+        _check_json(masked)
+        return masked
     return content
+
+
+def _check_json(content: bytes) -> None:
+    """Raises ``TypeMismatchError`` for what no strict reader takes, such as NaN or nesting that is too deep."""
+    try:
+        msgspec.json.decode(mask_surrogates(content), type=msgspec.Raw)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise TypeMismatchError(content[:80]) from error
 
 
 def _fit(kind: ColumnType, content: bytes) -> Any:
@@ -296,13 +307,14 @@ def _fit(kind: ColumnType, content: bytes) -> Any:
         return None
     if kind is ColumnType.JSON:
         return _strict(content).decode()
-    if kind is ColumnType.TEXT and content[0] != _QUOTE:
+    if kind is ColumnType.TEXT and content[:1] != _QUOTE:
         # A number becomes its digits, as in numeric ids. An object or a list is no text.
         if content[:1] in b"{[":
             raise TypeMismatchError(content)
+        _check_json(content)
         return readable(content)
     try:
-        plain = json.loads(content.decode("utf-8", "replace"), parse_int=any_number)
+        plain = json.loads(content.decode("utf-8", "replace"), strict=False, parse_int=any_number)
     except ValueError as error:
         raise TypeMismatchError(content) from error
     if kind is ColumnType.TEXT:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -19,6 +19,8 @@ from airflow_audit_provider._airflow.observability import metrics
 from airflow_audit_provider.exceptions import AuditProviderError
 from airflow_audit_provider.operators.seal import CloudflareAuditLogsSealOperator
 from airflow_audit_provider.operators.verify import CloudflareAuditLogsVerifyOperator
+from airflow_audit_provider.testing.instants import to_ns
+from airflow_audit_provider.testing.records import Feed, Row
 from airflow_audit_provider.testing.settings import ACCOUNT_ID
 from tests.architecture.source_files import PROJECT
 from tests.operators.task_setup import WINDOW, TaskSetup
@@ -136,6 +138,23 @@ def test_second_run_counts_no_commit(task_setup: TaskSetup, stats: RecordedStats
     assert (stats.counts["commit.records"], stats.counts["commit.windows"]) == (1, 1)
 
 
+def _add_odd_records(task_setup: TaskSetup) -> None:
+    """Adds three records that break the API's contract; an id alone is a record without a time."""
+    for number, raw in enumerate([b'{"id":"a","when":null}', b'{"id":"b"}', b"null"]):
+        at_ns = to_ns(datetime(2026, 10, 26, 12, tzinfo=UTC)) + number
+        task_setup.fake._dataset._insert(Feed("v1", f"accounts/{ACCOUNT_ID}"), Row(at_ns, f"odd-{number}", raw))
+
+
+def test_odd_records_are_counted_by_kind(task_setup: TaskSetup, stats: RecordedStats) -> None:
+    """Counts records that break the API's contract by kind, once, with the usual tags."""
+    _add_odd_records(task_setup)
+    task_setup.land()
+    task_setup.land()
+    assert stats.counts["commit.odd_records"] == 3
+    kinds = [tags for tags in stats.tags if "kind" in tags]
+    assert kinds == [{**TAGS, "kind": "not_an_object"}, {**TAGS, "kind": "time"}]
+
+
 def test_tags_have_few_names_and_values(task_setup: TaskSetup, stats: RecordedStats) -> None:
     """Each metric has version, scope and format as tags, and no id, window or key."""
     task_setup.land(verify="recount")
@@ -164,6 +183,7 @@ def test_documented_metrics_are_those_sent(task_setup: TaskSetup, stats: Recorde
     """The reference names each metric that is sent, and no other."""
     task_setup.connect(extra={"account_id": ACCOUNT_ID, "rate_limit_requests": 1, "rate_limit_seconds": 7})
     task_setup.misbehave("status=503,every=2")
+    _add_odd_records(task_setup)
     task_setup.land(verify="recount")
     _audit(task_setup)
     text = (PROJECT / "docs" / "reference" / "observability.md").read_text()

@@ -79,10 +79,12 @@ def test_a_result_of_null_is_a_retryable_error(version: ApiVersion) -> None:
 NOT_THE_ENVELOPE = [
     b"", b"<!DOCTYPE html><html>Just a moment...</html>", b"null", b"[]", b"true", b'{"success":true}',
     b'{"success":true,"result":{}}', b'{"success":true,"result":"a"}', b'{"success":true,"result":[]} trailing',
-    b'\xef\xbb\xbf{"success":true,"result":[]}', b'{"success":"yes","result":[]}', b'{"success":1,"result":[]}',
+    b'{"success":"yes","result":[]}', b'{"success":1,"result":[]}',
     b'{"success":true,"result":[{"id":"a","when":"1970-01-01T00:00:01Z"}', b'{"success":true,"result":[,]}',
     b'{"success":true,"result":[{"id":"\\ud83d","when":"1970-01-01T00:00:01Z"}',
-    b'{"success":true,"result":[{"n":"\x01"}]}', b"id,when\r\na,1970-01-01T00:00:01Z\r\n",
+    b'{"success":true,"result":[{"n":"\x01}]}', b'{"success":true,"result":[{"n":NaN]}', b'{"n":NaN,"success":true}',
+    b'{"success":true,"errors":' + b"[" * 5000 + b"]" * 5000 + b',"result":[]}',
+    b"id,when\r\na,1970-01-01T00:00:01Z\r\n",
 ]  # fmt: skip
 
 
@@ -143,9 +145,11 @@ def test_bytes_around_half_a_surrogate_pair_stay_exact() -> None:
     assert [record.raw for record in take(V1, body).records] == raws
 
 
-def test_half_a_surrogate_pair_in_an_empty_page_is_ignored() -> None:
-    """A masked response without records is an empty page."""
-    assert take(V1, b'{"messages":["\\ud83d"],"result":null,"success":true}') == Page([])
+def test_half_a_surrogate_pair_beside_an_empty_list_is_ignored() -> None:
+    """A response that strict decoders reject is an empty page if its list is empty; null is still not believed."""
+    assert take(V1, b'{"messages":["\\ud83d"],"result":[],"success":true}') == Page([])
+    with pytest.raises(SourceUnavailableError, match="neither records nor an empty list"):
+        take(V1, b'{"messages":["\\ud83d"],"result":null,"success":true}')
 
 
 def test_pretty_printed_response_gives_one_line_a_record() -> None:

@@ -73,13 +73,6 @@ def test_pretty_printed_record_with_half_a_surrogate_pair_is_read() -> None:
     assert json.loads(record.raw) == json.loads(raw)
 
 
-@pytest.mark.parametrize("raw", [b'{"id":"\xff","when":"2026-11-01T00:00:00Z"}', b'{"id":"a","when":"\xff"}'])
-def test_id_or_time_of_invalid_utf8_is_an_error(raw: bytes) -> None:
-    """Invalid UTF-8 in the id or the event time is an error of the API."""
-    with pytest.raises(SourceProtocolError, match="audit record"):
-        read_records(ApiVersion.V1, [msgspec.Raw(raw)])
-
-
 @pytest.mark.parametrize("end", [b"2026-11-01T00:00:00Z", b"2026-11-02T00:00:00"])
 def test_manifest_with_an_invalid_window_is_an_error(end: bytes) -> None:
     """A manifest whose window ends before its start or has no time zone is invalid."""
