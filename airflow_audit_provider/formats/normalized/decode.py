@@ -318,7 +318,8 @@ def _fit(kind: ColumnType, content: bytes) -> Any:
     except ValueError as error:
         raise TypeMismatchError(content) from error
     if kind is ColumnType.TEXT:
-        return str(plain).encode("utf-8", "replace").decode()
+        # Half a surrogate pair, which UTF-8 cannot express, becomes U+FFFD.
+        return str(plain).encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
     if kind is ColumnType.INTEGER:
         return _whole(plain)
     return _outcomes([plain if isinstance(plain, str | bool) else content])[0]
