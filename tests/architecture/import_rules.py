@@ -22,6 +22,8 @@ EXTERNAL: dict[str, set[str]] = {
     f"{PACKAGE}/adapters/": {"msgspec"},
     f"{PACKAGE}/adapters/cloudflare/certificates.py": {"certifi"},
     f"{PACKAGE}/adapters/cloudflare/deadline.py": {"httpcore", "httpx"},
+    f"{PACKAGE}/adapters/cloudflare/nested_tls.py": {"httpcore"},
+    f"{PACKAGE}/adapters/cloudflare/proxies.py": {"httpx"},
     f"{PACKAGE}/adapters/cloudflare/http.py": {"httpx"},
     f"{PACKAGE}/adapters/storage/fsspec_store.py": {"fsspec"},
     f"{PACKAGE}/adapters/signing.py": {"cryptography"},

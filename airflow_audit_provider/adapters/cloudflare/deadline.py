@@ -1,4 +1,4 @@
-"""A blocking httpx transport with a deadline for the whole response, also while headers arrive or TLS is negotiated.
+"""A blocking httpx transport with a deadline for the whole response, from the look-up of the host's name on.
 
 The read timeout of httpx starts anew with every byte, so a server that sends one byte a second would never time out.
 An event loop needs no such transport: ``asyncio.timeout`` ends a request wherever it waits.
@@ -18,6 +18,8 @@ import httpcore
 import httpx
 
 from airflow_audit_provider.adapters.clock import SystemClock
+from airflow_audit_provider.adapters.cloudflare.look_up import addresses_of
+from airflow_audit_provider.adapters.cloudflare.nested_tls import NestedTls
 from airflow_audit_provider.adapters.cloudflare.proxies import Proxy
 
 # Limits of httpx's own transport.
@@ -27,6 +29,8 @@ _Seconds: TypeAlias = float | None
 monotonic = SystemClock().monotonic
 # Monotonic seconds at which the response of this thread must be complete, None for no limit.
 _DEADLINE: ContextVar[float | None] = ContextVar("_DEADLINE", default=None)
+# Connections that the request of this thread has opened, None outside of a request.
+_OPENED: ContextVar[list[httpcore.NetworkStream] | None] = ContextVar("_OPENED", default=None)
 
 
 @contextmanager
@@ -58,7 +62,7 @@ class DeadlineTransport(httpx.BaseTransport):
             ssl_context=context,
             proxy=None
             if proxy is None
-            else httpcore.Proxy(proxy.url, proxy.auth, ssl_context=_proxy_trust(proxy, context)),
+            else httpcore.Proxy(proxy.url, proxy.raw_auth, ssl_context=_proxy_trust(proxy, context)),
             max_connections=_MAX_CONNECTIONS,
             max_keepalive_connections=_MAX_IDLE_CONNECTIONS,
             keepalive_expiry=_IDLE_SECONDS,
@@ -75,7 +79,7 @@ class DeadlineTransport(httpx.BaseTransport):
             content=request.stream,
             extensions=request.extensions,
         )
-        with _httpx_errors():
+        with _httpx_errors(), _closing_on_failure():
             response = self._pool.handle_request(sent)
         return httpx.Response(
             response.status, headers=response.headers, stream=_Body(response), extensions=response.extensions
@@ -121,6 +125,21 @@ def _httpx_errors() -> Iterator[None]:
         raise getattr(httpx, type(error).__name__)(str(error)) from error
 
 
+@contextmanager
+def _closing_on_failure() -> Iterator[None]:
+    """Closes what was opened inside if it fails: httpcore forgets a connection that a SOCKS proxy did not set up."""
+    opened: list[httpcore.NetworkStream] = []
+    token = _OPENED.set(opened)
+    try:
+        yield
+    except BaseException:
+        for stream in opened:
+            stream.close()
+        raise
+    finally:
+        _OPENED.reset(token)
+
+
 class _Network(httpcore.NetworkBackend):
     """Opens sockets whose waits end at the deadline."""
 
@@ -135,9 +154,33 @@ class _Network(httpcore.NetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
     ) -> httpcore.NetworkStream:
-        """Connects to a host."""
-        timeout = _remaining(timeout, httpcore.ConnectTimeout)
-        return _Stream(self._network.connect_tcp(host, port, timeout, local_address, socket_options))
+        """Connects to the first address of a host that answers; each may take as long as ``timeout``."""
+        failure: Exception = httpcore.ConnectError(f"{host} has no address")
+        for address in _addresses(host, port, _remaining(timeout, httpcore.ConnectTimeout)):
+            seconds = _remaining(timeout, httpcore.ConnectTimeout)
+            try:
+                stream = _Stream(self._network.connect_tcp(address, port, seconds, local_address, socket_options))
+            except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
+                failure = error
+            else:
+                _note_opened(stream)
+                return stream
+        raise failure
+
+
+def _note_opened(stream: httpcore.NetworkStream) -> None:
+    opened = _OPENED.get()
+    if opened is not None:
+        opened.append(stream)
+
+
+def _addresses(host: str, port: int, timeout: _Seconds) -> list[str]:
+    try:
+        return addresses_of(host, port, timeout)
+    except TimeoutError as error:
+        raise httpcore.ConnectTimeout(str(error)) from error
+    except OSError as error:
+        raise httpcore.ConnectError(str(error)) from error
 
 
 class _Stream(httpcore.NetworkStream):
@@ -162,6 +205,8 @@ class _Stream(httpcore.NetworkStream):
         self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: _Seconds = None
     ) -> httpcore.NetworkStream:
         """Returns the encrypted stream."""
+        if self.get_extra_info("ssl_object") is not None:
+            return NestedTls(self, ssl_context, server_hostname, timeout)
         return _Stream(
             self._stream.start_tls(ssl_context, server_hostname, _remaining(timeout, httpcore.ConnectTimeout))
         )

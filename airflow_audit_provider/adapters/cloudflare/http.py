@@ -22,7 +22,12 @@ import httpx
 
 from airflow_audit_provider.adapters.cloudflare.certificates import check_trusted, trust, trust_nobody
 from airflow_audit_provider.adapters.cloudflare.deadline import DeadlineTransport, deadline, monotonic
-from airflow_audit_provider.adapters.cloudflare.proxies import LOOPBACK_HOSTS, Proxy, choose_proxy
+from airflow_audit_provider.adapters.cloudflare.proxies import (
+    LOOPBACK_HOSTS,
+    Proxy,
+    asks_for_authentication,
+    choose_proxy,
+)
 from airflow_audit_provider.adapters.cloudflare.response_body import (
     ACCEPT_ENCODING,
     DEFAULT_MAX_RESPONSE_BYTES,
@@ -92,18 +97,19 @@ class Endpoint(NamedTuple):
         """Raises ``ConfigurationError`` for a base URL that is invalid or would send the credential unencrypted."""
         try:
             url = httpx.URL(self.base_url)
+            host = url.host
         except (httpx.InvalidURL, ValueError) as error:
             raise ConfigurationError(
                 f"The connection's host is not a URL ({error}). Set it to a plain https URL such as {DEFAULT_BASE_URL}."
             ) from error
-        if url.scheme not in ("https", "http") or not url.host or url.userinfo:
+        if url.scheme not in ("https", "http") or not host or url.userinfo:
             raise ConfigurationError(
-                f"The base URL of host {url.host!r} is not usable. "
+                f"The base URL of host {host!r} is not usable. "
                 f"Set the connection's host to a plain https URL such as {DEFAULT_BASE_URL}."
             )
         if url.scheme == "http" and not self.is_loopback:
             raise ConfigurationError(
-                f"The base URL of host {url.host!r} is plain http, which would send the credential unencrypted. "
+                f"The base URL of host {host!r} is plain http, which would send the credential unencrypted. "
                 "Use https; http is allowed only to this machine itself."
             )
 
@@ -203,7 +209,7 @@ def _translate_transport_errors(request: Request, limits: _Limits, host: str) ->
         ) from None
     except (httpx.HTTPError, httpx.StreamError, TimeoutError) as error:
         check_trusted(error, host)
-        if isinstance(error, httpx.ProxyError) and str(error).startswith("407"):
+        if isinstance(error, httpx.ProxyError) and asks_for_authentication(str(error)):
             raise proxy_authentication_error() from error
         if isinstance(error, httpx.TimeoutException | TimeoutError) and monotonic() >= until:
             raise SourceUnavailableError(
@@ -214,6 +220,14 @@ def _translate_transport_errors(request: Request, limits: _Limits, host: str) ->
         raise SourceUnavailableError(
             f"The API sent no complete response for {request.path} ({type(error).__name__}: {error}). "
             "Check the network between the worker and the API, or retry later."
+        ) from error
+    except Exception as error:
+        # httpcore does not translate the errors of the package that reads the answers of a SOCKS proxy.
+        if not type(error).__module__.startswith("socksio"):
+            raise
+        raise SourceUnavailableError(
+            f"The proxy does not answer as a SOCKS proxy does ({error}). Check that the URL of the proxy names a "
+            "SOCKS5 proxy and its port, or retry later."
         ) from error
 
 

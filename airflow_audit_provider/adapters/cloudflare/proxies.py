@@ -15,10 +15,14 @@ from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import NamedTuple
 from urllib.parse import SplitResult, unquote, urlsplit
 
+import httpx
+
 from airflow_audit_provider.exceptions import ConfigurationError
 
 LOOPBACK_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
 _DEFAULT_PORTS = {"https": 443, "http": 80}
+# RFC 1929, 2: the lengths of user name and password are one byte each, "1 to 255".
+_MAX_SOCKS_BYTES = 255
 _SCHEMES = ("http", "https", "socks5", "socks5h")
 
 
@@ -33,6 +37,11 @@ class Proxy(NamedTuple):
     def auth(self) -> tuple[str, str] | None:
         """User and password, None without them."""
         return (self.user, self.password) if self.user or self.password else None
+
+    @property
+    def raw_auth(self) -> tuple[bytes, bytes] | None:
+        """User and password as they are sent, None without them."""
+        return (self.user.encode(), self.password.encode()) if self.auth else None
 
     def __repr__(self) -> str:
         return f"Proxy({self.url!r}, ***)"
@@ -68,32 +77,54 @@ def _is_safe(target: SplitResult, proxy: Proxy) -> bool:
 
 
 def _proxy(text: str, source: str) -> Proxy:
-    parts, port = urlsplit(text if "://" in text else f"http://{text}"), None
-    try:
-        port = parts.port
-    except ValueError:
-        parts = parts._replace(netloc="")
-    if parts.scheme.lower() not in _SCHEMES or not parts.hostname:
+    parts, host = _split(text if "://" in text else f"http://{text}")
+    scheme = parts.scheme.lower()
+    if scheme not in _SCHEMES or not host:
         raise ConfigurationError(
             f"The proxy in {source} is not a URL of a proxy. Write it as http://proxy.example.com:3128; https, socks5 "
             "and socks5h are possible as well."
         )
-    scheme = parts.scheme.lower()
+    url = f"{scheme}://{host}" + ("" if parts.port is None else f":{parts.port}")
+    proxy = Proxy(url, unquote(parts.username or ""), unquote(parts.password or ""))
     if scheme.startswith("socks"):
+        _check_socks(proxy, source)
         # The name is always resolved by the proxy, which is what socks5h means.
-        scheme = "socks5"
-        _check_socks_installed(source)
-    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
-    url = f"{scheme}://{host}" + ("" if port is None else f":{port}")
-    return Proxy(url, unquote(parts.username or ""), unquote(parts.password or ""))
+        proxy = proxy._replace(url=f"socks5{url.removeprefix(scheme)}")
+    return proxy
 
 
-def _check_socks_installed(source: str) -> None:
+def _split(text: str) -> tuple[SplitResult, str]:
+    """Returns the parts of a URL and its host in ASCII, with brackets around IPv6; no host if it is no URL.
+
+    The errors of parsers are not chained, because they quote the password.
+    """
+    try:
+        parts = urlsplit(text)
+        # Reading the port raises for one that is no number, or too great a one.
+        url = httpx.URL(scheme="http", host=parts.hostname or "", port=parts.port)
+        host = url.raw_host.decode("ascii")
+    except (ValueError, httpx.InvalidURL):
+        return urlsplit(""), ""
+    return parts, f"[{host}]" if ":" in host else host
+
+
+def _check_socks(proxy: Proxy, source: str) -> None:
     if importlib.util.find_spec("socksio") is None:
         raise ConfigurationError(
             f"The proxy in {source} is a SOCKS proxy, and the package for it is not installed. Run pip install "
             "'httpx[socks]' on every worker and triggerer, or give an http proxy."
         )
+    if proxy.raw_auth is not None and not all(1 <= len(part) <= _MAX_SOCKS_BYTES for part in proxy.raw_auth):
+        raise ConfigurationError(
+            f"The user or the password in {source} is empty or too long for a SOCKS proxy. Give both, each with 1 to "
+            f"{_MAX_SOCKS_BYTES} bytes."
+        )
+
+
+def asks_for_authentication(refusal: str) -> bool:
+    """Returns whether a proxy's refusal, in httpcore's words, means that user and password are missing or wrong."""
+    # RFC 1928, 3: "NO ACCEPTABLE METHODS" answers a client that did not offer to authenticate.
+    return refusal.startswith("407") or "NO ACCEPTABLE METHODS" in refusal or "Invalid username" in refusal
 
 
 def is_excluded(target: SplitResult, no_proxy: str) -> bool:

@@ -169,7 +169,7 @@ def error_of(response: Response, now: datetime, log_name: str = _ANY_LOG) -> Sou
     status, codes = response.status, _codes(response.body)
     if status in (401, 403) or (status == 400 and codes & _MALFORMED_CODES):
         return _auth_error(response, codes, log_name)
-    if status == 404 or (status == 400 and _NO_ROUTE_CODE in codes):
+    if has_no_route(response):
         return ConfigurationError(
             f"Cloudflare cannot find {log_name} (status {status}, ray {_facts(response)['ray_id']}): "
             f"{_errors_text(response.body)}. Check account_id or organization_id, and the connection's host."
@@ -183,11 +183,25 @@ def error_of(response: Response, now: datetime, log_name: str = _ANY_LOG) -> Sou
     return _unexpected(response)
 
 
+def has_no_route(response: Response) -> bool:
+    """Returns whether the API cannot find the requested log."""
+    return response.status == 404 or (response.status == 400 and _NO_ROUTE_CODE in _codes(response.body))
+
+
+def lost_log_error(response: Response, log_name: str) -> ConfigurationError:
+    """Returns the error of a log that cannot be found although it has returned pages, so that its id is right."""
+    return ConfigurationError(
+        f"Cloudflare no longer finds {log_name}, which has returned pages (status {response.status}, ray "
+        f"{_facts(response)['ray_id']}): {_errors_text(response.body)}. Check in the dashboard that the account or "
+        "organization still exists and that the credential still has access to it, then run the task again."
+    )
+
+
 def proxy_authentication_error() -> ConfigurationError:
     """Returns the error of a proxy that asks for a user and a password."""
     return ConfigurationError(
-        "The proxy asks for authentication (status 407). Give user and password in the URL of the proxy: in the "
-        "connection's extra proxy, or in the environment variable HTTPS_PROXY or ALL_PROXY."
+        "The proxy asks for authentication, or refuses the one that it got. Give user and password in the URL of the "
+        "proxy: in the connection's extra proxy, or in the environment variable HTTPS_PROXY or ALL_PROXY."
     )
 
 

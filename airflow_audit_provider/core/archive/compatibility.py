@@ -11,7 +11,7 @@ import msgspec
 from msgspec import UnsetType
 
 from airflow_audit_provider.core.api.query import AuditQuery
-from airflow_audit_provider.core.archive.dataset import dataset_of
+from airflow_audit_provider.core.archive.dataset import dataset_of, dataset_privacy
 from airflow_audit_provider.core.archive.manifest import Manifest, TableSchema
 from airflow_audit_provider.core.archive.object_keys import WindowKeys, window_in
 from airflow_audit_provider.core.privacy.rule import MaybeAppliedPrivacy
@@ -117,13 +117,8 @@ def _schema_name(table: TableSchema | UnsetType) -> str:
 
 
 def _rule_text(applied: MaybeAppliedPrivacy) -> str:
-    if not applied:
-        return "no privacy rule"
-    key = f"; key {applied.key_id}" if applied.key_id else ""
-    return (
-        f"the privacy rule {applied.name} version {applied.rule_version} (pseudonymise "
-        f"{_listed(applied.pseudonymise)}; drop {_listed(applied.drop)}{key})"
-    )
+    privacy = dataset_privacy(applied)
+    return f"version {applied.rule_version} of the privacy rule {privacy}" if applied else "no privacy rule"
 
 
 def _listed(names: Iterable[str]) -> str:

@@ -103,8 +103,15 @@ def dataset_with(
     query: AuditQuery, file_format: str, schema: str, schema_version: str, privacy: MaybeAppliedPrivacy
 ) -> Dataset:
     """Returns the dataset of a query that is written in a form; ``schema_version`` is ``major.minor``."""
-    applied = privacy and DatasetPrivacy(privacy.name, privacy.pseudonymise, privacy.drop, privacy.key_id)
-    return Dataset(query, file_format, schema, int(schema_version.split(".", maxsplit=1)[0]), applied or None)
+    major = int(schema_version.split(".", maxsplit=1)[0])
+    return Dataset(query, file_format, schema, major, dataset_privacy(privacy))
+
+
+def dataset_privacy(applied: MaybeAppliedPrivacy) -> DatasetPrivacy | None:
+    """Returns what a dataset states of a manifest's privacy rule, None without one."""
+    if not applied:
+        return None
+    return DatasetPrivacy(applied.name, applied.pseudonymise, applied.drop, applied.key_id)
 
 
 def dataset_of(manifest: Manifest) -> Dataset:

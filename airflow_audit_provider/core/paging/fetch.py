@@ -16,7 +16,7 @@ from typing import NamedTuple, TypeAlias
 from airflow_audit_provider.core.api.query import AuditQuery, PageRequest
 from airflow_audit_provider.core.api.rate_limiter import RateLimiter, SentRequest
 from airflow_audit_provider.core.api.records import AuditRecord
-from airflow_audit_provider.core.api.responses import Page, read_page
+from airflow_audit_provider.core.api.responses import Page, has_no_route, lost_log_error, read_page
 from airflow_audit_provider.core.api.retry import RetryLimits, retry_delay
 from airflow_audit_provider.core.paging.window_reader import SinglePageReader, WindowReader
 from airflow_audit_provider.core.ports import Request, Response
@@ -154,6 +154,11 @@ class _PageFetcher:
             time = (yield Wait(delay)).time
         return time, self._rate_limiter.on_sent(time.monotonic_seconds)
 
+    @property
+    def _has_returned_pages(self) -> bool:
+        """Whether the log has returned a page, to this reader or to the one that reads the window's beginning."""
+        return self._reader.stats.page_count > 0 or self._reader.request.known_second is not None
+
     def _read_response(self, result: StepResult, sent: SentRequest) -> tuple[Page, Response]:
         """Returns the page in a response; raises the error that the response stands for."""
         response, time = result.response, result.time
@@ -163,6 +168,8 @@ class _PageFetcher:
             self._rate_limiter.on_lost(sent, time.monotonic_seconds)
             raise response
         self._rate_limiter.on_response(sent, response.headers, time.monotonic_seconds)
+        if self._has_returned_pages and has_no_route(response):
+            raise lost_log_error(response, self._query.log_name)
         return read_page(self._query.version, response, time.now, self._query.log_name), response
 
 

@@ -2,95 +2,25 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import shutil
-import ssl
 import subprocess
-from collections.abc import Callable, Iterator
-from datetime import UTC, datetime, timedelta
-from ipaddress import ip_address
+import traceback
+from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple, TypeAlias
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePrivateKey, generate_private_key
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from cryptography.x509.oid import NameOID
 
-from airflow_audit_provider.adapters.cloudflare.http import (
-    AsyncHttpTransport,
-    Credentials,
-    Endpoint,
-    HttpTransport,
-    open_async_client,
-    open_client,
-)
-from airflow_audit_provider.core.ports import Request, Response
+from airflow_audit_provider.adapters.cloudflare.http import Credentials, Endpoint
 from airflow_audit_provider.exceptions import ConfigurationError, SourceUnavailableError
+from tests.adapters.cloudflare.authority import Authority
 from tests.adapters.cloudflare.scripted_server import answering, response
+from tests.adapters.cloudflare.senders import BOTH, Send
 
 pytestmark = pytest.mark.integration
 
-REQUEST = Request("/accounts/0/audit_logs")
 OK = response(b"{}", headers="Content-Length: 2\r\nConnection: close\r\n")
 SECRET = "token-0123456789"
-Send: TypeAlias = Callable[[Endpoint], Response]
-
-
-class Authority(NamedTuple):
-    """A private authority's certificate, and the TLS contexts of this machine and of another one that it signed."""
-
-    file: Path
-    context: ssl.SSLContext
-    other_host: ssl.SSLContext
-
-
-@pytest.fixture(scope="module")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    """An authority whose server is ``localhost`` and ``127.0.0.1``."""
-    folder = tmp_path_factory.mktemp("authority")
-    root_key = generate_private_key(SECP256R1())
-    root = _certificate("Private CA", root_key, root_key, is_authority=True)
-    (folder / "root.pem").write_bytes(root.public_bytes(Encoding.PEM))
-    return Authority(
-        folder / "root.pem",
-        _server_context(folder / "server.pem", "localhost", root_key),
-        _server_context(folder / "other.pem", "other.example.com", root_key),
-    )
-
-
-def _server_context(chain: Path, name: str, signer: EllipticCurvePrivateKey) -> ssl.SSLContext:
-    key = generate_private_key(SECP256R1())
-    leaf = _certificate(name, key, signer, is_authority=False)
-    private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    chain.write_bytes(private + leaf.public_bytes(Encoding.PEM))
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(chain)
-    return context
-
-
-def _certificate(
-    subject: str, key: EllipticCurvePrivateKey, signer: EllipticCurvePrivateKey, *, is_authority: bool
-) -> x509.Certificate:
-    now = datetime.now(UTC)
-    names: list[x509.GeneralName] = [x509.DNSName(subject)]
-    if subject == "localhost":
-        names.append(x509.IPAddress(ip_address("127.0.0.1")))
-    return (
-        x509.CertificateBuilder()
-        .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, subject)]))
-        .issuer_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Private CA")]))
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.BasicConstraints(ca=is_authority, path_length=None), critical=True)
-        .add_extension(x509.SubjectAlternativeName(names), critical=False)
-        .sign(signer, hashes.SHA256())
-    )
 
 
 @pytest.fixture(autouse=True)
@@ -99,22 +29,6 @@ def _no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [*os.environ]:
         if name.lower().endswith("_proxy") or name.startswith(("SSL_CERT_", "REQUESTS_CA")):
             monkeypatch.delenv(name)
-
-
-def _send(endpoint: Endpoint) -> Response:
-    with open_client(endpoint) as client:
-        return HttpTransport(client).send(REQUEST)
-
-
-def _send_in_loop(endpoint: Endpoint) -> Response:
-    async def send() -> Response:
-        async with open_async_client(endpoint) as client:
-            return await AsyncHttpTransport(client).send(REQUEST)
-
-    return asyncio.run(send())
-
-
-BOTH = pytest.mark.parametrize("send", [_send, _send_in_loop], ids=["sync", "async"])
 
 
 def _endpoint(base_url: str, proxy: str | None = None, ca_bundle: str | None = None) -> Endpoint:
@@ -273,6 +187,16 @@ def test_plain_http_goes_through_a_proxy_of_this_machine(send: Send, monkeypatch
 
 
 @BOTH
+@pytest.mark.parametrize("user", ["user:" + "hidden" * 50, "hidden:"])
+def test_socks_password_that_cannot_be_sent_is_named(send: Send, user: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SOCKS has one byte for the length of user and password."""
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: object())
+    with pytest.raises(ConfigurationError, match=r"extra proxy is empty or too long.*1 to 255") as caught:
+        send(_endpoint("https://api.example.com", proxy=f"socks5://{user}@127.0.0.1:1080"))
+    assert "hidden" not in str(caught.value)
+
+
+@BOTH
 @pytest.mark.parametrize("scheme", ["socks5", "socks5h"])
 @pytest.mark.parametrize("setting", ["extra", "ALL_PROXY"])
 def test_socks_proxy_without_its_package_is_named(
@@ -289,14 +213,25 @@ def test_socks_proxy_without_its_package_is_named(
 
 
 @BOTH
-@pytest.mark.parametrize("proxy", ["ftp://proxy.example.com", "http://", "http://user:hidden@proxy:port", "://hidden"])
+@pytest.mark.parametrize(
+    "proxy",
+    [
+        "ftp://proxy.example.com",
+        "http://",
+        "http://user:hidden@proxy:port",
+        "://hidden",
+        "http://user:hidden@[::1",
+        # The host has a character that no host can have, in which normalization finds a slash.
+        "http://user:hidden@a\u2100b:3128",
+    ],
+)
 def test_proxy_that_is_no_url_is_named(send: Send, proxy: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The error shows how to write the URL of a proxy, and no password."""
     for own in (proxy, None):
         monkeypatch.setenv("HTTPS_PROXY", proxy)
         with pytest.raises(ConfigurationError, match=r"http://proxy\.example\.com:3128") as caught:
             send(_endpoint("https://api.example.com", proxy=own))
-        assert "hidden" not in str(caught.value)
+        assert "hidden" not in "".join(traceback.format_exception(caught.value))
 
 
 def test_repr_of_an_endpoint_shows_no_password() -> None:

@@ -2,57 +2,29 @@
 
 from __future__ import annotations
 
-import asyncio
 import gzip
 import time
 import zlib
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from itertools import repeat
-from typing import TypeAlias
 
 import pytest
 
-from airflow_audit_provider.adapters.cloudflare.http import (
-    AsyncHttpTransport,
-    Credentials,
-    Endpoint,
-    HttpTransport,
-    open_async_client,
-    open_client,
-)
-from airflow_audit_provider.core.ports import Request, Response
+from airflow_audit_provider.adapters.cloudflare.http import Credentials, Endpoint, HttpTransport, open_client
 from airflow_audit_provider.exceptions import SourceProtocolError, SourceUnavailableError
 from tests.adapters.cloudflare.scripted_server import Script, answering, response, slowly
+from tests.adapters.cloudflare.senders import BOTH, MAX_BYTES, REQUEST, Send
 
 pytestmark = pytest.mark.integration
 
 HEAD = b"HTTP/1.1 200 OK\r\nConnection: close\r\n"
-REQUEST = Request("/accounts/0/audit_logs")
 # A read may be silent so long; the whole response may take five times as long.
 TIMEOUT_SECONDS = 0.2
-MAX_BYTES = 1 << 20
-Send: TypeAlias = Callable[[int], Response]
 
 
 def _endpoint(port: int) -> Endpoint:
     return Endpoint(Credentials(token="t"), f"http://127.0.0.1:{port}", timeout_seconds=TIMEOUT_SECONDS)
-
-
-def _send(port: int) -> Response:
-    with open_client(_endpoint(port)) as client:
-        return HttpTransport(client, MAX_BYTES).send(REQUEST)
-
-
-def _send_in_loop(port: int) -> Response:
-    async def send() -> Response:
-        async with open_async_client(_endpoint(port)) as client:
-            return await AsyncHttpTransport(client, MAX_BYTES).send(REQUEST)
-
-    return asyncio.run(send())
-
-
-BOTH = pytest.mark.parametrize("send", [_send, _send_in_loop], ids=["sync", "async"])
 
 
 @BOTH
@@ -75,7 +47,7 @@ def test_trickling_response_ends_in_time(send: Send, pieces: tuple[bytes, bytes]
         answering(lambda _: slowly(pieces[0], forever=pieces[1])) as server,
         pytest.raises(SourceUnavailableError, match=r"not complete after 1 seconds.*timeout_seconds") as caught,
     ):
-        send(server.port)
+        send(_endpoint(server.port))
     assert caught.value.retryable
     assert 0.9 < time.monotonic() - started < 4
 
@@ -87,7 +59,7 @@ def test_endless_body_ends_at_its_limit(send: Send) -> None:
         answering(lambda _: _endless(HEAD + b"\r\n", b"x" * 65_536)) as server,
         pytest.raises(SourceUnavailableError, match=r"more than 1048576 bytes.*max_response_bytes") as caught,
     ):
-        send(server.port)
+        send(_endpoint(server.port))
     assert server.sent_bytes < 16 * MAX_BYTES
     assert (caught.value.retryable, caught.value.status) == (True, 200)
 
@@ -104,7 +76,7 @@ def test_announced_length_beyond_the_limit_is_not_read(send: Send) -> None:
         answering(response(headers=f"Content-Length: {MAX_BYTES + 1}\r\nCF-Ray: ray1\r\n")) as server,
         pytest.raises(SourceUnavailableError, match="more than 1048576 bytes") as caught,
     ):
-        send(server.port)
+        send(_endpoint(server.port))
     assert caught.value.ray_id == "ray1"
 
 
@@ -122,7 +94,7 @@ def test_compression_bomb_ends_at_the_limit(send: Send, coding: str, window: int
         answering(response(bomb, headers=f"Content-Encoding: {coding}\r\nConnection: close\r\n")) as server,
         pytest.raises(SourceUnavailableError, match="more than 1048576 bytes") as caught,
     ):
-        send(server.port)
+        send(_endpoint(server.port))
     assert caught.value.retryable
 
 
@@ -134,7 +106,7 @@ def test_coding_that_was_not_requested_is_named(send: Send, coding: str) -> None
         answering(response(b"x", headers=f"Content-Encoding: {coding}\r\nConnection: close\r\n")) as server,
         pytest.raises(SourceUnavailableError, match="was not requested"),
     ):
-        send(server.port)
+        send(_endpoint(server.port))
     assert b"accept-encoding: gzip, deflate\r\n" in server.received[0].lower()
 
 
@@ -147,7 +119,7 @@ def test_compressed_body_that_stops_is_unavailable(send: Send, cut: int) -> None
         answering(response(content, headers="Content-Encoding: gzip\r\nConnection: close\r\n")) as server,
         pytest.raises(SourceUnavailableError, match="stops in the middle"),
     ):
-        send(server.port)
+        send(_endpoint(server.port))
 
 
 @BOTH
@@ -157,7 +129,7 @@ def test_compressed_body_that_is_broken_is_unavailable(send: Send) -> None:
         answering(response(b"plain text", headers="Content-Encoding: gzip\r\nConnection: close\r\n")) as server,
         pytest.raises(SourceUnavailableError, match="cannot be decoded"),
     ):
-        send(server.port)
+        send(_endpoint(server.port))
 
 
 @BOTH
@@ -180,7 +152,7 @@ def test_whole_body_arrives_in_every_coding(send: Send, headers: str, encode: Ca
     body = encode(content)
     pieces = [body[index : index + 1] for index in range(min(len(body), 300))] + [body[300:]]
     with answering(response(*pieces, headers=f"{headers}Connection: close\r\n")) as server:
-        assert send(server.port).body == (content if body else b"")
+        assert send(_endpoint(server.port)).body == (content if body else b"")
 
 
 def _rows(port: int) -> Iterator[dict[str, str]]:
@@ -230,4 +202,4 @@ def test_slow_but_steady_response_within_the_limit_is_read(send: Send) -> None:
             yield piece
 
     with answering(script) as server:
-        assert send(server.port).body == b"x" * 8
+        assert send(_endpoint(server.port)).body == b"x" * 8

@@ -62,8 +62,8 @@ def test_conflict_of_privacy_rules_is_told_in_words() -> None:
     """The message lists what each rule does, without a Python literal."""
     with pytest.raises(CommitConflictError) as caught:
         check_same_privacy(manifest(privacy=APPLIED), OTHERS[-1], "the-key")
-    assert "(pseudonymise email; drop metadata; key 0123456789abcdef)" in caught.value.message
-    assert "(pseudonymise nothing; drop metadata)" in caught.value.message
+    assert "(pseudonymise email, drop metadata, key 0123456789abcdef)" in caught.value.message
+    assert "(pseudonymise nothing, drop metadata)" in caught.value.message
     assert not _REPRS.search(caught.value.message.replace(str(manifest().window), ""))
 
 

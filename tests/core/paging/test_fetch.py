@@ -15,6 +15,7 @@ from airflow_audit_provider.core.paging.read_request import ReadRequest
 from airflow_audit_provider.core.paging.window_reader import SinglePageReader, WindowReader
 from airflow_audit_provider.core.ports import Response
 from airflow_audit_provider.exceptions import (
+    ConfigurationError,
     SourceAuthError,
     SourceProtocolError,
     SourceRateLimitedError,
@@ -233,6 +234,21 @@ def test_configuration_error_has_no_position() -> None:
     """An error of configuration is raised without a position."""
     with pytest.raises(Exception, match="cannot find the audit log of the user"):
         ScriptRun(status(404)).play()
+
+
+@pytest.mark.parametrize(
+    "no_route", [status(404), Response(400, {}, b'{"errors":[{"code":7003,"message":"No route"}]}')]
+)
+def test_log_that_is_lost_after_pages_names_another_remedy(no_route: Response) -> None:
+    """Its id is right, because the log has returned pages to this reader or to the one before it."""
+    with pytest.raises(ConfigurationError, match="no longer finds the audit log of the user") as caught:
+        ScriptRun(page_of(1, 2), no_route).play()
+    assert "Check account_id" not in str(caught.value)
+    request = ReadRequest(ApiVersion.V1, window(0, 9), known_second=T0)
+    with pytest.raises(ConfigurationError, match="no longer finds"):
+        ScriptRun(no_route, reader=WindowReader(request)).play()
+    with pytest.raises(ConfigurationError, match="Check account_id or organization_id"):
+        ScriptRun(no_route).play()
 
 
 def test_a_single_page_is_fetched_like_a_window() -> None:
