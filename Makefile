@@ -16,12 +16,13 @@ NOT_QUICK := tests/live tests/packaging tests/pipelines/load
 # Set by some containers; each test process would then compile every test file again (8 s).
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: quick test nightly lint types types-daemon contracts style demo bench docs screenshots matrix coverage lock constraints wheel check-dist sbom workflows changelog clean environment tool-environment help
+.PHONY: quick test nightly campaign lint types types-daemon contracts style demo bench docs screenshots matrix coverage lock constraints wheel check-dist sbom workflows changelog clean environment tool-environment help
 
 help:
 	@echo "make quick       lint, import contracts, types and the tests without servers (warm: less than a minute)"
 	@echo "make test        make quick, and the tests with real servers, on the oldest and the newest Airflow"
 	@echo "make nightly     all tests: large sizes, long campaigns, all combinations, all four Airflow versions"
+	@echo "make campaign    docs/auditors/lying-servers.md: 2,000 windows from a server that answers wrongly (some minutes)"
 	@echo "make demo        a real Airflow against a fake Cloudflare in a terminal (KEEP=1 leaves Airflow running)"
 	@echo "make bench       measure this provider and others (GO_ON=1 continues, QUICK=1 this provider only, PROFILE=1 its stages)"
 	@echo "make docs        the documentation site, in site/"
@@ -65,6 +66,9 @@ style: environment
 
 matrix: environment
 	$(PYTEST) tests/live/versions
+
+campaign: environment
+	$(BIN)/python -m tests.campaign --write
 
 coverage: environment
 	$(BIN)/coverage run --branch --source airflow_audit_provider/core -m pytest tests/core
