@@ -75,7 +75,7 @@ class CloudflareAuditLogsSealOperator(BaseOperator):
         self.accepted_by = accepted_by
         self.public_key = public_key
         check_destination(destination)
-        check_keys(accept_replaced)
+        _check_keys(accept_replaced)
 
     def execute(self, context: Mapping[str, Any]) -> dict[str, Any]:  # noqa: ARG002 - Airflow's signature
         """Seals and signs; returns the summary."""
@@ -93,7 +93,7 @@ class CloudflareAuditLogsSealOperator(BaseOperator):
 
         day = read_bound("day", self.day)
         store = store_from_connection(self.destination, self.destination_conn_id)
-        check_keys(self.accept_replaced)
+        _check_keys(self.accept_replaced)
         acceptance = Acceptance(frozenset(self.accept_replaced or ()), self.accepted_by or "")
         verifier = Ed25519Verifier([self.public_key]) if self.public_key else None
         return seal(store, day.date() if day else None, self._signer(), acceptance=acceptance, verifier=verifier)
@@ -130,7 +130,7 @@ class CloudflareAuditLogsSealOperator(BaseOperator):
         return summary
 
 
-def check_keys(accept_replaced: object) -> None:
+def _check_keys(accept_replaced: object) -> None:
     """Raises ``ConfigurationError`` for one text in place of a list: its characters would be taken as keys."""
     if isinstance(accept_replaced, str) and "{" not in accept_replaced:
         raise ConfigurationError(f"accept_replaced is {accept_replaced!r}. Give a list of manifest keys.")
