@@ -90,17 +90,10 @@ class VanishingRows(Lie):
         return self.without(rows, self.hidden) if ask.number >= self.number else rows
 
 
-class LateArrivals(Lie):
+class LateArrivals(VanishingRows):
     """Rows that appear while the window is read: received or not, both are right until the next run."""
 
     meaning = "one to five rows appear after some answers; the next run has to add them"
-    shapes: ClassVar[tuple[str, ...] | None] = BUSY_SHAPES
-    manners: ClassVar[dict[str, Any]] = {"cursor_kind": "offset"}
-
-    def prepare(self) -> None:
-        self.number = self.rng.randint(2, 4)
-        self.hidden = self.some_inside(self.rng.randint(1, 5))
-        self.optional = frozenset(row.number for row in self.hidden)
 
     def end_transient_state(self) -> None:
         self.number = 0

@@ -34,6 +34,7 @@ HOST = "https://api.example.com"
 NO_AUTHENTICATION, PASSWORD, NONE_ACCEPTED = b"\x05\x00", b"\x05\x02", b"\x05\xff"
 CONNECTED = b"\x05\x00\x00\x01\x00\x00\x00\x00\x00\x00"
 RESPONSE = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
+# The tests' lock does not have the optional package. These tests run where it is installed.
 needs_socks = pytest.mark.skipif(importlib.util.find_spec("socksio") is None, reason="httpx[socks] is not installed")
 
 
