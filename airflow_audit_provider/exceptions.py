@@ -15,6 +15,7 @@
     │   ├── StorageUnavailableError   the store did not respond, or lost what was staged        retry
     │   └── CommitConflictError       conflict with committed records, windows or dataset       no retry
     ├── NotCommittedError             the window to load is not committed yet                   retry
+    ├── TimestampUnavailableError     the time stamp authority gave no time stamp               retry
     ├── WarehouseBusyError            another loader holds the table or the window              retry
     └── VerificationError             stored data disagrees with its manifest or with the API   no retry
 
@@ -45,6 +46,7 @@ __all__ = [
     "SourceUnavailableError",
     "StorageError",
     "StorageUnavailableError",
+    "TimestampUnavailableError",
     "VerificationError",
     "WarehouseBusyError",
     "WindowNotSettledError",
@@ -203,6 +205,12 @@ class CommitConflictError(StorageError):
 
 class NotCommittedError(AuditProviderError):
     """The window to load is not committed yet."""
+
+    retryable = True
+
+
+class TimestampUnavailableError(AuditProviderError):
+    """The time stamp authority gave no time stamp; the seals are created and signed, and the next run stamps them."""
 
     retryable = True
 

@@ -38,8 +38,11 @@ TESTED = "3.3.2"
 
 # The days at which tools/lock locks the older Airflows; packages younger than that day need their own day.
 DAYS = {
-    "3.0.6": ("2025-09-05", {"apache-airflow-providers-common-compat": "2026-01-31"}),
-    "3.1.8": ("2026-03-25", {"pyiceberg": "2026-11-01", "pyiceberg-core": "2026-11-01"}),
+    "3.0.6": ("2025-09-05", {"apache-airflow-providers-common-compat": "2026-01-31", "rfc3161-client": "2026-07-15"}),
+    "3.1.8": (
+        "2026-03-25",
+        {"pyiceberg": "2026-11-01", "pyiceberg-core": "2026-11-01", "rfc3161-client": "2026-07-15"},
+    ),
 }
 # Extras that cannot be installed beside an Airflow, so that its constraints file leaves them out: Airflow 3.0 requires
 # SQLAlchemy 1.4, and pyiceberg's SQL catalog SQLAlchemy 2.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import json
 import os
 import re
 import subprocess
@@ -15,13 +16,17 @@ import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+import msgspec
+
 from airflow_audit_provider.hooks import parameters as hook_parameters
+from airflow_audit_provider.pipelines.verify import PublishedReport
 from tests.live.versions.versions import VERSIONS
 from tools import layer_picture
 from tools.troubleshooting import troubleshooting
 
 PROJECT = Path(__file__).resolve().parent.parent
 DOCS = PROJECT / "docs"
+REPORT_SCHEMA = DOCS / "reference" / "verify-report.schema.json"
 BLOCK = re.compile(r"(<!-- generated: (?P<name>[\w-]+) -->\n).*?(<!-- end of generated: (?P=name) -->)", re.DOTALL)
 PINNED = re.compile(r"^(?P<name>[a-z0-9-]+)(?:\[[^\]]*\])?==(?P<version>[^ ;\\]+)", re.MULTILINE)
 COMMANDS = ("verify", "coverage", "seal", "sweep", "oldest-day")
@@ -31,7 +36,7 @@ EXTRAS = {
     "s3": ("apache-airflow-providers-amazon", "s3fs"),
     "gcs": ("apache-airflow-providers-google", "gcsfs"),
     "azure": ("apache-airflow-providers-microsoft-azure", "adlfs"),
-    "seal": ("cryptography",),
+    "seal": ("cryptography", "rfc3161-client", "securesystemslib"),
     "duckdb": ("duckdb",),
     "postgres": ("apache-airflow-providers-postgres",),
     "iceberg": ("pyiceberg",),
@@ -140,6 +145,18 @@ def misbehaviours() -> str:
     return _table(["kind", "effect"], rows)
 
 
+def report_schema() -> str:
+    """Returns the JSON Schema of what ``verify --json`` prints."""
+    schema = {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "Report of airflow-audit-provider verify --json",
+        **msgspec.json.schema(PublishedReport),
+    }
+    for definition in schema["$defs"].values():
+        definition["description"] = " ".join(definition.get("description", "").replace("``", "").split())
+    return json.dumps(schema, indent=2) + "\n"
+
+
 def _output(module: str, *arguments: str) -> str:
     """Returns what ``python -m MODULE`` prints, the same for every interpreter: argparse wraps by its path's length."""
     code = (
@@ -177,6 +194,8 @@ def main() -> int:
     for path in pages():
         path.write_text(written(path.read_text(encoding="utf-8")), encoding="utf-8")
         print(f"Wrote {path.relative_to(PROJECT)}")
+    REPORT_SCHEMA.write_text(report_schema(), encoding="utf-8")
+    print(f"Wrote {REPORT_SCHEMA.relative_to(PROJECT)}")
     return layer_picture.main()
 
 

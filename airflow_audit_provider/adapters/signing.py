@@ -1,7 +1,7 @@
-"""Ed25519 signatures of seals.
+"""Ed25519 signatures of seals in DSSE envelopes.
 
-A key id is the SHA-256 of the public key in DER, as ``openssl pkey -pubin -outform DER`` writes it. The cryptography
-library is imported when a key is read.
+A key id is the SHA-256 of the public key in DER, as ``openssl pkey -pubin -outform DER`` writes it. The libraries
+cryptography and securesystemslib are imported when a key is read.
 """
 
 from __future__ import annotations
@@ -12,23 +12,26 @@ from collections.abc import Iterable, Iterator
 from importlib.util import find_spec
 from typing import Any
 
-from airflow_audit_provider.core.verification.seals import Signature
+import msgspec
+
+from airflow_audit_provider.core.verification.envelopes import SEAL_PAYLOAD_TYPE, Envelope
 from airflow_audit_provider.exceptions import ConfigurationError
 
-ALGORITHM = "ed25519"
 _PUBLIC_PEM = re.compile(r"-----BEGIN PUBLIC KEY-----.*?-----END PUBLIC KEY-----", re.DOTALL)
 
 
 class Ed25519Signer:
     """Signs with an unencrypted Ed25519 private key in PEM.
 
+    ``verifier`` verifies the signatures of this key, and of the public keys of earlier ones after a change of keys.
     Raises ``ConfigurationError`` if the text is not such a key; the error never contains the text.
     """
 
-    def __init__(self, private_pem: str) -> None:
+    def __init__(self, private_pem: str, earlier_public_pems: Iterable[str] = ()) -> None:
         _require_library()
         from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
         from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
+        from securesystemslib.signer import CryptoSigner, SSlibKey
 
         try:
             # Airflow's one-line connection field stores a line break as the two characters backslash and n.
@@ -39,13 +42,17 @@ class Ed25519Signer:
             ) from None
         if not isinstance(key, Ed25519PrivateKey):
             raise ConfigurationError(f"The signing key is not an Ed25519 key. {_CREATE_KEY}")
-        self._key = key
+        self._signer = CryptoSigner(key, SSlibKey.from_crypto(key.public_key(), _key_id(key.public_key())))
         public_pem = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
-        self.verifier = Ed25519Verifier([public_pem.decode()])
+        self.verifier = Ed25519Verifier([public_pem.decode(), *earlier_public_pems])
 
-    def sign(self, content: bytes) -> Signature:
-        """Returns the signature over ``content``; it is deterministic (RFC 8032)."""
-        return Signature(ALGORITHM, _key_id(self._key.public_key()), self._key.sign(content))
+    def sign(self, content: bytes) -> Envelope:
+        """Returns an envelope with the signature over ``content``; it is deterministic (RFC 8032)."""
+        from securesystemslib import dsse
+
+        envelope = dsse.Envelope(content, SEAL_PAYLOAD_TYPE, {})
+        envelope.sign(self._signer)
+        return msgspec.convert(envelope.to_dict(), Envelope)
 
 
 _CREATE_KEY = "Create one with: openssl genpkey -algorithm ed25519 -out seal.pem, and pass its whole text, unencrypted."
@@ -60,29 +67,36 @@ class Ed25519Verifier:
 
     def __init__(self, public_pems: Iterable[str]) -> None:
         _require_library()
-        self._keys = {_key_id(key): key for pem in public_pems for key in _public_keys(pem)}
+        from securesystemslib.signer import SSlibKey
 
-    def verify(self, content: bytes, signature: Signature) -> str | None:
-        """Returns why the signature over ``content`` is invalid, as a sentence; None if it is valid."""
-        from cryptography.exceptions import InvalidSignature
+        keys = [key for pem in public_pems for key in _public_keys(pem)]
+        self._keys: list[Any] = [SSlibKey.from_crypto(key, _key_id(key)) for key in keys]
 
-        key = self._keys.get(signature.key_id)
-        if signature.algorithm != ALGORITHM or key is None:
-            return (
-                f"No public key was given for the {signature.algorithm} key {signature.key_id[:16]} "
-                f"that the signature names."
-            )
+    def verify(self, content: bytes, envelope: Envelope) -> str | None:
+        """Returns why no signature of the envelope over ``content`` is valid, as a sentence; None if one is.
+
+        What is verified is the signature over ``content`` as a seal, whatever the envelope says that it holds.
+        """
+        from securesystemslib import dsse, exceptions
+        from securesystemslib.signer import Signature
+
+        known = {key.keyid for key in self._keys}
+        signatures = {one.keyid: Signature(one.keyid, one.sig.hex()) for one in envelope.signatures}
+        if known.isdisjoint(signatures):
+            named = ", ".join(key_id[:16] for key_id in signatures) or "none"
+            return f"No public key was given for the key that the envelope names ({named})."
         try:
-            key.verify(signature.signature, content)
-        except InvalidSignature:
+            dsse.Envelope(content, SEAL_PAYLOAD_TYPE, signatures).verify(self._keys, 1)
+        except exceptions.UnverifiedSignatureError:
             return "The signature does not match the seal's bytes and the key that it names."
         return None
 
 
 def _require_library() -> None:
-    if find_spec("cryptography") is None:
+    missing = [name for name in ("cryptography", "securesystemslib") if find_spec(name) is None]
+    if missing:
         raise ConfigurationError(
-            "The cryptography library is missing. Run: pip install 'airflow-audit-provider[seal]'."
+            f"The {missing[0]} library is missing. Run: pip install 'airflow-audit-provider[seal]'."
         )
 
 

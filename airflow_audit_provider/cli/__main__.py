@@ -19,6 +19,7 @@ from airflow_audit_provider import __version__
 from airflow_audit_provider.adapters.clock import SystemClock
 from airflow_audit_provider.adapters.signing import Ed25519Signer, Ed25519Verifier
 from airflow_audit_provider.adapters.storage.fsspec_store import object_locks_of, require_object_locks, store_from_uri
+from airflow_audit_provider.adapters.timestamps import CertificateVerifier, HttpTimestamper, TimestampAuthority
 from airflow_audit_provider.core.archive.object_keys import DATASET_KEY
 from airflow_audit_provider.core.limits import DEFAULT_SETTLE_DELAY
 from airflow_audit_provider.core.ports import Store
@@ -26,6 +27,7 @@ from airflow_audit_provider.core.verification.coverage import coverage_table
 from airflow_audit_provider.core.verification.findings import findings_table
 from airflow_audit_provider.core.verification.object_locks import read_lock_date
 from airflow_audit_provider.core.verification.pass_records import verified_line
+from airflow_audit_provider.core.verification.timestamps import seal_times_table
 from airflow_audit_provider.core.windows.readiness import whole_windows_start_at
 from airflow_audit_provider.core.windows.run_window import read_bound
 from airflow_audit_provider.exceptions import AuditProviderError, ConfigurationError, StorageError, VerificationError
@@ -68,15 +70,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _verify(options: argparse.Namespace) -> CommandResult:
     start, end = _range(options)
     store = store_from_uri(options.destination)
-    anchors = TrustAnchors(_verifier(options), options.expect_seal)
-    report = verify(store, start, end, anchors, _lock_check(options, store))
+    report = verify(store, start, end, _trust_anchors(options), _lock_check(options, store))
     if not options.no_record:
         _record_pass(store, report)
     summary = report.summary()
-    values = {**summary, "findings": msgspec.to_builtins(report.findings)}
+    values = msgspec.to_builtins(report.published())
     counts = "".join(f"{name:20}{value}\n" for name, value in summary.items())
     table = findings_table(report.findings) + "\n" if report.findings else ""
-    return CommandResult(EXIT_PROBLEM if report.severe_count else EXIT_OK, table + counts, values)
+    text = table + seal_times_table(report.seals) + counts
+    return CommandResult(EXIT_PROBLEM if report.severe_count else EXIT_OK, text, values)
 
 
 def _lock_check(options: argparse.Namespace, store: Store) -> LockCheck | None:
@@ -112,13 +114,15 @@ def _coverage_text(found: DatasetCoverage) -> str:
 
 
 def _seal(options: argparse.Namespace) -> CommandResult:
-    signer = Ed25519Signer(_read_key_file(options.signing_key)) if options.signing_key else None
+    earlier = map(_read_key_file, options.public_key or ())
+    signer = Ed25519Signer(_read_key_file(options.signing_key), earlier) if options.signing_key else None
+    timestamper = _timestamper(options)
     acceptance = Acceptance(frozenset(options.accept_replaced or ()), options.accepted_by or "")
-    verifier = _verifier(options)
-    report = seal(store_from_uri(options.destination), options.day, signer, acceptance=acceptance, verifier=verifier)
+    store = store_from_uri(options.destination)
+    report = seal(store, options.day, signer, acceptance=acceptance, timestamper=timestamper)
     lines = [f"{made.key}  {made.sha256}  {made.day}, {made.manifest_count} manifests\n" for made in report.created]
-    lines.append(f"{len(report.created)} seals created, {report.signed_count} signed; newest ")
-    lines.append(f"{report.newest_seal_sha256}\n")
+    lines.append(f"{len(report.created)} seals created, {report.signed_count} signed, ")
+    lines.append(f"{report.timestamped_count} time-stamped; newest {report.newest_seal_sha256}\n")
     table = findings_table(report.findings) if report.findings else ""
     status = EXIT_PROBLEM if report.findings else EXIT_OK
     return CommandResult(status, table + "".join(lines), msgspec.to_builtins(report))
@@ -167,8 +171,18 @@ def _range(options: argparse.Namespace) -> tuple[datetime | None, datetime | Non
     return read_bound("--start", options.start), read_bound("--end", options.end)
 
 
-def _verifier(options: argparse.Namespace) -> Ed25519Verifier | None:
-    return Ed25519Verifier(map(_read_key_file, options.public_key)) if options.public_key else None
+def _trust_anchors(options: argparse.Namespace) -> TrustAnchors:
+    return TrustAnchors(
+        Ed25519Verifier(map(_read_key_file, options.public_key)) if options.public_key else None,
+        options.expect_seal,
+        CertificateVerifier(map(_read_key_file, options.tsa_certificate)) if options.tsa_certificate else None,
+        options.sealed_within,
+    )
+
+
+def _timestamper(options: argparse.Namespace) -> HttpTimestamper | None:
+    certificates = tuple(map(_read_key_file, options.tsa_certificate or ()))
+    return HttpTimestamper(TimestampAuthority(options.tsa, certificates=certificates)) if options.tsa else None
 
 
 def _read_key_file(path: Path) -> str:
@@ -219,10 +233,27 @@ def _add_verify(commands: Commands) -> None:
     parser.add_argument(
         "--no-record", action="store_true", help="do not write a record of a passed verification to the destination"
     )
+    _add_tsa_certificate(parser)
+    parser.add_argument(
+        "--sealed-within",
+        type=_hours,
+        metavar="HOURS",
+        help="each day's first seal must be proved by a time stamp so many hours after the day's end",
+    )
 
 
 def _add_public_key(parser: argparse.ArgumentParser, meaning: str) -> None:
     parser.add_argument("--public-key", type=Path, action="append", metavar="FILE", help=f"{meaning}; may be repeated")
+
+
+def _add_tsa_certificate(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--tsa-certificate",
+        type=Path,
+        action="append",
+        metavar="FILE",
+        help="root certificate in PEM format of the time stamp authority, to verify its time stamps; may be repeated",
+    )
 
 
 def _add_coverage(commands: Commands) -> None:
@@ -257,6 +288,8 @@ def _add_seal(commands: Commands) -> None:
     )
     parser.add_argument("--accepted-by", metavar="NAME", help="who accepts the replacement; the seal records it")
     _add_public_key(parser, "public key in PEM format of an earlier signing key, after a change of keys")
+    parser.add_argument("--tsa", metavar="URL", help="time stamp authority (RFC 3161) that stamps each seal")
+    _add_tsa_certificate(parser)
 
 
 def _add_sweep(commands: Commands) -> None:

@@ -16,10 +16,12 @@ from airflow_audit_provider._airflow.task_errors import translate_task_errors
 from airflow_audit_provider.exceptions import ConfigurationError
 
 if TYPE_CHECKING:
-    from airflow_audit_provider.core.verification.seals import Signer
+    from airflow_audit_provider.core.verification.envelopes import Signer
+    from airflow_audit_provider.core.verification.timestamps import Timestamper
     from airflow_audit_provider.pipelines.seal import SealReport
 
 _SIGNING_KEY = "signing_key"
+_TSA_CERTIFICATE = "tsa_certificate"
 
 
 class CloudflareAuditLogsSealOperator(BaseOperator):
@@ -35,12 +37,17 @@ class CloudflareAuditLogsSealOperator(BaseOperator):
     :param accepted_by: who accepts them; the seal records it. Required with ``accept_replaced``. (templated)
     :param public_key: public keys in PEM of earlier signing keys, after a change of keys. A day with seals gets another
         seal only if they are signed by one of these keys or by the signing key. (templated)
+    :param timestamp_conn_id: a connection of a time stamp authority (RFC 3161), which stamps each seal: its host is a
+        URL such as ``https://tsa.example.com/tsr``, login and password are sent if there is a password, and the field
+        ``tsa_certificate`` of its extra has the authority's root certificates in PEM; None for no time stamps.
+        (templated)
 
     Before it seals a day it checks the day's manifests and parts. It refuses a day on which something sealed is missing
     or changed, or was replaced and is not in ``accept_replaced``; it seals the other days first.
 
     Idempotent: a day without new manifests gets no new seal, a late window adds one. Seals that a run left unsigned are
-    signed by the next run. Returns a dict with ``created signed_count newest_seal_sha256``; keep that digest elsewhere.
+    signed, and without a time stamp stamped, by the next run. Returns a dict with ``created signed_count
+    timestamped_count newest_seal_sha256``; keep that digest elsewhere.
     """
 
     template_fields: Sequence[str] = (
@@ -51,6 +58,7 @@ class CloudflareAuditLogsSealOperator(BaseOperator):
         "accept_replaced",
         "accepted_by",
         "public_key",
+        "timestamp_conn_id",
     )
     ui_color = "#d9ead3"
 
@@ -64,6 +72,7 @@ class CloudflareAuditLogsSealOperator(BaseOperator):
         accept_replaced: Sequence[str] | None = None,
         accepted_by: str | None = None,
         public_key: str | None = None,
+        timestamp_conn_id: str | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -74,6 +83,7 @@ class CloudflareAuditLogsSealOperator(BaseOperator):
         self.accept_replaced = accept_replaced
         self.accepted_by = accepted_by
         self.public_key = public_key
+        self.timestamp_conn_id = timestamp_conn_id
         check_destination(destination)
         _check_keys(accept_replaced)
 
@@ -86,7 +96,6 @@ class CloudflareAuditLogsSealOperator(BaseOperator):
 
     def _seal(self) -> SealReport:
         from airflow_audit_provider._airflow.destinations import store_from_connection
-        from airflow_audit_provider.adapters.signing import Ed25519Verifier
         from airflow_audit_provider.core.windows.run_window import read_bound
         from airflow_audit_provider.pipelines.seal import seal
         from airflow_audit_provider.pipelines.seal_checks import Acceptance
@@ -95,8 +104,13 @@ class CloudflareAuditLogsSealOperator(BaseOperator):
         store = store_from_connection(self.destination, self.destination_conn_id)
         _check_keys(self.accept_replaced)
         acceptance = Acceptance(frozenset(self.accept_replaced or ()), self.accepted_by or "")
-        verifier = Ed25519Verifier([self.public_key]) if self.public_key else None
-        return seal(store, day.date() if day else None, self._signer(), acceptance=acceptance, verifier=verifier)
+        return seal(
+            store,
+            day.date() if day else None,
+            self._signer(),
+            acceptance=acceptance,
+            timestamper=self._timestamper(),
+        )
 
     def _signer(self) -> Signer | None:
         from airflow_audit_provider._airflow.connection import get_connection
@@ -109,7 +123,20 @@ class CloudflareAuditLogsSealOperator(BaseOperator):
         key = conn.extra_dejson.get(_SIGNING_KEY) or conn.password or ""
         # Airflow masks the password, but a field of the extra only if its name is on Airflow's list of sensitive names.
         mask(key)
-        return Ed25519Signer(key)
+        return Ed25519Signer(key, [self.public_key] if self.public_key else ())
+
+    def _timestamper(self) -> Timestamper | None:
+        from airflow_audit_provider._airflow.connection import get_connection
+        from airflow_audit_provider.adapters.timestamps import HttpTimestamper, TimestampAuthority
+
+        if not self.timestamp_conn_id:
+            return None
+        conn = get_connection(
+            self.timestamp_conn_id, "Create it, with the URL of the time stamp authority as its host."
+        )
+        certificate = conn.extra_dejson.get(_TSA_CERTIFICATE)
+        certificates = (certificate,) if certificate else ()
+        return HttpTimestamper(TimestampAuthority(_url_of(conn), conn.login or "", conn.password or "", certificates))
 
     def _report(self, report: SealReport) -> dict[str, Any]:
         """Logs and returns the summary; a broken chain is a warning, because the verify operator fails on it."""
@@ -124,10 +151,19 @@ class CloudflareAuditLogsSealOperator(BaseOperator):
         summary = {
             "created": [msgspec.to_builtins(seal) for seal in report.created],
             "signed_count": report.signed_count,
+            "timestamped_count": report.timestamped_count,
             "newest_seal_sha256": report.newest_seal_sha256,
         }
         self.log.info("Sealed %s", summary)
         return summary
+
+
+def _url_of(conn: Any) -> str:
+    """Returns the connection's host as a URL, with its schema and port if the host has none."""
+    host = conn.host or ""
+    if "://" in host:
+        return str(host)
+    return f"{conn.schema or 'https'}://{host}{f':{conn.port}' if conn.port else ''}"
 
 
 def _check_keys(accept_replaced: object) -> None:
@@ -143,3 +179,4 @@ def _count_sealed(report: SealReport) -> None:
     metrics = Metrics({})
     metrics.add("commit.seals", len(report.created))
     metrics.add("commit.signatures", report.signed_count)
+    metrics.add("commit.timestamps", report.timestamped_count)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
@@ -35,6 +35,10 @@ class CloudflareAuditLogsVerifyOperator(BaseOperator):
         datetime, date or RFC 3339 text, such as ``"{{ macros.ds_add(ds, 365) }}"``. (templated)
     :param record_pass: if nothing severe was found, write a record below ``_verified/``, which ``coverage`` shows. If
         False, nothing is written. Without permission to write, the task logs a warning and succeeds.
+    :param tsa_certificate: root certificates in PEM of the time stamp authority; with them, every seal has to be proved
+        by a time stamp. (templated)
+    :param sealed_within: how soon after the end of each day its first seal has to be proved; a chain that was written
+        again later fails. Requires ``tsa_certificate``.
 
     A window that overlaps the half-open range is verified whole. If a finding is severe, the task fails without retries
     with a ``VerificationError``; its log has all findings. Returns a dict with ``window_count part_count record_count
@@ -50,6 +54,7 @@ class CloudflareAuditLogsVerifyOperator(BaseOperator):
         "public_key",
         "expected_seal_sha256",
         "expect_lock",
+        "tsa_certificate",
     )
     ui_color = "#d9ead3"
 
@@ -64,6 +69,8 @@ class CloudflareAuditLogsVerifyOperator(BaseOperator):
         expected_seal_sha256: str | None = None,
         expect_lock: datetime | date | str | None = None,
         record_pass: bool = True,
+        tsa_certificate: str | None = None,
+        sealed_within: timedelta | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -75,6 +82,8 @@ class CloudflareAuditLogsVerifyOperator(BaseOperator):
         self.expected_seal_sha256 = expected_seal_sha256
         self.expect_lock = expect_lock
         self.record_pass = record_pass
+        self.tsa_certificate = tsa_certificate
+        self.sealed_within = sealed_within
         check_destination(destination)
 
     def execute(self, context: Mapping[str, Any]) -> dict[str, Any]:  # noqa: ARG002 - Airflow's signature
@@ -89,16 +98,22 @@ class CloudflareAuditLogsVerifyOperator(BaseOperator):
     def _verify(self) -> VerifyReport:
         from airflow_audit_provider._airflow.destinations import store_from_connection
         from airflow_audit_provider.adapters.signing import Ed25519Verifier
+        from airflow_audit_provider.adapters.timestamps import CertificateVerifier
         from airflow_audit_provider.core.windows.run_window import read_bound
         from airflow_audit_provider.pipelines.verify import TrustAnchors, verify
 
-        verifier = Ed25519Verifier([self.public_key]) if self.public_key else None
+        anchors = TrustAnchors(
+            Ed25519Verifier([self.public_key]) if self.public_key else None,
+            self.expected_seal_sha256 or None,
+            CertificateVerifier([self.tsa_certificate]) if self.tsa_certificate else None,
+            self.sealed_within,
+        )
         store = store_from_connection(self.destination, self.destination_conn_id)
         return verify(
             store,
             read_bound("start", self.start),
             read_bound("end", self.end),
-            TrustAnchors(verifier, self.expected_seal_sha256 or None),
+            anchors,
             self._lock_check(store),
         )
 

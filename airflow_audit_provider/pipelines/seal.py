@@ -1,13 +1,13 @@
-"""Seals the manifests of a day: checks them and their parts, creates the next seal of the chain, then its signature.
+"""Seals the manifests of a day: checks them and their parts, creates a seal, then its signature and time stamp.
 
-Invariant: seals and signatures are created and never rewritten; a day that fails its checks is not sealed, and a seal
-that fails them is not signed.
+Invariant: seals, signatures and time stamps are created and never rewritten; a day that fails its checks is not sealed,
+and a seal that fails them is not signed.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable
 from datetime import date, datetime
 
 import msgspec
@@ -17,11 +17,14 @@ from airflow_audit_provider.core.archive.object_keys import (
     SEAL_FOLDER,
     read_manifest_key,
     signature_key,
+    timestamp_key,
 )
 from airflow_audit_provider.core.ports import Store
+from airflow_audit_provider.core.verification.envelopes import Signer
 from airflow_audit_provider.core.verification.findings import Finding, FindingKind, finding
 from airflow_audit_provider.core.verification.replacements import AcceptedReplacement
-from airflow_audit_provider.core.verification.seals import Seal, SealChain, SignatureVerifier, Signer
+from airflow_audit_provider.core.verification.seals import Seal, SealChain
+from airflow_audit_provider.core.verification.timestamps import Timestamper, unstamped
 from airflow_audit_provider.exceptions import CommitConflictError, VerificationError
 from airflow_audit_provider.pipelines.committed import read_seals
 from airflow_audit_provider.pipelines.seal_checks import (
@@ -52,12 +55,13 @@ class CreatedSeal(msgspec.Struct, frozen=True):
 
 
 class SealReport(msgspec.Struct, frozen=True):
-    """Result of a run: seals created, number of seals signed (older ones included), findings about the chain."""
+    """Result of a run: seals created, number of seals signed and time-stamped (older ones included), findings."""
 
     created: tuple[CreatedSeal, ...]
     signed_count: int
     newest_seal_sha256: str | None
     findings: tuple[Finding, ...]
+    timestamped_count: int = 0
 
 
 def seal(
@@ -66,50 +70,39 @@ def seal(
     signer: Signer | None = None,
     sealed_at: datetime | None = None,
     acceptance: Acceptance = NOTHING_ACCEPTED,
-    verifier: SignatureVerifier | None = None,
+    timestamper: Timestamper | None = None,
 ) -> SealReport:
     """Seals one UTC day, or every day with unsealed manifests, and signs every unsigned seal; idempotent.
 
     A day without new manifests gets no new seal. Raises ``VerificationError`` for a day that fails a check, after the
     other days were sealed and signed: a manifest or part is damaged, something sealed is missing or changed, or a
     generation replaces an earlier one on a sealed day and ``acceptance`` does not name it. With a ``signer``, also if a
-    seal of the day is neither signed nor fit to be signed; ``verifier`` has the public keys of earlier signers. Raises
-    ``CommitConflictError`` if concurrent runs took the next number too often.
+    seal of the day is neither signed nor fit to be signed. Raises ``CommitConflictError`` if concurrent runs took the
+    next number too often, and ``TimestampUnavailableError`` after everything is sealed and signed.
     """
     check_acceptance(store, acceptance)
-    run = _SealRun(store, acceptance, sealed_at, _verifiers(signer, verifier))
+    run = _SealRun(store, acceptance, sealed_at, signer)
     refused = run.seal_days([day] if day is not None else run.days_to_seal())
     chain, created = SealChain(run.objects), run.created
     unsigned: list[Finding] = []
     signed_count = _sign(run, chain, signer, unsigned) if signer is not None else 0
+    stamped_count = _stamp(store, chain, timestamper, {one.key for one in unsigned}) if timestamper is not None else 0
     if refused:
         raise refused[0]
-    return SealReport(tuple(created), signed_count, chain.newest_sha256, (*chain.findings, *unsigned))
-
-
-def _verifiers(signer: Signer | None, verifier: SignatureVerifier | None) -> list[SignatureVerifier]:
-    """Returns what verifies the signatures on older seals: earlier keys, then the signer's own; nothing if unsigned."""
-    if signer is None:
-        return []
-    return [signer.verifier] if verifier is None else [verifier, signer.verifier]
+    findings = (*chain.findings, *unsigned)
+    return SealReport(tuple(created), signed_count, chain.newest_sha256, findings, stamped_count)
 
 
 class _SealRun:
     """One run: the stored seals, to which it adds those that it creates."""
 
-    def __init__(
-        self,
-        store: Store,
-        acceptance: Acceptance,
-        sealed_at: datetime | None,
-        verifiers: Sequence[SignatureVerifier],
-    ) -> None:
+    def __init__(self, store: Store, acceptance: Acceptance, sealed_at: datetime | None, signer: Signer | None) -> None:
         self.store = store
         self.acceptance = acceptance
         self.objects = read_seals(store)
         self.created: list[CreatedSeal] = []
         self._sealed_at = sealed_at
-        self._verifiers = verifiers
+        self._signer = signer
 
     def days_to_seal(self) -> list[date]:
         """Returns the days with a manifest that no seal names."""
@@ -156,8 +149,8 @@ class _SealRun:
 
         What such a seal names counts as sealed and accepted, and anyone who can write to the store can add one.
         """
-        if self._verifiers:
-            found = [*chain.untrusted_signatures(day, self._verifiers)]
+        if self._signer is not None:
+            found = [*chain.untrusted_signatures(day, self._signer.verifier)]
             found += _unfit_seals(self, chain, [one for one in chain.unsigned if one.day == day])
             check_no_severe(day, found)
 
@@ -209,6 +202,15 @@ def _unfit_seals(run: _SealRun, chain: SealChain, unsigned: Iterable[Seal]) -> l
         for one, reason in reasons.items()
         if reason is not None
     ]
+
+
+def _stamp(store: Store, chain: SealChain, timestamper: Timestamper, unfit_keys: Container[str]) -> int:
+    """Stamps every seal after the newest stamped one, but none that was refused a signature; returns how many."""
+    return sum(
+        store.create(timestamp_key(one.number), timestamper.stamp(chain.contents[one.number]))
+        for one in unstamped(chain)
+        if one.key not in unfit_keys
+    )
 
 
 def _reason_not_to_sign(run: _SealRun, chain: SealChain, unsigned: Seal) -> str | None:

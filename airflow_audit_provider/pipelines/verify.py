@@ -12,20 +12,23 @@ from __future__ import annotations
 import hashlib
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from airflow_audit_provider.core.archive.manifest import Part
 from airflow_audit_provider.core.archive.object_keys import (
     DATASET_KEY,
     MANIFEST_FOLDER,
+    SEAL_FOLDER,
     read_manifest_key,
     window_in,
 )
 from airflow_audit_provider.core.ports import ObjectLockReader, Store
 from airflow_audit_provider.core.verification.dataset_check import DatasetCheck
+from airflow_audit_provider.core.verification.envelopes import SignatureVerifier
 from airflow_audit_provider.core.verification.findings import Finding, FindingKind, finding, severe
 from airflow_audit_provider.core.verification.manifest_chain import Chain, StoredManifest, read_chain
 from airflow_audit_provider.core.verification.object_locks import LockSummary, lock_findings, protected_keys
@@ -41,14 +44,37 @@ from airflow_audit_provider.core.verification.replacements import erased_parts, 
 from airflow_audit_provider.core.verification.seals import (
     SealChain,
     SealedManifest,
-    SignatureVerifier,
     as_sealed,
     replacement_findings,
     sealed_findings,
 )
+from airflow_audit_provider.core.verification.timestamps import SealTime, SealTimes, TimestampVerifier
 from airflow_audit_provider.core.windows.window import EARLIEST_AT, LATEST_AT, TimeWindow
+from airflow_audit_provider.exceptions import ConfigurationError
 from airflow_audit_provider.formats.part_format import committed_format
 from airflow_audit_provider.pipelines.committed import read_seals
+
+
+class PublishedReport(msgspec.Struct, frozen=True):
+    """Report of a verification as ``verify --json`` prints it; docs/reference/verify-report.schema.json is its schema.
+
+    The counts are of windows, parts, records and seals, and of severe and mild findings. ``seals`` has an entry for
+    each readable seal, oldest first. The last four are there only if object locks were checked, see ``LockSummary``.
+    """
+
+    window_count: int
+    part_count: int
+    record_count: int
+    seal_count: int
+    severe_count: int
+    mild_count: int
+    newest_seal_sha256: str | None
+    findings: tuple[Finding, ...]
+    seals: tuple[SealTime, ...]
+    locked_count: int | UnsetType = UNSET
+    unlocked_count: int | UnsetType = UNSET
+    governance_count: int | UnsetType = UNSET
+    first_unlock_at: datetime | UnsetType | None = UNSET
 
 
 class VerifyReport(msgspec.Struct, frozen=True):
@@ -56,6 +82,7 @@ class VerifyReport(msgspec.Struct, frozen=True):
 
     ``size_bytes`` counts the bytes of parts that were read. Keep ``newest_seal_sha256`` outside of the store: a later
     verification can then prove that no seal was removed. ``newest_manifests`` are the keys of the verified generations.
+    ``seals`` has what is known about the time of each seal.
     """
 
     window_count: int
@@ -67,6 +94,7 @@ class VerifyReport(msgspec.Struct, frozen=True):
     findings: tuple[Finding, ...]
     locks: LockSummary | None = None
     newest_manifests: tuple[str, ...] = ()
+    seals: tuple[SealTime, ...] = ()
 
     @property
     def severe_count(self) -> int:
@@ -93,6 +121,10 @@ class VerifyReport(msgspec.Struct, frozen=True):
             **locks,
         }
 
+    def published(self) -> PublishedReport:
+        """Returns the totals, the findings and the times of seals."""
+        return msgspec.convert({**self.summary(), "findings": self.findings, "seals": self.seals}, PublishedReport)
+
 
 class LockCheck(NamedTuple):
     """The instant until which the store must lock every object, and how to read the locks."""
@@ -102,10 +134,15 @@ class LockCheck(NamedTuple):
 
 
 class TrustAnchors(NamedTuple):
-    """Evidence that an auditor keeps outside of the destination: public keys, and the SHA-256 of a seal."""
+    """What an auditor holds elsewhere: public keys, the SHA-256 of a seal, certificates of time stamp authorities.
+
+    ``sealed_within`` is how soon after the end of each day its first seal has to be proved by a time stamp.
+    """
 
     verifier: SignatureVerifier | None = None
     expected_seal_sha256: str | None = None
+    timestamps: TimestampVerifier | None = None
+    sealed_within: timedelta | None = None
 
 
 NO_TRUST_ANCHORS = TrustAnchors()
@@ -121,20 +158,20 @@ def verify(
     """Verifies every window that overlaps ``[start, end)``, unreferenced objects, and all seals.
 
     ``lock_check`` adds the locks of all objects that these need. A bound that is None is open. Damaged content becomes
-    a finding; only a store that cannot be read raises (``StorageError``).
+    a finding; only a store that cannot be read raises (``StorageError``), and ``sealed_within`` without certificates
+    (``ConfigurationError``).
     """
+    _check_anchors(anchors)
     run = _Verifier(store, TimeWindow(start or EARLIEST_AT, end or LATEST_AT))
     for stored in run.windows():
         run.check_window(stored)
     if not run.window_count:
         fact = "No window is committed in this range, so nothing was verified."
         run.findings.append(finding(FindingKind.NOTHING_COMMITTED, MANIFEST_FOLDER, fact))
-    seals = run.seals
+    seals, times = run.seals, SealTimes(run.seals, anchors.timestamps)
     findings = [*run.findings, *run.stray_findings(), *seals.findings, *seals.acceptance_findings()]
     findings += sealed_findings(seals, run.manifests, run.manifest_keys)
-    findings += seals.signature_findings(anchors.verifier)
-    if anchors.expected_seal_sha256 is not None:
-        findings += seals.expected_seal_findings(anchors.expected_seal_sha256)
+    findings += _anchor_findings(seals, times, anchors)
     locks = None
     if lock_check is not None:
         locks, unlocked = lock_findings(lock_check.reader.read(run.protected_keys()), lock_check.until)
@@ -149,7 +186,29 @@ def verify(
         findings=tuple(findings),
         locks=locks,
         newest_manifests=tuple(run.newest_manifests),
+        seals=times.times,
     )
+
+
+def _check_anchors(anchors: TrustAnchors) -> None:
+    if anchors.sealed_within is not None and anchors.timestamps is None:
+        raise ConfigurationError(
+            "sealed_within is given without a certificate of the time stamp authority, so nothing proves when a day "
+            "was sealed. Give both or none."
+        )
+
+
+def _anchor_findings(seals: SealChain, times: SealTimes, anchors: TrustAnchors) -> Iterator[Finding]:
+    """Yields what contradicts the trust anchors; with a key or certificate, a destination without a seal is severe."""
+    if (anchors.verifier or anchors.timestamps) and not seals.contents:
+        fact = "A public key or certificate was given, but the destination holds no seal, so nothing was proved."
+        yield finding(FindingKind.NOTHING_SEALED, SEAL_FOLDER, fact)
+    yield from seals.signature_findings(anchors.verifier)
+    yield from times.findings
+    if anchors.sealed_within is not None:
+        yield from times.late_findings(anchors.sealed_within)
+    if anchors.expected_seal_sha256 is not None:
+        yield from seals.expected_seal_findings(anchors.expected_seal_sha256)
 
 
 class _Verifier:

@@ -1,12 +1,14 @@
-"""Ed25519 signatures, which anyone can verify with the public key alone."""
+"""Ed25519 signatures in DSSE envelopes, which anyone can verify with the public key and another DSSE implementation."""
 
 from __future__ import annotations
 
+import base64
 import hashlib
-import shutil
+import json
 import subprocess
 from importlib import util
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -21,25 +23,35 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from airflow_audit_provider.adapters.signing import Ed25519Signer, Ed25519Verifier
-from airflow_audit_provider.core.verification.seals import Signature
+from airflow_audit_provider.core.verification.envelopes import SEAL_PAYLOAD_TYPE, Envelope, EnvelopeSignature
 from airflow_audit_provider.exceptions import ConfigurationError
-from tests.pipelines.verify.dataset import PRIVATE_PEM, PUBLIC_PEM
+from tests.pipelines.verify.dataset import OTHER_PRIVATE_PEM, PRIVATE_PEM, PUBLIC_PEM
 
 CONTENT = b'{"number": 1}\n'
 
 
-def signed() -> Signature:
-    """Returns the signature of the content."""
+def signed() -> Envelope:
+    """Returns the envelope of the content."""
     return Ed25519Signer(PRIVATE_PEM).sign(CONTENT)
 
 
+def with_signature(**changes: Any) -> Envelope:
+    """Returns the envelope with another signature in it."""
+    (one,) = signed().signatures
+    return msgspec.structs.replace(signed(), signatures=(msgspec.structs.replace(one, **changes),))
+
+
 def test_signature_is_valid_for_its_content_only() -> None:
-    """A signature is invalid for other content, and with another signature, algorithm or key."""
+    """A signature is invalid for other content, and with another signature or key."""
     verifier = Ed25519Verifier([PUBLIC_PEM])
     assert verifier.verify(CONTENT, signed()) is None
     assert "does not match" in (verifier.verify(CONTENT + b" ", signed()) or "")
-    for changes in ({"signature": b"\0" * 64}, {"signature": b""}, {"algorithm": "rsa"}, {"key_id": "ab" * 32}):
-        assert verifier.verify(CONTENT, msgspec.structs.replace(signed(), **changes)) is not None
+    for changes in ({"sig": b"\0" * 64}, {"sig": b""}, {"keyid": "ab" * 32}):
+        assert verifier.verify(CONTENT, with_signature(**changes)) is not None
+    assert verifier.verify(CONTENT, msgspec.structs.replace(signed(), signatures=())) is not None
+    other = Ed25519Signer(OTHER_PRIVATE_PEM).sign(CONTENT).signatures
+    both = msgspec.structs.replace(signed(), signatures=(*other, *signed().signatures))
+    assert verifier.verify(CONTENT, both) is None
 
 
 def test_same_content_has_the_same_signature() -> None:
@@ -52,20 +64,51 @@ def test_key_with_escaped_line_breaks_is_read() -> None:
     assert Ed25519Signer(PRIVATE_PEM.replace("\n", "\\n")).sign(CONTENT) == signed()
 
 
-@pytest.mark.skipif(shutil.which("openssl") is None, reason="needs the openssl command as an independent reference")
-def test_openssl_verifies_the_signature(tmp_path: Path) -> None:
-    """An auditor needs the seal, the signature's bytes, the public key and openssl; the key id is openssl's digest."""
-    files = {"seal.json": CONTENT, "signature": signed().signature, "seal.pub.pem": PUBLIC_PEM.encode()}
+def pre_authentication_encoding(payload_type: str, payload: bytes) -> bytes:
+    """Returns what a DSSE signature is over, as the specification says it, without this package or its library."""
+    return b"DSSEv1 %d %s %d %s" % (len(payload_type), payload_type.encode(), len(payload), payload)
+
+
+def openssl(command: str, folder: Path) -> bool:
+    """Runs openssl, the independent reference; returns whether it succeeded."""
+    return subprocess.run(["openssl", *command.split()], cwd=folder, capture_output=True, check=False).returncode == 0
+
+
+def test_encoding_of_this_test_is_that_of_the_specification() -> None:
+    """The reference gives the example of the DSSE specification."""
+    encoded = pre_authentication_encoding("http://example.com/HelloWorld", b"hello world")
+    assert encoded == b"DSSEv1 29 http://example.com/HelloWorld 11 hello world"
+
+
+@pytest.mark.integration
+def test_openssl_verifies_the_envelope(tmp_path: Path) -> None:
+    """An auditor needs the envelope, the public key and openssl; the key id is openssl's digest of the key."""
+    envelope = json.loads(signed().to_bytes())
+    payload = base64.b64decode(envelope["payload"])
+    assert payload == CONTENT
+    encoded = pre_authentication_encoding(envelope["payloadType"], payload)
+    (one,) = envelope["signatures"]
+    files = {"encoded": encoded, "signature": base64.b64decode(one["sig"]), "seal.pub.pem": PUBLIC_PEM.encode()}
     for name, content in files.items():
         (tmp_path / name).write_bytes(content)
-    command = "openssl pkeyutl -verify -pubin -inkey seal.pub.pem -rawin -in seal.json -sigfile signature".split()
-    assert subprocess.run(command, cwd=tmp_path, capture_output=True, check=False).returncode == 0
-    (tmp_path / "seal.json").write_bytes(CONTENT + b" ")
-    assert subprocess.run(command, cwd=tmp_path, capture_output=True, check=False).returncode != 0
-    der = subprocess.run(
-        "openssl pkey -pubin -in seal.pub.pem -outform DER".split(), cwd=tmp_path, capture_output=True, check=True
-    )
-    assert hashlib.sha256(der.stdout).hexdigest() == signed().key_id
+    verify = "pkeyutl -verify -pubin -inkey seal.pub.pem -rawin -in encoded -sigfile signature"
+    assert openssl(verify, tmp_path)
+    (tmp_path / "encoded").write_bytes(encoded + b" ")
+    assert not openssl(verify, tmp_path)
+    assert openssl("pkey -pubin -in seal.pub.pem -outform DER -out key.der", tmp_path)
+    assert hashlib.sha256((tmp_path / "key.der").read_bytes()).hexdigest() == one["keyid"]
+
+
+@pytest.mark.integration
+def test_envelope_signed_by_openssl_is_verified(tmp_path: Path) -> None:
+    """An envelope that another DSSE implementation made with the key is valid, and is ours byte for byte."""
+    (tmp_path / "seal.pem").write_text(PRIVATE_PEM)
+    (tmp_path / "encoded").write_bytes(pre_authentication_encoding(SEAL_PAYLOAD_TYPE, CONTENT))
+    assert openssl("pkeyutl -sign -inkey seal.pem -rawin -in encoded -out signature", tmp_path)
+    key_id = signed().signatures[0].keyid
+    theirs = Envelope(CONTENT, SEAL_PAYLOAD_TYPE, (EnvelopeSignature(key_id, (tmp_path / "signature").read_bytes()),))
+    assert Ed25519Verifier([PUBLIC_PEM]).verify(CONTENT, theirs) is None
+    assert theirs.to_bytes() == signed().to_bytes()
 
 
 def _other_keys() -> list[str]:
@@ -99,12 +142,12 @@ def test_invalid_public_key_fails(pem: str) -> None:
         Ed25519Verifier([PUBLIC_PEM, pem])
 
 
-def test_missing_library_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without cryptography the error names the extra to install."""
+@pytest.mark.parametrize("missing", ["cryptography", "securesystemslib"])
+def test_missing_library_names_the_extra(monkeypatch: pytest.MonkeyPatch, missing: str) -> None:
+    """Without a library the error names it and the extra to install."""
     known = util.find_spec
     monkeypatch.setattr(
-        "airflow_audit_provider.adapters.signing.find_spec",
-        lambda name: None if name == "cryptography" else known(name),
+        "airflow_audit_provider.adapters.signing.find_spec", lambda name: None if name == missing else known(name)
     )
-    with pytest.raises(ConfigurationError, match=r"airflow-audit-provider\[seal\]"):
+    with pytest.raises(ConfigurationError, match=rf"{missing} library.*airflow-audit-provider\[seal\]"):
         Ed25519Signer(PRIVATE_PEM)

@@ -16,6 +16,7 @@ from airflow_audit_provider.cli.__main__ import main
 from airflow_audit_provider.core.windows.window import TimeWindow
 from airflow_audit_provider.exceptions import StorageError
 from tests.architecture.source_files import PROJECT
+from tests.pipelines.verify.authority import Authority, served
 from tests.pipelines.verify.dataset import PRIVATE_PEM, PUBLIC_PEM, commit, records_in, two_days, window
 from tests.pipelines.verify.forgery import forge_replacement
 
@@ -94,6 +95,27 @@ def test_seal_of_replaced_window_needs_its_key_and_a_name(
     assert (found["kind"], found["key"]) == ("replacement_accepted", key)
     assert "'Ada' accepted" in found["detail"]
     assert "0 records removed, 0 added, 1 changed" in found["detail"]
+
+
+@pytest.mark.integration
+def test_seal_and_verify_with_time_stamps(
+    destination: Path, keys: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Stamps each seal, verifies it offline and prints when each seal existed; a short limit returns 1."""
+    private, public = keys
+    (tmp_path / "authority").mkdir()
+    authority = Authority(tmp_path / "authority")
+    certificate = ["--tsa-certificate", str(authority.folder / "root.pem")]
+    with served(authority) as url:
+        assert main(["seal", str(destination), "--signing-key", private, "--tsa", url, *certificate]) == 0
+    assert "2 seals created, 2 signed, 2 time-stamped" in capsys.readouterr().out
+    command = ["verify", str(destination), "--public-key", public, *certificate]
+    assert main(command) == 0
+    text = capsys.readouterr().out
+    assert "seal  day         states  proved by" in text
+    assert main([*command, "--sealed-within", "0.01"]) == 1
+    assert "sealed_late" in capsys.readouterr().out
+    assert main(["verify", str(destination), "--sealed-within", "1"]) == 2
 
 
 def test_seal_after_broken_chain_returns_1(destination: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,11 +8,14 @@ from pathlib import Path
 
 import pytest
 
+from airflow_audit_provider.adapters.signing import Ed25519Signer
 from airflow_audit_provider.adapters.storage.fsspec_store import LocalStore
+from airflow_audit_provider.adapters.timestamps import HttpTimestamper, TimestampAuthority
 from airflow_audit_provider.pipelines.seal import seal
 from airflow_audit_provider.pipelines.seal_checks import Acceptance
 from tests.docs.blocks import all_blocks
-from tests.pipelines.verify.dataset import two_days, window
+from tests.pipelines.verify.authority import Authority, served
+from tests.pipelines.verify.dataset import OTHER_PRIVATE_PEM, PRIVATE_PEM, PUBLIC_PEM, two_days, window
 from tests.pipelines.verify.forgery import forge_replacement
 
 
@@ -65,3 +68,46 @@ def test_a_changed_or_missing_object_fails(copy: Path, pattern: str) -> None:
     assert check(copy).returncode != 0
     path.unlink()
     assert check(copy).returncode != 0
+
+
+@pytest.fixture
+def stamped(tmp_path: Path) -> Path:
+    """A signed and time-stamped dataset, with the public key and the authority's certificate beside it."""
+    (tmp_path / "authority").mkdir()
+    authority = Authority(tmp_path / "authority")
+    folder = tmp_path / "copy"
+    store = LocalStore(str(folder))
+    two_days(store)
+    with served(authority) as url:
+        seal(store, signer=Ed25519Signer(PRIVATE_PEM), timestamper=HttpTimestamper(TimestampAuthority(url)))
+    (folder / "seal.pub.pem").write_text(PUBLIC_PEM)
+    (folder / "tsa-root.pem").write_text(authority.root_pem)
+    return folder
+
+
+def test_signatures_and_time_stamps_are_checked_with_openssl(stamped: Path) -> None:
+    """The block passes a sound dataset, prints when each seal existed, and leaves no file behind."""
+    before = sorted(stamped.rglob("*"))
+    answer = check(stamped)
+    assert answer.returncode == 0, answer.stderr
+    assert answer.stdout.count("Time stamp: ") == 2
+    assert sorted(stamped.rglob("*")) == before
+
+
+@pytest.mark.parametrize("key", ["000001.sig", "000002.sig", "000001.tsr", "000002.tsr"])
+def test_wrong_or_missing_signature_or_time_stamp_fails(stamped: Path, key: str) -> None:
+    """Each signature and each time stamp is read, and those of another seal fail."""
+    path = stamped / "_seals" / key
+    other = path.with_name(("000002" if key.startswith("000001") else "000001") + path.suffix)
+    path.write_bytes(other.read_bytes())
+    assert check(stamped).returncode != 0
+    path.unlink()
+    assert check(stamped).returncode != 0
+
+
+def test_signature_of_another_key_fails(stamped: Path) -> None:
+    """An envelope with the right payload and another key's signature is refused."""
+    path = stamped / "_seals" / "000001.sig"
+    content = (stamped / "_seals" / "000001.json").read_bytes()
+    path.write_bytes(Ed25519Signer(OTHER_PRIVATE_PEM).sign(content).to_bytes())
+    assert check(stamped).returncode != 0

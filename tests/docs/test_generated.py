@@ -37,6 +37,11 @@ def test_help_is_wrapped_alike_for_every_interpreter() -> None:
     assert second.startswith(" " * len(usage) + "[")
 
 
+def test_schema_of_the_report_is_up_to_date() -> None:
+    """The published JSON Schema is that of today's report."""
+    assert generated_docs.REPORT_SCHEMA.read_text(encoding="utf-8") == generated_docs.report_schema(), REMEDY
+
+
 def test_every_generator_has_a_page() -> None:
     """Each generator has a page with its block."""
     text = "".join(page.read_text(encoding="utf-8") for page in PAGES)

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 from datetime import date, datetime, timedelta, timezone
+from pathlib import Path
 from typing import Any
 
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException
 
 from airflow_audit_provider.adapters.storage.local_store import LocalStore
-from airflow_audit_provider.exceptions import ConfigurationError, StorageError, VerificationError
+from airflow_audit_provider.exceptions import (
+    ConfigurationError,
+    StorageError,
+    TimestampUnavailableError,
+    VerificationError,
+)
 from airflow_audit_provider.operators.seal import CloudflareAuditLogsSealOperator
 from airflow_audit_provider.operators.verify import CloudflareAuditLogsVerifyOperator
 from tests.operators.task_setup import END, START, TaskSetup
+from tests.pipelines.verify.authority import Authority, served
 from tests.pipelines.verify.dataset import OTHER_PRIVATE_PEM, OTHER_PUBLIC_PEM, PRIVATE_PEM, PUBLIC_PEM
 
 
@@ -170,6 +177,36 @@ def test_range_excludes_its_end(landed: TaskSetup) -> None:
     assert _verify(landed, end=START + timedelta(microseconds=1))["window_count"] == 1
     with pytest.raises(AirflowFailException, match="nothing_committed"):
         _verify(landed, start=END.isoformat())
+
+
+def test_seals_are_time_stamped_by_the_authority_of_a_connection(landed: TaskSetup, tmp_path: Path) -> None:
+    """The connection has the authority's URL and certificate; verification proves the time and takes a limit."""
+    authority = Authority(tmp_path)
+    with served(authority) as url:
+        extra = {"tsa_certificate": authority.root_pem}
+        landed.connect("stamps", conn_type="generic", host=url, extra=extra)
+        done = _seal(landed, signing_conn_id="sealing", timestamp_conn_id="stamps")
+        assert (done["signed_count"], done["timestamped_count"]) == (1, 1)
+        again = _seal(landed, signing_conn_id="sealing", timestamp_conn_id="stamps")
+    assert again["timestamped_count"] == 0
+    given = {"public_key": PUBLIC_PEM, "tsa_certificate": authority.root_pem}
+    assert _verify(landed, **given, sealed_within=timedelta(days=36500))["severe_count"] == 0
+    with pytest.raises(AirflowFailException, match="sealed_late"):
+        _verify(landed, **given, sealed_within=timedelta(hours=1))
+
+
+def test_authority_that_does_not_respond_is_retried(landed: TaskSetup, tmp_path: Path) -> None:
+    """Raises the error as it is, so that Airflow retries; an unknown connection fails at once."""
+    with served(Authority(tmp_path)) as url:
+        pass
+    landed.connect(
+        "stamps", conn_type="http", host="127.0.0.1", schema="http", port=int(url.split(":")[2][:-4]), extra={}
+    )
+    with pytest.raises(TimestampUnavailableError):
+        _seal(landed, timestamp_conn_id="stamps")
+    assert "_seals/000001.json" in landed.tree()
+    with pytest.raises(AirflowFailException, match="time stamp authority as its host"):
+        _seal(landed, timestamp_conn_id="nothing")
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from datetime import date
 from typing import Any
 
 import msgspec
+import rfc8785
 from msgspec import UNSET, UnsetType
 
 from airflow_audit_provider.core.api.query import AuditQuery
@@ -27,8 +28,33 @@ _CONTENT_FIELDS = (
 
 
 def canonical_json(value: object) -> bytes:
-    """Returns a value as the JSON of manifests and seals: sorted keys, two-space indent, one line feed at the end."""
-    return msgspec.json.format(msgspec.json.encode(value, order="sorted"), indent=2) + b"\n"
+    """Returns a value as the JSON of manifests and seals: RFC 8785, so keys are sorted and there is no white space.
+
+    RFC 8785 has no integers above 2**53, so a number in a field whose name ends in ``_ns`` is written as decimal text.
+    """
+    return rfc8785.dumps(_with_nanoseconds(msgspec.to_builtins(value), int, str))
+
+
+def is_canonical(value: object, content: bytes) -> bool:
+    """Returns whether bytes are the canonical JSON of the value that was decoded from them."""
+    try:
+        return canonical_json(value) == content
+    except rfc8785.CanonicalizationError:
+        return False
+
+
+def _with_nanoseconds(value: Any, from_type: type[int | str], to_type: type[int | str]) -> Any:
+    """Returns JSON values with the numbers in fields that end in ``_ns`` as text, or the texts as numbers."""
+    if isinstance(value, list | tuple):
+        return [_with_nanoseconds(one, from_type, to_type) for one in value]
+    if isinstance(value, dict):
+        return {
+            name: to_type(one)
+            if name.endswith("_ns") and isinstance(one, from_type)
+            else _with_nanoseconds(one, from_type, to_type)
+            for name, one in value.items()
+        }
+    return value
 
 
 class Part(msgspec.Struct, frozen=True):
@@ -149,7 +175,7 @@ class Manifest(msgspec.Struct, frozen=True):
 def read_manifest(key: str, content: bytes) -> Manifest:
     """Decodes a manifest; raises ``VerificationError`` if the bytes are damaged or of a newer version."""
     try:
-        manifest = msgspec.json.decode(content, type=Manifest)
+        manifest = msgspec.convert(_with_nanoseconds(msgspec.json.decode(content), str, int), Manifest)
     except (msgspec.DecodeError, ValueError, RecursionError, ConfigurationError) as error:
         raise VerificationError(
             f"The manifest {key} cannot be decoded ({error}). Restore it from a copy; no run overwrites it."

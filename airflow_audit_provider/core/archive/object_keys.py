@@ -6,7 +6,7 @@
     _manifests/dt=2026-11-01/20261101T000000Z-20261102T000000Z.g0001.json      written last: the commit
     _staging/20261101T000000Z-20261102T000000Z/<attempt>/part-00000            no reader looks here
     _staging/unfinished/20261102T001500Z-3f2a…                                 being written, on local files
-    _seals/000001.json, _seals/000001.sig                                      a seal, its signature
+    _seals/000001.json, _seals/000001.sig, _seals/000001.tsr                   a seal, its signature, its time stamp
     _dataset.json                                                              the dataset descriptor
     _verified/20261129T101500Z-0123456789abcdef.json                           a verification that passed, as a note
 
@@ -43,7 +43,7 @@ _MAX_DAYS = 62
 _TICK = timedelta(microseconds=1)
 _GENERATION = re.compile(r"\.g(\d{4,})\.json$")
 _PASS_RECORD = re.compile(VERIFIED_FOLDER + r"\d{8}T\d{6}Z-[0-9a-f]{16}\.json")
-_SEAL = re.compile(r"_seals/(\d{6,})\.(?:json|sig)")
+_SEAL = re.compile(r"_seals/(\d{6,})\.(?:json|sig|tsr)")
 
 
 class WindowKeys(msgspec.Struct, frozen=True):
@@ -182,11 +182,16 @@ def signature_key(number: int) -> str:
     return f"{SEAL_FOLDER}{number:06}.sig"
 
 
+def timestamp_key(number: int) -> str:
+    """Returns the key of a seal's time stamp."""
+    return f"{SEAL_FOLDER}{number:06}.tsr"
+
+
 def seal_number(key: str) -> int | None:
-    """Returns the number in the key of a seal or a signature, None for any other key."""
+    """Returns the number in the key of a seal, a signature or a time stamp, None for any other key."""
     match = _SEAL.fullmatch(key)
     number = int(match[1]) if match else 0
-    return number if number and key in {seal_key(number), signature_key(number)} else None
+    return number if number and key in {seal_key(number), signature_key(number), timestamp_key(number)} else None
 
 
 def pass_record_key(verified_at: datetime, sha256: str) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from airflow_audit_provider.core.archive.dataset import Dataset, dataset_of, read_dataset
+from airflow_audit_provider.core.archive.manifest import is_canonical
 from airflow_audit_provider.core.archive.object_keys import DATASET_KEY, read_manifest_key
 from airflow_audit_provider.core.verification.findings import Finding, FindingKind, finding
 from airflow_audit_provider.core.verification.manifest_chain import Generation
@@ -37,7 +38,7 @@ class DatasetCheck:
                 yield finding(FindingKind.DATASET_MISSING, DATASET_KEY, fact)
         elif self._dataset is None:
             yield finding(FindingKind.DATASET_UNREADABLE, DATASET_KEY, self._reason)
-        elif self._dataset.to_bytes() != self._content:
+        elif not is_canonical(self._dataset, self._content):
             fact = "The descriptor's bytes differ from the canonical bytes of its content."
             yield finding(FindingKind.DATASET_UNREADABLE, DATASET_KEY, fact)
 

@@ -77,6 +77,11 @@ class FindingKind(StrEnum):
     SIGNATURE_MISSING = "signature_missing"
     SIGNATURE_ORPHANED = "signature_orphaned"
     SIGNATURE_UNCHECKED = "signature_unchecked"
+    TIMESTAMP_INVALID = "timestamp_invalid"
+    TIMESTAMP_MISSING = "timestamp_missing"
+    TIMESTAMP_UNCHECKED = "timestamp_unchecked"
+    SEALED_AT_CONTRADICTED = "sealed_at_contradicted"
+    SEALED_LATE = "sealed_late"
 
 
 class _Meaning(NamedTuple):
@@ -186,7 +191,7 @@ _MEANINGS: dict[FindingKind, _Meaning] = {
     FindingKind.NOTHING_SEALED: _Meaning(
         Severity.SEVERE,
         "If the dataset was sealed before, restore the seals from a copy and find out who removed them; otherwise seal "
-        "it, or verify without a public key.",
+        "it, or verify without a public key or certificate.",
     ),
     FindingKind.SIGNATURE_INVALID: _Meaning(
         Severity.SEVERE,
@@ -198,6 +203,27 @@ _MEANINGS: dict[FindingKind, _Meaning] = {
     ),
     FindingKind.SIGNATURE_ORPHANED: _Meaning(Severity.SEVERE, "Restore the seal that it belongs to from a copy."),
     FindingKind.SIGNATURE_UNCHECKED: _Meaning(Severity.MILD, "Verify again with the public key to check signatures."),
+    FindingKind.TIMESTAMP_INVALID: _Meaning(
+        Severity.SEVERE,
+        "Check that the certificate is that of the authority which made it. If it is, restore the time stamp from a "
+        "copy.",
+    ),
+    FindingKind.TIMESTAMP_MISSING: _Meaning(
+        Severity.SEVERE,
+        "Restore the time stamp from a copy, or run seal again with the authority's connection, which proves the seal "
+        "from then on.",
+    ),
+    FindingKind.TIMESTAMP_UNCHECKED: _Meaning(
+        Severity.MILD, "Verify again with the authority's certificate to check time stamps."
+    ),
+    FindingKind.SEALED_AT_CONTRADICTED: _Meaning(
+        Severity.SEVERE, "Believe the time stamp, and find out why the sealer stated another time."
+    ),
+    FindingKind.SEALED_LATE: _Meaning(
+        Severity.SEVERE,
+        "If the day was sealed late on purpose, as in a backfill, compare it with your own records; otherwise the "
+        "chain was written again after that day: compare it with a copy.",
+    ),
 }
 
 

@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from airflow_audit_provider.core.archive.manifest import Manifest, Part, read_manifest
+from airflow_audit_provider.core.archive.manifest import Manifest, Part, is_canonical, read_manifest
 from airflow_audit_provider.core.archive.object_keys import ManifestKey, WindowKeys, missing_numbers, read_manifest_key
 from airflow_audit_provider.core.verification.findings import Finding, FindingKind, finding
 from airflow_audit_provider.exceptions import VerificationError
@@ -99,7 +99,7 @@ def _read_generation(stored: StoredManifest, key: ManifestKey) -> Generation | F
 def _self_findings(generation: Generation, stored: StoredManifest, key: ManifestKey) -> Iterator[Finding]:
     """Checks a manifest against its own bytes, key and sums."""
     manifest = generation.manifest
-    if manifest.to_bytes() != stored.content:
+    if not is_canonical(manifest, stored.content or b""):
         fact = "The manifest's bytes differ from the canonical bytes of its content."
         yield finding(FindingKind.MANIFEST_NOT_CANONICAL, stored.key, fact)
     if abs((manifest.partition_date - key.day).days) > 1:

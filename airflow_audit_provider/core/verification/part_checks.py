@@ -260,7 +260,7 @@ def _unreferenced(key: str) -> Iterator[Finding]:
             yield finding(
                 FindingKind.OBJECT_UNEXPECTED,
                 key,
-                "The object is stored among the seals but is not a seal or a signature.",
+                "The object is stored among the seals but is not a seal, a signature or a time stamp.",
             )
     elif key.startswith(PARTITION_START):
         yield finding(

@@ -15,7 +15,7 @@ from typing import Annotated
 
 import msgspec
 
-from airflow_audit_provider.core.archive.manifest import canonical_json
+from airflow_audit_provider.core.archive.manifest import canonical_json, is_canonical
 from airflow_audit_provider.core.archive.object_keys import ManifestKey, WindowKeys, pass_record_key, read_manifest_key
 from airflow_audit_provider.core.windows.window import TimeWindow, format_instant
 from airflow_audit_provider.exceptions import ConfigurationError
@@ -95,7 +95,7 @@ def read_pass_record(key: str, content: bytes) -> PassRecord | None:
         record = msgspec.json.decode(content, type=PassRecord)
     except (msgspec.DecodeError, ValueError, RecursionError, ConfigurationError):
         return None
-    return record if record.key == key and record.to_bytes() == content else None
+    return record if is_canonical(record, content) and record.key == key else None
 
 
 def verified_by(windows: Mapping[TimeWindow, str], records: Iterable[PassRecord | None]) -> Verified:

@@ -21,65 +21,23 @@ import hashlib
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from datetime import date, datetime
 from functools import cached_property
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import msgspec
 
-from airflow_audit_provider.core.archive.manifest import canonical_json
+from airflow_audit_provider.core.archive.manifest import canonical_json, is_canonical
 from airflow_audit_provider.core.archive.object_keys import (
-    SEAL_FOLDER,
     missing_numbers,
     read_manifest_key,
     seal_key,
     seal_number,
     signature_key,
+    timestamp_key,
 )
+from airflow_audit_provider.core.verification.envelopes import SignatureVerifier, read_envelope
 from airflow_audit_provider.core.verification.findings import Finding, FindingKind, finding
 from airflow_audit_provider.core.verification.manifest_chain import Chain, Generation, StoredManifest
 from airflow_audit_provider.core.verification.replacements import AcceptedReplacement, replacing
-
-
-class Signature(msgspec.Struct, frozen=True):
-    """Detached signature; ``key_id`` is the SHA-256 of the public key, ``signature`` is base64 in the JSON."""
-
-    algorithm: str
-    key_id: str
-    signature: bytes
-
-    def to_bytes(self) -> bytes:
-        """Returns the canonical bytes: JSON, sorted keys, two-space indent, one line feed at the end."""
-        return canonical_json(self)
-
-
-class Signer(Protocol):
-    """Signs with a private key."""
-
-    @property
-    def verifier(self) -> SignatureVerifier:
-        """Verifies the signatures of this key."""
-        ...
-
-    def sign(self, content: bytes) -> Signature:
-        """Returns the signature over ``content``."""
-        ...
-
-
-class SignatureVerifier(Protocol):
-    """Verifies signatures with public keys."""
-
-    def verify(self, content: bytes, signature: Signature) -> str | None:
-        """Returns why the signature over ``content`` is invalid, as a sentence; None if it is valid."""
-        ...
-
-
-def read_signature(content: bytes) -> Signature | None:
-    """Decodes a signature; returns None if the bytes are not its canonical form."""
-    try:
-        signature = msgspec.json.decode(content, type=Signature)
-    except (msgspec.DecodeError, ValueError, RecursionError):
-        return None
-    return signature if signature.to_bytes() == content else None
-
 
 SEAL_VERSION = 1
 
@@ -127,7 +85,7 @@ class Seal(msgspec.Struct, frozen=True):
         return {key for _, key in newest.values()}
 
     def to_bytes(self) -> bytes:
-        """Returns the canonical bytes: JSON, sorted keys, two-space indent, one line feed at the end."""
+        """Returns the canonical bytes, see :func:`canonical_json`."""
         return canonical_json(self)
 
 
@@ -139,7 +97,7 @@ class SealedDay(NamedTuple):
 
 
 class SealChain:
-    """Seals and signatures of a destination; ``objects`` maps object keys to stored bytes.
+    """Seals, signatures and time stamps of a destination; ``objects`` maps object keys to stored bytes.
 
     ``findings`` are about the chain itself, from the newest seal to the first; ``seals`` are the readable seals, oldest
     first; ``contents`` maps each seal's number to its bytes.
@@ -177,6 +135,14 @@ class SealChain:
     def signature(self, number: int) -> bytes | None:
         """Returns the bytes of a seal's signature, None if it has none."""
         return self._objects.get(signature_key(number))
+
+    def timestamp(self, number: int) -> bytes | None:
+        """Returns the bytes of a seal's time stamp, None if it has none."""
+        return self._objects.get(timestamp_key(number))
+
+    def is_linked(self, seal: Seal) -> bool:
+        """Returns whether a seal contains the digest of the seal before it."""
+        return seal.previous_sha256 is not None and seal.previous_sha256 == self._digest_of(seal.number - 1)
 
     @cached_property
     def covered_keys(self) -> frozenset[str]:
@@ -241,12 +207,8 @@ class SealChain:
     def signature_findings(self, verifier: SignatureVerifier | None) -> Iterator[Finding]:
         """Checks every signature.
 
-        Without a verifier it checks their form, and that either every seal is signed or none. With a verifier a
-        destination without a seal is severe: the public key proves nothing about it.
+        Without a verifier it checks their form, and that either every seal is signed or none.
         """
-        if verifier is not None and not self.contents:
-            fact = "A public key was given, but the destination holds no seal, so nothing was proved."
-            yield finding(FindingKind.NOTHING_SEALED, SEAL_FOLDER, fact)
         for number, content in self.contents.items():
             stored = self.signature(number)
             if stored is None:
@@ -254,14 +216,12 @@ class SealChain:
                 continue
             yield from _signature_findings(number, content, stored, verifier)
 
-    def untrusted_signatures(self, day: date, verifiers: Sequence[SignatureVerifier]) -> Iterator[Finding]:
-        """Yields a finding for every signature on a day's seals that none of the verifiers finds valid."""
+    def untrusted_signatures(self, day: date, verifier: SignatureVerifier) -> Iterator[Finding]:
+        """Yields a finding for every signature on a day's seals that is not valid."""
         for seal in self.seals:
             stored = self.signature(seal.number) if seal.day == day else None
             if stored is not None:
-                content = self.contents[seal.number]
-                found = [list(_signature_findings(seal.number, content, stored, one)) for one in verifiers]
-                yield from [] if [] in found else found[-1]
+                yield from _signature_findings(seal.number, self.contents[seal.number], stored, verifier)
 
     def _unsigned(self, number: int, verifier: SignatureVerifier | None) -> Iterator[Finding]:
         others_are_signed = any(self.signature(other) is not None for other in self.contents)
@@ -272,8 +232,7 @@ class SealChain:
         key = seal_key(number)
         content = self._objects.get(key)
         if content is None:
-            fact = f"The signature of seal {number} exists, but the seal does not."
-            self.findings.append(finding(FindingKind.SIGNATURE_ORPHANED, signature_key(number), fact))
+            self._add_orphaned(number)
             return
         seal = _read_seal(content)
         if isinstance(seal, str):
@@ -281,6 +240,12 @@ class SealChain:
             return
         self.seals.append(seal)
         self.findings += self._link_findings(number, seal)
+
+    def _add_orphaned(self, number: int) -> None:
+        for name, key in (("signature", signature_key(number)), ("time stamp", timestamp_key(number))):
+            if key in self._objects:
+                fact = f"The {name} of seal {number} exists, but the seal does not."
+                self.findings.append(finding(FindingKind.SIGNATURE_ORPHANED, key, fact))
 
     def _link_findings(self, number: int, seal: Seal) -> Iterator[Finding]:
         key = seal_key(number)
@@ -310,15 +275,14 @@ class SealChain:
 def _signature_findings(
     number: int, content: bytes, stored: bytes, verifier: SignatureVerifier | None
 ) -> Iterator[Finding]:
-    """Checks one signature; without a verifier only its form."""
-    signature = read_signature(stored)
-    if signature is None:
-        fact = "The bytes are not a signature in this provider's canonical form."
-        yield finding(FindingKind.SIGNATURE_INVALID, signature_key(number), fact)
+    """Checks one signature; without a verifier only its form and that it is about this seal."""
+    envelope = read_envelope(stored, content)
+    if isinstance(envelope, str):
+        yield finding(FindingKind.SIGNATURE_INVALID, signature_key(number), envelope)
     elif verifier is None:
         fact = "The signature was not checked."
         yield finding(FindingKind.SIGNATURE_UNCHECKED, signature_key(number), fact)
-    elif reason := verifier.verify(content, signature):
+    elif reason := verifier.verify(content, envelope):
         yield finding(FindingKind.SIGNATURE_INVALID, signature_key(number), reason)
 
 
@@ -336,7 +300,7 @@ def _read_seal(content: bytes) -> Seal | str:
         return f"The seal has version {seal.seal_version}, which this release of the provider does not support."
     if [one.key for one in seal.manifests] != sorted({one.key for one in seal.manifests}):
         return "The seal does not name each manifest once and in sorted order."
-    return seal if seal.to_bytes() == content else "The seal's bytes differ from the canonical bytes of its content."
+    return seal if is_canonical(seal, content) else "The seal's bytes differ from the canonical bytes of its content."
 
 
 def as_sealed(stored: Iterable[StoredManifest], chain: Chain) -> dict[str, SealedManifest | None]:

@@ -16,34 +16,12 @@ from airflow_audit_provider.exceptions import CommitConflictError, VerificationE
 from tests.core.archive.manifests import manifest
 
 PRIVACY = AppliedPrivacy("people", ("email",), ("metadata",), "0123456789abcdef")
-GOLDEN = b"""{
-  "dataset_version": 1,
-  "file_format": "jsonl",
-  "privacy": {
-    "drop": [
-      "metadata"
-    ],
-    "key_id": "0123456789abcdef",
-    "name": "people",
-    "pseudonymise": [
-      "email"
-    ]
-  },
-  "query": {
-    "filters": [
-      [
-        "actor_email",
-        "z\xc3\xbc@x"
-      ]
-    ],
-    "scope": "organization",
-    "scope_id": "o",
-    "version": "v2"
-  },
-  "schema": "normalized",
-  "schema_major": 1
-}
-"""
+GOLDEN = (
+    b'{"dataset_version":1,"file_format":"jsonl","privacy":{"drop":["metadata"],'
+    b'"key_id":"0123456789abcdef","name":"people","pseudonymise":["email"]},'
+    b'"query":{"filters":[["actor_email","z\xc3\xbc@x"]],"scope":"organization","scope_id":"o","version":"v2"},'
+    b'"schema":"normalized","schema_major":1}'
+)
 
 
 def test_descriptor_has_its_canonical_bytes() -> None:
@@ -116,4 +94,4 @@ def test_damaged_descriptor_is_an_error(content: bytes) -> None:
 def test_descriptor_of_another_version_is_an_error(version: bytes) -> None:
     """A descriptor of another version is not guessed at."""
     with pytest.raises(VerificationError, match="Upgrade"):
-        read_dataset(GOLDEN.replace(b'"dataset_version": 1', b'"dataset_version": ' + version))
+        read_dataset(GOLDEN.replace(b'"dataset_version":1', b'"dataset_version":' + version))

@@ -60,7 +60,7 @@ def test_replacement_has_only_its_parts_and_names_its_predecessor() -> None:
     "content",
     [
         b"", b"{}", b"[]", b"null", GOLDEN[:-20], b"\xff" + GOLDEN,
-        GOLDEN.replace(b'"record_count": 2', b'"record_count": "2"'),
+        GOLDEN.replace(b'"record_count":2', b'"record_count":"2"'),
         GOLDEN.replace(b"2026-11-01\"", b"2026-13-01\""),
         GOLDEN.replace(b'"v2"', b'"v3"'),
     ],

@@ -10,34 +10,30 @@ import msgspec
 import pytest
 
 from airflow_audit_provider.core.archive.object_keys import WindowKeys, seal_key, signature_key
+from airflow_audit_provider.core.verification.envelopes import (
+    SEAL_PAYLOAD_TYPE,
+    Envelope,
+    EnvelopeSignature,
+    read_envelope,
+)
 from airflow_audit_provider.core.verification.manifest_chain import StoredManifest, read_chain
 from airflow_audit_provider.core.verification.seals import (
     Seal,
     SealChain,
     SealedManifest,
-    Signature,
     as_sealed,
-    read_signature,
     sealed_findings,
 )
 from airflow_audit_provider.core.windows.window import TimeWindow
 from tests.core.verification.manifests import KEYS, manifest, stored
 
 SHA = "ab" * 32
-GOLDEN = b"""{
-  "day": "2026-11-01",
-  "manifests": [
-    {
-      "key": "_manifests/dt=2026-11-01/20261101T000000Z-20261102T000000Z.g0001.json",
-      "record_count": 2,
-      "sha256": "abababababababababababababababababababababababababababababababab"
-    }
-  ],
-  "number": 1,
-  "previous_sha256": null,
-  "seal_version": 1
-}
-"""
+GOLDEN = (
+    b'{"day":"2026-11-01",'
+    b'"manifests":[{"key":"_manifests/dt=2026-11-01/20261101T000000Z-20261102T000000Z.g0001.json",'
+    b'"record_count":2,"sha256":"abababababababababababababababababababababababababababababababab"}],'
+    b'"number":1,"previous_sha256":null,"seal_version":1}'
+)
 
 
 def named(day: int, generation: int = 1, sha256: str = SHA) -> SealedManifest:
@@ -80,7 +76,7 @@ def test_seal_has_a_time_only_if_given() -> None:
     """A seal has the time of sealing only if it is given."""
     made = SealChain({}).next_seal(november(1), [named(1)], datetime(2026, 11, 2, tzinfo=UTC))
     assert made is not None
-    assert b'"sealed_at": "2026-11-02T00:00:00Z"' in made.to_bytes()
+    assert b'"sealed_at":"2026-11-02T00:00:00Z"' in made.to_bytes()
     assert kinds(SealChain({made.key: made.to_bytes()})) == []
 
 
@@ -213,14 +209,15 @@ def test_expected_digest_may_be_of_any_seal() -> None:
 class Verifier:
     """Verifier with one key, ``k``, whose signature is the digest of the content."""
 
-    def verify(self, content: bytes, signature: Signature) -> str | None:
+    def verify(self, content: bytes, envelope: Envelope) -> str | None:
         """Returns the error, or None."""
-        return None if signature == signed(content) else "No."
+        return None if envelope == signed(content) else "No."
 
 
-def signed(content: bytes) -> Signature:
-    """Returns the signature that the verifier expects."""
-    return Signature("digest", "k", hashlib.sha256(content).digest())
+def signed(content: bytes) -> Envelope:
+    """Returns the envelope that the verifier expects."""
+    signature = EnvelopeSignature("k", hashlib.sha256(content).digest())
+    return Envelope(content, SEAL_PAYLOAD_TYPE, (signature,))
 
 
 SIGNED = THREE | {signature_key(n): signed(THREE[seal_key(n)]).to_bytes() for n in (1, 2, 3)}
@@ -236,7 +233,7 @@ HALF_SIGNED = {key: content for key, content in SIGNED.items() if key != "_seals
         (
             {**SIGNED, "_seals/000003.sig": SIGNED["_seals/000002.sig"]},
             ["signature_invalid"],
-            ["signature_unchecked"] * 3,
+            ["signature_unchecked"] * 2 + ["signature_invalid"],
         ),
         (
             {**SIGNED, "_seals/000003.sig": b"{}"},
@@ -258,14 +255,22 @@ def test_unsigned_seals_are_listed() -> None:
     assert SealChain(HALF_SIGNED).signature(3) is None
 
 
-def test_signature_is_canonical_json() -> None:
-    """A signature has algorithm, key id and base64; another encoding of the same values is invalid."""
-    one = Signature("ed25519", "k", b"\x00" * 64)
-    content = one.to_bytes()
-    assert msgspec.json.decode(content) == {"algorithm": "ed25519", "key_id": "k", "signature": "A" * 86 + "=="}
-    assert read_signature(content) == one
-    for other in (content + b" ", content.replace(b'A=="', b'B=="'), b"", b"[" * 100_000, b'{"algorithm": 1}'):
-        assert read_signature(other) is None
+def test_signature_is_a_canonical_dsse_envelope() -> None:
+    """An envelope has payload, type, key id and signature; another encoding, type or payload is invalid."""
+    content = b"\x00" * 3
+    one = Envelope(content, SEAL_PAYLOAD_TYPE, (EnvelopeSignature("k", b"\x00" * 64),))
+    stored = one.to_bytes()
+    assert msgspec.json.decode(stored) == {
+        "payload": "AAAA",
+        "payloadType": "application/vnd.airflow-audit-provider.seal+json",
+        "signatures": [{"keyid": "k", "sig": "A" * 86 + "=="}],
+    }
+    assert read_envelope(stored, content) == one
+    others = [stored + b" ", stored.replace(b'A=="', b'B=="'), b"", b"[" * 100_000, b'{"payload":1}']
+    others.append(stored.replace(b"seal+json", b"sael+json"))
+    for other in others:
+        assert isinstance(read_envelope(other, content), str)
+    assert read_envelope(stored, b"other") == "The envelope does not hold the bytes of its seal."
 
 
 def test_seal_has_the_key_of_its_number() -> None:

@@ -159,7 +159,7 @@ def test_damaged_descriptor_stops_a_pull(fake: FakeCloudflare, store: LocalStore
     """A pull fails if it cannot read the descriptor; the error names the descriptor and both remedies."""
     _land(fake, pull_spec(), store)
     for content, words in ((b"{", "cannot be decoded"), (None, "version 2, which this release")):
-        newer = (store.read(DESCRIPTOR) or b"").replace(b'"dataset_version": 1', b'"dataset_version": 2')
+        newer = (store.read(DESCRIPTOR) or b"").replace(b'"dataset_version":1', b'"dataset_version":2')
         store.remove([DESCRIPTOR])
         store.create(DESCRIPTOR, content or newer)
         with pytest.raises(VerificationError, match=words):

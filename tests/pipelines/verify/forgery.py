@@ -9,6 +9,7 @@ import hashlib
 from collections.abc import Callable
 
 import msgspec
+import rfc8785
 
 from airflow_audit_provider.core.api.records import AuditRecord
 from airflow_audit_provider.core.archive.manifest import Manifest
@@ -72,5 +73,5 @@ def forge_seal(store: Store, like: str, key: str, **changes: object) -> None:
     named = {"key": key, "sha256": hashlib.sha256(content).hexdigest(), "record_count": count}
     manifests = sorted([*seal["manifests"], named], key=lambda one: str(one["key"]))
     seal |= {"number": number, "manifests": manifests, "previous_sha256": hashlib.sha256(before).hexdigest(), **changes}
-    forged = msgspec.json.format(msgspec.json.encode(seal, order="sorted"), indent=2) + b"\n"
+    forged = rfc8785.dumps(seal)
     assert store.create(f"_seals/{number:06}.json", forged)

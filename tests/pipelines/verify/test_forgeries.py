@@ -255,7 +255,7 @@ def test_late_record_after_a_change_of_keys_is_sealed_with_the_earlier_public_ke
     with pytest.raises(VerificationError, match="signature_invalid"):
         seal(store, signer=OTHER_SIGNER)
     assert "_seals/000003.sig" in store.objects, "a day without a seal does not need the earlier key"
-    seal(store, signer=OTHER_SIGNER, verifier=VERIFIER)
+    seal(store, signer=Ed25519Signer(OTHER_PRIVATE_PEM, [PUBLIC_PEM]))
     both = TrustAnchors(Ed25519Verifier([PUBLIC_PEM, OTHER_PUBLIC_PEM]), kept)
     assert severe(verify(store, anchors=both).findings) == []
 
