@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import importlib.util
 import socket
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -34,8 +33,6 @@ HOST = "https://api.example.com"
 NO_AUTHENTICATION, PASSWORD, NONE_ACCEPTED = b"\x05\x00", b"\x05\x02", b"\x05\xff"
 CONNECTED = b"\x05\x00\x00\x01\x00\x00\x00\x00\x00\x00"
 RESPONSE = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
-# The tests' lock does not have the optional package. These tests run where it is installed.
-needs_socks = pytest.mark.skipif(importlib.util.find_spec("socksio") is None, reason="httpx[socks] is not installed")
 
 
 class ProtocolError(Exception):
@@ -140,7 +137,6 @@ def _behind(port: int, base_url: str = HOST, user: str = "") -> Endpoint:
     return Endpoint(Credentials(token="t"), base_url, timeout_seconds=0.2, proxy=f"socks5://{user}127.0.0.1:{port}")
 
 
-@needs_socks
 @pytest.mark.integration
 @BOTH
 def test_response_arrives_through_a_socks_proxy(send: Send) -> None:
@@ -149,7 +145,6 @@ def test_response_arrives_through_a_socks_proxy(send: Send) -> None:
         assert send(_behind(port, "http://127.0.0.1:9", user="us%C3%A9r:p%40ss@")).body == b"{}"
 
 
-@needs_socks
 @pytest.mark.integration
 @BOTH
 @pytest.mark.parametrize(
@@ -171,7 +166,6 @@ def test_every_wrong_answer_of_a_socks_proxy_is_unavailable(send: Send, answers:
     assert caught.value.retryable
 
 
-@needs_socks
 @pytest.mark.integration
 @BOTH
 @pytest.mark.parametrize("answers", [[NONE_ACCEPTED], [PASSWORD, b"\x01\x01"]])
@@ -182,7 +176,6 @@ def test_socks_proxy_that_refuses_the_password_is_named_at_once(send: Send, answ
         send(_behind(port, user=user))
 
 
-@needs_socks
 @pytest.mark.integration
 @BOTH
 def test_silent_socks_proxy_ends_in_time(send: Send) -> None:
@@ -201,7 +194,6 @@ def _is_connected_to(thing: object, port: int) -> bool:
         return False
 
 
-@needs_socks
 @pytest.mark.integration
 @pytest.mark.parametrize("answer", [b"\x05\x77", NONE_ACCEPTED])
 def test_connection_that_a_socks_proxy_did_not_set_up_is_closed(answer: bytes) -> None:
