@@ -18,6 +18,7 @@ from airflow_audit_provider.core.archive.object_keys import (
     MANIFEST_FOLDER,
     SEAL_FOLDER,
     WindowKeys,
+    seal_number,
 )
 from airflow_audit_provider.core.ports import Store
 from airflow_audit_provider.core.windows.window import SECOND_NS
@@ -210,6 +211,7 @@ def read_part(store: Store, part: Part, part_format: PartFormat, version: ApiVer
 
 
 def read_seals(store: Store) -> dict[str, bytes]:
-    """Returns every object below the seals' folder, by key."""
-    contents = ((key, store.read(key)) for key in store.list_keys(SEAL_FOLDER))
+    """Returns every seal, signature and time stamp, by key; other objects in their folder are not read."""
+    keys = (key for key in store.list_keys(SEAL_FOLDER) if seal_number(key) is not None)
+    contents = ((key, store.read(key)) for key in keys)
     return {key: content for key, content in contents if content is not None}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Container, Iterable
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 
 import msgspec
 
@@ -109,6 +109,13 @@ class _SealRun:
         sealed = SealChain(self.objects).first_named
         parsed = (read_manifest_key(key) for key in self.store.list_keys(MANIFEST_FOLDER) if key not in sealed)
         return sorted({key.day for key in parsed if key is not None})
+
+    def may_have_been_sealed_at(self, unsigned: Seal) -> bool:
+        """Returns whether an earlier run may have stated the time of a seal, if it states one."""
+        if not unsigned.sealed_at:
+            return True
+        is_past = self._sealed_at is None or unsigned.sealed_at <= self._sealed_at
+        return is_past and unsigned.sealed_at.astimezone(UTC).date() >= unsigned.day
 
     def seal_days(self, days: Iterable[date]) -> list[VerificationError]:
         """Seals every day that passes its checks; returns the errors of the others."""
@@ -217,6 +224,8 @@ def _reason_not_to_sign(run: _SealRun, chain: SealChain, unsigned: Seal) -> str 
     """Returns why an older seal is not signed, None if it may be."""
     if chain.findings:
         return "The chain of seals is broken."
+    if not run.may_have_been_sealed_at(unsigned):
+        return "It states a time before its day, or a time later than this run."
     keys = {one.key for one in unsigned.manifests}
     earlier = chain.day_before(unsigned.day, unsigned.number)
     try:

@@ -6,7 +6,8 @@ and only by the run that erases it or after a seal accepted the erasure.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import hashlib
+from collections.abc import Collection, Iterable
 from functools import cached_property
 
 from airflow_audit_provider.core.archive.object_keys import WindowKeys
@@ -27,22 +28,25 @@ class SealedParts:
         """Returns those of a window's replaced or orphaned parts that may be removed.
 
         A covered part may go only if a manifest lists it as erased, and either this run erases (``is_erasing``) or a
-        seal accepts that manifest: anyone who can write to the store can write a manifest. Reads the seals only if a
-        manifest names one of the parts. If a seal or a sealed manifest cannot be read, what it covers is unknown.
+        seal accepts that manifest: anyone who can write to the store can write a manifest. If a seal, or a manifest
+        that a seal names, is missing, changed or cannot be read, what it covers is unknown, and nothing else may go.
         """
         if not parts:
             return []
         listed = [key for key in self._store.list_keys(keys.manifest_prefix) if keys.generation_of(key) is not None]
-        chain = read_chain([StoredManifest(key, self._store.read(key)) for key in listed])
-        named = {part.key for one in chain.generations for part in one.manifest.parts}
-        is_readable = len(chain.generations) == len(listed) > 0
-        if is_readable and named.isdisjoint(parts):
-            return sorted(parts)
+        stored = [StoredManifest(key, self._store.read(key)) for key in listed]
+        chain = read_chain(stored)
         erased = erased_parts(chain, None if is_erasing else self._seals.accepted_keys)
-        covered = {key for key in self._seals.covered_keys if keys.generation_of(key) is not None}
-        if self._seals.findings or not covered <= {one.key for one in chain.generations}:
+        if self._seals.findings or not self._are_as_sealed(keys, stored) or len(chain.generations) < len(listed):
             return sorted(set(erased).intersection(parts))
+        covered = {key for key in self._seals.covered_keys if keys.generation_of(key) is not None}
         return sorted(set(parts) - set(parts_in_force(chain, covered, erased)))
+
+    def _are_as_sealed(self, keys: WindowKeys, stored: Iterable[StoredManifest]) -> bool:
+        """Returns whether the window has every manifest that a seal names of it, with the sealed bytes."""
+        digests = {one.key: hashlib.sha256(one.content).hexdigest() for one in stored if one.content is not None}
+        named = (one for seal in self._seals.seals for one in seal.manifests)
+        return all(digests.get(one.key) == one.sha256 for one in named if keys.generation_of(one.key) is not None)
 
     @cached_property
     def _seals(self) -> SealChain:

@@ -124,10 +124,8 @@ class StagingArea(NamedTuple):
         unnamed = [key for key in self.store.list_keys(self.keys.partition) if key not in named]
         generations = [(key, self.keys.part_generation(key)) for key in unnamed]
         ended = [key for key, number in generations if number is not None and number <= committed.generation]
-        # A first generation replaces nothing, so what it does not name was never committed.
-        if committed.generation > 1:
-            ended = SealedParts(self.store).removable(self.keys, ended, is_erasing=is_erasing)
-        self.store.remove(ended)
+        # Also of a first generation: the manifest before it may have been lost, and its parts are sealed.
+        self.store.remove(SealedParts(self.store).removable(self.keys, ended, is_erasing=is_erasing))
 
     def _checkpoints(self, staged: Iterable[str]) -> list[tuple[str, Checkpoint | None]]:
         """Returns the newest checkpoint of each attempt among sorted keys, with the attempt's prefix."""

@@ -176,7 +176,7 @@ def read_manifest(key: str, content: bytes) -> Manifest:
     """Decodes a manifest; raises ``VerificationError`` if the bytes are damaged or of a newer version."""
     try:
         manifest = msgspec.convert(_with_nanoseconds(msgspec.json.decode(content), str, int), Manifest)
-    except (msgspec.DecodeError, ValueError, RecursionError, ConfigurationError) as error:
+    except (msgspec.DecodeError, ValueError, OverflowError, RecursionError, ConfigurationError) as error:
         raise VerificationError(
             f"The manifest {key} cannot be decoded ({error}). Restore it from a copy; no run overwrites it."
         ) from error

@@ -43,7 +43,8 @@ _MAX_DAYS = 62
 _TICK = timedelta(microseconds=1)
 _GENERATION = re.compile(r"\.g(\d{4,})\.json$")
 _PASS_RECORD = re.compile(VERIFIED_FOLDER + r"\d{8}T\d{6}Z-[0-9a-f]{16}\.json")
-_SEAL = re.compile(r"_seals/(\d{6,})\.(?:json|sig|tsr)")
+# RFC 8785 has no integer above 2**53, so a number has at most 15 digits.
+_SEAL = re.compile(r"_seals/(\d{6,15})\.(?:json|sig|tsr)")
 
 
 class WindowKeys(msgspec.Struct, frozen=True):

@@ -93,7 +93,7 @@ def read_pass_record(key: str, content: bytes) -> PassRecord | None:
     """Decodes a record; returns None if its bytes are damaged or of another version."""
     try:
         record = msgspec.json.decode(content, type=PassRecord)
-    except (msgspec.DecodeError, ValueError, RecursionError, ConfigurationError):
+    except (msgspec.DecodeError, ValueError, OverflowError, RecursionError, ConfigurationError):
         return None
     return record if is_canonical(record, content) and record.key == key else None
 

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from functools import cached_property
 from typing import NamedTuple
 
@@ -108,7 +108,8 @@ class SealChain:
         self.seals: list[Seal] = []
         self._objects = {key: content for key, content in objects.items() if seal_number(key) is not None}
         numbers = sorted({seal_number(key) or 0 for key in self._objects})
-        self.last_number = numbers[-1] if numbers else 0
+        # A signature or time stamp without its seal takes no number: the next seal would have no seal before it.
+        self.last_number = max((number for number in numbers if self._has_seal(number)), default=0)
         for first, last in missing_numbers(numbers):
             span = f"Seal {first} is" if first == last else f"The seals {first} to {last} are"
             self.findings.append(finding(FindingKind.SEAL_MISSING, seal_key(first), f"{span} missing."))
@@ -238,8 +239,10 @@ class SealChain:
         if isinstance(seal, str):
             self.findings.append(finding(FindingKind.SEAL_UNREADABLE, key, seal))
             return
-        self.seals.append(seal)
         self.findings += self._link_findings(number, seal)
+        # Signatures and time stamps are found by the number, so a seal that states another one counts for nothing.
+        if seal.number == number:
+            self.seals.append(seal)
 
     def _add_orphaned(self, number: int) -> None:
         for name, key in (("signature", signature_key(number)), ("time stamp", timestamp_key(number))):
@@ -294,13 +297,23 @@ def _read_seal(content: bytes) -> Seal | str:
     """Decodes a seal; returns a sentence with the reason if the bytes are not a valid seal."""
     try:
         seal = msgspec.json.decode(content, type=Seal)
-    except (msgspec.DecodeError, ValueError, RecursionError) as error:
+    except (msgspec.DecodeError, ValueError, OverflowError, RecursionError) as error:
         return f"The seal cannot be read ({error})."
     if seal.seal_version != SEAL_VERSION:
         return f"The seal has version {seal.seal_version}, which this release of the provider does not support."
     if [one.key for one in seal.manifests] != sorted({one.key for one in seal.manifests}):
         return "The seal does not name each manifest once and in sorted order."
+    if not seal.manifests:
+        return "The seal names no manifest. No run creates such a seal."
+    if not _has_possible_times(seal):
+        return "The seal's day or time is not in the years 1970 to 9000, or its time has no zone."
     return seal if is_canonical(seal, content) else "The seal's bytes differ from the canonical bytes of its content."
+
+
+def _has_possible_times(seal: Seal) -> bool:
+    """Returns whether the times can be converted between zones and added to."""
+    stated = seal.sealed_at or datetime(1970, 1, 2, tzinfo=UTC)
+    return stated.tzinfo is not None and all(1970 <= year <= 9000 for year in (stated.year, seal.day.year))
 
 
 def as_sealed(stored: Iterable[StoredManifest], chain: Chain) -> dict[str, SealedManifest | None]:
