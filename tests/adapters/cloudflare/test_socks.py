@@ -191,7 +191,7 @@ def _is_connected_to(thing: object, port: int) -> bool:
     try:
         # Not isinstance: a proxy object of another library would import what it stands for.
         is_socket = issubclass(type(thing), socket.socket)
-        return is_socket and cast("socket.socket", thing).getpeername()[1] == port
+        return is_socket and cast("socket.socket", thing).getpeername()[1:2] == (port,)
     except OSError:
         return False
 
