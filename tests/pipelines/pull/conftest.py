@@ -1,4 +1,4 @@
-"""Fixtures of tests that resume a pull."""
+"""Fixtures of tests that pull into a destination."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import pytest
 
 from airflow_audit_provider.adapters.storage.fsspec_store import LocalStore
 from airflow_audit_provider.pipelines import part_writer
+from airflow_audit_provider.testing.clock import ManualClock
 
 
 @pytest.fixture
@@ -17,8 +18,14 @@ def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
+def clock() -> ManualClock:
+    """A clock that moves only when a caller sleeps on it."""
+    return ManualClock()
+
+
+@pytest.fixture
 def store(tmp_path: Path) -> LocalStore:
-    """The destination that all attempts share."""
+    """The empty destination that all attempts of a test share."""
     return LocalStore(str(tmp_path / "destination"))
 
 

@@ -39,12 +39,6 @@ from tests.pipelines.pull.meanwhile import Meanwhile
 from tests.pipelines.pull.resuming import finish, kill, resumable_spec, small_fake
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> LocalStore:
-    """An empty destination."""
-    return LocalStore(str(tmp_path))
-
-
 def _fake_of(*hours: int, minute: int = 0) -> FakeCloudflare:
     """Returns a fake with one record in each of these hours."""
     fake = fake_with(ManualClock(), records_per_day=0)

@@ -18,16 +18,6 @@ from airflow_audit_provider.testing.clock import ManualClock
 from tests.pipelines.pull.landing import START, fake_with, land, landed_ids, pull_spec, reader_of, record_at, true_ids
 
 
-@pytest.fixture
-def clock() -> ManualClock:
-    return ManualClock()
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> LocalStore:
-    return LocalStore(str(tmp_path))
-
-
 @pytest.mark.parametrize("file_format", ["jsonl", "csv", "parquet"])
 @pytest.mark.parametrize("damage", ["cut", "flipped", "gone"])
 def test_damaged_part_fails_the_next_run(file_format: str, damage: str, clock: ManualClock, store: LocalStore) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 
@@ -32,16 +31,6 @@ from tests.pipelines.pull.landing import (
 pytestmark = pytest.mark.integration
 
 VERSIONS = ("v1", "v2")
-
-
-@pytest.fixture
-def clock() -> ManualClock:
-    return ManualClock()
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> LocalStore:
-    return LocalStore(str(tmp_path))
 
 
 def _land_or_fail(fake: FakeCloudflare, version: str, clock: ManualClock, store: LocalStore) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pendulum
 import pytest
@@ -20,12 +19,6 @@ from tests.pipelines.pull.landing import START, fake_with, land, objects, pull_s
 
 DAY, HOUR = timedelta(days=1), timedelta(hours=1)
 BERLIN = "Europe/Berlin"
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> LocalStore:
-    """An empty destination."""
-    return LocalStore(str(tmp_path))
 
 
 @pytest.fixture

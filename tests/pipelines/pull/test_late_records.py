@@ -36,12 +36,6 @@ LAST = 3
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> LocalStore:
-    """An empty destination."""
-    return LocalStore(str(tmp_path))
-
-
-@pytest.fixture
 def fake() -> FakeCloudflare:
     """A fake of few records."""
     return fake_with(ManualClock(), records_per_day=50)
@@ -182,7 +176,7 @@ def test_damaged_part_stops_the_lookback(fake: FakeCloudflare, store: LocalStore
     """A damaged part is an error; older windows keep the late records added before it."""
     _land(fake, store)
     fake.add(record_at("2026-10-23T03:00:00Z", "late-1"))
-    (tmp_path / _manifest(store, 1).parts[0].key).write_bytes(b"")
+    (tmp_path / "destination" / _manifest(store, 1).parts[0].key).write_bytes(b"")
     with pytest.raises(VerificationError, match="differs from its manifest"):
         _pull_late(fake, store, 3 * DAY)
     assert _manifest(store, 0).added_ids == ("late-1",)

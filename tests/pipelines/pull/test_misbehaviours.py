@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 
@@ -115,16 +114,6 @@ PAGING = [
     Kind.MISSING_RESULT_FACTS,
 ]
 CROWDED = [kind.value + value for kind in PAGING for value in LANDS[kind]]
-
-
-@pytest.fixture
-def clock() -> ManualClock:
-    return ManualClock()
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> LocalStore:
-    return LocalStore(str(tmp_path))
 
 
 def test_every_misbehaviour_is_covered() -> None:

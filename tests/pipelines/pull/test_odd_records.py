@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 
@@ -45,12 +44,6 @@ PLACES = {
     "first of a page": (20, 40, 20),
     "alone": (0, 0, 1000),
 }
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> LocalStore:
-    """An empty destination."""
-    return LocalStore(str(tmp_path))
 
 
 def _reader(log: OddLog) -> AuditLogReader:

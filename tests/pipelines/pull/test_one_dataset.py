@@ -47,12 +47,6 @@ OTHERS: dict[str, tuple[dict[str, Any], str]] = {
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> LocalStore:
-    """An empty destination."""
-    return LocalStore(str(tmp_path))
-
-
-@pytest.fixture
 def fake() -> FakeCloudflare:
     """A fake with a few records a day."""
     return fake_with(ManualClock(), records_per_day=4)

@@ -56,12 +56,6 @@ def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(part_writer, "_GROUP_RECORDS", PART_RECORDS)
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> LocalStore:
-    """An empty destination."""
-    return LocalStore(str(tmp_path))
-
-
 def rule(key: bytes = KEY, **given: Any) -> PrivacyRule:
     """Returns the usual rule, with another key or changed arguments."""
     request = read_privacy({"conn_id": "audit_privacy", "drop": DROP, **given})

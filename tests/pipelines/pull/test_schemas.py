@@ -47,12 +47,6 @@ ODD = b'{"id":"odd","when":"2026-10-26T12:00:00Z","action":{"result":"perhaps","
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> LocalStore:
-    """An empty destination."""
-    return LocalStore(str(tmp_path))
-
-
-@pytest.fixture
 def fake() -> FakeCloudflare:
     """A fake of few records."""
     return fake_with(ManualClock(), records_per_day=300)
