@@ -238,7 +238,7 @@ def _add_verify(commands: Commands) -> None:
         "--sealed-within",
         type=_hours,
         metavar="HOURS",
-        help="each day's first seal must be proved by a time stamp so many hours after the day's end",
+        help="the first seal of each window must be proved by a time stamp so many hours after the window's day",
     )
 
 

@@ -136,7 +136,8 @@ class LockCheck(NamedTuple):
 class TrustAnchors(NamedTuple):
     """What an auditor holds elsewhere: public keys, the SHA-256 of a seal, certificates of time stamp authorities.
 
-    ``sealed_within`` is how soon after the end of each day its first seal has to be proved by a time stamp.
+    ``sealed_within`` is how soon after the end of its day the first seal of each window has to be proved by a time
+    stamp.
     """
 
     verifier: SignatureVerifier | None = None

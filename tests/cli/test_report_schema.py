@@ -227,19 +227,21 @@ def test_report_without_anchors_is_valid(
 def test_report_of_proved_times_is_valid(
     destination: tuple[Path, LocalStore], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A stated time that the time stamp contradicts, and a day that is proved too late, have valid entries."""
+    """A stated time that the time stamp contradicts, and seals that are proved too late or too early, are valid."""
     folder, _ = destination
     store = LocalStore(str(folder / "stamped"))
     two_days(store)
+    far = window(100 * 365)
+    commit(store, far, records_in(far, 1))
     authority = Authority(tmp_path)
     with served(authority) as url:
         timestamper = HttpTimestamper(TimestampAuthority(url))
         seal(store, signer=Ed25519Signer(PRIVATE_PEM), sealed_at=DAY_1 - 900 * DAY, timestamper=timestamper)
     arguments = ["--tsa-certificate", str(tmp_path / "root.pem"), "--sealed-within", "0.01"]
-    store.remove(["_seals/000001.sig", "_seals/000002.sig"])
+    store.remove([f"_seals/00000{number}.sig" for number in (1, 2, 3)])
     assert main(["verify", str(folder / "stamped"), "--json", *arguments]) == 1
     report = json.loads(capsys.readouterr().out)
-    assert check_valid(report) == {"sealed_at_contradicted", "sealed_late"}
+    assert check_valid(report) == {"sealed_at_contradicted", "sealed_late", "sealed_early"}
     assert all(one["proved_at"] and one["timestamped_at"] and one["sealed_at"] for one in report["seals"])
 
 
@@ -267,5 +269,6 @@ def test_report_of_object_locks_is_valid(destination: tuple[Path, LocalStore]) -
 
 def test_every_kind_has_a_real_report_and_is_in_the_schema() -> None:
     """The tests above print each kind that exists, and the schema names each."""
-    others = {"object_unlocked", "signature_unchecked", "timestamp_unchecked", "sealed_at_contradicted", "sealed_late"}
+    times = {"timestamp_unchecked", "sealed_at_contradicted", "sealed_late", "sealed_early"}
+    others = {"object_unlocked", "signature_unchecked", *times}
     assert others | DAMAGES.keys() == set(FindingKind) == set(SCHEMA["$defs"]["FindingKind"]["enum"])

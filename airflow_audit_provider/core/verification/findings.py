@@ -82,6 +82,7 @@ class FindingKind(StrEnum):
     TIMESTAMP_UNCHECKED = "timestamp_unchecked"
     SEALED_AT_CONTRADICTED = "sealed_at_contradicted"
     SEALED_LATE = "sealed_late"
+    SEALED_EARLY = "sealed_early"
 
 
 class _Meaning(NamedTuple):
@@ -221,8 +222,12 @@ _MEANINGS: dict[FindingKind, _Meaning] = {
     ),
     FindingKind.SEALED_LATE: _Meaning(
         Severity.SEVERE,
-        "If the day was sealed late on purpose, as in a backfill, compare it with your own records; otherwise the "
-        "chain was written again after that day: compare it with a copy.",
+        "If it was landed or sealed late on purpose, as in a backfill, compare it with your own records; otherwise it "
+        "was written after that day: compare it with a copy.",
+    ),
+    FindingKind.SEALED_EARLY: _Meaning(
+        Severity.SEVERE,
+        "No run seals a window before its end. Find out who made the seal, and compare the window with the API.",
     ),
 }
 

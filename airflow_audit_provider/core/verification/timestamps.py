@@ -13,15 +13,16 @@ Invariant: an instant counts as proved only if every seal from the time-stamped 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from typing import Protocol
 
 import msgspec
 
-from airflow_audit_provider.core.archive.object_keys import timestamp_key
+from airflow_audit_provider.core.archive.object_keys import read_manifest_key, timestamp_key
 from airflow_audit_provider.core.verification.findings import Finding, FindingKind, as_table, finding
 from airflow_audit_provider.core.verification.seals import Seal, SealChain
+from airflow_audit_provider.core.windows.window import TimeWindow
 
 # By how much the clocks of sealer and authority may differ, and how long after the seal its time stamp may be made.
 CLOCK_TOLERANCE = timedelta(minutes=5)
@@ -69,18 +70,29 @@ class SealTimes:
         self._is_checked = verifier is not None
         stamped = {seal.number: at for seal in chain.seals if (at := self._stamp_of(chain, seal.number, verifier))}
         self.times = _seal_times(chain, stamped)
+        self._new_windows = _new_windows(chain)
         if self._is_checked:
             self.findings += [found for one in self.times for found in _time_findings(one)]
+            self.findings += _early_findings(chain, self.times)
 
     def late_findings(self, sealed_within: timedelta) -> Iterator[Finding]:
-        """Yields a finding for each day whose first seal is not proved to have existed so soon after the day's end."""
-        first: dict[date, SealTime] = {}
+        """Yields a finding for each seal that is proved too late for a window that no seal before it names.
+
+        Each window has to be proved so soon after the end of the UTC day on which it starts, or after its own end if
+        that is later. A seal of another window of the day does not count: it says nothing about this one.
+        """
         for one in self.times:
-            first.setdefault(one.day, one)
-        for day, one in sorted(first.items()):
-            due_at = datetime(day.year, day.month, day.day, tzinfo=UTC) + timedelta(days=1) + sealed_within
-            if one.proved_at is not None and one.proved_at > due_at:
-                fact = f"Seal {one.number} is the first of {day}, but proved only at {_text(one.proved_at)}."
+            proved_at = one.proved_at
+            late = [
+                window
+                for window in self._new_windows[one.number]
+                if proved_at is not None and proved_at - _ended_at(window) > sealed_within
+            ]
+            if late:
+                fact = (
+                    f"Seal {one.number} is the first that names {_windows(late)} of {one.day}, but it is proved only "
+                    f"at {_text(proved_at)}."
+                )
                 yield finding(FindingKind.SEALED_LATE, timestamp_key(one.number), fact)
 
     def _stamp_of(self, chain: SealChain, number: int, verifier: TimestampVerifier | None) -> datetime | None:
@@ -119,6 +131,43 @@ def _seal_times(chain: SealChain, stamped: Mapping[int, datetime]) -> tuple[Seal
         times.append(SealTime(seal.number, seal.day, seal.sealed_at or None, own, proved_at))
         after = seal
     return tuple(reversed(times))
+
+
+def _windows_of(seal: Seal) -> list[TimeWindow]:
+    """Returns the windows of a seal's manifests; what is no manifest of its day is a finding about the chain."""
+    parsed = (read_manifest_key(named.key) for named in seal.manifests)
+    return sorted({key.window for key in parsed if key is not None and key.day == seal.day})
+
+
+def _new_windows(chain: SealChain) -> dict[int, list[TimeWindow]]:
+    """Returns for each seal the windows that no seal before it names."""
+    known: set[TimeWindow] = set()
+    found: dict[int, list[TimeWindow]] = {}
+    for seal in chain.seals:
+        found[seal.number] = [window for window in _windows_of(seal) if window not in known]
+        known.update(found[seal.number])
+    return found
+
+
+def _ended_at(window: TimeWindow) -> datetime:
+    """Returns when a seal of a window is expected: after the UTC day on which it starts, and after its end."""
+    start = window.start.astimezone(UTC)
+    return max(start.replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=1), window.end)
+
+
+def _early_findings(chain: SealChain, times: Iterable[SealTime]) -> Iterator[Finding]:
+    """Yields a finding for each seal that is proved to have existed before a window that it names had ended."""
+    proved = {one.number: one.proved_at for one in times}
+    for seal in chain.seals:
+        at = proved[seal.number]
+        early = [window for window in _windows_of(seal) if at is not None and window.end - at > CLOCK_TOLERANCE]
+        if early:
+            fact = f"Seal {seal.number} existed at {_text(at)}, but it names {_windows(early)}, which ended later."
+            yield finding(FindingKind.SEALED_EARLY, timestamp_key(seal.number), fact)
+
+
+def _windows(windows: Sequence[TimeWindow]) -> str:
+    return str(windows[0]) if len(windows) == 1 else f"{len(windows)} windows such as {windows[0]}"
 
 
 def _time_findings(one: SealTime) -> Iterable[Finding]:

@@ -125,6 +125,27 @@ def test_first_seal_of_a_day_that_is_proved_late_is_severe_if_a_limit_is_given()
     assert list(times.late_findings(timedelta(days=90))) == []
 
 
+def test_window_that_ends_after_its_day_is_due_after_its_own_end() -> None:
+    """A window of a week cannot be sealed when the day of its start ends."""
+    day = DAY_1.date()
+    key = f"_manifests/dt={day}/{day:%Y%m%d}T000000Z-20261108T000000Z.g0001.json"
+    made = SealChain({}).next_seal(day, [_named(key)])
+    assert made is not None
+    content = made.to_bytes()
+    late = {}
+    for hours in (100, 170, 200):
+        stamp = response(content, DAY_1 + hours * HOUR)
+        times = SealTimes(SealChain({made.key: content, timestamp_key(1): stamp}), Verifier())
+        late[hours] = [str(one.kind) for one in [*times.findings, *times.late_findings(24 * HOUR)]]
+    assert late == {100: ["sealed_early"], 170: [], 200: ["sealed_late"]}
+
+
+def test_limit_of_any_length_is_possible() -> None:
+    """A limit that reaches beyond the calendar makes nothing late, and causes no error."""
+    times = SealTimes(SealChain(chain(DAY_1 + 25 * HOUR)), Verifier())
+    assert list(times.late_findings(timedelta.max)) == []
+
+
 def test_seals_after_the_newest_time_stamp_are_to_stamp() -> None:
     """A seal before a stamped one is proved by it, and earlier than a new time stamp could."""
     assert [seal.number for seal in unstamped(SealChain(chain(None, DAY_1, None, None)))] == [3, 4]

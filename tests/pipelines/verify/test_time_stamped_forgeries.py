@@ -10,7 +10,17 @@ from airflow_audit_provider.adapters.signing import Ed25519Signer, Ed25519Verifi
 from airflow_audit_provider.core.verification.findings import severe
 from airflow_audit_provider.pipelines.seal import seal
 from airflow_audit_provider.pipelines.verify import TrustAnchors, verify
-from tests.pipelines.verify.dataset import DAY, DAY_1, PRIVATE_PEM, PUBLIC_PEM, commit, records_in, two_days, window
+from tests.pipelines.verify.dataset import (
+    DAY,
+    DAY_1,
+    PRIVATE_PEM,
+    PUBLIC_PEM,
+    commit,
+    record,
+    records_in,
+    two_days,
+    window,
+)
 from tests.pipelines.verify.forgery import forge_first_generation, forge_replacement
 from tests.pipelines.verify.memory_store import MemoryStore
 from tests.pipelines.verify.stated_times import SteppedAuthority
@@ -143,6 +153,50 @@ def test_stated_time_before_the_time_stamp_is_severe_with_the_certificate(
     seal(store, signer=SIGNER, sealed_at=stated, timestamper=authority)
     assert severe_kinds(store, None) == set()
     assert severe_kinds(store, authority) == expected
+
+
+def test_window_added_later_to_a_day_that_was_sealed_in_time_is_severe_with_the_limit(
+    store: MemoryStore, authority: SteppedAuthority
+) -> None:
+    """Each window is judged by the first seal that names it, so an early seal of its day covers no forged one."""
+    authority.now = LATER
+    commit(store, window(1.5), records_in(window(1.5), 2, "forged"))
+    seal(store, signer=SIGNER, timestamper=authority)
+    anchors = TrustAnchors(VERIFIER, None, authority, LIMIT)
+    (found,) = verify(store, anchors=anchors).findings
+    assert (str(found.kind), found.key) == ("sealed_late", "_seals/000003.tsr")
+    assert "2026-10-27T12:00:00Z" in found.detail
+    assert severe_kinds(store, authority, limit=False) == set()
+
+
+def test_late_record_of_a_window_that_was_sealed_in_time_is_not_late(
+    store: MemoryStore, authority: SteppedAuthority
+) -> None:
+    """The first seal that names a window counts, whatever is added to the window later."""
+    authority.now = LATER
+    commit(store, window(), [record(DAY_1 + timedelta(hours=3), "later")])
+    seal(store, signer=SIGNER, timestamper=authority)
+    assert severe_kinds(store, authority) == set()
+
+
+@pytest.mark.parametrize(
+    ("proved", "expected"),
+    [
+        (DAY_1 - 5 * DAY, {"sealed_early"}),
+        (DAY_1 + timedelta(hours=11), {"sealed_early"}),
+        (DAY_1 + timedelta(hours=12), set()),
+    ],
+)
+def test_seal_proved_before_the_end_of_a_window_that_it_names_is_severe_with_the_certificate(
+    authority: SteppedAuthority, proved: datetime, expected: set[str]
+) -> None:
+    """Nobody can have sealed all records of a window before it ended; a seal in the course of its day is in order."""
+    store = MemoryStore()
+    commit(store, window(), records_in(window(), 2))
+    authority.now = proved
+    seal(store, signer=SIGNER, timestamper=authority)
+    assert severe_kinds(store, authority) == severe_kinds(store, authority, limit=False) == expected
+    assert severe_kinds(store, None) == set()
 
 
 def test_day_that_is_sealed_late_on_purpose_is_severe_with_a_limit(
