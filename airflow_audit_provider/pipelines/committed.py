@@ -15,9 +15,11 @@ from airflow_audit_provider.core.archive.commit import CommittedManifest
 from airflow_audit_provider.core.archive.compatibility import check_no_overlap
 from airflow_audit_provider.core.archive.manifest import Part, read_manifest
 from airflow_audit_provider.core.archive.object_keys import (
+    LONG_WINDOW_FOLDER,
     MANIFEST_FOLDER,
     SEAL_FOLDER,
     WindowKeys,
+    announced_window,
     seal_number,
 )
 from airflow_audit_provider.core.ports import Store
@@ -29,14 +31,14 @@ from airflow_audit_provider.formats.part_format import PartFormat, committed_for
 def latest_committed(store: Store, keys: WindowKeys) -> CommittedManifest | None:
     """Returns the manifest of a window's newest generation, None if the window is not committed.
 
-    Raises ``CommitConflictError`` if a committed window overlaps this one. Before a window's first commit the keys of
-    all manifests are checked, later only those of the days around it.
+    Raises ``CommitConflictError`` if a committed window overlaps this one. The number of keys that are listed does not
+    grow with the history, unless the window is longer than two months.
     """
     listed = _check_neighbours(store, keys)
     generations = (keys.generation_of(key) for key in listed)
     newest = max((generation for generation in generations if generation is not None), default=None)
     if newest is None:
-        check_no_overlap(keys, store.list_keys(MANIFEST_FOLDER))
+        _check_distant(store, keys)
         return None
     return read_committed(store, keys.manifest(newest))
 
@@ -50,6 +52,17 @@ def _check_neighbours(store: Store, keys: WindowKeys) -> list[str]:
     listed = [key for prefix in keys.neighbour_prefixes for key in store.list_keys(prefix)]
     check_no_overlap(keys, listed)
     return listed
+
+
+def _check_distant(store: Store, keys: WindowKeys) -> None:
+    """Checks the windows that the folders around a window do not show: longer ones, and those far behind its start."""
+    if keys.has_distant_neighbours:
+        check_no_overlap(keys, store.list_keys(MANIFEST_FOLDER))
+        return
+    announced = (announced_window(key) for key in store.list_keys(LONG_WINDOW_FOLDER) if keys.overlaps(key))
+    for window in filter(None, announced):
+        # An announced window may never have been committed.
+        check_no_overlap(keys, store.list_keys(WindowKeys(window, window.start.date()).manifest_prefix))
 
 
 def absent_parts(store: Store, parts: Iterable[Part]) -> list[str]:

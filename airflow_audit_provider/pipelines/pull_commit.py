@@ -20,7 +20,8 @@ from airflow_audit_provider.core.archive.commit import (
     check_objects_present,
 )
 from airflow_audit_provider.core.archive.dataset import dataset_of
-from airflow_audit_provider.core.archive.manifest import Erasure, Manifest, sum_counts
+from airflow_audit_provider.core.archive.manifest import Erasure, Manifest, canonical_json, sum_counts
+from airflow_audit_provider.core.archive.object_keys import WindowKeys
 from airflow_audit_provider.core.ports import Store
 from airflow_audit_provider.exceptions import CommitConflictError
 from airflow_audit_provider.pipelines.committed import (
@@ -53,6 +54,7 @@ def commit_staged(planned: PlannedPull, area: StagingArea, staged: StagedRecords
     plan = CommitPlan(planned.keys, committed, spec.replace, staged.parts, spec.part_format.extension)
     if committed is not None and plan.state is CommitState.UNCHANGED:
         return PullOutcome(committed.manifest, committed.key, committed=False, missing_count=staged.missing_count)
+    _announce(store, planned.keys)
     _publish_parts(plan, store, staged)
     manifest = plan.manifest(_draft_manifest(planned, staged, _erasure(planned, store)))
     check_objects_present(absent_parts(store, manifest.parts))
@@ -70,6 +72,15 @@ def commit_staged(planned: PlannedPull, area: StagingArea, staged: StagedRecords
         )
     winner = _agreed_winner(plan, area, manifest)
     return PullOutcome(winner.manifest, winner.key, committed=False, missing_count=staged.missing_count)
+
+
+def _announce(store: Store, keys: WindowKeys) -> None:
+    """Announces a window of more than a day before it is committed, so that every later pull finds it by one listing.
+
+    If it exists already, an earlier attempt or another run of the window has created it.
+    """
+    if keys.announcement is not None:
+        store.create(keys.announcement, canonical_json({"window": keys.window}))
 
 
 def _publish_parts(plan: CommitPlan, store: Store, staged: StagedRecords) -> None:

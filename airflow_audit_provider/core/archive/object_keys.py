@@ -9,6 +9,7 @@
     _seals/000001.json, _seals/000001.sig, _seals/000001.tsr                   a seal, its signature, its time stamp
     _dataset.json                                                              the dataset descriptor
     _verified/20261129T101500Z-0123456789abcdef.json                           a verification that passed, as a note
+    _long_windows/20261001T000000Z-20261101T000000Z.json                       announces a window of more than a day
 
 Invariant: a key is a function of what it names; the same part of the same window always has the same key, and a
 different part always has another.
@@ -33,6 +34,7 @@ MANIFEST_FOLDER = "_manifests/"
 STAGING_FOLDER = "_staging/"
 SEAL_FOLDER = "_seals/"
 VERIFIED_FOLDER = "_verified/"
+LONG_WINDOW_FOLDER = "_long_windows/"
 UNFINISHED_FOLDER = f"{STAGING_FOLDER}unfinished/"
 PARTITION_START = "dt="
 _UNFINISHED = re.compile(UNFINISHED_FOLDER + r"(\d{8}T\d{6}Z)-\w+")
@@ -41,6 +43,7 @@ _WINDOW = re.compile(r"(\d{8}T\d{6}(?:\.\d{6})?Z)-(\d{8}T\d{6}(?:\.\d{6})?Z)")
 # A longer window is checked for overlaps by the manifests of its first 62 days only, which bounds the listings.
 _MAX_DAYS = 62
 _TICK = timedelta(microseconds=1)
+_DAY = timedelta(days=1)
 _GENERATION = re.compile(r"\.g(\d{4,})\.json$")
 _PASS_RECORD = re.compile(VERIFIED_FOLDER + r"\d{8}T\d{6}Z-[0-9a-f]{16}\.json")
 # RFC 8785 has no integer above 2**53, so a number has at most 15 digits.
@@ -73,10 +76,29 @@ class WindowKeys(msgspec.Struct, frozen=True):
 
     @property
     def neighbour_prefixes(self) -> list[str]:
-        """The manifest folders of windows that may overlap: from the UTC date before the window to its last."""
-        first, last = self.window.start.date() - timedelta(days=1), (self.window.end - _TICK).date()
-        days = min((last - first).days, _MAX_DAYS)
-        return [f"{MANIFEST_FOLDER}dt={first + timedelta(days=day)}/" for day in range(days + 1)]
+        """The manifest folders of windows of up to a day that may overlap: from the UTC date before the window on.
+
+        The last is that of the window's end, or the 63rd.
+        """
+        first = self.window.start.date() - _DAY
+        return [f"{MANIFEST_FOLDER}dt={first + day * _DAY}/" for day in range(min(self._neighbour_days, _MAX_DAYS + 1))]
+
+    @property
+    def has_distant_neighbours(self) -> bool:
+        """Whether the window is so long that its neighbour folders do not cover it."""
+        return self._neighbour_days > _MAX_DAYS + 1
+
+    @property
+    def _neighbour_days(self) -> int:
+        return ((self.window.end - _TICK).date() - self.window.start.date()).days + 2
+
+    @property
+    def announcement(self) -> str | None:
+        """The key that announces a window of more than a day, None for a shorter one.
+
+        A window that begins in its second half has no neighbour folder that shows the longer one.
+        """
+        return f"{LONG_WINDOW_FOLDER}{self.name}.json" if self.window.length > _DAY else None
 
     def manifest(self, generation: int) -> str:
         """Returns the key of a generation's manifest; generations count from 1."""
@@ -150,6 +172,13 @@ def window_in(key: str) -> TimeWindow | None:
         return TimeWindow(_instant(match[1]), _instant(match[2])) if match else None
     except (ValueError, ConfigurationError):
         return None
+
+
+def announced_window(key: str) -> TimeWindow | None:
+    """Returns the window that a key announces, None for any other key."""
+    window = window_in(key)
+    is_announcement = window is not None and key == WindowKeys(window, window.start.date()).announcement
+    return window if is_announcement else None
 
 
 def missing_numbers(numbers: Iterable[int]) -> Iterator[tuple[int, int]]:

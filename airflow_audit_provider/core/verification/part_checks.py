@@ -20,6 +20,7 @@ from airflow_audit_provider.core.archive.object_keys import (
     PARTITION_START,
     SEAL_FOLDER,
     STAGING_FOLDER,
+    announced_window,
     is_pass_record_key,
     read_manifest_key,
     seal_number,
@@ -244,7 +245,7 @@ def stray_findings(keys: Iterable[str], named: Iterable[str], superseded: Iterab
 
 def _unreferenced(key: str) -> Iterator[Finding]:
     """Yields the finding for an object that is not a known part, according to its folder."""
-    if key == DATASET_KEY or is_pass_record_key(key):
+    if key == DATASET_KEY or is_pass_record_key(key) or announced_window(key) is not None:
         return
     if key.startswith(STAGING_FOLDER):
         yield finding(

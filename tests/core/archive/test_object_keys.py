@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from airflow_audit_provider.core.archive.object_keys import (
     WindowKeys,
+    announced_window,
     missing_numbers,
     newest_manifests,
     read_manifest_key,
@@ -180,6 +181,27 @@ def test_neighbour_prefixes_start_with_the_day_before() -> None:
     assert longer.neighbour_prefixes[-1] == "_manifests/dt=2026-11-02/"
     longest = WindowKeys(TimeWindow(_DAY.start, _DAY.end + timedelta(days=400)), KEYS.partition_date)
     assert len(longest.neighbour_prefixes) == 63
+    assert longest.has_distant_neighbours
+    assert not longer.has_distant_neighbours
+
+
+@pytest.mark.parametrize(("days", "is_covered"), [(62, True), (63, False)])
+def test_neighbour_folders_cover_sixty_two_days(days: int, is_covered: bool) -> None:
+    """A window whose last day has a folder among its neighbours has no distant ones."""
+    keys = WindowKeys(TimeWindow(_DAY.start, _DAY.start + timedelta(days=days)), KEYS.partition_date)
+    last_day = f"_manifests/dt={(keys.window.end - timedelta(days=1)).date()}/"
+    assert (last_day in keys.neighbour_prefixes, keys.has_distant_neighbours) == (is_covered, not is_covered)
+
+
+def test_only_a_window_of_more_than_a_day_is_announced() -> None:
+    """Its key names the window; no other key is an announcement."""
+    longer = TimeWindow(_DAY.start, _DAY.end + timedelta(microseconds=1))
+    key = WindowKeys(longer, KEYS.partition_date).announcement
+    assert KEYS.announcement is None
+    assert key == "_long_windows/20261101T000000Z-20261102T000000.000001Z.json"
+    assert announced_window(key) == longer
+    for other in (key + "x", "x/" + key, KEYS.manifest(1), f"_long_windows/{KEYS.name}.json", "_long_windows/x.json"):
+        assert announced_window(other) is None
 
 
 def test_time_of_an_unfinished_object_is_read_from_its_key() -> None:

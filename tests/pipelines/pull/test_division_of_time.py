@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pendulum
 import pytest
 
 from airflow_audit_provider.adapters.storage.fsspec_store import LocalStore
+from airflow_audit_provider.core.archive.object_keys import MANIFEST_FOLDER, WindowKeys
 from airflow_audit_provider.core.windows.run_window import RunBounds, resolve_run_window
 from airflow_audit_provider.core.windows.window import TimeWindow
 from airflow_audit_provider.exceptions import CommitConflictError
@@ -73,6 +76,13 @@ OVERLAPS = {
     "days shifted by a time zone": (_each(START, DAY, 2), TimeWindow(START - 2 * HOUR, START + DAY - 2 * HOUR)),
     "a week over days": (_each(START, DAY, 2), TimeWindow(START - 5 * DAY, START + 2 * DAY)),
     "a day inside a week": ([TimeWindow(START - 5 * DAY, START + 2 * DAY)], TimeWindow(START, START + DAY)),
+    "a day at the end of a month": ([TimeWindow(START - 30 * DAY, START + DAY)], TimeWindow(START, START + DAY)),
+    "a week over the end of a month": ([TimeWindow(START - 30 * DAY, START)], TimeWindow(START - DAY, START + 6 * DAY)),
+    "a quarter over its last day": ([TimeWindow(START, START + DAY)], TimeWindow(START - 89 * DAY, START + DAY)),
+    "an hour at the end of a local day of 25 hours": (
+        _local_days(datetime(2026, 10, 25, 12, tzinfo=UTC), BERLIN, 1),
+        TimeWindow(datetime(2026, 10, 25, 22, tzinfo=UTC), datetime(2026, 10, 25, 23, tzinfo=UTC)),
+    ),
 }
 
 
@@ -101,3 +111,51 @@ def test_day_with_a_stray_hour_is_completed_by_what_the_error_lists(fake: FakeCl
     (found,) = coverage(store, START + DAY)
     assert (found.coverage.record_count, found.coverage.missing) == (24, ())
     assert verify(store).findings == ()
+
+
+@pytest.mark.integration
+def test_announced_window_that_was_never_committed_refuses_nothing(fake: FakeCloudflare, store: LocalStore) -> None:
+    """A run that ends between announcing a window and committing it leaves no obstacle, and verify finds nothing."""
+    week = WindowKeys(TimeWindow(START - 5 * DAY, START + 2 * DAY), (START - 5 * DAY).date())
+    assert week.announcement is not None
+    store.create(week.announcement, b"{}")
+    _land(fake, store, TimeWindow(START, START + DAY))
+    assert verify(store).findings == ()
+
+
+class _CountingStore(LocalStore):
+    """A store that counts the keys it lists and the objects it reads."""
+
+    listed_count = read_count = 0
+
+    def list_keys(self, prefix: str) -> Iterator[str]:
+        """Yields the keys, counted."""
+        for key in super().list_keys(prefix):
+            self.listed_count += 1
+            yield key
+
+    def read(self, key: str) -> bytes | None:
+        """Reads an object, counted."""
+        self.read_count += 1
+        return super().read(key)
+
+
+def _costs_after(day_count: int, fake: FakeCloudflare, folder: Path) -> tuple[int, int]:
+    """Returns the keys listed and the objects read by a pull upon so many committed days before."""
+    store = _CountingStore(str(folder))
+    _land(fake, store, TimeWindow(START - DAY, START))
+    (manifest_key,) = store.list_keys(MANIFEST_FOLDER)
+    content = store.read(manifest_key)
+    assert content is not None
+    for days in range(2, day_count + 1):
+        window = TimeWindow(START - days * DAY, START - (days - 1) * DAY)
+        store.create(WindowKeys(window, window.start.date()).manifest(1), content)
+    store.listed_count = store.read_count = 0
+    _land(fake, store, TimeWindow(START, START + DAY))
+    return store.listed_count, store.read_count
+
+
+@pytest.mark.integration
+def test_cost_of_a_pull_does_not_grow_with_the_history(fake: FakeCloudflare, tmp_path: Path) -> None:
+    """A pull lists as many keys and reads as many objects after 300 days as after 3."""
+    assert _costs_after(300, fake, tmp_path / "long") == _costs_after(3, fake, tmp_path / "short")
