@@ -7,6 +7,7 @@ Invariant: only the digest of a seal is sent. A response is returned only if it 
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import ssl
@@ -82,6 +83,16 @@ class HttpTimestamper:
             raise _unavailable(self._url.host, checked)
         return response
 
+    def check(self, content: bytes, response: bytes) -> str | None:
+        """Returns why a stored response is not a time stamp of ``content``, None if it is one.
+
+        Without certificates, it checks only that the response is about ``content``.
+        """
+        if self._verifier is not None:
+            checked = self._verifier.verify(content, response)
+            return checked if isinstance(checked, str) else None
+        return _imprint_error(content, response)
+
     def _post(self, body: bytes) -> bytes:
         try:
             with (
@@ -130,6 +141,17 @@ class CertificateVerifier:
             return decoded.tst_info.gen_time
         except (VerificationError, ValueError) as error:
             return f"The time stamp does not prove when the seal existed ({error})."
+
+
+def _imprint_error(content: bytes, response: bytes) -> str | None:
+    from rfc3161_client import decode_timestamp_response
+
+    try:
+        imprint = decode_timestamp_response(response).tst_info.message_imprint
+    except ValueError as error:
+        return f"The object is not a time stamp ({error})."
+    is_ours = imprint.message == hashlib.sha256(content).digest()
+    return None if is_ours else "The time stamp is about other bytes than those of its seal."
 
 
 def _checked_url(authority: TimestampAuthority) -> httpx.URL:

@@ -13,7 +13,7 @@ from airflow.sdk import BaseOperator
 
 from airflow_audit_provider._airflow.destinations import check_destination
 from airflow_audit_provider._airflow.task_errors import translate_task_errors
-from airflow_audit_provider.exceptions import ConfigurationError
+from airflow_audit_provider.exceptions import ConfigurationError, VerificationError
 
 if TYPE_CHECKING:
     from airflow_audit_provider.core.verification.envelopes import Signer
@@ -43,7 +43,9 @@ class CloudflareAuditLogsSealOperator(BaseOperator):
         (templated)
 
     Before it seals a day it checks the day's manifests and parts. It refuses a day on which something sealed is missing
-    or changed, or was replaced and is not in ``accept_replaced``; it seals the other days first.
+    or changed, or was replaced and is not in ``accept_replaced``; it seals the other days first. If the chain is
+    broken, or a signature or time stamp in the store was not made with this key or by this authority, the task fails
+    with a ``VerificationError`` that names it, after it has sealed what it can.
 
     Idempotent: a day without new manifests gets no new seal, a late window adds one. Seals that a run left unsigned are
     signed, and without a time stamp stamped, by the next run. Returns a dict with ``created signed_count
@@ -91,8 +93,8 @@ class CloudflareAuditLogsSealOperator(BaseOperator):
         """Seals and signs; returns the summary."""
         with translate_task_errors(self):
             report = self._seal()
-        _count_sealed(report)
-        return self._report(report)
+            _count_sealed(report)
+            return self._report(report)
 
     def _seal(self) -> SealReport:
         from airflow_audit_provider._airflow.destinations import store_from_connection
@@ -139,15 +141,11 @@ class CloudflareAuditLogsSealOperator(BaseOperator):
         return HttpTimestamper(TimestampAuthority(_url_of(conn), conn.login or "", conn.password or "", certificates))
 
     def _report(self, report: SealReport) -> dict[str, Any]:
-        """Logs and returns the summary; a broken chain is a warning, because the verify operator fails on it."""
+        """Logs and returns the summary; raises ``VerificationError`` if a finding is severe."""
         import msgspec
 
-        from airflow_audit_provider.core.verification.findings import findings_table
+        from airflow_audit_provider.core.verification.findings import findings_table, severe
 
-        if report.findings:
-            self.log.warning(
-                "The chain of seals is broken, or a seal could not be signed:\n%s", findings_table(report.findings)
-            )
         summary = {
             "created": [msgspec.to_builtins(seal) for seal in report.created],
             "signed_count": report.signed_count,
@@ -155,6 +153,15 @@ class CloudflareAuditLogsSealOperator(BaseOperator):
             "newest_seal_sha256": report.newest_seal_sha256,
         }
         self.log.info("Sealed %s", summary)
+        if report.findings:
+            self.log.warning("Findings:\n%s", findings_table(report.findings))
+        severe_findings = severe(report.findings)
+        if severe_findings:
+            first = severe_findings[0]
+            raise VerificationError(
+                f"The seals have {len(severe_findings)} severe findings; the first is {first.kind} at {first.key}: "
+                f"{first.detail} What could be sealed is sealed; the task's log has its digest."
+            )
         return summary
 
 

@@ -7,7 +7,7 @@ and a seal that fails them is not signed.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Container, Iterable
+from collections.abc import Iterable
 from datetime import UTC, date, datetime
 
 import msgspec
@@ -16,6 +16,7 @@ from airflow_audit_provider.core.archive.object_keys import (
     MANIFEST_FOLDER,
     SEAL_FOLDER,
     read_manifest_key,
+    seal_number,
     signature_key,
     timestamp_key,
 )
@@ -23,8 +24,8 @@ from airflow_audit_provider.core.ports import Store
 from airflow_audit_provider.core.verification.envelopes import Signer
 from airflow_audit_provider.core.verification.findings import Finding, FindingKind, finding
 from airflow_audit_provider.core.verification.replacements import AcceptedReplacement
-from airflow_audit_provider.core.verification.seals import Seal, SealChain
-from airflow_audit_provider.core.verification.timestamps import Timestamper, unstamped
+from airflow_audit_provider.core.verification.seals import Seal, SealChain, invalid_signatures
+from airflow_audit_provider.core.verification.timestamps import Timestamper, invalid_timestamps, unstamped
 from airflow_audit_provider.exceptions import CommitConflictError, VerificationError
 from airflow_audit_provider.pipelines.committed import read_seals
 from airflow_audit_provider.pipelines.seal_checks import (
@@ -77,20 +78,24 @@ def seal(
     A day without new manifests gets no new seal. Raises ``VerificationError`` for a day that fails a check, after the
     other days were sealed and signed: a manifest or part is damaged, something sealed is missing or changed, or a
     generation replaces an earlier one on a sealed day and ``acceptance`` does not name it. With a ``signer``, also if a
-    seal of the day is neither signed nor fit to be signed. Raises ``CommitConflictError`` if concurrent runs took the
+    seal of the day is neither signed nor fit to be signed, and with a broken chain for a day that may have been sealed
+    (see ``SealChain.findings_against``). Raises ``CommitConflictError`` if concurrent runs took the
     next number too often, and ``TimestampUnavailableError`` after everything is sealed and signed.
+
+    The findings of the report are what is wrong with the chain, and each stored signature or time stamp that the signer
+    or the authority did not make: it stays in the place of the right one, because no object is overwritten.
     """
     check_acceptance(store, acceptance)
     run = _SealRun(store, acceptance, sealed_at, signer)
     refused = run.seal_days([day] if day is not None else run.days_to_seal())
-    chain, created = SealChain(run.objects), run.created
-    unsigned: list[Finding] = []
-    signed_count = _sign(run, chain, signer, unsigned) if signer is not None else 0
-    stamped_count = _stamp(store, chain, timestamper, {one.key for one in unsigned}) if timestamper is not None else 0
+    chain = SealChain(run.objects)
+    found = invalid_signatures(chain, signer.verifier if signer is not None else None)
+    signed_count = _sign(run, chain, signer, found) if signer is not None else 0
+    stamped_count = _stamp(store, chain, timestamper, found) if timestamper is not None else 0
     if refused:
         raise refused[0]
-    findings = (*chain.findings, *unsigned)
-    return SealReport(tuple(created), signed_count, chain.newest_sha256, findings, stamped_count)
+    findings = (*chain.findings, *found)
+    return SealReport(tuple(run.created), signed_count, chain.newest_sha256, findings, stamped_count)
 
 
 class _SealRun:
@@ -140,6 +145,7 @@ class _SealRun:
             wanted = chain.next_seal(day, checked.manifests, self._sealed_at, checked.accepted)
             if wanted is None:
                 return None
+            check_no_severe(day, chain.findings_against(day))
             self._check_sealed_by_owner(chain, day)
             # A generation that was committed during the checks may be about to remove the parts that it replaces.
             if manifest_keys_of(self.store, day) == listed and self._create(wanted):
@@ -185,20 +191,29 @@ def _created_seal(made: Seal, content: bytes) -> CreatedSeal:
     )
 
 
-def _sign(run: _SealRun, chain: SealChain, signer: Signer, unsigned: list[Finding]) -> int:
+def _sign(run: _SealRun, chain: SealChain, signer: Signer, found: list[Finding]) -> int:
     """Signs the seals of this run, and older unsigned seals that this run would make the same way.
 
     Others may write to the store, so an older seal is checked like a new one: its chain, its manifests, their parts,
-    and that the caller accepts the replacements in it. Adds a finding to ``unsigned`` for each seal that is refused.
+    and that the caller accepts the replacements in it. Adds a finding to ``found`` for each seal that is refused.
     """
     created_numbers = {made.number for made in run.created}
-    unsigned += _unfit_seals(run, chain, [one for one in chain.unsigned if one.number not in created_numbers])
-    unfit_keys = {one.key for one in unsigned}
-    return sum(
-        run.store.create(signature_key(one.number), signer.sign(chain.contents[one.number]).to_bytes())
-        for one in chain.unsigned
-        if one.key not in unfit_keys
-    )
+    unfit = _unfit_seals(run, chain, [one for one in chain.unsigned if one.number not in created_numbers])
+    unfit_keys = {one.key for one in unfit}
+    found += unfit
+    signed_count = 0
+    for one in chain.unsigned:
+        if one.key in unfit_keys:
+            continue
+        key, content = signature_key(one.number), signer.sign(chain.contents[one.number]).to_bytes()
+        if run.store.create(key, content):
+            signed_count += 1
+        elif run.store.read(key) != content:
+            found.append(finding(FindingKind.SIGNATURE_INVALID, key, _OCCUPIED))
+    return signed_count
+
+
+_OCCUPIED = "Another object was written in its place while the seal was made."
 
 
 def _unfit_seals(run: _SealRun, chain: SealChain, unsigned: Iterable[Seal]) -> list[Finding]:
@@ -211,13 +226,25 @@ def _unfit_seals(run: _SealRun, chain: SealChain, unsigned: Iterable[Seal]) -> l
     ]
 
 
-def _stamp(store: Store, chain: SealChain, timestamper: Timestamper, unfit_keys: Container[str]) -> int:
-    """Stamps every seal after the newest stamped one, but none that was refused a signature; returns how many."""
-    return sum(
-        store.create(timestamp_key(one.number), timestamper.stamp(chain.contents[one.number]))
-        for one in unstamped(chain)
-        if one.key not in unfit_keys
-    )
+def _stamp(store: Store, chain: SealChain, timestamper: Timestamper, found: list[Finding]) -> int:
+    """Stamps every seal after the newest one with a time stamp that counts, but none with a finding; returns how many.
+
+    Adds a finding to ``found`` for each stored time stamp that does not count.
+    """
+    unfit_numbers = {seal_number(one.key) for one in found}
+    invalid = invalid_timestamps(chain, timestamper)
+    found += invalid
+    stamped_count = 0
+    for one in unstamped(chain, {one.key for one in invalid}):
+        # A time stamp that does not count cannot be overwritten; that of a later seal also proves this one.
+        if one.number in unfit_numbers or chain.timestamp(one.number) is not None:
+            continue
+        key, content = timestamp_key(one.number), chain.contents[one.number]
+        if store.create(key, timestamper.stamp(content)):
+            stamped_count += 1
+        elif timestamper.check(content, store.read(key) or b"") is not None:
+            found.append(finding(FindingKind.TIMESTAMP_INVALID, key, _OCCUPIED))
+    return stamped_count
 
 
 def _reason_not_to_sign(run: _SealRun, chain: SealChain, unsigned: Seal) -> str | None:

@@ -56,6 +56,30 @@ def test_response_of_another_authority_is_refused(
 
 
 @pytest.mark.integration
+@pytest.mark.parametrize("has_certificate", [True, False])
+def test_stored_response_is_checked_before_a_seal_counts_as_stamped(
+    authority: Authority, url: str, has_certificate: bool
+) -> None:
+    """Garbage and a response about other bytes do not count, with the certificate and without it."""
+    timestamper = HttpTimestamper(TimestampAuthority(url, certificates=(authority.root_pem,) * has_certificate))
+    response = timestamper.stamp(CONTENT)
+    assert timestamper.check(CONTENT, response) is None
+    for content, stored in ((CONTENT + b" ", response), (CONTENT, b"x"), (CONTENT, b""), (CONTENT, response[:-20])):
+        assert timestamper.check(content, stored)
+
+
+@pytest.mark.integration
+def test_stored_response_of_another_authority_does_not_count_with_the_certificate(
+    authority: Authority, url: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Without a certificate, a stored response of any authority counts."""
+    other = Authority(tmp_path_factory.mktemp("other"))
+    response = HttpTimestamper(TimestampAuthority(url)).stamp(CONTENT)
+    assert HttpTimestamper(TimestampAuthority(url, certificates=(other.root_pem,))).check(CONTENT, response)
+    assert HttpTimestamper(TimestampAuthority(url)).check(CONTENT, response) is None
+
+
+@pytest.mark.integration
 def test_flipped_byte_proves_no_other_time_or_content(authority: Authority, url: str) -> None:
     """A damaged response is refused, or proves the same time still; it never raises and never proves another time."""
     response = HttpTimestamper(TimestampAuthority(url)).stamp(CONTENT)

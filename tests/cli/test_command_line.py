@@ -119,11 +119,28 @@ def test_seal_and_verify_with_time_stamps(
 
 
 def test_seal_after_broken_chain_returns_1(destination: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Prints the table of findings before the seals."""
+    """Names the lost seal; the days up to the newest sealed one are not sealed, a later day is."""
     assert main(["seal", str(destination)]) == 0
     (destination / "_seals" / "000001.json").unlink()
     assert main(["seal", str(destination)]) == 1
-    assert "seal_missing" in capsys.readouterr().out
+    assert "seal_missing at _seals/000001.json" in capsys.readouterr().err
+    commit(LocalStore(str(destination)), window(5), [])
+    assert main(["seal", str(destination), "--day", "2026-10-31"]) == 1
+    text = capsys.readouterr().out
+    assert "seal_missing" in text
+    assert "1 seals created" in text
+
+
+def test_seal_that_finds_a_garbage_signature_returns_1(
+    destination: Path, keys: tuple[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Prints the table of findings before the seals."""
+    assert main(["seal", str(destination)]) == 0
+    (destination / "_seals" / "000001.sig").write_bytes(b"x")
+    assert main(["seal", str(destination), "--signing-key", keys[0]]) == 1
+    text = capsys.readouterr().out
+    assert "signature_invalid  _seals/000001.sig" in text
+    assert "1 signed" in text
 
 
 def test_verify_of_damaged_dataset_returns_1_with_findings(

@@ -302,13 +302,27 @@ def test_erasure_without_replacement_or_reason_fails(task_setup: TaskSetup, argu
     assert task_setup.tree() == {}
 
 
-def test_sealing_after_broken_chain_warns(landed: TaskSetup, caplog: pytest.LogCaptureFixture) -> None:
-    """Continues after a damaged seal with a warning; the damage stays a finding."""
+def test_unreadable_seal_gets_no_successor(landed: TaskSetup) -> None:
+    """Fails without retries and names the seal; writes nothing."""
     _seal(landed)
     (landed.destination / "_seals" / "000001.json").write_bytes(b"{}")
-    assert _seal(landed)["created"][0]["number"] == 2
-    with pytest.raises(AirflowFailException, match="seal_unreadable"):
-        _verify(landed)
+    before = landed.tree()
+    with pytest.raises(AirflowFailException, match=r"seal_unreadable at _seals/000001.json") as caught:
+        _seal(landed)
+    assert isinstance(_cause(caught), VerificationError)
+    assert landed.tree() == before
+
+
+def test_seal_task_that_finds_a_garbage_signature_fails_until_it_is_moved(landed: TaskSetup) -> None:
+    """The task fails without retries and names the object, because it cannot write the right one in its place."""
+    garbage = landed.destination / "_seals/000001.sig"
+    _seal(landed)
+    garbage.write_bytes(b"x")
+    with pytest.raises(AirflowFailException, match=r"signature_invalid at _seals/000001.sig") as caught:
+        _seal(landed, signing_conn_id="sealing")
+    assert isinstance(_cause(caught), VerificationError)
+    garbage.unlink()
+    assert _seal(landed, signing_conn_id="sealing")["signed_count"] == 1
 
 
 def test_destination_days_and_keys_are_templated() -> None:

@@ -91,6 +91,10 @@ class _Meaning(NamedTuple):
 
 
 _RESTORE = "Restore it from a copy, and find out who changed the store."
+_RESTORE_SEAL = (
+    "Restore it from a copy, or move it elsewhere if there is none, and find out who changed the store. Until then no "
+    "day is sealed."
+)
 _LAND_AGAIN = "Restore it from a copy, or run the window with replace=True while the API still has its records."
 _INVESTIGATE = "Find out who wrote it, and keep the store's access log."
 _REPORT = "Report it with the manifest to the maintainers; the objects are as they were written."
@@ -157,9 +161,13 @@ _MEANINGS: dict[FindingKind, _Meaning] = {
         "shows a lock, check first that the connection has the permission s3:GetObjectRetention.",
     ),
     FindingKind.SEAL_MISSING: _Meaning(Severity.SEVERE, _RESTORE),
-    FindingKind.SEAL_UNREADABLE: _Meaning(Severity.SEVERE, _RESTORE),
-    FindingKind.SEAL_MISPLACED: _Meaning(Severity.SEVERE, _RESTORE),
-    FindingKind.SEAL_UNCHAINED: _Meaning(Severity.SEVERE, _RESTORE),
+    FindingKind.SEAL_UNREADABLE: _Meaning(Severity.SEVERE, _RESTORE_SEAL),
+    FindingKind.SEAL_MISPLACED: _Meaning(Severity.SEVERE, _RESTORE_SEAL),
+    FindingKind.SEAL_UNCHAINED: _Meaning(
+        Severity.SEVERE,
+        "Restore it or the seal before it, whichever was changed, from a copy, and find out who changed the store. "
+        "Until then no day is sealed.",
+    ),
     FindingKind.SEAL_NOT_FOUND: _Meaning(
         Severity.SEVERE,
         "Compare the digest you kept. If it is right, seals were removed or rewritten: restore them from a copy.",
@@ -196,7 +204,9 @@ _MEANINGS: dict[FindingKind, _Meaning] = {
     ),
     FindingKind.SIGNATURE_INVALID: _Meaning(
         Severity.SEVERE,
-        "Check that the public key is the right one. If it is, restore the seal and its signature from a copy.",
+        "Check that the public key is the right one, and that earlier keys are given after a change of keys. If so, "
+        "restore the seal and its signature from a copy. If there is no copy, move the signature elsewhere and run "
+        "seal again, which signs a seal that it can check.",
     ),
     FindingKind.SIGNATURE_MISSING: _Meaning(
         Severity.SEVERE,
@@ -207,7 +217,7 @@ _MEANINGS: dict[FindingKind, _Meaning] = {
     FindingKind.TIMESTAMP_INVALID: _Meaning(
         Severity.SEVERE,
         "Check that the certificate is that of the authority which made it. If it is, restore the time stamp from a "
-        "copy.",
+        "copy. If there is no copy, move it elsewhere and run seal again, which proves the seal from then on.",
     ),
     FindingKind.TIMESTAMP_MISSING: _Meaning(
         Severity.SEVERE,

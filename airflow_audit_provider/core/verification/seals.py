@@ -40,6 +40,7 @@ from airflow_audit_provider.core.verification.manifest_chain import Chain, Gener
 from airflow_audit_provider.core.verification.replacements import AcceptedReplacement, replacing
 
 SEAL_VERSION = 1
+_NO_SEAL = frozenset({FindingKind.SEAL_UNREADABLE, FindingKind.SEAL_MISPLACED, FindingKind.SEAL_UNCHAINED})
 
 
 class SealedManifest(msgspec.Struct, frozen=True, order=True):
@@ -170,6 +171,17 @@ class SealChain:
         named = frozenset(one for seal in seals for one in seal.manifests)
         return SealedDay(named, frozenset(key for seal in seals for key in seal.in_force))
 
+    def findings_against(self, day: date) -> list[Finding]:
+        """Returns the findings of the chain because of which it is unknown whether a day was sealed.
+
+        Nothing is sealed upon an object that is no seal of this chain: it may be one whose bytes were changed. A lost
+        seal only stops the days up to the newest sealed day, so that it does not leave later days unprotected.
+        """
+        is_later = bool(self.seals) and day > max(self.days)
+        found = [one for one in self.findings if one.kind in _NO_SEAL or not is_later]
+        # The seal after a changed one is unchained; name the changed one first.
+        return sorted(found, key=lambda one: one.kind is FindingKind.SEAL_UNCHAINED)
+
     def next_seal(
         self,
         day: date,
@@ -273,6 +285,11 @@ class SealChain:
     def _digest_of(self, number: int) -> str | None:
         content = self._objects.get(seal_key(number)) if number else None
         return None if content is None else hashlib.sha256(content).hexdigest()
+
+
+def invalid_signatures(chain: SealChain, verifier: SignatureVerifier | None) -> list[Finding]:
+    """Returns a finding for each stored signature that is not valid; without a verifier, for its form alone."""
+    return [one for one in chain.signature_findings(verifier) if one.kind is FindingKind.SIGNATURE_INVALID]
 
 
 def _signature_findings(

@@ -13,7 +13,7 @@ Invariant: an instant counts as proved only if every seal from the time-stamped 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from typing import Protocol
 
@@ -34,6 +34,13 @@ class Timestamper(Protocol):
 
     def stamp(self, content: bytes) -> bytes:
         """Returns the authority's response for the digest of ``content``, in DER."""
+        ...
+
+    def check(self, content: bytes, response: bytes) -> str | None:
+        """Returns why a stored response is not a time stamp of ``content``, as a sentence; None if it is one.
+
+        Without a certificate of the authority, it does not check who made the response.
+        """
         ...
 
 
@@ -111,12 +118,29 @@ class SealTimes:
         return checked
 
 
-def unstamped(chain: SealChain) -> list[Seal]:
+def invalid_timestamps(chain: SealChain, timestamper: Timestamper) -> list[Finding]:
+    """Returns a finding for each stored time stamp that does not count."""
+    stored = [(seal.number, chain.timestamp(seal.number)) for seal in chain.seals]
+    reasons = {
+        number: timestamper.check(chain.contents[number], response)
+        for number, response in stored
+        if response is not None
+    }
+    return [
+        finding(FindingKind.TIMESTAMP_INVALID, timestamp_key(number), reason)
+        for number, reason in reasons.items()
+        if reason is not None
+    ]
+
+
+def unstamped(chain: SealChain, invalid_keys: Container[str] = ()) -> list[Seal]:
     """Returns the readable seals to stamp, oldest first: those after the newest one that has a time stamp.
 
-    A seal before that one is proved by it already, and earlier than a new time stamp could.
+    A seal before that one is proved by it already, and earlier than a new time stamp could. Time stamps with
+    ``invalid_keys`` do not count.
     """
-    newest = max((seal.number for seal in chain.seals if chain.timestamp(seal.number) is not None), default=0)
+    stamped = (seal.number for seal in chain.seals if chain.timestamp(seal.number) is not None)
+    newest = max((number for number in stamped if timestamp_key(number) not in invalid_keys), default=0)
     return [seal for seal in chain.seals if seal.number > newest]
 
 

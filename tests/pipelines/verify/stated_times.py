@@ -22,3 +22,8 @@ class SteppedAuthority:
         if digest != hashlib.sha256(content).hexdigest():
             return "The time stamp is about another content."
         return datetime.fromisoformat(at)
+
+    def check(self, content: bytes, response: bytes) -> str | None:
+        """Returns why a time stamp does not count, None if it does."""
+        checked = self.verify(content, response)
+        return checked if isinstance(checked, str) else None

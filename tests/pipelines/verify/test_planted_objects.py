@@ -23,10 +23,21 @@ from airflow_audit_provider.pipelines.sweep import sweep
 from airflow_audit_provider.pipelines.verify import TrustAnchors, verify
 from airflow_audit_provider.testing.clock import ManualClock
 from tests.pipelines.pull.landing import fake_with, land, pull_spec, reader_of, record_at
-from tests.pipelines.verify.dataset import DAY_1, PRIVATE_PEM, PUBLIC_PEM, commit, records_in, two_days, window
+from tests.pipelines.verify.dataset import (
+    DAY_1,
+    OTHER_PRIVATE_PEM,
+    PRIVATE_PEM,
+    PUBLIC_PEM,
+    commit,
+    records_in,
+    two_days,
+    window,
+)
+from tests.pipelines.verify.forgery import forge_first_generation
 from tests.pipelines.verify.memory_store import MemoryStore
 from tests.pipelines.verify.stated_times import SteppedAuthority
 
+OTHER_SIGNER = Ed25519Signer(OTHER_PRIVATE_PEM)
 SIGNER, VERIFIER = Ed25519Signer(PRIVATE_PEM), Ed25519Verifier([PUBLIC_PEM])
 LATER = datetime(2027, 6, 1, tzinfo=UTC)
 MANIFEST_KEY = "_manifests/dt=2026-10-29/20261029T000000Z-20261030T000000Z.g0001.json"
@@ -105,6 +116,140 @@ def test_added_signature_or_time_stamp_takes_no_number(store: MemoryStore, endin
     (made,) = seal(store, signer=SIGNER).created
     assert made.key == "_seals/000003.json"
     assert hashlib.sha256(store.objects["_seals/000002.json"]).hexdigest().encode() in store.objects[made.key]
+
+
+GARBAGE: dict[str, Callable[[MemoryStore], bytes]] = {
+    "no envelope": lambda _: b"garbage",
+    "another key": lambda store: OTHER_SIGNER.sign(store.objects["_seals/000002.json"]).to_bytes(),
+    "another seal": lambda store: SIGNER.sign(store.objects["_seals/000001.json"]).to_bytes(),
+    "wrong bytes": lambda store: SIGNER.sign(store.objects["_seals/000002.json"]).to_bytes().replace(b"A", b"B", 1),
+}
+
+
+@pytest.mark.parametrize("garbage", GARBAGE)
+def test_signature_that_is_not_the_owners_is_named_by_the_next_run(store: MemoryStore, garbage: str) -> None:
+    """A run names a stored signature that its key did not make, and leaves it, because no object is overwritten."""
+    content = GARBAGE[garbage](store)
+    store.objects["_seals/000002.sig"] = content
+    report = seal(store, signer=SIGNER)
+    assert [(str(one.kind), one.key) for one in severe(report.findings)] == [
+        ("signature_invalid", "_seals/000002.sig"),
+    ]
+    assert store.objects["_seals/000002.sig"] == content
+    store.remove(["_seals/000002.sig"])
+    assert (seal(store, signer=SIGNER).signed_count, severe_kinds(store)) == (1, set())
+
+
+@pytest.mark.parametrize("ending", ["sig", "tsr"])
+def test_object_in_the_place_of_a_signature_or_time_stamp_to_come_is_named(store: MemoryStore, ending: str) -> None:
+    """What somebody put where the next signature or time stamp belongs makes no run look successful."""
+    store.create(f"_seals/000003.{ending}", b"x")
+    commit(store, window(2), records_in(window(2), 2, "n"))
+    report = seal(store, signer=SIGNER, timestamper=SteppedAuthority(DAY_1 + timedelta(days=3)))
+    kind = {"sig": "signature_invalid", "tsr": "timestamp_invalid"}[ending]
+    assert [made.key for made in report.created] == ["_seals/000003.json"]
+    assert [(str(one.kind), one.key) for one in report.findings] == [(kind, f"_seals/000003.{ending}")]
+
+
+@pytest.mark.parametrize("ending", ["sig", "tsr"])
+def test_object_that_appears_in_the_place_of_a_signature_or_time_stamp_is_named(ending: str) -> None:
+    """The same holds if it is put there between the run's listing and its own create."""
+
+    class Raced(MemoryStore):
+        def create(self, key: str, content: bytes) -> bool:
+            if key == f"_seals/000002.{ending}":
+                super().create(key, b"x")
+            return super().create(key, content)
+
+    store = Raced()
+    two_days(store)
+    report = seal(store, signer=SIGNER, timestamper=SteppedAuthority(DAY_1 + timedelta(days=2.5)))
+    assert [one.key for one in severe(report.findings)] == [f"_seals/000002.{ending}"]
+
+
+def test_garbage_time_stamp_proves_nothing_while_sealing() -> None:
+    """A run stamps the seals before it, and the time stamp of the next seal proves its seal."""
+    store, authority = MemoryStore(), SteppedAuthority(DAY_1 + timedelta(days=2.5))
+    two_days(store)
+    seal(store, signer=SIGNER)
+    store.create("_seals/000002.tsr", b"x")
+    report = seal(store, signer=SIGNER, timestamper=authority)
+    assert report.timestamped_count == 1
+    assert [one.key for one in report.findings] == ["_seals/000002.tsr"]
+    commit(store, window(2), records_in(window(2), 2, "n"))
+    authority.now += timedelta(days=1)
+    assert seal(store, signer=SIGNER, timestamper=authority).timestamped_count == 1
+    store.remove(["_seals/000002.tsr"])
+    assert severe_kinds(store) == set()
+
+
+def test_planted_seal_with_a_garbage_signature_is_not_stamped(store: MemoryStore) -> None:
+    """The authority is not asked about a seal that the owner did not sign."""
+    commit(store, window(2), records_in(window(2), 2, "n"))
+    seal(store)
+    store.create("_seals/000003.sig", b"x")
+    report = seal(store, signer=SIGNER, timestamper=SteppedAuthority(DAY_1 + timedelta(days=3)))
+    assert report.timestamped_count == 0
+    assert "_seals/000003.tsr" not in store.objects
+
+
+def _other_number(store: MemoryStore) -> None:
+    seal_three = plant_seal(store, manifests=json.loads(store.objects["_seals/000002.json"])["manifests"])
+    store.objects[seal_three] = rfc8785.dumps(json.loads(store.objects[seal_three]) | {"number": 7})
+
+
+BROKEN_CHAINS: dict[str, Callable[[MemoryStore], Any]] = {
+    "seal_unreadable": lambda store: store.create("_seals/000003.json", b"{}"),
+    "seal_misplaced": _other_number,
+    "seal_unchained": lambda store: plant_seal(
+        store,
+        day="2026-10-27",
+        previous_sha256="0" * 64,
+        manifests=json.loads(store.objects["_seals/000002.json"])["manifests"],
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", BROKEN_CHAINS)
+@pytest.mark.parametrize("signer", [None, SIGNER], ids=["without-key", "with-key"])
+def test_seal_that_no_run_made_gets_no_successor(store: MemoryStore, kind: str, signer: Ed25519Signer | None) -> None:
+    """What a seal names that cannot be read is unknown, so nothing is sealed upon it until it is restored or moved."""
+    BROKEN_CHAINS[kind](store)
+    commit(store, window(2), records_in(window(2), 2, "n"))
+    before = dict(store.objects)
+    with pytest.raises(VerificationError, match=f"{kind} at _seals/000003.json"):
+        seal(store, signer=signer)
+    assert store.objects == before
+    store.remove(["_seals/000003.json"])
+    report = seal(store, signer=SIGNER, timestamper=SteppedAuthority(DAY_1 + timedelta(days=3)))
+    assert [made.key for made in report.created] == ["_seals/000003.json"]
+    assert severe_kinds(store) == set()
+
+
+@pytest.mark.parametrize("damage", ["changed", "removed", "removed, but for its signature"])
+def test_day_whose_seal_was_damaged_is_not_sealed_as_a_new_one(store: MemoryStore, damage: str) -> None:
+    """A sealed day whose seal is gone is not taken for a new day, so no run signs a forged window there."""
+    seal_key, day = "_seals/000001.json", window().start.date()
+    if damage == "changed":
+        store.objects[seal_key] += b" "
+    else:
+        store.remove([seal_key, *(["_seals/000001.sig", "_seals/000001.tsr"] if damage == "removed" else [])])
+    forge_first_generation(store, window())
+    before = dict(store.objects)
+    with pytest.raises(VerificationError, match=r"_seals/000001"):
+        seal(store, day, signer=SIGNER)
+    assert store.objects == before
+    assert severe_kinds(store)
+    assert severe(verify(store).findings)
+
+
+def test_later_days_are_sealed_although_a_seal_is_missing(store: MemoryStore) -> None:
+    """A seal that is lost for good must not leave the days to come unprotected; the loss stays a finding."""
+    store.remove([key for key in store.objects if key.startswith("_seals/000001")])
+    commit(store, window(2), records_in(window(2), 2, "n"))
+    report = seal(store, window(2).start.date(), signer=SIGNER)
+    assert [made.key for made in report.created] == ["_seals/000003.json"]
+    assert [str(one.kind) for one in report.findings] == ["seal_missing"]
 
 
 def _use_all(store: MemoryStore) -> None:

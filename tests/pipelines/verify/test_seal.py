@@ -110,20 +110,26 @@ def test_unsigned_seals_are_signed_by_the_next_run(store: MemoryStore) -> None:
     assert verify(store, anchors=ANCHORS).findings == ()
 
 
-@pytest.mark.parametrize("damaged", ["seal", "manifest"])
-def test_unsigned_seal_with_a_finding_is_not_signed(store: MemoryStore, damaged: str) -> None:
-    """An unsigned seal is signed only if its chain and its manifests are unchanged, because others can write there."""
+def test_unsigned_seal_with_a_finding_is_not_signed(store: MemoryStore) -> None:
+    """An unsigned seal is signed only if its manifests are unchanged, because others can write there."""
     seal(store)
-    if damaged == "seal":
-        store.objects["_seals/000001.json"] += b" "
-    else:
-        key = next(key for key in store.objects if key.startswith("_manifests/dt=2026-10-26"))
-        store.objects[key] += b" "
+    key = next(key for key in store.objects if key.startswith("_manifests/dt=2026-10-26"))
+    store.objects[key] += b" "
     commit(store, window(5), records_in(window(5), 1))
     done = seal(store, window(5).start.date(), SIGNER)
     assert [made.number for made in done.created] == [3]
-    signed = [key for key in store.objects if key.endswith(".sig")]
-    assert signed == (["_seals/000003.sig"] if damaged == "seal" else ["_seals/000002.sig", "_seals/000003.sig"])
+    assert [key for key in store.objects if key.endswith(".sig")] == ["_seals/000002.sig", "_seals/000003.sig"]
+
+
+def test_nothing_is_sealed_or_signed_upon_a_changed_seal(store: MemoryStore) -> None:
+    """A day gets no seal while one of the chain is changed, and no unsigned seal is signed."""
+    seal(store)
+    store.objects["_seals/000001.json"] += b" "
+    commit(store, window(5), records_in(window(5), 1))
+    before = dict(store.objects)
+    with pytest.raises(VerificationError, match=r"The first is seal_unreadable at _seals/000001.json"):
+        seal(store, window(5).start.date(), SIGNER)
+    assert store.objects == before
 
 
 def _flip(content: bytes) -> bytes:
