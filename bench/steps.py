@@ -1,0 +1,79 @@
+"""``python -m bench.steps``: CPU time of single steps that the large benchmark does not show.
+
+Invariant: a figure is the median of several runs in one thread, in CPU time of the process.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+from datetime import UTC, date, datetime, timedelta
+from functools import partial
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+
+from airflow_audit_provider.adapters.storage.local_store import LocalStore
+from airflow_audit_provider.core.archive.object_keys import MANIFEST_FOLDER, WindowKeys
+from airflow_audit_provider.core.windows.window import TimeWindow
+
+RUNS = 5
+_WINDOWS = 13_000
+
+
+def main() -> int:
+    """Prints a line for each requested step."""
+    parser = argparse.ArgumentParser(prog="python -m bench.steps", description=__doc__)
+    parser.add_argument("steps", nargs="*", default=list(STEPS), help=", ".join(STEPS))
+    for name in parser.parse_args().steps:
+        for line in STEPS[name]():
+            print(line, flush=True)
+    return 0
+
+
+def measured_listing() -> Iterator[str]:
+    """Lists a local dataset of hourly windows, each with one part and one manifest."""
+    with TemporaryDirectory() as folder:
+        _make_dataset(Path(folder))
+        store = LocalStore(folder)
+        for prefix, place in ((MANIFEST_FOLDER, "all manifests"), ("", "everything")):
+            for what, list_by in (("keys", store.list_keys), ("keys with sizes", store.list_sizes)):
+                count = len(list(list_by(prefix)))
+                seconds = _cpu_seconds(partial(_list_all, list_by, prefix))
+                yield f"listing {place} of {_WINDOWS:,} windows, {what}: {seconds / count * 1e6:.1f} µs a key"
+
+
+def _list_all(list_by: Callable[[str], Iterable[object]], prefix: str) -> None:
+    for _ in list_by(prefix):
+        pass
+
+
+def _make_dataset(root: Path) -> None:
+    """Makes the empty files of a dataset."""
+    start = datetime(2025, 1, 1, tzinfo=UTC)
+    for hour in range(_WINDOWS):
+        begin = start + timedelta(hours=hour)
+        keys = WindowKeys(TimeWindow(begin, begin + timedelta(hours=1)), date(begin.year, begin.month, begin.day))
+        for key in (keys.part(1, 0, "0" * 64, "jsonl.gz"), keys.manifest(1)):
+            (root / key).parent.mkdir(parents=True, exist_ok=True)
+            (root / key).touch()
+
+
+def _cpu_seconds(action: Callable[[], object]) -> float:
+    """Returns the CPU time of an action, as the median of several runs after one that is not measured."""
+    action()
+    seconds = []
+    for _ in range(RUNS):
+        before = time.process_time()
+        action()
+        seconds.append(time.process_time() - before)
+    return median(seconds)
+
+
+STEPS: dict[str, Callable[[], Iterator[str]]] = {"listing": measured_listing}
+
+
+if __name__ == "__main__":
+    sys.exit(main())
