@@ -32,7 +32,7 @@ class CloudflareAuditLogsSealOperator(BaseOperator):
     :param day: the UTC date to seal, a date or its text; None for every day with new manifests. (templated)
     :param signing_conn_id: a connection with an Ed25519 private key in PEM, as its password or in the field
         ``signing_key`` of its extra; None for seals without a signature. (templated)
-    :param accept_replaced: keys of manifests that replace a sealed window, as the error of this task names them.
+    :param accept_replaced: keys of all manifests that replace a sealed window, as the error of this task names them.
         (templated)
     :param accepted_by: who accepts them; the seal records it. Required with ``accept_replaced``. (templated)
     :param public_key: public keys in PEM of earlier signing keys, after a change of keys. A day with seals gets another

@@ -4,7 +4,8 @@
 
     manifests      consistent, and those that earlier seals of the day name are unchanged
     parts          those that earlier seals cover exist with their size; all others match their digest
-    replacements   on a sealed day, each is accepted by name, and its records are compared with the sealed ones
+    replacements   on a sealed day, each is accepted by name, and the records of the newest are compared with the sealed
+                   ones; a list of erased parts counts only if its manifest is sealed or accepted
 
 Invariant: nothing is sealed or signed that fails a check.
 """
@@ -48,6 +49,7 @@ class Acceptance(NamedTuple):
     accepted_by: str = ""
 
 
+_MOST_NAMED = 20
 NOTHING_ACCEPTED = Acceptance()
 
 
@@ -85,30 +87,34 @@ def check_day(
     ``keys`` limits the seal to some manifests; by default it names every one.
     """
     stored = [StoredManifest(key, store.read(key)) for key in manifest_keys_of(store, day)]
-    windows = [_WindowToSeal(of_one, keys) for of_one in _by_window(stored)]
+    # On a day without a seal nothing is kept, so every list of erased parts counts.
+    believed = sealed.all_named_keys | acceptance.keys if sealed.all_named_keys else None
+    windows = [_WindowToSeal(of_one, keys, believed) for of_one in _by_window(stored)]
     manifests = {key: one for window in windows for key, one in window.manifests.items()}
     found = [*sealed_manifest_findings(sealed.named, manifests, manifests)]
-    found += [problem for window in windows for problem in window.findings(store, sealed)]
     replaced = [made for window in windows for made in window.unsealed_replacements(sealed)]
     found += [not_accepted(one) for _, one in replaced if one.key not in acceptance.keys]
+    found += [problem for window in windows for problem in window.findings(store, sealed)]
     check_no_severe(day, found)
     accepted = sorted(window.accept(store, one, sealed, acceptance.accepted_by) for window, one in replaced)
     return SealableDay(tuple(sorted(one for one in manifests.values() if one is not None)), tuple(accepted))
 
 
 class _WindowToSeal:
-    """One window of the day: its generations that the seal names, and the erasures in any generation."""
+    """One window of the day: its generations that the seal names, and the erasures in any ``believed`` generation."""
 
-    def __init__(self, stored: Sequence[StoredManifest], keys: Container[str] | None) -> None:
+    def __init__(
+        self, stored: Sequence[StoredManifest], keys: Container[str] | None, believed: Container[str] | None
+    ) -> None:
         named = [one for one in stored if keys is None or one.key in keys]
         self.chain: Chain = read_chain(named)
         self.manifests = as_sealed(named, self.chain)
-        self._erased = erased_parts(read_chain(stored))
+        self._erased = erased_parts(read_chain(stored), believed)
 
     def findings(self, store: Store, sealed: SealedDay) -> Iterator[Finding]:
         """Yields findings about the manifests and their parts; reads the parts that no seal covers yet."""
         yield from self.chain.findings
-        covered = parts_in_force(self.chain, sealed.covered_keys)
+        covered = parts_in_force(self.chain, sealed.covered_keys, {})
         folders = {key.rpartition("/")[0] + "/" for key in covered}
         sizes = dict(item for folder in sorted(folders) for item in store.list_sizes(folder))
         for key, part in covered.items():
@@ -121,18 +127,21 @@ class _WindowToSeal:
                 yield from [found] if found else []
 
     def unsealed_replacements(self, sealed: SealedDay) -> list[tuple[_WindowToSeal, Generation]]:
-        """Returns the newest replacement that no seal of the day names; none before the day's first seal."""
+        """Returns the replacements that no seal of the day names; none before the day's first seal."""
         sealed_keys = {one.key for one in sealed.named}
         unsealed = [one for one in replacing(self.chain) if one.key not in sealed_keys] if sealed_keys else []
-        return [(self, one) for one in unsealed[-1:]]
+        return [(self, one) for one in unsealed]
 
     def accept(self, store: Store, new: Generation, sealed: SealedDay, accepted_by: str) -> AcceptedReplacement:
-        """Returns the entry of an accepted replacement, with the difference to the sealed records."""
+        """Returns the entry of an accepted replacement; that of the newest has the difference to the sealed records.
+
+        The parts of one below it may be gone, with the run that replaced it or with a later sweep.
+        """
         older = [one for one in self.chain.generations if one.manifest.generation < new.manifest.generation]
         covered = [one for one in older if one.key in sealed.covered_keys]
         old = (covered or older)[-1]
         is_gone = not covered or any(self._erased.get(part.key) == part for part in old.manifest.parts)
-        if is_gone:
+        if is_gone or new != replacing(self.chain)[-1]:
             return AcceptedReplacement(new.key, old.key, accepted_by)
         difference = compare_records(_records(store, old), _records(store, new))
         return AcceptedReplacement(new.key, old.key, accepted_by, *difference)
@@ -152,11 +161,13 @@ def _records(store: Store, generation: Generation) -> Iterator[AuditRecord]:
 
 
 def check_no_severe(day: date, findings: Sequence[Finding]) -> None:
-    """Raises ``VerificationError`` with the first severe finding, if there is one."""
+    """Raises ``VerificationError`` with the first severe finding and the names of others, if there is one."""
     severe_findings = severe(findings)
     if severe_findings:
-        first = severe_findings[0]
+        first, *others = severe_findings
+        further = "; ".join(f"{one.kind} at {one.key}" for one in others[:_MOST_NAMED]) or "none"
         raise VerificationError(
             f"The day {day} was not sealed: it has {len(severe_findings)} severe findings. The first is "
-            f"{first.kind} at {first.key}: {first.detail} Then verify the destination and seal again."
+            f"{first.kind} at {first.key}: {first.detail} Further findings: {further}. Then verify the "
+            "destination and seal again."
         )

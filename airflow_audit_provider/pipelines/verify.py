@@ -45,6 +45,7 @@ from airflow_audit_provider.core.verification.seals import (
     SealChain,
     SealedManifest,
     as_sealed,
+    believed_erasures,
     replacement_findings,
     sealed_findings,
 )
@@ -272,7 +273,8 @@ class _Verifier:
 
     def _check_sealed_parts(self, chain: Chain, in_force: set[str]) -> None:
         """Checks the parts that a seal covers and no reader reads any more, then replacements and erasures."""
-        for key, part in parts_in_force(chain, self.seals.covered_keys).items():
+        erased = believed_erasures(chain, self.seals)
+        for key, part in parts_in_force(chain, self.seals.covered_keys, erased).items():
             if key not in in_force:
                 content = self._store.read(key)
                 self.size_bytes += len(content or b"")

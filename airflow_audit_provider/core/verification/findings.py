@@ -182,8 +182,8 @@ _MEANINGS: dict[FindingKind, _Meaning] = {
     FindingKind.SEALED_PART_CHANGED: _Meaning(Severity.SEVERE, _RESTORE),
     FindingKind.REPLACEMENT_NOT_ACCEPTED: _Meaning(
         Severity.SEVERE,
-        "If you replaced the window, seal its day with accept_replaced=[this key] and accepted_by; otherwise find out "
-        "who wrote it, and remove it after you have kept a copy.",
+        "If you replaced the window, seal its day with accept_replaced=[this key and each other one with this finding] "
+        "and accepted_by; otherwise find out who wrote it, and remove it after you have kept a copy.",
     ),
     FindingKind.REPLACEMENT_ACCEPTED: _Meaning(
         Severity.MILD, "Compare it with your own records of that change; it stays in every report."

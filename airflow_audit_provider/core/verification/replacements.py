@@ -38,7 +38,7 @@ class AcceptedReplacement(msgspec.Struct, frozen=True, order=True):
     def difference(self) -> str:
         """The counts as a phrase."""
         if self.removed_count is None:
-            return "the replaced parts are gone, so the records cannot be compared"
+            return "the records cannot be compared, because the replaced parts are gone or a later replacement followed"
         return f"{self.removed_count} records removed, {self.added_count} added, {self.changed_count} changed"
 
 
@@ -86,13 +86,8 @@ def erased_parts(chain: Chain, erased_by: Container[str] | None = None) -> dict[
     return {part.key: part for one in counted if one.manifest.erased for part in one.manifest.erased.parts}
 
 
-def parts_in_force(
-    chain: Chain, sealed_keys: Iterable[str], erased: Mapping[str, Part] | None = None
-) -> dict[str, Part]:
-    """Returns the parts of the generations with these manifest keys, by part key, without those that were erased.
-
-    ``erased`` are the erased parts, by default those of every erasure.
-    """
-    keys, gone = set(sealed_keys), erased_parts(chain) if erased is None else erased
+def parts_in_force(chain: Chain, sealed_keys: Iterable[str], erased: Mapping[str, Part]) -> dict[str, Part]:
+    """Returns the parts of the generations with these manifest keys, by part key, without the ``erased`` ones."""
+    keys = set(sealed_keys)
     named = [part for one in chain.generations if one.key in keys for part in one.manifest.parts]
-    return {part.key: part for part in named if gone.get(part.key) != part}
+    return {part.key: part for part in named if erased.get(part.key) != part}

@@ -25,7 +25,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from airflow_audit_provider.core.archive.manifest import canonical_json, is_canonical
+from airflow_audit_provider.core.archive.manifest import Part, canonical_json, is_canonical
 from airflow_audit_provider.core.archive.object_keys import (
     missing_numbers,
     read_manifest_key,
@@ -37,7 +37,7 @@ from airflow_audit_provider.core.archive.object_keys import (
 from airflow_audit_provider.core.verification.envelopes import SignatureVerifier, read_envelope
 from airflow_audit_provider.core.verification.findings import Finding, FindingKind, finding
 from airflow_audit_provider.core.verification.manifest_chain import Chain, Generation, StoredManifest
-from airflow_audit_provider.core.verification.replacements import AcceptedReplacement, replacing
+from airflow_audit_provider.core.verification.replacements import AcceptedReplacement, erased_parts, replacing
 
 SEAL_VERSION = 1
 _NO_SEAL = frozenset({FindingKind.SEAL_UNREADABLE, FindingKind.SEAL_MISPLACED, FindingKind.SEAL_UNCHAINED})
@@ -91,10 +91,14 @@ class Seal(msgspec.Struct, frozen=True):
 
 
 class SealedDay(NamedTuple):
-    """What seals of one day name, and the keys of the manifests whose parts they cover."""
+    """What the first seals of one day name, and the keys of the manifests whose parts they cover.
+
+    ``all_named_keys`` are the keys of the manifests that any seal of the day names.
+    """
 
     named: frozenset[SealedManifest]
     covered_keys: frozenset[str]
+    all_named_keys: frozenset[str]
 
 
 class SealChain:
@@ -169,7 +173,8 @@ class SealChain:
         """Returns what the seals of a day name and cover; with a number only those before it."""
         seals = [seal for seal in self.seals if seal.day == day and (number is None or seal.number < number)]
         named = frozenset(one for seal in seals for one in seal.manifests)
-        return SealedDay(named, frozenset(key for seal in seals for key in seal.in_force))
+        covered_keys = frozenset(key for seal in seals for key in seal.in_force)
+        return SealedDay(named, covered_keys, frozenset(one.key for one in self.sealed_on(day)))
 
     def findings_against(self, day: date) -> list[Finding]:
         """Returns the findings of the chain because of which it is unknown whether a day was sealed.
@@ -372,22 +377,26 @@ def sealed_manifest_findings(
 
 
 def replacement_findings(chain: Chain, seals: SealChain) -> Iterator[Finding]:
-    """Yields the replacements of a window on a sealed day that no seal accepts.
+    """Yields the generations of a window on a sealed day that replace or erase, and that no seal accepts.
 
     The first seal of a day takes the day as it is. Every later seal, and what is not sealed yet, may only add to it, or
-    accept the newest replacement by name.
+    accept each such generation by name: who accepts the newest one may not know of another below it.
     """
     numbers = [seal.number for seal in seals.seals if chain.generations and seal.day == _day_of(chain)]
-    newest: dict[int, Generation] = {}
-    for one in replacing(chain):
+    for one in replacing(chain) if numbers else ():
         seal = seals.first_named.get(one.key)
-        newest[seal.number if seal else 0] = one
-    for number, one in newest.items():
-        if not numbers or number == min(numbers):
-            continue
-        seal = seals.first_named.get(one.key)
-        if seal is None or one.key not in {accepted.key for accepted in seal.accepted}:
+        is_as_found = seal is not None and seal.number == min(numbers)
+        if not is_as_found and (seal is None or one.key not in {accepted.key for accepted in seal.accepted}):
             yield not_accepted(one)
+
+
+def believed_erasures(chain: Chain, seals: SealChain) -> dict[str, Part]:
+    """Returns the erased parts of a window by key, as manifests list them that a seal names.
+
+    Anyone who can write to the store can write such a list. On a day without a seal nothing is kept, so each counts.
+    """
+    is_sealed = bool(chain.generations) and _day_of(chain) in seals.days
+    return erased_parts(chain, seals.first_named if is_sealed else None)
 
 
 def not_accepted(generation: Generation) -> Finding:

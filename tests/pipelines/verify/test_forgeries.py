@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Callable
 from datetime import timedelta
 
 import msgspec
@@ -281,6 +283,96 @@ def test_forged_list_of_erased_parts_is_severe_and_not_sealed(store: MemoryStore
     with pytest.raises(VerificationError, match="erasure_inconsistent"):
         seal(store, signer=SIGNER, acceptance=acceptance)
     assert "erasure_inconsistent" in severe_kinds(store, kept=kept)
+
+
+def _erase(store: MemoryStore, of: TimeWindow) -> str:
+    """Replaces a window and lists the parts before as erased; returns the manifest's key."""
+    before = newest(store, of).parts
+    key = forge_replacement(store, of)
+    store.objects[key] = msgspec.structs.replace(newest(store, of), erased=Erasure("none", before)).to_bytes()
+    return key
+
+
+def _replace_as_owner(store: MemoryStore, of: TimeWindow) -> str:
+    """Replaces a window as its owner does, who does not know of the generation below; returns the manifest's key."""
+    generation = commit(store, of, committed_records(store, of), replace=True).generation
+    return WindowKeys(of, of.start.date()).manifest(generation)
+
+
+@pytest.mark.parametrize("forge", [forge_replacement, _erase], ids=["replacement", "erasure"])
+def test_forged_generation_below_an_accepted_replacement_has_to_be_accepted_too(
+    store: MemoryStore, kept: str, forge: Callable[[MemoryStore, TimeWindow], str]
+) -> None:
+    """Who accepts the newest replacement does not accept what somebody else put below it, nor its erasures."""
+    forged = forge(store, window())
+    mine = _replace_as_owner(store, window())
+    before = dict(store.objects)
+    for accepted, missing in ((mine, forged), (forged, mine)):
+        with pytest.raises(VerificationError, match=f"replacement_not_accepted at {missing}"):
+            seal(store, signer=SIGNER, acceptance=Acceptance(frozenset([accepted]), "Ada"))
+    assert store.objects == before
+    for key, digest in ((True, kept), (True, None), (False, kept), (False, None)):
+        anchors = TrustAnchors(VERIFIER if key else None, digest)
+        found = severe(verify(store, anchors=anchors).findings)
+        assert {one.key for one in found if str(one.kind) == "replacement_not_accepted"} == {forged, mine}
+        assert "sealed_part_missing" in {str(one.kind) for one in found}
+
+
+def test_each_generation_that_is_accepted_is_recorded_and_listed(store: MemoryStore, kept: str) -> None:
+    """The newest replacement is compared with the sealed records; one below it is only named."""
+    first, second = forge_replacement(store, window(), keep_old=True), _replace_as_owner(store, window())
+    done = seal(store, signer=SIGNER, acceptance=Acceptance(frozenset([first, second]), "Ada"))
+    assert [(one.key, one.changed_count) for made in done.created for one in made.replacements] == [
+        (first, None),
+        (second, 1),
+    ]
+    report = verify(store, anchors=TrustAnchors(VERIFIER, kept))
+    assert [(str(one.kind), one.key) for one in report.findings] == [
+        ("replacement_accepted", first),
+        ("replacement_accepted", second),
+    ]
+
+
+def test_seal_that_accepts_only_the_newest_of_two_replacements_is_severe(store: MemoryStore) -> None:
+    """Verification asks for the acceptance of each generation that a later seal names."""
+    seal(store)
+    forged = forge_replacement(store, window(1), keep_old=True)
+    mine = _replace_as_owner(store, window(1))
+    sealed = msgspec.json.decode(store.objects["_seals/000002.json"])["manifests"]
+    digests = {key: hashlib.sha256(store.objects[key]).hexdigest() for key in (forged, mine)}
+    named = [{"key": key, "sha256": digest, "record_count": 2} for key, digest in digests.items()]
+    entry = {"key": mine, "replaces": forged.replace(".g0003.", ".g0002."), "accepted_by": "the owner"}
+    counts = {"added_count": 0, "changed_count": 0, "removed_count": 0}
+    forge_seal(store, "_seals/000002.json", mine, manifests=[*sealed, *named], replacements=[{**entry, **counts}])
+    found = severe(verify(store).findings)
+    assert [(str(one.kind), one.key) for one in found] == [("replacement_not_accepted", forged)]
+
+
+def test_erased_part_is_missing_as_long_as_no_seal_accepts_the_erasure(store: MemoryStore, kept: str) -> None:
+    """A list of erased parts counts only once its manifest is accepted."""
+    key = _erase(store, window())
+    assert {"replacement_not_accepted", "sealed_part_missing"} <= severe_kinds(store, kept=kept)
+    seal(store, signer=SIGNER, acceptance=Acceptance(frozenset([key]), "Ada"))
+    assert severe_kinds(store, kept=kept) == set()
+
+
+def test_older_seal_is_signed_after_a_later_one_accepted_the_erasure_of_its_parts(store: MemoryStore) -> None:
+    """What an accepted erasure removed does not keep the seals before it unsigned."""
+    seal(store)
+    acceptance = Acceptance(frozenset([_erase(store, window())]), "Ada")
+    seal(store, acceptance=acceptance)
+    assert seal(store, signer=SIGNER, acceptance=acceptance).signed_count == 3
+    assert severe_kinds(store) == set()
+
+
+def test_older_seal_is_not_signed_if_its_parts_are_gone_by_an_erasure_that_nobody_accepted(store: MemoryStore) -> None:
+    """A forged list of erased parts does not make a missing part right while a seal is signed."""
+    seal(store)
+    _erase(store, window())
+    with pytest.raises(VerificationError, match="replacement_not_accepted"):
+        seal(store, signer=SIGNER)
+    assert "_seals/000001.sig" not in store.objects
+    assert "_seals/000002.sig" in store.objects
 
 
 def test_forged_window_that_overlaps_a_sealed_one_is_severe(store: MemoryStore, kept: str) -> None:
