@@ -4,8 +4,13 @@
 `cloudflare_audit_day_seal` maps them to their day and starts one run for a day when all 24 hours are there, in whatever
 order. If late records are added to a sealed day, clear that day's run to seal it again.
 
+The Airflow Variable `audit_newest_seal` has the digest of the newest seal of the run before. The next run seals nothing
+if the chain does not contain it. Access to the object store does not let anyone change a Variable. Do not create it:
+the first run does.
+
 Settings: AUDIT_HOURLY_DESTINATION, AUDIT_HOURLY_START_DATE, AUDIT_SEAL_CONN_ID (a connection with the signing key;
-without it seals are not signed).
+without it seals are not signed), and the Variable `audit_seal_public_key` (the public key; without it, signatures are
+not verified).
 """
 
 from __future__ import annotations
@@ -14,7 +19,7 @@ import os
 from datetime import UTC, datetime, timedelta
 
 from airflow import __version__
-from airflow.sdk import DAG
+from airflow.sdk import DAG, Variable, task
 
 from airflow_audit_provider.assets.audit_logs import audit_log_asset
 from airflow_audit_provider.operators.audit_logs import CloudflareAuditLogsToObjectStorageOperator
@@ -25,6 +30,14 @@ DESTINATION = os.environ.get("AUDIT_HOURLY_DESTINATION", "file:///tmp/cloudflare
 START_DATE = os.environ.get("AUDIT_HOURLY_START_DATE", "2026-11-01")
 # The format in which the timetable writes keys and the rollup's mapper reads them.
 HOUR_KEY = "%Y-%m-%dT%H:%M:%S"
+NEWEST_SEAL = "audit_newest_seal"
+
+
+@task
+def keep_digest(digest: str) -> None:
+    """Keeps the digest of the newest seal in Airflow's database, outside of the object store."""
+    Variable.set(NEWEST_SEAL, digest)
+
 
 if [int(part) for part in __version__.split(".")[:2]] >= [3, 3]:
     from airflow.sdk import CronPartitionTimetable, DayWindow, PartitionedAssetTimetable, RollupMapper, StartOfDayMapper
@@ -69,12 +82,15 @@ if [int(part) for part in __version__.split(".")[:2]] >= [3, 3]:
             destination=DESTINATION,
             day="{{ dag_run.partition_key }}",
             signing_conn_id=os.environ.get("AUDIT_SEAL_CONN_ID"),
+            expected_seal_sha256=f"{{{{ var.value.get('{NEWEST_SEAL}', '') }}}}",
         )
         verify = CloudflareAuditLogsVerifyOperator(
             task_id="verify_day",
             destination=DESTINATION,
             start="{{ dag_run.partition_key }}",
             end="{{ macros.ds_add(dag_run.partition_key, 1) }}",
+            public_key="{{ var.value.get('audit_seal_public_key', '') }}",
+            # The seal task has proved that this digest follows on the one of the run before.
             expected_seal_sha256="{{ ti.xcom_pull('seal_day')['newest_seal_sha256'] }}",
         )
-        seal >> verify
+        seal >> verify >> keep_digest("{{ ti.xcom_pull('seal_day')['newest_seal_sha256'] }}")

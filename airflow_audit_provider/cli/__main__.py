@@ -119,7 +119,14 @@ def _seal(options: argparse.Namespace) -> CommandResult:
     timestamper = _timestamper(options)
     acceptance = Acceptance(frozenset(options.accept_replaced or ()), options.accepted_by or "")
     store = store_from_uri(options.destination)
-    report = seal(store, options.day, signer, acceptance=acceptance, timestamper=timestamper)
+    report = seal(
+        store,
+        options.day,
+        signer,
+        acceptance=acceptance,
+        timestamper=timestamper,
+        expected_seal_sha256=options.expect_seal,
+    )
     lines = [f"{made.key}  {made.sha256}  {made.day}, {made.manifest_count} manifests\n" for made in report.created]
     lines.append(f"{len(report.created)} seals created, {report.signed_count} signed, ")
     lines.append(f"{report.timestamped_count} time-stamped; newest {report.newest_seal_sha256}\n")
@@ -288,6 +295,11 @@ def _add_seal(commands: Commands) -> None:
     )
     parser.add_argument("--accepted-by", metavar="NAME", help="who accepts the replacement; the seal records it")
     _add_public_key(parser, "public key in PEM format of an earlier signing key, after a change of keys")
+    parser.add_argument(
+        "--expect-seal",
+        metavar="SHA256",
+        help="newest digest that the run before printed; without a seal with this digest, nothing is sealed",
+    )
     parser.add_argument("--tsa", metavar="URL", help="time stamp authority (RFC 3161) that stamps each seal")
     _add_tsa_certificate(parser)
 

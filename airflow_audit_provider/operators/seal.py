@@ -42,6 +42,10 @@ class CloudflareAuditLogsSealOperator(BaseOperator):
         ``tsa_certificate`` of its extra has the authority's root certificates in PEM; None for no time stamps.
         (templated)
 
+    :param expected_seal_sha256: the ``newest_seal_sha256`` of the run before, or an older one, kept outside of the
+        store, such as in an Airflow Variable; None or empty for the first run. If no seal has this digest, nothing is
+        sealed: somebody removed seals or wrote the chain again. (templated)
+
     Before it seals a day it checks the day's manifests and parts. It refuses a day on which something sealed is missing
     or changed, or was replaced and is not in ``accept_replaced``; it seals the other days first. If the chain is
     broken, or a signature or time stamp in the store was not made with this key or by this authority, the task fails
@@ -61,6 +65,7 @@ class CloudflareAuditLogsSealOperator(BaseOperator):
         "accepted_by",
         "public_key",
         "timestamp_conn_id",
+        "expected_seal_sha256",
     )
     ui_color = "#d9ead3"
 
@@ -75,6 +80,7 @@ class CloudflareAuditLogsSealOperator(BaseOperator):
         accepted_by: str | None = None,
         public_key: str | None = None,
         timestamp_conn_id: str | None = None,
+        expected_seal_sha256: str | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -86,6 +92,7 @@ class CloudflareAuditLogsSealOperator(BaseOperator):
         self.accepted_by = accepted_by
         self.public_key = public_key
         self.timestamp_conn_id = timestamp_conn_id
+        self.expected_seal_sha256 = expected_seal_sha256
         check_destination(destination)
         _check_keys(accept_replaced)
 
@@ -112,6 +119,7 @@ class CloudflareAuditLogsSealOperator(BaseOperator):
             self._signer(),
             acceptance=acceptance,
             timestamper=self._timestamper(),
+            expected_seal_sha256=self.expected_seal_sha256 or None,
         )
 
     def _signer(self) -> Signer | None:

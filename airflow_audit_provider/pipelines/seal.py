@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 from datetime import UTC, date, datetime
+from typing import TypedDict, Unpack
 
 import msgspec
 
@@ -65,13 +66,22 @@ class SealReport(msgspec.Struct, frozen=True):
     timestamped_count: int = 0
 
 
+class SealOptions(TypedDict, total=False):
+    """What a caller of ``seal`` may give beside the store, the day and the signer.
+
+    ``sealed_at`` is a time that the seals state; ``acceptance`` names the replacements that the caller accepts;
+    ``timestamper`` asks an authority for a time stamp of each seal; ``expected_seal_sha256`` is the digest of the
+    newest seal as the run before reported it, or of an older one, kept outside of the store.
+    """
+
+    sealed_at: datetime | None
+    acceptance: Acceptance
+    timestamper: Timestamper | None
+    expected_seal_sha256: str | None
+
+
 def seal(
-    store: Store,
-    day: date | None = None,
-    signer: Signer | None = None,
-    sealed_at: datetime | None = None,
-    acceptance: Acceptance = NOTHING_ACCEPTED,
-    timestamper: Timestamper | None = None,
+    store: Store, day: date | None = None, signer: Signer | None = None, **options: Unpack[SealOptions]
 ) -> SealReport:
     """Seals one UTC day, or every day with unsealed manifests, and signs every unsigned seal; idempotent.
 
@@ -82,15 +92,21 @@ def seal(
     (see ``SealChain.findings_against``). Raises ``CommitConflictError`` if concurrent runs took the
     next number too often, and ``TimestampUnavailableError`` after everything is sealed and signed.
 
+    With ``expected_seal_sha256``, it raises ``VerificationError`` and writes nothing if the chain does not contain this
+    seal: somebody who cut the chain or began it anew would otherwise get a signature upon it.
+
     The findings of the report are what is wrong with the chain, and each stored signature or time stamp that the signer
     or the authority did not make: it stays in the place of the right one, because no object is overwritten.
     """
+    acceptance = options.get("acceptance", NOTHING_ACCEPTED)
     check_acceptance(store, acceptance)
-    run = _SealRun(store, acceptance, sealed_at, signer)
+    run = _SealRun(store, acceptance, options.get("sealed_at"), signer)
+    run.check_expected(options.get("expected_seal_sha256"))
     refused = run.seal_days([day] if day is not None else run.days_to_seal())
     chain = SealChain(run.objects)
     found = invalid_signatures(chain, signer.verifier if signer is not None else None)
     signed_count = _sign(run, chain, signer, found) if signer is not None else 0
+    timestamper = options.get("timestamper")
     stamped_count = _stamp(store, chain, timestamper, found) if timestamper is not None else 0
     if refused:
         raise refused[0]
@@ -108,6 +124,15 @@ class _SealRun:
         self.created: list[CreatedSeal] = []
         self._sealed_at = sealed_at
         self._signer = signer
+
+    def check_expected(self, expected_sha256: str | None) -> None:
+        """Raises ``VerificationError`` if the stored chain does not contain the seal with this digest."""
+        if expected_sha256 and not SealChain(self.objects).contains(expected_sha256):
+            raise VerificationError(
+                f"No seal of the destination has the expected digest {expected_sha256}, so nothing was sealed. Compare "
+                "the digest that you kept. If it is right, seals were removed or written again: restore them from a "
+                "copy, then seal again."
+            )
 
     def days_to_seal(self) -> list[date]:
         """Returns the days with a manifest that no seal names."""

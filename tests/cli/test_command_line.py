@@ -66,6 +66,19 @@ def test_verify_of_sound_dataset_returns_0(
     assert (report["window_count"], report["seal_count"], report["findings"]) == (3, 2, [])
 
 
+def test_seal_upon_a_chain_without_the_expected_seal_returns_1(
+    destination: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Seals nothing if the digest of the run before is not in the chain."""
+    assert main(["seal", str(destination), "--day", "2026-10-26", "--json"]) == 0
+    kept = json.loads(capsys.readouterr().out)["newest_seal_sha256"]
+    assert main(["seal", str(destination), "--expect-seal", "0" * 64]) == 1
+    assert "nothing was sealed" in capsys.readouterr().err
+    assert not (destination / "_seals/000002.json").exists()
+    assert main(["seal", str(destination), "--expect-seal", kept]) == 0
+    assert "1 seals created" in capsys.readouterr().out
+
+
 def test_seal_in_text_prints_each_seal(destination: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Prints a line for each seal with its digest, and the newest digest last."""
     assert main(["seal", str(destination), "--day", "2026-10-26"]) == 0

@@ -131,6 +131,19 @@ def test_day_argument_gives_utc_date(landed: TaskSetup, day: Any) -> None:
     assert [made["day"] for made in _seal(landed, day=day)["created"]] == ["2026-10-26"]
 
 
+def test_chain_without_the_digest_of_the_run_before_is_not_sealed(landed: TaskSetup) -> None:
+    """Seals without a digest in the first run, with that of the run before afterwards; a chain begun anew fails."""
+    first = _seal(landed, signing_conn_id="sealing", expected_seal_sha256="")
+    kept = first["newest_seal_sha256"]
+    assert _seal(landed, signing_conn_id="sealing", expected_seal_sha256=kept)["newest_seal_sha256"] == kept
+    for path in (landed.destination / "_seals").iterdir():
+        path.unlink()
+    with pytest.raises(AirflowFailException, match=f"expected digest {kept}") as caught:
+        _seal(landed, signing_conn_id="sealing", expected_seal_sha256=kept)
+    assert isinstance(_cause(caught), VerificationError)
+    assert not list((landed.destination / "_seals").iterdir())
+
+
 def test_day_without_window_gets_no_seal(landed: TaskSetup) -> None:
     """A day without a window gets no seal."""
     assert _seal(landed, day="2026-10-27")["created"] == []
@@ -332,3 +345,4 @@ def test_destination_days_and_keys_are_templated() -> None:
     )
     assert fields >= {"destination", "start", "end", "day", "public_key", "signing_conn_id", "expected_seal_sha256"}
     assert "expect_lock" in fields
+    assert "expected_seal_sha256" in CloudflareAuditLogsSealOperator.template_fields

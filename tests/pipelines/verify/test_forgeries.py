@@ -183,6 +183,50 @@ def test_forgery_after_removal_of_all_seals_is_severe_only_with_a_kept_digest_on
     assert severe_kinds(store, kept=kept) == {"seal_not_found"}
 
 
+def _remove_seals(store: MemoryStore, first: int) -> None:
+    store.remove([key for key in store.objects if key.startswith("_seals/") and int(key[7:13]) >= first])
+
+
+def _begin_chain_anew(store: MemoryStore) -> None:
+    _remove_seals(store, 1)
+    forge_first_generation(store, window(1))
+
+
+def _cut_chain(store: MemoryStore) -> None:
+    _remove_seals(store, 2)
+    forge_first_generation(store, window(1))
+
+
+def _move_expected_seal(store: MemoryStore) -> None:
+    content = store.objects["_seals/000002.json"]
+    _begin_chain_anew(store)
+    store.objects["_seals/000009.json"] = content
+
+
+@pytest.mark.parametrize("forge", [_begin_chain_anew, _cut_chain, _move_expected_seal])
+def test_chain_without_the_digest_of_the_run_before_is_not_sealed(
+    store: MemoryStore, kept: str, forge: Callable[[MemoryStore], None]
+) -> None:
+    """A run that knows the digest of the run before signs nothing upon a chain that somebody cut or began anew."""
+    forge(store)
+    before = dict(store.objects)
+    with pytest.raises(VerificationError, match=f"expected digest {kept}"):
+        seal(store, signer=SIGNER, expected_seal_sha256=kept)
+    assert store.objects == before
+
+
+@pytest.mark.parametrize("write", [str, str.upper, " {}\n".format])
+def test_chain_that_goes_on_from_the_digest_of_an_earlier_run_is_sealed(
+    store: MemoryStore, kept: str, write: Callable[[str], str]
+) -> None:
+    """The digest may be an older one, and may be written as a person copies it."""
+    for number in (5, 6):
+        commit(store, window(number), records_in(window(number), 1))
+        done = seal(store, signer=SIGNER, expected_seal_sha256=write(kept))
+        assert len(done.created) == 1
+    assert severe_kinds(store, kept=write(kept)) == set()
+
+
 def test_dataset_that_was_never_sealed_is_severe_with_a_key(store: MemoryStore) -> None:
     """A public key for a dataset without seals is a severe finding, because it proves nothing."""
     assert severe_kinds(store) == {"nothing_sealed"}
