@@ -14,7 +14,7 @@ from airflow_audit_provider.core.api.query import AuditQuery
 from airflow_audit_provider.core.api.records import AuditRecord
 from airflow_audit_provider.core.paging.window_reader import WindowReader
 from airflow_audit_provider.core.ports import Clock
-from airflow_audit_provider.core.watch.activity import ActivityCount, ActivityQuery
+from airflow_audit_provider.core.watch.activity import ActivityCount, ActivityDemand, ActivityPoll
 from airflow_audit_provider.core.watch.new_records import NewRecords, NewRecordsPoll, WatchPosition
 from airflow_audit_provider.core.watch.polling import PollBackoff, PollSchedule
 
@@ -22,15 +22,11 @@ ErrorCallback = Callable[[Exception, float], None]
 
 
 class Poll(Protocol):
-    """One poll: what it reads, and when it has read enough."""
+    """One poll: what it has read, and whether that is enough."""
 
     @property
     def is_enough(self) -> bool:
         """Whether to stop reading."""
-        ...
-
-    def window_reader(self) -> WindowReader | None:
-        """Returns what to read, None for nothing."""
         ...
 
     def add(self, records: Sequence[AuditRecord]) -> None:
@@ -50,23 +46,28 @@ class PollResult(Protocol):
 PollResultT = TypeVar("PollResultT", bound=PollResult)
 
 
-def count_activity(activity: ActivityQuery, reader: AuditLogReader) -> ActivityCount:
+def count_activity(query: AuditQuery, demand: ActivityDemand, reader: AuditLogReader) -> ActivityCount:
     """Counts records from the watermark on until there are enough, or no more; blocks."""
-    poll = ActivityCount(activity, reader.clock.now())
-    window_reader = poll.window_reader()
-    if window_reader is not None:
-        for records in reader.read(activity.query, window_reader):
+    poll = ActivityPoll(query, [demand], reader.clock.now())
+    for window_reader in poll.window_readers():
+        for records in reader.read(query, window_reader):
             poll.add(records)
             if poll.is_enough:
                 break
-    return poll
+    return poll.counts[0]
 
 
-async def acount_activity(activity: ActivityQuery, reader: AsyncAuditLogReader) -> ActivityCount:
-    """Counts as :func:`count_activity` does, on an event loop."""
-    poll = ActivityCount(activity, reader.clock.now())
-    await _aread(poll, activity.query, reader)
-    return poll
+async def acount_activities(
+    query: AuditQuery, demands: Sequence[ActivityDemand], reader: AsyncAuditLogReader
+) -> list[ActivityCount]:
+    """Counts as :func:`count_activity` does for several sensors, on an event loop; returns the counts in their order.
+
+    Each span of time is read once, whatever the number of sensors.
+    """
+    poll = ActivityPoll(query, demands, reader.clock.now())
+    for window_reader in poll.window_readers():
+        await _aread(poll, window_reader, query, reader)
+    return poll.counts
 
 
 async def apoll_new_records(
@@ -75,17 +76,17 @@ async def apoll_new_records(
     """Reads the records that are new since a position; without one, since ``lookback`` before now."""
     now = reader.clock.now()
     poll = NewRecordsPoll(query, position or WatchPosition.at(now - lookback), now, lookback)
-    await _aread(poll, query, reader)
+    window_reader = poll.window_reader()
+    if window_reader is not None:
+        await _aread(poll, window_reader, query, reader)
     return poll.new_records()
 
 
-async def _aread(poll: Poll, query: AuditQuery, reader: AsyncAuditLogReader) -> None:
-    window_reader = poll.window_reader()
-    if window_reader is not None:
-        async for records in reader.read(query, window_reader):
-            poll.add(records)
-            if poll.is_enough:
-                break
+async def _aread(poll: Poll, window_reader: WindowReader, query: AuditQuery, reader: AsyncAuditLogReader) -> None:
+    async for records in reader.read(query, window_reader):
+        poll.add(records)
+        if poll.is_enough:
+            break
 
 
 async def apoll_forever(

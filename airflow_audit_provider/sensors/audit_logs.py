@@ -162,8 +162,8 @@ class CloudflareAuditLogActivitySensor(BaseSensorOperator):
         return resolve_watermark(self.since, context.get("data_interval_start"), self.timezone)
 
     def _poll(self, context: Mapping[str, Any]) -> ActivityCount:
-        from airflow_audit_provider.core.watch.activity import ActivityQuery
+        from airflow_audit_provider.core.watch.activity import ActivityDemand
         from airflow_audit_provider.pipelines.watch import count_activity
 
-        activity = ActivityQuery(self.hook.query(**self._query), self._since(context), self.minimum_count)
-        return count_activity(activity, self.hook.reader(with_retries=not self.deferrable))
+        query, demand = self.hook.query(**self._query), ActivityDemand(self._since(context), self.minimum_count)
+        return count_activity(query, demand, self.hook.reader(with_retries=not self.deferrable))

@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import AsyncGenerator, AsyncIterator, Hashable, Mapping
-from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +25,6 @@ from airflow_audit_provider.exceptions import AuditProviderError, ConfigurationE
 
 if TYPE_CHECKING:
     from airflow_audit_provider.core.api.records import AuditRecord
-    from airflow_audit_provider.core.watch.activity import ActivityCount
     from airflow_audit_provider.core.watch.new_records import NewRecords, WatchPosition
     from airflow_audit_provider.hooks.cloudflare import CloudflareHook
     from airflow_audit_provider.triggers.shared_stream import PositionStore, SharedPoll
@@ -60,6 +58,8 @@ class WindowSettledTrigger(BaseTrigger):
 
 class AuditLogActivityTrigger(BaseTrigger):
     """Polls for new activity until there is enough, or until an error that no retry can fix.
+
+    All triggers of one triggerer with the same connection, query and interval share one poll.
 
     :param cloudflare_conn_id: a connection of type ``cloudflare``.
     :param since: the watermark, timezone-aware, or its ISO 8601 text.
@@ -106,31 +106,23 @@ class AuditLogActivityTrigger(BaseTrigger):
         yield await self._first_event()
 
     async def _first_event(self) -> TriggerEvent:
-        from airflow_audit_provider.hooks.cloudflare import CloudflareHook
-        from airflow_audit_provider.pipelines.watch import apoll_forever
+        from airflow_audit_provider.core.watch.activity import ActivityDemand
+        from airflow_audit_provider.triggers.shared_activity import SensorQuery, join_poll
 
-        hook = CloudflareHook(self.cloudflare_conn_id)
+        query = SensorQuery(self.cloudflare_conn_id, self.query, self.schedule)
         try:
-            async with aclosing(
-                apoll_forever(lambda: self._poll(hook), self.schedule, hook.clock, self._on_error)
-            ) as polls:
-                async for activity in polls:
-                    if activity.is_enough:
-                        return TriggerEvent({"status": "found", "activity": activity.summary()})
+            async with join_poll(query, ActivityDemand(self.since, self.minimum_count)) as notices:
+                async for notice in notices:
+                    if notice.error is not None:
+                        self._on_error(notice.error, notice.pause_seconds)
+                    elif notice.activity is not None and notice.activity.is_enough:
+                        return TriggerEvent({"status": "found", "activity": notice.activity.summary()})
         except AuditProviderError as error:
             return TriggerEvent({"status": "failed", "code": type(error).__name__, "message": str(error)})
-        raise AssertionError("apoll_forever ends only by an exception")
-
-    async def _poll(self, hook: CloudflareHook) -> ActivityCount:
-        from airflow_audit_provider.core.watch.activity import ActivityQuery
-        from airflow_audit_provider.pipelines.watch import acount_activity
-
-        async with await hook.open_async_conn() as client:
-            activity = ActivityQuery(hook.query(**self.query), self.since, self.minimum_count)
-            return await acount_activity(activity, hook.async_reader(client))
+        raise AssertionError("notices end only by an exception")
 
     def _on_error(self, error: Exception, pause_seconds: float) -> None:
-        """Logs a retryable error; raises any other, which ends the loop."""
+        """Logs a retryable error; raises any other, which ends the trigger."""
         if not isinstance(error, AuditProviderError) or not error.retryable:
             raise error
         self.log.warning("The poll failed; next poll in %.0f s: %s", pause_seconds, error)

@@ -1,0 +1,312 @@
+"""Deferred sensors of one triggerer share polls and clients; each gets only what it waits for."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+from collections.abc import Awaitable, Callable, Iterable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import httpx
+import pytest
+from airflow.triggers.base import TriggerEvent
+
+from airflow_audit_provider.core.watch.activity import ActivityDemand
+from airflow_audit_provider.exceptions import SourceAuthError
+from airflow_audit_provider.hooks import cloudflare as hooks
+from airflow_audit_provider.hooks.cloudflare import CloudflareHook
+from airflow_audit_provider.testing.clock import ManualClock
+from airflow_audit_provider.testing.settings import TokenKind
+from airflow_audit_provider.testing.transport import FakeTransport
+from airflow_audit_provider.triggers import shared_activity
+from airflow_audit_provider.triggers.audit_logs import AuditLogActivityTrigger
+from airflow_audit_provider.triggers.shared_activity import SensorQuery, join_poll
+from tests.operators.task_setup import TaskSetup
+from tests.pipelines.pull.landing import record_at
+
+NOON = datetime(2026, 11, 2, 12, tzinfo=UTC)
+SINCE = NOON - timedelta(hours=1)
+NEW_TOKEN = "token-after-the-rotation-0123456789"
+LATE = {"filters": {"action_type": "late"}}
+
+
+class _SteppedClock(ManualClock):
+    """A clock whose sleeps end only when the test lets them."""
+
+    def __init__(self) -> None:
+        super().__init__(NOON)
+        self.sleeping: list[asyncio.Future[None]] = []
+
+    async def asleep(self, seconds: float) -> None:
+        """Waits for :meth:`step`."""
+        self.sleeping.append(asyncio.get_running_loop().create_future())
+        await self.sleeping[-1]
+        await super().asleep(seconds)
+
+    async def step(self) -> None:
+        """Ends every sleep, and waits until each loop sleeps again or has ended."""
+        ended, self.sleeping = self.sleeping, []
+        for future in ended:
+            if not future.done():
+                future.set_result(None)
+        await settle()
+
+
+async def settle() -> None:
+    """Lets every task run until it waits for a sleep or a thread that opens a client."""
+    for _ in range(20):
+        await asyncio.sleep(0.005)
+
+
+@pytest.fixture
+def clock() -> _SteppedClock:
+    """The clock of all hooks."""
+    return _SteppedClock()
+
+
+@pytest.fixture
+def opened(task_setup: TaskSetup, clock: _SteppedClock, monkeypatch: pytest.MonkeyPatch) -> list[httpx.AsyncClient]:
+    """Connects triggers to the fake; lists the clients that were opened."""
+    found: list[httpx.AsyncClient] = []
+
+    class CountedHook(CloudflareHook):
+        async def open_async_conn(self) -> httpx.AsyncClient:
+            found.append(await super().open_async_conn())
+            return found[-1]
+
+    transport = FakeTransport(task_setup.fake)
+    monkeypatch.setattr(hooks, "CloudflareHook", functools.partial(CountedHook, transport=transport, clock=clock))
+    return found
+
+
+@pytest.fixture
+def run(opened: list[httpx.AsyncClient]) -> Callable[[Awaitable[None]], None]:
+    """Runs a test's coroutine; afterwards no poll and no open client is left."""
+
+    def run(test: Awaitable[None]) -> None:
+        async def whole() -> None:
+            await asyncio.wait_for(test, 60)
+            registry = shared_activity._registries[asyncio.get_running_loop()]
+            assert (registry._polls, registry._connections) == ({}, {})
+            assert all(client.is_closed for client in opened)
+
+        asyncio.run(whole())
+
+    return run
+
+
+def trigger(since: datetime = SINCE, minimum_count: int = 1, **query: Any) -> AuditLogActivityTrigger:
+    """Returns a deferred sensor that waits for the record that :func:`add` adds."""
+    return AuditLogActivityTrigger("cloudflare_default", since, minimum_count, 30.0, {**LATE, **query})
+
+
+def start(*triggers: AuditLogActivityTrigger) -> list[asyncio.Task[TriggerEvent]]:
+    """Starts triggers as Airflow does, each in a task."""
+
+    async def first(one: AuditLogActivityTrigger) -> TriggerEvent:
+        (event,) = [event async for event in one.run()]
+        return event
+
+    return [asyncio.create_task(first(one)) for one in triggers]
+
+
+def add(task_setup: TaskSetup, when: str = "2026-11-02T11:30:00Z", record_id: str = "late-one") -> None:
+    """Adds a record that the sensors wait for."""
+    task_setup.fake.add(record_at(when, record_id))
+
+
+def payloads(events: Iterable[TriggerEvent]) -> list[Any]:
+    """Returns the payloads of events."""
+    return [event.payload for event in events]
+
+
+def test_five_hundred_equal_sensors_poll_as_one(
+    task_setup: TaskSetup, clock: _SteppedClock, opened: list[httpx.AsyncClient], run: Callable[[Awaitable[None]], None]
+) -> None:
+    """Four polls of 500 sensors send four requests over one client, and all of them find the record."""
+
+    async def test() -> None:
+        tasks = start(*(trigger() for _ in range(500)))
+        await settle()
+        await clock.step()
+        await clock.step()
+        add(task_setup)
+        await clock.step()
+        found = payloads(await asyncio.gather(*tasks))
+        assert [(one["status"], one["activity"]["record_count"]) for one in found] == [("found", 1)] * 500
+
+    run(test())
+    assert len(opened) == 1
+    # Three empty polls of one request each; one with a single record takes three, as the proof of its end does.
+    assert len(task_setup.fake.requests) == 6
+
+
+def test_sensors_with_other_filters_share_the_client(
+    task_setup: TaskSetup, clock: _SteppedClock, opened: list[httpx.AsyncClient], run: Callable[[Awaitable[None]], None]
+) -> None:
+    """Each filter has a poll of its own; the connection is opened once, and serves the one that is left."""
+
+    async def test() -> None:
+        late, never = start(trigger(), trigger(filters={"action_type": "never"}))
+        await settle()
+        add(task_setup)
+        await clock.step()
+        assert (await late).payload["status"] == "found"
+        await clock.step()
+        assert not never.done()
+        never.cancel()
+        await asyncio.gather(never, return_exceptions=True)
+
+    run(test())
+    assert len(opened) == 1
+
+
+def test_sensor_that_joins_later_is_served_by_the_next_poll(
+    task_setup: TaskSetup, clock: _SteppedClock, opened: list[httpx.AsyncClient], run: Callable[[Awaitable[None]], None]
+) -> None:
+    """It waits until the running poll's pause is over, and its own watermark and count apply."""
+    add(task_setup, "2026-11-02T11:10:00Z", "first")
+
+    async def test() -> None:
+        (early,) = start(trigger(minimum_count=2))
+        await settle()
+        late, later = start(trigger(SINCE + timedelta(minutes=20)), trigger(minimum_count=1))
+        await settle()
+        assert not later.done()
+        await clock.step()
+        assert (await later).payload["activity"]["record_count"] == 1
+        assert not early.done()
+        add(task_setup)
+        await clock.step()
+        found = payloads(await asyncio.gather(early, late))
+        assert [one["activity"]["record_count"] for one in found] == [2, 1]
+        assert found[1]["activity"]["first_event_at"] == "2026-11-02T11:30:00Z"
+
+    run(test())
+    assert len(opened) == 1
+
+
+def test_sensor_that_joins_during_a_poll_waits_for_the_next_one(
+    task_setup: TaskSetup, clock: _SteppedClock, run: Callable[[Awaitable[None]], None]
+) -> None:
+    """What the running poll reads is not what the new sensor asks for."""
+
+    async def test() -> None:
+        (early,) = start(trigger(minimum_count=2))
+        # The first poll now waits for its client.
+        for _ in range(5):
+            await asyncio.sleep(0)
+        (late,) = start(trigger())
+        add(task_setup)
+        await settle()
+        assert not late.done()
+        await clock.step()
+        assert (await late).payload["activity"]["record_count"] == 1
+        early.cancel()
+        await asyncio.gather(early, return_exceptions=True)
+
+    run(test())
+
+
+def test_sensor_that_joins_a_failed_poll_starts_a_new_one(
+    task_setup: TaskSetup, run: Callable[[Awaitable[None]], None]
+) -> None:
+    """A poll that has ended by an error serves nobody, also while its sensors have not left yet."""
+    task_setup.misbehave("status=403")
+
+    async def test() -> None:
+        refused = trigger()
+        query = SensorQuery(refused.cloudflare_conn_id, refused.query, refused.schedule)
+        async with join_poll(query, ActivityDemand(SINCE)) as notices:
+            assert isinstance((await anext(notices)).error, SourceAuthError)
+            task_setup.misbehave()
+            add(task_setup)
+            (again,) = start(refused)
+            assert (await again).payload["status"] == "found"
+
+    run(test())
+
+
+def test_outage_is_logged_for_every_sensor_and_passes(
+    task_setup: TaskSetup,
+    clock: _SteppedClock,
+    opened: list[httpx.AsyncClient],
+    run: Callable[[Awaitable[None]], None],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """A retryable error ends no sensor; each logs it."""
+    task_setup.connect(extra={"account_id": task_setup.fake.settings.account_ids[0], "max_attempts": 1})
+    task_setup.misbehave("status=503")
+
+    async def test() -> None:
+        tasks = start(trigger(), trigger())
+        await settle()
+        task_setup.misbehave()
+        add(task_setup)
+        await clock.step()
+        assert {one["status"] for one in payloads(await asyncio.gather(*tasks))} == {"found"}
+
+    run(test())
+    assert capsys.readouterr().out.count("The poll failed; next poll in 60 s") == 2
+
+
+def test_refusal_ends_every_sensor_and_the_next_one_starts_anew(
+    task_setup: TaskSetup, opened: list[httpx.AsyncClient], run: Callable[[Awaitable[None]], None]
+) -> None:
+    """An error that no retry can fix is sent to all; a sensor after it reads the connection again."""
+    task_setup.misbehave("status=403")
+
+    async def test() -> None:
+        refused = payloads(await asyncio.gather(*start(trigger(), trigger())))
+        assert [(one["status"], one["code"]) for one in refused] == [("failed", "SourceAuthError")] * 2
+        task_setup.misbehave()
+        add(task_setup)
+        (again,) = start(trigger())
+        assert (await again).payload["status"] == "found"
+
+    run(test())
+    assert len(opened) == 2
+
+
+def test_replaced_token_ends_no_sensor(
+    task_setup: TaskSetup,
+    clock: _SteppedClock,
+    opened: list[httpx.AsyncClient],
+    run: Callable[[Awaitable[None]], None],
+) -> None:
+    """The poll reads a connection again that the API refuses after it has answered."""
+
+    async def test() -> None:
+        (task,) = start(trigger())
+        await settle()
+        tokens = task_setup.fake.settings.tokens
+        assert isinstance(tokens, dict)
+        tokens.clear()
+        tokens[NEW_TOKEN] = TokenKind.VALID
+        task_setup.connect(password=NEW_TOKEN)
+        add(task_setup)
+        await clock.step()
+        assert (await task).payload["status"] == "found"
+
+    run(test())
+    assert len(opened) == 2
+
+
+def test_sensor_whose_interval_grows_polls_alone(
+    task_setup: TaskSetup, opened: list[httpx.AsyncClient], run: Callable[[Awaitable[None]], None]
+) -> None:
+    """With ``backs_off`` the pause depends on a sensor's own polls, so it shares the client only."""
+
+    async def test() -> None:
+        alone = [
+            AuditLogActivityTrigger("cloudflare_default", SINCE, 1, 30.0, dict(LATE), backs_off=True) for _ in range(2)
+        ]
+        tasks = start(*alone)
+        await settle()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    run(test())
+    assert (len(opened), len(task_setup.fake.requests)) == (1, 2)
