@@ -161,8 +161,14 @@ class SealChain:
 
     @cached_property
     def accepted_keys(self) -> frozenset[str]:
-        """Keys of the manifests that replace or erase, and that a seal accepts."""
-        return frozenset(one.key for seal in self.seals for one in seal.accepted)
+        """Keys of the manifests that replace or erase, and that a seal accepts.
+
+        In a chain with signatures, a seal without one, or with one of the wrong form, accepts nothing.
+        """
+        found = [one for one in self.signature_findings(None) if one.kind is not FindingKind.SIGNATURE_UNCHECKED]
+        unsigned_numbers = {seal_number(one.key) for one in found}
+        trusted = [seal for seal in self.seals if seal.number not in unsigned_numbers]
+        return frozenset(one.key for seal in trusted for one in seal.accepted)
 
     @cached_property
     def first_named(self) -> dict[str, Seal]:

@@ -9,11 +9,13 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import rfc8785
 
 from airflow_audit_provider.adapters.signing import Ed25519Signer, Ed25519Verifier
 from airflow_audit_provider.adapters.storage.local_store import LocalStore
+from airflow_audit_provider.core.archive.manifest import Erasure
 from airflow_audit_provider.core.verification.findings import severe
 from airflow_audit_provider.core.verification.timestamps import seal_times_table
 from airflow_audit_provider.exceptions import VerificationError
@@ -33,7 +35,7 @@ from tests.pipelines.verify.dataset import (
     two_days,
     window,
 )
-from tests.pipelines.verify.forgery import forge_first_generation
+from tests.pipelines.verify.forgery import forge_first_generation, forge_replacement, forge_seal, newest
 from tests.pipelines.verify.memory_store import MemoryStore
 from tests.pipelines.verify.stated_times import SteppedAuthority
 
@@ -283,6 +285,25 @@ def test_manifest_with_a_time_that_overflows_is_a_finding(store: MemoryStore) ->
     with pytest.raises(VerificationError, match="cannot be decoded"):
         coverage(store, LATER)
     assert "manifest_unreadable" in severe_kinds(store)
+
+
+@pytest.mark.parametrize("signature", [None, b"x"], ids=["no-signature", "garbage-signature"])
+def test_seal_that_nobody_signed_makes_no_sweep_remove_a_sealed_part(
+    store: MemoryStore, signature: bytes | None
+) -> None:
+    """In a signed chain, a forged seal that accepts a forged erasure does not end the protection of sealed parts."""
+    sealed = newest(store, window(1))
+    key = forge_replacement(store, window(1), keep_old=True)
+    forged = msgspec.structs.replace(newest(store, window(1)), erased=Erasure("none", sealed.parts))
+    store.objects[key] = forged.to_bytes()
+    entry = {"key": key, "replaces": key.replace(".g0003.", ".g0002."), "accepted_by": "the owner"}
+    counts = {"added_count": None, "changed_count": None, "removed_count": None}
+    forge_seal(store, "_seals/000002.json", key, replacements=[{**entry, **counts}])
+    if signature is not None:
+        store.create("_seals/000003.sig", signature)
+    sweep(store, datetime.now(UTC) + timedelta(days=5))
+    assert {part.key for part in sealed.parts} <= store.objects.keys()
+    assert severe_kinds(store)
 
 
 def _parts(store: LocalStore) -> set[str]:
