@@ -215,9 +215,14 @@ class BusyStore(LocalStore):
         self._act = act
 
     def list_sizes(self, prefix: str) -> Iterator[tuple[str, int]]:
-        """Lets the other attempt act, then lists; ``list_keys`` uses this too."""
+        """Lets the other attempt act, then lists."""
         self._before_read()
         return iter(list(super().list_sizes(prefix)))
+
+    def list_keys(self, prefix: str) -> Iterator[str]:
+        """Lets the other attempt act, then lists; a local store lists keys without sizes."""
+        self._before_read()
+        return iter(list(super().list_keys(prefix)))
 
     def read(self, key: str) -> bytes | None:
         """Lets the other attempt act, then reads."""
