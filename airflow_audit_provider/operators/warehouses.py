@@ -87,8 +87,9 @@ class _LoadOperator(BaseOperator):
         from airflow_audit_provider._airflow.destinations import store_from_connection
         from airflow_audit_provider.pipelines.load import LoadSpec, load_committed
 
-        uri = dataset_uri(self.destination)
-        spec = LoadSpec(self.dataset or uri, uri, self._windows(context), is_exact=self.windows == "events")
+        spec = LoadSpec(
+            self.dataset or dataset_uri(self.destination), self._windows(context), is_exact=self.windows == "events"
+        )
         store = store_from_connection(self.destination, self.destination_conn_id)
         with closing(self.open_warehouse()) as warehouse:
             return load_committed(spec, store, warehouse, self._log_window)
@@ -116,8 +117,7 @@ class _LoadOperator(BaseOperator):
 
     def _log_window(self, loaded: LoadedWindow) -> None:
         replaced = f", replacing generation {loaded.replaced_generation}" if loaded.replaced_generation else ""
-        anew = " of an earlier landing: the window was landed anew" if loaded.is_landed_anew else ""
-        self.log.info("Loaded generation %s of %s%s%s", loaded.generation, loaded.window, replaced, anew)
+        self.log.info("Loaded generation %s of %s%s", loaded.generation, loaded.window, replaced)
 
 
 class CloudflareAuditLogsToSqlOperator(_LoadOperator):

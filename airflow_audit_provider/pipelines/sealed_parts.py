@@ -28,15 +28,16 @@ class SealedParts:
         """Returns those of a window's replaced or orphaned parts that may be removed.
 
         A covered part may go only if a manifest lists it as erased, and either this run erases (``is_erasing``) or a
-        seal accepts that manifest: anyone who can write to the store can write a manifest. If a seal, or a manifest
-        that a seal names, is missing, changed or cannot be read, what it covers is unknown, and nothing else may go.
+        seal accepts that manifest with its bytes: anyone who can write to the store can write a manifest. If a seal,
+        or a manifest that a seal names, is missing, changed or cannot be read, what it covers is unknown, and nothing
+        else may go.
         """
         if not parts:
             return []
         listed = [key for key in self._store.list_keys(keys.manifest_prefix) if keys.generation_of(key) is not None]
         stored = [StoredManifest(key, self._store.read(key)) for key in listed]
         chain = read_chain(stored)
-        erased = erased_parts(chain, None if is_erasing else self._seals.accepted_keys)
+        erased = erased_parts(chain, None if is_erasing else self._seals.unchanged(chain, self._seals.accepted_keys))
         if self._seals.findings or not self._are_as_sealed(keys, stored) or len(chain.generations) < len(listed):
             return sorted(set(erased).intersection(parts))
         covered = {key for key in self._seals.covered_keys if keys.generation_of(key) is not None}

@@ -175,6 +175,15 @@ class SealChain:
         """The first seal that names each manifest, by the manifest's key."""
         return {named.key: seal for seal in reversed(self.seals) for named in seal.manifests}
 
+    def unchanged(self, chain: Chain, keys: Container[str]) -> set[str]:
+        """Returns those of the keys whose manifest in a window has the bytes that a seal names."""
+        generations = [one for one in chain.generations if one.key in keys]
+        return {one.key for one in generations if (one.key, one.sha256) in self._named_digests}
+
+    @cached_property
+    def _named_digests(self) -> frozenset[tuple[str, str]]:
+        return frozenset((one.key, one.sha256) for seal in self.seals for one in seal.manifests)
+
     def sealed_on(self, day: date) -> set[SealedManifest]:
         """Returns every manifest that the seals of a day name."""
         return {named for seal in self.seals if seal.day == day for named in seal.manifests}
@@ -401,12 +410,12 @@ def replacement_findings(chain: Chain, seals: SealChain) -> Iterator[Finding]:
 
 
 def believed_erasures(chain: Chain, seals: SealChain) -> dict[str, Part]:
-    """Returns the erased parts of a window by key, as manifests list them that a seal names.
+    """Returns the erased parts of a window by key, as manifests list them that a seal names with these bytes.
 
     Anyone who can write to the store can write such a list. On a day without a seal nothing is kept, so each counts.
     """
     is_sealed = bool(chain.generations) and _day_of(chain) in seals.days
-    return erased_parts(chain, seals.first_named if is_sealed else None)
+    return erased_parts(chain, seals.unchanged(chain, seals.first_named) if is_sealed else None)
 
 
 def not_accepted(generation: Generation) -> Finding:

@@ -21,6 +21,7 @@ from airflow_audit_provider.core.verification.timestamps import seal_times_table
 from airflow_audit_provider.exceptions import VerificationError
 from airflow_audit_provider.pipelines.coverage import coverage
 from airflow_audit_provider.pipelines.seal import seal
+from airflow_audit_provider.pipelines.seal_checks import Acceptance
 from airflow_audit_provider.pipelines.sweep import sweep
 from airflow_audit_provider.pipelines.verify import TrustAnchors, verify
 from airflow_audit_provider.testing.clock import ManualClock
@@ -304,6 +305,24 @@ def test_seal_that_nobody_signed_makes_no_sweep_remove_a_sealed_part(
     sweep(store, datetime.now(UTC) + timedelta(days=5))
     assert {part.key for part in sealed.parts} <= store.objects.keys()
     assert severe_kinds(store)
+
+
+@pytest.mark.parametrize("is_swept", [True, False])
+def test_changed_list_of_erased_parts_in_an_accepted_manifest_does_not_count(
+    store: MemoryStore, is_swept: bool
+) -> None:
+    """A sweep and a verification believe the list only if the manifest has the bytes that the seal names."""
+    sealed = newest(store, window(1))
+    key = forge_replacement(store, window(1), keep_old=True)
+    seal(store, signer=SIGNER, acceptance=Acceptance(frozenset([key]), "Ada"))
+    forged = msgspec.structs.replace(newest(store, window(1)), erased=Erasure("none", sealed.parts))
+    store.objects[key] = forged.to_bytes()
+    if is_swept:
+        sweep(store, datetime.now(UTC) + timedelta(days=5))
+        assert {part.key for part in sealed.parts} <= store.objects.keys()
+    else:
+        store.remove([part.key for part in sealed.parts])
+        assert {"sealed_manifest_changed", "sealed_part_missing"} <= severe_kinds(store)
 
 
 def _parts(store: LocalStore) -> set[str]:
