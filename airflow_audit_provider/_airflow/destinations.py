@@ -6,27 +6,29 @@ Parsing a DAG needs the URI alone, so the object store is imported when a task r
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlunsplit
 
 from airflow_audit_provider.adapters.storage.libraries import require_store_library, store_remedy
+from airflow_audit_provider.adapters.storage.uris import AZURE_HOSTS, check_path, split_uri, without_login
 from airflow_audit_provider.exceptions import ConfigurationError
 
 if TYPE_CHECKING:
     from airflow_audit_provider.core.ports import Store
 
-_AZURE_HOSTS = (".core.windows.net", ".fabric.microsoft.com")
+
+# Other names of a store's scheme that Airflow's providers know.
+_SAME_SCHEMES = {"s3a": "s3", "s3n": "s3", "gcs": "gs", "abfss": "abfs", "adl": "abfs"}
 
 
 def dataset_uri(destination: str) -> str:
-    """Returns a destination's URI without user, password, connection id, query and trailing slash.
+    """Returns a destination's URI without user, password, connection id and trailing slash.
 
-    A path without a scheme is a local file: ``/data/audit`` is ``file:///data/audit``.
+    One place has one such URI, and two places have two. A path without a scheme is a local file: ``/data/audit`` is
+    ``file:///data/audit``. Raises ``ConfigurationError`` for a URI that does not name one place.
     """
-    if "://" not in destination:
-        destination = f"file://{destination}"
-    parts = urlsplit(destination)
+    parts = split_uri(destination)
     place = parts.netloc.rpartition("@")[2]
-    return urlunsplit((parts.scheme, place, parts.path.rstrip("/"), "", ""))
+    return urlunsplit((_SAME_SCHEMES.get(parts.scheme, parts.scheme), place, parts.path.rstrip("/"), "", ""))
 
 
 def is_a_place(destination: str) -> bool:
@@ -35,19 +37,37 @@ def is_a_place(destination: str) -> bool:
     ``abfs://container@account.dfs.core.windows.net/x`` does not either: Airflow reads the part before ``@`` as a
     connection id.
     """
-    parts = urlsplit(dataset_uri(destination))
+    parts = split_uri(dataset_uri(destination))
     if parts.scheme == "file":
         return not parts.netloc and bool(parts.path.strip("/"))
-    return bool(parts.netloc) and not parts.netloc.endswith(_AZURE_HOSTS)
+    return bool(parts.netloc) and not parts.netloc.endswith(AZURE_HOSTS)
 
 
 def check_destination(destination: object) -> None:
-    """Raises ``ConfigurationError`` when a DAG is parsed if the library of the destination's store is not installed.
+    """Raises ``ConfigurationError`` when a DAG is parsed for a destination that no run can use.
 
-    A destination whose scheme is in a template is checked when the task runs.
+    That is a URI that does not name one place, or whose store's library is not installed. A template and another task's
+    output are checked when the task runs.
     """
     if isinstance(destination, str):
         require_store_library(destination)
+        if "{" not in destination:
+            split_uri(destination)
+
+
+def require_place(destination: object) -> None:
+    """Raises ``ConfigurationError`` for a rendered destination that is no text, or names no bucket or folder."""
+    if not isinstance(destination, str):
+        raise ConfigurationError(
+            f"The destination is a {type(destination).__name__}. Set it to the text of a URI, such as "
+            "s3://bucket/folder."
+        )
+    if not is_a_place(destination):
+        raise ConfigurationError(
+            f"The destination {without_login(destination)!r} names neither a bucket nor an absolute folder. Set it to "
+            "a URI such as s3://bucket/folder, abfs://container/folder (without the storage account) or "
+            "file:///absolute/folder."
+        )
 
 
 def store_from_connection(destination: str, conn_id: str | None) -> Store:
@@ -56,14 +76,11 @@ def store_from_connection(destination: str, conn_id: str | None) -> Store:
 
     from airflow_audit_provider.adapters.storage.fsspec_store import store_from_filesystem
 
-    if not is_a_place(destination):
-        raise ConfigurationError(
-            f"The destination {destination!r} names neither a bucket nor an absolute folder. Set it to a URI such as "
-            "s3://bucket/folder, abfs://container/folder (without the storage account) or file:///absolute/folder."
-        )
+    require_place(destination)
     require_store_library(destination)
     try:
         path = ObjectStoragePath(destination, conn_id=conn_id)
+        check_path(destination, path.path)
         return store_from_filesystem(path.fs, path.path)
     except AirflowNotFoundException as error:
         raise ConfigurationError(

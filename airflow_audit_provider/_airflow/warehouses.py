@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from airflow.providers.common.compat.sdk import BaseHook
 
 from airflow_audit_provider._airflow.connection import get_connection
 from airflow_audit_provider.adapters.clock import SystemClock
+from airflow_audit_provider.adapters.storage.uris import split_uri
 from airflow_audit_provider.adapters.warehouses.duckdb import open_duckdb
 from airflow_audit_provider.adapters.warehouses.iceberg import IcebergWarehouse, open_iceberg
 from airflow_audit_provider.adapters.warehouses.postgres import PostgresSession
@@ -73,8 +73,8 @@ def _catalog_in(conn_id: str) -> dict[str, str]:
 
 def _embedded_catalog(warehouse: str | None) -> dict[str, str]:
     """Returns an SQL catalog in an SQLite file inside a local warehouse folder; creates the folder."""
-    parts = urlsplit(warehouse or "")
-    if parts.scheme not in {"", "file"} or not parts.path.startswith("/"):
+    parts = split_uri(warehouse or "", "warehouse")
+    if parts.scheme != "file" or parts.netloc or not parts.path.startswith("/"):
         raise ConfigurationError(
             f"The warehouse {warehouse!r} is not an absolute local folder, and no catalog is configured for it. Set "
             "warehouse to an absolute folder, or set catalog_conn_id or catalog_properties."

@@ -17,10 +17,10 @@ SAME = [
         "s3://audit/cloudflare",
         ["s3://my_conn@audit/cloudflare/", "S3://audit/cloudflare", "s3://key:word@audit/cloudflare"],
     ),
-    ("s3://audit/cloudflare", ["s3://audit/cloudflare?region=x#top", "s3://my_conn@audit/cloudflare//"]),
+    ("s3://audit/cloudflare", ["s3a://audit/cloudflare", "s3n://audit/cloudflare", "s3://my_conn@audit/cloudflare//"]),
     ("s3://audit/", ["s3://audit", "s3://my_conn@audit", "s3://my_conn@audit//"]),
-    ("gs://audit/cloudflare", ["gs://my_conn@audit/cloudflare/"]),
-    ("abfs://audit/cloudflare", ["abfs://my_conn@audit/cloudflare/"]),
+    ("gs://audit/cloudflare", ["gs://my_conn@audit/cloudflare/", "gcs://audit/cloudflare"]),
+    ("abfs://audit/cloudflare", ["abfs://my_conn@audit/cloudflare/", "abfss://audit/cloudflare"]),
     ("file:///data/audit", ["/data/audit", "/data/audit/", "file:///data/audit/", "file://my_conn@/data/audit"]),
     ("file:///data/pr%C3%BCfung", ["/data/prüfung", "file:///data/prüfung/"]),
 ]
@@ -28,7 +28,7 @@ SAME = [
 
 @pytest.mark.parametrize(("uri", "spellings"), SAME)
 def test_destination_spellings_give_one_asset(uri: str, spellings: list[str]) -> None:
-    """Leaves out connection ids, credentials, queries and slashes, and Airflow keeps the URI."""
+    """Leaves out connection ids, credentials, slashes and other names of a scheme, and Airflow keeps the URI."""
     with warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)
         assets = [audit_log_asset(spelling) for spelling in spellings]

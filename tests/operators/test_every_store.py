@@ -79,6 +79,21 @@ def test_window_lands_once_on_every_store(name: str, task_setup: TaskSetup, buck
 
 
 @every_store
+def test_manifest_uri_of_a_folder_with_odd_characters_names_the_manifest(
+    name: str, task_setup: TaskSetup, bucket_on: Callable[[str], Bucket]
+) -> None:
+    """The object is where the URI of the XCom says, by the server's own list."""
+    # gcp-storage-emulator cuts a path at ";".
+    folder = "x y,z=1&a+b prüfung 監査" + ("" if name == "gcs" else ";1")
+    bucket = bucket_on(name)
+    place = f"{bucket.server.scheme}://{bucket.name}"
+    uri = task_setup.land(**{**bucket.destination, "destination": f"{place}/{folder}/"})["manifest_uri"]
+    key = uri.removeprefix(f"{place}/")
+    assert key.startswith(f"{folder}/_manifests/")
+    assert json.loads(bucket.server.content(bucket.name, key))["record_count"] == 300
+
+
+@every_store
 def test_parts_of_many_uploads_land(
     name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, bucket_on: Callable[[str], Bucket]
 ) -> None:

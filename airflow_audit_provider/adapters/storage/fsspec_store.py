@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import fsspec
@@ -19,6 +20,7 @@ from airflow_audit_provider.adapters.storage.errors import status_of, translate_
 from airflow_audit_provider.adapters.storage.libraries import require_store_library, store_remedy
 from airflow_audit_provider.adapters.storage.local_store import LocalStore
 from airflow_audit_provider.adapters.storage.object_lock import S3ObjectLocks, is_s3, send_crc32_in_headers
+from airflow_audit_provider.adapters.storage.uris import check_no_connection_id, check_path, split_uri
 from airflow_audit_provider.core.ports import Clock, ObjectLockReader, StagedObject, Store
 from airflow_audit_provider.exceptions import ConfigurationError, StorageError, StorageUnavailableError
 
@@ -38,10 +40,18 @@ _COPY_POLL_SECONDS = 0.5
 
 
 def store_from_uri(uri: str) -> FsspecStore | LocalStore:
-    """Returns the store at a URI or a local folder; raises ``ConfigurationError`` if it cannot be opened."""
+    """Returns the store at a URI or a local folder; raises ``ConfigurationError`` if it cannot be opened.
+
+    A local folder without a scheme may have any name, because it is no URI.
+    """
+    if "://" not in uri:
+        return LocalStore(str(Path(uri).expanduser().absolute()))
     require_store_library(uri)
+    parts = split_uri(uri)
+    check_no_connection_id(uri)
     try:
-        fs, root = fsspec.core.url_to_fs(uri)
+        fs, root = fsspec.core.url_to_fs(f"{parts.scheme}://{parts.netloc}{parts.path}")
+        check_path(uri, root)
     except (ValueError, ImportError) as error:
         raise ConfigurationError(f"The destination cannot be opened ({error}). {store_remedy(uri)}") from error
     return store_from_filesystem(fs, root)
