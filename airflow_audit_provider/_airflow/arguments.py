@@ -1,15 +1,16 @@
 """Checks of task arguments at DAG parse, before any run.
 
-An argument may be a template or another task's output, and connections may be read only in a run: only a value that is
-invalid in every run is an error here.
+An argument, or a value inside it, may be a template or another task's output, and connections may be read only in a
+run: only a value that is invalid in every run is an error here.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import Any
 
-from airflow_audit_provider.core.api.endpoints import Filters, name_audit_log
+from airflow_audit_provider.core.api.endpoints import Filters, flat_filters, is_group_of_filters, name_audit_log
 from airflow_audit_provider.core.limits import (
     check_concurrency,
     check_length,
@@ -23,6 +24,8 @@ from airflow_audit_provider.exceptions import ConfigurationError
 
 _ANY_ACCOUNT_ID = "0" * 32
 _ANY_ORGANIZATION_ID = "0"
+# Stands for a filter's value that is not rendered yet.
+_ANY_VALUE = "0"
 
 
 def check_query(
@@ -31,9 +34,9 @@ def check_query(
     """Returns the API's filters; raises ``ConfigurationError`` for arguments that no run can make valid.
 
     Without an API version, filters are those of version 1 unless the arguments name an organization. A missing id, a
-    template and another task's output pass as any valid id; so do filters that are not a dict yet.
+    template and another task's output pass as any valid id or value; so do filters that are not a dict yet.
     """
-    plain_filters = filters if isinstance(filters, Mapping) else None
+    plain_filters = _rendered_filters(filters) if isinstance(filters, Mapping) else None
     account, organization = _plain(account_id), _plain(organization_id)
     if scope is None and organization_id and not account_id:
         scope = "organization"
@@ -47,12 +50,41 @@ def check_query(
     return params
 
 
+def is_rendered(value: Any) -> bool:
+    """Returns whether a value of a template field has no part that Airflow replaces before the run.
+
+    Airflow renders texts, objects with a method ``resolve``, such as another task's output, and objects with template
+    fields of their own, at any depth of lists, tuples, sets and dicts: ``Templater.render_template`` of its Task SDK.
+    """
+    if isinstance(value, str):
+        return "{" not in value
+    if isinstance(value, Mapping):
+        return all(is_rendered(one) for one in value.values())
+    if isinstance(value, list | tuple | set | frozenset):
+        return all(is_rendered(one) for one in value)
+    can_resolve = hasattr(value, "resolve") and not isinstance(value, os.PathLike)
+    return not can_resolve and not hasattr(value, "template_fields")
+
+
+def _rendered_filters(filters: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns flat filters in which any value stands for one that is not rendered yet, because names are known already.
+
+    A name such as ``actor`` alone is left out then: the value may become a dict of filters.
+    """
+    return {
+        given: value if is_rendered(value) else _ANY_VALUE
+        for given, value in flat_filters(filters)
+        if is_rendered(value) or not is_group_of_filters(given)
+    }
+
+
 def check_privacy(privacy: Any, filters: Filters) -> None:
     """Raises ``ConfigurationError`` for an invalid privacy rule, and for filters that the rule forbids.
 
-    A value that is not a dict yet, such as another task's output, is checked in the run.
+    A value that is not a dict yet, such as another task's output, is checked in the run; so is a rule with fields that
+    are not rendered yet.
     """
-    if isinstance(privacy, Mapping):
+    if isinstance(privacy, Mapping) and all(is_rendered(privacy.get(name)) for name in ("pseudonymise", "drop")):
         # Most tasks have no rule, and its import is large compared with the check.
         from airflow_audit_provider.core.privacy.rule import check_no_personal_filters, read_privacy
 

@@ -156,6 +156,13 @@ def flat_filters(filters: Mapping[str, Any], prefix: str = "") -> Iterator[tuple
             yield given, value
 
 
+def is_group_of_filters(given: str) -> bool:
+    """Returns whether a name is no filter but begins the names of several, as ``actor`` begins ``actor.email``."""
+    name = given.replace(".", "_")
+    known = [filter_name for names in _FILTERS.values() for filter_name in names]
+    return name not in known and any(filter_name.startswith(f"{name}_") for filter_name in known)
+
+
 def _texts(version: str, name: str, value: Any) -> list[str]:
     """Returns the texts of one filter: version 2 repeats a key for each of several values, version 1 has one."""
     values = list(value) if isinstance(value, list | tuple | set | frozenset) else [value]
