@@ -21,6 +21,12 @@ from tests.operators.task_setup import WINDOW, TaskSetup
 JINJA = "{{ params.x }}"
 
 
+@task
+def who() -> str:
+    """Returns a value that is known in a run only."""
+    return "a@example.com"
+
+
 class WithTemplateFields:
     """An object that Airflow renders in place."""
 
@@ -54,7 +60,7 @@ FILTERS = [
 def test_filter_with_a_later_value_parses(operator: Any, filters: Any, kind: str) -> None:
     """The output of a task, an item of it, a template and an object with template fields are values of any filter."""
     with DAG("d", schedule=None, start_date=datetime(2026, 11, 1, tzinfo=UTC)):
-        output = task(lambda: "a@example.com", task_id="who")()
+        output: Any = who()
         later = {"xcom": output, "item": output["x"], "jinja": JINJA, "object": WithTemplateFields()}[kind]
         given = filters(later)
         version = "v2" if {"resource"} & given.keys() or isinstance(given.get("actor_email"), dict | list) else "v1"
@@ -86,17 +92,17 @@ def test_unknown_filter_with_a_later_value_is_refused(operator: Any, name: str) 
 def test_privacy_with_a_later_value_parses(privacy: Any, kind: str) -> None:
     """The rule is judged when its values are known."""
     with DAG("d", schedule=None, start_date=datetime(2026, 11, 1, tzinfo=UTC)):
-        given = privacy(task(lambda: "x", task_id="who")() if kind == "xcom" else JINJA)
+        given = privacy(who() if kind == "xcom" else JINJA)
         assert _land(privacy=given).privacy == given
 
 
 def test_other_arguments_with_a_later_value_parse() -> None:
     """So do lists and dicts of the other operators."""
     with DAG("d", schedule=None, start_date=datetime(2026, 11, 1, tzinfo=UTC)):
-        output = task(lambda: "x", task_id="who")()
+        output: Any = who()
         seal = CloudflareAuditLogsSealOperator(task_id="seal", destination=output, accept_replaced=[output, JINJA])
         load = CloudflareAuditLogsToIcebergOperator(
-            task_id="load", destination=output, catalog_properties={"uri": output, "s3": {"key": JINJA}}
+            task_id="load", destination=output, catalog_properties={"uri": output, "s3.key": JINJA}
         )
         land = _land(account_id=output, window_start=output, replace=True, erase=True, erase_reason=output)
     assert seal.upstream_task_ids == load.upstream_task_ids == land.upstream_task_ids == {"who"}

@@ -27,13 +27,7 @@ def split_uri(uri: str, name: str = "destination") -> SplitResult:
 
     A path without a scheme is a local file: ``/data/audit`` is ``file:///data/audit``.
     """
-    text = uri if "://" in uri else f"file://{uri}"
-    try:
-        parts = urlsplit(text)
-        problem = _problem(uri, parts)
-    except ValueError as error:
-        # The host of the URI has unmatched brackets, or characters that look like others.
-        problem = f"no valid bucket ({error})"
+    parts, problem = _split(uri)
     if problem is not None:
         raise ConfigurationError(
             f"The {name} {without_login(uri)!r} has {problem}, so it does not name the same place for every library. "
@@ -66,6 +60,16 @@ def without_login(uri: str) -> str:
     """Returns a URI for messages, without what may be a user and password."""
     login, separator, rest = uri.rpartition("@")
     return f"{login.partition('://')[0]}://…@{rest}" if separator and "://" in login else uri
+
+
+def _split(uri: str) -> tuple[SplitResult, str | None]:
+    """Returns the parts of a URI, and what is wrong with it."""
+    try:
+        parts = urlsplit(uri if "://" in uri else f"file://{uri}")
+    except ValueError as error:
+        # The bucket has unmatched brackets, or a character that normalization turns into a slash.
+        return urlsplit(""), f"an invalid bucket ({error})"
+    return parts, _problem(uri, parts)
 
 
 def _problem(uri: str, parts: SplitResult) -> str | None:
