@@ -6,6 +6,7 @@ Invariant: an import of this module costs nothing at DAG parse; what only a run 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 try:
@@ -34,8 +35,12 @@ def _airflow_version() -> str:
     return __version__
 
 
-async def aload_connection(conn_id: str, hook: BaseHook) -> tuple[Any, dict[str, Any]]:
+async def aload_connection(
+    conn_id: str, hook: BaseHook, check: Callable[[str, Any], None]
+) -> tuple[Any, dict[str, Any]]:
     """Returns a connection and its extra without blocking the event loop; raises what ``get_connection`` raises.
+
+    ``check`` is called with id and connection before the extra is read.
 
     The triggers of a triggerer share one event loop, so a blocking call would stop all of them. An override of
     ``aget_connection`` or ``get_connection`` in the hook's class applies.
@@ -52,6 +57,7 @@ async def aload_connection(conn_id: str, hook: BaseHook) -> tuple[Any, dict[str,
         # Older Airflow needs a thread, and it must be one of asgiref's: from there Airflow sends its request to the
         # supervisor on the triggerer's own loop.
         conn = await sync_to_async(hook.get_connection)(conn_id)
+    check(conn_id, conn)
     extra = await aget_extra(conn) if aget_extra is not None else await sync_to_async(getattr)(conn, "extra_dejson")
     return conn, extra
 

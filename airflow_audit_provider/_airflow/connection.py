@@ -6,6 +6,7 @@ Invariant: an unknown extra or an invalid value is rejected before any request, 
 from __future__ import annotations
 
 import difflib
+import json
 import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -41,17 +42,54 @@ def get_connection(conn_id: str, remedy: str, hook: BaseHook | type[BaseHook] = 
     The connection is read by ``hook.get_connection``, so that the override of a hook's subclass applies.
     """
     try:
-        return hook.get_connection(conn_id)
+        conn = hook.get_connection(conn_id)
     except AirflowNotFoundException as error:
         raise _missing(conn_id, remedy) from error
+    check_extra(conn_id, conn)
+    return conn
 
 
 async def aget_connection(conn_id: str, remedy: str, hook: BaseHook) -> tuple[Any, dict[str, Any]]:
     """Returns a connection and its extra, as :func:`get_connection` does, without blocking the event loop."""
     try:
-        return await aload_connection(conn_id, hook)
+        return await aload_connection(conn_id, hook, check_extra)
     except AirflowNotFoundException as error:
         raise _missing(conn_id, remedy) from error
+
+
+def check_extra(conn_id: str, conn: Any) -> None:
+    """Raises ``ConfigurationError`` unless a connection's extra is empty or an object in JSON.
+
+    A secrets backend may hold anything there. Airflow itself returns an empty extra for a text that is not JSON, and a
+    list, text or number as it is.
+    """
+    if not (conn.extra or "").strip():
+        return
+    try:
+        extra = json.loads(conn.extra)
+    except (ValueError, RecursionError):
+        # The parser's error is not chained, because it holds the text with its secrets.
+        extra, problem = {}, "no JSON"
+    else:
+        problem = "" if isinstance(extra, Mapping) else "JSON, but not an object"
+    if problem:
+        raise ConfigurationError(
+            f"The extra of connection {conn_id!r} is {problem}. Write it as an object of names and values, such as "
+            '{"account_id": "..."}, or leave it empty.'
+        )
+
+
+def extra_text(conn_id: str, conn: Any, name: str) -> str:
+    """Returns a field of a connection's extra, empty if there is none; raises ``ConfigurationError`` for no text."""
+    found = conn.extra_dejson.get(name)
+    if found is None:
+        return ""
+    if not isinstance(found, str):
+        raise ConfigurationError(
+            f"The extra field {name!r} of connection {conn_id!r} is a {type(found).__name__}. Write it as a text in "
+            "quotation marks."
+        )
+    return found
 
 
 def _missing(conn_id: str, remedy: str) -> ConfigurationError:
@@ -96,7 +134,6 @@ class ConnectionSettings(NamedTuple):
 
 def read_connection(conn_id: str, fields: ConnectionFields) -> ConnectionSettings:
     """Returns a connection's settings; raises ``ConfigurationError`` that names the invalid field."""
-    _check_is_object(conn_id, fields.extra)
     _check_extras(conn_id, fields.extra)
     numbers = {}
     for name, default in _NUMBERS.items():
@@ -113,15 +150,6 @@ def read_connection(conn_id: str, fields: ConnectionFields) -> ConnectionSetting
     )
     endpoint.check_safe()
     return ConnectionSettings(endpoint, _text(fields, "account_id"), _text(fields, "organization_id"), numbers)
-
-
-def _check_is_object(conn_id: str, extra: object) -> None:
-    """Raises ``ConfigurationError`` for an extra that is a list, text or number, as a secrets backend may hold it."""
-    if not isinstance(extra, Mapping):
-        raise ConfigurationError(
-            f"The extra of connection {conn_id!r} is JSON, but not an object. Write it as an object of "
-            'names and values, such as {"account_id": "..."}.'
-        )
 
 
 def _check_extras(conn_id: str, extra: Mapping[str, Any]) -> None:

@@ -78,6 +78,7 @@ def store_from_connection(destination: str, conn_id: str | None) -> Store:
 
     require_place(destination)
     require_store_library(destination)
+    _check_connection(conn_id or split_uri(destination).netloc.rpartition("@")[0])
     try:
         path = ObjectStoragePath(destination, conn_id=conn_id)
         check_path(destination, path.path)
@@ -91,3 +92,21 @@ def store_from_connection(destination: str, conn_id: str | None) -> Store:
         raise ConfigurationError(
             f"The destination {dataset_uri(destination)} cannot be opened ({error}). {store_remedy(destination)}"
         ) from error
+
+
+def _check_connection(conn_id: str) -> None:
+    """Raises ``ConfigurationError`` for a connection whose extra is no object.
+
+    Airflow's S3 provider goes on without a connection that does not exist, so that ``aws_default`` need not.
+    """
+    from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook
+
+    from airflow_audit_provider._airflow.connection import check_extra
+
+    if not conn_id:
+        return
+    try:
+        conn = BaseHook.get_connection(conn_id)
+    except AirflowNotFoundException:
+        return
+    check_extra(conn_id, conn)

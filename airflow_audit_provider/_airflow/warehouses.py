@@ -10,7 +10,7 @@ from pathlib import Path
 
 from airflow.providers.common.compat.sdk import BaseHook
 
-from airflow_audit_provider._airflow.connection import get_connection
+from airflow_audit_provider._airflow.connection import extra_text, get_connection
 from airflow_audit_provider.adapters.clock import SystemClock
 from airflow_audit_provider.adapters.storage.uris import split_uri
 from airflow_audit_provider.adapters.warehouses.duckdb import open_duckdb
@@ -36,7 +36,7 @@ def _session(conn_id: str) -> SqlSession:
             raise ConfigurationError(
                 f"Connection {conn_id!r} has no host. Set its host to the path of the DuckDB file."
             )
-        return open_duckdb(connection.host, SystemClock(), connection.extra_dejson.get("memory_limit"))
+        return open_duckdb(connection.host, SystemClock(), extra_text(conn_id, connection, "memory_limit") or None)
     if connection.conn_type != "postgres":
         raise ConfigurationError(
             f"Connection {conn_id!r} has the type {connection.conn_type!r}, which cannot be loaded. Use one of "

@@ -123,20 +123,20 @@ class CloudflareAuditLogsSealOperator(BaseOperator):
         )
 
     def _signer(self) -> Signer | None:
-        from airflow_audit_provider._airflow.connection import get_connection
+        from airflow_audit_provider._airflow.connection import extra_text, get_connection
         from airflow_audit_provider._airflow.secrets import mask
         from airflow_audit_provider.adapters.signing import Ed25519Signer
 
         if not self.signing_conn_id:
             return None
         conn = get_connection(self.signing_conn_id, "Create it, with the signing key in PEM as its password.")
-        key = conn.extra_dejson.get(_SIGNING_KEY) or conn.password or ""
+        key = extra_text(self.signing_conn_id, conn, _SIGNING_KEY) or conn.password or ""
         # Airflow masks the password, but a field of the extra only if its name is on Airflow's list of sensitive names.
         mask(key)
         return Ed25519Signer(key, [self.public_key] if self.public_key else ())
 
     def _timestamper(self) -> Timestamper | None:
-        from airflow_audit_provider._airflow.connection import get_connection
+        from airflow_audit_provider._airflow.connection import extra_text, get_connection
         from airflow_audit_provider.adapters.timestamps import HttpTimestamper, TimestampAuthority
 
         if not self.timestamp_conn_id:
@@ -144,7 +144,7 @@ class CloudflareAuditLogsSealOperator(BaseOperator):
         conn = get_connection(
             self.timestamp_conn_id, "Create it, with the URL of the time stamp authority as its host."
         )
-        certificate = conn.extra_dejson.get(_TSA_CERTIFICATE)
+        certificate = extra_text(self.timestamp_conn_id, conn, _TSA_CERTIFICATE)
         certificates = (certificate,) if certificate else ()
         return HttpTimestamper(TimestampAuthority(_url_of(conn), conn.login or "", conn.password or "", certificates))
 
