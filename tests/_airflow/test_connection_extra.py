@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException
+from airflow.triggers.base import TriggerEvent
 
 from airflow_audit_provider._airflow.connection import check_extra, extra_text
 from airflow_audit_provider._airflow.destinations import store_from_connection
@@ -32,6 +33,10 @@ NO_OBJECTS = [
     "{",
 ]
 extras = pytest.mark.parametrize("extra", NO_OBJECTS, ids=lambda extra: extra[:8])
+
+
+async def _first_event() -> TriggerEvent:
+    return await anext(AuditLogActivityTrigger("cloudflare_default", START).run())
 
 
 def _connect(monkeypatch: pytest.MonkeyPatch, conn_id: str, extra: str, **fields: Any) -> None:
@@ -61,7 +66,7 @@ def test_extra_of_the_api_that_is_no_object_is_named(
     _check(lambda: asyncio.run(CloudflareHook().load_settings()), "cloudflare_default")
     passed, sentence = CloudflareHook().test_connection()
     assert (passed, "extra of connection 'cloudflare_default' is " in sentence) == (False, True)
-    event = asyncio.run(anext(AuditLogActivityTrigger("cloudflare_default", START).run())).payload
+    event = asyncio.run(_first_event()).payload
     assert (event["status"], event["code"]) == ("failed", "ConfigurationError")
     assert task_setup.fake.requests == []
 
