@@ -82,6 +82,13 @@ def _options() -> dict[str, object]:
             "example": "67108864",
             "default": "134217728",
         },
+        "edges_pause_seconds": {
+            "description": "Seconds to wait before the edges of a recent window are requested again, 0 to 600.",
+            "version_added": "1.0.0",
+            "type": "integer",
+            "example": "60",
+            "default": "30",
+        },
         "v2_history_start": {
             "description": "First day (UTC) of version 2's own history; windows of version 2 before it are refused.",
             "version_added": "1.0.0",

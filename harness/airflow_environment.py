@@ -89,6 +89,8 @@ def _airflow_settings(folders: AirflowFolders, ports: Ports) -> dict[str, str]:
         "DAG_PROCESSOR__REFRESH_INTERVAL": "5",
         "DAG_PROCESSOR__PARSING_PROCESSES": "1",
         "USAGE_DATA_COLLECTION__ENABLED": "False",
+        # The default of 30 s is for a real API; the fake has no replicas.
+        "CLOUDFLARE_AUDIT_LOGS__EDGES_PAUSE_SECONDS": "1",
     }
     prefixed = {f"AIRFLOW__{name}": value for name, value in settings.items()}
     return {"AIRFLOW_HOME": str(home), "AIRFLOW_CONFIG": str(home / "airflow.cfg"), **prefixed}

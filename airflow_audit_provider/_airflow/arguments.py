@@ -18,6 +18,7 @@ from airflow_audit_provider.core.limits import (
     check_odd_records,
     check_part_size,
     check_settle_delay,
+    check_verify,
     is_count,
 )
 from airflow_audit_provider.exceptions import ConfigurationError
@@ -114,8 +115,7 @@ def check_tuning(concurrency: int, max_part_bytes: int, verify: str | None, odd_
     check_concurrency(concurrency)
     check_part_size(max_part_bytes)
     check_odd_records(odd_records)
-    if verify not in (None, "recount"):
-        raise ConfigurationError(f"verify is {verify!r}. Give 'recount', or leave it out.")
+    check_verify(verify)
 
 
 def check_erasure(replace: bool, erase: bool, erase_reason: Any) -> None:

@@ -14,9 +14,11 @@ from airflow.configuration import conf
 from airflow_audit_provider.core.api.endpoints import V2
 from airflow_audit_provider.core.limits import (
     DEFAULT_CONCURRENCY,
+    DEFAULT_EDGES_PAUSE,
     DEFAULT_MAX_PART_BYTES,
     DEFAULT_SETTLE_DELAY,
     check_concurrency,
+    check_edges_pause,
     check_part_size,
     check_settle_delay,
 )
@@ -29,6 +31,7 @@ DEFAULTS: dict[str, int | str] = {
     "settle_delay_seconds": int(DEFAULT_SETTLE_DELAY.total_seconds()),
     "concurrency": DEFAULT_CONCURRENCY,
     "max_part_bytes": DEFAULT_MAX_PART_BYTES,
+    "edges_pause_seconds": int(DEFAULT_EDGES_PAUSE.total_seconds()),
     "v2_history_start": _DEFAULT_V2_HISTORY_START,
 }
 
@@ -50,6 +53,11 @@ def concurrency_or_configured(given: int | None) -> int:
 def max_part_bytes_or_configured(given: int | None) -> int:
     """Returns the argument, or the configured size at which a task starts the next part."""
     return _configured("max_part_bytes", check_part_size) if given is None else given
+
+
+def configured_edges_pause() -> timedelta:
+    """Returns the configured pause before a second look at the edges of a window."""
+    return timedelta(seconds=_configured("edges_pause_seconds", _check_edges_pause_seconds))
 
 
 def history_starts_at(api_version: str) -> datetime | None:
@@ -89,3 +97,7 @@ def _invalid(option: str, text: str, reason: str) -> ConfigurationError:
 
 def _check_settle_delay_seconds(seconds: int) -> None:
     check_settle_delay(timedelta(seconds=seconds))
+
+
+def _check_edges_pause_seconds(seconds: int) -> None:
+    check_edges_pause(timedelta(seconds=seconds))

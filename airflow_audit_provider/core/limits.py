@@ -21,6 +21,9 @@ MAX_CONCURRENCY = 64
 
 
 KEEP_ODD_RECORDS, FAIL_ON_ODD_RECORDS = "keep", "fail"
+RECOUNT, EDGES, NO_VERIFICATION = "recount", "edges", "none"
+DEFAULT_EDGES_PAUSE = timedelta(seconds=30)
+MAX_EDGES_PAUSE = timedelta(minutes=10)
 
 
 def is_count(value: object) -> bool:
@@ -38,6 +41,18 @@ def check_odd_records(odd_records: object) -> None:
     """Raises ``ConfigurationError`` unless the choice is ``keep`` or ``fail``."""
     if odd_records not in (KEEP_ODD_RECORDS, FAIL_ON_ODD_RECORDS):
         raise ConfigurationError(f"odd_records is {odd_records!r}. Set it to 'keep' or 'fail'.")
+
+
+def check_verify(verify: object) -> None:
+    """Raises ``ConfigurationError`` unless the choice is ``recount``, ``edges``, ``none`` or None."""
+    if verify not in (None, RECOUNT, EDGES, NO_VERIFICATION):
+        raise ConfigurationError(f"verify is {verify!r}. Give 'recount', 'edges' or 'none', or leave it out.")
+
+
+def check_edges_pause(pause: timedelta) -> None:
+    """Raises ``ConfigurationError`` for a pause before the second look outside 0 to 10 minutes."""
+    if not timedelta(0) <= pause <= MAX_EDGES_PAUSE:
+        raise ConfigurationError(f"The pause before the second look is {pause}. Set it to 0 to {MAX_EDGES_PAUSE}.")
 
 
 def check_concurrency(concurrency: int) -> None:

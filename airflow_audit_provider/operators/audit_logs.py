@@ -24,6 +24,7 @@ from airflow_audit_provider._airflow.arguments import (
 )
 from airflow_audit_provider._airflow.config import (
     concurrency_or_configured,
+    configured_edges_pause,
     history_starts_at,
     max_part_bytes_or_configured,
     settle_delay_or_configured,
@@ -88,7 +89,9 @@ class CloudflareAuditLogsToObjectStorageOperator(WaitingOperator):
     :param max_part_bytes: size of a data object at which the next one is started, at least 1 MiB.
     :param lookback: how far before the window's start committed windows are read again for late records; by default not
         at all.
-    :param verify: ``recount`` reads the window a second time from its other end and fails if the two reads differ.
+    :param verify: ``edges`` requests the first and the last page again after a pause, and adds what only they show;
+        ``recount`` reads the window a second time from its other end and fails if the reads go on differing; ``none``
+        does neither. By default ``edges`` for a window that ended less than an hour ago, else ``none``.
     :param odd_records: what to do with a record that breaks the API's contract, such as one without a readable time:
         ``keep`` writes it as it is, counts it by kind and warns; ``fail`` fails the task and writes nothing.
     :param replace: write the window again, in place of the committed one. Parts that a seal covers stay; the next seal
@@ -183,6 +186,7 @@ class CloudflareAuditLogsToObjectStorageOperator(WaitingOperator):
         self.query: AuditQuery | None = None
         self.outcome: PullOutcome | None = None
         self._reader: AuditLogReader | None = None
+        self._edges_pause = configured_edges_pause()
         check_destination(destination)
         checked_compression(file_format, compression, schema)
         check_times(window_length, self.settle_delay, lookback)
@@ -291,7 +295,8 @@ class CloudflareAuditLogsToObjectStorageOperator(WaitingOperator):
             odd_records=self.odd_records,
             replace=self.replace,
             concurrency=self.concurrency,
-            recount=self.verify == "recount",
+            verify=self.verify,
+            edges_pause=self._edges_pause,
             privacy=open_privacy(self.privacy),
             history_starts_at=history_starts_at(query.version),
             erase_reason=self.erase_reason if self.erase else None,

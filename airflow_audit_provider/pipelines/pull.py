@@ -6,7 +6,9 @@
     fetch    read the rest of the window, complete and in order; leave out the records that are committed
     encode   records → part bytes
     stage    write bounded parts under _staging/, where no reader looks; a checkpoint after each part
-    verify   on request: read the window a second time from its other end and compare the ids
+    verify   recent windows: request both edges again after a pause, while the newest records wait to be staged;
+             on request: read the window a second time from its other end and compare the ids; start once more if
+             they differ
     commit   publish the parts under their final keys, then create the manifest of the next generation
 
 Invariant: no record is visible to readers before the manifest exists; the manifest is created last, once, by one
@@ -26,10 +28,18 @@ from airflow_audit_provider.core.archive.compatibility import (
     check_same_privacy,
 )
 from airflow_audit_provider.core.archive.object_keys import WindowKeys
-from airflow_audit_provider.core.limits import check_part_size
+from airflow_audit_provider.core.limits import (
+    EDGES,
+    NO_VERIFICATION,
+    RECOUNT,
+    check_edges_pause,
+    check_part_size,
+    check_verify,
+)
 from airflow_audit_provider.core.ports import Store
 from airflow_audit_provider.core.privacy.rule import check_no_personal_filters
-from airflow_audit_provider.core.windows.readiness import check_history_begun, check_window_readable
+from airflow_audit_provider.core.windows.readiness import check_history_begun, check_window_readable, is_recent
+from airflow_audit_provider.core.windows.window import TimeWindow
 from airflow_audit_provider.pipelines.committed import latest_committed
 from airflow_audit_provider.pipelines.dataset import check_dataset
 from airflow_audit_provider.pipelines.observer import Observer, Phase, PullOutcome
@@ -56,13 +66,11 @@ def pull_window(spec: PullSpec, reader: AuditLogReader, store: Store, observer: 
             start = start_or_resume(planned, area, reader.clock.now(), observer)
     attempt = PullAttempt(planned, area, start, reader, observer)
     with attempt.cleanup_on_error():
-        with observer.step(Phase.FETCH, window):
-            attempt.fetch_and_stage()
-        if planned.spec.recount:
-            with observer.step(Phase.VERIFY, window):
-                attempt.recount()
+        _read(attempt, window, observer)
+        if planned.spec.verify == RECOUNT:
+            _recount(attempt, window, observer)
         with observer.step(Phase.COMMIT, window):
-            outcome = commit_staged(planned, area, start.staged)
+            outcome = commit_staged(planned, area, attempt.staged)
             observer.committed(outcome)
     if planned.spec.erase_reason is not None:
         # An erasure that the store refuses fails the task; otherwise leftovers wait for the next run.
@@ -71,9 +79,32 @@ def pull_window(spec: PullSpec, reader: AuditLogReader, store: Store, observer: 
     return outcome
 
 
+def _read(attempt: PullAttempt, window: TimeWindow, observer: Observer) -> None:
+    with observer.step(Phase.FETCH, window):
+        attempt.fetch_and_stage()
+
+
+def _recount(attempt: PullAttempt, window: TimeWindow, observer: Observer) -> None:
+    """Recounts; if the reads differ, reads the window once more and recounts that, as records may have arrived since.
+
+    Raises ``VerificationError`` if the reads differ again, or if the later ones lack what the earlier ones showed.
+    """
+    for is_last in (False, True):
+        with observer.step(Phase.VERIFY, window):
+            disagreement = attempt.recount()
+            if disagreement is not None and is_last:
+                raise disagreement
+        if disagreement is None:
+            return
+        attempt.start_again()
+        _read(attempt, window, observer)
+
+
 def _plan(spec: PullSpec, store: Store, now: datetime) -> PlannedPull:
     """Returns the pull to carry out; raises if the window cannot be read now or added to what is committed."""
     check_part_size(spec.max_part_bytes)
+    check_verify(spec.verify)
+    check_edges_pause(spec.edges_pause)
     check_history_begun(spec.run_window.window, spec.history_starts_at)
     check_window_readable(spec.run_window.window, now, spec.settle_delay)
     check_no_personal_filters(spec.privacy_entry, spec.query.filters)
@@ -84,7 +115,11 @@ def _plan(spec: PullSpec, store: Store, now: datetime) -> PlannedPull:
     elif spec.erase_reason is not None:
         # Nothing is erased, so the window has to be as its dataset is.
         check_dataset(store, spec.dataset)
-    return plan_upon(spec, committed)._replace(has_descriptor=has_descriptor)
+    recent = is_recent(spec.run_window.window, now)
+    verify = spec.verify or (EDGES if recent else NO_VERIFICATION)
+    has_second_look = verify == EDGES or (verify == RECOUNT and recent)
+    planned = plan_upon(spec._replace(verify=verify), committed)
+    return planned._replace(has_descriptor=has_descriptor, has_second_look=has_second_look)
 
 
 def _check_compatible(spec: PullSpec, committed: CommittedManifest) -> None:

@@ -4,26 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from itertools import chain
 
 from airflow_audit_provider.adapters.cloudflare.parallel import ParallelReader
 from airflow_audit_provider.adapters.cloudflare.reader import AuditLogReader
 from airflow_audit_provider.core.api.query import Direction
 from airflow_audit_provider.core.api.read_stats import ReadStats
+from airflow_audit_provider.core.api.records import AuditRecord
 from airflow_audit_provider.core.archive.checkpoint import Checkpoint
+from airflow_audit_provider.core.archive.recount import Agreement, Recount
+from airflow_audit_provider.core.paging.edge_check import LOOKS, EdgeCheck
 from airflow_audit_provider.core.paging.errors import contradicts_earlier_attempt
 from airflow_audit_provider.core.paging.read_request import ReadRequest
 from airflow_audit_provider.core.paging.undated import UndatedOnce
-from airflow_audit_provider.core.paging.window_reader import WindowReader
+from airflow_audit_provider.core.paging.window_reader import SinglePageReader, WindowReader
 from airflow_audit_provider.core.windows.readiness import check_settled_by_server_clock
 from airflow_audit_provider.exceptions import (
     AuditProviderError,
     SourceProtocolError,
+    SourceUnavailableError,
     StorageError,
     VerificationError,
 )
 from airflow_audit_provider.pipelines.observer import Observer, Phase, Progress
 from airflow_audit_provider.pipelines.pull_spec import PlannedPull
 from airflow_audit_provider.pipelines.resume import StartPoint
+from airflow_audit_provider.pipelines.staged_records import StagedRecords
 from airflow_audit_provider.pipelines.staging_area import StagingArea
 
 
@@ -50,7 +56,7 @@ class PullAttempt:
         parallel = ParallelReader(self._reader, spec.query, request, spec.concurrency)
         read_count = staged.stats.resumed_count
         undated_once = UndatedOnce(start.undated_ids)
-        for delivered in parallel.read():
+        for delivered in self._delivered(parallel):
             records = start.exclude_adopted(undated_once.first_of(spec.apply_privacy(delivered)))
             new_records = staged.select_new(records)
             with self._observer.step(Phase.STAGE, window):
@@ -66,17 +72,37 @@ class PullAttempt:
         staged.stats.add(parallel.stats)
         self._finish_staging()
 
-    def recount(self) -> None:
-        """Reads the window again from its other end; raises ``VerificationError`` if the ids differ."""
+    @property
+    def staged(self) -> StagedRecords:
+        """The staged records."""
+        return self._staged
+
+    def recount(self) -> VerificationError | None:
+        """Reads the window again from its other end; returns the error to raise if the ids differ.
+
+        If it only lacks records, a third reading from the other end shows whether they have vanished; what ends a
+        reading too early rarely leaves out the same records from both ends.
+        """
         recount = self._staged.first_read
         if recount is None:
-            return
-        spec, window = self._planned.spec, self._planned.window
-        second_read = WindowReader(ReadRequest(spec.query.version, window, Direction.DESC))
-        for records in self._reader.read(spec.query, second_read):
-            recount.add_second(record.id for record in spec.apply_privacy(records))
-        recount.check_agreement(str(window))
-        self._staged.stats.add(second_read.stats)
+            return None
+        agreement = self._compare(recount, Direction.DESC)
+        if agreement is Agreement.LACKS:
+            agreement = self._compare(recount, Direction.ASC)
+        return None if agreement is Agreement.AGREES else recount.disagreement(str(self._planned.window))
+
+    def start_again(self) -> None:
+        """Discards what is staged, and makes the attempt read from the window's start all that was shown so far."""
+        before, now = self._staged, self._reader.clock.now()
+        before.discard()
+        self._forget_staged()
+        self._area.clear()
+        self._area.open(now)
+        shown = before.first_read.shown if before.first_read is not None else ()
+        self._staged = StagedRecords(self._planned, self._area, self._observer, shown)
+        self._start = StartPoint(self._staged, self._planned.window, now)
+        self._staged.stats.add(before.stats)
+        self._staged.stats.resumed_count = 0
 
     @contextmanager
     def cleanup_on_error(self) -> Iterator[None]:
@@ -90,6 +116,46 @@ class PullAttempt:
         except BaseException as error:
             self._clean_up(error)
             raise
+
+    def _delivered(self, parallel: ParallelReader) -> Iterator[list[AuditRecord]]:
+        """Yields the records of the remainder in order; with verification of its edges, the newest ones after that."""
+        if not self._planned.has_second_look:
+            yield from parallel.read()
+            return
+        check = EdgeCheck(self._start.remainder)
+        for records in parallel.read():
+            yield from check.hold(records)
+        with self._observer.step(Phase.VERIFY, self._planned.window):
+            self._look_again(check)
+        newest = self._release(check)
+        parallel.stats.add(check.stats)
+        yield from newest
+
+    def _look_again(self, check: EdgeCheck) -> None:
+        """Requests both edges of the remainder once more, after a pause in which a replica can catch up."""
+        query, window = self._planned.spec.query, self._start.remainder
+        self._reader.pause(self._planned.spec.edges_pause.total_seconds())
+        for direction in LOOKS:
+            page = SinglePageReader(ReadRequest(query.version, window, direction, known_second=check.known_second))
+            check.receive(direction, list(chain.from_iterable(self._reader.read(query, page))))
+            check.stats.add(page.stats)
+
+    def _release(self, check: EdgeCheck) -> list[list[AuditRecord]]:
+        try:
+            return check.release()
+        except SourceUnavailableError:
+            # Records may be missing among the staged ones, so the next attempt has to read the window from its start.
+            self._forget_staged()
+            raise
+
+    def _compare(self, recount: Recount, direction: Direction) -> Agreement:
+        spec = self._planned.spec
+        second_read = WindowReader(ReadRequest(spec.query.version, self._planned.window, direction))
+        recount.begin_second()
+        for records in self._reader.read(spec.query, second_read):
+            recount.add_second(record.id for record in spec.apply_privacy(records))
+        self._staged.stats.add(second_read.stats)
+        return recount.judge()
 
     def _finish_staging(self) -> None:
         with self._observer.step(Phase.STAGE, self._planned.window):
@@ -119,11 +185,16 @@ class PullAttempt:
             if self._start.adopted is None:
                 raise
             # The API may have changed a record since it was staged; resuming from that would fail every time.
+            self._forget_staged()
+            raise contradicts_earlier_attempt(str(self._planned.window)) from conflict
+
+    def _forget_staged(self) -> None:
+        """Makes the next attempt start fresh: drops what was adopted, and the checkpoints of this attempt with it."""
+        if self._start.adopted is not None:
             with suppress(StorageError):
                 self._area.drop_adopted(self._start.adopted)
-            # The parts of this attempt follow the dropped ones, so its checkpoints are of no use either.
-            self._saved_count = 0
-            raise contradicts_earlier_attempt(str(self._planned.window)) from conflict
+        # The parts of this attempt follow the dropped ones, so its checkpoints are of no use either.
+        self._saved_count = 0
 
     def _clean_up(self, error: BaseException) -> None:
         is_resumable = not isinstance(error, AuditProviderError) or error.retryable

@@ -22,6 +22,7 @@ from airflow_audit_provider.core.archive.commit import (
 from airflow_audit_provider.core.archive.dataset import dataset_of
 from airflow_audit_provider.core.archive.manifest import Erasure, Manifest, canonical_json, sum_counts
 from airflow_audit_provider.core.archive.object_keys import WindowKeys
+from airflow_audit_provider.core.limits import NO_VERIFICATION
 from airflow_audit_provider.core.ports import Store
 from airflow_audit_provider.exceptions import CommitConflictError
 from airflow_audit_provider.pipelines.committed import (
@@ -139,7 +140,7 @@ def _draft_manifest(planned: PlannedPull, staged: StagedRecords, erased: Erasure
         parts=(),
         fetch=staged.stats,
         added_ids=tuple(staged.added_ids),
-        verified="recount" if spec.recount else None,
+        verified=None if spec.verify == NO_VERIFICATION else spec.verify,
         table=spec.part_format.table,
         privacy=spec.privacy_entry,
         erased=erased,

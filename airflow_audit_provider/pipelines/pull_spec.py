@@ -14,7 +14,12 @@ from airflow_audit_provider.core.archive.checkpoint import ResumeKey
 from airflow_audit_provider.core.archive.commit import CommittedManifest
 from airflow_audit_provider.core.archive.dataset import Dataset, dataset_with
 from airflow_audit_provider.core.archive.object_keys import WindowKeys
-from airflow_audit_provider.core.limits import DEFAULT_CONCURRENCY, DEFAULT_MAX_PART_BYTES, KEEP_ODD_RECORDS
+from airflow_audit_provider.core.limits import (
+    DEFAULT_CONCURRENCY,
+    DEFAULT_EDGES_PAUSE,
+    DEFAULT_MAX_PART_BYTES,
+    KEEP_ODD_RECORDS,
+)
 from airflow_audit_provider.core.privacy.rule import MaybeAppliedPrivacy, PrivacyRule, privacy_entry
 from airflow_audit_provider.core.windows.run_window import RunWindow
 from airflow_audit_provider.core.windows.window import TimeWindow
@@ -26,6 +31,8 @@ class PullSpec(NamedTuple):
 
     ``history_starts_at`` is the instant before which the API version has no records, None if there is none.
     With ``erase_reason`` a replacement also removes parts that a seal covers, and its manifest lists them.
+    ``verify`` is ``recount``, ``edges`` or ``none``; None chooses by the window's age when the pull is planned.
+    ``edges_pause`` precedes the second look at the edges.
     ``odd_records`` says whether records that break the API's contract are kept or fail the pull.
     """
 
@@ -37,7 +44,8 @@ class PullSpec(NamedTuple):
     max_part_bytes: int = DEFAULT_MAX_PART_BYTES
     replace: bool = False
     concurrency: int = DEFAULT_CONCURRENCY
-    recount: bool = False
+    verify: str | None = None
+    edges_pause: timedelta = DEFAULT_EDGES_PAUSE
     privacy: PrivacyRule | None = None
     history_starts_at: datetime | None = None
     erase_reason: str | None = None
@@ -63,7 +71,8 @@ class PlannedPull(NamedTuple):
     """A pull spec adjusted to the manifest in force; every step after planning reads this and not the original spec.
 
     ``committed`` is None before the window's first commit. ``keys`` are the window's object keys. Attempts with equal
-    ``resume_key`` can resume each other. ``has_descriptor`` is whether the destination has its dataset descriptor.
+    ``resume_key`` can resume each other. ``has_descriptor`` is whether the destination has its dataset descriptor,
+    ``has_second_look`` whether both edges of the window are requested again after a pause.
     """
 
     spec: PullSpec
@@ -71,6 +80,7 @@ class PlannedPull(NamedTuple):
     keys: WindowKeys
     resume_key: ResumeKey
     has_descriptor: bool = False
+    has_second_look: bool = False
 
     @property
     def window(self) -> TimeWindow:

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from airflow_audit_provider.core.api.records import AuditRecord, is_same_record, is_undated
 from airflow_audit_provider.core.archive.checkpoint import Checkpoint
+from airflow_audit_provider.core.limits import RECOUNT
 from airflow_audit_provider.core.windows.window import TimeWindow
 from airflow_audit_provider.exceptions import VerificationError
 from airflow_audit_provider.pipelines.committed import read_part
@@ -58,7 +59,7 @@ def start_or_resume(planned: PlannedPull, area: StagingArea, now: datetime, obse
     staged.
     """
     checkpoint = None
-    if not (planned.spec.recount and planned.is_addition):
+    if not (planned.spec.verify == RECOUNT and planned.is_addition):
         settled_at = planned.window.settled_at(planned.spec.settle_delay)
         checkpoint = area.find_checkpoint(planned.resume_key, settled_at)
     if checkpoint is not None:

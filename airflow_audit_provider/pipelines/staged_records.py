@@ -16,7 +16,7 @@ from airflow_audit_provider.core.api.records import AuditRecord, OddRecord, has_
 from airflow_audit_provider.core.archive.commit import StagedPart, check_nothing_lost
 from airflow_audit_provider.core.archive.recount import Recount
 from airflow_audit_provider.core.archive.unique_ids import DuplicateGuard
-from airflow_audit_provider.core.limits import FAIL_ON_ODD_RECORDS
+from airflow_audit_provider.core.limits import FAIL_ON_ODD_RECORDS, RECOUNT
 from airflow_audit_provider.core.windows.window import format_ns
 from airflow_audit_provider.exceptions import SourceProtocolError
 from airflow_audit_provider.pipelines.committed import committed_record_filter
@@ -33,15 +33,18 @@ class StagedRecords:
 
     ``added_ids`` are the ids of the late records that an addendum adds, in order; empty for any other pull.
     ``odd_examples`` describes a few of the odd records among those that are staged.
-    ``first_read`` collects the ids for a recount, None if none is requested.
+    ``first_read`` collects the ids for a recount, None if none is requested; ``shown_before`` are digests of ids that
+    the window has to have then.
     """
 
-    def __init__(self, planned: PlannedPull, area: StagingArea, observer: Observer) -> None:
+    def __init__(
+        self, planned: PlannedPull, area: StagingArea, observer: Observer, shown_before: Iterable[int] = ()
+    ) -> None:
         spec = planned.spec
         self.stats = ReadStats()
         self.added_ids: list[str] = []
         self.odd_examples: list[str] = []
-        self.first_read = Recount() if spec.recount else None
+        self.first_read = Recount(shown_before) if spec.verify == RECOUNT else None
         self._planned = planned
         self._spill = SpillFile()
         self._duplicates = DuplicateGuard(self._spill)

@@ -50,6 +50,9 @@ def test_argument_overrides_configuration(task_setup: TaskSetup, monkeypatch: py
         ("max_part_bytes", "1000", "max_part_bytes"),
         ("settle_delay_seconds", "", "settle_delay_seconds"),
         ("settle_delay_seconds", "-1", "settle_delay"),
+        ("edges_pause_seconds", "-1", "second look"),
+        ("edges_pause_seconds", "601", "second look"),
+        ("edges_pause_seconds", "soon", "edges_pause_seconds"),
     ],
 )
 def test_impossible_configuration_is_refused(

@@ -15,7 +15,7 @@ from tests.campaign.lies import HONEST, LIES
 from tests.campaign.lying_server import SCOPES
 from tests.campaign.windows import DEFAULT_SEED, MODES, Outcome, Result, WindowName, draw_scenario, run_window
 
-HONEST_COUNTS = {"plain": 330, "recount": 100}
+HONEST_COUNTS = {"plain": 330, "edges": 200, "recount": 100}
 LIE_COUNT = 9
 # A lie that has no effect on a window is drawn again, at most so many times for each window that is wanted.
 _MOST_DRAWS = 3

@@ -113,8 +113,9 @@ class Result(NamedTuple):
 
 # How a pull is verified.
 MODES: dict[str, Callable[[PullSpec], PullSpec]] = {
-    "plain": lambda spec: spec,
-    "recount": lambda spec: spec._replace(recount=True),
+    "plain": lambda spec: spec._replace(verify="none"),
+    "edges": lambda spec: spec._replace(verify="edges"),
+    "recount": lambda spec: spec._replace(verify="recount"),
 }
 
 

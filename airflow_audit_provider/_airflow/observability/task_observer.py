@@ -35,6 +35,7 @@ class TaskObserver:
         self._clock = clock
         self._progress_log = ProgressLog(log, clock)
         self._encoding = _Stopwatch(clock)
+        self._is_folded = False
 
     def on_step(self, step: Send | Wait) -> None:
         """Counts a request, a wait before a retry, or a wait for the rate limit."""
@@ -53,13 +54,26 @@ class TaskObserver:
     def _step(self, phase: Phase, window: TimeWindow | None) -> Iterator[None]:
         began_at, state = self._clock.monotonic(), "failed"
         try:
-            with folded(self._log, f"{phase} {window}", phase in _FOLDED), self._trace.span(phase, window=str(window)):
+            with self._folded(phase, f"{phase} {window}"), self._trace.span(phase, window=str(window)):
                 yield
                 state = "success"
         finally:
             self._metrics.time(f"{phase}.duration", self._clock.monotonic() - began_at, state=state)
             if phase is Phase.STAGE:
                 self._metrics.time("encode.duration", self._encoding.take(), state=state)
+
+    @contextmanager
+    def _folded(self, phase: Phase, title: str) -> Iterator[None]:
+        """Folds the lines of a step that logs many; within such a step it logs the title only, as folds do not nest."""
+        is_outermost = phase in _FOLDED and not self._is_folded
+        if phase in _FOLDED and not is_outermost:
+            self._log.info("%s", title)
+        self._is_folded |= is_outermost
+        try:
+            with folded(self._log, title, is_outermost):
+                yield
+        finally:
+            self._is_folded &= not is_outermost
 
     def fetched(self, progress: Progress) -> None:
         """Logs the progress and counts the records."""

@@ -90,6 +90,12 @@ class AuditLogReader:
             with self._script_lock:
                 step = _next_step(script, result)
 
+    def pause(self, seconds: float) -> None:
+        """Waits; raises ``CancelledError`` if reading is cancelled meanwhile."""
+        self._wait(seconds, None)
+        if self._should_stop(None):
+            raise CancelledError
+
     def _perform(self, step: Step, stop: threading.Event | None) -> StepResult:
         response = None
         if isinstance(step, Send):

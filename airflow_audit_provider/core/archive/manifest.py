@@ -107,7 +107,8 @@ class Manifest(msgspec.Struct, frozen=True):
     records that this generation added: their raw JSON lines, each ended by a line feed, in (event time, id) order; it
     does not depend on the file format. ``added_ids`` are the ids of the late records that this generation added, in
     the same order; empty in the first generation and in one that replaces. ``previous_sha256`` is the digest of the
-    previous generation's manifest bytes. ``verified`` is ``recount`` if a second read agreed before the commit.
+    previous generation's manifest bytes. ``verified`` is how the reading was
+    verified before the commit: ``recount`` if a second read agreed, ``edges`` if both edges were requested again.
     ``table`` is unset for parts in the schema ``raw``, ``privacy`` for records without a privacy rule, ``erased`` for a
     generation that erases nothing. ``odd_records`` counts the records that break the API's contract, by kind, over all
     generations whose parts are kept; unset if there are none.
@@ -139,6 +140,11 @@ class Manifest(msgspec.Struct, frozen=True):
     def size_bytes(self) -> int:
         """The total size of all parts."""
         return sum(part.size_bytes for part in self.parts)
+
+    @property
+    def is_recounted(self) -> bool:
+        """Whether a second read of the whole window agreed before the commit."""
+        return self.verified == "recount"
 
     def has_same_content_as(self, other: Manifest) -> bool:
         """Returns whether two manifests of one generation have the same records, dataset and format.
@@ -199,6 +205,7 @@ def describe(manifest: Manifest) -> dict[str, Any]:
         "size_bytes": manifest.size_bytes,
         "records_sha256": manifest.records_sha256,
         "generation": manifest.generation,
+        "verified": manifest.verified or "none",
         "odd_record_count": sum((manifest.odd_records or {}).values()),
     }
     if manifest.table:

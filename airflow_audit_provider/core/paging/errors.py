@@ -5,10 +5,14 @@ Invariant: every message states that nothing of the window was written and ends 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from airflow_audit_provider.core.api.query import Direction
 from airflow_audit_provider.core.api.records import AuditRecord
 from airflow_audit_provider.core.windows.window import format_second
 from airflow_audit_provider.exceptions import SourceProtocolError, SourceUnavailableError
+
+_EXAMPLE_COUNT = 5
 
 
 def no_progress(problem: str, position: str) -> SourceProtocolError:
@@ -47,6 +51,18 @@ def conflicting_records(record: AuditRecord, position: str) -> SourceProtocolErr
         f"{format_second(record.event_second)}. One of them would be lost, so nothing of the window was written. Run "
         "the window again; if the error persists, open a Cloudflare support case with the id.",
         position=position,
+    )
+
+
+def edges_differ(ids: Sequence[str], window_name: str) -> SourceUnavailableError:
+    """Returns the error of a second look that showed records, with these ids, next to which more may be missing."""
+    examples = ", ".join(ids[:_EXAMPLE_COUNT])
+    return SourceUnavailableError(
+        f"The first and the last page of the window were requested again, and showed {len(ids)} records that reading "
+        f"had not returned, such as {examples}. More may be missing, so nothing of the window was written. Run the "
+        "window again. If the error repeats, servers of the API lag behind: lengthen settle_delay.",
+        window=window_name,
+        position="second look at the edges",
     )
 
 

@@ -101,7 +101,7 @@ class WindowFacts(NamedTuple):
 
 def facts_of(manifest: Manifest, *, is_foreign: bool = False) -> WindowFacts:
     """Returns the facts of a manifest that coverage needs."""
-    return WindowFacts(manifest.record_count, manifest.verified is not None, is_foreign)
+    return WindowFacts(manifest.record_count, manifest.is_recounted, is_foreign)
 
 
 def due_until(windows: Iterable[TimeWindow], now: datetime, settle_delay: timedelta) -> datetime:

@@ -21,6 +21,8 @@ RETENTION_MONTHS = 18
 RETENTION_MARGIN = timedelta(days=3)
 # How far the worker's clock may be ahead of the API's clock before a window counts as not settled.
 CLOCK_TOLERANCE = timedelta(minutes=1)
+# The newest records of a window that ended less than this ago may still be missing on a replica that lags behind.
+RECENT = timedelta(hours=1)
 
 
 def retention_starts_at(now: datetime) -> datetime:
@@ -34,6 +36,11 @@ def whole_windows_start_at(now: datetime) -> datetime:
     How many days 18 months are is not documented, and a window that is partly deleted looks complete.
     """
     return retention_starts_at(now) + RETENTION_MARGIN
+
+
+def is_recent(window: TimeWindow, now: datetime) -> bool:
+    """Returns whether a window ended less than an hour ago."""
+    return now - window.end < RECENT
 
 
 def check_window_readable(window: TimeWindow, now: datetime, settle_delay: timedelta) -> None:

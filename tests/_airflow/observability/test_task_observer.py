@@ -266,6 +266,18 @@ def test_progress_lines_are_grouped(
     assert any("Committed" in line for line in outside)
 
 
+def test_second_look_is_a_line_inside_the_group_of_the_reading(
+    task_setup: TaskSetup, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Logs no group inside of a group."""
+    caplog.set_level("INFO")
+    task_setup.operator(**WINDOW, verify="edges").execute({})
+    text = capsys.readouterr().out + "\n".join(record.getMessage() for record in caplog.records)
+    inside, _ = _parted(text)
+    assert text.count("::group::") == text.count("::endgroup::") == 1
+    assert any("verify [2026-10-26T00:00:00Z" in line for line in inside)
+
+
 def _parted(text: str) -> tuple[list[str], list[str]]:
     """Returns the lines inside groups, and those outside."""
     inside: list[str] = []

@@ -95,6 +95,7 @@ def test_summary_has_only_texts_and_numbers() -> None:
         "size_bytes": 10,
         "records_sha256": "bb",
         "generation": 1,
+        "verified": "none",
         "odd_record_count": 0,
     }
 

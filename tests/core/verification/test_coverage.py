@@ -104,6 +104,7 @@ def test_window_facts_come_from_the_manifest() -> None:
     """A window is recounted if its manifest names a recount."""
     assert facts_of(manifest()) == WindowFacts(2, is_recounted=False)
     assert facts_of(manifest(verified="recount")) == WindowFacts(2, is_recounted=True)
+    assert facts_of(manifest(verified="edges")) == WindowFacts(2, is_recounted=False)
 
 
 def test_table_has_a_line_for_each_span() -> None:

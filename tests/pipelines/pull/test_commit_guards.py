@@ -93,7 +93,7 @@ def test_missing_records_are_counted_and_stay_committed(store: LocalStore) -> No
     """A run that finds fewer records than are committed changes nothing and counts the missing ones."""
     _land(_fake_of(1, 2, 3), store, pull_spec())
     before = objects(store)
-    outcome = land(pull_spec(attempt_id="two", recount=True), reader_of(_fake_of(2), ManualClock()), store)
+    outcome = land(pull_spec(attempt_id="two", verify="recount"), reader_of(_fake_of(2), ManualClock()), store)
     assert (outcome.committed, outcome.missing_count) == (False, 2)
     assert objects(store) == before
 

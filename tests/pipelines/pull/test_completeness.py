@@ -164,7 +164,7 @@ def test_depth_cap_inside_a_crowded_second_is_read_from_the_other_side(clock: Ma
 def test_recount_against_a_server_that_ignores_before_ends(version: str, clock: ManualClock, store: LocalStore) -> None:
     """Reading downwards from a server that ignores the bound ends in an error after few requests."""
     fake = fake_with(clock, "ignored_before", "page_ceiling=50", records_per_day=1271, requests_per_window=None)
-    spec = pull_spec(version, recount=True)
+    spec = pull_spec(version, verify="recount")
     with pytest.raises(SourceProtocolError, match="ignores"):
         land(spec, reader_of(fake, clock), store)
     assert len(fake.requests) <= 300

@@ -150,7 +150,7 @@ def test_recount_is_counted(tmp_path: Path) -> None:
     """The requests and rows of a recount are in the figures, and the manifest names the recount."""
     clock = ManualClock()
     fake = spaced(60, 501, "v2", clock=clock, cursor_end=CursorEnd.NULL)
-    manifest = _committed(fake, clock, tmp_path, "v2", recount=True)
+    manifest = _committed(fake, clock, tmp_path, "v2", verify="recount")
     expected = _figures({NO_CURSOR: 2}, seen_count=1002, request_count=2, page_count=2)
     assert _read_figures(manifest) == expected
     assert (manifest["verified"], manifest["record_count"]) == ("recount", 501)

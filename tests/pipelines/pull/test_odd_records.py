@@ -93,7 +93,7 @@ def _check_landed_whole(spec: PullSpec, log: OddLog, store: LocalStore) -> None:
 
 def _check_landed_in_its_window(log: OddLog, store: LocalStore, version: str) -> None:
     """Checks that the day has every record by two reads, and the days around it none."""
-    assert _land(pull_spec(version, recount=True), log, store).manifest.record_count == len(log.rows)
+    assert _land(pull_spec(version, verify="recount"), log, store).manifest.record_count == len(log.rows)
     day = timedelta(days=1)
     for start in (START - day, END):
         beside = pull_spec(version, start=start, end=start + day, attempt_id=f"{start:%d}")
@@ -183,7 +183,7 @@ def test_slices_read_in_parallel_deliver_an_undated_record_once(store: LocalStor
     busy += ordinary(version, START + timedelta(hours=8), 4000, timedelta(seconds=5))
     undated = [Row(START + timedelta(hours=6) + number * minute, b'{"number":%d}' % number) for number in range(100)]
     log = OddLog(version, [*busy, *undated], page_rows=500)
-    outcome = _land(pull_spec(version, concurrency=6, recount=True), log, store)
+    outcome = _land(pull_spec(version, concurrency=6, verify="recount"), log, store)
     assert outcome.manifest.record_count == len(log.rows)
 
 

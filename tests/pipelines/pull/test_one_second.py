@@ -44,7 +44,7 @@ def _lands_or_fails(version: str, switches: tuple[str, ...], count: int, *, reco
     fake = fake_with(clock, *switches, records_per_day=0 if alone else 200)
     for number in range(count):
         fake.add(record_at(f"2026-10-26T01:00:00.{number:06}Z", f"crowd-{number:04}", version), version)
-    spec = pull_spec(version, recount=recount, **TWO_HOURS)
+    spec = pull_spec(version, verify="recount" if recount else None, **TWO_HOURS)
     try:
         land(spec, reader_of(fake, clock), store)
     except (SourceProtocolError, VerificationError):

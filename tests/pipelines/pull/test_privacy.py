@@ -91,7 +91,7 @@ def check_nothing_personal(store: LocalStore) -> None:
 def test_nothing_personal_lands(schema: str, file_format: str, version: str, store: LocalStore) -> None:
     """No object has a personal address, in any format, and every record lands."""
     fake = fake_with(ManualClock(), records_per_day=300)
-    spec = pull_spec(version, schema=schema, file_format=file_format, privacy=rule(), recount=True)
+    spec = pull_spec(version, schema=schema, file_format=file_format, privacy=rule(), verify="recount")
     manifest = pull(fake, store, spec)
     assert manifest.privacy == rule().manifest_entry
     check_nothing_personal(store)

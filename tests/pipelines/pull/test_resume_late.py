@@ -7,7 +7,6 @@ from datetime import datetime, timedelta
 import pytest
 
 from airflow_audit_provider.adapters.storage.fsspec_store import LocalStore
-from airflow_audit_provider.exceptions import VerificationError
 from airflow_audit_provider.testing.clock import ManualClock
 from airflow_audit_provider.testing.cloudflare import FakeCloudflare
 from tests.pipelines.pull.crashing_store import CrashPoint
@@ -74,7 +73,7 @@ def test_late_record_in_the_second_of_the_resume_point_lands_once(before_last: b
 
 def test_recount_of_a_resumed_attempt_counts_adopted_records(store: LocalStore, undisturbed_store: LocalStore) -> None:
     """A recount counts the records that an earlier attempt staged as read the first time."""
-    fake, spec = small_fake(), resumable_spec(recount=True)
+    fake, spec = small_fake(), resumable_spec(verify="recount")
     kill(fake, spec, store)
     outcome = finish(fake, spec, store)
     finish(fake, spec, undisturbed_store)
@@ -84,14 +83,14 @@ def test_recount_of_a_resumed_attempt_counts_adopted_records(store: LocalStore, 
     assert not staged_keys(store)
 
 
-def test_recount_fails_if_records_arrive_between_the_attempts(store: LocalStore) -> None:
-    """A recount fails if a resumed attempt lacks a record, and the run after it lands everything."""
-    fake, spec = small_fake(), resumable_spec(recount=True)
+def test_recount_reads_again_if_records_arrive_between_the_attempts(store: LocalStore) -> None:
+    """If a resumed attempt lacks a record, the recount has the window read from its start."""
+    fake, spec = small_fake(), resumable_spec(verify="recount")
     kill(fake, spec, store)
     _add(fake, resume_point_of(store) - timedelta(hours=1), "late")
-    with pytest.raises(VerificationError, match="only the second time, such as late"):
-        attempt_pull(fake, spec._replace(attempt_id="two"), store, CrashPoint())
-    finish(fake, spec, store)
+    outcome = attempt_pull(fake, spec._replace(attempt_id="two"), store, CrashPoint())
+    assert (outcome.manifest.verified, outcome.manifest.fetch.resumed_count) == ("recount", 0)
+    assert not staged_keys(store)
     assert landed_ids(spec, store) == true_ids(fake)
 
 
@@ -102,7 +101,7 @@ def test_killed_addition_is_resumed(
 ) -> None:
     """An addition that is killed and resumed names every late record in order."""
     fake = fake_with(ManualClock(), records_per_day=2000, requests_per_window=None)
-    spec = resumable_spec(concurrency=concurrency, recount=recount)
+    spec = resumable_spec(concurrency=concurrency, verify="recount" if recount else None)
     for each in (store, undisturbed_store):
         finish(fake, spec, each)
     late_ids = [f"late-{number:04}" for number in range(9000)]

@@ -69,7 +69,7 @@ def test_records_are_read_back_unchanged(
     schema: str, file_format: str, version: str, fake: FakeCloudflare, store: LocalStore
 ) -> None:
     """In every schema the bytes of each record are read back unchanged, and a second run changes nothing."""
-    spec = pull_spec(version, schema=schema, file_format=file_format, recount=True)
+    spec = pull_spec(version, schema=schema, file_format=file_format, verify="recount")
     manifest = pull(fake, store, spec)
     assert manifest.table == TableSchema(schema, "1.0")
     truth = [(row.time_ns, row.id, row.raw) for row in fake.truth(version, None, START, END)]
