@@ -94,7 +94,12 @@ def test_each_last_page_has_to_meet_the_records_that_were_read() -> None:
 
 @pytest.mark.parametrize(
     ("read", "page"),
-    [(seconds(1, 2, 9), (DESC, seconds(9, 8, 7))), (seconds(1, 8, 9), (ASC, seconds(1, 2, 3)))],
+    [
+        (seconds(1, 2, 9), (DESC, seconds(9, 8, 7))),
+        (seconds(1, 2, 9), (DESC, seconds(10, 9, 8))),
+        (seconds(1, 8, 9), (ASC, seconds(1, 2, 3))),
+        (seconds(1, 8, 9), (ASC, seconds(0, 1, 2))),
+    ],
 )
 def test_gap_that_may_go_on_further_inside_is_refused(read: list[AuditRecord], page: Page) -> None:
     """A page whose innermost rows are missing does not show how many more are."""

@@ -52,3 +52,12 @@ def test_records_that_a_dropped_reading_showed_have_to_come_again(
         land(pull_spec(version, verify="recount", concurrency=1), reader_of(fake, clock), store)
     assert not visible_keys(store)
     assert not staged_keys(store)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_third_reading_begins_at_the_first_end(version: str, clock: ManualClock, store: LocalStore) -> None:
+    """What ends two readings too early rarely leaves out the same records from both ends."""
+    fake = spaced(60, 200, version, "lagging_replica=3,after=2", clock=clock)
+    land(pull_spec(version, verify="recount", concurrency=1), reader_of(fake, clock), store)
+    # The second request of each reading is the probe of its end, in the opposite direction.
+    assert [dict(asked.params)["direction"] for asked in fake.requests[::2]] == ["asc", "desc", "asc"]
