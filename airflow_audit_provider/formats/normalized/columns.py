@@ -20,9 +20,10 @@ RAW_COLUMN = "raw"
 class TableColumn(NamedTuple):
     """A column of the table.
 
-    ``v1`` and ``v2`` are the dotted paths of its value in a record, ``""`` where a version has none. Of two paths with
-    a bar between them, the second is taken where the first has no value. ``repeats`` states that few distinct values
-    are usual. ``since`` is the minor version that added the column.
+    ``v1`` and ``v2`` are the dotted paths of its value in a record, ``""`` where a version has none. Of paths with a
+    bar between them, the first that has a value is taken. ``resource[zone].id`` is the id of a resource whose type is
+    ``zone``. ``repeats`` states that few distinct values are usual. ``since`` is the minor version that added the
+    column.
     """
 
     name: str
@@ -83,9 +84,14 @@ COLUMNS: tuple[TableColumn, ...] = (
         "`success` is true, `failure` is false",
     ),
     # on which resource
-    _text("owner_id", "owner.id", "account.id", "id of the account; in a user's own log, of the user"),
+    _text(
+        "owner_id",
+        "owner.id",
+        "account.id|organization.id",
+        "id of the account; in a user's own log, of the user; in an organization's log, of the organization",
+    ),
     _text("owner_name", "", "account.name", "name of that account"),
-    _text("zone_id", "metadata.zone_id", "zone.id", "id of the zone"),
+    _text("zone_id", "metadata.zone_id|metadata.zone_tag|resource[zone].id", "zone.id", "id of the zone"),
     _text("zone_name", "metadata.zone_name", "zone.name", "name of the zone"),
     _text("resource_id", "resource.id", "resource.id", "id of the resource that was acted on", repeats=False),
     _text("resource_type", "resource.type", "resource.type", "kind of resource"),
@@ -106,6 +112,9 @@ COLUMNS: tuple[TableColumn, ...] = (
     _json("metadata", "metadata", "", "further details of the action"),
     TableColumn(RAW_COLUMN, ColumnType.TEXT, "", "", "the whole record, as the API sent it", nullable=False),
 )
+
+# Values that the table has no column for and OCSF events have an attribute for.
+EVENT_ONLY: tuple[TableColumn, ...] = (_text("organization_id", "", "organization.id", "id of the organization"),)
 
 
 def columns_of(minor: int = MINOR) -> tuple[TableColumn, ...]:

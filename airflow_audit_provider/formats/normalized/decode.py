@@ -13,7 +13,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from operator import attrgetter
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import msgspec
 
@@ -21,7 +21,7 @@ from airflow_audit_provider.core.api.json_cuts import mask_surrogates
 from airflow_audit_provider.core.api.records import ApiVersion, AuditRecord, lines_of
 from airflow_audit_provider.core.warehouse.port import ColumnType
 from airflow_audit_provider.formats.lenient_json import any_number, fields_in, fit_integer, readable
-from airflow_audit_provider.formats.normalized.columns import COLUMNS, RAW_COLUMN, TableColumn
+from airflow_audit_provider.formats.normalized.columns import COLUMNS, EVENT_ONLY, RAW_COLUMN, TableColumn
 
 Rows = Sequence[Any]
 
@@ -46,6 +46,7 @@ _SPELLED_OUT: dict[str, Callable[[Rows], list[Any]]] = {
     "newValueJson": lambda rows: [row.newValueJson for row in rows],
     "oldValue": lambda rows: [row.oldValue for row in rows],
     "oldValueJson": lambda rows: [row.oldValueJson for row in rows],
+    "organization": lambda rows: [row.organization for row in rows],
     "owner": lambda rows: [row.owner for row in rows],
     "product": lambda rows: [row.product for row in rows],
     "raw": lambda rows: [row.raw for row in rows],
@@ -82,8 +83,13 @@ _FIELD_TYPES: dict[ColumnType, tuple[Any, Any]] = {
 }
 _OUTCOMES = {None: None, True: True, False: False, "success": True, "failure": False}
 _SAYS_NOTHING = frozenset({None, "", "null"})
+# Observed: version 1 sends these beside a value in the other spelling.
+_EMPTY_JSON = frozenset({b"{}", b"[]", b'""', b'"null"'})
+_LONGEST_EMPTY = 8
+# Path of the id of a resource that is a zone, and what stands for it in a record.
+_ZONE_RESOURCE, _RESOURCE_ID, _RESOURCE_TYPE, _ZONE = "resource[zone].id", "resource.id", "resource.type", "zone"
 _HEAD = frozenset({"id", "event_time", "api_version", RAW_COLUMN})
-_MAPPED = tuple(column for column in COLUMNS if column.name not in _HEAD)
+_MAPPED = tuple(column for column in (*COLUMNS, *EVENT_ONLY) if column.name not in _HEAD)
 _FREE_FORM = frozenset({"metadata"})
 _QUOTE = b'"'
 
@@ -145,9 +151,11 @@ class _Plan(NamedTuple):
 def _column(column: TableColumn, path: str, values: Mapping[str, Values], count: int) -> Values:
     if not path:
         return [None] * count
-    first, _, second = path.partition("|")
-    if second:
-        return _json_or_text(values[first], values[second])
+    first, *others = path.split("|")
+    if others and column.type is ColumnType.JSON:
+        return _json_or_text(values[first], values[others[0]])
+    if others:
+        return _first_texts([_texts_at(one, values) for one in (first, *others)])
     if column.type is ColumnType.JSON:
         return [None if value is _NULL else _json_of(bytes(value)) for value in values[first]]
     if column.type is ColumnType.BOOLEAN:
@@ -157,18 +165,54 @@ def _column(column: TableColumn, path: str, values: Mapping[str, Values], count:
     return values[first]
 
 
+def _texts_at(path: str, values: Mapping[str, Values]) -> Values:
+    if path != _ZONE_RESOURCE:
+        return values[path]
+    kinds = values[_RESOURCE_TYPE]
+    # Most records are about something inside a zone; a comparison for each would take longer.
+    if _ZONE not in kinds:
+        return ()
+    return [id_ if kind == _ZONE else None for id_, kind in zip(values[_RESOURCE_ID], kinds, strict=True)]
+
+
+def _first_texts(places: Sequence[Values]) -> Values:
+    """Returns the first text of each record that is not empty."""
+    found, *others = places
+    for other in others:
+        if any(other):
+            found = [text or later or text for text, later in zip(found, other, strict=True)]
+    return found
+
+
 def _json_of(content: bytes) -> bytes | None:
     return None if content == b"null" else content
 
 
 def _json_or_text(values: Values, texts: Values) -> list[str | bytes | None]:
-    """Returns the values given as JSON; where there is none, the value given as text, as JSON."""
-    found = [None if value is _NULL else _json_of(bytes(value)) for value in values]
+    """Returns the values given as JSON; where that is missing or empty, the value given as text, as JSON."""
+    found = [None if value is _NULL else bytes(value) for value in values]
     # Most are empty; a call for each would dominate the time.
     return [
-        value or (None if text in _SAYS_NOTHING else text_as_json(text))
+        (None if text in _SAYS_NOTHING else text_as_json(text))
+        if value is None
+        else value
+        if len(value) > _LONGEST_EMPTY
+        else _value_or_text(value, text)
         for value, text in zip(found, texts, strict=True)
     ]
+
+
+def _value_or_text(value: bytes, text: str | None) -> str | bytes | None:
+    """Returns the JSON unless it is empty and the text is not; None if there is neither."""
+    if not _is_empty(value):
+        return value
+    other = text_as_json(text)
+    return value if other is None and value[:1] in b"{[" else other
+
+
+def _is_empty(value: bytes) -> bool:
+    """Returns whether JSON says nothing: null, an empty text, object or list."""
+    return value == b"null" or value in _EMPTY_JSON or (value[:1] in b"{[" and not value[1:-1].strip())
 
 
 def text_as_json(text: str | None) -> str | None:
@@ -202,10 +246,10 @@ def _paths(version: ApiVersion) -> dict[str, ColumnType]:
     """Returns every path of a version with the type of its value."""
     found: dict[str, ColumnType] = {}
     for column in _MAPPED:
-        first, _, second = column.path(version).partition("|")
+        first, *others = column.path(version).split("|")
         found |= {first: column.type} if first else {}
-        # The second path has the same value as text.
-        found |= {second: ColumnType.TEXT} if second else {}
+        # The other paths have the same value as text.
+        found |= {other: ColumnType.TEXT for other in others if other != _ZONE_RESOURCE}
     return found
 
 
@@ -221,8 +265,9 @@ def _struct(name: str, types: Mapping[str, ColumnType]) -> type[msgspec.Struct]:
             fields.append((path, *_FIELD_TYPES[kind]))
     for group, inside in groups.items():
         nested = _struct(f"{name}_{group}", inside)
-        fields.append((group, nested, msgspec.field(default_factory=nested)))
-    return msgspec.defstruct(name, fields, gc=False)
+        # Frozen, so that all records without the group share one.
+        fields.append((group, nested, msgspec.field(default=nested())))
+    return msgspec.defstruct(name, fields, gc=False, frozen=True)
 
 
 def _plan(version: ApiVersion) -> _Plan:
@@ -255,18 +300,36 @@ def _lenient_table(version: ApiVersion, raw: bytes, type_mismatches: Counter[str
             cells[column.name] = [_cell(column, path, raw) if path else None]
         except (TypeMismatchError, RecursionError):
             cells[column.name] = [None]
-            type_mismatches[column.name] += 1
+            # What only events have is counted in the table's column of the same path.
+            if column not in EVENT_ONLY:
+                type_mismatches[column.name] += 1
     return cells
 
 
 def _cell(column: TableColumn, path: str, raw: bytes) -> Any:
-    first, _, second = path.partition("|")
+    first, *others = path.split("|")
     value = _fit(column.type, _dig(raw, first))
-    if value is not None or not second:
+    if not others:
         return value
-    other = _dig(raw, second)
+    if column.type is ColumnType.TEXT:
+        return next(filter(None, (_other_text(raw, other) for other in others)), value) if not value else value
+    if value is not None and not _is_empty(value.encode()):
+        return value
+    other = _dig(raw, others[0])
     # Documented as text; a value of another type is JSON already.
-    return text_as_json(_fit(ColumnType.TEXT, other)) if other[:1] == _QUOTE else _fit(column.type, other)
+    text = text_as_json(_fit(ColumnType.TEXT, other)) if other[:1] == _QUOTE else _fit(column.type, other)
+    return value if text is None and value and value[:1] in "{[" else text
+
+
+def _other_text(raw: bytes, path: str) -> str | None:
+    if path != _ZONE_RESOURCE:
+        return cast("str | None", _fit(ColumnType.TEXT, _dig(raw, path)))
+    try:
+        is_zone = _fit(ColumnType.TEXT, _dig(raw, _RESOURCE_TYPE)) == _ZONE
+        return cast("str | None", _fit(ColumnType.TEXT, _dig(raw, _RESOURCE_ID))) if is_zone else None
+    except TypeMismatchError:
+        # Counted in the columns of the resource; whether it is a zone is not known.
+        return None
 
 
 def _dig(raw: bytes, path: str) -> bytes:

@@ -142,7 +142,8 @@ def test_value_after_is_always_json(value: str, expected: str | None) -> None:
     """JSON in text is that JSON, other text is a JSON text, and "null" is null."""
     raw = b'{"id":"a","when":"2026-11-01T00:00:00Z","newValue":%s}' % value.encode()
     assert row_of(V1, raw)["after"] == expected
-    assert row_of(V1, raw.replace(b'"id"', b'"newValueJson":[],"id"'))["after"] == "[]"
+    assert row_of(V1, raw.replace(b'"id"', b'"newValueJson":[],"id"'))["after"] == (expected or "[]")
+    assert row_of(V1, raw.replace(b'"id"', b'"newValueJson":[0],"id"'))["after"] == "[0]"
 
 
 def test_a_group_that_is_no_object_is_counted_in_each_of_its_columns() -> None:
@@ -184,6 +185,8 @@ def test_column_is_read_from_its_documented_path(version: ApiVersion) -> None:
     values: dict[ColumnType, Any] = {ColumnType.BOOLEAN: True, ColumnType.INTEGER: 7, ColumnType.JSON: {"x": 1}}
     for column in COLUMNS[3:-1]:
         for path in filter(None, column.path(version).split("|")):
+            if path == "resource[zone].id":
+                continue
             value = values.get(column.type, "some text")
             fields: Any = value if path not in ("oldValue", "newValue") else "some text"
             for name in reversed(path.split(".")):
