@@ -152,10 +152,8 @@ def _column(column: TableColumn, path: str, values: Mapping[str, Values], count:
     if not path:
         return [None] * count
     first, *others = path.split("|")
-    if others and column.type is ColumnType.JSON:
-        return _json_or_text(values[first], values[others[0]])
     if others:
-        return _first_texts([_texts_at(one, values) for one in (first, *others)])
+        return _first_values(column, [_texts_at(one, values) for one in (first, *others)])
     if column.type is ColumnType.JSON:
         return [None if value is _NULL else _json_of(bytes(value)) for value in values[first]]
     if column.type is ColumnType.BOOLEAN:
@@ -175,9 +173,11 @@ def _texts_at(path: str, values: Mapping[str, Values]) -> Values:
     return [id_ if kind == _ZONE else None for id_, kind in zip(values[_RESOURCE_ID], kinds, strict=True)]
 
 
-def _first_texts(places: Sequence[Values]) -> Values:
-    """Returns the first text of each record that is not empty."""
+def _first_values(column: TableColumn, places: Sequence[Values]) -> Values:
+    """Returns the first value of each record that is not empty."""
     found, *others = places
+    if column.type is ColumnType.JSON:
+        return _json_or_text(found, others[0])
     for other in others:
         if any(other):
             found = [text or later or text for text, later in zip(found, other, strict=True)]
@@ -312,7 +312,7 @@ def _cell(column: TableColumn, path: str, raw: bytes) -> Any:
     if not others:
         return value
     if column.type is ColumnType.TEXT:
-        return next(filter(None, (_other_text(raw, other) for other in others)), value) if not value else value
+        return value or next(filter(None, (_other_text(raw, other) for other in others)), value)
     if value is not None and not _is_empty(value.encode()):
         return value
     other = _dig(raw, others[0])

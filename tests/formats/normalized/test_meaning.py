@@ -146,7 +146,7 @@ TEXT_PATHS = [
 ]
 
 
-@pytest.mark.parametrize(("version", "column", "path"), TEXT_PATHS, ids=lambda value: str(value))
+@pytest.mark.parametrize(("version", "column", "path"), TEXT_PATHS, ids=str)
 @pytest.mark.parametrize("half", [r"\ud800", r"\udfff", r"\uDBFF", r"\ude00\ud83d"])
 def test_half_a_surrogate_pair_is_replaced_in_every_text_column(
     version: ApiVersion, column: str, path: str, half: str
