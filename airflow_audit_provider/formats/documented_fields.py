@@ -40,8 +40,8 @@ RECORD_FIELDS = {
     ),
     ApiVersion.V2: _fields(
         "id action.time account.id account.name organization.id action.type action.result action.description actor.id "
-        "actor.email actor.ip_address actor.type actor.context actor.token_id actor.token_name raw.cf_ray_id raw.method "
-        "raw.status_code raw.uri raw.user_agent resource.id resource.product resource.scope resource.type "
+        "actor.email actor.ip_address actor.type actor.context actor.token_id actor.token_name raw.cf_ray_id "
+        "raw.method raw.status_code raw.uri raw.user_agent resource.id resource.product resource.scope resource.type "
         "resource.request resource.response zone.id zone.name",
         action_time=ColumnType.TIMESTAMP,
         raw_status_code=ColumnType.INTEGER,

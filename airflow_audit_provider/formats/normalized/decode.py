@@ -81,7 +81,8 @@ _FIELD_TYPES: dict[ColumnType, tuple[Any, Any]] = {
     ColumnType.BOOLEAN: (bool | str | None, None),
     ColumnType.INTEGER: (int | None, None),
 }
-_OUTCOMES = {None: None, True: True, False: False, "success": True, "failure": False}
+# Cloudflare's own client of version 2 has three outcomes: success, failure and an empty text.
+_OUTCOMES = {None: None, True: True, False: False, "success": True, "failure": False, "": None}
 _SAYS_NOTHING = frozenset({None, "", "null"})
 # Observed: version 1 sends these beside a value in the other spelling.
 _EMPTY_JSON = frozenset({b"{}", b"[]", b'""', b'"null"'})

@@ -122,6 +122,17 @@ def test_organization_that_is_no_text_is_counted_once() -> None:
     assert type_mismatches == {"owner_id": 1}
 
 
+# -- outcome -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("outcome", "expected"), [("success", True), ("failure", False), ("", None)])
+def test_outcome_is_the_same_in_both_versions(outcome: str, expected: bool | None) -> None:
+    """Words of version 2 and booleans of version 1 mean the same; version 2's empty outcome is unknown, not odd."""
+    row = row_of(V2, action={"time": "2026-11-01T00:00:00Z", "result": outcome})
+    assert row["action_succeeded"] is expected
+    assert row_of(V1, action={"result": expected})["action_succeeded"] is expected
+
+
 # -- tokens ------------------------------------------------------------------------------------------------------------
 
 
