@@ -102,8 +102,8 @@ class RawRows:
 class NormalizedRows:
     """Rows of the normalized table in a minor version."""
 
-    def __init__(self, version: ApiVersion, minor: int) -> None:
-        self.columns = normalized.columns_of(minor)
+    def __init__(self, version: ApiVersion, minor: int, extra: tuple[normalized.TableColumn, ...] = ()) -> None:
+        self.columns = (*normalized.columns_of(minor), *extra)
         self.column_names = [column.name for column in self.columns]
         self.type_mismatches: Counter[str] = Counter()
         self._version = version
@@ -158,7 +158,7 @@ class OcsfRows:
     """OCSF events, made of rows of the normalized table."""
 
     def __init__(self, version: ApiVersion) -> None:
-        self._normalized = NormalizedRows(version, normalized.MINOR)
+        self._normalized = NormalizedRows(version, normalized.MINOR, normalized.EVENT_ONLY)
 
     @property
     def type_mismatches(self) -> Mapping[str, int]:

@@ -25,6 +25,7 @@ from airflow_audit_provider.formats.ocsf.mapping import (
     RAW_ATTRIBUTE,
     READING_WORDS,
     STATUS,
+    TOKEN_TYPES,
     UNKNOWN,
     USER_TYPES,
     activity_of,
@@ -37,7 +38,7 @@ Embed = Callable[[str | bytes], Any]
 
 _PRODUCT = {"name": "Cloudflare Audit Logs", "vendor_name": "Cloudflare"}
 _LONGEST_IP = 40
-_UNMAPPED_TEXTS = ("interface", "zone_id", "zone_name")
+_UNMAPPED_TEXTS = ("interface", "actor_token_name", "zone_id", "zone_name")
 _UNMAPPED_JSON = ("resource_scope", "before", "after", "metadata")
 
 
@@ -89,7 +90,9 @@ def _common(row: Row) -> dict[str, Any]:
         "metadata": _metadata(row),
         "actor": _actor(row),
         "src_endpoint": _endpoint(row),
-        "cloud": _without_none({"provider": "Cloudflare", "account": _account(row)}),
+        "cloud": _without_none(
+            {"provider": "Cloudflare", "account": _account(row), "org": _group(uid=row["organization_id"] or None)}
+        ),
         "http_request": _http_request(row),
         "http_response": _group(code=row["request_status"]),
     }
@@ -110,17 +113,23 @@ def _metadata(row: Row) -> dict[str, Any]:
 
 
 def _actor(row: Row) -> dict[str, Any]:
-    """Returns the actor: the user if one is named, else the kind of actor."""
-    user = _user(row)
-    if user is None:
-        return {"app_name": row["actor_type"] or "unknown"}
+    """Returns the actor: the user if one is named, or the account whose token acted; else the kind of actor."""
     type_id, type_name = USER_TYPES.get(row["actor_type"] or "", (OTHER, row["actor_type"] or "Other"))
-    token = _group(uid=row["actor_token_id"], type=row["actor_token_id"] and row["actor_token_name"])
+    token = _token(row)
+    user = _user(row) or (token and _group(account=_account(row)))
+    if user is None:
+        return {"app_name": "system" if type_name == "System" else row["actor_type"] or "unknown"}
     return {
         "user": _without_none(
             {**user, "type_id": type_id, "type": type_name, "programmatic_credentials": token and [token]}
         )
     }
+
+
+def _token(row: Row) -> dict[str, Any] | None:
+    """Returns the token; its name is no attribute of a credential, whose type is a kind of token."""
+    uid = row["actor_token_id"]
+    return _group(uid=uid, type=TOKEN_TYPES.get(row["interface"] or "")) if uid else None
 
 
 def _user(row: Row) -> dict[str, Any] | None:
@@ -150,8 +159,13 @@ def _is_address(text: str) -> bool:
 
 
 def _account(row: Row) -> dict[str, Any] | None:
-    account = _group(uid=row["owner_id"] or None, name=row["owner_name"] or None)
-    return account and {**account, "type_id": OTHER, "type": "Cloudflare Account"}
+    """Returns the account; None if an organization owns the record."""
+    uid = row["owner_id"] or None
+    is_organization = uid is not None and uid == row["organization_id"]
+    account = _group(uid=None if is_organization else uid, name=row["owner_name"] or None)
+    # Cloudflare docs, Logpush fields: the owner is the actor if a user acted on itself.
+    kind = "Cloudflare User" if uid is not None and uid == row["actor_id"] else "Cloudflare Account"
+    return account and {**account, "type_id": OTHER, "type": kind}
 
 
 def _http_request(row: Row) -> dict[str, Any] | None:
@@ -193,40 +207,57 @@ def _resources(row: Row) -> list[dict[str, Any]] | None:
 
 def _unmapped(row: Row, embed: Embed) -> dict[str, Any] | None:
     texts = {name: row[name] for name in _UNMAPPED_TEXTS}
+    if row["actor_token_id"] and not _user(row) and not _account(row):
+        texts["actor_token_id"] = row["actor_token_id"]
     values = {name: row[name] and embed(row[name]) for name in _UNMAPPED_JSON}
     return _without_none({**texts, **values}) or None
 
 
 class _Body(msgspec.Struct, gc=False):
-    """Places in a membership change where the member's e-mail address can be."""
+    """Places in a membership change where the member's user id and e-mail address can be."""
 
-    email: str | None = None
+    id: Any = None
+    email: Any = None
     user: _Body | None = None
     member: _Body | None = None
 
     @property
-    def address(self) -> str | None:
+    def person(self) -> tuple[str | None, str | None]:
+        """The user's id and address. An ``id`` outside of ``user`` is the membership's."""
         inner = self.user or self.member
-        return self.email or (inner.address if inner else None)
+        uid, address = inner.person if inner else (None, None)
+        return (self.user and _text(self.user.id)) or uid, _text(self.email) or address
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) and value else None
 
 
 _BODY = msgspec.json.Decoder(_Body)
 
 
 def _subject(row: Row) -> dict[str, Any] | None:
-    """Returns the person whose account was changed; None if something else was changed or no person is named."""
+    """Returns the person whose account was changed; None if something else was changed or no person is named.
+
+    The resource of such a change is the membership, which has another id than its user.
+    """
     kinds = {row["resource_type"], row["resource_product"]}
     if not kinds & ACCOUNT_RESOURCES or not READING_WORDS.isdisjoint(words_of(row["action_type"] or "")):
         return None
     bodies = (row["after"], row["before"], row["metadata"], row["request_body"], row["response_body"])
-    email = next((found for found in map(_address_in, bodies) if found), None)
-    person = _person(row["resource_id"], email)
-    return person and {**person, "type_id": UNKNOWN}
+    people = [_person_in(body) for body in bodies if body]
+    uid = next((found for found, _ in people if found), None)
+    membership = row["resource_id"] or None
+    person = _person(uid, next((found for _, found in people if found), None))
+    if person is None and membership is not None:
+        # OCSF requires a name, an id or an account of a user.
+        person = _group(account=_account(row))
+    return person and _without_none({**person, "uid_alt": membership, "type_id": UNKNOWN})
 
 
-def _address_in(body: str | bytes | None) -> str | None:
+def _person_in(body: str | bytes) -> tuple[str | None, str | None]:
     try:
-        return _BODY.decode(body).address if body else None
+        return _BODY.decode(body).person
     except (msgspec.DecodeError, ValueError, RecursionError):
         # The body has another form; it is complete in raw_data.
-        return None
+        return None, None

@@ -46,7 +46,7 @@ API_ACTIVITY = EventClass(
     _meaning(
         _1="create add upload insert register invite issue generate import",
         _2="view read get list download export",
-        _3="update edit set change modify patch replace rename rotate roll enable disable activate deactivate move",
+        _3="update edit set put change modify patch replace rename rotate roll enable disable activate deactivate move",
         _4="delete del remove revoke purge destroy",
     ),
 )
@@ -74,12 +74,27 @@ CLASSES = (API_ACTIVITY, ACCOUNT_CHANGE)
 ACCOUNT_RESOURCES = frozenset({"account.member", "member", "members"})
 # Reading an account changes nothing.
 READING_WORDS = frozenset({"view", "read", "get", "list"})
-USER_TYPES = {"user": (1, "User"), "admin": (2, "Admin"), "system": (3, "System")}
+_ADMIN, _SYSTEM = (2, "Admin"), (3, "System")
+# Cloudflare API docs: version 1 has user, admin (of Cloudflare) and Cloudflare (an automated system); version 2 has
+# user, cloudflare_admin, system, delegated_service and account, which OCSF has no number for.
+USER_TYPES = {
+    "user": (1, "User"),
+    "admin": _ADMIN,
+    "cloudflare_admin": _ADMIN,
+    "system": _SYSTEM,
+    "Cloudflare": _SYSTEM,
+    "delegated_service": (4, "Service"),
+}
+# Cloudflare API docs: an actor has a token's id and name in these contexts.
+TOKEN_TYPES = {"api_token": "API Token", "oauth": "OAuth Token"}
 STATUS = {True: (1, "Success"), False: (2, "Failure"), None: (UNKNOWN, "Unknown")}
 METHODS = frozenset({"OPTIONS", "GET", "HEAD", "POST", "PUT", "DELETE", "TRACE", "CONNECT", "PATCH"})
 EMAIL = re.compile(r"[a-zA-Z0-9!#$%&'*+/=?^_`{|}~.-]+@[a-zA-Z0-9-]+\.[a-zA-Z0-9.-]+", re.ASCII)
 _TEXT, _INTEGER = ColumnType.TEXT, ColumnType.INTEGER
-_PERSON = {"uid": _TEXT, "name": _TEXT, "email_addr": _TEXT, "type_id": _INTEGER, "type": _TEXT}
+_ACCOUNT = {"uid": _TEXT, "name": _TEXT, "type_id": _INTEGER, "type": _TEXT}
+_PERSON = {
+    "uid": _TEXT, "name": _TEXT, "email_addr": _TEXT, "type_id": _INTEGER, "type": _TEXT, "account": _ACCOUNT,
+}  # fmt: skip
 # Attributes of an event. In Parquet, objects are structs, lists are lists, and free-form JSON is text.
 ATTRIBUTES: dict[str, Any] = {
     "category_uid": _INTEGER,
@@ -111,14 +126,14 @@ ATTRIBUTES: dict[str, Any] = {
         "app_name": _TEXT,
     },
     "src_endpoint": {"ip": _TEXT, "name": _TEXT},
-    "cloud": {"provider": _TEXT, "account": {"uid": _TEXT, "name": _TEXT, "type_id": _INTEGER, "type": _TEXT}},
+    "cloud": {"provider": _TEXT, "account": _ACCOUNT, "org": {"uid": _TEXT}},
     "http_request": {
         "http_method": _TEXT,
         "url": {"path": _TEXT, "query_string": _TEXT},
         "user_agent": _TEXT,
     },
     "http_response": {"code": _INTEGER},
-    "user": _PERSON,
+    "user": {**_PERSON, "uid_alt": _TEXT},
     "api": {
         "operation": _TEXT,
         "version": _TEXT,
@@ -129,6 +144,8 @@ ATTRIBUTES: dict[str, Any] = {
     "resources": [{"uid": _TEXT, "name": _TEXT, "type": _TEXT, "group": {"name": _TEXT}}],
     "unmapped": {
         "interface": _TEXT,
+        "actor_token_id": _TEXT,
+        "actor_token_name": _TEXT,
         "zone_id": _TEXT,
         "zone_name": _TEXT,
         "resource_scope": _TEXT,
@@ -147,13 +164,24 @@ FREE_FORM = frozenset({RAW_ATTRIBUTE, "data", "before", "after"})
 UNLIKE = FREE_FORM | {
     "time", "time_dt", "query_string", "path", "metadata.uid", "api.request.uid", "resources.list.element.uid",
 }  # fmt: skip
-_WORD = re.compile(r"[a-z0-9]+")
+# A word of ``rec_add``, ``CreateBucket``, ``DNSRecordAdd`` or ``API_key_created``.
+_WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
+# Also things: ``list_item_create`` creates. They decide only if no other word does.
+_NOUNS = frozenset({"list", "view", "set", "issue", "export", "import", "change", "patch", "download", "upload"})
 
 
 @lru_cache(maxsize=4096)
 def words_of(action: str) -> tuple[str, ...]:
-    """Returns the words of an action's type; ``firewall_rule_edit`` has three."""
-    return tuple(_WORD.findall(action.lower()))
+    """Returns the words of an action's type, verbs in their base form; ``API_key_created`` has three."""
+    return tuple(_base_form(word.lower()) for word in _WORD.findall(action))
+
+
+def _base_form(word: str) -> str:
+    """Returns the known verb of which a word is the past tense; any other word unchanged."""
+    if word in _VERBS or not word.endswith("ed"):
+        return word
+    stems = (word[:-1], word[:-2], f"{word[:-3]}y" if word.endswith("ied") else "", word[:-3])
+    return next((stem for stem in stems if stem in _VERBS), word)
 
 
 @lru_cache(maxsize=4096)
@@ -162,11 +190,12 @@ def activity_of(class_uid: int, action: str | None) -> tuple[int, str]:
     if not action:
         return UNKNOWN, "Unknown"
     event_class = _BY_UID[class_uid]
-    for word in words_of(action):
-        if word in event_class.words:
-            uid = event_class.words[word]
-            return uid, event_class.activities[uid]
-    return OTHER, action
+    known = [word for word in words_of(action) if word in event_class.words]
+    if not known:
+        return OTHER, action
+    uid = event_class.words[next((word for word in known if word not in _NOUNS), known[0])]
+    return uid, event_class.activities[uid]
 
 
 _BY_UID = {one.uid: one for one in CLASSES}
+_VERBS = {word for one in CLASSES for word in one.words} | READING_WORDS

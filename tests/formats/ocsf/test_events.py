@@ -72,7 +72,7 @@ def test_api_request_is_api_activity() -> None:
     assert (event["status"], event["time_dt"]) == ("Failure", "2026-11-01T00:00:00.000000Z")
     assert event["actor"]["user"] == {
         "uid": "u1", "name": "a@example.com", "email_addr": "a@example.com", "type_id": 1, "type": "User",
-        "programmatic_credentials": [{"uid": "t1", "type": "deploy"}],
+        "programmatic_credentials": [{"uid": "t1"}],
     }  # fmt: skip
     assert event["src_endpoint"] == {"ip": "192.0.2.1"}
     assert event["http_request"] == {"http_method": "PATCH", "url": {"path": "/zones/z1"}, "user_agent": "curl"}
@@ -93,13 +93,14 @@ def test_fields_without_an_attribute_are_in_unmapped() -> None:
 
 
 def test_member_change_is_an_account_change() -> None:
-    """The changed account is the member's e-mail address, or else the member's id."""
+    """The changed account is the member's e-mail address, or else the account with the membership's id."""
     member = {**FIRST_V1, "action": {"type": "add", "result": True}, "resource": {"id": "m1", "type": "account.member"}}
     event = event_of(V1, {**member, "newValueJson": {"user": {"email": "new@example.com"}}})
     assert (event["class_uid"], event["activity_name"], event["type_uid"]) == (3001, "Create", 300101)
-    assert event["user"] == {"uid": "m1", "name": "new@example.com", "email_addr": "new@example.com", "type_id": 0}
-    assert event_of(V1, member)["user"] == {"uid": "m1", "type_id": 0}
-    assert event_of(V1, {**member, "newValueJson": {"email": 7}})["user"] == {"uid": "m1", "type_id": 0}
+    assert event["user"] == {"uid_alt": "m1", "name": "new@example.com", "email_addr": "new@example.com", "type_id": 0}
+    account = {"uid": "o1", "type_id": 99, "type": "Cloudflare Account"}
+    assert event_of(V1, member)["user"] == {"uid_alt": "m1", "account": account, "type_id": 0}
+    assert event_of(V1, {**member, "newValueJson": {"email": 7}})["user"]["uid_alt"] == "m1"
 
 
 @pytest.mark.parametrize(
