@@ -137,7 +137,7 @@ def test_outcome_is_the_same_in_both_versions(outcome: str, expected: bool | Non
 
 
 def test_token_acted_upon_is_not_the_actors_token() -> None:
-    """Version 1's metadata names the token that was created; the actor's own token is only in version 2."""
+    """The token in version 1's metadata is the created one, and only version 2 has the actor's own."""
     metadata = {"token_name": "deploy", "token_tag": "t" * 32}
     row = row_of(V1, action={"type": "token_create", "result": True}, metadata=metadata)
     assert (row["actor_token_id"], row["actor_token_name"], json.loads(row["metadata"])) == (None, None, metadata)
