@@ -19,7 +19,7 @@ from tests.formats.odd_records import V1, V2, raw_of, records_of
 from tests.formats.rows_of import json_rows
 
 ZONE, ACCOUNT, USER = "c" * 32, "b" * 32, "a" * 32
-EMPTY = [{}, [], "", "null", None]
+EMPTY: list[Any] = [{}, [], "", "null", None]
 
 
 def row_of(version: ApiVersion, **fields: Any) -> dict[str, Any]:
