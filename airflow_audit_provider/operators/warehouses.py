@@ -87,9 +87,8 @@ class _LoadOperator(BaseOperator):
         from airflow_audit_provider._airflow.destinations import store_from_connection
         from airflow_audit_provider.pipelines.load import LoadSpec, load_committed
 
-        spec = LoadSpec(
-            self.dataset or dataset_uri(self.destination), self._windows(context), is_exact=self.windows == "events"
-        )
+        uri = dataset_uri(self.destination)
+        spec = LoadSpec(self.dataset or uri, uri, self._windows(context), is_exact=self.windows == "events")
         store = store_from_connection(self.destination, self.destination_conn_id)
         with closing(self.open_warehouse()) as warehouse:
             return load_committed(spec, store, warehouse, self._log_window)
@@ -117,7 +116,8 @@ class _LoadOperator(BaseOperator):
 
     def _log_window(self, loaded: LoadedWindow) -> None:
         replaced = f", replacing generation {loaded.replaced_generation}" if loaded.replaced_generation else ""
-        self.log.info("Loaded generation %s of %s%s", loaded.generation, loaded.window, replaced)
+        anew = " of an earlier landing: the window was landed anew" if loaded.is_landed_anew else ""
+        self.log.info("Loaded generation %s of %s%s%s", loaded.generation, loaded.window, replaced, anew)
 
 
 class CloudflareAuditLogsToSqlOperator(_LoadOperator):

@@ -85,6 +85,12 @@ def read_committed(store: Store, key: str) -> CommittedManifest:
     return CommittedManifest(read_manifest(key, content), key, hashlib.sha256(content).hexdigest())
 
 
+def read_sha256(store: Store, key: str) -> str | None:
+    """Returns the SHA-256 of an object, None if it does not exist."""
+    content = store.read(key)
+    return None if content is None else hashlib.sha256(content).hexdigest()
+
+
 class _NearbyPart(NamedTuple):
     """A committed part near the current event time: its ids, and those of them that were read again."""
 

@@ -2,7 +2,7 @@
 
 ::
 
-    plan     list manifests, read the load ledger: generations that are not loaded yet
+    plan     read the load ledger, list manifests, compare digests: manifests that are not loaded yet
     verify   the manifest by its key, parts by digest, records by count
     load     claim the window, delete its rows, add the new rows, count them
     commit   rows and ledger entry together
@@ -13,7 +13,9 @@ table's own row count match the manifest.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, NamedTuple
 
 from airflow_audit_provider.core.api.records import AuditRecord
@@ -22,6 +24,7 @@ from airflow_audit_provider.core.archive.manifest import Part
 from airflow_audit_provider.core.archive.object_keys import MANIFEST_FOLDER
 from airflow_audit_provider.core.ports import Store
 from airflow_audit_provider.core.warehouse.load_plan import (
+    CommittedWindows,
     LoadPlan,
     PlannedLoad,
     check_manifest_placement,
@@ -29,6 +32,7 @@ from airflow_audit_provider.core.warehouse.load_plan import (
     check_part_record_count,
     check_records_in_window,
     check_row_count,
+    keys_to_compare,
     plan_loads,
 )
 from airflow_audit_provider.core.warehouse.port import LoadClaim, Warehouse
@@ -36,10 +40,12 @@ from airflow_audit_provider.core.windows.window import TimeWindow
 from airflow_audit_provider.exceptions import VerificationError, WarehouseBusyError
 from airflow_audit_provider.formats.part_format import PartFormat, committed_format
 from airflow_audit_provider.formats.warehouse_rows import arrow_rows, table_columns
-from airflow_audit_provider.pipelines.committed import read_committed, read_part
+from airflow_audit_provider.pipelines.committed import read_committed, read_part, read_sha256
 
 # How often a window is planned again after another loader was first; after that the task itself is retried.
 _MAX_ATTEMPTS = 5
+# A read of a small object from S3 takes some 30 ms, so a year of hourly windows takes a quarter of a minute.
+_CONCURRENT_READS = 16
 # Size of one Arrow table: this many records, or fewer if their text reaches this many bytes.
 _GROUP_RECORDS = 2_000
 _GROUP_BYTES = 4 << 20
@@ -48,22 +54,28 @@ _GROUP_BYTES = 4 << 20
 class LoadSpec(NamedTuple):
     """Specification of a load: the committed windows that overlap a requested one, or all if ``requested`` is None.
 
-    ``dataset`` names the destination in the table; windows of two datasets never replace each other. With ``is_exact``
-    each requested window must be committed as such; otherwise every instant of it must be committed.
+    ``dataset`` names the destination in the table; windows of two datasets never replace each other. ``destination`` is
+    the destination's own URI, which the ledger records. With ``is_exact`` each requested window must be committed as
+    such; otherwise every instant of it must be committed.
     """
 
     dataset: str
+    destination: str
     requested: tuple[TimeWindow, ...] | None = None
     is_exact: bool = False
 
 
 class LoadedWindow(NamedTuple):
-    """A loaded window; ``replaced_generation`` is 0 if no generation of it was loaded before."""
+    """A loaded window; ``replaced_generation`` is 0 if no generation of it was loaded before.
+
+    ``is_landed_anew`` if the replaced generation is not an earlier one of the same manifests.
+    """
 
     window: TimeWindow
     generation: int
     replaced_generation: int
     record_count: int
+    is_landed_anew: bool = False
 
 
 class LoadOutcome(NamedTuple):
@@ -93,16 +105,17 @@ LoadCallback = Callable[[LoadedWindow], None]
 
 
 def load_committed(spec: LoadSpec, store: Store, warehouse: Warehouse, on_loaded: LoadCallback) -> LoadOutcome:
-    """Loads every requested generation that is committed and not loaded yet; idempotent.
+    """Loads every requested manifest that is committed and not loaded yet; idempotent.
 
-    A newer generation replaces its window's rows. All loadable windows are loaded before the error of another window is
-    raised: the first ``VerificationError`` for parts or counts that differ from the manifest, otherwise
-    ``NotCommittedError`` if part of the request was never committed. Raises ``WarehouseBusyError`` at once if other
-    loaders were first too often.
+    A newer generation replaces its window's rows, and so does a window that was landed anew. All loadable windows are
+    loaded before the error of another window is raised: the first ``VerificationError`` for windows that the
+    destination has lost, and parts or counts that differ from the manifest, otherwise ``NotCommittedError`` if part of
+    the request was never committed. Raises ``WarehouseBusyError`` at once if other loaders were first too often, and
+    ``ConfigurationError``, before anything is loaded, if the dataset was loaded from another destination.
     """
     warehouse.prepare(table_columns())
     plan = _plan(spec, store, warehouse)
-    loaded, errors = [], []
+    loaded, errors = [], list(plan.errors)
     for planned in plan.loads:
         try:
             done = _load(spec, planned, store, warehouse)
@@ -124,34 +137,49 @@ def _plan(spec: LoadSpec, store: Store, warehouse: Warehouse) -> LoadPlan:
     The ledger is read before the manifests are listed, so that it is never ahead of the listing.
     """
     ledger = warehouse.loaded(spec.dataset)
-    return plan_loads(store.list_keys(MANIFEST_FOLDER), ledger, spec.requested, is_exact=spec.is_exact)
+    manifest_keys = tuple(store.list_keys(MANIFEST_FOLDER))
+    sha256_by_key = _read_digests(store, keys_to_compare(manifest_keys, ledger, spec.requested))
+    committed = CommittedWindows(spec.destination, manifest_keys, sha256_by_key)
+    return plan_loads(committed, ledger, spec.requested, is_exact=spec.is_exact)
+
+
+def _read_digests(store: Store, keys: Sequence[str]) -> dict[str, str]:
+    """Returns the SHA-256 of each object that exists; reads several at a time, because there may be thousands."""
+    with ThreadPoolExecutor(_CONCURRENT_READS, thread_name_prefix="audit-log-manifest") as pool:
+        digests = pool.map(partial(read_sha256, store), keys)
+        return {key: sha256 for key, sha256 in zip(keys, digests, strict=True) if sha256 is not None}
 
 
 def _load(spec: LoadSpec, planned: PlannedLoad, store: Store, warehouse: Warehouse) -> LoadedWindow | None:
     """Loads the newest generation of one window; returns None if another loader has loaded it already."""
     for _ in range(_MAX_ATTEMPTS - 1):
         try:
-            return _load_once(spec.dataset, planned, store, warehouse)
+            return _load_once(spec, planned, store, warehouse)
         except (WarehouseBusyError, VerificationError) as error:
-            replanned = _plan(spec._replace(requested=(planned.window,)), store, warehouse).loads
+            replanned = _plan(spec._replace(requested=(planned.window,)), store, warehouse)
             # A replacement removes the parts of the generation before it, possibly while they are being read here.
-            if isinstance(error, VerificationError) and replanned == (planned,):
+            if isinstance(error, VerificationError) and replanned.loads == (planned,):
                 raise
-        if not replanned:
+        if replanned.errors:
+            raise replanned.errors[0]
+        if not replanned.loads:
             return None
-        (planned,) = replanned
-    return _load_once(spec.dataset, planned, store, warehouse)
+        (planned,) = replanned.loads
+    return _load_once(spec, planned, store, warehouse)
 
 
-def _load_once(dataset: str, planned: PlannedLoad, store: Store, warehouse: Warehouse) -> LoadedWindow:
+def _load_once(spec: LoadSpec, planned: PlannedLoad, store: Store, warehouse: Warehouse) -> LoadedWindow:
     committed = read_committed(store, planned.manifest_key)
     check_manifest_placement(planned, committed.manifest)
-    claim = planned.claim(dataset, committed.manifest, committed.sha256)
+    first_sha256 = committed.sha256 if planned.generation == 1 else read_sha256(store, planned.first_key)
+    claim = planned.claim(spec.dataset, spec.destination, committed, first_sha256)
     with warehouse.replacing(claim) as rows:
         for group in _groups(claim, committed, store):
             rows.add(group)
         check_row_count(claim, rows.count())
-    return LoadedWindow(planned.window, planned.generation, planned.loaded_generation, claim.newest.record_count)
+    is_landed_anew = planned.replaced is not None and planned.replaced.first_sha256 != first_sha256
+    record_count = claim.entry.record_count
+    return LoadedWindow(planned.window, planned.generation, planned.loaded_generation, record_count, is_landed_anew)
 
 
 def _groups(claim: LoadClaim, committed: CommittedManifest, store: Store) -> Iterator[Any]:

@@ -60,7 +60,9 @@ def pull(job: Job) -> int:
 def _load(job: Job) -> int:
     """Loads the landed window into a table; returns the number of rows."""
     with closing(_warehouse(job)) as warehouse:
-        return load_committed(LoadSpec("bench"), LocalStore(job.folder), warehouse, _ignore).record_count
+        return load_committed(
+            LoadSpec("bench", "file:///bench"), LocalStore(job.folder), warehouse, _ignore
+        ).record_count
 
 
 def _warehouse(job: Job) -> Warehouse:

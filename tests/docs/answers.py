@@ -50,7 +50,7 @@ def loaded(folder: Path) -> str:
     """Lands and loads two weeks; returns the DuckDB file."""
     path = str(folder / "audit.duckdb")
     with closing(SqlWarehouse(open_duckdb(path, SystemClock()), table_name("cloudflare_audit_logs"))) as warehouse:
-        load_committed(LoadSpec("fake"), landed(folder), warehouse, lambda _: None)
+        load_committed(LoadSpec("fake", "file:///fake"), landed(folder), warehouse, lambda _: None)
     return path
 
 

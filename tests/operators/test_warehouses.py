@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,6 +14,7 @@ import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException
 from pyiceberg.catalog import load_catalog
 
+from airflow_audit_provider.adapters.storage.fsspec_store import LocalStore
 from airflow_audit_provider.assets.audit_logs import audit_log_asset
 from airflow_audit_provider.exceptions import ConfigurationError, NotCommittedError
 from airflow_audit_provider.operators.warehouses import (
@@ -21,6 +23,7 @@ from airflow_audit_provider.operators.warehouses import (
 )
 from tests.operators.task_setup import END, START, TaskSetup
 from tests.pipelines.load.postgres_server import postgres_server
+from tests.pipelines.verify.dataset import commit, records_in, window
 
 DAY = timedelta(days=1)
 NEXT_DAY = {"window_start": END, "window_end": END + DAY}
@@ -230,3 +233,36 @@ def test_windows_and_place_are_templated() -> None:
         CloudflareAuditLogsToSqlOperator.template_fields
     )
     assert {"catalog_properties", "warehouse"} <= set(CloudflareAuditLogsToIcebergOperator.template_fields)
+
+
+def _landed(folder: Path, prefix: str, count: int) -> str:
+    """Lands one day with so many records; returns the destination."""
+    store = LocalStore(str(folder))
+    commit(store, window(), records_in(window(), count, prefix))
+    return f"file://{folder}"
+
+
+def test_two_destinations_under_one_dataset_fail_permanently(tmp_path: Path) -> None:
+    """The second destination under one dataset name fails and names both, also with the URI spelled otherwise."""
+    file = tmp_path / "a.duckdb"
+    ours, theirs = _landed(tmp_path / "a", "a", 4), _landed(tmp_path / "b", "b", 6)
+    arguments = {"task_id": "load", "duckdb_path": str(file), "dataset": "cloudflare"}
+    assert CloudflareAuditLogsToSqlOperator(destination=ours, **arguments).execute({})["record_count"] == 4
+    with pytest.raises(AirflowFailException, match=rf"{ours}.*{theirs}.*dataset name of its own"):
+        CloudflareAuditLogsToSqlOperator(destination=theirs, **arguments).execute({})
+    assert CloudflareAuditLogsToSqlOperator(destination=f"{ours}/", **arguments).execute({})["unchanged_count"] == 1
+
+
+def test_destination_landed_anew_is_loaded_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A destination with other manifests at the same URI replaces its rows, and the log says so."""
+    destination = _landed(tmp_path / "a", "a", 4)
+    operator = CloudflareAuditLogsToSqlOperator(
+        task_id="load", destination=destination, duckdb_path=str(tmp_path / "a.duckdb")
+    )
+    operator.execute({})
+    shutil.rmtree(tmp_path / "a")
+    _landed(tmp_path / "a", "b", 6)
+    summary = operator.execute({})
+    assert (summary["record_count"], summary["replaced_count"], summary["unchanged_count"]) == (6, 1, 0)
+    assert "replacing generation 1 of an earlier landing" in capsys.readouterr().out
+    assert sum(_days(tmp_path / "a.duckdb").values()) == 6

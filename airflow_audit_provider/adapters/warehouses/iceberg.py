@@ -183,7 +183,7 @@ class IcebergWarehouse:
                     change.delete_data_file(file)
                 for file in files:
                     change.append_data_file(file)
-            transaction.set_properties({ledger_key(claim.dataset, claim.window): ledger_value(claim.newest)})
+            transaction.set_properties({ledger_key(claim.dataset, claim.window): ledger_value(claim.entry)})
 
     def _files_of(self, claim: LoadClaim) -> list[Any]:
         """Returns the data files with rows of the window, by the table metadata as last read."""
@@ -197,10 +197,11 @@ class IcebergWarehouse:
             return [task.file for task in self._table.scan(row_filter=condition).plan_files()]
 
     def _check_claim(self, claim: LoadClaim) -> None:
-        """Raises ``WarehouseBusyError`` unless the ledger has the generation before the claim's first entry."""
-        value = self._table.properties.get(ledger_key(claim.dataset, claim.window))
-        loaded_generation = 0 if value is None else int(value.split()[0])
-        if loaded_generation != claim.entries[0].generation - 1:
+        """Raises ``WarehouseBusyError`` unless the ledger has the load before the claim's."""
+        key = ledger_key(claim.dataset, claim.window)
+        value = self._table.properties.get(key)
+        load_number = 0 if value is None else ledger_entry(key, value).load_number
+        if load_number != claim.entry.load_number - 1:
             raise WarehouseBusyError(
                 f"Another loader loaded {claim.window} first. This load changed nothing. Run the task again."
             )

@@ -8,6 +8,7 @@ Invariant: the rows of a window are found by dataset and window, never by partit
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -82,14 +83,14 @@ def is_of_one_window(file: Any, schema: Any) -> bool:
 
 def snapshot_properties(claim: LoadClaim) -> dict[str, str]:
     """Returns the summary properties of the snapshot that loads a window."""
-    newest = claim.newest
+    entry = claim.entry
     return {
         "audit.dataset": claim.dataset,
         "audit.window-start": claim.window.start.isoformat(),
         "audit.window-end": claim.window.end.isoformat(),
-        "audit.generation": str(newest.generation),
-        "audit.manifest-sha256": str(newest.manifest_sha256),
-        "audit.record-count": str(newest.record_count),
+        "audit.generation": str(entry.generation),
+        "audit.manifest-sha256": entry.manifest_sha256,
+        "audit.record-count": str(entry.record_count),
     }
 
 
@@ -104,15 +105,25 @@ def ledger_key(dataset: str, window: TimeWindow) -> str:
 
 
 def ledger_value(entry: LedgerEntry) -> str:
-    """Returns a ledger entry as the value of its property."""
-    return f"{entry.generation} {entry.record_count} {entry.manifest_sha256}"
+    """Returns a ledger entry as the value of its property: a JSON object of all its fields but the window."""
+    facts = entry._asdict() | {"superseded": sorted(entry.superseded)}
+    del facts["window"]
+    return json.dumps(facts, separators=(",", ":"))
 
 
 def ledger_entry(key: str, value: str) -> LedgerEntry:
-    """Returns the ledger entry in a property; raises ``ConfigurationError`` if its key names no window."""
-    window, (generation, record_count, sha256) = window_in(key), value.split()
+    """Returns the ledger entry in a property; raises ``ConfigurationError`` if it is none of this release."""
+    window = window_in(key)
     if window is None:
         raise ConfigurationError(
             f"The table property {key} has the prefix of the load ledger, but names no window. Remove it."
         )
-    return LedgerEntry(window, int(generation), sha256, int(record_count))
+    try:
+        facts = json.loads(value)
+        return LedgerEntry(**facts | {"window": window, "superseded": frozenset(facts["superseded"])})
+    except (ValueError, TypeError, KeyError) as error:
+        raise ConfigurationError(
+            f"The table property {key} is no entry of the load ledger ({error!r}): another program or an earlier "
+            f"release set it. Remove the properties that begin with {_LEDGER_PREFIX}, so that every window is loaded "
+            "again."
+        ) from error

@@ -27,6 +27,21 @@ _TYPES = {
 # Names of these types in information_schema, where they differ.
 _CATALOG_NAMES = {"VARCHAR": "TEXT", "CHARACTER VARYING": "TEXT"}
 _NAME = re.compile(r"(?:(?P<schema>[A-Za-z_]\w{0,62})\.)?(?P<table>[A-Za-z_]\w{0,50})", re.ASCII)
+# Columns of the load ledger; a row is one load of one window.
+_LEDGER_COLUMNS = {
+    "dataset": "TEXT NOT NULL",
+    "window_start": "TIMESTAMP WITH TIME ZONE NOT NULL",
+    "window_end": "TIMESTAMP WITH TIME ZONE NOT NULL",
+    "load_number": "BIGINT NOT NULL",
+    "generation": "BIGINT NOT NULL",
+    "manifest_sha256": "TEXT NOT NULL",
+    "first_sha256": "TEXT",
+    "record_count": "BIGINT NOT NULL",
+    "destination": "TEXT NOT NULL",
+    "loaded_at": "TIMESTAMP WITH TIME ZONE NOT NULL DEFAULT CURRENT_TIMESTAMP",
+}
+# The window's start and end, then the fields of ``LedgerEntry`` in their order.
+_ENTRY_COLUMNS = tuple(name for name in _LEDGER_COLUMNS if name not in {"dataset", "loaded_at"})
 _KEY = " AND ".join(f"{column.name} = ?" for column in KEY_COLUMNS)
 
 
@@ -107,11 +122,22 @@ class SqlWarehouse:
         with self._session.transaction():
             self._session.lock_table(self._table)
             self._session.execute(_ledger_ddl(self._ledger))
-            found = self._columns()
+            self._check_ledger()
+            found = self._columns(self._name)
             if found:
                 self._add_missing(wanted, found)
             else:
                 self._create(wanted)
+
+    def _check_ledger(self) -> None:
+        """Raises ``ConfigurationError`` if the ledger has not the columns of this release."""
+        missing = sorted(_LEDGER_COLUMNS.keys() - self._columns(self._name.ledger))
+        if missing:
+            raise ConfigurationError(
+                f"The load ledger {self._ledger} has no column {missing[0]}: another program or an earlier release "
+                "created it. Drop it, so that the next load creates it and loads every window again, or give the name "
+                "of a new table."
+            )
 
     def _create(self, columns: Iterable[SqlColumn]) -> None:
         if self._session.execute(f"SELECT 1 FROM {self._ledger} LIMIT 1"):  # noqa: S608 - names checked by table_name
@@ -134,14 +160,14 @@ class SqlWarehouse:
                     "Give the name of a new table."
                 )
 
-    def _columns(self) -> dict[str, str]:
-        """Returns the type of each column of the table, an empty dict if the table does not exist."""
+    def _columns(self, of: TableName) -> dict[str, str]:
+        """Returns the type of each column of a table, an empty dict if the table does not exist."""
         rows = self._session.execute(
             "SELECT column_name, upper(data_type) FROM information_schema.columns "
             "WHERE table_catalog = current_database() AND table_schema = coalesce(?, current_schema()) "
             "AND table_name = ?",
-            self._name.schema,
-            self._name.table,
+            of.schema,
+            of.table,
         )
         return {name: _CATALOG_NAMES.get(known, known) for name, known in rows}
 
@@ -149,12 +175,11 @@ class SqlWarehouse:
         """Returns the newest ledger entry of every window of a dataset."""
         with self._session.transaction():
             rows = self._session.execute(
-                "SELECT window_start, window_end, generation, manifest_sha256, record_count "  # noqa: S608 - checked name
-                f"FROM {self._ledger} WHERE dataset = ? ORDER BY generation",
+                f"SELECT {', '.join(_ENTRY_COLUMNS)} "  # noqa: S608 - checked name
+                f"FROM {self._ledger} WHERE dataset = ? ORDER BY load_number",
                 dataset,
             )
-        newest = {(start, end): LedgerEntry(TimeWindow(start, end), *rest) for start, end, *rest in rows}
-        return list(newest.values())
+        return _newest_entries(rows)
 
     @contextmanager
     def replacing(self, claim: LoadClaim) -> Iterator[SqlRows]:
@@ -166,18 +191,15 @@ class SqlWarehouse:
             yield rows
 
     def _enter(self, claim: LoadClaim) -> None:
-        """Enters a claim in the ledger; raises ``WarehouseBusyError`` if one of its entries exists."""
-        values = ", ".join(["(?, ?, ?, ?, ?, ?)"] * len(claim.entries))
-        parameters = [
-            value for window, *facts in claim.entries for value in (claim.dataset, window.start, window.end, *facts)
-        ]
+        """Enters a claim in the ledger; raises ``WarehouseBusyError`` if its load number exists."""
+        window, *facts, _ = claim.entry
+        columns = ("dataset", *_ENTRY_COLUMNS)
         entered = self._session.execute(
-            f"INSERT INTO {self._ledger} "  # noqa: S608 - names checked by table_name
-            "(dataset, window_start, window_end, generation, manifest_sha256, record_count) "
-            f"VALUES {values} ON CONFLICT DO NOTHING RETURNING generation",
-            *parameters,
+            f"INSERT INTO {self._ledger} ({', '.join(columns)}) "  # noqa: S608 - names checked by table_name
+            f"VALUES ({', '.join('?' * len(columns))}) ON CONFLICT DO NOTHING RETURNING load_number",
+            *(claim.dataset, window.start, window.end, *facts),
         )
-        if len(entered) != len(claim.entries):
+        if not entered:
             raise WarehouseBusyError(
                 f"Another loader loaded {claim.window} first. This load changed nothing. Run the task again."
             )
@@ -214,10 +236,20 @@ def _column_ddl(column: SqlColumn, *, is_nullable: bool = False) -> str:
 
 
 def _ledger_ddl(ledger: str) -> str:
+    columns = (f"{name} {definition}" for name, definition in _LEDGER_COLUMNS.items())
     return (
-        f"CREATE TABLE IF NOT EXISTS {ledger} (dataset TEXT NOT NULL, "
-        "window_start TIMESTAMP WITH TIME ZONE NOT NULL, window_end TIMESTAMP WITH TIME ZONE NOT NULL, "
-        "generation BIGINT NOT NULL, manifest_sha256 TEXT, record_count BIGINT NOT NULL, "
-        "loaded_at TIMESTAMP WITH TIME ZONE NOT NULL DEFAULT CURRENT_TIMESTAMP, "
-        "PRIMARY KEY (dataset, window_start, window_end, generation))"
+        f"CREATE TABLE IF NOT EXISTS {ledger} ({', '.join(columns)}, "
+        "PRIMARY KEY (dataset, window_start, window_end, load_number))"
     )
+
+
+def _newest_entries(rows: Iterable[tuple[Any, ...]]) -> list[LedgerEntry]:
+    """Returns the newest entry of each window, from rows of ``_ENTRY_COLUMNS`` in the order of their load numbers."""
+    newest: dict[TimeWindow, LedgerEntry] = {}
+    for start, end, *facts in rows:
+        window = TimeWindow(start, end)
+        entry, before = LedgerEntry(window, *facts), newest.get(window)
+        earlier = {*before.superseded, before.first_sha256} if before else set()
+        superseded = frozenset(sha256 for sha256 in earlier if sha256 not in {None, entry.first_sha256})
+        newest[window] = entry._replace(superseded=superseded)
+    return list(newest.values())

@@ -1,7 +1,10 @@
-"""Plans a load: compares the keys of committed manifests with the load ledger.
+"""Plans a load: compares the committed manifests of a destination with the load ledger.
 
-Invariant: the ledger only moves forward. A loader claims every generation up to its own, so that of two loaders of one
-window, whichever generations they hold, at most one gets its claim.
+A window is loaded if the ledger has the digest of its newest manifest. Generations alone do not tell: a destination
+that was emptied and landed anew has generation 1 again, and so has every other destination.
+
+Invariant: each load of a window claims the next load number, so that of two loaders that read the same ledger at most
+one gets its claim.
 """
 
 from __future__ import annotations
@@ -11,43 +14,100 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from airflow_audit_provider.core.api.records import AuditRecord
+from airflow_audit_provider.core.archive.commit import CommittedManifest
 from airflow_audit_provider.core.archive.manifest import Manifest, Part
-from airflow_audit_provider.core.archive.object_keys import newest_manifests, read_manifest_key
+from airflow_audit_provider.core.archive.object_keys import WindowKeys, newest_manifests, read_manifest_key
 from airflow_audit_provider.core.verification.coverage import WindowFacts, coverage_of
 from airflow_audit_provider.core.warehouse.port import LedgerEntry, LoadClaim
 from airflow_audit_provider.core.windows.window import TimeWindow
 from airflow_audit_provider.exceptions import ConfigurationError, NotCommittedError, VerificationError
 
 
+class CommittedWindows(NamedTuple):
+    """What is committed at a destination: its URI, the keys of its manifests, and digests of manifests by key.
+
+    A plan needs the digests of :func:`keys_to_compare`.
+    """
+
+    destination: str
+    manifest_keys: tuple[str, ...]
+    sha256_by_key: Mapping[str, str] = {}
+
+
 class PlannedLoad(NamedTuple):
-    """A committed generation to load; ``loaded_generation`` is the generation it replaces, 0 if there is none."""
+    """A committed generation to load; ``replaced`` is the window's entry in the ledger, None if there is none."""
 
     window: TimeWindow
     manifest_key: str
     generation: int
-    loaded_generation: int
+    replaced: LedgerEntry | None = None
 
-    def claim(self, dataset: str, manifest: Manifest, manifest_sha256: str) -> LoadClaim:
-        """Returns the claim of this load: its own entry, and one for every generation that it skips."""
-        skipped = range(self.loaded_generation + 1, self.generation)
-        entries = [LedgerEntry(self.window, number, None, 0) for number in skipped]
-        newest = LedgerEntry(self.window, self.generation, manifest_sha256, manifest.record_count)
-        return LoadClaim(dataset, (*entries, newest))
+    @property
+    def loaded_generation(self) -> int:
+        """The generation that this load replaces, 0 if there is none."""
+        return self.replaced.generation if self.replaced else 0
+
+    @property
+    def first_key(self) -> str:
+        """The key of the manifest of the window's generation 1."""
+        return _keys_of(self.window).manifest(1)
+
+    def claim(
+        self, dataset: str, destination: str, committed: CommittedManifest, first_sha256: str | None
+    ) -> LoadClaim:
+        """Returns the claim of this load: the next entry of its window."""
+        load_number = self.replaced.load_number + 1 if self.replaced else 1
+        manifest = committed.manifest
+        entry = LedgerEntry(
+            self.window,
+            load_number,
+            self.generation,
+            committed.sha256,
+            first_sha256,
+            manifest.record_count,
+            destination,
+            self._superseded_by(first_sha256),
+        )
+        return LoadClaim(dataset, entry)
+
+    def _superseded_by(self, first_sha256: str | None) -> frozenset[str]:
+        if self.replaced is None:
+            return frozenset()
+        earlier = {*self.replaced.superseded, self.replaced.first_sha256}
+        return frozenset(sha256 for sha256 in earlier if sha256 is not None and sha256 != first_sha256)
 
 
 class LoadPlan(NamedTuple):
     """Windows to load, oldest first, and the number of requested windows that are loaded already.
 
-    ``missing`` are the requested windows, or the gaps in them, that were never committed.
+    ``missing`` are the requested windows, or the gaps in them, that were never committed. ``errors`` are those of
+    windows that cannot be loaded, because the destination has lost what is loaded.
     """
 
     loads: tuple[PlannedLoad, ...]
     unchanged_count: int
     missing: tuple[TimeWindow, ...] = ()
+    errors: tuple[VerificationError, ...] = ()
+
+
+def keys_to_compare(
+    manifest_keys: Iterable[str], ledger: Iterable[LedgerEntry], requested: Sequence[TimeWindow] | None = None
+) -> list[str]:
+    """Returns the keys of the listed manifests whose digests a plan compares with the ledger, sorted.
+
+    These are the loaded generation and generation 1 of each loaded window that is requested.
+    """
+    compared = {
+        _keys_of(entry.window).manifest(generation)
+        for entry in ledger
+        if _is_requested(entry.window, requested)
+        for generation in (1, entry.generation)
+    }
+    return sorted(compared.intersection(manifest_keys))
 
 
 def plan_loads(
-    manifest_keys: Iterable[str],
+    committed: CommittedWindows,
     ledger: Iterable[LedgerEntry],
     requested: Sequence[TimeWindow] | None = None,
     *,
@@ -56,16 +116,27 @@ def plan_loads(
     """Returns which of the windows that overlap a requested one are committed but not loaded.
 
     With ``is_exact`` each requested window must be committed as such; otherwise every instant of it must be committed.
-    Raises ``VerificationError`` if the ledger is ahead of the destination, or if windows overlap, because their common
-    records would be loaded twice.
+    A window whose loaded manifest differs from the destination's is loaded again if it was loaded from the same
+    destination, which was landed anew. Raises ``ConfigurationError`` if it was loaded from another destination, and
+    ``VerificationError`` if windows overlap, because their common records would be loaded twice.
     """
-    committed = newest_manifests(manifest_keys)
-    loaded = {entry.window: entry.generation for entry in ledger}
-    _check_no_overlap(committed, loaded, requested)
-    selected = [window for window in sorted({*committed, *loaded}) if _is_requested(window, requested)]
-    loads = [_planned(window, committed.get(window), loaded.get(window, 0)) for window in selected]
-    pending = tuple(load for load in loads if load.generation > load.loaded_generation)
-    return LoadPlan(pending, len(loads) - len(pending), tuple(_missing(committed, requested or (), is_exact=is_exact)))
+    newest = newest_manifests(committed.manifest_keys)
+    entries = {entry.window: entry for entry in ledger}
+    _check_no_overlap({*newest, *entries}, requested)
+    selected = [window for window in sorted({*newest, *entries}) if _is_requested(window, requested)]
+    loads, errors = [], []
+    for window in selected:
+        try:
+            loads.append(_planned(window, newest.get(window), entries.get(window), committed))
+        except VerificationError as error:
+            errors.append(error)
+    pending = tuple(load for load in loads if load is not None)
+    missing = tuple(_missing(newest, requested or (), is_exact=is_exact))
+    return LoadPlan(pending, len(loads) - len(pending), missing, tuple(errors))
+
+
+def _keys_of(window: TimeWindow) -> WindowKeys:
+    return WindowKeys(window, window.start.date())
 
 
 def _missing(
@@ -84,23 +155,55 @@ def _is_requested(window: TimeWindow, requested: Sequence[TimeWindow] | None) ->
     return requested is None or any(window.overlaps(other) for other in requested)
 
 
-def _planned(window: TimeWindow, manifest_key: str | None, loaded_generation: int) -> PlannedLoad:
+def _planned(
+    window: TimeWindow, manifest_key: str | None, entry: LedgerEntry | None, committed: CommittedWindows
+) -> PlannedLoad | None:
+    """Returns the load of a window's newest generation, None if it is loaded."""
     named = read_manifest_key(manifest_key) if manifest_key is not None else None
     generation = 0 if named is None else named.generation
-    if generation < loaded_generation or manifest_key is None:
-        raise VerificationError(
-            f"Generation {loaded_generation} of {window} is loaded, but the destination's newest is {generation}. "
-            "Find out who removes committed manifests, or give each destination a dataset name of its own."
+    if entry is not None and not _has_loaded_manifest(entry, committed):
+        _check_may_replace(entry, generation, committed)
+    elif entry is not None and entry.generation == generation:
+        return None
+    return PlannedLoad(window, manifest_key or "", generation, entry)
+
+
+def _has_loaded_manifest(entry: LedgerEntry, committed: CommittedWindows) -> bool:
+    """Returns whether the destination has the manifest that was loaded, perhaps with newer generations after it."""
+    key = _keys_of(entry.window).manifest(entry.generation)
+    return committed.sha256_by_key.get(key) == entry.manifest_sha256
+
+
+def _check_may_replace(entry: LedgerEntry, generation: int, committed: CommittedWindows) -> None:
+    """Raises an error unless the window was landed anew at the destination that it was loaded from.
+
+    ``generation`` is the destination's newest, 0 if the window is not committed.
+    """
+    if committed.destination != entry.destination:
+        raise ConfigurationError(
+            f"The window {entry.window} was loaded from {entry.destination} under the same dataset name, and "
+            f"{committed.destination} does not have the manifest that was loaded. Nothing was loaded. Give each "
+            "destination a dataset name of its own; if the destination was moved, remove the dataset's entries from "
+            "the load ledger."
         )
-    return PlannedLoad(window, manifest_key, generation, loaded_generation)
+    first_sha256 = committed.sha256_by_key.get(_keys_of(entry.window).manifest(1))
+    if generation == 0 or (generation < entry.generation and first_sha256 == entry.first_sha256):
+        raise VerificationError(
+            f"Generation {entry.generation} of {entry.window} is loaded, but the destination's newest is {generation}. "
+            "Find out who removes committed manifests and restore them, or land the window again."
+        )
+    if first_sha256 in entry.superseded:
+        raise ConfigurationError(
+            f"The window {entry.window} was loaded from {entry.destination} before, and later replaced by other "
+            "records from the same URI. Nothing was loaded. Give each object store a dataset name of its own; if an "
+            "older copy of the destination was restored, remove the window's entries from the load ledger."
+        )
 
 
-def _check_no_overlap(
-    committed: Mapping[TimeWindow, str], loaded: Mapping[TimeWindow, int], requested: Sequence[TimeWindow] | None
-) -> None:
+def _check_no_overlap(windows: Iterable[TimeWindow], requested: Sequence[TimeWindow] | None) -> None:
     """Raises ``VerificationError`` for two overlapping windows if one of them is to be loaded."""
     widest: TimeWindow | None = None
-    for window in sorted({*committed, *loaded}):
+    for window in sorted(windows):
         if (
             widest is not None
             and widest.overlaps(window)
@@ -143,9 +246,9 @@ def check_records_in_window(part: Part, window: TimeWindow, records: Iterable[Au
 
 def check_row_count(claim: LoadClaim, found_count: int) -> None:
     """Raises ``VerificationError`` if the warehouse's row count of a window differs from its manifest."""
-    if found_count != claim.newest.record_count:
+    if found_count != claim.entry.record_count:
         raise VerificationError(
-            f"The table has {found_count} rows of {claim.window}, but its manifest states {claim.newest.record_count}. "
+            f"The table has {found_count} rows of {claim.window}, but its manifest states {claim.entry.record_count}. "
             "Nothing was loaded. Find out what else writes to the table, and whether a database trigger changes rows."
         )
 

@@ -43,33 +43,34 @@ KEY_COLUMNS = (
 
 
 class LedgerEntry(NamedTuple):
-    """One generation of one window in the load ledger.
+    """One load of one window in the load ledger.
 
-    ``manifest_sha256`` is the digest of the loaded manifest; None if a newer generation was loaded instead, so that
-    this one is never loaded.
+    ``load_number`` counts the loads of the window from 1. ``manifest_sha256`` is the digest of the loaded manifest,
+    ``first_sha256`` that of the window's generation 1 at the same destination, None if it is not there: it identifies
+    the history that the generation belongs to. ``destination`` is the URI that the window was loaded from.
+    ``superseded`` are the digests of generation 1 of the histories that later loads have replaced.
     """
 
     window: TimeWindow
+    load_number: int
     generation: int
-    manifest_sha256: str | None
+    manifest_sha256: str
+    first_sha256: str | None
     record_count: int
+    destination: str
+    superseded: frozenset[str] = frozenset()
 
 
 class LoadClaim(NamedTuple):
-    """Claim to replace one window's rows: ledger entries that must not exist yet, the newest one last."""
+    """Claim to replace one window's rows: the ledger entry with the window's next load number."""
 
     dataset: str
-    entries: tuple[LedgerEntry, ...]
-
-    @property
-    def newest(self) -> LedgerEntry:
-        """Generation whose rows are loaded."""
-        return self.entries[-1]
+    entry: LedgerEntry
 
     @property
     def window(self) -> TimeWindow:
         """Window whose rows are replaced."""
-        return self.newest.window
+        return self.entry.window
 
 
 class RowSink(Protocol):
@@ -101,7 +102,7 @@ class Warehouse(Protocol):
     def replacing(self, claim: LoadClaim) -> AbstractContextManager[RowSink]:
         """Opens a transaction that enters the claim and deletes the window's rows; commits at the end of the block.
 
-        An error rolls back. Raises ``WarehouseBusyError`` if another loader has entered one of the claim's entries;
+        An error rolls back. Raises ``WarehouseBusyError`` if another loader has entered the claim's load number;
         nothing has changed then.
         """
         ...

@@ -13,7 +13,7 @@ from airflow_audit_provider.adapters.storage.fsspec_store import LocalStore
 from airflow_audit_provider.formats.warehouse_rows import table_columns
 from airflow_audit_provider.pipelines.load import LoadSpec, load_committed
 from bench.meter import peak_bytes, resident_bytes
-from tests.pipelines.load.warehouses import LoadTarget
+from tests.pipelines.load.warehouses import DESTINATION, LoadTarget
 
 
 def added_mebibytes(target: LoadTarget, folder: str, memory_limit: str | None) -> int:
@@ -22,7 +22,7 @@ def added_mebibytes(target: LoadTarget, folder: str, memory_limit: str | None) -
     with closing(target.open(memory_limit)) as warehouse:
         warehouse.prepare(table_columns())
         before = resident_bytes()
-        load_committed(LoadSpec("d"), LocalStore(folder), warehouse, lambda _: None)
+        load_committed(LoadSpec("d", DESTINATION), LocalStore(folder), warehouse, lambda _: None)
         return (peak_bytes() - before) >> 20
 
 

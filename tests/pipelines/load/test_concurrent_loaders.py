@@ -14,7 +14,7 @@ import pytest
 from airflow_audit_provider.adapters.storage.fsspec_store import LocalStore
 from airflow_audit_provider.pipelines.load import LoadSpec, load_committed
 from tests.pipelines.fork_server import ForkServer, fork_for_lines, work_and_exit
-from tests.pipelines.load.warehouses import LoadTarget
+from tests.pipelines.load.warehouses import DESTINATION, LoadTarget
 from tests.pipelines.verify.dataset import commit, record, records_in, window
 
 LOADER_COUNT = 3
@@ -50,7 +50,7 @@ def _load_share(target: LoadTarget, folder: str, first: int, step: int) -> None:
     store = LocalStore(folder)
     for one in WINDOWS[first::step]:
         with closing(target.open()) as warehouse:
-            load_committed(LoadSpec("d", (one,)), store, warehouse, lambda _: None)
+            load_committed(LoadSpec("d", DESTINATION, (one,)), store, warehouse, lambda _: None)
 
 
 @pytest.fixture(scope="module")

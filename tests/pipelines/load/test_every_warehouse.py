@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from airflow_audit_provider.core.api.records import ApiVersion
+from airflow_audit_provider.core.archive.commit import CommittedManifest
 from airflow_audit_provider.core.warehouse.load_plan import PlannedLoad
 from airflow_audit_provider.core.warehouse.port import ColumnType, LoadClaim, SqlColumn
 from airflow_audit_provider.core.windows.window import TimeWindow
@@ -18,7 +19,7 @@ from airflow_audit_provider.formats.warehouse_rows import arrow_rows, table_colu
 from airflow_audit_provider.pipelines import load as loading
 from airflow_audit_provider.pipelines.load import LoadSpec, load_committed
 from tests.formats.odd_records import VALUES, WHEN, records_of
-from tests.pipelines.load.warehouses import LoadTarget
+from tests.pipelines.load.warehouses import DESTINATION, LoadTarget
 from tests.pipelines.verify.dataset import DAY_1, commit, record, records_in, two_days, window
 from tests.pipelines.verify.memory_store import MemoryStore
 
@@ -138,15 +139,15 @@ def test_record_outside_its_window_fails(target: LoadTarget, store: MemoryStore)
 @pytest.mark.parametrize("generations", [(1, 1), (1, 2), (2, 1), (2, 2)])
 def test_second_claim_of_a_window_fails(target: LoadTarget, store: MemoryStore, generations: tuple[int, int]) -> None:
     """Of two loaders that read the same ledger, whatever their generations, the second claim fails."""
-    first, second = (PlannedLoad(window(), "", number, 0) for number in generations)
+    first, second = (PlannedLoad(window(), "", number) for number in generations)
     with closing(target.open()) as warehouse:
         warehouse.prepare(table_columns())
         manifest = commit(MemoryStore(), window(), [])
-        with warehouse.replacing(first.claim("d", manifest, "1" * 64)):
+        with warehouse.replacing(first.claim("d", DESTINATION, CommittedManifest(manifest, "", "1" * 64), None)):
             pass
         with (
             pytest.raises(WarehouseBusyError),
-            warehouse.replacing(second.claim("d", manifest, "2" * 64)),
+            warehouse.replacing(second.claim("d", DESTINATION, CommittedManifest(manifest, "", "2" * 64), None)),
         ):
             pass
         (entry,) = warehouse.loaded("d")
@@ -246,7 +247,7 @@ def test_large_records_come_in_small_groups(store: MemoryStore, monkeypatch: pyt
 def test_requested_windows_alone_are_loaded(target: LoadTarget, store: MemoryStore) -> None:
     """Only requested windows are loaded; the others stay pending."""
     with closing(target.open()) as warehouse:
-        load_committed(LoadSpec("d", (window(1),)), store, warehouse, lambda _: None)
+        load_committed(LoadSpec("d", DESTINATION, (window(1),)), store, warehouse, lambda _: None)
     assert target.ids() == ["s0", "s1"]
     assert len(target.load(store).loaded) == 2
 

@@ -11,11 +11,14 @@ from pathlib import Path
 import pytest
 
 from airflow_audit_provider.core.api.records import ApiVersion
+from airflow_audit_provider.core.archive.commit import CommittedManifest
+from airflow_audit_provider.core.archive.manifest import Manifest
 from airflow_audit_provider.core.warehouse.load_plan import PlannedLoad
 from airflow_audit_provider.core.warehouse.port import LoadClaim, Warehouse
+from airflow_audit_provider.core.windows.window import TimeWindow
 from airflow_audit_provider.exceptions import ConfigurationError, WarehouseBusyError
 from airflow_audit_provider.formats.warehouse_rows import arrow_rows, table_columns
-from tests.pipelines.load.warehouses import LoadTarget
+from tests.pipelines.load.warehouses import DESTINATION, LoadTarget
 from tests.pipelines.verify.dataset import DAY_1, commit, record, records_in, two_days, window
 from tests.pipelines.verify.memory_store import MemoryStore
 
@@ -105,7 +108,7 @@ def test_ledger_survives_expired_snapshots(target: LoadTarget, store: MemoryStor
 def test_loader_survives_the_expiry_of_its_snapshot(target: LoadTarget, store: MemoryStore) -> None:
     """If another engine expires the snapshot that a loader has read, the loader refreshes the table and continues."""
     later = commit(store, window(5), records_in(window(5), 1, "u-"))
-    claim = PlannedLoad(window(5), "", 1, 0).claim("d", later, "1" * 64)
+    claim = _claim(window(5), 1, later, "1" * 64)
     with closing(target.open()) as slow:
         slow.prepare(table_columns())
         snapshot = target.iceberg_table().current_snapshot()
@@ -130,8 +133,8 @@ def test_weak_isolation_fails(target: LoadTarget, store: MemoryStore) -> None:
 def test_loader_overtaken_before_its_commit_fails(target: LoadTarget, counts: tuple[int, int]) -> None:
     """A loader fails if generation 2 is loaded between its claim and its commit, even if either is empty."""
     older, newer = (commit(MemoryStore(), window(), records_in(window(), count)) for count in counts)
-    slow_claim = PlannedLoad(window(), "", 1, 0).claim("d", older, "1" * 64)
-    fast_claim = PlannedLoad(window(), "", 2, 0).claim("d", newer, "2" * 64)
+    slow_claim = _claim(window(), 1, older, "1" * 64)
+    fast_claim = _claim(window(), 2, newer, "2" * 64)
     with closing(target.open()) as slow, closing(target.open()) as fast:
         slow.prepare(table_columns())
         fast.prepare(table_columns())
@@ -142,11 +145,16 @@ def test_loader_overtaken_before_its_commit_fails(target: LoadTarget, counts: tu
     assert len(target.ids()) == counts[1]
 
 
+def _claim(of: TimeWindow, generation: int, manifest: Manifest, sha256: str) -> LoadClaim:
+    """Returns the claim of a window's first load."""
+    return PlannedLoad(of, "", generation).claim("d", DESTINATION, CommittedManifest(manifest, "", sha256), sha256)
+
+
 def _replace(warehouse: Warehouse, claim: LoadClaim, meanwhile: Callable[[], None] = lambda: None) -> None:
     """Loads a claim's rows; calls ``meanwhile`` before they are committed."""
     with warehouse.replacing(claim) as rows:
-        if claim.newest.record_count:
-            rows.add(arrow_rows(ApiVersion.V1, records_in(claim.window, claim.newest.record_count), claim))
+        if claim.entry.record_count:
+            rows.add(arrow_rows(ApiVersion.V1, records_in(claim.window, claim.entry.record_count), claim))
         meanwhile()
 
 

@@ -29,6 +29,7 @@ from airflow_audit_provider.pipelines.load import LoadOutcome, LoadSpec, load_co
 
 KINDS = ("duckdb", "psycopg", "psycopg2", "iceberg")
 _DRIVERS: dict[str, Any] = {"psycopg": psycopg, "psycopg2": psycopg2}
+DESTINATION = "s3://audit/cloudflare"
 Row = tuple[Any, ...]
 
 
@@ -48,10 +49,10 @@ class LoadTarget(NamedTuple):
         session = PostgresSession(_DRIVERS[self.kind].connect(self.address))
         return SqlWarehouse(session, table_name(self.table))
 
-    def load(self, store: Store, dataset: str = "d") -> LoadOutcome:
+    def load(self, store: Store, dataset: str = "d", destination: str = DESTINATION) -> LoadOutcome:
         """Loads all pending windows."""
         with closing(self.open()) as warehouse:
-            return load_committed(LoadSpec(dataset), store, warehouse, lambda _: None)
+            return load_committed(LoadSpec(dataset, destination), store, warehouse, lambda _: None)
 
     @property
     def _catalog(self) -> dict[str, str]:
