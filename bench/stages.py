@@ -20,7 +20,7 @@ STAGES = {
     "JSON: split a response into records": "core.api.responses:_read_envelope",
     "JSON: read id and time of each record": "core.api.responses:read_records",
     "paging: process a page": "core.paging.window_reader:Paginator.receive",
-    "paging: check the order": "core.paging.paginator:is_sorted",
+    "paging: check the order": "core.paging.errors:is_sorted",
     "paging: remove duplicates": "core.paging.paginator:SeenRecords.add",
     "paging: select records in the range": "core.paging.paginator:inside",
     "window: process a page": "core.paging.window_reader:WindowReader.receive",

@@ -16,7 +16,7 @@ from airflow_audit_provider.testing.filters import BadQueryError, Params, withou
 from airflow_audit_provider.testing.instants import SECOND_NS, format_instant
 from airflow_audit_provider.testing.misbehaviour import Misbehaviour, Struck
 from airflow_audit_provider.testing.pages import page_v1, page_v2
-from airflow_audit_provider.testing.query import Query, query_v1, query_v2
+from airflow_audit_provider.testing.query import Query, as_taken, query_v1, query_v2
 from airflow_audit_provider.testing.records import Feed
 from airflow_audit_provider.testing.selection import Order, Position, Selection
 from airflow_audit_provider.testing.settings import Settings
@@ -49,18 +49,16 @@ class AuditLogs:
         return damaged(struck, good)
 
     def _v1(self, feed: Feed, params: Params, struck: Struck, turn: Turn) -> Response:
-        query = query_v1(params)
+        query = as_taken(query_v1(params), struck)
         selection = self._selection(feed, query, struck, turn, None)
         if query.export:
             return as_csv(selection)
         return records_v1(page_v1(selection, query, struck), query)
 
     def _v2(self, feed: Feed, params: Params, struck: Struck, turn: Turn) -> Response:
-        query = query_v2(
-            params,
-            organization=feed.scope.startswith("organizations/"),
-            ignores_negation=Misbehaviour.IGNORED_NOT in struck,
-        )
+        is_organization = feed.scope.startswith("organizations/")
+        asked = query_v2(params, organization=is_organization, ignores_negation=Misbehaviour.IGNORED_NOT in struck)
+        query = as_taken(asked, struck)
         by_row = not self._settings.cursor_by_offset and self._order(query, struck, turn).plain
 
         def select(after: Position | None) -> Selection:

@@ -17,7 +17,7 @@ def asked_range(query: Query, version: str, struck: Struck, kept: tuple[int, int
     """Returns the half-open range that a query reads, clipped to the retention."""
     grain = _GRAINS[struck.word(Misbehaviour.GRAIN, _DEFAULT_GRAIN[version])]
     lower, upper = kept
-    if query.since_ns is not None:
+    if query.since_ns is not None and Misbehaviour.IGNORED_SINCE not in struck:
         since = query.since_ns // grain * grain
         exclusive = struck.word(Misbehaviour.SINCE_EDGE, "inclusive") == "exclusive"
         lower = max(lower, since + grain if exclusive else since)

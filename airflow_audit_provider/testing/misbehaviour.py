@@ -38,7 +38,11 @@ class Misbehaviour(StrEnum):
     NO_RECORDS = "no_records"
     MISSING_ROW = "missing_row"
     LAGGING_REPLICA = "lagging_replica"
+    IGNORED_SINCE = "ignored_since"
     IGNORED_BEFORE = "ignored_before"
+    IGNORED_DIRECTION = "ignored_direction"
+    IGNORED_PAGE = "ignored_page"
+    IGNORED_SIZE = "ignored_size"
     IGNORED_NOT = "ignored_not"
     SUCCESS_FALSE = "success_false"
     HTML = "html"
@@ -84,7 +88,11 @@ MEANINGS: dict[Misbehaviour, str] = {
     Misbehaviour.MISSING_ROW: "value n: the n-th record of the range is missing and the list moves up (default 1)",
     Misbehaviour.LAGGING_REPLICA: "value n: the newest n records of the log are missing, as on a slow replica "
     "(default 10)",
+    Misbehaviour.IGNORED_SINCE: "since is ignored, so that older records are returned too",
     Misbehaviour.IGNORED_BEFORE: "before is ignored, so that newer records are returned too",
+    Misbehaviour.IGNORED_DIRECTION: "value asc|desc: direction is ignored, and records come in this order (desc)",
+    Misbehaviour.IGNORED_PAGE: "page (v1) or cursor (v2) is ignored, so that every response is the first page",
+    Misbehaviour.IGNORED_SIZE: "value K: per_page (v1) or limit (v2) is ignored; pages have K records (default 100)",
     Misbehaviour.IGNORED_NOT: "v2: every negated filter, such as id.not, is ignored",
     Misbehaviour.SUCCESS_FALSE: "status 200 with success false, an error and an empty result",
     Misbehaviour.HTML: "value status: an HTML page instead of JSON (default 200)",

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from airflow_audit_provider.testing.filters import BadQueryError, Filter, Params, filter_v1, filter_v2
 from airflow_audit_provider.testing.instants import parse_instant
+from airflow_audit_provider.testing.misbehaviour import Misbehaviour, Struck
 
 MAX_COUNT = 1000
 DEFAULT_COUNT = 100
@@ -64,6 +65,17 @@ def query_v2(params: Params, *, organization: bool, ignores_negation: bool = Fal
         filter=filter_v2(params, organization=organization),
         cursor=asked.get("cursor") or None,
     )
+
+
+def as_taken(query: Query, struck: Struck) -> Query:
+    """Returns a query as an API takes it that ignores its order, its page or its page size."""
+    if Misbehaviour.IGNORED_DIRECTION in struck:
+        query = query._replace(descending=struck.word(Misbehaviour.IGNORED_DIRECTION, "desc") == "desc")
+    if Misbehaviour.IGNORED_PAGE in struck:
+        query = query._replace(page=1, cursor=None)
+    if Misbehaviour.IGNORED_SIZE in struck:
+        query = query._replace(row_count=struck.number(Misbehaviour.IGNORED_SIZE, DEFAULT_COUNT))
+    return query
 
 
 def _instant(asked: dict[str, str], name: str) -> int | None:

@@ -43,6 +43,18 @@ class IgnoresPage(Lie):
         return ask._replace(page=1, cursor=None)
 
 
+class IgnoresPageSize(Lie):
+    meaning = "`per_page` (v1) or `limit` (v2) is ignored: pages hold 7 or 100 rows"
+    shapes = ("quiet", "busy", "crowded", "one second")
+
+    def prepare(self) -> None:
+        self.size = self.rng.choice((7, 100))
+
+    def change_ask(self, ask: Ask) -> Ask:
+        self.took_effect |= ask.size != self.size
+        return ask._replace(size=self.size)
+
+
 class ShortPages(Lie):
     meaning = "pages hold at most 3 to 40 rows, whatever is asked for"
     shapes = ("quiet", "busy", "ties", "one second")

@@ -55,6 +55,44 @@ def test_ignored_before_returns_newer_records(version: str) -> None:
     assert found[0] not in true_ids(fake, version)
 
 
+@pytest.mark.parametrize("version", VERSIONS)
+def test_ignored_since_returns_older_records(version: str) -> None:
+    """Records before the bound are returned."""
+    fake, path = fake_with("ignored_since"), V1 if version == "v1" else V2
+    day = {"since": "2026-10-26T00:00:00Z", "before": "2026-10-27T00:00:00Z", "direction": "asc"}
+    assert envelope_of(get(fake, path, **day))["result"][0]["id"] not in true_ids(fake, version)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("order", ["asc", "desc"])
+def test_ignored_direction_returns_one_order(order: str, version: str) -> None:
+    """Both directions return the same records in the same order."""
+    fake = fake_with(f"ignored_direction={order}")
+    expected = true_ids(fake, version)
+    for direction in ("asc", "desc"):
+        assert ids(pages(fake, version, direction=direction)) == (expected if order == "asc" else expected[::-1])
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_ignored_page_returns_the_first_page(version: str) -> None:
+    """The second page is the first one."""
+    fake, path = fake_with("ignored_page"), V1 if version == "v1" else V2
+    day = {"since": "2026-10-26T00:00:00Z", "before": "2026-10-27T00:00:00Z"}
+    first = envelope_of(get(fake, path, **day))
+    position = {"page": "2"} if version == "v1" else {"cursor": first["result_info"]["cursor"]}
+    assert envelope_of(get(fake, path, **day, **position))["result"] == first["result"]
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_ignored_size_returns_pages_of_one_size(version: str) -> None:
+    """A page has as many records as the API chooses, whatever is requested."""
+    fake, path = fake_with("ignored_size=7"), V1 if version == "v1" else V2
+    name = "per_page" if version == "v1" else "limit"
+    for size in ("1", "50"):
+        day = {"since": "2026-10-26T00:00:00Z", "before": "2026-10-27T00:00:00Z", name: size}
+        assert len(envelope_of(get(fake, path, **day))["result"]) == 7
+
+
 def test_ignored_not_returns_excluded_records() -> None:
     """Version 2 returns a record that id.not excludes."""
     fake = fake_with("ignored_not")

@@ -12,20 +12,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from airflow_audit_provider.core.api.query import Direction, PageRequest
 from airflow_audit_provider.core.api.records import AuditRecord
 from airflow_audit_provider.core.api.responses import Page
 from airflow_audit_provider.core.paging.end_of_data import is_mirrored
+from airflow_audit_provider.core.paging.query_bounds import QueryBounds
 from airflow_audit_provider.core.paging.seen_records import PageContinuity
 
 _MAX_PASSES = 6
 _MAX_RESTARTS = 3
 _MAX_EMPTY_PAGES = 100
+# Rows that a pass requests beyond the known ones: enough to show a row past the region.
+_EXTRA_ROWS = 10
 
 SignedSecond = Callable[[AuditRecord], int]
 
 
 class CursorPager:
-    """Reads the records of a short region by cursors; drive it by the properties and ``receive``.
+    """Reads the records of a short region by cursors; drive it by ``request`` and ``receive``.
 
     It ends with ``is_done`` or with a ``problem``. ``needs_other_proof`` states that both sides agree and that both
     could have omitted the same row, because neither shows a row past the region.
@@ -42,6 +46,7 @@ class CursorPager:
         second_after: int | None,
         pages: PageContinuity,
         rows: Sequence[AuditRecord],
+        page_size: int,
     ) -> None:
         self.is_done = self.needs_other_proof = self.is_opposite = self.ends_by_statement = False
         self.problem: str | None = None
@@ -51,6 +56,7 @@ class CursorPager:
         self._first_second = first_second
         self._second_after = second_after
         self._pages = pages
+        self._page_size = page_size
         self._rows = {record.id: record for record in rows if self._is_in_region(record)}
         self._previous: dict[str, AuditRecord] | None = None
         self._shows_neighbour = False
@@ -65,6 +71,17 @@ class CursorPager:
     def row_count(self) -> int:
         """Number of rows that the passes are known to have."""
         return max(len(self._rows), len(self._previous or ()))
+
+    def request(self, direction: Direction, crowded_range: tuple[int, int], bounds: QueryBounds) -> PageRequest:
+        """Returns the request for the next page of a pass; its first chain keeps the query that the cursor is of."""
+        if self.is_first_chain:
+            return PageRequest(*bounds.range, direction, self._page_size, 1, self.cursor)
+        query_range = bounds.range if self.is_open_ended else crowded_range
+        # Whether a cursor is valid for another page size is not documented, so the size is that of the pass's start.
+        row_count = min(self._page_size, self.row_count + _EXTRA_ROWS)
+        if self.is_opposite:
+            query_range, direction = bounds.opposite_range(query_range), direction.opposite
+        return PageRequest(*query_range, direction, row_count, 1, self.cursor)
 
     def receive(self, page: Page, *, states_end: bool) -> None:
         """Adds the requested page; ``states_end`` is whether the page itself proves the end of the list."""

@@ -7,12 +7,26 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from airflow_audit_provider.core.api.query import Direction
+from airflow_audit_provider.core.api.query import Direction, PageRequest
 from airflow_audit_provider.core.api.records import AuditRecord
+from airflow_audit_provider.core.paging.query_bounds import keeps_start_bound
+from airflow_audit_provider.core.paging.seen_records import is_sorted
 from airflow_audit_provider.core.windows.window import format_second
 from airflow_audit_provider.exceptions import SourceProtocolError, SourceUnavailableError
 
 _EXAMPLE_COUNT = 5
+
+
+def page_error(records: Sequence[AuditRecord], requested: PageRequest, position: str) -> SourceProtocolError | None:
+    """Returns what is wrong with a page, None if nothing is."""
+    direction = requested.direction
+    if not is_sorted(records, direction.sign):
+        is_reversed = is_sorted(records, direction.opposite.sign)
+        return ignored_direction(direction, position) if is_reversed else out_of_order(direction, position)
+    if not keeps_start_bound(records, requested):
+        # Moving a bound that is ignored would read the same rows again for every page.
+        return ignored_bound(direction, position)
+    return None
 
 
 def no_progress(problem: str, position: str) -> SourceProtocolError:
@@ -29,6 +43,16 @@ def out_of_order(direction: Direction, position: str) -> SourceProtocolError:
     return SourceProtocolError(
         f"The API returned a page that is not sorted {direction} by time, so the end of the data cannot be determined. "
         "Nothing of the window was written. Report it to the maintainers.",
+        position=position,
+    )
+
+
+def ignored_direction(direction: Direction, position: str) -> SourceProtocolError:
+    """Returns the error of a page whose records are sorted in the opposite of the requested direction."""
+    return SourceProtocolError(
+        f"The API ignores the parameter direction: it returned a page that is not sorted {direction} by time, but the "
+        "other way round, so the end of the data cannot be determined. Nothing of the window was written. Check that "
+        "no proxy removes query parameters, or report it to the maintainers.",
         position=position,
     )
 

@@ -67,7 +67,8 @@ class OffsetPager:
 
     ``first_ids`` are the ids of the range's first page and ``row_limit`` is the most rows that a page had.
     ``probe_agrees`` states that the probe showed no other rows either. Only then is a status 400 after the known rows
-    accepted as the end, and one empty page sufficient. Without a ``region``, no row outside of the range is looked for.
+    accepted as the end, and one empty page sufficient. ``needs_no_page`` is whether it did: another proof may then do,
+    where a server ignores the page number. Without a ``region``, no row outside of the range is looked for.
     """
 
     def __init__(
@@ -79,8 +80,9 @@ class OffsetPager:
         self._ids = dict.fromkeys(first_ids)
         self._opposite_ids: dict[str, None] = {}
         self._row_limit = max(1, row_limit)
-        self._probe_agrees = probe_agrees
+        self.needs_no_page = self._probe_agrees = probe_agrees
         self._requests_next_row = probe_agrees
+        self._is_size_shown = False
         self._restart_count = 0
         self._pages_without_new_rows = self._known_next_row_count = 0
         self._empty_page_count = 0
@@ -100,15 +102,24 @@ class OffsetPager:
     def page_and_size(self) -> tuple[int, int]:
         """Returns the next (page, page size): a page that overlaps the rows read, or exactly the next row."""
         if self._sides and self._region is not None:
-            return self._region.row_count(self._ids, self._sides[0]) + 1, 1
+            return self._page_behind(self._region.row_count(self._ids, self._sides[0]))
         if self.is_opposite:
             known_count = len(self._opposite_ids)
             return overlapping_page(known_count, self._row_limit) if known_count else (1, self._row_limit)
         if not self._ids:
             return 1, self._row_limit
         if self._requests_next_row:
-            return len(self._ids) + 1, 1
+            return self._page_behind(len(self._ids))
         return overlapping_page(len(self._ids), self._row_limit)
+
+    def _page_behind(self, row_count: int) -> tuple[int, int]:
+        """Returns the (page, page size) that starts exactly behind so many rows.
+
+        Until a smaller page has shown that the server does not ignore the page size, this is the second page of as many
+        rows as the first had. Its place is the same if the server sends pages of its own size.
+        """
+        is_one_page = not self._is_size_shown and 1 <= row_count <= self._row_limit
+        return (2, row_count) if is_one_page else (row_count + 1, 1)
 
     def receive(self, records: Sequence[AuditRecord]) -> None:
         """Adds the rows of the requested page."""
@@ -121,6 +132,7 @@ class OffsetPager:
             self._receive_opposite(ids)
             return
         overlaps = (page - 1) * size < len(self._ids)
+        self._is_size_shown |= overlaps and page > 1 and not ids.keys().isdisjoint(self._ids)
         if not ids and not self._ids:
             # The first page was not empty the first time, so the list is moving.
             self._restart()

@@ -28,7 +28,7 @@ class PageSizer:
     """
 
     def __init__(self, request: ReadRequest) -> None:
-        self._page_size = request.page_size
+        self._page_size = self._given_page_size = request.page_size
         self._first_second, self._end_second = request.window.whole_seconds()
         self._is_active = request.log_continues
 
@@ -64,3 +64,15 @@ class PageSizer:
     def use_full_pages(self) -> None:
         """Stops reducing pages, because the records are denser than estimated."""
         self._is_active = False
+
+    def use_smaller_pages(self, row_count: int) -> bool:
+        """Makes full pages smaller than so many rows, until ``use_given_pages``; returns False if they are already."""
+        page_size = min(self._given_page_size, row_count) - 1
+        if self._page_size < self._given_page_size or page_size < 1:
+            return False
+        self._page_size, self._is_active = page_size, False
+        return True
+
+    def use_given_pages(self) -> None:
+        """Ends ``use_smaller_pages``."""
+        self._page_size = self._given_page_size

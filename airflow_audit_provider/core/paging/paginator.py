@@ -9,7 +9,7 @@ How it reads (``docs/adr/0001-page-protocol.md`` gives the reasons):
 - **Probe**: the same range requested in the opposite direction. Its first rows are the last ones of the range, so it
   shows rows that a short page or a lost cursor has hidden.
 - **Exclude known**: within one second, version 2 is asked for every row but the known ones.
-- **Wide probe**: the newest rows of the past month, where neither side shows a row, or one before the only second.
+- **Wide probe** (``wide_probe``): rows of a month before or behind the range, where the range itself proves nothing.
 
 Invariant: a record counts as read only when every record before it has been seen, and the end is accepted only with a
 proof (``end_of_data``). Where continuing could lose a record or never end, ``SourceProtocolError`` is raised.
@@ -31,24 +31,21 @@ from airflow_audit_provider.core.paging.end_of_data import (
     StopReason,
     is_mirrored,
 )
-from airflow_audit_provider.core.paging.errors import conflicting_records, ignored_bound, no_progress, out_of_order
+from airflow_audit_provider.core.paging.errors import conflicting_records, no_progress, page_error
 from airflow_audit_provider.core.paging.offset_pager import CrowdedRegion, OffsetPager
 from airflow_audit_provider.core.paging.page_size import PageSizer
-from airflow_audit_provider.core.paging.query_bounds import QueryBounds, keeps_start_bound
+from airflow_audit_provider.core.paging.progress_guard import ProgressGuard
+from airflow_audit_provider.core.paging.query_bounds import QueryBounds
 from airflow_audit_provider.core.paging.read_request import ReadRequest
-from airflow_audit_provider.core.paging.seen_records import PageContinuity, SeenRecords, is_sorted
+from airflow_audit_provider.core.paging.seen_records import PageContinuity, SeenRecords
 from airflow_audit_provider.core.paging.undated import UndatedRecords, only_dated
+from airflow_audit_provider.core.paging.wide_probe import WideProbe, shows_order
 from airflow_audit_provider.core.windows.window import SECOND_NS, TimeWindow
 from airflow_audit_provider.exceptions import SourceError, SourceProtocolError
 
 # Rows that a probe requests beyond those of the last known second: enough to show a row before that second.
 _PROBE_EXTRA_ROWS = 10
-_MAX_PAGES_WITHOUT_NEW_RECORDS = 100
-_MAX_CONTRADICTIONS = 5
-# A server that sends two rows a page takes about five pages of known records for each page with a new one. More than
-# twice as many, beyond a start, grow with the square of the window: the same rows are read again for every step.
-_IDLE_PAGES_ALLOWED = 200
-_IDLE_PAGES_PER_PAGE = 10
+_CROWDED_END = "the end lies within one crowded second, and the API returned no cursor"
 
 
 class _Mode(StrEnum):
@@ -93,10 +90,9 @@ class Paginator:
         # The range that is read by page number or cursor, or whose end is proved; None if it is the rest of the window.
         self._crowded_range = self._bounds.range
         self._second_after_crowded_range: int | None = None
-        self._wide_range: tuple[int, int] | None = None
+        self._wide_probe: WideProbe | None = None
         self._shown_ahead: dict[str, AuditRecord] = {}
-        self._pages_without_new_records = self._contradiction_count = 0
-        self._page_count = self._productive_page_count = 0
+        self._progress = ProgressGuard()
 
     def next_request(self) -> PageRequest | None:
         """Returns the next page to request, None once the window is read."""
@@ -107,7 +103,7 @@ class Paginator:
         if self._offset_pager is not None:
             return self._offset_pager.request(self._direction, self._crowded_range, self._bounds)
         if self._cursor_pager is not None:
-            return self._request_by_cursor(self._cursor_pager)
+            return self._cursor_pager.request(self._direction, self._crowded_range, self._bounds)
         cursor = self._pages.cursor
         row_count = self._page_sizer.row_count(self.seen, cursor)
         return PageRequest(*self._bounds.range, self._direction, row_count, 1, cursor)
@@ -117,10 +113,10 @@ class Paginator:
         if self._mode is _Mode.EXCLUDE_KNOWN:
             known = tuple(record.id for record in self._shown_records())
             return PageRequest(*self._crowded_range, self._direction, _PROBE_EXTRA_ROWS, without_ids=known)
+        if self._wide_probe is not None:
+            return self._wide_probe.request(min(MAX_PAGE_SIZE, len(self._shown_records()) + _PROBE_EXTRA_ROWS))
         row_count = min(MAX_PAGE_SIZE, self.seen.count_at_furthest_second() + _PROBE_EXTRA_ROWS)
-        if self._mode is _Mode.PROBE:
-            return PageRequest(*self._bounds.probe_range(), self._direction.opposite, row_count)
-        return PageRequest(*(self._wide_range or self._crowded_range), Direction.DESC, row_count)
+        return PageRequest(*self._bounds.probe_range(), self._direction.opposite, row_count)
 
     def receive(self, page: Page) -> list[AuditRecord]:
         """Processes the requested page; returns its new dated records inside the window, each id once, as they arrived.
@@ -131,13 +127,16 @@ class Paginator:
         if requested is None:
             raise RuntimeError("the paginator is done and accepts no page")
         page = page._replace(records=self.undated.placed(page.records, requested))
-        self._check_range_and_order(page.records, requested)
+        error = page_error(page.records, requested, self._position())
+        if error is not None:
+            self._receive_wrong_page(error)
+            return []
         if self._mode in _PROOF_MODES:
             return self._receive_proof(page, requested.page_size)
         new_records = self.seen.add(page.records)
         self._check_conflict()
         if page.records:
-            self._check_progress(has_new_records=bool(new_records))
+            self._raise_if(self._progress.note_page(has_new_records=bool(new_records)))
         if self._offset_pager is not None:
             self._offset_pager.receive(page.records)
             self._after_offset_page(self._offset_pager)
@@ -155,10 +154,10 @@ class Paginator:
             self._offset_pager.receive_refusal()
             self._after_offset_page(self._offset_pager)
         elif self._mode is _Mode.EXCLUDE_KNOWN:
-            self._start_wide_probe()
-        elif self._wide_range is not None and self._wide_range != self._crowded_range:
-            # A month may start before the retention. Without it, the range is one that the API has answered.
-            self._wide_range = self._crowded_range
+            self._start_wide_probe(self._no_progress(_CROWDED_END))
+        elif self._wide_probe is not None:
+            self._wide_probe.receive_refusal(error)
+            self._after_wide_probe(self._wide_probe)
         elif self._cursor is not None:
             # How long a cursor is valid is not documented. One is followed only where time cannot advance, so there is
             # no other way to the rows behind it.
@@ -198,18 +197,24 @@ class Paginator:
         return remainder
 
     def _receive_proof(self, page: Page, requested_count: int) -> list[AuditRecord]:
+        if self._wide_probe is not None:
+            return self._receive_wide_probe(self._wide_probe, page.records)
         if self._mode is _Mode.PROBE:
             return self._receive_probe(page.records, requested_count)
-        if self._mode is _Mode.EXCLUDE_KNOWN:
-            return self._receive_excluding_known(page)
-        return self._receive_wide_probe(page.records)
+        return self._receive_excluding_known(page)
 
-    def _check_range_and_order(self, records: Sequence[AuditRecord], requested: PageRequest) -> None:
-        if not is_sorted(records, requested.direction.sign):
-            raise out_of_order(requested.direction, self._position())
-        if not keeps_start_bound(records, requested):
-            # Moving a bound that is ignored would read the same rows again for every page.
-            raise ignored_bound(requested.direction, self._position())
+    def _receive_wrong_page(self, error: SourceProtocolError) -> None:
+        """Handles a page out of order or out of its bounds; raises unless another way to a proof is left."""
+        if self._wide_probe is not None:
+            self._wide_probe.receive_wrong_page()
+            self._after_wide_probe(self._wide_probe)
+        elif self._mode is _Mode.PROBE:
+            # The other side cannot be read. What follows in the reading direction may show the end as well.
+            self._bounds.advance(self._furthest_second())
+            self._take_rest_as_crowded_range()
+            self._start_wide_probe(error, goes_on=True)
+        else:
+            raise error
 
     def _keep_inside(self, records: list[AuditRecord]) -> list[AuditRecord]:
         """Returns the records inside the window and keeps the others apart; ``undated`` keeps those without a time."""
@@ -220,7 +225,9 @@ class Paginator:
             self.outside += [record for record in records if not start_ns <= record.event_ns < end_ns]
         return kept
 
-    def _check_conflict(self) -> None:
+    def _check_conflict(self, records: Sequence[AuditRecord] = ()) -> None:
+        for record in records:
+            self.seen.compare(record)
         if self.seen.conflict is not None:
             raise conflicting_records(self.seen.conflict, self._position())
 
@@ -255,10 +262,7 @@ class Paginator:
         Time is preferred because a cursor's expiry, snapshot and order of ties are not documented; two bounds depend on
         none of them.
         """
-        self._pages_without_new_records = 0 if has_new_records else self._pages_without_new_records + 1
-        if self._pages_without_new_records > _MAX_PAGES_WITHOUT_NEW_RECORDS:
-            count = _MAX_PAGES_WITHOUT_NEW_RECORDS
-            raise self._no_progress(f"{count} pages in a row had no new record and a cursor to a next page")
+        self._raise_if(self._progress.note_cursor(has_new_records=has_new_records))
         if self.seen.furthest_second is not None and self._bounds.advance(self.seen.furthest_second):
             self._continue_by_time()
             return
@@ -278,19 +282,8 @@ class Paginator:
             self._second_after_crowded_range,
             self._pages,
             self.seen.records_from(self._bounds.open_second),
+            self._page_sizer.full_page_size,
         )
-
-    def _request_by_cursor(self, pager: CursorPager) -> PageRequest:
-        """Returns the request for the next page of a pass; its first chain keeps the query that the cursor is of."""
-        if pager.is_first_chain:
-            return PageRequest(*self._bounds.range, self._direction, self._page_sizer.full_page_size, 1, pager.cursor)
-        query_range = self._bounds.range if pager.is_open_ended else self._crowded_range
-        # Whether a cursor is valid for another page size is not documented, so the size is that of the pass's start.
-        row_count = min(self._page_sizer.full_page_size, pager.row_count + _PROBE_EXTRA_ROWS)
-        if pager.is_opposite:
-            query_range, direction = self._bounds.opposite_range(query_range), self._direction.opposite
-            return PageRequest(*query_range, direction, row_count, 1, pager.cursor)
-        return PageRequest(*query_range, self._direction, row_count, 1, pager.cursor)
 
     def _after_page_by_cursor(self, pager: CursorPager, page: Page, requested: PageRequest) -> None:
         """Leaves a crowded second once two passes agree on it; where both may omit a row, asks for another proof."""
@@ -298,13 +291,12 @@ class Paginator:
         if not pager.is_opposite:
             self.seen.advance(page.records)
         pager.receive(page, states_end=proof is not None)
-        if pager.problem is not None:
-            raise self._no_progress(pager.problem)
+        self._raise_if(pager.problem)
         if not (pager.is_done or pager.needs_other_proof):
             return
         self._cursor_pager = None
         if pager.is_open_ended:
-            self._crowded_range, self._second_after_crowded_range = self._bounds.range, None
+            self._take_rest_as_crowded_range()
         if pager.is_done:
             self._leave_crowded_range(StopReason.OTHER_SIDE)
         else:
@@ -313,14 +305,19 @@ class Paginator:
     def _after_offset_page(self, offset_pager: OffsetPager) -> None:
         """Leaves a crowded second once it is read by page number."""
         if offset_pager.problem is not None:
-            raise self._no_progress(offset_pager.problem)
-        if offset_pager.is_done:
+            self._offset_pager, problem = None, self._no_progress(offset_pager.problem)
+            if not offset_pager.needs_no_page:
+                raise problem
+            # A server that ignores `page` shows its first page for every number.
+            self._start_wide_probe(problem)
+        elif offset_pager.is_done:
             self._offset_pager = None
             self._leave_crowded_range(offset_pager.stop_reason)
 
     def _leave_crowded_range(self, reason: StopReason) -> None:
         """Continues after a crowded range, or ends if it was the last."""
         next_second = self._second_after_crowded_range
+        self._page_sizer.use_given_pages()
         if next_second is None:
             self.ended_by = reason
         elif self._bounds.is_past(self.window, next_second):
@@ -332,9 +329,7 @@ class Paginator:
 
     def _receive_probe(self, records: list[AuditRecord], requested_count: int) -> list[AuditRecord]:
         """Decides by the last rows of the range; returns late records that appeared behind the reached second."""
-        for record in records:
-            self.seen.compare(record)
-        self._check_conflict()
+        self._check_conflict(records)
         unknown = [record for record in records if record not in self.seen]
         ahead = [record for record in unknown if self._is_ahead(record)]
         late = self.seen.add([record for record in unknown if not self._is_ahead(record)])
@@ -345,9 +340,11 @@ class Paginator:
             self._end_of_data.sends_short_pages |= bool(self._pages.ids)
             self._advance("the API returns fewer rows than requested")
         elif not records and self.seen.furthest_second is None:
-            self._start_wide_probe()
+            self._start_wide_probe(self._no_progress(_CROWDED_END))
         elif not records:
-            self._count_contradiction("the same range is empty when it is read from the other side")
+            self._contradict("the same range is empty when it is read from the other side")
+        elif shows_earlier_second and not shows_order(records, self.seen.last_records()):
+            self._contradict("the other side of the same range does not show its last rows")
         elif shows_earlier_second:
             # The probe's rows are consecutive and reach back to a complete second: nothing is hidden in between.
             self.ended_by = StopReason.OTHER_SIDE
@@ -358,7 +355,7 @@ class Paginator:
     def _decide_within_one_second(self, records: Sequence[AuditRecord], requested_count: int) -> None:
         """Decides where all rows lie in one second, in which both directions may omit the same row."""
         mirrored = is_mirrored(self.seen.ids, records)
-        self._crowded_range, self._second_after_crowded_range = self._bounds.range, None
+        self._take_rest_as_crowded_range()
         if self._version is ApiVersion.V1:
             # So few rows are less than any depth at which an API stops paging.
             is_shallow = len(records) < MIN_MIRRORED_ROWS
@@ -371,58 +368,60 @@ class Paginator:
     def _exclude_known(self) -> None:
         """Asks for every row of the crowded range but the known ones, if so many can be excluded."""
         if len(self._shown_records()) > MAX_EXCLUDED_IDS:
-            raise self._no_progress("the end lies within one crowded second, and the API returned no cursor")
+            raise self._no_progress(_CROWDED_END)
         # Cloudflare API docs, v2 `id.not`: "Filters out audit logs by their IDs."
         self._mode = _Mode.EXCLUDE_KNOWN
 
     def _receive_excluding_known(self, page: Page) -> list[AuditRecord]:
         """Leaves the range if there is no other row; known rows show that the API ignores the filter."""
-        for record in page.records:
-            self.seen.compare(record)
-        self._check_conflict()
+        self._check_conflict(page.records)
         # The API does not know the digest that stands for a missing or odd id, so it shows such a record again.
         others = [record for record in page.records if record not in self.seen or not has_digest_id(record)]
         if not others and page.cursor is None and len(page.records) < _PROBE_EXTRA_ROWS:
             self._leave_crowded_range(StopReason.ONLY_KNOWN_ROWS)
         elif page.records and all(record in self.seen for record in page.records):
             # A filter that is ignored proves nothing, neither by these rows nor by their absence.
-            self._start_wide_probe()
+            self._start_wide_probe(self._no_progress(_CROWDED_END))
         else:
             raise self._no_progress("the API hides rows of one second")
         return []
 
-    def _start_wide_probe(self) -> None:
-        """Looks for a record of the past month, which shows that the log answers and where the last rows end."""
+    def _start_wide_probe(self, problem: SourceProtocolError, *, goes_on: bool = False) -> None:
+        """Looks for a record of the past month, or with ``goes_on`` in reading direction, next to the range's rows."""
         if self.seen.furthest_second is None:
-            self._crowded_range, self._second_after_crowded_range = self._bounds.range, None
+            self._take_rest_as_crowded_range()
+        shown, first_second = self._shown_records(), self._crowded_range[0] + 1
+        if self._direction is Direction.ASC:
+            first_second = min((record.event_second for record in shown), default=first_second)
         self._mode = _Mode.WIDE_PROBE
-        self._wide_range = self._bounds.wide_range(self._crowded_range)
+        looks_later, first_ns = goes_on and self._direction is Direction.ASC, first_second * SECOND_NS
+        self._wide_probe = WideProbe(
+            self._bounds, self._crowded_range, shown, first_ns, problem, looks_later=looks_later
+        )
 
-    def _receive_wide_probe(self, records: list[AuditRecord]) -> list[AuditRecord]:
-        """Decides by the newest rows of the past month, up to the end of the range in question."""
-        for record in records:
-            self.seen.compare(record)
-        self._check_conflict()
-        self._wide_range = None
-        shown = self._shown_records()
-        first_ns = min((record.event_second * SECOND_NS for record in shown), default=self.window.start_ns)
-        ahead = [record for record in records if record not in self.seen and record.event_ns >= first_ns]
-        self._shown_ahead.update((record.id, record) for record in ahead)
-        if ahead:
-            self._count_contradiction("rows appear that the same range did not show before")
+    def _receive_wide_probe(self, wide_probe: WideProbe, records: list[AuditRecord]) -> list[AuditRecord]:
+        """Decides by the rows around the range in question."""
+        self._check_conflict(records)
+        wide_probe.receive(records, self.seen)
+        self._shown_ahead.update((record.id, record) for record in wide_probe.ahead)
+        if wide_probe.ahead:
+            self._wide_probe = None
+            self._contradict("rows appear that the same range did not show before")
             self._continue_by_time()
-        elif any(record.event_ns < first_ns for record in records):
-            # The rows are consecutive and reach back to before the range, so there are no others in it.
-            self._leave_crowded_range(StopReason.OTHER_SIDE)
-        elif not shown:
-            # Three responses in a row were empty, for three ranges and from both sides.
-            self._leave_crowded_range(StopReason.EMPTY_PAGE)
-        elif len(records) == len(shown) < MIN_MIRRORED_ROWS:
-            # So few rows, shown alike from both sides, are less than any page that was ever observed to be full.
-            self._leave_crowded_range(StopReason.FEW_ROWS)
         else:
-            raise self._no_progress("the end lies within one crowded second, and the API returned no cursor")
+            self._after_wide_probe(wide_probe)
         return []
+
+    def _after_wide_probe(self, wide_probe: WideProbe) -> None:
+        if wide_probe.problem is not None:
+            if self._version is ApiVersion.V1 or not self._page_sizer.use_smaller_pages(len(self._shown_records())):
+                raise wide_probe.problem
+            # Pages that end elsewhere show a row that lay just behind the end of a page.
+            self._wide_probe = None
+            self._continue_by_time()
+        elif wide_probe.proof is not None:
+            self._wide_probe = None
+            self._leave_crowded_range(wide_probe.proof)
 
     def _shown_records(self) -> list[AuditRecord]:
         """Returns the known records that the current range can show, also in its margin of a second."""
@@ -434,7 +433,7 @@ class Paginator:
         if self._bounds.advance(furthest_second):
             self._continue_by_time()
         elif not self._pages.ids:
-            self._count_contradiction(problem)
+            self._contradict(problem)
             self._continue_by_time()
         elif self._version is ApiVersion.V1:
             self._set_crowded_range()
@@ -442,25 +441,17 @@ class Paginator:
         else:
             raise self._no_progress(problem)
 
-    def _count_contradiction(self, problem: str) -> None:
-        """Tolerates a response that contradicts an earlier one, a few times."""
-        self._contradiction_count += 1
-        if self._contradiction_count > _MAX_CONTRADICTIONS:
-            raise self._no_progress(problem)
+    def _contradict(self, problem: str) -> None:
+        self._raise_if(self._progress.note_contradiction(problem))
+
+    def _take_rest_as_crowded_range(self) -> None:
+        self._crowded_range, self._second_after_crowded_range = self._bounds.range, None
 
     def _set_crowded_range(self) -> None:
         """Narrows the range to the reached second, where time cannot advance."""
         furthest_second = self._furthest_second()
         self._crowded_range = self._bounds.offset_range(furthest_second)
         self._second_after_crowded_range = self._bounds.second_after_offset_range(furthest_second)
-
-    def _check_progress(self, *, has_new_records: bool) -> None:
-        """Raises if pages of known records outnumber those with a new one by far, however they alternate."""
-        self._page_count += 1
-        self._productive_page_count += has_new_records
-        idle_page_count = self._page_count - self._productive_page_count
-        if idle_page_count > _IDLE_PAGES_ALLOWED + _IDLE_PAGES_PER_PAGE * self._productive_page_count:
-            raise self._no_progress(f"{idle_page_count} of {self._page_count} pages had known records only")
 
     def _continue_by_time(self) -> None:
         self._mode, self._pages = _Mode.TIME, PageContinuity(self.seen.signed_second)
@@ -495,6 +486,11 @@ class Paginator:
     def _position(self) -> str:
         since, before = self._bounds.range
         return f"{self._direction} {self._mode} in {self.window}, since {since} before {before}"
+
+    def _raise_if(self, problem: str | None) -> None:
+        """Raises if there is a problem that reading cannot go on with."""
+        if problem is not None:
+            raise self._no_progress(problem)
 
     def _no_progress(self, problem: str) -> SourceProtocolError:
         return no_progress(problem, self._position())

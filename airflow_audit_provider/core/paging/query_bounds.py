@@ -84,6 +84,11 @@ class QueryBounds:
         since, before = query_range
         return min(since, max(0, since - _WIDE_MARGIN_SECONDS)), before
 
+    def later_range(self, query_range: tuple[int, int]) -> tuple[int, int]:
+        """Returns (since, before) of a range extended by a month to later times, which may lie in the future."""
+        since, before = query_range
+        return since, before + _WIDE_MARGIN_SECONDS
+
     def opposite_range(self, query_range: tuple[int, int]) -> tuple[int, int]:
         """Returns a range that shares the end bound, extended past the start bound as that of the probe."""
         since, before = self.probe_range()

@@ -44,6 +44,10 @@ class SeenRecords:
         """Returns the records from a signed second on, in the order of their first arrival."""
         return [record for record in self._records.values() if self.signed_second(record) >= signed_second]
 
+    def last_records(self) -> list[AuditRecord]:
+        """Returns the records of the furthest second that has any."""
+        return [] if self.last_record_second is None else self.records_from(self.last_record_second)
+
     @property
     def repeated_count(self) -> int:
         """Number of rows that repeated a known record."""

@@ -136,11 +136,11 @@ def test_a_late_row_outside_the_window_is_counted_as_outside() -> None:
 
 
 def test_window_within_one_second_requests_the_next_row() -> None:
-    """If both directions could omit the same row, exactly the next row is requested."""
+    """If both directions could omit the same row, exactly the page behind the first one is requested, in its size."""
     paginator = Paginator(ReadRequest(V1, window(0, 9)))
     delivered, requests = play(paginator, one_by_one(page(5, 5.5), page(5.5, 5), page()))
     assert delivered == [row(5), row(5.5)]
-    assert requests[2] == PageRequest(T0 - 1, T0 + 10, Direction.ASC, 1, 3)
+    assert requests[2] == PageRequest(T0 - 1, T0 + 10, Direction.ASC, 2, 2)
     assert paginator.ended_by is StopReason.EMPTY_PAGE
 
 
