@@ -15,13 +15,14 @@ from collections.abc import Iterable
 from datetime import datetime
 from importlib.util import find_spec
 from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 from urllib.request import getproxies
 
 import httpx
 
 from airflow_audit_provider.adapters.cloudflare.certificates import check_trusted, trust, trust_nobody
 from airflow_audit_provider.adapters.cloudflare.deadline import DeadlineTransport, deadline, monotonic
-from airflow_audit_provider.adapters.cloudflare.proxies import LOOPBACK_HOSTS, choose_proxy
+from airflow_audit_provider.adapters.cloudflare.proxies import LOOPBACK_HOSTS, asks_for_authentication, choose_proxy
 from airflow_audit_provider.exceptions import ConfigurationError, TimestampUnavailableError
 
 _CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.DOTALL)
@@ -104,7 +105,12 @@ class HttpTimestamper:
                     raise _unavailable(self._url.host, f"it responded with status {response.status_code}")
                 return _limited(response, self._url.host)
         except (httpx.HTTPError, httpx.StreamError) as error:
-            check_trusted(error, self._url.host)
+            check_trusted(error, self._url.host, has_extra=False)
+            if isinstance(error, httpx.ProxyError) and asks_for_authentication(str(error)):
+                raise ConfigurationError(
+                    "The proxy before the time stamp authority asks for authentication. Write user and password into "
+                    "the URL of the proxy, in the environment variable HTTPS_PROXY or ALL_PROXY."
+                ) from error
             raise _unavailable(self._url.host, f"{type(error).__name__}: {error}") from error
 
     def _client(self) -> httpx.Client:
@@ -157,6 +163,8 @@ def _imprint_error(content: bytes, response: bytes) -> str | None:
 def _checked_url(authority: TimestampAuthority) -> httpx.URL:
     try:
         url = httpx.URL(authority.url)
+        # httpx accepts a port that no socket takes; reading this one raises.
+        _ = urlsplit(authority.url).port
     except (httpx.InvalidURL, ValueError) as error:
         raise ConfigurationError(f"The time stamp authority's address is not a URL ({error}). {_GIVE_URL}") from error
     if url.scheme not in ("http", "https") or not url.host or url.userinfo:

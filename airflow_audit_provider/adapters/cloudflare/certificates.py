@@ -6,6 +6,7 @@ Invariant: certificates are always checked, and so is the host's name in them.
 from __future__ import annotations
 
 import os
+import re
 import ssl
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,6 +14,8 @@ from pathlib import Path
 from airflow_audit_provider.exceptions import ConfigurationError
 
 _OWN = "the connection's extra ca_bundle"
+# OpenSSL finds an authority in a directory by a hash of its name: https://docs.openssl.org/3.0/man1/openssl-rehash/.
+_HASHED = re.compile(r"[0-9a-f]{8}\.\d+")
 
 
 def trust(ca_bundle: str | None, environment: Mapping[str, str]) -> ssl.SSLContext:
@@ -23,7 +26,7 @@ def trust(ca_bundle: str | None, environment: Mapping[str, str]) -> ssl.SSLConte
     its path if they cannot be read.
     """
     if ca_bundle is not None:
-        return _context(_OWN, ca_bundle, is_directory=Path(ca_bundle).is_dir())
+        return _context(_OWN, ca_bundle, is_directory=_is_directory(ca_bundle))
     if environment.get("SSL_CERT_FILE"):
         return _context("the environment variable SSL_CERT_FILE", environment["SSL_CERT_FILE"], is_directory=False)
     if environment.get("SSL_CERT_DIR"):
@@ -41,16 +44,25 @@ def trust_nobody() -> ssl.SSLContext:
 
 def _context(source: str, path: str, *, is_directory: bool) -> ssl.SSLContext:
     # OpenSSL ignores a directory that does not exist; several may be given, separated as in PATH.
-    if is_directory and not any(Path(part).is_dir() for part in path.split(os.pathsep)):
+    parts = [part for part in path.split(os.pathsep) if _is_directory(part)] if is_directory else []
+    if is_directory and not parts:
         raise ConfigurationError(_unreadable(source, path, "there is no such directory"))
     try:
+        if is_directory and not any(_HASHED.fullmatch(file.name) for part in parts for file in Path(part).iterdir()):
+            raise ConfigurationError(_unreadable(source, path, "no file in it has a name that openssl rehash gives"))
         if is_directory:
             return ssl.create_default_context(capath=path)
         return ssl.create_default_context(cafile=path)
     except ssl.SSLError as error:
         raise ConfigurationError(_unreadable(source, path, "it contains no certificate in PEM format")) from error
-    except OSError as error:
-        raise ConfigurationError(_unreadable(source, path, error.strerror or type(error).__name__)) from error
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise ConfigurationError(_unreadable(source, path, reason)) from error
+
+
+def _is_directory(path: str) -> bool:
+    # os.path.isdir is False for a text that no path can be, where Path.is_dir raises for one that is too long.
+    return os.path.isdir(path)  # noqa: PTH112 - see above
 
 
 def _unreadable(source: str, path: str, reason: str) -> str:
@@ -60,14 +72,18 @@ def _unreadable(source: str, path: str, reason: str) -> str:
     )
 
 
-def check_trusted(error: BaseException, host: str) -> None:
-    """Raises ``ConfigurationError`` if an error of a request was caused by a certificate that is not trusted."""
+def check_trusted(error: BaseException, host: str, *, has_extra: bool = True) -> None:
+    """Raises ``ConfigurationError`` if an error of a request was caused by a certificate that is not trusted.
+
+    Without ``has_extra`` the connection has no extra ``ca_bundle``, and the error does not name it.
+    """
     cause: BaseException | None = error
     while cause is not None and not isinstance(cause, ssl.SSLCertVerificationError):
         cause = cause.__cause__ or cause.__context__
     if cause is not None:
+        extra = "as the connection's extra ca_bundle, or " if has_extra else ""
         raise ConfigurationError(
             f"The TLS certificate of {host}, or of the proxy before it, is not trusted ({cause.verify_message}). If it "
-            "is signed by a private certificate authority, give the authority's certificate: as the connection's extra "
-            "ca_bundle, or in the environment variable SSL_CERT_FILE or SSL_CERT_DIR. REQUESTS_CA_BUNDLE is not read."
+            "is signed by a private certificate authority, give the authority's certificate: "
+            f"{extra}in the environment variable SSL_CERT_FILE or SSL_CERT_DIR. REQUESTS_CA_BUNDLE is not read."
         ) from error

@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import datetime
 from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 from urllib.request import getproxies
 
 import httpx
@@ -98,6 +99,8 @@ class Endpoint(NamedTuple):
         try:
             url = httpx.URL(self.base_url)
             host = url.host
+            # httpx accepts a port that no socket takes; reading this one raises.
+            _ = urlsplit(self.base_url).port
         except (httpx.InvalidURL, ValueError) as error:
             raise ConfigurationError(
                 f"The connection's host is not a URL ({error}). Set it to a plain https URL such as {DEFAULT_BASE_URL}."

@@ -146,7 +146,7 @@ def is_excluded(target: SplitResult, no_proxy: str) -> bool:
 
 def _split_port(entry: str) -> tuple[str, int | None]:
     """Splits ``host:port`` and ``[address]:port``; a bare IPv6 address has no port."""
-    match = re.fullmatch(r"(\[[^\]]*\](?:/\d+)?|[^:]*):(\d+)", entry)
+    match = re.fullmatch(r"(\[[^\]]*\](?:/\d+)?|[^:]*):(\d{1,5})", entry)
     name, port = (match[1], int(match[2])) if match else (entry, None)
     return name.replace("[", "").replace("]", ""), port
 

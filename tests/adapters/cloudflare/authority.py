@@ -16,11 +16,12 @@ from cryptography.x509.oid import NameOID
 
 
 class Authority(NamedTuple):
-    """A private authority's certificate, and the TLS contexts of this machine and of another one that it signed."""
+    """A private authority's certificate, and TLS contexts that it signed: this machine's, another's, an expired one."""
 
     file: Path
     context: ssl.SSLContext
     other_host: ssl.SSLContext
+    expired: ssl.SSLContext
 
 
 def new_authority(folder: Path) -> Authority:
@@ -32,12 +33,13 @@ def new_authority(folder: Path) -> Authority:
         folder / "root.pem",
         _server_context(folder / "server.pem", "localhost", root_key),
         _server_context(folder / "other.pem", "other.example.com", root_key),
+        _server_context(folder / "expired.pem", "localhost", root_key, days=-0.5),
     )
 
 
-def _server_context(chain: Path, name: str, signer: EllipticCurvePrivateKey) -> ssl.SSLContext:
+def _server_context(chain: Path, name: str, signer: EllipticCurvePrivateKey, days: float = 1) -> ssl.SSLContext:
     key = generate_private_key(SECP256R1())
-    leaf = _certificate(name, key, signer, is_authority=False)
+    leaf = _certificate(name, key, signer, is_authority=False, days=days)
     private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     chain.write_bytes(private + leaf.public_bytes(Encoding.PEM))
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -46,7 +48,7 @@ def _server_context(chain: Path, name: str, signer: EllipticCurvePrivateKey) -> 
 
 
 def _certificate(
-    subject: str, key: EllipticCurvePrivateKey, signer: EllipticCurvePrivateKey, *, is_authority: bool
+    subject: str, key: EllipticCurvePrivateKey, signer: EllipticCurvePrivateKey, *, is_authority: bool, days: float = 1
 ) -> x509.Certificate:
     now = datetime.now(UTC)
     names: list[x509.GeneralName] = [x509.DNSName(subject)]
@@ -59,7 +61,7 @@ def _certificate(
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=1))
+        .not_valid_after(now + timedelta(days=days))
         .add_extension(x509.BasicConstraints(ca=is_authority, path_length=None), critical=True)
         .add_extension(x509.SubjectAlternativeName(names), critical=False)
         .sign(signer, hashes.SHA256())

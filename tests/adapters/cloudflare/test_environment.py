@@ -81,6 +81,55 @@ def test_certificate_of_another_host_is_named_at_once(send: Send, authority: Aut
 
 
 @BOTH
+def test_expired_certificate_is_named_at_once(send: Send, authority: Authority) -> None:
+    """A certificate of a trusted authority whose time is over is no reason to retry."""
+    with (
+        answering(OK, authority.expired) as server,
+        pytest.raises(ConfigurationError, match=r"not trusted.*certificate has expired"),
+    ):
+        send(_endpoint(f"https://localhost:{server.port}", ca_bundle=str(authority.file)))
+
+
+@BOTH
+def test_tls_that_breaks_off_is_retried(send: Send) -> None:
+    """A server without TLS, such as one that is starting, is not a matter of certificates."""
+    with answering(OK) as server, pytest.raises(SourceUnavailableError) as caught:
+        send(_endpoint(f"https://localhost:{server.port}"))
+    assert caught.value.retryable
+
+
+@BOTH
+@pytest.mark.parametrize("setting", ["extra", "SSL_CERT_DIR"])
+def test_directory_without_certificates_is_named(
+    send: Send, setting: str, authority: Authority, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """OpenSSL would read none of the files in it, and say nothing."""
+    shutil.copy(authority.file, tmp_path / "root.pem")
+    if setting != "extra":
+        monkeypatch.setenv(setting, str(tmp_path))
+    with pytest.raises(ConfigurationError, match=rf"(?:ca_bundle|{setting}) cannot be read.*openssl rehash"):
+        send(_endpoint("https://localhost:1", ca_bundle=str(tmp_path) if setting == "extra" else None))
+
+
+@BOTH
+@pytest.mark.parametrize("path", ["a" * 5000, "a\0b"])
+def test_text_that_no_path_can_be_is_named(send: Send, path: str) -> None:
+    """A path that is too long, or has a zero byte, is unreadable like any other."""
+    with pytest.raises(ConfigurationError, match="ca_bundle cannot be read"):
+        send(_endpoint("https://localhost:1", ca_bundle=path))
+
+
+@BOTH
+@pytest.mark.parametrize("port", ["65536", "99999999999"])
+def test_port_that_no_socket_takes_is_named(send: Send, port: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is refused before any request, with a proxy and without."""
+    for proxy in ("", "http://127.0.0.1:1"):
+        monkeypatch.setenv("HTTPS_PROXY", proxy)
+        with pytest.raises(ConfigurationError, match="host is not a URL"):
+            send(_endpoint(f"https://api.example.com:{port}"))
+
+
+@BOTH
 @pytest.mark.parametrize("setting", ["extra", "SSL_CERT_FILE", "SSL_CERT_DIR"])
 @pytest.mark.parametrize("content", [None, "", "not PEM"])
 def test_certificates_that_cannot_be_read_are_named(

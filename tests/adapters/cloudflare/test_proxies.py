@@ -59,6 +59,8 @@ def test_host_of_no_proxy_is_excluded(url: str, entries: str) -> None:
         ("https://110.1.2.3", "10.1.2.3"),
         ("https://[::1]", "127.0.0.0/8"),
         ("https://[::2]", "::1/128"),
+        (API, f"api.cloudflare.com:{'9' * 5000}"),
+        ("https://[::1]", "[::1]:99999999999,[,],[],::,/,://,fe80::1%eth0"),
     ],
 )
 def test_other_host_is_not_excluded(url: str, entries: str) -> None:
