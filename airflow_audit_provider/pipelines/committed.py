@@ -13,7 +13,7 @@ from airflow_audit_provider.core.api.odd_heads import UNDATED_KINDS
 from airflow_audit_provider.core.api.records import ApiVersion, AuditRecord, has_odd, is_undated
 from airflow_audit_provider.core.archive.commit import CommittedManifest
 from airflow_audit_provider.core.archive.compatibility import check_no_overlap
-from airflow_audit_provider.core.archive.manifest import Part, read_manifest
+from airflow_audit_provider.core.archive.manifest import Part, check_placement, read_manifest
 from airflow_audit_provider.core.archive.object_keys import (
     LONG_WINDOW_FOLDER,
     MANIFEST_FOLDER,
@@ -78,11 +78,13 @@ def absent_objects(store: Store, expected: Mapping[str, int]) -> list[str]:
 
 
 def read_committed(store: Store, key: str) -> CommittedManifest:
-    """Returns a listed manifest; raises ``VerificationError`` if it is gone or cannot be decoded."""
+    """Returns a listed manifest; raises ``VerificationError`` if it is gone, cannot be decoded or is misplaced."""
     content = store.read(key)
     if content is None:
         raise VerificationError(f"The manifest {key} was listed and is gone. Find out what removes committed objects.")
-    return CommittedManifest(read_manifest(key, content), key, hashlib.sha256(content).hexdigest())
+    manifest = read_manifest(key, content)
+    check_placement(key, manifest)
+    return CommittedManifest(manifest, key, hashlib.sha256(content).hexdigest())
 
 
 def read_sha256(store: Store, key: str) -> str | None:

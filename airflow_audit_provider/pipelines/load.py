@@ -27,7 +27,6 @@ from airflow_audit_provider.core.warehouse.load_plan import (
     CommittedWindows,
     LoadPlan,
     PlannedLoad,
-    check_manifest_placement,
     check_nothing_missing,
     check_part_record_count,
     check_records_in_window,
@@ -170,7 +169,6 @@ def _load(spec: LoadSpec, planned: PlannedLoad, store: Store, warehouse: Warehou
 
 def _load_once(spec: LoadSpec, planned: PlannedLoad, store: Store, warehouse: Warehouse) -> LoadedWindow:
     committed = read_committed(store, planned.manifest_key)
-    check_manifest_placement(planned, committed.manifest)
     first_sha256 = committed.sha256 if planned.generation == 1 else read_sha256(store, planned.first_key)
     claim = planned.claim(spec.dataset, spec.destination, committed, first_sha256)
     with warehouse.replacing(claim) as rows:

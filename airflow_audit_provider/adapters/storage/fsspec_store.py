@@ -20,6 +20,7 @@ from airflow_audit_provider.adapters.storage.errors import status_of, translate_
 from airflow_audit_provider.adapters.storage.libraries import require_store_library, store_remedy
 from airflow_audit_provider.adapters.storage.local_store import LocalStore
 from airflow_audit_provider.adapters.storage.object_lock import S3ObjectLocks, is_s3, send_crc32_in_headers
+from airflow_audit_provider.adapters.storage.obstacles import check_key
 from airflow_audit_provider.adapters.storage.uris import check_no_connection_id, check_path, split_uri
 from airflow_audit_provider.core.ports import Clock, ObjectLockReader, StagedObject, Store
 from airflow_audit_provider.exceptions import ConfigurationError, StorageError, StorageUnavailableError
@@ -205,6 +206,7 @@ class FsspecStore:
         return bool(self._fs.exists(self._path(key)))
 
     def _path(self, key: str) -> str:
+        check_key(key)
         path = f"{self._root}/{key}"
         # A library that parses a path as a URL (adlfs: "?" and "#") would silently write to another path.
         if self._fs._strip_protocol(path).strip("/") != path.strip("/"):  # noqa: SLF001 - fsspec's own classes call it on each other

@@ -5,16 +5,18 @@ Invariant: under a final name there is a complete file or none, also after a pow
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, TypeVar
 from uuid import uuid4
 
 from airflow_audit_provider.adapters.clock import SystemClock
 from airflow_audit_provider.adapters.storage.errors import translate_storage_errors
+from airflow_audit_provider.adapters.storage.obstacles import DEAD_LINK, check_key, check_no_obstacle, obstacle_error
 from airflow_audit_provider.core.archive.object_keys import UNFINISHED_FOLDER, unfinished_key
 from airflow_audit_provider.core.ports import StagedObject
 
@@ -31,15 +33,21 @@ class LocalStore:
 
     def read(self, key: str) -> bytes | None:
         """Returns the file's content, None if it does not exist."""
-        with translate_storage_errors("read", key):
+        with _at(self._root, key, "read") as path:
             try:
-                return (self._root / key).read_bytes()
+                if not stat.S_ISREG(path.stat().st_mode):
+                    # Opening a named pipe would wait for its writer.
+                    raise IsADirectoryError(errno.EISDIR, "Not a regular file", str(path))
+                return path.read_bytes()
             except FileNotFoundError:
+                # A link that leads nowhere is found by this, too, but it is not a missing file.
+                check_no_obstacle(self._root, key, "read")
                 return None
 
     def list_keys(self, prefix: str) -> Iterator[str]:
         """Yields the keys below a prefix, sorted; files that are being written have keys of their own in staging."""
         with translate_storage_errors("listed", prefix):
+            check_key(prefix)
             # The system states with a name that it is a file; asking for the size would take most of the time.
             found = [
                 key
@@ -54,32 +62,37 @@ class LocalStore:
         A link to a folder counts as a key.
         """
         with translate_storage_errors("listed", prefix):
+            check_key(prefix)
             sized = [(key, _size_bytes(entry)) for key, entry in _files(self._root, prefix)]
         yield from sorted((key, size_bytes) for key, size_bytes in sized if size_bytes is not None)
 
     def stage(self, key: str) -> StagedObject:
         """Opens a file for writing under a name that no reader uses."""
-        with translate_storage_errors("written", key):
+        with _at(self._root, key, "written"):
             return _LocalStagedObject(self._root, key, self._unfinished())
 
     def publish(self, staged_key: str, key: str) -> None:
         """Links a staged file to its final name; idempotent."""
-        with translate_storage_errors("published", key):
-            target, linked = self._root / key, self._unfinished()
+        check_key(staged_key)
+        with _at(self._root, key, "published") as target:
+            linked = self._unfinished()
             try:
                 _in_folder(linked.parent, lambda: os.link(self._root / staged_key, linked))
                 _in_folder(target.parent, lambda: linked.replace(target))
+            except FileNotFoundError:
+                if not target.is_file():
+                    raise
+            finally:
                 # rename(2) does nothing if both names are links to the same file, so the extra name is removed here.
                 linked.unlink(missing_ok=True)
-            except FileNotFoundError:
-                if not target.exists():
-                    raise
             _sync_folder(target.parent)
 
     def create(self, key: str, content: bytes) -> bool:
-        """Writes a small file unless its name exists; returns whether this call created it."""
-        with translate_storage_errors("created", key):
-            target = self._root / key
+        """Writes a small file unless its name exists; returns whether this call created it.
+
+        Raises ``StorageError`` if the name exists but is no file: no run could ever commit under it.
+        """
+        with _at(self._root, key, "created") as target:
             staged = _LocalStagedObject(self._root, key, self._unfinished())
             try:
                 staged.write(content)
@@ -88,6 +101,7 @@ class LocalStore:
                 _in_folder(target.parent, lambda: os.link(written, target))
                 _sync_folder(target.parent)
             except FileExistsError:
+                check_no_obstacle(self._root, key, "created")
                 return False
             finally:
                 staged.discard()
@@ -100,9 +114,9 @@ class LocalStore:
     def remove(self, keys: Iterable[str]) -> None:
         """Removes files and the folders that become empty; a missing file is not an error."""
         for key in keys:
-            with translate_storage_errors("removed", key):
-                (self._root / key).unlink(missing_ok=True)
-                _prune((self._root / key).parent, self._root)
+            with _at(self._root, key, "removed") as path:
+                path.unlink(missing_ok=True)
+                _prune(path.parent, self._root)
         # Not after each written file: concurrent runs would remove the folder that another one is about to use.
         _prune(self._root / UNFINISHED_FOLDER, self._root)
 
@@ -128,8 +142,8 @@ class _LocalStagedObject:
         return self._temporary
 
     def close(self) -> None:
-        with translate_storage_errors("written", self.key):
-            written, target = self.finish(), self._root / self.key
+        with _at(self._root, self.key, "written") as target:
+            written = self.finish()
             _in_folder(target.parent, lambda: written.replace(target))
             _sync_folder(target.parent)
 
@@ -137,6 +151,19 @@ class _LocalStagedObject:
         with translate_storage_errors("discarded", self.key):
             self._file.close()
             self._temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def _at(root: Path, key: str, action: str) -> Iterator[Path]:
+    """Yields the path of a key; an error names what is in the way of it or of the files that are being written."""
+    with translate_storage_errors(action, key):
+        check_key(key)
+        try:
+            yield root / key
+        except OSError:
+            check_no_obstacle(root, key, action)
+            check_no_obstacle(root, f"{UNFINISHED_FOLDER}file", action)
+            raise
 
 
 def _files(root: Path, prefix: str) -> Iterator[tuple[str, os.DirEntry[str]]]:
@@ -171,6 +198,10 @@ def _size_bytes(entry: os.DirEntry[str]) -> int | None:
         status = entry.stat()
     except FileNotFoundError:
         return None if not Path(entry).is_symlink() else 0
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
+        raise obstacle_error(Path(entry), entry.name, "listed", DEAD_LINK) from error
     return status.st_size if stat.S_ISREG(status.st_mode) else 0
 
 

@@ -5,7 +5,7 @@ Invariant: equal facts give equal bytes. A manifest holds no host, no credential
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import date
 from typing import Any
 
@@ -15,6 +15,7 @@ from msgspec import UNSET, UnsetType
 
 from airflow_audit_provider.core.api.query import AuditQuery
 from airflow_audit_provider.core.api.read_stats import ReadStats
+from airflow_audit_provider.core.archive.object_keys import WindowKeys
 from airflow_audit_provider.core.privacy.rule import MaybeAppliedPrivacy
 from airflow_audit_provider.core.windows.window import TimeWindow
 from airflow_audit_provider.exceptions import ConfigurationError, VerificationError
@@ -146,6 +147,16 @@ class Manifest(msgspec.Struct, frozen=True):
         """Whether a second read of the whole window agreed before the commit."""
         return self.verified == "recount"
 
+    @property
+    def keys(self) -> WindowKeys:
+        """Object keys of the window."""
+        return WindowKeys(self.window, self.partition_date)
+
+    def added_by(self, part: Part) -> int | None:
+        """Returns the generation in a part's key, None if the key is not that of a part of this window."""
+        generation = self.keys.part_generation(part.key)
+        return generation if f"-{part.sha256[:16]}." in part.key else None
+
     def has_same_content_as(self, other: Manifest) -> bool:
         """Returns whether two manifests of one generation have the same records, dataset and format.
 
@@ -192,6 +203,33 @@ def read_manifest(key: str, content: bytes) -> Manifest:
             "Upgrade airflow-audit-provider."
         )
     return manifest
+
+
+def misplacements(key: str, manifest: Manifest) -> Iterator[str]:
+    """Yields sentences about what a manifest states that the manifest of this key cannot.
+
+    Anyone who can write to the store can copy a manifest to another key, or name any object in one. ``key`` is the key
+    of a manifest, maybe with the folder of its dataset before it.
+    """
+    if not key.endswith(manifest.keys.manifest(manifest.generation)):
+        yield f"The manifest states generation {manifest.generation} of {manifest.window}, which differs from its key."
+        return
+    day = manifest.window.start.date()
+    if abs((manifest.partition_date - day).days) > 1:
+        yield f"The manifest files its parts under dt={manifest.partition_date}, but its window starts on {day}."
+    for part in manifest.parts:
+        if manifest.added_by(part) not in range(1, manifest.generation + 1):
+            yield f"The manifest names {part.key[:200]!r}, which is not a valid part key of this window."
+
+
+def check_placement(key: str, manifest: Manifest) -> None:
+    """Raises ``VerificationError`` for a manifest that does not belong under its key, see :func:`misplacements`."""
+    problem = next(misplacements(key, manifest), None)
+    if problem is not None:
+        raise VerificationError(
+            f"The manifest {key} is misplaced or forged. {problem} Restore it from a copy. If this window was never "
+            "landed, move the object out of the destination."
+        )
 
 
 def describe(manifest: Manifest) -> dict[str, Any]:

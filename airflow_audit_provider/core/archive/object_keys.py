@@ -37,17 +37,18 @@ VERIFIED_FOLDER = "_verified/"
 LONG_WINDOW_FOLDER = "_long_windows/"
 UNFINISHED_FOLDER = f"{STAGING_FOLDER}unfinished/"
 PARTITION_START = "dt="
-_UNFINISHED = re.compile(UNFINISHED_FOLDER + r"(\d{8}T\d{6}Z)-\w+")
-_PART = re.compile(r"part-(\d{4,})-\d{5,}-[0-9a-f]{16}\..+")
-_WINDOW = re.compile(r"(\d{8}T\d{6}(?:\.\d{6})?Z)-(\d{8}T\d{6}(?:\.\d{6})?Z)")
+_UNFINISHED = re.compile(UNFINISHED_FOLDER + r"(\d{8}T\d{6}Z)-\w+", re.ASCII)
+# Anyone who can write to the store can name a part in a manifest, so nothing in a key may lead to another folder. RFC
+# 8785 has no integer above 2**53, so a number has at most 15 digits.
+_PART = re.compile(r"part-(\d{4,15})-\d{5,15}-[0-9a-f]{16}(?:\.[A-Za-z0-9]+)+", re.ASCII)
+_WINDOW = re.compile(r"(\d{8}T\d{6}(?:\.\d{6})?Z)-(\d{8}T\d{6}(?:\.\d{6})?Z)", re.ASCII)
 # A longer window is checked for overlaps by the manifests of its first 62 days only, which bounds the listings.
 _MAX_DAYS = 62
 _TICK = timedelta(microseconds=1)
 _DAY = timedelta(days=1)
-_GENERATION = re.compile(r"\.g(\d{4,})\.json$")
-_PASS_RECORD = re.compile(VERIFIED_FOLDER + r"\d{8}T\d{6}Z-[0-9a-f]{16}\.json")
-# RFC 8785 has no integer above 2**53, so a number has at most 15 digits.
-_SEAL = re.compile(r"_seals/(\d{6,15})\.(?:json|sig|tsr)")
+_GENERATION = re.compile(r"\.g(\d{4,15})\.json$", re.ASCII)
+_PASS_RECORD = re.compile(VERIFIED_FOLDER + r"\d{8}T\d{6}Z-[0-9a-f]{16}\.json", re.ASCII)
+_SEAL = re.compile(r"_seals/(\d{6,15})\.(?:json|sig|tsr)", re.ASCII)
 
 
 class WindowKeys(msgspec.Struct, frozen=True):

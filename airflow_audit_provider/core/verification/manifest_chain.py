@@ -1,7 +1,7 @@
 """Checks the manifests of one window: each against its key, its own sums and the generation before it.
 
 Invariant: unreadable or inconsistent bytes become a finding, never an exception; every manifest that can still be read
-is checked further.
+and belongs under its key is checked further. The others are left out, so that nobody reads an object that they name.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from airflow_audit_provider.core.archive.manifest import Manifest, Part, is_canonical, read_manifest
+from airflow_audit_provider.core.archive.manifest import Manifest, Part, is_canonical, misplacements, read_manifest
 from airflow_audit_provider.core.archive.object_keys import ManifestKey, WindowKeys, missing_numbers, read_manifest_key
 from airflow_audit_provider.core.verification.findings import Finding, FindingKind, finding
 from airflow_audit_provider.exceptions import VerificationError
@@ -33,7 +33,7 @@ class Generation(NamedTuple):
     @property
     def keys(self) -> WindowKeys:
         """Object keys of the window."""
-        return WindowKeys(self.manifest.window, self.manifest.partition_date)
+        return self.manifest.keys
 
     @property
     def added_parts(self) -> tuple[Part, ...]:
@@ -47,8 +47,7 @@ class Generation(NamedTuple):
 
     def added_by(self, part: Part) -> int | None:
         """Returns the generation in a part's key, or None if the key does not belong to this window."""
-        generation = self.keys.part_generation(part.key)
-        return generation if f"-{part.sha256[:16]}." in part.key else None
+        return self.manifest.added_by(part)
 
 
 class Chain(NamedTuple):
@@ -62,13 +61,13 @@ def read_chain(stored: Sequence[StoredManifest]) -> Chain:
     """Checks the manifests of one window, given in any order; every key must be the key of a manifest."""
     findings: list[Finding] = []
     generations: list[Generation] = []
-    for one, key in sorted(((one, _named(one)) for one in stored), key=lambda pair: pair[1].generation):
-        read = _read_generation(one, key)
-        if isinstance(read, Finding):
-            findings.append(read)
-        else:
+    for one in sorted(stored, key=lambda each: _named(each).generation):
+        read = _read_generation(one)
+        if isinstance(read, Generation):
             generations.append(read)
-            findings += _self_findings(read, one, key)
+            findings += _self_findings(read, one)
+        else:
+            findings += read
     findings += _missing_generations(stored)
     for index, generation in enumerate(generations):
         findings += _step_findings(generations[index - 1] if index else None, generation)
@@ -83,32 +82,25 @@ def _named(stored: StoredManifest) -> ManifestKey:
     return key
 
 
-def _read_generation(stored: StoredManifest, key: ManifestKey) -> Generation | Finding:
+def _read_generation(stored: StoredManifest) -> Generation | list[Finding]:
     if stored.content is None:
-        return finding(FindingKind.GENERATION_MISSING, stored.key, "The manifest was listed but could not be read.")
+        return [finding(FindingKind.GENERATION_MISSING, stored.key, "The manifest was listed but could not be read.")]
     try:
         manifest = read_manifest(stored.key, stored.content)
     except VerificationError as error:
-        return finding(FindingKind.MANIFEST_UNREADABLE, stored.key, error.message)
-    if (manifest.window, manifest.generation) != (key.window, key.generation):
-        fact = f"The manifest states generation {manifest.generation} of {manifest.window}, which differs from its key."
-        return finding(FindingKind.MANIFEST_MISPLACED, stored.key, fact)
-    return Generation(stored.key, hashlib.sha256(stored.content).hexdigest(), manifest)
+        return [finding(FindingKind.MANIFEST_UNREADABLE, stored.key, error.message)]
+    misplaced = [
+        finding(FindingKind.MANIFEST_MISPLACED, stored.key, fact) for fact in misplacements(stored.key, manifest)
+    ]
+    return misplaced or Generation(stored.key, hashlib.sha256(stored.content).hexdigest(), manifest)
 
 
-def _self_findings(generation: Generation, stored: StoredManifest, key: ManifestKey) -> Iterator[Finding]:
-    """Checks a manifest against its own bytes, key and sums."""
+def _self_findings(generation: Generation, stored: StoredManifest) -> Iterator[Finding]:
+    """Checks a manifest against its own bytes and sums."""
     manifest = generation.manifest
     if not is_canonical(manifest, stored.content or b""):
         fact = "The manifest's bytes differ from the canonical bytes of its content."
         yield finding(FindingKind.MANIFEST_NOT_CANONICAL, stored.key, fact)
-    if abs((manifest.partition_date - key.day).days) > 1:
-        fact = f"The manifest files its parts under dt={manifest.partition_date}, but its window starts on {key.day}."
-        yield finding(FindingKind.MANIFEST_MISPLACED, stored.key, fact)
-    for part in manifest.parts:
-        if generation.added_by(part) not in range(1, manifest.generation + 1):
-            fact = f"The manifest names {part.key}, which is not a valid part key of this window."
-            yield finding(FindingKind.MANIFEST_MISPLACED, stored.key, fact)
     if len({part.key for part in manifest.parts}) != len(manifest.parts):
         yield finding(FindingKind.MANIFEST_COUNTS, stored.key, "The manifest names a part twice.")
     yield from _sums(generation)

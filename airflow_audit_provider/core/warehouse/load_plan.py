@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from airflow_audit_provider.core.api.records import AuditRecord
 from airflow_audit_provider.core.archive.commit import CommittedManifest
-from airflow_audit_provider.core.archive.manifest import Manifest, Part
+from airflow_audit_provider.core.archive.manifest import Part
 from airflow_audit_provider.core.archive.object_keys import WindowKeys, newest_manifests, read_manifest_key
 from airflow_audit_provider.core.verification.coverage import WindowFacts, coverage_of
 from airflow_audit_provider.core.warehouse.port import LedgerEntry, LoadClaim
@@ -214,15 +214,6 @@ def _check_no_overlap(windows: Iterable[TimeWindow], requested: Sequence[TimeWin
                 "Give each window length a destination and a dataset name of its own."
             )
         widest = window if widest is None or window.end > widest.end else widest
-
-
-def check_manifest_placement(load: PlannedLoad, manifest: Manifest) -> None:
-    """Raises ``VerificationError`` if a manifest's window or generation differs from its key."""
-    if (manifest.window, manifest.generation) != (load.window, load.generation):
-        raise VerificationError(
-            f"The manifest {load.manifest_key} states generation {manifest.generation} of {manifest.window}, which "
-            "differs from its key. Restore it from a copy."
-        )
 
 
 def check_part_record_count(part: Part, found_count: int) -> None:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from datetime import UTC
+from datetime import UTC, timedelta
 from typing import Any
 
 import msgspec
 import pytest
 
 from airflow_audit_provider.core.api.read_stats import ReadStats
-from airflow_audit_provider.core.archive.manifest import Part, TableSchema, describe, read_manifest
+from airflow_audit_provider.core.archive.manifest import Part, TableSchema, check_placement, describe, read_manifest
+from airflow_audit_provider.core.archive.object_keys import WindowKeys
 from airflow_audit_provider.core.privacy.rule import AppliedPrivacy
+from airflow_audit_provider.core.windows.window import TimeWindow
 from airflow_audit_provider.exceptions import VerificationError
 from tests.core.archive.manifests import GOLDEN, manifest
+
+WINDOW = manifest().window
 
 
 def test_manifest_has_the_golden_bytes() -> None:
@@ -132,3 +136,25 @@ def test_type_mismatches_of_all_generations_are_added_up() -> None:
     replaced = late.succeeding(manifest(table=NORMALIZED), "aa", replace=True).table
     assert added == TableSchema("normalized", "1.0", {"actor_ip": 1, "request_status": 5})
     assert replaced == late.table
+
+
+@pytest.mark.parametrize("folder", ["", "team/a/"])
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ({}, None),
+        ({"generation": 2}, "differs from its key"),
+        ({"window": TimeWindow(WINDOW.start, WINDOW.end + timedelta(days=1))}, "differs from its key"),
+        ({"partition_date": WINDOW.start.date() + timedelta(days=1)}, None),
+        ({"partition_date": WINDOW.start.date() + timedelta(days=2)}, "but its window starts on"),
+        ({"parts": (Part("k1", 10, "aa", 2, 7, 9),)}, "'k1', which is not a valid part key of this window"),
+    ],
+)
+def test_manifest_under_another_key_fails(changes: dict[str, object], problem: str | None, folder: str) -> None:
+    """A manifest must have the window and the generation of its key, and name parts of its window only."""
+    placed, key = manifest(**{"parts": (), **changes}), f"{folder}{WindowKeys(WINDOW, WINDOW.start.date()).manifest(1)}"
+    if problem is None:
+        check_placement(key, placed)
+        return
+    with pytest.raises(VerificationError, match=rf"{problem}.* Restore it from a copy"):
+        check_placement(key, placed)

@@ -63,6 +63,7 @@ def test_a_generation_is_read_back_from_its_key(generation: int) -> None:
         f"_manifests/dt=2026-11-01/{NAME}.g00001.json", f"_manifests/dt=2026-11-01/{NAME}.g0001.json.tmp",
         f"_manifests/dt=2026-11-02/{NAME}.g0001.json", f"_manifests/dt=2026-11-01/X{NAME}.g0001.json",
         "_manifests/dt=2026-11-01/20261101T000000Z-20261101T060000Z.g0001.json", f"{NAME}.g0001.json",
+        f"_manifests/dt=2026-11-01/{NAME}.g{'9' * 5000}.json", f"_manifests/dt=2026-11-01/{NAME}.g٠٠٠١.json",
     ],
 )  # fmt: skip
 def test_another_key_has_no_generation(key: str) -> None:
@@ -97,6 +98,13 @@ def test_generation_of_a_part_is_read_from_its_key(generation: int) -> None:
         f"dt=2026-11-01/window={NAME}/sub/part-0001-00000-3f2a3f2a3f2a3f2a.jsonl",
         f"dt=2026-11-02/window={NAME}/part-0001-00000-3f2a3f2a3f2a3f2a.jsonl",
         f"dt=2026-11-01/window={NAME}/part-0001-00000-3f2a.jsonl",
+        f"dt=2026-11-01/window={NAME}/part-0001-00000-3f2a3f2a3f2a3f2a.x/../../../beside.jsonl",
+        f"dt=2026-11-01/window={NAME}/part-0001-00000-3f2a3f2a3f2a3f2a.x\\..\\beside.jsonl",
+        f"dt=2026-11-01/window={NAME}/part-0001-00000-3f2a3f2a3f2a3f2a.jsonl?x#y",
+        f"dt=2026-11-01/window={NAME}/part-0001-00000-3f2a3f2a3f2a3f2a.jsonl\n",
+        f"dt=2026-11-01/window={NAME}/part-0001-00000-3f2a3f2a3f2a3f2a..",
+        f"dt=2026-11-01/window={NAME}/part-٠٠٠١-00000-3f2a3f2a3f2a3f2a.jsonl",
+        f"dt=2026-11-01/window={NAME}/part-{'9' * 5000}-00000-3f2a3f2a3f2a3f2a.jsonl",
     ],
 )  # fmt: skip
 def test_key_of_no_part_of_this_window_has_no_generation(key: str) -> None:

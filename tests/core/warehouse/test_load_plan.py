@@ -16,7 +16,6 @@ from airflow_audit_provider.core.warehouse.load_plan import (
     CommittedWindows,
     LoadPlan,
     PlannedLoad,
-    check_manifest_placement,
     check_nothing_missing,
     check_part_record_count,
     check_records_in_window,
@@ -272,13 +271,3 @@ def test_records_outside_the_window_fail(stray_ns: int) -> None:
     check_records_in_window(PART, day(0), inside)
     with pytest.raises(VerificationError, match="outside"):
         check_records_in_window(PART, day(0), [*inside, AuditRecord(stray_ns, "s", b"{}")])
-
-
-@pytest.mark.parametrize("changes", [{"generation": 2}, {"window": day(1)}])
-def test_manifest_under_another_key_fails(changes: dict[str, object]) -> None:
-    """A manifest must have the window and the generation of its key."""
-    load = PlannedLoad(day(0), key(day(0)), 1)
-    placement = {"window": day(0), "generation": 1}
-    check_manifest_placement(load, manifest(**placement))
-    with pytest.raises(VerificationError, match="Restore it from a copy"):
-        check_manifest_placement(load, manifest(**{**placement, **changes}))
