@@ -90,9 +90,7 @@ def _common(row: Row) -> dict[str, Any]:
         "metadata": _metadata(row),
         "actor": _actor(row),
         "src_endpoint": _endpoint(row),
-        "cloud": _without_none(
-            {"provider": "Cloudflare", "account": _account(row), "org": _group(uid=row["organization_id"] or None)}
-        ),
+        "cloud": _without_none({"provider": "Cloudflare", "account": _account(row), "org": _organization(row)}),
         "http_request": _http_request(row),
         "http_response": _group(code=row["request_status"]),
     }
@@ -168,6 +166,11 @@ def _account(row: Row) -> dict[str, Any] | None:
     return account and {**account, "type_id": OTHER, "type": kind}
 
 
+def _organization(row: Row) -> dict[str, Any] | None:
+    uid = row["organization_id"]
+    return {"uid": uid} if uid else None
+
+
 def _http_request(row: Row) -> dict[str, Any] | None:
     path, _, query = (row["request_uri"] or "").partition("?")
     method = row["request_method"]
@@ -207,7 +210,7 @@ def _resources(row: Row) -> list[dict[str, Any]] | None:
 
 def _unmapped(row: Row, embed: Embed) -> dict[str, Any] | None:
     texts = {name: row[name] for name in _UNMAPPED_TEXTS}
-    if row["actor_token_id"] and not _user(row) and not _account(row):
+    if row["actor_token_id"] and not (row["actor_id"] or row["actor_email"] or _account(row)):
         texts["actor_token_id"] = row["actor_token_id"]
     values = {name: row[name] and embed(row[name]) for name in _UNMAPPED_JSON}
     return _without_none({**texts, **values}) or None
