@@ -6,6 +6,7 @@ however the API paged them.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from dataclasses import replace
 
 from airflow_audit_provider.core.api.query import Direction, PageRequest
@@ -91,12 +92,12 @@ class WindowReader:
         undated = self._undated_once.first_of(paginator.undated.inside(window))
         not_shown_again = paginator.not_shown_again
         missing = self.surplus.take_missing(window, seen.__contains__, stats)
-        received = self._pending + not_shown_again
-        complete = inside(in_order(received + missing), window)
-        self._keep_surplus(paginator, received if len(complete) < len(received) + len(missing) else [])
+        received = in_order([*self._pending, *not_shown_again, *missing])
+        complete = inside(received, window)
+        self._keep_surplus(paginator, received if len(complete) < len(received) else [])
         stats.seen_count += seen.seen_count + len(not_shown_again)
         stats.outside_count += paginator.outside_count + paginator.undated.count - len(undated)
-        stats.repeated_count += seen.repeated_count + len(received) + len(missing) - len(complete)
+        stats.repeated_count += seen.repeated_count + len(received) - len(complete)
         complete = in_order([*complete, *undated]) if undated else complete
         reason = str(paginator.ended_by)
         stats.ended_by[reason] = stats.ended_by.get(reason, 0) + 1
@@ -106,12 +107,18 @@ class WindowReader:
         return complete if self.request.direction is Direction.ASC else complete[::-1]
 
     def _keep_surplus(self, paginator: Paginator, received: list[AuditRecord]) -> None:
-        """Keeps the records that lie past the paginator's window, in the reading direction, up to the horizon."""
+        """Keeps the records that lie past the paginator's window, in the reading direction, up to the horizon.
+
+        ``received`` are sorted by event time. Of thousands, only a page lies past the window, so no other is looked at.
+        """
         whole, read = self.request.query_window, paginator.window
-        start, end = (read.end, whole.end) if self.request.direction is Direction.ASC else (whole.start, read.start)
+        is_ascending = self.request.direction is Direction.ASC
+        start, end = (read.end, whole.end) if is_ascending else (whole.start, read.start)
         if start < end:
             still_to_read = TimeWindow(start, end)
-            self.surplus.add(received, still_to_read, are_outside=False)
+            first = bisect_left(received, still_to_read.start_ns, key=_event_ns)
+            behind = bisect_left(received, still_to_read.end_ns, key=_event_ns)
+            self.surplus.add(received[first:behind], still_to_read, are_outside=False)
             self.surplus.add(paginator.outside, still_to_read, are_outside=True)
 
 
@@ -144,3 +151,7 @@ class SinglePageReader:
     def receive_refusal(self, error: SourceError) -> list[AuditRecord]:
         """Raises the error, because there is no other way to a single page."""
         raise error
+
+
+def _event_ns(record: AuditRecord) -> int:
+    return record.event_ns
