@@ -14,7 +14,7 @@ PACKAGE = "airflow_audit_provider"
 FOLDERS = ("hooks", "operators", "sensors", "triggers", "assets", "links")
 MODULES = ("retry_policy", "exceptions", "testing/__init__")
 # Modules in the public folders that DAG authors do not import.
-INTERNAL = {f"{PACKAGE}.triggers.shared_stream"}
+INTERNAL = {f"{PACKAGE}.triggers.shared_stream", f"{PACKAGE}.triggers.shared_activity"}
 # Their arguments are the facts of one error, and described in its docstring.
 WITHOUT_PARAMETER_LISTS = {f"{PACKAGE}.exceptions"}
 DIRECTIVE = re.compile(rf"^::: ({PACKAGE}[\w.]*)[ ]*$", re.MULTILINE)
