@@ -17,6 +17,7 @@
     ├── NotCommittedError             the window to load is not committed yet                   retry
     ├── TimestampUnavailableError     the time stamp authority gave no time stamp               retry
     ├── WarehouseBusyError            another loader holds the table or the window              retry
+    ├── WarehouseUnavailableError     the warehouse did not respond, or has no space left       retry
     └── VerificationError             stored data disagrees with its manifest or with the API   no retry
 
 "retry" is the class attribute ``retryable``: Airflow retries the task. "no retry" fails the task at once, however
@@ -49,6 +50,7 @@ __all__ = [
     "TimestampUnavailableError",
     "VerificationError",
     "WarehouseBusyError",
+    "WarehouseUnavailableError",
     "WindowNotSettledError",
     "error_named",
 ]
@@ -217,6 +219,15 @@ class TimestampUnavailableError(AuditProviderError):
 
 class WarehouseBusyError(AuditProviderError):
     """Another loader was first or holds the warehouse; nothing of this load is visible."""
+
+    retryable = True
+
+
+class WarehouseUnavailableError(AuditProviderError):
+    """The warehouse did not respond, ended the connection, ran into a timeout or has no space left.
+
+    A window is loaded as a whole or not at all; the load ledger tells.
+    """
 
     retryable = True
 

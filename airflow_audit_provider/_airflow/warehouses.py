@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from airflow.providers.common.compat.sdk import BaseHook
 
@@ -16,8 +17,11 @@ from airflow_audit_provider.adapters.storage.uris import split_uri
 from airflow_audit_provider.adapters.warehouses.duckdb import open_duckdb
 from airflow_audit_provider.adapters.warehouses.iceberg import IcebergWarehouse, open_iceberg
 from airflow_audit_provider.adapters.warehouses.postgres import PostgresSession
+from airflow_audit_provider.adapters.warehouses.postgres_errors import connection_error
 from airflow_audit_provider.adapters.warehouses.sql import SqlSession, SqlWarehouse, table_name
 from airflow_audit_provider.exceptions import ConfigurationError
+
+_MEMORY_LIMIT = "memory_limit"
 
 
 def open_sql_warehouse(conn_id: str | None, duckdb_path: str | None, table: str) -> SqlWarehouse:
@@ -31,18 +35,50 @@ def open_sql_warehouse(conn_id: str | None, duckdb_path: str | None, table: str)
 
 def _session(conn_id: str) -> SqlSession:
     connection = get_connection(conn_id, "Create it with type postgres or duckdb, or correct conn_id.")
+    _extra(conn_id, connection)
     if connection.conn_type == "duckdb":
         if not connection.host:
             raise ConfigurationError(
                 f"Connection {conn_id!r} has no host. Set its host to the path of the DuckDB file."
             )
-        return open_duckdb(connection.host, SystemClock(), extra_text(conn_id, connection, "memory_limit") or None)
+        return open_duckdb(connection.host, SystemClock(), _memory_limit(conn_id, connection))
     if connection.conn_type != "postgres":
         raise ConfigurationError(
             f"Connection {conn_id!r} has the type {connection.conn_type!r}, which cannot be loaded. Use one of "
             "type postgres or duckdb; for other databases see the documentation, page Warehouses."
         )
-    return PostgresSession(BaseHook.get_hook(conn_id).get_conn())
+    return PostgresSession(_postgres_connection(conn_id))
+
+
+def _postgres_connection(conn_id: str) -> Any:
+    """Returns an open connection of the postgres provider's hook."""
+    try:
+        return BaseHook.get_hook(conn_id).get_conn()
+    except Exception as error:
+        # The hook raises errors of the driver, of other providers for their logins, and plain ones for its own extras.
+        raise connection_error(conn_id, error) from error
+
+
+def _extra(conn_id: str, connection: Any) -> Mapping[str, Any]:
+    """Returns a connection's extra; raises ``ConfigurationError`` unless it is an object or empty."""
+    extra = connection.extra_dejson
+    if not isinstance(extra, Mapping):
+        raise ConfigurationError(
+            f"The extra of connection {conn_id!r} is JSON, but not an object. Write it as an object of names and "
+            "values."
+        )
+    return extra
+
+
+def _memory_limit(conn_id: str, connection: Any) -> str | None:
+    """Returns DuckDB's memory limit in a connection's extra; raises ``ConfigurationError`` for anything else in it."""
+    unknown = sorted(set(_extra(conn_id, connection)) - {_MEMORY_LIMIT})
+    if unknown:
+        raise ConfigurationError(
+            f"Connection {conn_id!r} has {', '.join(map(repr, unknown))} in its extra. Only memory_limit is read, with "
+            'a unit, such as {"memory_limit": "1GB"}. Correct or remove the others.'
+        )
+    return extra_text(conn_id, connection, _MEMORY_LIMIT) or None
 
 
 def open_iceberg_warehouse(
@@ -63,7 +99,7 @@ def _catalog_in(conn_id: str) -> dict[str, str]:
     connection = get_connection(
         conn_id, "Create it with the catalog's properties as extra, or correct catalog_conn_id."
     )
-    properties = {name: str(value) for name, value in connection.extra_dejson.items()}
+    properties = {name: str(value) for name, value in _extra(conn_id, connection).items()}
     if connection.host:
         properties.setdefault("uri", connection.host)
     if connection.login and connection.password:
@@ -79,5 +115,11 @@ def _embedded_catalog(warehouse: str | None) -> dict[str, str]:
             f"The warehouse {warehouse!r} is not an absolute local folder, and no catalog is configured for it. Set "
             "warehouse to an absolute folder, or set catalog_conn_id or catalog_properties."
         )
-    Path(parts.path).mkdir(parents=True, exist_ok=True)
+    try:
+        Path(parts.path).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigurationError(
+            f"The warehouse folder {parts.path!r} cannot be created ({error}). Create it with rights for the worker's "
+            "user, or correct warehouse."
+        ) from error
     return {"type": "sql", "uri": f"sqlite:///{parts.path}/catalog.db", "warehouse": f"file://{parts.path}"}

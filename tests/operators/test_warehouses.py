@@ -16,7 +16,7 @@ from pyiceberg.catalog import load_catalog
 
 from airflow_audit_provider.adapters.storage.fsspec_store import LocalStore
 from airflow_audit_provider.assets.audit_logs import audit_log_asset
-from airflow_audit_provider.exceptions import ConfigurationError, NotCommittedError
+from airflow_audit_provider.exceptions import ConfigurationError, NotCommittedError, WarehouseUnavailableError
 from airflow_audit_provider.operators.warehouses import (
     CloudflareAuditLogsToIcebergOperator,
     CloudflareAuditLogsToSqlOperator,
@@ -266,3 +266,56 @@ def test_destination_landed_anew_is_loaded_again(tmp_path: Path, capsys: pytest.
     assert (summary["record_count"], summary["replaced_count"], summary["unchanged_count"]) == (6, 1, 0)
     assert "replacing generation 1 of an earlier landing" in capsys.readouterr().out
     assert sum(_days(tmp_path / "a.duckdb").values()) == 6
+
+
+@pytest.mark.parametrize(
+    ("connection", "named"),
+    [
+        ({"conn_type": "duckdb", "extra": {"memorylimit": "1GB"}}, "'memorylimit' in its extra"),
+        ({"conn_type": "duckdb", "extra": {"memory_limit": 1}}, "memory_limit.* is a int"),
+        ({"conn_type": "postgres", "host": "127.0.0.1", "port": 1, "extra": {"colour": "blue"}}, "colour"),
+        ({"conn_type": "postgres", "host": "127.0.0.1", "port": 1, "extra": {"sslmode": "perhaps"}}, "sslmode"),
+        ({"conn_type": "postgres", "host": "127.0.0.1", "port": 1, "extra": {"cursor": "square"}}, "cursor"),
+    ],
+)
+def test_wrong_extra_of_a_connection_fails_permanently(
+    two_days: TaskSetup, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, connection: dict[str, Any], named: str
+) -> None:
+    """An unknown or invalid option in the connection's extra is named, and the message shows no password."""
+    connection = {"host": str(tmp_path / "a.duckdb"), "login": "ann", "password": "swordfish", **connection}
+    monkeypatch.setenv("AIRFLOW_CONN_WAREHOUSE", json.dumps(connection))
+    with pytest.raises(AirflowFailException, match=named) as caught:
+        _to_duckdb(two_days, tmp_path / "unused", duckdb_path=None, conn_id="warehouse").execute({})
+    assert "swordfish" not in str(caught.value)
+
+
+@pytest.mark.parametrize("conn_type", ["duckdb", "postgres"])
+def test_extra_that_is_no_object_fails_permanently(
+    two_days: TaskSetup, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, conn_type: str
+) -> None:
+    """An extra that is a JSON list, as a secrets backend may hold it, is named."""
+    connection = {"conn_type": conn_type, "host": "127.0.0.1", "port": 1, "extra": "[1]"}
+    monkeypatch.setenv("AIRFLOW_CONN_WAREHOUSE", json.dumps(connection))
+    with pytest.raises(AirflowFailException, match="not an object"):
+        _to_duckdb(two_days, tmp_path / "unused", duckdb_path=None, conn_id="warehouse").execute({})
+
+
+def test_server_that_does_not_answer_is_retried(
+    two_days: TaskSetup, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A PostgreSQL server that cannot be reached is an error that Airflow retries."""
+    connection = {"conn_type": "postgres", "host": "127.0.0.1", "port": 1, "login": "ann", "password": "swordfish"}
+    monkeypatch.setenv("AIRFLOW_CONN_WAREHOUSE", json.dumps(connection))
+    with pytest.raises(WarehouseUnavailableError, match="cannot be reached") as caught:
+        _to_duckdb(two_days, tmp_path / "unused", duckdb_path=None, conn_id="warehouse").execute({})
+    assert "swordfish" not in str(caught.value)
+
+
+def test_folder_that_cannot_be_created_fails_permanently(two_days: TaskSetup, tmp_path: Path) -> None:
+    """A local Iceberg warehouse below a file is named."""
+    (tmp_path / "file").write_text("")
+    operator = CloudflareAuditLogsToIcebergOperator(
+        task_id="load", destination=f"file://{two_days.destination}", warehouse=f"{tmp_path}/file/ice"
+    )
+    with pytest.raises(AirflowFailException, match="cannot be created"):
+        operator.execute({})

@@ -9,10 +9,11 @@ Invariant: a database file that another process has open is waited for, but not 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, suppress
 from importlib.util import find_spec
 from typing import Any
 
+from airflow_audit_provider.adapters.warehouses.duckdb_errors import named_duckdb_error
 from airflow_audit_provider.core.ports import Clock
 from airflow_audit_provider.exceptions import ConfigurationError, WarehouseBusyError
 
@@ -39,32 +40,30 @@ class DuckDbSession:
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """Begins a transaction; commits at the end of the block, rolls back on an error."""
+        """Begins a transaction; commits at the end of the block, rolls back on an error.
+
+        Raises the error that :func:`named_duckdb_error` gives an error of DuckDB.
+        """
         self._connection.execute("BEGIN")
         try:
             yield
             self._connection.execute("COMMIT")
         except BaseException as error:
-            self._roll_back()
-            if isinstance(error, self._duckdb.TransactionException):
-                raise WarehouseBusyError(
-                    f"Another DuckDB transaction changed the table or its load ledger at the same time ({error}). "
-                    "Nothing was changed. Run the task again."
-                ) from error
+            named = named_duckdb_error(self._duckdb, error)
+            # DuckDB cannot roll back after a failed commit, which has done so, nor in a database that has failed; the
+            # first error counts.
+            with suppress(self._duckdb.Error) if named else nullcontext():
+                self._connection.execute("ROLLBACK")
+            if named:
+                raise named from error
             raise
-
-    def _roll_back(self) -> None:
-        """Rolls back, unless the failed commit has done so."""
-        try:
-            self._connection.execute("ROLLBACK")
-        except self._duckdb.TransactionException as error:
-            if "no transaction is active" not in str(error):
-                raise
 
     def execute(self, statement: str, *parameters: Any) -> list[tuple[Any, ...]]:
         """Runs one statement and returns its rows."""
         rows: list[tuple[Any, ...]] = self._connection.execute(statement, parameters).fetchall()
         return rows
+
+    folds_case = True
 
     def lock_table(self, name: str) -> None:
         """Does nothing: of two transactions that create or alter a table, DuckDB fails one."""
@@ -82,8 +81,12 @@ class DuckDbSession:
         self._connection.register("arriving_rows", arriving)
         try:
             self._connection.execute(f"INSERT INTO {table} ({columns}) SELECT {columns} FROM arriving_rows")  # noqa: S608 - checked name
-        finally:
-            self._connection.unregister("arriving_rows")
+        except self._duckdb.Error:
+            # The transaction is aborted, so nothing more can be done in it; the first error counts.
+            with suppress(self._duckdb.Error):
+                self._connection.unregister("arriving_rows")
+            raise
+        self._connection.unregister("arriving_rows")
 
     def close(self) -> None:
         """Closes the connection, if the session owns it."""
@@ -110,8 +113,9 @@ def open_duckdb(path: str, clock: Clock, memory_limit: str | None = None) -> Duc
                 continue
             if not str(error).startswith(_LOCKED_MESSAGE_START):
                 raise ConfigurationError(
-                    f"DuckDB cannot open {path!r} ({error}). Check that the folder exists, that it is writable, and "
-                    "that memory_limit has a unit, such as 1GB."
+                    f"DuckDB cannot open {path!r} ({error}). Check that the folder exists, that the worker's user may "
+                    "write folder and file, that the file is a DuckDB database, and that memory_limit has a unit, such "
+                    "as 1GB."
                 ) from error
             if clock.monotonic() >= give_up_at:
                 raise WarehouseBusyError(

@@ -7,16 +7,21 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, suppress
 from importlib.util import find_spec
 from typing import Any
 
-from airflow_audit_provider.exceptions import ConfigurationError, WarehouseBusyError
+from airflow_audit_provider.adapters.warehouses.postgres_errors import named_postgres_error
+from airflow_audit_provider.exceptions import ConfigurationError
 
-# SQLSTATEs of a conflict with another transaction (PostgreSQL docs, Appendix A): serialization_failure,
-# deadlock_detected, lock_not_available, unique_violation.
-_CONFLICT_STATES = frozenset({"40001", "40P01", "55P03", "23505"})
-_LOCK_TIMEOUT = "300s"
+# Settings of each transaction. Drivers read times only with an ISO date style, and text only in the encoding that they
+# know of; a role, a database or the environment may have set others.
+_SETTINGS = {
+    "lock_timeout": "300s",
+    "client_encoding": "UTF8",
+    "DateStyle": "ISO, YMD",
+    "TimeZone": "UTC",
+}
 
 
 class PostgresSession:
@@ -31,29 +36,42 @@ class PostgresSession:
                 "Loading into PostgreSQL needs pyarrow. Run: pip install 'airflow-audit-provider[postgres]'."
             )
         self._connection = connection
+        # With autocommit, which an extra of the connection can set, each statement would be a transaction.
+        connection.autocommit = False
+        if hasattr(connection, "set_client_encoding"):
+            # psycopg 2 does not notice a change by a statement.
+            connection.set_client_encoding("UTF8")
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """Begins a transaction with a lock timeout; commits at the end of the block, rolls back on an error."""
+        """Begins a transaction with known settings; commits at the end of the block, rolls back on an error.
+
+        Raises the error that :func:`named_postgres_error` gives a driver's error.
+        """
         try:
-            self.execute(f"SET LOCAL lock_timeout = '{_LOCK_TIMEOUT}'")
+            for setting in _SETTINGS.items():
+                self.execute("SELECT set_config(?, ?, true)", *setting)
             yield
             self._connection.commit()
         except BaseException as error:
+            named = named_postgres_error(error)
             if not self._connection.closed:
-                self._connection.rollback()
-            if _sqlstate(error) in _CONFLICT_STATES:
-                raise WarehouseBusyError(
-                    "Another PostgreSQL transaction changed or locked the table or its load ledger at the same time "
-                    f"(SQLSTATE {_sqlstate(error)}: {error}). Nothing was changed. Run the task again."
-                ) from error
+                # A lost connection fails here too, and the server rolls back; the first error counts.
+                with suppress(type(error)) if named else nullcontext():
+                    self._connection.rollback()
+            if named:
+                raise named from error
             raise
 
     def execute(self, statement: str, *parameters: Any) -> list[tuple[Any, ...]]:
         """Runs one statement and returns its rows."""
         with self._connection.cursor() as cursor:
             cursor.execute(statement.replace("?", "%s"), parameters)
-            return [tuple(row) for row in cursor.fetchall()] if cursor.description else []
+            # The connection's extra can choose cursors whose rows are dicts.
+            found = cursor.fetchall() if cursor.description else []
+            return [tuple(row.values() if isinstance(row, dict) else row) for row in found]
+
+    folds_case = False
 
     def lock_table(self, name: str) -> None:
         """Waits for the advisory lock of a table name.
@@ -69,7 +87,7 @@ class PostgresSession:
     def add(self, table: str, rows: Any) -> None:
         """Sends an Arrow table by COPY."""
         columns = ", ".join(f'"{name}"' for name in rows.column_names)
-        statement = f"COPY {table} ({columns}) FROM STDIN (FORMAT csv)"
+        statement = f"COPY {table} ({columns}) FROM STDIN (FORMAT csv, ENCODING 'UTF8')"
         content = _csv(rows)
         with self._connection.cursor() as cursor:
             # psycopg 2 has copy_expert, psycopg 3 has copy.
@@ -104,9 +122,3 @@ def _without_nul(rows: Any) -> Any:
         if pa.types.is_string(field.type) and compute.any(compute.match_substring(column, "\0")).as_py():
             rows = rows.set_column(place, field, compute.replace_substring(column, "\0", "\ufffd"))
     return rows
-
-
-def _sqlstate(error: BaseException) -> str | None:
-    """Returns the SQLSTATE of an error of psycopg 3 (``sqlstate``) or psycopg 2 (``pgcode``)."""
-    state: str | None = getattr(error, "sqlstate", None) or getattr(error, "pgcode", None)
-    return state

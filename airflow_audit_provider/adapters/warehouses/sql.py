@@ -55,8 +55,14 @@ class SqlSession(Protocol):
     def transaction(self) -> AbstractContextManager[None]:
         """Begins a transaction; commits at the end of the block, rolls back on an error.
 
-        Raises ``WarehouseBusyError`` if it conflicts with another transaction.
+        Every error of the database's library becomes a named one, such as ``WarehouseBusyError`` if the transaction
+        conflicts with another one.
         """
+        ...
+
+    @property
+    def folds_case(self) -> bool:
+        """Whether the database compares names without regard to case, even quoted ones."""
         ...
 
     def lock_table(self, name: str) -> None:
@@ -80,20 +86,21 @@ class SqlSession(Protocol):
 
 
 class TableName(NamedTuple):
-    """Name of a table; ``schema`` is None for the default schema of the connection."""
+    """Name of a table; ``schema`` is None for the default schema of the connection, ``catalog`` for its database."""
 
     schema: str | None
     table: str
+    catalog: str | None = None
 
     @property
     def quoted(self) -> str:
         """Quoted name, as it is used in statements."""
-        return ".".join(f'"{name}"' for name in self if name is not None)
+        return ".".join(f'"{name}"' for name in (self.catalog, self.schema, self.table) if name is not None)
 
     @property
     def ledger(self) -> TableName:
         """Name of the load ledger, in the same schema."""
-        return TableName(self.schema, f"{self.table}_loads")
+        return self._replace(table=f"{self.table}_loads")
 
 
 def table_name(text: str) -> TableName:
@@ -120,18 +127,71 @@ class SqlWarehouse:
         """Creates table and ledger and adds new columns, in one transaction."""
         wanted = (*KEY_COLUMNS, *columns)
         with self._session.transaction():
-            self._session.lock_table(self._table)
-            self._session.execute(_ledger_ddl(self._ledger))
-            self._check_ledger()
-            found = self._columns(self._name)
-            if found:
-                self._add_missing(wanted, found)
+            in_schema = self._in_schema()
+            self._session.lock_table(in_schema.quoted.lower())
+            self._name, has_table = self._found(in_schema)
+            ledger, has_ledger = self._found(self._name.ledger)
+            self._table, self._ledger = self._name.quoted, ledger.quoted
+            # A role without the right to create tables may load into existing ones.
+            if not has_ledger:
+                self._session.execute(_ledger_ddl(self._ledger))
+            self._check_ledger(ledger)
+            if has_table:
+                self._add_missing(wanted, self._columns(self._name))
             else:
                 self._create(wanted)
 
-    def _check_ledger(self) -> None:
+    def _in_schema(self) -> TableName:
+        """Returns the name with its schema as the database spells it; raises ``ConfigurationError`` without one."""
+        wanted = self._name.schema
+        found = self._session.execute(
+            "SELECT catalog_name, schema_name FROM information_schema.schemata WHERE catalog_name = current_database() "
+            "AND lower(schema_name) = lower(coalesce(?, current_schema()))",
+            wanted,
+        )
+        for catalog, schema in found:
+            if wanted in {None, schema} or self._session.folds_case:
+                # DuckDB takes a single qualifier for the database if the file has that name.
+                return TableName(schema, self._name.table, catalog if self._session.folds_case else None)
+        if wanted is None:
+            raise ConfigurationError(
+                "The connection has no default schema: its search_path names none that exists. Give table as "
+                "schema.table."
+            )
+        raise ConfigurationError(
+            f"The schema {wanted} of the table {self._table} does not exist in the connection's database, or its role "
+            f"has no right on it. Run CREATE SCHEMA {wanted}, grant USAGE and CREATE on it, or correct table."
+        )
+
+    def _found(self, wanted: TableName) -> tuple[TableName, bool]:
+        """Returns the name of a table as the database spells it, and whether it exists.
+
+        Raises ``ConfigurationError`` for a view, and for a table whose name differs in case where case matters.
+        """
+        rows = self._session.execute(
+            "SELECT table_name, table_type FROM information_schema.tables WHERE table_catalog = current_database() "
+            "AND table_schema = ? AND lower(table_name) = lower(?)",
+            wanted.schema,
+            wanted.table,
+        )
+        same = [row for row in rows if row[0] == wanted.table or self._session.folds_case]
+        if rows and not same:
+            raise ConfigurationError(
+                f"The table {wanted.quoted} does not exist, but {rows[0][0]} does, and the database distinguishes "
+                "case. Write table as the existing one, or rename that one."
+            )
+        for name, kind in same:
+            if kind != "BASE TABLE":
+                raise ConfigurationError(
+                    f"The object {wanted.quoted} is no table that can be loaded, but a {kind}. Give the name of a new "
+                    "table."
+                )
+            return wanted._replace(table=name), True
+        return wanted, False
+
+    def _check_ledger(self, ledger: TableName) -> None:
         """Raises ``ConfigurationError`` if the ledger has not the columns of this release."""
-        missing = sorted(_LEDGER_COLUMNS.keys() - self._columns(self._name.ledger))
+        missing = sorted(_LEDGER_COLUMNS.keys() - self._columns(ledger))
         if missing:
             raise ConfigurationError(
                 f"The load ledger {self._ledger} has no column {missing[0]}: another program or an earlier release "
@@ -161,15 +221,15 @@ class SqlWarehouse:
                 )
 
     def _columns(self, of: TableName) -> dict[str, str]:
-        """Returns the type of each column of a table, an empty dict if the table does not exist."""
+        """Returns the type of each column of a table, by names in lower case where case does not matter."""
         rows = self._session.execute(
             "SELECT column_name, upper(data_type) FROM information_schema.columns "
-            "WHERE table_catalog = current_database() AND table_schema = coalesce(?, current_schema()) "
-            "AND table_name = ?",
+            "WHERE table_catalog = current_database() AND table_schema = ? AND table_name = ?",
             of.schema,
             of.table,
         )
-        return {name: _CATALOG_NAMES.get(known, known) for name, known in rows}
+        types = {name: _CATALOG_NAMES.get(known, known) for name, known in rows}
+        return {name.lower(): known for name, known in types.items()} if self._session.folds_case else types
 
     def loaded(self, dataset: str) -> list[LedgerEntry]:
         """Returns the newest ledger entry of every window of a dataset."""
