@@ -19,6 +19,7 @@ from airflow_audit_provider.adapters.storage.fsspec_store import LocalStore
 from airflow_audit_provider.core.api.rate_limiter import RateLimiter
 from airflow_audit_provider.core.api.retry import RetryLimits
 from airflow_audit_provider.core.archive.manifest import Manifest
+from airflow_audit_provider.core.archive.object_keys import DATASET_KEY
 from airflow_audit_provider.pipelines import part_writer
 from airflow_audit_provider.pipelines.committed import latest_committed
 from airflow_audit_provider.pipelines.sweep import sweep
@@ -95,7 +96,7 @@ def _end(fork_server: ForkServer, folder: Path, expected: dict[str, bytes]) -> M
     assert _parts(store) == expected
     assert verify(store).severe_count == 0
     sweep(store, datetime.now(UTC) + timedelta(days=2))
-    named = {*expected, keys_of(SPEC).manifest(1)}
+    named = {*expected, keys_of(SPEC).manifest(1), DATASET_KEY}
     assert _files(folder) == named
     return commit.manifest
 
