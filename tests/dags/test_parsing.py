@@ -21,7 +21,7 @@ AT_MOST_ANEW = 1.3
 # What an example may load: declarations and names.
 DECLARATIONS = re.compile(
     r"airflow_audit_provider\.("
-    r"exceptions|assets(\.audit_logs)?|links(\.audit_logs)?|adapters(\.clock|\.storage(\.libraries)?)?|formats(\.options)?"
+    r"exceptions|assets(\.audit_logs)?|links(\.audit_logs)?|adapters(\.clock|\.storage(\.(libraries|uris))?)?|formats(\.options)?"
     r"|core(\.(limits|api(\.(endpoints|record_filter))?|watch(\.polling)?))?"
     r"|_airflow(\.(arguments|compat|config|deferral|destinations|task_errors))?"
     r"|operators(\.(audit_logs|verify|seal|warehouses))?"
