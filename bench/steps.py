@@ -6,7 +6,6 @@ Invariant: a figure is the median of several runs in one thread, in CPU time of 
 from __future__ import annotations
 
 import argparse
-import platform
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -18,13 +17,10 @@ from tempfile import TemporaryDirectory
 
 from airflow_audit_provider.adapters.storage.local_store import LocalStore
 from airflow_audit_provider.core.archive.object_keys import MANIFEST_FOLDER, WindowKeys
-from airflow_audit_provider.core.privacy.pseudonyms import Pseudonyms
 from airflow_audit_provider.core.windows.window import TimeWindow
-from airflow_audit_provider.testing.records import Feed, generate
 
 RUNS = 5
 _WINDOWS = 13_000
-_RECORDS = 4_000
 
 
 def main() -> int:
@@ -54,21 +50,6 @@ def _list_all(list_by: Callable[[str], Iterable[object]], prefix: str) -> None:
         pass
 
 
-def measured_pseudonyms() -> Iterator[str]:
-    """Replaces e-mail and IP addresses in records of every shape that the fake sends."""
-    for version in ("v1", "v2"):
-        rows = generate(1, Feed(version, f"accounts/{'0' * 32}"), 20_000, _RECORDS, "0" * 32)
-        seconds = _cpu_seconds(partial(_pseudonymise, [row.raw for row in rows]))
-        python = platform.python_version()
-        yield f"pseudonyms in records of {version}, CPython {python}: {seconds / _RECORDS * 1e6:.1f} µs a record"
-
-
-def _pseudonymise(raws: list[bytes]) -> None:
-    pseudonyms = Pseudonyms(b"k" * 32, emails=True, addresses=True)
-    for raw in raws:
-        pseudonyms.in_record(raw)
-
-
 def _make_dataset(root: Path) -> None:
     """Makes the empty files of a dataset."""
     start = datetime(2025, 1, 1, tzinfo=UTC)
@@ -91,7 +72,7 @@ def _cpu_seconds(action: Callable[[], object]) -> float:
     return median(seconds)
 
 
-STEPS: dict[str, Callable[[], Iterator[str]]] = {"listing": measured_listing, "pseudonyms": measured_pseudonyms}
+STEPS: dict[str, Callable[[], Iterator[str]]] = {"listing": measured_listing}
 
 
 if __name__ == "__main__":

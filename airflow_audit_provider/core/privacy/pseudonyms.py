@@ -17,7 +17,6 @@ from typing import Any, NamedTuple
 import msgspec
 
 from airflow_audit_provider.core.api.records import fields_of
-from airflow_audit_provider.core.privacy.address_signs import Signs, literals_with_signs, signs_of
 from airflow_audit_provider.core.privacy.ip_addresses import plain_address, replace_address, unquoted
 
 MARK = "hmac:"
@@ -43,8 +42,6 @@ _DOMAIN = re.compile(
 )
 # Escapes that end an address: all except those of + - . _ and of letters beyond ASCII.
 _URL_ESCAPE = re.compile(rf"%(?!(?:25)*(?:2[bBdDeE]|5[fF]|{_HIGH_BYTE}))(?:25)*[0-9A-Fa-f]{{2}}")
-# Texts that JSON writes as they are, and that have no other case.
-_PLAIN = re.compile(r"[a-z0-9@.:_+-]+", re.ASCII)
 _FIRST_LETTER = re.compile(rf"\w|{_PERCENT}{_HIGH_BYTE}")
 
 
@@ -62,16 +59,10 @@ _HEAD = msgspec.json.Decoder(_Head)
 
 
 class _Known(NamedTuple):
-    """A record's actor: the IP address, and texts that are replaced only if a literal has nothing else.
-
-    ``signs`` are what literals with something to replace contain; None if all literals have to be searched.
-    ``literals`` are the usual notations of the texts as JSON, with what replaces them.
-    """
+    """A record's actor: the IP address, and texts that are replaced only if a literal has nothing else."""
 
     address: str | None
     whole: Mapping[str, str]
-    signs: Signs | None = None
-    literals: Mapping[bytes, bytes] = {}
 
     @property
     def is_hinted(self) -> bool:
@@ -91,7 +82,6 @@ class Pseudonyms:
         self._emails = emails
         self._addresses = addresses
         self._pseudonym = lru_cache(maxsize=8192)(self._digest)
-        self._known_by_texts = lru_cache(maxsize=8192)(self._known_of)
 
     def of_email(self, text: str) -> str:
         """Returns the pseudonym of an e-mail address; ignores case and surrounding white space."""
@@ -108,14 +98,8 @@ class Pseudonyms:
     def in_record(self, raw: bytes) -> bytes:
         """Returns a record's JSON with pseudonyms in place of addresses."""
         known = self._known(raw)
-        if known.signs is None:
-            return _encode(self._in_json(_decode(raw), known, 0))
-        pieces, done = [], 0
-        for start, end in literals_with_signs(raw, known.signs):
-            literal = raw[start:end]
-            pieces += [raw[done:start], known.literals.get(literal) or self._in_raw_literal(literal, known)]
-            done = end
-        return b"".join([*pieces, raw[done:]])
+        text = raw.decode("utf-8", "surrogateescape")
+        return self._in_json(text, known, 0).encode("utf-8", "surrogateescape")
 
     def in_text(self, text: str) -> str:
         """Returns a text outside of a record with pseudonyms in place of e-mail addresses; IP addresses stay."""
@@ -127,23 +111,15 @@ class Pseudonyms:
 
     def _known(self, raw: bytes) -> _Known:
         actor = _actor_of(raw)
-        return self._known_by_texts(_text(actor.email), _text(actor.ip), _text(actor.ip_address))
-
-    def _known_of(self, email: str | None, *addresses: str | None) -> _Known:
         whole: dict[str, str] = {}
-        if self._emails and email:
-            whole[email.lower()] = self.of_email(email)
+        if self._emails and isinstance(actor.email, str) and actor.email.strip():
+            whole[actor.email.strip().lower()] = self.of_email(actor.email)
         address = None
-        for text in addresses if self._addresses else ():
-            if text:
+        for text in (actor.ip, actor.ip_address):
+            if self._addresses and isinstance(text, str) and text.strip():
                 address = plain_address(text) or address
-                whole[text.lower()] = self.of_address(text)
-        have_signs = all(
-            (self._emails and "@" in text) or (address and plain_address(text) == address) for text in whole
-        )
-        signs = signs_of(address, has_emails=self._emails) if have_signs else None
-        literals = {f'"{text}"'.encode(): f'"{whole[text]}"'.encode() for text in whole if _PLAIN.fullmatch(text)}
-        return _Known(address, whole, signs, literals)
+                whole[text.strip().lower()] = self.of_address(text)
+        return _Known(address, whole)
 
     def _in_json(self, text: str, known: _Known, depth: int) -> str:
         """Replaces in the string literals of valid JSON, keys included."""
@@ -153,10 +129,6 @@ class Pseudonyms:
             pieces += [text[done : found.start(1)], self._in_literal(found[1], found[2], known, depth)]
             done = found.end()
         return "".join([*pieces, text[done:]])
-
-    def _in_raw_literal(self, raw: bytes, known: _Known) -> bytes:
-        literal = _decode(raw)
-        return _encode(self._in_literal(literal, literal[1:-1], known, 0))
 
     def _in_literal(self, literal: str, content: str, known: _Known, depth: int) -> str:
         is_plain = "\\" not in content
@@ -175,20 +147,6 @@ class Pseudonyms:
         if self._emails:
             text = _replace_emails(text, self.of_email)
         return text if known.address is None else replace_address(text, known.address, self.of_address(known.address))
-
-
-def _text(value: Any) -> str | None:
-    """Returns a text without surrounding white space, None for another value and for an empty text."""
-    return value.strip() or None if isinstance(value, str) else None
-
-
-def _decode(raw: bytes) -> str:
-    """Returns text; bytes that are no UTF-8 keep their value until ``_encode``."""
-    return raw.decode("utf-8", "surrogateescape")
-
-
-def _encode(text: str) -> bytes:
-    return text.encode("utf-8", "surrogateescape")
 
 
 def _actor_of(raw: bytes) -> _Actor:
