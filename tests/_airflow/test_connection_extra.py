@@ -108,9 +108,10 @@ def test_field_of_an_extra_that_is_no_text_is_named(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, value: Any
 ) -> None:
     """A key, a certificate and a limit are texts."""
-    extra = {"signing_key": value, "tsa_certificate": value, "memory_limit": value}
+    extra = {"signing_key": value, "tsa_certificate": value}
     _connect(monkeypatch, "other", json.dumps(extra), host="https://tsa.example.com")
-    _connect(monkeypatch, "duck", json.dumps(extra), conn_type="duckdb", host=str(tmp_path / "w.duckdb"))
+    limit = json.dumps({"memory_limit": value})
+    _connect(monkeypatch, "duck", limit, conn_type="duckdb", host=str(tmp_path / "w.duckdb"))
     with pytest.raises(ConfigurationError, match="extra field 'memory_limit' of connection 'duck' is a "):
         open_sql_warehouse("duck", None, "t")
     for name, field in (("signing_conn_id", "signing_key"), ("timestamp_conn_id", "tsa_certificate")):
