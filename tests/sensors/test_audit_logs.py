@@ -8,6 +8,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import pendulum
 import pytest
 from airflow.providers.common.compat.module_loading import import_string
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException, TaskDeferred
@@ -81,6 +82,12 @@ def test_poke_without_activity_does_not_succeed(task_setup: TaskSetup) -> None:
     assert not sensor.poke({}).is_done
     _add_late(task_setup)
     assert sensor.poke({}).is_done
+
+
+@pytest.mark.parametrize("since", ["2026-10-26", pendulum.datetime(2026, 10, 26, tz="Europe/Berlin")])
+def test_watermark_may_be_a_text_or_a_time_of_pendulum(task_setup: TaskSetup, since: Any) -> None:
+    """Finds activity from a watermark in each form that a DAG gives."""
+    assert task_setup.sensor(since=since).poke({}).is_done
 
 
 def test_reschedule_mode_without_activity_reschedules(task_setup: TaskSetup) -> None:

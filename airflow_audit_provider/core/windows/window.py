@@ -23,7 +23,10 @@ LATEST_AT = datetime(9999, 12, 30, tzinfo=UTC)
 
 
 def to_ns(instant: datetime) -> int:
-    """Returns an aware datetime as exact nanoseconds since the epoch."""
+    """Returns an aware datetime, also pendulum's, as exact nanoseconds since the epoch."""
+    if type(instant) is not datetime:
+        # The difference of pendulum's datetimes is an interval that no timedelta divides.
+        instant = _as_plain_utc(instant)
     return (instant - _EPOCH_AT) // _MICROSECOND * 1000
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
+import pendulum
 import pytest
 
 from airflow_audit_provider.core.api.query import Direction, audit_query
@@ -108,6 +109,15 @@ def test_poll_ends_where_the_log_ends() -> None:
         poll.add([record(1)])
     assert len(readers) == 1
     assert not any(count.is_enough for count in poll.counts)
+
+
+def test_watermark_of_pendulum_counts_as_any_other() -> None:
+    """Airflow's own times are pendulum's, in any time zone."""
+    since = pendulum.instance(_SINCE_AT).in_timezone("Europe/Berlin")
+    poll = ActivityPoll(_QUERY, [ActivityDemand(since)], _NOW_AT)
+    for _ in poll.window_readers():
+        poll.add([record(-1), record(1)])
+    assert [count.summary()["record_count"] for count in poll.counts] == [1]
 
 
 def test_no_record_is_not_enough() -> None:
