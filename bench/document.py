@@ -25,8 +25,8 @@ HEAD = """# Benchmarks: CPU, memory and throughput compared with other tools
 
 Each tool is measured five times with JSON Lines and Parquet, on a small and a large day and at two latencies. Loads
 into tables are measured only on the small day. The benchmark takes about three hours on a quiet machine. `make bench
-GO_ON=1` continues an interrupted one, `make bench QUICK=1` measures only this provider, and `make bench PROFILE=1`
-shows where its CPU time goes. The figures of every run are in `bench/figures.json`.
+GO_ON=1` continues an interrupted benchmark, `make bench QUICK=1` measures only this provider, and `make bench
+PROFILE=1` shows where the provider's CPU time goes. The figures of every run are in `bench/figures.json`.
 """
 METHOD = """## How it is measured
 
@@ -37,15 +37,16 @@ METHOD = """## How it is measured
 - Each run is a new process. Imports, and a first pull of one minute of that day, come before the measurement.
 - **CPU** is user and system time of that process (`getrusage`, including child processes that have ended), from the
   start of the measurement until the last byte is landed. It does not include the fake. **Memory** is the peak (`VmHWM`)
-  above what the process used when the measurement began. **Records a second** is wall time, and shares the cores with
-  the fake and with everything else on the machine: compare by CPU.
+  above what the process used when the measurement began. **Records a second** is measured
+  in wall time, while the fake and everything else on the machine use the same cores. Compare tools by CPU.
 - Figures are medians of the number of runs in the last column ({runs}). The tools take turns, so that a busy
   minute affects all of them{breaks}.
 - This provider runs alone on the machine. The other tools use one core at a time. If the system can pin a process to a
-  core, as many of them are measured at the same time as there are cores, each with its own server on the same core. On
-  the small day the SDK is also measured alone, which shows the effect of this. Nothing is tuned: all tools run with
-  defaults, this provider too (six requests in flight). The gzip of the others is Python's at level 9, their Parquet is
-  snappy. `parquet` has each record's id, time and JSON, for all of them; typed columns are `parquet normalized`.
+  core, as many other tools are measured at the same time as there are cores, each with its own fake on the same core.
+  On the small day the SDK is also measured alone, which shows the effect of this. Nothing is tuned: all tools run with
+  defaults, this provider too (six requests in flight). The others write gzip by Python's library at level 9, and
+  Parquet with snappy. `parquet` means each record's id, time and JSON, for every tool; typed columns are
+  `parquet normalized`.
 - The fake uses plain http, so no figure includes TLS. This provider loads no certificates for such a server; loading
   them, as the SDK and the httpx loop do within the measurement, takes about 30 ms of CPU a pull.
 - Requests are counted by the fake. A ratio is the tool's figure divided by this provider's figure for the same output.
@@ -171,7 +172,10 @@ def _stages(stages: dict[str, dict[str, float]]) -> Iterator[str]:
 
 
 def _imports(results: Results) -> str:
-    rows = [f"| `{name}` | {added_ms:.0f} |" for name, added_ms in results.imports_ms.items()]
+    rows = [
+        f"| {'this provider' if name == 'ours' else f'`{name}`'} | {added_ms:.0f} |"
+        for name, added_ms in results.imports_ms.items()
+    ]
     about = (
         "CPU milliseconds that importing the operator's module adds after `airflow.sdk`, `BaseOperator`, `BaseHook`,\n"
         "`BaseSensorOperator`, `ObjectStoragePath`, `conf` and `BaseTrigger`. Medians over new interpreters.\n"
