@@ -117,7 +117,7 @@ class OutOfOrder(Lie):
 
 
 class LostCursor(Lie):
-    meaning = "one of three pages lacks its cursor, and any other word on what follows"
+    meaning = "one of three pages lacks its cursor and does not state in another way whether more follows"
     versions = ("v2",)
     shapes = ("dense", "crowded", "burst", "one second")
     manners: ClassVar[dict[str, Any]] = {"max_rows": 100}

@@ -12,7 +12,7 @@ from tests.campaign.lying_server import Ask
 class MissingRow(Lie):
     """A row that is still there is missing from one answer, so the list moves up."""
 
-    meaning = "one answer after the first lacks one to three rows, and the list moves up"
+    meaning = "one answer after the first lacks one to three rows, and the rows after them move up"
     shapes: ClassVar[tuple[str, ...] | None] = BUSY_SHAPES
     manners: ClassVar[dict[str, Any]] = {"cursor_kind": "offset"}
 
@@ -25,7 +25,7 @@ class MissingRow(Lie):
 
 
 class MissingRows(MissingRow):
-    meaning = "one of four answers lacks one to five rows, others each time"
+    meaning = "one of four answers lacks one to five rows, different ones each time"
 
     def change_rows(self, rows: list[Row], ask: Ask) -> list[Row]:
         if self.rng.random() >= 0.25:
@@ -77,7 +77,7 @@ class ReplicaCatchesUp(LaggingReplica):
 class VanishingRows(Lie):
     """Rows that disappear for good while the window is read: received or not, both are right."""
 
-    meaning = "one to five rows vanish for good after some answers"
+    meaning = "one to five rows vanish permanently after some answers"
     shapes: ClassVar[tuple[str, ...] | None] = BUSY_SHAPES
     manners: ClassVar[dict[str, Any]] = {"cursor_kind": "offset"}
 
