@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import date, datetime, timedelta
 from pathlib import Path
@@ -32,6 +33,7 @@ from airflow_audit_provider.core.windows.readiness import whole_windows_start_at
 from airflow_audit_provider.core.windows.run_window import read_bound
 from airflow_audit_provider.exceptions import AuditProviderError, ConfigurationError, StorageError, VerificationError
 from airflow_audit_provider.pipelines.coverage import DatasetCoverage, coverage
+from airflow_audit_provider.pipelines.observer import KeptPart
 from airflow_audit_provider.pipelines.pass_records import record_pass
 from airflow_audit_provider.pipelines.seal import seal
 from airflow_audit_provider.pipelines.seal_checks import Acceptance
@@ -137,13 +139,16 @@ def _seal(options: argparse.Namespace) -> CommandResult:
 
 def _sweep(options: argparse.Namespace) -> CommandResult:
     store = store_from_uri(options.destination)
-    report = sweep(store, SystemClock().now(), options.older_than, options.dry_run, object_locks_of(store))
+    verifier, locks = _verifier(options), object_locks_of(store)
+    report = sweep(store, SystemClock().now(), options.older_than, options.dry_run, locks, verifier)
     outcome = "found, none removed" if options.dry_run else "removed"
     lines = [*report.keys, f"{len(report.keys)} orphaned files {outcome}; {report.size_bytes} bytes"]
     if report.retained:
         lines += _retained_lines(report.retained, options.dry_run)
+    if report.kept:
+        lines += [*(f"{one.key}  kept" for one in report.kept), *_kept_lines(report.kept)]
     values = {**report._asdict(), "retained": [one._asdict() for one in report.retained]}
-    values["removed"] = not options.dry_run
+    values |= {"kept": [one._asdict() for one in report.kept], "removed": not options.dry_run}
     return CommandResult(EXIT_OK, "".join(f"{line}\n" for line in lines), values)
 
 
@@ -152,6 +157,11 @@ def _retained_lines(retained: Sequence[RetainedFile], is_dry_run: bool) -> list[
     outcome = "found" if is_dry_run else "hidden, not removed"
     size_bytes = sum(one.size_bytes for one in retained)
     return [*lines, f"{len(retained)} orphaned files {outcome}: the bucket keeps them; {size_bytes} bytes"]
+
+
+def _kept_lines(kept: Sequence[KeptPart]) -> list[str]:
+    counts = Counter(one.reason for one in kept)
+    return [f"{count} parts kept, because {reason}" for reason, count in sorted(counts.items())]
 
 
 def _oldest_day(_options: argparse.Namespace) -> CommandResult:
@@ -180,11 +190,15 @@ def _range(options: argparse.Namespace) -> tuple[datetime | None, datetime | Non
 
 def _trust_anchors(options: argparse.Namespace) -> TrustAnchors:
     return TrustAnchors(
-        Ed25519Verifier(map(_read_key_file, options.public_key)) if options.public_key else None,
+        _verifier(options),
         options.expect_seal,
         CertificateVerifier(map(_read_key_file, options.tsa_certificate)) if options.tsa_certificate else None,
         options.sealed_within,
     )
+
+
+def _verifier(options: argparse.Namespace) -> Ed25519Verifier | None:
+    return Ed25519Verifier(map(_read_key_file, options.public_key)) if options.public_key else None
 
 
 def _timestamper(options: argparse.Namespace) -> HttpTimestamper | None:
@@ -315,6 +329,10 @@ def _add_sweep(commands: Commands) -> None:
         help="only attempts without activity for this many hours; default: 24",
     )
     parser.add_argument("--dry-run", action="store_true", help="list the files and delete nothing")
+    _add_public_key(
+        parser,
+        "public key in PEM format that checks the signatures of seals; without it, erased parts of signed windows stay",
+    )
 
 
 def _archive_command(commands: Commands, name: str, command: Command, summary: str) -> argparse.ArgumentParser:

@@ -100,6 +100,9 @@ class CloudflareAuditLogsToObjectStorageOperator(WaitingOperator):
         privacy. The manifest lists their digests.
     :param erase_reason: reason of the erasure, for the manifest; required with ``erase``. It stays permanently,
         so name no person. (templated)
+    :param public_key: public keys in PEM, for the signatures of seals. In a destination with signed seals, a run that
+        does not erase removes erased parts only if one of these keys verifies the seal that accepts the erasure.
+        Otherwise it keeps them and logs a warning. (templated)
     :param deferrable: wait for an unsettled window in the triggerer; otherwise the task is rescheduled. Neither
         occupies a worker slot.
 
@@ -118,6 +121,7 @@ class CloudflareAuditLogsToObjectStorageOperator(WaitingOperator):
         "window_start",
         "window_end",
         "erase_reason",
+        "public_key",
     )
     operator_extra_links = (ManifestLink(), CloudflareDashboardLink())
     ui_color = "#f9e2cf"
@@ -151,6 +155,7 @@ class CloudflareAuditLogsToObjectStorageOperator(WaitingOperator):
         replace: bool = False,
         erase: bool = False,
         erase_reason: str | None = None,
+        public_key: str | None = None,
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         **kwargs: Any,
     ) -> None:
@@ -181,6 +186,7 @@ class CloudflareAuditLogsToObjectStorageOperator(WaitingOperator):
         self.replace = replace
         self.erase = erase
         self.erase_reason = erase_reason
+        self.public_key = public_key
         self.deferrable = deferrable
         # The outcome of the run, for links and lineage.
         self.query: AuditQuery | None = None
@@ -273,6 +279,7 @@ class CloudflareAuditLogsToObjectStorageOperator(WaitingOperator):
 
     def _pull_spec(self, run_window: RunWindow) -> PullSpec:
         from airflow_audit_provider._airflow.secrets import open_privacy
+        from airflow_audit_provider.adapters.signing import Ed25519Verifier
         from airflow_audit_provider.formats.part_format import part_format
         from airflow_audit_provider.pipelines.pull_spec import PullSpec
 
@@ -300,6 +307,7 @@ class CloudflareAuditLogsToObjectStorageOperator(WaitingOperator):
             privacy=open_privacy(self.privacy),
             history_starts_at=history_starts_at(query.version),
             erase_reason=self.erase_reason if self.erase else None,
+            seal_verifier=Ed25519Verifier([self.public_key]) if self.public_key else None,
         )
 
     def _report(self, context: Mapping[str, Any], outcome: PullOutcome, late: Mapping[str, int]) -> dict[str, Any]:

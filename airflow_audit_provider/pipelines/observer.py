@@ -5,7 +5,7 @@ Invariant: an observer never changes what is landed.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from enum import StrEnum
 from typing import NamedTuple, Protocol
@@ -36,6 +36,20 @@ class Progress(NamedTuple):
     page_count: int
     share_done: float
     fresh_count: int
+
+
+class KeptReason(StrEnum):
+    """Why a part that no manifest in force names is not removed, with what to do."""
+
+    NO_PUBLIC_KEY = "a seal accepts its erasure, but nothing checked the seal's signature: give the public key"
+    UNKNOWN_SEALS = "it is unknown what the seals cover: verify the destination"
+
+
+class KeptPart(NamedTuple):
+    """A part that no manifest in force names, and why it is kept."""
+
+    key: str
+    reason: KeptReason
 
 
 class PullOutcome(NamedTuple):
@@ -73,6 +87,10 @@ class Observer(Protocol):
         """Called with the manifest in force, whether or not this pull wrote it."""
         ...
 
+    def kept(self, window: TimeWindow, parts: Sequence[KeptPart]) -> None:
+        """Called at the end with the parts of the window that may be of no use, but were kept because of the seals."""
+        ...
+
 
 class NullObserver:
     """Observer that ignores every event."""
@@ -88,4 +106,7 @@ class NullObserver:
         """Does nothing."""
 
     def committed(self, outcome: PullOutcome) -> None:
+        """Does nothing."""
+
+    def kept(self, window: TimeWindow, parts: Sequence[KeptPart]) -> None:
         """Does nothing."""

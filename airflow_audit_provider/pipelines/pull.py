@@ -60,7 +60,7 @@ def pull_window(spec: PullSpec, reader: AuditLogReader, store: Store, observer: 
     window = spec.run_window.window
     with observer.step(Phase.PLAN, window):
         planned = _plan(spec, store, reader.clock.now())
-        area = StagingArea(store, planned.keys, planned.spec.attempt_id)
+        area = StagingArea(store, planned.keys, planned.spec.attempt_id, spec.seal_verifier)
         with area.cleared_on_error():
             area.open(reader.clock.now())
             start = start_or_resume(planned, area, reader.clock.now(), observer)
@@ -75,7 +75,7 @@ def pull_window(spec: PullSpec, reader: AuditLogReader, store: Store, observer: 
     if planned.spec.erase_reason is not None:
         # An erasure that the store refuses fails the task; otherwise leftovers wait for the next run.
         area.remove_unreferenced_parts(outcome.manifest, is_erasing=True)
-    area.remove_leftovers(outcome.manifest)
+    observer.kept(window, area.remove_leftovers(outcome.manifest))
     return outcome
 
 

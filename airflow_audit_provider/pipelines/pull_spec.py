@@ -21,6 +21,7 @@ from airflow_audit_provider.core.limits import (
     KEEP_ODD_RECORDS,
 )
 from airflow_audit_provider.core.privacy.rule import MaybeAppliedPrivacy, PrivacyRule, privacy_entry
+from airflow_audit_provider.core.verification.envelopes import SignatureVerifier
 from airflow_audit_provider.core.windows.run_window import RunWindow
 from airflow_audit_provider.core.windows.window import TimeWindow
 from airflow_audit_provider.formats.part_format import PartFormat, committed_format
@@ -34,6 +35,7 @@ class PullSpec(NamedTuple):
     ``verify`` is ``recount``, ``edges`` or ``none``; None chooses by the window's age when the pull is planned.
     ``edges_pause`` precedes the second look at the edges.
     ``odd_records`` says whether records that break the API's contract are kept or fail the pull.
+    ``seal_verifier`` verifies the seals that accept an erasure, before a run that does not erase removes sealed parts.
     """
 
     query: AuditQuery
@@ -50,6 +52,7 @@ class PullSpec(NamedTuple):
     history_starts_at: datetime | None = None
     erase_reason: str | None = None
     odd_records: str = KEEP_ODD_RECORDS
+    seal_verifier: SignatureVerifier | None = None
 
     @property
     def privacy_entry(self) -> MaybeAppliedPrivacy:

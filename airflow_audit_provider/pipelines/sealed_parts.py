@@ -1,7 +1,7 @@
 """Protects the parts that a seal covers from every removal: what is sealed is kept.
 
 Invariant: a part that a sealed manifest in force named is removed only if a manifest of its window lists it as erased,
-and only by the run that erases it or after a seal accepted the erasure.
+and only by the run that erases it or after a seal of the owner accepted the erasure.
 """
 
 from __future__ import annotations
@@ -12,36 +12,57 @@ from functools import cached_property
 
 from airflow_audit_provider.core.archive.object_keys import WindowKeys
 from airflow_audit_provider.core.ports import Store
-from airflow_audit_provider.core.verification.manifest_chain import StoredManifest, read_chain
+from airflow_audit_provider.core.verification.envelopes import SignatureVerifier
+from airflow_audit_provider.core.verification.findings import severe
+from airflow_audit_provider.core.verification.manifest_chain import Chain, StoredManifest, read_chain
 from airflow_audit_provider.core.verification.replacements import erased_parts, parts_in_force
 from airflow_audit_provider.core.verification.seals import SealChain
 from airflow_audit_provider.pipelines.committed import read_seals
+from airflow_audit_provider.pipelines.observer import KeptPart, KeptReason
 
 
 class SealedParts:
-    """The parts of a destination that its seals cover; the seals are read at the first need and then kept."""
+    """The parts of a destination that its seals cover; the seals are read at the first need and then kept.
 
-    def __init__(self, store: Store) -> None:
+    ``verifier`` verifies their signatures. ``kept`` are the parts that were asked about and that may be of no use, but
+    that the seals as they are do not let go.
+    """
+
+    def __init__(self, store: Store, verifier: SignatureVerifier | None = None) -> None:
+        self.kept: list[KeptPart] = []
         self._store = store
+        self._verifier = verifier
 
     def removable(self, keys: WindowKeys, parts: Collection[str], *, is_erasing: bool = False) -> list[str]:
         """Returns those of a window's replaced or orphaned parts that may be removed.
 
         A covered part may go only if a manifest lists it as erased, and either this run erases (``is_erasing``) or a
-        seal accepts that manifest with its bytes: anyone who can write to the store can write a manifest. If a seal,
-        or a manifest that a seal names, is missing, changed or cannot be read, what it covers is unknown, and nothing
-        else may go.
+        seal of the owner accepts that manifest with its bytes (see ``SealChain.accepted_keys``): anyone who can write
+        to the store can write a manifest, and a seal. If a seal, or a manifest that a seal names, is missing, changed
+        or cannot be read, or a seal is not signed as it should be, what the seals cover is unknown, and nothing else
+        may go.
         """
         if not parts:
             return []
         listed = [key for key in self._store.list_keys(keys.manifest_prefix) if keys.generation_of(key) is not None]
         stored = [StoredManifest(key, self._store.read(key)) for key in listed]
         chain = read_chain(stored)
-        erased = erased_parts(chain, None if is_erasing else self._seals.unchanged(chain, self._seals.accepted_keys))
-        if self._seals.findings or not self._are_as_sealed(keys, stored) or len(chain.generations) < len(listed):
-            return sorted(set(erased).intersection(parts))
+        erased = erased_parts(chain, None if is_erasing else self._seals.unchanged(chain, self._accepted_keys))
+        if self._is_broken or not self._are_as_sealed(keys, stored) or len(chain.generations) < len(listed):
+            return self._keep(parts, set(parts) - set(erased), KeptReason.UNKNOWN_SEALS)
         covered = {key for key in self._seals.covered_keys if keys.generation_of(key) is not None}
-        return sorted(set(parts) - set(parts_in_force(chain, covered, erased)))
+        protected = set(parts_in_force(chain, covered, erased)).intersection(parts)
+        self._keep(protected, self._unproved_erasures(chain), KeptReason.NO_PUBLIC_KEY)
+        return sorted(set(parts) - protected)
+
+    def _keep(self, parts: Collection[str], kept: Collection[str], reason: KeptReason) -> list[str]:
+        """Notes which of the parts are kept, and returns the others."""
+        self.kept += [KeptPart(key, reason) for key in sorted(parts) if key in kept]
+        return sorted(set(parts).difference(kept))
+
+    def _unproved_erasures(self, chain: Chain) -> Collection[str]:
+        """Returns the parts of a window whose erasure a seal accepts, whoever made the seal."""
+        return erased_parts(chain, self._seals.unchanged(chain, self._seals.stated_acceptances))
 
     def _are_as_sealed(self, keys: WindowKeys, stored: Iterable[StoredManifest]) -> bool:
         """Returns whether the window has every manifest that a seal names of it, with the sealed bytes."""
@@ -52,3 +73,12 @@ class SealedParts:
     @cached_property
     def _seals(self) -> SealChain:
         return SealChain(read_seals(self._store))
+
+    @cached_property
+    def _is_broken(self) -> bool:
+        """Whether a seal is missing, cannot be read, or is not signed as the others or the verifier's key require."""
+        return bool(self._seals.findings or severe(self._seals.signature_findings(self._verifier)))
+
+    @cached_property
+    def _accepted_keys(self) -> frozenset[str]:
+        return self._seals.accepted_keys(self._verifier)

@@ -7,7 +7,7 @@
     _staging/<window>/<attempt>/checkpoint-00001.json   the parts closed so far
 
 Invariant: only objects in staging, and parts that neither the manifest in force names nor a seal covers, are ever
-removed; a part that this run erases, or whose erasure a seal accepts, is not covered any more.
+removed; a part that this run erases, or whose erasure a seal of the owner accepts, is not covered any more.
 """
 
 from __future__ import annotations
@@ -23,7 +23,9 @@ from airflow_audit_provider.core.archive.checkpoint import Checkpoint, ResumeKey
 from airflow_audit_provider.core.archive.manifest import Manifest
 from airflow_audit_provider.core.archive.object_keys import WindowKeys
 from airflow_audit_provider.core.ports import Store
+from airflow_audit_provider.core.verification.envelopes import SignatureVerifier
 from airflow_audit_provider.exceptions import StorageError
+from airflow_audit_provider.pipelines.observer import KeptPart
 from airflow_audit_provider.pipelines.sealed_parts import SealedParts
 
 
@@ -35,11 +37,15 @@ class AttemptMarker(msgspec.Struct, frozen=True):
 
 
 class StagingArea(NamedTuple):
-    """The staging area of one attempt at one window; ``attempt_id`` is unique to the attempt."""
+    """The staging area of one attempt at one window; ``attempt_id`` is unique to the attempt.
+
+    ``verifier`` verifies the seals of the destination, before anything is removed that they covered.
+    """
 
     store: Store
     keys: WindowKeys
     attempt_id: str
+    verifier: SignatureVerifier | None = None
 
     @property
     def prefix(self) -> str:
@@ -97,11 +103,15 @@ class StagingArea(NamedTuple):
         folders = {_folder(part.staged_key) for part in adopted.parts}
         self.store.remove([key for key in self.store.list_keys(self.keys.all_staging) if _folder(key) in folders])
 
-    def remove_leftovers(self, committed: Manifest) -> None:
-        """Removes what nobody needs after the commit; if the store refuses, the next run removes it."""
+    def remove_leftovers(self, committed: Manifest) -> list[KeptPart]:
+        """Removes what nobody needs after the commit; if the store refuses, the next run removes it.
+
+        Returns as :meth:`remove_unreferenced_parts` does.
+        """
         with suppress(StorageError):
             self._remove_committed_attempts(committed)
-            self.remove_unreferenced_parts(committed)
+            return self.remove_unreferenced_parts(committed)
+        return []
 
     def _remove_committed_attempts(self, committed: Manifest) -> None:
         """Removes this attempt's staging, and that of every attempt whose staged parts are all committed."""
@@ -113,19 +123,22 @@ class StagingArea(NamedTuple):
                 folders |= {prefix, *(_folder(part.staged_key) for part in checkpoint.parts)}
         self.store.remove([key for key in staged if _folder(key) in folders])
 
-    def remove_unreferenced_parts(self, committed: Manifest, *, is_erasing: bool = False) -> None:
+    def remove_unreferenced_parts(self, committed: Manifest, *, is_erasing: bool = False) -> list[KeptPart]:
         """Removes the window's parts, up to the committed generation, that the manifest in force does not name.
 
         They were replaced, or published by an attempt that ended before its manifest. No run can commit them any more:
         a manifest is only ever created for a later generation. Parts that a seal covers are kept, unless a manifest
-        lists them as erased, and either this run erases or a seal accepts that manifest.
+        lists them as erased, and either this run erases or a seal of the owner accepts that manifest. Returns the parts
+        that are kept although a seal may have accepted their erasure, or because the seals cannot be trusted.
         """
         named = {part.key for part in committed.parts}
         unnamed = [key for key in self.store.list_keys(self.keys.partition) if key not in named]
         generations = [(key, self.keys.part_generation(key)) for key in unnamed]
         ended = [key for key, number in generations if number is not None and number <= committed.generation]
         # Also of a first generation: the manifest before it may have been lost, and its parts are sealed.
-        self.store.remove(SealedParts(self.store).removable(self.keys, ended, is_erasing=is_erasing))
+        sealed = SealedParts(self.store, self.verifier)
+        self.store.remove(sealed.removable(self.keys, ended, is_erasing=is_erasing))
+        return sealed.kept
 
     def _checkpoints(self, staged: Iterable[str]) -> list[tuple[str, Checkpoint | None]]:
         """Returns the newest checkpoint of each attempt among sorted keys, with the attempt's prefix."""

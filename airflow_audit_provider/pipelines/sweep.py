@@ -25,9 +25,11 @@ from airflow_audit_provider.core.archive.object_keys import (
     window_in,
 )
 from airflow_audit_provider.core.ports import ObjectLock, ObjectLockReader, Store
+from airflow_audit_provider.core.verification.envelopes import SignatureVerifier
 from airflow_audit_provider.core.windows.window import TimeWindow
 from airflow_audit_provider.exceptions import ConfigurationError, StorageError, StorageUnavailableError
 from airflow_audit_provider.pipelines.committed import read_committed
+from airflow_audit_provider.pipelines.observer import KeptPart
 from airflow_audit_provider.pipelines.sealed_parts import SealedParts
 from airflow_audit_provider.pipelines.staging_area import AttemptMarker
 
@@ -48,12 +50,14 @@ class SweepReport(NamedTuple):
     """Orphaned files that were found, sorted by key, and removed unless it was a dry run.
 
     ``keys`` and ``size_bytes`` are those that the store lets go. ``retained`` are those under an object lock: they are
-    hidden from every listing, but their bytes stay and are billed.
+    hidden from every listing, but their bytes stay and are billed. ``kept`` are parts that no manifest in force names,
+    but that the seals may still protect.
     """
 
     keys: tuple[str, ...]
     size_bytes: int
     retained: tuple[RetainedFile, ...] = ()
+    kept: tuple[KeptPart, ...] = ()
 
 
 def sweep(
@@ -62,12 +66,15 @@ def sweep(
     older_than: timedelta = DEFAULT_AGE,
     dry_run: bool = False,
     locks: ObjectLockReader | None = None,
+    verifier: SignatureVerifier | None = None,
 ) -> SweepReport:
     """Removes staged files, incomplete files and unreferenced parts of abandoned attempts; idempotent.
 
     An attempt is abandoned if its last activity is longer ago than ``older_than``. Windows with an active attempt are
-    skipped. ``locks`` tells which files the store does not let go. Raises ``ConfigurationError`` if ``older_than`` is
-    not positive, and ``VerificationError`` for a manifest that cannot be read, before anything is removed.
+    skipped. ``locks`` tells which files the store does not let go. ``verifier`` verifies the seals: of the parts that
+    they cover, only those go whose erasure a seal of the owner accepts (see ``SealChain.accepted_keys``). Raises
+    ``ConfigurationError`` if ``older_than`` is not positive, and ``VerificationError`` for a manifest that cannot be
+    read, before anything is removed.
     """
     _check_age(older_than)
     # Parts are listed first, then attempts, then manifests. A listed part was published by an attempt whose marker
@@ -81,14 +88,14 @@ def sweep(
     named = {part.key for key in newest.values() for part in read_committed(store, key).manifest.parts}
     removal = _Removal(store, now, dry_run, locks)
     removal.remove(_unfinished(store, now - older_than))
-    sealed = SealedParts(store)
+    sealed = SealedParts(store, verifier)
     for window in sorted({*published, *staged} - active):
         sizes = published.get(window, {})
         parts = sealed.removable(_keys(window), [key for key in sizes if key not in named])
         orphaned = {key: sizes[key] for key in parts} | staged.get(window, {})
         if dry_run or _has_no_new_activity(store, window, staged.get(window, {}), newest.get(window)):
             removal.remove(orphaned)
-    return removal.report()
+    return removal.report()._replace(kept=tuple(sealed.kept))
 
 
 class _Removal:

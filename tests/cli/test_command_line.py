@@ -15,10 +15,19 @@ from airflow_audit_provider.adapters.storage.fsspec_store import LocalStore
 from airflow_audit_provider.cli.__main__ import main
 from airflow_audit_provider.core.windows.window import TimeWindow
 from airflow_audit_provider.exceptions import StorageError
+from airflow_audit_provider.pipelines.observer import KeptReason
 from tests.architecture.source_files import PROJECT
 from tests.pipelines.verify.authority import Authority, served
-from tests.pipelines.verify.dataset import PRIVATE_PEM, PUBLIC_PEM, commit, records_in, two_days, window
-from tests.pipelines.verify.forgery import forge_replacement
+from tests.pipelines.verify.dataset import (
+    OTHER_PUBLIC_PEM,
+    PRIVATE_PEM,
+    PUBLIC_PEM,
+    commit,
+    records_in,
+    two_days,
+    window,
+)
+from tests.pipelines.verify.forgery import forge_erasure, forge_replacement
 
 
 @pytest.fixture
@@ -339,11 +348,42 @@ def test_sweep_removes_only_orphaned_files(
     assert capsys.readouterr().out == f"{key}\n1 orphaned files found, none removed; 5 bytes\n"
     assert orphaned_part.exists()
     assert main(["sweep", str(destination), "--json", "--older-than", "0.5"]) == 0
-    assert json.loads(capsys.readouterr().out) == {"keys": [key], "size_bytes": 5, "retained": [], "removed": True}
+    assert json.loads(capsys.readouterr().out) == {
+        "keys": [key],
+        "size_bytes": 5,
+        "retained": [],
+        "kept": [],
+        "removed": True,
+    }
     assert not orphaned_part.exists()
     assert main(["sweep", str(destination)]) == 0
     assert capsys.readouterr().out == "0 orphaned files removed; 0 bytes\n"
     assert main(["verify", str(destination)]) == 0
+
+
+def test_sweep_removes_erased_parts_of_a_signed_chain_only_with_the_public_key(
+    destination: Path, keys: tuple[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Without the key, it keeps them and says what to do; a wrong key is no reason to remove them."""
+    private, public = keys
+    sealed = ["seal", str(destination), "--signing-key", private]
+    assert main(sealed) == 0
+    key, parts = forge_erasure(LocalStore(str(destination)), window(1))
+    assert main([*sealed, "--accept-replaced", key, "--accepted-by", "Ada"]) == 0
+    capsys.readouterr()
+    assert main(["sweep", str(destination)]) == 0
+    (part,) = parts
+    assert capsys.readouterr().out.splitlines() == [
+        "0 orphaned files removed; 0 bytes",
+        f"{part}  kept",
+        f"1 parts kept, because {KeptReason.NO_PUBLIC_KEY}",
+    ]
+    other = destination.parent / "other.pem"
+    other.write_text(OTHER_PUBLIC_PEM)
+    assert main(["sweep", str(destination), "--public-key", str(other), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["kept"] == [{"key": part, "reason": KeptReason.UNKNOWN_SEALS}]
+    assert main(["sweep", str(destination), "--public-key", str(other), "--public-key", public, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["keys"] == [part]
 
 
 def test_sweep_keeps_recent_attempts(

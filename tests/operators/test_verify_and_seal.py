@@ -16,6 +16,7 @@ from airflow_audit_provider.exceptions import (
     TimestampUnavailableError,
     VerificationError,
 )
+from airflow_audit_provider.operators.audit_logs import CloudflareAuditLogsToObjectStorageOperator
 from airflow_audit_provider.operators.seal import CloudflareAuditLogsSealOperator
 from airflow_audit_provider.operators.verify import CloudflareAuditLogsVerifyOperator
 from tests.operators.task_setup import END, START, TaskSetup
@@ -267,6 +268,27 @@ def test_replaced_window_is_sealed_once_it_is_accepted(landed: TaskSetup) -> Non
     assert len(landed.part_names()) == 1
 
 
+def test_landing_removes_an_erased_part_only_with_the_public_key(
+    landed: TaskSetup, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Without the key, the task keeps the part and warns; an empty template is no key, and a wrong text is an error."""
+    _seal(landed, signing_conn_id="sealing")
+    (part,) = landed.part_names()
+    content = (landed.destination / part).read_bytes()
+    landed.land(replace=True, erase=True, erase_reason="request 17")
+    key = next(name for name in landed.tree() if ".g0002." in name)
+    _seal(landed, signing_conn_id="sealing", accept_replaced=[key], accepted_by="Ada")
+    (landed.destination / part).write_bytes(content)
+    landed.land(public_key="")
+    assert "1 parts of " in (out := capsys.readouterr().out)
+    assert "give the public key" in out
+    with pytest.raises(AirflowFailException, match="not in PEM format"):
+        landed.land(public_key="none")
+    assert part in landed.part_names()
+    landed.land(public_key=PUBLIC_PEM)
+    assert part not in landed.part_names()
+
+
 def test_late_record_after_a_change_of_keys_needs_the_earlier_public_key(landed: TaskSetup) -> None:
     """A day that another key signed is sealed further only with ``public_key``."""
     landed.connect("other", conn_type="generic", password=OTHER_PRIVATE_PEM, extra={})
@@ -346,3 +368,4 @@ def test_destination_days_and_keys_are_templated() -> None:
     assert fields >= {"destination", "start", "end", "day", "public_key", "signing_conn_id", "expected_seal_sha256"}
     assert "expect_lock" in fields
     assert "expected_seal_sha256" in CloudflareAuditLogsSealOperator.template_fields
+    assert "public_key" in CloudflareAuditLogsToObjectStorageOperator.template_fields

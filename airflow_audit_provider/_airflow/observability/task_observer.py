@@ -5,7 +5,7 @@ The innermost step, encoding, is only timed, because a span for each page would 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
@@ -16,7 +16,7 @@ from airflow_audit_provider.core.archive.commit import StagedPart
 from airflow_audit_provider.core.paging.fetch import Send, Wait
 from airflow_audit_provider.core.ports import Clock
 from airflow_audit_provider.core.windows.window import TimeWindow
-from airflow_audit_provider.pipelines.observer import Phase, Progress, PullOutcome
+from airflow_audit_provider.pipelines.observer import KeptPart, Phase, Progress, PullOutcome
 from airflow_audit_provider.pipelines.pull_spec import PullSpec
 
 # The steps that log many lines, which few readers need.
@@ -98,6 +98,14 @@ class TaskObserver:
         self._trace.set_attributes(
             manifest_key=outcome.manifest_key, generation=manifest.generation, record_count=manifest.record_count
         )
+
+    def kept(self, window: TimeWindow, parts: Sequence[KeptPart]) -> None:
+        """Logs one warning for each reason to keep parts that no manifest in force names."""
+        for reason in sorted({one.reason for one in parts}):
+            keys = [one.key for one in parts if one.reason is reason]
+            self._log.warning(
+                "%d parts of %s are kept, because %s. The first is %s", len(keys), window, reason, keys[0]
+            )
 
     def _report_odd_records(self, outcome: PullOutcome) -> None:
         """Counts the records that break the API's contract, and logs one warning about them."""

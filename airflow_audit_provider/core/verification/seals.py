@@ -159,16 +159,23 @@ class SealChain:
         """Keys of the manifests whose parts are sealed: each was the newest of its window when a seal was made."""
         return frozenset(key for seal in self.seals for key in seal.in_force)
 
-    @cached_property
-    def accepted_keys(self) -> frozenset[str]:
-        """Keys of the manifests that replace or erase, and that a seal accepts.
+    @property
+    def stated_acceptances(self) -> frozenset[str]:
+        """Keys of the manifests that replace or erase, and that any seal states to accept, whoever made it."""
+        return frozenset(one.key for seal in self.seals for one in seal.accepted)
 
-        In a chain with signatures, a seal without one, or with one of the wrong form, accepts nothing.
+    def accepted_keys(self, verifier: SignatureVerifier | None) -> frozenset[str]:
+        """Returns the keys of the manifests that replace or erase, and that a seal of the owner accepts.
+
+        With a verifier, a seal is the owner's if its signature is valid. Without one, a chain that has a signature
+        accepts nothing: anyone can write a seal and a signature of the right form. In a chain that was never signed
+        nothing tells the owner's seals from others, so each counts.
         """
-        found = [one for one in self.signature_findings(None) if one.kind is not FindingKind.SIGNATURE_UNCHECKED]
-        unsigned_numbers = {seal_number(one.key) for one in found}
-        trusted = [seal for seal in self.seals if seal.number not in unsigned_numbers]
-        return frozenset(one.key for seal in trusted for one in seal.accepted)
+        if verifier is None and any(key == signature_key(seal_number(key) or 0) for key in self._objects):
+            return frozenset()
+        unproved_numbers = {seal_number(one.key) for one in self.signature_findings(verifier)}
+        proved = [seal for seal in self.seals if seal.number not in unproved_numbers]
+        return frozenset(one.key for seal in proved for one in seal.accepted)
 
     @cached_property
     def first_named(self) -> dict[str, Seal]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from shutil import copytree
@@ -22,7 +22,8 @@ from airflow_audit_provider.core.windows.window import TimeWindow
 from airflow_audit_provider.exceptions import CommitConflictError, StorageUnavailableError, VerificationError
 from airflow_audit_provider.pipelines.committed import latest_committed, read_seals
 from airflow_audit_provider.pipelines.late_records import pull_late_records
-from airflow_audit_provider.pipelines.observer import NullObserver
+from airflow_audit_provider.pipelines.observer import KeptPart, KeptReason, NullObserver
+from airflow_audit_provider.pipelines.pull import pull_window
 from airflow_audit_provider.pipelines.pull_spec import PullSpec
 from airflow_audit_provider.pipelines.seal import seal
 from airflow_audit_provider.pipelines.seal_checks import Acceptance
@@ -42,11 +43,11 @@ from tests.pipelines.pull.landing import (
     record_at,
     true_ids,
 )
-from tests.pipelines.verify.dataset import PRIVATE_PEM, PUBLIC_PEM
+from tests.pipelines.verify.dataset import OTHER_PRIVATE_PEM, PRIVATE_PEM, PUBLIC_PEM
 
 pytestmark = pytest.mark.integration
 
-SIGNER = Ed25519Signer(PRIVATE_PEM)
+SIGNER, OTHER_SIGNER = Ed25519Signer(PRIVATE_PEM), Ed25519Signer(OTHER_PRIVATE_PEM)
 ANCHORS = TrustAnchors(Ed25519Verifier([PUBLIC_PEM]))
 REASON = "request 17 under Article 17 of the GDPR"
 LATER = datetime.now(UTC) + timedelta(days=2)
@@ -212,7 +213,7 @@ def test_part_put_back_after_an_erasure_is_severe_until_a_sweep_removes_it(
     for key, content in old.items():
         store.create(key, content)
     assert {str(found.kind) for found in severe(verify(store, anchors=ANCHORS).findings)} == {"erased_part_present"}
-    assert set(sweep(store, LATER).keys) == set(old)
+    assert set(sweep(store, LATER, verifier=ANCHORS.verifier).keys) == set(old)
     assert severe(verify(store, anchors=ANCHORS).findings) == []
 
 
@@ -227,7 +228,60 @@ def test_erasure_that_was_interrupted_is_finished_by_a_sweep_once_a_seal_accepts
         store.create(key, content)
     assert not set(old) & set(sweep(store, LATER).keys)
     accept(store)
-    assert set(sweep(store, LATER).keys) == set(old)
+    assert set(sweep(store, LATER, verifier=ANCHORS.verifier).keys) == set(old)
+
+
+class KeptParts(NullObserver):
+    """Observer that remembers the parts that a run kept."""
+
+    def __init__(self) -> None:
+        self.parts: dict[str, str] = {}
+
+    def kept(self, window: TimeWindow, parts: Sequence[KeptPart]) -> None:
+        """Remembers the parts."""
+        self.parts.update(parts)
+
+
+def _pull_again(store: LocalStore, fake: FakeCloudflare, verifier: Ed25519Verifier | None) -> dict[str, str]:
+    """Runs the window of the erasure again without erasing; returns what the run reports as kept."""
+    observer = KeptParts()
+    spec = pull_spec(attempt_id="later", seal_verifier=verifier)
+    pull_window(spec, reader_of(fake, ManualClock()), store, observer)
+    return observer.parts
+
+
+@pytest.mark.parametrize("is_key_given", [True, False], ids=["with-key", "without-key"])
+def test_erased_part_that_is_still_there_goes_with_a_run_that_has_the_key(
+    fake: FakeCloudflare, fresh: Callable[[], LocalStore], is_key_given: bool
+) -> None:
+    """In a signed destination, an ordinary run needs the key to believe an erasure, and reports what stays."""
+    store = fresh()
+    old = parts_in(store)
+    pull(erasing(privacy=None), fake, store)
+    accept(store)
+    for key, content in old.items():
+        store.create(key, content)
+    kept = _pull_again(store, fake, Ed25519Verifier([PUBLIC_PEM]) if is_key_given else None)
+    assert set(old) & set(parts_in(store)) == (set() if is_key_given else set(old))
+    assert kept == ({} if is_key_given else dict.fromkeys(old, KeptReason.NO_PUBLIC_KEY))
+
+
+@pytest.mark.parametrize("is_key_given", [True, False], ids=["with-key", "without-key"])
+def test_erasure_that_another_key_accepted_makes_no_run_remove_a_sealed_part(
+    fake: FakeCloudflare, fresh: Callable[[], LocalStore], is_key_given: bool
+) -> None:
+    """A forged seal with a forged signature, which accepts a forged erasure, costs no sealed part."""
+    store = fresh()
+    old = parts_in(store)
+    pull(erasing(privacy=None), fake, store)
+    for key, content in old.items():
+        store.create(key, content)
+    seal(store, acceptance=Acceptance(frozenset([newest_key(store)]), "Ada"))
+    store.create("_seals/000002.sig", OTHER_SIGNER.sign(store.read("_seals/000002.json") or b"").to_bytes())
+    kept = _pull_again(store, fake, Ed25519Verifier([PUBLIC_PEM]) if is_key_given else None)
+    assert old.items() <= parts_in(store).items()
+    reason = KeptReason.UNKNOWN_SEALS if is_key_given else KeptReason.NO_PUBLIC_KEY
+    assert kept == dict.fromkeys(old, reason)
 
 
 def test_forged_erasure_makes_no_ordinary_run_and_no_sweep_remove_what_is_sealed(

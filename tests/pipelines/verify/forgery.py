@@ -12,7 +12,7 @@ import msgspec
 import rfc8785
 
 from airflow_audit_provider.core.api.records import AuditRecord
-from airflow_audit_provider.core.archive.manifest import Manifest
+from airflow_audit_provider.core.archive.manifest import Erasure, Manifest
 from airflow_audit_provider.core.archive.object_keys import WindowKeys
 from airflow_audit_provider.core.ports import Store
 from airflow_audit_provider.core.windows.window import TimeWindow
@@ -51,6 +51,16 @@ def forge_replacement(store: Store, of: TimeWindow, alter: Alter = alter_one, *,
         for key, content in old.items():
             store.create(key, content)
     return WindowKeys(of, of.start.date()).manifest(forged.generation)
+
+
+def forge_erasure(store: Store, of: TimeWindow) -> tuple[str, set[str]]:
+    """Writes a generation that lists every part before as erased, and leaves them; returns its key and theirs."""
+    before = newest(store, of).parts
+    key = forge_replacement(store, of, keep_old=True)
+    forged = msgspec.structs.replace(newest(store, of), erased=Erasure("none", before))
+    store.remove([key])
+    store.create(key, forged.to_bytes())
+    return key, {part.key for part in before}
 
 
 def forge_first_generation(store: Store, of: TimeWindow) -> str:

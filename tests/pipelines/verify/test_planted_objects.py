@@ -16,12 +16,15 @@ import rfc8785
 from airflow_audit_provider.adapters.signing import Ed25519Signer, Ed25519Verifier
 from airflow_audit_provider.adapters.storage.local_store import LocalStore
 from airflow_audit_provider.core.archive.manifest import Erasure
+from airflow_audit_provider.core.archive.object_keys import WindowKeys
+from airflow_audit_provider.core.verification.envelopes import SEAL_PAYLOAD_TYPE, Envelope, EnvelopeSignature
 from airflow_audit_provider.core.verification.findings import severe
 from airflow_audit_provider.core.verification.timestamps import seal_times_table
 from airflow_audit_provider.exceptions import VerificationError
 from airflow_audit_provider.pipelines.coverage import coverage
 from airflow_audit_provider.pipelines.seal import seal
 from airflow_audit_provider.pipelines.seal_checks import Acceptance
+from airflow_audit_provider.pipelines.sealed_parts import SealedParts
 from airflow_audit_provider.pipelines.sweep import sweep
 from airflow_audit_provider.pipelines.verify import TrustAnchors, verify
 from airflow_audit_provider.testing.clock import ManualClock
@@ -29,6 +32,7 @@ from tests.pipelines.pull.landing import fake_with, land, pull_spec, reader_of, 
 from tests.pipelines.verify.dataset import (
     DAY_1,
     OTHER_PRIVATE_PEM,
+    OTHER_PUBLIC_PEM,
     PRIVATE_PEM,
     PUBLIC_PEM,
     commit,
@@ -36,7 +40,7 @@ from tests.pipelines.verify.dataset import (
     two_days,
     window,
 )
-from tests.pipelines.verify.forgery import forge_first_generation, forge_replacement, forge_seal, newest
+from tests.pipelines.verify.forgery import forge_erasure, forge_first_generation, forge_replacement, forge_seal, newest
 from tests.pipelines.verify.memory_store import MemoryStore
 from tests.pipelines.verify.stated_times import SteppedAuthority
 
@@ -119,6 +123,15 @@ def test_added_signature_or_time_stamp_takes_no_number(store: MemoryStore, endin
     (made,) = seal(store, signer=SIGNER).created
     assert made.key == "_seals/000003.json"
     assert hashlib.sha256(store.objects["_seals/000002.json"]).hexdigest().encode() in store.objects[made.key]
+
+
+def forge_accepted_erasure(store: MemoryStore) -> set[str]:
+    """Adds a generation that lists the sealed parts as erased, and a seal that accepts it; returns the parts' keys."""
+    key, parts = forge_erasure(store, window(1))
+    entry = {"key": key, "replaces": key.replace(".g0003.", ".g0002."), "accepted_by": "the owner"}
+    counts = {"added_count": None, "changed_count": None, "removed_count": None}
+    forge_seal(store, "_seals/000002.json", key, replacements=[{**entry, **counts}])
+    return parts
 
 
 GARBAGE: dict[str, Callable[[MemoryStore], bytes]] = {
@@ -288,23 +301,67 @@ def test_manifest_with_a_time_that_overflows_is_a_finding(store: MemoryStore) ->
     assert "manifest_unreadable" in severe_kinds(store)
 
 
-@pytest.mark.parametrize("signature", [None, b"x"], ids=["no-signature", "garbage-signature"])
-def test_seal_that_nobody_signed_makes_no_sweep_remove_a_sealed_part(
-    store: MemoryStore, signature: bytes | None
+def _owner_envelope(content: bytes) -> Envelope:
+    """Returns an envelope that names the owner's key, with a signature that another key made."""
+    (signature,) = OTHER_SIGNER.sign(content).signatures
+    (owners,) = SIGNER.sign(content).signatures
+    return Envelope(content, SEAL_PAYLOAD_TYPE, (EnvelopeSignature(owners.keyid, signature.sig),))
+
+
+FORGED_SIGNATURES: dict[str, Callable[[bytes], bytes | None]] = {
+    "none": lambda _: None,
+    "garbage": lambda _: b"x",
+    "another key": lambda content: OTHER_SIGNER.sign(content).to_bytes(),
+    "right key, wrong signature": lambda content: _owner_envelope(content).to_bytes(),
+}
+
+
+@pytest.mark.parametrize("is_key_given", [True, False], ids=["with-key", "without-key"])
+@pytest.mark.parametrize("signature", FORGED_SIGNATURES)
+def test_seal_that_the_owner_did_not_sign_makes_no_sweep_remove_a_sealed_part(
+    store: MemoryStore, signature: str, is_key_given: bool
 ) -> None:
     """In a signed chain, a forged seal that accepts a forged erasure does not end the protection of sealed parts."""
-    sealed = newest(store, window(1))
-    key = forge_replacement(store, window(1), keep_old=True)
-    forged = msgspec.structs.replace(newest(store, window(1)), erased=Erasure("none", sealed.parts))
-    store.objects[key] = forged.to_bytes()
-    entry = {"key": key, "replaces": key.replace(".g0003.", ".g0002."), "accepted_by": "the owner"}
-    counts = {"added_count": None, "changed_count": None, "removed_count": None}
-    forge_seal(store, "_seals/000002.json", key, replacements=[{**entry, **counts}])
-    if signature is not None:
-        store.create("_seals/000003.sig", signature)
-    sweep(store, datetime.now(UTC) + timedelta(days=5))
-    assert {part.key for part in sealed.parts} <= store.objects.keys()
+    parts = forge_accepted_erasure(store)
+    content = FORGED_SIGNATURES[signature](store.objects["_seals/000003.json"])
+    if content is not None:
+        store.create("_seals/000003.sig", content)
+    report = sweep(store, datetime.now(UTC) + timedelta(days=5), verifier=VERIFIER if is_key_given else None)
+    assert parts <= store.objects.keys()
+    assert {one.key for one in report.kept} == parts
     assert severe_kinds(store)
+
+
+@pytest.mark.parametrize("is_key_given", [True, False], ids=["with-key", "without-key"])
+def test_removed_signatures_protect_sealed_parts_only_if_the_key_is_given(
+    store: MemoryStore, is_key_given: bool
+) -> None:
+    """Without its signatures, a chain looks like one that was never signed; only the public key tells them apart."""
+    parts = forge_accepted_erasure(store)
+    store.remove([key for key in store.objects if key.endswith(".sig")])
+    sweep(store, datetime.now(UTC) + timedelta(days=5), verifier=VERIFIER if is_key_given else None)
+    assert (parts <= store.objects.keys()) is is_key_given
+    assert severe_kinds(store)
+
+
+@pytest.mark.parametrize("pem", [PUBLIC_PEM, OTHER_PUBLIC_PEM + PUBLIC_PEM], ids=["key", "two-keys"])
+def test_erasure_that_the_owner_accepted_is_finished_by_a_sweep_with_the_key(store: MemoryStore, pem: str) -> None:
+    """Erased parts that are still there go with a sweep that has the key; one without it names and keeps them."""
+    key, parts = forge_erasure(store, window(1))
+    seal(store, signer=SIGNER, acceptance=Acceptance(frozenset([key]), "Ada"))
+    later = datetime.now(UTC) + timedelta(days=5)
+    kept = sweep(store, later).kept
+    assert {one.key for one in kept} == parts
+    assert all("public key" in one.reason for one in kept)
+    assert set(sweep(store, later, verifier=Ed25519Verifier([pem])).keys) == parts
+    assert severe(verify(store, anchors=TrustAnchors(VERIFIER)).findings) == []
+
+
+def test_run_that_erases_needs_no_key(store: MemoryStore) -> None:
+    """What the owner's own run erases is removed without a seal that accepts it, signed or not."""
+    _, parts = forge_erasure(store, window(1))
+    keys = WindowKeys(window(1), window(1).start.date())
+    assert set(SealedParts(store).removable(keys, parts, is_erasing=True)) == parts
 
 
 @pytest.mark.parametrize("is_swept", [True, False])
