@@ -10,7 +10,7 @@ the first run does.
 
 Settings: AUDIT_HOURLY_DESTINATION, AUDIT_HOURLY_START_DATE, AUDIT_SEAL_CONN_ID (a connection with the signing key;
 without it seals are not signed), and the Variable `audit_seal_public_key` (the public key; without it, signatures are
-not verified).
+not verified, and sealed parts that were erased are removed only by the run that erases them).
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ START_DATE = os.environ.get("AUDIT_HOURLY_START_DATE", "2026-11-01")
 # The format in which the timetable writes keys and the rollup's mapper reads them.
 HOUR_KEY = "%Y-%m-%dT%H:%M:%S"
 NEWEST_SEAL = "audit_newest_seal"
+PUBLIC_KEY = "{{ var.value.get('audit_seal_public_key', '') }}"
 
 
 @task
@@ -59,6 +60,7 @@ if [int(part) for part in __version__.split(".")[:2]] >= [3, 3]:
             partition_key_format=HOUR_KEY,
             # The hour ends when its run starts, so every run waits for the settle delay, in the triggerer.
             deferrable=True,
+            public_key=PUBLIC_KEY,
             outlets=[audit_log_asset(DESTINATION)],
         )
 
@@ -89,7 +91,7 @@ if [int(part) for part in __version__.split(".")[:2]] >= [3, 3]:
             destination=DESTINATION,
             start="{{ dag_run.partition_key }}",
             end="{{ macros.ds_add(dag_run.partition_key, 1) }}",
-            public_key="{{ var.value.get('audit_seal_public_key', '') }}",
+            public_key=PUBLIC_KEY,
             # The seal task has proved that this digest follows on the one of the run before.
             expected_seal_sha256="{{ ti.xcom_pull('seal_day')['newest_seal_sha256'] }}",
         )

@@ -61,7 +61,7 @@ class SealedParts:
         return sorted(set(parts).difference(kept))
 
     def _unproved_erasures(self, chain: Chain) -> Collection[str]:
-        """Returns the parts of a window whose erasure a seal accepts, whoever made the seal."""
+        """Returns the parts of a window whose erasure any seal accepts, also a forged one."""
         return erased_parts(chain, self._seals.unchanged(chain, self._seals.stated_acceptances))
 
     def _are_as_sealed(self, keys: WindowKeys, stored: Iterable[StoredManifest]) -> bool:

@@ -195,7 +195,7 @@ _MEANINGS: dict[FindingKind, _Meaning] = {
     FindingKind.ERASED_PART_PRESENT: _Meaning(
         Severity.SEVERE,
         "Run the task that erased it again, or seal its day with accept_replaced=[the manifest that lists it] and then "
-        "run the sweep command; both remove it.",
+        "run the sweep command, with --public-key if the seals are signed; both remove it.",
     ),
     FindingKind.NOTHING_SEALED: _Meaning(
         Severity.SEVERE,

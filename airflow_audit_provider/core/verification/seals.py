@@ -161,18 +161,17 @@ class SealChain:
 
     @property
     def stated_acceptances(self) -> frozenset[str]:
-        """Keys of the manifests that replace or erase, and that any seal states to accept, whoever made it."""
+        """Keys of the manifests that replace or erase, and that any seal states to accept, also a forged one."""
         return frozenset(one.key for seal in self.seals for one in seal.accepted)
 
     def accepted_keys(self, verifier: SignatureVerifier | None) -> frozenset[str]:
         """Returns the keys of the manifests that replace or erase, and that a seal of the owner accepts.
 
-        With a verifier, a seal is the owner's if its signature is valid. Without one, a chain that has a signature
-        accepts nothing: anyone can write a seal and a signature of the right form. In a chain that was never signed
-        nothing tells the owner's seals from others, so each counts.
+        With a verifier, a seal is the owner's if its signature is valid. Without one, a signed chain accepts
+        nothing: anyone can write a seal and a signature of the right form. In a chain without signatures nothing tells
+        the owner's seals from others, so each counts.
         """
-        if verifier is None and any(key == signature_key(seal_number(key) or 0) for key in self._objects):
-            return frozenset()
+        # A signature that was not checked is a finding, too.
         unproved_numbers = {seal_number(one.key) for one in self.signature_findings(verifier)}
         proved = [seal for seal in self.seals if seal.number not in unproved_numbers]
         return frozenset(one.key for seal in proved for one in seal.accepted)
