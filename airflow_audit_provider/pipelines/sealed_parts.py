@@ -39,8 +39,8 @@ class SealedParts:
         A covered part may go only if a manifest lists it as erased, and either this run erases (``is_erasing``) or a
         seal of the owner accepts that manifest with its bytes (see ``SealChain.accepted_keys``): anyone who can write
         to the store can write a manifest, and a seal. If a seal, or a manifest that a seal names, is missing, changed
-        or cannot be read, or a seal is not signed as it should be, what the seals cover is unknown, and nothing else
-        may go.
+        or cannot be read, or a seal is not signed as it should be, or there is no seal for the verifier, what the seals
+        cover is unknown, and nothing else may go.
         """
         if not parts:
             return []
@@ -76,8 +76,12 @@ class SealedParts:
 
     @cached_property
     def _is_broken(self) -> bool:
-        """Whether a seal is missing, cannot be read, or is not signed as the others or the verifier's key require."""
-        return bool(self._seals.findings or severe(self._seals.signature_findings(self._verifier)))
+        """Whether a seal is missing, cannot be read, or is not signed as the others or the verifier's key require.
+
+        With a verifier there has to be a seal: without one, it looks as if nothing was ever sealed.
+        """
+        is_gone = self._verifier is not None and not self._seals.contents
+        return is_gone or bool(self._seals.findings or severe(self._seals.signature_findings(self._verifier)))
 
     @cached_property
     def _accepted_keys(self) -> frozenset[str]:

@@ -358,6 +358,19 @@ def test_erasure_that_the_owner_accepted_is_finished_by_a_sweep_with_the_key(sto
     assert severe(verify(store, anchors=TrustAnchors(VERIFIER)).findings) == []
 
 
+@pytest.mark.parametrize("is_key_given", [True, False], ids=["with-key", "without-key"])
+def test_removed_seals_make_no_sweep_with_the_key_remove_a_replaced_part(
+    store: MemoryStore, is_key_given: bool
+) -> None:
+    """With the public key, a destination without a seal is one whose seals are gone, so replaced parts are kept."""
+    sealed = {part.key for part in newest(store, window(1)).parts}
+    forge_replacement(store, window(1), keep_old=True)
+    store.remove(list(store.list_keys("_seals/")))
+    report = sweep(store, datetime.now(UTC) + timedelta(days=5), verifier=VERIFIER if is_key_given else None)
+    assert (sealed <= store.objects.keys()) is is_key_given
+    assert {one.key for one in report.kept} == (sealed if is_key_given else set())
+
+
 def test_run_that_erases_needs_no_key(store: MemoryStore) -> None:
     """What the owner's own run erases is removed without a seal that accepts it, signed or not."""
     _, parts = forge_erasure(store, window(1))
