@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, time, timedelta
 from typing import NamedTuple
 
 import msgspec
@@ -23,6 +23,8 @@ from airflow_audit_provider.core.archive.object_keys import (
     DATASET_KEY,
     MANIFEST_FOLDER,
     SEAL_FOLDER,
+    WindowKeys,
+    partition_date_in,
     read_manifest_key,
     window_in,
 )
@@ -260,8 +262,9 @@ class _Verifier:
         self._older_parts.update({part.key: part for one in chain.generations for part in one.manifest.parts})
 
     def stray_findings(self) -> Iterator[Finding]:
-        """Yields findings for unreferenced objects; objects of windows outside the range are skipped."""
+        """Yields findings for unreferenced objects; those of windows outside the range only in a partition of it."""
         keys = [key for key in {*self._sizes, *self.manifest_keys} if self._is_in_range(key)]
+        keys += self._unnamed_in_partitions()
         unreferenced = (key for key in keys if key in self._older_parts and key not in self._referenced)
         superseded = [key for key in unreferenced if self._digest(key) == self._older_parts[key].sha256]
         return stray_findings(sorted(keys), self._referenced, superseded)
@@ -299,6 +302,29 @@ class _Verifier:
             )
         except Exception as error:  # noqa: BLE001 - see above
             check.on_unreadable(part, error)
+
+    def _unnamed_in_partitions(self) -> list[str]:
+        """Returns the objects in a partition of the range that state a window outside of it, and that it does not name.
+
+        Readers of a whole partition read them. The partition of a window can differ from its UTC date, in another time
+        zone, so the manifests of such windows are read.
+        """
+        found: dict[TimeWindow, list[str]] = defaultdict(list)
+        for key in self._sizes:
+            window, day = window_in(key), partition_date_in(key)
+            if window is None or day is None or day == window.start.date() or window.overlaps(self._range):
+                continue
+            starts_at = datetime.combine(day, time(), UTC)
+            if TimeWindow(starts_at, starts_at + timedelta(days=1)).overlaps(self._range):
+                found[window].append(key)
+        return [key for window, keys in found.items() for key in set(keys) - self._named_by(window)]
+
+    def _named_by(self, window: TimeWindow) -> set[str]:
+        """Returns the keys of the parts that the manifests of a window name."""
+        keys = WindowKeys(window, window.start.date())
+        manifests = [key for key in self.manifest_keys if keys.generation_of(key)]
+        chain = read_chain([StoredManifest(key, self._store.read(key)) for key in manifests])
+        return {part.key for one in chain.generations for part in one.manifest.parts}
 
     def _is_in_range(self, key: str) -> bool:
         window = window_in(key)

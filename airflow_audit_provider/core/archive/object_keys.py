@@ -46,6 +46,7 @@ _WINDOW = re.compile(r"(\d{8}T\d{6}(?:\.\d{6})?Z)-(\d{8}T\d{6}(?:\.\d{6})?Z)", r
 _MAX_DAYS = 62
 _TICK = timedelta(microseconds=1)
 _DAY = timedelta(days=1)
+_PARTITION = re.compile(PARTITION_START + r"(\d{4}-\d{2}-\d{2})/", re.ASCII)
 _GENERATION = re.compile(r"\.g(\d{4,15})\.json$", re.ASCII)
 _PASS_RECORD = re.compile(VERIFIED_FOLDER + r"\d{8}T\d{6}Z-[0-9a-f]{16}\.json", re.ASCII)
 _SEAL = re.compile(r"_seals/(\d{6,15})\.(?:json|sig|tsr)", re.ASCII)
@@ -180,6 +181,15 @@ def announced_window(key: str) -> TimeWindow | None:
     window = window_in(key)
     is_announcement = window is not None and key == WindowKeys(window, window.start.date()).announcement
     return window if is_announcement else None
+
+
+def partition_date_in(key: str) -> date | None:
+    """Returns the date of the partition that a key is in, None if it is in none."""
+    match = _PARTITION.match(key)
+    try:
+        return date.fromisoformat(match[1]) if match else None
+    except ValueError:
+        return None
 
 
 def missing_numbers(numbers: Iterable[int]) -> Iterator[tuple[int, int]]:
