@@ -14,6 +14,8 @@ from airflow_audit_provider.core.archive.dataset import dataset_of
 from airflow_audit_provider.core.archive.manifest import read_manifest
 from airflow_audit_provider.core.archive.object_keys import DATASET_KEY
 from airflow_audit_provider.core.verification.coverage import Coverage, SpanState
+from airflow_audit_provider.core.windows.run_window import RunWindow
+from airflow_audit_provider.core.windows.window import TimeWindow
 from airflow_audit_provider.exceptions import ConfigurationError, StorageUnavailableError, VerificationError
 from airflow_audit_provider.formats.part_format import part_format
 from airflow_audit_provider.pipelines.coverage import coverage
@@ -68,6 +70,28 @@ def test_superseded_part_is_recognized_by_its_digest(store: MemoryStore) -> None
     assert kinds(store) == ["part_superseded"]
     store.objects[key] += b"x"
     assert kinds(store) == ["object_unexpected"]
+
+
+@pytest.mark.parametrize("name", ["20261025T000000Z-20261026T000000Z", "20200101T000000Z-20200102T000000Z"])
+def test_part_of_another_window_in_a_partition_of_the_range_is_unexpected(store: MemoryStore, name: str) -> None:
+    """A reader of the partition reads it, so a verification of the partition's day reports it, too."""
+    key = f"dt=2026-10-26/window={name}/part-0001-00000-0123456789abcdef.jsonl"
+    store.objects[key] = b"{}"
+    found = verify(store, DAY_1, DAY_1 + DAY).findings
+    assert [(str(one.kind), one.key) for one in found] == [("object_unexpected", key)]
+    assert verify(store, DAY_1 + DAY, DAY_1 + 2 * DAY).findings == ()
+
+
+@pytest.mark.integration
+def test_part_in_the_partition_of_its_local_day_is_expected(tmp_path: Path) -> None:
+    """A window whose local date is not its UTC date is no finding of the range that it does not overlap."""
+    store, of = LocalStore(str(tmp_path)), TimeWindow(DAY_1 - timedelta(hours=2), DAY_1)
+    spec = pull_spec(run_window=RunWindow(of, "explicit bounds", DAY_1.date()))
+    land(spec, reader_of(fake_with(ManualClock()), ManualClock()), store)
+    land(pull_spec(attempt_id="day"), reader_of(fake_with(ManualClock()), ManualClock()), store)
+    assert any(key.startswith("dt=2026-10-26/window=20261025T22") for key in store.list_keys(""))
+    assert verify(store, DAY_1, DAY_1 + DAY).findings == ()
+    assert verify(store).findings == ()
 
 
 def test_staged_objects_are_mild(store: MemoryStore) -> None:
