@@ -70,7 +70,7 @@ GAPS = {
 def test_forged_window_in_a_gap_looks_genuine_once_the_owner_seals(
     store: MemoryStore, gap: str, record_count: int
 ) -> None:
-    """A window that was never landed can be forged, also an empty one; only a time stamp after the limit shows it."""
+    """A window can be forged where none is landed, also an empty one; only a time stamp after the limit shows it."""
     commit(store, GAPS[gap], records_in(GAPS[gap], record_count, "forged"))
     is_sealed_day = gap == "rest of a sealed day"
     assert severe_kinds(store) == ({"manifest_unsealed"} if is_sealed_day else set())

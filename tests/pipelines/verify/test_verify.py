@@ -82,6 +82,14 @@ def test_part_of_another_window_in_a_partition_of_the_range_is_unexpected(store:
     assert verify(store, DAY_1 + DAY, DAY_1 + 2 * DAY).findings == ()
 
 
+def test_part_of_another_window_of_the_same_day_is_not_in_the_range(store: MemoryStore) -> None:
+    """A run that publishes the day's other half does not disturb the verification of one half."""
+    store.objects["dt=2026-10-26/window=20261026T120000Z-20261027T000000Z/part-0001-00000-0123456789abcdef.jsonl"] = (
+        b"x"
+    )
+    assert verify(store, DAY_1, DAY_1 + HALF).findings == ()
+
+
 @pytest.mark.integration
 def test_part_in_the_partition_of_its_local_day_is_expected(tmp_path: Path) -> None:
     """A window whose local date is not its UTC date is no finding of the range that it does not overlap."""
