@@ -226,7 +226,7 @@ class WarehouseBusyError(AuditProviderError):
 class WarehouseUnavailableError(AuditProviderError):
     """The warehouse did not respond, ended the connection, ran into a timeout or has no space left.
 
-    A window is loaded as a whole or not at all; the load ledger tells.
+    A window is loaded as a whole or not at all; the load ledger shows which.
     """
 
     retryable = True

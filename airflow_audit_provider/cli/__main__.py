@@ -244,12 +244,15 @@ def _add_verify(commands: Commands) -> None:
     _add_range(parser)
     _add_public_key(parser, "public key in PEM format that checks the signatures of seals")
     parser.add_argument(
-        "--expect-seal", metavar="SHA256", help="SHA-256 digest of a seal that must exist; keep it outside the archive"
+        "--expect-seal",
+        metavar="SHA256",
+        help="SHA-256 digest of a seal that must exist; keep the digest outside the store",
     )
     parser.add_argument(
         "--expect-lock",
         metavar="TIME",
-        help="date or RFC 3339 time until which the S3 bucket must lock every file; files locked for less are listed",
+        help="date or RFC 3339 time until which the S3 bucket must lock every file; files that are not locked until "
+        "then are listed",
     )
     parser.add_argument(
         "--no-record", action="store_true", help="do not write a record of a passed verification to the destination"
@@ -259,7 +262,8 @@ def _add_verify(commands: Commands) -> None:
         "--sealed-within",
         type=_hours,
         metavar="HOURS",
-        help="the first seal of each window must be proved by a time stamp so many hours after the window's day",
+        help="a time stamp must prove the first seal of each window at most this many hours after the end of the UTC "
+        "day on which the window starts (or after the end of the window, if that is later)",
     )
 
 
@@ -273,7 +277,7 @@ def _add_tsa_certificate(parser: argparse.ArgumentParser) -> None:
         type=Path,
         action="append",
         metavar="FILE",
-        help="root certificate in PEM format of the time stamp authority, to verify its time stamps; may be repeated",
+        help="root certificate of the time stamp authority in PEM format, to verify its time stamps; may be repeated",
     )
 
 
@@ -286,7 +290,8 @@ def _add_coverage(commands: Commands) -> None:
         type=_minutes,
         default=DEFAULT_SETTLE_DELAY,
         metavar="MINUTES",
-        help="a gap younger than this, or in a window that has not ended, is pending, not missing; default: 15",
+        help="a gap that ended less than this ago, or is in a window that has not ended, is pending, not missing; "
+        "default: 15",
     )
 
 
@@ -296,7 +301,7 @@ def _add_seal(commands: Commands) -> None:
         "--day",
         type=date.fromisoformat,
         metavar="YYYY-MM-DD",
-        help="UTC date to seal; default: every day with manifests that are not sealed",
+        help="UTC date to seal; default: every day that has manifests without a seal",
     )
     parser.add_argument(
         "--signing-key", type=Path, metavar="FILE", help="Ed25519 private key in PEM format, without a passphrase"
@@ -305,14 +310,14 @@ def _add_seal(commands: Commands) -> None:
         "--accept-replaced",
         action="append",
         metavar="KEY",
-        help="key of a manifest that replaces a sealed window and that you know to be right; may be repeated",
+        help="key of a manifest that replaces a sealed window, and that you accept; may be repeated",
     )
     parser.add_argument("--accepted-by", metavar="NAME", help="who accepts the replacement; the seal records it")
     _add_public_key(parser, "public key in PEM format of an earlier signing key, after a change of keys")
     parser.add_argument(
         "--expect-seal",
         metavar="SHA256",
-        help="newest digest that the run before printed; without a seal with this digest, nothing is sealed",
+        help="digest of the newest seal, as the previous run printed it; if no seal has this digest, nothing is sealed",
     )
     parser.add_argument("--tsa", metavar="URL", help="time stamp authority (RFC 3161) that stamps each seal")
     _add_tsa_certificate(parser)
@@ -326,7 +331,7 @@ def _add_sweep(commands: Commands) -> None:
         type=_hours,
         default=DEFAULT_AGE,
         metavar="HOURS",
-        help="only attempts without activity for this many hours; default: 24",
+        help="remove only files of attempts that were not active for this many hours; default: 24",
     )
     parser.add_argument("--dry-run", action="store_true", help="list the files and delete nothing")
     _add_public_key(

@@ -168,7 +168,8 @@ class CloudflareAuditLogsSealOperator(BaseOperator):
             first = severe_findings[0]
             raise VerificationError(
                 f"The seals have {len(severe_findings)} severe findings; the first is {first.kind} at {first.key}: "
-                f"{first.detail} What could be sealed is sealed; the task's log has its digest."
+                f"{first.detail} What could be sealed is sealed. Follow the remedy of each finding in the task's log, "
+                "which also has the newest digest."
             )
         return summary
 

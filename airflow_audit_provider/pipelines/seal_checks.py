@@ -168,6 +168,6 @@ def check_no_severe(day: date, findings: Sequence[Finding]) -> None:
         further = "; ".join(f"{one.kind} at {one.key}" for one in others[:_MOST_NAMED]) or "none"
         raise VerificationError(
             f"The day {day} was not sealed: it has {len(severe_findings)} severe findings. The first is "
-            f"{first.kind} at {first.key}: {first.detail} Further findings: {further}. Then verify the "
-            "destination and seal again."
+            f"{first.kind} at {first.key}: {first.detail} Further findings: {further}. Follow the "
+            "remedy of each finding, verify the destination, then seal again."
         )

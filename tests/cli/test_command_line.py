@@ -294,7 +294,7 @@ def test_empty_destination_is_not_sound(tmp_path: Path, capsys: pytest.CaptureFi
         (["seal", "x", "--signing-key", "/no/such.pem"], "cannot be read"),
         (["sweep", "x", "--older-than", "0"], "older_than"),
         (["sweep", "x", "--older-than=-1"], "older_than"),
-        (["verify", "x", "--expect-lock", "2020-01-01"], "which is past"),
+        (["verify", "x", "--expect-lock", "2020-01-01"], "which is in the past"),
         (["verify", "x", "--expect-lock", "9999-01-01"], "has no Object Lock"),
     ],
 )

@@ -74,7 +74,7 @@ def test_signed_day_verifies_with_digest_from_xcom(landed: TaskSetup) -> None:
 
 @pytest.mark.parametrize(
     ("expect_lock", "message"),
-    [("2020-01-01", "expect_lock is .*, which is past"), ("9999-01-01", "has no Object Lock")],
+    [("2020-01-01", "expect_lock is .*, which is in the past"), ("9999-01-01", "has no Object Lock")],
 )
 def test_lock_that_cannot_be_checked_is_an_error(landed: TaskSetup, expect_lock: str, message: str) -> None:
     """A date in the past, and a destination on local files, fail without retries; an empty template checks nothing."""

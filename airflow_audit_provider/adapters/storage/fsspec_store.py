@@ -74,8 +74,8 @@ def require_object_locks(store: Store) -> ObjectLockReader:
     locks = object_locks_of(store)
     if locks is None or not locks.is_enabled():
         raise ConfigurationError(
-            "The destination's store has no Object Lock, so it cannot be checked until when its objects are locked. "
-            "Enable Object Lock on the S3 bucket, or leave out the expected lock; other stores are not supported."
+            "The destination's store has no Object Lock, so the locks of its objects cannot be checked. "
+            "Enable Object Lock on the S3 bucket. For another store, leave out the expected lock."
         )
     return locks
 

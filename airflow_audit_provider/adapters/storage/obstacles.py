@@ -49,8 +49,8 @@ def check_no_obstacle(root: Path, key: str, action: str) -> None:
 def obstacle_error(path: Path, key: str, action: str, kind: str) -> StorageError:
     """Returns the error of a key that something else is in the way of."""
     return StorageError(
-        f"{key!r} cannot be {action}, because {str(path)!r} is {kind}. No run makes that. Move it out of the "
-        "destination, or correct the destination, then run the task again.",
+        f"{key!r} cannot be {action}, because {str(path)!r} is {kind}. No run creates such an object. Move it out of "
+        "the destination, or correct the destination, then run the task again.",
         key=key,
     )
 

@@ -31,7 +31,7 @@ def split_uri(uri: str, name: str = "destination") -> SplitResult:
     if problem is not None:
         raise ConfigurationError(
             f"The {name} {without_login(uri)!r} has {problem}, so it does not name the same place for every library. "
-            "Give a URI without # ? % \\ * [ ] and ::, and without folders named . or .. or nothing."
+            "Give a URI without # ? % \\ * [ ] and ::, and without a folder named . or .. or with an empty name."
         )
     return parts
 
@@ -43,7 +43,8 @@ def check_no_connection_id(uri: str) -> None:
         return
     raise ConfigurationError(
         f"The destination {without_login(uri)!r} names a connection before the @, and only Airflow knows connections. "
-        "Leave it out, and give the credentials to the store's library, for example in environment variables."
+        "Leave the connection out, and give the credentials to the store's library, for example by environment "
+        "variables."
     )
 
 
@@ -52,7 +53,7 @@ def check_path(uri: str, path: str) -> None:
     if not path.rstrip("/").endswith(split_uri(uri).path.rstrip("/")):
         raise ConfigurationError(
             f"The library of this store reads the destination {without_login(uri)!r} as the path {path!r}. Rename the "
-            "folder, with letters, digits and - . _ only."
+            "folder, and use only letters, digits and - . _ in its name."
         )
 
 

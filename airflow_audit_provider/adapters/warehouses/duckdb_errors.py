@@ -35,7 +35,7 @@ def named_duckdb_error(library: Any, error: BaseException) -> AuditProviderError
     if isinstance(error, library.ConnectionException | library.HTTPException | library.FatalException):
         return WarehouseUnavailableError(
             f"The connection to the DuckDB database failed ({text}). The window that was being loaded is loaded as a "
-            "whole or not at all; the load ledger tells. Run the task again."
+            "whole or not at all; the load ledger shows which. Run the task again."
         )
     return _refusal(library, error, text)
 

@@ -123,7 +123,7 @@ def ledger_entry(key: str, value: str) -> LedgerEntry:
         return LedgerEntry(**facts | {"window": window, "superseded": frozenset(facts["superseded"])})
     except (ValueError, TypeError, KeyError) as error:
         raise ConfigurationError(
-            f"The table property {key} is no entry of the load ledger ({error!r}): another program or an earlier "
+            f"The table property {key} is not an entry of the load ledger ({error!r}): another program or an earlier "
             f"release set it. Remove the properties that begin with {_LEDGER_PREFIX}, so that every window is loaded "
             "again."
         ) from error

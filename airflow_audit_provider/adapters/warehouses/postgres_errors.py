@@ -79,7 +79,7 @@ def _without_state(error: BaseException) -> AuditProviderError | None:
         return None
     return WarehouseUnavailableError(
         f"The connection to PostgreSQL was lost ({error}). The window that was being loaded is loaded as a whole or "
-        "not at all; the load ledger tells. Run the task again."
+        "not at all; the load ledger shows which. Run the task again."
     )
 
 

@@ -183,8 +183,8 @@ class SqlWarehouse:
         for name, kind in same:
             if kind != "BASE TABLE":
                 raise ConfigurationError(
-                    f"The object {wanted.quoted} is no table that can be loaded, but a {kind}. Give the name of a new "
-                    "table."
+                    f"The object {wanted.quoted} is a {kind}, not a table, so nothing can be loaded into it. Give the "
+                    "name of a new table."
                 )
             return wanted._replace(table=name), True
         return wanted, False

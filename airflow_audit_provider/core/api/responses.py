@@ -200,7 +200,7 @@ def lost_log_error(response: Response, log_name: str) -> ConfigurationError:
 def proxy_authentication_error() -> ConfigurationError:
     """Returns the error of a proxy that asks for a user and a password."""
     return ConfigurationError(
-        "The proxy asks for authentication, or refuses the one that it got. Give user and password in the URL of the "
+        "The proxy asks for authentication, or refuses the user and password that it got. Give both in the URL of the "
         "proxy: in the connection's extra proxy, or in the environment variable HTTPS_PROXY or ALL_PROXY."
     )
 
@@ -213,7 +213,7 @@ def _unavailable(response: Response, now: datetime) -> SourceUnavailableError:
     """
     reason = _errors_text(response.body)
     if response.status < 300:
-        text = f"The API accepted the request and returned no complete page: {reason}. Retry later."
+        text = f"The API accepted the request, but returned no complete page: {reason}. Retry later."
     else:
         text = f"The API is not available: {reason}. Retry later."
     return SourceUnavailableError(

@@ -187,7 +187,8 @@ def check_nothing_lost(committed: CommittedManifest, missing_count: int) -> None
     if missing_count:
         raise VerificationError(
             f"The API no longer returns {missing_count} committed records of the window {committed.manifest.window} "
-            f"({committed.key}). Nothing was replaced. Keep the committed records, or use another destination."
+            f"({committed.key}). Nothing was replaced. Remove replace=True to keep "
+            "the committed records, or use another destination."
         )
 
 
@@ -215,6 +216,6 @@ def _check_not_fewer(committed: CommittedManifest, record_count: int) -> None:
     if record_count < manifest.record_count:
         raise VerificationError(
             f"The window {manifest.window} has {manifest.record_count} committed records ({key}), and the API now "
-            f"returns only {record_count}. Nothing was replaced. Keep the committed records, or use another "
-            "destination."
+            f"returns only {record_count}. Nothing was replaced. Remove replace=True to keep the committed "
+            "records, or use another destination."
         )

@@ -34,9 +34,9 @@ def check_no_overlap(keys: WindowKeys, listed: Iterable[str]) -> None:
         more = f" and {len(rest) - _LISTED_COUNT} more" if len(rest) > _LISTED_COUNT else ""
         raise CommitConflictError(
             f"The destination has a committed window that overlaps {keys.window} ({overlapping[0]}), so records would "
-            f"be stored twice. Of this window, not committed: {_listed(map(str, rest[:_LISTED_COUNT]))}{more}. After a "
-            "change of schedule, land that with window_start and window_end, and continue with windows that "
-            "overlap nothing. For two schedules beside each other, such as days and hours, use two destinations.",
+            f"be stored twice. Not committed in this window: {_listed(map(str, rest[:_LISTED_COUNT]))}{more}. After a "
+            "change of schedule, land that range with window_start and window_end, and continue with windows that "
+            "overlap nothing. For two schedules at the same time, such as days and hours, use two destinations.",
             key=overlapping[0],
         )
 

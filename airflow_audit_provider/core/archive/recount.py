@@ -86,12 +86,13 @@ class Recount:
         """Returns the error of reads that do not agree, with the difference."""
         missing_count = len(set(self._first) - set(self._second))
         lost_count = len(set(self._shown_before) - set(self._first))
-        lost = f"; {lost_count} of an earlier read came in neither" if lost_count else ""
+        lost = f"; {lost_count} records of an earlier read came in neither" if lost_count else ""
         examples = f", such as {', '.join(self._example_ids)}" if self._example_ids else ""
         return VerificationError(
-            f"Two reads of {window_name} disagree: {len(self._first)} records, then {len(self._second)}. "
-            f"{self._unknown_count} came only the second time{examples}; {missing_count} only the first{lost}. Nothing "
-            "was committed. Run the window again. If the error repeats, records still arrive: lengthen settle_delay."
+            f"Two reads of {window_name} disagree: the first returned {len(self._first)} records, the last "
+            f"{len(self._second)}. {self._unknown_count} records came only in the last read{examples}, and "
+            f"{missing_count} only in the first{lost}. Nothing was committed. Run the window again. If the "
+            "error repeats, records still arrive: lengthen settle_delay."
         )
 
     def _is_in_first(self, digest: int) -> bool:

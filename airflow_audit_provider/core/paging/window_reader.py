@@ -130,7 +130,9 @@ class SinglePageReader:
 
     def __init__(self, request: ReadRequest, page: int = 1, cursor: str | None = None) -> None:
         if page < 1:
-            raise ConfigurationError(f"Page {page} is out of range. Pages count from 1.")
+            raise ConfigurationError(
+                f"Page {page} does not exist. Pages count from 1: give a whole number of at least 1."
+            )
         self.request = request
         self.stats = ReadStats()
         since, before = request.window.whole_seconds()

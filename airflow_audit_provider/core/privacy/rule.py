@@ -105,7 +105,7 @@ def _check_arguments(conn_id: str | None, kinds: Sequence[str], drop: Sequence[s
             "privacy has pseudonymise without a key. Give it the conn_id of a connection with a key."
         )
     if not kinds and not drop:
-        raise ConfigurationError("privacy does nothing. Give a conn_id, paths to drop, or leave it out.")
+        raise ConfigurationError("privacy has no effect. Give it a conn_id or paths to drop, or leave privacy out.")
     for path in drop:
         if not all(path.split(".")):
             raise ConfigurationError(f"privacy cannot drop {path!r}. Give names with dots between them.")

@@ -42,8 +42,8 @@ def read_lock_date(name: str, value: Bound, now: datetime) -> datetime | None:
     until = read_bound(name, value)
     if until is not None and until <= now:
         raise ConfigurationError(
-            f"{name} is {until.isoformat()}, which is past. Give a date or time until which every object must be "
-            "locked, such as one year from now."
+            f"{name} is {until.isoformat()}, which is in the past. Give a date or time until which every object must "
+            "be locked, such as one year from now."
         )
     return until
 

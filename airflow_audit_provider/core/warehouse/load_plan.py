@@ -251,8 +251,8 @@ def check_nothing_missing(plan: LoadPlan, requested: Sequence[TimeWindow] | None
     """
     if plan.missing:
         raise NotCommittedError(
-            f"Not committed: {' and '.join(map(str, plan.missing))}. The rest of the request is loaded. Land these "
-            "windows first, or check destination and window; then run this task again."
+            f"Windows are not committed: {' and '.join(map(str, plan.missing))}. The other requested windows are "
+            "loaded. Land the missing windows first, or check destination and window; then run this task again."
         )
     if requested is None and not plan.loads and not plan.unchanged_count:
         raise NotCommittedError(

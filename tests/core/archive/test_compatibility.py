@@ -158,8 +158,9 @@ def test_overlap_error_lists_what_is_not_committed(title: str) -> None:
     wanted, committed, rest = _NOT_COMMITTED[title]
     with pytest.raises(CommitConflictError) as caught:
         check_no_overlap(_hours(*wanted), [_hours(*one).manifest(1) for one in committed])
-    assert f"Of this window, not committed: {rest}. After a change of schedule, land that with window_start" in str(
-        caught.value
+    assert (
+        f"Not committed in this window: {rest}. After a change of schedule, land that range with window_start"
+        in str(caught.value)
     )
 
 

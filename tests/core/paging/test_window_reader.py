@@ -182,5 +182,5 @@ def test_single_page_raises_a_refusal_and_rejects_page_zero() -> None:
     assert single.next_request() == PageRequest(T0, T0 + 9, Direction.ASC, 25, 1, "c")
     with pytest.raises(SourceProtocolError, match="no such page"):
         single.receive_refusal(refusal())
-    with pytest.raises(ConfigurationError, match="Pages count from 1"):
+    with pytest.raises(ConfigurationError, match="give a whole number of at least 1"):
         SinglePageReader(ReadRequest(V1, window(0, 9), Direction.ASC, 25), 0)

@@ -35,8 +35,8 @@ def rule(key: bytes = KEY, **given: Any) -> PrivacyRule:
     [
         ("email", "privacy is a str. Give a dict"),
         ({"conn": "c"}, "unknown entry 'conn'"),
-        ({}, "privacy does nothing"),
-        ({"conn_id": "c", "pseudonymise": []}, "privacy does nothing"),
+        ({}, "privacy has no effect"),
+        ({"conn_id": "c", "pseudonymise": []}, "privacy has no effect"),
         ({"pseudonymise": ["email"]}, "without a key"),
         ({"conn_id": "c", "pseudonymise": ["name"]}, "cannot pseudonymise 'name'. Give any of email, ip"),
         ({"conn_id": "c", "pseudonymise": "email"}, "Give a list of texts"),

@@ -70,5 +70,5 @@ def test_expected_date_is_read_as_a_bound() -> None:
 @pytest.mark.parametrize("value", ["2026-11-29", "2020-01-01T00:00:00Z"])
 def test_expected_date_in_the_past_is_refused(value: str) -> None:
     """Locks that have ended would satisfy it."""
-    with pytest.raises(ConfigurationError, match=r"expect_lock is .*, which is past"):
+    with pytest.raises(ConfigurationError, match=r"expect_lock is .*, which is in the past"):
         read_lock_date("expect_lock", value, NOW)

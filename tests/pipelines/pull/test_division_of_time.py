@@ -96,7 +96,7 @@ def test_overlap_is_refused_before_the_first_request(
     committed, window = OVERLAPS[overlap]
     _land(fake, store, *committed)
     before, request_count = objects(store), len(fake.requests)
-    with pytest.raises(CommitConflictError, match="Of this window, not committed: "):
+    with pytest.raises(CommitConflictError, match="Not committed in this window: "):
         land(pull_spec(start=window.start, end=window.end, replace=replace), reader_of(fake, ManualClock()), store)
     assert (objects(store), len(fake.requests)) == (before, request_count)
 
