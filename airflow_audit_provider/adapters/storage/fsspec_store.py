@@ -7,7 +7,7 @@ fsspec closes, and so publishes, the truncated object if the block raises.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -38,6 +38,8 @@ __all__ = [
 # A copy within one account usually completes at once; a part has at most a few hundred megabytes.
 _COPY_TIMEOUT_SECONDS = 300.0
 _COPY_POLL_SECONDS = 0.5
+# S3: 404 NoSuchUpload. GCS: 404 or 410 for the session of an upload that has ended.
+_ENDED_UPLOAD_STATUSES = (404, 410)
 
 
 def store_from_uri(uri: str) -> FsspecStore | LocalStore:
@@ -117,7 +119,7 @@ class FsspecStore:
     def stage(self, key: str) -> StagedObject:
         """Opens an object for writing; nothing is visible under the key before ``close``."""
         with self._uploading("written", key):
-            return _FsspecStagedObject(self._fs.open(self._path(key), "wb", autocommit=False), key)
+            return _FsspecStagedObject(self._fs.open(self._path(key), "wb", autocommit=False), key, self._size_of)
 
     def publish(self, staged_key: str, key: str) -> None:
         """Copies a staged object to its final key on the server; idempotent."""
@@ -201,6 +203,14 @@ class FsspecStore:
         """Returns the reader of the objects' locks, None if the store is not S3."""
         return S3ObjectLocks(self._fs, self._path) if is_s3(self._fs) else None
 
+    def _size_of(self, key: str) -> int | None:
+        """Returns the size of an object in bytes, None if it does not exist."""
+        self._fs.invalidate_cache()
+        try:
+            return int(self._fs.info(self._path(key))["size"])
+        except FileNotFoundError:
+            return None
+
     def _exists(self, key: str) -> bool:
         self._fs.invalidate_cache()
         return bool(self._fs.exists(self._path(key)))
@@ -220,20 +230,43 @@ class FsspecStore:
 class _FsspecStagedObject:
     """An upload that becomes an object only when it is closed."""
 
-    def __init__(self, file: Any, key: str) -> None:
+    def __init__(self, file: Any, key: str, size_of: Callable[[str], int | None]) -> None:
         self.key = key
         self._file = file
+        self._size_of = size_of
+        self._size_bytes = 0
         self._is_complete = False
 
     def write(self, content: bytes) -> None:
         with translate_storage_errors("written", self.key):
             self._file.write(content)
+            self._size_bytes += len(content)
 
     def close(self) -> None:
         with translate_storage_errors("written", self.key):
             self._file.close()
-            self._file.commit()
+            try:
+                self._file.commit()
+            except Exception as error:
+                if status_of(error) not in _ENDED_UPLOAD_STATUSES:
+                    raise
+                self._check_completed(error)
             self._is_complete = True
+
+    def _check_completed(self, error: Exception) -> None:
+        """Raises ``StorageUnavailableError`` unless the object exists with its size, although the upload has ended.
+
+        A library repeats the completion of an upload if its response was lost. S3 then answers 404 NoSuchUpload: "the
+        upload ID might be invalid, or the multipart upload might have been aborted or completed". No other attempt
+        writes this key, so an object there with the right size is the completed one. Its digest is checked later.
+        """
+        if self._size_of(self.key) != self._size_bytes:
+            raise StorageUnavailableError(
+                f"The upload of {self.key!r} ended before it was complete ({type(error).__name__}: {error}). Check "
+                "that the bucket exists and that nothing aborts its uploads, such as a lifecycle rule, then run the "
+                "window again.",
+                key=self.key,
+            ) from error
 
     def discard(self) -> None:
         if self._is_complete:
