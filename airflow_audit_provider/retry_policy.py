@@ -1,8 +1,8 @@
 """Retry policy for Airflow 3.3 and newer: decides after a failure whether and when Airflow retries the task.
 
-Older versions have no retry policies, and importing this module fails there with a remedy. Operators and sensors make
-the same decisions without it: an error that no retry can fix fails at once, and the operator itself waits as long as a
-rate limit asks.
+Older versions have no retry policies: importing this module fails there with an error that names the remedy. Operators
+and sensors make the same decisions without it: an error that no retry can fix fails at once, and the operator itself
+waits as long as a rate limit asks.
 """
 
 from __future__ import annotations

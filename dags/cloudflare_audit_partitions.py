@@ -2,9 +2,9 @@
 
 `cloudflare_audit_partitions` runs each midnight for the previous day; the partition key is the date. A partitioned run
 has neither a data interval nor a logical date. The event of its asset carries the key and starts
-`cloudflare_audit_partition_check` for the same key; a plain `schedule=[asset]` is not started by it.
+`cloudflare_audit_partition_check` for the same key; a DAG with a plain `schedule=[asset]` is not started.
 
-For days of a local time zone, give the timetable and the operator that `timezone`, and a key with an offset: set
+For days of a local time zone, give the timetable and the operator the same `timezone`, and a key with an offset: set
 `key_format` and `partition_key_format` to "%Y-%m-%dT%H:%M:%S%z". Airflow 3.2 writes keys in UTC, 3.3 in local time.
 
 Settings: AUDIT_PARTITIONS_DESTINATION, AUDIT_PARTITIONS_START_DATE.

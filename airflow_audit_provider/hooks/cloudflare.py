@@ -227,15 +227,16 @@ class CloudflareHook(BaseHook):
         - ``page`` (version 1), ``cursor`` (version 2): return exactly that one page as the API returns it.
         - ``export`` (version 1): ``True`` for the rows of :meth:`export_audit_logs`.
 
-        Filters of both versions: ``id``, ``action_type``, ``actor_email``, and not for an organization ``zone_name``.
+        Filters of both versions: ``id``, ``action_type``, ``actor_email``; except for an organization also
+        ``zone_name``.
 
         Filters of version 1, one value each: ``actor_ip``, an address or a network; ``hide_user_logs``.
 
         Filters of version 2, one value or several: ``action_result``, ``actor_context``, ``actor_id``,
         ``actor_ip_address``, ``actor_token_id``, ``actor_token_name``, ``actor_type``, ``raw_cf_ray_id``,
         ``raw_method``, ``raw_status_code``, ``raw_uri``, ``resource_id``, ``resource_product``, ``resource_scope``,
-        ``resource_type``; not for an organization also ``account_name``, ``audit_log_id``, ``product_category``,
-        ``zone_id``. Each but ``product_category`` has a form with ``_not`` at its end, for values to leave out.
+        ``resource_type``; except for an organization also ``account_name``, ``audit_log_id``, ``product_category``,
+        ``zone_id``. Each of them except ``product_category`` has a form that ends in ``_not``, for values to leave out.
 
         Nested filters: ``account``, ``action``, ``actor``, ``raw``, ``resource``, ``zone``. For example
         ``actor={"email": "ann@example.com"}`` is ``actor_email="ann@example.com"``.
@@ -277,7 +278,7 @@ class CloudflareHook(BaseHook):
 
         Takes the parameters of :meth:`iter_audit_logs` except paging. The columns are the API's and undocumented, and
         large exports are known to fail: use :meth:`iter_audit_logs` or the operator to archive records. The API
-        gets ``since`` and ``before`` in whole seconds, and its choice of rows is not checked.
+        gets ``since`` and ``before`` in whole seconds; whether it returns the right rows is not checked.
         """
         request = LogParameters.parse(parameters).export_request(self.query, self.clock.now())
         try:

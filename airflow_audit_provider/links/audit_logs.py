@@ -17,7 +17,7 @@ _DASHBOARD = "https://dash.cloudflare.com"
 
 
 class ManifestLink(BaseOperatorLink):
-    """Links to the window's manifest: for S3 and GCS in the web console, otherwise its URI; empty without one."""
+    """Links to the window's manifest: its page in the web console of S3 or GCS, or its URI; empty if there is none."""
 
     name = "Manifest"
 

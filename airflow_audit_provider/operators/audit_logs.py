@@ -73,8 +73,8 @@ class CloudflareAuditLogsToObjectStorageOperator(WaitingOperator):
         ``ocsf``, events of the Open Cybersecurity Schema Framework, not available as CSV. Each row of each schema holds
         the record's original text.
     :param privacy: a dict: ``conn_id``, the connection whose password is the secret key; ``pseudonymise``, any of
-        ``email`` and ``ip``, with a key both by default; ``drop``, dotted paths of fields; ``name``. Applied before
-        anything is written. (templated)
+        ``email`` and ``ip``, by default both if there is a key; ``drop``, dotted paths of fields; ``name``. The rule is
+        applied before anything is written. (templated)
     :param window_start: explicit start, a datetime, date or RFC 3339 text. (templated)
     :param window_end: explicit end, exclusive. (templated)
     :param window_length: length of the window if only one bound, a partition or a zero-length interval is known.
@@ -90,8 +90,9 @@ class CloudflareAuditLogsToObjectStorageOperator(WaitingOperator):
     :param lookback: how far before the window's start committed windows are read again for late records; by default not
         at all.
     :param verify: ``edges`` requests the first and the last page again after a pause, and adds what only they show;
-        ``recount`` reads the window a second time from its other end and fails if the reads go on differing; ``none``
-        does neither. By default ``edges`` for a window that ended less than an hour ago, else ``none``.
+        ``recount`` reads the window a second time from its other end, reads it again if the two differ, and fails if
+        they still do; ``none`` does neither. By default ``edges`` for a window that ended less than an hour ago,
+        else ``none``.
     :param odd_records: what to do with a record that breaks the API's contract, such as one without a readable time:
         ``keep`` writes it as it is, counts it by kind and warns; ``fail`` fails the task and writes nothing.
     :param replace: write the window again, in place of the committed one. Parts that a seal covers stay; the next seal

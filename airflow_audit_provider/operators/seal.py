@@ -41,8 +41,7 @@ class CloudflareAuditLogsSealOperator(BaseOperator):
         URL such as ``https://tsa.example.com/tsr``, login and password are sent if there is a password, and the field
         ``tsa_certificate`` of its extra has the authority's root certificates in PEM; None for no time stamps.
         (templated)
-
-    :param expected_seal_sha256: the ``newest_seal_sha256`` of the run before, or an older one, kept outside of the
+    :param expected_seal_sha256: the ``newest_seal_sha256`` of the previous run, or an older one, kept outside of the
         store, such as in an Airflow Variable; None or empty for the first run. If no seal has this digest, nothing is
         sealed: somebody removed seals or wrote the chain again. (templated)
 
@@ -51,8 +50,8 @@ class CloudflareAuditLogsSealOperator(BaseOperator):
     broken, or a signature or time stamp in the store was not made with this key or by this authority, the task fails
     with a ``VerificationError`` that names it, after it has sealed what it can.
 
-    Idempotent: a day without new manifests gets no new seal, a late window adds one. Seals that a run left unsigned are
-    signed, and without a time stamp stamped, by the next run. Returns a dict with ``created signed_count
+    Idempotent: a day without new manifests gets no new seal, a late window adds one. The next run signs and stamps
+    seals that a run left without a signature or a time stamp. Returns a dict with ``created signed_count
     timestamped_count newest_seal_sha256``; keep that digest elsewhere.
     """
 

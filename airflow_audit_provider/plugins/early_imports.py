@@ -1,7 +1,7 @@
 """Plugin that imports the provider's operators, sensors and triggers once in the DAG processor.
 
-The DAG processor loads plugins before it forks a process for each DAG file, so each fork finds the modules imported.
-Modules that only a run needs are not imported.
+The DAG processor loads plugins before it forks a process for each DAG file, so the modules are already imported in each
+fork. Modules that only a run needs are not imported.
 """
 
 from __future__ import annotations

@@ -197,7 +197,7 @@ class AuditLogActivityEventTrigger(BaseEventTrigger):
         }
 
     def shared_stream_key(self) -> Hashable:
-        """Returns what must be equal to share a poll: all arguments but the filters."""
+        """Returns the arguments that must be equal to share a poll: all but the filters."""
         _, arguments = self.serialize()
         return ("cloudflare-audit-log", *(arguments[name] for name in sorted(arguments.keys() - {"filters"})))
 
@@ -210,7 +210,7 @@ class AuditLogActivityEventTrigger(BaseEventTrigger):
 
     @classmethod
     async def open_shared_stream(cls, kwargs: dict[str, Any]) -> AsyncGenerator[SharedPoll, None]:
-        """Polls for one watcher alone; a watcher that asks for the next poll has stored the events of the previous."""
+        """Polls for one watcher alone; by asking for the next poll, it states that the events before are stored."""
         async for shared, _ in cls.create_shared_stream_producer(kwargs).open_stream():
             yield shared
             shared.is_stored = True

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 class SensorQuery(NamedTuple):
-    """What must be equal to share a poll: a connection, keyword arguments of ``CloudflareHook.query``, and when."""
+    """Values that must be equal to share a poll: connection, arguments of ``CloudflareHook.query``, poll times."""
 
     conn_id: str
     arguments: Mapping[str, Any]
@@ -42,7 +42,7 @@ class SensorQuery(NamedTuple):
 
 
 class PollNotice(NamedTuple):
-    """What a poll found for one sensor, or the error it failed with; ``pause_seconds`` is the time to the next poll."""
+    """Result of a poll for one sensor, or the poll's error; ``pause_seconds`` is the time until the next poll."""
 
     activity: ActivityCount | None
     error: Exception | None = None

@@ -31,7 +31,7 @@ _CATCH_UP_SECONDS = 90.0
 class SharedPoll:
     """One poll as every watcher of the stream receives it.
 
-    ``is_stored`` is None until all watchers have acknowledged it; then, whether Airflow stored all their events.
+    ``is_stored`` is None until all watchers have acknowledged the poll; then it is whether Airflow stored all events.
     """
 
     new_records: NewRecords
@@ -101,7 +101,7 @@ class PositionStore:
 
 
 class CatchUpReader(NamedTuple):
-    """Settings of one watcher's own polls: the poll, its first position, how often, and who receives errors."""
+    """Settings of one watcher's own polls: the poll, its first position, the interval, and the receiver of errors."""
 
     poll: Callable[[WatchPosition | None], Awaitable[NewRecords]]
     first_position: WatchPosition
@@ -113,8 +113,8 @@ class CatchUpReader(NamedTuple):
 class CatchUp:
     """Catches up from the stored position to now, one poll at a time; a failed poll is retried at a later shared poll.
 
-    Each attempt is short. After a failure nothing is attempted during a pause, and shared polls that arrive meanwhile
-    are acknowledged, because Airflow ends a watcher that does not acknowledge them.
+    Each attempt is short. A failure is followed by a pause without attempts, in which shared polls are still
+    acknowledged, because Airflow ends a watcher that does not acknowledge them.
     """
 
     def __init__(self, positions: PositionStore, reader: CatchUpReader) -> None:
@@ -170,7 +170,7 @@ class Subscriber:
         self._unsaved: deque[tuple[SharedPoll, WatchPosition]] = deque()
 
     async def take(self, shared: SharedPoll) -> AsyncIterator[NewRecords]:
-        """Yields what of a shared poll is new to this watcher; at first, what is new since its stored position."""
+        """Yields the new records of a shared poll for this watcher; at first, those since its stored position."""
         await self._save_stored()
         if not self._catch_up.is_over:
             async for new_records in self._catch_up.take(shared):
