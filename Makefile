@@ -22,7 +22,7 @@ help:
 	@echo "make quick       lint, import contracts, types and the tests without servers (warm: less than a minute)"
 	@echo "make test        make quick, and the tests with real servers, on the oldest and the newest Airflow"
 	@echo "make nightly     all tests: large sizes, long campaigns, all combinations, all four Airflow versions"
-	@echo "make campaign    docs/auditors/lying-servers.md: 2,000 windows from a server that answers wrongly (some minutes)"
+	@echo "make campaign    docs/auditors/lying-servers.md: 4,000 windows from servers that answer correctly and wrongly (some minutes)"
 	@echo "make demo        a real Airflow against a fake Cloudflare in a terminal (KEEP=1 leaves Airflow running)"
 	@echo "make bench       measure this provider and others (GO_ON=1 continues, QUICK=1 this provider only, PROFILE=1 its stages)"
 	@echo "make docs        the documentation site, in site/"
