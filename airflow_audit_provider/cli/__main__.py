@@ -7,6 +7,7 @@ done.
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -25,7 +26,7 @@ from airflow_audit_provider.core.archive.object_keys import DATASET_KEY
 from airflow_audit_provider.core.limits import DEFAULT_SETTLE_DELAY
 from airflow_audit_provider.core.ports import Store
 from airflow_audit_provider.core.verification.coverage import coverage_table
-from airflow_audit_provider.core.verification.findings import findings_table
+from airflow_audit_provider.core.verification.findings import findings_table, printable
 from airflow_audit_provider.core.verification.object_locks import read_lock_date
 from airflow_audit_provider.core.verification.pass_records import verified_line
 from airflow_audit_provider.core.verification.timestamps import seal_times_table
@@ -63,7 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         result = command(options)
     except AuditProviderError as error:
-        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        print(printable(f"{type(error).__name__}: {error}"), file=sys.stderr)
         return EXIT_PROBLEM if isinstance(error, VerificationError) else EXIT_UNKNOWN
     print(_as_json(result.values) if options.json else result.text, end="")
     return result.status
@@ -96,7 +97,7 @@ def _record_pass(store: Store, report: VerifyReport) -> None:
     try:
         record_pass(store, record)
     except StorageError as error:
-        print(f"The result is not recorded in the destination. {error}", file=sys.stderr)
+        print(printable(f"The result is not recorded in the destination. {error}"), file=sys.stderr)
 
 
 def _coverage(options: argparse.Namespace) -> CommandResult:
@@ -109,10 +110,9 @@ def _coverage(options: argparse.Namespace) -> CommandResult:
 
 
 def _coverage_text(found: DatasetCoverage) -> str:
-    descriptor = "" if found.has_descriptor else f"The dataset descriptor {found.folder}{DATASET_KEY} is missing.\n"
-    return f"{found.folder or './'}: {found.dataset}\n{descriptor}{coverage_table(found.coverage)}" + verified_line(
-        found.verified
-    )
+    folder, dataset = printable(found.folder), printable(str(found.dataset))
+    descriptor = "" if found.has_descriptor else f"The dataset descriptor {folder}{DATASET_KEY} is missing.\n"
+    return f"{folder or './'}: {dataset}\n{descriptor}{coverage_table(found.coverage)}" + verified_line(found.verified)
 
 
 def _seal(options: argparse.Namespace) -> CommandResult:
@@ -149,7 +149,7 @@ def _sweep(options: argparse.Namespace) -> CommandResult:
         lines += [*(f"{one.key}  kept" for one in report.kept), *_kept_lines(report.kept)]
     values = {**report._asdict(), "retained": [one._asdict() for one in report.retained]}
     values |= {"kept": [one._asdict() for one in report.kept], "removed": not options.dry_run}
-    return CommandResult(EXIT_OK, "".join(f"{line}\n" for line in lines), values)
+    return CommandResult(EXIT_OK, "".join(f"{printable(line)}\n" for line in lines), values)
 
 
 def _retained_lines(retained: Sequence[RetainedFile], is_dry_run: bool) -> list[str]:
@@ -214,7 +214,8 @@ def _read_key_file(path: Path) -> str:
 
 
 def _as_json(values: object) -> str:
-    return msgspec.json.format(msgspec.json.encode(values), indent=2).decode() + "\n"
+    # ASCII, because a name of a local file may have no UTF-8, and because some characters hide text in a terminal.
+    return json.dumps(msgspec.to_builtins(values), indent=2) + "\n"
 
 
 def _parser() -> argparse.ArgumentParser:

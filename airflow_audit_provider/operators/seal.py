@@ -151,7 +151,7 @@ class CloudflareAuditLogsSealOperator(BaseOperator):
         """Logs and returns the summary; raises ``VerificationError`` if a finding is severe."""
         import msgspec
 
-        from airflow_audit_provider.core.verification.findings import findings_table, severe
+        from airflow_audit_provider.core.verification.findings import findings_table, printable, severe
 
         summary = {
             "created": [msgspec.to_builtins(seal) for seal in report.created],
@@ -166,9 +166,9 @@ class CloudflareAuditLogsSealOperator(BaseOperator):
         if severe_findings:
             first = severe_findings[0]
             raise VerificationError(
-                f"The seals have {len(severe_findings)} severe findings; the first is {first.kind} at {first.key}: "
-                f"{first.detail} What could be sealed is sealed. Follow the remedy of each finding in the task's log, "
-                "which also has the newest digest."
+                f"The seals have {len(severe_findings)} severe findings; the first is {first.kind} at "
+                f"{printable(first.key)}: {printable(first.detail)} What could be sealed is sealed. Follow the remedy "
+                "of each finding in the task's log, which also has the newest digest."
             )
         return summary
 

@@ -142,7 +142,7 @@ class CloudflareAuditLogsVerifyOperator(BaseOperator):
 
     def _raise_for_severe(self, report: VerifyReport) -> None:
         """Logs every finding; raises ``VerificationError`` if one is severe."""
-        from airflow_audit_provider.core.verification.findings import findings_table, severe
+        from airflow_audit_provider.core.verification.findings import findings_table, printable, severe
 
         self.log.info("Verified %s", report.summary())
         if report.findings:
@@ -150,9 +150,10 @@ class CloudflareAuditLogsVerifyOperator(BaseOperator):
         severe_findings = severe(report.findings)
         if severe_findings:
             first = severe_findings[0]
+            detail = printable(first.detail)
             raise VerificationError(
                 f"The destination has {len(severe_findings)} severe findings; the first is {first.kind} at "
-                f"{first.key}: {first.detail} Follow the remedy of each finding in the task's log."
+                f"{printable(first.key)}: {detail} Follow the remedy of each finding in the task's log."
             )
 
 

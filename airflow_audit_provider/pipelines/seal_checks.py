@@ -20,7 +20,7 @@ from typing import NamedTuple
 from airflow_audit_provider.core.api.records import AuditRecord
 from airflow_audit_provider.core.archive.object_keys import MANIFEST_FOLDER, read_manifest_key
 from airflow_audit_provider.core.ports import Store
-from airflow_audit_provider.core.verification.findings import Finding, severe
+from airflow_audit_provider.core.verification.findings import Finding, printable, severe
 from airflow_audit_provider.core.verification.manifest_chain import Chain, Generation, StoredManifest, read_chain
 from airflow_audit_provider.core.verification.part_checks import part_finding, sealed_part_finding
 from airflow_audit_provider.core.verification.replacements import (
@@ -165,9 +165,10 @@ def check_no_severe(day: date, findings: Sequence[Finding]) -> None:
     severe_findings = severe(findings)
     if severe_findings:
         first, *others = severe_findings
-        further = "; ".join(f"{one.kind} at {one.key}" for one in others[:_MOST_NAMED]) or "none"
+        detail = printable(first.detail)
+        further = "; ".join(f"{one.kind} at {printable(one.key)}" for one in others[:_MOST_NAMED]) or "none"
         raise VerificationError(
             f"The day {day} was not sealed: it has {len(severe_findings)} severe findings. The first is "
-            f"{first.kind} at {first.key}: {first.detail} Further findings: {further}. Follow the "
+            f"{first.kind} at {printable(first.key)}: {detail} Further findings: {further}. Follow the "
             "remedy of each finding, verify the destination, then seal again."
         )

@@ -265,8 +265,19 @@ def severe(findings: Iterable[Finding]) -> list[Finding]:
     return [found for found in findings if found.severity is Severity.SEVERE]
 
 
+def printable(text: str) -> str:
+    """Returns a text in one line, with a Unicode escape for each character that is not visible.
+
+    Anyone who can write to the store can name an object so that a terminal or log would hide what stands before it.
+    """
+    if text.isprintable():
+        return text
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
+
+
 def as_table(rows: Sequence[Sequence[str]]) -> str:
-    """Returns rows as aligned text columns; the first row is the heading, the last column is not padded."""
+    """Returns rows as aligned, printable text columns; the first row is the heading, the last column is not padded."""
+    rows = [[printable(cell) for cell in row] for row in rows]
     widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]) - 1)]
     lines = ["  ".join([*map(str.ljust, row, widths), row[-1]]).rstrip() for row in rows]
     return "\n".join(lines) + "\n"
