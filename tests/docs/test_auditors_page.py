@@ -31,7 +31,7 @@ from tests.pipelines.verify.dataset import (
     two_days,
     window,
 )
-from tests.pipelines.verify.forgery import forge_replacement, newest
+from tests.pipelines.verify.forgery import forge_replacement, forge_seal, newest
 
 ANCHORS = ("--key", "../seal.pub.pem", "--tsa-root", "../tsa-root.pem")
 
@@ -78,6 +78,25 @@ def test_a_sealed_part_that_was_replaced_and_is_gone_fails(copy: Path) -> None:
     assert "accepted by Ada" in answer.stdout
     min(copy.glob("dt=2026-10-26/*/part-0001-*")).unlink()
     assert check(copy).returncode != 0
+
+
+HIDING = "\x1b[2J\n\u202e"
+
+
+def test_nothing_in_the_copy_hides_a_line_of_the_output(copy: Path) -> None:
+    """Names of files and of persons, and keys in a failure, are printed with escapes."""
+    store = LocalStore(str(copy))
+    key = forge_replacement(store, window(), keep_old=True)
+    seal(store, acceptance=Acceptance(frozenset([key]), f"Ada{HIDING}"))
+    (copy / f"_manifests/dt=2026-10-26/{HIDING}.json").write_text("{}")
+    answer = check(copy)
+    assert "accepted by Ada\\x1b[2J\\n\\u202e {" in answer.stdout
+    assert "no seal names" in answer.stdout
+    named = {"key": f"_manifests/{HIDING}", "sha256": "0" * 64, "record_count": 0}
+    forge_seal(store, "_seals/000003.json", key, day="2026-10-26", manifests=[named])
+    failed = check(copy)
+    assert failed.stderr.startswith("FAILED: _manifests/\\x1b[2J\\n\\u202e is missing")
+    assert all(line.isprintable() for line in [*answer.stdout.splitlines(), *failed.stderr.splitlines()])
 
 
 @pytest.mark.parametrize("pattern", ["_seals/000001.json", "_manifests/*/*.g0001.json", "dt=*/*/*"])
