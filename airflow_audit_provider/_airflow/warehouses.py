@@ -85,6 +85,11 @@ def open_iceberg_warehouse(
     conn_id: str | None, catalog_properties: Mapping[str, str] | None, warehouse: str | None, table: str
 ) -> IcebergWarehouse:
     """Returns the table in a catalog: the connection's with the properties on top, or one in the warehouse folder."""
+    if not isinstance(catalog_properties or {}, Mapping):
+        raise ConfigurationError(
+            f"catalog_properties is a {type(catalog_properties).__name__}. Give a dict of the names and values of the "
+            "catalog's properties, not its text."
+        )
     properties = {**(_catalog_in(conn_id) if conn_id else {}), **(catalog_properties or {})}
     if warehouse:
         properties["warehouse"] = warehouse
@@ -94,12 +99,16 @@ def open_iceberg_warehouse(
     return IcebergWarehouse(open_iceberg(properties, name), table, SystemClock())
 
 
-def _catalog_in(conn_id: str) -> dict[str, str]:
+def _catalog_in(conn_id: str) -> dict[str, Any]:
     """Returns a connection's catalog properties: its extra, the host as URI, login and password as credential."""
     connection = get_connection(
         conn_id, "Create it with the catalog's properties as extra, or correct catalog_conn_id."
     )
-    properties = {name: str(value) for name, value in _extra(conn_id, connection).items()}
+    extra = _extra(conn_id, connection)
+    # Some properties are objects, such as auth and ssl of a REST catalog; null is the same as none.
+    properties = {
+        name: value if isinstance(value, Mapping) else str(value) for name, value in extra.items() if value is not None
+    }
     if connection.host:
         properties.setdefault("uri", connection.host)
     if connection.login and connection.password:

@@ -14,6 +14,7 @@ import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException
 from pyiceberg.catalog import load_catalog
 
+from airflow_audit_provider._airflow.warehouses import open_iceberg_warehouse
 from airflow_audit_provider.adapters.storage.fsspec_store import LocalStore
 from airflow_audit_provider.assets.audit_logs import audit_log_asset
 from airflow_audit_provider.exceptions import ConfigurationError, NotCommittedError, WarehouseUnavailableError
@@ -180,6 +181,24 @@ def test_iceberg_by_connection(two_days: TaskSetup, tmp_path: Path, monkeypatch:
         task_id="load", destination=f"file://{two_days.destination}", catalog_conn_id="lake", table="a.b"
     )
     assert operator.execute({})["record_count"] == 600
+
+
+def test_catalog_properties_in_a_connection_keep_objects_and_drop_null(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An object in the extra reaches pyiceberg as an object, null is left out, and the secret is in no message."""
+    auth = {"type": "basic", "basic": {"username": "ann", "password": "tiger-secret-1"}}
+    extra = {"type": "rest", "auth": auth, "warehouse": None}
+    fields = {"conn_type": "iceberg", "host": "http://127.0.0.1:9/lake", "extra": extra}
+    monkeypatch.setenv("AIRFLOW_CONN_LAKE", json.dumps(fields))
+    with pytest.raises(WarehouseUnavailableError, match=r"127\.0\.0\.1.*Connection refused") as caught:
+        open_iceberg_warehouse("lake", None, None, "a.b")
+    assert "tiger-secret-1" not in str(caught.value)
+
+
+def test_catalog_properties_that_are_text_fail() -> None:
+    """Properties that a template has made a text are a configuration error."""
+    rendered: Any = "{'type': 'sql'}"
+    with pytest.raises(ConfigurationError, match="Give a dict"):
+        open_iceberg_warehouse(None, rendered, None, "a.b")
 
 
 @pytest.mark.parametrize(

@@ -6,14 +6,22 @@ lost the race is tried again, the ledger is read again.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
 from importlib.util import find_spec
-from typing import Any
+from typing import Any, NoReturn
 
+from airflow_audit_provider.adapters.warehouses.iceberg_errors import (
+    error_text,
+    is_refused,
+    named_iceberg_error,
+    named_iceberg_errors,
+)
 from airflow_audit_provider.adapters.warehouses.iceberg_schema import (
+    iceberg_namespace,
     iceberg_schema,
     iceberg_type,
+    in_lower_case,
     is_of_one_window,
     ledger_entry,
     ledger_key,
@@ -57,27 +65,90 @@ class IcebergWarehouse:
     def prepare(self, columns: Iterable[SqlColumn]) -> None:
         """Creates namespace and table, partitioned by the day of the event, or adds new columns."""
         wanted = (*KEY_COLUMNS, *columns)
-        namespace, _, table = self._name.rpartition(".")
-        if not namespace or not table:
-            raise ConfigurationError(f"{self._name!r} is not a valid Iceberg table name. Give namespace.table.")
+        namespace = iceberg_namespace(self._name)
+        with self._named_errors():
+            self._table = self._found() or self._created(namespace, iceberg_schema(wanted))
+            self._check_isolation()
+            self._check_required(wanted)
+            self._update_table(wanted)
+
+    def _named_errors(self) -> AbstractContextManager[None]:
+        return named_iceberg_errors(f"table {self._name}", self._catalog.properties)
+
+    def _found(self) -> Any:
+        """Returns the table, None if there is none.
+
+        An SQL catalog writes a metadata file before it finds that a table of that name exists, so a table is only
+        created if there is none. A credential may have no right to create one.
+        """
+        from pyiceberg.exceptions import NoSuchNamespaceError, NoSuchTableError
+
+        try:
+            return self._catalog.load_table(self._name)
+        except (NoSuchTableError, NoSuchNamespaceError):
+            return None
+
+    def _created(self, namespace: str, schema: Any) -> Any:
+        """Returns the new table, or the one that another task has created meanwhile."""
+        from pyiceberg.exceptions import NoSuchTableError
+
+        self._check_case(namespace)
         self._create_namespace(namespace)
-        schema = iceberg_schema(wanted)
-        self._table = self._catalog.create_table_if_not_exists(
-            self._name,
-            schema=schema,
-            partition_spec=partition_spec_by_day(schema),
-            properties=_NEW_TABLE_PROPERTIES,
+        try:
+            return self._catalog.create_table_if_not_exists(
+                self._name,
+                schema=schema,
+                partition_spec=partition_spec_by_day(schema),
+                properties=_NEW_TABLE_PROPERTIES,
+            )
+        except NoSuchTableError as error:
+            raise ConfigurationError(
+                f"The name {self._name} is taken in the Iceberg catalog, but not by a table: it may be a view. Give "
+                "the name of a new table."
+            ) from error
+
+    def _check_case(self, namespace: str) -> None:
+        """Raises ``ConfigurationError`` if there is a table whose name differs in case only."""
+        levels = tuple(namespace.split("."))
+        namespaces = self._listed(self._catalog.list_namespaces, levels[:-1])
+        for name in namespaces:
+            if name != levels and in_lower_case(name) == in_lower_case(levels) and levels not in namespaces:
+                self._raise_other_case("namespace", namespace, name)
+        if levels in namespaces:
+            wanted = tuple(self._name.split("."))
+            for name in self._listed(self._catalog.list_tables, levels):
+                if in_lower_case(name) == in_lower_case(wanted):
+                    self._raise_other_case("table", self._name, name)
+
+    def _listed(self, list_names: Callable[[tuple[str, ...]], Any], within: tuple[str, ...]) -> list[tuple[str, ...]]:
+        """Returns names in a namespace; none if the catalog cannot list them or the credential has no right to."""
+        from pyiceberg.exceptions import ForbiddenError, NoSuchNamespaceError
+
+        try:
+            return [tuple(name) for name in list_names(within)]
+        except (NotImplementedError, ForbiddenError, NoSuchNamespaceError):
+            return []
+
+    def _raise_other_case(self, kind: str, wanted: str, found: tuple[str, ...]) -> NoReturn:
+        raise ConfigurationError(
+            f"The Iceberg {kind} {wanted} does not exist, but {'.'.join(found)} does, and the catalog distinguishes "
+            "case. Write table as the existing one, or rename that one."
         )
-        self._check_isolation()
-        self._update_table(wanted)
 
     def _create_namespace(self, namespace: str) -> None:
         try:
             self._catalog.create_namespace_if_not_exists(namespace)
-        except Exception:
+        except Exception as error:
             # If another task creates the namespace at the same time, each catalog raises an error of its own library.
-            if not self._catalog.namespace_exists(namespace):
+            if self._catalog.namespace_exists(namespace):
+                return
+            if not is_refused(error, self._catalog.properties):
                 raise
+            raise ConfigurationError(
+                f"The namespace {namespace} of the Iceberg table does not exist, and the catalog does not let the load "
+                f"create it ({error_text(error, self._catalog.properties)}). Create the namespace, grant the right to "
+                "create it, or correct table."
+            ) from error
 
     def _check_isolation(self) -> None:
         """Raises ``ConfigurationError`` if an isolation level of the table is weaker than serializable."""
@@ -108,9 +179,25 @@ class IcebergWarehouse:
                     raise self._busy_error(error) from error
                 self._pause_and_refresh()
 
+    def _check_required(self, columns: Sequence[SqlColumn]) -> None:
+        """Raises ``ConfigurationError`` for a required column of the table that rows may have no value for."""
+        always = {column.name for column in columns if column.is_required}
+        for field in self._table.schema().fields:
+            if field.required and field.name not in always:
+                raise ConfigurationError(
+                    f"The column {field.name} of the Iceberg table {self._name} is required, but not every record has "
+                    "a value for it. Make the column optional, or give the name of a new table."
+                )
+
     def _has(self, column: SqlColumn) -> bool:
-        """Returns whether the table has a column; raises ``ConfigurationError`` if it has another type."""
-        known = {field.name: field.field_type for field in self._table.schema().fields}.get(column.name)
+        """Returns whether the table has a column; raises ``ConfigurationError`` for another type or another case."""
+        types = {field.name: field.field_type for field in self._table.schema().fields}
+        known = types.get(column.name)
+        if known is None and column.name in {name.lower() for name in types}:
+            raise ConfigurationError(
+                f"The Iceberg table {self._name} has the column {column.name} in another case. Query engines do not "
+                "tell them apart. Rename the column, or give the name of a new table."
+            )
         if known not in {None, iceberg_type(column)}:
             raise ConfigurationError(
                 f"The column {column.name} of {self._name} has type {known} instead of {iceberg_type(column)}. "
@@ -131,27 +218,31 @@ class IcebergWarehouse:
 
     def loaded(self, dataset: str) -> list[LedgerEntry]:
         """Returns the newest ledger entry of every window of a dataset, from the table's properties."""
-        self._table.refresh()
+        with self._named_errors():
+            self._table.refresh()
         prefix = ledger_prefix(dataset)
         return [ledger_entry(key, value) for key, value in self._table.properties.items() if key.startswith(prefix)]
 
     @contextmanager
     def replacing(self, claim: LoadClaim) -> Iterator[_WrittenRows]:
         """Yields the sink for a window's rows; commits them in one catalog commit at the end of the block."""
+        from pyiceberg.exceptions import BadRequestError, ForbiddenError, UnauthorizedError
+
         self._check_claim(claim)
-        rows = _WrittenRows(self._table)
+        rows = _WrittenRows(self._table, self._named_errors)
         try:
             yield rows
             rows.flush()
         except BaseException:
             rows.discard()
             raise
-        try:
-            self._commit(claim, rows.files)
-        except WarehouseBusyError:
-            # Only after this error no snapshot references the files for certain; any other may follow a commit.
-            rows.discard()
-            raise
+        with self._named_errors():
+            try:
+                self._commit(claim, rows.files)
+            except (WarehouseBusyError, BadRequestError, UnauthorizedError, ForbiddenError):
+                # Only after these errors no snapshot references the files for certain; others may follow a commit.
+                rows.discard()
+                raise
 
     def _commit(self, claim: LoadClaim, files: Sequence[Any]) -> None:
         from pyiceberg.exceptions import CommitFailedException, ValidationException
@@ -208,7 +299,8 @@ class IcebergWarehouse:
 
     def close(self) -> None:
         """Closes the catalog."""
-        self._catalog.close()
+        with self._named_errors():
+            self._catalog.close()
 
 
 def _short_transaction(table: Any) -> Any:
@@ -230,8 +322,9 @@ def _short_transaction(table: Any) -> Any:
 class _WrittenRows:
     """Rows of one window, in data files that no snapshot references yet."""
 
-    def __init__(self, table: Any) -> None:
+    def __init__(self, table: Any, named_errors: Callable[[], AbstractContextManager[None]]) -> None:
         self._table = table
+        self._named_errors = named_errors
         self._buffer: list[Any] = []
         self._buffered_bytes = 0
         self.files: list[Any] = []
@@ -253,7 +346,8 @@ class _WrittenRows:
         from pyiceberg.io.pyarrow import _dataframe_to_data_files
 
         rows = pa.concat_tables(self._buffer)
-        self.files += _dataframe_to_data_files(self._table.metadata, rows, self._table.io)
+        with self._named_errors():
+            self.files += _dataframe_to_data_files(self._table.metadata, rows, self._table.io)
         self._buffer, self._buffered_bytes = [], 0
 
     def count(self) -> int:
@@ -264,7 +358,8 @@ class _WrittenRows:
     def discard(self) -> None:
         """Deletes the data files; one that cannot be deleted stays as an orphaned file, which no reader sees."""
         for file in self.files:
-            with suppress(OSError):
+            # Each kind of storage has errors of its own library. The error that made the load fail counts.
+            with suppress(Exception):
                 self._table.io.delete(file.file_path)
 
 
@@ -276,14 +371,16 @@ def open_iceberg(properties: Mapping[str, str], catalog_name: str) -> Any:
             f"Loading into Iceberg needs {', '.join(missing)}. Run: pip install 'airflow-audit-provider[iceberg]'."
         )
     from pyiceberg.catalog import load_catalog
-    from pyiceberg.exceptions import NoSuchPropertyException
 
     try:
-        return load_catalog(catalog_name, **properties)
-    except (ValueError, NoSuchPropertyException) as error:
-        raise ConfigurationError(
-            f"The Iceberg catalog {catalog_name!r} cannot be opened ({error}). Check its properties."
-        ) from error
-    except Exception:  # noqa: BLE001 - a lasting error is raised again by the second attempt
         # An SQL catalog fails if another task creates its tables at the same time; the second attempt finds them.
+        with suppress(Exception):
+            return load_catalog(catalog_name, **properties)
         return load_catalog(catalog_name, **properties)
+    except Exception as error:
+        if not is_refused(error, properties):
+            raise named_iceberg_error(f"catalog {catalog_name!r}", properties, error) from error
+        raise ConfigurationError(
+            f"The Iceberg catalog {catalog_name!r} cannot be opened ({error_text(error, properties)}). Correct its "
+            "properties."
+        ) from error

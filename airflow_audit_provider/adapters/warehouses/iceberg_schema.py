@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from airflow_audit_provider.core.archive.object_keys import WindowKeys, window_in
@@ -17,10 +17,31 @@ from airflow_audit_provider.core.warehouse.port import KEY_COLUMNS, ColumnType, 
 from airflow_audit_provider.core.windows.window import TimeWindow
 from airflow_audit_provider.exceptions import ConfigurationError
 
+_ODD_CHARACTERS = "#?%/\\*[]:"
 _LEDGER_PREFIX = "audit.load"
 _PARTITION_COLUMN = "event_time"
 # Ids of partition fields start here (PARTITION_FIELD_ID_START of pyiceberg).
 _FIRST_PARTITION_FIELD_ID = 1000
+
+
+def iceberg_namespace(name: str) -> str:
+    """Returns the namespace in ``namespace.table``; raises ``ConfigurationError`` for any other text.
+
+    The table's files are in folders of these names, and libraries disagree about some characters in a URI.
+    """
+    levels = name.split(".")
+    is_odd = not name.isprintable() or any(character in name for character in _ODD_CHARACTERS)
+    if len(levels) == 1 or is_odd or any(not level or level != level.strip() for level in levels):
+        raise ConfigurationError(
+            f"{name!r} is not a valid Iceberg table name. Give namespace.table, without {' '.join(_ODD_CHARACTERS)}, "
+            "and without spaces around a name."
+        )
+    return name.rpartition(".")[0]
+
+
+def in_lower_case(name: Iterable[str]) -> tuple[str, ...]:
+    """Returns the levels of a name in lower case."""
+    return tuple(level.lower() for level in name)
 
 
 def iceberg_type(column: SqlColumn) -> Any:

@@ -96,7 +96,7 @@ def test_schema_with_the_name_of_the_file_is_a_schema(target: LoadTarget, store:
 def test_view_of_that_name_fails(target: LoadTarget, store: MemoryStore, name: str) -> None:
     """A view with the name of the table or of its ledger is a configuration error."""
     target.query(f"create view {name} as select 1 as id")
-    with pytest.raises(ConfigurationError, match="but a VIEW"):
+    with pytest.raises(ConfigurationError, match="is a VIEW, not a table"):
         target.load(store)
 
 

@@ -132,8 +132,8 @@ def test_read_only_session_fails(target: LoadTarget, store: MemoryStore) -> None
 @pytest.mark.parametrize(
     ("statement", "named"),
     [
-        ("create view {} as select 1 as id", "but a VIEW"),
-        ("create view {}_loads as select 1 as id", "but a VIEW"),
+        ("create view {} as select 1 as id", "is a VIEW, not a table"),
+        ("create view {}_loads as select 1 as id", "is a VIEW, not a table"),
         ("create materialized view {} as select 1 as id", "belongs to another object"),
         ("create sequence {}", "belongs to another object"),
         ("create table {}_loads (id int)", "has no column"),

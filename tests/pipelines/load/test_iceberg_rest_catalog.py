@@ -1,0 +1,143 @@
+"""Iceberg in a REST catalog: its statuses and lost responses are named errors, and the next load works."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from airflow_audit_provider.adapters.warehouses.iceberg import open_iceberg
+from airflow_audit_provider.exceptions import (
+    AuditProviderError,
+    ConfigurationError,
+    WarehouseBusyError,
+    WarehouseUnavailableError,
+)
+from tests.pipelines.load.iceberg_loads import check_loads_once, load
+from tests.pipelines.load.rest_catalog import Failure, RestCatalogServer, rest_catalog
+from tests.pipelines.verify.dataset import commit, records_in, window
+from tests.pipelines.verify.memory_store import MemoryStore
+
+_SECRET = "tiger-secret-1"
+
+
+@pytest.fixture
+def store() -> MemoryStore:
+    """A destination with one window of two records."""
+    store = MemoryStore()
+    commit(store, window(), records_in(window(), 2))
+    return store
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[RestCatalogServer]:
+    """A REST catalog on the loopback interface."""
+    with rest_catalog(tmp_path) as server:
+        yield server
+
+
+@pytest.mark.parametrize(
+    ("failing", "status", "kind"),
+    [
+        ("GET /config", 403, ConfigurationError),
+        ("GET /config", 503, WarehouseUnavailableError),
+        ("GET /tables/records", 400, ConfigurationError),
+        ("GET /tables/records", 401, ConfigurationError),
+        ("GET /tables/records", 403, ConfigurationError),
+        ("GET /tables/records", 419, ConfigurationError),
+        ("GET /tables/records", 429, WarehouseUnavailableError),
+        ("GET /tables/records", 500, WarehouseUnavailableError),
+        ("GET /tables/records", 501, ConfigurationError),
+        ("GET /tables/records", 503, WarehouseUnavailableError),
+        ("GET /tables/records", 599, WarehouseUnavailableError),
+        ("POST /tables", 403, ConfigurationError),
+        ("POST /tables", 503, WarehouseUnavailableError),
+        ("POST /tables/records", 400, ConfigurationError),
+        ("POST /tables/records", 401, ConfigurationError),
+        ("POST /tables/records", 403, ConfigurationError),
+        ("POST /tables/records", 429, WarehouseUnavailableError),
+        ("POST /tables/records", 503, WarehouseUnavailableError),
+    ],
+)
+def test_status_of_a_rest_catalog_is_named(
+    server: RestCatalogServer, store: MemoryStore, failing: str, status: int, kind: type[Exception]
+) -> None:
+    """Each status at each request of a load is a named error without secrets, and the next load works."""
+    properties = {"type": "rest", "uri": server.uri, "token": _SECRET}
+    method, path_end = failing.split()
+    server.failures = [Failure(method, path_end, status, f"<h1>Refused {_SECRET}</h1>")]
+    with pytest.raises(AuditProviderError) as caught:
+        load(properties, store)
+    assert type(caught.value) is kind
+    assert _SECRET not in str(caught.value)
+    assert not (kind is ConfigurationError and list(server.folder.rglob("*.parquet")))
+    server.failures = []
+    check_loads_once(properties, store)
+
+
+@pytest.mark.parametrize(("status", "body"), [(404, ""), (200, "<h1>Welcome</h1>")])
+def test_uri_of_another_server_fails(server: RestCatalogServer, store: MemoryStore, status: int, body: str) -> None:
+    """A uri that leads to something else than a catalog is a configuration error."""
+    server.failures = [Failure("GET", "/config", status, body)]
+    with pytest.raises(ConfigurationError, match="cannot be opened"):
+        load({"type": "rest", "uri": server.uri}, store)
+
+
+@pytest.mark.parametrize("status", [500, 502, 503, 504, 200])
+def test_commit_whose_response_is_lost_is_not_repeated(
+    server: RestCatalogServer, store: MemoryStore, status: int
+) -> None:
+    """A commit that succeeded although its response did not say so keeps its files; the next load finds it."""
+    properties = {"type": "rest", "uri": server.uri}
+    load(properties, store)
+    commit(store, window(1), records_in(window(1), 3, "s"))
+    server.failures = [Failure("POST", "/tables/records", status, "<h1>lost</h1>", is_late=True)]
+    with pytest.raises(AuditProviderError, match="as a whole or not at all; the load ledger tells"):
+        load(properties, store)
+    server.failures = []
+    assert load(properties, store).unchanged_count == 2
+    assert len(open_iceberg(properties, "default").load_table("audit.records").scan().to_arrow()) == 5
+
+
+def test_commits_that_all_conflict_are_retried_by_airflow(server: RestCatalogServer, store: MemoryStore) -> None:
+    """A table that other writers change all the time is a retryable error, and the files written are deleted."""
+    properties = {"type": "rest", "uri": server.uri}
+    load(properties, store)
+    commit(store, window(1), records_in(window(1), 3, "s"))
+    before = sorted(server.folder.rglob("*.parquet"))
+    server.failures = [Failure("POST", "/tables/records", 409)]
+    with pytest.raises(WarehouseBusyError, match="conflicting commit"):
+        load(properties, store)
+    assert sorted(server.folder.rglob("*.parquet")) == before
+    server.failures = []
+    assert load(properties, store).record_count == 3
+
+
+@pytest.mark.parametrize("status", [403, 501])
+def test_credential_without_the_right_to_create_loads_what_exists(
+    server: RestCatalogServer, store: MemoryStore, status: int
+) -> None:
+    """Without the right to create or list, a missing namespace is named; an existing table is loaded."""
+    properties = {"type": "rest", "uri": server.uri}
+    refused = [
+        Failure("POST", "/namespaces", status),
+        Failure("POST", "/tables", status),
+        Failure("GET", "/namespaces", status),
+        Failure("GET", "/tables", status),
+    ]
+    server.failures = refused
+    with pytest.raises(ConfigurationError, match=r"namespace audit .* Create the namespace"):
+        load(properties, store)
+    server.failures = refused[2:]
+    check_loads_once(properties, store)
+    server.failures = refused
+    commit(store, window(1), records_in(window(1), 3, "s"))
+    assert load(properties, store).record_count == 3
+
+
+def test_name_of_a_view_fails(server: RestCatalogServer, store: MemoryStore) -> None:
+    """A view with the name of the table is a configuration error."""
+    server.views = {"records"}
+    with pytest.raises(ConfigurationError, match="it may be a view"):
+        load({"type": "rest", "uri": server.uri}, store)
