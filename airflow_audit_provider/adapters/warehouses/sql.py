@@ -228,7 +228,9 @@ class SqlWarehouse:
             of.schema,
             of.table,
         )
-        types = {name: _CATALOG_NAMES.get(known, known) for name, known in rows}
+        # With quote_all_identifiers, PostgreSQL also quotes the types that the SQL standard does not name.
+        unquoted = ((name, known.strip('"')) for name, known in rows)
+        types = {name: _CATALOG_NAMES.get(known, known) for name, known in unquoted}
         return {name.lower(): known for name, known in types.items()} if self._session.folds_case else types
 
     def loaded(self, dataset: str) -> list[LedgerEntry]:

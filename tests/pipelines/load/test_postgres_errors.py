@@ -37,6 +37,7 @@ _SETTINGS = [
     "-c client_encoding=LATIN1",
     "-c client_encoding=SQL_ASCII",
     "-c default_transaction_isolation=serializable",
+    "-c quote_all_identifiers=on",
 ]
 
 
