@@ -241,6 +241,7 @@ def _everything(error: BaseException) -> str:
 FAULTS = ["status=401", "status=403", "status=404", "html=200", "truncated_json", "redirect", "no_answer", "status=500"]
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("spec", FAULTS)
 @pytest.mark.parametrize("login", [None, EMAIL])
 def test_no_error_and_no_log_shows_the_secret(
@@ -294,6 +295,7 @@ def _redirector(target: str) -> ThreadingHTTPServer:
     return server
 
 
+@pytest.mark.integration
 def test_redirect_is_an_error_and_not_followed(task_setup: TaskSetup) -> None:
     """Raises an error with a remedy, and sends no request to the other server."""
     with FakeServer(task_setup.fake) as elsewhere, _redirector(f"http://localhost:{elsewhere.port}") as server:
@@ -339,6 +341,7 @@ def test_connection_check_names_what_is_missing(
     assert secret not in sentence
 
 
+@pytest.mark.integration
 def test_connection_with_only_an_organization_is_tested_and_read(task_setup: TaskSetup) -> None:
     """Neither scope nor version has to be given: the organization's log is read, with version 2."""
     task_setup.connect(extra={"organization_id": ORGANIZATION_ID})

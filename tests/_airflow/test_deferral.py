@@ -62,6 +62,7 @@ def test_deferrable_task_before_settled_window_defers(task_setup: TaskSetup) -> 
         task_setup.operator(**EARLY, deferrable=True).execute(_context())
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("deferrable", [False, True])
 def test_serialized_task_declares_reschedule_unless_deferrable(deferrable: bool) -> None:
     """The scheduler respects the reschedule dates of a task that declares them."""

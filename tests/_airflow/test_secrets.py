@@ -36,6 +36,7 @@ def test_token_read_on_event_loop_is_masked(task_setup: TaskSetup) -> None:
     assert redact(f"sent {TOKEN} there") == "sent *** there"
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("place", ["password", "extra"])
 def test_signing_key_is_masked_line_by_line(task_setup: TaskSetup, monkeypatch: pytest.MonkeyPatch, place: str) -> None:
     """Masks every line of a private key, from the password or the extra."""

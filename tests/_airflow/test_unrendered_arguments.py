@@ -127,6 +127,7 @@ def test_rendered_filter_is_checked_in_the_run(task_setup: TaskSetup, filters: A
     assert task_setup.fake.requests == []
 
 
+@pytest.mark.integration
 def test_rendered_privacy_is_checked_in_the_run(task_setup: TaskSetup) -> None:
     """So is a privacy rule, also against the filters."""
     operator = task_setup.operator(**WINDOW, filters={"actor_ip": JINJA}, privacy={"drop": JINJA})

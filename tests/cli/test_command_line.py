@@ -46,6 +46,7 @@ def keys(tmp_path: Path) -> tuple[str, str]:
     return str(private), str(public)
 
 
+@pytest.mark.integration
 def test_module_verifies_without_airflow(destination: Path) -> None:
     """Verifies a copy in an interpreter in which Airflow cannot be imported."""
     code = (
@@ -97,6 +98,7 @@ def test_seal_in_text_prints_each_seal(destination: Path, capsys: pytest.Capture
     assert "1 seals created, 0 signed" in last
 
 
+@pytest.mark.integration
 def test_seal_of_replaced_window_needs_its_key_and_a_name(
     destination: Path, keys: tuple[str, str], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -140,6 +142,7 @@ def test_seal_and_verify_with_time_stamps(
     assert main(["verify", str(destination), "--sealed-within", "1"]) == 2
 
 
+@pytest.mark.integration
 def test_seal_after_broken_chain_returns_1(destination: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Names the lost seal; the days up to the newest sealed one are not sealed, a later day is."""
     assert main(["seal", str(destination)]) == 0
@@ -153,6 +156,7 @@ def test_seal_after_broken_chain_returns_1(destination: Path, capsys: pytest.Cap
     assert "1 seals created" in text
 
 
+@pytest.mark.integration
 def test_seal_that_finds_a_garbage_signature_returns_1(
     destination: Path, keys: tuple[str, str], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -165,6 +169,7 @@ def test_seal_that_finds_a_garbage_signature_returns_1(
     assert "1 signed" in text
 
 
+@pytest.mark.integration
 def test_verify_of_damaged_dataset_returns_1_with_findings(
     destination: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -181,6 +186,7 @@ def test_verify_of_damaged_dataset_returns_1_with_findings(
     assert found["key"] == part.relative_to(destination).as_posix()
 
 
+@pytest.mark.integration
 def test_verify_with_mild_findings_returns_0(destination: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Prints mild findings and succeeds."""
     (destination / "notes.txt").write_text("hello")
@@ -220,6 +226,7 @@ def test_coverage_up_to_a_future_date_is_status_0(tmp_path: Path, capsys: pytest
     assert main([*before, "--settle-delay", str(60 * 24 * 365 * 5)]) == 0
 
 
+@pytest.mark.integration
 def test_coverage_lists_each_dataset_and_fails_for_one(destination: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A root with several datasets has a table for each; one that is incomplete makes the status 1."""
     store = LocalStore(str(destination / "more"))
@@ -321,6 +328,7 @@ def test_wrong_usage_returns_2_with_usage(capsys: pytest.CaptureFixture[str]) ->
     assert "usage: airflow-audit-provider" in capsys.readouterr().err
 
 
+@pytest.mark.integration
 def test_damaged_manifest_fails_coverage_and_seal(destination: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Returns 1 for a manifest that cannot be read."""
     manifest = max(destination.glob("_manifests/dt=2026-10-27/*.json"))
@@ -339,6 +347,7 @@ def orphaned_part(destination: Path) -> Path:
     return part
 
 
+@pytest.mark.integration
 def test_sweep_removes_only_orphaned_files(
     destination: Path, orphaned_part: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -361,6 +370,7 @@ def test_sweep_removes_only_orphaned_files(
     assert main(["verify", str(destination)]) == 0
 
 
+@pytest.mark.integration
 def test_sweep_removes_erased_parts_of_a_signed_chain_only_with_the_public_key(
     destination: Path, keys: tuple[str, str], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -386,6 +396,7 @@ def test_sweep_removes_erased_parts_of_a_signed_chain_only_with_the_public_key(
     assert json.loads(capsys.readouterr().out)["keys"] == [part]
 
 
+@pytest.mark.integration
 def test_sweep_keeps_recent_attempts(
     destination: Path, orphaned_part: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -398,6 +409,7 @@ def test_sweep_keeps_recent_attempts(
     assert len(json.loads(capsys.readouterr().out)["keys"]) == 2
 
 
+@pytest.mark.integration
 def test_damaged_manifest_stops_the_sweep(
     destination: Path, orphaned_part: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -83,6 +83,7 @@ def test_log_lines_stay_and_a_failed_step_is_marked(monkeypatch: pytest.MonkeyPa
     assert "\x1b" not in said
 
 
+@pytest.mark.integration
 def test_first_half_needs_only_the_standard_library(tmp_path: Path) -> None:
     """A bare Python can start the demo and print its help."""
     command = [

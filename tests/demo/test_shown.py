@@ -53,6 +53,7 @@ def test_windows_table_has_one_row_for_each_window(tmp_path: Path, status: str) 
     assert all(len(line) <= 100 for line in lines)
 
 
+@pytest.mark.integration
 def test_queries_answer_over_landed_files(tmp_path: Path) -> None:
     """Each query reads the landed files, with dt from the path."""
     lines = [record(1), record(2, result=False), record(3)]

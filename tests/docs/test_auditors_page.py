@@ -33,6 +33,7 @@ from tests.pipelines.verify.dataset import (
 )
 from tests.pipelines.verify.forgery import forge_replacement, forge_seal, newest
 
+pytestmark = pytest.mark.integration
 ANCHORS = ("--key", "../seal.pub.pem", "--tsa-root", "../tsa-root.pem")
 
 

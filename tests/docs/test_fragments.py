@@ -57,6 +57,7 @@ def _reading_script(root: Path) -> str:
     return block.code.replace('"/data/cloudflare-audit"', repr(str(root)))
 
 
+@pytest.mark.integration
 def test_reading_script_lists_committed_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The script prints a line for each window of a landed dataset, and fails on a changed part."""
     two_days(LocalStore(str(tmp_path)))

@@ -48,6 +48,7 @@ def test_every_generator_has_a_page() -> None:
     assert all(f"<!-- generated: {name} -->" in text for name in generated_docs.BLOCKS)
 
 
+@pytest.mark.integration
 def test_layer_picture_is_up_to_date() -> None:
     """The picture on the architecture page shows the current imports."""
     drawn = layer_picture.picture(layer_picture.import_graph())

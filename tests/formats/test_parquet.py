@@ -39,6 +39,7 @@ def columns_in(footer: Any) -> dict[str, Any]:
     return {group.column(index).path_in_schema: group.column(index) for index in range(group.num_columns)}
 
 
+@pytest.mark.integration
 @BOTH_SCHEMAS
 def test_one_schema_for_every_part(schema: str) -> None:
     """Empty, plain and odd parts of both versions have one schema, with its name and version."""
@@ -62,6 +63,7 @@ def test_columns_have_type_description_and_field_id() -> None:
         assert field.metadata[b"PARQUET:field_id"] == b"%d" % number
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(("schema", "name"), [("raw", "event_time"), ("normalized", "event_time"), ("ocsf", "time")])
 def test_rows_are_sorted_as_the_footer_states(schema: str, name: str) -> None:
     """Rows are sorted by event time, its statistics bound each row group, and pages have an index."""
@@ -78,6 +80,7 @@ def test_rows_are_sorted_as_the_footer_states(schema: str, name: str) -> None:
     assert column.compression == "ZSTD"
 
 
+@pytest.mark.integration
 @BOTH_SCHEMAS
 def test_columns_of_few_values_have_a_dictionary(schema: str) -> None:
     """Columns with few values have a dictionary, unique ones do not, and long texts have no statistics."""
@@ -100,6 +103,7 @@ def test_record_text_has_no_statistics() -> None:
     assert without == {"record"}
 
 
+@pytest.mark.integration
 @BOTH_SCHEMAS
 def test_row_groups_are_bounded_by_size(schema: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Few large records fill a row group as many small ones do; no record is lost between them."""
@@ -112,6 +116,7 @@ def test_row_groups_are_bounded_by_size(schema: str, monkeypatch: pytest.MonkeyP
     assert list(part_format("parquet", None, schema).read(V1, content)) == large
 
 
+@pytest.mark.integration
 @BOTH_SCHEMAS
 def test_the_same_records_are_the_same_bytes(schema: str) -> None:
     """Encoding twice gives the same bytes."""
@@ -129,6 +134,7 @@ POLARS_TYPES: dict[ColumnType, Any] = {
 }  # fmt: skip
 
 
+@pytest.mark.integration
 def test_four_readers_read_one_table(tmp_path: Path) -> None:
     """DuckDB, pyarrow, Polars and pandas read the same columns, types and rows of both versions."""
     records = {

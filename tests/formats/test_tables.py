@@ -55,6 +55,7 @@ def test_pyarrow_reads_values() -> None:
     assert one == {"id": "f1", "event_time": at, "record": RECORD_V1.decode()}
 
 
+@pytest.mark.integration
 def test_a_time_is_found_by_statistics() -> None:
     """Row groups of ten thousand records have their first and last event time and are sorted by it."""
     records = fake_records(V1, 25_000)
@@ -87,6 +88,7 @@ def test_a_part_with_more_columns_is_read(version: ApiVersion) -> None:
     assert list(PARQUET.read(version, content)) == [*fake_records(version, 40), *odd_records(version)]
 
 
+@pytest.mark.integration
 def test_duckdb_reads_both_tables(tmp_path: Path) -> None:
     """Parquet and CSV give the same rows in a query engine, with the fields of the record."""
     records = records_of(V2, RECORD_V2, RECORD_V2.replace(b"200", b"null").replace(b'"f2"', b'"f3"'))
@@ -102,6 +104,7 @@ def test_duckdb_reads_both_tables(tmp_path: Path) -> None:
     assert from_parquet[1][1] is None
 
 
+@pytest.mark.integration
 def test_duckdb_reads_an_odd_table(tmp_path: Path) -> None:
     """A query engine reads quotes, line ends and long values."""
     for name in ("part.parquet", "part.csv"):

@@ -82,6 +82,7 @@ def test_hide_user_logs_is_sent_as_lower_case_boolean(task_setup: TaskSetup, hid
     assert ("hide_user_logs", str(hide).lower()) in _params(task_setup)
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("name", V2_NAMES)
 def test_v2_filters_and_negations_are_sent_once_per_value(task_setup: TaskSetup, name: str) -> None:
     """Sends each filter of version 2, and its ``_not`` filter, once for each value."""
@@ -188,6 +189,7 @@ def test_read_without_bounds_covers_the_retention(task_setup: TaskSetup) -> None
     assert dict(_params(task_setup))["before"] >= "2026-11-02T12:00:01Z"
 
 
+@pytest.mark.integration
 def test_nested_filters_read_what_the_flat_ones_do(task_setup: TaskSetup) -> None:
     """``actor={"email": …}`` selects the records that ``actor_email=…`` selects, blocking and not."""
     for version, path in (("v1", ("actor", "email")), ("v2", ("action", "type"))):
@@ -223,6 +225,7 @@ def test_everything_kept_is_read_without_since(task_setup: TaskSetup) -> None:
         assert len(page) == 1
 
 
+@pytest.mark.integration
 def test_version_2_range_before_its_history_is_refused(task_setup: TaskSetup, monkeypatch: pytest.MonkeyPatch) -> None:
     """Version 2 has nothing before 2026-03-10, or before the day that is configured; version 1 has."""
     january = {"since": "2026-01-05", "before": "2026-01-06"}

@@ -49,6 +49,7 @@ def test_jsonl_lines_are_the_records(task_setup: TaskSetup, version: str, file_f
     assert summary["record_count"] == len(task_setup.raws(version)) > 200
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("version", ["v1", "v2"])
 @pytest.mark.parametrize(("file_format", "compression"), TABLES)
 def test_csv_and_parquet_rows_are_the_records(
@@ -77,6 +78,7 @@ def test_unknown_fields_are_kept(task_setup: TaskSetup) -> None:
     assert LATE in task_setup.lines()
 
 
+@pytest.mark.integration
 def test_empty_window_is_committed(task_setup: TaskSetup) -> None:
     """Writes a manifest without parts for a window without records."""
     summary = task_setup.land(filters={"actor_email": "nobody@example.com"})
@@ -86,6 +88,7 @@ def test_empty_window_is_committed(task_setup: TaskSetup) -> None:
     assert json.loads(task_setup.tree()[names[1]][0])["parts"] == []
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("file_format", ["jsonl", "csv", "parquet"])
 def test_second_run_changes_nothing(task_setup: TaskSetup, file_format: str) -> None:
     """Leaves every name, byte and modification time unchanged, and states so in the summary."""

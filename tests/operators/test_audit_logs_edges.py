@@ -57,6 +57,7 @@ def test_none_turns_the_second_look_off(task_setup: TaskSetup) -> None:
     assert json.loads(manifest_bytes(task_setup))["verified"] is None
 
 
+@pytest.mark.integration
 def test_old_window_is_not_looked_at_twice(task_setup: TaskSetup) -> None:
     """A backfill costs nothing more, unless it asks for it."""
     assert (task_setup.land()["verified"], task_setup.clock.sleeps) == ("none", [])

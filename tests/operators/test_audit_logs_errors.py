@@ -175,6 +175,7 @@ def test_refused_credential_or_account_is_not_retried(
     assert not list(task_setup.destination.rglob("*"))
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     "spec",
     [
@@ -215,6 +216,7 @@ def test_version_2_window_before_its_history_is_refused(task_setup: TaskSetup, d
     assert "v2_history_start" in str(error)
 
 
+@pytest.mark.integration
 def test_version_2_history_begins_where_it_is_configured(
     task_setup: TaskSetup, monkeypatch: pytest.MonkeyPatch
 ) -> None:

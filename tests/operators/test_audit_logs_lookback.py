@@ -29,6 +29,7 @@ def past(task_setup: TaskSetup) -> TaskSetup:
     return task_setup
 
 
+@pytest.mark.integration
 def test_late_records_land_with_the_next_window(
     past: TaskSetup, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -46,6 +47,7 @@ def test_late_records_land_with_the_next_window(
     assert "'late_count': 1" in said
 
 
+@pytest.mark.integration
 def test_second_run_with_lookback_changes_nothing(past: TaskSetup) -> None:
     """Writes no byte and counts no late record."""
     past.land(lookback=7 * DAY)
@@ -55,6 +57,7 @@ def test_second_run_with_lookback_changes_nothing(past: TaskSetup) -> None:
     assert past.tree() == before
 
 
+@pytest.mark.integration
 def test_default_reads_no_committed_window_again(past: TaskSetup) -> None:
     """Reads no committed window, and the summary has no lookback."""
     summary = past.land()
@@ -62,6 +65,7 @@ def test_default_reads_no_committed_window_again(past: TaskSetup) -> None:
     assert LATE not in past.lines()
 
 
+@pytest.mark.integration
 def test_zero_lookback_reads_nothing_again(past: TaskSetup) -> None:
     """Reads nothing again and reports that."""
     summary = past.land(lookback=timedelta(0))
@@ -75,6 +79,7 @@ def test_invalid_lookback_fails_at_dag_parse(task_setup: TaskSetup, lookback: An
         task_setup.operator(lookback=lookback)
 
 
+@pytest.mark.integration
 def test_a_failed_lookback_fails_the_task_and_keeps_the_window(past: TaskSetup) -> None:
     """Fails for a damaged earlier window; the run's own window stays committed."""
     part = past.destination / past.part_names()[0]

@@ -68,6 +68,7 @@ def test_no_route_at_first_request_fails_without_retry(task_setup: TaskSetup, ve
     assert fail_to_land(task_setup, lambda _params: True, version).answered_count == 0
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("version", ["v1", "v2"])
 @pytest.mark.parametrize("answered_before", [1, 2, 3])
 def test_no_route_at_later_page_commits_nothing(
@@ -81,6 +82,7 @@ def test_no_route_at_later_page_commits_nothing(
     assert large.lines() == large.raws(version)
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("refused_page", [2, 3])
 def test_no_route_in_offset_paging_is_not_the_end(refused_page: int, task_setup: TaskSetup) -> None:
     """A page of one second is refused: the rows before it are not taken for all rows of the second."""
@@ -91,6 +93,7 @@ def test_no_route_in_offset_paging_is_not_the_end(refused_page: int, task_setup:
     assert task_setup.lines() == task_setup.raws()
 
 
+@pytest.mark.integration
 def test_no_route_at_cursor_commits_nothing(task_setup: TaskSetup) -> None:
     """A request with a cursor is refused: the rows before it are not taken for all rows of the second."""
     add_records_of_one_second(task_setup, 2500, "v2")

@@ -20,6 +20,7 @@ def test_recount_that_agrees_is_in_the_manifest(task_setup: TaskSetup, version: 
     assert task_setup.lines() == task_setup.raws(version)
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("version", ["v1", "v2"])
 def test_record_that_appears_between_the_reads_is_landed(task_setup: TaskSetup, version: str) -> None:
     """Reads the window once more, and its recount agrees."""

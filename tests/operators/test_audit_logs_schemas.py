@@ -25,6 +25,7 @@ def task_setup(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> TaskSetup:
     return found
 
 
+@pytest.mark.integration
 def test_schema_is_landed_and_named_in_the_summary(task_setup: TaskSetup) -> None:
     """The summary has the schema and the number of type mismatches."""
     summary = task_setup.land(schema="normalized")
@@ -35,6 +36,7 @@ def test_schema_is_landed_and_named_in_the_summary(task_setup: TaskSetup) -> Non
     assert {row["api_version"] for row in rows} == {"v1"}
 
 
+@pytest.mark.integration
 def test_privacy_rule_uses_key_of_the_connection(task_setup: TaskSetup, caplog: pytest.LogCaptureFixture) -> None:
     """Writes no address; neither manifest, log nor summary has the key."""
     with caplog.at_level(logging.DEBUG):

@@ -41,6 +41,7 @@ def _hook(task_setup: TaskSetup, replace: Replace, count: int) -> CloudflareHook
     return CloudflareHook(transport=_Replacing(task_setup, replace, count), clock=task_setup.clock)
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("spec", TRANSIENT)
 def test_seven_transient_responses_in_a_row_land_everything(task_setup: TaskSetup, spec: str) -> None:
     """The eighth attempt of the same request is the last, and its page lands as if nothing had happened."""

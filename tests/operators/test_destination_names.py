@@ -81,6 +81,7 @@ def test_landing_checks_the_destination_before_any_request(task_setup: TaskSetup
     assert task_setup.fake.requests == []
 
 
+@pytest.mark.integration
 def test_two_destinations_are_two_datasets_of_a_table(task_setup: TaskSetup) -> None:
     """A table that loads two folders with odd names has the records of both."""
     database = str(task_setup.destination / "w.duckdb")

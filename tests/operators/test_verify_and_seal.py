@@ -46,6 +46,7 @@ def landed(task_setup: TaskSetup) -> TaskSetup:
     return task_setup
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("file_format", ["jsonl", "csv", "parquet"])
 def test_landed_dataset_has_no_findings(task_setup: TaskSetup, file_format: str) -> None:
     """Every format agrees with its manifest, record by record."""
@@ -84,6 +85,7 @@ def test_lock_that_cannot_be_checked_is_an_error(landed: TaskSetup, expect_lock:
     assert "locked_count" not in _verify(landed, expect_lock="")
 
 
+@pytest.mark.integration
 def test_pass_is_recorded_unless_told_otherwise(landed: TaskSetup) -> None:
     """Verify leaves one object below ``_verified/``; with ``record_pass=False`` it writes nothing."""
     before = landed.tree()
@@ -150,6 +152,7 @@ def test_day_without_window_gets_no_seal(landed: TaskSetup) -> None:
     assert _seal(landed, day="2026-10-27")["created"] == []
 
 
+@pytest.mark.integration
 def test_signing_key_in_extra_is_used(landed: TaskSetup) -> None:
     """Uses the extra's signing_key, also on one line with escaped line breaks."""
     for number, pem in enumerate([PRIVATE_PEM, PRIVATE_PEM.replace("\n", "\\n")]):
@@ -180,6 +183,7 @@ def test_error_names_an_object_in_one_line(landed: TaskSetup) -> None:
     assert str(caught.value).isprintable()
 
 
+@pytest.mark.integration
 def test_signature_of_unknown_key_is_severe(landed: TaskSetup) -> None:
     """A signature by an unknown key is a severe finding."""
     _seal(landed, signing_conn_id="sealing")
@@ -201,6 +205,7 @@ def test_range_excludes_its_end(landed: TaskSetup) -> None:
         _verify(landed, start=END.isoformat())
 
 
+@pytest.mark.integration
 def test_seals_are_time_stamped_by_the_authority_of_a_connection(landed: TaskSetup, tmp_path: Path) -> None:
     """The connection has the authority's URL and certificate; verification proves the time and takes a limit."""
     authority = Authority(tmp_path)
@@ -217,6 +222,7 @@ def test_seals_are_time_stamped_by_the_authority_of_a_connection(landed: TaskSet
         _verify(landed, **given, sealed_within=timedelta(hours=1))
 
 
+@pytest.mark.integration
 def test_authority_that_does_not_respond_is_retried(landed: TaskSetup, tmp_path: Path) -> None:
     """Raises the error as it is, so that Airflow retries; an unknown connection fails at once."""
     with served(Authority(tmp_path)) as url:
@@ -261,6 +267,7 @@ def test_damaged_manifest_is_not_sealed(landed: TaskSetup) -> None:
     assert isinstance(_cause(caught), VerificationError)
 
 
+@pytest.mark.integration
 def test_replaced_window_is_sealed_once_it_is_accepted(landed: TaskSetup) -> None:
     """Fails and names the key to accept; records who accepted it; an erasure is listed in the summary of its day."""
     _seal(landed, signing_conn_id="sealing")
@@ -276,6 +283,7 @@ def test_replaced_window_is_sealed_once_it_is_accepted(landed: TaskSetup) -> Non
     assert len(landed.part_names()) == 1
 
 
+@pytest.mark.integration
 def test_landing_removes_an_erased_part_only_with_the_public_key(
     landed: TaskSetup, capsys: pytest.CaptureFixture[str]
 ) -> None:

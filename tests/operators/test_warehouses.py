@@ -57,6 +57,7 @@ def _days(file: Path) -> dict[str, int]:
         return dict(database.execute(query).fetchall())
 
 
+@pytest.mark.integration
 def test_pending_loads_every_window_not_loaded_yet(two_days: TaskSetup, tmp_path: Path) -> None:
     """Loads everything committed by default; a second run loads nothing."""
     operator = _to_duckdb(two_days, tmp_path / "a.duckdb")
@@ -72,6 +73,7 @@ def test_pending_loads_every_window_not_loaded_yet(two_days: TaskSetup, tmp_path
     assert _days(tmp_path / "a.duckdb") == {"2026-10-26": 300, "2026-10-27": 300}
 
 
+@pytest.mark.integration
 def test_events_load_only_the_windows_they_name(two_days: TaskSetup, tmp_path: Path) -> None:
     """By asset event only the windows that the landing operator's events name are loaded."""
     extra = {"window_start": END.isoformat(), "window_end": (END + DAY).isoformat()}
@@ -87,6 +89,7 @@ def test_events_without_triggering_event_fails_permanently(two_days: TaskSetup, 
         _to_duckdb(two_days, tmp_path / "a.duckdb", windows="events").execute({})
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     ("arguments", "context"),
     [
@@ -103,6 +106,7 @@ def test_run_loads_its_window(
     assert _days(tmp_path / "a.duckdb") == {"2026-10-27": 300}
 
 
+@pytest.mark.integration
 def test_uncommitted_window_raises_retryable_error(two_days: TaskSetup, tmp_path: Path) -> None:
     """Raises an error that Airflow retries."""
     operator = _to_duckdb(two_days, tmp_path / "a.duckdb", windows="run", window_start="2026-11-02", window_length=DAY)
@@ -110,6 +114,7 @@ def test_uncommitted_window_raises_retryable_error(two_days: TaskSetup, tmp_path
         operator.execute({})
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("windows", ["run", "events"])
 def test_one_uncommitted_window_of_two_is_retried(two_days: TaskSetup, tmp_path: Path, windows: str) -> None:
     """Loads the committed day, then raises an error that Airflow retries."""
@@ -126,6 +131,7 @@ def test_one_uncommitted_window_of_two_is_retried(two_days: TaskSetup, tmp_path:
     assert operator.execute({"triggering_asset_events": events})["loaded_count"] == 1
 
 
+@pytest.mark.integration
 def test_damaged_part_fails_permanently_and_loads_other_windows(two_days: TaskSetup, tmp_path: Path) -> None:
     """Fails without retries, and loads every undamaged window."""
     (part,) = two_days.destination.glob("dt=2026-10-26/**/part-*")
@@ -135,6 +141,7 @@ def test_damaged_part_fails_permanently_and_loads_other_windows(two_days: TaskSe
     assert _days(tmp_path / "a.duckdb") == {"2026-10-27": 300}
 
 
+@pytest.mark.integration
 def test_duckdb_by_connection(two_days: TaskSetup, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The connection's host is the file, and its extra has DuckDB's memory limit."""
     file = tmp_path / "a.duckdb"
@@ -172,6 +179,7 @@ def test_iceberg_in_a_folder(two_days: TaskSetup, tmp_path: Path) -> None:
     assert len(table.snapshots()) == 2
 
 
+@pytest.mark.integration
 def test_iceberg_by_connection(two_days: TaskSetup, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A connection's extra has the catalog's properties, its host the URI."""
     extra = {"type": "sql", "warehouse": f"file://{tmp_path}"}
@@ -223,6 +231,7 @@ def test_invalid_warehouse_fails_at_once(
         _to_duckdb(two_days, tmp_path / "a.duckdb", **arguments).execute({})
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("warehouse", [None, "relative/folder", "s3://bucket/x"])
 def test_iceberg_without_a_catalog_is_refused(two_days: TaskSetup, warehouse: str | None) -> None:
     """A warehouse other than a local folder needs a catalog."""
@@ -261,6 +270,7 @@ def _landed(folder: Path, prefix: str, count: int) -> str:
     return f"file://{folder}"
 
 
+@pytest.mark.integration
 def test_two_destinations_under_one_dataset_fail_permanently(tmp_path: Path) -> None:
     """The second destination under one dataset name fails and names both, also with the URI spelled otherwise."""
     file = tmp_path / "a.duckdb"
@@ -272,6 +282,7 @@ def test_two_destinations_under_one_dataset_fail_permanently(tmp_path: Path) -> 
     assert CloudflareAuditLogsToSqlOperator(destination=f"{ours}/", **arguments).execute({})["unchanged_count"] == 1
 
 
+@pytest.mark.integration
 def test_destination_landed_anew_is_loaded_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A destination with other manifests at the same URI replaces its rows, and the log says so."""
     destination = _landed(tmp_path / "a", "a", 4)
@@ -308,6 +319,7 @@ def test_wrong_extra_of_a_connection_fails_permanently(
     assert "swordfish" not in str(caught.value)
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("conn_type", ["duckdb", "postgres"])
 def test_extra_that_is_no_object_fails_permanently(
     two_days: TaskSetup, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, conn_type: str
@@ -330,6 +342,7 @@ def test_server_that_does_not_answer_is_retried(
     assert "swordfish" not in str(caught.value)
 
 
+@pytest.mark.integration
 def test_folder_that_cannot_be_created_fails_permanently(two_days: TaskSetup, tmp_path: Path) -> None:
     """A local Iceberg warehouse below a file is named."""
     (tmp_path / "file").write_text("")

@@ -75,6 +75,7 @@ def _stage(store: Store, attempt_id: str, began_at: datetime, saved_at: datetime
     return list(store.list_keys(attempt.prefix))
 
 
+@pytest.mark.integration
 def test_committed_objects_stay(committed: LocalStore) -> None:
     """Parts of the newest manifests, manifests and seals are never removed, however old they are."""
     before = objects(committed)
@@ -83,6 +84,7 @@ def test_committed_objects_stay(committed: LocalStore) -> None:
     assert objects(committed) == before
 
 
+@pytest.mark.integration
 def test_abandoned_attempt_is_removed(committed: LocalStore) -> None:
     """Marker, part and checkpoint are removed, and a published part that the newest manifest does not name."""
     before = objects(committed)
@@ -101,6 +103,7 @@ def test_parts_of_a_window_without_a_manifest_are_removed(store: LocalStore) -> 
     assert objects(store) == {}
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("is_sealed", [False, True])
 def test_replaced_parts_are_removed_unless_a_seal_covers_them(committed: LocalStore, is_sealed: bool) -> None:
     """A part that only an older, replaced generation names is removed; if a seal covers it, it is kept."""
@@ -175,6 +178,7 @@ def test_foreign_objects_stay(store: LocalStore) -> None:
     assert set(objects(store)) == set(foreign)
 
 
+@pytest.mark.integration
 def test_dry_run_removes_nothing(committed: LocalStore) -> None:
     """A dry run reports exactly what the sweep then removes."""
     _stage(committed, "abandoned", NOW)
@@ -194,6 +198,7 @@ def test_invalid_age_fails(store: LocalStore, age: Any) -> None:
         sweep(store, NOW, age)
 
 
+@pytest.mark.integration
 def test_damaged_manifest_stops_the_sweep(committed: LocalStore, tmp_path: Path) -> None:
     """If a manifest cannot be read, nothing is removed, because it is unknown what is committed."""
     _stage(committed, "abandoned", NOW)
@@ -304,6 +309,7 @@ def _manifest_operation(fake: FakeCloudflare, store: Store) -> int:
     return next(number for number, name in enumerate(crash.operations, 1) if name.startswith("create _manifests/"))
 
 
+@pytest.mark.integration
 def test_sweep_after_a_kill_removes_the_rest(committed: LocalStore) -> None:
     """A sweep that is killed after any operation has removed orphaned files only; the next one removes the rest."""
     before = objects(committed)

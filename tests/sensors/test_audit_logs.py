@@ -97,6 +97,7 @@ def test_reschedule_mode_without_activity_reschedules(task_setup: TaskSetup) -> 
     assert not sensor.poke({}).is_done
 
 
+@pytest.mark.integration
 def test_minimum_count_is_inclusive(task_setup: TaskSetup) -> None:
     """Fewer records than the minimum are not enough; exactly as many are."""
     count = len(list(task_setup.fake.truth("v1", None, START, NOON)))
@@ -237,6 +238,7 @@ def test_trigger_survives_serialization(trigger: BaseTrigger) -> None:
     assert again.serialize() == (path, arguments)
 
 
+@pytest.mark.integration
 def test_settled_window_trigger_fires_at_once() -> None:
     """Fires at once for an instant in the past, and soon for one in the near future."""
     assert _first(WindowSettledTrigger(NOON - timedelta(days=300))) == {"settled_at": "2026-01-06T12:00:00+00:00"}

@@ -121,6 +121,7 @@ def payloads(events: Iterable[TriggerEvent]) -> list[Any]:
     return [event.payload for event in events]
 
 
+@pytest.mark.integration
 def test_five_hundred_equal_sensors_poll_as_one(
     task_setup: TaskSetup, clock: _SteppedClock, opened: list[httpx.AsyncClient], run: Callable[[Awaitable[None]], None]
 ) -> None:
@@ -142,6 +143,7 @@ def test_five_hundred_equal_sensors_poll_as_one(
     assert len(task_setup.fake.requests) == 6
 
 
+@pytest.mark.integration
 def test_sensors_with_other_filters_share_the_client(
     task_setup: TaskSetup, clock: _SteppedClock, opened: list[httpx.AsyncClient], run: Callable[[Awaitable[None]], None]
 ) -> None:
@@ -162,6 +164,7 @@ def test_sensors_with_other_filters_share_the_client(
     assert len(opened) == 1
 
 
+@pytest.mark.integration
 def test_sensor_that_joins_later_is_served_by_the_next_poll(
     task_setup: TaskSetup, clock: _SteppedClock, opened: list[httpx.AsyncClient], run: Callable[[Awaitable[None]], None]
 ) -> None:
@@ -187,6 +190,7 @@ def test_sensor_that_joins_later_is_served_by_the_next_poll(
     assert len(opened) == 1
 
 
+@pytest.mark.integration
 def test_sensor_that_joins_during_a_poll_waits_for_the_next_one(
     task_setup: TaskSetup, clock: _SteppedClock, run: Callable[[Awaitable[None]], None]
 ) -> None:
@@ -228,6 +232,7 @@ def test_sensor_that_joins_a_failed_poll_starts_a_new_one(
     run(test())
 
 
+@pytest.mark.integration
 def test_outage_is_logged_for_every_sensor_and_passes(
     task_setup: TaskSetup,
     clock: _SteppedClock,
@@ -269,6 +274,7 @@ def test_refusal_ends_every_sensor_and_the_next_one_starts_anew(
     assert len(opened) == 2
 
 
+@pytest.mark.integration
 def test_replaced_token_ends_no_sensor(
     task_setup: TaskSetup,
     clock: _SteppedClock,

@@ -119,6 +119,7 @@ def test_random_ties_differ_from_request_to_request() -> None:
     assert bodies == [get(same, V1).body for _ in range(5)]
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("version", ["v1", "v2"])
 def test_sort_by_second(version: str) -> None:
     """Sorts by whole seconds only; paging still yields each record once."""

@@ -30,6 +30,7 @@ def _running(*arguments: str) -> Iterator[dict[str, Any]]:
             assert server.wait(120) == 0
 
 
+@pytest.mark.integration
 def test_command_prints_address_and_serves() -> None:
     """Prints one line of JSON with the URLs of the API and of the true records."""
     arguments = ["--now", "2026-11-02T12:00:00Z", "--records-per-day", "100", "--seed", "5", "--even-days"]
@@ -47,6 +48,7 @@ def test_command_prints_address_and_serves() -> None:
     assert len(records) == 100
 
 
+@pytest.mark.integration
 def test_token_option_sets_token_and_kind() -> None:
     """Accepts the token of the option with the permissions of its kind."""
     with _running("--token", "first-token-0123456789abcdef:no-permission", "--account-id", "a" * 32) as address:
@@ -83,6 +85,7 @@ def test_value_that_the_fake_would_refuse_is_refused_at_the_start(
     assert words in " ".join(capsys.readouterr().err.split())
 
 
+@pytest.mark.integration
 def test_package_exports_what_a_test_of_a_dag_needs() -> None:
     """The six public names are documented, and the example of the docstring serves with them."""
     assert sorted(testing.__all__) == [

@@ -101,6 +101,7 @@ def test_status(reach: Reach, status: int) -> None:
     assert answer.headers["content-type"].startswith("text/html" if status >= 520 else "application/json")
 
 
+@pytest.mark.integration
 def test_every_nth_and_at_random(reach: Reach) -> None:
     """Applies a fault to each nth request, the first n, or a reproducible share."""
     with reach(fake_with("status=500,every=3")) as client:
@@ -115,6 +116,7 @@ def test_every_nth_and_at_random(reach: Reach) -> None:
     assert 2 < drawn[0].count(500) < 15
 
 
+@pytest.mark.integration
 def test_rate_limited(reach: Reach) -> None:
     """Returns a 429 with a wait in seconds, as a date, or without one."""
     specs = ["rate_limited,every=2", "rate_limited=7,every=3", "rate_limited=date,every=5", "rate_limited=none,every=7"]

@@ -40,6 +40,7 @@ def test_text_that_is_not_ascii() -> None:
     assert _kept("v1", zone__name="bücher.example") == wanted != []
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     ("name", "value"),
     [
@@ -79,12 +80,14 @@ def test_scope_as_text_or_object() -> None:
     assert len(_kept("v2", resource_scope="zones")) == names.count("zones") > 0
 
 
+@pytest.mark.integration
 def test_audit_log_id_filters_by_id() -> None:
     """Treats the deprecated audit_log_id as the id."""
     wanted = _truth("v2")[5]["id"]
     assert _kept("v2", audit_log_id=wanted) == _kept("v2", id=wanted) == [wanted]
 
 
+@pytest.mark.integration
 def test_product_category() -> None:
     """A category stands for its products in any case, adds to explicit ones, and an unknown one is refused."""
     products = {record["id"]: record["resource"].get("product") for record in _truth("v2")}

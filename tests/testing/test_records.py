@@ -50,6 +50,7 @@ def test_row_has_time_and_id_of_its_json(feed: Feed) -> None:
     assert 600 < mean(len(row.raw) for row in rows) < 1100
 
 
+@pytest.mark.integration
 def test_another_interpreter_makes_the_same_bytes() -> None:
     """Another interpreter with another hash seed generates the same bytes."""
     script = DIGEST_OF_A_DAY.format(FEEDS[0], MONDAY)
@@ -125,6 +126,7 @@ def test_days_have_a_daily_and_weekly_pattern() -> None:
     assert hours[10] > 3 * hours[23]
 
 
+@pytest.mark.integration
 def test_count_of_a_day_generates_no_records() -> None:
     """Returns the number of rows of a day without generating them."""
     dataset = Dataset(Settings())
@@ -146,6 +148,7 @@ def test_memory_is_bounded() -> None:
     assert again is not first
 
 
+@pytest.mark.integration
 def test_version_2_may_start_late() -> None:
     """Before version 2's first day it holds nothing, and version 1 does."""
     dataset = Dataset(Settings(v2_starts_on=date(2026, 10, 26)))

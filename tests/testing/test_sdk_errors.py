@@ -67,6 +67,7 @@ def test_rate_limit_and_server_error() -> None:
             _first(client)
 
 
+@pytest.mark.integration
 def test_token_check_depends_on_the_kind() -> None:
     """A user token verifies at the user's endpoint, an account token at the account's."""
     with FakeServer(fake_with(tokens=KINDS)) as server:
@@ -84,6 +85,7 @@ def test_token_check_depends_on_the_kind() -> None:
                 next(iter(client.user.audit_logs.list()))
 
 
+@pytest.mark.integration
 def test_global_key_works() -> None:
     """Accepts an e-mail address with the Global API Key."""
     fake = fake_with()

@@ -32,6 +32,7 @@ def test_account_is_read_in_full(client: Cloudflare, server: FakeServer) -> None
     assert "per_page" not in dict(server.fake.requests[0].params)
 
 
+@pytest.mark.integration
 def test_user_scope_is_another_list(client: Cloudflare, server: FakeServer) -> None:
     """The user's own records are read in full and share no id with the account's."""
     found = [log.id for log in client.user.audit_logs.list(per_page=1000, direction="asc", **DAYS["v1"])]
@@ -39,6 +40,7 @@ def test_user_scope_is_another_list(client: Cloudflare, server: FakeServer) -> N
     assert not set(found) & set(true_ids(server.fake))
 
 
+@pytest.mark.integration
 def test_filters_reach_the_records(client: Cloudflare) -> None:
     """Each filter the SDK offers narrows the list to the records that have that value."""
     days = DAYS["v1"]

@@ -22,6 +22,7 @@ def _client(server: FakeServer) -> Cloudflare:
     return Cloudflare(api_token=TOKEN, base_url=server.base_url, max_retries=0)
 
 
+@pytest.mark.integration
 def test_account_is_read_in_full(server: FakeServer) -> None:
     """With the cursor where the SDK looks for it, every record comes once, newest first."""
     with _client(server) as client:
@@ -38,6 +39,7 @@ def test_sdk_stops_after_page_one_where_the_documentation_puts_the_cursor() -> N
         assert len(server.fake.requests) == 1
 
 
+@pytest.mark.integration
 def test_repeatable_filters_and_their_twins(server: FakeServer) -> None:
     """A filter keeps any of its values, and its negated form keeps all others."""
     with _client(server) as client:
@@ -51,6 +53,7 @@ def test_repeatable_filters_and_their_twins(server: FakeServer) -> None:
     assert len(some) == sum(log.action is not None and log.action.type in ("create", "update") for log in kept)
 
 
+@pytest.mark.integration
 def test_organization_is_read_in_full(server: FakeServer) -> None:
     """The organization's records are a feed of their own."""
     with _client(server) as client:

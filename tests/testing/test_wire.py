@@ -36,6 +36,7 @@ def _asked(client: httpx.Client) -> list[tuple[int, list[tuple[bytes, bytes]], b
     return [(answer.status_code, answer.headers.raw, answer.content) for answer in answers]
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("specs", [(), ("odd_fields", "pretty_json", "status=503,every=4", "repeated_row")])
 @pytest.mark.parametrize("gzip", [False, True])
 def test_byte_for_byte(specs: tuple[str, ...], gzip: bool) -> None:

@@ -27,6 +27,7 @@ def _written(lineage: Any) -> tuple[int, int]:
     return statistics.rowCount, statistics.size
 
 
+@pytest.mark.integration
 def test_lineage_names_audit_log_as_input_and_destination_as_output(task_setup: TaskSetup) -> None:
     """The account's audit log at the API's host is the input, the destination the output."""
     lineage = _facets_after_landing(task_setup)
@@ -35,6 +36,7 @@ def test_lineage_names_audit_log_as_input_and_destination_as_output(task_setup: 
     assert (output.namespace, output.name) == ("file", str(task_setup.destination))
 
 
+@pytest.mark.integration
 def test_statistics_count_only_what_this_run_wrote(task_setup: TaskSetup) -> None:
     """Counts all records in the first run, none in a second, and one after a late record."""
     rows, size = _written(_facets_after_landing(task_setup))
@@ -46,6 +48,7 @@ def test_statistics_count_only_what_this_run_wrote(task_setup: TaskSetup) -> Non
     assert _written(_facets_after_landing(task_setup)) == (1, len(late) + 1)
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("schema", ["raw", "normalized", "ocsf"])
 @pytest.mark.parametrize("version", ["v1", "v2"])
 def test_parquet_schema_facet_lists_columns_in_order(task_setup: TaskSetup, version: str, schema: str) -> None:
@@ -70,6 +73,7 @@ def test_csv_schema_facet_lists_header_fields(task_setup: TaskSetup, version: st
     ).split(",")
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("schema", ["normalized", "ocsf"])
 def test_jsonl_schema_facet_lists_every_field(task_setup: TaskSetup, schema: str) -> None:
     """The schema facet lists every name that occurs in a line."""
@@ -80,6 +84,7 @@ def test_jsonl_schema_facet_lists_every_field(task_setup: TaskSetup, schema: str
     assert kinds["event_time" if schema == "normalized" else "time_dt"] == "timestamp"
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("version", ["v1", "v2"])
 def test_raw_jsonl_schema_facet_names_record_fields(task_setup: TaskSetup, version: str) -> None:
     """The schema facet names fields as records do, including the event time."""

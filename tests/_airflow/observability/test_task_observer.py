@@ -95,6 +95,7 @@ def _audit(task_setup: TaskSetup) -> None:
     CloudflareAuditLogsSealOperator(task_id="seal", destination=destination, signing_conn_id="sealing").execute({})
 
 
+@pytest.mark.integration
 def test_verify_and_seal_are_counted(task_setup: TaskSetup, stats: RecordedStats) -> None:
     """Verify counts windows, parts, records, bytes and findings; seal counts seals and signatures."""
     task_setup.land()
@@ -126,6 +127,7 @@ def test_severe_finding_is_counted_before_the_task_fails(task_setup: TaskSetup, 
     assert stats.counts["verify.bytes"] == 0
 
 
+@pytest.mark.integration
 def test_second_run_counts_no_commit(task_setup: TaskSetup, stats: RecordedStats) -> None:
     """Counts nothing as committed in a second run, and one record after a late record."""
     task_setup.land()
@@ -145,6 +147,7 @@ def _add_odd_records(task_setup: TaskSetup) -> None:
         task_setup.fake._dataset._insert(Feed("v1", f"accounts/{ACCOUNT_ID}"), Row(at_ns, f"odd-{number}", raw))
 
 
+@pytest.mark.integration
 def test_odd_records_are_counted_by_kind(task_setup: TaskSetup, stats: RecordedStats) -> None:
     """Counts records that break the API's contract by kind, once, with the usual tags."""
     _add_odd_records(task_setup)
@@ -166,6 +169,7 @@ def test_tags_have_few_names_and_values(task_setup: TaskSetup, stats: RecordedSt
     assert not re.search(r"[0-9a-f]{8}|\d{4}-\d\d|20\d{6}", text)
 
 
+@pytest.mark.integration
 def test_each_step_has_a_duration(task_setup: TaskSetup, stats: RecordedStats) -> None:
     """Every step has a duration; a failed step has the state ``failed``."""
     task_setup.land(verify="recount")
@@ -179,6 +183,7 @@ def test_each_step_has_a_duration(task_setup: TaskSetup, stats: RecordedStats) -
     assert "failed" in {tags.get("state") for tags in stats.tags}
 
 
+@pytest.mark.integration
 def test_documented_metrics_are_those_sent(task_setup: TaskSetup, stats: RecordedStats) -> None:
     """The reference names each metric that is sent, and no other."""
     task_setup.connect(extra={"account_id": ACCOUNT_ID, "rate_limit_requests": 1, "rate_limit_seconds": 7})
@@ -206,6 +211,7 @@ def _by_name(exporter: InMemorySpanExporter) -> dict[str, ReadableSpan]:
     return {span.name.removeprefix("cloudflare_audit_logs."): span for span in exporter.get_finished_spans()}
 
 
+@pytest.mark.integration
 def test_steps_are_child_spans_of_the_task(task_setup: TaskSetup, spans: InMemorySpanExporter) -> None:
     """Plan, fetch, verify and commit are children of the task's span; stage is a child of fetch."""
     summary = task_setup.land(verify="recount")

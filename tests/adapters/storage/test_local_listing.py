@@ -64,6 +64,7 @@ def _make(root: Path, name: str, kind: str) -> None:
         return
 
 
+@pytest.mark.integration
 @given(tree=st.dictionaries(_PATHS, _KINDS, max_size=12), prefix=_PREFIXES)
 def test_listing_of_any_tree_is_what_the_first_implementation_listed(tree: dict[str, str], prefix: str) -> None:
     """The keys, their order and their sizes are those of the simple implementation."""

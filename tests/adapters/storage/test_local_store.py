@@ -69,6 +69,7 @@ def test_unfinished_file_is_listed_and_swept(tmp_path: Path) -> None:
     staged.discard()
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("name", ["evil.jsonl.unfinished", ".hidden", "linked folder", "dead link"])
 def test_unnamed_file_among_parts_is_severe(name: str, tmp_path: Path) -> None:
     """A hidden file, an unfinished one or a link where readers look is a severe finding."""

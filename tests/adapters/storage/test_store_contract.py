@@ -143,6 +143,7 @@ def test_an_open_object_is_invisible(store: Store, request: pytest.FixtureReques
     assert store.read("d/open") == b"half+half"
 
 
+@pytest.mark.integration
 def test_a_discarded_object_leaves_nothing(store: Store, request: pytest.FixtureRequest, tmp_path: Path) -> None:
     """An object that is discarded before its close leaves no key and no file."""
     if kind_of(request) == "memory":
@@ -166,6 +167,7 @@ def test_discarding_a_closed_object_keeps_it(store: Store) -> None:
     assert store.read("d/kept") == b"whole"
 
 
+@pytest.mark.integration
 def test_abandoned_upload_leaves_nothing(store: Store, request: pytest.FixtureRequest) -> None:
     """An upload that an exception leaves open makes no object, collected or not."""
     if kind_of(request) == "memory":
@@ -208,6 +210,7 @@ def test_creating_never_overwrites(store: Store) -> None:
     assert list(store.list_keys("m/")) == ["m/1.json"]
 
 
+@pytest.mark.integration
 def test_one_of_many_creates_wins(store: Store, request: pytest.FixtureRequest) -> None:
     """Of two or eight concurrent creates of a key exactly one returns True, and its bytes stay."""
     if kind_of(request) == "memory":

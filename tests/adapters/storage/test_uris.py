@@ -98,6 +98,7 @@ def test_uri_of_a_plain_folder_is_read_alike(prefix: str, name: str) -> None:
     check_destination(prefix + name)
 
 
+@pytest.mark.integration
 def test_different_folders_are_different_assets() -> None:
     """No two names become one when an asset's URI is written in ASCII."""
     uris = {audit_log_asset(f"s3://audit/{name}").uri for name in ACCEPTED_NAMES}

@@ -40,12 +40,14 @@ def test_unbalanced_response_is_refused(body: bytes) -> None:
         cut_result(body)
 
 
+@pytest.mark.integration
 def test_depth_does_not_recurse() -> None:
     """A million brackets are cut in a loop."""
     deep = b'{"a":%b%b,"b":1}' % (b"[" * 1_000_000, b"]" * 1_000_000)
     assert (cut_fields(deep) or {})["b"] == b"1"
 
 
+@pytest.mark.integration
 @examples(60)
 @given(record=st.dictionaries(st.text(max_size=4), VALUES, max_size=4), indent=st.sampled_from([None, 1]))
 def test_fields_are_those_of_a_decoder(record: dict[str, object], indent: int | None) -> None:

@@ -180,6 +180,7 @@ def test_a_time_that_was_given_does_not_tell_records_apart() -> None:
     assert not is_same_record(one, OddRecord(9, "a", b"17", OddKind.TIME))
 
 
+@pytest.mark.integration
 def test_records_that_are_nested_too_deep_are_compared_by_their_bytes() -> None:
     """No comparison and no reading of fields recurses."""
     deep = b'{"id":"a","x":' + b"[" * 100_000 + b"]" * 100_000 + b"}"

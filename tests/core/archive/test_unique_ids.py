@@ -67,6 +67,7 @@ def test_duplicate_guard_rejects_repeated_and_committed_ids() -> None:
     assert (caught.value.window, caught.value.position) == ("[a, b)", "all slices together")
 
 
+@pytest.mark.integration
 def test_ids_in_memory_are_bounded() -> None:
     """At most half a megabyte of ids is in memory; all further ids are spilled once."""
     spill_file = Memory()

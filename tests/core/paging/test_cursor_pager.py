@@ -156,6 +156,7 @@ def test_empty_page_in_a_pass_is_not_its_end() -> None:
         assert len(delivered) == 36, empty_at
 
 
+@pytest.mark.integration
 @examples(200)
 @given(
     seconds=st.lists(st.integers(0, 59), max_size=30),

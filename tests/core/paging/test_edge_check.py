@@ -143,6 +143,7 @@ def test_known_second_is_that_of_the_newest_record() -> None:
     assert check.known_second == row(2).event_second
 
 
+@pytest.mark.integration
 @examples(300)
 @given(
     times=st.lists(st.integers(0, 99), max_size=60, unique=True),

@@ -69,6 +69,7 @@ def test_empty_page_after_a_crowded_instant_is_no_end(version: ApiVersion) -> No
         assert found == expected, empty_at
 
 
+@pytest.mark.integration
 @examples(200)
 @example([0, 0, 0], ApiVersion.V1, Direction.ASC, (2, 1), 2)
 @given(

@@ -68,6 +68,7 @@ def logs(count: int) -> dict[str, list[AuditRecord]]:
     }
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("direction", list(Direction))
 @pytest.mark.parametrize("version", list(ApiVersion))
 @pytest.mark.parametrize("ignored", IGNORED)

@@ -53,6 +53,7 @@ def read(server: ModelServer, direction: Direction, known_second: int | None = N
     return sorted(record.id for record in found)
 
 
+@pytest.mark.integration
 @DIRECTIONS
 @pytest.mark.parametrize("neighbour_seconds", [_CROWDED_SECOND - 5, _CROWDED_SECOND + 5, 10, 3500, -1, -86_400])
 @pytest.mark.parametrize("count", [999, 1000, 1001, 1700, 2500])

@@ -77,6 +77,7 @@ def servers(draw: st.DrawFn) -> ModelServer:
     )
 
 
+@pytest.mark.integration
 @examples(400)
 @given(
     server=servers(),
@@ -98,6 +99,7 @@ def test_every_record_of_the_window_is_returned_once_in_order(
     assert found == (truth if direction is Direction.ASC else truth[::-1])
 
 
+@pytest.mark.integration
 @examples(300)
 @given(
     rows=datasets(),
@@ -136,6 +138,7 @@ def test_broken_cursors_lose_nothing_or_are_an_error(
     assert sorted(found) == truth
 
 
+@pytest.mark.integration
 @examples(400)
 @given(
     rows=datasets(),

@@ -40,6 +40,7 @@ def _read(server: ModelServer, direction: Direction, page_size: int) -> list[Aud
     return found
 
 
+@pytest.mark.integration
 @examples(300)
 @given(
     counts=st.lists(st.integers(0, 25), min_size=30, max_size=30),

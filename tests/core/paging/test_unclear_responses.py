@@ -40,6 +40,7 @@ def test_unknown_paging_field_is_no_end(facts: dict[str, Any]) -> None:
     assert not _page(ApiVersion.V2, success=True, result=[], result_info=facts).states_end
 
 
+@pytest.mark.integration
 def test_a_depth_cap_is_never_taken_for_the_end() -> None:
     """With pages of random length and a maximum page, every record is read or an error is raised."""
     for seed in range(100):

@@ -34,6 +34,7 @@ def drain(reader: WindowReader, server: ModelServer) -> list[list[AuditRecord]]:
     return deliveries
 
 
+@pytest.mark.integration
 @examples(120)
 @given(
     seconds=st.lists(st.integers(-3, 33), max_size=60),

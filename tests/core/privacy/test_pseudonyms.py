@@ -165,6 +165,7 @@ def spellings(draw: st.DrawFn) -> tuple[str, str]:
     return str(address), draw(st.sampled_from(ESCAPES))(draw(st.sampled_from(texts)))
 
 
+@pytest.mark.integration
 @examples(150)
 @given(spellings(), st.sampled_from(BEFORE), st.sampled_from(BEHIND))
 def test_every_spelling_of_the_actors_address_is_replaced(spelled: tuple[str, str], before: str, behind: str) -> None:
@@ -241,6 +242,7 @@ def test_only_the_requested_kinds_are_replaced() -> None:
     assert pseudonymized(text, Pseudonyms(b"k" * 32, emails=False, addresses=True)) == text.replace("192.0.2.1", IP4)
 
 
+@pytest.mark.integration
 @examples(60)
 @given(
     st.recursive(st.none() | st.integers() | st.text(max_size=20), lambda inner: st.lists(inner, max_size=4)), st.text()
@@ -257,6 +259,7 @@ PIECES = [*'@.:[" \\é', *("alice", "example", "com", "root", "%40", "%2e", "192
 TEXTS = st.lists(st.sampled_from(PIECES), max_size=6).map("".join)
 
 
+@pytest.mark.integration
 @examples(200)
 @given(st.fixed_dictionaries({"email": TEXTS, "ip": TEXTS}), st.lists(TEXTS, max_size=4), st.booleans())
 def test_skipped_texts_have_no_address(actor: dict[str, str], notes: list[str], is_ascii: bool) -> None:

@@ -138,6 +138,7 @@ def test_invalid_content_is_a_finding(content: bytes | None, expected: str) -> N
     assert chain.findings[0].key == KEYS.manifest(1)
 
 
+@pytest.mark.integration
 @given(st.binary(max_size=200), st.integers(0, len(SECOND.to_bytes())), st.integers(0, 50))
 def test_random_content_raises_nothing(noise: bytes, place: int, cut: int) -> None:
     """A manifest with random bytes inserted and removed gives findings or a generation, never an error."""

@@ -97,6 +97,7 @@ def test_the_floor_never_falls() -> None:
     assert poll(WatchPosition(T), 60).position.floor_second == T
 
 
+@pytest.mark.integration
 def test_many_records_shorten_the_lookback() -> None:
     """If more records than can be remembered are new, the floor rises to the oldest remembered one."""
     records = [record(second / 10, f"r{second}") for second in range(5000)]
@@ -108,6 +109,7 @@ def test_many_records_shorten_the_lookback() -> None:
     assert len(json.dumps(first.position.to_state())) < 65_535
 
 
+@pytest.mark.integration
 def test_ids_of_one_second_are_remembered_completely() -> None:
     """The records of one second are remembered together, even beyond the limit."""
     records = [record(7, f"r{number}") for number in range(3000)]
@@ -140,6 +142,7 @@ def test_limited_poll_keeps_ids_after_its_limit(monkeypatch: pytest.MonkeyPatch)
     assert (names(second), names(third)) == (["at-1", "at-2"], ["at-3"])
 
 
+@pytest.mark.integration
 @given(st.lists(st.tuples(st.integers(0, 590), st.integers(0, 9)), max_size=30))
 def test_each_record_is_reported_once(arrivals: list[tuple[int, int]]) -> None:
     """Records that arrive within the lookback of their event time are each reported exactly once."""

@@ -82,6 +82,7 @@ def test_values_have_their_columns_types(version: ApiVersion) -> None:
                 json.loads(value)
 
 
+@pytest.mark.integration
 @BOTH
 def test_three_formats_have_the_same_cells(version: ApiVersion) -> None:
     """JSON Lines, typed Parquet and the text of CSV have the same values, where CSV is empty for null."""
@@ -155,6 +156,7 @@ def test_a_group_that_is_no_object_is_counted_in_each_of_its_columns() -> None:
     assert table["metadata"] == [None, '"x"', None]
 
 
+@pytest.mark.integration
 @BOTH
 def test_a_neighbour_does_not_change_a_row(version: ApiVersion) -> None:
     """A record has the same row alone, among plain records and among odd ones."""
@@ -165,6 +167,7 @@ def test_a_neighbour_does_not_change_a_row(version: ApiVersion) -> None:
     assert rows == [row for record in mixed for row in json_rows("normalized", version, [record])]
 
 
+@pytest.mark.integration
 @BOTH
 def test_encoder_counts_type_mismatches(version: ApiVersion) -> None:
     """Every format counts the same type mismatches, and none for plain records."""
@@ -232,6 +235,7 @@ def test_times_before_1970_are_cut_and_never_rounded_up() -> None:
     assert row["event_time"] == datetime(1969, 12, 31, 23, 59, 59, 999999, tzinfo=UTC)
 
 
+@pytest.mark.integration
 @BOTH
 def test_an_empty_part_has_its_header(version: ApiVersion) -> None:
     """An empty CSV part has its header, an empty Parquet part its schema."""

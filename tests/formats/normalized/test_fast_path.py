@@ -63,6 +63,7 @@ def _text(value: Any) -> Any:
     return value.decode() if isinstance(value, bytes) else value
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("version", [V1, V2])
 @settings(max_examples=60, deadline=None)
 @given(drawn=st.data())

@@ -25,6 +25,7 @@ def event_of(version: ApiVersion, record: dict[str, Any]) -> dict[str, Any]:
     return event
 
 
+@pytest.mark.integration
 @BOTH
 def test_every_record_is_a_valid_event(version: ApiVersion) -> None:
     """Plain and odd records are valid by the schema of their class, one by one."""
@@ -155,6 +156,7 @@ FREE_FORM = (
 )  # fmt: skip
 
 
+@pytest.mark.integration
 @BOTH
 def test_parquet_has_the_same_events(version: ApiVersion) -> None:
     """Objects are structs with the same values; free-form JSON inside them is text."""

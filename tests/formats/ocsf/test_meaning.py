@@ -56,6 +56,7 @@ def test_activity_of_an_account_change_is_found_in_the_past_tense(action: str, a
     assert activity_of(ACCOUNT_CHANGE.uid, action)[0] == activity
 
 
+@pytest.mark.integration
 def test_viewed_member_is_not_changed() -> None:
     """A reading action in the past tense changes no account either."""
     event = event_of(V1, action={"type": "member_viewed"}, resource={"id": MEMBERSHIP, "type": "account.member"})
@@ -145,6 +146,7 @@ BODIES: list[tuple[ApiVersion, dict[str, Any]]] = [
 ]
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(("version", "body"), BODIES, ids=range(len(BODIES)))
 def test_members_user_id_is_the_user_and_the_membership_its_other_id(version: ApiVersion, body: dict[str, Any]) -> None:
     """A person has one id, whether acting or being acted upon; the membership's id is the alternate one."""

@@ -60,6 +60,7 @@ def test_replacement_that_lacks_a_committed_record_fails(store: LocalStore) -> N
     assert objects(store) == before
 
 
+@pytest.mark.integration
 def test_replacement_repairs_a_damaged_part(store: LocalStore) -> None:
     """A missing part is replaced if the replacement has at least as many records."""
     _land(_fake_of(1, 2, 3), store, pull_spec())
@@ -89,6 +90,7 @@ def test_resumed_replacement_compares_adopted_records(monkeypatch: pytest.Monkey
     assert landed_ids(pull_spec(), store) == true_ids(fake)
 
 
+@pytest.mark.integration
 def test_missing_records_are_counted_and_stay_committed(store: LocalStore) -> None:
     """A run that finds fewer records than are committed changes nothing and counts the missing ones."""
     _land(_fake_of(1, 2, 3), store, pull_spec())
@@ -108,6 +110,7 @@ def test_record_with_a_slightly_different_time_is_still_committed(store: LocalSt
     assert landed_ids(pull_spec(), store) == ["one"]
 
 
+@pytest.mark.integration
 def test_window_keeps_its_partition_date(store: LocalStore) -> None:
     """Late records are added to the committed partition even if the run's time zone gives the window another date."""
     fake, spec = _fake_of(1), pull_spec()
@@ -119,6 +122,7 @@ def test_window_keeps_its_partition_date(store: LocalStore) -> None:
     assert verify(store).severe_count == 0
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("days", [(-4, 3), (-400, 1)])
 def test_day_inside_a_longer_window_conflicts(days: tuple[int, int], store: LocalStore) -> None:
     """A window inside a committed window conflicts, however long before it the committed window starts."""
@@ -128,6 +132,7 @@ def test_day_inside_a_longer_window_conflicts(days: tuple[int, int], store: Loca
         _land(fake, store, pull_spec())
 
 
+@pytest.mark.integration
 def test_overlapping_window_committed_while_reading_conflicts(store: LocalStore) -> None:
     """An overlapping window that is committed during the read is detected before the manifest is created."""
     fake = fake_with(ManualClock())
@@ -138,6 +143,7 @@ def test_overlapping_window_committed_while_reading_conflicts(store: LocalStore)
     assert [key for key in visible_keys(store) if key.startswith("_manifests/")] == [keys_of(hour).manifest(1)]
 
 
+@pytest.mark.integration
 def test_run_that_lost_the_race_removes_its_parts(store: LocalStore) -> None:
     """A run that loses the race to other records removes its published parts."""
     fake, other = _fake_of(1, 2), _fake_of(1, 2, 3)
@@ -149,6 +155,7 @@ def test_run_that_lost_the_race_removes_its_parts(store: LocalStore) -> None:
     assert [found.key for found in verify(store).findings if not found.key.startswith("_staging")] == []
 
 
+@pytest.mark.integration
 def test_same_records_in_other_parts_are_no_conflict(monkeypatch: pytest.MonkeyPatch, store: LocalStore) -> None:
     """A run that loses the race to the same records, in parts of another size, ends without an error."""
     fake = fake_with(ManualClock(), records_per_day=3000)
@@ -175,6 +182,7 @@ class _TruncatingStore(LocalStore):
         path.write_bytes(content[:-100])
 
 
+@pytest.mark.integration
 def test_truncated_published_part_prevents_the_commit(tmp_path: Path) -> None:
     """A store that lists a published part with another size gets no manifest, and the error is retryable."""
     store = _TruncatingStore(str(tmp_path))
@@ -183,6 +191,7 @@ def test_truncated_published_part_prevents_the_commit(tmp_path: Path) -> None:
     assert not list(store.list_keys("_manifests/"))
 
 
+@pytest.mark.integration
 def test_adopted_part_removed_by_another_attempt_is_retryable(
     monkeypatch: pytest.MonkeyPatch, store: LocalStore
 ) -> None:
@@ -209,6 +218,7 @@ class _LosingStore(LocalStore):
         return super().create(key, content)
 
 
+@pytest.mark.integration
 def test_part_removed_during_the_commit_fails(tmp_path: Path) -> None:
     """A run whose parts vanish during its commit fails and names the fix."""
     store = _LosingStore(str(tmp_path))
@@ -220,6 +230,7 @@ def test_part_removed_during_the_commit_fails(tmp_path: Path) -> None:
     assert landed_ids(pull_spec(), whole) == true_ids(fake)
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(("hour", "is_early"), [(6, True), (23, True), (24, False), (30, False)])
 def test_window_unsettled_by_the_apis_date_is_not_committed(hour: int, is_early: bool, store: LocalStore) -> None:
     """A worker whose clock is days ahead does not commit a window that is not over by the API's date."""

@@ -18,6 +18,7 @@ from airflow_audit_provider.testing.clock import ManualClock
 from tests.pipelines.pull.landing import START, fake_with, land, landed_ids, pull_spec, reader_of, record_at, true_ids
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("file_format", ["jsonl", "csv", "parquet"])
 @pytest.mark.parametrize("damage", ["cut", "flipped", "gone"])
 def test_damaged_part_fails_the_next_run(file_format: str, damage: str, clock: ManualClock, store: LocalStore) -> None:
@@ -36,6 +37,7 @@ def test_damaged_part_fails_the_next_run(file_format: str, damage: str, clock: M
     assert list(store.list_keys("")) == before
 
 
+@pytest.mark.integration
 def test_replacement_with_fewer_records_fails(clock: ManualClock, store: LocalStore) -> None:
     """A replacement with fewer records than are committed fails and changes nothing."""
     spec = pull_spec()
@@ -46,6 +48,7 @@ def test_replacement_with_fewer_records_fails(clock: ManualClock, store: LocalSt
     assert {key: store.read(key) for key in store.list_keys("")} == before
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(("begin_hour", "end_hour"), [(0, 1), (12, 24), (0, 48)])
 def test_overlapping_window_conflicts(begin_hour: int, end_hour: int, clock: ManualClock, store: LocalStore) -> None:
     """A window that overlaps a committed day conflicts; adjacent days do not."""
@@ -57,6 +60,7 @@ def test_overlapping_window_conflicts(begin_hour: int, end_hour: int, clock: Man
         land(pull_spec(start=begin, end=end), reader_of(fake, clock), store)
 
 
+@pytest.mark.integration
 def test_long_window_conflicts_in_both_orders(clock: ManualClock, store: LocalStore) -> None:
     """A long window conflicts with a day committed earlier, and a day with a long window committed earlier."""
     fake = fake_with(clock)
@@ -86,6 +90,7 @@ def test_store_without_conditional_writes_fails(clock: ManualClock, tmp_path: Pa
     assert list(LocalStore(str(tmp_path)).list_keys("")) == []
 
 
+@pytest.mark.integration
 def test_burst_takes_few_requests(clock: ManualClock, store: LocalStore) -> None:
     """A quiet day with 3000 records in ten seconds takes fewer than 60 requests."""
     fake = fake_with(clock, records_per_day=500)

@@ -60,6 +60,7 @@ def _manifest(store: LocalStore, number: int) -> Manifest:
     return commit.manifest
 
 
+@pytest.mark.integration
 def test_late_records_are_added_to_their_windows(fake: FakeCloudflare, store: LocalStore) -> None:
     """Each window with late records gets a next generation that names them; the others do not change."""
     _land(fake, store)
@@ -78,6 +79,7 @@ def test_late_records_are_added_to_their_windows(fake: FakeCloudflare, store: Lo
     assert len(objects(store)) == len(before) + 2
 
 
+@pytest.mark.integration
 def test_second_lookback_changes_nothing(fake: FakeCloudflare, store: LocalStore) -> None:
     """Without new records a lookback writes nothing and leaves nothing in staging."""
     _land(fake, store)
@@ -88,6 +90,7 @@ def test_second_lookback_changes_nothing(fake: FakeCloudflare, store: LocalStore
     assert objects(store) == before
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     ("lookback", "count"),
     [
@@ -110,6 +113,7 @@ def test_windows_that_end_inside_are_read(
     assert (len(fake.requests) > request_count) is (count > 0)
 
 
+@pytest.mark.integration
 def test_hourly_windows_across_midnight_are_read(fake: FakeCloudflare, store: LocalStore) -> None:
     """Windows shorter than a day are found across midnight, up to the one that ends where the run's window starts."""
     hour = timedelta(hours=1)
@@ -128,6 +132,7 @@ def test_uncommitted_windows_stay_missing(fake: FakeCloudflare, store: LocalStor
     assert latest_committed(store, keys_of(_day(0))) is None
 
 
+@pytest.mark.integration
 def test_windows_keep_their_format_and_partition_date(fake: FakeCloudflare, store: LocalStore) -> None:
     """A window keeps its committed format and partition date, whatever the new window has."""
     run_window = _day(2).run_window._replace(partition_date=_day(1).run_window.partition_date)
@@ -141,6 +146,7 @@ def test_windows_keep_their_format_and_partition_date(fake: FakeCloudflare, stor
     assert (second.file_format, second.partition_date) == ("csv", first.partition_date)
 
 
+@pytest.mark.integration
 def test_windows_with_other_filters_are_left_out(fake: FakeCloudflare, store: LocalStore) -> None:
     """A lookback leaves out windows with other filters, which an earlier release allowed in one destination."""
     _land(fake, store, range(1), filters={"actor_email": "nobody@example.com"})
@@ -150,6 +156,7 @@ def test_windows_with_other_filters_are_left_out(fake: FakeCloudflare, store: Lo
     assert len(_pull_late(fake, store, 3 * DAY).outcomes) == 2
 
 
+@pytest.mark.integration
 def test_windows_beyond_the_retention_are_left_out(store: LocalStore) -> None:
     """A lookback that extends beyond the retention reads only the windows that the API keeps completely."""
     fake = fake_with(ManualClock(), records_per_day=50)
@@ -163,6 +170,7 @@ def test_windows_beyond_the_retention_are_left_out(store: LocalStore) -> None:
     assert pull_late_records(_day(LAST), 30 * DAY, reader_of(aged, clock), store, NullObserver()).outcomes == ()
 
 
+@pytest.mark.integration
 def test_records_missing_at_the_source_stay_committed(fake: FakeCloudflare, store: LocalStore) -> None:
     """An API that returns fewer records than are committed adds and removes nothing."""
     _land(fake, store)
@@ -172,6 +180,7 @@ def test_records_missing_at_the_source_stay_committed(fake: FakeCloudflare, stor
     assert objects(store) == before
 
 
+@pytest.mark.integration
 def test_damaged_part_stops_the_lookback(fake: FakeCloudflare, store: LocalStore, tmp_path: Path) -> None:
     """A damaged part is an error; older windows keep the late records added before it."""
     _land(fake, store)

@@ -93,6 +93,7 @@ def test_compression_window_length_and_minor_version_may_change(
     assert verify(store).findings == ()
 
 
+@pytest.mark.integration
 def test_first_commit_creates_the_descriptor_and_later_pulls_read_it_once(
     fake: FakeCloudflare, store: LocalStore
 ) -> None:

@@ -79,6 +79,7 @@ def test_one_second_of_a_plain_server_lands(version: str, count: int, ties: str)
     assert landed == (version == "v1" or count <= 100 or ties == "tie_order=stable")
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("version", ["v1", "v2"])
 @pytest.mark.parametrize("switches", [("fewer_than_asked=random",), ("page_ceiling=37",), ("page_ceiling=100",)])
 def test_short_pages_without_cursors_lose_nothing(version: str, switches: tuple[str, ...]) -> None:
@@ -106,6 +107,7 @@ def test_every_pair_of_misbehaviours_in_one_second_lands_or_fails(version: str, 
     assert sum(landed) > len(landed) * 0.6
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("place", list(CursorPlace))
 @pytest.mark.parametrize("end", list(CursorEnd))
 def test_cursor_in_either_place_is_followed(place: CursorPlace, end: CursorEnd) -> None:

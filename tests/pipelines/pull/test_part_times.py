@@ -34,6 +34,7 @@ def test_part_of_unsorted_groups_has_its_first_and_last_event_time(tmp_path: Pat
     )
 
 
+@pytest.mark.integration
 def test_landed_part_has_the_event_times_of_its_records(tmp_path: Path) -> None:
     """A landed part has the first and last event time of its records."""
     clock, spec = ManualClock(), pull_spec()

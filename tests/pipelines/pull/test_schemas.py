@@ -63,6 +63,7 @@ def pull(fake: FakeCloudflare, store: LocalStore, spec: PullSpec) -> Manifest:
     return land(spec, reader_of(fake, ManualClock()), store).manifest
 
 
+@pytest.mark.integration
 @EACH_CHOICE
 @pytest.mark.parametrize("version", ["v1", "v2"])
 def test_records_are_read_back_unchanged(
@@ -99,6 +100,7 @@ def test_killed_attempt_is_resumed(
     assert visible_parts(store) == visible_parts(undisturbed)
 
 
+@pytest.mark.integration
 @EACH_CHOICE
 def test_late_records_are_added_and_type_mismatches_counted(
     schema: str, file_format: str, fake: FakeCloudflare, store: LocalStore
@@ -118,6 +120,7 @@ def test_late_records_are_added_and_type_mismatches_counted(
     assert verify(store).findings == ()
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(("first", "second"), [("raw", "normalized"), ("normalized", "raw"), ("normalized", "ocsf")])
 def test_committed_window_in_another_schema_must_be_replaced(
     first: str, second: str, fake: FakeCloudflare, store: LocalStore
@@ -155,6 +158,7 @@ def test_raw_manifest_has_no_table_and_privacy(fake: FakeCloudflare, store: Loca
     assert not {"table", "privacy"} & content.keys()
 
 
+@pytest.mark.integration
 def test_late_records_take_the_committed_minor_version(fake: FakeCloudflare, store: LocalStore) -> None:
     """Late records take the minor version of the schema in which the window is committed."""
     spec = pull_spec(schema="normalized")

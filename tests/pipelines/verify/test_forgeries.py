@@ -439,6 +439,7 @@ def test_forged_late_record_with_the_id_of_a_sealed_one_is_severe(store: MemoryS
         assert "record_repeated" in severe_kinds(store, key=key, kept=kept)
 
 
+@pytest.mark.integration
 def test_changed_byte_in_any_part_or_manifest_is_severe_without_any_anchor(store: MemoryStore, kept: str) -> None:
     """Parts and manifests prove each other by digest; the kept digest also protects the seals."""
     for key, content in list(store.objects.items()):
@@ -450,6 +451,7 @@ def test_changed_byte_in_any_part_or_manifest_is_severe_without_any_anchor(store
             store.objects[key] = content
 
 
+@pytest.mark.integration
 def test_forged_seal_with_wrong_counts_is_not_signed_even_if_its_replacement_is_accepted(
     store: MemoryStore, kept: str
 ) -> None:
@@ -463,6 +465,7 @@ def test_forged_seal_with_wrong_counts_is_not_signed_even_if_its_replacement_is_
     assert "signature_missing" in severe_kinds(store, kept=kept)
 
 
+@pytest.mark.integration
 def test_window_replaced_during_the_checks_is_sealed_as_it_is_afterwards(store: MemoryStore) -> None:
     """A generation that appears while parts are read is part of the seal, so no removed part is covered."""
 

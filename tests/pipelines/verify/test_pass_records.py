@@ -98,6 +98,7 @@ def test_records_of_another_dataset_below_the_root_do_not_count(store: MemorySto
     assert (first.verified.not_verified_count, second.verified.last_passed_at) == (0, None)
 
 
+@pytest.mark.integration
 def test_coverage_reads_a_bounded_number_of_records(store: MemoryStore, monkeypatch: pytest.MonkeyPatch) -> None:
     """A window that no record covers does not make coverage read all records of years."""
     monkeypatch.setattr(pass_records, "MAX_READ_COUNT", 10)

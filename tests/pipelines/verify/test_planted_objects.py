@@ -316,6 +316,7 @@ FORGED_SIGNATURES: dict[str, Callable[[bytes], bytes | None]] = {
 }
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("is_key_given", [True, False], ids=["with-key", "without-key"])
 @pytest.mark.parametrize("signature", FORGED_SIGNATURES)
 def test_seal_that_the_owner_did_not_sign_makes_no_sweep_remove_a_sealed_part(

@@ -86,6 +86,7 @@ def test_time_of_sealing_is_optional(store: MemoryStore) -> None:
     chain_of(store)
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("after_effect", [False, True])
 def test_run_after_a_kill_at_any_operation_makes_the_same_seals(store: MemoryStore, after_effect: bool) -> None:
     """After a kill at any operation, the next run makes the same seals and signatures as an undisturbed run."""

@@ -308,6 +308,7 @@ def test_coverage_shows_foreign_windows_and_a_missing_descriptor(store: MemorySt
     assert without.coverage.foreign_count == 2
 
 
+@pytest.mark.integration
 def test_store_is_opened_by_its_uri(tmp_path: Path) -> None:
     """A folder, a file URI and any fsspec scheme give a store; an unknown scheme is a configuration error."""
     two_days(LocalStore(str(tmp_path)))
