@@ -10,7 +10,7 @@ Invariant: a call whose message has no text of its own is an error here, because
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import product
 from pathlib import Path
 from typing import NamedTuple
@@ -76,6 +76,7 @@ class _Finder:
         for module, calls in self._calls.items():
             for caller, call in calls:
                 self._calls_of.setdefault((module, _called(call)), []).append((caller, call))
+        self._assignments: dict[Function, list[ast.Assign]] = {}
         self._functions_of: dict[str, dict[str, Function]] = {}
         for module, functions in self._functions.items():
             for function in functions:
@@ -120,7 +121,9 @@ class _Finder:
         """Returns the texts of a local variable, of a parameter, or of a module's constant."""
         function = name.scope.function
         if function is not None:
-            assigned = list(_assigned(name.text, ast.walk(function)))
+            if function not in self._assignments:
+                self._assignments[function] = [node for node in ast.walk(function) if isinstance(node, ast.Assign)]
+            assigned = list(_assigned(name.text, self._assignments[function]))
             if assigned:
                 return self._sentences(assigned, name, active)
             position = _parameter(name.text, function)
@@ -197,7 +200,7 @@ def _called(call: ast.Call) -> str:
     )
 
 
-def _assigned(name: str, nodes: Iterator[ast.AST] | list[ast.stmt]) -> Iterator[ast.expr]:
+def _assigned(name: str, nodes: Iterable[ast.AST]) -> Iterator[ast.expr]:
     for node in nodes:
         if isinstance(node, ast.Assign) and any(isinstance(at, ast.Name) and at.id == name for at in node.targets):
             yield node.value
