@@ -143,7 +143,7 @@ class SqlWarehouse:
 
     def _in_schema(self) -> TableName:
         """Returns the name with its schema as the database spells it; raises ``ConfigurationError`` without one."""
-        wanted = self._name.schema
+        wanted = self._name.schema or self._schema_on_path()
         found = self._session.execute(
             "SELECT catalog_name, schema_name FROM information_schema.schemata WHERE catalog_name = current_database() "
             "AND lower(schema_name) = lower(coalesce(?, current_schema()))",
@@ -162,6 +162,24 @@ class SqlWarehouse:
             f"The schema {wanted} of the table {self._table} does not exist in the connection's database, or its role "
             f"has no right on it. Run CREATE SCHEMA {wanted}, grant USAGE and CREATE on it, or correct table."
         )
+
+    def _schema_on_path(self) -> str | None:
+        """Returns the first schema of PostgreSQL's ``search_path`` that has the table or its ledger, None without one.
+
+        A statement that names a table without a schema means that table
+        (https://www.postgresql.org/docs/current/ddl-schemas.html#DDL-SCHEMAS-PATH); a second table in the first schema
+        would get every window again.
+        """
+        if self._session.folds_case:
+            return None
+        rows = self._session.execute(
+            "SELECT table_schema FROM information_schema.tables WHERE table_catalog = current_database() "
+            "AND table_name IN (?, ?) AND table_schema::text = ANY(current_schemas(false)::text[]) "
+            "ORDER BY array_position(current_schemas(false)::text[], table_schema::text), table_name LIMIT 1",
+            self._name.table,
+            self._name.ledger.table,
+        )
+        return rows[0][0] if rows else None
 
     def _found(self, wanted: TableName) -> tuple[TableName, bool]:
         """Returns the name of a table as the database spells it, and whether it exists.

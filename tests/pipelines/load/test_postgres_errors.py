@@ -104,6 +104,26 @@ def test_search_path_without_a_schema_fails(target: LoadTarget, store: MemorySto
         with_options(target, "-c search_path=nowhere").load(store)
 
 
+@pytest.mark.parametrize("is_ledger_alone", [False, True])
+def test_table_in_a_later_schema_of_the_search_path_is_used(
+    target: LoadTarget, store: MemoryStore, is_ledger_alone: bool
+) -> None:
+    """A table without a schema is the one that PostgreSQL finds on the search path, not a new one before it."""
+    target.query(f"create schema first_{target.table}")
+    target.query(f"create schema second_{target.table}")
+    target._replace(table=f"second_{target.table}.{target.table}").load(store)
+    if is_ledger_alone:
+        target.query(f"drop table second_{target.table}.{target.table}")
+    searching = with_options(target, f"-c search_path=first_{target.table},second_{target.table}")
+    if is_ledger_alone:
+        with pytest.raises(ConfigurationError, match="Restore the table"):
+            searching.load(store)
+    else:
+        assert searching.load(store).unchanged_count == 1
+    tables = f"select count(*) from information_schema.tables where table_schema = 'first_{target.table}'"
+    assert target.query(tables) == [(0,)]
+
+
 def test_role_without_rights_fails(target: LoadTarget, role: str, store: MemoryStore) -> None:
     """A role that may read only fails with the rights it lacks; before and after the table exists."""
     with pytest.raises(ConfigurationError, match="Grant the role SELECT, INSERT and DELETE"):
