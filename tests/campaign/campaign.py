@@ -29,8 +29,8 @@ JUSTIFIED = {
         "in the opposite order when asked to; a list that is cut looks the same"
     ),
     "the API returned status 400": (
-        "all records lie in one second, and version 1 refuses the page behind them, has no record before them, and "
-        "does not list them in the opposite order when asked to; a limit on the number of pages looks the same"
+        "all records are in one second. Version 1 answers the page after them with 400, has no earlier record, and "
+        "does not reverse their order when asked to; a limit on the number of pages looks the same"
     ),
 }
 

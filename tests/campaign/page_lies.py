@@ -177,7 +177,7 @@ class EmptyPages(Lie):
 
 
 class RefusesBehindEnd(Lie):
-    meaning = "a 400 behind the last page (v1)"
+    meaning = "a 400 after the last page (v1)"
     versions = ("v1",)
     shapes = ("burst", "crowded", "one second", "dense")
     manners: ClassVar[dict[str, Any]] = {"refuses_past_end": True}

@@ -48,7 +48,7 @@ def test_records_that_a_dropped_reading_showed_have_to_come_again(
 ) -> None:
     """Two equal readings are no agreement if both lack what an earlier one showed."""
     fake = spaced(60, 200, version, "lagging_replica=3,first=2", "lagging_replica=3,after=4", clock=clock)
-    with pytest.raises(VerificationError, match="3 of an earlier read came in neither"):
+    with pytest.raises(VerificationError, match="3 records of an earlier read came in neither"):
         land(pull_spec(version, verify="recount", concurrency=1), reader_of(fake, clock), store)
     assert not visible_keys(store)
     assert not staged_keys(store)
