@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -96,3 +97,10 @@ def test_broken_links_are_noticed(tmp_path: Path) -> None:
     (tmp_path / "b.md").write_text("# There\n")
     text = "[a](b.md#there) [b](b.md#nowhere) [c](c.md) [d](#x)"
     assert broken_links(tmp_path / "a.md", text) == ["b.md#nowhere", "c.md", "#x"]
+
+
+def test_contributing_links_to_pages_by_their_address() -> None:
+    """CONTRIBUTING.md is also included in a page of another folder, where a relative link to a page is broken."""
+    links = re.findall(r"\]\(([^)]+)\)", (PROJECT / "CONTRIBUTING.md").read_text(encoding="utf-8"))
+    assert links
+    assert [link for link in links if link.startswith("docs/")] == []
