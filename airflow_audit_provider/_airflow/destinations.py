@@ -74,12 +74,14 @@ def store_from_connection(destination: str, conn_id: str | None) -> Store:
     """Returns the object store at a destination, without a request to it."""
     from airflow.providers.common.compat.sdk import AirflowNotFoundException, ObjectStoragePath
 
+    from airflow_audit_provider._airflow.file_systems import attach_file_system
     from airflow_audit_provider.adapters.storage.fsspec_store import store_from_filesystem
 
     require_place(destination)
     require_store_library(destination)
     _check_connection(conn_id or split_uri(destination).netloc.rpartition("@")[0])
     try:
+        attach_file_system(destination, conn_id)
         path = ObjectStoragePath(destination, conn_id=conn_id)
         check_path(destination, path.path)
         return store_from_filesystem(path.fs, path.path)

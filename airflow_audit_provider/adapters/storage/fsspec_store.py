@@ -14,6 +14,7 @@ from typing import Any
 
 import fsspec
 from fsspec import AbstractFileSystem
+from fsspec.implementations.local import LocalFileSystem
 
 from airflow_audit_provider.adapters.clock import SystemClock
 from airflow_audit_provider.adapters.storage.errors import status_of, translate_storage_errors
@@ -29,6 +30,7 @@ __all__ = [
     "FsspecStore",
     "LocalStore",
     "await_azure_copy",
+    "local_file_system",
     "object_locks_of",
     "require_object_locks",
     "store_from_filesystem",
@@ -58,6 +60,11 @@ def store_from_uri(uri: str) -> FsspecStore | LocalStore:
     except (ValueError, ImportError) as error:
         raise ConfigurationError(f"The destination cannot be opened ({error}). {store_remedy(uri)}") from error
     return store_from_filesystem(fs, root)
+
+
+def local_file_system() -> AbstractFileSystem:
+    """Returns the file system of local paths."""
+    return LocalFileSystem()
 
 
 def store_from_filesystem(fs: AbstractFileSystem, root: str) -> FsspecStore | LocalStore:
