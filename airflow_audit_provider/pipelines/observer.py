@@ -42,6 +42,7 @@ class KeptReason(StrEnum):
     """Why a part that no manifest in force names is not removed, with what to do."""
 
     NO_PUBLIC_KEY = "a seal accepts its erasure, but nothing checked the seal's signature: give the public key"
+    NO_SEAL = "the public key is given, but there is no seal: seal the destination, or restore its seals"
     UNKNOWN_SEALS = "it is unknown what the seals cover: verify the destination"
 
 

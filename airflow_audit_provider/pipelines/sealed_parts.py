@@ -16,7 +16,7 @@ from airflow_audit_provider.core.verification.envelopes import SignatureVerifier
 from airflow_audit_provider.core.verification.findings import severe
 from airflow_audit_provider.core.verification.manifest_chain import Chain, StoredManifest, read_chain
 from airflow_audit_provider.core.verification.replacements import erased_parts, parts_in_force
-from airflow_audit_provider.core.verification.seals import SealChain
+from airflow_audit_provider.core.verification.seals import SealChain, unchanged_keys
 from airflow_audit_provider.pipelines.committed import read_seals
 from airflow_audit_provider.pipelines.observer import KeptPart, KeptReason
 
@@ -24,8 +24,8 @@ from airflow_audit_provider.pipelines.observer import KeptPart, KeptReason
 class SealedParts:
     """The parts of a destination that its seals cover; the seals are read at the first need and then kept.
 
-    ``verifier`` verifies their signatures. ``kept`` are the parts that were asked about and that may be of no use, but
-    that the seals as they are do not let go.
+    ``verifier`` verifies their signatures. ``kept`` are the parts that no manifest in force names, and that are kept
+    because of the seals.
     """
 
     def __init__(self, store: Store, verifier: SignatureVerifier | None = None) -> None:
@@ -37,7 +37,7 @@ class SealedParts:
         """Returns those of a window's replaced or orphaned parts that may be removed.
 
         A covered part may go only if a manifest lists it as erased, and either this run erases (``is_erasing``) or a
-        seal of the owner accepts that manifest with its bytes (see ``SealChain.accepted_keys``): anyone who can write
+        seal of the owner accepts that manifest with its bytes (see ``SealChain.acceptances``): anyone who can write
         to the store can write a manifest, and a seal. If a seal, or a manifest that a seal names, is missing, changed
         or cannot be read, or a seal is not signed as it should be, or there is no seal for the verifier, what the seals
         cover is unknown, and nothing else may go.
@@ -47,9 +47,12 @@ class SealedParts:
         listed = [key for key in self._store.list_keys(keys.manifest_prefix) if keys.generation_of(key) is not None]
         stored = [StoredManifest(key, self._store.read(key)) for key in listed]
         chain = read_chain(stored)
-        erased = erased_parts(chain, None if is_erasing else self._seals.unchanged(chain, self._accepted_keys))
+        erased = erased_parts(chain, None if is_erasing else unchanged_keys(chain, self._acceptances))
         if self._is_broken or not self._are_as_sealed(keys, stored) or len(chain.generations) < len(listed):
-            return self._keep(parts, set(parts) - set(erased), KeptReason.UNKNOWN_SEALS)
+            # A part that another generation names with the key of an erased one is not the erased one.
+            named = parts_in_force(chain, [one.key for one in chain.generations], erased)
+            unknown = set(parts) - (set(erased) - set(named))
+            return self._keep(parts, unknown, self._unknown_reason)
         covered = {key for key in self._seals.covered_keys if keys.generation_of(key) is not None}
         protected = set(parts_in_force(chain, covered, erased)).intersection(parts)
         self._keep(protected, self._unproved_erasures(chain), KeptReason.NO_PUBLIC_KEY)
@@ -62,7 +65,7 @@ class SealedParts:
 
     def _unproved_erasures(self, chain: Chain) -> Collection[str]:
         """Returns the parts of a window whose erasure any seal accepts, also a forged one."""
-        return erased_parts(chain, self._seals.unchanged(chain, self._seals.stated_acceptances))
+        return erased_parts(chain, unchanged_keys(chain, self._seals.stated_acceptances))
 
     def _are_as_sealed(self, keys: WindowKeys, stored: Iterable[StoredManifest]) -> bool:
         """Returns whether the window has every manifest that a seal names of it, with the sealed bytes."""
@@ -84,5 +87,10 @@ class SealedParts:
         return is_gone or bool(self._seals.findings or severe(self._seals.signature_findings(self._verifier)))
 
     @cached_property
-    def _accepted_keys(self) -> frozenset[str]:
-        return self._seals.accepted_keys(self._verifier)
+    def _acceptances(self) -> frozenset[tuple[str, str]]:
+        return self._seals.acceptances(self._verifier)
+
+    @property
+    def _unknown_reason(self) -> KeptReason:
+        is_sealed = self._verifier is None or bool(self._seals.contents)
+        return KeptReason.UNKNOWN_SEALS if is_sealed else KeptReason.NO_SEAL

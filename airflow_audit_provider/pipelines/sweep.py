@@ -72,7 +72,7 @@ def sweep(
 
     An attempt is abandoned if its last activity is longer ago than ``older_than``. Windows with an active attempt are
     skipped. ``locks`` tells which files the store does not let go. ``verifier`` verifies the seals: of the parts that
-    they cover, only those go whose erasure a seal of the owner accepts (see ``SealChain.accepted_keys``). Raises
+    they cover, only those go whose erasure a seal of the owner accepts (see ``SealChain.acceptances``). Raises
     ``ConfigurationError`` if ``older_than`` is not positive, and ``VerificationError`` for a manifest that cannot be
     read, before anything is removed.
     """

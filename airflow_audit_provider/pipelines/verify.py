@@ -304,7 +304,9 @@ class _Verifier:
             check.on_unreadable(part, error)
 
     def _unnamed_in_partitions(self) -> list[str]:
-        """Returns the objects in a partition of the range that state a window outside of it, and that it does not name.
+        """Returns the objects in a partition of the range whose key states a window that does not name them.
+
+        Only windows outside of the range count here.
 
         Readers of a whole partition read them. The partition of a window can differ from its UTC date, in another time
         zone, so the manifests of such windows are read.

@@ -164,22 +164,25 @@ class SqlWarehouse:
         )
 
     def _schema_on_path(self) -> str | None:
-        """Returns the first schema of PostgreSQL's ``search_path`` that has the table or its ledger, None without one.
+        """Returns the first schema of PostgreSQL's ``search_path`` with the load ledger, None without one.
 
-        A statement that names a table without a schema means that table
+        A statement that names a table without a schema finds it in any of these schemas
         (https://www.postgresql.org/docs/current/ddl-schemas.html#DDL-SCHEMAS-PATH); a second table in the first schema
-        would get every window again.
+        would get every window again. A schema that also has the table comes before one that has only the ledger. A
+        table without a ledger may be another application's.
         """
         if self._session.folds_case:
             return None
         rows = self._session.execute(
-            "SELECT table_schema FROM information_schema.tables WHERE table_catalog = current_database() "
+            "SELECT table_schema, table_name FROM information_schema.tables WHERE table_catalog = current_database() "
             "AND table_name IN (?, ?) AND table_schema::text = ANY(current_schemas(false)::text[]) "
-            "ORDER BY array_position(current_schemas(false)::text[], table_schema::text), table_name LIMIT 1",
+            "ORDER BY array_position(current_schemas(false)::text[], table_schema::text)",
             self._name.table,
             self._name.ledger.table,
         )
-        return rows[0][0] if rows else None
+        tables = {schema for schema, name in rows if name == self._name.table}
+        ledgers = [schema for schema, name in rows if name == self._name.ledger.table]
+        return next(iter([*(schema for schema in ledgers if schema in tables), *ledgers]), None)
 
     def _found(self, wanted: TableName) -> tuple[TableName, bool]:
         """Returns the name of a table as the database spells it, and whether it exists.
@@ -208,8 +211,14 @@ class SqlWarehouse:
         return wanted, False
 
     def _check_ledger(self, ledger: TableName) -> None:
-        """Raises ``ConfigurationError`` if the ledger has not the columns of this release."""
-        missing = sorted(_LEDGER_COLUMNS.keys() - self._columns(ledger))
+        """Raises ``ConfigurationError`` if the ledger lacks a column or is hidden from the role."""
+        columns = self._columns(ledger)
+        if not columns:
+            raise ConfigurationError(
+                f"The load ledger {self._ledger} exists, but the role of the connection has no right on it. Grant the "
+                "role SELECT, INSERT and DELETE on the ledger and on the table."
+            )
+        missing = sorted(_LEDGER_COLUMNS.keys() - columns)
         if missing:
             raise ConfigurationError(
                 f"The load ledger {self._ledger} has no column {missing[0]}: another program or an earlier release "

@@ -25,7 +25,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from airflow_audit_provider.core.windows.window import TimeWindow
+from airflow_audit_provider.core.windows.window import LATEST_AT, TimeWindow
 from airflow_audit_provider.exceptions import ConfigurationError
 
 # Not among the manifests: readers of `_manifests/**/*.json` take every object there for a manifest.
@@ -184,12 +184,13 @@ def announced_window(key: str) -> TimeWindow | None:
 
 
 def partition_date_in(key: str) -> date | None:
-    """Returns the date of the partition that a key is in, None if it is in none."""
+    """Returns the date of the partition that a key is in, None without one or after the latest window."""
     match = _PARTITION.match(key)
     try:
-        return date.fromisoformat(match[1]) if match else None
+        day = date.fromisoformat(match[1]) if match else None
     except ValueError:
         return None
+    return day if day is not None and day < LATEST_AT.date() else None
 
 
 def missing_numbers(numbers: Iterable[int]) -> Iterator[tuple[int, int]]:

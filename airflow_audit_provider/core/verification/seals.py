@@ -160,13 +160,15 @@ class SealChain:
         return frozenset(key for seal in self.seals for key in seal.in_force)
 
     @property
-    def stated_acceptances(self) -> frozenset[str]:
-        """Keys of the manifests that replace or erase, and that any seal states to accept, also a forged one."""
-        return frozenset(one.key for seal in self.seals for one in seal.accepted)
+    def stated_acceptances(self) -> frozenset[tuple[str, str]]:
+        """Key and SHA-256 of the manifests that any seal states to accept, also a forged one."""
+        return _accepted_by(self.seals)
 
-    def accepted_keys(self, verifier: SignatureVerifier | None) -> frozenset[str]:
-        """Returns the keys of the manifests that replace or erase, and that a seal of the owner accepts.
+    def acceptances(self, verifier: SignatureVerifier | None) -> frozenset[tuple[str, str]]:
+        """Returns key and SHA-256 of the manifests that replace or erase, and that a seal of the owner accepts.
 
+        The digest is the one that the accepting seal names: another seal, which anyone can write, could name the
+        digest of a manifest that was changed after it was accepted.
         With a verifier, a seal is the owner's if its signature is valid. Without one, a signed chain accepts
         nothing: anyone can write a seal and a signature of the right form. In a chain without signatures nothing tells
         the owner's seals from others, so each counts.
@@ -174,20 +176,16 @@ class SealChain:
         # A signature that was not checked is a finding, too.
         unproved_numbers = {seal_number(one.key) for one in self.signature_findings(verifier)}
         proved = [seal for seal in self.seals if seal.number not in unproved_numbers]
-        return frozenset(one.key for seal in proved for one in seal.accepted)
+        return _accepted_by(proved)
 
     @cached_property
     def first_named(self) -> dict[str, Seal]:
         """The first seal that names each manifest, by the manifest's key."""
         return {named.key: seal for seal in reversed(self.seals) for named in seal.manifests}
 
-    def unchanged(self, chain: Chain, keys: Container[str]) -> set[str]:
-        """Returns those of the keys whose manifest in a window has the bytes that a seal names."""
-        generations = [one for one in chain.generations if one.key in keys]
-        return {one.key for one in generations if (one.key, one.sha256) in self._named_digests}
-
     @cached_property
-    def _named_digests(self) -> frozenset[tuple[str, str]]:
+    def named_digests(self) -> frozenset[tuple[str, str]]:
+        """Key and SHA-256 of each manifest that a seal names."""
         return frozenset((one.key, one.sha256) for seal in self.seals for one in seal.manifests)
 
     def sealed_on(self, day: date) -> set[SealedManifest]:
@@ -421,7 +419,7 @@ def believed_erasures(chain: Chain, seals: SealChain) -> dict[str, Part]:
     Anyone who can write to the store can write such a list. On a day without a seal nothing is kept, so each counts.
     """
     is_sealed = bool(chain.generations) and _day_of(chain) in seals.days
-    return erased_parts(chain, seals.unchanged(chain, seals.first_named) if is_sealed else None)
+    return erased_parts(chain, unchanged_keys(chain, seals.named_digests) if is_sealed else None)
 
 
 def not_accepted(generation: Generation) -> Finding:
@@ -449,3 +447,16 @@ def _unsealed_findings(chain: SealChain, keys: Iterable[str]) -> Iterator[Findin
             yield finding(FindingKind.MANIFEST_UNSEALED, key, fact)
         else:
             yield finding(FindingKind.DAY_UNSEALED, key, f"No seal names the manifest; {parsed.day} was never sealed.")
+
+
+def unchanged_keys(chain: Chain, digests: Container[tuple[str, str]]) -> set[str]:
+    """Returns the keys of a window's manifests that are in ``digests`` with the SHA-256 that they have."""
+    return {one.key for one in chain.generations if (one.key, one.sha256) in digests}
+
+
+def _accepted_by(seals: Iterable[Seal]) -> frozenset[tuple[str, str]]:
+    """Returns key and SHA-256 of each manifest that a seal accepts and names."""
+    accepted = ((seal, {one.key for one in seal.accepted}) for seal in seals)
+    return frozenset(
+        (named.key, named.sha256) for seal, keys in accepted for named in seal.manifests if named.key in keys
+    )

@@ -124,6 +124,45 @@ def test_table_in_a_later_schema_of_the_search_path_is_used(
     assert target.query(tables) == [(0,)]
 
 
+def test_table_of_another_application_on_the_search_path_is_not_used(target: LoadTarget, store: MemoryStore) -> None:
+    """A table of that name without a load ledger stays as it is, and the first schema of the path gets a new one."""
+    for schema in ("first", "second"):
+        target.query(f"create schema {schema}_{target.table}")
+    target.query(f"create table second_{target.table}.{target.table} (message text)")
+    path = f"-c search_path=first_{target.table},second_{target.table}"
+    assert with_options(target, path).load(store).record_count == 2
+    columns = (
+        "select table_schema, count(*) from information_schema.columns where table_name = '{}' group by 1 order by 1"
+    )
+    (first, second) = target.query(columns.format(target.table))
+    assert first[0].startswith("first_")
+    assert second == (f"second_{target.table}", 1)
+
+
+def test_ledger_with_its_table_comes_before_a_ledger_alone(target: LoadTarget, store: MemoryStore) -> None:
+    """A schema that has only the ledger does not hide a later one that has both."""
+    for schema in ("first", "second"):
+        target.query(f"create schema {schema}_{target.table}")
+    target._replace(table=f"second_{target.table}.{target.table}").load(store)
+    ledger = f"{target.table}_loads"
+    target.query(f"create table first_{target.table}.{ledger} (like second_{target.table}.{ledger} including all)")
+    path = f"-c search_path=first_{target.table},second_{target.table}"
+    assert with_options(target, path).load(store).unchanged_count == 1
+
+
+def test_ledger_that_is_hidden_from_the_role_is_a_matter_of_rights(
+    target: LoadTarget, role: str, store: MemoryStore
+) -> None:
+    """A role that may create tables, and has no right on the existing ones, gets no advice to drop the ledger."""
+    schema = f"hidden_{target.table}"
+    target.query(f"create schema {schema}")
+    hidden = target._replace(table=f"{schema}.{target.table}")
+    hidden.load(store)
+    target.query(f"grant usage, create on schema {schema} to {role}")
+    with pytest.raises(ConfigurationError, match="Grant the role SELECT, INSERT and DELETE"):
+        as_role(hidden, role).load(store)
+
+
 def test_role_without_rights_fails(target: LoadTarget, role: str, store: MemoryStore) -> None:
     """A role that may read only fails with the rights it lacks; before and after the table exists."""
     with pytest.raises(ConfigurationError, match="Grant the role SELECT, INSERT and DELETE"):

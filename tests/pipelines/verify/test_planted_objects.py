@@ -22,6 +22,7 @@ from airflow_audit_provider.core.verification.findings import severe
 from airflow_audit_provider.core.verification.timestamps import seal_times_table
 from airflow_audit_provider.exceptions import VerificationError
 from airflow_audit_provider.pipelines.coverage import coverage
+from airflow_audit_provider.pipelines.observer import KeptReason
 from airflow_audit_provider.pipelines.seal import seal
 from airflow_audit_provider.pipelines.seal_checks import Acceptance
 from airflow_audit_provider.pipelines.sealed_parts import SealedParts
@@ -370,6 +371,7 @@ def test_removed_seals_make_no_sweep_with_the_key_remove_a_replaced_part(
     report = sweep(store, datetime.now(UTC) + timedelta(days=5), verifier=VERIFIER if is_key_given else None)
     assert (sealed <= store.objects.keys()) is is_key_given
     assert {one.key for one in report.kept} == (sealed if is_key_given else set())
+    assert {one.reason for one in report.kept} == ({KeptReason.NO_SEAL} if is_key_given else set())
 
 
 def test_run_that_erases_needs_no_key(store: MemoryStore) -> None:
@@ -377,6 +379,33 @@ def test_run_that_erases_needs_no_key(store: MemoryStore) -> None:
     _, parts = forge_erasure(store, window(1))
     keys = WindowKeys(window(1), window(1).start.date())
     assert set(SealedParts(store).removable(keys, parts, is_erasing=True)) == parts
+
+
+@pytest.mark.parametrize("names_parts", [True, False], ids=["with-parts", "without-parts"])
+@pytest.mark.parametrize("is_key_given", [True, False], ids=["with-key", "without-key"])
+def test_forged_seal_over_a_changed_acceptance_makes_no_sweep_remove_a_sealed_part(
+    store: MemoryStore, is_key_given: bool, names_parts: bool
+) -> None:
+    """The digest of an accepted manifest is the one that the accepting seal names, not one of another seal."""
+    sealed = newest(store, window(1))
+    key = forge_replacement(store, window(1), keep_old=True)
+    seal(store, signer=SIGNER, acceptance=Acceptance(frozenset([key]), "Ada"))
+    accepted = newest(store, window(1))
+    parts = {part.key for part in (*sealed.parts, *accepted.parts)}
+    forged = msgspec.structs.replace(accepted, erased=Erasure("none", (*sealed.parts, *accepted.parts)))
+    if not names_parts:
+        forged = msgspec.structs.replace(forged, parts=(), record_count=0, added_count=0)
+    store.objects[key] = forged.to_bytes()
+    forge_seal(store, "_seals/000003.json", key, manifests=_named_as_they_are(store, "_seals/000003.json"))
+    sweep(store, datetime.now(UTC) + timedelta(days=5), verifier=VERIFIER if is_key_given else None)
+    assert parts <= store.objects.keys()
+    assert severe_kinds(store)
+
+
+def _named_as_they_are(store: MemoryStore, like: str) -> list[dict[str, object]]:
+    """Returns what a seal names, with the digests that the manifests have now."""
+    named = json.loads(store.objects[like])["manifests"]
+    return [one | {"sha256": hashlib.sha256(store.objects[one["key"]]).hexdigest()} for one in named]
 
 
 @pytest.mark.parametrize("is_swept", [True, False])

@@ -82,6 +82,15 @@ def test_part_of_another_window_in_a_partition_of_the_range_is_unexpected(store:
     assert verify(store, DAY_1 + DAY, DAY_1 + 2 * DAY).findings == ()
 
 
+@pytest.mark.parametrize("day", ["9999-12-31", "9999-12-30", "0001-01-01"])
+def test_object_in_a_partition_at_the_end_of_time_does_not_stop_verify(store: MemoryStore, day: str) -> None:
+    """An object that somebody added in such a partition is outside of every range, and a finding without a range."""
+    key = f"dt={day}/window=20200101T000000Z-20200102T000000Z/x"
+    store.objects[key] = b"x"
+    assert verify(store, DAY_1, DAY_1 + DAY).findings == ()
+    assert [one.key for one in verify(store).findings] == [key]
+
+
 def test_part_of_another_window_of_the_same_day_is_not_in_the_range(store: MemoryStore) -> None:
     """A run that publishes the day's other half does not disturb the verification of one half."""
     store.objects["dt=2026-10-26/window=20261026T120000Z-20261027T000000Z/part-0001-00000-0123456789abcdef.jsonl"] = (
