@@ -31,6 +31,7 @@ EXTERNAL: dict[str, set[str]] = {
     f"{PACKAGE}/adapters/warehouses/duckdb.py": {"duckdb", "pyarrow"},
     f"{PACKAGE}/adapters/warehouses/postgres.py": {"pyarrow"},
     f"{PACKAGE}/adapters/warehouses/iceberg.py": {"pyarrow", "pyiceberg"},
+    f"{PACKAGE}/adapters/warehouses/iceberg_commits.py": {"pyiceberg"},
     f"{PACKAGE}/adapters/warehouses/iceberg_schema.py": {"pyiceberg"},
     f"{PACKAGE}/pipelines/": {"msgspec"},
     f"{PACKAGE}/testing/": {"httpx", "msgspec"},

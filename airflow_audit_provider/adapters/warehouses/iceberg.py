@@ -11,6 +11,7 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from importlib.util import find_spec
 from typing import Any, NoReturn
 
+from airflow_audit_provider.adapters.warehouses.iceberg_commits import CheckedCatalog, checked_transaction
 from airflow_audit_provider.adapters.warehouses.iceberg_errors import (
     error_text,
     is_refused,
@@ -58,6 +59,7 @@ class IcebergWarehouse:
 
     def __init__(self, catalog: Any, name: str, clock: Clock) -> None:
         self._catalog = catalog
+        self._commits = CheckedCatalog(catalog)
         self._name = name
         self._clock = clock
         self._table: Any = None
@@ -240,8 +242,9 @@ class IcebergWarehouse:
             try:
                 self._commit(claim, rows.files)
             except (WarehouseBusyError, BadRequestError, UnauthorizedError, ForbiddenError):
-                # Only after these errors no snapshot references the files for certain; others may follow a commit.
-                rows.discard()
+                # Other errors may follow a commit that landed; so may these if the request was repeated.
+                if not self._commits.may_have_landed(self._table):
+                    rows.discard()
                 raise
 
     def _commit(self, claim: LoadClaim, files: Sequence[Any]) -> None:
@@ -263,7 +266,7 @@ class IcebergWarehouse:
         replaced = self._files_of(claim)
         summary = snapshot_properties(claim)
         is_compacted = not all(is_of_one_window(file, self._table.schema()) for file in replaced)
-        with self._table.transaction() if is_compacted else _short_transaction(self._table) as transaction:
+        with checked_transaction(self._table, self._commits, is_short=not is_compacted) as transaction:
             if is_compacted:
                 # Compaction has merged files of several windows: rewrite them without the rows of this window.
                 transaction.delete(condition, snapshot_properties=summary)
@@ -301,22 +304,6 @@ class IcebergWarehouse:
         """Closes the catalog."""
         with self._named_errors():
             self._catalog.close()
-
-
-def _short_transaction(table: Any) -> Any:
-    """Returns a transaction for one snapshot and then properties, neither of which depends on earlier changes in it.
-
-    Pyiceberg's own ``table_metadata`` applies the staged updates to a deep copy of the metadata at each access, some
-    sixteen times for one commit, and the metadata grows with every snapshot.
-    """
-    from pyiceberg.table import Transaction
-
-    class ShortTransaction(Transaction):
-        @property
-        def table_metadata(self) -> Any:
-            return self._table.metadata
-
-    return ShortTransaction(table)
 
 
 class _WrittenRows:

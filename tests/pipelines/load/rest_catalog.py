@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
@@ -35,13 +35,19 @@ _STATUSES = {
 
 
 class Failure(NamedTuple):
-    """Answer to requests of one method whose path ends so; ``is_late`` if the request is carried out before."""
+    """Answer to requests of one method whose path ends so, perhaps after carrying out, and ``after`` another one."""
 
     method: str
     path_end: str
     status: int
     body: str = ""
     is_late: bool = False
+    after: Failure | None = None
+
+    def fits(self, method: str, path: str, happened: list[Failure]) -> bool:
+        """Returns whether a request fails this way."""
+        is_due = self.after is None or self.after in happened
+        return is_due and method == self.method and path.endswith(self.path_end)
 
 
 class RestCatalogServer:
@@ -54,16 +60,19 @@ class RestCatalogServer:
         )
         self.uri = ""
         self.failures: list[Failure] = []
+        self._happened: list[Failure] = []
         self.views: set[str] = set()
         self.requests: list[str] = []
 
     def answer(self, method: str, path: str, body: bytes) -> tuple[int, str]:
         """Returns status and body for a request."""
         self.requests.append(f"{method} {path}")
-        failure = next((one for one in self.failures if one.method == method and path.endswith(one.path_end)), None)
+        failure = next((one for one in self.failures if one.fits(method, path, self._happened)), None)
         if failure is not None:
+            self._happened.append(failure)
             if failure.is_late:
-                self._carry_out(method, path, body)
+                with suppress(*_STATUSES):
+                    self._carry_out(method, path, body)
             return failure.status, failure.body
         try:
             return 200, json.dumps(self._carry_out(method, path, body))

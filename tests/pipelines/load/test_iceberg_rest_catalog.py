@@ -100,6 +100,56 @@ def test_commit_whose_response_is_lost_is_not_repeated(
     assert len(open_iceberg(properties, "default").load_table("audit.records").scan().to_arrow()) == 5
 
 
+@pytest.mark.parametrize("is_compacted", [False, True])
+def test_commit_that_landed_but_is_reported_as_a_conflict_is_loaded(
+    server: RestCatalogServer, store: MemoryStore, is_compacted: bool
+) -> None:
+    """If the response is lost and the repeated request conflicts with the first, the window counts as loaded."""
+    properties = {"type": "rest", "uri": server.uri}
+    load(properties, store)
+    commit(store, window(1), records_in(window(1), 3, "s"))
+    if is_compacted:
+        load(properties, store)
+        table = open_iceberg(properties, "default").load_table("audit.records")
+        table.overwrite(table.scan().to_arrow().combine_chunks())
+        commit(store, window(1), records_in(window(1), 3, "t"), replace=True)
+    server.failures = [Failure("POST", "/tables/records", 409, is_late=True)]
+    assert load(properties, store).record_count == 3
+    server.failures = []
+    assert load(properties, store).unchanged_count == 2
+    assert len(open_iceberg(properties, "default").load_table("audit.records").scan().to_arrow()) == 5
+
+
+def test_conflict_that_cannot_be_checked_keeps_its_files(server: RestCatalogServer, store: MemoryStore) -> None:
+    """A table that cannot be read after a conflict keeps the files of the commit."""
+    properties = {"type": "rest", "uri": server.uri}
+    load(properties, store)
+    commit(store, window(1), records_in(window(1), 3, "s"))
+    lost = Failure("POST", "/tables/records", 409, is_late=True)
+    server.failures = [lost, Failure("GET", "/tables/records", 503, after=lost)]
+    with pytest.raises(WarehouseUnavailableError, match="the table cannot be read"):
+        load(properties, store)
+    server.failures = []
+    assert load(properties, store).unchanged_count == 2
+    assert len(open_iceberg(properties, "default").load_table("audit.records").scan().to_arrow()) == 5
+
+
+@pytest.mark.parametrize("status", [400, 401, 403])
+def test_landed_commit_whose_repetition_is_refused_keeps_its_files(
+    server: RestCatalogServer, store: MemoryStore, status: int
+) -> None:
+    """If the response is lost and the repeated request is refused, the files that the table references stay."""
+    properties = {"type": "rest", "uri": server.uri}
+    load(properties, store)
+    commit(store, window(1), records_in(window(1), 3, "s"))
+    server.failures = [Failure("POST", "/tables/records", status, is_late=True)]
+    with pytest.raises(ConfigurationError):
+        load(properties, store)
+    server.failures = []
+    assert load(properties, store).unchanged_count == 2
+    assert len(open_iceberg(properties, "default").load_table("audit.records").scan().to_arrow()) == 5
+
+
 def test_commits_that_all_conflict_are_retried_by_airflow(server: RestCatalogServer, store: MemoryStore) -> None:
     """A table that other writers change all the time is a retryable error, and the files written are deleted."""
     properties = {"type": "rest", "uri": server.uri}
