@@ -15,6 +15,7 @@ from airflow_audit_provider.adapters.warehouses.iceberg_commits import CheckedCa
 from airflow_audit_provider.adapters.warehouses.iceberg_errors import (
     error_text,
     is_refused,
+    lacks_rights,
     named_iceberg_error,
     named_iceberg_errors,
 )
@@ -124,11 +125,15 @@ class IcebergWarehouse:
 
     def _listed(self, list_names: Callable[[tuple[str, ...]], Any], within: tuple[str, ...]) -> list[tuple[str, ...]]:
         """Returns names in a namespace; none if the catalog cannot list them or the credential has no right to."""
-        from pyiceberg.exceptions import ForbiddenError, NoSuchNamespaceError
+        from pyiceberg.exceptions import NoSuchNamespaceError
 
         try:
             return [tuple(name) for name in list_names(within)]
-        except (NotImplementedError, ForbiddenError, NoSuchNamespaceError):
+        except (NotImplementedError, NoSuchNamespaceError):
+            return []
+        except Exception as error:
+            if not lacks_rights(error):
+                raise
             return []
 
     def _raise_other_case(self, kind: str, wanted: str, found: tuple[str, ...]) -> NoReturn:
@@ -251,15 +256,23 @@ class IcebergWarehouse:
         from pyiceberg.exceptions import CommitFailedException, ValidationException
 
         for attempt in range(1, _MAX_COMMIT_ATTEMPTS + 1):
+            snapshot_id = self._table.metadata.current_snapshot_id
             try:
                 return self._commit_once(claim, files)
-            except (CommitFailedException, ValidationException) as error:
-                # Both guarantee that nothing was committed.
+            except (CommitFailedException, ValidationException, FileNotFoundError) as error:
+                # The first two guarantee that nothing was committed. A file is missing if another engine expired the
+                # snapshot that this commit is based on; if that is still the current one, the table is damaged.
+                if isinstance(error, FileNotFoundError) and self._is_current(snapshot_id):
+                    raise
                 if attempt == _MAX_COMMIT_ATTEMPTS:
                     raise self._busy_error(error) from error
             self._pause_and_refresh()
             self._check_claim(claim)
         return None
+
+    def _is_current(self, snapshot_id: int | None) -> bool:
+        self._table.refresh()
+        return bool(self._table.metadata.current_snapshot_id == snapshot_id)
 
     def _commit_once(self, claim: LoadClaim, files: Sequence[Any]) -> None:
         condition = window_filter(claim)
@@ -281,14 +294,7 @@ class IcebergWarehouse:
 
     def _files_of(self, claim: LoadClaim) -> list[Any]:
         """Returns the data files with rows of the window, by the table metadata as last read."""
-        condition = window_filter(claim)
-        try:
-            return [task.file for task in self._table.scan(row_filter=condition).plan_files()]
-        except FileNotFoundError:
-            # The snapshot was expired meanwhile, and its manifests were deleted.
-            self._table.refresh()
-            self._check_claim(claim)
-            return [task.file for task in self._table.scan(row_filter=condition).plan_files()]
+        return [task.file for task in self._table.scan(row_filter=window_filter(claim)).plan_files()]
 
     def _check_claim(self, claim: LoadClaim) -> None:
         """Raises ``WarehouseBusyError`` unless the ledger has the load before the claim's."""

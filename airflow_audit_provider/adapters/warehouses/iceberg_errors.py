@@ -111,6 +111,11 @@ def is_refused(error: Exception, properties: Mapping[str, Any]) -> bool:
     return not named_iceberg_error("table", properties, error).retryable
 
 
+def lacks_rights(error: Exception) -> bool:
+    """Returns whether an error means that the caller is unknown or may not do what it tried."""
+    return _has_no_rights(error, error_text(error, {}))
+
+
 def error_text(error: Exception, properties: Mapping[str, Any]) -> str:
     """Returns class and text of an error in one line, without the secrets in the catalog's properties."""
     text = f"{type(error).__name__}: {' '.join(str(getattr(error, 'orig', None) or error).split())}"

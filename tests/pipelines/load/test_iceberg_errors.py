@@ -15,6 +15,7 @@ from threading import Thread
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 from pyiceberg.types import StringType
 
 from airflow_audit_provider.adapters.storage.fsspec_store import LocalStore
@@ -363,6 +364,25 @@ def test_secrets_are_not_in_messages(properties: dict[str, Any]) -> None:
     named = named_iceberg_error("table a.b", properties | {"token": "true"}, ValueError(f"true: {properties}"))
     assert _SECRET not in str(named)
     assert "true: " in str(named)
+
+
+def test_credential_that_may_not_list_creates_the_table(tmp_path: Path, store: MemoryStore) -> None:
+    """A credential without the right to list namespaces in AWS Glue loads, as listing is only a check of case."""
+    catalog = open_iceberg(sql_properties(str(tmp_path)), "default")
+    catalog.create_namespace("audit")
+    catalog.list_namespaces = _denied
+    with closing(IcebergWarehouse(catalog, "audit.records", ManualClock())) as warehouse:
+        assert load_committed(LoadSpec("d", DESTINATION), store, warehouse, lambda _: None).record_count == 2
+
+
+def _denied(*_: Any) -> Any:
+    raise _aws_error("AccessDeniedException")
+
+
+def _aws_error(code: str) -> Exception:
+    """Returns an error of AWS as botocore raises it."""
+    facts: Any = {"Error": {"Code": code, "Message": "No"}, "ResponseMetadata": {"HTTPStatusCode": 400}}
+    return ClientError(facts, "GetTable")
 
 
 def test_named_errors_pass() -> None:

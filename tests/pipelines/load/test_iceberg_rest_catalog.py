@@ -164,7 +164,7 @@ def test_commits_that_all_conflict_are_retried_by_airflow(server: RestCatalogSer
     assert load(properties, store).record_count == 3
 
 
-@pytest.mark.parametrize("status", [403, 501])
+@pytest.mark.parametrize("status", [401, 403, 501])
 def test_credential_without_the_right_to_create_loads_what_exists(
     server: RestCatalogServer, store: MemoryStore, status: int
 ) -> None:

@@ -7,9 +7,11 @@ from collections.abc import Callable
 from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from airflow_audit_provider.adapters.warehouses.iceberg import IcebergWarehouse
 from airflow_audit_provider.core.api.records import ApiVersion
 from airflow_audit_provider.core.archive.commit import CommittedManifest
 from airflow_audit_provider.core.archive.manifest import Manifest
@@ -119,6 +121,35 @@ def test_loader_survives_the_expiry_of_its_snapshot(target: LoadTarget, store: M
         with slow.replacing(claim) as rows:
             rows.add(arrow_rows(ApiVersion.V1, records_in(window(5), 1, "u-"), claim))
     assert ("u-0" in target.ids(), target.ids().count("u-0")) == (True, 2)
+
+
+@pytest.mark.parametrize("is_current", [False, True])
+def test_manifest_list_that_is_lost_during_a_commit_is_read_anew(
+    target: LoadTarget, store: MemoryStore, monkeypatch: pytest.MonkeyPatch, is_current: bool
+) -> None:
+    """A commit on an expired snapshot is tried again; only a current one without its files is a damaged table."""
+    commit(store, window(5), records_in(window(5), 1, "u-"))
+    find, files = IcebergWarehouse._files_of, list[Path]()
+
+    def find_and_expire(warehouse: IcebergWarehouse, claim: LoadClaim) -> list[Any]:
+        found = find(warehouse, claim)
+        if not files:
+            table = target.iceberg_table()
+            snapshot = table.current_snapshot()
+            files.append(Path(snapshot.manifest_list.removeprefix("file://")))
+            if not is_current:
+                table.append(table.scan().to_arrow().slice(0, 0))
+                table.maintenance.expire_snapshots().by_id(snapshot.snapshot_id).commit()
+            files[0].unlink()
+        return found
+
+    monkeypatch.setattr(IcebergWarehouse, "_files_of", find_and_expire)
+    if is_current:
+        with pytest.raises(ConfigurationError, match="drop the table"):
+            target.load(store)
+        return
+    assert target.load(store).record_count == 1
+    assert "u-0" in target.ids()
 
 
 def test_weak_isolation_fails(target: LoadTarget, store: MemoryStore) -> None:
