@@ -10,12 +10,12 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib import import_module
 from pathlib import Path
 from threading import Thread
 from typing import Any
 
 import pytest
-from botocore.exceptions import ClientError
 from pyiceberg.types import StringType
 
 from airflow_audit_provider.adapters.storage.fsspec_store import LocalStore
@@ -380,9 +380,10 @@ def _denied(*_: Any) -> Any:
 
 
 def _aws_error(code: str) -> Exception:
-    """Returns an error of AWS as botocore raises it."""
-    facts: Any = {"Error": {"Code": code, "Message": "No"}, "ResponseMetadata": {"HTTPStatusCode": 400}}
-    return ClientError(facts, "GetTable")
+    """Returns an error of AWS as botocore raises it; botocore has no types."""
+    facts = {"Error": {"Code": code, "Message": "No"}, "ResponseMetadata": {"HTTPStatusCode": 400}}
+    error: Exception = import_module("botocore.exceptions").ClientError(facts, "GetTable")
+    return error
 
 
 def test_named_errors_pass() -> None:
