@@ -26,11 +26,21 @@ _NO_RIGHTS = frozenset(
     {"UnauthorizedError", "ForbiddenError", "AuthorizationExpiredError", "OAuthError", "SignError", "PermissionError"}
     | {"Unauthorized", "Forbidden", "RefreshError", "ClientAuthenticationError", "NoCredentialsError"}
 )
-# Texts of SQLite and PostgreSQL, of pyarrow (``S3ErrorType`` of the AWS SDK) and of S3.
+# Codes of AWS services.
+_NO_RIGHTS_CODES = frozenset(
+    {"AccessDeniedException", "ExpiredTokenException", "UnrecognizedClientException", "InvalidSignatureException"}
+    | {"InvalidClientTokenId"}
+)
+# Texts of pyarrow (``S3ErrorType`` of the AWS SDK) and of S3.
 _NO_RIGHTS_TEXTS = (
-    *("readonly database", "read-only", "permission denied", "authentication failed", "no pg_hba.conf entry"),
     *("ACCESS_DENIED", "AccessDenied", "INVALID_ACCESS_KEY_ID", "SIGNATURE_DOES_NOT_MATCH", "InvalidAccessKeyId"),
 )
+# Texts of SQLite, PostgreSQL and MySQL; only in errors of a database, since a bucket may be named read-only.
+_NO_RIGHTS_SQL_TEXTS = (
+    *("readonly database", "read-only", "permission denied", "authentication failed", "no pg_hba.conf entry"),
+    *("fe_sendauth", "no password supplied", "not permitted to log in", "Access denied for user"),
+)
+_SQL_CLASSES = frozenset({"OperationalError", "ProgrammingError", "InternalError", "InterfaceError", "DatabaseError"})
 _LOCKED_TEXTS = ("database is locked", "database table is locked", "lock timeout", "deadlock detected")
 # Texts of a database that can be reached and refuses, in classes that also stand for a lost connection.
 _REFUSED_TEXTS = ("unable to open database file", "does not exist", "no such table")
@@ -150,7 +160,17 @@ def _has_no_rights(error: Exception, text: str) -> bool:
     """Returns whether the caller is unknown or may not do what it tried."""
     if isinstance(error, OSError) and error.errno in _NO_RIGHTS_ERRNOS:
         return True
-    return type(error).__name__ in _NO_RIGHTS or any(known in text for known in _NO_RIGHTS_TEXTS)
+    name = type(error).__name__
+    if name in _NO_RIGHTS or _aws_code(error) in _NO_RIGHTS_CODES:
+        return True
+    texts = _NO_RIGHTS_TEXTS + (_NO_RIGHTS_SQL_TEXTS if name in _SQL_CLASSES else ())
+    return any(known in text for known in texts)
+
+
+def _aws_code(error: Exception) -> str:
+    """Returns the code in botocore's ``ClientError.response``, an empty text for other errors."""
+    response = getattr(error, "response", None)
+    return str(response.get("Error", {}).get("Code", "")) if isinstance(response, dict) else ""
 
 
 def _is_wrong_place(error: Exception, text: str) -> bool:

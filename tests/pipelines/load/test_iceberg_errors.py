@@ -386,6 +386,36 @@ def _aws_error(code: str) -> Exception:
     return error
 
 
+class OperationalError(Exception):
+    """As SQLAlchemy's: one class for a wrong password and a lost connection."""
+
+
+_CODES = ("ExpiredTokenException", "UnrecognizedClientException", "InvalidSignatureException", "InvalidClientTokenId")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        *(_aws_error(code) for code in _CODES),
+        OperationalError('connection to server at "h", port 5432 failed: fe_sendauth: no password supplied'),
+        OperationalError('FATAL:  role "x" is not permitted to log in'),
+        OperationalError("(1045, \"Access denied for user 'x'\")"),
+        OperationalError("attempt to write a readonly database"),
+    ],
+)
+def test_credential_that_is_refused_is_named(error: Exception) -> None:
+    """A wrong login of a database and a wrong or expired credential of AWS are not retried."""
+    named = named_iceberg_error("table a.b", {}, error)
+    assert isinstance(named, ConfigurationError)
+    assert "Correct the credential" in str(named)
+
+
+def test_bucket_named_read_only_is_retried() -> None:
+    """A name in the text of an error of the network is no missing right."""
+    error = OSError("When reading key 'x' in bucket 'read-only-lake': AWS Error NETWORK_CONNECTION: Timeout")
+    assert isinstance(named_iceberg_error("table a.b", {}, error), WarehouseUnavailableError)
+
+
 def test_named_errors_pass() -> None:
     """An error that is named already stays what it is."""
     error = WarehouseBusyError("first")
