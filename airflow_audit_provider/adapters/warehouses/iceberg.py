@@ -33,6 +33,7 @@ from airflow_audit_provider.adapters.warehouses.iceberg_schema import (
     snapshot_properties,
     window_filter,
 )
+from airflow_audit_provider.adapters.warehouses.iceberg_secrets import cause_without_secret
 from airflow_audit_provider.core.ports import Clock
 from airflow_audit_provider.core.warehouse.port import KEY_COLUMNS, LedgerEntry, LoadClaim, SqlColumn
 from airflow_audit_provider.exceptions import ConfigurationError, WarehouseBusyError
@@ -155,7 +156,7 @@ class IcebergWarehouse:
                 f"The namespace {namespace} of the Iceberg table does not exist, and the catalog does not let the load "
                 f"create it ({error_text(error, self._catalog.properties)}). Create the namespace, grant the right to "
                 "create it, or correct table."
-            ) from error
+            ) from cause_without_secret(error, self._catalog.properties)
 
     def _check_isolation(self) -> None:
         """Raises ``ConfigurationError`` if an isolation level of the table is weaker than serializable."""
@@ -183,7 +184,7 @@ class IcebergWarehouse:
                             update.add_column(column.name, iceberg_type(column))
             except CommitFailedException as error:
                 if attempt == _MAX_COMMIT_ATTEMPTS:
-                    raise self._busy_error(error) from error
+                    raise self._busy_error(error) from cause_without_secret(error, self._catalog.properties)
                 self._pause_and_refresh()
 
     def _check_required(self, columns: Sequence[SqlColumn]) -> None:
@@ -213,9 +214,10 @@ class IcebergWarehouse:
         return known is not None
 
     def _busy_error(self, error: Exception) -> WarehouseBusyError:
+        quoted = error_text(error, self._catalog.properties)
         return WarehouseBusyError(
             f"The Iceberg table {self._name} had a conflicting commit by another writer in each of "
-            f"{_MAX_COMMIT_ATTEMPTS} attempts ({error}). This load changed nothing. Run the task again when fewer "
+            f"{_MAX_COMMIT_ATTEMPTS} attempts ({quoted}). This load changed nothing. Run the task again when fewer "
             "writers are active."
         )
 
@@ -265,7 +267,7 @@ class IcebergWarehouse:
                 if isinstance(error, FileNotFoundError) and self._is_current(snapshot_id):
                     raise
                 if attempt == _MAX_COMMIT_ATTEMPTS:
-                    raise self._busy_error(error) from error
+                    raise self._busy_error(error) from cause_without_secret(error, self._catalog.properties)
             self._pause_and_refresh()
             self._check_claim(claim)
         return None
@@ -370,10 +372,12 @@ def open_iceberg(properties: Mapping[str, str], catalog_name: str) -> Any:
         with suppress(Exception):
             return load_catalog(catalog_name, **properties)
         return load_catalog(catalog_name, **properties)
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - each is raised again by name
         if not is_refused(error, properties):
-            raise named_iceberg_error(f"catalog {catalog_name!r}", properties, error) from error
+            raise named_iceberg_error(f"catalog {catalog_name!r}", properties, error) from cause_without_secret(
+                error, properties
+            )
         raise ConfigurationError(
             f"The Iceberg catalog {catalog_name!r} cannot be opened ({error_text(error, properties)}). Correct its "
             "properties."
-        ) from error
+        ) from cause_without_secret(error, properties)

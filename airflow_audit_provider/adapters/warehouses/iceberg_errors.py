@@ -12,8 +12,8 @@ import errno
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
-from urllib.parse import unquote, urlsplit
 
+from airflow_audit_provider.adapters.warehouses.iceberg_secrets import cause_without_secret, masked
 from airflow_audit_provider.exceptions import (
     AuditProviderError,
     ConfigurationError,
@@ -60,9 +60,6 @@ _WRONG_PLACE_ERRNOS = frozenset(
     {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.ELOOP, errno.EINVAL}
 )
 _WRONG_PLACE_TEXTS = ("NO_SUCH_BUCKET", "NoSuchBucket", "NO_SUCH_KEY", "RESOURCE_NOT_FOUND")
-_SECRET_NAMES = ("secret", "password", "token", "credential", "key", "sas")
-# Shorter values, such as true, are no secrets, and would be replaced inside of words.
-_SHORTEST_SECRET = 6
 _LONGEST_TEXT = 500
 
 
@@ -76,8 +73,8 @@ def named_iceberg_errors(target: str, properties: Mapping[str, Any]) -> Iterator
         yield
     except AuditProviderError:
         raise
-    except Exception as error:
-        raise named_iceberg_error(target, properties, error) from error
+    except Exception as error:  # noqa: BLE001 - each is raised again by name
+        raise named_iceberg_error(target, properties, error) from cause_without_secret(error, properties)
 
 
 def named_iceberg_error(target: str, properties: Mapping[str, Any], error: Exception) -> AuditProviderError:
@@ -128,32 +125,10 @@ def lacks_rights(error: Exception) -> bool:
 
 def error_text(error: Exception, properties: Mapping[str, Any]) -> str:
     """Returns class and text of an error in one line, without the secrets in the catalog's properties."""
-    text = f"{type(error).__name__}: {' '.join(str(getattr(error, 'orig', None) or error).split())}"
-    for secret in sorted(_secrets(properties), key=len, reverse=True):
-        text = text.replace(secret, "***")
+    quoted = masked(str(getattr(error, "orig", None) or error), properties)
+    # Once more, because a secret with a line break is quoted with a space.
+    text = masked(f"{type(error).__name__}: {' '.join(quoted.split())}", properties)
     return text if len(text) <= _LONGEST_TEXT else f"{text[:_LONGEST_TEXT]}…"
-
-
-def _secrets(properties: Mapping[str, Any]) -> set[str]:
-    """Returns the values of the properties that are named as secrets, and passwords in URIs."""
-    found = set[str]()
-    for name, value in properties.items():
-        if isinstance(value, Mapping):
-            found |= _secrets(value)
-        elif any(known in str(name).lower() for known in _SECRET_NAMES):
-            # A credential is id:secret.
-            found |= {str(value), str(value).partition(":")[2]}
-        else:
-            password = _password(str(value))
-            found |= {password, unquote(password)}
-    return {secret for secret in found if len(secret) >= _SHORTEST_SECRET}
-
-
-def _password(uri: str) -> str:
-    try:
-        return urlsplit(uri).password or ""
-    except ValueError:
-        return ""
 
 
 def _has_no_rights(error: Exception, text: str) -> bool:

@@ -366,6 +366,39 @@ def test_secrets_are_not_in_messages(properties: dict[str, Any]) -> None:
     assert "true: " in str(named)
 
 
+@pytest.mark.parametrize(
+    ("properties", "text"),
+    [
+        ({"token": f"{_SECRET}\n"}, f"Invalid header value b'Bearer {_SECRET}\\n'"),
+        ({"header.Authorization": f"Bearer {_SECRET}"}, f"refused {_SECRET}"),
+        ({"header.x-api-auth": _SECRET}, f"refused {_SECRET}"),
+        ({"credential": "me:tiger/se+cret-1"}, "client_secret=tiger%2Fse%2Bcret-1"),
+        ({"uri": f"http://u:{_SECRET}@host"}, "Basic dTp0aWdlci1zZWNyZXQtMQ=="),
+        ({"adls.connection-string": f"AccountName=a;AccountKey={_SECRET}"}, f"key {_SECRET}"),
+        ({"uri": f"postgresql://host/db?password={_SECRET}"}, f"password={_SECRET}"),
+        ({"auth": {"basic": {"password": _SECRET}}}, f"{_SECRET}"),
+    ],
+)
+def test_secret_is_neither_in_the_message_nor_in_the_log(properties: dict[str, Any], text: str) -> None:
+    """However a library or a server repeats a secret, the message has stars, and no traceback shows the original."""
+    with pytest.raises(AuditProviderError) as raised, named_iceberg_errors("table a.b", properties):
+        raise ValueError("outer") from RuntimeError(text)
+    assert raised.value.__suppress_context__
+    assert raised.value.__cause__ is None
+    message = str(named_iceberg_error("table a.b", properties, RuntimeError(text)))
+    assert "***" in message
+    assert not any(part in message for part in (_SECRET, "tiger%2F", "dTp0"))
+
+
+def test_error_without_a_secret_keeps_its_cause() -> None:
+    """The traceback of an error that quotes no secret stays in the log; an address is no secret."""
+    properties = {"oauth2-server-uri": "https://login.example.com/token", "token": _SECRET}
+    found = pytest.raises(AuditProviderError, match=r"login\.example\.com")
+    with found as raised, named_iceberg_errors("table a.b", properties):
+        raise ValueError("no answer from https://login.example.com/token")
+    assert isinstance(raised.value.__cause__, ValueError)
+
+
 def test_credential_that_may_not_list_creates_the_table(tmp_path: Path, store: MemoryStore) -> None:
     """A credential without the right to list namespaces in AWS Glue loads, as listing is only a check of case."""
     catalog = open_iceberg(sql_properties(str(tmp_path)), "default")
