@@ -247,6 +247,9 @@ def locking_multipart_uploads() -> AbstractContextManager[object]:
     return patch.object(S3Backend, "complete_multipart_upload", complete)
 
 
+_STOP_SECONDS = 30
+
+
 @contextmanager
 def moto(folder: Path) -> Iterator[S3Server]:
     """S3 by moto, in this process."""
@@ -256,8 +259,10 @@ def moto(folder: Path) -> Iterator[S3Server]:
     thread.start()
     with locking_multipart_uploads():
         yield S3Server(f"http://127.0.0.1:{server.port}")
-    server.shutdown()
-    thread.join()
+    # Once, on a busy machine, the serving thread never noticed the shutdown, and the whole run waited for it. It is a
+    # daemon thread of a server that no test uses any more, so it may be left behind.
+    Thread(target=server.shutdown, daemon=True).start()
+    thread.join(_STOP_SECONDS)
     server.server_close()
 
 
