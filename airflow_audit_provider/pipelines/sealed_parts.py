@@ -52,16 +52,15 @@ class SealedParts:
             # A part that another generation names with the key of an erased one is not the erased one.
             named = parts_in_force(chain, [one.key for one in chain.generations], erased)
             unknown = set(parts) - (set(erased) - set(named))
-            return self._keep(parts, unknown, self._unknown_reason)
+            self._note(unknown, self._unknown_reason)
+            return sorted(set(parts) - unknown)
         covered = {key for key in self._seals.covered_keys if keys.generation_of(key) is not None}
         protected = set(parts_in_force(chain, covered, erased)).intersection(parts)
-        self._keep(protected, self._unproved_erasures(chain), KeptReason.NO_PUBLIC_KEY)
+        self._note(protected.intersection(self._unproved_erasures(chain)), KeptReason.NO_PUBLIC_KEY)
         return sorted(set(parts) - protected)
 
-    def _keep(self, parts: Collection[str], kept: Collection[str], reason: KeptReason) -> list[str]:
-        """Notes which of the parts are kept, and returns the others."""
-        self.kept += [KeptPart(key, reason) for key in sorted(parts) if key in kept]
-        return sorted(set(parts).difference(kept))
+    def _note(self, kept: Collection[str], reason: KeptReason) -> None:
+        self.kept += [KeptPart(key, reason) for key in sorted(kept)]
 
     def _unproved_erasures(self, chain: Chain) -> Collection[str]:
         """Returns the parts of a window whose erasure any seal accepts, also a forged one."""

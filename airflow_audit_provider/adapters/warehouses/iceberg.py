@@ -131,6 +131,7 @@ class IcebergWarehouse:
         try:
             return [tuple(name) for name in list_names(within)]
         except (NotImplementedError, NoSuchNamespaceError):
+            # Some catalogs of pyiceberg raise NotImplementedError for a listing. It only finds names in another case.
             return []
         except Exception as error:
             if not lacks_rights(error):
@@ -372,7 +373,7 @@ def open_iceberg(properties: Mapping[str, str], catalog_name: str) -> Any:
         with suppress(Exception):
             return load_catalog(catalog_name, **properties)
         return load_catalog(catalog_name, **properties)
-    except Exception as error:  # noqa: BLE001 - each is raised again by name
+    except Exception as error:  # noqa: BLE001 - catalogs raise errors of any library; each is raised again, named
         if not is_refused(error, properties):
             raise named_iceberg_error(f"catalog {catalog_name!r}", properties, error) from cause_without_secret(
                 error, properties

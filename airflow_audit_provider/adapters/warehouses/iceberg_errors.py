@@ -73,7 +73,7 @@ def named_iceberg_errors(target: str, properties: Mapping[str, Any]) -> Iterator
         yield
     except AuditProviderError:
         raise
-    except Exception as error:  # noqa: BLE001 - each is raised again by name
+    except Exception as error:  # noqa: BLE001 - catalogs raise errors of any library; each is raised again, named
         raise named_iceberg_error(target, properties, error) from cause_without_secret(error, properties)
 
 
