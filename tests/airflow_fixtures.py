@@ -15,13 +15,12 @@ if "airflow" not in sys.modules:
     os.environ["AIRFLOW_HOME"] = tempfile.mkdtemp(prefix="airflow-home-")
     os.environ["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"] = f"sqlite:///{os.environ['AIRFLOW_HOME']}/no-such-folder/no.db"
 
-from tests.adapters.storage.store_fixtures import servers
 from tests.operators.task_setup import TaskSetup
 
 if TYPE_CHECKING:
     from tests.operators.trigger_setup import TriggerSetup
 
-__all__ = ["servers", "task_setup", "trigger_setup"]
+__all__ = ["task_setup", "trigger_setup"]
 
 
 @pytest.fixture

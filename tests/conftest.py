@@ -1,10 +1,29 @@
-"""Settings of every test: its cost mark, its time limits and the Hypothesis profile."""
+"""Settings of every test: its cost mark, its time limits, the Hypothesis profile, and the object-store servers."""
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
 
 from tests.cost import pytest_collection_modifyitems, pytest_runtest_call
 from tests.hypothesis_profiles import register
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.adapters.storage.real_stores import Servers
+
 __all__ = ["pytest_collection_modifyitems", "pytest_runtest_call"]
 
 register()
+
+
+@pytest.fixture(scope="session")
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
+    """Real object-store servers by name: one of each in a session, wherever its tests are."""
+    # Imported here, because unmarked tests need no client of any store.
+    from tests.adapters.storage.real_stores import running_servers
+
+    with running_servers(tmp_path_factory.mktemp) as found:
+        yield found

@@ -54,7 +54,7 @@ def pull_late_records(
     committed.
     """
     check_lookback(lookback)
-    if spec.erase_reason is not None:
+    if spec.is_erasure:
         return LookbackOutcome(())
     window, oldest_at = spec.run_window.window, whole_windows_start_at(reader.clock.now())
     if spec.history_starts_at is not None:

@@ -72,7 +72,7 @@ def pull_window(spec: PullSpec, reader: AuditLogReader, store: Store, observer: 
         with observer.step(Phase.COMMIT, window):
             outcome = commit_staged(planned, area, attempt.staged)
             observer.committed(outcome)
-    if planned.spec.erase_reason is not None:
+    if planned.spec.is_erasure:
         # An erasure that the store refuses fails the task; otherwise leftovers wait for the next run.
         area.remove_unreferenced_parts(outcome.manifest, is_erasing=True)
     observer.kept(window, area.remove_leftovers(outcome.manifest))
@@ -108,11 +108,11 @@ def _plan(spec: PullSpec, store: Store, now: datetime) -> PlannedPull:
     check_history_begun(spec.run_window.window, spec.history_starts_at)
     check_window_readable(spec.run_window.window, now, spec.settle_delay)
     check_no_personal_filters(spec.privacy_entry, spec.query.filters)
-    has_descriptor = check_dataset(store, spec.dataset, is_erasure=spec.erase_reason is not None)
+    has_descriptor = check_dataset(store, spec.dataset, is_erasure=spec.is_erasure)
     committed = latest_committed(store, WindowKeys(spec.run_window.window, spec.run_window.partition_date))
     if committed is not None:
         _check_compatible(spec, committed)
-    elif spec.erase_reason is not None:
+    elif spec.is_erasure:
         # Nothing is erased, so the window has to be as its dataset is.
         check_dataset(store, spec.dataset)
     recent = is_recent(spec.run_window.window, now)

@@ -50,9 +50,9 @@ def commit_staged(planned: PlannedPull, area: StagingArea, staged: StagedRecords
     committed, spec, store = planned.committed, planned.spec, area.store
     if not planned.has_descriptor:
         # Before anything is published: the loser of two first commits leaves nothing where readers look.
-        is_erasure = committed and spec.erase_reason is not None
-        claim_dataset(store, dataset_of(committed.manifest) if committed and is_erasure else spec.dataset)
-    plan = CommitPlan(planned.keys, committed, spec.replace, staged.parts, spec.part_format.extension)
+        claim_dataset(store, dataset_of(committed.manifest) if committed and spec.is_erasure else spec.dataset)
+    extension = spec.part_format.extension
+    plan = CommitPlan(planned.keys, committed, spec.replace, staged.parts, extension, spec.is_erasure)
     if committed is not None and plan.state is CommitState.UNCHANGED:
         return PullOutcome(committed.manifest, committed.key, committed=False, missing_count=staged.missing_count)
     _announce(store, planned.keys)

@@ -65,6 +65,11 @@ class PullSpec(NamedTuple):
         form = self.part_format
         return dataset_with(self.query, form.file_format, form.schema, form.schema_version, self.privacy_entry)
 
+    @property
+    def is_erasure(self) -> bool:
+        """Whether the pull removes what earlier generations of its window hold."""
+        return self.erase_reason is not None
+
     def apply_privacy(self, records: list[AuditRecord]) -> list[AuditRecord]:
         """Applies the privacy rule, if any."""
         return records if self.privacy is None else self.privacy.apply(self.query.version, records)

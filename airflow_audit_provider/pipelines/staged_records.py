@@ -108,9 +108,10 @@ class StagedRecords:
 
     def check_nothing_lost(self) -> None:
         """Raises ``VerificationError`` if a replacement would remove records that the API no longer returns."""
-        committed = self._planned.committed
-        if committed is not None and self._planned.spec.replace:
-            check_nothing_lost(committed, self._committed.missing_count - self._duplicates.moved_count())
+        committed, spec = self._planned.committed, self._planned.spec
+        if committed is not None and spec.replace:
+            missing_count = self._committed.missing_count - self._duplicates.moved_count()
+            check_nothing_lost(committed, missing_count, spec.is_erasure)
 
     def release_spill(self) -> None:
         """Deletes the spilled ids; no check that needs them is possible afterwards."""

@@ -6,8 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from tests.adapters.storage.real_stores import S3Server
-from tests.adapters.storage.store_fixtures import Servers
+from tests.adapters.storage.real_stores import S3Server, Servers
 from tests.operators.task_setup import TaskSetup
 
 

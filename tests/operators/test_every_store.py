@@ -17,8 +17,8 @@ import pytest
 from airflow_audit_provider.exceptions import CommitConflictError, StorageError
 from airflow_audit_provider.hooks.cloudflare import CloudflareHook
 from airflow_audit_provider.testing.transport import FakeTransport
-from tests.adapters.storage.real_stores import CREATE_ONLY, OVERWRITING, RealStore
-from tests.adapters.storage.store_fixtures import Servers, connect
+from tests.adapters.storage.real_stores import CREATE_ONLY, OVERWRITING, RealStore, Servers
+from tests.adapters.storage.store_fixtures import connect
 from tests.operators.task_setup import WINDOW, TaskSetup
 
 pytestmark = pytest.mark.integration

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from airflow_audit_provider.exceptions import StorageError
-from tests.adapters.storage.store_fixtures import Servers
+from tests.adapters.storage.real_stores import Servers
 from tests.operators.s3_buckets import s3_bucket
 from tests.operators.task_setup import TaskSetup
 

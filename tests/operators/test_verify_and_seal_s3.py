@@ -12,8 +12,7 @@ from airflow.providers.common.compat.sdk import AirflowFailException
 
 from airflow_audit_provider.operators.seal import CloudflareAuditLogsSealOperator
 from airflow_audit_provider.operators.verify import CloudflareAuditLogsVerifyOperator
-from tests.adapters.storage.real_stores import S3Server
-from tests.adapters.storage.store_fixtures import Servers
+from tests.adapters.storage.real_stores import S3Server, Servers
 from tests.operators.s3_buckets import s3_bucket
 from tests.operators.task_setup import TaskSetup
 from tests.pipelines.verify.dataset import PRIVATE_PEM, PUBLIC_PEM

@@ -22,7 +22,7 @@ from airflow_audit_provider.pipelines.verify import LockCheck, verify
 from airflow_audit_provider.testing.clock import ManualClock
 from airflow_audit_provider.testing.cloudflare import FakeCloudflare
 from airflow_audit_provider.testing.in_process import DirectTransport
-from tests.adapters.storage.real_stores import REGION, S3Server, moto
+from tests.adapters.storage.real_stores import REGION, S3Server, Servers
 from tests.pipelines.pull.crashing_store import CrashingStore, CrashPoint, KilledError
 from tests.pipelines.pull.landing import (
     fake_with,
@@ -54,11 +54,12 @@ class Locked(NamedTuple):
         return sum(version["Size"] for version in self.server.all_versions(self.bucket))
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+@pytest.fixture
+def server(servers: Servers) -> S3Server:
     """S3 by moto."""
-    with moto(tmp_path_factory.mktemp("moto")) as server:
-        yield server
+    server = servers("s3-moto")
+    assert isinstance(server, S3Server)
+    return server
 
 
 def _locked(server: S3Server, mode: str = "COMPLIANCE") -> Locked:

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from tests.airflow_fixtures import servers, task_setup, trigger_setup
+from tests.airflow_fixtures import task_setup, trigger_setup
 
-__all__ = ["servers", "task_setup", "trigger_setup"]
+__all__ = ["task_setup", "trigger_setup"]

@@ -122,9 +122,11 @@ class CommitPlan:
         replace: bool,
         staged: Sequence[StagedPart],
         extension: str,
+        is_erasure: bool = False,
     ) -> None:
         if committed is not None and replace:
-            _check_not_fewer(committed, sum(part.record_count for part in staged))
+            staged_count = sum(part.record_count for part in staged)
+            check_nothing_lost(committed, max(0, committed.manifest.record_count - staged_count), is_erasure)
         self.state = CommitState.PLANNED
         self.generation = 1 if committed is None else committed.manifest.generation + 1
         self._committed = committed
@@ -182,14 +184,21 @@ class CommitPlan:
         )
 
 
-def check_nothing_lost(committed: CommittedManifest, missing_count: int) -> None:
+def check_nothing_lost(committed: CommittedManifest, missing_count: int, is_erasure: bool = False) -> None:
     """Raises ``VerificationError`` if a replacement would lose committed records that the API no longer returns."""
-    if missing_count:
+    if not missing_count:
+        return
+    lost = f"{missing_count} committed records of the window {committed.manifest.window} ({committed.key})"
+    if is_erasure:
         raise VerificationError(
-            f"The API no longer returns {missing_count} committed records of the window {committed.manifest.window} "
-            f"({committed.key}). Nothing was replaced. Remove replace=True to keep "
-            "the committed records, or use another destination."
+            f"The API no longer returns {lost}, and an erasure writes the records again as the API returns them. "
+            "Nothing was erased. If the records must go, delete the window's parts with the tools of the store; verify "
+            "then reports them as missing."
         )
+    raise VerificationError(
+        f"The API no longer returns {lost}. Nothing was replaced. Remove replace=True to keep the committed records, "
+        "or use another destination."
+    )
 
 
 def check_objects_present(absent: Sequence[str], manifest_key: str | None = None) -> None:
@@ -208,14 +217,4 @@ def check_objects_present(absent: Sequence[str], manifest_key: str | None = None
         raise VerificationError(
             f"{len(absent)} parts, such as {absent[0]!r}, were removed while {manifest_key} was created. Find out what "
             "removes objects from the destination, then run the window with replace=True."
-        )
-
-
-def _check_not_fewer(committed: CommittedManifest, record_count: int) -> None:
-    manifest, key, _ = committed
-    if record_count < manifest.record_count:
-        raise VerificationError(
-            f"The window {manifest.window} has {manifest.record_count} committed records ({key}), and the API now "
-            f"returns only {record_count}. Nothing was replaced. Remove replace=True to keep the committed "
-            "records, or use another destination."
         )

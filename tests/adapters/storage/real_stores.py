@@ -8,27 +8,21 @@ from __future__ import annotations
 import base64
 import importlib
 import os
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
-from threading import Lock, Thread
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
-from unittest.mock import patch
+from typing import Any, NamedTuple, Protocol
 from urllib.parse import quote
 
 import boto3
 import httpx
-from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
-from moto.s3.models import S3Backend
-from werkzeug.serving import make_server
 
 from tests.adapters.storage.gcs_gate import gated
 from tests.adapters.storage.serving import free_port, served
 from tools.servers import npm_servers, python_servers
 
-if TYPE_CHECKING:
-    from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
-
+ROOT = Path(__file__).parents[3]
 REGION = "us-east-1"
 AZURE_ACCOUNT = "testaccount"
 
@@ -215,55 +209,13 @@ class GcsServer(NamedTuple):
         return {entry["name"]: entry["generation"] for entry in found}
 
 
-def atomic_creates(app: WSGIApplication) -> WSGIApplication:
-    """Handles the requests with ``If-None-Match`` one after the other.
-
-    S3 decides concurrent conditional writes of a key one by one. moto 5 looks the key up and stores it in two steps,
-    and two threads can both find it absent (once in 22 races of a busy machine).
-    """
-    one_create = Lock()
-
-    def serve(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        with one_create if "HTTP_IF_NONE_MATCH" in environ else nullcontext():
-            return app(environ, start_response)
-
-    return serve
-
-
-def locking_multipart_uploads() -> AbstractContextManager[object]:
-    """Lets moto lock the objects of multipart uploads, as S3 does; moto 5 gives the default retention to others only.
-
-    Amazon's guide to S3: "Default settings apply to all new objects placed in the bucket unless you explicitly specify
-    a different retention mode and period for an object when you create it."
-    """
-    unlocked = S3Backend.complete_multipart_upload
-
-    def complete(backend: S3Backend, bucket_name: str, *arguments: Any) -> Any:
-        key, bucket = unlocked(backend, bucket_name, *arguments), backend.get_bucket(bucket_name)
-        if key is not None and bucket.has_default_lock:
-            key.lock_mode, key.lock_until = bucket.default_lock_mode, bucket.default_retention()
-        return key
-
-    return patch.object(S3Backend, "complete_multipart_upload", complete)
-
-
-_STOP_SECONDS = 30
-
-
 @contextmanager
 def moto(folder: Path) -> Iterator[S3Server]:
-    """S3 by moto, in this process."""
-    app = atomic_creates(DomainDispatcherApplication(create_backend_app))
-    server = make_server("127.0.0.1", 0, app, threaded=True, request_handler=MotoRequestHandler)
-    thread = Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    with locking_multipart_uploads():
-        yield S3Server(f"http://127.0.0.1:{server.port}")
-    # Once, on a busy machine, the serving thread never noticed the shutdown, and the whole run waited for it. It is a
-    # daemon thread of a server that no test uses any more, so it may be left behind.
-    Thread(target=server.shutdown, daemon=True).start()
-    thread.join(_STOP_SECONDS)
-    server.server_close()
+    """S3 by moto, in a process of its own, because all its servers in one process have the same buckets."""
+    port = free_port()
+    command = [sys.executable, "-m", "tests.adapters.storage.moto_server", str(port)]
+    with served(command, port, folder, {"PYTHONPATH": str(ROOT)}) as url:
+        yield S3Server(url)
 
 
 @contextmanager
@@ -332,3 +284,18 @@ STARTERS: dict[str, Callable[[Path], AbstractContextManager[RealStore]]] = {
 CREATE_ONLY = ("s3-moto", "s3-localstack", "azurite", "gcs")
 # Servers that ignore the condition; the operator rejects them.
 OVERWRITING = ("s3rver", "gcs-bare")
+Servers = Callable[[str], RealStore]
+
+
+@contextmanager
+def running_servers(new_folder: Callable[[str], Path]) -> Iterator[Servers]:
+    """Yields a running server by its name; it is started when it is first asked for, and stopped at the end."""
+    running: dict[str, RealStore] = {}
+    with ExitStack() as stack:
+
+        def server(name: str) -> RealStore:
+            if name not in running:
+                running[name] = stack.enter_context(STARTERS[name](new_folder(name)))
+            return running[name]
+
+        yield server

@@ -1,4 +1,4 @@
-"""Fixtures: the servers of a session, each started when a test first needs it, and stores on them.
+"""Fixtures: stores on the servers of the session.
 
 A store is opened as the operator opens it: by a connection and an ``ObjectStoragePath``.
 """
@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -18,7 +17,7 @@ import pytest
 
 from airflow_audit_provider.adapters.storage.fsspec_store import store_from_filesystem
 from airflow_audit_provider.core.ports import Store
-from tests.adapters.storage.real_stores import CREATE_ONLY, STARTERS, RealStore
+from tests.adapters.storage.real_stores import CREATE_ONLY, Servers
 
 # Gcsfs reads this when it is first imported. If it is on, gcsfs asks Google's control plane for the type of each
 # bucket, which the emulator does not have, and waits for minutes.
@@ -29,22 +28,7 @@ PLACES = {"path": "/there/x", "slash": "/there/x/", "root": ""}
 # In a bucket whose default retention locks every object, in this mode; only S3 has that.
 LOCKED = {"compliance": "COMPLIANCE", "governance": "GOVERNANCE"}
 LOCAL = ("local-path", "local-slash", "memory-path", "memory-slash")
-Servers = Callable[[str], RealStore]
 OpenStore = Callable[..., Any]
-
-
-@pytest.fixture(scope="session")
-def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
-    """Returns a running server by its name; it is started once and stopped at the end of the session."""
-    running: dict[str, RealStore] = {}
-    with ExitStack() as stack:
-
-        def server(name: str) -> RealStore:
-            if name not in running:
-                running[name] = stack.enter_context(STARTERS[name](tmp_path_factory.mktemp(name)))
-            return running[name]
-
-        yield server
 
 
 def connect(monkeypatch: pytest.MonkeyPatch, fields: dict[str, Any]) -> str:

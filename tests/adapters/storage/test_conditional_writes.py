@@ -6,8 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.adapters.storage.real_stores import CREATE_ONLY, OVERWRITING
-from tests.adapters.storage.store_fixtures import OpenStore, Servers
+from tests.adapters.storage.real_stores import CREATE_ONLY, OVERWRITING, Servers
+from tests.adapters.storage.store_fixtures import OpenStore
 
 pytestmark = pytest.mark.integration
 _CREATED = {200, 201}

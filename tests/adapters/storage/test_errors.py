@@ -14,10 +14,10 @@ from airflow_audit_provider.adapters.storage.errors import status_of, translate_
 from airflow_audit_provider.adapters.storage.fsspec_store import FsspecStore
 from airflow_audit_provider.core.ports import Store
 from airflow_audit_provider.exceptions import StorageError, StorageUnavailableError
-from tests.adapters.storage.real_stores import AzureServer, GcsServer, S3Server
+from tests.adapters.storage.real_stores import AzureServer, GcsServer, S3Server, Servers
 from tests.adapters.storage.refusing_server import refusing
 from tests.adapters.storage.serving import free_port
-from tests.adapters.storage.store_fixtures import OpenStore, Servers, connect
+from tests.adapters.storage.store_fixtures import OpenStore, connect
 
 pytestmark = pytest.mark.integration
 

@@ -22,8 +22,8 @@ from airflow_audit_provider.adapters.storage.fsspec_store import (
 from airflow_audit_provider.adapters.storage.object_lock import S3ObjectLocks
 from airflow_audit_provider.core.ports import ObjectLock
 from airflow_audit_provider.exceptions import ConfigurationError, StorageError, StorageUnavailableError
-from tests.adapters.storage.real_stores import S3Server
-from tests.adapters.storage.store_fixtures import OpenStore, Servers, put
+from tests.adapters.storage.real_stores import S3Server, Servers
+from tests.adapters.storage.store_fixtures import OpenStore, put
 
 pytestmark = pytest.mark.integration
 MODES = ("COMPLIANCE", "GOVERNANCE")

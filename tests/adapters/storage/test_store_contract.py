@@ -14,7 +14,8 @@ import pytest
 from airflow_audit_provider.core.archive.object_keys import UNFINISHED_FOLDER
 from airflow_audit_provider.core.ports import Store
 from airflow_audit_provider.exceptions import StorageError
-from tests.adapters.storage.store_fixtures import OpenStore, Servers, kind_of, put, remote_stores
+from tests.adapters.storage.real_stores import Servers
+from tests.adapters.storage.store_fixtures import OpenStore, kind_of, put, remote_stores
 
 ODD_KEYS = [
     "dt=2026-11-01/window=20261101T000000Z-20261102T000000Z/part-0001-00000-3f2a.jsonl.gz",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, date, datetime
 from itertools import product
 from typing import Any
@@ -164,9 +165,7 @@ def test_replacement_with_fewer_records_fails(count: int) -> None:
     if count >= 7:
         assert _plan(COMMITTED, replace=True, staged=staged).state is CommitState.STAGED
         return
-    with pytest.raises(
-        VerificationError, match=rf"has 7 committed records \(key\), and the API now returns only {count}\."
-    ):
+    with pytest.raises(VerificationError, match=rf"no longer returns {7 - count} committed records .* \(key\)\."):
         _plan(COMMITTED, replace=True, staged=staged)
 
 
@@ -208,9 +207,24 @@ def test_plan_that_lost_no_race_has_no_winner() -> None:
 
 def test_replacement_that_lacks_records_fails() -> None:
     """The error counts the records that would be lost and names the committed manifest."""
-    with pytest.raises(VerificationError, match=r"no longer returns 2 committed records .* \(key\)"):
+    lost = r"no longer returns 2 committed records .* \(key\)\. Nothing was replaced\. Remove replace=True"
+    with pytest.raises(VerificationError, match=lost):
         check_nothing_lost(COMMITTED, 2)
     check_nothing_lost(COMMITTED, 0)
+
+
+@pytest.mark.parametrize(
+    "refused",
+    [
+        lambda: check_nothing_lost(COMMITTED, 2, is_erasure=True),
+        lambda: CommitPlan(KEYS, COMMITTED, True, STAGED[:1], "jsonl", is_erasure=True),
+    ],
+)
+def test_erasure_that_lacks_records_says_how_to_remove_them(refused: Callable[[], None]) -> None:
+    """Keeping the records, or another destination, is no remedy for somebody who has to remove them."""
+    with pytest.raises(VerificationError, match=r"Nothing was erased.*delete the window's parts") as caught:
+        refused()
+    assert "replace=True" not in str(caught.value)
 
 
 def test_absent_parts_are_retryable_only_before_the_manifest() -> None:

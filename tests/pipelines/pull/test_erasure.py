@@ -330,6 +330,15 @@ def test_erasure_under_a_rule_that_removes_less_than_the_dataset_is_refused(
     assert objects(store) == before
 
 
+def test_erasure_changes_nothing_if_the_api_lacks_committed_records(fresh: Callable[[], LocalStore]) -> None:
+    """The records of a sealed window stay, and the error says how to remove them by hand."""
+    store = fresh()
+    before = objects(store)
+    with pytest.raises(VerificationError, match=r"no longer returns .*Nothing was erased.*delete the window's parts"):
+        pull(erasing(), fake_with(ManualClock(), records_per_day=0), store)
+    assert objects(store) == before
+
+
 def test_erasure_reads_no_other_window_for_late_records(fake: FakeCloudflare, fresh: Callable[[], LocalStore]) -> None:
     """With a lookback, a run that erases leaves other windows alone, because they may have another rule."""
     store = fresh()
