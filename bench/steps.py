@@ -6,6 +6,8 @@ Invariant: a figure is the median of several runs in one thread, in CPU time of 
 from __future__ import annotations
 
 import argparse
+import json
+import platform
 import subprocess
 import sys
 import time
@@ -16,9 +18,15 @@ from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
 
+import msgspec
+
 from airflow_audit_provider.adapters.storage.local_store import LocalStore
+from airflow_audit_provider.core.api.records import ApiVersion, AuditRecord, in_order, lines_of, read_records
 from airflow_audit_provider.core.archive.object_keys import MANIFEST_FOLDER, WindowKeys
+from airflow_audit_provider.core.privacy.pseudonyms import Pseudonyms
 from airflow_audit_provider.core.windows.window import TimeWindow
+from airflow_audit_provider.formats.part_format import part_format
+from airflow_audit_provider.testing.records import Feed, generate
 
 RUNS = 5
 _START = """
@@ -31,6 +39,11 @@ store_from_connection(sys.argv[1], None)
 print(time.process_time() - before)
 """
 _WINDOWS = 13_000
+_RECORDS, _GROUP_RECORDS = 20_000, 1000
+_ENCODED = [
+    *(("raw", "jsonl"), ("raw", "parquet")),
+    *(("normalized", "jsonl"), ("normalized", "parquet"), ("ocsf", "jsonl"), ("ocsf", "parquet")),
+]
 
 
 def main() -> int:
@@ -68,6 +81,45 @@ def measured_start() -> Iterator[str]:
         yield f"start of a task, opening {destination}: {median(float(run.split()[-1]) for run in runs):.2f} s"
 
 
+def measured_pseudonyms() -> Iterator[str]:
+    """Replaces e-mail and IP addresses in records of every shape that the fake sends."""
+    pseudonyms = Pseudonyms(b"k" * 32, emails=True, addresses=True)
+    for version in ApiVersion:
+        raws = [record.raw for record in _sample(version)]
+        yield _a_record(f"pseudonyms in records of {version}", lambda raws=raws: list(map(pseudonyms.in_record, raws)))
+        yield _a_record(
+            f"json.loads of records of {version}, to compare", lambda raws=raws: list(map(json.loads, raws))
+        )
+
+
+def measured_encoding() -> Iterator[str]:
+    """Encodes records of every shape that the fake sends in every schema and format, with the default compression."""
+    for version in ApiVersion:
+        records = _sample(version)
+        groups = [records[start : start + _GROUP_RECORDS] for start in range(0, len(records), _GROUP_RECORDS)]
+        lines = [(group, lines_of(group)) for group in groups]
+        for choice in _ENCODED:
+            yield _a_record(f"encoding {version} as {' '.join(choice)}", partial(_encode, version, choice, lines))
+
+
+def _encode(version: ApiVersion, choice: tuple[str, str], groups: list[tuple[list[AuditRecord], bytes]]) -> None:
+    schema, file_format = choice
+    encoder = part_format(file_format, None, schema).open_encoder(version)
+    for group, lines in groups:
+        encoder.encode(group, lines)
+    encoder.finish()
+
+
+def _sample(version: ApiVersion) -> list[AuditRecord]:
+    rows = generate(1, Feed(version, f"accounts/{'0' * 32}"), 20_000, _RECORDS, "0" * 32)
+    return in_order(read_records(version, [msgspec.Raw(row.raw) for row in rows]))
+
+
+def _a_record(what: str, action: Callable[[], object]) -> str:
+    micros = _cpu_seconds(action) / _RECORDS * 1e6
+    return f"{what}, CPython {platform.python_version()}: {micros:.1f} µs a record"
+
+
 def _make_dataset(root: Path) -> None:
     """Makes the empty files of a dataset."""
     start = datetime(2025, 1, 1, tzinfo=UTC)
@@ -90,7 +142,12 @@ def _cpu_seconds(action: Callable[[], object]) -> float:
     return median(seconds)
 
 
-STEPS: dict[str, Callable[[], Iterator[str]]] = {"listing": measured_listing, "start": measured_start}
+STEPS: dict[str, Callable[[], Iterator[str]]] = {
+    "listing": measured_listing,
+    "start": measured_start,
+    "pseudonyms": measured_pseudonyms,
+    "encoding": measured_encoding,
+}
 
 
 if __name__ == "__main__":

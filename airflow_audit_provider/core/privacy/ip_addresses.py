@@ -62,7 +62,7 @@ def _patterns(text: str, address: str) -> Iterator[re.Pattern[str]]:
     """Yields patterns that may match; compiling one takes milliseconds, so others are not compiled."""
     lowered = text.lower()
     if ":" in address:
-        if all(group in lowered for group in _needed(address)) and _has_colons(lowered):
+        if all(group in lowered for group in constant_groups(address)) and _has_colons(lowered):
             yield _ipv6(address)
         return
     if "ffff:" in lowered or "ffff%" in lowered:
@@ -76,8 +76,8 @@ def _has_colons(lowered: str) -> bool:
 
 
 @lru_cache(maxsize=4096)
-def _needed(address: str) -> tuple[str, ...]:
-    """Returns the groups that every notation contains; the last two can be written as IPv4."""
+def constant_groups(address: str) -> tuple[str, ...]:
+    """Returns the groups that every notation of an IPv6 address contains; the last two can be written as IPv4."""
     return tuple(group for group in _groups_of(address)[: _GROUPS - 2] if group != "0")
 
 

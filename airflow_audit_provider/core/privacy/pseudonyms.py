@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from airflow_audit_provider.core.api.records import fields_of
+from airflow_audit_provider.core.privacy.address_signs import Signs, literals_with_signs, signs_of
 from airflow_audit_provider.core.privacy.ip_addresses import plain_address, replace_address, unquoted
 
 MARK = "hmac:"
@@ -42,6 +43,8 @@ _DOMAIN = re.compile(
 )
 # Escapes that end an address: all except those of + - . _ and of letters beyond ASCII.
 _URL_ESCAPE = re.compile(rf"%(?!(?:25)*(?:2[bBdDeE]|5[fF]|{_HIGH_BYTE}))(?:25)*[0-9A-Fa-f]{{2}}")
+# Texts that JSON writes as they are, and that have no other case.
+_PLAIN = re.compile(r"[a-z0-9@.:_+-]+", re.ASCII)
 _FIRST_LETTER = re.compile(rf"\w|{_PERCENT}{_HIGH_BYTE}")
 
 
@@ -56,13 +59,20 @@ class _Head(msgspec.Struct, gc=False):
 
 
 _HEAD = msgspec.json.Decoder(_Head)
+_NO_ACTOR = _Actor()
 
 
 class _Known(NamedTuple):
-    """A record's actor: the IP address, and texts that are replaced only if a literal has nothing else."""
+    """A record's actor: the IP address, and texts that are replaced only if a literal has nothing else.
+
+    ``signs`` are what literals with something to replace contain; None if all literals have to be searched.
+    ``literals`` are the usual notations of the texts as JSON, the same after a backslash, and what replaces them.
+    """
 
     address: str | None
     whole: Mapping[str, str]
+    signs: Signs | None = None
+    literals: tuple[tuple[bytes, bytes, bytes], ...] = ()
 
     @property
     def is_hinted(self) -> bool:
@@ -82,6 +92,7 @@ class Pseudonyms:
         self._emails = emails
         self._addresses = addresses
         self._pseudonym = lru_cache(maxsize=8192)(self._digest)
+        self._known_by_texts = lru_cache(maxsize=8192)(self._known_of)
 
     def of_email(self, text: str) -> str:
         """Returns the pseudonym of an e-mail address; ignores case and surrounding white space."""
@@ -98,8 +109,19 @@ class Pseudonyms:
     def in_record(self, raw: bytes) -> bytes:
         """Returns a record's JSON with pseudonyms in place of addresses."""
         known = self._known(raw)
-        text = raw.decode("utf-8", "surrogateescape")
-        return self._in_json(text, known, 0).encode("utf-8", "surrogateescape")
+        if known.signs is None:
+            return _encode(self._in_json(_decode(raw), known, 0))
+        has_backslash = b"\\" in raw
+        for literal, after_backslash, replacement in known.literals:
+            # After a backslash, its first quote is inside of a longer literal.
+            if not has_backslash or after_backslash not in raw:
+                raw = raw.replace(literal, replacement)
+        pieces: list[bytes] = []
+        done = 0
+        for start, end in literals_with_signs(raw, known.signs):
+            pieces += [raw[done:start], self._in_raw_literal(raw[start:end], known)]
+            done = end
+        return b"".join([*pieces, raw[done:]]) if pieces else raw
 
     def in_text(self, text: str) -> str:
         """Returns a text outside of a record with pseudonyms in place of e-mail addresses; IP addresses stay."""
@@ -110,16 +132,26 @@ class Pseudonyms:
         return MARK + hmac.digest(self._key, message, "sha256").hex()[:_DIGEST_HEX]
 
     def _known(self, raw: bytes) -> _Known:
-        actor = _actor_of(raw)
+        actor, is_valid = _actor_of(raw)
+        known = self._known_by_texts(_text(actor.email), _text(actor.ip), _text(actor.ip_address))
+        # Signs are inside of string literals only in valid JSON.
+        return known if is_valid else known._replace(signs=None)
+
+    def _known_of(self, email: str | None, *addresses: str | None) -> _Known:
         whole: dict[str, str] = {}
-        if self._emails and isinstance(actor.email, str) and actor.email.strip():
-            whole[actor.email.strip().lower()] = self.of_email(actor.email)
+        if self._emails and email:
+            whole[email.lower()] = self.of_email(email)
         address = None
-        for text in (actor.ip, actor.ip_address):
-            if self._addresses and isinstance(text, str) and text.strip():
+        for text in addresses if self._addresses else ():
+            if text:
                 address = plain_address(text) or address
-                whole[text.strip().lower()] = self.of_address(text)
-        return _Known(address, whole)
+                whole[text.lower()] = self.of_address(text)
+        have_signs = all(
+            (self._emails and "@" in text) or (address and plain_address(text) == address) for text in whole
+        )
+        signs = signs_of(address, has_emails=self._emails) if have_signs else None
+        literals = tuple(_literals(text, whole[text]) for text in whole if _PLAIN.fullmatch(text))
+        return _Known(address, whole, signs, literals)
 
     def _in_json(self, text: str, known: _Known, depth: int) -> str:
         """Replaces in the string literals of valid JSON, keys included."""
@@ -129,6 +161,10 @@ class Pseudonyms:
             pieces += [text[done : found.start(1)], self._in_literal(found[1], found[2], known, depth)]
             done = found.end()
         return "".join([*pieces, text[done:]])
+
+    def _in_raw_literal(self, raw: bytes, known: _Known) -> bytes:
+        literal = _decode(raw)
+        return _encode(self._in_literal(literal, literal[1:-1], known, 0))
 
     def _in_literal(self, literal: str, content: str, known: _Known, depth: int) -> str:
         is_plain = "\\" not in content
@@ -149,14 +185,34 @@ class Pseudonyms:
         return text if known.address is None else replace_address(text, known.address, self.of_address(known.address))
 
 
-def _actor_of(raw: bytes) -> _Actor:
+def _literals(text: str, pseudonym: str) -> tuple[bytes, bytes, bytes]:
+    literal = f'"{text}"'.encode()
+    return literal, b"\\" + literal, f'"{pseudonym}"'.encode()
+
+
+def _text(value: Any) -> str | None:
+    """Returns a text without surrounding white space, None for another value and for an empty text."""
+    return value.strip() or None if isinstance(value, str) else None
+
+
+def _decode(raw: bytes) -> str:
+    """Returns text; bytes that are no UTF-8 keep their value until ``_encode``."""
+    return raw.decode("utf-8", "surrogateescape")
+
+
+def _encode(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")
+
+
+def _actor_of(raw: bytes) -> tuple[_Actor, bool]:
+    """Returns the actor, and whether the record is JSON whose string literals are known to be where they seem to be."""
     try:
-        return _HEAD.decode(raw).actor or _Actor()
+        return _HEAD.decode(raw).actor or _NO_ACTOR, True
     except (msgspec.DecodeError, UnicodeDecodeError):
-        # The actor has another type, or the record contains half a surrogate pair.
+        # The actor has another type, the record contains half a surrogate pair, or it is no JSON as a whole.
         actor = fields_of(raw).get("actor")
         names = _Actor.__struct_fields__
-        return _Actor(**{name: actor.get(name) for name in names}) if isinstance(actor, dict) else _Actor()
+        return (_Actor(**{name: actor.get(name) for name in names}) if isinstance(actor, dict) else _NO_ACTOR), False
 
 
 def _is_json(text: str) -> bool:

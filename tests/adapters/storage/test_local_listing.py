@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import os
 import stat
-import sys
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from types import FrameType
-from typing import Any
 
 import pytest
 from hypothesis import given
@@ -20,6 +16,7 @@ from hypothesis import strategies as st
 from airflow_audit_provider.adapters.storage.local_store import LocalStore
 from airflow_audit_provider.exceptions import StorageError
 from tests.adapters.storage.store_fixtures import put
+from tests.function_calls import count_calls
 
 _FOLDERS, _FILES_EACH = 5, 20
 _NOBODY = 65534
@@ -127,27 +124,9 @@ def test_listing_calls_the_system_once_a_folder_and_at_most_once_a_key(
         (tmp_path / f"{folder}").mkdir()
         for file in range(_FILES_EACH):
             (tmp_path / f"{folder}/{file}").touch()
-    calls = _calls(lambda: list(list_by(LocalStore(str(tmp_path)), "")))
+    calls = count_calls(lambda: list(list_by(LocalStore(str(tmp_path)), "")))
     keys = _FOLDERS * _FILES_EACH
     assert calls["scandir"] == _FOLDERS + 1
     assert calls["stat"] == stats_each * keys
     assert calls["lstat"] == 0
     assert calls.total() <= calls_each * keys + 30 * (_FOLDERS + 2)
-
-
-def _calls(action: Callable[[], object]) -> Counter[str]:
-    """Returns how often each function was called, also those written in C."""
-    calls: Counter[str] = Counter()
-
-    def count(frame: FrameType, event: str, function: Any) -> None:
-        if event == "call":
-            calls[frame.f_code.co_name] += 1
-        elif event == "c_call":
-            calls[function.__name__] += 1
-
-    sys.setprofile(count)
-    try:
-        action()
-    finally:
-        sys.setprofile(None)
-    return calls
