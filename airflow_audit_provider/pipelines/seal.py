@@ -103,7 +103,7 @@ def seal(
     run = _SealRun(store, acceptance, options.get("sealed_at"), signer)
     run.check_expected(options.get("expected_seal_sha256"))
     refused = run.seal_days([day] if day is not None else run.days_to_seal())
-    chain = SealChain(run.objects)
+    chain = run.chain
     found = invalid_signatures(chain, signer.verifier if signer is not None else None)
     signed_count = _sign(run, chain, signer, found) if signer is not None else 0
     timestamper = options.get("timestamper")
@@ -115,19 +115,19 @@ def seal(
 
 
 class _SealRun:
-    """One run: the stored seals, to which it adds those that it creates."""
+    """One run: the chain of stored seals, to which it adds those that it creates."""
 
     def __init__(self, store: Store, acceptance: Acceptance, sealed_at: datetime | None, signer: Signer | None) -> None:
         self.store = store
         self.acceptance = acceptance
-        self.objects = read_seals(store)
+        self.chain = SealChain(read_seals(store))
         self.created: list[CreatedSeal] = []
         self._sealed_at = sealed_at
         self._signer = signer
 
     def check_expected(self, expected_sha256: str | None) -> None:
         """Raises ``VerificationError`` if the stored chain does not contain the seal with this digest."""
-        if expected_sha256 and not SealChain(self.objects).contains(expected_sha256):
+        if expected_sha256 and not self.chain.contains(expected_sha256):
             raise VerificationError(
                 f"No seal of the destination has the expected digest {expected_sha256}, so nothing was sealed. Compare "
                 "the digest that you kept. If it is right, seals were removed or written again: restore them from a "
@@ -136,7 +136,7 @@ class _SealRun:
 
     def days_to_seal(self) -> list[date]:
         """Returns the days with a manifest that no seal names."""
-        sealed = SealChain(self.objects).first_named
+        sealed = self.chain.first_named
         parsed = (read_manifest_key(key) for key in self.store.list_keys(MANIFEST_FOLDER) if key not in sealed)
         return sorted({key.day for key in parsed if key is not None})
 
@@ -165,8 +165,8 @@ class _SealRun:
         If a concurrent run took the number, reads its seal and continues with the next number.
         """
         for _ in range(_MAX_ATTEMPTS):
-            chain, listed = SealChain(self.objects), manifest_keys_of(self.store, day)
-            checked = check_day(self.store, day, chain.day_before(day), self.acceptance)
+            chain, listed = self.chain, manifest_keys_of(self.store, day)
+            checked = check_day(self.store, day, listed, chain.day_before(day), self.acceptance)
             wanted = chain.next_seal(day, checked.manifests, self._sealed_at, checked.accepted)
             if wanted is None:
                 return None
@@ -175,7 +175,7 @@ class _SealRun:
             # A generation that was committed during the checks may be about to remove the parts that it replaces.
             if manifest_keys_of(self.store, day) == listed and self._create(wanted):
                 return _created_seal(wanted, wanted.to_bytes())
-            self.objects.update(read_seals(self.store))
+            self.chain = SealChain({**chain.objects, **read_seals(self.store)})
         raise CommitConflictError(
             f"The seal of {day} lost the race for its number {_MAX_ATTEMPTS} times to other runs. Run one seal task at "
             "a time, for example with max_active_runs=1.",
@@ -189,7 +189,8 @@ class _SealRun:
         """
         if self._signer is not None:
             found = [*chain.untrusted_signatures(day, self._signer.verifier)]
-            found += _unfit_seals(self, chain, [one for one in chain.unsigned if one.day == day])
+            unsigned = [one for one in chain.seals_of(day) if chain.signature(one.number) is None]
+            found += _unfit_seals(self, chain, unsigned)
             check_no_severe(day, found)
 
     def _create(self, wanted: Seal) -> bool:
@@ -200,7 +201,7 @@ class _SealRun:
         # exists.
         if self.store.read(wanted.key) != content:
             return False
-        self.objects[wanted.key] = content
+        self.chain = self.chain.extend(wanted, content)
         return True
 
 
@@ -281,7 +282,8 @@ def _reason_not_to_sign(run: _SealRun, chain: SealChain, unsigned: Seal) -> str 
     keys = {one.key for one in unsigned.manifests}
     earlier = chain.day_before(unsigned.day, unsigned.number)
     try:
-        checked = check_day(run.store, unsigned.day, earlier, run.acceptance, keys)
+        listed = manifest_keys_of(run.store, unsigned.day)
+        checked = check_day(run.store, unsigned.day, listed, earlier, run.acceptance, keys)
     except VerificationError as error:
         return error.message
     if (checked.manifests, checked.accepted) != (unsigned.manifests, unsigned.accepted):

@@ -80,13 +80,19 @@ def manifest_keys_of(store: Store, day: date) -> list[str]:
 
 
 def check_day(
-    store: Store, day: date, sealed: SealedDay, acceptance: Acceptance, keys: Container[str] | None = None
+    store: Store,
+    day: date,
+    listed: Iterable[str],
+    sealed: SealedDay,
+    acceptance: Acceptance,
+    keys: Container[str] | None = None,
 ) -> SealableDay:
     """Returns what a seal after those in ``sealed`` states about a day; raises ``VerificationError`` for a finding.
 
-    ``keys`` limits the seal to some manifests; by default it names every one.
+    ``listed`` are the keys of the day's manifests. ``keys`` limits the seal to some of them; by default it names every
+    one.
     """
-    stored = [StoredManifest(key, store.read(key)) for key in manifest_keys_of(store, day)]
+    stored = [StoredManifest(key, store.read(key)) for key in listed]
     # On a day without a seal nothing is kept, so every list of erased parts counts.
     believed = sealed.all_named_keys | acceptance.keys if sealed.all_named_keys else None
     windows = [_WindowToSeal(of_one, keys, believed) for of_one in _by_window(stored)]
@@ -109,7 +115,7 @@ class _WindowToSeal:
         named = [one for one in stored if keys is None or one.key in keys]
         self.chain: Chain = read_chain(named)
         self.manifests = as_sealed(named, self.chain)
-        self._erased = erased_parts(read_chain(stored), believed)
+        self._erased = erased_parts(self.chain if named == list(stored) else read_chain(stored), believed)
 
     def findings(self, store: Store, sealed: SealedDay) -> Iterator[Finding]:
         """Yields findings about the manifests and their parts; reads the parts that no seal covers yet."""

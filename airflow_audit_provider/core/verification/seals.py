@@ -113,6 +113,7 @@ class SealChain:
         self.seals: list[Seal] = []
         self._objects = {key: content for key, content in objects.items() if seal_number(key) is not None}
         numbers = sorted({seal_number(key) or 0 for key in self._objects})
+        self._greatest_number = max(numbers, default=0)
         # A signature or time stamp without its seal takes no number: the next seal would have no seal before it.
         self.last_number = max((number for number in numbers if self._has_seal(number)), default=0)
         for first, last in missing_numbers(numbers):
@@ -123,10 +124,43 @@ class SealChain:
         self.seals.reverse()
         self.contents = {number: self._objects[seal_key(number)] for number in numbers if self._has_seal(number)}
 
+    def extend(self, seal: Seal, content: bytes) -> SealChain:
+        """Returns the chain with the seal that follows: this chain itself, extended, so that the cost is constant.
+
+        ``seal`` is from :meth:`next_seal`, and ``content`` its bytes. An object of a later number has findings that
+        depend on this seal, so the chain is then read again.
+        """
+        if self._greatest_number > self.last_number:
+            return SealChain({**self._objects, seal.key: content})
+        self._objects[seal.key] = content
+        self.seals.append(seal)
+        self.contents[seal.number] = content
+        self.last_number = self._greatest_number = seal.number
+        self._of_day.setdefault(seal.day, []).append(seal)
+        for name in ("covered_keys", "first_named", "named_digests"):
+            self.__dict__.pop(name, None)
+        return self
+
+    @property
+    def objects(self) -> Mapping[str, bytes]:
+        """Stored bytes of the chain's objects, by key."""
+        return self._objects
+
+    @cached_property
+    def _of_day(self) -> dict[date, list[Seal]]:
+        found: dict[date, list[Seal]] = {}
+        for seal in self.seals:
+            found.setdefault(seal.day, []).append(seal)
+        return found
+
     @property
     def days(self) -> set[date]:
         """Days that have a seal."""
-        return {seal.day for seal in self.seals}
+        return set(self._of_day)
+
+    def seals_of(self, day: date) -> list[Seal]:
+        """Returns the readable seals of a day, oldest first."""
+        return list(self._of_day.get(day, ()))
 
     @property
     def newest_sha256(self) -> str | None:
@@ -190,11 +224,11 @@ class SealChain:
 
     def sealed_on(self, day: date) -> set[SealedManifest]:
         """Returns every manifest that the seals of a day name."""
-        return {named for seal in self.seals if seal.day == day for named in seal.manifests}
+        return {named for seal in self.seals_of(day) for named in seal.manifests}
 
     def day_before(self, day: date, number: int | None = None) -> SealedDay:
         """Returns what the seals of a day name and cover; with a number only those before it."""
-        seals = [seal for seal in self.seals if seal.day == day and (number is None or seal.number < number)]
+        seals = [seal for seal in self.seals_of(day) if number is None or seal.number < number]
         named = frozenset(one for seal in seals for one in seal.manifests)
         covered_keys = frozenset(key for seal in seals for key in seal.in_force)
         return SealedDay(named, covered_keys, frozenset(one.key for one in self.sealed_on(day)))
@@ -205,6 +239,8 @@ class SealChain:
         Nothing is sealed upon an object that is no seal of this chain: it may be one whose bytes were changed. A lost
         seal only stops the days up to the newest sealed day, so that it does not leave later days unprotected.
         """
+        if not self.findings:
+            return []
         is_later = bool(self.seals) and day > max(self.days)
         found = [one for one in self.findings if one.kind in _NO_SEAL or not is_later]
         # The seal after a changed one is unchained; name the changed one first.
@@ -250,24 +286,20 @@ class SealChain:
 
         Without a verifier it checks their form, and that either every seal is signed or none.
         """
+        is_signed_chain = any(self.signature(number) is not None for number in self.contents)
         for number, content in self.contents.items():
             stored = self.signature(number)
-            if stored is None:
-                yield from self._unsigned(number, verifier)
-                continue
-            yield from _signature_findings(number, content, stored, verifier)
+            if stored is not None:
+                yield from _signature_findings(number, content, stored, verifier)
+            elif verifier is not None or is_signed_chain:
+                yield finding(FindingKind.SIGNATURE_MISSING, seal_key(number), f"Seal {number} is not signed.")
 
     def untrusted_signatures(self, day: date, verifier: SignatureVerifier) -> Iterator[Finding]:
         """Yields a finding for every signature on a day's seals that is not valid."""
-        for seal in self.seals:
-            stored = self.signature(seal.number) if seal.day == day else None
+        for seal in self.seals_of(day):
+            stored = self.signature(seal.number)
             if stored is not None:
                 yield from _signature_findings(seal.number, self.contents[seal.number], stored, verifier)
-
-    def _unsigned(self, number: int, verifier: SignatureVerifier | None) -> Iterator[Finding]:
-        others_are_signed = any(self.signature(other) is not None for other in self.contents)
-        if verifier is not None or others_are_signed:
-            yield finding(FindingKind.SIGNATURE_MISSING, seal_key(number), f"Seal {number} is not signed.")
 
     def _read(self, number: int) -> None:
         key = seal_key(number)
@@ -405,7 +437,7 @@ def replacement_findings(chain: Chain, seals: SealChain) -> Iterator[Finding]:
     The first seal of a day takes the day as it is. Every later seal, and what is not sealed yet, may only add to it, or
     accept each such generation by name: who accepts the newest one may not know of another below it.
     """
-    numbers = [seal.number for seal in seals.seals if chain.generations and seal.day == _day_of(chain)]
+    numbers = [seal.number for seal in seals.seals_of(_day_of(chain))] if chain.generations else []
     for one in replacing(chain) if numbers else ():
         seal = seals.first_named.get(one.key)
         is_as_found = seal is not None and seal.number == min(numbers)
