@@ -117,6 +117,7 @@ class ParallelReader:
         for index, item in reversed(list(enumerate(queue))):
             if isinstance(item, _Fetch) and item.is_done and not (item.is_settled or item.has_failed):
                 records, window_reader = item.future.result()
+                self._slicer.note_throttling(window_reader.stats.throttled_seconds, window_reader.trip_seconds)
                 if self._request.known_second is None:
                     # From the first page: no other slice is requested before it, and none starts earlier.
                     self._request = replace(self._request, known_second=window_reader.known_second)

@@ -167,6 +167,7 @@ class _PageFetcher:
         if isinstance(response, SourceUnavailableError):
             self._rate_limiter.on_lost(sent, time.monotonic_seconds)
             raise response
+        self._reader.trip_seconds += time.monotonic_seconds - sent.at_seconds
         self._rate_limiter.on_response(sent, response.headers, time.monotonic_seconds)
         if self._has_returned_pages and has_no_route(response):
             raise lost_log_error(response, self._query.log_name)

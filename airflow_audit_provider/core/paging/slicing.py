@@ -7,6 +7,10 @@ is full too, the window is divided into segments, and one page is read at the st
 page, until one is much sparser than expected. A slice that is fetched alone is all that is left of its segment;
 otherwise a segment is cut into slices by the density last seen in it.
 
+While the rate limiter delays requests so long that one at a time is as fast, one slice is fetched at a time: the last
+page of a slice is seldom full, so fewer slices take fewer requests, and the requests are what a throttled read waits
+for.
+
 Invariant: segments and slices are consecutive and half-open; together they are the window, whatever the density is.
 """
 
@@ -29,6 +33,8 @@ _TRUST_FACTOR = 4
 _MIN_SLICE_LENGTH = timedelta(seconds=10)
 # The last slice may be half as long again: a separate slice of less than half would cost two requests of its own.
 _LAST_SLICE_FACTOR = 1.5
+# What a slice showed of delays and round trips counts three quarters as much after each slice that follows.
+_MEMORY = 0.75
 
 
 class Density:
@@ -101,15 +107,31 @@ class Slicer:
     """Divides a window into segments and cuts slices off them; at most ``concurrency`` slices are fetched at once.
 
     ``fetch_limit`` is how many slices are worth fetching at once. It is the concurrency as soon as the log is known to
-    be busy, and grows with the slices that hold a full page otherwise.
+    be busy, and grows with the slices that hold a full page otherwise; it is 1 while requests are throttled.
     """
 
     def __init__(self, concurrency: int) -> None:
-        self.fetch_limit = 1
         self._concurrency = concurrency
+        self._useful_count = 1
+        self._throttled_seconds = 0.0
         self._phase = _Phase.FIRST_PAGE
         self._middle = Density()
         self._is_middle_full = self._is_front_in_flight = False
+
+    @property
+    def fetch_limit(self) -> int:
+        """How many slices are worth fetching at once, 1 to the concurrency."""
+        return 1 if self._throttled_seconds > 0 else self._useful_count
+
+    def note_throttling(self, delay_seconds: float, trip_seconds: float) -> None:
+        """Updates whether requests are throttled, by the delays and the round trips of one slice's requests.
+
+        Of ``n`` slices at a time, each sends its next request after a delay and a trip; one slice alone would send it
+        after a trip. That is as fast if ``n`` trips take less than a delay and a trip. The slices before count too,
+        because a limit of some requests in some seconds delays none of them, and then one for long.
+        """
+        gained_seconds = delay_seconds - (self.fetch_limit - 1) * trip_seconds
+        self._throttled_seconds = self._throttled_seconds * _MEMORY + gained_seconds
 
     def split(self, segment: Segment) -> tuple[Slice, list[Segment]]:
         """Returns a segment's first slice and the rest, an empty list if nothing is left."""
@@ -146,19 +168,19 @@ class Slicer:
         then lie behind the middle, and wait for its turn.
         """
         if is_middle:
-            self.fetch_limit, self._is_middle_full = 1, has_full_page
+            self._useful_count, self._is_middle_full = 1, has_full_page
             self._phase = _Phase.MIDDLE if has_full_page else _Phase.QUIET
         else:
             self._is_front_in_flight = False
         if self._is_middle_full and not self._is_front_in_flight:
-            self.fetch_limit, self._phase = self._concurrency, _Phase.BUSY
+            self._useful_count, self._phase = self._concurrency, _Phase.BUSY
 
     def _learn_fetch_limit(self, density: Density, complete: TimeWindow, *, has_full_page: bool) -> None:
         """Allows one fetch more after a slice with a full page, unless it is too short to show more than a burst."""
         if density.has_fallen:
-            self.fetch_limit = 1
+            self._useful_count = 1
         elif has_full_page and complete.length >= _MIN_SLICE_LENGTH:
-            self.fetch_limit = min(self._concurrency, self.fetch_limit + 1)
+            self._useful_count = min(self._concurrency, self._useful_count + 1)
 
     def _halve(self, window: TimeWindow, density: Density) -> list[Segment]:
         """Divides what is left after the first page into two; the first keeps the density that page showed."""
@@ -166,7 +188,7 @@ class Slicer:
         count = min(self._concurrency, int(pages / SLICE_PAGES), int(window.length / _MIN_SLICE_LENGTH))
         if count < 2:
             return [Segment(window, density)]
-        self.fetch_limit, self._phase = 2, _Phase.MIDDLE
+        self._useful_count, self._phase = 2, _Phase.MIDDLE
         share = (count + 1) // 2
         middle = (window.start + window.length * share / count).replace(microsecond=0)
         first = Segment(TimeWindow(window.start, middle), density, share)

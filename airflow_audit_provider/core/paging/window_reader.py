@@ -30,7 +30,7 @@ class WindowReader:
     ``pages_per_cut`` bounds the memory: after so many pages, the paginator is cut as soon as time has advanced. With
     ``stops_at_cut`` the first cut ends the reader and sets ``remainder`` to the window still to be read; ``surplus``
     then has the records received past the cut. ``known_second`` is the whole second of the furthest record read, as in
-    :class:`ReadRequest`.
+    :class:`ReadRequest`. ``trip_seconds`` is the time from request to response, summed over the responses.
     """
 
     def __init__(
@@ -38,6 +38,7 @@ class WindowReader:
     ) -> None:
         self.request = request
         self.stats = ReadStats()
+        self.trip_seconds = 0.0
         self.remainder: TimeWindow | None = None
         self.known_second = request.known_second
         self.surplus = SurplusRecords()
@@ -135,6 +136,7 @@ class SinglePageReader:
             )
         self.request = request
         self.stats = ReadStats()
+        self.trip_seconds = 0.0
         since, before = request.window.whole_seconds()
         self._page_request: PageRequest | None = PageRequest(
             since, before, request.direction, request.page_size, page, cursor

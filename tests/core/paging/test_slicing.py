@@ -224,3 +224,19 @@ def test_density_is_that_of_the_latest_slice() -> None:
     density.learn(window(0, 100), 10)
     density.learn(window(100, 150), 500)
     assert (density.records_per_second, density.trusted_length) == (10, timedelta(seconds=200))
+
+
+def test_throttled_window_is_fetched_one_slice_at_a_time() -> None:
+    """While one request at a time is as fast as the limit, the rest of the window is one slice, until it is not."""
+    slicer, (segment, *_) = busy(6)
+    assert slicer.fetch_limit == 6
+    slicer.note_throttling(delay_seconds=0.9, trip_seconds=0.2)
+    assert slicer.fetch_limit == 6, "five other requests take a second meanwhile"
+    slicer.note_throttling(delay_seconds=2.0, trip_seconds=0.2)
+    assert (slicer.fetch_limit, slicer.split(segment)[0].window) == (1, segment.window)
+    for _ in range(3):
+        slicer.note_throttling(delay_seconds=0.0, trip_seconds=0.2)
+        assert slicer.fetch_limit == 1, "a limit of some requests in some seconds delays none of them at first"
+    for _ in range(9):
+        slicer.note_throttling(delay_seconds=-0.1, trip_seconds=0.2)
+    assert slicer.fetch_limit == 6

@@ -5,12 +5,13 @@ from __future__ import annotations
 from datetime import timedelta
 from functools import cache
 from math import ceil
+from threading import Lock
 
 import pytest
 
 from airflow_audit_provider.adapters.cloudflare.parallel import ParallelReader
 from airflow_audit_provider.adapters.cloudflare.reader import AuditLogReader
-from airflow_audit_provider.core.api.rate_limiter import RateLimiter
+from airflow_audit_provider.core.api.rate_limiter import RateLimit, RateLimiter
 from airflow_audit_provider.core.api.records import ApiVersion
 from airflow_audit_provider.core.api.retry import RetryLimits
 from airflow_audit_provider.core.paging.read_request import ReadRequest
@@ -32,16 +33,30 @@ DAY = TimeWindow(START, START + 24 * HOUR)
 NINE_TO_ELEVEN = TimeWindow(START + 9 * HOUR, START + 11 * HOUR)
 
 
+class OneAtATimeClock(ManualClock):
+    """Clock that one thread's wait does not move while another thread's request is under way."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.standing_still = Lock()
+
+    def sleep(self, seconds: float) -> None:
+        with self.standing_still:
+            super().sleep(seconds)
+
+
 class CountingTransport:
     """Transport that counts the requests that are sent."""
 
-    def __init__(self, fake: FakeCloudflare, clock: ManualClock) -> None:
+    def __init__(self, fake: FakeCloudflare, clock: OneAtATimeClock) -> None:
         self.count = 0
+        self._clock = clock
         self._inner = DirectTransport(fake, clock)
 
     def send(self, request: Request) -> Response:
-        self.count += 1
-        return self._inner.send(request)
+        with self._clock.standing_still:
+            self.count += 1
+            return self._inner.send(request)
 
 
 class SliceCountingReader(ParallelReader):
@@ -59,13 +74,13 @@ def _evenly(records_per_day: int) -> FakeCloudflare:
 
 
 def _read(
-    fake: FakeCloudflare, version: str, window: TimeWindow, concurrency: int
+    fake: FakeCloudflare, version: str, window: TimeWindow, concurrency: int, limit: RateLimit | None = None
 ) -> tuple[int, int, SliceCountingReader]:
     """Reads a window; returns the number of records, the number of requests, and the reader."""
-    clock = ManualClock()
+    clock = OneAtATimeClock()
     transport = CountingTransport(fake, clock)
     parallel_reader = SliceCountingReader(
-        AuditLogReader(transport, clock, RateLimiter(), RetryLimits()),
+        AuditLogReader(transport, clock, RateLimiter(limit), RetryLimits()),
         pull_spec(version).query,
         ReadRequest(ApiVersion(version), window),
         concurrency,
@@ -90,6 +105,14 @@ def test_window_takes_hardly_more_requests_than_pages(
     assert requests <= 1.03 * ceil(count / 1000) + 2 * parallel_reader.slice_count
     # This bounds the number of slices as well; with concurrency 1 no slices are needed.
     assert requests <= (1.03 if concurrency == 1 else 1.35) * ceil(count / 1000) + 2
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_throttled_window_takes_full_pages(version: str) -> None:
+    """If the rate limit decides how long a window takes, it takes at most 1.05 requests a page, and two more."""
+    # Without a limit it takes 97 to 112 requests for its 87 pages.
+    count, requests, _ = _read(_evenly(86_400), version, DAY, 4, RateLimit(4, 1))
+    assert requests <= 1.05 * ceil(count / 1000) + 2
 
 
 @pytest.fixture
