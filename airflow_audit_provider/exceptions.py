@@ -139,7 +139,7 @@ class SourceAuthError(SourceError):
 
 
 class SourceRateLimitedError(SourceError):
-    """The token's rate limit is used up (429); ``retry_after`` is in seconds, None if the API did not name it."""
+    """Cloudflare's rate limit is used up (429); ``retry_after`` is in seconds, None if the API did not name it."""
 
     retryable = True
 

@@ -104,7 +104,8 @@ def parameters() -> str:
         for name, text in _field_texts(one).items():
             if not name.endswith("_not"):
                 form = f"`{name}`, `{name}_not`" if f"{name}_not" in one.__annotations__ else f"`{name}`"
-                rows.setdefault((form, text.replace("``", "`").replace("|", "or")), []).append(versions)
+                line = " ".join(text.split())
+                rows.setdefault((form, line.replace("``", "`").replace("|", "or")), []).append(versions)
     filters = {*hook_parameters.V1Filters.__annotations__, *hook_parameters.V2Filters.__annotations__}
     ordered = sorted(rows, key=lambda row: (row[0].split("`")[1] in filters, row[0].split("`")[1]))
     return _table(

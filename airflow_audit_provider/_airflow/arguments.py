@@ -12,6 +12,8 @@ from typing import Any
 
 from airflow_audit_provider.core.api.endpoints import Filters, flat_filters, is_group_of_filters, name_audit_log
 from airflow_audit_provider.core.limits import (
+    MAX_CONCURRENCY,
+    MIN_PART_BYTES,
     check_concurrency,
     check_length,
     check_lookback,
@@ -109,9 +111,10 @@ def check_timezone(timezone: str) -> None:
 
 def check_tuning(concurrency: int, max_part_bytes: int, verify: str | None, odd_records: str) -> None:
     """Raises ``ConfigurationError`` for an invalid concurrency, part size, ``verify`` or ``odd_records``."""
+    allowed = {"concurrency": f"1 to {MAX_CONCURRENCY}", "max_part_bytes": f"at least {MIN_PART_BYTES}"}
     for name, number in (("concurrency", concurrency), ("max_part_bytes", max_part_bytes)):
         if not is_count(number):
-            raise ConfigurationError(f"{name} is {number!r}. Give a whole number of at least 1.")
+            raise ConfigurationError(f"{name} is {number!r}. Give a whole number: {allowed[name]}.")
     check_concurrency(concurrency)
     check_part_size(max_part_bytes)
     check_odd_records(odd_records)

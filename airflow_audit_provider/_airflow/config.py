@@ -91,7 +91,7 @@ def _configured(option: str, check: Callable[[int], None]) -> int:
 def _invalid(option: str, text: str, reason: str) -> ConfigurationError:
     return ConfigurationError(
         f"Option {option} in section [{SECTION}] of Airflow's configuration is {text!r}. {reason} Correct it in "
-        "airflow.cfg or the environment, or set the argument on the operator."
+        "airflow.cfg or the environment."
     )
 
 

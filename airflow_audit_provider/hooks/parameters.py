@@ -239,7 +239,8 @@ class V1ExportParameters(V1Filters, _Range, total=False):
     account_id: str | None
     """Account whose log is read; by default the connection's."""
     scope: Literal["account", "user"] | None
-    """Whose log: ``account``, ``user`` or ``organization``; by default set by the given id, else the connection's."""
+    """Whose log: ``account``, ``user`` or ``organization``; by default that of the id in the call, else of the id
+    in the connection; ``account`` if there are both."""
 
 
 class V1Parameters(V1ExportParameters, total=False):
@@ -270,7 +271,8 @@ class V2Parameters(V2Filters, _V2Paging, total=False):
     account_id: str | None
     """Account whose log is read; by default the connection's."""
     scope: Literal["account"] | None
-    """Whose log: ``account``, ``user`` or ``organization``; by default set by the given id, else the connection's."""
+    """Whose log: ``account``, ``user`` or ``organization``; by default that of the id in the call, else of the id
+    in the connection; ``account`` if there are both."""
 
 
 class V2OrganizationParameters(V2OrganizationFilters, _V2Paging, total=False):
@@ -281,7 +283,8 @@ class V2OrganizationParameters(V2OrganizationFilters, _V2Paging, total=False):
     organization_id: Required[str]
     """Organization whose log is read; by default the connection's."""
     scope: Literal["organization"] | None
-    """Whose log: ``account``, ``user`` or ``organization``; by default set by the given id, else the connection's."""
+    """Whose log: ``account``, ``user`` or ``organization``; by default that of the id in the call, else of the id
+    in the connection; ``account`` if there are both."""
 
 
 class V2ConnectionParameters(V2OrganizationFilters, _V2Paging, total=False):
@@ -292,4 +295,5 @@ class V2ConnectionParameters(V2OrganizationFilters, _V2Paging, total=False):
     organization_id: str | None
     """Organization whose log is read; by default the connection's."""
     scope: Required[Literal["organization"]]
-    """Whose log: ``account``, ``user`` or ``organization``; by default set by the given id, else the connection's."""
+    """Whose log: ``account``, ``user`` or ``organization``; by default that of the id in the call, else of the id
+    in the connection; ``account`` if there are both."""

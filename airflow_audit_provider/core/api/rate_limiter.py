@@ -1,7 +1,7 @@
-"""Rate limiter shared by all requests of one token: decides when the next request may be sent.
+"""Rate limiter shared by all requests of one connection: decides when the next request may be sent.
 
 It counts the requests of this process against the documented limit, and follows the quota that the server announces
-for all users of the token. The clock is a parameter, in monotonic seconds.
+for all clients that share it. The clock is a parameter, in monotonic seconds.
 
 Invariant: a request that the server has announced to refuse is never sent. Cloudflare API docs, rate limits: "If you
 exceed this limit, all API calls for the next five minutes will be blocked, receiving a HTTP 429 response."
@@ -27,7 +27,7 @@ _DEFAULT_POLICY = re.compile(r'\s*"?default"?\s*;')
 # Clocks differ and requests overtake one another, so a server that counts exactly could see one request too many
 # within its window. Two percent of the period is added to every wait.
 _PERIOD_MARGIN = 0.02
-# The quota left to other clients of the token, once they were seen using it: this share of the limit, and the requests
+# The quota left to other clients, once they were seen using it: this share of the limit, and the requests
 # they are expected to send until the reset. Their rate is doubled, because it is measured over a short time, and
 # measured over at least five seconds. What is held back is checked again after ten seconds.
 _RESERVED_SHARE = 0.02
@@ -67,7 +67,7 @@ class SentRequest(NamedTuple):
 
 
 class RateLimiter:
-    """Limits the requests of one token; call ``on_sent`` and then ``on_response`` or ``on_lost`` for each.
+    """Limits the requests of one connection; call ``on_sent`` and then ``on_response`` or ``on_lost`` for each.
 
     Without ``limit`` the documented limit applies, until the server announces another, lower or higher. A ``limit``
     that is given is a maximum: the server can only lower it. Raises ``ConfigurationError`` for an impossible limit.
@@ -159,7 +159,7 @@ class RateLimiter:
         # any response names is therefore the most exact.
         self._resets_at = min(self._resets_at, arrived_at + reset_seconds)
         self._observed_seconds += max(0.0, elapsed_seconds)
-        # The limit "applies cumulatively" to all uses of the token: what is missing was used by other clients.
+        # The limit "applies cumulatively" to all clients of a user: what is missing was used by other clients.
         self._others_count += max(0.0, self._likely_left - uncounted - self._certainly_left)
         if self._certainly_left < self._likely_left - uncounted:
             self._likely_left = self._certainly_left

@@ -269,8 +269,8 @@ def _unexpected(response: Response) -> SourceProtocolError:
 
 def _rate_limited(response: Response, now: datetime) -> SourceRateLimitedError:
     return SourceRateLimitedError(
-        "Cloudflare's rate limit is used up, and this token is blocked. Wait for the retry, or reduce what else uses "
-        "the same token.",
+        "Cloudflare's rate limit is used up, so requests are blocked. Wait for the retry, or reduce what else uses the "
+        "limit: all tokens of a user and the dashboard share one.",
         retry_after=retry_after_seconds(response.headers, now),
         **_facts(response),
     )

@@ -20,6 +20,7 @@ from airflow_audit_provider.exceptions import CommitConflictError
 
 # How many spans of a window an error lists.
 _LISTED_COUNT = 5
+_REPLACE = "Run the window with replace=True to write it again, or use another destination."
 
 
 def check_no_overlap(keys: WindowKeys, listed: Iterable[str]) -> None:
@@ -69,8 +70,7 @@ def check_same_format(committed: Manifest, file_format: str, compression: str, k
     if (committed.file_format, committed.compression) != (file_format, compression):
         raise CommitConflictError(
             f"The window {committed.window} is committed as {committed.file_format} with {committed.compression} "
-            f"compression, not {file_format} with {compression}. Use another destination, or replace=True to rewrite "
-            "the window.",
+            f"compression, not {file_format} with {compression}. {_REPLACE}",
             key=key,
         )
 
@@ -83,7 +83,7 @@ def check_compatible_schema(committed: Manifest, table: TableSchema | UnsetType,
     if _major_schema(committed.table) != _major_schema(table):
         raise CommitConflictError(
             f"The window {committed.window} is committed in the schema {_schema_name(committed.table)}, not "
-            f"{_schema_name(table)}. Use another destination, or replace=True to rewrite the window.",
+            f"{_schema_name(table)}. {_REPLACE}",
             key=key,
         )
     if committed.table and table and _minor(committed.table) > _minor(table):
@@ -96,12 +96,20 @@ def check_compatible_schema(committed: Manifest, table: TableSchema | UnsetType,
 
 def check_same_privacy(committed: Manifest, applied: MaybeAppliedPrivacy, key: str) -> None:
     """Raises ``CommitConflictError`` if late records would have another privacy rule or another key."""
-    if committed.privacy != applied:
+    if committed.privacy == applied:
+        return
+    if committed.erased:
         raise CommitConflictError(
-            f"The window {committed.window} is committed under {_rule_text(committed.privacy)}, not "
-            f"{_rule_text(applied)}. Use another destination, or replace=True to rewrite the window.",
+            f"An erasure wrote the window {committed.window} under {_rule_text(committed.privacy)}. This task has "
+            f"{_rule_text(applied)}. To add late records, run the window with the rule of the erasure, replace=True, "
+            "erase=True and erase_reason. With another rule, replace=True would write the erased data again.",
             key=key,
         )
+    raise CommitConflictError(
+        f"The window {committed.window} is committed under {_rule_text(committed.privacy)}, not "
+        f"{_rule_text(applied)}. {_REPLACE}",
+        key=key,
+    )
 
 
 def _major_schema(table: TableSchema | UnsetType) -> tuple[str, str]:

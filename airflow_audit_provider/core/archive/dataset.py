@@ -31,7 +31,7 @@ class DatasetPrivacy(msgspec.Struct, frozen=True):
     key_id: str | None
 
     def removes_at_least(self, other: DatasetPrivacy | None) -> bool:
-        """Returns whether this rule pseudonymises and drops everything that another one does, with any key."""
+        """Returns whether this rule pseudonymizes and drops everything that another one does, with any key."""
         if other is None:
             return True
         return set(self.pseudonymise) >= set(other.pseudonymise) and set(self.drop) >= set(other.drop)
@@ -147,6 +147,7 @@ def check_one_dataset(held: Dataset, pulled: Dataset, key: str, *, is_erasure: b
     if differences:
         raise CommitConflictError(
             f"The destination holds another dataset than this pull ({key}): {'; '.join(differences)}. Nothing of "
-            "this run is visible. Use another destination for this pull, or correct its arguments.",
+            "this run is visible. Use another destination for this pull, or correct its arguments. Not even "
+            "replace=True changes the dataset of a destination.",
             key=key,
         )

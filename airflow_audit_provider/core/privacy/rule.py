@@ -1,4 +1,4 @@
-"""Privacy rule: which parts of a record are pseudonymised or dropped before anything is written.
+"""Privacy rule: which parts of a record are pseudonymized or dropped before anything is written.
 
 The rule is named in each manifest, with the id of its key and never the key.
 
@@ -48,7 +48,7 @@ _Tree = dict[str, "_Tree"]
 class AppliedPrivacy(msgspec.Struct, frozen=True):
     """The rule as a manifest states it: its name, what it replaces and drops, and the id of the key.
 
-    ``key_id`` is derived from the key, so that another key has another id; None if nothing is pseudonymised.
+    ``key_id`` is derived from the key, so that another key has another id; None if nothing is pseudonymized.
     """
 
     name: str

@@ -39,7 +39,7 @@ class DatasetCheck:
         elif self._dataset is None:
             yield finding(FindingKind.DATASET_UNREADABLE, DATASET_KEY, self._reason)
         elif not is_canonical(self._dataset, self._content):
-            fact = "The descriptor's bytes differ from the canonical bytes of its content."
+            fact = "The descriptor's bytes differ from the canonical bytes of its content. Restore it from a copy."
             yield finding(FindingKind.DATASET_UNREADABLE, DATASET_KEY, fact)
 
     def window_findings(self, newest: Generation | None) -> Iterator[Finding]:

@@ -91,6 +91,8 @@ class _Meaning(NamedTuple):
 
 
 _RESTORE = "Restore it from a copy, and find out who changed the store."
+# For facts that end in a remedy of their own.
+_IF_CHANGED = "If someone changed it, find out who."
 _RESTORE_SEAL = (
     "Restore it from a copy, or move it elsewhere if there is none, and find out who changed the store. Until then no "
     "day is sealed."
@@ -100,7 +102,7 @@ _INVESTIGATE = "Find out who wrote it, and keep the store's access log."
 _REPORT = "Report it with the manifest to the maintainers; the objects are as they were written."
 
 _MEANINGS: dict[FindingKind, _Meaning] = {
-    FindingKind.MANIFEST_UNREADABLE: _Meaning(Severity.SEVERE, _RESTORE),
+    FindingKind.MANIFEST_UNREADABLE: _Meaning(Severity.SEVERE, _IF_CHANGED),
     FindingKind.MANIFEST_NOT_CANONICAL: _Meaning(Severity.SEVERE, _RESTORE),
     FindingKind.MANIFEST_MISPLACED: _Meaning(Severity.SEVERE, _RESTORE),
     FindingKind.MANIFEST_COUNTS: _Meaning(Severity.SEVERE, _RESTORE),
@@ -138,7 +140,7 @@ _MEANINGS: dict[FindingKind, _Meaning] = {
         "If an earlier release landed the windows, run the newest window again, which creates it; otherwise restore it "
         "from a copy, and find out who removed it.",
     ),
-    FindingKind.DATASET_UNREADABLE: _Meaning(Severity.SEVERE, _RESTORE),
+    FindingKind.DATASET_UNREADABLE: _Meaning(Severity.SEVERE, _IF_CHANGED),
     FindingKind.NOTHING_COMMITTED: _Meaning(
         Severity.SEVERE,
         "Check the destination and the range. If both are right, everything was removed or never landed.",

@@ -18,7 +18,7 @@ from airflow_audit_provider.core.archive.compatibility import (
     check_same_format,
     check_same_privacy,
 )
-from airflow_audit_provider.core.archive.manifest import TableSchema
+from airflow_audit_provider.core.archive.manifest import Erasure, TableSchema
 from airflow_audit_provider.core.archive.object_keys import WindowKeys
 from airflow_audit_provider.core.privacy.rule import AppliedPrivacy
 from airflow_audit_provider.core.windows.window import TimeWindow
@@ -119,8 +119,17 @@ def test_another_privacy_rule_is_a_conflict(other: Any) -> None:
     check_same_privacy(manifest(privacy=APPLIED), APPLIED, "k")
     check_same_privacy(manifest(privacy=other), other, "k")
     for committed, requested in ((APPLIED, other), (other, APPLIED)):
-        with pytest.raises(CommitConflictError, match="or replace=True to rewrite the window"):
+        with pytest.raises(CommitConflictError, match="with replace=True to write it again"):
             check_same_privacy(manifest(privacy=committed), requested, "the-key")
+
+
+def test_another_rule_than_that_of_an_erasure_is_a_conflict_that_keeps_the_erasure() -> None:
+    """For an erased window the message does not offer ``replace=True`` alone, which would write erased data again."""
+    erased = manifest(privacy=APPLIED, erased=Erasure("request 17", ()))
+    check_same_privacy(erased, APPLIED, "k")
+    with pytest.raises(CommitConflictError, match=r"erase=True.*would write the erased data again") as caught:
+        check_same_privacy(erased, UNSET, "the-key")
+    assert caught.value.key == "the-key"
 
 
 def test_overlapping_windows_are_a_conflict() -> None:

@@ -109,6 +109,13 @@ def test_each_inconsistency_is_a_finding(manifests: tuple[Manifest, ...], expect
     assert all(found.detail.endswith(".") and found.severity is Severity.SEVERE for found in chain.findings)
 
 
+@pytest.mark.parametrize("content", [b"{", FIRST.to_bytes().replace(b'"manifest_version":1', b'"manifest_version":9')])
+def test_manifest_that_cannot_be_read_is_a_finding_with_one_remedy(content: bytes) -> None:
+    """The finding has the remedy of the error: a copy of a damaged manifest, an upgrade for a newer one, never both."""
+    (found,) = read_chain([StoredManifest(stored(FIRST)[0].key, content)]).findings
+    assert found.detail.count("Restore it from a copy") + found.detail.count("Upgrade") == 1
+
+
 def test_many_missing_generations_are_one_finding() -> None:
     """A key with a huge generation gives one finding, not one for each missing generation."""
     far = manifest(generation=1_000_000_000, parts=(), record_count=0, added_count=0)

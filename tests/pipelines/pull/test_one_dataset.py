@@ -175,7 +175,7 @@ def test_foreign_window_is_found_and_replaced(changes: dict[str, Any], fake: Fak
             store.create(key, content)
     (found,) = verify(store).findings
     assert (found.kind, found.severity, found.key.startswith("_manifests/")) == ("window_foreign", "severe", True)
-    with pytest.raises(CommitConflictError, match="or replace=True to rewrite the window"):
+    with pytest.raises(CommitConflictError, match="with replace=True to write it again"):
         _land(fake, pull_spec(**NEXT_DAY), store, "two")
     assert _land(fake, pull_spec(replace=True, **NEXT_DAY), store, "three")
     assert verify(store).severe_count == 0
