@@ -23,10 +23,11 @@ HEAD = """# Benchmarks: CPU, memory and throughput compared with other tools
 - Airflow's `HttpOperator` with a `pagination_function`,
 - a plain loop over httpx.
 
-Each tool is measured five times with JSON Lines and Parquet, on a small and a large day and at two latencies. Loads
-into tables are measured only on the small day. The benchmark takes about three hours on a quiet machine. `make bench
-GO_ON=1` continues an interrupted benchmark, `make bench QUICK=1` measures only this provider, and `make bench
-PROFILE=1` shows where the provider's CPU time goes. The figures of every run are in `bench/figures.json`.
+Each tool is measured five times with JSON Lines and Parquet, on a small and a large day (100,000 and 1,000,000
+records) and at two latencies. Loads into tables are measured only on the small day. The benchmark takes about three
+hours on a quiet machine. `make bench GO_ON=1` continues an interrupted benchmark, `make bench QUICK=1` measures only
+this provider, and `make bench PROFILE=1` shows where the provider's CPU time goes. The figures of every run are in
+`bench/figures.json`.
 """
 METHOD = """## How it is measured
 
@@ -41,8 +42,8 @@ METHOD = """## How it is measured
   in wall time, while the fake and everything else on the machine use the same cores. Compare tools by CPU.
 - Figures are medians of the number of runs in the last column ({runs}). The tools take turns, so that a busy
   minute affects all of them{breaks}.
-- This provider runs alone on the machine. The other tools use one core at a time. If the system can pin a process to a
-  core, as many other tools are measured at the same time as there are cores, each with its own fake on the same core.
+- This provider runs alone on the machine. The other tools use one core at a time. If the system can pin processes to
+  cores, one tool runs on each core at the same time, with its own fake on that core.
   On the small day the SDK is also measured alone, which shows the effect of this. Nothing is tuned: all tools run with
   defaults, this provider too (six requests in flight). The others write gzip by Python's library at level 9, and
   Parquet with snappy. `parquet` means each record's id, time and JSON, for every tool; typed columns are
@@ -190,8 +191,8 @@ def _method(results: Results) -> str:
 
 def _breaks(results: Results) -> str:
     count = results.break_count
-    times = f". This benchmark was interrupted and continued ({count})"
-    return f"{times}: the runs after an interruption took turns only with each other" if count else ""
+    times = f". This benchmark was interrupted and continued {count} time{'' if count == 1 else 's'}"
+    return f"{times}. The runs after an interruption took turns only with each other" if count else ""
 
 
 def _run_counts(results: Results) -> str:

@@ -1,8 +1,8 @@
 """Writes the daily audit logs of several Cloudflare accounts, each to its own folder, with one mapped task per account.
 
-A failure of one account does not stop the others, and a retry fetches only that account's day. Accounts that share one
-token share its rate limit, so at most two tasks run at a time. For one token per account, add `cloudflare_conn_id` next
-to `account_id` in each mapping.
+A failure of one account does not stop the others, and a retry fetches only that account's day. All tokens of one user
+share one rate limit, so at most two tasks run at a time. If each account has an account-owned token, which has a limit
+of its own, add `cloudflare_conn_id` next to `account_id` in each mapping.
 
 Settings: AUDIT_ACCOUNTS (account ids separated by commas), AUDIT_ACCOUNTS_DESTINATION (parent of the accounts'
 folders).

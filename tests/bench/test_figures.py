@@ -118,7 +118,7 @@ def test_what_another_commit_of_ours_did_is_measured_anew() -> None:
     assert [run.contender for run in now.going_on(kept).runs] == ["sdk"]
     assert (now.going_on(kept).break_count, now.going_on(kept).loads) == (1, (2.0,))
     assert len(now._replace(commit="a").going_on(kept).runs) == 2
-    assert "interrupted and continued (1)" in write_document(now.going_on(kept))
+    assert "interrupted and continued 1 time." in write_document(now.going_on(kept))
 
 
 @pytest.mark.parametrize(

@@ -25,12 +25,13 @@ MOST_LOUD_SHARE = 0.02
 # and why nothing better is possible.
 JUSTIFIED = {
     "the end lies within one crowded second, and the API returned no cursor": (
-        "all records lie in one second, and version 2 states no end, has no record before them, and does not list them "
-        "in the opposite order when asked to; a list that is cut looks the same"
+        "all records are in one second. Version 2 does not state the end. It returns no earlier record. It does not "
+        "reverse the order. The provider cannot distinguish this from a list that is cut"
     ),
     "the API returned status 400": (
-        "all records are in one second. Version 1 answers the page after them with 400, has no earlier record, and "
-        "does not reverse their order when asked to; a limit on the number of pages looks the same"
+        "all records are in one second. Version 1 answers the request for the next page with 400. It returns no "
+        "earlier record. It does not reverse the order. The provider cannot distinguish this from a limit on the "
+        "number of pages"
     ),
 }
 
