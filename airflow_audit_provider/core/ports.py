@@ -113,6 +113,13 @@ class Store(Protocol):
         """Yields the same keys, each with its object's size in bytes, sorted by key and without caching."""
         ...
 
+    def list_folders(self, prefix: str) -> list[str]:
+        """Returns the names of the folders directly below a prefix, sorted and without caching; lists no key.
+
+        A folder may be among them although all its objects were removed.
+        """
+        ...
+
     def stage(self, key: str) -> StagedObject:
         """Opens an object for writing; nothing is visible before its ``close``."""
         ...

@@ -26,6 +26,7 @@ from airflow_audit_provider.core.ports import Store
 from airflow_audit_provider.core.windows.window import SECOND_NS
 from airflow_audit_provider.exceptions import VerificationError
 from airflow_audit_provider.formats.part_format import PartFormat, committed_format
+from airflow_audit_provider.pipelines.side_by_side import read_each
 
 
 def latest_committed(store: Store, keys: WindowKeys) -> CommittedManifest | None:
@@ -79,7 +80,11 @@ def absent_objects(store: Store, expected: Mapping[str, int]) -> list[str]:
 
 def read_committed(store: Store, key: str) -> CommittedManifest:
     """Returns a listed manifest; raises ``VerificationError`` if it is gone, cannot be decoded or is misplaced."""
-    content = store.read(key)
+    return committed_manifest(key, store.read(key))
+
+
+def committed_manifest(key: str, content: bytes | None) -> CommittedManifest:
+    """Returns the manifest with this content; raises what :func:`read_committed` does."""
     if content is None:
         raise VerificationError(f"The manifest {key} was listed and is gone. Find out what removes committed objects.")
     manifest = read_manifest(key, content)
@@ -231,8 +236,11 @@ def read_part(store: Store, part: Part, part_format: PartFormat, version: ApiVer
     yield from part_format.read(version, content, part.first_event_ns)
 
 
-def read_seals(store: Store) -> dict[str, bytes]:
-    """Returns every seal, signature and time stamp, by key; other objects in their folder are not read."""
-    keys = (key for key in store.list_keys(SEAL_FOLDER) if seal_number(key) is not None)
-    contents = ((key, store.read(key)) for key in keys)
+def read_seals(store: Store, listed: Iterable[str] | None = None) -> dict[str, bytes]:
+    """Returns every seal, signature and time stamp, by key; other objects in their folder are not read.
+
+    ``listed`` are the keys of the folder, if they were listed already.
+    """
+    keys = store.list_keys(SEAL_FOLDER) if listed is None else listed
+    contents = read_each(store, [key for key in keys if seal_number(key) is not None])
     return {key: content for key, content in contents if content is not None}

@@ -6,27 +6,25 @@ and writes nothing.
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 
 import msgspec
 
 from airflow_audit_provider.core.archive.dataset import Dataset, dataset_of, read_dataset
 from airflow_audit_provider.core.archive.manifest import Manifest
-from airflow_audit_provider.core.archive.object_keys import (
-    DATASET_KEY,
-    MANIFEST_FOLDER,
-    newest_manifests,
-    read_manifest_key,
-)
+from airflow_audit_provider.core.archive.object_keys import DATASET_KEY, MANIFEST_FOLDER, newest_manifests
 from airflow_audit_provider.core.limits import DEFAULT_SETTLE_DELAY, check_settle_delay
 from airflow_audit_provider.core.ports import Store
-from airflow_audit_provider.core.verification.coverage import Coverage, coverage_of, due_until, facts_of
+from airflow_audit_provider.core.verification.coverage import RECENT_COUNT, Coverage, coverage_of, due_until, facts_of
 from airflow_audit_provider.core.verification.pass_records import Verified, verified_by
 from airflow_audit_provider.core.windows.window import TimeWindow
-from airflow_audit_provider.pipelines.committed import read_committed
+from airflow_audit_provider.pipelines.committed import committed_manifest, read_committed
+from airflow_audit_provider.pipelines.neighbourhood import dataset_folders, is_near, list_around, newest_windows
 from airflow_audit_provider.pipelines.pass_records import read_passes
+from airflow_audit_provider.pipelines.side_by_side import read_each
+
+_TICK = timedelta(microseconds=1)
 
 
 class DatasetCoverage(msgspec.Struct, frozen=True):
@@ -63,44 +61,49 @@ def coverage(
     Raises ``VerificationError`` for a manifest or descriptor that cannot be read.
     """
     check_settle_delay(settle_delay)
+    asked = TimeWindow(start, end) if start is not None and end is not None else None
     found = []
-    for folder, keys in sorted(_manifest_keys(store.list_keys("")).items()):
-        windows = newest_manifests(keys)
-        time_range = TimeWindow(start or min(windows).start, end or max(window.end for window in windows))
-        found.append(_of_one(store, folder, windows, time_range, due_until(windows, now, settle_delay)))
+    for folder in dataset_folders(store):
+        windows, is_followed = _windows(store, folder, asked)
+        if windows:
+            time_range = TimeWindow(start or min(windows).start, end or max(window.end for window in windows))
+            due_at = now - settle_delay if is_followed else due_until(windows, now, settle_delay)
+            found.append(_of_one(store, folder, windows, time_range, due_at))
     return tuple(found)
 
 
-def _manifest_keys(keys: Iterable[str]) -> dict[str, list[str]]:
-    """Returns the keys of manifests, relative to their dataset's folder, by that folder."""
-    found: dict[str, list[str]] = defaultdict(list)
-    for key in keys:
-        folder, separator, rest = key.rpartition(MANIFEST_FOLDER)
-        if separator and (not folder or folder.endswith("/")) and read_manifest_key(separator + rest) is not None:
-            found[folder].append(separator + rest)
-    return found
+def _windows(store: Store, folder: str, asked: TimeWindow | None) -> tuple[dict[TimeWindow, str], bool]:
+    """Returns windows of a dataset with the keys of their newest manifests, relative to the folder.
+
+    All of them, or those around a range of some days. A window that ends at the end of the range or later shows that
+    everything before it is due (true). Otherwise that depends on the newest windows, which are then there, too.
+    """
+    if asked is None or not is_near(asked):
+        return newest_manifests(key.removeprefix(folder) for key in store.list_keys(folder + MANIFEST_FOLDER)), False
+    windows = newest_manifests(list_around(store, TimeWindow(asked.start, asked.end + _TICK), folder).manifest_keys)
+    if any(window.end >= asked.end for window in windows):
+        return windows, True
+    return windows | newest_windows(store, folder, RECENT_COUNT), False
 
 
 def _of_one(
     store: Store, folder: str, windows: Mapping[TimeWindow, str], time_range: TimeWindow, due_at: datetime
 ) -> DatasetCoverage:
     content = store.read(folder + DATASET_KEY)
-    newest = {
-        window: read_committed(store, folder + key).manifest
-        for window, key in windows.items()
-        if window.overlaps(time_range)
-    }
-    if content is not None:
-        dataset = read_dataset(content)
-    else:
-        last = max(windows)
-        dataset = dataset_of(newest[last] if last in newest else read_committed(store, folder + windows[last]).manifest)
+    keys = {folder + key: window for window, key in sorted(windows.items()) if window.overlaps(time_range)}
+    newest = {keys[key]: committed_manifest(key, read).manifest for key, read in read_each(store, list(keys))}
+    dataset = read_dataset(content) if content is not None else _newest_dataset(store, folder)
     facts = {
         window: facts_of(manifest, is_foreign=_is_foreign(manifest, dataset)) for window, manifest in newest.items()
     }
     own = {window: windows[window] for window, fact in facts.items() if not fact.is_foreign}
     verified = verified_by(own, read_passes(store, folder))
     return DatasetCoverage(folder, dataset, content is not None, coverage_of(time_range, facts, due_at), verified)
+
+
+def _newest_dataset(store: Store, folder: str) -> Dataset:
+    newest = newest_windows(store, folder, 1)
+    return dataset_of(read_committed(store, folder + newest[max(newest)]).manifest)
 
 
 def _is_foreign(manifest: Manifest, dataset: Dataset) -> bool:

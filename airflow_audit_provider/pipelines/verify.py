@@ -1,7 +1,7 @@
 """Verifies a destination: manifests, parts, records, unreferenced objects and seals.
 
-Steps: list every object; read the seals; read the manifests window by window; read each part; check unreferenced
-objects; check seals.
+Steps: list every object, or those around a range of some days; read the seals; read the manifests window by window;
+read each part; check unreferenced objects; check seals.
 One part is in memory at a time.
 
 Invariant: verification reads and never writes.
@@ -10,9 +10,10 @@ Invariant: verification reads and never writes.
 from __future__ import annotations
 
 import hashlib
-from collections import defaultdict
+from collections import ChainMap, defaultdict
 from collections.abc import Iterable, Iterator
-from datetime import UTC, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
+from itertools import groupby
 from typing import NamedTuple
 
 import msgspec
@@ -22,6 +23,7 @@ from airflow_audit_provider.core.archive.manifest import Part
 from airflow_audit_provider.core.archive.object_keys import (
     DATASET_KEY,
     MANIFEST_FOLDER,
+    PARTITION_START,
     SEAL_FOLDER,
     WindowKeys,
     partition_date_in,
@@ -56,6 +58,8 @@ from airflow_audit_provider.core.windows.window import EARLIEST_AT, LATEST_AT, T
 from airflow_audit_provider.exceptions import ConfigurationError
 from airflow_audit_provider.formats.part_format import committed_format
 from airflow_audit_provider.pipelines.committed import read_seals
+from airflow_audit_provider.pipelines.neighbourhood import days_of, is_near, list_around
+from airflow_audit_provider.pipelines.side_by_side import each, read_each
 
 
 class PublishedReport(msgspec.Struct, frozen=True):
@@ -161,6 +165,8 @@ def verify(
 ) -> VerifyReport:
     """Verifies every window that overlaps ``[start, end)``, unreferenced objects, and all seals.
 
+    Of a range of some days, only the days around it are listed: see ``docs/auditors`` for what it does not find then.
+
     ``lock_check`` adds the locks of all objects that these need. A bound that is None is open. Damaged content becomes
     a finding; only a store that cannot be read raises (``StorageError``), and ``sealed_within`` without certificates
     (``ConfigurationError``).
@@ -174,7 +180,7 @@ def verify(
         run.findings.append(finding(FindingKind.NOTHING_COMMITTED, MANIFEST_FOLDER, fact))
     seals, times = run.seals, SealTimes(run.seals, anchors.timestamps)
     findings = [*run.findings, *run.stray_findings(), *seals.findings, *seals.acceptance_findings()]
-    findings += sealed_findings(seals, run.manifests, run.manifest_keys)
+    findings += sealed_findings(seals, run.manifests, run.manifest_keys, run.is_listed)
     findings += _anchor_findings(seals, times, anchors)
     locks = None
     if lock_check is not None:
@@ -216,7 +222,7 @@ def _anchor_findings(seals: SealChain, times: SealTimes, anchors: TrustAnchors) 
 
 
 class _Verifier:
-    """One pass over a destination.
+    """One pass over a destination, or over the days around a range of some days.
 
     The objects are listed first, so that a window committed during the pass is not reported as unreferenced.
     """
@@ -224,11 +230,22 @@ class _Verifier:
     def __init__(self, store: Store, time_range: TimeWindow) -> None:
         self._store = store
         self._range = time_range
-        self._sizes = dict(store.list_sizes(""))
-        self.manifest_keys = set(store.list_keys(MANIFEST_FOLDER))
+        self._is_near = is_near(time_range)
+        partitions = [f"{PARTITION_START}{day}/" for day in days_of(time_range)] if self._is_near else [""]
+        self._sizes = dict(item for sizes in each(self._list_sizes, partitions) for item in sizes)
+        # Sizes of parts in other partitions; an object there that no manifest names is not in the range.
+        self._other_sizes: dict[str, int] = {}
+        self._partitions = set(partitions)
+        self._manifest_days: frozenset[date] = frozenset()
+        self.manifest_keys = set(self._list_manifests())
         # Read after the listing: the descriptor is created before the first manifest.
-        self._dataset = DatasetCheck(store.read(DATASET_KEY))
-        self.seals = SealChain(read_seals(store))
+        descriptor = store.read(DATASET_KEY)
+        self._dataset = DatasetCheck(descriptor)
+        if descriptor is not None:
+            self._sizes[DATASET_KEY] = len(descriptor)
+        seal_sizes = dict(store.list_sizes(SEAL_FOLDER))
+        self._sizes |= seal_sizes
+        self.seals = SealChain(read_seals(store, seal_sizes))
         self.findings: list[Finding] = list(self._dataset.findings(self.manifest_keys))
         self.manifests: dict[str, SealedManifest | None] = {}
         self.window_count = self.part_count = self.record_count = self.size_bytes = 0
@@ -236,18 +253,36 @@ class _Verifier:
         self._referenced: set[str] = set()
         self._older_parts: dict[str, Part] = {}
 
+    def _list_sizes(self, prefix: str) -> list[tuple[str, int]]:
+        return list(self._store.list_sizes(prefix))
+
+    def _list_manifests(self) -> list[str]:
+        if not self._is_near:
+            return list(self._store.list_keys(MANIFEST_FOLDER))
+        found = list_around(self._store, self._range)
+        self._manifest_days = found.days
+        return found.manifest_keys
+
+    def is_listed(self, key: str) -> bool:
+        """Returns whether the folder of a manifest was listed."""
+        named = read_manifest_key(key)
+        return not self._is_near or named is None or named.day in self._manifest_days
+
     def windows(self) -> Iterator[list[StoredManifest]]:
         """Yields the manifests of each window in the range, and records overlapping windows as findings."""
         keys = _by_window(self.manifest_keys)
         first_keys = {window: min(of_one) for window, of_one in keys.items()}
         self.findings += [found for found in overlap_findings(first_keys) if self._is_in_range(found.key)]
-        for window in sorted(keys):
-            if window.overlaps(self._range):
-                yield [StoredManifest(key, self._store.read(key)) for key in sorted(keys[window])]
+        wanted = [key for window in sorted(keys) if window.overlaps(self._range) for key in sorted(keys[window])]
+        stored = (StoredManifest(key, content) for key, content in read_each(self._store, wanted))
+        # The generations of a window follow each other.
+        for _, of_one in groupby(stored, key=lambda one: one.key.rpartition(".g")[0]):
+            yield list(of_one)
 
     def check_window(self, stored: list[StoredManifest]) -> None:
         """Checks a window's manifests, then its parts one by one."""
         chain = read_chain(stored)
+        self._list_partitions_of(chain)
         self.manifests.update(as_sealed(stored, chain))
         check = WindowCheck(chain)
         for part in check.parts:
@@ -260,6 +295,13 @@ class _Verifier:
         self.record_count += check.record_count
         self._referenced.update(part.key for part in check.parts)
         self._older_parts.update({part.key: part for one in chain.generations for part in one.manifest.parts})
+
+    def _list_partitions_of(self, chain: Chain) -> None:
+        """Lists the partitions of a window whose local date is not a date of the range."""
+        partitions = {f"{PARTITION_START}{one.manifest.partition_date}/" for one in chain.generations}
+        for partition in partitions - self._partitions if self._is_near else ():
+            self._other_sizes.update(self._list_sizes(partition))
+            self._partitions.add(partition)
 
     def stray_findings(self) -> Iterator[Finding]:
         """Yields findings for unreferenced objects; those of windows outside the range only in a partition of it."""
@@ -285,10 +327,11 @@ class _Verifier:
                 self.findings += [found] if found else []
                 self._referenced.add(key)
         self._referenced.update(erased_parts(chain))
-        self.findings += [*replacement_findings(chain, self.seals), *erasure_findings(chain, self._sizes)]
+        stored_parts = ChainMap(self._sizes, self._other_sizes)
+        self.findings += [*replacement_findings(chain, self.seals), *erasure_findings(chain, stored_parts)]
 
     def _check_part(self, check: WindowCheck, part: Part) -> None:
-        if not check.check_size(part, self._sizes.get(part.key)):
+        if not check.check_size(part, self._sizes.get(part.key, self._other_sizes.get(part.key))):
             return
         content = self._store.read(part.key)
         self.size_bytes += len(content or b"")
@@ -324,7 +367,9 @@ class _Verifier:
     def _named_by(self, window: TimeWindow) -> set[str]:
         """Returns the keys of the parts that the manifests of a window name."""
         keys = WindowKeys(window, window.start.date())
-        manifests = [key for key in self.manifest_keys if keys.generation_of(key)]
+        is_listed = not self._is_near or window.start.date() in self._manifest_days
+        listed = self.manifest_keys if is_listed else self._store.list_keys(keys.manifest_prefix)
+        manifests = [key for key in listed if keys.generation_of(key)]
         chain = read_chain([StoredManifest(key, self._store.read(key)) for key in manifests])
         return {part.key for one in chain.generations for part in one.manifest.parts}
 

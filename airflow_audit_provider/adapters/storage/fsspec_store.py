@@ -123,6 +123,19 @@ class FsspecStore:
         # If an object has the name of the requested folder, some file systems return that object.
         yield from sorted((key, int(entry["size"])) for key, entry in keys if key.startswith(prefix))
 
+    def list_folders(self, prefix: str) -> list[str]:
+        """Returns the names of the folders directly below a prefix, freshly listed and sorted."""
+        with translate_storage_errors("listed", prefix):
+            self._fs.invalidate_cache()
+            try:
+                found = self._fs.ls(self._path(prefix), detail=True)
+            except FileNotFoundError:
+                return []
+        # If an object has the name of the requested folder, it is the only entry.
+        names = (entry["name"].rstrip("/") for entry in found if entry.get("type") == "directory")
+        folder = self._path(prefix).strip("/")
+        return sorted({name.rpartition("/")[2] for name in names if name.strip("/") != folder})
+
     def stage(self, key: str) -> StagedObject:
         """Opens an object for writing; nothing is visible under the key before ``close``."""
         with self._uploading("written", key):

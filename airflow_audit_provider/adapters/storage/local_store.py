@@ -66,6 +66,13 @@ class LocalStore:
             sized = [(key, _size_bytes(entry)) for key, entry in _files(self._root, prefix)]
         yield from sorted((key, size_bytes) for key, size_bytes in sized if size_bytes is not None)
 
+    def list_folders(self, prefix: str) -> list[str]:
+        """Returns the names of the folders directly below a prefix, sorted."""
+        with translate_storage_errors("listed", prefix):
+            check_key(prefix)
+            entries = _entries(f"{self._root}/{prefix}")
+            return sorted(entry.name for entry in entries if entry.is_dir(follow_symlinks=False))
+
     def stage(self, key: str) -> StagedObject:
         """Opens a file for writing under a name that no reader uses."""
         with _at(self._root, key, "written"):

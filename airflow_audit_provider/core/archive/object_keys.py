@@ -79,7 +79,7 @@ class WindowKeys(msgspec.Struct, frozen=True):
 
         It is the UTC date in every time zone, so that one window has one key for its commit.
         """
-        return f"{MANIFEST_FOLDER}dt={self.window.start:%Y-%m-%d}/"
+        return f"{MANIFEST_FOLDER}dt={self.window.start.date()}/"
 
     @property
     def neighbour_prefixes(self) -> list[str]:
@@ -131,8 +131,9 @@ class WindowKeys(msgspec.Struct, frozen=True):
 
     def part_generation(self, key: str) -> int | None:
         """Returns the generation that a part of this window was published for, None for any other key."""
-        match = _PART.fullmatch(key.removeprefix(self.partition))
-        return int(match[1]) if match and key.startswith(self.partition) else None
+        partition = self.partition
+        match = _PART.fullmatch(key, len(partition)) if key.startswith(partition) else None
+        return int(match[1]) if match else None
 
     @property
     def all_staging(self) -> str:
@@ -258,13 +259,15 @@ def is_pass_record_key(key: str) -> bool:
 
 
 def _compact(instant: datetime) -> str:
+    # ``strftime`` takes three times as long, and pads no year before 1000.
     fraction = f".{instant.microsecond:06}" if instant.microsecond else ""
-    return f"{instant:%Y%m%dT%H%M%S}{fraction}Z"
+    day = f"{instant.year:04}{instant.month:02}{instant.day:02}"
+    return f"{day}T{instant.hour:02}{instant.minute:02}{instant.second:02}{fraction}Z"
 
 
 def _instant(compact: str) -> datetime:
-    """Parses an instant that a pattern matched; there may be thousands, and ``strptime`` takes ten times as long."""
-    digits, _, fraction = compact.rstrip("Z").partition(".")
-    places = (slice(4), slice(4, 6), slice(6, 8), slice(9, 11), slice(11, 13), slice(13, 15))
-    year, month, day, hour, minute, second = (int(digits[place]) for place in places)
-    return datetime(year, month, day, hour, minute, second, int(fraction or 0), tzinfo=UTC)
+    """Parses an instant that a pattern matched; there may be thousands, and ``strptime`` takes 30 times as long."""
+    if compact[9:11] == "24":
+        # Newer versions of Python read it as the next midnight, which has another text.
+        raise ValueError(compact)
+    return datetime.fromisoformat(compact)

@@ -18,7 +18,7 @@ from airflow_audit_provider.core.windows.window import LATEST_AT, TimeWindow, fo
 
 # How many of the newest windows tell how long the next one may be: a week of days, which may have a weekend or a clock
 # change among them.
-_RECENT_COUNT = 7
+RECENT_COUNT = 7
 
 
 class SpanState(StrEnum):
@@ -111,7 +111,7 @@ def due_until(windows: Iterable[TimeWindow], now: datetime, settle_delay: timede
     is not over cannot be committed. The longest of the newest seven windows tells how long the next one may be.
     """
     settled_at = now - settle_delay
-    recent = sorted(windows)[-_RECENT_COUNT:]
+    recent = sorted(windows)[-RECENT_COUNT:]
     last_at = max((window.end for window in recent), default=settled_at)
     if settled_at <= last_at:
         return settled_at

@@ -18,7 +18,7 @@ Invariant: a seal is never rewritten; what is committed later is named by a late
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime
 from functools import cached_property
 from typing import NamedTuple
@@ -405,14 +405,18 @@ def as_sealed(stored: Iterable[StoredManifest], chain: Chain) -> dict[str, Seale
 
 
 def sealed_findings(
-    chain: SealChain, stored: Mapping[str, SealedManifest | None], listed: set[str]
+    chain: SealChain,
+    stored: Mapping[str, SealedManifest | None],
+    listed: set[str],
+    is_listed: Callable[[str], bool] = lambda _: True,
 ) -> Iterator[Finding]:
     """Compares the manifests that seals name with those in the store.
 
     ``stored`` maps the key of every manifest that was read to its sealed form, None if it vanished meanwhile;
-    ``listed`` are the keys of all manifests. A manifest that is listed but was not read is assumed to be unchanged.
+    ``listed`` are the keys of all manifests, or of those in the folders that ``is_listed`` tells. A manifest that is
+    listed but was not read is assumed to be unchanged, and so is one whose folder was not listed.
     """
-    named = {one for seal in chain.seals for one in seal.manifests}
+    named = {one for seal in chain.seals for one in seal.manifests if is_listed(one.key)}
     yield from sealed_manifest_findings(named, stored, listed)
     if chain.last_number:
         yield from _unsealed_findings(chain, set(stored) - {one.key for one in named})

@@ -130,5 +130,7 @@ class TimeWindow:
 
 def _as_plain_utc(instant: datetime) -> datetime:
     """Converts any aware datetime, also pendulum's, to a standard one in UTC, so that equal windows compare equal."""
+    if type(instant) is datetime and instant.tzinfo is UTC:
+        return instant
     utc = instant.astimezone(UTC)
     return datetime(utc.year, utc.month, utc.day, utc.hour, utc.minute, utc.second, utc.microsecond, tzinfo=UTC)

@@ -31,6 +31,7 @@ def _stage(store: Store) -> None:
 OPERATIONS: dict[str, Callable[[Store], object]] = {
     "read": lambda store: store.read("m/1"),
     "list": lambda store: list(store.list_keys("m/")),
+    "list folders": lambda store: store.list_folders("m/"),
     "create": lambda store: store.create("m/1", b"x"),
     "publish": lambda store: store.publish("_staging/1", "m/1"),
     "remove": lambda store: store.remove(["m/1"]),

@@ -182,6 +182,7 @@ def test_key_that_leads_elsewhere_is_refused_by_every_operation(below: Store, ke
         lambda: below.read(key),
         lambda: list(below.list_keys(key)),
         lambda: list(below.list_sizes(f"{key}/")),
+        lambda: below.list_folders(f"{key}/"),
         lambda: below.stage(key),
         lambda: below.publish(key, "a"),
         lambda: below.publish("a", key),

@@ -83,11 +83,24 @@ def test_a_prefix_is_a_folder(store: Store) -> None:
     assert list(store.list_keys("")) == sorted(["dt=10/b", "dt=1/b", "dt=1/a/c", "dt=1x", "dt=1/a.json"])
 
 
+def test_folders_are_listed_without_what_is_in_them(store: Store) -> None:
+    """The folders directly below a prefix are listed, sorted and afresh; none below a folder that does not exist."""
+    for key in ("dt=10/b", "dt=1/b", "dt=1/a/c", "dt=1x", "_m/dt=2/x.json", "_m/a.json"):
+        put(store, key)
+    # A local store may keep the empty folder of files that were being written.
+    assert [name for name in store.list_folders("") if name != "_staging"] == ["_m", "dt=1", "dt=10"]
+    assert store.list_folders("dt=1/") == ["a"]
+    assert store.list_folders("_m/") == ["dt=2"]
+    assert store.list_folders("no/") == store.list_folders("dt=10/") == []
+    put(store, "_m/dt=3/y/z.json")
+    assert store.list_folders("_m/") == ["dt=2", "dt=3"]
+
+
 @pytest.mark.parametrize("store", remote_stores("path"), indirect=True)
 def test_an_object_may_be_named_like_a_folder(store: Store) -> None:
     """An object whose key is the prefix without its slash is not in the prefix's listing."""
     put(store, "dt=1")
-    assert list(store.list_keys("dt=1/")) == []
+    assert list(store.list_keys("dt=1/")) == store.list_folders("dt=1/") == store.list_folders("") == []
     put(store, "dt=1/a")
     assert list(store.list_keys("dt=1/")) == ["dt=1/a"]
     assert list(store.list_keys("")) == ["dt=1", "dt=1/a"]

@@ -41,6 +41,17 @@ class CountingStore(MemoryStore):
         self.calls["list"] += max(1, -(-len(found) // KEYS_A_PAGE))
         return iter(found)
 
+    def list_folders(self, prefix: str) -> list[str]:
+        """Returns the sorted names of the folders below a prefix, and jumps over what is in them as a store does."""
+        self.calls["list"] += 1
+        found: list[str] = []
+        place = bisect_left(self._sorted, prefix)
+        while place < len(self._sorted) and self._sorted[place].startswith(prefix):
+            name, is_folder, _ = self._sorted[place].removeprefix(prefix).partition("/")
+            found += [name] if is_folder else []
+            place = bisect_left(self._sorted, f"{prefix}{name}0") if is_folder else place + 1
+        return found
+
     def create(self, key: str, content: bytes) -> bool:
         """Writes an object and returns True, or returns False if it exists."""
         self.calls["create"] += 1

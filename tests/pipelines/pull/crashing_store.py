@@ -71,6 +71,11 @@ class CrashingStore:
             found = list(self._store.list_sizes(prefix))
         return iter(found)
 
+    def list_folders(self, prefix: str) -> list[str]:
+        """Lists folders, unless killed."""
+        with self._crash.operation(f"list folders {prefix}"):
+            return self._store.list_folders(prefix)
+
     def stage(self, key: str) -> StagedObject:
         """Opens an object that has the same crash point, unless killed."""
         with self._crash.operation(f"stage {key}"):

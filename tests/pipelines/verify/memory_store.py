@@ -28,6 +28,11 @@ class MemoryStore:
         """Returns an iterator over the sorted keys and their sizes."""
         return ((key, len(self.objects[key])) for key in self.list_keys(prefix))
 
+    def list_folders(self, prefix: str) -> list[str]:
+        """Returns the sorted names of the folders below a prefix."""
+        below = (key.removeprefix(prefix) for key in self.objects if key.startswith(prefix))
+        return sorted({rest.partition("/")[0] for rest in below if "/" in rest})
+
     def stage(self, key: str) -> _MemoryObject:
         """Returns an open object."""
         return _MemoryObject(self.objects, key)
