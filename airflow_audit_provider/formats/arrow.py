@@ -8,7 +8,6 @@ schema carry their name and version in the file's metadata.
 
 from __future__ import annotations
 
-import io
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from airflow_audit_provider.core.warehouse.port import ColumnType
 from airflow_audit_provider.formats.lenient_json import readable
+from airflow_audit_provider.formats.nested import Column, Lists, Objects, Repeated, presence
 from airflow_audit_provider.formats.normalized import columns as normalized
 from airflow_audit_provider.formats.normalized.columns import COLUMNS, TableColumn, columns_of
 from airflow_audit_provider.formats.ocsf import mapping as ocsf
@@ -170,19 +170,56 @@ def table_to_arrow(
     return pa.RecordBatch.from_arrays(arrays, schema=schema)
 
 
-def events_to_arrow(schema: pa.Schema, events: bytes) -> pa.RecordBatch:
-    """Returns lines of JSON as Arrow rows of a schema; raises ``ArrowInvalid`` for a field that it lacks."""
+def objects_to_arrow(schema: pa.Schema, rows: Objects, count: int, text_column: str) -> pa.RecordBatch:
+    """Returns objects as Arrow rows of a schema; ``text_column`` holds the records' own bytes."""
     import pyarrow as pa
-    from pyarrow import json
 
-    table = json.read_json(
-        io.BytesIO(events),
-        # A block has to hold the longest line, and more than one block brings nothing.
-        read_options=json.ReadOptions(use_threads=False, block_size=len(events) + 1),
-        parse_options=json.ParseOptions(explicit_schema=schema, unexpected_field_behavior="error"),
-    ).combine_chunks()
-    columns = [table.column(name).combine_chunks() for name in schema.names]
-    return pa.RecordBatch.from_arrays(columns, schema=schema)
+    texts: Any = rows.attributes[text_column]
+    arrays = [
+        raw_column(texts) if field.name == text_column else _nested(rows.attributes.get(field.name), field.type, count)
+        for field in schema
+    ]
+    return pa.RecordBatch.from_arrays(arrays, schema=schema)
+
+
+def _nested(column: Column, kind: Any, count: int) -> Any:
+    """Returns a column as an Arrow array of a type, objects as structs."""
+    import pyarrow as pa
+
+    if column is None:
+        return pa.nulls(count, kind)
+    if isinstance(column, Repeated):
+        return typed_column([column.value], kind).take(_zeros(count))
+    if isinstance(column, Objects):
+        children = [_nested(column.attributes.get(field.name), field.type, count) for field in kind]
+        absent = None if column.present is None else _booleans([not present for present in column.present])
+        return pa.StructArray.from_arrays(children, fields=list(kind), mask=absent)
+    if isinstance(column, Lists):
+        return _lists(column.element, kind, count)
+    return typed_column(column, kind)
+
+
+def _lists(element: Objects, kind: Any, count: int) -> Any:
+    """Returns lists of one element as an Arrow array, null in rows without the element."""
+    import pyarrow as pa
+
+    present = presence(element, count)
+    ends = pa.py_buffer(array("i", accumulate(present, initial=0)))
+    offsets: Any = pa.Int32Array.from_buffers(pa.int32(), count + 1, [None, ends])
+    elements = _nested(element, kind.value_type, count).filter(_booleans(present))
+    return pa.ListArray.from_arrays(offsets, elements, type=kind, mask=_booleans([not one for one in present]))
+
+
+def _zeros(count: int) -> Any:
+    import pyarrow as pa
+
+    return pa.Int32Array.from_buffers(pa.int32(), count, [None, pa.py_buffer(bytes(4 * count))])
+
+
+def _booleans(values: Sequence[bool]) -> Any:
+    import pyarrow as pa
+
+    return pa.UInt8Array.from_buffers(pa.uint8(), len(values), [None, pa.py_buffer(bytes(values))]).cast(pa.bool_())
 
 
 def raw_column(raws: Sequence[bytes]) -> pa.Array[Any]:

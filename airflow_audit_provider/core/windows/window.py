@@ -59,8 +59,20 @@ def format_ns(instant_ns: int, digits: int = 9) -> str:
 
     The fixed width makes the texts sort in time order.
     """
-    second, fraction = divmod(instant_ns, SECOND_NS)
-    return f"{format_second(second)[:-1]}.{fraction // 10 ** (9 - digits):0{digits}}Z"
+    seconds, fraction = divmod(instant_ns, SECOND_NS)
+    minute, second = divmod(seconds, 60)
+    template, unit = _FRACTIONS[digits]
+    return template % (_minute_text(minute), second, fraction // unit)
+
+
+@lru_cache(maxsize=4096)
+def _minute_text(minute: int) -> str:
+    """Returns a minute since the epoch as the start of RFC 3339 text; cached, because records of a page share it."""
+    return format_instant(from_seconds(minute * 60))[: len("2026-11-01T00:00:")]
+
+
+# By the number of fraction digits: the text, and the nanoseconds of the last digit.
+_FRACTIONS = {digits: (f"%s%02d.%0{digits}dZ", 10 ** (9 - digits)) for digits in range(1, 10)}
 
 
 @dataclass(frozen=True, slots=True, order=True)

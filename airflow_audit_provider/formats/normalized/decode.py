@@ -74,7 +74,8 @@ def values_of(rows: Rows, name: str) -> list[Any]:
 Values = Sequence[Any]
 Table = dict[str, Values]
 
-_NULL = msgspec.Raw(b"null")
+_NULL_TEXT = b"null"
+_NULL = msgspec.Raw(_NULL_TEXT)
 _FIELD_TYPES: dict[ColumnType, tuple[Any, Any]] = {
     ColumnType.TEXT: (str | None, None),
     ColumnType.JSON: (msgspec.Raw, _NULL),
@@ -126,14 +127,14 @@ class _Plan(NamedTuple):
     version: ApiVersion
     decoder: Any
     paths: tuple[str, ...]
-    inner: Mapping[str, tuple[Any, tuple[str, ...]]]
+    inner: Mapping[str, tuple[Any, Any, tuple[str, ...]]]
 
     def table(self, lines: bytes) -> Table:
         """Returns the columns; raises for a value of another type than its column's."""
         values = self._values(self.decoder.decode_lines(lines))
-        for path, (decoder, names) in self.inner.items():
-            inside = decoder.decode(b"[" + b",".join(map(bytes, values[path])) + b"]")
-            values |= {f"{path}.{name}": [one and getattr(one, name) for one in inside] for name in names}
+        for path, (decoder, empty, names) in self.inner.items():
+            inside = [one or empty for one in decoder.decode(b"[" + b",".join(map(bytes, values[path])) + b"]")]
+            values |= {f"{path}.{name}": values_of(inside, name) for name in names}
         count = len(values[self.paths[0]])
         return {column.name: _column(column, column.path(self.version), values, count) for column in _MAPPED}
 
@@ -156,11 +157,13 @@ def _column(column: TableColumn, path: str, values: Mapping[str, Values], count:
     if others:
         return _first_values(column, [_texts_at(one, values) for one in (first, *others)])
     if column.type is ColumnType.JSON:
-        return [None if value is _NULL else _json_of(bytes(value)) for value in values[first]]
+        found = [None if value is _NULL else bytes(value) for value in values[first]]
+        # A record that states null has equal bytes in another object.
+        return [None if value == _NULL_TEXT else value for value in found] if _NULL_TEXT in found else found
     if column.type is ColumnType.BOOLEAN:
         return _outcomes(values[first])
     if column.type is ColumnType.INTEGER:
-        return [_whole(value) for value in values[first]]
+        _check_integers(values[first])
     return values[first]
 
 
@@ -183,10 +186,6 @@ def _first_values(column: TableColumn, places: Sequence[Values]) -> Values:
         if any(other):
             found = [text or later or text for text, later in zip(found, other, strict=True)]
     return found
-
-
-def _json_of(content: bytes) -> bytes | None:
-    return None if content == b"null" else content
 
 
 def _json_or_text(values: Values, texts: Values) -> list[str | bytes | None]:
@@ -236,6 +235,14 @@ def _outcomes(values: Values) -> list[bool | None]:
         raise TypeMismatchError(error) from None
 
 
+def _check_integers(values: Values) -> None:
+    """Raises for an integer of more than 64 bits."""
+    numbers = [value for value in values if value is not None]
+    if numbers:
+        _whole(min(numbers))
+        _whole(max(numbers))
+
+
 def _whole(value: Any) -> int | None:
     fitted = fit_integer(value)
     if fitted is None and value is not None:
@@ -279,10 +286,10 @@ def _plan(version: ApiVersion) -> _Plan:
     for path in types.keys() - outer.keys():
         group, _, rest = path.partition(".")
         groups.setdefault(group, {})[rest] = types[path]
-    inner = {
-        group: (msgspec.json.Decoder(list[_struct(f"_{group}", inside) | None]), tuple(sorted(inside)))  # type: ignore[misc]  # built above
-        for group, inside in groups.items()
-    }
+    inner = {}
+    for group, inside in groups.items():
+        struct = _struct(f"_{group}", inside)
+        inner[group] = (msgspec.json.Decoder(list[struct | None]), struct(), tuple(sorted(inside)))  # type: ignore[valid-type]  # built above
     return _Plan(version, msgspec.json.Decoder(_struct("_Row", outer)), tuple(outer), inner)
 
 

@@ -1,18 +1,21 @@
-"""Builds one OCSF event from one row of the normalized table.
+"""Builds the OCSF events of a group of records from the columns of the normalized table.
 
-Invariant: every event is valid, whatever the record contains. Values without an attribute are in ``unmapped`` and in
+Each attribute of the events is one column (``nested``), and so is each attribute of the objects in them.
+
+Invariant: every event is valid, whatever the records contain. Values without an attribute are in ``unmapped`` and in
 ``raw_data``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from ipaddress import ip_address
 from typing import Any
 
 import msgspec
 
+from airflow_audit_provider.formats.nested import Column, Lists, Objects, Repeated, objects_of, objects_where, presence
 from airflow_audit_provider.formats.ocsf.mapping import (
     ACCOUNT_CHANGE,
     ACCOUNT_RESOURCES,
@@ -32,120 +35,148 @@ from airflow_audit_provider.formats.ocsf.mapping import (
     words_of,
 )
 
-Row = Mapping[str, Any]
-# Turns a column's JSON into a value of the event: the JSON itself, or its text for a format without free-form JSON.
-Embed = Callable[[str | bytes], Any]
+Table = Mapping[str, Sequence[Any]]
+# Turns a column of JSON into values of the events: the JSON itself, or its text for a format without free-form JSON.
+Embed = Callable[[Sequence[Any]], Sequence[Any]]
 
-_PRODUCT = {"name": "Cloudflare Audit Logs", "vendor_name": "Cloudflare"}
+_CLASS_ATTRIBUTES = (
+    *("category_uid", "category_name", "class_uid", "class_name"),
+    *("activity_id", "activity_name", "type_uid", "type_name"),
+)
+_PRODUCT = Objects({"name": Repeated("Cloudflare Audit Logs"), "vendor_name": Repeated("Cloudflare")})
 _LONGEST_IP = 40
-_UNMAPPED_TEXTS = ("interface", "actor_token_name", "zone_id", "zone_name")
-_UNMAPPED_JSON = ("resource_scope", "before", "after", "metadata")
 
 
-def ocsf_event(row: Row, embed: Embed) -> dict[str, Any]:
-    """Returns a row as an API Activity event, or as Account Change if it names whose account was changed."""
-    subject = _subject(row)
-    event = _classified(API_ACTIVITY if subject is None else ACCOUNT_CHANGE, row)
-    event |= _common(row)
-    if subject is None:
-        event |= {"api": _api(row, embed), "resources": _resources(row)}
-    else:
-        event["user"] = subject
-    return _without_none(event | {"unmapped": _unmapped(row, embed), RAW_ATTRIBUTE: row["raw"]})
+def ocsf_events(table: Table, embed: Embed) -> Objects:
+    """Returns an event for each row: API Activity, or Account Change if the row names whose account was changed.
 
-
-def _without_none(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns fields without those that are None."""
-    return {name: value for name, value in fields.items() if value is not None}
-
-
-def _group(**fields: Any) -> dict[str, Any] | None:
-    return _without_none(fields) or None
-
-
-def _classified(event_class: Any, row: Row) -> dict[str, Any]:
-    activity_id, activity_name = activity_of(event_class.uid, row["action_type"])
-    return {
-        "category_uid": event_class.category_uid,
-        "category_name": event_class.category_name,
-        "class_uid": event_class.uid,
-        "class_name": event_class.name,
-        "activity_id": activity_id,
-        "activity_name": activity_name,
-        "type_uid": event_class.uid * 100 + activity_id,
-        "type_name": f"{event_class.name}: {event_class.activities[activity_id]}",
-    }
-
-
-def _common(row: Row) -> dict[str, Any]:
-    status_id, status = STATUS[row["action_succeeded"]]
-    return {
-        "time": row["event_ms"],
-        "time_dt": row["event_time"],
-        "severity_id": 1,
-        "severity": "Informational",
-        "status_id": status_id,
-        "status": status,
-        "message": row["action_description"],
-        "metadata": _metadata(row),
-        "actor": _actor(row),
-        "src_endpoint": _endpoint(row),
-        "cloud": _without_none({"provider": "Cloudflare", "account": _account(row), "org": _organization(row)}),
-        "http_request": _http_request(row),
-        "http_response": _group(code=row["request_status"]),
-    }
-
-
-def _metadata(row: Row) -> dict[str, Any]:
-    return _without_none(
+    ``table`` is the normalized table with ``event_ms`` and the columns that only events have. Its texts are ``str``;
+    JSON may be UTF-8.
+    """
+    subjects = _subjects(table)
+    account = _account(table)
+    outcomes = [STATUS[succeeded] for succeeded in table["action_succeeded"]]
+    return Objects(
         {
-            "version": OCSF_VERSION,
-            "profiles": PROFILES,
-            "product": _PRODUCT,
-            "uid": row["id"],
-            "event_code": row["action_type"],
-            "log_name": "audit_logs",
-            "log_version": row["api_version"],
+            **_classified(table["action_type"], subjects),
+            "time": table["event_ms"],
+            "time_dt": table["event_time"],
+            "severity_id": Repeated(1),
+            "severity": Repeated("Informational"),
+            "status_id": [status_id for status_id, _ in outcomes],
+            "status": [status for _, status in outcomes],
+            "message": _filled(table["action_description"]),
+            "metadata": _metadata(table),
+            "actor": _actor(table, account),
+            "src_endpoint": _endpoint(table),
+            "cloud": Objects({"provider": Repeated("Cloudflare"), "account": account, "org": _organization(table)}),
+            "http_request": _http_request(table),
+            "http_response": objects_of(code=_filled(table["request_status"])),
+            **_class_objects(table, embed, subjects),
+            "unmapped": _unmapped(table, embed, account),
+            RAW_ATTRIBUTE: table["raw"],
         }
     )
 
 
-def _actor(row: Row) -> dict[str, Any]:
-    """Returns the actor: the user if one is named, or the account whose token acted; else the kind of actor."""
-    type_id, type_name = USER_TYPES.get(row["actor_type"] or "", (OTHER, row["actor_type"] or "Other"))
-    token = _token(row)
-    user = _user(row) or (token and _group(account=_account(row)))
-    if user is None:
-        return {"app_name": "system" if type_name == "System" else row["actor_type"] or "unknown"}
-    return {
-        "user": _without_none(
-            {**user, "type_id": type_id, "type": type_name, "programmatic_credentials": token and [token]}
+def _filled(values: Sequence[Any]) -> Sequence[Any] | None:
+    """Returns a column, None if no row has a value."""
+    return values if values.count(None) < len(values) else None
+
+
+def _texts(values: Sequence[Any]) -> Sequence[Any] | None:
+    """Returns a column in which an empty text is no value."""
+    return _filled([text or None for text in values])
+
+
+def _classified(actions: Sequence[str | None], subjects: Objects | None) -> dict[str, Column]:
+    changes = presence(subjects, len(actions))
+    rows = [_class_values(is_change, action) for is_change, action in zip(changes, actions, strict=True)]
+    return dict(zip(_CLASS_ATTRIBUTES, zip(*rows, strict=True), strict=True))
+
+
+@lru_cache(maxsize=4096)
+def _class_values(is_account_change: bool, action: str | None) -> tuple[int | str, ...]:
+    """Returns the values of an event's class and activity, in the order of ``_CLASS_ATTRIBUTES``."""
+    event_class = ACCOUNT_CHANGE if is_account_change else API_ACTIVITY
+    activity_id, activity_name = activity_of(event_class.uid, action)
+    return (
+        *(event_class.category_uid, event_class.category_name, event_class.uid, event_class.name),
+        *(activity_id, activity_name, event_class.uid * 100 + activity_id),
+        f"{event_class.name}: {event_class.activities[activity_id]}",
+    )
+
+
+def _metadata(table: Table) -> Objects:
+    return Objects(
+        {
+            "version": Repeated(OCSF_VERSION),
+            "profiles": Repeated(PROFILES),
+            "product": _PRODUCT,
+            "uid": table["id"],
+            "event_code": _filled(table["action_type"]),
+            "log_name": Repeated("audit_logs"),
+            "log_version": table["api_version"],
+        }
+    )
+
+
+def _actor(table: Table, account: Objects | None) -> Objects:
+    """Returns the actors: the user if one is named, or the account whose token acted; else the kind of actor."""
+    kinds = table["actor_type"]
+    types = [USER_TYPES.get(kind or "", (OTHER, kind or "Other")) for kind in kinds]
+    person = _person(table["actor_id"], table["actor_email"])
+    tokens = _tokens(table)
+    is_account = [
+        not is_person and has_token and has_account
+        for is_person, has_token, has_account in zip(
+            presence(person, len(kinds)), presence(tokens, len(kinds)), presence(account, len(kinds)), strict=True
         )
+    ]
+    of_account = account and objects_where(is_account, account.attributes)
+    is_user = [one or other for one, other in zip(presence(person, len(kinds)), is_account, strict=True)]
+    user: dict[str, Column] = {
+        **(person.attributes if person else {}),
+        "account": of_account,
+        "type_id": [type_id for type_id, _ in types],
+        "type": [name for _, name in types],
+        "programmatic_credentials": tokens and Lists(tokens),
     }
+    apps = [
+        None if is_one else "system" if name == "System" else kind or "unknown"
+        for is_one, kind, (_, name) in zip(is_user, kinds, types, strict=True)
+    ]
+    return Objects({"user": objects_where(is_user, user), "app_name": _filled(apps)})
 
 
-def _token(row: Row) -> dict[str, Any] | None:
-    """Returns the token; its name is no attribute of a credential, whose type is a kind of token."""
-    uid = row["actor_token_id"]
-    return _group(uid=uid, type=TOKEN_TYPES.get(row["interface"] or "")) if uid else None
+def _tokens(table: Table) -> Objects | None:
+    """Returns the tokens; a token's name is no attribute of a credential, whose type is a kind of token."""
+    uids = table["actor_token_id"]
+    types = [TOKEN_TYPES.get(interface or "") for interface in table["interface"]]
+    return objects_where([bool(uid) for uid in uids], {"uid": uids, "type": types})
 
 
-def _user(row: Row) -> dict[str, Any] | None:
-    return _person(row["actor_id"], row["actor_email"])
+def _person(uids: Sequence[str | None], emails: Sequence[str | None]) -> Objects | None:
+    """Returns people. A pseudonym is a name, because OCSF requires a valid e-mail address."""
+    names = _texts(emails)
+    addresses = [name if name and _is_email(name) else None for name in names or ()]
+    return objects_of(uid=_texts(uids), name=names, email_addr=_filled(addresses) if addresses else None)
 
 
-def _person(uid: str | None, email: str | None) -> dict[str, Any] | None:
-    """Returns a person. A pseudonym is a name, because OCSF requires a valid e-mail address."""
-    address = email if email and EMAIL.fullmatch(email) else None
-    return _group(uid=uid or None, name=email or None, email_addr=address)
+@lru_cache(maxsize=4096)
+def _is_email(text: str) -> bool:
+    return EMAIL.fullmatch(text) is not None
 
 
-def _endpoint(row: Row) -> dict[str, Any]:
-    """Returns the source endpoint: an IP address, or a name for any other text."""
-    text = row["actor_ip"]
-    if text and _is_address(text):
-        return {"ip": text}
-    return {"name": text or row["interface"] or "unknown"}
+def _endpoint(table: Table) -> Objects:
+    """Returns the source endpoints: an IP address, or a name for any other text."""
+    texts = table["actor_ip"]
+    addresses = [text if text and _is_address(text) else None for text in texts]
+    names = [
+        None if address else text or interface or "unknown"
+        for address, text, interface in zip(addresses, texts, table["interface"], strict=True)
+    ]
+    return Objects({"ip": _filled(addresses), "name": _filled(names)})
 
 
 @lru_cache(maxsize=4096)
@@ -156,64 +187,114 @@ def _is_address(text: str) -> bool:
         return False
 
 
-def _account(row: Row) -> dict[str, Any] | None:
-    """Returns the account; None if an organization owns the record."""
-    uid = row["owner_id"] or None
-    is_organization = uid is not None and uid == row["organization_id"]
-    account = _group(uid=None if is_organization else uid, name=row["owner_name"] or None)
+def _account(table: Table) -> Objects | None:
+    """Returns the accounts; none where an organization owns the record."""
+    owners = [owner or None for owner in table["owner_id"]]
+    uids = [
+        None if owner == organization else owner
+        for owner, organization in zip(owners, table["organization_id"], strict=True)
+    ]
+    account = objects_of(uid=_filled(uids), name=_texts(table["owner_name"]))
+    if account is None:
+        return None
     # Cloudflare docs, Logpush fields: the owner is the actor if a user acted on itself.
-    kind = "Cloudflare User" if uid is not None and uid == row["actor_id"] else "Cloudflare Account"
-    return account and {**account, "type_id": OTHER, "type": kind}
+    kinds = [
+        "Cloudflare User" if owner is not None and owner == actor else "Cloudflare Account"
+        for owner, actor in zip(owners, table["actor_id"], strict=True)
+    ]
+    attributes = {**account.attributes, "type_id": Repeated(OTHER), "type": kinds}
+    return objects_where(presence(account, len(kinds)), attributes)
 
 
-def _organization(row: Row) -> dict[str, Any] | None:
-    uid = row["organization_id"]
-    return {"uid": uid} if uid else None
+def _organization(table: Table) -> Objects | None:
+    return objects_of(uid=_texts(table["organization_id"]))
 
 
-def _http_request(row: Row) -> dict[str, Any] | None:
-    path, _, query = (row["request_uri"] or "").partition("?")
-    method = row["request_method"]
-    return _group(
-        http_method=method if method in METHODS else None,
-        url=_group(path=path, query_string=query or None) if path else None,
-        user_agent=row["user_agent"],
+def _http_request(table: Table) -> Objects | None:
+    pieces = [(uri or "").partition("?") for uri in table["request_uri"]]
+    paths = [path or None for path, _, _ in pieces]
+    queries = [query if path and query else None for path, _, query in pieces]
+    methods = [method if method in METHODS else None for method in table["request_method"]]
+    return objects_of(
+        http_method=_filled(methods),
+        url=objects_of(path=_filled(paths), query_string=_filled(queries)),
+        user_agent=_filled(table["user_agent"]),
     )
 
 
-def _api(row: Row, embed: Embed) -> dict[str, Any]:
-    request = row["request_body"]
-    service = row["resource_product"] or row["resource_type"]
-    return _without_none(
+def _class_objects(table: Table, embed: Embed, subjects: Objects | None) -> dict[str, Column]:
+    """Returns what only one of the classes has: the call and its resources, or the person."""
+    api, resources = _api(table, embed), _resources(table)
+    if subjects is None:
+        return {"api": api, "resources": resources and Lists(resources)}
+    is_call = [not is_change for is_change in presence(subjects, len(table["id"]))]
+    has_resource = [one and other for one, other in zip(is_call, presence(resources, len(is_call)), strict=True)]
+    of_call = resources and objects_where(has_resource, resources.attributes)
+    return {
+        "api": objects_where(is_call, api.attributes),
+        "resources": of_call and Lists(of_call),
+        "user": subjects,
+    }
+
+
+def _api(table: Table, embed: Embed) -> Objects:
+    products, kinds = table["resource_product"], table["resource_type"]
+    services = [product or kind or None for product, kind in zip(products, kinds, strict=True)]
+    ids = zip(table["ray_id"], table["id"], strict=True)
+    return Objects(
         {
-            "operation": row["action_type"] or "unknown",
-            "version": row["api_version"],
-            "service": service and {"name": service},
-            "request": _without_none({"uid": row["ray_id"] or row["id"], "data": request and embed(request)}),
-            "response": _response(row, embed),
+            "operation": [action or "unknown" for action in table["action_type"]],
+            "version": table["api_version"],
+            "service": objects_of(name=_filled(services)),
+            "request": Objects(
+                {"uid": [ray_id or id_ for ray_id, id_ in ids], "data": _embedded(table["request_body"], embed)}
+            ),
+            "response": objects_of(
+                code=_filled(table["request_status"]), data=_embedded(table["response_body"], embed)
+            ),
         }
     )
 
 
-def _response(row: Row, embed: Embed) -> dict[str, Any] | None:
-    body = row["response_body"]
-    return _group(code=row["request_status"], data=body and embed(body))
+def _embedded(bodies: Sequence[Any], embed: Embed) -> Sequence[Any] | None:
+    return embed(bodies) if bodies.count(None) < len(bodies) else None
 
 
-def _resources(row: Row) -> list[dict[str, Any]] | None:
-    uid, kind, product = row["resource_id"], row["resource_type"], row["resource_product"]
-    if not uid and not kind:
-        return None
-    named = {"uid": uid} if uid else {"name": kind}
-    return [_without_none({**named, "type": kind, "group": product and {"name": product}})]
+def _resources(table: Table) -> Objects | None:
+    uids, kinds = _texts(table["resource_id"]), table["resource_type"]
+    names = [None if uid else kind or None for uid, kind in zip(table["resource_id"], kinds, strict=True)]
+    is_named = [bool(uid or kind) for uid, kind in zip(table["resource_id"], kinds, strict=True)]
+    attributes: dict[str, Column] = {
+        "uid": uids,
+        "name": _filled(names),
+        "type": _filled(kinds),
+        "group": objects_of(name=_texts(table["resource_product"])),
+    }
+    return objects_where(is_named, attributes)
 
 
-def _unmapped(row: Row, embed: Embed) -> dict[str, Any] | None:
-    texts = {name: row[name] for name in _UNMAPPED_TEXTS}
-    if row["actor_token_id"] and not (row["actor_id"] or row["actor_email"] or _account(row)):
-        texts["actor_token_id"] = row["actor_token_id"]
-    values = {name: row[name] and embed(row[name]) for name in _UNMAPPED_JSON}
-    return _without_none({**texts, **values}) or None
+def _unmapped(table: Table, embed: Embed, account: Objects | None) -> Objects | None:
+    token_ids = [
+        token if token and not (uid or email or has_account) else None
+        for token, uid, email, has_account in zip(
+            table["actor_token_id"],
+            table["actor_id"],
+            table["actor_email"],
+            presence(account, len(table["id"])),
+            strict=True,
+        )
+    ]
+    return objects_of(
+        interface=_filled(table["interface"]),
+        actor_token_name=_filled(table["actor_token_name"]),
+        zone_id=_filled(table["zone_id"]),
+        zone_name=_filled(table["zone_name"]),
+        actor_token_id=_filled(token_ids),
+        resource_scope=_embedded(table["resource_scope"], embed),
+        before=_embedded(table["before"], embed),
+        after=_embedded(table["after"], embed),
+        metadata=_embedded(table["metadata"], embed),
+    )
 
 
 class _Body(msgspec.Struct, gc=False):
@@ -239,26 +320,61 @@ def _text(value: Any) -> str | None:
 _BODY = msgspec.json.Decoder(_Body)
 
 
-def _subject(row: Row) -> dict[str, Any] | None:
-    """Returns the person whose account was changed; None if something else was changed or no person is named.
+def _subjects(table: Table) -> Objects | None:
+    """Returns the people whose accounts were changed; none where something else was changed or no person is named.
 
     The resource of such a change is the membership, which has another id than its user.
     """
-    kinds = {row["resource_type"], row["resource_product"]}
-    if not kinds & ACCOUNT_RESOURCES or not READING_WORDS.isdisjoint(words_of(row["action_type"] or "")):
+    is_change = [
+        (kind in ACCOUNT_RESOURCES or product in ACCOUNT_RESOURCES) and READING_WORDS.isdisjoint(words_of(action or ""))
+        for kind, product, action in zip(
+            table["resource_type"], table["resource_product"], table["action_type"], strict=True
+        )
+    ]
+    if not any(is_change):
         return None
-    bodies = (row["after"], row["before"], row["metadata"], row["request_body"], row["response_body"])
+    names = ("after", "before", "metadata", "request_body", "response_body")
+    rows = zip(*(table[name] for name in names), strict=True)
+    people = [_person_of(bodies) if is_one else _NOBODY for is_one, bodies in zip(is_change, rows, strict=True)]
+    return _changed_accounts(table, is_change, people)
+
+
+def _changed_accounts(table: Table, is_change: Sequence[bool], people: Sequence[_Named]) -> Objects | None:
+    person = _person([uid for uid, _ in people], [email for _, email in people])
+    memberships = [membership or None for membership in table["resource_id"]]
+    account = _account(table)
+    # OCSF requires a name, an id or an account of a user.
+    by_account = [
+        bool(is_one and not is_person and membership and has_account)
+        for is_one, is_person, membership, has_account in zip(
+            is_change,
+            presence(person, len(is_change)),
+            memberships,
+            presence(account, len(is_change)),
+            strict=True,
+        )
+    ]
+    is_subject = [one or other for one, other in zip(presence(person, len(is_change)), by_account, strict=True)]
+    attributes: dict[str, Column] = {
+        **(person.attributes if person else {}),
+        "account": account and objects_where(by_account, account.attributes),
+        "uid_alt": memberships,
+        "type_id": Repeated(UNKNOWN),
+    }
+    return objects_where(is_subject, attributes)
+
+
+_Named = tuple[str | None, str | None]
+_NOBODY: _Named = (None, None)
+
+
+def _person_of(bodies: Sequence[str | bytes | None]) -> _Named:
+    """Returns the first user's id and the first address that the bodies of a change name."""
     people = [_person_in(body) for body in bodies if body]
-    uid = next((found for found, _ in people if found), None)
-    membership = row["resource_id"] or None
-    person = _person(uid, next((found for _, found in people if found), None))
-    if person is None and membership is not None:
-        # OCSF requires a name, an id or an account of a user.
-        person = _group(account=_account(row))
-    return person and _without_none({**person, "uid_alt": membership, "type_id": UNKNOWN})
+    return next((uid for uid, _ in people if uid), None), next((address for _, address in people if address), None)
 
 
-def _person_in(body: str | bytes) -> tuple[str | None, str | None]:
+def _person_in(body: str | bytes) -> _Named:
     try:
         return _BODY.decode(body).person
     except (msgspec.DecodeError, ValueError, RecursionError):
