@@ -42,11 +42,12 @@ METHOD = """## How it is measured
   in wall time, while the fake and everything else on the machine use the same cores. Compare tools by CPU.
 - Figures are medians of the number of runs in the last column ({runs}). The tools take turns, so that a busy
   minute affects all of them{breaks}.
-- This provider runs alone on the machine. The other tools use one core at a time. If the system can pin processes to
-  cores, one tool runs on each core at the same time, with its own fake on that core.
-  On the small day the SDK is also measured alone, which shows the effect of this. Nothing is tuned: all tools run with
-  defaults, this provider too (six requests in flight). The others write gzip by Python's library at level 9, and
-  Parquet with snappy. `parquet` means each record's id, time and JSON, for every tool; typed columns are
+- `pull_window` is the function that the operator's `execute` calls.
+- This provider runs alone on the machine. Each of the other tools uses one core. If the system can pin processes to
+  cores, as many tools as there are cores (at most four) are measured at the same time, each with its own fake on its
+  own core. On the small day the SDK is also measured alone, which shows the effect of this. Nothing is tuned: all
+  tools run with defaults, this provider too (six requests in flight). The others write gzip by Python's library at
+  level 9, and Parquet with snappy. `parquet` means each record's id, time and JSON, for every tool; typed columns are
   `parquet normalized`.
 - The fake uses plain http, so no figure includes TLS. This provider loads no certificates for such a server; loading
   them, as the SDK and the httpx loop do within the measurement, takes about 30 ms of CPU a pull.

@@ -251,7 +251,7 @@ class V1Parameters(V1ExportParameters, total=False):
     per_page: int | None
     """Page size to request, 1 to 1000; by default 1000."""
     page: int | None
-    """Number of one page to return exactly as the API returns it."""
+    """Number of a page: only this page is returned, exactly as the API sends it."""
 
 
 class _V2Paging(_Range, total=False):
@@ -260,7 +260,7 @@ class _V2Paging(_Range, total=False):
     limit: int | None
     """Page size to request, 1 to 1000; by default 1000."""
     cursor: str | None
-    """Cursor of one page to return exactly as the API returns it."""
+    """Cursor of a page: only this page is returned, exactly as the API sends it."""
 
 
 class V2Parameters(V2Filters, _V2Paging, total=False):

@@ -101,9 +101,9 @@ class CloudflareAuditLogsToObjectStorageOperator(WaitingOperator):
         privacy. The manifest lists their digests.
     :param erase_reason: reason of the erasure, for the manifest; required with ``erase``. It stays permanently,
         so name no person. (templated)
-    :param public_key: public keys in PEM, for the signatures of seals. In a destination with signed seals, a run that
-        does not erase removes erased parts only if one of these keys verifies the seal that accepts the erasure.
-        Otherwise it keeps them and logs a warning. (templated)
+    :param public_key: public keys in PEM, for the signatures of seals. If seals are signed, an ordinary run (without
+        ``erase``) finishes the removal of parts that an interrupted erasure left, but only if one of these keys
+        verifies the seal that accepts the erasure. Otherwise it keeps the parts and logs a warning. (templated)
     :param deferrable: wait for an unsettled window in the triggerer; otherwise the task is rescheduled. Neither
         occupies a worker slot.
 

@@ -103,13 +103,13 @@ def named_iceberg_error(target: str, properties: Mapping[str, Any], error: Excep
     if _is_unavailable(error, text):
         return WarehouseUnavailableError(
             f"The Iceberg catalog or its storage failed at the {target} ({text}). A window is loaded as a whole or not "
-            "at all; the load ledger tells. Check that the catalog's server runs, that its uri is right and that the "
-            "storage has free space; then run the task again."
+            "at all; the load ledger shows which. Check that the catalog's server runs, that its uri is right and that "
+            "the storage has free space; then run the task again."
         )
     return ConfigurationError(
         f"Pyiceberg refused to load the {target} ({text}). A window is loaded as a whole or not at all; the load "
-        "ledger tells. Correct the table, its properties or the catalog's properties as the message says, or give the "
-        "name of a new table."
+        "ledger shows which. Correct the table, its properties or the catalog's properties as the message says, or "
+        "give the name of a new table."
     )
 
 

@@ -93,7 +93,7 @@ def test_commit_whose_response_is_lost_is_not_repeated(
     load(properties, store)
     commit(store, window(1), records_in(window(1), 3, "s"))
     server.failures = [Failure("POST", "/tables/records", status, "<h1>lost</h1>", is_late=True)]
-    with pytest.raises(AuditProviderError, match="as a whole or not at all; the load ledger tells"):
+    with pytest.raises(AuditProviderError, match="as a whole or not at all; the load ledger shows which"):
         load(properties, store)
     server.failures = []
     assert load(properties, store).unchanged_count == 2
