@@ -1,4 +1,4 @@
-"""Spill file: keeps bytes on the local disk for the duration of one pull, to bound memory.
+"""Spill files: keep bytes on the local disk, for the duration of one pull or for another library to read.
 
 Invariant: spilled bytes are returned complete or not at all; a full disk is not an error, memory is used instead.
 """
@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import os
 import tempfile
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import IO
 
 from airflow_audit_provider.exceptions import StorageUnavailableError
@@ -75,6 +76,35 @@ class SpillFile:
             return os.pread(self._file.fileno(), size_bytes, offset)
         except OSError as error:
             raise _lost(str(error)) from error
+
+
+@contextmanager
+def spilled_copy(content: bytes, suffix: str) -> Iterator[str | None]:
+    """Yields the path of a temporary file of this user with these bytes; None if it cannot be written.
+
+    Every file has another name, so a library that caches by name never takes one for another. The file is removed at
+    the end of the block; a killed process leaves it.
+    """
+    try:
+        file = tempfile.NamedTemporaryFile(prefix="airflow-audit-", suffix=suffix)  # noqa: SIM115 - its close may fail
+    except OSError:
+        yield None
+        return
+    try:
+        yield file.name if _is_written(file, content) else None
+    finally:
+        # On a full disk the close fails as the write did. It removes the file all the same.
+        with suppress(OSError):
+            file.close()
+
+
+def _is_written(file: IO[bytes], content: bytes) -> bool:
+    try:
+        file.write(content)
+        file.flush()
+    except OSError:
+        return False
+    return True
 
 
 def _lost(what: str) -> StorageUnavailableError:

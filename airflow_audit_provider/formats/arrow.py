@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 ArrowRows: TypeAlias = "pa.RecordBatch"
-# The waiting columns of 50,000 usual records, or of 16 MiB of text, take some 50 MB.
-_TABLE_GROUP_RECORDS = 50_000
 _RAW_GROUP_RECORDS = 10_000
 
 
@@ -36,14 +34,14 @@ class ParquetLayout(NamedTuple):
 
     ``dictionaries`` names the columns that get a dictionary, ``statistics`` those that get a minimum and a maximum.
     ``sorted_by`` is the index of the column that rows are sorted by. A row group has at most ``group_records`` rows
-    and a few more.
+    and a few more; None if only its size bounds it.
     """
 
     schema: pa.Schema
     dictionaries: tuple[str, ...]
     statistics: tuple[str, ...]
     sorted_by: int
-    group_records: int = _TABLE_GROUP_RECORDS
+    group_records: int | None = None
     has_arrow_schema: bool = True
 
 

@@ -21,7 +21,8 @@ from airflow_audit_provider.formats.tables import Rows
 if TYPE_CHECKING:
     import pyarrow as pa
 
-# Size of the records' own text in a row group. Ten thousand usual raw records have less.
+# Size of the records' own text in a row group. Ten thousand usual raw records have less. A table's columns take some
+# 50 MB while they wait; its row groups have no bound by count, because a part has at most 25,000 records.
 _ROW_GROUP_BYTES = 16 << 20
 _READ_RECORDS = 1000
 
@@ -57,7 +58,7 @@ class ParquetEncoder:
             self._waiting.append(self._rows.to_arrow(records, lines))
             self._waiting_count += len(records)
             self._waiting_bytes += len(lines)
-        if self._waiting_bytes >= _ROW_GROUP_BYTES or self._waiting_count >= self._layout.group_records:
+        if self._is_row_group_full():
             self._write_row_group()
         return self._sink.drain()
 
@@ -66,6 +67,10 @@ class ParquetEncoder:
         self._write_row_group()
         self._writer.close()
         return self._sink.drain()
+
+    def _is_row_group_full(self) -> bool:
+        most = self._layout.group_records
+        return self._waiting_bytes >= _ROW_GROUP_BYTES or (most is not None and self._waiting_count >= most)
 
     def _write_row_group(self) -> None:
         """Writes the waiting columns as one row group."""

@@ -227,13 +227,18 @@ def _undated_ids(
 
 def read_part(store: Store, part: Part, part_format: PartFormat, version: ApiVersion) -> Iterator[AuditRecord]:
     """Yields the records of a part; raises ``VerificationError`` if its bytes do not match the manifest's digest."""
+    yield from part_format.read(version, read_part_content(store, part), part.first_event_ns)
+
+
+def read_part_content(store: Store, part: Part) -> bytes:
+    """Returns the bytes of a part; raises ``VerificationError`` if they do not match the manifest's digest."""
     content = store.read(part.key)
     if content is None or hashlib.sha256(content).hexdigest() != part.sha256:
         raise VerificationError(
             f"The committed part {part.key} {'is missing' if content is None else 'differs from its manifest'}. "
             "Restore it from a copy, or run the window with replace=True while the API still keeps its records."
         )
-    yield from part_format.read(version, content, part.first_event_ns)
+    return content
 
 
 def read_seals(store: Store, listed: Iterable[str] | None = None) -> dict[str, bytes]:

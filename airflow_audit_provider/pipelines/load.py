@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from airflow_audit_provider.core.api.records import AuditRecord
 from airflow_audit_provider.core.archive.commit import CommittedManifest
@@ -31,15 +31,16 @@ from airflow_audit_provider.core.warehouse.load_plan import (
     check_part_record_count,
     check_records_in_window,
     check_row_count,
+    check_times_in_window,
     keys_to_compare,
     plan_loads,
 )
-from airflow_audit_provider.core.warehouse.port import LoadClaim, Warehouse
+from airflow_audit_provider.core.warehouse.port import LoadClaim, RowSink, Warehouse
 from airflow_audit_provider.core.windows.window import TimeWindow
 from airflow_audit_provider.exceptions import VerificationError, WarehouseBusyError
-from airflow_audit_provider.formats.part_format import PartFormat, committed_format
-from airflow_audit_provider.formats.warehouse_rows import arrow_rows, table_columns
-from airflow_audit_provider.pipelines.committed import read_committed, read_part, read_sha256
+from airflow_audit_provider.formats.part_format import committed_format
+from airflow_audit_provider.formats.warehouse_rows import arrow_rows, landed_table, table_columns
+from airflow_audit_provider.pipelines.committed import read_committed, read_part_content, read_sha256
 
 # How often a window is planned again after another loader was first; after that the task itself is retried.
 _MAX_ATTEMPTS = 5
@@ -172,31 +173,33 @@ def _load_once(spec: LoadSpec, planned: PlannedLoad, store: Store, warehouse: Wa
     first_sha256 = committed.sha256 if planned.generation == 1 else read_sha256(store, planned.first_key)
     claim = planned.claim(spec.dataset, spec.destination, committed, first_sha256)
     with warehouse.replacing(claim) as rows:
-        for group in _groups(claim, committed, store):
-            rows.add(group)
+        for part in committed.manifest.parts:
+            _add_part(rows, claim, committed, part, store)
         check_row_count(claim, rows.count())
     is_landed_anew = planned.replaced is not None and planned.replaced.first_sha256 != first_sha256
     record_count = claim.entry.record_count
     return LoadedWindow(planned.window, planned.generation, planned.loaded_generation, record_count, is_landed_anew)
 
 
-def _groups(claim: LoadClaim, committed: CommittedManifest, store: Store) -> Iterator[Any]:
-    """Yields the rows of every part, verified, in Arrow tables of bounded size."""
-    part_format = committed_format(committed.manifest)
-    for part in committed.manifest.parts:
-        yield from _part_groups(claim, committed, part, store, part_format)
+def _add_part(rows: RowSink, claim: LoadClaim, committed: CommittedManifest, part: Part, store: Store) -> None:
+    """Adds the rows of a part, verified: as the file it is if it has the table's columns, otherwise from its records.
 
-
-def _part_groups(
-    claim: LoadClaim, committed: CommittedManifest, part: Part, store: Store, part_format: PartFormat
-) -> Iterator[Any]:
-    version, found_count = committed.manifest.query.version, 0
-    records = read_part(store, part, part_format, version)
-    for group in _grouped(records):
+    The warehouse gets the bytes whose digest was compared; nothing is read from the store a second time.
+    """
+    part_format, version = committed_format(committed.manifest), committed.manifest.query.version
+    content = read_part_content(store, part)
+    table = landed_table(content, part_format, claim)
+    if table is not None:
+        check_part_record_count(part, table.record_count)
+        check_times_in_window(part, claim.window, *table.event_bounds_ns())
+        return rows.add_part(table)
+    found_count = 0
+    for group in _grouped(part_format.read(version, content, part.first_event_ns)):
         found_count += len(group)
         check_records_in_window(part, claim.window, group)
-        yield arrow_rows(version, group, claim)
+        rows.add(arrow_rows(version, group, claim))
     check_part_record_count(part, found_count)
+    return None
 
 
 def _grouped(records: Iterable[AuditRecord]) -> Iterator[list[AuditRecord]]:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from airflow_audit_provider.adapters.spill_file import SpillFile
+from airflow_audit_provider.adapters.spill_file import SpillFile, spilled_copy
 from airflow_audit_provider.exceptions import StorageUnavailableError
 
 LARGEST_FILE = 1000
@@ -102,3 +102,31 @@ def test_short_read_is_an_error(has_folder: bool, tmp_path: Path, monkeypatch: p
     with pytest.raises(StorageUnavailableError, match="0 of 8 bytes"):
         spill_file.read(90, 8)
     spill_file.close()
+
+
+def test_copy_is_a_file_of_this_user_until_the_end_of_the_block(folder: Path) -> None:
+    """A copy has the bytes, no rights for others and a name of its own."""
+    with spilled_copy(b"one", ".parquet") as one, spilled_copy(b"two", ".parquet") as two:
+        assert one is not None
+        assert two is not None
+        assert (Path(one).read_bytes(), Path(two).read_bytes()) == (b"one", b"two")
+        assert Path(one).stat().st_mode & 0o077 == 0
+        assert one != two
+    assert list(folder.iterdir()) == []
+
+
+def test_copy_is_removed_after_an_error(folder: Path) -> None:
+    """An error in the block is not held back, and the file is gone."""
+    with pytest.raises(ZeroDivisionError), spilled_copy(b"one", ".parquet"):
+        raise ZeroDivisionError
+    assert list(folder.iterdir()) == []
+
+
+def test_copy_that_cannot_be_written_is_none(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a full disk, and without a folder, there is no path and no file."""
+    with full_disk(), spilled_copy(b"x" * (LARGEST_FILE + 1), ".parquet") as path:
+        assert path is None
+    assert list(folder.iterdir()) == []
+    monkeypatch.setattr(tempfile, "tempdir", str(folder / "missing"))
+    with spilled_copy(b"x", ".parquet") as path:
+        assert path is None

@@ -1,6 +1,6 @@
 """Names the errors of DuckDB by their remedy, from their class.
 
-DuckDB reports a full disk during a commit as a conflict of transactions, so its text decides.
+DuckDB reports a full disk or a lack of memory during a commit as a conflict of transactions, so its text decides.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ from airflow_audit_provider.exceptions import (
 )
 
 _FILE_FAILED = ("Could not write", "Could not sync", "No space left", "Disk quota", "Input/output error")
+# Texts of DuckDB's buffer manager when the memory limit is reached.
+_NO_MEMORY = ("failed to pin block", "failed to allocate", "could not allocate", "Out of Memory")
 
 
 def named_duckdb_error(library: Any, error: BaseException) -> AuditProviderError | None:
@@ -27,7 +29,7 @@ def named_duckdb_error(library: Any, error: BaseException) -> AuditProviderError
             f"DuckDB cannot read or write its file ({text}). Nothing of the window was changed. Check the disk's free "
             "space and the rights on the file; then run the task again."
         )
-    if isinstance(error, library.TransactionException):
+    if isinstance(error, library.TransactionException) and not _is_out_of_memory(library, error):
         return WarehouseBusyError(
             f"Another DuckDB transaction changed the table or its load ledger at the same time ({text}). "
             "Nothing was changed. Run the task again."
@@ -40,9 +42,13 @@ def named_duckdb_error(library: Any, error: BaseException) -> AuditProviderError
     return _refusal(library, error, text)
 
 
+def _is_out_of_memory(library: Any, error: BaseException) -> bool:
+    return isinstance(error, library.OutOfMemoryException) or any(known in str(error) for known in _NO_MEMORY)
+
+
 def _refusal(library: Any, error: BaseException, text: str) -> ConfigurationError:
     """Returns the error for a statement that DuckDB refuses whenever it is run."""
-    if isinstance(error, library.OutOfMemoryException):
+    if _is_out_of_memory(library, error):
         return ConfigurationError(
             f"DuckDB is out of memory ({text}). Nothing of the window was changed. Increase memory_limit in the extra "
             "of a connection of type duckdb, and check that the folder of the file has space for temporary files."

@@ -35,7 +35,7 @@ from airflow_audit_provider.adapters.warehouses.iceberg_schema import (
 )
 from airflow_audit_provider.adapters.warehouses.iceberg_secrets import cause_without_secret
 from airflow_audit_provider.core.ports import Clock
-from airflow_audit_provider.core.warehouse.port import KEY_COLUMNS, LedgerEntry, LoadClaim, SqlColumn
+from airflow_audit_provider.core.warehouse.port import KEY_COLUMNS, LedgerEntry, LoadClaim, SqlColumn, TablePart
 from airflow_audit_provider.exceptions import ConfigurationError, WarehouseBusyError
 
 # Rows are buffered up to this size, so that a window does not become many small data files.
@@ -331,6 +331,11 @@ class _WrittenRows:
         self._buffered_bytes += rows.nbytes
         if self._buffered_bytes >= _FILE_BUFFER_BYTES:
             self.flush()
+
+    def add_part(self, part: TablePart) -> None:
+        """Adds the rows of a part from its Arrow tables."""
+        for rows in part.tables():
+            self.add(rows)
 
     def flush(self) -> None:
         """Writes the buffered rows, one data file for each of their partitions."""

@@ -6,12 +6,13 @@ Rows are sent by COPY, one command for each Arrow table, in which null and an em
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from importlib.util import find_spec
 from typing import Any
 
 from airflow_audit_provider.adapters.warehouses.postgres_errors import named_postgres_error
+from airflow_audit_provider.core.warehouse.port import TablePart
 from airflow_audit_provider.exceptions import ConfigurationError
 
 # Settings of each transaction. Drivers read times only with an ISO date style, and text only in the encoding that they
@@ -84,18 +85,26 @@ class PostgresSession:
         """Creates an index, so that replacing a window does not read the rows of the others."""
         self.execute(f'CREATE INDEX "{name}" ON {table} (window_start, dataset)')
 
-    def add(self, table: str, rows: Any) -> None:
-        """Sends an Arrow table by COPY."""
-        columns = ", ".join(f'"{name}"' for name in rows.column_names)
-        statement = f"COPY {table} ({columns}) FROM STDIN (FORMAT csv, ENCODING 'UTF8')"
-        content = _csv(rows)
-        with self._connection.cursor() as cursor:
-            # psycopg 2 has copy_expert, psycopg 3 has copy.
-            if hasattr(cursor, "copy_expert"):
-                cursor.copy_expert(statement, content)
-            else:
-                with cursor.copy(statement) as copy:
-                    copy.write(content.getbuffer())
+    # A COPY of few rows costs hardly more for each than a large one.
+    insert_bytes = 0
+
+    def add_file(self, _table: str, _key: Sequence[Any], _part: TablePart) -> bool:
+        """Returns False: PostgreSQL reads no Parquet."""
+        return False
+
+    def add(self, table: str, tables: Sequence[Any]) -> None:
+        """Sends Arrow tables by COPY, one command for each."""
+        for rows in tables:
+            columns = ", ".join(f'"{name}"' for name in rows.column_names)
+            statement = f"COPY {table} ({columns}) FROM STDIN (FORMAT csv, ENCODING 'UTF8')"
+            content = _csv(rows)
+            with self._connection.cursor() as cursor:
+                # psycopg 2 has copy_expert, psycopg 3 has copy.
+                if hasattr(cursor, "copy_expert"):
+                    cursor.copy_expert(statement, content)
+                else:
+                    with cursor.copy(statement) as copy:
+                        copy.write(content.getbuffer())
 
     def close(self) -> None:
         """Closes the connection."""
@@ -103,22 +112,16 @@ class PostgresSession:
 
 
 def _csv(rows: Any) -> io.BytesIO:
-    """Returns rows as CSV with every value quoted except null: COPY reads an unquoted empty field as null."""
+    """Returns rows as CSV with every value quoted except null: COPY reads an unquoted empty field as null.
+
+    It has U+FFFD instead of U+0000: JSON allows it in a string, PostgreSQL in no text. In UTF-8, a byte 0 is always
+    this character.
+    """
     from pyarrow import csv
 
     content = io.BytesIO()
-    csv.write_csv(_without_nul(rows), content, csv.WriteOptions(include_header=False, quoting_style="all_valid"))
+    csv.write_csv(rows, content, csv.WriteOptions(include_header=False, quoting_style="all_valid"))
+    if b"\0" in content.getvalue():
+        content = io.BytesIO(content.getvalue().replace(b"\0", "\ufffd".encode()))
     content.seek(0)
     return content
-
-
-def _without_nul(rows: Any) -> Any:
-    """Returns rows with U+FFFD instead of U+0000: JSON allows it in a string, PostgreSQL in no text."""
-    import pyarrow as pa
-    from pyarrow import compute
-
-    for place, field in enumerate(rows.schema):
-        column = rows.column(place)
-        if pa.types.is_string(field.type) and compute.any(compute.match_substring(column, "\0")).as_py():
-            rows = rows.set_column(place, field, compute.replace_substring(column, "\0", "\ufffd"))
-    return rows

@@ -9,11 +9,18 @@ decides between concurrent loaders.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any, NamedTuple, Protocol
 
-from airflow_audit_provider.core.warehouse.port import KEY_COLUMNS, ColumnType, LedgerEntry, LoadClaim, SqlColumn
+from airflow_audit_provider.core.warehouse.port import (
+    KEY_COLUMNS,
+    ColumnType,
+    LedgerEntry,
+    LoadClaim,
+    SqlColumn,
+    TablePart,
+)
 from airflow_audit_provider.core.windows.window import TimeWindow
 from airflow_audit_provider.exceptions import ConfigurationError, WarehouseBusyError
 
@@ -76,8 +83,20 @@ class SqlSession(Protocol):
         """Creates an index for finding a window's rows in a new table, if the database needs one."""
         ...
 
-    def add(self, table: str, rows: Any) -> None:
-        """Inserts the rows of an Arrow table, matching columns by name."""
+    def add(self, table: str, tables: Sequence[Any]) -> None:
+        """Inserts the rows of Arrow tables of one schema, matching columns by name."""
+        ...
+
+    def add_file(self, table: str, key: Sequence[Any], part: TablePart) -> bool:
+        """Inserts the rows of a part's file, each with the same values of the key columns.
+
+        Returns False, without a change, if the database does not read this file itself.
+        """
+        ...
+
+    @property
+    def insert_bytes(self) -> int:
+        """Size up to which rows are gathered for one insert; 0 if a small insert costs little."""
         ...
 
     def close(self) -> None:
@@ -305,17 +324,35 @@ class SqlRows:
         self._session = session
         self._table = table
         self._key = (claim.dataset, claim.window.start, claim.window.end)
+        self._gathered: list[Any] = []
+        self._gathered_bytes = 0
 
     def clear(self) -> None:
         """Deletes the rows of the generation that is loaded so far."""
         self._session.execute(f"DELETE FROM {self._table} WHERE {_KEY}", *self._key)  # noqa: S608 - checked name
 
     def add(self, rows: Any) -> None:
-        """Inserts the rows of an Arrow table."""
-        self._session.add(self._table, rows)
+        """Inserts the rows of an Arrow table, or gathers them for one insert until the next count."""
+        self._gathered.append(rows)
+        self._gathered_bytes += rows.nbytes
+        if self._gathered_bytes >= self._session.insert_bytes:
+            self._insert()
+
+    def add_part(self, part: TablePart) -> None:
+        """Inserts the rows of a part from its file, or from its Arrow tables if the database does not read it."""
+        if not self._session.add_file(self._table, self._key, part):
+            for rows in part.tables():
+                self.add(rows)
+
+    def _insert(self) -> None:
+        """Inserts the gathered rows."""
+        gathered, self._gathered, self._gathered_bytes = self._gathered, [], 0
+        if gathered:
+            self._session.add(self._table, gathered)
 
     def count(self) -> int:
         """Returns the number of rows of the window."""
+        self._insert()
         ((count,),) = self._session.execute(f"SELECT count(*) FROM {self._table} WHERE {_KEY}", *self._key)  # noqa: S608 - checked name
         return int(count)
 

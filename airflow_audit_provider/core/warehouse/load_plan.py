@@ -227,8 +227,14 @@ def check_part_record_count(part: Part, found_count: int) -> None:
 
 def check_records_in_window(part: Part, window: TimeWindow, records: Iterable[AuditRecord]) -> None:
     """Raises ``VerificationError`` for a record outside of its window, whose rows a replacement would not find."""
-    start_ns, end_ns = window.start_ns, window.end_ns
-    if not all(start_ns <= record.event_ns < end_ns for record in records):
+    times_ns = [record.event_ns for record in records]
+    if times_ns:
+        check_times_in_window(part, window, min(times_ns), max(times_ns))
+
+
+def check_times_in_window(part: Part, window: TimeWindow, first_ns: int, last_ns: int) -> None:
+    """Raises ``VerificationError`` if the first or the last event time of rows is outside of their window."""
+    if not window.start_ns <= first_ns <= last_ns < window.end_ns:
         raise VerificationError(
             f"The part {part.key} holds records with event times outside {window}. Nothing was loaded. Run the verify "
             "operator on the destination."

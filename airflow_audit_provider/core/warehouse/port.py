@@ -5,7 +5,7 @@ Invariant: rows and their ledger entry become visible together or not at all; ev
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from enum import StrEnum
 from typing import Any, NamedTuple, Protocol
@@ -73,11 +73,38 @@ class LoadClaim(NamedTuple):
         return self.entry.window
 
 
+class TablePart(Protocol):
+    """A part that is a Parquet file with the table's own columns; its bytes match the digest in its manifest."""
+
+    @property
+    def content(self) -> bytes:
+        """The Parquet file."""
+        ...
+
+    @property
+    def column_names(self) -> Sequence[str]:
+        """The names of the table's columns that the file has, without the key columns; it may have others."""
+        ...
+
+    @property
+    def record_bytes(self) -> float:
+        """The average size of a record's own text in its largest row group."""
+        ...
+
+    def tables(self) -> Iterator[Any]:
+        """Yields the rows as Arrow tables of bounded size, as :meth:`RowSink.add` takes them."""
+        ...
+
+
 class RowSink(Protocol):
     """Receives one window's rows inside a transaction."""
 
     def add(self, rows: Any) -> None:
         """Adds the rows of an Arrow table, by column name: the key columns and those of ``prepare``."""
+        ...
+
+    def add_part(self, part: TablePart) -> None:
+        """Adds the rows of a part in the way that the warehouse is fastest at."""
         ...
 
     def count(self) -> int:

@@ -153,6 +153,11 @@ def test_full_disk_is_retried(tmp_path: Path) -> None:
         (duckdb.TransactionException("Conflict on tuple"), WarehouseBusyError, "again"),
         (duckdb.FatalException("database has been invalidated"), WarehouseUnavailableError, "again"),
         (duckdb.OutOfMemoryException("could not allocate"), ConfigurationError, "memory_limit"),
+        (
+            duckdb.TransactionException("Failed to commit: failed to pin block of size 256.0 KiB"),
+            ConfigurationError,
+            "memory_limit",
+        ),
         (duckdb.PermissionException("not allowed"), ConfigurationError, "Open it for writing"),
         (duckdb.BinderException("no such column"), ConfigurationError, "Correct the table"),
     ],

@@ -77,6 +77,7 @@ def commit(
         partition_date=keys.partition_date,
         file_format=format_.file_format,
         compression=format_.compression,
+        table=format_.table,
         record_count=len(records),
         added_count=len(records),
         records_sha256=writer.records_sha256,

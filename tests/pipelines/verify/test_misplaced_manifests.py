@@ -17,7 +17,7 @@ from airflow_audit_provider.core.archive.manifest import Manifest, Part, read_ma
 from airflow_audit_provider.core.archive.object_keys import DATASET_KEY, WindowKeys
 from airflow_audit_provider.core.ports import Store
 from airflow_audit_provider.core.verification.findings import severe
-from airflow_audit_provider.core.warehouse.port import LedgerEntry, LoadClaim, SqlColumn
+from airflow_audit_provider.core.warehouse.port import LedgerEntry, LoadClaim, SqlColumn, TablePart
 from airflow_audit_provider.exceptions import VerificationError
 from airflow_audit_provider.pipelines.committed import latest_committed
 from airflow_audit_provider.pipelines.coverage import coverage
@@ -59,6 +59,11 @@ class CountedRows:
     def add(self, rows: Any) -> None:
         """Counts rows."""
         self._row_count += rows.num_rows
+
+    def add_part(self, part: TablePart) -> None:
+        """Counts the rows of a part."""
+        for rows in part.tables():
+            self.add(rows)
 
     def count(self) -> int:
         """Returns the number of rows of the window."""

@@ -1,0 +1,205 @@
+"""``python -m bench.loading``: CPU time of a load into each engine, beside what the engine itself needs for the rows.
+
+The floor of DuckDB is ``INSERT … SELECT … FROM read_parquet`` of all parts, that of Iceberg the append of one Arrow
+table, that of PostgreSQL a COPY of Arrow's CSV, a part at a time. PostgreSQL's figures are those of the client.
+
+Invariant: floor and load take turns, each in a process of its own, on the same landed window.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, nullcontext
+from datetime import timedelta
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+from typing import Any, NamedTuple
+
+from airflow_audit_provider.adapters.clock import SystemClock
+from airflow_audit_provider.adapters.storage.local_store import LocalStore
+from airflow_audit_provider.adapters.warehouses.duckdb import open_duckdb
+from airflow_audit_provider.adapters.warehouses.iceberg import IcebergWarehouse, open_iceberg
+from airflow_audit_provider.adapters.warehouses.postgres import PostgresSession
+from airflow_audit_provider.adapters.warehouses.sql import SqlWarehouse, table_name
+from airflow_audit_provider.core.warehouse.port import Warehouse
+from airflow_audit_provider.formats.warehouse_rows import table_columns
+from airflow_audit_provider.pipelines.load import LoadSpec, load_committed
+from bench.contenders.ours import pull
+from bench.fake_server import running_fake
+from bench.job import DAY
+from bench.meter import peak_bytes, read_meter, resident_bytes
+
+ENGINES = ("duckdb", "iceberg", "postgres")
+FLOOR, LOAD = "floor", "load"
+NORMALIZED, OTHER = "parquet normalized", "jsonl.zst"
+_TABLE = "audit_logs"
+_KEY = ("bench", DAY, DAY + timedelta(days=1))
+
+
+class _Measured(NamedTuple):
+    cpu_seconds: float
+    wall_seconds: float
+    peak_mebibytes: int
+
+
+def main() -> int:
+    """Prints a line for each engine and form."""
+    parser = argparse.ArgumentParser(prog="python -m bench.loading", description=__doc__)
+    parser.add_argument("engines", nargs="*", default=list(ENGINES), help=", ".join(ENGINES))
+    parser.add_argument("--records", type=int, default=1_000_000, help="size of the window")
+    parser.add_argument("--runs", type=int, default=3, help="runs of each, of which the median counts")
+    parser.add_argument("--form", default=NORMALIZED, help=f"{NORMALIZED!r}, or {OTHER!r} without a floor")
+    parser.add_argument("--landed", help="a folder that keeps the landed window for the next run")
+    asked = parser.parse_args()
+    kept = TemporaryDirectory() if asked.landed is None else nullcontext(asked.landed)
+    with kept as folder, _postgres("postgres" in asked.engines) as address:
+        _land(asked.form, asked.records, Path(folder))
+        kinds = (FLOOR, LOAD) if asked.form == NORMALIZED else (LOAD,)
+        for engine in asked.engines:
+            runs: dict[str, list[_Measured]] = {kind: [] for kind in kinds}
+            for _ in range(asked.runs):
+                for kind in kinds:
+                    runs[kind].append(_in_process(engine, kind, folder, address))
+            for kind in kinds:
+                print(_line(f"{engine} {kind}, {asked.form}", runs[kind], asked.records), flush=True)
+    return 0
+
+
+def _line(name: str, runs: list[_Measured], record_count: int) -> str:
+    micros = [run.cpu_seconds / record_count * 1e6 for run in runs]
+    return (
+        f"{name}: {median(micros):.1f} µs of CPU a record ({', '.join(f'{each:.1f}' for each in micros)}), "
+        f"{median(run.wall_seconds for run in runs):.1f} s, {median(run.peak_mebibytes for run in runs):.0f} MB"
+    )
+
+
+@contextmanager
+def _postgres(is_wanted: bool) -> Iterator[str]:
+    """Yields the address of a PostgreSQL server that runs for this benchmark."""
+    if not is_wanted:
+        yield ""
+        return
+    from tests.pipelines.load.postgres_server import postgres_server
+
+    with postgres_server() as connection:
+        yield " ".join(f"{name}={value}" for name, value in connection.items())
+
+
+def _land(form: str, record_count: int, folder: Path) -> None:
+    """Lands a day of the fake, unless the folder has one."""
+    if not (folder / "_manifests").exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        with running_fake(record_count, 0) as source:
+            pull(source.job._replace(form=form, folder=str(folder)))
+
+
+def _in_process(engine: str, kind: str, landed: str, address: str) -> _Measured:
+    command = [sys.executable, "-m", "bench.loading", "--one", engine, kind, landed, address]
+    output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.split()
+    return _Measured(float(output[0]), float(output[1]), int(output[2]))
+
+
+# -- one measurement, in its own process -------------------------------------------------------------------------------
+
+
+class _Engine(NamedTuple):
+    """A warehouse with what lies below it: DuckDB's session, PostgreSQL's connection, Iceberg's catalog."""
+
+    warehouse: Warehouse
+    below: Any
+    table: str
+
+
+def _measure(engine: str, kind: str, landed: str, address: str) -> _Measured:
+    import pyarrow.parquet  # noqa: F401 - imports are not measured
+
+    with TemporaryDirectory() as folder:
+        opened = _opened(engine, folder, address)
+        with closing(opened.warehouse):
+            opened.warehouse.prepare(table_columns())
+            files = sorted(str(path) for path in Path(landed).glob("dt=*/**/*.parquet"))
+            before_bytes, before = resident_bytes(), read_meter()
+            if kind == FLOOR:
+                _FLOORS[engine](opened, files)
+            else:
+                spec = LoadSpec("bench", "file:///bench")
+                load_committed(spec, LocalStore(landed), opened.warehouse, lambda _: None)
+            after, peak = read_meter(), (peak_bytes() - before_bytes) >> 20
+            return _Measured(after.cpu_seconds - before.cpu_seconds, after.wall_seconds - before.wall_seconds, peak)
+
+
+def _opened(engine: str, folder: str, address: str) -> _Engine:
+    if engine == "duckdb":
+        session = open_duckdb(f"{folder}/audit.duckdb", SystemClock())
+        return _Engine(SqlWarehouse(session, table_name(_TABLE)), session, _TABLE)
+    if engine == "postgres":
+        import psycopg
+
+        own_table, connection = f"{_TABLE}_{os.getpid()}", psycopg.connect(address)
+        return _Engine(SqlWarehouse(PostgresSession(connection), table_name(own_table)), connection, own_table)
+    properties = {"type": "sql", "uri": f"sqlite:///{folder}/catalog.db", "warehouse": f"file://{folder}"}
+    catalog, name = open_iceberg(properties, "bench"), f"bench.{_TABLE}"
+    return _Engine(IcebergWarehouse(catalog, name, SystemClock()), catalog, name)
+
+
+def _duckdb_floor(engine: _Engine, files: list[str]) -> None:
+    with engine.below.transaction():
+        engine.below.execute(
+            f"INSERT INTO {engine.table} BY NAME SELECT ? AS dataset, ? AS window_start, ? AS window_end, * "  # noqa: S608 - a constant
+            "FROM read_parquet(?, hive_partitioning = false)",
+            *_KEY,
+            files,
+        )
+
+
+def _iceberg_floor(engine: _Engine, files: list[str]) -> None:
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    rows = pa.concat_tables([parquet.ParquetFile(file).read() for file in files])
+    engine.below.load_table(engine.table).append(_with_key(rows))
+
+
+def _postgres_floor(engine: _Engine, files: list[str]) -> None:
+    from pyarrow import csv, parquet
+
+    options = csv.WriteOptions(include_header=False, quoting_style="all_valid")
+    with engine.below.cursor() as cursor:
+        for file in files:
+            rows, content = _with_key(parquet.ParquetFile(file).read()), io.BytesIO()
+            csv.write_csv(rows, content, options)
+            with cursor.copy(f"COPY {engine.table} FROM STDIN (FORMAT csv)") as copy:
+                copy.write(content.getbuffer())
+    engine.below.commit()
+
+
+def _with_key(rows: Any) -> Any:
+    """Returns the rows with the key columns in front, in the types of the table."""
+    import pyarrow as pa
+
+    instant = pa.timestamp("us", tz="UTC")
+    types: dict[str, Any] = {"dataset": pa.string(), "window_start": instant, "window_end": instant}
+    for place, (name, kind) in enumerate(types.items()):
+        field = pa.field(name, kind, nullable=False)
+        rows = rows.add_column(place, field, pa.repeat(pa.scalar(_KEY[place], kind), rows.num_rows))
+    return rows.cast(pa.schema([field.remove_metadata() for field in rows.schema]))
+
+
+_FLOORS: dict[str, Callable[[_Engine, list[str]], None]] = {
+    "duckdb": _duckdb_floor,
+    "iceberg": _iceberg_floor,
+    "postgres": _postgres_floor,
+}
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["--one"]:
+        print(*_measure(*sys.argv[2:]))
+    else:
+        sys.exit(main())
