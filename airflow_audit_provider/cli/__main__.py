@@ -26,7 +26,7 @@ from airflow_audit_provider.core.archive.object_keys import DATASET_KEY
 from airflow_audit_provider.core.limits import DEFAULT_SETTLE_DELAY
 from airflow_audit_provider.core.ports import Store
 from airflow_audit_provider.core.verification.coverage import coverage_table
-from airflow_audit_provider.core.verification.findings import findings_table, printable
+from airflow_audit_provider.core.verification.findings import findings_table, printable, severe
 from airflow_audit_provider.core.verification.object_locks import read_lock_date
 from airflow_audit_provider.core.verification.pass_records import verified_line
 from airflow_audit_provider.core.verification.timestamps import seal_times_table
@@ -133,7 +133,7 @@ def _seal(options: argparse.Namespace) -> CommandResult:
     lines.append(f"{len(report.created)} seals created, {report.signed_count} signed, ")
     lines.append(f"{report.timestamped_count} time-stamped; newest {report.newest_seal_sha256}\n")
     table = findings_table(report.findings) if report.findings else ""
-    status = EXIT_PROBLEM if report.findings else EXIT_OK
+    status = EXIT_PROBLEM if severe(report.findings) else EXIT_OK
     return CommandResult(status, table + "".join(lines), msgspec.to_builtins(report))
 
 

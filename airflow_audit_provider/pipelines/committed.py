@@ -17,16 +17,13 @@ from airflow_audit_provider.core.archive.manifest import Part, check_placement, 
 from airflow_audit_provider.core.archive.object_keys import (
     LONG_WINDOW_FOLDER,
     MANIFEST_FOLDER,
-    SEAL_FOLDER,
     WindowKeys,
     announced_window,
-    seal_number,
 )
 from airflow_audit_provider.core.ports import Store
 from airflow_audit_provider.core.windows.window import SECOND_NS
 from airflow_audit_provider.exceptions import VerificationError
 from airflow_audit_provider.formats.part_format import PartFormat, committed_format
-from airflow_audit_provider.pipelines.side_by_side import read_each
 
 
 def latest_committed(store: Store, keys: WindowKeys) -> CommittedManifest | None:
@@ -239,13 +236,3 @@ def read_part_content(store: Store, part: Part) -> bytes:
             "Restore it from a copy, or run the window with replace=True while the API still keeps its records."
         )
     return content
-
-
-def read_seals(store: Store, listed: Iterable[str] | None = None) -> dict[str, bytes]:
-    """Returns every seal, signature and time stamp, by key; other objects in their folder are not read.
-
-    ``listed`` are the keys of the folder, if they were listed already.
-    """
-    keys = store.list_keys(SEAL_FOLDER) if listed is None else listed
-    contents = read_each(store, [key for key in keys if seal_number(key) is not None])
-    return {key: content for key, content in contents if content is not None}

@@ -1,5 +1,7 @@
 """Seals the manifests of a day: checks them and their parts, creates a seal, then its signature and time stamp.
 
+An index of the seals is written last, and read instead of them by the next runs; see ``core/verification/seal_index``.
+
 Invariant: seals, signatures and time stamps are created and never rewritten; a day that fails its checks is not sealed,
 and a seal that fails them is not signed.
 """
@@ -7,7 +9,7 @@ and a seal that fails them is not signed.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from datetime import UTC, date, datetime
 from typing import TypedDict, Unpack
 
@@ -28,7 +30,6 @@ from airflow_audit_provider.core.verification.replacements import AcceptedReplac
 from airflow_audit_provider.core.verification.seals import Seal, SealChain, invalid_signatures
 from airflow_audit_provider.core.verification.timestamps import Timestamper, invalid_timestamps, unstamped
 from airflow_audit_provider.exceptions import CommitConflictError, VerificationError
-from airflow_audit_provider.pipelines.committed import read_seals
 from airflow_audit_provider.pipelines.seal_checks import (
     NOTHING_ACCEPTED,
     Acceptance,
@@ -36,6 +37,13 @@ from airflow_audit_provider.pipelines.seal_checks import (
     check_day,
     check_no_severe,
     manifest_keys_of,
+)
+from airflow_audit_provider.pipelines.seal_objects import (
+    SealObjects,
+    read_chain_by_index,
+    read_seals,
+    read_whole_chain,
+    write_newer_index,
 )
 
 _MAX_ATTEMPTS = 5
@@ -100,27 +108,57 @@ def seal(
     """
     acceptance = options.get("acceptance", NOTHING_ACCEPTED)
     check_acceptance(store, acceptance)
-    run = _SealRun(store, acceptance, options.get("sealed_at"), signer)
+    timestamper = options.get("timestamper")
+    sealed = _read_chain(store, () if day is None else (day,), signer, timestamper)
+    run = _SealRun(store, sealed, acceptance, options.get("sealed_at"), signer)
     run.check_expected(options.get("expected_seal_sha256"))
     refused = run.seal_days([day] if day is not None else run.days_to_seal())
     chain = run.chain
     found = invalid_signatures(chain, signer.verifier if signer is not None else None)
     signed_count = _sign(run, chain, signer, found) if signer is not None else 0
-    timestamper = options.get("timestamper")
-    stamped_count = _stamp(store, chain, timestamper, found) if timestamper is not None else 0
+    stamped_count = _stamp(run, chain, timestamper, found) if timestamper is not None else 0
     if refused:
         raise refused[0]
-    findings = (*chain.findings, *found)
+    if not found:
+        write_newer_index(store, run.sealed, chain, run.added)
+    findings = (*chain.findings, *run.sealed.findings, *found)
     return SealReport(tuple(run.created), signed_count, chain.newest_sha256, findings, stamped_count)
 
 
-class _SealRun:
-    """One run: the chain of stored seals, to which it adds those that it creates."""
+def _read_chain(
+    store: Store, days: Container[date], signer: Signer | None, timestamper: Timestamper | None
+) -> SealObjects:
+    """Returns the chain, by its index only if nothing in it looks wrong: else each object is read itself."""
+    sealed = read_chain_by_index(store, days)
+    chain, verifier = sealed.chain, signer.verifier if signer is not None else None
+    if sealed.index_number and (
+        chain.findings
+        or invalid_signatures(chain, verifier)
+        or (timestamper is not None and invalid_timestamps(chain, timestamper))
+    ):
+        return read_whole_chain(store)
+    return sealed
 
-    def __init__(self, store: Store, acceptance: Acceptance, sealed_at: datetime | None, signer: Signer | None) -> None:
+
+class _SealRun:
+    """One run: the chain of stored seals, to which it adds those that it creates.
+
+    ``added`` are the signatures and time stamps that it creates, by key.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        sealed: SealObjects,
+        acceptance: Acceptance,
+        sealed_at: datetime | None,
+        signer: Signer | None,
+    ) -> None:
         self.store = store
         self.acceptance = acceptance
-        self.chain = SealChain(read_seals(store))
+        self.sealed = sealed
+        self.chain = sealed.chain
+        self.added: dict[str, bytes] = {}
         self.created: list[CreatedSeal] = []
         self._sealed_at = sealed_at
         self._signer = signer
@@ -233,6 +271,7 @@ def _sign(run: _SealRun, chain: SealChain, signer: Signer, found: list[Finding])
             continue
         key, content = signature_key(one.number), signer.sign(chain.contents[one.number]).to_bytes()
         if run.store.create(key, content):
+            run.added[key] = content
             signed_count += 1
         elif run.store.read(key) != content:
             found.append(finding(FindingKind.SIGNATURE_INVALID, key, _OCCUPIED))
@@ -252,7 +291,7 @@ def _unfit_seals(run: _SealRun, chain: SealChain, unsigned: Iterable[Seal]) -> l
     ]
 
 
-def _stamp(store: Store, chain: SealChain, timestamper: Timestamper, found: list[Finding]) -> int:
+def _stamp(run: _SealRun, chain: SealChain, timestamper: Timestamper, found: list[Finding]) -> int:
     """Stamps every seal after the newest one with a time stamp that counts, but none with a finding; returns how many.
 
     Adds a finding to ``found`` for each stored time stamp that does not count.
@@ -266,9 +305,11 @@ def _stamp(store: Store, chain: SealChain, timestamper: Timestamper, found: list
         if one.number in unfit_numbers or chain.timestamp(one.number) is not None:
             continue
         key, content = timestamp_key(one.number), chain.contents[one.number]
-        if store.create(key, timestamper.stamp(content)):
+        response = timestamper.stamp(content)
+        if run.store.create(key, response):
+            run.added[key] = response
             stamped_count += 1
-        elif timestamper.check(content, store.read(key) or b"") is not None:
+        elif timestamper.check(content, run.store.read(key) or b"") is not None:
             found.append(finding(FindingKind.TIMESTAMP_INVALID, key, _OCCUPIED))
     return stamped_count
 

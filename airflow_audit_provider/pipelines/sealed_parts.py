@@ -17,8 +17,8 @@ from airflow_audit_provider.core.verification.findings import severe
 from airflow_audit_provider.core.verification.manifest_chain import Chain, StoredManifest, read_chain
 from airflow_audit_provider.core.verification.replacements import erased_parts, parts_in_force
 from airflow_audit_provider.core.verification.seals import SealChain, unchanged_keys
-from airflow_audit_provider.pipelines.committed import read_seals
 from airflow_audit_provider.pipelines.observer import KeptPart, KeptReason
+from airflow_audit_provider.pipelines.seal_objects import read_seals
 
 
 class SealedParts:

@@ -147,6 +147,7 @@ DAMAGES: dict[str, Callable[[LocalStore], object]] = {
     "object_unexpected": lambda store: put(store, "_seals/note", b"x"),
     "object_foreign": lambda store: put(store, "note", b"x"),
     "staging_leftover": lambda store: put(store, "_staging/x/y/part-00000", b"x"),
+    "seal_index_ignored": lambda store: put(store, "_seals/index/000001.json", b"x"),
     "seal_missing": lambda store: store.remove(["_seals/000001.json", "_seals/000001.sig"]),
     "seal_unreadable": lambda store: put(store, "_seals/000001.json", b"{}"),
     "seal_misplaced": lambda store: put(store, "_seals/000003.json", store.read("_seals/000002.json") or b""),

@@ -7,6 +7,7 @@
     _staging/20261101T000000Z-20261102T000000Z/<attempt>/part-00000            no reader looks here
     _staging/unfinished/20261102T001500Z-3f2a…                                 being written, on local files
     _seals/000001.json, _seals/000001.sig, _seals/000001.tsr                   a seal, its signature, its time stamp
+    _seals/index/000001.json                                                   copies of the seals up to this number
     _dataset.json                                                              the dataset descriptor
     _verified/20261129T101500Z-0123456789abcdef.json                           a verification that passed, as a note
     _long_windows/20261001T000000Z-20261101T000000Z.json                       announces a window of more than a day
@@ -54,6 +55,7 @@ _MANIFEST = re.compile(
 _PASS_RECORD = re.compile(VERIFIED_FOLDER + r"\d{8}T\d{6}Z-[0-9a-f]{16}\.json", re.ASCII)
 # A key never has it, because the fraction of a whole second is left out.
 _ZERO_FRACTION = ".000000Z"
+_SEAL_INDEX = re.compile(r"_seals/index/(\d{6,15})\.json", re.ASCII)
 _SEAL = re.compile(r"_seals/(\d{6,15})\.(?:json|sig|tsr)", re.ASCII)
 
 
@@ -246,6 +248,18 @@ def seal_number(key: str) -> int | None:
     match = _SEAL.fullmatch(key)
     number = int(match[1]) if match else 0
     return number if number and key in {seal_key(number), signature_key(number), timestamp_key(number)} else None
+
+
+def seal_index_key(number: int) -> str:
+    """Returns the key of an index of the seals up to a number."""
+    return f"{SEAL_FOLDER}index/{number:06}.json"
+
+
+def seal_index_number(key: str) -> int | None:
+    """Returns the number of the newest seal in an index by its key, None for any other key."""
+    match = _SEAL_INDEX.fullmatch(key)
+    number = int(match[1]) if match else 0
+    return number if number and key == seal_index_key(number) else None
 
 
 def pass_record_key(verified_at: datetime, sha256: str) -> str:

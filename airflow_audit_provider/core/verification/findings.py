@@ -61,6 +61,7 @@ class FindingKind(StrEnum):
     SEAL_MISPLACED = "seal_misplaced"
     SEAL_UNCHAINED = "seal_unchained"
     SEAL_NOT_FOUND = "seal_not_found"
+    SEAL_INDEX_IGNORED = "seal_index_ignored"
     SEALED_MANIFEST_MISSING = "sealed_manifest_missing"
     SEALED_MANIFEST_CHANGED = "sealed_manifest_changed"
     MANIFEST_UNSEALED = "manifest_unsealed"
@@ -173,6 +174,11 @@ _MEANINGS: dict[FindingKind, _Meaning] = {
     FindingKind.SEAL_NOT_FOUND: _Meaning(
         Severity.SEVERE,
         "Compare the digest you kept. If it is right, seals were removed or rewritten: restore them from a copy.",
+    ),
+    FindingKind.SEAL_INDEX_IGNORED: _Meaning(
+        Severity.MILD,
+        "Remove it: nothing depends on it, and a later seal run writes a new one. If no other finding explains it, "
+        "find out who wrote it.",
     ),
     FindingKind.SEALED_MANIFEST_MISSING: _Meaning(Severity.SEVERE, _RESTORE),
     FindingKind.SEALED_MANIFEST_CHANGED: _Meaning(Severity.SEVERE, _RESTORE),

@@ -14,6 +14,7 @@ from airflow_audit_provider.core.archive.object_keys import (
     DATASET_KEY,
     MANIFEST_FOLDER,
     SEAL_FOLDER,
+    seal_index_number,
 )
 from airflow_audit_provider.core.ports import ObjectLock
 from airflow_audit_provider.core.verification.findings import Finding, FindingKind, finding
@@ -51,10 +52,13 @@ def read_lock_date(name: str, value: Bound, now: datetime) -> datetime | None:
 def protected_keys(keys: Iterable[str], part_keys: Collection[str]) -> list[str]:
     """Returns which of these keys a dataset needs: its descriptor, manifests, seals, signatures and ``part_keys``.
 
-    Staging is left out, because nothing needs it after the commit.
+    Staging is left out, because nothing needs it after the commit, and the index of seals, which is only a copy.
     """
     return sorted(
-        key for key in keys if key == DATASET_KEY or key.startswith((MANIFEST_FOLDER, SEAL_FOLDER)) or key in part_keys
+        key
+        for key in keys
+        if (key == DATASET_KEY or key.startswith((MANIFEST_FOLDER, SEAL_FOLDER)) or key in part_keys)
+        and seal_index_number(key) is None
     )
 
 

@@ -23,6 +23,7 @@ from airflow_audit_provider.core.archive.object_keys import (
     announced_window,
     is_pass_record_key,
     read_manifest_key,
+    seal_index_number,
     seal_number,
 )
 from airflow_audit_provider.core.verification.findings import Finding, FindingKind, finding
@@ -257,7 +258,7 @@ def _unreferenced(key: str) -> Iterator[Finding]:
                 FindingKind.OBJECT_UNEXPECTED, key, "The object is stored among the manifests but is not a manifest."
             )
     elif key.startswith(SEAL_FOLDER):
-        if seal_number(key) is None:
+        if seal_number(key) is None and seal_index_number(key) is None:
             yield finding(
                 FindingKind.OBJECT_UNEXPECTED,
                 key,

@@ -9,6 +9,7 @@ destination is enough to forge one.
 from __future__ import annotations
 
 import hashlib
+from bisect import bisect_left
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Annotated
@@ -104,7 +105,8 @@ def verified_by(windows: Mapping[TimeWindow, str], records: Iterable[PassRecord 
     ``windows`` maps each window to the key of its newest manifest. ``records`` are the newest first, None for one that
     is damaged; they are read only until every window is found.
     """
-    remaining = {window: named for window, key in windows.items() if (named := read_manifest_key(key)) is not None}
+    ordered = sorted(windows)
+    starts = [window.start for window in ordered]
     verified_at: dict[TimeWindow, datetime] = {}
     last_passed_at, unreadable_count = None, 0
     for record in records:
@@ -112,11 +114,14 @@ def verified_by(windows: Mapping[TimeWindow, str], records: Iterable[PassRecord 
             unreadable_count += 1
             continue
         last_passed_at = last_passed_at or record.verified_at
-        covered = [window for window, newest in remaining.items() if record.covers(newest)]
-        for window in covered:
-            verified_at[window] = record.verified_at
-            del remaining[window]
-        if not remaining:
+        for verified in record.ranges:
+            # The windows that start in the range, so that many records of a day each do not compare all windows.
+            inside = ordered[bisect_left(starts, verified.start) : bisect_left(starts, verified.end)]
+            for window in inside:
+                newest = None if window in verified_at else read_manifest_key(windows[window])
+                if newest is not None and record.covers(newest):
+                    verified_at[window] = record.verified_at
+        if len(verified_at) == len(windows):
             break
     spans = tuple(_spans(windows, verified_at))
     return Verified(last_passed_at, spans, len(verified_at), len(windows) - len(verified_at), unreadable_count)

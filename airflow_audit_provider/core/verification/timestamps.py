@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
+from functools import cached_property
 from typing import Protocol
 
 import msgspec
@@ -77,10 +78,14 @@ class SealTimes:
         self._is_checked = verifier is not None
         stamped = {seal.number: at for seal in chain.seals if (at := self._stamp_of(chain, seal.number, verifier))}
         self.times = _seal_times(chain, stamped)
-        self._new_windows = _new_windows(chain)
+        self._chain = chain
         if self._is_checked:
             self.findings += [found for one in self.times for found in _time_findings(one)]
             self.findings += _early_findings(chain, self.times)
+
+    @cached_property
+    def _new_windows(self) -> dict[int, list[TimeWindow]]:
+        return _new_windows(self._chain)
 
     def late_findings(self, sealed_within: timedelta) -> Iterator[Finding]:
         """Yields a finding for each seal that is proved too late for a window that no seal before it names.

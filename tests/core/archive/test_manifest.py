@@ -7,9 +7,20 @@ from typing import Any
 
 import msgspec
 import pytest
+import rfc8785
+from hypothesis import given
+from hypothesis import strategies as st
 
 from airflow_audit_provider.core.api.read_stats import ReadStats
-from airflow_audit_provider.core.archive.manifest import Part, TableSchema, check_placement, describe, read_manifest
+from airflow_audit_provider.core.archive.manifest import (
+    Part,
+    TableSchema,
+    canonical_json,
+    check_placement,
+    describe,
+    is_canonical,
+    read_manifest,
+)
 from airflow_audit_provider.core.archive.object_keys import WindowKeys
 from airflow_audit_provider.core.privacy.rule import AppliedPrivacy
 from airflow_audit_provider.core.windows.window import TimeWindow
@@ -158,3 +169,25 @@ def test_manifest_under_another_key_fails(changes: dict[str, object], problem: s
         return
     with pytest.raises(VerificationError, match=rf"{problem}.* Restore it from a copy"):
         check_placement(key, placed)
+
+
+_JSON_VALUES = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**60), 2**60)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(st.dictionaries(st.text(max_size=3), _JSON_VALUES, max_size=3))
+def test_bytes_count_as_canonical_exactly_if_they_are(value: dict[str, object]) -> None:
+    """The bytes that msgspec writes count as canonical if, and only if, RFC 8785 has the same for the value."""
+    content = msgspec.json.encode(value, order="sorted")
+    try:
+        expected = canonical_json(value) == content
+    except rfc8785.CanonicalizationError:
+        expected = False
+    assert is_canonical(value, content) == expected

@@ -20,13 +20,14 @@ from airflow_audit_provider.core.verification.seals import SealChain
 from airflow_audit_provider.core.windows.run_window import RunWindow
 from airflow_audit_provider.core.windows.window import TimeWindow
 from airflow_audit_provider.exceptions import CommitConflictError, StorageUnavailableError, VerificationError
-from airflow_audit_provider.pipelines.committed import latest_committed, read_seals
+from airflow_audit_provider.pipelines.committed import latest_committed
 from airflow_audit_provider.pipelines.late_records import pull_late_records
 from airflow_audit_provider.pipelines.observer import KeptPart, KeptReason, NullObserver
 from airflow_audit_provider.pipelines.pull import pull_window
 from airflow_audit_provider.pipelines.pull_spec import PullSpec
 from airflow_audit_provider.pipelines.seal import seal
 from airflow_audit_provider.pipelines.seal_checks import Acceptance
+from airflow_audit_provider.pipelines.seal_objects import read_seals
 from airflow_audit_provider.pipelines.sweep import sweep
 from airflow_audit_provider.pipelines.verify import TrustAnchors, VerifyReport, verify
 from airflow_audit_provider.testing.clock import ManualClock

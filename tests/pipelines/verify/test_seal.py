@@ -11,8 +11,8 @@ import pytest
 from airflow_audit_provider.adapters.signing import Ed25519Signer, Ed25519Verifier
 from airflow_audit_provider.core.verification.seals import SealChain
 from airflow_audit_provider.exceptions import CommitConflictError, VerificationError
-from airflow_audit_provider.pipelines.committed import read_seals
 from airflow_audit_provider.pipelines.seal import seal
+from airflow_audit_provider.pipelines.seal_objects import read_seals
 from airflow_audit_provider.pipelines.verify import TrustAnchors, verify
 from tests.pipelines.pull.crashing_store import CrashingStore, CrashPoint, KilledError
 from tests.pipelines.verify.dataset import DAY_1, PRIVATE_PEM, PUBLIC_PEM, commit, record, records_in, two_days, window

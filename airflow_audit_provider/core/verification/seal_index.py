@@ -1,0 +1,132 @@
+"""Index of seals: a copy of the seals up to one number with their signatures and time stamps, read by one request.
+
+::
+
+    _seals/index/000540.json   seals 1 to 540 ◄── seal 541 ◄── seal 542
+                                    copied            read themselves
+
+A seal contains the digest of the seal before it, so the first seal after the copies proves each of them; if there is
+none, the newest seal is read and compared with its copy. Signatures prove themselves.
+
+Invariant: an index is never the truth. One that disagrees with the listing or with the chain is ignored and reported.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import msgspec
+
+from airflow_audit_provider.core.archive.object_keys import seal_index_number, seal_key, seal_number
+from airflow_audit_provider.core.verification.findings import Finding, FindingKind, finding
+
+_INDEX_VERSION = 1
+# A run that leaves this many seals without an index writes a new one.
+MOST_UNINDEXED = 4
+
+
+class _Copy(msgspec.Struct, frozen=True):
+    """Copy of an object; its content is base64 in the JSON."""
+
+    key: str
+    content: bytes
+
+
+class _Index(msgspec.Struct, frozen=True):
+    copies: tuple[_Copy, ...]
+    index_version: int
+
+
+class _Link(msgspec.Struct, frozen=True):
+    """The fields of a seal that link it to the seal before it; decoding the others would take most of the time."""
+
+    number: int
+    previous_sha256: str | None
+
+
+class UsableIndex(NamedTuple):
+    """Copies by key, and the number of the newest copied seal; ``findings`` are about an index that was ignored."""
+
+    copies: Mapping[str, bytes]
+    number: int = 0
+    findings: tuple[Finding, ...] = ()
+
+
+def write_index(objects: Mapping[str, bytes]) -> bytes:
+    """Returns the content of an index of these seals, signatures and time stamps."""
+    copies = tuple(_Copy(key, objects[key]) for key in sorted(objects))
+    return msgspec.json.encode(_Index(copies, _INDEX_VERSION))
+
+
+def newest_index(sizes: Mapping[str, int]) -> str | None:
+    """Returns the key of the newest index that is not newer than the newest seal; ``sizes`` are of listed objects."""
+    last_number = max((number for key in sizes if (number := seal_number(key)) and key == seal_key(number)), default=0)
+    numbered = [(number, key) for key in sizes if (number := seal_index_number(key)) and number <= last_number]
+    return max(numbered)[1] if numbered else None
+
+
+def usable_index(key: str, content: bytes | None, sizes: Mapping[str, int], newest: bytes | None) -> UsableIndex:
+    """Returns the copies of an index if nothing contradicts them.
+
+    ``sizes`` are those of all objects that are listed among the seals. ``newest`` are the bytes of the first seal after
+    the copies, or without one those of the newest copied seal, read themselves.
+    """
+    if content is None:
+        # A run that wrote a newer one removed it.
+        return UsableIndex({})
+    number = seal_index_number(key) or 0
+    copies = _read(content)
+    problem = copies if isinstance(copies, str) else _problem(copies, number, sizes, newest)
+    if problem is not None or isinstance(copies, str):
+        return UsableIndex({}, findings=_ignored(key, problem or ""))
+    return UsableIndex(copies, number)
+
+
+def differing_copies(copies: Mapping[str, bytes], key: str, objects: Mapping[str, bytes]) -> tuple[Finding, ...]:
+    """Returns a finding about an index if one of its copies differs from the object itself."""
+    differing = min((copied for copied, content in copies.items() if objects.get(copied) != content), default=None)
+    return () if differing is None else _ignored(key, f"its copy of {differing} differs from the object.")
+
+
+def _ignored(key: str, problem: str) -> tuple[Finding, ...]:
+    return (finding(FindingKind.SEAL_INDEX_IGNORED, key, f"The index of seals is ignored: {problem}"),)
+
+
+def _read(content: bytes) -> dict[str, bytes] | str:
+    try:
+        index = msgspec.json.decode(content, type=_Index)
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
+        return f"it cannot be read ({error})."
+    if index.index_version != _INDEX_VERSION:
+        return f"it has version {index.index_version}, which this release of the provider does not support."
+    return {copy.key: copy.content for copy in index.copies}
+
+
+def _problem(copies: Mapping[str, bytes], number: int, sizes: Mapping[str, int], newest: bytes | None) -> str | None:
+    """Returns why copies are not used, as the end of a sentence."""
+    for key, content in copies.items():
+        copied = seal_number(key)
+        if copied is None or copied > number:
+            return f"it holds {key[:100]!r}, which does not belong there."
+        if sizes.get(key) != len(content):
+            return f"{key} is missing, or has another size than its copy."
+    digest = None
+    for each in range(1, number + 1):
+        copy = copies.get(seal_key(each))
+        if copy is None or _link(copy) != _Link(each, digest):
+            return f"the copies of the seals up to {each} are no chain."
+        digest = hashlib.sha256(copy).hexdigest()
+    has_next = seal_key(number + 1) in sizes
+    continues = newest is not None and (
+        _link(newest) == _Link(number + 1, digest) if has_next else newest == copies[seal_key(number)]
+    )
+    return None if continues else "the newest seal does not continue the copied ones."
+
+
+def _link(content: bytes) -> _Link | None:
+    try:
+        return msgspec.json.decode(content, type=_Link)
+    except (msgspec.DecodeError, ValueError, RecursionError):
+        return None

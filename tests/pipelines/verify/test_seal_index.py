@@ -1,0 +1,273 @@
+"""The index of seals spares requests and proves nothing: whatever it states, the result is that of the seals."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from collections.abc import Callable
+from datetime import timedelta
+
+import msgspec
+import pytest
+
+from airflow_audit_provider.adapters.signing import Ed25519Signer, Ed25519Verifier
+from airflow_audit_provider.core.archive.object_keys import seal_key
+from airflow_audit_provider.core.verification.findings import severe
+from airflow_audit_provider.core.verification.seal_index import write_index
+from airflow_audit_provider.core.verification.seals import SealChain
+from airflow_audit_provider.exceptions import VerificationError
+from airflow_audit_provider.pipelines.seal import seal
+from airflow_audit_provider.pipelines.seal_objects import read_seals
+from airflow_audit_provider.pipelines.sweep import sweep
+from airflow_audit_provider.pipelines.verify import TrustAnchors, verify
+from tests.pipelines.history.counting_store import CountingStore
+from tests.pipelines.history.generated import END, committed, windows
+from tests.pipelines.pull.crashing_store import CrashingStore, CrashPoint, KilledError
+from tests.pipelines.verify.dataset import DAY, PRIVATE_PEM, PUBLIC_PEM, commit, record
+from tests.pipelines.verify.memory_store import MemoryStore
+
+SIGNER = Ed25519Signer(PRIVATE_PEM)
+ANCHORS = TrustAnchors(Ed25519Verifier([PUBLIC_PEM]))
+DAYS = 8
+INDEX = "_seals/index/000008.json"
+LAST_DAY = (END - DAY, END)
+
+
+@pytest.fixture
+def store() -> CountingStore:
+    """Eight sealed and signed days."""
+    made = CountingStore(dict(committed(windows(DAYS))))
+    seal(made, signer=SIGNER)
+    return made
+
+
+def _late_record(store: MemoryStore, days_ago: int = 1) -> None:
+    of = windows(DAYS)[-days_ago]
+    commit(store, of, [record(of.start + timedelta(seconds=5), f"late{days_ago}")])
+
+
+def _kinds(store: MemoryStore, days_ago: int = 1, *, anchors: TrustAnchors = ANCHORS) -> list[str]:
+    found = verify(store, END - days_ago * DAY, END - (days_ago - 1) * DAY, anchors).findings
+    return [str(one.kind) for one in found]
+
+
+def test_index_is_written_when_four_seals_have_none(store: CountingStore) -> None:
+    """A run that leaves four seals without an index writes one of all seals and removes the older one."""
+    assert [key for key in store.objects if "index" in key] == [INDEX]
+    for days_ago in (1, 2, 3):
+        _late_record(store, days_ago)
+        seal(store, signer=SIGNER)
+        assert INDEX in store.objects
+    _late_record(store, 4)
+    seal(store, signer=SIGNER)
+    assert [key for key in store.objects if "index" in key] == ["_seals/index/000012.json"]
+    assert verify(store, anchors=ANCHORS).findings == ()
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("signer", [None, SIGNER])
+def test_requests_of_seal_and_verify_do_not_grow_with_the_number_of_seals(signer: Ed25519Signer | None) -> None:
+    """Nothing new, a new day and its verification: the same few requests after 8 days and after 120."""
+    counts: list[list[int]] = []
+    for days in (8, 120):
+        store = CountingStore(dict(committed(windows(days))))
+        seal(store, signer=signer)
+        day = END.date() - timedelta(days=1)
+        tasks: list[Callable[[], object]] = [
+            lambda: seal(store, signer=signer),  # noqa: B023 - called at once
+            lambda: seal(store, day, signer),  # noqa: B023 - called at once
+            lambda: verify(store, *LAST_DAY, ANCHORS if signer else TrustAnchors()),  # noqa: B023 - called at once
+        ]
+        counts.append([])
+        for task in tasks:
+            store.calls.clear()
+            task()
+            counts[-1].append(store.call_count)
+        store.calls.clear()
+        _late_record(store)
+        store.calls.clear()
+        seal(store, day, signer)
+        counts[-1].append(store.call_count)
+    assert counts[0] == counts[1]
+    signed = bool(signer)
+    assert all(
+        count <= most for count, most in zip(counts[0], (4, 6 + signed, 10 + signed, 11 + 2 * signed), strict=True)
+    )
+
+
+def test_seal_after_an_index_is_that_without_one(store: CountingStore) -> None:
+    """The next seal has the same bytes with an index and without one."""
+    _late_record(store)
+    without = MemoryStore({key: content for key, content in store.objects.items() if key != INDEX})
+    seal(store, signer=SIGNER)
+    seal(without, signer=SIGNER)
+    assert store.objects[seal_key(9)] == without.objects[seal_key(9)]
+
+
+def _forged(store: MemoryStore, number: int) -> bytes:
+    """Returns an index with another seal of this number, and all later ones linked anew."""
+    objects = dict(read_seals(MemoryStore(store.objects)))
+    chain = SealChain({key: objects[key] for key in objects if key.endswith(".json")})
+    made = SealChain({})
+    for one in chain.seals:
+        manifests = one.manifests
+        if one.number == number:
+            manifests = tuple(msgspec.structs.replace(named, sha256="0" * 64) for named in manifests)
+        next_seal = made.next_seal(one.day, manifests)
+        assert next_seal is not None
+        made = made.extend(next_seal, next_seal.to_bytes())
+    signatures = {key: content for key, content in objects.items() if key.endswith(".sig")}
+    return write_index({**made.objects, **signatures})
+
+
+def _damages(store: MemoryStore) -> dict[str, bytes]:
+    content = store.objects[INDEX]
+    objects = read_seals(MemoryStore(store.objects))
+    other_signature = {**objects, "_seals/000003.sig": b"x" * len(objects["_seals/000003.sig"])}
+    return {
+        "garbage": b"x",
+        "empty": b"",
+        "cut": content[: len(content) // 2],
+        "version": content.replace(b'"index_version":1', b'"index_version":2'),
+        "forged seal": _forged(store, 8),
+        "forged older seal": _forged(store, 2),
+        "seal left out": write_index({key: one for key, one in objects.items() if "000004" not in key}),
+        "other object": write_index({**objects, "_dataset.json": b"{}"}),
+        "other signature": write_index(other_signature),
+    }
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        *("garbage", "empty", "cut", "version", "forged seal", "forged older seal"),
+        *("seal left out", "other object", "other signature"),
+    ],
+)
+@pytest.mark.parametrize("has_later_seal", [False, True])
+def test_index_that_disagrees_is_ignored_and_reported(store: CountingStore, damage: str, has_later_seal: bool) -> None:
+    """Each verification reports it as mild and finds nothing else, and the next seal is the right one."""
+    if has_later_seal:
+        _late_record(store, 2)
+        seal(store, signer=SIGNER)
+    store.objects[INDEX] = _damages(store)[damage]
+    for days_ago in (1, 2, 7):
+        assert _kinds(store, days_ago) == ["seal_index_ignored"]
+    assert [str(one.kind) for one in verify(store, anchors=ANCHORS).findings] == ["seal_index_ignored"]
+    right = MemoryStore({key: content for key, content in store.objects.items() if key != INDEX})
+    for one in (store, right):
+        _late_record(one, 3)
+        report = seal(one, signer=SIGNER)
+        assert severe(report.findings) == []
+    assert {k: v for k, v in store.objects.items() if "index" not in k} == {
+        k: v for k, v in right.objects.items() if "index" not in k
+    }
+
+
+@pytest.mark.integration
+def test_any_changed_byte_of_an_index_changes_no_result(store: CountingStore) -> None:
+    """A verification of a day has no severe finding, and a damaged seal is found, whatever the index holds."""
+    chance = random.Random(1)
+    content = store.objects[INDEX]
+    for _ in range(60):
+        place = chance.randrange(len(content))
+        store.objects[INDEX] = (
+            content[:place] + bytes([content[place] ^ (1 << chance.randrange(8))]) + content[place + 1 :]
+        )
+        assert severe(verify(store, *LAST_DAY, ANCHORS).findings) == []
+
+
+@pytest.mark.parametrize("number", [1, 4, 7, 8])
+@pytest.mark.parametrize("ending", ["json", "sig"])
+def test_lost_seal_or_signature_is_severe_whatever_the_range(store: CountingStore, number: int, ending: str) -> None:
+    """The listing shows that an object is gone, although the index has its copy."""
+    del store.objects[f"_seals/{number:06}.{ending}"]
+    # A lost seal leaves its signature.
+    expected = "signature_orphaned" if ending == "json" else "signature_missing"
+    without = MemoryStore({key: content for key, content in store.objects.items() if key != INDEX})
+    for days_ago in (1, 5):
+        found = _kinds(store, days_ago)
+        assert expected in found
+        assert [kind for kind in found if kind != "seal_index_ignored"] == _kinds(without, days_ago)
+
+
+@pytest.mark.parametrize("ending", ["json", "sig"])
+def test_changed_seal_of_the_day_is_severe(store: CountingStore, ending: str) -> None:
+    """The seals of the days of the range are read themselves, also if the change keeps their size."""
+    number = 5
+    key = f"_seals/{number:06}.{ending}"
+    store.objects[key] = store.objects[key].replace(b'"', b"'", 1)
+    days_ago = DAYS - number + 1
+    assert severe(verify(store, END - days_ago * DAY, END - (days_ago - 1) * DAY, ANCHORS).findings)
+    assert severe(verify(store, anchors=ANCHORS).findings)
+
+
+def test_changed_seal_of_another_day_is_found_without_a_range(store: CountingStore) -> None:
+    """A change that keeps the size is not seen by a verification of another day, as the documentation says."""
+    key = seal_key(3)
+    store.objects[key] = store.objects[key].replace(b'"', b"'", 1)
+    assert _kinds(store) == []
+    assert severe(verify(store, anchors=ANCHORS).findings)
+
+
+def test_day_of_a_changed_seal_counts_as_sealed(store: CountingStore) -> None:
+    """A forged window on a day whose seal is changed, too, is severe, and no run seals it."""
+    key = seal_key(3)
+    store.objects[key] = store.objects[key].replace(b'"', b"'", 1)
+    manifest = next(key for key in store.objects if key.startswith(f"_manifests/dt={(END - 6 * DAY).date()}"))
+    store.objects[manifest] = store.objects[manifest].replace(b"explicit bounds", b"explicit Bounds")
+    assert "sealed_manifest_changed" in _kinds(store, 6) or "seal_unreadable" in _kinds(store, 6)
+    before = dict(store.objects)
+    with pytest.raises(VerificationError, match="was not sealed"):
+        seal(store, (END - 6 * DAY).date(), SIGNER)
+    assert store.objects == before
+
+
+def test_forged_seal_in_a_forged_index_gets_no_successor(store: CountingStore) -> None:
+    """An index with a seal that no run made proves only that it is stored, so that it stays a finding."""
+    objects = read_seals(MemoryStore(store.objects))
+    chain = SealChain(objects)
+    other_day = msgspec.structs.replace(chain.seals[0].manifests[0], sha256="0" * 64)
+    forged = chain.next_seal((END - 3 * DAY).date(), [other_day])
+    assert forged is not None
+    store.objects[forged.key] = forged.to_bytes()
+    store.objects["_seals/index/000009.json"] = write_index({**objects, forged.key: forged.to_bytes()})
+    assert "seal_misplaced" in _kinds(store)
+    _late_record(store)
+    before = dict(store.objects)
+    with pytest.raises(VerificationError, match="seal_misplaced"):
+        seal(store, signer=SIGNER)
+    assert store.objects == before
+
+
+def test_kept_digest_of_an_older_seal_is_found_in_the_index(store: CountingStore) -> None:
+    """``expected_seal_sha256`` may be of a copied seal; a digest of no seal is severe."""
+    digest = hashlib.sha256(store.objects[seal_key(2)]).hexdigest()
+    assert _kinds(store, anchors=ANCHORS._replace(expected_seal_sha256=digest)) == []
+    assert _kinds(store, anchors=ANCHORS._replace(expected_seal_sha256="0" * 64)) == ["seal_not_found"]
+
+
+def test_sweep_leaves_the_index(store: CountingStore) -> None:
+    """The index is no orphaned object."""
+    sweep(store, END + 30 * DAY)
+    assert INDEX in store.objects
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("after_effect", [False, True])
+def test_run_after_a_kill_makes_the_same_seals(after_effect: bool) -> None:
+    """After a kill at any operation, also of the index, the next run makes the same seals and nothing is severe."""
+    undamaged = dict(committed(windows(5)))
+    undisturbed = MemoryStore(undamaged)
+    count = CrashPoint()
+    seal(CrashingStore(undisturbed, count), signer=SIGNER)
+    assert any("create _seals/index" in name for name in count.operations)
+    for number in range(1, len(count.operations) + 1):
+        store = MemoryStore(undamaged)
+        with pytest.raises(KilledError):
+            seal(CrashingStore(store, CrashPoint(number, after_effect=after_effect)), signer=SIGNER)
+        seal(store, signer=SIGNER)
+        assert {key: store.objects[key] for key in undisturbed.objects if "index" not in key} == {
+            key: content for key, content in undisturbed.objects.items() if "index" not in key
+        }
+        assert verify(store, anchors=ANCHORS).findings == ()
