@@ -16,6 +16,7 @@ from itertools import accumulate
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from airflow_audit_provider.core.warehouse.port import ColumnType
+from airflow_audit_provider.formats.arrow_arrays import ArrayBuilder, booleans, zeros
 from airflow_audit_provider.formats.lenient_json import readable
 from airflow_audit_provider.formats.nested import Column, Lists, Objects, Repeated, presence
 from airflow_audit_provider.formats.normalized import columns as normalized
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 ArrowRows: TypeAlias = "pa.RecordBatch"
 _RAW_GROUP_RECORDS = 10_000
+_ARRAYS = ArrayBuilder()
 
 
 class ParquetLayout(NamedTuple):
@@ -187,14 +189,24 @@ def _nested(column: Column, kind: Any, count: int) -> Any:
     if column is None:
         return pa.nulls(count, kind)
     if isinstance(column, Repeated):
-        return typed_column([column.value], kind).take(_zeros(count))
+        return _repeated(column.value, kind).take(zeros(count))
     if isinstance(column, Objects):
         children = [_nested(column.attributes.get(field.name), field.type, count) for field in kind]
-        absent = None if column.present is None else _booleans([not present for present in column.present])
+        absent = None if column.present is None else booleans([not present for present in column.present])
         return pa.StructArray.from_arrays(children, fields=list(kind), mask=absent)
     if isinstance(column, Lists):
         return _lists(column.element, kind, count)
     return typed_column(column, kind)
+
+
+def _repeated(value: Any, kind: Any) -> Any:
+    """Returns one text, number or tuple of texts as an Arrow array."""
+    import pyarrow as pa
+
+    if not isinstance(value, tuple):
+        return typed_column([value], kind)
+    offsets: Any = pa.Int32Array.from_buffers(pa.int32(), 2, [None, pa.py_buffer(array("i", (0, len(value))))])
+    return pa.ListArray.from_arrays(offsets, typed_column(value, kind.value_type), type=kind)
 
 
 def _lists(element: Objects, kind: Any, count: int) -> Any:
@@ -204,20 +216,8 @@ def _lists(element: Objects, kind: Any, count: int) -> Any:
     present = presence(element, count)
     ends = pa.py_buffer(array("i", accumulate(present, initial=0)))
     offsets: Any = pa.Int32Array.from_buffers(pa.int32(), count + 1, [None, ends])
-    elements = _nested(element, kind.value_type, count).filter(_booleans(present))
-    return pa.ListArray.from_arrays(offsets, elements, type=kind, mask=_booleans([not one for one in present]))
-
-
-def _zeros(count: int) -> Any:
-    import pyarrow as pa
-
-    return pa.Int32Array.from_buffers(pa.int32(), count, [None, pa.py_buffer(bytes(4 * count))])
-
-
-def _booleans(values: Sequence[bool]) -> Any:
-    import pyarrow as pa
-
-    return pa.UInt8Array.from_buffers(pa.uint8(), len(values), [None, pa.py_buffer(bytes(values))]).cast(pa.bool_())
+    elements = _nested(element, kind.value_type, count).filter(booleans(present))
+    return pa.ListArray.from_arrays(offsets, elements, type=kind, mask=booleans([not one for one in present]))
 
 
 def raw_column(raws: Sequence[bytes]) -> pa.Array[Any]:
@@ -238,6 +238,6 @@ def typed_column(values: Sequence[Any], kind: pa.DataType) -> pa.Array[Any]:
     import pyarrow as pa
 
     try:
-        return pa.array(values, kind, memory_pool=pa.system_memory_pool())
+        return _ARRAYS.build(values, kind)
     except pa.ArrowInvalid:
-        return pa.array([readable(value) for value in values], kind)
+        return _ARRAYS.build([readable(value) for value in values], kind)
