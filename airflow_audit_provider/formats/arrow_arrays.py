@@ -71,13 +71,10 @@ def array_from_buffers(values: Sequence[Any], kind: Any) -> pa.Array[Any]:
 def _texts(values: Sequence[str | bytes], valid: Any) -> pa.Array[Any]:
     import pyarrow as pa
 
-    pieces, content = values, b""
-    try:
-        text = "".join(values)  # type: ignore[arg-type]  # a column of JSON has bytes, too
-        content, is_ascii = (text.encode(), True) if text.isascii() else (b"", False)
-    except TypeError:
-        is_ascii = False
-    if not is_ascii:
+    pieces: Sequence[Any] = values
+    content = _ascii_or_none(values)
+    is_ascii = content is not None
+    if content is None:
         pieces = [value.encode() if isinstance(value, str) else value for value in values]
         content = b"".join(pieces)
     offsets = array("i", accumulate(map(len, pieces), initial=0))
@@ -85,6 +82,16 @@ def _texts(values: Sequence[str | bytes], valid: Any) -> pa.Array[Any]:
     if not is_ascii:
         column.validate(full=True)
     return column
+
+
+def _ascii_or_none(values: Sequence[Any]) -> bytes | None:
+    """Returns the values one after the other if all are text of ASCII characters, each of which is one byte."""
+    try:
+        text = "".join(values)
+    except TypeError:
+        # A column of JSON has bytes.
+        return None
+    return text.encode() if text.isascii() else None
 
 
 def booleans(values: Sequence[Any]) -> pa.Array[Any]:

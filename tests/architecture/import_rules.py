@@ -17,6 +17,7 @@ EXTERNAL: dict[str, set[str]] = {
     f"{PACKAGE}/core/": {"msgspec", "pendulum", "rfc8785"},
     f"{PACKAGE}/formats/": {"msgspec", "isal", "zstandard"},
     f"{PACKAGE}/formats/arrow.py": {"pyarrow"},
+    f"{PACKAGE}/formats/arrow_arrays.py": {"pyarrow"},
     f"{PACKAGE}/formats/parquet.py": {"msgspec", "pyarrow"},
     f"{PACKAGE}/formats/warehouse_rows.py": {"msgspec", "pyarrow"},
     f"{PACKAGE}/adapters/": {"msgspec"},
