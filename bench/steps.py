@@ -6,6 +6,7 @@ Invariant: a figure is the median of several runs in one thread, in CPU time of 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import platform
 import subprocess
@@ -25,8 +26,12 @@ from airflow_audit_provider.core.api.records import ApiVersion, AuditRecord, in_
 from airflow_audit_provider.core.archive.object_keys import MANIFEST_FOLDER, WindowKeys
 from airflow_audit_provider.core.privacy.pseudonyms import Pseudonyms
 from airflow_audit_provider.core.windows.window import TimeWindow
+from airflow_audit_provider.formats.compression import open_plain
 from airflow_audit_provider.formats.part_format import part_format
+from airflow_audit_provider.pipelines.verify import verify
 from airflow_audit_provider.testing.records import Feed, generate
+from bench.contenders.ours import pull
+from bench.fake_server import running_fake
 
 RUNS = 5
 _START = """
@@ -40,6 +45,7 @@ print(time.process_time() - before)
 """
 _WINDOWS = 13_000
 _RECORDS, _GROUP_RECORDS = 20_000, 1000
+_VERIFIED = ("jsonl.gz", "jsonl.zst", "parquet", "parquet normalized", "parquet ocsf")
 _ENCODED = [
     *(("raw", "jsonl"), ("raw", "parquet")),
     *(("normalized", "jsonl"), ("normalized", "parquet"), ("ocsf", "jsonl"), ("ocsf", "parquet")),
@@ -105,6 +111,28 @@ def measured_encoding() -> Iterator[str]:
             yield _a_record(f"encoding {version} as {' '.join(choice)}", partial(_encode, version, choice, lines))
 
 
+def measured_verification() -> Iterator[str]:
+    """Verifies a landed day of version 1, and decompresses and digests the same bytes to compare."""
+    with running_fake(_RECORDS, 0) as source:
+        for form in _VERIFIED:
+            with TemporaryDirectory() as folder:
+                pull(source.job._replace(form=form, folder=folder))
+                yield _a_record(f"verification of {form}", partial(verify, LocalStore(folder)))
+                parts = [path.read_bytes() for path in Path(folder).rglob(f"*.{form}")]
+                if form.startswith("jsonl"):
+                    yield _a_record(f"decompression and SHA-256 of {form}, to compare", partial(_digest, form, parts))
+
+
+def _digest(form: str, parts: list[bytes]) -> None:
+    """Computes the digests of compressed parts and of their plain content."""
+    plain_digest = hashlib.sha256()
+    for part in parts:
+        hashlib.sha256(part).digest()
+        with open_plain({"jsonl.gz": "gzip", "jsonl.zst": "zstd"}[form], part) as plain:
+            while piece := plain.read(1 << 20):
+                plain_digest.update(piece)
+
+
 def _encode(version: ApiVersion, choice: tuple[str, str], groups: list[tuple[list[AuditRecord], bytes]]) -> None:
     schema, file_format = choice
     encoder = part_format(file_format, None, schema).open_encoder(version)
@@ -150,6 +178,7 @@ STEPS: dict[str, Callable[[], Iterator[str]]] = {
     "start": measured_start,
     "pseudonyms": measured_pseudonyms,
     "encoding": measured_encoding,
+    "verification": measured_verification,
 }
 
 

@@ -8,8 +8,6 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 
-import msgspec
-
 from airflow_audit_provider.core.api.records import AuditRecord
 from airflow_audit_provider.formats.compression import Compressor, open_plain
 from airflow_audit_provider.formats.part_rows import PartRows
@@ -52,4 +50,4 @@ def read_csv(compression: str, content: bytes, column: str) -> Iterator[PartRows
     with io.TextIOWrapper(open_plain(compression, content), "utf-8", newline="") as text:
         rows = csv.DictReader(text)
         while group := list(islice(rows, _READ_RECORDS)):
-            yield PartRows([msgspec.Raw(row[column].encode()) for row in group], [row["id"] for row in group])
+            yield PartRows([row[column].encode() for row in group], [row["id"] for row in group])

@@ -52,7 +52,7 @@ def read_jsonl(compression: str, content: bytes, column: str | None, id_path: st
 
 
 def _own_lines(lines: Sequence[bytes]) -> PartRows:
-    return PartRows([msgspec.Raw(line.removesuffix(b"\n")) for line in lines])
+    return PartRows([line.removesuffix(b"\n") for line in lines])
 
 
 def _column_reader(column: str, id_path: str) -> Callable[[Sequence[bytes]], PartRows]:
@@ -68,7 +68,7 @@ def _column_reader(column: str, id_path: str) -> Callable[[Sequence[bytes]], Par
 
     def read(lines: Sequence[bytes]) -> PartRows:
         rows: Any = decoder.decode_lines(b"".join(lines))
-        texts = [msgspec.Raw(row.text.encode()) for row in rows]
+        texts = [row.text.encode() for row in rows]
         return PartRows(texts, [row.group.id if group else row.id for row in rows])
 
     return read

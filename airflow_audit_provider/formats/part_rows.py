@@ -25,7 +25,7 @@ _REPLACEMENT = "\ufffd".encode()
 class PartRows(NamedTuple):
     """Consecutive rows: the records' own text, and their ids where a column has them."""
 
-    texts: Sequence[msgspec.Raw]
+    texts: Sequence[bytes]
     ids: Sequence[str] | None = None
 
 

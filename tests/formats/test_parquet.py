@@ -219,3 +219,18 @@ def test_parts_of_two_minor_versions_are_read_together(tmp_path: Path, monkeypat
     for name in ("old", "new"):
         content = (tmp_path / f"{name}.parquet").read_bytes()
         assert list(part_format("parquet", None, "normalized").read(V1, content)) == golden_records()
+
+
+@pytest.mark.parametrize("texts", [[], [""], ["a", "\u00e9", "", "b" * 70_000], ["x"] * 1500])
+def test_texts_of_a_column_are_its_values_in_utf8(texts: list[str]) -> None:
+    """Also where the column begins inside of a buffer that it shares with other rows."""
+    padded = pa.array(["before", *texts, "after"], pa.string())
+    for column in (pa.array(texts, pa.string()), padded.slice(1, len(texts))):
+        assert parquet._texts_of(column) == [text.encode() for text in texts]
+
+
+@pytest.mark.parametrize("column", [pa.array(["a", None], pa.string()), pa.array([1, 2], pa.int64())])
+def test_column_that_cannot_be_of_records_is_refused(column: Any) -> None:
+    """The part is then reported as unreadable; a null is no record and no id."""
+    with pytest.raises(ValueError, match="a column of records or ids is"):
+        parquet._texts_of(column)

@@ -137,7 +137,9 @@ _PAGE_DECODERS: dict[ApiVersion, Callable[[bytes], _Page[Any]]] = {
 }
 
 
-def read_records(version: ApiVersion, raws: Sequence[msgspec.Raw], body: bytes | None = None) -> list[AuditRecord]:
+def read_records(
+    version: ApiVersion, raws: Sequence[msgspec.Raw | bytes], body: bytes | None = None
+) -> list[AuditRecord]:
     """Returns the records of one page in order of arrival; ``body`` is the whole response that contains them, if any.
 
     A record that breaks the API's contract comes as an :class:`OddRecord`. One without a time has ``event_ns`` 0.

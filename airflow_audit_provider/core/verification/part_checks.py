@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import hashlib
 from array import array
-from collections.abc import Container, Iterable, Iterator, Mapping
-from itertools import pairwise
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+from operator import eq
 
-from airflow_audit_provider.core.api.records import AuditRecord, id_digest
+from airflow_audit_provider.core.api.records import AuditRecord, lines_of
 from airflow_audit_provider.core.archive.manifest import Part
 from airflow_audit_provider.core.archive.object_keys import (
     DATASET_KEY,
@@ -33,6 +34,7 @@ from airflow_audit_provider.core.windows.window import TimeWindow
 
 # CSV and Parquet hold text, so bytes that are not valid UTF-8 are stored as this replacement character.
 _REPLACEMENT = "\ufffd".encode()
+_GROUP_RECORDS = 1000
 
 
 class WindowCheck:
@@ -46,7 +48,7 @@ class WindowCheck:
         self.record_count = 0
         self._added = {one.manifest.generation: _AddedRecords(one) for one in chain.generations}
         self._newest = chain.generations[-1] if chain.generations else None
-        self._id_digests = array("Q")
+        self._id_hashes = array("q")
 
     @property
     def parts(self) -> tuple[Part, ...]:
@@ -76,16 +78,18 @@ class WindowCheck:
     def check_records(self, part: Part, records: Iterable[AuditRecord]) -> None:
         """Compares a part's records with its manifest. Errors raised while reading them propagate."""
         added = self._added.get(self._generation_of(part))
-        record_count, first_ns, last_ns = 0, part.first_event_ns, part.first_event_ns
-        for record in records:
-            first_ns = min(first_ns, record.event_ns) if record_count else record.event_ns
-            last_ns = max(last_ns, record.event_ns) if record_count else record.event_ns
-            record_count += 1
-            self._id_digests.append(id_digest(record.id))
+        record_count, edges_ns = 0, [part.first_event_ns, part.first_event_ns]
+        for group in _groups(records):
+            times_ns = [record.event_ns for record in group]
+            times_ns += edges_ns if record_count else []
+            edges_ns = [min(times_ns), max(times_ns)]
+            record_count += len(group)
+            ids = [record.id for record in group]
+            self._id_hashes.extend(map(hash, ids))
             if added is not None:
-                added.add(record)
+                added.add(ids, lines_of(group))
         self.record_count += record_count
-        self.findings += _content_findings(part, record_count, (first_ns, last_ns), self._window())
+        self.findings += _content_findings(part, record_count, (edges_ns[0], edges_ns[1]), self._window())
 
     def on_unreadable(self, part: Part, error: Exception) -> None:
         """Records that a part cannot be decoded although its digest matches the manifest."""
@@ -94,7 +98,7 @@ class WindowCheck:
 
     def finish(self) -> list[Finding]:
         """Returns all findings, including those that need every part of the window."""
-        repeated_count = _repeated_count(self._id_digests)
+        repeated_count = _repeated_count(self._id_hashes)
         if repeated_count and self._newest:
             fact = f"{repeated_count} records of {self._newest.manifest.window} repeat the id of another record."
             self.findings.append(finding(FindingKind.RECORD_REPEATED, self._newest.key, fact))
@@ -126,13 +130,14 @@ class _AddedRecords:
         self._other_id_count = 0
         self._may_be_replaced = False
 
-    def add(self, record: AuditRecord) -> None:
-        self._digest.update(record.raw + b"\n")
-        self._may_be_replaced |= _REPLACEMENT in record.raw
-        ids = self._generation.manifest.added_ids
-        if self._record_count < len(ids) and ids[self._record_count] != record.id:
-            self._other_id_count += 1
-        self._record_count += 1
+    def add(self, ids: Sequence[str], lines: bytes) -> None:
+        """Adds consecutive records: their ids, and their lines as ``lines_of`` gives them."""
+        self._digest.update(lines)
+        self._may_be_replaced |= _REPLACEMENT in lines
+        expected = self._generation.manifest.added_ids[self._record_count : self._record_count + len(ids)]
+        if expected and list(expected) != list(ids[: len(expected)]):
+            self._other_id_count += sum(one != other for one, other in zip(expected, ids, strict=False))
+        self._record_count += len(ids)
 
     def findings(self) -> Iterator[Finding]:
         manifest, key = self._generation.manifest, self._generation.key
@@ -210,12 +215,20 @@ def _content_findings(
         )
 
 
-def _repeated_count(digests: array[int]) -> int:
-    """Returns how many digests repeat another one.
+def _groups(records: Iterable[AuditRecord]) -> Iterator[list[AuditRecord]]:
+    """Yields records in groups: what is done once for a group costs little for a record."""
+    remaining = iter(records)
+    while group := list(islice(remaining, _GROUP_RECORDS)):
+        yield group
 
-    By the birthday bound, two of a million different ids share a 64-bit digest in one of 37 million windows.
+
+def _repeated_count(hashes: array[int]) -> int:
+    """Returns how many hashes repeat another one.
+
+    They are Python's keyed hashes of text, with 64 bits: by the birthday bound, two of a million different ids share
+    one in one of 37 million windows.
     """
-    return sum(one == other for one, other in pairwise(sorted(digests)))
+    return sum(map(eq, hashes_in_order := sorted(hashes), hashes_in_order[1:]))
 
 
 def overlap_findings(windows: Mapping[TimeWindow, str]) -> Iterator[Finding]:
