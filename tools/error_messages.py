@@ -77,6 +77,7 @@ class _Finder:
             for caller, call in calls:
                 self._calls_of.setdefault((module, _called(call)), []).append((caller, call))
         self._assignments: dict[Function, list[ast.Assign]] = {}
+        self._results: dict[Function, list[ast.expr]] = {}
         self._functions_of: dict[str, dict[str, Function]] = {}
         for module, functions in self._functions.items():
             for function in functions:
@@ -137,22 +138,22 @@ class _Finder:
         if name in active:
             # A variable that is extended by itself: the expansion is one of its other values.
             nodes = [node for node in nodes if not _mentions(node, name.text)]
-        texts = {text for node in nodes for text in self._texts(node, name.scope, active | {name})}
-        return texts if texts and all(text.rstrip().endswith((".", "?")) for text in texts) else {VALUE}
+        return _only_sentences(self._texts(node, name.scope, active | {name}) for node in nodes)
 
     def _texts_of_argument(self, name: _Name, position: int, function: Function, active: frozenset[_Name]) -> set[str]:
         """Returns the texts that callers anywhere in the package pass for a parameter."""
         if name in active:
             return {VALUE}
-        found: set[str] = set()
         is_private = function.name.startswith("_")
         modules = [name.scope.module] if is_private else [*self._modules]
-        for module in modules:
-            for caller, call in self._calls_of.get((module, function.name), []):
-                given = _argument(call, name.text, position)
-                if given is not None:
-                    found |= self._texts(given, _Scope(module, caller), active | {name})
-        return found if found and all(text.rstrip().endswith((".", "?")) for text in found) else {VALUE}
+        passed = (
+            (_argument(call, name.text, position), _Scope(module, caller))
+            for module in modules
+            for caller, call in self._calls_of.get((module, function.name), [])
+        )
+        return _only_sentences(
+            self._texts(given, scope, active | {name}) for given, scope in passed if given is not None
+        )
 
     def _texts_of_result(self, name: _Name, active: frozenset[_Name]) -> set[str]:
         """Returns the texts that a function returns: one of the same module, or a public one of another module."""
@@ -163,10 +164,21 @@ class _Finder:
         if module is None or name in active:
             return {VALUE}
         function = found[module]
-        nodes = [node.value for node in ast.walk(function) if isinstance(node, ast.Return) and node.value]
+        if function not in self._results:
+            nodes = (node for node in ast.walk(function) if isinstance(node, ast.Return))
+            self._results[function] = [node.value for node in nodes if node.value]
         scope = _Scope(module, function)
-        texts = {text for node in nodes for text in self._texts(node, scope, active | {name})}
-        return texts if texts and all(text.rstrip().endswith((".", "?")) for text in texts) else {VALUE}
+        return _only_sentences(self._texts(node, scope, active | {name}) for node in self._results[function])
+
+
+def _only_sentences(found: Iterable[set[str]]) -> set[str]:
+    """Returns all texts if they are sentences, else ``…``; looks no further than the first that is none."""
+    sentences: set[str] = set()
+    for texts in found:
+        if not all(text.rstrip().endswith((".", "?")) for text in texts):
+            return {VALUE}
+        sentences |= texts
+    return sentences or {VALUE}
 
 
 def _joined(parts: list[set[str]]) -> set[str]:

@@ -5,9 +5,11 @@ The module has no behaviour: adapters, the shipped fake and test doubles impleme
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, TypeVar
+
+_Result = TypeVar("_Result")
 
 
 class Request(NamedTuple):
@@ -120,6 +122,18 @@ class Store(Protocol):
         """
         ...
 
+    def list_neighbours(self, prefixes: Sequence[str]) -> Iterator[str]:
+        """Yields the keys below several prefixes that sort next to each other, by one listing if the store can."""
+        ...
+
+    def present(self, names: Collection[str]) -> Mapping[str, str | None]:
+        """Returns which of these names at the top level may exist, by one listing if the store can.
+
+        A name is an object's key, or a folder that ends in a slash. A name that is left out does not exist; a store
+        that would have to ask for each returns all. The value is an object's MD5 digest in hex if the store states it.
+        """
+        ...
+
     def stage(self, key: str) -> StagedObject:
         """Opens an object for writing; nothing is visible before its ``close``."""
         ...
@@ -133,6 +147,17 @@ class Store(Protocol):
 
     def create(self, key: str, content: bytes) -> bool:
         """Writes a small object in one operation unless it exists; returns whether this call created it."""
+        ...
+
+    def put(self, key: str, content: bytes) -> bool:
+        """Writes a small object in one operation; returns whether the store has confirmed the digest of its bytes.
+
+        Idempotent: the key has to contain the digest of the content. Without the confirmation, list the object.
+        """
+        ...
+
+    def gather(self, calls: Sequence[Callable[[], _Result]]) -> list[_Result]:
+        """Makes independent calls of this store and returns their results in order; side by side if it is remote."""
         ...
 
     def remove(self, keys: Iterable[str]) -> None:

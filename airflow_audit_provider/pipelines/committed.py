@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
+from itertools import chain
 from typing import NamedTuple
 
 from airflow_audit_provider.core.api.odd_heads import UNDATED_KINDS
@@ -32,47 +34,51 @@ def latest_committed(store: Store, keys: WindowKeys) -> CommittedManifest | None
     Raises ``CommitConflictError`` if a committed window overlaps this one. The number of keys that are listed does not
     grow with the history, unless the window is longer than two months.
     """
-    listed = _check_neighbours(store, keys)
+    listed = list(store.list_neighbours(keys.neighbour_prefixes))
+    check_no_overlap(keys, listed)
+    newest = newest_key(keys, listed)
+    if newest is None:
+        check_distant(store, keys, () if keys.has_distant_neighbours else store.list_keys(LONG_WINDOW_FOLDER))
+        return None
+    return read_committed(store, newest)
+
+
+def newest_key(keys: WindowKeys, listed: Iterable[str]) -> str | None:
+    """Returns the key of the window's newest manifest among listed keys, None if the window is not committed."""
     generations = (keys.generation_of(key) for key in listed)
     newest = max((generation for generation in generations if generation is not None), default=None)
-    if newest is None:
-        _check_distant(store, keys)
-        return None
-    return read_committed(store, keys.manifest(newest))
+    return None if newest is None else keys.manifest(newest)
 
 
-def check_no_overlap_since(store: Store, keys: WindowKeys) -> None:
-    """Raises ``CommitConflictError`` if an overlapping window was committed while this one was read."""
-    _check_neighbours(store, keys)
+def check_distant(store: Store, keys: WindowKeys, announcements: Iterable[str]) -> None:
+    """Checks the windows that the folders around a window do not show: longer ones, and those far behind its start.
 
-
-def _check_neighbours(store: Store, keys: WindowKeys) -> list[str]:
-    listed = [key for prefix in keys.neighbour_prefixes for key in store.list_keys(prefix)]
-    check_no_overlap(keys, listed)
-    return listed
-
-
-def _check_distant(store: Store, keys: WindowKeys) -> None:
-    """Checks the windows that the folders around a window do not show: longer ones, and those far behind its start."""
+    ``announcements`` are the keys of announced long windows; they are not needed for a window with distant neighbours.
+    """
     if keys.has_distant_neighbours:
         check_no_overlap(keys, store.list_keys(MANIFEST_FOLDER))
         return
-    announced = (announced_window(key) for key in store.list_keys(LONG_WINDOW_FOLDER) if keys.overlaps(key))
+    announced = (announced_window(key) for key in announcements if keys.overlaps(key))
     for window in filter(None, announced):
         # An announced window may never have been committed.
         check_no_overlap(keys, store.list_keys(WindowKeys(window, window.start.date()).manifest_prefix))
 
 
-def absent_parts(store: Store, parts: Iterable[Part]) -> list[str]:
-    """Returns the keys of the parts that the store does not list with their size."""
-    return absent_objects(store, {part.key: part.size_bytes for part in parts})
-
-
 def absent_objects(store: Store, expected: Mapping[str, int]) -> list[str]:
     """Returns the keys that the store does not list with the expected size in bytes."""
-    folders = sorted({key.rpartition("/")[0] + "/" for key in expected})
-    sizes = dict(item for folder in folders for item in store.list_sizes(folder))
+    sizes = sizes_of(store, expected)
     return [key for key, size_bytes in expected.items() if sizes.get(key) != size_bytes]
+
+
+def sizes_of(store: Store, keys: Iterable[str]) -> dict[str, int]:
+    """Returns the sizes in bytes of all objects in the folders of some keys."""
+    folders = sorted({key.rpartition("/")[0] + "/" for key in keys})
+    listings = store.gather([partial(_sizes_below, store, folder) for folder in folders])
+    return dict(chain.from_iterable(listings))
+
+
+def _sizes_below(store: Store, folder: str) -> list[tuple[str, int]]:
+    return list(store.list_sizes(folder))
 
 
 def read_committed(store: Store, key: str) -> CommittedManifest:

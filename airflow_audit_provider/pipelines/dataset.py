@@ -12,21 +12,26 @@ from airflow_audit_provider.core.ports import Store
 from airflow_audit_provider.pipelines.committed import read_committed
 
 
-def check_dataset(store: Store, pulled: Dataset, *, is_erasure: bool = False) -> bool:
-    """Raises ``CommitConflictError`` if the destination holds another dataset; returns whether it has a descriptor.
+def check_dataset(store: Store, pulled: Dataset) -> None:
+    """Raises ``CommitConflictError`` if the destination holds another dataset."""
+    check_held_dataset(store, store.read(DATASET_KEY), pulled)
+
+
+def check_held_dataset(
+    store: Store, descriptor: bytes | None, pulled: Dataset, *, is_erasure: bool = False, is_empty: bool = False
+) -> None:
+    """Raises ``CommitConflictError`` if the destination of a descriptor holds another dataset.
 
     An erasure may have another privacy rule. Without a descriptor the newest window decides: an earlier release wrote
-    it, or the descriptor was removed.
+    it, or the descriptor was removed. An empty destination has no window.
     """
-    content = store.read(DATASET_KEY)
-    if content is not None:
-        check_one_dataset(read_dataset(content), pulled, DATASET_KEY, is_erasure=is_erasure)
-        return True
-    newest = newest_manifests(store.list_keys(MANIFEST_FOLDER))
+    if descriptor is not None:
+        check_one_dataset(read_dataset(descriptor), pulled, DATASET_KEY, is_erasure=is_erasure)
+        return
+    newest = {} if is_empty else newest_manifests(store.list_keys(MANIFEST_FOLDER))
     if newest:
         committed = read_committed(store, newest[max(newest)])
         check_one_dataset(dataset_of(committed.manifest), pulled, committed.key, is_erasure=is_erasure)
-    return False
 
 
 def claim_dataset(store: Store, pulled: Dataset) -> None:

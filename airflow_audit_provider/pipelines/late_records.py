@@ -5,23 +5,22 @@ Invariant: a window is read again as it was committed; its commit changes only b
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from airflow_audit_provider.adapters.cloudflare.reader import AuditLogReader
 from airflow_audit_provider.core.archive.manifest import Manifest
-from airflow_audit_provider.core.archive.object_keys import WindowKeys, newest_manifests
+from airflow_audit_provider.core.archive.object_keys import WindowKeys
 from airflow_audit_provider.core.limits import check_lookback
 from airflow_audit_provider.core.ports import Store
 from airflow_audit_provider.core.windows.readiness import whole_windows_start_at
 from airflow_audit_provider.core.windows.run_window import RunWindow
 from airflow_audit_provider.core.windows.window import TimeWindow
 from airflow_audit_provider.formats.part_format import committed_format
-from airflow_audit_provider.pipelines.committed import read_committed
 from airflow_audit_provider.pipelines.observer import Observer, PullOutcome
 from airflow_audit_provider.pipelines.pull import pull_window
 from airflow_audit_provider.pipelines.pull_spec import PullSpec
+from airflow_audit_provider.pipelines.surroundings import CommittedDays
 
 _RULE = "lookback"
 _DAY = timedelta(days=1)
@@ -61,27 +60,31 @@ def pull_late_records(
         oldest_at = max(oldest_at, spec.history_starts_at)
     # Limited to what the API still keeps, so that a lookback of any length is allowed.
     since = max(window.start - min(lookback, window.start - oldest_at), oldest_at)
-    committed = _committed_between(store, since, window, oldest_at)
+    days = _days_between(max(since - max(_DAY, window.length), oldest_at), window)
+    held = CommittedDays(store, days)
+    inside = [
+        key
+        for found, key in sorted(held.newest().items())
+        if oldest_at <= found.start and since < found.end <= window.start and found.start >= days[1].window.start
+    ]
     same = [
-        manifest for manifest in committed if manifest.query == spec.query and manifest.privacy == spec.privacy_entry
+        (_spec_of(committed.manifest, spec), committed)
+        for committed in held.read(inside)
+        if committed.manifest.query == spec.query and committed.manifest.privacy == spec.privacy_entry
     ]
-    return LookbackOutcome(tuple(pull_window(_spec_of(manifest, spec), reader, store, observer) for manifest in same))
+    outcomes = (
+        pull_window(each, reader, store, observer, around)
+        for (each, _), around in zip(same, held.around(same), strict=True)
+    )
+    return LookbackOutcome(tuple(outcomes))
 
 
-def _committed_between(store: Store, since: datetime, before: TimeWindow, oldest_at: datetime) -> Iterator[Manifest]:
-    """Yields the newest manifest of each window that ends after ``since`` and no later than ``before`` starts.
-
-    Oldest window first; windows that start before ``oldest_at`` are left out.
-    """
-    first_at = max(since - max(_DAY, before.length), oldest_at)
-    days = range((before.start.date() - first_at.date()).days + 1)
-    folders = [
-        WindowKeys(TimeWindow(first_at + day * _DAY, first_at + (day + 1) * _DAY), first_at.date()) for day in days
-    ]
-    listed = [key for folder in folders for key in store.list_keys(folder.manifest_prefix)]
-    for window, key in sorted(newest_manifests(listed).items()):
-        if oldest_at <= window.start and since < window.end <= before.start:
-            yield read_committed(store, key).manifest
+def _days_between(first_at: datetime, before: TimeWindow) -> list[WindowKeys]:
+    """Returns the keys of whole UTC days: from the day before ``first_at`` to that on which a window starts."""
+    midnight = first_at.replace(hour=0, minute=0, second=0, microsecond=0) - _DAY
+    count = (before.start.date() - midnight.date()).days + 1
+    days = [TimeWindow(midnight + number * _DAY, midnight + (number + 1) * _DAY) for number in range(count)]
+    return [WindowKeys(day, day.start.date()) for day in days]
 
 
 def _spec_of(committed: Manifest, spec: PullSpec) -> PullSpec:

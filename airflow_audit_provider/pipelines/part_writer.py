@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator
 from itertools import islice
+from typing import Protocol
 
 from airflow_audit_provider.core.api.records import (
     ApiVersion,
@@ -21,7 +22,7 @@ from airflow_audit_provider.core.api.records import (
 from airflow_audit_provider.core.archive.commit import StagedPart
 from airflow_audit_provider.core.archive.manifest import sum_counts
 from airflow_audit_provider.core.limits import check_part_size
-from airflow_audit_provider.core.ports import StagedObject, Store
+from airflow_audit_provider.core.ports import StagedObject
 from airflow_audit_provider.exceptions import StorageError
 from airflow_audit_provider.formats.part_format import PartEncoder, PartFormat
 from airflow_audit_provider.pipelines.observer import NullObserver, Observer, Phase
@@ -30,6 +31,14 @@ _GROUP_RECORDS = 1000
 # Only closed parts survive a killed attempt, so this bounds how many records are requested twice.
 PART_RECORDS = 25_000
 _NULL_OBSERVER = NullObserver()
+
+
+class Stage(Protocol):
+    """Where parts are staged."""
+
+    def stage(self, key: str) -> StagedObject:
+        """Opens a part for writing."""
+        ...
 
 
 class PartWriter:
@@ -41,7 +50,7 @@ class PartWriter:
 
     def __init__(
         self,
-        store: Store,
+        stage: Stage,
         prefix: str,
         part_format: PartFormat,
         version: ApiVersion,
@@ -50,7 +59,7 @@ class PartWriter:
     ) -> None:
         check_part_size(max_part_bytes)
         self.parts: list[StagedPart] = []
-        self._store = store
+        self._stage = stage
         self._prefix = prefix
         self._format = part_format
         self._version = version
@@ -100,7 +109,7 @@ class PartWriter:
     def _encode(self, group: list[AuditRecord]) -> None:
         if self._open is None:
             key = f"{self._prefix}part-{len(self.parts):05}"
-            self._open = _OpenPart(self._store.stage(key), self._format.open_encoder(self._version))
+            self._open = _OpenPart(self._stage.stage(key), self._format.open_encoder(self._version))
         group = self._open.place(group)
         lines = lines_of(group)
         self._records_digest.update(lines)

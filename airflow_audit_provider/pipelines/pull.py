@@ -2,10 +2,12 @@
 
 ::
 
-    plan     check that the window can be read and committed; open a staging area; resume an earlier attempt
+    plan     check that the window can be read and committed; prove that the destination is writable, unless only late
+             records can be added; resume an earlier attempt
     fetch    read the rest of the window, complete and in order; leave out the records that are committed
     encode   records → part bytes
-    stage    write bounded parts under _staging/, where no reader looks; a checkpoint after each part
+    stage    write bounded parts under _staging/, where no reader looks; a checkpoint after each part. A part that may
+             be the only one waits in memory
     verify   recent windows: request both edges again after a pause, while the newest records wait to be staged;
              on request: read the window a second time from its other end and compare the ids; start once more if
              they differ
@@ -27,7 +29,6 @@ from airflow_audit_provider.core.archive.compatibility import (
     check_same_format,
     check_same_privacy,
 )
-from airflow_audit_provider.core.archive.object_keys import WindowKeys
 from airflow_audit_provider.core.limits import (
     EDGES,
     NO_VERIFICATION,
@@ -40,30 +41,38 @@ from airflow_audit_provider.core.ports import Store
 from airflow_audit_provider.core.privacy.rule import check_no_personal_filters
 from airflow_audit_provider.core.windows.readiness import check_history_begun, check_window_readable, is_recent
 from airflow_audit_provider.core.windows.window import TimeWindow
-from airflow_audit_provider.pipelines.committed import latest_committed
-from airflow_audit_provider.pipelines.dataset import check_dataset
 from airflow_audit_provider.pipelines.observer import Observer, Phase, PullOutcome
 from airflow_audit_provider.pipelines.pull_attempt import PullAttempt
 from airflow_audit_provider.pipelines.pull_commit import commit_staged
 from airflow_audit_provider.pipelines.pull_spec import PlannedPull, PullSpec, plan_upon
 from airflow_audit_provider.pipelines.resume import start_or_resume
 from airflow_audit_provider.pipelines.staging_area import StagingArea
+from airflow_audit_provider.pipelines.surroundings import Surroundings, look_around
 
 
-def pull_window(spec: PullSpec, reader: AuditLogReader, store: Store, observer: Observer) -> PullOutcome:
+def pull_window(
+    spec: PullSpec, reader: AuditLogReader, store: Store, observer: Observer, around: Surroundings | None = None
+) -> PullOutcome:
     """Lands one window and returns the manifest in force; a second run with the same records writes nothing.
 
     Late records are committed as the next generation, which names the one before. Records that an earlier attempt
-    staged are not requested again. Raises the errors of :mod:`airflow_audit_provider.exceptions`; after an error no
+    staged are not requested again. ``around`` is what the destination holds around the window, if the caller has looked
+    it up. Raises the errors of :mod:`airflow_audit_provider.exceptions`; after an error no
     manifest names anything of this pull, and nothing lies where readers look unless publishing had started.
     """
     window = spec.run_window.window
     with observer.step(Phase.PLAN, window):
-        planned = _plan(spec, store, reader.clock.now())
-        area = StagingArea(store, planned.keys, planned.spec.attempt_id, spec.seal_verifier)
+        now = reader.clock.now()
+        _check_readable(spec, now)
+        found = around or look_around(store, spec)
+        planned = _plan(spec, found, now)
+        area = StagingArea(store, planned.keys, planned.spec.attempt_id, spec.seal_verifier, found.staged)
         with area.cleared_on_error():
-            area.open(reader.clock.now())
-            start = start_or_resume(planned, area, reader.clock.now(), observer)
+            area.begin(now)
+            if not planned.is_addition:
+                # Before the first request. Most additions add nothing, and prove it when they find a late record.
+                area.prove_writable(planned.descriptor)
+            start = start_or_resume(planned, area, now, observer)
     attempt = PullAttempt(planned, area, start, reader, observer)
     with attempt.cleanup_on_error():
         _read(attempt, window, observer)
@@ -100,26 +109,25 @@ def _recount(attempt: PullAttempt, window: TimeWindow, observer: Observer) -> No
         _read(attempt, window, observer)
 
 
-def _plan(spec: PullSpec, store: Store, now: datetime) -> PlannedPull:
-    """Returns the pull to carry out; raises if the window cannot be read now or added to what is committed."""
+def _check_readable(spec: PullSpec, now: datetime) -> None:
+    """Raises if the spec is not valid, or the window cannot be read now."""
     check_part_size(spec.max_part_bytes)
     check_verify(spec.verify)
     check_edges_pause(spec.edges_pause)
     check_history_begun(spec.run_window.window, spec.history_starts_at)
     check_window_readable(spec.run_window.window, now, spec.settle_delay)
     check_no_personal_filters(spec.privacy_entry, spec.query.filters)
-    has_descriptor = check_dataset(store, spec.dataset, is_erasure=spec.is_erasure)
-    committed = latest_committed(store, WindowKeys(spec.run_window.window, spec.run_window.partition_date))
-    if committed is not None:
-        _check_compatible(spec, committed)
-    elif spec.is_erasure:
-        # Nothing is erased, so the window has to be as its dataset is.
-        check_dataset(store, spec.dataset)
+
+
+def _plan(spec: PullSpec, around: Surroundings, now: datetime) -> PlannedPull:
+    """Returns the pull to carry out; raises if the window cannot be added to what is committed."""
+    if around.committed is not None:
+        _check_compatible(spec, around.committed)
     recent = is_recent(spec.run_window.window, now)
     verify = spec.verify or (EDGES if recent else NO_VERIFICATION)
     has_second_look = verify == EDGES or (verify == RECOUNT and recent)
-    planned = plan_upon(spec._replace(verify=verify), committed)
-    return planned._replace(has_descriptor=has_descriptor, has_second_look=has_second_look)
+    planned = plan_upon(spec._replace(verify=verify), around.committed)
+    return planned._replace(descriptor=around.descriptor, has_second_look=has_second_look)
 
 
 def _check_compatible(spec: PullSpec, committed: CommittedManifest) -> None:

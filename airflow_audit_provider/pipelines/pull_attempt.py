@@ -60,6 +60,8 @@ class PullAttempt:
             records = start.exclude_adopted(undated_once.first_of(spec.apply_privacy(delivered)))
             new_records = staged.select_new(records)
             with self._observer.step(Phase.STAGE, window):
+                if new_records:
+                    self._area.prove_writable(planned.descriptor)
                 staged.write(new_records)
                 self._save_checkpoint(parallel.stats)
             read_count += len(records)
@@ -97,7 +99,7 @@ class PullAttempt:
         before.discard()
         self._forget_staged()
         self._area.clear()
-        self._area.open(now)
+        self._area.begin(now)
         shown = before.first_read.shown if before.first_read is not None else ()
         self._staged = StagedRecords(self._planned, self._area, self._observer, shown)
         self._start = StartPoint(self._staged, self._planned.window, now)

@@ -5,10 +5,16 @@ The order of the steps is the state table in ``core/archive/commit``; this modul
 An erasure is part of the manifest that replaces: it lists what goes before anything goes, so that a later run can
 finish the removal.
 
-Invariant: the manifest is created only after every part it names is listed with its size, and never overwritten.
+Invariant: the manifest is created only after the store has confirmed the digest of each new part, or lists every part
+with its size; it is never overwritten.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from typing import Any
 
 from msgspec import UNSET, UnsetType
 
@@ -19,16 +25,15 @@ from airflow_audit_provider.core.archive.commit import (
     CommittedManifest,
     check_objects_present,
 )
+from airflow_audit_provider.core.archive.compatibility import check_no_overlap
 from airflow_audit_provider.core.archive.dataset import dataset_of
 from airflow_audit_provider.core.archive.manifest import Erasure, Manifest, canonical_json, sum_counts
 from airflow_audit_provider.core.archive.object_keys import WindowKeys
 from airflow_audit_provider.core.limits import NO_VERIFICATION
 from airflow_audit_provider.core.ports import Store
-from airflow_audit_provider.exceptions import CommitConflictError
+from airflow_audit_provider.exceptions import CommitConflictError, StorageError
 from airflow_audit_provider.pipelines.committed import (
     absent_objects,
-    absent_parts,
-    check_no_overlap_since,
     latest_committed,
     read_committed,
 )
@@ -48,7 +53,7 @@ def commit_staged(planned: PlannedPull, area: StagingArea, staged: StagedRecords
     store lost a part.
     """
     committed, spec, store = planned.committed, planned.spec, area.store
-    if not planned.has_descriptor:
+    if planned.descriptor is None:
         # Before anything is published: the loser of two first commits leaves nothing where readers look.
         claim_dataset(store, dataset_of(committed.manifest) if committed and spec.is_erasure else spec.dataset)
     extension = spec.part_format.extension
@@ -56,13 +61,12 @@ def commit_staged(planned: PlannedPull, area: StagingArea, staged: StagedRecords
     if committed is not None and plan.state is CommitState.UNCHANGED:
         return PullOutcome(committed.manifest, committed.key, committed=False, missing_count=staged.missing_count)
     _announce(store, planned.keys)
-    _publish_parts(plan, store, staged)
+    is_confirmed = _publish_parts(plan, area, staged)
     manifest = plan.manifest(_draft_manifest(planned, staged, _erasure(planned, store)))
-    check_objects_present(absent_parts(store, manifest.parts))
-    check_no_overlap_since(store, planned.keys)
-    is_created = _create_manifest(plan, store, manifest)
-    if is_created:
-        check_objects_present(absent_parts(store, manifest.parts), plan.manifest_key)
+    if not is_confirmed:
+        check_objects_present(area.list_published(manifest.parts))
+    if _create_manifest(plan, store, manifest):
+        _check_still_published(plan, area, manifest)
         return PullOutcome(
             manifest,
             plan.manifest_key,
@@ -84,21 +88,44 @@ def _announce(store: Store, keys: WindowKeys) -> None:
         store.create(keys.announcement, canonical_json({"window": keys.window}))
 
 
-def _publish_parts(plan: CommitPlan, store: Store, staged: StagedRecords) -> None:
+def _publish_parts(plan: CommitPlan, area: StagingArea, staged: StagedRecords) -> bool:
+    """Publishes the parts while the neighbouring manifests are listed once more.
+
+    Returns whether the store has confirmed the digest of each part. Raises ``CommitConflictError`` if an overlapping
+    window was committed while this one was read.
+    """
+    store, keys = area.store, area.keys
     # Another attempt may have removed, with its own staging, the parts that this one adopted from it.
-    check_objects_present(absent_objects(store, {part.staged_key: part.size_bytes for part in staged.parts}))
-    for staged_key, key in plan.publications():
-        store.publish(staged_key, key)
+    in_store = {part.staged_key: part.size_bytes for part in staged.parts if not area.is_held(part.staged_key)}
+    check_objects_present(absent_objects(store, in_store))
+    calls: list[Callable[[], Any]] = [partial(area.publish, *pair) for pair in plan.publications()]
+    *confirmed, listed = store.gather([*calls, lambda: list(store.list_neighbours(keys.neighbour_prefixes))])
+    check_no_overlap(keys, listed)
     plan.note(CommitEvent.PARTS_PUBLISHED)
+    return all(confirmed)
 
 
 def _create_manifest(plan: CommitPlan, store: Store, manifest: Manifest) -> bool:
     """Returns whether this call created the manifest; False if another run was first."""
-    content = manifest.to_bytes()
-    # Reads the manifest back: a run counts as committed only if the store returns its bytes.
-    is_created = store.create(plan.manifest_key, content) and store.read(plan.manifest_key) == content
+    is_created = store.create(plan.manifest_key, manifest.to_bytes())
     plan.note(CommitEvent.MANIFEST_CREATED if is_created else CommitEvent.MANIFEST_EXISTS)
     return is_created
+
+
+def _check_still_published(plan: CommitPlan, area: StagingArea, manifest: Manifest) -> None:
+    """Raises ``VerificationError`` if a part was removed while the manifest was created.
+
+    A new part is published again first, from memory or from staging: a sweep that did not see this attempt may have
+    taken it for an orphaned one.
+    """
+    absent = area.list_published(manifest.parts)
+    lost = [pair for pair in plan.publications() if pair[1] in absent]
+    if lost:
+        # If the staged part is gone, too, the error says that the part was removed.
+        with suppress(StorageError):
+            area.store.gather([partial(area.publish, *pair) for pair in lost])
+        absent = area.list_published(manifest.parts)
+    check_objects_present(absent, plan.manifest_key)
 
 
 def _agreed_winner(plan: CommitPlan, area: StagingArea, manifest: Manifest) -> CommittedManifest:

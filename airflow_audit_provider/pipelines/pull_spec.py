@@ -79,15 +79,15 @@ class PlannedPull(NamedTuple):
     """A pull spec adjusted to the manifest in force; every step after planning reads this and not the original spec.
 
     ``committed`` is None before the window's first commit. ``keys`` are the window's object keys. Attempts with equal
-    ``resume_key`` can resume each other. ``has_descriptor`` is whether the destination has its dataset descriptor,
-    ``has_second_look`` whether both edges of the window are requested again after a pause.
+    ``resume_key`` can resume each other. ``descriptor`` is the destination's dataset descriptor, None before its first
+    commit. ``has_second_look`` is whether both edges of the window are requested again after a pause.
     """
 
     spec: PullSpec
     committed: CommittedManifest | None
     keys: WindowKeys
     resume_key: ResumeKey
-    has_descriptor: bool = False
+    descriptor: bytes | None = None
     has_second_look: bool = False
 
     @property

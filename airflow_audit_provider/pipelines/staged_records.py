@@ -52,7 +52,7 @@ class StagedRecords:
             area.store, planned.committed, spec.replace, self._duplicates.add_missing
         )
         self._writer = PartWriter(
-            area.store, area.prefix, spec.part_format, spec.query.version, spec.max_part_bytes, observer
+            area, area.prefix, spec.part_format, spec.query.version, spec.max_part_bytes, observer
         )
 
     @property

@@ -2,9 +2,12 @@
 
 ::
 
-    _staging/<window>/<attempt>/attempt.json            created first: proves that the destination is writable
+    _staging/<window>/<attempt>/attempt.json            created before anything else of the attempt is staged
     _staging/<window>/<attempt>/part-00000              a closed part
     _staging/<window>/<attempt>/checkpoint-00001.json   the parts closed so far
+
+The first part of an attempt waits in memory, up to 4 MiB. If no second part follows, it is written once, under its
+final key: nothing could be resumed from a staged copy of it, because only a full part is followed by a checkpoint.
 
 Invariant: only objects in staging, and parts that neither the manifest in force names nor a seal covers, are ever
 removed; a part that this run erases, or whose erasure a seal of the owner accepts, is not covered any more.
@@ -12,21 +15,24 @@ removed; a part that this run erases, or whose erasure a seal of the owner accep
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import datetime
-from typing import NamedTuple
 
 import msgspec
 
 from airflow_audit_provider.core.archive.checkpoint import Checkpoint, ResumeKey, best_checkpoint, read_checkpoint
-from airflow_audit_provider.core.archive.manifest import Manifest
-from airflow_audit_provider.core.archive.object_keys import WindowKeys
-from airflow_audit_provider.core.ports import Store
+from airflow_audit_provider.core.archive.manifest import Manifest, Part
+from airflow_audit_provider.core.archive.object_keys import DATASET_KEY, WindowKeys
+from airflow_audit_provider.core.ports import StagedObject, Store
 from airflow_audit_provider.core.verification.envelopes import SignatureVerifier
 from airflow_audit_provider.exceptions import StorageError
+from airflow_audit_provider.pipelines.committed import sizes_of
 from airflow_audit_provider.pipelines.observer import KeptPart
 from airflow_audit_provider.pipelines.sealed_parts import SealedParts
+
+# A part of an attempt with one part only is at most this large; larger ones are staged.
+HELD_BYTES = 4 << 20
 
 
 class AttemptMarker(msgspec.Struct, frozen=True):
@@ -36,54 +42,124 @@ class AttemptMarker(msgspec.Struct, frozen=True):
     began_at: datetime
 
 
-class StagingArea(NamedTuple):
+class StagingArea:
     """The staging area of one attempt at one window; ``attempt_id`` is unique to the attempt.
 
-    ``verifier`` verifies the seals of the destination, before anything is removed that they covered.
+    ``verifier`` verifies the seals of the destination, before anything is removed that they covered. ``staged_before``
+    are the sizes of what earlier attempts have staged, by key.
     """
 
-    store: Store
-    keys: WindowKeys
-    attempt_id: str
-    verifier: SignatureVerifier | None = None
+    def __init__(
+        self,
+        store: Store,
+        keys: WindowKeys,
+        attempt_id: str,
+        verifier: SignatureVerifier | None = None,
+        staged_before: Mapping[str, int] | None = None,
+    ) -> None:
+        self.store = store
+        self.keys = keys
+        self._attempt_id = attempt_id
+        self._verifier = verifier
+        self._staged_before = staged_before or {}
+        self._marker: AttemptMarker | None = None
+        self._is_open = False
+        self._has_staged = False
+        self._is_proved = False
+        self._has_published = False
+        self._written: list[str] = []
+        self._held: _HeldObject | None = None
+        # The window's published objects, once the commit has listed them.
+        self._published: Mapping[str, int] | None = None
 
     @property
     def prefix(self) -> str:
         """The key prefix of the attempt's objects, ending in a slash."""
-        return self.keys.staging(self.attempt_id)
+        return self.keys.staging(self._attempt_id)
+
+    def begin(self, now: datetime) -> None:
+        """Notes when the attempt began; nothing is written before something has to be staged."""
+        self._marker = AttemptMarker(self.keys.name, now)
 
     def open(self, now: datetime) -> None:
-        """Creates the attempt's marker, which proves before the first request that the destination is writable.
+        """Creates the attempt's marker, as :meth:`prove_writable` does without a descriptor."""
+        self.begin(now)
+        self.prove_writable(None)
 
-        Creates the marker twice on purpose: if the second create succeeds, the store has no conditional writes, and
-        concurrent commits could overwrite each other. Raises ``StorageError`` for such a store.
+    def prove_writable(self, descriptor: bytes | None) -> None:
+        """Proves once that the destination is writable and has conditional writes; raises ``StorageError`` if not.
+
+        Creates an object that exists: if that succeeds, concurrent commits could overwrite each other. The object is
+        the dataset descriptor, with its own bytes; before the first commit it is the attempt's marker, created twice.
         """
-        key, content = f"{self.prefix}attempt.json", msgspec.json.encode(AttemptMarker(self.keys.name, now))
-        self.store.create(key, content)
-        if self.store.create(key, content):
+        if self._is_proved:
+            return
+        if descriptor is None:
+            key, created = self._marker_key, self._create_marker(times=2)
+        else:
+            # A second time, because another process may have removed the descriptor since it was read.
+            key, content = DATASET_KEY, descriptor
+            created = [self.store.create(key, content) and self.store.create(key, content)]
+        if all(created):
             raise StorageError(
                 f"The destination's store let {key} be created twice: it has no conditional writes, so concurrent runs "
                 "could overwrite each other's commit. Upgrade the store's fsspec library, or use a store with "
                 "conditional writes: S3, GCS, Azure or local files.",
                 key=key,
             )
+        self._is_proved = True
+
+    def stage(self, key: str) -> StagedObject:
+        """Opens a part for writing; the first one is written to the store only when it is needed there."""
+        if self._held is None and not self._has_staged:
+            self._held = _HeldObject(key, self)
+            return self._held
+        self._write_held()
+        return self.stage_now(key)
+
+    def stage_now(self, key: str) -> StagedObject:
+        """Opens a part for writing in the store."""
+        self._ensure_open()
+        self._has_staged = True
+        self._written.append(key)
+        return self.store.stage(key)
+
+    def publish(self, staged_key: str, key: str) -> bool:
+        """Publishes a closed part; returns whether the store has confirmed the digest of its bytes."""
+        self._has_published = True
+        content = self._held_content(staged_key)
+        if content is not None:
+            return self.store.put(key, content)
+        self.store.publish(staged_key, key)
+        return False
+
+    def is_held(self, staged_key: str) -> bool:
+        """Returns whether a closed part is in memory and not in the store."""
+        return self._held_content(staged_key) is not None
 
     def save(self, checkpoint: Checkpoint) -> None:
         """Writes a checkpoint of the parts closed so far."""
-        self.store.create(f"{self.prefix}checkpoint-{len(checkpoint.parts):05}.json", checkpoint.to_bytes())
+        self._write_held()
+        self._ensure_open()
+        self._written.append(f"{self.prefix}checkpoint-{len(checkpoint.parts):05}.json")
+        self.store.create(self._written[-1], checkpoint.to_bytes())
 
     def find_checkpoint(self, resume_key: ResumeKey, settled_at: datetime) -> Checkpoint | None:
         """Returns the furthest checkpoint of any attempt at this window with the same key, or None.
 
         An attempt that began before the window was settled is left out.
         """
-        sizes = dict(self.store.list_sizes(self.keys.all_staging))
+        sizes = self._staged_before
         checkpoints = [checkpoint for _, checkpoint in self._checkpoints(sizes)]
         return best_checkpoint(checkpoints, resume_key, sizes, settled_at)
 
     def clear(self) -> None:
         """Removes everything that this attempt has in staging."""
-        self.store.remove(list(self.store.list_keys(self.prefix)))
+        self._held = None
+        if self._is_open:
+            self.store.remove(list(self.store.list_keys(self.prefix)))
+        self._is_open = self._has_staged = False
+        self._written = []
 
     @contextmanager
     def cleared_on_error(self) -> Iterator[None]:
@@ -106,15 +182,36 @@ class StagingArea(NamedTuple):
     def remove_leftovers(self, committed: Manifest) -> list[KeptPart]:
         """Removes what nobody needs after the commit; if the store refuses, the next run removes it.
 
-        Returns as :meth:`remove_unreferenced_parts` does.
+        Returns as :meth:`remove_unreferenced_parts` does. Lists nothing if no attempt at the window can have left
+        something: staging was empty, and this attempt has staged and published nothing.
         """
         with suppress(StorageError):
             self._remove_committed_attempts(committed)
-            return self.remove_unreferenced_parts(committed)
+            if self._may_have_unreferenced_parts(committed):
+                return self.remove_unreferenced_parts(committed)
         return []
+
+    def list_published(self, parts: Iterable[Part]) -> list[str]:
+        """Lists the window's published objects; returns the keys of parts that are not there with their size."""
+        self._published = sizes_of(self.store, [f"{self.keys.partition}part", *(part.key for part in parts)])
+        return [part.key for part in parts if self._published.get(part.key) != part.size_bytes]
+
+    def _may_have_unreferenced_parts(self, committed: Manifest) -> bool:
+        """Returns whether parts may be there that the manifest in force does not name.
+
+        An attempt that published and was killed has left its staging, or, if it had one part only, is repeated by the
+        next run that finds these records. A replacement that was killed has left the parts it replaced.
+        """
+        numbers = {self.keys.part_generation(part.key) for part in committed.parts}
+        is_replacement = committed.generation > 1 and numbers <= {committed.generation}
+        return bool(self._has_published or self._published is not None or self._staged_before or is_replacement)
 
     def _remove_committed_attempts(self, committed: Manifest) -> None:
         """Removes this attempt's staging, and that of every attempt whose staged parts are all committed."""
+        if not self._staged_before:
+            # No other attempt has left anything, so what this one has written need not be listed.
+            self.store.remove(self._written)
+            return
         named = {part.sha256 for part in committed.parts}
         staged = list(self.store.list_keys(self.keys.all_staging))
         folders = {self.prefix}
@@ -132,13 +229,42 @@ class StagingArea(NamedTuple):
         that are kept although a seal may have accepted their erasure, or because the seals cannot be trusted.
         """
         named = {part.key for part in committed.parts}
-        unnamed = [key for key in self.store.list_keys(self.keys.partition) if key not in named]
+        published = self.store.list_keys(self.keys.partition) if self._published is None else self._published
+        unnamed = [key for key in published if key.startswith(self.keys.partition) and key not in named]
+        self._published = None
         generations = [(key, self.keys.part_generation(key)) for key in unnamed]
         ended = [key for key, number in generations if number is not None and number <= committed.generation]
         # Also of a first generation: the manifest before it may have been lost, and its parts are sealed.
-        sealed = SealedParts(self.store, self.verifier)
+        sealed = SealedParts(self.store, self._verifier)
         self.store.remove(sealed.removable(self.keys, ended, is_erasing=is_erasing))
         return sealed.kept
+
+    def _ensure_open(self) -> None:
+        """Creates the marker before anything else is staged, so that a sweep sees an active attempt."""
+        if not self._is_open:
+            self._create_marker(times=1)
+
+    def _create_marker(self, times: int) -> list[bool]:
+        assert self._marker is not None, "the attempt has not begun"
+        content = msgspec.json.encode(self._marker)
+        # Before the call: a create that fails may have taken effect.
+        self._is_open = True
+        self._written.append(self._marker_key)
+        return self.store.gather([lambda: self.store.create(self._marker_key, content)] * times)
+
+    @property
+    def _marker_key(self) -> str:
+        return f"{self.prefix}attempt.json"
+
+    def _held_content(self, staged_key: str) -> bytes | None:
+        held = self._held
+        return held.content if held is not None and held.key == staged_key else None
+
+    def _write_held(self) -> None:
+        """Stages the part that waits in memory."""
+        held, self._held = self._held, None
+        if held is not None:
+            held.write_to_store()
 
     def _checkpoints(self, staged: Iterable[str]) -> list[tuple[str, Checkpoint | None]]:
         """Returns the newest checkpoint of each attempt among sorted keys, with the attempt's prefix."""
@@ -148,3 +274,56 @@ class StagingArea(NamedTuple):
 
 def _folder(key: str) -> str:
     return key.rpartition("/")[0] + "/"
+
+
+class _HeldObject:
+    """A part that waits in memory; it goes to the store if it grows too large, or before anything else is staged."""
+
+    def __init__(self, key: str, area: StagingArea) -> None:
+        self.key = key
+        self._area = area
+        self._pieces: list[bytes] = []
+        self._size_bytes = 0
+        self._is_closed = False
+        self._stored: StagedObject | None = None
+
+    @property
+    def content(self) -> bytes | None:
+        """The bytes of the closed object, None if they are in the store or it is not closed."""
+        return b"".join(self._pieces) if self._is_closed and self._stored is None else None
+
+    def write(self, content: bytes) -> None:
+        if self._stored is None:
+            self._pieces.append(content)
+            self._size_bytes += len(content)
+            if self._size_bytes > HELD_BYTES:
+                self.write_to_store()
+        else:
+            self._stored.write(content)
+
+    def close(self) -> None:
+        self._is_closed = True
+        if self._stored is not None:
+            self._stored.close()
+
+    def discard(self) -> None:
+        if self._stored is not None:
+            self._stored.discard()
+        elif not self._is_closed:
+            self._pieces.clear()
+
+    def write_to_store(self) -> None:
+        """Stages what was written so far; the object is complete there if it is closed."""
+        if self._stored is not None:
+            return
+        self._stored = self._area.stage_now(self.key)
+        try:
+            for piece in self._pieces:
+                self._stored.write(piece)
+            if self._is_closed:
+                self._stored.close()
+        except BaseException:
+            with suppress(StorageError):
+                self._stored.discard()
+            raise
+        self._pieces.clear()

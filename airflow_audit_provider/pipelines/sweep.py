@@ -31,7 +31,7 @@ from airflow_audit_provider.exceptions import ConfigurationError, StorageError, 
 from airflow_audit_provider.pipelines.committed import read_committed
 from airflow_audit_provider.pipelines.observer import KeptPart
 from airflow_audit_provider.pipelines.sealed_parts import SealedParts
-from airflow_audit_provider.pipelines.staging_area import AttemptMarker
+from airflow_audit_provider.pipelines.staging_area import HELD_BYTES, AttemptMarker
 
 DEFAULT_AGE = timedelta(days=1)
 _Sizes = dict[TimeWindow, dict[str, int]]
@@ -78,9 +78,9 @@ def sweep(
     """
     _check_age(older_than)
     # Parts are listed first, then attempts, then manifests. A listed part was published by an attempt whose marker
-    # existed before the part and remains until after its manifest. An attempt that publishes and commits meanwhile is
-    # therefore active in the second listing, or its manifest is in the third; in another order its parts could look
-    # unreferenced.
+    # existed before the part and remains until after its manifest, unless it has one part only. An attempt that
+    # publishes and commits meanwhile is therefore active in the second listing, or its manifest is in the third; in
+    # another order its parts could look unreferenced.
     published = _published(store)
     staged = _staged(store)
     active = {window for window, sizes in staged.items() if now - _last_activity_at(store, sizes) <= older_than}
@@ -93,8 +93,12 @@ def sweep(
         sizes = published.get(window, {})
         parts = sealed.removable(_keys(window), [key for key in sizes if key not in named])
         orphaned = {key: sizes[key] for key in parts} | staged.get(window, {})
-        if dry_run or _has_no_new_activity(store, window, staged.get(window, {}), newest.get(window)):
+        if dry_run:
             removal.remove(orphaned)
+        elif _has_no_new_activity(store, window, staged.get(window, {}), newest.get(window)):
+            small = {key: store.read(key) for key in parts if sizes[key] <= HELD_BYTES}
+            removal.remove(orphaned)
+            _put_back_committed(store, window, small, newest.get(window))
     return removal.report()._replace(kept=tuple(sealed.kept))
 
 
@@ -218,12 +222,33 @@ def _has_no_new_activity(store: Store, window: TimeWindow, staged: Mapping[str, 
     """Returns whether no attempt of a window started or committed since the window was listed.
 
     Identical parts of an abandoned and of a new attempt have the same key. Two listings cannot show a run that starts
-    and commits between them, or one that starts after them and publishes before the window's keys are removed.
+    and commits between them, one that starts after them and publishes before the window's keys are removed, or an
+    attempt of one part, which stages nothing. The run finds the removal when it has created its manifest, or
+    :func:`_put_back_committed` finds the manifest; only a part of more than 4 MiB is then lost, and verify reports it.
     """
-    keys = _keys(window)
-    if newest_manifests(store.list_keys(keys.manifest_prefix)).get(window) != newest:
+    if _newest_manifest(store, window) != newest:
         return False
-    return set(store.list_keys(keys.all_staging)) <= set(staged)
+    return set(store.list_keys(_keys(window).all_staging)) <= set(staged)
+
+
+def _put_back_committed(
+    store: Store, window: TimeWindow, removed: Mapping[str, bytes | None], newest: str | None
+) -> None:
+    """Writes removed parts again that a run has committed meanwhile; ``removed`` are those that such a run can have.
+
+    A run looks for its parts after it has created the manifest, and publishes them again if they are gone. If its
+    manifest is not listed here, it looks later than this, and so after the removal.
+    """
+    current = _newest_manifest(store, window) if removed else newest
+    if current is not None and current != newest:
+        for part in read_committed(store, current).manifest.parts:
+            content = removed.get(part.key)
+            if content is not None:
+                store.put(part.key, content)
+
+
+def _newest_manifest(store: Store, window: TimeWindow) -> str | None:
+    return newest_manifests(store.list_keys(_keys(window).manifest_prefix)).get(window)
 
 
 def _keys(window: TimeWindow) -> WindowKeys:

@@ -7,10 +7,12 @@ fsspec closes, and so publishes, the truncated object if the block raises.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import fsspec
 from fsspec import AbstractFileSystem
@@ -22,6 +24,7 @@ from airflow_audit_provider.adapters.storage.libraries import require_store_libr
 from airflow_audit_provider.adapters.storage.local_store import LocalStore
 from airflow_audit_provider.adapters.storage.object_lock import S3ObjectLocks, is_s3, send_crc32_in_headers
 from airflow_audit_provider.adapters.storage.obstacles import check_key
+from airflow_audit_provider.adapters.storage.s3_calls import S3Calls
 from airflow_audit_provider.adapters.storage.uris import check_no_connection_id, check_path, split_uri
 from airflow_audit_provider.core.ports import Clock, ObjectLockReader, StagedObject, Store
 from airflow_audit_provider.exceptions import ConfigurationError, StorageError, StorageUnavailableError
@@ -40,6 +43,13 @@ __all__ = [
 # A copy within one account usually completes at once; a part has at most a few hundred megabytes.
 _COPY_TIMEOUT_SECONDS = 300.0
 _COPY_POLL_SECONDS = 0.5
+# S3's API reference: "5 MB is the minimum part size"; a smaller object needs no multipart upload of three requests.
+_ONE_PUT_BYTES = 5 << 20
+# The requests wait for the network; s3fs keeps ten connections.
+_CONCURRENT_CALLS = 8
+_Result = TypeVar("_Result")
+# Google's interface for S3 clients, for one, has no DeleteObjects.
+_UNKNOWN_REQUEST_STATUSES = (400, 405, 501)
 # S3: 404 NoSuchUpload. GCS: 404 or 410 for the session of an upload that has ended.
 _ENDED_UPLOAD_STATUSES = (404, 410)
 
@@ -95,12 +105,14 @@ class FsspecStore:
     def __init__(self, fs: AbstractFileSystem, root: str) -> None:
         self._fs = fs
         self._root = root.rstrip("/")
+        self._s3 = S3Calls(fs, self._root) if is_s3(fs) else None
 
     def read(self, key: str) -> bytes | None:
         """Returns the object's content, None if it does not exist."""
         with translate_storage_errors("read", key):
+            path = self._path(key)
             try:
-                content: bytes = self._fs.cat_file(self._path(key))
+                content: bytes = self._s3.read(path) if self._s3 else self._fs.cat_file(path)
             except FileNotFoundError:
                 return None
             return content
@@ -112,8 +124,38 @@ class FsspecStore:
     def list_sizes(self, prefix: str) -> Iterator[tuple[str, int]]:
         """Yields the keys below a prefix with their sizes in bytes, freshly listed and sorted by key."""
         with translate_storage_errors("listed", prefix):
-            self._fs.invalidate_cache()
-            found = self._find(self._path(prefix))
+            path = self._path(prefix)
+            if self._s3 and self._s3.can_list:
+                sizes = sorted(self._s3.list_sizes(prefix))
+            else:
+                sizes = self._found_sizes(prefix, path)
+        yield from sizes
+
+    def list_neighbours(self, prefixes: Sequence[str]) -> Iterator[str]:
+        """Yields the keys below several prefixes: by one listing on S3, by one for each prefix elsewhere."""
+        if not (self._s3 and self._s3.can_list):
+            for keys in self.gather([partial(self._listed, prefix) for prefix in prefixes]):
+                yield from keys
+            return
+        with translate_storage_errors("listed", prefixes[0]):
+            for prefix in prefixes:
+                check_key(prefix)
+            keys = sorted(self._s3.list_neighbours(prefixes))
+        yield from keys
+
+    def _listed(self, prefix: str) -> list[str]:
+        return list(self.list_keys(prefix))
+
+    def present(self, names: Collection[str]) -> dict[str, str | None]:
+        """Returns which of these names exist: by one listing on S3; elsewhere all, because each would be asked for."""
+        if not (self._s3 and self._s3.can_list):
+            return dict.fromkeys(names)
+        with translate_storage_errors("listed", ""):
+            return self._s3.present(names)
+
+    def _found_sizes(self, prefix: str, path: str) -> list[tuple[str, int]]:
+        self._fs.invalidate_cache()
+        found = self._find(path)
         # Some file systems return paths without their leading slash.
         root = self._root.strip("/") + "/"
         # s3fs returns the folder itself if it finds no object but the server lists the prefix, as moto does if each
@@ -121,7 +163,7 @@ class FsspecStore:
         files = ((path, entry) for path, entry in found.items() if entry.get("type") != "directory")
         keys = ((path.lstrip("/").removeprefix(root), entry) for path, entry in files)
         # If an object has the name of the requested folder, some file systems return that object.
-        yield from sorted((key, int(entry["size"])) for key, entry in keys if key.startswith(prefix))
+        return sorted((key, int(entry["size"])) for key, entry in keys if key.startswith(prefix))
 
     def list_folders(self, prefix: str) -> list[str]:
         """Returns the names of the folders directly below a prefix, freshly listed and sorted."""
@@ -139,14 +181,15 @@ class FsspecStore:
     def stage(self, key: str) -> StagedObject:
         """Opens an object for writing; nothing is visible under the key before ``close``."""
         with self._uploading("written", key):
-            return _FsspecStagedObject(self._fs.open(self._path(key), "wb", autocommit=False), key, self._size_of)
+            file = self._fs.open(self._path(key), "wb", autocommit=False)
+            return _FsspecStagedObject(file, key, self._size_of, _ONE_PUT_BYTES if self._s3 else 0)
 
     def publish(self, staged_key: str, key: str) -> None:
         """Copies a staged object to its final key on the server; idempotent."""
         with self._uploading("published", key):
             self._fs.invalidate_cache()
             try:
-                self._copy(self._path(staged_key), self._path(key))
+                self._copy(staged_key, key)
             except FileNotFoundError:
                 if not self._exists(key):
                     raise
@@ -179,9 +222,44 @@ class FsspecStore:
         versioning is enabled, the operation inserts a delete marker, which becomes the current version of the object".
         It succeeds for a locked object, too, and the bytes stay.
         """
-        for key in keys:
-            with translate_storage_errors("removed", key), suppress(FileNotFoundError):
-                self._fs.rm_file(self._path(key))
+        removed = list(keys)
+        for key in removed:
+            self._path(key)
+        if self._s3 and len(removed) > 1:
+            with translate_storage_errors("removed", removed[0]):
+                if self._removed_together(self._s3, removed):
+                    return
+        self.gather([partial(self._remove, key) for key in removed])
+
+    def _removed_together(self, s3: S3Calls, keys: list[str]) -> bool:
+        """Removes objects by as few requests as possible; returns False for a server that has no such request."""
+        try:
+            s3.remove(keys)
+        except OSError as error:
+            if status_of(error) not in _UNKNOWN_REQUEST_STATUSES:
+                raise
+            return False
+        return True
+
+    def _remove(self, key: str) -> None:
+        with translate_storage_errors("removed", key), suppress(FileNotFoundError):
+            self._fs.rm_file(self._path(key))
+
+    def put(self, key: str, content: bytes) -> bool:
+        """Writes a small object in one operation; only S3 returns a digest that confirms its bytes."""
+        with self._uploading("written", key):
+            path = self._path(key)
+            if self._s3:
+                return self._s3.put(key, content)
+            self._fs.pipe_file(path, content)
+            return False
+
+    def gather(self, calls: Sequence[Callable[[], _Result]]) -> list[_Result]:
+        """Makes calls side by side, at most eight at a time: fsspec runs them in one event loop of its own."""
+        if len(calls) < 2:
+            return [call() for call in calls]
+        with ThreadPoolExecutor(min(len(calls), _CONCURRENT_CALLS)) as threads:
+            return list(threads.map(lambda call: call(), calls))
 
     @contextmanager
     def _uploading(self, action: str, key: str) -> Iterator[None]:
@@ -190,7 +268,7 @@ class FsspecStore:
                 send_crc32_in_headers(self._fs)
             yield
 
-    def _copy(self, source: str, target: str) -> None:
+    def _copy(self, staged_key: str, key: str) -> None:
         """Copies an object on the server; uploads it again if an S3 server with Object Lock refuses the copy.
 
         S3's API reference asks uploads with a retention period for one of two headers (PutObject: "The Content-MD5 or
@@ -199,12 +277,16 @@ class FsspecStore:
         copies, too: moto 5.2 answers 400 MissingUploadObjectWithObjectLockHeaders. An upload has the headers, and
         appears as a whole, like a copy.
         """
-        try:
+        source, target = self._path(staged_key), self._path(key)
+        if not self._s3:
             self._fs.cp_file(source, target)
+            return
+        try:
+            self._s3.copy(staged_key, key)
         except OSError as error:
-            if not is_s3(self._fs) or status_of(error) != 400:
+            if status_of(error) != 400:
                 raise
-            self._fs.pipe_file(target, self._fs.cat_file(source))
+            self._s3.put(key, self._s3.read(source))
 
     def _find(self, path: str) -> dict[str, dict[str, Any]]:
         folder, begin = path.rstrip("/"), ""
@@ -250,8 +332,9 @@ class FsspecStore:
 class _FsspecStagedObject:
     """An upload that becomes an object only when it is closed."""
 
-    def __init__(self, file: Any, key: str, size_of: Callable[[str], int | None]) -> None:
+    def __init__(self, file: Any, key: str, size_of: Callable[[str], int | None], one_put_bytes: int) -> None:
         self.key = key
+        self._one_put_bytes = one_put_bytes
         self._file = file
         self._size_of = size_of
         self._size_bytes = 0
@@ -264,9 +347,12 @@ class _FsspecStagedObject:
 
     def close(self) -> None:
         with translate_storage_errors("written", self.key):
+            # s3fs uploads by one request if it may commit on closing, and has sent nothing yet.
+            self._file.autocommit = self._size_bytes < self._one_put_bytes
             self._file.close()
             try:
-                self._file.commit()
+                if not self._file.autocommit:
+                    self._file.commit()
             except Exception as error:
                 if status_of(error) not in _ENDED_UPLOAD_STATUSES:
                     raise

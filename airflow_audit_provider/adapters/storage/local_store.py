@@ -8,7 +8,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, TypeVar
@@ -73,6 +73,16 @@ class LocalStore:
             entries = _entries(f"{self._root}/{prefix}")
             return sorted(entry.name for entry in entries if entry.is_dir(follow_symlinks=False))
 
+    def list_neighbours(self, prefixes: Sequence[str]) -> Iterator[str]:
+        """Yields the keys below several prefixes, folder by folder."""
+        for prefix in prefixes:
+            yield from self.list_keys(prefix)
+
+    def present(self, names: Collection[str]) -> dict[str, str | None]:
+        """Returns which of these names exist; a file system states no digests."""
+        with translate_storage_errors("listed", ""):
+            return {name: None for name in names if os.path.lexists(self._root / name)}
+
     def stage(self, key: str) -> StagedObject:
         """Opens a file for writing under a name that no reader uses."""
         with _at(self._root, key, "written"):
@@ -113,6 +123,20 @@ class LocalStore:
             finally:
                 staged.discard()
             return True
+
+    def put(self, key: str, content: bytes) -> bool:
+        """Writes a small file and renames it into place; returns False, because the system confirms no digest."""
+        staged = self.stage(key)
+        try:
+            staged.write(content)
+            staged.close()
+        finally:
+            staged.discard()
+        return False
+
+    def gather(self, calls: Sequence[Callable[[], _Result]]) -> list[_Result]:
+        """Makes the calls one after the other: a local disk has no latency to wait for side by side."""
+        return [call() for call in calls]
 
     def _unfinished(self) -> Path:
         """Returns a new path in staging whose name contains its creation time, so that a sweep can judge its age."""

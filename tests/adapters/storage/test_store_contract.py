@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import gc
+import hashlib
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -267,3 +269,57 @@ def test_publish_after_a_killed_attempt_completes(store: Store) -> None:
     store.remove(["_staging/p"])
     assert list(store.list_sizes("")) == [("dt=1/p", 5)]
     assert store.read("dt=1/p") == b"bytes"
+
+
+def test_several_folders_are_listed_as_each_alone(store: Store) -> None:
+    """A listing of folders has their keys in order, and none between, before or after them."""
+    for key in (
+        "m/dt=10/a",
+        "m/dt=11/b",
+        "m/dt=11/c/d",
+        "m/dt=11x",
+        "m/dt=12/e",
+        "m/dt=13/f",
+        "m/dt=2/g",
+        "m/x",
+        "n/h",
+    ):
+        put(store, key)
+    assert list(store.list_neighbours(["m/dt=11/", "m/dt=12/"])) == ["m/dt=11/b", "m/dt=11/c/d", "m/dt=12/e"]
+    assert list(store.list_neighbours(["m/dt=11/", "m/dt=13/"])) == ["m/dt=11/b", "m/dt=11/c/d", "m/dt=13/f"]
+    assert list(store.list_neighbours(["m/dt=14/", "m/dt=15/"])) == []
+    assert list(store.list_neighbours(["m/dt=2/"])) == ["m/dt=2/g"]
+
+
+def test_names_at_the_top_level_that_exist_are_present(store: Store) -> None:
+    """A name that exists is never left out, and a digest that is stated is that of the object's bytes."""
+    names = ("_a.json", "_folder/", "_other/", "_z.json")
+    put(store, "_a.json", b"bytes")
+    put(store, "_folder/deep/one")
+    put(store, "other/_z.json")
+    found = store.present(names)
+    assert {"_a.json", "_folder/"} <= set(found) <= set(names)
+    assert found["_a.json"] in {None, hashlib.md5(b"bytes").hexdigest()}
+    assert found["_folder/"] is None
+
+
+def test_small_object_is_put_as_a_whole(store: Store) -> None:
+    """An object is written by one call, over an older one too, and nothing else is left."""
+    store.put("dt=1/part", b"old")
+    store.put("dt=1/part", b"whole")
+    store.put("dt=1/empty", b"")
+    assert (store.read("dt=1/part"), store.read("dt=1/empty")) == (b"whole", b"")
+    assert _finished(store) == ["dt=1/empty", "dt=1/part"]
+
+
+def test_gathered_calls_return_their_results_in_order(store: Store) -> None:
+    """More calls than are made at a time have their results in order; the first error is raised."""
+    for number in range(20):
+        put(store, f"d/{number:02}", b"%d" % number)
+    calls = [partial(store.read, f"d/{number:02}") for number in range(20)]
+    assert store.gather(calls) == [b"%d" % number for number in range(20)]
+    assert store.gather([]) == []
+    with pytest.raises(StorageError):
+        store.gather([*calls, partial(store.read, "/d/00")])
+    store.remove([f"d/{number:02}" for number in range(20)])
+    assert list(store.list_keys("")) == []

@@ -5,11 +5,14 @@ Invariant: every operation counts; the chosen one crashes either before or after
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import TypeVar
 
 from airflow_audit_provider.core.ports import Request, Response, StagedObject, Store, Transport
 from airflow_audit_provider.exceptions import StorageUnavailableError
+
+_Result = TypeVar("_Result")
 
 
 class KilledError(BaseException):
@@ -76,6 +79,17 @@ class CrashingStore:
         with self._crash.operation(f"list folders {prefix}"):
             return self._store.list_folders(prefix)
 
+    def list_neighbours(self, prefixes: Sequence[str]) -> Iterator[str]:
+        """Lists keys of several folders as one operation, unless killed."""
+        with self._crash.operation(f"list {' '.join(prefixes)}"):
+            found = list(self._store.list_neighbours(prefixes))
+        return iter(found)
+
+    def present(self, names: Collection[str]) -> Mapping[str, str | None]:
+        """Looks names up as one operation, unless killed."""
+        with self._crash.operation("list the top level"):
+            return self._store.present(names)
+
     def stage(self, key: str) -> StagedObject:
         """Opens an object that has the same crash point, unless killed."""
         with self._crash.operation(f"stage {key}"):
@@ -91,6 +105,15 @@ class CrashingStore:
         """Creates, unless killed."""
         with self._crash.operation(f"create {key}"):
             return self._store.create(key, content)
+
+    def put(self, key: str, content: bytes) -> bool:
+        """Writes, unless killed."""
+        with self._crash.operation(f"put {key}"):
+            return self._store.put(key, content)
+
+    def gather(self, calls: Sequence[Callable[[], _Result]]) -> list[_Result]:
+        """Makes the calls one after the other, so that each of them has a number."""
+        return [call() for call in calls]
 
     def remove(self, keys: Iterable[str]) -> None:
         """Removes keys one by one, unless killed."""

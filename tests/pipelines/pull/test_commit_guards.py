@@ -176,6 +176,15 @@ class _TruncatingStore(LocalStore):
     def publish(self, staged_key: str, key: str) -> None:
         """Publishes, then truncates."""
         super().publish(staged_key, key)
+        self._truncate(key)
+
+    def put(self, key: str, content: bytes) -> bool:
+        """Writes, then truncates."""
+        is_confirmed = super().put(key, content)
+        self._truncate(key)
+        return is_confirmed
+
+    def _truncate(self, key: str) -> None:
         path = self._root / key
         content = path.read_bytes()
         path.unlink()
@@ -183,10 +192,14 @@ class _TruncatingStore(LocalStore):
 
 
 @pytest.mark.integration
-def test_truncated_published_part_prevents_the_commit(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("part_records", "part_count"), [(25_000, 1), (1000, 2)])
+def test_truncated_published_part_prevents_the_commit(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, part_records: int, part_count: int
+) -> None:
     """A store that lists a published part with another size gets no manifest, and the error is retryable."""
+    monkeypatch.setattr(part_writer, "PART_RECORDS", part_records)
     store = _TruncatingStore(str(tmp_path))
-    with pytest.raises(StorageUnavailableError, match="does not list 1 parts as they were written"):
+    with pytest.raises(StorageUnavailableError, match=f"does not list {part_count} parts as they were written"):
         _land(fake_with(ManualClock()), store, pull_spec())
     assert not list(store.list_keys("_manifests/"))
 
@@ -211,17 +224,38 @@ def test_adopted_part_removed_by_another_attempt_is_retryable(
 class _LosingStore(LocalStore):
     """Store whose parts are removed while the manifest is created."""
 
+    def __init__(self, root: str, lost: tuple[str, ...] = ("dt=",)) -> None:
+        super().__init__(root)
+        self._lost = lost
+
     def create(self, key: str, content: bytes) -> bool:
         """Removes all parts, then creates the manifest."""
         if key.startswith("_manifests/"):
-            self.remove([key for key in self.list_keys("") if key.startswith("dt=")])
+            self.remove([key for key in self.list_keys("") if key.startswith(self._lost)])
         return super().create(key, content)
 
 
 @pytest.mark.integration
-def test_part_removed_during_the_commit_fails(tmp_path: Path) -> None:
-    """A run whose parts vanish during its commit fails and names the fix."""
+@pytest.mark.parametrize("part_records", [25_000, 1000], ids=["in memory", "staged"])
+def test_part_that_is_removed_during_the_commit_is_published_again(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, part_records: int
+) -> None:
+    """A part that vanishes during the commit is published again from memory or from staging."""
+    monkeypatch.setattr(part_writer, "PART_RECORDS", part_records)
     store = _LosingStore(str(tmp_path))
+    fake = fake_with(ManualClock())
+    assert _land(fake, store, pull_spec())
+    assert landed_ids(pull_spec(), LocalStore(str(tmp_path))) == true_ids(fake)
+    assert verify(store).severe_count == 0
+
+
+@pytest.mark.integration
+def test_part_removed_during_the_commit_with_its_staged_copy_fails(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A run whose parts vanish during its commit, in staging too, fails and names the fix."""
+    monkeypatch.setattr(part_writer, "PART_RECORDS", 1000)
+    store = _LosingStore(str(tmp_path), ("dt=", "_staging/"))
     fake = fake_with(ManualClock())
     with pytest.raises(VerificationError, match="replace=True"):
         _land(fake, store, pull_spec())

@@ -94,10 +94,10 @@ def test_compression_window_length_and_minor_version_may_change(
 
 
 @pytest.mark.integration
-def test_first_commit_creates_the_descriptor_and_later_pulls_read_it_once(
+def test_first_commit_creates_the_descriptor_and_later_pulls_look_at_it_twice(
     fake: FakeCloudflare, store: LocalStore
 ) -> None:
-    """The descriptor is created before the first manifest; a later pull adds one read and no write to its cost."""
+    """The descriptor is created before the first manifest; a later pull reads it, and proves that it stays as it is."""
     first, second = CrashPoint(), CrashPoint()
     _land(fake, pull_spec(), CrashingStore(store, first))
     created = [name for name in first.operations if name.startswith("create ") and "_staging" not in name]
@@ -112,7 +112,10 @@ def test_first_commit_creates_the_descriptor_and_later_pulls_read_it_once(
         "schema_major": 1,
     }
     _land(fake, pull_spec(**NEXT_DAY), CrashingStore(store, second), "two")
-    assert [name for name in second.operations if DESCRIPTOR in name] == [f"read {DESCRIPTOR}"]
+    assert [name for name in second.operations if DESCRIPTOR in name] == [
+        f"{verb} {DESCRIPTOR}" for verb in ("read", "create")
+    ]
+    assert msgspec.json.decode(store.read(DESCRIPTOR) or b"") == content
 
 
 @pytest.mark.integration

@@ -5,7 +5,10 @@ Invariant: an object is visible only when it is closed, and ``create`` never ove
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from typing import TypeVar
+
+_Result = TypeVar("_Result")
 
 
 class MemoryStore:
@@ -33,6 +36,14 @@ class MemoryStore:
         below = (key.removeprefix(prefix) for key in self.objects if key.startswith(prefix))
         return sorted({rest.partition("/")[0] for rest in below if "/" in rest})
 
+    def list_neighbours(self, prefixes: Sequence[str]) -> Iterator[str]:
+        """Returns an iterator over the sorted keys of several folders."""
+        return (key for prefix in prefixes for key in self.list_keys(prefix))
+
+    def present(self, names: Collection[str]) -> dict[str, str | None]:
+        """Returns the names that exist, without digests."""
+        return {name: None for name in names if any(key.startswith(name) for key in self.objects)}
+
     def stage(self, key: str) -> _MemoryObject:
         """Returns an open object."""
         return _MemoryObject(self.objects, key)
@@ -47,6 +58,15 @@ class MemoryStore:
             return False
         self.objects[key] = content
         return True
+
+    def put(self, key: str, content: bytes) -> bool:
+        """Writes an object; confirms nothing."""
+        self.objects[key] = content
+        return False
+
+    def gather(self, calls: Sequence[Callable[[], _Result]]) -> list[_Result]:
+        """Makes the calls one after the other."""
+        return [call() for call in calls]
 
     def remove(self, keys: Iterable[str]) -> None:
         """Removes objects."""

@@ -77,10 +77,10 @@ def _load(store: Store) -> object:
     return load_committed(LoadSpec("d", "here"), store, CountedRows(), lambda _: None)
 
 
-def _check_dataset(store: Store) -> object:
+def _check_dataset(store: Store) -> None:
     manifest = read_manifest("", store.read(keys_of(0).manifest(1)) or b"")
     store.remove([DATASET_KEY])
-    return check_dataset(store, dataset_of(manifest))
+    check_dataset(store, dataset_of(manifest))
 
 
 READERS: dict[str, Callable[[Store], object]] = {
