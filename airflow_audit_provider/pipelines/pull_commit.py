@@ -76,6 +76,8 @@ def commit_staged(planned: PlannedPull, area: StagingArea, staged: StagedRecords
             odd_examples=tuple(staged.odd_examples),
         )
     winner = _agreed_winner(plan, area, manifest)
+    # The run that was first may have been this one, with a lost response, or may have been killed before its check.
+    _check_still_published(plan, area, winner.manifest)
     return PullOutcome(winner.manifest, winner.key, committed=False, missing_count=staged.missing_count)
 
 

@@ -63,6 +63,8 @@ def start_or_resume(planned: PlannedPull, area: StagingArea, now: datetime, obse
         settled_at = planned.window.settled_at(planned.spec.settle_delay)
         checkpoint = area.find_checkpoint(planned.resume_key, settled_at)
     if checkpoint is not None:
+        # An abandoned attempt's files are kept only as long as another attempt at the window is active.
+        area.ensure_open()
         try:
             return _resume(planned, area, checkpoint, now, observer)
         except VerificationError:

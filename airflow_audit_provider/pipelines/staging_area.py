@@ -119,7 +119,7 @@ class StagingArea:
 
     def stage_now(self, key: str) -> StagedObject:
         """Opens a part for writing in the store."""
-        self._ensure_open()
+        self.ensure_open()
         self._has_staged = True
         self._written.append(key)
         return self.store.stage(key)
@@ -140,7 +140,7 @@ class StagingArea:
     def save(self, checkpoint: Checkpoint) -> None:
         """Writes a checkpoint of the parts closed so far."""
         self._write_held()
-        self._ensure_open()
+        self.ensure_open()
         self._written.append(f"{self.prefix}checkpoint-{len(checkpoint.parts):05}.json")
         self.store.create(self._written[-1], checkpoint.to_bytes())
 
@@ -239,8 +239,8 @@ class StagingArea:
         self.store.remove(sealed.removable(self.keys, ended, is_erasing=is_erasing))
         return sealed.kept
 
-    def _ensure_open(self) -> None:
-        """Creates the marker before anything else is staged, so that a sweep sees an active attempt."""
+    def ensure_open(self) -> None:
+        """Creates the marker before anything is staged or adopted, so that a sweep sees an active attempt."""
         if not self._is_open:
             self._create_marker(times=1)
 

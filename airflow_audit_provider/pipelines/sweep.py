@@ -6,6 +6,7 @@ that this provider did not write.
 
 from __future__ import annotations
 
+import hashlib
 from collections import defaultdict
 from collections.abc import Mapping
 from datetime import UTC, date, datetime, timedelta
@@ -97,8 +98,12 @@ def sweep(
             removal.remove(orphaned)
         elif _has_no_new_activity(store, window, staged.get(window, {}), newest.get(window)):
             small = {key: store.read(key) for key in parts if sizes[key] <= HELD_BYTES}
-            removal.remove(orphaned)
-            _put_back_committed(store, window, small, newest.get(window))
+            # What is gone now may be published again before it is removed here, and could not be put back.
+            gone = {key for key, content in small.items() if content is None}
+            try:
+                removal.remove({key: size_bytes for key, size_bytes in orphaned.items() if key not in gone})
+            finally:
+                _put_back_committed(store, window, small, newest.get(window))
     return removal.report()._replace(kept=tuple(sealed.kept))
 
 
@@ -243,7 +248,8 @@ def _put_back_committed(
     if current is not None and current != newest:
         for part in read_committed(store, current).manifest.parts:
             content = removed.get(part.key)
-            if content is not None:
+            # An orphaned part may be damaged, and the run may have written it again since.
+            if content is not None and hashlib.sha256(content).hexdigest() == part.sha256:
                 store.put(part.key, content)
 
 
