@@ -148,7 +148,8 @@ _MEANINGS: dict[FindingKind, _Meaning] = {
     ),
     FindingKind.OBJECT_UNEXPECTED: _Meaning(
         Severity.SEVERE,
-        "If a run of its window was killed while publishing, run the window again; otherwise find out who wrote it.",
+        "If a run of its window was killed while publishing, run the window again, then sweep; otherwise find out who "
+        "wrote it.",
     ),
     FindingKind.OBJECT_FOREIGN: _Meaning(Severity.MILD, "Move it elsewhere: it is not part of the dataset."),
     FindingKind.PART_SUPERSEDED: _Meaning(

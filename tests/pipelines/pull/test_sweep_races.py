@@ -159,3 +159,30 @@ def test_sweep_keeps_what_a_resumed_attempt_has_adopted(monkeypatch: pytest.Monk
     kill(fake, resumable_spec(), store)
     _land(fake, store, Meanwhile(fake, lambda: sweep(store, LATER)))
     _check_whole(store, fake)
+
+
+class _LateStore(LocalStore):
+    """The store of a run that is killed when it has written its part, after another run has ended."""
+
+    def __init__(self, root: str, other: Callable[[], object]) -> None:
+        super().__init__(root)
+        self._other = other
+
+    def put(self, key: str, content: bytes) -> bool:
+        """Lets the other run commit, then writes; the worker is killed."""
+        self._other()
+        super().put(key, content)
+        raise KilledError
+
+
+def test_part_of_a_killed_loser_is_reported_and_swept(tmp_path: Path) -> None:
+    """The part that a run leaves if it is killed after it has lost the race is severe, and a sweep removes it."""
+    fake, fewer = fake_with(ManualClock()), fake_with(ManualClock(), records_per_day=1000)
+    store, root = LocalStore(str(tmp_path)), str(tmp_path)
+    land(pull_spec(start=END, end=END + DAY), reader_of(fake, ManualClock()), store)
+    with pytest.raises(KilledError):
+        _land(fewer, _LateStore(root, lambda: _land(fake, store)))
+    found = [one for one in verify(store).findings if one.severity == "severe"]
+    assert [(str(one.kind), "then sweep" in one.detail) for one in found] == [("object_unexpected", True)]
+    assert sweep(store, LATER).keys == (found[0].key,)
+    _check_whole(store, fake)
