@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
+from itertools import chain
 from typing import Any
 
 from msgspec import UNSET, UnsetType
@@ -25,7 +26,7 @@ from airflow_audit_provider.core.archive.commit import (
     CommittedManifest,
     check_objects_present,
 )
-from airflow_audit_provider.core.archive.compatibility import check_no_overlap
+from airflow_audit_provider.core.archive.compatibility import check_no_overlap, check_no_overlap_after_commit
 from airflow_audit_provider.core.archive.dataset import dataset_of
 from airflow_audit_provider.core.archive.manifest import Erasure, Manifest, canonical_json, sum_counts
 from airflow_audit_provider.core.archive.object_keys import WindowKeys
@@ -66,7 +67,7 @@ def commit_staged(planned: PlannedPull, area: StagingArea, staged: StagedRecords
     if not is_confirmed:
         check_objects_present(area.list_published(manifest.parts))
     if _create_manifest(plan, store, manifest):
-        _check_still_published(plan, area, manifest)
+        _check_committed(plan, area, manifest)
         return PullOutcome(
             manifest,
             plan.manifest_key,
@@ -77,7 +78,7 @@ def commit_staged(planned: PlannedPull, area: StagingArea, staged: StagedRecords
         )
     winner = _agreed_winner(plan, area, manifest)
     # The run that was first may have been this one, with a lost response, or may have been killed before its check.
-    _check_still_published(plan, area, winner.manifest)
+    _check_committed(plan, area, winner.manifest)
     return PullOutcome(winner.manifest, winner.key, committed=False, missing_count=staged.missing_count)
 
 
@@ -112,6 +113,19 @@ def _create_manifest(plan: CommitPlan, store: Store, manifest: Manifest) -> bool
     is_created = store.create(plan.manifest_key, manifest.to_bytes())
     plan.note(CommitEvent.MANIFEST_CREATED if is_created else CommitEvent.MANIFEST_EXISTS)
     return is_created
+
+
+def _check_committed(plan: CommitPlan, area: StagingArea, manifest: Manifest) -> None:
+    """Raises if a part was removed while the manifest was created, or if an overlapping window was committed meanwhile.
+
+    Of two runs with overlapping windows of up to a day, the later to look here sees both manifests, so they never both
+    succeed. Once a window is committed, no run of an overlapping one comes so far.
+    """
+    store, prefixes = area.store, area.keys.neighbour_prefixes if plan.generation == 1 else ()
+    calls: list[Callable[[], Any]] = [partial(_check_still_published, plan, area, manifest)]
+    calls += [lambda: list(store.list_neighbours(prefixes))] if prefixes else []
+    _, *listed = store.gather(calls)
+    check_no_overlap_after_commit(area.keys, chain.from_iterable(listed))
 
 
 def _check_still_published(plan: CommitPlan, area: StagingArea, manifest: Manifest) -> None:

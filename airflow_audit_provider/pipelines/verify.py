@@ -59,7 +59,7 @@ from airflow_audit_provider.exceptions import ConfigurationError
 from airflow_audit_provider.formats.part_format import committed_format
 from airflow_audit_provider.pipelines.neighbourhood import days_of, is_near, list_around, manifest_folder
 from airflow_audit_provider.pipelines.seal_objects import read_chain_by_index, read_whole_chain
-from airflow_audit_provider.pipelines.side_by_side import each, read_each
+from airflow_audit_provider.pipelines.side_by_side import each, list_each, read_each
 
 
 class PublishedReport(msgspec.Struct, frozen=True):
@@ -258,6 +258,7 @@ class _Verifier:
         self.has_index = sealed.index_number > 0
         self._sizes.update(sealed.sizes)
         self.seals = sealed.chain
+        self._list_sealed_windows()
         self.findings: list[Finding] = [*self._dataset.findings(self.manifest_keys), *sealed.findings]
         self.manifests: dict[str, SealedManifest | None] = {}
         self.window_count = self.part_count = self.record_count = self.size_bytes = 0
@@ -275,6 +276,19 @@ class _Verifier:
         self._manifest_days = found.days
         self._manifest_folders = {manifest_folder(day) for day in found.days}
         return found.manifest_keys
+
+    def _list_sealed_windows(self) -> None:
+        """Lists the folders of sealed windows that overlap the range and that no announcement has named.
+
+        A manifest that is not there then is missing, also if its announcement was removed with it.
+        """
+        if self._is_near:
+            sealed = {window_in(key) for key in self.seals.first_named if not self.is_listed(key)}
+            days = {window.start.date() for window in sealed if window is not None and window.overlaps(self._range)}
+            folders = [manifest_folder(day) for day in sorted(days)]
+            self.manifest_keys.update(list_each(self._store, folders))
+            self._manifest_days |= days
+            self._manifest_folders.update(folders)
 
     def is_listed(self, key: str) -> bool:
         """Returns whether the folder of a manifest was listed."""

@@ -42,6 +42,18 @@ def check_no_overlap(keys: WindowKeys, listed: Iterable[str]) -> None:
         )
 
 
+def check_no_overlap_after_commit(keys: WindowKeys, listed: Iterable[str]) -> None:
+    """Raises ``CommitConflictError`` if an overlapping window was committed at the same time as this one."""
+    overlapping = [key for key in listed if keys.overlaps(key)]
+    if overlapping:
+        raise CommitConflictError(
+            f"Another run committed {overlapping[0]} while this one committed the overlapping window {keys.window}, so "
+            "records are stored twice. Remove the manifest and the parts of one of the two windows from the "
+            "destination. For two schedules at the same time, use two destinations.",
+            key=overlapping[0],
+        )
+
+
 def _not_covered(window: TimeWindow, committed: Iterable[TimeWindow]) -> Iterator[TimeWindow]:
     """Yields the spans of a window that no committed window covers, in order."""
     reached_at = window.start

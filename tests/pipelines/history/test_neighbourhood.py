@@ -171,3 +171,19 @@ def test_coverage_of_a_range_is_that_of_a_full_listing(
     end = start + chance.choice([1, 24, 48, 200]) * HOUR
     now = DAY_1 + chance.randint(0, 300) * HOUR
     assert coverage(store, now, start, end) == with_full_listing(lambda: coverage(store, now, start, end))
+
+
+def test_missing_sealed_long_window_is_found_without_its_announcement() -> None:
+    """The seals name every manifest, so a range finds a long window that was removed with all that announces it."""
+    store = MemoryStore()
+    _commit(store, TimeWindow(DAY_1 - 5 * DAY, DAY_1 + 2 * DAY))
+    _commit(store, TimeWindow(DAY_1 + 2 * DAY, DAY_1 + 3 * DAY))
+    seal(store)
+    asked = (DAY_1, DAY_1 + 3 * DAY)
+    assert verify(store, *asked).severe_count == 0
+    long_key = WindowKeys(TimeWindow(DAY_1 - 5 * DAY, DAY_1 + 2 * DAY), (DAY_1 - 5 * DAY).date()).manifest(1)
+    del store.objects[next(key for key in store.objects if key.startswith("_long_windows/"))]
+    assert verify(store, *asked).severe_count == 0
+    assert verify(store, *asked).window_count == 2
+    del store.objects[long_key]
+    assert ("sealed_manifest_missing", long_key) in {(str(one.kind), one.key) for one in verify(store, *asked).findings}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -141,6 +142,39 @@ def test_overlapping_window_committed_while_reading_conflicts(store: LocalStore)
         _land(fake, store, pull_spec(), Meanwhile(fake, lambda: _land(fake, store, hour)))
     assert landed_ids(hour, store) == true_ids(fake, end=START + timedelta(hours=1))
     assert [key for key in visible_keys(store) if key.startswith("_manifests/")] == [keys_of(hour).manifest(1)]
+
+
+class CommittingStore(LocalStore):
+    """A store in which another run commits right before the first manifest is created."""
+
+    def __init__(self, root: str, commit: Callable[[], object]) -> None:
+        super().__init__(root)
+        self._commit: Callable[[], object] | None = commit
+
+    def create(self, key: str, content: bytes) -> bool:
+        """Lets the other run commit, then creates."""
+        commit = self._commit if key.startswith("_manifests/") else None
+        if commit is not None:
+            self._commit = None
+            commit()
+        return super().create(key, content)
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("hours", [(0, 1), (23, 25), (-1, 25)])
+def test_overlapping_windows_committed_at_the_same_time_do_not_both_succeed(
+    hours: tuple[int, int], tmp_path: Path
+) -> None:
+    """After its commit, a run finds the overlapping window that was committed after its last look."""
+    fake, store = fake_with(ManualClock()), LocalStore(str(tmp_path))
+    _land(fake, store, pull_spec(start=START + timedelta(days=2), end=START + timedelta(days=3)))
+    first, last = (START + timedelta(hours=hour) for hour in hours)
+    other = pull_spec(start=first, end=last, attempt_id="other")
+    committing = CommittingStore(str(tmp_path), lambda: _land(fake, store, other))
+    with pytest.raises(CommitConflictError, match="while this one committed") as caught:
+        _land(fake, committing, pull_spec())
+    assert caught.value.key == keys_of(other).manifest(1)
+    assert "windows_overlap" in {str(found.kind) for found in verify(store).findings}
 
 
 @pytest.mark.integration
