@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import argparse
 import io
+import json
 import os
+import platform
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, nullcontext
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
@@ -35,6 +37,8 @@ from bench.fake_server import running_fake
 from bench.job import DAY
 from bench.meter import peak_bytes, read_meter, resident_bytes
 
+FIGURES = Path(__file__).with_name("loading.json")
+PAGE = Path(__file__).parents[1] / "docs/explanation/loading.md"
 ENGINES = ("duckdb", "iceberg", "postgres")
 FLOOR, LOAD = "floor", "load"
 NORMALIZED, OTHER = "parquet normalized", "jsonl.zst"
@@ -48,6 +52,27 @@ class _Measured(NamedTuple):
     peak_mebibytes: int
 
 
+class LoadFigure(NamedTuple):
+    """Medians of one engine: of its floor or of a load."""
+
+    engine: str
+    kind: str
+    micros: float
+    wall_seconds: float
+    peak_mebibytes: float
+
+    @classmethod
+    def of(cls, engine: str, kind: str, runs: list[_Measured], record_count: int) -> LoadFigure:
+        """Returns the median of each figure."""
+        return cls(
+            engine,
+            kind,
+            round(median(run.cpu_seconds for run in runs) / record_count * 1e6, 2),
+            round(median(run.wall_seconds for run in runs), 2),
+            median(run.peak_mebibytes for run in runs),
+        )
+
+
 def main() -> int:
     """Prints a line for each engine and form."""
     parser = argparse.ArgumentParser(prog="python -m bench.loading", description=__doc__)
@@ -56,7 +81,9 @@ def main() -> int:
     parser.add_argument("--runs", type=int, default=3, help="runs of each, of which the median counts")
     parser.add_argument("--form", default=NORMALIZED, help=f"{NORMALIZED!r}, or {OTHER!r} without a floor")
     parser.add_argument("--landed", help="a folder that keeps the landed window for the next run")
+    parser.add_argument("--write", action="store_true", help="write the figures and the page")
     asked = parser.parse_args()
+    figures: list[LoadFigure] = []
     kept = TemporaryDirectory() if asked.landed is None else nullcontext(asked.landed)
     with kept as folder, _postgres("postgres" in asked.engines) as address:
         _land(asked.form, asked.records, Path(folder))
@@ -68,7 +95,47 @@ def main() -> int:
                     runs[kind].append(_in_process(engine, kind, folder, address))
             for kind in kinds:
                 print(_line(f"{engine} {kind}, {asked.form}", runs[kind], asked.records), flush=True)
+                figures.append(LoadFigure.of(engine, kind, runs[kind], asked.records))
+    if asked.write:
+        write(asked.form, asked.records, asked.runs, figures)
     return 0
+
+
+HEAD = """# Loading: CPU of a load beside the engine's own limit
+
+<!-- Written by `python -m bench.loading --write`; change bench/loading.py, not this page. -->
+
+Each row loads one landed window of {records:,} records, {form}, into an empty table. The *floor* is what the
+engine itself needs for the same rows, without digests, ledger and transaction of this provider: DuckDB's
+`INSERT … SELECT … FROM read_parquet`, Iceberg's append of one Arrow table, and for PostgreSQL a `COPY` of Arrow's CSV,
+of which the table has the client's part. Floor and load take turns. Figures are medians of {runs} runs. Compare
+*ratio*: the load's CPU time divided by the floor's in the same run.
+
+Measured on {measured_on}: {machine}.
+
+| engine | floor, µs a record | load, µs a record | ratio | load, s | load, peak MiB |
+|---|--:|--:|--:|--:|--:|
+"""
+
+
+def write(form: str, records: int, runs: int, figures: list[LoadFigure]) -> None:
+    """Writes the figures and the page; each engine needs its floor."""
+    machine = f"{os.cpu_count()} cores, {platform.machine()}, CPython {platform.python_version()}"
+    facts = {"form": form, "records": records, "runs": runs, "machine": machine}
+    facts["measured_on"] = f"{datetime.now(UTC):%Y-%m-%d}"
+    FIGURES.write_text(json.dumps({**facts, "figures": [figure._asdict() for figure in figures]}, indent=1) + "\n")
+    PAGE.write_text(document(json.loads(FIGURES.read_text())))
+
+
+def document(results: dict[str, Any]) -> str:
+    """Returns the page of these results."""
+    found = {(figure["engine"], figure["kind"]): LoadFigure(**figure) for figure in results["figures"]}
+    rows = []
+    for engine in dict.fromkeys(engine for engine, _ in found):
+        floor, load = found[engine, FLOOR], found[engine, LOAD]
+        costs = f"{floor.micros:.1f} | {load.micros:.1f} | {load.micros / floor.micros:.2f}"
+        rows.append(f"| {engine} | {costs} | {load.wall_seconds:.1f} | {load.peak_mebibytes:.0f} |\n")
+    return HEAD.format(**results) + "".join(rows)
 
 
 def _line(name: str, runs: list[_Measured], record_count: int) -> str:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from typing import Any
 
 from tests.pipelines.verify.memory_store import MemoryStore
 
@@ -12,13 +13,34 @@ from tests.pipelines.verify.memory_store import MemoryStore
 KEYS_A_PAGE = 1000
 
 
+class _Objects(dict[str, bytes]):
+    """Objects whose sorted keys are computed again only after a key was added or removed."""
+
+    _sorted: list[str] | None = None
+
+    @property
+    def sorted_keys(self) -> list[str]:
+        """All keys, sorted."""
+        self._sorted = sorted(self) if self._sorted is None else self._sorted
+        return self._sorted
+
+    def __setitem__(self, key: str, content: bytes) -> None:
+        self._sorted = self._sorted if key in self else None
+        super().__setitem__(key, content)
+
+    def pop(self, key: str, *default: Any) -> Any:
+        """Removes an object and returns its content."""
+        self._sorted = None
+        return super().pop(key, *default)
+
+
 class CountingStore(MemoryStore):
     """Counts ``calls`` by kind; a listing costs one call a page."""
 
     def __init__(self, objects: dict[str, bytes]) -> None:
-        super().__init__(objects)
+        super().__init__()
+        self.objects: _Objects = _Objects(objects)
         self.calls: Counter[str] = Counter()
-        self._sorted = sorted(self.objects)
 
     @property
     def call_count(self) -> int:
@@ -32,25 +54,41 @@ class CountingStore(MemoryStore):
 
     def list_keys(self, prefix: str) -> Iterator[str]:
         """Returns an iterator over the sorted keys."""
-        if len(self._sorted) != len(self.objects):
-            self._sorted = sorted(self.objects)
-        first = bisect_left(self._sorted, prefix)
-        found = self._sorted[
-            first : bisect_left(self._sorted, prefix[:-1] + chr(ord(prefix[-1]) + 1)) if prefix else None
-        ]
+        found = self._below(prefix)
         self.calls["list"] += max(1, -(-len(found) // KEYS_A_PAGE))
         return iter(found)
 
     def list_folders(self, prefix: str) -> list[str]:
         """Returns the sorted names of the folders below a prefix, and jumps over what is in them as a store does."""
         self.calls["list"] += 1
-        found: list[str] = []
-        place = bisect_left(self._sorted, prefix)
-        while place < len(self._sorted) and self._sorted[place].startswith(prefix):
-            name, is_folder, _ = self._sorted[place].removeprefix(prefix).partition("/")
+        keys, found = self.objects.sorted_keys, list[str]()
+        place = bisect_left(keys, prefix)
+        while place < len(keys) and keys[place].startswith(prefix):
+            name, is_folder, _ = keys[place].removeprefix(prefix).partition("/")
             found += [name] if is_folder else []
-            place = bisect_left(self._sorted, f"{prefix}{name}0") if is_folder else place + 1
+            place = bisect_left(keys, f"{prefix}{name}0") if is_folder else place + 1
         return found
+
+    def list_neighbours(self, prefixes: Sequence[str]) -> Iterator[str]:
+        """Returns an iterator over the sorted keys of several folders; S3 lists their range at once."""
+        found = [key for prefix in prefixes for key in self._below(prefix)]
+        self.calls["list"] += max(1, -(-len(found) // KEYS_A_PAGE))
+        return iter(found)
+
+    def present(self, names: Collection[str]) -> dict[str, str | None]:
+        """Returns the names that exist, without digests, by one listing of the top level."""
+        self.calls["list"] += 1
+        return super().present(names)
+
+    def put(self, key: str, content: bytes) -> bool:
+        """Writes an object; confirms nothing."""
+        self.calls["put"] += 1
+        return super().put(key, content)
+
+    def stage(self, key: str) -> Any:
+        """Returns an open object; its upload is one call."""
+        self.calls["stage"] += 1
+        return super().stage(key)
 
     def create(self, key: str, content: bytes) -> bool:
         """Writes an object and returns True, or returns False if it exists."""
@@ -67,3 +105,8 @@ class CountingStore(MemoryStore):
         removed = list(keys)
         self.calls["remove"] += len(removed)
         super().remove(removed)
+
+    def _below(self, prefix: str) -> list[str]:
+        keys = self.objects.sorted_keys
+        first = bisect_left(keys, prefix)
+        return keys[first : bisect_left(keys, prefix[:-1] + chr(ord(prefix[-1]) + 1)) if prefix else None]

@@ -174,7 +174,7 @@ def test_coverage_of_a_range_is_that_of_a_full_listing(
 
 
 def test_missing_sealed_long_window_is_found_without_its_announcement() -> None:
-    """The seals name every manifest, so a range finds a long window that was removed with all that announces it."""
+    """A range finds that a long window is gone by the seals, which name every manifest."""
     store = MemoryStore()
     _commit(store, TimeWindow(DAY_1 - 5 * DAY, DAY_1 + 2 * DAY))
     _commit(store, TimeWindow(DAY_1 + 2 * DAY, DAY_1 + 3 * DAY))

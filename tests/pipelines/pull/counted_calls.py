@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from threading import Lock
 from typing import Any, NamedTuple
+from uuid import uuid4
+
+import fsspec
+
+from airflow_audit_provider.adapters.storage.fsspec_store import store_from_filesystem
+from airflow_audit_provider.core.ports import Store
+from tests.adapters.storage.real_stores import REGION
 
 _DELAY_SECONDS = 0.1
 
@@ -67,3 +74,23 @@ class CountedCalls:
 
     def __str__(self) -> str:
         return "\n".join(f"{call.depth} {call.operation} {call.about}" for call in self.calls)
+
+
+class Bucket:
+    """A destination in a new bucket of S3 by moto, with a client of its own that counts."""
+
+    def __init__(self, server: Any) -> None:
+        name = f"counted-{uuid4().hex[:12]}"
+        server.make_bucket(name)
+        where = {"endpoint_url": server.url, "region_name": REGION}
+        fs = fsspec.filesystem(
+            "s3", key=server.key_id, secret=server.key, client_kwargs=where, skip_instance_cache=True
+        )
+        self.store: Store = store_from_filesystem(fs, f"{name}/audit")
+        self._calls = CountedCalls(fs)
+
+    def calls_of(self, run: Callable[[], object]) -> CountedCalls:
+        """Returns the calls of a run."""
+        with self._calls.counting():
+            run()
+        return self._calls

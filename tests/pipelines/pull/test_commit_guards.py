@@ -165,7 +165,7 @@ class CommittingStore(LocalStore):
 def test_overlapping_windows_committed_at_the_same_time_do_not_both_succeed(
     hours: tuple[int, int], tmp_path: Path
 ) -> None:
-    """After its commit, a run finds the overlapping window that was committed after its last look."""
+    """A run finds after its commit that an overlapping window is committed, too."""
     fake, store = fake_with(ManualClock()), LocalStore(str(tmp_path))
     _land(fake, store, pull_spec(start=START + timedelta(days=2), end=START + timedelta(days=3)))
     first, last = (START + timedelta(hours=hour) for hour in hours)

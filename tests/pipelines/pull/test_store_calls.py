@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
-from uuid import uuid4
 
-import fsspec
 import pytest
 
-from airflow_audit_provider.adapters.storage.fsspec_store import store_from_filesystem
-from airflow_audit_provider.core.ports import Store
 from airflow_audit_provider.exceptions import CommitConflictError
 from airflow_audit_provider.pipelines import part_writer
 from airflow_audit_provider.pipelines.late_records import pull_late_records
@@ -19,39 +14,18 @@ from airflow_audit_provider.pipelines.observer import NullObserver, PullOutcome
 from airflow_audit_provider.pipelines.pull_spec import PullSpec
 from airflow_audit_provider.testing.clock import ManualClock
 from airflow_audit_provider.testing.cloudflare import FakeCloudflare
-from tests.adapters.storage.real_stores import REGION, Servers
-from tests.pipelines.pull.counted_calls import CountedCalls
+from tests.adapters.storage.real_stores import Servers
+from tests.pipelines.pull.counted_calls import Bucket, CountedCalls
 from tests.pipelines.pull.landing import START, fake_with, land, pull_spec, reader_of, record_at
 
 pytestmark = pytest.mark.integration
 DAY = timedelta(days=1)
 
 
-class Bucket:
-    """A destination in a new bucket of S3 by moto, with a client of its own that counts."""
-
-    def __init__(self, servers: Servers) -> None:
-        server: Any = servers("s3-moto")
-        name = f"counted-{uuid4().hex[:12]}"
-        server.make_bucket(name)
-        where = {"endpoint_url": server.url, "region_name": REGION}
-        fs = fsspec.filesystem(
-            "s3", key=server.key_id, secret=server.key, client_kwargs=where, skip_instance_cache=True
-        )
-        self.store: Store = store_from_filesystem(fs, f"{name}/audit")
-        self._calls = CountedCalls(fs)
-
-    def calls_of(self, run: Callable[[], object]) -> CountedCalls:
-        """Returns the calls of a run."""
-        with self._calls.counting():
-            run()
-        return self._calls
-
-
 @pytest.fixture
 def bucket(servers: Servers) -> Bucket:
     """An empty destination."""
-    return Bucket(servers)
+    return Bucket(servers("s3-moto"))
 
 
 @pytest.fixture

@@ -1,0 +1,50 @@
+"""Tasks after a long history cost no more than the committed figures say."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from bench import growth, loading
+from bench.growth import Row, calibrate, measured, regressions
+
+COMMITTED = {
+    "calibration_seconds": 0.02,
+    "rows": [{"task": "seal", "window_count": 540, "calls": {"list": 2, "read": 2}, "cpu_seconds": 1.0}],
+}
+SAME = Row("seal", 540, {"list": 2, "read": 2}, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("row", "calibration_seconds", "found"),
+    [
+        (SAME, 0.02, None),
+        (SAME._replace(cpu_seconds=1.14), 0.02, None),
+        (SAME._replace(cpu_seconds=1.16), 0.02, "1.16 s of CPU, 1.00 s before"),
+        (SAME._replace(cpu_seconds=1.9), 0.04, None),
+        (SAME._replace(cpu_seconds=0.6), 0.01, "0.60 s of CPU, 0.50 s before"),
+        (SAME._replace(calls={"list": 2, "read": 3}), 0.02, "5 calls, 4 before"),
+        (SAME._replace(calls={"list": 3, "read": 1}), 0.02, None),
+        (SAME._replace(window_count=541, cpu_seconds=9.0), 0.02, None),
+    ],
+)
+def test_regression_is_one_call_or_much_time_more(row: Row, calibration_seconds: float, found: str | None) -> None:
+    """Time is compared as a multiple of the calibration, so that a slower machine is no regression."""
+    sentences = list(regressions([row], calibration_seconds, COMMITTED))
+    assert [found is not None and found in sentence for sentence in sentences] == ([True] if found else [])
+
+
+@pytest.mark.parametrize("bench", [growth, loading])
+def test_page_has_the_committed_figures(bench: object) -> None:
+    """The pages are written from the figures beside the code."""
+    figures, page = Path(bench.FIGURES), Path(bench.PAGE)  # type: ignore[attr-defined]  # one of two modules
+    assert page.read_text() == bench.document(json.loads(figures.read_text()))  # type: ignore[attr-defined]  # the same
+
+
+@pytest.mark.nightly
+def test_no_task_is_more_expensive_than_the_committed_figures() -> None:
+    """Neither the calls nor the CPU time of a task have grown."""
+    rows = list(measured(growth.SIZES[:2]))
+    assert list(regressions(rows, calibrate(), json.loads(growth.FIGURES.read_text()))) == []
