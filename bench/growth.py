@@ -142,7 +142,10 @@ def main() -> int:
     """Measures and prints the figures, and writes them if asked to."""
     parser = argparse.ArgumentParser(prog="python -m bench.growth", description=__doc__)
     parser.add_argument("--write", action="store_true", help="write the figures and the page")
+    parser.add_argument("--check", action="store_true", help="fail if a task costs more than the committed figures say")
     options = parser.parse_args()
+    if options.check:
+        return _check()
     calibration_seconds = calibrate()
     rows = []
     for row in measured():
@@ -151,6 +154,18 @@ def main() -> int:
     if options.write:
         write(rows, calibration_seconds)
     return 0
+
+
+def _check() -> int:
+    """Returns 1 if a task costs more in three measurements in a row, because a shared machine is noisy."""
+    known = json.loads(FIGURES.read_text())
+    found: list[str] = []
+    for _ in range(3):
+        found = list(regressions(list(measured(SIZES[:2])), calibrate(), known))
+        if not found:
+            return 0
+        print(*found, sep="\n", flush=True)
+    return 1
 
 
 def measured(sizes: tuple[tuple[int, int], ...] = SIZES) -> Iterator[Row]:
