@@ -86,7 +86,8 @@ def spilled_copy(content: bytes, suffix: str) -> Iterator[str | None]:
     the end of the block; a killed process leaves it.
     """
     try:
-        file = tempfile.NamedTemporaryFile(prefix="airflow-audit-", suffix=suffix)  # noqa: SIM115 - its close may fail
+        # Not by `with`: it would raise what the close raises on a full disk, and the caller could do without the file.
+        file = tempfile.NamedTemporaryFile(prefix="airflow-audit-", suffix=suffix)  # noqa: SIM115 - closed below
     except OSError:
         yield None
         return

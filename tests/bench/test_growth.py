@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -39,11 +41,16 @@ def test_regression_is_one_call_or_much_time_more(row: Row, calibration_seconds:
     assert [found is not None and found in sentence for sentence in sentences] == ([True] if found else [])
 
 
-@pytest.mark.parametrize("bench", [growth, loading])
-def test_page_has_the_committed_figures(bench: object) -> None:
+@pytest.mark.parametrize(
+    ("page", "figures", "document"),
+    [
+        (growth.PAGE, growth.FIGURES, growth.document),
+        (loading.PAGE, loading.FIGURES, loading.document),
+    ],
+)
+def test_page_has_the_committed_figures(page: Path, figures: Path, document: Callable[[Any], str]) -> None:
     """The pages are written from the figures beside the code."""
-    figures, page = Path(bench.FIGURES), Path(bench.PAGE)  # type: ignore[attr-defined]  # one of two modules
-    assert page.read_text() == bench.document(json.loads(figures.read_text()))  # type: ignore[attr-defined]  # the same
+    assert page.read_text() == document(json.loads(figures.read_text()))
 
 
 @pytest.mark.nightly

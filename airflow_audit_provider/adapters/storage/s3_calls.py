@@ -31,8 +31,10 @@ class S3Calls:
         # Whether a listing can begin at a key, None if that is not known. LocalStack 4.10 compares the key with those
         # that it has encoded for the response, and leaves out all that have a character before it that it encodes.
         self._has_ranges = False if self._bucket.endswith(_DIRECTORY_BUCKET) else None
-        # Without it, newer releases ask for the size first, to read a large object in pieces.
-        self._whole = {"max_concurrency": 1} if "max_concurrency" in signature(fs._cat_file).parameters else {}  # noqa: SLF001 - the synchronous method has no signature of its own
+        # Newer releases ask for the size first, to read a large object in pieces, unless they are given one connection;
+        # older ones refuse the argument. Only the private method has a signature: `cat_file` takes any arguments.
+        parameters = signature(fs._cat_file).parameters  # noqa: SLF001 - see above
+        self._whole = {"max_concurrency": 1} if "max_concurrency" in parameters else {}
 
     @property
     def can_list(self) -> bool:

@@ -94,9 +94,10 @@ class DuckDbSession:
                 return False
             columns = ", ".join(f'"{name}"' for name in part.column_names)
             keys = ", ".join(column.name for column in KEY_COLUMNS)
+            # The table's name was checked by table_name, and the columns are this package's own; values are parameters.
             self._connection.execute(
-                f"INSERT INTO {table} ({keys}, {columns}) SELECT {', '.join('?' * len(key))}, {columns} "  # noqa: S608 - checked names
-                "FROM read_parquet(?, hive_partitioning = false)",
+                f"INSERT INTO {table} ({keys}, {columns}) "  # noqa: S608 - see above
+                f"SELECT {', '.join('?' * len(key))}, {columns} FROM read_parquet(?, hive_partitioning = false)",
                 [*key, path],
             )
         return True

@@ -131,9 +131,11 @@ class IcebergWarehouse:
         try:
             return [tuple(name) for name in list_names(within)]
         except (NotImplementedError, NoSuchNamespaceError):
-            # Some catalogs of pyiceberg raise NotImplementedError for a listing. It only finds names in another case.
+            # Some catalogs of pyiceberg cannot list, and a namespace can be dropped meanwhile. The names only serve to
+            # notice one in another case: without them, the load opens or creates the table by its exact name.
             return []
         except Exception as error:
+            # Catalogs raise errors of any library. Only a missing right to list is no error, for the same reason.
             if not lacks_rights(error):
                 raise
             return []
@@ -374,7 +376,8 @@ def open_iceberg(properties: Mapping[str, str], catalog_name: str) -> Any:
     from pyiceberg.catalog import load_catalog
 
     try:
-        # An SQL catalog fails if another task creates its tables at the same time; the second attempt finds them.
+        # An SQL catalog fails if another task creates its tables at the same time; the second attempt finds them, or
+        # raises what the first did.
         with suppress(Exception):
             return load_catalog(catalog_name, **properties)
         return load_catalog(catalog_name, **properties)

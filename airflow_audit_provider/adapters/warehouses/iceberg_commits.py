@@ -68,7 +68,7 @@ def checked_transaction(table: Any, commits: CheckedCatalog, *, is_short: bool) 
         def commit_transaction(self) -> Any:
             # Not for longer: a scan that the server plans needs the catalog's own class. For mypy, `commits` is no
             # Catalog; it passes on everything that a commit calls.
-            catalog, self._table.catalog = self._table.catalog, commits  # type: ignore[assignment]
+            catalog, self._table.catalog = self._table.catalog, commits  # type: ignore[assignment]  # no Catalog
             try:
                 return super().commit_transaction()
             finally:

@@ -289,7 +289,9 @@ def _plan(version: ApiVersion) -> _Plan:
     inner = {}
     for group, inside in groups.items():
         struct = _struct(f"_{group}", inside)
-        inner[group] = (msgspec.json.Decoder(list[struct | None]), struct(), tuple(sorted(inside)))  # type: ignore[valid-type]  # built above
+        # mypy cannot read a type from a variable; this one is made while the module runs.
+        decoder = msgspec.json.Decoder(list[struct | None])  # type: ignore[valid-type]  # see above
+        inner[group] = (decoder, struct(), tuple(sorted(inside)))
     return _Plan(version, msgspec.json.Decoder(_struct("_Row", outer)), tuple(outer), inner)
 
 

@@ -22,6 +22,20 @@ from tests.pipelines.verify.memory_store import MemoryStore
 _SECRET = "tiger-secret-1"
 
 
+def load_one_of_two(server: RestCatalogServer, store: MemoryStore) -> dict[str, str]:
+    """Loads a window, then commits another one; returns the catalog's properties."""
+    properties = {"type": "rest", "uri": server.uri}
+    load(properties, store)
+    commit(store, window(1), records_in(window(1), 3, "s"))
+    return properties
+
+
+def check_both_loaded(properties: dict[str, str], store: MemoryStore) -> None:
+    """Fails unless the next load finds both windows loaded and the table has the rows of each once."""
+    assert load(properties, store).unchanged_count == 2
+    assert len(open_iceberg(properties, "default").load_table("audit.records").scan().to_arrow()) == 5
+
+
 @pytest.fixture
 def store() -> MemoryStore:
     """A destination with one window of two records."""
@@ -89,15 +103,12 @@ def test_commit_whose_response_is_lost_is_not_repeated(
     server: RestCatalogServer, store: MemoryStore, status: int
 ) -> None:
     """A commit that succeeded although its response did not say so keeps its files; the next load finds it."""
-    properties = {"type": "rest", "uri": server.uri}
-    load(properties, store)
-    commit(store, window(1), records_in(window(1), 3, "s"))
+    properties = load_one_of_two(server, store)
     server.failures = [Failure("POST", "/tables/records", status, "<h1>lost</h1>", is_late=True)]
     with pytest.raises(AuditProviderError, match="as a whole or not at all; the load ledger shows which"):
         load(properties, store)
     server.failures = []
-    assert load(properties, store).unchanged_count == 2
-    assert len(open_iceberg(properties, "default").load_table("audit.records").scan().to_arrow()) == 5
+    check_both_loaded(properties, store)
 
 
 @pytest.mark.parametrize("is_compacted", [False, True])
@@ -105,9 +116,7 @@ def test_commit_that_landed_but_is_reported_as_a_conflict_is_loaded(
     server: RestCatalogServer, store: MemoryStore, is_compacted: bool
 ) -> None:
     """If the response is lost and the repeated request conflicts with the first, the window counts as loaded."""
-    properties = {"type": "rest", "uri": server.uri}
-    load(properties, store)
-    commit(store, window(1), records_in(window(1), 3, "s"))
+    properties = load_one_of_two(server, store)
     if is_compacted:
         load(properties, store)
         table = open_iceberg(properties, "default").load_table("audit.records")
@@ -116,22 +125,18 @@ def test_commit_that_landed_but_is_reported_as_a_conflict_is_loaded(
     server.failures = [Failure("POST", "/tables/records", 409, is_late=True)]
     assert load(properties, store).record_count == 3
     server.failures = []
-    assert load(properties, store).unchanged_count == 2
-    assert len(open_iceberg(properties, "default").load_table("audit.records").scan().to_arrow()) == 5
+    check_both_loaded(properties, store)
 
 
 def test_conflict_that_cannot_be_checked_keeps_its_files(server: RestCatalogServer, store: MemoryStore) -> None:
     """A table that cannot be read after a conflict keeps the files of the commit."""
-    properties = {"type": "rest", "uri": server.uri}
-    load(properties, store)
-    commit(store, window(1), records_in(window(1), 3, "s"))
+    properties = load_one_of_two(server, store)
     lost = Failure("POST", "/tables/records", 409, is_late=True)
     server.failures = [lost, Failure("GET", "/tables/records", 503, after=lost)]
     with pytest.raises(WarehouseUnavailableError, match="the table cannot be read"):
         load(properties, store)
     server.failures = []
-    assert load(properties, store).unchanged_count == 2
-    assert len(open_iceberg(properties, "default").load_table("audit.records").scan().to_arrow()) == 5
+    check_both_loaded(properties, store)
 
 
 @pytest.mark.parametrize("status", [400, 401, 403])
@@ -139,22 +144,17 @@ def test_landed_commit_whose_repetition_is_refused_keeps_its_files(
     server: RestCatalogServer, store: MemoryStore, status: int
 ) -> None:
     """If the response is lost and the repeated request is refused, the files that the table references stay."""
-    properties = {"type": "rest", "uri": server.uri}
-    load(properties, store)
-    commit(store, window(1), records_in(window(1), 3, "s"))
+    properties = load_one_of_two(server, store)
     server.failures = [Failure("POST", "/tables/records", status, is_late=True)]
     with pytest.raises(ConfigurationError):
         load(properties, store)
     server.failures = []
-    assert load(properties, store).unchanged_count == 2
-    assert len(open_iceberg(properties, "default").load_table("audit.records").scan().to_arrow()) == 5
+    check_both_loaded(properties, store)
 
 
 def test_commits_that_all_conflict_are_retried_by_airflow(server: RestCatalogServer, store: MemoryStore) -> None:
     """A table that other writers change all the time is a retryable error, and the files written are deleted."""
-    properties = {"type": "rest", "uri": server.uri}
-    load(properties, store)
-    commit(store, window(1), records_in(window(1), 3, "s"))
+    properties = load_one_of_two(server, store)
     before = sorted(server.folder.rglob("*.parquet"))
     server.failures = [Failure("POST", "/tables/records", 409)]
     with pytest.raises(WarehouseBusyError, match="conflicting commit"):

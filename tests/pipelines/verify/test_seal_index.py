@@ -6,6 +6,7 @@ import hashlib
 import random
 from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 
 import msgspec
 import pytest
@@ -74,9 +75,9 @@ def test_requests_of_seal_and_verify_do_not_grow_with_the_number_of_seals(signer
         seal(store, signer=signer)
         day = END.date() - timedelta(days=1)
         tasks: list[Callable[[], object]] = [
-            lambda: seal(store, signer=signer),  # noqa: B023 - called at once
-            lambda: seal(store, day, signer),  # noqa: B023 - called at once
-            lambda: verify(store, *LAST_DAY, ANCHORS if signer else TrustAnchors()),  # noqa: B023 - called at once
+            partial(seal, store, signer=signer),
+            partial(seal, store, day, signer),
+            partial(verify, store, *LAST_DAY, ANCHORS if signer else TrustAnchors()),
         ]
         counts.append([])
         for task in tasks:
