@@ -66,19 +66,22 @@ class AuditProviderError(Exception):
     retryable: ClassVar[bool] = False
     retry_after: float | None = None
     connection: str | None = None
+    # A line below the message that says where to read more; a task sets it, because its log is read by people.
+    help_line: str | None = None
 
     def __init__(self, message: str) -> None:
         super().__init__(message)
         self.message = message
 
     def facts(self) -> dict[str, object]:
-        """Returns what the text states in brackets before the message: names and values, None for unknown."""
+        """Returns what the text states in brackets after the message: names and values, None for unknown."""
         return {"connection": self.connection}
 
     def __str__(self) -> str:
-        """Returns the message, after the facts that a support case needs."""
+        """Returns the message, then the facts that a support case needs, then the line with the link, if it is set."""
         facts = [f"{name} {value}" for name, value in self.facts().items() if value is not None]
-        return f"[{'; '.join(facts)}] {self.message}" if facts else self.message
+        text = f"{self.message} [{'; '.join(facts)}]" if facts else self.message
+        return f"{text}\n{self.help_line}" if self.help_line else text
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Returns how to rebuild the error from its attributes: pickle cannot pass keyword-only arguments."""

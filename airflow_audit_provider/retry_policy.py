@@ -39,7 +39,7 @@ class CloudflareRetryPolicy(RetryPolicy):
         """Decides about one failure."""
         if not isinstance(exception, AuditProviderError):
             return RetryDecision.default()
-        decision, reason = decide_task_retry(exception), f"{type(exception).__name__}: {exception}"
+        decision, reason = decide_task_retry(exception), f"{type(exception).__name__}: {exception.message}"
         if not decision.is_allowed:
             return RetryDecision.fail(reason)
         if decision.delay_seconds is None:

@@ -73,7 +73,24 @@ def troubleshooting() -> str:
     for area, title in AREAS.items():
         sections.append(f"## {title}")
         sections += [_section(entry, errors.get(entry.text, set())) for entry in catalogue if entry.area == area]
-    return "\n\n".join(sections)
+    return "\n\n".join([*sections, "## Error classes", *_error_classes(errors, catalogue)])
+
+
+def _error_classes(errors: dict[str, set[str]], catalogue: list[Entry]) -> list[str]:
+    """Returns a section for each error class, to which the link in a task's log leads."""
+    sections = []
+    for name in sorted({name for names in errors.values() for name in names}):
+        areas = [area for area in AREAS if any(e.area == area and name in errors.get(e.text, ()) for e in catalogue)]
+        links = ", ".join(f"[{AREAS[area]}](#{_anchor(AREAS[area])})" for area in areas)
+        meaning = (getattr(exceptions, name).__doc__ or "").split("\n\n")[0].replace("``", "`")
+        retried = "Airflow retries" if is_retried(name) else "Airflow does not retry"
+        sections += [f"### {name}", f"{' '.join(meaning.split())} {retried} it. Its messages: {links}."]
+    return sections
+
+
+def _anchor(heading: str) -> str:
+    """Returns the anchor that GitHub and the site give a heading of plain words."""
+    return re.sub(r"[^a-z0-9 -]", "", heading.lower()).replace(" ", "-")
 
 
 def _section(entry: Entry, errors: set[str]) -> str:

@@ -1,10 +1,15 @@
 """Translates the provider's errors into Airflow's: which fail a task without retries, and which skip a sensor.
 
+Airflow logs an error with the stack of everything that caused it, which hides the sentence that says what to do. The
+provider's errors name their cause themselves, so a task raises them without it: ``__context__`` still has the cause,
+for callbacks, and the debug level of the log shows its stack.
+
 Invariant: only ``retryable`` decides; the message and the class do not.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -13,6 +18,11 @@ from airflow_audit_provider.exceptions import AuditProviderError
 
 if TYPE_CHECKING:
     from airflow.sdk import BaseSensorOperator
+
+# Beneath [project.urls] Documentation of pyproject.toml; the page has a heading for each error class.
+TROUBLESHOOTING = "https://github.com/airflow-audit-provider/airflow-audit-provider/tree/main/docs/troubleshooting.md"
+
+_log = logging.getLogger(__name__)
 
 
 @contextmanager
@@ -43,11 +53,14 @@ def translate_task_errors(task: object = None) -> Iterator[None]:
     try:
         yield
     except AuditProviderError as error:
+        _log.debug("The stack of the error that the task fails with", exc_info=error)
+        name = type(error).__name__
+        error.help_line = f"{name}: {TROUBLESHOOTING}#{name.lower()}"
         if error.retryable or (_has_policy(task) and not _skips(task)):
-            raise
+            raise error.with_traceback(None) from None
         from airflow.providers.common.compat.sdk import AirflowFailException
 
-        raise AirflowFailException(f"{type(error).__name__}: {error}") from error
+        raise AirflowFailException(str(error)) from None
 
 
 def _has_policy(task: object) -> bool:

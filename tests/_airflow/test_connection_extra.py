@@ -51,7 +51,7 @@ def _check(attempt: Any, conn_id: str) -> None:
     ) as caught:
         attempt()
     assert SECRET not in str(caught.value)
-    assert caught.value.__cause__ is None or SECRET not in str(caught.value.__cause__)
+    assert caught.value.__context__ is None or SECRET not in str(caught.value.__context__)
 
 
 @extras

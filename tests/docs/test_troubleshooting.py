@@ -85,9 +85,11 @@ def test_every_class_that_is_raised_has_a_message() -> None:
 def test_page_shows_every_message() -> None:
     """The page has a section for each entry, with its class, its text and all of its cases."""
     page = (PROJECT / "docs" / "troubleshooting.md").read_text(encoding="utf-8")
-    assert page.count("\n### ") == len(_entries())
+    messages_part, _, classes_part = page.partition("\n## Error classes\n")
+    assert messages_part.count("\n### ") == len(_entries())
     for entry in _entries():
         assert all(f"| {when.replace('|', chr(92) + '|')} |" in page for when, _ in entry.cases)
+    assert re.findall(r"\n### (\w+)\n", classes_part) == sorted(set().union(*_errors().values()))
 
 
 def test_a_message_that_is_not_listed_is_found() -> None:

@@ -138,7 +138,7 @@ def test_other_dataset_in_same_destination_is_refused(task_setup: TaskSetup, oth
     before, request_count = task_setup.tree(), len(task_setup.fake.requests)
     with pytest.raises(AirflowFailException, match="CommitConflictError") as caught:
         task_setup.land(**other)
-    assert isinstance(caught.value.__cause__, CommitConflictError)
+    assert isinstance(caught.value.__context__, CommitConflictError)
     assert task_setup.tree() == before
     assert len(task_setup.fake.requests) == request_count
 

@@ -28,11 +28,11 @@ def _refused(task_setup: TaskSetup, context: dict[str, Any] | None = None, **arg
     """Runs the operator; returns the cause of its permanent failure, and asserts no request and no file."""
     with pytest.raises(AirflowFailException) as caught:
         task_setup.operator(**arguments).execute(context or {})
-    assert caught.value.__cause__ is not None
-    assert type(caught.value.__cause__).__name__ in str(caught.value)
+    assert caught.value.__context__ is not None
+    assert type(caught.value.__context__).__name__ in str(caught.value)
     assert task_setup.fake.requests == []
     assert task_setup.tree() == {}
-    return caught.value.__cause__
+    return caught.value.__context__
 
 
 @pytest.mark.parametrize(
@@ -169,7 +169,7 @@ def test_refused_credential_or_account_is_not_retried(
     task_setup.misbehave(f"status={status}")
     with pytest.raises(AirflowFailException) as caught:
         task_setup.land(api_version=version)
-    assert isinstance(caught.value.__cause__, kind)
+    assert isinstance(caught.value.__context__, kind)
     assert [asked.status for asked in task_setup.fake.requests] == [status]
     assert task_setup.tree() == {}
     assert not list(task_setup.destination.rglob("*"))

@@ -47,7 +47,7 @@ def fail_to_land(task_setup: TaskSetup, is_refused: Condition, version: str = "v
     operator.hook = CloudflareHook(transport=transport, clock=task_setup.clock)
     with pytest.raises(AirflowFailException) as caught:
         operator.execute({})
-    cause = caught.value.__cause__
+    cause = caught.value.__context__
     assert isinstance(cause, ConfigurationError)
     assert "status 400, ray ray7" in str(cause)
     assert ACCOUNT_ID in str(cause)

@@ -37,7 +37,7 @@ def test_recount_that_disagrees_twice_writes_nothing(task_setup: TaskSetup) -> N
     task_setup.misbehave("late_rows,after=1")
     with pytest.raises(Exception, match="disagree") as caught:
         task_setup.land(verify="recount")
-    assert isinstance(caught.value.__cause__, VerificationError)
+    assert isinstance(caught.value.__context__, VerificationError)
     assert task_setup.tree() == {}
 
 

@@ -161,7 +161,7 @@ def test_concurrent_runs_with_other_records_never_mix(
     outcomes = _run_together(task_setups, bucket)
     winners = [index for index, outcome in enumerate(outcomes) if isinstance(outcome, dict)]
     assert len(winners) == 1, outcomes
-    assert isinstance(outcomes[1 - winners[0]].__cause__, CommitConflictError)
+    assert isinstance(outcomes[1 - winners[0]].__context__, CommitConflictError)
     assert bucket.committed_lines() == task_setups[winners[0]].raws()
     assert bucket.unreferenced_keys() == []
 
@@ -174,7 +174,7 @@ def test_store_without_conditional_writes_is_refused(
     bucket = bucket_on(name)
     with pytest.raises(Exception, match="created twice") as caught:
         task_setup.land(**bucket.destination)
-    assert isinstance(caught.value.__cause__, StorageError)
+    assert isinstance(caught.value.__context__, StorageError)
     assert task_setup.fake.requests == []
     assert bucket.server.versions(bucket.name) == {}
 
@@ -186,7 +186,7 @@ def test_missing_bucket_fails_permanently(name: str, task_setup: TaskSetup, buck
     nowhere = {**bucket.destination, "destination": f"{bucket.server.scheme}://no-such-bucket-here/x"}
     with pytest.raises(Exception, match="bucket or folder exists") as caught:
         task_setup.land(**nowhere)
-    assert isinstance(caught.value.__cause__, StorageError)
+    assert isinstance(caught.value.__context__, StorageError)
     assert task_setup.fake.requests == []
 
 

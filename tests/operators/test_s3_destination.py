@@ -58,5 +58,5 @@ def test_missing_bucket_fails_before_any_request(task_setup: TaskSetup) -> None:
     """Names the bucket and sends no request to Cloudflare."""
     with pytest.raises(Exception, match="bucket does not exist") as caught:
         task_setup.land(destination="s3://s3@no-such-bucket/x")
-    assert isinstance(caught.value.__cause__, StorageError)
+    assert isinstance(caught.value.__context__, StorageError)
     assert task_setup.fake.requests == []

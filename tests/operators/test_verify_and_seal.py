@@ -35,7 +35,7 @@ def _seal(task_setup: TaskSetup, **arguments: Any) -> dict[str, Any]:
 
 
 def _cause(caught: pytest.ExceptionInfo[AirflowFailException]) -> BaseException | None:
-    return caught.value.__cause__
+    return caught.value.__context__
 
 
 @pytest.fixture
@@ -180,7 +180,9 @@ def test_error_names_an_object_in_one_line(landed: TaskSetup) -> None:
     (landed.destination / "dt=2026-10-26/x\n\x1b[2J").write_bytes(b"")
     with pytest.raises(AirflowFailException, match=r"object_unexpected at dt=2026-10-26/x\\n\\x1b\[2J: ") as caught:
         _verify(landed)
-    assert str(caught.value).isprintable()
+    message, link = str(caught.value).splitlines()
+    assert message.isprintable()
+    assert link.startswith("VerificationError: https://")
 
 
 @pytest.mark.integration

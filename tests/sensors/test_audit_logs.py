@@ -155,7 +155,7 @@ def test_trigger_event_ends_the_sensor(task_setup: TaskSetup) -> None:
     """Returns a found event, and fails permanently with the code of a failed one."""
     sensor = task_setup.sensor()
     assert sensor.execute_complete({}, {"status": "found", "activity": {"record_count": 2}}) == {"record_count": 2}
-    with pytest.raises(AirflowFailException, match="SourceAuthError: no"):
+    with pytest.raises(AirflowFailException, match=r"^no\nSourceAuthError: https"):
         sensor.execute_complete({}, {"status": "failed", "code": "SourceAuthError", "message": "no"})
 
 

@@ -20,6 +20,7 @@ from airflow_audit_provider.core.api.responses import Page, has_no_route, lost_l
 from airflow_audit_provider.core.api.retry import RetryLimits, retry_delay
 from airflow_audit_provider.core.paging.window_reader import SinglePageReader, WindowReader
 from airflow_audit_provider.core.ports import Request, Response
+from airflow_audit_provider.core.windows.window import format_second
 from airflow_audit_provider.exceptions import (
     AuditProviderError,
     SourceError,
@@ -189,7 +190,8 @@ def _with_position(error: AuditProviderError, page_request: PageRequest, attempt
     if isinstance(error, SourceError) and error.position is None:
         cursor = "" if page_request.cursor is None else f" cursor {page_request.cursor[:16]}…"
         error.position = (
-            f"attempt {attempt}, since {page_request.since_seconds} before {page_request.before_seconds} "
+            f"attempt {attempt}, since {format_second(page_request.since_seconds)} "
+            f"before {format_second(page_request.before_seconds)} "
             f"{page_request.direction} page {page_request.page}{cursor}"
         )
     return error

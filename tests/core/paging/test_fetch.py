@@ -14,6 +14,7 @@ from airflow_audit_provider.core.paging.fetch import fetch_script
 from airflow_audit_provider.core.paging.read_request import ReadRequest
 from airflow_audit_provider.core.paging.window_reader import SinglePageReader, WindowReader
 from airflow_audit_provider.core.ports import Response
+from airflow_audit_provider.core.windows.window import format_second
 from airflow_audit_provider.exceptions import (
     ConfigurationError,
     SourceAuthError,
@@ -159,7 +160,9 @@ def test_a_permanent_error_ends_the_script_with_its_position(
     with pytest.raises(kind) as caught:
         run.play()
     assert run.stats.request_count == request_count
-    assert caught.value.position == f"attempt {request_count}, since {T0 - 1} before {T0 + 31} asc page 1"
+    assert caught.value.position == (
+        f"attempt {request_count}, since {format_second(T0 - 1)} before {format_second(T0 + 31)} asc page 1"
+    )
     assert f"at attempt {request_count}" in str(caught.value)
 
 
