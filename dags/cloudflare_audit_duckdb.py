@@ -12,6 +12,7 @@ DAG's `start_date`, and marks the run successful.
 
 from __future__ import annotations
 
+import logging
 import os
 from datetime import timedelta
 from typing import Any
@@ -22,6 +23,8 @@ from airflow.timetables.interval import CronDataIntervalTimetable
 from airflow_audit_provider.assets.audit_logs import audit_log_asset
 from airflow_audit_provider.operators.audit_logs import CloudflareAuditLogsToObjectStorageOperator
 from airflow_audit_provider.operators.warehouses import CloudflareAuditLogsToSqlOperator
+
+log = logging.getLogger(__name__)
 
 DESTINATION = os.environ.get("AUDIT_DUCKDB_DESTINATION", "file:///tmp/cloudflare-audit/warehouse")
 DUCKDB = os.environ.get("AUDIT_DUCKDB", "/tmp/cloudflare-audit/audit.duckdb")  # noqa: S108 - for a first try
@@ -91,11 +94,13 @@ with DAG(
     load = CloudflareAuditLogsToSqlOperator(task_id="load_audit_log", destination=DESTINATION, duckdb_path=DUCKDB)
 
     @task
-    def ask() -> None:
-        """Prints the answers."""
-        for question, rows in answers(DUCKDB).items():
-            print(question)
+    def ask() -> dict[str, list[tuple[Any, ...]]]:
+        """Logs the answers, and returns them as the task's XCom."""
+        found = answers(DUCKDB)
+        for question, rows in found.items():
+            log.info("%s", question)
             for name, done, failed in rows:
-                print(f"    {name}: {done} succeeded, {failed} failed")
+                log.info("    %s: %d succeeded, %d failed", name, done, failed)
+        return found
 
     land >> load >> ask()

@@ -261,12 +261,13 @@ class CloudflareAuditLogsToObjectStorageOperator(WaitingOperator):
     def _pull(self, run_window: RunWindow) -> tuple[PullOutcome, dict[str, int]]:
         """Writes the window, then reads earlier windows again if there is a lookback; returns both outcomes."""
         from airflow_audit_provider._airflow.destinations import store_from_connection
+        from airflow_audit_provider._airflow.observability.log_lines import count_of
         from airflow_audit_provider._airflow.observability.task_observer import TaskObserver
         from airflow_audit_provider.pipelines.late_records import pull_late_records
         from airflow_audit_provider.pipelines.pull import pull_window
 
         spec = self._pull_spec(run_window)
-        observer = TaskObserver(self.log, self.hook.clock, spec)
+        observer = TaskObserver(self.log, self.hook.clock, spec, dataset_uri(self.destination))
         self._reader = reader = self.hook.reader(observer.on_step)
         store = store_from_connection(self.destination, self.destination_conn_id)
         self.query = spec.query
@@ -275,7 +276,12 @@ class CloudflareAuditLogsToObjectStorageOperator(WaitingOperator):
             return outcome, {}
         self.log.info("Reading the committed windows of the %s before %s again", self.lookback, run_window.window.start)
         late = pull_late_records(spec, self.lookback, reader, store, observer).summary()
-        self.log.info("Late records of the previous %s: %s", self.lookback, late)
+        self.log.info(
+            "Found %s in %s of the previous %s",
+            count_of(late["late_count"], "late record"),
+            count_of(late["lookback_windows"], "window"),
+            self.lookback,
+        )
         return outcome, late
 
     def _pull_spec(self, run_window: RunWindow) -> PullSpec:
@@ -318,10 +324,10 @@ class CloudflareAuditLogsToObjectStorageOperator(WaitingOperator):
         committed = {"manifest_uri": self.manifest_uri, "committed": outcome.committed}
         summary = {**describe(outcome.manifest), **committed, "missing_count": outcome.missing_count, **late}
         if outcome.missing_count:
-            self.log.warning(
-                "The API no longer returns %d committed records of this window; they are kept", outcome.missing_count
-            )
-        self.log.info("%s %s", "Committed" if outcome.committed else "Already committed, unchanged:", summary)
+            from airflow_audit_provider._airflow.observability.log_lines import count_of
+
+            missing = count_of(outcome.missing_count, "committed record")
+            self.log.warning("The API no longer returns %s of this window; they stay committed", missing)
         if self.outlets and "outlet_events" in context:
             asset = audit_log_asset(self.destination)
             if asset in self.outlets:

@@ -79,9 +79,11 @@ class _LoadOperator(BaseOperator):
     def execute(self, context: Mapping[str, Any]) -> dict[str, Any]:
         """Loads windows that are committed and not loaded yet; returns the summary."""
         with translate_task_errors(self):
-            summary = self._load(context).summary()
-        self.log.info("Loaded %s", summary)
-        return summary
+            outcome = self._load(context)
+        from airflow_audit_provider._airflow.observability.log_lines import load_line
+
+        self.log.info("%s", load_line(outcome, self.table))
+        return outcome.summary()
 
     def _load(self, context: Mapping[str, Any]) -> LoadOutcome:
         from airflow_audit_provider._airflow.destinations import store_from_connection
@@ -117,7 +119,11 @@ class _LoadOperator(BaseOperator):
     def _log_window(self, loaded: LoadedWindow) -> None:
         replaced = f", replacing generation {loaded.replaced_generation}" if loaded.replaced_generation else ""
         anew = " of an earlier landing: the window was landed anew" if loaded.is_landed_anew else ""
-        self.log.info("Loaded generation %s of %s%s%s", loaded.generation, loaded.window, replaced, anew)
+        from airflow_audit_provider._airflow.observability.log_lines import count_of, window_text
+
+        records = count_of(loaded.record_count, "record")
+        window = window_text(loaded.window)
+        self.log.info("Loaded %s of %s, generation %d%s%s", records, window, loaded.generation, replaced, anew)
 
 
 class CloudflareAuditLogsToSqlOperator(_LoadOperator):

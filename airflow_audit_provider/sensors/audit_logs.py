@@ -95,6 +95,7 @@ class CloudflareAuditLogActivitySensor(BaseSensorOperator):
         """Polls once; blocks until the API has answered."""
         with translate_task_errors(self), closing(self.hook):
             activity = self._poll(context)
+        self._log_activity(activity.summary())
         return PokeReturnValue(activity.is_enough, activity.summary() if activity.is_enough else None)
 
     def execute(self, context: Context) -> Any:
@@ -115,6 +116,7 @@ class CloudflareAuditLogActivitySensor(BaseSensorOperator):
             with translate_task_errors(self):
                 raise error_named(event["code"], event["message"])
         activity: dict[str, Any] = event["activity"]
+        self._log_activity(activity)
         return activity
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
@@ -132,6 +134,11 @@ class CloudflareAuditLogActivitySensor(BaseSensorOperator):
             self.log.warning("The first poll failed; the triggerer continues: %s", error)
             return None
         return found.xcom_value if found.is_done else None
+
+    def _log_activity(self, activity: Mapping[str, Any]) -> None:
+        from airflow_audit_provider._airflow.observability.log_lines import activity_line
+
+        self.log.info("%s", activity_line(activity, self.minimum_count))
 
     def _trigger(self, context: Mapping[str, Any]) -> AuditLogActivityTrigger:
         from airflow_audit_provider.triggers.audit_logs import AuditLogActivityTrigger

@@ -154,7 +154,8 @@ def test_deferrable_sensor_with_activity_succeeds_without_deferring(task_setup: 
 def test_trigger_event_ends_the_sensor(task_setup: TaskSetup) -> None:
     """Returns a found event, and fails permanently with the code of a failed one."""
     sensor = task_setup.sensor()
-    assert sensor.execute_complete({}, {"status": "found", "activity": {"record_count": 2}}) == {"record_count": 2}
+    activity = {"since": "2026-11-02T00:00:00Z", "record_count": 2, "last_event_at": "2026-11-02T03:00:00Z"}
+    assert sensor.execute_complete({}, {"status": "found", "activity": activity}) == activity
     with pytest.raises(AirflowFailException, match=r"^no\nSourceAuthError: https"):
         sensor.execute_complete({}, {"status": "failed", "code": "SourceAuthError", "message": "no"})
 

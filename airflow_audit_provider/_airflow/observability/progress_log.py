@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from airflow_audit_provider._airflow.observability.log_lines import count_of
 from airflow_audit_provider.core.ports import Clock
 from airflow_audit_provider.pipelines.observer import Progress
 
@@ -27,9 +28,8 @@ class ProgressLog:
             return
         self._next_at = now + _SECONDS_BETWEEN_LINES
         percent = round(100 * progress.share_done)
-        self._log.info(
-            "Fetched %d records in %d pages, %d %% of the window", progress.record_count, progress.page_count, percent
-        )
+        records, pages = count_of(progress.record_count, "record"), count_of(progress.page_count, "page")
+        self._log.info("Fetched %s in %s, %d %% of the window", records, pages, percent)
 
 
 @contextmanager

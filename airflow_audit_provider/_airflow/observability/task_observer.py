@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
+from airflow_audit_provider._airflow.observability.log_lines import commit_line, count_of, window_text
 from airflow_audit_provider._airflow.observability.metrics import Metrics
 from airflow_audit_provider._airflow.observability.progress_log import ProgressLog, folded
 from airflow_audit_provider._airflow.observability.tracing import Trace
@@ -26,7 +27,7 @@ _FOLDED = {Phase.FETCH, Phase.VERIFY}
 class TaskObserver:
     """Observes the pulls of one task. The reader calls :meth:`on_step`, possibly from several threads."""
 
-    def __init__(self, log: Any, clock: Clock, spec: PullSpec) -> None:
+    def __init__(self, log: Any, clock: Clock, spec: PullSpec, destination: str) -> None:
         query = spec.query
         tags = {"api_version": query.version, "scope": query.scope, "file_format": spec.part_format.file_format}
         self._metrics = Metrics({name: str(value) for name, value in tags.items()})
@@ -34,8 +35,10 @@ class TaskObserver:
         self._log = log
         self._clock = clock
         self._progress_log = ProgressLog(log, clock)
+        self._destination = destination
         self._encoding = _Stopwatch(clock)
         self._is_folded = False
+        self._window_began_at = clock.monotonic()
 
     def on_step(self, step: Send | Wait) -> None:
         """Counts a request, a wait before a retry, or a wait for the rate limit."""
@@ -89,8 +92,10 @@ class TaskObserver:
         self._trace.add_event("part", record_count=part.record_count, size_bytes=part.size_bytes)
 
     def committed(self, outcome: PullOutcome) -> None:
-        """Counts what this run committed."""
-        manifest = outcome.manifest
+        """Logs one line for the window, and counts what this run committed."""
+        manifest, now = outcome.manifest, self._clock.monotonic()
+        self._log.info("%s", commit_line(outcome, self._destination, now - self._window_began_at))
+        self._window_began_at = now
         if outcome.committed:
             self._metrics.add("commit.windows", 1)
             self._metrics.add("commit.records", manifest.added_count)
@@ -104,7 +109,11 @@ class TaskObserver:
         for reason in sorted({one.reason for one in parts}):
             keys = [one.key for one in parts if one.reason is reason]
             self._log.warning(
-                "%d parts of %s are kept, because %s. The first is %s", len(keys), window, reason, keys[0]
+                "Kept %s of %s, because %s. The first is %s",
+                count_of(len(keys), "part"),
+                window_text(window),
+                reason,
+                keys[0],
             )
 
     def _report_odd_records(self, outcome: PullOutcome) -> None:
