@@ -201,10 +201,11 @@ class StorageUnavailableError(StorageError):
 
 
 class CommitConflictError(StorageError):
-    """The destination holds something that this run cannot add to; nothing of this run is visible.
+    """The destination holds something that this run cannot add to.
 
     The destination holds another dataset: another audit log, API version, filter, format, schema or privacy rule. Or
-    another run committed this window first, with other records. Or a committed window overlaps this one.
+    another run committed this window first, with other records. Or a committed window overlaps this one. Nothing of
+    this run is visible, unless two runs committed overlapping windows at the same time: then both windows are.
     """
 
 

@@ -221,7 +221,7 @@ def check_part_record_count(part: Part, found_count: int) -> None:
     if found_count != part.record_count:
         raise VerificationError(
             f"The part {part.key} holds {found_count} records, but its manifest states {part.record_count}. "
-            "Nothing was loaded. Run the verify operator on the destination."
+            "Nothing of the window was loaded. Run the verify operator on the destination."
         )
 
 
@@ -236,8 +236,8 @@ def check_times_in_window(part: Part, window: TimeWindow, first_ns: int, last_ns
     """Raises ``VerificationError`` if the first or the last event time of rows is outside of their window."""
     if not window.start_ns <= first_ns <= last_ns < window.end_ns:
         raise VerificationError(
-            f"The part {part.key} holds records with event times outside {window}. Nothing was loaded. Run the verify "
-            "operator on the destination."
+            f"The part {part.key} holds records with event times outside {window}. Nothing of the window was loaded. "
+            "Run the verify operator on the destination."
         )
 
 
@@ -246,7 +246,8 @@ def check_row_count(claim: LoadClaim, found_count: int) -> None:
     if found_count != claim.entry.record_count:
         raise VerificationError(
             f"The table has {found_count} rows of {claim.window}, but its manifest states {claim.entry.record_count}. "
-            "Nothing was loaded. Find out what else writes to the table, and whether a database trigger changes rows."
+            "Nothing of the window was loaded. Find out what else writes to the table, and whether a database trigger "
+            "changes rows."
         )
 
 
