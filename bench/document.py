@@ -56,8 +56,8 @@ METHOD = """## How it is measured
   include both. dlt loads without landing. It flattens records into typed columns in every output, so its Parquet
   is compared with normalized Parquet. It does not keep the text of a record.
 - The others compute no digests, do not prove the end, do not sort and do not commit. A tool that pages with the
-  day's exact bounds also lands records of the next day's first second (`before` is inclusive): here up to
-  {extra} too many.
+  day's exact bounds also lands records of the next day's first second (the API's own `before` is inclusive): here
+  up to {extra} too many.
 """
 TARGETS_INTRO = "Each row compares a measured figure of this provider with its target."
 TABLE_INTRO = (

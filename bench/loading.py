@@ -1,4 +1,4 @@
-"""``python -m bench.loading``: CPU time of a load into each engine, beside what the engine itself needs for the rows.
+"""``python -m bench.loading``: CPU time of a load into each engine, beside the engine's own simplest load.
 
 The floor of DuckDB is ``INSERT … SELECT … FROM read_parquet`` of all parts, that of Iceberg the append of one Arrow
 table, that of PostgreSQL a COPY of Arrow's CSV, a part at a time. PostgreSQL's figures are those of the client.
@@ -101,15 +101,16 @@ def main() -> int:
     return 0
 
 
-HEAD = """# Loading: CPU of a load beside the engine's own limit
+HEAD = """# Loading: CPU of a load compared with the engine's own load
 
 <!-- Written by `python -m bench.loading --write`; change bench/loading.py, not this page. -->
 
-Each row loads one landed window of {records:,} records, {form}, into an empty table. The *floor* is what the
-engine itself needs for the same rows, without digests, ledger and transaction of this provider: DuckDB's
-`INSERT … SELECT … FROM read_parquet`, Iceberg's append of one Arrow table, and for PostgreSQL a `COPY` of Arrow's CSV,
-of which the table has the client's part. Floor and load take turns. Figures are medians of {runs} runs. Compare
-*ratio*: the load's CPU time divided by the floor's in the same run.
+Each row loads one landed window of {records:,} records, {form}, into an empty table. The *floor* is the
+engine's own simplest way to load the same rows, without digests, ledger and transaction of this provider: DuckDB's
+`INSERT … SELECT … FROM read_parquet`, Iceberg's append of one Arrow table, and for PostgreSQL a `COPY` of Arrow's CSV.
+For PostgreSQL, both figures are the CPU time of the client, without the server. Floor and load take turns. Figures are
+medians of {runs} runs. Compare *ratio*: the load's CPU time divided by the floor's in the same run. Below 1, the load
+takes less CPU time than the floor.
 
 Measured on {measured_on}: {machine}.
 

@@ -92,7 +92,7 @@ if [int(part) for part in __version__.split(".")[:2]] >= [3, 3]:
             start="{{ dag_run.partition_key }}",
             end="{{ macros.ds_add(dag_run.partition_key, 1) }}",
             public_key=PUBLIC_KEY,
-            # The seal task has proved that this digest follows on the one of the run before.
+            # The seal task has checked that the chain also has the digest that the previous run kept.
             expected_seal_sha256="{{ ti.xcom_pull('seal_day')['newest_seal_sha256'] }}",
         )
         seal >> verify >> keep_digest("{{ ti.xcom_pull('seal_day')['newest_seal_sha256'] }}")

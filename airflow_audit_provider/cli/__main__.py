@@ -263,8 +263,9 @@ def _add_verify(commands: Commands) -> None:
         "--sealed-within",
         type=_hours,
         metavar="HOURS",
-        help="the first seal of each window must have a time stamp (its own or a later seal's) whose time is at most "
-        "this many hours after the end of the UTC day on which the window starts (or of the window, if that is later)",
+        help="the first seal of each window must be proved by a time stamp, its own or that of a later seal; the time "
+        "in it must be at most this many hours after the end of the UTC day on which the window starts, or after the "
+        "end of the window if that is later",
     )
 
 

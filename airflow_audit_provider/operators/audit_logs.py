@@ -56,7 +56,8 @@ class CloudflareAuditLogsToObjectStorageOperator(WaitingOperator):
     committed by its manifest, which is written last; an empty window has one too. Idempotent: a second run changes no
     byte, and late records are added as the next generation.
 
-    :param destination: URI of a folder, local or on S3, GCS or Azure, without ``#``, ``?`` and ``%``. (templated)
+    :param destination: URI of a folder, local or on S3, GCS or Azure. Characters such as ``#``, ``?``, ``%`` and ``*``
+        are refused. (templated)
     :param destination_conn_id: the connection of the destination's object store. (templated)
     :param cloudflare_conn_id: a connection of type ``cloudflare``. (templated)
     :param account_id: 32 hexadecimal digits; by default the connection's. (templated)

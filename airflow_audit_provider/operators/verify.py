@@ -37,9 +37,9 @@ class CloudflareAuditLogsVerifyOperator(BaseOperator):
         False, nothing is written. Without permission to write, the task logs a warning and succeeds.
     :param tsa_certificate: root certificates in PEM of the time stamp authority; with them, every seal has to be proved
         by a time stamp. (templated)
-    :param sealed_within: longest time until a window is sealed. The first seal of each window must have a time stamp
-        (its own or a later seal's) whose time is at most this long after the end of the UTC day on which the window
-        starts (or of the window, if that is later). Requires ``tsa_certificate``.
+    :param sealed_within: longest time until a window is sealed. The first seal of each window must be proved by a time
+        stamp: its own, or that of a later seal. The time in it must be at most this long after the end of the UTC day
+        on which the window starts, or after the end of the window if that is later. Requires ``tsa_certificate``.
 
     A window that overlaps the half-open range is verified whole. If a finding is severe, the task fails without retries
     with a ``VerificationError``; its log has all findings. Returns a dict with ``window_count part_count record_count

@@ -54,7 +54,7 @@ with DAG(
         task_id="load",
         snowflake_conn_id=os.environ.get("AUDIT_SNOWFLAKE_CONN_ID", "snowflake_default"),
         sql=REPLACE_DAY,
-        # Zero takes as many statements as there are; a day's parts are not counted here.
+        # 0 allows any number of statements: how many parts the day has is known only when the task runs.
         statement_count=0,
     )
     parts(land.output["manifest_uri"]) >> load

@@ -34,7 +34,7 @@ class MissingRows(MissingRow):
 
 
 class CrowdedMissingRow(MissingRow):
-    meaning = "as `missing-row`, in a second with more rows than a page, which holds at most 100 (v2)"
+    meaning = "as `missing-row`, in a second with more rows than a page; a page of v2 has at most 100"
     shapes = ("crowded", "crowded", "burst")
     manners: ClassVar[dict[str, Any]] = {"cursor_kind": "offset", "max_rows": 100}
 
