@@ -18,6 +18,7 @@ from functools import partial
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import msgspec
 
@@ -46,6 +47,12 @@ print(time.process_time() - before)
 _WINDOWS = 13_000
 _RECORDS, _GROUP_RECORDS = 20_000, 1000
 _VERIFIED = ("jsonl.gz", "jsonl.zst", "parquet", "parquet normalized", "parquet ocsf")
+# The columns of a record's text and id.
+_RECORD_COLUMNS = {
+    "parquet": ["record", "id"],
+    "parquet normalized": ["raw", "id"],
+    "parquet ocsf": ["raw_data", "metadata.uid"],
+}
 _ENCODED = [
     *(("raw", "jsonl"), ("raw", "parquet")),
     *(("normalized", "jsonl"), ("normalized", "parquet"), ("ocsf", "jsonl"), ("ocsf", "parquet")),
@@ -112,15 +119,18 @@ def measured_encoding() -> Iterator[str]:
 
 
 def measured_verification() -> Iterator[str]:
-    """Verifies a landed day of version 1, and decompresses and digests the same bytes to compare."""
+    """Verifies a landed day of version 1; to compare, decompresses and digests the same bytes and does no more."""
     with running_fake(_RECORDS, 0) as source:
         for form in _VERIFIED:
             with TemporaryDirectory() as folder:
                 pull(source.job._replace(form=form, folder=folder))
                 yield _a_record(f"verification of {form}", partial(verify, LocalStore(folder)))
                 parts = [path.read_bytes() for path in Path(folder).rglob(f"*.{form}")]
-                if form.startswith("jsonl"):
-                    yield _a_record(f"decompression and SHA-256 of {form}, to compare", partial(_digest, form, parts))
+                parts = parts or [path.read_bytes() for path in Path(folder).rglob("*.parquet")]
+                digest = (
+                    partial(_digest, form, parts) if form.startswith("jsonl") else partial(_digest_table, form, parts)
+                )
+                yield _a_record(f"decompression and SHA-256 of {form}, to compare", digest)
 
 
 def _digest(form: str, parts: list[bytes]) -> None:
@@ -131,6 +141,19 @@ def _digest(form: str, parts: list[bytes]) -> None:
         with open_plain({"jsonl.gz": "gzip", "jsonl.zst": "zstd"}[form], part) as plain:
             while piece := plain.read(1 << 20):
                 plain_digest.update(piece)
+
+
+def _digest_table(form: str, parts: list[bytes]) -> None:
+    """Computes the digests of Parquet files and of the records' text in them; decodes the column of ids as well."""
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    text_digest, columns = hashlib.sha256(), _RECORD_COLUMNS[form]
+    for part in parts:
+        hashlib.sha256(part).digest()
+        for rows in parquet.ParquetFile(pa.BufferReader(part)).iter_batches(1000, columns=columns, use_threads=False):
+            texts: Any = rows.column(columns[0]).buffers()[-1]
+            text_digest.update(texts)
 
 
 def _encode(version: ApiVersion, choice: tuple[str, str], groups: list[tuple[list[AuditRecord], bytes]]) -> None:

@@ -11,9 +11,9 @@ from typing import NamedTuple
 from airflow_audit_provider.core.api.records import ApiVersion
 from airflow_audit_provider.formats.compression import open_compressor
 from airflow_audit_provider.formats.csv import CsvEncoder, read_csv
-from airflow_audit_provider.formats.jsonl import JsonlEncoder, read_jsonl
+from airflow_audit_provider.formats.jsonl import JsonlEncoder, read_jsonl, read_jsonl_pieces
 from airflow_audit_provider.formats.options import OCSF, RAW
-from airflow_audit_provider.formats.parquet import ParquetEncoder, read_parquet
+from airflow_audit_provider.formats.parquet import ParquetEncoder, read_parquet, read_parquet_lines
 from airflow_audit_provider.formats.part_rows import PartRows
 from airflow_audit_provider.formats.tables import NormalizedRows, OcsfRows, RawRows, Rows, TableRows
 
@@ -56,3 +56,19 @@ def read_part(file_format: str, compression: str, content: bytes, columns: PartC
     if file_format == "csv":
         return read_csv(compression, content, columns.text)
     return read_parquet(content, columns.text, columns.id_path)
+
+
+def read_lines(
+    file_format: str, compression: str, content: bytes, columns: PartColumns
+) -> Iterator[tuple[bytes, int | None]]:
+    """Yields the records' own text in consecutive pieces of lines.
+
+    A piece with a number consists of so many texts, each followed by a line feed; one without ends anywhere.
+    """
+    if columns.text is None:
+        yield from ((piece, None) for piece in read_jsonl_pieces(compression, content))
+    elif file_format == "parquet":
+        yield from read_parquet_lines(content, columns.text, columns.id_path)
+    else:
+        for rows in read_part(file_format, compression, content, columns):
+            yield b"\n".join([*rows.texts, b""]), len(rows.texts)

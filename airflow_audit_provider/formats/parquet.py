@@ -98,24 +98,49 @@ def _writer_options(layout: ParquetLayout) -> dict[str, Any]:
 
 def read_parquet(content: bytes, column: str, id_path: str) -> Iterator[PartRows]:
     """Yields the rows of a part; ``column`` holds the records' text."""
+    for texts, ids in _batches(content, column, id_path, use_threads=True):
+        yield PartRows(_texts_of(texts), [one.decode() for one in _texts_of(ids)])
+
+
+def read_parquet_lines(content: bytes, column: str, id_path: str) -> Iterator[tuple[bytes, int]]:
+    """Yields the texts of consecutive rows, each followed by a line feed, and the number of rows."""
+    from pyarrow import compute
+
+    # Two columns are so little that handing them to threads takes longer.
+    for texts, ids in _batches(content, column, id_path, use_threads=False):
+        _check_texts(texts)
+        _check_texts(ids)
+        ids.validate(full=True)
+        # The line feeds come from Arrow, without an object for each text.
+        lines: Any = compute.binary_join_element_wise(texts, "", "\n")
+        _, ends, joined = lines.buffers()
+        yield joined[: memoryview(ends).cast("i")[len(lines)]].to_pybytes(), len(lines)
+
+
+def _batches(content: bytes, column: str, id_path: str, *, use_threads: bool) -> Iterator[tuple[Any, Any]]:
+    """Yields the columns of texts and ids of consecutive rows."""
     import pyarrow as pa
     from pyarrow import parquet
 
     file = parquet.ParquetFile(pa.BufferReader(content))
     group, _, name = id_path.rpartition(".")
     # A whole row group as Python strings takes too much memory.
-    for rows in file.iter_batches(_READ_RECORDS, columns=[column, id_path]):
+    for rows in file.iter_batches(_READ_RECORDS, columns=[column, id_path], use_threads=use_threads):
         outer: Any = rows.column(group or name)
-        ids = _texts_of(outer.field(name) if group else outer)
-        yield PartRows(_texts_of(rows.column(column)), [one.decode() for one in ids])
+        yield rows.column(column), outer.field(name) if group else outer
 
 
-def _texts_of(column: Any) -> list[bytes]:
-    """Returns the UTF-8 of each value of a column of texts; raises for another column, and for a null."""
+def _check_texts(column: Any) -> None:
+    """Raises for a column that is not of texts, and for a null."""
     import pyarrow as pa
 
     if column.null_count or not pa.types.is_string(column.type):
         raise ValueError(f"a column of records or ids is {column.type} with {column.null_count} nulls")
+
+
+def _texts_of(column: Any) -> list[bytes]:
+    """Returns the UTF-8 of each value of a column of texts; raises for another column, and for a null."""
+    _check_texts(column)
     # Not by ``to_pylist``, which makes an object of pyarrow for each value and takes three times as long.
     _, ends, content = column.buffers()
     offsets = memoryview(ends).cast("i")[column.offset : column.offset + len(column) + 1]

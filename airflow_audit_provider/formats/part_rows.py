@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from airflow_audit_provider.core.api.plain_lines import NotPlainError, PlainLineReader, PlainRecords
 from airflow_audit_provider.core.api.records import (
     DIGEST_PREFIX,
     ApiVersion,
@@ -56,3 +57,18 @@ def _with_stored_ids(records: list[AuditRecord], ids: Sequence[str]) -> list[Aud
 
 def _has_lost_its_digest(record: AuditRecord) -> bool:
     return record.id.startswith(DIGEST_PREFIX) and _REPLACEMENT in record.raw
+
+
+def plain_records_in(version: ApiVersion, pieces: Iterable[tuple[bytes, int | None]]) -> Iterator[PlainRecords]:
+    """Yields the records of a part whose lines are all plain; raises for any other part.
+
+    ``pieces`` are lines, with the number of texts where a piece consists of whole ones.
+    """
+    reader = PlainLineReader(version)
+    for lines, count in pieces:
+        if count != 0:
+            records = reader.read(lines)
+            if count is not None and len(records.ids) != count:
+                raise NotPlainError("a text has a line break")
+            yield records
+    reader.finish()

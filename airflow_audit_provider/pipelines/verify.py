@@ -19,7 +19,7 @@ from typing import NamedTuple
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from airflow_audit_provider.core.archive.manifest import Part
+from airflow_audit_provider.core.archive.manifest import Manifest, Part
 from airflow_audit_provider.core.archive.object_keys import (
     DATASET_KEY,
     MANIFEST_FOLDER,
@@ -363,14 +363,7 @@ class _Verifier:
         self.size_bytes += len(content or b"")
         if not check.check_bytes(part, content) or content is None or check.newest is None:
             return
-        manifest = check.newest.manifest
-        try:
-            # Decoders raise many kinds of errors on damaged bytes; each becomes a finding.
-            check.check_records(
-                part, committed_format(manifest).read(manifest.query.version, content, part.first_event_ns)
-            )
-        except Exception as error:  # noqa: BLE001 - see above
-            check.on_unreadable(part, error)
+        check_part_records(check, check.newest.manifest, part, content)
 
     def _unnamed_in_partitions(self) -> list[str]:
         """Returns the objects in a partition of the range whose key states a window that does not name them.
@@ -405,6 +398,20 @@ class _Verifier:
 
     def _digest(self, key: str) -> str:
         return hashlib.sha256(self._store.read(key) or b"").hexdigest()
+
+
+def check_part_records(check: WindowCheck, manifest: Manifest, part: Part, content: bytes) -> None:
+    """Checks the records of a part: all at once if they are plain, else one by one."""
+    version = manifest.query.version
+    # Decoders raise many kinds of errors on damaged bytes. What cannot be read as plain records is read again, and an
+    # error becomes a finding only then.
+    try:
+        check.check_plain_records(part, committed_format(manifest).read_plain(version, content))
+    except Exception:  # noqa: BLE001 - see above
+        try:
+            check.check_records(part, committed_format(manifest).read(version, content, part.first_event_ns))
+        except Exception as error:  # noqa: BLE001 - see above
+            check.on_unreadable(part, error)
 
 
 def _by_window(keys: Iterable[str]) -> dict[TimeWindow, list[str]]:

@@ -204,9 +204,14 @@ def _event_times(texts: Sequence[str]) -> list[int]:
         times = [(instant - _EPOCH) // _MICROSECOND * 1000 for instant in instants]
     else:
         times = list(map(parse_event_time, texts))
-    if times and not 0 < min(times) <= max(times) <= _LAST_NS:
+    if times and not (is_event_time(min(times)) and is_event_time(max(times))):
         raise ValueError("a time is out of range, or a zero that stands for no time")
     return times
+
+
+def is_event_time(event_ns: int) -> bool:
+    """Returns whether an instant is a time after 1970 that a datetime can hold; others need a closer look."""
+    return 0 < event_ns <= _LAST_NS
 
 
 def _is_on_one_line(text: bytes) -> bool:

@@ -10,9 +10,10 @@ from __future__ import annotations
 import hashlib
 from array import array
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import islice
-from operator import eq
 
+from airflow_audit_provider.core.api.plain_lines import PlainRecords
 from airflow_audit_provider.core.api.records import AuditRecord, lines_of
 from airflow_audit_provider.core.archive.manifest import Part
 from airflow_audit_provider.core.archive.object_keys import (
@@ -75,6 +76,25 @@ class WindowCheck:
         self._skip_part(part, found)
         return False
 
+    def check_plain_records(self, part: Part, groups: Iterable[PlainRecords]) -> None:
+        """Compares a part's records, all of them plain, with its manifest.
+
+        Errors raised while reading them propagate and leave this check unchanged, so that ``check_records`` can follow.
+        """
+        added = self._added.get(self._generation_of(part))
+        running = added.copy() if added is not None else None
+        edges_ns: list[int] = []
+        id_hashes = array("q")
+        for group in groups:
+            id_hashes.fromlist(list(map(hash, group.ids)))
+            edges_ns += group.edges_ns
+            if running is not None:
+                running.add(group.ids, group.lines)
+        if added is not None and running is not None:
+            self._added[self._generation_of(part)] = running
+        self._id_hashes.extend(id_hashes)
+        self._close_part(part, len(id_hashes), (min(edges_ns, default=0), max(edges_ns, default=0)))
+
     def check_records(self, part: Part, records: Iterable[AuditRecord]) -> None:
         """Compares a part's records with its manifest. Errors raised while reading them propagate."""
         added = self._added.get(self._generation_of(part))
@@ -88,8 +108,7 @@ class WindowCheck:
             self._id_hashes.extend(map(hash, ids))
             if added is not None:
                 added.add(ids, lines_of(group))
-        self.record_count += record_count
-        self.findings += _content_findings(part, record_count, (edges_ns[0], edges_ns[1]), self._window())
+        self._close_part(part, record_count, (edges_ns[0], edges_ns[1]))
 
     def on_unreadable(self, part: Part, error: Exception) -> None:
         """Records that a part cannot be decoded although its digest matches the manifest."""
@@ -109,6 +128,10 @@ class WindowCheck:
                 self.findings += added.findings()
         return self.findings
 
+    def _close_part(self, part: Part, record_count: int, edges_ns: tuple[int, int]) -> None:
+        self.record_count += record_count
+        self.findings += _content_findings(part, record_count, edges_ns, self._window())
+
     def _skip_part(self, part: Part, found: Finding) -> None:
         self.findings.append(found)
         self._added.pop(self._generation_of(part), None)
@@ -120,36 +143,41 @@ class WindowCheck:
         return self._newest.manifest.window if self._newest else None
 
 
+@dataclass
 class _AddedRecords:
     """Running digest and id comparison of the records that one generation added."""
 
-    def __init__(self, generation: Generation) -> None:
-        self._generation = generation
-        self._digest = hashlib.sha256()
-        self._record_count = 0
-        self._other_id_count = 0
-        self._may_be_replaced = False
+    generation: Generation
+    digest: hashlib._Hash = field(default_factory=hashlib.sha256)
+    record_count: int = 0
+    other_id_count: int = 0
+    may_be_replaced: bool = False
+
+    def copy(self) -> _AddedRecords:
+        """Returns a comparison that goes on from here and leaves this one as it is."""
+        return replace(self, digest=self.digest.copy())
 
     def add(self, ids: Sequence[str], lines: bytes) -> None:
         """Adds consecutive records: their ids, and their lines as ``lines_of`` gives them."""
-        self._digest.update(lines)
-        self._may_be_replaced |= _REPLACEMENT in lines
-        expected = self._generation.manifest.added_ids[self._record_count : self._record_count + len(ids)]
+        self.digest.update(lines)
+        # The search for three bytes takes as long as the digest, that for the first of them a twentieth.
+        self.may_be_replaced |= _REPLACEMENT[:1] in lines and _REPLACEMENT in lines
+        expected = self.generation.manifest.added_ids[self.record_count : self.record_count + len(ids)]
         if expected and list(expected) != list(ids[: len(expected)]):
-            self._other_id_count += sum(one != other for one, other in zip(expected, ids, strict=False))
-        self._record_count += len(ids)
+            self.other_id_count += sum(one != other for one, other in zip(expected, ids, strict=False))
+        self.record_count += len(ids)
 
     def findings(self) -> Iterator[Finding]:
-        manifest, key = self._generation.manifest, self._generation.key
-        if self._other_id_count:
+        manifest, key = self.generation.manifest, self.generation.key
+        if self.other_id_count:
             fact = (
-                f"{self._other_id_count} of the added ids differ from the ids of the records that the generation added."
+                f"{self.other_id_count} of the added ids differ from the ids of the records that the generation added."
             )
             yield finding(FindingKind.ADDED_IDS, key, fact)
-        if self._digest.hexdigest() == manifest.records_sha256:
+        if self.digest.hexdigest() == manifest.records_sha256:
             return
         keeps_bytes = manifest.file_format == "jsonl" and not manifest.table
-        if not keeps_bytes and self._may_be_replaced:
+        if not keeps_bytes and self.may_be_replaced:
             fact = (
                 "The digest of the records cannot be compared: the API sent bytes that are not valid UTF-8, and this "
                 "format stores a replacement character instead."
@@ -228,7 +256,7 @@ def _repeated_count(hashes: array[int]) -> int:
     They are Python's keyed hashes of text, with 64 bits: by the birthday bound, two of a million different ids share
     one in one of 37 million windows.
     """
-    return sum(map(eq, hashes_in_order := sorted(hashes), hashes_in_order[1:]))
+    return len(hashes) - len(set(hashes))
 
 
 def overlap_findings(windows: Mapping[TimeWindow, str]) -> Iterator[Finding]:
