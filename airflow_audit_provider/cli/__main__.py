@@ -102,7 +102,8 @@ def _record_pass(store: Store, report: VerifyReport) -> None:
 
 def _coverage(options: argparse.Namespace) -> CommandResult:
     start, end = _range(options)
-    found = coverage(store_from_uri(options.destination), SystemClock().now(), start, end, options.settle_delay)
+    store, now = store_from_uri(options.destination), SystemClock().now()
+    found = coverage(store, now, start, end, options.settle_delay, write_index=options.write_index)
     values = {"datasets": [msgspec.to_builtins(one) for one in found]}
     text = "\n".join(_coverage_text(one) for one in found) or "The destination holds no committed window.\n"
     is_complete = bool(found) and all(one.is_complete for one in found)
@@ -112,7 +113,9 @@ def _coverage(options: argparse.Namespace) -> CommandResult:
 def _coverage_text(found: DatasetCoverage) -> str:
     folder, dataset = printable(found.folder), printable(str(found.dataset))
     descriptor = "" if found.has_descriptor else f"The dataset descriptor {folder}{DATASET_KEY} is missing.\n"
-    return f"{folder or './'}: {dataset}\n{descriptor}{coverage_table(found.coverage)}" + verified_line(found.verified)
+    findings = findings_table(found.findings) if found.findings else ""
+    text = f"{folder or './'}: {dataset}\n{descriptor}{findings}{coverage_table(found.coverage)}"
+    return text + verified_line(found.verified)
 
 
 def _seal(options: argparse.Namespace) -> CommandResult:
@@ -294,6 +297,12 @@ def _add_coverage(commands: Commands) -> None:
         metavar="MINUTES",
         help="a gap that ended less than this ago, or is in a window that has not ended, is pending, not missing; "
         "default: 15",
+    )
+    parser.add_argument(
+        "--write-index",
+        action="store_true",
+        help="write copies of the manifests that were read below _manifest_index/, so that the next run reads one file "
+        "a month",
     )
 
 

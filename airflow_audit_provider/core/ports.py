@@ -100,6 +100,17 @@ class StagedObject(Protocol):
         ...
 
 
+class ListedObject(NamedTuple):
+    """An object as a listing states it; ``md5`` is the digest of its bytes in hex if the store states one.
+
+    A store that encrypts with a key of its owner can state another text in the place of the digest.
+    """
+
+    key: str
+    size_bytes: int
+    md5: str | None = None
+
+
 class Store(Protocol):
     """An object store below one destination: keys are relative to it, with forward slashes."""
 
@@ -113,6 +124,10 @@ class Store(Protocol):
 
     def list_sizes(self, prefix: str) -> Iterator[tuple[str, int]]:
         """Yields the same keys, each with its object's size in bytes, sorted by key and without caching."""
+        ...
+
+    def list_objects(self, prefix: str) -> Iterator[ListedObject]:
+        """Yields what a listing states about the same keys, sorted by key and without caching."""
         ...
 
     def list_folders(self, prefix: str) -> list[str]:

@@ -15,7 +15,7 @@ from airflow_audit_provider.core.api.odd_heads import UNDATED_KINDS
 from airflow_audit_provider.core.api.records import ApiVersion, AuditRecord, has_odd, is_undated
 from airflow_audit_provider.core.archive.commit import CommittedManifest
 from airflow_audit_provider.core.archive.compatibility import check_no_overlap
-from airflow_audit_provider.core.archive.manifest import Part, check_placement, read_manifest
+from airflow_audit_provider.core.archive.manifest import Manifest, Part, check_placement, read_manifest
 from airflow_audit_provider.core.archive.object_keys import (
     LONG_WINDOW_FOLDER,
     MANIFEST_FOLDER,
@@ -90,9 +90,14 @@ def committed_manifest(key: str, content: bytes | None) -> CommittedManifest:
     """Returns the manifest with this content; raises what :func:`read_committed` does."""
     if content is None:
         raise VerificationError(f"The manifest {key} was listed and is gone. Find out what removes committed objects.")
+    return CommittedManifest(placed_manifest(key, content), key, hashlib.sha256(content).hexdigest())
+
+
+def placed_manifest(key: str, content: bytes) -> Manifest:
+    """Returns the manifest with this content; raises ``VerificationError`` if it is unreadable or misplaced."""
     manifest = read_manifest(key, content)
     check_placement(key, manifest)
-    return CommittedManifest(manifest, key, hashlib.sha256(content).hexdigest())
+    return manifest
 
 
 def read_sha256(store: Store, key: str) -> str | None:

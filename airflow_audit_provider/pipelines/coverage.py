@@ -1,12 +1,12 @@
 """Reports what each dataset below a root covers: committed, empty, foreign, missing and pending spans of time.
 
-Invariant: it reads the descriptor, the newest manifest of each window in the range and the records of verifications,
-and writes nothing.
+Invariant: it reads the descriptor, the newest manifest of each window in the range or its copy in the index, and the
+records of verifications. It writes nothing but the index, if the caller asks for it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 
 import msgspec
@@ -16,10 +16,21 @@ from airflow_audit_provider.core.archive.manifest import Manifest
 from airflow_audit_provider.core.archive.object_keys import DATASET_KEY, MANIFEST_FOLDER, newest_manifests
 from airflow_audit_provider.core.limits import DEFAULT_SETTLE_DELAY, check_settle_delay
 from airflow_audit_provider.core.ports import Store
-from airflow_audit_provider.core.verification.coverage import RECENT_COUNT, Coverage, coverage_of, due_until, facts_of
+from airflow_audit_provider.core.verification.coverage import (
+    RECENT_COUNT,
+    Coverage,
+    WindowFacts,
+    coverage_of,
+    due_until,
+    facts_of,
+)
+from airflow_audit_provider.core.verification.findings import Finding
+from airflow_audit_provider.core.verification.manifest_index import differing
 from airflow_audit_provider.core.verification.pass_records import Verified, verified_by
 from airflow_audit_provider.core.windows.window import TimeWindow
-from airflow_audit_provider.pipelines.committed import committed_manifest, read_committed
+from airflow_audit_provider.exceptions import VerificationError
+from airflow_audit_provider.pipelines.committed import committed_manifest, placed_manifest, read_committed
+from airflow_audit_provider.pipelines.manifest_index import ManifestIndex
 from airflow_audit_provider.pipelines.neighbourhood import dataset_folders, is_near, list_around, newest_windows
 from airflow_audit_provider.pipelines.pass_records import read_passes
 from airflow_audit_provider.pipelines.side_by_side import read_each
@@ -32,7 +43,7 @@ class DatasetCoverage(msgspec.Struct, frozen=True):
 
     ``folder`` is the dataset's place below the root, empty for the root itself, otherwise with a slash at its end.
     Without a descriptor (``has_descriptor``) the newest window stands for the dataset. ``verified`` is what the records
-    of verifications state.
+    of verifications state. ``findings`` are about the index of manifests, and mild.
     """
 
     folder: str
@@ -40,6 +51,7 @@ class DatasetCoverage(msgspec.Struct, frozen=True):
     has_descriptor: bool
     coverage: Coverage
     verified: Verified
+    findings: tuple[Finding, ...] = ()
 
     @property
     def is_complete(self) -> bool:
@@ -53,52 +65,111 @@ def coverage(
     start: datetime | None = None,
     end: datetime | None = None,
     settle_delay: timedelta = DEFAULT_SETTLE_DELAY,
+    *,
+    write_index: bool = False,
 ) -> tuple[DatasetCoverage, ...]:
     """Returns the coverage of ``[start, end)`` by each dataset at the store's root or below it, sorted by folder.
 
     A bound that is None is the start of the dataset's first, or the end of its last window. Instants after ``now`` less
     the settle delay, and a window that is not over, are pending. A folder without a committed window is no dataset.
-    Raises ``VerificationError`` for a manifest or descriptor that cannot be read.
+    ``write_index`` adds the manifests that were read themselves to the index of manifests; a store that refuses it is a
+    finding. Raises ``VerificationError`` for a manifest or descriptor that cannot be read.
     """
     check_settle_delay(settle_delay)
     asked = TimeWindow(start, end) if start is not None and end is not None else None
     found = []
-    for folder in dataset_folders(store):
-        windows, is_followed = _windows(store, folder, asked)
+    for folder, has_index in dataset_folders(store).items():
+        index = ManifestIndex(store, folder)
+        if has_index and (asked is None or not is_near(asked)):
+            index.read(start, end)
+        windows, is_followed = _windows(store, folder, asked, index if has_index else None)
         if windows:
             time_range = TimeWindow(start or min(windows).start, end or max(window.end for window in windows))
             due_at = now - settle_delay if is_followed else due_until(windows, now, settle_delay)
-            found.append(_of_one(store, folder, windows, time_range, due_at))
+            dataset = _DatasetReader(store, folder, index, keeps_read=write_index)
+            found.append(dataset.coverage(windows, time_range, due_at))
     return tuple(found)
 
 
-def _windows(store: Store, folder: str, asked: TimeWindow | None) -> tuple[dict[TimeWindow, str], bool]:
+def _windows(
+    store: Store, folder: str, asked: TimeWindow | None, index: ManifestIndex | None
+) -> tuple[dict[TimeWindow, str], bool]:
     """Returns windows of a dataset with the keys of their newest manifests, relative to the folder.
 
     All of them, or those around a range of some days. A window that ends at the end of the range or later shows that
     everything before it is due (true). Otherwise that depends on the newest windows, which are then there, too.
     """
     if asked is None or not is_near(asked):
-        return newest_manifests(key.removeprefix(folder) for key in store.list_keys(folder + MANIFEST_FOLDER)), False
+        return newest_manifests(_list_manifests(store, folder, index)), False
     windows = newest_manifests(list_around(store, TimeWindow(asked.start, asked.end + _TICK), folder).manifest_keys)
     if any(window.end >= asked.end for window in windows):
         return windows, True
     return windows | newest_windows(store, folder, RECENT_COUNT), False
 
 
-def _of_one(
-    store: Store, folder: str, windows: Mapping[TimeWindow, str], time_range: TimeWindow, due_at: datetime
-) -> DatasetCoverage:
-    content = store.read(folder + DATASET_KEY)
-    keys = {folder + key: window for window, key in sorted(windows.items()) if window.overlaps(time_range)}
-    newest = {keys[key]: committed_manifest(key, read).manifest for key, read in read_each(store, list(keys))}
-    dataset = read_dataset(content) if content is not None else _newest_dataset(store, folder)
-    facts = {
-        window: facts_of(manifest, is_foreign=_is_foreign(manifest, dataset)) for window, manifest in newest.items()
-    }
-    own = {window: windows[window] for window, fact in facts.items() if not fact.is_foreign}
-    verified = verified_by(own, read_passes(store, folder))
-    return DatasetCoverage(folder, dataset, content is not None, coverage_of(time_range, facts, due_at), verified)
+def _list_manifests(store: Store, folder: str, index: ManifestIndex | None) -> Iterable[str]:
+    """Returns the keys of all manifests; an index is compared with the listing, which then has to state sizes."""
+    if index is None:
+        return (key.removeprefix(folder) for key in store.list_keys(folder + MANIFEST_FOLDER))
+    listed = {one.key.removeprefix(folder): one for one in store.list_objects(folder + MANIFEST_FOLDER)}
+    index.compare(listed)
+    return listed
+
+
+class _DatasetReader:
+    """Reads the dataset in a folder: manifests from copies in the index, all others themselves."""
+
+    def __init__(self, store: Store, folder: str, index: ManifestIndex, *, keeps_read: bool) -> None:
+        self._store = store
+        self._folder = folder
+        self._index = index
+        self._keeps_read = keeps_read
+        # What was read itself, for the index.
+        self._read: dict[str, bytes] = {}
+
+    def coverage(self, windows: Mapping[TimeWindow, str], time_range: TimeWindow, due_at: datetime) -> DatasetCoverage:
+        """Returns the coverage of a range by windows with the keys of their newest manifests; writes the index."""
+        content = self._store.read(self._folder + DATASET_KEY)
+        dataset = read_dataset(content) if content is not None else _newest_dataset(self._store, self._folder)
+        wanted = {window: windows[window] for window in sorted(windows) if window.overlaps(time_range)}
+        facts = self._facts(wanted, dataset)
+        own = {window: windows[window] for window, fact in facts.items() if not fact.is_foreign}
+        verified = verified_by(own, read_passes(self._store, self._folder))
+        found = coverage_of(time_range, facts, due_at)
+        self._index.write(self._read)
+        findings = tuple(self._index.findings)
+        return DatasetCoverage(self._folder, dataset, content is not None, found, verified, findings)
+
+    def _facts(self, wanted: Mapping[TimeWindow, str], dataset: Dataset) -> dict[TimeWindow, WindowFacts]:
+        copied = {window: self._copied_facts(key, dataset) for window, key in wanted.items()}
+        # A copy that cannot be decoded has its index ignored, also for the windows before it.
+        found = {
+            window: fact
+            for window, fact in copied.items()
+            if fact is not None and self._index.copy(wanted[window]) is not None
+        }
+        unread = {self._folder + key: window for window, key in wanted.items() if window not in found}
+        for key, content in read_each(self._store, list(unread)):
+            found[unread[key]] = _facts_of(committed_manifest(key, content).manifest, dataset)
+            if self._keeps_read and content is not None:
+                self._read[key.removeprefix(self._folder)] = content
+        return found
+
+    def _copied_facts(self, key: str, dataset: Dataset) -> WindowFacts | None:
+        content = self._index.copy(key)
+        if content is None:
+            return None
+        try:
+            fact = _facts_of(placed_manifest(self._folder + key, content), dataset)
+        except VerificationError:
+            # The manifest itself is read, and raises the error if it has the same bytes.
+            self._index.ignore_index_of(key, differing(key))
+            return None
+        return fact if not fact.is_foreign or self._index.is_confirmed(key) else None
+
+
+def _facts_of(manifest: Manifest, dataset: Dataset) -> WindowFacts:
+    return facts_of(manifest, is_foreign=_is_foreign(manifest, dataset))
 
 
 def _newest_dataset(store: Store, folder: str) -> Dataset:

@@ -20,6 +20,7 @@ from typing import NamedTuple
 from airflow_audit_provider.core.archive.object_keys import (
     LONG_WINDOW_FOLDER,
     MANIFEST_FOLDER,
+    MANIFEST_INDEX_FOLDER,
     PARTITION_START,
     SEAL_FOLDER,
     STAGING_FOLDER,
@@ -100,35 +101,44 @@ def newest_windows(store: Store, folder: str, count: int) -> dict[TimeWindow, st
 
 # A root with more folders is not walked but listed: each folder is a request, and so is a thousand keys.
 _MOST_FOLDERS = 256
-_OWN_FOLDERS = {MANIFEST_FOLDER, STAGING_FOLDER, SEAL_FOLDER, VERIFIED_FOLDER, LONG_WINDOW_FOLDER}
+_OWN_FOLDERS = {
+    MANIFEST_FOLDER,
+    MANIFEST_INDEX_FOLDER,
+    STAGING_FOLDER,
+    SEAL_FOLDER,
+    VERIFIED_FOLDER,
+    LONG_WINDOW_FOLDER,
+}
 
 
-def dataset_folders(store: Store) -> list[str]:
-    """Returns the folders that have a folder of manifests, sorted: "" for the root, others end in a slash.
+def dataset_folders(store: Store) -> dict[str, bool]:
+    """Returns the folders that have a folder of manifests, sorted, and whether they have an index of manifests.
 
-    The folders of a dataset's own data are not searched.
+    They are "" for the root, others end in a slash. The folders of a dataset's own data are not searched.
     """
-    found: list[str] = []
+    found: dict[str, bool] = {}
     level, walked_count = [""], 0
     while level:
         walked_count += len(level)
         if walked_count > _MOST_FOLDERS:
-            return sorted(set(_folders_in(store.list_keys(""))))
+            keys = list(store.list_keys(""))
+            indexed = set(_folders_in(keys, MANIFEST_INDEX_FOLDER))
+            return {folder: folder in indexed for folder in sorted(set(_folders_in(keys, MANIFEST_FOLDER)))}
         below: list[str] = []
         for folder, names in zip(level, each(store.list_folders, level), strict=True):
             is_dataset = MANIFEST_FOLDER.rstrip("/") in names
-            found += [folder] if is_dataset else []
+            found |= {folder: MANIFEST_INDEX_FOLDER.rstrip("/") in names} if is_dataset else {}
             below += [f"{folder}{name}/" for name in names if not (is_dataset and _is_own(name))]
         level = below
-    return sorted(found)
+    return dict(sorted(found.items()))
 
 
 def _is_own(name: str) -> bool:
     return name.startswith(PARTITION_START) or f"{name}/" in _OWN_FOLDERS
 
 
-def _folders_in(keys: Iterable[str]) -> Iterator[str]:
+def _folders_in(keys: Iterable[str], name: str) -> Iterator[str]:
     for key in keys:
-        folder, separator, _ = key.rpartition(MANIFEST_FOLDER)
+        folder, separator, _ = key.rpartition(name)
         if separator and (not folder or folder.endswith("/")):
             yield folder

@@ -1,6 +1,7 @@
 """Seals the manifests of a day: checks them and their parts, creates a seal, then its signature and time stamp.
 
 An index of the seals is written last, and read instead of them by the next runs; see ``core/verification/seal_index``.
+The manifests that were read go into the index of manifests; see ``core/verification/manifest_index``.
 
 Invariant: seals, signatures and time stamps are created and never rewritten; a day that fails its checks is not sealed,
 and a seal that fails them is not signed.
@@ -11,6 +12,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Container, Iterable
 from datetime import UTC, date, datetime
+from itertools import groupby
 from typing import TypedDict, Unpack
 
 import msgspec
@@ -30,6 +32,7 @@ from airflow_audit_provider.core.verification.replacements import AcceptedReplac
 from airflow_audit_provider.core.verification.seals import Seal, SealChain, invalid_signatures
 from airflow_audit_provider.core.verification.timestamps import Timestamper, invalid_timestamps, unstamped
 from airflow_audit_provider.exceptions import CommitConflictError, VerificationError
+from airflow_audit_provider.pipelines.manifest_index import add_to_index
 from airflow_audit_provider.pipelines.seal_checks import (
     NOTHING_ACCEPTED,
     Acceptance,
@@ -121,7 +124,7 @@ def seal(
         raise refused[0]
     if not found:
         write_newer_index(store, run.sealed, chain, run.added)
-    findings = (*chain.findings, *run.sealed.findings, *found)
+    findings = (*chain.findings, *run.sealed.findings, *found, *run.index_findings)
     return SealReport(tuple(run.created), signed_count, chain.newest_sha256, findings, stamped_count)
 
 
@@ -160,6 +163,8 @@ class _SealRun:
         self.chain = sealed.chain
         self.added: dict[str, bytes] = {}
         self.created: list[CreatedSeal] = []
+        self.index_findings: list[Finding] = []
+        self._read: dict[str, bytes] = {}
         self._sealed_at = sealed_at
         self._signer = signer
 
@@ -188,13 +193,17 @@ class _SealRun:
     def seal_days(self, days: Iterable[date]) -> list[VerificationError]:
         """Seals every day that passes its checks; returns the errors of the others."""
         refused = []
-        for day in days:
-            try:
-                made = self._seal_day(day)
-            except VerificationError as error:
-                refused.append(error)
-                continue
-            self.created += [made] if made else []
+        for _, of_month in groupby(days, key=lambda day: (day.year, day.month)):
+            for day in of_month:
+                try:
+                    made = self._seal_day(day)
+                except VerificationError as error:
+                    refused.append(error)
+                    continue
+                self.created += [made] if made else []
+            # A month is what an index holds, and what is in memory.
+            self.index_findings += add_to_index(self.store, self._read)
+            self._read.clear()
         return refused
 
     def _seal_day(self, day: date) -> CreatedSeal | None:
@@ -212,6 +221,7 @@ class _SealRun:
             self._check_sealed_by_owner(chain, day)
             # A generation that was committed during the checks may be about to remove the parts that it replaces.
             if manifest_keys_of(self.store, day) == listed and self._create(wanted):
+                self._read.update(checked.contents)
                 return _created_seal(wanted, wanted.to_bytes())
             self.chain = SealChain({**chain.objects, **read_seals(self.store)})
         raise CommitConflictError(

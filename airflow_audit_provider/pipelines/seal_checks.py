@@ -13,7 +13,7 @@ Invariant: nothing is sealed or signed that fails a check.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Container, Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from datetime import date
 from typing import NamedTuple
 
@@ -54,10 +54,14 @@ NOTHING_ACCEPTED = Acceptance()
 
 
 class SealableDay(NamedTuple):
-    """What a seal of a day states: its manifests and the replacements that are accepted, both sorted."""
+    """What a seal of a day states: its manifests and the replacements that are accepted, both sorted.
+
+    ``contents`` are the bytes of the manifests that were read, by key.
+    """
 
     manifests: tuple[SealedManifest, ...]
     accepted: tuple[AcceptedReplacement, ...]
+    contents: Mapping[str, bytes]
 
 
 def check_acceptance(store: Store, acceptance: Acceptance) -> None:
@@ -103,7 +107,8 @@ def check_day(
     found += [problem for window in windows for problem in window.findings(store, sealed)]
     check_no_severe(day, found)
     accepted = sorted(window.accept(store, one, sealed, acceptance.accepted_by) for window, one in replaced)
-    return SealableDay(tuple(sorted(one for one in manifests.values() if one is not None)), tuple(accepted))
+    contents = {one.key: one.content for one in stored if one.content is not None}
+    return SealableDay(tuple(sorted(one for one in manifests.values() if one is not None)), tuple(accepted), contents)
 
 
 class _WindowToSeal:

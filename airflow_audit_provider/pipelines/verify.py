@@ -57,6 +57,7 @@ from airflow_audit_provider.core.verification.timestamps import SealTime, SealTi
 from airflow_audit_provider.core.windows.window import EARLIEST_AT, LATEST_AT, TimeWindow
 from airflow_audit_provider.exceptions import ConfigurationError
 from airflow_audit_provider.formats.part_format import committed_format
+from airflow_audit_provider.pipelines.manifest_index import IndexCheck
 from airflow_audit_provider.pipelines.neighbourhood import days_of, is_near, list_around, manifest_folder
 from airflow_audit_provider.pipelines.seal_objects import read_chain_by_index, read_whole_chain
 from airflow_audit_provider.pipelines.side_by_side import each, list_each, read_each
@@ -188,7 +189,13 @@ def _report(run: _Verifier, anchors: TrustAnchors, lock_check: LockCheck | None)
         fact = "No window is committed in this range, so nothing was verified."
         run.findings.append(finding(FindingKind.NOTHING_COMMITTED, MANIFEST_FOLDER, fact))
     seals, times = run.seals, SealTimes(run.seals, anchors.timestamps)
-    findings = [*run.findings, *run.stray_findings(), *seals.findings, *seals.acceptance_findings()]
+    findings = [
+        *run.findings,
+        *run.stray_findings(),
+        *run.index_findings(),
+        *seals.findings,
+        *seals.acceptance_findings(),
+    ]
     findings += sealed_findings(seals, run.manifests, run.manifest_keys, run.is_listed)
     findings += _anchor_findings(seals, times, anchors)
     locks = None
@@ -247,6 +254,8 @@ class _Verifier:
         self._partitions = set(partitions)
         self._manifest_days: frozenset[date] = frozenset()
         self._manifest_folders: set[str] = set()
+        # Read before the manifests are listed, see pipelines/manifest_index.
+        self._index_check = IndexCheck(store, self._sizes)
         self.manifest_keys = set(self._list_manifests())
         # Read after the listing: the descriptor is created before the first manifest.
         descriptor = store.read(DATASET_KEY)
@@ -289,6 +298,10 @@ class _Verifier:
             self.manifest_keys.update(list_each(self._store, folders))
             self._manifest_days |= days
             self._manifest_folders.update(folders)
+
+    def index_findings(self) -> Iterator[Finding]:
+        """Yields findings about the index of manifests; a range of some days does not read it."""
+        return self._index_check.findings(self.manifest_keys, self.manifests)
 
     def is_listed(self, key: str) -> bool:
         """Returns whether the folder of a manifest was listed."""

@@ -148,6 +148,7 @@ DAMAGES: dict[str, Callable[[LocalStore], object]] = {
     "object_foreign": lambda store: put(store, "note", b"x"),
     "staging_leftover": lambda store: put(store, "_staging/x/y/part-00000", b"x"),
     "seal_index_ignored": lambda store: put(store, "_seals/index/000001.json", b"x"),
+    "manifest_index_ignored": lambda store: put(store, "_manifest_index/2026-10.jsonl.gz", b"x"),
     "seal_missing": lambda store: store.remove(["_seals/000001.json", "_seals/000001.sig"]),
     "seal_unreadable": lambda store: put(store, "_seals/000001.json", b"{}"),
     "seal_misplaced": lambda store: put(store, "_seals/000003.json", store.read("_seals/000002.json") or b""),
@@ -271,5 +272,6 @@ def test_report_of_object_locks_is_valid(destination: tuple[Path, LocalStore]) -
 def test_every_kind_has_a_real_report_and_is_in_the_schema() -> None:
     """The tests above print each kind that exists, and the schema names each."""
     times = {"timestamp_unchecked", "sealed_at_contradicted", "sealed_late", "sealed_early"}
-    others = {"object_unlocked", "signature_unchecked", *times}
+    # Only coverage and seal write an index.
+    others = {"object_unlocked", "signature_unchecked", "manifest_index_unwritten", *times}
     assert others | DAMAGES.keys() == set(FindingKind) == set(SCHEMA["$defs"]["FindingKind"]["enum"])

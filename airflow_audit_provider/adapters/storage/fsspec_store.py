@@ -26,7 +26,7 @@ from airflow_audit_provider.adapters.storage.object_lock import S3ObjectLocks, i
 from airflow_audit_provider.adapters.storage.obstacles import check_key
 from airflow_audit_provider.adapters.storage.s3_calls import S3Calls
 from airflow_audit_provider.adapters.storage.uris import check_no_connection_id, check_path, split_uri
-from airflow_audit_provider.core.ports import Clock, ObjectLockReader, StagedObject, Store
+from airflow_audit_provider.core.ports import Clock, ListedObject, ObjectLockReader, StagedObject, Store
 from airflow_audit_provider.exceptions import ConfigurationError, StorageError, StorageUnavailableError
 
 __all__ = [
@@ -123,13 +123,17 @@ class FsspecStore:
 
     def list_sizes(self, prefix: str) -> Iterator[tuple[str, int]]:
         """Yields the keys below a prefix with their sizes in bytes, freshly listed and sorted by key."""
+        return ((one.key, one.size_bytes) for one in self.list_objects(prefix))
+
+    def list_objects(self, prefix: str) -> Iterator[ListedObject]:
+        """Yields the same keys with their sizes, and on S3 with their entity tags, which are usually MD5 digests."""
         with translate_storage_errors("listed", prefix):
             path = self._path(prefix)
             if self._s3 and self._s3.can_list:
-                sizes = sorted(self._s3.list_sizes(prefix))
+                found = sorted(self._s3.list_objects(prefix))
             else:
-                sizes = self._found_sizes(prefix, path)
-        yield from sizes
+                found = [ListedObject(*sized) for sized in self._found_sizes(prefix, path)]
+        yield from found
 
     def list_neighbours(self, prefixes: Sequence[str]) -> Iterator[str]:
         """Yields the keys below several prefixes: by one listing on S3, by one for each prefix elsewhere."""

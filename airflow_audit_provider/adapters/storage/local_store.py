@@ -18,7 +18,7 @@ from airflow_audit_provider.adapters.clock import SystemClock
 from airflow_audit_provider.adapters.storage.errors import translate_storage_errors
 from airflow_audit_provider.adapters.storage.obstacles import DEAD_LINK, check_key, check_no_obstacle, obstacle_error
 from airflow_audit_provider.core.archive.object_keys import UNFINISHED_FOLDER, unfinished_key
-from airflow_audit_provider.core.ports import StagedObject
+from airflow_audit_provider.core.ports import ListedObject, StagedObject
 
 _Result = TypeVar("_Result")
 # How often a folder may be removed by another run between its creation and its first file.
@@ -65,6 +65,10 @@ class LocalStore:
             check_key(prefix)
             sized = [(key, _size_bytes(entry)) for key, entry in _files(self._root, prefix)]
         yield from sorted((key, size_bytes) for key, size_bytes in sized if size_bytes is not None)
+
+    def list_objects(self, prefix: str) -> Iterator[ListedObject]:
+        """Yields the same keys with their sizes; a file system states no digests."""
+        return (ListedObject(key, size_bytes) for key, size_bytes in self.list_sizes(prefix))
 
     def list_folders(self, prefix: str) -> list[str]:
         """Returns the names of the folders directly below a prefix, sorted."""

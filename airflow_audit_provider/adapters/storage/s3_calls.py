@@ -14,6 +14,8 @@ from inspect import signature
 from itertools import takewhile
 from typing import Any
 
+from airflow_audit_provider.core.ports import ListedObject
+
 # S3's API reference on DeleteObjects: "The request can contain a list of up to 1,000 keys that you want to delete."
 _REMOVED_AT_ONCE = 1000
 # Amazon's guide to S3 on directory buckets: ListObjectsV2 returns their keys in no order, without ``start-after``.
@@ -46,9 +48,9 @@ class S3Calls:
         content: bytes = self._fs.cat_file(path, **self._whole)
         return content
 
-    def list_sizes(self, prefix: str) -> Iterator[tuple[str, int]]:
-        """Yields the keys below a prefix with their sizes."""
-        return ((key, entry["Size"]) for key, entry in self._objects(prefix))
+    def list_objects(self, prefix: str) -> Iterator[ListedObject]:
+        """Yields the keys below a prefix with their sizes and entity tags, see :meth:`present`."""
+        return (ListedObject(key, entry["Size"], entry["ETag"].strip('"')) for key, entry in self._objects(prefix))
 
     def list_neighbours(self, prefixes: Sequence[str]) -> list[str]:
         """Returns the keys below several prefixes by one listing of the range from the first to the last, if possible.

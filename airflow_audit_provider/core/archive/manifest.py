@@ -16,7 +16,7 @@ from msgspec import UNSET, UnsetType
 
 from airflow_audit_provider.core.api.query import AuditQuery
 from airflow_audit_provider.core.api.read_stats import ReadStats
-from airflow_audit_provider.core.archive.object_keys import WindowKeys
+from airflow_audit_provider.core.archive.object_keys import WindowKeys, part_generation_in
 from airflow_audit_provider.core.privacy.rule import MaybeAppliedPrivacy
 from airflow_audit_provider.core.windows.window import TimeWindow
 from airflow_audit_provider.exceptions import ConfigurationError, VerificationError
@@ -163,8 +163,7 @@ class Manifest(msgspec.Struct, frozen=True):
 
     def added_by(self, part: Part) -> int | None:
         """Returns the generation in a part's key, None if the key is not that of a part of this window."""
-        generation = self.keys.part_generation(part.key)
-        return generation if f"-{part.sha256[:16]}." in part.key else None
+        return _generation_in(self.keys.partition, part)
 
     def has_same_content_as(self, other: Manifest) -> bool:
         """Returns whether two manifests of one generation have the same records, dataset and format.
@@ -228,6 +227,10 @@ def _decode(content: bytes) -> Manifest:
         return msgspec.convert(_with_nanoseconds(msgspec.json.decode(content), str, int), Manifest)
 
 
+def _generation_in(partition: str, part: Part) -> int | None:
+    return part_generation_in(partition, part.key) if f"-{part.sha256[:16]}." in part.key else None
+
+
 def misplacements(key: str, manifest: Manifest) -> Iterator[str]:
     """Yields sentences about what a manifest states that the manifest of this key cannot.
 
@@ -237,11 +240,11 @@ def misplacements(key: str, manifest: Manifest) -> Iterator[str]:
     if not key.endswith(manifest.keys.manifest(manifest.generation)):
         yield f"The manifest states generation {manifest.generation} of {manifest.window}, which differs from its key."
         return
-    day = manifest.window.start.date()
+    day, partition = manifest.window.start.date(), manifest.keys.partition
     if abs((manifest.partition_date - day).days) > 1:
         yield f"The manifest files its parts under dt={manifest.partition_date}, but its window starts on {day}."
     for part in manifest.parts:
-        if manifest.added_by(part) not in range(1, manifest.generation + 1):
+        if _generation_in(partition, part) not in range(1, manifest.generation + 1):
             yield f"The manifest names {part.key[:200]!r}, which is not a valid part key of this window."
 
 

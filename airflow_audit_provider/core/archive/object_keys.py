@@ -11,6 +11,7 @@
     _dataset.json                                                              the dataset descriptor
     _verified/20261129T101500Z-0123456789abcdef.json                           a verification that passed, as a note
     _long_windows/20261001T000000Z-20261101T000000Z.json                       announces a window of more than a day
+    _manifest_index/2026-11.jsonl.gz                                           copies of a month's newest manifests
 
 Invariant: a key is a function of what it names; the same part of the same window always has the same key, and a
 different part always has another.
@@ -21,6 +22,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from datetime import UTC, date, datetime, timedelta
+from functools import lru_cache
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -36,6 +38,7 @@ STAGING_FOLDER = "_staging/"
 SEAL_FOLDER = "_seals/"
 VERIFIED_FOLDER = "_verified/"
 LONG_WINDOW_FOLDER = "_long_windows/"
+MANIFEST_INDEX_FOLDER = "_manifest_index/"
 UNFINISHED_FOLDER = f"{STAGING_FOLDER}unfinished/"
 PARTITION_START = "dt="
 _UNFINISHED = re.compile(UNFINISHED_FOLDER + r"(\d{8}T\d{6}Z)-\w+", re.ASCII)
@@ -55,6 +58,7 @@ _MANIFEST = re.compile(
 _PASS_RECORD = re.compile(VERIFIED_FOLDER + r"\d{8}T\d{6}Z-[0-9a-f]{16}\.json", re.ASCII)
 # A key never has it, because the fraction of a whole second is left out.
 _ZERO_FRACTION = ".000000Z"
+_MANIFEST_INDEX = re.compile(MANIFEST_INDEX_FOLDER + r"(\d{4}-(?:0[1-9]|1[0-2]))\.jsonl\.gz", re.ASCII)
 _SEAL_INDEX = re.compile(r"_seals/index/(\d{6,15})\.json", re.ASCII)
 _SEAL = re.compile(r"_seals/(\d{6,15})\.(?:json|sig|tsr)", re.ASCII)
 
@@ -133,9 +137,7 @@ class WindowKeys(msgspec.Struct, frozen=True):
 
     def part_generation(self, key: str) -> int | None:
         """Returns the generation that a part of this window was published for, None for any other key."""
-        partition = self.partition
-        match = _PART.fullmatch(key, len(partition)) if key.startswith(partition) else None
-        return int(match[1]) if match else None
+        return part_generation_in(self.partition, key)
 
     @property
     def all_staging(self) -> str:
@@ -145,6 +147,12 @@ class WindowKeys(msgspec.Struct, frozen=True):
     def staging(self, attempt_id: str) -> str:
         """Returns the prefix under which one attempt stages, ending in a slash."""
         return f"{self.all_staging}{attempt_id}/"
+
+
+def part_generation_in(partition: str, key: str) -> int | None:
+    """Returns the generation of a part by its key, None if it is not in this partition; see :class:`WindowKeys`."""
+    match = _PART.fullmatch(key, len(partition)) if key.startswith(partition) else None
+    return int(match[1]) if match else None
 
 
 class ManifestKey(NamedTuple):
@@ -262,6 +270,23 @@ def seal_index_number(key: str) -> int | None:
     return number if number and key == seal_index_key(number) else None
 
 
+def manifest_index_key(month: str) -> str:
+    """Returns the key of the index of a month's manifests; the month is that of the window's start, as ``2026-11``."""
+    return f"{MANIFEST_INDEX_FOLDER}{month}.jsonl.gz"
+
+
+def manifest_index_month(key: str) -> str | None:
+    """Returns the month of an index of manifests by its key, None for any other key."""
+    match = _MANIFEST_INDEX.fullmatch(key)
+    return match[1] if match else None
+
+
+def month_of(manifest_key: str) -> str:
+    """Returns the month of a manifest by its key: that of the UTC date on which its window starts."""
+    start = len(MANIFEST_FOLDER) + len(PARTITION_START)
+    return manifest_key[start : start + len("2026-11")]
+
+
 def pass_record_key(verified_at: datetime, sha256: str) -> str:
     """Returns the key of the record of a verification; keys sort by time."""
     return f"{VERIFIED_FOLDER}{_compact(verified_at.astimezone(UTC).replace(microsecond=0))}-{sha256[:16]}.json"
@@ -272,6 +297,8 @@ def is_pass_record_key(key: str) -> bool:
     return _PASS_RECORD.fullmatch(key) is not None
 
 
+# Adjacent windows share a bound, and a window's name is a part of several keys.
+@lru_cache(maxsize=1024)
 def _compact(instant: datetime) -> str:
     # ``strftime`` takes three times as long, and pads no year before 1000.
     fraction = f".{instant.microsecond:06}" if instant.microsecond else ""

@@ -62,6 +62,8 @@ class FindingKind(StrEnum):
     SEAL_UNCHAINED = "seal_unchained"
     SEAL_NOT_FOUND = "seal_not_found"
     SEAL_INDEX_IGNORED = "seal_index_ignored"
+    MANIFEST_INDEX_IGNORED = "manifest_index_ignored"
+    MANIFEST_INDEX_UNWRITTEN = "manifest_index_unwritten"
     SEALED_MANIFEST_MISSING = "sealed_manifest_missing"
     SEALED_MANIFEST_CHANGED = "sealed_manifest_changed"
     MANIFEST_UNSEALED = "manifest_unsealed"
@@ -180,6 +182,15 @@ _MEANINGS: dict[FindingKind, _Meaning] = {
         Severity.MILD,
         "Remove it: nothing depends on it, and a later seal run writes a new one. If no other finding explains it, "
         "find out who wrote it.",
+    ),
+    FindingKind.MANIFEST_INDEX_IGNORED: _Meaning(
+        Severity.MILD,
+        "Remove it: nothing depends on it, and a later seal run or coverage with --write-index writes a new one. If no "
+        "manifest was moved or removed on purpose, find out who wrote it.",
+    ),
+    FindingKind.MANIFEST_INDEX_UNWRITTEN: _Meaning(
+        Severity.MILD,
+        "Allow this connection to write below _manifest_index/, or ignore it: the index only spares requests.",
     ),
     FindingKind.SEALED_MANIFEST_MISSING: _Meaning(Severity.SEVERE, _RESTORE),
     FindingKind.SEALED_MANIFEST_CHANGED: _Meaning(Severity.SEVERE, _RESTORE),

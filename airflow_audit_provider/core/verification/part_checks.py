@@ -24,6 +24,7 @@ from airflow_audit_provider.core.archive.object_keys import (
     STAGING_FOLDER,
     announced_window,
     is_pass_record_key,
+    manifest_index_month,
     read_manifest_key,
     seal_index_number,
     seal_number,
@@ -287,7 +288,7 @@ def stray_findings(keys: Iterable[str], named: Iterable[str], superseded: Iterab
 
 def _unreferenced(key: str) -> Iterator[Finding]:
     """Yields the finding for an object that is not a known part, according to its folder."""
-    if key == DATASET_KEY or is_pass_record_key(key) or announced_window(key) is not None:
+    if key == DATASET_KEY or is_pass_record_key(key) or announced_window(key) or manifest_index_month(key):
         return
     if key.startswith(STAGING_FOLDER):
         yield finding(

@@ -17,6 +17,7 @@ OPERATIONS: dict[str, tuple[Callable[[Store], object], list[str]]] = {
     "read": (lambda store: store.read("m/1"), ["GetObject"]),
     "read a missing object": (lambda store: store.read("m/none"), ["GetObject"]),
     "list": (lambda store: list(store.list_keys("m/")), ["ListObjectsV2"]),
+    "list what is stated": (lambda store: list(store.list_objects("m/")), ["ListObjectsV2"]),
     "list an empty folder": (lambda store: list(store.list_keys("none/")), ["ListObjectsV2"]),
     "list folders": (lambda store: list(store.list_neighbours(["m/", "n/"])), ["ListObjectsV2"]),
     "look at the top": (lambda store: store.present(["m/", "n/"]), ["ListObjectsV2"]),

@@ -141,6 +141,18 @@ def test_listing_has_sizes(store: Store) -> None:
     assert dict(store.list_sizes("dt=1/"))["dt=1/b"] == 6
 
 
+def test_listing_states_the_digest_of_the_bytes_or_none(store: Store) -> None:
+    """S3 states the MD5 digest of a small object, and other stores state none."""
+    store.put("d/1", b"first")
+    store.create("d/2", b"second")
+    listed = list(store.list_objects("d/"))
+    assert [(one.key, one.size_bytes) for one in listed] == [("d/1", 5), ("d/2", 6)]
+    digests = [hashlib.md5(content, usedforsecurity=False).hexdigest() for content in (b"first", b"second")]
+    assert [one.md5 for one in listed] in (digests, [None, None])
+    store.put("d/1", b"other")
+    assert next(one.md5 for one in store.list_objects("d/")) != digests[0]
+
+
 def _finished(store: Store) -> list[str]:
     """Returns every key except those of local files that are being written."""
     return [key for key in store.list_keys("") if not key.startswith(UNFINISHED_FOLDER)]

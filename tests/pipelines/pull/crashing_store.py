@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from contextlib import contextmanager
 from typing import TypeVar
 
-from airflow_audit_provider.core.ports import Request, Response, StagedObject, Store, Transport
+from airflow_audit_provider.core.ports import ListedObject, Request, Response, StagedObject, Store, Transport
 from airflow_audit_provider.exceptions import StorageUnavailableError
 
 _Result = TypeVar("_Result")
@@ -72,6 +72,12 @@ class CrashingStore:
         """Lists keys and sizes, unless killed."""
         with self._crash.operation(f"list sizes {prefix}"):
             found = list(self._store.list_sizes(prefix))
+        return iter(found)
+
+    def list_objects(self, prefix: str) -> Iterator[ListedObject]:
+        """Lists what the store states about objects, unless killed."""
+        with self._crash.operation(f"list objects {prefix}"):
+            found = list(self._store.list_objects(prefix))
         return iter(found)
 
     def list_folders(self, prefix: str) -> list[str]:

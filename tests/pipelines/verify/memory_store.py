@@ -5,14 +5,19 @@ Invariant: an object is visible only when it is closed, and ``create`` never ove
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import TypeVar
+
+from airflow_audit_provider.core.ports import ListedObject
 
 _Result = TypeVar("_Result")
 
 
 class MemoryStore:
     """Satisfies :class:`~airflow_audit_provider.core.ports.Store`; a test may change ``objects``."""
+
+    states_md5 = False
 
     def __init__(self, objects: dict[str, bytes] | None = None) -> None:
         self.objects = dict(objects or {})
@@ -30,6 +35,15 @@ class MemoryStore:
     def list_sizes(self, prefix: str) -> Iterator[tuple[str, int]]:
         """Returns an iterator over the sorted keys and their sizes."""
         return ((key, len(self.objects[key])) for key in self.list_keys(prefix))
+
+    def list_objects(self, prefix: str) -> Iterator[ListedObject]:
+        """Returns an iterator over the same keys and sizes, with the digests of the objects if it ``states_md5``."""
+        return (ListedObject(key, size_bytes, self._md5(key)) for key, size_bytes in self.list_sizes(prefix))
+
+    def _md5(self, key: str) -> str | None:
+        if not self.states_md5:
+            return None
+        return hashlib.md5(self.objects[key], usedforsecurity=False).hexdigest()
 
     def list_folders(self, prefix: str) -> list[str]:
         """Returns the sorted names of the folders below a prefix."""
