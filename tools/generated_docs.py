@@ -19,6 +19,7 @@ from pathlib import Path
 import msgspec
 
 from airflow_audit_provider.hooks import parameters as hook_parameters
+from airflow_audit_provider.pipelines.plan_report import Plan
 from airflow_audit_provider.pipelines.verify import PublishedReport
 from tests.live.versions.versions import VERSIONS
 from tools import layer_picture
@@ -27,9 +28,10 @@ from tools.troubleshooting import troubleshooting
 PROJECT = Path(__file__).resolve().parent.parent
 DOCS = PROJECT / "docs"
 REPORT_SCHEMA = DOCS / "reference" / "verify-report.schema.json"
+PLAN_SCHEMA = DOCS / "reference" / "backfill-plan.schema.json"
 BLOCK = re.compile(r"(<!-- generated: (?P<name>[\w-]+) -->\n).*?(<!-- end of generated: (?P=name) -->)", re.DOTALL)
 PINNED = re.compile(r"^(?P<name>[a-z0-9-]+)(?:\[[^\]]*\])?==(?P<version>[^ ;\\]+)", re.MULTILINE)
-COMMANDS = ("verify", "coverage", "seal", "sweep", "oldest-day")
+COMMANDS = ("verify", "coverage", "plan", "seal", "sweep", "oldest-day")
 EXTRAS = {
     "parquet": ("pyarrow",),
     "zstd": ("zstandard",),
@@ -148,10 +150,19 @@ def misbehaviours() -> str:
 
 def report_schema() -> str:
     """Returns the JSON Schema of what ``verify --json`` prints."""
+    return _schema("Report of airflow-audit-provider verify --json", PublishedReport)
+
+
+def plan_schema() -> str:
+    """Returns the JSON Schema of what ``plan --json`` prints."""
+    return _schema("Plan of airflow-audit-provider plan --json", Plan)
+
+
+def _schema(title: str, described: type[msgspec.Struct]) -> str:
     schema = {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "title": "Report of airflow-audit-provider verify --json",
-        **msgspec.json.schema(PublishedReport),
+        "title": title,
+        **msgspec.json.schema(described),
     }
     for definition in schema["$defs"].values():
         definition["description"] = " ".join(definition.get("description", "").replace("``", "").split())
@@ -195,8 +206,9 @@ def main() -> int:
     for path in pages():
         path.write_text(written(path.read_text(encoding="utf-8")), encoding="utf-8")
         print(f"Wrote {path.relative_to(PROJECT)}")
-    REPORT_SCHEMA.write_text(report_schema(), encoding="utf-8")
-    print(f"Wrote {REPORT_SCHEMA.relative_to(PROJECT)}")
+    for path, schema in ((REPORT_SCHEMA, report_schema()), (PLAN_SCHEMA, plan_schema())):
+        path.write_text(schema, encoding="utf-8")
+        print(f"Wrote {path.relative_to(PROJECT)}")
     return layer_picture.main()
 
 

@@ -1,4 +1,4 @@
 """Command line for auditors: ``airflow-audit-provider``, or ``python -m airflow_audit_provider.cli``.
 
-It reads a copy of a destination and needs neither Airflow nor Cloudflare.
+Its commands for auditors read a copy of a destination and need neither Airflow nor Cloudflare; ``plan`` needs both.
 """

@@ -11,6 +11,7 @@ import json
 import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import redirect_stdout
 from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
@@ -23,13 +24,14 @@ from airflow_audit_provider.adapters.signing import Ed25519Signer, Ed25519Verifi
 from airflow_audit_provider.adapters.storage.fsspec_store import object_locks_of, require_object_locks, store_from_uri
 from airflow_audit_provider.adapters.timestamps import CertificateVerifier, HttpTimestamper, TimestampAuthority
 from airflow_audit_provider.core.archive.object_keys import DATASET_KEY
-from airflow_audit_provider.core.limits import DEFAULT_SETTLE_DELAY
+from airflow_audit_provider.core.limits import DEFAULT_SETTLE_DELAY, EDGES, NO_VERIFICATION, RECOUNT
 from airflow_audit_provider.core.ports import Store
 from airflow_audit_provider.core.verification.coverage import coverage_table
 from airflow_audit_provider.core.verification.findings import findings_table, printable, severe
 from airflow_audit_provider.core.verification.object_locks import read_lock_date
 from airflow_audit_provider.core.verification.pass_records import verified_line
 from airflow_audit_provider.core.verification.timestamps import seal_times_table
+from airflow_audit_provider.core.windows.division import DIVISIONS
 from airflow_audit_provider.core.windows.readiness import whole_windows_start_at
 from airflow_audit_provider.core.windows.run_window import read_bound
 from airflow_audit_provider.exceptions import AuditProviderError, ConfigurationError, StorageError, VerificationError
@@ -173,6 +175,15 @@ def _oldest_day(_options: argparse.Namespace) -> CommandResult:
     return CommandResult(EXIT_OK, f"{day}\n", {"oldest_day": day})
 
 
+def _plan(options: argparse.Namespace) -> CommandResult:
+    # Airflow logs to the standard output that it finds when it is imported; that is for the result.
+    with redirect_stdout(sys.stderr):
+        from airflow_audit_provider.cli.planning import make_plan
+
+        plan = make_plan(options)
+    return CommandResult(EXIT_PROBLEM if plan.is_obstructed else EXIT_OK, plan.text(), msgspec.to_builtins(plan))
+
+
 def _hours(text: str) -> timedelta:
     try:
         return timedelta(hours=float(text))
@@ -231,6 +242,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_verify(commands)
     _add_coverage(commands)
+    _add_plan(commands)
     _add_seal(commands)
     _add_sweep(commands)
     _command(
@@ -303,6 +315,55 @@ def _add_coverage(commands: Commands) -> None:
         action="store_true",
         help="write copies of the manifests that were read below _manifest_index/, so that the next run reads one file "
         "a month",
+    )
+
+
+def _add_plan(commands: Commands) -> None:
+    summary = "estimate what a backfill of the missing windows needs, and say what is lost and what expires"
+    parser = _archive_command(commands, "plan", _plan, summary)
+    parser.add_argument(
+        "--start", metavar="TIME", help="start of the range, a date or RFC 3339 time; default: the oldest whole window"
+    )
+    parser.add_argument(
+        "--end", metavar="TIME", help="end of the range, exclusive; default: the end of the last settled window"
+    )
+    _add_log(parser)
+    parser.add_argument(
+        "--division", choices=DIVISIONS, help="length of a window, as the schedule of the DAG; default: day"
+    )
+    parser.add_argument("--timezone", metavar="NAME", help="time zone of days and months; default: UTC")
+    parser.add_argument(
+        "--settle-delay", type=_minutes, metavar="MINUTES", help="when a window is read after its end; default: 15"
+    )
+    parser.add_argument(
+        "--samples",
+        type=int,
+        dest="sample_count",
+        metavar="COUNT",
+        help="how many pages of the log may be requested, 6 to 300; three times as many if the backfill needs more "
+        "than a hundred times as many; default: 30",
+    )
+    parser.add_argument("--verify", choices=(EDGES, RECOUNT, NO_VERIFICATION), help="verify of the landing operator")
+    parser.add_argument("--concurrency", type=int, metavar="COUNT", help="concurrency of that operator; default: 6")
+    parser.add_argument("--dag-id", metavar="ID", help="DAG of the backfill; default: cloudflare_audit_backfill")
+
+
+def _add_log(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments that name an audit log and the connection to it."""
+    parser.add_argument(
+        "--conn-id",
+        metavar="ID",
+        help="Airflow connection of type cloudflare, for example from AIRFLOW_CONN_CLOUDFLARE_DEFAULT; default: the "
+        "token in CLOUDFLARE_API_TOKEN, else cloudflare_default",
+    )
+    parser.add_argument("--api-version", choices=("v1", "v2"), help="version of the API")
+    parser.add_argument("--account-id", metavar="ID", help="account whose log is read")
+    parser.add_argument("--organization-id", metavar="ID", help="organization whose log is read")
+    parser.add_argument(
+        "--scope",
+        choices=("account", "user", "organization"),
+        help="whose log; without any of these four arguments: the log that the destination holds, else that of the "
+        "connection",
     )
 
 

@@ -6,6 +6,7 @@ imports no format and no library.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from importlib.util import find_spec
 
 from airflow_audit_provider.exceptions import ConfigurationError
@@ -42,8 +43,17 @@ def checked_compression(file_format: str, compression: str | None, schema: str) 
             f"compression {selected!r} is unknown for {file_format}. Give one of {', '.join(map(repr, allowed))}."
         )
     _check_schema(file_format, schema)
-    _require_library("pyarrow" if file_format == "parquet" else "zstandard" if selected == "zstd" else None)
+    _require_library(_library_of(file_format, selected))
     return selected
+
+
+def forms() -> Iterator[tuple[str, str, str]]:
+    """Yields each file format and schema with the format's default compression, where its library is installed."""
+    for schema, file_formats in _SCHEMAS.items():
+        for file_format in file_formats:
+            compression = _COMPRESSIONS[file_format][0]
+            if _is_installed(_library_of(file_format, compression)):
+                yield file_format, compression, schema
 
 
 def _check_schema(file_format: str, schema: str) -> None:
@@ -57,9 +67,17 @@ def _check_schema(file_format: str, schema: str) -> None:
         )
 
 
-def _require_library(name: str | None) -> None:
+def _library_of(file_format: str, compression: str) -> str | None:
+    return "pyarrow" if file_format == "parquet" else "zstandard" if compression == "zstd" else None
+
+
+def _is_installed(name: str | None) -> bool:
     """Looks for a library without importing it, which would make every parse of a DAG file slow."""
-    if name is not None and find_spec(name) is None:
+    return name is None or find_spec(name) is not None
+
+
+def _require_library(name: str | None) -> None:
+    if name is not None and not _is_installed(name):
         extra = _EXTRAS[name]
         raise ConfigurationError(
             f"This format needs the {name} library. Run: pip install 'airflow-audit-provider[{extra}]'."

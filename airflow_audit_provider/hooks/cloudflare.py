@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from functools import cached_property
-from typing import Any, Unpack, overload
+from typing import TYPE_CHECKING, Any, Unpack, overload
 
 import httpx
 from airflow.providers.common.compat.sdk import BaseHook
@@ -40,14 +40,20 @@ from airflow_audit_provider.core.api.retry import NO_RETRY
 from airflow_audit_provider.core.limits import CONN_TYPE, DEFAULT_CONN_ID
 from airflow_audit_provider.core.paging.fetch import Send, Wait
 from airflow_audit_provider.core.ports import Clock
+from airflow_audit_provider.core.windows.run_window import Bound, read_bound
 from airflow_audit_provider.exceptions import AuditProviderError
 from airflow_audit_provider.hooks.parameters import (
+    PlanOptions,
     V1ExportParameters,
     V1Parameters,
     V2ConnectionParameters,
     V2OrganizationParameters,
     V2Parameters,
 )
+
+if TYPE_CHECKING:
+    from airflow_audit_provider.pipelines.plan import PlanRequest
+    from airflow_audit_provider.pipelines.plan_report import Plan
 
 _CREATE_CONNECTION = "Create it with type cloudflare, the API token as password and the account_id in extra."
 
@@ -286,6 +292,47 @@ class CloudflareHook(BaseHook):
         except AuditProviderError as error:
             error.connection = self.cloudflare_conn_id
             raise
+
+    # -- planning -----------------------------------------------------------------------------------------------
+
+    def plan_request(
+        self, query: AuditQuery, start: Bound = None, end: Bound = None, **options: Unpack[PlanOptions]
+    ) -> PlanRequest:
+        """Returns the request for a backfill's plan; raises ``ConfigurationError`` for an impossible option."""
+        from airflow_audit_provider.pipelines.plan import PlanRequest
+
+        timezone = options.get("timezone", "UTC")
+        first_at, last_at = read_bound("start", start, timezone), read_bound("end", end, timezone)
+        begins_at = history_starts_at(query.version)
+        return PlanRequest(query, start=first_at, end=last_at, history_starts_at=begins_at, **options)
+
+    def plan_backfill(
+        self,
+        destination: str,
+        destination_conn_id: str | None = None,
+        *,
+        query: AuditQuery | None = None,
+        start: Bound = None,
+        end: Bound = None,
+        **options: Unpack[PlanOptions],
+    ) -> Plan:
+        """Returns the plan of a backfill into a destination: which windows are missing, and what they need.
+
+        It sends at most ``sample_count`` requests, three times as many for a backfill of thousands of requests.
+
+        :param destination: URI of the folder that the backfill fills.
+        :param destination_conn_id: the connection of the destination's object store.
+        :param query: the log, as :meth:`query` returns it; by default the connection's.
+        :param start: start of the range; by default that of the oldest window that the API still has whole.
+        :param end: end of the range, exclusive; by default that of the last window that is settled.
+        :param options: see :class:`~airflow_audit_provider.hooks.parameters.PlanOptions`.
+        """
+        from airflow_audit_provider._airflow.destinations import store_from_connection
+        from airflow_audit_provider.pipelines.plan import plan_backfill
+
+        store = store_from_connection(destination, destination_conn_id)
+        request = self.plan_request(query or self.query(), start, end, **options)
+        return plan_backfill(store, self.reader(), request)
 
     def _log_wait(self, step: Send | Wait) -> None:
         if isinstance(step, Send):

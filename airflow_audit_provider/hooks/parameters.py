@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import Literal, Required, TypeAlias, TypedDict
 
 Bound: TypeAlias = datetime | date | str
@@ -297,3 +297,22 @@ class V2ConnectionParameters(V2OrganizationFilters, _V2Paging, total=False):
     scope: Required[Literal["organization"]]
     """Whose log: ``account``, ``user`` or ``organization``; by default that of the id in the call, else of the id
     in the connection; ``account`` if there are both."""
+
+
+class PlanOptions(TypedDict, total=False):
+    """Options of a backfill's plan."""
+
+    division: Literal["hour", "day", "month"]
+    """Length of a window, which is the schedule of the backfill's DAG; by default ``day``."""
+    timezone: str
+    """IANA zone of the days and months, and of bounds without an offset; by default UTC."""
+    settle_delay: timedelta
+    """How long after its end a window is read; by default 15 minutes."""
+    sample_count: int
+    """How many pages of the log may be requested as samples, 6 to 300; by default 30."""
+    verify: Literal["edges", "recount", "none"] | None
+    """The ``verify`` of the landing operator, which needs requests of its own."""
+    concurrency: int
+    """The ``concurrency`` of the landing operator; by default 6."""
+    dag_id: str
+    """DAG of the command that is printed; by default ``cloudflare_audit_backfill``."""

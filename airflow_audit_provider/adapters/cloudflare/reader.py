@@ -11,7 +11,7 @@ from concurrent.futures import CancelledError
 from datetime import datetime
 
 from airflow_audit_provider.core.api.query import AuditQuery
-from airflow_audit_provider.core.api.rate_limiter import RateLimiter
+from airflow_audit_provider.core.api.rate_limiter import RateLimit, RateLimiter
 from airflow_audit_provider.core.api.records import AuditRecord
 from airflow_audit_provider.core.api.responses import server_time
 from airflow_audit_provider.core.api.retry import RetryLimits
@@ -67,6 +67,11 @@ class AuditLogReader:
         # runs one thread's code at a time anyway, and requests are sent outside the lock.
         self._script_lock = threading.Lock()
         self._is_cancelled = threading.Event()
+
+    @property
+    def limit(self) -> RateLimit:
+        """The rate limit that decides how long many requests take, as the connection or the last response states it."""
+        return self._rate_limiter.slowest_limit
 
     def cancel(self) -> None:
         """Ends all reads at their next step, in every thread, and prevents new ones; it cannot be undone."""

@@ -52,6 +52,10 @@ class RateLimit(NamedTuple):
         """Whether it is a whole number of at least one request in a positive, finite time."""
         return is_count(self.request_count) and isfinite(self.period_seconds) and self.period_seconds > 0
 
+    def per_second(self) -> float:
+        """Returns the requests per second over a long time."""
+        return self.request_count / self.period_seconds
+
 
 # Cloudflare API docs, rate limits: "The global rate limit for the Cloudflare API is 1,200 requests per five minute
 # period per user, and applies cumulatively regardless of whether the request is made via the dashboard, API key, or API
@@ -97,6 +101,11 @@ class RateLimiter:
         self._observed_seconds = 0.0
         self._updated_at = 0.0
         self._uncounted = 0
+
+    @property
+    def slowest_limit(self) -> RateLimit:
+        """The limit that allows the fewest requests a second over a long time."""
+        return min(self._limits, key=RateLimit.per_second)
 
     def delay_seconds(self, now: float) -> float:
         """Returns the seconds to wait before calling again; 0.0 if a request may be sent now."""

@@ -127,6 +127,7 @@ class SinglePageReader:
     """Reads exactly one page as the API returns it, unfiltered and in the API's order.
 
     It is driven like a :class:`WindowReader`. ``page`` counts from 1 (version 1), ``cursor`` is version 2's token.
+    ``received`` is the page, None before it has arrived.
     """
 
     def __init__(self, request: ReadRequest, page: int = 1, cursor: str | None = None) -> None:
@@ -137,6 +138,7 @@ class SinglePageReader:
         self.request = request
         self.stats = ReadStats()
         self.trip_seconds = 0.0
+        self.received: Page | None = None
         since, before = request.window.whole_seconds()
         self._page_request: PageRequest | None = PageRequest(
             since, before, request.direction, request.page_size, page, cursor
@@ -148,7 +150,7 @@ class SinglePageReader:
 
     def receive(self, page: Page) -> list[AuditRecord]:
         """Returns the page's records."""
-        self._page_request = None
+        self._page_request, self.received = None, page
         self.stats.page_count += 1
         return page.records
 

@@ -38,6 +38,16 @@ def whole_windows_start_at(now: datetime) -> datetime:
     return retention_starts_at(now) + RETENTION_MARGIN
 
 
+def expires_at(window: TimeWindow) -> datetime:
+    """Returns the instant from which on a window is refused, because the API may no longer have all of it.
+
+    Months differ in length, so it can be up to three days early.
+    """
+    expires = pendulum.instance(window.start - RETENTION_MARGIN).add(months=RETENTION_MONTHS)
+    # The conversion to text and back turns a pendulum instant into a standard one.
+    return datetime.fromisoformat(expires.isoformat())
+
+
 def is_recent(window: TimeWindow, now: datetime) -> bool:
     """Returns whether a window ended less than an hour ago."""
     return now - window.end < RECENT

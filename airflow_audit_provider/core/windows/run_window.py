@@ -86,9 +86,9 @@ def resolve_watermark(since: Bound, run_started_at: datetime | None, timezone: s
     return watermark
 
 
-def read_bound(name: str, bound: Bound) -> datetime | None:
-    """Returns one bound of a range in UTC, None if it is not set; a date or a text without offset is in UTC."""
-    instant = _instant(name, bound, find_zone("UTC"))
+def read_bound(name: str, bound: Bound, timezone: str = "UTC") -> datetime | None:
+    """Returns one bound of a range in UTC, None if it is not set; a date or a text without offset is local time."""
+    instant = _instant(name, bound, find_zone(timezone))
     if instant is not None and instant.tzinfo is None:
         raise ConfigurationError(f"{name} {instant.isoformat()} has no time zone. Give it one, or give it as text.")
     # The conversion to text and back turns a pendulum instant into a standard one.

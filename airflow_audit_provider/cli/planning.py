@@ -1,0 +1,63 @@
+"""The command ``plan``: its arguments, and the connection to Cloudflare that it uses.
+
+It is imported when the command runs, because Airflow takes seconds to import and the other commands do without it.
+
+Invariant: a token is taken from the environment or from an Airflow connection, never from an argument, which other
+users of the machine could read.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from contextlib import closing
+from typing import Any, cast
+
+from airflow.providers.common.compat.sdk import Connection
+
+from airflow_audit_provider.adapters.storage.fsspec_store import store_from_uri
+from airflow_audit_provider.core.api.query import AuditQuery
+from airflow_audit_provider.core.limits import CONN_TYPE, DEFAULT_CONN_ID
+from airflow_audit_provider.core.ports import Store
+from airflow_audit_provider.hooks.cloudflare import CloudflareHook
+from airflow_audit_provider.hooks.parameters import PlanOptions
+from airflow_audit_provider.pipelines.plan import held_query, plan_backfill
+from airflow_audit_provider.pipelines.plan_report import Plan
+
+# The names that Cloudflare's own tools use.
+TOKEN_VARIABLE, BASE_URL_VARIABLE = "CLOUDFLARE_API_TOKEN", "CLOUDFLARE_BASE_URL"
+_QUERY_OPTIONS = ("api_version", "scope", "account_id", "organization_id")
+
+
+class EnvironmentHook(CloudflareHook):
+    """Hook whose connection is the token in the environment, so that no Airflow connection is needed."""
+
+    @classmethod
+    def get_connection(cls, conn_id: str) -> Any:
+        """Returns a connection with the token and, for another server than Cloudflare's, its base URL."""
+        host = os.environ.get(BASE_URL_VARIABLE)
+        return Connection(conn_id=conn_id, conn_type=CONN_TYPE, host=host, password=os.environ.get(TOKEN_VARIABLE))
+
+
+def hook_for(options: argparse.Namespace) -> CloudflareHook:
+    """Returns the hook of ``--conn-id``; without it that of the token in the environment, else of the default id."""
+    if options.conn_id is None and os.environ.get(TOKEN_VARIABLE):
+        return EnvironmentHook(TOKEN_VARIABLE)
+    return CloudflareHook(options.conn_id or DEFAULT_CONN_ID)
+
+
+def make_plan(options: argparse.Namespace) -> Plan:
+    """Plans a backfill as the arguments say."""
+    store = store_from_uri(options.destination)
+    named = {name: getattr(options, name) for name in PlanOptions.__optional_keys__}
+    given = cast("PlanOptions", {name: value for name, value in named.items() if value is not None})
+    with closing(hook_for(options)) as hook:
+        request = hook.plan_request(_query(hook, store, options), options.start, options.end, **given)
+        return plan_backfill(store, hook.reader(), request)
+
+
+def _query(hook: CloudflareHook, store: Store, options: argparse.Namespace) -> AuditQuery:
+    """Returns the log that the arguments name; without any, the one that the destination holds."""
+    given = {name: getattr(options, name) for name in _QUERY_OPTIONS}
+    held = None if any(given.values()) else held_query(store)
+    return held or hook.query(**given)
