@@ -16,7 +16,7 @@ NOT_QUICK := tests/live tests/packaging tests/pipelines/load
 # Set by some containers; each test process would then compile every test file again (8 s).
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: quick test nightly campaign lint types types-daemon contracts style demo bench bench-growth bench-loading docs screenshots matrix coverage lock constraints wheel check-dist sbom workflows changelog clean environment tool-environment help
+.PHONY: quick test nightly campaign lint types types-daemon contracts style demo bench bench-growth bench-loading bench-task-start docs screenshots matrix coverage lock constraints wheel check-dist sbom workflows changelog clean environment tool-environment help
 
 help:
 	@echo "make quick       lint, import contracts, types and the tests without servers (warm: less than a minute)"
@@ -81,7 +81,7 @@ bench:
 	@python="$$(tools/python $(PYTHON))" && "$$python" tools/environment.py $(BENCH) requirements/bench.txt
 	$(BENCH)/bin/python -m bench$(if $(PROFILE),.profiling $(if $(FUNCTIONS),--functions),$(if $(GO_ON), --go-on)$(if $(QUICK), --quick))
 ifeq ($(PROFILE)$(QUICK),)
-	$(MAKE) bench-growth bench-loading
+	$(MAKE) bench-growth bench-loading bench-task-start
 endif
 
 bench-growth: environment
@@ -89,6 +89,9 @@ bench-growth: environment
 
 bench-loading: environment
 	$(BIN)/python -m bench.loading --write --runs 5
+
+bench-task-start: environment
+	$(BIN)/python -m bench.task_start --write
 
 docs:
 	@python="$$(tools/python $(PYTHON))" && "$$python" tools/environment.py $(DOCS) requirements/docs.txt

@@ -17,6 +17,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from airflow_audit_provider.adapters.storage.fsspec_store import local_file_system
+from airflow_audit_provider.adapters.storage.s3_models import hasten_models
 
 # The schemes that the modules of Airflow's own providers state.
 PROVIDER_SCHEMES = {
@@ -70,7 +71,10 @@ def _created(scheme: str, conn_id: str | None) -> Any:
         return None
     # Older providers take the connection id alone, as Airflow knows, too.
     options: list[Any] = [{}] if len(inspect.signature(module.get_fs).parameters) > 1 else []
-    return module.get_fs(conn_id, *options)
+    file_system = module.get_fs(conn_id, *options)
+    if scheme in PROVIDER_SCHEMES["airflow.providers.amazon.aws.fs.s3"]:
+        hasten_models(file_system.session)
+    return file_system
 
 
 def _imported(scheme: str) -> Any:

@@ -6,7 +6,7 @@ are imported where they are used, because DAG files import this module.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from datetime import date, datetime, timedelta
 from functools import cached_property
@@ -31,6 +31,7 @@ from airflow_audit_provider._airflow.config import (
 )
 from airflow_audit_provider._airflow.deferral import WaitingOperator
 from airflow_audit_provider._airflow.destinations import check_destination, dataset_uri
+from airflow_audit_provider._airflow.garbage_collection import collector_paused
 from airflow_audit_provider._airflow.task_errors import translate_task_errors
 from airflow_audit_provider.assets.audit_logs import audit_log_asset
 from airflow_audit_provider.core.limits import DEFAULT_CONN_ID, DEFAULT_PARTITION_KEY_FORMAT, KEEP_ODD_RECORDS
@@ -221,8 +222,8 @@ class CloudflareAuditLogsToObjectStorageOperator(WaitingOperator):
             run_window = self._run_window(context)
             settled_at = run_window.window.settled_at(self.settle_delay)
             self.wait_until(settled_at, "execute_settled", context, self.hook.clock)
-            with closing(self.hook):
-                outcome, late = self._pull(run_window)
+            with collector_paused() as resume_collector, closing(self.hook):
+                outcome, late = self._pull(run_window, resume_collector)
         return self._report(context, outcome, late)
 
     def execute_settled(self, context: Mapping[str, Any], event: object = None) -> dict[str, Any]:
@@ -259,8 +260,11 @@ class CloudflareAuditLogsToObjectStorageOperator(WaitingOperator):
         self.log.info("Window %s, taken from: %s", run_window.window, run_window.rule)
         return run_window
 
-    def _pull(self, run_window: RunWindow) -> tuple[PullOutcome, dict[str, int]]:
-        """Writes the window, then reads earlier windows again if there is a lookback; returns both outcomes."""
+    def _pull(self, run_window: RunWindow, resume_collector: Callable[[], None]) -> tuple[PullOutcome, dict[str, int]]:
+        """Writes the window, then reads earlier windows again if there is a lookback; returns both outcomes.
+
+        The garbage collector is resumed when everything is imported.
+        """
         from airflow_audit_provider._airflow.destinations import store_from_connection
         from airflow_audit_provider._airflow.observability.log_lines import count_of
         from airflow_audit_provider._airflow.observability.task_observer import TaskObserver
@@ -271,6 +275,7 @@ class CloudflareAuditLogsToObjectStorageOperator(WaitingOperator):
         observer = TaskObserver(self.log, self.hook.clock, spec, dataset_uri(self.destination))
         self._reader = reader = self.hook.reader(observer.on_step)
         store = store_from_connection(self.destination, self.destination_conn_id)
+        resume_collector()
         self.query = spec.query
         self.outcome = outcome = pull_window(spec, reader, store, observer)
         if self.lookback is None:

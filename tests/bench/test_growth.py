@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+import bench.task_start.__main__ as task_start
 from bench import growth, loading
 from bench.growth import Row, regressions
 from tests.architecture.source_files import PROJECT
@@ -46,6 +47,7 @@ def test_regression_is_one_call_or_much_time_more(row: Row, calibration_seconds:
     [
         (growth.PAGE, growth.FIGURES, growth.document),
         (loading.PAGE, loading.FIGURES, loading.document),
+        (task_start.PAGE, task_start.FIGURES, task_start.document),
     ],
 )
 def test_page_has_the_committed_figures(page: Path, figures: Path, document: Callable[[Any], str]) -> None:

@@ -1,0 +1,238 @@
+"""``python -m bench.task_start``: CPU time of a task of this provider above that of a task that does nothing.
+
+Each task is forked by Airflow's own supervisor, parses its DAG file and runs, as in a worker. It is measured in an
+environment with the provider alone and in one with the amazon, google, azure and openlineage providers and pandas.
+
+Invariant: every task has a destination with one committed window and pulls the next one; it succeeds, with as many
+records as the fake has.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+from typing import Any, NamedTuple
+from uuid import uuid4
+
+from bench.fake_server import Source, running_fake
+from bench.job import DAY, instant
+from bench.running import PROXIES
+from bench.task_start.environments import PACKAGES, python_of
+from tests.adapters.storage.real_stores import S3Server, moto
+
+FIGURES = Path(__file__).with_name("figures.json")
+PAGE = Path(__file__).parents[2] / "docs/explanation/task-start.md"
+DAGS = Path(__file__).with_name("dags")
+WORKER = Path(__file__).with_name("worker.py")
+RECORD_COUNT = 500
+RUNS = 7
+BOUND_SECONDS = 0.5
+PLACES = ("local", "S3")
+FORMS: dict[str, dict[str, str]] = {
+    "JSON Lines": {"file_format": "jsonl"},
+    "Parquet": {"file_format": "parquet"},
+    "normalized Parquet": {"file_format": "parquet", "schema": "normalized"},
+}
+# Nobody in the fake has this address, so that the window has no records.
+NO_RECORDS = {"actor_email": "nobody@example.com"}
+EMPTY = "empty task"
+
+
+class Case(NamedTuple):
+    """A kind of pull: where to, whether the window has records, and their form."""
+
+    place: str
+    record_count: int
+    form: str
+
+    def __str__(self) -> str:
+        return f"{self.place}, {self.record_count or 'no'} records, {self.form}"
+
+
+CASES = (
+    *(Case(place, 0, "JSON Lines") for place in PLACES),
+    *(Case(place, RECORD_COUNT, form) for place in PLACES for form in FORMS),
+)
+
+
+class Figure(NamedTuple):
+    """Median CPU seconds of a task in an environment, and those of the empty task in the same turns."""
+
+    environment: str
+    task: str
+    cpu_seconds: float
+    empty_seconds: float
+
+    @property
+    def added_seconds(self) -> float:
+        """What the task costs above the empty one."""
+        return self.cpu_seconds - self.empty_seconds
+
+
+class _Worker:
+    """A worker process in an environment."""
+
+    def __init__(self, child: subprocess.Popen[str]) -> None:
+        self._child = child
+
+    def seconds_of(self, dag_id: str, day_number: int, arguments: dict[str, Any], record_count: int = 0) -> float:
+        """Runs a task for a day; returns its CPU seconds. Raises RuntimeError unless it wrote what it should."""
+        start = DAY + timedelta(days=day_number)
+        interval = [instant(start), instant(start + timedelta(days=1))]
+        assert self._child.stdin is not None
+        assert self._child.stdout is not None
+        self._child.stdin.write(json.dumps({"dag_id": dag_id, "interval": interval, "arguments": arguments}) + "\n")
+        self._child.stdin.flush()
+        line = self._child.stdout.readline()
+        answer = json.loads(line) if line else {}
+        landed = (answer.get("returned") or {}).get("record_count", 0)
+        if answer.get("state") != "success" or landed != record_count:
+            raise RuntimeError(f"The task {dag_id} {arguments} ended with {answer}; see the log of the worker.")
+        return float(answer["cpu_seconds"])
+
+
+def main() -> int:
+    """Measures and prints the figures, and writes them if asked to."""
+    parser = argparse.ArgumentParser(prog="python -m bench.task_start", description=__doc__)
+    parser.add_argument("environments", nargs="*", default=list(PACKAGES), help=", ".join(PACKAGES))
+    parser.add_argument("--runs", type=int, default=RUNS, help="runs of each task, of which the median counts")
+    parser.add_argument("--write", action="store_true", help="write the figures and the page")
+    asked = parser.parse_args()
+    figures: list[Figure] = []
+    for figure in measured(asked.environments, asked.runs):
+        figures.append(figure)
+        print(
+            f"{figure.environment}, {figure.task}: {figure.added_seconds:.2f} s above the empty task's "
+            f"{figure.empty_seconds:.2f} s",
+            flush=True,
+        )
+    if asked.write:
+        write(figures, asked.runs)
+    return 0
+
+
+def measured(environments: list[str], runs: int) -> Iterator[Figure]:
+    """Yields the figure of each case in each environment."""
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(TemporaryDirectory()))
+        source = stack.enter_context(running_fake(RECORD_COUNT, 0))
+        server = stack.enter_context(moto(folder))
+        server.make_bucket("landing")
+        for name in environments:
+            with _worker(python_of(name), folder, source, server) as worker:
+                for case in CASES:
+                    yield _figure(name, case, worker, folder, runs)
+
+
+def _figure(environment: str, case: Case, worker: _Worker, folder: Path, runs: int) -> Figure:
+    """Runs a case in turns with the empty task; the first turn compiles byte code and is not counted."""
+    arguments: dict[str, Any] = {"destination": f"{folder}/{uuid4().hex}", **FORMS[case.form]}
+    if case.place == "S3":
+        arguments |= {"destination": f"s3://landing/{uuid4().hex}", "destination_conn_id": "aws_default"}
+    if not case.record_count:
+        arguments["filters"] = NO_RECORDS
+    empty, pulls = [], []
+    for turn in range(runs + 1):
+        empty.append(worker.seconds_of("empty", turn, {}))
+        pulls.append(worker.seconds_of("landing", turn, arguments, case.record_count))
+    return Figure(environment, str(case), round(median(pulls[1:]), 3), round(median(empty[1:]), 3))
+
+
+@contextmanager
+def _worker(python: str, folder: Path, source: Source, server: S3Server) -> Iterator[_Worker]:
+    """Starts a worker whose connections are the fake and the S3 server."""
+    extra = {"account_id": source.job.account_id}
+    cloudflare = {"conn_type": "cloudflare", "host": source.job.base_url, "password": source.job.token, "extra": extra}
+    settings = {
+        "AIRFLOW_HOME": str(folder / "airflow"),
+        "AIRFLOW__CORE__DAGS_FOLDER": str(DAGS),
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "AIRFLOW__LOGGING__LOGGING_LEVEL": "WARNING",
+        "AIRFLOW_CONN_CLOUDFLARE_DEFAULT": json.dumps(cloudflare),
+        "AIRFLOW_CONN_AWS_DEFAULT": json.dumps(server.fields()),
+    }
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if name.lower() not in PROXIES and not name.startswith(("AIRFLOW", "PYTHON"))
+    }
+    with (folder / "worker.log").open("ab") as log:
+        child = subprocess.Popen(
+            [python, str(WORKER)],
+            env={**kept, **settings},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+        )
+        with child:
+            try:
+                yield _Worker(child)
+            except RuntimeError as error:
+                error.add_note((folder / "worker.log").read_text()[-3000:])
+                raise
+            assert child.stdin is not None
+            child.stdin.close()
+
+
+HEAD = """# Start of a task: CPU above a task that does nothing
+
+<!-- Written by `python -m bench.task_start --write`; change bench/task_start/, not this page. -->
+
+Each row is one pull of a day into a destination that has one committed window, run by Airflow's own task runner in a
+process that its supervisor forks. The figure is the CPU time of that process, less that of a DAG with one empty `@task`
+in the same worker, measured in turns. Neither the API nor S3 has TLS here. *Bare* is an installation with the extras
+`parquet`, `zstd` and `s3`; *full* has the google, azure and openlineage providers and pandas, too. Figures are medians
+of {runs} runs, in seconds. The bound is {bound} s.
+
+Measured on {measured_on}: {machine}. The empty task takes {empties}.
+
+| pull | {columns} |
+|---|{lines}
+"""
+
+# CPU time of each import in a new fork of a worker, medians of nine.
+TAIL = """
+Of a pull into S3, about 0.28 s are the imports of s3fs and of the amazon provider (aiohttp, botocore, boto3, requests),
+and 0.1 s the creation of the client and its first call; both come with the file system that Airflow's connection
+creates. Of a pull into Parquet, 0.1 s is the import of pyarrow. Neither pandas nor another store's file system is
+imported.
+"""
+
+
+def write(figures: list[Figure], runs: int) -> None:
+    """Writes the figures and the page."""
+    machine = f"{os.cpu_count()} cores, {platform.machine()}, CPython {platform.python_version()}"
+    facts = {"measured_on": f"{datetime.now(UTC):%Y-%m-%d}", "machine": machine, "runs": runs}
+    FIGURES.write_text(json.dumps({**facts, "figures": [figure._asdict() for figure in figures]}, indent=1) + "\n")
+    PAGE.write_text(document(json.loads(FIGURES.read_text())))
+
+
+def document(results: dict[str, Any]) -> str:
+    """Returns the page of these results."""
+    found = [Figure(**figure) for figure in results["figures"]]
+    names = list(dict.fromkeys(figure.environment for figure in found))
+    added = {(figure.environment, figure.task): figure.added_seconds for figure in found}
+    empties = ", ".join(
+        f"{median(each.empty_seconds for each in found if each.environment == name):.2f} s ({name})" for name in names
+    )
+    head = HEAD.format(
+        **results, bound=BOUND_SECONDS, empties=empties, columns=" | ".join(names), lines="--:|" * len(names)
+    )
+    tasks = dict.fromkeys(figure.task for figure in found)
+    rows = [f"| {task} | " + " | ".join(f"{added[name, task]:.2f}" for name in names) + " |" for task in tasks]
+    return head + "\n".join([*rows, ""]) + TAIL
+
+
+if __name__ == "__main__":
+    sys.exit(main())
