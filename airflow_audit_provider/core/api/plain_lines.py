@@ -90,6 +90,8 @@ class PlainLineReader:
             raise NotPlainError("a line is longer than a piece")
         lines = self._decode(self._rest + lists[:first])
         lines += self._decode(memoryview(lists)[first + 1 : last + 1])
+        if len(lines) != piece.count(b"\n"):
+            raise NotPlainError("a line closes its list and opens another one")
         self._rest = lists[last + 1 :]
         return PlainRecords(_checked_ids(lines), _edges_ns(self._times_of(lines)), piece)
 

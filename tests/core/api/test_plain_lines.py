@@ -68,6 +68,8 @@ NOT_PLAIN = {
     "two objects with a comma": LINE + b"," + LINE + b"\n",
     "two objects with a comma, and none on another line": LINE + b"," + LINE + b"\n \n",
     "an object on two lines": LINE + b" " + LINE + b'\n{"id":\n"c","when":"2026-11-01T10:20:30Z"}\n',
+    "two objects with a list between them": LINE + b"][" + LINE + b"\n",
+    "two objects with a list between them, on the last of two lines": LINE + b"\n" + LINE + b"] [" + LINE + b"\n",
     "a line that closes its list": LINE + b"]\n[" + LINE[:-1] + b"\n",
     "an empty line": LINE + b"\n\n",
     "no object": b"[]\n",
@@ -146,7 +148,7 @@ def lines_in(draw: st.DrawFn, version: ApiVersion) -> bytes:
     """Returns lines: mostly records, some odd, some damaged."""
     plain = st.builds(line_of, st.just(version), st.sampled_from(["a", "b", "c"]), PLAIN_TIMES)
     odd = st.builds(line_of, st.just(version), IDS, st.one_of(PLAIN_TIMES, TIMES), RESTS)
-    pairs = st.tuples(plain, st.sampled_from([b"", b" ", b",", b"\n"]), plain).map(b"".join)
+    pairs = st.tuples(plain, st.sampled_from([b"", b" ", b",", b"\n", b"][", b"]\t["]), plain).map(b"".join)
     lines = draw(st.lists(st.one_of(*[plain] * 6, odd, odd, pairs, FRAGMENTS), min_size=1, max_size=4))
     text = bytearray(b"\n".join(lines) + draw(st.sampled_from([b"\n", b"\n", b"\n", b""])))
     for place in draw(st.lists(st.integers(0, max(0, len(text) - 1)), max_size=2)) if draw(st.booleans()) else ():

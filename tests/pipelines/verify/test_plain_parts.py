@@ -196,3 +196,14 @@ def test_part_that_turns_odd_late_leaves_no_trace() -> None:
     with pytest.raises(msgspec.ValidationError):
         check.check_plain_records(part, form.read_plain(V1, content))
     assert findings_of(stated, content, at_once=True) == ([], 12_001)
+
+
+@pytest.mark.parametrize("between", [b"][", b"] [", b"", b","])
+def test_line_with_two_records_has_the_same_findings(between: bytes) -> None:
+    """No reader of JSON Lines finds two records there, so a manifest that states two is contradicted."""
+    raws = [plain_raw(V1, 1), plain_raw(V1, 2)]
+    content = between.join(raws) + b"\n"
+    stated = generation_with(part_format("jsonl", "none"), V1, read_records(V1, raws), content)
+    found, record_count = findings_of(stated, content, at_once=True)
+    assert (found, record_count) == findings_of(stated, content, at_once=False)
+    assert record_count == 1
