@@ -55,7 +55,7 @@ def _connection_type() -> dict[str, object]:
 def _section() -> dict[str, object]:
     """The section of Airflow's configuration."""
     description = "Defaults for tasks of the Cloudflare audit log provider that do not set the argument themselves."
-    return {"description": description, "options": _options()}
+    return {"description": description, "options": {**_options(), **_sharing_options()}}
 
 
 def _options() -> dict[str, object]:
@@ -95,6 +95,19 @@ def _options() -> dict[str, object]:
             "type": "string",
             "example": "2026-02-01",
             "default": "2026-03-10",
+        },
+    }
+
+
+def _sharing_options() -> dict[str, object]:
+    """The options of what tasks share."""
+    return {
+        "share_rate_limit": {
+            "description": "Whether all tasks of a machine that use the same token share one request budget.",
+            "version_added": "1.0.0",
+            "type": "boolean",
+            "example": "False",
+            "default": "True",
         },
     }
 

@@ -27,12 +27,16 @@ from airflow_audit_provider.exceptions import ConfigurationError
 SECTION = "cloudflare_audit_logs"
 # Version 2 became generally available on that day; it has no records of earlier events (Cloudflare's documentation).
 _DEFAULT_V2_HISTORY_START = "2026-03-10"
+_DEFAULT_SHARE_RATE_LIMIT = "True"
+# The texts that Airflow's own options accept.
+_BOOLEANS = {"t": True, "true": True, "1": True, "f": False, "false": False, "0": False}
 DEFAULTS: dict[str, int | str] = {
     "settle_delay_seconds": int(DEFAULT_SETTLE_DELAY.total_seconds()),
     "concurrency": DEFAULT_CONCURRENCY,
     "max_part_bytes": DEFAULT_MAX_PART_BYTES,
     "edges_pause_seconds": int(DEFAULT_EDGES_PAUSE.total_seconds()),
     "v2_history_start": _DEFAULT_V2_HISTORY_START,
+    "share_rate_limit": _DEFAULT_SHARE_RATE_LIMIT,
 }
 
 
@@ -72,6 +76,14 @@ def history_starts_at(api_version: str) -> datetime | None:
             f"Option v2_history_start in section [{SECTION}] of Airflow's configuration is {text!r}. It must be a day "
             f"such as {_DEFAULT_V2_HISTORY_START}. Correct it in airflow.cfg or the environment."
         ) from error
+
+
+def shares_rate_limit() -> bool:
+    """Returns whether tasks on one machine share the request budget of a token."""
+    text = conf.get(SECTION, "share_rate_limit", fallback=_DEFAULT_SHARE_RATE_LIMIT).strip().lower()
+    if text not in _BOOLEANS:
+        raise _invalid("share_rate_limit", text, "It must be True or False.")
+    return _BOOLEANS[text]
 
 
 def _configured(option: str, check: Callable[[int], None]) -> int:

@@ -16,10 +16,11 @@ from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHo
 
 from airflow_audit_provider import __version__
 from airflow_audit_provider._airflow.compat import aload_connection
-from airflow_audit_provider.adapters.cloudflare.http import DEFAULT_BASE_URL, Credentials, Endpoint
+from airflow_audit_provider.adapters.cloudflare.http import DEFAULT_BASE_URL, RESPONSE_TIMEOUTS, Credentials, Endpoint
 from airflow_audit_provider.adapters.cloudflare.response_body import DEFAULT_MAX_RESPONSE_BYTES
-from airflow_audit_provider.core.api.rate_limiter import RateLimit, RateLimiter
+from airflow_audit_provider.core.api.rate_limiter import RateLimit
 from airflow_audit_provider.core.api.retry import RetryLimits
+from airflow_audit_provider.core.api.token_budget import token_digest
 from airflow_audit_provider.exceptions import ConfigurationError
 
 _NUMBERS: dict[str, float | None] = {
@@ -117,10 +118,22 @@ class ConnectionSettings(NamedTuple):
     organization_id: str | None
     numbers: Mapping[str, float]
 
-    def rate_limiter(self) -> RateLimiter:
-        """Returns a new rate limiter for one hook; without a limit in the connection it follows the server's own."""
+    @property
+    def limit(self) -> RateLimit | None:
+        """The connection's own limit; without one, the server's applies."""
         count = self.numbers.get("rate_limit_requests")
-        return RateLimiter(None if count is None else RateLimit(int(count), self.numbers["rate_limit_seconds"]))
+        return None if count is None else RateLimit(int(count), self.numbers["rate_limit_seconds"])
+
+    @property
+    def token_digest(self) -> str:
+        """Name of the request budget that all connections with this credential share."""
+        credentials = self.endpoint.credentials
+        return token_digest(self.endpoint.base_url, credentials.email or "", credentials.secret)
+
+    @property
+    def longest_response_seconds(self) -> float:
+        """Longest time that one request may take."""
+        return self.endpoint.timeout_seconds * RESPONSE_TIMEOUTS
 
     @property
     def max_response_bytes(self) -> int:

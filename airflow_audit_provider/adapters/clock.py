@@ -9,6 +9,9 @@ import asyncio
 import random
 import time
 from datetime import UTC, datetime
+from pathlib import Path
+
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
 class SystemClock:
@@ -33,3 +36,16 @@ class SystemClock:
     def jitter(self) -> float:
         """Returns a random number in [0, 1)."""
         return random.random()
+
+
+def seconds_since_boot() -> float:
+    """Returns seconds on a clock that all processes of this machine share, and that no change of the time affects."""
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
+
+
+def boot_id() -> str:
+    """Returns an identifier of the machine's last start (Linux); elsewhere always the same text."""
+    try:
+        return _BOOT_ID.read_text("ascii").strip()[:8]
+    except OSError:
+        return "boot"

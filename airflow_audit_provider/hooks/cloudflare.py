@@ -25,6 +25,7 @@ from airflow_audit_provider._airflow.connection import (
 from airflow_audit_provider._airflow.connection_check import check_connection
 from airflow_audit_provider._airflow.connection_form import field_behaviour, form_widgets
 from airflow_audit_provider._airflow.secrets import mask
+from airflow_audit_provider._airflow.shared_budget import open_rate_limiter
 from airflow_audit_provider.adapters.clock import SystemClock
 from airflow_audit_provider.adapters.cloudflare.http import (
     AsyncHttpTransport,
@@ -67,7 +68,9 @@ class CloudflareHook(BaseHook):
     :param transport: an httpx transport to use instead of the network, blocking or async as the called method needs.
     :param clock: a clock to use instead of the system clock.
 
-    All reads of one hook share one rate limiter. Errors are those of :mod:`airflow_audit_provider.exceptions`.
+    All reads of one hook share one rate limiter, and on one machine all hooks with the same token share one request
+    budget, except those with a ``transport`` or ``clock`` of their own. Errors are those of
+    :mod:`airflow_audit_provider.exceptions`.
     """
 
     conn_name_attr = "cloudflare_conn_id"
@@ -186,7 +189,10 @@ class CloudflareHook(BaseHook):
 
     @cached_property
     def _rate_limiter(self) -> RateLimiter:
-        return self.settings.rate_limiter()
+        if self._transport is not None or not isinstance(self.clock, SystemClock):
+            # Requests that do not reach the network, or are not sent in real time, count against nothing.
+            return RateLimiter(self.settings.limit)
+        return open_rate_limiter(self.settings, self.cloudflare_conn_id, self.clock, self.log)
 
     def query(
         self,

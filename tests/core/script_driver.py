@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 from airflow_audit_provider.core.api.records import AuditRecord
-from airflow_audit_provider.core.paging.fetch import Deliver, FetchScript, Send, StepResult, StepTime, Wait
+from airflow_audit_provider.core.paging.fetch import Deliver, FetchScript, Send, Step, StepResult, StepTime, Wait
 from airflow_audit_provider.core.ports import Request, Response
 from airflow_audit_provider.exceptions import AuditProviderError, SourceUnavailableError
 
@@ -35,7 +35,7 @@ class ScriptDriver:
         except StopIteration:
             return
 
-    def _perform(self, step: Wait | Send | Deliver) -> StepResult:
+    def _perform(self, step: Step) -> StepResult:
         result: SendResult = None
         if isinstance(step, Wait):
             self.elapsed_seconds += step.seconds
@@ -45,7 +45,9 @@ class ScriptDriver:
             self.sent.append(step.request)
             self.elapsed_seconds += self._seconds_per_request
             result = next(self._results)
-        else:
+        elif isinstance(step, Deliver):
             self.deliveries.append(step.records)
+        else:
+            raise TypeError(f"a script without a shared budget has no {step}")
         now = BEGAN_AT + timedelta(seconds=self.elapsed_seconds)
         return StepResult(StepTime(now, 1000.0 + self.elapsed_seconds, self._jitter), result)

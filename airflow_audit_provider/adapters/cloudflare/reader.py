@@ -5,6 +5,7 @@ Invariant: both drivers perform the same script (``core.paging.fetch``), so neit
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import CancelledError
@@ -15,10 +16,13 @@ from airflow_audit_provider.core.api.rate_limiter import RateLimit, RateLimiter
 from airflow_audit_provider.core.api.records import AuditRecord
 from airflow_audit_provider.core.api.responses import server_time
 from airflow_audit_provider.core.api.retry import RetryLimits
+from airflow_audit_provider.core.api.token_budget import Grant, Outcome, SharedRateLimiter
 from airflow_audit_provider.core.paging.fetch import (
     Deliver,
     FetchScript,
+    Reserve,
     Send,
+    Settle,
     Step,
     StepResult,
     StepTime,
@@ -86,14 +90,20 @@ class AuditLogReader:
         """
         script = fetch_script(reader, query, self._rate_limiter, self._retry_limits, self._connection)
         step: Step | None = next(script, None)
-        while step is not None:
-            if self._should_stop(stop):
-                raise CancelledError
-            if isinstance(step, Deliver):
-                yield step.records
-            result = self._perform(step, stop)
-            with self._script_lock:
-                step = _next_step(script, result)
+        grant: Grant | None = None
+        try:
+            while step is not None:
+                if self._should_stop(stop):
+                    raise CancelledError
+                if isinstance(step, Deliver):
+                    yield step.records
+                result = self._perform(step, stop)
+                grant = _grant_after(step, result, grant)
+                with self._script_lock:
+                    step = _next_step(script, result)
+        finally:
+            if grant is not None:
+                self._settle(Settle(grant, Outcome(self.clock.monotonic())))
 
     def pause(self, seconds: float) -> None:
         """Waits; raises ``CancelledError`` if reading is cancelled meanwhile."""
@@ -102,14 +112,22 @@ class AuditLogReader:
             raise CancelledError
 
     def _perform(self, step: Step, stop: threading.Event | None) -> StepResult:
-        response = None
+        response = grant = None
         if isinstance(step, Send):
             self._on_step(step)
             response = self._send(step.request)
         elif isinstance(step, Wait) and step.seconds > 0:
             self._on_step(step)
             self._wait(step.seconds, stop)
-        return StepResult(_step_time(self.clock), response)
+        elif isinstance(step, Reserve) and isinstance(self._rate_limiter, SharedRateLimiter):
+            grant = self._rate_limiter.budget.reserve(step.ticket)
+        elif isinstance(step, Settle):
+            self._settle(step)
+        return StepResult(_step_time(self.clock), response, grant)
+
+    def _settle(self, step: Settle) -> None:
+        if isinstance(self._rate_limiter, SharedRateLimiter):
+            self._rate_limiter.budget.settle(step.grant, step.outcome)
 
     def _wait(self, seconds: float, stop: threading.Event | None) -> None:
         """Waits, and checks every two seconds whether to stop."""
@@ -158,20 +176,36 @@ class AsyncAuditLogReader:
         """Yields complete, sorted records, one paginator's at a time; raises what ``fetch_script`` raises."""
         script = fetch_script(reader, query, self._rate_limiter, self._retry_limits, self._connection)
         step: Step | None = next(script, None)
-        while step is not None:
-            if isinstance(step, Deliver):
-                yield step.records
-            step = _next_step(script, await self._perform(step))
+        grant: Grant | None = None
+        try:
+            while step is not None:
+                if isinstance(step, Deliver):
+                    yield step.records
+                result = await self._perform(step)
+                grant = _grant_after(step, result, grant)
+                step = _next_step(script, result)
+        finally:
+            if grant is not None:
+                await self._settle(Settle(grant, Outcome(self.clock.monotonic())))
 
     async def _perform(self, step: Step) -> StepResult:
-        response = None
+        response = grant = None
         if isinstance(step, Send):
             self._on_step(step)
             response = await self._send(step.request)
         elif isinstance(step, Wait) and step.seconds > 0:
             self._on_step(step)
             await self.clock.asleep(step.seconds)
-        return StepResult(_step_time(self.clock), response)
+        elif isinstance(step, Reserve) and isinstance(self._rate_limiter, SharedRateLimiter):
+            # The budget's file lock or server may take time, which must not block the loop.
+            grant = await asyncio.to_thread(self._rate_limiter.budget.reserve, step.ticket)
+        elif isinstance(step, Settle):
+            await self._settle(step)
+        return StepResult(_step_time(self.clock), response, grant)
+
+    async def _settle(self, step: Settle) -> None:
+        if isinstance(self._rate_limiter, SharedRateLimiter):
+            await asyncio.to_thread(self._rate_limiter.budget.settle, step.grant, step.outcome)
 
     async def _send(self, request: Request) -> Response | SourceUnavailableError:
         try:
@@ -189,6 +223,13 @@ def _next_step(script: FetchScript, result: StepResult) -> Step | None:
         return script.send(result)
     except StopIteration:
         return None
+
+
+def _grant_after(step: Step, result: StepResult, grant: Grant | None) -> Grant | None:
+    """Returns the grant that has to be settled if reading ends after this step."""
+    if isinstance(step, Reserve):
+        return result.grant if result.grant is not None and result.grant.sent is not None else None
+    return None if isinstance(step, Settle) else grant
 
 
 def _step_time(clock: Clock) -> StepTime:

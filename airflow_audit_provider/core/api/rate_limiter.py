@@ -1,7 +1,8 @@
 """Rate limiter shared by all requests of one connection: decides when the next request may be sent.
 
 It counts the requests of this process against the documented limit, and follows the quota that the server announces
-for all clients that share it. The clock is a parameter, in monotonic seconds.
+for all clients that share it. The clock is a parameter, in monotonic seconds. Its state is a value, so that several
+processes can share one limiter (``token_budget``).
 
 Invariant: a request that the server has announced to refuse is never sent. Cloudflare API docs, rate limits: "If you
 exceed this limit, all API calls for the next five minutes will be blocked, receiving a HTTP 429 response."
@@ -14,6 +15,8 @@ from bisect import bisect_left, insort
 from collections.abc import Mapping
 from math import ceil, inf, isfinite
 from typing import NamedTuple
+
+import msgspec
 
 from airflow_audit_provider.core.limits import is_count
 from airflow_audit_provider.exceptions import ConfigurationError
@@ -39,6 +42,8 @@ _RECHECK_SECONDS = 10.0
 _MAX_QUOTA, _MAX_WINDOW_SECONDS = 1_000_000, 3_600.0
 _MAX_RESET_SECONDS = 3_600.0
 _MIN_RECHECK_SECONDS = 0.01
+# When to ask again while others who wait for the same request go first; they use it within moments.
+_OUTRANKED_SECONDS = 0.1
 
 
 class RateLimit(NamedTuple):
@@ -70,6 +75,37 @@ class SentRequest(NamedTuple):
     ended_count: int
 
 
+class Policy(NamedTuple):
+    """A limit that the server announced, and whether its name is ``default``."""
+
+    is_default: bool
+    limit: RateLimit
+
+
+class LimiterState(msgspec.Struct, array_like=True):
+    """Everything that a rate limiter knows, apart from the limit of its connection."""
+
+    # When a request reached the server is unknown. What counts is the latest possible time, expressed as the time
+    # at which a request with the shortest round trip would have been sent. Both lists are sorted.
+    arrivals: list[float] = msgspec.field(default_factory=list)
+    in_flight: list[float] = msgspec.field(default_factory=list)
+    # Older arrivals than so many are of no limit's concern, the limits of all sharers included.
+    kept_count: int = 1
+    policies: list[Policy] = msgspec.field(default_factory=list)
+    shortest_trip_seconds: float = inf
+    ended_count: int = 0
+    blocked_until: float = 0.0
+    resets_at: float = 0.0
+    # Requests left until the reset: the certain number, and the likely number if no other client used the token
+    # unnoticed.
+    certainly_left: float = 0.0
+    likely_left: float = 0.0
+    others_count: float = 0.0
+    observed_seconds: float = 0.0
+    updated_at: float = 0.0
+    uncounted: int = 0
+
+
 class RateLimiter:
     """Limits the requests of one connection; call ``on_sent`` and then ``on_response`` or ``on_lost`` for each.
 
@@ -79,45 +115,43 @@ class RateLimiter:
     Not thread-safe: callers that share it must serialize their calls.
     """
 
-    def __init__(self, limit: RateLimit | None = None) -> None:
+    def __init__(self, limit: RateLimit | None = None, state: LimiterState | None = None) -> None:
         if limit is not None and not limit.is_possible:
             raise ConfigurationError(
                 f"A rate limit of {limit.request_count} requests in {limit.period_seconds} seconds is impossible. "
                 "Give a whole number of at least one request and a positive period."
             )
         self._maximum = limit
-        self._limits = [limit or CLOUDFLARE_LIMIT]
-        # When a request reached the server is unknown. What counts is the latest possible time, expressed as the time
-        # at which a request with the shortest round trip would have been sent. Both lists are sorted.
-        self._arrivals: list[float] = []
-        self._in_flight: list[float] = []
-        self._shortest_trip_seconds = inf
-        self._ended_count = 0
-        self._blocked_until = self._resets_at = 0.0
-        # Requests left until the reset: the certain number, and the likely number if no other client used the token
-        # unnoticed.
-        self._certainly_left = self._likely_left = 0.0
-        self._others_count = 0.0
-        self._observed_seconds = 0.0
-        self._updated_at = 0.0
-        self._uncounted = 0
+        self.state = state or LimiterState()
+        self._limits = self._limits_under(self.state.policies)
 
     @property
     def slowest_limit(self) -> RateLimit:
         """The limit that allows the fewest requests a second over a long time."""
         return min(self._limits, key=RateLimit.per_second)
 
-    def delay_seconds(self, now: float) -> float:
-        """Returns the seconds to wait before calling again; 0.0 if a request may be sent now."""
-        free_at = max([self._blocked_until, *(self._free_at(limit, now) for limit in self._limits)])
-        return max(0.0, max(free_at, self._quota_allows_at(now)) - now)
+    def delay_seconds(self, now: float, ahead_count: int = 0) -> float:
+        """Returns the seconds to wait before calling again; 0.0 if a request may be sent now.
+
+        ``ahead_count`` requests are left to others that have waited longer. While they could use up a whole limit, the
+        delay is short but not 0.0.
+        """
+        free_at = max(self._free_at(limit, now, ahead_count) for limit in self._limits)
+        free_at = max(free_at, self.state.blocked_until, self._quota_allows_at(now, ahead_count))
+        is_outranked = any(ahead_count >= limit.request_count for limit in self._limits)
+        return max(_OUTRANKED_SECONDS if is_outranked else 0.0, free_at - now)
+
+    @property
+    def longest_period_seconds(self) -> float:
+        """The longest period of a limit that applies, with its margin."""
+        return max(limit.period_seconds for limit in self._limits) * (1 + _PERIOD_MARGIN)
 
     def on_sent(self, now: float) -> SentRequest:
         """Counts a request as sent; returns what ``on_response`` and ``on_lost`` need."""
-        insort(self._in_flight, now)
-        self._certainly_left -= 1
-        self._likely_left -= 1
-        return SentRequest(now, self._ended_count)
+        insort(self.state.in_flight, now)
+        self.state.certainly_left -= 1
+        self.state.likely_left -= 1
+        return SentRequest(now, self.state.ended_count)
 
     def on_lost(self, sent: SentRequest, now: float) -> None:
         """Counts a request that got no response; the server may have counted it."""
@@ -125,7 +159,8 @@ class RateLimiter:
 
     def on_response(self, sent: SentRequest, headers: Mapping[str, str], now: float) -> None:
         """Updates the limits and the remaining quota from the headers of a response."""
-        self._shortest_trip_seconds = min(self._shortest_trip_seconds, now - sent.at_seconds)
+        state = self.state
+        state.shortest_trip_seconds = min(state.shortest_trip_seconds, now - sent.at_seconds)
         arrived_at = self._end(sent, now)
         # Cloudflare API docs, rate limits: "Ratelimit-Policy: List of quota policy items, composed of the policy name,
         # the total quota (q) and the time window the quota applies to (w). For example: "burst";q=100;w=60".
@@ -136,96 +171,105 @@ class RateLimiter:
         remaining, reset_seconds = _parameter("r", service_limit), _parameter("t", service_limit)
         if remaining is not None and reset_seconds is not None:
             # Requests in flight, and those that ended since this one was sent, may not be counted in `r` yet.
-            uncounted = len(self._in_flight) + self._ended_count - sent.ended_count - 1
+            uncounted = len(state.in_flight) + state.ended_count - sent.ended_count - 1
             self._update_quota(remaining, uncounted, arrived_at, min(reset_seconds, _MAX_RESET_SECONDS))
 
     def block_for(self, seconds: float, now: float) -> None:
         """Blocks all requests for ``seconds``."""
-        self._blocked_until = max(self._blocked_until, now + seconds)
+        self.state.blocked_until = max(self.state.blocked_until, now + seconds)
 
     def _end(self, sent: SentRequest, now: float) -> float:
         """Moves a request from in flight to arrived; returns its latest possible time of arrival."""
-        del self._in_flight[bisect_left(self._in_flight, sent.at_seconds)]
+        state = self.state
+        del state.in_flight[bisect_left(state.in_flight, sent.at_seconds)]
         arrived_at = self._latest_arrival(sent.at_seconds, now)
-        # Stays sorted: `now` never decreases, so no request arrives earlier than one that ended before it.
-        self._arrivals.append(arrived_at)
-        self._ended_count += 1
-        del self._arrivals[: -max(limit.request_count for limit in self._limits)]
+        insort(state.arrivals, arrived_at)
+        state.ended_count += 1
+        state.kept_count = max(state.kept_count, *(limit.request_count for limit in self._limits))
+        del state.arrivals[: -state.kept_count]
         return arrived_at
 
     def _latest_arrival(self, sent_at_seconds: float, now: float) -> float:
-        return max(sent_at_seconds, now - self._shortest_trip_seconds)
+        return max(sent_at_seconds, now - self.state.shortest_trip_seconds)
 
     def _update_quota(self, remaining: float, uncounted: int, arrived_at: float, reset_seconds: float) -> None:
         """Adopts the server's remaining quota and time of the reset."""
-        self._uncounted, self._certainly_left = uncounted, remaining - uncounted
-        elapsed_seconds, self._updated_at = arrived_at - self._updated_at, max(self._updated_at, arrived_at)
-        if arrived_at >= self._resets_at:
-            self._resets_at = arrived_at + reset_seconds
-            self._likely_left = self._certainly_left
+        state = self.state
+        state.uncounted, state.certainly_left = uncounted, remaining - uncounted
+        elapsed_seconds, state.updated_at = arrived_at - state.updated_at, max(state.updated_at, arrived_at)
+        if arrived_at >= state.resets_at:
+            state.resets_at = arrived_at + reset_seconds
+            state.likely_left = state.certainly_left
             return
         # Draft-10, 4.1.2: `t` is a whole number of seconds, and Cloudflare rounds its times up. The earliest reset that
         # any response names is therefore the most exact.
-        self._resets_at = min(self._resets_at, arrived_at + reset_seconds)
-        self._observed_seconds += max(0.0, elapsed_seconds)
+        state.resets_at = min(state.resets_at, arrived_at + reset_seconds)
+        state.observed_seconds += max(0.0, elapsed_seconds)
         # The limit "applies cumulatively" to all clients of a user: what is missing was used by other clients.
-        self._others_count += max(0.0, self._likely_left - uncounted - self._certainly_left)
-        if self._certainly_left < self._likely_left - uncounted:
-            self._likely_left = self._certainly_left
-        self._likely_left = max(self._likely_left, self._certainly_left)
+        state.others_count += max(0.0, state.likely_left - uncounted - state.certainly_left)
+        if state.certainly_left < state.likely_left - uncounted:
+            state.likely_left = state.certainly_left
+        state.likely_left = max(state.likely_left, state.certainly_left)
 
-    def _quota_allows_at(self, now: float) -> float:
+    def _quota_allows_at(self, now: float, ahead_count: int) -> float:
         """Returns when the remaining quota allows the next request, or when a response may have shown more of it.
 
         Draft-10, 4.1.1: "Clients MUST NOT assume that a positive remaining value is a guarantee that further requests
         will be served". A request that is refused nevertheless is handled by ``retry``.
         """
-        if not self._others_count:
-            reserved = needed = 1.0
+        state = self.state
+        if not state.others_count:
+            reserved = needed = 1.0 + ahead_count
         else:
-            reserved = 1 + ceil(_RESERVED_SHARE * max(limit.request_count for limit in self._limits))
-            needed = reserved + self._others_per_second() * (self._resets_at - now)
-        if self._certainly_left >= needed:
+            reserved = 1 + ahead_count + ceil(_RESERVED_SHARE * max(limit.request_count for limit in self._limits))
+            needed = reserved + self._others_per_second() * (state.resets_at - now)
+        if state.certainly_left >= needed:
             return 0.0
-        if self._likely_left < reserved:
-            return self._resets_at
+        if state.likely_left < reserved:
+            return state.resets_at
         # A single request, with no other in flight, shows the exact number. It is sent at once where the quota is
         # likely to be sufficient, and every ten seconds where other clients are expected to need what is left.
-        if self._in_flight:
-            recheck_at = now + max(_MIN_RECHECK_SECONDS, min(self._shortest_trip_seconds, 1.0))
+        if state.in_flight:
+            recheck_at = now + max(_MIN_RECHECK_SECONDS, min(state.shortest_trip_seconds, 1.0))
         else:
-            recheck_at = 0.0 if self._likely_left >= needed else self._updated_at + _RECHECK_SECONDS
-        return min(self._resets_at, recheck_at)
+            recheck_at = 0.0 if state.likely_left >= needed else state.updated_at + _RECHECK_SECONDS
+        return min(state.resets_at, recheck_at)
 
     def _others_per_second(self) -> float:
         """Returns the estimated request rate of other clients of this token, assuming uncounted requests are theirs."""
-        observed_seconds = max(self._observed_seconds, _MIN_OBSERVED_SECONDS)
-        return _OTHERS_RATE_FACTOR * (self._others_count + self._uncounted) / observed_seconds
+        observed_seconds = max(self.state.observed_seconds, _MIN_OBSERVED_SECONDS)
+        return _OTHERS_RATE_FACTOR * (self.state.others_count + self.state.uncounted) / observed_seconds
 
-    def _free_at(self, limit: RateLimit, now: float) -> float:
-        """Returns when a limit allows the next request, counting only the requests of this process."""
-        if len(self._arrivals) + len(self._in_flight) < limit.request_count:
+    def _free_at(self, limit: RateLimit, now: float, ahead_count: int) -> float:
+        """Returns when a limit allows the next request, counting only the requests of this limiter."""
+        state, count = self.state, limit.request_count
+        ahead_count = min(ahead_count, count - 1)
+        if len(state.arrivals) + len(state.in_flight) + ahead_count < count:
             return 0.0
-        in_flight = [self._latest_arrival(sent_at, now) for sent_at in self._in_flight]
-        counted = sorted([*self._arrivals[-limit.request_count :], *in_flight])
-        return counted[-limit.request_count] + limit.period_seconds * (1 + _PERIOD_MARGIN)
+        in_flight = [self._latest_arrival(sent_at, now) for sent_at in state.in_flight]
+        counted = sorted([*state.arrivals[-count:], *in_flight])
+        return counted[ahead_count - count] + limit.period_seconds * (1 + _PERIOD_MARGIN)
 
-    def _apply_policies(self, policies: str) -> None:
+    def _apply_policies(self, text: str) -> None:
         """Adopts announced policies such as ``"burst";q=100;w=60, "default";q=1200;w=300``, one limit for each."""
-        announced = [(policy, _limit_of(policy)) for policy in policies.split(",")]
-        limits = [limit for _, limit in announced if limit is not None]
-        if limits:
-            own = self._maximum or CLOUDFLARE_LIMIT
-            # Draft-10, 2: "more than one quota policy can affect a given request". A burst policy applies in addition
-            # to the documented limit; a policy that is the default, or as long, replaces it. It may be higher:
-            # Cloudflare API docs, rate limits: "Enterprise customers can also contact Cloudflare Support to raise the
-            # Client API per user, GraphQL, or API token limits to a higher value."
-            replaces_own = self._maximum is None and any(
-                limit.period_seconds >= own.period_seconds or _DEFAULT_POLICY.match(policy)
-                for policy, limit in announced
-                if limit is not None
-            )
-            self._limits = limits if replaces_own else [own, *limits]
+        policies = [(_DEFAULT_POLICY.match(policy) is not None, _limit_of(policy)) for policy in text.split(",")]
+        announced = [Policy(is_default, limit) for is_default, limit in policies if limit is not None]
+        if announced:
+            self.state.policies = announced
+            self._limits = self._limits_under(announced)
+
+    def _limits_under(self, announced: list[Policy]) -> list[RateLimit]:
+        """Returns the limits that apply: the announced ones and, unless one of them replaces it, the own one."""
+        own = self._maximum or CLOUDFLARE_LIMIT
+        # Draft-10, 2: "more than one quota policy can affect a given request". A burst policy applies in addition to
+        # the documented limit; a policy that is the default, or as long, replaces it. It may be higher: Cloudflare API
+        # docs, rate limits: "Enterprise customers can also contact Cloudflare Support to raise the Client API per user,
+        # GraphQL, or API token limits to a higher value."
+        replaces_own = self._maximum is None and any(
+            policy.is_default or policy.limit.period_seconds >= own.period_seconds for policy in announced
+        )
+        limits = [policy.limit for policy in announced]
+        return limits if replaces_own else [own, *limits]
 
 
 def _limit_of(policy: str) -> RateLimit | None:

@@ -1,4 +1,4 @@
-"""Reading an audit log as a script of steps (wait, send, deliver), performed alike by a sync and an async driver.
+"""Reading an audit log as a script of steps (reserve, wait, send …), performed alike by a sync and an async driver.
 
 The script decides the order of rate limiter, request, response, retry and delivery. It neither opens sockets nor reads
 clocks: the driver performs each step and reports what came of it and when (the "sans I/O" pattern, as in h11).
@@ -17,7 +17,8 @@ from airflow_audit_provider.core.api.query import AuditQuery, PageRequest
 from airflow_audit_provider.core.api.rate_limiter import RateLimiter, SentRequest
 from airflow_audit_provider.core.api.records import AuditRecord
 from airflow_audit_provider.core.api.responses import Page, has_no_route, lost_log_error, read_page
-from airflow_audit_provider.core.api.retry import RetryLimits, retry_delay
+from airflow_audit_provider.core.api.retry import RetryLimits, retry_delay, sane_retry_after
+from airflow_audit_provider.core.api.token_budget import Grant, Outcome, SharedRateLimiter, Ticket
 from airflow_audit_provider.core.paging.window_reader import SinglePageReader, WindowReader
 from airflow_audit_provider.core.ports import Request, Response
 from airflow_audit_provider.core.windows.window import format_second
@@ -57,14 +58,36 @@ class Deliver(NamedTuple):
     records: list[AuditRecord]
 
 
+class Reserve(NamedTuple):
+    """Ask the shared budget of the token for a request, and report its grant, None if the budget cannot be used."""
+
+    ticket: Ticket | None = None
+
+
+class Settle(NamedTuple):
+    """Report to the shared budget what came of a granted request."""
+
+    grant: Grant
+    outcome: Outcome
+
+
 class StepResult(NamedTuple):
-    """Result of a step; ``response`` is set only after ``Send``."""
+    """Result of a step; ``response`` is set only after ``Send``, ``grant`` only after ``Reserve``."""
 
     time: StepTime
     response: Response | SourceUnavailableError | None = None
+    grant: Grant | None = None
 
 
-Step: TypeAlias = Wait | Send | Deliver
+class _Slot(NamedTuple):
+    """Permission to send one request: when, as counted by the own limiter, and as granted by the shared budget."""
+
+    time: StepTime
+    sent: SentRequest
+    grant: Grant | None
+
+
+Step: TypeAlias = Wait | Send | Deliver | Reserve | Settle
 FetchScript: TypeAlias = Generator[Step, StepResult, None]
 
 
@@ -129,15 +152,16 @@ class _PageFetcher:
         started = (yield Wait(0.0)).time
         attempt = 0
         while True:
-            time, sent = yield from self._wait_for_rate_limiter()
+            slot = yield from self._wait_for_rate_limiter()
             attempt += 1
             self._reader.stats.request_count += 1
             result = yield Send(request)
             try:
-                return self._read_response(result, sent)
+                answer = self._read_response(result, slot.sent)
             except AuditProviderError as error:
                 elapsed_seconds = result.time.monotonic_seconds - started.monotonic_seconds
-                delay = retry_delay(error, attempt, elapsed_seconds, time.jitter, self._retry_limits)
+                delay = retry_delay(error, attempt, elapsed_seconds, slot.time.jitter, self._retry_limits)
+                yield from _settle(slot.grant, result, self._blocked_seconds(error, delay))
                 if delay is None:
                     raise _with_position(error, page_request, attempt) from error.__cause__
                 self._reader.stats.retry_count += 1
@@ -146,14 +170,35 @@ class _PageFetcher:
                     # every request of this token waits, not only this one.
                     self._rate_limiter.block_for(delay, result.time.monotonic_seconds)
                 yield Wait(delay, error)
+            else:
+                yield from _settle(slot.grant, result)
+                return answer
 
-    def _wait_for_rate_limiter(self) -> Generator[Step, StepResult, tuple[StepTime, SentRequest]]:
+    def _wait_for_rate_limiter(self) -> Generator[Step, StepResult, _Slot]:
         """Waits until the rate limiter allows a request, and counts it as sent."""
-        time = (yield Wait(0.0)).time
-        while (delay := self._rate_limiter.delay_seconds(time.monotonic_seconds)) > 0:
+        result = yield self._question(None)
+        while (delay := self._delay_seconds(result)) > 0:
             self._reader.stats.throttled_seconds += delay
-            time = (yield Wait(delay)).time
-        return time, self._rate_limiter.on_sent(time.monotonic_seconds)
+            yield Wait(delay)
+            result = yield self._question(result.grant)
+        return _Slot(result.time, self._rate_limiter.on_sent(result.time.monotonic_seconds), result.grant)
+
+    def _question(self, grant: Grant | None) -> Step:
+        """Returns the step that asks for a request: the shared budget, or the own limiter, which needs the time."""
+        if not isinstance(self._rate_limiter, SharedRateLimiter):
+            return Wait(0.0)
+        return Reserve(None if grant is None else grant.ticket)
+
+    def _delay_seconds(self, result: StepResult) -> float:
+        if result.grant is not None:
+            return result.grant.delay_seconds
+        return self._rate_limiter.delay_seconds(result.time.monotonic_seconds)
+
+    def _blocked_seconds(self, error: AuditProviderError, delay_seconds: float | None) -> float:
+        """Returns how long all sharers of the budget have to wait after an error."""
+        if not isinstance(error, SourceRateLimitedError):
+            return 0.0
+        return sane_retry_after(error.retry_after) or delay_seconds or self._retry_limits.blocked_seconds
 
     @property
     def _has_returned_pages(self) -> bool:
@@ -173,6 +218,13 @@ class _PageFetcher:
         if self._has_returned_pages and has_no_route(response):
             raise lost_log_error(response, self._query.log_name)
         return read_page(self._query.version, response, time.now, self._query.log_name), response
+
+
+def _settle(grant: Grant | None, result: StepResult, blocked_seconds: float = 0.0) -> Generator[Step, StepResult, None]:
+    """Reports a response, or the loss of a request, to the shared budget that granted it."""
+    if grant is not None:
+        headers = result.response.headers if isinstance(result.response, Response) else None
+        yield Settle(grant, Outcome(result.time.monotonic_seconds, headers, blocked_seconds))
 
 
 @contextmanager

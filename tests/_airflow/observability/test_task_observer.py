@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections import Counter
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from airflow_audit_provider._airflow.observability import metrics
+from airflow_audit_provider._airflow.shared_budget import BudgetLog
 from airflow_audit_provider.exceptions import AuditProviderError
 from airflow_audit_provider.operators.seal import CloudflareAuditLogsSealOperator
 from airflow_audit_provider.operators.verify import CloudflareAuditLogsVerifyOperator
@@ -191,6 +193,9 @@ def test_documented_metrics_are_those_sent(task_setup: TaskSetup, stats: Recorde
     _add_odd_records(task_setup)
     task_setup.land(verify="recount")
     _audit(task_setup)
+    budget_log = BudgetLog(logging.getLogger("test"), "cloudflare_default")
+    budget_log.on_outage("no folder can be used")
+    budget_log.on_problem("its content is damaged")
     text = (PROJECT / "docs" / "reference" / "observability.md").read_text()
     named = set(re.findall(r"`((?:plan|fetch|encode|stage|commit|verify)\.\w+)`", text))
     # Time stamps are counted only with an authority, which the seal operator's own tests start.

@@ -1,0 +1,84 @@
+"""Processes that share one token under a server's limit: none is refused, and nothing of the limit is left unused."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from airflow_audit_provider.core.api.rate_limiter import RateLimit
+from bench.shared_budget import Sharing, TimedFake, share_token
+
+
+def _check_full(found: Sharing, limit: RateLimit) -> None:
+    """Fails unless each window, except the last one, has as many requests as the limit allows."""
+    assert found.refused_count == 0
+    assert len(found.by_window) >= 3
+    assert set(found.by_window[:-1]) == {limit.request_count}
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> str:
+    """Address of an empty store."""
+    return f"file:{tmp_path}/budget"
+
+
+@pytest.mark.integration
+def test_three_processes_are_never_refused(store: str) -> None:
+    """Three processes use all of a limit of 20 requests in 2 seconds, in equal shares, without a refusal."""
+    found = share_token(store, RateLimit(20, 2), 9.0, sharer_count=3)
+    _check_full(found, RateLimit(20, 2))
+    assert found.outages == []
+    assert min(found.by_sharer) > 0
+
+
+@pytest.mark.integration
+def test_processes_without_a_shared_budget_are_refused() -> None:
+    """Without a shared budget, the same three processes exceed the limit: the server of this test does refuse."""
+    assert share_token("none", RateLimit(20, 2), 5.0, sharer_count=3).refused_count > 0
+
+
+@pytest.mark.integration
+def test_killed_sharer_takes_nothing_from_the_others(store: str) -> None:
+    """A process that is killed in the middle causes no refusal; the others go on in the same window."""
+
+    def kill_one(processes: list[subprocess.Popen[bytes]], fake: TimedFake) -> None:
+        while len(fake.seen) < 45:
+            time.sleep(0.01)
+        processes[0].kill()
+
+    found = share_token(store, RateLimit(20, 2), 11.0, sharer_count=3, meanwhile=kill_one)
+    assert found.refused_count == 0
+    assert len(found.by_sharer) == 2
+    # At most the four requests that were in flight stay reserved.
+    assert min(found.by_window[:-1]) >= 16
+    assert found.outages == []
+
+
+@pytest.mark.integration
+def test_block_of_the_token_stops_all_processes(store: str) -> None:
+    """After another client had the token blocked, few requests are refused, and all processes go on after the block."""
+    limit = RateLimit(20, 2)
+
+    def exceed(_processes: list[subprocess.Popen[bytes]], fake: TimedFake) -> None:
+        while len(fake.seen) < 25:
+            time.sleep(0.01)
+        headers = {"authorization": f"Bearer {fake.settings.tokens and next(iter(fake.settings.tokens))}"}
+        while fake.exchange("GET", "/client/v4/user/tokens/verify", (), headers).response.status != 429:
+            pass
+
+    found = share_token(store, limit, 13.0, sharer_count=3, meanwhile=exceed)
+    # One refusal is the other client's own; those of the processes were in flight before the block was known.
+    assert found.refused_count <= 1 + 3 * 4
+    assert found.statuses[200] > 80
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("limit", [RateLimit(10, 1), RateLimit(1, 1), RateLimit(100, 10), RateLimit(300, 15)])
+def test_eight_processes_use_all_of_any_limit(store: str, limit: RateLimit) -> None:
+    """Eight processes use at least 95 % of the allowed rate without a refusal."""
+    found = share_token(store, limit, max(20.0, 4.5 * limit.period_seconds))
+    assert found.refused_count == 0
+    assert found.share >= 0.95
