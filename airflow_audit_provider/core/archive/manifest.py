@@ -37,13 +37,15 @@ def canonical_json(value: object) -> bytes:
     return rfc8785.dumps(_with_nanoseconds(msgspec.to_builtins(value), int, str))
 
 
-# An escape, nanoseconds, or a number with a fraction, an exponent or more digits than a float holds.
-_UNSURE = re.compile(rb'\\|_ns"|[:\[,]-?\d+[.eE]|[:\[,]-?\d{16}')
+# A number with a fraction, an exponent or more digits than a float holds. An expression that also looks for the texts
+# below takes four times as long.
+_UNSURE_NUMBER = re.compile(rb"[:\[,]-?(?:\d+[.eE]|\d{16})")
 
 
 def is_canonical(value: object, content: bytes) -> bool:
     """Returns whether bytes are the canonical JSON of the value that was decoded from them."""
-    is_plain = content.isascii() and not _UNSURE.search(content)
+    has_escape_or_ns = b"\\" in content or b'_ns"' in content
+    is_plain = content.isascii() and not has_escape_or_ns and not _UNSURE_NUMBER.search(content)
     # Plain bytes that msgspec writes are those of RFC 8785, in a fraction of the time.
     if is_plain and msgspec.json.encode(value, order="sorted") == content:
         return True

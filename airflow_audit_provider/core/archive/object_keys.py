@@ -124,12 +124,16 @@ class WindowKeys(msgspec.Struct, frozen=True):
 
     def overlaps(self, key: str) -> bool:
         """Returns whether a key is the manifest of another window that overlaps this one."""
-        match = _WINDOW.search(key)
-        if match is None or match[0] == self.name:
-            return False
+        return any(self.overlapping([key]))
+
+    def overlapping(self, keys: Iterable[str]) -> Iterator[str]:
+        """Yields the keys of manifests of other windows that overlap this one."""
         # Compares text, which without its Z sorts by time: there may be thousands of keys, and parsing costs more.
-        start, end = (text.rstrip("Z") for text in match.groups())
-        return start < _compact(self.window.end).rstrip("Z") and _compact(self.window.start).rstrip("Z") < end
+        first, last = _compact(self.window.start)[:-1], _compact(self.window.end)[:-1]
+        for key in keys:
+            match = _WINDOW.search(key)
+            if match is not None and match[1][:-1] < last and first < match[2][:-1] and match[0] != self.name:
+                yield key
 
     def part(self, generation: int, index: int, sha256: str, extension: str) -> str:
         """Returns the final key of a part; the digest in it separates the parts of concurrent runs unless equal."""

@@ -86,8 +86,10 @@ def erased_parts(chain: Chain, erased_by: Container[str] | None = None) -> dict[
     return {part.key: part for one in counted if one.manifest.erased for part in one.manifest.erased.parts}
 
 
-def parts_in_force(chain: Chain, sealed_keys: Iterable[str], erased: Mapping[str, Part]) -> dict[str, Part]:
-    """Returns the parts of the generations with these manifest keys, by part key, without the ``erased`` ones."""
-    keys = set(sealed_keys)
-    named = [part for one in chain.generations if one.key in keys for part in one.manifest.parts]
+def parts_in_force(chain: Chain, sealed_keys: Container[str], erased: Mapping[str, Part]) -> dict[str, Part]:
+    """Returns the parts of the generations with these manifest keys, by part key, without the ``erased`` ones.
+
+    ``sealed_keys`` may be those of the whole history.
+    """
+    named = [part for one in chain.generations if one.key in sealed_keys for part in one.manifest.parts]
     return {part.key: part for part in named if erased.get(part.key) != part}

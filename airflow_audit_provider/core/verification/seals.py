@@ -454,7 +454,7 @@ def believed_erasures(chain: Chain, seals: SealChain) -> dict[str, Part]:
 
     Anyone who can write to the store can write such a list. On a day without a seal nothing is kept, so each counts.
     """
-    is_sealed = bool(chain.generations) and _day_of(chain) in seals.days
+    is_sealed = bool(chain.generations and seals.seals_of(_day_of(chain)))
     return erased_parts(chain, unchanged_keys(chain, seals.named_digests) if is_sealed else None)
 
 
@@ -474,11 +474,12 @@ def _start_day(generation: Generation) -> date:
 
 def _unsealed_findings(chain: SealChain, keys: Iterable[str]) -> Iterator[Finding]:
     """Yields manifests that no seal names: mild for a day without a seal, severe for a sealed day."""
+    days = chain.days
     for key in sorted(keys):
         parsed = read_manifest_key(key)
         if parsed is None:
             continue
-        if parsed.day in chain.days:
+        if parsed.day in days:
             fact = f"No seal names the manifest, but {parsed.day} is sealed."
             yield finding(FindingKind.MANIFEST_UNSEALED, key, fact)
         else:

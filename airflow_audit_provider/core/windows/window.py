@@ -87,6 +87,16 @@ class TimeWindow:
     end: datetime
 
     def __post_init__(self) -> None:
+        # There may be thousands of windows, and nearly all of them have such bounds.
+        if not (_is_plain_utc(self.start) and _is_plain_utc(self.end)):
+            self._convert_bounds()
+        if self.end <= self.start:
+            raise ConfigurationError(
+                f"The window ends at {format_instant(self.end)}, not after its start {format_instant(self.start)}. "
+                "Give an end that is later than the start; the window is half-open, [start, end)."
+            )
+
+    def _convert_bounds(self) -> None:
         for name in ("start", "end"):
             instant = getattr(self, name)
             if instant.tzinfo is None:
@@ -95,11 +105,6 @@ class TimeWindow:
                     f"Give it one, for example {instant.isoformat()}Z."
                 )
             object.__setattr__(self, name, _as_plain_utc(instant))
-        if self.end <= self.start:
-            raise ConfigurationError(
-                f"The window ends at {format_instant(self.end)}, not after its start {format_instant(self.start)}. "
-                "Give an end that is later than the start; the window is half-open, [start, end)."
-            )
 
     @property
     def start_ns(self) -> int:
@@ -140,9 +145,13 @@ class TimeWindow:
         return f"[{format_instant(self.start)}, {format_instant(self.end)})"
 
 
+def _is_plain_utc(instant: datetime) -> bool:
+    return type(instant) is datetime and instant.tzinfo is UTC
+
+
 def _as_plain_utc(instant: datetime) -> datetime:
     """Converts any aware datetime, also pendulum's, to a standard one in UTC, so that equal windows compare equal."""
-    if type(instant) is datetime and instant.tzinfo is UTC:
+    if _is_plain_utc(instant):
         return instant
     utc = instant.astimezone(UTC)
     return datetime(utc.year, utc.month, utc.day, utc.hour, utc.minute, utc.second, utc.microsecond, tzinfo=UTC)

@@ -39,7 +39,7 @@ def _act(store: MemoryStore, action: str, start: int, length: int) -> None:
     elif action == "commit" or not newest:
         of = TimeWindow(DAY_1 + start * HOUR, DAY_1 + (start + length) * HOUR)
         if of not in newest_manifests(store.objects):
-            other = MemoryStore({"_dataset.json": b""})
+            other = MemoryStore()
             commit(other, of, records_in(of, start % 3, f"{start}-{length}-"))
             store.objects = {**other.objects, **store.objects}
     else:
