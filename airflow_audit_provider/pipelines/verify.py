@@ -2,7 +2,7 @@
 
 Steps: list every object, or those around a range of some days; read the seals; read the manifests window by window;
 read each part; check unreferenced objects; check seals.
-One part is in memory at a time.
+Parts are read and checked side by side, with a bounded number of bytes in memory.
 
 Invariant: verification reads and never writes.
 """
@@ -19,7 +19,7 @@ from typing import NamedTuple
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from airflow_audit_provider.core.archive.manifest import Manifest, Part
+from airflow_audit_provider.core.archive.manifest import Part
 from airflow_audit_provider.core.archive.object_keys import (
     DATASET_KEY,
     MANIFEST_FOLDER,
@@ -56,9 +56,9 @@ from airflow_audit_provider.core.verification.seals import (
 from airflow_audit_provider.core.verification.timestamps import SealTime, SealTimes, TimestampVerifier
 from airflow_audit_provider.core.windows.window import EARLIEST_AT, LATEST_AT, TimeWindow
 from airflow_audit_provider.exceptions import ConfigurationError
-from airflow_audit_provider.formats.part_format import committed_format
 from airflow_audit_provider.pipelines.manifest_index import IndexCheck
 from airflow_audit_provider.pipelines.neighbourhood import days_of, is_near, list_around, manifest_folder
+from airflow_audit_provider.pipelines.parts_side_by_side import OpenWindow, PartsSideBySide
 from airflow_audit_provider.pipelines.seal_objects import read_chain_by_index, read_whole_chain
 from airflow_audit_provider.pipelines.side_by_side import each, list_each, read_each
 
@@ -183,8 +183,7 @@ def verify(
 
 
 def _report(run: _Verifier, anchors: TrustAnchors, lock_check: LockCheck | None) -> VerifyReport:
-    for stored in run.windows():
-        run.check_window(stored)
+    run.check_windows()
     if not run.window_count:
         fact = "No window is committed in this range, so nothing was verified."
         run.findings.append(finding(FindingKind.NOTHING_COMMITTED, MANIFEST_FOLDER, fact))
@@ -309,7 +308,14 @@ class _Verifier:
         """Returns whether the folder of a manifest was listed."""
         return not self._is_near or f"{key.rpartition('/')[0]}/" in self._manifest_folders
 
-    def windows(self) -> Iterator[list[StoredManifest]]:
+    def check_windows(self) -> None:
+        """Checks every window of the range."""
+        parts = PartsSideBySide(self._store, ChainMap(self._sizes, self._other_sizes).get)
+        for window in parts.checked(map(self._opened, self._windows())):
+            self._close_window(window)
+        self.size_bytes += parts.size_bytes
+
+    def _windows(self) -> Iterator[list[StoredManifest]]:
         """Yields the manifests of each window in the range, and records overlapping windows as findings."""
         keys = _by_window(self.manifest_keys)
         first_keys = {window: min(of_one) for window, of_one in keys.items()}
@@ -320,14 +326,16 @@ class _Verifier:
         for _, of_one in groupby(stored, key=lambda one: one.key.rpartition(".g")[0]):
             yield list(of_one)
 
-    def check_window(self, stored: list[StoredManifest]) -> None:
-        """Checks a window's manifests, then its parts one by one."""
+    def _opened(self, stored: list[StoredManifest]) -> OpenWindow:
+        """Checks a window's manifests, and lists where its parts are."""
         chain = read_chain(stored)
         self._list_partitions_of(chain)
+        return OpenWindow(stored, chain, WindowCheck(chain))
+
+    def _close_window(self, window: OpenWindow) -> None:
+        """Adds what is known of a window when its parts were checked."""
+        stored, chain, check = window
         self.manifests.update(as_sealed(stored, chain))
-        check = WindowCheck(chain)
-        for part in check.parts:
-            self._check_part(check, part)
         self.findings += [*check.finish(), *self._dataset.window_findings(check.newest)]
         self._check_sealed_parts(chain, {part.key for part in check.parts})
         self.newest_manifests += [check.newest.key] if check.newest else []
@@ -371,15 +379,6 @@ class _Verifier:
         stored_parts = ChainMap(self._sizes, self._other_sizes)
         self.findings += [*replacement_findings(chain, self.seals), *erasure_findings(chain, stored_parts)]
 
-    def _check_part(self, check: WindowCheck, part: Part) -> None:
-        if not check.check_size(part, self._sizes.get(part.key, self._other_sizes.get(part.key))):
-            return
-        content = self._store.read(part.key)
-        self.size_bytes += len(content or b"")
-        if not check.check_bytes(part, content) or content is None or check.newest is None:
-            return
-        check_part_records(check, check.newest.manifest, part, content)
-
     def _unnamed_in_partitions(self) -> list[str]:
         """Returns the objects in a partition of the range whose key states a window that does not name them.
 
@@ -413,20 +412,6 @@ class _Verifier:
 
     def _digest(self, key: str) -> str:
         return hashlib.sha256(self._store.read(key) or b"").hexdigest()
-
-
-def check_part_records(check: WindowCheck, manifest: Manifest, part: Part, content: bytes) -> None:
-    """Checks the records of a part: all at once if they are plain, else one by one."""
-    version = manifest.query.version
-    # Decoders raise many kinds of errors on damaged bytes. What cannot be read as plain records is read again, and an
-    # error becomes a finding only then.
-    try:
-        check.check_plain_records(part, committed_format(manifest).read_plain(version, content))
-    except Exception:  # noqa: BLE001 - see above
-        try:
-            check.check_records(part, committed_format(manifest).read(version, content, part.first_event_ns))
-        except Exception as error:  # noqa: BLE001 - see above
-            check.on_unreadable(part, error)
 
 
 def _by_window(keys: Iterable[str]) -> dict[TimeWindow, list[str]]:

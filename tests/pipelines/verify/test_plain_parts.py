@@ -20,7 +20,7 @@ from airflow_audit_provider.core.verification.manifest_chain import read_chain
 from airflow_audit_provider.core.verification.part_checks import WindowCheck
 from airflow_audit_provider.formats.compression import open_compressor, open_plain
 from airflow_audit_provider.formats.part_format import PartFormat, committed_format, part_format
-from airflow_audit_provider.pipelines.verify import check_part_records
+from airflow_audit_provider.pipelines.parts_side_by_side import check_part_records
 from tests.core.verification.manifests import KEYS, manifest, stored
 from tests.formats.encoded import encode
 from tests.formats.odd_records import odd_raws, raw_of
