@@ -28,7 +28,9 @@ from airflow_audit_provider.core.archive.object_keys import MANIFEST_FOLDER, Win
 from airflow_audit_provider.core.privacy.pseudonyms import Pseudonyms
 from airflow_audit_provider.core.windows.window import TimeWindow
 from airflow_audit_provider.formats.compression import open_plain
+from airflow_audit_provider.formats.normalized import columns as normalized
 from airflow_audit_provider.formats.part_format import part_format
+from airflow_audit_provider.formats.tables import NormalizedRows
 from airflow_audit_provider.pipelines.verify import verify
 from airflow_audit_provider.testing.records import Feed, generate
 from bench.contenders.ours import pull
@@ -118,6 +120,32 @@ def measured_encoding() -> Iterator[str]:
             yield _a_record(f"encoding {version} as {' '.join(choice)}", partial(_encode, version, choice, lines))
 
 
+def measured_normalized() -> Iterator[str]:
+    """Encodes records as normalized rows up to each step; what a step takes is the difference to the one before."""
+    for version in ApiVersion:
+        records = _sample(version)
+        groups = [records[start : start + _GROUP_RECORDS] for start in range(0, len(records), _GROUP_RECORDS)]
+        lines = [(group, lines_of(group)) for group in groups]
+        rows = NormalizedRows(version, normalized.MINOR)
+        steps: dict[str, Callable[[list[AuditRecord], bytes], object]] = {
+            "columns": rows.table,
+            "columns as text": rows.plain_table,
+            "columns as text, JSON": rows.json_lines,
+            "columns, Arrow arrays": rows.to_arrow,
+        }
+        for name, step in steps.items():
+            yield _a_record(f"normalized {version}: {name}", partial(_each_group, step, lines))
+        for choice in (("normalized", "jsonl"), ("normalized", "parquet")):
+            yield _a_record(f"normalized {version}: all of {choice[1]}", partial(_encode, version, choice, lines))
+
+
+def _each_group(
+    step: Callable[[list[AuditRecord], bytes], object], groups: list[tuple[list[AuditRecord], bytes]]
+) -> None:
+    for group, lines in groups:
+        step(group, lines)
+
+
 def measured_verification() -> Iterator[str]:
     """Verifies a landed day of version 1; to compare, decompresses and digests the same bytes and does no more."""
     with running_fake(_RECORDS, 0) as source:
@@ -201,6 +229,7 @@ STEPS: dict[str, Callable[[], Iterator[str]]] = {
     "start": measured_start,
     "pseudonyms": measured_pseudonyms,
     "encoding": measured_encoding,
+    "normalized": measured_normalized,
     "verification": measured_verification,
 }
 
