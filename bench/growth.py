@@ -131,6 +131,7 @@ TASKS = (
     Task("pull of the next day, 2,000 records", _pull_next),
     Task("coverage of one day", lambda store: coverage(store, END + DAY, *LAST_DAY)),
     Task("coverage of everything", lambda store: coverage(store, END + DAY)),
+    Task("coverage of everything, sealed history", lambda store: coverage(store, END + DAY), is_sealed=True),
     Task("verify of one day", lambda store: verify(store, *LAST_DAY)),
     Task("verify of one day, sealed history", lambda store: verify(store, *LAST_DAY), is_sealed=True),
     Task("seal with nothing new", seal, is_sealed=True),
