@@ -87,10 +87,12 @@ class _LoadOperator(BaseOperator):
 
     def _load(self, context: Mapping[str, Any]) -> LoadOutcome:
         from airflow_audit_provider._airflow.destinations import store_from_connection
+        from airflow_audit_provider.adapters.clock import SystemClock
         from airflow_audit_provider.pipelines.load import LoadSpec, load_committed
 
         uri = dataset_uri(self.destination)
-        spec = LoadSpec(self.dataset or uri, uri, self._windows(context), is_exact=self.windows == "events")
+        windows = self._windows(context)
+        spec = LoadSpec(self.dataset or uri, uri, windows, is_exact=self.windows == "events", now=SystemClock().now())
         store = store_from_connection(self.destination, self.destination_conn_id)
         with closing(self.open_warehouse()) as warehouse:
             return load_committed(spec, store, warehouse, self._log_window)

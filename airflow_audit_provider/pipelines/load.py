@@ -2,7 +2,8 @@
 
 ::
 
-    plan     read the load ledger, list manifests, compare digests: manifests that are not loaded yet
+    plan     read the load ledger, find by the commit log which windows may have changed, or list all manifests, and
+             compare digests: manifests that are not loaded yet
     verify   the manifest by its key, parts by digest, records by count
     load     claim the window, delete its rows, add the new rows, count them
     commit   rows and ledger entry together
@@ -15,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
 from functools import partial
 from typing import NamedTuple
 
@@ -35,12 +37,13 @@ from airflow_audit_provider.core.warehouse.load_plan import (
     keys_to_compare,
     plan_loads,
 )
-from airflow_audit_provider.core.warehouse.port import LoadClaim, RowSink, Warehouse
+from airflow_audit_provider.core.warehouse.port import LedgerEntry, LoadClaim, RowSink, Warehouse
 from airflow_audit_provider.core.windows.window import TimeWindow
 from airflow_audit_provider.exceptions import VerificationError, WarehouseBusyError
 from airflow_audit_provider.formats.part_format import committed_format
 from airflow_audit_provider.formats.warehouse_rows import arrow_rows, landed_table, table_columns
 from airflow_audit_provider.pipelines.committed import read_committed, read_part_content, read_sha256
+from airflow_audit_provider.pipelines.pending_windows import Pending, PendingWindows
 
 # How often a window is planned again after another loader was first; after that the task itself is retried.
 _MAX_ATTEMPTS = 5
@@ -54,6 +57,8 @@ _GROUP_BYTES = 4 << 20
 class LoadSpec(NamedTuple):
     """Specification of a load: the committed windows that overlap a requested one, or all if ``requested`` is None.
 
+    ``now`` lets a load of all windows continue where the last one ended in the commit log; without it, the load looks
+    at all manifests.
     ``dataset`` names the destination in the table; windows of two datasets never replace each other. ``destination`` is
     the destination's own URI, which the ledger records. With ``is_exact`` each requested window must be committed as
     such; otherwise every instant of it must be committed.
@@ -63,6 +68,7 @@ class LoadSpec(NamedTuple):
     destination: str
     requested: tuple[TimeWindow, ...] | None = None
     is_exact: bool = False
+    now: datetime | None = None
 
 
 class LoadedWindow(NamedTuple):
@@ -114,7 +120,12 @@ def load_committed(spec: LoadSpec, store: Store, warehouse: Warehouse, on_loaded
     ``ConfigurationError``, before anything is loaded, if the dataset was loaded from another destination.
     """
     warehouse.prepare(table_columns())
-    plan = _plan(spec, store, warehouse)
+    pending = PendingWindows(spec.dataset, spec.destination, store, warehouse, partial(_plan_upon, spec, store))
+    if spec.requested is None and spec.now is not None:
+        found = pending.find(spec.now)
+    else:
+        found = Pending(_plan(spec, store, warehouse), None)
+    plan = found.plan
     loaded, errors = [], list(plan.errors)
     for planned in plan.loads:
         try:
@@ -128,6 +139,7 @@ def load_committed(spec: LoadSpec, store: Store, warehouse: Warehouse, on_loaded
     if errors:
         raise errors[0]
     check_nothing_missing(plan, spec.requested)
+    pending.remember(found)
     return LoadOutcome(tuple(loaded), plan.unchanged_count + len(plan.loads) - len(loaded))
 
 
@@ -137,7 +149,11 @@ def _plan(spec: LoadSpec, store: Store, warehouse: Warehouse) -> LoadPlan:
     The ledger is read before the manifests are listed, so that it is never ahead of the listing.
     """
     ledger = warehouse.loaded(spec.dataset)
-    manifest_keys = tuple(store.list_keys(MANIFEST_FOLDER))
+    return _plan_upon(spec, store, tuple(store.list_keys(MANIFEST_FOLDER)), ledger)
+
+
+def _plan_upon(spec: LoadSpec, store: Store, manifest_keys: tuple[str, ...], ledger: Sequence[LedgerEntry]) -> LoadPlan:
+    """Returns the plan that compares listed manifests with ledger entries."""
     sha256_by_key = _read_digests(store, keys_to_compare(manifest_keys, ledger, spec.requested))
     committed = CommittedWindows(spec.destination, manifest_keys, sha256_by_key)
     return plan_loads(committed, ledger, spec.requested, is_exact=spec.is_exact)

@@ -66,7 +66,9 @@ def pull_window(
         _check_readable(spec, now)
         found = around or look_around(store, spec)
         planned = _plan(spec, found, now)
-        area = StagingArea(store, planned.keys, planned.spec.attempt_id, spec.seal_verifier, found.staged)
+        area = StagingArea(
+            store, planned.keys, spec.attempt_id, spec.seal_verifier, found.staged, planned.next_generation
+        )
         with area.cleared_on_error():
             area.begin(now)
             if not planned.is_addition:
@@ -79,7 +81,7 @@ def pull_window(
         if planned.spec.verify == RECOUNT:
             _recount(attempt, window, observer)
         with observer.step(Phase.COMMIT, window):
-            outcome = commit_staged(planned, area, attempt.staged)
+            outcome = commit_staged(planned, area, attempt.staged, reader.clock)
             observer.committed(outcome)
     if planned.spec.is_erasure:
         # An erasure that the store refuses fails the task; otherwise leftovers wait for the next run.

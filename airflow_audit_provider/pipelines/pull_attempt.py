@@ -207,3 +207,4 @@ class PullAttempt:
             if isinstance(error, VerificationError) and self._start.adopted is not None:
                 # The recount contradicts the adopted records; resuming from them would fail every time.
                 self._area.drop_adopted(self._start.adopted)
+        self._area.withdraw()

@@ -1,4 +1,4 @@
-"""Commit of staged parts: claims the dataset, publishes the parts, then creates the next generation's manifest.
+"""Commit of staged parts: claims the dataset, logs the attempt, publishes the parts, then creates the manifest.
 
 The order of the steps is the state table in ``core/archive/commit``; this module performs them on the store.
 
@@ -14,7 +14,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
-from itertools import chain
 from typing import Any
 
 from msgspec import UNSET, UnsetType
@@ -31,7 +30,7 @@ from airflow_audit_provider.core.archive.dataset import dataset_of
 from airflow_audit_provider.core.archive.manifest import Erasure, Manifest, canonical_json, sum_counts
 from airflow_audit_provider.core.archive.object_keys import WindowKeys
 from airflow_audit_provider.core.limits import NO_VERIFICATION
-from airflow_audit_provider.core.ports import Store
+from airflow_audit_provider.core.ports import Clock, Store
 from airflow_audit_provider.exceptions import CommitConflictError, StorageError
 from airflow_audit_provider.pipelines.committed import (
     absent_objects,
@@ -45,7 +44,7 @@ from airflow_audit_provider.pipelines.staged_records import StagedRecords
 from airflow_audit_provider.pipelines.staging_area import StagingArea
 
 
-def commit_staged(planned: PlannedPull, area: StagingArea, staged: StagedRecords) -> PullOutcome:
+def commit_staged(planned: PlannedPull, area: StagingArea, staged: StagedRecords, clock: Clock) -> PullOutcome:
     """Publishes the staged parts and creates the next manifest. No-op if there are no new records.
 
     Published parts stay when this fails without a winner: another run of the window may be about to commit the same
@@ -62,12 +61,13 @@ def commit_staged(planned: PlannedPull, area: StagingArea, staged: StagedRecords
     if committed is not None and plan.state is CommitState.UNCHANGED:
         return PullOutcome(committed.manifest, committed.key, committed=False, missing_count=staged.missing_count)
     _announce(store, planned.keys)
+    area.begin_commit(clock.now())
     is_confirmed = _publish_parts(plan, area, staged)
     manifest = plan.manifest(_draft_manifest(planned, staged, _erasure(planned, store)))
     if not is_confirmed:
         check_objects_present(area.list_published(manifest.parts))
     if _create_manifest(plan, store, manifest):
-        _check_committed(plan, area, manifest)
+        _check_committed(plan, area, manifest, is_whole=is_confirmed and area.is_guarded(clock.now()))
         return PullOutcome(
             manifest,
             plan.manifest_key,
@@ -98,11 +98,16 @@ def _publish_parts(plan: CommitPlan, area: StagingArea, staged: StagedRecords) -
     window was committed while this one was read.
     """
     store, keys = area.store, area.keys
-    # Another attempt may have removed, with its own staging, the parts that this one adopted from it.
     in_store = {part.staged_key: part.size_bytes for part in staged.parts if not area.is_held(part.staged_key)}
-    check_objects_present(absent_objects(store, in_store))
+    # Another attempt may have removed, with its own staging, the parts that this one adopted from it.
+    check_objects_present(absent_objects(store, {key: in_store[key] for key in in_store if not area.is_own(key)}))
     calls: list[Callable[[], Any]] = [partial(area.publish, *pair) for pair in plan.publications()]
-    *confirmed, listed = store.gather([*calls, lambda: list(store.list_neighbours(keys.neighbour_prefixes))])
+    try:
+        *confirmed, listed = store.gather([*calls, lambda: list(store.list_neighbours(keys.neighbour_prefixes))])
+    except StorageError:
+        # The store refuses to copy a staged part that is gone, and the next attempt can stage it again.
+        check_objects_present(absent_objects(store, in_store))
+        raise
     check_no_overlap(keys, listed)
     plan.note(CommitEvent.PARTS_PUBLISHED)
     return all(confirmed)
@@ -115,17 +120,25 @@ def _create_manifest(plan: CommitPlan, store: Store, manifest: Manifest) -> bool
     return is_created
 
 
-def _check_committed(plan: CommitPlan, area: StagingArea, manifest: Manifest) -> None:
+def _check_committed(plan: CommitPlan, area: StagingArea, manifest: Manifest, *, is_whole: bool = False) -> None:
     """Raises if a part was removed while the manifest was created, or if an overlapping window was committed meanwhile.
+
+    ``is_whole`` if the store has confirmed the parts, and a sweep that removed one since then puts it back, because the
+    commit log shows it this attempt.
 
     Of two runs with overlapping windows of up to a day, the later to look here sees both manifests, so they never both
     succeed. Once a window is committed, no run of an overlapping one comes so far.
     """
     store, prefixes = area.store, area.keys.neighbour_prefixes if plan.generation == 1 else ()
-    calls: list[Callable[[], Any]] = [partial(_check_still_published, plan, area, manifest)]
-    calls += [lambda: list(store.list_neighbours(prefixes))] if prefixes else []
-    _, *listed = store.gather(calls)
-    check_no_overlap_after_commit(area.keys, chain.from_iterable(listed))
+    calls: dict[str, Callable[[], Any]] = {}
+    if is_whole:
+        area.note_whole()
+    else:
+        calls["parts"] = partial(_check_still_published, plan, area, manifest)
+    if prefixes:
+        calls["neighbours"] = lambda: list(store.list_neighbours(prefixes))
+    found = dict(zip(calls, store.gather(list(calls.values())), strict=True))
+    check_no_overlap_after_commit(area.keys, found.get("neighbours", ()))
 
 
 def _check_still_published(plan: CommitPlan, area: StagingArea, manifest: Manifest) -> None:

@@ -96,6 +96,11 @@ class PlannedPull(NamedTuple):
         return self.spec.run_window.window
 
     @property
+    def next_generation(self) -> int:
+        """The generation that the pull commits, if it commits anything."""
+        return 1 if self.committed is None else self.committed.manifest.generation + 1
+
+    @property
     def is_addition(self) -> bool:
         """Whether the pull only adds late records to what is committed."""
         return self.committed is not None and not self.spec.replace

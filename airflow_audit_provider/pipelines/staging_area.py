@@ -27,6 +27,7 @@ from airflow_audit_provider.core.archive.object_keys import DATASET_KEY, WindowK
 from airflow_audit_provider.core.ports import StagedObject, Store
 from airflow_audit_provider.core.verification.envelopes import SignatureVerifier
 from airflow_audit_provider.exceptions import StorageError
+from airflow_audit_provider.pipelines.commit_log import AttemptEntry
 from airflow_audit_provider.pipelines.committed import sizes_of
 from airflow_audit_provider.pipelines.observer import KeptPart
 from airflow_audit_provider.pipelines.sealed_parts import SealedParts
@@ -45,6 +46,7 @@ class AttemptMarker(msgspec.Struct, frozen=True):
 class StagingArea:
     """The staging area of one attempt at one window; ``attempt_id`` is unique to the attempt.
 
+    ``entry`` is the attempt's entry in the commit log, and ``generation`` the one that it may commit.
     ``verifier`` verifies the seals of the destination, before anything is removed that they covered. ``staged_before``
     are the sizes of what earlier attempts have staged, by key.
     """
@@ -56,9 +58,11 @@ class StagingArea:
         attempt_id: str,
         verifier: SignatureVerifier | None = None,
         staged_before: Mapping[str, int] | None = None,
+        generation: int = 1,
     ) -> None:
         self.store = store
         self.keys = keys
+        self.entry = AttemptEntry(store, keys.window, generation, attempt_id)
         self._attempt_id = attempt_id
         self._verifier = verifier
         self._staged_before = staged_before or {}
@@ -66,6 +70,7 @@ class StagingArea:
         self._is_open = False
         self._has_staged = False
         self._is_proved = False
+        self._is_committing = False
         self._has_published = False
         self._written: list[str] = []
         self._held: _HeldObject | None = None
@@ -80,26 +85,29 @@ class StagingArea:
     def begin(self, now: datetime) -> None:
         """Notes when the attempt began; nothing is written before something has to be staged."""
         self._marker = AttemptMarker(self.keys.name, now)
+        self.entry.begin(now)
 
     def open(self, now: datetime) -> None:
-        """Creates the attempt's marker, as :meth:`prove_writable` does without a descriptor."""
+        """Creates the attempt's marker, as the first staged part does."""
         self.begin(now)
-        self.prove_writable(None)
+        self.ensure_open()
 
     def prove_writable(self, descriptor: bytes | None) -> None:
         """Proves once that the destination is writable and has conditional writes; raises ``StorageError`` if not.
 
         Creates an object that exists: if that succeeds, concurrent commits could overwrite each other. The object is
-        the dataset descriptor, with its own bytes; before the first commit it is the attempt's marker, created twice.
+        the dataset descriptor, with its own bytes; before the first commit it is the attempt's entry in the commit log,
+        which is written anyway, created twice.
         """
         if self._is_proved:
             return
         if descriptor is None:
-            key, created = self._marker_key, self._create_marker(times=2)
+            key, created = self.entry.key, self.store.gather([self.entry.write] * 2)
         else:
-            # A second time, because another process may have removed the descriptor since it was read.
             key, content = DATASET_KEY, descriptor
-            created = [self.store.create(key, content) and self.store.create(key, content)]
+            has_created, _ = self.store.gather([lambda: self.store.create(key, content), self.entry.write])
+            # A second time, because another process may have removed the descriptor since it was read.
+            created = [has_created and self.store.create(key, content)]
         if all(created):
             raise StorageError(
                 f"The destination's store let {key} be created twice: it has no conditional writes, so concurrent runs "
@@ -108,6 +116,19 @@ class StagingArea:
                 key=key,
             )
         self._is_proved = True
+
+    def begin_commit(self, now: datetime) -> None:
+        """Makes sure that the commit log has an entry of this attempt, before anything is published."""
+        self.entry.ensure(now)
+        self._is_committing = True
+
+    def is_guarded(self, now: datetime) -> bool:
+        """Returns whether a sweep has left this attempt's parts alone since they were published, or put them back."""
+        return self.entry.is_recent(now)
+
+    def note_whole(self) -> None:
+        """Notes that the parts are as they were published, so that they need not be listed after the commit."""
+        self._has_published = False
 
     def stage(self, key: str) -> StagedObject:
         """Opens a part for writing; the first one is written to the store only when it is needed there."""
@@ -132,6 +153,10 @@ class StagingArea:
             return self.store.put(key, content)
         self.store.publish(staged_key, key)
         return False
+
+    def is_own(self, staged_key: str) -> bool:
+        """Returns whether this attempt has staged a part, and not adopted it from another one."""
+        return staged_key.startswith(self.prefix)
 
     def is_held(self, staged_key: str) -> bool:
         """Returns whether a closed part is in memory and not in the store."""
@@ -161,6 +186,12 @@ class StagingArea:
         self._is_open = self._has_staged = False
         self._written = []
 
+    def withdraw(self) -> None:
+        """Removes the attempt's entry in the commit log, unless its commit has begun; the attempt has failed."""
+        if not self._is_committing:
+            with suppress(StorageError):
+                self.entry.withdraw()
+
     @contextmanager
     def cleared_on_error(self) -> Iterator[None]:
         """Clears the area if the enclosed block raises.
@@ -172,6 +203,7 @@ class StagingArea:
         except BaseException:
             with suppress(StorageError):
                 self.clear()
+            self.withdraw()
             raise
 
     def drop_adopted(self, adopted: Checkpoint) -> None:
@@ -197,10 +229,11 @@ class StagingArea:
         return [part.key for part in parts if self._published.get(part.key) != part.size_bytes]
 
     def _may_have_unreferenced_parts(self, committed: Manifest) -> bool:
-        """Returns whether parts may be there that the manifest in force does not name.
+        """Returns whether parts may be there that the manifest in force does not name, and this attempt may look.
 
         An attempt that published and was killed has left its staging, or, if it had one part only, is repeated by the
-        next run that finds these records. A replacement that was killed has left the parts it replaced.
+        next run that finds these records, or left to a sweep. A replacement that was killed has left the parts it
+        replaced.
         """
         numbers = {self.keys.part_generation(part.key) for part in committed.parts}
         is_replacement = committed.generation > 1 and numbers <= {committed.generation}
@@ -241,20 +274,13 @@ class StagingArea:
 
     def ensure_open(self) -> None:
         """Creates the marker before anything is staged or adopted, so that a sweep sees an active attempt."""
-        if not self._is_open:
-            self._create_marker(times=1)
-
-    def _create_marker(self, times: int) -> list[bool]:
+        if self._is_open:
+            return
         assert self._marker is not None, "the attempt has not begun"
-        content = msgspec.json.encode(self._marker)
         # Before the call: a create that fails may have taken effect.
         self._is_open = True
-        self._written.append(self._marker_key)
-        return self.store.gather([lambda: self.store.create(self._marker_key, content)] * times)
-
-    @property
-    def _marker_key(self) -> str:
-        return f"{self.prefix}attempt.json"
+        self._written.append(f"{self.prefix}attempt.json")
+        self.store.create(self._written[-1], msgspec.json.encode(self._marker))
 
     def _held_content(self, staged_key: str) -> bytes | None:
         held = self._held

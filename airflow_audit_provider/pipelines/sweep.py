@@ -1,4 +1,4 @@
-"""Removes orphaned files of abandoned attempts.
+"""Removes orphaned files of abandoned attempts, and old days of the commit log.
 
 Invariant: it never removes parts in a current manifest, parts that a seal covers, files of an active attempt, or files
 that this provider did not write.
@@ -8,20 +8,23 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import UTC, date, datetime, timedelta
 from typing import NamedTuple
 
 import msgspec
 
 from airflow_audit_provider.core.archive.checkpoint import read_checkpoint
+from airflow_audit_provider.core.archive.commit_log import LEAST_ACTIVE, active_windows, expired_entries, log_entries
 from airflow_audit_provider.core.archive.object_keys import (
+    COMMIT_LOG_FOLDER,
     MANIFEST_FOLDER,
     PARTITION_START,
     STAGING_FOLDER,
     UNFINISHED_FOLDER,
     WindowKeys,
     newest_manifests,
+    part_digest,
     unfinished_since,
     window_in,
 )
@@ -69,11 +72,12 @@ def sweep(
     locks: ObjectLockReader | None = None,
     verifier: SignatureVerifier | None = None,
 ) -> SweepReport:
-    """Removes staged files, incomplete files and unreferenced parts of abandoned attempts; idempotent.
+    """Removes staged files, incomplete files and unreferenced parts of abandoned attempts, and old log entries.
 
-    An attempt is abandoned if its last activity is longer ago than ``older_than``. Windows with an active attempt are
-    skipped. ``locks`` tells which files the store does not let go. ``verifier`` verifies the seals: of the parts that
-    they cover, only those go whose erasure a seal of the owner accepts (see ``SealChain.acceptances``). Raises
+    Idempotent. An attempt is abandoned if its last activity is longer ago than ``older_than``, where an entry in the
+    commit log without a manifest counts as active for at least an hour. Windows with an active attempt are skipped.
+    ``locks`` tells which files the store does not let go. ``verifier`` verifies the seals: of the parts that they
+    cover, only those go whose erasure a seal of the owner accepts (see ``SealChain.acceptances``). Raises
     ``ConfigurationError`` if ``older_than`` is not positive, and ``VerificationError`` for a manifest that cannot be
     read, before anything is removed.
     """
@@ -81,14 +85,18 @@ def sweep(
     # Parts are listed first, then attempts, then manifests. A listed part was published by an attempt whose marker
     # existed before the part and remains until after its manifest, unless it has one part only. An attempt that
     # publishes and commits meanwhile is therefore active in the second listing, or its manifest is in the third; in
-    # another order its parts could look unreferenced.
-    published = _published(store)
+    # another order its parts could look unreferenced. The commit log may be listed at any time: what it does not show
+    # yet, it shows after the removal.
+    sizes_by_key = dict(store.list_sizes(""))
+    published = _published(sizes_by_key)
     staged = _staged(store)
     active = {window for window, sizes in staged.items() if now - _last_activity_at(store, sizes) <= older_than}
     newest = newest_manifests(store.list_keys(MANIFEST_FOLDER))
+    active |= active_windows(log_entries(sizes_by_key), newest, now - max(older_than, LEAST_ACTIVE))
     named = {part.key for key in newest.values() for part in read_committed(store, key).manifest.parts}
     removal = _Removal(store, now, dry_run, locks)
     removal.remove(_unfinished(store, now - older_than))
+    removal.remove({key: sizes_by_key[key] for key in expired_entries(sizes_by_key, now)})
     sealed = SealedParts(store, verifier)
     for window in sorted({*published, *staged} - active):
         sizes = published.get(window, {})
@@ -103,7 +111,7 @@ def sweep(
             try:
                 removal.remove({key: size_bytes for key, size_bytes in orphaned.items() if key not in gone})
             finally:
-                _put_back_committed(store, window, small, newest.get(window))
+                removal.put_back(_needed_parts(store, window, small, newest.get(window), sizes_by_key))
     return removal.report()._replace(kept=tuple(sealed.kept))
 
 
@@ -126,6 +134,12 @@ class _Removal:
                 self._remove(key, is_locked=key in locks)
         self._retained.update({key: RetainedFile(key, sizes[key], lock.until) for key, lock in locks.items()})
         self._removed.update({key: size_bytes for key, size_bytes in sizes.items() if key not in locks})
+
+    def put_back(self, contents: Mapping[str, bytes]) -> None:
+        """Writes removed parts again."""
+        for key, content in contents.items():
+            self._store.put(key, content)
+            self._removed.pop(key, None)
 
     def report(self) -> SweepReport:
         """Returns what was removed and what the store keeps."""
@@ -159,10 +173,10 @@ def _check_age(older_than: object) -> None:
         )
 
 
-def _published(store: Store) -> _Sizes:
+def _published(sizes_by_key: Mapping[str, int]) -> _Sizes:
     """Returns the parts by window; objects whose key is not a part key are skipped."""
     found: _Sizes = defaultdict(dict)
-    for key, size_bytes in store.list_sizes(""):
+    for key, size_bytes in sizes_by_key.items():
         window = _window_of_part(key)
         if window is not None:
             found[window][key] = size_bytes
@@ -228,29 +242,45 @@ def _has_no_new_activity(store: Store, window: TimeWindow, staged: Mapping[str, 
 
     Identical parts of an abandoned and of a new attempt have the same key. Two listings cannot show a run that starts
     and commits between them, one that starts after them and publishes before the window's keys are removed, or an
-    attempt of one part, which stages nothing. The run finds the removal when it has created its manifest, or
-    :func:`_put_back_committed` finds the manifest; only a part of more than 4 MiB is then lost, and verify reports it.
+    attempt of one part, which stages nothing. :func:`_needed_parts` finds them; only a part of more than 4 MiB is then
+    lost, and verify reports it.
     """
     if _newest_manifest(store, window) != newest:
         return False
     return set(store.list_keys(_keys(window).all_staging)) <= set(staged)
 
 
-def _put_back_committed(
-    store: Store, window: TimeWindow, removed: Mapping[str, bytes | None], newest: str | None
-) -> None:
-    """Writes removed parts again that a run has committed meanwhile; ``removed`` are those that such a run can have.
+def _needed_parts(
+    store: Store,
+    window: TimeWindow,
+    removed: Mapping[str, bytes | None],
+    newest: str | None,
+    before: Collection[str],
+) -> dict[str, bytes]:
+    """Returns the removed parts to put back, because a run has committed them meanwhile or is about to.
 
-    A run looks for its parts after it has created the manifest, and publishes them again if they are gone. If its
-    manifest is not listed here, it looks later than this, and so after the removal.
+    A run writes its entry in the commit log, then its part, then its manifest. A part that was removed after the run
+    wrote it was therefore removed after the entry, so that the log shows it here, whatever the clock of the run says.
+    ``before`` are the keys that were listed at first: a run whose entry was among them has an active attempt, or took
+    so long that it looks for its parts itself, after its manifest; if that is not listed here, after the removal.
     """
-    current = _newest_manifest(store, window) if removed else newest
-    if current is not None and current != newest:
-        for part in read_committed(store, current).manifest.parts:
-            content = removed.get(part.key)
-            # An orphaned part may be damaged, and the run may have written it again since.
-            if content is not None and hashlib.sha256(content).hexdigest() == part.sha256:
-                store.put(part.key, content)
+    if not removed:
+        return {}
+    logged = set(store.list_keys(COMMIT_LOG_FOLDER)).difference(before)
+    is_active = any(entry.window == window for entry in log_entries(logged))
+    current = _newest_manifest(store, window)
+    is_newer = current is not None and current != newest
+    named = {part.key for part in read_committed(store, current).manifest.parts} if current and is_newer else set()
+    # An orphaned part may be damaged, and the run may have written it again since.
+    return {
+        key: content
+        for key, content in removed.items()
+        if content is not None and (is_active or key in named) and _is_whole(key, content)
+    }
+
+
+def _is_whole(key: str, content: bytes) -> bool:
+    return part_digest(key) == hashlib.sha256(content).hexdigest()[:16]
 
 
 def _newest_manifest(store: Store, window: TimeWindow) -> str | None:

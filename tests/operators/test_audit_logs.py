@@ -84,8 +84,8 @@ def test_empty_window_is_committed(task_setup: TaskSetup) -> None:
     summary = task_setup.land(filters={"actor_email": "nobody@example.com"})
     names = list(task_setup.tree())
     assert (summary["record_count"], summary["part_count"]) == (0, 0)
-    assert [name.partition("/")[0] for name in names] == ["_dataset.json", "_manifests"]
-    assert json.loads(task_setup.tree()[names[1]][0])["parts"] == []
+    assert [name.partition("/")[0] for name in names] == ["_commit_log", "_dataset.json", "_manifests"]
+    assert json.loads(task_setup.tree()[names[2]][0])["parts"] == []
 
 
 @pytest.mark.integration
@@ -110,12 +110,12 @@ def test_late_record_is_added_as_addendum(task_setup: TaskSetup, file_format: st
     after = task_setup.tree()
     assert {name: after[name] for name in before} == before
     added = sorted(after.keys() - before.keys())
-    assert [name.split("/")[0] for name in added] == ["_manifests", "dt=2026-10-26"]
-    assert added[0].endswith(".g0002.json")
-    assert "/part-0002-00000-" in added[1]
+    assert [name.split("/")[0] for name in added] == ["_commit_log", "_manifests", "dt=2026-10-26"]
+    assert added[1].endswith(".g0002.json")
+    assert "/part-0002-00000-" in added[2]
     assert (summary["generation"], summary["added_count"], summary["part_count"]) == (2, 1, 2)
     if file_format == "jsonl":
-        assert after[added[1]][0] == LATE + b"\n"
+        assert after[added[2]][0] == LATE + b"\n"
 
 
 def test_replace_writes_all_records_again(task_setup: TaskSetup) -> None:

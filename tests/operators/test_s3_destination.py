@@ -35,7 +35,9 @@ def test_records_land_whole_in_a_bucket(task_setup: TaskSetup, client: Any, dest
     """The partition's only object holds the fake's own bytes, and a second run changes no object."""
     summary = task_setup.land(destination=destination, compression="gzip")
     objects = _objects(client)
-    manifest, part = sorted(key for key in objects if not key.endswith("_dataset.json"))
+    entry, descriptor, manifest, part = sorted(objects)
+    assert entry.startswith(f"{prefix}_commit_log/")
+    assert descriptor == f"{prefix}_dataset.json"
     content = client.get_object(Bucket="audit", Key=part)["Body"].read()
     assert gzip.decompress(content).splitlines() == task_setup.raws()
     assert part.startswith(f"{prefix}dt=2026-10-26/")

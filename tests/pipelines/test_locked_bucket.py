@@ -28,12 +28,14 @@ from tests.pipelines.pull.landing import (
     fake_with,
     land,
     landed_ids,
+    logged_keys,
     objects,
     pull_spec,
     reader_of,
     record_at,
     staged_keys,
     true_ids,
+    visible_keys,
 )
 
 pytestmark = pytest.mark.integration
@@ -166,7 +168,7 @@ def abandoned(server: S3Server) -> Locked:
 def test_sweep_reports_what_the_bucket_keeps(abandoned: Locked) -> None:
     """Locked files are hidden and reported with their end, never as removed; a dry run hides nothing."""
     store, now = abandoned.store, datetime.now(UTC)
-    sizes = {key: size for key, size in store.list_sizes("") if not key.startswith(("_manifests/", "_dataset"))}
+    sizes = {key: size for key, size in store.list_sizes("") if not key.startswith(("_dataset", "_commit_log/"))}
     assert {key.partition("/")[0] for key in sizes} == {"_staging", "dt=2026-10-26"}
     locks = dict(store.object_locks().read(sizes))
     expected = tuple(RetainedFile(key, sizes[key], locks[key].until) for key in sorted(sizes))
@@ -181,7 +183,7 @@ def test_sweep_reports_what_the_bucket_keeps(abandoned: Locked) -> None:
 
 def test_sweep_removes_what_is_not_locked_any_more(abandoned: Locked) -> None:
     """After the end of the retention, the files count as removed."""
-    keys = [key for key in abandoned.store.list_keys("") if key != "_dataset.json"]
+    keys = [key for key in abandoned.store.list_keys("") if not key.startswith(("_dataset", "_commit_log/"))]
     later = datetime.now(UTC) + timedelta(days=DAYS + 1)
     report = sweep(abandoned.store, later, locks=object_locks_of(abandoned.store))
     assert (list(report.keys), report.retained) == (keys, ())
@@ -230,7 +232,8 @@ def test_refused_removal_is_an_error_only_without_a_lock(
     before = set(abandoned.store.list_keys(""))
     if is_locked:
         report = sweep(abandoned.store, now, locks=refusing)
-        assert (report.keys, {one.key for one in report.retained}) == ((), before - {"_dataset.json"})
+        kept = {"_dataset.json", *logged_keys(abandoned.store)}
+        assert (report.keys, {one.key for one in report.retained}) == ((), before - kept)
     else:
         with pytest.raises(StorageError, match="refused"):
             sweep(abandoned.store, now, locks=refusing)
@@ -243,7 +246,7 @@ def test_verify_lists_objects_that_are_locked_for_less(mode: str, server: S3Serv
     locked, fake = _locked(server, mode), _small_fake()
     _run(fake, locked.store)
     seal(locked.store)
-    needed = set(locked.store.list_keys(""))
+    needed = set(visible_keys(locked.store))
     far = LockCheck(locked.store.object_locks(), datetime.now(UTC) + timedelta(days=DAYS + 1))
     report = verify(locked.store, lock_check=far)
     assert {found.key for found in report.findings if found.kind == "object_unlocked"} == needed
@@ -292,7 +295,7 @@ def test_command_line_checks_locks(server: S3Server, capsys: pytest.CaptureFixtu
 @pytest.mark.usefixtures("_in_environment")
 def test_command_line_sweeps_a_locked_bucket(abandoned: Locked, capsys: pytest.CaptureFixture[str]) -> None:
     """The retained files are listed with their end, as text and as JSON; the status is 0."""
-    keys = [key for key in abandoned.store.list_keys("") if key != "_dataset.json"]
+    keys = [key for key in abandoned.store.list_keys("") if not key.startswith(("_dataset", "_commit_log/"))]
     place = f"s3://{abandoned.bucket}/audit"
     assert main(["sweep", place, "--older-than", "0.000001", "--dry-run", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)

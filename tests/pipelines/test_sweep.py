@@ -24,6 +24,7 @@ from airflow_audit_provider.pipelines.sweep import SweepReport, sweep
 from airflow_audit_provider.testing.clock import ManualClock
 from airflow_audit_provider.testing.cloudflare import FakeCloudflare
 from airflow_audit_provider.testing.in_process import DirectTransport
+from tests.pipelines.pull.confirming_store import ConfirmingStore
 from tests.pipelines.pull.crashing_store import CrashingStore, CrashPoint, KilledError
 from tests.pipelines.pull.landing import (
     END,
@@ -242,11 +243,11 @@ class BusyStore(LocalStore):
             self.act()
 
 
-class HaltedStore(LocalStore):
+class HaltedStore(ConfirmingStore):
     """A store of an attempt that stops right before it creates its manifest, and can continue from there."""
 
-    def __init__(self, root: str, fake: FakeCloudflare) -> None:
-        super().__init__(root)
+    def __init__(self, root: str, fake: FakeCloudflare, *, is_confirmed: bool) -> None:
+        super().__init__(root, is_confirmed=is_confirmed)
         self._is_halted, self._may_continue = Event(), Event()
         self._attempt = ThreadPoolExecutor(1)
         self._fake = fake
@@ -274,12 +275,14 @@ class HaltedStore(LocalStore):
 
 @pytest.mark.integration
 # A sweep reads: parts, attempts, manifests, the other window's manifest, unfinished files, the window's manifests and
-# the seals, its manifests and attempts again, the orphaned parts and, after their removal, the manifests once more.
+# the seals, its manifests and attempts again, the orphaned parts and, after their removal, the commit log and the
+# manifests once more.
+@pytest.mark.parametrize("is_confirmed", [False, True], ids=["local", "confirmed"])
 @pytest.mark.parametrize("part_records", [25_000, 1000], ids=["one part", "staged parts"])
-@pytest.mark.parametrize("at", range(1, 14))
+@pytest.mark.parametrize("at", range(1, 15))
 @pytest.mark.parametrize("steps", ["up to its manifest", "its end", "whole run"])
 def test_concurrent_attempt_loses_nothing(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, at: int, steps: str, part_records: int
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, at: int, steps: str, part_records: int, is_confirmed: bool
 ) -> None:
     """An attempt that publishes, commits or does both between any two reads of a sweep keeps all its parts."""
     monkeypatch.setattr(part_writer, "PART_RECORDS", part_records)
@@ -292,14 +295,15 @@ def test_concurrent_attempt_loses_nothing(
     halt_at = _manifest_operation(fake, counted)
     # An abandoned attempt has published the bytes that the new one is going to publish, without a commit.
     with pytest.raises(KilledError):
-        _run(fake, CrashingStore(store, CrashPoint(halt_at)), LATER)
+        _run(fake, CrashingStore(store, CrashPoint(halt_at)), NOW)
     store.remove(list(store.list_keys("_staging/")))
     assert any(key.startswith(FOLDER) for key in store.list_keys(""))
-    halted = HaltedStore(str(tmp_path / "store"), fake)
+    halted = HaltedStore(str(tmp_path / "store"), fake, is_confirmed=is_confirmed)
     if steps == "its end":
         halted.halt()
     act = {"up to its manifest": halted.halt, "its end": halted.resume}
-    busy = BusyStore(str(tmp_path / "store"), at, act.get(steps, lambda: _run(fake, store, LATER)))
+    whole = ConfirmingStore(str(tmp_path / "store"), is_confirmed=is_confirmed)
+    busy = BusyStore(str(tmp_path / "store"), at, act.get(steps, lambda: _run(fake, whole, LATER)))
     sweep(busy, LATER)
     # Which it does not come to if it saw the attempt.
     if busy.read_count < at:

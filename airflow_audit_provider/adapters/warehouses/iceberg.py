@@ -29,13 +29,24 @@ from airflow_audit_provider.adapters.warehouses.iceberg_schema import (
     ledger_key,
     ledger_prefix,
     ledger_value,
+    load_position,
     partition_spec_by_day,
+    position_key,
+    position_value,
     snapshot_properties,
     window_filter,
 )
 from airflow_audit_provider.adapters.warehouses.iceberg_secrets import cause_without_secret
 from airflow_audit_provider.core.ports import Clock
-from airflow_audit_provider.core.warehouse.port import KEY_COLUMNS, LedgerEntry, LoadClaim, SqlColumn, TablePart
+from airflow_audit_provider.core.warehouse.port import (
+    KEY_COLUMNS,
+    LedgerEntry,
+    LoadClaim,
+    LoadPosition,
+    SqlColumn,
+    TablePart,
+)
+from airflow_audit_provider.core.windows.window import TimeWindow
 from airflow_audit_provider.exceptions import ConfigurationError, WarehouseBusyError
 
 # Rows are buffered up to this size, so that a window does not become many small data files.
@@ -228,12 +239,33 @@ class IcebergWarehouse:
         self._clock.sleep(_COMMIT_PAUSE_SECONDS * self._clock.jitter())
         self._table.refresh()
 
-    def loaded(self, dataset: str) -> list[LedgerEntry]:
-        """Returns the newest ledger entry of every window of a dataset, from the table's properties."""
+    def loaded(self, dataset: str, within: TimeWindow | None = None) -> list[LedgerEntry]:
+        """Returns the newest ledger entry of every window of a dataset, or of those that overlap a range.
+
+        The entries are the table's properties.
+        """
         with self._named_errors():
             self._table.refresh()
         prefix = ledger_prefix(dataset)
-        return [ledger_entry(key, value) for key, value in self._table.properties.items() if key.startswith(prefix)]
+        found = [ledger_entry(key, value) for key, value in self._table.properties.items() if key.startswith(prefix)]
+        return [entry for entry in found if within is None or entry.window.overlaps(within)]
+
+    def window_count(self, dataset: str) -> int:
+        """Returns the number of windows of a dataset in the ledger, by the table as it was last read."""
+        prefix = ledger_prefix(dataset)
+        return sum(key.startswith(prefix) for key in self._table.properties)
+
+    def position(self, dataset: str, destination: str) -> LoadPosition | None:
+        """Returns the position that was remembered, None if there is none, by the table as it was last read."""
+        value = self._table.properties.get(position_key(dataset, destination))
+        return None if value is None else load_position(value)
+
+    def remember(self, dataset: str, destination: str, position: LoadPosition) -> None:
+        """Writes a position, unless another writer commits to the table at the same time."""
+        from pyiceberg.exceptions import CommitFailedException
+
+        with self._named_errors(), suppress(CommitFailedException), self._table.transaction() as transaction:
+            transaction.set_properties({position_key(dataset, destination): position_value(position)})
 
     @contextmanager
     def replacing(self, claim: LoadClaim) -> Iterator[_WrittenRows]:

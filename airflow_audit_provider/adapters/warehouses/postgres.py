@@ -81,6 +81,17 @@ class PostgresSession:
         """
         self.execute("SELECT pg_advisory_xact_lock(hashtext(?))", name)
 
+    def may_create_in(self, schema: str) -> bool:
+        """Returns whether the role has the right CREATE on a schema."""
+        ((may_create,),) = self.execute("SELECT has_schema_privilege(?::text, 'CREATE')", schema)
+        return bool(may_create)
+
+    def may_update(self, table: str) -> bool:
+        """Returns whether the role has the rights SELECT, INSERT and UPDATE on a table."""
+        rights = " AND ".join(f"has_table_privilege(?::text, '{right}')" for right in ("SELECT", "INSERT", "UPDATE"))
+        ((may_update,),) = self.execute(f"SELECT {rights}", table, table, table)
+        return bool(may_update)
+
     def index_window(self, table: str, name: str) -> None:
         """Creates an index, so that replacing a window does not read the rows of the others."""
         self.execute(f'CREATE INDEX "{name}" ON {table} (window_start, dataset)')

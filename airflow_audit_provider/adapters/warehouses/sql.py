@@ -11,13 +11,16 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from datetime import datetime
 from typing import Any, NamedTuple, Protocol
 
+from airflow_audit_provider.adapters.warehouses.sql_positions import POSITION_COLUMNS, SqlPositions
 from airflow_audit_provider.core.warehouse.port import (
     KEY_COLUMNS,
     ColumnType,
     LedgerEntry,
     LoadClaim,
+    LoadPosition,
     SqlColumn,
     TablePart,
 )
@@ -99,6 +102,14 @@ class SqlSession(Protocol):
         """Size up to which rows are gathered for one insert; 0 if a small insert costs little."""
         ...
 
+    def may_create_in(self, schema: str) -> bool:
+        """Returns whether the role of the connection may create tables in a schema."""
+        ...
+
+    def may_update(self, table: str) -> bool:
+        """Returns whether the role of the connection may read, insert and update the rows of a table."""
+        ...
+
     def close(self) -> None:
         """Closes the connection, if the session owns it."""
         ...
@@ -121,6 +132,11 @@ class TableName(NamedTuple):
         """Name of the load ledger, in the same schema."""
         return self._replace(table=f"{self.table}_loads")
 
+    @property
+    def positions(self) -> TableName:
+        """Name of the table of positions in commit logs, in the same schema."""
+        return self._replace(table=f"{self.table}_positions")
+
 
 def table_name(text: str) -> TableName:
     """Returns the name in ``table`` or ``schema.table``; raises ``ConfigurationError`` for any other text."""
@@ -141,6 +157,7 @@ class SqlWarehouse:
         self._name = name
         self._table = name.quoted
         self._ledger = name.ledger.quoted
+        self._positions: SqlPositions | None = None
 
     def prepare(self, columns: Iterable[SqlColumn]) -> None:
         """Creates table and ledger and adds new columns, in one transaction."""
@@ -159,6 +176,21 @@ class SqlWarehouse:
                 self._add_missing(wanted, self._columns(self._name))
             else:
                 self._create(wanted)
+            self._positions = self._found_positions()
+
+    def _found_positions(self) -> SqlPositions | None:
+        """Returns the table of positions, and creates it; None for a role that may not use one."""
+        name, is_found = self._found(self._name.positions)
+        if is_found:
+            is_usable = self._columns(name).keys() >= POSITION_COLUMNS.keys() and self._session.may_update(name.quoted)
+            return SqlPositions(self._session, name.quoted) if is_usable else None
+        if not self._session.may_create_in(str(name.schema)):
+            return None
+        columns = ", ".join(f"{column} {definition}" for column, definition in POSITION_COLUMNS.items())
+        self._session.execute(
+            f"CREATE TABLE IF NOT EXISTS {name.quoted} ({columns}, PRIMARY KEY (dataset, destination))"
+        )
+        return SqlPositions(self._session, name.quoted)
 
     def _in_schema(self) -> TableName:
         """Returns the name with its schema as the database spells it; raises ``ConfigurationError`` without one."""
@@ -279,15 +311,42 @@ class SqlWarehouse:
         types = {name: _CATALOG_NAMES.get(known, known) for name, known in unquoted}
         return {name.lower(): known for name, known in types.items()} if self._session.folds_case else types
 
-    def loaded(self, dataset: str) -> list[LedgerEntry]:
-        """Returns the newest ledger entry of every window of a dataset."""
+    def loaded(self, dataset: str, within: TimeWindow | None = None) -> list[LedgerEntry]:
+        """Returns the newest ledger entry of every window of a dataset, or of those that overlap a range."""
+        condition, bounds = "", tuple[datetime, ...]()
+        if within is not None:
+            condition, bounds = " AND window_start < ? AND window_end > ?", (within.end, within.start)
         with self._session.transaction():
             rows = self._session.execute(
                 f"SELECT {', '.join(_ENTRY_COLUMNS)} "  # noqa: S608 - checked name
-                f"FROM {self._ledger} WHERE dataset = ? ORDER BY load_number",
+                f"FROM {self._ledger} WHERE dataset = ?{condition} ORDER BY load_number",
                 dataset,
+                *bounds,
             )
         return _newest_entries(rows)
+
+    def window_count(self, dataset: str) -> int:
+        """Returns the number of windows of a dataset in the ledger."""
+        with self._session.transaction():
+            ((count,),) = self._session.execute(
+                "SELECT count(*) FROM (SELECT DISTINCT window_start, window_end "  # noqa: S608 - checked name
+                f"FROM {self._ledger} WHERE dataset = ?) AS loaded_windows",
+                dataset,
+            )
+        return int(count)
+
+    def position(self, dataset: str, destination: str) -> LoadPosition | None:
+        """Returns the position that was remembered, None if there is none or the role may not use it."""
+        if self._positions is None:
+            return None
+        with self._session.transaction():
+            return self._positions.read(dataset, destination)
+
+    def remember(self, dataset: str, destination: str, position: LoadPosition) -> None:
+        """Writes a position, if the role may."""
+        if self._positions is not None:
+            with self._session.transaction():
+                self._positions.write(dataset, destination, position)
 
     @contextmanager
     def replacing(self, claim: LoadClaim) -> Iterator[SqlRows]:

@@ -12,6 +12,7 @@
     _verified/20261129T101500Z-0123456789abcdef.json                           a verification that passed, as a note
     _long_windows/20261001T000000Z-20261101T000000Z.json                       announces a window of more than a day
     _manifest_index/2026-11.jsonl.gz                                           copies of a month's newest manifests
+    _commit_log/2026-11-02/20261102T001500Z-<window>.g0001-<attempt>.json      an attempt that may commit
 
 Invariant: a key is a function of what it names; the same part of the same window always has the same key, and a
 different part always has another.
@@ -39,12 +40,13 @@ SEAL_FOLDER = "_seals/"
 VERIFIED_FOLDER = "_verified/"
 LONG_WINDOW_FOLDER = "_long_windows/"
 MANIFEST_INDEX_FOLDER = "_manifest_index/"
+COMMIT_LOG_FOLDER = "_commit_log/"
 UNFINISHED_FOLDER = f"{STAGING_FOLDER}unfinished/"
 PARTITION_START = "dt="
 _UNFINISHED = re.compile(UNFINISHED_FOLDER + r"(\d{8}T\d{6}Z)-\w+", re.ASCII)
 # Anyone who can write to the store can name a part in a manifest, so nothing in a key may lead to another folder. RFC
 # 8785 has no integer above 2**53, so a number has at most 15 digits.
-_PART = re.compile(r"part-(\d{4,15})-\d{5,15}-[0-9a-f]{16}(?:\.[A-Za-z0-9]+)+", re.ASCII)
+_PART = re.compile(r"part-(\d{4,15})-\d{5,15}-([0-9a-f]{16})(?:\.[A-Za-z0-9]+)+", re.ASCII)
 _WINDOW = re.compile(r"(\d{8}T\d{6}(?:\.\d{6})?Z)-(\d{8}T\d{6}(?:\.\d{6})?Z)", re.ASCII)
 # A longer window is checked for overlaps by the manifests of its first 62 days only, which bounds the listings.
 _MAX_DAYS = 62
@@ -59,6 +61,10 @@ _PASS_RECORD = re.compile(VERIFIED_FOLDER + r"\d{8}T\d{6}Z-[0-9a-f]{16}\.json", 
 # A key never has it, because the fraction of a whole second is left out.
 _ZERO_FRACTION = ".000000Z"
 _MANIFEST_INDEX = re.compile(MANIFEST_INDEX_FOLDER + r"(\d{4}-(?:0[1-9]|1[0-2]))\.jsonl\.gz", re.ASCII)
+_LOG_ENTRY = re.compile(
+    COMMIT_LOG_FOLDER + r"(\d{4}-\d{2}-\d{2})/(\d{8}T\d{6}Z)-(" + _WINDOW.pattern + r")\.g(\d{4,15})-([^/]+)\.json",
+    re.ASCII,
+)
 _SEAL_INDEX = re.compile(r"_seals/index/(\d{6,15})\.json", re.ASCII)
 _SEAL = re.compile(r"_seals/(\d{6,15})\.(?:json|sig|tsr)", re.ASCII)
 
@@ -157,6 +163,31 @@ def part_generation_in(partition: str, key: str) -> int | None:
     """Returns the generation of a part by its key, None if it is not in this partition; see :class:`WindowKeys`."""
     match = _PART.fullmatch(key, len(partition)) if key.startswith(partition) else None
     return int(match[1]) if match else None
+
+
+def part_digest(key: str) -> str | None:
+    """Returns the first 16 hexadecimal digits of a part's SHA-256 by its key, None for any other key."""
+    match = _PART.fullmatch(key.rpartition("/")[2])
+    return match[2] if match else None
+
+
+class LogEntry(NamedTuple):
+    """The facts in the key of a commit log entry: which attempt may commit which generation of a window, and when.
+
+    ``at`` is in whole seconds, by the clock of the attempt.
+    """
+
+    at: datetime
+    window: TimeWindow
+    generation: int
+    attempt_id: str
+
+    @property
+    def key(self) -> str:
+        """The key of the entry; keys sort by time, and each day has a folder of its own."""
+        name = WindowKeys(self.window, self.window.start.date()).name
+        entry = f"{_compact(self.at)}-{name}.g{self.generation:04}-{self.attempt_id}.json"
+        return f"{log_folder(self.at.date())}{entry}"
 
 
 class ManifestKey(NamedTuple):
@@ -289,6 +320,22 @@ def month_of(manifest_key: str) -> str:
     """Returns the month of a manifest by its key: that of the UTC date on which its window starts."""
     start = len(MANIFEST_FOLDER) + len(PARTITION_START)
     return manifest_key[start : start + len("2026-11")]
+
+
+def log_folder(day: date) -> str:
+    """Returns the folder of the commit log entries of a UTC date."""
+    return f"{COMMIT_LOG_FOLDER}{day.isoformat()}/"
+
+
+def read_log_key(key: str) -> LogEntry | None:
+    """Parses the key of a commit log entry; returns None for any other key."""
+    match = _LOG_ENTRY.fullmatch(key)
+    window = window_in(match[3]) if match else None
+    try:
+        entry = LogEntry(_instant(match[2]), window, int(match[6]), match[7]) if match and window else None
+    except ValueError:
+        return None
+    return entry if entry is not None and entry.key == key else None
 
 
 def pass_record_key(verified_at: datetime, sha256: str) -> str:

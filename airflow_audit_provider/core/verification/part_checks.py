@@ -25,6 +25,7 @@ from airflow_audit_provider.core.archive.object_keys import (
     announced_window,
     is_pass_record_key,
     manifest_index_month,
+    read_log_key,
     read_manifest_key,
     seal_index_number,
     seal_number,
@@ -286,9 +287,15 @@ def stray_findings(keys: Iterable[str], named: Iterable[str], superseded: Iterab
             yield from _unreferenced(key)
 
 
+def _belongs_to_no_window(key: str) -> bool:
+    if is_pass_record_key(key) or manifest_index_month(key) or announced_window(key) or read_log_key(key):
+        return True
+    return key == DATASET_KEY
+
+
 def _unreferenced(key: str) -> Iterator[Finding]:
     """Yields the finding for an object that is not a known part, according to its folder."""
-    if key == DATASET_KEY or is_pass_record_key(key) or announced_window(key) or manifest_index_month(key):
+    if _belongs_to_no_window(key):
         return
     if key.startswith(STAGING_FOLDER):
         yield finding(

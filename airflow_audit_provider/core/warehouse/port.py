@@ -5,12 +5,16 @@ Invariant: rows and their ledger entry become visible together or not at all; ev
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
+from datetime import datetime
 from enum import StrEnum
 from typing import Any, NamedTuple, Protocol
 
 from airflow_audit_provider.core.windows.window import TimeWindow
+
+_DIGEST = re.compile(r"[0-9a-f]{16}", re.ASCII)
 
 
 class ColumnType(StrEnum):
@@ -59,6 +63,30 @@ class LedgerEntry(NamedTuple):
     record_count: int
     destination: str
     superseded: frozenset[str] = frozenset()
+
+
+class LoadPosition(NamedTuple):
+    """How far loads of a destination have followed its commit log.
+
+    Everything that was committed before ``seen_at`` is loaded. ``listed_at`` is when all manifests were listed last.
+    ``window_count`` is the number of windows in the ledger then. ``settled`` are digests of the log entries of the last
+    days whose attempts commit nothing any more.
+    """
+
+    seen_at: datetime
+    listed_at: datetime
+    window_count: int
+    settled: frozenset[str]
+
+    @property
+    def settled_text(self) -> str:
+        """The digests as one text, which :func:`settled_digests` reads."""
+        return "".join(sorted(self.settled))
+
+
+def settled_digests(text: str) -> frozenset[str]:
+    """Returns the digests in the text of a position."""
+    return frozenset(_DIGEST.findall(text))
 
 
 class LoadClaim(NamedTuple):
@@ -122,8 +150,20 @@ class Warehouse(Protocol):
         """
         ...
 
-    def loaded(self, dataset: str) -> list[LedgerEntry]:
-        """Returns the newest ledger entry of every window of a dataset."""
+    def loaded(self, dataset: str, within: TimeWindow | None = None) -> list[LedgerEntry]:
+        """Returns the newest ledger entry of every window of a dataset, or of those that overlap a range."""
+        ...
+
+    def window_count(self, dataset: str) -> int:
+        """Returns the number of windows of a dataset in the ledger."""
+        ...
+
+    def position(self, dataset: str, destination: str) -> LoadPosition | None:
+        """Returns the position that was remembered, None if there is none."""
+        ...
+
+    def remember(self, dataset: str, destination: str, position: LoadPosition) -> None:
+        """Writes a position, if the warehouse can and nobody else writes at the same time: no load depends on it."""
         ...
 
     def replacing(self, claim: LoadClaim) -> AbstractContextManager[RowSink]:

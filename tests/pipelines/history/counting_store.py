@@ -35,12 +35,13 @@ class _Objects(dict[str, bytes]):
 
 
 class CountingStore(MemoryStore):
-    """Counts ``calls`` by kind; a listing costs one call a page."""
+    """Counts ``calls`` by kind; a listing costs one call a page. ``listed`` are the prefixes of listings of keys."""
 
     def __init__(self, objects: dict[str, bytes]) -> None:
         super().__init__()
         self.objects: _Objects = _Objects(objects)
         self.calls: Counter[str] = Counter()
+        self.listed: list[str] = []
 
     @property
     def call_count(self) -> int:
@@ -55,6 +56,7 @@ class CountingStore(MemoryStore):
     def list_keys(self, prefix: str) -> Iterator[str]:
         """Returns an iterator over the sorted keys."""
         found = self._below(prefix)
+        self.listed.append(prefix)
         self.calls["list"] += max(1, -(-len(found) // KEYS_A_PAGE))
         return iter(found)
 

@@ -49,10 +49,13 @@ class LoadTarget(NamedTuple):
         session = PostgresSession(_DRIVERS[self.kind].connect(self.address))
         return SqlWarehouse(session, table_name(self.table))
 
-    def load(self, store: Store, dataset: str = "d", destination: str = DESTINATION) -> LoadOutcome:
-        """Loads all pending windows."""
+    def load(
+        self, store: Store, dataset: str = "d", destination: str = DESTINATION, now: datetime | None = None
+    ) -> LoadOutcome:
+        """Loads all pending windows, as the operators do."""
+        spec = LoadSpec(dataset, destination, now=now or SystemClock().now())
         with closing(self.open()) as warehouse:
-            return load_committed(LoadSpec(dataset, destination), store, warehouse, lambda _: None)
+            return load_committed(spec, store, warehouse, lambda _: None)
 
     @property
     def _catalog(self) -> dict[str, str]:

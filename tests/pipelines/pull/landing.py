@@ -75,8 +75,13 @@ def land(spec: PullSpec, reader: AuditLogReader, store: Store) -> PullOutcome:
 
 
 def visible_keys(store: Store) -> list[str]:
-    """Returns every key outside of staging."""
-    return [key for key in store.list_keys("") if not key.startswith("_staging/")]
+    """Returns every key outside of staging and of the commit log, where no reader of records looks."""
+    return [key for key in store.list_keys("") if not key.startswith(("_staging/", "_commit_log/"))]
+
+
+def logged_keys(store: Store) -> list[str]:
+    """Returns every key of the commit log."""
+    return list(store.list_keys("_commit_log/"))
 
 
 def staged_keys(store: Store) -> list[str]:

@@ -171,7 +171,7 @@ def test_manifest_is_written_last(scene: Scene, fresh: Callable[[], LocalStore])
     assert published
     assert max(published) < created[0]
     assert all(name.startswith(("remove ", "list ", "read ")) for name in crash.operations[created[0] + 1 :])
-    proof = ("create _staging/", "create _dataset.json")
+    proof = ("create _commit_log/", "create _dataset.json")
     proved = next(number for number, name in enumerate(crash.operations) if name.startswith(proof))
     assert proved < min(published)
 

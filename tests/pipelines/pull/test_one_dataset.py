@@ -101,7 +101,9 @@ def test_first_commit_creates_the_descriptor_and_later_pulls_look_at_it_twice(
     first, second = CrashPoint(), CrashPoint()
     _land(fake, pull_spec(), CrashingStore(store, first))
     created = [name for name in first.operations if name.startswith("create ") and "_staging" not in name]
-    assert [name.partition("/")[0] for name in created] == [f"create {DESCRIPTOR}", "create _manifests"]
+    # The entry is created twice, which proves that the store has conditional writes.
+    proof = ["create _commit_log"] * 2
+    assert [name.partition("/")[0] for name in created] == [*proof, f"create {DESCRIPTOR}", "create _manifests"]
     content = msgspec.json.decode(store.read(DESCRIPTOR) or b"")
     assert content == {
         "dataset_version": 1,

@@ -29,7 +29,17 @@ from airflow_audit_provider.testing.cloudflare import FakeCloudflare
 from airflow_audit_provider.testing.server import FakeServer
 from airflow_audit_provider.testing.settings import TOKEN
 from tests.pipelines.fork_server import ForkServer, fork_for_lines
-from tests.pipelines.pull.landing import fake_with, keys_of, land, landed_ids, objects, pull_spec, records_of, true_ids
+from tests.pipelines.pull.landing import (
+    fake_with,
+    keys_of,
+    land,
+    landed_ids,
+    logged_keys,
+    objects,
+    pull_spec,
+    records_of,
+    true_ids,
+)
 
 ROUNDS = int(os.environ.get("SIGKILL_ROUNDS", "200"))
 SEED = 20261026
@@ -96,7 +106,7 @@ def _end(fork_server: ForkServer, folder: Path, expected: dict[str, bytes]) -> M
     assert _parts(store) == expected
     assert verify(store).severe_count == 0
     sweep(store, datetime.now(UTC) + timedelta(days=2))
-    named = {*expected, keys_of(SPEC).manifest(1), DATASET_KEY}
+    named = {*expected, keys_of(SPEC).manifest(1), DATASET_KEY, *logged_keys(store)}
     assert _files(folder) == named
     return commit.manifest
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -76,13 +76,18 @@ class _SilentStore(LocalStore):
         return super().create(key, content) and super().create(key, content)
 
 
-def _land(fake: FakeCloudflare, store: LocalStore | CrashingStore, transport: Transport | None = None) -> None:
-    clock = ManualClock(LATER)
+def _land(
+    fake: FakeCloudflare,
+    store: LocalStore | CrashingStore,
+    transport: Transport | None = None,
+    now: datetime = LATER,
+) -> None:
+    clock = ManualClock(now)
     land(resumable_spec(attempt_id="two"), reader_of(fake, clock, transport or DirectTransport(fake, clock)), store)
 
 
 def _with_orphan(tmp_path: Path, fake: FakeCloudflare) -> tuple[_RacedStore, str]:
-    """Returns a destination in which a killed run of one part has left it, and the part's key."""
+    """Returns a destination in which a run of one part, killed two days ago, has left it, and the part's key."""
     store = _RacedStore(str(tmp_path / "store"))
     land(pull_spec(start=END, end=END + DAY), reader_of(fake, ManualClock()), store)
     before = set(visible_keys(store))
@@ -91,7 +96,7 @@ def _with_orphan(tmp_path: Path, fake: FakeCloudflare) -> tuple[_RacedStore, str
     _land(fake, CrashingStore(counted, crash))
     at = next(number for number, name in enumerate(crash.operations, 1) if name.startswith("create _manifests/"))
     with pytest.raises(KilledError):
-        _land(fake, CrashingStore(store, CrashPoint(at)))
+        _land(fake, CrashingStore(store, CrashPoint(at)), now=LATER - 2 * DAY)
     (orphan,) = set(visible_keys(store)) - before
     return store, orphan
 

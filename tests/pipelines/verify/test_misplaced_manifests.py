@@ -17,7 +17,8 @@ from airflow_audit_provider.core.archive.manifest import Manifest, Part, read_ma
 from airflow_audit_provider.core.archive.object_keys import DATASET_KEY, WindowKeys
 from airflow_audit_provider.core.ports import Store
 from airflow_audit_provider.core.verification.findings import severe
-from airflow_audit_provider.core.warehouse.port import LedgerEntry, LoadClaim, SqlColumn, TablePart
+from airflow_audit_provider.core.warehouse.port import LedgerEntry, LoadClaim, LoadPosition, SqlColumn, TablePart
+from airflow_audit_provider.core.windows.window import TimeWindow
 from airflow_audit_provider.exceptions import VerificationError
 from airflow_audit_provider.pipelines.committed import latest_committed
 from airflow_audit_provider.pipelines.coverage import coverage
@@ -46,9 +47,19 @@ class CountedRows:
     def prepare(self, columns: Iterable[SqlColumn]) -> None:
         """Does nothing."""
 
-    def loaded(self, dataset: str) -> list[LedgerEntry]:
+    def loaded(self, dataset: str, within: TimeWindow | None = None) -> list[LedgerEntry]:
         """Returns no entry."""
         return []
+
+    def window_count(self, dataset: str) -> int:
+        """Returns zero."""
+        return 0
+
+    def position(self, dataset: str, destination: str) -> None:
+        """Returns None."""
+
+    def remember(self, dataset: str, destination: str, position: LoadPosition) -> None:
+        """Does nothing."""
 
     @contextmanager
     def replacing(self, claim: LoadClaim) -> Iterator[CountedRows]:
