@@ -49,7 +49,7 @@ def _connection_type() -> dict[str, object]:
         "hook-class-name": "airflow_audit_provider.hooks.cloudflare.CloudflareHook",
         "hook-name": "Cloudflare",
         "ui-field-behaviour": _standard_fields(),
-        "conn-fields": {**_identity_fields(), **_network_fields(), **_tuning_fields()},
+        "conn-fields": {**_identity_fields(), **_network_fields(), **_tuning_fields(), **_sharing_fields()},
     }
 
 
@@ -160,6 +160,17 @@ def _network_fields() -> dict[str, object]:
         "ca_bundle": {
             "label": "Certificate authorities",
             "description": "Path of a PEM file on every worker; if empty, SSL_CERT_FILE, SSL_CERT_DIR or certifi.",
+            "schema": {"type": ["string", "null"]},
+        },
+    }
+
+
+def _sharing_fields() -> dict[str, object]:
+    """Fields of what tasks share."""
+    return {
+        "rate_limit_conn_id": {
+            "label": "Redis connection of the request budget",
+            "description": "A connection of type redis, for workers on several machines; if empty, a local file.",
             "schema": {"type": ["string", "null"]},
         },
     }

@@ -26,6 +26,8 @@ from typing import Any, NamedTuple
 import msgspec
 
 from airflow_audit_provider.adapters.budget.file_store import FileBudgetStore
+from airflow_audit_provider.adapters.budget.redis_connection import RedisServer
+from airflow_audit_provider.adapters.budget.redis_store import RedisBudgetStore
 from airflow_audit_provider.adapters.budget.shared_budget import SharedBudget
 from airflow_audit_provider.adapters.clock import SystemClock
 from airflow_audit_provider.adapters.cloudflare.http import Credentials, Endpoint, HttpTransport, open_client
@@ -42,7 +44,7 @@ from airflow_audit_provider.testing import FakeCloudflare, FakeServer, Settings
 from airflow_audit_provider.testing.faults import Exchange
 from airflow_audit_provider.testing.settings import ACCOUNT_ID, TOKEN
 
-FILE, NONE = "file", "none"
+FILE, REDIS, NONE = "file", "redis", "none"
 # All processes begin together, this long after the last one has imported its libraries.
 START_SECONDS = 0.2
 
@@ -138,7 +140,10 @@ class _Events:
 
 def open_store(address: str) -> BudgetStore:
     """Returns the store of an address such as ``file:/tmp/folder``."""
-    _, _, place = address.partition(":")
+    kind, _, place = address.partition(":")
+    if kind == REDIS:
+        host, _, port = place.partition(":")
+        return RedisBudgetStore(RedisServer(host, int(port)), token_digest("", "", TOKEN))
     return FileBudgetStore([Path(place)], token_digest("", "", TOKEN), SystemClock())
 
 
@@ -234,6 +239,7 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=8)
     parser.add_argument("--limit", action="append", help="requests/seconds, such as 100/10")
     parser.add_argument("--store", action="append")
+    parser.add_argument("--redis", help="host:port of a server to measure as well")
     arguments = parser.parse_args()
     if arguments.job is not None:
         print(msgspec.json.encode(work(msgspec.json.decode(arguments.job, type=SharerJob))).decode())
@@ -241,6 +247,8 @@ def main() -> None:
     with TemporaryDirectory() as folder:
         (Path(folder) / "budget").mkdir(mode=0o700)
         stores = {NONE: NONE, FILE: f"file:{folder}/budget"}
+        if arguments.redis:
+            stores[REDIS] = f"redis:{arguments.redis}"
         print("| store | limit | requests | refused | share of the allowed rate | least and most of a process |")
         print("|---|---|---|---|---|---|")
         for text in arguments.limit or ["10/1", "100/10", "60/15"]:

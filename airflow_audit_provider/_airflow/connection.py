@@ -34,7 +34,7 @@ _NUMBERS: dict[str, float | None] = {
 _WHOLE_NUMBERS = frozenset({"rate_limit_requests", "max_attempts", "max_response_bytes"})
 # A token as it is pasted from a curl command or from Cloudflare's documentation.
 _AUTHORIZATION = re.compile(r"['\"]?(authorization\s*:\s*)?bearer(\s|:|$)", re.IGNORECASE)
-_TEXTS = frozenset({"account_id", "organization_id", "proxy", "ca_bundle"})
+_TEXTS = frozenset({"account_id", "organization_id", "proxy", "ca_bundle", "rate_limit_conn_id"})
 
 
 def get_connection(conn_id: str, remedy: str, hook: BaseHook | type[BaseHook] = BaseHook) -> Any:
@@ -117,6 +117,7 @@ class ConnectionSettings(NamedTuple):
     account_id: str | None
     organization_id: str | None
     numbers: Mapping[str, float]
+    rate_limit_conn_id: str | None = None
 
     @property
     def limit(self) -> RateLimit | None:
@@ -162,7 +163,13 @@ def read_connection(conn_id: str, fields: ConnectionFields) -> ConnectionSetting
         ca_bundle=_text(fields, "ca_bundle"),
     )
     endpoint.check_safe()
-    return ConnectionSettings(endpoint, _text(fields, "account_id"), _text(fields, "organization_id"), numbers)
+    return ConnectionSettings(
+        endpoint,
+        _text(fields, "account_id"),
+        _text(fields, "organization_id"),
+        numbers,
+        _text(fields, "rate_limit_conn_id"),
+    )
 
 
 def _check_extras(conn_id: str, extra: Mapping[str, Any]) -> None:

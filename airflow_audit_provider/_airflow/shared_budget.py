@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,16 @@ from airflow_audit_provider._airflow.config import shares_rate_limit
 from airflow_audit_provider._airflow.connection import ConnectionSettings
 from airflow_audit_provider._airflow.observability.metrics import Metrics
 from airflow_audit_provider.adapters.budget.file_store import FileBudgetStore
+from airflow_audit_provider.adapters.budget.redis_connection import RedisServer
+from airflow_audit_provider.adapters.budget.redis_store import RedisBudgetStore
 from airflow_audit_provider.adapters.budget.shared_budget import SharedBudget
 from airflow_audit_provider.core.api.rate_limiter import RateLimiter
 from airflow_audit_provider.core.api.token_budget import BudgetStore, BudgetUnavailableError, SharedRateLimiter
 from airflow_audit_provider.core.ports import Clock
+from airflow_audit_provider.exceptions import ConfigurationError
 
 _FOLDER = "cloudflare_audit_logs_budget"
+_TRUE = ("true", "1")
 
 
 class BudgetLog:
@@ -54,13 +59,41 @@ class BudgetLog:
         )
 
 
-def open_rate_limiter(settings: ConnectionSettings, conn_id: str, clock: Clock, log: Any) -> RateLimiter:
-    """Returns the rate limiter of one hook: on the shared budget of its token, unless that is off or unusable."""
+def budget_server(conn_id: str, conn: Any, extra: Mapping[str, Any]) -> RedisServer:
+    """Returns the server of a connection of type ``redis``; raises ``ConfigurationError`` for an invalid database."""
+    database = extra.get("db") or 0
+    if not str(database).isdigit():
+        raise ConfigurationError(
+            f"The extra field 'db' of connection {conn_id!r} is {database!r}. Set it to the number of a Redis "
+            "database, or leave it out."
+        )
+    return RedisServer(
+        conn.host or "localhost",
+        conn.port or 6379,
+        int(database),
+        conn.login or None,
+        conn.password or None,
+        is_tls=str(extra.get("ssl", "")).lower() in _TRUE,
+        ca_certs=extra.get("ssl_ca_certs") or None,
+    )
+
+
+def open_rate_limiter(
+    settings: ConnectionSettings, conn_id: str, clock: Clock, log: Any, server: RedisServer | None = None
+) -> RateLimiter:
+    """Returns the rate limiter of one hook: on the shared budget of its token, unless that is off or unusable.
+
+    The budget is on ``server``, if one is given, otherwise in a file of this machine.
+    """
     if not shares_rate_limit():
         return RateLimiter(settings.limit)
     events = BudgetLog(log, conn_id)
     try:
-        store: BudgetStore = FileBudgetStore(budget_folders(), settings.token_digest, clock)
+        store: BudgetStore = (
+            RedisBudgetStore(server, settings.token_digest)
+            if server is not None
+            else FileBudgetStore(budget_folders(), settings.token_digest, clock)
+        )
     except BudgetUnavailableError as error:
         events.on_outage(str(error))
         return RateLimiter(settings.limit)

@@ -25,7 +25,8 @@ from airflow_audit_provider._airflow.connection import (
 from airflow_audit_provider._airflow.connection_check import check_connection
 from airflow_audit_provider._airflow.connection_form import field_behaviour, form_widgets
 from airflow_audit_provider._airflow.secrets import mask
-from airflow_audit_provider._airflow.shared_budget import open_rate_limiter
+from airflow_audit_provider._airflow.shared_budget import budget_server, open_rate_limiter
+from airflow_audit_provider.adapters.budget.redis_connection import RedisServer
 from airflow_audit_provider.adapters.clock import SystemClock
 from airflow_audit_provider.adapters.cloudflare.http import (
     AsyncHttpTransport,
@@ -56,6 +57,9 @@ if TYPE_CHECKING:
     from airflow_audit_provider.pipelines.plan import PlanRequest
     from airflow_audit_provider.pipelines.plan_report import Plan
 
+_CREATE_BUDGET_CONNECTION = (
+    "Create it with type redis, or remove rate_limit_conn_id from the extra of the Cloudflare connection."
+)
 _CREATE_CONNECTION = "Create it with type cloudflare, the API token as password and the account_id in extra."
 
 
@@ -68,9 +72,9 @@ class CloudflareHook(BaseHook):
     :param transport: an httpx transport to use instead of the network, blocking or async as the called method needs.
     :param clock: a clock to use instead of the system clock.
 
-    All reads of one hook share one rate limiter, and on one machine all hooks with the same token share one request
-    budget, except those with a ``transport`` or ``clock`` of their own. Errors are those of
-    :mod:`airflow_audit_provider.exceptions`.
+    All reads of one hook share one rate limiter. All hooks with the same token share one request budget, on one machine
+    or on the server of the connection's extra ``rate_limit_conn_id``, except those with a ``transport`` or ``clock`` of
+    their own. Errors are those of :mod:`airflow_audit_provider.exceptions`.
     """
 
     conn_name_attr = "cloudflare_conn_id"
@@ -114,6 +118,10 @@ class CloudflareHook(BaseHook):
             conn, extra = await aget_connection(self.cloudflare_conn_id, _CREATE_CONNECTION, self)
             # Masking may send a request to the supervisor, which blocks.
             self.__dict__["settings"] = await asyncio.to_thread(self._settings_in, conn, extra)
+        conn_id = self.settings.rate_limit_conn_id
+        if conn_id is not None and "_budget_server" not in self.__dict__:
+            conn, extra = await aget_connection(conn_id, _CREATE_BUDGET_CONNECTION, self)
+            self.__dict__["_budget_server"] = budget_server(conn_id, conn, extra)
         return self.settings
 
     def _settings_in(self, conn: Any, extra: dict[str, Any]) -> ConnectionSettings:
@@ -192,7 +200,15 @@ class CloudflareHook(BaseHook):
         if self._transport is not None or not isinstance(self.clock, SystemClock):
             # Requests that do not reach the network, or are not sent in real time, count against nothing.
             return RateLimiter(self.settings.limit)
-        return open_rate_limiter(self.settings, self.cloudflare_conn_id, self.clock, self.log)
+        return open_rate_limiter(self.settings, self.cloudflare_conn_id, self.clock, self.log, self._budget_server)
+
+    @cached_property
+    def _budget_server(self) -> RedisServer | None:
+        conn_id = self.settings.rate_limit_conn_id
+        if conn_id is None:
+            return None
+        conn = get_connection(conn_id, _CREATE_BUDGET_CONNECTION, self)
+        return budget_server(conn_id, conn, conn.extra_dejson)
 
     def query(
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from airflow_audit_provider._airflow import shared_budget
+from airflow_audit_provider.adapters.budget.redis_connection import RedisServer
 from airflow_audit_provider.adapters.clock import SystemClock
 from airflow_audit_provider.core.api.rate_limiter import RateLimiter
 from airflow_audit_provider.core.api.token_budget import Grant, SharedRateLimiter
@@ -90,6 +92,38 @@ def test_without_any_folder_the_task_goes_on_and_warns(
     assert type(limiter) is RateLimiter
     assert "The shared request budget of connection 'one' cannot be used: no folder for it" in caplog.text
     assert TOKEN not in caplog.text
+
+
+def _connect_redis(monkeypatch: pytest.MonkeyPatch, **extra: object) -> None:
+    text = json.dumps({"conn_type": "redis", "host": "redis.example.com", "password": "secret", "extra": extra})
+    monkeypatch.setenv("AIRFLOW_CONN_BUDGET", text)
+    known = {"account_id": ACCOUNT_ID, "rate_limit_conn_id": "budget"}
+    monkeypatch.setenv("AIRFLOW_CONN_ONE", json.dumps({"conn_type": "cloudflare", "password": TOKEN, "extra": known}))
+
+
+def test_connection_names_the_server_of_the_budget(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server is that of ``rate_limit_conn_id``, with its database and certificates, in both ways of reading it."""
+    _connect_redis(monkeypatch, db="2", ssl=True, ssl_ca_certs="/etc/ca.pem")
+    expected = RedisServer("redis.example.com", 6379, 2, None, "secret", is_tls=True, ca_certs="/etc/ca.pem")
+    waiting = CloudflareHook("one")
+    asyncio.run(waiting.load_settings())
+    assert tuple(CloudflareHook("one")._budget_server or ()) == tuple(waiting._budget_server or ()) == tuple(expected)
+    assert "secret" not in repr(waiting._budget_server)
+
+
+def test_database_that_is_no_number_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An invalid database is an error that names the connection."""
+    _connect_redis(monkeypatch, db="two")
+    with pytest.raises(ConfigurationError, match="'db' of connection 'budget' is 'two'"):
+        _limiter("one")
+
+
+def test_connection_of_the_budget_that_does_not_exist_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A missing connection is an error that names it and the field."""
+    _connect_redis(monkeypatch)
+    monkeypatch.delenv("AIRFLOW_CONN_BUDGET")
+    with pytest.raises(ConfigurationError, match=r"Connection 'budget' does not exist.*rate_limit_conn_id"):
+        _limiter("one")
 
 
 def test_hook_on_a_test_double_counts_alone(task_setup: TaskSetup) -> None:

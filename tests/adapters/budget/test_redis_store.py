@@ -1,0 +1,167 @@
+"""The budget on a real server: changes are never lost, and a server that fails or answers nonsense is an outage."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from airflow_audit_provider.adapters.budget.redis_connection import RedisConnection, RedisServer
+from airflow_audit_provider.adapters.budget.redis_store import RedisBudgetStore
+from airflow_audit_provider.core.api.token_budget import BudgetUnavailableError
+from tests.adapters.budget.redis_server import PASSWORD, RunningRedis
+
+_KEY = b"airflow-audit-provider:budget:digest"
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture
+def redis(tmp_path: Path) -> Iterator[RunningRedis]:
+    """A running server without content."""
+    running = RunningRedis(tmp_path)
+    running.start()
+    yield running
+    running.stop()
+
+
+def _append(store: RedisBudgetStore, addition: bytes = b"x") -> bytes:
+    """Adds to the stored bytes; returns what was stored before. Headers of 25 bytes tell values apart."""
+
+    def appended(content: bytes | None, now: float) -> tuple[bytes, bytes]:
+        old = (content or b"")[25:]
+        return f"{now:025.6f}".encode() + old + addition, old
+
+    return store.update(appended)
+
+
+def test_changes_of_several_sharers_are_all_kept(redis: RunningRedis) -> None:
+    """Sharers that change the value at the same time lose no change of another."""
+    stores = [RedisBudgetStore(redis.server, "digest") for _ in range(8)]
+
+    def append_often(store: RedisBudgetStore) -> None:
+        for _ in range(50):
+            _append(store)
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(append_often, stores))
+    assert len(_append(stores[0])) == 400
+
+
+def test_time_is_that_of_the_server(redis: RunningRedis) -> None:
+    """The time of a change is the server's, whatever the clocks of the workers."""
+    now = RedisBudgetStore(redis.server, "digest").update(lambda _content, now: (b"x" * 30, now))
+    assert abs(now - time.time()) < 5
+
+
+def test_value_expires_when_nobody_uses_it(redis: RunningRedis) -> None:
+    """The server forgets a budget two hours after its last use."""
+    _append(RedisBudgetStore(redis.server, "digest"))
+    left = RedisConnection(redis.server).run(b"PTTL", _KEY)
+    assert isinstance(left, int)
+    assert 7_000_000 < left <= 7_200_000
+
+
+def test_server_that_stops_is_an_outage_and_works_after_its_return(redis: RunningRedis) -> None:
+    """While the server is gone, each change is an outage; after its return, the first change succeeds."""
+    store = RedisBudgetStore(redis.server, "digest")
+    _append(store)
+    redis.stop()
+    with pytest.raises(BudgetUnavailableError, match=r"the server 127\.0\.0\.1:\d+ cannot be reached"):
+        _append(store)
+    redis.start()
+    assert _append(store) == b""
+    assert _append(store) == b"x"
+
+
+def test_restart_between_two_changes_is_no_outage(redis: RunningRedis) -> None:
+    """A connection that has ended since its last use is opened again without an outage."""
+    store = RedisBudgetStore(redis.server, "digest")
+    _append(store)
+    redis.stop()
+    redis.start()
+    assert _append(store) == b""
+
+
+def test_key_of_another_type_is_an_outage_and_stays(redis: RunningRedis) -> None:
+    """A list in the place of the budget is named, and neither read nor replaced."""
+    other = RedisConnection(redis.server)
+    other.run(b"RPUSH", _KEY, b"foreign")
+    with pytest.raises(BudgetUnavailableError, match="WRONGTYPE"):
+        _append(RedisBudgetStore(redis.server, "digest"))
+    assert other.run(b"LLEN", _KEY) == 1
+
+
+def test_password_is_checked_and_not_shown(tmp_path: Path) -> None:
+    """A server with a password refuses others, and no error contains the password."""
+    running = RunningRedis(tmp_path, "--requirepass", PASSWORD)
+    try:
+        running.start()
+        with pytest.raises(BudgetUnavailableError, match="NOAUTH"):
+            _append(RedisBudgetStore(running.server, "digest"))
+        with pytest.raises(BudgetUnavailableError, match="WRONGPASS") as refused:
+            _append(RedisBudgetStore(running.server._replace(password=PASSWORD + "x"), "digest"))
+        assert PASSWORD not in str(refused.value)
+        assert PASSWORD not in repr(running.server._replace(password=PASSWORD))
+        _append(RedisBudgetStore(running.server._replace(password=PASSWORD, database=3), "digest"))
+    finally:
+        running.stop()
+
+
+def test_forked_child_opens_a_connection_of_its_own(redis: RunningRedis) -> None:
+    """A child of a fork does not write into the connection of its parent."""
+    store = RedisBudgetStore(redis.server, "digest")
+    _append(store)
+    child = os.fork()
+    if not child:
+        _append(store)
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert _append(store) == b"xx"
+
+
+@contextmanager
+def _answering(answer: bytes) -> Iterator[RedisServer]:
+    """Runs a server that gives each connection the same answer and closes it."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            while True:
+                try:
+                    talk, _ = listener.accept()
+                except OSError:
+                    return
+                with talk:
+                    talk.recv(65536)
+                    talk.sendall(answer)
+
+        threading.Thread(target=serve, daemon=True).start()
+        yield RedisServer("127.0.0.1", listener.getsockname()[1])
+        listener.shutdown(socket.SHUT_RDWR)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"", b"HTTP/1.1 400 Bad Request\r\n\r\n", b"*4\r\n:1\r\n", b"*99999999\r\n", b"$999999999999\r\n", b":7\r\n",
+        b"$-1\r\n", b"*4\r\n:1\r\n$1\r\nx\r\n$1\r\n2\r\n$0\r\n\r\n", b"*1\r\n" * 2000, b":x\r\n", b"+OK\r\n",
+        b"\xff" * 100, b"*3\r\n:0\r\n$1\r\n1\r\n$1\r\n2\r\n",
+    ],
+)  # fmt: skip
+def test_nonsense_is_an_outage(answer: bytes) -> None:
+    """Whatever a server answers that is no Redis, the outage is named and nothing else is raised."""
+    with _answering(answer) as server, pytest.raises(BudgetUnavailableError, match="the server 127"):
+        _append(RedisBudgetStore(server, "digest"))
+
+
+def test_server_that_never_agrees_is_an_outage() -> None:
+    """A server that always has a newer value ends the attempts."""
+    answer = b"*4\r\n:0\r\n$1\r\n1\r\n$1\r\n2\r\n$3\r\nabc\r\n" * 200
+    with _answering(answer) as server, pytest.raises(BudgetUnavailableError, match="newer 100 times"):
+        _append(RedisBudgetStore(server, "digest"))
