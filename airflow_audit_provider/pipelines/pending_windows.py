@@ -95,7 +95,8 @@ class PendingWindows:
             # The ledger is read before the manifests are listed, so that it is never ahead of the listing.
             reach = TimeWindow(min(one.start for one in windows), max(one.end for one in windows))
             ledger = touching(self._warehouse.loaded(self._dataset, reach), windows)
-            keys = self._manifests_of(windows)
+            # A window that was loaded can overlap one of an attempt that failed; its manifests are there, too.
+            keys = self._manifests_of(windows | {entry.window for entry in ledger})
             newest, plan = newest_manifests(keys), self._plan_for(keys, ledger)
         changed_count = sum(load.replaced is not None for load in plan.loads) + len(plan.errors)
         position = LoadPosition(

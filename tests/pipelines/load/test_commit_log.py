@@ -155,6 +155,20 @@ def test_entry_of_a_killed_attempt_is_settled_by_the_next_commit(looks: Looks, s
     assert (looks.read_count, store.call_count) == (0, 2)
 
 
+def test_entry_of_a_killed_attempt_may_overlap_what_is_loaded(
+    looks: Looks, store: CountingStore, target: LoadTarget
+) -> None:
+    """The window was landed with another length instead, and its manifests are not lost."""
+    for day, at in ((5, NOW + HOUR), (10, NOW + HOUR)):
+        _log(store, TimeWindow(window(day).start, window(day).start + HOUR), at, attempt_id="killed")
+    _commit(store, 10, NOW + 2 * HOUR, "new")
+    assert len(looks.load(NOW + 3 * HOUR).loaded) == 1
+    for hours in (4, 5):
+        assert looks.load(NOW + hours * HOUR).unchanged_count == 11
+        assert not looks.were_full()
+    assert target.ids() == _ids("new")
+
+
 def test_everything_is_looked_at_once_a_week(looks: Looks, store: CountingStore, target: LoadTarget) -> None:
     """A commit without an entry, by an earlier release, is delayed, not lost."""
     commit(store, window(20), records_in(window(20), 1, "silent"))
