@@ -267,8 +267,9 @@ def _needed_parts(
     if not removed:
         return {}
     logged = set(store.list_keys(COMMIT_LOG_FOLDER)).difference(before)
-    is_active = any(entry.window == window for entry in log_entries(logged))
     current = _newest_manifest(store, window)
+    # After its commit, or that of a later generation, a run needs only what the manifest names.
+    is_active = window in active_windows(log_entries(logged), {window: current} if current else {}, _NEVER_AT)
     is_newer = current is not None and current != newest
     named = {part.key for part in read_committed(store, current).manifest.parts} if current and is_newer else set()
     # An orphaned part may be damaged, and the run may have written it again since.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime, timedelta
 from itertools import combinations_with_replacement
@@ -35,6 +37,7 @@ class SteppingStore(MemoryStore):
     def __init__(self, steps: Steps, moments: Iterable[int]) -> None:
         super().__init__(steps.before)
         self.operation_count = 0
+        self.put_keys: list[str] = []
         self._later = list(zip(moments, steps.written, strict=True))
 
     def make_steps(self, *, all_of_them: bool = False) -> None:
@@ -57,6 +60,7 @@ class SteppingStore(MemoryStore):
     def put(self, key: str, content: bytes) -> bool:
         """Writes after the steps."""
         self.make_steps()
+        self.put_keys.append(key)
         return super().put(key, content)
 
     def remove(self, keys: Iterable[str]) -> None:
@@ -96,6 +100,21 @@ def test_part_stays_whenever_its_run_makes_its_steps(clock_error: timedelta) -> 
         assert store.objects.get(steps.part) == steps.written[1][1], moments
         put_back_count += not report.keys
     assert put_back_count > undisturbed.operation_count
+
+
+@pytest.mark.integration
+def test_other_part_is_not_put_back_after_the_commit() -> None:
+    """The run commits other records, such as those that an erasure leaves: what was removed stays removed."""
+    steps, other = _steps(0 * HOUR), b"another part"
+    digest = hashlib.sha256(other).hexdigest()[:16]
+    orphaned = re.sub(r"[0-9a-f]{16}(?=\.)", digest, steps.part)
+    before = {key: content for key, content in steps.before.items() if key != steps.part} | {orphaned: other}
+    removed_count = 0
+    for moment in range(1, 16):
+        store = SteppingStore(steps._replace(before=before), [moment] * 3)
+        removed_count += orphaned in sweep(store, NOW).keys
+        assert not store.put_keys, moment
+    assert removed_count > 5
 
 
 def _entry_only(change: Callable[[str], str]) -> Steps:
