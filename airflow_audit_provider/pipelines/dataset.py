@@ -6,10 +6,23 @@ different queries, the create-only write lets one through.
 
 from __future__ import annotations
 
+import hashlib
+
 from airflow_audit_provider.core.archive.dataset import Dataset, check_one_dataset, dataset_of, read_dataset
 from airflow_audit_provider.core.archive.object_keys import DATASET_KEY, MANIFEST_FOLDER, newest_manifests
 from airflow_audit_provider.core.ports import Store
 from airflow_audit_provider.pipelines.committed import read_committed
+
+
+def read_descriptor(store: Store, digest: str | None, expected: Dataset | None) -> bytes | None:
+    """Returns the descriptor, None if there is none; reads it unless its digest is that of the expected one.
+
+    ``digest`` is what the store states, None if it states nothing. Equal datasets have equal bytes, so reading an
+    expected descriptor shows nothing else.
+    """
+    content = expected.to_bytes() if expected is not None and digest is not None else None
+    is_expected = content is not None and digest == hashlib.md5(content, usedforsecurity=False).hexdigest()
+    return content if is_expected else store.read(DATASET_KEY)
 
 
 def check_dataset(store: Store, pulled: Dataset) -> None:

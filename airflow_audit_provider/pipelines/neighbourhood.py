@@ -65,12 +65,20 @@ def manifest_folder(day: date) -> str:
     return f"{MANIFEST_FOLDER}{PARTITION_START}{day}/"
 
 
-def list_around(store: Store, time_range: TimeWindow, folder: str = "") -> Neighbourhood:
-    """Lists the manifests around a range of the dataset in a folder; the keys are relative to the folder."""
+def list_around(
+    store: Store, time_range: TimeWindow, folder: str = "", *, has_long_windows: bool = True
+) -> Neighbourhood:
+    """Lists the manifests around a range of the dataset in a folder; the keys are relative to the folder.
+
+    ``has_long_windows`` is false if a listing has shown that no window is announced.
+    """
     first, *others = days_of(time_range)
     days = {first - _DAY, first, *others}
-    prefixes = [*map(manifest_folder, sorted(days)), LONG_WINDOW_FOLDER]
-    keys = _list(store, folder, prefixes)
+    prefixes = [folder + manifest_folder(day) for day in sorted(days)]
+    calls = [lambda: list(store.list_neighbours(prefixes))]
+    if has_long_windows:
+        calls.append(lambda: list(store.list_keys(folder + LONG_WINDOW_FOLDER)))
+    keys = [key.removeprefix(folder) for listed in store.gather(calls) for key in listed]
     announced = [window for window in map(announced_window, keys) if window is not None]
     named = [parsed.window for parsed in map(read_manifest_key, keys) if parsed is not None]
     # An announced window may never have been committed.

@@ -12,7 +12,6 @@ Invariant: nothing outside of the window's neighbourhood is listed or read, exce
 
 from __future__ import annotations
 
-import hashlib
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
@@ -33,7 +32,7 @@ from airflow_audit_provider.core.archive.object_keys import (
 from airflow_audit_provider.core.ports import Store
 from airflow_audit_provider.core.windows.window import TimeWindow
 from airflow_audit_provider.pipelines.committed import check_distant, committed_manifest, newest_key
-from airflow_audit_provider.pipelines.dataset import check_held_dataset
+from airflow_audit_provider.pipelines.dataset import check_held_dataset, read_descriptor
 from airflow_audit_provider.pipelines.pull_spec import PullSpec
 
 _TOP_LEVEL = (DATASET_KEY, LONG_WINDOW_FOLDER, MANIFEST_FOLDER, STAGING_FOLDER)
@@ -124,15 +123,8 @@ def _look_at_top(store: Store, prefixes: list[str]) -> tuple[TopLevel, list[str]
 
 
 def _read_descriptor(store: Store, top: TopLevel, expected: Dataset) -> bytes | None:
-    """Returns the dataset descriptor, None if there is none; reads it unless its digest is the expected one.
-
-    The store states the digest, and equal datasets have equal bytes, so reading an expected one shows nothing else.
-    """
-    if DATASET_KEY not in top:
-        return None
-    content = expected.to_bytes()
-    is_expected = top[DATASET_KEY] == hashlib.md5(content, usedforsecurity=False).hexdigest()
-    return content if is_expected else store.read(DATASET_KEY)
+    """Returns the dataset descriptor, None if there is none."""
+    return read_descriptor(store, top[DATASET_KEY], expected) if DATASET_KEY in top else None
 
 
 def _questions(

@@ -19,9 +19,11 @@ from typing import NamedTuple
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from airflow_audit_provider.core.archive.dataset import dataset_of
 from airflow_audit_provider.core.archive.manifest import Part
 from airflow_audit_provider.core.archive.object_keys import (
     DATASET_KEY,
+    LONG_WINDOW_FOLDER,
     MANIFEST_FOLDER,
     PARTITION_START,
     SEAL_FOLDER,
@@ -34,7 +36,7 @@ from airflow_audit_provider.core.ports import ObjectLockReader, Store
 from airflow_audit_provider.core.verification.dataset_check import DatasetCheck
 from airflow_audit_provider.core.verification.envelopes import SignatureVerifier
 from airflow_audit_provider.core.verification.findings import Finding, FindingKind, finding, severe
-from airflow_audit_provider.core.verification.manifest_chain import Chain, StoredManifest, read_chain
+from airflow_audit_provider.core.verification.manifest_chain import Chain, Generation, StoredManifest, read_chain
 from airflow_audit_provider.core.verification.object_locks import LockSummary, lock_findings, protected_keys
 from airflow_audit_provider.core.verification.part_checks import (
     WindowCheck,
@@ -56,10 +58,11 @@ from airflow_audit_provider.core.verification.seals import (
 from airflow_audit_provider.core.verification.timestamps import SealTime, SealTimes, TimestampVerifier
 from airflow_audit_provider.core.windows.window import EARLIEST_AT, LATEST_AT, TimeWindow
 from airflow_audit_provider.exceptions import ConfigurationError
+from airflow_audit_provider.pipelines.dataset import read_descriptor
 from airflow_audit_provider.pipelines.manifest_index import IndexCheck
 from airflow_audit_provider.pipelines.neighbourhood import days_of, is_near, list_around, manifest_folder
 from airflow_audit_provider.pipelines.parts_side_by_side import OpenWindow, PartsSideBySide
-from airflow_audit_provider.pipelines.seal_objects import read_chain_by_index, read_whole_chain
+from airflow_audit_provider.pipelines.seal_objects import SealObjects, read_chain_by_index, read_whole_chain
 from airflow_audit_provider.pipelines.side_by_side import each, list_each, read_each
 
 
@@ -155,6 +158,7 @@ class TrustAnchors(NamedTuple):
 
 
 NO_TRUST_ANCHORS = TrustAnchors()
+_TOP_LEVEL = (DATASET_KEY, LONG_WINDOW_FOLDER, MANIFEST_FOLDER, SEAL_FOLDER)
 
 
 def verify(
@@ -184,6 +188,7 @@ def verify(
 
 def _report(run: _Verifier, anchors: TrustAnchors, lock_check: LockCheck | None) -> VerifyReport:
     run.check_windows()
+    run.check_dataset()
     if not run.window_count:
         fact = "No window is committed in this range, so nothing was verified."
         run.findings.append(finding(FindingKind.NOTHING_COMMITTED, MANIFEST_FOLDER, fact))
@@ -255,19 +260,15 @@ class _Verifier:
         self._manifest_folders: set[str] = set()
         # Read before the manifests are listed, see pipelines/manifest_index.
         self._index_check = IndexCheck(store, self._sizes)
+        self._top = store.present(_TOP_LEVEL) if self._is_near else dict.fromkeys(_TOP_LEVEL)
         self.manifest_keys = set(self._list_manifests())
-        # Read after the listing: the descriptor is created before the first manifest.
-        descriptor = store.read(DATASET_KEY)
-        self._dataset = DatasetCheck(descriptor)
-        if descriptor is not None:
-            self._sizes[DATASET_KEY] = len(descriptor)
-        by_index = by_index and self._is_near
-        sealed = read_chain_by_index(store, days_of(time_range)) if by_index else read_whole_chain(store)
+        self._dataset: DatasetCheck | None = None
+        sealed = self._read_seals(by_index=by_index)
         self.has_index = sealed.index_number > 0
         self._sizes.update(sealed.sizes)
         self.seals = sealed.chain
         self._list_sealed_windows()
-        self.findings: list[Finding] = [*self._dataset.findings(self.manifest_keys), *sealed.findings]
+        self.findings: list[Finding] = [*sealed.findings]
         self.manifests: dict[str, SealedManifest | None] = {}
         self.window_count = self.part_count = self.record_count = self.size_bytes = 0
         self.newest_manifests: list[str] = []
@@ -280,10 +281,32 @@ class _Verifier:
     def _list_manifests(self) -> list[str]:
         if not self._is_near:
             return list(self._store.list_keys(MANIFEST_FOLDER))
-        found = list_around(self._store, self._range)
+        found = list_around(self._store, self._range, has_long_windows=LONG_WINDOW_FOLDER in self._top)
         self._manifest_days = found.days
         self._manifest_folders = {manifest_folder(day) for day in found.days}
         return found.manifest_keys
+
+    def _read_seals(self, *, by_index: bool) -> SealObjects:
+        """Reads the seals after the manifests were listed; those of a range of some days by their index."""
+        if SEAL_FOLDER not in self._top:
+            return SealObjects(SealChain({}), {})
+        if by_index and self._is_near:
+            return read_chain_by_index(self._store, days_of(self._range))
+        return read_whole_chain(self._store)
+
+    def check_dataset(self, newest: Generation | None = None) -> DatasetCheck:
+        """Returns the check of the descriptor, which the first call makes.
+
+        The descriptor is created before the first manifest, so a listing before the manifests may lack it: then it is
+        read itself. It need not be read if its listed digest is the one that the first window calls for.
+        """
+        if self._dataset is None:
+            expected = dataset_of(newest.manifest) if newest is not None else None
+            content = read_descriptor(self._store, self._top.get(DATASET_KEY), expected)
+            self._dataset = DatasetCheck(content)
+            self._sizes.update({} if content is None else {DATASET_KEY: len(content)})
+            self.findings[:0] = self._dataset.findings(self.manifest_keys)
+        return self._dataset
 
     def _list_sealed_windows(self) -> None:
         """Lists the folders of sealed windows that overlap the range and that no announcement has named.
@@ -336,7 +359,7 @@ class _Verifier:
         """Adds what is known of a window when its parts were checked."""
         stored, chain, check = window
         self.manifests.update(as_sealed(stored, chain))
-        self.findings += [*check.finish(), *self._dataset.window_findings(check.newest)]
+        self.findings += [*check.finish(), *self.check_dataset(check.newest).window_findings(check.newest)]
         self._check_sealed_parts(chain, {part.key for part in check.parts})
         self.newest_manifests += [check.newest.key] if check.newest else []
         self.window_count += 1
