@@ -14,8 +14,8 @@ import hashlib
 import json
 import platform
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -23,15 +23,20 @@ from statistics import median
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
+from airflow_audit_provider.adapters.clock import SystemClock
 from airflow_audit_provider.adapters.storage.local_store import LocalStore
+from airflow_audit_provider.adapters.warehouses.duckdb import open_duckdb
+from airflow_audit_provider.adapters.warehouses.sql import SqlWarehouse, table_name
 from airflow_audit_provider.core.ports import Store
 from airflow_audit_provider.core.windows.run_window import RunWindow
 from airflow_audit_provider.core.windows.window import TimeWindow
 from airflow_audit_provider.pipelines.coverage import coverage
 from airflow_audit_provider.pipelines.late_records import pull_late_records
+from airflow_audit_provider.pipelines.load import LoadSpec, load_committed
 from airflow_audit_provider.pipelines.observer import NullObserver
 from airflow_audit_provider.pipelines.pull_spec import PullSpec
 from airflow_audit_provider.pipelines.seal import seal
+from airflow_audit_provider.pipelines.sweep import sweep
 from airflow_audit_provider.pipelines.verify import verify
 from airflow_audit_provider.testing.clock import ManualClock
 from airflow_audit_provider.testing.cloudflare import FakeCloudflare
@@ -121,10 +126,20 @@ def _calls_of_readers(server: S3Server) -> Iterator[tuple[str, int, int]]:
         "first seal of 10 days": lambda: seal(store),
         "seal with nothing new": lambda: seal(store),
         "verify of one day of 10, sealed": lambda: verify(store, START - DAY, START),
+        "sweep of 10 days, nothing to remove": lambda: sweep(store, END + 30 * DAY),
     }
-    for name, action in actions.items():
-        calls = bucket.calls_of(action)
-        yield name, len(calls.calls), calls.depth
+    with TemporaryDirectory() as folder:
+        actions["first load of 10 days"] = partial(_load, store, folder)
+        actions["load with nothing new"] = partial(_load, store, folder)
+        for name, action in actions.items():
+            calls = bucket.calls_of(action)
+            yield name, len(calls.calls), calls.depth
+
+
+def _load(store: Store, folder: str) -> None:
+    session = open_duckdb(f"{folder}/audit.duckdb", SystemClock())
+    with closing(SqlWarehouse(session, table_name("audit_logs"))) as warehouse:
+        load_committed(LoadSpec("bench", "s3://bench"), store, warehouse, lambda _: None)
 
 
 TASKS = (
@@ -161,6 +176,10 @@ def _check() -> int:
     """Returns 1 if a task costs more in three measurements in a row, because a shared machine is noisy."""
     known = json.loads(FIGURES.read_text())
     found: list[str] = []
+    more_calls = list(calls_regressions(calls_to_s3(), known))
+    if more_calls:
+        print(*more_calls, sep="\n", flush=True)
+        return 1
     for _ in range(3):
         found = list(regressions(list(measured(SIZES[:2])), calibrate(), known))
         if not found:
@@ -202,6 +221,15 @@ def regressions(rows: list[Row], calibration_seconds: float, committed_figures: 
         allowed = known["cpu_seconds"] * speed
         if row.cpu_seconds > max(allowed * MOST_CPU_RATIO, allowed + LEAST_CPU_SECONDS):
             yield f"{name}: {row.cpu_seconds:.2f} s of CPU, {allowed:.2f} s before on a machine of this speed."
+
+
+def calls_regressions(found: Iterable[tuple[str, int, int]], committed_figures: dict[str, Any]) -> Iterator[str]:
+    """Yields a sentence for each task with more calls to S3, or a greater depth, than the committed figures."""
+    known = {name: (count, depth) for name, count, depth in committed_figures["s3"]}
+    for name, count, depth in found:
+        known_count, known_depth = known.get(name, (count, depth))
+        if count > known_count or depth > known_depth:
+            yield f"{name}: {count} calls to S3 of depth {depth}, {known_count} of depth {known_depth} before."
 
 
 def write(rows: list[Row], calibration_seconds: float) -> None:

@@ -42,6 +42,8 @@ PAGE = Path(__file__).parents[1] / "docs/explanation/loading.md"
 ENGINES = ("duckdb", "iceberg", "postgres")
 FLOOR, LOAD = "floor", "load"
 NORMALIZED, OTHER = "parquet normalized", "jsonl.zst"
+# A load's ratio to the floor may be this many times the committed one.
+MOST_RATIO = 1.15
 _TABLE = "audit_logs"
 _KEY = ("bench", DAY, DAY + timedelta(days=1))
 
@@ -82,7 +84,18 @@ def main() -> int:
     parser.add_argument("--form", default=NORMALIZED, help=f"{NORMALIZED!r}, or {OTHER!r} without a floor")
     parser.add_argument("--landed", help="a folder that keeps the landed window for the next run")
     parser.add_argument("--write", action="store_true", help="write the figures and the page")
+    parser.add_argument("--check", action="store_true", help="fail if a load costs more than the committed ratios say")
     asked = parser.parse_args()
+    if asked.check:
+        return _check(asked)
+    figures = _measured(asked)
+    if asked.write:
+        write(asked.form, asked.records, asked.runs, figures)
+    return 0
+
+
+def _measured(asked: argparse.Namespace) -> list[LoadFigure]:
+    """Measures and prints the figures of each engine, floor and load in turns."""
     figures: list[LoadFigure] = []
     kept = TemporaryDirectory() if asked.landed is None else nullcontext(asked.landed)
     with kept as folder, _postgres("postgres" in asked.engines) as address:
@@ -96,9 +109,34 @@ def main() -> int:
             for kind in kinds:
                 print(_line(f"{engine} {kind}, {asked.form}", runs[kind], asked.records), flush=True)
                 figures.append(LoadFigure.of(engine, kind, runs[kind], asked.records))
-    if asked.write:
-        write(asked.form, asked.records, asked.runs, figures)
-    return 0
+    return figures
+
+
+def _check(asked: argparse.Namespace) -> int:
+    """Returns 1 if an engine's ratio is too high in three measurements in a row, because a shared machine is noisy."""
+    known = json.loads(FIGURES.read_text())
+    for _ in range(3):
+        found = list(regressions(_measured(asked), known))
+        if not found:
+            return 0
+        print(*found, sep="\n", flush=True)
+        asked.engines = [engine for engine in asked.engines if any(one.startswith(engine) for one in found)]
+    return 1
+
+
+def regressions(figures: list[LoadFigure], committed_figures: dict[str, Any]) -> Iterator[str]:
+    """Yields a sentence for each engine whose load costs 15 % more of its floor than the committed figures say."""
+    before = _ratios([LoadFigure(**figure) for figure in committed_figures["figures"]])
+    for engine, ratio in _ratios(figures).items():
+        known = before.get(engine, ratio)
+        if ratio > known * MOST_RATIO:
+            yield f"{engine}: a load takes {ratio:.2f} times the CPU time of the floor, {known:.2f} times before."
+
+
+def _ratios(figures: list[LoadFigure]) -> dict[str, float]:
+    micros = {(figure.engine, figure.kind): figure.micros for figure in figures}
+    engines = dict.fromkeys(engine for engine, _ in micros)
+    return {engine: micros[engine, LOAD] / micros[engine, FLOOR] for engine in engines}
 
 
 HEAD = """# Loading: CPU of a load compared with the engine's own load

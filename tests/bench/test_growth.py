@@ -14,6 +14,7 @@ import pytest
 import bench.task_start.__main__ as task_start
 from bench import growth, loading
 from bench.growth import Row, regressions
+from bench.loading import LoadFigure
 from tests.architecture.source_files import PROJECT
 
 COMMITTED = {
@@ -53,6 +54,37 @@ def test_regression_is_one_call_or_much_time_more(row: Row, calibration_seconds:
 def test_page_has_the_committed_figures(page: Path, figures: Path, document: Callable[[Any], str]) -> None:
     """The pages are written from the figures beside the code."""
     assert page.read_text() == document(json.loads(figures.read_text()))
+
+
+@pytest.mark.parametrize(
+    ("found", "sentences"),
+    [
+        (("seal", 4, 3), []),
+        (("seal", 3, 2), []),
+        (("verify", 9, 9), []),
+        (("seal", 5, 3), ["seal: 5 calls to S3 of depth 3, 4 of depth 3 before."]),
+        (("seal", 4, 4), ["seal: 4 calls to S3 of depth 4, 4 of depth 3 before."]),
+    ],
+)
+def test_one_call_to_s3_more_is_a_regression(found: tuple[str, int, int], sentences: list[str]) -> None:
+    """So is one call more that waits for the others; a new task has nothing to be compared with."""
+    assert list(growth.calls_regressions([found], {"s3": [["seal", 4, 3]]})) == sentences
+
+
+@pytest.mark.parametrize(("micros", "is_regression"), [(12.0, False), (13.7, False), (13.9, True), (6.0, False)])
+def test_load_is_compared_by_its_ratio_to_the_floor(micros: float, is_regression: bool) -> None:
+    """On a machine of half the speed both take twice the time."""
+    before = [LoadFigure("duckdb", kind, figure, 1.0, 1.0)._asdict() for kind, figure in (("floor", 10), ("load", 12))]
+    found = [LoadFigure("duckdb", "floor", 20.0, 2.0, 1.0), LoadFigure("duckdb", "load", 2 * micros, 2.0, 1.0)]
+    assert len(list(loading.regressions(found, {"figures": before}))) == is_regression
+
+
+@pytest.mark.nightly
+def test_no_load_is_more_expensive_than_the_committed_ratio() -> None:
+    """The ratio of each engine has not grown; PostgreSQL, DuckDB and Iceberg run here."""
+    command = [sys.executable, "-m", "bench.loading", "--check"]
+    run = subprocess.run(command, check=False, capture_output=True, text=True, cwd=PROJECT)
+    assert run.returncode == 0, run.stdout + run.stderr
 
 
 @pytest.mark.nightly
