@@ -79,10 +79,15 @@ class ManifestIndex:
             if problem is not None:
                 self._ignore(month, problem)
         doubtful = sorted(key for copies in self._months.values() for key in unproved(copies, listed))
+        if not doubtful:
+            return
         # If the store states something else than MD5 digests, one manifest that equals its copy shows it.
-        if doubtful and self._store.read(self._folder + doubtful[-1]) != self.copy(doubtful[-1]):
+        if self._store.read(self._folder + doubtful[-1]) != self.copy(doubtful[-1]):
             for key in doubtful:
                 self.ignore_index_of(key, differing(key))
+        elif len(doubtful) < sum(listed[key].md5 is not None for copies in self._months.values() for key in copies):
+            # It states them for other manifests, so the sample shows nothing about the rest.
+            self._forget(doubtful)
 
     def copy(self, key: str) -> bytes | None:
         """Returns the copy of a manifest, None without one."""
@@ -105,6 +110,12 @@ class ManifestIndex:
         """Ignores the index that has the copy of a manifest."""
         if self.copy(key) is not None:
             self._ignore(month_of(key), problem)
+
+    def _forget(self, keys: Iterable[str]) -> None:
+        """Removes copies, so that their manifests are read themselves."""
+        forgotten = set(keys)
+        for month, copies in self._months.items():
+            self._months[month] = {key: content for key, content in copies.items() if key not in forgotten}
 
     def _ignore(self, month: str, problem: str) -> None:
         self._months[month] = {}

@@ -262,6 +262,25 @@ def test_texts_that_are_no_digests_do_not_disable_the_index(store: CountingStore
     assert len(encrypted.reads) == 3
 
 
+class _PartlyEncrypted(CountingStore):
+    """States MD5 digests of all objects but the newest, as S3 does after a bucket's encryption was changed."""
+
+    def list_objects(self, prefix: str) -> Iterator[ListedObject]:
+        """Returns sizes and digests, the last one of another kind."""
+        listed = list(super().list_objects(prefix))
+        yield from listed[:-1]
+        yield from (one._replace(md5="f" * 32) for one in listed[-1:])
+
+
+def test_one_text_that_is_no_digest_does_not_vouch_for_other_copies(store: CountingStore) -> None:
+    """Where most digests are true, a forged copy is not believed because one other manifest has none."""
+    key = _newest(store)[3]
+    store.objects[OCTOBER] = _index_of(store, **{key: _other_counts(store, key)})
+    mixed = _PartlyEncrypted(store.objects)
+    mixed.states_md5 = True
+    assert _plain(coverage(mixed, END)) == list(coverage(_without_index(store), END))
+
+
 def test_manifest_that_was_removed_is_not_covered(store: CountingStore) -> None:
     """The listing says which manifests exist: a copy of another one is reported, and is in no total."""
     del store.objects[_newest(store)[5]]
