@@ -3,7 +3,8 @@
 A page shows exactly what a log holds from its instant to its last record. Where no page was read, the density of the
 stratum's page counts. A page that starts in a busy hour is short, and one that starts at night is long, so the density
 of a page as a whole would depend on where it ends. Therefore only its beginning counts, for as long as the shorter ones
-of the pages around it are. A page whose beginning is empty reaches over an outage, and its end counts for what follows.
+of the pages around it are. A page that begins with days of nothing reaches over an outage, and its end counts for what
+follows. A night or a weekend without records is none.
 
 Invariant: a span that pages cover has exactly their records, whatever the density around it is.
 """
@@ -24,6 +25,7 @@ _NEIGHBOURS, _SHORT_SHARE = 4, 0.25
 # A density this many times higher than all of those around it stands out.
 _OUTLIER_FACTOR, _OUTLIER_NEIGHBOURS = 2.0, 3
 _DAY_SECONDS = 86_400
+_OUTAGE_SECONDS = 4 * _DAY_SECONDS
 # 1970-01-01, day 0, was a Thursday.
 _FIRST_WEEKDAY = 3
 
@@ -130,7 +132,8 @@ class DensityCurve:
             page = Sample(Interval(start, end), seconds)
             density = page.density(start, start + length)
             before.append(density)
-            behind.append(density or page.density(end - length, end))
+            is_outage = not density and end - start > _OUTAGE_SECONDS
+            behind.append(page.density(end - length, end) if is_outage else density)
         return sum(before) / len(before), sum(behind) / len(behind)
 
     def _uncovered(self, strata: Sequence[Stratum]) -> Iterator[_Piece]:
