@@ -298,7 +298,7 @@ def test_landing_removes_an_erased_part_only_with_the_public_key(
     _seal(landed, signing_conn_id="sealing", accept_replaced=[key], accepted_by="Ada")
     (landed.destination / part).write_bytes(content)
     landed.land(public_key="")
-    assert "1 parts of " in (out := capsys.readouterr().out)
+    assert "Kept 1 part of " in (out := capsys.readouterr().out)
     assert "give the public key" in out
     with pytest.raises(AirflowFailException, match="not in PEM format"):
         landed.land(public_key="none")

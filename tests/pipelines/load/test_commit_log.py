@@ -158,7 +158,7 @@ def test_entry_of_a_killed_attempt_is_settled_by_the_next_commit(looks: Looks, s
 def test_entry_of_a_killed_attempt_may_overlap_what_is_loaded(
     looks: Looks, store: CountingStore, target: LoadTarget
 ) -> None:
-    """The window was landed with another length instead, and its manifests are not lost."""
+    """A window that is landed with another length instead is not reported as lost."""
     for day, at in ((5, NOW + HOUR), (10, NOW + HOUR)):
         _log(store, TimeWindow(window(day).start, window(day).start + HOUR), at, attempt_id="killed")
     _commit(store, 10, NOW + 2 * HOUR, "new")

@@ -104,7 +104,7 @@ def test_part_stays_whenever_its_run_makes_its_steps(clock_error: timedelta) -> 
 
 @pytest.mark.integration
 def test_other_part_is_not_put_back_after_the_commit() -> None:
-    """The run commits other records, such as those that an erasure leaves: what was removed stays removed."""
+    """What a sweep removes stays removed if the run commits other records, such as those that an erasure leaves."""
     steps, other = _steps(0 * HOUR), b"another part"
     digest = hashlib.sha256(other).hexdigest()[:16]
     orphaned = re.sub(r"[0-9a-f]{16}(?=\.)", digest, steps.part)
