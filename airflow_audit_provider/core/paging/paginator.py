@@ -40,7 +40,7 @@ from airflow_audit_provider.core.paging.read_request import ReadRequest
 from airflow_audit_provider.core.paging.seen_records import PageContinuity, SeenRecords
 from airflow_audit_provider.core.paging.undated import UndatedRecords, only_dated
 from airflow_audit_provider.core.paging.wide_probe import WideProbe, shows_order
-from airflow_audit_provider.core.windows.window import SECOND_NS, TimeWindow
+from airflow_audit_provider.core.windows.window import SECOND_NS, TimeWindow, format_second
 from airflow_audit_provider.exceptions import SourceError, SourceProtocolError
 
 # Rows that a probe requests beyond those of the last known second: enough to show a row before that second.
@@ -484,7 +484,7 @@ class Paginator:
         return self._cursor_pager.cursor if self._cursor_pager is not None else self._pages.cursor
 
     def _position(self) -> str:
-        since, before = self._bounds.range
+        since, before = map(format_second, self._bounds.range)
         return f"{self._direction} {self._mode} in {self.window}, since {since} before {before}"
 
     def _raise_if(self, problem: str | None) -> None:

@@ -80,7 +80,7 @@ def test_protocol_error_has_all_facts_and_nothing_is_visible(
     assert error.window is not None
     assert error.window.startswith("[2026-10-26T")
     assert error.position is not None
-    assert re.search(r"since 2026-\S+Z before 2026-\S+Z ", error.position)
+    assert re.search(r"since 2026-\S+Z before 2026-\S+Z", error.position)
     assert all(fact in str(error) for fact in (str(status), error.ray_id, error.window, error.position))
     assert error.retryable is is_retryable
     assert list(store.list_keys("")) == []
