@@ -24,7 +24,9 @@ from airflow_audit_provider.core.api.token_budget import (
 from airflow_audit_provider.core.ports import Clock
 
 _Result = TypeVar("_Result")
-_Update = Callable[[TokenBudget], _Result]
+# A change of a budget, and whether the store was unusable before it: then requests were sent that the budget does not
+# know of.
+_Update = Callable[[TokenBudget, bool], _Result]
 
 # An unusable store is tried again after so many seconds, because each try may wait for a time-out.
 _RETRY_SECONDS = 10.0
@@ -66,11 +68,9 @@ class SharedBudget:
 
     def reserve(self, ticket: Ticket | None) -> Grant | None:
         """Asks for a request; returns None while the store cannot be used."""
-        was_lost = self._retry_at is not None
 
-        def reserved(budget: TokenBudget) -> Grant:
+        def reserved(budget: TokenBudget, was_lost: bool) -> Grant:
             if was_lost:
-                # During the outage, requests were sent that this budget does not know of.
                 budget.distrust()
             return budget.reserve(ticket)
 
@@ -82,18 +82,24 @@ class SharedBudget:
         if sent is None:
             return
 
-        def settled(budget: TokenBudget) -> bool:
+        def settled(budget: TokenBudget, was_lost: bool) -> bool:
             budget.settle(sent, outcome, self._clock.monotonic() - outcome.ended_at_seconds)
+            if was_lost:
+                # Afterwards: what the server stated before the outage says nothing about the requests in it.
+                budget.distrust()
             return True
 
         self._updated(settled)
 
     def _updated(self, update: _Update[_Result]) -> _Result | None:
         """Applies a change to the stored budget; returns None if the store cannot be used."""
-        if self._retry_at is not None and self._clock.monotonic() < self._retry_at:
+        # Read once: another thread may end the outage at any moment.
+        retry_at = self._retry_at
+        if retry_at is not None and self._clock.monotonic() < retry_at:
             return None
+        change = partial(self._change, lambda budget: update(budget, retry_at is not None))
         try:
-            result, problem = self._store.update(partial(self._change, update))
+            result, problem = self._store.update(change)
         except BudgetUnavailableError as error:
             self._note_outage(str(error))
             return None
@@ -101,7 +107,7 @@ class SharedBudget:
         return result
 
     def _change(
-        self, update: _Update[_Result], content: bytes | None, now: float
+        self, update: Callable[[TokenBudget], _Result], content: bytes | None, now: float
     ) -> tuple[bytes, tuple[_Result, str | None]]:
         budget = TokenBudget(content, self._sharer, now)
         result = update(budget)

@@ -128,3 +128,42 @@ def test_damaged_content_is_reported(sharing: Sharing) -> None:
     sharing.answered()
     sharing.answered(remaining_header(1))
     assert sharing.log.events == ["problem: its content is damaged"]
+
+
+def test_response_that_ends_an_outage_does_not_hide_its_requests(sharing: Sharing) -> None:
+    """What was sent during an outage is unknown to the budget, also if an older request is reported first after it."""
+    budget = SharedBudget(sharing.store, RateLimit(100, 60), 60.0, sharing.clock, sharing.log)
+    first = budget.reserve(None)
+    assert first is not None
+    budget.settle(first, Outcome(sharing.clock.monotonic(), {}))
+    older = budget.reserve(None)
+    assert older is not None
+    sharing.store.failure = "gone"
+    assert budget.reserve(None) is None
+    sharing.store.failure = None
+    sharing.clock.sleep(10.1)
+    sharing.store.now += 10.1
+    budget.settle(older, Outcome(sharing.clock.monotonic(), remaining_header(99)))
+    probe, other = budget.reserve(None), budget.reserve(None)
+    assert probe is not None
+    assert probe.sent is not None
+    assert other is not None
+    assert other.sent is None
+
+
+def test_store_that_recovers_in_another_thread_raises_nothing(sharing: Sharing) -> None:
+    """Between two looks at the time of the next try, another thread may end the outage."""
+    sharing.store.failure = "gone"
+    assert sharing.budget.reserve(None) is None
+    sharing.store.failure = None
+    sharing.clock.sleep(10.1)
+    monotonic, is_first = sharing.clock.monotonic, [True]
+
+    def recovering() -> float:
+        if is_first:
+            is_first.clear()
+            sharing.budget.reserve(None)
+        return monotonic()
+
+    sharing.clock.monotonic = recovering  # type: ignore[method-assign]
+    assert sharing.budget.reserve(None) is not None
