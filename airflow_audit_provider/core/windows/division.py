@@ -12,7 +12,7 @@ from itertools import pairwise
 
 import pendulum
 
-from airflow_audit_provider.core.windows.run_window import find_zone
+from airflow_audit_provider.core.windows.run_window import find_zone, first_instant_of
 from airflow_audit_provider.core.windows.window import TimeWindow
 from airflow_audit_provider.exceptions import ConfigurationError
 
@@ -33,7 +33,7 @@ def windows_over(time_range: TimeWindow, division: str, timezone: str = "UTC") -
         return _between(_hours(time_range))
     first, last = (_local_date(bound, zone) for bound in (time_range.start, time_range.end))
     days = _months(first, last) if division == "month" else _days(first, last)
-    borders = [pendulum.datetime(day.year, day.month, day.day, tz=zone) for day in days]
+    borders = [first_instant_of(day, zone) for day in days]
     return [window for window in _between(borders) if window.overlaps(time_range)]
 
 

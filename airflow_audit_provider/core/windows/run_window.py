@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from typing import NamedTuple
 
 import pendulum
@@ -114,13 +114,16 @@ def _explicit(bounds: RunBounds, zone: pendulum.Timezone) -> TimeWindow | None:
 
 def _partition(bounds: RunBounds, zone: pendulum.Timezone) -> TimeWindow | None:
     """Returns the window from the partition's date, or its parsed key, on; by default a calendar day."""
-    start = bounds.partition_date or _partition_key_start(bounds, zone)
+    start = bounds.partition_date or _partition_key_start(bounds)
     if start is None:
         return None
-    local = pendulum.instance(start, tz=zone).in_timezone(zone)
+    local = pendulum.instance(start).in_timezone(zone) if start.tzinfo else first_at_wall_time(start, zone)
+    midnight = first_instant_of(local, zone)
+    # A midnight that comes twice is the first one, so that the days are adjacent.
+    local = midnight if local.naive() == midnight.naive() else local
     if bounds.window_length is not None:
         return window_from(local, bounds.window_length, zone)
-    if local != local.start_of("day"):
+    if local != midnight:
         raise ConfigurationError(
             f"The partition starts at {local.isoformat()}, which is not midnight in {bounds.timezone}, so a calendar "
             "day from there would leave hours out. Give the operator the timetable's timezone, or a window_length."
@@ -128,18 +131,17 @@ def _partition(bounds: RunBounds, zone: pendulum.Timezone) -> TimeWindow | None:
     return window_from(local, _DAY, zone)
 
 
-def _partition_key_start(bounds: RunBounds, zone: pendulum.Timezone) -> datetime | None:
+def _partition_key_start(bounds: RunBounds) -> datetime | None:
     key = _set_text(bounds.partition_key)
     if key is None:
         return None
     try:
-        parsed = datetime.strptime(key, bounds.partition_key_format)
+        return datetime.strptime(key, bounds.partition_key_format)
     except ValueError as error:
         raise ConfigurationError(
             f"The partition key {key!r} does not have the format {bounds.partition_key_format!r}. "
             "Use keys of that format, or give the operator their partition_key_format, or window_start and window_end."
         ) from error
-    return parsed if parsed.tzinfo else parsed.replace(tzinfo=zone)
 
 
 def _data_interval(bounds: RunBounds, _zone: pendulum.Timezone) -> TimeWindow | None:
@@ -185,32 +187,48 @@ def window_before(instant: datetime, length: timedelta, zone: pendulum.Timezone)
     local = pendulum.instance(instant).in_timezone(zone)
     clock = timedelta(hours=local.hour, minutes=local.minute, seconds=local.second, microseconds=local.microsecond)
     ends_at = local.naive() - (clock if length % _DAY == timedelta(0) else clock % length)
-    return TimeWindow(_at_wall_time(ends_at - length, zone), _at_wall_time(ends_at, zone))
+    return TimeWindow(first_at_wall_time(ends_at - length, zone), first_at_wall_time(ends_at, zone))
 
 
 def window_from(local: pendulum.DateTime, length: timedelta, zone: pendulum.Timezone) -> TimeWindow:
     """Returns the window of a length that starts at an instant, measured as in :func:`window_before`."""
-    end = local + length if _is_absolute(length) else _at_wall_time(local.naive() + length, zone)
-    return TimeWindow(local, end)
+    if _is_absolute(length):
+        return TimeWindow(local, local + length)
+    # Where the clock skips midnight, a day begins later and still ends at the next midnight.
+    is_midnight = local == first_instant_of(local, zone)
+    begins_at = local.naive().start_of("day") if is_midnight else local.naive()
+    return TimeWindow(local, first_at_wall_time(begins_at + length, zone))
 
 
 def _is_absolute(length: timedelta) -> bool:
     return _HOUR % length == timedelta(0)
 
 
-def _at_wall_time(wall_clock_at: datetime, zone: pendulum.Timezone) -> pendulum.DateTime:
-    """Returns the first instant at which the wall clock shows a time; if it never does, one at the clock change."""
-    return pendulum.datetime(
-        wall_clock_at.year,
-        wall_clock_at.month,
-        wall_clock_at.day,
-        wall_clock_at.hour,
-        wall_clock_at.minute,
-        wall_clock_at.second,
-        wall_clock_at.microsecond,
-        tz=zone,
-        fold=0,
+def first_at_wall_time(wall_clock_at: datetime, zone: pendulum.Timezone) -> pendulum.DateTime:
+    """Returns the first instant at which the wall clock shows a time.
+
+    A time that the clock skips is counted on from the hour before: a skipped midnight is the first instant of its date.
+    """
+    earlier, later = (
+        pendulum.datetime(
+            wall_clock_at.year,
+            wall_clock_at.month,
+            wall_clock_at.day,
+            wall_clock_at.hour,
+            wall_clock_at.minute,
+            wall_clock_at.second,
+            wall_clock_at.microsecond,
+            tz=zone,
+            fold=fold,
+        )
+        for fold in (0, 1)
     )
+    return earlier if earlier.naive() == wall_clock_at else later
+
+
+def first_instant_of(day: date, zone: pendulum.Timezone) -> pendulum.DateTime:
+    """Returns the first instant of a calendar day."""
+    return first_at_wall_time(datetime.combine(day, time()), zone)
 
 
 def _instant(name: str, bound: Bound, zone: pendulum.Timezone) -> datetime | None:
@@ -221,7 +239,7 @@ def _instant(name: str, bound: Bound, zone: pendulum.Timezone) -> datetime | Non
         return bound
     if not isinstance(bound, date):
         raise ConfigurationError(f"{name} is {bound!r}. Give a datetime, a date or RFC 3339 text.")
-    return pendulum.datetime(bound.year, bound.month, bound.day, tz=zone)
+    return first_instant_of(bound, zone)
 
 
 def _instant_from_text(name: str, text: str, zone: pendulum.Timezone) -> datetime | None:
@@ -236,7 +254,7 @@ def _instant_from_text(name: str, text: str, zone: pendulum.Timezone) -> datetim
         raise ConfigurationError(
             f"{name} {text!r} is not a date or a time. Give RFC 3339 text such as 2026-11-01T00:00:00Z."
         )
-    return parsed
+    return first_at_wall_time(parsed.naive(), zone) if parsed.timezone_name == zone.name else parsed
 
 
 def _set_text(text: str | None) -> str | None:

@@ -26,7 +26,10 @@ def test_windows_cover_the_range_once(division: str, least_count: int, timezone:
     assert windows[-1].start < YEAR.end <= whole.end
 
 
-@pytest.mark.parametrize("timezone", ["UTC", "Europe/Berlin", "America/St_Johns"])
+@pytest.mark.parametrize(
+    "timezone",
+    ["UTC", "Europe/Berlin", "America/St_Johns", "Africa/Cairo", "America/Havana", "America/Santiago"],
+)
 def test_days_are_those_of_the_runs(timezone: str) -> None:
     """Each day is the window of a run whose partition is that date, also where the clock changes."""
     for window in windows_over(YEAR, "day", timezone):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pendulum
 import pytest
@@ -56,3 +57,42 @@ def test_repeated_hour_is_two_hours_of_utc() -> None:
     resolved = resolve(window_start="2026-10-25T00:00:00Z", window_end="2026-10-25T02:00:00Z")
     assert resolved.window.length == timedelta(hours=2)
     assert resolved.partition_date == date(2026, 10, 25)
+
+
+# Clocks change at midnight: it is left out in the first three zones, and comes twice in the others.
+CHANGES_AT_MIDNIGHT = [
+    ("Africa/Cairo", date(2026, 4, 24), 23),
+    ("America/Santiago", date(2026, 9, 6), 23),
+    ("Asia/Beirut", date(2026, 3, 29), 23),
+    ("America/Havana", date(2026, 11, 1), 25),
+    ("Atlantic/Azores", date(2025, 10, 26), 25),
+]
+
+
+@pytest.mark.parametrize(("timezone", "day", "hour_count"), CHANGES_AT_MIDNIGHT)
+@pytest.mark.parametrize("form", ["key", "naive date", "date", "texts", "dates", "before"])
+def test_day_begins_with_its_first_instant_where_clocks_change_at_midnight(
+    timezone: str, day: date, hour_count: int, form: str
+) -> None:
+    """However a day is given, it has all instants of its date and no other, so that neighbours are adjacent."""
+    zone, tomorrow = ZoneInfo(timezone), day + timedelta(days=1)
+    noon_after = datetime.combine(tomorrow, time(12), zone)
+    bounds: dict[str, dict[str, Any]] = {
+        "key": {"partition_key": day.isoformat()},
+        "naive date": {"partition_date": datetime.combine(day, time())},
+        "date": {"partition_date": datetime.combine(day, time(), zone).astimezone(UTC).astimezone(zone)},
+        "texts": {"window_start": day.isoformat(), "window_end": tomorrow.isoformat()},
+        "dates": {"window_start": day, "window_end": tomorrow},
+        "before": {
+            "data_interval_start": noon_after,
+            "data_interval_end": noon_after,
+            "window_length": timedelta(days=1),
+        },
+    }
+    resolved = resolve_run_window(RunBounds(timezone=timezone, **bounds[form]))
+    window, tick = resolved.window, timedelta(microseconds=1)
+    inside = [instant.astimezone(zone).date() for instant in (window.start, window.end - tick)]
+    outside = [instant.astimezone(zone).date() for instant in (window.start - tick, window.end)]
+    assert (inside, outside) == ([day, day], [day - timedelta(days=1), tomorrow])
+    assert window.length == timedelta(hours=hour_count)
+    assert resolved.partition_date == day
