@@ -103,9 +103,9 @@ def _explicit(bounds: RunBounds, zone: pendulum.Timezone) -> TimeWindow | None:
         return None
     length = bounds.window_length
     if start is None and end is not None and length is not None:
-        return TimeWindow(end - length, end)
+        return window_until(_local(end, zone), length, zone)
     if start is not None and end is None and length is not None:
-        return TimeWindow(start, start + length)
+        return window_from(_local(start, zone), length, zone)
     if start is None or end is None:
         given = "window_start" if start is not None else "window_end"
         raise ConfigurationError(f"Only {given} is given. Give the other bound too, or a window_length.")
@@ -117,7 +117,7 @@ def _partition(bounds: RunBounds, zone: pendulum.Timezone) -> TimeWindow | None:
     start = bounds.partition_date or _partition_key_start(bounds)
     if start is None:
         return None
-    local = pendulum.instance(start).in_timezone(zone) if start.tzinfo else first_at_wall_time(start, zone)
+    local = _local(start, zone) if start.tzinfo else first_at_wall_time(start, zone)
     midnight = first_instant_of(local, zone)
     # A midnight that comes twice is the first one, so that the days are adjacent.
     local = midnight if local.naive() == midnight.naive() else local
@@ -192,12 +192,23 @@ def window_before(instant: datetime, length: timedelta, zone: pendulum.Timezone)
 
 def window_from(local: pendulum.DateTime, length: timedelta, zone: pendulum.Timezone) -> TimeWindow:
     """Returns the window of a length that starts at an instant, measured as in :func:`window_before`."""
-    if _is_absolute(length):
-        return TimeWindow(local, local + length)
-    # Where the clock skips midnight, a day begins later and still ends at the next midnight.
-    is_midnight = local == first_instant_of(local, zone)
-    begins_at = local.naive().start_of("day") if is_midnight else local.naive()
-    return TimeWindow(local, first_at_wall_time(begins_at + length, zone))
+    end = local + length if _is_absolute(length) else first_at_wall_time(_wall_clock_at(local, zone) + length, zone)
+    return TimeWindow(local, end)
+
+
+def window_until(local: pendulum.DateTime, length: timedelta, zone: pendulum.Timezone) -> TimeWindow:
+    """Returns the window of a length that ends at an instant, measured as in :func:`window_before`."""
+    start = local - length if _is_absolute(length) else first_at_wall_time(_wall_clock_at(local, zone) - length, zone)
+    return TimeWindow(start, local)
+
+
+def _wall_clock_at(local: pendulum.DateTime, zone: pendulum.Timezone) -> datetime:
+    """Returns what the wall clock shows; midnight for the first instant of a day whose midnight it skips."""
+    return local.naive().start_of("day") if local == first_instant_of(local, zone) else local.naive()
+
+
+def _local(instant: datetime, zone: pendulum.Timezone) -> pendulum.DateTime:
+    return pendulum.instance(instant).in_timezone(zone)
 
 
 def _is_absolute(length: timedelta) -> bool:

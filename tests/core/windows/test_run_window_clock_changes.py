@@ -96,3 +96,13 @@ def test_day_begins_with_its_first_instant_where_clocks_change_at_midnight(
     assert (inside, outside) == ([day, day], [day - timedelta(days=1), tomorrow])
     assert window.length == timedelta(hours=hour_count)
     assert resolved.partition_date == day
+
+
+@pytest.mark.parametrize(("day", "hour_count"), DAYS)
+def test_explicit_bound_with_a_length_of_a_day_has_the_whole_day(day: date, hour_count: int) -> None:
+    """A day that is given by one bound and its length has 23 or 25 hours at a clock change, as one given otherwise."""
+    whole = resolve(partition_key=day.isoformat())
+    length = timedelta(days=1)
+    assert resolve(window_start=day.isoformat(), window_length=length).window == whole.window
+    assert resolve(window_end=day + length, window_length=length).window == whole.window
+    assert whole.window.length == timedelta(hours=hour_count)
