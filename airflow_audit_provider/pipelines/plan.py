@@ -180,10 +180,11 @@ def _covered_state(states: set[SpanState]) -> WindowState | None:
 
 
 def _open_state(window: TimeWindow, request: PlanRequest, now: datetime) -> WindowState:
-    if request.history_starts_at is not None and window.start < request.history_starts_at:
-        return WindowState.NO_HISTORY
+    # First: what is older than that, version 1 does not have either.
     if window.start < whole_windows_start_at(now):
         return WindowState.LOST
+    if request.history_starts_at is not None and window.start < request.history_starts_at:
+        return WindowState.NO_HISTORY
     return WindowState.PENDING if window.settled_at(request.settle_delay) > now else WindowState.MISSING
 
 

@@ -149,7 +149,10 @@ class Plan(msgspec.Struct, frozen=True):
         if lost := self.count(WindowState.LOST):
             lines.append(f"{lost} {_windows(lost)} lost for good: Cloudflare keeps audit logs for 18 months.")
         if none := self.count(WindowState.NO_HISTORY):
-            lines.append(f"{none} {_windows(none)} before version 2's history: read them with api_version='v1'.")
+            lines.append(
+                f"{none} {_windows(none)} before version 2's history: version 1 has the logs of that time, with "
+                "api_version='v1', but none of an organization."
+            )
         if partial := self.count(WindowState.PARTIAL):
             lines.append(f"{partial} {_windows(partial)} partly committed in another length: fill them in that length.")
         if foreign := self.count(WindowState.FOREIGN):

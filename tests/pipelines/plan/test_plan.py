@@ -145,6 +145,23 @@ def test_range_before_the_history_of_version_2_has_no_history(place: Place) -> N
     assert place.plan(query=query, history_starts_at=begins_at).start == begins_at
 
 
+def test_range_that_version_1_has_lost_too_is_lost(place: Place) -> None:
+    """Of the windows before version 2's history, only those that version 1 still keeps can be read there."""
+    begins_at = OLDEST + 3 * DAY
+    query = audit_query("v2", None, account_id=ACCOUNT_ID)
+    plan = place.plan(OLDEST - 2 * DAY, OLDEST + 4 * DAY, query=query, history_starts_at=begins_at)
+    assert counts(plan) == {"missing": 1, "no_history": 3, "lost": 2}
+    assert plan.is_obstructed
+
+
+def test_windows_before_the_history_of_version_2_name_what_has_them(place: Place) -> None:
+    """Version 1 has them, unless the log is that of an organization, which only version 2 has."""
+    query = audit_query("v2", None, organization_id="2" * 32)
+    plan = place.plan(TODAY - 2 * DAY, TODAY - DAY, query=query, history_starts_at=TODAY)
+    assert counts(plan) == {"no_history": 1}
+    assert "api_version='v1', but none of an organization" in plan.text()
+
+
 def test_plan_sends_few_requests_and_writes_nothing(tmp_path: Path) -> None:
     """Eighteen months of a quiet log cost at most the samples that are allowed."""
     place = Place(tmp_path / "audit", records_per_day=40)
