@@ -135,7 +135,8 @@ class _Lease(NamedTuple):
 class _State(msgspec.Struct, array_like=True):
     limiter: LimiterState
     updated_at: float
-    # A new budget sends one request first; until its response, `probe_at` is the time of its grant.
+    # A new budget sends one request first; until its response, `probe_at` is the time of its grant. Before that it is
+    # the time since which the budget is in doubt: the response to an older request does not end it.
     is_probing: bool = True
     probe_at: float = 0.0
     # Requests that the budget does not know of may count until then, unless the server states what remains.
@@ -165,7 +166,7 @@ class TokenBudget:
             self.distrust()
         elif idle_seconds > self._limiter.longest_period_seconds:
             # Other clients of the token may have used the limit meanwhile.
-            self._state.is_probing, self._state.probe_at = True, 0.0
+            self._state.is_probing, self._state.probe_at = True, self._now
         self._expire()
 
     def content(self) -> bytes:
@@ -175,7 +176,7 @@ class TokenBudget:
 
     def distrust(self) -> None:
         """Begins anew as if the limit were used up by requests that the budget does not know of."""
-        self._state.is_probing, self._state.probe_at = True, 0.0
+        self._state.is_probing, self._state.probe_at = True, self._now
         self._state.suspect_until = self._now + self._limiter.longest_period_seconds
 
     def reserve(self, ticket: Ticket | None) -> Grant:
@@ -213,7 +214,8 @@ class TokenBudget:
         else:
             self._measure_trip(ended_at - sent.at_seconds)
             self._limiter.on_response(sent, headers, ended_at)
-            self._end_probe()
+            if sent.at_seconds >= self._state.probe_at:
+                self._end_probe()
 
     def _measure_trip(self, seconds: float) -> None:
         state = self._state

@@ -167,3 +167,29 @@ def test_store_that_recovers_in_another_thread_raises_nothing(sharing: Sharing) 
 
     sharing.clock.monotonic = recovering  # type: ignore[method-assign]
     assert sharing.budget.reserve(None) is not None
+
+
+def test_response_from_before_an_outage_does_not_end_the_question_what_remains(sharing: Sharing) -> None:
+    """Only a request that was sent after the outage can show what was sent in it."""
+    budget = SharedBudget(sharing.store, RateLimit(100, 60), 60.0, sharing.clock, sharing.log)
+    first = budget.reserve(None)
+    assert first is not None
+    budget.settle(first, Outcome(sharing.clock.monotonic(), {}))
+    older = budget.reserve(None)
+    assert older is not None
+    sharing.store.failure = "gone"
+    assert budget.reserve(None) is None
+    sharing.store.failure = None
+    sharing.clock.sleep(10.1)
+    sharing.store.now += 10.1
+    probe = budget.reserve(None)
+    assert probe is not None
+    assert probe.sent is not None
+    budget.settle(older, Outcome(sharing.clock.monotonic(), remaining_header(99)))
+    waiting = budget.reserve(None)
+    assert waiting is not None
+    assert waiting.sent is None
+    budget.settle(probe, Outcome(sharing.clock.monotonic(), remaining_header(98)))
+    granted = budget.reserve(waiting.ticket)
+    assert granted is not None
+    assert granted.sent is not None
