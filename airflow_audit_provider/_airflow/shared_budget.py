@@ -62,7 +62,7 @@ class BudgetLog:
 def budget_server(conn_id: str, conn: Any, extra: Mapping[str, Any]) -> RedisServer:
     """Returns the server of a connection of type ``redis``; raises ``ConfigurationError`` for an invalid database."""
     database = extra.get("db") or 0
-    if not str(database).isdigit():
+    if not (str(database).isascii() and str(database).isdigit()):
         raise ConfigurationError(
             f"The extra field 'db' of connection {conn_id!r} is {database!r}. Set it to the number of a Redis "
             "database, or leave it out."

@@ -7,14 +7,18 @@ from __future__ import annotations
 
 import socket
 import ssl
-from typing import BinaryIO, NamedTuple
+from typing import NamedTuple
 
+from airflow_audit_provider.adapters.clock import SystemClock
 from airflow_audit_provider.core.api.token_budget import BudgetUnavailableError
 
+# For a whole reply, however slowly its bytes come: all threads of a task wait for it.
 _TIMEOUT_SECONDS = 2.0
 # A budget of 1200 requests has about 11 kB, a line a few bytes; more is not an answer of such a server.
-_MAX_BYTES = 64 << 20
+_MAX_BYTES = 16 << 20
 _MAX_LINE_BYTES = 64 << 10
+_MAX_DIGITS = 18
+_RECEIVED_AT_ONCE = 64 << 10
 _MAX_ITEMS = 64
 _MAX_DEPTH = 2
 
@@ -39,12 +43,18 @@ class RedisConnection:
 
     def __init__(self, server: RedisServer) -> None:
         self._server = server
-        self._socket = socket.create_connection((server.host, server.port), _TIMEOUT_SECONDS)
+        self._clock = SystemClock()
+        self._received = bytearray()
+        self._deadline = 0.0
+        try:
+            self._socket = socket.create_connection((server.host, server.port), _TIMEOUT_SECONDS)
+        except (ValueError, OverflowError) as error:
+            # A name that is no host name (``UnicodeError``), or a port above 65535.
+            raise BudgetUnavailableError(f"{server} has no valid address") from error
         try:
             if server.is_tls:
                 context = ssl.create_default_context(cafile=server.ca_certs)
                 self._socket = context.wrap_socket(self._socket, server_hostname=server.host)
-            self._replies: BinaryIO = self._socket.makefile("rb")
             self._begin()
         except BaseException:
             self._socket.close()
@@ -53,27 +63,32 @@ class RedisConnection:
     def run(self, *command: bytes) -> object:
         """Sends a command; returns its reply as int, bytes, None or a list of them."""
         parts = [b"*%d\r\n" % len(command), *(b"$%d\r\n%s\r\n" % (len(part), part) for part in command)]
+        self._deadline = self._clock.monotonic() + _TIMEOUT_SECONDS
+        self._socket.settimeout(_TIMEOUT_SECONDS)
         self._socket.sendall(b"".join(parts))
         return self._reply()
 
     def close(self) -> None:
         """Closes the connection."""
-        self._replies.close()
         self._socket.close()
 
     def _begin(self) -> None:
         server = self._server
         if server.password:
-            login = [server.login.encode()] if server.login else []
-            self.run(b"AUTH", *login, server.password.encode())
+            self._log_in(server.login, server.password)
         if server.database:
             self.run(b"SELECT", str(server.database).encode())
 
+    def _log_in(self, login: str | None, password: str) -> None:
+        """Sends login and password; an error quotes nothing, because a server may repeat the command in its reply."""
+        try:
+            self.run(b"AUTH", *([login.encode()] if login else []), password.encode())
+        except (BudgetUnavailableError, UnicodeError):
+            raise BudgetUnavailableError(f"{self._server} does not accept the login and password") from None
+
     def _reply(self, depth: int = 0) -> object:
-        line = self._replies.readline(_MAX_LINE_BYTES)
-        if not line:
-            raise ConnectionResetError("the connection was closed")
-        kind, text = line[:1], line[1:].rstrip(b"\r\n")
+        line = self._line()
+        kind, text = line[:1], line[1:]
         match kind:
             case b"+":
                 return text
@@ -90,13 +105,38 @@ class RedisConnection:
     def _text(self, length: int) -> bytes | None:
         if length == -1:
             return None
-        content = self._replies.read(self._bounded(length, _MAX_BYTES) + 2)
-        if len(content) != length + 2:
+        end = self._bounded(length, _MAX_BYTES) + 2
+        while len(self._received) < end:
+            self._receive()
+        return self._taken(end)
+
+    def _line(self) -> bytes:
+        """Returns a line without its end."""
+        while (end := self._received.find(b"\r\n")) < 0:
+            if len(self._received) > _MAX_LINE_BYTES:
+                raise self._nonsense()
+            self._receive()
+        return self._taken(end + 2)
+
+    def _taken(self, end: int) -> bytes:
+        """Returns what was received up to ``end``, without the two bytes that end it, and forgets it."""
+        taken = bytes(self._received[: end - 2])
+        del self._received[:end]
+        return taken
+
+    def _receive(self) -> None:
+        """Waits for more bytes, until the deadline of the reply."""
+        remaining = self._deadline - self._clock.monotonic()
+        if remaining <= 0:
+            raise TimeoutError(f"no whole reply within {_TIMEOUT_SECONDS:g} s")
+        self._socket.settimeout(remaining)
+        received = self._socket.recv(_RECEIVED_AT_ONCE)
+        if not received:
             raise ConnectionResetError("the connection was closed")
-        return content[:-2]
+        self._received += received
 
     def _number(self, text: bytes) -> int:
-        if not text.removeprefix(b"-").isdigit():
+        if len(text) > _MAX_DIGITS or not text.removeprefix(b"-").isdigit():
             raise self._nonsense()
         return int(text)
 

@@ -32,8 +32,10 @@ if ARGV[2] ~= '' and string.sub(found, 1, tonumber(ARGV[3])) == ARGV[1] then
 end
 return {0, time[1], time[2], found}
 """
-# Sharers that change the value at the same moment: one succeeds in each round trip, so that so many can wait.
+# Of sharers that change the value at the same moment one succeeds in each round trip, so this is how many may do so.
 _MAX_TRIES = 100
+# Seconds since 1970 have ten digits, microseconds six.
+_MAX_TIME_DIGITS = 12
 
 
 class _Answer(NamedTuple):
@@ -95,8 +97,12 @@ class RedisBudgetStore:
             self._connection = None
 
 
+def _is_time(text: bytes) -> bool:
+    return text.isdigit() and len(text) <= _MAX_TIME_DIGITS
+
+
 def _parsed(found: object, server: RedisServer) -> _Answer:
     match found:
-        case [int(changed), bytes(seconds), bytes(micros), bytes(content)] if seconds.isdigit() and micros.isdigit():
+        case [int(changed), bytes(seconds), bytes(micros), bytes(content)] if _is_time(seconds) and _is_time(micros):
             return _Answer(changed == 1, int(seconds) + int(micros) / 1e6, content)
     raise BudgetUnavailableError(f"{server} did not answer as a Redis server does")

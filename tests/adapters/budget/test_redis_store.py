@@ -8,11 +8,12 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
 
+from airflow_audit_provider.adapters.budget import redis_connection
 from airflow_audit_provider.adapters.budget.redis_connection import RedisConnection, RedisServer
 from airflow_audit_provider.adapters.budget.redis_store import RedisBudgetStore
 from airflow_audit_provider.core.api.token_budget import BudgetUnavailableError
@@ -105,7 +106,7 @@ def test_password_is_checked_and_not_shown(tmp_path: Path) -> None:
         running.start()
         with pytest.raises(BudgetUnavailableError, match="NOAUTH"):
             _append(RedisBudgetStore(running.server, "digest"))
-        with pytest.raises(BudgetUnavailableError, match="WRONGPASS") as refused:
+        with pytest.raises(BudgetUnavailableError, match="does not accept the login and password") as refused:
             _append(RedisBudgetStore(running.server._replace(password=PASSWORD + "x"), "digest"))
         assert PASSWORD not in str(refused.value)
         assert PASSWORD not in repr(running.server._replace(password=PASSWORD))
@@ -151,13 +152,48 @@ def _answering(answer: bytes) -> Iterator[RedisServer]:
     [
         b"", b"HTTP/1.1 400 Bad Request\r\n\r\n", b"*4\r\n:1\r\n", b"*99999999\r\n", b"$999999999999\r\n", b":7\r\n",
         b"$-1\r\n", b"*4\r\n:1\r\n$1\r\nx\r\n$1\r\n2\r\n$0\r\n\r\n", b"*1\r\n" * 2000, b":x\r\n", b"+OK\r\n",
-        b"\xff" * 100, b"*3\r\n:0\r\n$1\r\n1\r\n$1\r\n2\r\n",
+        b"\xff" * 100, b"*3\r\n:0\r\n$1\r\n1\r\n$1\r\n2\r\n", b":" + b"9" * 5000 + b"\r\n", b"+" + b"x" * 70000,
+        b"*4\r\n:0\r\n$400\r\n" + b"9" * 400 + b"\r\n$1\r\n0\r\n$0\r\n\r\n",
     ],
 )  # fmt: skip
 def test_nonsense_is_an_outage(answer: bytes) -> None:
     """Whatever a server answers that is no Redis, the outage is named and nothing else is raised."""
     with _answering(answer) as server, pytest.raises(BudgetUnavailableError, match="the server 127"):
         _append(RedisBudgetStore(server, "digest"))
+
+
+@pytest.mark.parametrize("host", ["a..b", "a" * 70 + ".example", "a\0b"])
+def test_name_that_is_no_host_is_an_outage(host: str) -> None:
+    """An address that cannot be looked up is named, and no task fails because of it."""
+    with pytest.raises(BudgetUnavailableError, match=r"valid address|cannot be reached"):
+        _append(RedisBudgetStore(RedisServer(host), "digest"))
+
+
+@pytest.mark.parametrize("password", ["s3cret-pass", "s3cret-\ud800"])
+def test_refused_password_is_not_repeated(password: str) -> None:
+    """A server that repeats an unknown command brings no password into the log."""
+    answer = b"-ERR unknown command `AUTH`, with args beginning with: `s3cret-pass`\r\n"
+    with _answering(answer) as server, pytest.raises(BudgetUnavailableError, match="login and password") as caught:
+        _append(RedisBudgetStore(server._replace(password=password), "digest"))
+    assert "s3cret" not in str(caught.value)
+    assert caught.value.__cause__ is None
+
+
+def test_reply_that_comes_byte_by_byte_is_an_outage_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The time limit is for the whole reply, so that a slow server cannot hold a task up."""
+    monkeypatch.setattr(redis_connection, "_TIMEOUT_SECONDS", 0.3)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def drip() -> None:
+            talk, _ = listener.accept()
+            with talk, suppress(OSError):
+                while True:
+                    talk.sendall(b"+")
+                    time.sleep(0.05)
+
+        threading.Thread(target=drip, daemon=True).start()
+        with pytest.raises(BudgetUnavailableError, match="cannot be reached"):
+            _append(RedisBudgetStore(RedisServer("127.0.0.1", listener.getsockname()[1]), "digest"))
 
 
 def test_server_that_never_agrees_is_an_outage() -> None:

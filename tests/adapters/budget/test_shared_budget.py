@@ -131,7 +131,7 @@ def test_damaged_content_is_reported(sharing: Sharing) -> None:
 
 
 def test_response_that_ends_an_outage_does_not_hide_its_requests(sharing: Sharing) -> None:
-    """What was sent during an outage is unknown to the budget, also if an older request is reported first after it."""
+    """An older response that comes first after an outage hides no request of that outage."""
     budget = SharedBudget(sharing.store, RateLimit(100, 60), 60.0, sharing.clock, sharing.log)
     first = budget.reserve(None)
     assert first is not None
@@ -165,12 +165,12 @@ def test_store_that_recovers_in_another_thread_raises_nothing(sharing: Sharing) 
             sharing.budget.reserve(None)
         return monotonic()
 
-    sharing.clock.monotonic = recovering  # type: ignore[method-assign]
+    sharing.clock.monotonic = recovering  # type: ignore[method-assign]  # the test takes the clock's place
     assert sharing.budget.reserve(None) is not None
 
 
 def test_response_from_before_an_outage_does_not_end_the_question_what_remains(sharing: Sharing) -> None:
-    """Only a request that was sent after the outage can show what was sent in it."""
+    """A response to a request from before an outage says nothing about the outage."""
     budget = SharedBudget(sharing.store, RateLimit(100, 60), 60.0, sharing.clock, sharing.log)
     first = budget.reserve(None)
     assert first is not None
