@@ -272,9 +272,10 @@ class CloudflareAuditLogsToObjectStorageOperator(WaitingOperator):
         from airflow_audit_provider.pipelines.pull import pull_window
 
         spec = self._pull_spec(run_window)
+        # First, because it checks the destination, which a template may have rendered to anything.
+        store = store_from_connection(self.destination, self.destination_conn_id)
         observer = TaskObserver(self.log, self.hook.clock, spec, dataset_uri(self.destination))
         self._reader = reader = self.hook.reader(observer.on_step)
-        store = store_from_connection(self.destination, self.destination_conn_id)
         resume_collector()
         self.query = spec.query
         self.outcome = outcome = pull_window(spec, reader, store, observer)

@@ -28,6 +28,7 @@ EXTRAS = {
     "Requests per period",
     "Length of the period, seconds",
     "Attempts per request",
+    "Redis connection of the request budget",
     "Longest time on one request, seconds",
     "Largest response, bytes",
 }

@@ -96,7 +96,8 @@ def _check_nothing_lost(fake: FakeCloudflare, store: LocalStore) -> None:
     assert landed_ids(pull_spec(), store) == true_ids(fake)
     assert verify(store).severe_count == 0
     store.remove(staged_keys(store))
-    assert all(key.startswith(("_dataset.json", "dt=", "_manifests/")) for key in store.list_keys(""))
+    kept = ("_dataset.json", "_commit_log/", "dt=", "_manifests/")
+    assert all(key.startswith(kept) for key in store.list_keys(""))
 
 
 @pytest.mark.parametrize("scenario", ["fill_a_disk", "turn_read_only"])
