@@ -60,12 +60,14 @@ class AuditProviderError(Exception):
     """Base class of every error that this provider raises on purpose.
 
     ``retryable`` says whether a retry can succeed; ``retry_after`` is the number of seconds to wait before it, None if
-    unknown. ``connection`` is the id of the Cloudflare connection that was used, None if there was none.
+    unknown. ``connection`` is the id of the Cloudflare connection that was used, None if there was none. ``progress``
+    says which of several windows failed, and how many are committed; None for a single window.
     """
 
     retryable: ClassVar[bool] = False
     retry_after: float | None = None
     connection: str | None = None
+    progress: str | None = None
     # A line below the message that says where to read more; a task sets it, because its log is read by people.
     help_line: str | None = None
 
@@ -75,7 +77,7 @@ class AuditProviderError(Exception):
 
     def facts(self) -> dict[str, object]:
         """Returns what the text states in brackets after the message: names and values, None for unknown."""
-        return {"connection": self.connection}
+        return {"connection": self.connection, "progress": self.progress}
 
     def __str__(self) -> str:
         """Returns the message, then the facts that a support case needs, then the line with the link, if it is set."""
@@ -126,7 +128,7 @@ class SourceError(AuditProviderError):
         self.position = position
 
     def facts(self) -> dict[str, object]:
-        """Returns connection, status, ray id, error codes, window and position."""
+        """Returns connection, progress, status, ray id, error codes, window and position."""
         return {
             **super().facts(),
             "status": self.status,

@@ -34,9 +34,9 @@ class Source(NamedTuple):
 
 
 @contextmanager
-def running_fake(records_per_day: int, latency_ms: int) -> Iterator[Source]:
-    """Starts a fake with this number of records on every day, and ends it afterwards."""
-    options = f"--now {PRESENT} --even-days --requests-per-window 0 --cache-mb {CACHE_MB}".split()
+def running_fake(records_per_day: int, latency_ms: int, present: str = PRESENT) -> Iterator[Source]:
+    """Starts a fake with this number of records on every day, whose clock starts at ``present``; ends it afterwards."""
+    options = f"--now {present} --even-days --requests-per-window 0 --cache-mb {CACHE_MB}".split()
     options += ["--records-per-day", str(records_per_day), "--latency-ms", str(latency_ms)]
     command = [sys.executable, "-m", "airflow_audit_provider.testing", *options]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as fake:

@@ -19,6 +19,7 @@ from airflow_audit_provider.core.limits import (
     check_lookback,
     check_odd_records,
     check_part_size,
+    check_partition_by,
     check_settle_delay,
     check_verify,
     is_count,
@@ -119,6 +120,21 @@ def check_tuning(concurrency: int, max_part_bytes: int, verify: str | None, odd_
     check_part_size(max_part_bytes)
     check_odd_records(odd_records)
     check_verify(verify)
+
+
+def check_partitioning(partition_by: str | None, reread_committed: bool, replace: bool) -> None:
+    """Raises ``ConfigurationError`` for an invalid ``partition_by``, or arguments that do not go with it."""
+    check_partition_by(partition_by)
+    if partition_by is not None and replace:
+        raise ConfigurationError(
+            "partition_by is given with replace=True. Each retry would replace again what it has replaced: replace "
+            "windows without partition_by, with a run for each."
+        )
+    if reread_committed and partition_by is None:
+        raise ConfigurationError(
+            "reread_committed is given without partition_by. A run of one window always reads it again: leave "
+            "reread_committed out."
+        )
 
 
 def check_erasure(replace: bool, erase: bool, erase_reason: Any) -> None:

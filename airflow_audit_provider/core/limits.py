@@ -24,6 +24,7 @@ KEEP_ODD_RECORDS, FAIL_ON_ODD_RECORDS = "keep", "fail"
 RECOUNT, EDGES, NO_VERIFICATION = "recount", "edges", "none"
 DEFAULT_EDGES_PAUSE = timedelta(seconds=30)
 MAX_EDGES_PAUSE = timedelta(minutes=10)
+HOUR, DAY, MONTH = "hour", "day", "month"
 
 
 def is_count(value: object) -> bool:
@@ -41,6 +42,12 @@ def check_odd_records(odd_records: object) -> None:
     """Raises ``ConfigurationError`` unless the choice is ``keep`` or ``fail``."""
     if odd_records not in (KEEP_ODD_RECORDS, FAIL_ON_ODD_RECORDS):
         raise ConfigurationError(f"odd_records is {odd_records!r}. Set it to 'keep' or 'fail'.")
+
+
+def check_partition_by(partition_by: object) -> None:
+    """Raises ``ConfigurationError`` unless the choice is ``hour``, ``day``, ``month`` or None."""
+    if partition_by not in (None, HOUR, DAY, MONTH):
+        raise ConfigurationError(f"partition_by is {partition_by!r}. Give 'hour', 'day' or 'month', or leave it out.")
 
 
 def check_verify(verify: object) -> None:

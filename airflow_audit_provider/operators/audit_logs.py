@@ -17,6 +17,7 @@ from airflow.configuration import conf
 
 from airflow_audit_provider._airflow.arguments import (
     check_erasure,
+    check_partitioning,
     check_privacy,
     check_query,
     check_times,
@@ -41,11 +42,14 @@ from airflow_audit_provider.links.audit_logs import CloudflareDashboardLink, Man
 if TYPE_CHECKING:
     from airflow.triggers.base import BaseTrigger
 
+    from airflow_audit_provider._airflow.observability.task_observer import TaskObserver
     from airflow_audit_provider.adapters.cloudflare.reader import AuditLogReader
     from airflow_audit_provider.core.api.query import AuditQuery
+    from airflow_audit_provider.core.ports import Store
     from airflow_audit_provider.core.windows.run_window import RunWindow
     from airflow_audit_provider.hooks.cloudflare import CloudflareHook
     from airflow_audit_provider.pipelines.observer import PullOutcome
+    from airflow_audit_provider.pipelines.pull_range import RangeOutcome
     from airflow_audit_provider.pipelines.pull_spec import PullSpec
 
 
@@ -55,7 +59,8 @@ class CloudflareAuditLogsToObjectStorageOperator(WaitingOperator):
     The window is the run's: explicit bounds, else the partition, else the data interval. A run without any of them
     fails with an error that names the remedy, and so does a zero-length interval without ``window_length``. A window is
     committed by its manifest, which is written last; an empty window has one too. Idempotent: a second run changes no
-    byte, and late records are added as the next generation.
+    byte, and late records are added as the next generation. With ``partition_by``, the run's window is divided into
+    hours, days or months, each of which is committed as a window of its own.
 
     :param destination: URI of a folder, local or on S3, GCS or Azure. Characters such as ``#``, ``?``, ``%`` and ``*``
         are refused. (templated)
@@ -83,6 +88,10 @@ class CloudflareAuditLogsToObjectStorageOperator(WaitingOperator):
     :param timezone: IANA zone of local days and of the partition's date.
     :param partition_key_format: ``strptime`` format of the partition key, for runs with a key and no partition date;
         without ``%z`` the key is local time in ``timezone``.
+    :param partition_by: ``hour``, ``day`` or ``month``: divide the run's window at the borders of ``timezone``, and
+        commit each part as a window of its own, oldest first. The run's window has to begin and end at a border.
+        Windows that are committed already are skipped, so a retry continues where the attempt before it ended.
+    :param reread_committed: with ``partition_by``, also read windows that are committed already, and add late records.
     :param settle_delay: how long to wait after a window's end before reading it, because records arrive late. The
         defaults of ``settle_delay``, ``concurrency`` and ``max_part_bytes`` are set in section
         ``[cloudflare_audit_logs]`` of Airflow's configuration.
@@ -110,7 +119,8 @@ class CloudflareAuditLogsToObjectStorageOperator(WaitingOperator):
         occupies a worker slot.
 
     Returns a dict with ``window_start window_end record_count part_count manifest_uri`` and more, and puts the same
-    dict into the extra of the destination's asset event. Errors that no retry can fix fail the task at once.
+    dict into the extra of the destination's asset event. With ``partition_by`` these are the range, the sums over all
+    of its windows, and the manifest of the newest one. Errors that no retry can fix fail the task at once.
     """
 
     template_fields: Sequence[str] = (
@@ -149,6 +159,8 @@ class CloudflareAuditLogsToObjectStorageOperator(WaitingOperator):
         window_length: timedelta | None = None,
         timezone: str = "UTC",
         partition_key_format: str = DEFAULT_PARTITION_KEY_FORMAT,
+        partition_by: str | None = None,
+        reread_committed: bool = False,
         settle_delay: timedelta | None = None,
         concurrency: int | None = None,
         max_part_bytes: int | None = None,
@@ -180,6 +192,8 @@ class CloudflareAuditLogsToObjectStorageOperator(WaitingOperator):
         self.window_length = window_length
         self.timezone = timezone
         self.partition_key_format = partition_key_format
+        self.partition_by = partition_by
+        self.reread_committed = reread_committed
         self.settle_delay = settle_delay_or_configured(settle_delay)
         self.concurrency = concurrency_or_configured(concurrency)
         self.max_part_bytes = max_part_bytes_or_configured(max_part_bytes)
@@ -194,6 +208,7 @@ class CloudflareAuditLogsToObjectStorageOperator(WaitingOperator):
         # The outcome of the run, for links and lineage.
         self.query: AuditQuery | None = None
         self.outcome: PullOutcome | None = None
+        self.range_outcome: RangeOutcome | None = None
         self._reader: AuditLogReader | None = None
         self._edges_pause = configured_edges_pause()
         check_destination(destination)
@@ -203,6 +218,7 @@ class CloudflareAuditLogsToObjectStorageOperator(WaitingOperator):
         api_filters = check_query(api_version, scope, account_id, organization_id, filters)
         check_privacy(privacy, api_filters)
         check_erasure(replace, erase, erase_reason)
+        check_partitioning(partition_by, reread_committed, replace)
 
     @cached_property
     def hook(self) -> CloudflareHook:
@@ -213,18 +229,19 @@ class CloudflareAuditLogsToObjectStorageOperator(WaitingOperator):
 
     @property
     def manifest_uri(self) -> str | None:
-        """URI of the window's current manifest after this run, None before it."""
+        """URI of the window's current manifest after this run, of the newest window's if several; None before it."""
         return self.outcome and f"{dataset_uri(self.destination)}/{self.outcome.manifest_key}"
 
     def execute(self, context: Mapping[str, Any]) -> dict[str, Any]:
         """Writes the run's window; returns its summary."""
         with translate_task_errors(self):
             run_window = self._run_window(context)
-            settled_at = run_window.window.settled_at(self.settle_delay)
-            self.wait_until(settled_at, "execute_settled", context, self.hook.clock)
+            if self.partition_by is not None:
+                return self._publish(context, self._land_range(context, run_window))
+            self.wait_until(self._settled_at(run_window), "execute_settled", context, self.hook.clock)
             with collector_paused() as resume_collector, closing(self.hook):
                 outcome, late = self._pull(run_window, resume_collector)
-        return self._report(context, outcome, late)
+        return self._publish(context, self._summary(outcome, late))
 
     def execute_settled(self, context: Mapping[str, Any], event: object = None) -> dict[str, Any]:
         """Continues after the trigger has fired; Airflow passes its event by this name."""
@@ -266,9 +283,7 @@ class CloudflareAuditLogsToObjectStorageOperator(WaitingOperator):
         The garbage collector is resumed when everything is imported.
         """
         from airflow_audit_provider._airflow.destinations import store_from_connection
-        from airflow_audit_provider._airflow.observability.log_lines import count_of
         from airflow_audit_provider._airflow.observability.task_observer import TaskObserver
-        from airflow_audit_provider.pipelines.late_records import pull_late_records
         from airflow_audit_provider.pipelines.pull import pull_window
 
         spec = self._pull_spec(run_window)
@@ -279,17 +294,7 @@ class CloudflareAuditLogsToObjectStorageOperator(WaitingOperator):
         resume_collector()
         self.query = spec.query
         self.outcome = outcome = pull_window(spec, reader, store, observer)
-        if self.lookback is None:
-            return outcome, {}
-        self.log.info("Reading the committed windows of the %s before %s again", self.lookback, run_window.window.start)
-        late = pull_late_records(spec, self.lookback, reader, store, observer).summary()
-        self.log.info(
-            "Found %s in %s of the previous %s",
-            count_of(late["late_count"], "late record"),
-            count_of(late["lookback_windows"], "window"),
-            self.lookback,
-        )
-        return outcome, late
+        return outcome, self._pull_late(spec, reader, store, observer)
 
     def _pull_spec(self, run_window: RunWindow) -> PullSpec:
         from airflow_audit_provider._airflow.secrets import open_privacy
@@ -324,16 +329,80 @@ class CloudflareAuditLogsToObjectStorageOperator(WaitingOperator):
             seal_verifier=Ed25519Verifier([self.public_key]) if self.public_key else None,
         )
 
-    def _report(self, context: Mapping[str, Any], outcome: PullOutcome, late: Mapping[str, int]) -> dict[str, Any]:
-        """Logs and returns the summary; puts it into the destination's asset event if the task has that outlet."""
+    def _land_range(self, context: Mapping[str, Any], run_window: RunWindow) -> dict[str, Any]:
+        """Writes every partition of the window that is not committed, waiting for those not settled; returns a summary.
+
+        What is settled is committed before the wait.
+        """
+        from airflow_audit_provider._airflow.range_report import range_line, range_summary
+        from airflow_audit_provider.core.windows.partitions import divide
+        from airflow_audit_provider.exceptions import WindowNotSettledError
+
+        assert self.partition_by is not None, "only with partition_by"
+        windows, settled_at = divide(run_window, self.partition_by, self.timezone), self._settled_at(run_window)
+        self.log.info("Divided by %s in %s: %d windows", self.partition_by, self.timezone, len(windows))
+        if self.reread_committed:
+            self.wait_until(settled_at, "execute_settled", context, self.hook.clock)
+        with closing(self.hook):
+            try:
+                outcome, late = self._pull_range(windows)
+            except WindowNotSettledError:
+                self.wait_until(settled_at, "execute_settled", context, self.hook.clock)
+                outcome, late = self._pull_range(windows)
+        self.log.info("%s", range_line(run_window.window, outcome))
+        return range_summary(run_window.window, self.partition_by, outcome, self.manifest_uri) | late
+
+    def _pull_range(self, windows: Sequence[RunWindow]) -> tuple[RangeOutcome, dict[str, int]]:
+        """Writes partitions, then reads earlier windows again if there is a lookback; returns both outcomes."""
+        from airflow_audit_provider._airflow.destinations import store_from_connection
+        from airflow_audit_provider._airflow.observability.task_observer import TaskObserver
+        from airflow_audit_provider.pipelines.pull_range import RangeSpec, pull_range
+
+        spec = self._pull_spec(windows[0])
+        observer = TaskObserver(self.log, self.hook.clock, spec, dataset_uri(self.destination), folds=False)
+        self._reader = reader = self.hook.reader(observer.on_step)
+        store = store_from_connection(self.destination, self.destination_conn_id)
+        self.query = spec.query
+        outcome = pull_range(RangeSpec(spec, windows, self.reread_committed), reader, store, observer)
+        self.range_outcome, self.outcome = outcome, outcome.newest
+        return outcome, self._pull_late(spec, reader, store, observer)
+
+    def _pull_late(
+        self, spec: PullSpec, reader: AuditLogReader, store: Store, observer: TaskObserver
+    ) -> dict[str, int]:
+        """Reads the committed windows before the spec's again if there is a lookback; returns the figures."""
+        from airflow_audit_provider._airflow.observability.log_lines import count_of
+        from airflow_audit_provider.pipelines.late_records import pull_late_records
+
+        if self.lookback is None:
+            return {}
+        start = spec.run_window.window.start
+        self.log.info("Reading the committed windows of the %s before %s again", self.lookback, start)
+        late = pull_late_records(spec, self.lookback, reader, store, observer).summary()
+        self.log.info(
+            "Found %s in %s of the previous %s",
+            count_of(late["late_count"], "late record"),
+            count_of(late["lookback_windows"], "window"),
+            self.lookback,
+        )
+        return late
+
+    def _settled_at(self, run_window: RunWindow) -> datetime:
+        return run_window.window.settled_at(self.settle_delay)
+
+    def _summary(self, outcome: PullOutcome, late: Mapping[str, int]) -> dict[str, Any]:
+        """Returns the summary of one window."""
         from airflow_audit_provider.core.archive.manifest import describe
 
         committed = {"manifest_uri": self.manifest_uri, "committed": outcome.committed}
-        summary = {**describe(outcome.manifest), **committed, "missing_count": outcome.missing_count, **late}
-        if outcome.missing_count:
+        return {**describe(outcome.manifest), **committed, "missing_count": outcome.missing_count, **late}
+
+    def _publish(self, context: Mapping[str, Any], summary: dict[str, Any]) -> dict[str, Any]:
+        """Returns the summary; puts it into the destination's asset event if the task has that outlet."""
+        if summary["missing_count"]:
             from airflow_audit_provider._airflow.observability.log_lines import count_of
 
-            missing = count_of(outcome.missing_count, "committed record")
+            missing = count_of(summary["missing_count"], "committed record")
             self.log.warning("The API no longer returns %s of this window; they stay committed", missing)
         if self.outlets and "outlet_events" in context:
             asset = audit_log_asset(self.destination)
@@ -342,7 +411,13 @@ class CloudflareAuditLogsToObjectStorageOperator(WaitingOperator):
         return summary
 
     def get_openlineage_facets_on_complete(self, task_instance: Any) -> Any:  # noqa: ARG002 - OpenLineage's signature
-        """Returns the lineage of the window, None if the task has not written one."""
-        from airflow_audit_provider._airflow.observability.lineage import lineage_of
+        """Returns the lineage of what was written, None if the task has not written one."""
+        from airflow_audit_provider._airflow.observability.lineage import Written, lineage_of, lineage_of_written
 
-        return self.outcome and lineage_of(self.outcome, self.destination, self.hook.settings.endpoint.base_url)
+        if self.outcome is None:
+            return None
+        where = self.destination, self.hook.settings.endpoint.base_url
+        if self.range_outcome is None:
+            return lineage_of(self.outcome, *where)
+        figures = self.range_outcome.written_count, self.range_outcome.written_bytes
+        return lineage_of_written(Written(self.outcome.manifest, *figures), *where)

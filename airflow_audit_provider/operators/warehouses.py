@@ -91,8 +91,8 @@ class _LoadOperator(BaseOperator):
         from airflow_audit_provider.pipelines.load import LoadSpec, load_committed
 
         uri = dataset_uri(self.destination)
-        windows = self._windows(context)
-        spec = LoadSpec(self.dataset or uri, uri, windows, is_exact=self.windows == "events", now=SystemClock().now())
+        windows, is_exact = self._windows(context), self._is_exact(context)
+        spec = LoadSpec(self.dataset or uri, uri, windows, is_exact=is_exact, now=SystemClock().now())
         store = store_from_connection(self.destination, self.destination_conn_id)
         with closing(self.open_warehouse()) as warehouse:
             return load_committed(spec, store, warehouse, self._log_window)
@@ -106,8 +106,7 @@ class _LoadOperator(BaseOperator):
         if self.windows == "pending":
             return None
         if self.windows == "events":
-            events = (context.get("triggering_asset_events") or {}).get(audit_log_asset(self.destination), ())
-            return event_windows(event.extra for event in events)
+            return event_windows(self._event_extras(context))
         bounds = run_bounds(
             context,
             window_start=self.window_start,
@@ -117,6 +116,16 @@ class _LoadOperator(BaseOperator):
             partition_key_format=self.partition_key_format,
         )
         return (resolve_run_window(bounds).window,)
+
+    def _is_exact(self, context: Mapping[str, Any]) -> bool:
+        """Returns whether each requested window is one committed window; an event may be about many."""
+        from airflow_audit_provider.core.warehouse.load_plan import are_single_windows
+
+        return self.windows == "events" and are_single_windows(self._event_extras(context))
+
+    def _event_extras(self, context: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+        events = (context.get("triggering_asset_events") or {}).get(audit_log_asset(self.destination), ())
+        return [event.extra for event in events]
 
     def _log_window(self, loaded: LoadedWindow) -> None:
         replaced = f", replacing generation {loaded.replaced_generation}" if loaded.replaced_generation else ""

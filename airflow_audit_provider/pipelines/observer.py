@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import NamedTuple, Protocol
 
 from airflow_audit_provider.core.archive.commit import StagedPart
-from airflow_audit_provider.core.archive.manifest import Manifest
+from airflow_audit_provider.core.archive.manifest import Manifest, Part
 from airflow_audit_provider.core.windows.window import TimeWindow
 
 
@@ -67,6 +67,14 @@ class PullOutcome(NamedTuple):
     missing_count: int = 0
     odd_records: Mapping[str, int] = {}
     odd_examples: tuple[str, ...] = ()
+
+    @property
+    def written(self) -> list[Part]:
+        """The parts that this run committed."""
+        if not self.committed:
+            return []
+        manifest = self.manifest
+        return [part for part in manifest.parts if manifest.keys.part_generation(part.key) == manifest.generation]
 
 
 class Observer(Protocol):

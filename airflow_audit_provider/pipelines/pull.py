@@ -46,18 +46,25 @@ from airflow_audit_provider.pipelines.pull_attempt import PullAttempt
 from airflow_audit_provider.pipelines.pull_commit import commit_staged
 from airflow_audit_provider.pipelines.pull_spec import PlannedPull, PullSpec, plan_upon
 from airflow_audit_provider.pipelines.resume import start_or_resume
+from airflow_audit_provider.pipelines.shared_read import RecordSource
 from airflow_audit_provider.pipelines.staging_area import StagingArea
 from airflow_audit_provider.pipelines.surroundings import Surroundings, look_around
 
 
 def pull_window(
-    spec: PullSpec, reader: AuditLogReader, store: Store, observer: Observer, around: Surroundings | None = None
+    spec: PullSpec,
+    reader: AuditLogReader,
+    store: Store,
+    observer: Observer,
+    around: Surroundings | None = None,
+    shared: RecordSource | None = None,
 ) -> PullOutcome:
     """Lands one window and returns the manifest in force; a second run with the same records writes nothing.
 
     Late records are committed as the next generation, which names the one before. Records that an earlier attempt
     staged are not requested again. ``around`` is what the destination holds around the window, if the caller has looked
-    it up. Raises the errors of :mod:`airflow_audit_provider.exceptions`; after an error no
+    it up. ``shared`` has the window's records, if the caller reads several windows at once. Raises the errors of
+    :mod:`airflow_audit_provider.exceptions`, and those of ``shared``; after an error no
     manifest names anything of this pull, and nothing lies where readers look unless publishing had started.
     """
     window = spec.run_window.window
@@ -75,7 +82,7 @@ def pull_window(
                 # Before the first request. Most additions add nothing, and prove it when they find a late record.
                 area.prove_writable(planned.descriptor)
             start = start_or_resume(planned, area, now, observer)
-    attempt = PullAttempt(planned, area, start, reader, observer)
+    attempt = PullAttempt(planned, area, start, reader, observer, shared)
     with attempt.cleanup_on_error():
         _read(attempt, window, observer)
         if planned.spec.verify == RECOUNT:

@@ -29,15 +29,26 @@ from airflow_audit_provider.exceptions import (
 from airflow_audit_provider.pipelines.observer import Observer, Phase, Progress
 from airflow_audit_provider.pipelines.pull_spec import PlannedPull
 from airflow_audit_provider.pipelines.resume import StartPoint
+from airflow_audit_provider.pipelines.shared_read import RecordSource
 from airflow_audit_provider.pipelines.staged_records import StagedRecords
 from airflow_audit_provider.pipelines.staging_area import StagingArea
 
 
 class PullAttempt:
-    """Reads a window from its start point to its end and stages what is not committed."""
+    """Reads a window from its start point to its end and stages what is not committed.
+
+    ``shared`` has the window's records, if several windows are read at once; it is used for the first reading of a
+    window that no earlier attempt has staged in part.
+    """
 
     def __init__(
-        self, planned: PlannedPull, area: StagingArea, start: StartPoint, reader: AuditLogReader, observer: Observer
+        self,
+        planned: PlannedPull,
+        area: StagingArea,
+        start: StartPoint,
+        reader: AuditLogReader,
+        observer: Observer,
+        shared: RecordSource | None = None,
     ) -> None:
         self._planned = planned
         self._area = area
@@ -45,6 +56,7 @@ class PullAttempt:
         self._staged = start.staged
         self._reader = reader
         self._observer = observer
+        self._shared = shared if start.adopted is None else None
         # How many closed parts the newest checkpoint has.
         self._saved_count = len(start.staged.parts)
 
@@ -52,26 +64,25 @@ class PullAttempt:
         """Reads the rest of the window to its proved end and stages the records that are not committed yet."""
         planned, staged, start = self._planned, self._staged, self._start
         spec, window = planned.spec, planned.window
-        request = ReadRequest(spec.query.version, start.remainder, known_second=start.known_second)
-        parallel = ParallelReader(self._reader, spec.query, request, spec.concurrency)
+        source = self._open_source()
         read_count = staged.stats.resumed_count
         undated_once = UndatedOnce(start.undated_ids)
-        for delivered in self._delivered(parallel):
+        for delivered in self._delivered(source):
             records = start.exclude_adopted(undated_once.first_of(spec.apply_privacy(delivered)))
             new_records = staged.select_new(records)
             with self._observer.step(Phase.STAGE, window):
                 if new_records:
                     self._area.prove_writable(planned.descriptor)
                 staged.write(new_records)
-                self._save_checkpoint(parallel.stats)
+                self._save_checkpoint(source.stats)
             read_count += len(records)
             share_done = window.share_before(delivered[-1].event_ns)
-            self._observer.fetched(Progress(read_count, parallel.stats.page_count, share_done, len(records)))
+            self._observer.fetched(Progress(read_count, source.stats.page_count, share_done, len(records)))
         self._check_conflicts()
         check_settled_by_server_clock(window, self._reader.first_response_at, spec.settle_delay)
         staged.check_nothing_lost()
         staged.release_spill()
-        staged.stats.add(parallel.stats)
+        staged.stats.add(source.stats)
         self._finish_staging()
 
     @property
@@ -119,18 +130,27 @@ class PullAttempt:
             self._clean_up(error)
             raise
 
-    def _delivered(self, parallel: ParallelReader) -> Iterator[list[AuditRecord]]:
+    def _open_source(self) -> RecordSource:
+        """Returns where the records of the remainder come from."""
+        source, self._shared = self._shared, None
+        if source is not None:
+            return source
+        spec, start = self._planned.spec, self._start
+        request = ReadRequest(spec.query.version, start.remainder, known_second=start.known_second)
+        return ParallelReader(self._reader, spec.query, request, spec.concurrency)
+
+    def _delivered(self, source: RecordSource) -> Iterator[list[AuditRecord]]:
         """Yields the records of the remainder in order; with verification of its edges, the newest ones after that."""
         if not self._planned.has_second_look:
-            yield from parallel.read()
+            yield from source.read()
             return
         check = EdgeCheck(self._start.remainder)
-        for records in parallel.read():
+        for records in source.read():
             yield from check.hold(records)
         with self._observer.step(Phase.VERIFY, self._planned.window):
             self._look_again(check)
         newest = self._release(check)
-        parallel.stats.add(check.stats)
+        source.stats.add(check.stats)
         yield from newest
 
     def _look_again(self, check: EdgeCheck) -> None:

@@ -35,7 +35,7 @@ from airflow_audit_provider.pipelines.committed import check_distant, committed_
 from airflow_audit_provider.pipelines.dataset import check_held_dataset, read_descriptor
 from airflow_audit_provider.pipelines.pull_spec import PullSpec
 
-_TOP_LEVEL = (DATASET_KEY, LONG_WINDOW_FOLDER, MANIFEST_FOLDER, STAGING_FOLDER)
+TOP_LEVEL = (DATASET_KEY, LONG_WINDOW_FOLDER, MANIFEST_FOLDER, STAGING_FOLDER)
 TopLevel = Mapping[str, str | None]
 
 
@@ -102,7 +102,7 @@ class CommittedDays:
         if not specs:
             return
         keys = [WindowKeys(spec.run_window.window, spec.run_window.partition_date) for spec, _ in specs]
-        descriptor = _read_descriptor(self._store, self._top, specs[0][0].dataset)
+        descriptor = held_descriptor(self._store, self._top, specs[0][0].dataset)
         staged: Sequence[Mapping[str, int]] = [{} for _ in keys]
         if STAGING_FOLDER in self._top:
             staged = self._store.gather([partial(_staged, self._store, each) for each in keys])
@@ -115,14 +115,14 @@ class CommittedDays:
 def _look_at_top(store: Store, prefixes: list[str]) -> tuple[TopLevel, list[str]]:
     """Returns which of the destination's own top-level names may exist, and the keys below manifest folders."""
     calls: dict[str, Callable[[], Any]] = {
-        "top": lambda: store.present(_TOP_LEVEL),
+        "top": lambda: store.present(TOP_LEVEL),
         "listed": lambda: list(store.list_neighbours(prefixes)),
     }
     found = _ask(store, calls)
     return found["top"], found["listed"]
 
 
-def _read_descriptor(store: Store, top: TopLevel, expected: Dataset) -> bytes | None:
+def held_descriptor(store: Store, top: TopLevel, expected: Dataset) -> bytes | None:
     """Returns the dataset descriptor, None if there is none."""
     return read_descriptor(store, top[DATASET_KEY], expected) if DATASET_KEY in top else None
 
@@ -131,7 +131,7 @@ def _questions(
     store: Store, keys: WindowKeys, top: TopLevel, newest: str | None, expected: Dataset
 ) -> dict[str, Callable[[], Any]]:
     """Returns the calls of the second round, by the key or folder that each is about."""
-    calls: dict[str, Callable[[], Any]] = {DATASET_KEY: lambda: _read_descriptor(store, top, expected)}
+    calls: dict[str, Callable[[], Any]] = {DATASET_KEY: lambda: held_descriptor(store, top, expected)}
     if STAGING_FOLDER in top:
         calls[STAGING_FOLDER] = partial(_staged, store, keys)
     if newest is not None:

@@ -5,23 +5,37 @@ OpenLineage is imported only when its listener calls the operator.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from airflow_audit_provider._airflow.destinations import dataset_uri
 from airflow_audit_provider.core.api.query import AuditQuery
-from airflow_audit_provider.core.archive.manifest import Manifest, Part
-from airflow_audit_provider.core.archive.object_keys import WindowKeys
+from airflow_audit_provider.core.archive.manifest import Manifest
 from airflow_audit_provider.formats.documented_fields import documented_fields
 from airflow_audit_provider.pipelines.observer import PullOutcome
 
 
+class Written(NamedTuple):
+    """What a task has written: a manifest that shows its form, and the sums over all of its windows."""
+
+    manifest: Manifest
+    record_count: int
+    size_bytes: int
+
+
 def lineage_of(outcome: PullOutcome, destination: str, api_base_url: str) -> Any:
     """Returns an ``OperatorLineage`` with the audit log as input and the destination as output."""
+    parts = outcome.written
+    record_count, size_bytes = sum(part.record_count for part in parts), sum(part.size_bytes for part in parts)
+    return lineage_of_written(Written(outcome.manifest, record_count, size_bytes), destination, api_base_url)
+
+
+def lineage_of_written(written: Written, destination: str, api_base_url: str) -> Any:
+    """Returns the same for a task of one or more windows."""
     from airflow.providers.openlineage.extractors import OperatorLineage
 
-    manifest = outcome.manifest
-    return OperatorLineage(inputs=[_input(manifest.query, api_base_url)], outputs=[_output(outcome, destination)])
+    query = written.manifest.query
+    return OperatorLineage(inputs=[_input(query, api_base_url)], outputs=[_output(written, destination)])
 
 
 def _input(query: AuditQuery, api_base_url: str) -> Any:
@@ -30,7 +44,7 @@ def _input(query: AuditQuery, api_base_url: str) -> Any:
     return InputDataset(namespace=f"cloudflare://{urlsplit(api_base_url).netloc}", name=query.path.lstrip("/"))
 
 
-def _output(outcome: PullOutcome, destination: str) -> Any:
+def _output(written: Written, destination: str) -> Any:
     from airflow.providers.common.compat.openlineage.facet import (
         OutputDataset,
         OutputStatisticsOutputDatasetFacet,
@@ -38,11 +52,8 @@ def _output(outcome: PullOutcome, destination: str) -> Any:
         SchemaDatasetFacetFields,
     )
 
-    manifest, written = outcome.manifest, _written(outcome)
-    fields = documented_fields(manifest)
-    statistics = OutputStatisticsOutputDatasetFacet(
-        rowCount=sum(part.record_count for part in written), size=sum(part.size_bytes for part in written)
-    )
+    fields = documented_fields(written.manifest)
+    statistics = OutputStatisticsOutputDatasetFacet(rowCount=written.record_count, size=written.size_bytes)
     namespace, name = _dataset_name(destination)
     return OutputDataset(
         namespace=namespace,
@@ -50,15 +61,6 @@ def _output(outcome: PullOutcome, destination: str) -> Any:
         facets={"schema": SchemaDatasetFacet([SchemaDatasetFacetFields(field, kind) for field, kind in fields])},
         outputFacets={"outputStatistics": statistics},
     )
-
-
-def _written(outcome: PullOutcome) -> list[Part]:
-    """Returns the parts that this run committed."""
-    manifest: Manifest = outcome.manifest
-    keys = WindowKeys(manifest.window, manifest.partition_date)
-    if not outcome.committed:
-        return []
-    return [part for part in manifest.parts if keys.part_generation(part.key) == manifest.generation]
 
 
 def _dataset_name(destination: str) -> tuple[str, str]:

@@ -21,13 +21,16 @@ from airflow_audit_provider.pipelines.observer import KeptPart, Phase, Progress,
 from airflow_audit_provider.pipelines.pull_spec import PullSpec
 
 # The steps that log many lines, which few readers need.
-_FOLDED = {Phase.FETCH, Phase.VERIFY}
+_FOLDED = frozenset({Phase.FETCH, Phase.VERIFY})
 
 
 class TaskObserver:
-    """Observes the pulls of one task. The reader calls :meth:`on_step`, possibly from several threads."""
+    """Observes the pulls of one task. The reader calls :meth:`on_step`, possibly from several threads.
 
-    def __init__(self, log: Any, clock: Clock, spec: PullSpec, destination: str) -> None:
+    ``folds`` is whether the log lines of long steps are folded; those of hundreds of windows are too few each.
+    """
+
+    def __init__(self, log: Any, clock: Clock, spec: PullSpec, destination: str, *, folds: bool = True) -> None:
         query = spec.query
         tags = {"api_version": query.version, "scope": query.scope, "file_format": spec.part_format.file_format}
         self._metrics = Metrics({name: str(value) for name, value in tags.items()})
@@ -37,6 +40,7 @@ class TaskObserver:
         self._progress_log = ProgressLog(log, clock)
         self._destination = destination
         self._encoding = _Stopwatch(clock)
+        self._folded_phases = _FOLDED if folds else frozenset()
         self._is_folded = False
         self._window_began_at = clock.monotonic()
 
@@ -68,8 +72,8 @@ class TaskObserver:
     @contextmanager
     def _folded(self, phase: Phase, title: str) -> Iterator[None]:
         """Folds the lines of a step that logs many; within such a step it logs the title only, as folds do not nest."""
-        is_outermost = phase in _FOLDED and not self._is_folded
-        if phase in _FOLDED and not is_outermost:
+        is_outermost = phase in self._folded_phases and not self._is_folded
+        if phase in self._folded_phases and not is_outermost:
             self._log.info("%s", title)
         self._is_folded |= is_outermost
         try:

@@ -7,7 +7,7 @@ for their turn number at most twice the concurrency, besides one sampled page of
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import replace
 from itertools import chain, takewhile
@@ -30,6 +30,14 @@ class _Fetched(NamedTuple):
 
     records: list[AuditRecord]
     window_reader: WindowReader
+
+
+class Section(NamedTuple):
+    """The next part of the window that is read completely: its records in order, and what reading it cost."""
+
+    window: TimeWindow
+    records: list[AuditRecord]
+    stats: ReadStats
 
 
 class _Fetch(NamedTuple):
@@ -77,6 +85,15 @@ class ParallelReader:
 
     def read(self) -> Iterator[list[AuditRecord]]:
         """Yields the window's records in order, one slice at a time; raises the first error in time order."""
+        for section in self.sections():
+            if section.records:
+                yield section.records
+
+    def sections(self) -> Generator[Section]:
+        """Yields the window in sections that follow each other without a gap, also those without records.
+
+        Everything before the end of a section is read. Raises the first error in time order.
+        """
         pool = ThreadPoolExecutor(self._concurrency, thread_name_prefix="audit-log-slice")
         try:
             yield from self._read_in_order(pool)
@@ -84,7 +101,7 @@ class ParallelReader:
             self._stop.set()
             pool.shutdown(wait=False, cancel_futures=True)
 
-    def _read_in_order(self, pool: ThreadPoolExecutor) -> Iterator[list[AuditRecord]]:
+    def _read_in_order(self, pool: ThreadPoolExecutor) -> Iterator[Section]:
         """Consumes the queue from its front; it holds fetches and segments not yet cut into slices, in time order."""
         queue: _Queue = [Segment(self._request.window, Density())]
         while queue:
@@ -94,23 +111,21 @@ class ParallelReader:
             front = cast("_Fetch", queue[0])
             if front.is_settled or front.has_failed:
                 del queue[0]
-                records = self._complete(front.part, *front.future.result())
-                if records:
-                    yield records
+                yield self._complete(front.part, *front.future.result())
             else:
                 # Waits for another fetch even if the front has just finished: checking again at once costs 12 MB of
                 # peak memory (measured).
                 wait([fetch.future for fetch in _fetches(queue) if not fetch.is_done], return_when=FIRST_COMPLETED)
 
-    def _complete(self, part: Slice, records: list[AuditRecord], window_reader: WindowReader) -> list[AuditRecord]:
+    def _complete(self, part: Slice, records: list[AuditRecord], window_reader: WindowReader) -> Section:
         """Returns a slice's records and those that the slices before received in it and it did not show again."""
-        self.stats.add(window_reader.stats)
-        remainder = window_reader.remainder
+        stats, remainder = window_reader.stats, window_reader.remainder
         read = part.window if remainder is None else TimeWindow(part.window.start, remainder.start)
         ids = {record.id for record in records}
-        missing = self._surplus.take_missing(read, lambda record: record.id in ids, self.stats)
+        missing = self._surplus.take_missing(read, lambda record: record.id in ids, stats)
         self._surplus.add_all(window_reader.surplus)
-        return in_order(records + missing) if missing else records
+        self.stats.add(stats)
+        return Section(read, in_order(records + missing) if missing else records, stats)
 
     def _settle(self, queue: _Queue) -> None:
         """Inserts the remainders of fetched slices behind them, to be read next."""

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from airflow_audit_provider.adapters.cloudflare.parallel import ParallelReader
+from airflow_audit_provider.adapters.cloudflare.parallel import ParallelReader, Section
 from airflow_audit_provider.adapters.cloudflare.reader import AuditLogReader
 from airflow_audit_provider.core.api.rate_limiter import RateLimiter
-from airflow_audit_provider.core.api.records import ApiVersion, AuditRecord
+from airflow_audit_provider.core.api.records import ApiVersion
 from airflow_audit_provider.core.api.retry import RetryLimits
 from airflow_audit_provider.core.paging.read_request import ReadRequest
 from airflow_audit_provider.core.paging.slicing import Slice
@@ -87,7 +87,7 @@ class WaitingReader(ParallelReader):
             time.sleep(0.01)
         time.sleep(SURPLUS_WITHIN_SECONDS)
 
-    def _complete(self, piece: Slice, *fetched: Any) -> list[AuditRecord]:
+    def _complete(self, piece: Slice, *fetched: Any) -> Section:
         """Returns the records of a slice, which is delivered and no longer counts as held."""
         with self._lock:
             self._held -= not piece.is_sample
