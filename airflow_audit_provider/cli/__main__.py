@@ -331,7 +331,7 @@ def _add_plan(commands: Commands) -> None:
     parser.add_argument(
         "--division", choices=DIVISIONS, help="length of a window, as the schedule of the DAG; default: day"
     )
-    parser.add_argument("--timezone", metavar="NAME", help="time zone of days and months; default: UTC")
+    parser.add_argument("--timezone", metavar="NAME", help="time zone of the windows; default: UTC")
     parser.add_argument(
         "--settle-delay", type=_minutes, metavar="MINUTES", help="when a window is read after its end; default: 15"
     )

@@ -305,7 +305,7 @@ class PlanOptions(TypedDict, total=False):
     division: Literal["hour", "day", "month"]
     """Length of a window, which is the schedule of the backfill's DAG; by default ``day``."""
     timezone: str
-    """IANA zone of the days and months, and of bounds without an offset; by default UTC."""
+    """IANA zone of the windows, and of bounds without an offset; by default UTC."""
     settle_delay: timedelta
     """How long after its end a window is read; by default 15 minutes."""
     sample_count: int

@@ -39,7 +39,7 @@ class CloudflareAuditLogsPlanOperator(BaseOperator):
         API still has whole. (templated)
     :param end: end of the range, exclusive; by default that of the last window that is settled. (templated)
     :param division: ``hour``, ``day`` or ``month``: the length of a window, as the schedule of the backfill's DAG.
-    :param timezone: IANA zone of days and months, and of bounds without an offset.
+    :param timezone: IANA zone of the windows, and of bounds without an offset.
     :param settle_delay: the landing operator's; by default from the configuration.
     :param sample_count: how many pages of the log may be requested, 6 to 300; three times as many if the backfill needs
         more than a hundred times as many.

@@ -1,40 +1,37 @@
-"""Divides a range into windows of one calendar length: hours, days or months.
+"""Divides a range into windows of one calendar length: whole hours, days or months of a time zone.
 
 Invariant: the windows of a division follow each other without gap or overlap, so two ranges that share a window divide
-there alike.
+there alike; a day is the window of a run for the partition of that day.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from datetime import UTC, date, datetime, timedelta
+from datetime import datetime, timedelta
 from itertools import pairwise
 
 import pendulum
 
-from airflow_audit_provider.core.windows.run_window import find_zone, first_instant_of
+from airflow_audit_provider.core.limits import DAY, HOUR, MONTH
+from airflow_audit_provider.core.windows.run_window import find_zone, first_at_wall_time
 from airflow_audit_provider.core.windows.window import TimeWindow
 from airflow_audit_provider.exceptions import ConfigurationError
 
-DIVISIONS = ("hour", "day", "month")
-_HOUR, _DAY = timedelta(hours=1), timedelta(days=1)
+DIVISIONS = (HOUR, DAY, MONTH)
+_HOUR = timedelta(hours=1)
 
 
 def windows_over(time_range: TimeWindow, division: str, timezone: str = "UTC") -> list[TimeWindow]:
     """Returns the windows of a division that overlap a range, in order; the first and the last may reach beyond it.
 
-    Hours are counted in UTC, so that an hour that the clock repeats is two hours. Days and months follow the wall clock
-    of the time zone. Raises ``ConfigurationError`` for an unknown division or time zone.
+    Hours begin when the wall clock of the time zone shows a whole hour, as those of an hourly schedule in that zone do;
+    an hour that the clock repeats is two hours. Days and months begin with their first instant. Raises
+    ``ConfigurationError`` for an unknown division or time zone.
     """
     if division not in DIVISIONS:
         raise ConfigurationError(f"The division {division!r} is unknown. Give one of {', '.join(DIVISIONS)}.")
     zone = find_zone(timezone)
-    if division == "hour":
-        return _between(_hours(time_range))
-    first, last = (_local_date(bound, zone) for bound in (time_range.start, time_range.end))
-    days = _months(first, last) if division == "month" else _days(first, last)
-    borders = [first_instant_of(day, zone) for day in days]
-    return [window for window in _between(borders) if window.overlaps(time_range)]
+    return [TimeWindow(start, end) for start, end in pairwise(_borders(time_range, division, zone))]
 
 
 def joined(windows: Sequence[TimeWindow]) -> list[TimeWindow]:
@@ -48,28 +45,35 @@ def joined(windows: Sequence[TimeWindow]) -> list[TimeWindow]:
     return spans
 
 
-def _between(borders: Sequence[datetime]) -> list[TimeWindow]:
-    return [TimeWindow(start, end) for start, end in pairwise(borders)]
+def _borders(time_range: TimeWindow, division: str, zone: pendulum.Timezone) -> Iterator[datetime]:
+    """Yields the borders around a range, from the last one at or before its start to the first at or after its end."""
+    border = _border_at_or_before(time_range.start, division, zone)
+    yield border
+    while border < time_range.end:
+        border = _next_border(border, division, zone)
+        yield border
 
 
-def _hours(time_range: TimeWindow) -> list[datetime]:
-    first = time_range.start.replace(minute=0, second=0, microsecond=0)
-    count = -(-(time_range.end - first) // _HOUR)
-    return [first + number * _HOUR for number in range(count + 1)]
+def _border_at_or_before(instant: datetime, division: str, zone: pendulum.Timezone) -> datetime:
+    local = pendulum.instance(instant).in_timezone(zone)
+    if division != HOUR:
+        return first_at_wall_time(local.naive().start_of(division), zone)
+    instant -= timedelta(minutes=local.minute, seconds=local.second, microseconds=local.microsecond)
+    # Where clocks change by half an hour, the whole hour may be further back.
+    while past := pendulum.instance(instant).in_timezone(zone).minute:
+        instant -= timedelta(minutes=past)
+    return instant
 
 
-def _local_date(instant: datetime, zone: pendulum.Timezone) -> date:
-    return pendulum.instance(instant.astimezone(UTC)).in_timezone(zone).date()
-
-
-def _days(first: date, last: date) -> list[date]:
-    return [first + number * _DAY for number in range((last - first).days + 2)]
-
-
-def _months(first: date, last: date) -> list[date]:
-    return list(_month_starts(first.year * 12 + first.month - 1, last.year * 12 + last.month))
-
-
-def _month_starts(first: int, last: int) -> Iterator[date]:
-    for number in range(first, last + 1):
-        yield date(number // 12, number % 12 + 1, 1)
+def _next_border(border: datetime, division: str, zone: pendulum.Timezone) -> datetime:
+    if division == HOUR:
+        after = border + _HOUR
+        # Where clocks change by half an hour, the hour before it is longer.
+        past = pendulum.instance(after).in_timezone(zone).minute
+        return after + timedelta(minutes=60 - past) if past else after
+    midnight, following = pendulum.instance(border).in_timezone(zone).naive().start_of(division), border
+    # More than once only for a date that the time zone has skipped.
+    while following <= border:
+        midnight = midnight.add(months=1) if division == MONTH else midnight.add(days=1)
+        following = first_at_wall_time(midnight, zone)
+    return following

@@ -47,6 +47,24 @@ def test_a_zone_changes_the_borders() -> None:
     ]
 
 
+@pytest.mark.parametrize("timezone", ["UTC", "Asia/Kolkata", "Asia/Kathmandu", "Australia/Lord_Howe", "America/Havana"])
+def test_hours_begin_at_whole_hours_of_the_wall_clock(timezone: str) -> None:
+    """A zone that is half an hour off UTC has hours of its own; a clock change of half an hour makes a longer one."""
+    windows, zone = windows_over(YEAR, "hour", timezone), ZoneInfo(timezone)
+    assert {window.start.astimezone(zone).minute for window in windows} == {0}
+    odd = [window.length for window in windows if window.length != timedelta(hours=1)]
+    assert odd == ([timedelta(minutes=90)] * 2 if timezone == "Australia/Lord_Howe" else [])
+
+
+@pytest.mark.parametrize("instant", ["2026-04-04T14:20:00", "2026-04-04T15:10:00", "2026-10-03T15:40:00"])
+def test_range_at_a_change_of_half_an_hour_has_the_hour_of_the_year(instant: str) -> None:
+    """The hour around an instant is the same however little of it the range has."""
+    at = datetime.fromisoformat(instant).replace(tzinfo=UTC)
+    (hour,) = windows_over(TimeWindow(at, at + timedelta(minutes=1)), "hour", "Australia/Lord_Howe")
+    assert hour.start <= at < hour.end
+    assert hour in windows_over(YEAR, "hour", "Australia/Lord_Howe")
+
+
 def test_range_inside_one_window_has_that_window() -> None:
     """A range of a minute is divided into the whole window around it."""
     minute = TimeWindow(YEAR.start + timedelta(hours=5), YEAR.start + timedelta(hours=5, minutes=1))

@@ -54,11 +54,52 @@ def test_range_is_divided_at_the_borders_of_its_time_zone(
     assert {each.rule for each in found} == {"explicit bounds"}
 
 
+# Clocks change at midnight: it is left out on the first five dates, and comes twice on the others.
+CHANGES_AT_MIDNIGHT = [
+    ("Africa/Cairo", date(2026, 4, 24), 23),
+    ("America/Havana", date(2026, 3, 8), 23),
+    ("America/Santiago", date(2026, 9, 6), 23),
+    ("Asia/Beirut", date(2026, 3, 29), 23),
+    ("Atlantic/Azores", date(2026, 3, 29), 23),
+    ("America/Havana", date(2026, 11, 1), 25),
+    ("Atlantic/Azores", date(2026, 10, 25), 25),
+]
+
+
+@pytest.mark.parametrize(("timezone", "changing", "hour_count"), CHANGES_AT_MIDNIGHT)
+@pytest.mark.parametrize("before", [0, 1, 20])
+def test_days_have_a_date_of_their_own_where_clocks_change_at_midnight(
+    timezone: str, changing: date, hour_count: int, before: int
+) -> None:
+    """A range that is given by dates is accepted, also if it begins or ends at the change."""
+    first, last = changing - before * DAY, changing + DAY
+    found = divide(_range(str(first), str(last), timezone), "day", timezone)
+    assert [each.partition_date for each in found] == [first + number * DAY for number in range(before + 1)]
+    assert found[-1].window.length == hour_count * HOUR
+    until = _range(str(changing - DAY), str(changing), timezone)
+    assert [each.partition_date for each in divide(until, "day", timezone)] == [changing - DAY]
+
+
+@pytest.mark.parametrize(("timezone", "changing", "hour_count"), CHANGES_AT_MIDNIGHT)
+def test_hours_and_months_divide_a_day_that_a_clock_change_begins(
+    timezone: str, changing: date, hour_count: int
+) -> None:
+    """Each hour is of the day's date, and the month ends with its last day."""
+    hours = divide(_range(str(changing), str(changing + DAY), timezone), "hour", timezone)
+    assert [each.partition_date for each in hours] == [changing] * hour_count
+    first = changing.replace(day=1)
+    following = (first + 31 * DAY).replace(day=1)
+    (month,) = divide(_range(str(first), str(following), timezone), "month", timezone)
+    assert month.partition_date == first
+
+
 @examples(100)
 @given(
     days=st.integers(0, 500),
     count=st.integers(1, 40),
-    timezone=st.sampled_from(["UTC", BERLIN, "America/Sao_Paulo", "Africa/Cairo", "Australia/Lord_Howe"]),
+    timezone=st.sampled_from(
+        ["UTC", BERLIN, "America/Havana", "America/Sao_Paulo", "Africa/Cairo", "Australia/Lord_Howe"]
+    ),
 )
 def test_each_day_is_the_window_of_a_run_of_its_own(days: int, count: int, timezone: str) -> None:
     """A run for the partition of a day has the same window and partition date."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +11,13 @@ import pytest
 from airflow_audit_provider.adapters.storage.local_store import LocalStore
 from airflow_audit_provider.core.api.query import audit_query
 from airflow_audit_provider.core.limits import EDGES, RECOUNT
+from airflow_audit_provider.core.windows.partitions import divide
+from airflow_audit_provider.core.windows.run_window import RunBounds, resolve_run_window
 from airflow_audit_provider.exceptions import CommitConflictError, ConfigurationError
+from airflow_audit_provider.pipelines.observer import NullObserver
 from airflow_audit_provider.pipelines.plan import PlanRequest, held_query, plan_backfill
 from airflow_audit_provider.pipelines.plan_report import SUMMARY_SPANS, Plan, WindowState
+from airflow_audit_provider.pipelines.pull_range import RangeSpec, pull_range
 from airflow_audit_provider.testing.clock import ManualClock
 from airflow_audit_provider.testing.settings import ACCOUNT_ID
 from tests.pipelines.pull.landing import fake_with, land, objects, pull_spec, reader_of
@@ -126,6 +130,22 @@ def test_day_with_committed_hours_is_partial(place: Place) -> None:
     assert counts(plan) == {"missing": 1, "partial": 1}
     assert plan.is_obstructed
     assert counts(place.plan(TODAY - 2 * DAY, TODAY, division="hour")) == {"committed": 1, "missing": 47}
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("partition_by", ["hour", "day", "month"])
+@pytest.mark.parametrize("timezone", ["Asia/Kolkata", "America/Havana"])
+def test_plan_of_what_a_divided_run_commits_has_its_windows(place: Place, partition_by: str, timezone: str) -> None:
+    """Every window of the run is committed in the plan, and none is partial, also in a zone that is half an hour off UTC."""
+    days = 30 if partition_by == "month" else 2
+    bounds = RunBounds(timezone=timezone, window_start="2026-09-01", window_end=str(date(2026, 9, 1) + days * DAY))
+    run_window = resolve_run_window(bounds)
+    windows = divide(run_window, partition_by, timezone)
+    ranged = RangeSpec(pull_spec()._replace(run_window=windows[0]), windows)
+    pull_range(ranged, reader_of(place.fake, place.clock), place.store, NullObserver())
+    time_range = run_window.window
+    plan = place.plan(time_range.start, time_range.end, division=partition_by, timezone=timezone)
+    assert counts(plan) == {"committed": len(windows)}
 
 
 def test_destination_of_another_log_is_refused(place: Place) -> None:
