@@ -84,9 +84,9 @@ class LandedWindow(NamedTuple):
 class RangeOutcome:
     """Sums over the windows of a range, and the newest of them.
 
-    ``window_count`` are all windows that are committed, ``committed_count`` those of which this run has committed a
-    generation, and of whose records and bytes ``written_count`` and ``written_bytes`` are the sums. ``listed`` are the
-    first of them.
+    ``window_count`` counts all committed windows, and ``committed_count`` those for which this run wrote a manifest.
+    ``written_count`` and ``written_bytes`` are the records and bytes that this run wrote. ``listed`` has the first
+    windows for which it wrote a manifest, at most ``LISTED_COUNT``.
     """
 
     def __init__(self) -> None:
@@ -129,18 +129,22 @@ def pull_range(range_spec: RangeSpec, reader: AuditLogReader, store: Store, obse
     if not range_spec.reads_again:
         for committed in around.committed(windows):
             outcome.add(PullOutcome(committed.manifest, committed.key, committed=False))
-            _remove_leftovers(store, range_spec.spec, committed.manifest, around)
+            _remove_leftovers(store, range_spec.spec, committed.manifest, around, observer)
         windows = [each for each in windows if not around.is_committed(each.window)]
 
     _RangePull(range_spec, reader, store, observer, around).run(windows, outcome)
     return outcome
 
 
-def _remove_leftovers(store: Store, spec: PullSpec, committed: Manifest, around: RangeSurroundings) -> None:
-    """Removes what the attempt that committed a window has left in staging, if it was killed right after that."""
-    staged = around.staged(committed.keys)
-    if staged:
-        StagingArea(store, committed.keys, spec.attempt_id, spec.seal_verifier, staged).remove_leftovers(committed)
+def _remove_leftovers(
+    store: Store, spec: PullSpec, committed: Manifest, around: RangeSurroundings, observer: Observer
+) -> None:
+    """Removes what the attempt that committed a window has left, if it was killed right after that.
+
+    As a run of the window does: its staging, and the parts that its commit replaced or erased.
+    """
+    area = StagingArea(store, committed.keys, spec.attempt_id, spec.seal_verifier, around.staged(committed.keys))
+    observer.kept(committed.window, area.remove_leftovers(committed))
 
 
 class _RangePull:

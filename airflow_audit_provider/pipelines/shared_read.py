@@ -12,8 +12,8 @@ protocol, so nothing of it is weaker here: a window is complete when a section e
 A record without a time of its own is placed by the records around it, and a window that is read alone may place it
 differently than its neighbour does. Therefore such a record ends the shared read, before it is delivered.
 
-Invariant: a window is delivered whole, or its source raises; its statistics add up to those of the shared read, except
-that ``ended_by`` states for every window how the parts of the read were ended that it lies in.
+Invariant: a window is delivered whole, or its source raises. The statistics of the windows add up to those of the
+shared read, except for ``ended_by``: a section that several windows share counts in each of them.
 """
 
 from __future__ import annotations

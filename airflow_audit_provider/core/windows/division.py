@@ -47,11 +47,11 @@ def joined(windows: Sequence[TimeWindow]) -> list[TimeWindow]:
 
 def _borders(time_range: TimeWindow, division: str, zone: pendulum.Timezone) -> Iterator[datetime]:
     """Yields the borders around a range, from the last one at or before its start to the first at or after its end."""
-    border = _border_at_or_before(time_range.start, division, zone)
-    yield border
-    while border < time_range.end:
-        border = _next_border(border, division, zone)
-        yield border
+    begins_at = _border_at_or_before(time_range.start, division, zone)
+    yield begins_at
+    while begins_at < time_range.end:
+        begins_at = _next_border(begins_at, division, zone)
+        yield begins_at
 
 
 def _border_at_or_before(instant: datetime, division: str, zone: pendulum.Timezone) -> datetime:
@@ -65,15 +65,15 @@ def _border_at_or_before(instant: datetime, division: str, zone: pendulum.Timezo
     return instant
 
 
-def _next_border(border: datetime, division: str, zone: pendulum.Timezone) -> datetime:
+def _next_border(begins_at: datetime, division: str, zone: pendulum.Timezone) -> datetime:
     if division == HOUR:
-        after = border + _HOUR
+        after = begins_at + _HOUR
         # Where clocks change by half an hour, the hour before it is longer.
         past = pendulum.instance(after).in_timezone(zone).minute
         return after + timedelta(minutes=60 - past) if past else after
-    midnight, following = pendulum.instance(border).in_timezone(zone).naive().start_of(division), border
+    midnight, following = pendulum.instance(begins_at).in_timezone(zone).naive().start_of(division), begins_at
     # More than once only for a date that the time zone has skipped.
-    while following <= border:
+    while following <= begins_at:
         midnight = midnight.add(months=1) if division == MONTH else midnight.add(days=1)
         following = first_at_wall_time(midnight, zone)
     return following

@@ -136,7 +136,7 @@ def test_day_with_committed_hours_is_partial(place: Place) -> None:
 @pytest.mark.parametrize("partition_by", ["hour", "day", "month"])
 @pytest.mark.parametrize("timezone", ["Asia/Kolkata", "America/Havana"])
 def test_plan_of_what_a_divided_run_commits_has_its_windows(place: Place, partition_by: str, timezone: str) -> None:
-    """Every window of the run is committed in the plan, and none is partial, also in a zone that is half an hour off UTC."""
+    """Every window of the run is committed in the plan, and none is partial, also in a zone half an hour off UTC."""
     days = 30 if partition_by == "month" else 2
     bounds = RunBounds(timezone=timezone, window_start="2026-09-01", window_end=str(date(2026, 9, 1) + days * DAY))
     run_window = resolve_run_window(bounds)
