@@ -297,7 +297,7 @@ def test_each_way_to_verify_holds_for_every_window(fake: FakeCloudflare, store: 
 
 
 @pytest.mark.parametrize("version", ["v1", "v2"])
-@examples(30)
+@examples(12)
 @given(choice=st.data())
 def test_undated_records_lie_where_a_pull_of_their_window_puts_them(
     tmp_path_factory: pytest.TempPathFactory, version: str, choice: st.DataObject
