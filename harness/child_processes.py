@@ -6,6 +6,7 @@ Invariant: a process is ended by its id, never by its name, and only if it belon
 from __future__ import annotations
 
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -15,6 +16,9 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+# Below the ports that a system gives to outgoing connections and for ``bind`` to port 0 (Linux from 32768, macOS from
+# 49152): another program would now and then take one of those while an Airflow component still starts.
+PORTS = range(10_000, 32_000)
 # The signals that end a child, each with the seconds to wait before the next one is sent.
 END_SIGNALS: tuple[tuple[signal.Signals, float], ...] = (
     (signal.SIGINT, 5.0),
@@ -144,11 +148,14 @@ def _is_zombie(pid: int) -> bool:
 
 def free_ports(count: int) -> list[int]:
     """Returns loopback ports that no program listens on. All are held open together, so that they differ."""
+    ports: list[int] = []
     with ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
+        while len(ports) < count:
+            port = secrets.choice(PORTS)
+            with suppress(OSError):
+                stack.enter_context(socket.socket()).bind(("127.0.0.1", port))
+                ports.append(port)
+    return ports
 
 
 def is_free(port: int) -> bool:

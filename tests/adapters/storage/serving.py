@@ -13,15 +13,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from harness.child_processes import free_ports
+
 _START_TIMEOUT_SECONDS = 300.0
 
 
 def free_port() -> int:
     """Returns a free port of the loopback interface."""
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port: int = found.getsockname()[1]
-        return port
+    (port,) = free_ports(1)
+    return port
 
 
 @contextmanager
