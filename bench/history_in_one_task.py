@@ -98,7 +98,11 @@ def _prepare_worker(home: Path, source: Source) -> None:
     connection = {"conn_type": "cloudflare", "host": job.base_url, "password": job.token, "extra": extra}
     os.environ["AIRFLOW_CONN_CLOUDFLARE_DEFAULT"] = json.dumps(connection)
     os.environ |= {"AIRFLOW_HOME": str(home), "AIRFLOW__CORE__LOAD_EXAMPLES": "False"}
-    from airflow.providers.common.compat.sdk import BaseHook, BaseOperator, ObjectStoragePath  # noqa: F401 - see above
+    from airflow.providers.common.compat.sdk import (  # noqa: F401 - a worker has them before it forks
+        BaseHook,
+        BaseOperator,
+        ObjectStoragePath,
+    )
 
     logging.disable(logging.WARNING)
 

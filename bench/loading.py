@@ -223,8 +223,7 @@ class _Engine(NamedTuple):
 
 
 def _measure(engine: str, kind: str, landed: str, address: str) -> _Measured:
-    # Imported before the measurement, so that neither the floor nor the load pays for it.
-    import pyarrow.parquet  # noqa: F401 - see above
+    import pyarrow.parquet  # noqa: F401 - imported before the clock starts, so that neither floor nor load pays for it
 
     with TemporaryDirectory() as folder:
         opened = _opened(engine, folder, address)
@@ -257,9 +256,8 @@ def _opened(engine: str, folder: str, address: str) -> _Engine:
 
 def _duckdb_floor(engine: _Engine, files: list[str]) -> None:
     with engine.below.transaction():
-        # The table's name is a constant of this module; values are parameters.
         engine.below.execute(
-            f"INSERT INTO {engine.table} BY NAME "  # noqa: S608 - see above
+            f"INSERT INTO {engine.table} BY NAME "  # noqa: S608 - a constant of this module
             "SELECT ? AS dataset, ? AS window_start, ? AS window_end, * "
             "FROM read_parquet(?, hive_partitioning = false)",
             *_KEY,

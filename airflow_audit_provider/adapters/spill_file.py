@@ -86,8 +86,9 @@ def spilled_copy(content: bytes, suffix: str) -> Iterator[str | None]:
     the end of the block; a killed process leaves it.
     """
     try:
-        # Not by `with`: it would raise what the close raises on a full disk, and the caller could do without the file.
-        file = tempfile.NamedTemporaryFile(prefix="airflow-audit-", suffix=suffix)  # noqa: SIM115 - closed below
+        file = tempfile.NamedTemporaryFile(  # noqa: SIM115 - `with` would raise what close does on a full disk
+            prefix="airflow-audit-", suffix=suffix
+        )
     except OSError:
         yield None
         return

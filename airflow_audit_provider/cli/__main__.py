@@ -55,8 +55,7 @@ class CommandResult(NamedTuple):
 
 
 Command: TypeAlias = Callable[[argparse.Namespace], CommandResult]
-# argparse gives the type of add_subparsers() no public name.
-Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001 - see above
+Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001 - it has no public name
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

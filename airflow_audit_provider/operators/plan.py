@@ -114,7 +114,7 @@ class CloudflareAuditLogsPlanOperator(BaseOperator):
 
         return CloudflareHook(self.cloudflare_conn_id)
 
-    def execute(self, context: Mapping[str, Any]) -> dict[str, Any]:  # noqa: ARG002 - Airflow's signature
+    def execute(self, context: Mapping[str, Any]) -> dict[str, Any]:  # noqa: ARG002 - Airflow passes the context
         """Plans the backfill; returns the plan's summary."""
         with translate_task_errors(self), closing(self.hook):
             plan = self._plan()

@@ -110,12 +110,11 @@ class PartsSideBySide:
 def check_part_records(check: WindowCheck, manifest: Manifest, part: Part, content: bytes) -> None:
     """Checks the records of a part: all at once if they are plain, else one by one."""
     version = manifest.query.version
-    # Decoders raise many kinds of errors on damaged bytes. What cannot be read as plain records is read again, and an
-    # error becomes a finding only then.
+    # What cannot be read as plain records is read again, and an error becomes a finding only then.
     try:
         check.check_plain_records(part, committed_format(manifest).read_plain(version, content))
-    except Exception:  # noqa: BLE001 - see above
+    except Exception:  # noqa: BLE001 - decoders raise many kinds of errors on damaged bytes; read again below
         try:
             check.check_records(part, committed_format(manifest).read(version, content, part.first_event_ns))
-        except Exception as error:  # noqa: BLE001 - see above
+        except Exception as error:  # noqa: BLE001 - decoders raise many kinds of errors; reported as a finding
             check.on_unreadable(part, error)

@@ -17,7 +17,7 @@ from typing import Any
 from uuid import uuid4
 
 import httpx
-from airflow.executors import local_executor  # noqa: F401 - imported as a worker has it, so that its forks need not
+from airflow.executors import local_executor  # noqa: F401 - a worker has it before it forks the process of a task
 from airflow.executors.workloads.base import BundleInfo
 from airflow.sdk.api.client import Client
 from airflow.sdk.api.datamodels._generated import TaskInstance

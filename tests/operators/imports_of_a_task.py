@@ -9,9 +9,8 @@ import gc
 import json
 import sys
 
-# What a worker has imported before it forks the process of a task.
-from airflow.executors import local_executor  # noqa: F401 - see above
-from airflow.sdk.execution_time import supervisor, task_runner  # noqa: F401 - see above
+from airflow.executors import local_executor  # noqa: F401 - a worker has it before it forks the process of a task
+from airflow.sdk.execution_time import supervisor, task_runner  # noqa: F401 - a worker has them before it forks
 
 from airflow_audit_provider.operators.audit_logs import CloudflareAuditLogsToObjectStorageOperator
 

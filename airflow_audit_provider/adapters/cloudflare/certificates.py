@@ -61,8 +61,7 @@ def _context(source: str, path: str, *, is_directory: bool) -> ssl.SSLContext:
 
 
 def _is_directory(path: str) -> bool:
-    # os.path.isdir is False for a text that no path can be, where Path.is_dir raises for one that is too long.
-    return os.path.isdir(path)  # noqa: PTH112 - see above
+    return os.path.isdir(path)  # noqa: PTH112 - Path.is_dir raises for a text that is too long for a path
 
 
 def _unreadable(source: str, path: str, reason: str) -> str:

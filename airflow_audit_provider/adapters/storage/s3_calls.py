@@ -34,8 +34,8 @@ class S3Calls:
         # that it has encoded for the response, and leaves out all that have a character before it that it encodes.
         self._has_ranges = False if self._bucket.endswith(_DIRECTORY_BUCKET) else None
         # Newer releases ask for the size first, to read a large object in pieces, unless they are given one connection;
-        # older ones refuse the argument. Only the private method has a signature: `cat_file` takes any arguments.
-        parameters = signature(fs._cat_file).parameters  # noqa: SLF001 - see above
+        # older ones refuse the argument.
+        parameters = signature(fs._cat_file).parameters  # noqa: SLF001 - the public cat_file takes any arguments
         self._whole = {"max_concurrency": 1} if "max_concurrency" in parameters else {}
 
     @property

@@ -102,9 +102,8 @@ class DuckDbSession:
                 return False
             columns = ", ".join(f'"{name}"' for name in part.column_names)
             keys = ", ".join(column.name for column in KEY_COLUMNS)
-            # The table's name was checked by table_name, and the columns are this package's own; values are parameters.
             self._connection.execute(
-                f"INSERT INTO {table} ({keys}, {columns}) "  # noqa: S608 - see above
+                f"INSERT INTO {table} ({keys}, {columns}) "  # noqa: S608 - name checked by table_name, columns our own
                 f"SELECT {', '.join('?' * len(key))}, {columns} FROM read_parquet(?, hive_partitioning = false)",
                 [*key, path],
             )

@@ -66,9 +66,9 @@ def checked_transaction(table: Any, commits: CheckedCatalog, *, is_short: bool) 
 
     class CheckedTransaction(Transaction):
         def commit_transaction(self) -> Any:
-            # Not for longer: a scan that the server plans needs the catalog's own class. For mypy, `commits` is no
-            # Catalog; it passes on everything that a commit calls.
-            catalog, self._table.catalog = self._table.catalog, commits  # type: ignore[assignment]  # no Catalog
+            # Not for longer: a scan that the server plans needs the catalog's own class.
+            catalog = self._table.catalog
+            self._table.catalog = commits  # type: ignore[assignment]  # no Catalog, but has all that a commit calls
             try:
                 return super().commit_transaction()
             finally:

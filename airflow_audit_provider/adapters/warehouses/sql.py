@@ -329,7 +329,7 @@ class SqlWarehouse:
         """Returns the number of windows of a dataset in the ledger."""
         with self._session.transaction():
             ((count,),) = self._session.execute(
-                "SELECT count(*) FROM (SELECT DISTINCT window_start, window_end "  # noqa: S608 - checked name
+                "SELECT count(*) FROM (SELECT DISTINCT window_start, window_end "  # noqa: S608 - name checked by table_name
                 f"FROM {self._ledger} WHERE dataset = ?) AS loaded_windows",
                 dataset,
             )

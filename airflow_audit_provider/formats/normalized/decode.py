@@ -289,8 +289,7 @@ def _plan(version: ApiVersion) -> _Plan:
     inner = {}
     for group, inside in groups.items():
         struct = _struct(f"_{group}", inside)
-        # mypy cannot read a type from a variable; this one is made while the module runs.
-        decoder = msgspec.json.Decoder(list[struct | None])  # type: ignore[valid-type]  # see above
+        decoder = msgspec.json.Decoder(list[struct | None])  # type: ignore[valid-type]  # a type made at run time
         inner[group] = (decoder, struct(), tuple(sorted(inside)))
     return _Plan(version, msgspec.json.Decoder(_struct("_Row", outer)), tuple(outer), inner)
 

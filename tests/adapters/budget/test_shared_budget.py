@@ -130,8 +130,8 @@ def test_damaged_content_is_reported(sharing: Sharing) -> None:
     assert sharing.log.events == ["problem: its content is damaged"]
 
 
-def test_response_that_ends_an_outage_does_not_hide_its_requests(sharing: Sharing) -> None:
-    """An older response that comes first after an outage hides no request of that outage."""
+def _after_an_outage(sharing: Sharing) -> tuple[SharedBudget, Grant]:
+    """Returns a budget at the end of an outage, and the grant of a request that was sent before it."""
     budget = SharedBudget(sharing.store, RateLimit(100, 60), 60.0, sharing.clock, sharing.log)
     first = budget.reserve(None)
     assert first is not None
@@ -143,6 +143,12 @@ def test_response_that_ends_an_outage_does_not_hide_its_requests(sharing: Sharin
     sharing.store.failure = None
     sharing.clock.sleep(10.1)
     sharing.store.now += 10.1
+    return budget, older
+
+
+def test_response_that_ends_an_outage_does_not_hide_its_requests(sharing: Sharing) -> None:
+    """An older response that comes first after an outage hides no request of that outage."""
+    budget, older = _after_an_outage(sharing)
     budget.settle(older, Outcome(sharing.clock.monotonic(), remaining_header(99)))
     probe, other = budget.reserve(None), budget.reserve(None)
     assert probe is not None
@@ -171,17 +177,7 @@ def test_store_that_recovers_in_another_thread_raises_nothing(sharing: Sharing) 
 
 def test_response_from_before_an_outage_does_not_end_the_question_what_remains(sharing: Sharing) -> None:
     """A response to a request from before an outage says nothing about the outage."""
-    budget = SharedBudget(sharing.store, RateLimit(100, 60), 60.0, sharing.clock, sharing.log)
-    first = budget.reserve(None)
-    assert first is not None
-    budget.settle(first, Outcome(sharing.clock.monotonic(), {}))
-    older = budget.reserve(None)
-    assert older is not None
-    sharing.store.failure = "gone"
-    assert budget.reserve(None) is None
-    sharing.store.failure = None
-    sharing.clock.sleep(10.1)
-    sharing.store.now += 10.1
+    budget, older = _after_an_outage(sharing)
     probe = budget.reserve(None)
     assert probe is not None
     assert probe.sent is not None
