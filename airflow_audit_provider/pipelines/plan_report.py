@@ -12,7 +12,7 @@ from enum import StrEnum
 
 import msgspec
 
-from airflow_audit_provider.core.verification.findings import as_table
+from airflow_audit_provider.core.verification.findings import as_table, printable
 from airflow_audit_provider.core.windows.window import format_instant
 
 # An XCom and a screen hold so many spans; the plan as JSON has all of them.
@@ -138,7 +138,7 @@ class Plan(msgspec.Struct, frozen=True):
         more = len(shown) - SUMMARY_SPANS
         counts = ", ".join(f"{count} {state}" for state, count in self.windows.items() if count) or "none"
         return (
-            f"{self.audit_log}\n{format_instant(self.start)} to {format_instant(self.end)}, windows of one "
+            f"{printable(self.audit_log)}\n{format_instant(self.start)} to {format_instant(self.end)}, windows of one "
             f"{self.division} in {self.timezone}: {counts}\n"
             + (as_table(rows) if shown else "")
             + (f"{more} more spans; --json lists all of them.\n" if more > 0 else "")

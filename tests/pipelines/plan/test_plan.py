@@ -6,6 +6,7 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from airflow_audit_provider.adapters.storage.local_store import LocalStore
@@ -252,3 +253,9 @@ def test_impossible_request_is_refused_before_any_request(place: Place, changes:
     with pytest.raises(ConfigurationError, match=message):
         place.plan(**changes)
     assert place.fake.requests == []
+
+
+def test_plan_shows_a_name_from_a_descriptor_in_one_line(place: Place) -> None:
+    """An escape sequence in the name of a log hides nothing in a terminal."""
+    plan = msgspec.structs.replace(place.plan(OLDEST, OLDEST + DAY), audit_log="account \x1b[2J")
+    assert plan.text().startswith("account \\x1b[2J\n")
