@@ -65,7 +65,8 @@ class PendingWindows:
     def find(self, now: datetime) -> Pending:
         """Returns the plan; raises what planning raises."""
         before = self._warehouse.position(self._dataset, self._destination)
-        return (self._by_log(before, now) if before is not None else None) or self._by_manifests(before, now)
+        found = None if before is None else self._by_log(before, now)
+        return self._by_manifests(before, now) if found is None else found
 
     def remember(self, pending: Pending) -> None:
         """Writes the position, after all of the plan is loaded."""

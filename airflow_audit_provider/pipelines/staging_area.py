@@ -123,7 +123,10 @@ class StagingArea:
         self._is_committing = True
 
     def is_guarded(self, now: datetime) -> bool:
-        """Returns whether a sweep has left this attempt's parts alone since they were published, or put them back."""
+        """Returns whether the attempt's entry is so young that any sweep spares its parts or puts them back.
+
+        That is by the clock of this worker; see ADR 17 for a clock that is wrong by hours.
+        """
         return self.entry.is_recent(now)
 
     def note_whole(self) -> None:

@@ -261,8 +261,9 @@ def _needed_parts(
 
     A run writes its entry in the commit log, then its part, then its manifest. A part that was removed after the run
     wrote it was therefore removed after the entry, so that the log shows it here, whatever the clock of the run says.
-    ``before`` are the keys that were listed at first: a run whose entry was among them has an active attempt, or took
-    so long that it looks for its parts itself, after its manifest; if that is not listed here, after the removal.
+    ``before`` are the keys that were listed at first. A run whose entry was among them needs no help: either its
+    attempt was active, so that nothing was removed, or its entry was so old that the run lists its parts itself after
+    it has created its manifest. If the manifest is not listed here, the run lists its parts after the removal.
     """
     if not removed:
         return {}

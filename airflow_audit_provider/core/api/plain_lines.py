@@ -83,7 +83,7 @@ class PlainLineReader:
         if b"\r" in piece:
             raise NotPlainError("a line break inside a record would be replaced")
         # Each line becomes a list of its own: the decoder would also take two objects on one line, and one on two
-        # lines. No value continues behind "]" with "[", and a string holds no raw line break.
+        # lines. A line that closes its list and opens another makes more lists than lines, which is counted below.
         lists = piece.replace(b"\n", b"]\n[")
         first, last = lists.find(b"\n"), lists.rfind(b"\n")
         if first < 0:

@@ -6,8 +6,8 @@
     log ─────────────┼────────────── settled ────────┼──── new ───┤
                      └─ entries that were settled are listed again, or the log is not the one that was followed
 
-An attempt commits at most a day after its entry, so an entry of what is committed after ``seen_at`` is among the
-listed ones even if the clock of its worker is behind by two days.
+An attempt commits at most a day after its entry. So if something was committed after ``seen_at``, its entry is at most
+a day older than ``seen_at``, or three days by a clock that is behind by two: it is among the listed ones.
 
 Invariant: a window is left out only if each entry of the last days was settled when the window was last looked at.
 """
