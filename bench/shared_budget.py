@@ -26,8 +26,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from airflow_audit_provider.adapters.budget.file_store import FileBudgetStore
-from airflow_audit_provider.adapters.budget.redis_connection import RedisServer
-from airflow_audit_provider.adapters.budget.redis_store import RedisBudgetStore
+from airflow_audit_provider.adapters.budget.redis_store import RedisBudgetStore, RedisServer
 from airflow_audit_provider.adapters.budget.shared_budget import SharedBudget
 from airflow_audit_provider.adapters.clock import SystemClock
 from airflow_audit_provider.adapters.cloudflare.http import Credentials, Endpoint, HttpTransport, open_client

@@ -44,6 +44,8 @@ DAYS = {
         {"pyiceberg": "2026-11-01", "pyiceberg-core": "2026-11-01", "rfc3161-client": "2026-07-15"},
     ),
 }
+# Bounds that installations usually have, where an extra would exceed them. Celery's kombu accepts no newer redis.
+BOUNDS = ("redis<6.5",)
 # Extras that cannot be installed beside an Airflow, so that its constraints file leaves them out: Airflow 3.0 requires
 # SQLAlchemy 1.4, and pyiceberg's SQL catalog SQLAlchemy 2.
 WITHOUT = {"3.0.6": frozenset({"iceberg"})}
@@ -157,7 +159,9 @@ def write(target: Target, *arguments: str) -> None:
         resolved = Path(folder) / "resolved.txt"
         # uv keeps the versions of an output file that exists, where it can.
         resolved.write_text("".join(f"{name}=={version}\n" for name, version in preferred_versions(target).items()))
-        command = [UV, "pip", "compile", "--quiet", *target.days, *arguments]
+        bounds = Path(folder) / "bounds.txt"
+        bounds.write_text("\n".join(BOUNDS))
+        command = [UV, "pip", "compile", "--quiet", f"--constraint={bounds}", *target.days, *arguments]
         command += [f"--extra={extra}" for extra in target.extras]
         command += ["--python-version", target.python, "--python-platform", PLATFORM]
         command += ["--no-header", "--no-annotate", "--no-emit-index-url", "--strip-extras"]

@@ -42,6 +42,7 @@ EXTRAS = {
     "duckdb": ("duckdb",),
     "postgres": ("apache-airflow-providers-postgres",),
     "iceberg": ("pyiceberg",),
+    "redis": ("redis",),
 }
 
 

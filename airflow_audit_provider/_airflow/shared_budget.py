@@ -15,8 +15,7 @@ from airflow_audit_provider._airflow.config import shares_rate_limit
 from airflow_audit_provider._airflow.connection import ConnectionSettings
 from airflow_audit_provider._airflow.observability.metrics import Metrics
 from airflow_audit_provider.adapters.budget.file_store import FileBudgetStore
-from airflow_audit_provider.adapters.budget.redis_connection import RedisServer
-from airflow_audit_provider.adapters.budget.redis_store import RedisBudgetStore
+from airflow_audit_provider.adapters.budget.redis_store import RedisBudgetStore, RedisServer, has_redis_library
 from airflow_audit_provider.adapters.budget.shared_budget import SharedBudget
 from airflow_audit_provider.core.api.rate_limiter import RateLimiter
 from airflow_audit_provider.core.api.token_budget import BudgetStore, BudgetUnavailableError, SharedRateLimiter
@@ -60,7 +59,15 @@ class BudgetLog:
 
 
 def budget_server(conn_id: str, conn: Any, extra: Mapping[str, Any]) -> RedisServer:
-    """Returns the server of a connection of type ``redis``; raises ``ConfigurationError`` for an invalid database."""
+    """Returns the server of a connection of type ``redis``.
+
+    Raises ``ConfigurationError`` for an invalid database, and if the library is missing.
+    """
+    if not has_redis_library():
+        raise ConfigurationError(
+            f"The request budget on the server of connection {conn_id!r} needs the redis library. "
+            "Run: pip install 'airflow-audit-provider[redis]'."
+        )
     database = extra.get("db") or 0
     if not (str(database).isascii() and str(database).isdigit()):
         raise ConfigurationError(

@@ -26,7 +26,7 @@ from airflow_audit_provider._airflow.connection_check import check_connection
 from airflow_audit_provider._airflow.connection_form import field_behaviour, form_widgets
 from airflow_audit_provider._airflow.secrets import mask
 from airflow_audit_provider._airflow.shared_budget import budget_server, open_rate_limiter
-from airflow_audit_provider.adapters.budget.redis_connection import RedisServer
+from airflow_audit_provider.adapters.budget.redis_store import RedisServer
 from airflow_audit_provider.adapters.clock import SystemClock
 from airflow_audit_provider.adapters.cloudflare.http import (
     AsyncHttpTransport,

@@ -21,6 +21,7 @@ EXTERNAL: dict[str, set[str]] = {
     f"{PACKAGE}/formats/parquet.py": {"msgspec", "pyarrow"},
     f"{PACKAGE}/formats/warehouse_rows.py": {"msgspec", "pyarrow"},
     f"{PACKAGE}/adapters/": {"msgspec"},
+    f"{PACKAGE}/adapters/budget/redis_store.py": {"redis"},
     f"{PACKAGE}/adapters/cloudflare/certificates.py": {"certifi"},
     f"{PACKAGE}/adapters/cloudflare/deadline.py": {"httpcore", "httpx"},
     f"{PACKAGE}/adapters/cloudflare/nested_tls.py": {"httpcore"},

@@ -50,6 +50,7 @@ PLANTED = (
     Planted("httpx: the Cloudflare and time stamp adapters, the hook, the test double", "pipelines.pull", "httpx"),
     Planted("fsspec: the storage adapter", "adapters.storage.local_store", "fsspec.spec"),
     Planted("Libraries of the extra seal: signing and time stamp adapters", "pipelines.seal", "cryptography.hazmat"),
+    Planted("redis: the store of the shared request budget", "adapters.budget.shared_budget", "redis"),
     Planted("Warehouse libraries: the warehouse adapters", "adapters.warehouses.sql", "duckdb"),
     Planted("Warehouse libraries: the warehouse adapters", "operators.warehouses", "pyiceberg.table"),
     Planted("pyarrow: Parquet, and where tables are made or loaded", "formats.jsonl", "pyarrow.parquet"),

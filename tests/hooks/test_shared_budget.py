@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from airflow_audit_provider._airflow import shared_budget
-from airflow_audit_provider.adapters.budget.redis_connection import RedisServer
+from airflow_audit_provider.adapters.budget import redis_store
+from airflow_audit_provider.adapters.budget.redis_store import RedisServer
 from airflow_audit_provider.adapters.clock import SystemClock
 from airflow_audit_provider.core.api.rate_limiter import RateLimiter
 from airflow_audit_provider.core.api.token_budget import Grant, SharedRateLimiter
@@ -109,6 +110,14 @@ def test_connection_names_the_server_of_the_budget(monkeypatch: pytest.MonkeyPat
     asyncio.run(waiting.load_settings())
     assert tuple(CloudflareHook("one")._budget_server or ()) == tuple(waiting._budget_server or ()) == tuple(expected)
     assert "secret" not in repr(waiting._budget_server)
+
+
+def test_missing_library_is_named_with_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the library, a connection that names a server is an error that says what to install."""
+    _connect_redis(monkeypatch)
+    monkeypatch.setattr(redis_store, "find_spec", lambda _name: None)
+    with pytest.raises(ConfigurationError, match=r"pip install 'airflow-audit-provider\[redis\]'\.$"):
+        _limiter("one")
 
 
 def test_database_that_is_no_number_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

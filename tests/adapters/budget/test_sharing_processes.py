@@ -51,11 +51,9 @@ def test_processes_without_a_shared_budget_are_refused() -> None:
 
 @pytest.mark.integration
 def test_killed_sharer_takes_nothing_from_the_others(store: str) -> None:
-    """A process that is killed causes no refusal, and the others go on.
+    """A process that is killed causes no refusal, and the others go on."""
 
-    That they have the whole limit again afterwards is shown on a virtual clock, by the tests of the budget.
-    """
-
+    # That they have the whole limit again afterwards is shown on a virtual clock, by the tests of the budget.
     def kill_one(processes: list[subprocess.Popen[bytes]], fake: TimedFake) -> None:
         while len(fake.seen) < 45:
             time.sleep(0.01)
