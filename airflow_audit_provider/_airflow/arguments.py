@@ -8,16 +8,27 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import Any
 
-from airflow_audit_provider.core.api.endpoints import Filters, flat_filters, is_group_of_filters, name_audit_log
+from airflow_audit_provider.core.api.endpoints import (
+    ACCOUNT,
+    V1,
+    V2,
+    Filters,
+    flat_filters,
+    is_group_of_filters,
+    name_audit_log,
+)
 from airflow_audit_provider.core.limits import (
     MAX_CONCURRENCY,
     MIN_PART_BYTES,
     check_concurrency,
+    check_history,
     check_length,
     check_lookback,
     check_odd_records,
+    check_overlap,
     check_part_size,
     check_partition_by,
     check_settle_delay,
@@ -30,6 +41,8 @@ _ANY_ACCOUNT_ID = "0" * 32
 _ANY_ORGANIZATION_ID = "0"
 # Stands for a filter's value that is not rendered yet.
 _ANY_VALUE = "0"
+# Filters that mean the same in both versions: ids differ, and so do the words for actions.
+_SHARED_FILTERS = ("actor_email", "zone_name")
 
 
 def check_query(
@@ -135,6 +148,52 @@ def check_partitioning(partition_by: str | None, reread_committed: bool, replace
             "reread_committed is given without partition_by. A run of one window always reads it again: leave "
             "reread_committed out."
         )
+
+
+def check_stitching(
+    history: str | None, cut_over: object, overlap: timedelta | None, arguments: Mapping[str, Any]
+) -> None:
+    """Raises ``ConfigurationError`` for an invalid ``history``, or arguments that do not go with it.
+
+    ``arguments`` are the task's ``api_version``, ``scope``, ``organization_id``, ``filters`` and ``replace``.
+    """
+    check_history(history)
+    if history is None:
+        if cut_over is not None or overlap is not None:
+            raise ConfigurationError(
+                "cut_over or overlap is given without history. Give history='stitched' too, or omit them."
+            )
+        return
+    if overlap is not None:
+        check_overlap(overlap)
+    if arguments["api_version"] is not None or arguments["replace"]:
+        given = "api_version" if arguments["api_version"] is not None else "replace"
+        raise ConfigurationError(
+            f"{given} is given with history='stitched', which reads both versions of the API. Leave it out. To work on "
+            "one version, give api_version and the folder of that version, v1 or v2 below this destination, without "
+            "history."
+        )
+    if arguments["scope"] not in (None, ACCOUNT) or (arguments["organization_id"] and arguments["scope"] is None):
+        raise ConfigurationError(
+            "history='stitched' is for the log of an account, because only that is in both versions of the API. "
+            "Organizations have version 2 only, users version 1 only: leave history out for them."
+        )
+    _check_shared_filters(arguments["filters"])
+
+
+def _check_shared_filters(filters: Any) -> None:
+    """Raises ``ConfigurationError`` for filters that do not select the same actions in both versions."""
+    if not isinstance(filters, Mapping):
+        return
+    plain = _rendered_filters(filters)
+    other = [name for name in plain if name.replace(".", "_") not in _SHARED_FILTERS]
+    if other:
+        raise ConfigurationError(
+            f"Filter {other[0]!r} does not select the same actions in both versions of the API. With "
+            f"history='stitched' give {' or '.join(_SHARED_FILTERS)} only; filter the rest in queries."
+        )
+    for version in (V1, V2):
+        name_audit_log(version, ACCOUNT, account_id=_ANY_ACCOUNT_ID, filters=plain)
 
 
 def check_erasure(replace: bool, erase: bool, erase_reason: Any) -> None:

@@ -25,6 +25,11 @@ RECOUNT, EDGES, NO_VERIFICATION = "recount", "edges", "none"
 DEFAULT_EDGES_PAUSE = timedelta(seconds=30)
 MAX_EDGES_PAUSE = timedelta(minutes=10)
 HOUR, DAY, MONTH = "hour", "day", "month"
+STITCHED = "stitched"
+DEFAULT_OVERLAP = timedelta(days=1)
+# How far apart the times of one action are in the two versions of the API is unknown; a request takes seconds.
+MIN_OVERLAP = timedelta(hours=1)
+_SECOND = timedelta(seconds=1)
 
 
 def is_count(value: object) -> bool:
@@ -90,3 +95,24 @@ def check_lookback(lookback: object) -> None:
     """Raises ``ConfigurationError`` unless the lookback is None or a timedelta of zero or more."""
     if lookback is not None and (not isinstance(lookback, timedelta) or lookback < timedelta(0)):
         raise ConfigurationError(f"lookback is {lookback!r}. Set it to a timedelta of zero or more, or omit it.")
+
+
+def check_history(history: object) -> None:
+    """Raises ``ConfigurationError`` unless the history is ``stitched`` or None."""
+    if history not in (None, STITCHED):
+        raise ConfigurationError(f"history is {history!r}. Give {STITCHED!r} for both versions of the API, or omit it.")
+
+
+def _has_fraction(length: object) -> bool:
+    return isinstance(length, timedelta) and bool(length % _SECOND)
+
+
+def check_overlap(overlap: object) -> None:
+    """Raises ``ConfigurationError`` unless the overlap is a timedelta of whole seconds, at least an hour."""
+    is_long_enough = isinstance(overlap, timedelta) and overlap >= MIN_OVERLAP
+    if not (is_long_enough and (overlap == timedelta.max or not _has_fraction(overlap))):
+        raise ConfigurationError(
+            f"overlap is {overlap!r}. Set it to a timedelta of whole seconds, at least {MIN_OVERLAP}: the two versions "
+            "may state different times for one action, so with less an action at the cut-over could be in neither. "
+            "timedelta.max keeps version 1 for as long as it exists."
+        )

@@ -20,6 +20,7 @@ from airflow_audit_provider._airflow.arguments import (
     check_partitioning,
     check_privacy,
     check_query,
+    check_stitching,
     check_times,
     check_tuning,
 )
@@ -30,9 +31,9 @@ from airflow_audit_provider._airflow.config import (
     max_part_bytes_or_configured,
     settle_delay_or_configured,
 )
-from airflow_audit_provider._airflow.deferral import WaitingOperator
 from airflow_audit_provider._airflow.destinations import check_destination, dataset_uri
 from airflow_audit_provider._airflow.garbage_collection import collector_paused
+from airflow_audit_provider._airflow.stitched_landing import StitchedLanding
 from airflow_audit_provider._airflow.task_errors import translate_task_errors
 from airflow_audit_provider.assets.audit_logs import audit_log_asset
 from airflow_audit_provider.core.limits import DEFAULT_CONN_ID, DEFAULT_PARTITION_KEY_FORMAT, KEEP_ODD_RECORDS
@@ -53,7 +54,7 @@ if TYPE_CHECKING:
     from airflow_audit_provider.pipelines.pull_spec import PullSpec
 
 
-class CloudflareAuditLogsToObjectStorageOperator(WaitingOperator):
+class CloudflareAuditLogsToObjectStorageOperator(StitchedLanding):
     """Writes the Cloudflare audit logs of one window, half-open ``[start, end)``, below a destination.
 
     The window is the run's: explicit bounds, else the partition, else the data interval. A run without any of them
@@ -91,6 +92,12 @@ class CloudflareAuditLogsToObjectStorageOperator(WaitingOperator):
     :param partition_by: ``hour``, ``day`` or ``month``: divide the run's window at the borders of ``timezone``, and
         commit each part as a window of its own, oldest first. The run's window has to begin and end at a border.
         Windows that are committed already are skipped, so a retry continues where the attempt before it ended.
+    :param history: ``stitched``: land both versions of an account's log below one destination, in the folders ``v1``
+        and ``v2``: version 1 up to the cut-over and through the overlap after it, version 2 from the cut-over on.
+    :param cut_over: with ``history``, when version 2 takes over, a datetime, date or RFC 3339 text; by default when its
+        history begins (``v2_history_start`` in the configuration, 2026-03-10). It cannot change later. (templated)
+    :param overlap: with ``history``, how long version 1 is kept after the cut-over, at least an hour, by default a day;
+        ``timedelta.max`` for as long as it exists. It can be made longer later.
     :param reread_committed: with ``partition_by``, also read windows that are committed already, and add late records.
     :param settle_delay: how long to wait after a window's end before reading it, because records arrive late. The
         defaults of ``settle_delay``, ``concurrency`` and ``max_part_bytes`` are set in section
@@ -133,6 +140,7 @@ class CloudflareAuditLogsToObjectStorageOperator(WaitingOperator):
         "privacy",
         "window_start",
         "window_end",
+        "cut_over",
         "erase_reason",
         "public_key",
     )
@@ -160,6 +168,9 @@ class CloudflareAuditLogsToObjectStorageOperator(WaitingOperator):
         timezone: str = "UTC",
         partition_key_format: str = DEFAULT_PARTITION_KEY_FORMAT,
         partition_by: str | None = None,
+        history: str | None = None,
+        cut_over: datetime | date | str | None = None,
+        overlap: timedelta | None = None,
         reread_committed: bool = False,
         settle_delay: timedelta | None = None,
         concurrency: int | None = None,
@@ -193,6 +204,9 @@ class CloudflareAuditLogsToObjectStorageOperator(WaitingOperator):
         self.timezone = timezone
         self.partition_key_format = partition_key_format
         self.partition_by = partition_by
+        self.history = history
+        self.cut_over = cut_over
+        self.overlap = overlap
         self.reread_committed = reread_committed
         self.settle_delay = settle_delay_or_configured(settle_delay)
         self.concurrency = concurrency_or_configured(concurrency)
@@ -209,6 +223,7 @@ class CloudflareAuditLogsToObjectStorageOperator(WaitingOperator):
         self.query: AuditQuery | None = None
         self.outcome: PullOutcome | None = None
         self.range_outcome: RangeOutcome | None = None
+        self._landed = {}
         self._reader: AuditLogReader | None = None
         self._edges_pause = configured_edges_pause()
         check_destination(destination)
@@ -219,6 +234,8 @@ class CloudflareAuditLogsToObjectStorageOperator(WaitingOperator):
         check_privacy(privacy, api_filters)
         check_erasure(replace, erase, erase_reason)
         check_partitioning(partition_by, reread_committed, replace)
+        asked = {"api_version": api_version, "scope": scope, "organization_id": organization_id, "filters": filters}
+        check_stitching(history, cut_over, overlap, {**asked, "replace": replace})
 
     @cached_property
     def hook(self) -> CloudflareHook:
@@ -230,12 +247,14 @@ class CloudflareAuditLogsToObjectStorageOperator(WaitingOperator):
     @property
     def manifest_uri(self) -> str | None:
         """URI of the window's current manifest after this run, of the newest window's if several; None before it."""
-        return self.outcome and f"{dataset_uri(self.destination)}/{self.outcome.manifest_key}"
+        return self.outcome and f"{dataset_uri(self._landing_at)}/{self.outcome.manifest_key}"
 
     def execute(self, context: Mapping[str, Any]) -> dict[str, Any]:
         """Writes the run's window; returns its summary."""
         with translate_task_errors(self):
             run_window = self._run_window(context)
+            if self.history is not None:
+                return self._publish(context, self._land_stitched(context, run_window))
             if self.partition_by is not None:
                 return self._publish(context, self._land_range(context, run_window))
             self.wait_until(self._settled_at(run_window), "execute_settled", context, self.hook.clock)
@@ -282,19 +301,27 @@ class CloudflareAuditLogsToObjectStorageOperator(WaitingOperator):
 
         The garbage collector is resumed when everything is imported.
         """
+        from airflow_audit_provider.pipelines.pull import pull_window
+
+        spec, reader, store, observer = self._open(run_window)
+        resume_collector()
+        self.outcome = outcome = pull_window(spec, reader, store, observer)
+        return outcome, self._pull_late(spec, reader, store, observer)
+
+    def _open(
+        self, run_window: RunWindow, *, folds: bool = True
+    ) -> tuple[PullSpec, AuditLogReader, Store, TaskObserver]:
+        """Returns what a pull needs: its spec, the reader, the store and the observer."""
         from airflow_audit_provider._airflow.destinations import store_from_connection
         from airflow_audit_provider._airflow.observability.task_observer import TaskObserver
-        from airflow_audit_provider.pipelines.pull import pull_window
 
         spec = self._pull_spec(run_window)
         # First, because it checks the destination, which a template may have rendered to anything.
-        store = store_from_connection(self.destination, self.destination_conn_id)
-        observer = TaskObserver(self.log, self.hook.clock, spec, dataset_uri(self.destination))
+        store = store_from_connection(self._landing_at, self.destination_conn_id)
+        observer = TaskObserver(self.log, self.hook.clock, spec, dataset_uri(self._landing_at), folds=folds)
         self._reader = reader = self.hook.reader(observer.on_step)
-        resume_collector()
         self.query = spec.query
-        self.outcome = outcome = pull_window(spec, reader, store, observer)
-        return outcome, self._pull_late(spec, reader, store, observer)
+        return spec, reader, store, observer
 
     def _pull_spec(self, run_window: RunWindow) -> PullSpec:
         from airflow_audit_provider._airflow.secrets import open_privacy
@@ -302,13 +329,7 @@ class CloudflareAuditLogsToObjectStorageOperator(WaitingOperator):
         from airflow_audit_provider.formats.part_format import part_format
         from airflow_audit_provider.pipelines.pull_spec import PullSpec
 
-        query = self.hook.query(
-            self.api_version,
-            self.scope,
-            account_id=self.account_id,
-            organization_id=self.organization_id,
-            filters=self.filters,
-        )
+        query = self._query()
         # Checked again, because the template may have rendered to nothing.
         check_erasure(self.replace, self.erase, self.erase_reason)
         return PullSpec(
@@ -329,40 +350,66 @@ class CloudflareAuditLogsToObjectStorageOperator(WaitingOperator):
             seal_verifier=Ed25519Verifier([self.public_key]) if self.public_key else None,
         )
 
+    def _query(self) -> AuditQuery:
+        """Returns the query of the task, or of the version that is being landed."""
+        return self.hook.query(
+            self._stream or self.api_version,
+            "account" if self.history is not None else self.scope,
+            account_id=self.account_id,
+            organization_id=self.organization_id,
+            filters=self.filters,
+        )
+
+    def _land_windows(self, windows: Sequence[RunWindow]) -> dict[str, Any]:
+        """Writes windows of a version that adjoin, and reads late records before them; returns the summary."""
+        from airflow_audit_provider._airflow.range_report import range_line, range_summary
+
+        if self.partition_by is None:
+            with collector_paused() as resume_collector:
+                return self._summary(*self._pull(windows[0], resume_collector))
+        found, late = self._pull_range(windows)
+        from airflow_audit_provider.core.windows.window import TimeWindow
+
+        whole = TimeWindow(windows[0].window.start, windows[-1].window.end)
+        self.log.info("%s", range_line(whole, found))
+        return range_summary(whole, self.partition_by, found, self.manifest_uri) | late
+
+    def _look_back(self, run_window: RunWindow) -> dict[str, int]:
+        """Reads the committed windows before a window again if there is a lookback; returns the figures."""
+        return self._pull_late(*self._open(run_window)) if self.lookback is not None else {}
+
     def _land_range(self, context: Mapping[str, Any], run_window: RunWindow) -> dict[str, Any]:
         """Writes every partition of the window that is not committed, waiting for those not settled; returns a summary.
 
         What is settled is committed before the wait.
         """
-        from airflow_audit_provider._airflow.range_report import range_line, range_summary
-        from airflow_audit_provider.core.windows.partitions import divide
         from airflow_audit_provider.exceptions import WindowNotSettledError
 
-        assert self.partition_by is not None, "only with partition_by"
-        windows, settled_at = divide(run_window, self.partition_by, self.timezone), self._settled_at(run_window)
-        self.log.info("Divided by %s in %s: %d windows", self.partition_by, self.timezone, len(windows))
+        windows, settled_at = self._divided(run_window), self._settled_at(run_window)
         if self.reread_committed:
             self.wait_until(settled_at, "execute_settled", context, self.hook.clock)
         with closing(self.hook):
             try:
-                outcome, late = self._pull_range(windows)
+                return self._land_windows(windows)
             except WindowNotSettledError:
                 self.wait_until(settled_at, "execute_settled", context, self.hook.clock)
-                outcome, late = self._pull_range(windows)
-        self.log.info("%s", range_line(run_window.window, outcome))
-        return range_summary(run_window.window, self.partition_by, outcome, self.manifest_uri) | late
+                return self._land_windows(windows)
+
+    def _divided(self, run_window: RunWindow) -> list[RunWindow]:
+        """Returns the partitions of the run's window, the window itself without ``partition_by``."""
+        from airflow_audit_provider.core.windows.partitions import divide
+
+        if self.partition_by is None:
+            return [run_window]
+        windows = divide(run_window, self.partition_by, self.timezone)
+        self.log.info("Divided by %s in %s: %d windows", self.partition_by, self.timezone, len(windows))
+        return windows
 
     def _pull_range(self, windows: Sequence[RunWindow]) -> tuple[RangeOutcome, dict[str, int]]:
         """Writes partitions, then reads earlier windows again if there is a lookback; returns both outcomes."""
-        from airflow_audit_provider._airflow.destinations import store_from_connection
-        from airflow_audit_provider._airflow.observability.task_observer import TaskObserver
         from airflow_audit_provider.pipelines.pull_range import RangeSpec, pull_range
 
-        spec = self._pull_spec(windows[0])
-        observer = TaskObserver(self.log, self.hook.clock, spec, dataset_uri(self.destination), folds=False)
-        self._reader = reader = self.hook.reader(observer.on_step)
-        store = store_from_connection(self.destination, self.destination_conn_id)
-        self.query = spec.query
+        spec, reader, store, observer = self._open(windows[0], folds=False)
         outcome = pull_range(RangeSpec(spec, windows, self.reread_committed), reader, store, observer)
         self.range_outcome, self.outcome = outcome, outcome.newest
         return outcome, self._pull_late(spec, reader, store, observer)
@@ -412,12 +459,20 @@ class CloudflareAuditLogsToObjectStorageOperator(WaitingOperator):
 
     def get_openlineage_facets_on_complete(self, task_instance: Any) -> Any:  # noqa: ARG002 - OpenLineage's signature
         """Returns the lineage of what was written, None if the task has not written one."""
+        from airflow_audit_provider._airflow.observability.lineage import joined_lineage
+
+        if self.history is None:
+            return self._lineage(self.destination, self.outcome, self.range_outcome)
+        found = [self._lineage(self.stream_destination(name), *each) for name, each in self._landed.items()]
+        return joined_lineage([one for one in found if one is not None])
+
+    def _lineage(self, destination: str, outcome: PullOutcome | None, in_range: RangeOutcome | None) -> Any:
         from airflow_audit_provider._airflow.observability.lineage import Written, lineage_of, lineage_of_written
 
-        if self.outcome is None:
+        if outcome is None:
             return None
-        where = self.destination, self.hook.settings.endpoint.base_url
-        if self.range_outcome is None:
-            return lineage_of(self.outcome, *where)
-        figures = self.range_outcome.written_count, self.range_outcome.written_bytes
-        return lineage_of_written(Written(self.outcome.manifest, *figures), *where)
+        where = destination, self.hook.settings.endpoint.base_url
+        if in_range is None:
+            return lineage_of(outcome, *where)
+        figures = in_range.written_count, in_range.written_bytes
+        return lineage_of_written(Written(outcome.manifest, *figures), *where)

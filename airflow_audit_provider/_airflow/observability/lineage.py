@@ -5,6 +5,7 @@ OpenLineage is imported only when its listener calls the operator.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
@@ -36,6 +37,14 @@ def lineage_of_written(written: Written, destination: str, api_base_url: str) ->
 
     query = written.manifest.query
     return OperatorLineage(inputs=[_input(query, api_base_url)], outputs=[_output(written, destination)])
+
+
+def joined_lineage(lineages: Sequence[Any]) -> Any:
+    """Returns one lineage with the inputs and outputs of several, None of none."""
+    from airflow.providers.openlineage.extractors import OperatorLineage
+
+    inputs, outputs = ([each for one in lineages for each in getattr(one, name)] for name in ("inputs", "outputs"))
+    return OperatorLineage(inputs=inputs, outputs=outputs) if lineages else None
 
 
 def _input(query: AuditQuery, api_base_url: str) -> Any:

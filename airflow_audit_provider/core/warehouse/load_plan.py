@@ -270,7 +270,7 @@ def check_nothing_missing(plan: LoadPlan, requested: Sequence[TimeWindow] | None
 
 def are_single_windows(extras: Iterable[Mapping[str, Any]]) -> bool:
     """Returns whether each of the landing operator's asset events is about one window, and none about several."""
-    return not any(extra.get("partition_by") for extra in extras)
+    return not any(extra.get("partition_by") or extra.get("history") for extra in extras)
 
 
 def event_windows(extras: Iterable[Mapping[str, Any]]) -> tuple[TimeWindow, ...]:

@@ -1,0 +1,46 @@
+"""Reads and claims the descriptor of a stitched history; see ``core/archive/stitching``.
+
+Invariant: the descriptor exists before anything is landed below its root, and states from then on the same account,
+filters and cut-over.
+"""
+
+from __future__ import annotations
+
+from airflow_audit_provider.core.archive.object_keys import DATASET_KEY, MANIFEST_FOLDER
+from airflow_audit_provider.core.archive.stitching import STITCHING_KEY, Stitching, extends, read_stitching
+from airflow_audit_provider.core.ports import Store
+from airflow_audit_provider.exceptions import CommitConflictError
+
+
+def held_stitching(store: Store) -> Stitching | None:
+    """Returns the descriptor at a store's root, None if it is no root of a stitched history."""
+    content = store.read(STITCHING_KEY)
+    return None if content is None else read_stitching(content)
+
+
+def claim_stitching(store: Store, asked: Stitching) -> Stitching:
+    """Returns the descriptor of the root after creating it, or after making its overlap longer.
+
+    Raises ``CommitConflictError`` if the root holds another history, or a dataset of one version.
+    """
+    held = held_stitching(store)
+    if held is None:
+        _check_no_dataset(store)
+        if store.create(STITCHING_KEY, asked.to_bytes()):
+            return asked
+        held = held_stitching(store) or asked
+    if extends(held, asked):
+        # Of two writers with longer overlaps the last one wins; the next run of the other one makes it longer again.
+        store.put(STITCHING_KEY, asked.to_bytes())
+    return asked
+
+
+def _check_no_dataset(store: Store) -> None:
+    """Raises ``CommitConflictError`` if windows of one version are committed in the root itself."""
+    if store.read(DATASET_KEY) is not None or any(store.list_keys(MANIFEST_FOLDER)):
+        raise CommitConflictError(
+            "The destination holds a dataset of one version of the API, so it cannot be the root of a stitched "
+            "history. Use another destination. To keep what is landed, move it to the folder of its version, v1 or v2, "
+            "below the new destination first.",
+            key=DATASET_KEY,
+        )
