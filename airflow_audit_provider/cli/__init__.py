@@ -1,4 +1,5 @@
-"""Command line for auditors: ``airflow-audit-provider``, or ``python -m airflow_audit_provider.cli``.
+"""Command line: ``airflow-audit-provider``, or ``python -m airflow_audit_provider.cli``.
 
-Its commands for auditors read a copy of a destination and need neither Airflow nor Cloudflare; ``plan`` needs both.
+Its commands for auditors read a copy of a destination and need neither Airflow nor Cloudflare; ``plan`` and ``pull``
+need Cloudflare, and Airflow as a library, but no running Airflow.
 """

@@ -1,7 +1,7 @@
-"""Command line for auditors: parses arguments, runs a pipeline, prints text or JSON, returns an exit status.
+"""Command line: parses arguments, runs a pipeline, prints text or JSON, returns an exit status.
 
-Invariant: status 0 means nothing severe was found, 1 that something is wrong or missing, 2 that the check could not be
-done.
+Invariant: status 0 means nothing severe was found, 1 that something is wrong or missing, 2 that the command could not
+be done.
 """
 
 from __future__ import annotations
@@ -10,11 +10,10 @@ import argparse
 import json
 import sys
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import redirect_stdout
 from datetime import date, datetime, timedelta
 from pathlib import Path
-from typing import NamedTuple, TypeAlias
 
 import msgspec
 
@@ -23,6 +22,21 @@ from airflow_audit_provider.adapters.clock import SystemClock
 from airflow_audit_provider.adapters.signing import Ed25519Signer, Ed25519Verifier
 from airflow_audit_provider.adapters.storage.fsspec_store import object_locks_of, require_object_locks, store_from_uri
 from airflow_audit_provider.adapters.timestamps import CertificateVerifier, HttpTimestamper, TimestampAuthority
+from airflow_audit_provider.cli.arguments import (
+    EXIT_OK,
+    EXIT_PROBLEM,
+    EXIT_UNKNOWN,
+    Command,
+    CommandResult,
+    Commands,
+    add_archive_command,
+    add_command,
+    add_log,
+    add_range,
+    hours,
+    minutes,
+)
+from airflow_audit_provider.cli.pull_command import add_pull
 from airflow_audit_provider.core.archive.object_keys import DATASET_KEY
 from airflow_audit_provider.core.limits import DEFAULT_SETTLE_DELAY, EDGES, NO_VERIFICATION, RECOUNT
 from airflow_audit_provider.core.ports import Store
@@ -42,20 +56,6 @@ from airflow_audit_provider.pipelines.seal import seal
 from airflow_audit_provider.pipelines.seal_checks import Acceptance
 from airflow_audit_provider.pipelines.sweep import DEFAULT_AGE, RetainedFile, sweep
 from airflow_audit_provider.pipelines.verify import LockCheck, TrustAnchors, VerifyReport, verify
-
-EXIT_OK, EXIT_PROBLEM, EXIT_UNKNOWN = 0, 1, 2
-
-
-class CommandResult(NamedTuple):
-    """Exit status of a command, and its result as text and as plain values."""
-
-    status: int
-    text: str
-    values: object
-
-
-Command: TypeAlias = Callable[[argparse.Namespace], CommandResult]
-Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001 - it has no public name
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -183,20 +183,6 @@ def _plan(options: argparse.Namespace) -> CommandResult:
     return CommandResult(EXIT_PROBLEM if plan.is_obstructed else EXIT_OK, plan.text(), msgspec.to_builtins(plan))
 
 
-def _hours(text: str) -> timedelta:
-    try:
-        return timedelta(hours=float(text))
-    except (ValueError, OverflowError) as error:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of hours") from error
-
-
-def _minutes(text: str) -> timedelta:
-    try:
-        return timedelta(minutes=float(text))
-    except (ValueError, OverflowError) as error:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of minutes") from error
-
-
 def _range(options: argparse.Namespace) -> tuple[datetime | None, datetime | None]:
     return read_bound("--start", options.start), read_bound("--end", options.end)
 
@@ -234,17 +220,18 @@ def _as_json(values: object) -> str:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="airflow-audit-provider",
-        description="Check archived Cloudflare audit logs without Airflow. Exit status: 0 if nothing severe was found, "
-        "1 if something is wrong or missing, 2 if the check could not be done.",
+        description="Pull, check and load Cloudflare audit logs without a running Airflow. Exit status: 0 if nothing "
+        "severe was found, 1 if something is wrong or missing, 2 if the command could not be done.",
     )
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_verify(commands)
     _add_coverage(commands)
     _add_plan(commands)
+    add_pull(commands)
     _add_seal(commands)
     _add_sweep(commands)
-    _command(
+    add_command(
         commands,
         "oldest-day",
         _oldest_day,
@@ -255,8 +242,8 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_verify(commands: Commands) -> None:
     summary = "compare every file with its manifest, and every manifest with the seals"
-    parser = _archive_command(commands, "verify", _verify, summary)
-    _add_range(parser)
+    parser = add_archive_command(commands, "verify", _verify, summary)
+    add_range(parser)
     _add_public_key(parser, "public key in PEM format that checks the signatures of seals")
     parser.add_argument(
         "--expect-seal",
@@ -275,7 +262,7 @@ def _add_verify(commands: Commands) -> None:
     _add_tsa_certificate(parser)
     parser.add_argument(
         "--sealed-within",
-        type=_hours,
+        type=hours,
         metavar="HOURS",
         help="the first seal of each window must be proved by a time stamp, its own or that of a later seal; the time "
         "in it must be at most this many hours after the end of the UTC day on which the window starts, or after the "
@@ -299,11 +286,11 @@ def _add_tsa_certificate(parser: argparse.ArgumentParser) -> None:
 
 def _add_coverage(commands: Commands) -> None:
     summary = "list which spans of a time range are committed, pending or missing, for each dataset in a folder"
-    parser = _archive_command(commands, "coverage", _coverage, summary)
-    _add_range(parser)
+    parser = add_archive_command(commands, "coverage", _coverage, summary)
+    add_range(parser)
     parser.add_argument(
         "--settle-delay",
-        type=_minutes,
+        type=minutes,
         default=DEFAULT_SETTLE_DELAY,
         metavar="MINUTES",
         help="a gap that ended less than this ago, or is in a window that has not ended, is pending, not missing; "
@@ -319,20 +306,20 @@ def _add_coverage(commands: Commands) -> None:
 
 def _add_plan(commands: Commands) -> None:
     summary = "estimate what a backfill of the missing windows needs, and say what is lost and what expires"
-    parser = _archive_command(commands, "plan", _plan, summary)
+    parser = add_archive_command(commands, "plan", _plan, summary)
     parser.add_argument(
         "--start", metavar="TIME", help="start of the range, a date or RFC 3339 time; default: the oldest whole window"
     )
     parser.add_argument(
         "--end", metavar="TIME", help="end of the range, exclusive; default: the end of the last settled window"
     )
-    _add_log(parser)
+    add_log(parser)
     parser.add_argument(
         "--division", choices=DIVISIONS, help="length of a window, as the schedule of the DAG; default: day"
     )
     parser.add_argument("--timezone", metavar="NAME", help="time zone of the windows; default: UTC")
     parser.add_argument(
-        "--settle-delay", type=_minutes, metavar="MINUTES", help="when a window is read after its end; default: 15"
+        "--settle-delay", type=minutes, metavar="MINUTES", help="when a window is read after its end; default: 15"
     )
     parser.add_argument(
         "--samples",
@@ -347,27 +334,8 @@ def _add_plan(commands: Commands) -> None:
     parser.add_argument("--dag-id", metavar="ID", help="DAG of the backfill; default: cloudflare_audit_backfill")
 
 
-def _add_log(parser: argparse.ArgumentParser) -> None:
-    """Adds the arguments that name an audit log and the connection to it."""
-    parser.add_argument(
-        "--conn-id",
-        metavar="ID",
-        help="Airflow connection of type cloudflare, for example from AIRFLOW_CONN_CLOUDFLARE_DEFAULT; default: the "
-        "token in CLOUDFLARE_API_TOKEN, else cloudflare_default",
-    )
-    parser.add_argument("--api-version", choices=("v1", "v2"), help="version of the API")
-    parser.add_argument("--account-id", metavar="ID", help="account whose log is read")
-    parser.add_argument("--organization-id", metavar="ID", help="organization whose log is read")
-    parser.add_argument(
-        "--scope",
-        choices=("account", "user", "organization"),
-        help="whose log; without any of these four arguments: the log that the destination holds, else that of the "
-        "connection",
-    )
-
-
 def _add_seal(commands: Commands) -> None:
-    parser = _archive_command(commands, "seal", _seal, "add the committed manifests to the chain of seals")
+    parser = add_archive_command(commands, "seal", _seal, "add the committed manifests to the chain of seals")
     parser.add_argument(
         "--day",
         type=date.fromisoformat,
@@ -396,10 +364,10 @@ def _add_seal(commands: Commands) -> None:
 
 def _add_sweep(commands: Commands) -> None:
     summary = "delete files that abandoned attempts left behind; committed files are never deleted"
-    parser = _archive_command(commands, "sweep", _sweep, summary)
+    parser = add_archive_command(commands, "sweep", _sweep, summary)
     parser.add_argument(
         "--older-than",
-        type=_hours,
+        type=hours,
         default=DEFAULT_AGE,
         metavar="HOURS",
         help="remove only files of attempts that were not active for this many hours; default: 24",
@@ -408,31 +376,6 @@ def _add_sweep(commands: Commands) -> None:
     _add_public_key(
         parser,
         "public key in PEM format that checks the signatures of seals; without it, erased parts of signed windows stay",
-    )
-
-
-def _archive_command(commands: Commands, name: str, command: Command, summary: str) -> argparse.ArgumentParser:
-    """Adds a command that works on a destination."""
-    parser = _command(commands, name, command, summary)
-    parser.add_argument(
-        "destination", help="folder with the audit logs, or a URL that fsspec can open, such as s3://bucket/folder"
-    )
-    return parser
-
-
-def _command(commands: Commands, name: str, command: Command, summary: str) -> argparse.ArgumentParser:
-    parser = commands.add_parser(name, help=summary, description=f"{summary[0].upper()}{summary[1:]}.")
-    parser.set_defaults(command=command)
-    parser.add_argument("--json", action="store_true", help="print JSON instead of text")
-    return parser
-
-
-def _add_range(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--start", metavar="TIME", help="start of the range, a date or RFC 3339 time; default: the first window"
-    )
-    parser.add_argument(
-        "--end", metavar="TIME", help="end of the range, exclusive, a date or RFC 3339 time; default: the last window"
     )
 
 

@@ -56,8 +56,13 @@ def make_plan(options: argparse.Namespace) -> Plan:
         return plan_backfill(store, hook.reader(), request)
 
 
+def named_log(options: argparse.Namespace) -> dict[str, Any]:
+    """Returns the arguments that name an audit log; without any, the destination or the connection names it."""
+    return {name: value for name in _QUERY_OPTIONS if (value := getattr(options, name)) is not None}
+
+
 def _query(hook: CloudflareHook, store: Store, options: argparse.Namespace) -> AuditQuery:
     """Returns the log that the arguments name; without any, the one that the destination holds."""
-    given = {name: getattr(options, name) for name in _QUERY_OPTIONS}
-    held = None if any(given.values()) else held_query(store)
+    given = named_log(options)
+    held = None if given else held_query(store)
     return held or hook.query(**given)

@@ -11,6 +11,8 @@ import hashlib
 from airflow_audit_provider.core.archive.dataset import Dataset, check_one_dataset, dataset_of, read_dataset
 from airflow_audit_provider.core.archive.object_keys import DATASET_KEY, MANIFEST_FOLDER, newest_manifests
 from airflow_audit_provider.core.ports import Store
+from airflow_audit_provider.formats.options import RAW
+from airflow_audit_provider.formats.part_format import PartFormat, part_format
 from airflow_audit_provider.pipelines.committed import read_committed
 
 
@@ -51,3 +53,10 @@ def claim_dataset(store: Store, pulled: Dataset) -> None:
     """Creates the descriptor; raises ``CommitConflictError`` if another run created it for another dataset."""
     if not store.create(DATASET_KEY, pulled.to_bytes()):
         check_dataset(store, pulled)
+
+
+def form_upon(held: Dataset | None, file_format: str | None, compression: str | None, schema: str | None) -> PartFormat:
+    """Returns the form of a pull: what is None is that of the dataset that the destination holds, or the default."""
+    if held is not None:
+        file_format, schema = file_format or held.file_format, schema or held.schema
+    return part_format(file_format or "jsonl", compression, schema or RAW)

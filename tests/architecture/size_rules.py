@@ -35,7 +35,6 @@ SHORT_FILES = {
     "_airflow/connection_form.py": "only Airflow before 3.2 imports the widgets",
     "assets/audit_logs.py": "the asset is public, at the path where Airflow providers have theirs",
     "pipelines/pass_records.py": "the command, the operator and coverage share the records' place in the store",
-    "pipelines/dataset.py": "the pull and its commit share the descriptor",
     "testing/bounds.py": "the fake's query bounds, apart from its filters",
     "core/api/read_stats.py": "the fetch, the reader and the manifest share the counts",
     "adapters/clock.py": "the adapter of one port",

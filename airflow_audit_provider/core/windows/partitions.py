@@ -41,6 +41,19 @@ def divide(run_window: RunWindow, partition_by: str, timezone: str) -> list[RunW
     return [RunWindow(each, run_window.rule, each.start.astimezone(zone).date()) for each in windows]
 
 
+def whole_partitions(time_range: TimeWindow, partition_by: str, timezone: str) -> TimeWindow:
+    """Returns the span of the whole partitions inside a range; raises ``ConfigurationError`` if there is none."""
+    _check_count(time_range, partition_by)
+    windows = windows_over(time_range, partition_by, timezone)
+    whole = [each for each in windows if time_range.start <= each.start and each.end <= time_range.end]
+    if not whole:
+        raise ConfigurationError(
+            f"There is no whole {partition_by} of {timezone} in {time_range} to read. Give an earlier start or a later "
+            "end, or a shorter partition_by."
+        )
+    return TimeWindow(whole[0].start, whole[-1].end)
+
+
 def _check_count(window: TimeWindow, partition_by: str) -> None:
     hours = window.length / _HOUR
     count = {HOUR: hours, DAY: hours / 24, MONTH: hours / 24 / 28}[partition_by]

@@ -1,0 +1,89 @@
+"""Arguments that several commands share, and what a command returns.
+
+Invariant: nothing here imports Airflow, so that the parser and the commands for auditors start at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from datetime import timedelta
+from typing import NamedTuple, TypeAlias
+
+EXIT_OK, EXIT_PROBLEM, EXIT_UNKNOWN = 0, 1, 2
+# Choice of --partition-by for a range that is one window.
+WHOLE_RANGE = "none"
+
+
+class CommandResult(NamedTuple):
+    """Exit status of a command, and its result as text and as plain values."""
+
+    status: int
+    text: str
+    values: object
+
+
+Command: TypeAlias = Callable[[argparse.Namespace], CommandResult]
+Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001 - it has no public name
+
+
+def hours(text: str) -> timedelta:
+    """Returns a length given as a number of hours."""
+    try:
+        return timedelta(hours=float(text))
+    except (ValueError, OverflowError) as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of hours") from error
+
+
+def minutes(text: str) -> timedelta:
+    """Returns a length given as a number of minutes."""
+    try:
+        return timedelta(minutes=float(text))
+    except (ValueError, OverflowError) as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of minutes") from error
+
+
+def add_log(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments that name an audit log and the connection to it."""
+    parser.add_argument(
+        "--conn-id",
+        metavar="ID",
+        help="Airflow connection of type cloudflare, for example from AIRFLOW_CONN_CLOUDFLARE_DEFAULT; default: the "
+        "token in CLOUDFLARE_API_TOKEN, else cloudflare_default",
+    )
+    parser.add_argument("--api-version", choices=("v1", "v2"), help="version of the API")
+    parser.add_argument("--account-id", metavar="ID", help="account whose log is read")
+    parser.add_argument("--organization-id", metavar="ID", help="organization whose log is read")
+    parser.add_argument(
+        "--scope",
+        choices=("account", "user", "organization"),
+        help="whose log; without any of these four arguments: the log that the destination holds, else that of the "
+        "connection",
+    )
+
+
+def add_archive_command(commands: Commands, name: str, command: Command, summary: str) -> argparse.ArgumentParser:
+    """Adds a command that works on a destination."""
+    parser = add_command(commands, name, command, summary)
+    parser.add_argument(
+        "destination", help="folder with the audit logs, or a URL that fsspec can open, such as s3://bucket/folder"
+    )
+    return parser
+
+
+def add_command(commands: Commands, name: str, command: Command, summary: str) -> argparse.ArgumentParser:
+    """Adds a command with the option ``--json``."""
+    parser = commands.add_parser(name, help=summary, description=f"{summary[0].upper()}{summary[1:]}.")
+    parser.set_defaults(command=command)
+    parser.add_argument("--json", action="store_true", help="print JSON instead of text")
+    return parser
+
+
+def add_range(parser: argparse.ArgumentParser) -> None:
+    """Adds the bounds of a range of committed windows."""
+    parser.add_argument(
+        "--start", metavar="TIME", help="start of the range, a date or RFC 3339 time; default: the first window"
+    )
+    parser.add_argument(
+        "--end", metavar="TIME", help="end of the range, exclusive, a date or RFC 3339 time; default: the last window"
+    )

@@ -1,0 +1,143 @@
+"""Progress of a command: one line that is written again and again on a terminal, otherwise plain lines.
+
+Invariant: it writes to the error output only, and never changes what is landed.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from types import TracebackType
+from typing import Self, TextIO
+
+from airflow_audit_provider._airflow.observability.log_lines import commit_line, count_of, window_text
+from airflow_audit_provider.core.archive.commit import StagedPart
+from airflow_audit_provider.core.paging.fetch import Send, Wait
+from airflow_audit_provider.core.ports import Clock
+from airflow_audit_provider.core.verification.findings import printable
+from airflow_audit_provider.core.windows.window import TimeWindow
+from airflow_audit_provider.pipelines.observer import KeptPart, Phase, Progress, PullOutcome
+
+_SECONDS_BETWEEN_DRAWINGS, _SECONDS_BETWEEN_LINES = 0.2, 10.0
+_CLEAR_LINE = "\r\x1b[K"
+
+
+class PullProgress:
+    """Observes a pull of many windows, and shows how far it is. The reader calls ``on_step`` from several threads.
+
+    ``committed_count`` is how many windows this run has committed.
+    """
+
+    def __init__(self, windows: Sequence[TimeWindow], destination: str, output: TextIO, clock: Clock) -> None:
+        self.committed_count = 0
+        self._numbers = {window: number for number, window in enumerate(windows)}
+        self._destination = destination
+        self._output = output
+        self._clock = clock
+        self._is_terminal = output.isatty()
+        self._lock = threading.Lock()
+        self._next_at = float("-inf")
+        self._began_at = self._window_began_at = clock.monotonic()
+        self._first_number: int | None = None
+        self._window: TimeWindow | None = None
+        self._share_done = 0.0
+        self._request_count = self._record_count = self._window_record_count = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Removes the line from the terminal."""
+        if self._is_terminal:
+            self._write(_CLEAR_LINE)
+
+    def on_step(self, step: Send | Wait) -> None:
+        """Counts a request; says that a wait for the rate limit or before a retry is long."""
+        if isinstance(step, Send):
+            self._request_count += 1
+        elif step.seconds >= 1 and self._is_terminal:
+            reason = "before the next try" if step.reason is not None else "for the rate limit"
+            self._write(f"{_CLEAR_LINE}{self._line()}, waiting {step.seconds:.0f} s {reason}")
+
+    def step(self, phase: Phase, window: TimeWindow | None = None) -> AbstractContextManager[object]:
+        """Notes the window that is being pulled."""
+        if phase is Phase.PLAN and window is not None and window != self._window:
+            self._window, self._share_done, self._window_record_count = window, 0.0, 0
+            if self._first_number is None:
+                self._first_number = self._numbers.get(window, 0)
+                self._began_at = self._window_began_at = self._clock.monotonic()
+        return nullcontext()
+
+    def fetched(self, progress: Progress) -> None:
+        """Shows how far the window is read."""
+        self._share_done, self._window_record_count = progress.share_done, progress.record_count
+        self._show()
+
+    def staged(self, part: StagedPart) -> None:
+        """Does nothing: a part is no progress in time."""
+
+    def committed(self, outcome: PullOutcome) -> None:
+        """Shows that a window is complete."""
+        self._record_count += outcome.manifest.added_count if outcome.committed else 0
+        self.committed_count += outcome.committed
+        self._share_done, self._window_record_count = 1.0, 0
+        now = self._clock.monotonic()
+        if self._is_terminal:
+            self._show()
+        else:
+            seconds = now - self._window_began_at
+            self._write(f"{self._count()}{printable(commit_line(outcome, self._destination, seconds))}\n")
+        self._window_began_at = now
+
+    def kept(self, window: TimeWindow, parts: Sequence[KeptPart]) -> None:
+        """Shows each reason to keep parts that no manifest in force names."""
+        for reason in sorted({one.reason for one in parts}):
+            count = sum(one.reason is reason for one in parts)
+            clear = _CLEAR_LINE if self._is_terminal else ""
+            self._write(f"{clear}Kept {count_of(count, 'part')} of {window_text(window)}, because {reason}.\n")
+
+    def _show(self) -> None:
+        """Draws the line, or writes one, unless the last one is too young."""
+        now = self._clock.monotonic()
+        if now < self._next_at:
+            return
+        self._next_at = now + (_SECONDS_BETWEEN_DRAWINGS if self._is_terminal else _SECONDS_BETWEEN_LINES)
+        self._write(f"{_CLEAR_LINE}{self._line()}" if self._is_terminal else f"{self._line()}\n")
+
+    def _line(self) -> str:
+        window = "" if self._window is None else f"{window_text(self._window)}, {self._share_done:.0%} read; "
+        records = count_of(self._record_count + self._window_record_count, "record")
+        requests = count_of(self._request_count, "request")
+        return f"{self._count()}{window}{records}, {requests}, {self._time()}"
+
+    def _count(self) -> str:
+        number = self._numbers.get(self._window, 0) if self._window is not None else 0
+        return f"window {number + 1:,} of {len(self._numbers):,}: "
+
+    def _time(self) -> str:
+        seconds = self._clock.monotonic() - self._began_at
+        share = self._share()
+        left = f", about {_clock_text(seconds * (1 - share) / share)} left" if share > 0 and seconds >= 1 else ""
+        return _clock_text(seconds) + left
+
+    def _share(self) -> float:
+        """Returns the share of the windows that is done, of those from the first one that was not committed before."""
+        if self._window is None or self._first_number is None:
+            return 0.0
+        done = self._numbers.get(self._window, 0) - self._first_number + self._share_done
+        return done / max(1, len(self._numbers) - self._first_number)
+
+    def _write(self, text: str) -> None:
+        with self._lock:
+            self._output.write(text)
+            self._output.flush()
+
+
+def _clock_text(seconds: float) -> str:
+    """Returns a length of time as ``m:ss`` or ``h:mm:ss``."""
+    minutes, second = divmod(round(seconds), 60)
+    hour, minute = divmod(minutes, 60)
+    return f"{hour}:{minute:02}:{second:02}" if hour else f"{minute}:{second:02}"
