@@ -24,6 +24,7 @@ def get_provider_info() -> dict[str, object]:
                 "integration-name": name,
                 "python-modules": [
                     "airflow_audit_provider.operators.audit_logs",
+                    "airflow_audit_provider.operators.coverage",
                     "airflow_audit_provider.operators.plan",
                     "airflow_audit_provider.operators.seal",
                     "airflow_audit_provider.operators.verify",

@@ -9,7 +9,7 @@ Invariant: any key of the context may be missing.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from airflow_audit_provider.core.windows.run_window import Bound, RunBounds
@@ -40,3 +40,11 @@ def run_bounds(
 
 def _partition(context: Mapping[str, Any], name: str) -> Any:
     return context.get(name) or getattr(context.get("dag_run"), name, None)
+
+
+def previous_success_at(context: Mapping[str, Any]) -> datetime | None:
+    """Returns when the newest successful run before this one began, None if there is none."""
+    found = context.get("prev_start_date_success")
+    # A proxy of Airflow, which asks the API server at its first use; a proxy of None is not None.
+    found = getattr(found, "__wrapped__", found)
+    return None if found is None else datetime.fromisoformat(found.isoformat())

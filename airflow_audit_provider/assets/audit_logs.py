@@ -8,13 +8,33 @@ from __future__ import annotations
 import string
 from urllib.parse import quote
 
-from airflow.sdk import Asset
+from airflow.sdk import Asset, AssetAlias
 
 from airflow_audit_provider._airflow.destinations import dataset_uri
+
+_GROUP = "cloudflare-audit-logs"
 
 
 def audit_log_asset(destination: str) -> Asset:
     """Returns the asset of all windows below a destination, for ``schedule`` and ``outlets``."""
+    uri = _ascii_uri(destination)
+    return Asset(uri=uri, name=uri, group=_GROUP)
+
+
+def audit_log_gap_asset(destination: str) -> Asset:
+    """Returns the asset whose events are the gaps of a destination, for ``schedule``; there is no such object."""
+    uri = f"{_ascii_uri(destination)}/_gaps"
+    return Asset(uri=uri, name=uri, group=_GROUP)
+
+
+def audit_log_gap_alias(destination: str) -> AssetAlias:
+    """Returns the outlet with which the coverage operator creates one event of the gap asset for each gap.
+
+    An asset as outlet would get an event from each run, also from one that finds no gap.
+    """
+    return AssetAlias(name=f"gaps of {_ascii_uri(destination)}", group=_GROUP)
+
+
+def _ascii_uri(destination: str) -> str:
     # Airflow before 3.3 accepts only ASCII.
-    uri = quote(dataset_uri(destination), safe=string.printable)
-    return Asset(uri=uri, name=uri, group="cloudflare-audit-logs")
+    return quote(dataset_uri(destination), safe=string.printable)

@@ -5,6 +5,7 @@ Invariant: imports nothing of the provider but its errors, so parsing a DAG can 
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import timedelta
 
 from airflow_audit_provider.exceptions import ConfigurationError
@@ -30,6 +31,9 @@ DEFAULT_OVERLAP = timedelta(days=1)
 # How far apart the times of one action are in the two versions of the API is unknown; a request takes seconds.
 MIN_OVERLAP = timedelta(hours=1)
 _SECOND = timedelta(seconds=1)
+# Cloudflare documents no figure for the time from an action to its record.
+DEFAULT_LATE_DELAY = timedelta(days=1)
+GAP_REASONS = ("missing", "late", "unverified")
 
 
 def is_count(value: object) -> bool:
@@ -116,3 +120,22 @@ def check_overlap(overlap: object) -> None:
             "may state different times for one action, so with less an action at the cut-over could be in neither. "
             "timedelta.max keeps version 1 for as long as it exists."
         )
+
+
+def check_late_delay(late_delay: object) -> None:
+    """Raises ``ConfigurationError`` unless the delay is a timedelta of zero or more."""
+    if not isinstance(late_delay, timedelta) or late_delay < timedelta(0):
+        raise ConfigurationError(f"late_delay is {late_delay!r}. Set it to a timedelta of zero or more.")
+
+
+def check_gap_reasons(reasons: object) -> None:
+    """Raises ``ConfigurationError`` unless the reasons are some of ``missing``, ``late`` and ``unverified``."""
+    if isinstance(reasons, str) or not isinstance(reasons, Collection) or not set(reasons) <= set(GAP_REASONS):
+        known = ", ".join(map(repr, GAP_REASONS))
+        raise ConfigurationError(f"reasons is {reasons!r}. Give a list of any of {known}.")
+
+
+def check_max_gaps(max_gaps: object) -> None:
+    """Raises ``ConfigurationError`` unless the number is None or a whole number of at least 1."""
+    if max_gaps is not None and not is_count(max_gaps):
+        raise ConfigurationError(f"max_gaps is {max_gaps!r}. Set it to a whole number of at least 1, or omit it.")

@@ -15,7 +15,7 @@ _PREFIX = "cloudflare_audit_logs"
 
 
 class Metrics:
-    """Sends counters and timers with the same tags; safe to use from several threads."""
+    """Sends counters, timers and gauges with the same tags; safe to use from several threads."""
 
     def __init__(self, tags: Mapping[str, str]) -> None:
         self._tags = dict(tags)
@@ -29,3 +29,7 @@ class Metrics:
     def time(self, name: str, seconds: float, **tags: str) -> None:
         """Sends a duration in seconds."""
         self._stats.timing(f"{_PREFIX}.{name}", timedelta(seconds=seconds), tags={**self._tags, **tags})
+
+    def set(self, name: str, value: float, **tags: str) -> None:
+        """Sends the present value of a gauge."""
+        self._stats.gauge(f"{_PREFIX}.{name}", value, tags={**self._tags, **tags})

@@ -1,0 +1,197 @@
+"""Operator that finds the gaps of a destination and hands them to a mapped landing task.
+
+Modules that only a run needs are imported where they are used, because DAG files import this module.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import date, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Literal
+
+from airflow.configuration import conf
+from airflow.sdk import BaseOperator
+
+from airflow_audit_provider._airflow.arguments import check_times, check_timezone
+from airflow_audit_provider._airflow.config import history_starts_at, settle_delay_or_configured
+from airflow_audit_provider._airflow.destinations import check_destination
+from airflow_audit_provider._airflow.task_errors import translate_task_errors
+from airflow_audit_provider.assets.audit_logs import audit_log_gap_alias, audit_log_gap_asset
+from airflow_audit_provider.core.limits import (
+    DEFAULT_LATE_DELAY,
+    check_gap_reasons,
+    check_late_delay,
+    check_max_gaps,
+    check_partition_by,
+)
+
+if TYPE_CHECKING:
+    from airflow_audit_provider.core.verification.gaps import Gap, GapReport
+
+_DEFAULT_MAX_MAP_LENGTH = 1024
+SUMMARY_KEY = "summary"
+
+
+class CloudflareAuditLogsCoverageOperator(BaseOperator):
+    """Finds gaps of a destination and returns them as arguments of the landing operator, what expires first first.
+
+    Map the landing operator over the result::
+
+        gaps = CloudflareAuditLogsCoverageOperator(task_id="find_gaps", destination=DESTINATION)
+        CloudflareAuditLogsToObjectStorageOperator.partial(
+            task_id="fill_gap", destination=DESTINATION
+        ).expand_kwargs(gaps.output)
+
+    :param destination: URI of the folder of the audit logs. (templated)
+    :param destination_conn_id: the connection of the destination's object store. (templated)
+    :param start: start of the range, a datetime, date or RFC 3339 text; by default that of the first committed window.
+        (templated)
+    :param end: end of the range, exclusive; by default that of the last window that is settled. (templated)
+    :param division: ``hour``, ``day`` or ``month``: the length of the destination's windows.
+    :param timezone: IANA zone of the windows, and of bounds without an offset.
+    :param settle_delay: the landing operator's; by default from the configuration.
+    :param reasons: which gaps are handed over: ``missing``, ``late`` and ``unverified``.
+    :param late_delay: how long after its end a window may still get records. A window that was committed before that is
+        late, and is read again once.
+    :param max_gaps: how many gaps are handed over at most; by default ``max_map_length`` of Airflow's configuration.
+        The log and the XCom ``summary`` say how many remain for the next run.
+    :param api_version: ``v1`` or ``v2``, the version of the log as long as nothing is committed.
+
+    A gap is missing if no window of it was committed, late if it was committed within ``late_delay`` of its end, and
+    unverified if no record of a passed verification covers its newest generation. Adjacent windows with one reason are
+    one gap of at most 31 days. Missing windows that the API no longer has whole, and missing parts of a window, are
+    reported and not handed over.
+
+    Returns a list of dicts with ``window_start window_end partition_by timezone reread_committed``, empty without a
+    gap; the mapped task is then skipped. The XCom ``summary`` has the counts by reason and the days left. If
+    ``audit_log_gap_alias(destination)`` is an outlet, each of these gaps, and each lost
+    one, is an event of the asset ``audit_log_gap_asset(destination)``.
+    """
+
+    template_fields: Sequence[str] = ("destination", "destination_conn_id", "start", "end")
+    ui_color = "#dce6f2"
+
+    def __init__(
+        self,
+        *,
+        destination: str,
+        destination_conn_id: str | None = None,
+        start: datetime | date | str | None = None,
+        end: datetime | date | str | None = None,
+        division: Literal["hour", "day", "month"] = "day",
+        timezone: str = "UTC",
+        settle_delay: timedelta | None = None,
+        reasons: Sequence[Literal["missing", "late", "unverified"]] = ("missing", "late"),
+        late_delay: timedelta = DEFAULT_LATE_DELAY,
+        max_gaps: int | None = None,
+        api_version: Literal["v1", "v2"] = "v1",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.destination = destination
+        self.destination_conn_id = destination_conn_id
+        self.start = start
+        self.end = end
+        self.division = division
+        self.timezone = timezone
+        self.settle_delay = settle_delay_or_configured(settle_delay)
+        self.reasons = reasons
+        self.late_delay = late_delay
+        self.max_gaps = max_gaps
+        self.api_version = api_version
+        check_destination(destination)
+        check_partition_by(division)
+        check_timezone(timezone)
+        check_times(None, self.settle_delay)
+        check_gap_reasons(reasons)
+        check_late_delay(late_delay)
+        check_max_gaps(max_gaps)
+
+    def execute(self, context: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """Finds the gaps; returns the arguments of one mapped landing task for each."""
+        with translate_task_errors(self):
+            report = self._find(context)
+        self._log_gaps(report)
+        self._count(report)
+        self._publish(context, report)
+        return [self._arguments(gap) for gap in report.due]
+
+    def _find(self, context: Mapping[str, Any]) -> GapReport:
+        from airflow_audit_provider._airflow.destinations import store_from_connection
+        from airflow_audit_provider._airflow.run_context import previous_success_at
+        from airflow_audit_provider.adapters.clock import SystemClock
+        from airflow_audit_provider.core.verification.gaps import GapReason
+        from airflow_audit_provider.core.windows.run_window import read_bound
+        from airflow_audit_provider.pipelines.gaps import GapRequest, find_gaps
+
+        request = GapRequest(
+            start=read_bound("start", self.start, self.timezone),
+            end=read_bound("end", self.end, self.timezone),
+            division=self.division,
+            timezone=self.timezone,
+            settle_delay=self.settle_delay,
+            reasons=tuple(map(GapReason, self.reasons)),
+            late_delay=self.late_delay,
+            late_seen_at=previous_success_at(context),
+            max_count=self._max_count(),
+            api_version=self.api_version,
+            history_of=history_starts_at,
+        )
+        store = store_from_connection(self.destination, self.destination_conn_id)
+        return find_gaps(store, SystemClock().now(), request)
+
+    def _max_count(self) -> int:
+        allowed = conf.getint("core", "max_map_length", fallback=_DEFAULT_MAX_MAP_LENGTH)
+        return allowed if self.max_gaps is None else min(allowed, self.max_gaps)
+
+    def _arguments(self, gap: Gap) -> dict[str, Any]:
+        """Returns the landing operator's arguments for a gap."""
+        is_committed = gap.reason != "missing"
+        return {
+            "window_start": gap.start.isoformat(),
+            "window_end": gap.end.isoformat(),
+            "partition_by": self.division if gap.is_divided else None,
+            "timezone": self.timezone,
+            # A run of one window always reads it again.
+            "reread_committed": is_committed and gap.is_divided,
+        }
+
+    def _log_gaps(self, report: GapReport) -> None:
+        if report.start is None:
+            self.log.info("Nothing is committed, and no start is given: there is no range to look for gaps in")
+        elif not report.due and not report.other:
+            self.log.info("No gap from %s to %s", report.start, report.end)
+        else:
+            self.log.info("Gaps from %s to %s:\n%s", report.start, report.end, report.text())
+        counts = report.window_counts()
+        if counts["lost"]:
+            self.log.warning("%d windows are lost for good: Cloudflare keeps audit logs for 18 months", counts["lost"])
+        if counts["partial"]:
+            self.log.warning(
+                "%d gaps are parts of a %s in %s and are not filled: give the division and timezone of the windows",
+                counts["partial"],
+                self.division,
+                self.timezone,
+            )
+        if report.remaining_count:
+            self.log.warning("%d more gaps remain for the next run", report.remaining_count)
+
+    def _count(self, report: GapReport) -> None:
+        """Sends one metric for each gap, and the days left of the one that expires first."""
+        from airflow_audit_provider._airflow.observability.metrics import Metrics
+
+        metrics = Metrics({})
+        for gap in (*report.due, *report.other):
+            metrics.add("coverage.gaps", 1, reason=str(gap.reason))
+            metrics.add("coverage.windows", gap.window_count, reason=str(gap.reason))
+        if report.due:
+            metrics.set("coverage.days_left", min(gap.days_left(report.now) for gap in report.due))
+
+    def _publish(self, context: Mapping[str, Any], report: GapReport) -> None:
+        """Pushes the summary, and adds an asset event for each gap if the task has the alias as an outlet."""
+        if context.get("ti") is not None:
+            context["ti"].xcom_push(key=SUMMARY_KEY, value=report.summary())
+        alias = audit_log_gap_alias(self.destination)
+        if "outlet_events" in context and alias in self.outlets:
+            for gap in (*report.lost, *report.due):
+                context["outlet_events"][alias].add(audit_log_gap_asset(self.destination), extra=gap.facts(report.now))
