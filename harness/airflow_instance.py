@@ -18,6 +18,7 @@ from urllib.parse import quote
 from harness import http_json
 from harness.airflow_folders import AirflowFolders
 from harness.child_processes import Child, Children
+from harness.machine import Machine
 
 WORKERS = ("scheduler", "dag-processor", "triggerer")
 # The states in which a DAG run has ended.
@@ -137,6 +138,11 @@ class AirflowInstance:
         """Starts `airflow <words>`. Every wait fails once it ends."""
         command = [str(self.folders.python), "-m", "airflow", *words]
         return self.children.start(name, command, self.environ, cwd=self.folders.airflow_home)
+
+    def start_on(self, machine: Machine, *words: str) -> Child:
+        """Starts `airflow <words>` on another machine of the cluster. Every wait fails once it ends."""
+        command = [str(self.folders.python), "-m", "airflow", *words]
+        return self.children.start(machine.name, command, machine.environ(self.environ), cwd=machine.working_folder)
 
     def wait(self, ready: Callable[[], bool], within_seconds: float, what: str) -> None:
         """Returns once `ready` returns true; it is called again if it raises NoResponseError. Raises TooLateError."""

@@ -57,6 +57,12 @@ class CloudflareAccount:
             record = LATE_RECORD | {"when": f"{day.isoformat()}T12:34:56.789Z", "owner": {"id": self.account_id}}
             http_json.fetch(self.truth_url.replace("/truth", "/records"), method="POST", body=record)
 
+    def misbehave(self, *switches: str) -> None:
+        """Replaces the misbehaviours of the fake, as its command line names them; raises NoResponseError."""
+        if self.truth_url:
+            url = self.truth_url.replace("/truth", "/misbehave")
+            http_json.fetch(url, method="POST", body="\n".join(switches).encode())
+
     def truth(self, start: datetime, end: datetime) -> list[bytes]:
         """Returns the fake's raw records of `[start, end)`, without line ends; raises NoResponseError."""
         scope = {"version": "v1", "scope": f"accounts/{self.account_id}"}

@@ -23,8 +23,8 @@ def fetch(
     headers: Mapping[str, str] | None = None,
     timeout_seconds: float = 30.0,
 ) -> bytes:
-    """Sends one request and returns the body of the response; raises NoResponseError."""
-    content = None if body is None else json.dumps(body).encode()
+    """Sends one request and returns the body of the response; raises NoResponseError. Bytes are sent as they are."""
+    content = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
     sent = {"Content-Type": "application/json", **(headers or {})}
     request = urllib.request.Request(url, data=content, method=method, headers=sent)
     try:

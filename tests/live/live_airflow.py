@@ -10,7 +10,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ WITHIN_SECONDS = 480.0
 FAKE_OPTIONS = ("--records-per-day", "300", "--gzip")
 Row = dict[str, Any]
 Settings = Callable[[Home, CloudflareAccount], Mapping[str, str]]
+Starter = Callable[[AirflowInstance], AirflowInstance]
 
 
 @dataclass(frozen=True)
@@ -186,9 +187,30 @@ class LiveAirflow:
         self.instance.wait(taken, WITHIN_SECONDS, f"POST {path} to be taken")
 
 
+def start_components(instance: AirflowInstance) -> AirflowInstance:
+    """Starts all components; returns the instance with the address of their second API server.
+
+    Two API servers, as in large installations: in one, a request that writes the audit trail in the event loop waits
+    for SQLite's lock, and the one that holds the lock waits for the event loop, a minute long.
+    """
+    (port,) = free_ports(1)
+    address = {"AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"http://127.0.0.1:{port}/execution/"}
+    instance = replace(instance, environ={**instance.environ, **address})
+    instance.start("api-server", "api-server", "--apps", "core")
+    instance.start("execution-api", "api-server", "--apps", "execution", "--port", str(port))
+    instance.start_workers()
+    return instance
+
+
 @contextmanager
 def start_airflow(
-    home: Home, version: str, *, dags: Iterable[Path], fake_options: Sequence[str], settings: Settings
+    home: Home,
+    version: str,
+    *,
+    dags: Iterable[Path],
+    fake_options: Sequence[str],
+    settings: Settings,
+    start: Starter = start_components,
 ) -> Iterator[LiveAirflow]:
     """Starts everything and waits until it is healthy; `settings` are additional environment variables."""
     for folder in (home.dags, home.logs, home.landed):
@@ -197,26 +219,21 @@ def start_airflow(
         shutil.copy(path, home.dags)
     with Children(home.logs) as children:
         try:
-            live = _started(home, version, children, start_fake(children, home, os.environ, fake_options), settings)
+            account = start_fake(children, home, os.environ, fake_options)
+            instance = start(_migrated(home, children, account, settings))
+            instance.wait_until_healthy()
         except (TooLateError, CommandFailedError, ChildDiedError) as error:
             error.add_note("\n".join(f"{log.name}:\n{tail(log, 30)}" for log in sorted(home.logs.glob("*.log"))))
             raise
-        yield live
+        yield LiveAirflow(version, home, instance, account)
 
 
-def _started(
-    home: Home, version: str, children: Children, account: CloudflareAccount, settings: Settings
-) -> LiveAirflow:
-    *ports, execution_port = free_ports(4)
+def _migrated(home: Home, children: Children, account: CloudflareAccount, settings: Settings) -> AirflowInstance:
+    """Returns an Airflow with an empty database, whose components are not started yet."""
+    ports = Ports(*free_ports(3))
     tomorrow = datetime.now(UTC).date() + timedelta(days=1)
-    environ = airflow_environ(os.environ, home, Ports(*ports), account.connection(), tomorrow.isoformat())
-    environ["AIRFLOW__CORE__EXECUTION_API_SERVER_URL"] = f"http://127.0.0.1:{execution_port}/execution/"
-    instance = AirflowInstance(home, children, environ | dict(settings(home, account)), f"http://127.0.0.1:{ports[0]}")
+    environ = airflow_environ(os.environ, home, ports, account.connection(), tomorrow.isoformat())
+    more = settings(home, account)
+    instance = AirflowInstance(home, children, {**environ, **more}, f"http://127.0.0.1:{ports.api}")
     instance.migrate()
-    # Two, as in large installations: in one, a request that writes the audit trail in the event loop waits for SQLite's
-    # lock, and the one that holds the lock waits for the event loop, a minute long.
-    instance.start("api-server", "api-server", "--apps", "core")
-    instance.start("execution-api", "api-server", "--apps", "execution", "--port", str(execution_port))
-    instance.start_workers()
-    instance.wait_until_healthy()
-    return LiveAirflow(version, home, instance, account)
+    return instance
