@@ -31,7 +31,7 @@ REPORT_SCHEMA = DOCS / "reference" / "verify-report.schema.json"
 PLAN_SCHEMA = DOCS / "reference" / "backfill-plan.schema.json"
 BLOCK = re.compile(r"(<!-- generated: (?P<name>[\w-]+) -->\n).*?(<!-- end of generated: (?P=name) -->)", re.DOTALL)
 PINNED = re.compile(r"^(?P<name>[a-z0-9-]+)(?:\[[^\]]*\])?==(?P<version>[^ ;\\]+)", re.MULTILINE)
-COMMANDS = ("verify", "coverage", "plan", "pull", "seal", "sweep", "oldest-day")
+COMMANDS = ("verify", "coverage", "plan", "pull", "load", "seal", "sweep", "oldest-day")
 EXTRAS = {
     "parquet": ("pyarrow",),
     "zstd": ("zstandard",),

@@ -5,6 +5,7 @@ Parsing a DAG needs the URI alone, so the object store is imported when a task r
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlunsplit
 
@@ -29,6 +30,11 @@ def dataset_uri(destination: str) -> str:
     parts = split_uri(destination)
     place = parts.netloc.rpartition("@")[2]
     return urlunsplit((_SAME_SCHEMES.get(parts.scheme, parts.scheme), place, parts.path.rstrip("/"), "", ""))
+
+
+def local_dataset_uri(destination: str) -> str:
+    """Returns a destination's URI as :func:`dataset_uri` does; a path without a scheme may be relative."""
+    return dataset_uri(destination if "://" in destination else str(Path(destination).absolute()))
 
 
 def is_a_place(destination: str) -> bool:

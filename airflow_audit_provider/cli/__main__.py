@@ -36,6 +36,7 @@ from airflow_audit_provider.cli.arguments import (
     hours,
     minutes,
 )
+from airflow_audit_provider.cli.load_command import add_load
 from airflow_audit_provider.cli.pull_command import add_pull
 from airflow_audit_provider.core.archive.object_keys import DATASET_KEY
 from airflow_audit_provider.core.limits import DEFAULT_SETTLE_DELAY, EDGES, NO_VERIFICATION, RECOUNT
@@ -48,7 +49,13 @@ from airflow_audit_provider.core.verification.timestamps import seal_times_table
 from airflow_audit_provider.core.windows.division import DIVISIONS
 from airflow_audit_provider.core.windows.readiness import whole_windows_start_at
 from airflow_audit_provider.core.windows.run_window import read_bound
-from airflow_audit_provider.exceptions import AuditProviderError, ConfigurationError, StorageError, VerificationError
+from airflow_audit_provider.exceptions import (
+    AuditProviderError,
+    ConfigurationError,
+    NotCommittedError,
+    StorageError,
+    VerificationError,
+)
 from airflow_audit_provider.pipelines.coverage import DatasetCoverage, coverage
 from airflow_audit_provider.pipelines.observer import KeptPart
 from airflow_audit_provider.pipelines.pass_records import record_pass
@@ -56,6 +63,9 @@ from airflow_audit_provider.pipelines.seal import seal
 from airflow_audit_provider.pipelines.seal_checks import Acceptance
 from airflow_audit_provider.pipelines.sweep import DEFAULT_AGE, RetainedFile, sweep
 from airflow_audit_provider.pipelines.verify import LockCheck, TrustAnchors, VerifyReport, verify
+
+# What is wrong with the archive, or missing in it.
+_PROBLEMS = (VerificationError, NotCommittedError)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -66,7 +76,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         result = command(options)
     except AuditProviderError as error:
         print(printable(f"{type(error).__name__}: {error}"), file=sys.stderr)
-        return EXIT_PROBLEM if isinstance(error, VerificationError) else EXIT_UNKNOWN
+        return EXIT_PROBLEM if isinstance(error, _PROBLEMS) else EXIT_UNKNOWN
     print(_as_json(result.values) if options.json else result.text, end="")
     return result.status
 
@@ -229,6 +239,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_coverage(commands)
     _add_plan(commands)
     add_pull(commands)
+    add_load(commands)
     _add_seal(commands)
     _add_sweep(commands)
     add_command(

@@ -11,6 +11,8 @@ from datetime import timedelta
 from typing import NamedTuple, TypeAlias
 
 EXIT_OK, EXIT_PROBLEM, EXIT_UNKNOWN = 0, 1, 2
+# What a shell reports for a command that a signal has ended is this and the signal's number.
+SIGNAL_STATUS = 128
 # Choice of --partition-by for a range that is one window.
 WHOLE_RANGE = "none"
 

@@ -11,12 +11,18 @@ from contextlib import AbstractContextManager, nullcontext
 from types import TracebackType
 from typing import Self, TextIO
 
-from airflow_audit_provider._airflow.observability.log_lines import commit_line, count_of, window_text
+from airflow_audit_provider._airflow.observability.log_lines import (
+    commit_line,
+    count_of,
+    loaded_window_line,
+    window_text,
+)
 from airflow_audit_provider.core.archive.commit import StagedPart
 from airflow_audit_provider.core.paging.fetch import Send, Wait
 from airflow_audit_provider.core.ports import Clock
 from airflow_audit_provider.core.verification.findings import printable
 from airflow_audit_provider.core.windows.window import TimeWindow
+from airflow_audit_provider.pipelines.load import LoadedWindow
 from airflow_audit_provider.pipelines.observer import KeptPart, Phase, Progress, PullOutcome
 
 _SECONDS_BETWEEN_DRAWINGS, _SECONDS_BETWEEN_LINES = 0.2, 10.0
@@ -134,6 +140,43 @@ class PullProgress:
         with self._lock:
             self._output.write(text)
             self._output.flush()
+
+
+class LoadProgress:
+    """Shows which windows a load has written; ``loaded_count`` is how many."""
+
+    def __init__(self, output: TextIO, clock: Clock) -> None:
+        self.loaded_count = 0
+        self._record_count = 0
+        self._output = output
+        self._clock = clock
+        self._began_at = clock.monotonic()
+        self._is_terminal = output.isatty()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Removes the line from the terminal."""
+        if self._is_terminal:
+            self._output.write(_CLEAR_LINE)
+            self._output.flush()
+
+    def loaded(self, window: LoadedWindow) -> None:
+        """Shows that a window is in the table."""
+        self.loaded_count += 1
+        self._record_count += window.record_count
+        if self._is_terminal:
+            records = count_of(self._record_count, "record")
+            windows, seconds = count_of(self.loaded_count, "window"), self._clock.monotonic() - self._began_at
+            self._output.write(
+                f"{_CLEAR_LINE}{window_text(window.window)}: {records} of {windows}, {_clock_text(seconds)}"
+            )
+        else:
+            self._output.write(f"{loaded_window_line(window)}\n")
+        self._output.flush()
 
 
 def _clock_text(seconds: float) -> str:

@@ -17,7 +17,6 @@ from concurrent.futures import CancelledError
 from contextlib import closing, contextmanager
 from datetime import datetime, timedelta
 from io import StringIO
-from pathlib import Path
 from typing import Any, NamedTuple, TextIO
 from uuid import uuid4
 
@@ -28,13 +27,19 @@ from airflow_audit_provider._airflow.config import (
     max_part_bytes_or_configured,
     settle_delay_or_configured,
 )
-from airflow_audit_provider._airflow.destinations import dataset_uri
+from airflow_audit_provider._airflow.destinations import local_dataset_uri
 from airflow_audit_provider._airflow.observability.log_lines import count_of, window_text
 from airflow_audit_provider._airflow.range_report import range_line, range_summary
 from airflow_audit_provider._airflow.secrets import open_privacy
 from airflow_audit_provider.adapters.cloudflare.reader import AuditLogReader
 from airflow_audit_provider.adapters.storage.fsspec_store import store_from_uri
-from airflow_audit_provider.cli.arguments import EXIT_OK, EXIT_PROBLEM, WHOLE_RANGE, CommandResult
+from airflow_audit_provider.cli.arguments import (
+    EXIT_OK,
+    EXIT_PROBLEM,
+    SIGNAL_STATUS,
+    WHOLE_RANGE,
+    CommandResult,
+)
 from airflow_audit_provider.cli.planning import hook_for, named_log
 from airflow_audit_provider.cli.progress import PullProgress
 from airflow_audit_provider.core.archive.dataset import Dataset, read_dataset
@@ -49,9 +54,6 @@ from airflow_audit_provider.hooks.cloudflare import CloudflareHook
 from airflow_audit_provider.pipelines.dataset import form_upon
 from airflow_audit_provider.pipelines.pull_range import RangeOutcome, RangeSpec, pull_range
 from airflow_audit_provider.pipelines.pull_spec import PullSpec
-
-# What a shell reports for a command that a signal has ended.
-_SIGNAL_STATUS = 128
 
 
 class _Windows(NamedTuple):
@@ -73,7 +75,9 @@ def pull(options: argparse.Namespace, output: TextIO) -> CommandResult:
         if not windows.due:
             return _result(options, windows, RangeOutcome())
         shown = StringIO() if options.quiet else output
-        progress = PullProgress([each.window for each in windows.due], _uri(options), shown, hook.clock)
+        progress = PullProgress(
+            [each.window for each in windows.due], local_dataset_uri(options.destination), shown, hook.clock
+        )
         reader = hook.reader(progress.on_step)
         range_spec = RangeSpec(spec._replace(run_window=windows.due[0]), windows.due, options.reread_committed)
         with _cancelled_by_signals(reader) as caught, progress:
@@ -152,7 +156,7 @@ def _result(options: argparse.Namespace, windows: _Windows, outcome: RangeOutcom
     """Returns what the range has now; the status is 1 if windows are not settled yet."""
     both = [*windows.due, *windows.pending]
     whole = TimeWindow(both[0].window.start, both[-1].window.end)
-    newest = outcome.newest and f"{_uri(options)}/{outcome.newest.manifest_key}"
+    newest = outcome.newest and f"{local_dataset_uri(options.destination)}/{outcome.newest.manifest_key}"
     values = range_summary(whole, options.partition_by, outcome, newest)
     values |= {"pending_count": len(windows.pending), "is_interrupted": False}
     text = f"{range_line(whole, outcome)}\n"
@@ -170,12 +174,6 @@ def _result(options: argparse.Namespace, windows: _Windows, outcome: RangeOutcom
         count = count_of(len(windows.pending), "window")
         text += f"Not settled yet: {count} from {window_text(first)} on. Pull again after {settled_at}.\n"
     return CommandResult(EXIT_PROBLEM if windows.pending else EXIT_OK, text, values)
-
-
-def _uri(options: argparse.Namespace) -> str:
-    """Returns the URI of the destination, also of a relative folder."""
-    given: str = options.destination
-    return dataset_uri(given if "://" in given else str(Path(given).absolute()))
 
 
 @contextmanager
@@ -210,4 +208,4 @@ def _interrupted(progress: PullProgress, caught: Sequence[int], output: TextIO) 
     count = count_of(progress.committed_count, "window")
     output.write(f"Interrupted: this run has committed {count}. The same command continues from there.\n")
     values = {"committed_count": progress.committed_count, "is_interrupted": True}
-    return CommandResult(_SIGNAL_STATUS + (caught[0] if caught else signal.SIGINT), "", values)
+    return CommandResult(SIGNAL_STATUS + (caught[0] if caught else signal.SIGINT), "", values)

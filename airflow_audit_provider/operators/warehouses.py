@@ -128,13 +128,9 @@ class _LoadOperator(BaseOperator):
         return [event.extra for event in events]
 
     def _log_window(self, loaded: LoadedWindow) -> None:
-        replaced = f", replacing generation {loaded.replaced_generation}" if loaded.replaced_generation else ""
-        anew = " of an earlier landing: the window was landed anew" if loaded.is_landed_anew else ""
-        from airflow_audit_provider._airflow.observability.log_lines import count_of, window_text
+        from airflow_audit_provider._airflow.observability.log_lines import loaded_window_line
 
-        records = count_of(loaded.record_count, "record")
-        window = window_text(loaded.window)
-        self.log.info("Loaded %s of %s, generation %d%s%s", records, window, loaded.generation, replaced, anew)
+        self.log.info("%s", loaded_window_line(loaded))
 
 
 class CloudflareAuditLogsToSqlOperator(_LoadOperator):

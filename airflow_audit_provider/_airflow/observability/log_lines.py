@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from airflow_audit_provider.core.windows.window import TimeWindow, format_instant
-from airflow_audit_provider.pipelines.load import LoadOutcome
+from airflow_audit_provider.pipelines.load import LoadedWindow, LoadOutcome
 from airflow_audit_provider.pipelines.observer import PullOutcome
 
 _DAY = timedelta(days=1)
@@ -64,6 +64,14 @@ def load_line(outcome: LoadOutcome, table: str) -> str:
         return f"Nothing new to load into {table}{before}"
     records, windows = count_of(outcome.record_count, "record"), count_of(len(outcome.loaded), "window")
     return f"Loaded {records} of {windows} into {table}{before}"
+
+
+def loaded_window_line(loaded: LoadedWindow) -> str:
+    """Returns which generation of a window was loaded, how many records it has, and what it replaced."""
+    replaced = f", replacing generation {loaded.replaced_generation}" if loaded.replaced_generation else ""
+    anew = " of an earlier landing: the window was landed anew" if loaded.is_landed_anew else ""
+    records, window = count_of(loaded.record_count, "record"), window_text(loaded.window)
+    return f"Loaded {records} of {window}, generation {loaded.generation}{replaced}{anew}"
 
 
 def activity_line(activity: Mapping[str, Any], minimum_count: int) -> str:
