@@ -163,20 +163,25 @@ def _stated(
     """Yields each window with its state."""
     ends = [span.end for span in spans]
     for window in windows:
-        number, states = bisect_right(ends, window.start), set[SpanState]()
+        number, covering = bisect_right(ends, window.start), list[Span]()
         while number < len(spans) and spans[number].start < window.end:
-            states.add(spans[number].state)
+            covering.append(spans[number])
             number += 1
-        yield _StatedWindow(window, _covered_state(states) or _open_state(window, request, now))
+        yield _StatedWindow(window, _covered_state(window, covering, now) or _open_state(window, request, now))
 
 
-def _covered_state(states: set[SpanState]) -> WindowState | None:
+def _covered_state(window: TimeWindow, covering: Sequence[Span], now: datetime) -> WindowState | None:
     """Returns the state of a window that committed windows cover, if only in part; None if nothing of it is there."""
+    states = {span.state for span in covering}
     if SpanState.FOREIGN in states:
         return WindowState.FOREIGN
-    if states & _COMMITTED_STATES:
-        return WindowState.COMMITTED if states <= _COMMITTED_STATES else WindowState.PARTIAL
-    return None
+    if not states & _COMMITTED_STATES:
+        return None
+    if states <= _COMMITTED_STATES:
+        return WindowState.COMMITTED
+    gap = next(span for span in covering if span.state not in _COMMITTED_STATES)
+    is_lost = max(gap.start, window.start) < whole_windows_start_at(now)
+    return WindowState.LOST if is_lost else WindowState.PARTIAL
 
 
 def _open_state(window: TimeWindow, request: PlanRequest, now: datetime) -> WindowState:

@@ -23,9 +23,10 @@ class WindowState(StrEnum):
     """State of a window in a plan.
 
     ``committed``: nothing to do. ``missing``: the API still has all of it. ``pending``: not over, or not settled.
-    ``lost``: it was never committed, and starts before what the API surely still has: it can no longer be read whole.
-    ``no_history``: it starts before version 2's own history. ``partial``: windows of another length cover a part of it,
-    so that a pull of the whole window is refused. ``foreign``: it is committed for another dataset.
+    ``lost``: it, or a part of it, was never committed, and that starts before what the API surely still has: it can no
+    longer be read whole. ``no_history``: it starts before version 2's own history. ``partial``: windows of another
+    length cover a part of it, so that a pull of the whole window is refused; the API still has the rest. ``foreign``:
+    it is committed for another dataset.
     """
 
     COMMITTED = "committed"
@@ -190,7 +191,22 @@ class Plan(msgspec.Struct, frozen=True):
 
     def _command(self) -> str:
         more = f"{self.more_spans} more missing spans: make the plan again afterwards.\n" if self.more_spans else ""
-        return "".join(f"{command}\n" for command in self.commands) + more
+        return "".join(f"{command}\n" for command in self.commands) + more + self._one_task_text()
+
+    def _one_task_text(self) -> str:
+        """Names the other way to land what is missing; committed windows between the missing ones are skipped in it."""
+        missing = [span for span in self.spans if span.state is WindowState.MISSING]
+        if not missing:
+            return ""
+        first, last = missing[0], missing[-1]
+        between = {span.state for span in self.spans if first.start < span.start < last.end}
+        if not between <= {WindowState.MISSING, WindowState.COMMITTED}:
+            return ""
+        zone = "" if self.timezone == "UTC" else f", timezone={self.timezone!r}"
+        return (
+            f"Or in one task, which starts only once: partition_by={self.division!r}, "
+            f"window_start={first.start.isoformat()!r}, window_end={last.end.isoformat()!r}{zone}\n"
+        )
 
 
 def backfill_command(dag_id: str, first_at: datetime, last_at: datetime, runs: int, *, is_whole_days: bool) -> str:

@@ -44,7 +44,9 @@ def commit_line(outcome: PullOutcome, destination: str, seconds: float) -> str:
     window, records = window_text(manifest.window), count_of(manifest.record_count, "record")
     if not outcome.committed:
         return f"Nothing new for {window}: {destination} has its {records} already, {seconds:.1f} s"
-    requests = count_of(manifest.fetch.request_count, "request")
+    # With partition_by, a page that several windows share counts in the first of them.
+    count = manifest.fetch.request_count
+    requests = count_of(count, "request") if count else "no request of its own"
     if not manifest.record_count:
         return f"Committed an empty window for {window}: the API has no records, {requests}, {seconds:.1f} s"
     size = f"{size_text(manifest.size_bytes)}, {count_of(len(manifest.parts), 'part')}"

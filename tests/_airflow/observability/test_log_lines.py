@@ -62,8 +62,8 @@ def _part(size_bytes: int) -> Part:
     return Part("key", size_bytes, "aa", 1, 7, 9)
 
 
-def _outcome(committed: bool = True, **changes: object) -> PullOutcome:
-    one: Manifest = manifest(window=DAY, fetch=ReadStats(request_count=4), **changes)
+def _outcome(committed: bool = True, requests: int = 4, **changes: object) -> PullOutcome:
+    one: Manifest = manifest(window=DAY, fetch=ReadStats(request_count=requests), **changes)
     return PullOutcome(one, "key", committed)
 
 
@@ -80,6 +80,14 @@ def test_empty_window_is_said_aloud() -> None:
     outcome = _outcome(record_count=0, added_count=0, parts=())
     assert commit_line(outcome, "s3://bucket/audit", 0.4) == (
         "Committed an empty window for 2026-11-23: the API has no records, 4 requests, 0.4 s"
+    )
+
+
+def test_day_on_a_page_of_the_day_before_has_no_request_of_its_own() -> None:
+    """With partition_by, the line of a day whose records came with an earlier day says so instead of a zero."""
+    outcome = _outcome(requests=0, record_count=2, added_count=2, parts=(_part(300),))
+    assert commit_line(outcome, "file:///audit", 0.1) == (
+        "Committed 2 records (300 bytes, 1 part) for 2026-11-23 to file:///audit, no request of its own, 0.1 s"
     )
 
 

@@ -133,6 +133,33 @@ def test_day_with_committed_hours_is_partial(place: Place) -> None:
     assert counts(place.plan(TODAY - 2 * DAY, TODAY, division="hour")) == {"committed": 1, "missing": 47}
 
 
+def test_day_with_committed_hours_whose_rest_has_expired_is_lost(place: Place) -> None:
+    """A day that is committed in part is lost once the API no longer has the rest of it."""
+    day = OLDEST + DAY
+    place.pull(day + timedelta(hours=1), timedelta(hours=1))
+    assert counts(place.plan(day, day + DAY)) == {"partial": 1}
+    place.clock.advance(2 * DAY.total_seconds())
+    plan = place.plan(day, day + DAY)
+    assert counts(plan) == {"lost": 1}
+    assert "1 window is lost for good" in plan.text()
+    # The API still has the hours from noon on.
+    assert counts(place.plan(day, day + DAY, division="hour")) == {"committed": 1, "lost": 11, "missing": 12}
+
+
+def test_plan_names_the_one_task_that_lands_what_is_missing(place: Place) -> None:
+    """The arguments of one divided run are printed, from the first missing day to the last, unless it is refused."""
+    zoned = place.plan(TODAY - 3 * DAY, TODAY, timezone="Asia/Kolkata").text()
+    assert ", timezone='Asia/Kolkata'\n" in zoned
+    place.pull(TODAY - 3 * DAY)
+    start, end = TODAY - 4 * DAY, TODAY - DAY
+    line = f"partition_by='day', window_start='{start.isoformat()}', window_end='{end.isoformat()}'"
+    assert line in place.plan(start, end).text()
+    place.pull(TODAY - 2 * DAY, timedelta(hours=1))
+    assert "partition_by" not in place.plan(start - DAY, TODAY).text()
+    place.pull(TODAY - DAY)
+    assert "partition_by" not in place.plan(TODAY - DAY, TODAY).text()
+
+
 @pytest.mark.integration
 @pytest.mark.parametrize("partition_by", ["hour", "day", "month"])
 @pytest.mark.parametrize("timezone", ["Asia/Kolkata", "America/Havana"])
