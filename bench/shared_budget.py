@@ -44,6 +44,10 @@ from airflow_audit_provider.testing.faults import Exchange
 from airflow_audit_provider.testing.settings import ACCOUNT_ID, TOKEN
 
 FILE, REDIS, NONE = "file", "redis", "none"
+# For the time that a block takes: it lasts as long as the period, so five periods and a block are 75 s before the last
+# requests are free.
+BLOCK_LIMIT = RateLimit(60, 15.0)
+BLOCK_BOUND_SECONDS = 5 * BLOCK_LIMIT.period_seconds
 # All processes begin together, this long after the last one has imported its libraries.
 START_SECONDS = 0.2
 
@@ -66,6 +70,7 @@ class Sharing(NamedTuple):
     by_window: list[int]
     share: float
     outages: list[str]
+    answered_seconds: list[float]
 
     @property
     def refused_count(self) -> int:
@@ -107,6 +112,11 @@ class TimedFake(FakeCloudflare):
         elapsed_seconds = starts[-1] - starts[0]
         count = sum(self.windows()[:-1])
         return count * self.limit.period_seconds / (self.limit.request_count * elapsed_seconds) if count else 0.0
+
+    def answered_seconds(self) -> list[float]:
+        """Returns the times of all answered requests, from the first one on."""
+        times = self._answered_at()
+        return [at - times[0] for at in times]
 
     def _answered_at(self) -> list[float]:
         return sorted(at for at, status in self.seen if status == 200)
@@ -227,7 +237,48 @@ def share_token(
     outages = [outage for report in reports for outage in report["outages"]]
     statuses = Counter(status for _, status in fake.seen)
     pages = [report["pages"] for report in reports]
-    return Sharing(statuses, pages, fake.windows(), fake.share(), outages)
+    return Sharing(statuses, pages, fake.windows(), fake.share(), outages, fake.answered_seconds())
+
+
+def exceed_limit(fake: TimedFake, after_count: int) -> int:
+    """Uses the token as another client until it is blocked, once so many requests have arrived.
+
+    Returns how many requests of that client were answered.
+    """
+    while len(fake.seen) < after_count:
+        time.sleep(0.01)
+    headers = {"authorization": f"Bearer {TOKEN}"}
+    answered_count = 0
+    while fake.exchange("GET", "/client/v4/user/tokens/verify", (), headers).response.status != 429:
+        answered_count += 1
+    return answered_count
+
+
+def seconds_with_block(store: str, sharer_count: int = 8) -> tuple[float, Sharing]:
+    """Returns how long processes take for the requests of five periods if the token is blocked after two of them.
+
+    The least possible time is the begin of the fifth period plus the block: ``BLOCK_BOUND_SECONDS``.
+    """
+    others = 0
+
+    def block(_processes: list[subprocess.Popen[bytes]], fake: TimedFake) -> None:
+        nonlocal others
+        others = exceed_limit(fake, 2 * BLOCK_LIMIT.request_count)
+
+    found = share_token(store, BLOCK_LIMIT, 2 * BLOCK_BOUND_SECONDS, sharer_count, block)
+    wanted = 5 * BLOCK_LIMIT.request_count + others
+    times = found.answered_seconds
+    return (times[wanted - 1] if len(times) >= wanted else float("inf")), found
+
+
+def _print_blocks(stores: Mapping[str, str], sharer_count: int) -> None:
+    print(f"| store | refused | seconds for {5 * BLOCK_LIMIT.request_count} requests | least possible |")
+    print("|---|---|---|---|")
+    for name, address in stores.items():
+        seconds, found = seconds_with_block(address, sharer_count)
+        print(f"| {name} | {found.refused_count} | {seconds:.1f} | {BLOCK_BOUND_SECONDS:.0f} |", flush=True)
+        if found.outages:
+            print(found.outages, file=sys.stderr)
 
 
 def main() -> None:
@@ -238,6 +289,7 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=8)
     parser.add_argument("--limit", action="append", help="requests/seconds, such as 100/10")
     parser.add_argument("--store", action="append")
+    parser.add_argument("--block", action="store_true", help="have the token blocked once, and print the time")
     parser.add_argument("--redis", help="host:port of a server to measure as well")
     arguments = parser.parse_args()
     if arguments.job is not None:
@@ -248,6 +300,9 @@ def main() -> None:
         stores = {NONE: NONE, FILE: f"file:{folder}/budget"}
         if arguments.redis:
             stores[REDIS] = f"redis:{arguments.redis}"
+        if arguments.block:
+            _print_blocks({name: stores[name] for name in arguments.store or stores}, arguments.processes)
+            return
         print("| store | limit | requests | refused | share of the allowed rate | least and most of a process |")
         print("|---|---|---|---|---|---|")
         for text in arguments.limit or ["10/1", "100/10", "60/15"]:

@@ -6,7 +6,7 @@ lock is held, so none has to expire. The time is the server's own: the clocks of
 
 Needs Redis 5 or Valkey, and the permission to run EVAL, GET, SET and TIME. A server without persistence works, because
 a lost budget begins anew. The client is redis-py. Its time limit is for each read of the socket, so a timer closes the
-connection if a whole change takes too long.
+connection if a whole reply takes too long.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ if ARGV[2] ~= '' and string.sub(found, 1, tonumber(ARGV[3])) == ARGV[1] then
 end
 return {0, time[1], time[2], found}
 """
-# For a whole change, however slowly its bytes come: all threads of a task wait for it.
+# For a whole reply, however slowly its bytes come: all threads of a task wait for it.
 _TIMEOUT_SECONDS = 2.0
 # Of sharers that change the value at the same moment one succeeds in each round trip, so this is how many may do so.
 _MAX_TRIES = 100
@@ -108,7 +108,7 @@ class RedisBudgetStore:
         if self._pid != os.getpid():
             # A lock that was held at the fork is never released in the child. The client opens a connection of its own.
             self._lock, self._pid = threading.Lock(), os.getpid()
-        with self._lock, self._time_limit():
+        with self._lock:
             answer = self._ask(b"", b"")
             for _ in range(_MAX_TRIES):
                 content, result = change(answer.content or None, answer.now)
@@ -131,7 +131,8 @@ class RedisBudgetStore:
     def _ask(self, header: bytes, content: bytes) -> _Answer:
         """Runs the script on the server."""
         try:
-            found = self._client.execute_command("EVAL", _SCRIPT, 1, self._key, header, content, HEADER_BYTES)
+            with self._time_limit():
+                found = self._client.execute_command("EVAL", _SCRIPT, 1, self._key, header, content, HEADER_BYTES)
         # A reply of a server that is no Redis, or a connection that the timer closes, fails at any place of the client:
         # with its own errors, those of sockets, and ValueError, AttributeError or RecursionError.
         except Exception as error:

@@ -180,7 +180,7 @@ def test_refused_password_is_not_repeated(password: str) -> None:
 
 
 def test_reply_that_comes_byte_by_byte_is_an_outage_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The time limit is for the whole change, so that a slow server cannot hold a task up."""
+    """The time limit is for the whole reply, so that a slow server cannot hold a task up."""
     monkeypatch.setattr(redis_store, "_TIMEOUT_SECONDS", 0.3)
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
