@@ -31,6 +31,7 @@ Invariant: callers decide by ``retryable`` and ``retry_after``, never by a messa
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
 from typing import Any, ClassVar
 
@@ -54,6 +55,10 @@ __all__ = [
     "WindowNotSettledError",
     "error_named",
 ]
+
+
+# Airflow's log page wraps no line. A line for each sentence shows the remedy, and a command in it can be copied.
+_SENTENCE_END = re.compile(r"(?<=[.!?])\s+(?=[A-Z])")
 
 
 class AuditProviderError(Exception):
@@ -80,10 +85,15 @@ class AuditProviderError(Exception):
         return {"connection": self.connection, "progress": self.progress}
 
     def __str__(self) -> str:
-        """Returns the message, then the facts that a support case needs, then the line with the link, if it is set."""
-        facts = [f"{name} {value}" for name, value in self.facts().items() if value is not None]
-        text = f"{self.message} [{'; '.join(facts)}]" if facts else self.message
-        return f"{text}\n{self.help_line}" if self.help_line else text
+        """Returns the message, then the facts that a support case needs.
+
+        With a line with a link, this is a block with a line for each sentence that ends with it.
+        """
+        facts = "; ".join(f"{name} {value}" for name, value in self.facts().items() if value is not None)
+        parts = [self.message, f"[{facts}]"] if facts else [self.message]
+        if self.help_line is None:
+            return " ".join(parts)
+        return "\n".join([*_SENTENCE_END.split(self.message), *parts[1:], self.help_line])
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Returns how to rebuild the error from its attributes: pickle cannot pass keyword-only arguments."""

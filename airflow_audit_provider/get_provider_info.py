@@ -50,7 +50,7 @@ def _connection_type() -> dict[str, object]:
         "hook-class-name": "airflow_audit_provider.hooks.cloudflare.CloudflareHook",
         "hook-name": "Cloudflare",
         "ui-field-behaviour": _standard_fields(),
-        "conn-fields": {**_identity_fields(), **_network_fields(), **_tuning_fields(), **_sharing_fields()},
+        "conn-fields": {**_scope_fields(), **_limit_fields(), **_network_fields()},
     }
 
 
@@ -134,18 +134,118 @@ def _standard_fields() -> dict[str, object]:
     }
 
 
-def _identity_fields() -> dict[str, object]:
+def _scope_fields() -> dict[str, object]:
     """Fields that select the audit log."""
     return {
         "account_id": {
             "label": "Account id",
-            "description": "32 hexadecimal digits, from the account's overview page.",
-            "schema": {"type": ["string", "null"], "pattern": "^[0-9a-f]{32}$"},
+            "schema": {
+                "type": ["string", "null"],
+                "pattern": "^[0-9a-f]{32}$",
+                "section": "Scope",
+                "description_md": (
+                    "32 hexadecimal digits. [Where to find it]"
+                    "(https://developers.cloudflare.com/fundamentals/account/find-account-and-zone-ids/)"
+                ),
+            },
         },
         "organization_id": {
             "label": "Organization id",
-            "description": "Only for the organization scope of version 2.",
-            "schema": {"type": ["string", "null"]},
+            "schema": {
+                "type": ["string", "null"],
+                "section": "Scope",
+                "description_md": "Only to read the audit log of an organization (version 2 of the API).",
+            },
+        },
+    }
+
+
+def _limit_fields() -> dict[str, object]:
+    """Fields that limit requests, attempts and waiting times."""
+    return {
+        "rate_limit_requests": {
+            "label": "Requests per period",
+            "schema": {
+                "type": ["integer", "null"],
+                "minimum": 1,
+                "section": "Limits",
+                "description_md": (
+                    "At most so many; if empty, what the API allows: 1200 in 300 seconds for all clients of a user. "
+                    "[Rate limits](https://developers.cloudflare.com/fundamentals/api/reference/limits/)"
+                ),
+            },
+        },
+        "rate_limit_seconds": {
+            "label": "Length of the period, in seconds",
+            "schema": {
+                "type": ["number", "null"],
+                "minimum": 1,
+                "section": "Limits",
+                "description_md": "300 if empty.",
+            },
+        },
+        "rate_limit_conn_id": {
+            "label": "Redis connection for a shared rate limit",
+            "schema": {
+                "type": ["string", "null"],
+                "section": "Limits",
+                "description_md": (
+                    "Id of a connection of type *redis*, through which workers on several machines share the limit of "
+                    "this token. If empty, the tasks of one machine share it."
+                ),
+            },
+        },
+        **_retry_fields(),
+        **_response_fields(),
+    }
+
+
+def _retry_fields() -> dict[str, object]:
+    """Fields that limit the attempts of one request."""
+    return {
+        "max_attempts": {
+            "label": "Attempts per request",
+            "schema": {
+                "type": ["integer", "null"],
+                "minimum": 1,
+                "maximum": 100,
+                "section": "Limits",
+                "description_md": "8 if empty.",
+            },
+        },
+        "max_retry_seconds": {
+            "label": "Longest time to retry a request, in seconds",
+            "schema": {
+                "type": ["number", "null"],
+                "minimum": 0,
+                "section": "Limits",
+                "description_md": "1800 if empty. After its rate limit, Cloudflare blocks a client for 300 seconds.",
+            },
+        },
+    }
+
+
+def _response_fields() -> dict[str, object]:
+    """Fields that limit one response."""
+    return {
+        "timeout_seconds": {
+            "label": "Longest wait for data, in seconds",
+            "schema": {
+                "type": ["number", "null"],
+                "minimum": 1,
+                "maximum": 600,
+                "section": "Limits",
+                "description_md": "60 if empty. A whole response may take five times as long.",
+            },
+        },
+        "max_response_bytes": {
+            "label": "Largest response, in bytes",
+            "schema": {
+                "type": ["integer", "null"],
+                "minimum": 1,
+                "section": "Limits",
+                "description_md": "134217728 (128 MiB) if empty; also applies after decompression.",
+            },
         },
     }
 
@@ -155,59 +255,22 @@ def _network_fields() -> dict[str, object]:
     return {
         "proxy": {
             "label": "Proxy",
-            "description": "For example http://user:password@proxy.example.com:3128; if empty, HTTPS_PROXY.",
-            "schema": {"type": ["string", "null"], "format": "password"},
+            "schema": {
+                "type": ["string", "null"],
+                "format": "password",
+                "section": "Network",
+                "description_md": "For example `http://user:password@proxy.example.com:3128`. If empty, `HTTPS_PROXY`.",
+            },
         },
         "ca_bundle": {
             "label": "Certificate authorities",
-            "description": "Path of a PEM file on every worker; if empty, SSL_CERT_FILE, SSL_CERT_DIR or certifi.",
-            "schema": {"type": ["string", "null"]},
-        },
-    }
-
-
-def _sharing_fields() -> dict[str, object]:
-    """Fields of what tasks share."""
-    return {
-        "rate_limit_conn_id": {
-            "label": "Redis connection of the request budget",
-            "description": "A connection of type redis, for workers on several machines; if empty, a local file.",
-            "schema": {"type": ["string", "null"]},
-        },
-    }
-
-
-def _tuning_fields() -> dict[str, object]:
-    """Fields that limit requests, attempts and waiting times."""
-    return {
-        "timeout_seconds": {
-            "label": "Read timeout, seconds",
-            "description": "Longest time without data; 60 if empty. A whole response may take five times as long.",
-            "schema": {"type": ["number", "null"], "minimum": 1, "maximum": 600},
-        },
-        "rate_limit_requests": {
-            "label": "Requests per period",
-            "description": "Upper limit; if empty, the limit that the API announces, at first 1200.",
-            "schema": {"type": ["integer", "null"], "minimum": 1},
-        },
-        "rate_limit_seconds": {
-            "label": "Length of the period, seconds",
-            "description": "300 if empty.",
-            "schema": {"type": ["number", "null"], "minimum": 1},
-        },
-        "max_attempts": {
-            "label": "Attempts per request",
-            "description": "8 if empty.",
-            "schema": {"type": ["integer", "null"], "minimum": 1, "maximum": 100},
-        },
-        "max_retry_seconds": {
-            "label": "Longest time on one request, seconds",
-            "description": "1800 if empty; a rate-limit block takes 300.",
-            "schema": {"type": ["number", "null"], "minimum": 0},
-        },
-        "max_response_bytes": {
-            "label": "Largest response, bytes",
-            "description": "134217728 if empty, also after decompression.",
-            "schema": {"type": ["integer", "null"], "minimum": 1},
+            "schema": {
+                "type": ["string", "null"],
+                "section": "Network",
+                "description_md": (
+                    "Path of a PEM file on every worker. If empty, `SSL_CERT_FILE`, `SSL_CERT_DIR`, or the public "
+                    "authorities."
+                ),
+            },
         },
     }

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from airflow_audit_provider.get_provider_info import get_provider_info
+
+# A link, emphasis and code of Markdown. Forms before Airflow 3.2 show descriptions as they are.
+_LINK = re.compile(r"\[([^]]+)\]\(([^)]+)\)")
+_MARKS = re.compile(r"[*`]")
 
 
 def form_widgets() -> dict[str, Any]:
@@ -14,7 +19,7 @@ def form_widgets() -> dict[str, Any]:
     widgets = {}
     for name, field in _declaration()["conn-fields"].items():
         kind = IntegerField if "integer" in field["schema"]["type"] else StringField
-        widgets[name] = kind(field["label"], description=field["description"])
+        widgets[name] = kind(field["label"], description=_plain(field["schema"]["description_md"]))
     return widgets
 
 
@@ -26,6 +31,11 @@ def field_behaviour() -> dict[str, Any]:
         "relabeling": behaviour["relabeling"],
         "placeholders": behaviour["placeholders"],
     }
+
+
+def _plain(markdown: str) -> str:
+    """Returns a description without Markdown; the address of a link follows its text."""
+    return _MARKS.sub("", _LINK.sub(r"\1: \2", markdown))
 
 
 def _declaration() -> dict[str, Any]:

@@ -126,8 +126,9 @@ class CloudflareAuditLogsToObjectStorageOperator(StitchedLanding):
         occupies a worker slot.
 
     Returns a dict with ``window_start window_end record_count part_count manifest_uri`` and more, and puts the same
-    dict into the extra of the destination's asset event. With ``partition_by`` these are the range, the sums over all
-    of its windows, and the manifest of the newest one. Errors that no retry can fix fail the task at once.
+    dict into the extra of the destination's asset event, after ``summary``, a line for people. With ``partition_by``
+    these are the range, the sums over all of its windows, and the manifest of the newest one. Errors that no retry can
+    fix fail the task at once.
     """
 
     template_fields: Sequence[str] = (
@@ -446,15 +447,16 @@ class CloudflareAuditLogsToObjectStorageOperator(StitchedLanding):
 
     def _publish(self, context: Mapping[str, Any], summary: dict[str, Any]) -> dict[str, Any]:
         """Returns the summary; puts it into the destination's asset event if the task has that outlet."""
-        if summary["missing_count"]:
-            from airflow_audit_provider._airflow.observability.log_lines import count_of
+        from airflow_audit_provider._airflow.observability.log_lines import count_of, event_line
 
+        if summary["missing_count"]:
             missing = count_of(summary["missing_count"], "committed record")
             self.log.warning("The API no longer returns %s of this window; they stay committed", missing)
         if self.outlets and "outlet_events" in context:
             asset = audit_log_asset(self.destination)
             if asset in self.outlets:
-                context["outlet_events"][asset].extra = summary
+                # First, because a list of events shows the beginning of an extra.
+                context["outlet_events"][asset].extra = {"summary": event_line(summary), **summary}
         return summary
 
     def get_openlineage_facets_on_complete(self, task_instance: Any) -> Any:  # noqa: ARG002 - OpenLineage's signature

@@ -22,7 +22,7 @@ from tests.operators.task_setup import START, WINDOW, TaskSetup
 
 pytestmark = pytest.mark.integration
 OK = response(b"{}", headers="Content-Length: 2\r\nConnection: close\r\n")
-NOT_TRUSTED = r"certificate of localhost.*not trusted.*SSL_CERT_FILE or SSL_CERT_DIR"
+NOT_TRUSTED = r"(?s)certificate of localhost.*not trusted.*SSL_CERT_FILE or SSL_CERT_DIR"
 
 
 @pytest.fixture(autouse=True)

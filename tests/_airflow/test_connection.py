@@ -58,6 +58,20 @@ def test_both_forms_show_the_same_fields(monkeypatch: pytest.MonkeyPatch) -> Non
     assert {name: widget.label for name, widget in widgets.items()} == {n: f["label"] for n, f in fields.items()}
     integers = {name for name, widget in widgets.items() if type(widget).__name__ == "IntegerField"}
     assert integers == {name for name, field in fields.items() if "integer" in field["schema"]["type"]}
+    descriptions = {name: widget.options["description"] for name, widget in widgets.items()}
+    assert all(descriptions.values())
+    assert not [text for text in descriptions.values() if set("[]*`") & set(text)]
+    assert descriptions["proxy"].startswith("For example http://user:password@proxy.example.com:3128. If empty")
+    assert "Where to find it: https://developers.cloudflare.com/" in descriptions["account_id"]
+
+
+def test_form_is_grouped() -> None:
+    """Every field of the declared form is in one of three sections, and explains itself."""
+    fields = _declared()["conn-fields"]
+    assert {field["schema"]["section"] for field in fields.values()} == {"Scope", "Limits", "Network"}
+    # Airflow shows ``description_md`` only where there is no plain description.
+    assert not [name for name, field in fields.items() if "description" in field]
+    assert all(field["schema"]["description_md"] for field in fields.values())
 
 
 def test_hook_accepts_every_field_of_the_form(task_setup: TaskSetup) -> None:

@@ -11,7 +11,12 @@ import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException
 
 from airflow_audit_provider._airflow.task_errors import TROUBLESHOOTING, translate_task_errors
-from airflow_audit_provider.exceptions import AuditProviderError, SourceAuthError, SourceUnavailableError
+from airflow_audit_provider.exceptions import (
+    AuditProviderError,
+    SourceAuthError,
+    SourceUnavailableError,
+    StorageError,
+)
 from tests.architecture.source_files import PROJECT
 
 REFUSED = SourceAuthError("The token is refused. Create a new one.", status=403, ray_id="8f2a", window="2026-11-23")
@@ -35,8 +40,20 @@ def _fail(error: AuditProviderError, task: object) -> None:
 def test_task_error_begins_with_the_sentence_and_ends_with_a_link() -> None:
     """The log shows the message, then the facts for a support case, then where to read more."""
     assert str(_raised(REFUSED)).splitlines() == [
-        "The token is refused. Create a new one. [status 403; ray 8f2a; window 2026-11-23]",
+        "The token is refused.",
+        "Create a new one.",
+        "[status 403; ray 8f2a; window 2026-11-23]",
         f"SourceAuthError: {TROUBLESHOOTING}#sourceautherror",
+    ]
+
+
+def test_task_error_breaks_no_command() -> None:
+    """Each sentence is a line of its own, because Airflow's log page wraps no line, and no sentence is broken."""
+    message = "Version 1.0. of s3fs (e.g. 2026.1) is missing! Run: pip install 's3fs >= 1. 2'. Then clear the task."
+    assert str(_raised(StorageError(message))).splitlines()[:-1] == [
+        "Version 1.0. of s3fs (e.g. 2026.1) is missing!",
+        "Run: pip install 's3fs >= 1. 2'.",
+        "Then clear the task.",
     ]
 
 

@@ -13,7 +13,7 @@ from importlib.metadata import version
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import FloatRect, Locator, Page, expect
 
 from airflow_audit_provider.testing.settings import TOKEN
 from tests.live import browser
@@ -24,8 +24,11 @@ from tests.live.versions.versions import PROJECT
 
 FOLDER = PROJECT / "docs" / "pictures"
 DAG_FILE = PROJECT / "tests" / "live" / "dags" / "telemetry.py"
-CONN_ID = "cloudflare_audit"
+CONN_ID, WRONG_CONN_ID = "cloudflare_audit", "cloudflare_wrong_token"
 WIDTH, HEIGHT = 1000, 760
+# Logs have long lines; the screen is a usual one.
+LOG_WIDTH = 1440
+LOG_CLIP = FloatRect(x=370, y=314, width=1050, height=232)
 # Down to the links; what is below them is Airflow's own.
 LINKS_HEIGHT = 480
 
@@ -41,6 +44,7 @@ def main() -> int:
             page.set_viewport_size({"width": WIDTH, "height": HEIGHT})
             _connection(page, live)
             _links(page, live)
+            _log_of_wrong_token(page, live)
     return 0
 
 
@@ -49,9 +53,10 @@ def _connection(page: Page, live: LiveAirflow) -> None:
     form = browser.open_form(page, "Cloudflare")
     browser.fill(form, {"Connection ID": CONN_ID})
     base_url = str(live.account.base_url)
-    browser.fill(form, {"Account id": live.account.account_id}, "Extra Fields")
     texts = {"API base URL": base_url, "Port of the API": str(urlsplit(base_url).port)}
     browser.fill(form, texts | {"API token, or Global API Key": TOKEN}, "Standard Fields")
+    _take(form, "connection-form-credentials")
+    browser.fill(form, {"Account id": live.account.account_id}, "Scope")
     _take(form, "connection-form")
     browser.save(page, form)
     answer = browser.press_test(page, CONN_ID)
@@ -62,17 +67,45 @@ def _connection(page: Page, live: LiveAirflow) -> None:
 
 
 def _links(page: Page, live: LiveAirflow) -> None:
-    """Takes the picture of the details of a task that has landed a day, with its links."""
-    end = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=3)
-    live.unpause("seen")
-    conf = {"conn_id": CONN_ID, "start": (end - timedelta(days=1)).isoformat(), "end": end.isoformat()}
-    run_id = live.trigger("seen", conf=conf)
-    state = live.await_run("seen", run_id)
-    if state != "success":
-        raise RuntimeError(f"The run of the pictures ended as {state}: {live.log(live.tasks('seen', run_id)[0])}")
+    """Takes the pictures of a task that has landed a day: its log, and its details with the links."""
+    run_id = _land(live, CONN_ID, "success")
+    _take_log(page, run_id, "Committed ", "task-log")
     page.goto(f"/dags/seen/runs/{run_id}/tasks/land/details")
     expect(page.get_by_text("Cloudflare dashboard").first).to_be_visible(timeout=browser.WITHIN_MS)
     _take(page, "task-links", LINKS_HEIGHT)
+
+
+def _log_of_wrong_token(page: Page, live: LiveAirflow) -> None:
+    """Takes the picture of the log of a task whose token is not valid."""
+    wrong = {"connection_id": WRONG_CONN_ID, "conn_type": "cloudflare", "host": str(live.account.base_url)}
+    wrong |= {"password": "not-a-token-anybody-knows-0123456789abcdef"}
+    wrong |= {"extra": f'{{"account_id": "{live.account.account_id}"}}'}
+    live.ask("connections", method="POST", body=wrong)
+    run_id = _land(live, WRONG_CONN_ID, "failed")
+    _take_log(page, run_id, "Invalid access token", "task-error")
+
+
+def _land(live: LiveAirflow, conn_id: str, expected_state: str) -> str:
+    """Lands a day with a connection; returns the run's id."""
+    end = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=3)
+    live.unpause("seen")
+    conf = {"conn_id": conn_id, "start": (end - timedelta(days=1)).isoformat(), "end": end.isoformat()}
+    run_id = live.trigger("seen", conf=conf)
+    state = live.await_run("seen", run_id)
+    if state != expected_state:
+        raise RuntimeError(f"The run of the pictures ended as {state}: {live.log(live.tasks('seen', run_id)[0])}")
+    return run_id
+
+
+def _take_log(page: Page, run_id: str, text: str, name: str) -> None:
+    """Takes the picture of the log of a run's task, which has a text, on a screen of a usual width."""
+    page.set_viewport_size({"width": LOG_WIDTH, "height": HEIGHT})
+    page.goto(f"/dags/seen/runs/{run_id}/tasks/land")
+    expect(page.get_by_text(text).first).to_be_visible(timeout=browser.WITHIN_MS)
+    path = FOLDER / f"{name}.png"
+    page.screenshot(path=path, animations="disabled", clip=LOG_CLIP)
+    print(f"Wrote {path.relative_to(PROJECT)}, {path.stat().st_size:,} bytes")
+    page.set_viewport_size({"width": WIDTH, "height": HEIGHT})
 
 
 def _take(place: Page | Locator, name: str, height: int = HEIGHT) -> None:

@@ -19,19 +19,21 @@ from tests.live.live_airflow import LiveAirflow
 GOOD, BAD = "made_by_form", "made_with_another_token"
 TOKENS = {GOOD: TOKEN, BAD: "not-a-token-anybody-knows-0123456789abcdef"}
 LABELS = {"API base URL", "Port of the API", "E-mail (only with a Global API Key)", "API token, or Global API Key"}
-EXTRAS = {
-    "Account id",
-    "Organization id",
-    "Proxy",
-    "Certificate authorities",
-    "Read timeout, seconds",
-    "Requests per period",
-    "Length of the period, seconds",
-    "Attempts per request",
-    "Redis connection of the request budget",
-    "Longest time on one request, seconds",
-    "Largest response, bytes",
+# Airflow before 3.2 shows all of them in one section.
+SECTIONS = {
+    "Scope": {"Account id", "Organization id"},
+    "Limits": {
+        "Requests per period",
+        "Length of the period, in seconds",
+        "Redis connection for a shared rate limit",
+        "Attempts per request",
+        "Longest time to retry a request, in seconds",
+        "Longest wait for data, in seconds",
+        "Largest response, in bytes",
+    },
+    "Network": {"Proxy", "Certificate authorities"},
 }
+ONE_SECTION = {"Extra Fields": set().union(*SECTIONS.values())}
 
 
 @pytest.fixture(scope="module")
@@ -57,8 +59,17 @@ def _make(page: Page, live: LiveAirflow, conn_id: str) -> None:
         "API token, or Global API Key": TOKENS[conn_id],
     }
     browser.fill(form, texts, "Standard Fields")
-    browser.fill(form, {"Account id": live.account.account_id, "Read timeout, seconds": "30"}, "Extra Fields")
+    account_id, seconds = {"Account id": live.account.account_id}, {"Longest wait for data, in seconds": "30"}
+    if _has_sections(live):
+        browser.fill(form, account_id, "Scope")
+        browser.fill(form, seconds, "Limits")
+    else:
+        browser.fill(form, account_id | seconds, "Extra Fields")
     browser.save(page, form)
+
+
+def _has_sections(live: LiveAirflow) -> bool:
+    return not live.version.startswith(("3.0.", "3.1."))
 
 
 def _kept(live: LiveAirflow, conn_id: str) -> dict[str, Any]:
@@ -84,8 +95,12 @@ def test_form_is_labelled(live: LiveAirflow, page: Page) -> None:
     assert secret.get_attribute("type") == "password"
     assert secret.input_value() in ("", "***")
     assert secret.get_attribute("placeholder") == "API token with Account Settings: Read"
-    assert browser.labels(form, "Extra Fields") == EXTRAS
+    sections = SECTIONS if _has_sections(live) else ONE_SECTION
+    assert {section: browser.labels(form, section) for section in sections} == sections
+    if _has_sections(live):
+        expect(browser.unfold(form, "Scope").get_by_role("link", name="Where to find it")).to_be_visible()
     assert TOKEN not in page.content()
+    browser.unfold(form, "Scope" if _has_sections(live) else "Extra Fields")
     assert live.account.account_id in browser.field_of(form, "Account id").input_value()
 
 

@@ -158,7 +158,11 @@ def test_asset_event_has_the_summary(task_setup: TaskSetup) -> None:
     events = OutletEvents()
     operator = task_setup.operator(window_start=START, window_end=END, outlets=[asset])
     summary = operator.execute({"outlet_events": events})
-    assert {key: event.extra for key, event in events.items()} == {asset: summary}
+    ((key, event),) = events.items()
+    assert (key, event.extra) == (asset, {**summary, "summary": event.extra["summary"]})
+    # What a person reads comes first.
+    assert next(iter(event.extra)) == "summary"
+    assert event.extra["summary"].endswith(f": {summary['record_count']:,} records")
     nothing = OutletEvents()
     task_setup.operator(window_start=START, window_end=END).execute({"outlet_events": nothing})
     assert not nothing

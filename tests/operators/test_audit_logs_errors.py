@@ -58,8 +58,8 @@ def test_invalid_argument_fails_at_dag_parse(task_setup: TaskSetup, arguments: d
 @pytest.mark.parametrize(
     ("context", "arguments", "words"),
     [
-        ({}, {}, "has no window.*window_length"),
-        ({"data_interval_start": END, "data_interval_end": END}, {}, "no length.*CronDataIntervalTimetable"),
+        ({}, {}, "(?s)has no window.*window_length"),
+        ({"data_interval_start": END, "data_interval_end": END}, {}, "(?s)no length.*CronDataIntervalTimetable"),
         ({}, {"window_start": START}, "Only window_start"),
         ({}, {"window_start": END, "window_end": START}, "later than the start"),
         ({}, {"window_start": "soon", "window_end": END}, "soon"),

@@ -80,9 +80,9 @@ def test_invalid_schema_or_privacy_fails_at_dag_parse(
 @pytest.mark.parametrize(
     ("privacy", "words"),
     [
-        ({"conn_id": "nowhere"}, "Connection 'nowhere' does not exist. Create it"),
-        ({"conn_id": "short"}, "has 5 bytes. Give at least 32"),
-        ({"conn_id": "empty"}, "has 0 bytes. Give at least 32"),
+        ({"conn_id": "nowhere"}, "Connection 'nowhere' does not exist.\nCreate it"),
+        ({"conn_id": "short"}, "has 5 bytes.\nGive at least 32"),
+        ({"conn_id": "empty"}, "has 0 bytes.\nGive at least 32"),
     ],
 )
 def test_missing_or_short_key_fails_permanently(task_setup: TaskSetup, privacy: dict[str, Any], words: str) -> None:

@@ -68,7 +68,7 @@ def test_rendered_destination_that_is_no_text_is_named(task_setup: TaskSetup, gi
     """The output of another task may be anything."""
     operator = task_setup.operator(**WINDOW, destination="{{ 1 }}")
     operator.destination = given
-    with pytest.raises(AirflowFailException, match=r"The destination is a \w+. Set it to the text of a URI"):
+    with pytest.raises(AirflowFailException, match=r"The destination is a \w+\.\nSet it to the text of a URI"):
         operator.execute({})
 
 

@@ -277,7 +277,7 @@ def test_two_destinations_under_one_dataset_fail_permanently(tmp_path: Path) -> 
     ours, theirs = _landed(tmp_path / "a", "a", 4), _landed(tmp_path / "b", "b", 6)
     arguments = {"task_id": "load", "duckdb_path": str(file), "dataset": "cloudflare"}
     assert CloudflareAuditLogsToSqlOperator(destination=ours, **arguments).execute({})["record_count"] == 4
-    with pytest.raises(AirflowFailException, match=rf"{ours}.*{theirs}.*dataset name of its own"):
+    with pytest.raises(AirflowFailException, match=rf"(?s){ours}.*{theirs}.*dataset name of its own"):
         CloudflareAuditLogsToSqlOperator(destination=theirs, **arguments).execute({})
     assert CloudflareAuditLogsToSqlOperator(destination=f"{ours}/", **arguments).execute({})["unchanged_count"] == 1
 

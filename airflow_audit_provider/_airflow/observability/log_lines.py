@@ -59,6 +59,15 @@ def commit_line(outcome: PullOutcome, destination: str, seconds: float) -> str:
     )
 
 
+def event_line(summary: Mapping[str, Any]) -> str:
+    """Returns the window and the counts of a summary, for the list of an asset's events."""
+    bounds = (datetime.fromisoformat(summary[name]) for name in ("window_start", "window_end"))
+    records = count_of(summary["record_count"], "record") if summary["record_count"] else "no records"
+    is_new = summary["added_count"] == summary["record_count"]
+    added = "" if is_new else f", {summary['added_count']:,} of them new"
+    return f"{window_text(TimeWindow(*bounds))}: {records}{added}"
+
+
 def load_line(outcome: LoadOutcome, table: str) -> str:
     """Returns what a load wrote into a table, and how many of the requested windows were loaded before."""
     before = f"; {count_of(outcome.unchanged_count, 'window')} loaded before" if outcome.unchanged_count else ""

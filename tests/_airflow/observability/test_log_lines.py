@@ -10,6 +10,7 @@ from airflow_audit_provider._airflow.observability.log_lines import (
     activity_line,
     commit_line,
     count_of,
+    event_line,
     load_line,
     size_text,
     window_text,
@@ -105,6 +106,21 @@ def test_unchanged_window_says_what_was_committed_before() -> None:
     """A run without news is no commit."""
     line = commit_line(_outcome(committed=False, record_count=1), "file:///audit", 2)
     assert line == "Nothing new for 2026-11-23: file:///audit has its 1 record already, 2.0 s"
+
+
+@pytest.mark.parametrize(
+    ("end", "counts", "line"),
+    [
+        ("2026-11-24", (2229, 2229), "2026-11-23: 2,229 records"),
+        ("2026-11-24", (2229, 1), "2026-11-23: 2,229 records, 1 of them new"),
+        ("2026-11-24", (0, 0), "2026-11-23: no records"),
+        ("2026-11-25", (1, 0), "2026-11-23T00:00:00Z to 2026-11-25T00:00:00Z: 1 record, 0 of them new"),
+    ],
+)
+def test_event_has_its_window_and_counts(end: str, counts: tuple[int, int], line: str) -> None:
+    """The window comes first, then all records and those that the run added."""
+    bounds = {"window_start": "2026-11-23T00:00:00+00:00", "window_end": f"{end}T00:00:00+00:00"}
+    assert event_line({**bounds, "record_count": counts[0], "added_count": counts[1]}) == line
 
 
 def test_load_says_what_was_loaded() -> None:
