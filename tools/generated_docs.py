@@ -36,7 +36,7 @@ EXTRAS = {
     "parquet": ("pyarrow",),
     "zstd": ("zstandard",),
     "s3": ("apache-airflow-providers-amazon", "s3fs"),
-    "gcs": ("apache-airflow-providers-google", "gcsfs"),
+    "gcs": ("gcsfs", "apache-airflow-providers-google"),
     "azure": ("apache-airflow-providers-microsoft-azure", "adlfs"),
     "seal": ("cryptography", "rfc3161-client", "securesystemslib"),
     "duckdb": ("duckdb",),

@@ -3,7 +3,8 @@
 To open a path, Airflow imports the file systems of every installed provider, because only the modules state their
 schemes: 2.4 s of CPU at the start of a task with the amazon, google and azure providers. Here the one module that
 serves the scheme is imported, and what its ``get_fs`` returns is attached as the file system of the connection, as
-Airflow would do. Whatever is unusual is left to Airflow.
+Airflow would do. Whatever is unusual is left to Airflow. Google Cloud Storage is also opened without Airflow's Google
+provider, by :mod:`airflow_audit_provider._airflow.google_storage`.
 
 Invariant: a path has the same file system, from the same connection, whether or not it was attached here.
 """
@@ -12,17 +13,19 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator
-from importlib import metadata
+from importlib import import_module, metadata
 from typing import Any
 from urllib.parse import urlsplit
 
+from airflow_audit_provider._airflow.google_storage import google_file_system
 from airflow_audit_provider.adapters.storage.fsspec_store import local_file_system
 from airflow_audit_provider.adapters.storage.s3_models import hasten_models
 
+_GOOGLE = "airflow.providers.google.cloud.fs.gcs"
 # The schemes that the modules of Airflow's own providers state.
 PROVIDER_SCHEMES = {
     "airflow.providers.amazon.aws.fs.s3": frozenset({"s3", "s3a", "s3n"}),
-    "airflow.providers.google.cloud.fs.gcs": frozenset({"gs", "gcs"}),
+    _GOOGLE: frozenset({"gs", "gcs"}),
     "airflow.providers.microsoft.azure.fs.adls": frozenset({"abfs", "abfss", "adl"}),
     "airflow.providers.microsoft.azure.fs.msgraph": frozenset({"msgraph", "sharepoint", "onedrive", "msgd"}),
 }
@@ -56,9 +59,16 @@ def _file_system(scheme: str, conn_id: str | None) -> Any:
     serving = [module for module in _installed_modules() if scheme in PROVIDER_SCHEMES.get(module, {scheme})]
     if scheme == "file" and not serving:
         return local_file_system()
+    if scheme in PROVIDER_SCHEMES[_GOOGLE] and not any(_serves(module, scheme) for module in serving):
+        return google_file_system(conn_id)
     if len(serving) != 1 or serving[0] not in PROVIDER_SCHEMES:
         return None
     return _created(scheme, conn_id)
+
+
+def _serves(module: str, scheme: str) -> bool:
+    """Returns whether a module serves a scheme; one of another author has to be imported to know that."""
+    return module in PROVIDER_SCHEMES or scheme in getattr(import_module(module), "schemes", ())
 
 
 def _created(scheme: str, conn_id: str | None) -> Any:
@@ -83,7 +93,7 @@ def _imported(scheme: str) -> Any:
         from airflow.providers.amazon.aws.fs import s3
 
         return s3
-    if scheme in PROVIDER_SCHEMES["airflow.providers.google.cloud.fs.gcs"]:
+    if scheme in PROVIDER_SCHEMES[_GOOGLE]:
         from airflow.providers.google.cloud.fs import gcs
 
         return gcs

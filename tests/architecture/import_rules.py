@@ -41,6 +41,8 @@ EXTERNAL: dict[str, set[str]] = {
     f"{PACKAGE}/hooks/": {"airflow", "httpx", "msgspec"},
     # The thread a triggerer of an older Airflow can be asked from; it comes with Airflow.
     f"{PACKAGE}/_airflow/compat.py": {"airflow", "asgiref"},
+    # Opens Google Cloud Storage with a connection's key where Airflow's Google provider is not installed.
+    f"{PACKAGE}/_airflow/google_storage.py": {"airflow", "gcsfs", "google"},
     # Airflow before 3.2 draws the connection form from these widgets.
     f"{PACKAGE}/_airflow/connection_form.py": {"wtforms"},
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +15,7 @@ from uuid import uuid4
 import httpx
 import pytest
 
+from airflow_audit_provider._airflow import file_systems
 from airflow_audit_provider.exceptions import CommitConflictError, StorageError
 from airflow_audit_provider.hooks.cloudflare import CloudflareHook
 from airflow_audit_provider.testing.transport import FakeTransport
@@ -76,6 +78,18 @@ def test_window_lands_once_on_every_store(name: str, task_setup: TaskSetup, buck
     assert bucket.unreferenced_keys() == []
     assert task_setup.land(**bucket.destination)["committed"] is False
     assert bucket.server.versions(bucket.name) == before
+
+
+def test_window_lands_on_gcs_without_googles_provider(
+    task_setup: TaskSetup, bucket_on: Callable[[str], Bucket], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where Airflow's Google provider is not installed, the extra ``gcs`` is enough, with a connection."""
+    monkeypatch.setattr(file_systems, "_installed_modules", lambda: iter(()))
+    monkeypatch.setitem(sys.modules, "airflow.providers.google", None)
+    bucket = bucket_on("gcs")
+    assert task_setup.land(**bucket.destination)["record_count"] == 300
+    assert bucket.committed_lines() == task_setup.raws()
+    assert task_setup.land(**bucket.destination)["committed"] is False
 
 
 @every_store
