@@ -244,10 +244,9 @@ class _SealRun:
     def _create(self, wanted: Seal) -> bool:
         """Creates a seal; returns whether the store has its bytes."""
         content = wanted.to_bytes()
-        self.store.create(wanted.key, content)
-        # Read back regardless of the result: if the first response was lost, a retried create reports that the key
-        # exists.
-        if self.store.read(wanted.key) != content:
+        # If the first response was lost, a retried create reports that the key exists, so the seal is read back. A
+        # create that succeeded is not: the pulls of the destination have shown that it has conditional writes.
+        if not self.store.create(wanted.key, content) and self.store.read(wanted.key) != content:
             return False
         self.chain = self.chain.extend(wanted, content)
         return True

@@ -19,5 +19,5 @@ def test_first_seal_of_twice_the_days_takes_twice_the_calls() -> None:
     half, whole = (function_calls(partial(seal, store)) for store in stores)
     assert whole < 2.1 * half
     assert [store.call_count / days for store, days in zip(stores, (60, 120), strict=True)] == pytest.approx(
-        [6, 6], 0.05
+        [5, 5], 0.05
     )

@@ -60,6 +60,17 @@ def test_one_sealed_day_takes_the_seals_of_all_days_with_three_calls(bucket: Buc
     assert len(calls.calls) <= 8, str(calls)
 
 
+def test_sealing_one_day_takes_eight_calls(bucket: Bucket) -> None:
+    """Seals are listed, their index is read with the seal that proves it, and a created seal is not read back."""
+    days = [(START - number * DAY).date() for number in range(10, 0, -1)]
+    for day in days[:8]:
+        seal(bucket.store, day)
+    for day in days[8:]:
+        calls = bucket.calls_of(partial(seal, bucket.store, day))
+        assert len(calls.calls) <= 8, str(calls)
+        assert sum("_seals/0000" in call.about for call in calls.calls) == 2, str(calls)
+
+
 def _remove(store: Any) -> None:
     store.remove([DATASET_KEY])
 
