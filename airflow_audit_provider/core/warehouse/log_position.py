@@ -46,8 +46,10 @@ def days_to_list(position: LoadPosition, window_count: int, days: Collection[str
     """
     is_recent = now - _LISTED_AGAIN < position.listed_at <= position.seen_at <= now + _CLOCK_MARGIN
     first = first_day(position.seen_at).isoformat()
-    # Entries of the ledger were removed, so that their windows are loaded again; or the log does not reach back.
-    if not is_recent or window_count < position.window_count or min(days, default="9") > first:
+    # A log younger than the first day is the one that was followed if it has the entries that were settled then.
+    is_followed = min(days, default="9") <= first or bool(position.settled)
+    # Fewer windows: entries of the ledger were removed, so that their windows are loaded again.
+    if not is_recent or window_count < position.window_count or not is_followed:
         return None
     return sorted(day for day in days if day >= first)
 

@@ -52,11 +52,18 @@ def test_days_from_three_days_before_the_last_look_are_listed() -> None:
         (POSITION, 5, DAYS[2:]),
         (POSITION, 5, []),
     ],
-    ids=["a week", "ahead", "far ahead", "fewer windows", "young log", "no log"],
+    ids=["a week", "ahead", "far ahead", "fewer windows", "young log without a settled entry", "no log"],
 )
 def test_all_manifests_are_listed(position: LoadPosition, window_count: int, days: list[str]) -> None:
     """If the log may not show every commit."""
     assert days_to_list(position, window_count, days, NOW) is None
+
+
+def test_young_log_is_followed_if_it_had_a_settled_entry() -> None:
+    """Its entries tell then whether it is still the same log, as those of an older log do."""
+    followed = POSITION._replace(settled=settled([_entry(-1)], _newest(-1, 1), (), NOW))
+    assert days_to_list(followed, 5, DAYS[2:], NOW) == DAYS[2:]
+    assert windows_to_look_at(followed, []) is None
 
 
 def test_windows_without_a_settled_entry_are_looked_at() -> None:

@@ -90,6 +90,33 @@ def test_load_with_nothing_new_reads_nothing(looks: Looks, store: CountingStore)
     assert (looks.were_full(), looks.read_count, store.call_count) == (False, 0, 2)
 
 
+def test_load_of_a_young_log_with_nothing_new_reads_nothing(target: LoadTarget) -> None:
+    """A destination that began today takes two listings, too, and a new window its own reads."""
+    store = CountingStore({})
+    looks = Looks(target, store)
+    for day in range(10):
+        _commit(store, day, NOW - HOUR, f"r{day}")
+    assert len(looks.load(NOW).loaded) == 10
+    assert looks.load(NOW + HOUR).unchanged_count == 10
+    assert (looks.were_full(), looks.read_count, store.call_count) == (False, 0, 2)
+    _commit(store, 10, NOW + HOUR, "new")
+    assert [one.window for one in looks.load(NOW + 2 * HOUR).loaded] == [window(10)]
+    assert not looks.were_full()
+
+
+def test_young_log_that_was_removed_is_not_followed(target: LoadTarget) -> None:
+    """The load lists all manifests and finds the window that has no entry any more."""
+    store = CountingStore({})
+    looks = Looks(target, store)
+    _commit(store, 0, NOW - HOUR, "r0")
+    looks.load(NOW)
+    commit(store, window(1), [record(window(1).start + HOUR, "silent")])
+    store.remove([key for key in store.objects if key.startswith(COMMIT_LOG_FOLDER)])
+    _log(store, window(0), NOW, 1, "another")
+    assert [one.window for one in looks.load(NOW + HOUR).loaded] == [window(1)]
+    assert looks.were_full()
+
+
 def test_normal_commit_is_loaded(looks: Looks, store: CountingStore, target: LoadTarget) -> None:
     """A new window costs its own reads only."""
     _commit(store, 10, NOW + HOUR, "new")
