@@ -28,6 +28,7 @@ EXTERNAL: dict[str, set[str]] = {
     f"{PACKAGE}/adapters/cloudflare/proxies.py": {"httpx"},
     f"{PACKAGE}/adapters/cloudflare/http.py": {"httpx"},
     f"{PACKAGE}/adapters/storage/fsspec_store.py": {"fsspec"},
+    f"{PACKAGE}/adapters/storage/s3_models.py": {"botocore", "msgspec"},
     f"{PACKAGE}/adapters/signing.py": {"cryptography", "msgspec", "securesystemslib"},
     f"{PACKAGE}/adapters/timestamps.py": {"cryptography", "httpx", "rfc3161_client"},
     f"{PACKAGE}/adapters/warehouses/duckdb.py": {"duckdb", "pyarrow"},

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -50,7 +52,33 @@ def _keys(value: Any) -> list[Any]:
 
 def test_services_are_found_as_before(hastened: Any) -> None:
     """Credentials may need the client of another service."""
-    assert hastened.list_available_services("service-2") == _LOADERS.Loader().list_available_services("service-2")
+    services, expected = hastened.list_available_services("service-2"), _LOADERS.Loader()
+    assert list(services) == expected.list_available_services("service-2")
+    assert (len(services), services[0]) == (len(list(services)), next(iter(services)))
+    assert "sts" in services
+    assert hastened.load_service_model("sts", "service-2") == expected.load_service_model("sts", "service-2")
+
+
+def test_client_is_described_without_listing_all_services(hastened: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only the folders of S3 are listed: one for the service and those of its versions."""
+    listed: list[str] = []
+    listdir = os.listdir
+
+    def noted(folder: str) -> list[str]:
+        listed.append(folder)
+        return listdir(folder)
+
+    monkeypatch.setattr(os, "listdir", noted)
+    for kind in ("service-2", "endpoint-rule-set-1"):
+        hastened.load_service_model("s3", kind)
+    assert listed
+    assert {Path(folder).name for folder in listed} == {"s3"}
+
+
+def test_unknown_service_is_the_same_error(hastened: Any) -> None:
+    """The error names all services, as before."""
+    with pytest.raises(import_module("botocore.exceptions").UnknownServiceError, match=r"'s4'.*accessanalyzer"):
+        hastened.load_service_model("s4", "service-2")
 
 
 def test_missing_description_is_none(hastened: Any) -> None:
