@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Sequence
 from contextlib import redirect_stdout
 from datetime import date, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -61,6 +62,8 @@ from airflow_audit_provider.pipelines.observer import KeptPart
 from airflow_audit_provider.pipelines.pass_records import record_pass
 from airflow_audit_provider.pipelines.seal import seal
 from airflow_audit_provider.pipelines.seal_checks import Acceptance
+from airflow_audit_provider.pipelines.stitched_verify import StitchedStores, verify_stitched
+from airflow_audit_provider.pipelines.stitching import check_one_version, held_stitching
 from airflow_audit_provider.pipelines.sweep import DEFAULT_AGE, RetainedFile, sweep
 from airflow_audit_provider.pipelines.verify import LockCheck, TrustAnchors, VerifyReport, verify
 
@@ -83,16 +86,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _verify(options: argparse.Namespace) -> CommandResult:
     start, end = _range(options)
-    store = store_from_uri(options.destination)
-    report = verify(store, start, end, _trust_anchors(options), _lock_check(options, store))
-    if not options.no_record:
-        _record_pass(store, report)
+    store, anchors = store_from_uri(options.destination), _trust_anchors(options)
+    stitching = held_stitching(store)
+    if stitching is None:
+        report = verify(store, start, end, anchors, _lock_check(options, store))
+        passed: list[tuple[Store, VerifyReport]] = [] if options.no_record else [(store, report)]
+    else:
+        stores = StitchedStores(store, partial(_stream_store, options.destination))
+        found = verify_stitched(stores, stitching, (start, end), anchors, partial(_lock_check, options))
+        report, is_recorded = found.whole, not (options.no_record or found.whole.severe_count)
+        passed = [(stores.open_stream(name), one) for name, one in found.streams.items() if is_recorded]
+    for verified_store, verified in passed:
+        _record_pass(verified_store, verified)
     summary = report.summary()
     values = msgspec.to_builtins(report.published())
     counts = "".join(f"{name:20}{value}\n" for name, value in summary.items())
     table = findings_table(report.findings) + "\n" if report.findings else ""
     text = table + seal_times_table(report.seals) + counts
     return CommandResult(EXIT_PROBLEM if report.severe_count else EXIT_OK, text, values)
+
+
+def _stream_store(destination: str, version: str) -> Store:
+    return store_from_uri(f"{destination.rstrip('/')}/{version}")
 
 
 def _lock_check(options: argparse.Namespace, store: Store) -> LockCheck | None:
@@ -116,7 +131,10 @@ def _coverage(options: argparse.Namespace) -> CommandResult:
     store, now = store_from_uri(options.destination), SystemClock().now()
     found = coverage(store, now, start, end, options.settle_delay, write_index=options.write_index)
     values = {"datasets": [msgspec.to_builtins(one) for one in found]}
-    text = "\n".join(_coverage_text(one) for one in found) or "The destination holds no committed window.\n"
+    stitching = held_stitching(store)
+    values |= {} if stitching is None else {"stitched": msgspec.to_builtins(stitching)}
+    head = "" if stitching is None else printable(f"Stitched history: {stitching}") + "\n"
+    text = head + "\n".join(_coverage_text(one) for one in found) or "The destination holds no committed window.\n"
     is_complete = bool(found) and all(one.is_complete for one in found)
     return CommandResult(EXIT_OK if is_complete else EXIT_PROBLEM, text, values)
 
@@ -135,6 +153,7 @@ def _seal(options: argparse.Namespace) -> CommandResult:
     timestamper = _timestamper(options)
     acceptance = Acceptance(frozenset(options.accept_replaced or ()), options.accepted_by or "")
     store = store_from_uri(options.destination)
+    check_one_version(store)
     report = seal(
         store,
         options.day,
@@ -153,6 +172,7 @@ def _seal(options: argparse.Namespace) -> CommandResult:
 
 def _sweep(options: argparse.Namespace) -> CommandResult:
     store = store_from_uri(options.destination)
+    check_one_version(store)
     verifier, locks = _verifier(options), object_locks_of(store)
     report = sweep(store, SystemClock().now(), options.older_than, options.dry_run, locks, verifier)
     outcome = "found, none removed" if options.dry_run else "removed"

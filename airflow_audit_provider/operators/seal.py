@@ -107,9 +107,11 @@ class CloudflareAuditLogsSealOperator(BaseOperator):
         from airflow_audit_provider.core.windows.run_window import read_bound
         from airflow_audit_provider.pipelines.seal import seal
         from airflow_audit_provider.pipelines.seal_checks import Acceptance
+        from airflow_audit_provider.pipelines.stitching import check_one_version
 
         day = read_bound("day", self.day)
         store = store_from_connection(self.destination, self.destination_conn_id)
+        check_one_version(store)
         _check_keys(self.accept_replaced)
         acceptance = Acceptance(frozenset(self.accept_replaced or ()), self.accepted_by or "")
         return seal(

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 class CloudflareAuditLogsVerifyOperator(BaseOperator):
     """Verifies a destination: parts, records, generations, unreferenced objects and seals.
 
-    :param destination: where the audit logs were written. (templated)
+    :param destination: where the audit logs were written; of a stitched history, its root or the folder of one version.
+        (templated)
     :param destination_conn_id: the connection of the destination's object store. (templated)
     :param start: start of the range, a datetime, date or RFC 3339 text; None for no start. (templated)
     :param end: end of the range, exclusive; None for no end. (templated)
@@ -90,17 +91,21 @@ class CloudflareAuditLogsVerifyOperator(BaseOperator):
     def execute(self, context: Mapping[str, Any]) -> dict[str, Any]:  # noqa: ARG002 - Airflow's signature
         """Verifies the destination; returns the counts."""
         with translate_task_errors(self):
-            report = self._verify()
+            report, streams = self._verify()
             _count_verified(report)
             self._raise_for_severe(report)
-            self._record_pass(report)
+            for destination, verified in streams.items():
+                self._record_pass(destination, verified)
         return report.summary()
 
-    def _verify(self) -> VerifyReport:
+    def _verify(self) -> tuple[VerifyReport, dict[str, VerifyReport]]:
+        """Returns the report, and that of each dataset by its destination: one, or two of a stitched history."""
         from airflow_audit_provider._airflow.destinations import store_from_connection
         from airflow_audit_provider.adapters.signing import Ed25519Verifier
         from airflow_audit_provider.adapters.timestamps import CertificateVerifier
         from airflow_audit_provider.core.windows.run_window import read_bound
+        from airflow_audit_provider.pipelines.stitched_verify import StitchedStores, verify_stitched
+        from airflow_audit_provider.pipelines.stitching import held_stitching
         from airflow_audit_provider.pipelines.verify import TrustAnchors, verify
 
         anchors = TrustAnchors(
@@ -110,13 +115,20 @@ class CloudflareAuditLogsVerifyOperator(BaseOperator):
             self.sealed_within,
         )
         store = store_from_connection(self.destination, self.destination_conn_id)
-        return verify(
-            store,
-            read_bound("start", self.start),
-            read_bound("end", self.end),
-            anchors,
-            self._lock_check(store),
+        bounds = read_bound("start", self.start), read_bound("end", self.end)
+        stitching = held_stitching(store)
+        if stitching is None:
+            report = verify(store, *bounds, anchors, self._lock_check(store))
+            return report, {self.destination: report}
+
+        def destination_of(version: str) -> str:
+            return f"{self.destination.rstrip('/')}/{version}"
+
+        stores = StitchedStores(
+            store, lambda version: store_from_connection(destination_of(version), self.destination_conn_id)
         )
+        found = verify_stitched(stores, stitching, bounds, anchors, self._lock_check)
+        return found.whole, {destination_of(version): report for version, report in found.streams.items()}
 
     def _lock_check(self, store: Store) -> LockCheck | None:
         from airflow_audit_provider.adapters.clock import SystemClock
@@ -127,7 +139,7 @@ class CloudflareAuditLogsVerifyOperator(BaseOperator):
         until = read_lock_date("expect_lock", self.expect_lock or None, SystemClock().now())
         return LockCheck(require_object_locks(store), until) if until is not None else None
 
-    def _record_pass(self, report: VerifyReport) -> None:
+    def _record_pass(self, destination: str, report: VerifyReport) -> None:
         from airflow_audit_provider._airflow.destinations import store_from_connection
         from airflow_audit_provider.adapters.clock import SystemClock
         from airflow_audit_provider.pipelines.pass_records import record_pass
@@ -136,7 +148,7 @@ class CloudflareAuditLogsVerifyOperator(BaseOperator):
         if record is None or not self.record_pass:
             return
         try:
-            record_pass(store_from_connection(self.destination, self.destination_conn_id), record)
+            record_pass(store_from_connection(destination, self.destination_conn_id), record)
         except StorageError as error:
             self.log.warning("The verification passed, but the destination keeps no record of it. %s", error)
 

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 import msgspec
 
-from airflow_audit_provider.core.archive.dataset import Dataset, dataset_of, read_dataset
+from airflow_audit_provider.core.api.endpoints import VERSIONS
+from airflow_audit_provider.core.archive.dataset import Dataset, dataset_of, of_version, read_dataset
 from airflow_audit_provider.core.archive.manifest import Manifest
 from airflow_audit_provider.core.archive.object_keys import DATASET_KEY, MANIFEST_FOLDER, newest_manifests
+from airflow_audit_provider.core.archive.stitching import Stitching, stream_folder
 from airflow_audit_provider.core.limits import DEFAULT_SETTLE_DELAY, check_settle_delay
 from airflow_audit_provider.core.ports import Store
 from airflow_audit_provider.core.verification.coverage import (
@@ -34,6 +37,7 @@ from airflow_audit_provider.pipelines.manifest_index import ManifestIndex
 from airflow_audit_provider.pipelines.neighbourhood import dataset_folders, is_near, list_around, newest_windows
 from airflow_audit_provider.pipelines.pass_records import read_passes
 from airflow_audit_provider.pipelines.side_by_side import read_each
+from airflow_audit_provider.pipelines.stitching import held_stitching
 
 _TICK = timedelta(microseconds=1)
 
@@ -72,23 +76,107 @@ def coverage(
 
     A bound that is None is the start of the dataset's first, or the end of its last window. Instants after ``now`` less
     the settle delay, and a window that is not over, are pending. A folder without a committed window is no dataset.
+    Of a stitched history, each version has to cover what the descriptor requires of it, also if it has no window.
     ``write_index`` adds the manifests that were read themselves to the index of manifests; a store that refuses it is a
     finding. Raises ``VerificationError`` for a manifest or descriptor that cannot be read.
     """
     check_settle_delay(settle_delay)
     asked = TimeWindow(start, end) if start is not None and end is not None else None
-    found = []
-    for folder, has_index in dataset_folders(store).items():
-        index = ManifestIndex(store, folder)
-        if has_index and (asked is None or not is_near(asked)):
-            index.read(start, end)
-        windows, is_followed = _windows(store, folder, asked, index if has_index else None)
-        if windows:
-            time_range = TimeWindow(start or min(windows).start, end or max(window.end for window in windows))
-            due_at = now - settle_delay if is_followed else due_until(windows, now, settle_delay)
-            dataset = _DatasetReader(store, folder, index, keeps_read=write_index)
-            found.append(dataset.coverage(windows, time_range, due_at))
+    folders = dataset_folders(store)
+    histories = _stitched_histories(store, folders)
+    found, listed = [], {}
+    for folder in sorted(folders.keys() | {f"{root}{stream_folder(name)}" for root in histories for name in VERSIONS}):
+        part = _required(histories, folder, asked)
+        if asked is None or part is not None:
+            listed[folder] = _listed(store, folder, part, has_index=folders.get(folder, False), bounds=(start, end))
+    for folder, one in listed.items():
+        ranged = _range_of(histories, listed, folder, start, end)
+        if ranged is not None:
+            due_at = now - settle_delay if one.is_followed else due_until(ranged.known, now, settle_delay)
+            dataset = _DatasetReader(store, folder, one.manifest_index, keeps_read=write_index)
+            found.append(dataset.coverage(one.windows, ranged.time_range, due_at, like=ranged.like))
     return tuple(found)
+
+
+class _Listed(NamedTuple):
+    """The windows of a folder with the keys of their newest manifests, and the index that was compared with them."""
+
+    manifest_index: ManifestIndex
+    windows: dict[TimeWindow, str]
+    is_followed: bool
+
+
+class _Range(NamedTuple):
+    """The range that a dataset has to cover, the windows that show what is due, and the folder of a sibling.
+
+    Of a version of a stitched history that has no window, the other version shows what is due and what the dataset is.
+    """
+
+    time_range: TimeWindow
+    known: Iterable[TimeWindow]
+    like: str
+
+
+def _listed(
+    store: Store,
+    folder: str,
+    asked: TimeWindow | None,
+    *,
+    has_index: bool,
+    bounds: tuple[datetime | None, datetime | None],
+) -> _Listed:
+    index = ManifestIndex(store, folder)
+    if has_index and (asked is None or not is_near(asked)):
+        index.read(*bounds)
+    return _Listed(index, *_windows(store, folder, asked, index if has_index else None))
+
+
+def _stitched_histories(store: Store, folders: Iterable[str]) -> dict[str, Stitching]:
+    """Returns the roots of stitched histories, by their folder, of which a version has windows."""
+    ends = tuple(stream_folder(version) for version in VERSIONS)
+    roots = sorted({root for folder in folders if (root := _root_of(folder)) is not None and folder.endswith(ends)})
+    held = {root: held_stitching(store, root) for root in roots}
+    return {root: stitching for root, stitching in held.items() if stitching is not None}
+
+
+def _root_of(folder: str) -> str | None:
+    """Returns the folder in which a version's folder is, None for a folder that is none."""
+    parent, _, name = folder.rstrip("/").rpartition("/")
+    return (f"{parent}/" if parent else "") if name in VERSIONS else None
+
+
+def _required(histories: Mapping[str, Stitching], folder: str, asked: TimeWindow | None) -> TimeWindow | None:
+    """Returns what a folder has to cover of a range: all of it, or what a stitched history requires of a version."""
+    stitching = histories.get(_root_of(folder) or "") if _root_of(folder) is not None else None
+    if stitching is None or asked is None:
+        return asked
+    return stitching.required(folder.rstrip("/").rpartition("/")[2], asked)
+
+
+def _range_of(
+    histories: Mapping[str, Stitching],
+    listed: Mapping[str, _Listed],
+    folder: str,
+    start: datetime | None,
+    end: datetime | None,
+) -> _Range | None:
+    """Returns the range of a dataset, None if it has no window or nothing to cover.
+
+    Without a bound, a version of a stitched history begins and ends where the history of both does.
+    """
+    windows, root = listed[folder].windows, _root_of(folder)
+    like, known = folder, dict(windows)
+    if root is not None and root in histories:
+        siblings = [f"{root}{stream_folder(version)}" for version in VERSIONS]
+        known = {window: key for one in siblings if one in listed for window, key in listed[one].windows.items()}
+        like = next((one for one in siblings if one in listed and listed[one].windows), folder)
+    if not known:
+        return None
+    whole = TimeWindow(start or min(known).start, end or max(window.end for window in known))
+    required = _required(histories, folder, whole)
+    if required is None:
+        return None
+    return _Range(required, windows or known, folder if windows else like)
 
 
 def _windows(
@@ -127,10 +215,15 @@ class _DatasetReader:
         # What was read itself, for the index.
         self._read: dict[str, bytes] = {}
 
-    def coverage(self, windows: Mapping[TimeWindow, str], time_range: TimeWindow, due_at: datetime) -> DatasetCoverage:
-        """Returns the coverage of a range by windows with the keys of their newest manifests; writes the index."""
+    def coverage(
+        self, windows: Mapping[TimeWindow, str], time_range: TimeWindow, due_at: datetime, *, like: str
+    ) -> DatasetCoverage:
+        """Returns the coverage of a range by windows with the keys of their newest manifests; writes the index.
+
+        ``like`` is the folder whose newest window stands for a missing descriptor.
+        """
         content = self._store.read(self._folder + DATASET_KEY)
-        dataset = read_dataset(content) if content is not None else _newest_dataset(self._store, self._folder)
+        dataset = read_dataset(content) if content is not None else self._newest_dataset(like)
         wanted = {window: windows[window] for window in sorted(windows) if window.overlaps(time_range)}
         facts = self._facts(wanted, dataset)
         own = {window: windows[window] for window, fact in facts.items() if not fact.is_foreign}
@@ -139,6 +232,12 @@ class _DatasetReader:
         self._index.write(self._read)
         findings = tuple(self._index.findings)
         return DatasetCoverage(self._folder, dataset, content is not None, found, verified, findings)
+
+    def _newest_dataset(self, folder: str) -> Dataset:
+        """Returns the dataset of the newest window in a folder; of another version's folder, the same for this one."""
+        newest = newest_windows(self._store, folder, 1)
+        found = dataset_of(read_committed(self._store, folder + newest[max(newest)]).manifest)
+        return found if folder == self._folder else of_version(found, self._folder.rstrip("/").rpartition("/")[2])
 
     def _facts(self, wanted: Mapping[TimeWindow, str], dataset: Dataset) -> dict[TimeWindow, WindowFacts]:
         copied = {window: self._copied_facts(key, dataset) for window, key in wanted.items()}
@@ -170,11 +269,6 @@ class _DatasetReader:
 
 def _facts_of(manifest: Manifest, dataset: Dataset) -> WindowFacts:
     return facts_of(manifest, is_foreign=_is_foreign(manifest, dataset))
-
-
-def _newest_dataset(store: Store, folder: str) -> Dataset:
-    newest = newest_windows(store, folder, 1)
-    return dataset_of(read_committed(store, folder + newest[max(newest)]).manifest)
 
 
 def _is_foreign(manifest: Manifest, dataset: Dataset) -> bool:

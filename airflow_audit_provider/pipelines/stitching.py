@@ -9,13 +9,22 @@ from __future__ import annotations
 from airflow_audit_provider.core.archive.object_keys import DATASET_KEY, MANIFEST_FOLDER
 from airflow_audit_provider.core.archive.stitching import STITCHING_KEY, Stitching, extends, read_stitching
 from airflow_audit_provider.core.ports import Store
-from airflow_audit_provider.exceptions import CommitConflictError
+from airflow_audit_provider.exceptions import CommitConflictError, ConfigurationError
 
 
-def held_stitching(store: Store) -> Stitching | None:
-    """Returns the descriptor at a store's root, None if it is no root of a stitched history."""
-    content = store.read(STITCHING_KEY)
+def held_stitching(store: Store, folder: str = "") -> Stitching | None:
+    """Returns the descriptor in a folder, by default the store's root; None if it is no root of a stitched history."""
+    content = store.read(f"{folder}{STITCHING_KEY}")
     return None if content is None else read_stitching(content)
+
+
+def check_one_version(store: Store) -> None:
+    """Raises ``ConfigurationError`` if a store is the root of a stitched history, and not the folder of one version."""
+    if held_stitching(store) is not None:
+        raise ConfigurationError(
+            "The destination is the root of a stitched history, and seals, staging and commits are in the folder of "
+            "each version. Give these folders, v1 and v2 below it, one after the other."
+        )
 
 
 def claim_stitching(store: Store, asked: Stitching) -> Stitching:

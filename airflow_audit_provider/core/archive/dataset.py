@@ -13,6 +13,7 @@ from typing import NamedTuple
 import msgspec
 
 from airflow_audit_provider.core.api.query import AuditQuery
+from airflow_audit_provider.core.api.records import ApiVersion
 from airflow_audit_provider.core.archive.manifest import Manifest, canonical_json
 from airflow_audit_provider.core.archive.object_keys import DATASET_KEY
 from airflow_audit_provider.core.privacy.rule import MaybeAppliedPrivacy
@@ -119,6 +120,12 @@ def dataset_of(manifest: Manifest) -> Dataset:
     table = manifest.table
     schema, version = (table.schema, table.version) if table else (_RAW, "1.0")
     return dataset_with(manifest.query, manifest.file_format, schema, version, manifest.privacy)
+
+
+def of_version(dataset: Dataset, version: str) -> Dataset:
+    """Returns the same dataset for another version of the API."""
+    query = msgspec.structs.replace(dataset.query, version=ApiVersion(version))
+    return msgspec.structs.replace(dataset, query=query)
 
 
 def read_dataset(content: bytes) -> Dataset:
