@@ -54,6 +54,7 @@ from airflow_audit_provider.hooks.cloudflare import CloudflareHook
 from airflow_audit_provider.pipelines.dataset import form_upon
 from airflow_audit_provider.pipelines.pull_range import RangeOutcome, RangeSpec, pull_range
 from airflow_audit_provider.pipelines.pull_spec import PullSpec
+from airflow_audit_provider.pipelines.stitching import check_one_version
 
 
 class _Windows(NamedTuple):
@@ -67,6 +68,8 @@ def pull(options: argparse.Namespace, output: TextIO) -> CommandResult:
     """Lands the windows of the range that are not committed, and shows the progress on ``output``."""
     store = store_from_uri(options.destination)
     content = store.read(DATASET_KEY)
+    if content is None:
+        check_one_version(store)
     held = read_dataset(content) if content is not None else None
     with closing(hook_for(options)) as hook:
         delay = settle_delay_or_configured(options.settle_delay)

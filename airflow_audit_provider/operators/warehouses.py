@@ -21,6 +21,7 @@ from airflow_audit_provider.core.limits import DEFAULT_PARTITION_KEY_FORMAT, che
 from airflow_audit_provider.exceptions import ConfigurationError
 
 if TYPE_CHECKING:
+    from airflow_audit_provider.core.ports import Store
     from airflow_audit_provider.core.warehouse.port import Warehouse
     from airflow_audit_provider.core.windows.window import TimeWindow
     from airflow_audit_provider.pipelines.load import LoadedWindow, LoadOutcome
@@ -89,13 +90,24 @@ class _LoadOperator(BaseOperator):
         from airflow_audit_provider._airflow.destinations import store_from_connection
         from airflow_audit_provider.adapters.clock import SystemClock
         from airflow_audit_provider.pipelines.load import LoadSpec, load_committed
+        from airflow_audit_provider.pipelines.stitched_load import load_stitched
+        from airflow_audit_provider.pipelines.stitching import held_stitching
 
         uri = dataset_uri(self.destination)
         windows, is_exact = self._windows(context), self._is_exact(context)
         spec = LoadSpec(self.dataset or uri, uri, windows, is_exact=is_exact, now=SystemClock().now())
         store = store_from_connection(self.destination, self.destination_conn_id)
+        stitching = held_stitching(store)
         with closing(self.open_warehouse()) as warehouse:
-            return load_committed(spec, store, warehouse, self._log_window)
+            if stitching is None:
+                return load_committed(spec, store, warehouse, self._log_window)
+            return load_stitched(spec, stitching, self._open_stream, warehouse, self._log_window)
+
+    def _open_stream(self, version: str) -> Store:
+        """Returns the store of a version of a stitched history."""
+        from airflow_audit_provider._airflow.destinations import store_from_connection
+
+        return store_from_connection(f"{self.destination.rstrip('/')}/{version}", self.destination_conn_id)
 
     def _windows(self, context: Mapping[str, Any]) -> tuple[TimeWindow, ...] | None:
         """Returns the windows that this run must load, None for all that are not loaded yet."""
@@ -140,7 +152,8 @@ class CloudflareAuditLogsToSqlOperator(_LoadOperator):
     generation replaces its window's rows; a loaded generation is not loaded again. Two loaders of the same window
     cannot both add its rows.
 
-    :param destination: where the audit logs were written. (templated)
+    :param destination: where the audit logs were written; of a stitched history, its root or the folder of one version.
+        (templated)
     :param destination_conn_id: the connection of the destination's object store. (templated)
     :param conn_id: a connection of type ``postgres``, or of type ``duckdb`` with the file as its host and optionally
         ``memory_limit`` in its extra (default 256MB). (templated)
@@ -189,7 +202,8 @@ class CloudflareAuditLogsToIcebergOperator(_LoadOperator):
     A commit replaces exactly its window's rows. The snapshot's summary holds the manifest's digest, and the table's
     properties hold the load ledger. Tasks may load different windows at the same time.
 
-    :param destination: where the audit logs were written. (templated)
+    :param destination: where the audit logs were written; of a stitched history, its root or the folder of one version.
+        (templated)
     :param destination_conn_id: the connection of the destination's object store. (templated)
     :param catalog_conn_id: a connection whose extra holds the catalog's properties under pyiceberg's names; its host is
         the ``uri``, login and password are the ``credential``. (templated)

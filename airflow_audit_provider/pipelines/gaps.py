@@ -33,6 +33,7 @@ from airflow_audit_provider.core.verification.gaps import (
 from airflow_audit_provider.core.windows.division import windows_over
 from airflow_audit_provider.core.windows.window import TimeWindow
 from airflow_audit_provider.pipelines.coverage import DatasetCoverage, coverage
+from airflow_audit_provider.pipelines.stitching import check_one_version
 
 HistoryOf = Callable[[str], datetime | None]
 _LONG_AGO = timedelta(days=3650)
@@ -66,6 +67,8 @@ def find_gaps(store: Store, now: datetime, request: GapRequest) -> GapReport:
     Raises ``VerificationError`` for a manifest or descriptor that cannot be read.
     """
     newest = newest_manifests(store.list_keys(MANIFEST_FOLDER))
+    if not newest:
+        check_one_version(store)
     time_range = _range(request, newest, now)
     if time_range is None:
         return GapReport(now, None, None)

@@ -51,6 +51,7 @@ from airflow_audit_provider.pipelines.plan_report import (
     counted,
 )
 from airflow_audit_provider.pipelines.sampled_log import SampledLog, WindowNeed
+from airflow_audit_provider.pipelines.stitching import check_one_version
 
 DEFAULT_DAG_ID = "cloudflare_audit_backfill"
 EXPIRY_DAYS = (7, 30, 90)
@@ -152,7 +153,9 @@ def _held(store: Store, request: PlanRequest, time_range: TimeWindow, now: datet
     """Returns the coverage of the range by the store's root, None if it holds no dataset."""
     found = coverage(store, now, time_range.start, time_range.end, request.settle_delay)
     held = next((one for one in found if not one.folder), None)
-    if held is not None:
+    if held is None:
+        check_one_version(store)
+    else:
         check_one_dataset(held.dataset, msgspec.structs.replace(held.dataset, query=request.query), DATASET_KEY)
     return held
 

@@ -22,7 +22,7 @@ def check_one_version(store: Store) -> None:
     """Raises ``ConfigurationError`` if a store is the root of a stitched history, and not the folder of one version."""
     if held_stitching(store) is not None:
         raise ConfigurationError(
-            "The destination is the root of a stitched history, and seals, staging and commits are in the folder of "
+            "The destination is the root of a stitched history, and windows, seals and staging are in the folder of "
             "each version. Give these folders, v1 and v2 below it, one after the other."
         )
 

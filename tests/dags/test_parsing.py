@@ -23,7 +23,7 @@ DECLARATIONS = re.compile(
     r"airflow_audit_provider\.("
     r"exceptions|assets(\.audit_logs)?|links(\.audit_logs)?|adapters(\.clock|\.storage(\.(libraries|uris))?)?|formats(\.options)?"
     r"|core(\.(limits|api(\.(endpoints|record_filter))?|watch(\.polling)?))?"
-    r"|_airflow(\.(arguments|compat|config|deferral|destinations|garbage_collection|task_errors))?"
+    r"|_airflow(\.(arguments|compat|config|deferral|destinations|garbage_collection|stitched_landing|task_errors))?"
     r"|operators(\.(audit_logs|coverage|plan|verify|seal|warehouses))?"
     r"|sensors(\.audit_logs)?|triggers(\.audit_logs)?)"
 )

@@ -14,8 +14,10 @@ from airflow.providers.common.compat.sdk import AirflowFailException
 from airflow_audit_provider.adapters.storage.fsspec_store import LocalStore
 from airflow_audit_provider.cli.__main__ import main
 from airflow_audit_provider.core.verification.coverage import Span
+from airflow_audit_provider.exceptions import ConfigurationError
 from airflow_audit_provider.operators.verify import CloudflareAuditLogsVerifyOperator
 from airflow_audit_provider.pipelines.coverage import DatasetCoverage, coverage
+from airflow_audit_provider.pipelines.gaps import GapRequest, find_gaps
 from airflow_audit_provider.testing.settings import ACCOUNT_ID
 from tests.operators.stitched_setup import CUT_OVER, DAY, HOUR, MIDNIGHT, land_day
 from tests.operators.task_setup import TaskSetup
@@ -223,6 +225,8 @@ def test_expected_seal_is_refused_for_the_root(history: Path, capsys: pytest.Cap
         assert main([verb, str(history)]) == 2
         assert "root of a stitched history" in capsys.readouterr().err
         assert main([verb, str(history / "v1")]) == 0
+    with pytest.raises(ConfigurationError, match="root of a stitched history"):
+        find_gaps(LocalStore(str(history)), MIDNIGHT + 4 * DAY, GapRequest(start=MIDNIGHT))
 
 
 def test_verify_operator_answers_over_both_versions(history: Path) -> None:

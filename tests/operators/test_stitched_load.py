@@ -1,0 +1,73 @@
+"""The loading operators load a stitched history into one table, by catch-up, by asset event and by run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import duckdb
+import pytest
+
+from airflow_audit_provider.assets.audit_logs import audit_log_asset
+from airflow_audit_provider.exceptions import NotCommittedError
+from airflow_audit_provider.operators.warehouses import CloudflareAuditLogsToSqlOperator
+from tests.operators.stitched_setup import CUT_OVER, DAY, MIDNIGHT, day, land_day, true_ids, v1_record, v2_record
+from tests.operators.task_setup import TaskSetup
+
+pytestmark = pytest.mark.integration
+
+
+def _load(task_setup: TaskSetup, file: Path, context: dict[str, Any] | None = None, **arguments: Any) -> dict[str, Any]:
+    operator = CloudflareAuditLogsToSqlOperator(
+        task_id="load", destination=f"file://{task_setup.destination}", duckdb_path=str(file), **arguments
+    )
+    return operator.execute(context or {})
+
+
+def _loaded_ids(file: Path, version: str) -> list[str]:
+    """Returns the ids in the table, and asserts that each row's dataset is the folder of its version."""
+    with duckdb.connect(str(file)) as database:
+        rows = database.execute("select api_version, right(dataset, 3), id from cloudflare_audit_logs").fetchall()
+    assert all(folder == f"/{name}" for name, folder, _ in rows)
+    return sorted(record_id for name, _, record_id in rows if name == version)
+
+
+def test_pending_windows_of_both_versions_are_one_table(task_setup: TaskSetup, tmp_path: Path) -> None:
+    """A second load changes nothing; late records replace the rows of their windows."""
+    for number in range(-1, 3):
+        land_day(task_setup, number)
+    file = tmp_path / "audit.duckdb"
+    assert _load(task_setup, file)["loaded_count"] == 6
+    assert _load(task_setup, file)["loaded_count"] == 0
+    task_setup.fake.add(v1_record("2026-10-20T05:59:59.999999Z", "late-v1"), "v1")
+    task_setup.fake.add(v2_record("2026-10-20T06:00:00Z", "late-v2"), "v2")
+    land_day(task_setup, 0)
+    assert _load(task_setup, file, windows="run", **day(0))["replaced_count"] == 2
+    assert _loaded_ids(file, "v1") == true_ids(task_setup, "v1", MIDNIGHT - DAY, MIDNIGHT + 2 * DAY)
+    assert _loaded_ids(file, "v2") == true_ids(task_setup, "v2", CUT_OVER, MIDNIGHT + 3 * DAY)
+
+
+@pytest.mark.parametrize("number", [-1, 0, 2])
+def test_asset_event_loads_what_its_run_has_landed(task_setup: TaskSetup, tmp_path: Path, number: int) -> None:
+    """Before the cut-over, on its day, and after the overlap."""
+    extra = land_day(task_setup, number)
+    asset = audit_log_asset(f"file://{task_setup.destination}")
+    context = {"triggering_asset_events": {asset: [SimpleNamespace(extra=extra)]}}
+    summary = _load(task_setup, tmp_path / "audit.duckdb", context, windows="events")
+    assert summary["record_count"] == extra["record_count"]
+    assert summary["loaded_count"] == len(extra["streams"])
+
+
+def test_run_whose_window_lacks_a_version_fails_after_the_other_is_loaded(
+    task_setup: TaskSetup, tmp_path: Path
+) -> None:
+    """It is retried; with both versions landed it succeeds."""
+    file, arguments = tmp_path / "audit.duckdb", {"windows": "run", **day(0)}
+    land_day(task_setup, 0)
+    (moved := task_setup.destination / "v1").rename(tmp_path / "v1")
+    with pytest.raises(NotCommittedError):
+        _load(task_setup, file, **arguments)
+    assert _loaded_ids(file, "v2") == true_ids(task_setup, "v2", CUT_OVER, MIDNIGHT + DAY)
+    (tmp_path / "v1").rename(moved)
+    assert _load(task_setup, file, **arguments)["loaded_count"] == 1
