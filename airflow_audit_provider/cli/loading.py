@@ -21,11 +21,14 @@ from airflow_audit_provider.adapters.clock import SystemClock
 from airflow_audit_provider.adapters.storage.fsspec_store import store_from_uri
 from airflow_audit_provider.cli.arguments import EXIT_OK, SIGNAL_STATUS, CommandResult
 from airflow_audit_provider.cli.progress import LoadProgress
+from airflow_audit_provider.core.ports import Store
 from airflow_audit_provider.core.warehouse.port import Warehouse
 from airflow_audit_provider.core.windows.run_window import RunBounds, resolve_run_window
 from airflow_audit_provider.core.windows.window import TimeWindow
 from airflow_audit_provider.exceptions import ConfigurationError
-from airflow_audit_provider.pipelines.load import LoadSpec, load_committed
+from airflow_audit_provider.pipelines.load import LoadOutcome, LoadSpec, load_committed
+from airflow_audit_provider.pipelines.stitched_load import load_stitched
+from airflow_audit_provider.pipelines.stitching import held_stitching
 
 # The defaults of the two operators.
 _SQL_TABLE, _ICEBERG_TABLE = "cloudflare_audit_logs", "audit.cloudflare_audit_logs"
@@ -38,11 +41,22 @@ def load(options: argparse.Namespace, output: TextIO) -> CommandResult:
     shown = StringIO() if options.quiet else output
     with closing(_warehouse(options)) as warehouse, LoadProgress(shown, clock) as progress:
         try:
-            outcome = load_committed(spec, store, warehouse, progress.loaded)
+            outcome = _load(options, spec, store, warehouse, progress)
         except KeyboardInterrupt:
             return _interrupted(progress, output)
     text = f"{load_line(outcome, _table(options))}\n"
     return CommandResult(EXIT_OK, text, {**outcome.summary(), "is_interrupted": False})
+
+
+def _load(
+    options: argparse.Namespace, spec: LoadSpec, store: Store, warehouse: Warehouse, progress: LoadProgress
+) -> LoadOutcome:
+    """Loads the dataset at the destination, or both versions of a stitched history."""
+    stitching = held_stitching(store)
+    if stitching is None:
+        return load_committed(spec, store, warehouse, progress.loaded)
+    root = options.destination.rstrip("/")
+    return load_stitched(spec, stitching, lambda name: store_from_uri(f"{root}/{name}"), warehouse, progress.loaded)
 
 
 def _requested(options: argparse.Namespace) -> tuple[TimeWindow, ...] | None:

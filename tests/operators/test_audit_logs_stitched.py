@@ -333,3 +333,15 @@ def test_arguments_that_do_not_go_together_fail_at_parse(
 def test_shared_filters_pass_at_parse_also_as_templates(task_setup: TaskSetup) -> None:
     """They are checked again in the run."""
     task_setup.operator(**STITCHED, filters={"actor": {"email": "{{ params.who }}"}, "zone.name": "example.com"})
+
+
+@pytest.mark.integration
+def test_lineage_has_the_log_and_the_folder_of_each_version(task_setup: TaskSetup) -> None:
+    """With the rows that the run wrote."""
+    operator = task_setup.operator(**day(0), **STITCHED)
+    operator.execute({})
+    lineage = operator.get_openlineage_facets_on_complete(None)
+    assert [one.name.rpartition("/")[2] for one in lineage.outputs] == ["v1", "v2"]
+    assert [one.name.rpartition("/")[2] for one in lineage.inputs] == ["audit_logs", "audit"]
+    v2_count = len(true_ids(task_setup, "v2", CUT_OVER, MIDNIGHT + DAY))
+    assert [one.outputFacets["outputStatistics"].rowCount for one in lineage.outputs] == [300, v2_count]

@@ -10,6 +10,7 @@ import duckdb
 import pytest
 
 from airflow_audit_provider.assets.audit_logs import audit_log_asset
+from airflow_audit_provider.cli.__main__ import main
 from airflow_audit_provider.exceptions import NotCommittedError
 from airflow_audit_provider.operators.warehouses import CloudflareAuditLogsToSqlOperator
 from tests.operators.stitched_setup import CUT_OVER, DAY, MIDNIGHT, day, land_day, true_ids, v1_record, v2_record
@@ -46,6 +47,16 @@ def test_pending_windows_of_both_versions_are_one_table(task_setup: TaskSetup, t
     assert _load(task_setup, file, windows="run", **day(0))["replaced_count"] == 2
     assert _loaded_ids(file, "v1") == true_ids(task_setup, "v1", MIDNIGHT - DAY, MIDNIGHT + 2 * DAY)
     assert _loaded_ids(file, "v2") == true_ids(task_setup, "v2", CUT_OVER, MIDNIGHT + 3 * DAY)
+
+
+def test_command_line_loads_both_versions(task_setup: TaskSetup, tmp_path: Path) -> None:
+    """A task then has nothing to load, because they share the ledger."""
+    land_day(task_setup, 0)
+    file = tmp_path / "audit.duckdb"
+    assert main(["load", f"file://{task_setup.destination}", "--duckdb", str(file), "--quiet"]) == 0
+    assert _loaded_ids(file, "v1") == true_ids(task_setup, "v1", MIDNIGHT, MIDNIGHT + DAY)
+    assert _loaded_ids(file, "v2") == true_ids(task_setup, "v2", CUT_OVER, MIDNIGHT + DAY)
+    assert _load(task_setup, file)["loaded_count"] == 0
 
 
 @pytest.mark.parametrize("number", [-1, 0, 2])

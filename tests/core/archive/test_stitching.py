@@ -29,7 +29,7 @@ BEGINS_AT = CUT_OVER - 10 * DAY
 _DATE = date(2026, 3, 1)
 
 # Lengths of adjoining windows of any kind of schedule, in microseconds.
-_lengths = st.lists(st.integers(1, 5 * DAY // TICK), min_size=1, max_size=12)
+_lengths = st.lists(st.one_of(st.just(DAY // TICK), st.integers(1, 5 * DAY // TICK)), min_size=2, max_size=12)
 _overlaps = st.one_of(
     st.integers(1, 20 * 24).map(lambda hours: hours * HOUR), st.just(timedelta.max), st.just(MIN_OVERLAP)
 )
@@ -39,6 +39,15 @@ _cut_overs = st.integers(-20 * DAY // TICK, 20 * DAY // TICK).map(lambda ticks: 
 
 def _stitching(cut_over: datetime = CUT_OVER, overlap: timedelta = DAY) -> Stitching:
     return stitching_of(ACCOUNT, (), cut_over, overlap)
+
+
+@st.composite
+def _schedules(draw: st.DrawFn) -> tuple[list[RunWindow], datetime]:
+    """Adjoining windows, and a cut-over in or near one of them, often at its border to the microsecond."""
+    windows = _adjoining(draw(_lengths))
+    near = draw(st.sampled_from(windows)).window.start
+    ticks = draw(st.one_of(st.integers(-2, 2), st.integers(-2 * DAY // TICK, 2 * DAY // TICK)))
+    return windows, near + ticks * TICK
 
 
 def _run(window: TimeWindow) -> RunWindow:
@@ -62,12 +71,12 @@ def _planned(stitching: Stitching, windows: list[RunWindow]) -> dict[str, list[T
     return landed
 
 
-@given(_lengths, _cut_overs, _overlaps)
+@given(_schedules(), _overlaps)
 def test_adjoining_runs_land_every_instant_that_a_version_has_to_cover(
-    lengths: list[int], cut_over: datetime, overlap: timedelta
+    schedule: tuple[list[RunWindow], datetime], overlap: timedelta
 ) -> None:
     """Nothing is missing at the border on either side, and no instant is landed twice in one version."""
-    windows = _adjoining(lengths)
+    windows, cut_over = schedule
     whole = TimeWindow(windows[0].window.start, windows[-1].window.end)
     stitching = _stitching(cut_over, overlap)
     for version, landed in _planned(stitching, windows).items():
@@ -80,12 +89,12 @@ def test_adjoining_runs_land_every_instant_that_a_version_has_to_cover(
             assert all(one.start >= cut_over for one in landed)
 
 
-@given(_lengths, _cut_overs, _overlaps)
+@given(_schedules(), _overlaps)
 def test_one_run_of_many_windows_lands_what_a_run_for_each_does(
-    lengths: list[int], cut_over: datetime, overlap: timedelta
+    schedule: tuple[list[RunWindow], datetime], overlap: timedelta
 ) -> None:
     """A divided run, and single runs of the same windows, have the same windows in each version."""
-    windows, stitching = _adjoining(lengths), _stitching(cut_over, overlap)
+    windows, stitching = schedule[0], _stitching(schedule[1], overlap)
     together = {one.version: [each.window for each in one.windows] for one in plan_streams(stitching, windows)}
     assert together == _planned(stitching, windows)
 
@@ -103,11 +112,11 @@ def test_action_whose_times_differ_by_less_than_the_shortest_overlap_is_in_a_ver
         assert in_v1 or in_v2
 
 
-@given(_lengths, _cut_overs, _overlaps)
-def test_every_planned_window_has_its_place(lengths: list[int], cut_over: datetime, overlap: timedelta) -> None:
+@given(_schedules(), _overlaps)
+def test_every_planned_window_has_its_place(schedule: tuple[list[RunWindow], datetime], overlap: timedelta) -> None:
     """No landed window looks out of place to a verification."""
-    stitching = _stitching(cut_over, overlap)
-    for version, landed in _planned(stitching, _adjoining(lengths)).items():
+    stitching = _stitching(schedule[1], overlap)
+    for version, landed in _planned(stitching, schedule[0]).items():
         assert all(stitching.has_place_for(version, each) for each in landed)
 
 
