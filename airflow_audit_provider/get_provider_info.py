@@ -36,6 +36,7 @@ def get_provider_info() -> dict[str, object]:
         "triggers": [{"integration-name": name, "python-modules": ["airflow_audit_provider.triggers.audit_logs"]}],
         "extra-links": [
             "airflow_audit_provider.links.audit_logs.ManifestLink",
+            "airflow_audit_provider.links.audit_logs.CoverageLink",
             "airflow_audit_provider.links.audit_logs.CloudflareDashboardLink",
         ],
         "config": {"cloudflare_audit_logs": _section()},
@@ -57,7 +58,7 @@ def _connection_type() -> dict[str, object]:
 def _section() -> dict[str, object]:
     """The section of Airflow's configuration."""
     description = "Defaults for tasks of the Cloudflare audit log provider that do not set the argument themselves."
-    return {"description": description, "options": {**_options(), **_sharing_options()}}
+    return {"description": description, "options": {**_options(), **_sharing_options(), **_page_options()}}
 
 
 def _options() -> dict[str, object]:
@@ -110,6 +111,20 @@ def _sharing_options() -> dict[str, object]:
             "type": "boolean",
             "example": "False",
             "default": "True",
+        },
+    }
+
+
+def _page_options() -> dict[str, object]:
+    """The options of the coverage page."""
+    return {
+        "coverage_destinations": {
+            "description": "Datasets of the coverage page beside the assets: a JSON list of objects with the texts "
+            "destination and, if wanted, destination_conn_id and dag_id.",
+            "version_added": "1.0.0",
+            "type": "string",
+            "example": '[{"destination": "s3://audit/cloudflare", "destination_conn_id": "aws_audit"}]',
+            "default": "",
         },
     }
 

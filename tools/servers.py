@@ -1,4 +1,4 @@
-"""Installs the object-store servers the tests start, below .cache/servers, once, and again when a lock changes.
+"""Installs the object-store servers the tests start, and axe-core, below .cache/servers, once for each lock.
 
 Invariant: everything by hash, nothing built and no install script run; what cannot be installed is an error, never a
 test left out.
@@ -20,6 +20,7 @@ from tools.environment import PROJECT, digest_of, install_packages, is_fresh
 FOLDER = PROJECT / ".cache" / "servers"
 PYTHON_LOCK = PROJECT / "requirements" / "servers.txt"
 NPM = PROJECT / "requirements" / "npm"
+AXE = PROJECT / "requirements" / "axe"
 NPM_FILES = ("package.json", "package-lock.json")
 
 
@@ -39,20 +40,31 @@ def python_servers() -> Path:
 
 def npm_servers() -> Path:
     """Return the folder of the commands of the servers from npm, installed."""
-    folder, digest = FOLDER / "npm", _npm_digest()
+    return _npm_modules(NPM) / ".bin"
+
+
+def axe_script() -> Path:
+    """Return the script of axe-core, installed."""
+    return _npm_modules(AXE) / "axe-core" / "axe.min.js"
+
+
+def _npm_modules(source: Path) -> Path:
+    """Return the folder of the packages of a lock from npm, installed."""
+    folder, digest = FOLDER / source.name, _npm_digest(source)
+    made_from = FOLDER / f"{source.name}-made-from"
     with _one_at_a_time():
-        if not is_fresh(FOLDER / "npm-made-from", digest):
-            _run_or_explain(lambda: _install_npm(folder), "npm")
-            (FOLDER / "npm-made-from").write_text(digest)
-    return folder / "node_modules" / ".bin"
+        if not is_fresh(made_from, digest):
+            _run_or_explain(lambda: _install_npm(source, folder), "npm")
+            made_from.write_text(digest)
+    return folder / "node_modules"
 
 
-def _install_npm(folder: Path) -> None:
-    print(f"Making {folder} from {NPM / NPM_FILES[1]} (some seconds) ...", flush=True)
+def _install_npm(source: Path, folder: Path) -> None:
+    print(f"Making {folder} from {source / NPM_FILES[1]} (some seconds) ...", flush=True)
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     for name in NPM_FILES:
-        shutil.copy(NPM / name, folder)
+        shutil.copy(source / name, folder)
     # The lock holds integrity and no address: the registry is the machine's own.
     command = [_npm(), "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel", "error"]
     subprocess.run(command, cwd=folder, check=True)
@@ -62,13 +74,14 @@ def _npm() -> str:
     found = shutil.which("npm")
     if found is None:
         raise ServersMissingError(
-            "npm is not on this machine, and Azurite and s3rver come by it. Install Node.js 18 or newer with npm."
+            "npm is not on this machine, and Azurite, s3rver and axe-core come by it. Install Node.js 18 or newer with "
+            "npm."
         )
     return found
 
 
-def _npm_digest() -> str:
-    return hashlib.sha256(b"".join((NPM / name).read_bytes() for name in NPM_FILES)).hexdigest()
+def _npm_digest(source: Path) -> str:
+    return hashlib.sha256(b"".join((source / name).read_bytes() for name in NPM_FILES)).hexdigest()
 
 
 @contextmanager
@@ -85,7 +98,7 @@ def _run_or_explain(install: Callable[[], None], tool: str) -> None:
         install()
     except subprocess.CalledProcessError as error:
         raise ServersMissingError(
-            f"The object-store servers could not be installed: {tool} ended with {error.returncode}; its words stand "
+            f"What the tests start could not be installed: {tool} ended with {error.returncode}; its words stand "
             "above. Fix it and run the tests again."
         ) from error
 

@@ -6,8 +6,10 @@ An argument takes precedence over the configuration, and the configuration over 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from datetime import UTC, date, datetime, time, timedelta
+from typing import Any
 
 from airflow.configuration import conf
 
@@ -30,6 +32,10 @@ _DEFAULT_V2_HISTORY_START = "2026-03-10"
 _DEFAULT_SHARE_RATE_LIMIT = "True"
 # The texts that Airflow's own options accept.
 _BOOLEANS = {"t": True, "true": True, "1": True, "f": False, "false": False, "0": False}
+_COVERAGE_FIELDS = frozenset({"destination", "destination_conn_id", "dag_id"})
+_COVERAGE_FORM = (
+    "It must be a JSON list of objects with the texts destination and, if wanted, destination_conn_id and dag_id."
+)
 DEFAULTS: dict[str, int | str] = {
     "settle_delay_seconds": int(DEFAULT_SETTLE_DELAY.total_seconds()),
     "concurrency": DEFAULT_CONCURRENCY,
@@ -37,6 +43,7 @@ DEFAULTS: dict[str, int | str] = {
     "edges_pause_seconds": int(DEFAULT_EDGES_PAUSE.total_seconds()),
     "v2_history_start": _DEFAULT_V2_HISTORY_START,
     "share_rate_limit": _DEFAULT_SHARE_RATE_LIMIT,
+    "coverage_destinations": "",
 }
 
 
@@ -84,6 +91,27 @@ def shares_rate_limit() -> bool:
     if text not in _BOOLEANS:
         raise _invalid("share_rate_limit", text, "It must be True or False.")
     return _BOOLEANS[text]
+
+
+def coverage_destinations() -> list[dict[str, Any]]:
+    """Returns the configured datasets of the coverage page; raises ``ConfigurationError`` for an invalid list."""
+    text = conf.get(SECTION, "coverage_destinations", fallback="").strip()
+    if not text:
+        return []
+    try:
+        listed = json.loads(text)
+    except ValueError as error:
+        raise _invalid("coverage_destinations", text, _COVERAGE_FORM) from error
+    if not isinstance(listed, list) or not all(map(_is_coverage_destination, listed)):
+        raise _invalid("coverage_destinations", text, _COVERAGE_FORM)
+    return listed
+
+
+def _is_coverage_destination(entry: object) -> bool:
+    """Returns whether an entry has the fields of one dataset, with texts that are not empty."""
+    if not isinstance(entry, dict) or "destination" not in entry or entry.keys() - _COVERAGE_FIELDS:
+        return False
+    return all(isinstance(value, str) and value for value in entry.values())
 
 
 def _configured(option: str, check: Callable[[int], None]) -> int:

@@ -5,6 +5,7 @@ Parsing a DAG needs the URI alone, so the object store is imported when a task r
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlunsplit
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from airflow_audit_provider.core.ports import Store
 
 
+# Where the coverage page is on Airflow's own host, below the path of `[api] base_url`.
+PAGE_PREFIX = "/cloudflare-audit-logs"
 # Other names of a store's scheme that Airflow's providers know.
 _SAME_SCHEMES = {"s3a": "s3", "s3n": "s3", "gcs": "gs", "abfss": "abfs", "adl": "abfs"}
 
@@ -35,6 +38,11 @@ def dataset_uri(destination: str) -> str:
 def local_dataset_uri(destination: str) -> str:
     """Returns a destination's URI as :func:`dataset_uri` does; a path without a scheme may be relative."""
     return dataset_uri(destination if "://" in destination else str(Path(destination).absolute()))
+
+
+def dataset_id(uri: str) -> str:
+    """Returns the name of a dataset in addresses of the coverage page: a digest of its URI, see :func:`dataset_uri`."""
+    return hashlib.sha256(uri.encode()).hexdigest()[:16]
 
 
 def is_a_place(destination: str) -> bool:

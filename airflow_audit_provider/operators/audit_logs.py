@@ -38,7 +38,7 @@ from airflow_audit_provider._airflow.task_errors import translate_task_errors
 from airflow_audit_provider.assets.audit_logs import audit_log_asset
 from airflow_audit_provider.core.limits import DEFAULT_CONN_ID, DEFAULT_PARTITION_KEY_FORMAT, KEEP_ODD_RECORDS
 from airflow_audit_provider.formats.options import checked_compression
-from airflow_audit_provider.links.audit_logs import CloudflareDashboardLink, ManifestLink
+from airflow_audit_provider.links.audit_logs import CloudflareDashboardLink, CoverageLink, ManifestLink
 
 if TYPE_CHECKING:
     from airflow.triggers.base import BaseTrigger
@@ -145,7 +145,7 @@ class CloudflareAuditLogsToObjectStorageOperator(StitchedLanding):
         "erase_reason",
         "public_key",
     )
-    operator_extra_links = (ManifestLink(), CloudflareDashboardLink())
+    operator_extra_links = (ManifestLink(), CoverageLink(), CloudflareDashboardLink())
     ui_color = "#f9e2cf"
 
     def __init__(

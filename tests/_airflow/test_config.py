@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from airflow_audit_provider._airflow.config import DEFAULTS, SECTION
+from airflow_audit_provider._airflow.config import DEFAULTS, SECTION, coverage_destinations
 from airflow_audit_provider.exceptions import ConfigurationError
 from airflow_audit_provider.get_provider_info import get_provider_info
 from tests.operators.task_setup import TaskSetup
@@ -72,3 +72,30 @@ def test_declared_defaults_are_those_of_the_code() -> None:
     assert {name: option["default"] for name, option in options.items()} == {
         name: str(default) for name, default in DEFAULTS.items()
     }
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "x",
+        "{}",
+        "[7]",
+        "[{}]",
+        '[{"destination": ""}]',
+        '[{"destination": "s3://a", "other": "x"}]',
+        '[{"destination": 7}]',
+    ],
+)
+def test_invalid_coverage_destinations_are_refused(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    """The error names the option and the form that it must have."""
+    _configure(monkeypatch, "coverage_destinations", value)
+    with pytest.raises(ConfigurationError, match=r"coverage_destinations.*JSON list of objects"):
+        coverage_destinations()
+
+
+def test_coverage_destinations_are_the_objects_of_the_list(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An empty option lists none."""
+    _configure(monkeypatch, "coverage_destinations", "")
+    assert coverage_destinations() == []
+    _configure(monkeypatch, "coverage_destinations", '[{"destination": "s3://a", "dag_id": "b"}]')
+    assert coverage_destinations() == [{"destination": "s3://a", "dag_id": "b"}]

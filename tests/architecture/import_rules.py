@@ -40,6 +40,11 @@ EXTERNAL: dict[str, set[str]] = {
     f"{PACKAGE}/testing/": {"httpx", "msgspec"},
     **{path: {"airflow", "pendulum", "msgspec"} for path in AIRFLOW_LAYER},
     f"{PACKAGE}/hooks/": {"airflow", "httpx", "msgspec"},
+    # The web server's own libraries and its database; they come with Airflow.
+    f"{PACKAGE}/plugins/coverage_page/": {
+        *("airflow", "msgspec", "pendulum"),
+        *("fastapi", "jinja2", "markupsafe", "sqlalchemy", "starlette"),
+    },
     # The thread a triggerer of an older Airflow can be asked from; it comes with Airflow.
     f"{PACKAGE}/_airflow/compat.py": {"airflow", "asgiref"},
     # Opens Google Cloud Storage with a connection's key where Airflow's Google provider is not installed.

@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import pytest
 
+from airflow_audit_provider._airflow.destinations import dataset_id, dataset_uri
+from airflow_audit_provider._airflow.page_addresses import coverage_page, object_page
 from airflow_audit_provider.exceptions import AuditProviderError
-from airflow_audit_provider.links.audit_logs import CloudflareDashboardLink, ManifestLink, object_page
+from airflow_audit_provider.links.audit_logs import (
+    CloudflareDashboardLink,
+    CoverageLink,
+    ManifestLink,
+)
 from airflow_audit_provider.testing.settings import ACCOUNT_ID
 from tests.operators.task_setup import WINDOW, TaskSetup
 
+NAME = "20261026T000000Z-20261027T000000Z"
 GENERAL = "https://dash.cloudflare.com/?to=/:account/audit-log"
 
 
@@ -17,6 +24,8 @@ def test_links_of_a_landed_window(task_setup: TaskSetup) -> None:
     operator = task_setup.operator(**WINDOW)
     summary = operator.execute({})
     assert ManifestLink().get_link(operator, ti_key=None) == summary["manifest_uri"]
+    page = CoverageLink().get_link(operator, ti_key=None)
+    assert page.endswith(f"/cloudflare-audit-logs/d/{dataset_id(dataset_uri(operator.destination))}/w/{NAME}")
     expected = f"https://dash.cloudflare.com/{ACCOUNT_ID}/audit-log"
     assert CloudflareDashboardLink().get_link(operator, ti_key=None) == expected
 
@@ -25,6 +34,7 @@ def test_links_before_a_run(task_setup: TaskSetup) -> None:
     """Has no manifest before a run, and the dashboard's front page."""
     operator = task_setup.operator(**WINDOW)
     assert ManifestLink().get_link(operator, ti_key=None) == ""
+    assert CoverageLink().get_link(operator, ti_key=None) == ""
     assert CloudflareDashboardLink().get_link(operator, ti_key=None) == GENERAL
 
 
@@ -62,3 +72,9 @@ def test_other_scopes_link_to_dashboard_front_page(task_setup: TaskSetup, scope:
 def test_object_link_opens_console_of_its_store(uri: str, page: str) -> None:
     """S3 and GCS have a web console; other stores show the URI."""
     assert object_page(uri) == page
+
+
+@pytest.mark.parametrize("uri", ["", "s3://audit", "s3://a*b/_manifests/x.json", "/_manifests/x.json"])
+def test_coverage_page_of_uri_without_destination_is_empty(uri: str) -> None:
+    """A link never fails a task."""
+    assert coverage_page(uri) == ""

@@ -15,17 +15,22 @@ from playwright.sync_api import Locator, Page, expect, sync_playwright
 
 WITHIN_MS = 120_000
 _BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-_OPTIONS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
+OPTIONS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
+
+
+def browser_path() -> str:
+    """Returns the path of the system's Chromium."""
+    found = [path for name in _BROWSERS if (path := shutil.which(name))]
+    if not found:
+        raise FileNotFoundError("There is no browser on the PATH. tools/system-packages installs one.")
+    return found[0]
 
 
 @contextmanager
 def browse(base_url: str) -> Iterator[Page]:
     """Opens a page of Airflow in the system's Chromium; every wait on it has a deadline."""
-    found = [path for name in _BROWSERS if (path := shutil.which(name))]
-    if not found:
-        raise FileNotFoundError("There is no browser on the PATH. tools/system-packages installs one.")
     with sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=found[0], headless=True, args=_OPTIONS)
+        browser = driver.chromium.launch(executable_path=browser_path(), headless=True, args=OPTIONS)
         try:
             page = browser.new_page(base_url=base_url, viewport={"width": 1400, "height": 2000})
             page.set_default_timeout(WITHIN_MS)

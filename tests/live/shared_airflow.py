@@ -38,6 +38,9 @@ def settings(home: Home, account: CloudflareAccount) -> dict[str, str]:
         "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.5",
         "AIRFLOW__CORE__TEST_CONNECTION": "Enabled",
         "AUDIT_LANDED": home.landed.as_uri(),
+        "AIRFLOW__CLOUDFLARE_AUDIT_LOGS__COVERAGE_DESTINATIONS": json.dumps(
+            [{"destination": (home.landed / "covered").as_uri(), "dag_id": "covered_daily"}]
+        ),
         "AUDIT_TODAY": TODAY.isoformat(),
         "AUDIT_SPRING": SPRING.isoformat(),
         "AUDIT_AUTUMN": AUTUMN.isoformat(),

@@ -1,0 +1,55 @@
+"""Reads the manifests of all generations of one window, for the page that shows them to people.
+
+Invariant: it writes nothing, and a manifest that cannot be read is a generation with the reason why not.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import NamedTuple
+
+from airflow_audit_provider.core.archive.manifest import Manifest
+from airflow_audit_provider.core.archive.object_keys import WindowKeys
+from airflow_audit_provider.core.ports import Store
+from airflow_audit_provider.exceptions import VerificationError
+from airflow_audit_provider.pipelines.committed import placed_manifest
+from airflow_audit_provider.pipelines.side_by_side import read_each
+
+# Each late record can make a generation, so a window can have hundreds; the page shows the newest.
+MOST_READ = 50
+
+
+class Generation(NamedTuple):
+    """One generation: ``manifest`` is None if it cannot be used, and ``problem`` says why."""
+
+    number: int
+    key: str
+    sha256: str
+    manifest: Manifest | None
+    problem: str
+
+
+class WindowHistory(NamedTuple):
+    """The newest generations of a window, the newest first, and how many there are."""
+
+    generations: tuple[Generation, ...]
+    generation_count: int
+
+
+def window_history(store: Store, keys: WindowKeys) -> WindowHistory:
+    """Returns the generations of a window; none if it is not committed."""
+    numbers = {keys.generation_of(key) for key in store.list_keys(keys.manifest_prefix)}
+    listed = sorted((number for number in numbers if number is not None), reverse=True)
+    newest = {keys.manifest(number): number for number in listed[:MOST_READ]}
+    read = read_each(store, list(newest))
+    return WindowHistory(tuple(_generation(newest[key], key, content) for key, content in read), len(listed))
+
+
+def _generation(number: int, key: str, content: bytes | None) -> Generation:
+    if content is None:
+        return Generation(number, key, "", None, f"The manifest {key} was listed and is gone.")
+    sha256 = hashlib.sha256(content).hexdigest()
+    try:
+        return Generation(number, key, sha256, placed_manifest(key, content), "")
+    except VerificationError as error:
+        return Generation(number, key, sha256, None, error.message)

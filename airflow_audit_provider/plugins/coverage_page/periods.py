@@ -1,0 +1,195 @@
+"""Divides the history of a dataset into days or hours and counts what each of them holds; pure.
+
+Invariant: a period has the state of its worst part, and its figures are those of the windows that overlap it.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, time, timedelta
+from enum import StrEnum
+
+from airflow_audit_provider.core.limits import DEFAULT_SETTLE_DELAY
+from airflow_audit_provider.core.verification.coverage import (
+    Coverage,
+    Span,
+    SpanState,
+    WindowFacts,
+    coverage_of,
+    due_until,
+)
+from airflow_audit_provider.core.windows.readiness import whole_windows_start_at
+from airflow_audit_provider.core.windows.window import TimeWindow
+from airflow_audit_provider.pipelines.overview import SeenWindow
+
+DAY, HOUR = timedelta(days=1), timedelta(hours=1)
+LEVELS = 4
+
+
+class State(StrEnum):
+    """State of a period or window, the worst first: a period with two of them shows the first."""
+
+    DAMAGED = "damaged"
+    MISSING = "missing"
+    LOST = "lost"
+    FOREIGN = "foreign"
+    UNREAD = "unread"
+    LATE = "late"
+    UNVERIFIED = "unverified"
+    COMMITTED = "committed"
+    EMPTY = "empty"
+    PENDING = "pending"
+    BEFORE = "before"
+
+
+WORDS = {
+    State.DAMAGED: "manifest damaged",
+    State.MISSING: "missing",
+    State.LOST: "missing, beyond retention",
+    State.FOREIGN: "of another dataset",
+    State.UNREAD: "not read yet",
+    State.LATE: "extended by late records",
+    State.UNVERIFIED: "committed, not verified",
+    State.COMMITTED: "committed and verified",
+    State.EMPTY: "committed, empty",
+    State.PENDING: "not due yet",
+    State.BEFORE: "before the first window",
+}
+MEANINGS = {
+    State.DAMAGED: "The manifest of a window cannot be read, or states another window.",
+    State.MISSING: "No window was committed although it is due. Cloudflare still has the records.",
+    State.LOST: "No window was committed, and Cloudflare no longer has all records of that time.",
+    State.FOREIGN: "A window was committed for another dataset.",
+    State.UNREAD: "A window is committed; its manifest is not in the index yet and was not read.",
+    State.LATE: "A later generation added records to a window.",
+    State.UNVERIFIED: "Committed, and no verification of this generation is recorded.",
+    State.COMMITTED: "Committed, and its newest generation passed a verification.",
+    State.EMPTY: "Read, committed, and without a record.",
+    State.PENDING: "The window is not over, or its settle delay has not passed.",
+    State.BEFORE: "Earlier than the first window of the dataset.",
+}
+_ORDER = {state: number for number, state in enumerate(State)}
+_SPAN_STATES = {SpanState.MISSING: State.MISSING, SpanState.PENDING: State.PENDING}
+
+
+@dataclass(slots=True)
+class Period:
+    """A day or an hour. ``records`` and ``size_bytes`` are shares of windows that are longer than it."""
+
+    start: datetime
+    end: datetime
+    state: State = State.BEFORE
+    windows: list[SeenWindow] = field(default_factory=list)
+    records: float = 0.0
+    size_bytes: float = 0.0
+    is_share: bool = False
+
+    def mark(self, state: State) -> None:
+        """Takes a state if it is worse than the present one."""
+        if _ORDER[state] < _ORDER[self.state]:
+            self.state = state
+
+    def add(self, seen: SeenWindow) -> None:
+        """Adds a window that overlaps the period."""
+        self.windows.append(seen)
+        self.mark(state_of(seen))
+        start, end = seen.window.start, seen.window.end
+        share = 1.0
+        if start < self.start or end > self.end:
+            share, self.is_share = (min(end, self.end) - max(start, self.start)) / (end - start), True
+        self.records += share * seen.record_count
+        self.size_bytes += share * seen.size_bytes
+
+
+def state_of(seen: SeenWindow) -> State:
+    """Returns the state of a window."""
+    if seen.problem:
+        return State.DAMAGED
+    if seen.is_foreign:
+        return State.FOREIGN
+    if not seen.is_read:
+        return State.UNREAD
+    if not seen.record_count:
+        return State.EMPTY
+    if seen.late_count:
+        return State.LATE
+    return State.UNVERIFIED if seen.verified_at is None else State.COMMITTED
+
+
+def history(windows: Sequence[SeenWindow], now: datetime) -> Coverage | None:
+    """Returns the coverage from the first window to now; None without a window."""
+    if not windows:
+        return None
+    known = {one.window: _facts(one) for one in windows}
+    end = max([now, *(window.end for window in known)])
+    due_at = due_until(known, now, DEFAULT_SETTLE_DELAY)
+    return coverage_of(TimeWindow(windows[0].window.start, end), known, due_at)
+
+
+def _facts(seen: SeenWindow) -> WindowFacts:
+    # A manifest that was not read, or cannot be, still shows that its window was committed.
+    is_foreign = seen.is_foreign and not seen.problem
+    return WindowFacts(seen.record_count, seen.is_recounted, is_foreign)
+
+
+def gaps(found: Coverage | None, now: datetime) -> list[tuple[Span, State]]:
+    """Returns what is missing or pending; a gap of which Cloudflare has only the end is divided there."""
+    # The conversion to text and back turns a pendulum instant into a standard one.
+    kept_at = datetime.fromisoformat(whole_windows_start_at(now.replace(microsecond=0)).isoformat())
+    parts: list[tuple[Span, State]] = []
+    for span in found.spans if found else ():
+        state = _SPAN_STATES.get(span.state)
+        if state is State.MISSING and span.start < kept_at:
+            parts.append((_clipped(span, span.start, min(span.end, kept_at)), State.LOST))
+            if span.end > kept_at:
+                parts.append((_clipped(span, kept_at, span.end), State.MISSING))
+        elif state is not None:
+            parts.append((span, state))
+    return parts
+
+
+def _clipped(span: Span, start: datetime, end: datetime) -> Span:
+    return Span(start, end, span.state, is_recounted=False, window_count=0, record_count=0)
+
+
+def periods(
+    start: datetime, count: int, length: timedelta, windows: Iterable[SeenWindow], absent: Iterable[tuple[Span, State]]
+) -> list[Period]:
+    """Returns so many periods from an instant on, filled with the windows and gaps that overlap them."""
+    found = [Period(start + number * length, start + (number + 1) * length) for number in range(count)]
+    starts = [one.start for one in found]
+    end = start + count * length
+
+    def overlapped(first_at: datetime, last_at: datetime) -> Sequence[Period]:
+        is_inside = first_at < end and last_at > start
+        return found[max(0, bisect_right(starts, first_at) - 1) : bisect_left(starts, last_at)] if is_inside else ()
+
+    for seen in windows:
+        for one in overlapped(seen.window.start, seen.window.end):
+            one.add(seen)
+    for span, state in absent:
+        for one in overlapped(span.start, span.end):
+            one.mark(state)
+    return found
+
+
+def midnight(instant: datetime) -> datetime:
+    """Returns the start of an instant's UTC day."""
+    return datetime.combine(instant.astimezone(UTC).date(), time(), UTC)
+
+
+def levels(found: Sequence[Period]) -> list[int]:
+    """Returns the intensity of each period, 0 to 4, by its rank among those with records.
+
+    Ranks show a quiet week beside one busy day, which would make every other day pale on a linear scale.
+    """
+    volumes = sorted(one.records for one in found if one.records > 0)
+    return [_level(one.records, volumes) for one in found]
+
+
+def _level(records: float, volumes: Sequence[float]) -> int:
+    if records <= 0:
+        return 0
+    return 1 + (LEVELS * bisect_left(volumes, records)) // len(volumes)

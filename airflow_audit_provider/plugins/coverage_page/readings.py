@@ -1,0 +1,93 @@
+"""Reads datasets in the background, so that a slow store holds no request of the web server.
+
+A reading is kept for a minute, so a page that is opened again costs the store nothing.
+
+Invariant: a request waits for a bounded time, and nothing is read twice at the same time.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Generic, TypeVar
+
+from airflow_audit_provider.core.ports import Clock
+from airflow_audit_provider.exceptions import AuditProviderError
+
+log = logging.getLogger(__name__)
+KEPT_SECONDS, WAITED_SECONDS = 60.0, 8.0
+_MOST_AT_A_TIME = 4
+
+
+_Result = TypeVar("_Result")
+
+
+@dataclass(slots=True)
+class Reading(Generic[_Result]):
+    """What is read: ``result`` once it has ended well, ``error`` in words once it has failed."""
+
+    began_at: datetime
+    began: float
+    result: _Result | None = None
+    error: str = ""
+    done: threading.Event = field(default_factory=threading.Event)
+
+
+class Readings(Generic[_Result]):
+    """Readings by name; how one is made is given with each start, and it may raise anything."""
+
+    def __init__(self, clock: Clock, waited_seconds: float = WAITED_SECONDS) -> None:
+        self._clock = clock
+        self._waited_seconds = waited_seconds
+        self._lock = threading.Lock()
+        self._slots = threading.Semaphore(_MOST_AT_A_TIME)
+        self._readings: dict[str, Reading[_Result]] = {}
+
+    def start(self, name: str, read: Callable[[], _Result], *, again: bool = False) -> Reading[_Result]:
+        """Returns the reading of a name; a new one, made by ``read``, if there is none, or if it has ended and is old.
+
+        ``again`` makes a new one unless the present one has not ended.
+        """
+        with self._lock:
+            found = self._readings.get(name)
+            if found is not None and not (found.done.is_set() and (again or self._is_old(found))):
+                return found
+            self._forget_old()
+            reading = Reading[_Result](self._clock.now(), self._clock.monotonic())
+            self._readings[name] = reading
+        # A daemon: a store that never answers must not hold up the end of the server.
+        threading.Thread(target=self._run, args=(read, reading), daemon=True, name="audit-log-page").start()
+        return reading
+
+    def wait(self, reading: Reading[_Result]) -> Reading[_Result]:
+        """Waits until a reading has ended, or for the longest time that a page may take."""
+        reading.done.wait(max(0.0, reading.began + self._waited_seconds - self._clock.monotonic()))
+        return reading
+
+    def _is_old(self, reading: Reading[_Result]) -> bool:
+        return self._clock.monotonic() - reading.began > KEPT_SECONDS
+
+    def _forget_old(self) -> None:
+        """Drops readings that nobody would get, so that their number is bounded by the requests of a minute."""
+        ended = [name for name, one in self._readings.items() if one.done.is_set() and self._is_old(one)]
+        for name in ended:
+            del self._readings[name]
+
+    def _run(self, read: Callable[[], _Result], reading: Reading[_Result]) -> None:
+        try:
+            with self._slots:
+                reading.result = read()
+        except AuditProviderError as error:
+            reading.error = error.message
+        except Exception as error:
+            # A library's error, whose text may hold a credential.
+            log.warning("The coverage page could not read a dataset", exc_info=True)
+            reading.error = (
+                f"The destination could not be read ({type(error).__name__}). See the log of the API server for the "
+                "reason, and check the destination's connection."
+            )
+        finally:
+            reading.done.set()

@@ -1,0 +1,230 @@
+"""Addresses of the coverage page, as a FastAPI application that Airflow mounts.
+
+::
+
+    /                          the datasets that the user may read
+    /d/<dataset>               one dataset: figures, calendar, gaps; with ?day=2026-11-23 the hours of a day
+    /d/<dataset>/verify        when which windows were verified, and the chain of seals
+    /d/<dataset>/w/<window>    the manifests of one window in words
+    /static/<name>             style sheet and scripts
+
+Invariant: each route but the static files asks for a user first, and each route of a dataset whether the user may read
+it. No route changes anything: a backfill is started by the browser, with a POST to Airflow's own API.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import date
+from typing import Any
+
+from fastapi import Depends, FastAPI, HTTPException, Request, Response
+from starlette.exceptions import HTTPException as AnyHttpError
+
+from airflow_audit_provider._airflow.observability.log_lines import window_text
+from airflow_audit_provider._airflow.page_addresses import dashboard_page, object_page
+from airflow_audit_provider.adapters.clock import SystemClock
+from airflow_audit_provider.core.archive.object_keys import WindowKeys, window_in
+from airflow_audit_provider.core.ports import Clock
+from airflow_audit_provider.core.windows.window import EARLIEST_AT, LATEST_AT
+from airflow_audit_provider.exceptions import AuditProviderError
+from airflow_audit_provider.pipelines.overview import Overview, overview
+from airflow_audit_provider.pipelines.plan import DEFAULT_DAG_ID
+from airflow_audit_provider.pipelines.seal_objects import SealObjects, read_chain_by_index
+from airflow_audit_provider.pipelines.window_history import WindowHistory, window_history
+from airflow_audit_provider.plugins.coverage_page import access, views
+from airflow_audit_provider.plugins.coverage_page.pages import page, static_file
+from airflow_audit_provider.plugins.coverage_page.readings import WAITED_SECONDS, Reading, Readings
+from airflow_audit_provider.plugins.coverage_page.runs import runs_of
+from airflow_audit_provider.plugins.coverage_page.sources import Source, sources
+from airflow_audit_provider.plugins.coverage_page.verify_view import verify_view
+from airflow_audit_provider.plugins.coverage_page.window_view import window_view
+
+_USER = Depends(access.current_user())
+_REFRESH_SECONDS = 5
+_WORDS = {
+    401: "You are not logged in. Log in to Airflow, then open this page again.",
+    403: "You may not read this dataset. Ask an administrator of Airflow for the right to read its asset.",
+    404: "There is no such page. Go back to the list of datasets.",
+}
+
+
+def build(
+    list_sources: Callable[[], list[Source]] = sources,
+    clock: Clock | None = None,
+    waited_seconds: float = WAITED_SECONDS,
+) -> FastAPI:
+    """Returns the application."""
+    app = FastAPI(title="Coverage of Cloudflare audit logs", docs_url=None, redoc_url=None, openapi_url=None)
+    site = _Site(list_sources, clock or SystemClock(), waited_seconds)
+    app.add_api_route("/", site.datasets, methods=["GET"])
+    app.add_api_route("/d/{dataset_id}", site.dataset, methods=["GET"])
+    app.add_api_route("/d/{dataset_id}/verify", site.verify, methods=["GET"])
+    app.add_api_route("/d/{dataset_id}/w/{name}", site.window, methods=["GET"])
+    app.add_api_route("/static/{name}", _static, methods=["GET"])
+    app.add_exception_handler(AnyHttpError, _refused)
+    app.add_exception_handler(AuditProviderError, _failed)
+    return app
+
+
+class _Site:
+    """The pages, which share the readings of the datasets."""
+
+    def __init__(self, list_sources: Callable[[], list[Source]], clock: Clock, waited_seconds: float) -> None:
+        self._list_sources = list_sources
+        self._clock = clock
+        self._overviews = Readings[Overview](clock, waited_seconds)
+        self._windows = Readings[WindowHistory](clock, waited_seconds)
+        self._seals = Readings[SealObjects](clock, waited_seconds)
+
+    def datasets(self, version: str = "", account: str = "", user: Any = _USER) -> Response:
+        """Lists the datasets that the user may read."""
+        if not access.may_read_assets(user):
+            raise HTTPException(403)
+        found = access.readable(user, self._list_sources())
+        started = [(source, self._start(source)) for source in found]
+        now = self._clock.now()
+        rows = [views.dataset_row(source, self._overviews.wait(reading), now) for source, reading in started]
+        shown = [row for row in rows if row.is_chosen(version, account)]
+        is_waiting = any(row.is_waiting for row in rows)
+        return page(
+            "datasets.html",
+            "",
+            refresh_seconds=_REFRESH_SECONDS if is_waiting else None,
+            rows=shown,
+            hidden_count=len(rows) - len(shown),
+            versions=sorted({row.version for row in rows if row.version}),
+            accounts=sorted({row.account for row in rows if row.account}),
+            version=version,
+            account=account,
+        )
+
+    def dataset(self, dataset_id: str, day: str = "", again: str = "", user: Any = _USER) -> Response:
+        """Shows one dataset, and the hours of a day."""
+        source = self._source(dataset_id, user)
+        chosen = _day(day) if day else None
+        reading = self._overviews.wait(self._start(source, again=bool(again)))
+        if reading.result is None:
+            return _unread("../", source, reading)
+        now = self._clock.now()
+        return page(
+            "dataset.html",
+            "../",
+            source=source,
+            read_at=views.instant_text(reading.began_at),
+            view=views.dataset_view(reading.result, now, source.dag_id),
+            day=views.day_view(reading.result, chosen, now) if chosen else None,
+            legend=views.legend(),
+            bar_height=views.BAR_HEIGHT,
+            may_start=access.may_backfill(user, source.dag_id or DEFAULT_DAG_ID),
+        )
+
+    def window(self, dataset_id: str, name: str, again: str = "", user: Any = _USER) -> Response:
+        """Shows the manifests of one window."""
+        source = self._source(dataset_id, user)
+        keys = _window_keys(name)
+        started = self._windows.start(
+            f"{dataset_id}/{name}", lambda: window_history(source.open(), keys), again=bool(again)
+        )
+        reading = self._windows.wait(started)
+        if reading.result is None:
+            return _unread("../../../", source, reading)
+        if not reading.result.generation_count:
+            raise HTTPException(404, "There is no such window. It was not committed, or was removed.")
+        return page(
+            "window.html",
+            "../../../",
+            source=source,
+            name=window_text(keys.window),
+            view=window_view(reading.result),
+            objects=[
+                (f"{source.uri}/{one.key}", object_page(f"{source.uri}/{one.key}"))
+                for one in reading.result.generations
+            ],
+            runs=runs_of(source, keys.window, lambda dag_id: access.may_read_runs(user, dag_id)),
+            dashboard=_dashboard(reading.result),
+        )
+
+    def verify(self, dataset_id: str, again: str = "", user: Any = _USER) -> Response:
+        """Shows what the records of verifications and the seals state."""
+        source = self._source(dataset_id, user)
+        seals = self._seals.start(dataset_id, lambda: read_chain_by_index(source.open()), again=bool(again))
+        reading = self._overviews.wait(self._start(source, again=bool(again)))
+        sealed = self._seals.wait(seals)
+        if reading.result is None:
+            return _unread("../../", source, reading)
+        if sealed.result is None:
+            return _unread("../../", source, sealed)
+        return page("verify.html", "../../", source=source, view=verify_view(reading.result.verified, sealed.result))
+
+    def _source(self, dataset_id: str, user: Any) -> Source:
+        """Returns a dataset; ends the request if there is none, or the user may not read it."""
+        found = next((source for source in self._list_sources() if source.id == dataset_id), None)
+        # Without any right the answer does not tell which datasets exist.
+        if not access.may_read_assets(user) or (found is not None and not access.may_read(user, found)):
+            raise HTTPException(403)
+        if found is None:
+            raise HTTPException(404, "There is no such dataset. Its asset may have been removed: go back to the list.")
+        return found
+
+    def _start(self, source: Source, *, again: bool = False) -> Reading[Overview]:
+        return self._overviews.start(source.id, lambda: overview(source.open()), again=again)
+
+
+def _window_keys(name: str) -> WindowKeys:
+    """Returns the keys of a window by its name in an address; ends the request for a name that no window has."""
+    window = window_in(name)
+    if window is None or WindowKeys(window, window.start.date()).name != name:
+        raise HTTPException(404, "There is no such window. Choose it on the page of its dataset.")
+    return WindowKeys(window, window.start.date())
+
+
+def _dashboard(history: WindowHistory) -> str:
+    """Returns the address of the audit log in Cloudflare's dashboard, empty if no manifest states the account."""
+    queries = (one.manifest.query for one in history.generations if one.manifest is not None)
+    query = next(queries, None)
+    return "" if query is None else dashboard_page(str(query.scope), query.scope_id)
+
+
+def _unread(root: str, source: Source, reading: Reading[Any]) -> Response:
+    """Shows that a dataset could not be read, or not yet."""
+    if reading.error:
+        return page("unread.html", root, status=502, source=source, error=reading.error)
+    return page("unread.html", root, status=503, source=source, error="", refresh_seconds=_REFRESH_SECONDS)
+
+
+def _day(text: str) -> date:
+    try:
+        day = date.fromisoformat(text)
+    except ValueError:
+        raise HTTPException(400, "The day is invalid. Give it as in 2026-11-23.") from None
+    if not EARLIEST_AT.date() < day < LATEST_AT.date():
+        raise HTTPException(400, "The day is outside of the calendar. Give a day such as 2026-11-23.")
+    return day
+
+
+def _static(name: str) -> Response:
+    found = static_file(name)
+    if found is None:
+        raise HTTPException(404)
+    return found
+
+
+def _refused(request: Request, error: Exception) -> Response:
+    """Shows why a request is not answered."""
+    assert isinstance(error, AnyHttpError), "the application registers it for these errors"
+    is_own = error.status_code == 400 or error.detail.startswith("There is")
+    fallback = "The request cannot be answered. Go back to the list of datasets."
+    return _error_page(request, error.detail if is_own else _WORDS.get(error.status_code, fallback), error.status_code)
+
+
+def _failed(request: Request, error: Exception) -> Response:
+    """Shows an error of this provider, such as that of an invalid configuration."""
+    assert isinstance(error, AuditProviderError), "the application registers it for these errors"
+    return _error_page(request, error.message, 500)
+
+
+def _error_page(request: Request, words: str, status: int) -> Response:
+    """Returns the page of an error; the list of datasets is as many levels up as the address has."""
+    depth = max(0, request.scope["path"].removeprefix(request.scope.get("root_path", "")).count("/") - 1)
+    return page("error.html", "../" * depth, status=status, words=words, status_code=status)

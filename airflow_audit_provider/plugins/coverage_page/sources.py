@@ -1,0 +1,101 @@
+"""Finds the datasets that the page shows: assets of this provider, and those that the configuration lists.
+
+An asset has no connection, and any DAG author can create one. So an asset that the configuration does not list is read
+with the default connection of its object store, and one of local files is not read at all.
+
+Invariant: a store is opened only for a dataset of this list, never for an address that a request states.
+"""
+
+from __future__ import annotations
+
+import re
+import string
+from collections.abc import Iterable
+from typing import Any
+from urllib.parse import quote, unquote, urlsplit
+
+import msgspec
+
+from airflow_audit_provider._airflow.config import coverage_destinations
+from airflow_audit_provider._airflow.destinations import dataset_id, dataset_uri, store_from_connection
+from airflow_audit_provider.core.ports import Store
+from airflow_audit_provider.exceptions import AuditProviderError, ConfigurationError
+
+ASSET_GROUP = "cloudflare-audit-logs"
+_READ_SCHEMES = frozenset({"s3", "gs", "abfs"})
+_ESCAPED = re.compile(r"(?:%[89A-F][0-9A-F])+")
+
+
+class Source(msgspec.Struct, frozen=True):
+    """A dataset: its URI without credentials, and how it is read.
+
+    ``asset_id`` is the id of its asset, None for a destination that only the configuration lists. ``problem`` says why
+    it is not read, empty if it is. ``dag_id`` is the DAG of the commands that fill gaps.
+    """
+
+    uri: str
+    destination: str
+    asset_id: str | None = None
+    destination_conn_id: str | None = None
+    dag_id: str | None = None
+    problem: str = ""
+
+    @property
+    def id(self) -> str:
+        """The name of the dataset in addresses: a digest, so that no address holds a URI."""
+        return dataset_id(self.uri)
+
+    def open(self) -> Store:
+        """Returns the store of the dataset; raises ``ConfigurationError`` for one that is not read."""
+        if self.problem:
+            raise ConfigurationError(
+                f"The asset {self.uri} is not read. {self.problem} List the destination in coverage_destinations in "
+                "section [cloudflare_audit_logs] of Airflow's configuration."
+            )
+        return store_from_connection(self.destination, self.destination_conn_id)
+
+
+def sources() -> list[Source]:
+    """Returns all datasets, sorted by URI."""
+    return merged(_assets(), coverage_destinations())
+
+
+def merged(assets: Iterable[tuple[str, str]], configured: Iterable[dict[str, Any]]) -> list[Source]:
+    """Returns the datasets of assets, as pairs of id and URI, and of the configuration's entries."""
+    found: dict[str, Source] = {}
+    for asset_id, asset_uri in assets:
+        uri = _ESCAPED.sub(lambda match: unquote(match[0]), asset_uri)
+        found[uri] = Source(uri, uri, asset_id, problem=_problem(uri))
+    for entry in configured:
+        destination = entry["destination"]
+        uri = dataset_uri(destination)
+        known = found.get(uri)
+        given: dict[str, Any] = {name: entry.get(name) for name in ("destination_conn_id", "dag_id")}
+        found[uri] = Source(uri, destination, known.asset_id if known else None, **given)
+    return [found[uri] for uri in sorted(found)]
+
+
+def asset_uri_of(uri: str) -> str:
+    """Returns the URI of the asset of a dataset, which has only ASCII characters."""
+    return quote(uri, safe=string.printable)
+
+
+def _problem(uri: str) -> str:
+    """Returns why an asset that the configuration does not list is not read."""
+    if urlsplit(uri).scheme not in _READ_SCHEMES:
+        return "Only destinations in an object store are read from their asset alone."
+    try:
+        is_place = dataset_uri(uri) == uri
+    except AuditProviderError:
+        is_place = False
+    return "" if is_place else "Its URI does not name a destination."
+
+
+def _assets() -> list[tuple[str, str]]:
+    from airflow.models.asset import AssetModel
+    from airflow.utils.session import create_session
+    from sqlalchemy import select
+
+    with create_session() as session:
+        found = session.execute(select(AssetModel.id, AssetModel.uri).where(AssetModel.group == ASSET_GROUP))
+        return [(str(asset_id), uri) for asset_id, uri in found]

@@ -1,0 +1,356 @@
+"""Turns what was read into what the templates show: figures in words, a calendar, a histogram; pure.
+
+Invariant: nothing here is HTML, so every text passes the templates' escaping.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from datetime import date, datetime, timedelta
+from itertools import groupby
+from typing import NamedTuple
+
+import pendulum
+
+from airflow_audit_provider._airflow.observability.log_lines import count_of, size_text, window_text
+from airflow_audit_provider.core.archive.dataset import Dataset
+from airflow_audit_provider.core.archive.object_keys import WindowKeys
+from airflow_audit_provider.core.verification.coverage import RECENT_COUNT, Coverage, Span
+from airflow_audit_provider.core.windows.readiness import RETENTION_MONTHS, expires_at
+from airflow_audit_provider.core.windows.window import TimeWindow, format_instant
+from airflow_audit_provider.pipelines.overview import NewestSeal, Overview, SeenWindow
+from airflow_audit_provider.pipelines.plan import DEFAULT_DAG_ID
+from airflow_audit_provider.pipelines.plan_report import backfill_command
+from airflow_audit_provider.plugins.coverage_page.periods import (
+    DAY,
+    HOUR,
+    MEANINGS,
+    WORDS,
+    Period,
+    State,
+    gaps,
+    history,
+    levels,
+    midnight,
+    periods,
+    state_of,
+)
+from airflow_audit_provider.plugins.coverage_page.readings import Reading
+from airflow_audit_provider.plugins.coverage_page.sources import Source
+
+BAR_HEIGHT = 60
+_WEEK_DAYS = 7
+_MOST_LISTED = 50
+# Runs side by side of a backfill; the command ``plan`` computes the number that the rate limit allows.
+_RUNS = 4
+NONE = "none"
+
+
+class Fact(NamedTuple):
+    """A figure with its name."""
+
+    name: str
+    text: str
+
+
+class Cell(NamedTuple):
+    """One day or hour: its name, label in words, state and intensity from 0 to 4."""
+
+    name: str
+    text: str
+    label: str
+    state: State
+    level: int
+
+
+class Month(NamedTuple):
+    """A month: ``offset`` is the number of weekdays before its first day, Monday first."""
+
+    name: str
+    offset: int
+    cells: tuple[Cell, ...]
+
+
+class Bar(NamedTuple):
+    """One bar of the histogram, from ``top`` to the bottom."""
+
+    x: int
+    top: float
+    height: float
+
+
+class Backfill(NamedTuple):
+    """A backfill of a gap: its DAG, the bounds that Airflow takes, both inclusive, and the command that creates it."""
+
+    dag_id: str
+    first: str
+    last: str
+    runs: int
+    command: str
+
+
+class Gap(NamedTuple):
+    """A span without a committed window; ``backfill`` fills it, None if no whole window can be read."""
+
+    start: str
+    end: str
+    state: State
+    words: str
+    until: str
+    backfill: Backfill | None
+
+
+class WindowRow(NamedTuple):
+    """A window in a list."""
+
+    name: str
+    text: str
+    state: State
+    words: str
+    records: str
+    size: str
+    generation: str
+    verified: str
+
+
+class DayView(NamedTuple):
+    """A day: its hours and windows; ``more_count`` is how many windows are not listed."""
+
+    name: str
+    label: str
+    hours: tuple[Cell, ...]
+    windows: tuple[WindowRow, ...]
+    more_count: int
+
+
+class DatasetView(NamedTuple):
+    """The page of a dataset."""
+
+    facts: tuple[Fact, ...]
+    months: tuple[Month, ...]
+    day_count: int
+    bars: tuple[Bar, ...]
+    bars_label: str
+    gaps: tuple[Gap, ...]
+    more_gaps: int
+    damaged: tuple[Fact, ...]
+    damaged_count: int
+    problems: tuple[str, ...]
+
+
+class DatasetRow(NamedTuple):
+    """A dataset in the list; ``facts`` are empty while it is read, and if it cannot be."""
+
+    id: str
+    uri: str
+    version: str
+    account: str
+    facts: tuple[Fact, ...]
+    error: str
+    is_waiting: bool
+
+    def is_chosen(self, version: str, account: str) -> bool:
+        """Returns whether the filters let it through; one that is not read is never hidden."""
+        return not self.facts or (version in ("", self.version) and account in ("", self.account))
+
+
+def dataset_row(source: Source, reading: Reading[Overview], now: datetime) -> DatasetRow:
+    """Returns a dataset as it is listed."""
+    seen = reading.result
+    if seen is None:
+        return DatasetRow(source.id, source.uri, "", "", (), reading.error, not reading.error)
+    query = seen.dataset.query if seen.dataset else None
+    facts = tuple(_facts(seen, history(seen.windows, now), now))
+    version, account = (str(query.version), query.scope_id or str(query.scope)) if query else ("", "")
+    return DatasetRow(source.id, source.uri, version, account, facts, "", is_waiting=False)
+
+
+def dataset_view(seen: Overview, now: datetime, dag_id: str | None = None) -> DatasetView:
+    """Returns the page of a dataset at an instant: 18 months up to today, in UTC; ``dag_id`` is that of backfills."""
+    found = history(seen.windows, now)
+    absent = gaps(found, now)
+    start = midnight(pendulum.instance(now).subtract(months=RETENTION_MONTHS)).replace(day=1)
+    count = (midnight(now) - start).days + 1
+    days = periods(start, count, DAY, seen.windows, absent)
+    missing = [(span, state) for span, state in absent if state is not State.PENDING]
+    damaged = [one for one in seen.windows if one.problem]
+    length = max((one.window.length for one in seen.windows[-RECENT_COUNT:]), default=DAY)
+    return DatasetView(
+        facts=tuple(_facts(seen, found, now)),
+        months=tuple(_months(days)),
+        day_count=count,
+        bars=tuple(_bars(days)),
+        bars_label=_bars_label(days),
+        gaps=tuple(_gap(span, state, length, dag_id or DEFAULT_DAG_ID) for span, state in missing[:_MOST_LISTED]),
+        more_gaps=max(0, len(missing) - _MOST_LISTED),
+        damaged=tuple(Fact(window_text(one.window), one.problem) for one in damaged[:_MOST_LISTED]),
+        damaged_count=len(damaged),
+        problems=seen.problems,
+    )
+
+
+def day_view(seen: Overview, day: date, now: datetime) -> DayView:
+    """Returns the hours and windows of a UTC day."""
+    start = midnight(now).replace(year=day.year, month=day.month, day=day.day)
+    absent = gaps(history(seen.windows, now), now)
+    (whole,) = periods(start, 1, DAY, seen.windows, absent)
+    hours = periods(start, 24, HOUR, whole.windows, absent)
+    cells = [
+        Cell(f"{one.start:%H:%M}", f"{one.start:%H}", _label(one, f"{one.start:%H:%M}"), one.state, level)
+        for one, level in zip(hours, levels(hours), strict=True)
+    ]
+    rows = tuple(window_row(one) for one in whole.windows[:_MOST_LISTED])
+    return DayView(str(day), _label(whole, str(day)), tuple(cells), rows, len(whole.windows) - len(rows))
+
+
+def window_row(seen: SeenWindow) -> WindowRow:
+    """Returns a window as a row of a list."""
+    state, is_known = state_of(seen), seen.is_read and not seen.problem
+    return WindowRow(
+        name=WindowKeys(seen.window, seen.window.start.date()).name,
+        text=window_text(seen.window),
+        state=state,
+        words=WORDS[state],
+        records=f"{seen.record_count:,}" if is_known else "unknown",
+        size=size_text(seen.size_bytes) if is_known else "unknown",
+        generation=str(seen.generation),
+        verified=instant_text(seen.verified_at, "not recorded"),
+    )
+
+
+def legend() -> list[tuple[State, str, str]]:
+    """Returns each state with its name and meaning."""
+    return [(state, WORDS[state], MEANINGS[state]) for state in State]
+
+
+def log_text(dataset: Dataset | None) -> str:
+    """Returns which audit log a dataset holds, in one line."""
+    return "unknown" if dataset is None else str(dataset)
+
+
+def _facts(seen: Overview, found: Coverage | None, now: datetime) -> Iterator[Fact]:
+    """Yields the figures above the calendar."""
+    states = Counter(state_of(one) for one in seen.windows)
+    yield Fact("Audit log", log_text(seen.dataset))
+    yield Fact("First committed instant", instant_text(found.first_at if found else None))
+    yield Fact("Last committed instant", instant_text(found.last_at if found else None))
+    yield Fact("Complete without a gap up to", instant_text(found.complete_until_at if found else None))
+    yield Fact("Windows", f"{len(seen.windows):,}")
+    for name, state in _COUNTED:
+        if states[state]:
+            yield Fact(name, f"{states[state]:,}")
+    yield Fact("Not verified", f"{seen.verified.not_verified_count:,}")
+    yield from _gap_facts(gaps(found, now), now)
+    yield Fact("Records", f"{sum(one.record_count for one in seen.windows):,}")
+    yield Fact("Size", size_text(sum(one.size_bytes for one in seen.windows)))
+    yield Fact("Newest seal", _seal_text(seen.seal))
+    yield Fact("Last verification that passed", instant_text(seen.verified.last_passed_at))
+
+
+_COUNTED = (
+    ("Empty", State.EMPTY),
+    ("Extended by late records", State.LATE),
+    ("Damaged manifests", State.DAMAGED),
+    ("Of another dataset", State.FOREIGN),
+    ("Not read yet", State.UNREAD),
+)
+
+
+def _gap_facts(absent: Sequence[tuple[Span, State]], now: datetime) -> Iterator[Fact]:
+    missing = [span for span, state in absent if state is State.MISSING]
+    lost = [span for span, state in absent if state is State.LOST]
+    yield Fact("Missing", _spans_text(missing))
+    if missing:
+        days = (expires_at(TimeWindow(missing[0].start, missing[0].end)) - now).days
+        yield Fact("Oldest gap expires in", count_of(max(0, days), "day"))
+    if lost:
+        yield Fact("Beyond retention", _spans_text(lost))
+
+
+def _spans_text(spans: Sequence[Span]) -> str:
+    """Returns how many gaps there are and how long they are together."""
+    if not spans:
+        return NONE
+    length = sum((span.end - span.start for span in spans), timedelta())
+    whole, rest = divmod(length, DAY)
+    hours = round(rest / HOUR, 1)
+    parts = [count_of(whole, "day")] if whole else []
+    parts += [f"{hours:g} hours"] if hours or not whole else []
+    return f"{count_of(len(spans), 'gap')}, {' '.join(parts)}"
+
+
+def _seal_text(seal: NewestSeal | None) -> str:
+    if seal is None:
+        return NONE
+    signed = "signed" if seal.is_signed else "not signed"
+    return f"number {seal.number}, {signed}, {'with' if seal.is_timestamped else 'without'} a time stamp"
+
+
+def _gap(span: Span, state: State, length: timedelta, dag_id: str) -> Gap:
+    until, backfill = "", None
+    if state is State.MISSING:
+        until = format_instant(expires_at(TimeWindow(span.start, span.end)))[:10]
+        backfill = _backfill(span, length, dag_id)
+    return Gap(format_instant(span.start), format_instant(span.end), state, WORDS[state], until, backfill)
+
+
+def _backfill(span: Span, length: timedelta, dag_id: str) -> Backfill | None:
+    """Returns what fills a gap with windows of the newest windows' length."""
+    whole_count = (span.end - span.start) // length
+    if not whole_count:
+        return None
+    # A gap that begins where the retention does begins inside a window.
+    last_at = span.end - length
+    first_at = last_at - (whole_count - 1) * length
+    is_whole_days = length == DAY and first_at == midnight(first_at)
+    command = backfill_command(dag_id, first_at, last_at, _RUNS, is_whole_days=is_whole_days)
+    return Backfill(dag_id, format_instant(first_at), format_instant(last_at), _RUNS, command)
+
+
+def _months(days: Sequence[Period]) -> Iterator[Month]:
+    """Yields the months of the days."""
+    pairs = zip(days, levels(days), strict=True)
+    for name, group in groupby(pairs, key=lambda pair: f"{pair[0].start:%B %Y}"):
+        cells = []
+        listed = list(group)
+        for one, level in listed:
+            day = f"{one.start:%Y-%m-%d}"
+            cells.append(Cell(day, str(one.start.day), _label(one, day), one.state, level))
+        yield Month(name, listed[0][0].start.weekday(), tuple(cells))
+
+
+def _label(one: Period, name: str) -> str:
+    """Returns the figures of a period as a sentence."""
+    if not one.windows:
+        return f"{name}: {WORDS[one.state]}"
+    verified = sum(each.verified_at is not None for each in one.windows)
+    about = "about " if one.is_share else ""
+    return (
+        f"{name}: {WORDS[one.state]}. {count_of(len(one.windows), 'window')}, "
+        f"{about}{count_of(round(one.records), 'record')}, {size_text(round(one.size_bytes))}, {verified} verified"
+    )
+
+
+def _bars(days: Sequence[Period]) -> Iterator[Bar]:
+    """Yields the bars of the histogram; a day with a record has a visible one."""
+    most = max((one.records for one in days), default=0.0)
+    for x, one in enumerate(days):
+        if one.records > 0:
+            height = round(max(1.0, BAR_HEIGHT * one.records / most), 1)
+            yield Bar(x, BAR_HEIGHT - height, height)
+
+
+def _bars_label(days: Sequence[Period]) -> str:
+    busiest = max(days, key=lambda one: one.records, default=None)
+    if busiest is None or not busiest.records:
+        return "No records in these months"
+    return (
+        f"Records a day from {days[0].start:%Y-%m-%d} to {days[-1].start:%Y-%m-%d}; most on "
+        f"{busiest.start:%Y-%m-%d}, {count_of(round(busiest.records), 'record')}"
+    )
+
+
+def instant_text(instant: datetime | None, missing: str = NONE) -> str:
+    """Returns an instant in UTC, or what stands for none."""
+    return missing if instant is None else format_instant(instant)

@@ -1,0 +1,127 @@
+"""The coverage page in Airflow's own pages: the menu leads to it, and it shows what a DAG has landed."""
+
+from __future__ import annotations
+
+import json
+import re
+import urllib.request
+from collections.abc import Iterator
+from datetime import timedelta
+
+import pytest
+from playwright.sync_api import FrameLocator, Page, expect
+
+from airflow_audit_provider._airflow.destinations import PAGE_PREFIX
+from tests.live import browser
+from tests.live.calendar_days import days_ago
+from tests.live.live_airflow import WITHIN_SECONDS, LiveAirflow
+from tests.plugins.coverage_page.site import page_of
+
+pytestmark = pytest.mark.live
+LANDED = [days_ago(6), days_ago(4)]
+
+
+@pytest.fixture(scope="module")
+def page(live: LiveAirflow, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
+    """A browser on an Airflow that has landed two days with a gap between them."""
+    live.unpause("covered")
+    for start in LANDED:
+        conf = {"start": start.isoformat(), "end": (start + timedelta(days=1)).isoformat()}
+        assert live.await_run("covered", live.trigger("covered", conf=conf)) == "success"
+    with browser.browse(live.instance.base_url) as opened:
+        try:
+            yield opened
+        finally:
+            opened.screenshot(path=tmp_path_factory.mktemp("pictures") / f"coverage-{live.version}.png")
+
+
+def _frame(page: Page) -> FrameLocator:
+    """Opens the page by the menu; returns the frame in which Airflow shows it."""
+    page.goto("/")
+    page.get_by_role("button", name="Browse").click()
+    page.get_by_text("Cloudflare audit logs").click()
+    return page.frame_locator("iframe")
+
+
+@pytest.mark.since("3.1.8")
+def test_menu_leads_to_calendar_with_gap(live: LiveAirflow, page: Page) -> None:
+    """A user opens the page by the menu, chooses the dataset, sees the gap and opens the hours of a landed day."""
+    frame = _frame(page)
+    name = (live.home.landed / "covered").as_uri()
+    frame.get_by_role("link", name=name).click()
+    expect(frame.get_by_role("heading", name=name)).to_be_visible()
+    states = [
+        frame.locator(f".months .cell[href*='{days_ago(ago).date()}']").get_attribute("class") or ""
+        for ago in (6, 5, 4)
+    ]
+    assert [state.split()[1] for state in states] == ["unverified", "missing", "unverified"]
+    frame.locator(f".months .cell[href*='{LANDED[0].date()}']").click()
+    expect(frame.locator("#day table")).to_contain_text(str(LANDED[0].date()))
+
+
+@pytest.mark.since("3.1.8")
+def test_window_page_leads_to_run_that_landed_it(live: LiveAirflow, page: Page) -> None:
+    """Inside Airflow's frame, a link to a run opens it in the whole page."""
+    frame = _frame(page)
+    frame.get_by_role("link", name=(live.home.landed / "covered").as_uri()).click()
+    frame.locator(f".months .cell[href*='{LANDED[0].date()}']").click()
+    frame.locator("#day table a").click()
+    expect(frame.locator(".timeline li")).to_have_count(1)
+    frame.get_by_role("link", name="run covered").click()
+    page.wait_for_url("**/dags/covered/runs/**")
+
+
+def test_page_by_its_address_shows_dataset(live: LiveAirflow, page: Page) -> None:
+    """A logged-in user opens the page without the menu, which Airflow 3.0 does not have."""
+    page.goto("/")
+    expect(page.get_by_text("Dags").first).to_be_visible(timeout=browser.WITHIN_MS)
+    page.goto(f"{PAGE_PREFIX}/")
+    page.get_by_role("link", name=(live.home.landed / "covered").as_uri()).click()
+    expect(page.locator(f".months .cell.missing[href*='{days_ago(5).date()}']")).to_be_visible()
+
+
+@pytest.mark.since("3.1.8")
+def test_page_in_dark_mode_follows_airflow(page: Page) -> None:
+    """The page takes the theme of the pages around it."""
+    frame = _frame(page)
+    expect(frame.locator(".card").first).to_be_visible()
+    page.evaluate("document.documentElement.classList.replace('light', 'dark')")
+    expect(frame.locator("html")).to_have_attribute("data-theme", "dark")
+
+
+def test_page_with_bearer_token_answers_with_dataset(live: LiveAirflow, page: Page) -> None:
+    """A script reads the page with a token, on each version."""
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    with opener.open(f"{live.instance.base_url}/auth/token", timeout=60) as answer:
+        token = json.load(answer)["access_token"]
+    path = page_of(live.home.landed / "covered")
+    request = urllib.request.Request(
+        f"{live.instance.base_url}{PAGE_PREFIX}/{path}", headers={"Authorization": f"Bearer {token}"}
+    )
+    with opener.open(request, timeout=120) as answer:
+        text = answer.read().decode()
+    assert str(LANDED[0].date()) in text
+    assert 'class="cell missing' in text
+
+
+@pytest.mark.since("3.1.8")
+def test_backfill_started_from_gap_turns_its_cell(live: LiveAirflow, page: Page) -> None:
+    """A user starts the backfill after Airflow has said which runs it creates, and the day is then committed."""
+    frame = _frame(page)
+    frame.get_by_role("link", name=(live.home.landed / "covered").as_uri()).click()
+    cell = frame.locator(f".months .cell[href*='{days_ago(5).date()}']")
+    expect(cell).to_have_class(re.compile("missing"))
+    live.unpause("covered_daily")
+    frame.get_by_role("button", name=f"Start the backfill of the gap from {days_ago(5).date()}").click()
+    expect(frame.locator("#plan-runs li")).to_have_text([re.compile(str(days_ago(5).date()))])
+    frame.get_by_role("button", name="Start the backfill", exact=True).click()
+    expect(frame.locator("#plan-words")).to_contain_text("was created")
+    frame.get_by_role("button", name="Close").click()
+
+    def landed() -> bool:
+        runs = live.runs("covered_daily")
+        return any(run["run_type"] == "backfill" and run["state"] == "success" for run in runs)
+
+    live.instance.wait(landed, WITHIN_SECONDS, "the backfill of the gap to end")
+    frame.get_by_role("link", name="Read again").click()
+    expect(cell).to_have_class(re.compile("unverified"))

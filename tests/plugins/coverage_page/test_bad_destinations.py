@@ -1,0 +1,145 @@
+"""A destination that cannot be read, or answers late, has a page that says so, and holds up no other one."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from airflow_audit_provider.adapters.clock import SystemClock
+from airflow_audit_provider.exceptions import StorageError
+from airflow_audit_provider.pipelines.overview import Overview, overview
+from airflow_audit_provider.plugins.coverage_page.readings import Readings
+from airflow_audit_provider.plugins.coverage_page.sources import Source, merged
+from tests.pipelines.history.generated import committed, windows
+from tests.pipelines.verify.memory_store import MemoryStore
+from tests.plugins.coverage_page.site import Site, page_of, serve, write
+
+ODD = "s3://some-connection@bucket/folder"
+SILENT = "s3://bucket/silent"
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A good destination, and one with a damaged descriptor."""
+    folder = tmp_path_factory.mktemp("landed")
+    write(folder / "good", committed(windows(2)))
+    write(folder / "damaged", [*committed(windows(2)), ("_dataset.json", b"<script>")])
+    return folder
+
+
+@pytest.fixture(scope="module")
+def site(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """The page of these destinations, and of a store that takes requests and never answers; it waits two seconds."""
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen()
+        extra = {"endpoint_url": f"http://127.0.0.1:{listening.getsockname()[1]}", "region_name": "eu-west-1"}
+        silent = {"conn_type": "aws", "login": "key", "password": "hidden-password", "extra": extra}
+        entries = [
+            {"destination": SILENT, "destination_conn_id": "silent"},
+            {"destination": "s3://bucket/unconnected", "destination_conn_id": "absent"},
+        ]
+        served = serve(
+            tmp_path_factory.mktemp("home"),
+            [root / "good", root / "damaged"],
+            [ODD],
+            waited_seconds=2,
+            more=entries,
+            connections={"silent": silent},
+        )
+        with served as started:
+            yield started
+
+
+@pytest.mark.integration
+def test_page_of_store_that_does_not_answer_says_so_and_asks_again(site: Site) -> None:
+    """The page comes after the wait, and the browser opens it again by itself."""
+    answer = site.get(f"d/{Source(SILENT, SILENT).id}")
+    assert answer.status_code == 503
+    assert "The store has not answered yet" in answer.text
+    assert 'http-equiv="refresh"' in answer.text
+
+
+@pytest.mark.integration
+def test_list_with_store_that_does_not_answer_shows_the_others(site: Site, root: Path) -> None:
+    """The other datasets have their figures, and the silent one a note."""
+    site.get(page_of(root / "good"))
+    text = site.get().text
+    assert text.count("The store has not answered yet") >= 1
+    assert "hidden-password" not in text
+    assert text.count("2026-11-01T00:00:00Z") >= 2
+
+
+@pytest.mark.integration
+def test_list_with_asset_of_odd_uri_says_why_it_is_not_read(site: Site) -> None:
+    """A login in the URI of an asset is not used."""
+    assert "does not name a destination" in site.get().text
+
+
+@pytest.mark.integration
+def test_page_of_damaged_descriptor_says_so_and_shows_windows(site: Site, root: Path) -> None:
+    """The windows come from their manifests."""
+    answer = site.get(page_of(root / "damaged"))
+    assert answer.status_code == 200
+    assert "The dataset descriptor _dataset.json cannot be decoded" in answer.text
+    assert "2026-10-31" in answer.text
+
+
+def _readings() -> Readings[Overview]:
+    return Readings(SystemClock(), 60)
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (StorageError("The store refuses it. Check it."), "The store refuses it. Check it."),
+        (ValueError("key=secret"), "could not be read (ValueError)"),
+    ],
+    ids=["own", "of a library"],
+)
+def test_reading_that_fails_has_message_without_text_of_libraries(error: Exception, words: str) -> None:
+    """An error of the provider is shown, and of any other one only its kind."""
+
+    def read() -> Overview:
+        raise error
+
+    readings = _readings()
+    found = readings.wait(readings.start("d", read))
+    assert words in found.error
+    assert "secret" not in found.error
+
+
+def test_readings_of_one_dataset_at_same_time_read_it_once() -> None:
+    """Requests that come while a store is being read wait for the same reading."""
+    began, may_end, count = threading.Event(), threading.Event(), 0
+
+    def read() -> Overview:
+        nonlocal count
+        count += 1
+        began.set()
+        may_end.wait(60)
+        return overview(MemoryStore())
+
+    readings = _readings()
+    first = readings.start("d", read)
+    assert began.wait(60)
+    assert readings.start("d", read, again=True) is first
+    may_end.set()
+    assert readings.wait(first).result is not None
+    assert readings.start("d", read) is first
+    assert readings.wait(readings.start("d", read, again=True)) is not first
+    assert count == 2
+
+
+def test_sources_of_assets_and_configuration_are_one_dataset_a_place() -> None:
+    """The configuration's connection is used for the asset of the same place, whatever its scheme is called."""
+    entry = {"destination": "s3a://conn@bucket/ä", "dag_id": "landing"}
+    found = merged([("7", "s3://bucket/%C3%A4"), ("8", "file:///data")], [entry])
+    local, remote = found
+    assert (remote.uri, remote.asset_id, remote.destination) == ("s3://bucket/ä", "7", "s3a://conn@bucket/ä")
+    assert (local.asset_id, bool(local.problem)) == ("8", True)
+    assert Source("s3://bucket/ä", "").id == remote.id

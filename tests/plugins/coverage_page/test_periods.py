@@ -1,0 +1,144 @@
+"""Each day shows the worst state of its parts and the figures of its windows, in UTC."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+
+from airflow_audit_provider.core.windows.readiness import whole_windows_start_at
+from airflow_audit_provider.core.windows.window import TimeWindow
+from airflow_audit_provider.pipelines.overview import SeenWindow, overview
+from airflow_audit_provider.plugins.coverage_page.periods import State, gaps, history, levels, periods
+from airflow_audit_provider.plugins.coverage_page.views import DatasetView, dataset_view, day_view
+from tests.pipelines.history.generated import committed, windows
+from tests.pipelines.verify.memory_store import MemoryStore
+from tests.plugins.coverage_page import histories
+
+DAY, HOUR = timedelta(days=1), timedelta(hours=1)
+START = datetime(2026, 10, 1, tzinfo=UTC)
+NOW = datetime(2026, 10, 10, 12, tzinfo=UTC)
+
+
+def _seen(first: float, days: float = 1, **facts: Any) -> SeenWindow:
+    window = TimeWindow(START + first * DAY, START + (first + days) * DAY)
+    return SeenWindow(window, 1, **{"record_count": 24, "size_bytes": 240, "verified_at": NOW, **facts})
+
+
+def _states(*seen: SeenWindow, days: int = 9) -> list[State]:
+    return [one.state for one in periods(START, days, DAY, seen, gaps(history(seen, NOW), NOW))]
+
+
+@pytest.mark.parametrize(
+    ("facts", "state"),
+    [
+        ({}, State.COMMITTED),
+        ({"record_count": 0}, State.EMPTY),
+        ({"verified_at": None}, State.UNVERIFIED),
+        ({"late_count": 1}, State.LATE),
+        ({"is_foreign": True}, State.FOREIGN),
+        ({"is_read": False}, State.UNREAD),
+        ({"problem": "cut"}, State.DAMAGED),
+    ],
+)
+def test_day_with_one_window_has_state_of_window(facts: dict[str, Any], state: State) -> None:
+    """The window's own facts decide."""
+    assert _states(_seen(0, **facts), days=1) == [state]
+
+
+def test_day_with_several_parts_has_worst_state() -> None:
+    """An hour that is missing shows, however many are committed."""
+    hours = [_seen(number / 24, 1 / 24) for number in range(24) if number != 7]
+    assert _states(*hours, days=1) == [State.MISSING]
+    assert _states(*hours, _seen(1, 1 / 24, problem="cut"), days=2) == [State.MISSING, State.DAMAGED]
+
+
+def test_days_around_windows_are_missing_pending_or_before() -> None:
+    """Between windows a day is missing, before the first one it is no gap, and after what is due it is pending."""
+    states = _states(_seen(1), _seen(3), days=11)
+    assert states[:4] == [State.BEFORE, State.COMMITTED, State.MISSING, State.COMMITTED]
+    assert states[8:] == [State.MISSING, State.PENDING, State.BEFORE]
+
+
+def test_gap_older_than_retention_is_divided_where_retention_begins() -> None:
+    """What Cloudflare no longer has is not counted with what can still be read."""
+    kept_at = whole_windows_start_at(NOW)
+    first = TimeWindow(kept_at - 20 * DAY, kept_at - 19 * DAY)
+    last = TimeWindow(kept_at + 5 * DAY, kept_at + 6 * DAY)
+    found = gaps(history([SeenWindow(first, 1), SeenWindow(last, 1)], NOW), NOW)
+    assert [state for _, state in found][:2] == [State.LOST, State.MISSING]
+    assert (found[0][0].start, found[0][0].end, found[1][0].end) == (first.end, kept_at, last.start)
+
+
+def test_window_of_local_day_gives_each_utc_day_its_share() -> None:
+    """A window that crosses midnight counts in both days, and no record twice."""
+    seen = _seen(0.25)
+    days = periods(START, 2, DAY, [seen], ())
+    assert [one.records for one in days] == [18, 6]
+    assert all(one.is_share for one in days)
+
+
+def test_gap_outside_of_periods_marks_none_of_them() -> None:
+    """A gap of tomorrow does not make the last hour of a day missing."""
+    seen = [_seen(0), _seen(3)]
+    hours = periods(START, 24, HOUR, seen, gaps(history(seen, NOW), NOW))
+    assert {one.state for one in hours} == {State.COMMITTED}
+
+
+def test_levels_of_one_busy_day_keep_other_days_apart() -> None:
+    """The intensity is the rank of a day, so a thousandfold day does not hide differences between the others."""
+    days = periods(START, 5, DAY, [_seen(n, record_count=c) for n, c in enumerate([0, 1, 2, 3, 100_000])], ())
+    assert levels(days) == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("hours", [-11, 0, 14])
+def test_page_with_clock_in_another_zone_shows_same_days(hours: int) -> None:
+    """The zone of the server's clock changes nothing."""
+    found = overview(MemoryStore(dict(committed(windows(3)))))
+    now = datetime(2026, 11, 2, 1, 30, tzinfo=UTC)
+    view = dataset_view(found, now.astimezone(timezone(timedelta(hours=hours))))
+    assert view == dataset_view(found, now)
+
+
+def _view(objects: dict[str, bytes]) -> DatasetView:
+    return dataset_view(overview(MemoryStore(objects)), histories.today() + 3 * HOUR)
+
+
+def test_page_of_every_state_counts_each() -> None:
+    """The figures above the calendar are those of the history."""
+    facts = dict(_view(histories.every_state()).facts)
+    assert facts["Windows"] == "504"
+    assert [facts[name] for name in ("Empty", "Extended by late records", "Damaged manifests")] == ["1", "1", "1"]
+    assert (facts["Of another dataset"], facts["Not verified"]) == ("1", "4")
+    assert facts["Missing"].startswith("5 gaps")
+    assert facts["Beyond retention"].startswith("1 gap")
+    assert facts["Newest seal"] == "none"
+
+
+def test_page_of_empty_destination_has_figures() -> None:
+    """A destination without a window has a calendar of its months and no figure that fails."""
+    view = _view({})
+    assert dict(view.facts)["Windows"] == "0"
+    assert not view.bars
+    assert {cell.state for month in view.months for cell in month.cells} == {State.BEFORE}
+
+
+@pytest.mark.integration
+def test_page_of_ten_thousand_damaged_manifests_reads_some_and_lists_all_windows() -> None:
+    """The newest 2,000 are read and named as damaged; the others are shown as not read, and the page has a bound."""
+    store = MemoryStore(histories.damaged(10_000))
+    found = overview(store)
+    assert len([key for key in store.reads if key.startswith("_manifests/")]) == 2000
+    facts = dict(dataset_view(found, histories.today()).facts)
+    assert (facts["Windows"], facts["Damaged manifests"], facts["Not read yet"]) == ("10,000", "2,000", "8,000")
+    assert len(dataset_view(found, histories.today()).damaged) == 50
+
+
+def test_day_of_hourly_windows_lists_each_hour() -> None:
+    """Each hour has its own state and figures."""
+    of = windows(1, per_day=24)
+    objects = dict(committed(of[:7] + of[8:]))
+    view = day_view(overview(MemoryStore(objects)), date(2026, 10, 31), datetime(2026, 11, 2, tzinfo=UTC))
+    assert [cell.state for cell in view.hours][6:9] == [State.UNVERIFIED, State.MISSING, State.UNVERIFIED]
+    assert len(view.windows) == 23
