@@ -16,7 +16,7 @@ NOT_QUICK := tests/live tests/packaging tests/pipelines/load
 # Set by some containers; each test process would then compile every test file again (8 s).
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: quick test nightly campaign lint types types-daemon contracts style demo bench bench-growth bench-loading bench-task-start docs screenshots matrix coverage lock constraints wheel check-dist sbom workflows changelog clean environment tool-environment help
+.PHONY: quick test nightly campaign lint types types-daemon contracts style demo bench bench-growth bench-loading bench-task-start bench-eighteen-months docs screenshots matrix coverage lock constraints wheel check-dist sbom workflows changelog clean environment tool-environment help
 
 help:
 	@echo "make quick       lint, import contracts, types and the tests without servers (warm: less than a minute)"
@@ -92,6 +92,10 @@ bench-loading: environment
 
 bench-task-start: environment
 	$(BIN)/python -m bench.task_start --write
+
+bench-eighteen-months: environment
+	@tools/system-packages
+	$(BIN)/python -m bench.eighteen_months --write
 
 docs:
 	@python="$$(tools/python $(PYTHON))" && "$$python" tools/environment.py $(DOCS) requirements/docs.txt

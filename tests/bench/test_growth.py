@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+import bench.eighteen_months.__main__ as eighteen_months
 import bench.task_start.__main__ as task_start
 from bench import growth, loading
 from bench.growth import Row, regressions
@@ -49,6 +50,7 @@ def test_regression_is_one_call_or_much_time_more(row: Row, calibration_seconds:
         (growth.PAGE, growth.FIGURES, growth.document),
         (loading.PAGE, loading.FIGURES, loading.document),
         (task_start.PAGE, task_start.FIGURES, task_start.document),
+        (eighteen_months.PAGE, eighteen_months.FIGURES, eighteen_months.document),
     ],
 )
 def test_page_has_the_committed_figures(page: Path, figures: Path, document: Callable[[Any], str]) -> None:
