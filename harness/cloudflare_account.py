@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
+from typing import Any
 from urllib.parse import urlencode
 
 from harness import http_json
@@ -48,8 +49,12 @@ class CloudflareAccount:
 
     def answered(self) -> Counter[int]:
         """Returns how often the fake sent each HTTP status; raises NoResponseError."""
+        return Counter(request["status"] for request in self.requests())
+
+    def requests(self) -> list[dict[str, Any]]:
+        """Returns the requests that the fake has answered, in order; raises NoResponseError."""
         log = http_json.fetch(self.truth_url.replace("/truth", "/requests")) if self.truth_url else b""
-        return Counter(json.loads(line)["status"] for line in log.splitlines())
+        return [json.loads(line) for line in log.splitlines()]
 
     def add_late_record(self, day: date) -> None:
         """Adds a record to a day that has been read already; raises NoResponseError."""
