@@ -13,6 +13,7 @@ from airflow.sdk import DAG
 
 from airflow_audit_provider.adapters.clock import SystemClock
 from airflow_audit_provider.assets.audit_logs import audit_log_gap_alias, audit_log_gap_asset
+from airflow_audit_provider.cli.__main__ import main
 from airflow_audit_provider.exceptions import ConfigurationError
 from airflow_audit_provider.operators.audit_logs import CloudflareAuditLogsToObjectStorageOperator
 from airflow_audit_provider.operators.coverage import CloudflareAuditLogsCoverageOperator
@@ -264,3 +265,17 @@ def test_wrong_bound_fails_the_task_at_once(find: Find) -> None:
     """A rendered start that is no time is no reason to retry."""
     with pytest.raises(AirflowFailException, match="start"):
         find(start="yesterday")
+
+
+@pytest.mark.integration
+def test_root_of_a_stitched_history_is_refused(
+    task_setup: TaskSetup, find: Find, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The operator and the command ask for a folder of one version; in that folder the operator finds the gaps."""
+    task_setup.clock.advance(20 * DAY_SECONDS)
+    task_setup.land(history="stitched", window_start=day(0), window_end=day(1))
+    with pytest.raises(AirflowFailException, match="Give these folders, v1 and v2"):
+        find(start=day(0))
+    assert main(["pull", str(task_setup.destination)]) == 2
+    assert "Give these folders, v1 and v2" in capsys.readouterr().err
+    assert bounds(find(destination=f"file://{task_setup.destination}/v2", end=day(3))) == [days(1, 3)]
