@@ -68,7 +68,7 @@ class LiveAirflow:
             except http_json.NoResponseError as error:
                 # Where SQLite was locked half-way, a backfill without runs is in the way of the next.
                 if " 409 " in str(error):
-                    self._cancel_backfills(dag_id)
+                    self.cancel_backfills(dag_id)
                 raise
 
         self.instance.wait(taken, WITHIN_SECONDS, f"a backfill of {dag_id} to be taken")
@@ -167,7 +167,8 @@ class LiveAirflow:
         """Kills a component and all its child processes, as a failed machine would; `instance.start` restarts it."""
         self.instance.children.kill(name)
 
-    def _cancel_backfills(self, dag_id: str) -> None:
+    def cancel_backfills(self, dag_id: str) -> None:
+        """Cancels each backfill of a DAG that has not ended."""
         for backfill in self.ask(f"backfills?dag_id={dag_id}")["backfills"]:
             if backfill["completed_at"] is None:
                 self.ask(f"backfills/{backfill['id']}/cancel", method="PUT")

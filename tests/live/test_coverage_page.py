@@ -114,8 +114,17 @@ def test_backfill_started_from_gap_turns_its_cell(live: LiveAirflow, page: Page)
     live.unpause("covered_daily")
     frame.get_by_role("button", name=f"Start the backfill of the gap from {days_ago(5).date()}").click()
     expect(frame.locator("#plan-runs li")).to_have_text([re.compile(str(days_ago(5).date()))])
-    frame.get_by_role("button", name="Start the backfill", exact=True).click()
-    expect(frame.locator("#plan-words")).to_contain_text("was created")
+    start, words = frame.locator("#plan-start"), frame.locator("#plan-words")
+
+    def created() -> bool:
+        if start.is_visible():
+            start.click()
+        # Where SQLite was locked half-way, Airflow answers 500, and a backfill without runs is in the way of the next.
+        if " 409" in words.inner_text():
+            live.cancel_backfills("covered_daily")
+        return "was created" in words.inner_text()
+
+    live.instance.wait(created, WITHIN_SECONDS, "the backfill of the gap to be created")
     frame.get_by_role("button", name="Close").click()
 
     def landed() -> bool:

@@ -14,9 +14,15 @@
     const token = localStorage.getItem("token");
     if (token) headers.Authorization = `Bearer ${token}`;
     const answer = await fetch(address, { method: "POST", headers, body: JSON.stringify(body) });
-    const result = await answer.json();
-    if (answer.ok) return result;
-    const detail = typeof result.detail === "string" ? result.detail : JSON.stringify(result.detail);
+    if (answer.ok) return answer.json();
+    const text = await answer.text();
+    let detail = text;
+    try {
+      const found = JSON.parse(text).detail;
+      detail = typeof found === "string" ? found : JSON.stringify(found);
+    } catch {
+      // An error of the server itself is plain text.
+    }
     throw new Error(`Airflow refuses it (status ${answer.status}): ${detail}`);
   }
 
@@ -40,7 +46,7 @@
     dialog.showModal();
     try {
       const found = (await post(`${dialog.dataset.api}/dry_run`)).backfills;
-      words.textContent = `DAG ${dag} gets ${found.length} runs, ${count} at a time, from ${first} to ${last}. ` +
+      words.textContent = `DAG ${dag} gets ${found.length === 1 ? "1 run" : `${found.length} runs`}, ${count} at a time, from ${first} to ${last}. ` +
         `Runs that succeeded are not run again. The gap can be read until ${until}.`;
       const dates = found.map((run) => run.logical_date || run.partition_key || "");
       list(dates.length > most ? [...dates.slice(0, most), `and ${dates.length - most} more`] : dates);
@@ -62,6 +68,7 @@
       words.textContent = `Backfill ${made.id} of DAG ${made.dag_id} was created. Read this page again when its runs have ended.`;
     } catch (error) {
       words.textContent = error.message;
+      start.hidden = false;
     }
   });
 })();
