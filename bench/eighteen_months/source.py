@@ -37,11 +37,11 @@ class Setup(NamedTuple):
 
     day_count: int = 540
     days_a_run: int = 30
-    records_per_day: int = 1000
+    records_per_day: int = 500
     side_by_side: int = 4
-    clock_scale: float = 5.0
-    api_outage_minutes: float = 20.0
-    machine_outage_minutes: float = 10.0
+    clock_scale: float = 2.0
+    api_outage_minutes: float = 2.0
+    machine_outage_minutes: float = 2.0
 
     @property
     def period_seconds(self) -> float:
