@@ -8,7 +8,8 @@ from __future__ import annotations
 import difflib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
@@ -21,7 +22,7 @@ from airflow_audit_provider.adapters.cloudflare.response_body import DEFAULT_MAX
 from airflow_audit_provider.core.api.rate_limiter import RateLimit
 from airflow_audit_provider.core.api.retry import RetryLimits
 from airflow_audit_provider.core.api.token_budget import token_digest
-from airflow_audit_provider.exceptions import ConfigurationError
+from airflow_audit_provider.exceptions import AuditProviderError, ConfigurationError
 
 _NUMBERS: dict[str, float | None] = {
     "timeout_seconds": 60.0,
@@ -56,6 +57,16 @@ async def aget_connection(conn_id: str, remedy: str, hook: BaseHook) -> tuple[An
         return await aload_connection(conn_id, hook, check_extra)
     except AirflowNotFoundException as error:
         raise _missing(conn_id, remedy) from error
+
+
+@contextmanager
+def name_connection(conn_id: str) -> Iterator[None]:
+    """Adds the connection's id to the errors of this provider that pass."""
+    try:
+        yield
+    except AuditProviderError as error:
+        error.connection = conn_id
+        raise
 
 
 def check_extra(conn_id: str, conn: Any) -> None:

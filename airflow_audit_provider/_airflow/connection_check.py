@@ -6,6 +6,7 @@ it may read audit logs, and it does not know the token of another account.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
 
 from airflow_audit_provider._airflow.connection import ConnectionSettings
@@ -16,7 +17,15 @@ from airflow_audit_provider.core.paging.read_request import ReadRequest
 from airflow_audit_provider.core.paging.window_reader import SinglePageReader
 from airflow_audit_provider.core.ports import Request, Transport
 from airflow_audit_provider.core.windows.window import TimeWindow
-from airflow_audit_provider.exceptions import SourceAuthError
+from airflow_audit_provider.exceptions import AuditProviderError, SourceAuthError
+
+
+def answer_of(check: Callable[[], tuple[bool, str]]) -> tuple[bool, str]:
+    """Returns what a check answers; an error of this provider is a negative answer, in its own words."""
+    try:
+        return check()
+    except AuditProviderError as error:
+        return False, str(error)
 
 
 def check_connection(

@@ -10,11 +10,11 @@ Invariant: only ``retryable`` decides; the message and the class do not.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from airflow_audit_provider.exceptions import AuditProviderError
+from airflow_audit_provider.exceptions import AuditProviderError, error_named
 
 if TYPE_CHECKING:
     from airflow.sdk import BaseSensorOperator
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 # Beneath [project.urls] Documentation of pyproject.toml; the page has a heading for each error class.
 TROUBLESHOOTING = "https://github.com/airflow-audit-provider/airflow-audit-provider/tree/main/docs/troubleshooting.md"
 
+_Result = TypeVar("_Result")
 _log = logging.getLogger(__name__)
 
 
@@ -61,6 +62,23 @@ def translate_task_errors(task: object = None) -> Iterator[None]:
         from airflow.providers.common.compat.sdk import AirflowFailException
 
         raise AirflowFailException(str(error)) from None
+
+
+def raise_event_error(event: Mapping[str, Any], task: object) -> None:
+    """Raises the error that a trigger reported in its event, as the task would have raised it."""
+    with translate_task_errors(task):
+        raise error_named(event["code"], event["message"])
+
+
+def none_if_retryable(attempt: Callable[[], _Result], on_error: Callable[[AuditProviderError], None]) -> _Result | None:
+    """Returns the result of an attempt; for an error that a retry can fix, calls ``on_error`` and returns None."""
+    try:
+        return attempt()
+    except AuditProviderError as error:
+        if not error.retryable:
+            raise
+        on_error(error)
+        return None
 
 
 def _has_policy(task: object) -> bool:

@@ -20,9 +20,10 @@ from airflow_audit_provider._airflow.connection import (
     ConnectionSettings,
     aget_connection,
     get_connection,
+    name_connection,
     read_connection,
 )
-from airflow_audit_provider._airflow.connection_check import check_connection
+from airflow_audit_provider._airflow.connection_check import answer_of, check_connection
 from airflow_audit_provider._airflow.connection_form import field_behaviour, form_widgets
 from airflow_audit_provider._airflow.secrets import mask
 from airflow_audit_provider._airflow.shared_budget import budget_server, open_rate_limiter
@@ -43,7 +44,6 @@ from airflow_audit_provider.core.limits import CONN_TYPE, DEFAULT_CONN_ID
 from airflow_audit_provider.core.paging.fetch import Send, Wait
 from airflow_audit_provider.core.ports import Clock
 from airflow_audit_provider.core.windows.run_window import Bound, read_bound
-from airflow_audit_provider.exceptions import AuditProviderError
 from airflow_audit_provider.hooks.parameters import (
     PlanOptions,
     V1ExportParameters,
@@ -154,11 +154,7 @@ class CloudflareHook(BaseHook):
 
     def test_connection(self) -> tuple[bool, str]:
         """Checks the credential and its permission; returns whether both are valid, and a sentence for the user."""
-        try:
-            transport = self._http()
-            return check_connection(self.settings, self.query(), transport, self.reader())
-        except AuditProviderError as error:
-            return False, str(error)
+        return answer_of(lambda: check_connection(self.settings, self.query(), self._http(), self.reader()))
 
     # -- reading ------------------------------------------------------------------------------------------------
 
@@ -309,11 +305,8 @@ class CloudflareHook(BaseHook):
         gets ``since`` and ``before`` in whole seconds; whether it returns the right rows is not checked.
         """
         request = LogParameters.parse(parameters).export_request(self.query, self.clock.now())
-        try:
+        with name_connection(self.cloudflare_conn_id):
             yield from self._http().stream_csv(request, self.clock.now())
-        except AuditProviderError as error:
-            error.connection = self.cloudflare_conn_id
-            raise
 
     # -- planning -----------------------------------------------------------------------------------------------
 

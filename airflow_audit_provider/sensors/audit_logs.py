@@ -16,9 +16,13 @@ from airflow.configuration import conf
 from airflow.sdk import BaseSensorOperator, Context, PokeReturnValue
 
 from airflow_audit_provider._airflow.arguments import check_query, check_timezone
-from airflow_audit_provider._airflow.task_errors import skip_on_failure, translate_task_errors
+from airflow_audit_provider._airflow.task_errors import (
+    none_if_retryable,
+    raise_event_error,
+    skip_on_failure,
+    translate_task_errors,
+)
 from airflow_audit_provider.core.limits import DEFAULT_CONN_ID, check_minimum_count
-from airflow_audit_provider.exceptions import AuditProviderError, error_named
 
 if TYPE_CHECKING:
     from airflow_audit_provider.core.watch.activity import ActivityCount
@@ -113,8 +117,7 @@ class CloudflareAuditLogActivitySensor(BaseSensorOperator):
     def execute_complete(self, _context: Mapping[str, Any], event: dict[str, Any]) -> dict[str, Any]:
         """Returns the activity that the trigger found, or fails without retries with the trigger's error."""
         if event["status"] == "failed":
-            with translate_task_errors(self):
-                raise error_named(event["code"], event["message"])
+            raise_event_error(event, self)
         activity: dict[str, Any] = event["activity"]
         self._log_activity(activity)
         return activity
@@ -126,14 +129,12 @@ class CloudflareAuditLogActivitySensor(BaseSensorOperator):
 
     def _first_poll(self, context: Mapping[str, Any]) -> dict[str, Any] | None:
         """Returns the activity if it is enough, otherwise None; a retryable error is left to the triggerer."""
-        try:
-            found = self.poke(context)
-        except AuditProviderError as error:
-            if not error.retryable:
-                raise
+
+        def warn(error: Exception) -> None:
             self.log.warning("The first poll failed; the triggerer continues: %s", error)
-            return None
-        return found.xcom_value if found.is_done else None
+
+        found = none_if_retryable(lambda: self.poke(context), warn)
+        return found.xcom_value if found is not None and found.is_done else None
 
     def _log_activity(self, activity: Mapping[str, Any]) -> None:
         from airflow_audit_provider._airflow.observability.log_lines import activity_line

@@ -41,7 +41,7 @@ EXTERNAL: dict[str, set[str]] = {
     **{path: {"airflow", "pendulum", "msgspec"} for path in AIRFLOW_LAYER},
     f"{PACKAGE}/hooks/": {"airflow", "httpx", "msgspec"},
     # The web server's own libraries and its database; they come with Airflow.
-    f"{PACKAGE}/plugins/coverage_page/": {
+    f"{PACKAGE}/_airflow/coverage_page/": {
         *("airflow", "msgspec", "pendulum"),
         *("fastapi", "jinja2", "markupsafe", "sqlalchemy", "starlette"),
     },

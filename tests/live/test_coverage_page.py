@@ -12,10 +12,10 @@ import pytest
 from playwright.sync_api import FrameLocator, Page, expect
 
 from airflow_audit_provider._airflow.destinations import PAGE_PREFIX
+from tests._airflow.coverage_page.site import page_of
 from tests.live import browser
 from tests.live.calendar_days import days_ago
 from tests.live.live_airflow import WITHIN_SECONDS, LiveAirflow
-from tests.plugins.coverage_page.site import page_of
 
 pytestmark = pytest.mark.live
 LANDED = [days_ago(6), days_ago(4)]

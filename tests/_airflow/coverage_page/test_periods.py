@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 
+from airflow_audit_provider._airflow.coverage_page.periods import State, gaps, history, levels, periods
+from airflow_audit_provider._airflow.coverage_page.views import DatasetView, dataset_view, day_view
 from airflow_audit_provider.core.windows.readiness import whole_windows_start_at
 from airflow_audit_provider.core.windows.window import TimeWindow
 from airflow_audit_provider.pipelines.overview import SeenWindow, overview
-from airflow_audit_provider.plugins.coverage_page.periods import State, gaps, history, levels, periods
-from airflow_audit_provider.plugins.coverage_page.views import DatasetView, dataset_view, day_view
+from tests._airflow.coverage_page import histories
 from tests.pipelines.history.generated import committed, windows
 from tests.pipelines.verify.memory_store import MemoryStore
-from tests.plugins.coverage_page import histories
 
 DAY, HOUR = timedelta(days=1), timedelta(hours=1)
 START = datetime(2026, 10, 1, tzinfo=UTC)

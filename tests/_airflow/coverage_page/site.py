@@ -14,7 +14,7 @@ from pathlib import Path
 
 import httpx
 
-from airflow_audit_provider.plugins.coverage_page.sources import Source
+from airflow_audit_provider._airflow.coverage_page.sources import Source
 from harness.airflow_environment import isolated_environ, without_proxies
 
 PROJECT = Path(__file__).resolve().parents[3]
@@ -74,7 +74,13 @@ def serve(
             "PYTHONPATH": str(PROJECT),
         }
     )
-    command = [sys.executable, "-m", "tests.plugins.coverage_page.serve", json.dumps(list(assets)), str(waited_seconds)]
+    command = [
+        sys.executable,
+        "-m",
+        "tests._airflow.coverage_page.serve",
+        json.dumps(list(assets)),
+        str(waited_seconds),
+    ]
     with subprocess.Popen(command, env=environ, cwd=PROJECT, stdout=subprocess.PIPE, text=True) as server:
         assert server.stdout is not None
         try:

@@ -10,8 +10,8 @@ from datetime import datetime
 from typing import Any, NamedTuple
 from urllib.parse import quote, urlsplit
 
+from airflow_audit_provider._airflow.coverage_page.sources import Source
 from airflow_audit_provider.core.windows.window import TimeWindow, format_instant
-from airflow_audit_provider.plugins.coverage_page.sources import Source
 
 # The extra of an event is JSON, which not every database can search; these are the events of months of hourly runs.
 _MOST_EVENTS = 5000

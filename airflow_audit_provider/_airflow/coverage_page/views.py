@@ -13,16 +13,7 @@ from typing import NamedTuple
 
 import pendulum
 
-from airflow_audit_provider._airflow.observability.log_lines import count_of, size_text, window_text
-from airflow_audit_provider.core.archive.dataset import Dataset
-from airflow_audit_provider.core.archive.object_keys import WindowKeys
-from airflow_audit_provider.core.verification.coverage import RECENT_COUNT, Coverage, Span
-from airflow_audit_provider.core.windows.readiness import RETENTION_MONTHS, expires_at
-from airflow_audit_provider.core.windows.window import TimeWindow, format_instant
-from airflow_audit_provider.pipelines.overview import NewestSeal, Overview, SeenWindow
-from airflow_audit_provider.pipelines.plan import DEFAULT_DAG_ID
-from airflow_audit_provider.pipelines.plan_report import backfill_command
-from airflow_audit_provider.plugins.coverage_page.periods import (
+from airflow_audit_provider._airflow.coverage_page.periods import (
     DAY,
     HOUR,
     MEANINGS,
@@ -36,8 +27,17 @@ from airflow_audit_provider.plugins.coverage_page.periods import (
     periods,
     state_of,
 )
-from airflow_audit_provider.plugins.coverage_page.readings import Reading
-from airflow_audit_provider.plugins.coverage_page.sources import Source
+from airflow_audit_provider._airflow.coverage_page.readings import Reading
+from airflow_audit_provider._airflow.coverage_page.sources import Source
+from airflow_audit_provider._airflow.observability.log_lines import count_of, size_text, window_text
+from airflow_audit_provider.core.archive.dataset import Dataset
+from airflow_audit_provider.core.archive.object_keys import WindowKeys
+from airflow_audit_provider.core.verification.coverage import RECENT_COUNT, Coverage, Span
+from airflow_audit_provider.core.windows.readiness import RETENTION_MONTHS, expires_at
+from airflow_audit_provider.core.windows.window import TimeWindow, format_instant
+from airflow_audit_provider.pipelines.overview import NewestSeal, Overview, SeenWindow
+from airflow_audit_provider.pipelines.plan import DEFAULT_DAG_ID
+from airflow_audit_provider.pipelines.plan_report import backfill_command
 
 BAR_HEIGHT = 60
 _WEEK_DAYS = 7

@@ -33,7 +33,7 @@ class LazyPage:
     ) -> None:
         """Answers one request."""
         if self._app is None:
-            from airflow_audit_provider.plugins.coverage_page.routes import build
+            from airflow_audit_provider._airflow.coverage_page.routes import build
 
             self._app = build()
         await self._app(scope, receive, send)

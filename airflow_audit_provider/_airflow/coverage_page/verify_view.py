@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import NamedTuple
 
+from airflow_audit_provider._airflow.coverage_page.views import Fact, instant_text
 from airflow_audit_provider.core.archive.object_keys import signature_key, timestamp_key
 from airflow_audit_provider.core.verification.pass_records import Verified
 from airflow_audit_provider.core.verification.seals import Seal
 from airflow_audit_provider.core.windows.window import format_instant
 from airflow_audit_provider.pipelines.seal_objects import SealObjects
-from airflow_audit_provider.plugins.coverage_page.views import Fact, instant_text
 
 _MOST_LISTED = 100
 

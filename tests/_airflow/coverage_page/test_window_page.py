@@ -7,20 +7,20 @@ from typing import Any
 
 import pytest
 
+from airflow_audit_provider._airflow.coverage_page.runs import Event, matching
+from airflow_audit_provider._airflow.coverage_page.verify_view import verify_view
+from airflow_audit_provider._airflow.coverage_page.views import dataset_view
+from airflow_audit_provider._airflow.coverage_page.window_view import WindowView, window_view
 from airflow_audit_provider.core.archive.object_keys import WindowKeys
 from airflow_audit_provider.core.windows.window import TimeWindow
 from airflow_audit_provider.pipelines.overview import SeenWindow, overview
 from airflow_audit_provider.pipelines.seal_objects import read_chain_by_index
 from airflow_audit_provider.pipelines.window_history import MOST_READ, window_history
-from airflow_audit_provider.plugins.coverage_page.runs import Event, matching
-from airflow_audit_provider.plugins.coverage_page.verify_view import verify_view
-from airflow_audit_provider.plugins.coverage_page.views import dataset_view
-from airflow_audit_provider.plugins.coverage_page.window_view import WindowView, window_view
+from tests._airflow.coverage_page import histories
 from tests.pipelines.history.counting_store import CountingStore
 from tests.pipelines.history.generated import END, committed, windows
 from tests.pipelines.verify.dataset import DAY_1, HALF, commit, records_in, window
 from tests.pipelines.verify.memory_store import MemoryStore
-from tests.plugins.coverage_page import histories
 
 KEYS = WindowKeys(window(), DAY_1.date())
 HOUR = timedelta(hours=1)

@@ -21,9 +21,9 @@ from airflow.settings import engine
 from airflow.utils.session import create_session
 from fastapi import FastAPI
 
+from airflow_audit_provider._airflow.coverage_page.routes import build
+from airflow_audit_provider._airflow.coverage_page.sources import ASSET_GROUP
 from airflow_audit_provider._airflow.destinations import PAGE_PREFIX
-from airflow_audit_provider.plugins.coverage_page.routes import build
-from airflow_audit_provider.plugins.coverage_page.sources import ASSET_GROUP
 
 ROLES = {"viewer": "VIEWER", "operator": "OP", "nobody": None}
 

@@ -21,6 +21,13 @@ from typing import Any
 from fastapi import Depends, FastAPI, HTTPException, Request, Response
 from starlette.exceptions import HTTPException as AnyHttpError
 
+from airflow_audit_provider._airflow.coverage_page import access, views
+from airflow_audit_provider._airflow.coverage_page.pages import page, static_file
+from airflow_audit_provider._airflow.coverage_page.readings import WAITED_SECONDS, Reading, Readings
+from airflow_audit_provider._airflow.coverage_page.runs import runs_of
+from airflow_audit_provider._airflow.coverage_page.sources import Source, sources
+from airflow_audit_provider._airflow.coverage_page.verify_view import verify_view
+from airflow_audit_provider._airflow.coverage_page.window_view import window_view
 from airflow_audit_provider._airflow.observability.log_lines import window_text
 from airflow_audit_provider._airflow.page_addresses import dashboard_page, object_page
 from airflow_audit_provider.adapters.clock import SystemClock
@@ -32,13 +39,6 @@ from airflow_audit_provider.pipelines.overview import Overview, overview
 from airflow_audit_provider.pipelines.plan import DEFAULT_DAG_ID
 from airflow_audit_provider.pipelines.seal_objects import SealObjects, read_chain_by_index
 from airflow_audit_provider.pipelines.window_history import WindowHistory, window_history
-from airflow_audit_provider.plugins.coverage_page import access, views
-from airflow_audit_provider.plugins.coverage_page.pages import page, static_file
-from airflow_audit_provider.plugins.coverage_page.readings import WAITED_SECONDS, Reading, Readings
-from airflow_audit_provider.plugins.coverage_page.runs import runs_of
-from airflow_audit_provider.plugins.coverage_page.sources import Source, sources
-from airflow_audit_provider.plugins.coverage_page.verify_view import verify_view
-from airflow_audit_provider.plugins.coverage_page.window_view import window_view
 
 _USER = Depends(access.current_user())
 _REFRESH_SECONDS = 5

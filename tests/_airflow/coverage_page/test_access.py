@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests._airflow.coverage_page.site import Site, page_of, serve, write
 from tests.pipelines.history.generated import committed, windows
-from tests.plugins.coverage_page.site import Site, page_of, serve, write
 
 pytestmark = pytest.mark.integration
 WINDOW = "20261031T000000Z-20261101T000000Z"

@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
+from airflow_audit_provider._airflow.coverage_page.readings import Readings
+from airflow_audit_provider._airflow.coverage_page.sources import Source, merged
 from airflow_audit_provider.adapters.clock import SystemClock
 from airflow_audit_provider.exceptions import StorageError
 from airflow_audit_provider.pipelines.overview import Overview, overview
-from airflow_audit_provider.plugins.coverage_page.readings import Readings
-from airflow_audit_provider.plugins.coverage_page.sources import Source, merged
+from tests._airflow.coverage_page.site import Site, page_of, serve, write
 from tests.pipelines.history.generated import committed, windows
 from tests.pipelines.verify.memory_store import MemoryStore
-from tests.plugins.coverage_page.site import Site, page_of, serve, write
 
 ODD = "s3://some-connection@bucket/folder"
 SILENT = "s3://bucket/silent"

@@ -17,7 +17,7 @@ from markupsafe import Markup
 
 from airflow_audit_provider.core.verification.findings import printable
 
-_PACKAGE = "airflow_audit_provider.plugins.coverage_page"
+_PACKAGE = "airflow_audit_provider._airflow.coverage_page"
 _TYPES = {
     "page.css": "text/css",
     "page.js": "text/javascript",

@@ -9,9 +9,9 @@ import pytest
 from playwright.sync_api import Browser, expect
 
 from airflow_audit_provider.core.archive.object_keys import WindowKeys
-from tests.plugins.coverage_page import histories
-from tests.plugins.coverage_page.browser import chromium, open_page
-from tests.plugins.coverage_page.site import Site, page_of, serve, write
+from tests._airflow.coverage_page import histories
+from tests._airflow.coverage_page.browser import chromium, open_page
+from tests._airflow.coverage_page.site import Site, page_of, serve, write
 from tools.servers import axe_script
 
 pytestmark = pytest.mark.integration

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from airflow_audit_provider.plugins.coverage_page.sources import Source
+from airflow_audit_provider._airflow.coverage_page.sources import Source
 
 
 def current_user() -> Any:
