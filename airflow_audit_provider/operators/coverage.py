@@ -54,7 +54,8 @@ class CloudflareAuditLogsCoverageOperator(BaseOperator):
     :param late_delay: how long after its end a window may still get records. A window that was committed before that is
         late, and is read again once.
     :param max_gaps: how many gaps are handed over at most; by default ``max_map_length`` of Airflow's configuration.
-        The log and the XCom ``summary`` say how many remain for the next run.
+        Late ones are all handed over, because the next run does not find them again. The log and the XCom ``summary``
+        say how many of the others remain for the next run.
     :param api_version: ``v1`` or ``v2``, the version of the log as long as nothing is committed.
 
     A gap is missing if no window of it was committed, late if it was committed within ``late_delay`` of its end, and

@@ -20,7 +20,7 @@ from airflow_audit_provider.core.archive.commit_log import log_entries
 from airflow_audit_provider.core.archive.object_keys import COMMIT_LOG_FOLDER, MANIFEST_FOLDER, newest_manifests
 from airflow_audit_provider.core.limits import DEFAULT_LATE_DELAY, DEFAULT_SETTLE_DELAY
 from airflow_audit_provider.core.ports import Store
-from airflow_audit_provider.core.verification.coverage import SpanState
+from airflow_audit_provider.core.verification.coverage import RECENT_COUNT, SpanState
 from airflow_audit_provider.core.verification.gaps import (
     Division,
     GapReason,
@@ -30,7 +30,7 @@ from airflow_audit_provider.core.verification.gaps import (
     late_windows,
     missing_gaps,
 )
-from airflow_audit_provider.core.windows.division import windows_over
+from airflow_audit_provider.core.windows.division import joined, windows_over
 from airflow_audit_provider.core.windows.window import TimeWindow
 from airflow_audit_provider.pipelines.coverage import DatasetCoverage, coverage
 from airflow_audit_provider.pipelines.stitching import check_one_version
@@ -78,11 +78,11 @@ def find_gaps(store: Store, now: datetime, request: GapRequest) -> GapReport:
     history_starts_at = request.history_of(version) if request.history_of is not None else None
     division = Division(request.division, request.timezone, now, history_starts_at)
     if held is None:
-        gaps = missing_gaps(_uncommitted(time_range, now - request.settle_delay), division)
+        gaps = missing_gaps(_uncommitted(time_range, _settled_end_at(request, now)), division)
     else:
         own = _own_windows(newest, time_range, held)
         late = late_windows(own, log_entries(store.list_keys(COMMIT_LOG_FOLDER)), partial(_is_late, request, now))
-        missing = [TimeWindow(span.start, span.end) for span in held.coverage.missing]
+        missing = _missing(held, newest, _settled_end_at(request, now), division)
         gaps = missing_gaps(missing, division) + committed_gaps(late, _unverified(own, held), division)
     due, remaining_count = chosen(gaps, request.reasons, request.max_count)
     other = tuple(sorted(gap for gap in gaps if not gap.is_due))
@@ -92,20 +92,38 @@ def find_gaps(store: Store, now: datetime, request: GapRequest) -> GapReport:
 def _range(request: GapRequest, newest: Mapping[TimeWindow, str], now: datetime) -> TimeWindow | None:
     """Returns the range, None if it has no start or nothing in it is settled."""
     start = request.start or min((window.start for window in newest), default=None)
-    end = request.end
-    if end is None:
-        settled_at = now - request.settle_delay
-        # The window that contains the last settled instant is not over.
-        last = windows_over(
-            TimeWindow(settled_at, settled_at + timedelta(seconds=1)), request.division, request.timezone
-        )
-        end = last[0].start
+    end = request.end or _settled_end_at(request, now)
     return TimeWindow(start, end) if start is not None and start < end else None
 
 
-def _uncommitted(time_range: TimeWindow, settled_at: datetime) -> list[TimeWindow]:
+def _settled_end_at(request: GapRequest, now: datetime) -> datetime:
+    """Returns the end of the last window of the division that is settled."""
+    settled_at = now - request.settle_delay
+    # The window that contains the last settled instant is not over.
+    last = windows_over(TimeWindow(settled_at, settled_at + timedelta(seconds=1)), request.division, request.timezone)
+    return last[0].start
+
+
+def _missing(
+    held: DatasetCoverage, newest: Iterable[TimeWindow], settled_end_at: datetime, division: Division
+) -> list[TimeWindow]:
+    """Returns what is missing of a dataset.
+
+    Coverage waits as long as the longest of the newest windows takes, because it does not know the division: for 25
+    hours after a clock change, for 31 days in a month of 28. If each of them is in one window of the division, the
+    windows that are settled are missing.
+    """
+    recent = sorted(newest)[-RECENT_COUNT:]
+    missing = [TimeWindow(span.start, span.end) for span in held.coverage.missing]
+    if any(len(division.windows(window)) > 1 for window in recent):
+        return missing
+    pending = [span for span in held.coverage.spans if span.state is SpanState.PENDING and span.start < settled_end_at]
+    return joined(sorted([*missing, *(TimeWindow(one.start, min(one.end, settled_end_at)) for one in pending)]))
+
+
+def _uncommitted(time_range: TimeWindow, settled_end_at: datetime) -> list[TimeWindow]:
     """Returns what is settled of a range of which nothing is committed."""
-    end = min(time_range.end, settled_at)
+    end = min(time_range.end, settled_end_at)
     return [TimeWindow(time_range.start, end)] if time_range.start < end else []
 
 

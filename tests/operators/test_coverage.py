@@ -192,6 +192,21 @@ def test_number_of_gaps_is_limited(
 
 
 @pytest.mark.integration
+def test_late_gaps_are_never_left_for_a_run_that_does_not_find_them(
+    task_setup: TaskSetup, find: Find, pushed: Pushed
+) -> None:
+    """The next run counts late days from the start of this one, so the limit is for all other gaps."""
+    for number in range(2):
+        begin_after(task_setup, 10 + 2 * number)
+        land(task_setup, 10 + 2 * number)
+    begin_after(task_setup, 13)
+    handed_over = bounds(find(max_gaps=1))
+    next_run = find({"prev_start_date_success": task_setup.clock.now()}, max_gaps=5)
+    assert handed_over == [days(10, 11), days(12, 13)]
+    assert [one for one in next_run if one["reread_committed"]] == []
+
+
+@pytest.mark.integration
 def test_empty_destination_is_missing_from_the_given_start(task_setup: TaskSetup, find: Find) -> None:
     """Without a committed window there is no gap unless a start is given; version 2 begins with its history."""
     task_setup.clock.advance(20 * DAY_SECONDS)
@@ -199,6 +214,31 @@ def test_empty_destination_is_missing_from_the_given_start(task_setup: TaskSetup
     assert bounds(find(start=day(0), end=day(3))) == [days(0, 3)]
     (first, *_) = find(start="2026-03-01", end="2026-03-20", api_version="v2")
     assert first["window_start"].startswith("2026-03-10")
+
+
+@pytest.mark.integration
+def test_days_after_a_longer_day_are_missing_as_soon_as_they_are_settled(
+    task_setup: TaskSetup, find: Find, pushed: Pushed
+) -> None:
+    """The day of the clock change has 25 hours, and the days after it 24."""
+    changed_on = datetime.fromisoformat("2026-10-24T22:00:00+00:00")
+    next_at = changed_on + timedelta(hours=25)
+    task_setup.clock.advance((next_at + 8 * DAY + timedelta(minutes=30) - task_setup.clock.now()).total_seconds())
+    task_setup.land(window_start=changed_on, window_end=next_at, timezone="Europe/Berlin")
+    found = find(timezone="Europe/Berlin")
+    assert bounds([one for one in found if not one["reread_committed"]]) == [
+        (next_at.isoformat(), (next_at + 8 * DAY).isoformat())
+    ]
+    assert pushed.values["summary"]["windows"]["partial"] == 0
+
+
+@pytest.mark.integration
+def test_day_that_is_not_over_is_no_part_of_a_gap(task_setup: TaskSetup, find: Find, pushed: Pushed) -> None:
+    """Also if nothing is committed and the range ends later."""
+    task_setup.clock.advance(20 * DAY_SECONDS + 3600)
+    today = task_setup.clock.now().replace(hour=0, minute=0, second=0, microsecond=0)
+    find(start=today - DAY, end=today + DAY)
+    assert pushed.values["summary"]["windows"] == {**pushed.values["summary"]["windows"], "missing": 1, "partial": 0}
 
 
 @pytest.mark.integration

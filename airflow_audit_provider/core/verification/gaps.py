@@ -244,11 +244,13 @@ class GapReport(msgspec.Struct, frozen=True):
 def chosen(gaps: Iterable[Gap], reasons: Iterable[GapReason], max_count: int) -> tuple[list[Gap], int]:
     """Returns at most ``max_count`` gaps with these reasons, what expires first first, and how many are left out.
 
-    Late ones are chosen first, because a later run may not suspect them any more; all others stay gaps.
+    Late ones are chosen first, and all of them, because a later run does not suspect them any more; all others stay
+    gaps.
     """
     wanted = sorted(gap for gap in gaps if gap.reason in set(reasons))
     by_urgency = sorted(wanted, key=_is_not_late)
-    return sorted(by_urgency[:max_count]), max(0, len(wanted) - max_count)
+    count = max(max_count, sum(gap.reason is GapReason.LATE for gap in wanted))
+    return sorted(by_urgency[:count]), max(0, len(wanted) - count)
 
 
 def _is_not_late(gap: Gap) -> bool:
