@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from airflow_audit_provider.core.api.endpoints import VERSIONS
+from airflow_audit_provider.core.archive.object_keys import MANIFEST_FOLDER, newest_manifests
 from airflow_audit_provider.core.archive.stitching import Stitching, stream_folder
 from airflow_audit_provider.core.ports import Store
 from airflow_audit_provider.core.warehouse.port import Warehouse
@@ -26,7 +27,8 @@ def load_stitched(
     """Loads what is committed of both versions and not loaded yet; idempotent.
 
     ``spec`` is about the root. A requested window has to be committed in each version as far as the history requires
-    it. Both versions are loaded before ``NotCommittedError`` of one is raised; see ``load_committed`` for the rest.
+    it; without a request, a version may have nothing if the windows of the other one do not require it. Both versions
+    are loaded before ``NotCommittedError`` of one is raised; see ``load_committed`` for the rest.
     """
     loaded: list[LoadedWindow] = []
     unchanged_count, missing = 0, None
@@ -44,13 +46,24 @@ def load_stitched(
         try:
             outcome = load_committed(of_version, open_stream(version), warehouse, on_loaded)
         except NotCommittedError as error:
-            missing = missing or error
+            if requested is not None or _is_due(stitching, version, open_stream):
+                missing = missing or error
             continue
         loaded += outcome.loaded
         unchanged_count += outcome.unchanged_count
     if missing is not None:
         raise missing
     return LoadOutcome(tuple(sorted(loaded, key=lambda one: one.window)), unchanged_count)
+
+
+def _is_due(stitching: Stitching, version: str, open_stream: Callable[[str], Store]) -> bool:
+    """Returns whether a version without any window has to cover some of the other version's time."""
+    (other,) = (name for name in VERSIONS if name != version)
+    windows = newest_manifests(open_stream(other).list_keys(MANIFEST_FOLDER))
+    if not windows:
+        return True
+    span = TimeWindow(min(windows).start, max(window.end for window in windows))
+    return stitching.required(version, span) is not None
 
 
 def _requested(

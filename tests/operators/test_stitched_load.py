@@ -82,3 +82,20 @@ def test_run_whose_window_lacks_a_version_fails_after_the_other_is_loaded(
     assert _loaded_ids(file, "v2") == true_ids(task_setup, "v2", CUT_OVER, MIDNIGHT + DAY)
     (tmp_path / "v1").rename(moved)
     assert _load(task_setup, file, **arguments)["loaded_count"] == 1
+
+
+@pytest.mark.parametrize("number", [-2, 3])
+def test_history_on_one_side_of_the_cut_over_loads_without_the_other_version(
+    task_setup: TaskSetup, tmp_path: Path, number: int
+) -> None:
+    """A history that begins after the overlap never has a window of version 1."""
+    land_day(task_setup, number)
+    assert _load(task_setup, tmp_path / "audit.duckdb")["loaded_count"] == 1
+
+
+def test_version_that_the_other_one_requires_is_missing(task_setup: TaskSetup, tmp_path: Path) -> None:
+    """The load fails if a folder that the history needs is empty."""
+    land_day(task_setup, 0)
+    (task_setup.destination / "v2").rename(tmp_path / "v2")
+    with pytest.raises(NotCommittedError):
+        _load(task_setup, tmp_path / "audit.duckdb")
