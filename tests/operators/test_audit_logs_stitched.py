@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
 
@@ -68,6 +68,19 @@ def test_divided_run_lands_what_a_run_for_each_day_does(task_setup: TaskSetup) -
     for number in range(-2, 4):
         land_day(task_setup, number)
     assert divided == {version: _windows(task_setup, version) for version in ("v1", "v2")}
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("bounds", [{"partition_by": "month"}, {}])
+def test_month_that_straddles_the_cut_over_verifies_in_both_versions(
+    task_setup: TaskSetup, bounds: dict[str, Any]
+) -> None:
+    """The part of a long window after the cut-over is filed under its own start."""
+    month = {"window_start": "2026-10-01", "window_end": "2026-11-01", **bounds}
+    task_setup.clock.advance(timedelta(days=40).total_seconds())
+    task_setup.land(**month, **STITCHED)
+    november = datetime(2026, 11, 1, tzinfo=UTC)
+    assert committed_ids(task_setup.destination / "v2") == true_ids(task_setup, "v2", CUT_OVER, november)
 
 
 @pytest.mark.integration

@@ -15,7 +15,7 @@ on in one of version 2. Each version's own windows adjoin without a gap if those
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import NamedTuple
 
 import msgspec
@@ -28,7 +28,7 @@ from airflow_audit_provider.exceptions import CommitConflictError, Configuration
 
 STITCHING_KEY = "_stitched.json"
 STITCHING_VERSION = 1
-_SECOND = timedelta(seconds=1)
+_SECOND, _DAY = timedelta(seconds=1), timedelta(days=1)
 
 
 class Stitching(msgspec.Struct, frozen=True):
@@ -128,8 +128,17 @@ def _landed(stitching: Stitching, version: str, windows: Iterable[RunWindow]) ->
     for run_window in windows:
         landed = stitching.landed(version, run_window.window)
         if landed is not None:
-            # The date stays that of the whole window, so that a clipped day has the folder of its day.
-            yield run_window._replace(window=landed)
+            yield run_window._replace(window=landed, partition_date=_filed_on(landed, run_window.partition_date))
+
+
+def _filed_on(landed: TimeWindow, whole_on: date) -> date:
+    """Returns the date under which a window is filed: that of the whole one, so that a cut day is in its day's folder.
+
+    A longer window that is cut days after its start is filed under the UTC date of its own start, because a manifest
+    with a date further from it counts as misplaced.
+    """
+    started_on = landed.start.date()
+    return whole_on if abs(started_on - whole_on) <= _DAY else started_on
 
 
 def _clipped(window: TimeWindow, start: datetime, end: datetime) -> TimeWindow | None:

@@ -132,12 +132,13 @@ def test_window_before_the_cut_over_has_no_place_in_version_2() -> None:
 
 
 def test_straddling_day_is_whole_in_version_1_and_cut_in_version_2() -> None:
-    """The cut window keeps the calendar date of the whole one."""
-    stitching = _stitching(CUT_OVER + 6 * HOUR)
-    v1, v2 = plan_streams(stitching, [_run(TimeWindow(CUT_OVER, CUT_OVER + DAY))])
+    """The cut window keeps the calendar date of the whole one, which may be that of a time zone."""
+    stitching, local_date = _stitching(CUT_OVER + 6 * HOUR), date(2026, 3, 9)
+    whole = _run(TimeWindow(CUT_OVER, CUT_OVER + DAY))._replace(partition_date=local_date)
+    v1, v2 = plan_streams(stitching, [whole])
     assert [each.window for each in v1.windows] == [TimeWindow(CUT_OVER, CUT_OVER + DAY)]
     assert [each.window for each in v2.windows] == [TimeWindow(CUT_OVER + 6 * HOUR, CUT_OVER + DAY)]
-    assert (v1.folder, v2.folder, v2.windows[0].partition_date) == ("v1/", "v2/", _DATE)
+    assert (v1.folder, v2.folder, v2.windows[0].partition_date) == ("v1/", "v2/", local_date)
 
 
 def test_late_records_of_version_1_may_come_when_runs_land_version_2_only() -> None:
