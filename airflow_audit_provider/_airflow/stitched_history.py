@@ -95,7 +95,11 @@ def stitched_summary(
     }
 
 
-def lacks_v2(summaries: Mapping[str, Summary]) -> bool:
-    """Returns whether version 1 has records of a run's window and version 2, which is due, has none."""
-    v1, v2 = summaries.get(V1) or {}, summaries.get(V2) or {}
-    return bool(v1.get("record_count")) and v2.get("record_count") == 0
+def windows_without_v2(counts: Mapping[str, Mapping[TimeWindow, int]]) -> list[TimeWindow]:
+    """Returns the windows of version 2 without a record of which version 1 has some, in order.
+
+    ``counts`` are the numbers of records by version and window. The window that straddles the cut-over is cut in
+    version 2 only, so windows of the two versions are the same if they end together.
+    """
+    v1_counts = {window.end: count for window, count in counts.get(V1, {}).items()}
+    return [window for window, count in sorted(counts.get(V2, {}).items()) if not count and v1_counts.get(window.end)]

@@ -20,11 +20,12 @@ if TYPE_CHECKING:
     from airflow_audit_provider.core.archive.stitching import Stitching, StreamRun
     from airflow_audit_provider.core.ports import Clock
     from airflow_audit_provider.core.windows.run_window import RunWindow
+    from airflow_audit_provider.core.windows.window import TimeWindow
     from airflow_audit_provider.pipelines.observer import PullOutcome
     from airflow_audit_provider.pipelines.pull_range import RangeOutcome
 
 _EMPTY_V2 = (
-    "Version 1 has records of the window %s, and version 2 has none after the cut-over. If version 2 of your log "
+    "Version 1 has records of the window %s, and version 2 has none after the cut-over (%s). If version 2 of your log "
     "begins later, land into another destination with that day as cut_over."
 )
 
@@ -92,7 +93,12 @@ class StitchedLanding(WaitingOperator):
 
         With ``partition_by``, what is settled is committed before the wait.
         """
-        from airflow_audit_provider._airflow.stitched_history import lacks_v2, land_streams, stitched_summary
+        from airflow_audit_provider._airflow.observability.log_lines import count_of
+        from airflow_audit_provider._airflow.stitched_history import (
+            land_streams,
+            stitched_summary,
+            windows_without_v2,
+        )
         from airflow_audit_provider.exceptions import WindowNotSettledError
 
         windows = self._divided(run_window)
@@ -107,8 +113,8 @@ class StitchedLanding(WaitingOperator):
             except WindowNotSettledError:
                 wait()
                 summaries = land_streams(stitching, windows, land)
-        if lacks_v2(summaries):
-            self.log.warning(_EMPTY_V2, run_window.window)
+        if lacking := windows_without_v2({version: _record_counts(*each) for version, each in self._landed.items()}):
+            self.log.warning(_EMPTY_V2, lacking[0], count_of(len(lacking), "such window"))
         return stitched_summary(run_window.window, self.partition_by, stitching, summaries)
 
     def _claim_root(self) -> Stitching:
@@ -135,3 +141,10 @@ class StitchedLanding(WaitingOperator):
         if stitching.may_have_late_records(stream.version, first.window.start):
             return self._look_back(first)
         return {}
+
+
+def _record_counts(outcome: PullOutcome | None, in_range: RangeOutcome | None) -> Mapping[TimeWindow, int]:
+    """Returns the number of records of each window that a version has in a run."""
+    if in_range is not None:
+        return in_range.record_counts
+    return {} if outcome is None else {outcome.manifest.window: outcome.manifest.record_count}

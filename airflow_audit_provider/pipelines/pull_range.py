@@ -86,7 +86,7 @@ class RangeOutcome:
 
     ``window_count`` counts all committed windows, and ``committed_count`` those for which this run wrote a manifest.
     ``written_count`` and ``written_bytes`` are the records and bytes that this run wrote. ``listed`` has the first
-    windows for which it wrote a manifest, at most ``LISTED_COUNT``.
+    windows for which it wrote a manifest, at most ``LISTED_COUNT``. ``record_counts`` has every window.
     """
 
     def __init__(self) -> None:
@@ -96,12 +96,14 @@ class RangeOutcome:
         self.missing_count = self.odd_record_count = 0
         self.written_count = self.written_bytes = 0
         self.listed: list[LandedWindow] = []
+        self.record_counts: dict[TimeWindow, int] = {}
 
     def add(self, outcome: PullOutcome) -> None:
         """Adds the outcome of a window; windows come in any order."""
         manifest = outcome.manifest
         self.window_count += 1
         self.record_count += manifest.record_count
+        self.record_counts[manifest.window] = manifest.record_count
         self.part_count += len(manifest.parts)
         self.size_bytes += manifest.size_bytes
         self.missing_count += outcome.missing_count

@@ -229,6 +229,23 @@ def test_version_2_without_records_while_version_1_has_some_is_a_warning(
 
 
 @pytest.mark.integration
+def test_divided_run_warns_of_the_first_windows_that_version_2_lacks(
+    task_setup: TaskSetup, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Also if version 2 has records of later windows of the same run."""
+    caplog.set_level("INFO")
+    task_setup.misbehave("no_records,version=v2")
+    task_setup.land(**day(0), **STITCHED)
+    task_setup.misbehave()
+    bounds = {"window_start": MIDNIGHT - DAY, "window_end": MIDNIGHT + 4 * DAY, "partition_by": "day"}
+    _said(caplog, capsys)
+    caplog.clear()
+    summary = task_setup.land(**bounds, **STITCHED)
+    assert summary["streams"]["v2"]["record_count"] > 0
+    assert "[2026-10-20T06:00:00Z, 2026-10-21T00:00:00Z), and version 2 has none" in _said(caplog, capsys)
+
+
+@pytest.mark.integration
 def test_unsettled_window_is_awaited_before_anything_is_written(task_setup: TaskSetup) -> None:
     """Also the descriptor; after the wait both versions land."""
     today = task_setup.clock.now().replace(hour=0)
