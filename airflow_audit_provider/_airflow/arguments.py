@@ -178,10 +178,10 @@ def check_stitching(
             "history='stitched' is for the log of an account, because only that is in both versions of the API. "
             "Organizations have version 2 only, users version 1 only: leave history out for them."
         )
-    _check_shared_filters(arguments["filters"])
+    check_shared_filters(arguments["filters"])
 
 
-def _check_shared_filters(filters: Any) -> None:
+def check_shared_filters(filters: Any) -> None:
     """Raises ``ConfigurationError`` for filters that do not select the same actions in both versions."""
     if not isinstance(filters, Mapping):
         return

@@ -20,6 +20,7 @@ from airflow_audit_provider._airflow.arguments import (
     check_partitioning,
     check_privacy,
     check_query,
+    check_shared_filters,
     check_stitching,
     check_times,
     check_tuning,
@@ -353,6 +354,9 @@ class CloudflareAuditLogsToObjectStorageOperator(StitchedLanding):
 
     def _query(self) -> AuditQuery:
         """Returns the query of the task, or of the version that is being landed."""
+        if self.history is not None:
+            # Checked again, because a template may have rendered to other filters.
+            check_shared_filters(self.filters)
         return self.hook.query(
             self._stream or self.api_version,
             "account" if self.history is not None else self.scope,

@@ -338,6 +338,16 @@ def test_connection_of_an_organization_is_refused(task_setup: TaskSetup) -> None
     _refused(task_setup, ConfigurationError, "account scope needs account_id", **day(0), **STITCHED)
 
 
+@pytest.mark.integration
+def test_template_that_renders_to_other_filters_is_refused(task_setup: TaskSetup) -> None:
+    """A filter with different words in the two versions would land a part of the actions of each."""
+    operator = task_setup.operator(**day(0), **STITCHED, filters="{{ params.filters }}")
+    operator.filters = {"action_type": "login"}
+    with pytest.raises(AirflowFailException, match="does not select the same"):
+        operator.execute({})
+    assert (task_setup.tree(), task_setup.fake.requests) == ({}, [])
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
