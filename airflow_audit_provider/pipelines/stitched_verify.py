@@ -14,14 +14,15 @@ from typing import NamedTuple
 import msgspec
 
 from airflow_audit_provider.core.api.endpoints import V1, V2, VERSIONS
+from airflow_audit_provider.core.archive.dataset import read_dataset
 from airflow_audit_provider.core.archive.manifest import is_canonical
-from airflow_audit_provider.core.archive.object_keys import read_manifest_key
+from airflow_audit_provider.core.archive.object_keys import DATASET_KEY, read_manifest_key
 from airflow_audit_provider.core.archive.stitching import STITCHING_KEY, Stitching, stream_folder
 from airflow_audit_provider.core.ports import Store
 from airflow_audit_provider.core.verification.findings import Finding, FindingKind, finding
 from airflow_audit_provider.core.verification.object_locks import LockSummary
 from airflow_audit_provider.core.windows.window import EARLIEST_AT, LATEST_AT, TimeWindow
-from airflow_audit_provider.exceptions import ConfigurationError
+from airflow_audit_provider.exceptions import ConfigurationError, VerificationError
 from airflow_audit_provider.pipelines.verify import LockCheck, TrustAnchors, VerifyReport, verify
 
 _FOLDERS = frozenset(VERSIONS)
@@ -64,6 +65,8 @@ def verify_stitched(
             store = stores.open_stream(version)
             streams[version] = verify(store, *bounds, anchors, lock_check_of(store))
     findings = [*_root_findings(stores.root, stitching)]
+    for version in VERSIONS:
+        findings += _log_findings(stores.root, stitching, version)
     for version, report in streams.items():
         findings += _stream_findings(stitching, version, report, _span_of_others(streams, version))
     return StitchedReport(_merged(list(streams.values()), tuple(findings)), streams)
@@ -81,6 +84,22 @@ def _root_findings(root: Store, stitching: Stitching) -> Iterator[Finding]:
             yield finding(FindingKind.OBJECT_UNEXPECTED, f"{name}/", fact)
 
 
+def _log_findings(root: Store, stitching: Stitching, version: str) -> Iterator[Finding]:
+    """Yields a finding if a version's dataset is of another log than the history; its windows are compared with it."""
+    content = root.read(f"{stream_folder(version)}{DATASET_KEY}")
+    try:
+        differences = [] if content is None else stitching.log_differences(version, read_dataset(content).query)
+    except VerificationError:
+        # The verification of the version reports it.
+        return
+    if differences:
+        fact = (
+            f"The dataset in the folder {stream_folder(version)} is of another log than the history: "
+            f"{'; '.join(differences)}. Restore the descriptor that was changed from a copy."
+        )
+        yield finding(FindingKind.DATASET_UNREADABLE, STITCHING_KEY, fact)
+
+
 def _stream_findings(
     stitching: Stitching, version: str, report: VerifyReport, others: TimeWindow | None
 ) -> Iterator[Finding]:
@@ -96,7 +115,8 @@ def _stream_findings(
         if named is not None and not stitching.has_place_for(version, named.window):
             fact = (
                 f"The window lies outside of what the descriptor {STITCHING_KEY} gives to version {version} "
-                f"({stitching}): the descriptor was changed, or a task without history landed the window."
+                f"({stitching}): the descriptor was changed, or a task without history landed the window. "
+                "If the window is one of version 1 and may stay, run the history with a longer overlap."
             )
             yield finding(FindingKind.WINDOW_FOREIGN, f"{folder}{key}", fact)
 

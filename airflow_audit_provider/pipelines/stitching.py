@@ -6,9 +6,18 @@ filters and cut-over.
 
 from __future__ import annotations
 
+from airflow_audit_provider.core.api.endpoints import VERSIONS
+from airflow_audit_provider.core.archive.dataset import read_dataset
 from airflow_audit_provider.core.archive.object_keys import DATASET_KEY, MANIFEST_FOLDER
-from airflow_audit_provider.core.archive.stitching import STITCHING_KEY, Stitching, extends, read_stitching
+from airflow_audit_provider.core.archive.stitching import (
+    STITCHING_KEY,
+    Stitching,
+    extends,
+    read_stitching,
+    stream_folder,
+)
 from airflow_audit_provider.core.ports import Store
+from airflow_audit_provider.core.windows.window import format_instant
 from airflow_audit_provider.exceptions import CommitConflictError, ConfigurationError
 
 
@@ -20,21 +29,26 @@ def held_stitching(store: Store, folder: str = "") -> Stitching | None:
 
 def check_one_version(store: Store) -> None:
     """Raises ``ConfigurationError`` if a store is the root of a stitched history, and not the folder of one version."""
-    if held_stitching(store) is not None:
+    stitching = held_stitching(store)
+    if stitching is not None:
         raise ConfigurationError(
             "The destination is the root of a stitched history, and windows, seals and staging are in the folder of "
-            "each version. Give these folders, v1 and v2 below it, one after the other."
+            "each version. Give these folders, v1 and v2 below it, one after the other. To land windows, limit the "
+            f"range: in v1 belong those that start before {format_instant(stitching.v1_ends_at)}, in v2 those that "
+            f"start at {format_instant(stitching.cut_over_at)} or later."
         )
 
 
 def claim_stitching(store: Store, asked: Stitching) -> Stitching:
     """Returns the descriptor of the root after creating it, or after making its overlap longer.
 
-    Raises ``CommitConflictError`` if the root holds another history, or a dataset of one version.
+    Raises ``CommitConflictError`` if the root holds another history, or a dataset of one version, or if the folder of a
+    version holds another log.
     """
     held = held_stitching(store)
     if held is None:
         _check_no_dataset(store)
+        _check_same_log(store, asked)
         if store.create(STITCHING_KEY, asked.to_bytes()):
             return asked
         held = held_stitching(store) or asked
@@ -53,3 +67,17 @@ def _check_no_dataset(store: Store) -> None:
             "below the new destination first.",
             key=DATASET_KEY,
         )
+
+
+def _check_same_log(store: Store, asked: Stitching) -> None:
+    """Raises ``CommitConflictError`` if a version's folder, moved there or left, has the log of another account."""
+    for version in VERSIONS:
+        key = f"{stream_folder(version)}{DATASET_KEY}"
+        content = store.read(key)
+        differences = [] if content is None else asked.log_differences(version, read_dataset(content).query)
+        if differences:
+            raise CommitConflictError(
+                f"The destination has windows of another audit log than this run ({key}): {'; '.join(differences)}. "
+                "Nothing was read or written. Correct the arguments, or use another destination.",
+                key=key,
+            )

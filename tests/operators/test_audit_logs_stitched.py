@@ -326,6 +326,15 @@ def test_removed_descriptor_is_created_again(task_setup: TaskSetup) -> None:
 
 
 @pytest.mark.integration
+def test_folder_with_the_log_of_another_account_is_refused(task_setup: TaskSetup) -> None:
+    """Although the run lands into the folder of the other version only."""
+    land_day(task_setup, -2)
+    (task_setup.destination / "_stitched.json").unlink()
+    other = {**STITCHED, "account_id": "f" * 32}
+    _refused(task_setup, CommitConflictError, "v1/_dataset.json.*not v1, account f", **day(3), **other)
+
+
+@pytest.mark.integration
 def test_cut_over_before_the_history_of_version_2_is_refused(task_setup: TaskSetup) -> None:
     """Its windows would be empty and look like quiet ones."""
     _refused(task_setup, ConfigurationError, "v2_history_start", **day(0), history="stitched", cut_over="2026-03-09")

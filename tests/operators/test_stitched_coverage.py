@@ -181,6 +181,21 @@ def test_changed_descriptor_leaves_windows_without_a_place(
     assert all(key.startswith(f"{version}/_manifests/") for key in foreign)
 
 
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [({"account_id": "f" * 32}, "not v1, account f"), ({"filters": [["zone_name", "a"]]}, "zone_name=a")],
+)
+def test_descriptor_of_another_log_is_found(
+    history: Path, capsys: pytest.CaptureFixture[str], fields: dict[str, Any], said: str
+) -> None:
+    """Each version's dataset states the log, and its windows are compared with that."""
+    _change(history, **fields)
+    status, report = _found(history, capsys)
+    assert (status, {one["key"] for one in report["findings"]}) == (1, {"_stitched.json"})
+    assert said in report["findings"][0]["detail"]
+    assert not list(history.glob("*/_verified/*"))
+
+
 def test_descriptor_with_other_bytes_and_a_foreign_folder_are_found(
     history: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -223,7 +238,9 @@ def test_expected_seal_is_refused_for_the_root(history: Path, capsys: pytest.Cap
     assert "each version has seals of its own" in capsys.readouterr().err
     for verb in ("seal", "sweep"):
         assert main([verb, str(history)]) == 2
-        assert "root of a stitched history" in capsys.readouterr().err
+        said = capsys.readouterr().err
+        assert "root of a stitched history" in said
+        assert "v1 belong those that start before 2026-10-21T06:00:00Z, in v2 those that start at 2026-10-20T06" in said
         assert main([verb, str(history / "v1")]) == 0
     with pytest.raises(ConfigurationError, match="root of a stitched history"):
         find_gaps(LocalStore(str(history)), MIDNIGHT + 4 * DAY, GapRequest(start=MIDNIGHT))

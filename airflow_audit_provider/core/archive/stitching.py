@@ -20,7 +20,8 @@ from typing import NamedTuple
 
 import msgspec
 
-from airflow_audit_provider.core.api.endpoints import V1, VERSIONS
+from airflow_audit_provider.core.api.endpoints import ACCOUNT, V1, VERSIONS
+from airflow_audit_provider.core.api.query import AuditQuery
 from airflow_audit_provider.core.archive.manifest import canonical_json
 from airflow_audit_provider.core.windows.run_window import RunWindow
 from airflow_audit_provider.core.windows.window import LATEST_AT, TimeWindow, format_instant
@@ -82,6 +83,13 @@ class Stitching(msgspec.Struct, frozen=True):
         """Returns whether a committed window can be one of a version's, as its runs land them."""
         return self.landed(version, window) == window
 
+    def log_differences(self, version: str, query: AuditQuery) -> list[str]:
+        """Returns each property in which the log of a dataset differs from that of this history's version."""
+        held = f"{query.version}, {query.scope} {query.scope_id}", _python_named(query.filters)
+        own = f"{version}, {ACCOUNT} {self.account_id}", self.filters
+        texts = (("audit log", held[0], own[0]), ("filters", _filter_text(held[1]), _filter_text(own[1])))
+        return [f"{name} {mine}, not {other}" for name, mine, other in texts if mine != other]
+
     def __str__(self) -> str:
         return ", ".join(f"{name} {text}" for name, _, text in self._facts())
 
@@ -91,11 +99,10 @@ class Stitching(msgspec.Struct, frozen=True):
         return [f"{name} {text}, not {theirs}" for (name, mine, text), (_, other_, theirs) in pairs if mine != other_]
 
     def _facts(self) -> tuple[tuple[str, object, str], ...]:
-        filters = ", ".join(f"{name}={value}" for name, value in self.filters) or "none"
         overlap = "no end" if self.overlap_seconds is None else str(self.v1_ends_at - self.cut_over_at)
         return (
             ("account", self.account_id, self.account_id),
-            ("filters", self.filters, filters),
+            ("filters", self.filters, _filter_text(self.filters)),
             ("cut_over", self.cut_over_at, format_instant(self.cut_over_at)),
             ("overlap", self.overlap_seconds, overlap),
         )
@@ -150,9 +157,16 @@ def stitching_of(
     account_id: str, filters: Iterable[tuple[str, str]], cut_over_at: datetime, overlap: timedelta
 ) -> Stitching:
     """Returns the descriptor that a run's arguments state; ``filters`` may have the API names of either version."""
-    named = tuple(sorted((name.replace(".", "_"), value) for name, value in filters))
     seconds = None if overlap >= LATEST_AT - cut_over_at else overlap // _SECOND
-    return Stitching(account_id, named, cut_over_at, seconds)
+    return Stitching(account_id, _python_named(filters), cut_over_at, seconds)
+
+
+def _python_named(filters: Iterable[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
+    return tuple(sorted((name.replace(".", "_"), value) for name, value in filters))
+
+
+def _filter_text(filters: Iterable[tuple[str, str]]) -> str:
+    return ", ".join(f"{name}={value}" for name, value in filters) or "none"
 
 
 def check_cut_over(cut_over_at: datetime, v2_starts_at: datetime | None) -> None:
@@ -169,19 +183,25 @@ def check_cut_over(cut_over_at: datetime, v2_starts_at: datetime | None) -> None
 def read_stitching(content: bytes) -> Stitching:
     """Decodes a descriptor; raises ``VerificationError`` if the bytes are damaged or of another version."""
     try:
-        stitching = msgspec.json.decode(content, type=Stitching)
-        _check_bounds(stitching)
+        # First, because a later version may have other fields.
+        version = msgspec.json.decode(content, type=_Versioned).stitching_version
+        if version == STITCHING_VERSION:
+            stitching = msgspec.json.decode(content, type=Stitching)
+            _check_bounds(stitching)
+            return stitching
     except (msgspec.DecodeError, ValueError, RecursionError) as error:
         raise VerificationError(
             f"The descriptor {STITCHING_KEY} of the stitched history cannot be decoded ({error}). Restore it from a "
             "copy, or remove it: the next run creates it from its arguments."
         ) from error
-    if stitching.stitching_version != STITCHING_VERSION:
-        raise VerificationError(
-            f"The descriptor {STITCHING_KEY} of the stitched history has version {stitching.stitching_version}, which "
-            "this release of the provider does not support. Upgrade airflow-audit-provider."
-        )
-    return stitching
+    raise VerificationError(
+        f"The descriptor {STITCHING_KEY} of the stitched history has version {version}, which this release of the "
+        "provider does not support. Upgrade airflow-audit-provider."
+    )
+
+
+class _Versioned(msgspec.Struct):
+    stitching_version: int = STITCHING_VERSION
 
 
 def _check_bounds(stitching: Stitching) -> None:

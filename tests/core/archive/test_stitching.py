@@ -228,3 +228,9 @@ def test_invalid_overlap_is_refused(overlap: object) -> None:
 def test_valid_overlap_is_accepted(overlap: timedelta) -> None:
     """From an hour to no end."""
     check_overlap(overlap)
+
+
+def test_descriptor_of_a_later_release_asks_for_an_upgrade() -> None:
+    """Its fields may differ; removing it would lose what it states."""
+    with pytest.raises(VerificationError, match=r"has version 2.*Upgrade"):
+        read_stitching(b'{"cut_over":"2026-03-10","stitching_version":2}')
