@@ -183,6 +183,7 @@ def _result(options: argparse.Namespace, windows: _Windows, outcome: RangeOutcom
 def _cancelled_by_signals(reader: AuditLogReader) -> Iterator[list[int]]:
     """Cancels reading at the first Ctrl-C or SIGTERM, as Airflow does when it stops a task; a second one ends at once.
 
+    The second one ends the process itself: an exception would wait for the threads that wait for responses.
     Yields the list of the signals that came.
     """
     caught: list[int] = []
@@ -194,8 +195,8 @@ def _cancelled_by_signals(reader: AuditLogReader) -> Iterator[list[int]]:
 
     def stop(number: int, _frame: object) -> None:
         caught.append(number)
-        for one, action in before.items():
-            signal.signal(one, action)
+        for one in numbers:
+            signal.signal(one, signal.SIG_DFL)
         reader.cancel()
 
     for number in numbers:

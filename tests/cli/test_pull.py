@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -227,6 +230,42 @@ def test_interrupted_pull_continues_where_it_stopped(
     assert landed_ids(tmp_path) == true_ids(slow, 21, 1)
     # Thirty pages, and at most some at the edges of what was interrupted again.
     assert asked + 5 < len(slow.requests) < 60
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_second_signal_ends_a_pull_whose_request_hangs(tmp_path: Path, number: signal.Signals) -> None:
+    """The system ends it, so no thread that waits for a response is waited for."""
+    request_at, answer = threading.Event(), threading.Event()
+
+    class Hanging(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            request_at.set()
+            answer.wait(PATIENCE_SECONDS)
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Hanging) as server:
+        server.daemon_threads, server.block_on_close = True, False
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        command = [
+            sys.executable,
+            "-m",
+            "airflow_audit_provider.cli",
+            "pull",
+            str(tmp_path),
+            "--account-id",
+            ACCOUNT_ID,
+        ]
+        environment = {**os.environ, "CLOUDFLARE_BASE_URL": f"http://127.0.0.1:{server.server_port}"}
+        with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment) as running:
+            assert request_at.wait(PATIENCE_SECONDS)
+            running.send_signal(number)
+            with pytest.raises(subprocess.TimeoutExpired):
+                running.wait(1)
+            running.send_signal(number)
+            assert running.wait(10) == -number
+            assert running.stderr is not None
+            assert "Traceback" not in running.stderr.read()
+        answer.set()
+        server.shutdown()
 
 
 def interrupted_pull(destination: Path, number: signal.Signals) -> tuple[int, str, str]:
