@@ -31,6 +31,7 @@ from airflow_audit_provider.core.verification.gaps import (
     missing_gaps,
 )
 from airflow_audit_provider.core.windows.division import joined, windows_over
+from airflow_audit_provider.core.windows.readiness import CLOCK_TOLERANCE
 from airflow_audit_provider.core.windows.window import TimeWindow
 from airflow_audit_provider.pipelines.coverage import DatasetCoverage, coverage
 from airflow_audit_provider.pipelines.stitching import check_one_version
@@ -148,5 +149,6 @@ def _unverified(own: Iterable[TimeWindow], held: DatasetCoverage) -> list[TimeWi
 def _is_late(request: GapRequest, now: datetime, window: TimeWindow, committed_at: datetime) -> bool:
     """Returns whether a window was committed before its late records were due, and no earlier run has seen to it."""
     complete_at = window.end + request.late_delay
-    since = request.late_seen_at or now - _LONG_AGO
+    # The clock by which the earlier run began may be ahead of that by which it looked.
+    since = (request.late_seen_at or now - _LONG_AGO) - CLOCK_TOLERANCE
     return committed_at < complete_at and since < complete_at <= now

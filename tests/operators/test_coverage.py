@@ -207,6 +207,21 @@ def test_late_gaps_are_never_left_for_a_run_that_does_not_find_them(
 
 
 @pytest.mark.integration
+def test_late_window_is_found_although_the_clocks_of_scheduler_and_worker_differ(
+    task_setup: TaskSetup, find: Find
+) -> None:
+    """The start of the run before is by the scheduler's clock, and what it found by the clock of its worker."""
+    begin_after(task_setup, 10)
+    land(task_setup, 10)
+    complete_at, second = day(12), timedelta(seconds=1)
+    task_setup.clock.advance((complete_at - second - task_setup.clock.now()).total_seconds())
+    assert not [one for one in find() if one["reread_committed"]]
+    task_setup.clock.advance(DAY_SECONDS)
+    found = find({"prev_start_date_success": complete_at + second})
+    assert bounds([one for one in found if one["reread_committed"]]) == [days(10, 11)]
+
+
+@pytest.mark.integration
 def test_empty_destination_is_missing_from_the_given_start(task_setup: TaskSetup, find: Find) -> None:
     """Without a committed window there is no gap unless a start is given; version 2 begins with its history."""
     task_setup.clock.advance(20 * DAY_SECONDS)
