@@ -35,7 +35,7 @@ def divide(run_window: RunWindow, partition_by: str, timezone: str) -> list[RunW
         raise ConfigurationError(
             f"partition_by={partition_by!r} divides whole {partition_by}s in {timezone}, and the window {window} does "
             f"not begin and end with one. A part of a {partition_by} would overlap the whole one later. The whole "
-            f"{partition_by}s around it are between {whole}: give these as window_start and window_end, or give "
+            f"{partition_by}s around it are between {whole}: give these as the window's start and end, or give "
             "another timezone or partition_by."
         )
     return [RunWindow(each, run_window.rule, each.start.astimezone(zone).date()) for each in windows]
