@@ -1,6 +1,7 @@
 """Extra links of the operator in Airflow's UI: its manifest, the coverage page, and Cloudflare's dashboard.
 
-Airflow builds a link in the worker when the task ends, from the operator's attributes.
+Airflow builds a link in the worker when the task ends, from the operator's attributes. DAG files import this module, so
+what only a link needs is imported where it is used.
 
 Invariant: a link never fails a task.
 """
@@ -10,8 +11,6 @@ from __future__ import annotations
 from typing import Any
 
 from airflow.sdk import BaseOperatorLink
-
-from airflow_audit_provider._airflow.page_addresses import coverage_page, dashboard_page, object_page
 
 __all__ = ["CloudflareDashboardLink", "CoverageLink", "ManifestLink"]
 
@@ -23,6 +22,8 @@ class ManifestLink(BaseOperatorLink):
 
     def get_link(self, operator: Any, *, ti_key: Any) -> str:  # noqa: ARG002 - Airflow's signature
         """Returns the URL."""
+        from airflow_audit_provider._airflow.page_addresses import object_page
+
         return object_page(getattr(operator, "manifest_uri", None) or "")
 
 
@@ -33,6 +34,8 @@ class CoverageLink(BaseOperatorLink):
 
     def get_link(self, operator: Any, *, ti_key: Any) -> str:  # noqa: ARG002 - Airflow's signature
         """Returns the URL."""
+        from airflow_audit_provider._airflow.page_addresses import coverage_page
+
         return coverage_page(getattr(operator, "manifest_uri", None) or "")
 
 
@@ -43,5 +46,7 @@ class CloudflareDashboardLink(BaseOperatorLink):
 
     def get_link(self, operator: Any, *, ti_key: Any) -> str:  # noqa: ARG002 - Airflow's signature
         """Returns the URL."""
+        from airflow_audit_provider._airflow.page_addresses import dashboard_page
+
         query = getattr(operator, "query", None)
         return dashboard_page("" if query is None else query.scope, "" if query is None else query.scope_id)

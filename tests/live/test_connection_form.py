@@ -137,6 +137,7 @@ def test_dag_lands_with_it(live: LiveAirflow) -> None:
     summary = live.xcom("seen", run_id, "land")
     assert summary["record_count"] == len(live.truth_ids(start, end)) > 0
     links = live.ask(f"dags/seen/dagRuns/{run_id}/taskInstances/land/links")["extra_links"]
+    assert links.pop("Coverage").startswith(f"{live.instance.base_url}/cloudflare-audit-logs/d/")
     assert links == {
         "Manifest": summary["manifest_uri"],
         "Cloudflare dashboard": f"https://dash.cloudflare.com/{live.account.account_id}/audit-log",
