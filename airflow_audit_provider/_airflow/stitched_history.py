@@ -75,7 +75,7 @@ def stitched_summary(
 ) -> Summary:
     """Returns the summary of a run: the sums over both versions, and the summary of each below ``streams``.
 
-    ``manifest_uri`` is that of version 2, of version 1 before the cut-over.
+    ``manifest_uri`` is that of version 2, or that of version 1 if the run landed no window of version 2.
     """
     found = [summaries[version] for version in (V2, V1) if summaries.get(version)]
     uris = [one["manifest_uri"] for one in found if one.get("manifest_uri")]

@@ -350,7 +350,7 @@ def _add_plan(commands: Commands) -> None:
     )
     parser.add_argument("--timezone", metavar="NAME", help="time zone of the windows; default: UTC")
     parser.add_argument(
-        "--settle-delay", type=minutes, metavar="MINUTES", help="when a window is read after its end; default: 15"
+        "--settle-delay", type=minutes, metavar="MINUTES", help="how long after its end a window is read; default: 15"
     )
     parser.add_argument(
         "--samples",

@@ -65,7 +65,7 @@ def _add_windows(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--timezone", default="UTC", metavar="NAME", help="time zone of the windows; default: UTC")
     parser.add_argument(
-        "--settle-delay", type=minutes, metavar="MINUTES", help="when a window is read after its end; default: 15"
+        "--settle-delay", type=minutes, metavar="MINUTES", help="how long after its end a window is read; default: 15"
     )
 
 

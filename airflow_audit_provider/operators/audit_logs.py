@@ -97,8 +97,8 @@ class CloudflareAuditLogsToObjectStorageOperator(StitchedLanding):
         and ``v2``: version 1 up to the cut-over and through the overlap after it, version 2 from the cut-over on.
     :param cut_over: with ``history``, when version 2 takes over, a datetime, date or RFC 3339 text; by default when its
         history begins (``v2_history_start`` in the configuration, 2026-03-10). It cannot change later. (templated)
-    :param overlap: with ``history``, how long version 1 is kept after the cut-over, at least an hour, by default a day;
-        ``timedelta.max`` for as long as it exists. It can be made longer later.
+    :param overlap: with ``history``, how long version 1 is still landed after the cut-over, at least an hour, by
+        default a day; ``timedelta.max`` for as long as version 1 exists. It can be made longer later.
     :param reread_committed: with ``partition_by``, also read windows that are committed already, and add late records.
     :param settle_delay: how long to wait after a window's end before reading it, because records arrive late. The
         defaults of ``settle_delay``, ``concurrency`` and ``max_part_bytes`` are set in section

@@ -33,7 +33,7 @@ SUMMARY_KEY = "summary"
 
 
 class CloudflareAuditLogsCoverageOperator(BaseOperator):
-    """Finds gaps of a destination and returns them as arguments of the landing operator, what expires first first.
+    """Finds gaps of a destination and returns arguments of the landing operator for each, in the order of expiry.
 
     Map the landing operator over the result::
 
@@ -51,22 +51,22 @@ class CloudflareAuditLogsCoverageOperator(BaseOperator):
     :param timezone: IANA zone of the windows, and of bounds without an offset.
     :param settle_delay: the landing operator's; by default from the configuration.
     :param reasons: which gaps are handed over: ``missing``, ``late`` and ``unverified``.
-    :param late_delay: how long after its end a window may still get records. A window that was committed before that is
-        late, and is read again once.
+    :param late_delay: how long after its end a window may still get records. A window that was committed before this
+        time has passed is late, and is read again once.
     :param max_gaps: how many gaps are handed over at most; by default ``max_map_length`` of Airflow's configuration.
         Late ones are all handed over, because the next run does not find them again. The log and the XCom ``summary``
         say how many of the others remain for the next run.
     :param api_version: ``v1`` or ``v2``, the version of the log as long as nothing is committed.
 
-    A gap is missing if no window of it was committed, late if it was committed within ``late_delay`` of its end, and
-    unverified if no record of a passed verification covers its newest generation. Adjacent windows with one reason are
-    one gap of at most 31 days. Missing windows that the API no longer has whole, and missing parts of a window, are
+    A gap is missing if no window of it was committed, late if it was committed less than ``late_delay`` after its end,
+    and unverified if no record of a passed verification covers its newest generation. Adjacent windows with one reason
+    are one gap of at most 31 days. Missing windows that the API no longer has whole, and missing parts of a window, are
     reported and not handed over.
 
     Returns a list of dicts with ``window_start window_end partition_by timezone reread_committed``, empty without a
     gap; the mapped task is then skipped. The XCom ``summary`` has the counts by reason and the days left. If
-    ``audit_log_gap_alias(destination)`` is an outlet, each of these gaps, and each lost
-    one, is an event of the asset ``audit_log_gap_asset(destination)``.
+    ``audit_log_gap_alias(destination)`` is an outlet, each of these gaps, and each lost one, is an event of the asset
+    ``audit_log_gap_asset(destination)``.
     """
 
     template_fields: Sequence[str] = ("destination", "destination_conn_id", "start", "end")

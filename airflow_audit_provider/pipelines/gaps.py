@@ -44,9 +44,10 @@ class GapRequest(NamedTuple):
     """What to look for.
 
     A ``start`` that is None is that of the first committed window; an ``end`` that is None is that of the last window
-    of the division that is settled. ``late_delay`` is how long after its end a window may still get records; a window
-    for which that time passed before ``late_seen_at`` was looked at by then. ``api_version`` is that of the log
-    as long as nothing is committed, and ``history_of`` returns the instant before which a version has no records.
+    of the division that is settled. ``late_delay`` is how long after its end a window may still get records.
+    ``late_seen_at`` is when an earlier run last looked for late windows, None if no run did: windows whose
+    ``late_delay`` had ended by then are not returned again. ``api_version`` is that of the log as long as nothing is
+    committed, and ``history_of`` returns the instant before which a version has no records.
     """
 
     start: datetime | None = None
@@ -63,7 +64,7 @@ class GapRequest(NamedTuple):
 
 
 def find_gaps(store: Store, now: datetime, request: GapRequest) -> GapReport:
-    """Returns the gaps of the dataset at the store's root, those that expire first first.
+    """Returns the gaps of the dataset at the store's root, in the order in which they expire.
 
     Raises ``VerificationError`` for a manifest or descriptor that cannot be read.
     """
@@ -147,7 +148,7 @@ def _unverified(own: Iterable[TimeWindow], held: DatasetCoverage) -> list[TimeWi
 
 
 def _is_late(request: GapRequest, now: datetime, window: TimeWindow, committed_at: datetime) -> bool:
-    """Returns whether a window was committed before its late records were due, and no earlier run has seen to it."""
+    """Returns whether a window was committed before its ``late_delay`` ended, and no run has looked since then."""
     complete_at = window.end + request.late_delay
     # The clock by which the earlier run began may be ahead of that by which it looked.
     since = (request.late_seen_at or now - _LONG_AGO) - CLOCK_TOLERANCE

@@ -92,8 +92,8 @@ class FormSize(msgspec.Struct, frozen=True):
 class Plan(msgspec.Struct, frozen=True):
     """Plan of a backfill; docs/reference/backfill-plan.schema.json is the schema of its JSON.
 
-    ``windows`` counts the windows of the range by state. ``commands`` create the backfills of the missing spans, what
-    expires first first; ``more_spans`` is how many missing spans have no command yet.
+    ``windows`` counts the windows of the range by state. ``commands`` create the backfills of the missing spans, in
+    the order in which these expire; ``more_spans`` is how many missing spans have no command yet.
     """
 
     planned_at: datetime

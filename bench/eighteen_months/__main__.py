@@ -223,9 +223,9 @@ PAGE_TEXT = """# Eighteen months in one backfill, with two outages
 
 A real Airflow (scheduler, API server, LocalExecutor, PostgreSQL) lands {setup.day_count} days by `airflow backfill
 create`: {run_count} runs of {setup.days_a_run} days each with `partition_by="day"`, {setup.side_by_side} side by side.
-They share one token by the default budget, a file. The log has nights, weekends, busy days and bursts. During the
-backfill the API returns 503 to every request for some time. Later the machine that runs scheduler and tasks is killed
-and comes back after some time.
+They use one token and share the default request budget, a file. The log has nights, weekends, busy days and bursts.
+During the backfill the API returns 503 to every request for some time. Later the machine that runs scheduler and tasks
+is killed and comes back after some time.
 
 Measured on {measured_on}: {machine}, which other processes used as well.
 
@@ -264,19 +264,21 @@ the speed of the scaled clock if nothing else uses them. A period that was used 
 rate limit; any other was bounded by the processors or by the start of tasks.
 
 *While there was work* excludes the time from the beginning of each outage to the first answered request after it, and
-the last period before each outage and before the end, which they cut off. A period begins with its first request.
+the last period before each outage and before the end, because these periods are incomplete. A period begins with its
+first request.
 The provider adds 2 % to each period, so 98 % is the most that it can use. The goal of 97 % is {verdict}.
 
-An earlier run with the clock scaled by 5, on two cores with 20 runnable processes, was complete and unrefused as well,
-but used 86 % of the allowed rate: the processors could not send 20 requests in a second beside that load.
+An earlier run with the clock scaled by 5, on two cores with 20 runnable processes, was also complete and had no
+refused request, but used 86 % of the allowed rate: under that load, the processors could not send 20 requests in a
+second.
 
-Requests that were asked again are mostly those by which the provider makes sure, after a page with fewer records than
-it asked for, that no record is hidden: it asks for the newest records of the range, each time with the same URL. They
-are due to the pages of 100 records. Of ten days with pages of 1000 records, no request is sent twice.
+Most requests that were asked again are a check: after a page with fewer records than requested, the provider makes sure
+that no record is hidden, and requests the newest records of the range, each time with the same URL. The pages of 100
+records are the cause. For ten days with pages of 1000 records, no request is sent twice.
 
-The network, the real API's own counting and other clients of the token are not part of it. See [Rate
+The network, the real API's own counting and other clients of the token are not part of this test. See [Rate
 limits](../how-to/rate-limits.md) for several processes that share a token without Airflow, and [Backfill the
-history](../how-to/backfill-history.md#one-task-for-many-days) for a task a day in comparison.
+history](../how-to/backfill-history.md#one-task-for-many-days) for a comparison with one task for each day.
 """
 
 

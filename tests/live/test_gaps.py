@@ -1,4 +1,4 @@
-"""A nightly run on a real Airflow fills gaps that were made on purpose, what expires first first."""
+"""A nightly run on a real Airflow fills gaps that were made on purpose, in the order in which they expire."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def wanted() -> list[tuple[datetime, datetime, str]]:
 
 
 def test_each_gap_is_one_mapped_task_in_order_of_expiry(night: Night) -> None:
-    """The tasks have the gaps as their windows and run one after the other, what expires first first."""
+    """The tasks have the gaps as their windows and run in the order in which the gaps expire."""
     tasks = night.tasks("fill_gap")
     assert [task["state"] for task in tasks] == ["success"] * len(wanted())
     assert [datetime.fromisoformat(task["rendered_map_index"]) for task in tasks] == [start for start, _, _ in wanted()]

@@ -35,7 +35,7 @@ _SECOND, _DAY = timedelta(seconds=1), timedelta(days=1)
 class Stitching(msgspec.Struct, frozen=True):
     """Descriptor of a stitched root: whose log it holds, and where version 2 takes over.
 
-    ``overlap_seconds`` is how long version 1 is kept after the cut-over, None for as long as it exists. ``filters``
+    ``overlap_seconds`` is how long version 1 is landed after the cut-over, None for as long as it exists. ``filters``
     have Python names, which both versions share.
     """
 

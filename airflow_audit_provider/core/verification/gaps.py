@@ -50,7 +50,7 @@ DUE_REASONS = (GapReason.MISSING, GapReason.LATE, GapReason.UNVERIFIED)
 class Gap(msgspec.Struct, frozen=True, order=True):
     """A span of adjacent windows, half-open; ``expires_at`` is when the first of them can no longer be read.
 
-    ``is_divided`` is whether its windows are those of the division; otherwise it is one window.
+    ``is_divided`` is True if its windows are windows of the division. A gap for which it is False is a single window.
     """
 
     start: datetime
@@ -118,7 +118,7 @@ def missing_gaps(spans: Iterable[TimeWindow], division: Division) -> list[Gap]:
 
 
 def committed_gaps(late: Iterable[TimeWindow], unverified: Iterable[TimeWindow], division: Division) -> list[Gap]:
-    """Returns the gaps of committed windows that are to be read again, in order; what can no longer be read is none.
+    """Returns the gaps of committed windows that are to be read again and that the API still has, in order.
 
     A window that is late and not verified is late.
     """
@@ -184,7 +184,7 @@ def late_windows(
 
 
 class GapReport(msgspec.Struct, frozen=True):
-    """Gaps of a range: ``due`` to be filled, what expires first first, and ``other`` that no pull can fill.
+    """Gaps of a range: ``due`` to be filled, in the order in which they expire, and ``other`` that no pull can fill.
 
     ``remaining_count`` is how many due gaps there are beside these. ``start`` and ``end`` are the range, None if
     nothing is committed and no start is given.
@@ -242,10 +242,10 @@ class GapReport(msgspec.Struct, frozen=True):
 
 
 def chosen(gaps: Iterable[Gap], reasons: Iterable[GapReason], max_count: int) -> tuple[list[Gap], int]:
-    """Returns at most ``max_count`` gaps with these reasons, what expires first first, and how many are left out.
+    """Returns at most ``max_count`` gaps with these reasons, in the order in which they expire, and how many are left.
 
-    Late ones are chosen first, and all of them, because a later run does not suspect them any more; all others stay
-    gaps.
+    All late ones are chosen, also more than ``max_count``, because a later run does not find them again. Other gaps
+    that are left are found again.
     """
     wanted = sorted(gap for gap in gaps if gap.reason in set(reasons))
     by_urgency = sorted(wanted, key=_is_not_late)
