@@ -2,7 +2,8 @@
 
 A reading is kept for a minute, so a page that is opened again costs the store nothing.
 
-Invariant: a request waits for a bounded time, and nothing is read twice at the same time.
+Invariant: a request waits for a bounded time, nothing is read twice at the same time, and the numbers of threads and of
+results that are kept have bounds, however many pages are requested.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from airflow_audit_provider.exceptions import AuditProviderError
 log = logging.getLogger(__name__)
 KEPT_SECONDS, WAITED_SECONDS = 60.0, 8.0
 _MOST_AT_A_TIME = 4
+# Readings that wait for their turn have a thread each.
+_MOST_BEGUN, _MOST_KEPT = 64, 256
 
 
 _Result = TypeVar("_Result")
@@ -49,7 +52,8 @@ class Readings(Generic[_Result]):
     def start(self, name: str, read: Callable[[], _Result], *, again: bool = False) -> Reading[_Result]:
         """Returns the reading of a name; a new one, made by ``read``, if there is none, or if it has ended and is old.
 
-        ``again`` makes a new one unless the present one has not ended.
+        ``again`` makes a new one unless the present one has not ended. If too many have not ended, the result is one
+        that never ends and is not waited for: a later request makes it.
         """
         with self._lock:
             found = self._readings.get(name)
@@ -57,9 +61,21 @@ class Readings(Generic[_Result]):
                 return found
             self._forget_old()
             reading = Reading[_Result](self._clock.now(), self._clock.monotonic())
+            if sum(not one.done.is_set() for one in self._readings.values()) >= _MOST_BEGUN:
+                return self._postponed(reading)
+            # A daemon: a store that never answers must not hold up the end of the server.
+            thread = threading.Thread(target=self._run, args=(read, reading), daemon=True, name="audit-log-page")
+            try:
+                thread.start()
+            except RuntimeError:
+                # The operating system gives the server no more threads.
+                return self._postponed(reading)
+            self._readings.pop(name, None)
             self._readings[name] = reading
-        # A daemon: a store that never answers must not hold up the end of the server.
-        threading.Thread(target=self._run, args=(read, reading), daemon=True, name="audit-log-page").start()
+        return reading
+
+    def _postponed(self, reading: Reading[_Result]) -> Reading[_Result]:
+        reading.began -= self._waited_seconds
         return reading
 
     def wait(self, reading: Reading[_Result]) -> Reading[_Result]:
@@ -71,17 +87,19 @@ class Readings(Generic[_Result]):
         return self._clock.monotonic() - reading.began > KEPT_SECONDS
 
     def _forget_old(self) -> None:
-        """Drops readings that nobody would get, so that their number is bounded by the requests of a minute."""
-        ended = [name for name, one in self._readings.items() if one.done.is_set() and self._is_old(one)]
-        for name in ended:
-            del self._readings[name]
+        """Drops readings that nobody would get, and the oldest of the others if there are too many."""
+        ended = [name for name, one in self._readings.items() if one.done.is_set()]
+        for place, name in enumerate(ended, start=_MOST_KEPT - len(ended)):
+            if place < 0 or self._is_old(self._readings[name]):
+                del self._readings[name]
 
     def _run(self, read: Callable[[], _Result], reading: Reading[_Result]) -> None:
         try:
             with self._slots:
                 reading.result = read()
         except AuditProviderError as error:
-            reading.error = error.message
+            log.warning("The coverage page could not read a dataset. %s", error.message)
+            reading.error = _without_causes(error)
         except Exception as error:
             # A library's error, whose text may hold a credential.
             log.warning("The coverage page could not read a dataset", exc_info=True)
@@ -91,3 +109,14 @@ class Readings(Generic[_Result]):
             )
         finally:
             reading.done.set()
+
+
+def _without_causes(error: AuditProviderError) -> str:
+    """Returns the message without the texts of libraries' errors in it, which may hold a credential."""
+    message, cause = error.message, error.__cause__
+    while cause is not None:
+        kind = type(cause).__name__
+        if not isinstance(cause, AuditProviderError):
+            message = message.replace(f"({kind}: {cause})", f"({kind})").replace(f"({cause})", f"({kind})")
+        cause = cause.__cause__
+    return message

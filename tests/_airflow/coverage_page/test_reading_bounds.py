@@ -1,0 +1,72 @@
+"""However many pages are requested, the threads and results of readings have bounds, and no credential is shown."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from airflow_audit_provider._airflow.coverage_page.readings import Readings
+from airflow_audit_provider.adapters.clock import SystemClock
+from airflow_audit_provider.exceptions import StorageError
+
+SECRET = "Credential=hidden"
+
+
+@pytest.fixture
+def may_end() -> Iterator[threading.Event]:
+    """An event that ends the readings of a test."""
+    event = threading.Event()
+    yield event
+    event.set()
+
+
+def test_readings_that_do_not_end_have_bounded_number_of_threads(may_end: threading.Event) -> None:
+    """Requests for ever more pages of a store that hangs are answered at once, and later ones read again."""
+    before = threading.active_count()
+    readings = Readings[bool](SystemClock(), 600)
+    started = [readings.start(str(number), lambda: may_end.wait(600)) for number in range(500)]
+    assert threading.active_count() - before <= 64
+    assert readings.wait(started[-1]).result is None
+    may_end.set()
+    for reading in started[:64]:
+        assert reading.done.wait(60)
+    assert readings.wait(readings.start("499", lambda: True)).result is True
+
+
+def test_readings_of_many_pages_keep_bounded_number_of_results() -> None:
+    """A result that is dropped is read again."""
+    readings = Readings[int](SystemClock(), 60)
+    first = readings.wait(readings.start("0", int))
+    for number in range(1, 300):
+        readings.wait(readings.start(str(number), int))
+    assert readings.start("299", int).done.is_set()
+    assert readings.start("0", int) is not first
+
+
+def test_reading_without_a_thread_is_made_by_later_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server at its limit of threads does not leave a dataset unread for ever."""
+
+    def start(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    readings = Readings[int](SystemClock(), 60)
+    with monkeypatch.context() as limited:
+        limited.setattr(threading.Thread, "start", start)
+        assert readings.wait(readings.start("d", int)).result is None
+    assert readings.wait(readings.start("d", int)).result == 0
+
+
+@pytest.mark.parametrize("form", ["it failed (ValueError: {}). Check it.", "it failed ({}). Check it."])
+def test_reading_that_fails_by_library_shows_its_kind_alone(form: str) -> None:
+    """The message of the provider quotes the library's error, whose text may hold a credential."""
+
+    def read() -> int:
+        try:
+            raise ValueError(SECRET)
+        except ValueError as error:
+            raise StorageError(form.format(error)) from error
+
+    readings = Readings[int](SystemClock(), 60)
+    assert readings.wait(readings.start("d", read)).error == "it failed (ValueError). Check it."
