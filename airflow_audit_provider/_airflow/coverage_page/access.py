@@ -1,7 +1,7 @@
 """Decides who may see the page: Airflow's auth manager, asked as Airflow's own routes ask it.
 
-Invariant: without a session the answer is 401, and without the right to read a dataset's asset 403; a dataset that the
-user may not read is in no list.
+Invariant: without a session the answer is 401, and without the right to read each asset of a dataset 403; a dataset
+that the user may not read is in no list.
 """
 
 from __future__ import annotations
@@ -20,12 +20,16 @@ def current_user() -> Any:
 
 
 def may_read(user: Any, source: Source) -> bool:
-    """Returns whether a user may read a dataset's asset; without an asset, whether assets in general."""
+    """Returns whether a user may read each asset of a dataset; without an asset, whether assets in general."""
     from airflow.api_fastapi.app import get_auth_manager
     from airflow.api_fastapi.auth.managers.models.resource_details import AssetDetails
 
-    details = AssetDetails(id=source.asset_id)
-    return bool(get_auth_manager().is_authorized_asset(method="GET", details=details, user=user))
+    is_authorized = get_auth_manager().is_authorized_asset
+    # With the right to one of them, a user could create an asset with the URI of somebody else's dataset and read that.
+    return all(
+        is_authorized(method="GET", details=AssetDetails(id=asset_id), user=user)
+        for asset_id in source.asset_ids or (None,)
+    )
 
 
 def may_read_assets(user: Any) -> bool:

@@ -14,6 +14,7 @@ it. No route changes anything: a backfill is started by the browser, with a POST
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from datetime import date
 from typing import Any
@@ -40,6 +41,7 @@ from airflow_audit_provider.pipelines.plan import DEFAULT_DAG_ID
 from airflow_audit_provider.pipelines.seal_objects import SealObjects, read_chain_by_index
 from airflow_audit_provider.pipelines.window_history import WindowHistory, window_history
 
+log = logging.getLogger(__name__)
 _USER = Depends(access.current_user())
 _REFRESH_SECONDS = 5
 _WORDS = {
@@ -47,6 +49,10 @@ _WORDS = {
     403: "You may not read this dataset. Ask an administrator of Airflow for the right to read its asset.",
     404: "There is no such page. Go back to the list of datasets.",
 }
+_INVALID = (
+    "The page cannot be shown, because Airflow's configuration is invalid. See the log of the API server for the "
+    "reason, and correct coverage_destinations in section [cloudflare_audit_logs]."
+)
 
 
 def build(
@@ -159,9 +165,11 @@ class _Site:
 
     def _source(self, dataset_id: str, user: Any) -> Source:
         """Returns a dataset; ends the request if there is none, or the user may not read it."""
+        # Without any right the answer does not tell which datasets exist, nor that the configuration is invalid.
+        if not access.may_read_assets(user):
+            raise HTTPException(403)
         found = next((source for source in self._list_sources() if source.id == dataset_id), None)
-        # Without any right the answer does not tell which datasets exist.
-        if not access.may_read_assets(user) or (found is not None and not access.may_read(user, found)):
+        if found is not None and not access.may_read(user, found):
             raise HTTPException(403)
         if found is None:
             raise HTTPException(404, "There is no such dataset. Its asset may have been removed: go back to the list.")
@@ -219,9 +227,10 @@ def _refused(request: Request, error: Exception) -> Response:
 
 
 def _failed(request: Request, error: Exception) -> Response:
-    """Shows an error of this provider, such as that of an invalid configuration."""
+    """Shows that the configuration is invalid. The error may quote all of it, also what this user may not read."""
     assert isinstance(error, AuditProviderError), "the application registers it for these errors"
-    return _error_page(request, error.message, 500)
+    log.error("The coverage page cannot be shown. %s", error.message)
+    return _error_page(request, _INVALID, 500)
 
 
 def _error_page(request: Request, words: str, status: int) -> Response:

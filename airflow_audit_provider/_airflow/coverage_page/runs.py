@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
+from functools import cache
+from itertools import islice
 from typing import Any, NamedTuple
 from urllib.parse import quote, urlsplit
 
@@ -15,6 +17,7 @@ from airflow_audit_provider.core.windows.window import TimeWindow, format_instan
 
 # The extra of an event is JSON, which not every database can search; these are the events of months of hourly runs.
 _MOST_EVENTS = 5000
+_MOST_LISTED = 50
 
 
 class Event(NamedTuple):
@@ -38,12 +41,14 @@ class Run(NamedTuple):
 
 
 def runs_of(source: Source, window: TimeWindow, may_read: Callable[[str], bool]) -> list[Run]:
-    """Returns the runs that landed a window, the newest first."""
-    return list(matching(_events(source), window, may_read)) if source.asset_id else []
+    """Returns the newest runs that landed a window, the newest first."""
+    return list(islice(matching(_events(source), window, may_read), _MOST_LISTED)) if source.asset_ids else []
 
 
 def matching(events: Iterable[Event], window: TimeWindow, may_read: Callable[[str], bool]) -> Iterator[Run]:
     """Yields the runs of the events that state a window; an extra can hold anything."""
+    # Some auth managers ask a server for each answer, and thousands of events can state one window.
+    may_read = cache(may_read)
     for event in events:
         if _states(event.extra, window) and may_read(event.dag_id):
             run = f"{_root()}/dags/{quote(event.dag_id, safe='')}/runs/{quote(event.run_id, safe='')}"
@@ -76,7 +81,7 @@ def _events(source: Source) -> list[Event]:
 
     one = AssetEvent
     columns = (one.extra, one.source_dag_id, one.source_run_id, one.source_task_id, one.source_map_index, one.timestamp)
-    wanted = select(*columns).where(one.asset_id == int(source.asset_id or 0), one.source_dag_id.is_not(None))
+    wanted = select(*columns).where(one.asset_id.in_(map(int, source.asset_ids)), one.source_dag_id.is_not(None))
     with create_session() as session:
         found = session.execute(wanted.order_by(one.timestamp.desc()).limit(_MOST_EVENTS)).all()
     return [

@@ -29,13 +29,14 @@ _ESCAPED = re.compile(r"(?:%[89A-F][0-9A-F])+")
 class Source(msgspec.Struct, frozen=True):
     """A dataset: its URI without credentials, and how it is read.
 
-    ``asset_id`` is the id of its asset, None for a destination that only the configuration lists. ``problem`` says why
-    it is not read, empty if it is. ``dag_id`` is the DAG of the commands that fill gaps.
+    ``asset_ids`` are the ids of the assets with this URI, none for a destination that only the configuration lists:
+    Airflow keeps one asset for each name, so any DAG author can create another one. ``problem`` says why it is not
+    read, empty if it is. ``dag_id`` is the DAG of the commands that fill gaps.
     """
 
     uri: str
     destination: str
-    asset_id: str | None = None
+    asset_ids: tuple[str, ...] = ()
     destination_conn_id: str | None = None
     dag_id: str | None = None
     problem: str = ""
@@ -64,14 +65,15 @@ def merged(assets: Iterable[tuple[str, str]], configured: Iterable[dict[str, Any
     """Returns the datasets of assets, as pairs of id and URI, and of the configuration's entries."""
     found: dict[str, Source] = {}
     for asset_id, asset_uri in assets:
-        uri = _ESCAPED.sub(lambda match: unquote(match[0]), asset_uri)
-        found[uri] = Source(uri, uri, asset_id, problem=_problem(uri))
+        uri = _ESCAPED.sub(_unescaped, asset_uri)
+        others = found[uri].asset_ids if uri in found else ()
+        found[uri] = Source(uri, uri, (*others, asset_id), problem=_problem(uri))
     for entry in configured:
         destination = entry["destination"]
         uri = dataset_uri(destination)
         known = found.get(uri)
         given: dict[str, Any] = {name: entry.get(name) for name in ("destination_conn_id", "dag_id")}
-        found[uri] = Source(uri, destination, known.asset_id if known else None, **given)
+        found[uri] = Source(uri, destination, known.asset_ids if known else (), **given)
     return [found[uri] for uri in sorted(found)]
 
 
@@ -82,13 +84,22 @@ def asset_uri_of(uri: str) -> str:
 
 def _problem(uri: str) -> str:
     """Returns why an asset that the configuration does not list is not read."""
-    if urlsplit(uri).scheme not in _READ_SCHEMES:
-        return "Only destinations in an object store are read from their asset alone."
     try:
-        is_place = dataset_uri(uri) == uri
-    except AuditProviderError:
-        is_place = False
+        scheme, is_place = urlsplit(uri).scheme, dataset_uri(uri) == uri
+    except (ValueError, AuditProviderError):
+        # Any DAG author can create such an asset, and it must not take the other datasets from the page.
+        scheme, is_place = "", False
+    if scheme and scheme not in _READ_SCHEMES:
+        return "Only destinations in an object store are read from their asset alone."
     return "" if is_place else "Its URI does not name a destination."
+
+
+def _unescaped(match: re.Match[str]) -> str:
+    """Returns the characters of an escape, and one that is no UTF-8 as it is, so that two URIs do not become one."""
+    try:
+        return unquote(match[0], errors="strict")
+    except UnicodeDecodeError:
+        return match[0]
 
 
 def _assets() -> list[tuple[str, str]]:

@@ -140,6 +140,6 @@ def test_sources_of_assets_and_configuration_are_one_dataset_a_place() -> None:
     entry = {"destination": "s3a://conn@bucket/ä", "dag_id": "landing"}
     found = merged([("7", "s3://bucket/%C3%A4"), ("8", "file:///data")], [entry])
     local, remote = found
-    assert (remote.uri, remote.asset_id, remote.destination) == ("s3://bucket/ä", "7", "s3a://conn@bucket/ä")
-    assert (local.asset_id, bool(local.problem)) == ("8", True)
+    assert (remote.uri, remote.asset_ids, remote.destination) == ("s3://bucket/ä", ("7",), "s3a://conn@bucket/ä")
+    assert (local.asset_ids, bool(local.problem)) == (("8",), True)
     assert Source("s3://bucket/ä", "").id == remote.id

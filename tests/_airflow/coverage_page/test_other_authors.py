@@ -1,0 +1,91 @@
+"""An asset that any author of a DAG can create gives no access, and takes no other dataset from the page."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from airflow_audit_provider._airflow.coverage_page import access
+from airflow_audit_provider._airflow.coverage_page.runs import Event, matching
+from airflow_audit_provider._airflow.coverage_page.sources import Source, merged
+from airflow_audit_provider.exceptions import ConfigurationError
+from tests.pipelines.verify.dataset import window
+
+SECRET = "Credential=hidden"
+
+
+class _Rights:
+    """An auth manager that lets a user read some assets; None stands for assets in general."""
+
+    def __init__(self, *allowed: str | None) -> None:
+        self._allowed = allowed
+
+    def is_authorized_asset(self, *, method: str, details: Any, user: Any) -> bool:
+        """Returns whether the asset is among the allowed ones."""
+        return details.id in self._allowed
+
+
+def _allow(monkeypatch: pytest.MonkeyPatch, *allowed: str | None) -> None:
+    monkeypatch.setattr("airflow.api_fastapi.app.get_auth_manager", lambda: _Rights(*allowed))
+
+
+@pytest.mark.parametrize("uri", ["s3://x%EF%BC%8Fy/z", "s3://[x", "s3://x%2Fy/z"])
+def test_sources_with_asset_of_invalid_bucket_are_complete(uri: str) -> None:
+    """An asset whose URI no library can divide has a problem, and the others are there."""
+    found = merged([("1", uri), ("2", "s3://bucket/a")], [])
+    assert sorted((one.asset_ids, bool(one.problem)) for one in found) == [(("1",), True), (("2",), False)]
+
+
+def test_sources_of_escapes_that_are_no_text_stay_two() -> None:
+    """Escapes that are no UTF-8 are no character, so each URI keeps its own."""
+    assert len(merged([("1", "s3://bucket/%FF"), ("2", "s3://bucket/%FE")], [])) == 2
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("entries", [[], [{"destination": "s3://conn@bucket/a"}]], ids=["asset alone", "configured"])
+def test_dataset_with_second_asset_needs_right_to_each(
+    monkeypatch: pytest.MonkeyPatch, entries: list[dict[str, Any]]
+) -> None:
+    """Airflow keeps assets of one URI with different names; the right to one of them opens no dataset."""
+    (source,) = merged([("1", "s3://bucket/a"), ("2", "s3://bucket/a")], entries)
+    for allowed, is_allowed in ((("1",), False), (("2",), False), (("1", "2"), True)):
+        _allow(monkeypatch, None, *allowed)
+        assert access.may_read(object(), source) is is_allowed
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize(("allowed", "status"), [((), 403), ((None,), 500)], ids=["no right", "right"])
+def test_page_of_invalid_configuration_does_not_quote_it(
+    monkeypatch: pytest.MonkeyPatch, allowed: tuple[None, ...], status: int
+) -> None:
+    """The configuration names datasets that the user may not read, and perhaps a login."""
+    from fastapi.testclient import TestClient
+
+    from airflow_audit_provider._airflow.coverage_page.routes import build
+
+    def sources() -> list[Source]:
+        raise ConfigurationError(f"Option coverage_destinations is {SECRET!r}.")
+
+    _allow(monkeypatch, *allowed)
+    app = build(sources)
+    app.dependency_overrides[access.current_user()] = object
+    for path in ("/", "/d/x", "/d/x/verify"):
+        answer = TestClient(app).get(path)
+        assert (answer.status_code, SECRET in answer.text) == (status, False)
+
+
+def test_runs_of_window_with_many_events_ask_once_for_each_dag() -> None:
+    """An auth manager may ask a server for each answer."""
+    asked: list[str] = []
+
+    def may_read(dag_id: str) -> bool:
+        asked.append(dag_id)
+        return True
+
+    at = datetime(2026, 11, 1, tzinfo=UTC)
+    extra = {"window_start": window().start.isoformat(), "window_end": window().end.isoformat()}
+    events = [Event(extra, f"dag{number % 2}", "run", "land", -1, at) for number in range(100)]
+    assert len(list(matching(events, window(), may_read))) == 100
+    assert asked == ["dag0", "dag1"]
