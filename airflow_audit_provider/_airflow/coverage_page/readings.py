@@ -16,6 +16,7 @@ from datetime import datetime
 from typing import Generic, TypeVar
 
 from airflow_audit_provider.core.ports import Clock
+from airflow_audit_provider.core.verification.findings import printable
 from airflow_audit_provider.exceptions import AuditProviderError
 
 log = logging.getLogger(__name__)
@@ -23,6 +24,8 @@ KEPT_SECONDS, WAITED_SECONDS = 60.0, 8.0
 _MOST_AT_A_TIME = 4
 # Readings that wait for their turn have a thread each.
 _MOST_BEGUN, _MOST_KEPT = 64, 256
+# After so long a reading begins although the others have not ended: stores that hang must not hold up all others.
+_TURN_SECONDS = 30.0
 
 
 _Result = TypeVar("_Result")
@@ -94,12 +97,13 @@ class Readings(Generic[_Result]):
                 del self._readings[name]
 
     def _run(self, read: Callable[[], _Result], reading: Reading[_Result]) -> None:
+        has_slot = self._slots.acquire(timeout=_TURN_SECONDS)
         try:
-            with self._slots:
-                reading.result = read()
+            reading.result = read()
         except AuditProviderError as error:
-            log.warning("The coverage page could not read a dataset. %s", error.message)
             reading.error = _without_causes(error)
+            if reading.error != error.message:
+                log.warning("The coverage page could not read a dataset. %s", printable(error.message))
         except Exception as error:
             # A library's error, whose text may hold a credential.
             log.warning("The coverage page could not read a dataset", exc_info=True)
@@ -108,6 +112,8 @@ class Readings(Generic[_Result]):
                 "reason, and check the destination's connection."
             )
         finally:
+            if has_slot:
+                self._slots.release()
             reading.done.set()
 
 

@@ -34,6 +34,7 @@ from airflow_audit_provider._airflow.page_addresses import dashboard_page, objec
 from airflow_audit_provider.adapters.clock import SystemClock
 from airflow_audit_provider.core.archive.object_keys import WindowKeys, window_in
 from airflow_audit_provider.core.ports import Clock
+from airflow_audit_provider.core.verification.findings import printable
 from airflow_audit_provider.core.windows.window import EARLIEST_AT, LATEST_AT
 from airflow_audit_provider.exceptions import AuditProviderError
 from airflow_audit_provider.pipelines.overview import Overview, overview
@@ -221,15 +222,17 @@ def _static(name: str) -> Response:
 def _refused(request: Request, error: Exception) -> Response:
     """Shows why a request is not answered."""
     assert isinstance(error, AnyHttpError), "the application registers it for these errors"
-    is_own = error.status_code == 400 or error.detail.startswith("There is")
+    # An auth manager may give an object in the place of a text.
+    detail = str(error.detail)
+    is_own = error.status_code == 400 or detail.startswith("There is")
     fallback = "The request cannot be answered. Go back to the list of datasets."
-    return _error_page(request, error.detail if is_own else _WORDS.get(error.status_code, fallback), error.status_code)
+    return _error_page(request, detail if is_own else _WORDS.get(error.status_code, fallback), error.status_code)
 
 
 def _failed(request: Request, error: Exception) -> Response:
     """Shows that the configuration is invalid. The error may quote all of it, also what this user may not read."""
     assert isinstance(error, AuditProviderError), "the application registers it for these errors"
-    log.error("The coverage page cannot be shown. %s", error.message)
+    log.error("The coverage page cannot be shown. %s", printable(error.message))
     return _error_page(request, _INVALID, 500)
 
 

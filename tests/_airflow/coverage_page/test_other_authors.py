@@ -76,6 +76,24 @@ def test_page_of_invalid_configuration_does_not_quote_it(
         assert (answer.status_code, SECRET in answer.text) == (status, False)
 
 
+@pytest.mark.integration
+def test_page_of_user_who_is_refused_with_an_object_says_so() -> None:
+    """An auth manager may explain a refusal by something that is no text."""
+    from fastapi import HTTPException
+    from fastapi.testclient import TestClient
+
+    from airflow_audit_provider._airflow.coverage_page.routes import build
+
+    def refuse() -> None:
+        raise HTTPException(403, {"reason": SECRET})
+
+    app = build(list)
+    app.dependency_overrides[access.current_user()] = refuse
+    answer = TestClient(app).get("/")
+    assert (answer.status_code, SECRET in answer.text) == (403, False)
+    assert "You may not read this dataset" in answer.text
+
+
 def test_runs_of_window_with_many_events_ask_once_for_each_dag() -> None:
     """An auth manager may ask a server for each answer."""
     asked: list[str] = []

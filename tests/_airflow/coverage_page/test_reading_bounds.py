@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from airflow_audit_provider._airflow.coverage_page import readings as readings_module
 from airflow_audit_provider._airflow.coverage_page.readings import Readings
 from airflow_audit_provider.adapters.clock import SystemClock
 from airflow_audit_provider.exceptions import StorageError
@@ -33,6 +34,17 @@ def test_readings_that_do_not_end_have_bounded_number_of_threads(may_end: thread
     for reading in started[:64]:
         assert reading.done.wait(60)
     assert readings.wait(readings.start("499", lambda: True)).result is True
+
+
+def test_reading_behind_stores_that_hang_gets_its_turn(
+    may_end: threading.Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Any DAG author can create assets in stores that never answer."""
+    monkeypatch.setattr(readings_module, "_TURN_SECONDS", 0.1)
+    readings = Readings[bool](SystemClock(), 60)
+    for number in range(10):
+        readings.start(str(number), lambda: may_end.wait(600))
+    assert readings.wait(readings.start("good", lambda: True)).result is True
 
 
 def test_readings_of_many_pages_keep_bounded_number_of_results() -> None:
