@@ -99,7 +99,8 @@ def _credentials(field: str, key: Any, scopes: list[str]) -> Any:
     from google.oauth2.service_account import Credentials
 
     if field == "key_path":
-        return Credentials.from_service_account_file(key, scopes=scopes)
+        # A number would be an open file of this process, which reading closes.
+        return Credentials.from_service_account_file(str(key), scopes=scopes)
     account = dict(json.loads(key) if isinstance(key, str) else key)
     # Line breaks of the key that were escaped twice, as the provider accepts them.
     private_key = str(account.get("private_key", "")).replace("\\n", "\n")

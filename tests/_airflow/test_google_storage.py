@@ -175,3 +175,14 @@ def test_missing_connection_of_google_storage_is_an_error_that_names_it() -> Non
     """The error is that of every other store."""
     with pytest.raises(ConfigurationError, match="'nowhere' of the destination gs://bucket does not exist"):
         store_from_connection("gs://bucket", "nowhere")
+
+
+def test_key_path_that_is_a_number_closes_no_open_file(key_file: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python takes a number for an open file, reads it, and closes it: it may be a socket of Airflow's API server."""
+    with Path(key_file).open("rb") as opened:
+        conn_id = connect(monkeypatch, {"key_path": opened.fileno()})
+        with pytest.raises(
+            ConfigurationError, match=r"'key_path' of connection 'google' has no key.*FileNotFoundError"
+        ):
+            google_file_system(conn_id)
+        assert opened.read()
