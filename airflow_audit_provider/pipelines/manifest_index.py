@@ -36,6 +36,10 @@ from airflow_audit_provider.core.verification.seals import SealedManifest
 from airflow_audit_provider.exceptions import StorageError
 from airflow_audit_provider.pipelines.side_by_side import read_each
 
+# Four years of windows of five minutes have less. With the bound of each index alone, those of many months could fill
+# the memory.
+_MOST_BYTES = 512 << 20
+
 
 class ManifestIndex:
     """Copies of the manifests of the dataset in a folder, by month; keys are relative to the folder.
@@ -50,6 +54,7 @@ class ManifestIndex:
         self._folder = folder
         self._months: dict[str, Mapping[str, bytes]] = {}
         self._confirmed: set[str] = set()
+        self._size_bytes = 0
 
     def read(self, start: datetime | None, end: datetime | None) -> None:
         """Reads the index of each month of a range; a bound that is None is open."""
@@ -67,10 +72,19 @@ class ManifestIndex:
             self.findings += [ignored(key, f"it cannot be read ({error}).") for key in keys]
             return
         for (_, content), key in zip(contents, keys, strict=True):
-            found = read_index(key, content) if content is not None else None
-            if found is not None:
-                self._months[manifest_index_month(key) or ""] = found.contents
-                self.findings += [ignored(key, found.problem)] if found.problem else []
+            if content is not None:
+                self._add(key, content)
+
+    def _add(self, key: str, content: bytes) -> None:
+        if self._size_bytes > _MOST_BYTES:
+            self.findings.append(
+                ignored(key, "the indexes of other months are too large to keep it in memory as well.")
+            )
+            return
+        found = read_index(key, content)
+        self._months[manifest_index_month(key) or ""] = found.contents
+        self._size_bytes += sum(map(len, found.contents.values()))
+        self.findings += [ignored(key, found.problem)] if found.problem else []
 
     def compare(self, listed: Mapping[str, ListedObject]) -> None:
         """Ignores each index that disagrees with the listed manifests."""

@@ -232,6 +232,18 @@ def test_index_that_fills_the_memory_is_not_decompressed(store: CountingStore, m
     assert OCTOBER not in store.objects
 
 
+def test_indexes_that_fill_the_memory_together_are_not_all_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The windows of months without a kept index are read from their manifests."""
+    store = _history(92, 1)
+    expected = _plain(coverage(store, END, write_index=True))
+    months = sorted(key for key in store.objects if key.startswith(FOLDER))
+    assert len(months) == 3
+    monkeypatch.setattr(index_pipeline, "_MOST_BYTES", 1000)
+    found = coverage(store, END)
+    assert _findings(found) == [("manifest_index_ignored", key) for key in months[1:]]
+    assert _plain(found) == expected
+
+
 @pytest.mark.parametrize("states_md5", [False, True])
 def test_forged_copy_is_found_by_a_listed_digest_or_by_verify(store: CountingStore, states_md5: bool) -> None:
     """A copy with the right size and other counts: coverage finds it where a listing states digests, verify always."""
