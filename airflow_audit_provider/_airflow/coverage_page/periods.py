@@ -26,6 +26,9 @@ from airflow_audit_provider.pipelines.overview import SeenWindow
 
 DAY, HOUR = timedelta(days=1), timedelta(hours=1)
 LEVELS = 4
+# Somebody can write thousands of windows of years that overlap; each of them is in its first periods alone once those
+# before it were in so many times the number of periods.
+_MOST_PARTS = 100
 
 
 class State(StrEnum):
@@ -157,7 +160,10 @@ def _clipped(span: Span, start: datetime, end: datetime) -> Span:
 def periods(
     start: datetime, count: int, length: timedelta, windows: Iterable[SeenWindow], absent: Iterable[tuple[Span, State]]
 ) -> list[Period]:
-    """Returns so many periods from an instant on, filled with the windows and gaps that overlap them."""
+    """Returns so many periods from an instant on, filled with the windows and gaps that overlap them.
+
+    Windows that overlap each other a hundred times over are not in all their periods.
+    """
     found = [Period(start + number * length, start + (number + 1) * length) for number in range(count)]
     starts = [one.start for one in found]
     end = start + count * length
@@ -166,8 +172,12 @@ def periods(
         is_inside = first_at < end and last_at > start
         return found[max(0, bisect_right(starts, first_at) - 1) : bisect_left(starts, last_at)] if is_inside else ()
 
+    left = _MOST_PARTS * count
     for seen in windows:
-        for one in overlapped(seen.window.start, seen.window.end):
+        # Each window has at least one part, and windows that do not overlap have fewer than periods beyond that.
+        parts = overlapped(seen.window.start, seen.window.end)[: 1 + max(0, left)]
+        left -= max(0, len(parts) - 1)
+        for one in parts:
             one.add(seen)
     for span, state in absent:
         for one in overlapped(span.start, span.end):

@@ -79,6 +79,15 @@ def test_window_of_local_day_gives_each_utc_day_its_share() -> None:
     assert all(one.is_share for one in days)
 
 
+def test_days_of_thousands_of_long_windows_that_overlap_take_bounded_work() -> None:
+    """Somebody who writes to the bucket can name such windows, and each of them stays in at least one day."""
+    seen = [_seen(-1, 500 + number / 1000) for number in range(3000)]
+    days = periods(START, 400, DAY, seen, ())
+    assert len(days[0].windows) == 3000
+    assert len(days[-1].windows) == 100
+    assert sum(len(one.windows) for one in days) <= 101 * 400 + 3000
+
+
 def test_gap_outside_of_periods_marks_none_of_them() -> None:
     """A gap of tomorrow does not make the last hour of a day missing."""
     seen = [_seen(0), _seen(3)]
