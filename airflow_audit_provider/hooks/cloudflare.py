@@ -154,7 +154,13 @@ class CloudflareHook(BaseHook):
 
     def test_connection(self) -> tuple[bool, str]:
         """Checks the credential and its permission; returns whether both are valid, and a sentence for the user."""
-        return answer_of(lambda: check_connection(self.settings, self.query(), self._http(), self.reader()))
+
+        def check() -> tuple[bool, str]:
+            # First, because a client that cannot be opened is named before an account that is missing.
+            transport = self._http()
+            return check_connection(self.settings, self.query(), transport, self.reader())
+
+        return answer_of(check)
 
     # -- reading ------------------------------------------------------------------------------------------------
 
