@@ -49,7 +49,7 @@ class SqlPositions:
         """Writes a position over the one before."""
         changes = ", ".join(f"{name} = excluded.{name}" for name in _FACTS)
         self._session.execute(
-            f"INSERT INTO {self._table} ({', '.join(POSITION_COLUMNS)}) "  # noqa: S608 - as in read
+            f"INSERT INTO {self._table} ({', '.join(POSITION_COLUMNS)}) "  # noqa: S608 - name checked by table_name, columns our own
             f"VALUES ({', '.join('?' * len(POSITION_COLUMNS))}) "
             f"ON CONFLICT (dataset, destination) DO UPDATE SET {changes}",
             dataset,
