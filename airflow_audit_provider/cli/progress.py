@@ -29,26 +29,13 @@ _SECONDS_BETWEEN_DRAWINGS, _SECONDS_BETWEEN_LINES = 0.2, 10.0
 _CLEAR_LINE = "\r\x1b[K"
 
 
-class PullProgress:
-    """Observes a pull of many windows, and shows how far it is. The reader calls ``on_step`` from several threads.
+class _Line:
+    """Output of a command that removes its line from a terminal at the end; several threads may write."""
 
-    ``committed_count`` is how many windows this run has committed.
-    """
-
-    def __init__(self, windows: Sequence[TimeWindow], destination: str, output: TextIO, clock: Clock) -> None:
-        self.committed_count = 0
-        self._numbers = {window: number for number, window in enumerate(windows)}
-        self._destination = destination
+    def __init__(self, output: TextIO) -> None:
         self._output = output
-        self._clock = clock
         self._is_terminal = output.isatty()
         self._lock = threading.Lock()
-        self._next_at = float("-inf")
-        self._began_at = self._window_began_at = clock.monotonic()
-        self._first_number: int | None = None
-        self._window: TimeWindow | None = None
-        self._share_done = 0.0
-        self._request_count = self._record_count = self._window_record_count = 0
 
     def __enter__(self) -> Self:
         return self
@@ -59,6 +46,31 @@ class PullProgress:
         """Removes the line from the terminal."""
         if self._is_terminal:
             self._write(_CLEAR_LINE)
+
+    def _write(self, text: str) -> None:
+        with self._lock:
+            self._output.write(text)
+            self._output.flush()
+
+
+class PullProgress(_Line):
+    """Observes a pull of many windows, and shows how far it is. The reader calls ``on_step`` from several threads.
+
+    ``committed_count`` is how many windows this run has committed.
+    """
+
+    def __init__(self, windows: Sequence[TimeWindow], destination: str, output: TextIO, clock: Clock) -> None:
+        super().__init__(output)
+        self.committed_count = 0
+        self._numbers = {window: number for number, window in enumerate(windows)}
+        self._destination = destination
+        self._clock = clock
+        self._next_at = float("-inf")
+        self._began_at = self._window_began_at = clock.monotonic()
+        self._first_number: int | None = None
+        self._window: TimeWindow | None = None
+        self._share_done = 0.0
+        self._request_count = self._record_count = self._window_record_count = 0
 
     def on_step(self, step: Send | Wait) -> None:
         """Counts a request; says that a wait for the rate limit or before a retry is long."""
@@ -136,33 +148,16 @@ class PullProgress:
         done = self._numbers.get(self._window, 0) - self._first_number + self._share_done
         return done / max(1, len(self._numbers) - self._first_number)
 
-    def _write(self, text: str) -> None:
-        with self._lock:
-            self._output.write(text)
-            self._output.flush()
 
-
-class LoadProgress:
+class LoadProgress(_Line):
     """Shows which windows a load has written; ``loaded_count`` is how many."""
 
     def __init__(self, output: TextIO, clock: Clock) -> None:
+        super().__init__(output)
         self.loaded_count = 0
         self._record_count = 0
-        self._output = output
         self._clock = clock
         self._began_at = clock.monotonic()
-        self._is_terminal = output.isatty()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Removes the line from the terminal."""
-        if self._is_terminal:
-            self._output.write(_CLEAR_LINE)
-            self._output.flush()
 
     def loaded(self, window: LoadedWindow) -> None:
         """Shows that a window is in the table."""
@@ -171,12 +166,9 @@ class LoadProgress:
         if self._is_terminal:
             records = count_of(self._record_count, "record")
             windows, seconds = count_of(self.loaded_count, "window"), self._clock.monotonic() - self._began_at
-            self._output.write(
-                f"{_CLEAR_LINE}{window_text(window.window)}: {records} of {windows}, {_clock_text(seconds)}"
-            )
+            self._write(f"{_CLEAR_LINE}{window_text(window.window)}: {records} of {windows}, {_clock_text(seconds)}")
         else:
-            self._output.write(f"{loaded_window_line(window)}\n")
-        self._output.flush()
+            self._write(f"{loaded_window_line(window)}\n")
 
 
 def _clock_text(seconds: float) -> str:
