@@ -13,6 +13,7 @@
     ├── WindowNotSettledError         too early; settled_at is when the window may be read      retry
     ├── StorageError                  the object store refused, or cannot be used               no retry
     │   ├── StorageUnavailableError   the store did not respond, or lost what was staged        retry
+    │   ├── ReadLimitExceededError    an object or listing is larger than a reader may read     no retry
     │   └── CommitConflictError       conflict with committed records, windows or dataset       no retry
     ├── NotCommittedError             the window to load is not committed yet                   retry
     ├── TimestampUnavailableError     the time stamp authority gave no time stamp               retry
@@ -40,6 +41,7 @@ __all__ = [
     "CommitConflictError",
     "ConfigurationError",
     "NotCommittedError",
+    "ReadLimitExceededError",
     "RetentionExceededError",
     "SourceAuthError",
     "SourceError",
@@ -210,6 +212,14 @@ class StorageUnavailableError(StorageError):
     """The object store did not respond, or what a pull wrote to it or to this machine's disk is gone."""
 
     retryable = True
+
+
+class ReadLimitExceededError(StorageError):
+    """There is more in the destination than a reader with limits, such as the coverage page, reads at a time.
+
+    ``key`` is the object that is too large by itself, None if all of them together are. Tasks and commands have no such
+    limits.
+    """
 
 
 class CommitConflictError(StorageError):

@@ -15,6 +15,7 @@ from airflow_audit_provider.adapters.storage.uris import AZURE_HOSTS, check_path
 from airflow_audit_provider.exceptions import ConfigurationError
 
 if TYPE_CHECKING:
+    from airflow_audit_provider.adapters.storage.read_bounds import ReadBounds
     from airflow_audit_provider.core.ports import Store
 
 
@@ -84,8 +85,11 @@ def require_place(destination: object) -> None:
         )
 
 
-def store_from_connection(destination: str, conn_id: str | None) -> Store:
-    """Returns the object store at a destination, without a request to it."""
+def store_from_connection(destination: str, conn_id: str | None, bounds: ReadBounds | None = None) -> Store:
+    """Returns the object store at a destination, without a request to it.
+
+    With bounds it raises ``ReadLimitExceededError`` for what is beyond them.
+    """
     from airflow.providers.common.compat.sdk import AirflowNotFoundException, ObjectStoragePath
 
     from airflow_audit_provider._airflow.file_systems import attach_file_system
@@ -98,7 +102,7 @@ def store_from_connection(destination: str, conn_id: str | None) -> Store:
         attach_file_system(destination, conn_id)
         path = ObjectStoragePath(destination, conn_id=conn_id)
         check_path(destination, path.path)
-        return store_from_filesystem(path.fs, path.path)
+        return store_from_filesystem(path.fs, path.path, bounds)
     except AirflowNotFoundException as error:
         raise ConfigurationError(
             f"Connection {conn_id!r} of the destination {dataset_uri(destination)} does not exist. Create it with the "

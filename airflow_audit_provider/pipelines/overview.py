@@ -31,11 +31,11 @@ from airflow_audit_provider.core.ports import Store
 from airflow_audit_provider.core.verification.manifest_index import differing
 from airflow_audit_provider.core.verification.pass_records import Verified, verified_by
 from airflow_audit_provider.core.windows.window import TimeWindow
-from airflow_audit_provider.exceptions import VerificationError
+from airflow_audit_provider.exceptions import ReadLimitExceededError, VerificationError
 from airflow_audit_provider.pipelines.committed import placed_manifest
 from airflow_audit_provider.pipelines.manifest_index import ManifestIndex
 from airflow_audit_provider.pipelines.pass_records import read_passes
-from airflow_audit_provider.pipelines.side_by_side import read_each
+from airflow_audit_provider.pipelines.side_by_side import read_each_within_bounds
 
 # Reading so many takes some seconds from S3; a seal run or `coverage --write-index` puts the others into the index.
 MOST_READ = 2000
@@ -114,10 +114,10 @@ class _Reader:
         )
 
     def _described(self) -> Dataset | None:
-        content = self._store.read(DATASET_KEY)
         try:
+            content = self._store.read(DATASET_KEY)
             return None if content is None else read_dataset(content)
-        except VerificationError as error:
+        except (ReadLimitExceededError, VerificationError) as error:
             self._problems.append(error.message)
             return None
 
@@ -130,7 +130,7 @@ class _Reader:
                 rest.append(newest[window])
             else:
                 yield copied
-        for key, content in read_each(self._store, rest[:most_read]):
+        for key, content in read_each_within_bounds(self._store, rest[:most_read]):
             yield self._read(key, content)
         for key in islice(rest, most_read, None):
             yield _placeholder(key)
@@ -147,8 +147,10 @@ class _Reader:
             self._index.ignore_index_of(key, differing(key))
             return None
 
-    def _read(self, key: str, content: bytes | None) -> SeenWindow:
+    def _read(self, key: str, content: bytes | ReadLimitExceededError | None) -> SeenWindow:
         placeholder = _placeholder(key)
+        if isinstance(content, ReadLimitExceededError):
+            return _with_problem(placeholder, content.message)
         if content is None:
             return _with_problem(placeholder, f"The manifest {key} was listed and is gone.")
         try:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from airflow_audit_provider.core.archive.object_keys import VERIFIED_FOLDER, is_pass_record_key
 from airflow_audit_provider.core.ports import Store
 from airflow_audit_provider.core.verification.pass_records import PassRecord, read_pass_record
-from airflow_audit_provider.pipelines.side_by_side import read_each
+from airflow_audit_provider.pipelines.side_by_side import read_each_within_bounds
 
 # Bounds the requests of `coverage`. If each night verifies only its day, these are the days of more than two years.
 MAX_READ_COUNT = 1000
@@ -36,6 +36,6 @@ def read_passes(store: Store, folder: str) -> Iterator[PassRecord | None]:
     start, count = 0, 1
     while start < len(newest):
         some = newest[start : start + count]
-        for key, (_, content) in zip(some, read_each(store, [folder + key for key in some]), strict=True):
-            yield read_pass_record(key, content or b"")
+        for key, (_, content) in zip(some, read_each_within_bounds(store, [folder + key for key in some]), strict=True):
+            yield read_pass_record(key, content if isinstance(content, bytes) else b"")
         start, count = start + count, 2 * count

@@ -11,6 +11,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
 from airflow_audit_provider.core.ports import Store
+from airflow_audit_provider.exceptions import ReadLimitExceededError
 
 _Key = TypeVar("_Key")
 _Result = TypeVar("_Result")
@@ -43,6 +44,22 @@ def each(request: Callable[[_Key], _Result], keys: Sequence[_Key]) -> Iterator[_
 def read_each(store: Store, keys: Sequence[str]) -> Iterator[tuple[str, bytes | None]]:
     """Yields each key with the content of its object, None if it does not exist."""
     return zip(keys, each(store.read, keys), strict=True)
+
+
+def read_each_within_bounds(
+    store: Store, keys: Sequence[str]
+) -> Iterator[tuple[str, bytes | ReadLimitExceededError | None]]:
+    """Yields the same, with the error in the place of an object that is too large by itself for the store's bounds."""
+
+    def read(key: str) -> bytes | ReadLimitExceededError | None:
+        try:
+            return store.read(key)
+        except ReadLimitExceededError as error:
+            if error.key is None:
+                raise
+            return error
+
+    return zip(keys, each(read, keys), strict=True)
 
 
 def list_each(store: Store, prefixes: Sequence[str]) -> list[str]:

@@ -11,9 +11,9 @@ from typing import NamedTuple
 from airflow_audit_provider.core.archive.manifest import Manifest
 from airflow_audit_provider.core.archive.object_keys import WindowKeys
 from airflow_audit_provider.core.ports import Store
-from airflow_audit_provider.exceptions import VerificationError
+from airflow_audit_provider.exceptions import ReadLimitExceededError, VerificationError
 from airflow_audit_provider.pipelines.committed import placed_manifest
-from airflow_audit_provider.pipelines.side_by_side import read_each
+from airflow_audit_provider.pipelines.side_by_side import read_each_within_bounds
 
 # Each late record can make a generation, so a window can have hundreds; the page shows the newest.
 MOST_READ = 50
@@ -41,11 +41,13 @@ def window_history(store: Store, keys: WindowKeys) -> WindowHistory:
     numbers = {keys.generation_of(key) for key in store.list_keys(keys.manifest_prefix)}
     listed = sorted((number for number in numbers if number is not None), reverse=True)
     newest = {keys.manifest(number): number for number in listed[:MOST_READ]}
-    read = read_each(store, list(newest))
+    read = read_each_within_bounds(store, list(newest))
     return WindowHistory(tuple(_generation(newest[key], key, content) for key, content in read), len(listed))
 
 
-def _generation(number: int, key: str, content: bytes | None) -> Generation:
+def _generation(number: int, key: str, content: bytes | ReadLimitExceededError | None) -> Generation:
+    if isinstance(content, ReadLimitExceededError):
+        return Generation(number, key, "", None, content.message)
     if content is None:
         return Generation(number, key, "", None, f"The manifest {key} was listed and is gone.")
     sha256 = hashlib.sha256(content).hexdigest()

@@ -3,7 +3,8 @@
 An asset has no connection, and any DAG author can create one. So an asset that the configuration does not list is read
 with the default connection of its object store, and one of local files is not read at all.
 
-Invariant: a store is opened only for a dataset of this list, never for an address that a request states.
+Invariant: a store is opened only for a dataset of this list, never for an address that a request states, and each
+reading of it has bounds.
 """
 
 from __future__ import annotations
@@ -18,9 +19,13 @@ import msgspec
 
 from airflow_audit_provider._airflow.config import coverage_destinations
 from airflow_audit_provider._airflow.destinations import dataset_id, dataset_uri, store_from_connection
+from airflow_audit_provider.adapters.storage.read_bounds import ReadBounds
 from airflow_audit_provider.core.ports import Store
 from airflow_audit_provider.exceptions import AuditProviderError, ConfigurationError
 
+# Anyone who can write to a destination could fill the memory of the API server. An index of seals of windows of five
+# minutes has 60 MB after a year and a half; three years of such windows have 315,000 manifests.
+BOUNDS = ReadBounds(object_bytes=64 << 20, total_bytes=256 << 20, object_count=10_000, listed_count=320_000)
 ASSET_GROUP = "cloudflare-audit-logs"
 _READ_SCHEMES = frozenset({"s3", "gs", "abfs"})
 _ESCAPED = re.compile(r"(?:%[89A-F][0-9A-F])+")
@@ -53,7 +58,7 @@ class Source(msgspec.Struct, frozen=True):
                 f"The asset {self.uri} is not read. {self.problem} List the destination in coverage_destinations in "
                 "section [cloudflare_audit_logs] of Airflow's configuration."
             )
-        return store_from_connection(self.destination, self.destination_conn_id)
+        return store_from_connection(self.destination, self.destination_conn_id, BOUNDS)
 
 
 def sources() -> list[Source]:

@@ -19,11 +19,13 @@ from fsspec import AbstractFileSystem
 from fsspec.implementations.local import LocalFileSystem
 
 from airflow_audit_provider.adapters.clock import SystemClock
+from airflow_audit_provider.adapters.storage.bounded_calls import find_at_most, read_beginning, read_known
 from airflow_audit_provider.adapters.storage.errors import status_of, translate_storage_errors
 from airflow_audit_provider.adapters.storage.libraries import require_store_library, store_remedy
 from airflow_audit_provider.adapters.storage.local_store import LocalStore
 from airflow_audit_provider.adapters.storage.object_lock import S3ObjectLocks, is_s3, send_crc32_in_headers
 from airflow_audit_provider.adapters.storage.obstacles import check_key
+from airflow_audit_provider.adapters.storage.read_bounds import ReadBounds, ReadMeter
 from airflow_audit_provider.adapters.storage.s3_calls import S3Calls
 from airflow_audit_provider.adapters.storage.uris import check_no_connection_id, check_path, split_uri
 from airflow_audit_provider.core.ports import Clock, ListedObject, ObjectLockReader, StagedObject, Store
@@ -77,10 +79,15 @@ def local_file_system() -> AbstractFileSystem:
     return LocalFileSystem()
 
 
-def store_from_filesystem(fs: AbstractFileSystem, root: str) -> FsspecStore | LocalStore:
-    """Returns the store for an fsspec file system and a root path in it."""
+def store_from_filesystem(
+    fs: AbstractFileSystem, root: str, bounds: ReadBounds | None = None
+) -> FsspecStore | LocalStore:
+    """Returns the store for an fsspec file system and a root path in it, which reads within bounds if it is given some.
+
+    It raises ``ReadLimitExceededError`` then for what is beyond them.
+    """
     protocols = (fs.protocol,) if isinstance(fs.protocol, str) else fs.protocol
-    return LocalStore(root) if "file" in protocols else FsspecStore(fs, root)
+    return LocalStore(root, bounds) if "file" in protocols else FsspecStore(fs, root, bounds)
 
 
 def object_locks_of(store: Store) -> ObjectLockReader | None:
@@ -102,8 +109,9 @@ def require_object_locks(store: Store) -> ObjectLockReader:
 class FsspecStore:
     """Implements :class:`~airflow_audit_provider.core.ports.Store` on an fsspec file system, below ``root``."""
 
-    def __init__(self, fs: AbstractFileSystem, root: str) -> None:
+    def __init__(self, fs: AbstractFileSystem, root: str, bounds: ReadBounds | None = None) -> None:
         self._fs = fs
+        self._meter = ReadMeter(bounds)
         self._root = root.rstrip("/")
         self._s3 = S3Calls(fs, self._root) if is_s3(fs) else None
 
@@ -112,10 +120,19 @@ class FsspecStore:
         with translate_storage_errors("read", key):
             path = self._path(key)
             try:
-                content: bytes = self._s3.read(path) if self._s3 else self._fs.cat_file(path)
+                return self._content(key, path)
             except FileNotFoundError:
                 return None
-            return content
+
+    def _content(self, key: str, path: str) -> bytes:
+        most_bytes = self._meter.begin()
+        if not self._meter.is_bounded:
+            content: bytes = self._s3.read(path) if self._s3 else self._fs.cat_file(path)
+        elif self._s3:
+            content = read_beginning(self._fs, path, most_bytes)
+        else:
+            content = read_known(self._fs, path, key, self._meter, most_bytes)
+        return self._meter.take(key, content)
 
     def list_keys(self, prefix: str) -> Iterator[str]:
         """Yields the keys below a prefix, freshly listed and sorted."""
@@ -130,7 +147,7 @@ class FsspecStore:
         with translate_storage_errors("listed", prefix):
             path = self._path(prefix)
             if self._s3 and self._s3.can_list:
-                found = sorted(self._s3.list_objects(prefix))
+                found = sorted(self._meter.listing(self._s3.list_objects(prefix)))
             else:
                 found = [ListedObject(*sized) for sized in self._found_sizes(prefix, path)]
         yield from found
@@ -144,7 +161,7 @@ class FsspecStore:
         with translate_storage_errors("listed", prefixes[0]):
             for prefix in prefixes:
                 check_key(prefix)
-            keys = sorted(self._s3.list_neighbours(prefixes))
+            keys = sorted(self._meter.listing(self._s3.list_neighbours(prefixes)))
         yield from keys
 
     def _listed(self, prefix: str) -> list[str]:
@@ -159,7 +176,8 @@ class FsspecStore:
 
     def _found_sizes(self, prefix: str, path: str) -> list[tuple[str, int]]:
         self._fs.invalidate_cache()
-        found = self._find(path)
+        found = find_at_most(self._fs, path, self._meter.left_to_list()) if self._meter.is_bounded else None
+        found = dict(self._meter.listing((self._find(path) if found is None else found).items()))
         # Some file systems return paths without their leading slash.
         root = self._root.strip("/") + "/"
         # s3fs returns the folder itself if it finds no object but the server lists the prefix, as moto does if each
@@ -178,6 +196,7 @@ class FsspecStore:
             except FileNotFoundError:
                 return []
         # If an object has the name of the requested folder, it is the only entry.
+        found = self._meter.listing(found)
         names = (entry["name"].rstrip("/") for entry in found if entry.get("type") == "directory")
         folder = self._path(prefix).strip("/")
         return sorted({name.rpartition("/")[2] for name in names if name.strip("/") != folder})

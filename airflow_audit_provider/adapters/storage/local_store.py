@@ -17,6 +17,7 @@ from uuid import uuid4
 from airflow_audit_provider.adapters.clock import SystemClock
 from airflow_audit_provider.adapters.storage.errors import translate_storage_errors
 from airflow_audit_provider.adapters.storage.obstacles import DEAD_LINK, check_key, check_no_obstacle, obstacle_error
+from airflow_audit_provider.adapters.storage.read_bounds import ReadBounds, ReadMeter
 from airflow_audit_provider.core.archive.object_keys import UNFINISHED_FOLDER, unfinished_key
 from airflow_audit_provider.core.ports import ListedObject, StagedObject
 
@@ -28,8 +29,9 @@ _MAX_REMOVALS = 5
 class LocalStore:
     """Implements :class:`~airflow_audit_provider.core.ports.Store` with files below a folder."""
 
-    def __init__(self, root: str) -> None:
+    def __init__(self, root: str, bounds: ReadBounds | None = None) -> None:
         self._root = Path(root)
+        self._meter = ReadMeter(bounds)
 
     def read(self, key: str) -> bytes | None:
         """Returns the file's content, None if it does not exist."""
@@ -38,11 +40,18 @@ class LocalStore:
                 if not stat.S_ISREG(path.stat().st_mode):
                     # Opening a named pipe would wait for its writer.
                     raise IsADirectoryError(errno.EISDIR, "Not a regular file", str(path))
-                return path.read_bytes()
+                return self._content(key, path)
             except FileNotFoundError:
                 # A link that leads nowhere is found by this, too, but it is not a missing file.
                 check_no_obstacle(self._root, key, "read")
                 return None
+
+    def _content(self, key: str, path: Path) -> bytes:
+        most_bytes = self._meter.begin()
+        if not self._meter.is_bounded:
+            return path.read_bytes()
+        with path.open("rb") as file:
+            return self._meter.take(key, file.read(most_bytes))
 
     def list_keys(self, prefix: str) -> Iterator[str]:
         """Yields the keys below a prefix, sorted; files that are being written have keys of their own in staging."""
@@ -51,7 +60,7 @@ class LocalStore:
             # The system states with a name that it is a file; asking for the size would take most of the time.
             found = [
                 key
-                for key, entry in _files(self._root, prefix)
+                for key, entry in _files(self._root, prefix, self._meter)
                 if entry.is_file(follow_symlinks=False) or _size_bytes(entry) is not None
             ]
         yield from sorted(found)
@@ -63,7 +72,7 @@ class LocalStore:
         """
         with translate_storage_errors("listed", prefix):
             check_key(prefix)
-            sized = [(key, _size_bytes(entry)) for key, entry in _files(self._root, prefix)]
+            sized = [(key, _size_bytes(entry)) for key, entry in _files(self._root, prefix, self._meter)]
         yield from sorted((key, size_bytes) for key, size_bytes in sized if size_bytes is not None)
 
     def list_objects(self, prefix: str) -> Iterator[ListedObject]:
@@ -74,7 +83,7 @@ class LocalStore:
         """Returns the names of the folders directly below a prefix, sorted."""
         with translate_storage_errors("listed", prefix):
             check_key(prefix)
-            entries = _entries(f"{self._root}/{prefix}")
+            entries = _entries(f"{self._root}/{prefix}", self._meter)
             return sorted(entry.name for entry in entries if entry.is_dir(follow_symlinks=False))
 
     def list_neighbours(self, prefixes: Sequence[str]) -> Iterator[str]:
@@ -201,7 +210,7 @@ def _at(root: Path, key: str, action: str) -> Iterator[Path]:
             raise
 
 
-def _files(root: Path, prefix: str) -> Iterator[tuple[str, os.DirEntry[str]]]:
+def _files(root: Path, prefix: str, meter: ReadMeter) -> Iterator[tuple[str, os.DirEntry[str]]]:
     """Yields everything below a folder except folders, with its key, in any order.
 
     Keys and paths are joined as text: a ``Path`` for each of them costs several times as much as listing it.
@@ -210,19 +219,19 @@ def _files(root: Path, prefix: str) -> Iterator[tuple[str, os.DirEntry[str]]]:
     folders = ["" if start == "." else f"{start}/"]
     while folders:
         folder = folders.pop()
-        for entry in _entries(f"{base}{folder}"):
+        for entry in _entries(f"{base}{folder}", meter):
             if entry.is_dir(follow_symlinks=False):
                 folders.append(f"{folder}{entry.name}/")
             else:
                 yield f"{folder}{entry.name}", entry
 
 
-def _entries(folder: str) -> list[os.DirEntry[str]]:
+def _entries(folder: str, meter: ReadMeter) -> list[os.DirEntry[str]]:
     """Returns what a folder contains; nothing if it was removed or is no folder."""
     try:
         # Without the dot, a folder would be listed whose files cannot be opened (permission r without x).
         with os.scandir(f"{folder}.") as entries:
-            return list(entries)
+            return list(meter.listing(entries))
     except (FileNotFoundError, NotADirectoryError):
         return []
 
