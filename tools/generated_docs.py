@@ -19,6 +19,7 @@ from pathlib import Path
 import msgspec
 
 from airflow_audit_provider.hooks import parameters as hook_parameters
+from airflow_audit_provider.pipelines.coverage import PublishedCoverage
 from airflow_audit_provider.pipelines.plan_report import Plan
 from airflow_audit_provider.pipelines.verify import PublishedReport
 from tests.live.versions.versions import VERSIONS
@@ -29,9 +30,10 @@ PROJECT = Path(__file__).resolve().parent.parent
 DOCS = PROJECT / "docs"
 REPORT_SCHEMA = DOCS / "reference" / "verify-report.schema.json"
 PLAN_SCHEMA = DOCS / "reference" / "backfill-plan.schema.json"
+COVERAGE_SCHEMA = DOCS / "reference" / "coverage.schema.json"
 BLOCK = re.compile(r"(<!-- generated: (?P<name>[\w-]+) -->\n).*?(<!-- end of generated: (?P=name) -->)", re.DOTALL)
 PINNED = re.compile(r"^(?P<name>[a-z0-9-]+)(?:\[[^\]]*\])?==(?P<version>[^ ;\\]+)", re.MULTILINE)
-COMMANDS = ("verify", "coverage", "plan", "pull", "load", "seal", "sweep", "oldest-day")
+COMMANDS = ("verify", "coverage", "plan", "pull", "load", "seal", "sweep", "oldest-day", "completion")
 EXTRAS = {
     "parquet": ("pyarrow",),
     "zstd": ("zstandard",),
@@ -159,6 +161,11 @@ def plan_schema() -> str:
     return _schema("Plan of airflow-audit-provider plan --json", Plan)
 
 
+def coverage_schema() -> str:
+    """Returns the JSON Schema of ``coverage --json``."""
+    return _schema("Coverage of airflow-audit-provider coverage --json", PublishedCoverage)
+
+
 def _schema(title: str, described: type[msgspec.Struct]) -> str:
     schema = {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -207,7 +214,8 @@ def main() -> int:
     for path in pages():
         path.write_text(written(path.read_text(encoding="utf-8")), encoding="utf-8")
         print(f"Wrote {path.relative_to(PROJECT)}")
-    for path, schema in ((REPORT_SCHEMA, report_schema()), (PLAN_SCHEMA, plan_schema())):
+    schemas = ((REPORT_SCHEMA, report_schema()), (PLAN_SCHEMA, plan_schema()), (COVERAGE_SCHEMA, coverage_schema()))
+    for path, schema in schemas:
         path.write_text(schema, encoding="utf-8")
         print(f"Wrote {path.relative_to(PROJECT)}")
     return layer_picture.main()

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import NamedTuple, TypeAlias
+
+from airflow_audit_provider.core.windows.run_window import read_bound
 
 EXIT_OK, EXIT_PROBLEM, EXIT_UNKNOWN = 0, 1, 2
 # What a shell reports for a command that a signal has ended is this and the signal's number.
@@ -89,3 +91,8 @@ def add_range(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--end", metavar="TIME", help="end of the range, exclusive, a date or RFC 3339 time; default: the last window"
     )
+
+
+def range_of(options: argparse.Namespace) -> tuple[datetime | None, datetime | None]:
+    """Returns the bounds that the arguments of :func:`add_range` give."""
+    return read_bound("--start", options.start), read_bound("--end", options.end)

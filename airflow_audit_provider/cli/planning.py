@@ -11,11 +11,12 @@ from __future__ import annotations
 import argparse
 import os
 from contextlib import closing
-from typing import Any, cast
+from typing import Any, TextIO, cast
 
 from airflow.providers.common.compat.sdk import Connection
 
 from airflow_audit_provider.adapters.storage.fsspec_store import store_from_uri
+from airflow_audit_provider.cli.progress import ReadProgress
 from airflow_audit_provider.core.api.query import AuditQuery
 from airflow_audit_provider.core.limits import CONN_TYPE, DEFAULT_CONN_ID
 from airflow_audit_provider.core.ports import Store
@@ -46,14 +47,15 @@ def hook_for(options: argparse.Namespace) -> CloudflareHook:
     return CloudflareHook(options.conn_id or DEFAULT_CONN_ID)
 
 
-def make_plan(options: argparse.Namespace) -> Plan:
-    """Plans a backfill as the arguments say."""
+def make_plan(options: argparse.Namespace, output: TextIO) -> Plan:
+    """Plans a backfill as the arguments say, and shows the progress on ``output``."""
     store = store_from_uri(options.destination)
     named = {name: getattr(options, name) for name in PlanOptions.__optional_keys__}
     given = cast("PlanOptions", {name: value for name, value in named.items() if value is not None})
     with closing(hook_for(options)) as hook:
         request = hook.plan_request(_query(hook, store, options), options.start, options.end, **given)
-        return plan_backfill(store, hook.reader(), request)
+        with ReadProgress(output, hook.clock) as progress:
+            return plan_backfill(progress.observed(store), hook.reader(progress.on_step), request)
 
 
 def named_log(options: argparse.Namespace) -> dict[str, Any]:

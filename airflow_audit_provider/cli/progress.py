@@ -6,20 +6,21 @@ Invariant: it writes to the error output only, and never changes what is landed.
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from types import TracebackType
-from typing import Self, TextIO
+from typing import Any, Self, TextIO, cast
 
 from airflow_audit_provider._airflow.observability.log_lines import (
     commit_line,
     count_of,
     loaded_window_line,
+    size_text,
     window_text,
 )
 from airflow_audit_provider.core.archive.commit import StagedPart
 from airflow_audit_provider.core.paging.fetch import Send, Wait
-from airflow_audit_provider.core.ports import Clock
+from airflow_audit_provider.core.ports import Clock, Store
 from airflow_audit_provider.core.verification.findings import printable
 from airflow_audit_provider.core.windows.window import TimeWindow
 from airflow_audit_provider.pipelines.load import LoadedWindow
@@ -169,6 +170,89 @@ class LoadProgress(_Line):
             self._write(f"{_CLEAR_LINE}{window_text(window.window)}: {records} of {windows}, {_clock_text(seconds)}")
         else:
             self._write(f"{loaded_window_line(window)}\n")
+
+
+class ReadProgress(_Line):
+    """Shows on a terminal how many files of a destination a command has read; elsewhere it writes nothing.
+
+    ``reads_all`` says that the command reads about all that it lists, so that a share can be shown.
+    """
+
+    def __init__(self, output: TextIO, clock: Clock, *, reads_all: bool = False) -> None:
+        super().__init__(output)
+        self._clock = clock
+        self._reads_all = reads_all
+        self._began_at = clock.monotonic()
+        self._next_at = self._began_at + _SECONDS_BETWEEN_DRAWINGS
+        self._file_count = self._size_bytes = self._listed_bytes = self._request_count = 0
+        self._counting = threading.Lock()
+
+    def observed(self, store: Store) -> Store:
+        """Returns a store that does what the given one does, and whose reads are shown."""
+        return cast("Store", _ObservedStore(store, self._on_read, self._on_listed)) if self._is_terminal else store
+
+    def on_step(self, step: Send | Wait) -> None:
+        """Counts a request to Cloudflare."""
+        if isinstance(step, Send):
+            with self._counting:
+                self._request_count += 1
+            self._show()
+
+    def _on_read(self, size_bytes: int) -> None:
+        with self._counting:
+            self._file_count += 1
+            self._size_bytes += size_bytes
+        self._show()
+
+    def _on_listed(self, size_bytes: int) -> None:
+        self._listed_bytes += size_bytes
+
+    def _show(self) -> None:
+        now = self._clock.monotonic()
+        if self._is_terminal and now >= self._next_at:
+            self._next_at = now + _SECONDS_BETWEEN_DRAWINGS
+            self._write(f"{_CLEAR_LINE}{self._text()}")
+
+    def _text(self) -> str:
+        requests = f", {count_of(self._request_count, 'request')}" if self._request_count else ""
+        time = _clock_text(self._clock.monotonic() - self._began_at)
+        return f"{count_of(self._file_count, 'file')} read, {self._size()}{requests}, {time}"
+
+    def _size(self) -> str:
+        if not (self._reads_all and self._listed_bytes):
+            return size_text(self._size_bytes)
+        share = min(1.0, self._size_bytes / self._listed_bytes)
+        return f"{size_text(self._size_bytes)} of {size_text(self._listed_bytes)} ({share:.0%})"
+
+
+class _ObservedStore:
+    """Store that reports the size of each object that is read or listed with its size."""
+
+    def __init__(self, store: Store, on_read: Callable[[int], None], on_listed: Callable[[int], None]) -> None:
+        self.store = store
+        self._on_read = on_read
+        self._on_listed = on_listed
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.store, name)
+
+    def read(self, key: str) -> bytes | None:
+        """Reads an object."""
+        content = self.store.read(key)
+        if content is not None:
+            self._on_read(len(content))
+        return content
+
+    def list_sizes(self, prefix: str) -> Iterator[tuple[str, int]]:
+        """Lists objects."""
+        for key, size_bytes in self.store.list_sizes(prefix):
+            self._on_listed(size_bytes)
+            yield key, size_bytes
+
+
+def plain_store(store: Store) -> Store:
+    """Returns the store that an observed one stands for, which tells what kind of store it is."""
+    return store.store if isinstance(store, _ObservedStore) else store
 
 
 def _clock_text(seconds: float) -> str:

@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from airflow_audit_provider.core.api.endpoints import VERSIONS
 from airflow_audit_provider.core.archive.dataset import Dataset, dataset_of, of_version, read_dataset
@@ -61,6 +62,21 @@ class DatasetCoverage(msgspec.Struct, frozen=True):
     def is_complete(self) -> bool:
         """Whether nothing is missing: no span that is due, and not the descriptor; and no window is foreign."""
         return self.has_descriptor and self.coverage.is_complete
+
+
+class PublishedCoverage(msgspec.Struct, frozen=True):
+    """Coverage as ``coverage --json`` prints it; docs/reference/coverage.schema.json is its schema.
+
+    ``datasets`` are sorted by folder. ``stitched`` is the descriptor of a stitched history, and there only for one.
+    """
+
+    datasets: tuple[DatasetCoverage, ...]
+    stitched: Stitching | UnsetType = UNSET
+
+
+def published_coverage(found: tuple[DatasetCoverage, ...], stitching: Stitching | None) -> PublishedCoverage:
+    """Returns coverage as it is published."""
+    return PublishedCoverage(found, UNSET if stitching is None else stitching)
 
 
 def coverage(

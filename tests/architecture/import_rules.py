@@ -40,6 +40,7 @@ EXTERNAL: dict[str, set[str]] = {
     f"{PACKAGE}/testing/": {"httpx", "msgspec"},
     **{path: {"airflow", "pendulum", "msgspec"} for path in AIRFLOW_LAYER},
     f"{PACKAGE}/hooks/": {"airflow", "httpx", "msgspec"},
+    f"{PACKAGE}/cli/completion_command.py": {"argcomplete"},
     # The web server's own libraries and its database; they come with Airflow.
     f"{PACKAGE}/_airflow/coverage_page/": {
         *("airflow", "msgspec", "pendulum"),

@@ -1,20 +1,28 @@
-"""The progress of a pull is one line on a terminal and plain lines elsewhere."""
+"""The progress of a command is one line on a terminal; elsewhere that of a pull is plain lines."""
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
 from io import StringIO
+from pathlib import Path
 
 import pytest
 
-from airflow_audit_provider.cli.progress import PullProgress
-from airflow_audit_provider.core.paging.fetch import Wait
+from airflow_audit_provider.adapters.storage.local_store import LocalStore
+from airflow_audit_provider.cli.progress import PullProgress, ReadProgress
+from airflow_audit_provider.core.paging.fetch import Send, Wait
+from airflow_audit_provider.core.ports import Request
 from airflow_audit_provider.core.windows.window import TimeWindow
+from airflow_audit_provider.pipelines.coverage import coverage
 from airflow_audit_provider.pipelines.observer import KeptPart, KeptReason, Phase, Progress
+from airflow_audit_provider.pipelines.verify import verify
 from airflow_audit_provider.testing.clock import ManualClock
+from tests.pipelines.verify.dataset import two_days
 
 FIRST = datetime(2026, 10, 1, tzinfo=UTC)
 DAYS = [TimeWindow(FIRST + timedelta(days=number), FIRST + timedelta(days=number + 1)) for number in range(10)]
+REQUEST = Request("/accounts", ())
 
 
 class Screen(StringIO):
@@ -95,3 +103,60 @@ def test_terminal_is_left_clean(clock: ManualClock) -> None:
     with PullProgress(DAYS, "file:///a", screen, clock) as progress:
         read(progress, 0, 0.5)
     assert screen.getvalue().endswith("\r\x1b[K")
+
+
+def landed(folder: Path) -> LocalStore:
+    """Returns a store with two landed days."""
+    store = LocalStore(str(folder))
+    two_days(store)
+    return store
+
+
+class SlowStore(LocalStore):
+    """A store of which each read takes a second."""
+
+    def __init__(self, root: Path, clock: ManualClock) -> None:
+        super().__init__(str(root))
+        self._clock = clock
+
+    def read(self, key: str) -> bytes | None:
+        """Reads an object a second later."""
+        self._clock.sleep(1)
+        return super().read(key)
+
+
+def test_verification_shows_the_share_that_it_has_read(tmp_path: Path, clock: ManualClock) -> None:
+    """The line on a terminal has the files, the bytes of all that are listed, and the time; the end removes it."""
+    landed(tmp_path)
+    screen = Screen()
+    with ReadProgress(screen, clock, reads_all=True) as progress:
+        report = verify(progress.observed(SlowStore(tmp_path, clock)))
+    *_, last, empty = screen.getvalue().split("\r\x1b[K")
+    found = re.fullmatch(r"(\d+) files read, \d.* of \d.* \((\d+)%\), 0:\d\d", last)
+    assert found, last
+    assert report.window_count == 3
+    assert int(found[1]) >= 6
+    assert int(found[2]) >= 90
+    assert not empty
+
+
+def test_coverage_and_plan_show_files_and_requests(tmp_path: Path, clock: ManualClock) -> None:
+    """A command that reads a part of what it lists shows no share, and requests to Cloudflare if there are some."""
+    landed(tmp_path)
+    screen = Screen()
+    progress = ReadProgress(screen, clock)
+    assert coverage(progress.observed(SlowStore(tmp_path, clock)), FIRST + timedelta(days=90))
+    clock.sleep(60)
+    progress.on_step(Send(REQUEST))
+    last = screen.getvalue().split("\r\x1b[K")[-1]
+    assert re.fullmatch(r"\d+ files read, \d[\d.]* \w+, 1 request, 1:\d\d", last), last
+
+
+def test_reading_writes_nothing_to_a_file(tmp_path: Path, clock: ManualClock) -> None:
+    """Without a terminal, the output stays empty and the store is used as it is."""
+    output, store = StringIO(), SlowStore(tmp_path, clock)
+    landed(tmp_path)
+    with ReadProgress(output, clock) as progress:
+        assert progress.observed(store) is store
+        progress.on_step(Send(REQUEST))
+    assert not output.getvalue()

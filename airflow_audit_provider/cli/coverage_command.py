@@ -1,0 +1,80 @@
+"""The command ``coverage``: its arguments, and its result as text, values and exit status.
+
+Invariant: it writes nothing to the destination but the index of manifests, if that is asked for.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+import msgspec
+
+from airflow_audit_provider.adapters.clock import SystemClock
+from airflow_audit_provider.adapters.storage.fsspec_store import store_from_uri
+from airflow_audit_provider.cli.arguments import (
+    EXIT_OK,
+    EXIT_PROBLEM,
+    CommandResult,
+    Commands,
+    add_archive_command,
+    add_range,
+    minutes,
+    range_of,
+)
+from airflow_audit_provider.cli.progress import ReadProgress
+from airflow_audit_provider.core.archive.object_keys import DATASET_KEY
+from airflow_audit_provider.core.limits import DEFAULT_SETTLE_DELAY
+from airflow_audit_provider.core.verification.coverage import coverage_table
+from airflow_audit_provider.core.verification.findings import findings_table, printable
+from airflow_audit_provider.core.verification.pass_records import verified_line
+from airflow_audit_provider.pipelines.coverage import DatasetCoverage, coverage, published_coverage
+from airflow_audit_provider.pipelines.stitching import held_stitching
+
+_NOTHING = (
+    "The destination holds no committed window. If there should be some, check the spelling of the destination: it is "
+    "the folder that contains _manifests/, or a folder above it.\n"
+)
+
+
+def add_coverage(commands: Commands) -> None:
+    """Adds the command ``coverage``."""
+    summary = "list which spans of a time range are committed, pending or missing, for each dataset in a folder"
+    parser = add_archive_command(commands, "coverage", _coverage, summary)
+    add_range(parser)
+    parser.add_argument(
+        "--settle-delay",
+        type=minutes,
+        default=DEFAULT_SETTLE_DELAY,
+        metavar="MINUTES",
+        help="a gap that ended less than this ago, or is in a window that has not ended, is pending, not missing; "
+        "default: 15",
+    )
+    parser.add_argument(
+        "--write-index",
+        action="store_true",
+        help="write copies of the manifests that were read below _manifest_index/, so that the next run reads one file "
+        "a month",
+    )
+
+
+def _coverage(options: argparse.Namespace) -> CommandResult:
+    start, end = range_of(options)
+    clock, root = SystemClock(), store_from_uri(options.destination)
+    with ReadProgress(sys.stderr, clock) as progress:
+        store = progress.observed(root)
+        found = coverage(store, clock.now(), start, end, options.settle_delay, write_index=options.write_index)
+        stitching = held_stitching(store)
+    head = "" if stitching is None else printable(f"Stitched history: {stitching}") + "\n"
+    text = head + "\n".join(_text(one) for one in found) or _NOTHING
+    is_complete = bool(found) and all(one.is_complete for one in found)
+    values = msgspec.to_builtins(published_coverage(found, stitching))
+    return CommandResult(EXIT_OK if is_complete else EXIT_PROBLEM, text, values)
+
+
+def _text(found: DatasetCoverage) -> str:
+    folder, dataset = printable(found.folder), printable(str(found.dataset))
+    descriptor = "" if found.has_descriptor else f"The dataset descriptor {folder}{DATASET_KEY} is missing.\n"
+    findings = findings_table(found.findings) if found.findings else ""
+    text = f"{folder or './'}: {dataset}\n{descriptor}{findings}{coverage_table(found.coverage)}"
+    return text + verified_line(found.verified)
