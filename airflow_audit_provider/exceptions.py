@@ -190,7 +190,7 @@ class RetentionExceededError(SourceError):
 
 
 class WindowNotSettledError(AuditProviderError):
-    """The window ends after now, or too shortly before; ``settled_at`` is the instant from which it may be read."""
+    """The window ends in the future, or ended less than the settle delay ago; it can be read from ``settled_at`` on."""
 
     retryable = True
 
@@ -209,7 +209,7 @@ class StorageError(AuditProviderError):
 
 
 class StorageUnavailableError(StorageError):
-    """The object store did not respond, or what a pull wrote to it or to this machine's disk is gone."""
+    """The object store did not respond, or data that a pull wrote to the store or to the worker's disk is gone."""
 
     retryable = True
 

@@ -117,7 +117,8 @@ def check_overlap(overlap: object) -> None:
     if not (is_long_enough and (overlap == timedelta.max or not _has_fraction(overlap))):
         raise ConfigurationError(
             f"overlap is {overlap!r}. Set it to a timedelta of whole seconds, at least {MIN_OVERLAP}: the two versions "
-            "may state different times for one action, so with less an action at the cut-over could be in neither. "
+            "may state different times for one action, so with a shorter overlap an action at the cut-over could be in "
+            "neither. "
             "timedelta.max keeps version 1 for as long as it exists."
         )
 

@@ -34,7 +34,7 @@ def check_one_version(store: Store) -> None:
         raise ConfigurationError(
             "The destination is the root of a stitched history, and windows, seals and staging are in the folder of "
             "each version. Give these folders, v1 and v2 below it, one after the other. To land windows, limit the "
-            f"range: in v1 belong those that start before {format_instant(stitching.v1_ends_at)}, in v2 those that "
+            f"range: v1 holds the windows that start before {format_instant(stitching.v1_ends_at)}, v2 those that "
             f"start at {format_instant(stitching.cut_over_at)} or later."
         )
 

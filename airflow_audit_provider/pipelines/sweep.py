@@ -168,8 +168,8 @@ class _Removal:
 def _check_age(older_than: object) -> None:
     if not isinstance(older_than, timedelta) or older_than <= timedelta(0):
         raise ConfigurationError(
-            f"older_than is {older_than!r}, which is not a positive timedelta. Give a timedelta longer than a task may "
-            "run, such as one day: attempts with later activity count as active."
+            f"older_than is {older_than!r}, which is not a positive timedelta. Give a timedelta longer than the "
+            "longest task, such as one day: an attempt that was active within this time counts as active."
         )
 
 

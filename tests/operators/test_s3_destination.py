@@ -49,7 +49,7 @@ def test_records_land_whole_in_a_bucket(task_setup: TaskSetup, client: Any, dest
 def test_failed_pull_leaves_no_object_or_upload(task_setup: TaskSetup, client: Any) -> None:
     """Leaves no object and no open upload after a failure midway."""
     task_setup.misbehave("page_ceiling=100", "truncated_json,after=2")
-    with pytest.raises(Exception, match="not its JSON"):
+    with pytest.raises(Exception, match="not the API's JSON"):
         task_setup.land(destination="s3://s3@audit/x")
     assert _objects(client) == {}
     assert "Uploads" not in client.list_multipart_uploads(Bucket="audit")

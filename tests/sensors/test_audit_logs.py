@@ -116,7 +116,7 @@ def test_watermark_defaults_to_interval_start_inclusive(task_setup: TaskSetup) -
 
 def test_run_without_watermark_fails_permanently(task_setup: TaskSetup) -> None:
     """Fails a run without a data interval, and names ``since`` as the remedy."""
-    with pytest.raises(AirflowFailException, match="Give since"):
+    with pytest.raises(AirflowFailException, match="Set the argument since"):
         task_setup.sensor(since=None).poke({})
 
 

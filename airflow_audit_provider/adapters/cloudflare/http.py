@@ -216,9 +216,9 @@ def _translate_transport_errors(request: Request, limits: _Limits, host: str) ->
             raise proxy_authentication_error() from error
         if isinstance(error, httpx.TimeoutException | TimeoutError) and monotonic() >= until:
             raise SourceUnavailableError(
-                f"The response to {request.path} is not complete after {limits.seconds:g} seconds, {RESPONSE_TIMEOUTS} "
-                "times timeout_seconds. Retry later; if the error persists, raise timeout_seconds in the connection's "
-                "extra."
+                f"The response to {request.path} is not complete after {limits.seconds:g} seconds, which is "
+                f"{RESPONSE_TIMEOUTS} times timeout_seconds. Retry later; if the error persists, raise timeout_seconds "
+                "in the connection's extra."
             ) from error
         raise SourceUnavailableError(
             f"The API sent no complete response for {request.path} ({type(error).__name__}: {error}). "

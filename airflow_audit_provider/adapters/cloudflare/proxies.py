@@ -56,11 +56,11 @@ def choose_proxy(base_url: str, own: str | None, environment: Mapping[str, str])
     """
     target = urlsplit(base_url)
     if own is not None:
-        proxy = _proxy(own, "the connection's extra proxy")
+        proxy = _proxy(own, "the field 'proxy' of the connection's extra")
         if not _is_safe(target, proxy):
             raise ConfigurationError(
-                "The connection's extra proxy would see the credential, because the connection's host is plain http. "
-                "Remove the proxy, or use an https host."
+                "The proxy in the connection's extra would see the credential, because the connection's host is plain "
+                "http. Remove the proxy, or use an https host."
             )
         return proxy
     name = target.scheme if environment.get(target.scheme) else "all"

@@ -206,8 +206,7 @@ class SqlWarehouse:
                 return TableName(schema, self._name.table, catalog if self._session.folds_case else None)
         if wanted is None:
             raise ConfigurationError(
-                "The connection has no default schema: its search_path names none that exists. Give table as "
-                "schema.table."
+                "The connection has no default schema: no schema in its search_path exists. Give table as schema.table."
             )
         raise ConfigurationError(
             f"The schema {wanted} of the table {self._table} does not exist in the connection's database, or its role "

@@ -105,7 +105,7 @@ def _read_envelope(response: Response, now: datetime) -> _Envelope:
         envelope = _decode_envelope(response.body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise _error_by_code(response, now) or SourceUnavailableError(
-            f"The API returned status 200 with a body that is not its JSON ({error}). The body starts with "
+            f"The API returned status 200 with a body that is not the API's JSON ({error}). The body starts with "
             f"{response.body[:80]!r}. {_RETRY_OR_CHECK_HOST}",
             retry_after=retry_after_seconds(response.headers, now),
             **_facts(response),
@@ -201,7 +201,8 @@ def proxy_authentication_error() -> ConfigurationError:
     """Returns the error of a proxy that asks for a user and a password."""
     return ConfigurationError(
         "The proxy asks for authentication, or refuses the user and password that it got. Give both in the URL of the "
-        "proxy: in the connection's extra proxy, or in the environment variable HTTPS_PROXY or ALL_PROXY."
+        "proxy: in the field 'proxy' of the connection's extra, or in the environment variable HTTPS_PROXY or "
+        "ALL_PROXY."
     )
 
 
@@ -270,7 +271,7 @@ def _unexpected(response: Response) -> SourceProtocolError:
 def _rate_limited(response: Response, now: datetime) -> SourceRateLimitedError:
     return SourceRateLimitedError(
         "Cloudflare's rate limit is used up, so requests are blocked. Wait for the retry, or reduce what else uses the "
-        "limit: all tokens of a user and the dashboard share one.",
+        "limit: all tokens of a user and the dashboard share one limit.",
         retry_after=retry_after_seconds(response.headers, now),
         **_facts(response),
     )
@@ -385,7 +386,7 @@ def token_is_active(response: Response) -> bool:
         envelope = msgspec.json.decode(response.body, type=dict[str, Any])
     except msgspec.DecodeError as error:
         raise SourceUnavailableError(
-            f"The API answered the token check with a body that is not its JSON ({error}). The body starts with "
+            f"The API answered the token check with a body that is not the API's JSON ({error}). The body starts with "
             f"{response.body[:80]!r}. {_RETRY_OR_CHECK_HOST}",
             **_facts(response),
         ) from error

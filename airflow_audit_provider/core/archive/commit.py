@@ -209,8 +209,8 @@ def check_objects_present(absent: Sequence[str], manifest_key: str | None = None
     """
     if absent and manifest_key is None:
         raise StorageUnavailableError(
-            f"The store does not list {len(absent)} parts as they were written, such as {absent[0]!r}. Nothing was "
-            "committed. Run the window again.",
+            f"The store does not list {len(absent)} parts with the size that was written, such as {absent[0]!r}. "
+            "Nothing was committed. Run the window again.",
             key=absent[0],
         )
     if absent:

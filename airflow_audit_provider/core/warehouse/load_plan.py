@@ -194,9 +194,9 @@ def _check_may_replace(entry: LedgerEntry, generation: int, committed: Committed
         )
     if first_sha256 in entry.superseded:
         raise ConfigurationError(
-            f"The window {entry.window} was loaded from {entry.destination} before, and later replaced by other "
-            "records from the same URI. Nothing was loaded. Give each object store a dataset name of its own; if an "
-            "older copy of the destination was restored, remove the window's entries from the load ledger."
+            f"The records of the window {entry.window} at {entry.destination} were loaded before, and then replaced by "
+            "other records from the same URI. Nothing was loaded. Give each object store a dataset name of its own; if "
+            "an older copy of the destination was restored, remove the window's entries from the load ledger."
         )
 
 

@@ -33,10 +33,10 @@ def divide(run_window: RunWindow, partition_by: str, timezone: str) -> list[RunW
     if (start, end) != (window.start, window.end):
         whole = f"{format_instant(start)} and {format_instant(end)}"
         raise ConfigurationError(
-            f"partition_by={partition_by!r} divides whole {partition_by}s in {timezone}, and the window {window} does "
-            f"not begin and end with one. A part of a {partition_by} would overlap the whole one later. The whole "
-            f"{partition_by}s around it are between {whole}: give these as the window's start and end, or give "
-            "another timezone or partition_by."
+            f"partition_by={partition_by!r} needs a window of whole {partition_by}s in {timezone}, but the window "
+            f"{window} begins or ends inside one. A committed part would overlap the whole {partition_by} later. The "
+            f"whole {partition_by}s around the window are between {whole}: give these as the window's start and end, "
+            "or give another timezone or partition_by."
         )
     return [RunWindow(each, run_window.rule, each.start.astimezone(zone).date()) for each in windows]
 

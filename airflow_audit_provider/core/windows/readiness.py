@@ -72,7 +72,8 @@ def check_range_kept(start: datetime, now: datetime) -> None:
     if start < oldest - CLOCK_TOLERANCE:
         raise RetentionExceededError(
             f"The range starts at {format_instant(start)}. Cloudflare keeps audit logs for {RETENTION_MONTHS} months, "
-            f"that is from {format_instant(oldest)} on. Start later, or leave out since to read all that is kept."
+            f"that is from {format_instant(oldest)} on. Start later, or omit the argument since to read all that is "
+            "kept."
         )
 
 
@@ -103,7 +104,7 @@ def _check_settled(window: TimeWindow, now: datetime, settle_delay: timedelta) -
     settled_at = window.settled_at(settle_delay)
     if settled_at > now:
         raise WindowNotSettledError(
-            f"The window {window} may be read from {format_instant(settled_at)} on, which is its end plus the settle "
+            f"The window {window} cannot be read before {format_instant(settled_at)}, which is its end plus the settle "
             f"delay of {settle_delay}. Run it again then, set deferrable=True to wait for it, or shorten settle_delay.",
             settled_at=settled_at,
             retry_after=(settled_at - now).total_seconds(),

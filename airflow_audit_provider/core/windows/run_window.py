@@ -81,7 +81,8 @@ def resolve_watermark(since: Bound, run_started_at: datetime | None, timezone: s
     watermark = _instant("since", since, find_zone(timezone)) or run_started_at
     if watermark is None:
         raise ConfigurationError(
-            "This run has no data interval to watch from. Give since, for example the end of the last run's window."
+            "This run has no data interval to watch from. Set the argument since, for example to the end of the last "
+            "run's window."
         )
     return watermark
 

@@ -240,7 +240,7 @@ def test_plain_http_goes_through_a_proxy_of_this_machine(send: Send, monkeypatch
 def test_socks_password_that_cannot_be_sent_is_named(send: Send, user: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """SOCKS has one byte for the length of user and password."""
     monkeypatch.setattr("importlib.util.find_spec", lambda _: object())
-    with pytest.raises(ConfigurationError, match=r"extra proxy is empty or too long.*1 to 255") as caught:
+    with pytest.raises(ConfigurationError, match=r"connection's extra is empty or too long.*1 to 255") as caught:
         send(_endpoint("https://api.example.com", proxy=f"socks5://{user}@127.0.0.1:1080"))
     assert "hidden" not in str(caught.value)
 

@@ -91,7 +91,7 @@ NOT_THE_ENVELOPE = [
 @pytest.mark.parametrize("body", NOT_THE_ENVELOPE)
 def test_a_200_that_is_no_envelope_is_an_error(body: bytes) -> None:
     """HTML, a truncated body or another shape is an error that shows how the body starts."""
-    with pytest.raises(SourceUnavailableError, match="not its JSON") as caught:
+    with pytest.raises(SourceUnavailableError, match="not the API's JSON") as caught:
         take(V1, body, **{"cf-ray": "8e8dd2156ef28414"})
     assert (caught.value.status, caught.value.ray_id) == (200, "8e8dd2156ef28414")
     assert repr(body[:80]) in caught.value.message

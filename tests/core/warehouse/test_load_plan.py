@@ -158,7 +158,7 @@ def test_destination_that_was_moved_stays_loaded() -> None:
 def test_replaced_history_that_comes_back_fails() -> None:
     """A history that the ledger lists as replaced is an error, because two stores with one URI would take turns."""
     ledger = [entry(day(0))._replace(superseded=frozenset({OTHER}))]
-    with pytest.raises(ConfigurationError, match="was loaded from s3://here/audit before"):
+    with pytest.raises(ConfigurationError, match="at s3://here/audit were loaded before"):
         plan_loads(CommittedWindows(HERE, (key(day(0)),), {key(day(0)): OTHER}), ledger)
 
 

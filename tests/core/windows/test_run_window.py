@@ -227,7 +227,7 @@ def test_watermark_is_given_or_the_start_of_the_interval() -> None:
     assert resolve_watermark("2026-11-01", _SECOND_AT, "UTC") == _FIRST_AT
     assert resolve_watermark("2026-11-01T01:00", None, "Europe/Berlin") == _FIRST_AT
     assert resolve_watermark("", _SECOND_AT, "UTC") == _SECOND_AT
-    with pytest.raises(ConfigurationError, match="Give since"):
+    with pytest.raises(ConfigurationError, match="Set the argument since"):
         resolve_watermark(None, None, "UTC")
     with pytest.raises(ConfigurationError, match="since 'x' is not a date"):
         resolve_watermark("x", _SECOND_AT, "UTC")

@@ -234,7 +234,7 @@ def test_truncated_published_part_prevents_the_commit(
     """A store that lists a published part with another size gets no manifest, and the error is retryable."""
     monkeypatch.setattr(part_writer, "PART_RECORDS", part_records)
     store = _TruncatingStore(str(tmp_path))
-    with pytest.raises(StorageUnavailableError, match=f"does not list {part_count} parts as they were written"):
+    with pytest.raises(StorageUnavailableError, match=f"does not list {part_count} parts with the size"):
         _land(fake_with(ManualClock()), store, pull_spec())
     assert not list(store.list_keys("_manifests/"))
 
@@ -249,7 +249,7 @@ def test_adopted_part_removed_by_another_attempt_is_retryable(
     kill(fake, resumable_spec(), store)
     taken = [key for key in store.list_keys("_staging/") if "/one/" in key]
     spec = resumable_spec()._replace(attempt_id="two")
-    with pytest.raises(StorageUnavailableError, match="does not list 2 parts as they were written"):
+    with pytest.raises(StorageUnavailableError, match="does not list 2 parts with the size that was written"):
         _land(fake, store, spec, Meanwhile(fake, lambda: store.remove(taken)))
     assert visible_keys(store) == ["_dataset.json"]
     finish(fake, spec, store)
@@ -309,7 +309,7 @@ def test_window_unsettled_by_the_apis_date_is_not_committed(hour: int, is_early:
     if not is_early:
         assert land(pull_spec(), reader, store).committed
         return
-    with pytest.raises(WindowNotSettledError, match="may be read from") as caught:
+    with pytest.raises(WindowNotSettledError, match="cannot be read before") as caught:
         land(pull_spec(), reader, store)
     assert caught.value.settled_at == END
     assert visible_keys(store) == []

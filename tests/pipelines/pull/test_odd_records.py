@@ -225,7 +225,7 @@ def test_a_byte_order_mark_is_skipped(store: LocalStore, version: str) -> None:
 def test_a_page_broken_as_a_whole_is_an_error(store: LocalStore, version: str, broken: bytes) -> None:
     """Where entries cannot be separated nothing is guessed: the pull fails and writes nothing."""
     log = OddLog(version, [Row(NOON, broken)])
-    with pytest.raises(AuditProviderError, match="not its JSON"):
+    with pytest.raises(AuditProviderError, match="not the API's JSON"):
         _land(pull_spec(version), log, store)
     assert objects(store) == {}
 
