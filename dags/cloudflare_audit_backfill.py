@@ -8,9 +8,9 @@ How to run it:
 `airflow-audit-provider oldest-day` prints OLDEST, the oldest UTC date that Cloudflare still holds completely.
 
 Unpause the DAG first: runs of a paused DAG stay queued without a message. While it is unpaused it also writes each new
-day; pause it after the backfill if the daily DAG is enough. Two runs at a time use the 1200 requests in five minutes
-that Cloudflare allows; more runs are not faster. A day that is already written is not written again, so a backfill can
-be repeated.
+day; pause it after the backfill if the daily DAG is enough. For a busy log, two runs at a time use the 1200 requests in
+five minutes that Cloudflare allows, and more runs are not faster. A day that is already written is not written again,
+so a backfill can be repeated.
 
 Settings: AUDIT_HISTORY_DESTINATION, AUDIT_HISTORY_START_DATE (a UTC date before which no run is allowed; optional).
 Without it the DAG has no `start_date`: Airflow creates no task for a run before a DAG's `start_date`, and marks the run

@@ -1,8 +1,8 @@
 """Keeps both versions of the API as one history, loads them into one DuckDB table, and pairs records of one action.
 
-Version 1 has the values before and after a change, version 2 the request: its path, its program, its token. The view
-`cloudflare_audit_actions` has one row for each action: a record of each version where both are found, otherwise the one
-record that there is. No record is left out, and none is in two rows.
+Version 1 has the values before and after a change. Version 2 has the request: its path, user agent and token. The view
+`cloudflare_audit_actions` has one row for each action: with the records of both versions if both are found, otherwise
+with the only one. No record is left out, and none is in two rows.
 
 Needs the extras `parquet` and `duckdb`. The view also runs on PostgreSQL.
 
@@ -27,8 +27,8 @@ DESTINATION = os.environ.get("AUDIT_HISTORY_DESTINATION", "file:///tmp/cloudflar
 DUCKDB = os.environ.get("AUDIT_DUCKDB", "/tmp/cloudflare-audit/audit.duckdb")  # noqa: S108 - for a first try
 
 # Records of one action have the same ray id; or the same resource, and times at most 30 seconds apart; or, if one of
-# them names no resource, the same actor, zone and kind of action. What both name (ray id, actor, kind) must not differ.
-# Each record is paired with its nearest one, if it is the nearest one of that, too.
+# them names no resource, the same actor, zone and kind of action. A ray id, actor or kind that both name is the same.
+# Two records are a pair if each of them is the nearest match of the other.
 ACTIONS_VIEW = """
 create or replace view cloudflare_audit_actions as
 with

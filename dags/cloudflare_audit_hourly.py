@@ -4,9 +4,9 @@
 `cloudflare_audit_day_seal` maps them to their day and starts one run for a day when all 24 hours are there, in whatever
 order. If late records are added to a sealed day, clear that day's run to seal it again.
 
-The Airflow Variable `audit_newest_seal` has the digest of the newest seal of the run before. The next run seals nothing
-if the chain does not contain it. Access to the object store does not let anyone change a Variable. The first run
-creates it.
+The Airflow Variable `audit_newest_seal` has the digest of the newest seal of the previous run. The next run seals
+nothing if the chain does not contain this digest. Somebody who can only write to the object store cannot change a
+Variable. The first run creates the Variable.
 
 Settings: AUDIT_HOURLY_DESTINATION, AUDIT_HOURLY_START_DATE, AUDIT_SEAL_CONN_ID (a connection with the signing key;
 without it seals are not signed), and the Variable `audit_seal_public_key` (the public key; without it, signatures are

@@ -4,7 +4,7 @@ How to run it:
   airflow dags trigger cloudflare_audit_plan
 
 The task's log has the plan: which days are missing, lost for good or expire soon, how many requests, minutes and bytes
-the missing days need, and the `airflow backfill create` command. The XCom has the same as values.
+the missing days need, and the `airflow backfill create` command. The XCom has the same plan as a dict.
 
 Settings: AUDIT_HISTORY_DESTINATION, as for the DAG cloudflare_audit_backfill.
 """

@@ -22,7 +22,7 @@ def audit_log_asset(destination: str) -> Asset:
 
 
 def audit_log_gap_asset(destination: str) -> Asset:
-    """Returns the asset whose events are the gaps of a destination, for ``schedule``; there is no such object."""
+    """Returns the asset whose events are the gaps of a destination, for ``schedule``; its URI names no object."""
     uri = f"{_ascii_uri(destination)}/_gaps"
     return Asset(uri=uri, name=uri, group=_GROUP)
 

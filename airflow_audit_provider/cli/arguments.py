@@ -61,8 +61,8 @@ def add_log(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--scope",
         choices=("account", "user", "organization"),
-        help="whose log; without any of these four arguments: the log that the destination holds, else that of the "
-        "connection",
+        help="whose log; without --api-version, --account-id, --organization-id and --scope: the log that the "
+        "destination holds, else that of the connection",
     )
 
 

@@ -47,11 +47,17 @@ def add_plan(commands: Commands) -> None:
         type=int,
         dest="sample_count",
         metavar="COUNT",
-        help="how many pages of the log may be requested, 6 to 300; three times as many if the backfill needs more "
-        "than a hundred times as many; default: 30",
+        help="how many pages of the log may be requested, 6 to 300; up to three times as many if the backfill needs "
+        "more than a hundred requests for each of these pages; default: 30",
     )
-    parser.add_argument("--verify", choices=(EDGES, RECOUNT, NO_VERIFICATION), help="verify of the landing operator")
-    parser.add_argument("--concurrency", type=int, metavar="COUNT", help="concurrency of that operator; default: 6")
+    parser.add_argument(
+        "--verify",
+        choices=(EDGES, RECOUNT, NO_VERIFICATION),
+        help="how the backfill verifies windows, as the operator's argument verify; this needs requests",
+    )
+    parser.add_argument(
+        "--concurrency", type=int, metavar="COUNT", help="requests of the backfill's task at a time; default: 6"
+    )
     parser.add_argument("--dag-id", metavar="ID", help="DAG of the backfill; default: cloudflare_audit_backfill")
 
 

@@ -43,7 +43,11 @@ def add_pull(commands: Commands) -> None:
     parser.add_argument(
         "--reread-committed", action="store_true", help="also read windows that are committed, and add late records"
     )
-    parser.add_argument("--verify", choices=(EDGES, RECOUNT, NO_VERIFICATION), help="verify of the landing operator")
+    parser.add_argument(
+        "--verify",
+        choices=(EDGES, RECOUNT, NO_VERIFICATION),
+        help="how a window is verified before its commit, as the operator's argument verify",
+    )
     parser.add_argument("--concurrency", type=int, metavar="COUNT", help="requests at a time, 1 to 64; default: 6")
     parser.add_argument("--quiet", action="store_true", help="show no progress")
 

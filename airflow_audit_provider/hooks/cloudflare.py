@@ -248,8 +248,8 @@ class CloudflareHook(BaseHook):
 
         - ``api_version``: ``v1`` or ``v2``; by default ``v2`` for an organization, else ``v1``.
         - ``account_id``, ``organization_id``: whose log is read; by default the connection's.
-        - ``scope``: ``account``, ``user`` (version 1) or ``organization`` (version 2); by default
-          that of the given id, else of the connection's id (``account`` if the connection has both).
+        - ``scope``: ``account``, ``user`` (version 1) or ``organization`` (version 2); by default the scope of the
+          given id, else of the connection's id (``account`` if the connection has both).
         - ``since``, ``before``: the half-open range ``[since, before)``, each a datetime, date or RFC 3339 text; by
           default everything that the API keeps.
         - ``direction``: ``desc`` (default, as the API's) or ``asc``.

@@ -239,8 +239,8 @@ class V1ExportParameters(V1Filters, _Range, total=False):
     account_id: str | None
     """Account whose log is read; by default the connection's."""
     scope: Literal["account", "user"] | None
-    """Whose log: ``account``, ``user`` or ``organization``; by default that of the id in the call, else of the id
-    in the connection; ``account`` if there are both."""
+    """Whose log: ``account``, ``user`` or ``organization``; by default decided by the id in the call, else by the id
+    in the connection (``account`` if it has both)."""
 
 
 class V1Parameters(V1ExportParameters, total=False):
@@ -271,8 +271,8 @@ class V2Parameters(V2Filters, _V2Paging, total=False):
     account_id: str | None
     """Account whose log is read; by default the connection's."""
     scope: Literal["account"] | None
-    """Whose log: ``account``, ``user`` or ``organization``; by default that of the id in the call, else of the id
-    in the connection; ``account`` if there are both."""
+    """Whose log: ``account``, ``user`` or ``organization``; by default decided by the id in the call, else by the id
+    in the connection (``account`` if it has both)."""
 
 
 class V2OrganizationParameters(V2OrganizationFilters, _V2Paging, total=False):
@@ -283,8 +283,8 @@ class V2OrganizationParameters(V2OrganizationFilters, _V2Paging, total=False):
     organization_id: Required[str]
     """Organization whose log is read; by default the connection's."""
     scope: Literal["organization"] | None
-    """Whose log: ``account``, ``user`` or ``organization``; by default that of the id in the call, else of the id
-    in the connection; ``account`` if there are both."""
+    """Whose log: ``account``, ``user`` or ``organization``; by default decided by the id in the call, else by the id
+    in the connection (``account`` if it has both)."""
 
 
 class V2ConnectionParameters(V2OrganizationFilters, _V2Paging, total=False):
@@ -295,8 +295,8 @@ class V2ConnectionParameters(V2OrganizationFilters, _V2Paging, total=False):
     organization_id: str | None
     """Organization whose log is read; by default the connection's."""
     scope: Required[Literal["organization"]]
-    """Whose log: ``account``, ``user`` or ``organization``; by default that of the id in the call, else of the id
-    in the connection; ``account`` if there are both."""
+    """Whose log: ``account``, ``user`` or ``organization``; by default decided by the id in the call, else by the id
+    in the connection (``account`` if it has both)."""
 
 
 class PlanOptions(TypedDict, total=False):
@@ -311,7 +311,7 @@ class PlanOptions(TypedDict, total=False):
     sample_count: int
     """How many pages of the log may be requested as samples, 6 to 300; by default 30."""
     verify: Literal["edges", "recount", "none"] | None
-    """The ``verify`` of the landing operator, which needs requests of its own."""
+    """The ``verify`` of the landing operator: a verification needs more requests."""
     concurrency: int
     """The ``concurrency`` of the landing operator; by default 6."""
     dag_id: str

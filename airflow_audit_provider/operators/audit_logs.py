@@ -70,8 +70,8 @@ class CloudflareAuditLogsToObjectStorageOperator(StitchedLanding):
     :param cloudflare_conn_id: a connection of type ``cloudflare``. (templated)
     :param account_id: 32 hexadecimal digits; by default the connection's. (templated)
     :param organization_id: for the organization scope of version 2; by default the connection's. (templated)
-    :param scope: ``account``, ``user`` (version 1) or ``organization`` (version 2); by default
-        that of the given id, else of the connection's id (``account`` if the connection has both).
+    :param scope: ``account``, ``user`` (version 1) or ``organization`` (version 2); by default the scope of the given
+        id, else of the connection's id (``account`` if the connection has both).
     :param api_version: ``v1`` or ``v2``; by default ``v2`` for an organization, else ``v1``. They return different
         records, so give each its own destination.
     :param filters: the API's filters by Python or API name, for example ``{"actor_email": "a@example.com"}``.
@@ -90,9 +90,10 @@ class CloudflareAuditLogsToObjectStorageOperator(StitchedLanding):
     :param timezone: IANA zone of local days and of the partition's date.
     :param partition_key_format: ``strptime`` format of the partition key, for runs with a key and no partition date;
         without ``%z`` the key is local time in ``timezone``.
-    :param partition_by: ``hour``, ``day`` or ``month``: divide the run's window at the borders of ``timezone``, and
-        commit each part as a window of its own, oldest first. The run's window has to begin and end at a border.
-        Windows that are committed already are skipped, so a retry continues where the attempt before it ended.
+    :param partition_by: ``hour``, ``day`` or ``month``: divide the run's window into the hours, days or months of
+        ``timezone``, and commit each as a window of its own, oldest first. The run's window has to consist of whole
+        hours, days or months. Windows that are committed already are skipped, so a retry continues where the attempt
+        before it ended.
     :param history: ``stitched``: land both versions of an account's log below one destination, in the folders ``v1``
         and ``v2``: version 1 up to the cut-over and through the overlap after it, version 2 from the cut-over on.
     :param cut_over: with ``history``, when version 2 takes over, a datetime, date or RFC 3339 text; by default when its
@@ -106,12 +107,12 @@ class CloudflareAuditLogsToObjectStorageOperator(StitchedLanding):
     :param concurrency: how many requests of one task may be open at a time, 1 to 64; all share the connection's rate
         limiter.
     :param max_part_bytes: size of a data object at which the next one is started, at least 1 MiB.
-    :param lookback: how far before the window's start committed windows are read again for late records; by default not
-        at all.
-    :param verify: ``edges`` requests the first and the last page again after a pause, and adds what only they show;
-        ``recount`` reads the window a second time from its other end, reads it again if the two differ, and fails if
-        they still do; ``none`` does neither. By default ``edges`` for a window that ended less than an hour ago,
-        else ``none``.
+    :param lookback: the period before the window's start in which committed windows are read again for late records; by
+        default none.
+    :param verify: ``edges`` requests the first and the last page again after a pause, and adds records that the reading
+        lacks; ``recount`` reads the window a second time from its other end, reads it again if the two differ, and
+        fails if they still do; ``none`` does neither. By default ``edges`` for a window that ended less than an hour
+        ago, else ``none``.
     :param odd_records: what to do with a record that breaks the API's contract, such as one without a readable time:
         ``keep`` writes it as it is, counts it by kind and warns; ``fail`` fails the task and writes nothing.
     :param replace: write the window again, in place of the committed one. Parts that a seal covers stay; the next seal

@@ -41,9 +41,9 @@ class CloudflareAuditLogsPlanOperator(BaseOperator):
     :param division: ``hour``, ``day`` or ``month``: the length of a window, as the schedule of the backfill's DAG.
     :param timezone: IANA zone of the windows, and of bounds without an offset.
     :param settle_delay: the landing operator's; by default from the configuration.
-    :param sample_count: how many pages of the log may be requested, 6 to 300; three times as many if the backfill needs
-        more than a hundred times as many.
-    :param verify: the landing operator's, which needs requests of its own.
+    :param sample_count: how many pages of the log may be requested, 6 to 300. If the backfill needs more than
+        a hundred requests for each of these pages, up to three times as many pages are requested.
+    :param verify: the landing operator's ``verify``: a verification needs more requests.
     :param concurrency: the landing operator's; by default from the configuration.
     :param backfill_dag_id: the DAG of the command that creates the backfill. (templated)
 

@@ -30,8 +30,8 @@ class CloudflareAuditLogsVerifyOperator(BaseOperator):
     :param start: start of the range, a datetime, date or RFC 3339 text; None for no start. (templated)
     :param end: end of the range, exclusive; None for no end. (templated)
     :param public_key: public keys in PEM, for the signatures of seals. (templated)
-    :param expected_seal_sha256: digest of a seal that you keep elsewhere. Without it, deleting the newest seals
-        together with everything that only they name cannot be detected. (templated)
+    :param expected_seal_sha256: digest of a seal that you keep elsewhere. Without it, a verification cannot detect that
+        somebody deleted the newest seals together with everything that only these seals name. (templated)
     :param expect_lock: date or time until which Object Lock must protect every object, for a destination on S3; a
         datetime, date or RFC 3339 text, such as ``"{{ macros.ds_add(ds, 365) }}"``. (templated)
     :param record_pass: if nothing severe was found, write a record below ``_verified/``, which ``coverage`` shows. If
