@@ -258,11 +258,12 @@ HEAD = """# Operations and growth: what a task costs after a long history
 
 <!-- Written by `python -m bench.growth --write`; change bench/growth.py, not this page. -->
 
-Each row is one task on a destination with that many committed windows (daily, hourly, and one each quarter of an hour,
-over 18 months). *Calls* are requests to the object store; a listing has one for each 1,000 keys. *CPU* is the time of
-the process, with the destination on a local disk: the median of {runs} runs. One day has 1, 24 and 96 windows, and
-verify reads two objects for each. The pull stages its part, because the part reaches `max_part_bytes`, here 1 MiB. The
-pull in the table below has a smaller part, which is written once, and therefore makes fewer calls.
+Each row is one task, and each pair of columns is one destination with the number of committed windows in the heading:
+daily, hourly and quarter-hourly windows over 18 months. *Calls* are requests to the object store; a listing has one for
+each 1,000 keys. *CPU* is the time of the process, with the destination on a local disk: the median of {runs} runs. One
+day has 1, 24 and 96 windows, and verify reads two objects for each. The pull stages its part, because the part reaches
+`max_part_bytes`, here 1 MiB. The pull in the table below has a smaller part, which is written once, and therefore makes
+fewer calls.
 """
 
 
@@ -270,8 +271,8 @@ S3_HEAD = """
 ## Calls to S3
 
 These are the calls of an S3 client, counted by its own events, on an emulator with windows of one part each. *Depth* is
-the length of the longest sequence of calls in which each waits for the one before it. The other calls are made beside
-them.
+the length of the longest sequence of calls in which each waits for the one before it. The other calls are made at the
+same time.
 
 | task | calls | depth |
 |---|--:|--:|"""

@@ -238,7 +238,7 @@ Measured on {measured_on}: {machine}, which other processes used as well.
 | share of the allowed rate while there was work | {share_text} |
 | complete periods of the limit; of these used to the last request | {periods}; {full} |
 | least requests in a complete period | {least} of 1200 |
-| requests that were asked again after they had been answered | {repeated_count} ({repeated_share}) |
+| requests that were sent again after a response | {repeated_count} ({repeated_share}) |
 | requests that failed in the outage of the API (503) | {failed_count} |
 | first answered request after the outage of the API | {api_recovery} s |
 | first answered request after the return of the machine | {machine_recovery} s |
@@ -248,11 +248,11 @@ Measured on {measured_on}: {machine}, which other processes used as well.
 
 The clock is scaled by {setup.clock_scale:g}. The fake allows 1200 requests in {period} s instead of 300 s, and blocks
 for as long if they are exceeded. It announces the limit in the header `Ratelimit-Policy`, and the provider follows the
-header as it follows that of the real API, so nothing in the provider is changed. Scaled with the limit are the round
-trip ({trip} ms for 300 ms), the outages ({api_seconds} s and {machine_seconds} s for {setup.api_outage_minutes:g} and
-{setup.machine_outage_minutes:g} minutes), the retry delay of the task, the time after which Airflow gives up a task
-without heartbeat, and the interval at which it looks for tasks of a scheduler that has died ({retry} s for 5 minutes
-each).
+header as it follows that of the real API, so nothing in the provider is changed. Other times are scaled
+like the limit. A round trip takes {trip} ms instead of 300 ms. The outages take {api_seconds} s and {machine_seconds} s
+instead of {setup.api_outage_minutes:g} and {setup.machine_outage_minutes:g} minutes. Three times are {retry} s instead
+of 5 minutes: the retry delay of the task, the time after which Airflow gives up a task without heartbeat, and the
+interval at which it looks for tasks of a scheduler that has died.
 
 Not scaled are the time-outs and back-offs of the provider and the time that Airflow needs to start a task. In relation
 to the limit they are {setup.clock_scale:g} times as long as with the real API, so the share and the recovery would be
@@ -272,9 +272,9 @@ An earlier run with the clock scaled by 5, on two cores with 20 runnable process
 refused request, but used 86 % of the allowed rate: under that load, the processors could not send 20 requests in a
 second.
 
-Most requests that were asked again are a check: after a page with fewer records than requested, the provider makes sure
-that no record is hidden, and requests the newest records of the range, each time with the same URL. The pages of 100
-records are the cause. For ten days with pages of 1000 records, no request is sent twice.
+Most requests that were sent again are a check: after a page with fewer records than requested, the provider requests
+the newest records of the range, to make sure that no record is hidden. Each such request has the same URL. The pages of
+100 records are the cause. For ten days with pages of 1000 records, no request is sent twice.
 
 The network, the real API's own counting and other clients of the token are not part of this test. See [Rate
 limits](../how-to/rate-limits.md) for several processes that share a token without Airflow, and [Backfill the
