@@ -32,7 +32,7 @@ from airflow_audit_provider.core.verification.manifest_index import (
     unwritten,
     write_index,
 )
-from airflow_audit_provider.core.verification.seals import SealedManifest
+from airflow_audit_provider.core.verification.seal_content import SealedManifest
 from airflow_audit_provider.exceptions import StorageError
 from airflow_audit_provider.pipelines.side_by_side import read_each
 

@@ -29,7 +29,8 @@ from airflow_audit_provider.core.ports import Store
 from airflow_audit_provider.core.verification.envelopes import Signer
 from airflow_audit_provider.core.verification.findings import Finding, FindingKind, finding
 from airflow_audit_provider.core.verification.replacements import AcceptedReplacement
-from airflow_audit_provider.core.verification.seals import Seal, SealChain, invalid_signatures
+from airflow_audit_provider.core.verification.seal_content import Seal
+from airflow_audit_provider.core.verification.seals import SealChain, invalid_signatures
 from airflow_audit_provider.core.verification.timestamps import Timestamper, invalid_timestamps, unstamped
 from airflow_audit_provider.exceptions import CommitConflictError, VerificationError
 from airflow_audit_provider.pipelines.manifest_index import add_to_index

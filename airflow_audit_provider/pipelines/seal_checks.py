@@ -30,9 +30,9 @@ from airflow_audit_provider.core.verification.replacements import (
     parts_in_force,
     replacing,
 )
+from airflow_audit_provider.core.verification.seal_content import SealedManifest
 from airflow_audit_provider.core.verification.seals import (
     SealedDay,
-    SealedManifest,
     as_sealed,
     not_accepted,
     sealed_manifest_findings,

@@ -19,6 +19,7 @@ from airflow_audit_provider.core.archive.object_keys import (
 )
 from airflow_audit_provider.core.ports import Store
 from airflow_audit_provider.core.verification.findings import Finding
+from airflow_audit_provider.core.verification.seal_content import NO_FAR_SEALS, FarSeals
 from airflow_audit_provider.core.verification.seal_index import (
     MOST_UNINDEXED,
     differing_copies,
@@ -65,10 +66,11 @@ def read_whole_chain(store: Store) -> SealObjects:
     return SealObjects(SealChain(objects), sizes, findings)
 
 
-def read_chain_by_index(store: Store, days: Container[date] = ()) -> SealObjects:
+def read_chain_by_index(store: Store, days: Container[date] = (), near: Container[date] | None = None) -> SealObjects:
     """Returns the chain from its index and the objects after it; without a usable index, each object is read itself.
 
     The objects of seals of these ``days`` are read themselves, too; if one differs from its copy, every object is.
+    With ``near``, copied seals that have nothing to do with these days name no manifest.
     """
     sizes = dict(store.list_sizes(SEAL_FOLDER))
     key = newest_index(sizes)
@@ -78,7 +80,8 @@ def read_chain_by_index(store: Store, days: Container[date] = ()) -> SealObjects
     (_, content), (_, newest) = read_each(store, [key, proving])
     index = usable_index(key, content, sizes, newest)
     known = {**index.copies, **({} if newest is None else {proving: newest})}
-    chain = SealChain(known | read_seals(store, [one for one in sizes if one not in known]))
+    far = NO_FAR_SEALS if near is None else FarSeals({*index.copies} - {proving}, near)
+    chain = SealChain(known | read_seals(store, [one for one in sizes if one not in known]), far)
     numbers = {seal.number for seal in chain.seals if seal.day in days}
     asked = [copied for copied in index.copies if seal_number(copied) in numbers and copied != proving]
     differing = differing_copies({one: index.copies[one] for one in asked}, key, read_seals(store, asked))

@@ -47,9 +47,9 @@ from airflow_audit_provider.core.verification.part_checks import (
 )
 from airflow_audit_provider.core.verification.pass_records import PassRecord, pass_record
 from airflow_audit_provider.core.verification.replacements import erased_parts, parts_in_force
+from airflow_audit_provider.core.verification.seal_content import SealedManifest
 from airflow_audit_provider.core.verification.seals import (
     SealChain,
-    SealedManifest,
     as_sealed,
     believed_erasures,
     replacement_findings,
@@ -178,7 +178,7 @@ def verify(
     """
     _check_anchors(anchors)
     time_range = TimeWindow(start or EARLIEST_AT, end or LATEST_AT)
-    run = _Verifier(store, time_range)
+    run = _Verifier(store, time_range, has_whole_seals=anchors.timestamps is not None)
     report = _report(run, anchors, lock_check)
     # A signature or time stamp that an index copies is proved only by itself: what looks wrong is read itself.
     if run.has_index and any(one.key.startswith(SEAL_FOLDER) for one in severe(report.findings)):
@@ -245,9 +245,12 @@ class _Verifier:
     """One pass over a destination, or over the days around a range of some days.
 
     The objects are listed first, so that a window committed during the pass is not reported as unreferenced.
+    ``has_whole_seals`` is whether the windows that the seals of other days name are needed, too.
     """
 
-    def __init__(self, store: Store, time_range: TimeWindow, *, by_index: bool = True) -> None:
+    def __init__(
+        self, store: Store, time_range: TimeWindow, *, by_index: bool = True, has_whole_seals: bool = False
+    ) -> None:
         self._store = store
         self._range = time_range
         self._is_near = is_near(time_range)
@@ -263,11 +266,12 @@ class _Verifier:
         self._top = store.present(_TOP_LEVEL) if self._is_near else dict.fromkeys(_TOP_LEVEL)
         self.manifest_keys = set(self._list_manifests())
         self._dataset: DatasetCheck | None = None
-        sealed = self._read_seals(by_index=by_index)
+        sealed = self._read_seals(by_index=by_index, has_whole_seals=has_whole_seals)
         self.has_index = sealed.index_number > 0
         self._sizes.update(sealed.sizes)
         self.seals = sealed.chain
-        self._list_sealed_windows()
+        if self._list_sealed_windows():
+            self.seals = self.seals.near(self._manifest_days)
         self.findings: list[Finding] = [*sealed.findings]
         self.manifests: dict[str, SealedManifest | None] = {}
         self.window_count = self.part_count = self.record_count = self.size_bytes = 0
@@ -286,12 +290,13 @@ class _Verifier:
         self._manifest_folders = {manifest_folder(day) for day in found.days}
         return found.manifest_keys
 
-    def _read_seals(self, *, by_index: bool) -> SealObjects:
+    def _read_seals(self, *, by_index: bool, has_whole_seals: bool) -> SealObjects:
         """Reads the seals after the manifests were listed; those of a range of some days by their index."""
         if SEAL_FOLDER not in self._top:
             return SealObjects(SealChain({}), {})
         if by_index and self._is_near:
-            return read_chain_by_index(self._store, days_of(self._range))
+            days = days_of(self._range)
+            return read_chain_by_index(self._store, days, None if has_whole_seals else {*days, *self._manifest_days})
         return read_whole_chain(self._store)
 
     def check_dataset(self, newest: Generation | None = None) -> DatasetCheck:
@@ -308,11 +313,13 @@ class _Verifier:
             self.findings[:0] = self._dataset.findings(self.manifest_keys)
         return self._dataset
 
-    def _list_sealed_windows(self) -> None:
+    def _list_sealed_windows(self) -> bool:
         """Lists the folders of sealed windows that overlap the range and that no announcement has named.
 
-        A manifest that is not there then is missing, also if its announcement was removed with it.
+        A manifest that is not there then is missing, also if its announcement was removed with it. Returns whether
+        there was such a folder.
         """
+        days: set[date] = set()
         if self._is_near:
             # Compares the texts of keys: a long history has thousands, and parsing them takes five times as long.
             range_keys = WindowKeys(self._range, self._range.start.date())
@@ -322,6 +329,7 @@ class _Verifier:
             self.manifest_keys.update(list_each(self._store, folders))
             self._manifest_days |= days
             self._manifest_folders.update(folders)
+        return bool(days)
 
     def index_findings(self) -> Iterator[Finding]:
         """Yields findings about the index of manifests; a range of some days does not read it."""

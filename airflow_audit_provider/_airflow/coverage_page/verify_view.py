@@ -8,7 +8,7 @@ from typing import NamedTuple
 from airflow_audit_provider._airflow.coverage_page.views import Fact, instant_text
 from airflow_audit_provider.core.archive.object_keys import signature_key, timestamp_key
 from airflow_audit_provider.core.verification.pass_records import Verified
-from airflow_audit_provider.core.verification.seals import Seal
+from airflow_audit_provider.core.verification.seal_content import Seal
 from airflow_audit_provider.core.windows.window import format_instant
 from airflow_audit_provider.pipelines.seal_objects import SealObjects
 

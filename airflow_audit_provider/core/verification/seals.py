@@ -19,13 +19,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from functools import cached_property
 from typing import NamedTuple
 
 import msgspec
 
-from airflow_audit_provider.core.archive.manifest import Part, canonical_json, is_canonical
+from airflow_audit_provider.core.archive.manifest import Part
 from airflow_audit_provider.core.archive.object_keys import (
     missing_numbers,
     read_manifest_key,
@@ -38,56 +38,16 @@ from airflow_audit_provider.core.verification.envelopes import SignatureVerifier
 from airflow_audit_provider.core.verification.findings import Finding, FindingKind, finding
 from airflow_audit_provider.core.verification.manifest_chain import Chain, Generation, StoredManifest
 from airflow_audit_provider.core.verification.replacements import AcceptedReplacement, erased_parts, replacing
+from airflow_audit_provider.core.verification.seal_content import (
+    NO_FAR_SEALS,
+    FarSeals,
+    Seal,
+    SealedManifest,
+    read_seal,
+    read_seal_near,
+)
 
-SEAL_VERSION = 1
 _NO_SEAL = frozenset({FindingKind.SEAL_UNREADABLE, FindingKind.SEAL_MISPLACED, FindingKind.SEAL_UNCHAINED})
-
-
-class SealedManifest(msgspec.Struct, frozen=True, order=True):
-    """A manifest as a seal names it: key, SHA-256 of its bytes, record count."""
-
-    key: str
-    sha256: str
-    record_count: int
-
-
-class Seal(msgspec.Struct, frozen=True):
-    """Every manifest, of every generation, whose window starts on one UTC day, sorted by key.
-
-    ``number`` counts from 1 over the whole destination. ``previous_sha256`` is the SHA-256 of the bytes of the seal
-    before, None for the first. ``replacements`` are the replacements that this seal accepts, unset if there is none.
-    """
-
-    number: int
-    day: date
-    manifests: tuple[SealedManifest, ...]
-    previous_sha256: str | None
-    sealed_at: datetime | msgspec.UnsetType = msgspec.UNSET
-    replacements: tuple[AcceptedReplacement, ...] | msgspec.UnsetType = msgspec.UNSET
-    seal_version: int = SEAL_VERSION
-
-    @property
-    def key(self) -> str:
-        """Object key of the seal."""
-        return seal_key(self.number)
-
-    @property
-    def accepted(self) -> tuple[AcceptedReplacement, ...]:
-        """The replacements that this seal accepts."""
-        return self.replacements or ()
-
-    @property
-    def in_force(self) -> set[str]:
-        """Keys of the newest manifest of each window that the seal names: those whose parts it covers."""
-        newest: dict[str, tuple[int, str]] = {}
-        for named in self.manifests:
-            window = named.key.rpartition(".g")[0]
-            newest[window] = max(newest.get(window, (0, "")), (len(named.key), named.key))
-        return {key for _, key in newest.values()}
-
-    def to_bytes(self) -> bytes:
-        """Returns the canonical bytes, see :func:`canonical_json`."""
-        return canonical_json(self)
 
 
 class SealedDay(NamedTuple):
@@ -105,10 +65,11 @@ class SealChain:
     """Seals, signatures and time stamps of a destination; ``objects`` maps object keys to stored bytes.
 
     ``findings`` are about the chain itself, from the newest seal to the first; ``seals`` are the readable seals, oldest
-    first; ``contents`` maps each seal's number to its bytes.
+    first; ``contents`` maps each seal's number to its bytes. ``far`` are seals whose manifests may be left out.
     """
 
-    def __init__(self, objects: Mapping[str, bytes]) -> None:
+    def __init__(self, objects: Mapping[str, bytes], far: FarSeals = NO_FAR_SEALS) -> None:
+        self._far, self._digests = far, dict[int, str]()
         self.findings: list[Finding] = []
         self.seals: list[Seal] = []
         self._objects = {key: content for key, content in objects.items() if seal_number(key) is not None}
@@ -140,6 +101,10 @@ class SealChain:
         for name in ("covered_keys", "first_named", "named_digests"):
             self.__dict__.pop(name, None)
         return self
+
+    def near(self, days: Container[date]) -> SealChain:
+        """Returns the chain with the manifests of these days, whichever it was read with."""
+        return SealChain(self._objects, self._far._replace(near=days))
 
     @property
     def objects(self) -> Mapping[str, bytes]:
@@ -307,7 +272,7 @@ class SealChain:
         if content is None:
             self._add_orphaned(number)
             return
-        seal = _read_seal(content)
+        seal = read_seal_near(self._far.near, content) if key in self._far.keys else read_seal(content)
         if isinstance(seal, str):
             self.findings.append(finding(FindingKind.SEAL_UNREADABLE, key, seal))
             return
@@ -344,7 +309,9 @@ class SealChain:
 
     def _digest_of(self, number: int) -> str | None:
         content = self._objects.get(seal_key(number)) if number else None
-        return None if content is None else hashlib.sha256(content).hexdigest()
+        if content is not None and number not in self._digests:
+            self._digests[number] = hashlib.sha256(content).hexdigest()
+        return self._digests.get(number)
 
 
 def invalid_signatures(chain: SealChain, verifier: SignatureVerifier | None) -> list[Finding]:
@@ -368,29 +335,6 @@ def _signature_findings(
 
 def _before(number: int) -> str:
     return "none, although it is the first seal" if number == 1 else f"that of {seal_key(number - 1)}"
-
-
-def _read_seal(content: bytes) -> Seal | str:
-    """Decodes a seal; returns a sentence with the reason if the bytes are not a valid seal."""
-    try:
-        seal = msgspec.json.decode(content, type=Seal)
-    except (msgspec.DecodeError, ValueError, OverflowError, RecursionError) as error:
-        return f"The seal cannot be read ({error})."
-    if seal.seal_version != SEAL_VERSION:
-        return f"The seal has version {seal.seal_version}, which this release of the provider does not support."
-    if [one.key for one in seal.manifests] != sorted({one.key for one in seal.manifests}):
-        return "The seal does not name each manifest once and in sorted order."
-    if not seal.manifests:
-        return "The seal names no manifest. No run creates such a seal."
-    if not _has_possible_times(seal):
-        return "The seal's day or time is not in the years 1970 to 9000, or its time has no zone."
-    return seal if is_canonical(seal, content) else "The seal's bytes differ from the canonical bytes of its content."
-
-
-def _has_possible_times(seal: Seal) -> bool:
-    """Returns whether the times can be converted between zones and added to."""
-    stated = seal.sealed_at or datetime(1970, 1, 2, tzinfo=UTC)
-    return stated.tzinfo is not None and all(1970 <= year <= 9000 for year in (stated.year, seal.day.year))
 
 
 def as_sealed(stored: Iterable[StoredManifest], chain: Chain) -> dict[str, SealedManifest | None]:

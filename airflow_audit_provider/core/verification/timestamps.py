@@ -22,7 +22,8 @@ import msgspec
 
 from airflow_audit_provider.core.archive.object_keys import read_manifest_key, timestamp_key
 from airflow_audit_provider.core.verification.findings import Finding, FindingKind, as_table, finding
-from airflow_audit_provider.core.verification.seals import Seal, SealChain
+from airflow_audit_provider.core.verification.seal_content import Seal
+from airflow_audit_provider.core.verification.seals import SealChain
 from airflow_audit_provider.core.windows.window import TimeWindow
 
 # By how much the clocks of sealer and authority may differ, and how long after the seal its time stamp may be made.

@@ -17,13 +17,8 @@ from airflow_audit_provider.core.verification.envelopes import (
     read_envelope,
 )
 from airflow_audit_provider.core.verification.manifest_chain import StoredManifest, read_chain
-from airflow_audit_provider.core.verification.seals import (
-    Seal,
-    SealChain,
-    SealedManifest,
-    as_sealed,
-    sealed_findings,
-)
+from airflow_audit_provider.core.verification.seal_content import Seal, SealedManifest
+from airflow_audit_provider.core.verification.seals import SealChain, as_sealed, sealed_findings
 from airflow_audit_provider.core.windows.window import TimeWindow
 from tests.core.verification.manifests import KEYS, manifest, stored
 

@@ -9,7 +9,8 @@ import msgspec
 import pytest
 
 from airflow_audit_provider.core.archive.object_keys import seal_key, timestamp_key
-from airflow_audit_provider.core.verification.seals import SealChain, SealedManifest
+from airflow_audit_provider.core.verification.seal_content import SealedManifest
+from airflow_audit_provider.core.verification.seals import SealChain
 from airflow_audit_provider.core.verification.timestamps import SealTimes, seal_times_table, unstamped
 
 DAY_1 = datetime(2026, 11, 1, tzinfo=UTC)

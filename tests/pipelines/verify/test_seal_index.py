@@ -12,10 +12,12 @@ import msgspec
 import pytest
 
 from airflow_audit_provider.adapters.signing import Ed25519Signer, Ed25519Verifier
-from airflow_audit_provider.core.archive.object_keys import seal_key
-from airflow_audit_provider.core.verification.findings import severe
+from airflow_audit_provider.core.archive.object_keys import WindowKeys, seal_key, signature_key
+from airflow_audit_provider.core.verification.findings import FindingKind, severe
+from airflow_audit_provider.core.verification.seal_content import SealedManifest
 from airflow_audit_provider.core.verification.seal_index import write_index
 from airflow_audit_provider.core.verification.seals import SealChain
+from airflow_audit_provider.core.windows.window import TimeWindow
 from airflow_audit_provider.exceptions import VerificationError
 from airflow_audit_provider.pipelines.seal import seal
 from airflow_audit_provider.pipelines.seal_objects import read_seals
@@ -237,6 +239,78 @@ def test_forged_seal_in_a_forged_index_gets_no_successor(store: CountingStore) -
     _late_record(store)
     before = dict(store.objects)
     with pytest.raises(VerificationError, match="seal_misplaced"):
+        seal(store, signer=SIGNER)
+    assert store.objects == before
+
+
+def _with_long_window(*, has_own_seal: bool) -> CountingStore:
+    """Returns twelve sealed days; one window reaches from the third into the ninth, and nothing announces it."""
+    daily = windows(12)
+    long = TimeWindow(daily[2].start + DAY / 2, daily[8].end)
+    first_half = TimeWindow(daily[2].start, long.start)
+    objects = dict(committed([*daily[:2], first_half, long, *daily[9:]]))
+    if not has_own_seal:
+        made = CountingStore(objects)
+        seal(made, signer=SIGNER)
+        return made
+    key = WindowKeys(long, long.start.date()).manifest(1)
+    made = CountingStore({one: content for one, content in objects.items() if one != key})
+    seal(made, signer=SIGNER)
+    named = SealedManifest(key, hashlib.sha256(objects[key]).hexdigest(), 2)
+    own = SealChain(read_seals(made)).next_seal(long.start.date(), [named])
+    assert own is not None
+    signature = {signature_key(own.number): SIGNER.sign(own.to_bytes()).to_bytes()}
+    made.objects |= {key: objects[key], own.key: own.to_bytes(), **signature}
+    return made
+
+
+@pytest.mark.parametrize("has_own_seal", [False, True])
+@pytest.mark.parametrize("lost", [set(), {0}, {1}, {0, 1}])
+def test_long_window_of_a_distant_day_is_known_from_its_seal(has_own_seal: bool, lost: set[int]) -> None:
+    """Its seal is read whole, although it is about a day before the range, and so are the others of that day."""
+    store, start = _with_long_window(has_own_seal=has_own_seal), END - 5 * DAY
+    folder = f"_manifests/dt={(END - 10 * DAY).date()}/"
+    for number, key in enumerate(sorted(key for key in store.objects if key.startswith(folder))):
+        if number in lost:
+            del store.objects[key]
+    without = MemoryStore({key: content for key, content in store.objects.items() if "index" not in key})
+    by_index, whole = (verify(one, start, start + DAY, ANCHORS) for one in (store, without))
+    assert by_index == whole
+    missing = [one.key for one in by_index.findings if one.kind is FindingKind.SEALED_MANIFEST_MISSING]
+    assert len(missing) == len(lost)
+    assert by_index.window_count == (0 if 1 in lost else 1)
+
+
+@pytest.mark.parametrize("days_ago", [1, 3, 8])
+def test_report_of_a_range_is_that_without_an_index(store: CountingStore, days_ago: int) -> None:
+    """Seals of other days are counted, dated and checked by their signatures, although their manifests are not read."""
+    _late_record(store, 3)
+    commit(store, windows(DAYS)[0], [record(windows(DAYS)[0].start, "other")], replace=True)
+    without = MemoryStore({key: content for key, content in store.objects.items() if key != INDEX})
+    span = (END - days_ago * DAY, END - (days_ago - 1) * DAY)
+    assert verify(store, *span, ANCHORS) == verify(without, *span, ANCHORS)
+
+
+def test_malformed_seal_of_another_day_counts_for_nothing(store: CountingStore) -> None:
+    """A forged seal with unsorted manifests, hidden in a forged index, is found without a range and by a seal run."""
+    objects = read_seals(MemoryStore(store.objects))
+    chain = SealChain(objects)
+    named = chain.seals[3].manifests[0]
+    unsorted = (msgspec.structs.replace(named, sha256="1" * 64), msgspec.structs.replace(named, sha256="0" * 64))
+    for number in (9, 10):
+        forged = chain.next_seal(chain.seals[3].day, unsorted)
+        assert forged is not None
+        content = msgspec.structs.replace(forged, manifests=unsorted).to_bytes()
+        chain = SealChain({**chain.objects, forged.key: content})
+        assert forged.number == number
+    store.objects |= dict(chain.objects)
+    store.objects["_seals/index/000010.json"] = write_index(chain.objects)
+    assert "signature_missing" in _kinds(store)
+    assert "seal_unreadable" in _kinds(store, 5)
+    assert "seal_unreadable" in [one.kind for one in verify(store, anchors=ANCHORS).findings]
+    _late_record(store)
+    before = dict(store.objects)
+    with pytest.raises(VerificationError, match="seal_unreadable"):
         seal(store, signer=SIGNER)
     assert store.objects == before
 
