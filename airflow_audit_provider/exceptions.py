@@ -82,6 +82,16 @@ class AuditProviderError(Exception):
         super().__init__(message)
         self.message = message
 
+    def own_words(self) -> str:
+        """Returns the message with only the kinds of other libraries' errors: their texts may hold a credential."""
+        message, cause = self.message, self.__cause__
+        while cause is not None:
+            kind = type(cause).__name__
+            if not isinstance(cause, AuditProviderError):
+                message = message.replace(f"({kind}: {cause})", f"({kind})").replace(f"({cause})", f"({kind})")
+            cause = cause.__cause__
+        return message
+
     def facts(self) -> dict[str, object]:
         """Returns what the text states in brackets after the message: names and values, None for unknown."""
         return {"connection": self.connection, "progress": self.progress}

@@ -45,11 +45,12 @@ class ManifestIndex:
     """Copies of the manifests of the dataset in a folder, by month; keys are relative to the folder.
 
     Call :meth:`compare` with the listed manifests before any copy is used. ``findings`` are about what was ignored, or
-    could not be written.
+    could not be written; ``errors`` are those of the store behind them, with the texts of its library.
     """
 
     def __init__(self, store: Store, folder: str = "") -> None:
         self.findings: list[Finding] = []
+        self.errors: list[StorageError] = []
         self._store = store
         self._folder = folder
         self._months: dict[str, Mapping[str, bytes]] = {}
@@ -69,7 +70,8 @@ class ManifestIndex:
         try:
             contents = list(read_each(self._store, [self._folder + key for key in keys]))
         except StorageError as error:
-            self.findings += [ignored(key, f"it cannot be read ({error}).") for key in keys]
+            self.errors.append(error)
+            self.findings += [ignored(key, f"it cannot be read. {error.own_words()}") for key in keys]
             return
         for (_, content), key in zip(contents, keys, strict=True):
             if content is not None:

@@ -8,7 +8,7 @@ Invariant: it writes nothing, and every listed window is in the result, with its
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from itertools import islice
 
@@ -31,7 +31,7 @@ from airflow_audit_provider.core.ports import Store
 from airflow_audit_provider.core.verification.manifest_index import differing
 from airflow_audit_provider.core.verification.pass_records import Verified, verified_by
 from airflow_audit_provider.core.windows.window import TimeWindow
-from airflow_audit_provider.exceptions import ReadLimitExceededError, VerificationError
+from airflow_audit_provider.exceptions import ReadLimitExceededError, StorageError, VerificationError
 from airflow_audit_provider.pipelines.committed import placed_manifest
 from airflow_audit_provider.pipelines.manifest_index import ManifestIndex
 from airflow_audit_provider.pipelines.pass_records import read_passes
@@ -81,9 +81,16 @@ class Overview(msgspec.Struct, frozen=True):
     problems: tuple[str, ...]
 
 
-def overview(store: Store, most_read: int = MOST_READ) -> Overview:
-    """Returns the overview of the dataset at the store's root; raises ``StorageError`` if the store does not answer."""
-    return _Reader(store).overview(most_read)
+def overview(store: Store, most_read: int = MOST_READ, note: Callable[[StorageError], None] | None = None) -> Overview:
+    """Returns the overview of the dataset at the store's root; raises ``StorageError`` if the store does not answer.
+
+    ``note`` gets the errors of what could be left out; the overview itself has them without the texts of libraries.
+    """
+    reader = _Reader(store)
+    found = reader.overview(most_read)
+    for error in reader.errors if note else ():
+        note(error)
+    return found
 
 
 class _Reader:
@@ -92,6 +99,7 @@ class _Reader:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._index = ManifestIndex(store)
+        self.errors = self._index.errors
         self._dataset: Dataset | None = None
         self._problems: list[str] = []
 

@@ -1,7 +1,7 @@
 """Decides who may see the page: Airflow's auth manager, asked as Airflow's own routes ask it.
 
-Invariant: without a session the answer is 401, and without the right to read each asset of a dataset 403; a dataset
-that the user may not read is in no list.
+Invariant: without a session the answer is 401, and without the right to read each asset of a dataset 403, as for a
+dataset that does not exist; a dataset that the user may not read is in no list.
 """
 
 from __future__ import annotations

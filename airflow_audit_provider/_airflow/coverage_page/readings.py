@@ -101,9 +101,8 @@ class Readings(Generic[_Result]):
         try:
             reading.result = read()
         except AuditProviderError as error:
-            reading.error = _without_causes(error)
-            if reading.error != error.message:
-                log.warning("The coverage page could not read a dataset. %s", printable(error.message))
+            reading.error = error.own_words()
+            log_detail(error)
         except Exception as error:
             # A library's error, whose text may hold a credential.
             log.warning("The coverage page could not read a dataset", exc_info=True)
@@ -117,12 +116,7 @@ class Readings(Generic[_Result]):
             reading.done.set()
 
 
-def _without_causes(error: AuditProviderError) -> str:
-    """Returns the message without the texts of libraries' errors in it, which may hold a credential."""
-    message, cause = error.message, error.__cause__
-    while cause is not None:
-        kind = type(cause).__name__
-        if not isinstance(cause, AuditProviderError):
-            message = message.replace(f"({kind}: {cause})", f"({kind})").replace(f"({cause})", f"({kind})")
-        cause = cause.__cause__
-    return message
+def log_detail(error: AuditProviderError) -> None:
+    """Logs an error if the page does not show all of it."""
+    if error.own_words() != error.message:
+        log.warning("The coverage page could not read a dataset. %s", printable(error.message))

@@ -9,7 +9,8 @@
     /static/<name>             style sheet and scripts
 
 Invariant: each route but the static files asks for a user first, and each route of a dataset whether the user may read
-it. No route changes anything: a backfill is started by the browser, with a POST to Airflow's own API.
+it; an unknown dataset and one that the user may not read have the same answer. No route changes anything: a backfill is
+started by the browser, with a POST to Airflow's own API.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from starlette.exceptions import HTTPException as AnyHttpError
 
 from airflow_audit_provider._airflow.coverage_page import access, views
 from airflow_audit_provider._airflow.coverage_page.pages import page, static_file
-from airflow_audit_provider._airflow.coverage_page.readings import WAITED_SECONDS, Reading, Readings
+from airflow_audit_provider._airflow.coverage_page.readings import WAITED_SECONDS, Reading, Readings, log_detail
 from airflow_audit_provider._airflow.coverage_page.runs import runs_of
 from airflow_audit_provider._airflow.coverage_page.sources import Source, sources
 from airflow_audit_provider._airflow.coverage_page.verify_view import verify_view
@@ -47,7 +48,10 @@ _USER = Depends(access.current_user())
 _REFRESH_SECONDS = 5
 _WORDS = {
     401: "You are not logged in. Log in to Airflow, then open this page again.",
-    403: "You may not read this dataset. Ask an administrator of Airflow for the right to read its asset.",
+    403: (
+        "There is no such dataset, or you may not read it. Go back to the list, or ask an administrator of Airflow for "
+        "the right to read its asset."
+    ),
     404: "There is no such page. Go back to the list of datasets.",
 }
 _INVALID = (
@@ -165,19 +169,20 @@ class _Site:
         return page("verify.html", "../../", source=source, view=verify_view(reading.result.verified, sealed.result))
 
     def _source(self, dataset_id: str, user: Any) -> Source:
-        """Returns a dataset; ends the request if there is none, or the user may not read it."""
-        # Without any right the answer does not tell which datasets exist, nor that the configuration is invalid.
+        """Returns a dataset; ends the request if there is none, or the user may not read it.
+
+        Both have the same answer, so that nobody learns which datasets exist by trying the names of buckets. Without
+        any right the answer does not tell either that the configuration is invalid.
+        """
         if not access.may_read_assets(user):
             raise HTTPException(403)
         found = next((source for source in self._list_sources() if source.id == dataset_id), None)
-        if found is not None and not access.may_read(user, found):
+        if found is None or not access.may_read(user, found):
             raise HTTPException(403)
-        if found is None:
-            raise HTTPException(404, "There is no such dataset. Its asset may have been removed: go back to the list.")
         return found
 
     def _start(self, source: Source, *, again: bool = False) -> Reading[Overview]:
-        return self._overviews.start(source.id, lambda: overview(source.open()), again=again)
+        return self._overviews.start(source.id, lambda: overview(source.open(), note=log_detail), again=again)
 
 
 def _window_keys(name: str) -> WindowKeys:

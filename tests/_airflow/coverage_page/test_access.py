@@ -12,8 +12,8 @@ from tests.pipelines.history.generated import committed, windows
 
 pytestmark = pytest.mark.integration
 WINDOW = "20261031T000000Z-20261101T000000Z"
-# The last two have a window that is not committed, and one that is not written as its key is.
-UNKNOWN = ("d/unknown", f"d/unknown/w/{WINDOW}", "{id}/w/20250101T000000Z-20250102T000000Z", f"{{id}}/w/x{WINDOW}")
+# A window that is not committed, and one that is not written as its key is.
+UNKNOWN = ("{id}/w/20250101T000000Z-20250102T000000Z", f"{{id}}/w/x{WINDOW}")
 STRANGE_ASSETS = ("file:///etc", "http://127.0.0.1:9/metadata", "s3://bucket/<script>alert(1)</script>")
 
 
@@ -56,6 +56,14 @@ def test_page_with_right_lists_dataset(site: Site, folder: Path) -> None:
 def test_page_of_unknown_address_answers_404(site: Site, folder: Path, path: str) -> None:
     """An address selects only what is listed: no folder, bucket or file that it states is read."""
     assert site.get(path.replace("{id}", page_of(folder))).status_code == 404
+
+
+@pytest.mark.parametrize("path", ["d/unknown", f"d/unknown/w/{WINDOW}", "d/unknown/verify"])
+def test_page_of_unknown_dataset_says_that_there_may_be_none(site: Site, path: str) -> None:
+    """The answer is that of a dataset that the user may not read."""
+    answer = site.get(path)
+    assert answer.status_code == 403
+    assert "There is no such dataset, or you may not read it." in answer.text
 
 
 def test_page_with_asset_of_local_files_or_other_scheme_reads_neither(site: Site) -> None:

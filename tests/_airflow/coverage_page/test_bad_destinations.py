@@ -12,6 +12,7 @@ import pytest
 from airflow_audit_provider._airflow.coverage_page.readings import Readings
 from airflow_audit_provider._airflow.coverage_page.sources import Source, merged
 from airflow_audit_provider.adapters.clock import SystemClock
+from airflow_audit_provider.adapters.storage.errors import translate_storage_errors
 from airflow_audit_provider.exceptions import StorageError
 from airflow_audit_provider.pipelines.overview import Overview, overview
 from tests._airflow.coverage_page.site import Site, page_of, serve, write
@@ -111,6 +112,27 @@ def test_reading_that_fails_has_message_without_text_of_libraries(error: Excepti
     found = readings.wait(readings.start("d", read))
     assert words in found.error
     assert "secret" not in found.error
+
+
+class _WithoutIndex(MemoryStore):
+    """A store whose library refuses the index of manifests with a text of its own."""
+
+    def read(self, key: str) -> bytes | None:
+        with translate_storage_errors("read", key):
+            if key.startswith("_manifest_index/"):
+                raise PermissionError("Credential=secret")
+            return super().read(key)
+
+
+def test_overview_of_index_that_is_refused_has_no_text_of_library() -> None:
+    """The windows are read one by one, the page names the kind of the error, and the log gets all of it."""
+    store = _WithoutIndex({**dict(committed(windows(2))), "_manifest_index/2026-10.jsonl.gz": b""})
+    noted: list[StorageError] = []
+    found = overview(store, note=noted.append)
+    assert (len(found.windows), len(found.problems)) == (2, 1)
+    assert "cannot be read (PermissionError)" in found.problems[0]
+    assert "secret" not in found.problems[0]
+    assert "secret" in noted[0].message
 
 
 def test_readings_of_one_dataset_at_same_time_read_it_once() -> None:

@@ -91,7 +91,26 @@ def test_page_of_user_who_is_refused_with_an_object_says_so() -> None:
     app.dependency_overrides[access.current_user()] = refuse
     answer = TestClient(app).get("/")
     assert (answer.status_code, SECRET in answer.text) == (403, False)
-    assert "You may not read this dataset" in answer.text
+    assert "you may not read it" in answer.text
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("rest", ["", "/verify", "/w/20261031T000000Z-20261101T000000Z"])
+def test_page_of_dataset_without_right_answers_as_for_an_unknown_one(
+    monkeypatch: pytest.MonkeyPatch, rest: str
+) -> None:
+    """A user who tries the names of buckets does not learn which of them hold a dataset."""
+    from fastapi.testclient import TestClient
+
+    from airflow_audit_provider._airflow.coverage_page.routes import build
+
+    _allow(monkeypatch, None, "2")
+    found = merged([("1", "s3://bucket/hidden")], [])
+    app = build(lambda: found)
+    app.dependency_overrides[access.current_user()] = object
+    answers = [TestClient(app).get(f"/d/{name}{rest}") for name in (found[0].id, "unknown")]
+    assert [answer.status_code for answer in answers] == [403, 403]
+    assert answers[0].text == answers[1].text
 
 
 def test_runs_of_window_with_many_events_ask_once_for_each_dag() -> None:
