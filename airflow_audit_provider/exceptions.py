@@ -200,7 +200,7 @@ class RetentionExceededError(SourceError):
 
 
 class WindowNotSettledError(AuditProviderError):
-    """The window ends in the future, or ended less than the settle delay ago; it can be read from ``settled_at`` on."""
+    """The window ends in the future, or ended less than the settle delay ago; ``settled_at`` is when it can be read."""
 
     retryable = True
 

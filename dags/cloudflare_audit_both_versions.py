@@ -27,7 +27,7 @@ DESTINATION = os.environ.get("AUDIT_HISTORY_DESTINATION", "file:///tmp/cloudflar
 DUCKDB = os.environ.get("AUDIT_DUCKDB", "/tmp/cloudflare-audit/audit.duckdb")  # noqa: S108 - for a first try
 
 # Records of one action have the same ray id; or the same resource, and times at most 30 seconds apart; or, if one of
-# them names no resource, the same actor, zone and kind of action. A ray id, actor or kind that both name is the same.
+# them names no resource, the same actor, zone and kind of action. A ray id, actor or kind that both name must agree.
 # Two records are a pair if each of them is the nearest match of the other.
 ACTIONS_VIEW = """
 create or replace view cloudflare_audit_actions as
