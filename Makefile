@@ -16,17 +16,17 @@ NOT_QUICK := tests/live tests/packaging tests/pipelines/load
 # Set by some containers; each test process would then compile every test file again (8 s).
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: quick test nightly campaign lint types types-daemon contracts style demo bench bench-growth bench-loading bench-task-start bench-eighteen-months docs screenshots matrix coverage lock constraints wheel check-dist sbom workflows changelog clean environment tool-environment help
+.PHONY: quick test nightly campaign lint types types-daemon contracts style demo readme-picture bench bench-growth bench-loading bench-task-start bench-eighteen-months docs screenshots matrix coverage lock constraints wheel check-dist sbom workflows changelog clean environment tool-environment help
 
 help:
 	@echo "make quick       lint, import contracts, types and the tests without servers (warm: less than a minute)"
 	@echo "make test        make quick, and the tests with real servers, on the oldest and the newest Airflow"
 	@echo "make nightly     all tests: large sizes, long campaigns, all combinations, all four Airflow versions"
 	@echo "make campaign    docs/auditors/lying-servers.md: 4,000 windows from servers that answer correctly and wrongly (some minutes)"
-	@echo "make demo        a real Airflow against a fake Cloudflare in a terminal (KEEP=1 leaves Airflow running)"
+	@echo "make demo        a real Airflow against a fake Cloudflare, with pictures in .demo/pictures (KEEP=1 leaves Airflow running)"
 	@echo "make bench       measure this provider and others (GO_ON=1 continues, QUICK=1 this provider only, PROFILE=1 its stages)"
 	@echo "make docs        the documentation site, in site/"
-	@echo "make screenshots take the pictures of the documentation again"
+	@echo "make screenshots take the pictures of the documentation again (make readme-picture: the one in README)"
 	@echo "make matrix      build, install and run in the four Airflow versions, without a scheduler"
 	@echo "make coverage    branch coverage of the core"
 	@echo "make workflows   lint .github, the issue forms, CITATION.cff and the changelog's fragments"
@@ -76,6 +76,10 @@ coverage: environment
 
 demo:
 	@python="$$(tools/python $(PYTHON))" && "$$python" -m demo $(if $(KEEP),--keep)
+
+# The picture with which README.md begins, from a new run of the demo.
+readme-picture: demo
+	cp .demo/pictures/coverage.png docs/pictures/coverage.png
 
 bench:
 	@python="$$(tools/python $(PYTHON))" && "$$python" tools/environment.py $(BENCH) requirements/bench.txt

@@ -8,12 +8,16 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import time
 from subprocess import CalledProcessError
 
 from demo import preflight
 from demo.layout import Layout
 from harness.airflow_environment import isolated_environ
 from tools import environment
+
+# The variable that tells the second half how many seconds the first one took.
+PREPARATION = "DEMO_PREPARATION_SECONDS"
 
 
 def arguments() -> argparse.ArgumentParser:
@@ -31,7 +35,7 @@ def arguments() -> argparse.ArgumentParser:
 def main() -> None:
     """Prepares, then replaces this process by the second half; raises SystemExit if the demo cannot start."""
     arguments().parse_args()
-    layout = Layout.here()
+    layout, started = Layout.here(), time.monotonic()
     layout.root.mkdir(exist_ok=True)
     try:
         prepare(layout)
@@ -44,7 +48,8 @@ def main() -> None:
     sys.stdout.flush()
     os.chdir(layout.checkout)
     command = [str(layout.python), "-m", "demo.story", *sys.argv[1:]]
-    os.execve(layout.python, command, isolated_environ(os.environ))  # noqa: S606 - no shell is wanted
+    environ = isolated_environ(os.environ) | {PREPARATION: f"{time.monotonic() - started:.1f}"}
+    os.execve(layout.python, command, environ)  # noqa: S606 - no shell is wanted
 
 
 def prepare(layout: Layout) -> None:

@@ -41,3 +41,18 @@ class Layout(AirflowFolders):
     def dags(self) -> Path:
         """The shipped DAGs."""
         return self.checkout / "dags"
+
+    @property
+    def own_dags(self) -> Path:
+        """The DAGs that only the demo has."""
+        return self.checkout / "demo" / "dags"
+
+    @property
+    def tampered(self) -> Path:
+        """The copy of a destination in which one byte is changed."""
+        return self.root / "tampered-copy"
+
+    @property
+    def pictures(self) -> Path:
+        """The screenshots of the demo's end."""
+        return self.root / "pictures"

@@ -1,4 +1,4 @@
-"""Prints the demo's steps with their times, and a progress bar in a terminal.
+"""Prints the demo's steps and stages with their times, and a progress bar in a terminal.
 
 In a log, which nobody watches, a line is written every few seconds and none is overwritten.
 """
@@ -25,17 +25,32 @@ def make_console(*, columns: str = "", is_terminal: bool | None = None) -> Conso
 
 
 class Narrator:
-    """Prints steps and counts; `took` has the seconds of each step."""
+    """Prints steps and counts; `took` has the seconds of each step, `stages` those of each stage."""
 
     def __init__(self, console: Console) -> None:
         self.console = console
         self.took: dict[str, float] = {}
+        self.stages: dict[str, float] = {}
         unicode_ok = (console.encoding or "").lower().startswith("utf")
         self.done_mark, self.failed_mark = ("✓", "✗") if unicode_ok else ("ok", "FAILED")
 
     def title(self, text: str) -> None:
         """Prints the title of a chapter."""
         self.console.print(f"\n[bold]{text}[/bold]")
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Measures a stage, which may have several steps."""
+        started = time.monotonic()
+        try:
+            yield
+        finally:
+            self.stages[name] = time.monotonic() - started
+
+    def print_stages(self) -> None:
+        """Prints the seconds of each stage and their sum."""
+        parts = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in self.stages.items())
+        self.console.print(f"Time: {parts}; {sum(self.stages.values()):.0f} s in all.", soft_wrap=True)
 
     @contextmanager
     def step(self, text: str) -> Iterator[None]:

@@ -1,4 +1,4 @@
-"""The demo's four chapters: start Airflow, run the backfills, show what landed, compare it.
+"""The demo's chapters: start Airflow, run the backfills, show what landed, compare it.
 
 A chapter returns only if it succeeded; it raises otherwise.
 """
@@ -19,10 +19,13 @@ from harness.airflow_instance import AirflowInstance
 from harness.cloudflare_account import CloudflareAccount
 from harness.landed import LandedWindow, landed_windows, tree_digest
 
-DAILY, HISTORY = "cloudflare_audit_daily", "cloudflare_audit_backfill"
+DAILY, HISTORY, LOOKBACK = "cloudflare_audit_daily", "cloudflare_audit_backfill", "demo_lookback"
 FORMATS = ("jsonl", "parquet")
 DAY_COUNT = 14
-AGAIN_COUNT = 3
+# Counted from the newest day: the one that is left out, and the one in which a record appears late. Neither is
+# among the newest days that run again.
+GAP_DAYS_BACK, LATE_DAYS_BACK = 6, 2
+AGAIN_COUNT = 2
 SHOWN_DIFFERENCES = 10
 
 
@@ -37,21 +40,40 @@ class Cast:
     days: Sequence[date]
     patience: timedelta
 
+    @property
+    def gap(self) -> date:
+        """The day that is left out on purpose."""
+        return self.days[-1 - GAP_DAYS_BACK]
+
+    @property
+    def late_day(self) -> date:
+        """The committed day in which a record appears late."""
+        return self.days[-1 - LATE_DAYS_BACK]
+
+    @property
+    def landed_days(self) -> list[date]:
+        """All days but the gap."""
+        return [day for day in self.days if day != self.gap]
+
 
 def bring_up(cast: Cast) -> None:
-    """Starts a fresh Airflow, unpauses both DAGs, creates both backfills, and waits until it is healthy."""
+    """Starts a fresh Airflow, unpauses the DAGs, creates both backfills, and waits until it is healthy."""
     narrator, instance = cast.narrator, cast.instance
     with narrator.step("airflow db migrate, into an empty SQLite"):
         instance.migrate()
     instance.start_api()
     with narrator.step("airflow dags reserialize"):
         instance.parse()
-    with narrator.step("api-server up, both DAGs unpaused"):
-        for dag_id in (DAILY, HISTORY):
+    with narrator.step("api-server up, the DAGs unpaused"):
+        for dag_id in (DAILY, HISTORY, LOOKBACK):
             instance.unpause(dag_id)
-    for dag_id in (DAILY, HISTORY):
-        with narrator.step(f"airflow backfill create --dag-id {dag_id}"):
-            instance.backfill(dag_id, cast.days[0], cast.days[-1])
+    with narrator.step(f"Backfills of {DAILY} and {HISTORY} requested by the REST API"):
+        for dag_id in (DAILY, HISTORY):
+            instance.request_backfill(dag_id, cast.days[0], cast.days[-1])
+    with narrator.step(f"The gap: the runs of {cast.gap} deleted on purpose"):
+        for dag_id in (DAILY, HISTORY):
+            (run,) = (run for run in instance.runs(dag_id) if run.day == cast.gap.isoformat())
+            instance.delete(run)
     instance.start_workers()
     with narrator.step("scheduler, dag-processor and triggerer healthy"):
         instance.wait_until_healthy()
@@ -59,29 +81,29 @@ def bring_up(cast: Cast) -> None:
 
 def run_backfills(cast: Cast) -> None:
     """Waits for every run of both DAGs."""
-    total = DAY_COUNT * 2
+    total = len(cast.landed_days) * 2
     with cast.narrator.counting(f"{total} DAG runs by the real scheduler", total) as counter:
         wait_for_runs(cast.instance, (DAILY, HISTORY), total, counter, patience=cast.patience)
 
 
 def run_again(cast: Cast) -> bool:
     """Runs the last days again; returns whether no byte of what had landed changed."""
-    before = tree_digest(cast.layout.landed)
-    with cast.narrator.counting(f"The last {AGAIN_COUNT} daily runs cleared and run again", DAY_COUNT) as counter:
+    before, total = tree_digest(cast.layout.landed), len(cast.landed_days)
+    with cast.narrator.counting(f"The last {AGAIN_COUNT} daily runs cleared and run again", total) as counter:
         for run in cast.instance.runs(DAILY)[-AGAIN_COUNT:]:
             cast.instance.clear(run)
-        wait_for_runs(cast.instance, (DAILY,), DAY_COUNT, counter, patience=cast.patience)
+        wait_for_runs(cast.instance, (DAILY,), total, counter, patience=cast.patience)
     return tree_digest(cast.layout.landed) == before
 
 
 def add_late_record(cast: Cast) -> None:
-    """Adds a record to a day that is already committed, and runs that day of both DAGs again."""
-    late_day = cast.days[-1]
-    cast.account.add_late_record(late_day)
-    with cast.narrator.counting(f"One late record of {late_day}, and that day run again", DAY_COUNT * 2) as counter:
-        for dag_id in (DAILY, HISTORY):
-            cast.instance.clear(cast.instance.runs(dag_id)[-1])
-        wait_for_runs(cast.instance, (DAILY, HISTORY), DAY_COUNT * 2, counter, patience=cast.patience)
+    """Adds a record to a day that is already committed, and runs a DAG that reads earlier days again."""
+    cast.account.add_late_record(cast.late_day)
+    text = f"One late record of {cast.late_day}, and a run of {cast.days[-1]} with a lookback of two days"
+    with cast.narrator.counting(text, 1) as counter:
+        conf = {"start": cast.days[-1].isoformat(), "end": (cast.days[-1] + timedelta(days=1)).isoformat()}
+        cast.instance.trigger(LOOKBACK, "after_late_record", conf)
+        wait_for_runs(cast.instance, (LOOKBACK,), 1, counter, patience=cast.patience)
 
 
 def all_windows(layout: Layout) -> list[LandedWindow]:
@@ -95,7 +117,7 @@ def compare(cast: Cast, windows: Sequence[LandedWindow]) -> Verdict:
     truth = cast.account.truth if cast.account.truth_url else None
     against = "the fake's own records" if truth else "the manifests"
     with cast.narrator.step(f"Every landed record compared with {against}"):
-        verdict = judge(windows, FORMATS, cast.days, truth)
+        verdict = judge(windows, FORMATS, cast.landed_days, truth)
     answered = cast.account.answered()
     if answered:
         statuses = ", ".join(f"{count} × {status}" for status, count in sorted(answered.items()))
@@ -136,7 +158,8 @@ def conclude(cast: Cast, verdict: Verdict, *, unchanged: bool) -> bool:
     if well:
         console.print(
             f"\n[bold green]{marks.done_mark}[/bold green] {verdict.compared_count // len(FORMATS):,} records in "
-            f"{DAY_COUNT} days, each landed once as JSONL and once as Parquet; running again changed no byte.",
+            f"{len(cast.landed_days)} days, each landed once as JSONL and once as Parquet; "
+            "running again changed no byte.",
             soft_wrap=True,
         )
     return well

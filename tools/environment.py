@@ -1,7 +1,8 @@
 """Creates the virtual environment of one lock file, and creates it again only after the lock or the project changed.
 
-Packages are installed by uv, which is itself installed from the tests' lock by pip; where that is not possible, pip
-installs them. This module runs before anything is installed, so it imports only the standard library.
+Packages are installed by the uv on the PATH. Without one, or where it fails, pip installs uv from the tests' lock;
+where that is not possible, pip installs the packages. This module runs before anything is installed, so it imports only
+the standard library.
 
 Invariant: every package is checked against the lock's hashes, and none is built from source.
 """
@@ -15,7 +16,7 @@ import shutil
 import subprocess
 import sys
 import venv
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -57,13 +58,23 @@ def install_packages(folder: Path, lock: Path) -> None:
     """Creates the environment anew with the lock's packages; raises CalledProcessError."""
     shutil.rmtree(folder, ignore_errors=True)
     venv.create(folder, with_pip=True)
-    uv = installed_uv(folder)
-    tool = "uv" if uv else "pip"
-    print(f"Making {folder} from {lock} with Python {sys.version.split()[0]} and {tool} ...", flush=True)
-    if uv and _run_uv(uv, "pip", "install", "--python", python_in(folder), *FROM_LOCK, "-r", str(lock)):
-        return
+    for uv in available_uvs(folder):
+        print(f"Making {folder} from {lock} with Python {sys.version.split()[0]} and {uv} ...", flush=True)
+        if _run_uv(uv, "pip", "install", "--python", python_in(folder), *FROM_LOCK, "-r", str(lock)):
+            return
     # uv does not read pip's configuration; where a package index is configured for pip alone, pip finds the packages.
+    print(f"Making {folder} from {lock} with Python {sys.version.split()[0]} and pip ...", flush=True)
     _run_pip(folder, *FROM_LOCK, "-r", str(lock))
+
+
+def available_uvs(folder: Path) -> Iterator[Path]:
+    """Yields the uv on the PATH, if any, then the one that an environment's pip can install."""
+    on_path = shutil.which("uv")
+    if on_path is not None:
+        yield Path(on_path)
+    installed = installed_uv(folder)
+    if installed is not None:
+        yield installed
 
 
 def installed_uv(folder: Path) -> Path | None:

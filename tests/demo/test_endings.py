@@ -21,13 +21,14 @@ from demo.verdict import Verdict
 from harness.airflow_instance import DagRun
 from harness.cloudflare_account import CloudflareAccount
 
+DAYS = [date(2026, 11, 9) + timedelta(days=number) for number in range(14)]
 RUNS = [DagRun("d", "r1", "2026-11-09", "success"), DagRun("d", "r2", "2026-11-10", "running")]
 
 
 def cast_with(sink: io.StringIO) -> Cast:
     """Returns a cast that can only print."""
     narrator = Narrator(Console(file=sink, width=100))
-    return Cast(narrator, Layout(Path()), None, CloudflareAccount("a", "t", None, None), [], timedelta())  # type: ignore[arg-type]  # no Airflow is asked here
+    return Cast(narrator, Layout(Path()), None, CloudflareAccount("a", "t", None, None), DAYS, timedelta())  # type: ignore[arg-type]  # no Airflow is asked here
 
 
 @pytest.mark.parametrize(
@@ -41,6 +42,33 @@ def test_one_difference_is_enough(*, differences: list[str], unchanged: bool, we
     assert all(difference in sink.getvalue() for difference in differences)
 
 
+@pytest.mark.parametrize("as_made", [True, False])
+def test_commands_must_find_what_was_done(*, as_made: bool) -> None:
+    """Without a difference, the result is good only if the commands found what the demo did on purpose."""
+    sink = io.StringIO()
+    assert story._conclude(cast_with(sink), Verdict(), unchanged=True, as_made=as_made) is as_made
+    assert ("on purpose and found" in sink.getvalue()) is as_made
+
+
+def test_machine_without_browser_has_no_pictures(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Without a Chromium on the PATH, the demo says so and takes no picture."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    sink = io.StringIO()
+    story._take_pictures(cast_with(sink))
+    assert "apt install chromium" in sink.getvalue()
+
+
+def test_stages_are_printed_with_their_sum() -> None:
+    """The last line has the seconds of each stage, the one before the start of Airflow included, and their sum."""
+    sink = io.StringIO()
+    narrator = Narrator(Console(file=sink, width=100))
+    narrator.stages["environment"] = 21.6
+    with narrator.stage("backfill"):
+        pass
+    narrator.print_stages()
+    assert sink.getvalue() == "Time: environment 22 s, backfill 0 s; 22 s in all.\n"
+
+
 @pytest.mark.parametrize(("well", "code"), [(True, 0), (False, 1)])
 def test_exit_code_is_the_verdict(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, *, well: bool, code: int) -> None:
     """The command exits with 0 if there is no difference and with 1 if a record differs."""
@@ -49,6 +77,7 @@ def test_exit_code_is_the_verdict(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
     monkeypatch.setattr("signal.signal", lambda *_: None)
     monkeypatch.setattr(story, "_gather", lambda *_: None)
     monkeypatch.setattr(story, "_run", lambda _: well)
+    monkeypatch.setenv("DEMO_PREPARATION_SECONDS", "1")
     assert story.main() == code
 
 

@@ -6,39 +6,12 @@ Invariant: everything is done with visible elements; nothing by the REST API.
 from __future__ import annotations
 
 import re
-import shutil
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any
 
-from playwright.sync_api import Locator, Page, expect, sync_playwright
+from playwright.sync_api import Locator, Page, expect
 
-WITHIN_MS = 120_000
-_BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-OPTIONS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
-
-
-def browser_path() -> str:
-    """Returns the path of the system's Chromium."""
-    found = [path for name in _BROWSERS if (path := shutil.which(name))]
-    if not found:
-        raise FileNotFoundError("There is no browser on the PATH. tools/system-packages installs one.")
-    return found[0]
-
-
-@contextmanager
-def browse(base_url: str) -> Iterator[Page]:
-    """Opens a page of Airflow in the system's Chromium; every wait on it has a deadline."""
-    with sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=browser_path(), headless=True, args=OPTIONS)
-        try:
-            page = browser.new_page(base_url=base_url, viewport={"width": 1400, "height": 2000})
-            page.set_default_timeout(WITHIN_MS)
-            # Airflow 3.1 asks for a login although everybody is an administrator; this is where its page leads.
-            page.goto("/auth/token/login")
-            yield page
-        finally:
-            browser.close()
+from harness.chromium import WITHIN_MS
 
 
 def open_form(page: Page, connection_type: str) -> Locator:

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 from playwright.sync_api import FloatRect, Locator, Page, expect
 
 from airflow_audit_provider.testing.settings import TOKEN
+from harness import chromium
 from tests.live import browser
 from tests.live.airflow_home import Home
 from tests.live.live_airflow import FAKE_OPTIONS, LiveAirflow, start_airflow
@@ -40,7 +41,7 @@ def main() -> int:
         home = Home(Path(folder) / "home", Path(sys.prefix))
         number = version("apache-airflow")
         started = start_airflow(home, number, dags=[DAG_FILE], fake_options=FAKE_OPTIONS, settings=settings)
-        with started as live, browser.browse(live.instance.base_url) as page:
+        with started as live, chromium.browse(live.instance.base_url) as page:
             page.set_viewport_size({"width": WIDTH, "height": HEIGHT})
             _connection(page, live)
             _links(page, live)
@@ -71,7 +72,7 @@ def _links(page: Page, live: LiveAirflow) -> None:
     run_id = _land(live, CONN_ID, "success")
     _take_log(page, run_id, "Committed ", "task-log")
     page.goto(f"/dags/seen/runs/{run_id}/tasks/land/details")
-    expect(page.get_by_text("Cloudflare dashboard").first).to_be_visible(timeout=browser.WITHIN_MS)
+    expect(page.get_by_text("Cloudflare dashboard").first).to_be_visible(timeout=chromium.WITHIN_MS)
     _take(page, "task-links", LINKS_HEIGHT)
 
 
@@ -101,7 +102,7 @@ def _take_log(page: Page, run_id: str, text: str, name: str) -> None:
     """Takes the picture of the log of a run's task, which has a text, on a screen of a usual width."""
     page.set_viewport_size({"width": LOG_WIDTH, "height": HEIGHT})
     page.goto(f"/dags/seen/runs/{run_id}/tasks/land")
-    expect(page.get_by_text(text).first).to_be_visible(timeout=browser.WITHIN_MS)
+    expect(page.get_by_text(text).first).to_be_visible(timeout=chromium.WITHIN_MS)
     path = FOLDER / f"{name}.png"
     page.screenshot(path=path, animations="disabled", clip=LOG_CLIP)
     print(f"Wrote {path.relative_to(PROJECT)}, {path.stat().st_size:,} bytes")

@@ -13,6 +13,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from airflow_audit_provider.testing.settings import TOKEN
+from harness import chromium
 from tests.live import browser
 from tests.live.live_airflow import LiveAirflow
 
@@ -39,7 +40,7 @@ ONE_SECTION = {"Extra Fields": set().union(*SECTIONS.values())}
 @pytest.fixture(scope="module")
 def page(live: LiveAirflow, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
     """A browser on the Airflow under test, in which both connections were created with the form."""
-    with browser.browse(live.instance.base_url) as opened:
+    with chromium.browse(live.instance.base_url) as opened:
         try:
             for conn_id in TOKENS:
                 _make(opened, live, conn_id)

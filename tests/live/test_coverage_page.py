@@ -12,8 +12,8 @@ import pytest
 from playwright.sync_api import FrameLocator, Page, expect
 
 from airflow_audit_provider._airflow.destinations import PAGE_PREFIX
+from harness import chromium
 from tests._airflow.coverage_page.site import page_of
-from tests.live import browser
 from tests.live.calendar_days import days_ago
 from tests.live.live_airflow import WITHIN_SECONDS, LiveAirflow
 
@@ -28,7 +28,7 @@ def page(live: LiveAirflow, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     for start in LANDED:
         conf = {"start": start.isoformat(), "end": (start + timedelta(days=1)).isoformat()}
         assert live.await_run("covered", live.trigger("covered", conf=conf)) == "success"
-    with browser.browse(live.instance.base_url) as opened:
+    with chromium.browse(live.instance.base_url) as opened:
         try:
             yield opened
         finally:
@@ -74,7 +74,7 @@ def test_window_page_leads_to_run_that_landed_it(live: LiveAirflow, page: Page) 
 def test_page_by_its_address_shows_dataset(live: LiveAirflow, page: Page) -> None:
     """A logged-in user opens the page without the menu, which Airflow 3.0 does not have."""
     page.goto("/")
-    expect(page.get_by_text("Dags").first).to_be_visible(timeout=browser.WITHIN_MS)
+    expect(page.get_by_text("Dags").first).to_be_visible(timeout=chromium.WITHIN_MS)
     page.goto(f"{PAGE_PREFIX}/")
     page.get_by_role("link", name=(live.home.landed / "covered").as_uri()).click()
     expect(page.locator(f".months .cell.missing[href*='{days_ago(5).date()}']")).to_be_visible()

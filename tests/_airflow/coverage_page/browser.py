@@ -12,8 +12,8 @@ from urllib.parse import urlsplit
 
 from playwright.sync_api import Browser, ConsoleMessage, Dialog, Page, Request, sync_playwright
 
+from harness.chromium import OPTIONS, browser_path
 from tests._airflow.coverage_page.site import Site
-from tests.live.browser import OPTIONS, browser_path
 
 
 @dataclass
