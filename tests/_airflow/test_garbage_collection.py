@@ -13,11 +13,11 @@ from airflow_audit_provider._airflow.garbage_collection import collector_paused
 @pytest.fixture(autouse=True)
 def _usual_collector() -> Iterator[None]:
     """Leaves the collector as these tests found it."""
-    was_enabled = gc.isenabled()
+    was_enabled, was_frozen = gc.isenabled(), gc.get_freeze_count() > 0
     gc.enable()
     gc.unfreeze()
     yield
-    gc.unfreeze()
+    (gc.freeze if was_frozen else gc.unfreeze)()
     (gc.enable if was_enabled else gc.disable)()
 
 

@@ -171,7 +171,9 @@ def test_nothing_is_lost_while_the_triggerer_is_dead(scene: EventScenario) -> No
     """Actions before, during and after an outage of the triggerer reach the watcher's DAG and the sensor."""
     first = scene.insert("made_token")
     scene.await_report("on_token", first)
-    run_id = scene.wait_for_activity("awaited")
+    # An action of this run's own: an earlier run's records would end the sensor before it is deferred.
+    action = f"awaited_{uuid4().hex}"
+    run_id = scene.wait_for_activity(action)
     # Without a state store, before 3.3, the watcher looks back 10 minutes: reported twice, never lost.
     is_kept = scene.live.version == "3.3.2"
     if is_kept:
@@ -180,7 +182,7 @@ def test_nothing_is_lost_while_the_triggerer_is_dead(scene: EventScenario) -> No
     second = scene.restart_triggerer(lambda: scene.insert("made_token"))
     scene.await_report("on_token", second)
     third = scene.insert("made_token")
-    awaited = scene.insert("awaited")
+    awaited = scene.insert(action)
     scene.await_report("on_token", third)
     assert scene.live.await_run("wait_for_activity", run_id) == "success"
     assert scene.live.xcom("wait_for_activity", run_id, "wait")["record_count"] == 1
