@@ -16,8 +16,7 @@ ENOUGH_BYTES = 6 << 30
 ROOT_VARIABLE = "PYTEST_DEBUG_TEMPROOT"
 
 
-def use_memory(folder: Path = Path("/dev/shm"), proc: Path = Path("/proc")) -> None:  # noqa: S108
-    # S108: the folder is the kernel's file system in memory; pytest makes a folder of this user's own below it.
+def use_memory(folder: Path = Path("/dev/shm"), proc: Path = Path("/proc")) -> None:
     """Has pytest make its folders in memory, unless a folder is named already or there is too little memory."""
     if ROOT_VARIABLE not in os.environ and _is_in_memory(folder, proc) and _free_bytes(folder, proc) >= ENOUGH_BYTES:
         os.environ[ROOT_VARIABLE] = str(folder)

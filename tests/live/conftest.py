@@ -15,12 +15,15 @@ import pytest
 
 from harness.cloudflare_account import CloudflareAccount
 from tests.live.airflow_home import Home
+from tests.live.failure_report import pytest_runtest_makereport
 from tests.live.live_airflow import LiveAirflow, start_airflow
 from tests.live.shared_airflow import DAG_FILES, FAKE_OPTIONS, counting, settings
 from tests.live.telemetry_receivers import Statsd, statsd
 from tests.live.versions import environments
 from tests.live.versions.versions import VERSIONS, AirflowVersion
 from tests.packaging.building import build
+
+__all__ = ["pytest_runtest_makereport"]
 
 
 def _version_of(item: pytest.Item) -> AirflowVersion | None:

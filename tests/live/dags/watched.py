@@ -5,6 +5,7 @@ Invariant: both read version 2 of one account, so that they share one poll where
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 from airflow.sdk import DAG, Asset, AssetWatcher, task
@@ -20,7 +21,8 @@ def watched(name: str, action: str) -> Asset:
     return Asset(name, watchers=[AssetWatcher(name=f"{name}-watcher", trigger=trigger)])
 
 
-@task
+# A task that a busy machine fails would take its events with it: they start no other run.
+@task(retries=3, retry_delay=timedelta(seconds=2))
 def reported(triggering_asset_events: Any = None) -> list[Any]:
     """Returns the payloads that started this run."""
     return [event.extra["payload"] for events in triggering_asset_events.values() for event in events]
