@@ -135,8 +135,8 @@ _MEANINGS: dict[FindingKind, _Meaning] = {
     ),
     FindingKind.WINDOW_FOREIGN: _Meaning(
         Severity.SEVERE,
-        "Land the window again with the dataset's own arguments: with replace=True if only its form differs, otherwise "
-        "after moving its manifests and parts elsewhere.",
+        "Land the window again with the dataset's own arguments: with replace=True if only its format, schema or "
+        "privacy rule differs, otherwise after moving its manifests and parts elsewhere.",
     ),
     FindingKind.DATASET_MISSING: _Meaning(
         Severity.SEVERE,
@@ -190,7 +190,7 @@ _MEANINGS: dict[FindingKind, _Meaning] = {
     ),
     FindingKind.MANIFEST_INDEX_UNWRITTEN: _Meaning(
         Severity.MILD,
-        "Allow this connection to write below _manifest_index/, or ignore it: the index only spares requests.",
+        "Allow this connection to write below _manifest_index/, or ignore it: the index only saves requests.",
     ),
     FindingKind.SEALED_MANIFEST_MISSING: _Meaning(Severity.SEVERE, _RESTORE),
     FindingKind.SEALED_MANIFEST_CHANGED: _Meaning(Severity.SEVERE, _RESTORE),
