@@ -167,7 +167,7 @@ class Plan(msgspec.Struct, frozen=True):
         need, sampling = self.need, self.sampling
         return (
             f"About {need.record_count} records and {need.request_count} requests; estimated from "
-            f"{sampling.request_count} requests, which show {sampling.covered_share:.1%} of the missing time.\n"
+            f"{sampling.request_count} requests, whose pages cover {sampling.covered_share:.1%} of the missing time.\n"
             f"At {need.limit_request_count} requests in {need.limit_period_seconds:g} seconds: "
             f"{need.limit_seconds / 60:.1f} minutes. With {need.runs_side_by_side} runs side by side and the start of "
             f"their tasks: about {need.elapsed_seconds / 60:.1f} minutes.\n"

@@ -205,7 +205,7 @@ def test_coverage_without_gaps_returns_0(destination: Path, capsys: pytest.Captu
     assert [line.split()[2] for line in lines[2:-3]] == ["committed", "empty", "committed"]
     assert lines[-3].endswith("6 records, 0 gaps, 0 foreign windows")
     assert lines[-2].endswith("complete without a gap up to 2026-10-27T12:00:00Z")
-    assert lines[-1] == "verify has recorded no pass"
+    assert lines[-1] == "no passed verification is recorded"
 
 
 def test_coverage_up_to_a_future_date_is_status_0(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -261,7 +261,7 @@ def test_coverage_shows_when_verify_last_passed(destination: Path, capsys: pytes
     assert main(["coverage", str(destination)]) == 0
     line = capsys.readouterr().out.splitlines()[-1]
     assert line.startswith("verify last passed 20")
-    assert line.endswith("Z; 3 of 3 windows are as a pass found them")
+    assert line.endswith("Z; 3 of 3 windows have not changed since a pass")
     assert main(["coverage", str(destination), "--json"]) == 0
     (found,) = json.loads(capsys.readouterr().out)["datasets"]
     assert [(span["window_count"], span["end"]) for span in found["verified"]["spans"]] == [(3, "2026-10-27T12:00:00Z")]

@@ -129,13 +129,13 @@ def verified_by(windows: Mapping[TimeWindow, str], records: Iterable[PassRecord 
 
 def verified_line(verified: Verified) -> str:
     """Returns a line of text that says when ``verify`` last passed, and for how many windows."""
-    damaged = f"; {verified.unreadable_count} records of it are damaged" if verified.unreadable_count else ""
+    damaged = f"; {verified.unreadable_count} records of verifications are damaged" if verified.unreadable_count else ""
     if verified.last_passed_at is None:
-        return f"verify has recorded no pass{damaged}\n"
+        return f"no passed verification is recorded{damaged}\n"
     count = verified.verified_count + verified.not_verified_count
     return (
         f"verify last passed {format_instant(verified.last_passed_at)}; {verified.verified_count} of {count} windows "
-        f"are as a pass found them{damaged}\n"
+        f"have not changed since a pass{damaged}\n"
     )
 
 

@@ -102,7 +102,7 @@ def test_line_says_when_verify_last_passed() -> None:
     """The line has the time, the count of windows that are unchanged since, and damaged records."""
     found = verified_by(_windows((0, 1), (1, 1)), [None, _record(NIGHT_1, _key(0))])
     assert verified_line(found) == (
-        "verify last passed 2026-11-20T03:00:00Z; 1 of 2 windows are as a pass found them; "
-        "1 records of it are damaged\n"
+        "verify last passed 2026-11-20T03:00:00Z; 1 of 2 windows have not changed since a pass; "
+        "1 records of verifications are damaged\n"
     )
-    assert verified_line(Verified(None, (), 0, 2, 0)) == "verify has recorded no pass\n"
+    assert verified_line(Verified(None, (), 0, 2, 0)) == "no passed verification is recorded\n"
