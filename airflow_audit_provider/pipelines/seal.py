@@ -133,7 +133,7 @@ def _read_chain(
     store: Store, days: Container[date], signer: Signer | None, timestamper: Timestamper | None
 ) -> SealObjects:
     """Returns the chain, by its index only if nothing in it looks wrong: else each object is read itself."""
-    sealed = read_chain_by_index(store, days)
+    sealed = read_chain_by_index(store, days, sign=None if signer is None else lambda one: signer.sign(one).to_bytes())
     chain, verifier = sealed.chain, signer.verifier if signer is not None else None
     if sealed.index_number and (
         chain.findings

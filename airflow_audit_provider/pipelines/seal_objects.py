@@ -5,26 +5,30 @@ Invariant: a seal that comes from an index has its digest in a seal that was rea
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from contextlib import suppress
 from datetime import date
 from typing import NamedTuple
 
 from airflow_audit_provider.core.archive.object_keys import (
     SEAL_FOLDER,
+    SIGNATURE_ENDING,
     seal_index_key,
     seal_index_number,
     seal_key,
     seal_number,
 )
-from airflow_audit_provider.core.ports import Store
+from airflow_audit_provider.core.ports import ListedObject, Store
 from airflow_audit_provider.core.verification.findings import Finding
+from airflow_audit_provider.core.verification.manifest_index import md5_of
 from airflow_audit_provider.core.verification.seal_content import NO_FAR_SEALS, FarSeals
 from airflow_audit_provider.core.verification.seal_index import (
     MOST_UNINDEXED,
+    UsableIndex,
     differing_copies,
     newest_index,
-    usable_index,
+    proved_index,
+    read_index,
     write_index,
 )
 from airflow_audit_provider.core.verification.seals import SealChain
@@ -61,33 +65,82 @@ def read_whole_chain(store: Store) -> SealObjects:
     key = newest_index(sizes)
     if key is None:
         return SealObjects(SealChain(objects), sizes)
-    index = usable_index(key, store.read(key), sizes, objects.get(_proving_key(key, sizes)))
+    proving = _proving_seal(key, sizes)
+    found = read_index(key, store.read(key), sizes)
+    index = proved_index(found, key, objects.get(proving.key), is_copied=proving.is_copied)
     findings = index.findings or differing_copies(index.copies, key, objects)
     return SealObjects(SealChain(objects), sizes, findings)
 
 
-def read_chain_by_index(store: Store, days: Container[date] = (), near: Container[date] | None = None) -> SealObjects:
+def read_chain_by_index(
+    store: Store,
+    days: Container[date] = (),
+    near: Container[date] | None = None,
+    sign: Callable[[bytes], bytes] | None = None,
+) -> SealObjects:
     """Returns the chain from its index and the objects after it; without a usable index, each object is read itself.
 
-    The objects of seals of these ``days`` are read themselves, too; if one differs from its copy, every object is.
-    With ``near``, copied seals that have nothing to do with these days name no manifest.
+    The objects of seals of these ``days`` are compared with their copies, too; if one differs, every object is read.
+    With ``near``, copied seals that have nothing to do with these days name no manifest. ``sign`` returns the signature
+    that the caller would store for a seal: one that is listed with the digest of that is not read.
     """
-    sizes = dict(store.list_sizes(SEAL_FOLDER))
+    listed = {one.key: one for one in store.list_objects(SEAL_FOLDER)}
+    sizes = {key: one.size_bytes for key, one in listed.items()}
     key = newest_index(sizes)
     if key is None:
         return SealObjects(SealChain(read_seals(store, sizes)), sizes)
-    proving = _proving_key(key, sizes)
-    (_, content), (_, newest) = read_each(store, [key, proving])
-    index = usable_index(key, content, sizes, newest)
-    known = {**index.copies, **({} if newest is None else {proving: newest})}
-    far = NO_FAR_SEALS if near is None else FarSeals({*index.copies} - {proving}, near)
-    chain = SealChain(known | read_seals(store, [one for one in sizes if one not in known]), far)
+    proving = _proving_seal(key, sizes)
+    index, newest = _read_index(store, key, proving, listed)
+    known = {**index.copies, **({} if newest is None else {proving.key: newest})}
+    far = NO_FAR_SEALS if near is None else FarSeals({*index.copies} - {proving.key}, near)
+    chain = SealChain(known | _read_others(store, known, listed, sign), far)
     numbers = {seal.number for seal in chain.seals if seal.day in days}
-    asked = [copied for copied in index.copies if seal_number(copied) in numbers and copied != proving]
-    differing = differing_copies({one: index.copies[one] for one in asked}, key, read_seals(store, asked))
+    asked = {one: copy for one, copy in index.copies.items() if seal_number(one) in numbers and one != proving.key}
+    doubtful = {one: copy for one, copy in asked.items() if not _is_stated(copy, listed[one])}
+    differing = differing_copies(doubtful, key, read_seals(store, doubtful))
     if differing:
         return SealObjects(SealChain(read_seals(store, sizes)), sizes, differing)
     return SealObjects(chain, sizes, index.findings, index.number)
+
+
+def _read_index(
+    store: Store, key: str, proving: _ProvingSeal, listed: Mapping[str, ListedObject]
+) -> tuple[UsableIndex, bytes | None]:
+    """Returns an index and the bytes of the seal that proves it.
+
+    That seal is not read if it is copied and the listing states the digest of the copy: then its bytes are those.
+    """
+    may_be_stated = proving.is_copied and listed[proving.key].md5 is not None
+    read = dict(read_each(store, [key] if may_be_stated else [key, proving.key]))
+    index = read_index(key, read[key], {one: each.size_bytes for one, each in listed.items()})
+    newest = read.get(proving.key)
+    if may_be_stated:
+        copy = index.copies.get(proving.key)
+        is_stated = copy is not None and _is_stated(copy, listed[proving.key])
+        newest = copy if is_stated else store.read(proving.key)
+    return proved_index(index, key, newest, is_copied=proving.is_copied), newest
+
+
+def _read_others(
+    store: Store,
+    known: Mapping[str, bytes],
+    listed: Mapping[str, ListedObject],
+    sign: Callable[[bytes], bytes] | None,
+) -> dict[str, bytes]:
+    """Returns the listed objects that are not known yet."""
+    others = [key for key in listed if key not in known]
+    may_be_stated = {key for key in others if sign and key.endswith(SIGNATURE_ENDING) and listed[key].md5 is not None}
+    found = read_seals(store, [key for key in others if key not in may_be_stated])
+    for key in sorted(may_be_stated):
+        content = {**known, **found}.get(seal_key(seal_number(key) or 0))
+        made = sign(content) if sign is not None and content is not None else b""
+        found |= {key: made} if _is_stated(made, listed[key]) else read_seals(store, [key])
+    return found
+
+
+def _is_stated(copy: bytes, listed: ListedObject) -> bool:
+    """Returns whether the listing states the digest of a copy; a store that encrypts may state another text."""
+    return listed.md5 is not None and md5_of(copy) == listed.md5
 
 
 def write_newer_index(store: Store, sealed: SealObjects, chain: SealChain, added: Mapping[str, bytes]) -> None:
@@ -103,7 +156,14 @@ def write_newer_index(store: Store, sealed: SealObjects, chain: SealChain, added
         store.remove([key for key in sealed.sizes if seal_index_number(key) is not None])
 
 
-def _proving_key(index_key: str, sizes: Mapping[str, int]) -> str:
-    """Returns the key of the seal that proves an index: the first one after it, or the newest one in it."""
+class _ProvingSeal(NamedTuple):
+    """The seal that proves an index: the first one after it, or the newest one in it (``is_copied``)."""
+
+    key: str
+    is_copied: bool
+
+
+def _proving_seal(index_key: str, sizes: Container[str]) -> _ProvingSeal:
     number = seal_index_number(index_key) or 0
-    return seal_key(number + 1) if seal_key(number + 1) in sizes else seal_key(number)
+    has_next = seal_key(number + 1) in sizes
+    return _ProvingSeal(seal_key(number + has_next), is_copied=not has_next)

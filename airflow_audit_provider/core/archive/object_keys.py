@@ -43,6 +43,7 @@ MANIFEST_INDEX_FOLDER = "_manifest_index/"
 COMMIT_LOG_FOLDER = "_commit_log/"
 UNFINISHED_FOLDER = f"{STAGING_FOLDER}unfinished/"
 PARTITION_START = "dt="
+SIGNATURE_ENDING = ".sig"
 _UNFINISHED = re.compile(UNFINISHED_FOLDER + r"(\d{8}T\d{6}Z)-\w+", re.ASCII)
 # Anyone who can write to the store can name a part in a manifest, so nothing in a key may lead to another folder. RFC
 # 8785 has no integer above 2**53, so a number has at most 15 digits.
@@ -278,7 +279,7 @@ def seal_key(number: int) -> str:
 
 def signature_key(number: int) -> str:
     """Returns the key of a seal's signature."""
-    return f"{SEAL_FOLDER}{number:06}.sig"
+    return f"{SEAL_FOLDER}{number:06}{SIGNATURE_ENDING}"
 
 
 def timestamp_key(number: int) -> str:

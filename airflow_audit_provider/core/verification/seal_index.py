@@ -67,21 +67,35 @@ def newest_index(sizes: Mapping[str, int]) -> str | None:
     return max(numbered)[1] if numbered else None
 
 
-def usable_index(key: str, content: bytes | None, sizes: Mapping[str, int], newest: bytes | None) -> UsableIndex:
-    """Returns the copies of an index if nothing contradicts them.
+def read_index(key: str, content: bytes | None, sizes: Mapping[str, int]) -> UsableIndex:
+    """Returns the copies of an index that agree with the listing and with each other; nothing proves them yet.
 
-    ``sizes`` are those of all objects that are listed among the seals. ``newest`` are the bytes of the first seal after
-    the copies, or without one those of the newest copied seal, read themselves.
+    ``sizes`` are those of all objects that are listed among the seals.
     """
     if content is None:
         # A run that wrote a newer one removed it.
         return UsableIndex({})
     number = seal_index_number(key) or 0
     copies = _read(content)
-    problem = copies if isinstance(copies, str) else _problem(copies, number, sizes, newest)
+    problem = copies if isinstance(copies, str) else _problem(copies, number, sizes)
     if problem is not None or isinstance(copies, str):
         return UsableIndex({}, findings=_ignored(key, problem or ""))
     return UsableIndex(copies, number)
+
+
+def proved_index(index: UsableIndex, key: str, newest: bytes | None, *, is_copied: bool) -> UsableIndex:
+    """Returns the index if the seal that proves it continues its copies.
+
+    ``newest`` are the bytes of the first seal after the copies or, if there is none (``is_copied``), those of the
+    newest copied seal.
+    """
+    if not index.number:
+        return index
+    copy = index.copies[seal_key(index.number)]
+    linked = newest is not None and _link(newest) == _Link(index.number + 1, hashlib.sha256(copy).hexdigest())
+    if newest == copy if is_copied else linked:
+        return index
+    return UsableIndex({}, findings=_ignored(key, "the newest seal does not continue the copied ones."))
 
 
 def differing_copies(copies: Mapping[str, bytes], key: str, objects: Mapping[str, bytes]) -> tuple[Finding, ...]:
@@ -104,7 +118,7 @@ def _read(content: bytes) -> dict[str, bytes] | str:
     return {copy.key: copy.content for copy in index.copies}
 
 
-def _problem(copies: Mapping[str, bytes], number: int, sizes: Mapping[str, int], newest: bytes | None) -> str | None:
+def _problem(copies: Mapping[str, bytes], number: int, sizes: Mapping[str, int]) -> str | None:
     """Returns why copies are not used, as the end of a sentence."""
     for key, content in copies.items():
         copied = seal_number(key)
@@ -118,11 +132,7 @@ def _problem(copies: Mapping[str, bytes], number: int, sizes: Mapping[str, int],
         if copy is None or _link(copy) != _Link(each, digest):
             return f"the copies of the seals up to {each} are no chain."
         digest = hashlib.sha256(copy).hexdigest()
-    has_next = seal_key(number + 1) in sizes
-    continues = newest is not None and (
-        _link(newest) == _Link(number + 1, digest) if has_next else newest == copies[seal_key(number)]
-    )
-    return None if continues else "the newest seal does not continue the copied ones."
+    return None
 
 
 def _link(content: bytes) -> _Link | None:

@@ -32,10 +32,6 @@ class _Objects(dict[str, bytes]):
         self._sorted = None
         super().__delitem__(key)
 
-    def __ior__(self, other: Any) -> Any:
-        self._sorted = None
-        return super().__ior__(other)
-
     def pop(self, key: str, *default: Any) -> Any:
         """Removes an object and returns its content."""
         self._sorted = None

@@ -26,7 +26,7 @@ from airflow_audit_provider.pipelines.verify import TrustAnchors, verify
 from tests.pipelines.history.counting_store import CountingStore
 from tests.pipelines.history.generated import END, committed, windows
 from tests.pipelines.pull.crashing_store import CrashingStore, CrashPoint, KilledError
-from tests.pipelines.verify.dataset import DAY, PRIVATE_PEM, PUBLIC_PEM, commit, record
+from tests.pipelines.verify.dataset import DAY, OTHER_PRIVATE_PEM, PRIVATE_PEM, PUBLIC_PEM, commit, record
 from tests.pipelines.verify.memory_store import MemoryStore
 
 SIGNER = Ed25519Signer(PRIVATE_PEM)
@@ -36,10 +36,11 @@ INDEX = "_seals/index/000008.json"
 LAST_DAY = (END - DAY, END)
 
 
-@pytest.fixture
-def store() -> CountingStore:
-    """Eight sealed and signed days."""
+@pytest.fixture(params=[False, True], ids=["no digests", "digests"])
+def store(request: pytest.FixtureRequest) -> CountingStore:
+    """Eight sealed and signed days, in a store whose listings state digests or do not."""
     made = CountingStore(dict(committed(windows(DAYS))))
+    made.states_md5 = request.param
     seal(made, signer=SIGNER)
     return made
 
@@ -260,7 +261,8 @@ def _with_long_window(*, has_own_seal: bool) -> CountingStore:
     own = SealChain(read_seals(made)).next_seal(long.start.date(), [named])
     assert own is not None
     signature = {signature_key(own.number): SIGNER.sign(own.to_bytes()).to_bytes()}
-    made.objects |= {key: objects[key], own.key: own.to_bytes(), **signature}
+    for one, content in {key: objects[key], own.key: own.to_bytes(), **signature}.items():
+        made.objects[one] = content
     return made
 
 
@@ -303,8 +305,8 @@ def test_malformed_seal_of_another_day_counts_for_nothing(store: CountingStore) 
         content = msgspec.structs.replace(forged, manifests=unsorted).to_bytes()
         chain = SealChain({**chain.objects, forged.key: content})
         assert forged.number == number
-    store.objects |= dict(chain.objects)
-    store.objects["_seals/index/000010.json"] = write_index(chain.objects)
+    for key, content in {**chain.objects, "_seals/index/000010.json": write_index(chain.objects)}.items():
+        store.objects[key] = content
     assert "signature_missing" in _kinds(store)
     assert "seal_unreadable" in _kinds(store, 5)
     assert "seal_unreadable" in [one.kind for one in verify(store, anchors=ANCHORS).findings]
@@ -313,6 +315,37 @@ def test_malformed_seal_of_another_day_counts_for_nothing(store: CountingStore) 
     with pytest.raises(VerificationError, match="seal_unreadable"):
         seal(store, signer=SIGNER)
     assert store.objects == before
+
+
+@pytest.mark.parametrize(("days_ago", "stated", "other"), [(1, 0, 2), (4, 0, 3)])
+def test_seal_is_read_itself_unless_its_digest_is_stated(
+    store: CountingStore, monkeypatch: pytest.MonkeyPatch, days_ago: int, stated: int, other: int
+) -> None:
+    """The copy of the newest seal, and those of the range, are proved by digests; other tags make them read."""
+    store.states_md5 = True
+    for expected in (stated, other):
+        store.reads.clear()
+        assert _kinds(store, days_ago) == []
+        assert sum(key.startswith("_seals/0") for key in store.reads) == expected
+        # A store that encrypts with a key of its owner states a text that is no digest of the bytes.
+        monkeypatch.setattr(store, "_md5", lambda key: f"{len(key):032x}")
+
+
+@pytest.mark.parametrize("damage", [None, b"x" * 10, "another key"])
+def test_signature_is_read_unless_the_listing_states_the_digest_of_the_owners(
+    store: CountingStore, damage: bytes | str | None
+) -> None:
+    """A seal run makes the signature itself and compares digests; any other object in its place is found."""
+    _late_record(store)
+    seal(store, signer=SIGNER)
+    key = signature_key(9)
+    if damage is not None:
+        other = Ed25519Signer(OTHER_PRIVATE_PEM).sign(store.objects[seal_key(9)]).to_bytes()
+        store.objects[key] = damage if isinstance(damage, bytes) else other
+    store.reads.clear()
+    found = [str(one.kind) for one in seal(store, signer=SIGNER).findings]
+    assert found == ([] if damage is None else ["signature_invalid"])
+    assert (key in store.reads) is (damage is not None or not store.states_md5)
 
 
 def test_kept_digest_of_an_older_seal_is_found_in_the_index(store: CountingStore) -> None:
