@@ -1,0 +1,1 @@
+"""Comparison of a Logpush archive with a committed dataset: fields, content, tallies and the report."""

@@ -1,0 +1,1 @@
+"""Files of Cloudflare's Logpush: read as rows, and written in the same form."""

@@ -1,0 +1,132 @@
+"""Files of an archive are read as rows in every form, and what is no row is counted and skipped."""
+
+from __future__ import annotations
+
+import gzip
+import json
+
+import pytest
+
+from airflow_audit_provider.core.api.records import ApiVersion
+from airflow_audit_provider.formats.logpush.files import ArchiveForm, LogFile
+from airflow_audit_provider.formats.logpush.times import ReadTime, read_time
+
+SECOND = 1_000_000_000
+WHEN = 1_792_972_800
+V1 = ArchiveForm(ApiVersion.V1)
+
+
+def line(record_id: str, **fields: object) -> bytes:
+    """Returns a row as a line of NDJSON."""
+    return json.dumps({"ID": record_id, "When": WHEN, **fields}).encode() + b"\n"
+
+
+def ids(content: bytes, form: ArchiveForm = V1) -> tuple[list[str], LogFile]:
+    """Returns the ids in a file, and the file after it was read."""
+    file = LogFile(form, content)
+    return [row.id for row in file.rows()], file
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("2026-10-26T00:00:00Z", ReadTime(WHEN * SECOND, SECOND)),
+        ("2026-10-26T02:00:00+02:00", ReadTime(WHEN * SECOND, SECOND)),
+        ("2026-10-26T00:00:00.25Z", ReadTime(WHEN * SECOND + SECOND // 4, 10_000_000)),
+        (WHEN, ReadTime(WHEN * SECOND, SECOND)),
+        (str(WHEN), ReadTime(WHEN * SECOND, SECOND)),
+        (f" {WHEN} ", ReadTime(WHEN * SECOND, SECOND)),
+        (WHEN + 0.5, ReadTime(WHEN * SECOND + SECOND // 2, 1000)),
+        (WHEN * SECOND + 7, ReadTime(WHEN * SECOND + 7, 1)),
+        (str(WHEN * SECOND + 7), ReadTime(WHEN * SECOND + 7, 1)),
+    ],
+)
+def test_read_time_every_timestamp_format_is_read(value: object, expected: ReadTime) -> None:
+    """RFC 3339, Unix seconds and Unix nanoseconds are read, as numbers and as text."""
+    assert read_time(value) == expected
+
+
+@pytest.mark.parametrize(
+    "value", [None, "", 0, "0", True, [], "yesterday", WHEN * 1000, "2026-13-01T00:00:00Z", 10**40]
+)
+def test_read_time_other_value_is_no_time(value: object) -> None:
+    """Zeros, milliseconds and everything else are no time."""
+    assert read_time(value) is None
+
+
+def test_file_of_several_gzip_members_is_read_whole() -> None:
+    """A file of two gzip streams has the rows of both."""
+    assert ids(gzip.compress(line("a")) + gzip.compress(line("b")))[0] == ["a", "b"]
+
+
+def test_file_cut_anywhere_gives_whole_rows_and_says_so() -> None:
+    """Of a file that is cut anywhere, only whole lines before the cut are rows, and the file is reported."""
+    content = gzip.compress(
+        b"".join(line(f"{number:032x}", ActorEmail=f"{number}@example.com") for number in range(40))
+    )
+    counts = set()
+    for size in range(1, len(content)):
+        found, file = ids(content[:size])
+        assert found == [f"{number:032x}" for number in range(len(found))]
+        assert file.damage or file.foreign_lines, size
+        counts.add(len(found))
+    assert len(counts) > 20
+
+
+def test_file_with_damaged_bytes_is_reported() -> None:
+    """A flipped byte in the middle ends the file there, or shows in its digest."""
+    content = bytearray(gzip.compress(b"".join(line(f"{number:032x}") for number in range(40))))
+    content[len(content) // 2] ^= 0xFF
+    assert "damaged" in ids(bytes(content))[1].damage
+
+
+def test_file_with_foreign_lines_keeps_its_rows() -> None:
+    """Lines that are no rows are counted with the number of the first one, and rows of the other dataset apart."""
+    other = json.dumps({"AuditLogID": "v2", "ActionTimestamp": WHEN}).encode()
+    content = line("a") + b"not json\n\n[1]\n" + other + b'\n{"RayID":"x"}\n{"ID":{}}\n' + line("b")
+    found, file = ids(content)
+    assert found == ["a", "b"]
+    assert (file.foreign_lines, file.first_foreign, file.other_count) == (4, 2, 1)
+    assert not file.is_foreign
+
+
+def test_file_without_a_row_is_foreign() -> None:
+    """A text, and a file of another dataset, are foreign; an empty file is not."""
+    assert ids(b"challenge\n")[1].is_foreign
+    assert ids(b'{"RayID":"x"}\n')[1].is_foreign
+    assert not ids(b"")[1].is_foreign
+    assert not ids(gzip.compress(b""))[1].is_foreign
+
+
+def test_csv_quoting_and_line_breaks_are_read() -> None:
+    """Quotes, delimiters and line breaks inside a cell belong to the cell."""
+    content = b'When,ID,ActionType\n"1792972800","a","x, ""y""\nz"\n1792972800,b,\n'
+    rows = list(LogFile(V1, content).rows())
+    assert [(row.id, row.fields["ActionType"]) for row in rows] == [("a", 'x, "y"\nz'), ("b", "")]
+
+
+def test_csv_header_again_in_the_middle_is_no_row() -> None:
+    """A header in the middle of a file is no row, and names the columns from there on."""
+    rows = list(LogFile(V1, b"ID,When\na,1792972800\nWhen,ID\n1792972800,b\n").rows())
+    assert [(row.id, row.event_ns) for row in rows] == [("a", WHEN * SECOND), ("b", WHEN * SECOND)]
+
+
+def test_csv_without_header_needs_column_names() -> None:
+    """Without a header and without names no line is a row; with names all of them are, whatever the delimiter."""
+    content = f'{WHEN}|"a"\n{WHEN}|"b"\n{WHEN}\n'.encode()
+    assert ids(content)[1].is_foreign
+    found, file = ids(content, V1._replace(field_names=("When", "ID")))
+    assert (found, file.foreign_lines) == (["a", "b"], 1)
+
+
+def test_renamed_fields_are_read_by_their_own_names() -> None:
+    """Names that a record template gives are the Logpush names again, in NDJSON and in a CSV header."""
+    form = V1._replace(renames={"audit-id": "ID", "at": "When"})
+    assert ids(b'{"audit-id":"a","at":1792972800}\n', form)[0] == ["a"]
+    rows = list(LogFile(form, b"at,audit-id\n1792972800,b\n").rows())
+    assert [(row.id, row.event_ns) for row in rows] == [("b", WHEN * SECOND)]
+
+
+def test_id_that_is_a_number_is_its_text() -> None:
+    """A numeric id, and one with half a surrogate pair, are texts."""
+    assert ids(b'{"ID":12}\n{"ID":"\\ud800"}\n')[0] == ["12", "?"]

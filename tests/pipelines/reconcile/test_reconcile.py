@@ -1,0 +1,161 @@
+"""A reconciliation finds exactly what an archive lacks, has twice, has late or has otherwise, in every form of it."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from airflow_audit_provider.core.verification.reconcile.report import FileFindingKind
+from airflow_audit_provider.exceptions import ConfigurationError, NotCommittedError
+from airflow_audit_provider.testing.logpush import FIELDS, LogpushFaults, LogpushOptions
+from tests.pipelines.pull.landing import END, START
+from tests.pipelines.reconcile.archives import Account, landed_account, stored
+
+VERSIONS = ("v1", "v2")
+NO_FAULTS = LogpushFaults()
+FAULTS = LogpushFaults(
+    drop=0.05,
+    double=0.05,
+    change=0.05,
+    late=0.05,
+    cut=0.1,
+    disabled=((START + timedelta(hours=9), START + timedelta(hours=11)),),
+    foreign=True,
+)
+FORMS = {
+    "api default": LogpushOptions(),
+    "dashboard default": LogpushOptions(timestamp_format="rfc3339"),
+    "seconds as text": LogpushOptions(timestamp_format="unix", times_as_text=True),
+    "nanoseconds as text": LogpushOptions(times_as_text=True, redacts=True),
+    "csv": LogpushOptions(output_type="csv", has_header=False),
+    "csv with header": LogpushOptions(output_type="csv", timestamp_format="rfc3339"),
+    "tsv": LogpushOptions(output_type="csv", delimiter="\t", times_as_text=True),
+    "no date in the path": LogpushOptions(prefix="logs/audit/"),
+    "date inside the path": LogpushOptions(prefix="a/dt={DATE}/b/"),
+}
+
+
+@pytest.fixture(scope="module", params=VERSIONS)
+def account(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Account:
+    """An account with one landed day."""
+    return landed_account(tmp_path_factory.mktemp("account"), request.param)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_reconcile_archive_without_faults_is_equal(account: Account, form: str, tmp_path: Path) -> None:
+    """An archive of the same records is equal in every form, and every field that both sides have is compared."""
+    made, archive = account._replace(folder=tmp_path).archive(NO_FAULTS, FORMS[form])
+    report = account.reconcile(archive, FORMS[form])
+    assert report.differing == ()
+    assert report.is_equal
+    assert report.record_count == len(account.truth())
+    assert not made.truth.missing
+    names = {field.partition(".")[0] for field in report.compared_fields}
+    uncompared = {"ID", "AuditLogID", "ResourceValue"}
+    assert names == set(FIELDS[account.version]) - uncompared
+
+
+@pytest.mark.parametrize("form", ["api default", "csv", "date inside the path"])
+def test_reconcile_archive_with_faults_names_each(account: Account, form: str, tmp_path: Path) -> None:
+    """What is missing, double, different and late is exactly what the generator did."""
+    made, archive = account._replace(folder=tmp_path).archive(FAULTS, FORMS[form], seed=3)
+    report, inside = account.reconcile(archive, FORMS[form]), account.truth().keys()
+    assert not report.is_equal
+    for name, expected in {
+        "missing_there": made.truth.missing,
+        "double": made.truth.doubled,
+        "differing": made.truth.changed,
+        "late": made.truth.late,
+    }.items():
+        listed = {one.id for one in getattr(report, name)}
+        assert listed == expected & inside, name
+        assert expected & inside, f"the archive has none: {name}"
+    assert {one.fields for one in report.differing} == {("ActionType",)}
+    assert report.missing_here_count == 0
+    found = {one.key: one.kind for one in report.findings}
+    assert made.cut_keys
+    assert found.keys() - set(made.cut_keys) == set(made.foreign_keys)
+    kinds = {FileFindingKind.DAMAGED, FileFindingKind.FOREIGN}
+    assert set(found.values()) == kinds
+
+
+def test_disabled_job_is_reported_by_its_minutes(account: Account, tmp_path: Path) -> None:
+    """The minutes of a disabled job are one span, from its first to its last record."""
+    start, end = START + timedelta(hours=9), START + timedelta(hours=12)
+    made, archive = account._replace(folder=tmp_path).archive(LogpushFaults(disabled=((start, end),)), LogpushOptions())
+    report, times = account.reconcile(archive), account.truth()
+    lost = sorted(times[one] for one in made.truth.disabled)
+    (span,) = report.off
+    assert span.record_count == report.missing_there_count == len(lost)
+    minute = timedelta(minutes=1)
+    assert start <= span.start <= START + (lost[0] // 1000 - START.timestamp() * 10**6) * timedelta(microseconds=1)
+    assert span.end - minute <= START + (lost[-1] // 1000 - START.timestamp() * 10**6) * timedelta(microseconds=1)
+    assert span.end <= end
+
+
+def test_subset_of_renamed_fields_is_compared(account: Account, tmp_path: Path) -> None:
+    """A job that sends three fields under other names is compared in these."""
+    id_field, time_field = ("ID", "When") if account.version == "v1" else ("AuditLogID", "ActionTimestamp")
+    options = LogpushOptions(
+        field_names=(id_field, time_field, "ActionType"), renames={id_field: "audit-id", time_field: "at"}
+    )
+    made, archive = account._replace(folder=tmp_path).archive(LogpushFaults(change=0.1), options)
+    report = account.reconcile(archive, options)
+    assert report.compared_fields == tuple(sorted((time_field, "ActionType")))
+    assert {one.id for one in report.differing} == made.truth.changed & account.truth().keys()
+
+
+def test_equal_comparisons_have_equal_reports(account: Account, tmp_path: Path) -> None:
+    """The bytes of a report do not depend on where the archive lies or on the run."""
+    reports = set()
+    for name in ("one", "two"):
+        _, archive = account._replace(folder=tmp_path / name).archive(FAULTS, LogpushOptions())
+        reports.add(account.reconcile(archive).to_bytes())
+    assert len(reports) == 1
+
+
+def test_rows_that_the_dataset_lacks_are_missing_here(tmp_path: Path) -> None:
+    """Rows of committed windows that the dataset lacks are listed; those of other windows are counted apart."""
+    account = landed_account(tmp_path, per_day=50)
+    late = b'{"ID":"late","When":"2026-10-26T12:00:00Z"}\n'
+    archive = stored(
+        tmp_path / "archive", {"a.log.gz": late, "b.log": late.replace(b"late", b"next").replace(b"-26T", b"-27T")}
+    )
+    report = account.reconcile(archive, end=END + timedelta(days=1))
+    assert [(one.id, one.files) for one in report.missing_here] == [("late", ("a.log.gz",))]
+    assert [(span.start, span.end) for span in report.uncommitted] == [(END, END + timedelta(days=1))]
+    assert (report.missing_here_count, report.uncommitted_count) == (1, 1)
+    assert not report.is_equal
+
+
+def test_archive_of_the_other_dataset_is_refused(account: Account, tmp_path: Path) -> None:
+    """An archive with rows of the other version only is refused, and so is one in which no line is a row."""
+    other = "v2" if account.version == "v1" else "v1"
+    elsewhere = landed_account(tmp_path, other, per_day=20)
+    _, archive = elsewhere.archive(NO_FAULTS, LogpushOptions())
+    with pytest.raises(ConfigurationError, match="rows of the other dataset"):
+        account.reconcile(archive)
+    with pytest.raises(ConfigurationError, match="None of the 1 files"):
+        account.reconcile(stored(tmp_path / "texts", {"notes.txt": b"notes\n"}))
+
+
+def test_destination_without_windows_is_refused(account: Account, tmp_path: Path) -> None:
+    """Without a dataset, or without a window in the range, there is nothing to compare with."""
+    empty = stored(tmp_path / "empty", {})
+    with pytest.raises(NotCommittedError, match="holds no dataset"):
+        account._replace(dataset=empty).reconcile(empty)
+    with pytest.raises(NotCommittedError, match="No window of"):
+        account.reconcile(empty, start=END + timedelta(days=30), end=END + timedelta(days=31))
+
+
+def test_both_datasets_below_one_prefix_are_told_apart(account: Account, tmp_path: Path) -> None:
+    """Rows of the other dataset in the same folder are counted and left out."""
+    other = landed_account(tmp_path, "v2" if account.version == "v1" else "v1", per_day=20)
+    own, _ = account._replace(folder=tmp_path).archive(NO_FAULTS, LogpushOptions(prefix="own/"))
+    foreign, _ = other.archive(NO_FAULTS, LogpushOptions(prefix="other/"), seed=1)
+    report = account.reconcile(stored(tmp_path / "both", {**own.files, **foreign.files}))
+    assert report.is_equal
+    assert report.archive.other_row_count >= 20
+    assert not report.findings
