@@ -46,7 +46,8 @@ class SeenWindow(msgspec.Struct, frozen=True):
 
     ``problem`` is why its manifest cannot be used, empty if it can be. ``is_read`` is false if the manifest was not
     read because too many are not in the index. ``late_count`` is the number of records that later generations than the
-    first added. ``verified_at`` is when this generation last passed a verification.
+    first added, ``request_count`` is that of the requests of the newest one. ``verified_at`` is when this generation
+    last passed a verification.
     """
 
     window: TimeWindow
@@ -57,6 +58,7 @@ class SeenWindow(msgspec.Struct, frozen=True):
     size_bytes: int = 0
     late_count: int = 0
     odd_count: int = 0
+    request_count: int = 0
     is_recounted: bool = False
     is_foreign: bool = False
     verified_at: datetime | None = None
@@ -88,8 +90,9 @@ def overview(store: Store, most_read: int = MOST_READ, note: Callable[[StorageEr
     """
     reader = _Reader(store)
     found = reader.overview(most_read)
-    for error in reader.errors if note else ():
-        note(error)
+    if note is not None:
+        for error in reader.errors:
+            note(error)
     return found
 
 
@@ -178,6 +181,7 @@ class _Reader:
             size_bytes=manifest.size_bytes,
             late_count=late_count(manifest),
             odd_count=sum((manifest.odd_records or {}).values()),
+            request_count=manifest.fetch.request_count,
             is_recounted=manifest.is_recounted,
             is_foreign=mine != expected,
         )

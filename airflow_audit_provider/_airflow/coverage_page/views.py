@@ -8,11 +8,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import date, datetime, timedelta
-from itertools import groupby
+from itertools import groupby, islice
 from typing import NamedTuple
 
 import pendulum
 
+from airflow_audit_provider._airflow.coverage_page.backfills import Backfill, backfill_of, basis_of, length_text
 from airflow_audit_provider._airflow.coverage_page.periods import (
     DAY,
     HOUR,
@@ -32,18 +33,15 @@ from airflow_audit_provider._airflow.coverage_page.sources import Source
 from airflow_audit_provider._airflow.observability.log_lines import count_of, size_text, window_text
 from airflow_audit_provider.core.archive.dataset import Dataset
 from airflow_audit_provider.core.archive.object_keys import WindowKeys
-from airflow_audit_provider.core.verification.coverage import RECENT_COUNT, Coverage, Span
+from airflow_audit_provider.core.verification.coverage import Coverage, Span
 from airflow_audit_provider.core.windows.readiness import RETENTION_MONTHS, expires_at
 from airflow_audit_provider.core.windows.window import TimeWindow, format_instant
 from airflow_audit_provider.pipelines.overview import NewestSeal, Overview, SeenWindow
 from airflow_audit_provider.pipelines.plan import DEFAULT_DAG_ID
-from airflow_audit_provider.pipelines.plan_report import backfill_command
 
 BAR_HEIGHT = 60
 _WEEK_DAYS = 7
 _MOST_LISTED = 50
-# Runs side by side of a backfill; the command ``plan`` computes the number that the rate limit allows.
-_RUNS = 4
 NONE = "none"
 
 
@@ -78,16 +76,6 @@ class Bar(NamedTuple):
     x: int
     top: float
     height: float
-
-
-class Backfill(NamedTuple):
-    """A backfill of a gap: its DAG, the bounds that Airflow takes, both inclusive, and the command that creates it."""
-
-    dag_id: str
-    first: str
-    last: str
-    runs: int
-    command: str
 
 
 class Gap(NamedTuple):
@@ -175,14 +163,13 @@ def dataset_view(seen: Overview, now: datetime, dag_id: str | None = None) -> Da
     days = periods(start, count, DAY, seen.windows, absent)
     missing = [(span, state) for span, state in absent if state is not State.PENDING]
     damaged = [one for one in seen.windows if one.problem]
-    length = max((one.window.length for one in seen.windows[-RECENT_COUNT:]), default=DAY)
     return DatasetView(
         facts=tuple(_facts(seen, found, now)),
         months=tuple(_months(days)),
         day_count=count,
         bars=tuple(_bars(days)),
         bars_label=_bars_label(days),
-        gaps=tuple(_gap(span, state, length, dag_id or DEFAULT_DAG_ID) for span, state in missing[:_MOST_LISTED]),
+        gaps=tuple(_gap_rows(missing, seen, dag_id or DEFAULT_DAG_ID, now)),
         more_gaps=max(0, len(missing) - _MOST_LISTED),
         damaged=tuple(Fact(window_text(one.window), one.problem) for one in damaged[:_MOST_LISTED]),
         damaged_count=len(damaged),
@@ -273,11 +260,7 @@ def _spans_text(spans: Sequence[Span]) -> str:
     if not spans:
         return NONE
     length = sum((span.end - span.start for span in spans), timedelta())
-    whole, rest = divmod(length, DAY)
-    hours = round(rest / HOUR, 1)
-    parts = [count_of(whole, "day")] if whole else []
-    parts += [f"{hours:g} hours"] if hours or not whole else []
-    return f"{count_of(len(spans), 'gap')}, {' '.join(parts)}"
+    return f"{count_of(len(spans), 'gap')}, {length_text(length)}"
 
 
 def _seal_text(seal: NewestSeal | None) -> str:
@@ -287,25 +270,17 @@ def _seal_text(seal: NewestSeal | None) -> str:
     return f"number {seal.number}, {signed}, {'with' if seal.is_timestamped else 'without'} a time stamp"
 
 
-def _gap(span: Span, state: State, length: timedelta, dag_id: str) -> Gap:
-    until, backfill = "", None
-    if state is State.MISSING:
-        until = format_instant(expires_at(TimeWindow(span.start, span.end)))[:10]
-        backfill = _backfill(span, length, dag_id)
-    return Gap(format_instant(span.start), format_instant(span.end), state, WORDS[state], until, backfill)
-
-
-def _backfill(span: Span, length: timedelta, dag_id: str) -> Backfill | None:
-    """Returns what fills a gap with windows of the newest windows' length."""
-    whole_count = (span.end - span.start) // length
-    if not whole_count:
-        return None
-    # A gap that begins where the retention does begins inside a window.
-    last_at = span.end - length
-    first_at = last_at - (whole_count - 1) * length
-    is_whole_days = length == DAY and first_at == midnight(first_at)
-    command = backfill_command(dag_id, first_at, last_at, _RUNS, is_whole_days=is_whole_days)
-    return Backfill(dag_id, format_instant(first_at), format_instant(last_at), _RUNS, command)
+def _gap_rows(absent: Sequence[tuple[Span, State]], seen: Overview, dag_id: str, now: datetime) -> Iterator[Gap]:
+    """Yields the gaps that are listed, each with its backfill if Cloudflare still has it."""
+    basis, lost = basis_of(seen.windows), None
+    for span, state in islice(absent, _MOST_LISTED):
+        until, backfill = "", None
+        if state is State.MISSING:
+            until = format_instant(expires_at(TimeWindow(span.start, span.end)))[:10]
+            lost_length = lost.end - lost.start if lost and lost.end == span.start else timedelta()
+            backfill = backfill_of(span, basis, dag_id, now, lost_length)
+        lost = span if state is State.LOST else None
+        yield Gap(format_instant(span.start), format_instant(span.end), state, WORDS[state], until, backfill)
 
 
 def _months(days: Sequence[Period]) -> Iterator[Month]:

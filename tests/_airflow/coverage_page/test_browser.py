@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -123,10 +124,12 @@ def test_copy_button_copies_command_of_its_gap(site: Site, root: Path, chrome: B
 
 
 def test_backfill_that_airflow_refuses_shows_its_answer(site: Site, root: Path, chrome: Browser) -> None:
-    """Nothing can be started before Airflow has said what it would do; the dialog obeys the rules of axe too."""
+    """The plan is shown, nothing can be started before Airflow has said what it would do, and axe finds nothing."""
     seen = open_page(chrome, site, role="operator")
     seen.page.goto(page_of(root / "states"))
-    seen.page.get_by_role("button", name="Start the backfill of the gap from").first.click()
+    seen.page.get_by_role("button", name="Start the backfill of the gap from").last.click()
+    expect(seen.page.locator("#plan-needs li").first).to_have_text(re.compile("It fetches 1 window of 1 day"))
+    expect(seen.page.locator("#plan-needs")).to_contain_text("The first window can be read until")
     # This server has no API of Airflow.
     expect(seen.page.locator("#plan-words")).to_contain_text("Airflow refuses it (status 404): Not Found")
     expect(seen.page.locator("#plan-start")).to_be_hidden()

@@ -1,8 +1,10 @@
-// Starts the backfill of a gap: by Airflow's public API, with the user's own session, after Airflow has said what it would do.
+// Starts the backfill of a gap: by Airflow's public API, with the user's own session, after the dialog has shown the plan
+// that the page has of it, and what Airflow would do.
 (() => {
   const dialog = document.getElementById("plan");
   if (!dialog) return;
   const words = document.getElementById("plan-words");
+  const needs = document.getElementById("plan-needs");
   const runs = document.getElementById("plan-runs");
   const start = document.getElementById("plan-start");
   const most = 10;
@@ -42,6 +44,7 @@
     };
     start.hidden = true;
     list([]);
+    needs.replaceChildren(...[...button.closest("td").querySelectorAll("[data-plan] li")].map((one) => one.cloneNode(true)));
     words.textContent = "Airflow is asked what it would do.";
     dialog.showModal();
     try {
