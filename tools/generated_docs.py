@@ -33,7 +33,7 @@ PLAN_SCHEMA = DOCS / "reference" / "backfill-plan.schema.json"
 COVERAGE_SCHEMA = DOCS / "reference" / "coverage.schema.json"
 BLOCK = re.compile(r"(<!-- generated: (?P<name>[\w-]+) -->\n).*?(<!-- end of generated: (?P=name) -->)", re.DOTALL)
 PINNED = re.compile(r"^(?P<name>[a-z0-9-]+)(?:\[[^\]]*\])?==(?P<version>[^ ;\\]+)", re.MULTILINE)
-COMMANDS = ("verify", "coverage", "plan", "pull", "load", "seal", "sweep", "oldest-day", "completion")
+COMMANDS = ("verify", "coverage", "report", "plan", "pull", "load", "seal", "sweep", "oldest-day", "completion")
 EXTRAS = {
     "parquet": ("pyarrow",),
     "zstd": ("zstandard",),

@@ -37,6 +37,7 @@ from airflow_audit_provider.cli.coverage_command import add_coverage
 from airflow_audit_provider.cli.load_command import add_load
 from airflow_audit_provider.cli.plan_command import add_plan
 from airflow_audit_provider.cli.pull_command import add_pull
+from airflow_audit_provider.cli.report_command import add_report
 from airflow_audit_provider.cli.terminal import coloured, coloured_error, is_coloured
 from airflow_audit_provider.cli.trust import (
     add_public_key,
@@ -152,6 +153,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     add_verify(commands)
     add_coverage(commands)
+    add_report(commands)
     add_plan(commands)
     add_pull(commands)
     add_load(commands)

@@ -176,7 +176,7 @@ def verify(
     a finding; only a store that cannot be read raises (``StorageError``), and ``sealed_within`` without certificates
     (``ConfigurationError``).
     """
-    _check_anchors(anchors)
+    check_anchors(anchors)
     time_range = TimeWindow(start or EARLIEST_AT, end or LATEST_AT)
     run = _Verifier(store, time_range, has_whole_seals=anchors.timestamps is not None)
     report = _report(run, anchors, lock_check)
@@ -201,7 +201,7 @@ def _report(run: _Verifier, anchors: TrustAnchors, lock_check: LockCheck | None)
         *seals.acceptance_findings(),
     ]
     findings += sealed_findings(seals, run.manifests, run.manifest_keys, run.is_listed)
-    findings += _anchor_findings(seals, times, anchors)
+    findings += anchor_findings(seals, times, anchors)
     locks = None
     if lock_check is not None:
         locks, unlocked = lock_findings(lock_check.reader.read(run.protected_keys()), lock_check.until)
@@ -220,7 +220,8 @@ def _report(run: _Verifier, anchors: TrustAnchors, lock_check: LockCheck | None)
     )
 
 
-def _check_anchors(anchors: TrustAnchors) -> None:
+def check_anchors(anchors: TrustAnchors) -> None:
+    """Raises ``ConfigurationError`` for a limit of the time of seals that nothing can prove."""
     if anchors.sealed_within is not None and anchors.timestamps is None:
         raise ConfigurationError(
             "sealed_within is given without a certificate of the time stamp authority, so nothing proves when a day "
@@ -228,7 +229,7 @@ def _check_anchors(anchors: TrustAnchors) -> None:
         )
 
 
-def _anchor_findings(seals: SealChain, times: SealTimes, anchors: TrustAnchors) -> Iterator[Finding]:
+def anchor_findings(seals: SealChain, times: SealTimes, anchors: TrustAnchors) -> Iterator[Finding]:
     """Yields what contradicts the trust anchors; with a key or certificate, a destination without a seal is severe."""
     if (anchors.verifier or anchors.timestamps) and not seals.contents:
         fact = "A public key or certificate was given, but the destination holds no seal, so nothing was proved."

@@ -46,6 +46,8 @@ EXTERNAL: dict[str, set[str]] = {
         *("airflow", "msgspec", "pendulum"),
         *("fastapi", "jinja2", "markupsafe", "sqlalchemy", "starlette"),
     },
+    # Templates; the library comes with Airflow.
+    f"{PACKAGE}/_airflow/html_templates.py": {"jinja2", "markupsafe"},
     # The thread a triggerer of an older Airflow can be asked from; it comes with Airflow.
     f"{PACKAGE}/_airflow/compat.py": {"airflow", "asgiref"},
     # Opens Google Cloud Storage with a connection's key where Airflow's Google provider is not installed.

@@ -1,21 +1,14 @@
-"""Renders the templates with the headers that every answer of the page has.
-
-Invariant: each value passes autoescaping, and characters that are not visible are shown as escapes, so that neither
-HTML nor a mark that turns text around can come from a record, a key or a message.
-"""
+"""Renders the templates with the headers that every answer of the page has."""
 
 from __future__ import annotations
 
-from functools import cache
 from importlib.resources import files
 from typing import Any
 
 from fastapi import Response
 from fastapi.responses import HTMLResponse
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
 
-from airflow_audit_provider.core.verification.findings import printable
+from airflow_audit_provider._airflow.html_templates import templates_of
 
 _PACKAGE = "airflow_audit_provider._airflow.coverage_page"
 _TYPES = {
@@ -38,7 +31,7 @@ HEADERS = {
 
 def page(template: str, root: str, *, status: int = 200, refresh_seconds: int | None = None, **values: Any) -> Response:
     """Returns a page; ``root`` is the relative address of the list of datasets, such as ``../``."""
-    text = _environment().get_template(template).render(root=root, refresh_seconds=refresh_seconds, **values)
+    text = templates_of(_PACKAGE).get_template(template).render(root=root, refresh_seconds=refresh_seconds, **values)
     return HTMLResponse(text, status_code=status, headers=HEADERS)
 
 
@@ -48,20 +41,3 @@ def static_file(name: str) -> Response | None:
         return None
     content = files(_PACKAGE).joinpath("static", name).read_bytes()
     return Response(content, media_type=_TYPES[name], headers={**HEADERS, "Cache-Control": "max-age=300"})
-
-
-@cache
-def _environment() -> Environment:
-    return Environment(
-        loader=PackageLoader(_PACKAGE),
-        autoescape=True,
-        undefined=StrictUndefined,
-        finalize=_visible,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-
-
-def _visible(value: Any) -> Any:
-    """Returns a value with escapes for characters that are not visible; the templates' own HTML stays as it is."""
-    return value if isinstance(value, Markup) or not isinstance(value, str) else printable(value)

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, time, timedelta
 from enum import StrEnum
+from typing import NamedTuple, TypeAlias
 
 from airflow_audit_provider.core.limits import DEFAULT_SETTLE_DELAY
 from airflow_audit_provider.core.verification.coverage import (
@@ -24,6 +25,7 @@ from airflow_audit_provider.core.windows.readiness import whole_windows_start_at
 from airflow_audit_provider.core.windows.window import TimeWindow
 from airflow_audit_provider.pipelines.overview import SeenWindow
 
+Bounds: TypeAlias = tuple[datetime | None, datetime | None]
 DAY, HOUR = timedelta(days=1), timedelta(hours=1)
 LEVELS = 4
 # Somebody can write thousands of windows of years that overlap; each of them is in its first periods alone once those
@@ -121,14 +123,18 @@ def state_of(seen: SeenWindow) -> State:
     return State.UNVERIFIED if seen.verified_at is None else State.COMMITTED
 
 
-def history(windows: Sequence[SeenWindow], now: datetime) -> Coverage | None:
-    """Returns the coverage from the first window to now; None without a window."""
+def history(windows: Sequence[SeenWindow], now: datetime, bounds: Bounds = (None, None)) -> Coverage | None:
+    """Returns the coverage from the first window to now; None without a window.
+
+    ``bounds`` are where a version of a stitched history has to start and end, None for the first window and now.
+    """
     if not windows:
         return None
     known = {one.window: _facts(one) for one in windows}
-    end = max([now, *(window.end for window in known)])
-    due_at = due_until(known, now, DEFAULT_SETTLE_DELAY)
-    return coverage_of(TimeWindow(windows[0].window.start, end), known, due_at)
+    start, end = bounds
+    first_at, last_at = windows[0].window.start, max(window.end for window in known)
+    time_range = TimeWindow(min(start or first_at, first_at), max(min(end or now, now), last_at))
+    return coverage_of(time_range, known, due_until(known, now, DEFAULT_SETTLE_DELAY))
 
 
 def _facts(seen: SeenWindow) -> WindowFacts:
@@ -155,6 +161,45 @@ def gaps(found: Coverage | None, now: datetime) -> list[tuple[Span, State]]:
 
 def _clipped(span: Span, start: datetime, end: datetime) -> Span:
     return Span(start, end, span.state, is_recounted=False, window_count=0, record_count=0)
+
+
+class StateSpan(NamedTuple):
+    """Adjacent windows of one state, or a gap. ``is_recounted`` as in a coverage's span."""
+
+    start: datetime
+    end: datetime
+    state: State
+    is_recounted: bool = False
+    window_count: int = 0
+    record_count: int = 0
+
+    def joined(self, other: StateSpan) -> StateSpan | None:
+        """Returns both as one if the other one continues this one in the same state, None if not."""
+        is_alike = (self.state, self.is_recounted) == (other.state, other.is_recounted)
+        if not is_alike or other.start > self.end:
+            return None
+        return self._replace(
+            end=max(self.end, other.end),
+            window_count=self.window_count + other.window_count,
+            record_count=self.record_count + other.record_count,
+        )
+
+
+def state_spans(windows: Iterable[SeenWindow], absent: Iterable[tuple[Span, State]]) -> list[StateSpan]:
+    """Returns windows and gaps in the order of time, joined where one continues the other."""
+    parts = [
+        StateSpan(one.window.start, one.window.end, state_of(one), one.is_recounted, 1, one.record_count)
+        for one in windows
+    ]
+    parts += [StateSpan(span.start, span.end, state) for span, state in absent]
+    found: list[StateSpan] = []
+    for part in sorted(parts, key=lambda one: one.start):
+        joined = found[-1].joined(part) if found else None
+        if joined is None:
+            found.append(part)
+        else:
+            found[-1] = joined
+    return found
 
 
 def periods(

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import date, datetime, timedelta
 from itertools import groupby, islice
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import pendulum
 
@@ -19,6 +19,7 @@ from airflow_audit_provider._airflow.coverage_page.periods import (
     HOUR,
     MEANINGS,
     WORDS,
+    Bounds,
     Period,
     State,
     gaps,
@@ -28,8 +29,6 @@ from airflow_audit_provider._airflow.coverage_page.periods import (
     periods,
     state_of,
 )
-from airflow_audit_provider._airflow.coverage_page.readings import Reading
-from airflow_audit_provider._airflow.coverage_page.sources import Source
 from airflow_audit_provider._airflow.observability.log_lines import count_of, size_text, window_text
 from airflow_audit_provider.core.archive.dataset import Dataset
 from airflow_audit_provider.core.archive.object_keys import WindowKeys
@@ -38,6 +37,11 @@ from airflow_audit_provider.core.windows.readiness import RETENTION_MONTHS, expi
 from airflow_audit_provider.core.windows.window import TimeWindow, format_instant
 from airflow_audit_provider.pipelines.overview import NewestSeal, Overview, SeenWindow
 from airflow_audit_provider.pipelines.plan import DEFAULT_DAG_ID
+
+if TYPE_CHECKING:
+    # Reports use these views where Airflow is not installed; the sources import it.
+    from airflow_audit_provider._airflow.coverage_page.readings import Reading
+    from airflow_audit_provider._airflow.coverage_page.sources import Source
 
 BAR_HEIGHT = 60
 _WEEK_DAYS = 7
@@ -154,9 +158,14 @@ def dataset_row(source: Source, reading: Reading[Overview], now: datetime) -> Da
     return DatasetRow(source.id, source.uri, version, account, facts, "", is_waiting=False)
 
 
-def dataset_view(seen: Overview, now: datetime, dag_id: str | None = None) -> DatasetView:
-    """Returns the page of a dataset at an instant: 18 months up to today, in UTC; ``dag_id`` is that of backfills."""
-    found = history(seen.windows, now)
+def dataset_view(
+    seen: Overview, now: datetime, dag_id: str | None = None, bounds: Bounds = (None, None)
+) -> DatasetView:
+    """Returns the page of a dataset at an instant: 18 months up to today, in UTC; ``dag_id`` is that of backfills.
+
+    ``bounds`` are those of :func:`~airflow_audit_provider._airflow.coverage_page.periods.history`.
+    """
+    found = history(seen.windows, now, bounds)
     absent = gaps(found, now)
     start = midnight(pendulum.instance(now).subtract(months=RETENTION_MONTHS)).replace(day=1)
     count = (midnight(now) - start).days + 1

@@ -1,0 +1,71 @@
+"""The command ``report``: its arguments, and the file that it writes.
+
+Invariant: the file appears whole or not at all, and the destination is only read.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from datetime import datetime
+from pathlib import Path
+
+from airflow_audit_provider._airflow.destinations import dataset_uri
+from airflow_audit_provider.adapters.clock import SystemClock
+from airflow_audit_provider.adapters.storage.fsspec_store import store_from_uri
+from airflow_audit_provider.cli.arguments import EXIT_OK, EXIT_PROBLEM, CommandResult, Commands, add_archive_command
+from airflow_audit_provider.cli.progress import ReadProgress
+from airflow_audit_provider.cli.trust import add_trust_anchors, trust_anchors
+from airflow_audit_provider.core.windows.run_window import read_bound
+from airflow_audit_provider.pipelines.report import gather_evidence
+
+
+def add_report(commands: Commands) -> None:
+    """Adds the command ``report``."""
+    summary = "write one file for an auditor: what is covered and proved, gaps, seals, and how to check it"
+    parser = add_archive_command(commands, "report", _report, summary)
+    parser.add_argument(
+        "--out",
+        type=Path,
+        required=True,
+        metavar="FILE",
+        help="HTML file to write, or a PDF file if its name ends in .pdf; that needs Chromium on the PATH",
+    )
+    parser.add_argument(
+        "--at",
+        metavar="TIME",
+        help="date or RFC 3339 time that decides what is due and what expires; the same destination and time give the "
+        "same bytes of HTML; default: now",
+    )
+    add_trust_anchors(parser)
+
+
+def _report(options: argparse.Namespace) -> CommandResult:
+    # The templates take a tenth of a second to import, which the other commands need not wait for.
+    from airflow_audit_provider._airflow.report.destination_report import destination_report
+    from airflow_audit_provider._airflow.report.document import Verdict
+    from airflow_audit_provider._airflow.report.files import write_report
+
+    now, destination = _instant(options), options.destination
+    anchors = trust_anchors(options)
+    with ReadProgress(sys.stderr, SystemClock()) as progress:
+        evidence = gather_evidence(
+            progress.observed(store_from_uri(destination)),
+            lambda folder: progress.observed(store_from_uri(f"{destination.rstrip('/')}/{folder.rstrip('/')}")),
+            anchors,
+        )
+    document = destination_report(_name(destination), evidence, now)
+    size_bytes = write_report(options.out, document)
+    values = {"file": str(options.out), "verdict": document.verdict, "headline": document.headline}
+    status = EXIT_OK if document.verdict is Verdict.GOOD else EXIT_PROBLEM
+    text = f"{document.headline}\n{options.out}: {size_bytes} bytes\n"
+    return CommandResult(status, text, {**values, "size_bytes": size_bytes})
+
+
+def _instant(options: argparse.Namespace) -> datetime:
+    return read_bound("--at", options.at) or SystemClock().now().replace(microsecond=0)
+
+
+def _name(destination: str) -> str:
+    """Returns what the report calls the destination: its URI without credentials, or the whole path of a folder."""
+    return dataset_uri(destination) if "://" in destination else str(Path(destination).absolute())

@@ -1,0 +1,131 @@
+"""Reads what a report about a destination states: its datasets, their seals, and the records of verifications.
+
+Parts are not read: what they hold is proved by ``verify``, whose result a report can contain.
+
+Invariant: it writes nothing, and a manifest, seal or record that cannot be used is in the result with its reason.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from itertools import islice
+from typing import NamedTuple
+
+from airflow_audit_provider.core.api.endpoints import V1, VERSIONS
+from airflow_audit_provider.core.archive.object_keys import WindowKeys
+from airflow_audit_provider.core.archive.stitching import Stitching, stream_folder
+from airflow_audit_provider.core.ports import Store
+from airflow_audit_provider.core.verification.findings import Finding, FindingKind
+from airflow_audit_provider.core.verification.pass_records import PassRecord
+from airflow_audit_provider.core.verification.seals import SealChain
+from airflow_audit_provider.core.verification.timestamps import SealTime, SealTimes
+from airflow_audit_provider.core.windows.window import EARLIEST_AT, LATEST_AT, TimeWindow
+from airflow_audit_provider.exceptions import ConfigurationError
+from airflow_audit_provider.pipelines.neighbourhood import dataset_folders
+from airflow_audit_provider.pipelines.overview import Overview, overview
+from airflow_audit_provider.pipelines.pass_records import read_passes
+from airflow_audit_provider.pipelines.seal_objects import read_whole_chain
+from airflow_audit_provider.pipelines.stitching import held_stitching
+from airflow_audit_provider.pipelines.verify import TrustAnchors, anchor_findings, check_anchors
+
+MOST_PASSES = 50
+# The report says in words what it did not check, once and not for each seal.
+_UNCHECKED = (FindingKind.SIGNATURE_UNCHECKED, FindingKind.TIMESTAMP_UNCHECKED)
+
+
+class DatasetEvidence(NamedTuple):
+    """What is known of the dataset in a folder, which is empty for the root and otherwise ends in a slash.
+
+    ``required`` is what it has to cover as a version of a stitched history, None for any other dataset.
+    ``unsealed_count`` is how many windows have a newest generation that no seal names. ``passes`` are the newest
+    records of verifications, and ``damaged_pass_count`` is how many records beside them are damaged. ``has_key`` and
+    ``has_certificate`` say whether signatures and time stamps were checked.
+    """
+
+    folder: str
+    required: TimeWindow | None
+    overview: Overview
+    chain: SealChain
+    times: tuple[SealTime, ...]
+    findings: tuple[Finding, ...]
+    unsealed_count: int
+    passes: tuple[PassRecord, ...]
+    damaged_pass_count: int
+    has_key: bool
+    has_certificate: bool
+
+
+class Evidence(NamedTuple):
+    """What is known of a destination.
+
+    ``unopened`` are the folders of datasets that cannot be opened, each with the reason. ``absent`` are the versions of
+    a stitched history that have no window.
+    """
+
+    datasets: tuple[DatasetEvidence, ...]
+    unopened: tuple[tuple[str, str], ...]
+    stitching: Stitching | None
+    absent: tuple[str, ...]
+    anchors: TrustAnchors
+
+
+def gather_evidence(root: Store, open_folder: Callable[[str], Store], anchors: TrustAnchors) -> Evidence:
+    """Returns what is known of a destination; ``open_folder`` opens a dataset's folder as a store of its own.
+
+    Raises ``StorageError`` if the store does not answer, and ``ConfigurationError`` for an expected seal where there is
+    more than one dataset.
+    """
+    check_anchors(anchors)
+    folders, stitching = list(dataset_folders(root)), held_stitching(root)
+    if anchors.expected_seal_sha256 is not None and (len(folders) > 1 or stitching is not None):
+        raise ConfigurationError(
+            "An expected seal is given for a destination with several datasets, each of which has seals of its own. "
+            "Make the report of one dataset's folder, with its own seal."
+        )
+    datasets, unopened = [], []
+    for folder in folders:
+        try:
+            store = open_folder(folder) if folder else root
+        except ConfigurationError as error:
+            # Anyone who can write to the destination can choose a name that no URI can have.
+            unopened.append((folder, error.message))
+        else:
+            datasets.append(_evidence(folder, store, _required(stitching, folder), anchors))
+    absent = () if stitching is None else tuple(one for one in VERSIONS if stream_folder(one) not in folders)
+    return Evidence(tuple(datasets), tuple(unopened), stitching, absent, anchors)
+
+
+def _required(stitching: Stitching | None, folder: str) -> TimeWindow | None:
+    """Returns what a version of a stitched history has to cover, None for any other folder."""
+    version = next((one for one in VERSIONS if stream_folder(one) == folder), V1)
+    if stitching is None or stream_folder(version) != folder:
+        return None
+    return stitching.required(version, TimeWindow(EARLIEST_AT, LATEST_AT))
+
+
+def _evidence(folder: str, store: Store, required: TimeWindow | None, anchors: TrustAnchors) -> DatasetEvidence:
+    sealed, seen = read_whole_chain(store), overview(store, most_read=sys.maxsize)
+    chain, times = sealed.chain, SealTimes(sealed.chain, anchors.timestamps)
+    findings = [*sealed.findings, *chain.findings, *chain.acceptance_findings()]
+    findings += anchor_findings(chain, times, anchors)
+    passes = list(islice(read_passes(store, ""), MOST_PASSES))
+    found = tuple(one for one in passes if one is not None)
+    return DatasetEvidence(
+        folder=folder,
+        required=required,
+        overview=seen,
+        chain=chain,
+        times=times.times,
+        findings=tuple(one for one in findings if one.kind not in _UNCHECKED),
+        unsealed_count=sum(key not in chain.first_named for key in _newest_keys(seen)),
+        passes=found,
+        damaged_pass_count=len(passes) - len(found),
+        has_key=anchors.verifier is not None,
+        has_certificate=anchors.timestamps is not None,
+    )
+
+
+def _newest_keys(seen: Overview) -> Iterator[str]:
+    for one in seen.windows:
+        yield WindowKeys(one.window, one.window.start.date()).manifest(one.generation)
