@@ -24,6 +24,9 @@ from tests.live.live_airflow import LiveAirflow, Row, start_airflow
 from tests.live.shared_airflow import counting
 from tests.live.telemetry_receivers import Statsd, statsd
 from tests.live.versions.versions import PROJECT, VERSIONS
+from tests.monitoring.exporter import exporter
+from tests.monitoring.prometheus import prometheus
+from tests.monitoring.waiting import until_equal
 
 DAG_ID, PREFIX = "cloudflare_audit_gaps", "airflow.cloudflare_audit_logs."
 DAY = timedelta(days=1)
@@ -154,6 +157,16 @@ def test_each_gap_is_a_metric_and_documented(night: Night) -> None:
     assert days_left == night.xcom("summary")["days_left"] > 450
     page = (PROJECT / "docs" / "reference" / "observability.md").read_text()
     assert {metric.name for metric in metrics} == set(re.findall(r"`(coverage\.\w+)`", page))
+
+
+def test_alert_fires_for_the_gaps(night: Night, tmp_path: Path) -> None:
+    """With the packets of the real tasks, a real Prometheus fires the alert of gaps."""
+    with exporter(tmp_path) as receiving, prometheus(tmp_path, receiving) as scraping:
+        receiving.send(night.statsd.lines)
+        until_equal(scraping.firing, {"CloudflareAuditLogsGap"}, "the alert")
+        assert scraping.summaries() == ["The archive of Cloudflare's audit log has gaps (missing)."]
+        (days_left,) = scraping.query("cloudflare_audit_logs_coverage_days_left")
+        assert float(days_left["value"][1]) == night.xcom("summary")["days_left"]
 
 
 def test_log_says_how_long_each_gap_can_be_read(night: Night) -> None:
