@@ -23,7 +23,7 @@ from airflow_audit_provider.pipelines.coverage import PublishedCoverage
 from airflow_audit_provider.pipelines.plan_report import Plan
 from airflow_audit_provider.pipelines.verify import PublishedReport
 from tests.live.versions.versions import VERSIONS
-from tools import layer_picture
+from tools import layer_picture, ocsf_mapping
 from tools.troubleshooting import troubleshooting
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -206,6 +206,11 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "misbehaviours": misbehaviours,
     "hook-parameters": parameters,
     "troubleshooting": troubleshooting,
+    "ocsf-severity": ocsf_mapping.severities,
+    "ocsf-measured": ocsf_mapping.measured,
+    "ocsf-v1": ocsf_mapping.first_version,
+    "ocsf-v2": ocsf_mapping.second_version,
+    "ocsf-sources": ocsf_mapping.named_sources,
 }
 
 

@@ -82,8 +82,13 @@ def _add_form(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--compression", choices=("gzip", "zstd", "none"), help="default: gzip, for Parquet zstd")
     parser.add_argument(
         "--schema",
-        choices=("raw", "normalized", "ocsf"),
+        choices=("raw", "normalized", "ocsf", "ocsf-1.3", "ocsf-1.1"),
         help="default: that of the destination's dataset, else raw",
+    )
+    parser.add_argument(
+        "--ocsf-severity",
+        metavar="JSON",
+        help="ocsf_severity of the landing operator as a JSON object of rules and severities",
     )
     parser.add_argument(
         "--privacy",

@@ -12,7 +12,7 @@ import argparse
 import json
 import signal
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import CancelledError
 from contextlib import closing, contextmanager
 from datetime import datetime, timedelta
@@ -93,6 +93,7 @@ def pull(options: argparse.Namespace, output: TextIO) -> CommandResult:
 
 def _spec(options: argparse.Namespace, hook: CloudflareHook, held: Dataset | None, delay: timedelta) -> PullSpec:
     """Returns the spec of the pulls; its window is any."""
+    severity = _json_object("--ocsf-severity", options.ocsf_severity, '{"credential_created": "High"}')
     filters, given = _filters(options.filter or ()), named_log(options)
     is_held = held is not None and not given and not filters
     query = held.query if held is not None and is_held else hook.query(**given, filters=filters)
@@ -103,7 +104,7 @@ def _spec(options: argparse.Namespace, hook: CloudflareHook, held: Dataset | Non
     return PullSpec(
         query=query,
         run_window=RunWindow(TimeWindow(oldest_at, oldest_at + timedelta(days=1)), "explicit bounds", oldest_at.date()),
-        part_format=form_upon(held, options.file_format, options.compression, options.schema),
+        part_format=form_upon(held, options.file_format, options.compression, options.schema, severity),
         attempt_id=uuid4().hex,
         settle_delay=delay,
         max_part_bytes=max_part_bytes_or_configured(None),
@@ -111,7 +112,7 @@ def _spec(options: argparse.Namespace, hook: CloudflareHook, held: Dataset | Non
         concurrency=concurrency,
         verify=options.verify,
         edges_pause=configured_edges_pause(),
-        privacy=open_privacy(_privacy(options.privacy)),
+        privacy=open_privacy(_json_object("--privacy", options.privacy, '{"drop": ["metadata"]}')),
         history_starts_at=begins_at,
     )
 
@@ -129,16 +130,14 @@ def _filters(given: Sequence[str]) -> dict[str, Any]:
     return {name: values if len(values) > 1 else values[0] for name, values in found.items()}
 
 
-def _privacy(text: str | None) -> Mapping[str, Any] | None:
+def _json_object(name: str, text: str | None, example: str) -> dict[str, Any] | None:
     try:
-        rule = None if text is None else json.loads(text)
+        given = None if text is None else json.loads(text)
     except ValueError:
-        rule = text
-    if rule is None or isinstance(rule, dict):
-        return rule
-    raise ConfigurationError(
-        '--privacy is no JSON object. Give the rule as the landing operator has it, such as {"drop": ["metadata"]}.'
-    )
+        given = text
+    if given is None or isinstance(given, dict):
+        return given
+    raise ConfigurationError(f"{name} is no JSON object. Give it as the landing operator has it, such as {example}.")
 
 
 def _windows(options: argparse.Namespace, spec: PullSpec, now: datetime) -> _Windows:

@@ -22,6 +22,8 @@ from airflow_audit_provider.formats.nested import Column, Lists, Objects, Repeat
 from airflow_audit_provider.formats.normalized import columns as normalized
 from airflow_audit_provider.formats.normalized.columns import COLUMNS, TableColumn, columns_of
 from airflow_audit_provider.formats.ocsf import mapping as ocsf
+from airflow_audit_provider.formats.ocsf.classes import RELEASES
+from airflow_audit_provider.formats.options import OCSF
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -102,21 +104,22 @@ def _metadata(schema: str, major: int, minor: int) -> dict[str | bytes, str | by
     return {"audit_schema": schema, "audit_schema_version": f"{major}.{minor}"}
 
 
-@lru_cache(maxsize=1)
-def ocsf_layout() -> ParquetLayout:
-    """Returns the layout of OCSF events, objects as structs."""
+@lru_cache(maxsize=4)
+def ocsf_layout(schema: str = OCSF) -> ParquetLayout:
+    """Returns the layout of OCSF events in the release that a schema is, objects as structs."""
     import pyarrow as pa
 
-    metadata = {**_metadata("ocsf", ocsf.MAJOR, ocsf.MINOR), "ocsf_version": ocsf.OCSF_VERSION}
+    attributes = ocsf.attributes_of(schema)
+    metadata = {**_metadata(schema, ocsf.MAJOR, ocsf.MINOR), "ocsf_version": RELEASES[schema].version}
     fields = [
-        pa.field(name, _nested_type(kind), nullable=name not in ocsf.REQUIRED) for name, kind in ocsf.ATTRIBUTES.items()
+        pa.field(name, _nested_type(kind), nullable=name not in ocsf.REQUIRED) for name, kind in attributes.items()
     ]
-    leaves = list(_leaves(ocsf.ATTRIBUTES))
+    leaves = list(_leaves(attributes))
     return ParquetLayout(
         pa.schema(fields, metadata),
         tuple(path for path in leaves if not _ends_in(path, ocsf.UNLIKE)),
         tuple(path for path in leaves if not _ends_in(path, ocsf.FREE_FORM)),
-        list(ocsf.ATTRIBUTES).index("time"),
+        list(attributes).index("time"),
     )
 
 

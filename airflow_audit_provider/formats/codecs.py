@@ -12,7 +12,9 @@ from airflow_audit_provider.core.api.records import ApiVersion
 from airflow_audit_provider.formats.compression import open_compressor
 from airflow_audit_provider.formats.csv import CsvEncoder, read_csv
 from airflow_audit_provider.formats.jsonl import JsonlEncoder, read_jsonl, read_jsonl_pieces
-from airflow_audit_provider.formats.options import OCSF, RAW
+from airflow_audit_provider.formats.ocsf.events import EventForm
+from airflow_audit_provider.formats.ocsf.severity import Overrides
+from airflow_audit_provider.formats.options import OCSF_SCHEMAS, RAW
 from airflow_audit_provider.formats.parquet import ParquetEncoder, read_parquet, read_parquet_lines
 from airflow_audit_provider.formats.part_rows import PartRows
 from airflow_audit_provider.formats.tables import NormalizedRows, OcsfRows, RawRows, Rows, TableRows
@@ -28,25 +30,35 @@ class PartColumns(NamedTuple):
     id_path: str = "id"
 
 
+class RowForm(NamedTuple):
+    """The schema of rows, its minor version, and the severities of OCSF events that the user changed."""
+
+    schema: str
+    minor: int
+    severities: Overrides = ()
+
+
 Encoder = JsonlEncoder | CsvEncoder | ParquetEncoder
 
 
-def open_encoder(file_format: str, compression: str, version: ApiVersion, schema: str, minor: int) -> Encoder:
+def open_encoder(file_format: str, compression: str, version: ApiVersion, rows: RowForm) -> Encoder:
     """Returns an encoder for one new part of a choice that ``part_format`` has checked."""
     if file_format == "parquet":
-        return ParquetEncoder(compression, _rows(version, schema, minor))
+        return ParquetEncoder(compression, _rows(version, rows))
     compressor = open_compressor(compression)
     if file_format == "csv":
-        return CsvEncoder(compressor, _table_rows(version, schema, minor))
-    return JsonlEncoder(compressor, _rows(version, schema, minor))
+        return CsvEncoder(compressor, _table_rows(version, rows))
+    return JsonlEncoder(compressor, _rows(version, rows))
 
 
-def _rows(version: ApiVersion, schema: str, minor: int) -> Rows:
-    return OcsfRows(version) if schema == OCSF else _table_rows(version, schema, minor)
+def _rows(version: ApiVersion, form: RowForm) -> Rows:
+    if form.schema in OCSF_SCHEMAS:
+        return OcsfRows(version, EventForm(form.schema, form.severities))
+    return _table_rows(version, form)
 
 
-def _table_rows(version: ApiVersion, schema: str, minor: int) -> TableRows:
-    return RawRows() if schema == RAW else NormalizedRows(version, minor)
+def _table_rows(version: ApiVersion, form: RowForm) -> TableRows:
+    return RawRows() if form.schema == RAW else NormalizedRows(version, form.minor)
 
 
 def read_part(file_format: str, compression: str, content: bytes, columns: PartColumns) -> Iterator[PartRows]:

@@ -12,6 +12,7 @@ from airflow_audit_provider.core.archive.manifest import Manifest
 from airflow_audit_provider.core.warehouse.port import ColumnType
 from airflow_audit_provider.formats.normalized import columns as normalized
 from airflow_audit_provider.formats.ocsf import mapping as ocsf
+from airflow_audit_provider.formats.options import OCSF_SCHEMAS
 
 _TYPES = {
     ColumnType.TEXT: "string",
@@ -60,8 +61,8 @@ def documented_fields(manifest: Manifest) -> list[tuple[str, str]]:
     if not table:
         fields = RECORD_FIELDS[manifest.query.version] if manifest.file_format == "jsonl" else _RAW_TABLE
         return [(name, _TYPES[kind]) for name, kind in fields]
-    if table.schema == "ocsf":
-        return [(name, _ocsf_type(kind)) for name, kind in ocsf.ATTRIBUTES.items()]
+    if table.schema in OCSF_SCHEMAS:
+        return [(name, _ocsf_type(kind)) for name, kind in ocsf.attributes_of(table.schema).items()]
     minor = int(table.version.split(".")[1])
     return [(column.name, _TYPES[column.type]) for column in normalized.columns_of(minor)]
 

@@ -12,6 +12,9 @@ from importlib.util import find_spec
 from airflow_audit_provider.exceptions import ConfigurationError
 
 RAW, NORMALIZED, OCSF = "raw", "normalized", "ocsf"
+# Events in older releases of OCSF; ``ocsf`` is the newest.
+OCSF_1_1, OCSF_1_3 = "ocsf-1.1", "ocsf-1.3"
+OCSF_SCHEMAS = (OCSF, OCSF_1_3, OCSF_1_1)
 # The first compression of a format is its default.
 _COMPRESSIONS = {
     "jsonl": ("gzip", "zstd", "none"),
@@ -22,7 +25,7 @@ _COMPRESSIONS = {
 _SCHEMAS = {
     RAW: ("jsonl", "csv", "parquet"),
     NORMALIZED: ("jsonl", "csv", "parquet"),
-    OCSF: ("jsonl", "parquet"),
+    **dict.fromkeys(OCSF_SCHEMAS, ("jsonl", "parquet")),
 }
 _EXTRAS = {"pyarrow": "parquet", "zstandard": "zstd"}
 
@@ -48,9 +51,12 @@ def checked_compression(file_format: str, compression: str | None, schema: str) 
 
 
 def forms() -> Iterator[tuple[str, str, str]]:
-    """Yields each file format and schema with the format's default compression, where its library is installed."""
-    for schema, file_formats in _SCHEMAS.items():
-        for file_format in file_formats:
+    """Yields each file format and schema with the format's default compression, where its library is installed.
+
+    Of the releases of OCSF only the newest: events in the others have the same size.
+    """
+    for schema in (RAW, NORMALIZED, OCSF):
+        for file_format in _SCHEMAS[schema]:
             compression = _COMPRESSIONS[file_format][0]
             if _is_installed(_library_of(file_format, compression)):
                 yield file_format, compression, schema

@@ -17,7 +17,8 @@ from airflow_audit_provider.core.api.records import ApiVersion, AuditRecord
 from airflow_audit_provider.core.archive.manifest import Manifest, TableSchema
 from airflow_audit_provider.formats.normalized import columns as normalized
 from airflow_audit_provider.formats.ocsf import mapping as ocsf
-from airflow_audit_provider.formats.options import NORMALIZED, OCSF, RAW, checked_compression
+from airflow_audit_provider.formats.ocsf.severity import Overrides, checked_overrides
+from airflow_audit_provider.formats.options import NORMALIZED, OCSF_SCHEMAS, RAW, checked_compression
 
 if TYPE_CHECKING:
     from airflow_audit_provider.formats.codecs import PartColumns
@@ -26,12 +27,16 @@ if TYPE_CHECKING:
 _VERSIONS = {
     RAW: (1, 0),
     NORMALIZED: (normalized.MAJOR, normalized.MINOR),
-    OCSF: (ocsf.MAJOR, ocsf.MINOR),
+    **dict.fromkeys(OCSF_SCHEMAS, (ocsf.MAJOR, ocsf.MINOR)),
 }
 # Schema -> the column that holds a record's own text.
-_RECORD_COLUMNS = {RAW: "record", NORMALIZED: normalized.RAW_COLUMN, OCSF: ocsf.RAW_ATTRIBUTE}
+_RECORD_COLUMNS = {
+    RAW: "record",
+    NORMALIZED: normalized.RAW_COLUMN,
+    **dict.fromkeys(OCSF_SCHEMAS, ocsf.RAW_ATTRIBUTE),
+}
 # Schema -> the dotted path of a record's id.
-_ID_PATHS = {RAW: "id", NORMALIZED: "id", OCSF: "metadata.uid"}
+_ID_PATHS = {RAW: "id", NORMALIZED: "id", **dict.fromkeys(OCSF_SCHEMAS, "metadata.uid")}
 _SUFFIXES = {"gzip": ".gz", "zstd": ".zst", "none": ""}
 
 
@@ -53,12 +58,16 @@ class PartEncoder(Protocol):
 
 
 class PartFormat(msgspec.Struct, frozen=True):
-    """A file format with its compression and schema; :func:`part_format` makes a checked one."""
+    """A file format with its compression and schema; :func:`part_format` makes a checked one.
+
+    ``severities`` are those of OCSF events that the user changed.
+    """
 
     file_format: str
     compression: str
     schema: str = RAW
     schema_version: str = "1.0"
+    severities: Overrides = ()
 
     @property
     def extension(self) -> str:
@@ -71,16 +80,23 @@ class PartFormat(msgspec.Struct, frozen=True):
         return RAW if self.schema == RAW else f"{self.schema} {self.schema_version}"
 
     @property
+    def resume_name(self) -> str:
+        """The schema with everything that decides the bytes of its rows."""
+        changed = ", ".join(f"{key}={level}" for key, level in self.severities)
+        return f"{self.schema_name} ({changed})" if changed else self.schema_name
+
+    @property
     def table(self) -> TableSchema | UnsetType:
         """The schema as a manifest states it; unset for ``raw``."""
         return UNSET if self.schema == RAW else TableSchema(self.schema, self.schema_version)
 
     def open_encoder(self, version: ApiVersion) -> PartEncoder:
         """Returns an encoder for one new part."""
-        from airflow_audit_provider.formats.codecs import open_encoder
+        from airflow_audit_provider.formats.codecs import RowForm, open_encoder
 
         minor = int(self.schema_version.split(".")[1])
-        return open_encoder(self.file_format, self.compression, version, self.schema, minor)
+        rows = RowForm(self.schema, minor, self.severities)
+        return open_encoder(self.file_format, self.compression, version, rows)
 
     def read(self, version: ApiVersion, content: bytes, first_event_ns: int | None = None) -> Iterator[AuditRecord]:
         """Yields the records of a part, whatever its schema, from the records' own text.
@@ -108,16 +124,25 @@ class PartFormat(msgspec.Struct, frozen=True):
         return PartColumns(None if is_line_the_record else _RECORD_COLUMNS[self.schema], _ID_PATHS[self.schema])
 
 
-def part_format(file_format: str, compression: str | None = None, schema: str = RAW) -> PartFormat:
+def part_format(
+    file_format: str,
+    compression: str | None = None,
+    schema: str = RAW,
+    ocsf_severity: Mapping[str, str] | None = None,
+) -> PartFormat:
     """Returns a checked choice in the schema's newest version; raises ``ConfigurationError`` for an impossible one."""
     selected = checked_compression(file_format, compression, schema)
+    severities = checked_overrides(ocsf_severity, schema)
     major, minor = _VERSIONS[schema]
-    return PartFormat(file_format, selected, schema, f"{major}.{minor}")
+    return PartFormat(file_format, selected, schema, f"{major}.{minor}", severities)
 
 
-def committed_format(manifest: Manifest) -> PartFormat:
-    """Returns the format of a manifest's parts, in the schema and version they were written in."""
+def committed_format(manifest: Manifest, severities: Overrides = ()) -> PartFormat:
+    """Returns the format of a manifest's parts, in the schema and version they were written in.
+
+    ``severities`` are those of OCSF events that are added to the parts.
+    """
     table = manifest.table
     schema, version = (table.schema, table.version) if table else (RAW, "1.0")
     selected = part_format(manifest.file_format, manifest.compression, schema)
-    return msgspec.structs.replace(selected, schema_version=version)
+    return msgspec.structs.replace(selected, schema_version=version, severities=severities)

@@ -24,7 +24,7 @@ from airflow_audit_provider.formats import arrow, nested
 from airflow_audit_provider.formats.lenient_json import readable
 from airflow_audit_provider.formats.normalized import columns as normalized
 from airflow_audit_provider.formats.normalized.decode import Table, normalize
-from airflow_audit_provider.formats.ocsf.events import Embed, ocsf_events
+from airflow_audit_provider.formats.ocsf.events import Embed, EventForm, ocsf_events
 from airflow_audit_provider.formats.ocsf.mapping import RAW_ATTRIBUTE
 
 _NS_PER_US, _NS_PER_MS = 1000, 1_000_000
@@ -180,9 +180,10 @@ def _row_type(names: tuple[str, ...]) -> type[msgspec.Struct]:
 
 
 class OcsfRows:
-    """OCSF events, made of rows of the normalized table."""
+    """OCSF events in the release that a schema is, made of rows of the normalized table."""
 
-    def __init__(self, version: ApiVersion) -> None:
+    def __init__(self, version: ApiVersion, form: EventForm) -> None:
+        self._form = form
         self._normalized = NormalizedRows(version, normalized.MINOR, normalized.EVENT_ONLY)
 
     @property
@@ -193,7 +194,7 @@ class OcsfRows:
     @property
     def layout(self) -> arrow.ParquetLayout:
         """The attributes of an event; objects are structs."""
-        return arrow.ocsf_layout()
+        return arrow.ocsf_layout(self._form.schema)
 
     def json_lines(self, records: Sequence[AuditRecord], lines: bytes) -> bytes:
         """Returns each event as an object; free-form JSON stands in it as JSON."""
@@ -209,7 +210,7 @@ class OcsfRows:
 
     def _events(self, records: Sequence[AuditRecord], table: Table, embed: Embed) -> nested.Objects:
         times_ms = [record.event_ns // _NS_PER_MS for record in records]
-        return ocsf_events({**table, "event_ms": times_ms}, embed)
+        return ocsf_events({**table, "event_ms": times_ms}, embed, self._form)
 
 
 def _as_text(contents: Sequence[Any]) -> Sequence[Any]:

@@ -38,6 +38,7 @@ from airflow_audit_provider._airflow.stitched_landing import StitchedLanding
 from airflow_audit_provider._airflow.task_errors import translate_task_errors
 from airflow_audit_provider.assets.audit_logs import audit_log_asset
 from airflow_audit_provider.core.limits import DEFAULT_CONN_ID, DEFAULT_PARTITION_KEY_FORMAT, KEEP_ODD_RECORDS
+from airflow_audit_provider.formats.ocsf.severity import checked_overrides
 from airflow_audit_provider.formats.options import checked_compression
 from airflow_audit_provider.links.audit_logs import CloudflareDashboardLink, CoverageLink, ManifestLink
 
@@ -79,8 +80,10 @@ class CloudflareAuditLogsToObjectStorageOperator(StitchedLanding):
     :param file_format: ``jsonl``, ``csv`` or ``parquet``.
     :param compression: ``gzip``, ``zstd`` or ``none``; by default gzip, for Parquet zstd.
     :param schema: ``raw``, the records as the API sent them; ``normalized``, one typed table for both versions;
-        ``ocsf``, events of the Open Cybersecurity Schema Framework, not available as CSV. Each row of each schema holds
-        the record's original text.
+        ``ocsf``, events of the Open Cybersecurity Schema Framework 1.8 (``ocsf-1.3`` and ``ocsf-1.1`` for these
+        versions), not available as CSV. Each row of each schema holds the record's original text.
+    :param ocsf_severity: severities of OCSF events that differ from the documented ones, by the name of a rule or by
+        ``resource:action``, for example ``{"credential_created": "High"}``.
     :param privacy: a dict: ``conn_id``, the connection whose password is the secret key; ``pseudonymise``, any of
         ``email`` and ``ip``, by default both if there is a key; ``drop``, dotted paths of fields; ``name``. The rule is
         applied before anything is written. (templated)
@@ -164,6 +167,7 @@ class CloudflareAuditLogsToObjectStorageOperator(StitchedLanding):
         file_format: str = "jsonl",
         compression: str | None = None,
         schema: str = "raw",
+        ocsf_severity: Mapping[str, str] | None = None,
         privacy: dict[str, Any] | None = None,
         window_start: datetime | date | str | None = None,
         window_end: datetime | date | str | None = None,
@@ -200,6 +204,7 @@ class CloudflareAuditLogsToObjectStorageOperator(StitchedLanding):
         self.file_format = file_format
         self.compression = compression
         self.schema = schema
+        self.ocsf_severity = ocsf_severity
         self.privacy = privacy
         self.window_start = window_start
         self.window_end = window_end
@@ -231,6 +236,7 @@ class CloudflareAuditLogsToObjectStorageOperator(StitchedLanding):
         self._edges_pause = configured_edges_pause()
         check_destination(destination)
         checked_compression(file_format, compression, schema)
+        checked_overrides(ocsf_severity, schema)
         check_times(window_length, self.settle_delay, lookback)
         check_tuning(self.concurrency, self.max_part_bytes, verify, odd_records)
         api_filters = check_query(api_version, scope, account_id, organization_id, filters)
@@ -338,7 +344,7 @@ class CloudflareAuditLogsToObjectStorageOperator(StitchedLanding):
         return PullSpec(
             query=query,
             run_window=run_window,
-            part_format=part_format(self.file_format, self.compression, self.schema),
+            part_format=part_format(self.file_format, self.compression, self.schema, self.ocsf_severity),
             attempt_id=uuid4().hex,
             settle_delay=self.settle_delay,
             max_part_bytes=self.max_part_bytes,

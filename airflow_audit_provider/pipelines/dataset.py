@@ -7,6 +7,7 @@ different queries, the create-only write lets one through.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 
 from airflow_audit_provider.core.archive.dataset import Dataset, check_one_dataset, dataset_of, read_dataset
 from airflow_audit_provider.core.archive.object_keys import DATASET_KEY, MANIFEST_FOLDER, newest_manifests
@@ -55,8 +56,14 @@ def claim_dataset(store: Store, pulled: Dataset) -> None:
         check_dataset(store, pulled)
 
 
-def form_upon(held: Dataset | None, file_format: str | None, compression: str | None, schema: str | None) -> PartFormat:
+def form_upon(
+    held: Dataset | None,
+    file_format: str | None,
+    compression: str | None,
+    schema: str | None,
+    ocsf_severity: Mapping[str, str] | None = None,
+) -> PartFormat:
     """Returns the form of a pull: what is None is that of the dataset that the destination holds, or the default."""
     if held is not None:
         file_format, schema = file_format or held.file_format, schema or held.schema
-    return part_format(file_format or "jsonl", compression, schema or RAW)
+    return part_format(file_format or "jsonl", compression, schema or RAW, ocsf_severity)

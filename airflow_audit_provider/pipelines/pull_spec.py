@@ -116,7 +116,7 @@ def plan_upon(spec: PullSpec, committed: CommittedManifest | None) -> PlannedPul
         manifest = committed.manifest
         spec = spec._replace(run_window=spec.run_window._replace(partition_date=manifest.partition_date))
         if manifest.table and not spec.replace:
-            spec = spec._replace(part_format=committed_format(manifest))
+            spec = spec._replace(part_format=committed_format(manifest, spec.part_format.severities))
     keys = WindowKeys(spec.run_window.window, spec.run_window.partition_date)
     return PlannedPull(spec, committed, keys, _resume_key(spec, committed))
 
@@ -131,6 +131,6 @@ def _resume_key(spec: PullSpec, committed: CommittedManifest | None) -> ResumeKe
         max_part_bytes=spec.max_part_bytes,
         replace=spec.replace,
         base_sha256=None if committed is None else committed.sha256,
-        schema=spec.part_format.schema_name,
+        schema=spec.part_format.resume_name,
         privacy=spec.privacy_entry or None,
     )

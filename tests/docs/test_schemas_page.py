@@ -8,6 +8,7 @@ from airflow_audit_provider.core.privacy.rule import KINDS, RULE_VERSION
 from airflow_audit_provider.formats.normalized import columns as normalized
 from airflow_audit_provider.formats.normalized.columns import COLUMNS, TableColumn
 from airflow_audit_provider.formats.ocsf import mapping as ocsf
+from airflow_audit_provider.formats.ocsf.classes import RELEASES
 from tests.architecture.source_files import PROJECT
 
 REFERENCE = PROJECT / "docs" / "reference"
@@ -50,6 +51,7 @@ def test_each_attribute_of_an_event_is_on_the_page(path: str) -> None:
 
 def test_the_page_says_which_ocsf_and_which_rule() -> None:
     """The pages state the versions of the code, and its kinds of pseudonyms."""
-    assert f"OCSF {ocsf.OCSF_VERSION}" in PAGE
+    assert all(f"OCSF {release.version}" in PAGE for release in RELEASES.values())
+    assert f"version {ocsf.MAJOR}.{ocsf.MINOR} of this mapping" in PAGE
     assert f"version {RULE_VERSION}" in PRIVACY_PAGE
     assert all(f"`{kind}`" in PRIVACY_PAGE for kind in KINDS)

@@ -1,6 +1,8 @@
 """Builds the OCSF events of a group of records from the columns of the normalized table.
 
-Each attribute of the events is one column (``nested``), and so is each attribute of the objects in them.
+Each attribute of the events is one column (``nested``), and so is each attribute of the objects in them. What an action
+means is decided once for each combination of its texts. Only rows that are about a person, an identity or a switch are
+looked into.
 
 Invariant: every event is valid, whatever the records contain. Values without an attribute are in ``unmapped`` and in
 ``raw_data``.
@@ -11,29 +13,31 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from ipaddress import ip_address
-from typing import Any
-
-import msgspec
+from typing import Any, NamedTuple
 
 from airflow_audit_provider.formats.nested import Column, Lists, Objects, Repeated, objects_of, objects_where, presence
-from airflow_audit_provider.formats.ocsf.mapping import (
-    ACCOUNT_CHANGE,
-    ACCOUNT_RESOURCES,
+from airflow_audit_provider.formats.ocsf.classes import (
     API_ACTIVITY,
-    EMAIL,
-    METHODS,
-    OCSF_VERSION,
+    AUTHENTICATION,
+    CLASSES,
     OTHER,
+    RELEASES,
+    UNKNOWN,
+    Sense,
+)
+from airflow_audit_provider.formats.ocsf.mapping import (
+    EMAIL,
     PROFILES,
+    PROTOCOLS,
     RAW_ATTRIBUTE,
-    READING_WORDS,
     STATUS,
     TOKEN_TYPES,
-    UNKNOWN,
-    USER_TYPES,
-    activity_of,
-    words_of,
+    methods_of,
+    user_type,
 )
+from airflow_audit_provider.formats.ocsf.meaning import Action, Meaning, activity_of, hint_of, meaning_of
+from airflow_audit_provider.formats.ocsf.severity import Overrides, Rule, severity_of
+from airflow_audit_provider.formats.ocsf.subjects import About, Cells, Person, about, reason_of
 
 Table = Mapping[str, Sequence[Any]]
 # Turns a column of JSON into values of the events: the JSON itself, or its text for a format without free-form JSON.
@@ -41,42 +45,161 @@ Embed = Callable[[Sequence[Any]], Sequence[Any]]
 
 _CLASS_ATTRIBUTES = (
     *("category_uid", "category_name", "class_uid", "class_name"),
-    *("activity_id", "activity_name", "type_uid", "type_name"),
+    *("activity_id", "activity_name", "type_uid", "type_name", "severity_id", "severity"),
 )
+_BY_UID = {one.uid: one for one in CLASSES}
+_CLASS_UID = _CLASS_ATTRIBUTES.index("class_uid")
 _PRODUCT = Objects({"name": Repeated("Cloudflare Audit Logs"), "vendor_name": Repeated("Cloudflare")})
 _LONGEST_IP = 40
 
 
-def ocsf_events(table: Table, embed: Embed) -> Objects:
-    """Returns an event for each row: API Activity, or Account Change if the row names whose account was changed.
+class EventForm(NamedTuple):
+    """The release of OCSF, by the name of its schema, and the severities that the user changed."""
+
+    schema: str
+    overrides: Overrides = ()
+
+
+class _Row(NamedTuple):
+    """What a row means by its action alone, and the values of ``_CLASS_ATTRIBUTES`` for a success."""
+
+    action: Action
+    meaning: Meaning
+    values: tuple[int | str, ...]
+
+
+class _Judged(NamedTuple):
+    """Every row's values of ``_CLASS_ATTRIBUTES``, and what rows are about that were looked into, by their place."""
+
+    rows: Sequence[_Row]
+    values: Sequence[tuple[int | str, ...]]
+    about: Mapping[int, About]
+    reasons: Sequence[str | None] | None
+
+    def has_class(self, uid: int) -> list[bool]:
+        """Returns which rows are events of a class."""
+        return [values[_CLASS_UID] == uid for values in self.values]
+
+
+def ocsf_events(table: Table, embed: Embed, form: EventForm) -> Objects:
+    """Returns an event for each row, in the class that fits its action and what the row is about.
 
     ``table`` is the normalized table with ``event_ms`` and the columns that only events have. Its texts are ``str``;
     JSON may be UTF-8.
     """
-    subjects = _subjects(table)
     account = _account(table)
+    judged = _judged(table, account, form)
     outcomes = [STATUS[succeeded] for succeeded in table["action_succeeded"]]
-    return Objects(
-        {
-            **_classified(table["action_type"], subjects),
-            "time": table["event_ms"],
-            "time_dt": table["event_time"],
-            "severity_id": Repeated(1),
-            "severity": Repeated("Informational"),
-            "status_id": [status_id for status_id, _ in outcomes],
-            "status": [status for _, status in outcomes],
-            "message": _filled(table["action_description"]),
-            "metadata": _metadata(table),
-            "actor": _actor(table, account),
-            "src_endpoint": _endpoint(table),
-            "cloud": Objects({"provider": Repeated("Cloudflare"), "account": account, "org": _organization(table)}),
-            "http_request": _http_request(table),
-            "http_response": objects_of(code=_filled(table["request_status"])),
-            **_class_objects(table, embed, subjects),
-            "unmapped": _unmapped(table, embed, account),
-            RAW_ATTRIBUTE: table["raw"],
-        }
+    classified = dict(zip(_CLASS_ATTRIBUTES, zip(*judged.values, strict=True), strict=True))
+    api, resources = _api(table, embed), _resources(table, judged)
+    attributes: dict[str, Column] = {
+        **classified,
+        "time": table["event_ms"],
+        "time_dt": table["event_time"],
+        "status_id": [status_id for status_id, _ in outcomes],
+        "status": [status for _, status in outcomes],
+        "status_detail": judged.reasons,
+        "message": _filled(table["action_description"]),
+        "metadata": _metadata(table, RELEASES[form.schema].version),
+        "actor": _actor(table, account, form.schema),
+        "src_endpoint": _endpoint(table),
+        "cloud": Objects({"provider": Repeated("Cloudflare"), "account": account, "org": _organization(table)}),
+        "http_request": _http_request(table, form.schema),
+        "http_response": objects_of(code=_filled(table["request_status"])),
+        "api": api,
+        "resources": resources and Lists(resources),
+        **_subjects(table, account, judged, form.schema),
+        "unmapped": _unmapped(table, embed, account, form.schema),
+        RAW_ATTRIBUTE: table["raw"],
+    }
+    absent = RELEASES[form.schema].absent
+    return Objects({name: column for name, column in attributes.items() if name not in absent})
+
+
+# -- class and severity ------------------------------------------------------------------------------------------------
+
+
+@lru_cache(maxsize=4096)
+def _row(form: EventForm, action_type: str | None, resource_type: str | None, product: str | None, hint: str) -> _Row:
+    action = Action(action_type or "", resource_type or "", product or "", hint)
+    meaning = meaning_of(form.schema, action)
+    return _Row(action, meaning, _values(form, action, meaning.event_class.uid, meaning.sense, meaning.rule))
+
+
+def _values_of(form: EventForm, row: _Row, found: About) -> tuple[int | str, ...]:
+    """Returns the values of a row that was looked into."""
+    meaning = row.meaning
+    if found.rule is meaning.rule and found.event_class is meaning.event_class and found.sense is meaning.sense:
+        return row.values
+    return _values(form, row.action, found.event_class.uid, found.sense, found.rule)
+
+
+@lru_cache(maxsize=4096)
+def _values(form: EventForm, action: Action, class_uid: int, sense: Sense | None, rule: Rule) -> tuple[int | str, ...]:
+    """Returns the values of an event's class, activity and severity, in the order of ``_CLASS_ATTRIBUTES``."""
+    event_class = _BY_UID[class_uid]
+    activity_id, activity_name = activity_of(event_class, sense, action.type)
+    severity = severity_of(form.overrides, rule, (action.resource_type, action.product), action.type)
+    return (
+        *(event_class.category_uid, event_class.category_name, event_class.uid, event_class.name),
+        *(activity_id, activity_name, event_class.uid * 100 + activity_id),
+        f"{event_class.name}: {event_class.activities[activity_id]}",
+        *severity,
     )
+
+
+def _judged(table: Table, account: Objects | None, form: EventForm) -> _Judged:
+    succeeded = table["action_succeeded"]
+    hints = [
+        hint_of(action, description, uri) if action else ""
+        for action, description, uri in zip(
+            table["action_type"], table["action_description"], table["request_uri"], strict=True
+        )
+    ]
+    rows = [
+        _row(form, action, kind, product, hint)
+        for action, kind, product, hint in zip(
+            table["action_type"], table["resource_type"], table["resource_product"], hints, strict=True
+        )
+    ]
+    values = [row.values for row in rows]
+    places = [
+        place
+        for place, (row, success) in enumerate(zip(rows, succeeded, strict=True))
+        if success is False or row.meaning.subject is not None
+    ]
+    found: dict[int, About] = {}
+    reasons: list[str | None] | None = [None] * len(rows) if False in succeeded else None
+    has_account = presence(account, len(rows))
+    for place in places:
+        row, cells = rows[place], _cells(table, place, has_account=has_account[place])
+        found[place] = about(form.schema, row.meaning, cells)
+        values[place] = _values_of(form, row, found[place])
+        if reasons is not None and cells.succeeded is False:
+            # The description of version 2 names the action, that of version 1 can be the reason.
+            is_first = table["api_version"][place] == "v1"
+            reasons[place] = reason_of(cells, table["action_description"][place] if is_first else None)
+    return _Judged(rows, values, found, _filled(reasons) if reasons else None)
+
+
+def _cells(table: Table, place: int, *, has_account: bool) -> Cells:
+    return Cells(
+        table["action_succeeded"][place],
+        table["actor_id"][place],
+        table["actor_email"][place],
+        table["owner_id"][place],
+        table["resource_id"][place],
+        table["resource_type"][place],
+        has_account,
+        table["after"][place],
+        table["before"][place],
+        table["metadata"][place],
+        table["request_body"][place],
+        table["response_body"][place],
+    )
+
+
+# -- attributes of every class -----------------------------------------------------------------------------------------
 
 
 def _filled(values: Sequence[Any]) -> Sequence[Any] | None:
@@ -89,28 +212,10 @@ def _texts(values: Sequence[Any]) -> Sequence[Any] | None:
     return _filled([text or None for text in values])
 
 
-def _classified(actions: Sequence[str | None], subjects: Objects | None) -> dict[str, Column]:
-    changes = presence(subjects, len(actions))
-    rows = [_class_values(is_change, action) for is_change, action in zip(changes, actions, strict=True)]
-    return dict(zip(_CLASS_ATTRIBUTES, zip(*rows, strict=True), strict=True))
-
-
-@lru_cache(maxsize=4096)
-def _class_values(is_account_change: bool, action: str | None) -> tuple[int | str, ...]:
-    """Returns the values of an event's class and activity, in the order of ``_CLASS_ATTRIBUTES``."""
-    event_class = ACCOUNT_CHANGE if is_account_change else API_ACTIVITY
-    activity_id, activity_name = activity_of(event_class.uid, action)
-    return (
-        *(event_class.category_uid, event_class.category_name, event_class.uid, event_class.name),
-        *(activity_id, activity_name, event_class.uid * 100 + activity_id),
-        f"{event_class.name}: {event_class.activities[activity_id]}",
-    )
-
-
-def _metadata(table: Table) -> Objects:
+def _metadata(table: Table, version: str) -> Objects:
     return Objects(
         {
-            "version": Repeated(OCSF_VERSION),
+            "version": Repeated(version),
             "profiles": Repeated(PROFILES),
             "product": _PRODUCT,
             "uid": table["id"],
@@ -121,10 +226,10 @@ def _metadata(table: Table) -> Objects:
     )
 
 
-def _actor(table: Table, account: Objects | None) -> Objects:
+def _actor(table: Table, account: Objects | None, schema: str) -> Objects:
     """Returns the actors: the user if one is named, or the account whose token acted; else the kind of actor."""
     kinds = table["actor_type"]
-    types = [USER_TYPES.get(kind or "", (OTHER, kind or "Other")) for kind in kinds]
+    types = [user_type(schema, kind) for kind in kinds]
     person = _person(table["actor_id"], table["actor_email"])
     tokens = _tokens(table)
     is_account = [
@@ -140,13 +245,18 @@ def _actor(table: Table, account: Objects | None) -> Objects:
         "account": of_account,
         "type_id": [type_id for type_id, _ in types],
         "type": [name for _, name in types],
-        "programmatic_credentials": tokens and Lists(tokens),
     }
+    if _has_credentials(schema):
+        user["programmatic_credentials"] = tokens and Lists(tokens)
     apps = [
         None if is_one else "system" if name == "System" else kind or "unknown"
         for is_one, kind, (_, name) in zip(is_user, kinds, types, strict=True)
     ]
-    return Objects({"user": objects_where(is_user, user), "app_name": _filled(apps)})
+    return Objects({"user": objects_where(is_user, user), RELEASES[schema].app_name: _filled(apps)})
+
+
+def _has_credentials(schema: str) -> bool:
+    return "actor.user.programmatic_credentials" not in RELEASES[schema].absent
 
 
 def _tokens(table: Table) -> Objects | None:
@@ -210,11 +320,12 @@ def _organization(table: Table) -> Objects | None:
     return objects_of(uid=_texts(table["organization_id"]))
 
 
-def _http_request(table: Table) -> Objects | None:
+def _http_request(table: Table, schema: str) -> Objects | None:
+    known = methods_of(schema)
     pieces = [(uri or "").partition("?") for uri in table["request_uri"]]
     paths = [path or None for path, _, _ in pieces]
     queries = [query if path and query else None for path, _, query in pieces]
-    methods = [method if method in METHODS else None for method in table["request_method"]]
+    methods = [method if method in known else None for method in table["request_method"]]
     return objects_of(
         http_method=_filled(methods),
         url=objects_of(path=_filled(paths), query_string=_filled(queries)),
@@ -222,19 +333,7 @@ def _http_request(table: Table) -> Objects | None:
     )
 
 
-def _class_objects(table: Table, embed: Embed, subjects: Objects | None) -> dict[str, Column]:
-    """Returns what only one of the classes has: the call and its resources, or the person."""
-    api, resources = _api(table, embed), _resources(table)
-    if subjects is None:
-        return {"api": api, "resources": resources and Lists(resources)}
-    is_call = [not is_change for is_change in presence(subjects, len(table["id"]))]
-    has_resource = [one and other for one, other in zip(is_call, presence(resources, len(is_call)), strict=True)]
-    of_call = resources and objects_where(has_resource, resources.attributes)
-    return {
-        "api": objects_where(is_call, api.attributes),
-        "resources": of_call and Lists(of_call),
-        "user": subjects,
-    }
+# -- attributes of single classes --------------------------------------------------------------------------------------
 
 
 def _api(table: Table, embed: Embed) -> Objects:
@@ -260,10 +359,14 @@ def _embedded(bodies: Sequence[Any], embed: Embed) -> Sequence[Any] | None:
     return embed(bodies) if bodies.count(None) < len(bodies) else None
 
 
-def _resources(table: Table) -> Objects | None:
+def _resources(table: Table, judged: _Judged) -> Objects | None:
+    """Returns the resources of calls; the other classes name a user or an entity instead."""
     uids, kinds = _texts(table["resource_id"]), table["resource_type"]
     names = [None if uid else kind or None for uid, kind in zip(table["resource_id"], kinds, strict=True)]
-    is_named = [bool(uid or kind) for uid, kind in zip(table["resource_id"], kinds, strict=True)]
+    is_named = [
+        bool(is_call and (uid or kind))
+        for is_call, uid, kind in zip(judged.has_class(API_ACTIVITY.uid), table["resource_id"], kinds, strict=True)
+    ]
     attributes: dict[str, Column] = {
         "uid": uids,
         "name": _filled(names),
@@ -273,9 +376,10 @@ def _resources(table: Table) -> Objects | None:
     return objects_where(is_named, attributes)
 
 
-def _unmapped(table: Table, embed: Embed, account: Objects | None) -> Objects | None:
+def _unmapped(table: Table, embed: Embed, account: Objects | None, schema: str) -> Objects | None:
+    is_held = _has_credentials(schema)
     token_ids = [
-        token if token and not (uid or email or has_account) else None
+        token if token and not (is_held and (uid or email or has_account)) else None
         for token, uid, email, has_account in zip(
             table["actor_token_id"],
             table["actor_id"],
@@ -297,86 +401,69 @@ def _unmapped(table: Table, embed: Embed, account: Objects | None) -> Objects | 
     )
 
 
-class _Body(msgspec.Struct, gc=False):
-    """Places in a membership change where the member's user id and e-mail address can be."""
-
-    id: Any = None
-    email: Any = None
-    user: _Body | None = None
-    member: _Body | None = None
-
-    @property
-    def person(self) -> tuple[str | None, str | None]:
-        """The user's id and address. An ``id`` outside of ``user`` is the membership's."""
-        inner = self.user or self.member
-        uid, address = inner.person if inner else (None, None)
-        return (self.user and _text(self.user.id)) or uid, _text(self.email) or address
-
-
-def _text(value: Any) -> str | None:
-    return value if isinstance(value, str) and value else None
-
-
-_BODY = msgspec.json.Decoder(_Body)
-
-
-def _subjects(table: Table) -> Objects | None:
-    """Returns the people whose accounts were changed; none where something else was changed or no person is named.
-
-    The resource of such a change is the membership, which has another id than its user.
-    """
-    is_change = [
-        (kind in ACCOUNT_RESOURCES or product in ACCOUNT_RESOURCES) and READING_WORDS.isdisjoint(words_of(action or ""))
-        for kind, product, action in zip(
-            table["resource_type"], table["resource_product"], table["action_type"], strict=True
-        )
-    ]
-    if not any(is_change):
-        return None
-    names = ("after", "before", "metadata", "request_body", "response_body")
-    rows = zip(*(table[name] for name in names), strict=True)
-    people = [_person_of(bodies) if is_one else _NOBODY for is_one, bodies in zip(is_change, rows, strict=True)]
-    return _changed_accounts(table, is_change, people)
-
-
-def _changed_accounts(table: Table, is_change: Sequence[bool], people: Sequence[_Named]) -> Objects | None:
-    person = _person([uid for uid, _ in people], [email for _, email in people])
-    memberships = [membership or None for membership in table["resource_id"]]
-    account = _account(table)
-    # OCSF requires a name, an id or an account of a user.
-    by_account = [
-        bool(is_one and not is_person and membership and has_account)
-        for is_one, is_person, membership, has_account in zip(
-            is_change,
-            presence(person, len(is_change)),
-            memberships,
-            presence(account, len(is_change)),
-            strict=True,
-        )
-    ]
-    is_subject = [one or other for one, other in zip(presence(person, len(is_change)), by_account, strict=True)]
-    attributes: dict[str, Column] = {
-        **(person.attributes if person else {}),
-        "account": account and objects_where(by_account, account.attributes),
-        "uid_alt": memberships,
-        "type_id": Repeated(UNKNOWN),
+def _subjects(table: Table, account: Objects | None, judged: _Judged, schema: str) -> dict[str, Column]:
+    """Returns what events of Identity & Access Management are about, in the rows that are such events."""
+    count, found = len(judged.rows), judged.about
+    entities = {place: one.entity for place, one in found.items() if one.entity}
+    return {
+        "user": _users(table, account, {place: one.user for place, one in found.items() if one.user}, schema),
+        **_sign_ins(judged),
+        "entity": objects_of(
+            uid=_placed({place: entity.uid for place, entity in entities.items()}, count),
+            name=_placed({place: entity.name for place, entity in entities.items()}, count),
+            type=_placed({place: entity.kind for place, entity in entities.items()}, count),
+        ),
+        "privileges": _placed({place: one.roles for place, one in found.items()}, count),
     }
-    return objects_where(is_subject, attributes)
 
 
-_Named = tuple[str | None, str | None]
-_NOBODY: _Named = (None, None)
+def _placed(values: Mapping[int, Any], count: int) -> list[Any] | None:
+    """Returns a column with values in some places, None if there is no value."""
+    column: list[Any] = [None] * count
+    for place, value in values.items():
+        column[place] = value
+    return column if any(value is not None for value in values.values()) else None
 
 
-def _person_of(bodies: Sequence[str | bytes | None]) -> _Named:
-    """Returns the first user's id and the first address that the bodies of a change name."""
-    people = [_person_in(body) for body in bodies if body]
-    return next((uid for uid, _ in people if uid), None), next((address for _, address in people if address), None)
+def _users(table: Table, account: Objects | None, users: Mapping[int, Person], schema: str) -> Objects | None:
+    if not users:
+        return None
+    count, kinds = len(table["id"]), table["actor_type"]
+    has_account = presence(account, count)
+    is_user, by_account = [False] * count, [False] * count
+    for place, user in users.items():
+        is_user[place] = True
+        by_account[place] = user.is_of_account and has_account[place]
+    # OCSF requires a name, an id or an account of a user.
+    names = {place: "unknown" if user.is_unknown else user.email for place, user in users.items()}
+    emails = {place: user.email for place, user in users.items() if user.email and _is_email(user.email)}
+    types = {place: user_type(schema, kinds[place])[0] if user.is_actor else UNKNOWN for place, user in users.items()}
+    attributes: dict[str, Column] = {
+        "uid": _placed({place: user.uid for place, user in users.items()}, count),
+        "name": _placed(names, count),
+        "email_addr": _placed(emails, count),
+        "account": account and objects_where(by_account, account.attributes),
+        "uid_alt": _placed({place: user.uid_alt for place, user in users.items()}, count),
+        "type_id": _placed(types, count),
+    }
+    return objects_where(is_user, attributes)
 
 
-def _person_in(body: str | bytes) -> _Named:
-    try:
-        return _BODY.decode(body).person
-    except (msgspec.DecodeError, ValueError, RecursionError):
-        # The body has another form; it is complete in raw_data.
-        return None, None
+def _sign_ins(judged: _Judged) -> dict[str, Column]:
+    count = len(judged.rows)
+    places = [place for place, one in judged.about.items() if one.event_class is AUTHENTICATION]
+    if not places:
+        return {}
+    is_sign_in = [False] * count
+    protocols: dict[int, tuple[int, str]] = {}
+    for place in places:
+        is_sign_in[place] = True
+        protocol = judged.rows[place].meaning.protocol
+        if protocol is not None:
+            protocols[place] = PROTOCOLS[protocol]
+    return {
+        "service": objects_where(is_sign_in, {"name": Repeated("Cloudflare")}),
+        "is_mfa": _placed({place: judged.about[place].is_mfa for place in places}, count),
+        "auth_protocol_id": _placed({place: uid for place, (uid, _) in protocols.items()}, count),
+        "auth_protocol": _placed({place: name for place, (_, name) in protocols.items()}, count),
+    }

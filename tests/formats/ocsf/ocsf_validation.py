@@ -15,25 +15,28 @@ from ocsf_json_schema import (  # type: ignore[import-untyped]  # it ships no ty
     get_ocsf_schema,
 )
 
-VERSION = "1.8.0"
+VERSIONS = {"ocsf": "1.8.0", "ocsf-1.3": "1.3.0", "ocsf-1.1": "1.1.0"}
 PROFILES = ["cloud", "datetime"]
 
 
-@lru_cache(maxsize=1)
-def definition() -> Any:
+@lru_cache(maxsize=3)
+def definition(version: str) -> Any:
     """Returns OCSF's definition of every class and object."""
-    return get_ocsf_schema(version=VERSION)
+    return get_ocsf_schema(version=version)
 
 
-@lru_cache(maxsize=8)
-def _validator(class_uid: int) -> Any:
-    schemas = OcsfJsonSchemaEmbedded(definition())
+@lru_cache(maxsize=24)
+def _validator(version: str, class_uid: int) -> Any:
+    schemas = OcsfJsonSchemaEmbedded(definition(version))
     name = schemas.lookup_class_name_from_uid(class_uid=class_uid)
     schema = schemas.get_class_schema(class_name=name, profiles=PROFILES)
     jsonschema.Draft202012Validator.check_schema(schema)
     return jsonschema.Draft202012Validator(schema)
 
 
-def violations(event: Mapping[str, Any]) -> list[str]:
-    """Returns the violations of the schema in an event."""
-    return [f"{error.json_path}: {error.message}" for error in _validator(event["class_uid"]).iter_errors(event)]
+def violations(event: Mapping[str, Any], version: str = "1.8.0") -> list[str]:
+    """Returns the violations of a release's schema in an event."""
+    if event["metadata"].get("version") != version:
+        return [f"$.metadata.version: {event['metadata'].get('version')!r} is not {version}"]
+    errors = _validator(version, event["class_uid"]).iter_errors(event)
+    return [f"{error.json_path}: {error.message}" for error in errors]

@@ -10,26 +10,20 @@ from functools import lru_cache
 from ipaddress import ip_address
 from typing import Any
 
-import msgspec
-
+from airflow_audit_provider.formats.ocsf.classes import API_ACTIVITY, AUTHENTICATION, OTHER, RELEASES, UNKNOWN
 from airflow_audit_provider.formats.ocsf.mapping import (
-    ACCOUNT_CHANGE,
-    ACCOUNT_RESOURCES,
-    API_ACTIVITY,
     EMAIL,
-    METHODS,
-    OCSF_VERSION,
-    OTHER,
     PROFILES,
+    PROTOCOLS,
     RAW_ATTRIBUTE,
-    READING_WORDS,
     STATUS,
     TOKEN_TYPES,
-    UNKNOWN,
-    USER_TYPES,
-    activity_of,
-    words_of,
+    methods_of,
+    user_type,
 )
+from airflow_audit_provider.formats.ocsf.meaning import Action, Meaning, activity_of, hint_of, meaning_of
+from airflow_audit_provider.formats.ocsf.severity import severity_of
+from airflow_audit_provider.formats.ocsf.subjects import About, Cells, about, reason_of
 
 Row = Mapping[str, Any]
 # Turns a column's JSON into a value of the event: the JSON itself, or its text for a format without free-form JSON.
@@ -41,16 +35,56 @@ _UNMAPPED_TEXTS = ("interface", "actor_token_name", "zone_id", "zone_name")
 _UNMAPPED_JSON = ("resource_scope", "before", "after", "metadata")
 
 
-def ocsf_event(row: Row, embed: Embed) -> dict[str, Any]:
-    """Returns a row as an API Activity event, or as Account Change if it names whose account was changed."""
-    subject = _subject(row)
-    event = _classified(API_ACTIVITY if subject is None else ACCOUNT_CHANGE, row)
-    event |= _common(row)
-    if subject is None:
-        event |= {"api": _api(row, embed), "resources": _resources(row)}
-    else:
-        event["user"] = subject
-    return _without_none(event | {"unmapped": _unmapped(row, embed), RAW_ATTRIBUTE: row["raw"]})
+def ocsf_event(row: Row, embed: Embed, schema: str = "ocsf") -> dict[str, Any]:
+    """Returns a row as an event of the class that fits its action and what it is about."""
+    text = row["action_type"] or ""
+    action = Action(
+        text,
+        row["resource_type"] or "",
+        row["resource_product"] or "",
+        hint_of(text, row["action_description"], row["request_uri"]) if text else "",
+    )
+    meaning = meaning_of(schema, action)
+    cells = _cells(row)
+    found = about(schema, meaning, cells)
+    event = _classified(found, action) | _common(row, schema)
+    if cells.succeeded is False:
+        event["status_detail"] = reason_of(cells, row["action_description"] if row["api_version"] == "v1" else None)
+    event["api"] = _api(row, embed)
+    if found.event_class is API_ACTIVITY:
+        event["resources"] = _resources(row)
+    event |= _subjects(row, schema, meaning, found)
+    event |= {"unmapped": _unmapped(row, embed, schema), RAW_ATTRIBUTE: row["raw"]}
+    return _without_none({name: event[name] for name in _ORDER if name in event and _is_known(schema, name)})
+
+
+_ORDER = (
+    *("category_uid", "category_name", "class_uid", "class_name", "activity_id", "activity_name", "type_uid"),
+    *("type_name", "severity_id", "severity", "time", "time_dt", "status_id", "status", "status_detail", "message"),
+    *("metadata", "actor", "src_endpoint", "cloud", "http_request", "http_response", "api", "resources", "user"),
+    *("service", "is_mfa", "auth_protocol_id", "auth_protocol", "entity", "privileges", "unmapped", RAW_ATTRIBUTE),
+)
+
+
+def _is_known(schema: str, path: str) -> bool:
+    return path not in RELEASES[schema].absent
+
+
+def _cells(row: Row) -> Cells:
+    return Cells(
+        succeeded=row["action_succeeded"],
+        actor_id=row["actor_id"],
+        actor_email=row["actor_email"],
+        owner_id=row["owner_id"],
+        resource_id=row["resource_id"],
+        resource_type=row["resource_type"],
+        has_account=_account(row) is not None,
+        after=row["after"],
+        before=row["before"],
+        metadata=row["metadata"],
+        request=row["request_body"],
+        response=row["response_body"],
+    )
 
 
 def _without_none(fields: Mapping[str, Any]) -> dict[str, Any]:
@@ -62,8 +96,10 @@ def _group(**fields: Any) -> dict[str, Any] | None:
     return _without_none(fields) or None
 
 
-def _classified(event_class: Any, row: Row) -> dict[str, Any]:
-    activity_id, activity_name = activity_of(event_class.uid, row["action_type"])
+def _classified(found: About, action: Action) -> dict[str, Any]:
+    event_class = found.event_class
+    activity_id, activity_name = activity_of(event_class, found.sense, action.type)
+    severity = severity_of((), found.rule, (action.resource_type, action.product), action.type)
     return {
         "category_uid": event_class.category_uid,
         "category_name": event_class.category_name,
@@ -73,32 +109,32 @@ def _classified(event_class: Any, row: Row) -> dict[str, Any]:
         "activity_name": activity_name,
         "type_uid": event_class.uid * 100 + activity_id,
         "type_name": f"{event_class.name}: {event_class.activities[activity_id]}",
+        "severity_id": severity.uid,
+        "severity": severity.name,
     }
 
 
-def _common(row: Row) -> dict[str, Any]:
+def _common(row: Row, schema: str) -> dict[str, Any]:
     status_id, status = STATUS[row["action_succeeded"]]
     return {
         "time": row["event_ms"],
         "time_dt": row["event_time"],
-        "severity_id": 1,
-        "severity": "Informational",
         "status_id": status_id,
         "status": status,
         "message": row["action_description"],
-        "metadata": _metadata(row),
-        "actor": _actor(row),
+        "metadata": _metadata(row, schema),
+        "actor": _actor(row, schema),
         "src_endpoint": _endpoint(row),
         "cloud": _without_none({"provider": "Cloudflare", "account": _account(row), "org": _organization(row)}),
-        "http_request": _http_request(row),
+        "http_request": _http_request(row, schema),
         "http_response": _group(code=row["request_status"]),
     }
 
 
-def _metadata(row: Row) -> dict[str, Any]:
+def _metadata(row: Row, schema: str) -> dict[str, Any]:
     return _without_none(
         {
-            "version": OCSF_VERSION,
+            "version": RELEASES[schema].version,
             "profiles": PROFILES,
             "product": _PRODUCT,
             "uid": row["id"],
@@ -109,17 +145,16 @@ def _metadata(row: Row) -> dict[str, Any]:
     )
 
 
-def _actor(row: Row) -> dict[str, Any]:
+def _actor(row: Row, schema: str) -> dict[str, Any]:
     """Returns the actor: the user if one is named, or the account whose token acted; else the kind of actor."""
-    type_id, type_name = USER_TYPES.get(row["actor_type"] or "", (OTHER, row["actor_type"] or "Other"))
+    type_id, type_name = user_type(schema, row["actor_type"])
     token = _token(row)
     user = _user(row) or (token and _group(account=_account(row)))
     if user is None:
-        return {"app_name": "system" if type_name == "System" else row["actor_type"] or "unknown"}
+        return {RELEASES[schema].app_name: "system" if type_name == "System" else row["actor_type"] or "unknown"}
+    credentials = [token] if token and _is_known(schema, "actor.user.programmatic_credentials") else None
     return {
-        "user": _without_none(
-            {**user, "type_id": type_id, "type": type_name, "programmatic_credentials": token and [token]}
-        )
+        "user": _without_none({**user, "type_id": type_id, "type": type_name, "programmatic_credentials": credentials})
     }
 
 
@@ -170,11 +205,11 @@ def _organization(row: Row) -> dict[str, Any] | None:
     return {"uid": uid} if uid else None
 
 
-def _http_request(row: Row) -> dict[str, Any] | None:
+def _http_request(row: Row, schema: str) -> dict[str, Any] | None:
     path, _, query = (row["request_uri"] or "").partition("?")
     method = row["request_method"]
     return _group(
-        http_method=method if method in METHODS else None,
+        http_method=method if method in methods_of(schema) else None,
         url=_group(path=path, query_string=query or None) if path else None,
         user_agent=row["user_agent"],
     )
@@ -207,59 +242,29 @@ def _resources(row: Row) -> list[dict[str, Any]] | None:
     return [_without_none({**named, "type": kind, "group": {"name": product} if product else None})]
 
 
-def _unmapped(row: Row, embed: Embed) -> dict[str, Any] | None:
+def _unmapped(row: Row, embed: Embed, schema: str) -> dict[str, Any] | None:
     texts = {name: row[name] for name in _UNMAPPED_TEXTS}
-    if row["actor_token_id"] and not (row["actor_id"] or row["actor_email"] or _account(row)):
+    has_holder = row["actor_id"] or row["actor_email"] or _account(row)
+    if row["actor_token_id"] and not (has_holder and _is_known(schema, "actor.user.programmatic_credentials")):
         texts["actor_token_id"] = row["actor_token_id"]
     values = {name: row[name] and embed(row[name]) for name in _UNMAPPED_JSON}
     return _without_none({**texts, **values}) or None
 
 
-class _Body(msgspec.Struct, gc=False):
-    """Places in a membership change where the member's user id and e-mail address can be."""
-
-    id: Any = None
-    email: Any = None
-    user: _Body | None = None
-    member: _Body | None = None
-
-    @property
-    def person(self) -> tuple[str | None, str | None]:
-        """The user's id and address. An ``id`` outside of ``user`` is the membership's."""
-        inner = self.user or self.member
-        uid, address = inner.person if inner else (None, None)
-        return (self.user and _text(self.user.id)) or uid, _text(self.email) or address
-
-
-def _text(value: Any) -> str | None:
-    return value if isinstance(value, str) and value else None
-
-
-_BODY = msgspec.json.Decoder(_Body)
-
-
-def _subject(row: Row) -> dict[str, Any] | None:
-    """Returns the person whose account was changed; None if something else was changed or no person is named.
-
-    The resource of such a change is the membership, which has another id than its user.
-    """
-    kinds = {row["resource_type"], row["resource_product"]}
-    if not kinds & ACCOUNT_RESOURCES or not READING_WORDS.isdisjoint(words_of(row["action_type"] or "")):
-        return None
-    bodies = (row["after"], row["before"], row["metadata"], row["request_body"], row["response_body"])
-    people = [_person_in(body) for body in bodies if body]
-    uid = next((found for found, _ in people if found), None)
-    membership = row["resource_id"] or None
-    person = _person(uid, next((found for _, found in people if found), None))
-    if person is None and membership is not None:
-        # OCSF requires a name, an id or an account of a user.
-        person = _group(account=_account(row))
-    return person and _without_none({**person, "uid_alt": membership, "type_id": UNKNOWN})
-
-
-def _person_in(body: str | bytes) -> tuple[str | None, str | None]:
-    try:
-        return _BODY.decode(body).person
-    except (msgspec.DecodeError, ValueError, RecursionError):
-        # The body has another form; it is complete in raw_data.
-        return None, None
+def _subjects(row: Row, schema: str, meaning: Meaning, found: About) -> dict[str, Any]:
+    """Returns what only some classes have: the person, the sign-in, the entity, the roles."""
+    subjects: dict[str, Any] = {}
+    if found.user is not None:
+        user = found.user
+        person = _person(user.uid, "unknown" if user.is_unknown else user.email) or {}
+        if user.is_of_account:
+            person["account"] = _account(row)
+        kind = user_type(schema, row["actor_type"])[0] if user.is_actor else UNKNOWN
+        subjects["user"] = _without_none({**person, "uid_alt": user.uid_alt, "type_id": kind})
+    if found.event_class is AUTHENTICATION:
+        protocol = PROTOCOLS.get(meaning.protocol or "", (None, None))
+        subjects |= {"service": {"name": "Cloudflare"}, "is_mfa": found.is_mfa}
+        subjects |= {"auth_protocol_id": protocol[0], "auth_protocol": protocol[1]}
+    if found.entity is not None:
+        subjects["entity"] = _group(uid=found.entity.uid, name=found.entity.name, type=found.entity.kind)
+    return subjects | {"privileges": found.roles}

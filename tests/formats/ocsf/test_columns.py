@@ -16,98 +16,52 @@ from pyarrow import json as arrow_json
 from airflow_audit_provider.core.api.records import ApiVersion, AuditRecord, follow_previous, lines_of
 from airflow_audit_provider.formats.arrow import ocsf_layout
 from airflow_audit_provider.formats.normalized.columns import EVENT_ONLY, MINOR
+from airflow_audit_provider.formats.options import OCSF_SCHEMAS
 from airflow_audit_provider.formats.part_format import part_format
 from airflow_audit_provider.formats.tables import NormalizedRows
 from tests.formats.encoded import encode
+from tests.formats.ocsf.any_records import raws
 from tests.formats.ocsf.one_event import ocsf_event
-from tests.formats.odd_records import V1, V2, WHEN, odd_raws, raw_of, records_of
+from tests.formats.odd_records import V1, V2, odd_raws, raw_of, records_of
 from tests.formats.rows_of import fake_records, json_rows, parquet_table
 from tests.hypothesis_profiles import examples
 
-_TEXTS = [
-    *("", "a", "user", "admin", "system", "Cloudflare", "account", "api_token", "oauth", "UI", "x@example.com"),
-    *("Bad@x", "hmac:abc", "192.0.2.1", "fe80::1%eth0", "zone", "member", "account.member", "rec_add", "view", "o1"),
-    *("API_key_created", "delete", "password", "?", "/a?b=c", "?q", "/x", "GET", "get", 'q"\\\n', "\u00e9", "null"),
-    *('{"a":\n1}', '{"user":{"id":"u9","email":"m@example.com"}}', '{"email":"k@example.com"}', "[]"),
-]
-_VALUES: list[Any] = [
-    *(None, {}, [], "", "x", 5, True, {"k": "\u00e9"}, {"id": "q", "email": "z@y.org"}, {"zone_name": 7}),
-    *(
-        {"user": {"id": "u1", "email": "m@x.org"}},
-        {"member": {"user": {"id": "7"}}},
-        {"zone_name": "z", "zone_id": "i"},
-    ),
-]
-_GROUPS = {
-    V1: {
-        "action": ("type", "info", "result"),
-        "actor": ("id", "email", "ip", "type"),
-        "owner": ("id",),
-        "resource": ("id", "type"),
-    },
-    V2: {
-        "action": ("type", "description", "result"),
-        "account": ("id", "name"),
-        "organization": ("id",),
-        "actor": ("id", "email", "ip_address", "type", "context", "token_id", "token_name"),
-        "zone": ("id", "name"),
-        "raw": ("cf_ray_id", "method", "status_code", "uri", "user_agent"),
-        "resource": ("id", "product", "type", "scope", "request", "response"),
-    },
-}
-_FREE_FORM = {V1: ("interface", "metadata", "oldValue", "newValue", "oldValueJson", "newValueJson"), V2: ()}
-
-
-@st.composite
-def _raws(draw: st.DrawFn, version: ApiVersion) -> list[bytes]:
-    """Returns records whose documented fields have any values."""
-    values = st.sampled_from([*_TEXTS, None]) if draw(st.booleans()) else st.sampled_from([*_TEXTS, *_VALUES])
-    raws = []
-    for number in range(draw(st.integers(1, 4))):
-        fields: dict[str, Any] = {
-            group: draw(st.fixed_dictionaries({}, optional=dict.fromkeys(names, values)))
-            for group, names in _GROUPS[version].items()
-        }
-        fields |= draw(st.fixed_dictionaries({}, optional=dict.fromkeys(_FREE_FORM[version], values)))
-        if version is V2:
-            fields["action"]["time"] = WHEN
-        raws.append(raw_of(version, f"id{number}", **fields))
-    return raws
-
 
 def _one_by_one(
-    version: ApiVersion, records: Sequence[AuditRecord], embed: Callable[[Any], Any]
+    version: ApiVersion, records: Sequence[AuditRecord], embed: Callable[[Any], Any], schema: str
 ) -> list[dict[str, Any]]:
     """Returns the events of records, each built by itself."""
     table = NormalizedRows(version, MINOR, EVENT_ONLY).plain_table(records, lines_of(records))
     rows = [dict(zip(table, values, strict=True)) for values in zip(*table.values(), strict=True)]
     times_ms = [record.event_ns // 1_000_000 for record in records]
-    return [ocsf_event(row | {"event_ms": time_ms}, embed) for row, time_ms in zip(rows, times_ms, strict=True)]
+    return [ocsf_event(row | {"event_ms": time_ms}, embed, schema) for row, time_ms in zip(rows, times_ms, strict=True)]
 
 
 def _as_json(text: str) -> msgspec.Raw:
     return msgspec.Raw(text.encode().replace(b"\n", b" "))
 
 
-def _check_events(version: ApiVersion, records: Sequence[AuditRecord]) -> None:
+def _check_events(version: ApiVersion, records: Sequence[AuditRecord], schema: str = "ocsf") -> None:
     """Asserts that parts hold the events that are built one by one: JSON Lines byte for byte, Parquet by value."""
-    lines = msgspec.json.Encoder().encode_lines(_one_by_one(version, records, _as_json))
-    assert encode(part_format("jsonl", "none", "ocsf"), version, records) == lines
-    texts = msgspec.json.Encoder().encode_lines(_one_by_one(version, records, str))
+    lines = msgspec.json.Encoder().encode_lines(_one_by_one(version, records, _as_json, schema))
+    assert encode(part_format("jsonl", "none", schema), version, records) == lines
+    texts = msgspec.json.Encoder().encode_lines(_one_by_one(version, records, str, schema))
     expected = arrow_json.read_json(
         io.BytesIO(texts),
         read_options=arrow_json.ReadOptions(block_size=len(texts) + 1),
-        parse_options=arrow_json.ParseOptions(explicit_schema=ocsf_layout().schema, unexpected_field_behavior="error"),
+        parse_options=arrow_json.ParseOptions(
+            explicit_schema=ocsf_layout(schema).schema, unexpected_field_behavior="error"
+        ),
     )
-    assert parquet_table("ocsf", version, records).to_pylist() == expected.to_pylist()
+    assert parquet_table(schema, version, records).to_pylist() == expected.to_pylist()
 
 
 @pytest.mark.parametrize("version", list(ApiVersion))
 @examples(100)
-@given(drawn=st.data())
-def test_events_from_columns_are_the_events_one_by_one(version: ApiVersion, drawn: st.DataObject) -> None:
-    """Rows of both classes, with any attribute missing, stand side by side in one group."""
-    _check_events(version, records_of(version, *drawn.draw(_raws(version))))
+@given(drawn=st.data(), schema=st.sampled_from(OCSF_SCHEMAS))
+def test_events_from_columns_are_the_events_one_by_one(version: ApiVersion, drawn: st.DataObject, schema: str) -> None:
+    """Rows of every class, with any attribute missing, stand side by side in one group."""
+    _check_events(version, records_of(version, *drawn.draw(raws(version))), schema)
 
 
 @pytest.mark.parametrize("version", list(ApiVersion))

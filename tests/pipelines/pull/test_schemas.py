@@ -42,6 +42,7 @@ CHOICES = [
     ("ocsf", "jsonl"),
     ("ocsf", "parquet"),
 ]
+VERSIONS = {"normalized": "1.0", "ocsf": "2.0"}
 EACH_CHOICE = pytest.mark.parametrize(("schema", "file_format"), CHOICES)
 ODD = b'{"id":"odd","when":"2026-10-26T12:00:00Z","action":{"result":"perhaps","type":["x"]},"actor":{"ip":{}}}'
 
@@ -72,7 +73,7 @@ def test_records_are_read_back_unchanged(
     """In every schema the bytes of each record are read back unchanged, and a second run changes nothing."""
     spec = pull_spec(version, schema=schema, file_format=file_format, verify="recount")
     manifest = pull(fake, store, spec)
-    assert manifest.table == TableSchema(schema, "1.0")
+    assert manifest.table == TableSchema(schema, VERSIONS[schema])
     truth = [(row.time_ns, row.id, row.raw) for row in fake.truth(version, None, START, END)]
     assert [(record.event_ns, record.id, record.raw) for record in landed(spec, store)] == truth
     assert verify(store).findings == ()
@@ -111,7 +112,7 @@ def test_late_records_are_added_and_type_mismatches_counted(
     fake.add(ODD)
     manifest = pull(fake, store, spec._replace(attempt_id="two"))
     type_mismatches = {"action_succeeded": 1, "action_type": 1, "actor_ip": 1}
-    assert (manifest.generation, manifest.table) == (2, TableSchema(schema, "1.0", type_mismatches))
+    assert (manifest.generation, manifest.table) == (2, TableSchema(schema, VERSIONS[schema], type_mismatches))
     assert describe(manifest)["type_mismatch_count"] == 3
     assert landed_ids(spec, store) == true_ids(fake)
     assert ODD in [record.raw for record in landed(spec, store)]
@@ -147,7 +148,7 @@ def test_empty_window_has_no_part(schema: str, file_format: str, store: LocalSto
     manifest = pull(
         fake_with(ManualClock(), records_per_day=0), store, pull_spec(schema=schema, file_format=file_format)
     )
-    assert (manifest.parts, manifest.table) == ((), TableSchema(schema, "1.0"))
+    assert (manifest.parts, manifest.table) == ((), TableSchema(schema, VERSIONS[schema]))
     assert [key for key in visible_keys(store) if key.startswith("dt=")] == []
 
 
