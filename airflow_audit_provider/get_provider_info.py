@@ -185,7 +185,7 @@ def _limit_fields() -> dict[str, object]:
                 "minimum": 1,
                 "section": "Limits",
                 "description_md": (
-                    "At most so many; if empty, what the API allows: 1200 in 300 seconds for all clients of a user. "
+                    "If empty, the limit that the API states: 1200 in 300 seconds for all clients of a user. "
                     "[Rate limits](https://developers.cloudflare.com/fundamentals/api/reference/limits/)"
                 ),
             },
@@ -234,7 +234,9 @@ def _retry_fields() -> dict[str, object]:
                 "type": ["number", "null"],
                 "minimum": 0,
                 "section": "Limits",
-                "description_md": "1800 if empty. After its rate limit, Cloudflare blocks a client for 300 seconds.",
+                "description_md": (
+                    "1800 if empty. If a client exceeds the rate limit, Cloudflare blocks it for 300 seconds."
+                ),
             },
         },
     }
