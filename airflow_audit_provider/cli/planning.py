@@ -15,6 +15,7 @@ from typing import Any, TextIO, cast
 
 from airflow.providers.common.compat.sdk import Connection
 
+from airflow_audit_provider._airflow.connection import get_connection
 from airflow_audit_provider.adapters.storage.fsspec_store import store_from_uri
 from airflow_audit_provider.cli.progress import ReadProgress
 from airflow_audit_provider.core.api.query import AuditQuery
@@ -27,6 +28,7 @@ from airflow_audit_provider.pipelines.plan_report import Plan
 
 # The names that Cloudflare's own tools use.
 TOKEN_VARIABLE, BASE_URL_VARIABLE = "CLOUDFLARE_API_TOKEN", "CLOUDFLARE_BASE_URL"
+_NO_CREDENTIAL = "Set the environment variable CLOUDFLARE_API_TOKEN to an API token, or give a connection by --conn-id."
 _QUERY_OPTIONS = ("api_version", "scope", "account_id", "organization_id")
 
 
@@ -44,6 +46,9 @@ def hook_for(options: argparse.Namespace) -> CloudflareHook:
     """Returns the hook of ``--conn-id``; without it that of the token in the environment, else of the default id."""
     if options.conn_id is None and os.environ.get(TOKEN_VARIABLE):
         return EnvironmentHook(TOKEN_VARIABLE)
+    if options.conn_id is None:
+        # Without Airflow there is no such connection: the hook's own error would not name the variable.
+        get_connection(DEFAULT_CONN_ID, _NO_CREDENTIAL)
     return CloudflareHook(options.conn_id or DEFAULT_CONN_ID)
 
 

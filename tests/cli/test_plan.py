@@ -132,6 +132,15 @@ def test_airflow_connection_is_used_by_its_id(
     assert "SourceAuthError" in capsys.readouterr().err
 
 
+def test_missing_token_names_the_variable_to_set(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Without a token and without the default connection, the error says how to give a token to the command."""
+    monkeypatch.delenv("CLOUDFLARE_API_TOKEN")
+    assert main(["plan", str(tmp_path)]) == 2
+    assert "Set the environment variable CLOUDFLARE_API_TOKEN" in capsys.readouterr().err
+
+
 def test_wrong_arguments_return_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """An impossible number of samples is an error, and nothing is printed as a result."""
     assert plan_of(tmp_path, "--samples", "2") == 2
