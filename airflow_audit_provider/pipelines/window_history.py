@@ -30,10 +30,11 @@ class Generation(NamedTuple):
 
 
 class WindowHistory(NamedTuple):
-    """The newest generations of a window, the newest first, and how many there are."""
+    """The newest generations of a window, the newest first, how many there are, and the bytes that were read."""
 
     generations: tuple[Generation, ...]
     generation_count: int
+    size_bytes: int
 
 
 def window_history(store: Store, keys: WindowKeys) -> WindowHistory:
@@ -41,8 +42,10 @@ def window_history(store: Store, keys: WindowKeys) -> WindowHistory:
     numbers = {keys.generation_of(key) for key in store.list_keys(keys.manifest_prefix)}
     listed = sorted((number for number in numbers if number is not None), reverse=True)
     newest = {keys.manifest(number): number for number in listed[:MOST_READ]}
-    read = read_each_within_bounds(store, list(newest))
-    return WindowHistory(tuple(_generation(newest[key], key, content) for key, content in read), len(listed))
+    read = list(read_each_within_bounds(store, list(newest)))
+    size_bytes = sum(len(content) for _, content in read if isinstance(content, bytes))
+    generations = tuple(_generation(newest[key], key, content) for key, content in read)
+    return WindowHistory(generations, len(listed), size_bytes)
 
 
 def _generation(number: int, key: str, content: bytes | ReadLimitExceededError | None) -> Generation:

@@ -2,8 +2,8 @@
 
 A reading is kept for a minute, so a page that is opened again costs the store nothing.
 
-Invariant: a request waits for a bounded time, nothing is read twice at the same time, and the numbers of threads and of
-results that are kept have bounds, however many pages are requested.
+Invariant: a request waits for a bounded time, nothing is read twice at the same time, and the number of threads and the
+number and weight of results that are kept have bounds, however many pages are requested.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ KEPT_SECONDS, WAITED_SECONDS = 60.0, 8.0
 _MOST_AT_A_TIME = 4
 # Readings that wait for their turn have a thread each.
 _MOST_BEGUN, _MOST_KEPT = 64, 256
+# Bytes, or what somebody estimates as bytes: results of enormous destinations would fill the memory together.
+MOST_WEIGHT = 256 << 20
 # After so long a reading begins although the others have not ended: stores that hang must not hold up all others.
 _TURN_SECONDS = 30.0
 
@@ -31,23 +33,33 @@ _TURN_SECONDS = 30.0
 _Result = TypeVar("_Result")
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, weakref_slot=True, eq=False)
 class Reading(Generic[_Result]):
     """What is read: ``result`` once it has ended well, ``error`` in words once it has failed."""
 
     began_at: datetime
     began: float
     result: _Result | None = None
+    weight: int = 0
     error: str = ""
     done: threading.Event = field(default_factory=threading.Event)
 
 
 class Readings(Generic[_Result]):
-    """Readings by name; how one is made is given with each start, and it may raise anything."""
+    """Readings by name; how one is made is given with each start, and it may raise anything.
 
-    def __init__(self, clock: Clock, waited_seconds: float = WAITED_SECONDS) -> None:
+    ``weigh`` returns about how many bytes a result takes.
+    """
+
+    def __init__(
+        self,
+        clock: Clock,
+        waited_seconds: float = WAITED_SECONDS,
+        weigh: Callable[[_Result], int] | None = None,
+    ) -> None:
         self._clock = clock
         self._waited_seconds = waited_seconds
+        self._weigh = weigh
         self._lock = threading.Lock()
         self._slots = threading.Semaphore(_MOST_AT_A_TIME)
         self._readings: dict[str, Reading[_Result]] = {}
@@ -90,16 +102,21 @@ class Readings(Generic[_Result]):
         return self._clock.monotonic() - reading.began > KEPT_SECONDS
 
     def _forget_old(self) -> None:
-        """Drops readings that nobody would get, and the oldest of the others if there are too many."""
+        """Drops readings that nobody would get, and the oldest of the others if they are too many or too heavy."""
         ended = [name for name, one in self._readings.items() if one.done.is_set()]
-        for place, name in enumerate(ended, start=_MOST_KEPT - len(ended)):
-            if place < 0 or self._is_old(self._readings[name]):
+        left = MOST_WEIGHT
+        for place, name in enumerate(reversed(ended)):
+            left -= self._readings[name].weight
+            is_beyond = place >= _MOST_KEPT or (left < 0 and place > 0)
+            if is_beyond or self._is_old(self._readings[name]):
                 del self._readings[name]
 
     def _run(self, read: Callable[[], _Result], reading: Reading[_Result]) -> None:
         has_slot = self._slots.acquire(timeout=_TURN_SECONDS)
         try:
-            reading.result = read()
+            result = read()
+            reading.weight = self._weigh(result) if self._weigh else 0
+            reading.result = result
         except AuditProviderError as error:
             reading.error = error.own_words()
             log_detail(error)
@@ -113,7 +130,9 @@ class Readings(Generic[_Result]):
         finally:
             if has_slot:
                 self._slots.release()
-            reading.done.set()
+            with self._lock:
+                reading.done.set()
+                self._forget_old()
 
 
 def log_detail(error: AuditProviderError) -> None:

@@ -29,6 +29,7 @@ from airflow_audit_provider._airflow.coverage_page.readings import WAITED_SECOND
 from airflow_audit_provider._airflow.coverage_page.runs import runs_of
 from airflow_audit_provider._airflow.coverage_page.sources import Source, sources
 from airflow_audit_provider._airflow.coverage_page.verify_view import verify_view
+from airflow_audit_provider._airflow.coverage_page.view_cache import ViewCache
 from airflow_audit_provider._airflow.coverage_page.window_view import window_view
 from airflow_audit_provider._airflow.observability.log_lines import window_text
 from airflow_audit_provider._airflow.page_addresses import dashboard_page, object_page
@@ -46,6 +47,8 @@ from airflow_audit_provider.pipelines.window_history import WindowHistory, windo
 log = logging.getLogger(__name__)
 _USER = Depends(access.current_user())
 _REFRESH_SECONDS = 5
+# What a window of an overview takes, and how many times the bytes of a manifest or seal its decoded form takes.
+_WINDOW_BYTES, _DECODED = 400, 4
 _WORDS = {
     401: "You are not logged in. Log in to Airflow, then open this page again.",
     403: (
@@ -84,9 +87,10 @@ class _Site:
     def __init__(self, list_sources: Callable[[], list[Source]], clock: Clock, waited_seconds: float) -> None:
         self._list_sources = list_sources
         self._clock = clock
-        self._overviews = Readings[Overview](clock, waited_seconds)
-        self._windows = Readings[WindowHistory](clock, waited_seconds)
-        self._seals = Readings[SealObjects](clock, waited_seconds)
+        self._overviews = Readings[Overview](clock, waited_seconds, lambda seen: _WINDOW_BYTES * len(seen.windows))
+        self._windows = Readings[WindowHistory](clock, waited_seconds, lambda found: _DECODED * found.size_bytes)
+        self._seals = Readings[SealObjects](clock, waited_seconds, _weight_of_seals)
+        self._views = ViewCache()
 
     def datasets(self, version: str = "", account: str = "", user: Any = _USER) -> Response:
         """Lists the datasets that the user may read."""
@@ -94,8 +98,7 @@ class _Site:
             raise HTTPException(403)
         found = access.readable(user, self._list_sources())
         started = [(source, self._start(source)) for source in found]
-        now = self._clock.now()
-        rows = [views.dataset_row(source, self._overviews.wait(reading), now) for source, reading in started]
+        rows = [self._row(source, self._overviews.wait(reading)) for source, reading in started]
         shown = [row for row in rows if row.is_chosen(version, account)]
         is_waiting = any(row.is_waiting for row in rows)
         return page(
@@ -117,17 +120,34 @@ class _Site:
         reading = self._overviews.wait(self._start(source, again=bool(again)))
         if reading.result is None:
             return _unread("../", source, reading)
-        now = self._clock.now()
         return page(
             "dataset.html",
             "../",
             source=source,
             read_at=views.instant_text(reading.began_at),
-            view=views.dataset_view(reading.result, now, source.dag_id),
-            day=views.day_view(reading.result, chosen, now) if chosen else None,
+            view=self._view(source, reading, reading.result),
+            day=self._day_view(source, reading, reading.result, chosen) if chosen else None,
             legend=views.legend(),
             bar_height=views.BAR_HEIGHT,
             may_start=access.may_backfill(user, source.dag_id or DEFAULT_DAG_ID),
+        )
+
+    def _row(self, source: Source, reading: Reading[Overview]) -> views.DatasetRow:
+        if reading.result is None:
+            return views.unread_row(source, reading.error)
+        seen = reading.result
+        return self._views.get(
+            ("row", source.id), reading, self._clock.now(), lambda now: views.dataset_row(source, seen, now)
+        )
+
+    def _view(self, source: Source, reading: Reading[Overview], seen: Overview) -> views.DatasetView:
+        return self._views.get(
+            ("dataset", source.id), reading, self._clock.now(), lambda now: views.dataset_view(seen, now, source.dag_id)
+        )
+
+    def _day_view(self, source: Source, reading: Reading[Overview], seen: Overview, day: date) -> views.DayView:
+        return self._views.get(
+            ("day", source.id, str(day)), reading, self._clock.now(), lambda now: views.day_view(seen, day, now)
         )
 
     def window(self, dataset_id: str, name: str, again: str = "", user: Any = _USER) -> Response:
@@ -183,6 +203,10 @@ class _Site:
 
     def _start(self, source: Source, *, again: bool = False) -> Reading[Overview]:
         return self._overviews.start(source.id, lambda: overview(source.open(), note=log_detail), again=again)
+
+
+def _weight_of_seals(sealed: SealObjects) -> int:
+    return _DECODED * sum(map(len, sealed.chain.objects.values()))
 
 
 def _window_keys(name: str) -> WindowKeys:

@@ -40,7 +40,6 @@ from airflow_audit_provider.pipelines.plan import DEFAULT_DAG_ID
 
 if TYPE_CHECKING:
     # Reports use these views where Airflow is not installed; the sources import it.
-    from airflow_audit_provider._airflow.coverage_page.readings import Reading
     from airflow_audit_provider._airflow.coverage_page.sources import Source
 
 BAR_HEIGHT = 60
@@ -147,11 +146,13 @@ class DatasetRow(NamedTuple):
         return not self.facts or (version in ("", self.version) and account in ("", self.account))
 
 
-def dataset_row(source: Source, reading: Reading[Overview], now: datetime) -> DatasetRow:
+def unread_row(source: Source, error: str) -> DatasetRow:
+    """Returns a dataset that cannot be read for this reason, or was not read yet, as it is listed."""
+    return DatasetRow(source.id, source.uri, "", "", (), error, not error)
+
+
+def dataset_row(source: Source, seen: Overview, now: datetime) -> DatasetRow:
     """Returns a dataset as it is listed."""
-    seen = reading.result
-    if seen is None:
-        return DatasetRow(source.id, source.uri, "", "", (), reading.error, not reading.error)
     query = seen.dataset.query if seen.dataset else None
     facts = tuple(_facts(seen, history(seen.windows, now), now))
     version, account = (str(query.version), query.scope_id or str(query.scope)) if query else ("", "")

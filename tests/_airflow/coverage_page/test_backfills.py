@@ -16,11 +16,11 @@ MIDNIGHT = NOW.replace(hour=0)
 DAY, HOUR = timedelta(days=1), timedelta(hours=1)
 
 
-def _windows(first_ago: int, count: int, **figures: int) -> list[SeenWindow]:
+def _windows(first_ago: int, count: int, record_count: int = 0, request_count: int = 0) -> list[SeenWindow]:
     """Returns so many days, the first one so many days ago."""
     start = MIDNIGHT - first_ago * DAY
     windows = [TimeWindow(start + number * DAY, start + (number + 1) * DAY) for number in range(count)]
-    return [SeenWindow(window, 1, **figures) for window in windows]
+    return [SeenWindow(one, 1, record_count=record_count, request_count=request_count) for one in windows]
 
 
 def _plan(start: datetime, end: datetime, seen: list[SeenWindow], lost: timedelta = timedelta()) -> Backfill:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from airflow_audit_provider.adapters.clock import SystemClock
 from airflow_audit_provider.adapters.storage.errors import translate_storage_errors
 from airflow_audit_provider.exceptions import StorageError
 from airflow_audit_provider.pipelines.overview import Overview, overview
+from tests._airflow.coverage_page.in_process import client_of, source_of
 from tests._airflow.coverage_page.site import Site, page_of, serve, write
 from tests.pipelines.history.generated import committed, windows
 from tests.pipelines.verify.memory_store import MemoryStore
@@ -73,6 +75,60 @@ def test_list_with_store_that_does_not_answer_shows_the_others(site: Site, root:
     assert text.count("The store has not answered yet") >= 1
     assert "hidden-password" not in text
     assert text.count("2026-11-01T00:00:00Z") >= 2
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("rest", ["", "/verify"])
+def test_page_of_destination_that_cannot_be_read_says_why(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, rest: str
+) -> None:
+    """Each page of the dataset has the reason, and a link that reads it again once it is corrected."""
+    folder = tmp_path / "landed"
+    folder.write_text("no folder")
+    client, address = client_of(monkeypatch, lambda: [source_of(folder)]), f"/d/{source_of(folder).id}{rest}"
+    answer = client.get(address)
+    assert answer.status_code == 502
+    assert "is a file" in answer.text
+    assert 'href="?again=1"' in answer.text
+    folder.unlink()
+    write(folder, committed(windows(2)))
+    assert client.get(f"{address}?again=1").status_code == 200
+
+
+@pytest.mark.integration
+def test_page_of_store_that_answers_late_has_figures_after_a_refresh(
+    monkeypatch: pytest.MonkeyPatch, root: Path
+) -> None:
+    """The store is asked once, however often the browser opens the page until it answers; other pages do not wait."""
+    answers, count = threading.Event(), 0
+
+    class Late(MemoryStore):
+        """A store that answers after half a minute, which the test ends."""
+
+        def read(self, key: str) -> bytes | None:
+            answers.wait(600)
+            return super().read(key)
+
+    def opened(source: Source) -> MemoryStore:
+        nonlocal count
+        count += source.uri == SILENT
+        return (Late if source.uri == SILENT else MemoryStore)(dict(committed(windows(2))))
+
+    monkeypatch.setattr(Source, "open", opened)
+    late, good = Source(SILENT, SILENT), Source("s3://bucket/good", "s3://bucket/good")
+    client = client_of(monkeypatch, lambda: [late, good], waited=0.2)
+    try:
+        for _ in range(3):
+            answer = client.get(f"/d/{late.id}")
+            assert (answer.status_code, 'http-equiv="refresh"' in answer.text) == (503, True)
+        assert client.get(f"/d/{good.id}").status_code == 200
+        assert "2026-11-01T00:00:00Z" in client.get("/").text
+    finally:
+        answers.set()
+    deadline = time.monotonic() + 60
+    while client.get(f"/d/{late.id}").status_code != 200:
+        assert time.monotonic() < deadline
+    assert count == 1
 
 
 @pytest.mark.integration

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from airflow_audit_provider._airflow.coverage_page import readings as readings_module
-from airflow_audit_provider._airflow.coverage_page.readings import Readings
+from airflow_audit_provider._airflow.coverage_page.readings import MOST_WEIGHT, Reading, Readings
+from airflow_audit_provider._airflow.coverage_page.view_cache import ViewCache
 from airflow_audit_provider.adapters.clock import SystemClock
 from airflow_audit_provider.exceptions import StorageError
 
@@ -55,6 +59,71 @@ def test_readings_of_many_pages_keep_bounded_number_of_results() -> None:
         readings.wait(readings.start(str(number), int))
     assert readings.start("299", int).done.is_set()
     assert readings.start("0", int) is not first
+
+
+def test_readings_of_large_destinations_keep_bounded_weight() -> None:
+    """Two results that are heavier than the bound together are not both kept; the newest one is, whatever it weighs."""
+    readings = Readings[int](SystemClock(), 60, lambda weight: weight)
+
+    def read(name: str, weight: int) -> Reading[int]:
+        return readings.wait(readings.start(name, lambda: weight))
+
+    first, second = read("a", MOST_WEIGHT // 2 + 1), read("b", MOST_WEIGHT // 2 + 1)
+    assert read("b", 0) is second
+    assert read("a", 0) is not first
+    heavy = read("c", 2 * MOST_WEIGHT)
+    assert read("c", 0) is heavy
+    assert read("b", 0) is not second
+
+
+@pytest.fixture
+def reading() -> Reading[int]:
+    """A reading that has ended."""
+    readings = Readings[int](SystemClock(), 60)
+    return readings.wait(readings.start("d", int))
+
+
+def test_view_of_one_reading_and_minute_is_computed_once(reading: Reading[int]) -> None:
+    """Requests at the same time wait for one computation, and later ones of the same minute get its result."""
+    cache, count, may_end = ViewCache(), 0, threading.Event()
+    now = datetime(2026, 11, 30, 12, 0, 1, tzinfo=UTC)
+
+    def compute(minute: datetime) -> datetime:
+        nonlocal count
+        count += 1
+        may_end.wait(60)
+        return minute
+
+    with ThreadPoolExecutor(8) as threads:
+        found = [threads.submit(cache.get, ("d",), reading, now, compute) for _ in range(8)]
+        may_end.set()
+    assert ({one.result() for one in found}, count) == ({now.replace(second=0)}, 1)
+    cache.get(("d",), reading, now + timedelta(seconds=58), compute)
+    assert count == 1
+    cache.get(("d",), reading, now + timedelta(seconds=60), compute)
+    other = Readings[int](SystemClock(), 60).start("d", int)
+    cache.get(("d",), other, now + timedelta(seconds=60), compute)
+    assert count == 3
+
+
+def test_views_of_many_pages_are_bounded_and_keep_no_reading(reading: Reading[int]) -> None:
+    """The oldest view is computed again, and the reading that views come from, which is large, is not kept."""
+    cache, computed, references = ViewCache(), list[str](), sys.getrefcount(reading)
+    now = datetime(2026, 11, 30, 12, tzinfo=UTC)
+
+    def noted(name: str, minute: datetime) -> datetime:
+        computed.append(name)
+        return minute
+
+    def get(name: str) -> None:
+        cache.get((name,), reading, now, lambda minute: noted(name, minute))
+
+    for number in range(100):
+        get(str(number))
+    get("99")
+    get("0")
+    assert computed[99:] == ["99", "0"]
+    assert sys.getrefcount(reading) == references
 
 
 def test_reading_without_a_thread_is_made_by_later_request(monkeypatch: pytest.MonkeyPatch) -> None:
