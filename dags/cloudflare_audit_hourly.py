@@ -8,6 +8,9 @@ The Airflow Variable `audit_newest_seal` has the digest of the newest seal of th
 nothing if the chain does not contain this digest. Somebody who can only write to the object store cannot change a
 Variable. The first run creates the Variable.
 
+After each seal, `report_day` writes a report for auditors below `_reports/` of the destination: one HTML file about all
+days, which needs neither Airflow nor this package to be read.
+
 Settings: AUDIT_HOURLY_DESTINATION, AUDIT_HOURLY_START_DATE, AUDIT_SEAL_CONN_ID (a connection with the signing key;
 without it seals are not signed), and the Variable `audit_seal_public_key` (the public key; without it, signatures are
 not verified, and sealed parts that were erased are removed only by the run that erases them).
@@ -23,6 +26,7 @@ from airflow.sdk import DAG, Variable, task
 
 from airflow_audit_provider.assets.audit_logs import audit_log_asset
 from airflow_audit_provider.operators.audit_logs import CloudflareAuditLogsToObjectStorageOperator
+from airflow_audit_provider.operators.report import CloudflareAuditLogsReportOperator
 from airflow_audit_provider.operators.seal import CloudflareAuditLogsSealOperator
 from airflow_audit_provider.operators.verify import CloudflareAuditLogsVerifyOperator
 
@@ -95,4 +99,11 @@ if [int(part) for part in __version__.split(".")[:2]] >= [3, 3]:
             # The seal task has checked that the chain also has the digest that the previous run kept.
             expected_seal_sha256="{{ ti.xcom_pull('seal_day')['newest_seal_sha256'] }}",
         )
+        report = CloudflareAuditLogsReportOperator(
+            task_id="report_day",
+            destination=DESTINATION,
+            public_key=PUBLIC_KEY,
+            expected_seal_sha256="{{ ti.xcom_pull('seal_day')['newest_seal_sha256'] }}",
+        )
+        verify >> report
         seal >> verify >> keep_digest("{{ ti.xcom_pull('seal_day')['newest_seal_sha256'] }}")

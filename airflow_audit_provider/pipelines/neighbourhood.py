@@ -23,6 +23,7 @@ from airflow_audit_provider.core.archive.object_keys import (
     MANIFEST_FOLDER,
     MANIFEST_INDEX_FOLDER,
     PARTITION_START,
+    REPORT_FOLDER,
     SEAL_FOLDER,
     STAGING_FOLDER,
     VERIFIED_FOLDER,
@@ -117,6 +118,7 @@ _OWN_FOLDERS = {
     STAGING_FOLDER,
     SEAL_FOLDER,
     VERIFIED_FOLDER,
+    REPORT_FOLDER,
     LONG_WINDOW_FOLDER,
 }
 

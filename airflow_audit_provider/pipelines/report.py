@@ -1,19 +1,22 @@
 """Reads what a report about a destination states: its datasets, their seals, and the records of verifications.
 
-Parts are not read: what they hold is proved by ``verify``, whose result a report can contain.
+Parts are not read: ``verify`` proves what they hold, and the report has the records of its runs.
 
-Invariant: it writes nothing, and a manifest, seal or record that cannot be used is in the result with its reason.
+Invariant: it writes nothing but the report, and a manifest, seal or record that cannot be used is in the result with
+its reason.
 """
 
 from __future__ import annotations
 
+import hashlib
 import sys
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from itertools import islice
 from typing import NamedTuple
 
 from airflow_audit_provider.core.api.endpoints import V1, VERSIONS
-from airflow_audit_provider.core.archive.object_keys import WindowKeys
+from airflow_audit_provider.core.archive.object_keys import WindowKeys, report_key
 from airflow_audit_provider.core.archive.stitching import Stitching, stream_folder
 from airflow_audit_provider.core.ports import Store
 from airflow_audit_provider.core.verification.findings import Finding, FindingKind
@@ -70,6 +73,15 @@ class Evidence(NamedTuple):
     anchors: TrustAnchors
 
 
+class KeptReport(NamedTuple):
+    """A report beside the data; ``is_new`` is False if a file with the same bytes was there."""
+
+    key: str
+    sha256: str
+    size_bytes: int
+    is_new: bool
+
+
 def gather_evidence(root: Store, open_folder: Callable[[str], Store], anchors: TrustAnchors) -> Evidence:
     """Returns what is known of a destination; ``open_folder`` opens a dataset's folder as a store of its own.
 
@@ -94,6 +106,13 @@ def gather_evidence(root: Store, open_folder: Callable[[str], Store], anchors: T
             datasets.append(_evidence(folder, store, _required(stitching, folder), anchors))
     absent = () if stitching is None else tuple(one for one in VERSIONS if stream_folder(one) not in folders)
     return Evidence(tuple(datasets), tuple(unopened), stitching, absent, anchors)
+
+
+def keep_report(store: Store, at: datetime, content: bytes) -> KeptReport:
+    """Writes a report unless it is there; its key has the digest of its bytes, so nothing is ever overwritten."""
+    sha256 = hashlib.sha256(content).hexdigest()
+    key = report_key(at, sha256)
+    return KeptReport(key, sha256, len(content), store.create(key, content))
 
 
 def _required(stitching: Stitching | None, folder: str) -> TimeWindow | None:

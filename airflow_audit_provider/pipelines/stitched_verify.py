@@ -16,7 +16,12 @@ import msgspec
 from airflow_audit_provider.core.api.endpoints import V1, V2, VERSIONS
 from airflow_audit_provider.core.archive.dataset import read_dataset
 from airflow_audit_provider.core.archive.manifest import is_canonical
-from airflow_audit_provider.core.archive.object_keys import DATASET_KEY, read_manifest_key
+from airflow_audit_provider.core.archive.object_keys import (
+    DATASET_KEY,
+    REPORT_FOLDER,
+    STAGING_FOLDER,
+    read_manifest_key,
+)
 from airflow_audit_provider.core.archive.stitching import STITCHING_KEY, Stitching, stream_folder
 from airflow_audit_provider.core.ports import Store
 from airflow_audit_provider.core.verification.findings import Finding, FindingKind, finding
@@ -79,7 +84,7 @@ def _root_findings(root: Store, stitching: Stitching) -> Iterator[Finding]:
         fact = "The descriptor's bytes differ from the canonical bytes of its content. Restore it from a copy."
         yield finding(FindingKind.DATASET_UNREADABLE, STITCHING_KEY, fact)
     for name in root.list_folders(""):
-        if name not in _FOLDERS and name != "_staging":
+        if name not in _FOLDERS and f"{name}/" not in (STAGING_FOLDER, REPORT_FOLDER):
             fact = "The root of a stitched history has a folder that belongs to neither version."
             yield finding(FindingKind.OBJECT_UNEXPECTED, f"{name}/", fact)
 

@@ -24,7 +24,7 @@ DECLARATIONS = re.compile(
     r"exceptions|assets(\.audit_logs)?|links(\.audit_logs)?|adapters(\.clock|\.storage(\.(libraries|uris))?)?|formats(\.options)?"
     r"|core(\.(limits|api(\.(endpoints|record_filter))?|watch(\.polling)?))?"
     r"|_airflow(\.(arguments|compat|config|deferral|destinations|garbage_collection|stitched_landing|task_errors))?"
-    r"|operators(\.(audit_logs|coverage|plan|verify|seal|warehouses))?"
+    r"|operators(\.(audit_logs|coverage|plan|verify|seal|report|warehouses))?"
     r"|sensors(\.audit_logs)?|triggers(\.audit_logs)?)"
 )
 HEAVY = re.compile(r"(pyarrow|duckdb|pyiceberg|difflib)(\.|$)")

@@ -240,7 +240,9 @@ def test_expected_seal_is_refused_for_the_root(history: Path, capsys: pytest.Cap
         assert main([verb, str(history)]) == 2
         said = capsys.readouterr().err
         assert "root of a stitched history" in said
-        assert "v1 belong those that start before 2026-10-21T06:00:00Z, in v2 those that start at 2026-10-20T06" in said
+        assert (
+            "v1 holds the windows that start before 2026-10-21T06:00:00Z, v2 those that start at 2026-10-20T06" in said
+        )
         assert main([verb, str(history / "v1")]) == 0
     with pytest.raises(ConfigurationError, match="root of a stitched history"):
         find_gaps(LocalStore(str(history)), MIDNIGHT + 4 * DAY, GapRequest(start=MIDNIGHT))

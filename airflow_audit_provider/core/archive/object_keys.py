@@ -10,6 +10,7 @@
     _seals/index/000001.json                                                   copies of the seals up to this number
     _dataset.json                                                              the dataset descriptor
     _verified/20261129T101500Z-0123456789abcdef.json                           a verification that passed, as a note
+    _reports/20261129T101500Z-0123456789abcdef.html                            a report for auditors
     _long_windows/20261001T000000Z-20261101T000000Z.json                       announces a window of more than a day
     _manifest_index/2026-11.jsonl.gz                                           copies of a month's newest manifests
     _commit_log/2026-11-02/20261102T001500Z-<window>.g0001-<attempt>.json      an attempt that may commit
@@ -38,6 +39,7 @@ MANIFEST_FOLDER = "_manifests/"
 STAGING_FOLDER = "_staging/"
 SEAL_FOLDER = "_seals/"
 VERIFIED_FOLDER = "_verified/"
+REPORT_FOLDER = "_reports/"
 LONG_WINDOW_FOLDER = "_long_windows/"
 MANIFEST_INDEX_FOLDER = "_manifest_index/"
 COMMIT_LOG_FOLDER = "_commit_log/"
@@ -59,6 +61,7 @@ _MANIFEST = re.compile(
     MANIFEST_FOLDER + _PARTITION.pattern + _WINDOW.pattern + r"\.g(\d{4}|[1-9]\d{4,14})\.json", re.ASCII
 )
 _PASS_RECORD = re.compile(VERIFIED_FOLDER + r"\d{8}T\d{6}Z-[0-9a-f]{16}\.json", re.ASCII)
+_REPORT = re.compile(REPORT_FOLDER + r"\d{8}T\d{6}Z-[0-9a-f]{16}\.html", re.ASCII)
 # A key never has it, because the fraction of a whole second is left out.
 _ZERO_FRACTION = ".000000Z"
 _MANIFEST_INDEX = re.compile(MANIFEST_INDEX_FOLDER + r"(\d{4}-(?:0[1-9]|1[0-2]))\.jsonl\.gz", re.ASCII)
@@ -347,6 +350,16 @@ def pass_record_key(verified_at: datetime, sha256: str) -> str:
 def is_pass_record_key(key: str) -> bool:
     """Returns whether a key is that of the record of a verification."""
     return _PASS_RECORD.fullmatch(key) is not None
+
+
+def report_key(at: datetime, sha256: str) -> str:
+    """Returns the key of a report about the destination as it was at an instant; keys sort by time."""
+    return f"{REPORT_FOLDER}{_compact(at.astimezone(UTC).replace(microsecond=0))}-{sha256[:16]}.html"
+
+
+def is_report_key(key: str) -> bool:
+    """Returns whether a key is that of a report."""
+    return _REPORT.fullmatch(key) is not None
 
 
 # Adjacent windows share a bound, and a window's name is a part of several keys.

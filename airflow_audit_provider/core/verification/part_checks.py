@@ -24,6 +24,7 @@ from airflow_audit_provider.core.archive.object_keys import (
     STAGING_FOLDER,
     announced_window,
     is_pass_record_key,
+    is_report_key,
     manifest_index_month,
     read_log_key,
     read_manifest_key,
@@ -290,7 +291,7 @@ def stray_findings(keys: Iterable[str], named: Iterable[str], superseded: Iterab
 def _belongs_to_no_window(key: str) -> bool:
     if is_pass_record_key(key) or manifest_index_month(key) or announced_window(key) or read_log_key(key):
         return True
-    return key == DATASET_KEY
+    return key == DATASET_KEY or is_report_key(key)
 
 
 def _unreferenced(key: str) -> Iterator[Finding]:
