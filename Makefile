@@ -92,6 +92,7 @@ bench-growth: environment
 	$(BIN)/python -m bench.growth --write
 
 bench-loading: environment
+	@python="$$(tools/python $(PYTHON))" && "$$python" tools/environment.py $(BENCH) requirements/bench.txt
 	$(BIN)/python -m bench.loading --write --runs 5
 
 bench-task-start: environment

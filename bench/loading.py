@@ -2,8 +2,9 @@
 
 The floor of DuckDB is ``INSERT … SELECT … FROM read_parquet`` of all parts, that of Iceberg the append of one Arrow
 table, that of PostgreSQL a COPY of Arrow's CSV, a part at a time. PostgreSQL's figures are those of the client.
+dlt loads the same files in the environment of ``make bench``; without that environment it is left out.
 
-Invariant: floor and load take turns, each in a process of its own, on the same landed window.
+Invariant: floor, load and dlt take turns, each in a process of its own, on the same landed window.
 """
 
 from __future__ import annotations
@@ -40,7 +41,9 @@ from bench.meter import peak_bytes, read_meter, resident_bytes
 FIGURES = Path(__file__).with_name("loading.json")
 PAGE = Path(__file__).parents[1] / "docs/explanation/loading.md"
 ENGINES = ("duckdb", "iceberg", "postgres")
-FLOOR, LOAD = "floor", "load"
+FLOOR, LOAD, DLT = "floor", "load", "dlt"
+# The environment of the benchmark, which has dlt.
+DLT_PYTHON = Path(__file__).parents[1] / ".bench/venv/bin/python"
 NORMALIZED, OTHER = "parquet normalized", "jsonl.zst"
 # A load's ratio to the floor may be this many times the committed one.
 MOST_RATIO = 1.15
@@ -82,6 +85,7 @@ def main() -> int:
     parser.add_argument("--records", type=int, default=1_000_000, help="size of the window")
     parser.add_argument("--runs", type=int, default=3, help="runs of each, of which the median counts")
     parser.add_argument("--form", default=NORMALIZED, help=f"{NORMALIZED!r}, or {OTHER!r} without a floor")
+    parser.add_argument("--dlt", default=str(DLT_PYTHON), help="a Python that has dlt, which is left out without one")
     parser.add_argument("--landed", help="a folder that keeps the landed window for the next run")
     parser.add_argument("--write", action="store_true", help="write the figures and the page")
     parser.add_argument("--check", action="store_true", help="fail if a load costs more than the committed ratios say")
@@ -95,17 +99,21 @@ def main() -> int:
 
 
 def _measured(asked: argparse.Namespace) -> list[LoadFigure]:
-    """Measures and prints the figures of each engine, floor and load in turns."""
+    """Measures and prints the figures of each engine: floor, load and dlt in turns."""
     figures: list[LoadFigure] = []
     kept = TemporaryDirectory() if asked.landed is None else nullcontext(asked.landed)
     with kept as folder, _postgres("postgres" in asked.engines) as address:
         _land(asked.form, asked.records, Path(folder))
         kinds = (FLOOR, LOAD) if asked.form == NORMALIZED else (LOAD,)
+        if FLOOR in kinds and not asked.check and Path(asked.dlt).exists():
+            kinds = (*kinds, DLT)
         for engine in asked.engines:
             runs: dict[str, list[_Measured]] = {kind: [] for kind in kinds}
             for _ in range(asked.runs):
                 for kind in kinds:
-                    runs[kind].append(_in_process(engine, kind, folder, address))
+                    command = [sys.executable, "-m", "bench.loading", "--one", engine, kind, folder, address]
+                    dlt_command = [asked.dlt, "-m", "bench.contenders.dlt_load", engine, folder, address]
+                    runs[kind].append(_in_process(dlt_command if kind == DLT else command))
             for kind in kinds:
                 print(_line(f"{engine} {kind}, {asked.form}", runs[kind], asked.records), flush=True)
                 figures.append(LoadFigure.of(engine, kind, runs[kind], asked.records))
@@ -146,13 +154,24 @@ HEAD = """# Loading: CPU of a load compared with the engine's own load
 Each row loads one landed window of {records:,} records, {form}, into an empty table. The *floor* is the
 engine's own simplest way to load the same rows, without digests, ledger and transaction of this provider: DuckDB's
 `INSERT … SELECT … FROM read_parquet`, Iceberg's append of one Arrow table, and for PostgreSQL a `COPY` of Arrow's CSV.
-For PostgreSQL, both figures are the CPU time of the client, without the server. Floor and load take turns. Figures are
+For PostgreSQL, all figures are the CPU time of the client, without the server. Floor and load take turns. Figures are
 medians of {runs} runs. Compare *ratio*: the load's CPU time divided by the floor's in the same run. Below 1, the load
 takes less CPU time than the floor.
-
+"""
+TABLE_HEAD = """
 Measured on {measured_on}: {machine}.
 
 | engine | floor, µs a record | load, µs a record | ratio | load, s | load, peak MiB |
+|---|--:|--:|--:|--:|--:|
+"""
+DLT_HEAD = """
+## Compared with dlt
+
+dlt loads the same files, in turns with the loads above, with its `filesystem` source, `read_parquet` with
+`use_pyarrow=True`, and the file format that costs it least for each engine: Parquet for DuckDB, an Iceberg table in a
+folder, CSV for PostgreSQL. It compares the files with no digest. The figures include its start.
+
+| engine | load, µs a record | dlt, µs a record | dlt ÷ load | dlt, s | dlt, peak MiB |
 |---|--:|--:|--:|--:|--:|
 """
 
@@ -169,12 +188,18 @@ def write(form: str, records: int, runs: int, figures: list[LoadFigure]) -> None
 def document(results: dict[str, Any]) -> str:
     """Returns the page of these results."""
     found = {(figure["engine"], figure["kind"]): LoadFigure(**figure) for figure in results["figures"]}
-    rows = []
-    for engine in dict.fromkeys(engine for engine, _ in found):
-        floor, load = found[engine, FLOOR], found[engine, LOAD]
-        costs = f"{floor.micros:.1f} | {load.micros:.1f} | {load.micros / floor.micros:.2f}"
-        rows.append(f"| {engine} | {costs} | {load.wall_seconds:.1f} | {load.peak_mebibytes:.0f} |\n")
-    return HEAD.format(**results) + "".join(rows)
+    engines = dict.fromkeys(engine for engine, _ in found)
+    page = (HEAD + TABLE_HEAD).format(**results)
+    page += "".join(_row(engine, found[engine, FLOOR], found[engine, LOAD]) for engine in engines)
+    compared = [engine for engine in engines if (engine, DLT) in found]
+    page += DLT_HEAD if compared else ""
+    return page + "".join(_row(engine, found[engine, LOAD], found[engine, DLT]) for engine in compared)
+
+
+def _row(engine: str, compared: LoadFigure, measured: LoadFigure) -> str:
+    """Returns a line with both costs, then what is known of the second one."""
+    costs = f"{compared.micros:.1f} | {measured.micros:.1f} | {measured.micros / compared.micros:.2f}"
+    return f"| {engine} | {costs} | {measured.wall_seconds:.1f} | {measured.peak_mebibytes:.0f} |\n"
 
 
 def _line(name: str, runs: list[_Measured], record_count: int) -> str:
@@ -205,9 +230,10 @@ def _land(form: str, record_count: int, folder: Path) -> None:
             pull(source.job._replace(form=form, folder=str(folder)))
 
 
-def _in_process(engine: str, kind: str, landed: str, address: str) -> _Measured:
-    command = [sys.executable, "-m", "bench.loading", "--one", engine, kind, landed, address]
-    output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.split()
+def _in_process(command: list[str]) -> _Measured:
+    run = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[1])
+    # dlt may print before the figures.
+    output = run.stdout.splitlines()[-1].split()
     return _Measured(float(output[0]), float(output[1]), int(output[2]))
 
 

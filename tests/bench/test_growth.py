@@ -81,6 +81,23 @@ def test_load_is_compared_by_its_ratio_to_the_floor(micros: float, is_regression
     assert len(list(loading.regressions(found, {"figures": before}))) == is_regression
 
 
+def test_page_of_loads_compares_with_dlt_where_it_was_measured() -> None:
+    """The section has the engines that dlt has loaded, and is left out without one."""
+    figures = [
+        LoadFigure(engine, kind, micros, 3.0, 100.0)._asdict()
+        for engine, kind, micros in (
+            *(("duckdb", "floor", 10.0), ("duckdb", "load", 12.0), ("duckdb", "dlt", 30.0)),
+            *(("iceberg", "floor", 10.0), ("iceberg", "load", 12.0)),
+        )
+    ]
+    facts = {"form": "parquet normalized", "records": 5, "runs": 5, "machine": "m", "measured_on": "2026-11-30"}
+    page = loading.document({**facts, "figures": figures})
+    assert page.endswith("| duckdb | 12.0 | 30.0 | 2.50 | 3.0 | 100 |\n")
+    without = loading.document({**facts, "figures": [one for one in figures if one["kind"] != "dlt"]})
+    assert without.endswith("| iceberg | 10.0 | 12.0 | 1.20 | 3.0 | 100 |\n")
+    assert "dlt" not in without
+
+
 @pytest.mark.nightly
 def test_no_load_is_more_expensive_than_the_committed_ratio() -> None:
     """The ratio of each engine has not grown; PostgreSQL, DuckDB and Iceberg run here."""
