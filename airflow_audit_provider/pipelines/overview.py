@@ -27,15 +27,17 @@ from airflow_audit_provider.core.archive.object_keys import (
     signature_key,
     timestamp_key,
 )
+from airflow_audit_provider.core.archive.stitching import Stitching
 from airflow_audit_provider.core.ports import Store
 from airflow_audit_provider.core.verification.manifest_index import differing
 from airflow_audit_provider.core.verification.pass_records import Verified, verified_by
-from airflow_audit_provider.core.windows.window import TimeWindow
+from airflow_audit_provider.core.windows.window import EARLIEST_AT, LATEST_AT, TimeWindow
 from airflow_audit_provider.exceptions import ReadLimitExceededError, StorageError, VerificationError
 from airflow_audit_provider.pipelines.committed import placed_manifest
 from airflow_audit_provider.pipelines.manifest_index import ManifestIndex
 from airflow_audit_provider.pipelines.pass_records import read_passes
 from airflow_audit_provider.pipelines.side_by_side import read_each_within_bounds
+from airflow_audit_provider.pipelines.stitching import held_stitching
 
 # Reading so many takes some seconds from S3; a seal run or `coverage --write-index` puts the others into the index.
 MOST_READ = 2000
@@ -74,13 +76,19 @@ class NewestSeal(msgspec.Struct, frozen=True):
 
 
 class Overview(msgspec.Struct, frozen=True):
-    """What the store holds of a dataset. ``dataset`` is None without a readable descriptor or window."""
+    """What the store holds of a dataset. ``dataset`` is None without a readable descriptor or window.
+
+    The root of a stitched history has no window, but ``stitching``. The folder of a version in it has ``bounds``, where
+    this version has to start and end, None for the first window and now.
+    """
 
     dataset: Dataset | None
     windows: tuple[SeenWindow, ...]
     verified: Verified
     seal: NewestSeal | None
     problems: tuple[str, ...]
+    stitching: Stitching | None = None
+    bounds: tuple[datetime | None, datetime | None] = (None, None)
 
 
 def overview(store: Store, most_read: int = MOST_READ, note: Callable[[StorageError], None] | None = None) -> Overview:
@@ -96,6 +104,15 @@ def overview(store: Store, most_read: int = MOST_READ, note: Callable[[StorageEr
     return found
 
 
+def bounds_of(root: Store, version: str) -> tuple[datetime | None, datetime | None]:
+    """Returns the bounds of a version in the stitched history of a root, see :class:`Overview`."""
+    stitching = held_stitching(root)
+    part = stitching.required(version, TimeWindow(EARLIEST_AT, LATEST_AT)) if stitching else None
+    if part is None:
+        return (None, None)
+    return (part.start if part.start > EARLIEST_AT else None, part.end if part.end < LATEST_AT else None)
+
+
 class _Reader:
     """Reads one dataset; ``problems`` collects what is wrong with it as a whole."""
 
@@ -108,6 +125,7 @@ class _Reader:
 
     def overview(self, most_read: int) -> Overview:
         self._dataset = self._described()
+        stitching = self._stitching()
         self._index.read(None, None)
         listed = {one.key: one for one in self._store.list_objects(MANIFEST_FOLDER)}
         self._index.compare(listed)
@@ -122,7 +140,15 @@ class _Reader:
             verified=verified,
             seal=newest_seal(self._store),
             problems=(*self._problems, *(found.detail for found in self._index.findings)),
+            stitching=stitching,
         )
+
+    def _stitching(self) -> Stitching | None:
+        try:
+            return held_stitching(self._store)
+        except (ReadLimitExceededError, VerificationError) as error:
+            self._problems.append(error.message)
+            return None
 
     def _described(self) -> Dataset | None:
         try:

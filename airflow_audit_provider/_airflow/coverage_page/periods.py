@@ -6,7 +6,7 @@ Invariant: a period has the state of its worst part, and its figures are those o
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, time, timedelta
 from enum import StrEnum
@@ -22,7 +22,7 @@ from airflow_audit_provider.core.verification.coverage import (
     due_until,
 )
 from airflow_audit_provider.core.windows.readiness import whole_windows_start_at
-from airflow_audit_provider.core.windows.window import TimeWindow
+from airflow_audit_provider.core.windows.window import EARLIEST_AT, TimeWindow
 from airflow_audit_provider.pipelines.overview import SeenWindow
 
 Bounds: TypeAlias = tuple[datetime | None, datetime | None]
@@ -46,6 +46,7 @@ class State(StrEnum):
     COMMITTED = "committed"
     EMPTY = "empty"
     PENDING = "pending"
+    ELSEWHERE = "elsewhere"
     BEFORE = "before"
 
 
@@ -60,6 +61,7 @@ WORDS = {
     State.COMMITTED: "committed and verified",
     State.EMPTY: "committed, empty",
     State.PENDING: "not due yet",
+    State.ELSEWHERE: "in the other version",
     State.BEFORE: "before the first window",
 }
 MEANINGS = {
@@ -73,6 +75,7 @@ MEANINGS = {
     State.COMMITTED: "Committed, and its newest generation passed a verification.",
     State.EMPTY: "Read, committed, and without a record.",
     State.PENDING: "The window is not over, or its settle delay has not passed.",
+    State.ELSEWHERE: "The stitched history has this time in its other version of the API.",
     State.BEFORE: "Earlier than the first window of the dataset.",
 }
 _ORDER = {state: number for number, state in enumerate(State)}
@@ -143,11 +146,14 @@ def _facts(seen: SeenWindow) -> WindowFacts:
     return WindowFacts(seen.record_count, seen.is_recounted, is_foreign)
 
 
-def gaps(found: Coverage | None, now: datetime) -> list[tuple[Span, State]]:
-    """Returns what is missing or pending; a gap of which Cloudflare has only the end is divided there."""
+def gaps(found: Coverage | None, now: datetime, bounds: Bounds = (None, None)) -> list[tuple[Span, State]]:
+    """Returns what is missing or pending; a gap of which Cloudflare has only the end is divided there.
+
+    Of a version in a stitched history, what the other version covers alone is in the result, too.
+    """
     # The conversion to text and back turns a pendulum instant into a standard one.
     kept_at = datetime.fromisoformat(whole_windows_start_at(now.replace(microsecond=0)).isoformat())
-    parts: list[tuple[Span, State]] = []
+    parts = list(_elsewhere(found, now, bounds)) if found else []
     for span in found.spans if found else ():
         state = _SPAN_STATES.get(span.state)
         if state is State.MISSING and span.start < kept_at:
@@ -157,6 +163,17 @@ def gaps(found: Coverage | None, now: datetime) -> list[tuple[Span, State]]:
         elif state is not None:
             parts.append((span, state))
     return parts
+
+
+def _elsewhere(found: Coverage, now: datetime, bounds: Bounds) -> Iterator[tuple[Span, State]]:
+    """Yields the times before and after those that a version covers."""
+    start, end = bounds
+    before = (EARLIEST_AT, min(start, found.start)) if start else (now, now)
+    after = (max(end, found.end), now) if end else (now, now)
+    for since, until in (before, after):
+        if since < until:
+            span = Span(since, until, SpanState.PENDING, is_recounted=False, window_count=0, record_count=0)
+            yield span, State.ELSEWHERE
 
 
 def _clipped(span: Span, start: datetime, end: datetime) -> Span:

@@ -20,6 +20,7 @@ from collections.abc import Callable
 from datetime import date
 from typing import Any
 
+import msgspec
 from fastapi import Depends, FastAPI, HTTPException, Request, Response
 from starlette.exceptions import HTTPException as AnyHttpError
 
@@ -39,7 +40,7 @@ from airflow_audit_provider.core.ports import Clock
 from airflow_audit_provider.core.verification.findings import printable
 from airflow_audit_provider.core.windows.window import EARLIEST_AT, LATEST_AT
 from airflow_audit_provider.exceptions import AuditProviderError
-from airflow_audit_provider.pipelines.overview import Overview, overview
+from airflow_audit_provider.pipelines.overview import Overview, bounds_of, overview
 from airflow_audit_provider.pipelines.plan import DEFAULT_DAG_ID
 from airflow_audit_provider.pipelines.seal_objects import SealObjects, read_chain_by_index
 from airflow_audit_provider.pipelines.window_history import WindowHistory, window_history
@@ -96,9 +97,11 @@ class _Site:
         """Lists the datasets that the user may read."""
         if not access.may_read_assets(user):
             raise HTTPException(403)
-        found = access.readable(user, self._list_sources())
+        listed = self._list_sources()
+        found = access.readable(user, listed)
         started = [(source, self._start(source)) for source in found]
         rows = [self._row(source, self._overviews.wait(reading)) for source, reading in started]
+        streams = {source.id: self._streams(source, reading, listed, user) for source, reading in started}
         shown = [row for row in rows if row.is_chosen(version, account)]
         is_waiting = any(row.is_waiting for row in rows)
         return page(
@@ -106,6 +109,7 @@ class _Site:
             "",
             refresh_seconds=_REFRESH_SECONDS if is_waiting else None,
             rows=shown,
+            streams=streams,
             hidden_count=len(rows) - len(shown),
             versions=sorted({row.version for row in rows if row.version}),
             accounts=sorted({row.account for row in rows if row.account}),
@@ -120,10 +124,14 @@ class _Site:
         reading = self._overviews.wait(self._start(source, again=bool(again)))
         if reading.result is None:
             return _unread("../", source, reading)
+        if reading.result.stitching is not None:
+            return self._stitched(source, reading, reading.result, user)
         return page(
             "dataset.html",
             "../",
             source=source,
+            siblings=_readable_streams(source.root, self._list_sources(), user) if source.root else [],
+            row=self._row(source, reading),
             read_at=views.instant_text(reading.began_at),
             view=self._view(source, reading, reading.result),
             day=self._day_view(source, reading, reading.result, chosen) if chosen else None,
@@ -131,6 +139,38 @@ class _Site:
             bar_height=views.BAR_HEIGHT,
             may_start=access.may_backfill(user, source.dag_id or DEFAULT_DAG_ID),
         )
+
+    def _stitched(self, source: Source, reading: Reading[Overview], seen: Overview, user: Any) -> Response:
+        """Shows the root of a stitched history: a row of months for each version."""
+        streams = self._streams(source, reading, self._list_sources(), user)
+        is_waiting = any(one.row.is_waiting for one in streams)
+        return page(
+            "stitched.html",
+            "../",
+            refresh_seconds=_REFRESH_SECONDS if is_waiting else None,
+            source=source,
+            read_at=views.instant_text(reading.began_at),
+            view=self._view(source, reading, seen),
+            streams=streams,
+            legend=views.legend(),
+        )
+
+    def _streams(
+        self, source: Source, reading: Reading[Overview], listed: list[Source], user: Any
+    ) -> list[views.StreamView]:
+        """Returns the versions of a stitched history that the user may read; none for another dataset."""
+        if reading.result is None or reading.result.stitching is None:
+            return []
+        started = [(one, self._start(one)) for one in _readable_streams(source, listed, user)]
+        found = [(one, self._overviews.wait(begun)) for one, begun in started]
+        return [
+            views.StreamView(
+                one.version,
+                self._row(one, begun),
+                views.band(self._view(one, begun, begun.result)) if begun.result else (),
+            )
+            for one, begun in found
+        ]
 
     def _row(self, source: Source, reading: Reading[Overview]) -> views.DatasetRow:
         if reading.result is None:
@@ -196,13 +236,27 @@ class _Site:
         """
         if not access.may_read_assets(user):
             raise HTTPException(403)
-        found = next((source for source in self._list_sources() if source.id == dataset_id), None)
+        listed = self._list_sources()
+        known = [*listed, *(stream for source in listed for stream in source.streams)]
+        found = next((source for source in known if source.id == dataset_id), None)
         if found is None or not access.may_read(user, found):
             raise HTTPException(403)
         return found
 
     def _start(self, source: Source, *, again: bool = False) -> Reading[Overview]:
-        return self._overviews.start(source.id, lambda: overview(source.open(), note=log_detail), again=again)
+        return self._overviews.start(source.id, lambda: _read(source), again=again)
+
+
+def _read(source: Source) -> Overview:
+    """Returns what a dataset holds; of a version in a stitched history only its part of the time is due."""
+    bounds = bounds_of(source.root.open(), source.version) if source.root else (None, None)
+    return msgspec.structs.replace(overview(source.open(), note=log_detail), bounds=bounds)
+
+
+def _readable_streams(root: Source, listed: list[Source], user: Any) -> list[Source]:
+    """Returns the versions of a stitched history that a user may read; one with an asset needs the right to that."""
+    own = {one.id: one for one in listed}
+    return [one for one in root.streams if access.may_read(user, own.get(one.id, one))]
 
 
 def _weight_of_seals(sealed: SealObjects) -> int:

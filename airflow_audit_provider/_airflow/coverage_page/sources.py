@@ -20,6 +20,7 @@ import msgspec
 from airflow_audit_provider._airflow.config import coverage_destinations
 from airflow_audit_provider._airflow.destinations import dataset_id, dataset_uri, store_from_connection
 from airflow_audit_provider.adapters.storage.read_bounds import ReadBounds
+from airflow_audit_provider.core.api.endpoints import VERSIONS
 from airflow_audit_provider.core.ports import Store
 from airflow_audit_provider.exceptions import AuditProviderError, ConfigurationError
 
@@ -36,7 +37,8 @@ class Source(msgspec.Struct, frozen=True):
 
     ``asset_ids`` are the ids of the assets with this URI, none for a destination that only the configuration lists:
     Airflow keeps one asset for each name, so any DAG author can create another one. ``problem`` says why it is not
-    read, empty if it is. ``dag_id`` is the DAG of the commands that fill gaps.
+    read, empty if it is. ``dag_id`` is the DAG of the commands that fill gaps. ``version`` is that of a folder in the
+    stitched history at ``root``.
     """
 
     uri: str
@@ -45,6 +47,21 @@ class Source(msgspec.Struct, frozen=True):
     destination_conn_id: str | None = None
     dag_id: str | None = None
     problem: str = ""
+    version: str = ""
+    root: Source | None = None
+
+    @property
+    def streams(self) -> tuple[Source, ...]:
+        """The folders of the versions, if this is the root of a stitched history; they have the root's assets."""
+        if self.root is not None:
+            return ()
+        base = self.destination.rstrip("/")
+        return tuple(
+            msgspec.structs.replace(
+                self, uri=f"{self.uri}/{name}", destination=f"{base}/{name}", version=name, root=self
+            )
+            for name in VERSIONS
+        )
 
     @property
     def id(self) -> str:

@@ -30,8 +30,10 @@ from airflow_audit_provider._airflow.coverage_page.periods import (
     state_of,
 )
 from airflow_audit_provider._airflow.observability.log_lines import count_of, size_text, window_text
+from airflow_audit_provider.core.api.endpoints import VERSIONS
 from airflow_audit_provider.core.archive.dataset import Dataset
 from airflow_audit_provider.core.archive.object_keys import WindowKeys
+from airflow_audit_provider.core.archive.stitching import Stitching
 from airflow_audit_provider.core.verification.coverage import Coverage, Span
 from airflow_audit_provider.core.windows.readiness import RETENTION_MONTHS, expires_at
 from airflow_audit_provider.core.windows.window import TimeWindow, format_instant
@@ -146,6 +148,14 @@ class DatasetRow(NamedTuple):
         return not self.facts or (version in ("", self.version) and account in ("", self.account))
 
 
+class StreamView(NamedTuple):
+    """A version of a stitched history: its row in the list, and its months, none if it is not read."""
+
+    version: str
+    row: DatasetRow
+    months: tuple[Cell, ...]
+
+
 def unread_row(source: Source, error: str) -> DatasetRow:
     """Returns a dataset that cannot be read for this reason, or was not read yet, as it is listed."""
     return DatasetRow(source.id, source.uri, "", "", (), error, not error)
@@ -154,24 +164,27 @@ def unread_row(source: Source, error: str) -> DatasetRow:
 def dataset_row(source: Source, seen: Overview, now: datetime) -> DatasetRow:
     """Returns a dataset as it is listed."""
     query = seen.dataset.query if seen.dataset else None
-    facts = tuple(_facts(seen, history(seen.windows, now), now))
+    if seen.stitching is not None:
+        rows = tuple(_stitching_facts(seen.stitching))
+        return DatasetRow(source.id, source.uri, "", seen.stitching.account_id, rows, "", is_waiting=False)
+    facts = tuple(_facts(seen, history(seen.windows, now, seen.bounds), now))
     version, account = (str(query.version), query.scope_id or str(query.scope)) if query else ("", "")
     return DatasetRow(source.id, source.uri, version, account, facts, "", is_waiting=False)
 
 
-def dataset_view(
-    seen: Overview, now: datetime, dag_id: str | None = None, bounds: Bounds = (None, None)
-) -> DatasetView:
+def dataset_view(seen: Overview, now: datetime, dag_id: str | None = None, bounds: Bounds | None = None) -> DatasetView:
     """Returns the page of a dataset at an instant: 18 months up to today, in UTC; ``dag_id`` is that of backfills.
 
-    ``bounds`` are those of :func:`~airflow_audit_provider._airflow.coverage_page.periods.history`.
+    ``bounds`` are those of :func:`~airflow_audit_provider._airflow.coverage_page.periods.history`, by default those of
+    the overview.
     """
+    bounds = bounds or seen.bounds
     found = history(seen.windows, now, bounds)
-    absent = gaps(found, now)
+    absent = gaps(found, now, bounds)
     start = midnight(pendulum.instance(now).subtract(months=RETENTION_MONTHS)).replace(day=1)
     count = (midnight(now) - start).days + 1
     days = periods(start, count, DAY, seen.windows, absent)
-    missing = [(span, state) for span, state in absent if state is not State.PENDING]
+    missing = [(span, state) for span, state in absent if state in (State.MISSING, State.LOST)]
     damaged = [one for one in seen.windows if one.problem]
     return DatasetView(
         facts=tuple(_facts(seen, found, now)),
@@ -187,10 +200,22 @@ def dataset_view(
     )
 
 
+def band(view: DatasetView) -> tuple[Cell, ...]:
+    """Returns the months of a dataset as one row, each with the worst state of its days."""
+    order, cells = list(State), []
+    for month in view.months:
+        worst = min((cell.state for cell in month.cells), key=order.index)
+        level = max(cell.level for cell in month.cells)
+        count = sum(cell.state is worst for cell in month.cells)
+        label = f"{month.name}: {WORDS[worst]}, {count_of(count, 'day')} of {len(month.cells)}"
+        cells.append(Cell(month.cells[0].name, month.name[:3], label, worst, level))
+    return tuple(cells)
+
+
 def day_view(seen: Overview, day: date, now: datetime) -> DayView:
     """Returns the hours and windows of a UTC day."""
     start = midnight(now).replace(year=day.year, month=day.month, day=day.day)
-    absent = gaps(history(seen.windows, now), now)
+    absent = gaps(history(seen.windows, now, seen.bounds), now, seen.bounds)
     (whole,) = periods(start, 1, DAY, seen.windows, absent)
     hours = periods(start, 24, HOUR, whole.windows, absent)
     cells = [
@@ -228,6 +253,9 @@ def log_text(dataset: Dataset | None) -> str:
 
 def _facts(seen: Overview, found: Coverage | None, now: datetime) -> Iterator[Fact]:
     """Yields the figures above the calendar."""
+    if seen.stitching is not None:
+        yield from _stitching_facts(seen.stitching)
+        return
     states = Counter(state_of(one) for one in seen.windows)
     yield Fact("Audit log", log_text(seen.dataset))
     yield Fact("First committed instant", instant_text(found.first_at if found else None))
@@ -243,6 +271,14 @@ def _facts(seen: Overview, found: Coverage | None, now: datetime) -> Iterator[Fa
     yield Fact("Size", size_text(sum(one.size_bytes for one in seen.windows)))
     yield Fact("Newest seal", _seal_text(seen.seal))
     yield Fact("Last verification that passed", instant_text(seen.verified.last_passed_at))
+
+
+def _stitching_facts(stitching: Stitching) -> Iterator[Fact]:
+    """Yields what the root of a stitched history states."""
+    ends = "never" if stitching.overlap_seconds is None else format_instant(stitching.v1_ends_at)
+    yield Fact("Audit log", f"account {stitching.account_id}, versions {' and '.join(VERSIONS)} of the API")
+    yield Fact("Version 2 begins", format_instant(stitching.cut_over_at))
+    yield Fact("Version 1 ends", ends)
 
 
 _COUNTED = (

@@ -8,6 +8,7 @@ import msgspec
 
 from airflow_audit_provider.core.archive.manifest import Manifest, read_manifest
 from airflow_audit_provider.core.archive.object_keys import WindowKeys, newest_manifests
+from airflow_audit_provider.core.archive.stitching import STITCHING_KEY, stitching_of
 from airflow_audit_provider.core.verification.pass_records import pass_record
 from airflow_audit_provider.core.windows.window import TimeWindow
 from tests.pipelines.history.generated import committed
@@ -52,6 +53,15 @@ def every_state() -> dict[str, bytes]:
     objects[_key(7)] = b'{"manifest_version": 1, "window": "<script>alert(1)</script>"}'
     late = _late(objects, 6)
     objects[late.keys.manifest(2)] = late.to_bytes()
+    return objects
+
+
+def stitched() -> dict[str, bytes]:
+    """Returns a stitched history: version 1 ends six days ago, version 2 begins eight days ago and lacks a day."""
+    stitching = stitching_of("0123456789abcdef0123456789abcdef", (), today() - 8 * DAY, 2 * DAY)
+    objects = {STITCHING_KEY: stitching.to_bytes()}
+    for version, days in (("v1", busy(20, 14)), ("v2", busy(7, 7))):
+        objects |= {f"{version}/{key}": content for key, content in days.items()}
     return objects
 
 

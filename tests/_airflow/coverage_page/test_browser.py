@@ -26,6 +26,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("landed")
     write(folder / "states", histories.every_state().items())
     write(folder / "hostile", histories.hostile().items())
+    write(folder / "stitched", histories.stitched().items())
     write(folder / "damaged", histories.damaged(10_000).items())
     (folder / "file").write_text("no folder")
     return folder
@@ -34,7 +35,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def site(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """The page of all destinations."""
-    folders = [root / name for name in ("states", "hostile", "damaged", "file")]
+    folders = [root / name for name in ("states", "hostile", "damaged", "file", "stitched")]
     with serve(tmp_path_factory.mktemp("home"), folders) as served:
         yield served
 
@@ -155,21 +156,25 @@ def test_list_with_destination_that_is_no_folder_shows_the_others(site: Site, ro
     """One destination that cannot be read does not hide the others."""
     seen = open_page(chrome, site)
     seen.page.goto(".")
-    assert seen.page.locator(".card").count() == 4
+    assert seen.page.locator(".card").count() == 5
     expect(seen.page.get_by_text("10,000", exact=True)).to_be_visible()
     assert not seen.wrong
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("path", ["", "{page}?day={day}", "{page}/w/{name}", "{page}/verify", "d/unknown"])
+@pytest.mark.parametrize(
+    "path", ["", "{page}?day={day}", "{page}/w/{name}", "{page}/verify", "{stitched}", "d/unknown"]
+)
 def test_page_has_no_violation_that_axe_finds(site: Site, root: Path, chrome: Browser, path: str, scheme: str) -> None:
     """Names, roles, contrast and structure are as people with a screen reader or weak eyes need them."""
     (window,) = histories.day_windows(6, 1)
     name = WindowKeys(window, window.start.date()).name
     for width in (400, 1280):
         seen = open_page(chrome, site, width=width, scheme=scheme)
-        seen.page.goto(path.format(page=page_of(root / "states"), day=window.start.date(), name=name) or ".")
+        pages = {"page": page_of(root / "states"), "stitched": page_of(root / "stitched")}
+        seen.page.goto(path.format(**pages, day=window.start.date(), name=name) or ".")
         seen.page.evaluate(axe_script().read_text())
         found = seen.page.evaluate("axe.run(document, {resultTypes: ['violations']})")
         assert len(found["passes"]) > 10
+        assert seen.page.evaluate("document.documentElement.scrollWidth") == width
         assert [(one["id"], [node["html"] for node in one["nodes"][:3]]) for one in found["violations"]] == []
