@@ -17,7 +17,7 @@ from harness.cloudflare_account import CloudflareAccount
 from tests.live.airflow_home import Home
 from tests.live.failure_report import pytest_runtest_makereport
 from tests.live.live_airflow import LiveAirflow, start_airflow
-from tests.live.shared_airflow import DAG_FILES, FAKE_OPTIONS, counting, settings
+from tests.live.shared_airflow import DAG_FILES, FAKE_OPTIONS, committed, counting, settings
 from tests.live.telemetry_receivers import Statsd, statsd
 from tests.live.versions import environments
 from tests.live.versions.versions import VERSIONS, AirflowVersion
@@ -80,7 +80,7 @@ def live(
     """A running Airflow of the version, with the built wheel."""
 
     def variables(home: Home, account: CloudflareAccount) -> dict[str, str]:
-        return settings(home, account) | counting(home, counted.port)
+        return settings(home, account) | counting(home, counted.port) | committed(home, version.number)
 
     environments.prepare(version, wheel)
     home = Home(tmp_path_factory.mktemp(f"live-{version.number}") / "home", version.folder)

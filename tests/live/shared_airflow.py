@@ -58,14 +58,27 @@ def counting(home: Home, port: int) -> dict[str, str]:
 
     Airflow's environments lack the optional statsd client, a single pure-Python package: they get that of the tests.
     """
-    client = home.root / "statsd-client"
-    client.mkdir()
-    (client / "statsd").symlink_to(Path(statsd.__file__).parent)
     return {
-        "PYTHONPATH": str(client),
+        "PYTHONPATH": str(_with_library(home, Path(statsd.__file__).parent)),
         "AIRFLOW__METRICS__STATSD_ON": "True",
         "AIRFLOW__METRICS__STATSD_HOST": "127.0.0.1",
         "AIRFLOW__METRICS__STATSD_PORT": str(port),
         "AIRFLOW__METRICS__STATSD_INFLUXDB_ENABLED": "True",
         "AIRFLOW__METRICS__METRICS_ALLOW_LIST": "cloudflare_audit_logs",
     }
+
+
+def committed(home: Home, version: str) -> dict[str, str]:
+    """Returns the variables by which Airflow 3.0 starts no task before it has stored that the task is queued."""
+    if version != "3.0.6":
+        return {}
+    library = _with_library(home, Path(__file__).with_name("committed_executor.py"))
+    return {"PYTHONPATH": str(library), "AIRFLOW__CORE__EXECUTOR": "committed_executor.CommittedLocalExecutor"}
+
+
+def _with_library(home: Home, source: Path) -> Path:
+    """Returns the folder of additional modules, with one more in it."""
+    folder = home.root / "libraries"
+    folder.mkdir(exist_ok=True)
+    (folder / source.name).symlink_to(source)
+    return folder
