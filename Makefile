@@ -38,7 +38,7 @@ help:
 	@echo "make clean       remove everything these targets made"
 
 quick: lint contracts types-daemon
-	$(PYTEST) -q -n $(WORKERS) --dist loadfile -m "not integration and not live and not nightly" $(addprefix --ignore=,$(NOT_QUICK))
+	$(PYTEST) -q -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m "not integration and not live and not nightly" $(addprefix --ignore=,$(NOT_QUICK))
 
 test: lint contracts types
 	tools/tests $(WORKERS)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 from typing import TYPE_CHECKING
 
 import pytest
@@ -20,19 +19,6 @@ __all__ = ["pytest_collection_modifyitems", "pytest_runtest_call"]
 
 register()
 use_memory()
-
-
-@pytest.hookimpl(trylast=True)
-def pytest_collection_finish() -> None:
-    """Leaves what was collected out of later garbage collections, which would take half a second each."""
-    gc.collect()
-    gc.freeze()
-
-
-@pytest.hookimpl(trylast=True)
-def pytest_sessionfinish() -> None:
-    """Undoes it, so that the interpreter finds everything when it ends."""
-    gc.unfreeze()
 
 
 @pytest.fixture(scope="session")

@@ -13,6 +13,8 @@ from collections.abc import Generator
 import pytest
 from hypothesis import settings
 
+from tests.file_order import longest_files_first
+
 # Twice the two seconds of a quiet machine: the CPU time of one test varied from 1.2 to 2.4 s with what ran beside it.
 CPU_LIMIT_SECONDS = 4.0
 # When a test is ended that does not end by itself. A hanging test has to end; a slow machine must not fail one.
@@ -29,7 +31,7 @@ def cost_mark(item: pytest.Item) -> str:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Gives each test the mark of its folder, and the time-out of its mark unless it has one of its own."""
+    """Marks each test as its folder is, gives it the time-out of its mark unless it has one, and sorts the files."""
     has_timeouts = config.pluginmanager.has_plugin("timeout")
     for item in items:
         for folder, mark in FOLDER_MARKS.items():
@@ -37,6 +39,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
                 item.add_marker(mark)
         if has_timeouts and item.get_closest_marker("timeout") is None:
             item.add_marker(pytest.mark.timeout(TIME_OUT_SECONDS[cost_mark(item)]))
+    longest_files_first(config, items)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -7,16 +7,33 @@ from __future__ import annotations
 
 import pytest
 
-# Rough seconds of the files that take ten or more, on a quiet machine; others are taken afterwards, as collected.
-SECONDS: dict[str, int] = {}
-
-
-def seconds_of(nodeid: str) -> int:
-    """Returns the rough seconds of a test's file."""
-    return SECONDS.get(nodeid.partition("::")[0], 0)
+# Rough seconds of the files that take more than a few, on a quiet machine; all others follow, as they are collected.
+SECONDS = {
+    "tests/adapters/budget/test_sharing_processes.py": 80,
+    "tests/adapters/storage/test_store_contract.py": 50,
+    "tests/pipelines/load/test_commit_log.py": 40,
+    "tests/dags/test_parsing.py": 35,
+    "tests/adapters/storage/test_large_objects.py": 25,
+    "tests/operators/test_every_store.py": 25,
+    "tests/packaging/test_wheel.py": 25,
+    "tests/_airflow/test_file_systems.py": 20,
+    "tests/_airflow/coverage_page/test_access.py": 20,
+    "tests/_airflow/coverage_page/test_browser.py": 20,
+    "tests/operators/test_audit_logs_stitched.py": 20,
+    "tests/pipelines/load/test_iceberg_rest_catalog.py": 20,
+    "tests/pipelines/pull/test_completeness.py": 20,
+    "tests/pipelines/pull/test_misbehaviours.py": 20,
+    "tests/pipelines/pull/test_parallel.py": 20,
+    "tests/pipelines/pull/test_range.py": 20,
+    "tests/pipelines/pull/test_rate_limit.py": 20,
+    "tests/pipelines/pull/test_request_counts.py": 20,
+    "tests/pipelines/test_sweep.py": 20,
+    "tests/pipelines/verify/test_every_damage.py": 15,
+    "tests/pipelines/load/test_every_warehouse.py": 15,
+}
 
 
 def longest_files_first(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Sorts the tests by their files' time in a parallel process; one process alone keeps their order."""
+    """Sorts tests by the time of their files in each of several processes; one process alone keeps their order."""
     if hasattr(config, "workerinput"):
-        items.sort(key=lambda item: -seconds_of(item.nodeid))
+        items.sort(key=lambda item: -SECONDS.get(item.nodeid.partition("::")[0], 0))

@@ -23,5 +23,13 @@ def examples(count: int) -> settings:
     return settings(max_examples=_scaled(count, FACTORS[settings.get_current_profile_name()]))
 
 
+def places(count: int) -> range:
+    """Returns the places below a count that a test of all of them tries: every one at night, otherwise each seventh.
+
+    Seven divides neither the eight bits of a byte nor the length of a digest, so that no position is always left out.
+    """
+    return range(0, count, 1 if settings.get_current_profile_name() == "nightly" else 7)
+
+
 def _scaled(count: int, factor: float) -> int:
     return max(5, round(count * factor))

@@ -9,6 +9,6 @@ import tempfile
 if "airflow" not in sys.modules:
     os.environ["AIRFLOW_HOME"] = tempfile.mkdtemp(prefix="airflow-home-")
 
-from tests.adapters.storage.store_fixtures import open_at, store
+from tests.adapters.storage.store_fixtures import collects_new_objects, open_at, store
 
-__all__ = ["open_at", "store"]
+__all__ = ["collects_new_objects", "open_at", "store"]

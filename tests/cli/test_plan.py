@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,7 @@ from airflow_audit_provider.testing.settings import ACCOUNT_ID, TOKEN, Settings
 from tests.architecture.source_files import PROJECT
 from tests.pipelines.pull.landing import land, pull_spec, reader_of
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("server")]
 SCHEMA = json.loads((PROJECT / "docs/reference/backfill-plan.schema.json").read_text())
 VALIDATOR = jsonschema.Draft202012Validator(SCHEMA, format_checker=jsonschema.FormatChecker())
 NOW = datetime.now(UTC)
@@ -32,15 +31,6 @@ NOW = datetime.now(UTC)
 def fake() -> FakeCloudflare:
     """A log of a hundred records a day."""
     return FakeCloudflare(lambda: datetime.now(UTC), Settings(records_per_day=100))
-
-
-@pytest.fixture(autouse=True)
-def server(fake: FakeCloudflare, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeServer]:
-    """Serves the log; the token is in the environment."""
-    with FakeServer(fake) as served:
-        monkeypatch.setenv("CLOUDFLARE_API_TOKEN", TOKEN)
-        monkeypatch.setenv("CLOUDFLARE_BASE_URL", served.base_url)
-        yield served
 
 
 def day(back: int) -> str:

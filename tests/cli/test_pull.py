@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -24,7 +23,7 @@ from airflow_audit_provider.testing.server import FakeServer
 from airflow_audit_provider.testing.settings import ACCOUNT_ID, TOKEN, Settings
 from tests.pipelines.pull.landing import record_at
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("server")]
 NOW = datetime.now(UTC)
 PATIENCE_SECONDS = 120.0
 
@@ -33,15 +32,6 @@ PATIENCE_SECONDS = 120.0
 def fake() -> FakeCloudflare:
     """A log of a hundred records a day."""
     return FakeCloudflare(lambda: datetime.now(UTC), Settings(records_per_day=100, even_days=True))
-
-
-@pytest.fixture(autouse=True)
-def server(fake: FakeCloudflare, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeServer]:
-    """Serves the log; the token is in the environment."""
-    with FakeServer(fake) as served:
-        monkeypatch.setenv("CLOUDFLARE_API_TOKEN", TOKEN)
-        monkeypatch.setenv("CLOUDFLARE_BASE_URL", served.base_url)
-        yield served
 
 
 def day(back: int) -> datetime:

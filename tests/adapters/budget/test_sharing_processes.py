@@ -42,7 +42,7 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 @pytest.mark.integration
 def test_three_processes_are_never_refused(store: str) -> None:
     """Three processes use up a limit of 20 requests in 2 seconds without a refusal, and each gets a part of it."""
-    found = share_token(store, RateLimit(20, 2), 9.0, sharer_count=3)
+    found = share_token(store, RateLimit(20, 2), 6.5, sharer_count=3)
     assert found.refused_count == 0
     # Not every window: a machine that is busy with other things may not send so many in two seconds.
     assert max(found.by_window) == 20
@@ -53,7 +53,7 @@ def test_three_processes_are_never_refused(store: str) -> None:
 @pytest.mark.integration
 def test_processes_without_a_shared_budget_are_refused() -> None:
     """Without a shared budget, the same three processes exceed the limit: the server of this test does refuse."""
-    assert share_token("none", RateLimit(20, 2), 5.0, sharer_count=3).refused_count > 0
+    assert share_token("none", RateLimit(20, 2), 3.0, sharer_count=3).refused_count > 0
 
 
 @pytest.mark.integration
@@ -66,7 +66,7 @@ def test_killed_sharer_takes_nothing_from_the_others(store: str) -> None:
             time.sleep(0.01)
         processes[0].kill()
 
-    found = share_token(store, RateLimit(20, 2), 13.0, sharer_count=3, meanwhile=kill_one)
+    found = share_token(store, RateLimit(20, 2), 10.0, sharer_count=3, meanwhile=kill_one)
     assert found.refused_count == 0
     assert len(found.by_sharer) == 2
     # The killed process had used 45 requests at most; these are more than what was in flight when it died.
@@ -98,10 +98,10 @@ def test_block_of_the_token_stops_all_processes(store: str) -> None:
     def exceed(_processes: list[subprocess.Popen[bytes]], fake: TimedFake) -> None:
         exceed_limit(fake, 25)
 
-    found = share_token(store, limit, 13.0, sharer_count=3, meanwhile=exceed)
+    found = share_token(store, limit, 9.0, sharer_count=3, meanwhile=exceed)
     # One refusal is the other client's own; those of the processes were in flight before the block was known.
     assert found.refused_count <= 1 + 3 * 4
-    assert found.statuses[200] > 80
+    assert found.statuses[200] > 45
 
 
 @pytest.mark.nightly

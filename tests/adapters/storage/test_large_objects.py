@@ -43,6 +43,7 @@ def test_object_larger_than_one_upload_is_complete(store: Store, size_bytes: int
     assert list(store.list_keys("")) == ["d/large"]
 
 
+@pytest.mark.usefixtures("collects_new_objects")
 @PATHS_ONLY
 def test_discarded_large_upload_leaves_nothing(store: Store, request: pytest.FixtureRequest) -> None:
     """A multipart upload that is discarded leaves no key and no open upload."""

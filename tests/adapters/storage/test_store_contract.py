@@ -171,6 +171,7 @@ def test_an_open_object_is_invisible(store: Store, request: pytest.FixtureReques
     assert store.read("d/open") == b"half+half"
 
 
+@pytest.mark.usefixtures("collects_new_objects")
 @pytest.mark.integration
 def test_a_discarded_object_leaves_nothing(store: Store, request: pytest.FixtureRequest, tmp_path: Path) -> None:
     """An object that is discarded before its close leaves no key and no file."""
@@ -195,6 +196,7 @@ def test_discarding_a_closed_object_keeps_it(store: Store) -> None:
     assert store.read("d/kept") == b"whole"
 
 
+@pytest.mark.usefixtures("collects_new_objects")
 @pytest.mark.integration
 def test_abandoned_upload_leaves_nothing(store: Store, request: pytest.FixtureRequest) -> None:
     """An upload that an exception leaves open makes no object, collected or not."""
@@ -214,6 +216,7 @@ def test_abandoned_upload_leaves_nothing(store: Store, request: pytest.FixtureRe
     assert _finished(store) == []
 
 
+@pytest.mark.usefixtures("collects_new_objects")
 @pytest.mark.parametrize("given_up", ["discarded", "forgotten"])
 @pytest.mark.parametrize("store", remote_stores("path"), indirect=True)
 def test_discarded_upload_is_never_committed(store: Store, given_up: str) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from airflow_audit_provider.adapters.warehouses import iceberg
 from airflow_audit_provider.adapters.warehouses.iceberg import open_iceberg
 from airflow_audit_provider.exceptions import (
     AuditProviderError,
@@ -152,12 +153,15 @@ def test_landed_commit_whose_repetition_is_refused_keeps_its_files(
     check_both_loaded(properties, store)
 
 
-def test_commits_that_all_conflict_are_retried_by_airflow(server: RestCatalogServer, store: MemoryStore) -> None:
+def test_commits_that_all_conflict_are_retried_by_airflow(
+    server: RestCatalogServer, store: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A table that other writers change all the time is a retryable error, and the files written are deleted."""
+    monkeypatch.setattr(iceberg, "_MAX_COMMIT_ATTEMPTS", 6)
     properties = load_one_of_two(server, store)
     before = sorted(server.folder.rglob("*.parquet"))
     server.failures = [Failure("POST", "/tables/records", 409)]
-    with pytest.raises(WarehouseBusyError, match="conflicting commit"):
+    with pytest.raises(WarehouseBusyError, match="conflicting commit by another writer in each of 6 attempts"):
         load(properties, store)
     assert sorted(server.folder.rglob("*.parquet")) == before
     server.failures = []

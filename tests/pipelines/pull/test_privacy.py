@@ -6,7 +6,6 @@ import gzip
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -16,7 +15,7 @@ from airflow_audit_provider.adapters.storage.fsspec_store import LocalStore
 from airflow_audit_provider.core.archive.manifest import Manifest
 from airflow_audit_provider.core.archive.object_keys import DATASET_KEY
 from airflow_audit_provider.core.privacy.pseudonyms import Pseudonyms
-from airflow_audit_provider.core.privacy.rule import PrivacyRule, read_privacy
+from airflow_audit_provider.core.privacy.rule import PrivacyRule
 from airflow_audit_provider.exceptions import CommitConflictError, ConfigurationError
 from airflow_audit_provider.pipelines import part_writer
 from airflow_audit_provider.pipelines.late_records import pull_late_records
@@ -27,12 +26,11 @@ from airflow_audit_provider.testing.clock import ManualClock
 from airflow_audit_provider.testing.cloudflare import FakeCloudflare
 from airflow_audit_provider.testing.vocabulary import ADDRESSES
 from tests.pipelines.pull.landing import END, fake_with, land, landed, objects, pull_spec, reader_of, true_ids
+from tests.pipelines.pull.privacy_rules import EMAIL, KEY, rule
 from tests.pipelines.pull.resuming import fake_of, finish, kill, resumable_spec, visible_parts
 
 pytestmark = pytest.mark.integration
 
-KEY = b"0123456789abcdef0123456789abcdef"
-DROP = ["metadata.session", "newValueJson.policies"]
 LATE = (
     b'{"id":"late","when":"2026-10-26T12:00:00Z","actor":{"email":"Alice@Example.com","ip":"192.0.2.1","type":"user"},'
     b'"newValue":"{\\"email\\":\\"alice\\\\u0040example.com\\"}","metadata":{"from":"192.0.2.1","session":"secret"},'
@@ -40,7 +38,6 @@ LATE = (
 )
 # The replacement character may hide another one, so the digest of the record's text is its id.
 UNUSABLE_ID = '"late\ufffd"'.encode()
-EMAIL = re.compile(rb"[\w.]+(?:@|\\u0040|%40)example\.com")
 ADDRESS = re.compile(rb"(?<![\d.])(" + b"|".join(re.escape(one.encode()) for one in ADDRESSES) + rb")(?![\d.])")
 FORMS = [("raw", "jsonl"), ("normalized", "parquet"), ("ocsf", "parquet"), ("normalized", "csv"), ("ocsf", "jsonl")]
 
@@ -54,13 +51,6 @@ def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Small parts and groups, so that an attempt leaves a checkpoint after two pages."""
     monkeypatch.setattr(part_writer, "PART_RECORDS", PART_RECORDS)
     monkeypatch.setattr(part_writer, "_GROUP_RECORDS", PART_RECORDS)
-
-
-def rule(key: bytes = KEY, **given: Any) -> PrivacyRule:
-    """Returns the usual rule, with another key or changed arguments."""
-    request = read_privacy({"conn_id": "audit_privacy", "drop": DROP, **given})
-    assert request is not None
-    return PrivacyRule(request, key)
 
 
 def pull(fake: FakeCloudflare, store: LocalStore, spec: PullSpec, attempt_id: str = "one") -> Manifest:

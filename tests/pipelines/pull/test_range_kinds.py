@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,6 @@ import pytest
 
 from airflow_audit_provider.adapters.storage.fsspec_store import LocalStore
 from airflow_audit_provider.core.api.query import audit_query
-from airflow_audit_provider.core.privacy.rule import PrivacyRule, read_privacy
 from airflow_audit_provider.pipelines.seal import seal
 from airflow_audit_provider.pipelines.verify import verify
 from airflow_audit_provider.testing.clock import ManualClock
@@ -24,18 +22,11 @@ from tests.pipelines.pull.many_windows import (
     manifests,
     range_spec,
 )
+from tests.pipelines.pull.privacy_rules import EMAIL, rule
 
 pytestmark = pytest.mark.integration
 
-KEY = b"0123456789abcdef0123456789abcdef"
-EMAIL = re.compile(rb"[\w.]+@example\.com")
 DAYS = 5
-
-
-def _rule() -> PrivacyRule:
-    request = read_privacy({"conn_id": "audit_privacy", "drop": ["metadata.session"]})
-    assert request is not None
-    return PrivacyRule(request, KEY)
 
 
 KINDS: dict[str, dict[str, Any]] = {
@@ -43,7 +34,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "filter": {"filters": {"action_type": "login"}},
     "filter that nothing matches": {"filters": {"actor_email": "nobody@example.net"}},
     "filter of version 2": {"version": "v2", "filters": {"action_result": "failure"}},
-    "privacy": {"privacy": _rule()},
+    "privacy": {"privacy": rule()},
 }
 
 
@@ -67,7 +58,7 @@ def test_range_under_a_privacy_rule_writes_nothing_personal(tmp_path: Path) -> N
     fake = fake_with(ManualClock(), records_per_day=300)
     clear, hidden = LocalStore(str(tmp_path / "clear")), LocalStore(str(tmp_path / "hidden"))
     land_range(range_spec(days=DAYS), reader_of(fake, ManualClock()), clear)
-    land_range(range_spec(days=DAYS, privacy=_rule()), reader_of(fake, ManualClock()), hidden)
+    land_range(range_spec(days=DAYS, privacy=rule()), reader_of(fake, ManualClock()), hidden)
     assert any(EMAIL.search(content) for content in objects(clear).values())
     assert not any(EMAIL.search(content) for content in objects(hidden).values())
 
