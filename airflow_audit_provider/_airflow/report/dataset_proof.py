@@ -10,7 +10,7 @@ from airflow_audit_provider._airflow.report.document import Row, Section, bounde
 from airflow_audit_provider.core.archive.object_keys import seal_key, signature_key
 from airflow_audit_provider.core.verification.findings import FindingKind
 from airflow_audit_provider.core.verification.pass_records import PassRecord
-from airflow_audit_provider.core.verification.seals import Seal
+from airflow_audit_provider.core.verification.seal_content import Seal
 from airflow_audit_provider.core.windows.window import format_instant
 from airflow_audit_provider.pipelines.report import MOST_PASSES, DatasetEvidence
 

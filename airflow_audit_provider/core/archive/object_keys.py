@@ -60,6 +60,11 @@ _GENERATION = re.compile(r"\.g(\d{4,15})\.json$", re.ASCII)
 _MANIFEST = re.compile(
     MANIFEST_FOLDER + _PARTITION.pattern + _WINDOW.pattern + r"\.g(\d{4}|[1-9]\d{4,14})\.json", re.ASCII
 )
+_TIME_OF_DAY = r"((?:[01]\d|2[0-3])[0-5]\d[0-5]\d(?:\.(?!000000)\d{6})?)Z"
+# A manifest's key from the time of its start on, if both times can be those of a day.
+_ORDINARY = re.compile(
+    _TIME_OF_DAY + r"-(\d{8}T)" + _TIME_OF_DAY + r"\.g(?!0000\.)(?:\d{4}|[1-9]\d{4,14})\.json", re.ASCII
+)
 _PASS_RECORD = re.compile(VERIFIED_FOLDER + r"\d{8}T\d{6}Z-[0-9a-f]{16}\.json", re.ASCII)
 _REPORT = re.compile(REPORT_FOLDER + r"\d{8}T\d{6}Z-[0-9a-f]{16}\.html", re.ASCII)
 # A key never has it, because the fraction of a whole second is left out.
@@ -216,6 +221,23 @@ def read_manifest_key(key: str) -> ManifestKey | None:
     except (ValueError, ConfigurationError):
         return None
     return ManifestKey(window, window.start.date(), generation)
+
+
+def misplaced_manifests(keys: Iterable[str], day: date) -> Iterator[str]:
+    """Yields the keys that are not those of manifests in the folder of a day.
+
+    Windows that end on this day or the next are recognized by the text: there may be thousands, and parsing takes three
+    times as long.
+    """
+    start_day, next_day = (f"{each.isoformat().replace('-', '')}T" for each in (day, day + _DAY))
+    beginning = f"{MANIFEST_FOLDER}{PARTITION_START}{day}/{start_day}"
+    for key in keys:
+        match = _ORDINARY.fullmatch(key, len(beginning)) if key.startswith(beginning) else None
+        if match and (match[2] == next_day or (match[2] == start_day and match[1] < match[3])):
+            continue
+        parsed = read_manifest_key(key)
+        if parsed is None or parsed.day != day:
+            yield key
 
 
 def newest_manifests(keys: Iterable[str]) -> dict[TimeWindow, str]:

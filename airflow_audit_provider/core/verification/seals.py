@@ -27,6 +27,7 @@ import msgspec
 
 from airflow_audit_provider.core.archive.manifest import Part
 from airflow_audit_provider.core.archive.object_keys import (
+    misplaced_manifests,
     missing_numbers,
     read_manifest_key,
     seal_key,
@@ -298,11 +299,9 @@ class SealChain:
         if is_first_or_follows and seal.previous_sha256 != before:
             fact = f"The digest that seal {number} names for the seal before differs from {_before(number)}."
             yield finding(FindingKind.SEAL_UNCHAINED, key, fact)
-        for named in seal.manifests:
-            parsed = read_manifest_key(named.key)
-            if parsed is None or parsed.day != seal.day:
-                fact = f"The seal of {seal.day} names {named.key}, which is not a manifest of that day."
-                yield finding(FindingKind.SEAL_MISPLACED, key, fact)
+        for misplaced in misplaced_manifests((named.key for named in seal.manifests), seal.day):
+            fact = f"The seal of {seal.day} names {misplaced}, which is not a manifest of that day."
+            yield finding(FindingKind.SEAL_MISPLACED, key, fact)
 
     def _has_seal(self, number: int) -> bool:
         return seal_key(number) in self._objects

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from airflow_audit_provider.core.archive.object_keys import (
     WindowKeys,
     announced_window,
+    misplaced_manifests,
     missing_numbers,
     newest_manifests,
     read_manifest_key,
@@ -110,6 +111,24 @@ def test_generation_of_a_part_is_read_from_its_key(generation: int) -> None:
 def test_key_of_no_part_of_this_window_has_no_generation(key: str) -> None:
     """Other objects and parts of other windows have no generation."""
     assert KEYS.part_generation(key) is None
+
+
+_BOUNDS = (
+    *("20261101T000000Z", "20261101T000000.500000Z", "20261101T000000.000000Z", "20261101T235959Z", "20261101T240000Z"),
+    *("20261101T006000Z", "20261101T000060Z", "20261102T000000Z", "20261102T120000Z", "20261103T000000Z"),
+    *("20261031T000000Z", "20261131T000000Z", "2026110T1000000Z", "٢٠٢٦1101T000000Z"),
+)
+
+
+@pytest.mark.parametrize("folder", ["_manifests/dt=2026-11-01/", "_manifests/dt=2026-11-02/", "dt=2026-11-01/"])
+@pytest.mark.parametrize("ending", [".g0001.json", ".g0000.json", ".g12345.json", ".g01234.json", ".json"])
+def test_manifest_is_misplaced_unless_its_key_is_read_as_one_of_the_day(folder: str, ending: str) -> None:
+    """Recognizing a key by its text and parsing it agree for every pair of bounds."""
+    keys = [f"{folder}{start}-{end}{ending}" for start in _BOUNDS for end in _BOUNDS]
+    for day in (date(2026, 11, 1), date(2026, 11, 2)):
+        parsed = {key: read_manifest_key(key) for key in keys}
+        expected = [key for key, found in parsed.items() if found is None or found.day != day]
+        assert list(misplaced_manifests(keys, day)) == expected
 
 
 @pytest.mark.parametrize(
