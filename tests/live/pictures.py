@@ -1,4 +1,4 @@
-"""Takes the pictures of Airflow's pages that the documentation shows: ``make screenshots``.
+"""Takes the pictures that the documentation shows, of Airflow's pages and of the coverage page: ``make screenshots``.
 
 Starts the Airflow of the test environment with a fake Cloudflare, works its pages in a browser as a person does, and
 writes one PNG for each page into ``docs/pictures``.
@@ -19,6 +19,7 @@ from airflow_audit_provider.testing.settings import TOKEN
 from harness import chromium
 from tests.live import browser
 from tests.live.airflow_home import Home
+from tests.live.coverage_pictures import take_coverage
 from tests.live.live_airflow import FAKE_OPTIONS, LiveAirflow, start_airflow
 from tests.live.shared_airflow import settings
 from tests.live.versions.versions import PROJECT
@@ -37,6 +38,7 @@ LINKS_HEIGHT = 480
 def main() -> int:
     """Takes every picture."""
     FOLDER.mkdir(exist_ok=True)
+    take_coverage(FOLDER, _report)
     with tempfile.TemporaryDirectory(prefix="pictures-") as folder:
         home = Home(Path(folder) / "home", Path(sys.prefix))
         number = version("apache-airflow")
@@ -105,7 +107,7 @@ def _take_log(page: Page, run_id: str, text: str, name: str) -> None:
     expect(page.get_by_text(text).first).to_be_visible(timeout=chromium.WITHIN_MS)
     path = FOLDER / f"{name}.png"
     page.screenshot(path=path, animations="disabled", clip=LOG_CLIP)
-    print(f"Wrote {path.relative_to(PROJECT)}, {path.stat().st_size:,} bytes")
+    _report(path)
     page.set_viewport_size({"width": WIDTH, "height": HEIGHT})
 
 
@@ -116,6 +118,10 @@ def _take(place: Page | Locator, name: str, height: int = HEIGHT) -> None:
         place.screenshot(path=path, animations="disabled")
     else:
         place.screenshot(path=path, animations="disabled", clip={"x": 0, "y": 0, "width": WIDTH, "height": height})
+    _report(path)
+
+
+def _report(path: Path) -> None:
     print(f"Wrote {path.relative_to(PROJECT)}, {path.stat().st_size:,} bytes")
 
 
