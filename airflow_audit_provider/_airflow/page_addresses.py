@@ -11,6 +11,7 @@ from airflow.configuration import conf
 
 from airflow_audit_provider._airflow.destinations import PAGE_PREFIX, dataset_id, dataset_uri
 from airflow_audit_provider.core.archive.object_keys import MANIFEST_FOLDER, WindowKeys, window_in
+from airflow_audit_provider.core.windows.window import TimeWindow
 from airflow_audit_provider.exceptions import ConfigurationError
 
 _DASHBOARD = "https://dash.cloudflare.com"
@@ -19,13 +20,17 @@ _DASHBOARD = "https://dash.cloudflare.com"
 def coverage_page(manifest_uri: str) -> str:
     """Returns the URL of a window on the coverage page by its manifest, of the dataset for several windows."""
     destination, _, key = manifest_uri.rpartition(f"/{MANIFEST_FOLDER}")
+    return dataset_page(destination, window_in(key))
+
+
+def dataset_page(destination: str, window: TimeWindow | None = None) -> str:
+    """Returns the URL of a dataset on the coverage page, or of one window of it."""
     try:
         uri = dataset_uri(destination) if destination else ""
     except ConfigurationError:
         return ""
     if not uri:
         return ""
-    window = window_in(key)
     place = f"/w/{WindowKeys(window, window.start.date()).name}" if window else ""
     return f"{conf.get('api', 'base_url', fallback='').rstrip('/')}{PAGE_PREFIX}/d/{dataset_id(uri)}{place}"
 

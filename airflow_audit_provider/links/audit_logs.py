@@ -28,15 +28,19 @@ class ManifestLink(BaseOperatorLink):
 
 
 class CoverageLink(BaseOperatorLink):
-    """Links to the window on this Airflow's coverage page, also for local files; empty if nothing was committed."""
+    """Links to the window on this Airflow's coverage page, also for local files; empty if nothing was committed.
+
+    Of a task that loads, to the window that it has loaded, or to the dataset if there are none or several.
+    """
 
     name = "Coverage"
 
     def get_link(self, operator: Any, *, ti_key: Any) -> str:  # noqa: ARG002 - Airflow's signature
         """Returns the URL."""
-        from airflow_audit_provider._airflow.page_addresses import coverage_page
+        from airflow_audit_provider._airflow.page_addresses import coverage_page, dataset_page
 
-        return coverage_page(getattr(operator, "manifest_uri", None) or "")
+        loaded = getattr(operator, "covered", None)
+        return dataset_page(*loaded) if loaded else coverage_page(getattr(operator, "manifest_uri", None) or "")
 
 
 class CloudflareDashboardLink(BaseOperatorLink):

@@ -19,6 +19,7 @@ from airflow_audit_provider._airflow.task_errors import translate_task_errors
 from airflow_audit_provider.assets.audit_logs import audit_log_asset
 from airflow_audit_provider.core.limits import DEFAULT_PARTITION_KEY_FORMAT, check_length
 from airflow_audit_provider.exceptions import ConfigurationError
+from airflow_audit_provider.links.audit_logs import CoverageLink
 
 if TYPE_CHECKING:
     from airflow_audit_provider.core.ports import Store
@@ -41,6 +42,9 @@ class _LoadOperator(BaseOperator):
         "window_end",
     )
     ui_color = "#cfe2f3"
+    operator_extra_links = (CoverageLink(),)
+    # What the link leads to: a destination, and the window of it if the task has loaded exactly one.
+    covered: tuple[str, TimeWindow | None] | None = None
 
     def __init__(
         self,
@@ -94,13 +98,16 @@ class _LoadOperator(BaseOperator):
         from airflow_audit_provider.pipelines.stitching import held_stitching
 
         uri = dataset_uri(self.destination)
+        self.covered = (uri, None)
         windows, is_exact = self._windows(context), self._is_exact(context)
         spec = LoadSpec(self.dataset or uri, uri, windows, is_exact=is_exact, now=SystemClock().now())
         store = store_from_connection(self.destination, self.destination_conn_id)
         stitching = held_stitching(store)
         with closing(self.open_warehouse()) as warehouse:
             if stitching is None:
-                return load_committed(spec, store, warehouse, self._log_window)
+                outcome = load_committed(spec, store, warehouse, self._log_window)
+                self.covered = (uri, outcome.loaded[0].window if len(outcome.loaded) == 1 else None)
+                return outcome
             return load_stitched(spec, stitching, self._open_stream, warehouse, self._log_window)
 
     def _open_stream(self, version: str) -> Store:

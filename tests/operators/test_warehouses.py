@@ -14,10 +14,12 @@ import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException
 from pyiceberg.catalog import load_catalog
 
+from airflow_audit_provider._airflow.destinations import dataset_id
 from airflow_audit_provider._airflow.warehouses import open_iceberg_warehouse
 from airflow_audit_provider.adapters.storage.fsspec_store import LocalStore
 from airflow_audit_provider.assets.audit_logs import audit_log_asset
 from airflow_audit_provider.exceptions import ConfigurationError, NotCommittedError, WarehouseUnavailableError
+from airflow_audit_provider.links.audit_logs import CoverageLink
 from airflow_audit_provider.operators.warehouses import (
     CloudflareAuditLogsToIcebergOperator,
     CloudflareAuditLogsToSqlOperator,
@@ -81,6 +83,24 @@ def test_events_load_only_the_windows_they_name(two_days: TaskSetup, tmp_path: P
     operator = _to_duckdb(two_days, tmp_path / "a.duckdb", windows="events")
     assert operator.execute({"triggering_asset_events": events})["loaded_count"] == 1
     assert _days(tmp_path / "a.duckdb") == {"2026-10-27": 300}
+
+
+@pytest.mark.integration
+def test_link_of_load_leads_to_its_window_or_to_the_dataset(two_days: TaskSetup, tmp_path: Path) -> None:
+    """A task that loads several windows, or fails, links to the calendar of what it loads from."""
+    link = CoverageLink()
+    failing = _to_duckdb(two_days, tmp_path / "a.duckdb", windows="run")
+    assert link.get_link(failing, ti_key=None) == ""
+    with pytest.raises(AirflowFailException):
+        failing.execute({})
+    dataset = link.get_link(failing, ti_key=None)
+    assert dataset.endswith(f"/cloudflare-audit-logs/d/{dataset_id(f'file://{two_days.destination}')}")
+    one = _to_duckdb(two_days, tmp_path / "a.duckdb", windows="run", **NEXT_DAY)
+    one.execute({})
+    assert link.get_link(one, ti_key=None) == f"{dataset}/w/20261027T000000Z-20261028T000000Z"
+    several = _to_duckdb(two_days, tmp_path / "b.duckdb")
+    several.execute({})
+    assert link.get_link(several, ti_key=None) == dataset
 
 
 def test_events_without_triggering_event_fails_permanently(two_days: TaskSetup, tmp_path: Path) -> None:
