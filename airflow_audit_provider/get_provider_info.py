@@ -127,6 +127,13 @@ def _page_options() -> dict[str, object]:
             "example": '[{"destination": "s3://audit/cloudflare", "destination_conn_id": "aws_audit"}]',
             "default": "",
         },
+        "coverage_assets": {
+            "description": "Whether the coverage page shows datasets that only an asset names.",
+            "version_added": "1.0.0",
+            "type": "boolean",
+            "example": "False",
+            "default": "True",
+        },
     }
 
 

@@ -44,6 +44,7 @@ DEFAULTS: dict[str, int | str] = {
     "v2_history_start": _DEFAULT_V2_HISTORY_START,
     "share_rate_limit": _DEFAULT_SHARE_RATE_LIMIT,
     "coverage_destinations": "",
+    "coverage_assets": "True",
 }
 
 
@@ -87,9 +88,18 @@ def history_starts_at(api_version: str) -> datetime | None:
 
 def shares_rate_limit() -> bool:
     """Returns whether tasks on one machine share the request budget of a token."""
-    text = conf.get(SECTION, "share_rate_limit", fallback=_DEFAULT_SHARE_RATE_LIMIT).strip().lower()
+    return _configured_boolean("share_rate_limit")
+
+
+def shows_assets() -> bool:
+    """Returns whether the coverage page shows datasets that only an asset names."""
+    return _configured_boolean("coverage_assets")
+
+
+def _configured_boolean(option: str) -> bool:
+    text = conf.get(SECTION, option, fallback=str(DEFAULTS[option])).strip().lower()
     if text not in _BOOLEANS:
-        raise _invalid("share_rate_limit", text, "It must be True or False.")
+        raise _invalid(option, text, "It must be True or False.")
     return _BOOLEANS[text]
 
 

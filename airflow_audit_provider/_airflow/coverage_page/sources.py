@@ -17,7 +17,7 @@ from urllib.parse import quote, unquote, urlsplit
 
 import msgspec
 
-from airflow_audit_provider._airflow.config import coverage_destinations
+from airflow_audit_provider._airflow.config import coverage_destinations, shows_assets
 from airflow_audit_provider._airflow.destinations import dataset_id, dataset_uri, store_from_connection
 from airflow_audit_provider.adapters.storage.read_bounds import ReadBounds
 from airflow_audit_provider.core.api.endpoints import VERSIONS
@@ -80,11 +80,18 @@ class Source(msgspec.Struct, frozen=True):
 
 def sources() -> list[Source]:
     """Returns all datasets, sorted by URI."""
-    return merged(_assets(), coverage_destinations())
+    return merged(_assets(), coverage_destinations(), with_assets=shows_assets())
 
 
-def merged(assets: Iterable[tuple[str, str]], configured: Iterable[dict[str, Any]]) -> list[Source]:
-    """Returns the datasets of assets, as pairs of id and URI, and of the configuration's entries."""
+def merged(
+    assets: Iterable[tuple[str, str]], configured: Iterable[dict[str, Any]], *, with_assets: bool = True
+) -> list[Source]:
+    """Returns the datasets of assets, as pairs of id and URI, and of the configuration's entries.
+
+    Without ``with_assets`` a dataset that only an asset names is left out; the other ones still need the rights to
+    their assets.
+    """
+    listed = set()
     found: dict[str, Source] = {}
     for asset_id, asset_uri in assets:
         uri = _ESCAPED.sub(_unescaped, asset_uri)
@@ -93,10 +100,11 @@ def merged(assets: Iterable[tuple[str, str]], configured: Iterable[dict[str, Any
     for entry in configured:
         destination = entry["destination"]
         uri = dataset_uri(destination)
+        listed.add(uri)
         known = found.get(uri)
         given: dict[str, Any] = {name: entry.get(name) for name in ("destination_conn_id", "dag_id")}
         found[uri] = Source(uri, destination, known.asset_ids if known else (), **given)
-    return [found[uri] for uri in sorted(found)]
+    return [found[uri] for uri in sorted(found if with_assets else listed)]
 
 
 def asset_uri_of(uri: str) -> str:

@@ -43,6 +43,13 @@ def test_sources_of_escapes_that_are_no_text_stay_two() -> None:
     assert len(merged([("1", "s3://bucket/%FF"), ("2", "s3://bucket/%FE")], [])) == 2
 
 
+def test_sources_without_assets_are_those_of_the_configuration() -> None:
+    """A listed destination keeps the assets whose rights it needs."""
+    assets = [("1", "s3://bucket/listed"), ("2", "s3://bucket/of-an-author")]
+    (found,) = merged(assets, [{"destination": "s3://conn@bucket/listed"}], with_assets=False)
+    assert (found.uri, found.asset_ids) == ("s3://bucket/listed", ("1",))
+
+
 @pytest.mark.integration
 @pytest.mark.parametrize("entries", [[], [{"destination": "s3://conn@bucket/a"}]], ids=["asset alone", "configured"])
 def test_dataset_with_second_asset_needs_right_to_each(
