@@ -40,6 +40,8 @@ def get_provider_info() -> dict[str, object]:
             "airflow_audit_provider.links.audit_logs.CoverageLink",
             "airflow_audit_provider.links.audit_logs.CloudflareDashboardLink",
         ],
+        # Airflow 3.2 and later read it.
+        "cli": ["airflow_audit_provider.cli.airflow_commands.get_commands"],
         "config": {"cloudflare_audit_logs": _section()},
         "connection-types": [_connection_type()],
     }

@@ -64,9 +64,9 @@ from airflow_audit_provider.pipelines.sweep import DEFAULT_AGE, RetainedFile, sw
 _PROBLEMS = (VerificationError, NotCommittedError)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None, program: str = PROGRAM) -> int:
     """Runs one command, prints its result and its errors, and returns the exit status."""
-    parser = _parser()
+    parser = _parser(program)
     complete(parser)
     options = parser.parse_args(arguments)
     command: Command = options.command
@@ -143,9 +143,9 @@ def _as_json(values: object) -> str:
     return json.dumps(msgspec.to_builtins(values), indent=2) + "\n"
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(program: str = PROGRAM) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog=PROGRAM,
+        prog=program,
         description="Pull, check and load Cloudflare audit logs without a running Airflow. Exit status: 0 if nothing "
         "severe was found, 1 if something is wrong or missing, 2 if the command could not be done.",
     )
