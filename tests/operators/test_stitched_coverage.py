@@ -25,12 +25,20 @@ from tests.operators.task_setup import TaskSetup
 pytestmark = pytest.mark.integration
 
 
-@pytest.fixture
-def history(task_setup: TaskSetup) -> Path:
-    """Days from two before the cut-over to three after it."""
-    for number in range(-2, 4):
-        land_day(task_setup, number)
+@pytest.fixture(scope="module")
+def landed_history(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Days from two before the cut-over to three after it, landed once."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        task_setup = TaskSetup(monkeypatch, tmp_path_factory.mktemp("history") / "landed")
+        for number in range(-2, 4):
+            land_day(task_setup, number)
     return task_setup.destination
+
+
+@pytest.fixture
+def history(landed_history: Path, task_setup: TaskSetup) -> Path:
+    """A copy of them, which a test may damage."""
+    return shutil.copytree(landed_history, task_setup.destination)
 
 
 def _covered(root: Path, start: datetime | None = None, end: datetime | None = None) -> dict[str, DatasetCoverage]:
