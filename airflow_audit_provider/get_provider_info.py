@@ -34,7 +34,7 @@ def get_provider_info() -> dict[str, object]:
             }
         ],
         "sensors": [{"integration-name": name, "python-modules": ["airflow_audit_provider.sensors.audit_logs"]}],
-        "triggers": [{"integration-name": name, "python-modules": ["airflow_audit_provider.triggers.audit_logs"]}],
+        "triggers": [{"integration-name": name, "python-modules": _trigger_modules()}],
         "extra-links": [
             "airflow_audit_provider.links.audit_logs.ManifestLink",
             "airflow_audit_provider.links.audit_logs.CoverageLink",
@@ -45,6 +45,11 @@ def get_provider_info() -> dict[str, object]:
         "config": {"cloudflare_audit_logs": _section()},
         "connection-types": [_connection_type()],
     }
+
+
+def _trigger_modules() -> list[str]:
+    """The modules of which a DAG file may name a class or a function that the triggerer runs."""
+    return [f"airflow_audit_provider.triggers.{name}" for name in ("audit_logs", "deadline")]
 
 
 def _connection_type() -> dict[str, object]:
