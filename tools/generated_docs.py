@@ -18,6 +18,7 @@ from pathlib import Path
 
 import msgspec
 
+from airflow_audit_provider.cli.reconcile_command import PublishedReconcile
 from airflow_audit_provider.hooks import parameters as hook_parameters
 from airflow_audit_provider.pipelines.coverage import PublishedCoverage
 from airflow_audit_provider.pipelines.plan_report import Plan
@@ -30,10 +31,23 @@ PROJECT = Path(__file__).resolve().parent.parent
 DOCS = PROJECT / "docs"
 REPORT_SCHEMA = DOCS / "reference" / "verify-report.schema.json"
 PLAN_SCHEMA = DOCS / "reference" / "backfill-plan.schema.json"
+RECONCILE_SCHEMA = DOCS / "reference" / "reconcile-report.schema.json"
 COVERAGE_SCHEMA = DOCS / "reference" / "coverage.schema.json"
 BLOCK = re.compile(r"(<!-- generated: (?P<name>[\w-]+) -->\n).*?(<!-- end of generated: (?P=name) -->)", re.DOTALL)
 PINNED = re.compile(r"^(?P<name>[a-z0-9-]+)(?:\[[^\]]*\])?==(?P<version>[^ ;\\]+)", re.MULTILINE)
-COMMANDS = ("verify", "coverage", "report", "plan", "pull", "load", "seal", "sweep", "oldest-day", "completion")
+COMMANDS = (
+    "verify",
+    "coverage",
+    "report",
+    "plan",
+    "pull",
+    "load",
+    "reconcile",
+    "seal",
+    "sweep",
+    "oldest-day",
+    "completion",
+)
 EXTRAS = {
     "parquet": ("pyarrow",),
     "zstd": ("zstandard",),
@@ -166,6 +180,11 @@ def coverage_schema() -> str:
     return _schema("Coverage of airflow-audit-provider coverage --json", PublishedCoverage)
 
 
+def reconcile_schema() -> str:
+    """Returns the JSON Schema of what ``reconcile --json`` prints."""
+    return _schema("Result of airflow-audit-provider reconcile --json", PublishedReconcile)
+
+
 def _schema(title: str, described: type[msgspec.Struct]) -> str:
     schema = {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -219,7 +238,12 @@ def main() -> int:
     for path in pages():
         path.write_text(written(path.read_text(encoding="utf-8")), encoding="utf-8")
         print(f"Wrote {path.relative_to(PROJECT)}")
-    schemas = ((REPORT_SCHEMA, report_schema()), (PLAN_SCHEMA, plan_schema()), (COVERAGE_SCHEMA, coverage_schema()))
+    schemas = (
+        (REPORT_SCHEMA, report_schema()),
+        (PLAN_SCHEMA, plan_schema()),
+        (COVERAGE_SCHEMA, coverage_schema()),
+        (RECONCILE_SCHEMA, reconcile_schema()),
+    )
     for path, schema in schemas:
         path.write_text(schema, encoding="utf-8")
         print(f"Wrote {path.relative_to(PROJECT)}")

@@ -46,11 +46,14 @@ class Ed25519Signer:
         public_pem = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
         self.verifier = Ed25519Verifier([public_pem.decode(), *earlier_public_pems])
 
-    def sign(self, content: bytes) -> Envelope:
-        """Returns an envelope with the signature over ``content``; it is deterministic (RFC 8032)."""
+    def sign(self, content: bytes, payload_type: str = SEAL_PAYLOAD_TYPE) -> Envelope:
+        """Returns an envelope with the signature over ``content``; it is deterministic (RFC 8032).
+
+        The payload type is signed with it, so that no other document can stand for a seal.
+        """
         from securesystemslib import dsse
 
-        envelope = dsse.Envelope(content, SEAL_PAYLOAD_TYPE, {})
+        envelope = dsse.Envelope(content, payload_type, {})
         envelope.sign(self._signer)
         return msgspec.convert(envelope.to_dict(), Envelope)
 
@@ -72,10 +75,11 @@ class Ed25519Verifier:
         keys = [key for pem in public_pems for key in _public_keys(pem)]
         self._keys: list[Any] = [SSlibKey.from_crypto(key, _key_id(key)) for key in keys]
 
-    def verify(self, content: bytes, envelope: Envelope) -> str | None:
+    def verify(self, content: bytes, envelope: Envelope, payload_type: str = SEAL_PAYLOAD_TYPE) -> str | None:
         """Returns why no signature of the envelope over ``content`` is valid, as a sentence; None if one is.
 
-        What is verified is the signature over ``content`` as a seal, whatever the envelope says that it holds.
+        What is verified is the signature over ``content`` as a seal, or as another type of document, whatever the
+        envelope says that it holds.
         """
         from securesystemslib import dsse, exceptions
         from securesystemslib.signer import Signature
@@ -86,7 +90,7 @@ class Ed25519Verifier:
             named = ", ".join(key_id[:16] for key_id in signatures) or "none"
             return f"No public key was given for the key that the envelope names ({named})."
         try:
-            dsse.Envelope(content, SEAL_PAYLOAD_TYPE, signatures).verify(self._keys, 1)
+            dsse.Envelope(content, payload_type, signatures).verify(self._keys, 1)
         except exceptions.UnverifiedSignatureError:
             return "The signature does not match the seal's bytes and the key that it names."
         return None

@@ -37,6 +37,7 @@ from airflow_audit_provider.cli.coverage_command import add_coverage
 from airflow_audit_provider.cli.load_command import add_load
 from airflow_audit_provider.cli.plan_command import add_plan
 from airflow_audit_provider.cli.pull_command import add_pull
+from airflow_audit_provider.cli.reconcile_command import add_reconcile
 from airflow_audit_provider.cli.report_command import add_report
 from airflow_audit_provider.cli.terminal import coloured, coloured_error, is_coloured
 from airflow_audit_provider.cli.trust import (
@@ -157,6 +158,7 @@ def _parser(program: str = PROGRAM) -> argparse.ArgumentParser:
     add_plan(commands)
     add_pull(commands)
     add_load(commands)
+    add_reconcile(commands)
     _add_seal(commands)
     _add_sweep(commands)
     add_command(

@@ -27,7 +27,8 @@ from airflow_audit_provider.core.archive.commit import CommittedManifest
 from airflow_audit_provider.core.archive.dataset import read_dataset
 from airflow_audit_provider.core.archive.object_keys import DATASET_KEY, MANIFEST_FOLDER, newest_manifests
 from airflow_audit_provider.core.ports import Store
-from airflow_audit_provider.core.verification.reconcile.comparison import ArchivedRow, ArchiveFile, Comparison, Lateness
+from airflow_audit_provider.core.privacy.rule import PrivacyRule
+from airflow_audit_provider.core.verification.reconcile.comparison import ArchiveFile, Comparison, Lateness
 from airflow_audit_provider.core.verification.reconcile.fields import DATASETS
 from airflow_audit_provider.core.verification.reconcile.file_names import is_repair_name, may_hold, pushed_range
 from airflow_audit_provider.core.verification.reconcile.report import (
@@ -39,7 +40,8 @@ from airflow_audit_provider.core.verification.reconcile.report import (
 )
 from airflow_audit_provider.core.windows.window import EARLIEST_AT, LATEST_AT, TimeWindow
 from airflow_audit_provider.exceptions import ConfigurationError, NotCommittedError
-from airflow_audit_provider.formats.logpush.files import ArchiveForm, LogFile
+from airflow_audit_provider.formats.logpush.files import ArchiveForm, LogFile, LogLayout
+from airflow_audit_provider.formats.logpush.hidden import hidden_content
 from airflow_audit_provider.formats.part_format import committed_format
 from airflow_audit_provider.pipelines.committed import committed_manifest, read_part
 from airflow_audit_provider.pipelines.neighbourhood import is_near, list_around
@@ -56,7 +58,8 @@ class ReconcileSpec(NamedTuple):
 
     A bound that is None is the start of the first or the end of the last committed window. ``reach`` is how long after
     the end of the range files are looked for; ``late_after`` is from when on a record is late. ``form`` has the names
-    of the archive's fields; its version is that of the dataset.
+    of the archive's fields; its version is that of the dataset. ``privacy`` is the dataset's rule with its key; without
+    it, values that the rule would change are not compared.
     """
 
     start: datetime | None = None
@@ -64,6 +67,7 @@ class ReconcileSpec(NamedTuple):
     form: ArchiveForm = ArchiveForm(ApiVersion.V1)
     reach: timedelta = DEFAULT_REACH
     late_after: timedelta = DEFAULT_LATE_AFTER
+    privacy: PrivacyRule | None = None
 
 
 class ListedFile(NamedTuple):
@@ -95,9 +99,14 @@ class Reconciliation:
         self.time_range = TimeWindow(start, end)
         self.compared = Comparison(version, self.time_range, windows, spill)
         self.compared.lateness = Lateness(int(spec.late_after.total_seconds()))
+        applied = self.commits[0].manifest.privacy
+        if applied:
+            self.compared.hash_row = hidden_content(applied, spec.privacy).archived_hashes
         self.version = version
-        self._spec = spec._replace(form=spec.form._replace(version=version))
-        self._dataset = dataset
+        # Of the file that was read last: in the order of their keys, that is usually the newest.
+        self.layout: LogLayout | None = None
+        self.spec = spec._replace(form=spec.form._replace(version=version))
+        self.dataset = dataset
         self._findings: list[FileFinding] = []
         self._digest = hashlib.sha256()
         self._file_count = self._row_count = self._other_count = self._size_bytes = 0
@@ -105,7 +114,7 @@ class Reconciliation:
     def run(self, archive: Sequence[Store]) -> ReconcileReport:
         """Reads both sides and returns the report."""
         for number, commit in enumerate(self.commits):
-            self.compared.add_committed(number, records_of(self._dataset, commit))
+            self.compared.add_committed(number, records_of(self.dataset, commit))
         for file, content in self._read(self._files(archive)):
             self._add_file(file, content)
         if self._file_count and not self._row_count:
@@ -122,7 +131,7 @@ class Reconciliation:
         for store in archive:
             for key, size_bytes in store.list_sizes(""):
                 name = key.rpartition("/")[2]
-                if not may_hold(key, self.time_range, self._spec.reach) or name in repairs:
+                if not may_hold(key, self.time_range, self.spec.reach) or name in repairs:
                     continue
                 if is_repair_name(name):
                     repairs.add(name)
@@ -143,16 +152,14 @@ class Reconciliation:
         self._file_count += 1
         self._size_bytes += len(content)
         self._digest.update(f"{file.key}\0{len(content)}\n".encode())
-        pushed, log_file = pushed_range(file.key), LogFile(self._spec.form, content)
+        pushed, log_file = pushed_range(file.key), LogFile(self.spec.form, content)
         end_ns = None if pushed is None else pushed.end_ns
         archived = ArchiveFile(file.key, end_ns, is_repair_name(file.key))
-        self.compared.add_archived(archived, self._rows(log_file))
+        self.compared.add_archived(archived, log_file.rows())
+        self.layout = log_file.layout or self.layout
         self._row_count += log_file.row_count
         self._other_count += log_file.other_count
         self._note_damage(file.key, log_file)
-
-    def _rows(self, log_file: LogFile) -> Iterator[ArchivedRow]:
-        return log_file.rows()
 
     def _note_damage(self, key: str, log_file: LogFile) -> None:
         if log_file.is_foreign:

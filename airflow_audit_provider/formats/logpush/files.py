@@ -22,7 +22,7 @@ import msgspec
 from airflow_audit_provider.core.api.records import ApiVersion
 from airflow_audit_provider.core.verification.reconcile.comparison import ArchivedRow
 from airflow_audit_provider.core.verification.reconcile.fields import ALL_FIELD_NAMES, DATASETS
-from airflow_audit_provider.formats.logpush.times import read_time
+from airflow_audit_provider.formats.logpush.times import TimeForm, form_of, read_time
 
 _PIECE_BYTES = 1 << 18
 _GZIP_START = b"\x1f\x8b"
@@ -47,18 +47,33 @@ class ArchiveForm(NamedTuple):
     field_names: Sequence[str] = ()
 
 
+class LogLayout(NamedTuple):
+    """How a job writes its files, as one of them shows: field names as they are in the file, and the form of times.
+
+    ``delimiter`` is empty for NDJSON.
+    """
+
+    names: tuple[str, ...]
+    time_form: TimeForm
+    delimiter: str = ""
+    has_header: bool = False
+
+
 class LogFile:
     """One file of an archive: iterate over ``rows``; the other attributes are complete afterwards.
 
     ``damage`` says why the file ends before its end, empty if it does not. ``foreign_lines`` counts the lines that are
     no rows, of which ``first_foreign`` is the number of the first one. ``other_count`` counts rows of the other
-    dataset.
+    dataset. ``layout`` is that of its first row with a time.
     """
 
     def __init__(self, form: ArchiveForm, content: bytes) -> None:
         self.damage = ""
         self.foreign_lines = self.other_count = self.row_count = 0
         self.first_foreign = 0
+        self.layout: LogLayout | None = None
+        self._delimiter = ""
+        self._has_header = False
         self._form = form
         self._content = content
         self._line_number = 0
@@ -106,6 +121,7 @@ class LogFile:
         texts = (line.decode("utf-8", "replace") for line in lines)
         first = next(texts, "")
         delimiter, header = self._header(first)
+        self._delimiter, self._has_header = delimiter, bool(header)
         reader = csv.reader(_chained([first], texts), delimiter=delimiter)
         while True:
             try:
@@ -152,7 +168,14 @@ class LogFile:
         when = read_time(fields.get(dataset.time_field))
         text = str(record_id).encode("utf-8", "replace").decode()
         event_ns, unit_ns = when or (None, 1)
+        if self.layout is None and when is not None:
+            self._note_layout(fields, form_of(fields[dataset.time_field]))
         return ArchivedRow(text, event_ns, unit_ns, dict(fields))
+
+    def _note_layout(self, fields: Mapping[str, Any], time_form: TimeForm) -> None:
+        given = {name: own for own, name in self._form.renames.items()}
+        names = tuple(given.get(name, name) for name in fields)
+        self.layout = LogLayout(names, time_form, self._delimiter, self._has_header)
 
     def _add_foreign(self) -> None:
         self.foreign_lines += 1

@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from airflow_audit_provider.core.api.records import is_event_time, parse_event_time
-from airflow_audit_provider.core.windows.window import SECOND_NS
+from airflow_audit_provider.core.windows.window import SECOND_NS, format_second
 
 _MOST_SECONDS = 10**11
 _FEWEST_NANOSECONDS = 10**17
@@ -24,6 +24,30 @@ class ReadTime(NamedTuple):
 
     event_ns: int
     unit_ns: int
+
+
+class TimeForm(NamedTuple):
+    """How a job writes times: its ``timestamp_format``, and whether numbers are texts."""
+
+    timestamp_format: str = "rfc3339"
+    is_text: bool = False
+
+    def write(self, event_ns: int) -> int | str:
+        """Returns an instant as the job writes it; Logpush cuts it to whole seconds, except in nanoseconds."""
+        second = event_ns // SECOND_NS
+        if self.timestamp_format == "rfc3339":
+            return format_second(second)
+        number = event_ns if self.timestamp_format == "unixnano" else second
+        return str(number) if self.is_text else number
+
+
+def form_of(value: Any) -> TimeForm:
+    """Returns the form of a time that :func:`read_time` reads."""
+    if isinstance(value, str) and value[4:5] == "-":
+        return TimeForm()
+    found = read_time(value)
+    is_nano = found is not None and found.unit_ns not in (SECOND_NS, SECOND_NS // 1_000_000)
+    return TimeForm("unixnano" if is_nano else "unix", isinstance(value, str))
 
 
 def read_time(value: Any) -> ReadTime | None:

@@ -19,12 +19,12 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import msgspec
 
-from airflow_audit_provider.core.api.records import ApiVersion, AuditRecord, is_undated
+from airflow_audit_provider.core.api.records import ApiVersion, AuditRecord, has_digest_id, is_undated
 from airflow_audit_provider.core.ports import SpillStorage
 from airflow_audit_provider.core.verification.reconcile.content import (
     archived_hashes,
@@ -98,7 +98,9 @@ class Comparison:
         self.lists = Lists()
         self.counts = [Counts() for _ in windows]
         self.lateness = Lateness()
-        self.repaired_count = self.undated_count = self.uncommitted_count = 0
+        # Another function is set before rows are added if the dataset has a privacy rule.
+        self.hash_row: Callable[[ApiVersion, Mapping[str, object]], bytes] = archived_hashes
+        self.repaired_count = self.undated_count = self.uncommitted_count = self.unidentified_count = 0
         self.columns: set[str] = set()
         self.missing: SpilledRows[MissingRecord] = SpilledRows(spill, MissingRecord, max(1, len(windows)))
         self.minutes = Minutes(time_range)
@@ -114,7 +116,12 @@ class Comparison:
     def add_committed(self, window: int, records: Iterable[AuditRecord]) -> None:
         """Adds records of a committed window; those outside of the range are left out."""
         for record in records:
-            if self.time_range.contains(record.event_ns):
+            if not self.time_range.contains(record.event_ns):
+                continue
+            if has_digest_id(record):
+                # Neither side has an id by which the record could be found on the other one.
+                self.unidentified_count += 1
+            else:
                 hashes = committed_hashes(self.version, record)
                 row = _Committed(record.id, record.event_ns, window, not is_undated(record), hashes)
                 self._committed.add(hash(record.id) % BUCKET_COUNT, row)
@@ -124,7 +131,7 @@ class Comparison:
         self._files.append(file)
         number = len(self._files) - 1
         for row in rows:
-            hashes = archived_hashes(self.version, row.fields)
+            hashes = self.hash_row(self.version, row.fields)
             self._note_columns(tuple(row.fields), hashes)
             archived = _Archived(row.id, row.event_ns, row.unit_ns, number, hashes)
             self._archived.add(hash(row.id) % BUCKET_COUNT, archived)

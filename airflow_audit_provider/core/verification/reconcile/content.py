@@ -27,6 +27,10 @@ from airflow_audit_provider.core.verification.reconcile.fields import DATASETS, 
 ABSENT, EMPTY = 0, 1
 _EMPTY_VALUES: tuple[Any, ...] = (None, "", "null", {}, [])
 _MISSING = object()
+_ANY_TIME: dict[ApiVersion, dict[str, Any]] = {
+    ApiVersion.V1: {"when": "2026-01-01T00:00:00Z"},
+    ApiVersion.V2: {"action": {"time": "2026-01-01T00:00:00Z"}},
+}
 
 
 def canonical(value: Any, *, is_flag: bool = False) -> bytes:
@@ -129,13 +133,14 @@ def archived_value(column: Column, fields: Mapping[str, Any]) -> Any:
 
 def as_api_record(version: ApiVersion, fields: Mapping[str, Any]) -> dict[str, Any]:
     """Returns a Logpush row as an API record with the same content, for a privacy rule to be applied to."""
-    record: dict[str, Any] = {}
+    record: dict[str, Any] = {"id": "-", **_ANY_TIME[version]}
     for column in DATASETS[version].columns:
         value = archived_value(column, fields)
         if value is not _MISSING and column.kind is not Kind.TIME:
             inner = record
             for name in column.path[:-1]:
-                inner = inner.setdefault(name, {})
+                inner[name] = dict(inner.get(name, {}))
+                inner = inner[name]
             inner[column.path[-1]] = _json_inside(value) if isinstance(value, str) else value
     return record
 

@@ -23,6 +23,7 @@ REPORT_VERSION = 1
 REPORT_PAYLOAD_TYPE = "application/vnd.airflow-audit-provider.reconcile+json"
 # Cloudflare docs: a file is sent after at most 300 seconds (max_upload_interval_seconds).
 OFF_AFTER_SECONDS = 300
+_COUNTED = "record missing_there missing_here differing double late repaired undated uncommitted unidentified window"
 
 
 class FileFindingKind(StrEnum):
@@ -110,8 +111,9 @@ class ReconcileReport(msgspec.Struct, frozen=True, kw_only=True):
 
     docs/reference/reconcile-report.schema.json is its schema. ``missing_there`` are records of the dataset that the
     archive lacks, ``missing_here`` rows of the archive that the dataset lacks. ``repaired`` records are only in files
-    of an earlier repair. Each list has the first 1000 records; the counts are of all. ``windows`` has those with a
-    count other than zero. ``manifests_sha256`` is the digest of the keys and digests of the manifests of all windows.
+    of an earlier repair; ``unidentified`` ones have no id, so they are not compared. Each list has the first 1000
+    records; the counts are of all. ``windows`` has those with a count other than zero. ``manifests_sha256`` is the
+    digest of the keys and digests of the manifests of all windows.
     """
 
     dataset: str
@@ -128,6 +130,7 @@ class ReconcileReport(msgspec.Struct, frozen=True, kw_only=True):
     repaired_count: int
     undated_count: int
     uncommitted_count: int
+    unidentified_count: int
     uncommitted: tuple[Span, ...]
     off: tuple[OffSpan, ...]
     delays: Delays
@@ -149,8 +152,7 @@ class ReconcileReport(msgspec.Struct, frozen=True, kw_only=True):
 
     def summary(self) -> dict[str, int | str | bool]:
         """Returns the counts, for XComs and the command line."""
-        names = "record missing_there missing_here differing double late repaired undated uncommitted window".split()
-        counts = {f"{name}_count": getattr(self, f"{name}_count") for name in names}
+        counts = {f"{name}_count": getattr(self, f"{name}_count") for name in _COUNTED.split()}
         seconds = sum((span.end - span.start).total_seconds() for span in self.off)
         return {
             "is_equal": self.is_equal,
@@ -186,6 +188,7 @@ def make_report(
         repaired_count=compared.repaired_count,
         undated_count=compared.undated_count,
         uncommitted_count=compared.uncommitted_count,
+        unidentified_count=compared.unidentified_count,
         uncommitted=uncommitted,
         off=tuple(_off_spans(compared)),
         delays=_delays(compared.lateness),
