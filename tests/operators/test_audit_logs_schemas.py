@@ -61,6 +61,9 @@ def test_privacy_connection_id_is_templated(task_setup: TaskSetup) -> None:
     [
         ({"schema": "tidy"}, "schema 'tidy' is unknown. Give one of 'raw', 'normalized', 'ocsf'"),
         ({"schema": "ocsf", "file_format": "csv"}, "'ocsf' cannot be written as csv"),
+        ({"schema": "ocsf", "ocsf_severity": {"mfa": "High"}}, "no rule 'mfa'"),
+        ({"schema": "ocsf-1.1", "ocsf_severity": {"other": 1}}, "ocsf_severity['other'] is 1"),
+        ({"ocsf_severity": {"other": "Low"}}, "rows have no severity"),
         ({"privacy": {"pseudonymise": ["email"]}}, "without a key"),
         (
             {"privacy": {"conn_id": "k"}, "filters": {"actor_email": "a@b.ch"}},

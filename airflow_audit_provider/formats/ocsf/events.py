@@ -10,9 +10,10 @@ Invariant: every event is valid, whatever the records contain. Values without an
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from ipaddress import ip_address
+from itertools import compress, count
 from typing import Any, NamedTuple
 
 from airflow_audit_provider.formats.nested import Column, Lists, Objects, Repeated, objects_of, objects_where, presence
@@ -66,10 +67,11 @@ class _Row(NamedTuple):
     action: Action
     meaning: Meaning
     values: tuple[int | str, ...]
+    is_looked_into: bool
 
 
 class _Judged(NamedTuple):
-    """Every row's values of ``_CLASS_ATTRIBUTES``, and what rows are about that were looked into, by their place."""
+    """Every row's values of ``_CLASS_ATTRIBUTES``; by place, what events of other classes than calls are about."""
 
     rows: Sequence[_Row]
     values: Sequence[tuple[int | str, ...]]
@@ -123,7 +125,12 @@ def ocsf_events(table: Table, embed: Embed, form: EventForm) -> Objects:
 def _row(form: EventForm, action_type: str | None, resource_type: str | None, product: str | None, hint: str) -> _Row:
     action = Action(action_type or "", resource_type or "", product or "", hint)
     meaning = meaning_of(form.schema, action)
-    return _Row(action, meaning, _values(form, action, meaning.event_class.uid, meaning.sense, meaning.rule))
+    return _Row(
+        action,
+        meaning,
+        _values(form, action, meaning.event_class.uid, meaning.sense, meaning.rule),
+        meaning.subject is not None,
+    )
 
 
 def _values_of(form: EventForm, row: _Row, found: About) -> tuple[int | str, ...]:
@@ -150,53 +157,41 @@ def _values(form: EventForm, action: Action, class_uid: int, sense: Sense | None
 
 def _judged(table: Table, account: Objects | None, form: EventForm) -> _Judged:
     succeeded = table["action_succeeded"]
-    hints = [
-        hint_of(action, description, uri) if action else ""
-        for action, description, uri in zip(
-            table["action_type"], table["action_description"], table["request_uri"], strict=True
-        )
-    ]
-    rows = [
-        _row(form, action, kind, product, hint)
-        for action, kind, product, hint in zip(
-            table["action_type"], table["resource_type"], table["resource_product"], hints, strict=True
-        )
-    ]
+    rows = _rows(table, form)
     values = [row.values for row in rows]
-    places = [
-        place
-        for place, (row, success) in enumerate(zip(rows, succeeded, strict=True))
-        if success is False or row.meaning.subject is not None
-    ]
+    is_looked_into = [row.is_looked_into or success is False for row, success in zip(rows, succeeded, strict=True)]
+    places = list(compress(count(), is_looked_into))
     found: dict[int, About] = {}
-    reasons: list[str | None] | None = [None] * len(rows) if False in succeeded else None
-    has_account = presence(account, len(rows))
-    for place in places:
-        row, cells = rows[place], _cells(table, place, has_account=has_account[place])
-        found[place] = about(form.schema, row.meaning, cells)
-        values[place] = _values_of(form, row, found[place])
-        if reasons is not None and cells.succeeded is False:
+    reasons: dict[int, str | None] = {}
+    for place, cells in zip(places, map(Cells._make, compress(_cells(table, account), is_looked_into)), strict=True):
+        row = rows[place]
+        one = about(form.schema, row.meaning, cells)
+        values[place] = _values_of(form, row, one)
+        if one.event_class is not API_ACTIVITY:
+            found[place] = one
+        if cells.succeeded is False:
             # The description of version 2 names the action, that of version 1 can be the reason.
             is_first = table["api_version"][place] == "v1"
             reasons[place] = reason_of(cells, table["action_description"][place] if is_first else None)
-    return _Judged(rows, values, found, _filled(reasons) if reasons else None)
+    return _Judged(rows, values, found, _placed(reasons, len(rows)))
 
 
-def _cells(table: Table, place: int, *, has_account: bool) -> Cells:
-    return Cells(
-        table["action_succeeded"][place],
-        table["actor_id"][place],
-        table["actor_email"][place],
-        table["owner_id"][place],
-        table["resource_id"][place],
-        table["resource_type"][place],
-        has_account,
-        table["after"][place],
-        table["before"][place],
-        table["metadata"][place],
-        table["request_body"][place],
-        table["response_body"][place],
-    )
+def _rows(table: Table, form: EventForm) -> list[_Row]:
+    actions, uris = table["action_type"], table["request_uri"]
+    hints = [
+        hint_of(action, description, uri) if action and (uri or (description and description.isupper())) else ""
+        for action, description, uri in zip(actions, table["action_description"], uris, strict=True)
+    ]
+    columns = (actions, table["resource_type"], table["resource_product"], hints)
+    return [_row(form, *texts) for texts in zip(*columns, strict=True)]
+
+
+def _cells(table: Table, account: Objects | None) -> Iterator[tuple[Any, ...]]:
+    """Returns what ``Cells`` takes, for each row."""
+    names = ("action_succeeded", "actor_id", "actor_email", "owner_id", "resource_id", "resource_type")
+    bodies = ("after", "before", "metadata", "request_body", "response_body")
+    has_account = presence(account, len(table["id"]))
+    return zip(*(table[name] for name in names), has_account, *(table[name] for name in bodies), strict=True)
 
 
 # -- attributes of every class -----------------------------------------------------------------------------------------
@@ -229,7 +224,8 @@ def _metadata(table: Table, version: str) -> Objects:
 def _actor(table: Table, account: Objects | None, schema: str) -> Objects:
     """Returns the actors: the user if one is named, or the account whose token acted; else the kind of actor."""
     kinds = table["actor_type"]
-    types = [user_type(schema, kind) for kind in kinds]
+    type_of = {kind: user_type(schema, kind) for kind in set(kinds)}
+    types = [type_of[kind] for kind in kinds]
     person = _person(table["actor_id"], table["actor_email"])
     tokens = _tokens(table)
     is_account = [
@@ -403,17 +399,17 @@ def _unmapped(table: Table, embed: Embed, account: Objects | None, schema: str) 
 
 def _subjects(table: Table, account: Objects | None, judged: _Judged, schema: str) -> dict[str, Column]:
     """Returns what events of Identity & Access Management are about, in the rows that are such events."""
-    count, found = len(judged.rows), judged.about
+    row_count, found = len(judged.rows), judged.about
     entities = {place: one.entity for place, one in found.items() if one.entity}
     return {
         "user": _users(table, account, {place: one.user for place, one in found.items() if one.user}, schema),
         **_sign_ins(judged),
         "entity": objects_of(
-            uid=_placed({place: entity.uid for place, entity in entities.items()}, count),
-            name=_placed({place: entity.name for place, entity in entities.items()}, count),
-            type=_placed({place: entity.kind for place, entity in entities.items()}, count),
+            uid=_placed({place: entity.uid for place, entity in entities.items()}, row_count),
+            name=_placed({place: entity.name for place, entity in entities.items()}, row_count),
+            type=_placed({place: entity.kind for place, entity in entities.items()}, row_count),
         ),
-        "privileges": _placed({place: one.roles for place, one in found.items()}, count),
+        "privileges": _placed({place: one.roles for place, one in found.items()}, row_count),
     }
 
 

@@ -31,6 +31,18 @@ _MOST_ROLES = 64
 _RESOURCES_OF_ACTOR = frozenset({"user", "account"})
 
 
+class _Terms(NamedTuple):
+    """Words to search for in a body, as text and as UTF-8."""
+
+    words: tuple[str, ...]
+    encoded: tuple[bytes, ...]
+
+
+_ROLES = _Terms(("roles", "policies"), (b"roles", b"policies"))
+_FACTORS = _Terms(("mfa", "2fa", "two_factor"), (b"mfa", b"2fa", b"two_factor"))
+_FALSE = _Terms(("false",), (b"false",))
+
+
 class Cells(NamedTuple):
     """The cells of a row that say whom or what it is about. ``has_account`` is whether the event has an account."""
 
@@ -52,10 +64,20 @@ class Cells(NamedTuple):
         texts = (self.after, self.before, self.metadata, self.request, self.response)
         return [body for text in texts if text and (body := _read(text)) is not None]
 
-    def mentions(self, *words: str) -> bool:
-        """Returns whether a word is in a body; most bodies that do not have it need not be read."""
-        texts = (self.after, self.metadata, self.request, self.response)
-        return any(_has(text, word) for text in texts if text for word in words)
+    def mentions(self, words: _Terms) -> bool:
+        """Returns whether a word is in a body; most bodies do not have it and need not be read."""
+        for text in (self.after, self.metadata, self.request, self.response):
+            if not text:
+                continue
+            if isinstance(text, bytes):
+                for encoded in words.encoded:
+                    if encoded in text:
+                        return True
+            else:
+                for word in words.words:
+                    if word in text:
+                        return True
+        return False
 
 
 class Person(NamedTuple):
@@ -173,10 +195,6 @@ class _Body(msgspec.Struct, gc=False, rename={"two_fa": "2fa"}):
 _BODY = msgspec.json.Decoder(_Body)
 
 
-def _has(text: str | bytes, word: str) -> bool:
-    return word.encode() in text if isinstance(text, bytes) else word in text
-
-
 def _read(text: _Json) -> _Body | None:
     if not text:
         return None
@@ -213,15 +231,16 @@ def _call(meaning: Meaning, rule: Rule | None = None) -> About:
 def _member(schema: str, meaning: Meaning, cells: Cells) -> About:
     """The resource of such a change is the membership, which has another id than its user."""
     bodies = list(cells.bodies())
-    people = [body.person for body in bodies]
-    uid = next((uid for uid, _ in people if uid), None)
-    email = next((address for _, address in people if address), None)
+    uid = email = None
+    for body in bodies:
+        found_uid, found_email = body.person
+        uid, email = uid or found_uid, email or found_email
     # In version 1 the account itself can be the resource.
     membership = None if cells.resource_id == cells.owner_id else cells.resource_id or None
     is_named = bool(uid or email)
     person = Person(uid, email, membership, is_of_account=not is_named)
     has_user = is_named or bool(membership and cells.has_account)
-    sense, roles = _change_of_roles(cells) if cells.mentions("role", "policies") else (Sense.ASSIGN, ())
+    sense, roles = _change_of_roles(cells) if cells.mentions(_ROLES) else (Sense.ASSIGN, ())
     rule = _rule_of_roles(meaning, roles if sense is Sense.ASSIGN else ())
     if meaning.event_class is ENTITY_MANAGEMENT:
         if roles and has_user and USER_ACCESS.uid in RELEASES[schema].classes:
@@ -281,7 +300,7 @@ def _person_acted_upon(cells: Cells, *, is_sign_in: bool) -> Person | None:
 
 
 def _factor_used(meaning: Meaning, cells: Cells) -> bool | None:
-    bodies = cells.bodies() if cells.mentions("mfa", "2fa", "two_factor") else ()
+    bodies = cells.bodies() if cells.mentions(_FACTORS) else ()
     flags = (body.factor_used for body in bodies)
     return next((flag for flag in flags if flag is not None), True if meaning.has_factor else None)
 
@@ -303,7 +322,7 @@ def _entity(_schema: str, meaning: Meaning, cells: Cells) -> About:
 
 def _switch(_schema: str, meaning: Meaning, cells: Cells) -> About:
     """Returns API Activity; its severity is that of a switch that was turned off, if one was."""
-    if not cells.mentions("false"):
+    if not cells.mentions(_FALSE):
         return _call(meaning)
     bodies = filter(None, map(_read, (cells.after, cells.request, cells.response)))
     is_off = any(body.turns_off(meaning.off_rule) for body in bodies)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import msgspec
@@ -11,7 +12,7 @@ from airflow_audit_provider.adapters.storage.fsspec_store import LocalStore
 from airflow_audit_provider.core.archive.manifest import Manifest, TableSchema, describe
 from airflow_audit_provider.core.archive.object_keys import DATASET_KEY
 from airflow_audit_provider.exceptions import CommitConflictError
-from airflow_audit_provider.formats.part_format import committed_format
+from airflow_audit_provider.formats.part_format import committed_format, part_format
 from airflow_audit_provider.pipelines import part_writer
 from airflow_audit_provider.pipelines.committed import latest_committed
 from airflow_audit_provider.pipelines.pull_spec import PullSpec
@@ -99,6 +100,27 @@ def test_killed_attempt_is_resumed(
     undisturbed = LocalStore(str(tmp_path / "other"))
     finish(fake, spec, undisturbed)
     assert visible_parts(store) == visible_parts(undisturbed)
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("schema", ["ocsf-1.3", "ocsf-1.1"])
+def test_late_event_has_the_release_and_the_severities_of_its_task(
+    schema: str, fake: FakeCloudflare, store: LocalStore
+) -> None:
+    """A window in an older release of OCSF stays in it, and the user's severities apply to late records, too."""
+    form = part_format("jsonl", "none", schema, {"other": "Low", "*:rec_add": "Fatal"})
+    spec = pull_spec()._replace(part_format=form)
+    pull(fake, store, spec)
+    fake.add(record_at("2026-10-26T13:00:00Z", "late"))
+    manifest = pull(fake, store, spec._replace(attempt_id="two"))
+    assert (manifest.generation, manifest.table) == (2, TableSchema(schema, "2.0"))
+    events = [json.loads(line) for part in manifest.parts for line in (store.read(part.key) or b"").splitlines()]
+    assert {event["metadata"]["version"] for event in events} == {f"{schema[-3:]}.0"}
+    assert all((event["severity"] == "Fatal") == (event["api"]["operation"] == "rec_add") for event in events)
+    assert "Informational" not in {event["severity"] for event in events}
+    assert landed_ids(spec, store) == true_ids(fake)
+    with pytest.raises(CommitConflictError, match="ocsf"):
+        pull(fake, store, spec._replace(part_format=part_format("jsonl", "none", "ocsf"), attempt_id="three"))
 
 
 @pytest.mark.integration
