@@ -229,6 +229,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "ocsf-measured": ocsf_mapping.measured,
     "ocsf-v1": ocsf_mapping.first_version,
     "ocsf-v2": ocsf_mapping.second_version,
+    "ocsf-products": ocsf_mapping.known_products,
     "ocsf-sources": ocsf_mapping.named_sources,
 }
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from airflow_audit_provider.formats.ocsf.severity import RULES
-from tests.formats.ocsf.known_actions import Known, known_actions, sources
+from tests.formats.ocsf.known_actions import Known, known_actions, products, sources
 
 
 def severities() -> str:
@@ -43,6 +43,13 @@ def second_version() -> str:
 def named_sources() -> str:
     """Returns the table of sources."""
     return _table(("source", "is"), ((f"`{name}`", text) for name, text in sources().items()))
+
+
+def known_products() -> str:
+    """Returns the known products, by what their changes are."""
+    named = products()
+    calls, people = (", ".join(f"`{name}`" for name in named[kind]) for kind in ("calls", "people"))
+    return f"API Activity: {calls}.\n\nAbout people, so that creating and deleting is Account Change: {people}."
 
 
 def _actions(version: str) -> str:

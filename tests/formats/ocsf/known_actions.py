@@ -47,6 +47,12 @@ def sources() -> dict[str, str]:
     return named
 
 
+def products() -> dict[str, list[str]]:
+    """Returns the known products, those whose changes are calls and those whose changes are about people."""
+    named: dict[str, list[str]] = tomllib.loads(FILE.read_text(encoding="utf-8"))["products"]
+    return named
+
+
 def known_actions() -> list[Known]:
     """Returns every known action, in the order of the file."""
     table = tomllib.loads(FILE.read_text(encoding="utf-8"))

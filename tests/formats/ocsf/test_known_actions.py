@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
+import cloudflare.resources
 import pytest
 
-from airflow_audit_provider.formats.ocsf.classes import RELEASES
-from airflow_audit_provider.formats.ocsf.meaning import Action, activity_of, meaning_of
+from airflow_audit_provider.formats.ocsf.classes import ACCOUNT_CHANGE, API_ACTIVITY, OTHER, RELEASES
+from airflow_audit_provider.formats.ocsf.meaning import Action, activity_of, hint_of, meaning_of
 from airflow_audit_provider.formats.ocsf.words import sense_of_request
-from tests.formats.ocsf.known_actions import Known, known_actions, sources
+from tests.formats.ocsf.known_actions import Known, known_actions, products, sources
 
 ACTIONS = known_actions()
+_ACTIONS = {"post": "create", "put": "update", "patch": "update", "delete": "delete"}
+_REQUEST = re.compile(r'self\._(post|put|patch|delete)\(\s*(?:path_template\(\s*)?f?"(/[^"]*)"')
 
 
 @pytest.mark.parametrize("known", ACTIONS, ids=lambda known: f"{known.version}-{known.action}-{known.product}")
@@ -23,6 +29,34 @@ def test_known_action_is_mapped_as_expected(known: Known) -> None:
 def test_known_actions_have_a_specific_activity() -> None:
     """At least 95 of 100 known actions are neither unknown nor other."""
     assert sum(known.is_specific for known in ACTIONS) >= 0.95 * len(ACTIONS)
+
+
+def test_every_known_product_has_the_activities_of_its_class() -> None:
+    """A change of a product is a call with its own activity, unless the product is about people."""
+    activities = {"create": "Create", "update": "Update", "delete": "Delete", "view": "Read"}
+    for action, expected in activities.items():
+        for product in products()["calls"]:
+            meaning = meaning_of("ocsf", Action(action, "", product))
+            assert meaning.event_class is API_ACTIVITY, product
+            assert activity_of(API_ACTIVITY, meaning.sense, action)[1] == expected, product
+    for product in products()["people"]:
+        assert meaning_of("ocsf", Action("delete", "", product)).event_class is ACCOUNT_CHANGE
+
+
+@pytest.mark.integration
+def test_requests_of_cloudflares_sdk_have_a_specific_activity() -> None:
+    """Each request that changes something has an activity, as a record of version 2 that the request would make."""
+    folder = Path(next(iter(cloudflare.resources.__path__)))
+    code = "".join(path.read_text(encoding="utf-8").split("class Async")[0] for path in sorted(folder.rglob("*.py")))
+    requests = set(_REQUEST.findall(code))
+    assert len(requests) > 1200
+    for method, path in requests:
+        names = [part for part in path.split("/") if part and "{" not in part]
+        action = _ACTIONS[method]
+        hint = hint_of(action, None, path)
+        meaning = meaning_of("ocsf", Action(action, names[-1], names[0], hint))
+        uid, _ = activity_of(meaning.event_class, meaning.sense, action)
+        assert 0 < uid < OTHER, (method, path)
 
 
 @pytest.mark.parametrize("schema", list(RELEASES))
