@@ -316,7 +316,8 @@ def seal_number(key: str) -> int | None:
     """Returns the number in the key of a seal, a signature or a time stamp, None for any other key."""
     match = _SEAL.fullmatch(key)
     number = int(match[1]) if match else 0
-    return number if number and key in {seal_key(number), signature_key(number), timestamp_key(number)} else None
+    # A number has one text: leading zeros fill six digits and no more.
+    return number if match and number and match[1] == f"{number:06}" else None
 
 
 def seal_index_key(number: int) -> str:
