@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import argparse
 import sys
+from datetime import datetime
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -22,14 +24,18 @@ from airflow_audit_provider.cli.arguments import (
     minutes,
     range_of,
 )
+from airflow_audit_provider.cli.html_output import add_html, destination_name, write_html
 from airflow_audit_provider.cli.progress import ReadProgress
 from airflow_audit_provider.core.archive.object_keys import DATASET_KEY
 from airflow_audit_provider.core.limits import DEFAULT_SETTLE_DELAY
 from airflow_audit_provider.core.verification.coverage import coverage_table
 from airflow_audit_provider.core.verification.findings import findings_table, printable
 from airflow_audit_provider.core.verification.pass_records import verified_line
-from airflow_audit_provider.pipelines.coverage import DatasetCoverage, coverage, published_coverage
+from airflow_audit_provider.pipelines.coverage import DatasetCoverage, PublishedCoverage, coverage, published_coverage
 from airflow_audit_provider.pipelines.stitching import held_stitching
+
+if TYPE_CHECKING:
+    from airflow_audit_provider._airflow.report.document import Document
 
 _NOTHING = (
     "The destination holds no committed window. If there should be some, check the spelling of the destination: it is "
@@ -41,6 +47,7 @@ def add_coverage(commands: Commands) -> None:
     """Adds the command ``coverage``."""
     summary = "list which spans of a time range are committed, pending or missing, for each dataset in a folder"
     parser = add_archive_command(commands, "coverage", _coverage, summary)
+    add_html(parser)
     add_range(parser)
     parser.add_argument(
         "--settle-delay",
@@ -61,15 +68,23 @@ def add_coverage(commands: Commands) -> None:
 def _coverage(options: argparse.Namespace) -> CommandResult:
     start, end = range_of(options)
     clock, root = SystemClock(), store_from_uri(options.destination)
+    now = clock.now()
     with ReadProgress(sys.stderr, clock) as progress:
         store = progress.observed(root)
-        found = coverage(store, clock.now(), start, end, options.settle_delay, write_index=options.write_index)
+        found = coverage(store, now, start, end, options.settle_delay, write_index=options.write_index)
         stitching = held_stitching(store)
     head = "" if stitching is None else printable(f"Stitched history: {stitching}") + "\n"
     text = head + "\n".join(_text(one) for one in found) or _NOTHING
     is_complete = bool(found) and all(one.is_complete for one in found)
-    values = msgspec.to_builtins(published_coverage(found, stitching))
-    return CommandResult(EXIT_OK if is_complete else EXIT_PROBLEM, text, values)
+    published = published_coverage(found, stitching)
+    write_html(options, lambda: _document(options, published, now))
+    return CommandResult(EXIT_OK if is_complete else EXIT_PROBLEM, text, msgspec.to_builtins(published))
+
+
+def _document(options: argparse.Namespace, found: PublishedCoverage, now: datetime) -> Document:
+    from airflow_audit_provider._airflow.report.check_documents import coverage_document
+
+    return coverage_document(destination_name(options.destination), found, now)
 
 
 def _text(found: DatasetCoverage) -> str:

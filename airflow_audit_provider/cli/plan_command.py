@@ -20,6 +20,7 @@ from airflow_audit_provider.cli.arguments import (
     add_log,
     minutes,
 )
+from airflow_audit_provider.cli.html_output import add_html, destination_name, write_html
 from airflow_audit_provider.core.limits import EDGES, NO_VERIFICATION, RECOUNT
 from airflow_audit_provider.core.windows.division import DIVISIONS
 
@@ -28,6 +29,7 @@ def add_plan(commands: Commands) -> None:
     """Adds the command ``plan``."""
     summary = "estimate what a backfill of the missing windows needs, and say what is lost and what expires"
     parser = add_archive_command(commands, "plan", _plan, summary)
+    add_html(parser)
     parser.add_argument(
         "--start", metavar="TIME", help="start of the range, a date or RFC 3339 time; default: the oldest whole window"
     )
@@ -64,7 +66,9 @@ def add_plan(commands: Commands) -> None:
 def _plan(options: argparse.Namespace) -> CommandResult:
     # Airflow logs to the standard output that it finds when it is imported; that is for the result.
     with redirect_stdout(sys.stderr):
+        from airflow_audit_provider._airflow.report.check_documents import plan_document
         from airflow_audit_provider.cli.planning import make_plan
 
         plan = make_plan(options, sys.stderr)
+        write_html(options, lambda: plan_document(destination_name(options.destination), plan))
     return CommandResult(EXIT_PROBLEM if plan.is_obstructed else EXIT_OK, plan.text(), msgspec.to_builtins(plan))

@@ -10,10 +10,10 @@ import sys
 from datetime import datetime
 from pathlib import Path
 
-from airflow_audit_provider._airflow.destinations import dataset_uri
 from airflow_audit_provider.adapters.clock import SystemClock
 from airflow_audit_provider.adapters.storage.fsspec_store import store_from_uri
 from airflow_audit_provider.cli.arguments import EXIT_OK, EXIT_PROBLEM, CommandResult, Commands, add_archive_command
+from airflow_audit_provider.cli.html_output import destination_name
 from airflow_audit_provider.cli.progress import ReadProgress
 from airflow_audit_provider.cli.trust import add_trust_anchors, trust_anchors
 from airflow_audit_provider.core.windows.run_window import read_bound
@@ -54,7 +54,7 @@ def _report(options: argparse.Namespace) -> CommandResult:
             lambda folder: progress.observed(store_from_uri(f"{destination.rstrip('/')}/{folder.rstrip('/')}")),
             anchors,
         )
-    document = destination_report(_name(destination), evidence, now)
+    document = destination_report(destination_name(destination), evidence, now)
     size_bytes = write_report(options.out, document)
     values = {"file": str(options.out), "verdict": document.verdict, "headline": document.headline}
     status = EXIT_OK if document.verdict is Verdict.GOOD else EXIT_PROBLEM
@@ -64,8 +64,3 @@ def _report(options: argparse.Namespace) -> CommandResult:
 
 def _instant(options: argparse.Namespace) -> datetime:
     return read_bound("--at", options.at) or SystemClock().now().replace(microsecond=0)
-
-
-def _name(destination: str) -> str:
-    """Returns what the report calls the destination: its URI without credentials, or the whole path of a folder."""
-    return dataset_uri(destination) if "://" in destination else str(Path(destination).absolute())

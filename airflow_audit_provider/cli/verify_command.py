@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
@@ -22,6 +22,7 @@ from airflow_audit_provider.cli.arguments import (
     add_range,
     range_of,
 )
+from airflow_audit_provider.cli.html_output import add_html, destination_name, write_html
 from airflow_audit_provider.cli.progress import ReadProgress, plain_store
 from airflow_audit_provider.cli.trust import add_trust_anchors, trust_anchors
 from airflow_audit_provider.core.ports import Store
@@ -32,7 +33,10 @@ from airflow_audit_provider.exceptions import StorageError
 from airflow_audit_provider.pipelines.pass_records import record_pass
 from airflow_audit_provider.pipelines.stitched_verify import StitchedStores, verify_stitched
 from airflow_audit_provider.pipelines.stitching import held_stitching
-from airflow_audit_provider.pipelines.verify import LockCheck, VerifyReport, verify
+from airflow_audit_provider.pipelines.verify import LockCheck, PublishedReport, VerifyReport, verify
+
+if TYPE_CHECKING:
+    from airflow_audit_provider._airflow.report.document import Document
 
 
 class _Verified(NamedTuple):
@@ -46,6 +50,7 @@ def add_verify(commands: Commands) -> None:
     """Adds the command ``verify``."""
     summary = "compare every file with its manifest, and every manifest with the seals"
     parser = add_archive_command(commands, "verify", _verify, summary)
+    add_html(parser)
     add_range(parser)
     add_trust_anchors(parser)
     parser.add_argument(
@@ -70,9 +75,15 @@ def _verify(options: argparse.Namespace) -> CommandResult:
     counts = "".join(f"{name:20}{value}\n" for name, value in report.summary().items())
     table = findings_table(report.findings) + "\n" if report.findings else ""
     text = table + seal_times_table(report.seals) + counts
-    return CommandResult(
-        EXIT_PROBLEM if report.severe_count else EXIT_OK, text, msgspec.to_builtins(report.published())
-    )
+    published = report.published()
+    write_html(options, lambda: _document(options, published))
+    return CommandResult(EXIT_PROBLEM if report.severe_count else EXIT_OK, text, msgspec.to_builtins(published))
+
+
+def _document(options: argparse.Namespace, report: PublishedReport) -> Document:
+    from airflow_audit_provider._airflow.report.check_documents import verify_document
+
+    return verify_document(destination_name(options.destination), report, SystemClock().now().replace(microsecond=0))
 
 
 def _verified(options: argparse.Namespace, store: Store, progress: ReadProgress) -> _Verified:

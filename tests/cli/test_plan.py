@@ -18,6 +18,7 @@ from airflow_audit_provider.testing.clock import ManualClock
 from airflow_audit_provider.testing.cloudflare import FakeCloudflare
 from airflow_audit_provider.testing.server import FakeServer
 from airflow_audit_provider.testing.settings import ACCOUNT_ID, TOKEN, Settings
+from tests._airflow.report.parsed import parsed
 from tests.architecture.source_files import PROJECT
 from tests.pipelines.pull.landing import land, pull_spec, reader_of
 
@@ -137,3 +138,15 @@ def test_wrong_arguments_return_2(tmp_path: Path, capsys: pytest.CaptureFixture[
     answer = capsys.readouterr()
     assert "ConfigurationError" in answer.err
     assert not answer.out
+
+
+def test_plan_as_html_has_the_command(tmp_path: Path) -> None:
+    """The windows to backfill are the verdict, and the file has the spans and the command."""
+    out = tmp_path.parent / f"{tmp_path.name}.html"
+    assert plan_of(tmp_path, "--start", day(10), "--end", day(0), "--html", str(out)) == 0
+    seen = parsed(out)
+    assert seen.verdict == "gaps"
+    assert "Windows to backfill: 10." in seen.text
+    assert seen.tables["Spans that are not committed"][1][2:4] == ["missing", "10"]
+    assert any("airflow backfill create" in code for code in seen.codes)
+    assert not seen.wrong
