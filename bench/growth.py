@@ -259,11 +259,11 @@ HEAD = """# Operations and growth: what a task costs after a long history
 <!-- Written by `python -m bench.growth --write`; change bench/growth.py, not this page. -->
 
 Each row is one task, and each pair of columns is one destination with the number of committed windows in the heading:
-daily, hourly and quarter-hourly windows over 18 months. *Calls* are requests to the object store; a listing has one for
-each 1,000 keys. *CPU* is the time of the process, with the destination on a local disk: the median of {runs} runs. One
-day has 1, 24 and 96 windows, and verify reads two objects for each. The pull stages its part, because the part reaches
-`max_part_bytes`, here 1 MiB. The pull in the table below has a smaller part, which is written once, and therefore makes
-fewer calls.
+daily, hourly and quarter-hourly windows over 17 to 18 months. *Calls* are requests to the object store; a listing has
+one for each 1,000 keys. *CPU* is the time of the process, with the destination on a local disk: the median of {runs}
+runs. One day has 1, 24 and 96 windows, and verify reads two objects for each. The pull stages its part, because the
+part reaches `max_part_bytes`, here 1 MiB. The pull in the table below has a smaller part, which is written once, and
+therefore makes fewer calls.
 """
 
 

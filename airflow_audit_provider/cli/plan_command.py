@@ -55,7 +55,7 @@ def add_plan(commands: Commands) -> None:
     parser.add_argument(
         "--verify",
         choices=(EDGES, RECOUNT, NO_VERIFICATION),
-        help="how the backfill verifies windows, as the operator's argument verify; this needs requests",
+        help="how the backfill verifies windows, as the operator's argument verify; the estimate includes its requests",
     )
     parser.add_argument(
         "--concurrency", type=int, metavar="COUNT", help="requests of the backfill's task at a time; default: 6"
