@@ -38,7 +38,12 @@ from airflow_audit_provider.core.windows.run_window import read_bound
 from airflow_audit_provider.core.windows.window import format_instant
 from airflow_audit_provider.exceptions import ConfigurationError
 from airflow_audit_provider.pipelines.reconcile import DEFAULT_LATE_AFTER, DEFAULT_REACH, ReconcileSpec, Reconciliation
-from airflow_audit_provider.pipelines.reconcile_repair import RepairOutcome, repair_archive, write_report
+from airflow_audit_provider.pipelines.reconcile_repair import (
+    RepairOutcome,
+    check_can_repair,
+    repair_archive,
+    write_report,
+)
 from airflow_audit_provider.pipelines.stitching import check_one_version
 
 
@@ -119,11 +124,11 @@ def _reconcile(options: argparse.Namespace) -> CommandResult:
     dataset = store_from_uri(options.destination)
     check_one_version(dataset)
     pulled = _land_range(options, spec) if options.pull else []
-    report, repair = _compare(options, dataset, spec)
+    report, repair = _compare(options, dataset, spec, is_last=not options.pull)
     if options.pull and report.missing_here_count:
         pulled += [_pull(options, [*_bounds(one), "--partition-by", "none", "--reread-committed"])
                    for one in report.windows if one.missing_here]  # fmt: skip
-        report, repair = _compare(options, dataset, spec)
+        report, repair = _compare(options, dataset, spec, is_last=True)
     values = msgspec.to_builtins(PublishedReconcile(report, report.summary(), repair, pulled, _keep(options, report)))
     status = EXIT_OK if report.is_equal else EXIT_PROBLEM
     return CommandResult(status, report_text(report) + _repair_text(repair), values)
@@ -157,15 +162,20 @@ def _spec(options: argparse.Namespace) -> ReconcileSpec:
 
 
 def _compare(
-    options: argparse.Namespace, dataset: Store, spec: ReconcileSpec
+    options: argparse.Namespace, dataset: Store, spec: ReconcileSpec, *, is_last: bool
 ) -> tuple[ReconcileReport, RepairOutcome | None]:
-    """Returns the report, and what was repaired after it."""
+    """Returns the report, and what was repaired after it; nothing is if windows are read again and compared anew."""
+    # The same folder twice would make every row double.
+    archive = [store_from_uri(uri) for uri in {uri.rstrip("/"): uri for uri in options.archive}.values()]
     target = store_from_uri(options.repair_to) if options.repair_to else None
-    roots = [store_from_uri(uri) for uri in options.archive] + ([target] if target else [])
     with closing(SpillFile()) as spill:
         compared = Reconciliation(spec, dataset, spill)
-        report = compared.run(roots)
-        return report, repair_archive(compared, target) if target else None
+        if target is not None:
+            check_can_repair(compared)
+        report = compared.run(archive, [] if target is None else [target])
+        if target is None or (report.missing_here_count and not is_last):
+            return report, None
+        return report, repair_archive(compared, target)
 
 
 def _land_range(options: argparse.Namespace, spec: ReconcileSpec) -> list[str]:

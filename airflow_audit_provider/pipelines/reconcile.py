@@ -9,7 +9,7 @@
 The dataset is the side that is known to be complete, because each of its windows was proved when it was committed.
 Nothing is requested from the API, and nothing is written.
 
-Invariant: every file is read, or named as skipped by its time; every line of a file that is read is counted.
+Invariant: every file is read, or counted as skipped by its time; every line of a file that is read is counted.
 """
 
 from __future__ import annotations
@@ -18,13 +18,12 @@ import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from datetime import datetime, timedelta
-from itertools import islice
 from typing import NamedTuple
 
 from airflow_audit_provider.adapters.spill_file import SpillFile
 from airflow_audit_provider.core.api.records import ApiVersion, AuditRecord
 from airflow_audit_provider.core.archive.commit import CommittedManifest
-from airflow_audit_provider.core.archive.dataset import read_dataset
+from airflow_audit_provider.core.archive.dataset import dataset_privacy, read_dataset
 from airflow_audit_provider.core.archive.object_keys import DATASET_KEY, MANIFEST_FOLDER, newest_manifests
 from airflow_audit_provider.core.ports import Store
 from airflow_audit_provider.core.privacy.rule import PrivacyRule
@@ -51,6 +50,8 @@ DEFAULT_REACH = timedelta(days=1)
 DEFAULT_LATE_AFTER = timedelta(hours=1)
 # Keys are handed to the threads in groups, so that their contents never fill the memory.
 _KEYS_AT_ONCE = 1000
+_BYTES_AT_ONCE = 64 << 20
+_MOST_FINDINGS = 1000
 
 
 class ReconcileSpec(NamedTuple):
@@ -79,7 +80,7 @@ class ListedFile(NamedTuple):
 
 
 def reconcile(spec: ReconcileSpec, archive: Sequence[Store], dataset: Store) -> ReconcileReport:
-    """Compares the files below some roots, the archive and the folder of its repairs, with a dataset.
+    """Compares the files below some roots with a dataset.
 
     Raises ``NotCommittedError`` without a committed window, ``ConfigurationError`` if the archive has files and none of
     them has a row of the dataset, and ``VerificationError`` for a part that differs from its manifest.
@@ -100,50 +101,53 @@ class Reconciliation:
         self.compared = Comparison(version, self.time_range, windows, spill)
         self.compared.lateness = Lateness(int(spec.late_after.total_seconds()))
         applied = self.commits[0].manifest.privacy
+        _check_one_rule(self.commits)
         if applied:
             self.compared.hash_row = hidden_content(applied, spec.privacy).archived_hashes
         self.version = version
-        # Of the file that was read last: in the order of their keys, that is usually the newest.
+        # Of the job's file that was read last: in the order of their keys, that is usually the newest.
         self.layout: LogLayout | None = None
         self.spec = spec._replace(form=spec.form._replace(version=version))
         self.dataset = dataset
         self._findings: list[FileFinding] = []
         self._digest = hashlib.sha256()
         self._file_count = self._row_count = self._other_count = self._size_bytes = 0
+        self._skipped_count = self._finding_count = 0
 
-    def run(self, archive: Sequence[Store]) -> ReconcileReport:
-        """Reads both sides and returns the report."""
+    def run(self, archive: Sequence[Store], repairs: Sequence[Store] = ()) -> ReconcileReport:
+        """Reads both sides and returns the report; in ``repairs``, only files that a repair wrote are read."""
         for number, commit in enumerate(self.commits):
             self.compared.add_committed(number, records_of(self.dataset, commit))
-        for file, content in self._read(self._files(archive)):
+        for file, content in _read(self._files(archive, repairs)):
             self._add_file(file, content)
         if self._file_count and not self._row_count:
             raise self._no_rows()
         self.compared.finish()
         facts = ArchiveFacts(
-            self._file_count, self._row_count, self._other_count, self._size_bytes, self._digest.hexdigest()
+            self._file_count,
+            self._skipped_count,
+            self._finding_count,
+            self._row_count,
+            self._other_count,
+            self._size_bytes,
+            self._digest.hexdigest(),
         )
         return make_report(self.compared, facts, _manifests_sha256(self.commits), self._findings)
 
-    def _files(self, archive: Sequence[Store]) -> Iterator[ListedFile]:
-        """Yields the files that can hold events of the range; a repair that two roots list comes once."""
-        repairs: set[str] = set()
-        for store in archive:
+    def _files(self, archive: Sequence[Store], repairs: Sequence[Store]) -> Iterator[ListedFile]:
+        """Yields the files that can hold events of the range; a repair that several roots list comes once."""
+        seen: set[tuple[str, int]] = set()
+        for number, store in enumerate((*archive, *repairs)):
             for key, size_bytes in store.list_sizes(""):
-                name = key.rpartition("/")[2]
-                if not may_hold(key, self.time_range, self.spec.reach) or name in repairs:
+                name, is_repair = (key.rpartition("/")[2], size_bytes), is_repair_name(key)
+                if name in seen or (number >= len(archive) and not is_repair):
                     continue
-                if is_repair_name(name):
-                    repairs.add(name)
-                yield ListedFile(store, key, size_bytes)
-
-    def _read(self, files: Iterable[ListedFile]) -> Iterator[tuple[ListedFile, bytes | None]]:
-        iterator = iter(files)
-        while group := list(islice(iterator, _KEYS_AT_ONCE)):
-            for store in {id(file.store): file.store for file in group}.values():
-                mine = [file for file in group if file.store is store]
-                contents = (content for _, content in read_each(store, [file.key for file in mine]))
-                yield from zip(mine, contents, strict=True)
+                if is_repair:
+                    seen.add(name)
+                if may_hold(key, self.time_range, self.spec.reach):
+                    yield ListedFile(store, key, size_bytes)
+                else:
+                    self._skipped_count += 1
 
     def _add_file(self, file: ListedFile, content: bytes | None) -> None:
         if content is None:
@@ -156,7 +160,8 @@ class Reconciliation:
         end_ns = None if pushed is None else pushed.end_ns
         archived = ArchiveFile(file.key, end_ns, is_repair_name(file.key))
         self.compared.add_archived(archived, log_file.rows())
-        self.layout = log_file.layout or self.layout
+        if self.layout is None or not archived.is_repair:
+            self.layout = log_file.layout or self.layout
         self._row_count += log_file.row_count
         self._other_count += log_file.other_count
         self._note_damage(file.key, log_file)
@@ -173,7 +178,9 @@ class Reconciliation:
             self._find(key, FileFindingKind.DAMAGED, fact)
 
     def _find(self, key: str, kind: FileFindingKind, detail: str) -> None:
-        self._findings.append(FileFinding(key, kind, detail))
+        self._finding_count += 1
+        if len(self._findings) < _MOST_FINDINGS:
+            self._findings.append(FileFinding(key, kind, detail))
 
     def _no_rows(self) -> ConfigurationError:
         wanted = DATASETS[self.version].name
@@ -188,6 +195,43 @@ class Reconciliation:
             f"{DATASETS[self.version].id_field}. Check the archive's URI. If the job renames fields, give the names; "
             "if the files are CSV without a header, give the names of their columns in order."
         )
+
+
+def _read(files: Iterable[ListedFile]) -> Iterator[tuple[ListedFile, bytes | None]]:
+    """Yields each file with its content, None if it is gone."""
+    for group in _groups(files):
+        contents = read_each(group[0].store, [file.key for file in group])
+        yield from ((file, content) for file, (_, content) in zip(group, contents, strict=True))
+
+
+def _groups(files: Iterable[ListedFile]) -> Iterator[list[ListedFile]]:
+    """Yields files of one store, as many as are read at once."""
+    group: list[ListedFile] = []
+    size_bytes = 0
+    for file in files:
+        size_bytes += file.size_bytes
+        is_full = len(group) >= _KEYS_AT_ONCE or size_bytes > _BYTES_AT_ONCE
+        if group and (is_full or file.store is not group[0].store):
+            yield group
+            group, size_bytes = [], file.size_bytes
+        group.append(file)
+    if group:
+        yield group
+
+
+def _check_one_rule(commits: Sequence[CommittedManifest]) -> None:
+    """Raises ``ConfigurationError`` for windows with different privacy rules: rows are hashed before they are joined.
+
+    An erasure may give a window a rule that removes more.
+    """
+    usual = dataset_privacy(commits[0].manifest.privacy)
+    for commit in commits:
+        if dataset_privacy(commit.manifest.privacy) != usual:
+            raise ConfigurationError(
+                f"The window {commit.manifest.window} has another privacy rule than the first window of the range, as "
+                "after an erasure, so that they cannot be compared together. Reconcile a range that ends before the "
+                "window, and one that starts at it or after it."
+            )
 
 
 def _version_of(dataset: Store) -> ApiVersion:

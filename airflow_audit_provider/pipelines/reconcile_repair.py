@@ -63,7 +63,7 @@ def repair_archive(compared: Reconciliation, target: Store) -> RepairOutcome:
     Raises ``ConfigurationError`` if the dataset has a privacy rule: the files would have pseudonyms where those of the
     job have the data. Raises ``StorageError`` if a key is taken by other bytes.
     """
-    _check_no_privacy(compared)
+    check_can_repair(compared)
     keys: list[str] = []
     created_count = existing_count = record_count = 0
     for file in _files(compared):
@@ -128,7 +128,8 @@ def _day(record: AuditRecord) -> datetime:
     return from_seconds(record.event_second - record.event_second % 86400)
 
 
-def _check_no_privacy(compared: Reconciliation) -> None:
+def check_can_repair(compared: Reconciliation) -> None:
+    """Raises ``ConfigurationError`` if the dataset has a privacy rule; it can be asked before the comparison."""
     if any(commit.manifest.privacy for commit in compared.commits):
         raise ConfigurationError(
             "The dataset has a privacy rule, so its records cannot be written in the form of the Logpush job, whose "

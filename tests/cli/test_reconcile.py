@@ -110,7 +110,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeCloudflare]:
 def test_pull_lands_what_the_dataset_lacks(
     server: FakeCloudflare, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Windows that are not committed are landed, and a record that only the archive has is added to its window."""
+    """One run lands windows and late records that the dataset lacks, and repairs what the archive lacks."""
     today = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
     start, end = today - timedelta(days=4), today - timedelta(days=2)
     destination = tmp_path / "dataset"
@@ -119,13 +119,18 @@ def test_pull_lands_what_the_dataset_lacks(
     assert main(["pull", str(destination), *log, *first, "--quiet"]) == 0
     late = server.add(record_at(f"{start:%Y-%m-%d}T12:00:00Z", "late"))
     rows = list(server.truth("v1", None, start, end))
-    made = make_archive(rows, "v1", LogpushOptions(), LogpushFaults())
+    lost = rows[:3]
+    made = make_archive(rows[3:], "v1", LogpushOptions(), LogpushFaults())
     stored(tmp_path / "archive", made.files)
     bounds = ["--archive", str(tmp_path / "archive"), "--start", f"{start:%Y-%m-%d}", "--end", f"{end:%Y-%m-%d}"]
     assert main(["reconcile", str(destination), *bounds]) == 1
     capsys.readouterr()
-    assert main(["reconcile", str(destination), *bounds, *log, "--pull", "--json"]) == 0
+    repair = ["--repair-to", str(tmp_path / "archive")]
+    assert main(["reconcile", str(destination), *bounds, *log, "--pull", *repair, "--json"]) == 1
     values = printed(capsys)
+    assert values["repair"]["record_count"] == values["summary"]["missing_there_count"] == len(lost)
+    assert main(["reconcile", str(destination), *bounds, "--archive", f"{tmp_path}/archive/", "--json"]) == 0
+    assert printed(capsys)["summary"]["double_count"] == 0
     assert values["summary"]["record_count"] == len(rows)
     assert late.id in {row.id for row in rows}
     assert len(values["pulled"]) == 2

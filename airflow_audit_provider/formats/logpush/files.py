@@ -3,7 +3,7 @@
 ::
 
     bytes     gzip with any number of members, or plain; a cut or damaged one gives the rows before the damage
-    lines     NDJSON if a line near the start is a JSON object, otherwise CSV with any delimiter
+    lines     NDJSON if the first line is a JSON object, or one near the start has an id; otherwise CSV
     fields    by their own name, or by the one that the job gave them (``renames``)
 
 Invariant: every line is a row, a header, or counted: as foreign, or as a row of the other dataset. No content raises.
@@ -15,12 +15,13 @@ import csv
 import json
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Any, NamedTuple
 
 import msgspec
 
 from airflow_audit_provider.core.api.records import ApiVersion
-from airflow_audit_provider.core.verification.reconcile.comparison import ArchivedRow
+from airflow_audit_provider.core.verification.reconcile.comparison import UNREADABLE, ArchivedRow
 from airflow_audit_provider.core.verification.reconcile.fields import ALL_FIELD_NAMES, DATASETS
 from airflow_audit_provider.formats.logpush.times import TimeForm, form_of, read_time
 
@@ -29,6 +30,7 @@ _GZIP_START = b"\x1f\x8b"
 # zlib manual, inflateInit2: 15 bits of window plus 16 for a gzip header and trailer.
 _GZIP_WINDOW_BITS = 31
 _SNIFFED_BYTES = 1 << 16
+_SNIFFED_ROWS = 20
 _DELIMITERS = ",\t;|"
 # The largest record of a page has a tenth of it; Python's own limit is 128 KiB.
 LONGEST_LINE = 64 << 20
@@ -64,7 +66,7 @@ class LogFile:
 
     ``damage`` says why the file ends before its end, empty if it does not. ``foreign_lines`` counts the lines that are
     no rows, of which ``first_foreign`` is the number of the first one. ``other_count`` counts rows of the other
-    dataset. ``layout`` is that of its first row with a time.
+    dataset. ``layout`` is that of its first row with a time, or of its first row of known fields if none has a time.
     """
 
     def __init__(self, form: ArchiveForm, content: bytes) -> None:
@@ -73,7 +75,7 @@ class LogFile:
         self.first_foreign = 0
         self.layout: LogLayout | None = None
         self._delimiter = ""
-        self._has_header = False
+        self._has_header = self._has_time_form = False
         self._form = form
         self._content = content
         self._line_number = 0
@@ -100,9 +102,18 @@ class LogFile:
             size += len(line)
             if size >= _SNIFFED_BYTES:
                 break
-        everything = _chained(first, lines)
-        is_json = any(isinstance(_decoded(line), dict) for line in first)
-        return self._json_records(everything) if is_json else self._csv_records(everything)
+        if self._is_json(first):
+            return self._json_records(_chained(first, lines))
+        return self._csv_records([_text(line) for line in first], map(_text, lines))
+
+    def _is_json(self, lines: Sequence[bytes]) -> bool:
+        """Returns whether lines are NDJSON; a text in a cell of CSV may have a line that is JSON."""
+        decoded = (_decoded(line) for line in lines if line.strip())
+        return isinstance(next(decoded, None), dict) or any(
+            any(self._form.renames.get(name, name) in _IDS for name in fields)
+            for fields in decoded
+            if isinstance(fields, dict)
+        )
 
     def _json_records(self, lines: Iterator[bytes]) -> Iterator[Mapping[str, Any]]:
         for line in lines:
@@ -115,14 +126,13 @@ class LogFile:
             else:
                 self._add_foreign()
 
-    def _csv_records(self, lines: Iterator[bytes]) -> Iterator[Mapping[str, Any]]:
+    def _csv_records(self, first: Sequence[str], lines: Iterator[str]) -> Iterator[Mapping[str, Any]]:
         names = list(self._form.field_names)
         csv.field_size_limit(LONGEST_LINE)
-        texts = (line.decode("utf-8", "replace") for line in lines)
-        first = next(texts, "")
         delimiter, header = self._header(first)
         self._delimiter, self._has_header = delimiter, bool(header)
-        reader = csv.reader(_chained([first], texts), delimiter=delimiter)
+        # Strict, because otherwise a file that is cut inside of quotes ends with a row that looks whole.
+        reader = csv.reader(_chained(first, lines), delimiter=delimiter, strict=True)
         while True:
             try:
                 cells = next(reader)
@@ -141,15 +151,23 @@ class LogFile:
             elif cells:
                 self._add_foreign()
 
-    def _header(self, line: str) -> tuple[str, list[str]]:
+    def _header(self, lines: Sequence[str]) -> tuple[str, list[str]]:
         """Returns the delimiter of a file and the field names of its header, none if it has no header."""
         for delimiter in _DELIMITERS:
-            names = self._names_in(next(csv.reader([line], delimiter=delimiter), []))
+            names = self._names_in(next(_cells(lines, delimiter), []))
             if names:
                 return delimiter, names
-        wanted = len(self._form.field_names)
-        fitting = (one for one in _DELIMITERS if wanted and len(next(csv.reader([line], delimiter=one), [])) == wanted)
-        return next(fitting, _DELIMITERS[0]), []
+        return max(_DELIMITERS, key=lambda one: self._fitting_count(lines, one)), []
+
+    def _fitting_count(self, lines: Sequence[str], delimiter: str) -> int:
+        """Returns how well the first rows fit the columns of the job if this is the delimiter.
+
+        A text in a cell may have as many other delimiters as the row has, but then it is no time.
+        """
+        names, time_field = self._form.field_names, DATASETS[self._form.version].time_field
+        place = names.index(time_field) if time_field in names else None
+        rows = [row for row in islice(_cells(lines, delimiter), _SNIFFED_ROWS) if len(row) == len(names)]
+        return len(rows) + sum(place is not None and read_time(row[place]) is not None for row in rows)
 
     def _names_in(self, cells: Sequence[str]) -> list[str]:
         """Returns the field names of a header; none for any other row."""
@@ -167,15 +185,18 @@ class LogFile:
             return None
         when = read_time(fields.get(dataset.time_field))
         text = str(record_id).encode("utf-8", "replace").decode()
-        event_ns, unit_ns = when or (None, 1)
-        if self.layout is None and when is not None:
-            self._note_layout(fields, form_of(fields[dataset.time_field]))
+        event_ns, unit_ns = when or (None, UNREADABLE if dataset.time_field in fields else 1)
+        if not self._has_time_form:
+            self._note_layout(fields, None if when is None else form_of(fields[dataset.time_field]))
         return ArchivedRow(text, event_ns, unit_ns, dict(fields))
 
-    def _note_layout(self, fields: Mapping[str, Any], time_form: TimeForm) -> None:
+    def _note_layout(self, fields: Mapping[str, Any], time_form: TimeForm | None) -> None:
+        if time_form is None and (self.layout is not None or not ALL_FIELD_NAMES.issuperset(fields)):
+            return
         given = {name: own for own, name in self._form.renames.items()}
         names = tuple(given.get(name, name) for name in fields)
-        self.layout = LogLayout(names, time_form, self._delimiter, self._has_header)
+        self.layout = LogLayout(names, time_form or TimeForm(), self._delimiter, self._has_header)
+        self._has_time_form = time_form is not None
 
     def _add_foreign(self) -> None:
         self.foreign_lines += 1
@@ -215,6 +236,18 @@ class LogFile:
             content = stream.unused_data
         if content.strip(b"\x00"):
             self.damage = f"{len(content)} bytes after the gzip stream are none"
+
+
+def _text(line: bytes) -> str:
+    return line.decode("utf-8", "replace")
+
+
+def _cells(lines: Sequence[str], delimiter: str) -> Iterator[list[str]]:
+    """Yields rows of CSV up to the first line that is none, such as one of a foreign file."""
+    try:
+        yield from csv.reader(lines, delimiter=delimiter)
+    except csv.Error:
+        return
 
 
 def _decoded(line: bytes) -> Any:

@@ -9,7 +9,8 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from airflow_audit_provider.core.api.records import ApiVersion, AuditRecord, mapping_of
+from airflow_audit_provider.core.api.records import ApiVersion, AuditRecord, is_undated, mapping_of
+from airflow_audit_provider.core.verification.reconcile.content import canonical
 from airflow_audit_provider.core.verification.reconcile.fields import DATASETS, Column, Kind
 from airflow_audit_provider.formats.compression import open_compressor
 from airflow_audit_provider.formats.logpush.files import LogLayout
@@ -40,9 +41,10 @@ def log_file(
 
 
 def _row(version: ApiVersion, names: Sequence[str], record: AuditRecord, time_form: TimeForm) -> list[Any]:
-    """Returns the values of a record; "" for a field that only Logpush has."""
+    """Returns the values of a record; "" for a field that only Logpush has, and for a time that the record lacks."""
     dataset, fields = DATASETS[version], mapping_of(record.raw)
-    values: dict[str, Any] = {dataset.id_field: record.id, dataset.time_field: time_form.write(record.event_ns)}
+    time = "" if is_undated(record) else time_form.write(record.event_ns)
+    values: dict[str, Any] = {dataset.id_field: record.id, dataset.time_field: time}
     for column in dataset.columns:
         if column.kind is not Kind.TIME:
             _put(values, column, fields)
@@ -51,7 +53,7 @@ def _row(version: ApiVersion, names: Sequence[str], record: AuditRecord, time_fo
 
 def _put(values: dict[str, Any], column: Column, fields: Mapping[str, Any]) -> None:
     value = _at(fields, column.path)
-    if value is _MISSING and column.other_path:
+    if column.other_path and (value is _MISSING or not canonical(value)):
         value = _at(fields, column.other_path)
     if not column.part:
         values[column.name] = "" if value in (_MISSING, None) else value

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import gzip
 import json
+import zlib
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from airflow_audit_provider.core.api.records import ApiVersion
 from airflow_audit_provider.formats.logpush.files import ArchiveForm, LogFile
 from airflow_audit_provider.formats.logpush.times import ReadTime, read_time
+from tests.hypothesis_profiles import examples
 
 SECOND = 1_000_000_000
 WHEN = 1_792_972_800
@@ -103,6 +107,71 @@ def test_csv_quoting_and_line_breaks_are_read() -> None:
     content = b'When,ID,ActionType\n"1792972800","a","x, ""y""\nz"\n1792972800,b,\n'
     rows = list(LogFile(V1, content).rows())
     assert [(row.id, row.fields["ActionType"]) for row in rows] == [("a", 'x, "y"\nz'), ("b", "")]
+
+
+def test_csv_cut_anywhere_has_no_half_row() -> None:
+    """Of a CSV file that is cut anywhere, also inside of quotes, each row is one of the whole file."""
+    rows = "".join(f'"{number:032x}",{WHEN},"one, ""{number}""\n{{}}\nthree"\n' for number in range(30))
+    text = f"ID,When,OldValue\n{rows}".encode()
+    whole = {row.id: row for row in LogFile(V1, text).rows()}
+    assert len(whole) == 30
+    for size in range(len(text)):
+        stream = zlib.compressobj(6, zlib.DEFLATED, 31)
+        file = LogFile(V1, stream.compress(text[:size]) + stream.flush(zlib.Z_SYNC_FLUSH))
+        found = list(file.rows())
+        assert found == [whole[row.id] for row in found], size
+        assert len(found) >= text[:size].count(b'three"') - 1
+        assert file.damage
+
+
+def test_csv_delimiter_is_found_behind_texts_that_have_others() -> None:
+    """Without a header, line breaks and other delimiters in the cells of the first row do not hide the delimiter."""
+    form = V1._replace(field_names=("When", "OldValue", "ID"))
+    for text in ("one\ntwo", "a,b", "a;b\n", "a,b|c,d\n{}"):
+        rows = list(LogFile(form, f'{WHEN}\t"{text}"\t"a"\n{WHEN}\t"{text}"\t"b"\n'.encode()).rows())
+        assert [(row.id, row.event_ns, row.fields["OldValue"]) for row in rows] == [
+            ("a", WHEN * SECOND, text),
+            ("b", WHEN * SECOND, text),
+        ]
+    pair = V1._replace(field_names=("When", "ID"))
+    assert ids(f'{WHEN}\t"a,b"\n'.encode(), pair)[0] == ["a,b"]
+
+
+def test_csv_with_lines_of_json_in_a_cell_is_csv() -> None:
+    """A line break in a cell may be followed by JSON, which is no row."""
+    content = f'ID,When,OldValue\n"a",{WHEN},"text\n{{}}\n"\n"b",{WHEN},""\n'.encode()
+    assert ids(content)[0] == ["a", "b"]
+    assert ids(b'{"ID":"cut\n' + line("a"))[0] == ["a"]
+
+
+@pytest.mark.parametrize(
+    "content", [b"one\rtwo\n", b"\x89PNG\r\n\x1a\n\x00\x00", b"PAR1\x15\x04\r\x00PAR1", b'"\r\n"\x00"x', b"\xff\xfe\n"]
+)
+def test_binary_object_is_foreign(content: bytes) -> None:
+    """Objects of other programs below the prefix have no rows and raise nothing."""
+    for form in (V1, V1._replace(field_names=("ID", "When"))):
+        found, file = ids(content, form)
+        assert (found, file.is_foreign) == ([], True)
+
+
+@given(st.binary(max_size=200), st.booleans(), st.sampled_from([(), ("ID", "When"), ("ID",)]))
+@examples(300)
+def test_any_content_is_read_or_counted(content: bytes, is_zipped: bool, names: tuple[str, ...]) -> None:
+    """No content raises, and what has bytes has rows, foreign lines or damage."""
+    found, file = ids(gzip.compress(content) if is_zipped else content, V1._replace(field_names=names))
+    is_empty = not content.strip(b" \t\r\n\x0b\x0c")
+    assert found or file.foreign_lines or file.damage or file.other_count or is_empty
+
+
+def test_layout_is_that_of_a_row_with_a_time() -> None:
+    """A job without the time has its fields all the same; rows of other programs show nothing of the job."""
+    file = ids(b'{"ID":"a","RayID":"x"}\n{"ID":"b","When":""}\n' + line("c", ActorEmail="x"))[1]
+    assert file.layout is not None
+    assert file.layout.names == ("ID", "When", "ActorEmail")
+    assert file.layout.time_form.timestamp_format == "unix"
+    file = ids(b'{"ID":"a","RayID":"x"}\n{"ID":"b","ActorEmail":""}\n{"ID":"c"}\n')[1]
+    assert file.layout is not None
+    assert file.layout.names == ("ID", "ActorEmail")
 
 
 def test_csv_header_again_in_the_middle_is_no_row() -> None:

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
+from airflow_audit_provider.core.ports import Store
+from airflow_audit_provider.core.privacy.rule import PrivacyRule, read_privacy
 from airflow_audit_provider.core.verification.reconcile.report import FileFindingKind
+from airflow_audit_provider.core.verification.reconcile.report_text import report_text
 from airflow_audit_provider.exceptions import ConfigurationError, NotCommittedError
+from airflow_audit_provider.pipelines import reconcile
+from airflow_audit_provider.pipelines.side_by_side import read_each
 from airflow_audit_provider.testing.logpush import FIELDS, LogpushFaults, LogpushOptions
-from tests.pipelines.pull.landing import END, START
+from tests.pipelines.pull.landing import END, START, land, pull_spec, reader_of
 from tests.pipelines.reconcile.archives import Account, landed_account, stored
 
 VERSIONS = ("v1", "v2")
@@ -148,6 +154,55 @@ def test_destination_without_windows_is_refused(account: Account, tmp_path: Path
         account._replace(dataset=empty).reconcile(empty)
     with pytest.raises(NotCommittedError, match="No window of"):
         account.reconcile(empty, start=END + timedelta(days=30), end=END + timedelta(days=31))
+
+
+def test_findings_are_listed_up_to_a_bound_and_all_counted(
+    account: Account, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A prefix with many foreign objects makes a report of bounded size that says how many there are."""
+    monkeypatch.setattr(reconcile, "_MOST_FINDINGS", 3)
+    made, _ = account._replace(folder=tmp_path).archive(NO_FAULTS, LogpushOptions())
+    foreign = {f"notes-{number}.txt": b"notes\n" for number in range(30)}
+    report = account.reconcile(stored(tmp_path / "all", {**made.files, **foreign}))
+    assert report.is_equal
+    assert (len(report.findings), report.archive.finding_count) == (3, 30)
+    assert "These are 3 of 30 findings" in report_text(report)
+    assert report.archive.skipped_count == len(made.files) + 30 - report.archive.file_count
+
+
+def test_files_are_read_in_groups_of_bounded_bytes(
+    account: Account, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The contents that are read at once are no more than a bound, or one file, and every file is read once."""
+    made, archive = account._replace(folder=tmp_path).archive(NO_FAULTS, LogpushOptions())
+    bound, groups = max(map(len, made.files.values())), []
+
+    def read(store: Store, keys: Sequence[str]) -> Iterator[tuple[str, bytes | None]]:
+        groups.append(list(keys))
+        return read_each(store, keys)
+
+    monkeypatch.setattr(reconcile, "_BYTES_AT_ONCE", bound)
+    monkeypatch.setattr(reconcile, "read_each", read)
+    report = account.reconcile(archive)
+    read_files = [keys for keys in groups if set(keys) <= made.files.keys()]
+    assert sum(map(len, read_files)) == report.archive.file_count
+    assert all(sum(len(made.files[key]) for key in keys) <= bound for keys in read_files)
+    assert max(map(len, read_files)) > 1
+
+
+def test_windows_with_different_privacy_rules_are_refused(tmp_path: Path) -> None:
+    """A range with an erased window, whose rule removes more, cannot be compared by one rule; its parts can."""
+    account = landed_account(tmp_path, days=2, per_day=40)
+    request = read_privacy({"drop": ["metadata"]})
+    assert request is not None
+    day = timedelta(days=1)
+    erased = pull_spec(privacy=PrivacyRule(request), replace=True, erase_reason="request 17", attempt_id="two")
+    land(erased, reader_of(account.fake, account.clock), account.dataset)
+    _, archive = account.archive(NO_FAULTS, LogpushOptions())
+    with pytest.raises(ConfigurationError, match="has another privacy rule than the first window"):
+        account.reconcile(archive)
+    assert account.reconcile(archive, end=START + day).is_equal
+    assert account.reconcile(archive, start=START + day).is_equal
 
 
 def test_both_datasets_below_one_prefix_are_told_apart(account: Account, tmp_path: Path) -> None:

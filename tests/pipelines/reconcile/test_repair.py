@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 from contextlib import closing, suppress
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -14,7 +14,7 @@ from airflow_audit_provider.adapters.spill_file import SpillFile
 from airflow_audit_provider.adapters.storage.fsspec_store import LocalStore
 from airflow_audit_provider.core.ports import Store
 from airflow_audit_provider.core.privacy.rule import PrivacyRule, read_privacy
-from airflow_audit_provider.core.verification.reconcile.report import ReconcileReport
+from airflow_audit_provider.core.verification.reconcile.report import FileFindingKind, ReconcileReport
 from airflow_audit_provider.exceptions import ConfigurationError, StorageError
 from airflow_audit_provider.pipelines import reconcile_repair
 from airflow_audit_provider.pipelines.reconcile import ReconcileSpec, Reconciliation
@@ -40,13 +40,13 @@ FORMS = {
 
 
 def repaired(
-    account: Account, archive: Store, target: Store, options: LogpushOptions
+    account: Account, archive: Store, target: Store, options: LogpushOptions, end: datetime | None = None
 ) -> tuple[ReconcileReport, RepairOutcome]:
     """Reconciles an archive with its repairs, and repairs it."""
     with closing(SpillFile()) as spill:
-        spec = ReconcileSpec(form=form_of(account.version, options))
+        spec = ReconcileSpec(form=form_of(account.version, options), end=end)
         compared = Reconciliation(spec, account.dataset, spill)
-        report = compared.run([archive, target])
+        report = compared.run([archive], [target])
         return report, repair_archive(compared, target)
 
 
@@ -77,6 +77,56 @@ def test_repaired_archive_has_the_truth(account: Account, form: str, tmp_path: P
     assert (outcome.file_count, outcome.existing_count, outcome.record_count) == (0, 0, 0)
     assert objects(target) == after
     assert objects(archive) == before
+
+
+@pytest.mark.parametrize("folder", ["archive-0", "archive-0/repairs", "."])
+def test_repair_within_or_around_the_archive_makes_no_row_double(account: Account, folder: str, tmp_path: Path) -> None:
+    """Files of the job that lie below the folder of the repair are read once, and so are those of the repair."""
+    made, archive = account._replace(folder=tmp_path).archive(LogpushFaults(drop=0.2), LogpushOptions())
+    target = LocalStore(str(tmp_path / folder))
+    lost = made.truth.missing & account.truth(2).keys()
+    report, outcome = repaired(account, archive, target, LogpushOptions())
+    assert (report.double_count, report.missing_there_count, outcome.record_count) == (0, len(lost), len(lost))
+    report, outcome = repaired(account, archive, target, LogpushOptions())
+    assert (report.is_equal, report.double_count, report.repaired_count) == (True, 0, len(lost))
+    assert outcome.record_count == 0
+
+
+def test_cut_copy_of_a_repair_does_not_hide_the_whole_one(account: Account, tmp_path: Path) -> None:
+    """An incomplete copy of a repair in the archive is read beside the one that is whole."""
+    _, archive = account._replace(folder=tmp_path).archive(LogpushFaults(drop=0.2), LogpushOptions())
+    target = LocalStore(str(tmp_path / "repair"))
+    repaired(account, archive, target, LogpushOptions())
+    stored(tmp_path / "archive-0", {key: content[: len(content) // 2] for key, content in objects(target).items()})
+    report, _ = repaired(account, archive, target, LogpushOptions())
+    assert report.is_equal
+    assert {one.kind for one in report.findings} == {FileFindingKind.DAMAGED}
+
+
+def test_repair_has_the_form_of_the_job_and_not_of_an_earlier_repair(account: Account, tmp_path: Path) -> None:
+    """After a repair of an empty archive in the default form, the next one has the form of the job's first files."""
+    target, options = LocalStore(str(tmp_path / "repair")), FORMS["csv without header"]
+    day = START + timedelta(days=1)
+    repaired(account, stored(tmp_path / "none", {}), target, LogpushOptions(), end=day)
+    first = objects(target)
+    _, archive = account._replace(folder=tmp_path).archive(LogpushFaults(drop=0.5), options)
+    repaired(account, archive, target, options)
+    added = [content for key, content in objects(target).items() if key not in first]
+    assert added
+    assert not any(gzip.decompress(content).startswith(b"{") for content in added)
+
+
+def test_repair_of_a_job_without_times_has_its_columns_alone(account: Account, tmp_path: Path) -> None:
+    """A job that sends no times is repaired with the columns that it sends, and no others."""
+    options = LogpushOptions(output_type="csv", has_header=False, field_names=("ActorEmail", "ID"))
+    _, archive = account._replace(folder=tmp_path).archive(LogpushFaults(drop=0.2), options)
+    target = LocalStore(str(tmp_path / "repair"))
+    report, _ = repaired(account, archive, target, options)
+    lines = [line for content in objects(target).values() for line in gzip.decompress(content).splitlines()]
+    assert len(lines) == report.missing_there_count > 0
+    assert {line.count(b",") for line in lines} == {1}
+    report, outcome = repaired(account, archive, target, options)
+    assert (report.missing_there_count, report.differing_count, outcome.record_count) == (0, 0, 0)
 
 
 def test_repair_of_version_2_has_the_truth(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from array import array
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import accumulate
 from typing import NamedTuple
 
 import msgspec
@@ -38,12 +39,14 @@ from airflow_audit_provider.core.verification.reconcile.spilled_rows import BUCK
 from airflow_audit_provider.core.windows.window import SECOND_NS, TimeWindow
 
 _MINUTE_NS = 60 * SECOND_NS
+# The unit of a time that a row has and that cannot be read.
+UNREADABLE = 0
 
 
 class ArchivedRow(NamedTuple):
     """A row of a Logpush file: id, time in nanoseconds, the smallest unit of that time, and its fields.
 
-    ``event_ns`` is None for a row without a readable time.
+    ``event_ns`` is None for a row without a readable time; ``unit_ns`` is ``UNREADABLE`` then if it has the field.
     """
 
     id: str
@@ -101,17 +104,19 @@ class Comparison:
         # Another function is set before rows are added if the dataset has a privacy rule.
         self.hash_row: Callable[[ApiVersion, Mapping[str, object]], bytes] = archived_hashes
         self.repaired_count = self.undated_count = self.uncommitted_count = self.unidentified_count = 0
-        self.columns: set[str] = set()
         self.missing: SpilledRows[MissingRecord] = SpilledRows(spill, MissingRecord, max(1, len(windows)))
         self.minutes = Minutes(time_range)
         self.version = version
         self.time_range = time_range
         self.windows = windows
         self._starts = [window.start_ns for window in windows]
+        self._latest_ends = list(accumulate((window.end_ns for window in windows), max))
         self._files: list[ArchiveFile] = []
         self._committed: SpilledRows[_Committed] = SpilledRows(spill, _Committed)
         self._archived: SpilledRows[_Archived] = SpilledRows(spill, _Archived)
-        self._shapes: set[tuple[str, ...]] = set()
+        self._has_times = False
+        # The hashes of all rows, combined by OR: a column that no row has stays ABSENT, which is zero.
+        self._stated = 0
 
     def add_committed(self, window: int, records: Iterable[AuditRecord]) -> None:
         """Adds records of a committed window; those outside of the range are left out."""
@@ -132,15 +137,18 @@ class Comparison:
         number = len(self._files) - 1
         for row in rows:
             hashes = self.hash_row(self.version, row.fields)
-            self._note_columns(tuple(row.fields), hashes)
+            self._stated |= int.from_bytes(hashes, "little")
+            self._has_times |= row.event_ns is not None
             archived = _Archived(row.id, row.event_ns, row.unit_ns, number, hashes)
             self._archived.add(hash(row.id) % BUCKET_COUNT, archived)
 
-    def _note_columns(self, names: tuple[str, ...], hashes: bytes) -> None:
-        # Rows of one job have the same fields, so this is done for few of them.
-        if names not in self._shapes and len(self._shapes) < BUCKET_COUNT:
-            self._shapes.add(names)
-            self.columns.update(compared_columns(self.version, hashes))
+    @property
+    def columns(self) -> list[str]:
+        """The labels of the columns that could be compared in at least one row, sorted."""
+        dataset = DATASETS[self.version]
+        size_bytes = len(dataset.columns) * array("q").itemsize
+        found = compared_columns(self.version, self._stated.to_bytes(size_bytes, "little"))
+        return sorted([*found, *([dataset.time_field] if self._has_times else [])])
 
     def finish(self) -> None:
         """Compares everything that was added."""
@@ -189,9 +197,7 @@ class Comparison:
 
     def _differing(self, record: _Committed, row: _Archived) -> Iterator[str]:
         yield from differing_columns(self.version, record.hashes, row.hashes)
-        # Logpush shows a time in nanoseconds or in whole seconds, and does not document how it rounds.
-        has_times = record.is_dated and row.event_ns is not None
-        if has_times and abs((row.event_ns or 0) - record.event_ns) >= max(row.unit_ns, 1):
+        if record.is_dated and _has_other_time(row, record.event_ns):
             yield DATASETS[self.version].time_field
 
     def _add_unknown(self, rows: Sequence[_Archived]) -> None:
@@ -211,12 +217,26 @@ class Comparison:
         self.lists.missing_here.add(Listed(event_ns, rows[0].id, tuple(sorted(map(self._key, rows)))))
 
     def _window_at(self, event_ns: int) -> int | None:
-        """Returns the number of the committed window that contains an instant; windows do not overlap."""
+        """Returns the number of a committed window that contains an instant; some may overlap."""
         place = bisect_right(self._starts, event_ns) - 1
-        return place if place >= 0 and self.windows[place].contains(event_ns) else None
+        while place >= 0 and self._latest_ends[place] > event_ns:
+            if self.windows[place].contains(event_ns):
+                return place
+            place -= 1
+        return None
 
     def _key(self, row: _Archived) -> str:
         return self._files[row.file].key
+
+
+def _has_other_time(row: _Archived, event_ns: int) -> bool:
+    """Returns whether a row states another time; one that lacks the field states none.
+
+    Logpush shows a time in nanoseconds or in whole seconds, and does not document how it rounds.
+    """
+    if row.event_ns is None:
+        return row.unit_ns == UNREADABLE
+    return abs(row.event_ns - event_ns) >= row.unit_ns
 
 
 class Lateness:

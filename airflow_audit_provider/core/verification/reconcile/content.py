@@ -1,9 +1,9 @@
 """Content of a record in a form that is equal for a Logpush row and for the API record with the same id.
 
-Documented equivalences, each named in docs/reference/operators/reconcile.md:
+Documented equivalences, each named in docs/how-to/repair-logpush.md:
 
 - a missing value, null, an empty text, an empty object or list, and the text ``null``;
-- a number and its decimal text; the texts and values true and false, in any case;
+- a number and its decimal text; a truth value and its text, which has any case in ``ActionResult``;
 - JSON inside a text and the same JSON as a value, in any order of keys and with any white space;
 - ``x{`` and ``${``, which Logpush replaces with the option ``CVE-2021-44228``.
 
@@ -26,6 +26,7 @@ from airflow_audit_provider.core.verification.reconcile.fields import DATASETS, 
 
 ABSENT, EMPTY = 0, 1
 _EMPTY_VALUES: tuple[Any, ...] = (None, "", "null", {}, [])
+_FLAGS = ("true", "false")
 _MISSING = object()
 _ANY_TIME: dict[ApiVersion, dict[str, Any]] = {
     ApiVersion.V1: {"when": "2026-01-01T00:00:00Z"},
@@ -39,7 +40,7 @@ def canonical(value: Any, *, is_flag: bool = False) -> bytes:
         value = _json_inside(value)
     if value in _EMPTY_VALUES:
         return b""
-    if isinstance(value, bool) or (is_flag and isinstance(value, str)):
+    if isinstance(value, bool) or (is_flag and isinstance(value, str) and value.lower() in _FLAGS):
         text = str(value).lower().encode("utf-8", "surrogatepass")
     elif isinstance(value, str):
         text = value.encode("utf-8", "surrogatepass")
@@ -76,11 +77,18 @@ def _not_reserved(number: int) -> int:
 
 
 def committed_hashes(version: ApiVersion, record: AuditRecord) -> bytes:
-    """Returns one hash for each column of an API record, then one for each column with a second field."""
+    """Returns one hash for each column of an API record, then one for each column with a second field.
+
+    If one of the two fields is empty, both hashes are those of the other one: a row has to have what there is.
+    """
     fields = mapping_of(record.raw)
     columns = DATASETS[version].columns
     found = [_scope_or(_at(fields, column.path), column.kind) for column in columns]
-    found += [_hashed(_at(fields, columns[place].other_path), Kind.JSON) for place in _second_places(version)]
+    for place in _second_places(version):
+        second = _hashed(_at(fields, columns[place].other_path), Kind.JSON)
+        if found[place] == EMPTY:
+            found[place] = second
+        found.append(found[place] if second == EMPTY else second)
     return array("q", found).tobytes()
 
 
@@ -119,11 +127,16 @@ def _archived(column: Column, fields: Mapping[str, Any]) -> int:
 
 
 def archived_value(column: Column, fields: Mapping[str, Any]) -> Any:
-    """Returns the value of a column in a Logpush row; a marker of its own if the row does not have it."""
+    """Returns the value of a column in a Logpush row; a marker of its own if the row does not have it.
+
+    Of an empty object every part is empty. In an object with other parts, one that is missing may have another name.
+    """
     value = fields.get(column.name, _MISSING)
     if not column.part or value is _MISSING:
         return value
     inside = _json_inside(value) if isinstance(value, str) else value
+    if inside in _EMPTY_VALUES:
+        return None
     if not isinstance(inside, dict):
         return _MISSING
     wanted = plain_name(column.part)
@@ -160,9 +173,9 @@ def differing_columns(version: ApiVersion, committed: bytes, archived: bytes) ->
 
 
 def compared_columns(version: ApiVersion, archived: bytes) -> Iterator[str]:
-    """Yields the labels of the columns of a Logpush row that can be compared."""
+    """Yields the labels of the columns of Logpush rows that have a hash; the time has none."""
     theirs = array("q")
     theirs.frombytes(archived)
     for column, their in zip(DATASETS[version].columns, theirs, strict=True):
-        if their != ABSENT or column.kind is Kind.TIME:
+        if their != ABSENT:
             yield column.label

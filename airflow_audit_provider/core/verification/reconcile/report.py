@@ -97,9 +97,15 @@ class Delays(msgspec.Struct, frozen=True):
 
 
 class ArchiveFacts(msgspec.Struct, frozen=True):
-    """The files that were read: how many, their rows and bytes, and the SHA-256 of their keys and sizes."""
+    """The files that were read: how many, their rows and bytes, and the SHA-256 of their keys and sizes.
+
+    ``skipped_count`` files were not read, because by the times in their keys they cannot have records of the range.
+    ``finding_count`` is that of all findings.
+    """
 
     file_count: int
+    skipped_count: int
+    finding_count: int
     row_count: int
     other_row_count: int
     size_bytes: int
@@ -111,9 +117,10 @@ class ReconcileReport(msgspec.Struct, frozen=True, kw_only=True):
 
     docs/reference/reconcile-report.schema.json is its schema. ``missing_there`` are records of the dataset that the
     archive lacks, ``missing_here`` rows of the archive that the dataset lacks. ``repaired`` records are only in files
-    of an earlier repair; ``unidentified`` ones have no id, so they are not compared. Each list has the first 1000
-    records; the counts are of all. ``windows`` has those with a count other than zero. ``manifests_sha256`` is the
-    digest of the keys and digests of the manifests of all windows.
+    of an earlier repair; ``unidentified`` ones have no id, so they are not compared, and ``is_equal`` is false. Each
+    list has the first 1000 records, ``findings`` the first 1000 files; the counts are of all. ``windows`` has those
+    with a count other than zero. ``manifests_sha256`` is the digest of the keys and digests of the manifests of all
+    windows.
     """
 
     dataset: str
@@ -161,7 +168,7 @@ class ReconcileReport(msgspec.Struct, frozen=True, kw_only=True):
             "longest_delay_seconds": self.delays.maximum_seconds,
             "file_count": self.archive.file_count,
             "row_count": self.archive.row_count,
-            "finding_count": len(self.findings),
+            "finding_count": self.archive.finding_count,
             "report_sha256": hashlib.sha256(self.to_bytes()).hexdigest(),
         }
 
@@ -177,7 +184,8 @@ def make_report(
         dataset=DATASETS[compared.version].name,
         start=time_range.start,
         end=time_range.end,
-        is_equal=all(one.is_equal for one in counts) and not uncommitted and not compared.undated_count,
+        is_equal=all(one.is_equal for one in counts)
+        and not (uncommitted or compared.undated_count or compared.unidentified_count),
         window_count=len(windows),
         record_count=totals["record_count"],
         missing_there_count=totals["missing_there"],
@@ -198,7 +206,7 @@ def make_report(
         differing=_listed(lists.differing),
         double=_listed(lists.double),
         late=_listed(lists.late),
-        compared_fields=tuple(sorted(compared.columns)),
+        compared_fields=tuple(compared.columns),
         archive=archive,
         manifests_sha256=manifests_sha256,
         findings=tuple(sorted(findings)),

@@ -12,7 +12,7 @@ from airflow_audit_provider.core.verification.findings import as_table, printabl
 from airflow_audit_provider.core.verification.reconcile.report import ListedRecord, ReconcileReport
 from airflow_audit_provider.core.windows.window import TimeWindow, format_instant
 
-# A terminal page; the JSON has up to a thousand of each.
+# A terminal page of records, and of files; the JSON has up to a thousand of each.
 _SHOWN = 20
 _MEANINGS = {
     "missing_there": "missing in the archive",
@@ -32,7 +32,10 @@ def report_text(report: ReconcileReport) -> str:
     lines += [
         f"Logpush was off: {TimeWindow(span.start, span.end)}, {span.record_count} records\n" for span in report.off
     ]
-    lines += [f"{printable(one.key)}: {printable(one.detail)}\n" for one in report.findings]
+    shown = report.findings[:_SHOWN]
+    lines += [f"{printable(one.key)}: {printable(one.detail)}\n" for one in shown]
+    if report.archive.finding_count > len(shown):
+        lines.append(f"These are {len(shown)} of {report.archive.finding_count} findings.\n")
     return "".join([*lines, *_tables(report)])
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections import Counter
 from datetime import UTC, datetime, timedelta
@@ -13,8 +14,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_audit_provider.adapters.spill_file import SpillFile
-from airflow_audit_provider.core.api.records import ApiVersion, AuditRecord
-from airflow_audit_provider.core.verification.reconcile.comparison import ArchivedRow, ArchiveFile, Comparison, Minutes
+from airflow_audit_provider.core.api.odd_heads import OddKind
+from airflow_audit_provider.core.api.records import ApiVersion, AuditRecord, OddRecord
+from airflow_audit_provider.core.verification.reconcile.comparison import (
+    UNREADABLE,
+    ArchivedRow,
+    ArchiveFile,
+    Comparison,
+    Minutes,
+)
 from airflow_audit_provider.core.verification.reconcile.file_names import (
     is_repair_name,
     may_hold,
@@ -22,6 +30,7 @@ from airflow_audit_provider.core.verification.reconcile.file_names import (
     repair_name,
 )
 from airflow_audit_provider.core.verification.reconcile.listed import FirstRecords, Listed
+from airflow_audit_provider.core.verification.reconcile.report import ArchiveFacts, make_report
 from airflow_audit_provider.core.verification.reconcile.spilled_rows import SpilledRows
 from airflow_audit_provider.core.windows.window import SECOND_NS, TimeWindow
 from tests.hypothesis_profiles import examples
@@ -84,6 +93,53 @@ def test_time_in_seconds_is_equal_however_it_is_rounded() -> None:
         comparison.add_archived(ArchiveFile("f"), [row("a", second)])
         comparison.finish()
         assert comparison.counts[0].differing == expected, second
+
+
+def test_time_that_cannot_be_read_is_a_difference() -> None:
+    """A row with an unreadable time differs from a dated record, and one without the field does not."""
+    unreadable, absent = ArchivedRow("a", None, UNREADABLE, {}), ArchivedRow("a", None, 1, {})
+    undated = OddRecord(at(10), "a", b'{"id":"a"}', OddKind.TIME)
+    for one, rows, expected in (
+        (record("a", 10), unreadable, 1),
+        (record("a", 10), absent, 0),
+        (undated, unreadable, 0),
+        (undated, row("a", 4000), 0),
+    ):
+        comparison = Comparison(ApiVersion.V1, RANGE, WINDOWS, SpillFile())
+        comparison.add_committed(0, [one])
+        comparison.add_archived(ArchiveFile("f"), [rows])
+        comparison.finish()
+        assert comparison.counts[0].differing == expected
+        assert comparison.columns == (["When"] if rows.event_ns else [])
+
+
+def test_unknown_row_is_found_in_windows_that_overlap() -> None:
+    """A row behind a short window is of the long window around it, and one outside of both is not committed."""
+    minute = timedelta(minutes=1)
+    windows = [TimeWindow(START, START + HOUR), TimeWindow(START + minute, START + 2 * minute)]
+    comparison = Comparison(ApiVersion.V1, RANGE, windows, SpillFile())
+    comparison.add_archived(ArchiveFile("f"), [row("a", 90), row("b", 1800), row("c", 3700)])
+    comparison.finish()
+    assert [one.missing_here for one in comparison.counts] == [1, 1]
+    assert comparison.uncommitted_count == 1
+
+
+def test_record_without_an_id_is_not_equal() -> None:
+    """A record that cannot be found in the archive keeps the report from saying that the two are equal."""
+    raw = b'{"when":"2026-10-26T00:00:10Z"}'
+    comparison = Comparison(ApiVersion.V1, RANGE, WINDOWS, SpillFile())
+    comparison.add_committed(0, [AuditRecord(at(10), f"sha256:{hashlib.sha256(raw).hexdigest()}", raw)])
+    comparison.finish()
+    report = make_report(comparison, ArchiveFacts(0, 0, 0, 0, 0, 0, ""), "", [])
+    assert (report.unidentified_count, report.missing_there_count, report.is_equal) == (1, 0, False)
+
+
+def test_columns_are_those_of_any_row() -> None:
+    """A column that only a later row of the same fields has is among the compared ones."""
+    comparison = Comparison(ApiVersion.V2, RANGE, WINDOWS, SpillFile())
+    rows = [row("a", Raw={"uri": "/a"}), row("b", Raw={"Method": "GET"})]
+    comparison.add_archived(ArchiveFile("f"), rows)
+    assert comparison.columns == ["ActionTimestamp", "Raw.method", "Raw.uri"]
 
 
 def test_rows_around_the_range_are_left_out() -> None:

@@ -42,7 +42,8 @@ def test_empty_values_are_equal_to_a_missing_one(empty: Any) -> None:
         ({"newValue": "high"}, {"NewValue": "high"}),
         ({"newValue": "null", "newValueJson": {"a": 1}}, {"NewValue": {"a": 1}}),
         ({"newValue": '{"a":1}', "newValueJson": {"a": 1, "b": 2}}, {"NewValue": {"a": 1}}),
-        ({"newValue": "", "newValueJson": {"a": 1}}, {"NewValue": {}}),
+        ({"newValue": "", "newValueJson": {"a": 1}}, {"NewValue": {"a": 1}}),
+        ({"newValue": "high", "newValueJson": {}}, {"NewValue": "high"}),
         ({"metadata": {"x": "${jndi:a}"}}, {"Metadata": {"x": "x{jndi:a}"}}),
     ],
 )
@@ -60,6 +61,12 @@ def test_documented_equivalences_are_equal(record: dict[str, Any], row: dict[str
         ({"newValue": "low", "newValueJson": {"a": 1}}, {"NewValue": "high"}),
         ({"metadata": {"a": [1, 2]}}, {"Metadata": {"a": [2, 1]}}),
         ({"metadata": {"a": 2**70}}, {"Metadata": {"a": 2**70 + 1}}),
+        ({"newValue": "", "newValueJson": {"a": 1}}, {"NewValue": {}}),
+        ({"newValue": "high"}, {"NewValue": {}}),
+        ({"newValue": "high", "newValueJson": {}}, {"NewValue": ""}),
+        ({}, {"NewValue": "high"}),
+        ({"action": {"result": "Success"}}, {"ActionResult": "success"}),
+        ({"resource": {"id": "1"}}, {"ResourceID": "1.0"}),
     ],
 )
 def test_other_values_differ(record: dict[str, Any], row: dict[str, Any]) -> None:
@@ -80,6 +87,15 @@ def test_parts_of_objects_are_compared_by_any_spelling() -> None:
         "ActorTokenDetails.token_name",
         "Raw.cf_ray_id",
     ]
+
+
+@pytest.mark.parametrize("empty", [*EMPTY, "{}"])
+def test_parts_of_an_empty_object_are_empty(empty: Any) -> None:
+    """A row whose object is empty lacks each part that the record has."""
+    record = {"raw": {"uri": "/x"}, "actor": {"token_id": "t"}}
+    assert differences(V2, record, {"Raw": empty}) == ["Raw.uri"]
+    assert differences(V2, record, {"ActorTokenDetails": empty}) == ["ActorTokenDetails.token_id"]
+    assert not differences(V2, {}, {"Raw": empty, "ActorTokenDetails": empty})
 
 
 def test_scope_that_is_an_object_is_not_compared() -> None:
