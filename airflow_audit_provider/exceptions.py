@@ -83,7 +83,7 @@ class AuditProviderError(Exception):
         self.message = message
 
     def own_words(self) -> str:
-        """Returns the message with only the kinds of other libraries' errors: their texts may hold a credential."""
+        """Returns the message with the class of another library's error, not its text, which may hold a credential."""
         message, cause = self.message, self.__cause__
         while cause is not None:
             kind = type(cause).__name__
@@ -178,8 +178,8 @@ class SourceRateLimitedError(SourceError):
 class SourceUnavailableError(SourceError):
     """There was no usable response, and the same request may succeed later.
 
-    A 5xx, 408, 409, 421 or 425; a status of success other than 200; a 200 without success or whose body is not the
-    API's JSON; a timeout, a closed connection, a response that takes too long or is too large.
+    A 5xx, 408, 409, 421 or 425; a status of success other than 200; a 200 whose body states ``success: false`` or is
+    not the API's JSON; a timeout, a closed connection, a response that takes too long or is too large.
     Also raised if the API changed records since the attempt that was resumed. ``retry_after`` is in seconds, None if
     the response did not name it.
     """

@@ -30,7 +30,8 @@ class ManifestLink(BaseOperatorLink):
 class CoverageLink(BaseOperatorLink):
     """Links to the window on this Airflow's coverage page, also for local files; empty if nothing was committed.
 
-    Of a task that loads, to the window that it has loaded, or to the dataset if there are none or several.
+    The link of a load task leads to the window that the task has loaded, or to the dataset if it has loaded no window
+    or several.
     """
 
     name = "Coverage"

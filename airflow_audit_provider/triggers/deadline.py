@@ -17,7 +17,7 @@ async def log_missed_deadline(text: str, context: Mapping[str, Any] | None = Non
 
     For ``AsyncCallback`` (Airflow 3.1 and newer). Replace it by a notifier to send the text to people.
 
-    :param text: what the missed deadline means. Airflow makes a tag of its metrics of it, so keep it short.
+    :param text: what the missed deadline means. Airflow also puts it into a tag of a metric, so keep it short.
     :param context: ``dag_run`` and ``deadline``, as Airflow states them.
     """
     log.error("%s", f"{text} {_run_text(context or {})}".rstrip())

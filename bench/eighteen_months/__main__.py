@@ -250,9 +250,9 @@ The clock is scaled by {setup.clock_scale:g}. The fake allows 1200 requests in {
 for as long if they are exceeded. It announces the limit in the header `Ratelimit-Policy`, and the provider follows the
 header as it follows that of the real API, so nothing in the provider is changed. Other times are scaled
 like the limit. A round trip takes {trip} ms instead of 300 ms. The outages take {api_seconds} s and {machine_seconds} s
-instead of {setup.api_outage_minutes:g} and {setup.machine_outage_minutes:g} minutes. Three times are {retry} s instead
-of 5 minutes: the retry delay of the task, the time after which Airflow gives up a task without heartbeat, and the
-interval at which it looks for tasks of a scheduler that has died.
+instead of {setup.api_outage_minutes:g} and {setup.machine_outage_minutes:g} minutes. Three settings are
+{retry} s instead of 5 minutes: the retry delay of the task, the time after which Airflow gives up a task
+without heartbeat, and the interval at which it looks for tasks of a scheduler that has died.
 
 Not scaled are the time-outs and back-offs of the provider and the time that Airflow needs to start a task. In relation
 to the limit they are {setup.clock_scale:g} times as long as with the real API, so the share and the recovery would be

@@ -125,7 +125,7 @@ def payloads(events: Iterable[TriggerEvent]) -> list[Any]:
 def test_five_hundred_equal_sensors_poll_as_one(
     task_setup: TaskSetup, clock: _SteppedClock, opened: list[httpx.AsyncClient], run: Callable[[Awaitable[None]], None]
 ) -> None:
-    """Four polls of 500 sensors send four requests over one client, and all of them find the record."""
+    """Four polls of 500 sensors send six requests over one client, and all of the sensors find the record."""
 
     async def test() -> None:
         tasks = start(*(trigger() for _ in range(500)))
