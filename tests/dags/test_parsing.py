@@ -21,7 +21,8 @@ AT_MOST_ANEW = 1.3
 # What an example may load: declarations and names.
 DECLARATIONS = re.compile(
     r"airflow_audit_provider\.("
-    r"exceptions|assets(\.audit_logs)?|links(\.audit_logs)?|adapters(\.clock|\.storage(\.(libraries|uris))?)?|formats(\.options)?"
+    r"exceptions|assets(\.audit_logs)?|links(\.audit_logs)?|adapters(\.clock|\.storage(\.(libraries|uris))?)?"
+    r"|formats(\.(options|ocsf(\.severity)?))?"
     r"|core(\.(limits|api(\.(endpoints|record_filter))?|watch(\.polling)?))?"
     r"|_airflow(\.(arguments|compat|config|deferral|destinations|garbage_collection|stitched_landing|task_errors))?"
     r"|operators(\.(audit_logs|coverage|plan|verify|seal|report|warehouses))?"

@@ -24,6 +24,7 @@ from harness.child_processes import ChildDiedError, Children, free_ports
 from harness.cloudflare_account import CloudflareAccount, start_fake
 from harness.log_files import tail, task_log
 from tests.live.airflow_home import Home
+from tests.live.migrated_database import create_database
 
 # Far more than a quiet machine takes (a task: 3 s); a shared one is slow.
 WITHIN_SECONDS = 480.0
@@ -221,7 +222,9 @@ def start_airflow(
     with Children(home.logs) as children:
         try:
             account = start_fake(children, home, os.environ, fake_options)
-            instance = start(_migrated(home, children, account, settings))
+            instance = _configured(home, children, account, settings)
+            create_database(instance, version)
+            instance = start(instance)
             instance.wait_until_healthy()
         except (TooLateError, CommandFailedError, ChildDiedError) as error:
             error.add_note("\n".join(f"{log.name}:\n{tail(log, 30)}" for log in sorted(home.logs.glob("*.log"))))
@@ -229,12 +232,10 @@ def start_airflow(
         yield LiveAirflow(version, home, instance, account)
 
 
-def _migrated(home: Home, children: Children, account: CloudflareAccount, settings: Settings) -> AirflowInstance:
-    """Returns an Airflow with an empty database, whose components are not started yet."""
+def _configured(home: Home, children: Children, account: CloudflareAccount, settings: Settings) -> AirflowInstance:
+    """Returns an Airflow without a database, whose components are not started yet."""
     ports = Ports(*free_ports(3))
     tomorrow = datetime.now(UTC).date() + timedelta(days=1)
     environ = airflow_environ(os.environ, home, ports, account.connection(), tomorrow.isoformat())
     more = settings(home, account)
-    instance = AirflowInstance(home, children, {**environ, **more}, f"http://127.0.0.1:{ports.api}")
-    instance.migrate()
-    return instance
+    return AirflowInstance(home, children, {**environ, **more}, f"http://127.0.0.1:{ports.api}")
