@@ -110,14 +110,16 @@ def _read_index(
 
     That seal is not read if it is copied and the listing states the digest of the copy: then its bytes are those.
     """
-    may_be_stated = proving.is_copied and listed[proving.key].md5 is not None
-    read = dict(read_each(store, [key] if may_be_stated else [key, proving.key]))
-    index = read_index(key, read[key], {one: each.size_bytes for one, each in listed.items()})
-    newest = read.get(proving.key)
-    if may_be_stated:
+    sizes = {one: each.size_bytes for one, each in listed.items()}
+    # The newest copied seal may be gone: then the index is ignored.
+    stated = listed.get(proving.key) if proving.is_copied else None
+    if stated is None or stated.md5 is None:
+        read = dict(read_each(store, [key, proving.key]))
+        index, newest = read_index(key, read[key], sizes), read[proving.key]
+    else:
+        index = read_index(key, store.read(key), sizes)
         copy = index.copies.get(proving.key)
-        is_stated = copy is not None and _is_stated(copy, listed[proving.key])
-        newest = copy if is_stated else store.read(proving.key)
+        newest = copy if copy is not None and _is_stated(copy, stated) else store.read(proving.key)
     return proved_index(index, key, newest, is_copied=proving.is_copied), newest
 
 

@@ -195,6 +195,23 @@ def test_lost_seal_or_signature_is_severe_whatever_the_range(store: CountingStor
         assert [kind for kind in found if kind != "seal_index_ignored"] == _kinds(without, days_ago)
 
 
+def test_lost_seals_around_the_end_of_an_index_are_severe(store: CountingStore) -> None:
+    """The newest copied seal and the one after it are gone: they are named, and no run seals upon the rest."""
+    for days_ago in (2, 3):
+        _late_record(store, days_ago)
+        seal(store, signer=SIGNER)
+    for number in (8, 9):
+        del store.objects[seal_key(number)], store.objects[signature_key(number)]
+    without = MemoryStore({key: content for key, content in store.objects.items() if key != INDEX})
+    for days_ago in (1, 2, 3, 7):
+        found = _kinds(store, days_ago)
+        assert "seal_missing" in found
+        assert [kind for kind in found if kind != "seal_index_ignored"] == _kinds(without, days_ago)
+    _late_record(store, 4)
+    with pytest.raises(VerificationError, match="seal_missing"):
+        seal(store, signer=SIGNER)
+
+
 @pytest.mark.parametrize("ending", ["json", "sig"])
 def test_changed_seal_of_the_day_is_severe(store: CountingStore, ending: str) -> None:
     """The seals of the days of the range are read themselves, also if the change keeps their size."""
