@@ -151,6 +151,17 @@ def test_manifest_that_no_seal_names_counts_for_nothing(copy: Path) -> None:
     assert check(copy).returncode != 0
 
 
+def test_part_that_no_sealed_manifest_names_is_listed(copy: Path) -> None:
+    """A file among the parts that a reader of the folder would read is named, and so is one directly in a partition."""
+    part = min(copy.glob("dt=2026-10-26/*/part-0001-*"))
+    for added in (part.with_name(f"part-0009-00000-{'a' * 16}.jsonl"), part.parents[1] / "data.jsonl"):
+        added.write_bytes(part.read_bytes())
+        answer = check(copy)
+        assert answer.returncode == 0, answer.stderr
+        assert answer.stdout.startswith(f"no seal names {added}\nerased parts []\nintact; ")
+        added.unlink()
+
+
 def test_copy_without_seals_fails(copy: Path) -> None:
     """Nothing is called intact if no seal says what there has to be."""
     shutil.rmtree(copy / "_seals")
