@@ -91,12 +91,18 @@ class Overview(msgspec.Struct, frozen=True):
     bounds: tuple[datetime | None, datetime | None] = (None, None)
 
 
-def overview(store: Store, most_read: int = MOST_READ, note: Callable[[StorageError], None] | None = None) -> Overview:
+def overview(
+    store: Store,
+    most_read: int = MOST_READ,
+    note: Callable[[StorageError], None] | None = None,
+    on_manifest: Callable[[str, bytes], None] | None = None,
+) -> Overview:
     """Returns the overview of the dataset at the store's root; raises ``StorageError`` if the store does not answer.
 
     ``note`` gets the errors of what could be left out; the overview itself has them without the texts of libraries.
+    ``on_manifest`` gets the key and the bytes of each manifest that was read, or whose copy was.
     """
-    reader = _Reader(store)
+    reader = _Reader(store, on_manifest)
     found = reader.overview(most_read)
     if note is not None:
         for error in reader.errors:
@@ -116,8 +122,9 @@ def bounds_of(root: Store, version: str) -> tuple[datetime | None, datetime | No
 class _Reader:
     """Reads one dataset; ``problems`` collects what is wrong with it as a whole."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, on_manifest: Callable[[str, bytes], None] | None = None) -> None:
         self._store = store
+        self._on_manifest = on_manifest
         self._index = ManifestIndex(store)
         self.errors = self._index.errors
         self._dataset: Dataset | None = None
@@ -178,11 +185,17 @@ class _Reader:
         if content is None:
             return None
         try:
-            return self._facts(window, placed_manifest(key, content))
+            copied = self._facts(window, placed_manifest(key, content))
         except VerificationError:
             # The manifest itself is read, and has the problem if it has the same bytes.
             self._index.ignore_index_of(key, differing(key))
             return None
+        self._pass_on(key, content)
+        return copied
+
+    def _pass_on(self, key: str, content: bytes) -> None:
+        if self._on_manifest is not None:
+            self._on_manifest(key, content)
 
     def _read(self, key: str, content: bytes | ReadLimitExceededError | None) -> SeenWindow:
         placeholder = _placeholder(key)
@@ -190,6 +203,7 @@ class _Reader:
             return _with_problem(placeholder, content.message)
         if content is None:
             return _with_problem(placeholder, f"The manifest {key} was listed and is gone.")
+        self._pass_on(key, content)
         try:
             return self._facts(placeholder.window, placed_manifest(key, content))
         except VerificationError as error:

@@ -1,6 +1,7 @@
 """Reads what a report about a destination states: its datasets, their seals, and the records of verifications.
 
-Parts are not read: ``verify`` proves what they hold, and the report has the records of its runs.
+Manifests are compared with their seals. Parts are not read: ``verify`` proves what they hold, and the report has the
+records of its runs.
 
 Invariant: it writes nothing but the report, and a manifest, seal or record that cannot be used is in the result with
 its reason.
@@ -10,21 +11,22 @@ from __future__ import annotations
 
 import hashlib
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from itertools import islice
 from typing import NamedTuple
 
 from airflow_audit_provider.core.api.endpoints import V1, VERSIONS
-from airflow_audit_provider.core.archive.object_keys import WindowKeys, report_key
+from airflow_audit_provider.core.archive.object_keys import MANIFEST_FOLDER, WindowKeys, report_key
 from airflow_audit_provider.core.archive.stitching import Stitching, stream_folder
 from airflow_audit_provider.core.ports import Store
 from airflow_audit_provider.core.verification.findings import Finding, FindingKind
 from airflow_audit_provider.core.verification.pass_records import PassRecord
-from airflow_audit_provider.core.verification.seals import SealChain
+from airflow_audit_provider.core.verification.seal_content import SealedManifest
+from airflow_audit_provider.core.verification.seals import SealChain, sealed_findings
 from airflow_audit_provider.core.verification.timestamps import SealTime, SealTimes
 from airflow_audit_provider.core.windows.window import EARLIEST_AT, LATEST_AT, TimeWindow
-from airflow_audit_provider.exceptions import ConfigurationError
+from airflow_audit_provider.exceptions import ConfigurationError, VerificationError
 from airflow_audit_provider.pipelines.neighbourhood import dataset_folders
 from airflow_audit_provider.pipelines.overview import Overview, overview
 from airflow_audit_provider.pipelines.pass_records import read_passes
@@ -109,10 +111,19 @@ def gather_evidence(root: Store, open_folder: Callable[[str], Store], anchors: T
 
 
 def keep_report(store: Store, at: datetime, content: bytes) -> KeptReport:
-    """Writes a report unless it is there; its key has the digest of its bytes, so nothing is ever overwritten."""
-    sha256 = hashlib.sha256(content).hexdigest()
+    """Writes a report unless it is there; its key has the digest of its bytes, so nothing is ever overwritten.
+
+    Raises ``VerificationError`` if an object with other bytes is there.
+    """
+    sha256 = _sha256(content)
     key = report_key(at, sha256)
-    return KeptReport(key, sha256, len(content), store.create(key, content))
+    is_new = store.create(key, content)
+    if not is_new and store.read(key) != content:
+        raise VerificationError(
+            f"The report {key} exists, but its bytes are not those whose digest is in its name: somebody changed it. "
+            "Keep a copy of it, find out who wrote it, remove it, then run the task again."
+        )
+    return KeptReport(key, sha256, len(content), is_new)
 
 
 def _required(stitching: Stitching | None, folder: str) -> TimeWindow | None:
@@ -124,9 +135,12 @@ def _required(stitching: Stitching | None, folder: str) -> TimeWindow | None:
 
 
 def _evidence(folder: str, store: Store, required: TimeWindow | None, anchors: TrustAnchors) -> DatasetEvidence:
-    sealed, seen = read_whole_chain(store), overview(store, most_read=sys.maxsize)
+    # The seals are read first: what they name was committed before.
+    sealed, digests = read_whole_chain(store), dict[str, str]()
+    seen = overview(store, sys.maxsize, on_manifest=lambda key, content: digests.update({key: _sha256(content)}))
     chain, times = sealed.chain, SealTimes(sealed.chain, anchors.timestamps)
-    findings = [*sealed.findings, *chain.findings, *chain.acceptance_findings()]
+    findings = [*sealed.findings, *chain.findings, *_manifest_findings(store, chain, seen, digests)]
+    findings += [*chain.acceptance_findings()]
     findings += anchor_findings(chain, times, anchors)
     passes = list(islice(read_passes(store, ""), MOST_PASSES))
     found = tuple(one for one in passes if one is not None)
@@ -143,6 +157,20 @@ def _evidence(folder: str, store: Store, required: TimeWindow | None, anchors: T
         has_key=anchors.verifier is not None,
         has_certificate=anchors.timestamps is not None,
     )
+
+
+def _manifest_findings(store: Store, chain: SealChain, seen: Overview, digests: Mapping[str, str]) -> Iterator[Finding]:
+    """Compares the newest manifests with the seals that name them, and reports sealed manifests that are gone."""
+    counts = dict(zip(_newest_keys(seen), (one.record_count for one in seen.windows), strict=True))
+    stored = {key: SealedManifest(key, sha256, counts.get(key, 0)) for key, sha256 in digests.items()}
+    listed = set(store.list_keys(MANIFEST_FOLDER))
+    # The report counts windows of a day that was never sealed in a sentence.
+    found = sealed_findings(chain, stored, listed)
+    yield from (one for one in found if one.kind is not FindingKind.DAY_UNSEALED)
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
 
 
 def _newest_keys(seen: Overview) -> Iterator[str]:

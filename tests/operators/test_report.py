@@ -85,3 +85,14 @@ def test_destination_that_cannot_be_read_ends_in_what_to_do(tmp_path: Path) -> N
     (tmp_path / "file").write_text("no folder")
     with pytest.raises(AirflowFailException, match="Move it out of the destination, or correct the destination"):
         written(tmp_path / "file")
+
+
+def test_changed_report_is_not_taken_for_the_written_one(destination: Path) -> None:
+    """A task that runs again fails if the file under the name of its report has other bytes."""
+    written(destination)
+    (path,) = (destination / "_reports").iterdir()
+    path.write_bytes(path.read_bytes().replace(b"Complete from", b"complete from"))
+    changed = path.read_bytes()
+    with pytest.raises(AirflowFailException, match="its bytes are not those whose digest is in its name"):
+        written(destination)
+    assert path.read_bytes() == changed

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from hashlib import sha256
 
 from airflow_audit_provider._airflow.coverage_page.views import Fact, instant_text
 from airflow_audit_provider._airflow.observability.log_lines import count_of
@@ -13,6 +14,7 @@ from airflow_audit_provider.core.verification.pass_records import PassRecord
 from airflow_audit_provider.core.verification.seal_content import Seal
 from airflow_audit_provider.core.windows.window import format_instant
 from airflow_audit_provider.pipelines.report import MOST_PASSES, DatasetEvidence
+from airflow_audit_provider.pipelines.verify import TrustAnchors
 
 _WRONG_SIGNATURE = FindingKind.SIGNATURE_INVALID
 _NO_RECORD = "The destination holds no record of a verification that passed."
@@ -36,11 +38,25 @@ def proof_sentences(evidence: DatasetEvidence) -> Iterator[str]:
         yield _NO_RECORD
     else:
         yield (
-            f"{verified.verified_count:,} of {windows:,} windows are as a recorded verification found them; the last "
-            f"one passed at {format_instant(verified.last_passed_at)}."
+            f"Records of verifications name the newest generation of {verified.verified_count:,} of {windows:,} "
+            f"windows; the last verification passed at {format_instant(verified.last_passed_at)}. Whether a file was "
+            "changed since then is not checked here."
         )
     recounted = sum(one.is_recounted for one in evidence.overview.windows)
     yield f"{recounted:,} of {windows:,} windows were read a second time before their commit, and both readings agreed."
+
+
+def unchecked_anchors(anchors: TrustAnchors) -> Iterator[str]:
+    """Yields what was not checked about the seals, and which option adds it."""
+    if anchors.verifier is None:
+        yield "Signatures of seals were not checked, because no public key was given (--public-key)."
+    if anchors.timestamps is None:
+        yield "Time stamps of seals were not checked, because no certificate was given (--tsa-certificate)."
+    if anchors.expected_seal_sha256 is None:
+        yield (
+            "Whether the newest seals were removed was not checked, because no digest of a seal that was kept "
+            "elsewhere was given (--expect-seal)."
+        )
 
 
 def seals_section(evidence: DatasetEvidence) -> Section:
@@ -49,8 +65,6 @@ def seals_section(evidence: DatasetEvidence) -> Section:
     if not chain.seals:
         return Section("Seals", ("No day is sealed.",))
     proved = {one.number: one for one in evidence.times}
-    digests = {seal.number - 1: seal.previous_sha256 or "" for seal in chain.seals}
-    digests[chain.last_number] = chain.newest_sha256 or ""
     wrong = {one.key for one in evidence.findings if one.kind is _WRONG_SIGNATURE}
     rows = [
         Row(
@@ -61,7 +75,7 @@ def seals_section(evidence: DatasetEvidence) -> Section:
                 f"{len(seal.manifests):,}",
                 _signature_text(evidence, seal, wrong),
                 instant_text(proved[seal.number].timestamped_at, _stamp_text(evidence, seal)),
-                digests.get(seal.number, ""),
+                sha256(chain.contents[seal.number]).hexdigest(),
             )
         )
         for seal in reversed(chain.seals)

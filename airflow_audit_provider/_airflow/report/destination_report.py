@@ -18,7 +18,12 @@ from airflow_audit_provider._airflow.coverage_page.periods import (
 )
 from airflow_audit_provider._airflow.coverage_page.views import BAR_HEIGHT, NONE, DatasetView, dataset_view, legend
 from airflow_audit_provider._airflow.observability.log_lines import count_of, window_text
-from airflow_audit_provider._airflow.report.dataset_proof import passes_section, proof_sentences, seals_section
+from airflow_audit_provider._airflow.report.dataset_proof import (
+    passes_section,
+    proof_sentences,
+    seals_section,
+    unchecked_anchors,
+)
 from airflow_audit_provider._airflow.report.document import (
     Calendar,
     Dataset,
@@ -106,7 +111,7 @@ class _DatasetReport:
         if count := states.count(State.FOREIGN):
             yield f"{count_of(count, 'window')} of another dataset"
         if count := len(severe(self._evidence.findings)):
-            yield f"{count_of(count, 'severe finding')} about the seals"
+            yield f"{count_of(count, 'severe finding')} about the seals and the manifests that they name"
         if self._seen.problems:
             yield f"{count_of(len(self._seen.problems), 'problem')} with the dataset as a whole"
 
@@ -202,10 +207,13 @@ class _DatasetReport:
 
 _LOST = "Beyond retention"
 _STEPS = (
-    "Copy the destination to a folder named copy, with the tools of its store. A stitched history has two: v1 and v2.",
+    "Copy the destination to a folder named copy, with the tools of its store.",
+    "A stitched history has two folders, v1 and v2: copy and check one after the other.",
     "Save the script below as check_seals.py outside of the copy.",
     "Run it with -I, so that Python imports nothing from the copy. Signatures and time stamps also need openssl.",
     "Use the public key and the certificate that you keep elsewhere, never files from the destination.",
+    "A line that begins with 'no seal names' is about a file that was not checked: do not rely on this file.",
+    "A line that begins with 'accepted by' names who accepted that sealed records were replaced or erased: ask them.",
     "The last line of its output has the digest of the newest seal: compare it with one kept outside of the store.",
 )
 
@@ -249,21 +257,17 @@ def _not_checked(evidence: Evidence) -> Section:
 
 
 def _unchecked(evidence: Evidence, datasets: Sequence[DatasetEvidence]) -> Iterator[str]:
-    anchors = evidence.anchors
     yield (
         "The files with the records were not read. verify reads each of them and compares it with its manifest; the "
         "section about verifications says when that was last done, as far as the destination states it."
     )
     yield "A record of a verification is no proof: anyone who can write to the destination can write one."
-    if anchors.verifier is None:
-        yield "Signatures of seals were not checked, because no public key was given (--public-key)."
-    if anchors.timestamps is None:
-        yield "Time stamps of seals were not checked, because no certificate was given (--tsa-certificate)."
-    if anchors.expected_seal_sha256 is None:
-        yield (
-            "Whether the newest seals were removed was not checked, because no digest of a seal that was kept "
-            "elsewhere was given (--expect-seal)."
-        )
+    yield (
+        "The newest manifest of each window was compared with the seal that names it by SHA-256. If the index of "
+        "manifests has a copy, the copy was compared, and the listing with the copy: by its MD5 digest if the store "
+        "states one, otherwise by its size. Older manifests were not read."
+    )
+    yield from unchecked_anchors(evidence.anchors)
     if any(one.unsealed_count for one in datasets):
         yield "Anyone who can write to the destination can change windows that no seal names, without a trace."
     yield (

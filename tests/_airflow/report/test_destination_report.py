@@ -24,7 +24,16 @@ from tests._airflow.coverage_page.site import write
 from tests._airflow.report.parsed import Parsed, parsed
 from tests.docs.blocks import all_blocks
 from tests.pipelines.history.generated import committed
-from tests.pipelines.verify.dataset import DAY_1, OTHER_PUBLIC_PEM, PRIVATE_PEM, PUBLIC_PEM, commit, two_days, window
+from tests.pipelines.verify.dataset import (
+    DAY_1,
+    OTHER_PUBLIC_PEM,
+    PRIVATE_PEM,
+    PUBLIC_PEM,
+    commit,
+    record,
+    two_days,
+    window,
+)
 
 AT = "2026-10-27T13:00:00Z"
 
@@ -54,7 +63,8 @@ def test_report_of_complete_dataset_says_so_first(destination: Path, capsys: pyt
     assert found.verdict == "good"
     assert "Complete from 2026-10-26T00:00:00Z to 2026-10-27T12:00:00Z: 3 windows, 6 records, no gap." in found.text
     assert "A seal names the newest generation of 3 of 3 windows." in found.text
-    assert "3 of 3 windows are as a recorded verification found them" in found.text
+    assert "Records of verifications name the newest generation of 3 of 3 windows" in found.text
+    assert "Whether a file was changed since then is not checked here." in found.text
     _, newest, first = found.tables["Seals, the newest first"]
     assert (newest[0], newest[4], first[0], first[4]) == ("2", "valid", "1", "valid")
     assert newest[6] == sha256((destination / "_seals/000002.json").read_bytes()).hexdigest()
@@ -80,6 +90,40 @@ def test_report_with_another_key_is_wrong(destination: Path) -> None:
     assert "2 severe findings about the seals" in found.text
     assert {row[4] for row in found.tables["Seals, the newest first"][1:]} == {"NOT valid"}
     assert {row[1] for row in found.tables["Findings"][1:]} == {"signature_invalid"}
+
+
+def test_report_over_a_removed_changed_or_added_manifest_is_wrong(destination: Path) -> None:
+    """A lost first window, a changed manifest of equal size and a generation that no seal names are at its head."""
+    first = sorted(destination.glob("_manifests/dt=2026-10-26/20261026T000000Z-*"))
+    kept = {path: path.read_bytes() for path in first}
+    for path in first:
+        path.unlink()
+    assert findings_of(destination) == {"sealed_manifest_missing"}
+    for path, content in kept.items():
+        path.write_bytes(content)
+    first[-1].write_bytes(kept[first[-1]].replace(b"explicit bounds", b"explicit Bounds"))
+    assert first[-1].read_bytes() != kept[first[-1]]
+    assert findings_of(destination) == {"sealed_manifest_changed"}
+    first[-1].write_bytes(kept[first[-1]])
+    commit(LocalStore(str(destination)), window(), [record(DAY_1 + timedelta(seconds=2), "forged")])
+    assert findings_of(destination) == {"manifest_unsealed"}
+
+
+def findings_of(destination: Path) -> set[str]:
+    """Returns the kinds of findings of a report that says that something is wrong."""
+    found = report(destination, "--at", AT, status=1)
+    assert found.verdict == "wrong"
+    assert "about the seals and the manifests that they name" in found.text
+    return {row[1] for row in found.tables["Findings"][1:]}
+
+
+def test_digest_of_a_changed_seal_is_that_of_its_stored_bytes(destination: Path) -> None:
+    """The table of seals has no digest that only another seal states."""
+    path = destination / "_seals/000001.json"
+    path.write_bytes(path.read_bytes().replace(b'"sha256":"', b'"sha256":"0', 1))
+    found = report(destination, "--at", AT, status=1)
+    rows = {row[0]: row for row in found.tables["Seals, the newest first"]}
+    assert rows["1"][6] == sha256(path.read_bytes()).hexdigest()
 
 
 def test_report_of_each_state_lists_gaps_with_deadlines(tmp_path: Path) -> None:
