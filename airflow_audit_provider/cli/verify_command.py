@@ -83,7 +83,8 @@ def _verify(options: argparse.Namespace) -> CommandResult:
 def _document(options: argparse.Namespace, report: PublishedReport) -> Document:
     from airflow_audit_provider._airflow.report.check_documents import verify_document
 
-    return verify_document(destination_name(options.destination), report, SystemClock().now().replace(microsecond=0))
+    name, now = destination_name(options.destination), SystemClock().now().replace(microsecond=0)
+    return verify_document(name, report, now, range_of(options), trust_anchors(options))
 
 
 def _verified(options: argparse.Namespace, store: Store, progress: ReadProgress) -> _Verified:

@@ -13,7 +13,7 @@ from airflow_audit_provider.adapters.storage.fsspec_store import LocalStore
 from airflow_audit_provider.cli.__main__ import main
 from airflow_audit_provider.pipelines.seal import seal
 from tests._airflow.report.parsed import parsed
-from tests.pipelines.verify.dataset import PRIVATE_PEM, commit, two_days, window
+from tests.pipelines.verify.dataset import PRIVATE_PEM, PUBLIC_PEM, commit, two_days, window
 
 pytestmark = pytest.mark.integration
 
@@ -50,6 +50,8 @@ def test_verify_as_html_has_findings_and_seals(destination: Path, tmp_path: Path
     out = tmp_path / "verify.html"
     assert main(["verify", str(destination), "--html", str(out), "--no-record"]) == 0
     assert parsed(out).verdict == "good"
+    assert "3 windows, 3 parts and 6 records agree with their manifests" in parsed(out).text
+    assert "All windows were verified." in parsed(out).text
     part = next(destination.glob("dt=*/window=*/part-0001*"))
     part.write_bytes(part.read_bytes() + b"x")
     (destination / "<script>alert(1)<\u202e").write_text("x")
@@ -60,6 +62,18 @@ def test_verify_as_html_has_findings_and_seals(destination: Path, tmp_path: Path
     assert "<script>alert(1)<\\u202e" in [row[2] for row in seen.tables["Findings"]]
     assert [row[0] for row in seen.tables["Seals, the newest first"]] == ["Number", "2", "1"]
     assert not seen.wrong
+
+
+def test_verify_as_html_states_its_range_and_what_it_did_not_check(destination: Path, tmp_path: Path) -> None:
+    """A verification of one day does not read as one of the whole destination, nor one without a key as with it."""
+    out, key = tmp_path / "verify.html", tmp_path / "key.pem"
+    key.write_text(PUBLIC_PEM)
+    command = ["verify", str(destination), "--html", str(out), "--no-record", "--start", "2026-10-27"]
+    assert main(command) == 0
+    assert "Windows from 2026-10-27T00:00:00Z to the last were verified." in parsed(out).text
+    assert "no public key was given (--public-key)" in parsed(out).text
+    assert main([*command, "--public-key", str(key)]) == 0
+    assert "no public key was given" not in parsed(out).text
 
 
 def test_destination_that_is_gone_writes_no_file(destination: Path, tmp_path: Path) -> None:

@@ -53,7 +53,7 @@ def verify_view(verified: Verified, sealed: SealObjects) -> VerifyView:
     return VerifyView(
         facts=(
             Fact("Last verification that passed", instant_text(verified.last_passed_at)),
-            Fact("Windows as a verification found them", f"{verified.verified_count:,}"),
+            Fact("Windows whose newest generation was verified", f"{verified.verified_count:,}"),
             Fact("Windows that are not verified", f"{verified.not_verified_count:,}"),
             Fact("Damaged records of verifications", f"{verified.unreadable_count:,}"),
             Fact("Seals", f"{len(chain.seals):,}"),

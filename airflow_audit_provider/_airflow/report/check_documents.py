@@ -8,7 +8,9 @@ from __future__ import annotations
 from datetime import datetime
 
 from airflow_audit_provider import __version__
+from airflow_audit_provider._airflow.coverage_page.periods import Bounds
 from airflow_audit_provider._airflow.coverage_page.views import Fact, instant_text
+from airflow_audit_provider._airflow.report.dataset_proof import unchecked_anchors
 from airflow_audit_provider._airflow.report.document import (
     Dataset,
     Document,
@@ -25,7 +27,7 @@ from airflow_audit_provider.core.verification.pass_records import verified_line
 from airflow_audit_provider.core.windows.window import format_instant
 from airflow_audit_provider.pipelines.coverage import DatasetCoverage, PublishedCoverage
 from airflow_audit_provider.pipelines.plan_report import Plan, PlannedSpan, WindowState
-from airflow_audit_provider.pipelines.verify import PublishedReport
+from airflow_audit_provider.pipelines.verify import PublishedReport, TrustAnchors
 
 
 def _notes(uri: str, now: datetime) -> tuple[str, ...]:
@@ -82,14 +84,16 @@ def _span_row(span: Span) -> Row:
     return Row((*cells, f"{span.window_count:,}", f"{span.record_count:,}"), span.state)
 
 
-def verify_document(uri: str, report: PublishedReport, now: datetime) -> Document:
-    """Returns the result of a verification."""
+def verify_document(
+    uri: str, report: PublishedReport, now: datetime, bounds: Bounds, anchors: TrustAnchors
+) -> Document:
+    """Returns the result of a verification of the windows that overlap a range."""
     bad = severe(report.findings)
     headline = (
         f"Something is wrong: {len(bad)} severe findings."
         if bad
         else f"Verified: {report.window_count:,} windows, {report.part_count:,} parts and {report.record_count:,} "
-        "records are as they were committed, without a severe finding."
+        "records agree with their manifests, and there is no severe finding."
     )
     names = ("window_count", "part_count", "record_count", "seal_count", "severe_count", "mild_count")
     facts = [Fact(name.replace("_", " ").capitalize(), f"{getattr(report, name):,}") for name in names]
@@ -115,7 +119,10 @@ def verify_document(uri: str, report: PublishedReport, now: datetime) -> Documen
     )
     verdict = Verdict.WRONG if bad else Verdict.GOOD
     title = "Verification of Cloudflare audit logs"
-    return Document(title, verdict, headline, _notes(uri, now), (Dataset("", sections),))
+    start, end = (None if one is None else format_instant(one) for one in bounds)
+    of_range = "All windows" if start is end is None else f"Windows from {start or 'the first'} to {end or 'the last'}"
+    notes = (*_notes(uri, now), f"{of_range} were verified.", *unchecked_anchors(anchors))
+    return Document(title, verdict, headline, notes, (Dataset("", sections),))
 
 
 def plan_document(uri: str, plan: Plan) -> Document:

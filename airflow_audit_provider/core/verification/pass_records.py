@@ -134,8 +134,8 @@ def verified_line(verified: Verified) -> str:
         return f"no passed verification is recorded{damaged}\n"
     count = verified.verified_count + verified.not_verified_count
     return (
-        f"verify last passed {format_instant(verified.last_passed_at)}; {verified.verified_count} of {count} windows "
-        f"have not changed since a pass{damaged}\n"
+        f"verify last passed {format_instant(verified.last_passed_at)}; records of passes name the newest generation "
+        f"of {verified.verified_count} of {count} windows{damaged}\n"
     )
 
 
