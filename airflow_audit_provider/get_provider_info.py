@@ -26,6 +26,7 @@ def get_provider_info() -> dict[str, object]:
                     "airflow_audit_provider.operators.audit_logs",
                     "airflow_audit_provider.operators.coverage",
                     "airflow_audit_provider.operators.plan",
+                    "airflow_audit_provider.operators.reconcile",
                     "airflow_audit_provider.operators.report",
                     "airflow_audit_provider.operators.seal",
                     "airflow_audit_provider.operators.verify",
