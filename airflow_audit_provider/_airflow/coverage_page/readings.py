@@ -1,6 +1,7 @@
 """Reads datasets in the background, so that a slow store holds no request of the web server.
 
-A reading is kept for a minute, so a page that is opened again costs the store nothing.
+A reading is kept for a minute after its end, however long it took, so a page that is opened again costs the store
+nothing.
 
 Invariant: a request waits for a bounded time, nothing is read twice at the same time, and the number of threads and the
 number and weight of results that are kept have bounds, however many pages are requested.
@@ -35,13 +36,17 @@ _Result = TypeVar("_Result")
 
 @dataclass(slots=True, weakref_slot=True, eq=False)
 class Reading(Generic[_Result]):
-    """What is read: ``result`` once it has ended well, ``error`` in words once it has failed."""
+    """What is read: ``result`` once it has ended well, ``error`` in words once it has failed.
+
+    ``began`` and ``ended`` are seconds of the monotonic clock, ``ended`` once it is ``done``.
+    """
 
     began_at: datetime
     began: float
     result: _Result | None = None
     weight: int = 0
     error: str = ""
+    ended: float = 0.0
     done: threading.Event = field(default_factory=threading.Event)
 
 
@@ -99,7 +104,8 @@ class Readings(Generic[_Result]):
         return reading
 
     def _is_old(self, reading: Reading[_Result]) -> bool:
-        return self._clock.monotonic() - reading.began > KEPT_SECONDS
+        """Returns whether a reading that has ended is kept no longer."""
+        return self._clock.monotonic() - reading.ended > KEPT_SECONDS
 
     def _forget_old(self) -> None:
         """Drops readings that nobody would get, and the oldest of the others if they are too many or too heavy."""
@@ -131,6 +137,7 @@ class Readings(Generic[_Result]):
             if has_slot:
                 self._slots.release()
             with self._lock:
+                reading.ended = self._clock.monotonic()
                 reading.done.set()
                 self._forget_old()
 

@@ -11,10 +11,11 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from airflow_audit_provider._airflow.coverage_page import readings as readings_module
-from airflow_audit_provider._airflow.coverage_page.readings import MOST_WEIGHT, Reading, Readings
+from airflow_audit_provider._airflow.coverage_page.readings import KEPT_SECONDS, MOST_WEIGHT, Reading, Readings
 from airflow_audit_provider._airflow.coverage_page.view_cache import ViewCache
 from airflow_audit_provider.adapters.clock import SystemClock
 from airflow_audit_provider.exceptions import StorageError
+from airflow_audit_provider.testing.clock import ManualClock
 
 SECRET = "Credential=hidden"
 
@@ -74,6 +75,20 @@ def test_readings_of_large_destinations_keep_bounded_weight() -> None:
     heavy = read("c", 2 * MOST_WEIGHT)
     assert read("c", 0) is heavy
     assert read("b", 0) is not second
+
+
+def test_reading_that_takes_minutes_is_kept_for_a_minute_after_its_end() -> None:
+    """A destination of hundreds of thousands of keys is listed for minutes, and each refresh would begin again."""
+    clock, may_end = ManualClock(), threading.Event()
+    readings = Readings[bool](clock, 60)
+    reading = readings.start("d", lambda: may_end.wait(60))
+    clock.advance(300)
+    may_end.set()
+    assert reading.done.wait(60)
+    clock.advance(KEPT_SECONDS)
+    assert readings.start("d", lambda: True) is reading
+    clock.advance(1)
+    assert readings.start("d", lambda: True) is not reading
 
 
 @pytest.fixture
