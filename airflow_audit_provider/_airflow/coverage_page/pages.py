@@ -29,9 +29,12 @@ HEADERS = {
 }
 
 
-def page(template: str, root: str, *, status: int = 200, refresh_seconds: int | None = None, **values: Any) -> Response:
-    """Returns a page; ``root`` is the relative address of the list of datasets, such as ``../``."""
-    text = templates_of(_PACKAGE).get_template(template).render(root=root, refresh_seconds=refresh_seconds, **values)
+def page(template: str, root: str, *, status: int = 200, refresh: str = "", **values: Any) -> Response:
+    """Returns a page; ``root`` is the relative address of the list of datasets, such as ``../``.
+
+    ``refresh`` makes the browser open a page again: after so many seconds, with ``;url=`` at another address.
+    """
+    text = templates_of(_PACKAGE).get_template(template).render(root=root, refresh=refresh, **values)
     return HTMLResponse(text, status_code=status, headers=HEADERS)
 
 

@@ -47,7 +47,9 @@ from airflow_audit_provider.pipelines.window_history import WindowHistory, windo
 
 log = logging.getLogger(__name__)
 _USER = Depends(access.current_user())
-_REFRESH_SECONDS = 5
+# Seconds; the second form leaves out the query, because `again` would begin another reading each time.
+_REFRESH = "5"
+_REFRESH_WITHOUT_QUERY = f"{_REFRESH};url=?"
 # What a window of an overview takes, and how many times the bytes of a manifest or seal its decoded form takes.
 _WINDOW_BYTES, _DECODED = 400, 4
 _WORDS = {
@@ -101,13 +103,14 @@ class _Site:
         found = access.readable(user, listed)
         started = [(source, self._start(source)) for source in found]
         rows = [self._row(source, self._overviews.wait(reading)) for source, reading in started]
-        streams = {source.id: self._streams(source, reading, listed, user) for source, reading in started}
+        begun = [(source, self._begin_streams(source, reading, listed, user)) for source, reading in started]
+        streams = {source.id: self._streams(readings) for source, readings in begun}
         shown = [row for row in rows if row.is_chosen(version, account)]
-        is_waiting = any(row.is_waiting for row in rows)
+        is_waiting = any(row.is_waiting for row in rows) or any(map(_is_waiting, streams.values()))
         return page(
             "datasets.html",
             "",
-            refresh_seconds=_REFRESH_SECONDS if is_waiting else None,
+            refresh=_REFRESH if is_waiting else "",
             rows=shown,
             streams=streams,
             hidden_count=len(rows) - len(shown),
@@ -123,9 +126,9 @@ class _Site:
         chosen = _day(day) if day else None
         reading = self._overviews.wait(self._start(source, again=bool(again)))
         if reading.result is None:
-            return _unread("../", source, reading)
+            return _unread("../", source, reading, f"{_REFRESH_WITHOUT_QUERY}day={chosen}" if chosen else None)
         if reading.result.stitching is not None:
-            return self._stitched(source, reading, reading.result, user)
+            return self._stitched(source, reading, reading.result, user, again=bool(again))
         return page(
             "dataset.html",
             "../",
@@ -140,28 +143,33 @@ class _Site:
             may_start=access.may_backfill(user, source.dag_id or DEFAULT_DAG_ID),
         )
 
-    def _stitched(self, source: Source, reading: Reading[Overview], seen: Overview, user: Any) -> Response:
+    def _stitched(
+        self, source: Source, reading: Reading[Overview], seen: Overview, user: Any, *, again: bool
+    ) -> Response:
         """Shows the root of a stitched history: a row of months for each version."""
-        streams = self._streams(source, reading, self._list_sources(), user)
-        is_waiting = any(one.row.is_waiting for one in streams)
+        begun = self._begin_streams(source, reading, self._list_sources(), user, again=again)
+        streams = self._streams(begun)
         return page(
             "stitched.html",
             "../",
-            refresh_seconds=_REFRESH_SECONDS if is_waiting else None,
+            refresh=_REFRESH_WITHOUT_QUERY if _is_waiting(streams) else "",
             source=source,
-            read_at=views.instant_text(reading.began_at),
+            read_at=views.instant_text(min([reading.began_at, *(one.began_at for _, one in begun)])),
             view=self._view(source, reading, seen),
             streams=streams,
             legend=views.legend(),
         )
 
-    def _streams(
-        self, source: Source, reading: Reading[Overview], listed: list[Source], user: Any
-    ) -> list[views.StreamView]:
-        """Returns the versions of a stitched history that the user may read; none for another dataset."""
+    def _begin_streams(
+        self, source: Source, reading: Reading[Overview], listed: list[Source], user: Any, *, again: bool = False
+    ) -> list[tuple[Source, Reading[Overview]]]:
+        """Begins to read the versions of a stitched history that the user may read; none for another dataset."""
         if reading.result is None or reading.result.stitching is None:
             return []
-        started = [(one, self._start(one)) for one in _readable_streams(source, listed, user)]
+        return [(one, self._start(one, again=again)) for one in _readable_streams(source, listed, user)]
+
+    def _streams(self, started: list[tuple[Source, Reading[Overview]]]) -> list[views.StreamView]:
+        """Returns the versions of a stitched history whose reading was begun."""
         found = [(one, self._overviews.wait(begun)) for one, begun in started]
         return [
             views.StreamView(
@@ -244,7 +252,9 @@ class _Site:
         return found
 
     def _start(self, source: Source, *, again: bool = False) -> Reading[Overview]:
-        return self._overviews.start(source.id, lambda: _read(source), again=again)
+        # A folder of a stitched history that is also a dataset of the list has another connection there, and no bounds.
+        name = f"{source.root.id}/{source.id}" if source.root else source.id
+        return self._overviews.start(name, lambda: _read(source), again=again)
 
 
 def _read(source: Source) -> Overview:
@@ -278,11 +288,15 @@ def _dashboard(history: WindowHistory) -> str:
     return "" if query is None else dashboard_page(str(query.scope), query.scope_id)
 
 
-def _unread(root: str, source: Source, reading: Reading[Any]) -> Response:
+def _unread(root: str, source: Source, reading: Reading[Any], refresh: str | None = None) -> Response:
     """Shows that a dataset could not be read, or not yet."""
     if reading.error:
         return page("unread.html", root, status=502, source=source, error=reading.error)
-    return page("unread.html", root, status=503, source=source, error="", refresh_seconds=_REFRESH_SECONDS)
+    return page("unread.html", root, status=503, source=source, error="", refresh=refresh or _REFRESH_WITHOUT_QUERY)
+
+
+def _is_waiting(streams: list[views.StreamView]) -> bool:
+    return any(one.row.is_waiting for one in streams)
 
 
 def _day(text: str) -> date:

@@ -132,6 +132,41 @@ def test_page_of_store_that_answers_late_has_figures_after_a_refresh(
 
 
 @pytest.mark.integration
+@pytest.mark.parametrize(
+    ("query", "address"), [("", "?"), ("?again=1", "?"), ("?again=1&day=2026-11-01", "?day=2026-11-01")]
+)
+def test_page_of_store_that_answers_late_is_refreshed_without_reading_again(
+    monkeypatch: pytest.MonkeyPatch, query: str, address: str
+) -> None:
+    """The browser opens an address that asks for no other reading, so the page comes once the store has answered."""
+    answers, opened = threading.Event(), list[str]()
+
+    class Late(MemoryStore):
+        """A store that answers when the test lets it."""
+
+        def read(self, key: str) -> bytes | None:
+            answers.wait(600)
+            return super().read(key)
+
+    def open_late(source: Source) -> MemoryStore:
+        opened.append(source.uri)
+        return Late(dict(committed(windows(2))))
+
+    monkeypatch.setattr(Source, "open", open_late)
+    late = Source(SILENT, SILENT)
+    client = client_of(monkeypatch, lambda: [late], waited=0.2)
+    try:
+        text = client.get(f"/d/{late.id}{query}").text
+    finally:
+        answers.set()
+    assert f'http-equiv="refresh" content="5;url={address}"' in text
+    deadline = time.monotonic() + 60
+    while client.get(f"/d/{late.id}{address}").status_code != 200:
+        assert time.monotonic() < deadline
+    assert len(opened) == 1
+
+
+@pytest.mark.integration
 def test_list_with_asset_of_odd_uri_says_why_it_is_not_read(site: Site) -> None:
     """A login in the URI of an asset is not used."""
     assert "does not name a destination" in site.get().text

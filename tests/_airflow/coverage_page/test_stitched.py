@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +13,16 @@ import pytest
 from airflow_audit_provider._airflow.coverage_page import access
 from airflow_audit_provider._airflow.coverage_page.sources import Source
 from airflow_audit_provider._airflow.page_addresses import coverage_page
+from airflow_audit_provider.core.archive.object_keys import DATASET_KEY
 from airflow_audit_provider.core.archive.stitching import STITCHING_KEY
+from airflow_audit_provider.testing.clock import ManualClock
 from tests._airflow.coverage_page.histories import DAY, stitched, today
 from tests._airflow.coverage_page.in_process import client_of, source_of
 from tests._airflow.coverage_page.site import write
+from tests.pipelines.verify.memory_store import MemoryStore
 
 pytestmark = pytest.mark.integration
+HOUR = timedelta(hours=1)
 
 
 @pytest.fixture
@@ -86,6 +93,76 @@ def test_version_with_asset_of_its_own_needs_right_to_it(monkeypatch: pytest.Mon
     assert client.get(f"/d/{hidden.id}").status_code == 403
     for text in (_page(client, folder), client.get("/").text, _page(client, folder, "v2")):
         assert hidden.id not in text
+
+
+class _Slow(MemoryStore):
+    """The folder of a version, which waits until the test, or the other store, lets it answer."""
+
+    def __init__(self, objects: dict[str, bytes], await_turn: Callable[[], object]) -> None:
+        super().__init__(objects)
+        self._await_turn = await_turn
+
+    def read(self, key: str) -> bytes | None:
+        """Waits before the first object that the page reads of a version, then reads."""
+        if key == DATASET_KEY:
+            self._await_turn()
+        return super().read(key)
+
+
+def _client_of_slow(
+    monkeypatch: pytest.MonkeyPatch, roots: list[Source], await_turn: Callable[[], object], waited: float
+) -> Any:
+    """Returns a client of stitched histories of which version 1 answers late."""
+
+    def opened(source: Source) -> MemoryStore:
+        folder = f"{source.version}/" if source.version else ""
+        objects = {key.removeprefix(folder): value for key, value in stitched().items() if key.startswith(folder)}
+        return _Slow(objects, await_turn) if source.version == "v1" else MemoryStore(objects)
+
+    monkeypatch.setattr(Source, "open", opened)
+    return client_of(monkeypatch, lambda: roots, waited=waited)
+
+
+def test_list_with_version_that_answers_late_is_opened_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The note says that the page asks again by itself, also if the root has answered."""
+    answers = threading.Event()
+    root = Source("s3://bucket/a", "s3://bucket/a")
+    try:
+        text = _client_of_slow(monkeypatch, [root], lambda: answers.wait(600), 0.5).get("/").text
+    finally:
+        answers.set()
+    assert "asks again by itself" in text
+    assert 'http-equiv="refresh"' in text
+
+
+def test_list_reads_versions_of_all_stitched_histories_at_the_same_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The list waits once for all of them, not once for each: each of these stores answers when the other is asked."""
+    roots = [Source(f"s3://bucket/{name}", f"s3://bucket/{name}") for name in "ab"]
+    both = threading.Barrier(2)
+    text = _client_of_slow(monkeypatch, roots, lambda: both.wait(10), 60).get("/").text
+    assert text.count("First committed instant") == 4
+
+
+def test_figures_of_version_do_not_depend_on_the_page_that_was_opened_first(
+    monkeypatch: pytest.MonkeyPatch, folder: Path
+) -> None:
+    """A folder that is also a dataset of its own is due to the end there, and not in the stitched history."""
+    root = source_of(folder)
+    own = Source(f"{root.uri}/v1", f"{root.uri}/v1")
+    clock = ManualClock(today() + 3 * HOUR)
+    expected = _page(client_of(monkeypatch, lambda: [root, own], clock), folder)
+    other = client_of(monkeypatch, lambda: [root, own], clock)
+    assert _state(other.get(f"/d/{own.id}").text, 3) == "missing"
+    assert _page(other, folder) == expected
+
+
+def test_page_of_stitched_history_reads_versions_again(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    """A day that is removed from a version is missing as soon as the page is asked to read again."""
+    client = client_of(monkeypatch, lambda: [source_of(folder)])
+    before = _page(client, folder).count("1 gap, 1 day")
+    (manifest,) = (folder / "v1" / "_manifests" / f"dt={(today() - 10 * DAY).date()}").iterdir()
+    manifest.unlink()
+    assert client.get(f"/d/{source_of(folder).id}?again=1").text.count("1 gap, 1 day") == before + 1
 
 
 def test_page_of_damaged_stitching_says_so(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
