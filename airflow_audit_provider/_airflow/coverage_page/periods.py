@@ -14,7 +14,6 @@ from typing import NamedTuple, TypeAlias
 
 from airflow_audit_provider.core.limits import DEFAULT_SETTLE_DELAY
 from airflow_audit_provider.core.verification.coverage import (
-    Coverage,
     Span,
     SpanState,
     WindowFacts,
@@ -126,8 +125,23 @@ def state_of(seen: SeenWindow) -> State:
     return State.UNVERIFIED if seen.verified_at is None else State.COMMITTED
 
 
-def history(windows: Sequence[SeenWindow], now: datetime, bounds: Bounds = (None, None)) -> Coverage | None:
-    """Returns the coverage from the first window to now; None without a window.
+class History(NamedTuple):
+    """What the windows of a dataset cover from ``start`` to ``end``; ``absent`` is what is missing or pending.
+
+    ``first_at``, ``last_at`` and ``complete_until_at`` are as in a coverage, but a damaged manifest ends what is
+    complete: nothing states which records its window has.
+    """
+
+    start: datetime
+    end: datetime
+    first_at: datetime | None
+    last_at: datetime | None
+    complete_until_at: datetime | None
+    absent: tuple[Span, ...]
+
+
+def history(windows: Sequence[SeenWindow], now: datetime, bounds: Bounds = (None, None)) -> History | None:
+    """Returns what is covered from the first window to now; None without a window.
 
     ``bounds`` are where a version of a stitched history has to start and end, None for the first window and now.
     """
@@ -137,7 +151,11 @@ def history(windows: Sequence[SeenWindow], now: datetime, bounds: Bounds = (None
     start, end = bounds
     first_at, last_at = windows[0].window.start, max(window.end for window in known)
     time_range = TimeWindow(min(start or first_at, first_at), max(min(end or now, now), last_at))
-    return coverage_of(time_range, known, due_until(known, now, DEFAULT_SETTLE_DELAY))
+    found = coverage_of(time_range, known, due_until(known, now, DEFAULT_SETTLE_DELAY))
+    ends = [one.window.start for one in windows if one.problem]
+    complete_until_at = None if found.complete_until_at is None else min([found.complete_until_at, *ends[:1]])
+    absent = tuple(span for span in found.spans if span.state in _SPAN_STATES)
+    return History(found.start, found.end, found.first_at, found.last_at, complete_until_at, absent)
 
 
 def _facts(seen: SeenWindow) -> WindowFacts:
@@ -146,7 +164,7 @@ def _facts(seen: SeenWindow) -> WindowFacts:
     return WindowFacts(seen.record_count, seen.is_recounted, is_foreign)
 
 
-def gaps(found: Coverage | None, now: datetime, bounds: Bounds = (None, None)) -> list[tuple[Span, State]]:
+def gaps(found: History | None, now: datetime, bounds: Bounds = (None, None)) -> list[tuple[Span, State]]:
     """Returns what is missing or pending; a gap of which Cloudflare has only the end is divided there.
 
     Of a version in a stitched history, what the other version covers alone is in the result, too.
@@ -154,18 +172,18 @@ def gaps(found: Coverage | None, now: datetime, bounds: Bounds = (None, None)) -
     # The conversion to text and back turns a pendulum instant into a standard one.
     kept_at = datetime.fromisoformat(whole_windows_start_at(now.replace(microsecond=0)).isoformat())
     parts = list(_elsewhere(found, now, bounds)) if found else []
-    for span in found.spans if found else ():
-        state = _SPAN_STATES.get(span.state)
+    for span in found.absent if found else ():
+        state = _SPAN_STATES[span.state]
         if state is State.MISSING and span.start < kept_at:
             parts.append((_clipped(span, span.start, min(span.end, kept_at)), State.LOST))
             if span.end > kept_at:
                 parts.append((_clipped(span, kept_at, span.end), State.MISSING))
-        elif state is not None:
+        else:
             parts.append((span, state))
     return parts
 
 
-def _elsewhere(found: Coverage, now: datetime, bounds: Bounds) -> Iterator[tuple[Span, State]]:
+def _elsewhere(found: History, now: datetime, bounds: Bounds) -> Iterator[tuple[Span, State]]:
     """Yields the times before and after those that a version covers."""
     start, end = bounds
     before = (EARLIEST_AT, min(start, found.start)) if start else (now, now)

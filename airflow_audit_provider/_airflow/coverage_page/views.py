@@ -20,6 +20,7 @@ from airflow_audit_provider._airflow.coverage_page.periods import (
     MEANINGS,
     WORDS,
     Bounds,
+    History,
     Period,
     State,
     gaps,
@@ -34,7 +35,7 @@ from airflow_audit_provider.core.api.endpoints import VERSIONS
 from airflow_audit_provider.core.archive.dataset import Dataset
 from airflow_audit_provider.core.archive.object_keys import WindowKeys
 from airflow_audit_provider.core.archive.stitching import Stitching
-from airflow_audit_provider.core.verification.coverage import Coverage, Span
+from airflow_audit_provider.core.verification.coverage import Span
 from airflow_audit_provider.core.windows.readiness import RETENTION_MONTHS, expires_at
 from airflow_audit_provider.core.windows.window import TimeWindow, format_instant
 from airflow_audit_provider.pipelines.overview import NewestSeal, Overview, SeenWindow
@@ -251,12 +252,15 @@ def log_text(dataset: Dataset | None) -> str:
     return "unknown" if dataset is None else str(dataset)
 
 
-def _facts(seen: Overview, found: Coverage | None, now: datetime) -> Iterator[Fact]:
+def _facts(seen: Overview, found: History | None, now: datetime) -> Iterator[Fact]:
     """Yields the figures above the calendar."""
     if seen.stitching is not None:
         yield from _stitching_facts(seen.stitching)
         return
     states = Counter(state_of(one) for one in seen.windows)
+    own = [one for one in seen.windows if not one.is_foreign]
+    # What was not read, or cannot be, has records, too.
+    more = " or more" if states[State.UNREAD] or states[State.DAMAGED] else ""
     yield Fact("Audit log", log_text(seen.dataset))
     yield Fact("First committed instant", instant_text(found.first_at if found else None))
     yield Fact("Last committed instant", instant_text(found.last_at if found else None))
@@ -267,8 +271,8 @@ def _facts(seen: Overview, found: Coverage | None, now: datetime) -> Iterator[Fa
             yield Fact(name, f"{states[state]:,}")
     yield Fact("Not verified", f"{seen.verified.not_verified_count:,}")
     yield from _gap_facts(gaps(found, now), now)
-    yield Fact("Records", f"{sum(one.record_count for one in seen.windows):,}")
-    yield Fact("Size", size_text(sum(one.size_bytes for one in seen.windows)))
+    yield Fact("Records", f"{sum(one.record_count for one in own):,}{more}")
+    yield Fact("Size", f"{size_text(sum(one.size_bytes for one in own))}{more}")
     yield Fact("Newest seal", _seal_text(seen.seal))
     yield Fact("Last verification that passed", instant_text(seen.verified.last_passed_at))
 

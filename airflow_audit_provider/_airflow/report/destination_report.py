@@ -10,6 +10,7 @@ from airflow_audit_provider import __version__
 from airflow_audit_provider._airflow.coverage_page.periods import (
     WORDS,
     Bounds,
+    History,
     State,
     gaps,
     history,
@@ -36,7 +37,6 @@ from airflow_audit_provider._airflow.report.document import (
     worst,
 )
 from airflow_audit_provider.core.archive.stitching import Stitching
-from airflow_audit_provider.core.verification.coverage import Coverage
 from airflow_audit_provider.core.verification.findings import severe
 from airflow_audit_provider.core.windows.window import EARLIEST_AT, LATEST_AT, format_instant
 from airflow_audit_provider.pipelines.overview import Overview
@@ -84,7 +84,7 @@ class _DatasetReport:
         self._now = now
         bounds = _bounds(evidence)
         self._view: DatasetView = dataset_view(self._seen, now, bounds=bounds)
-        self._found: Coverage | None = history(self._seen.windows, now, bounds)
+        self._found: History | None = history(self._seen.windows, now, bounds)
         self._absent = [one for one in gaps(self._found, now) if one[1] is not State.PENDING]
         self._wrong = list(self._wrong_texts())
         self.verdict = Verdict.WRONG if self._wrong else Verdict.GAPS if self._absent else Verdict.GOOD

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, date, datetime, timedelta, timezone
 from typing import Any
 
+import msgspec
 import pytest
 
 from airflow_audit_provider._airflow.coverage_page.periods import State, gaps, history, levels, periods
@@ -59,6 +60,29 @@ def test_days_around_windows_are_missing_pending_or_before() -> None:
     states = _states(_seen(1), _seen(3), days=11)
     assert states[:4] == [State.BEFORE, State.COMMITTED, State.MISSING, State.COMMITTED]
     assert states[8:] == [State.MISSING, State.PENDING, State.BEFORE]
+
+
+def test_damaged_manifest_ends_what_is_complete() -> None:
+    """Nothing states which records its window has, so nothing after it is complete without a gap."""
+    found = history([_seen(0), _seen(1, problem="cut"), _seen(2)], NOW)
+    assert found is not None
+    assert (found.first_at, found.last_at) == (START, START + 3 * DAY)
+    assert found.complete_until_at == START + DAY
+    assert {span.start for span in found.absent} == {START + 3 * DAY, START + 9 * DAY}
+
+
+def test_figures_leave_out_other_datasets_and_say_what_is_not_known() -> None:
+    """Records of another dataset are not counted, and a window without a readable manifest may have more."""
+    seen = overview(MemoryStore(dict(committed(windows(3), 5))))
+    first, second, third = seen.windows
+    for changed, records in (
+        (second, "15"),
+        (msgspec.structs.replace(second, is_foreign=True), "10"),
+        (SeenWindow(second.window, 1, is_read=False), "10 or more"),
+        (SeenWindow(second.window, 1, problem="cut"), "10 or more"),
+    ):
+        view = dataset_view(msgspec.structs.replace(seen, windows=(first, changed, third)), NOW)
+        assert dict(view.facts)["Records"] == records
 
 
 def test_gap_older_than_retention_is_divided_where_retention_begins() -> None:
