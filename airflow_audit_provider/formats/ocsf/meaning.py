@@ -114,6 +114,9 @@ _PROTECTIONS = frozenset(
     "waf firewall ruleset rulesets access gateway policy policies ratelimit ratelimits bot ddos shield lockdown "
     "lockdowns dnssec".split()
 )
+_PROTECTION_PHRASES = (("rate", "limit"), ("rate", "limits"), ("content", "scanning"), ("leaked", "credential"))
+# They forward calls of AI models and tags of Google, and keep nothing out.
+_OTHER_GATEWAYS = (("ai", "gateway"), ("tag", "gateway"))
 _LOG_JOBS = frozenset({"logpush", "logpull"})
 _ZONES = frozenset({"zone", "zones"})
 _ACCOUNTS = frozenset({"account", "accounts"})
@@ -313,8 +316,9 @@ def _identity_rule(sense: Sense) -> Rule:
 
 def _call(action: Action, words: Words, sense: Sense | None) -> Meaning:
     """Returns the meaning of any other call of the API."""
-    about = {*words, *words_of(action.resource_type), *words_of(action.product)}
-    is_log_job, is_protection = not about.isdisjoint(_LOG_JOBS), not about.isdisjoint(_PROTECTIONS)
+    texts = (words, words_of(action.resource_type), words_of(action.product))
+    is_log_job = any(not _LOG_JOBS.isdisjoint(text) for text in texts)
+    is_protection = any(map(_is_protection, texts)) and not any(has_phrase(text, *_OTHER_GATEWAYS) for text in texts)
     rule, off_rule = Rule.OTHER, None
     if is_log_job or is_protection:
         off_rule = Rule.LOGPUSH_DISABLED if is_log_job else Rule.PROTECTION_DISABLED
@@ -327,6 +331,10 @@ def _call(action: Action, words: Words, sense: Sense | None) -> Meaning:
             rule = Rule.ZONE_DELETED
     is_switch = off_rule is not None and sense in _CHANGES
     return Meaning(API_ACTIVITY, sense, rule, Subject.SWITCH if is_switch else None, off_rule=off_rule)
+
+
+def _is_protection(words: Words) -> bool:
+    return not _PROTECTIONS.isdisjoint(words) or has_phrase(words, *_PROTECTION_PHRASES)
 
 
 def _is_only(action: Action, words: Words, names: frozenset[str]) -> bool:

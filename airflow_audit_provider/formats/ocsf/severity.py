@@ -63,7 +63,9 @@ RULES: Mapping[Rule, RuleText] = {
     Rule.MEMBER_REMOVED: RuleText("Medium", "a member is removed"),
     Rule.ROLES_CHANGED: RuleText("Medium", "the roles of a member, or its membership, are changed"),
     Rule.IDENTITY_CHANGED: RuleText("Medium", "a role, user group, SSO connector or identity provider is changed"),
-    Rule.PROTECTION_DISABLED: RuleText("Medium", "a firewall, WAF, Gateway or Access rule or policy is removed or off"),
+    Rule.PROTECTION_DISABLED: RuleText(
+        "Medium", "a firewall, WAF, rate limit, Gateway or Access rule or policy is removed or off"
+    ),
     Rule.PASSWORDS_CHANGED: RuleText("Low", "a password is changed or reset"),
     Rule.MFA_CHANGED: RuleText("Low", "a second factor, or the demand for one, is turned on or changed"),
     Rule.OTHER: RuleText("Informational", "everything else"),

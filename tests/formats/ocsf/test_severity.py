@@ -72,6 +72,25 @@ RECORDS: list[tuple[str, dict[str, Any]]] = [
 ]
 
 
+@pytest.mark.parametrize(
+    ("severity", "product"),
+    [
+        ("Medium", "firewall"),
+        ("Medium", "rate_limits"),
+        ("Medium", "rulesets"),
+        ("Medium", "content_scanning"),
+        ("Medium", "leaked_credential_checks"),
+        ("Informational", "ai_gateway"),
+        ("Informational", "google_tag_gateway"),
+        ("Informational", "waiting_rooms"),
+    ],
+)
+def test_deleting_a_protection_is_more_than_information(severity: str, product: str) -> None:
+    """A product of version 2 that keeps something out is a protection; a gateway to AI models or tags is none."""
+    action = {"type": "delete", "time": "2026-11-01T00:00:00Z"}
+    assert severity_of(V2, action=action, resource={"product": product, "id": "r"}) == severity
+
+
 @pytest.mark.parametrize(("severity", "fields"), RECORDS, ids=range(len(RECORDS)))
 def test_event_has_the_severity_of_its_rule(severity: str, fields: dict[str, Any]) -> None:
     """A rule depends on the action, on the outcome, or on what the values turn off or grant."""
