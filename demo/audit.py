@@ -19,6 +19,10 @@ COMMAND_WITHIN_SECONDS = 120.0
 _RECORD_COUNT = re.compile(rb'"record_count":(\d+),"records_sha256"')
 
 
+class AuditFailedError(Exception):
+    """A command could not be done. The text has what it printed."""
+
+
 @dataclass(frozen=True)
 class Report:
     """What a command printed as JSON, with its exit status: 0 if all is well, 1 if something is wrong or missing."""
@@ -40,8 +44,13 @@ def verify(layout: Layout, folder: Path) -> Report:
 
 def _run(layout: Layout, *words: str) -> Report:
     command = [str(layout.python), "-m", "airflow_audit_provider.cli", *words, "--json"]
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=COMMAND_WITHIN_SECONDS, check=False)
-    return Report(ended.returncode, json.loads(ended.stdout or "null"))
+    try:
+        ended = subprocess.run(command, capture_output=True, text=True, timeout=COMMAND_WITHIN_SECONDS, check=False)
+    except subprocess.TimeoutExpired as error:
+        raise AuditFailedError(f"The command {words[0]} took more than {error.timeout:.0f} seconds.") from error
+    if ended.returncode not in {0, 1} or not ended.stdout:
+        raise AuditFailedError(f"The command {words[0]} ended with {ended.returncode}:\n{ended.stderr}")
+    return Report(ended.returncode, json.loads(ended.stdout))
 
 
 def tampered_copy(layout: Layout, day: date) -> Path:

@@ -20,6 +20,7 @@ from airflow_audit_provider.adapters.clock import SystemClock
 from demo import inspection, narration, pictures, scenes
 from demo.__main__ import PREPARATION, arguments
 from demo.account import named_account
+from demo.audit import AuditFailedError
 from demo.backfill import BackfillFailedError
 from demo.layout import Layout
 from demo.narration import Narrator
@@ -67,7 +68,7 @@ def main() -> int:
             code = _end(narrator, str(refusal), REFUSED)
         except (ChildDiedError, CommandFailedError) as died:
             code = _end(narrator, f"{died}; the end of {died.child.log} says:\n{tail(died.child.log)}", BROKEN)
-        except (TooLateError, TimeoutError, NoResponseError, BackfillFailedError) as failure:
+        except (TooLateError, TimeoutError, NoResponseError, BackfillFailedError, AuditFailedError) as failure:
             code = _end(narrator, f"{failure}\nThe logs are in {layout.logs}.", BROKEN)
     return code
 

@@ -26,6 +26,8 @@ END_SIGNALS: tuple[tuple[signal.Signals, float], ...] = (
     (signal.SIGKILL, 2.0),
 )
 
+_INTERRUPTING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
 
 @dataclass(frozen=True)
 class Child:
@@ -92,15 +94,19 @@ class Children:
             time.sleep(0.05)
 
     def stop(self) -> None:
-        """Ends every child and every descendant in its session. A second Ctrl-C does not interrupt this."""
-        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        """Ends every child and every descendant in its session.
+
+        A second Ctrl-C, ``kill`` or the end of the terminal does not interrupt this: nothing else would end them.
+        """
+        before = {number: signal.signal(number, signal.SIG_IGN) for number in _INTERRUPTING}
         try:
             for number, wait_seconds in END_SIGNALS:
                 if not self.signal(number):
                     break
                 self._await_end(wait_seconds)
         finally:
-            signal.signal(signal.SIGINT, before)
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
     def survivors(self) -> list[int]:
         """Returns the ids of the processes that still run in a session started here."""

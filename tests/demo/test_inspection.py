@@ -88,6 +88,15 @@ def test_copy_that_verify_passes_fails_the_demo(cast: Cast, monkeypatch: pytest.
     assert not inspection.show_tampering(cast)
 
 
+@pytest.mark.integration
+def test_command_that_could_not_be_done_says_why(cast: Cast) -> None:
+    """What the command printed is in the error with which the demo ends."""
+    cast.layout.landed.mkdir(parents=True)
+    (cast.layout.landed / "jsonl").write_text("no folder")
+    with pytest.raises(audit.AuditFailedError, match=r"(?s)^The command coverage ended with \d:\n.* is a file"):
+        inspection.show_gap(cast)
+
+
 def test_late_record_must_be_in_a_second_generation(cast: Cast) -> None:
     """The late record counts as found only if both formats have a second generation of its day."""
     for each in ("jsonl", "parquet"):

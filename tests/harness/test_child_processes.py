@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -13,6 +15,7 @@ import pytest
 from harness.child_processes import END_SIGNALS, ChildDiedError, Children, free_ports, is_free
 
 pytestmark = pytest.mark.integration
+PROJECT = Path(__file__).resolve().parents[2]
 
 # Starts a grandchild in its own process group, as Airflow's task runners do, and sleeps.
 PARENT = """
@@ -29,6 +32,31 @@ signal.signal(signal.SIGINT, signal.SIG_IGN)
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
 print("up", flush=True)
 time.sleep(60)
+"""
+
+
+# Ends a deaf child, and gets a signal meanwhile that its own handler makes an exception of, as the demo's does.
+INTERRUPTED = """
+import os, signal, sys, threading, time
+from pathlib import Path
+sys.path.insert(0, os.getcwd())
+from harness.child_processes import Children
+
+def interrupt(*_):
+    raise KeyboardInterrupt
+
+for one in (signal.SIGTERM, signal.SIGHUP):
+    signal.signal(one, interrupt)
+children = Children(Path(sys.argv[1]))
+child = children.start("deaf", [sys.executable, "-c", {deaf!r}], os.environ, cwd=Path(sys.argv[1]))
+while "up" not in child.log.read_text():
+    time.sleep(0.05)
+threading.Timer(0.5, os.kill, (os.getpid(), {number})).start()
+try:
+    children.stop()
+    print("none is left" if not children.survivors() else "some are left")
+finally:
+    os.kill(child.popen.pid, signal.SIGKILL) if child.popen.poll() is None else None
 """
 
 
@@ -58,6 +86,16 @@ def test_child_that_ignores_signals_is_killed(tmp_path: Path, monkeypatch: pytes
         child = children.start("deaf", [sys.executable, "-c", DEAF], os.environ, cwd=tmp_path)
         wait_for_line(child.log)
     assert child.popen.poll() == -9
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_signal_while_children_are_ended_leaves_none(tmp_path: Path, number: signal.Signals) -> None:
+    """Somebody who sends a second signal, or closes the terminal, does not leave a session of its own behind."""
+    script = tmp_path / "parent.py"
+    script.write_text(INTERRUPTED.format(deaf=DEAF, number=int(number)))
+    command = [sys.executable, str(script), str(tmp_path)]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120, cwd=PROJECT)
+    assert ended.stdout == "none is left\n", ended.stderr
 
 
 def test_early_end_is_noticed(tmp_path: Path) -> None:
