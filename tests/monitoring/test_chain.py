@@ -74,6 +74,22 @@ def test_dashboard_shows_each_documented_metric() -> None:
         assert prometheus_name(name, kind) in text or recorded in text, name
 
 
+def _unit(panel: dict[str, Any], target: dict[str, Any]) -> str:
+    """Returns the unit of a query: that of its panel, unless an override names its legend."""
+    unit: str = panel["fieldConfig"]["defaults"]["unit"]
+    for one in panel["fieldConfig"]["overrides"]:
+        if re.fullmatch(one["matcher"]["options"], target["legendFormat"]):
+            unit = next((each["value"] for each in one["properties"] if each["id"] == "unit"), unit)
+    return unit
+
+
+def test_counts_of_a_day_are_shown_without_a_unit() -> None:
+    """A count in a panel of seconds would be shown as a duration."""
+    for panel in panels():
+        for target in panel["targets"]:
+            assert ":day" not in target["expr"] or _unit(panel, target) == "short", target["expr"]
+
+
 def test_mapping_names_each_kind_of_metric() -> None:
     """The first mapping that matches a metric gives it the name that rules and dashboard use."""
     mappings = yaml.safe_load(MAPPING.read_text())["mappings"]
