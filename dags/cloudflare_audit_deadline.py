@@ -77,7 +77,11 @@ with DAG(
         end="{{ data_interval_end.isoformat() }}",
         # A day is due at its end: a day that is not settled yet would not count as missing.
         settle_delay=timedelta(0),
+        # Of hourly windows, one that is missing counts; with "day", part of a day would be no gap to be filled.
+        division="hour",
         reasons=["missing"],
+        # A day that is not committed yet is no gap for the alerts of a monitoring system.
+        send_metrics=False,
         retries=48,
         retry_delay=timedelta(minutes=30),
         post_execute=fail_on_gap,

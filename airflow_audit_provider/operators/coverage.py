@@ -57,6 +57,8 @@ class CloudflareAuditLogsCoverageOperator(BaseOperator):
         Late ones are all handed over, because the next run does not find them again. The log and the XCom ``summary``
         say how many of the others remain for the next run.
     :param api_version: ``v1`` or ``v2``, the version of the log as long as nothing is committed.
+    :param send_metrics: whether the gaps are counted in metrics. Set it to False in a task that waits for a window:
+        until then each attempt would count a gap that is none yet.
 
     A gap is missing if no window of it was committed, late if it was committed less than ``late_delay`` after its end,
     and unverified if no record of a passed verification covers its newest generation. Adjacent windows with one reason
@@ -86,6 +88,7 @@ class CloudflareAuditLogsCoverageOperator(BaseOperator):
         late_delay: timedelta = DEFAULT_LATE_DELAY,
         max_gaps: int | None = None,
         api_version: Literal["v1", "v2"] = "v1",
+        send_metrics: bool = True,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -100,6 +103,7 @@ class CloudflareAuditLogsCoverageOperator(BaseOperator):
         self.late_delay = late_delay
         self.max_gaps = max_gaps
         self.api_version = api_version
+        self.send_metrics = send_metrics
         check_destination(destination)
         check_partition_by(division)
         check_timezone(timezone)
@@ -113,7 +117,8 @@ class CloudflareAuditLogsCoverageOperator(BaseOperator):
         with translate_task_errors(self):
             report = self._find(context)
         self._log_gaps(report)
-        self._count(report)
+        if self.send_metrics:
+            self._count(report)
         self._publish(context, report)
         return [self._arguments(gap) for gap in report.due]
 

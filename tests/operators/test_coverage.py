@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import runpy
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
@@ -18,6 +20,7 @@ from airflow_audit_provider.exceptions import ConfigurationError
 from airflow_audit_provider.operators.audit_logs import CloudflareAuditLogsToObjectStorageOperator
 from airflow_audit_provider.operators.coverage import CloudflareAuditLogsCoverageOperator
 from airflow_audit_provider.operators.verify import CloudflareAuditLogsVerifyOperator
+from tests.architecture.source_files import PROJECT
 from tests.operators.task_setup import START, TaskSetup
 from tests.pipelines.pull.landing import record_at
 
@@ -275,6 +278,37 @@ def test_each_gap_is_an_event_and_a_metric(task_setup: TaskSetup, find: Find, mo
     assert [count for name, count, _ in sent if name == windows] == [2, 1]
     assert ("cloudflare_audit_logs.coverage.days_left", days_left, {}) in sent
     assert len(json.dumps(events.added[0][1])) < 250
+
+
+@pytest.mark.integration
+def test_deadline_example_waits_for_each_hour_and_counts_no_gap(
+    task_setup: TaskSetup, pushed: Pushed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A day without one of its hours is not committed, and until it is, no monitoring system hears of a gap."""
+    sent: list[str] = []
+    for kind in ("incr", "gauge"):
+        monkeypatch.setattr(Stats, kind, lambda name, *_, **__: sent.append(name), raising=False)
+    monkeypatch.setattr(SystemClock, "now", lambda _: day(1) + timedelta(hours=2))
+    monkeypatch.setenv("AUDIT_DESTINATION", f"file://{task_setup.destination}")
+    tasks: list[Any] = []
+    with monkeypatch.context() as parsing:
+        parsing.setattr(DAG, "add_task", lambda _, task: tasks.append(task))
+        example = runpy.run_path(str(PROJECT / "dags" / "cloudflare_audit_deadline.py"))
+    (task,) = tasks
+    task.start, task.end = days(0, 1)
+
+    def attempt() -> None:
+        example["fail_on_gap"]({}, task.execute({"ti": pushed}))
+
+    with pytest.raises(RuntimeError, match=f"^{re.escape(day(0).isoformat())} is not committed"):
+        attempt()
+    last = day(1) - timedelta(hours=1)
+    task_setup.land(window_start=day(0), window_end=last, partition_by="hour")
+    with pytest.raises(RuntimeError, match=f"^{re.escape(last.isoformat())} is not committed"):
+        attempt()
+    task_setup.land(window_start=last, window_end=day(1))
+    attempt()
+    assert [name for name in sent if ".coverage." in name] == []
 
 
 class Events:
