@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import Browser, Route, expect
 
 from airflow_audit_provider.core.archive.object_keys import WindowKeys
 from tests._airflow.coverage_page import histories
@@ -138,6 +138,31 @@ def test_backfill_that_airflow_refuses_shows_its_answer(site: Site, root: Path, 
     assert seen.page.evaluate("axe.run(document).then(found => found.violations.map(one => one.id))") == []
     seen.page.get_by_role("button", name="Close").click()
     expect(seen.page.locator("#plan")).to_be_hidden()
+
+
+def test_plan_that_is_answered_late_does_not_replace_that_of_another_gap(
+    site: Site, root: Path, chrome: Browser
+) -> None:
+    """The dialog shows the runs of the gap that its button would fill, whichever answer of Airflow comes last."""
+    seen, held = open_page(chrome, site, role="operator"), list[Route]()
+
+    def answer(route: Route) -> None:
+        held.append(route)
+        if len(held) == 2:
+            route.fulfill(json={"backfills": [{"logical_date": "of the second gap"}]})
+
+    page = seen.page
+    page.route("**/api/v2/backfills/dry_run", answer)
+    page.goto(page_of(root / "states"))
+    buttons = page.get_by_role("button", name="Start the backfill of the gap from")
+    buttons.first.click()
+    page.get_by_role("button", name="Close").click()
+    buttons.last.click()
+    expect(page.locator("#plan-runs")).to_have_text("of the second gap")
+    with page.expect_response("**/dry_run"):
+        held[0].fulfill(json={"backfills": [{"logical_date": "of the first gap"}]})
+    page.evaluate("new Promise(done => setTimeout(done, 100))")
+    expect(page.locator("#plan-runs")).to_have_text("of the second gap")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
