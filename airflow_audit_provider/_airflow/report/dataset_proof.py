@@ -19,8 +19,8 @@ from airflow_audit_provider.pipelines.verify import TrustAnchors
 _WRONG_SIGNATURE = FindingKind.SIGNATURE_INVALID
 _NO_RECORD = "The destination holds no record of a verification that passed."
 _NO_NAME = (
-    "A record states when a verification passed and what it covered. It does not state who ran it: the access log of "
-    "the store does."
+    "A record states when a verification passed and what it covered. It states neither who ran it, which the access "
+    "log of the store does, nor whether signatures and time stamps were checked."
 )
 
 
