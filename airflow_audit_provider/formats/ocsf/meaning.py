@@ -327,7 +327,7 @@ def _call(action: Action, words: Words, sense: Sense | None) -> Meaning:
     if sense in _REMOVAL:
         if off_rule is not None:
             rule = off_rule
-        elif sense is Sense.DELETE and _is_only(action, words, _ZONES):
+        elif sense is Sense.DELETE and (_is_only(action, words, _ZONES) or _is_account(action, words)):
             rule = Rule.ZONE_DELETED
     is_switch = off_rule is not None and sense in _CHANGES
     return Meaning(API_ACTIVITY, sense, rule, Subject.SWITCH if is_switch else None, off_rule=off_rule)
@@ -335,6 +335,11 @@ def _call(action: Action, words: Words, sense: Sense | None) -> Meaning:
 
 def _is_protection(words: Words) -> bool:
     return not _PROTECTIONS.isdisjoint(words) or has_phrase(words, *_PROTECTION_PHRASES)
+
+
+def _is_account(action: Action, words: Words) -> bool:
+    """Returns whether an action is about a whole account. In version 1, which has no product, that can be a setting."""
+    return bool(action.product) and _is_only(action, words, _ACCOUNTS)
 
 
 def _is_only(action: Action, words: Words, names: frozenset[str]) -> bool:

@@ -80,13 +80,15 @@ RECORDS: list[tuple[str, dict[str, Any]]] = [
         ("Medium", "rulesets"),
         ("Medium", "content_scanning"),
         ("Medium", "leaked_credential_checks"),
+        ("High", "zones"),
+        ("High", "accounts"),
         ("Informational", "ai_gateway"),
         ("Informational", "google_tag_gateway"),
         ("Informational", "waiting_rooms"),
     ],
 )
-def test_deleting_a_protection_is_more_than_information(severity: str, product: str) -> None:
-    """A product of version 2 that keeps something out is a protection; a gateway to AI models or tags is none."""
+def test_deleting_a_product_has_the_severity_of_what_it_protects(severity: str, product: str) -> None:
+    """What keeps something out is a protection; zones and accounts are more than that, and AI Gateway is less."""
     action = {"type": "delete", "time": "2026-11-01T00:00:00Z"}
     assert severity_of(V2, action=action, resource={"product": product, "id": "r"}) == severity
 
