@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
@@ -15,6 +16,7 @@ from tests.monitoring.exporter import MAPPING, MONITORING, Exporter, exporter
 from tests.monitoring.prometheus import Prometheus, prometheus
 from tests.monitoring.waiting import poll_until, until_equal
 
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "how-to" / "monitor.md"
 DASHBOARD = MONITORING / "grafana-dashboard.json"
 GRID_WIDTH = 24
 
@@ -90,14 +92,28 @@ def test_counts_of_a_day_are_shown_without_a_unit() -> None:
             assert ":day" not in target["expr"] or _unit(panel, target) == "short", target["expr"]
 
 
+PREFIX = "*.cloudflare_audit_logs"
+
+
 def test_mapping_names_each_kind_of_metric() -> None:
     """The first mapping that matches a metric gives it the name that rules and dashboard use."""
-    mappings = yaml.safe_load(MAPPING.read_text())["mappings"]
+    _check_names("airflow", PREFIX)
+
+
+def test_mapping_for_prefix_with_dot_as_the_page_writes_it_gives_the_same_names() -> None:
+    """What the page says to write keeps the numbers of the parts that the names are made of."""
+    written = re.search(r"such as `prod\.airflow`, write\s+`([^`]*)`", PAGE.read_text())
+    assert written is not None
+    _check_names("prod.airflow", written[1])
+
+
+def _check_names(prefix: str, beginning: str) -> None:
+    mappings = yaml.safe_load(MAPPING.read_text().replace(PREFIX, beginning))["mappings"]
     types = {"counter": "counter", "timer": "observer", "gauge": "gauge"}
     for name, kind in documented().items():
         for mapping in mappings:
             pattern = mapping["match"].replace(".", r"\.").replace("*", r"([^.]*)")
-            found = re.fullmatch(pattern, f"airflow.cloudflare_audit_logs.{name}")
+            found = re.fullmatch(pattern, f"{prefix}.cloudflare_audit_logs.{name}")
             if found and mapping["match_metric_type"] == types[kind]:
                 template = re.sub(r"\$\{(\d)\}", r"\\\1", mapping["name"])
                 assert found.expand(template) == prometheus_name(name, kind)
