@@ -50,10 +50,10 @@ def random_options(version: str, rng: Random) -> LogpushOptions:
 
 def random_faults(rng: Random) -> LogpushFaults:
     """Returns faults of a job, some of which it may not have."""
-    shares = [rng.choice([0.0, 0.02, 0.2]) for _ in range(5)]
+    drop, double, change, late, cut = (rng.choice([0.0, 0.02, 0.2]) for _ in range(5))
     start = START + timedelta(minutes=rng.randrange(2880))
     disabled = ((start, start + timedelta(minutes=rng.randrange(1, 2000))),) if rng.random() < 0.5 else ()
-    return LogpushFaults(*shares, disabled=disabled, foreign=rng.random() < 0.5)
+    return LogpushFaults(drop, double, change, late, cut, disabled=disabled, foreign=rng.random() < 0.5)
 
 
 def repaired(account: Account, archive: Store, target: Store, options: LogpushOptions) -> tuple[ReconcileReport, int]:

@@ -12,8 +12,10 @@ import pytest
 
 from airflow_audit_provider.adapters.spill_file import SpillFile
 from airflow_audit_provider.adapters.storage.fsspec_store import LocalStore
+from airflow_audit_provider.core.api.records import parse_event_time
 from airflow_audit_provider.core.ports import Store
 from airflow_audit_provider.core.privacy.rule import PrivacyRule, read_privacy
+from airflow_audit_provider.core.verification.reconcile.file_names import pushed_range
 from airflow_audit_provider.core.verification.reconcile.report import FileFindingKind, ReconcileReport
 from airflow_audit_provider.exceptions import ConfigurationError, StorageError
 from airflow_audit_provider.pipelines import reconcile_repair
@@ -21,7 +23,7 @@ from airflow_audit_provider.pipelines.reconcile import ReconcileSpec, Reconcilia
 from airflow_audit_provider.pipelines.reconcile_repair import RepairOutcome, repair_archive
 from airflow_audit_provider.testing.logpush import LogpushFaults, LogpushOptions
 from tests.pipelines.pull.crashing_store import CrashingStore, CrashPoint, KilledError
-from tests.pipelines.pull.landing import START, objects
+from tests.pipelines.pull.landing import START, land, objects, pull_spec, reader_of, record_at
 from tests.pipelines.reconcile.archives import Account, form_of, landed_account, stored
 
 FAULTS = LogpushFaults(drop=0.1, cut=0.1, disabled=((START, START + timedelta(hours=3)),))
@@ -127,6 +129,21 @@ def test_repair_of_a_job_without_times_has_its_columns_alone(account: Account, t
     assert {line.count(b",") for line in lines} == {1}
     report, outcome = repaired(account, archive, target, options)
     assert (report.missing_there_count, report.differing_count, outcome.record_count) == (0, 0, 0)
+
+
+def test_repair_files_state_the_times_of_their_rows(tmp_path: Path) -> None:
+    """The name of each file states a range that has all of its rows, also those of a window with late records."""
+    account = landed_account(tmp_path, per_day=20)
+    account.fake.add(record_at("2026-10-26T03:00:00Z", "late"))
+    land(pull_spec(attempt_id="two"), reader_of(account.fake, account.clock), account.dataset)
+    target = LocalStore(str(tmp_path / "repair"))
+    _, outcome = repaired(account, stored(tmp_path / "none", {}), target, LogpushOptions())
+    assert outcome.record_count == 21
+    for key, content in objects(target).items():
+        stated = pushed_range(key)
+        assert stated is not None
+        for line in gzip.decompress(content).splitlines():
+            assert stated.contains(parse_event_time(json.loads(line)["When"]))
 
 
 def test_repair_of_version_2_has_the_truth(tmp_path: Path) -> None:

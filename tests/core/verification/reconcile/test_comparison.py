@@ -113,6 +113,50 @@ def test_time_that_cannot_be_read_is_a_difference() -> None:
         assert comparison.columns == (["When"] if rows.event_ns else [])
 
 
+def test_time_is_compared_in_its_own_unit() -> None:
+    """A time that is off by its own unit is different, and one that is off by less is not."""
+    for unit_ns, off_ns, expected in ((SECOND_NS, SECOND_NS, 1), (SECOND_NS, SECOND_NS - 1, 0), (1, 1, 1), (1, 0, 0)):
+        comparison = Comparison(ApiVersion.V1, RANGE, WINDOWS, SpillFile())
+        comparison.add_committed(0, [record("a", 10)])
+        comparison.add_archived(ArchiveFile("f"), [ArchivedRow("a", at(10) + off_ns, unit_ns, {})])
+        comparison.finish()
+        assert comparison.counts[0].differing == expected, (unit_ns, off_ns)
+
+
+def test_window_that_reaches_beyond_the_range_is_compared_within_it() -> None:
+    """Records and rows outside of the range are left out on both sides."""
+    comparison = Comparison(ApiVersion.V1, RANGE, [TimeWindow(START - HOUR, START + 3 * HOUR)], SpillFile())
+    comparison.add_committed(0, [record("a", -1), record("b", 0), record("c", 7199), record("d", 7200)])
+    comparison.add_archived(ArchiveFile("f"), [row("a", -1), row("b"), row("e", 7200)])
+    comparison.finish()
+    (counts,) = comparison.counts
+    assert (counts.record_count, counts.missing_there, counts.missing_here) == (2, 1, 0)
+
+
+def test_span_that_is_not_committed_is_not_equal() -> None:
+    """A report with a span that is not compared, or with an undated row, is not equal."""
+    facts = ArchiveFacts(0, 0, 0, 0, 0, 0, "")
+    for windows, rows, expected in ((WINDOWS, [], True), (WINDOWS[:1], [], False), (WINDOWS, [row("a", None)], False)):
+        comparison = Comparison(ApiVersion.V1, RANGE, windows, SpillFile())
+        comparison.add_archived(ArchiveFile("f"), rows)
+        comparison.finish()
+        assert make_report(comparison, facts, "", []).is_equal is expected
+
+
+def test_span_shorter_than_an_upload_interval_is_not_off() -> None:
+    """A span of five minutes without a delivery is listed, and one of four is not."""
+    for minutes, expected in ((4, []), (5, [timedelta(minutes=5)])):
+        found = compared({str(minute): minute * 60 for minute in range(minutes)}, {})
+        report = make_report(found, ArchiveFacts(0, 0, 0, 0, 0, 0, ""), "", [])
+        assert [span.end - span.start for span in report.off] == expected
+
+
+def test_unknown_row_is_counted_at_its_first_time() -> None:
+    """An unknown id with two times is missing in the window of the earlier one, and once."""
+    found = compared({}, {"f": [row("a", 4000), row("a", 10)]})
+    assert [one.missing_here for one in found.counts] == [1, 0]
+
+
 def test_unknown_row_is_found_in_windows_that_overlap() -> None:
     """A row behind a short window is of the long window around it, and one outside of both is not committed."""
     minute = timedelta(minutes=1)
@@ -223,6 +267,11 @@ def test_files_are_selected_by_the_times_in_their_keys() -> None:
         "20261027T021000Z_20261027T021100Z_a.log.gz": False,
         "dt=2026-10-24/part.gz": False,
         "dt=20261026/part.gz": True,
+        "since-20200101/20261026/part.gz": True,
+        "20261025T235000Z_20261025T235600Z_a.log.gz": True,
+        "20261025T235000Z_20261025T235400Z_a.log.gz": False,
+        "20261027T020400Z_20261027T021000Z_a.log.gz": True,
+        "20261027T020600Z_20261027T021000Z_a.log.gz": False,
         "audit/part-7.gz": True,
         "20269999T000000Z_20269999T000000Z_a.log.gz": True,
         "99999999/x.gz": True,
