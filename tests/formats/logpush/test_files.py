@@ -84,6 +84,14 @@ def test_file_with_damaged_bytes_is_reported() -> None:
     assert "damaged" in ids(bytes(content))[1].damage
 
 
+def test_bytes_after_the_gzip_stream_are_damage() -> None:
+    """Bytes behind the last stream are named, and zeros that fill a block are not."""
+    content = gzip.compress(line("a"))
+    for rest, expected in ((b"", ""), (b"\0" * 100, ""), (b"PK\0", "3 bytes after the gzip stream are none")):
+        found, file = ids(content + rest)
+        assert (found, file.damage) == (["a"], expected)
+
+
 def test_file_with_foreign_lines_keeps_its_rows() -> None:
     """Lines that are no rows are counted with the number of the first one, and rows of the other dataset apart."""
     other = json.dumps({"AuditLogID": "v2", "ActionTimestamp": WHEN}).encode()
