@@ -1,6 +1,6 @@
 """Takes the pictures of the coverage page: the list, a calendar with gaps, a window and the verifications.
 
-The history is generated, because a real one of 18 months would take hours; its newest days have each state.
+The history is generated, because a real one of 18 months would take hours; its newest days have eight states.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ MOST_BYTES = 80_000
 WIDE, NARROW = 1280, 400
 
 
-# The calendar has 19 months; the newest of them show each state.
+# The calendar has 19 months; the newest of them show eight states.
 HIDE_OLD = "months => [...months.children].slice(0, -{count}).forEach(month => month.remove())"
 
 
