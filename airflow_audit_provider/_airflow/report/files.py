@@ -98,8 +98,9 @@ def _printed(content: bytes) -> bytes:
 def _run(command: list[str]) -> str:
     """Runs the browser; returns why it has failed, or how it has ended."""
     try:
-        # The command is a browser of the PATH and files that this module made.
-        ended = subprocess.run(command, capture_output=True, timeout=_PRINTING_SECONDS, check=False)  # noqa: S603
+        ended = subprocess.run(  # noqa: S603 - the command is a browser of the PATH and files that this module made
+            command, capture_output=True, timeout=_PRINTING_SECONDS, check=False
+        )
     except (OSError, subprocess.TimeoutExpired) as error:
         return type(error).__name__
     said = ended.stderr.decode(errors="replace").strip()[-_ERROR_CHARACTERS:]
