@@ -1,4 +1,4 @@
-"""The command ``completion``, which prints what a shell needs to complete commands and options, and the completion.
+"""Shell completion: the command ``completion``, which prints the code for a shell, and the answers to that code.
 
 Invariant: a run that is not for a completion does not import the library of completions.
 """
@@ -25,7 +25,7 @@ def add_completion(commands: Commands) -> None:
 
 def complete(parser: argparse.ArgumentParser) -> None:
     """Answers a shell that asks for completions, and ends the process; does nothing in any other run."""
-    # The code of the shell sets it.
+    # The code that `completion` prints sets this variable when it asks for completions.
     if "_ARGCOMPLETE" in os.environ:
         import argcomplete
 
@@ -35,6 +35,6 @@ def complete(parser: argparse.ArgumentParser) -> None:
 def _completion(options: argparse.Namespace) -> CommandResult:
     from argcomplete.shell_integration import shellcode
 
-    # It only registers the name; the commands and options come from this program when the user presses the key.
+    # The code only registers the program, which names the commands and options when the user presses the Tab key.
     code = shellcode([PROGRAM], shell=options.shell)
     return CommandResult(EXIT_OK, f"{code.rstrip()}\n", {"shell": options.shell, "code": code})

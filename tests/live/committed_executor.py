@@ -19,7 +19,7 @@ class CommittedLocalExecutor(LocalExecutor):
     """Keeps tasks from the scheduler's transaction to the heartbeat that follows it."""
 
     def __init__(self, *arguments: Any, **more: Any) -> None:
-        super().__init__(*arguments, **more)  # type: ignore[no-untyped-call]  # it has no types here
+        super().__init__(*arguments, **more)  # type: ignore[no-untyped-call]  # Airflow declares no types for it
         self._uncommitted: list[Any] = []
 
     def queue_workload(self, workload: Any, session: Any = None) -> None:
@@ -30,5 +30,5 @@ class CommittedLocalExecutor(LocalExecutor):
         """Hands over what is kept; the scheduler calls it at each heartbeat."""
         kept, self._uncommitted = self._uncommitted, []
         for workload in kept:
-            super().queue_workload(workload)  # type: ignore[call-arg]  # 3.0 makes a session of its own
+            super().queue_workload(workload)  # type: ignore[call-arg]  # later versions require a session, 3.0 does not
         super().sync()
