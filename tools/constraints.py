@@ -38,7 +38,15 @@ TESTED = "3.3.2"
 
 # The days at which tools/lock locks the older Airflows; packages younger than that day need their own day.
 DAYS = {
-    "3.0.6": ("2025-09-05", {"apache-airflow-providers-common-compat": "2026-01-31", "rfc3161-client": "2026-07-15"}),
+    "3.0.6": (
+        "2025-09-05",
+        {
+            "apache-airflow-providers-common-compat": "2026-01-31",
+            "rfc3161-client": "2026-07-15",
+            # pysigma 1.0 and what it requires.
+            **dict.fromkeys(("pysigma", "pyyaml", "pyparsing", "types-pyyaml"), "2025-12-31"),
+        },
+    ),
     "3.1.8": (
         "2026-03-25",
         {"pyiceberg": "2026-11-01", "pyiceberg-core": "2026-11-01", "rfc3161-client": "2026-07-15"},

@@ -59,6 +59,7 @@ EXTRAS = {
     "postgres": ("apache-airflow-providers-postgres",),
     "iceberg": ("pyiceberg",),
     "redis": ("redis",),
+    "detections": ("pysigma", "duckdb"),
 }
 
 
