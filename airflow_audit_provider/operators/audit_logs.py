@@ -386,7 +386,7 @@ class CloudflareAuditLogsToObjectStorageOperator(StitchedLanding):
         self.log.info("%s", range_line(whole, found))
         return range_summary(whole, self.partition_by, found, self.manifest_uri) | late
 
-    def _look_back(self, run_window: RunWindow) -> dict[str, int]:
+    def _look_back(self, run_window: RunWindow) -> dict[str, Any]:
         """Reads the committed windows before a window again if there is a lookback; returns the figures."""
         return self._pull_late(*self._open(run_window)) if self.lookback is not None else {}
 
@@ -417,7 +417,7 @@ class CloudflareAuditLogsToObjectStorageOperator(StitchedLanding):
         self.log.info("Divided by %s in %s: %d windows", self.partition_by, self.timezone, len(windows))
         return windows
 
-    def _pull_range(self, windows: Sequence[RunWindow]) -> tuple[RangeOutcome, dict[str, int]]:
+    def _pull_range(self, windows: Sequence[RunWindow]) -> tuple[RangeOutcome, dict[str, Any]]:
         """Writes partitions, then reads earlier windows again if there is a lookback; returns both outcomes."""
         from airflow_audit_provider.pipelines.pull_range import RangeSpec, pull_range
 
@@ -428,7 +428,7 @@ class CloudflareAuditLogsToObjectStorageOperator(StitchedLanding):
 
     def _pull_late(
         self, spec: PullSpec, reader: AuditLogReader, store: Store, observer: TaskObserver
-    ) -> dict[str, int]:
+    ) -> dict[str, Any]:
         """Reads the committed windows before the spec's again if there is a lookback; returns the figures."""
         from airflow_audit_provider._airflow.observability.log_lines import count_of
         from airflow_audit_provider.pipelines.late_records import pull_late_records
@@ -449,7 +449,7 @@ class CloudflareAuditLogsToObjectStorageOperator(StitchedLanding):
     def _settled_at(self, run_window: RunWindow) -> datetime:
         return run_window.window.settled_at(self.settle_delay)
 
-    def _summary(self, outcome: PullOutcome, late: Mapping[str, int]) -> dict[str, Any]:
+    def _summary(self, outcome: PullOutcome, late: Mapping[str, Any]) -> dict[str, Any]:
         """Returns the summary of one window."""
         from airflow_audit_provider.core.archive.manifest import describe
 

@@ -6,7 +6,7 @@ Invariant: a window is read again as it was committed; its commit changes only b
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from airflow_audit_provider.adapters.cloudflare.reader import AuditLogReader
 from airflow_audit_provider.core.archive.manifest import Manifest
@@ -24,6 +24,8 @@ from airflow_audit_provider.pipelines.surroundings import CommittedDays
 
 _RULE = "lookback"
 _DAY = timedelta(days=1)
+# Airflow keeps summaries in its metadata database.
+_MOST_LISTED = 100
 
 
 class LookbackOutcome(NamedTuple):
@@ -36,9 +38,16 @@ class LookbackOutcome(NamedTuple):
         """Number of late records that were added, over all windows."""
         return sum(outcome.manifest.added_count for outcome in self.outcomes if outcome.committed)
 
-    def summary(self) -> dict[str, int]:
-        """Returns the figures that go into XComs and asset events."""
-        return {"lookback_windows": len(self.outcomes), "late_count": self.late_count}
+    def summary(self) -> dict[str, Any]:
+        """Returns what goes into XComs and asset events.
+
+        ``late_windows`` has the new generation of each window to which records were added, by the window's name; it is
+        left out if there is none, and has the newest hundred if there are more.
+        """
+        extended = [outcome.manifest for outcome in self.outcomes if outcome.committed]
+        figures = {"lookback_windows": len(self.outcomes), "late_count": self.late_count}
+        listed = {manifest.keys.name: manifest.generation for manifest in extended[-_MOST_LISTED:]}
+        return {**figures, "late_windows": listed} if listed else figures
 
 
 def pull_late_records(

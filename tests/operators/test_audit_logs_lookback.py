@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from datetime import timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException
 
+from airflow_audit_provider.assets.audit_logs import audit_log_asset
+from airflow_audit_provider.core.windows.window import TimeWindow
 from airflow_audit_provider.exceptions import ConfigurationError
-from tests.operators.task_setup import START, TaskSetup
+from tests.operators.task_setup import START, WINDOW, TaskSetup
 from tests.pipelines.pull.landing import record_at
 
 DAY = timedelta(days=1)
@@ -45,6 +49,20 @@ def test_late_records_land_with_the_next_window(
     said = capsys.readouterr().out + " ".join(record.getMessage() for record in caplog.records)
     assert "7 days" in said
     assert "Found 1 late record in 2 windows of the previous 7 days" in said
+
+
+@pytest.mark.integration
+def test_event_of_run_with_late_records_leads_to_both_windows(past: TaskSetup) -> None:
+    """The coverage page links the run on the page of its own window, and of the window with the late record."""
+    from airflow_audit_provider._airflow.coverage_page.runs import Event, matching
+
+    asset = audit_log_asset(f"file://{past.destination}")
+    written = SimpleNamespace(extra=None)
+    past.operator(**WINDOW, lookback=7 * DAY, outlets=[asset]).execute({"outlet_events": {asset: written}})
+    event = Event(json.loads(json.dumps(written.extra)), "dag", "run", "land", -1, START)
+    windows = [TimeWindow(START + number * DAY, START + (number + 1) * DAY) for number in (-2, -1, 0)]
+    found = [[run.wrote for run in matching([event], window, lambda dag_id: True)] for window in windows]
+    assert found == [[], [2], [1]]
 
 
 @pytest.mark.integration

@@ -85,24 +85,51 @@ def test_window_that_is_not_committed_has_no_generation() -> None:
     assert window_history(store, KEYS) == ((), 0, 0)
 
 
+_OWN = {"window_start": "2026-10-26T00:00:00+00:00", "window_end": "2026-10-26T12:00:00+00:00"}
+_RANGE = {"window_start": "2026-10-01T00:00:00+00:00", "window_end": "2026-11-01T00:00:00+00:00"}
+_LATER = {"window_start": "2026-10-27T00:00:00+00:00", "window_end": "2026-10-28T00:00:00+00:00"}
+_LATE = {**_LATER, "late_windows": {KEYS.name: 2}}
+
+
 @pytest.mark.parametrize(
-    ("extra", "is_found"),
+    ("extra", "words", "wrote"),
     [
-        ({"window_start": "2026-10-26T00:00:00+00:00", "window_end": "2026-10-26T12:00:00+00:00"}, True),
-        ({"window_start": "2026-10-01T00:00:00+00:00", "window_end": "2026-11-01T00:00:00+00:00"}, True),
-        ({"window_start": "2026-10-26T06:00:00+00:00", "window_end": "2026-10-27T00:00:00+00:00"}, False),
-        ({"window_start": "2026-10-26T00:00:00", "window_end": "2026-10-26T12:00:00"}, False),
-        ({"window_start": 7, "window_end": None}, False),
-        ([], False),
-        (None, False),
+        ({**_OWN, "generation": 1, "committed": True}, "committed generation 1", 1),
+        ({**_OWN, "generation": 2, "committed": False}, "found generation 2 committed", None),
+        (_OWN, "landed a range around this window", None),
+        (_RANGE, "landed a range around this window", None),
+        ({**_RANGE, "windows": [["x", 1, KEYS.manifest(3)]]}, "committed generation 3", 3),
+        ({**_RANGE, "windows": [7, [], [None], ["x", 1, "_manifests/x"]]}, "landed a range around this window", None),
+        (_LATE, "added late records, generation 2", 2),
+        ({**_RANGE, "streams": {"v2": _LATE, "v1": _OWN}}, "added late records, generation 2", 2),
     ],
 )
-def test_runs_of_window_are_those_whose_event_states_it(extra: Any, is_found: bool) -> None:
-    """An extra that somebody else wrote is no run of the window, whatever it holds."""
+def test_run_of_window_states_which_generation_it_wrote(extra: Any, words: str, wrote: int | None) -> None:
+    """The generation is that of the event, also of a run that is about another window and added late records."""
     event = Event(extra, "a/b", "run?1", "land", -1, DAY_1)
-    found = [run.task_page for run in matching([event], window(), lambda dag_id: dag_id == "a/b")]
-    assert found == (["/dags/a%2Fb/runs/run%3F1/tasks/land"] if is_found else [])
-    assert not list(matching([event], window(), lambda dag_id: False))
+    (run,) = matching([event], window(), lambda dag_id: dag_id == "a/b", "v2")
+    assert (run.words, run.wrote, run.task_page) == (words, wrote, "/dags/a%2Fb/runs/run%3F1/tasks/land")
+    assert not list(matching([event], window(), lambda dag_id: False, "v2"))
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [
+        {"window_start": "2026-10-26T06:00:00+00:00", "window_end": "2026-10-27T00:00:00+00:00"},
+        {"window_start": "2026-10-26T00:00:00", "window_end": "2026-10-26T12:00:00"},
+        {"window_start": 7, "window_end": None},
+        {**_LATER, "late_windows": {KEYS.name: True}},
+        {**_LATER, "late_windows": [KEYS.name]},
+        {**_RANGE, "streams": {"v1": _OWN}},
+        {**_RANGE, "streams": {"v2": "x"}},
+        [],
+        None,
+    ],
+)
+def test_event_about_other_windows_is_no_run_of_this_one(extra: Any) -> None:
+    """An extra that somebody else wrote is no run of the window, whatever it holds."""
+    event = Event(extra, "dag", "run", "land", -1, DAY_1)
+    assert not list(matching([event], window(), lambda dag_id: True, "v2"))
 
 
 def _commands(*seen: SeenWindow) -> list[str]:
