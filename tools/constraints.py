@@ -36,6 +36,7 @@ PYTHONS = {
 # The Airflow of requirements/test.txt, which has the packages of the stores in the versions of the tests.
 TESTED = "3.3.2"
 
+_DELTA = {"deltalake": "2026-11-01", "arro3-core": "2026-11-01"}
 # The days at which tools/lock locks the older Airflows; packages younger than that day need their own day.
 DAYS = {
     "3.0.6": (
@@ -45,11 +46,12 @@ DAYS = {
             "rfc3161-client": "2026-07-15",
             # pysigma 1.0 and what it requires.
             **dict.fromkeys(("pysigma", "pyyaml", "pyparsing", "types-pyyaml"), "2025-12-31"),
+            **_DELTA,
         },
     ),
     "3.1.8": (
         "2026-03-25",
-        {"pyiceberg": "2026-11-01", "pyiceberg-core": "2026-11-01", "rfc3161-client": "2026-07-15"},
+        {"pyiceberg": "2026-11-01", "pyiceberg-core": "2026-11-01", "rfc3161-client": "2026-07-15", **_DELTA},
     ),
 }
 # Bounds that installations usually have, where an extra would exceed them. Celery's kombu accepts no newer redis.

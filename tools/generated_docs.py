@@ -58,6 +58,7 @@ EXTRAS = {
     "duckdb": ("duckdb",),
     "postgres": ("apache-airflow-providers-postgres",),
     "iceberg": ("pyiceberg",),
+    "delta": ("deltalake",),
     "redis": ("redis",),
     "detections": ("pysigma", "duckdb"),
 }
