@@ -69,7 +69,8 @@ def test_menu_leads_to_calendar_with_gap(live: LiveAirflow, page: Page) -> None:
         frame.locator(f".months .cell[href*='{days_ago(ago).date()}']").get_attribute("class") or ""
         for ago in (6, 5, 4)
     ]
-    assert [state.split()[1] for state in states] == ["unverified", "missing", "unverified"]
+    assert [state.split()[-1] for state in states] == ["unverified", "v0", "unverified"]
+    assert [state.split()[1] for state in states] == ["committed", "missing", "committed"]
     frame.locator(f".months .cell[href*='{LANDED[0].date()}']").click()
     expect(frame.locator("#day table")).to_contain_text(str(LANDED[0].date()))
 

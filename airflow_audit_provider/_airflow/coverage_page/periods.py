@@ -1,6 +1,7 @@
 """Divides the history of a dataset into days or hours and counts what each of them holds; pure.
 
-Invariant: a period has the state of its worst part, and its figures are those of the windows that overlap it.
+Invariant: a period has the state of its worst part, and its figures are those of the windows that overlap it. Whether
+a verification is missing is a fact beside the state, so that no state hides it.
 """
 
 from __future__ import annotations
@@ -41,7 +42,6 @@ class State(StrEnum):
     FOREIGN = "foreign"
     UNREAD = "unread"
     LATE = "late"
-    UNVERIFIED = "unverified"
     COMMITTED = "committed"
     EMPTY = "empty"
     PENDING = "pending"
@@ -56,8 +56,7 @@ WORDS = {
     State.FOREIGN: "of another dataset",
     State.UNREAD: "not read yet",
     State.LATE: "extended by late records",
-    State.UNVERIFIED: "committed, not verified",
-    State.COMMITTED: "committed and verified",
+    State.COMMITTED: "committed",
     State.EMPTY: "committed, empty",
     State.PENDING: "not due yet",
     State.ELSEWHERE: "in the other version",
@@ -70,20 +69,26 @@ MEANINGS = {
     State.FOREIGN: "A window was committed for another dataset.",
     State.UNREAD: "A window is committed; its manifest is not in the index yet and was not read.",
     State.LATE: "A later generation added records to a window.",
-    State.UNVERIFIED: "Committed, and no verification of this generation is recorded.",
-    State.COMMITTED: "Committed, and its newest generation passed a verification.",
+    State.COMMITTED: "Committed. Without the dot, its newest generation passed a verification.",
     State.EMPTY: "Read, committed, and without a record.",
     State.PENDING: "The window is not over, or its settle delay has not passed.",
     State.ELSEWHERE: "The stitched history has this time in its other version of the API.",
     State.BEFORE: "Earlier than the first window of the dataset.",
 }
+UNVERIFIED = "not verified"
+UNVERIFIED_MEANING = "Of a window that is committed, no verification of the newest generation is recorded."
+# States of which a manifest that can be used states the records, so that a verification says something about them.
+_CHECKED = (State.COMMITTED, State.LATE, State.EMPTY)
 _ORDER = {state: number for number, state in enumerate(State)}
 _SPAN_STATES = {SpanState.MISSING: State.MISSING, SpanState.PENDING: State.PENDING}
 
 
 @dataclass(slots=True)
 class Period:
-    """A day or an hour. ``records`` and ``size_bytes`` are shares of windows that are longer than it."""
+    """A day or an hour. ``records`` and ``size_bytes`` are shares of windows that are longer than it.
+
+    ``is_unverified`` says that it has a window whose newest generation has no record of a verification.
+    """
 
     start: datetime
     end: datetime
@@ -92,6 +97,7 @@ class Period:
     records: float = 0.0
     size_bytes: float = 0.0
     is_share: bool = False
+    is_unverified: bool = False
 
     def mark(self, state: State) -> None:
         """Takes a state if it is worse than the present one."""
@@ -102,6 +108,7 @@ class Period:
         """Adds a window that overlaps the period."""
         self.windows.append(seen)
         self.mark(state_of(seen))
+        self.is_unverified |= is_unverified(seen)
         start, end = seen.window.start, seen.window.end
         share = 1.0
         if start < self.start or end > self.end:
@@ -120,9 +127,19 @@ def state_of(seen: SeenWindow) -> State:
         return State.UNREAD
     if not seen.record_count:
         return State.EMPTY
-    if seen.late_count:
-        return State.LATE
-    return State.UNVERIFIED if seen.verified_at is None else State.COMMITTED
+    return State.LATE if seen.late_count else State.COMMITTED
+
+
+def is_unverified(seen: SeenWindow) -> bool:
+    """Returns whether no verification of a window is recorded; false for one that no verification can pass."""
+    return seen.verified_at is None and state_of(seen) in _CHECKED
+
+
+def state_words(state: State, *, is_unverified: bool) -> str:
+    """Returns a state in words, with whether it was verified where that can be said."""
+    if is_unverified:
+        return f"{WORDS[state]}, {UNVERIFIED}"
+    return f"{WORDS[state]} and verified" if state in _CHECKED else WORDS[state]
 
 
 class History(NamedTuple):
@@ -199,7 +216,7 @@ def _clipped(span: Span, start: datetime, end: datetime) -> Span:
 
 
 class StateSpan(NamedTuple):
-    """Adjacent windows of one state, or a gap. ``is_recounted`` as in a coverage's span."""
+    """Adjacent windows of one state, all verified or none, or a gap. ``is_recounted`` as in a coverage's span."""
 
     start: datetime
     end: datetime
@@ -207,10 +224,17 @@ class StateSpan(NamedTuple):
     is_recounted: bool = False
     window_count: int = 0
     record_count: int = 0
+    is_unverified: bool = False
+
+    @property
+    def words(self) -> str:
+        """The state in words."""
+        return state_words(self.state, is_unverified=self.is_unverified)
 
     def joined(self, other: StateSpan) -> StateSpan | None:
         """Returns both as one if the other one continues this one in the same state, None if not."""
-        is_alike = (self.state, self.is_recounted) == (other.state, other.is_recounted)
+        kinds = [(one.state, one.is_recounted, one.is_unverified) for one in (self, other)]
+        is_alike = kinds[0] == kinds[1]
         if not is_alike or other.start > self.end:
             return None
         return self._replace(
@@ -223,7 +247,9 @@ class StateSpan(NamedTuple):
 def state_spans(windows: Iterable[SeenWindow], absent: Iterable[tuple[Span, State]]) -> list[StateSpan]:
     """Returns windows and gaps in the order of time, joined where one continues the other."""
     parts = [
-        StateSpan(one.window.start, one.window.end, state_of(one), one.is_recounted, 1, one.record_count)
+        StateSpan(
+            one.window.start, one.window.end, state_of(one), one.is_recounted, 1, one.record_count, is_unverified(one)
+        )
         for one in windows
     ]
     parts += [StateSpan(span.start, span.end, state) for span, state in absent]

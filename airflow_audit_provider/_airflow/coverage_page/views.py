@@ -18,6 +18,8 @@ from airflow_audit_provider._airflow.coverage_page.periods import (
     DAY,
     HOUR,
     MEANINGS,
+    UNVERIFIED,
+    UNVERIFIED_MEANING,
     WORDS,
     Bounds,
     History,
@@ -25,10 +27,12 @@ from airflow_audit_provider._airflow.coverage_page.periods import (
     State,
     gaps,
     history,
+    is_unverified,
     levels,
     midnight,
     periods,
     state_of,
+    state_words,
 )
 from airflow_audit_provider._airflow.observability.log_lines import count_of, size_text, window_text
 from airflow_audit_provider.core.api.endpoints import VERSIONS
@@ -59,13 +63,19 @@ class Fact(NamedTuple):
 
 
 class Cell(NamedTuple):
-    """One day or hour: its name, label in words, state and intensity from 0 to 4."""
+    """One day or hour: its name, label in words, state, intensity from 0 to 4, whether a window is not verified."""
 
     name: str
     text: str
     label: str
     state: State
     level: int
+    is_unverified: bool = False
+
+    @property
+    def classes(self) -> str:
+        """The style classes of its colour and patterns."""
+        return f"{self.state} v{self.level}{_mark(is_unverified=self.is_unverified)}"
 
 
 class Month(NamedTuple):
@@ -96,11 +106,11 @@ class Gap(NamedTuple):
 
 
 class WindowRow(NamedTuple):
-    """A window in a list."""
+    """A window in a list; ``look`` are the style classes of its state."""
 
     name: str
     text: str
-    state: State
+    look: str
     words: str
     records: str
     size: str
@@ -208,8 +218,10 @@ def band(view: DatasetView) -> tuple[Cell, ...]:
         worst = min((cell.state for cell in month.cells), key=order.index)
         level = max(cell.level for cell in month.cells)
         count = sum(cell.state is worst for cell in month.cells)
-        label = f"{month.name}: {WORDS[worst]}, {count_of(count, 'day')} of {len(month.cells)}"
-        cells.append(Cell(month.cells[0].name, month.name[:3], label, worst, level))
+        unverified = sum(cell.is_unverified for cell in month.cells)
+        rest = f"; {UNVERIFIED}, {count_of(unverified, 'day')}" if unverified else ""
+        label = f"{month.name}: {WORDS[worst]}, {count_of(count, 'day')} of {len(month.cells)}{rest}"
+        cells.append(Cell(month.cells[0].name, month.name[:3], label, worst, level, unverified > 0))
     return tuple(cells)
 
 
@@ -220,7 +232,14 @@ def day_view(seen: Overview, day: date, now: datetime) -> DayView:
     (whole,) = periods(start, 1, DAY, seen.windows, absent)
     hours = periods(start, 24, HOUR, whole.windows, absent)
     cells = [
-        Cell(f"{one.start:%H:%M}", f"{one.start:%H}", _label(one, f"{one.start:%H:%M}"), one.state, level)
+        Cell(
+            f"{one.start:%H:%M}",
+            f"{one.start:%H}",
+            _label(one, f"{one.start:%H:%M}"),
+            one.state,
+            level,
+            one.is_unverified,
+        )
         for one, level in zip(hours, levels(hours), strict=True)
     ]
     rows = tuple(window_row(one) for one in whole.windows[:_MOST_LISTED])
@@ -233,8 +252,8 @@ def window_row(seen: SeenWindow) -> WindowRow:
     return WindowRow(
         name=WindowKeys(seen.window, seen.window.start.date()).name,
         text=window_text(seen.window),
-        state=state,
-        words=WORDS[state],
+        look=f"{state}{_mark(is_unverified=is_unverified(seen))}",
+        words=state_words(state, is_unverified=is_unverified(seen)),
         records=f"{seen.record_count:,}" if is_known else "unknown",
         size=size_text(seen.size_bytes) if is_known else "unknown",
         generation=str(seen.generation),
@@ -242,9 +261,16 @@ def window_row(seen: SeenWindow) -> WindowRow:
     )
 
 
-def legend() -> list[tuple[State, str, str]]:
-    """Returns each state with its name and meaning."""
-    return [(state, WORDS[state], MEANINGS[state]) for state in State]
+def legend() -> list[tuple[str, str, str]]:
+    """Returns the look of each state and of the mark beside it, with its name and meaning."""
+    states: list[tuple[str, str, str]] = [(state, WORDS[state], MEANINGS[state]) for state in State]
+    look = f"{State.COMMITTED}{_mark(is_unverified=True)}"
+    return [*states, (look, f"a dot, on any state: {UNVERIFIED}", UNVERIFIED_MEANING)]
+
+
+def _mark(*, is_unverified: bool) -> str:
+    """Returns the style class of the dot on a state."""
+    return " unverified" if is_unverified else ""
 
 
 def log_text(dataset: Dataset | None) -> str:
@@ -341,18 +367,19 @@ def _months(days: Sequence[Period]) -> Iterator[Month]:
         listed = list(group)
         for one, level in listed:
             day = f"{one.start:%Y-%m-%d}"
-            cells.append(Cell(day, str(one.start.day), _label(one, day), one.state, level))
+            cells.append(Cell(day, str(one.start.day), _label(one, day), one.state, level, one.is_unverified))
         yield Month(name, listed[0][0].start.weekday(), tuple(cells))
 
 
 def _label(one: Period, name: str) -> str:
     """Returns the figures of a period as a sentence."""
+    words = f"{name}: {state_words(one.state, is_unverified=one.is_unverified)}"
     if not one.windows:
-        return f"{name}: {WORDS[one.state]}"
+        return words
     verified = sum(each.verified_at is not None for each in one.windows)
     about = "about " if one.is_share else ""
     return (
-        f"{name}: {WORDS[one.state]}. {count_of(len(one.windows), 'window')}, "
+        f"{words}. {count_of(len(one.windows), 'window')}, "
         f"{about}{count_of(round(one.records), 'record')}, {size_text(round(one.size_bytes))}, {verified} verified"
     )
 

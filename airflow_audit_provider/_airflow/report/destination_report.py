@@ -8,7 +8,6 @@ from importlib.resources import files
 
 from airflow_audit_provider import __version__
 from airflow_audit_provider._airflow.coverage_page.periods import (
-    WORDS,
     Bounds,
     History,
     State,
@@ -169,7 +168,7 @@ class _DatasetReport:
                 (
                     format_instant(one.start),
                     format_instant(one.end),
-                    WORDS[one.state],
+                    one.words,
                     "" if not one.window_count else "yes" if one.is_recounted else "no",
                     f"{one.window_count:,}",
                     f"{one.record_count:,}",

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from enum import StrEnum
 from typing import NamedTuple
 
-from airflow_audit_provider._airflow.coverage_page.periods import State
 from airflow_audit_provider._airflow.coverage_page.views import Bar, Fact, Month
 from airflow_audit_provider._airflow.observability.log_lines import count_of
 from airflow_audit_provider.core.verification.findings import Finding, Severity
@@ -51,7 +50,7 @@ class Calendar(NamedTuple):
     bars: tuple[Bar, ...]
     bar_height: int
     bars_label: str
-    legend: tuple[tuple[State, str, str], ...]
+    legend: tuple[tuple[str, str, str], ...]
 
 
 class Section(NamedTuple):

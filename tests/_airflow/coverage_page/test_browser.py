@@ -16,7 +16,17 @@ from tests._airflow.coverage_page.site import Site, page_of, serve, write
 from tools.servers import axe_script
 
 pytestmark = pytest.mark.integration
-STATES = ("damaged", "missing", "lost", "foreign", "late", "unverified", "committed", "empty", "pending")
+STATES = (
+    "damaged",
+    "missing",
+    "lost",
+    "foreign",
+    "late.unverified",
+    "committed.unverified",
+    "empty.unverified",
+    "pending",
+)
+VERIFIED = ".committed:not(.unverified)"
 LOOK = "element => { const look = getComputedStyle(element); return [look.backgroundColor, look.backgroundImage]; }"
 
 
@@ -51,9 +61,14 @@ def test_each_state_has_colour_and_pattern_of_its_own(site: Site, root: Path, ch
     """No two states look alike, and no two of the same colour differ in nothing but the volume."""
     seen = open_page(chrome, site)
     seen.page.goto(page_of(root / "states"))
-    looks = [tuple(seen.page.locator(f".cell.{state}").first.evaluate(LOOK)) for state in STATES]
-    assert len(set(looks)) == len(STATES)
-    assert len({pattern for _, pattern in looks}) >= len(STATES) - 1
+    kinds = [*(f".{state}" for state in STATES), VERIFIED]
+    looks = [tuple(seen.page.locator(f".cell{kind}").first.evaluate(LOOK)) for kind in kinds]
+    assert len(set(looks)) == len(kinds)
+    # The dot of the ones that are not verified lies on the pattern of their state, if it has one.
+    assert [kind for kind, (_, patterns) in zip(kinds, looks, strict=True) if patterns.startswith("radial")] == [
+        kind for kind in kinds if kind.endswith(".unverified")
+    ]
+    assert len({pattern for _, pattern in looks}) >= len(kinds) - 1
     assert not seen.wrong
 
 
@@ -69,7 +84,7 @@ def test_calendar_with_keyboard_shows_figures_and_hours(site: Site, root: Path, 
     page.keyboard.press("ArrowRight")
     day = (histories.today() - 6 * histories.DAY).date()
     expect(page.locator("#tip")).to_have_text(cells.nth(cells.count() - 7).get_attribute("aria-label") or "")
-    expect(page.locator("#tip")).to_contain_text(f"{day}: extended by late records. 1 window")
+    expect(page.locator("#tip")).to_contain_text(f"{day}: extended by late records, not verified. 1 window")
     page.keyboard.press("Enter")
     expect(page.locator("#day h2")).to_have_text(str(day))
     assert page.locator("#day .hours .cell").count() == 24

@@ -8,8 +8,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from airflow_audit_provider._airflow.coverage_page.periods import State, gaps, history, levels, periods
-from airflow_audit_provider._airflow.coverage_page.views import DatasetView, dataset_view, day_view
+from airflow_audit_provider._airflow.coverage_page.periods import State, gaps, history, levels, periods, state_spans
+from airflow_audit_provider._airflow.coverage_page.views import DatasetView, dataset_view, day_view, window_row
 from airflow_audit_provider.core.windows.readiness import whole_windows_start_at
 from airflow_audit_provider.core.windows.window import TimeWindow
 from airflow_audit_provider.pipelines.overview import SeenWindow, overview
@@ -36,7 +36,7 @@ def _states(*seen: SeenWindow, days: int = 9) -> list[State]:
     [
         ({}, State.COMMITTED),
         ({"record_count": 0}, State.EMPTY),
-        ({"verified_at": None}, State.UNVERIFIED),
+        ({"verified_at": None}, State.COMMITTED),
         ({"late_count": 1}, State.LATE),
         ({"is_foreign": True}, State.FOREIGN),
         ({"is_read": False}, State.UNREAD),
@@ -46,6 +46,50 @@ def _states(*seen: SeenWindow, days: int = 9) -> list[State]:
 def test_day_with_one_window_has_state_of_window(facts: dict[str, Any], state: State) -> None:
     """The window's own facts decide."""
     assert _states(_seen(0, **facts), days=1) == [state]
+
+
+@pytest.mark.parametrize(
+    ("facts", "words"),
+    [
+        ({}, "committed"),
+        ({"record_count": 0}, "committed, empty"),
+        ({"late_count": 1}, "extended by late records"),
+    ],
+)
+def test_day_shows_beside_its_state_whether_it_is_verified(facts: dict[str, Any], words: str) -> None:
+    """The calendar, the list of windows and the spans of the report say both, in words and as a mark."""
+    for verified_at, rest, is_marked in ((NOW, " and verified", False), (None, ", not verified", True)):
+        seen = _seen(0, verified_at=verified_at, **facts)
+        found = msgspec.structs.replace(overview(MemoryStore()), windows=(seen,))
+        month = next(one for one in dataset_view(found, NOW).months if one.name == "October 2026")
+        cell, row = month.cells[0], window_row(seen)
+        (span,) = state_spans([seen], ())
+        assert (cell.label.split(". ")[0], cell.classes.endswith(" unverified")) == (
+            f"2026-10-01: {words}{rest}",
+            is_marked,
+        )
+        assert (row.words, row.look.endswith(" unverified")) == (words + rest, is_marked)
+        assert span.words == words + rest
+
+
+def test_spans_of_one_state_are_divided_where_the_verified_ones_end() -> None:
+    """A span that is not verified is not joined with one that is."""
+    spans = state_spans([_seen(0), _seen(1), _seen(2, verified_at=None)], ())
+    assert [(one.window_count, one.is_unverified) for one in spans] == [(2, False), (1, True)]
+
+
+@pytest.mark.parametrize("facts", [{"is_foreign": True}, {"is_read": False}, {"problem": "cut"}])
+def test_window_that_no_verification_can_pass_has_no_mark(facts: dict[str, Any]) -> None:
+    """Its state says already what is wrong."""
+    row = window_row(_seen(0, verified_at=None, **facts))
+    assert "verified" not in row.words + row.look
+
+
+def test_day_with_missing_hour_shows_that_the_others_are_not_verified() -> None:
+    """A worse state does not hide the mark."""
+    hours = [_seen(number / 24, 1 / 24, verified_at=None) for number in range(24) if number != 7]
+    (day,) = periods(START, 1, DAY, hours, gaps(history(hours, NOW), NOW))
+    assert (day.state, day.is_unverified) == (State.MISSING, True)
 
 
 def test_day_with_several_parts_has_worst_state() -> None:
@@ -173,5 +217,9 @@ def test_day_of_hourly_windows_lists_each_hour() -> None:
     of = windows(1, per_day=24)
     objects = dict(committed(of[:7] + of[8:]))
     view = day_view(overview(MemoryStore(objects)), date(2026, 10, 31), datetime(2026, 11, 2, tzinfo=UTC))
-    assert [cell.state for cell in view.hours][6:9] == [State.UNVERIFIED, State.MISSING, State.UNVERIFIED]
+    assert [cell.classes for cell in view.hours][6:9] == [
+        "committed v1 unverified",
+        "missing v0",
+        "committed v1 unverified",
+    ]
     assert len(view.windows) == 23

@@ -70,8 +70,8 @@ def test_version_that_has_ended_is_not_missing_afterwards(monkeypatch: pytest.Mo
     """Only the time that a version covers is due, at both ends."""
     client = client_of(monkeypatch, lambda: [source_of(folder)])
     first, second = _page(client, folder, "v1"), _page(client, folder, "v2")
-    assert [_state(first, ago) for ago in (9, 7, 6, 2)] == ["unverified", "unverified", "elsewhere", "elsewhere"]
-    assert [_state(second, ago) for ago in (9, 8, 7, 2)] == ["elsewhere", "missing", "unverified", "unverified"]
+    assert [_state(first, ago) for ago in (9, 7, 6, 2)] == ["committed", "committed", "elsewhere", "elsewhere"]
+    assert [_state(second, ago) for ago in (9, 8, 7, 2)] == ["elsewhere", "missing", "committed", "committed"]
     assert '<strong aria-current="page">1</strong>' in first
     assert f'<a href="{source_of(folder).id}">{folder.as_uri()}</a>' in second
 

@@ -139,7 +139,8 @@ def test_report_of_each_state_lists_gaps_with_deadlines(tmp_path: Path) -> None:
     assert lost[2:] == ["missing, beyond retention", "", ""]
     assert all(until and command.startswith("airflow backfill create") for *_, until, command in others)
     states = {row[2] for row in found.tables["Spans, the newest first"][1:]}
-    assert {"manifest damaged", "of another dataset", "committed, empty", "extended by late records"} <= states
+    assert {"manifest damaged", "of another dataset", "committed, empty, not verified"} <= states
+    assert {"committed and verified", "extended by late records, not verified"} <= states
     ((window_name, generation, _, late, _),) = found.tables[
         "Windows with more than one generation, late or odd records"
     ][1:]
