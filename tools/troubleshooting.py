@@ -28,6 +28,7 @@ AREAS = {
     "privacy": "Privacy",
     "warehouse": "Loading into a warehouse",
     "verify": "Verification, seals and clean-up",
+    "detections": "Detections and alerts",
     "hook": "Reading with the hook",
 }
 _FIRST_SENTENCE = re.compile(r".+?[.?](?= |$)")

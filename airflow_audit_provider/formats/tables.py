@@ -17,7 +17,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from airflow_audit_provider.core.api.records import ApiVersion, AuditRecord
+from airflow_audit_provider.core.api.records import ApiVersion, AuditRecord, lines_of
 from airflow_audit_provider.core.warehouse.port import ColumnType
 from airflow_audit_provider.core.windows.window import format_ns
 from airflow_audit_provider.formats import arrow, nested
@@ -162,6 +162,13 @@ class NormalizedRows:
                     for value in table[column.name]
                 ]
         return table
+
+
+def record_values(version: ApiVersion, records: Sequence[AuditRecord]) -> Iterator[dict[str, Any]]:
+    """Yields the values of each record by the columns of the normalized table."""
+    table = NormalizedRows(version, normalized.MINOR).plain_table(records, lines_of(records))
+    for row in zip(*table.values(), strict=True):
+        yield dict(zip(table, row, strict=True))
 
 
 def _texts_of(records: Sequence[AuditRecord], lines: bytes) -> list[str]:

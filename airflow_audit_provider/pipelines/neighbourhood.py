@@ -19,6 +19,7 @@ from typing import NamedTuple
 
 from airflow_audit_provider.core.archive.object_keys import (
     COMMIT_LOG_FOLDER,
+    DETECTION_FOLDER,
     LONG_WINDOW_FOLDER,
     MANIFEST_FOLDER,
     MANIFEST_INDEX_FOLDER,
@@ -113,6 +114,7 @@ def newest_windows(store: Store, folder: str, count: int) -> dict[TimeWindow, st
 _MOST_FOLDERS = 256
 _OWN_FOLDERS = {
     COMMIT_LOG_FOLDER,
+    DETECTION_FOLDER,
     MANIFEST_FOLDER,
     MANIFEST_INDEX_FOLDER,
     STAGING_FOLDER,

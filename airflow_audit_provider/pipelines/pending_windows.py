@@ -34,7 +34,7 @@ from airflow_audit_provider.core.warehouse.log_position import (
     touching,
     windows_to_look_at,
 )
-from airflow_audit_provider.core.warehouse.port import LedgerEntry, LoadPosition, Warehouse
+from airflow_audit_provider.core.warehouse.port import LedgerEntry, LoadLedger, LoadPosition
 from airflow_audit_provider.core.windows.window import TimeWindow
 from airflow_audit_provider.exceptions import WarehouseBusyError
 from airflow_audit_provider.pipelines.side_by_side import list_each
@@ -53,9 +53,12 @@ class Pending(NamedTuple):
 
 
 class PendingWindows:
-    """Plans the pending windows of a destination in one warehouse; ``plan_for`` compares manifests with the ledger."""
+    """Plans the pending windows of a destination in one warehouse, or in the ledger of its detections.
 
-    def __init__(self, dataset: str, destination: str, store: Store, warehouse: Warehouse, plan_for: PlanFor) -> None:
+    ``plan_for`` compares manifests with the ledger.
+    """
+
+    def __init__(self, dataset: str, destination: str, store: Store, warehouse: LoadLedger, plan_for: PlanFor) -> None:
         self._dataset = dataset
         self._destination = destination
         self._store = store

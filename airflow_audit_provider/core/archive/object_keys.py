@@ -14,6 +14,10 @@
     _long_windows/20261001T000000Z-20261101T000000Z.json                       announces a window of more than a day
     _manifest_index/2026-11.jsonl.gz                                           copies of a month's newest manifests
     _commit_log/2026-11-02/20261102T001500Z-<window>.g0001-<attempt>.json      an attempt that may commit
+    _detections/ledger/000000/000000012.json                                   a commit of detections
+    _detections/windows/2026-11-000000012-3f2a….json.gz                        what has run on the windows of a month
+    _detections/alerts/dt=2026-11-01/<window>-3f2a….jsonl.gz                   alerts about records of a window
+    _detections/delivered/000000012/<notifier>.json                            a notifier has got the alerts of a commit
 
 Invariant: a key is a function of what it names; the same part of the same window always has the same key, and a
 different part always has another.
@@ -43,6 +47,8 @@ REPORT_FOLDER = "_reports/"
 LONG_WINDOW_FOLDER = "_long_windows/"
 MANIFEST_INDEX_FOLDER = "_manifest_index/"
 COMMIT_LOG_FOLDER = "_commit_log/"
+DETECTION_FOLDER = "_detections/"
+DETECTION_LEDGER_FOLDER = f"{DETECTION_FOLDER}ledger/"
 UNFINISHED_FOLDER = f"{STAGING_FOLDER}unfinished/"
 PARTITION_START = "dt="
 SIGNATURE_ENDING = ".sig"
@@ -72,6 +78,13 @@ _ZERO_FRACTION = ".000000Z"
 _MANIFEST_INDEX = re.compile(MANIFEST_INDEX_FOLDER + r"(\d{4}-(?:0[1-9]|1[0-2]))\.jsonl\.gz", re.ASCII)
 _LOG_ENTRY = re.compile(
     COMMIT_LOG_FOLDER + r"(\d{4}-\d{2}-\d{2})/(\d{8}T\d{6}Z)-(" + _WINDOW.pattern + r")\.g(\d{4,15})-([^/]+)\.json",
+    re.ASCII,
+)
+_DETECTION_COMMIT = re.compile(DETECTION_LEDGER_FOLDER + r"\d{6,12}/(\d{9,15})\.json", re.ASCII)
+_DETECTION = re.compile(
+    DETECTION_FOLDER + r"(?:ledger/\d{6,12}/\d{9,15}\.json|windows/\d{4}-\d{2}-\d{9,15}-[0-9a-f]{16}\.json\.gz"
+    r"|alerts/" + _PARTITION.pattern + _WINDOW.pattern + r"-[0-9a-f]{16}\.jsonl\.gz"
+    r"|delivered/\d{9,15}/[\w.-]{1,200}\.json)",
     re.ASCII,
 )
 _SEAL_INDEX = re.compile(r"_seals/index/(\d{6,15})\.json", re.ASCII)
@@ -383,6 +396,46 @@ def report_key(at: datetime, sha256: str) -> str:
 def is_report_key(key: str) -> bool:
     """Returns whether a key is that of a report."""
     return _REPORT.fullmatch(key) is not None
+
+
+def detection_commit_key(number: int) -> str:
+    """Returns the key of a commit of detections. Creating the object reserves the number, as for a seal.
+
+    A folder has the commits of a thousand numbers, so that the newest one is found by two short listings.
+    """
+    return f"{DETECTION_LEDGER_FOLDER}{number // 1000:06}/{number:09}.json"
+
+
+def detection_commit_number(key: str) -> int | None:
+    """Returns the number of a commit of detections by its key, None for any other key."""
+    match = _DETECTION_COMMIT.fullmatch(key)
+    number = int(match[1]) if match else 0
+    return number if number and key == detection_commit_key(number) else None
+
+
+def detected_windows_key(month: str, number: int, sha256: str) -> str:
+    """Returns the key of what has run on the windows of a month, with the digest of its bytes.
+
+    The number is that of its commit, so that no later commit names a key that was removed.
+    """
+    return f"{DETECTION_FOLDER}windows/{month}-{number:09}-{sha256[:16]}.json.gz"
+
+
+def alert_file_key(window: TimeWindow, sha256: str) -> str:
+    """Returns the key of a file of alerts about records of a window, with the digest of its bytes."""
+    day = window.start.date()
+    name = WindowKeys(window, day).name
+    return f"{DETECTION_FOLDER}alerts/{PARTITION_START}{day.isoformat()}/{name}-{sha256[:16]}.jsonl.gz"
+
+
+def delivered_key(number: int, notifier: str) -> str:
+    """Returns the key that states that a notifier has got the alerts of a commit."""
+    return f"{DETECTION_FOLDER}delivered/{number:09}/{notifier}.json"
+
+
+def is_detection_key(key: str) -> bool:
+    """Returns whether a key is that of an object of detections."""
+    return _DETECTION.fullmatch(key) is not None
 
 
 # Adjacent windows share a bound, and a window's name is a part of several keys.

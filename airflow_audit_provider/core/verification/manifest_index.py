@@ -67,8 +67,7 @@ def write_index(contents: Mapping[str, bytes]) -> bytes | None:
     lines = msgspec.json.Encoder().encode_lines([_Header(_INDEX_VERSION), *copies])
     if len(lines) > _MOST_BYTES:
         return None
-    stream = zlib.compressobj(wbits=_GZIP_WINDOW_BITS)
-    return stream.compress(lines) + stream.flush()
+    return compressed(lines)
 
 
 def newest(keys: Iterable[str]) -> set[str]:
@@ -86,7 +85,7 @@ def _is_line(content: bytes) -> bool:
 
 def read_index(key: str, content: bytes) -> Copies:
     """Returns the copies in an index by the keys of their manifests, or why it cannot be read."""
-    lines = _decompressed(content)
+    lines = decompressed(content)
     if lines is None:
         return Copies({}, "it is cut, too large, or not compressed by gzip.")
     header, _, rest = lines.partition(b"\n")
@@ -104,7 +103,13 @@ def read_index(key: str, content: bytes) -> Copies:
     )
 
 
-def _decompressed(content: bytes) -> bytes | None:
+def compressed(content: bytes) -> bytes:
+    """Returns bytes as one gzip member, which depends on nothing but the bytes and the version of zlib."""
+    stream = zlib.compressobj(wbits=_GZIP_WINDOW_BITS)
+    return stream.compress(content) + stream.flush()
+
+
+def decompressed(content: bytes) -> bytes | None:
     """Returns decompressed bytes, None if they are not exactly one gzip member of a sensible size."""
     stream = zlib.decompressobj(_GZIP_WINDOW_BITS)
     try:

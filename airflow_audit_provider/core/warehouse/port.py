@@ -140,15 +140,8 @@ class RowSink(Protocol):
         ...
 
 
-class Warehouse(Protocol):
-    """A table of audit records with its load ledger."""
-
-    def prepare(self, columns: Iterable[SqlColumn]) -> None:
-        """Creates missing tables and adds new columns; idempotent.
-
-        Raises ``ConfigurationError`` if an existing object of that name does not fit.
-        """
-        ...
+class LoadLedger(Protocol):
+    """States which windows of a dataset are loaded, and how far its commit log was followed."""
 
     def loaded(self, dataset: str, within: TimeWindow | None = None) -> list[LedgerEntry]:
         """Returns the newest ledger entry of every window of a dataset, or of those that overlap a range."""
@@ -164,6 +157,17 @@ class Warehouse(Protocol):
 
     def remember(self, dataset: str, destination: str, position: LoadPosition) -> None:
         """Writes a position, if the warehouse can and nobody else writes at the same time: no load depends on it."""
+        ...
+
+
+class Warehouse(LoadLedger, Protocol):
+    """A table of audit records with its load ledger."""
+
+    def prepare(self, columns: Iterable[SqlColumn]) -> None:
+        """Creates missing tables and adds new columns; idempotent.
+
+        Raises ``ConfigurationError`` if an existing object of that name does not fit.
+        """
         ...
 
     def replacing(self, claim: LoadClaim) -> AbstractContextManager[RowSink]:

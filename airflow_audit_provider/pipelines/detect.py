@@ -1,0 +1,210 @@
+"""Runs detection rules on committed windows: on each record once for each version of a rule.
+
+::
+
+    plan      read the newest commit of detections, find the windows with a generation that no rule has run on
+    run       read the parts that a rule has not run on, verified by digest; write the alerts of each window
+    commit    write the state of the months, create the next commit; if another run was faster, begin again
+
+Invariant: an alert is given once for a record, a rule and a version of it, by the commit that names its file, whenever
+a run is killed and however many runs there are at the same time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime
+from functools import partial
+from typing import NamedTuple
+
+from airflow_audit_provider.core.archive.object_keys import WindowKeys, newest_manifests
+from airflow_audit_provider.core.ports import Store
+from airflow_audit_provider.core.warehouse.detection_plan import (
+    DetectionWork,
+    RuleReach,
+    commits_of,
+    work_back,
+    work_on_new,
+)
+from airflow_audit_provider.core.warehouse.detections import (
+    AlertFile,
+    DetectedWindow,
+    DetectionCommit,
+    Rule,
+    RuleState,
+    rule_key,
+)
+from airflow_audit_provider.core.warehouse.load_plan import CommittedWindows, LoadPlan, keys_to_compare, plan_loads
+from airflow_audit_provider.core.warehouse.port import LedgerEntry, LoadPosition
+from airflow_audit_provider.core.windows.window import LATEST_AT, TimeWindow
+from airflow_audit_provider.exceptions import VerificationError, WarehouseBusyError
+from airflow_audit_provider.pipelines.committed import read_sha256
+from airflow_audit_provider.pipelines.detection_ledger import CommitContent, DetectionLedger
+from airflow_audit_provider.pipelines.pending_windows import Pending, PendingWindows
+from airflow_audit_provider.pipelines.rule_runs import RuleRun, RuleRunner, WindowRun
+from airflow_audit_provider.pipelines.side_by_side import each
+
+# How often a run begins again after another one was faster; after that the task itself is retried.
+_MAX_ATTEMPTS = 5
+# A commit follows after this many records, so that a run over months that is killed goes on near where it was.
+_MOST_RECORDS = 500_000
+
+CommitCallback = Callable[[DetectionCommit], None]
+
+
+class DetectSpec(NamedTuple):
+    """Rules to run, and how far back a rule runs that was not on before; ``attempt_id`` is that of the run."""
+
+    rules: tuple[Rule, ...]
+    now: datetime
+    back_to_at: datetime
+    attempt_id: str
+
+
+class DetectOutcome(NamedTuple):
+    """The commits of a run, oldest first; none if there was nothing to commit."""
+
+    commits: tuple[DetectionCommit, ...]
+
+    @property
+    def alert_count(self) -> int:
+        """Number of new alerts."""
+        return sum(one.alert_count for one in self.commits)
+
+    @property
+    def record_count(self) -> int:
+        """Number of records that a rule was run on."""
+        return sum(sum(one.windows.values()) for one in self.commits)
+
+    @property
+    def window_count(self) -> int:
+        """Number of windows that were looked at."""
+        return len({window for one in self.commits for window in one.windows})
+
+    @property
+    def alert_files(self) -> tuple[AlertFile, ...]:
+        """The new files of alerts."""
+        return tuple(file for one in self.commits for file in one.alert_files)
+
+
+def detect(spec: DetectSpec, store: Store, run_rules: RuleRunner, on_commit: CommitCallback) -> DetectOutcome:
+    """Runs rules on each record that they have not run on, and commits the alerts; idempotent.
+
+    All readable windows are done before the first error of another one is raised: ``VerificationError`` for windows
+    that the destination has lost, and parts that differ from their manifest. Raises ``WarehouseBusyError`` if other
+    runs were faster too often.
+    """
+    commits: list[DetectionCommit] = []
+
+    def note(commit: DetectionCommit) -> None:
+        commits.append(commit)
+        on_commit(commit)
+
+    for _ in range(_MAX_ATTEMPTS - 1):
+        ledger = DetectionLedger(store)
+        try:
+            _Detection(spec, store, run_rules, ledger).run(note)
+            return DetectOutcome(tuple(commits))
+        except (WarehouseBusyError, VerificationError):
+            # Another run that was faster may also have removed the state that this one was about to read.
+            if ledger.is_newest():
+                raise
+    _Detection(spec, store, run_rules, DetectionLedger(store)).run(note)
+    return DetectOutcome(tuple(commits))
+
+
+class _Detection:
+    """One attempt, upon one commit of the ledger."""
+
+    def __init__(self, spec: DetectSpec, store: Store, run_rules: RuleRunner, ledger: DetectionLedger) -> None:
+        self._spec = spec
+        self._store = store
+        self._ledger = ledger
+        self._before = ledger.newest
+        self._reach = RuleReach(frozenset(map(rule_key, spec.rules)), spec.back_to_at)
+        self._due = self._reach.due(self._before)
+        self._runs = RuleRun(store, {rule_key(rule): rule for rule in spec.rules}, run_rules)
+        self._errors: list[VerificationError] = []
+        self._is_complete = True
+
+    def run(self, on_commit: CommitCallback) -> None:
+        """Plans, runs and commits; raises the first error of a window at the end."""
+        pending = PendingWindows("", "", self._store, self._ledger, self._plan).find(self._spec.now)
+        self._errors += pending.plan.errors
+        noted, work = self._divide(self._work(pending))
+        if self._before is None:
+            # Before any rule runs: what a first run that is killed has not noted would be run by the next one.
+            on_commit(self._commit(noted, self._reach.states(None)))
+        for group in commits_of(work):
+            for windows in self._bounded(group):
+                on_commit(self._commit(windows, self._reach.states_meanwhile(self._before)))
+        if self._errors:
+            raise self._errors[0]
+        if self._is_complete and (self._due or pending.position is not None):
+            position = self._position(pending.position)
+            on_commit(self._commit([], self._reach.states(self._before), position))
+
+    def _plan(self, keys: tuple[str, ...], ledger: list[LedgerEntry]) -> LoadPlan:
+        compared = keys_to_compare(keys, ledger)
+        digests = zip(compared, each(partial(read_sha256, self._store), compared), strict=True)
+        found = {key: sha256 for key, sha256 in digests if sha256 is not None}
+        return plan_loads(CommittedWindows("", keys, found), ledger)
+
+    def _work(self, pending: Pending) -> list[DetectionWork]:
+        """Returns the work on new generations, and that of rules which run back."""
+        loads = pending.plan.loads
+        known: Mapping[TimeWindow, DetectedWindow] = {}
+        if any(load.replaced is not None for load in loads):
+            known = self._ledger.windows(TimeWindow(loads[0].window.start, max(load.window.end for load in loads)))
+        work = list(work_on_new(loads, known, self._reach, is_first_run=self._before is None, due=self._due))
+        if self._due:
+            reached = self._ledger.windows(TimeWindow(self._spec.back_to_at, LATEST_AT))
+            work += work_back(reached.values(), self._due, self._spec.back_to_at, {one.window for one in work})
+        return work
+
+    def _divide(self, work: Sequence[DetectionWork]) -> tuple[list[WindowRun], list[DetectionWork]]:
+        """Returns the windows that are only noted, with their manifests, and the work on the others."""
+        is_noted = [self._before is None and not one.on_new for one in work]
+        noted = [one for one, is_one in zip(work, is_noted, strict=True) if is_one]
+        others = [one for one, is_one in zip(work, is_noted, strict=True) if not is_one]
+        return list(each(self._runs.noted, noted)), others
+
+    def _bounded(self, work: Sequence[DetectionWork]) -> Iterator[list[WindowRun]]:
+        """Runs rules on windows; yields those of a commit."""
+        done: list[WindowRun] = []
+        for one in work:
+            try:
+                done.append(self._runs.run(one))
+            except VerificationError as error:
+                self._note_error(one, error)
+            if sum(each_run.record_count for each_run in done) >= _MOST_RECORDS:
+                yield done
+                done = []
+        if done:
+            yield done
+
+    def _note_error(self, work: DetectionWork, error: VerificationError) -> None:
+        """Keeps the error of a window, unless a newer generation has replaced the parts while they were read."""
+        folder = WindowKeys(work.window, work.window.start.date()).manifest_prefix
+        newest = newest_manifests(self._store.list_keys(folder)).get(work.window)
+        self._is_complete = False
+        if newest == work.manifest_key:
+            self._errors.append(error)
+
+    def _position(self, position: LoadPosition | None) -> LoadPosition | None:
+        """Returns the position to commit: the one that was found, or the one before."""
+        if position is None:
+            return self._ledger.position("", "")
+        return position._replace(window_count=self._ledger.window_count(""))
+
+    def _commit(
+        self, runs: Sequence[WindowRun], rules: tuple[RuleState, ...], position: LoadPosition | None = None
+    ) -> DetectionCommit:
+        content = CommitContent(
+            rules=rules,
+            windows=[one.state for one in runs],
+            record_counts={one.state.window: one.record_count for one in runs},
+            alert_files=tuple(file for one in runs for file in one.new_files),
+            position=position or self._ledger.position("", ""),
+        )
+        return self._ledger.commit(content, self._spec.now, self._spec.attempt_id)
