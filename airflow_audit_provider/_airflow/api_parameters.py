@@ -10,10 +10,11 @@ from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple, TypeVar
 
+from airflow_audit_provider.core.api.history import HistoryQuery, history_query
 from airflow_audit_provider.core.api.query import MAX_PAGE_SIZE, AuditQuery, Direction
 from airflow_audit_provider.core.api.records import ApiVersion
 from airflow_audit_provider.core.paging.read_request import ReadRequest
-from airflow_audit_provider.core.paging.window_reader import SinglePageReader, WindowReader
+from airflow_audit_provider.core.paging.window_reader import HistoryReader, SinglePageReader, WindowReader
 from airflow_audit_provider.core.ports import Request
 from airflow_audit_provider.core.windows.readiness import (
     RETENTION_MARGIN,
@@ -72,6 +73,18 @@ class LogParameters(NamedTuple):
         if "page" in self.paging or "cursor" in self.paging:
             return query, SinglePageReader(request, self._page(), self.paging.get("cursor"))
         return query, WindowReader(request, pages_per_cut=_PAGES_PER_CUT)
+
+    def history_query_and_reader(
+        self, build: QueryBuilder, now: datetime, record_id: str, action_time: datetime | str
+    ) -> tuple[HistoryQuery, HistoryReader]:
+        """Returns the query of the history of one record's resource, and a reader of its whole range."""
+        query = build(api_version=ApiVersion.V2, **self.query, filters=self.filters)
+        if "cursor" in self.paging:
+            raise ConfigurationError("The resource history is returned as a whole. Remove the parameter 'cursor'.")
+        self._check_paging(query.version)
+        request = ReadRequest(query.version, self._window(now), self._direction(), self._page_size())
+        history = history_query(query, record_id, action_time)
+        return history, HistoryReader(request, pages_per_cut=_PAGES_PER_CUT)
 
     def export_request(self, build: QueryBuilder, now: datetime) -> Request:
         """Returns the request for the CSV export; raises ``ConfigurationError`` for a paging parameter."""

@@ -96,7 +96,7 @@ def _spec(options: argparse.Namespace, hook: CloudflareHook, held: Dataset | Non
     severity = _json_object("--ocsf-severity", options.ocsf_severity, '{"credential_created": "High"}')
     filters, given = _filters(options.filter or ()), named_log(options)
     is_held = held is not None and not given and not filters
-    query = held.query if held is not None and is_held else hook.query(**given, filters=filters)
+    query = held.query if held is not None and is_held else hook.checked_query(**given, filters=filters)
     concurrency = concurrency_or_configured(options.concurrency)
     check_concurrency(concurrency)
     begins_at = history_starts_at(query.version)

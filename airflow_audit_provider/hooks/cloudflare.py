@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from datetime import datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Unpack, overload
 
@@ -14,6 +15,7 @@ import httpx
 from airflow.providers.common.compat.sdk import BaseHook
 
 from airflow_audit_provider._airflow.api_parameters import LogParameters, shows_parameters_of
+from airflow_audit_provider._airflow.category_check import CategoryCheck, list_reader
 from airflow_audit_provider._airflow.config import history_starts_at
 from airflow_audit_provider._airflow.connection import (
     ConnectionFields,
@@ -36,6 +38,7 @@ from airflow_audit_provider.adapters.cloudflare.http import (
     open_client,
 )
 from airflow_audit_provider.adapters.cloudflare.reader import AsyncAuditLogReader, AuditLogReader
+from airflow_audit_provider.core.api.categories import categories_query, wanted_categories
 from airflow_audit_provider.core.api.query import AuditQuery, audit_query
 from airflow_audit_provider.core.api.rate_limiter import RateLimiter
 from airflow_audit_provider.core.api.records import mapping_of
@@ -45,7 +48,9 @@ from airflow_audit_provider.core.paging.fetch import Send, Wait
 from airflow_audit_provider.core.ports import Clock
 from airflow_audit_provider.core.windows.run_window import Bound, read_bound
 from airflow_audit_provider.hooks.parameters import (
+    HistoryParameters,
     PlanOptions,
+    ResourceHistory,
     V1ExportParameters,
     V1Parameters,
     V2ConnectionParameters,
@@ -93,6 +98,7 @@ class CloudflareHook(BaseHook):
         self.cloudflare_conn_id = cloudflare_conn_id
         self.clock: Clock = clock or SystemClock()
         self._transport = transport
+        self._category_check = CategoryCheck(self.log)
 
     @classmethod
     def get_connection_form_widgets(cls) -> dict[str, Any]:
@@ -280,6 +286,7 @@ class CloudflareHook(BaseHook):
             return
         log_parameters = LogParameters.parse(parameters)
         query, window_reader = log_parameters.query_and_reader(self.query, self.clock.now(), history_starts_at)
+        self._check_categories(query)
         for records in self.reader().read(query, window_reader):
             yield from (mapping_of(record.raw) for record in records)
 
@@ -298,6 +305,8 @@ class CloudflareHook(BaseHook):
         log_parameters.check_no_export()
         async with await self.open_async_conn() as client:
             query, window_reader = log_parameters.query_and_reader(self.query, self.clock.now(), history_starts_at)
+            if wanted_categories(query):
+                await asyncio.to_thread(self._check_categories, query)
             async for records in self.async_reader(client).read(query, window_reader):
                 for record in records:
                     yield mapping_of(record.raw)
@@ -313,6 +322,72 @@ class CloudflareHook(BaseHook):
         request = LogParameters.parse(parameters).export_request(self.query, self.clock.now())
         with name_connection(self.cloudflare_conn_id):
             yield from self._http().stream_csv(request, self.clock.now())
+
+    @shows_parameters_of(HistoryParameters)
+    def resource_history(
+        self, record_id: str, action_time: datetime | str, **parameters: Unpack[HistoryParameters]
+    ) -> ResourceHistory:
+        """Returns the change history of the resource of one version 2 record: its audit records, and their quality.
+
+        The API identifies the resource by the record, and returns the records that have the same one.
+
+        :param record_id: ``id`` of the record.
+        :param action_time: ``action.time`` of the record, by which the API finds it.
+        :param parameters: see :class:`~airflow_audit_provider.hooks.parameters.HistoryParameters`.
+
+        A record that the API does not find, or that names no resource, is no error: ``status`` says so.
+        """
+        log_parameters = LogParameters.parse(parameters)
+        query, reader = log_parameters.history_query_and_reader(self.query, self.clock.now(), record_id, action_time)
+        records = [mapping_of(record.raw) for found in self.reader().read(query, reader) for record in found]
+        return ResourceHistory(str(reader.history_status), records)
+
+    @shows_parameters_of(HistoryParameters)
+    async def aresource_history(
+        self, record_id: str, action_time: datetime | str, **parameters: Unpack[HistoryParameters]
+    ) -> ResourceHistory:
+        """Returns the same as :meth:`resource_history` without blocking the event loop."""
+        log_parameters = LogParameters.parse(parameters)
+        async with await self.open_async_conn() as client:
+            now = self.clock.now()
+            query, reader = log_parameters.history_query_and_reader(self.query, now, record_id, action_time)
+            found = [records async for records in self.async_reader(client).read(query, reader)]
+        return ResourceHistory(
+            str(reader.history_status), [mapping_of(one.raw) for records in found for one in records]
+        )
+
+    def product_categories(self, account_id: str | None = None) -> list[dict[str, Any]]:
+        """Returns the product categories of an account as the API lists them; their ``value`` is that of the filter.
+
+        :param account_id: the account; by default the connection's.
+        """
+        query = categories_query(self.query("v2", "account", account_id=account_id))
+        found = self.reader().read(query, list_reader(self.clock.now()))
+        return [mapping_of(entry.raw) for entries in found for entry in entries]
+
+    async def aproduct_categories(self, account_id: str | None = None) -> list[dict[str, Any]]:
+        """Returns the same as :meth:`product_categories` without blocking the event loop.
+
+        :param account_id: the account; by default the connection's.
+        """
+        async with await self.open_async_conn() as client:
+            query = categories_query(self.query("v2", "account", account_id=account_id))
+            found = self.async_reader(client).read(query, list_reader(self.clock.now()))
+            return [mapping_of(entry.raw) async for entries in found for entry in entries]
+
+    def checked_query(self, *log: str | None, **options: Any) -> AuditQuery:
+        """Returns the same as :meth:`query`, after a check of the filter ``product_category`` if it has one.
+
+        The check needs the account's product categories, which are requested once. Raises ``ConfigurationError`` with
+        the nearest name for an unknown one. If the list cannot be read, a warning says so, and the API decides.
+        """
+        query = self.query(*log, **options)
+        self._check_categories(query)
+        return query
+
+    def _check_categories(self, query: AuditQuery) -> None:
+        if wanted_categories(query):
+            self._category_check.check(query, self.reader(with_retries=False))
 
     # -- planning -----------------------------------------------------------------------------------------------
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from datetime import date, datetime, timedelta
-from typing import Literal, Required, TypeAlias, TypedDict
+from typing import Any, Literal, NamedTuple, Required, TypeAlias, TypedDict
 
 Bound: TypeAlias = datetime | date | str
 """A datetime, a date or RFC 3339 text; in UTC if it has no offset."""
@@ -297,6 +297,31 @@ class V2ConnectionParameters(V2OrganizationFilters, _V2Paging, total=False):
     scope: Required[Literal["organization"]]
     """Whose log: ``account``, ``user`` or ``organization``; by default decided by the id in the call, else by the id
     in the connection (``account`` if it has both)."""
+
+
+class HistoryParameters(_Range, total=False):
+    """Parameters of a resource history; the endpoint has no filters."""
+
+    direction: Literal["asc", "desc"] | None
+    """Order by event time; by default ``desc``, as in the API."""
+    limit: int | None
+    """Page size to request, 1 to 1000; by default 1000."""
+    account_id: str | None
+    """Account whose log has the record; by default the connection's."""
+    organization_id: str | None
+    """Organization whose log has the record; by default the connection's."""
+    scope: Literal["account", "organization"] | None
+    """Whose log: ``account`` or ``organization``; by default decided by the id in the call, else by the id in the
+    connection (``account`` if it has both)."""
+
+
+class ResourceHistory(NamedTuple):
+    """The audit records of one resource, and how the API identified it."""
+
+    status: str
+    """``exact``, ``approximate``, ``unavailable`` or ``not_found``; the last two have no records."""
+    records: list[dict[str, Any]]
+    """The records, each id once, in the order that was asked for."""
 
 
 class PlanOptions(TypedDict, total=False):

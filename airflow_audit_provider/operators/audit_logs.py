@@ -364,7 +364,7 @@ class CloudflareAuditLogsToObjectStorageOperator(StitchedLanding):
         if self.history is not None:
             # Checked again, because a template may have rendered to other filters.
             check_shared_filters(self.filters)
-        return self.hook.query(
+        return self.hook.checked_query(
             self._stream or self.api_version,
             "account" if self.history is not None else self.scope,
             account_id=self.account_id,

@@ -124,7 +124,7 @@ class CloudflareAuditLogsPlanOperator(BaseOperator):
         return plan.summary()
 
     def _plan(self) -> Plan:
-        query = self.hook.query(
+        query = self.hook.checked_query(
             self.api_version,
             self.scope,
             account_id=self.account_id,

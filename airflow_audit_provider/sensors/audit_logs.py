@@ -173,5 +173,5 @@ class CloudflareAuditLogActivitySensor(BaseSensorOperator):
         from airflow_audit_provider.core.watch.activity import ActivityDemand
         from airflow_audit_provider.pipelines.watch import count_activity
 
-        query, demand = self.hook.query(**self._query), ActivityDemand(self._since(context), self.minimum_count)
+        query, demand = self.hook.checked_query(**self._query), ActivityDemand(self._since(context), self.minimum_count)
         return count_activity(query, demand, self.hook.reader(with_retries=not self.deferrable))

@@ -15,9 +15,9 @@ from airflow_audit_provider.testing.faults import damaged
 from airflow_audit_provider.testing.filters import BadQueryError, Params, without_id
 from airflow_audit_provider.testing.instants import SECOND_NS, format_instant
 from airflow_audit_provider.testing.misbehaviour import Misbehaviour, Struck
-from airflow_audit_provider.testing.pages import page_v1, page_v2
+from airflow_audit_provider.testing.pages import Page, page_v1, page_v2
 from airflow_audit_provider.testing.query import Query, as_taken, query_v1, query_v2
-from airflow_audit_provider.testing.records import Feed
+from airflow_audit_provider.testing.records import Feed, Row
 from airflow_audit_provider.testing.selection import Order, Position, Selection
 from airflow_audit_provider.testing.settings import Settings
 from airflow_audit_provider.testing.vocabulary import hex_id
@@ -58,15 +58,25 @@ class AuditLogs:
     def _v2(self, feed: Feed, params: Params, struck: Struck, turn: Turn) -> Response:
         is_organization = feed.scope.startswith("organizations/")
         asked = query_v2(params, organization=is_organization, ignores_negation=Misbehaviour.IGNORED_NOT in struck)
-        query = as_taken(asked, struck)
+        page = self.page(feed, as_taken(asked, struck), struck, turn)
+        place, end = self._settings.cursor_place, self._settings.cursor_end
+        return records_v2(page, place, end, with_facts=Misbehaviour.MISSING_RESULT_FACTS not in struck)
+
+    def page(self, feed: Feed, query: Query, struck: Struck, turn: Turn) -> Page:
+        """Returns the page of a query of version 2."""
         by_row = not self._settings.cursor_by_offset and self._order(query, struck, turn).plain
 
         def select(after: Position | None) -> Selection:
             return self._selection(feed, query, struck, turn, after)
 
-        page = page_v2(select, query, struck, by_row=by_row)
-        place, end = self._settings.cursor_place, self._settings.cursor_end
-        return records_v2(page, place, end, with_facts=Misbehaviour.MISSING_RESULT_FACTS not in struck)
+        return page_v2(select, query, struck, by_row=by_row)
+
+    def find(self, feed: Feed, record_id: str, between: tuple[int, int], turn: Turn) -> Row | None:
+        """Returns the record of an id whose event time lies in a range and that is kept now, None without one."""
+        oldest, newest = self.kept(turn[0])
+        lower, upper = (max(oldest, between[0]), ""), (min(newest, between[1]), "")
+        rows = Selection(self._dataset, feed, lower, upper, Order(descending=False))
+        return next((row for row in rows if row.id == record_id), None)
 
     def _selection(self, feed: Feed, query: Query, struck: Struck, turn: Turn, after: Position | None) -> Selection:
         """Returns the records of a query, after one record if given."""

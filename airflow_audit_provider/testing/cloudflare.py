@@ -18,8 +18,9 @@ from airflow_audit_provider.testing.audit_logs import AuditLogs
 from airflow_audit_provider.testing.credentials import Gate, no_route
 from airflow_audit_provider.testing.dataset import Dataset
 from airflow_audit_provider.testing.envelopes import failure, result
-from airflow_audit_provider.testing.faults import Exchange, exchange_of, replacement, too_many
+from airflow_audit_provider.testing.faults import Exchange, damaged, exchange_of, replacement, too_many
 from airflow_audit_provider.testing.filters import Params
+from airflow_audit_provider.testing.histories import Histories
 from airflow_audit_provider.testing.instants import to_ns
 from airflow_audit_provider.testing.limits import RateLimit, Verdict
 from airflow_audit_provider.testing.misbehaviour import Struck, Switch
@@ -55,11 +56,13 @@ class FakeCloudflare:
         self._now = now
         self._dataset = Dataset(self.settings)
         self._audit_logs = AuditLogs(self._dataset, self.settings)
+        self._histories = Histories(self._audit_logs)
         self._gate = Gate(self.settings)
         self._limit = RateLimit(self.settings)
         self._lock = threading.RLock()
         self._request_count = 0
         self._audit_count = 0
+        self._other_counts = {Endpoint.CATEGORIES: 0, Endpoint.HISTORY: 0}
         self._switches: tuple[Switch, ...] = ()
         self.misbehave(*misbehaviours)
 
@@ -135,13 +138,13 @@ class FakeCloudflare:
         return self._asked(route, path, params)
 
     def _asked(self, route: Route, path: str, params: Params) -> Exchange:
-        """Calls the endpoint; only requests for records are counted and can misbehave."""
+        """Calls the endpoint; requests of each endpoint but the token check are counted and can misbehave."""
         if route.endpoint is Endpoint.VERIFY:
             token_id = hex_id("token", self.settings.seed)
             messages = [(10000, "This API Token is valid and active")]
             return Exchange(result({"id": token_id, "status": "active"}, messages))
-        if route.endpoint is Endpoint.CATEGORIES:
-            return Exchange(result(_categories()))
+        if route.endpoint is not Endpoint.RECORDS:
+            return self._other(route, path, params)
         self._audit_count += 1
         now_at = self._now()
         struck = Struck(self._switches, self._audit_count, route.version, self.settings.seed)
@@ -149,6 +152,19 @@ class FakeCloudflare:
         response = replacement(struck, path, route.version, now_at)
         if response is None:
             response = self._audit_logs.answer(route.feed, params, struck, (to_ns(now_at), self._audit_count))
+        return exchange_of(struck, response)
+
+    def _other(self, route: Route, path: str, params: Params) -> Exchange:
+        """Calls the endpoint of product categories or of a resource history."""
+        self._other_counts[route.endpoint] += 1
+        count, now_at = self._other_counts[route.endpoint], self._now()
+        struck = Struck(self._switches, count, route.version, self.settings.seed, route.endpoint.name.lower())
+        response = replacement(struck, path, route.version, now_at)
+        if response is None and route.endpoint is Endpoint.CATEGORIES:
+            response = damaged(struck, result(_categories()))
+        elif response is None:
+            self._dataset.reveal(to_ns(now_at), self._audit_count)
+            response = self._histories.answer(route, params, struck, (to_ns(now_at), count))
         return exchange_of(struck, response)
 
     def _marks(self, verdict: Verdict, now_at: datetime) -> dict[str, str]:

@@ -54,7 +54,7 @@ def records_v1(page: Page, query: Query) -> Response:
             "total_count": page.total_count,
         }
         facts = b',"result_info":' + msgspec.json.encode(result_info)
-    body = b'{"result":[%b],"success":true,"errors":[],"messages":[]%b}' % (_joined(page.rows), facts)
+    body = b'{"result":[%b],"success":true,"errors":[],"messages":[]%b}' % (joined(page.rows), facts)
     return Response(200, JSON, body)
 
 
@@ -70,7 +70,7 @@ def records_v2(page: Page, place: CursorPlace, end: CursorEnd, *, with_facts: bo
         if has_cursor_field and place in (CursorPlace.SDK, CursorPlace.BOTH):
             result_info["cursors"] = {"after": cursor}
         facts = b',"result_info":' + msgspec.json.encode(result_info)
-    return Response(200, JSON, b'{"success":true,"errors":[],"result":[%b]%b}' % (_joined(page.rows), facts))
+    return Response(200, JSON, b'{"success":true,"errors":[],"result":[%b]%b}' % (joined(page.rows), facts))
 
 
 def result(value: Any, messages: Sequence[Problem] = ()) -> Response:
@@ -112,7 +112,8 @@ def _cell(value: Any) -> str:
     return "" if value is None else value if isinstance(value, str) else msgspec.json.encode(value).decode()
 
 
-def _joined(rows: Sequence[Row]) -> bytes:
+def joined(rows: Sequence[Row]) -> bytes:
+    """Returns the records of a list, as they are."""
     return b",".join([row.raw for row in rows])
 
 

@@ -58,6 +58,7 @@ class Misbehaviour(StrEnum):
     HUGE_RECORDS = "huge_records"
     PRETTY_JSON = "pretty_json"
     REDIRECT = "redirect"
+    HISTORY_STATUS = "history_status"
 
 
 MEANINGS: dict[Misbehaviour, str] = {
@@ -108,7 +109,10 @@ MEANINGS: dict[Misbehaviour, str] = {
     Misbehaviour.HUGE_RECORDS: "value bytes: every 500th record of a day has that many bytes (default 5000000)",
     Misbehaviour.PRETTY_JSON: "the body is indented JSON",
     Misbehaviour.REDIRECT: "value host: 302 to the same path on another host (default other.example.com)",
+    Misbehaviour.HISTORY_STATUS: "value exact|approximate|unavailable|not_found: what a resource history states, "
+    "whatever the record is (default unavailable)",
 }
+ENDPOINTS = ("records", "history", "categories")
 
 # These change records themselves: `every` counts the records of a day, not requests.
 RESHAPING = frozenset({Misbehaviour.ODD_TIMESTAMPS, Misbehaviour.ODD_FIELDS, Misbehaviour.HUGE_RECORDS})
@@ -120,7 +124,8 @@ class Switch(NamedTuple):
 
     ``every`` n: each nth audit request (counted from 1; None: the kind's default, mostly 1); ``first`` n: the first n
     only; ``after`` n: not the first n; ``share`` in (0, 1): at random, the same for the same seed; ``version``:
-    only ``v1`` or ``v2``.
+    only ``v1`` or ``v2``. ``endpoint``: ``records`` (default), ``history`` or ``categories``, whose requests are
+    counted separately.
     """
 
     kind: Misbehaviour
@@ -130,11 +135,16 @@ class Switch(NamedTuple):
     after: int = 0
     share: float | None = None
     version: str | None = None
+    endpoint: str = "records"
 
     @property
     def period(self) -> int:
         """Interval of requests, or of records, to which it applies."""
         return self.every or _DEFAULT_EVERY.get(self.kind, 1)
+
+    def of(self, endpoint: str) -> bool:
+        """Returns whether it is about the requests of an endpoint."""
+        return (self.endpoint if self.kind is not Misbehaviour.HISTORY_STATUS else "history") == endpoint
 
     def strikes(self, number: int, version: str, seed: int) -> bool:
         """Returns whether it applies to the audit request of this number."""
@@ -150,8 +160,11 @@ class Switch(NamedTuple):
 class Struck:
     """Misbehaviours that apply to one request."""
 
-    def __init__(self, switches: Iterable[Switch], number: int, version: str, seed: int) -> None:
-        self._by_kind = {s.kind: s for s in switches if s.kind not in RESHAPING and s.strikes(number, version, seed)}
+    def __init__(
+        self, switches: Iterable[Switch], number: int, version: str, seed: int, endpoint: str = "records"
+    ) -> None:
+        own = [s for s in switches if s.kind not in RESHAPING and s.of(endpoint)]
+        self._by_kind = {s.kind: s for s in own if s.strikes(number, version, seed)}
 
     def __contains__(self, kind: object) -> bool:
         return kind in self._by_kind
@@ -168,7 +181,10 @@ class Struck:
 
 
 def parse_switch(text: str) -> Switch:
-    """Parses ``kind=value,every=3,first=10,after=2,share=0.1,version=v2``, or part of it; raises ValueError."""
+    """Parses ``kind=value,every=3,first=10,after=2,share=0.1,version=v2,endpoint=history``, or part of it.
+
+    Raises ValueError for anything else.
+    """
     head, *rest = text.split(",")
     name, _, value = head.partition("=")
     options = dict(part.split("=", 1) for part in rest)
@@ -176,7 +192,10 @@ def parse_switch(text: str) -> Switch:
     after = int(options.pop("after", "0"))
     share = float(options.pop("share")) if "share" in options else None
     version = options.pop("version", None)
+    endpoint = options.pop("endpoint", "records")
+    if endpoint not in ENDPOINTS:
+        raise ValueError(f"unknown endpoint in {text!r}: give one of {', '.join(ENDPOINTS)}")
     if options:
         raise ValueError(f"unknown options in {text!r}: {', '.join(options)}")
     typed: int | str | None = int(value) if value.isdigit() else value or None
-    return Switch(Misbehaviour(name), typed, every, first, after, share, version)
+    return Switch(Misbehaviour(name), typed, every, first, after, share, version, endpoint)

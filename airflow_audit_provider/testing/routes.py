@@ -19,15 +19,20 @@ class Endpoint(Enum):
 
     RECORDS = auto()
     CATEGORIES = auto()
+    HISTORY = auto()
     VERIFY = auto()
 
 
 class Route(NamedTuple):
-    """An endpoint of a scope (``accounts/<id>``, ``organizations/<id>`` or ``user``) in a version."""
+    """An endpoint of a scope (``accounts/<id>``, ``organizations/<id>`` or ``user``) in a version.
+
+    ``record_id`` is the record in the path of a resource history.
+    """
 
     endpoint: Endpoint
     version: str
     scope: str
+    record_id: str = ""
 
     @property
     def feed(self) -> Feed:
@@ -39,6 +44,7 @@ _ROUTES = (
     (re.compile(r"(accounts/[^/]+|user)/audit_logs"), Endpoint.RECORDS, "v1"),
     (re.compile(r"((?:accounts|organizations)/[^/]+)/logs/audit"), Endpoint.RECORDS, "v2"),
     (re.compile(r"(accounts/[^/]+)/logs/audit/product_categories"), Endpoint.CATEGORIES, "v2"),
+    (re.compile(r"((?:accounts|organizations)/[^/]+)/logs/audit/([^/]+)/history"), Endpoint.HISTORY, "v2"),
     (re.compile(r"(accounts/[^/]+|user)/tokens/verify"), Endpoint.VERIFY, "v1"),
 )
 
@@ -51,5 +57,5 @@ def route_of(path: str) -> Route | None:
     for pattern, endpoint, version in _ROUTES:
         found = pattern.fullmatch(below)
         if found:
-            return Route(endpoint, version, found.group(1))
+            return Route(endpoint, version, *found.groups())
     return None

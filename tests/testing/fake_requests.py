@@ -84,6 +84,12 @@ def ids(found: list[list[Any]]) -> list[str]:
     return [record["id"] for page in found for record in page]
 
 
+def as_id(raw: bytes) -> tuple[str, str]:
+    """Returns the id and the time of a record of version 2."""
+    record = msgspec.json.decode(raw)
+    return record["id"], record["action"]["time"]
+
+
 def true_ids(fake: FakeCloudflare, version: str = "v1", scope: str | None = None) -> list[str]:
     """Returns the true ids of both days, oldest first."""
     return [row.id for row in fake.truth(version, scope, START, END)]

@@ -25,7 +25,7 @@ def test_switch_is_parsed_from_text(text: str, switch: Switch) -> None:
     assert parse_switch(text) == switch
 
 
-@pytest.mark.parametrize("text", ["nonsense", "slow=1,often=2", "slow,every=x"])
+@pytest.mark.parametrize("text", ["nonsense", "slow=1,often=2", "slow,every=x", "slow,endpoint=other"])
 def test_unknown_switch_is_rejected(text: str) -> None:
     """Rejects an unknown kind or condition."""
     with pytest.raises(ValueError, match=r"."):

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from enum import StrEnum
 from typing import Any, NamedTuple
 
@@ -13,7 +14,8 @@ import msgspec
 
 from airflow_audit_provider.core.api.endpoints import PATHS, Filters, name_audit_log
 from airflow_audit_provider.core.api.records import ApiVersion
-from airflow_audit_provider.core.ports import Request
+from airflow_audit_provider.core.api.responses import Page, has_no_route, lost_log_error, read_page
+from airflow_audit_provider.core.ports import Request, Response
 from airflow_audit_provider.core.windows.window import format_second
 from airflow_audit_provider.exceptions import ConfigurationError
 
@@ -90,6 +92,18 @@ class AuditQuery(msgspec.Struct, frozen=True):
         """Returns the HTTP request for one page."""
         window = self.window_params(page.since_seconds, page.before_seconds)
         return Request(self.path, (*self.filters, *window, ("direction", page.direction), *self._position(page)))
+
+    def read_page(self, response: Response, now: datetime, *, has_returned_pages: bool) -> Page:
+        """Returns the page in a response of ``now``; raises the error that the response stands for.
+
+        A log that cannot be found is another error after it ``has_returned_pages``: its id is then right.
+        """
+        if has_returned_pages and has_no_route(response):
+            raise lost_log_error(response, self.log_name)
+        return self._page_in(response, now)
+
+    def _page_in(self, response: Response, now: datetime) -> Page:
+        return read_page(self.version, response, now, self.log_name)
 
     def export_request(self, since_seconds: int, before_seconds: int) -> Request:
         """Returns the HTTP request for the CSV export; raises ``ConfigurationError`` for version 2, which has none.

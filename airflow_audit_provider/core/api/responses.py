@@ -55,12 +55,14 @@ class Page(NamedTuple):
     """The records of one response in order of arrival, and whether it names a next page.
 
     ``cursor`` is the token of the next page or None. ``states_end`` is true if the response has a field for the cursor
-    that is empty (version 2 only). A missing field states nothing, and version 1 has none.
+    that is empty (version 2 only). A missing field states nothing, and version 1 has none. ``history_status`` is what a
+    page of a resource history states about it, None for any other page.
     """
 
     records: list[AuditRecord]
     cursor: str | None = None
     states_end: bool = False
+    history_status: str | None = None
 
 
 class _Envelope(msgspec.Struct, gc=False):
@@ -72,6 +74,7 @@ class _Envelope(msgspec.Struct, gc=False):
 
 class _ErrorEnvelope(msgspec.Struct, gc=False):
     errors: Any = None
+    result_info: Any = None
 
 
 _ENVELOPE = msgspec.json.Decoder(_Envelope)
@@ -83,6 +86,22 @@ def read_page(version: ApiVersion, response: Response, now: datetime, log_name: 
 
     ``now`` is the time of the response, from which a ``Retry-After`` date is counted; errors name ``log_name``.
     """
+    response, envelope = _envelope_of(response, now, log_name)
+    records = read_records(version, envelope.result or [], response.body)
+    if version is ApiVersion.V1:
+        # Cloudflare API docs, v1: the response schema has no `result_info`. Where one was observed, it named no cursor.
+        return Page(records)
+    cursor = _cursor(envelope.result_info)
+    return Page(records, cursor, states_end=cursor is None and _states_end(envelope.result_info))
+
+
+def read_entries(response: Response, now: datetime, log_name: str) -> list[msgspec.Raw]:
+    """Returns the entries of a list that are no audit records; raises what :func:`read_page` raises."""
+    return _envelope_of(response, now, log_name)[1].result or []
+
+
+def _envelope_of(response: Response, now: datetime, log_name: str) -> tuple[Response, _Envelope]:
+    """Returns the response without a byte order mark, and its envelope, which has a result."""
     if response.status != 200:
         raise error_of(response, now, log_name)
     # RFC 8259, 8.1: parsers "MAY ignore the presence of a byte order mark rather than treating it as an error".
@@ -92,12 +111,7 @@ def read_page(version: ApiVersion, response: Response, now: datetime, log_name: 
         # Cloudflare API docs, both versions: `result` is an array. Null states neither records nor their absence:
         # one transient null would make a full window look empty, so it is never taken for an empty page.
         raise _without_result(response)
-    records = read_records(version, envelope.result, response.body)
-    if version is ApiVersion.V1:
-        # Cloudflare API docs, v1: the response schema has no `result_info`. Where one was observed, it named no cursor.
-        return Page(records)
-    cursor = _cursor(envelope.result_info)
-    return Page(records, cursor, states_end=cursor is None and _states_end(envelope.result_info))
+    return response, envelope
 
 
 def _read_envelope(response: Response, now: datetime) -> _Envelope:
@@ -356,6 +370,15 @@ def _errors(body: bytes) -> list[Mapping[str, Any]]:
     return entries + [
         link for chain in chains if isinstance(chain, list) for link in chain if isinstance(link, Mapping)
     ]
+
+
+def result_facts(body: bytes) -> Mapping[str, Any]:
+    """Returns the object ``result_info`` of a response, empty if there is none that can be read."""
+    try:
+        facts = _ERROR_ENVELOPE.decode(body).result_info
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return {}
+    return facts if isinstance(facts, Mapping) else {}
 
 
 def _codes(body: bytes) -> set[int]:

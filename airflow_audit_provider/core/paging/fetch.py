@@ -16,7 +16,7 @@ from typing import NamedTuple, TypeAlias
 from airflow_audit_provider.core.api.query import AuditQuery, PageRequest
 from airflow_audit_provider.core.api.rate_limiter import RateLimiter, SentRequest
 from airflow_audit_provider.core.api.records import AuditRecord
-from airflow_audit_provider.core.api.responses import Page, has_no_route, lost_log_error, read_page
+from airflow_audit_provider.core.api.responses import Page
 from airflow_audit_provider.core.api.retry import RetryLimits, retry_delay, sane_retry_after
 from airflow_audit_provider.core.api.token_budget import Grant, Outcome, SharedRateLimiter, Ticket
 from airflow_audit_provider.core.paging.window_reader import SinglePageReader, WindowReader
@@ -215,9 +215,8 @@ class _PageFetcher:
             raise response
         self._reader.trip_seconds += time.monotonic_seconds - sent.at_seconds
         self._rate_limiter.on_response(sent, response.headers, time.monotonic_seconds)
-        if self._has_returned_pages and has_no_route(response):
-            raise lost_log_error(response, self._query.log_name)
-        return read_page(self._query.version, response, time.now, self._query.log_name), response
+        page = self._query.read_page(response, time.now, has_returned_pages=self._has_returned_pages)
+        return page, response
 
 
 def _settle(grant: Grant | None, result: StepResult, blocked_seconds: float = 0.0) -> Generator[Step, StepResult, None]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from dataclasses import replace
 
+from airflow_audit_provider.core.api.history import HistoryStatus
 from airflow_audit_provider.core.api.query import Direction, PageRequest
 from airflow_audit_provider.core.api.read_stats import ReadStats
 from airflow_audit_provider.core.api.records import AuditRecord, in_order, inside
@@ -22,6 +23,8 @@ from airflow_audit_provider.exceptions import ConfigurationError, SourceError
 
 # Eight full pages: 8,000 records are in memory at most before a paginator is cut, unless one second holds more.
 DEFAULT_PAGES_PER_CUT = 8
+# Statements that end a reading without a proof, because they are about the resource and not about a range of time.
+_NO_HISTORY = (HistoryStatus.UNAVAILABLE, HistoryStatus.NOT_FOUND)
 
 
 class WindowReader:
@@ -121,6 +124,26 @@ class WindowReader:
             behind = bisect_left(received, still_to_read.end_ns, key=_event_ns)
             self.surplus.add(received[first:behind], still_to_read, are_outside=False)
             self.surplus.add(paginator.outside, still_to_read, are_outside=True)
+
+
+class HistoryReader(WindowReader):
+    """Reads the history of a resource inside one window; driven like any window reader.
+
+    ``history_status`` is what the pages state, ``approximate`` if one of them does; None before the first one.
+    """
+
+    history_status: str | None = None
+
+    def receive(self, page: Page) -> list[AuditRecord]:
+        """Processes the requested page; one that states that there is no history is the last."""
+        if page.history_status in _NO_HISTORY and self.stats.page_count == 0:
+            self.history_status = page.history_status
+            self.stats.page_count += 1
+            self._start(None)
+            return []
+        if self.history_status != HistoryStatus.APPROXIMATE:
+            self.history_status = page.history_status
+        return super().receive(page)
 
 
 class SinglePageReader:
