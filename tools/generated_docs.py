@@ -21,6 +21,7 @@ import msgspec
 from airflow_audit_provider.cli.reconcile_command import PublishedReconcile
 from airflow_audit_provider.hooks import parameters as hook_parameters
 from airflow_audit_provider.pipelines.coverage import PublishedCoverage
+from airflow_audit_provider.pipelines.freshness import FreshnessReport
 from airflow_audit_provider.pipelines.plan_report import Plan
 from airflow_audit_provider.pipelines.verify import PublishedReport
 from tests.live.versions.versions import VERSIONS
@@ -33,11 +34,13 @@ REPORT_SCHEMA = DOCS / "reference" / "verify-report.schema.json"
 PLAN_SCHEMA = DOCS / "reference" / "backfill-plan.schema.json"
 RECONCILE_SCHEMA = DOCS / "reference" / "reconcile-report.schema.json"
 COVERAGE_SCHEMA = DOCS / "reference" / "coverage.schema.json"
+FRESHNESS_SCHEMA = DOCS / "reference" / "freshness.schema.json"
 BLOCK = re.compile(r"(<!-- generated: (?P<name>[\w-]+) -->\n).*?(<!-- end of generated: (?P=name) -->)", re.DOTALL)
 PINNED = re.compile(r"^(?P<name>[a-z0-9-]+)(?:\[[^\]]*\])?==(?P<version>[^ ;\\]+)", re.MULTILINE)
 COMMANDS = (
     "verify",
     "coverage",
+    "freshness",
     "report",
     "plan",
     "pull",
@@ -182,6 +185,11 @@ def coverage_schema() -> str:
     return _schema("Coverage of airflow-audit-provider coverage --json", PublishedCoverage)
 
 
+def freshness_schema() -> str:
+    """Returns the JSON Schema of what ``freshness --json`` prints."""
+    return _schema("Result of airflow-audit-provider freshness --json", FreshnessReport)
+
+
 def reconcile_schema() -> str:
     """Returns the JSON Schema of what ``reconcile --json`` prints."""
     return _schema("Result of airflow-audit-provider reconcile --json", PublishedReconcile)
@@ -245,6 +253,7 @@ def main() -> int:
         (REPORT_SCHEMA, report_schema()),
         (PLAN_SCHEMA, plan_schema()),
         (COVERAGE_SCHEMA, coverage_schema()),
+        (FRESHNESS_SCHEMA, freshness_schema()),
         (RECONCILE_SCHEMA, reconcile_schema()),
     )
     for path, schema in schemas:

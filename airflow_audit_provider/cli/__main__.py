@@ -34,6 +34,7 @@ from airflow_audit_provider.cli.arguments import (
 )
 from airflow_audit_provider.cli.completion_command import PROGRAM, add_completion, complete
 from airflow_audit_provider.cli.coverage_command import add_coverage
+from airflow_audit_provider.cli.freshness_command import add_freshness
 from airflow_audit_provider.cli.load_command import add_load
 from airflow_audit_provider.cli.plan_command import add_plan
 from airflow_audit_provider.cli.pull_command import add_pull
@@ -154,6 +155,7 @@ def _parser(program: str = PROGRAM) -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     add_verify(commands)
     add_coverage(commands)
+    add_freshness(commands)
     add_report(commands)
     add_plan(commands)
     add_pull(commands)

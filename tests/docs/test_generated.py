@@ -52,6 +52,11 @@ def test_schema_of_coverage_is_up_to_date() -> None:
     assert generated_docs.COVERAGE_SCHEMA.read_text(encoding="utf-8") == generated_docs.coverage_schema(), REMEDY
 
 
+def test_schema_of_freshness_is_up_to_date() -> None:
+    """The published JSON Schema is that of today's result of freshness."""
+    assert generated_docs.FRESHNESS_SCHEMA.read_text(encoding="utf-8") == generated_docs.freshness_schema(), REMEDY
+
+
 def test_schema_of_reconcile_is_up_to_date() -> None:
     """The published JSON Schema is that of today's result of reconcile."""
     assert generated_docs.RECONCILE_SCHEMA.read_text(encoding="utf-8") == generated_docs.reconcile_schema(), REMEDY

@@ -1,0 +1,131 @@
+"""The command ``freshness``: how fresh a destination is, how late records came, and the settings that follow.
+
+Invariant: it writes nothing to the destination.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+import msgspec
+
+from airflow_audit_provider.adapters.clock import SystemClock
+from airflow_audit_provider.adapters.storage.fsspec_store import store_from_uri
+from airflow_audit_provider.cli.arguments import (
+    EXIT_OK,
+    CommandResult,
+    Commands,
+    add_archive_command,
+    hours,
+    minutes,
+)
+from airflow_audit_provider.cli.progress import ReadProgress
+from airflow_audit_provider.core.limits import DEFAULT_SETTLE_DELAY
+from airflow_audit_provider.core.verification.findings import as_table, printable
+from airflow_audit_provider.core.verification.lateness import Lateness, Proposal, Quantiles
+from airflow_audit_provider.core.windows.window import format_instant
+from airflow_audit_provider.pipelines.freshness import Freshness, FreshnessReport, freshness_report
+
+_UNITS = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
+
+
+def add_freshness(commands: Commands) -> None:
+    """Adds the command ``freshness``."""
+    summary = "show how fresh a destination is, how late records came, and which settle delay and lookback follow"
+    parser = add_archive_command(commands, "freshness", _freshness, summary)
+    parser.add_argument(
+        "--settle-delay",
+        type=minutes,
+        default=DEFAULT_SETTLE_DELAY,
+        metavar="MINUTES",
+        help="settle_delay of the DAG that lands the windows; default: 15",
+    )
+    parser.add_argument(
+        "--lookback",
+        type=hours,
+        metavar="HOURS",
+        help="lookback of that DAG: how long after its end a window is read again; default: unknown",
+    )
+
+
+def _freshness(options: argparse.Namespace) -> CommandResult:
+    clock, root = SystemClock(), store_from_uri(options.destination)
+    with ReadProgress(sys.stderr, clock) as progress:
+        found = freshness_report(progress.observed(root), clock.now(), options.settle_delay, options.lookback)
+    return CommandResult(EXIT_OK, freshness_text(found), msgspec.to_builtins(found))
+
+
+def freshness_text(found: FreshnessReport) -> str:
+    """Returns the report for people."""
+    parts = [printable(found.dataset), *_freshness_lines(found.freshness), "", *_lateness_lines(found.lateness)]
+    return "\n".join(parts) + "\n"
+
+
+def _freshness_lines(found: Freshness) -> list[str]:
+    lines = []
+    if found.landed_until_at is not None and found.landed_lag_seconds is not None:
+        lines.append(f"Landed until {format_instant(found.landed_until_at)}, {_length(found.landed_lag_seconds)} ago.")
+    if found.last_event_at is not None and found.last_event_age_seconds is not None:
+        at, age = format_instant(found.last_event_at), _length(found.last_event_age_seconds)
+        lines.append(f"The newest record is of {at}, {age} ago.")
+    return lines
+
+
+def _lateness_lines(found: Lateness) -> list[str]:
+    commits = f"{found.first_count} records were in the first commit of their window."
+    windows = f"{found.window_count} windows: {found.delayed_count} first read long after they were due, "
+    windows += f"{found.open_count} still read again, {found.unknown_count} without an entry in the commit log."
+    lines = [f"{found.late_count} late records in {found.addition_count} parts; {commits}", windows]
+    if found.at_least is not None and found.at_most is not None:
+        columns = ("lateness of late records", "p50", "p95", "p99", "p99.9", "longest")
+        rows = [columns, ("at least", *_lengths(found.at_least)), ("at most", *_lengths(found.at_most))]
+        lines += ["", as_table(rows).rstrip()]
+    settings = (("settle_delay", found.settle_delay), ("lookback", found.lookback))
+    heading = ("setting", "now", "proposed", "would have missed none", "misses now", "misses then", "of records")
+    lines += ["", as_table([heading, *(_row(name, one) for name, one in settings)]).rstrip(), ""]
+    return lines + [f"{name}: {note}" for name, one in settings for note in _notes(one, found)] + _limits(found)
+
+
+def _row(name: str, one: Proposal) -> tuple[str, ...]:
+    lengths = (one.current, one.proposed, one.none_missed)
+    counts = (one.missed_now, one.missed_proposed, one.record_count)
+    texts = ["-" if value is None else _length(value) for value in lengths]
+    return (name, *texts, *("-" if count is None else str(count) for count in counts))
+
+
+def _notes(one: Proposal, found: Lateness) -> list[str]:
+    if one.proposed is not None:
+        return []
+    counts = f"{one.record_count} of the {one.needed_count} records that 99.9 % with a confidence of 95 % need"
+    note = f"not enough to propose a value, {counts}."
+    if one is found.lookback and found.longest_surely_bounded is not None:
+        share = f"{100 * found.longest_surely_bounded:.1f} %"
+        note += f" With the same confidence, {share} of late records are not later than the latest one here."
+    return [note]
+
+
+def _limits(found: Lateness) -> list[str]:
+    lines = ["Records later than the lookback are in none of these figures."]
+    if found.is_censored:
+        lines.append(
+            "Records came almost as late as the lookback can show: later ones are likely. Read older days again once, "
+            "for example with a longer lookback, and run this command again."
+        )
+    return lines
+
+
+def _lengths(found: Quantiles) -> tuple[str, ...]:
+    return tuple(map(_length, (found.p50, found.p95, found.p99, found.p99_9, found.longest)))
+
+
+def _length(seconds: float) -> str:
+    """Returns a length in its two greatest units, such as ``1 d 3 h``."""
+    rest, texts = round(seconds), []
+    for size, unit in _UNITS:
+        count, rest = divmod(rest, size)
+        if count:
+            texts.append(f"{count} {unit}")
+        elif texts:
+            break
+    return " ".join(texts[:2]) or "0 s"
