@@ -11,7 +11,9 @@ from collections.abc import Mapping
 
 from airflow_audit_provider.core.archive.dataset import Dataset, check_one_dataset, dataset_of, read_dataset
 from airflow_audit_provider.core.archive.object_keys import DATASET_KEY, MANIFEST_FOLDER, newest_manifests
+from airflow_audit_provider.core.archive.stitching import STITCHING_KEY, stream_folder
 from airflow_audit_provider.core.ports import Store
+from airflow_audit_provider.exceptions import CommitConflictError
 from airflow_audit_provider.formats.options import RAW
 from airflow_audit_provider.formats.part_format import PartFormat, part_format
 from airflow_audit_provider.pipelines.committed import read_committed
@@ -48,6 +50,18 @@ def check_held_dataset(
     if newest:
         committed = read_committed(store, newest[max(newest)])
         check_one_dataset(dataset_of(committed.manifest), pulled, committed.key, is_erasure=is_erasure)
+
+
+def check_no_root(store: Store, version: str) -> None:
+    """Raises ``CommitConflictError`` if the destination is the root of a stitched history, which holds no window."""
+    if store.read(STITCHING_KEY) is None:
+        return
+    raise CommitConflictError(
+        "The destination is the root of a stitched history, which holds the windows of each version of the API in a "
+        "folder of its own, so nothing was read or written. Set history='stitched' in the task, with the cut_over of "
+        f"this history, or land version {version} alone into the folder {stream_folder(version)} below it.",
+        key=STITCHING_KEY,
+    )
 
 
 def claim_dataset(store: Store, pulled: Dataset) -> None:

@@ -8,6 +8,7 @@ Invariant: an index is written from manifests that were read themselves, and fro
 from __future__ import annotations
 
 import hashlib
+import threading
 from collections import defaultdict
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
@@ -23,8 +24,10 @@ from airflow_audit_provider.core.ports import ListedObject, Store
 from airflow_audit_provider.core.verification.findings import Finding
 from airflow_audit_provider.core.verification.manifest_index import (
     MOST_UNINDEXED,
+    Copies,
     differing,
     ignored,
+    md5_of,
     newest,
     problem_with,
     read_index,
@@ -41,20 +44,55 @@ from airflow_audit_provider.pipelines.side_by_side import read_each
 _MOST_BYTES = 512 << 20
 
 
+class IndexMemory:
+    """Bytes that decoded indexes may take together; readers of one process can share one.
+
+    A few kilobytes of gzip can hold more than a hundred megabytes, and anyone who can write to a store can put them
+    there. So one index is decoded at a time, and the rest of the bytes is its bound.
+    """
+
+    def __init__(self, most_bytes: int = _MOST_BYTES) -> None:
+        self._lock = threading.Lock()
+        self._left = most_bytes
+
+    def decode(self, key: str, content: bytes) -> tuple[Copies | None, int]:
+        """Returns the copies in an index and how many bytes they take; None if there is no room for them."""
+        with self._lock:
+            if self._left <= 0:
+                return None, 0
+            found = read_index(key, content, self._left)
+            size_bytes = sum(map(len, found.contents.values()))
+            self._left -= size_bytes
+        return found, size_bytes
+
+    def give_back(self, size_bytes: int) -> None:
+        """Makes room for others."""
+        with self._lock:
+            self._left += size_bytes
+
+
 class ManifestIndex:
     """Copies of the manifests of the dataset in a folder, by month; keys are relative to the folder.
 
     Call :meth:`compare` with the listed manifests before any copy is used. ``findings`` are about what was ignored, or
-    could not be written; ``errors`` are those of the store behind them, with the texts of its library.
+    could not be written; ``errors`` are those of the store behind them, with the texts of its library. ``memory`` is
+    that of all readers together; call :meth:`close` when the copies are not needed any more.
     """
 
-    def __init__(self, store: Store, folder: str = "") -> None:
+    def __init__(self, store: Store, folder: str = "", memory: IndexMemory | None = None) -> None:
         self.findings: list[Finding] = []
         self.errors: list[StorageError] = []
         self._store = store
         self._folder = folder
         self._months: dict[str, Mapping[str, bytes]] = {}
         self._confirmed: set[str] = set()
+        self._memory = memory or IndexMemory()
+        self._size_bytes = 0
+
+    def close(self) -> None:
+        """Forgets the copies."""
+        self._months = {}
+        self._memory.give_back(self._size_bytes)
         self._size_bytes = 0
 
     def read(self, start: datetime | None, end: datetime | None) -> None:
@@ -78,14 +116,14 @@ class ManifestIndex:
                 self._add(key, content)
 
     def _add(self, key: str, content: bytes) -> None:
-        if self._size_bytes > _MOST_BYTES:
+        found, size_bytes = self._memory.decode(key, content)
+        if found is None:
             self.findings.append(
                 ignored(key, "the indexes of other months are too large to keep it in memory as well.")
             )
             return
-        found = read_index(key, content)
         self._months[manifest_index_month(key) or ""] = found.contents
-        self._size_bytes += sum(map(len, found.contents.values()))
+        self._size_bytes += size_bytes
         self.findings += [ignored(key, found.problem)] if found.problem else []
 
     def compare(self, listed: Mapping[str, ListedObject]) -> None:
@@ -126,6 +164,11 @@ class ManifestIndex:
         """Ignores the index that has the copy of a manifest."""
         if self.copy(key) is not None:
             self._ignore(month_of(key), problem)
+
+    def forget_unproved(self, listed: Mapping[str, ListedObject]) -> None:
+        """Forgets each copy whose digest the listing does not confirm, so that its manifest is read itself."""
+        copies = ((key, content) for months in self._months.values() for key, content in months.items())
+        self._forget([key for key, content in copies if listed[key].md5 != md5_of(content)])
 
     def _forget(self, keys: Iterable[str]) -> None:
         """Removes copies, so that their manifests are read themselves."""

@@ -34,7 +34,7 @@ from airflow_audit_provider.core.verification.pass_records import Verified, veri
 from airflow_audit_provider.core.windows.window import EARLIEST_AT, LATEST_AT, TimeWindow
 from airflow_audit_provider.exceptions import ReadLimitExceededError, StorageError, VerificationError
 from airflow_audit_provider.pipelines.committed import placed_manifest
-from airflow_audit_provider.pipelines.manifest_index import ManifestIndex
+from airflow_audit_provider.pipelines.manifest_index import IndexMemory, ManifestIndex
 from airflow_audit_provider.pipelines.pass_records import read_passes
 from airflow_audit_provider.pipelines.side_by_side import read_each_within_bounds
 from airflow_audit_provider.pipelines.stitching import held_stitching
@@ -96,14 +96,21 @@ def overview(
     most_read: int = MOST_READ,
     note: Callable[[StorageError], None] | None = None,
     on_manifest: Callable[[str, bytes], None] | None = None,
+    memory: IndexMemory | None = None,
+    *,
+    is_strict: bool = False,
 ) -> Overview:
     """Returns the overview of the dataset at the store's root; raises ``StorageError`` if the store does not answer.
 
     ``note`` gets the errors of what could be left out; the overview itself has them without the texts of libraries.
-    ``on_manifest`` gets the key and the bytes of each manifest that was read, or whose copy was.
+    ``on_manifest`` gets the key and the bytes of each manifest that was read, or whose copy was. ``memory`` is that of
+    the copies in the index. With ``is_strict``, a copy is used only if the listing has its digest.
     """
-    reader = _Reader(store, on_manifest)
-    found = reader.overview(most_read)
+    reader = _Reader(store, on_manifest, memory)
+    try:
+        found = reader.overview(most_read, is_strict=is_strict)
+    finally:
+        reader.close()
     if note is not None:
         for error in reader.errors:
             note(error)
@@ -122,20 +129,25 @@ def bounds_of(root: Store, version: str) -> tuple[datetime | None, datetime | No
 class _Reader:
     """Reads one dataset; ``problems`` collects what is wrong with it as a whole."""
 
-    def __init__(self, store: Store, on_manifest: Callable[[str, bytes], None] | None = None) -> None:
+    def __init__(
+        self, store: Store, on_manifest: Callable[[str, bytes], None] | None, memory: IndexMemory | None
+    ) -> None:
         self._store = store
         self._on_manifest = on_manifest
-        self._index = ManifestIndex(store)
+        self._index = ManifestIndex(store, memory=memory)
+        self.close = self._index.close
         self.errors = self._index.errors
         self._dataset: Dataset | None = None
         self._problems: list[str] = []
 
-    def overview(self, most_read: int) -> Overview:
+    def overview(self, most_read: int, *, is_strict: bool) -> Overview:
         self._dataset = self._described()
         stitching = self._stitching()
         self._index.read(None, None)
         listed = {one.key: one for one in self._store.list_objects(MANIFEST_FOLDER)}
         self._index.compare(listed)
+        if is_strict:
+            self._index.forget_unproved(listed)
         newest = newest_manifests(listed)
         seen = {one.window: one for one in self._seen(newest, most_read)}
         usable = {window: newest[window] for window, one in seen.items() if not one.problem and not one.is_foreign}

@@ -21,6 +21,7 @@ from airflow_audit_provider.core.archive.object_keys import MANIFEST_FOLDER, Win
 from airflow_audit_provider.core.archive.stitching import Stitching, stream_folder
 from airflow_audit_provider.core.ports import Store
 from airflow_audit_provider.core.verification.findings import Finding, FindingKind
+from airflow_audit_provider.core.verification.part_checks import overlap_findings
 from airflow_audit_provider.core.verification.pass_records import PassRecord
 from airflow_audit_provider.core.verification.seal_content import SealedManifest
 from airflow_audit_provider.core.verification.seals import SealChain, sealed_findings
@@ -137,10 +138,12 @@ def _required(stitching: Stitching | None, folder: str) -> TimeWindow | None:
 def _evidence(folder: str, store: Store, required: TimeWindow | None, anchors: TrustAnchors) -> DatasetEvidence:
     # The seals are read first: what they name was committed before.
     sealed, digests = read_whole_chain(store), dict[str, str]()
-    seen = overview(store, sys.maxsize, on_manifest=lambda key, content: digests.update({key: _sha256(content)}))
+    seen = overview(
+        store, sys.maxsize, on_manifest=lambda key, content: digests.update({key: _sha256(content)}), is_strict=True
+    )
     chain, times = sealed.chain, SealTimes(sealed.chain, anchors.timestamps)
     findings = [*sealed.findings, *chain.findings, *_manifest_findings(store, chain, seen, digests)]
-    findings += [*chain.acceptance_findings()]
+    findings += [*chain.acceptance_findings(), *overlap_findings(_newest_by_window(seen))]
     findings += anchor_findings(chain, times, anchors)
     passes = list(islice(read_passes(store, ""), MOST_PASSES))
     found = tuple(one for one in passes if one is not None)
@@ -171,6 +174,10 @@ def _manifest_findings(store: Store, chain: SealChain, seen: Overview, digests: 
 
 def _sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
+
+
+def _newest_by_window(seen: Overview) -> dict[TimeWindow, str]:
+    return dict(zip((one.window for one in seen.windows), _newest_keys(seen), strict=True))
 
 
 def _newest_keys(seen: Overview) -> Iterator[str]:

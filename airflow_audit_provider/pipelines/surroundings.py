@@ -29,13 +29,14 @@ from airflow_audit_provider.core.archive.object_keys import (
     WindowKeys,
     newest_manifests,
 )
+from airflow_audit_provider.core.archive.stitching import STITCHING_KEY
 from airflow_audit_provider.core.ports import Store
 from airflow_audit_provider.core.windows.window import TimeWindow
 from airflow_audit_provider.pipelines.committed import check_distant, committed_manifest, newest_key
-from airflow_audit_provider.pipelines.dataset import check_held_dataset, read_descriptor
+from airflow_audit_provider.pipelines.dataset import check_held_dataset, check_no_root, read_descriptor
 from airflow_audit_provider.pipelines.pull_spec import PullSpec
 
-TOP_LEVEL = (DATASET_KEY, LONG_WINDOW_FOLDER, MANIFEST_FOLDER, STAGING_FOLDER)
+TOP_LEVEL = (DATASET_KEY, LONG_WINDOW_FOLDER, MANIFEST_FOLDER, STAGING_FOLDER, STITCHING_KEY)
 TopLevel = Mapping[str, str | None]
 
 
@@ -123,8 +124,14 @@ def _look_at_top(store: Store, prefixes: list[str]) -> tuple[TopLevel, list[str]
 
 
 def held_descriptor(store: Store, top: TopLevel, expected: Dataset) -> bytes | None:
-    """Returns the dataset descriptor, None if there is none."""
-    return read_descriptor(store, top[DATASET_KEY], expected) if DATASET_KEY in top else None
+    """Returns the dataset descriptor, None if there is none.
+
+    Raises ``CommitConflictError`` for the root of a stitched history, which has another descriptor.
+    """
+    descriptor = read_descriptor(store, top[DATASET_KEY], expected) if DATASET_KEY in top else None
+    if descriptor is None and STITCHING_KEY in top:
+        check_no_root(store, expected.query.version)
+    return descriptor
 
 
 def _questions(

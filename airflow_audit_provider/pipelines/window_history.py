@@ -9,7 +9,7 @@ import hashlib
 from typing import NamedTuple
 
 from airflow_audit_provider.core.archive.manifest import Manifest
-from airflow_audit_provider.core.archive.object_keys import WindowKeys
+from airflow_audit_provider.core.archive.object_keys import DATASET_KEY, WindowKeys
 from airflow_audit_provider.core.ports import Store
 from airflow_audit_provider.exceptions import ReadLimitExceededError, VerificationError
 from airflow_audit_provider.pipelines.committed import placed_manifest
@@ -38,9 +38,15 @@ class WindowHistory(NamedTuple):
 
 
 def window_history(store: Store, keys: WindowKeys) -> WindowHistory:
-    """Returns the generations of a window; none if it is not committed."""
+    """Returns the generations of a window; none if it is not committed.
+
+    Raises ``StorageError`` if the destination cannot be read.
+    """
     numbers = {keys.generation_of(key) for key in store.list_keys(keys.manifest_prefix)}
     listed = sorted((number for number in numbers if number is not None), reverse=True)
+    if not listed:
+        # A file in the place of the destination lists nothing; reading below it raises the error that says so.
+        store.read(DATASET_KEY)
     newest = {keys.manifest(number): number for number in listed[:MOST_READ]}
     read = list(read_each_within_bounds(store, list(newest)))
     size_bytes = sum(len(content) for _, content in read if isinstance(content, bytes))

@@ -397,3 +397,14 @@ def test_lineage_has_the_log_and_the_folder_of_each_version(task_setup: TaskSetu
     assert [one.name.rpartition("/")[2] for one in lineage.inputs] == ["audit_logs", "audit"]
     v2_count = len(true_ids(task_setup, "v2", CUT_OVER, MIDNIGHT + DAY))
     assert [one.outputFacets["outputStatistics"].rowCount for one in lineage.outputs] == [300, v2_count]
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("more", [{}, {"partition_by": "day"}], ids=["one window", "range"])
+def test_root_of_stitched_history_refuses_a_task_without_history(task_setup: TaskSetup, more: dict[str, Any]) -> None:
+    """The task lands no window beside the folders of the versions, and the error says how to land it."""
+    land_day(task_setup, 0)
+    before = task_setup.tree()
+    with pytest.raises(AirflowFailException, match=r"history='stitched'.*into the folder v1/"):
+        task_setup.land(**more)
+    assert task_setup.tree() == before

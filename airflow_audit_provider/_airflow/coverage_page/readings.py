@@ -3,8 +3,9 @@
 A reading is kept for a minute after its end, however long it took, so a page that is opened again costs the store
 nothing.
 
-Invariant: a request waits for a bounded time, nothing is read twice at the same time, and the number of threads and the
-number and weight of results that are kept have bounds, however many pages are requested.
+Invariant: a request waits for a bounded time, and a bounded number of requests waits at a time; nothing is read twice
+at the same time; the number of threads, and the number and weight of results that are kept, have bounds, however many
+pages are requested.
 """
 
 from __future__ import annotations
@@ -23,6 +24,9 @@ from airflow_audit_provider.exceptions import AuditProviderError
 log = logging.getLogger(__name__)
 KEPT_SECONDS, WAITED_SECONDS = 60.0, 8.0
 _MOST_AT_A_TIME = 4
+# The API server has 40 threads for all of its requests, and each page that waits occupies one of them.
+MOST_WAITING = 8
+_WAITING = threading.BoundedSemaphore(MOST_WAITING)
 # Readings that wait for their turn have a thread each.
 _MOST_BEGUN, _MOST_KEPT = 64, 256
 # Bytes, or what somebody estimates as bytes: results of enormous destinations would fill the memory together.
@@ -99,8 +103,15 @@ class Readings(Generic[_Result]):
         return reading
 
     def wait(self, reading: Reading[_Result]) -> Reading[_Result]:
-        """Waits until a reading has ended, or for the longest time that a page may take."""
-        reading.done.wait(max(0.0, reading.began + self._waited_seconds - self._clock.monotonic()))
+        """Waits until a reading has ended, or for the longest time that a page may take.
+
+        Does not wait if too many requests of this process do: the page then says so and is opened again by itself.
+        """
+        if not reading.done.is_set() and _WAITING.acquire(blocking=False):
+            try:
+                reading.done.wait(max(0.0, reading.began + self._waited_seconds - self._clock.monotonic()))
+            finally:
+                _WAITING.release()
         return reading
 
     def _is_old(self, reading: Reading[_Result]) -> bool:

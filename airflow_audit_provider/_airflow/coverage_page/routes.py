@@ -22,10 +22,11 @@ from typing import Any
 
 import msgspec
 from fastapi import Depends, FastAPI, HTTPException, Request, Response
+from fastapi.responses import RedirectResponse
 from starlette.exceptions import HTTPException as AnyHttpError
 
 from airflow_audit_provider._airflow.coverage_page import access, views
-from airflow_audit_provider._airflow.coverage_page.pages import page, static_file
+from airflow_audit_provider._airflow.coverage_page.pages import HEADERS, page, static_file
 from airflow_audit_provider._airflow.coverage_page.readings import WAITED_SECONDS, Reading, Readings, log_detail
 from airflow_audit_provider._airflow.coverage_page.runs import runs_of
 from airflow_audit_provider._airflow.coverage_page.sources import Source, sources
@@ -40,6 +41,7 @@ from airflow_audit_provider.core.ports import Clock
 from airflow_audit_provider.core.verification.findings import printable
 from airflow_audit_provider.core.windows.window import EARLIEST_AT, LATEST_AT
 from airflow_audit_provider.exceptions import AuditProviderError
+from airflow_audit_provider.pipelines.manifest_index import IndexMemory
 from airflow_audit_provider.pipelines.overview import Overview, bounds_of, overview
 from airflow_audit_provider.pipelines.plan import DEFAULT_DAG_ID
 from airflow_audit_provider.pipelines.seal_objects import SealObjects, read_chain_by_index
@@ -52,6 +54,8 @@ _REFRESH = "5"
 _REFRESH_WITHOUT_QUERY = f"{_REFRESH};url=?"
 # What a window of an overview takes, and how many times the bytes of a manifest or seal its decoded form takes.
 _WINDOW_BYTES, _DECODED = 400, 4
+# Readings of all datasets share it, however many there are at a time.
+_INDEX_MEMORY = IndexMemory()
 _WORDS = {
     401: "You are not logged in. Log in to Airflow, then open this page again.",
     403: (
@@ -95,18 +99,20 @@ class _Site:
         self._seals = Readings[SealObjects](clock, waited_seconds, _weight_of_seals)
         self._views = ViewCache()
 
-    def datasets(self, version: str = "", account: str = "", user: Any = _USER) -> Response:
-        """Lists the datasets that the user may read."""
+    def datasets(self, version: str = "", account: str = "", calendar: str = "", user: Any = _USER) -> Response:
+        """Lists the datasets that the user may read; with ``calendar``, shows the only one that the filters leave."""
         if not access.may_read_assets(user):
             raise HTTPException(403)
-        listed = self._list_sources()
-        found = access.readable(user, listed)
+        found = access.readable(user, self._list_sources())
         started = [(source, self._start(source)) for source in found]
         rows = [self._row(source, self._overviews.wait(reading)) for source, reading in started]
-        begun = [(source, self._begin_streams(source, reading, listed, user)) for source, reading in started]
+        begun = [(source, self._begin_streams(source, reading, user)) for source, reading in started]
         streams = {source.id: self._streams(readings) for source, readings in begun}
         shown = [row for row in rows if row.is_chosen(version, account)]
         is_waiting = any(row.is_waiting for row in rows) or any(map(_is_waiting, streams.values()))
+        if calendar and len(shown) == 1 and not is_waiting:
+            chosen = next((one.row.id for one in streams[shown[0].id] if one.version == version), shown[0].id)
+            return RedirectResponse(f"d/{chosen}", 303, HEADERS)
         return page(
             "datasets.html",
             "",
@@ -114,11 +120,14 @@ class _Site:
             rows=shown,
             streams=streams,
             hidden_count=len(rows) - len(shown),
-            versions=sorted({row.version for row in rows if row.version}),
-            accounts=sorted({row.account for row in rows if row.account}),
-            version=version,
-            account=account,
+            choices=views.choices(rows, version, account),
         )
+
+    def _choices(self, source: Source, own: views.DatasetRow, user: Any) -> views.Choices:
+        """Returns the filters on the page of a dataset; datasets that are not read yet begin to be, without a wait."""
+        rows = [self._row(one, self._start(one)) for one in access.readable(user, self._list_sources())]
+        version = source.version or (own.versions[0] if len(own.versions) == 1 else "")
+        return views.choices([*rows, own], version, own.account)
 
     def dataset(self, dataset_id: str, day: str = "", again: str = "", user: Any = _USER) -> Response:
         """Shows one dataset, and the hours of a day."""
@@ -133,8 +142,8 @@ class _Site:
             "dataset.html",
             "../",
             source=source,
-            siblings=_readable_streams(source.root, self._list_sources(), user) if source.root else [],
-            row=self._row(source, reading),
+            siblings=_readable_streams(source.root, user) if source.root else [],
+            choices=self._choices(source, self._row(source, reading), user),
             read_at=views.instant_text(reading.began_at),
             view=self._view(source, reading, reading.result),
             day=self._day_view(source, reading, reading.result, chosen) if chosen else None,
@@ -147,7 +156,7 @@ class _Site:
         self, source: Source, reading: Reading[Overview], seen: Overview, user: Any, *, again: bool
     ) -> Response:
         """Shows the root of a stitched history: a row of months for each version."""
-        begun = self._begin_streams(source, reading, self._list_sources(), user, again=again)
+        begun = self._begin_streams(source, reading, user, again=again)
         streams = self._streams(begun)
         return page(
             "stitched.html",
@@ -156,17 +165,18 @@ class _Site:
             source=source,
             read_at=views.instant_text(min([reading.began_at, *(one.began_at for _, one in begun)])),
             view=self._view(source, reading, seen),
+            choices=self._choices(source, self._row(source, reading), user),
             streams=streams,
             legend=views.legend(),
         )
 
     def _begin_streams(
-        self, source: Source, reading: Reading[Overview], listed: list[Source], user: Any, *, again: bool = False
+        self, source: Source, reading: Reading[Overview], user: Any, *, again: bool = False
     ) -> list[tuple[Source, Reading[Overview]]]:
         """Begins to read the versions of a stitched history that the user may read; none for another dataset."""
         if reading.result is None or reading.result.stitching is None:
             return []
-        return [(one, self._start(one, again=again)) for one in _readable_streams(source, listed, user)]
+        return [(one, self._start(one, again=again)) for one in _readable_streams(source, user)]
 
     def _streams(self, started: list[tuple[Source, Reading[Overview]]]) -> list[views.StreamView]:
         """Returns the versions of a stitched history whose reading was begun."""
@@ -209,7 +219,10 @@ class _Site:
         if reading.result is None:
             return _unread("../../../", source, reading)
         if not reading.result.generation_count:
-            raise HTTPException(404, "There is no such window. It was not committed, or was removed.")
+            raise HTTPException(
+                404,
+                "There is no such window: it was not committed, or was removed. Choose one on the dataset's page.",
+            )
         return page(
             "window.html",
             "../../../",
@@ -260,13 +273,13 @@ class _Site:
 def _read(source: Source) -> Overview:
     """Returns what a dataset holds; of a version in a stitched history only its part of the time is due."""
     bounds = bounds_of(source.root.open(), source.version) if source.root else (None, None)
-    return msgspec.structs.replace(overview(source.open(), note=log_detail), bounds=bounds)
+    seen = overview(source.open(), note=log_detail, memory=_INDEX_MEMORY)
+    return msgspec.structs.replace(seen, bounds=bounds)
 
 
-def _readable_streams(root: Source, listed: list[Source], user: Any) -> list[Source]:
-    """Returns the versions of a stitched history that a user may read; one with an asset needs the right to that."""
-    own = {one.id: one for one in listed}
-    return [one for one in root.streams if access.may_read(user, own.get(one.id, one))]
+def _readable_streams(root: Source, user: Any) -> list[Source]:
+    """Returns the versions of a stitched history that a user may read."""
+    return access.readable(user, root.streams)
 
 
 def _weight_of_seals(sealed: SealObjects) -> int:

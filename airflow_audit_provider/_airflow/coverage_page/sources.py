@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import re
 import string
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from itertools import zip_longest
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
@@ -38,7 +39,7 @@ class Source(msgspec.Struct, frozen=True):
     ``asset_ids`` are the ids of the assets with this URI, none for a destination that only the configuration lists:
     Airflow keeps one asset for each name, so any DAG author can create another one. ``problem`` says why it is not
     read, empty if it is. ``dag_id`` is the DAG of the commands that fill gaps. ``version`` is that of a folder in the
-    stitched history at ``root``.
+    stitched history at ``root``. ``version_asset_ids`` are the assets that the folders of versions have of their own.
     """
 
     uri: str
@@ -49,18 +50,27 @@ class Source(msgspec.Struct, frozen=True):
     problem: str = ""
     version: str = ""
     root: Source | None = None
+    version_asset_ids: tuple[tuple[str, ...], ...] = ()
 
     @property
     def streams(self) -> tuple[Source, ...]:
-        """The folders of the versions, if this is the root of a stitched history; they have the root's assets."""
+        """The folders of the versions, if this is the root of a stitched history.
+
+        They have the root's assets and their own: a user needs the right to each.
+        """
         if self.root is not None:
             return ()
         base = self.destination.rstrip("/")
         return tuple(
             msgspec.structs.replace(
-                self, uri=f"{self.uri}/{name}", destination=f"{base}/{name}", version=name, root=self
+                self,
+                uri=f"{self.uri}/{name}",
+                destination=f"{base}/{name}",
+                asset_ids=tuple(dict.fromkeys((*self.asset_ids, *own))),
+                version=name,
+                root=self,
             )
-            for name in VERSIONS
+            for name, own in zip_longest(VERSIONS, self.version_asset_ids, fillvalue=())
         )
 
     @property
@@ -104,7 +114,14 @@ def merged(
         known = found.get(uri)
         given: dict[str, Any] = {name: entry.get(name) for name in ("destination_conn_id", "dag_id")}
         found[uri] = Source(uri, destination, known.asset_ids if known else (), **given)
-    return [found[uri] for uri in sorted(found if with_assets else listed)]
+    return [_with_versions(found[uri], found) for uri in sorted(found if with_assets else listed)]
+
+
+def _with_versions(source: Source, found: Mapping[str, Source]) -> Source:
+    """Returns a dataset with the assets of its versions' folders, also those that are not shown themselves."""
+    own = [found.get(f"{source.uri}/{name}") for name in VERSIONS]
+    assets = tuple(() if one is None else one.asset_ids for one in own)
+    return msgspec.structs.replace(source, version_asset_ids=assets) if any(assets) else source
 
 
 def asset_uri_of(uri: str) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import date, datetime, timedelta
-from itertools import groupby, islice
+from itertools import groupby, islice, takewhile
 from typing import TYPE_CHECKING, NamedTuple
 
 import pendulum
@@ -52,6 +52,8 @@ if TYPE_CHECKING:
 BAR_HEIGHT = 60
 _WEEK_DAYS = 7
 _MOST_LISTED = 50
+# A calendar of fewer months would not look like one.
+_LEAST_MONTHS = 3
 NONE = "none"
 
 
@@ -129,10 +131,15 @@ class DayView(NamedTuple):
 
 
 class DatasetView(NamedTuple):
-    """The page of a dataset."""
+    """The page of a dataset.
+
+    ``skipped_count`` is how many of the first months are not shown, because they are before the first window;
+    ``day_count`` is how many days the others have.
+    """
 
     facts: tuple[Fact, ...]
     months: tuple[Month, ...]
+    skipped_count: int
     day_count: int
     bars: tuple[Bar, ...]
     bars_label: str
@@ -142,13 +149,21 @@ class DatasetView(NamedTuple):
     damaged_count: int
     problems: tuple[str, ...]
 
+    @property
+    def shown_months(self) -> tuple[Month, ...]:
+        """The months of the calendar."""
+        return self.months[self.skipped_count :]
+
 
 class DatasetRow(NamedTuple):
-    """A dataset in the list; ``facts`` are empty while it is read, and if it cannot be."""
+    """A dataset in the list; ``facts`` are empty while it is read, and if it cannot be.
+
+    ``versions`` are those of the API that it has: both for a stitched history.
+    """
 
     id: str
     uri: str
-    version: str
+    versions: tuple[str, ...]
     account: str
     facts: tuple[Fact, ...]
     error: str
@@ -156,7 +171,17 @@ class DatasetRow(NamedTuple):
 
     def is_chosen(self, version: str, account: str) -> bool:
         """Returns whether the filters let it through; one that is not read is never hidden."""
-        return not self.facts or (version in ("", self.version) and account in ("", self.account))
+        return not self.facts or (version in ("", *self.versions) and account in ("", self.account))
+
+
+class Choices(NamedTuple):
+    """What the filters offer, and what they are set to; ``is_waiting`` while a dataset is being read."""
+
+    versions: tuple[str, ...]
+    accounts: tuple[str, ...]
+    version: str
+    account: str
+    is_waiting: bool
 
 
 class StreamView(NamedTuple):
@@ -169,7 +194,7 @@ class StreamView(NamedTuple):
 
 def unread_row(source: Source, error: str) -> DatasetRow:
     """Returns a dataset that cannot be read for this reason, or was not read yet, as it is listed."""
-    return DatasetRow(source.id, source.uri, "", "", (), error, not error)
+    return DatasetRow(source.id, source.uri, (), "", (), error, not error)
 
 
 def dataset_row(source: Source, seen: Overview, now: datetime) -> DatasetRow:
@@ -177,10 +202,18 @@ def dataset_row(source: Source, seen: Overview, now: datetime) -> DatasetRow:
     query = seen.dataset.query if seen.dataset else None
     if seen.stitching is not None:
         rows = tuple(_stitching_facts(seen.stitching))
-        return DatasetRow(source.id, source.uri, "", seen.stitching.account_id, rows, "", is_waiting=False)
+        return DatasetRow(source.id, source.uri, VERSIONS, seen.stitching.account_id, rows, "", is_waiting=False)
     facts = tuple(_facts(seen, history(seen.windows, now, seen.bounds), now))
-    version, account = (str(query.version), query.scope_id or str(query.scope)) if query else ("", "")
-    return DatasetRow(source.id, source.uri, version, account, facts, "", is_waiting=False)
+    versions, account = ((str(query.version),), query.scope_id or str(query.scope)) if query else ((), "")
+    return DatasetRow(source.id, source.uri, versions, account, facts, "", is_waiting=False)
+
+
+def choices(rows: Sequence[DatasetRow], version: str, account: str) -> Choices:
+    """Returns the filters for some datasets."""
+    versions = {one for row in rows for one in row.versions}
+    accounts = {row.account for row in rows if row.account}
+    is_waiting = any(row.is_waiting for row in rows)
+    return Choices(tuple(sorted(versions)), tuple(sorted(accounts)), version, account, is_waiting)
 
 
 def dataset_view(seen: Overview, now: datetime, dag_id: str | None = None, bounds: Bounds | None = None) -> DatasetView:
@@ -195,14 +228,18 @@ def dataset_view(seen: Overview, now: datetime, dag_id: str | None = None, bound
     start = midnight(pendulum.instance(now).subtract(months=RETENTION_MONTHS)).replace(day=1)
     count = (midnight(now) - start).days + 1
     days = periods(start, count, DAY, seen.windows, absent)
+    months = tuple(_months(days))
+    skipped_count = _skipped_count(months)
+    shown = days[sum(len(month.cells) for month in months[:skipped_count]) :]
     missing = [(span, state) for span, state in absent if state in (State.MISSING, State.LOST)]
     damaged = [one for one in seen.windows if one.problem]
     return DatasetView(
         facts=tuple(_facts(seen, found, now)),
-        months=tuple(_months(days)),
-        day_count=count,
-        bars=tuple(_bars(days)),
-        bars_label=_bars_label(days),
+        months=months,
+        skipped_count=skipped_count,
+        day_count=len(shown),
+        bars=tuple(_bars(shown)),
+        bars_label=_bars_label(shown),
         gaps=tuple(_gap_rows(missing, seen, dag_id or DEFAULT_DAG_ID, now)),
         more_gaps=max(0, len(missing) - _MOST_LISTED),
         damaged=tuple(Fact(window_text(one.window), one.problem) for one in damaged[:_MOST_LISTED]),
@@ -369,6 +406,12 @@ def _months(days: Sequence[Period]) -> Iterator[Month]:
             day = f"{one.start:%Y-%m-%d}"
             cells.append(Cell(day, str(one.start.day), _label(one, day), one.state, level, one.is_unverified))
         yield Month(name, listed[0][0].start.weekday(), tuple(cells))
+
+
+def _skipped_count(months: Sequence[Month]) -> int:
+    """Returns how many of the first months have nothing to show."""
+    is_before = (all(cell.state is State.BEFORE for cell in month.cells) for month in months[:-_LEAST_MONTHS])
+    return sum(1 for _ in takewhile(bool, is_before))
 
 
 def _label(one: Period, name: str) -> str:

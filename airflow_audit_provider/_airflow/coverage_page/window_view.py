@@ -19,6 +19,11 @@ _VERIFIED = {
     "edges": "both edges of the window were requested again before the commit",
 }
 _DIGITS = 3
+_BROKEN = "DOES NOT name the generation before"
+_NEXT_STEP = (
+    "Do not rely on the records of this window. Run airflow-audit-provider verify on this destination: it names each "
+    "object that disagrees. Then restore these objects from a copy, or from a version that the store has kept."
+)
 
 
 class PartRow(NamedTuple):
@@ -34,20 +39,28 @@ class PartRow(NamedTuple):
 
 
 class GenerationRow(NamedTuple):
-    """A generation in the timeline; ``chain`` says whether it names the digest of the one before it."""
+    """A generation in the timeline; ``chain`` says whether it names the digest of the one before it.
+
+    ``is_broken`` is true if it does not.
+    """
 
     number: int
     words: str
     key: str
     sha256: str
     chain: str
+    is_broken: bool
     problem: str
 
 
 class WindowView(NamedTuple):
-    """The page of a window; ``parts`` and ``late_ids`` are cut, and ``more_…`` say how many are left out."""
+    """The page of a window; ``parts`` and ``late_ids`` are cut, and ``more_…`` say how many are left out.
+
+    ``alerts`` say what is wrong with the window and what to do.
+    """
 
     title: str
+    alerts: tuple[str, ...]
     facts: tuple[Fact, ...]
     generations: tuple[GenerationRow, ...]
     more_generations: int
@@ -64,10 +77,12 @@ def window_view(history: WindowHistory) -> WindowView:
     newest = manifests[0] if manifests else None
     parts = newest.parts if newest else ()
     late_ids = [late_id for manifest in manifests for late_id in manifest.added_ids]
+    timeline = tuple(_timeline(history.generations))
     return WindowView(
         title=window_text(newest.window) if newest else "",
+        alerts=tuple(_alerts(timeline)),
         facts=tuple(_facts(newest)) if newest else (),
-        generations=tuple(_timeline(history.generations)),
+        generations=timeline,
         more_generations=history.generation_count - len(history.generations),
         parts=tuple(_part(newest, part) for part in parts[:_MOST_LISTED] if newest),
         more_parts=max(0, len(parts) - _MOST_LISTED),
@@ -114,7 +129,19 @@ def _timeline(found: Sequence[Generation]) -> Iterator[GenerationRow]:
     """Yields the generations, the newest first."""
     chains = [_chain(later, earlier) for later, earlier in pairwise(found)]
     for one, chain in zip(found, [*chains, _first_chain(found)], strict=True):
-        yield GenerationRow(one.number, _words(one.manifest), one.key, one.sha256, chain, one.problem)
+        yield GenerationRow(one.number, _words(one.manifest), one.key, one.sha256, chain, chain == _BROKEN, one.problem)
+
+
+def _alerts(timeline: Sequence[GenerationRow]) -> Iterator[str]:
+    """Yields what is wrong with the generations, and what to do."""
+    for one in timeline:
+        if one.is_broken:
+            yield (
+                f"Generation {one.number} does not name the digest of the generation before it: one of the two "
+                f"manifests was changed after its commit, or is missing. {_NEXT_STEP}"
+            )
+        if one.problem:
+            yield f"The manifest of generation {one.number} cannot be used, see below. {_NEXT_STEP}"
 
 
 def _words(manifest: Manifest | None) -> str:
@@ -133,7 +160,7 @@ def _chain(later: Generation, earlier: Generation) -> str:
     if later.manifest is None or not earlier.sha256:
         return "not checked"
     is_named = later.manifest.previous_sha256 == earlier.sha256 and later.number == earlier.number + 1
-    return "names the digest of the generation before" if is_named else "DOES NOT name the generation before"
+    return "names the digest of the generation before" if is_named else _BROKEN
 
 
 def _first_chain(found: Sequence[Generation]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from hashlib import sha256
 
-from airflow_audit_provider._airflow.coverage_page.views import Fact, instant_text
+from airflow_audit_provider._airflow.coverage_page.views import NONE, Fact, instant_text
 from airflow_audit_provider._airflow.observability.log_lines import count_of
 from airflow_audit_provider._airflow.report.document import Row, Section, bounded
 from airflow_audit_provider.core.archive.object_keys import seal_key, signature_key
@@ -17,6 +17,7 @@ from airflow_audit_provider.pipelines.report import MOST_PASSES, DatasetEvidence
 from airflow_audit_provider.pipelines.verify import TrustAnchors
 
 _WRONG_SIGNATURE = FindingKind.SIGNATURE_INVALID
+_MOST_HOLES = 3
 _NO_RECORD = "The destination holds no record of a verification that passed."
 _NO_NAME = (
     "A record states when a verification passed and what it covered. It states neither who ran it, which the access "
@@ -114,17 +115,29 @@ def passes_section(evidence: DatasetEvidence) -> Section:
     if not evidence.passes:
         return Section(heading, (_NO_RECORD, *sentences))
     rows = [Row((*_pass_cells(one),)) for one in evidence.passes]
-    columns = ("Passed", "From", "To", "Windows", "Records", "Newest seal then")
-    table = bounded(heading, columns, rows, (3, 4), noun="earlier verification")
+    columns = ("Passed", "From", "To", "Without a verified window between", "Windows", "Records", "Newest seal then")
+    table = bounded(heading, columns, rows, (4, 5), noun="earlier verification")
     if len(rows) + damaged >= MOST_PASSES:
         sentences.append(f"These are the newest {MOST_PASSES}; the folder _verified has the earlier ones.")
     return Section(heading, (_NO_NAME, *sentences), tables=(table,))
+
+
+def _holes_text(record: PassRecord) -> str:
+    """Returns which times between the first and the last window a verification did not cover."""
+    found, end = [], None
+    for one in sorted(record.ranges, key=lambda each: each.start):
+        if end is not None and one.start > end:
+            found.append(f"{format_instant(end)} to {format_instant(one.start)}")
+        end = one.end if end is None else max(end, one.end)
+    more = f", {len(found) - _MOST_HOLES:,} more" if len(found) > _MOST_HOLES else ""
+    return f"{', '.join(found[:_MOST_HOLES])}{more}" or NONE
 
 
 def _pass_cells(record: PassRecord) -> Iterator[str]:
     yield format_instant(record.verified_at)
     yield instant_text(min((one.start for one in record.ranges), default=None))
     yield instant_text(max((one.end for one in record.ranges), default=None))
+    yield _holes_text(record)
     yield f"{record.window_count:,}"
     yield f"{record.record_count:,}"
     yield record.newest_seal_sha256 or "none"

@@ -36,7 +36,7 @@ from airflow_audit_provider._airflow.report.document import (
     worst,
 )
 from airflow_audit_provider.core.archive.stitching import Stitching
-from airflow_audit_provider.core.verification.findings import severe
+from airflow_audit_provider.core.verification.findings import FindingKind, severe
 from airflow_audit_provider.core.windows.window import EARLIEST_AT, LATEST_AT, format_instant
 from airflow_audit_provider.pipelines.overview import Overview
 from airflow_audit_provider.pipelines.report import DatasetEvidence, Evidence
@@ -109,7 +109,11 @@ class _DatasetReport:
             yield f"{count_of(count, 'manifest')} cannot be used"
         if count := states.count(State.FOREIGN):
             yield f"{count_of(count, 'window')} of another dataset"
-        if count := len(severe(self._evidence.findings)):
+        found = severe(self._evidence.findings)
+        overlap_count = sum(one.kind is FindingKind.WINDOWS_OVERLAP for one in found)
+        if overlap_count:
+            yield f"{count_of(overlap_count, 'window')} that overlap another one"
+        if count := len(found) - overlap_count:
             yield f"{count_of(count, 'severe finding')} about the seals and the manifests that they name"
         if self._seen.problems:
             yield f"{count_of(len(self._seen.problems), 'problem')} with the dataset as a whole"
@@ -227,7 +231,9 @@ def _bounds(evidence: DatasetEvidence) -> Bounds:
 
 
 def _calendar(view: DatasetView) -> Calendar:
-    return Calendar(view.months, view.day_count, view.bars, BAR_HEIGHT, view.bars_label, tuple(legend()))
+    return Calendar(
+        view.shown_months, view.skipped_count, view.day_count, view.bars, BAR_HEIGHT, view.bars_label, tuple(legend())
+    )
 
 
 def _how_to_check(evidence: Evidence) -> Section:
@@ -262,9 +268,9 @@ def _unchecked(evidence: Evidence, datasets: Sequence[DatasetEvidence]) -> Itera
     )
     yield "A record of a verification is no proof: anyone who can write to the destination can write one."
     yield (
-        "The newest manifest of each window was compared with the seal that names it by SHA-256. If the index of "
-        "manifests has a copy, the copy was compared, and the listing with the copy: by its MD5 digest if the store "
-        "states one, otherwise by its size. Older manifests were not read."
+        "The newest manifest of each window was compared with the seal that names it by SHA-256. A copy in the index "
+        "of manifests was compared in its place only if the store's listing states the MD5 digest of the copy. Older "
+        "manifests were not read."
     )
     yield from unchecked_anchors(evidence.anchors)
     if any(one.unsealed_count for one in datasets):

@@ -43,9 +43,13 @@ class Table(NamedTuple):
 
 
 class Calendar(NamedTuple):
-    """Eighteen months, a cell for each day, and the records of each day as bars."""
+    """The newest eighteen months but those before the first window, a cell for each day, and their records as bars.
+
+    ``skipped_count`` is how many months are left out.
+    """
 
     months: tuple[Month, ...]
+    skipped_count: int
     day_count: int
     bars: tuple[Bar, ...]
     bar_height: int

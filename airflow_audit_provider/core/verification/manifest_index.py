@@ -83,9 +83,12 @@ def _is_line(content: bytes) -> bool:
     return content.startswith(b"{") and content.endswith(b"}") and b"\n" not in content
 
 
-def read_index(key: str, content: bytes) -> Copies:
-    """Returns the copies in an index by the keys of their manifests, or why it cannot be read."""
-    lines = decompressed(content)
+def read_index(key: str, content: bytes, most_bytes: int = _MOST_BYTES) -> Copies:
+    """Returns the copies in an index by the keys of their manifests, or why it cannot be read.
+
+    Of an index with more than ``most_bytes``, nothing is kept.
+    """
+    lines = decompressed(content, min(most_bytes, _MOST_BYTES))
     if lines is None:
         return Copies({}, "it is cut, too large, or not compressed by gzip.")
     header, _, rest = lines.partition(b"\n")
@@ -109,11 +112,11 @@ def compressed(content: bytes) -> bytes:
     return stream.compress(content) + stream.flush()
 
 
-def decompressed(content: bytes) -> bytes | None:
+def decompressed(content: bytes, most_bytes: int = _MOST_BYTES) -> bytes | None:
     """Returns decompressed bytes, None if they are not exactly one gzip member of a sensible size."""
     stream = zlib.decompressobj(_GZIP_WINDOW_BITS)
     try:
-        lines = stream.decompress(content, _MOST_BYTES)
+        lines = stream.decompress(content, most_bytes)
     except zlib.error:
         return None
     return lines if stream.eof and not stream.unused_data else None

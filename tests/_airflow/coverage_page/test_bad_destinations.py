@@ -78,7 +78,7 @@ def test_list_with_store_that_does_not_answer_shows_the_others(site: Site, root:
 
 
 @pytest.mark.integration
-@pytest.mark.parametrize("rest", ["", "/verify"])
+@pytest.mark.parametrize("rest", ["", "/verify", "/w/20261031T000000Z-20261101T000000Z"])
 def test_page_of_destination_that_cannot_be_read_says_why(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, rest: str
 ) -> None:

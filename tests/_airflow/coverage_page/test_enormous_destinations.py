@@ -9,9 +9,13 @@ import pytest
 from airflow_audit_provider._airflow.coverage_page import sources
 from airflow_audit_provider._airflow.coverage_page.sources import BOUNDS
 from airflow_audit_provider.core.archive.object_keys import WindowKeys
+from airflow_audit_provider.core.verification.manifest_index import write_index
+from airflow_audit_provider.pipelines.manifest_index import IndexMemory, ManifestIndex
+from airflow_audit_provider.pipelines.overview import overview
 from tests._airflow.coverage_page.in_process import client_of, source_of
 from tests._airflow.coverage_page.site import write
 from tests.pipelines.history.generated import committed, windows
+from tests.pipelines.verify.memory_store import MemoryStore
 
 pytestmark = pytest.mark.integration
 TERABYTE = 1 << 40
@@ -93,3 +97,23 @@ def test_page_of_enormous_destination_says_what_is_too_much(
     assert words in answer.text
     assert "airflow-audit-provider coverage" in answer.text
     assert words in client.get("/").text
+
+
+def test_indexes_of_all_readings_share_one_bound_of_memory() -> None:
+    """Of indexes that are too large together, one is used; the windows of the others are read one by one or not yet."""
+    of = windows(20, per_day=24)
+    manifests = {key: content for key, content in committed(of, 1) if key.startswith("_manifests/")}
+    index = write_index(manifests)
+    assert index is not None
+    size_bytes = sum(map(len, manifests.values()))
+    memory = IndexMemory(size_bytes + size_bytes // 2)
+    stores = [MemoryStore({**manifests, f"_manifest_index/{month}.jsonl.gz": index}) for month in ("2026-10",) * 2]
+    first, second = (ManifestIndex(store, memory=memory) for store in stores)
+    for one in (first, second):
+        one.read(None, None)
+    assert [one.copy(min(manifests)) is not None for one in (first, second)] == [True, False]
+    assert "too large" in second.findings[0].detail
+    first.close()
+    second.close()
+    for store in stores:
+        assert all(one.is_read for one in overview(store, most_read=0, memory=memory).windows)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +12,8 @@ from airflow_audit_provider._airflow.coverage_page import access
 from airflow_audit_provider._airflow.coverage_page.runs import Event, matching
 from airflow_audit_provider._airflow.coverage_page.sources import Source, merged
 from airflow_audit_provider.exceptions import ConfigurationError
+from tests._airflow.coverage_page import histories
+from tests._airflow.coverage_page.site import write
 from tests.pipelines.verify.dataset import window
 
 SECRET = "Credential=hidden"
@@ -60,6 +63,30 @@ def test_dataset_with_second_asset_needs_right_to_each(
     for allowed, is_allowed in ((("1",), False), (("2",), False), (("1", "2"), True)):
         _allow(monkeypatch, None, *allowed)
         assert access.may_read(object(), source) is is_allowed
+
+
+@pytest.mark.integration
+def test_version_folder_with_asset_that_is_not_shown_needs_right_to_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The right to the root's asset alone opens no version that has another one, although the page shows no assets."""
+    from fastapi.testclient import TestClient
+
+    from airflow_audit_provider._airflow.coverage_page.routes import build
+
+    root = write(tmp_path / "stitched", histories.stitched().items())
+    assets = [("1", root.as_uri()), ("2", f"{root.as_uri()}/v1")]
+    found = merged(assets, [{"destination": root.as_uri()}], with_assets=False)
+    app = build(lambda: found)
+    app.dependency_overrides[access.current_user()] = object
+    monkeypatch.setattr(access, "may_backfill", lambda user, dag_id: False)
+    statuses = {}
+    for allowed in (("1",), ("1", "2")):
+        _allow(monkeypatch, None, *allowed)
+        pages = [TestClient(app).get(f"/d/{one.id}") for one in Source(root.as_uri(), "").streams]
+        band = TestClient(app).get(f"/d/{Source(root.as_uri(), '').id}").text.count('<ol class="band')
+        statuses[allowed] = [*(answer.status_code for answer in pages), band]
+    assert statuses == {("1",): [403, 200, 1], ("1", "2"): [200, 200, 2]}
 
 
 @pytest.mark.integration

@@ -193,6 +193,23 @@ def test_page_of_every_state_counts_each() -> None:
     assert facts["Newest seal"] == "none"
 
 
+@pytest.mark.parametrize(
+    ("days_ago", "first", "skipped_count"), [(600, "May 2025", 0), (100, "August 2026", 15), (3, "September 2026", 16)]
+)
+def test_calendar_begins_with_the_first_window_or_three_months_ago(
+    days_ago: int, first: str, skipped_count: int
+) -> None:
+    """Months before the first window are left out of the calendar and of the histogram."""
+    now = datetime(2026, 11, 30, 12, tzinfo=UTC)
+    window = TimeWindow(now - days_ago * DAY, now - (days_ago - 1) * DAY)
+    seen = msgspec.structs.replace(overview(MemoryStore()), windows=(SeenWindow(window, 1, record_count=1),))
+    view = dataset_view(seen, now)
+    assert (view.shown_months[0].name, view.skipped_count) == (first, skipped_count)
+    assert view.day_count == sum(len(month.cells) for month in view.shown_months)
+    assert len(view.months) == 19
+    assert all(bar.x < view.day_count for bar in view.bars)
+
+
 def test_page_of_empty_destination_has_figures() -> None:
     """A destination without a window has a calendar of its months and no figure that fails."""
     view = _view({})

@@ -5,13 +5,19 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed, wait
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from airflow_audit_provider._airflow.coverage_page import readings as readings_module
-from airflow_audit_provider._airflow.coverage_page.readings import KEPT_SECONDS, MOST_WEIGHT, Reading, Readings
+from airflow_audit_provider._airflow.coverage_page.readings import (
+    KEPT_SECONDS,
+    MOST_WAITING,
+    MOST_WEIGHT,
+    Reading,
+    Readings,
+)
 from airflow_audit_provider._airflow.coverage_page.view_cache import ViewCache
 from airflow_audit_provider.adapters.clock import SystemClock
 from airflow_audit_provider.exceptions import StorageError
@@ -39,6 +45,24 @@ def test_readings_that_do_not_end_have_bounded_number_of_threads(may_end: thread
     for reading in started[:64]:
         assert reading.done.wait(60)
     assert readings.wait(readings.start("499", lambda: True)).result is True
+
+
+def test_requests_that_wait_for_a_store_leave_threads_of_the_server(may_end: threading.Event) -> None:
+    """Of 40 requests, which are all threads of the server, eight wait for a store that hangs, the others do not."""
+    readings = [Readings[bool](SystemClock(), 600) for _ in range(2)]
+    with ThreadPoolExecutor(40) as threads:
+        waiting = [
+            threads.submit(one.wait, one.start(str(number), lambda: may_end.wait(600)))
+            for number in range(20)
+            for one in readings
+        ]
+        for _ in range(40 - MOST_WAITING):
+            waiting.remove(next(as_completed(waiting, timeout=60)))
+        assert len(waiting) == MOST_WAITING
+        assert not wait(waiting, timeout=0.2).done
+        assert readings[0].wait(readings[0].start("late", bool)).result is None
+        may_end.set()
+    assert readings[0].wait(readings[0].start("19", bool)).result is True
 
 
 def test_reading_behind_stores_that_hang_gets_its_turn(

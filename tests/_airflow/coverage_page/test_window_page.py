@@ -46,6 +46,7 @@ def test_generations_are_listed_with_what_each_added() -> None:
         (1, "committed 5 records"),
     ]
     assert view.generations[0].chain == "names the digest of the generation before"
+    assert not view.alerts
     assert [part.records for part in view.parts] == ["5", "1"]
     facts = dict(view.facts)
     assert (facts["Records"], facts["Added by the newest generation"]) == ("6", "1")
@@ -55,7 +56,11 @@ def test_generation_whose_predecessor_was_changed_does_not_name_it() -> None:
     """A changed manifest shows in the timeline."""
     store = _store(5, 1)
     store.objects[KEYS.manifest(1)] += b" "
-    assert _view(store).generations[0].chain == "DOES NOT name the generation before"
+    view = _view(store)
+    assert (view.generations[0].chain, view.generations[0].is_broken) == ("DOES NOT name the generation before", True)
+    (alert,) = view.alerts
+    assert "Generation 2 does not name the digest of the generation before it" in alert
+    assert "airflow-audit-provider verify" in alert
 
 
 def test_generation_that_is_damaged_leaves_the_others() -> None:
@@ -64,6 +69,7 @@ def test_generation_that_is_damaged_leaves_the_others() -> None:
     store.objects[KEYS.manifest(2)] = b"{"
     view = _view(store)
     assert "cannot be decoded" in view.generations[0].problem
+    assert view.alerts[0].startswith("The manifest of generation 2 cannot be used")
     assert dict(view.facts)["Records"] == "5"
 
 

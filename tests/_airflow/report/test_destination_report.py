@@ -17,6 +17,8 @@ from airflow_audit_provider.adapters.signing import Ed25519Signer
 from airflow_audit_provider.adapters.storage.fsspec_store import LocalStore
 from airflow_audit_provider.cli.__main__ import main
 from airflow_audit_provider.core.archive.stitching import STITCHING_KEY, Stitching
+from airflow_audit_provider.core.verification.manifest_index import write_index
+from airflow_audit_provider.core.verification.pass_records import pass_record
 from airflow_audit_provider.core.windows.window import TimeWindow
 from airflow_audit_provider.pipelines.seal import seal
 from tests._airflow.coverage_page import histories
@@ -25,6 +27,7 @@ from tests._airflow.report.parsed import Parsed, parsed
 from tests.docs.blocks import all_blocks
 from tests.pipelines.history.generated import committed
 from tests.pipelines.verify.dataset import (
+    DAY,
     DAY_1,
     OTHER_PUBLIC_PEM,
     PRIVATE_PEM,
@@ -35,6 +38,7 @@ from tests.pipelines.verify.dataset import (
     window,
 )
 
+HOUR = timedelta(hours=1)
 AT = "2026-10-27T13:00:00Z"
 
 
@@ -70,7 +74,7 @@ def test_report_of_complete_dataset_says_so_first(destination: Path, capsys: pyt
     assert (newest[0], newest[4], first[0], first[4]) == ("2", "valid", "1", "valid")
     assert newest[6] == sha256((destination / "_seals/000002.json").read_bytes()).hexdigest()
     ((_, passed),) = [found.tables["Verifications that passed"]]
-    assert passed[3:] == ["3", "6", newest[6]]
+    assert passed[3:] == ["none", "3", "6", newest[6]]
     assert "Complete from" in capsys.readouterr().out
 
 
@@ -108,6 +112,47 @@ def test_report_over_a_removed_changed_or_added_manifest_is_wrong(destination: P
     first[-1].write_bytes(kept[first[-1]])
     commit(LocalStore(str(destination)), window(), [record(DAY_1 + timedelta(seconds=2), "forged")])
     assert findings_of(destination) == {"manifest_unsealed"}
+
+
+def test_report_over_a_changed_manifest_that_the_index_copies_is_wrong(destination: Path) -> None:
+    """Local files have no digest in a listing, so a change that keeps the size shows only in the manifest itself."""
+    (destination / "_manifest_index").mkdir()
+    (destination / "_manifest_index/2026-10.jsonl.gz").write_bytes(index_of(destination))
+    manifest = next(destination.glob("_manifests/dt=2026-10-26/20261026T000000Z-*"))
+    manifest.write_bytes(manifest.read_bytes().replace(b"explicit bounds", b"explicit Bounds"))
+    assert findings_of(destination) == {"sealed_manifest_changed"}
+
+
+def index_of(destination: Path) -> bytes:
+    """Returns an index of all manifests, which a run writes for more windows than these."""
+    paths = destination.glob("_manifests/**/*.json")
+    content = write_index({path.relative_to(destination).as_posix(): path.read_bytes() for path in paths})
+    assert content is not None
+    return content
+
+
+def test_report_names_windows_of_an_unsealed_day_that_overlap(tmp_path: Path) -> None:
+    """Records of the shared time can be stored twice, whether a seal names the windows or not."""
+    hours = [TimeWindow(DAY_1 + first * HOUR, DAY_1 + last * HOUR) for first, last in ((0, 3), (2, 4), (4, 5))]
+    write(tmp_path / "landed", committed(hours, 1))
+    found = report(tmp_path / "landed", "--at", "2026-10-26T06:00:00Z", status=1)
+    assert "Something is wrong: 1 window that overlap another one." in found.text
+    assert [row[1] for row in found.tables["Findings"][1:]] == ["windows_overlap"]
+
+
+def test_report_names_what_a_verification_with_holes_left_out(destination: Path) -> None:
+    """A range from the first to the last window alone would look whole."""
+    keys = [path.relative_to(destination).as_posix() for path in destination.glob("_manifests/**/*.json")]
+    ends = [min(keys), max(keys)]
+    passed = pass_record(DAY_1 + 2 * DAY, ends, 4, None)
+    (destination / passed.key).parent.mkdir()
+    (destination / passed.key).write_bytes(passed.to_bytes())
+    ((_, row),) = [report(destination, "--at", AT).tables["Verifications that passed"]]
+    assert row[1:4] == [
+        "2026-10-26T00:00:00Z",
+        "2026-10-27T12:00:00Z",
+        "2026-10-26T12:00:00Z to 2026-10-27T00:00:00Z",
+    ]
 
 
 def findings_of(destination: Path) -> set[str]:
