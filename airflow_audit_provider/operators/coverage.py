@@ -57,8 +57,8 @@ class CloudflareAuditLogsCoverageOperator(BaseOperator):
         Late ones are all handed over, because the next run does not find them again. The log and the XCom ``summary``
         say how many of the others remain for the next run.
     :param api_version: ``v1`` or ``v2``, the version of the log as long as nothing is committed.
-    :param send_metrics: whether the gaps are counted in metrics. Set it to False in a task that waits for a window:
-        until then each attempt would count a gap that is none yet.
+    :param send_metrics: whether the gaps are counted in metrics; without ``end`` also how fresh the data is. Set it to
+        False in a task that waits for a window: until then each attempt would count a gap that is none yet.
 
     A gap is missing if no window of it was committed, late if it was committed less than ``late_delay`` after its end,
     and unverified if no record of a passed verification covers its newest generation. Adjacent windows with one reason
@@ -116,6 +116,8 @@ class CloudflareAuditLogsCoverageOperator(BaseOperator):
         """Finds the gaps; returns the arguments of one mapped landing task for each."""
         with translate_task_errors(self):
             report = self._find(context)
+            if self.send_metrics and self.end is None:
+                self._send_freshness()
         self._log_gaps(report)
         if self.send_metrics:
             self._count(report)
@@ -192,6 +194,20 @@ class CloudflareAuditLogsCoverageOperator(BaseOperator):
             metrics.add("coverage.windows", gap.window_count, reason=str(gap.reason))
         if report.due:
             metrics.set("coverage.days_left", min(gap.days_left(report.now) for gap in report.due))
+
+    def _send_freshness(self) -> None:
+        """Sends how old the newest window and the newest record are; a range with an end says nothing about now."""
+        from airflow_audit_provider._airflow.destinations import store_from_connection
+        from airflow_audit_provider._airflow.observability.metrics import Metrics
+        from airflow_audit_provider.adapters.clock import SystemClock
+        from airflow_audit_provider.pipelines.freshness import freshness
+
+        found = freshness(store_from_connection(self.destination, self.destination_conn_id), SystemClock().now())
+        metrics = Metrics({})
+        if found.landed_lag_seconds is not None:
+            metrics.set("freshness.landed_lag_seconds", found.landed_lag_seconds)
+        if found.last_event_age_seconds is not None:
+            metrics.set("freshness.last_event_age_seconds", found.last_event_age_seconds)
 
     def _publish(self, context: Mapping[str, Any], report: GapReport) -> None:
         """Pushes the summary, and adds an asset event for each gap if the task has the alias as an outlet."""

@@ -19,6 +19,7 @@ FAILED = 'cloudflare_audit_logs_fetch_duration_seconds_count{state="failed"}'
 COMMITS = 'cloudflare_audit_logs_commit_windows_total{api_version="v1"}'
 FINDINGS = 'cloudflare_audit_logs_verify_findings_total{severity="%s"}'
 DAYS_LEFT = "cloudflare_audit_logs_coverage_days_left"
+LAG = "cloudflare_audit_logs_freshness_landed_lag_seconds"
 ODD = "cloudflare_audit_logs_commit_odd_records_total"
 OUTAGES = "cloudflare_audit_logs_fetch_budget_outages_total"
 
@@ -46,6 +47,8 @@ CASES = {
     "lost days": Case(GAPS % "lost", "_x3 1x200", 2, "CloudflareAuditLogsLost"),
     "gap for a month": Case(DAYS_LEFT, "29x20", 1, "CloudflareAuditLogsGapExpires"),
     "gap for a year": Case(DAYS_LEFT, "365x20", 1, ""),
+    "landed 31 hours ago": Case(LAG, "111600x20", 1, "CloudflareAuditLogsDataLate"),
+    "landed an hour ago": Case(LAG, "3600x20", 1, ""),
     "commits every day": Case(COMMITS, "1x96 2x96 3x10", 48, ""),
     "no commit for thirty hours": Case(COMMITS, "1x300", 30, "CloudflareAuditLogsNotCommitted"),
     "no commit for 26 hours": Case(COMMITS, "1x300", 26, ""),

@@ -278,6 +278,12 @@ def test_each_gap_is_an_event_and_a_metric(task_setup: TaskSetup, find: Find, mo
     assert [count for name, count, _ in sent if name == windows] == [2, 1]
     assert ("cloudflare_audit_logs.coverage.days_left", days_left, {}) in sent
     assert len(json.dumps(events.added[0][1])) < 250
+    assert not [name for name, *_ in sent if "freshness" in name]
+    find()
+    # The newest window is day 5, and the clock is at the 20th day after the setup's.
+    lag = (SystemClock().now() - day(6)).total_seconds()
+    assert ("cloudflare_audit_logs.freshness.landed_lag_seconds", lag, {}) in sent
+    assert any(name.endswith("last_event_age_seconds") and value > lag for name, value, _ in sent)
 
 
 @pytest.mark.integration

@@ -16,7 +16,8 @@ from airflow_audit_provider._airflow.observability.tracing import Trace
 from airflow_audit_provider.core.archive.commit import StagedPart
 from airflow_audit_provider.core.paging.fetch import Send, Wait
 from airflow_audit_provider.core.ports import Clock
-from airflow_audit_provider.core.windows.window import TimeWindow
+from airflow_audit_provider.core.windows.readiness import is_newest_due
+from airflow_audit_provider.core.windows.window import SECOND_NS, TimeWindow, to_ns
 from airflow_audit_provider.pipelines.observer import KeptPart, Phase, Progress, PullOutcome
 from airflow_audit_provider.pipelines.pull_spec import PullSpec
 
@@ -43,6 +44,7 @@ class TaskObserver:
         self._folded_phases = _FOLDED if folds else frozenset()
         self._is_folded = False
         self._window_began_at = clock.monotonic()
+        self._settle_delay = spec.settle_delay
 
     def on_step(self, step: Send | Wait) -> None:
         """Counts a request, a wait before a retry, or a wait for the rate limit."""
@@ -104,9 +106,26 @@ class TaskObserver:
             self._metrics.add("commit.windows", 1)
             self._metrics.add("commit.records", manifest.added_count)
             self._report_odd_records(outcome)
+        self._report_freshness(outcome)
         self._trace.set_attributes(
             manifest_key=outcome.manifest_key, generation=manifest.generation, record_count=manifest.record_count
         )
+
+    def _report_freshness(self, outcome: PullOutcome) -> None:
+        """Sends how late added records came, and how fresh the data is if the window is the newest that is due.
+
+        A backfill of old windows says nothing about the present, so its windows are left out.
+        """
+        manifest, now = outcome.manifest, self._clock.now()
+        if manifest.added_ids:
+            for part in outcome.written:
+                self._metrics.time("commit.late_record_lag", (to_ns(now) - part.first_event_ns) / SECOND_NS)
+        if not is_newest_due(manifest.window, now, self._settle_delay):
+            return
+        self._metrics.set("freshness.landed_lag_seconds", (now - manifest.window.end).total_seconds())
+        if manifest.parts:
+            last_event_ns = max(part.last_event_ns for part in manifest.parts)
+            self._metrics.set("freshness.last_event_age_seconds", (to_ns(now) - last_event_ns) / SECOND_NS)
 
     def kept(self, window: TimeWindow, parts: Sequence[KeptPart]) -> None:
         """Logs one warning for each reason to keep parts that no manifest in force names."""

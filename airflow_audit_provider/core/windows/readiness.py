@@ -53,6 +53,11 @@ def is_recent(window: TimeWindow, now: datetime) -> bool:
     return now - window.end < RECENT
 
 
+def is_newest_due(window: TimeWindow, now: datetime, settle_delay: timedelta) -> bool:
+    """Returns whether no later window of the same length is settled yet, so that the window is as new as one can be."""
+    return now < window.settled_at(settle_delay) + window.length
+
+
 def check_window_readable(window: TimeWindow, now: datetime, settle_delay: timedelta) -> None:
     """Raises ``WindowNotSettledError`` or ``RetentionExceededError`` if a window cannot be read completely now."""
     check_settle_delay(settle_delay)

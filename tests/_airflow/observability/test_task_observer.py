@@ -39,12 +39,18 @@ class RecordedStats:
     def __init__(self) -> None:
         self.counts: Counter[str] = Counter()
         self.timings: dict[str, list[float]] = {}
+        self.gauges: dict[str, list[float]] = {}
         self.tags: list[dict[str, str]] = []
 
     def incr(self, stat: str, count: float = 1, rate: float = 1, *, tags: dict[str, str] | None = None) -> None:
         """Records a counter."""
         assert rate == 1
         self.counts[stat.removeprefix("cloudflare_audit_logs.")] += count  # type: ignore[assignment]  # seconds too
+        self.tags.append(dict(tags or {}))
+
+    def gauge(self, stat: str, value: float, *, tags: dict[str, str] | None = None) -> None:
+        """Records a gauge."""
+        self.gauges.setdefault(stat.removeprefix("cloudflare_audit_logs."), []).append(value)
         self.tags.append(dict(tags or {}))
 
     def timing(self, stat: str, dt: timedelta, *, tags: dict[str, str] | None = None) -> None:
@@ -191,15 +197,56 @@ def test_documented_metrics_are_those_sent(task_setup: TaskSetup, stats: Recorde
     task_setup.connect(extra={"account_id": ACCOUNT_ID, "rate_limit_requests": 1, "rate_limit_seconds": 7})
     task_setup.misbehave("status=503,every=2")
     _add_odd_records(task_setup)
+    _land_newest(task_setup)
     task_setup.land(verify="recount")
+    task_setup.fake.add(record_at("2026-10-26T03:00:00Z", "late-one"))
+    task_setup.land()
     _audit(task_setup)
     budget_log = BudgetLog(logging.getLogger("test"), "cloudflare_default")
     budget_log.on_outage("no folder can be used")
     budget_log.on_problem("its content is damaged")
     text = (PROJECT / "docs" / "reference" / "observability.md").read_text()
-    named = set(re.findall(r"`((?:plan|fetch|encode|stage|commit|verify)\.\w+)`", text))
+    named = set(re.findall(r"`((?:plan|fetch|encode|stage|commit|verify|freshness)\.\w+)`", text))
     # Time stamps are counted only with an authority, which the seal operator's own tests start.
-    assert named - {"commit.timestamps"} == stats.counts.keys() | stats.timings.keys()
+    assert named - {"commit.timestamps"} == stats.counts.keys() | stats.timings.keys() | stats.gauges.keys()
+
+
+def _land_newest(task_setup: TaskSetup) -> datetime:
+    """Lands the last day that is settled, and returns its end."""
+    end = task_setup.clock.now().replace(hour=0, minute=0, second=0, microsecond=0)
+    bounds = {"window_start": end - timedelta(days=1), "window_end": end}
+    task_setup.operator(**bounds).execute({})
+    return end
+
+
+@pytest.mark.integration
+def test_freshness_is_sent_for_the_newest_window_and_not_by_a_backfill(
+    task_setup: TaskSetup, stats: RecordedStats
+) -> None:
+    """The lag counts from the window's end, the age from its newest record; older windows send neither."""
+    task_setup.land()
+    assert stats.gauges == {}
+    end = _land_newest(task_setup)
+    (lag,), (age,) = stats.gauges["freshness.landed_lag_seconds"], stats.gauges["freshness.last_event_age_seconds"]
+    assert lag == (task_setup.clock.now() - end).total_seconds() > 0
+    assert lag < age < lag + 86400
+    task_setup.land()
+    assert [len(values) for values in stats.gauges.values()] == [1, 1]
+
+
+@pytest.mark.integration
+def test_lateness_is_sent_once_for_each_addition(task_setup: TaskSetup, stats: RecordedStats) -> None:
+    """The first commit and an unchanged window send nothing; a late record sends the time from its event."""
+    task_setup.land()
+    task_setup.land()
+    assert "commit.late_record_lag" not in stats.timings
+    task_setup.fake.add(record_at("2026-10-26T03:00:00Z", "late-one"))
+    task_setup.land()
+    task_setup.land()
+    happened_at = datetime(2026, 10, 26, 3, tzinfo=UTC)
+    assert stats.timings["commit.late_record_lag"] == [(task_setup.clock.now() - happened_at).total_seconds()]
+    task_setup.operator(**WINDOW, replace=True).execute({})
+    assert len(stats.timings["commit.late_record_lag"]) == 1
 
 
 @pytest.fixture
