@@ -1,4 +1,4 @@
-"""Installs the object-store servers the tests start, and axe-core, below .cache/servers, once for each lock.
+"""Installs the object-store servers the tests start, dbt and axe-core, below .cache/servers, once for each lock.
 
 Invariant: everything by hash, nothing built and no install script run; what cannot be installed is an error, never a
 test left out.
@@ -19,6 +19,7 @@ from tools.environment import PROJECT, digest_of, install_packages, is_fresh
 
 FOLDER = PROJECT / ".cache" / "servers"
 PYTHON_LOCK = PROJECT / "requirements" / "servers.txt"
+DBT_LOCK = PROJECT / "requirements" / "dbt.txt"
 NPM = PROJECT / "requirements" / "npm"
 AXE = PROJECT / "requirements" / "axe"
 NPM_FILES = ("package.json", "package-lock.json")
@@ -30,11 +31,21 @@ class ServersMissingError(Exception):
 
 def python_servers() -> Path:
     """Return the folder of the commands of the servers from PyPI, installed."""
-    folder = FOLDER / "python"
+    return _python_commands(PYTHON_LOCK, "python")
+
+
+def dbt() -> Path:
+    """Return the command of dbt, installed in an environment of its own."""
+    return _python_commands(DBT_LOCK, "dbt") / "dbt"
+
+
+def _python_commands(lock: Path, name: str) -> Path:
+    """Return the folder of the commands of the packages of a lock from PyPI, installed."""
+    folder, made_from = FOLDER / name, FOLDER / f"{name}-made-from"
     with _one_at_a_time():
-        if not is_fresh(FOLDER / "python-made-from", digest_of(PYTHON_LOCK)):
-            _run_or_explain(lambda: install_packages(folder, PYTHON_LOCK), "pip")
-            (FOLDER / "python-made-from").write_text(digest_of(PYTHON_LOCK))
+        if not is_fresh(made_from, digest_of(lock)):
+            _run_or_explain(lambda: install_packages(folder, lock), "pip")
+            made_from.write_text(digest_of(lock))
     return folder / "bin"
 
 
@@ -107,5 +118,6 @@ if __name__ == "__main__":
     try:
         python_servers()
         npm_servers()
+        dbt()
     except ServersMissingError as error:
         sys.exit(str(error))
