@@ -7,8 +7,12 @@ The task looks at the destination every half hour and succeeds when the day is c
 run has not ended by the deadline, Airflow's triggerer calls AUDIT_DEADLINE_CALLBACK once. So the alert is about the
 records and not about a task: it also comes if the DAG that lands them is paused, failed or has started too late.
 
+With AUDIT_MAX_EVENT_AGE_HOURS the task also waits until a record of the last hours of the day is committed. So the
+alert also comes if the day was landed in time, but the API did not show its records yet. Leave it out if nothing may
+happen in your account for so long, or let a scheduled job make an audit record more often than that.
+
 It cannot see that this DAG itself is paused, that the scheduler or the triggerer does not run, or that a committed day
-lacks records that appeared later; cloudflare_audit_gaps reads each day again for those.
+lacks other records that appeared later; cloudflare_audit_gaps reads each day again for those.
 
 Settings: AUDIT_DESTINATION, as for the DAG cloudflare_audit_daily; AUDIT_DEADLINE_CALLBACK, the path of a notifier or
 of a function that takes `text`, importable in the triggerer; the default logs an error there. On Airflow 3.0, which has
@@ -28,6 +32,8 @@ from airflow.timetables.interval import CronDataIntervalTimetable
 from airflow_audit_provider.operators.coverage import CloudflareAuditLogsCoverageOperator
 
 DESTINATION = os.environ.get("AUDIT_DESTINATION", "file:///tmp/cloudflare-audit/jsonl")
+HOURS = os.environ.get("AUDIT_MAX_EVENT_AGE_HOURS")
+MAX_EVENT_AGE = timedelta(hours=float(HOURS)) if HOURS else None
 CALLBACK = os.environ.get("AUDIT_DEADLINE_CALLBACK", "airflow_audit_provider.triggers.deadline.log_missed_deadline")
 # From the start of the day: six hours after its end.
 DEADLINE = timedelta(hours=30)
@@ -43,7 +49,7 @@ def deadline() -> dict[str, Any]:
         )
     except ImportError:
         return {}
-    text = "The Cloudflare audit log is behind: a day is not committed."
+    text = "The Cloudflare audit log is behind: a day is not committed, or its last records are missing."
     return {
         "deadline": DeadlineAlert(
             reference=DeadlineReference.DAGRUN_LOGICAL_DATE,
@@ -82,6 +88,7 @@ with DAG(
         reasons=["missing"],
         # A day that is not committed yet is no gap for the alerts of a monitoring system.
         send_metrics=False,
+        max_event_age=MAX_EVENT_AGE,
         retries=48,
         retry_delay=timedelta(minutes=30),
         post_execute=fail_on_gap,

@@ -21,6 +21,7 @@ from airflow_audit_provider.core.limits import (
     DEFAULT_LATE_DELAY,
     check_gap_reasons,
     check_late_delay,
+    check_length,
     check_max_gaps,
     check_partition_by,
 )
@@ -59,6 +60,9 @@ class CloudflareAuditLogsCoverageOperator(BaseOperator):
     :param api_version: ``v1`` or ``v2``, the version of the log as long as nothing is committed.
     :param send_metrics: whether the gaps are counted in metrics; without ``end`` also how fresh the data is. Set it to
         False in a task that waits for a window: until then each attempt would count a gap that is none yet.
+    :param max_event_age: how long before ``end``, or without it before now, the newest committed record may be. If it
+        is older and no window is missing, the task fails and is retried. Omit it if nothing may happen in the account
+        for so long.
 
     A gap is missing if no window of it was committed, late if it was committed less than ``late_delay`` after its end,
     and unverified if no record of a passed verification covers its newest generation. Adjacent windows with one reason
@@ -89,6 +93,7 @@ class CloudflareAuditLogsCoverageOperator(BaseOperator):
         max_gaps: int | None = None,
         api_version: Literal["v1", "v2"] = "v1",
         send_metrics: bool = True,
+        max_event_age: timedelta | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -104,6 +109,7 @@ class CloudflareAuditLogsCoverageOperator(BaseOperator):
         self.max_gaps = max_gaps
         self.api_version = api_version
         self.send_metrics = send_metrics
+        self.max_event_age = max_event_age
         check_destination(destination)
         check_partition_by(division)
         check_timezone(timezone)
@@ -111,6 +117,7 @@ class CloudflareAuditLogsCoverageOperator(BaseOperator):
         check_gap_reasons(reasons)
         check_late_delay(late_delay)
         check_max_gaps(max_gaps)
+        check_length("max_event_age", max_event_age)
 
     def execute(self, context: Mapping[str, Any]) -> list[dict[str, Any]]:
         """Finds the gaps; returns the arguments of one mapped landing task for each."""
@@ -118,6 +125,8 @@ class CloudflareAuditLogsCoverageOperator(BaseOperator):
             report = self._find(context)
             if self.send_metrics and self.end is None:
                 self._send_freshness()
+            if self.max_event_age is not None and not report.window_counts()["missing"]:
+                self._check_event_age(self.max_event_age)
         self._log_gaps(report)
         if self.send_metrics:
             self._count(report)
@@ -194,6 +203,25 @@ class CloudflareAuditLogsCoverageOperator(BaseOperator):
             metrics.add("coverage.windows", gap.window_count, reason=str(gap.reason))
         if report.due:
             metrics.set("coverage.days_left", min(gap.days_left(report.now) for gap in report.due))
+
+    def _check_event_age(self, most: timedelta) -> None:
+        """Raises ``NotCommittedError``, which Airflow retries, if no committed record is as new as it should be."""
+        from airflow_audit_provider._airflow.destinations import store_from_connection
+        from airflow_audit_provider.adapters.clock import SystemClock
+        from airflow_audit_provider.core.windows.run_window import read_bound
+        from airflow_audit_provider.core.windows.window import TimeWindow
+        from airflow_audit_provider.exceptions import NotCommittedError
+        from airflow_audit_provider.pipelines.freshness import last_event_in
+
+        end = read_bound("end", self.end, self.timezone) or SystemClock().now()
+        span = TimeWindow(end - most, end)
+        found = last_event_in(store_from_connection(self.destination, self.destination_conn_id), span)
+        if found is None:
+            raise NotCommittedError(
+                f"No record of {span} is committed, so records are late or nothing happened in the account. Wait for "
+                "the next attempt. If the account can be quiet for so long, set a longer max_event_age."
+            )
+        self.log.info("The newest record in %s is of %s", span, found)
 
     def _send_freshness(self) -> None:
         """Sends how old the newest window and the newest record are; a range with an end says nothing about now."""

@@ -36,11 +36,11 @@ from airflow_audit_provider.core.verification.lateness import (
     readings_of,
     undecided_generation,
 )
-from airflow_audit_provider.core.windows.window import SECOND_NS, TimeWindow, to_ns
+from airflow_audit_provider.core.windows.window import SECOND_NS, TimeWindow, from_seconds, second_of, to_ns
 from airflow_audit_provider.exceptions import VerificationError
 from airflow_audit_provider.pipelines.committed import committed_manifest, placed_manifest, read_committed
 from airflow_audit_provider.pipelines.manifest_index import ManifestIndex
-from airflow_audit_provider.pipelines.neighbourhood import newest_windows
+from airflow_audit_provider.pipelines.neighbourhood import list_around, newest_windows
 from airflow_audit_provider.pipelines.side_by_side import read_each
 from airflow_audit_provider.pipelines.stitching import check_one_version
 
@@ -85,6 +85,24 @@ def freshness(store: Store, now: datetime) -> Freshness:
     return _freshness(now, newest, last_ns)
 
 
+def last_event_in(store: Store, span: TimeWindow) -> datetime | None:
+    """Returns the event time of the newest committed record in a span, None if no record in it is committed.
+
+    Of a part that reaches beyond the span only the first and the last event time are known.
+    """
+    newest = newest_manifests(list_around(store, span, "").manifest_keys)
+    keys = [key for window, key in newest.items() if window.overlaps(span)]
+    manifests = [committed_manifest(key, content).manifest for key, content in read_each(store, keys)]
+    parts = chain.from_iterable(manifest.parts for manifest in manifests)
+    times = [at for part in parts for at in (part.first_event_ns, part.last_event_ns) if span.contains(at)]
+    return _instant(max(times)) if times else None
+
+
+def _instant(instant_ns: int) -> datetime:
+    """Returns an instant in UTC, without the fraction of its second."""
+    return from_seconds(second_of(instant_ns))
+
+
 def freshness_report(
     store: Store, now: datetime, settle_delay: timedelta = DEFAULT_SETTLE_DELAY, lookback: timedelta | None = None
 ) -> FreshnessReport:
@@ -117,7 +135,7 @@ def freshness_report(
 
 def _freshness(now: datetime, newest: Iterable[TimeWindow], last_ns: int | None) -> Freshness:
     landed_until_at = max((window.end for window in newest), default=None)
-    last_event_at = None if last_ns is None else datetime.fromtimestamp(last_ns // SECOND_NS, tz=now.tzinfo)
+    last_event_at = None if last_ns is None else _instant(last_ns)
     return Freshness(
         now=now,
         landed_until_at=landed_until_at,

@@ -52,7 +52,7 @@ class Archive:
                     pull_spec(version, start=start, end=start + DAY, **format_), reader_of(self.fake, self.clock), store
                 )
             uri = f"s3://audit/{version}"
-            LoadTarget("duckdb", str(self.path), TABLE).load(store, dataset=uri, destination=uri)
+            LoadTarget("duckdb", str(self.path), TABLE).load(store, uri, uri, self.clock.now())
 
     def start_of(self, number: int) -> datetime:
         """Returns the midnight at which a day begins."""

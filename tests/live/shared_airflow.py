@@ -41,6 +41,7 @@ def settings(home: Home, account: CloudflareAccount) -> dict[str, str]:
         "AIRFLOW__CLOUDFLARE_AUDIT_LOGS__COVERAGE_DESTINATIONS": json.dumps(
             [{"destination": (home.landed / "covered").as_uri(), "dag_id": "covered_daily"}]
         ),
+        "AUDIT_MAX_EVENT_AGE_HOURS": "6",
         "AUDIT_TODAY": TODAY.isoformat(),
         "AUDIT_SPRING": SPRING.isoformat(),
         "AUDIT_AUTUMN": AUTUMN.isoformat(),

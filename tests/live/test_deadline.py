@@ -8,11 +8,16 @@ from typing import NamedTuple
 import pytest
 
 from airflow_audit_provider.cli.__main__ import main
+from airflow_audit_provider.testing.cloudflare import FakeCloudflare
+from airflow_audit_provider.testing.server import FakeServer
+from airflow_audit_provider.testing.settings import Settings, TokenKind
 from tests.live.calendar_days import days_ago
 from tests.live.live_airflow import WITHIN_SECONDS, LiveAirflow
+from tests.pipelines.pull.landing import record_at
 
 pytestmark = [pytest.mark.live, pytest.mark.since("3.1.8")]
 DAG_ID, TASK_ID = "cloudflare_audit_deadline", "await_commit"
+VALID = TokenKind.VALID
 BEHIND = days_ago(31)
 
 
@@ -40,14 +45,19 @@ def watch(live: LiveAirflow) -> Watch:
     return Watch(live, live.trigger(DAG_ID, logical_date=BEHIND + timedelta(days=1)))
 
 
-def land(live: LiveAirflow, start: datetime) -> None:
-    """Lands a day without Airflow."""
+def land(live: LiveAirflow, start: datetime, base_url: str | None = None) -> None:
+    """Lands a day without Airflow, as the account or another server shows it."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CLOUDFLARE_API_TOKEN", live.account.token)
-        patch.setenv("CLOUDFLARE_BASE_URL", str(live.account.base_url))
+        patch.setenv("CLOUDFLARE_BASE_URL", base_url or str(live.account.base_url))
         bounds = ["--start", start.isoformat(), "--end", (start + timedelta(days=1)).isoformat()]
         destination = str(live.home.landed / "jsonl")
-        assert main(["pull", destination, "--account-id", live.account.account_id, *bounds, "--quiet"]) == 0
+        assert (
+            main(
+                ["pull", destination, "--account-id", live.account.account_id, *bounds, "--reread-committed", "--quiet"]
+            )
+            == 0
+        )
 
 
 def test_day_that_nobody_landed_is_alerted_once(watch: Watch) -> None:
@@ -77,3 +87,23 @@ def test_day_in_time_is_not_alerted(watch: Watch) -> None:
     run_id = live.trigger(DAG_ID, logical_date=datetime.now(UTC))
     assert live.await_run(DAG_ID, run_id) == "success"
     assert watch.alerts(run_id) == []
+
+
+def test_day_that_was_landed_in_time_and_lacks_its_last_records_is_alerted(watch: Watch) -> None:
+    """A committed day whose newest record is of the morning misses the deadline, until its late records are added."""
+    live, day = watch.live, days_ago(33)
+    settings = Settings(records_per_day=0, account_ids=(live.account.account_id,), tokens={live.account.token: VALID})
+    morning = FakeCloudflare(lambda: datetime.now(UTC), settings)
+    when = (day + timedelta(hours=9)).isoformat().replace("+00:00", "Z")
+    morning.add(record_at(when, "morning"), scope=f"accounts/{live.account.account_id}")
+    with FakeServer(morning) as served:
+        land(live, day, served.base_url)
+    run_id = live.trigger(DAG_ID, logical_date=day + timedelta(days=1))
+    live.instance.wait(lambda: bool(watch.alerts(run_id)), WITHIN_SECONDS, "the alert")
+    live.instance.wait(lambda: watch.state(run_id) == "up_for_retry", WITHIN_SECONDS, "the task to fail")
+    assert "so records are late or nothing happened" in live.log(live.tasks(DAG_ID, run_id)[0])
+    land(live, day)
+    again = {"dag_run_id": run_id, "dry_run": False, "only_failed": False}
+    live.ask(f"dags/{DAG_ID}/clearTaskInstances", method="POST", body=again)
+    assert live.await_run(DAG_ID, run_id) == "success"
+    assert len(watch.alerts(run_id)) == 1

@@ -7,6 +7,7 @@ import re
 import runpy
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,12 +17,13 @@ from airflow.sdk import DAG
 from airflow_audit_provider.adapters.clock import SystemClock
 from airflow_audit_provider.assets.audit_logs import audit_log_gap_alias, audit_log_gap_asset
 from airflow_audit_provider.cli.__main__ import main
-from airflow_audit_provider.exceptions import ConfigurationError
+from airflow_audit_provider.exceptions import ConfigurationError, NotCommittedError
 from airflow_audit_provider.operators.audit_logs import CloudflareAuditLogsToObjectStorageOperator
 from airflow_audit_provider.operators.coverage import CloudflareAuditLogsCoverageOperator
 from airflow_audit_provider.operators.verify import CloudflareAuditLogsVerifyOperator
 from tests.architecture.source_files import PROJECT
 from tests.operators.task_setup import START, TaskSetup
+from tests.pipelines.history.arrivals import FIRST, Late, landed_nightly
 from tests.pipelines.pull.landing import record_at
 
 DAY, DAY_SECONDS = timedelta(days=1), 86_400.0
@@ -315,6 +317,26 @@ def test_deadline_example_waits_for_each_hour_and_counts_no_gap(
     task_setup.land(window_start=last, window_end=day(1))
     attempt()
     assert [name for name in sent if ".coverage." in name] == []
+
+
+@pytest.mark.integration
+def test_old_newest_record_fails_the_attempt_until_a_newer_one_is_committed(
+    task_setup: TaskSetup, find: Find, tmp_path: Path
+) -> None:
+    """The age counts back from the end of the range; a late record that is added makes the day new enough."""
+    task_setup.clock.advance(20 * DAY_SECONDS)
+    morning = Late("morning", FIRST + timedelta(hours=9), FIRST + timedelta(hours=9))
+    evening = Late("evening", FIRST + timedelta(hours=20), FIRST + 2 * DAY)
+    bounds = {"start": FIRST, "end": FIRST + DAY}
+    landed_nightly(tmp_path / "early", [morning], 1, timedelta(0))
+    landed_nightly(tmp_path / "late", [morning, evening], 1, 3 * DAY)
+    early, late = (f"file://{tmp_path / name}" for name in ("early", "late"))
+    find(destination=early, max_event_age=timedelta(hours=15), **bounds)
+    with pytest.raises(NotCommittedError, match="so records are late or nothing happened"):
+        find(destination=early, max_event_age=timedelta(hours=14), **bounds)
+    find(destination=late, max_event_age=timedelta(hours=4), **bounds)
+    with pytest.raises(ConfigurationError, match="max_event_age"):
+        find(max_event_age=timedelta(0))
 
 
 class Events:
