@@ -5,8 +5,8 @@ Invariant: the check stops no reading. Only an unknown category of a list that w
 
 from __future__ import annotations
 
-import logging
 from datetime import datetime, timedelta
+from typing import Any
 
 from airflow_audit_provider.adapters.cloudflare.reader import AuditLogReader
 from airflow_audit_provider.core.api.categories import (
@@ -27,7 +27,7 @@ from airflow_audit_provider.exceptions import AuditProviderError
 class CategoryCheck:
     """Checks queries; the categories of an account are kept, also that they cannot be read."""
 
-    def __init__(self, log: logging.Logger) -> None:
+    def __init__(self, log: Any) -> None:
         self._log = log
         self._known: dict[str, list[ProductCategory]] = {}
 

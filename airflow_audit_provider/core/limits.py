@@ -140,3 +140,12 @@ def check_max_gaps(max_gaps: object) -> None:
     """Raises ``ConfigurationError`` unless the number is None or a whole number of at least 1."""
     if max_gaps is not None and not is_count(max_gaps):
         raise ConfigurationError(f"max_gaps is {max_gaps!r}. Set it to a whole number of at least 1, or omit it.")
+
+
+def check_rate_share(rate_share: object) -> None:
+    """Raises ``ConfigurationError`` unless the share is a number above 0 and at most 1."""
+    is_number = isinstance(rate_share, int | float) and not isinstance(rate_share, bool)
+    if not is_number or not 0 < rate_share <= 1:  # type: ignore[operator]  # the line above checks that it is a number
+        raise ConfigurationError(
+            f"rate_share is {rate_share!r}. Set it to a number above 0 and at most 1, such as 0.1."
+        )

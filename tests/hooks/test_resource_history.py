@@ -218,6 +218,13 @@ def test_product_categories_of_an_organization_are_refused(task_setup: TaskSetup
     assert task_setup.fake.requests == []
 
 
+def _aread_first(task_setup: TaskSetup, filters: Any) -> None:
+    async def read() -> None:
+        await anext(task_setup.hook().aiter_audit_logs(api_version="v2", **filters))
+
+    asyncio.run(read())
+
+
 @pytest.mark.parametrize(
     ("given", "advice"),
     [
@@ -229,11 +236,11 @@ def test_product_categories_of_an_organization_are_refused(task_setup: TaskSetup
 )
 def test_unknown_category_is_refused_before_the_first_page(task_setup: TaskSetup, given: str, advice: str) -> None:
     """An unknown category is an error with the nearest name in every reader, which requests no page."""
-    filters = {"product_category": ["dns", given]}
+    filters: Any = {"product_category": ["dns", given]}
     with pytest.raises(ConfigurationError, match=re.escape(advice)):
         next(task_setup.hook().iter_audit_logs(api_version="v2", **filters))
     with pytest.raises(ConfigurationError, match=re.escape(advice)):
-        asyncio.run(anext(task_setup.hook().aiter_audit_logs(api_version="v2", **filters)))
+        _aread_first(task_setup, filters)
     with pytest.raises(AirflowFailException, match=re.escape(advice)):
         task_setup.land(api_version="v2", filters=filters)
     assert {asked.path.rpartition("/")[2] for asked in task_setup.fake.requests} == {"product_categories"}

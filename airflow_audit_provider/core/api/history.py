@@ -101,9 +101,14 @@ def history_query(query: AuditQuery, record_id: str, action_time: datetime | str
 _NO_FILTERS: Filters = ()
 
 
+def is_record_id(text: str) -> bool:
+    """Returns whether a text can be the id of a record of version 2 in a path."""
+    return 1 <= len(text) <= _LONGEST_ID and _ID_CHARACTERS.issuperset(text)
+
+
 def _checked_id(record_id: object) -> str:
     text = str(record_id)
-    if not 1 <= len(text) <= _LONGEST_ID or not _ID_CHARACTERS.issuperset(text):
+    if not is_record_id(text):
         raise ConfigurationError(
             f"The record id {text[:_LONGEST_ID]!r} is no id of version 2. Give the field id of a record."
         )

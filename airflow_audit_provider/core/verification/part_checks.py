@@ -23,6 +23,7 @@ from airflow_audit_provider.core.archive.object_keys import (
     SEAL_FOLDER,
     STAGING_FOLDER,
     announced_window,
+    is_change_key,
     is_detection_key,
     is_pass_record_key,
     is_report_key,
@@ -292,7 +293,7 @@ def stray_findings(keys: Iterable[str], named: Iterable[str], superseded: Iterab
 def _belongs_to_no_window(key: str) -> bool:
     if is_pass_record_key(key) or manifest_index_month(key) or announced_window(key) or read_log_key(key):
         return True
-    return key == DATASET_KEY or is_report_key(key) or is_detection_key(key)
+    return key == DATASET_KEY or is_report_key(key) or is_detection_key(key) or is_change_key(key)
 
 
 def _unreferenced(key: str) -> Iterator[Finding]:
