@@ -142,6 +142,14 @@ def _page_options() -> dict[str, object]:
             "example": "False",
             "default": "True",
         },
+        "coverage_changes": {
+            "description": "Whether the coverage page shows the values before and after that the changes operator has "
+            "derived; they are the content of records.",
+            "version_added": "1.0.0",
+            "type": "boolean",
+            "example": "True",
+            "default": "False",
+        },
     }
 
 

@@ -45,6 +45,7 @@ DEFAULTS: dict[str, int | str] = {
     "share_rate_limit": _DEFAULT_SHARE_RATE_LIMIT,
     "coverage_destinations": "",
     "coverage_assets": "True",
+    "coverage_changes": "False",
 }
 
 
@@ -94,6 +95,11 @@ def shares_rate_limit() -> bool:
 def shows_assets() -> bool:
     """Returns whether the coverage page shows datasets that only an asset names."""
     return _configured_boolean("coverage_assets")
+
+
+def shows_changes() -> bool:
+    """Returns whether the coverage page shows values of records, which are the content of the dataset."""
+    return _configured_boolean("coverage_changes")
 
 
 def _configured_boolean(option: str) -> bool:

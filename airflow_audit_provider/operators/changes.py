@@ -32,7 +32,8 @@ class CloudflareAuditLogsChangesOperator(BaseOperator):
     once for all records of the resource. The files are in the folder ``_changes`` of the destination, one row for each
     record, to be joined by the record's ``id``.
 
-    :param destination: URI of the folder of the audit logs. (templated)
+    :param destination: URI of the folder of the audit logs; of a stitched history, the folder of one version.
+        (templated)
     :param cloudflare_conn_id: the connection of type ``cloudflare``. (templated)
     :param destination_conn_id: the connection of the destination's object store. (templated)
     :param start: start of the range of windows, a datetime, date or RFC 3339 text; by default seven days before the

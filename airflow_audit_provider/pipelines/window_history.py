@@ -14,6 +14,7 @@ from airflow_audit_provider.core.ports import Store
 from airflow_audit_provider.exceptions import ReadLimitExceededError, VerificationError
 from airflow_audit_provider.pipelines.committed import placed_manifest
 from airflow_audit_provider.pipelines.side_by_side import read_each_within_bounds
+from airflow_audit_provider.pipelines.window_changes import WindowChanges, window_changes
 
 # Each late record can make a generation, so a window can have hundreds; the page shows the newest.
 MOST_READ = 50
@@ -30,15 +31,19 @@ class Generation(NamedTuple):
 
 
 class WindowHistory(NamedTuple):
-    """The newest generations of a window, the newest first, how many there are, and the bytes that were read."""
+    """The newest generations of a window, the newest first, how many there are, and the bytes that were read.
+
+    ``changes`` are those derived for the newest generation, None if there are none or they are not wanted.
+    """
 
     generations: tuple[Generation, ...]
     generation_count: int
     size_bytes: int
+    changes: WindowChanges | None = None
 
 
-def window_history(store: Store, keys: WindowKeys) -> WindowHistory:
-    """Returns the generations of a window; none if it is not committed.
+def window_history(store: Store, keys: WindowKeys, *, with_changes: bool = False) -> WindowHistory:
+    """Returns the generations of a window, with the changes derived for it on request; none if it is not committed.
 
     Raises ``StorageError`` if the destination cannot be read.
     """
@@ -51,7 +56,8 @@ def window_history(store: Store, keys: WindowKeys) -> WindowHistory:
     read = list(read_each_within_bounds(store, list(newest)))
     size_bytes = sum(len(content) for _, content in read if isinstance(content, bytes))
     generations = tuple(_generation(newest[key], key, content) for key, content in read)
-    return WindowHistory(generations, len(listed), size_bytes)
+    changes = window_changes(store, keys.window, keys.manifest(listed[0])) if with_changes and listed else None
+    return WindowHistory(generations, len(listed), size_bytes, changes)
 
 
 def _generation(number: int, key: str, content: bytes | ReadLimitExceededError | None) -> Generation:

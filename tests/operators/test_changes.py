@@ -23,6 +23,7 @@ from airflow_audit_provider.pipelines import changes as pipeline
 from airflow_audit_provider.pipelines.changes import ChangesSpec, derive_changes
 from airflow_audit_provider.testing.changes import SeededChange, seeded_changes
 from airflow_audit_provider.testing.instants import SECOND_NS, to_ns
+from tests._airflow.coverage_page.in_process import client_of, source_of
 from tests.operators.task_setup import END, START, WINDOW, TaskSetup
 from tests.pipelines.pull.crashing_store import CrashingStore, CrashPoint, KilledError
 
@@ -254,13 +255,13 @@ def test_privacy_rule_applies_to_values_before_and_after(task_setup: TaskSetup) 
     """Values come from the history under the rule of the windows, and a task with another rule is refused."""
     changes = _changes(task_setup)
     privacy = {"drop": ["resource.response.result.content", "resource.request.content"]}
-    task_setup.land(api_version="v2", privacy=privacy)
+    task_setup.land(api_version="v2", privacy=privacy, window_start=START + timedelta(hours=5))
     with pytest.raises(AirflowFailException, match="written with another privacy rule"):
         _operator(task_setup).execute({})
     _operator(task_setup, privacy=privacy).execute({})
     rows = _rows(task_setup.destination)
     assert "content" not in json.dumps(rows)
-    assert len(rows) == len(changes)
+    assert len(rows) == len(changes) // 2
     assert any(row["before"] for row in rows)
 
 
@@ -273,6 +274,22 @@ def test_record_that_no_history_can_be_asked_for_blocks_nothing(task_setup: Task
     task_setup.fake.requests.clear()
     summary = _operator(task_setup).execute({})
     assert (summary["history_status"], summary["request_count"]) == ({"unavailable": 3}, 0)
+
+
+@pytest.mark.parametrize("is_on", [True, False])
+def test_window_page_shows_changes_if_they_are_switched_on(
+    task_setup: TaskSetup, monkeypatch: pytest.MonkeyPatch, is_on: bool
+) -> None:
+    """The page of a window has what its records changed only if the configuration says so."""
+    changes = _landed(task_setup)
+    _operator(task_setup).execute({})
+    monkeypatch.setenv("AIRFLOW__CLOUDFLARE_AUDIT_LOGS__COVERAGE_CHANGES", str(is_on))
+    source = source_of(task_setup.destination)
+    answer = client_of(monkeypatch, lambda: [source]).get(f"/d/{source.id}/w/20261026T000000Z-20261027T000000Z")
+    assert answer.status_code == 200
+    changed = next(change for change in changes if change.before != change.after)
+    assert (f"record {changed.record_id} (exact)" in answer.text) is is_on
+    assert ('id="changes-heading"' in answer.text) is is_on
 
 
 @pytest.mark.parametrize("share", [0, -1, 1.5, True, "0.1"])

@@ -25,7 +25,9 @@ from fastapi import Depends, FastAPI, HTTPException, Request, Response
 from fastapi.responses import RedirectResponse
 from starlette.exceptions import HTTPException as AnyHttpError
 
+from airflow_audit_provider._airflow.config import shows_changes
 from airflow_audit_provider._airflow.coverage_page import access, views
+from airflow_audit_provider._airflow.coverage_page.changes_view import changes_view
 from airflow_audit_provider._airflow.coverage_page.pages import HEADERS, page, static_file
 from airflow_audit_provider._airflow.coverage_page.readings import WAITED_SECONDS, Reading, Readings, log_detail
 from airflow_audit_provider._airflow.coverage_page.runs import runs_of
@@ -213,7 +215,9 @@ class _Site:
         source = self._source(dataset_id, user)
         keys = _window_keys(name)
         started = self._windows.start(
-            f"{dataset_id}/{name}", lambda: window_history(source.open(), keys), again=bool(again)
+            f"{dataset_id}/{name}",
+            lambda: window_history(source.open(), keys, with_changes=shows_changes()),
+            again=bool(again),
         )
         reading = self._windows.wait(started)
         if reading.result is None:
@@ -229,6 +233,7 @@ class _Site:
             source=source,
             name=window_text(keys.window),
             view=window_view(reading.result),
+            changes=changes_view(reading.result.changes) if reading.result.changes is not None else None,
             objects=[
                 (f"{source.uri}/{one.key}", object_page(f"{source.uri}/{one.key}"))
                 for one in reading.result.generations

@@ -88,7 +88,7 @@ def test_window_that_is_not_committed_has_no_generation() -> None:
     store = MemoryStore()
     other = window(0.5, HALF)
     commit(store, other, records_in(other, 2))
-    assert window_history(store, KEYS) == ((), 0, 0)
+    assert window_history(store, KEYS) == ((), 0, 0, None)
 
 
 _OWN = {"window_start": "2026-10-26T00:00:00+00:00", "window_end": "2026-10-26T12:00:00+00:00"}
