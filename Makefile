@@ -79,7 +79,7 @@ demo:
 
 # The picture with which README.md begins, from a new run of the demo.
 readme-picture: demo
-	cp .demo/pictures/coverage.png docs/pictures/coverage.png
+	$(BIN)/python -m tools.small_png .demo/pictures/coverage.png docs/pictures/coverage.png
 
 bench:
 	@python="$$(tools/python $(PYTHON))" && "$$python" tools/environment.py $(BENCH) requirements/bench.txt

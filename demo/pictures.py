@@ -12,10 +12,10 @@ from demo.scenes import DAILY, Cast
 from harness import chromium
 
 if TYPE_CHECKING:
-    from playwright.sync_api import FrameLocator, Page
+    from playwright.sync_api import FloatRect, FrameLocator, Page
 
-# Of this height, the page shows the last year of the calendar and the gaps below it.
-WIDTH, HEIGHT = 1280, 800
+# Of this height, the page shows the legend, three months of the calendar, and the gaps below it.
+WIDTH, HEIGHT, MARGIN = 1280, 960, 16
 COVERAGE, LATE_RECORD, TAMPERED, RUNS = "coverage.png", "late-record.png", "tampered-copy.png", "runs.png"
 
 
@@ -42,8 +42,9 @@ def _take_all(cast: Cast) -> list[Path]:
         page.get_by_text("Cloudflare audit logs").click()
         frame = page.frame_locator("iframe")
         _open_calendar(frame, (cast.layout.landed / "jsonl").as_uri())
-        taken = [_save(page, folder / COVERAGE)]
+        taken = [_save(page, folder / COVERAGE, _below(frame, "[aria-labelledby=calendar-heading]"))]
         _open_window(frame, cast)
+        _scroll_to(frame, "[aria-labelledby=links-heading]")
         taken.append(_save(page, folder / LATE_RECORD))
         _open_calendar(frame, cast.layout.tampered.as_uri())
         _open_window(frame, cast)
@@ -54,23 +55,43 @@ def _take_all(cast: Cast) -> list[Path]:
 
 
 def _open_calendar(frame: FrameLocator, uri: str) -> None:
-    """Opens the page of a dataset and scrolls to its end: the newest months, and the gaps with their commands."""
+    """Opens the page of a dataset and scrolls to its calendar, below which are the gaps with their commands."""
     datasets = frame.get_by_role("link", name="Datasets")
     link = frame.get_by_role("link", name=uri, exact=True)
     datasets.or_(link).first.wait_for()
     if datasets.count():
         datasets.click()
     link.click()
-    frame.locator("[aria-labelledby=gaps-heading]").scroll_into_view_if_needed()
+    frame.locator("[aria-labelledby=gaps-heading]").wait_for()
+    _scroll_to(frame, "[aria-labelledby=calendar-heading]")
 
 
 def _open_window(frame: FrameLocator, cast: Cast) -> None:
-    """Opens the window with the late record by its cell, and scrolls to its generations."""
+    """Opens the window with the late record by its cell, and scrolls to its generations and the id of that record."""
     frame.locator(f".months .cell[href*='{cast.late_day}']").click()
     frame.locator("#day table a").first.click()
-    frame.locator("[aria-labelledby=generations-heading]").scroll_into_view_if_needed()
+    frame.locator("[aria-labelledby=generations-heading]").wait_for()
 
 
-def _save(page: Page, path: Path) -> Path:
-    page.screenshot(path=path, animations="disabled")
+def _scroll_to(frame: FrameLocator, selector: str) -> None:
+    """Scrolls an element to the upper end of the page."""
+    frame.locator(selector).first.evaluate("element => element.scrollIntoView()")
+
+
+def _below(frame: FrameLocator, selector: str) -> FloatRect:
+    """Returns the part of the screen from the upper end of an element on, with the margins beside it."""
+    box = frame.locator(selector).bounding_box()
+    assert box is not None, "the element was scrolled into view"
+    return {
+        "x": box["x"] - MARGIN,
+        "y": box["y"] - MARGIN,
+        "width": box["width"] + 2 * MARGIN,
+        "height": HEIGHT - box["y"] + MARGIN,
+    }
+
+
+def _save(page: Page, path: Path, clip: FloatRect | None = None) -> Path:
+    # The mouse lies where it clicked last, and a cell there would show its tooltip.
+    page.mouse.move(0, 0)
+    page.screenshot(path=path, animations="disabled", clip=clip)
     return path

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from playwright.sync_api import Browser
+from playwright.sync_api import Browser, FloatRect
 
 from airflow_audit_provider.core.archive.object_keys import WindowKeys
 from tests._airflow.coverage_page import histories
@@ -20,6 +20,8 @@ from tests._airflow.coverage_page.site import Site, page_of, serve, write
 # A picture is for a page of the documentation, which shows several.
 MOST_BYTES = 80_000
 WIDE, NARROW = 1280, 400
+# Above what is shown.
+MARGIN = 8
 
 
 # The calendar has 19 months; the newest of them show eight states.
@@ -27,18 +29,20 @@ HIDE_OLD = "months => [...months.children].slice(0, -{count}).forEach(month => m
 
 
 class Picture(NamedTuple):
-    """A picture: its name, the path of the page, the size of the screen and the scheme, and where it begins.
+    """A picture: its name, the path of the page, the width of the screen and the scheme, and what of it is shown.
 
-    ``month_count`` is how many of the newest months are left in the calendar, 0 for all.
+    ``first`` and ``last`` are the elements at its upper and lower end, the whole page without them. ``month_count`` is
+    how many of the newest months are left in the calendar, 0 for all. ``zoom`` makes a page with much text smaller.
     """
 
     name: str
     path: str
     width: int = WIDE
-    height: int = 580
     scheme: str = "light"
-    anchor: str = ""
+    first: str = "main"
+    last: str = "main"
     month_count: int = 0
+    zoom: float = 1.0
 
 
 def take_coverage(folder: Path, report: Callable[[Path], None]) -> None:
@@ -58,27 +62,33 @@ def take_coverage(folder: Path, report: Callable[[Path], None]) -> None:
 def pictures(page: str) -> Iterator[Picture]:
     """Yields the pictures of a dataset's page."""
     (window,) = histories.day_windows(6, 1)
-    yield Picture("coverage-list", "")
+    yield Picture("coverage-list", "", last=".card:first-of-type")
+    calendar = "[aria-labelledby=calendar-heading]"
     for scheme in ("light", "dark"):
-        wide, narrow = f"coverage-calendar-wide-{scheme}", f"coverage-calendar-narrow-{scheme}"
-        yield Picture(wide, page, WIDE, 330, scheme, "#calendar-heading", 6)
-        yield Picture(narrow, page, NARROW, 720, scheme, "#calendar-heading", 4)
-    yield Picture("coverage-gaps", page, anchor="#gaps-heading", height=400)
-    yield Picture("coverage-window", f"{page}/w/{WindowKeys(window, window.start.date()).name}", height=440)
-    yield Picture("coverage-verify", f"{page}/verify", height=420)
+        yield Picture(f"coverage-calendar-wide-{scheme}", page, WIDE, scheme, calendar, calendar, 6)
+        yield Picture(f"coverage-calendar-narrow-{scheme}", page, NARROW, scheme, calendar, calendar, 3)
+    gaps = "[aria-labelledby=gaps-heading]"
+    yield Picture("coverage-gaps", page, first=gaps, last=f"{gaps} tbody tr:nth-child(2)", zoom=0.8)
+    name = WindowKeys(window, window.start.date()).name
+    yield Picture("coverage-window", f"{page}/w/{name}", last="[aria-labelledby=late-heading]", zoom=0.6)
+    yield Picture("coverage-verify", f"{page}/verify", zoom=0.9)
 
 
 def _take(browser: Browser, site: Site, picture: Picture, path: Path) -> None:
-    seen = open_page(browser, site, width=picture.width, scheme=picture.scheme)
-    seen.page.set_viewport_size({"width": picture.width, "height": picture.height})
+    width = round(picture.width * picture.zoom)
+    seen = open_page(browser, site, width=width, scheme=picture.scheme)
     seen.page.goto(picture.path or ".")
+    seen.page.evaluate("zoom => { document.documentElement.style.zoom = zoom; }", picture.zoom)
     if picture.month_count:
         seen.page.locator(".months").evaluate(HIDE_OLD.format(count=picture.month_count))
     # The plan of one gap is open, as after a click.
     seen.page.evaluate("document.querySelector('[data-plan]')?.parentElement.setAttribute('open', '')")
-    if picture.anchor:
-        seen.page.locator(picture.anchor).evaluate("element => element.scrollIntoView()")
-    seen.page.screenshot(path=path, animations="disabled")
+    upper, lower = (seen.page.locator(one).first.bounding_box() for one in (picture.first, picture.last))
+    assert upper, f"{picture.first} is on the page"
+    assert lower, f"{picture.last} is on the page"
+    top = max(0, upper["y"] - MARGIN)
+    clip = FloatRect(x=0, y=top, width=width, height=lower["y"] + lower["height"] - top)
+    seen.page.screenshot(path=path, animations="disabled", full_page=True, clip=clip)
     seen.page.context.close()
     size_bytes = path.stat().st_size
     if seen.wrong or size_bytes > MOST_BYTES:

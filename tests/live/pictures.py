@@ -31,6 +31,9 @@ WIDTH, HEIGHT = 1000, 760
 # Logs have long lines; the screen is a usual one.
 LOG_WIDTH = 1440
 LOG_CLIP = FloatRect(x=370, y=314, width=1050, height=232)
+# Below the message, Airflow lists the frames of the error, which name folders of the machine.
+FRAMES = 'File "'
+LINKS = ("Coverage", "Cloudflare dashboard")
 # Down to the links; what is below them is Airflow's own.
 LINKS_HEIGHT = 480
 
@@ -74,7 +77,8 @@ def _links(page: Page, live: LiveAirflow) -> None:
     run_id = _land(live, CONN_ID, "success")
     _take_log(page, run_id, "Committed ", "task-log")
     page.goto(f"/dags/seen/runs/{run_id}/tasks/land/details")
-    expect(page.get_by_text("Cloudflare dashboard").first).to_be_visible(timeout=chromium.WITHIN_MS)
+    for name in LINKS:
+        expect(page.get_by_text(name).first).to_be_visible(timeout=chromium.WITHIN_MS)
     _take(page, "task-links", LINKS_HEIGHT)
 
 
@@ -105,8 +109,13 @@ def _take_log(page: Page, run_id: str, text: str, name: str) -> None:
     page.set_viewport_size({"width": LOG_WIDTH, "height": HEIGHT})
     page.goto(f"/dags/seen/runs/{run_id}/tasks/land")
     expect(page.get_by_text(text).first).to_be_visible(timeout=chromium.WITHIN_MS)
-    path = FOLDER / f"{name}.png"
-    page.screenshot(path=path, animations="disabled", clip=LOG_CLIP)
+    path, clip = FOLDER / f"{name}.png", LOG_CLIP
+    if name == "task-error":
+        # Long lines are wrapped, as after the key for it, so that the whole sentence is in the picture.
+        page.keyboard.press("w")
+        frame = page.get_by_text(FRAMES).first.bounding_box()
+        clip = clip if frame is None else FloatRect({**clip, "height": frame["y"] - clip["y"]})
+    page.screenshot(path=path, animations="disabled", clip=clip)
     _report(path)
     page.set_viewport_size({"width": WIDTH, "height": HEIGHT})
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 from datetime import UTC, datetime, timedelta
 
 import msgspec
 
+from airflow_audit_provider.core.api.read_stats import ReadStats
 from airflow_audit_provider.core.archive.manifest import Manifest, read_manifest
 from airflow_audit_provider.core.archive.object_keys import WindowKeys, newest_manifests
 from airflow_audit_provider.core.archive.stitching import STITCHING_KEY, stitching_of
@@ -112,5 +114,13 @@ def _late(objects: dict[str, bytes], ago: int) -> Manifest:
     part = msgspec.structs.replace(
         first.parts[0], key=first.keys.part(2, 0, sha256, "jsonl"), sha256=sha256, record_count=1
     )
-    added = msgspec.structs.replace(first, parts=(part,), record_count=1, added_count=1, added_ids=("late-1",))
-    return added.succeeding(first, "cd" * 32, replace=False)
+    added = msgspec.structs.replace(
+        first,
+        parts=(part,),
+        record_count=1,
+        added_count=1,
+        added_ids=("late-1",),
+        window_rule="lookback",
+        fetch=ReadStats(2, 0, 2, 0.0, first.record_count + 1, 0, 0, {"empty_page": 1}),
+    )
+    return added.succeeding(first, hashlib.sha256(objects[_key(ago)]).hexdigest(), replace=False)
