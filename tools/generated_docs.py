@@ -19,6 +19,7 @@ from pathlib import Path
 import msgspec
 
 from airflow_audit_provider.cli.reconcile_command import PublishedReconcile
+from airflow_audit_provider.cli.report_command import WrittenReport
 from airflow_audit_provider.hooks import parameters as hook_parameters
 from airflow_audit_provider.pipelines.coverage import PublishedCoverage
 from airflow_audit_provider.pipelines.freshness import FreshnessReport
@@ -33,6 +34,7 @@ DOCS = PROJECT / "docs"
 REPORT_SCHEMA = DOCS / "reference" / "verify-report.schema.json"
 PLAN_SCHEMA = DOCS / "reference" / "backfill-plan.schema.json"
 RECONCILE_SCHEMA = DOCS / "reference" / "reconcile-report.schema.json"
+WRITTEN_REPORT_SCHEMA = DOCS / "reference" / "report.schema.json"
 COVERAGE_SCHEMA = DOCS / "reference" / "coverage.schema.json"
 FRESHNESS_SCHEMA = DOCS / "reference" / "freshness.schema.json"
 BLOCK = re.compile(r"(<!-- generated: (?P<name>[\w-]+) -->\n).*?(<!-- end of generated: (?P=name) -->)", re.DOTALL)
@@ -195,6 +197,11 @@ def reconcile_schema() -> str:
     return _schema("Result of airflow-audit-provider reconcile --json", PublishedReconcile)
 
 
+def written_report_schema() -> str:
+    """Returns the JSON Schema of what ``report --json`` prints."""
+    return _schema("Result of airflow-audit-provider report --json", WrittenReport)
+
+
 def _schema(title: str, described: type[msgspec.Struct]) -> str:
     schema = {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -255,6 +262,7 @@ def main() -> int:
         (COVERAGE_SCHEMA, coverage_schema()),
         (FRESHNESS_SCHEMA, freshness_schema()),
         (RECONCILE_SCHEMA, reconcile_schema()),
+        (WRITTEN_REPORT_SCHEMA, written_report_schema()),
     )
     for path, schema in schemas:
         path.write_text(schema, encoding="utf-8")

@@ -23,18 +23,18 @@ def small(content: bytes) -> bytes:
     header, rows = pixel_rows(content)
     stream = zlib.compressobj(9, zlib.DEFLATED, zlib.MAX_WBITS, 9)
     packed = stream.compress(b"".join(b"\0" + row for row in rows)) + stream.flush()
-    chunks = ((b"IHDR", header), (b"IDAT", packed), (b"IEND", b""))
-    return _SIGNATURE + b"".join(_chunk(name, data) for name, data in chunks)
+    pieces = ((b"IHDR", header), (b"IDAT", packed), (b"IEND", b""))
+    return _SIGNATURE + b"".join(_piece(name, body) for name, body in pieces)
 
 
 def pixel_rows(content: bytes) -> tuple[bytes, list[bytes]]:
     """Returns the header of a PNG and the bytes of its pixels, row by row."""
-    chunks = list(_chunks(content))
-    header = next(data for name, data in chunks if name == b"IHDR")
+    pieces = list(_pieces(content))
+    header = next(body for name, body in pieces if name == b"IHDR")
     width, height, depth, colour, _, _, interlaced = _HEADER.unpack(header)
     if depth != 8 or interlaced or colour not in _PIXEL_BYTES:
         raise ValueError("The PNG is not one of 8 bits in true colour without interlacing.")
-    step, packed = _PIXEL_BYTES[colour], b"".join(data for name, data in chunks if name == b"IDAT")
+    step, packed = _PIXEL_BYTES[colour], b"".join(body for name, body in pieces if name == b"IDAT")
     filtered, length, row = zlib.decompress(packed), width * step, bytes(width * step)
     rows = []
     for start in range(0, height * (length + 1), length + 1):
@@ -43,7 +43,7 @@ def pixel_rows(content: bytes) -> tuple[bytes, list[bytes]]:
     return header, rows
 
 
-def _chunks(content: bytes) -> Iterator[tuple[bytes, bytes]]:
+def _pieces(content: bytes) -> Iterator[tuple[bytes, bytes]]:
     at = len(_SIGNATURE)
     while at < len(content):
         (length,) = struct.unpack_from(">I", content, at)
@@ -51,8 +51,8 @@ def _chunks(content: bytes) -> Iterator[tuple[bytes, bytes]]:
         at += length + 12
 
 
-def _chunk(name: bytes, data: bytes) -> bytes:
-    return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+def _piece(name: bytes, body: bytes) -> bytes:
+    return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
 
 
 def _unfiltered(kind: int, line: bytes, above: bytes, step: int) -> bytes:

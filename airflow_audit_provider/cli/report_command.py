@@ -9,6 +9,9 @@ import argparse
 import sys
 from datetime import datetime
 from pathlib import Path
+from typing import Literal
+
+import msgspec
 
 from airflow_audit_provider.adapters.clock import SystemClock
 from airflow_audit_provider.adapters.storage.fsspec_store import store_from_uri
@@ -18,6 +21,19 @@ from airflow_audit_provider.cli.progress import ReadProgress
 from airflow_audit_provider.cli.trust import add_trust_anchors, trust_anchors
 from airflow_audit_provider.core.windows.run_window import read_bound
 from airflow_audit_provider.pipelines.report import gather_evidence
+
+
+class WrittenReport(msgspec.Struct, frozen=True):
+    """What ``report --json`` prints; docs/reference/report.schema.json is its schema.
+
+    ``verdict`` is ``wrong`` if something was changed or cannot be used, ``gaps`` if windows are missing, and ``good``
+    otherwise. ``headline`` is the first sentence of the report.
+    """
+
+    file: str
+    verdict: Literal["wrong", "gaps", "good"]
+    headline: str
+    size_bytes: int
 
 
 def add_report(commands: Commands) -> None:
@@ -56,10 +72,10 @@ def _report(options: argparse.Namespace) -> CommandResult:
         )
     document = destination_report(destination_name(destination), evidence, now)
     size_bytes = write_report(options.out, document)
-    values = {"file": str(options.out), "verdict": document.verdict, "headline": document.headline}
+    written = {"file": str(options.out), "verdict": document.verdict, "headline": document.headline}
     status = EXIT_OK if document.verdict is Verdict.GOOD else EXIT_PROBLEM
     text = f"{document.headline}\n{options.out}: {size_bytes} bytes\n"
-    return CommandResult(status, text, {**values, "size_bytes": size_bytes})
+    return CommandResult(status, text, {**written, "size_bytes": size_bytes})
 
 
 def _instant(options: argparse.Namespace) -> datetime:

@@ -62,6 +62,12 @@ def test_schema_of_reconcile_is_up_to_date() -> None:
     assert generated_docs.RECONCILE_SCHEMA.read_text(encoding="utf-8") == generated_docs.reconcile_schema(), REMEDY
 
 
+def test_schema_of_report_is_that_of_its_type() -> None:
+    """The JSON Schema of ``report --json`` describes what the code prints."""
+    found = generated_docs.WRITTEN_REPORT_SCHEMA.read_text(encoding="utf-8")
+    assert found == generated_docs.written_report_schema(), REMEDY
+
+
 def test_every_generator_has_a_page() -> None:
     """Each generator has a page with its block."""
     text = "".join(page.read_text(encoding="utf-8") for page in PAGES)

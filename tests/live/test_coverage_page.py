@@ -82,7 +82,9 @@ def test_window_page_leads_to_run_that_landed_it(live: LiveAirflow, page: Page) 
     frame.locator(f".months .cell[href*='{LANDED[0].date()}']").click()
     frame.locator("#day table a").click()
     expect(frame.locator(".timeline li")).to_have_count(1)
-    frame.get_by_role("link", name="run covered").click()
+    # The list of links has the run, and so has the generation that it wrote.
+    expect(frame.locator(".timeline").get_by_role("link", name="run covered")).to_be_visible()
+    frame.get_by_role("link", name="run covered").first.click()
     page.wait_for_url("**/dags/covered/runs/**")
 
 

@@ -15,9 +15,9 @@ SIGNATURE = b"\x89PNG\r\n\x1a\n"
 def png(rows: bytes, height: int, *, depth: int = 8) -> bytes:
     """Returns a picture of two pixels in a row, whose rows begin with their filters."""
     header = struct.pack(">IIBBBBB", 2, height, depth, 2, 0, 0, 0)
-    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b""))
+    pieces = ((b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b""))
     return SIGNATURE + b"".join(
-        struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data)) for name, data in chunks
+        struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body)) for name, body in pieces
     )
 
 

@@ -10,6 +10,7 @@ from datetime import timedelta
 from hashlib import sha256
 from pathlib import Path
 
+import jsonschema
 import pytest
 
 from airflow_audit_provider._airflow.report.document import MOST_ROWS
@@ -24,6 +25,7 @@ from airflow_audit_provider.pipelines.seal import seal
 from tests._airflow.coverage_page import histories
 from tests._airflow.coverage_page.site import write
 from tests._airflow.report.parsed import Parsed, parsed
+from tests.architecture.source_files import PROJECT
 from tests.docs.blocks import all_blocks
 from tests.pipelines.history.generated import committed
 from tests.pipelines.verify.dataset import (
@@ -197,7 +199,11 @@ def test_report_of_nothing_is_wrong(tmp_path: Path, capsys: pytest.CaptureFixtur
     (tmp_path / "empty").mkdir()
     found = report(tmp_path / "empty", "--json", status=1)
     assert found.verdict == "wrong"
-    assert json.loads(capsys.readouterr().out)["headline"] == "No window is committed, so nothing is covered."
+    values = json.loads(capsys.readouterr().out)
+    schema = json.loads((PROJECT / "docs/reference/report.schema.json").read_text())
+    jsonschema.Draft202012Validator(schema).validate(values)
+    assert values.keys() == schema["$defs"]["WrittenReport"]["properties"].keys()
+    assert values["headline"] == "No window is committed, so nothing is covered."
 
 
 def test_equal_destination_and_time_give_equal_bytes(destination: Path) -> None:
