@@ -1,8 +1,8 @@
 """``python -m bench.loading``: CPU time of a load into each engine, beside the engine's own simplest load.
 
-The floor of DuckDB is ``INSERT … SELECT … FROM read_parquet`` of all parts, that of Iceberg the append of one Arrow
-table, that of PostgreSQL a COPY of Arrow's CSV, a part at a time. PostgreSQL's figures are those of the client.
-dlt loads the same files in the environment of ``make bench``; without that environment it is left out.
+The floor of DuckDB is ``INSERT … SELECT … FROM read_parquet`` of all parts, that of Iceberg and Delta the append of
+one Arrow table, that of PostgreSQL a COPY of Arrow's CSV, a part at a time. PostgreSQL's figures are those of the
+client. dlt loads the same files in the environment of ``make bench``; without that environment it is left out.
 
 Invariant: floor, load and dlt take turns, each in a process of its own, on the same landed window.
 """
@@ -26,6 +26,7 @@ from typing import Any, NamedTuple
 
 from airflow_audit_provider.adapters.clock import SystemClock
 from airflow_audit_provider.adapters.storage.local_store import LocalStore
+from airflow_audit_provider.adapters.warehouses.delta import open_delta
 from airflow_audit_provider.adapters.warehouses.duckdb import open_duckdb
 from airflow_audit_provider.adapters.warehouses.iceberg import IcebergWarehouse, open_iceberg
 from airflow_audit_provider.adapters.warehouses.postgres import PostgresSession
@@ -40,7 +41,7 @@ from bench.meter import peak_bytes, read_meter, resident_bytes
 
 FIGURES = Path(__file__).with_name("loading.json")
 PAGE = Path(__file__).parents[1] / "docs/explanation/loading.md"
-ENGINES = ("duckdb", "iceberg", "postgres")
+ENGINES = ("duckdb", "iceberg", "delta", "postgres")
 FLOOR, LOAD, DLT = "floor", "load", "dlt"
 # The environment of the benchmark, which has dlt.
 DLT_PYTHON = Path(__file__).parents[1] / ".bench/venv/bin/python"
@@ -153,10 +154,10 @@ HEAD = """# Loading: CPU of a load compared with the engine's own load
 
 Each row loads one landed window of {records:,} records, {form}, into an empty table. The *floor* is the
 engine's own simplest way to load the same rows, without digests, ledger and transaction of this provider: DuckDB's
-`INSERT … SELECT … FROM read_parquet`, Iceberg's append of one Arrow table, and for PostgreSQL a `COPY` of Arrow's CSV.
-For PostgreSQL, all figures are the CPU time of the client, without the server. Floor and load take turns. Figures are
-medians of {runs} runs. Compare *ratio*: the load's CPU time divided by the floor's in the same run. Below 1, the load
-takes less CPU time than the floor.
+`INSERT … SELECT … FROM read_parquet`, the append of one Arrow table to Iceberg and with `write_deltalake` to Delta, and
+for PostgreSQL a `COPY` of Arrow's CSV. For PostgreSQL, all figures are the CPU time of the client, without the server.
+Floor and load take turns. Figures are medians of {runs} runs. Compare *ratio*: the load's CPU time divided by the
+floor's in the same run. Below 1, the load takes less CPU time than the floor.
 """
 TABLE_HEAD = """
 Measured on {measured_on}: {machine}.
@@ -241,7 +242,10 @@ def _in_process(command: list[str]) -> _Measured:
 
 
 class _Engine(NamedTuple):
-    """A warehouse with what lies below it: DuckDB's session, PostgreSQL's connection, Iceberg's catalog."""
+    """A warehouse with what lies below it: DuckDB's session, PostgreSQL's connection, Iceberg's catalog.
+
+    Of a Delta table that is its folder.
+    """
 
     warehouse: Warehouse
     below: Any
@@ -275,6 +279,9 @@ def _opened(engine: str, folder: str, address: str) -> _Engine:
 
         own_table, connection = f"{_TABLE}_{os.getpid()}", psycopg.connect(address)
         return _Engine(SqlWarehouse(PostgresSession(connection), table_name(own_table)), connection, own_table)
+    if engine == "delta":
+        uri = f"{folder}/{_TABLE}"
+        return _Engine(open_delta(uri, {}, SystemClock()), uri, _TABLE)
     properties = {"type": "sql", "uri": f"sqlite:///{folder}/catalog.db", "warehouse": f"file://{folder}"}
     catalog, name = open_iceberg(properties, "bench"), f"bench.{_TABLE}"
     return _Engine(IcebergWarehouse(catalog, name, SystemClock()), catalog, name)
@@ -297,6 +304,15 @@ def _iceberg_floor(engine: _Engine, files: list[str]) -> None:
 
     rows = pa.concat_tables([parquet.ParquetFile(file).read() for file in files])
     engine.below.load_table(engine.table).append(_with_key(rows))
+
+
+def _delta_floor(engine: _Engine, files: list[str]) -> None:
+    import pyarrow as pa
+    from deltalake import write_deltalake
+    from pyarrow import parquet
+
+    rows = pa.concat_tables([parquet.ParquetFile(file).read() for file in files])
+    write_deltalake(engine.below, _with_key(rows), mode="append")
 
 
 def _postgres_floor(engine: _Engine, files: list[str]) -> None:
@@ -327,6 +343,7 @@ def _with_key(rows: Any) -> Any:
 _FLOORS: dict[str, Callable[[_Engine, list[str]], None]] = {
     "duckdb": _duckdb_floor,
     "iceberg": _iceberg_floor,
+    "delta": _delta_floor,
     "postgres": _postgres_floor,
 }
 

@@ -13,7 +13,8 @@ from airflow.providers.common.compat.sdk import BaseHook
 
 from airflow_audit_provider._airflow.connection import extra_text, get_connection
 from airflow_audit_provider.adapters.clock import SystemClock
-from airflow_audit_provider.adapters.storage.uris import split_uri
+from airflow_audit_provider.adapters.storage.uris import split_uri, without_login
+from airflow_audit_provider.adapters.warehouses.delta import DeltaWarehouse, open_delta
 from airflow_audit_provider.adapters.warehouses.duckdb import open_duckdb
 from airflow_audit_provider.adapters.warehouses.iceberg import IcebergWarehouse, open_iceberg
 from airflow_audit_provider.adapters.warehouses.postgres import PostgresSession
@@ -132,3 +133,65 @@ def _embedded_catalog(warehouse: str | None) -> dict[str, str]:
             "user, or correct warehouse."
         ) from error
     return {"type": "sql", "uri": f"sqlite:///{parts.path}/catalog.db", "warehouse": f"file://{parts.path}"}
+
+
+def open_delta_warehouse(table: str, conn_id: str | None, storage_options: Mapping[str, str] | None) -> DeltaWarehouse:
+    """Returns the Delta table in a folder or bucket: the connection's storage options with those given on top."""
+    parts = split_uri(table, "table")
+    is_local = parts.scheme == "file"
+    if not parts.path.strip("/") or (is_local and (parts.netloc or not parts.path.startswith("/"))):
+        raise ConfigurationError(
+            f"The table {without_login(table)!r} is no absolute folder and no folder in a bucket. Set it to the "
+            "location of a Delta table, such as s3://bucket/folder/cloudflare_audit_logs."
+        )
+    if "@" in parts.netloc and parts.scheme not in {"abfs", "abfss"}:
+        raise ConfigurationError(
+            f"The table {without_login(table)!r} names a user before the @. Set it to the URI without one, and "
+            "table_conn_id to the connection."
+        )
+    if not isinstance(storage_options or {}, Mapping):
+        raise ConfigurationError(
+            f"storage_options is a {type(storage_options).__name__}. Give a dict of deltalake's storage options."
+        )
+    options = {**(_storage_options_in(conn_id) if conn_id else {}), **(storage_options or {})}
+    uri = parts.path.rstrip("/") if is_local else table.rstrip("/")
+    return open_delta(uri, {name: str(value) for name, value in options.items()}, SystemClock())
+
+
+def _storage_options_in(conn_id: str) -> dict[str, str]:
+    """Returns a connection's storage options: of type aws by its hook, of any other type the extra as it is."""
+    connection = get_connection(
+        conn_id, "Create it with deltalake's storage options as extra, or correct table_conn_id."
+    )
+    extra = _extra(conn_id, connection)
+    if connection.conn_type == "aws":
+        return _aws_options(conn_id)
+    nested = sorted(name for name, value in extra.items() if isinstance(value, Mapping | list))
+    if nested:
+        raise ConfigurationError(
+            f"Connection {conn_id!r} has {', '.join(map(repr, nested))} in its extra, which are no texts. Write "
+            "deltalake's storage options as texts."
+        )
+    return {name: str(value) for name, value in extra.items() if value is not None}
+
+
+def _aws_options(conn_id: str) -> dict[str, str]:
+    """Returns the storage options of a connection of type aws: the session's credentials, region and endpoint."""
+    try:
+        from airflow.providers.amazon.aws.hooks.base_aws import AwsBaseHook
+    except ImportError as error:
+        raise ConfigurationError(
+            f"Connection {conn_id!r} has the type aws, which needs Airflow's Amazon provider. Run: pip install "
+            "'airflow-audit-provider[s3]'."
+        ) from error
+    hook: Any = AwsBaseHook(aws_conn_id=conn_id, client_type="s3")
+    credentials, endpoint = hook.get_credentials(), hook.conn_config.get_service_endpoint_url("s3")
+    found = {
+        "AWS_ACCESS_KEY_ID": credentials.access_key,
+        "AWS_SECRET_ACCESS_KEY": credentials.secret_key,
+        "AWS_SESSION_TOKEN": credentials.token,
+        "AWS_REGION": hook.region_name,
+        "AWS_ENDPOINT_URL": endpoint,
+        "AWS_ALLOW_HTTP": "true" if str(endpoint).startswith("http://") else None,
+    }
+    return {name: value for name, value in found.items() if value}

@@ -18,7 +18,7 @@ from airflow_audit_provider.cli.arguments import CommandResult, Commands, add_ar
 def add_load(commands: Commands) -> None:
     """Adds the command ``load``."""
     summary = (
-        "load committed windows into DuckDB, PostgreSQL or Iceberg, each exactly once, as the loading operators do"
+        "load committed windows into DuckDB, PostgreSQL, Iceberg or Delta Lake, each exactly once, as the operators do"
     )
     parser = add_archive_command(commands, "load", _load, summary)
     _add_warehouse(parser)
@@ -51,6 +51,14 @@ def _add_warehouse(parser: argparse.ArgumentParser) -> None:
         "--warehouse",
         metavar="LOCATION",
         help="location of Iceberg tables; without --catalog-conn-id an absolute local folder with a catalog inside",
+    )
+    parser.add_argument(
+        "--delta", metavar="LOCATION", help="folder of a Delta table, as a path or URI; created if it does not exist"
+    )
+    parser.add_argument(
+        "--delta-conn-id",
+        metavar="ID",
+        help="Airflow connection of the Delta table's object store, as table_conn_id of the operator",
     )
     parser.add_argument(
         "--table",

@@ -12,11 +12,16 @@ import argparse
 import signal
 from contextlib import closing
 from io import StringIO
+from pathlib import Path
 from typing import TextIO
 
 from airflow_audit_provider._airflow.destinations import local_dataset_uri
 from airflow_audit_provider._airflow.observability.log_lines import count_of, load_line
-from airflow_audit_provider._airflow.warehouses import open_iceberg_warehouse, open_sql_warehouse
+from airflow_audit_provider._airflow.warehouses import (
+    open_delta_warehouse,
+    open_iceberg_warehouse,
+    open_sql_warehouse,
+)
 from airflow_audit_provider.adapters.clock import SystemClock
 from airflow_audit_provider.adapters.storage.fsspec_store import store_from_uri
 from airflow_audit_provider.cli.arguments import EXIT_OK, SIGNAL_STATUS, CommandResult
@@ -72,17 +77,22 @@ def _requested(options: argparse.Namespace) -> tuple[TimeWindow, ...] | None:
 def _warehouse(options: argparse.Namespace) -> Warehouse:
     """Returns the table that the arguments name; raises ``ConfigurationError`` unless they name one warehouse."""
     is_iceberg = bool(options.catalog_conn_id or options.warehouse)
-    if bool(options.duckdb) + bool(options.conn_id) + is_iceberg != 1:
+    if bool(options.duckdb) + bool(options.conn_id) + is_iceberg + bool(options.delta) != 1:
         raise ConfigurationError(
-            "The arguments name no warehouse, or several. Give one of --duckdb, --conn-id, and --catalog-conn-id or "
-            "--warehouse."
+            "The arguments name no warehouse, or several. Give one of --duckdb, --conn-id, --delta, and "
+            "--catalog-conn-id or --warehouse."
         )
+    if options.delta:
+        return open_delta_warehouse(_table(options), options.delta_conn_id, None)
     if is_iceberg:
         return open_iceberg_warehouse(options.catalog_conn_id, None, options.warehouse, _table(options))
     return open_sql_warehouse(options.conn_id, options.duckdb, _table(options))
 
 
 def _table(options: argparse.Namespace) -> str:
+    """Returns the table's name, or the location of a Delta table, which may be a relative path here."""
+    if options.delta:
+        return options.delta if "://" in options.delta else str(Path(options.delta).absolute())
     is_iceberg = options.catalog_conn_id or options.warehouse
     table: str = options.table or (_ICEBERG_TABLE if is_iceberg else _SQL_TABLE)
     return table

@@ -1,4 +1,4 @@
-"""Operators that load committed windows into a warehouse: a SQL database or an Iceberg table.
+"""Operators that load committed windows into a warehouse: a SQL database, an Iceberg table or a Delta table.
 
 They translate a task into a ``LoadSpec``, and the outcome into an XCom. Modules that only a run needs are imported
 where they are used, because DAG files import this module.
@@ -257,3 +257,50 @@ class CloudflareAuditLogsToIcebergOperator(_LoadOperator):
         from airflow_audit_provider._airflow.warehouses import open_iceberg_warehouse
 
         return open_iceberg_warehouse(self.catalog_conn_id, self.catalog_properties, self.warehouse, self.table)
+
+
+class CloudflareAuditLogsToDeltaOperator(_LoadOperator):
+    """Loads committed windows into a Delta Lake table, each exactly once, with one Delta commit per window.
+
+    A commit replaces exactly its window's rows. Its application transactions are the load ledger, and its commit info
+    has the manifest's digest. Tasks may load different windows at the same time.
+
+    :param destination: where the audit logs were written; of a stitched history, its root or the folder of one version.
+        (templated)
+    :param destination_conn_id: the connection of the destination's object store. (templated)
+    :param table: the table's folder: ``s3://bucket/folder`` or another URI that deltalake opens, or an absolute local
+        folder. Created if there is no table, and new columns are added. (templated)
+    :param table_conn_id: a connection of type ``aws``, or of any other type whose extra holds deltalake's storage
+        options. Without it, deltalake reads the environment variables of the store. (templated)
+    :param storage_options: the same options as a dict; they take precedence over the connection's. (templated)
+    :param dataset: name of the destination in the table; by default its URI. (templated)
+    :param windows: ``pending``, ``events`` or ``run``, as in ``CloudflareAuditLogsToSqlOperator``.
+    :param window_start: with ``run``, as in ``CloudflareAuditLogsToObjectStorageOperator``. (templated)
+    :param window_end: with ``run``, as in the same operator. (templated)
+    :param window_length: with ``run``, as in the same operator.
+    :param timezone: with ``run``, as in the same operator.
+    :param partition_key_format: with ``run``, as in the same operator.
+
+    Returns a dict with ``loaded_count replaced_count unchanged_count record_count window_start window_end``. If a
+    requested window is not committed, the task fails and is retried; if a window is damaged, it fails without retries.
+    In both cases the other windows are loaded.
+    """
+
+    template_fields: Sequence[str] = (*_LoadOperator.template_fields, "table_conn_id", "storage_options")
+
+    def __init__(
+        self,
+        *,
+        table_conn_id: str | None = None,
+        storage_options: dict[str, str] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.table_conn_id = table_conn_id
+        self.storage_options = storage_options
+
+    def open_warehouse(self) -> Warehouse:
+        """Returns the table in its folder."""
+        from airflow_audit_provider._airflow.warehouses import open_delta_warehouse
+
+        return open_delta_warehouse(self.table, self.table_conn_id, self.storage_options)

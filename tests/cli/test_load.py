@@ -11,6 +11,7 @@ from typing import Any
 import duckdb
 import psycopg
 import pytest
+from deltalake import DeltaTable
 from pyiceberg.catalog import load_catalog
 
 from airflow_audit_provider.adapters.clock import SystemClock
@@ -104,6 +105,15 @@ def test_iceberg_in_a_folder(two_days: TaskSetup, tmp_path: Path) -> None:
     catalog = load_catalog("default", type="sql", uri=f"sqlite:///{tmp_path}/ice/catalog.db")
     ids = catalog.load_table(f"audit.{TABLE}").scan().to_arrow()["id"].to_pylist()
     assert sorted(map(str, ids)) == true_ids(two_days)
+
+
+@pytest.mark.integration
+def test_delta_in_a_relative_folder(two_days: TaskSetup, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The table is a folder, relative to the working folder; a second warehouse beside it is refused."""
+    monkeypatch.chdir(tmp_path)
+    assert load(two_days, "--delta", "lake/audit") == 0
+    assert sorted(DeltaTable(f"{tmp_path}/lake/audit").to_pyarrow_table()["id"].to_pylist()) == true_ids(two_days)
+    assert load(two_days, "--delta", "lake/audit", "--duckdb", "a.duckdb") == 2
 
 
 @pytest.mark.integration

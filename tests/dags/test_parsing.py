@@ -28,7 +28,7 @@ DECLARATIONS = re.compile(
     r"|operators(\.(audit_logs|changes|coverage|plan|verify|seal|reconcile|report|warehouses))?"
     r"|sensors(\.audit_logs)?|triggers(\.(audit_logs|deadline))?)"
 )
-HEAVY = re.compile(r"(pyarrow|duckdb|pyiceberg|difflib)(\.|$)")
+HEAVY = re.compile(r"(pyarrow|duckdb|pyiceberg|deltalake|difflib)(\.|$)")
 
 
 def _parsed(folder: Path, turn_count: int) -> dict[str, Any]:

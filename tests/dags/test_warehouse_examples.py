@@ -13,6 +13,7 @@ from pathlib import Path
 import duckdb
 import psycopg
 import pytest
+from deltalake import DeltaTable
 from pyiceberg.catalog import load_catalog
 
 from airflow_audit_provider.adapters.clock import SystemClock
@@ -48,6 +49,8 @@ def _environment(home: Path, base_url: str) -> dict[str, str]:
         "AUDIT_DUCKDB": str(home / "audit.duckdb"),
         # PostgreSQL takes what the DuckDB example has landed.
         "AUDIT_DESTINATION": f"file://{home}/landed",
+        "AUDIT_DELTA_DESTINATION": f"file://{home}/landed",
+        "AUDIT_DELTA_TABLE": str(home / "delta"),
         "AUDIT_ICEBERG_DESTINATION": f"file://{home}/iceberg-source",
         "AUDIT_ICEBERG_WAREHOUSE": str(home / "iceberg"),
         "PYTHONPATH": str(PROJECT),
@@ -59,7 +62,7 @@ def _environment(home: Path, base_url: str) -> dict[str, str]:
 @pytest.mark.nightly
 @pytest.mark.live
 def test_examples_fill_their_warehouses(tmp_path: Path) -> None:
-    """After one day's runs all three warehouses have the same ids, each once, and the queries return answers."""
+    """After one day's runs all four warehouses have the same ids, each once, and the queries return answers."""
     fake = FakeCloudflare(SystemClock().now, Settings(records_per_day=300, even_days=True))
     with FakeServer(fake) as server, postgres_server() as postgres:
         environment = _environment(tmp_path, server.base_url)
@@ -70,7 +73,7 @@ def test_examples_fill_their_warehouses(tmp_path: Path) -> None:
         # Not today: yesterday's window is not settled in the first minutes of a day.
         day = (SystemClock().now().date() - timedelta(days=1)).isoformat()
         printed = _airflow(tmp_path, environment, "dags", "test", "cloudflare_audit_duckdb", day)
-        for name in ("iceberg", "postgres"):
+        for name in ("iceberg", "postgres", "delta"):
             _airflow(tmp_path, environment, "dags", "test", f"cloudflare_audit_{name}", day)
         query = "select id from cloudflare_audit_logs"
         with duckdb.connect(str(tmp_path / "audit.duckdb")) as database:
@@ -79,6 +82,7 @@ def test_examples_fill_their_warehouses(tmp_path: Path) -> None:
             in_postgres = sorted(row[0] for row in connection.execute(query).fetchall())
     catalog = load_catalog("default", type="sql", uri=f"sqlite:///{tmp_path}/iceberg/catalog.db")
     in_iceberg = sorted(map(str, catalog.load_table("audit.cloudflare_audit_logs").scan().to_arrow()["id"].to_pylist()))
+    in_delta = sorted(DeltaTable(str(tmp_path / "delta")).to_pyarrow_table()["id"].to_pylist())
     assert len(set(in_duckdb)) == 300
-    assert in_duckdb == in_postgres == in_iceberg
+    assert in_duckdb == in_postgres == in_iceberg == in_delta
     assert "Who changed DNS this week?" in printed

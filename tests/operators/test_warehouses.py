@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,21 +13,33 @@ from typing import Any
 import duckdb
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException
+from deltalake import DeltaTable
 from pyiceberg.catalog import load_catalog
 
 from airflow_audit_provider._airflow.destinations import dataset_id
-from airflow_audit_provider._airflow.warehouses import open_iceberg_warehouse
+from airflow_audit_provider._airflow.warehouses import open_delta_warehouse, open_iceberg_warehouse
 from airflow_audit_provider.adapters.storage.fsspec_store import LocalStore
 from airflow_audit_provider.assets.audit_logs import audit_log_asset
-from airflow_audit_provider.exceptions import ConfigurationError, NotCommittedError, WarehouseUnavailableError
+from airflow_audit_provider.core.archive.commit import CommittedManifest
+from airflow_audit_provider.core.archive.manifest import Manifest
+from airflow_audit_provider.core.warehouse.load_plan import PlannedLoad
+from airflow_audit_provider.exceptions import (
+    ConfigurationError,
+    NotCommittedError,
+    WarehouseBusyError,
+    WarehouseUnavailableError,
+)
+from airflow_audit_provider.formats.warehouse_rows import table_columns
 from airflow_audit_provider.links.audit_logs import CoverageLink
 from airflow_audit_provider.operators.warehouses import (
+    CloudflareAuditLogsToDeltaOperator,
     CloudflareAuditLogsToIcebergOperator,
     CloudflareAuditLogsToSqlOperator,
 )
 from tests.operators.task_setup import END, START, TaskSetup
 from tests.pipelines.load.postgres_server import postgres_server
 from tests.pipelines.verify.dataset import commit, records_in, window
+from tests.pipelines.verify.memory_store import MemoryStore
 
 DAY = timedelta(days=1)
 NEXT_DAY = {"window_start": END, "window_end": END + DAY}
@@ -211,6 +224,71 @@ def test_iceberg_by_connection(two_days: TaskSetup, tmp_path: Path, monkeypatch:
     assert operator.execute({})["record_count"] == 600
 
 
+@pytest.mark.integration
+def test_delta_in_a_folder(two_days: TaskSetup, tmp_path: Path) -> None:
+    """The table is a local folder, by a URI or a path; a second run loads nothing."""
+    for table, loaded_count in ((f"file://{tmp_path}/delta", 2), (f"{tmp_path}/delta/", 0)):
+        operator = CloudflareAuditLogsToDeltaOperator(
+            task_id="load", destination=f"file://{two_days.destination}", table=table
+        )
+        assert operator.execute({})["loaded_count"] == loaded_count
+    assert DeltaTable(f"{tmp_path}/delta").to_pyarrow_table().num_rows == 600
+
+
+def test_delta_on_s3_by_connection(
+    servers: Callable[[str], Any], two_days: TaskSetup, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A connection of type aws has credentials and endpoint; of two loaders with one claim the second one fails."""
+    server = servers("s3-moto")
+    server.make_bucket("delta-lake")
+    monkeypatch.setenv("AIRFLOW_CONN_LAKE", json.dumps(server.fields()))
+    operator = CloudflareAuditLogsToDeltaOperator(
+        task_id="load", destination=f"file://{two_days.destination}", table="s3://delta-lake/a/b", table_conn_id="lake"
+    )
+    assert [operator.execute({})["loaded_count"] for _ in range(2)] == [2, 0]
+    first, second = (open_delta_warehouse("s3://delta-lake/a/b", "lake", None) for _ in range(2))
+    claim = PlannedLoad(window(), "", 1).claim("d", "x", CommittedManifest(_empty_manifest(), "", "1" * 64), "1" * 64)
+    for warehouse in (first, second):
+        warehouse.prepare(table_columns())
+    with first.replacing(claim):
+        pass
+    with pytest.raises(WarehouseBusyError, match="first"), second.replacing(claim):
+        pass
+
+
+def _empty_manifest() -> Manifest:
+    return commit(MemoryStore(), window(), [])
+
+
+def test_delta_options_in_a_connection_are_texts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A bucket that cannot be reached is retried and shows no secret; options that are objects are refused."""
+    extra = {"AWS_ENDPOINT_URL": "http://127.0.0.1:9", "AWS_SECRET_ACCESS_KEY": "tiger-secret-1", "AWS_REGION": "x"}
+    extra |= {"AWS_ACCESS_KEY_ID": "a", "AWS_ALLOW_HTTP": "true", "max_retries": "0", "unset": None}
+    monkeypatch.setenv("AIRFLOW_CONN_LAKE", json.dumps({"conn_type": "generic", "extra": extra}))
+    with pytest.raises(WarehouseUnavailableError, match="failed") as caught:
+        open_delta_warehouse("s3://lake/t", "lake", None).prepare(table_columns())
+    assert "tiger-secret-1" not in str(caught.value)
+    monkeypatch.setenv("AIRFLOW_CONN_LAKE", json.dumps({"conn_type": "generic", "extra": {"client": {"a": 1}}}))
+    with pytest.raises(ConfigurationError, match="'client'"):
+        open_delta_warehouse("s3://lake/t", "lake", None)
+
+
+@pytest.mark.parametrize(
+    ("table", "options", "named"),
+    [
+        ("relative/folder", None, "no absolute folder"),
+        ("s3://bucket", None, "no folder in a bucket"),
+        ("s3://lake@bucket/t", None, "table_conn_id"),
+        ("s3://bucket/a#b", None, "does not name the same place"),
+        ("s3://bucket/t", "{'AWS_REGION': 'x'}", "Give a dict"),
+    ],
+)
+def test_invalid_delta_table_is_refused(table: str, options: Any, named: str) -> None:
+    """A location that is no place, and options that a template has made a text, are configuration errors."""
+    with pytest.raises(ConfigurationError, match=named):
+        open_delta_warehouse(table, None, options)
+
+
 def test_catalog_properties_in_a_connection_keep_objects_and_drop_null(monkeypatch: pytest.MonkeyPatch) -> None:
     """An object in the extra reaches pyiceberg as an object, null is left out, and the secret is in no message."""
     auth = {"type": "basic", "basic": {"username": "ann", "password": "tiger-secret-1"}}
@@ -281,6 +359,7 @@ def test_windows_and_place_are_templated() -> None:
         CloudflareAuditLogsToSqlOperator.template_fields
     )
     assert {"catalog_properties", "warehouse"} <= set(CloudflareAuditLogsToIcebergOperator.template_fields)
+    assert {"table_conn_id", "storage_options"} <= set(CloudflareAuditLogsToDeltaOperator.template_fields)
 
 
 def _landed(folder: Path, prefix: str, count: int) -> str:

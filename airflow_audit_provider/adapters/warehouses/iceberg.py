@@ -28,15 +28,17 @@ from airflow_audit_provider.adapters.warehouses.iceberg_schema import (
     ledger_entry,
     ledger_key,
     ledger_prefix,
-    ledger_value,
-    load_position,
     partition_spec_by_day,
-    position_key,
-    position_value,
     snapshot_properties,
     window_filter,
 )
 from airflow_audit_provider.adapters.warehouses.iceberg_secrets import cause_without_secret
+from airflow_audit_provider.adapters.warehouses.ledger_text import (
+    ledger_value,
+    load_position,
+    position_key,
+    position_value,
+)
 from airflow_audit_provider.core.ports import Clock
 from airflow_audit_provider.core.warehouse.port import (
     KEY_COLUMNS,

@@ -7,28 +7,23 @@ Invariant: the rows of a window are found by dataset and window, never by partit
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterable, Sequence
-from datetime import datetime
 from typing import Any
 
-from airflow_audit_provider.core.archive.object_keys import WindowKeys, window_in
+from airflow_audit_provider.adapters.warehouses.ledger_text import entry_of_value, name_digest, window_name
+from airflow_audit_provider.core.archive.object_keys import window_in
 from airflow_audit_provider.core.warehouse.port import (
     KEY_COLUMNS,
     ColumnType,
     LedgerEntry,
     LoadClaim,
-    LoadPosition,
     SqlColumn,
-    settled_digests,
 )
 from airflow_audit_provider.core.windows.window import TimeWindow
 from airflow_audit_provider.exceptions import ConfigurationError
 
 _ODD_CHARACTERS = "#?%/\\*[]:"
 _LEDGER_PREFIX = "audit.load"
-_POSITION_PREFIX = "audit.position"
 _PARTITION_COLUMN = "event_time"
 # Ids of partition fields start here (PARTITION_FIELD_ID_START of pyiceberg).
 _FIRST_PARTITION_FIELD_ID = 1000
@@ -127,19 +122,12 @@ def snapshot_properties(claim: LoadClaim) -> dict[str, str]:
 
 def ledger_prefix(dataset: str) -> str:
     """Returns the common prefix of the ledger properties of a dataset."""
-    return f"{_LEDGER_PREFIX}.{hashlib.sha256(dataset.encode()).hexdigest()[:16]}."
+    return f"{_LEDGER_PREFIX}.{name_digest(dataset)}."
 
 
 def ledger_key(dataset: str, window: TimeWindow) -> str:
     """Returns the key of the ledger property of a window."""
-    return ledger_prefix(dataset) + WindowKeys(window, window.start.date()).name
-
-
-def ledger_value(entry: LedgerEntry) -> str:
-    """Returns a ledger entry as the value of its property: a JSON object of all its fields but the window."""
-    facts = entry._asdict() | {"superseded": sorted(entry.superseded)}
-    del facts["window"]
-    return json.dumps(facts, separators=(",", ":"))
+    return ledger_prefix(dataset) + window_name(window)
 
 
 def ledger_entry(key: str, value: str) -> LedgerEntry:
@@ -150,37 +138,10 @@ def ledger_entry(key: str, value: str) -> LedgerEntry:
             f"The table property {key} has the prefix of the load ledger, but names no window. Remove it."
         )
     try:
-        facts = json.loads(value)
-        return LedgerEntry(**facts | {"window": window, "superseded": frozenset(facts["superseded"])})
+        return entry_of_value(window, value)
     except (ValueError, TypeError, KeyError) as error:
         raise ConfigurationError(
             f"The table property {key} is not an entry of the load ledger ({error!r}): another program or an earlier "
             f"release set it. Remove the properties that begin with {_LEDGER_PREFIX}, so that every window is loaded "
             "again."
         ) from error
-
-
-def position_key(dataset: str, destination: str) -> str:
-    """Returns the key of the property with the position in the commit log of a dataset's destination."""
-    digests = (hashlib.sha256(name.encode()).hexdigest()[:16] for name in (dataset, destination))
-    return ".".join([_POSITION_PREFIX, *digests])
-
-
-def position_value(position: LoadPosition) -> str:
-    """Returns a position as the value of its property, a JSON object."""
-    times = {name: getattr(position, name).isoformat() for name in ("seen_at", "listed_at")}
-    facts = position._asdict() | times | {"settled": position.settled_text}
-    return json.dumps(facts, separators=(",", ":"))
-
-
-def load_position(value: str) -> LoadPosition | None:
-    """Returns the position in a property, None if it is none of this release: then all manifests are listed."""
-    try:
-        facts = json.loads(value)
-        times = {name: datetime.fromisoformat(facts[name]) for name in ("seen_at", "listed_at")}
-        digests = settled_digests(facts["settled"])
-        if any(time.tzinfo is None for time in times.values()):
-            return None
-        return LoadPosition(**times, window_count=int(facts["window_count"]), settled=digests)
-    except (ValueError, TypeError, KeyError):
-        return None

@@ -19,6 +19,7 @@ from airflow_audit_provider.operators.audit_logs import CloudflareAuditLogsToObj
 from airflow_audit_provider.operators.seal import CloudflareAuditLogsSealOperator
 from airflow_audit_provider.operators.verify import CloudflareAuditLogsVerifyOperator
 from airflow_audit_provider.operators.warehouses import (
+    CloudflareAuditLogsToDeltaOperator,
     CloudflareAuditLogsToIcebergOperator,
     CloudflareAuditLogsToSqlOperator,
 )
@@ -113,6 +114,7 @@ def test_different_folders_are_different_assets() -> None:
         CloudflareAuditLogsSealOperator,
         CloudflareAuditLogsToSqlOperator,
         CloudflareAuditLogsToIcebergOperator,
+        CloudflareAuditLogsToDeltaOperator,
     ],
 )
 @pytest.mark.parametrize("destination", ["s3://audit/x#A", "/data/x?A"])

@@ -82,7 +82,7 @@ def _committed_ids() -> list[str]:
     return sorted(each.id for number, one in enumerate(WINDOWS) for each in records_in(one, 20, f"w{number}-"))
 
 
-@pytest.mark.parametrize("target", ["duckdb", "psycopg", "iceberg"], indirect=True)
+@pytest.mark.parametrize("target", ["duckdb", "psycopg", "iceberg", "delta"], indirect=True)
 def test_backfill_by_concurrent_loaders_loses_nothing(
     target: LoadTarget, fork_server: ForkServer, landed: LocalStore, tmp_path: Path
 ) -> None:
@@ -95,7 +95,7 @@ def test_backfill_by_concurrent_loaders_loses_nothing(
         assert len({snapshot.summary["audit.window-start"] for snapshot in snapshots}) == len(snapshots) == len(WINDOWS)
 
 
-@pytest.mark.parametrize("target", ["duckdb", "psycopg", "iceberg"], indirect=True)
+@pytest.mark.parametrize("target", ["duckdb", "psycopg", "iceberg", "delta"], indirect=True)
 def test_concurrent_loaders_of_the_same_windows_duplicate_nothing(
     target: LoadTarget, fork_server: ForkServer, landed: LocalStore, tmp_path: Path
 ) -> None:

@@ -229,6 +229,8 @@ def test_large_window_comes_in_groups(target: LoadTarget, monkeypatch: pytest.Mo
     """A window of many groups and many data files is one load."""
     monkeypatch.setattr("airflow_audit_provider.pipelines.load._GROUP_RECORDS", 100)
     monkeypatch.setattr("airflow_audit_provider.adapters.warehouses.iceberg._FILE_BUFFER_BYTES", 50_000)
+    monkeypatch.setattr("airflow_audit_provider.adapters.warehouses.delta_files._GROUP_BYTES", 50_000)
+    monkeypatch.setattr("airflow_audit_provider.adapters.warehouses.delta_files._FILE_BYTES", 50_000)
     store = MemoryStore()
     commit(store, window(), records_in(window(), 1050))
     assert target.load(store).record_count == 1050

@@ -22,7 +22,7 @@ from tests.pipelines.fork_server import ForkServer, cpu_seconds_of, fork_for_lin
 from tests.pipelines.load.warehouses import LoadTarget
 from tests.pipelines.verify.dataset import commit, record, records_in, window
 
-# Rounds in each of three warehouses, so some fifty in all. The late records of each round make the next one longer.
+# Rounds in each of four warehouses, so some seventy in all. The late records of each round make the next one longer.
 ROUNDS = int(os.environ.get("LOADER_KILL_ROUNDS", "17"))
 SEED = 20261126
 WINDOWS = [window(0.5 * number) for number in range(6)]
@@ -103,7 +103,7 @@ def _run(fork_server: ForkServer, line: str, kill_after_seconds: float) -> tuple
 
 
 @pytest.mark.nightly
-@pytest.mark.parametrize("target", ["duckdb", "psycopg", "iceberg"], indirect=True)
+@pytest.mark.parametrize("target", ["duckdb", "psycopg", "iceberg", "delta"], indirect=True)
 def test_loader_killed_at_random_moments_leaves_whole_generations(
     target: LoadTarget, fork_server: ForkServer, tmp_path: Path
 ) -> None:

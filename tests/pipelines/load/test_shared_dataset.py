@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from contextlib import closing
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
+from deltalake import DeltaTable
 
 from airflow_audit_provider.exceptions import AuditProviderError, ConfigurationError, VerificationError
 from airflow_audit_provider.formats.warehouse_rows import table_columns
@@ -112,6 +114,10 @@ def test_ledger_of_an_earlier_release_fails(target: LoadTarget) -> None:
         key = next(name for name in target.iceberg_table().properties if name.startswith("audit.load"))
         with target.iceberg_table().transaction() as transaction:
             transaction.set_properties({key: f"1 2 {'0' * 64}"})
+    elif target.kind == "delta":
+        log = Path(target.delta_uri) / "_delta_log"
+        for path in log.glob("*.json"):
+            path.write_text(path.read_text().replace('\\"destination\\"', '\\"place\\"'))
     else:
         target.query(f"alter table {target.table}_loads drop column destination")
     with pytest.raises(ConfigurationError, match="earlier release") as caught:
@@ -128,6 +134,8 @@ def test_dropped_ledger_loads_every_window_again(target: LoadTarget) -> None:
         table = target.iceberg_table()
         with table.transaction() as transaction:
             transaction.remove_properties(*[name for name in table.properties if name.startswith("audit.load")])
+    elif target.kind == "delta":
+        DeltaTable(target.delta_uri).alter.set_table_properties({"audit.ledger": "2"}, raise_if_not_exists=False)
     else:
         target.query(f"drop table {target.table}_loads")
     assert len(target.load(store).loaded) == 2

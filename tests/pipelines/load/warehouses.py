@@ -6,6 +6,7 @@ Rows are read by the warehouse's own library, sorted, as plain values.
 from __future__ import annotations
 
 import hashlib
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from datetime import datetime
@@ -19,6 +20,7 @@ import psycopg2
 from pyiceberg.catalog import load_catalog
 
 from airflow_audit_provider.adapters.clock import SystemClock
+from airflow_audit_provider.adapters.warehouses.delta import open_delta
 from airflow_audit_provider.adapters.warehouses.duckdb import open_duckdb
 from airflow_audit_provider.adapters.warehouses.iceberg import IcebergWarehouse, open_iceberg
 from airflow_audit_provider.adapters.warehouses.postgres import PostgresSession
@@ -26,15 +28,19 @@ from airflow_audit_provider.adapters.warehouses.sql import SqlWarehouse, table_n
 from airflow_audit_provider.core.ports import Store
 from airflow_audit_provider.core.warehouse.port import Warehouse
 from airflow_audit_provider.pipelines.load import LoadOutcome, LoadSpec, load_committed
+from tests.pipelines.load.delta_tables import delta_rows
 
-KINDS = ("duckdb", "psycopg", "psycopg2", "iceberg")
+KINDS = ("duckdb", "psycopg", "psycopg2", "iceberg", "delta")
 _DRIVERS: dict[str, Any] = {"psycopg": psycopg, "psycopg2": psycopg2}
 DESTINATION = "s3://audit/cloudflare"
 Row = tuple[Any, ...]
 
 
 class LoadTarget(NamedTuple):
-    """A table in a warehouse; ``address`` is a DuckDB file, a PostgreSQL address or an Iceberg folder."""
+    """A table in a warehouse.
+
+    ``address`` is a DuckDB file, a PostgreSQL address, an Iceberg folder, or the folder above a Delta table.
+    """
 
     kind: str
     address: str
@@ -42,6 +48,8 @@ class LoadTarget(NamedTuple):
 
     def open(self, memory_limit: str | None = None) -> Warehouse:
         """Opens it as the operators do, without Airflow; the limit is DuckDB's."""
+        if self.kind == "delta":
+            return open_delta(self.delta_uri, {}, SystemClock())
         if self.kind == "iceberg":
             return IcebergWarehouse(open_iceberg(self._catalog, "default"), self.table, SystemClock())
         if self.kind == "duckdb":
@@ -65,6 +73,15 @@ class LoadTarget(NamedTuple):
         """Returns pyiceberg's table."""
         return load_catalog("default", **self._catalog).load_table(self.table)
 
+    @property
+    def delta_uri(self) -> str:
+        """The folder of the Delta table."""
+        return f"{self.address}/{self.table}"
+
+    def delta_rows(self, *columns: str) -> list[Row]:
+        """Returns rows of the Delta table, by a replay of its log and DuckDB, without deltalake."""
+        return delta_rows(Path(self.delta_uri), columns)
+
     def query(self, statement: str) -> list[Row]:
         """Runs a statement in a SQL warehouse; returns its rows."""
         with self._connection() as connection:
@@ -84,7 +101,9 @@ class LoadTarget(NamedTuple):
 
     def rows(self) -> list[Row]:
         """Returns every row with all columns, sorted."""
-        if self.kind == "iceberg":
+        if self.kind == "delta":
+            rows = self.delta_rows()
+        elif self.kind == "iceberg":
             rows = [tuple(row.values()) for row in self.iceberg_table().scan().to_arrow().to_pylist()]
         else:
             rows = self.query(f"select * from {self.table}")
@@ -92,12 +111,16 @@ class LoadTarget(NamedTuple):
 
     def ids(self) -> list[str]:
         """Returns the id of every row, sorted, with duplicates."""
+        if self.kind == "delta":
+            return sorted(str(row[0]) for row in self.delta_rows("id"))
         if self.kind == "iceberg":
             return sorted(self.iceberg_table().scan(selected_fields=("id",)).to_arrow()["id"].to_pylist())
         return [str(row[0]) for row in self.query(f"select id from {self.table} order by id")]
 
     def keyed_ids(self) -> list[tuple[datetime, str]]:
         """Returns window start and id of every row."""
+        if self.kind == "delta":
+            return [(start, record_id) for start, record_id in self.delta_rows("window_start", "id")]
         if self.kind == "iceberg":
             columns = ("window_start", "id")
             found = self.iceberg_table().scan(selected_fields=columns).to_arrow().select(columns).to_pylist()
@@ -115,7 +138,9 @@ class LoadTarget(NamedTuple):
 
     def drop(self) -> None:
         """Drops the table and its load ledger."""
-        if self.kind == "iceberg":
+        if self.kind == "delta":
+            shutil.rmtree(self.delta_uri)
+        elif self.kind == "iceberg":
             load_catalog("default", **self._catalog).drop_table(self.table)
         else:
             self.query(f"drop table {self.table}")
@@ -131,6 +156,8 @@ def new_target(kind: str, folder: Path, postgres: Callable[[], dict[str, Any]]) 
     """Returns an empty target of a kind; ``postgres`` is called only if it is needed."""
     if kind == "duckdb":
         return LoadTarget(kind, str(folder / "audit.duckdb"), "audit")
+    if kind == "delta":
+        return LoadTarget(kind, str(folder), "delta-table")
     if kind == "iceberg":
         return LoadTarget(kind, str(folder), "audit.records")
     address = " ".join(f"{name}={value}" for name, value in postgres().items())
