@@ -101,7 +101,10 @@ def open_iceberg_warehouse(
 
 
 def _catalog_in(conn_id: str) -> dict[str, Any]:
-    """Returns a connection's catalog properties: its extra, the host as URI, login and password as credential."""
+    """Returns a connection's catalog properties: its extra, the host as URI, login and password as credential.
+
+    A password without a login is the token.
+    """
     connection = get_connection(
         conn_id, "Create it with the catalog's properties as extra, or correct catalog_conn_id."
     )
@@ -114,6 +117,8 @@ def _catalog_in(conn_id: str) -> dict[str, Any]:
         properties.setdefault("uri", connection.host)
     if connection.login and connection.password:
         properties.setdefault("credential", f"{connection.login}:{connection.password}")
+    elif connection.password:
+        properties.setdefault("token", connection.password)
     return properties
 
 

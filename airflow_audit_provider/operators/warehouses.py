@@ -213,7 +213,8 @@ class CloudflareAuditLogsToIcebergOperator(_LoadOperator):
         (templated)
     :param destination_conn_id: the connection of the destination's object store. (templated)
     :param catalog_conn_id: a connection whose extra holds the catalog's properties under pyiceberg's names; its host is
-        the ``uri``, login and password are the ``credential``. (templated)
+        the ``uri``, login and password are the ``credential``, and a password without a login is the ``token``.
+        (templated)
     :param catalog_properties: the same properties as a dict; they take precedence over the connection's. (templated)
     :param warehouse: location of the tables. Without ``catalog_conn_id`` and ``catalog_properties``, an absolute
         local folder, in which an SQLite file is the catalog. (templated)

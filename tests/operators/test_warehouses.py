@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -38,6 +39,7 @@ from airflow_audit_provider.operators.warehouses import (
 )
 from tests.operators.task_setup import END, START, TaskSetup
 from tests.pipelines.load.postgres_server import postgres_server
+from tests.pipelines.load.rest_catalog import rest_catalog
 from tests.pipelines.verify.dataset import commit, records_in, window
 from tests.pipelines.verify.memory_store import MemoryStore
 
@@ -298,6 +300,17 @@ def test_catalog_properties_in_a_connection_keep_objects_and_drop_null(monkeypat
     with pytest.raises(WarehouseUnavailableError, match=r"127\.0\.0\.1.*Connection refused") as caught:
         open_iceberg_warehouse("lake", None, None, "a.b")
     assert "tiger-secret-1" not in str(caught.value)
+
+
+def test_password_without_a_login_is_the_token(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The token of a REST catalog is the password of its connection, where Airflow hides it."""
+    fields = {"conn_type": "iceberg", "password": "tiger-secret-1", "extra": {"type": "rest", "warehouse": "audit"}}
+    with rest_catalog(tmp_path) as server:
+        server.token = "tiger-secret-1"
+        monkeypatch.setenv("AIRFLOW_CONN_LAKE", json.dumps(fields | {"host": server.uri}))
+        with closing(open_iceberg_warehouse("lake", None, None, "a.b")) as warehouse:
+            warehouse.prepare(table_columns())
+        assert server.requests[0] == "GET /v1/config"
 
 
 def test_catalog_properties_that_are_text_fail() -> None:

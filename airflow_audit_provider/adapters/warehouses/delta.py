@@ -13,9 +13,9 @@ from typing import Any
 
 from airflow_audit_provider.adapters.warehouses.delta_errors import delta_error_text, named_delta_errors
 from airflow_audit_provider.adapters.warehouses.delta_files import (
-    DataFile,
-    DataFileWriter,
     FoundFile,
+    RowFileWriter,
+    WrittenFile,
     add_other_rows,
     files_in,
     files_with,
@@ -183,10 +183,10 @@ class DeltaWarehouse:
             )
 
     @contextmanager
-    def replacing(self, claim: LoadClaim) -> Iterator[DataFileWriter]:
+    def replacing(self, claim: LoadClaim) -> Iterator[RowFileWriter]:
         """Yields the sink for a window's rows; commits them in one Delta commit at the end of the block."""
         self._check_claim(claim)
-        rows = DataFileWriter(self._files, window_name(claim.window), self._named_errors)
+        rows = RowFileWriter(self._files, window_name(claim.window), self._named_errors)
         try:
             yield rows
             files = rows.close()
@@ -201,7 +201,7 @@ class DeltaWarehouse:
             rows.discard()
             raise
 
-    def _commit(self, claim: LoadClaim, files: Sequence[DataFile]) -> None:
+    def _commit(self, claim: LoadClaim, files: Sequence[WrittenFile]) -> None:
         transactions = self._ledger.transactions(claim)
         for attempt in range(1, _MAX_COMMIT_ATTEMPTS + 1):
             self._refresh()
@@ -214,12 +214,12 @@ class DeltaWarehouse:
             self._clock.sleep(_COMMIT_PAUSE_SECONDS * self._clock.jitter())
 
     def _commit_once(
-        self, claim: LoadClaim, files: Sequence[DataFile], transactions: LedgerTransactions
+        self, claim: LoadClaim, files: Sequence[WrittenFile], transactions: LedgerTransactions
     ) -> Exception | None:
         """Commits; returns the conflict with another writer's commit, None if the commit landed.
 
-        An error does not tell whether a commit landed: a store's library repeats a request whose response was lost, and
-        is then told that the file exists; and a checkpoint can fail after its commit. So the ledger is read.
+        An error does not say whether a commit landed: a store's library repeats a request whose response was lost, and
+        the store then answers that the file exists; and a checkpoint can fail after its commit. So the ledger is read.
         """
         from deltalake.exceptions import CommitFailedError
 
@@ -237,9 +237,9 @@ class DeltaWarehouse:
             return error
         return None
 
-    def _rewritten(self, found: Sequence[FoundFile], claim: LoadClaim) -> DataFileWriter:
+    def _rewritten(self, found: Sequence[FoundFile], claim: LoadClaim) -> RowFileWriter:
         """Returns new files with the other rows of the files that another engine has merged with a window's."""
-        kept = DataFileWriter(self._files, "kept", self._named_errors)
+        kept = RowFileWriter(self._files, "kept", self._named_errors)
         try:
             for file in found:
                 if not file.is_of_one_window:
@@ -253,16 +253,19 @@ class DeltaWarehouse:
         self,
         claim: LoadClaim,
         removed: Sequence[FoundFile],
-        added: Sequence[DataFile],
+        added: Sequence[WrittenFile],
         transactions: LedgerTransactions,
     ) -> None:
         from deltalake.transaction import AddAction, RemoveAction, Transaction
 
         now_ms = int(self._clock.now().timestamp() * 1000)
         removals = [
-            RemoveAction(file.path, data_change=True, deletion_timestamp=now_ms, size=file.size) for file in removed
+            RemoveAction(file.path, data_change=True, deletion_timestamp=now_ms, size=file.size_bytes)
+            for file in removed
         ]
-        additions = [AddAction(file.path, file.size, {}, now_ms, data_change=True, stats=file.stats) for file in added]
+        additions = [
+            AddAction(file.path, file.size_bytes, {}, now_ms, data_change=True, stats=file.stats) for file in added
+        ]
         ids = (transactions.claim_id, transactions.entry_id)
         self._table.create_write_transaction(
             [*removals, *additions],

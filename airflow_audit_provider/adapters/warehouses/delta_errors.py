@@ -1,7 +1,7 @@
 """Names the errors of deltalake and of the object store below it by their remedy.
 
-deltalake has few classes: an object store that is down, a wrong key and a missing bucket are all ``OSError``, so they
-are told apart by the store's own words in the text.
+deltalake has few classes: an object store that is down, a wrong key and a missing bucket are all ``OSError``, so the
+store's own words in the text distinguish them.
 """
 
 from __future__ import annotations

@@ -26,14 +26,14 @@ _COMPRESSION: Literal["zstd"] = "zstd"
 # Delta's protocol, "Per-file Statistics": a reader skips files by them. Loads find a window's files by the first three.
 _KEY_NAMES = [column.name for column in KEY_COLUMNS]
 _COLUMNS_WITH_BOUNDS = (*_KEY_NAMES, "event_time")
-_BATCH_ROWS = 8_192
+_MOST_ROWS = 8_192
 
 
-class DataFile(NamedTuple):
+class WrittenFile(NamedTuple):
     """A written data file: its path in the table's folder, size, number of rows and statistics as JSON."""
 
     path: str
-    size: int
+    size_bytes: int
     record_count: int
     stats: str
 
@@ -42,7 +42,7 @@ class FoundFile(NamedTuple):
     """A data file of the table with rows of a window, perhaps only of that window."""
 
     path: str
-    size: int
+    size_bytes: int
     is_of_one_window: bool
 
 
@@ -59,7 +59,7 @@ def files_in(uri: str, options: Mapping[str, str]) -> Any:
     return PyFileSystem(DeltaStorageHandler(uri, dict(options)))
 
 
-class DataFileWriter:
+class RowFileWriter:
     """Satisfies :class:`~airflow_audit_provider.core.warehouse.port.RowSink`: rows in data files of bounded size.
 
     ``files`` is a pyarrow file system in the table's folder.
@@ -75,7 +75,7 @@ class DataFileWriter:
         self._stream: Any = None
         self._path = ""
         self._footers: list[Any] = []
-        self._written: list[DataFile] = []
+        self._written: list[WrittenFile] = []
 
     def add(self, rows: Any) -> None:
         """Buffers the rows of an Arrow table; writes a row group when the buffer is full."""
@@ -94,7 +94,7 @@ class DataFileWriter:
         """Returns the number of rows by the footers of the data files."""
         return sum(file.record_count for file in self.close())
 
-    def close(self) -> list[DataFile]:
+    def close(self) -> list[WrittenFile]:
         """Ends the last file; returns all files."""
         with self._named_errors():
             self._flush()
@@ -145,7 +145,7 @@ class DataFileWriter:
         self._stream.close()
         self._writer = self._stream = None
         (footer,) = self._footers
-        self._written.append(DataFile(self._path, size, footer.num_rows, _stats(footer)))
+        self._written.append(WrittenFile(self._path, size, footer.num_rows, _stats(footer)))
 
 
 def _stats(footer: Any) -> str:
@@ -211,7 +211,7 @@ def _column(listed: Any, name: str) -> Any:
     return listed[name] if name in listed.column_names else None
 
 
-def add_other_rows(writer: DataFileWriter, files: Any, schema: Any, found: FoundFile, claim: LoadClaim) -> None:
+def add_other_rows(writer: RowFileWriter, files: Any, schema: Any, found: FoundFile, claim: LoadClaim) -> None:
     """Adds the rows of a file that are not of a claim's window; ``schema`` is the table's as Arrow.
 
     Another engine has merged the rows of several windows into this file.
@@ -233,8 +233,8 @@ def _other_rows(files: Any, path: str, schema: Any, claim: LoadClaim) -> Iterato
     with files.open_input_file(path) as stream:
         opened = parquet.ParquetFile(stream, coerce_int96_timestamp_unit="us")
         known = pa.schema([field for field in schema if field.name in opened.schema_arrow.names])
-        for batch in opened.iter_batches(_BATCH_ROWS, columns=known.names, use_threads=False):
-            columns = [batch.column(field.name).cast(field.type) for field in known]
+        for found in opened.iter_batches(_MOST_ROWS, columns=known.names, use_threads=False):
+            columns = [found.column(field.name).cast(field.type) for field in known]
             rows = pa.RecordBatch.from_arrays(columns, schema=known)
             is_of_window: Any = pa.array([True] * rows.num_rows, pa.bool_())
             for name, value in zip(_KEY_NAMES, (claim.dataset, claim.window.start, claim.window.end), strict=True):

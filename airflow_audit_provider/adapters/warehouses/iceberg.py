@@ -416,7 +416,7 @@ def open_iceberg(properties: Mapping[str, str], catalog_name: str) -> Any:
             return load_catalog(catalog_name, **properties)
         return load_catalog(catalog_name, **properties)
     except Exception as error:  # noqa: BLE001 - catalogs raise errors of any library; each is raised again, named
-        if not is_refused(error, properties):
+        if lacks_rights(error) or not is_refused(error, properties):
             raise named_iceberg_error(f"catalog {catalog_name!r}", properties, error) from cause_without_secret(
                 error, properties
             )

@@ -53,20 +53,25 @@ class Failure(NamedTuple):
 class RestCatalogServer:
     """The running server: its address, the failures to inject and the requests received."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, **properties: str) -> None:
         self.folder = folder
-        self._catalog = load_catalog(
-            "server", type="sql", uri=f"sqlite:///{folder}/server.db", warehouse=f"file://{folder}/tables"
-        )
+        facts = {"type": "sql", "uri": f"sqlite:///{folder}/server.db", "warehouse": f"file://{folder}/tables"}
+        self._catalog = load_catalog("server", **(facts | properties))
         self.uri = ""
+        # What the catalog demands and gives: a token, a name in its paths, and the credentials of a table's files.
+        self.token = ""
+        self.prefix = ""
+        self.vended: dict[str, str] = {}
         self.failures: list[Failure] = []
         self._happened: list[Failure] = []
         self.views: set[str] = set()
         self.requests: list[str] = []
 
-    def answer(self, method: str, path: str, body: bytes) -> tuple[int, str]:
+    def answer(self, method: str, path: str, body: bytes, authorization: str = "") -> tuple[int, str]:
         """Returns status and body for a request."""
         self.requests.append(f"{method} {path}")
+        if self.token and authorization != f"Bearer {self.token}":
+            return 401, json.dumps({"error": {"message": "Not authorized", "type": "NotAuthorized", "code": 401}})
         failure = next((one for one in self.failures if one.fits(method, path, self._happened)), None)
         if failure is not None:
             self._happened.append(failure)
@@ -82,9 +87,9 @@ class RestCatalogServer:
             return status, json.dumps({"error": facts})
 
     def _carry_out(self, method: str, path: str, body: bytes) -> Any:
-        match path.removeprefix("/v1/").split("/"):
+        match path.removeprefix("/v1/").removeprefix(f"{self.prefix}/").split("/"):
             case ["config"]:
-                return {"defaults": {}, "overrides": {}}
+                return {"defaults": {}, "overrides": {"prefix": self.prefix} if self.prefix else {}}
             case ["namespaces"]:
                 return self._namespaces(method, body)
             case ["namespaces", namespace]:
@@ -113,7 +118,7 @@ class RestCatalogServer:
         if method == "POST":
             request = CommitTableRequest.model_validate_json(body)
             self._catalog.commit_table(table, request.requirements, request.updates)
-        return _loaded(self._catalog.load_table(name))
+        return self._loaded(self._catalog.load_table(name))
 
     def _create(self, namespace: str, request: dict[str, Any]) -> Any:
         if request["name"] in self.views:
@@ -124,18 +129,17 @@ class RestCatalogServer:
             partition_spec=PartitionSpec.model_validate(request["partition-spec"]),
             properties=request["properties"],
         )
-        return _loaded(table)
+        return self._loaded(table)
 
-
-def _loaded(table: Any) -> Any:
-    metadata = json.loads(table.metadata.model_dump_json())
-    return {"metadata-location": table.metadata_location, "metadata": metadata, "config": {}}
+    def _loaded(self, table: Any) -> Any:
+        metadata = json.loads(table.metadata.model_dump_json())
+        return {"metadata-location": table.metadata_location, "metadata": metadata, "config": self.vended}
 
 
 @contextmanager
-def rest_catalog(folder: Path) -> Iterator[RestCatalogServer]:
-    """Runs the server; its tables are in the folder."""
-    catalog = RestCatalogServer(folder)
+def rest_catalog(folder: Path, **properties: str) -> Iterator[RestCatalogServer]:
+    """Runs the server; its tables are in the folder, or where the properties of its SQL catalog say."""
+    catalog = RestCatalogServer(folder, **properties)
 
     class Handler(BaseHTTPRequestHandler):
         """Passes requests to the catalog."""
@@ -143,7 +147,8 @@ def rest_catalog(folder: Path) -> Iterator[RestCatalogServer]:
         def respond(self) -> None:
             """Answers a request."""
             body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-            status, text = catalog.answer(self.command, self.path.partition("?")[0], body)
+            authorization = self.headers.get("Authorization", "")
+            status, text = catalog.answer(self.command, self.path.partition("?")[0], body, authorization)
             self.send_response(status)
             self.send_header("Content-Length", str(len(text.encode())))
             self.end_headers()

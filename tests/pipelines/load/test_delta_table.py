@@ -19,7 +19,7 @@ from deltalake.table import TableAlterer
 
 from airflow_audit_provider.adapters.warehouses import delta, delta_ledger
 from airflow_audit_provider.adapters.warehouses.delta import open_delta
-from airflow_audit_provider.adapters.warehouses.delta_files import DataFileWriter
+from airflow_audit_provider.adapters.warehouses.delta_files import RowFileWriter
 from airflow_audit_provider.core.api.records import ApiVersion
 from airflow_audit_provider.core.archive.commit import CommittedManifest
 from airflow_audit_provider.core.archive.manifest import Manifest
@@ -179,10 +179,10 @@ def _crash_at(step: int, *, is_after: bool) -> Iterator[list[str]]:
     for name in ("add_columns", "set_table_properties"):
         patch(TableAlterer, name)
     for name in ("_begin_file", "_end_file", "_flush"):
-        patch(DataFileWriter, name)
+        patch(RowFileWriter, name)
     patch(delta_ledger.DeltaLedger, "read_to")
     # A process that is gone deletes nothing.
-    patches.setattr(DataFileWriter, "discard", lambda _: None)
+    patches.setattr(RowFileWriter, "discard", lambda _: None)
     try:
         yield steps
     finally:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import logging
+import traceback
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -195,3 +198,52 @@ def test_name_of_a_view_fails(server: RestCatalogServer, store: MemoryStore) -> 
     server.views = {"records"}
     with pytest.raises(ConfigurationError, match="it may be a view"):
         load({"type": "rest", "uri": server.uri}, store)
+
+
+def test_token_is_sent_and_never_logged(
+    server: RestCatalogServer, store: MemoryStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A catalog that demands a token is loaded with it; a wrong one is an error with its remedy, and in no log line."""
+    server.token, server.prefix = _SECRET, "5f2a/audit"
+    properties = {"type": "rest", "uri": server.uri, "warehouse": "audit", "token": _SECRET}
+    with caplog.at_level(logging.DEBUG):
+        check_loads_once(properties, store)
+        for wrong in ("expired-token-2", ""):
+            with pytest.raises(ConfigurationError, match="Correct the credential in the connection") as caught:
+                load(properties | {"token": wrong}, store)
+            shown = "".join(traceback.format_exception(caught.value))
+            assert _SECRET not in shown
+            assert "expired-token-2" not in shown
+    assert _SECRET not in caplog.text
+    assert "expired-token-2" not in caplog.text
+    assert all("/5f2a/audit/" in one for one in server.requests if "/namespaces" in one)
+
+
+@pytest.mark.integration
+def test_vended_credentials_write_the_files(
+    servers: Callable[[str], Any], store: MemoryStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The worker has the catalog's token alone; the catalog gives the keys by which the table's files are written."""
+    bucket = servers("s3-moto")
+    bucket.make_bucket("rest-lake")
+    fields = bucket.fields()
+    keys = {
+        "s3.endpoint": fields["extra"]["endpoint_url"],
+        "s3.access-key-id": fields["login"],
+        "s3.secret-access-key": fields["password"],
+        "s3.region": "us-east-1",
+    }
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    with rest_catalog(tmp_path, warehouse="s3://rest-lake/tables", **keys) as server:
+        server.token, server.vended = _SECRET, keys
+        properties = {"type": "rest", "uri": server.uri, "warehouse": "audit", "token": _SECRET}
+        check_loads_once(properties, store)
+        table = open_iceberg(properties, "default").load_table("audit.records")
+        assert sorted(table.scan().to_arrow()["id"].to_pylist()) == ["r0", "r1"]
+        server.vended = keys | {"s3.endpoint": "http://127.0.0.1:9"}
+        commit(store, window(1), records_in(window(1), 3, "s"))
+        with pytest.raises(WarehouseUnavailableError):
+            load(properties | {"s3.connect-timeout": "1"}, store)
+        server.vended = keys
+        assert load(properties, store).record_count == 3
