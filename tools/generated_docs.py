@@ -26,7 +26,7 @@ from airflow_audit_provider.pipelines.freshness import FreshnessReport
 from airflow_audit_provider.pipelines.plan_report import Plan
 from airflow_audit_provider.pipelines.verify import PublishedReport
 from tests.live.versions.versions import VERSIONS
-from tools import layer_picture, ocsf_mapping
+from tools import detection_rules, layer_picture, ocsf_mapping
 from tools.troubleshooting import troubleshooting
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -248,6 +248,9 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "ocsf-v2": ocsf_mapping.second_version,
     "ocsf-products": ocsf_mapping.known_products,
     "ocsf-sources": ocsf_mapping.named_sources,
+    "detection-rules": detection_rules.rules,
+    "detection-fields": detection_rules.derived_fields,
+    "detection-texts": detection_rules.texts,
 }
 
 

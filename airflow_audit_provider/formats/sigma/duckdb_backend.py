@@ -66,7 +66,7 @@ class DuckDbBackend(TextQueryBackend):
 
     def convert_condition_not(self, cond: Any, state: Any) -> str:
         """Returns the negation, which is true where the comparison is null."""
-        return f"({self.convert_condition(cond.args[0], state)} IS NOT TRUE)"
+        return f"(({self.convert_condition(cond.args[0], state)}) IS NOT TRUE)"
 
     def convert_condition_field_eq_val_str(self, cond: Any, _state: Any) -> str:
         """Returns the comparison with a text without regard to case."""

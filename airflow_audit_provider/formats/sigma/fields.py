@@ -71,8 +71,8 @@ def _network() -> str:
     """Returns the SQL of the network of an address: /24 of IPv4, /48 of IPv6; any other text unchanged."""
     address = f"lower({_column('actor_ip')})"
     # The groups before and after ``::``, which stands for as many groups of zeros as are missing.
-    left = f"list_filter(string_split(split_part({address}, '::', 1), ':'), lambda g: g <> '')"
-    right = f"list_filter(string_split(split_part({address}, '::', 2), ':'), lambda g: g <> '')"
+    left = f"regexp_extract_all(split_part({address}, '::', 1), '[0-9a-f]+')"
+    right = f"regexp_extract_all(split_part({address}, '::', 2), '[0-9a-f]+')"
     zeros = f"list_resize(CAST([] AS VARCHAR[]), greatest(8 - len({left}) - len({right}), 0), '0')"
     groups = f"list_concat(list_concat({left}, {zeros}), {right})[1:3]"
     return (
@@ -157,7 +157,9 @@ def _inside(name: str, column: str, path: list[str]) -> FieldSql:
 
 def _unknown(name: str) -> str:
     near = get_close_matches(name.partition(".")[0], list(field_names()), n=1, cutoff=0.0)
-    return f"the table has no field {name!r}. The nearest name is {near[0]!r}; docs/reference/detections.md lists all"
+    return (
+        f"the table has no field {name!r}. The nearest name is {near[0]!r}; docs/reference/detection-rules.md lists all"
+    )
 
 
 def literal(text: str) -> str:
