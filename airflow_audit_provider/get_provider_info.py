@@ -19,21 +19,7 @@ def get_provider_info() -> dict[str, object]:
             }
         ],
         "hooks": [{"integration-name": name, "python-modules": ["airflow_audit_provider.hooks.cloudflare"]}],
-        "operators": [
-            {
-                "integration-name": name,
-                "python-modules": [
-                    "airflow_audit_provider.operators.audit_logs",
-                    "airflow_audit_provider.operators.coverage",
-                    "airflow_audit_provider.operators.plan",
-                    "airflow_audit_provider.operators.reconcile",
-                    "airflow_audit_provider.operators.report",
-                    "airflow_audit_provider.operators.seal",
-                    "airflow_audit_provider.operators.verify",
-                    "airflow_audit_provider.operators.warehouses",
-                ],
-            }
-        ],
+        "operators": [{"integration-name": name, "python-modules": _operator_modules()}],
         "sensors": [{"integration-name": name, "python-modules": ["airflow_audit_provider.sensors.audit_logs"]}],
         "triggers": [{"integration-name": name, "python-modules": _trigger_modules()}],
         "extra-links": [
@@ -46,6 +32,20 @@ def get_provider_info() -> dict[str, object]:
         "config": {"cloudflare_audit_logs": _section()},
         "connection-types": [_connection_type()],
     }
+
+
+def _operator_modules() -> list[str]:
+    return [
+        "airflow_audit_provider.operators.audit_logs",
+        "airflow_audit_provider.operators.coverage",
+        "airflow_audit_provider.operators.detect",
+        "airflow_audit_provider.operators.plan",
+        "airflow_audit_provider.operators.reconcile",
+        "airflow_audit_provider.operators.report",
+        "airflow_audit_provider.operators.seal",
+        "airflow_audit_provider.operators.verify",
+        "airflow_audit_provider.operators.warehouses",
+    ]
 
 
 def _trigger_modules() -> list[str]:

@@ -20,6 +20,7 @@ import msgspec
 
 from airflow_audit_provider.cli.reconcile_command import PublishedReconcile
 from airflow_audit_provider.cli.report_command import WrittenReport
+from airflow_audit_provider.core.warehouse.backtest_report import BacktestReport
 from airflow_audit_provider.hooks import parameters as hook_parameters
 from airflow_audit_provider.pipelines.coverage import PublishedCoverage
 from airflow_audit_provider.pipelines.freshness import FreshnessReport
@@ -35,6 +36,7 @@ REPORT_SCHEMA = DOCS / "reference" / "verify-report.schema.json"
 PLAN_SCHEMA = DOCS / "reference" / "backfill-plan.schema.json"
 RECONCILE_SCHEMA = DOCS / "reference" / "reconcile-report.schema.json"
 WRITTEN_REPORT_SCHEMA = DOCS / "reference" / "report.schema.json"
+BACKTEST_SCHEMA = DOCS / "reference" / "backtest-report.schema.json"
 COVERAGE_SCHEMA = DOCS / "reference" / "coverage.schema.json"
 FRESHNESS_SCHEMA = DOCS / "reference" / "freshness.schema.json"
 BLOCK = re.compile(r"(<!-- generated: (?P<name>[\w-]+) -->\n).*?(<!-- end of generated: (?P=name) -->)", re.DOTALL)
@@ -48,6 +50,7 @@ COMMANDS = (
     "pull",
     "load",
     "reconcile",
+    "detect",
     "seal",
     "sweep",
     "oldest-day",
@@ -202,6 +205,11 @@ def written_report_schema() -> str:
     return _schema("Result of airflow-audit-provider report --json", WrittenReport)
 
 
+def backtest_schema() -> str:
+    """Returns the JSON Schema of what ``detect --dry-run --json`` prints."""
+    return _schema("Report of airflow-audit-provider detect --dry-run --json", BacktestReport)
+
+
 def _schema(title: str, described: type[msgspec.Struct]) -> str:
     schema = {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -266,6 +274,7 @@ def main() -> int:
         (FRESHNESS_SCHEMA, freshness_schema()),
         (RECONCILE_SCHEMA, reconcile_schema()),
         (WRITTEN_REPORT_SCHEMA, written_report_schema()),
+        (BACKTEST_SCHEMA, backtest_schema()),
     )
     for path, schema in schemas:
         path.write_text(schema, encoding="utf-8")

@@ -8,9 +8,11 @@ Invariant: any key of the context may be missing.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
+from uuid import uuid4
 
 from airflow_audit_provider.core.windows.run_window import Bound, RunBounds
 
@@ -36,6 +38,16 @@ def run_bounds(
         data_interval_start=context.get("data_interval_start"),
         data_interval_end=context.get("data_interval_end"),
     )
+
+
+def task_identity(context: Mapping[str, Any]) -> str:
+    """Returns a name of the task instance that all of its attempts share; without one in the context, a random name."""
+    instance = context.get("ti")
+    names = ("dag_id", "task_id", "run_id", "map_index")
+    found = [getattr(instance, name, None) for name in names]
+    if instance is None or not all(isinstance(one, str | int) for one in found):
+        return uuid4().hex
+    return hashlib.sha256(repr(found).encode()).hexdigest()[:32]
 
 
 def _partition(context: Mapping[str, Any], name: str) -> Any:

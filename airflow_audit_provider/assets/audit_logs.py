@@ -35,6 +35,17 @@ def audit_log_gap_alias(destination: str) -> AssetAlias:
     return AssetAlias(name=f"gaps of {_ascii_uri(destination)}", group=_GROUP)
 
 
+def audit_log_alert_asset(destination: str) -> Asset:
+    """Returns the asset whose events are the alerts about records of a destination, for ``schedule``."""
+    uri = f"{_ascii_uri(destination)}/_detections"
+    return Asset(uri=uri, name=uri, group=_GROUP)
+
+
+def audit_log_alert_alias(destination: str) -> AssetAlias:
+    """Returns the outlet with which the detect operator creates an event of the alert asset in a run with alerts."""
+    return AssetAlias(name=f"alerts of {_ascii_uri(destination)}", group=_GROUP)
+
+
 def _ascii_uri(destination: str) -> str:
     # Airflow before 3.3 accepts only ASCII.
     return quote(dataset_uri(destination), safe=string.printable)

@@ -38,6 +38,7 @@ from airflow_audit_provider.core.warehouse.load_plan import CommittedWindows, Lo
 from airflow_audit_provider.core.warehouse.port import LedgerEntry, LoadPosition
 from airflow_audit_provider.core.windows.window import LATEST_AT, TimeWindow
 from airflow_audit_provider.exceptions import VerificationError, WarehouseBusyError
+from airflow_audit_provider.pipelines.alert_delivery import undelivered
 from airflow_audit_provider.pipelines.committed import read_sha256
 from airflow_audit_provider.pipelines.detection_ledger import CommitContent, DetectionLedger
 from airflow_audit_provider.pipelines.pending_windows import Pending, PendingWindows
@@ -53,18 +54,23 @@ CommitCallback = Callable[[DetectionCommit], None]
 
 
 class DetectSpec(NamedTuple):
-    """Rules to run, and how far back a rule runs that was not on before; ``attempt_id`` is that of the run."""
+    """Rules to run, and how far back a rule runs that was not on before.
+
+    ``attempt_id`` is that of the run, ``notifiers`` are the names of those that are to get the alerts.
+    """
 
     rules: tuple[Rule, ...]
     now: datetime
     back_to_at: datetime
     attempt_id: str
+    notifiers: tuple[str, ...] = ()
 
 
 class DetectOutcome(NamedTuple):
-    """The commits of a run, oldest first; none if there was nothing to commit."""
+    """The commits of a run, oldest first, none if there was nothing to commit; and the newest commit after it."""
 
     commits: tuple[DetectionCommit, ...]
+    newest: DetectionCommit | None = None
 
     @property
     def alert_count(self) -> int:
@@ -104,13 +110,14 @@ def detect(spec: DetectSpec, store: Store, run_rules: RuleRunner, on_commit: Com
         ledger = DetectionLedger(store)
         try:
             _Detection(spec, store, run_rules, ledger).run(note)
-            return DetectOutcome(tuple(commits))
+            return DetectOutcome(tuple(commits), ledger.newest)
         except (WarehouseBusyError, VerificationError):
             # Another run that was faster may also have removed the state that this one was about to read.
             if ledger.is_newest():
                 raise
-    _Detection(spec, store, run_rules, DetectionLedger(store)).run(note)
-    return DetectOutcome(tuple(commits))
+    ledger = DetectionLedger(store)
+    _Detection(spec, store, run_rules, ledger).run(note)
+    return DetectOutcome(tuple(commits), ledger.newest)
 
 
 class _Detection:
@@ -126,6 +133,7 @@ class _Detection:
         self._runs = RuleRun(store, {rule_key(rule): rule for rule in spec.rules}, run_rules)
         self._errors: list[VerificationError] = []
         self._is_complete = True
+        self._undelivered = undelivered(store, self._before, spec.notifiers)
 
     def run(self, on_commit: CommitCallback) -> None:
         """Plans, runs and commits; raises the first error of a window at the end."""
@@ -135,14 +143,22 @@ class _Detection:
         if self._before is None:
             # Before any rule runs: what a first run that is killed has not noted would be run by the next one.
             on_commit(self._commit(noted, self._reach.states(None)))
-        for group in commits_of(work):
-            for windows in self._bounded(group):
-                on_commit(self._commit(windows, self._reach.states_meanwhile(self._before)))
-        if self._errors:
-            raise self._errors[0]
-        if self._is_complete and (self._due or pending.position is not None):
-            position = self._position(pending.position)
-            on_commit(self._commit([], self._reach.states(self._before), position))
+        last: list[WindowRun] = []
+        for windows in (one for group in commits_of(work) for one in self._bounded(group)):
+            if last:
+                on_commit(self._commit(last, self._reach.states_meanwhile(self._before)))
+            last = windows
+        self._finish(last, pending, on_commit)
+
+    def _finish(self, last: list[WindowRun], pending: Pending, on_commit: CommitCallback) -> None:
+        """Makes the last commit, with the position if every window is done."""
+        if self._errors or not self._is_complete:
+            if last:
+                on_commit(self._commit(last, self._reach.states_meanwhile(self._before)))
+            if self._errors:
+                raise self._errors[0]
+        elif last or self._due or pending.position is not None:
+            on_commit(self._commit(last, self._reach.states(self._before), pending.position))
 
     def _plan(self, keys: tuple[str, ...], ledger: list[LedgerEntry]) -> LoadPlan:
         compared = keys_to_compare(keys, ledger)
@@ -155,7 +171,7 @@ class _Detection:
         loads = pending.plan.loads
         known: Mapping[TimeWindow, DetectedWindow] = {}
         if any(load.replaced is not None for load in loads):
-            known = self._ledger.windows(TimeWindow(loads[0].window.start, max(load.window.end for load in loads)))
+            known = self._ledger.windows(_span([load.window for load in loads]))
         work = list(work_on_new(loads, known, self._reach, is_first_run=self._before is None, due=self._due))
         if self._due:
             reached = self._ledger.windows(TimeWindow(self._spec.back_to_at, LATEST_AT))
@@ -191,20 +207,30 @@ class _Detection:
         if newest == work.manifest_key:
             self._errors.append(error)
 
-    def _position(self, position: LoadPosition | None) -> LoadPosition | None:
-        """Returns the position to commit: the one that was found, or the one before."""
-        if position is None:
-            return self._ledger.position("", "")
-        return position._replace(window_count=self._ledger.window_count(""))
-
     def _commit(
         self, runs: Sequence[WindowRun], rules: tuple[RuleState, ...], position: LoadPosition | None = None
     ) -> DetectionCommit:
+        newest, pending = self._ledger.newest, self._undelivered
+        if newest is not None and newest is not self._before and newest.alert_count and self._spec.notifiers:
+            # An earlier commit of this run, whose alerts are delivered after it.
+            pending = (*pending, newest.number)
+        self._undelivered = pending
         content = CommitContent(
             rules=rules,
             windows=[one.state for one in runs],
             record_counts={one.state.window: one.record_count for one in runs},
             alert_files=tuple(file for one in runs for file in one.new_files),
-            position=position or self._ledger.position("", ""),
+            position=self._ledger.position("", "") if position is None else self._counted(position, runs),
+            undelivered=pending,
         )
         return self._ledger.commit(content, self._spec.now, self._spec.attempt_id)
+
+    def _counted(self, position: LoadPosition, runs: Sequence[WindowRun]) -> LoadPosition:
+        """Returns a position with the number of windows that the ledger has after a commit."""
+        known = self._ledger.windows(_span([one.state.window for one in runs])) if runs else {}
+        new_count = sum(one.state.window not in known for one in runs)
+        return position._replace(window_count=self._ledger.window_count("") + new_count)
+
+
+def _span(windows: Sequence[TimeWindow]) -> TimeWindow:
+    return TimeWindow(min(one.start for one in windows), max(one.end for one in windows))

@@ -178,6 +178,15 @@ def newest_commit_key(store: Store) -> str | None:
     return None
 
 
+def commits_by(store: Store, newest: DetectionCommit | None, attempt_id: str) -> list[DetectionCommit]:
+    """Returns the commits of a run among the newest ones, oldest first, also those before it was retried."""
+    found: list[DetectionCommit] = []
+    while newest is not None and newest.attempt_id == attempt_id:
+        found.append(newest)
+        newest = read_commit(store, newest.number - 1) if newest.number > 1 else None
+    return found[::-1]
+
+
 def read_commit(store: Store, number: int) -> DetectionCommit:
     """Returns a commit by its number; raises ``VerificationError`` if it is gone or damaged."""
     key = detection_commit_key(number)

@@ -6,7 +6,8 @@ Invariant: no alert is written whose id an earlier file of the window has, and e
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import NamedTuple
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 import msgspec
 
@@ -23,6 +24,9 @@ from airflow_audit_provider.exceptions import VerificationError
 from airflow_audit_provider.formats.part_format import committed_format
 from airflow_audit_provider.formats.tables import record_values
 from airflow_audit_provider.pipelines.committed import read_committed, read_part, read_sha256
+
+if TYPE_CHECKING:
+    from airflow_audit_provider.formats.sigma.rules import DetectionRule
 
 # Records that the rules are run on at a time, fewer if their text reaches this many bytes.
 _GROUP_RECORDS = 2_000
@@ -84,11 +88,9 @@ class RuleRun:
         return WindowRun(state, record_count, files)
 
     def _run_part(self, committed: CommittedManifest, part: Part, rules: Sequence[Rule], alerts: _AlertWriter) -> None:
-        version = committed.manifest.query.version
-        for records in _grouped(read_part(self._store, part, committed_format(committed.manifest), version)):
-            matches = list(self._run_rules(version, records, rules))
+        for _, matches in matches_in(self._store, committed, part, rules, self._run_rules):
             if matches:
-                alerts.add(version, part, matches)
+                alerts.add(committed.manifest.query.version, part, matches)
 
     def _first_sha256(self, work: DetectionWork, committed: CommittedManifest) -> str | None:
         if work.generation == 1:
@@ -136,6 +138,49 @@ class RuleRun:
         )
 
 
+def matches_in(
+    store: Store, committed: CommittedManifest, part: Part, rules: Sequence[Rule], run_rules: RuleRunner
+) -> Iterator[tuple[list[AuditRecord], list[Match]]]:
+    """Yields the records of a part in groups, each with the matches of rules in it."""
+    version = committed.manifest.query.version
+    for records in _grouped(read_part(store, part, committed_format(committed.manifest), version)):
+        yield records, list(run_rules(version, records, rules))
+
+
+def alerts_about(window: TimeWindow, version: ApiVersion, part: Part, matches: Sequence[Match]) -> Iterator[Alert]:
+    """Yields the alert of each match in records of a part."""
+    values = record_values(version, [record for _, record in matches]) if matches else ()
+    for (rule, record), value in zip(matches, values, strict=True):
+        event_time = format_ns(record.event_ns, _FRACTION_DIGITS)
+        yield alert_of(rule, AlertRecord(record.id, event_time, str(version), part.key, value), window)
+
+
+def load_sigma_rules(
+    folders: Sequence[str | Path] | None, time_zone: str = "UTC"
+) -> tuple[tuple[DetectionRule, ...], list[str]]:
+    """Returns the rules in folders, by default those of this package, and the titles of those that are left out.
+
+    A rule that looks at records before the one that it judges is left out: a window does not have all of them.
+    """
+    from airflow_audit_provider.formats.sigma.loading import BUNDLED_RULES, load_rules
+
+    rules = load_rules([Path(one) for one in folders or (BUNDLED_RULES,)], time_zone)
+    return (
+        tuple(rule for rule in rules if not rule.needs_history),
+        [rule.title for rule in rules if rule.needs_history],
+    )
+
+
+def run_sigma_rules(version: ApiVersion, records: Sequence[AuditRecord], rules: Sequence[Rule]) -> Iterator[Match]:
+    """Yields each match of rules in records; satisfies ``RuleRunner``."""
+    from airflow_audit_provider.formats.sigma.matching import find_matches, normalized_rows
+
+    by_id = {record.id: record for record in records}
+    sigma_rules = cast("Sequence[DetectionRule]", rules)
+    for match in find_matches(sigma_rules, normalized_rows(version, records)):
+        yield match.rule, by_id[match.record_id]
+
+
 class _AlertWriter:
     """Writes the alerts of a window, a file for each few thousand; ``given`` are the ids of those it has already."""
 
@@ -149,14 +194,7 @@ class _AlertWriter:
     def add(self, version: ApiVersion, part: Part, matches: Sequence[Match]) -> None:
         """Adds the alerts of matches that are not given yet."""
         new = [(rule, record) for rule, record in matches if alert_id(record.id, rule) not in self._given]
-        if not new:
-            return
-        values = record_values(version, [record for _, record in new])
-        for (rule, record), value in zip(new, values, strict=True):
-            event_time = format_ns(record.event_ns, _FRACTION_DIGITS)
-            facts = AlertRecord(record.id, event_time, str(version), part.key, value)
-            alert = alert_of(rule, facts, self._window)
-            self._alerts[alert.alert_id] = alert
+        self._alerts.update((alert.alert_id, alert) for alert in alerts_about(self._window, version, part, new))
         if len(self._alerts) >= _MOST_ALERTS:
             self._write()
 

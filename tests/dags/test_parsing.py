@@ -25,7 +25,7 @@ DECLARATIONS = re.compile(
     r"|formats(\.(options|ocsf(\.severity)?))?"
     r"|core(\.(limits|api(\.(endpoints|record_filter))?|watch(\.polling)?))?"
     r"|_airflow(\.(arguments|compat|config|deferral|destinations|garbage_collection|stitched_landing|task_errors))?"
-    r"|operators(\.(audit_logs|changes|coverage|plan|verify|seal|reconcile|report|warehouses))?"
+    r"|operators(\.(audit_logs|changes|coverage|detect|plan|verify|seal|reconcile|report|warehouses))?"
     r"|sensors(\.audit_logs)?|triggers(\.(audit_logs|deadline))?)"
 )
 HEAVY = re.compile(r"(pyarrow|duckdb|pyiceberg|deltalake|difflib)(\.|$)")

@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
+from airflow_audit_provider.core.warehouse.alerts import level_counts
+from airflow_audit_provider.core.warehouse.detections import DetectionCommit
 from airflow_audit_provider.core.windows.window import TimeWindow, format_instant
 from airflow_audit_provider.pipelines.load import LoadedWindow, LoadOutcome
 from airflow_audit_provider.pipelines.observer import PullOutcome
@@ -56,6 +58,17 @@ def commit_line(outcome: PullOutcome, destination: str, seconds: float) -> str:
     return (
         f"Committed generation {manifest.generation} with {added} for {window} to {destination}: {records} in all "
         f"({size}), {requests}, {seconds:.1f} s"
+    )
+
+
+def detection_line(commit: DetectionCommit) -> str:
+    """Returns what a commit of detections has found, and on how much."""
+    records = sum(commit.windows.values())
+    counts = ", ".join(f"{count:,} {level}" for level, count in level_counts(commit.alert_files).items())
+    found = f"{count_of(commit.alert_count, 'alert')} ({counts})" if commit.alert_count else "no alert"
+    return (
+        f"Detections {commit.number}: {found} in {count_of(records, 'record')} of "
+        f"{count_of(len(commit.windows), 'window')}"
     )
 
 

@@ -17,7 +17,7 @@ import msgspec
 
 from airflow_audit_provider.core.archive.object_keys import alert_file_key
 from airflow_audit_provider.core.verification.manifest_index import compressed, decompressed
-from airflow_audit_provider.core.warehouse.detections import LEVELS, AlertFile, Rule, alert_id
+from airflow_audit_provider.core.warehouse.detections import LEVELS, AlertFile, DetectionCommit, Rule, alert_id
 from airflow_audit_provider.core.windows.window import TimeWindow, format_instant
 from airflow_audit_provider.exceptions import VerificationError
 
@@ -30,6 +30,9 @@ RECORD_COLUMNS = (
 # A value of a record may have megabytes, an alert goes into messages.
 _MOST_CHARACTERS = 300
 _MOST_ADVICE = 2_000
+# Ids of alerts in the entry of a file, and entries of each list in an asset event, which Airflow keeps in its database.
+_MOST_IDS = 5
+_MOST_LISTED = 20
 
 
 class AlertRecord(NamedTuple):
@@ -71,7 +74,7 @@ def alert_of(rule: Rule, record: AlertRecord, window: TimeWindow) -> Alert:
         level=rule.level,
         title=_cut(rule.title),
         description=_cut(getattr(rule, "description", "") or "", _MOST_ADVICE),
-        advice=_cut(getattr(rule, "advice", "") or "", _MOST_ADVICE),
+        advice=_cut(_one_text(getattr(rule, "advice", "")), _MOST_ADVICE),
         tags=tuple(getattr(rule, "tags", ())),
         record_id=_whole(record.id),
         event_time=record.event_time,
@@ -81,6 +84,10 @@ def alert_of(rule: Rule, record: AlertRecord, window: TimeWindow) -> Alert:
         part=record.part,
         record={name: _plain(record.values.get(name)) for name in RECORD_COLUMNS},
     )
+
+
+def _one_text(advice: str | Iterable[str]) -> str:
+    return advice if isinstance(advice, str) else " ".join(filter(None, advice))
 
 
 def _plain(value: Any) -> str | bool | None:
@@ -122,8 +129,15 @@ def write_alerts(window: TimeWindow, alerts: Sequence[Alert]) -> WrittenAlerts:
     ordered = sorted(alerts, key=lambda one: one.alert_id)
     content = compressed(msgspec.json.Encoder().encode_lines(ordered))
     sha256 = hashlib.sha256(content).hexdigest()
-    counts = dict(sorted(Counter(one.level for one in ordered).items()))
-    return WrittenAlerts(AlertFile(alert_file_key(window, sha256), sha256, len(ordered), counts), content)
+    file = AlertFile(
+        key=alert_file_key(window, sha256),
+        sha256=sha256,
+        alert_count=len(ordered),
+        counts=dict(sorted(Counter(one.level for one in ordered).items())),
+        rule_counts=dict(sorted(Counter(one.rule_id for one in ordered).items())),
+        first_ids=tuple(one.alert_id for one in ordered[:_MOST_IDS]),
+    )
+    return WrittenAlerts(file, content)
 
 
 _ALERTS = msgspec.json.Decoder(Alert)
@@ -139,6 +153,22 @@ def read_alerts(file: AlertFile, content: bytes | None) -> list[Alert]:
             "Restore them from a copy, or remove the folder _detections/ to begin anew; alerts are then given again."
         )
     return _ALERTS.decode_lines(lines)
+
+
+def event_extra(commits: Sequence[DetectionCommit]) -> dict[str, Any]:
+    """Returns what an asset event and the summary of a task state about the alerts of commits; it stays small."""
+    files = [file for one in commits for file in one.alert_files]
+    rules: Counter[str] = Counter()
+    for file in files:
+        rules.update(file.rule_counts)
+    return {
+        "alert_count": sum(file.alert_count for file in files),
+        "levels": level_counts(files),
+        "rules": dict(rules.most_common(_MOST_LISTED)),
+        "alert_ids": [one for file in files for one in file.first_ids][:_MOST_LISTED],
+        "alert_files": [file.key for file in files[:_MOST_LISTED]],
+        "commits": [one.number for one in commits][-_MOST_LISTED:],
+    }
 
 
 def level_counts(files: Iterable[AlertFile]) -> dict[str, int]:

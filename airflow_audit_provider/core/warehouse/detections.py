@@ -69,12 +69,17 @@ def alert_id(record_id: str, rule: Rule) -> str:
 
 
 class AlertFile(msgspec.Struct, frozen=True):
-    """A file of alerts about records of one window; ``counts`` is the number of its alerts by level."""
+    """A file of alerts about records of one window.
+
+    ``counts`` is the number of its alerts by level, ``rule_counts`` that by rule id; ``first_ids`` are some of its ids.
+    """
 
     key: str
     sha256: str
     alert_count: int
     counts: dict[str, int] = {}
+    rule_counts: dict[str, int] = {}
+    first_ids: tuple[str, ...] = ()
 
 
 class DetectedWindow(msgspec.Struct, frozen=True):

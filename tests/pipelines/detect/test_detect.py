@@ -11,7 +11,6 @@ import pytest
 from airflow_audit_provider.core.ports import Store
 from airflow_audit_provider.core.warehouse.detections import alert_id, read_detection_commit
 from airflow_audit_provider.exceptions import VerificationError, WarehouseBusyError
-from airflow_audit_provider.pipelines.detect import DetectOutcome
 from airflow_audit_provider.pipelines.sweep import sweep
 from airflow_audit_provider.pipelines.verify import verify
 from tests.pipelines.detect.detecting import NOW, ContainsRule, Runs, alerts, commits, given, land, run
@@ -55,7 +54,7 @@ def test_detect_run_again_commits_nothing() -> None:
     store, runner = two_windows(), Runs()
     run(store, ANY)
     before = dict(store.objects)
-    assert run(store, ANY, runner=runner) == DetectOutcome(())
+    assert run(store, ANY, runner=runner).commits == ()
     assert runner.seen == []
     assert store.objects == before
 

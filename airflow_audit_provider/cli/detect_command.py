@@ -1,0 +1,123 @@
+"""The command ``detect``: runs detection rules on committed windows, or only counts what they would have found.
+
+Invariant: with ``--dry-run`` it writes nothing to the destination.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+import msgspec
+
+from airflow_audit_provider.adapters.clock import SystemClock
+from airflow_audit_provider.adapters.storage.fsspec_store import store_from_uri
+from airflow_audit_provider.cli.arguments import (
+    EXIT_OK,
+    CommandResult,
+    Commands,
+    add_archive_command,
+    add_range,
+    range_of,
+)
+from airflow_audit_provider.cli.html_output import add_html, destination_name, write_html
+from airflow_audit_provider.cli.progress import ReadProgress
+from airflow_audit_provider.core.warehouse.alerts import event_extra
+from airflow_audit_provider.core.warehouse.backtest_report import (
+    MINUTES_PER_ALERT,
+    BacktestReport,
+    backtest_report,
+    backtest_text,
+)
+from airflow_audit_provider.exceptions import ConfigurationError
+from airflow_audit_provider.pipelines.alert_delivery import message_of
+from airflow_audit_provider.pipelines.backtest import backtest
+from airflow_audit_provider.pipelines.detect import DetectSpec, detect
+from airflow_audit_provider.pipelines.rule_runs import load_sigma_rules, run_sigma_rules
+from airflow_audit_provider.pipelines.stitching import check_one_version
+
+if TYPE_CHECKING:
+    from airflow_audit_provider._airflow.report.document import Document
+
+
+def add_detect(commands: Commands) -> None:
+    """Adds the command ``detect``."""
+    summary = "run detection rules on committed windows that they have not run on, or count what they would find"
+    parser = add_archive_command(commands, "detect", _detect, summary)
+    add_html(parser)
+    add_range(parser)
+    parser.add_argument(
+        "--rules", action="append", metavar="FOLDER", help="folder of YAML files; default: the rules of this package"
+    )
+    parser.add_argument("--timezone", default="UTC", metavar="ZONE", help="IANA zone of the local hours in rules")
+    parser.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="run the rules over a range of the history and count alerts a day; writes nothing",
+    )
+    parser.add_argument(
+        "--run-back",
+        type=_days,
+        default=timedelta(days=1),
+        metavar="DAYS",
+        help="how far back a rule runs that was not on before; default: 1",
+    )
+    parser.add_argument(
+        "--minutes-per-alert",
+        type=float,
+        default=MINUTES_PER_ALERT,
+        metavar="MINUTES",
+        help="time that a person needs for an alert, for the hours a week; default: %(default)g",
+    )
+
+
+def _days(text: str) -> timedelta:
+    """Returns a length given as a number of days."""
+    try:
+        return timedelta(days=float(text))
+    except (ValueError, OverflowError) as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of days") from error
+
+
+def _detect(options: argparse.Namespace) -> CommandResult:
+    rules, left_out = load_sigma_rules(options.rules, options.timezone)
+    store = store_from_uri(options.destination)
+    check_one_version(store)
+    if options.dry_run:
+        return _backtest(options, left_out, rules)
+    if options.html or options.start or options.end:
+        raise ConfigurationError("--start, --end and --html belong to a back-test. Add --dry-run, or leave them out.")
+    for title in left_out:
+        print(f"Not run, because it looks at records of other windows: {title}", file=sys.stderr)
+    now = SystemClock().now()
+    spec = DetectSpec(rules, now, now - options.run_back, uuid4().hex)
+    commits = detect(spec, store, run_sigma_rules, lambda _: None).commits
+    values = event_extra(commits)
+    message = message_of(store, commits, destination_name(options.destination))
+    return CommandResult(EXIT_OK, "no new alerts\n" if message is None else message.text, values)
+
+
+def _backtest(options: argparse.Namespace, left_out: Sequence[str], rules: Sequence[object]) -> CommandResult:
+    with ReadProgress(sys.stderr, SystemClock(), reads_all=False) as progress:
+        store = progress.observed(store_from_uri(options.destination))
+        found = backtest(store, rules, run_sigma_rules, range_of(options))
+    report = backtest_report(
+        destination_name(options.destination),
+        found.windows,
+        found.record_count,
+        list(found.tallies.values()),
+        options.minutes_per_alert,
+        left_out,
+    )
+    write_html(options, lambda: _document(report))
+    return CommandResult(EXIT_OK, backtest_text(report), msgspec.to_builtins(report))
+
+
+def _document(report: BacktestReport) -> Document:
+    from airflow_audit_provider._airflow.report.backtest_document import backtest_document
+
+    return backtest_document(report, SystemClock().now().replace(microsecond=0))
