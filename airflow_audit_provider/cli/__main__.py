@@ -34,8 +34,8 @@ from airflow_audit_provider.cli.arguments import (
 )
 from airflow_audit_provider.cli.completion_command import PROGRAM, add_completion, complete
 from airflow_audit_provider.cli.coverage_command import add_coverage
-from airflow_audit_provider.cli.freshness_command import add_freshness
 from airflow_audit_provider.cli.detect_command import add_detect
+from airflow_audit_provider.cli.freshness_command import add_freshness
 from airflow_audit_provider.cli.load_command import add_load
 from airflow_audit_provider.cli.plan_command import add_plan
 from airflow_audit_provider.cli.pull_command import add_pull

@@ -33,11 +33,12 @@ from airflow_audit_provider.core.warehouse.backtest_report import (
     backtest_report,
     backtest_text,
 )
+from airflow_audit_provider.core.warehouse.detections import Rule
 from airflow_audit_provider.exceptions import ConfigurationError
 from airflow_audit_provider.pipelines.alert_delivery import message_of
 from airflow_audit_provider.pipelines.backtest import backtest
 from airflow_audit_provider.pipelines.detect import DetectSpec, detect
-from airflow_audit_provider.pipelines.rule_runs import load_sigma_rules, run_sigma_rules
+from airflow_audit_provider.pipelines.sigma_rules import SIGMA, load_sigma_rules
 from airflow_audit_provider.pipelines.stitching import check_one_version
 
 if TYPE_CHECKING:
@@ -84,34 +85,31 @@ def _days(text: str) -> timedelta:
 
 
 def _detect(options: argparse.Namespace) -> CommandResult:
-    rules, left_out = load_sigma_rules(options.rules, options.timezone)
+    rules = load_sigma_rules(options.rules, options.timezone)
     store = store_from_uri(options.destination)
     check_one_version(store)
     if options.dry_run:
-        return _backtest(options, left_out, rules)
+        return _backtest(options, rules)
     if options.html or options.start or options.end:
         raise ConfigurationError("--start, --end and --html belong to a back-test. Add --dry-run, or leave them out.")
-    for title in left_out:
-        print(f"Not run, because it looks at records of other windows: {title}", file=sys.stderr)
     now = SystemClock().now()
     spec = DetectSpec(rules, now, now - options.run_back, uuid4().hex)
-    commits = detect(spec, store, run_sigma_rules, lambda _: None).commits
+    commits = detect(spec, store, SIGMA, lambda _: None).commits
     values = event_extra(commits)
     message = message_of(store, commits, destination_name(options.destination))
     return CommandResult(EXIT_OK, "no new alerts\n" if message is None else message.text, values)
 
 
-def _backtest(options: argparse.Namespace, left_out: Sequence[str], rules: Sequence[object]) -> CommandResult:
+def _backtest(options: argparse.Namespace, rules: Sequence[Rule]) -> CommandResult:
     with ReadProgress(sys.stderr, SystemClock(), reads_all=False) as progress:
         store = progress.observed(store_from_uri(options.destination))
-        found = backtest(store, rules, run_sigma_rules, range_of(options))
+        found = backtest(store, rules, SIGMA, range_of(options))
     report = backtest_report(
         destination_name(options.destination),
         found.windows,
         found.record_count,
         list(found.tallies.values()),
         options.minutes_per_alert,
-        left_out,
     )
     write_html(options, lambda: _document(report))
     return CommandResult(EXIT_OK, backtest_text(report), msgspec.to_builtins(report))

@@ -117,22 +117,18 @@ class CloudflareAuditLogsDetectOperator(BaseOperator):
         from airflow_audit_provider.adapters.clock import SystemClock
         from airflow_audit_provider.pipelines.detect import DetectSpec, detect
         from airflow_audit_provider.pipelines.detection_ledger import commits_by
-        from airflow_audit_provider.pipelines.rule_runs import run_sigma_rules
+        from airflow_audit_provider.pipelines.sigma_rules import SIGMA
         from airflow_audit_provider.pipelines.stitching import check_one_version
 
         store = store_from_connection(self.destination, self.destination_conn_id)
         check_one_version(store)
         now, attempt_id = SystemClock().now(), task_identity(context)
-        rules, left_out = self._rules()
-        for title in left_out:
-            self.log.warning("Not run, because it looks at records of other windows: %s", title)
-        spec = DetectSpec(rules, now, now - self.run_back, attempt_id, tuple(self._named_notifiers()))
-        newest = detect(spec, store, run_sigma_rules, self._log_commit).newest
+        spec = DetectSpec(self._rules(), now, now - self.run_back, attempt_id, tuple(self._named_notifiers()))
+        newest = detect(spec, store, SIGMA, self._log_commit).newest
         return store, newest, commits_by(store, newest, attempt_id)
 
-    def _rules(self) -> tuple[tuple[Any, ...], list[str]]:
-        """Returns the rules to run, and the titles of those that this operator cannot run."""
-        from airflow_audit_provider.pipelines.rule_runs import load_sigma_rules
+    def _rules(self) -> tuple[Any, ...]:
+        from airflow_audit_provider.pipelines.sigma_rules import load_sigma_rules
 
         folders = [self.rules] if isinstance(self.rules, str) else self.rules
         return load_sigma_rules(folders, self.timezone)
@@ -149,15 +145,14 @@ class CloudflareAuditLogsDetectOperator(BaseOperator):
         from airflow_audit_provider.core.warehouse.backtest_report import backtest_report, backtest_text
         from airflow_audit_provider.core.windows.run_window import read_bound
         from airflow_audit_provider.pipelines.backtest import backtest
-        from airflow_audit_provider.pipelines.rule_runs import run_sigma_rules
+        from airflow_audit_provider.pipelines.sigma_rules import SIGMA
 
         bounds = (read_bound("start", self.start, self.timezone), read_bound("end", self.end, self.timezone))
         store = store_from_connection(self.destination, self.destination_conn_id)
-        rules, left_out = self._rules()
-        found = backtest(store, rules, run_sigma_rules, bounds)
+        found = backtest(store, self._rules(), SIGMA, bounds)
         uri = dataset_uri(self.destination)
         tallies = list(found.tallies.values())
-        report = backtest_report(uri, found.windows, found.record_count, tallies, left_out=left_out)
+        report = backtest_report(uri, found.windows, found.record_count, tallies)
         self.log.info("Nothing was written. The rules would have given:\n%s", backtest_text(report))
         values: dict[str, Any] = msgspec.to_builtins(report)
         return values

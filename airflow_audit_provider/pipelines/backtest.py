@@ -17,7 +17,8 @@ from airflow_audit_provider.core.warehouse.detections import Rule, rule_key
 from airflow_audit_provider.core.windows.window import EARLIEST_AT, LATEST_AT, TimeWindow
 from airflow_audit_provider.pipelines.committed import committed_manifest
 from airflow_audit_provider.pipelines.neighbourhood import is_near, list_around
-from airflow_audit_provider.pipelines.rule_runs import Match, RuleRunner, alerts_about, matches_in
+from airflow_audit_provider.pipelines.rule_history import Match
+from airflow_audit_provider.pipelines.rule_runs import RuleEngine, alerts_about, history_of, matches_in
 from airflow_audit_provider.pipelines.side_by_side import read_each
 
 
@@ -46,7 +47,7 @@ class Backtest:
 def backtest(
     store: Store,
     rules: Sequence[Rule],
-    run_rules: RuleRunner,
+    engine: RuleEngine,
     bounds: tuple[datetime | None, datetime | None],
     on_window: Callable[[TimeWindow], None] = lambda _: None,
 ) -> Backtest:
@@ -57,14 +58,20 @@ def backtest(
     found = Backtest(rules)
     time_range = TimeWindow(bounds[0] or EARLIEST_AT, bounds[1] or LATEST_AT)
     keys = list_around(store, time_range).manifest_keys if is_near(time_range) else store.list_keys(MANIFEST_FOLDER)
+    history = history_of(store, rules, engine)
+    alone, looking = [one for one in rules if not one.needs_history], [one for one in rules if one.needs_history]
     newest = {window: key for window, key in newest_manifests(keys).items() if window.overlaps(time_range)}
     for key, content in read_each(store, [newest[window] for window in sorted(newest)]):
         committed = committed_manifest(key, content)
         window, version = committed.manifest.window, committed.manifest.query.version
         for part in committed.manifest.parts:
-            for records, matches in matches_in(store, committed, part, rules, run_rules):
+            for records, matches in matches_in(store, committed, part, alone, engine.run):
                 found.record_count += len(records)
                 found.add(window, version, part, matches)
+                if history is not None:
+                    history.add(window, version, part, records)
+        for _, part, match in history.judged(version, window, looking) if history is not None else ():
+            found.add(window, version, part, [match])
         found.windows.append(window)
         on_window(window)
     return found

@@ -27,6 +27,10 @@ from airflow_audit_provider.core.windows.window import SECOND_NS
 from airflow_audit_provider.exceptions import VerificationError
 from airflow_audit_provider.formats.part_format import PartFormat, committed_format
 
+# A group has this many records, or fewer if their text reaches this many bytes.
+_GROUP_RECORDS = 2_000
+_GROUP_BYTES = 4 << 20
+
 
 def latest_committed(store: Store, keys: WindowKeys) -> CommittedManifest | None:
     """Returns the manifest of a window's newest generation, None if the window is not committed.
@@ -236,6 +240,20 @@ def _undated_ids(
 def read_part(store: Store, part: Part, part_format: PartFormat, version: ApiVersion) -> Iterator[AuditRecord]:
     """Yields the records of a part; raises ``VerificationError`` if its bytes do not match the manifest's digest."""
     yield from part_format.read(version, read_part_content(store, part), part.first_event_ns)
+
+
+def grouped(records: Iterable[AuditRecord]) -> Iterator[list[AuditRecord]]:
+    """Yields records in groups whose number and text are bounded."""
+    group: list[AuditRecord] = []
+    size = 0
+    for record in records:
+        group.append(record)
+        size += len(record.raw)
+        if len(group) >= _GROUP_RECORDS or size >= _GROUP_BYTES:
+            yield group
+            group, size = [], 0
+    if group:
+        yield group
 
 
 def read_part_content(store: Store, part: Part) -> bytes:

@@ -23,6 +23,7 @@ from airflow_audit_provider.core.warehouse.detection_plan import (
     DetectionWork,
     RuleReach,
     commits_of,
+    work_again,
     work_back,
     work_on_new,
 )
@@ -42,7 +43,7 @@ from airflow_audit_provider.pipelines.alert_delivery import undelivered
 from airflow_audit_provider.pipelines.committed import read_sha256
 from airflow_audit_provider.pipelines.detection_ledger import CommitContent, DetectionLedger
 from airflow_audit_provider.pipelines.pending_windows import Pending, PendingWindows
-from airflow_audit_provider.pipelines.rule_runs import RuleRun, RuleRunner, WindowRun
+from airflow_audit_provider.pipelines.rule_runs import RuleEngine, RuleRun, WindowRun
 from airflow_audit_provider.pipelines.side_by_side import each
 
 # How often a run begins again after another one was faster; after that the task itself is retried.
@@ -93,7 +94,7 @@ class DetectOutcome(NamedTuple):
         return tuple(file for one in self.commits for file in one.alert_files)
 
 
-def detect(spec: DetectSpec, store: Store, run_rules: RuleRunner, on_commit: CommitCallback) -> DetectOutcome:
+def detect(spec: DetectSpec, store: Store, engine: RuleEngine, on_commit: CommitCallback) -> DetectOutcome:
     """Runs rules on each record that they have not run on, and commits the alerts; idempotent.
 
     All readable windows are done before the first error of another one is raised: ``VerificationError`` for windows
@@ -109,28 +110,28 @@ def detect(spec: DetectSpec, store: Store, run_rules: RuleRunner, on_commit: Com
     for _ in range(_MAX_ATTEMPTS - 1):
         ledger = DetectionLedger(store)
         try:
-            _Detection(spec, store, run_rules, ledger).run(note)
+            _Detection(spec, store, engine, ledger).run(note)
             return DetectOutcome(tuple(commits), ledger.newest)
         except (WarehouseBusyError, VerificationError):
             # Another run that was faster may also have removed the state that this one was about to read.
             if ledger.is_newest():
                 raise
     ledger = DetectionLedger(store)
-    _Detection(spec, store, run_rules, ledger).run(note)
+    _Detection(spec, store, engine, ledger).run(note)
     return DetectOutcome(tuple(commits), ledger.newest)
 
 
 class _Detection:
     """One attempt, upon one commit of the ledger."""
 
-    def __init__(self, spec: DetectSpec, store: Store, run_rules: RuleRunner, ledger: DetectionLedger) -> None:
+    def __init__(self, spec: DetectSpec, store: Store, engine: RuleEngine, ledger: DetectionLedger) -> None:
         self._spec = spec
         self._store = store
         self._ledger = ledger
         self._before = ledger.newest
         self._reach = RuleReach(frozenset(map(rule_key, spec.rules)), spec.back_to_at)
         self._due = self._reach.due(self._before)
-        self._runs = RuleRun(store, {rule_key(rule): rule for rule in spec.rules}, run_rules)
+        self._runs = RuleRun(store, {rule_key(rule): rule for rule in spec.rules}, engine)
         self._errors: list[VerificationError] = []
         self._is_complete = True
         self._undelivered = undelivered(store, self._before, spec.notifiers)
@@ -143,8 +144,10 @@ class _Detection:
         if self._before is None:
             # Before any rule runs: what a first run that is killed has not noted would be run by the next one.
             on_commit(self._commit(noted, self._reach.states(None)))
+        # First: if the run is killed in between, the new windows are still pending, and so this work is done again.
+        groups = [*commits_of(self._again(pending, work)), *commits_of(work)]
         last: list[WindowRun] = []
-        for windows in (one for group in commits_of(work) for one in self._bounded(group)):
+        for windows in (one for group in groups for one in self._bounded(group)):
             if last:
                 on_commit(self._commit(last, self._reach.states_meanwhile(self._before)))
             last = windows
@@ -177,6 +180,16 @@ class _Detection:
             reached = self._ledger.windows(TimeWindow(self._spec.back_to_at, LATEST_AT))
             work += work_back(reached.values(), self._due, self._spec.back_to_at, {one.window for one in work})
         return work
+
+    def _again(self, pending: Pending, work: Sequence[DetectionWork]) -> list[DetectionWork]:
+        """Returns the work on known windows after new records, on which rules that look back may find more now."""
+        spans = {rule_key(rule): rule.needs_history for rule in self._spec.rules if rule.needs_history}
+        changed = [load.window for load in pending.plan.loads]
+        if not spans or not changed or self._before is None:
+            return []
+        reached = _span(changed)
+        known = self._ledger.windows(TimeWindow(reached.start, reached.end + max(spans.values())))
+        return list(work_again(known.values(), changed, spans, {one.window for one in work}))
 
     def _divide(self, work: Sequence[DetectionWork]) -> tuple[list[WindowRun], list[DetectionWork]]:
         """Returns the windows that are only noted, with their manifests, and the work on the others."""

@@ -6,8 +6,7 @@ Invariant: no alert is written whose id an earlier file of the window has, and e
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, cast
+from typing import NamedTuple
 
 import msgspec
 
@@ -23,22 +22,23 @@ from airflow_audit_provider.core.windows.window import TimeWindow, format_ns
 from airflow_audit_provider.exceptions import VerificationError
 from airflow_audit_provider.formats.part_format import committed_format
 from airflow_audit_provider.formats.tables import record_values
-from airflow_audit_provider.pipelines.committed import read_committed, read_part, read_sha256
+from airflow_audit_provider.pipelines.committed import grouped, read_committed, read_part, read_sha256
+from airflow_audit_provider.pipelines.rule_history import HistoryRunner, Match, RuleHistory
 
-if TYPE_CHECKING:
-    from airflow_audit_provider.formats.sigma.rules import DetectionRule
-
-# Records that the rules are run on at a time, fewer if their text reaches this many bytes.
-_GROUP_RECORDS = 2_000
-_GROUP_BYTES = 4 << 20
 # Alerts in memory; a flood makes several files of one window.
 _MOST_ALERTS = 5_000
 # Digits of the fraction in the column event_time of the normalized table.
 _FRACTION_DIGITS = 6
 
-Match = tuple[Rule, AuditRecord]
 # Runs rules on records of one version of the API; returns each rule with each record that it matches.
 RuleRunner = Callable[[ApiVersion, Sequence[AuditRecord], Sequence[Rule]], Iterable[Match]]
+
+
+class RuleEngine(NamedTuple):
+    """What runs rules: ``run`` those that judge each record alone, ``history`` the others."""
+
+    run: RuleRunner
+    history: HistoryRunner | None = None
 
 
 class WindowRun(NamedTuple):
@@ -49,13 +49,20 @@ class WindowRun(NamedTuple):
     new_files: tuple[AlertFile, ...] = ()
 
 
+def history_of(store: Store, rules: Sequence[Rule], engine: RuleEngine) -> RuleHistory | None:
+    """Returns the records that rules look at before those that they judge, None if no rule does."""
+    looking = [rule for rule in rules if rule.needs_history]
+    return RuleHistory(store, looking, engine.history) if looking and engine.history is not None else None
+
+
 class RuleRun:
     """Runs the rules that are on, given by key."""
 
-    def __init__(self, store: Store, rules: Mapping[str, Rule], run_rules: RuleRunner) -> None:
+    def __init__(self, store: Store, rules: Mapping[str, Rule], engine: RuleEngine) -> None:
         self._store = store
         self._rules = rules
-        self._run_rules = run_rules
+        self._run_rules = engine.run
+        self._history = history_of(store, list(rules.values()), engine)
 
     def noted(self, work: DetectionWork) -> WindowRun:
         """Returns a window on which no rule is run."""
@@ -76,10 +83,11 @@ class RuleRun:
         record_count = 0
         for part in committed.manifest.parts:
             keys = work.on_all if part.key in (kept or ()) else work.on_all | work.on_new
-            rules = [self._rules[key] for key in sorted(keys)]
+            rules = [self._rules[key] for key in sorted(keys) if not self._rules[key].needs_history]
             if rules:
                 record_count += part.record_count
                 self._run_part(committed, part, rules, alerts)
+        self._run_with_history(work, alerts)
         files = alerts.finish()
         is_known, has_new = kept is not None, len(committed.manifest.parts) > len(kept or ())
         state = self._state(work, committed, first_sha256)
@@ -91,6 +99,14 @@ class RuleRun:
         for _, matches in matches_in(self._store, committed, part, rules, self._run_rules):
             if matches:
                 alerts.add(committed.manifest.query.version, part, matches)
+
+    def _run_with_history(self, work: DetectionWork, alerts: _AlertWriter) -> None:
+        """Runs the rules that look at earlier records on the whole window: a new one can complete a count of others."""
+        keys = sorted(work.on_all | work.on_new)
+        rules = [self._rules[key] for key in keys if self._rules[key].needs_history]
+        if rules and self._history is not None:
+            for version, part, match in self._history.matches(work.window, rules):
+                alerts.add(version, part, [match])
 
     def _first_sha256(self, work: DetectionWork, committed: CommittedManifest) -> str | None:
         if work.generation == 1:
@@ -143,7 +159,7 @@ def matches_in(
 ) -> Iterator[tuple[list[AuditRecord], list[Match]]]:
     """Yields the records of a part in groups, each with the matches of rules in it."""
     version = committed.manifest.query.version
-    for records in _grouped(read_part(store, part, committed_format(committed.manifest), version)):
+    for records in grouped(read_part(store, part, committed_format(committed.manifest), version)):
         yield records, list(run_rules(version, records, rules))
 
 
@@ -153,32 +169,6 @@ def alerts_about(window: TimeWindow, version: ApiVersion, part: Part, matches: S
     for (rule, record), value in zip(matches, values, strict=True):
         event_time = format_ns(record.event_ns, _FRACTION_DIGITS)
         yield alert_of(rule, AlertRecord(record.id, event_time, str(version), part.key, value), window)
-
-
-def load_sigma_rules(
-    folders: Sequence[str | Path] | None, time_zone: str = "UTC"
-) -> tuple[tuple[DetectionRule, ...], list[str]]:
-    """Returns the rules in folders, by default those of this package, and the titles of those that are left out.
-
-    A rule that looks at records before the one that it judges is left out: a window does not have all of them.
-    """
-    from airflow_audit_provider.formats.sigma.loading import BUNDLED_RULES, load_rules
-
-    rules = load_rules([Path(one) for one in folders or (BUNDLED_RULES,)], time_zone)
-    return (
-        tuple(rule for rule in rules if not rule.needs_history),
-        [rule.title for rule in rules if rule.needs_history],
-    )
-
-
-def run_sigma_rules(version: ApiVersion, records: Sequence[AuditRecord], rules: Sequence[Rule]) -> Iterator[Match]:
-    """Yields each match of rules in records; satisfies ``RuleRunner``."""
-    from airflow_audit_provider.formats.sigma.matching import find_matches, normalized_rows
-
-    by_id = {record.id: record for record in records}
-    sigma_rules = cast("Sequence[DetectionRule]", rules)
-    for match in find_matches(sigma_rules, normalized_rows(version, records)):
-        yield match.rule, by_id[match.record_id]
 
 
 class _AlertWriter:
@@ -209,16 +199,3 @@ class _AlertWriter:
         self._store.put(written.file.key, written.content)
         self._files.append(written.file)
         self._alerts = {}
-
-
-def _grouped(records: Iterable[AuditRecord]) -> Iterator[list[AuditRecord]]:
-    group: list[AuditRecord] = []
-    size = 0
-    for record in records:
-        group.append(record)
-        size += len(record.raw)
-        if len(group) >= _GROUP_RECORDS or size >= _GROUP_BYTES:
-            yield group
-            group, size = [], 0
-    if group:
-        yield group

@@ -32,7 +32,7 @@ def backtest_document(report: BacktestReport, now: datetime) -> Document:
     examples = [row for one in report.rules for row in _example_rows(one)]
     shown = bounded("Examples", ("Time", "Who", "Did", "On", "Rule"), examples, noun="example")
     sections = (
-        Section("Totals", tuple(f"Not run: {one}." for one in report.left_out), facts),
+        Section("Totals", facts=facts),
         Section("Rules", tables=(rules,)),
         Section("Examples", () if examples else ("None.",), tables=(shown,) if examples else ()),
     )

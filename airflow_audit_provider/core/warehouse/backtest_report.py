@@ -60,7 +60,7 @@ class RuleReport(msgspec.Struct, frozen=True):
 class BacktestReport(msgspec.Struct, frozen=True):
     """A back-test of rules over the committed windows of a range.
 
-    ``hours_per_week`` is the time of people at ``minutes_per_alert``. ``left_out`` are rules that were not run.
+    ``hours_per_week`` is the time of people at ``minutes_per_alert``.
     """
 
     destination: str
@@ -73,7 +73,6 @@ class BacktestReport(msgspec.Struct, frozen=True):
     minutes_per_alert: float
     hours_per_week: float
     rules: tuple[RuleReport, ...]
-    left_out: tuple[str, ...] = ()
     report_version: int = 1
 
 
@@ -83,7 +82,6 @@ def backtest_report(
     record_count: int,
     tallies: Sequence[RuleTally],
     minutes_per_alert: float = MINUTES_PER_ALERT,
-    left_out: Sequence[str] = (),
 ) -> BacktestReport:
     """Returns the report of what was counted, the rule with the most alerts first."""
     # Committed windows do not overlap, so their lengths are the time that the alerts come from.
@@ -101,7 +99,6 @@ def backtest_report(
         minutes_per_alert=minutes_per_alert,
         hours_per_week=_hours(total, days, minutes_per_alert),
         rules=tuple(sorted(rules, key=lambda one: (-one.alert_count, -_rank(one.level), one.rule_id))),
-        left_out=tuple(left_out),
     )
 
 
@@ -164,5 +161,4 @@ def _sums(report: BacktestReport) -> str:
         ("alerts", f"{report.alert_count}, {report.alerts_per_day:.2f} a day"),
         ("people", f"{report.hours_per_week:.2f} hours a week at {report.minutes_per_alert:g} minutes an alert"),
     ]
-    lines += [("left out", one) for one in report.left_out]
     return as_table(lines)

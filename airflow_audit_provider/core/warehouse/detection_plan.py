@@ -16,7 +16,7 @@ Invariant: a rule counts as run on a window only if it has run on each record th
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import groupby
 from typing import NamedTuple
 
@@ -96,8 +96,30 @@ def work_back(
     for one in known:
         on_all = due - frozenset(one.rules)
         if on_all and one.window.end > back_to_at and one.window not in planned:
-            keys = WindowKeys(one.window, one.window.start.date())
-            yield DetectionWork(one.window, keys.manifest(one.generation), one.generation, one, on_all, frozenset())
+            yield _on_known(one, on_all)
+
+
+def work_again(
+    known: Iterable[DetectedWindow],
+    changed: Sequence[TimeWindow],
+    spans: Mapping[str, timedelta],
+    planned: Collection[TimeWindow],
+) -> Iterator[DetectionWork]:
+    """Yields the work on windows behind changed ones, of the rules by key that look back as far as ``spans``.
+
+    A record that is committed late can complete a count of later records, whose windows have no new generation.
+    """
+    for one in known:
+        behind = [one.window.start - other.end for other in changed if other.start < one.window.end]
+        keys = {key for key in one.rules if key in spans and any(gap < spans[key] for gap in behind)}
+        if keys and one.window not in planned:
+            yield _on_known(one, frozenset(keys))
+
+
+def _on_known(one: DetectedWindow, on_all: frozenset[str]) -> DetectionWork:
+    """Returns the work of rules on the generation of a window that is known."""
+    keys = WindowKeys(one.window, one.window.start.date())
+    return DetectionWork(one.window, keys.manifest(one.generation), one.generation, one, on_all, frozenset())
 
 
 def rules_after(work: DetectionWork, *, has_kept_records: bool, has_new_records: bool) -> tuple[str, ...]:

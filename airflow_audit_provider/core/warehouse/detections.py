@@ -17,7 +17,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import NamedTuple, Protocol
 
 import msgspec
@@ -55,6 +55,11 @@ class Rule(Protocol):
     @property
     def level(self) -> str:
         """One of ``LEVELS``."""
+        ...
+
+    @property
+    def needs_history(self) -> timedelta:
+        """How far before a record the rule looks; zero if it judges each record alone."""
         ...
 
 

@@ -19,7 +19,8 @@ from airflow_audit_provider.core.warehouse.detections import DetectionCommit, Ru
 from airflow_audit_provider.core.windows.window import TimeWindow
 from airflow_audit_provider.pipelines.commit_log import AttemptEntry
 from airflow_audit_provider.pipelines.detect import DetectOutcome, DetectSpec, detect
-from airflow_audit_provider.pipelines.rule_runs import Match
+from airflow_audit_provider.pipelines.rule_history import Match
+from airflow_audit_provider.pipelines.rule_runs import RuleEngine
 from tests.pipelines.verify.dataset import DAY, DAY_1, commit
 
 NOW = DAY_1 + 5 * DAY
@@ -38,6 +39,7 @@ class ContainsRule(NamedTuple):
     description: str = "What it means"
     advice: str = "What to do"
     tags: tuple[str, ...] = ("attack.t1078",)
+    needs_history: timedelta = timedelta(0)
 
 
 class Runs:
@@ -65,7 +67,7 @@ def run(
     """Runs rules on what is committed."""
     back_to_at = max(now - back, DAY_1 - 400 * DAY)
     spec = DetectSpec(rules, now, back_to_at, attempt_id)
-    return detect(spec, store, runner or Runs(), lambda _: None)
+    return detect(spec, store, RuleEngine(runner or Runs()), lambda _: None)
 
 
 def land(

@@ -7,6 +7,7 @@ from datetime import timedelta
 import pytest
 
 from airflow_audit_provider.pipelines.detect import DetectSpec, detect
+from airflow_audit_provider.pipelines.rule_runs import RuleEngine
 from tests.adapters.storage.real_stores import Servers
 from tests.pipelines.detect.detecting import ALL_TIME, ContainsRule, Runs, given, land, run
 from tests.pipelines.history.counting_store import CountingStore
@@ -41,13 +42,13 @@ def test_detect_with_a_long_history_makes_as_few_calls(per_day: int) -> None:
     store = CountingStore(dict(committed(of[:-1])))
     land(store, window(30), records_in(window(30), 1))
     spec = DetectSpec((NEVER,), END + timedelta(days=40), END - ALL_TIME / 20, "one")
-    detect(spec._replace(back_to_at=END + timedelta(days=20)), store, Runs(), lambda _: None)
+    detect(spec._replace(back_to_at=END + timedelta(days=20)), store, RuleEngine(Runs()), lambda _: None)
     store.calls.clear()
-    assert not detect(spec._replace(back_to_at=spec.now), store, Runs(), lambda _: None).commits
+    assert not detect(spec._replace(back_to_at=spec.now), store, RuleEngine(Runs()), lambda _: None).commits
     assert store.call_count <= 5, store.calls
     land(store, window(31), records_in(window(31), 1), spec.now)
     store.calls.clear()
-    outcome = detect(spec._replace(back_to_at=spec.now), store, Runs(), lambda _: None)
+    outcome = detect(spec._replace(back_to_at=spec.now), store, RuleEngine(Runs()), lambda _: None)
     assert outcome.window_count == 1
     assert store.call_count <= 13, store.calls
     assert given(store) == []

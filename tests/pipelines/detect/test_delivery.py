@@ -9,6 +9,7 @@ from airflow_audit_provider.core.ports import Store
 from airflow_audit_provider.core.warehouse.alert_text import AlertMessage
 from airflow_audit_provider.pipelines.alert_delivery import Delivery, DeliveryOutcome, deliver
 from airflow_audit_provider.pipelines.detect import DetectSpec, detect
+from airflow_audit_provider.pipelines.rule_runs import RuleEngine
 from tests.pipelines.detect.detecting import ALL_TIME, NOW, ContainsRule, Runs, land
 from tests.pipelines.pull.crashing_store import CrashingStore, CrashPoint, KilledError
 from tests.pipelines.verify.dataset import DAY, DAY_1, record, records_in, window
@@ -37,7 +38,7 @@ class Inbox:
 def run(store: Store, inboxes: Sequence[Inbox], *rules: ContainsRule, least: str = "informational") -> DeliveryOutcome:
     """Detects, then delivers, as the operator does."""
     spec = DetectSpec(rules or (ANY,), NOW, max(NOW - ALL_TIME, DAY_1 - 400 * DAY), "one", NAMES)
-    newest = detect(spec, store, Runs(), lambda _: None).newest
+    newest = detect(spec, store, RuleEngine(Runs()), lambda _: None).newest
     return deliver(store, newest, Delivery("memory", dict(zip(NAMES, inboxes, strict=True)), least, 10))
 
 
@@ -104,9 +105,9 @@ def test_delivery_begins_with_the_newest_commit() -> None:
     """A notifier that is added gets the alerts from the newest commit on, and none from before."""
     store, inboxes = one_window(), (Inbox(), Inbox())
     spec = DetectSpec((ANY,), NOW, DAY_1 - DAY, "one")
-    detect(spec, store, Runs(), lambda _: None)
+    detect(spec, store, RuleEngine(Runs()), lambda _: None)
     land(store, window(1), records_in(window(1), 1, "b"))
-    detect(spec, store, Runs(), lambda _: None)
+    detect(spec, store, RuleEngine(Runs()), lambda _: None)
     land(store, window(2), records_in(window(2), 1, "c"))
     run(store, inboxes)
     assert sorted(inboxes[0].records) == ["b0", "c0"]

@@ -1,0 +1,173 @@
+"""Rules that look at earlier records: across windows, with late records, in any order of windows, and after kills."""
+
+from __future__ import annotations
+
+import json
+import random
+from datetime import datetime, timedelta
+
+import pytest
+
+from airflow_audit_provider.core.api.records import ApiVersion, AuditRecord, parse_event_time
+from airflow_audit_provider.core.ports import Store
+from airflow_audit_provider.core.windows.window import TimeWindow, format_instant
+from airflow_audit_provider.pipelines.backtest import backtest
+from airflow_audit_provider.pipelines.detect import DetectSpec, detect
+from airflow_audit_provider.pipelines.sigma_rules import SIGMA, load_sigma_rules, run_sigma_rules
+from tests.pipelines.detect.detecting import NOW, given, land
+from tests.pipelines.pull.crashing_store import CrashingStore, CrashPoint, KilledError
+from tests.pipelines.verify.dataset import DAY_1
+from tests.pipelines.verify.memory_store import MemoryStore
+
+pytestmark = pytest.mark.integration
+HOUR = timedelta(hours=1)
+SEARCH = """
+title: {title}
+name: {name}
+id: {id}
+status: test
+level: high
+logsource:
+    product: cloudflare
+    service: audit
+detection:
+    done:
+        action_type: {action}
+    condition: done
+"""
+COUNT = """
+---
+title: Three deletions within 90 minutes
+id: 00000000-0000-4000-8000-00000000000c
+status: test
+level: high
+correlation:
+    type: event_count
+    rules:
+        - gone
+    group-by:
+        - actor_id
+    timespan: 90m
+    condition:
+        gte: 3
+"""
+FIRST = """
+first_seen:
+    field: actor_network
+    group-by:
+        - actor_id
+    timespan: 5h
+"""
+
+
+@pytest.fixture(scope="module")
+def rules(tmp_path_factory: pytest.TempPathFactory) -> tuple[object, ...]:
+    """A rule that counts deletions, and one that finds a login from a new network."""
+    folder = tmp_path_factory.mktemp("rules")
+    gone = SEARCH.format(title="Gone", name="gone", id="00000000-0000-4000-8000-00000000000a", action="delete")
+    (folder / "count.yml").write_text(gone.strip() + COUNT)
+    new = SEARCH.format(title="New", name="new", id="00000000-0000-4000-8000-00000000000b", action="login")
+    (folder / "first.yml").write_text(new.strip() + FIRST)
+    return load_sigma_rules([folder])
+
+
+def event(when: datetime, name: str, kind: str = "delete", ip: str = "192.0.2.1") -> AuditRecord:
+    """Returns a record of one actor."""
+    at = format_instant(when)
+    raw = {"id": name, "when": at, "action": {"type": kind, "result": True}, "actor": {"id": "ann", "ip": ip}}
+    return AuditRecord(parse_event_time(at), name, json.dumps(raw).encode())
+
+
+def hour(number: int) -> TimeWindow:
+    """Returns an hourly window."""
+    return TimeWindow(DAY_1 + number * HOUR, DAY_1 + (number + 1) * HOUR)
+
+
+def run(store: Store, rules: tuple[object, ...], attempt_id: str = "one") -> None:
+    """Runs the rules on everything."""
+    spec = DetectSpec(rules, NOW, DAY_1, attempt_id)  # type: ignore[arg-type]  # rules have what a rule needs
+    detect(spec, store, SIGMA, lambda _: None)
+
+
+def found(store: Store) -> list[str]:
+    """Returns the ids of the records with alerts."""
+    return sorted(name for _, name in given(store))
+
+
+def truth(records: list[AuditRecord], rules: tuple[object, ...]) -> list[str]:
+    """Returns the ids of the records for which rules fire, with all records in one table."""
+    matches = run_sigma_rules(ApiVersion.V1, sorted(records), rules)  # type: ignore[arg-type]  # as above
+    return sorted(record.id for _, record in matches)
+
+
+def test_history_count_over_two_windows(rules: tuple[object, ...]) -> None:
+    """The record that completes a count gets the alert, also if the others are in the window before it."""
+    store = MemoryStore()
+    land(store, hour(0), [event(DAY_1 + 0.9 * HOUR, "d1"), event(DAY_1 + 0.95 * HOUR, "d2")])
+    run(store, rules)
+    assert found(store) == []
+    land(store, hour(1), [event(DAY_1 + 1.1 * HOUR, "d3")])
+    run(store, rules)
+    run(store, rules)
+    assert found(store) == ["d3"]
+
+
+def test_history_late_record_completes_a_later_count(rules: tuple[object, ...]) -> None:
+    """A late record makes a record of a later window fire, although that window has no new generation."""
+    store = MemoryStore()
+    land(store, hour(0), [event(DAY_1 + 0.9 * HOUR, "d1")])
+    land(store, hour(1), [event(DAY_1 + 1.1 * HOUR, "d3")])
+    run(store, rules)
+    land(store, hour(0), [event(DAY_1 + 0.95 * HOUR, "d2")])
+    run(store, rules)
+    assert found(store) == ["d3"]
+
+
+def test_history_first_seen_looks_at_earlier_windows(rules: tuple[object, ...]) -> None:
+    """A login from a known network gives no alert, and one from a new network does."""
+    store = MemoryStore()
+    for number, ip in enumerate(["192.0.2.1", "192.0.2.9", "198.51.100.1", "192.0.2.7"]):
+        land(store, hour(number), [event(DAY_1 + (number + 0.5) * HOUR, f"l{number}", "login", ip)])
+        run(store, rules)
+    assert found(store) == ["l2"]
+
+
+def history(chance: random.Random) -> list[AuditRecord]:
+    """Returns random records of eight hours."""
+    networks = ["192.0.2.1", "198.51.100.1", "203.0.113.1"]
+    return [
+        event(
+            DAY_1 + chance.randrange(8 * 3600) * timedelta(seconds=1),
+            f"r{number}",
+            chance.choice(["delete", "login"]),
+            chance.choice(networks),
+        )
+        for number in range(30)
+    ]
+
+
+@pytest.mark.parametrize("seed", [0, *(pytest.param(one, marks=pytest.mark.nightly) for one in range(1, 25))])
+def test_history_in_any_order_leaves_out_no_alert(rules: tuple[object, ...], seed: int) -> None:
+    """What fires on all records has one alert in any order of windows; in the order of time, nothing else has one."""
+    chance = random.Random(seed)
+    records = history(chance)
+    expected = truth(records, rules)
+    ordered, mixed = MemoryStore(), MemoryStore()
+    for number in range(8):
+        land(ordered, hour(number), [one for one in records if hour(number).contains(one.event_ns)])
+        run(ordered, rules)
+    assert found(ordered) == expected
+    tallies = backtest(ordered, rules, SIGMA, (None, None)).tallies  # type: ignore[arg-type]  # as above
+    assert sum(one.by_day.total() for one in tallies.values()) == len(expected)
+    chance.shuffle(records)
+    for start in range(0, len(records), 10):
+        some = records[start : start + 10]
+        for number in chance.sample(range(8), 8):
+            if inside := [one for one in some if hour(number).contains(one.event_ns)]:
+                land(mixed, hour(number), sorted(inside))
+        try:
+            run(CrashingStore(mixed, CrashPoint(chance.randrange(80))), rules, f"{start}")
+        except KilledError:
+            run(mixed, rules, f"{start}+")
+    assert len(found(mixed)) == len(set(given(mixed)))
+    assert set(expected) <= set(found(mixed))
