@@ -13,12 +13,13 @@ from airflow.sdk import DAG
 from airflow.timetables.interval import CronDataIntervalTimetable
 
 from airflow_audit_provider.adapters.storage.fsspec_store import LocalStore
-from airflow_audit_provider.operators import audit_logs, report, warehouses
+from airflow_audit_provider.operators import audit_logs, detect, report, warehouses
 from airflow_audit_provider.sensors import audit_logs as sensors
 from tests.docs.blocks import Block, all_blocks
 from tests.pipelines.verify.dataset import two_days
 
-CLASSES = {name: value for module in (audit_logs, report, warehouses, sensors) for name, value in vars(module).items()}
+_MODULES = (audit_logs, detect, report, warehouses, sensors)
+CLASSES = {name: value for module in _MODULES for name, value in vars(module).items()}
 IMPORTED = CLASSES | {"timedelta": timedelta, "CronDataIntervalTimetable": CronDataIntervalTimetable}
 # Scripts, which have tests of their own, and a loop over the API.
 NO_TASKS = {
