@@ -40,10 +40,11 @@ help:
 quick: lint contracts types-daemon
 	$(PYTEST) -q -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m "not integration and not live and not nightly" $(addprefix --ignore=,$(NOT_QUICK))
 
-test: lint contracts types
+# The types are checked beside the tests, by the same script.
+test: lint contracts
 	tools/tests $(WORKERS)
 
-nightly: lint contracts types
+nightly: lint contracts
 	tools/tests $(WORKERS) nightly
 
 lint: environment

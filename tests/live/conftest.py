@@ -53,7 +53,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items[:] = [item for item in items if _is_wanted(item)]
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="session")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The built wheel."""
     return build("wheel", tmp_path_factory.mktemp("airflow-wheel"))

@@ -1,6 +1,7 @@
 """Settings, DAG files and connections of the Airflow that all tests of this folder share.
 
-Invariant: each DAG has a destination of its own below the home folder.
+Invariant: each DAG has a destination of its own below the home folder, but for the examples of gaps and of a deadline,
+which look at what the daily example lands.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ from tests.live.versions.versions import PROJECT
 
 DAG_FILES = sorted([*(PROJECT / "dags").glob("*.py"), *(Path(__file__).parent / "dags").glob("*.py")])
 # Few records, but some in each hour of each day: what is looked at here is which window lands, not how fast.
-FAKE_OPTIONS = ("--records-per-day", "2000", "--even-days", "--gzip")
+RECORDS_PER_DAY = 2000
+FAKE_OPTIONS = ("--records-per-day", str(RECORDS_PER_DAY), "--even-days", "--gzip")
 
 
 def settings(home: Home, account: CloudflareAccount) -> dict[str, str]:

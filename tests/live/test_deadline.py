@@ -7,18 +7,19 @@ from typing import NamedTuple
 
 import pytest
 
-from airflow_audit_provider.cli.__main__ import main
 from airflow_audit_provider.testing.cloudflare import FakeCloudflare
 from airflow_audit_provider.testing.server import FakeServer
 from airflow_audit_provider.testing.settings import Settings, TokenKind
 from tests.live.calendar_days import days_ago
+from tests.live.command_line import pull
 from tests.live.live_airflow import WITHIN_SECONDS, LiveAirflow
 from tests.pipelines.pull.landing import record_at
 
 pytestmark = [pytest.mark.live, pytest.mark.since("3.1.8")]
 DAG_ID, TASK_ID = "cloudflare_audit_deadline", "await_commit"
 VALID = TokenKind.VALID
-BEHIND = days_ago(31)
+# Beyond the 40 days whose gaps tests/live/test_gaps.py makes in the same destination.
+BEHIND, EARLY = days_ago(45), days_ago(47)
 
 
 class Watch(NamedTuple):
@@ -39,7 +40,7 @@ class Watch(NamedTuple):
 
 @pytest.fixture(scope="module")
 def watch(live: LiveAirflow) -> Watch:
-    """Triggers a run for a day of last month."""
+    """Triggers a run for a day of some weeks ago."""
     live.unpause(DAG_ID)
     # The run of a manual trigger covers the last day that ended before.
     return Watch(live, live.trigger(DAG_ID, logical_date=BEHIND + timedelta(days=1)))
@@ -47,17 +48,8 @@ def watch(live: LiveAirflow) -> Watch:
 
 def land(live: LiveAirflow, start: datetime, base_url: str | None = None) -> None:
     """Lands a day without Airflow, as the account or another server shows it."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("CLOUDFLARE_API_TOKEN", live.account.token)
-        patch.setenv("CLOUDFLARE_BASE_URL", base_url or str(live.account.base_url))
-        bounds = ["--start", start.isoformat(), "--end", (start + timedelta(days=1)).isoformat()]
-        destination = str(live.home.landed / "jsonl")
-        assert (
-            main(
-                ["pull", destination, "--account-id", live.account.account_id, *bounds, "--reread-committed", "--quiet"]
-            )
-            == 0
-        )
+    end = start + timedelta(days=1)
+    pull(live, live.home.landed / "jsonl", start, end, "--reread-committed", base_url=base_url)
 
 
 def test_day_that_nobody_landed_is_alerted_once(watch: Watch) -> None:
@@ -91,7 +83,7 @@ def test_day_in_time_is_not_alerted(watch: Watch) -> None:
 
 def test_day_that_was_landed_in_time_and_lacks_its_last_records_is_alerted(watch: Watch) -> None:
     """A committed day whose newest record is of the morning misses the deadline, until its late records are added."""
-    live, day = watch.live, days_ago(33)
+    live, day = watch.live, EARLY
     settings = Settings(records_per_day=0, account_ids=(live.account.account_id,), tokens={live.account.token: VALID})
     morning = FakeCloudflare(lambda: datetime.now(UTC), settings)
     when = (day + timedelta(hours=9)).isoformat().replace("+00:00", "Z")

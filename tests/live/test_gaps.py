@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-import sys
-from collections.abc import Iterator, Mapping
+import shutil
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,24 +12,22 @@ from typing import Any, NamedTuple
 import pytest
 
 from airflow_audit_provider.adapters.storage.fsspec_store import store_from_uri
-from airflow_audit_provider.cli.__main__ import main
 from airflow_audit_provider.core.archive.object_keys import COMMIT_LOG_FOLDER, read_log_key
 from airflow_audit_provider.pipelines.verify import verify
-from harness.cloudflare_account import CloudflareAccount
 from harness.landed import landed_windows, part_lines
-from tests.live.airflow_home import Home
 from tests.live.calendar_days import TODAY, days_ago
-from tests.live.live_airflow import LiveAirflow, Row, start_airflow
-from tests.live.shared_airflow import counting
-from tests.live.telemetry_receivers import Statsd, statsd
-from tests.live.versions.versions import PROJECT, VERSIONS
+from tests.live.command_line import pull
+from tests.live.live_airflow import LiveAirflow, Row
+from tests.live.shared_airflow import RECORDS_PER_DAY
+from tests.live.telemetry_receivers import Statsd
+from tests.live.versions.versions import PROJECT
 from tests.monitoring.exporter import exporter
 from tests.monitoring.prometheus import prometheus
 from tests.monitoring.waiting import until_equal
 
+pytestmark = pytest.mark.since("3.3.2")
 DAG_ID, PREFIX = "cloudflare_audit_gaps", "airflow.cloudflare_audit_logs."
 DAY = timedelta(days=1)
-FAKE_OPTIONS = ("--records-per-day", "300", "--even-days", "--gzip")
 # Days that are landed before, as (first, before) in days ago; the days between them are gaps.
 LANDED = ((40, 37), (35, 34), (33, 20), (10, 9), (8, 4))
 # The last gap ends with yesterday, the last day that is settled.
@@ -64,42 +61,33 @@ class Night(NamedTuple):
         return [event["extra"] for event in self.live.events(f"{self.destination.as_uri()}/_gaps")]
 
 
-def make_gaps(account: CloudflareAccount, destination: Path) -> None:
+def make_gaps(live: LiveAirflow, destination: Path) -> None:
     """Lands all days but the gaps, and lets one day look as if it was committed an hour after its end."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("CLOUDFLARE_API_TOKEN", account.token)
-        patch.setenv("CLOUDFLARE_BASE_URL", str(account.base_url))
-        for first, before in LANDED:
-            bounds = ["--start", days_ago(first).isoformat(), "--end", days_ago(before).isoformat()]
-            assert main(["pull", str(destination), "--account-id", account.account_id, *bounds, "--quiet"]) == 0
+    # Other tests of this Airflow have landed days there.
+    shutil.rmtree(destination, ignore_errors=True)
+    for first, before in LANDED:
+        pull(live, destination, days_ago(first), days_ago(before))
     for path in list(destination.glob(f"{COMMIT_LOG_FOLDER}*/*.json")):
         entry = read_log_key(path.relative_to(destination).as_posix())
         if entry is not None and entry.window.start == days_ago(LATE_DAY):
             moved = destination / entry._replace(at=entry.window.end + timedelta(hours=1)).key
             moved.parent.mkdir(exist_ok=True)
             path.rename(moved)
-    account.add_late_record(days_ago(LATE_DAY).date())
+    live.account.add_late_record(days_ago(LATE_DAY).date())
 
 
 @pytest.fixture(scope="module")
-def night(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Night]:
+def night(live: LiveAirflow, counted: Statsd) -> Night:
     """The first run of the DAG on a destination with five gaps and a late day."""
-    home = Home(tmp_path_factory.mktemp("gaps") / "home", Path(sys.prefix))
-    with statsd() as heard:
-
-        def settings(home: Home, account: CloudflareAccount) -> Mapping[str, str]:
-            make_gaps(account, home.landed / "jsonl")
-            return counting(home, heard.port)
-
-        dags = [PROJECT / "dags" / f"{DAG_ID}.py"]
-        with start_airflow(home, VERSIONS[-1].number, dags=dags, fake_options=FAKE_OPTIONS, settings=settings) as live:
-            live.unpause(DAG_ID)
-            live.trigger(DAG_ID, logical_date=datetime.now(UTC))
-            # In the hours after three o'clock the scheduler starts a run, too. The first one finds the gaps.
-            runs = live.await_runs(DAG_ID)
-            assert {run["state"] for run in runs} == {"success"}, live.tasks(DAG_ID, runs[0]["dag_run_id"])
-            (run,) = (run for run in runs if live.xcom(DAG_ID, run["dag_run_id"], "find_gaps"))
-            yield Night(live, heard, run["dag_run_id"])
+    make_gaps(live, live.home.landed / "jsonl")
+    counted.lines.clear()
+    live.unpause(DAG_ID)
+    live.trigger(DAG_ID, logical_date=datetime.now(UTC))
+    # In the hours after three o'clock the scheduler starts a run, too. The first one finds the gaps.
+    runs = live.await_runs(DAG_ID)
+    assert {run["state"] for run in runs} == {"success"}, live.tasks(DAG_ID, runs[0]["dag_run_id"])
+    (run,) = (run for run in runs if live.xcom(DAG_ID, run["dag_run_id"], "find_gaps"))
+    return Night(live, counted, run["dag_run_id"])
 
 
 def wanted() -> list[tuple[datetime, datetime, str]]:
@@ -127,7 +115,7 @@ def test_nothing_is_missing_afterwards(night: Night) -> None:
     ]
     ids = [json.loads(line)["id"] for window in windows for part in window.parts for line in part_lines(part)]
     assert sorted(ids) == sorted(night.live.truth_ids(days_ago(40), days_ago(0)))
-    assert len(ids) == 40 * 300 + 1
+    assert len(ids) == 40 * RECORDS_PER_DAY + 1
     assert not verify(store_from_uri(night.destination.as_uri())).findings
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.live.versions import running
 from tests.live.versions.versions import VERSIONS, AirflowVersion
-from tests.packaging.building import build
 
 Reports = dict[AirflowVersion, Future[dict[str, Any]]]
 AT_ONCE = 2
@@ -23,9 +23,8 @@ def _asked_for(items: list[pytest.Item]) -> list[AirflowVersion]:
 
 
 @pytest.fixture(scope="session")
-def reports(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reports]:
+def reports(request: pytest.FixtureRequest, wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reports]:
     """Futures of the reports of all versions; a test waits only for its own."""
-    wheel = build("wheel", tmp_path_factory.mktemp("matrix-wheel"))
     pool = ThreadPoolExecutor(AT_ONCE)
     try:
         yield {

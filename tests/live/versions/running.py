@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from tests.live.migrated_database import fill_home
 from tests.live.versions import environments
 from tests.live.versions.versions import PROJECT, AirflowVersion
 
@@ -25,16 +26,16 @@ class BrokenRunError(RuntimeError):
 
 
 def look(version: AirflowVersion, wheel: Path, home: Path) -> dict[str, Any]:
-    """Prepares the version's environment, migrates a database, runs inspect_airflow.py, returns its report."""
+    """Prepares the version's environment and a database, runs inspect_airflow.py, returns its report."""
     python = environments.prepare(version, wheel)
     environment = settings(home)
     shutil.copytree(PROJECT / "dags", home / "dags", ignore=shutil.ignore_patterns("__pycache__"))
-    _run([python, "-m", "airflow", "db", "migrate"], home, environment)
-    listed = _run([python, "-m", "airflow", "providers", "list", "--output", "plain"], home, environment)
+    migrate = [python, "-m", "airflow", "db", "migrate"]
+    fill_home(home, version.number, lambda: _run(migrate, home, environment))
     day = datetime.now(UTC).date() - timedelta(days=3)
     _run([python, PROBE, home, day.isoformat(), (day + timedelta(days=1)).isoformat()], home, environment)
     report: dict[str, Any] = json.loads((home / "report.json").read_text())
-    return {**report, "listed": listed}
+    return report
 
 
 def settings(home: Path) -> dict[str, str]:
