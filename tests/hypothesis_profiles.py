@@ -23,12 +23,12 @@ def examples(count: int) -> settings:
     return settings(max_examples=_scaled(count, FACTORS[settings.get_current_profile_name()]))
 
 
-def places(count: int) -> range:
-    """Returns the places below a count that a test of all of them tries: every one at night, otherwise each seventh.
+def places(count: int, step: int, first: int = 0) -> range:
+    """Returns the places below a count that a test of all of them tries: every one at night, otherwise each `step`th.
 
-    Seven divides neither the eight bits of a byte nor the length of a digest, so that no position is always left out.
+    Choose a step that divides no period of what is tried, so that no kind of place is always left out.
     """
-    return range(0, count, 1 if settings.get_current_profile_name() == "nightly" else 7)
+    return range(count) if settings.get_current_profile_name() == "nightly" else range(first, count, step)
 
 
 def _scaled(count: int, factor: float) -> int:

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import inspect
 import re
-import subprocess
-import sys
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, get_overloads, get_type_hints
 
 import pytest
@@ -19,7 +16,6 @@ from airflow_audit_provider.core.api.query import AuditQuery, audit_query
 from airflow_audit_provider.exceptions import ConfigurationError
 from airflow_audit_provider.hooks import parameters
 from airflow_audit_provider.hooks.cloudflare import CloudflareHook
-from tests.architecture.source_files import PROJECT
 
 NOW = datetime(2026, 11, 29, tzinfo=UTC)
 FILTER_CLASSES = {
@@ -39,51 +35,6 @@ SAMPLES: dict[str, Any] = {
     "cursor": "c", "hide_user_logs": True, "account_id": "0" * 32, "organization_id": "o",
 }  # fmt: skip
 READING: list[Callable[..., Any]] = [CloudflareHook.iter_audit_logs, CloudflareHook.aiter_audit_logs]
-SNIPPETS = """
-from typing import Any, Literal
-
-from airflow_audit_provider.hooks.cloudflare import CloudflareHook
-from airflow_audit_provider.hooks.parameters import V1Filters
-from airflow_audit_provider.operators.audit_logs import CloudflareAuditLogsToObjectStorageOperator
-
-hook = CloudflareHook()
-filters: V1Filters = {"actor_email": "ann@example.com"}
-CloudflareAuditLogsToObjectStorageOperator(task_id="land", destination="/data", filters=filters)
-
-def both_versions(version: Literal["v1", "v2"], unknown: Any) -> None:
-    hook.iter_audit_logs(api_version=version, since="2026-11-01", actor_email="ann@example.com")
-    hook.iter_audit_logs(api_version=unknown, since="2026-11-01")
-    hook.iter_audit_logs(api_version="v2", **unknown)
-
-hook.iter_audit_logs()
-hook.iter_audit_logs(actor_ip="192.0.2.0/24", hide_user_logs=True, per_page=10, export=True)
-hook.iter_audit_logs(scope="user", action={"type": "login"}, actor={"email": "a"}, zone={"name": "z"})
-hook.iter_audit_logs(api_version="v2", actor_email=["a", "b"], raw_status_code=200, actor_type_not={"user"}, limit=5)
-hook.iter_audit_logs(api_version="v2", actor={"email": {"not": ["a"]}}, id={"not": ["x"]}, zone_name="z")
-hook.iter_audit_logs(organization_id="o", resource_product="workers")
-hook.iter_audit_logs(scope="organization", resource_product="workers", cursor="c")
-hook.aiter_audit_logs(api_version="v2", since="2026-11-01", account_name=None)
-hook.export_audit_logs(since="2026-11-01", actor_email="ann@example.com")
-
-hook.iter_audit_logs(resource_type="zone")  # error: call-overload
-hook.iter_audit_logs(api_version="v1", actor_email_not="a")  # error: call-overload
-hook.iter_audit_logs(api_version="v1", actor_email=["a", "b"])  # error: call-overload
-hook.iter_audit_logs(api_version="v2", actor_ip="192.0.2.1")  # error: call-overload
-hook.iter_audit_logs(api_version="v2", product_category_not="x")  # error: call-overload
-hook.iter_audit_logs(api_version="v2", page=2)  # error: call-overload
-hook.iter_audit_logs(api_version="v2", export=True)  # error: call-overload
-hook.iter_audit_logs(api_version="v2", scope="user")  # error: call-overload
-hook.iter_audit_logs(api_version="v2", actor={"ip": "192.0.2.1"})  # error: call-overload
-hook.iter_audit_logs(api_version="v3")  # error: call-overload
-hook.iter_audit_logs(organization_id="o", zone_id="z")  # error: call-overload
-hook.iter_audit_logs(actor_emial="a")  # error: call-overload
-hook.iter_audit_logs(since=20261101)  # error: call-overload
-hook.aiter_audit_logs(resource_type="zone")  # error: call-overload
-hook.aiter_audit_logs(export=True)  # error: call-overload
-hook.export_audit_logs(api_version="v2")  # error: arg-type
-hook.export_audit_logs(per_page=10)  # error: call-arg
-wrong: V1Filters = {"resource_type": "zone"}  # error: typeddict-unknown-key
-"""
 
 
 def _is_nested(hint: object) -> bool:
@@ -177,21 +128,3 @@ def test_every_typed_parameter_has_a_description() -> None:
     fields = re.findall(r"^    \w+: .+\n(.*)", body, re.MULTILINE)
     assert len(fields) > 70
     assert [below for below in fields if not below.startswith('    """')] == []
-
-
-@pytest.mark.integration
-def test_mypy_accepts_each_version_s_parameters_and_no_others(tmp_path: Path) -> None:
-    """Mypy reports exactly the calls that are marked, such as a filter of version 2 in version 1."""
-    snippets = tmp_path / "snippets.py"
-    snippets.write_text(SNIPPETS, encoding="utf-8")
-    configuration = str(PROJECT / "pyproject.toml")
-    command = [sys.executable, "-m", "mypy", "--config-file", configuration, "--no-error-summary", str(snippets)]
-    answer = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False)
-    errors = [line for line in answer.stdout.splitlines() if ": error: " in line]
-    found = [re.sub(r".*snippets\.py:(\d+): error: .*\[([\w-]+)\]$", r"\1: \2", line) for line in errors]
-    expected = [
-        f"{number}: {line.rpartition('# error: ')[2]}"
-        for number, line in enumerate(SNIPPETS.splitlines(), start=1)
-        if "# error: " in line
-    ]
-    assert list(dict.fromkeys(found)) == expected, [*errors, answer.stderr]

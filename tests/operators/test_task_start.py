@@ -64,9 +64,9 @@ def environment(servers: Servers) -> Iterator[dict[str, str]]:
     ("scheme", "form", "allowed"),
     [
         ("file", {}, set()),
-        ("file", {"file_format": "parquet"}, ARROW),
-        ("file", {"file_format": "parquet", "schema": "normalized"}, ARROW),
-        ("s3", {}, S3),
+        pytest.param("file", {"file_format": "parquet"}, ARROW, marks=pytest.mark.nightly),
+        pytest.param("file", {"file_format": "parquet", "schema": "normalized"}, ARROW, marks=pytest.mark.nightly),
+        pytest.param("s3", {}, S3, marks=pytest.mark.nightly),
         ("s3", {"file_format": "parquet", "schema": "ocsf"}, S3 | ARROW),
     ],
 )

@@ -277,8 +277,15 @@ class HaltedStore(ConfirmingStore):
 # A sweep reads: parts, attempts, manifests, the other window's manifest, unfinished files, the window's manifests and
 # the seals, its manifests and attempts again, the orphaned parts and, after their removal, the commit log and the
 # manifests once more.
-@pytest.mark.parametrize("is_confirmed", [False, True], ids=["local", "confirmed"])
-@pytest.mark.parametrize("part_records", [25_000, 1000], ids=["one part", "staged parts"])
+@pytest.mark.parametrize(
+    ("is_confirmed", "part_records"),
+    [
+        pytest.param(False, 25_000, id="local-one part", marks=pytest.mark.nightly),
+        pytest.param(True, 25_000, id="confirmed-one part"),
+        pytest.param(False, 1000, id="local-staged parts"),
+        pytest.param(True, 1000, id="confirmed-staged parts", marks=pytest.mark.nightly),
+    ],
+)
 @pytest.mark.parametrize("at", range(1, 15))
 @pytest.mark.parametrize("steps", ["up to its manifest", "its end", "whole run"])
 def test_concurrent_attempt_loses_nothing(

@@ -160,11 +160,11 @@ def test_commits_that_all_conflict_are_retried_by_airflow(
     server: RestCatalogServer, store: MemoryStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A table that other writers change all the time is a retryable error, and the files written are deleted."""
-    monkeypatch.setattr(iceberg, "_MAX_COMMIT_ATTEMPTS", 6)
+    monkeypatch.setattr(iceberg, "_MAX_COMMIT_ATTEMPTS", 3)
     properties = load_one_of_two(server, store)
     before = sorted(server.folder.rglob("*.parquet"))
     server.failures = [Failure("POST", "/tables/records", 409)]
-    with pytest.raises(WarehouseBusyError, match="conflicting commit by another writer in each of 6 attempts"):
+    with pytest.raises(WarehouseBusyError, match="conflicting commit by another writer in each of 3 attempts"):
         load(properties, store)
     assert sorted(server.folder.rglob("*.parquet")) == before
     server.failures = []

@@ -44,8 +44,15 @@ def _fake(version: str) -> FakeCloudflare:
     return fake
 
 
-@pytest.mark.parametrize("version", VERSIONS)
-@pytest.mark.parametrize(("file_format", "compression"), FORMATS)
+# Each format in both versions at night; the version makes no difference to a format.
+@pytest.mark.parametrize(
+    ("file_format", "compression", "version"),
+    [
+        pytest.param(*form, version, marks=pytest.mark.nightly if version == "v1" and form[1] != "zstd" else [])
+        for form in FORMATS
+        for version in VERSIONS
+    ],
+)
 def test_huge_records_land_unchanged(file_format: str, compression: str, version: str, tmp_path: Path) -> None:
     """Six records of five megabytes among small ones are read back with the bytes that the API sent."""
     clock, store, fake = ManualClock(), LocalStore(str(tmp_path)), _fake(version)

@@ -109,7 +109,7 @@ MIDNIGHT = datetime(2026, 10, 22, tzinfo=UTC)
 TIMES = st.sampled_from([-DAY, timedelta(seconds=-1), timedelta(milliseconds=-1), timedelta(0), timedelta(seconds=1)])
 
 
-@examples(15)
+@examples(8)
 @given(choice=st.data(), version=st.sampled_from(["v1", "v2"]), concurrency=st.sampled_from([1, 6]))
 def test_random_history_lands_equal(
     tmp_path_factory: pytest.TempPathFactory, choice: st.DataObject, version: str, concurrency: int

@@ -132,7 +132,10 @@ def _other_client(time_: VirtualTime, fake: FakeCloudflare, every_seconds: float
 
 
 # With a higher concurrency the pull uses up the limit before it can detect so slow a client.
-@pytest.mark.parametrize(("every_seconds", "concurrency"), [(0.5, 1), (1.0, 1), (2.0, 1), (1.0, 4), (2.0, 4)])
+@pytest.mark.parametrize(
+    ("every_seconds", "concurrency"),
+    [(0.5, 1), (1.0, 4), *[pytest.param(*pair, marks=pytest.mark.nightly) for pair in [(1.0, 1), (2.0, 1), (2.0, 4)]]],
+)
 def test_other_client_of_the_token_gets_no_429(every_seconds: float, concurrency: int) -> None:
     """Another client that stays well below the limit gets no 429, because the pull leaves a reserve."""
     time_ = VirtualTime()

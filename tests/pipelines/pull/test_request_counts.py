@@ -77,18 +77,22 @@ def _read(
     return len(ids), transport.count, parallel_reader
 
 
-@pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize(
-    ("records_per_day", "window", "concurrency"),
+    ("records_per_day", "window", "concurrency", "version"),
     [
-        *[(20_000, DAY, concurrency) for concurrency in (1, 4, 8)],
-        (86_400, DAY, 4),
-        *[pytest.param(86_400, DAY, concurrency, marks=pytest.mark.nightly) for concurrency in (1, 8)],
-        *[pytest.param(380_000, NINE_TO_ELEVEN, concurrency, marks=pytest.mark.nightly) for concurrency in (1, 4, 8)],
+        *[(20_000, DAY, concurrency, version) for concurrency in (1, 4, 8) for version in VERSIONS],
+        (86_400, DAY, 4, "v1"),
+        pytest.param(86_400, DAY, 4, "v2", marks=pytest.mark.nightly),
+        *[
+            pytest.param(records_per_day, window, concurrency, version, marks=pytest.mark.nightly)
+            for records_per_day, window, concurrencies in [(86_400, DAY, (1, 8)), (380_000, NINE_TO_ELEVEN, (1, 4, 8))]
+            for concurrency in concurrencies
+            for version in VERSIONS
+        ],
     ],
 )
 def test_window_takes_hardly_more_requests_than_pages(
-    records_per_day: int, window: TimeWindow, version: str, concurrency: int
+    records_per_day: int, window: TimeWindow, concurrency: int, version: str
 ) -> None:
     """Up to ten records a second take at most 1.03 requests a page, and two more for each slice."""
     count, requests, parallel_reader = _read(_evenly(records_per_day), version, window, concurrency)
@@ -97,7 +101,7 @@ def test_window_takes_hardly_more_requests_than_pages(
     assert requests <= (1.03 if concurrency == 1 else 1.35) * ceil(count / 1000) + 2
 
 
-@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("version", ["v1", pytest.param("v2", marks=pytest.mark.nightly)])
 def test_throttled_window_takes_full_pages(version: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A window that the rate limit slows down takes 1.05 requests a page at most, and one for each early slice."""
     note = Slicer.note_throttling

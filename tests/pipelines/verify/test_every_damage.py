@@ -54,6 +54,8 @@ def _is_found(objects: dict[str, bytes]) -> bool:
 
 
 KEYS = sorted(_undamaged()[0])
+# Divides neither the eight bits of a byte nor the length of a digest.
+STEP = 29
 # One part, one manifest, one seal and one signature are damaged in each run of `make test`, every object at night.
 _FIRST_OF_EACH_KIND = {
     next(key for key in KEYS if re.search(kind, key)) for kind in ("^dt=", "^_man", r"\d\.json$", "sig$")
@@ -81,7 +83,7 @@ def test_every_flipped_byte_is_found(key: str) -> None:
     content = objects[key]
     undetected = [
         place
-        for place in places(len(content))
+        for place in places(len(content), STEP)
         if not _is_found({**objects, key: _flipped(content, place, 1 << place % 8)})
     ]
     assert undetected == []
@@ -105,7 +107,7 @@ def test_every_truncation_is_found(key: str) -> None:
     """An object that is cut at any byte, one byte longer or empty is found; `make nightly` cuts at every one."""
     objects, _ = _undamaged()
     content = objects[key]
-    cuts = [content[:length] for length in places(len(content))]
+    cuts = [content[:length] for length in places(len(content), STEP)]
     assert all(_is_found({**objects, key: cut}) for cut in [*cuts, content + b"\n", content + b"\0"])
 
 

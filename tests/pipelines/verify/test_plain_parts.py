@@ -127,7 +127,7 @@ def damaged(draw: Any, form: PartFormat, content: bytes) -> bytes:
 
 @pytest.mark.parametrize("form", FORMATS, ids=lambda form: f"{form.schema} {form.extension}")
 @given(choices=st.data())
-@examples(150)
+@examples(60)
 def test_part_read_at_once_has_the_same_findings(form: PartFormat, choices: st.DataObject) -> None:
     """Odd records, damaged bytes, and a manifest that states other facts: each finding is the same."""
     version = choices.draw(st.sampled_from(ApiVersion))
