@@ -50,7 +50,7 @@ def refused(hook: CloudflareHook) -> None:
     hook.iter_audit_logs(api_version="v3")  # type: ignore[call-overload]  # no such version
     hook.iter_audit_logs(organization_id="o", zone_id="z")  # type: ignore[call-overload]  # no filter of organizations
     hook.iter_audit_logs(actor_emial="a")  # type: ignore[call-overload]  # a misspelled filter
-    hook.iter_audit_logs(since=20261101)  # type: ignore[call-overload]  # no time
+    hook.iter_audit_logs(since=20261101)  # type: ignore[call-overload]  # a number is no time
     hook.aiter_audit_logs(resource_type="zone")  # type: ignore[call-overload]  # a filter of version 2
     hook.aiter_audit_logs(export=True)  # type: ignore[call-overload]  # not asynchronous
     hook.export_audit_logs(api_version="v2")  # type: ignore[arg-type]  # version 1 exports

@@ -91,7 +91,8 @@ def dag_tests(live: LiveAirflow, asked: Sequence[tuple[str, str | None]]) -> lis
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=WITHIN_SECONDS,
+        # One run after the other: each may take as long as a single wait of the other tests.
+        timeout=WITHIN_SECONDS * max(1, len(asked)),
         check=False,
     )
     assert answer.returncode == 0, answer.stdout[-8000:]
