@@ -264,7 +264,11 @@ def _empty_manifest() -> Manifest:
 
 def test_delta_options_in_a_connection_are_texts(monkeypatch: pytest.MonkeyPatch) -> None:
     """A bucket that cannot be reached is retried and shows no secret; options that are objects are refused."""
-    extra = {"AWS_ENDPOINT_URL": "http://127.0.0.1:9", "AWS_SECRET_ACCESS_KEY": "tiger-secret-1", "AWS_REGION": "x"}
+    extra: dict[str, str | None] = {
+        "AWS_ENDPOINT_URL": "http://127.0.0.1:9",
+        "AWS_SECRET_ACCESS_KEY": "tiger-secret-1",
+        "AWS_REGION": "x",
+    }
     extra |= {"AWS_ACCESS_KEY_ID": "a", "AWS_ALLOW_HTTP": "true", "max_retries": "0", "unset": None}
     monkeypatch.setenv("AIRFLOW_CONN_LAKE", json.dumps({"conn_type": "generic", "extra": extra}))
     with pytest.raises(WarehouseUnavailableError, match="failed") as caught:
