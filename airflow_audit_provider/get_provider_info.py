@@ -35,8 +35,10 @@ def get_provider_info() -> dict[str, object]:
 
 
 def _operator_modules() -> list[str]:
+    """The modules with operators, which a plugin imports before the DAG processor forks."""
     return [
         "airflow_audit_provider.operators.audit_logs",
+        "airflow_audit_provider.operators.changes",
         "airflow_audit_provider.operators.coverage",
         "airflow_audit_provider.operators.detect",
         "airflow_audit_provider.operators.plan",
