@@ -115,6 +115,8 @@ class _Finder:
     def _texts_of_lookup(self, node: ast.expr, scope: _Scope, active: frozenset[_Name]) -> set[str]:
         if isinstance(node, ast.Name):
             return self._texts_of_name(_Name(scope, node.id), active)
+        if isinstance(node, ast.Call) and _called(node) == "count_of":
+            return _joined([{f"{VALUE} "}, self._texts(node.args[1], scope, active), {"s"}])
         if isinstance(node, ast.Call):
             return self._texts_of_result(_Name(_Scope(scope.module, None), _called(node)), active)
         return {VALUE}

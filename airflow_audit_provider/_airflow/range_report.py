@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from airflow_audit_provider._airflow.observability.log_lines import count_of, size_text, window_text
-from airflow_audit_provider.core.windows.window import TimeWindow
+from airflow_audit_provider._airflow.observability.log_lines import size_text, window_text
+from airflow_audit_provider.core.windows.window import TimeWindow, count_of
 from airflow_audit_provider.pipelines.pull_range import RangeOutcome
 
 

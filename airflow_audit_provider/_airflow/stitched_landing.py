@@ -93,12 +93,12 @@ class StitchedLanding(WaitingOperator):
 
         With ``partition_by``, what is settled is committed before the wait.
         """
-        from airflow_audit_provider._airflow.observability.log_lines import count_of
         from airflow_audit_provider._airflow.stitched_history import (
             land_streams,
             stitched_summary,
             windows_without_v2,
         )
+        from airflow_audit_provider.core.windows.window import count_of
         from airflow_audit_provider.exceptions import WindowNotSettledError
 
         windows = self._divided(run_window)

@@ -1,4 +1,4 @@
-"""Opens the warehouse of a loading operator from an Airflow connection or a path.
+"""Opens the warehouse of a load operator from an Airflow connection or a path.
 
 Invariant: a warehouse that cannot be loaded is a ``ConfigurationError`` before any part is read.
 """

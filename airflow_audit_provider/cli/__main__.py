@@ -52,6 +52,7 @@ from airflow_audit_provider.cli.trust import (
 from airflow_audit_provider.cli.verify_command import add_verify
 from airflow_audit_provider.core.verification.findings import findings_table, printable, severe
 from airflow_audit_provider.core.windows.readiness import whole_windows_start_at
+from airflow_audit_provider.core.windows.window import count_of
 from airflow_audit_provider.exceptions import (
     AuditProviderError,
     NotCommittedError,
@@ -99,8 +100,11 @@ def _seal(options: argparse.Namespace) -> CommandResult:
         timestamper=stamping,
         expected_seal_sha256=options.expect_seal,
     )
-    lines = [f"{made.key}  {made.sha256}  {made.day}, {made.manifest_count} manifests\n" for made in report.created]
-    lines.append(f"{len(report.created)} seals created, {report.signed_count} signed, ")
+    lines = [
+        f"{made.key}  {made.sha256}  {made.day}, {count_of(made.manifest_count, 'manifest')}\n"
+        for made in report.created
+    ]
+    lines.append(f"{count_of(len(report.created), 'seal')} created, {report.signed_count} signed, ")
     lines.append(f"{report.timestamped_count} time-stamped; newest {report.newest_seal_sha256}\n")
     table = findings_table(report.findings) if report.findings else ""
     status = EXIT_PROBLEM if severe(report.findings) else EXIT_OK
@@ -113,7 +117,10 @@ def _sweep(options: argparse.Namespace) -> CommandResult:
     verifier, locks = seal_verifier(options), object_locks_of(store)
     report = sweep(store, SystemClock().now(), options.older_than, options.dry_run, locks, verifier)
     outcome = "found, none removed" if options.dry_run else "removed"
-    lines = [*report.keys, f"{len(report.keys)} orphaned files {outcome}; {report.size_bytes} bytes"]
+    lines = [
+        *report.keys,
+        f"{count_of(len(report.keys), 'orphaned file')} {outcome}; {count_of(report.size_bytes, 'byte')}",
+    ]
     if report.retained:
         lines += _retained_lines(report.retained, options.dry_run)
     if report.kept:
@@ -127,12 +134,15 @@ def _retained_lines(retained: Sequence[RetainedFile], is_dry_run: bool) -> list[
     lines = [f"{one.key}  kept until {one.until or 'its legal hold is removed'}" for one in retained]
     outcome = "found" if is_dry_run else "hidden, not removed"
     size_bytes = sum(one.size_bytes for one in retained)
-    return [*lines, f"{len(retained)} orphaned files {outcome}: the bucket keeps them; {size_bytes} bytes"]
+    return [
+        *lines,
+        f"{count_of(len(retained), 'orphaned file')} {outcome}, kept by the bucket; {count_of(size_bytes, 'byte')}",
+    ]
 
 
 def _kept_lines(kept: Sequence[KeptPart]) -> list[str]:
     counts = Counter(one.reason for one in kept)
-    return [f"{count} parts kept, because {reason}" for reason, count in sorted(counts.items())]
+    return [f"{count_of(count, 'part')} kept, because {reason}" for reason, count in sorted(counts.items())]
 
 
 def _oldest_day(_options: argparse.Namespace) -> CommandResult:

@@ -1,6 +1,6 @@
 """The command ``load``: its arguments, and its result as text, values and exit status.
 
-What it does is in ``cli/loading``, which is imported when the command runs.
+What it does is in ``cli/load_run``, which is imported when the command runs.
 
 Invariant: a password is taken from an Airflow connection, never from an argument, which other users of the machine
 could read.
@@ -18,7 +18,8 @@ from airflow_audit_provider.cli.arguments import CommandResult, Commands, add_ar
 def add_load(commands: Commands) -> None:
     """Adds the command ``load``."""
     summary = (
-        "load committed windows into DuckDB, PostgreSQL, Iceberg or Delta Lake, each exactly once, as the operators do"
+        "load committed windows into DuckDB, PostgreSQL, Iceberg or Delta Lake, each exactly once, as the load "
+        "operators do"
     )
     parser = add_archive_command(commands, "load", _load, summary)
     _add_warehouse(parser)
@@ -71,6 +72,6 @@ def _add_warehouse(parser: argparse.ArgumentParser) -> None:
 def _load(options: argparse.Namespace) -> CommandResult:
     # Airflow logs to the standard output that it finds when it is imported; that is for the result.
     with redirect_stdout(sys.stderr):
-        from airflow_audit_provider.cli.loading import load
+        from airflow_audit_provider.cli.load_run import load
 
         return load(options, sys.stderr)

@@ -1,6 +1,6 @@
 """The command ``plan``: its arguments, and its result as text, values and exit status.
 
-What it does is in ``cli/planning``, which is imported when the command runs, because Airflow takes seconds to import.
+What it does is in ``cli/plan_run``, which is imported when the command runs, because Airflow takes seconds to import.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def _plan(options: argparse.Namespace) -> CommandResult:
     # Airflow logs to the standard output that it finds when it is imported; that is for the result.
     with redirect_stdout(sys.stderr):
         from airflow_audit_provider._airflow.report.check_documents import plan_document
-        from airflow_audit_provider.cli.planning import make_plan
+        from airflow_audit_provider.cli.plan_run import make_plan
 
         plan = make_plan(options, sys.stderr)
         write_html(options, lambda: plan_document(destination_name(options.destination), plan))

@@ -13,7 +13,6 @@ from typing import Any, Self, TextIO, cast
 
 from airflow_audit_provider._airflow.observability.log_lines import (
     commit_line,
-    count_of,
     loaded_window_line,
     size_text,
     window_text,
@@ -22,7 +21,7 @@ from airflow_audit_provider.core.archive.commit import StagedPart
 from airflow_audit_provider.core.paging.fetch import Send, Wait
 from airflow_audit_provider.core.ports import Clock, Store
 from airflow_audit_provider.core.verification.findings import printable
-from airflow_audit_provider.core.windows.window import TimeWindow
+from airflow_audit_provider.core.windows.window import TimeWindow, count_of
 from airflow_audit_provider.pipelines.load import LoadedWindow
 from airflow_audit_provider.pipelines.observer import KeptPart, Phase, Progress, PullOutcome
 

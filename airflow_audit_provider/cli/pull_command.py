@@ -1,6 +1,6 @@
 """The command ``pull``: its arguments, and its result as text, values and exit status.
 
-What it does is in ``cli/pulling``, which is imported when the command runs.
+What it does is in ``cli/pull_run``, which is imported when the command runs.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from airflow_audit_provider.core.windows.division import DIVISIONS
 
 def add_pull(commands: Commands) -> None:
     """Adds the command ``pull``."""
-    summary = "land the windows of a range that are not committed, as the landing operator does"
+    summary = "land the windows of a range that are not committed, as the land operator does"
     parser = add_archive_command(commands, "pull", _pull, summary)
     _add_windows(parser)
     add_log(parser)
@@ -88,12 +88,12 @@ def _add_form(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--ocsf-severity",
         metavar="JSON",
-        help="ocsf_severity of the landing operator as a JSON object of rules and severities",
+        help="ocsf_severity of the land operator as a JSON object of rules and severities",
     )
     parser.add_argument(
         "--privacy",
         metavar="JSON",
-        help="privacy rule of the landing operator as a JSON object; the connection in its conn_id holds the key",
+        help="privacy rule of the land operator as a JSON object; the connection in its conn_id holds the key",
     )
     parser.add_argument(
         "--odd-records",
@@ -106,6 +106,6 @@ def _add_form(parser: argparse.ArgumentParser) -> None:
 def _pull(options: argparse.Namespace) -> CommandResult:
     # Airflow logs to the standard output that it finds when it is imported; that is for the result.
     with redirect_stdout(sys.stderr):
-        from airflow_audit_provider.cli.pulling import pull
+        from airflow_audit_provider.cli.pull_run import pull
 
         return pull(options, sys.stderr)

@@ -35,7 +35,7 @@ from airflow_audit_provider.core.verification.reconcile.report import ReconcileR
 from airflow_audit_provider.core.verification.reconcile.report_text import report_text
 from airflow_audit_provider.core.windows.division import DIVISIONS
 from airflow_audit_provider.core.windows.run_window import read_bound
-from airflow_audit_provider.core.windows.window import format_instant
+from airflow_audit_provider.core.windows.window import count_of, format_instant
 from airflow_audit_provider.exceptions import ConfigurationError
 from airflow_audit_provider.pipelines.reconcile import DEFAULT_LATE_AFTER, DEFAULT_REACH, ReconcileSpec, Reconciliation
 from airflow_audit_provider.pipelines.reconcile_repair import (
@@ -216,4 +216,5 @@ def _keep(options: argparse.Namespace, report: ReconcileReport) -> str | None:
 def _repair_text(repair: RepairOutcome | None) -> str:
     if repair is None or not repair.record_count:
         return ""
-    return f"\nrepaired: {repair.record_count} records in {repair.file_count + repair.existing_count} files\n"
+    files = count_of(repair.file_count + repair.existing_count, "file")
+    return f"\nrepaired: {count_of(repair.record_count, 'record')} in {files}\n"

@@ -430,7 +430,7 @@ class CloudflareAuditLogsToObjectStorageOperator(StitchedLanding):
         self, spec: PullSpec, reader: AuditLogReader, store: Store, observer: TaskObserver
     ) -> dict[str, Any]:
         """Reads the committed windows before the spec's again if there is a lookback; returns the figures."""
-        from airflow_audit_provider._airflow.observability.log_lines import count_of
+        from airflow_audit_provider.core.windows.window import count_of
         from airflow_audit_provider.pipelines.late_records import pull_late_records
 
         if self.lookback is None:
@@ -458,7 +458,8 @@ class CloudflareAuditLogsToObjectStorageOperator(StitchedLanding):
 
     def _publish(self, context: Mapping[str, Any], summary: dict[str, Any]) -> dict[str, Any]:
         """Returns the summary; puts it into the destination's asset event if the task has that outlet."""
-        from airflow_audit_provider._airflow.observability.log_lines import count_of, event_line
+        from airflow_audit_provider._airflow.observability.log_lines import event_line
+        from airflow_audit_provider.core.windows.window import count_of
 
         if summary["missing_count"]:
             missing = count_of(summary["missing_count"], "committed record")

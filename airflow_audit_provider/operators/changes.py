@@ -43,7 +43,7 @@ class CloudflareAuditLogsChangesOperator(BaseOperator):
     :param rate_share: share of the rate limit that the requests take on average, more than 0 and at most 1. The
         requests count against the budget that all tasks with the token share.
     :param max_requests: about how many requests a run sends; the next run goes on where it ended. None for no limit.
-    :param privacy: the ``privacy`` of the landing operator; it must be the one that the windows were written with.
+    :param privacy: the ``privacy`` of the land operator; it must be the one that the windows were written with.
 
     Windows whose newest generation is done are skipped. Returns a summary with ``window_count record_count
     request_count history_status is_complete``.

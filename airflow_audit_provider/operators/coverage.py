@@ -34,9 +34,9 @@ SUMMARY_KEY = "summary"
 
 
 class CloudflareAuditLogsCoverageOperator(BaseOperator):
-    """Finds gaps of a destination and returns arguments of the landing operator for each, in the order of expiry.
+    """Finds gaps of a destination and returns arguments of the land operator for each, in the order of expiry.
 
-    Map the landing operator over the result::
+    Map the land operator over the result::
 
         gaps = CloudflareAuditLogsCoverageOperator(task_id="find_gaps", destination=DESTINATION)
         CloudflareAuditLogsToObjectStorageOperator.partial(
@@ -50,7 +50,7 @@ class CloudflareAuditLogsCoverageOperator(BaseOperator):
     :param end: end of the range, exclusive; by default that of the last window that is settled. (templated)
     :param division: ``hour``, ``day`` or ``month``: the length of the destination's windows.
     :param timezone: IANA zone of the windows, and of bounds without an offset.
-    :param settle_delay: the landing operator's; by default from the configuration.
+    :param settle_delay: the land operator's; by default from the configuration.
     :param reasons: which gaps are handed over: ``missing``, ``late`` and ``unverified``.
     :param late_delay: how long after its end a window may still get records. A window that was committed before this
         time has passed is late, and is read again once.
@@ -162,7 +162,7 @@ class CloudflareAuditLogsCoverageOperator(BaseOperator):
         return allowed if self.max_gaps is None else min(allowed, self.max_gaps)
 
     def _arguments(self, gap: Gap) -> dict[str, Any]:
-        """Returns the landing operator's arguments for a gap."""
+        """Returns the land operator's arguments for a gap."""
         is_committed = gap.reason != "missing"
         return {
             "window_start": gap.start.isoformat(),

@@ -32,19 +32,19 @@ class CloudflareAuditLogsPlanOperator(BaseOperator):
     :param cloudflare_conn_id: a connection of type ``cloudflare``. (templated)
     :param account_id: 32 hexadecimal digits; by default the connection's. (templated)
     :param organization_id: for the organization scope of version 2; by default the connection's. (templated)
-    :param scope: ``account``, ``user`` (version 1) or ``organization`` (version 2), as for the landing operator.
+    :param scope: ``account``, ``user`` (version 1) or ``organization`` (version 2), as for the land operator.
     :param api_version: ``v1`` or ``v2``; by default ``v2`` for an organization, else ``v1``.
-    :param filters: the filters of the landing operator. (templated)
+    :param filters: the filters of the land operator. (templated)
     :param start: start of the range, a datetime, date or RFC 3339 text; by default that of the oldest window that the
         API still has whole. (templated)
     :param end: end of the range, exclusive; by default that of the last window that is settled. (templated)
     :param division: ``hour``, ``day`` or ``month``: the length of a window, as the schedule of the backfill's DAG.
     :param timezone: IANA zone of the windows, and of bounds without an offset.
-    :param settle_delay: the landing operator's; by default from the configuration.
+    :param settle_delay: the land operator's; by default from the configuration.
     :param sample_count: how many pages of the log may be requested, 6 to 300. If the backfill needs more than
         a hundred requests for each of these pages, up to three times as many pages are requested.
-    :param verify: the landing operator's ``verify``: a verification needs more requests.
-    :param concurrency: the landing operator's; by default from the configuration.
+    :param verify: the land operator's ``verify``: a verification needs more requests.
+    :param concurrency: the land operator's; by default from the configuration.
     :param backfill_dag_id: the DAG of the command that creates the backfill. (templated)
 
     Reads pages of the log and what the destination holds, and writes nothing. Logs the plan as text and returns it as a

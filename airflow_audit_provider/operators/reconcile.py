@@ -30,7 +30,7 @@ SUMMARY_KEY = "summary"
 class CloudflareLogpushReconcileOperator(BaseOperator):
     """Compares a Logpush archive with committed windows, writes what it lacks, and returns what the dataset lacks.
 
-    It sends no request to Cloudflare. Map the landing operator over the result, to land the windows that are not
+    It sends no request to Cloudflare. Map the land operator over the result, to land the windows that are not
     committed and to read those again that lack a row of the archive::
 
         lacking = CloudflareLogpushReconcileOperator(task_id="reconcile", destination=DESTINATION, archive=ARCHIVE)
@@ -119,7 +119,7 @@ class CloudflareLogpushReconcileOperator(BaseOperator):
         return lacking[:most]
 
     def _lacking(self, report: ReconcileReport) -> Iterator[dict[str, Any]]:
-        """Yields the landing operator's arguments for each span and window that the dataset lacks something of."""
+        """Yields the land operator's arguments for each span and window that the dataset lacks something of."""
         from airflow_audit_provider.core.windows.division import windows_over
         from airflow_audit_provider.core.windows.window import TimeWindow
 

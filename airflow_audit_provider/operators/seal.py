@@ -13,6 +13,7 @@ from airflow.sdk import BaseOperator
 
 from airflow_audit_provider._airflow.destinations import check_destination
 from airflow_audit_provider._airflow.task_errors import translate_task_errors
+from airflow_audit_provider.core.windows.window import count_of
 from airflow_audit_provider.exceptions import ConfigurationError, VerificationError
 
 if TYPE_CHECKING:
@@ -168,7 +169,7 @@ class CloudflareAuditLogsSealOperator(BaseOperator):
         if severe_findings:
             first = severe_findings[0]
             raise VerificationError(
-                f"The seals have {len(severe_findings)} severe findings; the first is {first.kind} at "
+                f"The seals have {count_of(len(severe_findings), 'severe finding')}; the first is {first.kind} at "
                 f"{printable(first.key)}: {printable(first.detail)} What could be sealed is sealed. Follow the remedy "
                 "of each finding in the task's log, which also has the newest digest."
             )

@@ -14,6 +14,7 @@ from airflow.sdk import BaseOperator
 
 from airflow_audit_provider._airflow.destinations import check_destination
 from airflow_audit_provider._airflow.task_errors import translate_task_errors
+from airflow_audit_provider.core.windows.window import count_of
 from airflow_audit_provider.exceptions import StorageError, VerificationError
 
 if TYPE_CHECKING:
@@ -164,7 +165,7 @@ class CloudflareAuditLogsVerifyOperator(BaseOperator):
             first = severe_findings[0]
             detail = printable(first.detail)
             raise VerificationError(
-                f"The destination has {len(severe_findings)} severe findings; the first is {first.kind} at "
+                f"The destination has {count_of(len(severe_findings), 'severe finding')}; the first is {first.kind} at "
                 f"{printable(first.key)}: {detail} Follow the remedy of each finding in the task's log."
             )
 

@@ -31,7 +31,7 @@ _CHOICES = ("pending", "events", "run")
 
 
 class _LoadOperator(BaseOperator):
-    """Common part of the loading operators: which windows of which destination to load."""
+    """Common part of the load operators: which windows of which destination to load."""
 
     template_fields: Sequence[str] = (
         "destination",

@@ -40,8 +40,8 @@ def check_held_dataset(
 ) -> None:
     """Raises ``CommitConflictError`` if the destination of a descriptor holds another dataset.
 
-    An erasure may have another privacy rule. Without a descriptor the newest window decides: an earlier release wrote
-    it, or the descriptor was removed. An empty destination has no window.
+    An erasure may have another privacy rule. Without a descriptor the newest window decides: a version
+    before 1.0.0rc1 wrote it, or the descriptor was removed. An empty destination has no window.
     """
     if descriptor is not None:
         check_one_dataset(read_dataset(descriptor), pulled, DATASET_KEY, is_erasure=is_erasure)

@@ -13,7 +13,7 @@ from enum import StrEnum
 import msgspec
 
 from airflow_audit_provider.core.verification.findings import as_table, printable
-from airflow_audit_provider.core.windows.window import format_instant
+from airflow_audit_provider.core.windows.window import count_of, format_instant
 
 # An XCom and a screen hold so many spans; the plan as JSON has all of them.
 SUMMARY_SPANS = 20
@@ -166,9 +166,10 @@ class Plan(msgspec.Struct, frozen=True):
             return ""
         need, sampling = self.need, self.sampling
         return (
-            f"About {need.record_count} records and {need.request_count} requests; estimated from "
-            f"{sampling.request_count} requests, whose pages cover {sampling.covered_share:.1%} of the missing time.\n"
-            f"At {need.limit_request_count} requests in {need.limit_period_seconds:g} seconds: "
+            f"About {count_of(need.record_count, 'record')} and {count_of(need.request_count, 'request')}; estimated "
+            f"from {count_of(sampling.request_count, 'request')}, whose pages cover {sampling.covered_share:.1%} of "
+            "the missing time.\n"
+            f"At {count_of(need.limit_request_count, 'request')} in {need.limit_period_seconds:g} seconds: "
             f"{need.limit_seconds / 60:.1f} minutes. With {need.runs_side_by_side} runs side by side and the start of "
             f"their tasks: about {need.elapsed_seconds / 60:.1f} minutes.\n"
         )

@@ -37,7 +37,7 @@ from airflow_audit_provider.core.verification.reconcile.report import (
     ReconcileReport,
     make_report,
 )
-from airflow_audit_provider.core.windows.window import EARLIEST_AT, LATEST_AT, TimeWindow
+from airflow_audit_provider.core.windows.window import EARLIEST_AT, LATEST_AT, TimeWindow, count_of
 from airflow_audit_provider.exceptions import ConfigurationError, NotCommittedError
 from airflow_audit_provider.formats.logpush.files import ArchiveForm, LogFile, LogLayout
 from airflow_audit_provider.formats.logpush.hidden import hidden_content
@@ -186,9 +186,9 @@ class Reconciliation:
         wanted = DATASETS[self.version].name
         if self._other_count:
             return ConfigurationError(
-                f"The archive has {self._other_count} rows of the other dataset and none of {wanted}, which has the "
-                "records of the destination. Give the destination of the other version of the API, or the folder of "
-                f"{wanted}."
+                f"The archive has {count_of(self._other_count, 'row')} of the other dataset and none of {wanted}, "
+                "which has the records of the destination. Give the destination of the other version of the API, or "
+                f"the folder of {wanted}."
             )
         return ConfigurationError(
             f"None of the {self._file_count} files that were read has a row of {wanted} with the field "

@@ -37,6 +37,7 @@ from airflow_audit_provider.core.verification.seals import (
     not_accepted,
     sealed_manifest_findings,
 )
+from airflow_audit_provider.core.windows.window import count_of
 from airflow_audit_provider.exceptions import ConfigurationError, VerificationError
 from airflow_audit_provider.formats.part_format import committed_format
 from airflow_audit_provider.pipelines.committed import read_part
@@ -179,7 +180,7 @@ def check_no_severe(day: date, findings: Sequence[Finding]) -> None:
         detail = printable(first.detail)
         further = "; ".join(f"{one.kind} at {printable(one.key)}" for one in others[:_MOST_NAMED]) or "none"
         raise VerificationError(
-            f"The day {day} was not sealed: it has {len(severe_findings)} severe findings. The first is "
+            f"The day {day} was not sealed: it has {count_of(len(severe_findings), 'severe finding')}. The first is "
             f"{first.kind} at {printable(first.key)}: {detail} Further findings: {further}. Follow the "
             "remedy of each finding, verify the destination, then seal again."
         )

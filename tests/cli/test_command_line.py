@@ -86,7 +86,7 @@ def test_seal_upon_a_chain_without_the_expected_seal_returns_1(
     assert "nothing was sealed" in capsys.readouterr().err
     assert not (destination / "_seals/000002.json").exists()
     assert main(["seal", str(destination), "--expect-seal", kept]) == 0
-    assert "1 seals created" in capsys.readouterr().out
+    assert "1 seal created" in capsys.readouterr().out
 
 
 def test_seal_in_text_prints_each_seal(destination: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -95,7 +95,7 @@ def test_seal_in_text_prints_each_seal(destination: Path, capsys: pytest.Capture
     first, last = capsys.readouterr().out.splitlines()
     assert first.startswith("_seals/000001.json  ")
     assert first.endswith("2026-10-26, 3 manifests")
-    assert "1 seals created, 0 signed" in last
+    assert "1 seal created, 0 signed" in last
 
 
 @pytest.mark.integration
@@ -153,7 +153,7 @@ def test_seal_after_broken_chain_returns_1(destination: Path, capsys: pytest.Cap
     assert main(["seal", str(destination), "--day", "2026-10-31"]) == 1
     text = capsys.readouterr().out
     assert "seal_missing" in text
-    assert "1 seals created" in text
+    assert "1 seal created" in text
 
 
 @pytest.mark.integration
@@ -354,7 +354,7 @@ def test_sweep_removes_only_orphaned_files(
     """Prints keys and bytes as text or JSON; a dry run removes nothing; committed files verify."""
     key = orphaned_part.relative_to(destination).as_posix()
     assert main(["sweep", str(destination), "--dry-run"]) == 0
-    assert capsys.readouterr().out == f"{key}\n1 orphaned files found, none removed; 5 bytes\n"
+    assert capsys.readouterr().out == f"{key}\n1 orphaned file found, none removed; 5 bytes\n"
     assert orphaned_part.exists()
     assert main(["sweep", str(destination), "--json", "--older-than", "0.5"]) == 0
     assert json.loads(capsys.readouterr().out) == {
@@ -386,7 +386,7 @@ def test_sweep_removes_erased_parts_of_a_signed_chain_only_with_the_public_key(
     assert capsys.readouterr().out.splitlines() == [
         "0 orphaned files removed; 0 bytes",
         f"{part}  kept",
-        f"1 parts kept, because {KeptReason.NO_PUBLIC_KEY}",
+        f"1 part kept, because {KeptReason.NO_PUBLIC_KEY}",
     ]
     other = destination.parent / "other.pem"
     other.write_text(OTHER_PUBLIC_PEM)

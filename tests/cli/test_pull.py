@@ -95,7 +95,7 @@ def test_second_pull_sends_nothing_and_changes_nothing(tmp_path: Path, fake: Fak
 
 
 def test_pull_writes_the_files_of_a_task(tmp_path: Path, server: FakeServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A task of the landing operator writes the same data files, byte for byte, and has nothing to add."""
+    """A task of the land operator writes the same data files, byte for byte, and has nothing to add."""
     fields = {"conn_type": "cloudflare", "password": TOKEN, "host": server.base_url}
     monkeypatch.setenv("AIRFLOW_CONN_CLOUDFLARE_DEFAULT", json.dumps(fields | {"extra": {"account_id": ACCOUNT_ID}}))
 

@@ -58,7 +58,7 @@ def test_command_reports_and_repairs(account: Account, tmp_path: Path, capsys: p
     lost = made.truth.missing & account.truth().keys()
     assert run(account, archive) == 1
     text = capsys.readouterr().out
-    assert f"{len(lost)} records or rows are missing in the archive" in text
+    assert f"Records or rows that are missing in the archive: {len(lost)}" in text
     assert run(account, archive, "--repair-to", str(repairs), "--json") == 1
     assert printed(capsys)["repair"]["record_count"] == len(lost)
     assert run(account, archive, "--archive", str(repairs), "--json") == 0

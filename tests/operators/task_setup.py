@@ -55,7 +55,7 @@ class TaskSetup:
         return CloudflareHook(conn_id, transport=FakeTransport(self.fake, self.clock), clock=self.clock)
 
     def operator(self, **arguments: Any) -> CloudflareAuditLogsToObjectStorageOperator:
-        """Returns the landing operator for the default day and destination, on the fake."""
+        """Returns the land operator for the default day and destination, on the fake."""
         given = {"task_id": "land", "destination": f"file://{self.destination}", "compression": "none", **arguments}
         found = CloudflareAuditLogsToObjectStorageOperator(**given)
         found.hook = self.hook(found.cloudflare_conn_id)

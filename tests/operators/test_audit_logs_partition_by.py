@@ -1,4 +1,4 @@
-"""The landing operator divides a run's window into hours, days or months, and commits each as a window of its own."""
+"""The land operator divides a run's window into hours, days or months, and commits each as a window of its own."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The landing operator lands both versions of the API below one root, and loses no record at the cut-over."""
+"""The land operator lands both versions of the API below one root, and loses no record at the cut-over."""
 
 from __future__ import annotations
 

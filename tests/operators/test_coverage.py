@@ -87,7 +87,7 @@ def days(first: int, before: int) -> tuple[str, str]:
 
 
 def filled(task_setup: TaskSetup, found: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Runs the landing operator with the arguments of each gap, in order."""
+    """Runs the land operator with the arguments of each gap, in order."""
     return [task_setup.operator(**arguments).execute({}) for arguments in found]
 
 

@@ -1,4 +1,4 @@
-"""The loading operators load a stitched history into one table, by catch-up, by asset event and by run."""
+"""The load operators load a stitched history into one table, by catch-up, by asset event and by run."""
 
 from __future__ import annotations
 

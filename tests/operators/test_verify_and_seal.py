@@ -170,7 +170,7 @@ def test_damaged_part_fails_the_task_permanently(landed: TaskSetup, flaw: str) -
         part.unlink()
     else:
         part.with_name("part-0001-00009-0000000000000000.jsonl").write_bytes(b"{}")
-    with pytest.raises(AirflowFailException, match=r"1 severe findings.*dt=2026-10-26") as caught:
+    with pytest.raises(AirflowFailException, match=r"1 severe finding.*dt=2026-10-26") as caught:
         _verify(landed)
     assert isinstance(_cause(caught), VerificationError)
 

@@ -1,4 +1,4 @@
-"""Tests of the loading operators: windows by catch-up, asset event or run, into every warehouse."""
+"""Tests of the load operators: windows by catch-up, asset event or run, into every warehouse."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def test_pending_loads_every_window_not_loaded_yet(two_days: TaskSetup, tmp_path
 
 @pytest.mark.integration
 def test_events_load_only_the_windows_they_name(two_days: TaskSetup, tmp_path: Path) -> None:
-    """By asset event only the windows that the landing operator's events name are loaded."""
+    """By asset event only the windows that the land operator's events name are loaded."""
     extra = {"window_start": END.isoformat(), "window_end": (END + DAY).isoformat()}
     events = {audit_log_asset(f"file://{two_days.destination}"): [SimpleNamespace(extra=extra)]}
     operator = _to_duckdb(two_days, tmp_path / "a.duckdb", windows="events")

@@ -15,6 +15,7 @@ import pytest
 from airflow_audit_provider.adapters.storage.fsspec_store import object_locks_of, store_from_filesystem
 from airflow_audit_provider.cli.__main__ import main
 from airflow_audit_provider.core.ports import ObjectLock, Store
+from airflow_audit_provider.core.windows.window import count_of
 from airflow_audit_provider.exceptions import StorageError
 from airflow_audit_provider.pipelines.seal import seal
 from airflow_audit_provider.pipelines.sweep import RetainedFile, SweepReport, sweep
@@ -304,4 +305,4 @@ def test_command_line_sweeps_a_locked_bucket(abandoned: Locked, capsys: pytest.C
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "0 orphaned files removed; 0 bytes"
     assert [line.partition("  kept until ")[0] for line in lines[1:-1]] == keys
-    assert lines[-1].startswith(f"{len(keys)} orphaned files hidden, not removed: the bucket keeps them; ")
+    assert lines[-1].startswith(f"{count_of(len(keys), 'orphaned file')} hidden, not removed, kept by the bucket; ")

@@ -14,11 +14,10 @@ from itertools import islice
 from typing import NamedTuple
 
 from airflow_audit_provider._airflow.coverage_page.periods import DAY, HOUR, midnight
-from airflow_audit_provider._airflow.observability.log_lines import count_of
 from airflow_audit_provider.core.api.rate_limiter import CLOUDFLARE_LIMIT
 from airflow_audit_provider.core.verification.coverage import RECENT_COUNT, Span
 from airflow_audit_provider.core.windows.readiness import expires_at, whole_windows_start_at
-from airflow_audit_provider.core.windows.window import TimeWindow, format_instant
+from airflow_audit_provider.core.windows.window import TimeWindow, count_of, format_instant
 from airflow_audit_provider.pipelines.overview import SeenWindow
 from airflow_audit_provider.pipelines.plan import EXPIRY_DAYS
 from airflow_audit_provider.pipelines.plan_report import backfill_command

@@ -19,7 +19,7 @@ from airflow_audit_provider.core.windows.window import TimeWindow, format_instan
 # The extra of an event is JSON, which not every database can search; these are the events of months of hourly runs.
 _MOST_EVENTS = 5000
 _MOST_LISTED = 50
-# As many windows as the landing operator lists in an event.
+# As many windows as the land operator lists in an event.
 _MOST_LISTED_WINDOWS = 100
 
 

@@ -34,14 +34,14 @@ from airflow_audit_provider._airflow.coverage_page.periods import (
     state_of,
     state_words,
 )
-from airflow_audit_provider._airflow.observability.log_lines import count_of, size_text, window_text
+from airflow_audit_provider._airflow.observability.log_lines import size_text, window_text
 from airflow_audit_provider.core.api.endpoints import VERSIONS
 from airflow_audit_provider.core.archive.dataset import Dataset
 from airflow_audit_provider.core.archive.object_keys import WindowKeys
 from airflow_audit_provider.core.archive.stitching import Stitching
 from airflow_audit_provider.core.verification.coverage import Span
 from airflow_audit_provider.core.windows.readiness import RETENTION_MONTHS, expires_at
-from airflow_audit_provider.core.windows.window import TimeWindow, format_instant
+from airflow_audit_provider.core.windows.window import TimeWindow, count_of, format_instant
 from airflow_audit_provider.pipelines.overview import NewestSeal, Overview, SeenWindow
 from airflow_audit_provider.pipelines.plan import DEFAULT_DAG_ID
 

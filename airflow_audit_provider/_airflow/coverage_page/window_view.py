@@ -7,10 +7,10 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from airflow_audit_provider._airflow.coverage_page.views import NONE, Fact
-from airflow_audit_provider._airflow.observability.log_lines import count_of, size_text, window_text
+from airflow_audit_provider._airflow.observability.log_lines import size_text, window_text
 from airflow_audit_provider.core.archive.dataset import dataset_of
 from airflow_audit_provider.core.archive.manifest import Manifest, Part
-from airflow_audit_provider.core.windows.window import format_ns
+from airflow_audit_provider.core.windows.window import count_of, format_ns
 from airflow_audit_provider.pipelines.window_history import Generation, WindowHistory
 
 _MOST_LISTED = 100

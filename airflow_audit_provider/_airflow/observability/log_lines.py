@@ -11,17 +11,12 @@ from typing import Any
 
 from airflow_audit_provider.core.warehouse.alerts import level_counts
 from airflow_audit_provider.core.warehouse.detections import DetectionCommit
-from airflow_audit_provider.core.windows.window import TimeWindow, format_instant
+from airflow_audit_provider.core.windows.window import TimeWindow, count_of, format_instant
 from airflow_audit_provider.pipelines.load import LoadedWindow, LoadOutcome
 from airflow_audit_provider.pipelines.observer import PullOutcome
 
 _DAY = timedelta(days=1)
 _UNITS = ((10**9, "GB"), (10**6, "MB"), (10**3, "kB"))
-
-
-def count_of(number: int, noun: str) -> str:
-    """Returns a number with its noun, e.g. ``1 part`` or ``2,229 records``; the plural ends in ``s``."""
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def size_text(size_bytes: int) -> str:

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from airflow_audit_provider._airflow.observability.log_lines import count_of
 from airflow_audit_provider.core.ports import Clock
+from airflow_audit_provider.core.windows.window import count_of
 from airflow_audit_provider.pipelines.observer import Progress
 
 _SECONDS_BETWEEN_LINES = 10.0

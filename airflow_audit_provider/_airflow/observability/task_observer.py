@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
-from airflow_audit_provider._airflow.observability.log_lines import commit_line, count_of, window_text
+from airflow_audit_provider._airflow.observability.log_lines import commit_line, window_text
 from airflow_audit_provider._airflow.observability.metrics import Metrics
 from airflow_audit_provider._airflow.observability.progress_log import ProgressLog, folded
 from airflow_audit_provider._airflow.observability.tracing import Trace
@@ -17,7 +17,7 @@ from airflow_audit_provider.core.archive.commit import StagedPart
 from airflow_audit_provider.core.paging.fetch import Send, Wait
 from airflow_audit_provider.core.ports import Clock
 from airflow_audit_provider.core.windows.readiness import is_newest_due
-from airflow_audit_provider.core.windows.window import SECOND_NS, TimeWindow, to_ns
+from airflow_audit_provider.core.windows.window import SECOND_NS, TimeWindow, count_of, to_ns
 from airflow_audit_provider.pipelines.observer import KeptPart, Phase, Progress, PullOutcome
 from airflow_audit_provider.pipelines.pull_spec import PullSpec
 

@@ -24,7 +24,7 @@ from airflow_audit_provider._airflow.report.document import (
 from airflow_audit_provider.core.verification.coverage import Span
 from airflow_audit_provider.core.verification.findings import severe
 from airflow_audit_provider.core.verification.pass_records import verified_line
-from airflow_audit_provider.core.windows.window import format_instant
+from airflow_audit_provider.core.windows.window import count_of, format_instant
 from airflow_audit_provider.pipelines.coverage import DatasetCoverage, PublishedCoverage
 from airflow_audit_provider.pipelines.plan_report import Plan, PlannedSpan, WindowState
 from airflow_audit_provider.pipelines.verify import PublishedReport, TrustAnchors
@@ -42,11 +42,12 @@ def coverage_document(uri: str, found: PublishedCoverage, now: datetime) -> Docu
     """Returns what is committed, pending and missing in each dataset."""
     incomplete = [one for one in found.datasets if not one.is_complete]
     gap_count = sum(len(one.coverage.missing) for one in found.datasets)
-    headline = f"Complete: {len(found.datasets)} of {len(found.datasets)} datasets have no gap in the range."
+    headline = f"Complete: {count_of(len(found.datasets), 'dataset')} without a gap in the range."
     if incomplete:
+        foreign_count = sum(one.coverage.foreign_count for one in found.datasets)
         headline = (
-            f"Not complete: {len(incomplete)} of {len(found.datasets)} datasets; {gap_count} gaps, "
-            f"{sum(one.coverage.foreign_count for one in found.datasets)} windows of another dataset."
+            f"Not complete: {len(incomplete)} of {count_of(len(found.datasets), 'dataset')}; "
+            f"{count_of(gap_count, 'gap')}, {count_of(foreign_count, 'window')} of another dataset."
         )
     if not found.datasets:
         headline = "The destination holds no committed window."
@@ -90,10 +91,11 @@ def verify_document(
     """Returns the result of a verification of the windows that overlap a range."""
     bad = severe(report.findings)
     headline = (
-        f"Something is wrong: {len(bad)} severe findings."
+        f"Something is wrong: {count_of(len(bad), 'severe finding')}."
         if bad
-        else f"Verified: {report.window_count:,} windows, {report.part_count:,} parts and {report.record_count:,} "
-        "records agree with their manifests, and there is no severe finding."
+        else "Verified: there is no severe finding, and what was read agrees with its manifests: "
+        f"{count_of(report.window_count, 'window')}, {count_of(report.part_count, 'part')} and "
+        f"{count_of(report.record_count, 'record')}."
     )
     names = ("window_count", "part_count", "record_count", "seal_count", "severe_count", "mild_count")
     facts = [Fact(name.replace("_", " ").capitalize(), f"{getattr(report, name):,}") for name in names]

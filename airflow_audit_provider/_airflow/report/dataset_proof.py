@@ -6,13 +6,12 @@ from collections.abc import Iterator
 from hashlib import sha256
 
 from airflow_audit_provider._airflow.coverage_page.views import NONE, Fact, instant_text
-from airflow_audit_provider._airflow.observability.log_lines import count_of
 from airflow_audit_provider._airflow.report.document import Row, Section, bounded
 from airflow_audit_provider.core.archive.object_keys import seal_key, signature_key
 from airflow_audit_provider.core.verification.findings import FindingKind
 from airflow_audit_provider.core.verification.pass_records import PassRecord
 from airflow_audit_provider.core.verification.seal_content import Seal
-from airflow_audit_provider.core.windows.window import format_instant
+from airflow_audit_provider.core.windows.window import count_of, format_instant
 from airflow_audit_provider.pipelines.report import MOST_PASSES, DatasetEvidence
 from airflow_audit_provider.pipelines.verify import TrustAnchors
 

@@ -17,7 +17,7 @@ from airflow_audit_provider._airflow.coverage_page.periods import (
     state_spans,
 )
 from airflow_audit_provider._airflow.coverage_page.views import BAR_HEIGHT, NONE, DatasetView, dataset_view, legend
-from airflow_audit_provider._airflow.observability.log_lines import count_of, window_text
+from airflow_audit_provider._airflow.observability.log_lines import window_text
 from airflow_audit_provider._airflow.report.dataset_proof import (
     passes_section,
     proof_sentences,
@@ -37,7 +37,7 @@ from airflow_audit_provider._airflow.report.document import (
 )
 from airflow_audit_provider.core.archive.stitching import Stitching
 from airflow_audit_provider.core.verification.findings import FindingKind, severe
-from airflow_audit_provider.core.windows.window import EARLIEST_AT, LATEST_AT, format_instant
+from airflow_audit_provider.core.windows.window import EARLIEST_AT, LATEST_AT, count_of, format_instant
 from airflow_audit_provider.pipelines.overview import Overview
 from airflow_audit_provider.pipelines.report import DatasetEvidence, Evidence
 

@@ -11,8 +11,8 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from airflow_audit_provider._airflow.coverage_page.views import Bar, Fact, Month
-from airflow_audit_provider._airflow.observability.log_lines import count_of
 from airflow_audit_provider.core.verification.findings import Finding, Severity
+from airflow_audit_provider.core.windows.window import count_of
 
 MOST_ROWS = 200
 

@@ -117,7 +117,7 @@ class DeltaLedger:
         except (ValueError, TypeError, KeyError) as error:
             raise ConfigurationError(
                 f"The application id {self._prefix}{key} in the Delta log is not an entry of the load ledger "
-                f"({error!r}): another program or an earlier release wrote it. Set the table property audit.ledger to "
+                f"({error!r}): another program wrote it. Set the table property audit.ledger to "
                 "another value, so that every window is loaded again."
             ) from error
 

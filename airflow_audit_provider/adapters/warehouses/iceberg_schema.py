@@ -141,7 +141,7 @@ def ledger_entry(key: str, value: str) -> LedgerEntry:
         return entry_of_value(window, value)
     except (ValueError, TypeError, KeyError) as error:
         raise ConfigurationError(
-            f"The table property {key} is not an entry of the load ledger ({error!r}): another program or an earlier "
-            f"release set it. Remove the properties that begin with {_LEDGER_PREFIX}, so that every window is loaded "
-            "again."
+            f"The table property {key} is not an entry of the load ledger ({error!r}): another program, or "
+            f"airflow-audit-provider before 1.0.0rc1, set it. Remove the properties that begin with {_LEDGER_PREFIX}, "
+            "so that every window is loaded again."
         ) from error

@@ -271,9 +271,9 @@ class SqlWarehouse:
         missing = sorted(_LEDGER_COLUMNS.keys() - columns)
         if missing:
             raise ConfigurationError(
-                f"The load ledger {self._ledger} has no column {missing[0]}: another program or an earlier release "
-                "created it. Drop it, so that the next load creates it and loads every window again, or give the name "
-                "of a new table."
+                f"The load ledger {self._ledger} has no column {missing[0]}: another program, or "
+                "airflow-audit-provider before 1.0.0rc1, created it. Drop it, so that the next load creates it and "
+                "loads every window again, or give the name of a new table."
             )
 
     def _create(self, columns: Iterable[SqlColumn]) -> None:

@@ -15,6 +15,7 @@ import string
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from airflow_audit_provider.core.windows.window import count_of
 from airflow_audit_provider.exceptions import ConfigurationError
 
 V1, V2 = VERSIONS = ("v1", "v2")
@@ -114,7 +115,7 @@ def _scope_id(scope: str, account_id: str | None, organization_id: str | None) -
         )
     if not (_is_account_id(given) if scope == ACCOUNT else _is_organization_id(given)):
         raise ConfigurationError(
-            f"{name} is malformed ({len(given)} characters). Copy the id from the Cloudflare dashboard; "
+            f"{name} is malformed ({count_of(len(given), 'character')}). Copy the id from the Cloudflare dashboard; "
             f"{'an account id is 32 lower-case hexadecimal digits' if scope == ACCOUNT else 'it has no slashes'}."
         )
     return given

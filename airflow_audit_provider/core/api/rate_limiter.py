@@ -19,6 +19,7 @@ from typing import NamedTuple
 import msgspec
 
 from airflow_audit_provider.core.limits import is_count
+from airflow_audit_provider.core.windows.window import count_of
 from airflow_audit_provider.exceptions import ConfigurationError
 
 # Parameters of the IETF draft draft-ietf-httpapi-ratelimit-headers-10, whose form Cloudflare's headers have:
@@ -118,7 +119,8 @@ class RateLimiter:
     def __init__(self, limit: RateLimit | None = None, state: LimiterState | None = None) -> None:
         if limit is not None and not limit.is_possible:
             raise ConfigurationError(
-                f"A rate limit of {limit.request_count} requests in {limit.period_seconds} seconds is impossible. "
+                f"A rate limit of {count_of(limit.request_count, 'request')} in {limit.period_seconds} seconds is "
+                "impossible. "
                 "Give a whole number of at least one request and a positive period."
             )
         self._maximum = limit

@@ -24,6 +24,7 @@ from msgspec import UNSET
 
 from airflow_audit_provider.core.archive.manifest import Manifest, Part, sum_counts
 from airflow_audit_provider.core.archive.object_keys import WindowKeys
+from airflow_audit_provider.core.windows.window import count_of
 from airflow_audit_provider.exceptions import CommitConflictError, StorageUnavailableError, VerificationError
 
 
@@ -188,7 +189,7 @@ def check_nothing_lost(committed: CommittedManifest, missing_count: int, is_eras
     """Raises ``VerificationError`` if a replacement would lose committed records that the API no longer returns."""
     if not missing_count:
         return
-    lost = f"{missing_count} committed records of the window {committed.manifest.window} ({committed.key})"
+    lost = f"{count_of(missing_count, 'committed record')} of the window {committed.manifest.window} ({committed.key})"
     if is_erasure:
         raise VerificationError(
             f"The API no longer returns {lost}, and an erasure writes the records again as the API returns them. "
@@ -209,12 +210,13 @@ def check_objects_present(absent: Sequence[str], manifest_key: str | None = None
     """
     if absent and manifest_key is None:
         raise StorageUnavailableError(
-            f"The store does not list {len(absent)} parts with the size that was written, such as {absent[0]!r}. "
+            f"The store does not list {count_of(len(absent), 'part')} with the size that was written, such as "
+            f"{absent[0]!r}. "
             "Nothing was committed. Run the window again.",
             key=absent[0],
         )
     if absent:
         raise VerificationError(
-            f"{len(absent)} parts, such as {absent[0]!r}, were removed while {manifest_key} was created. Find out what "
-            "removes objects from the destination, then run the window with replace=True."
+            f"Another program removed {count_of(len(absent), 'part')}, such as {absent[0]!r}, while {manifest_key} was "
+            "created. Find out what removes objects from the destination, then run the window with replace=True."
         )

@@ -15,6 +15,7 @@ from collections.abc import Iterable
 from enum import StrEnum
 
 from airflow_audit_provider.core.api.records import id_digest
+from airflow_audit_provider.core.windows.window import count_of
 from airflow_audit_provider.exceptions import VerificationError
 
 _EXAMPLE_COUNT = 5
@@ -86,11 +87,11 @@ class Recount:
         """Returns the error of reads that do not agree, with the difference."""
         missing_count = len(set(self._first) - set(self._second))
         lost_count = len(set(self._shown_before) - set(self._first))
-        lost = f"; {lost_count} records of an earlier read came in neither" if lost_count else ""
+        lost = f"; {count_of(lost_count, 'record')} of an earlier read came in neither" if lost_count else ""
         examples = f", such as {', '.join(self._example_ids)}" if self._example_ids else ""
         return VerificationError(
-            f"Two reads of {window_name} disagree: the first returned {len(self._first)} records, the last "
-            f"{len(self._second)}. {self._unknown_count} records came only in the last read{examples}, and "
+            f"Two reads of {window_name} disagree: the first returned {count_of(len(self._first), 'record')}, the last "
+            f"{len(self._second)}. {count_of(self._unknown_count, 'record')} came only in the last read{examples}, and "
             f"{missing_count} only in the first{lost}. Nothing was committed. Run the window again. If the "
             "error repeats, records still arrive: lengthen settle_delay."
         )

@@ -13,6 +13,7 @@ from array import array
 from collections.abc import Iterable, Iterator
 
 from airflow_audit_provider.core.ports import SpillStorage
+from airflow_audit_provider.core.windows.window import count_of
 from airflow_audit_provider.exceptions import SourceProtocolError
 
 # Ids are hashed into 256 buckets so that one bucket, and the set built from it, fits in memory.
@@ -98,19 +99,18 @@ class DuplicateGuard:
         """Raises ``SourceProtocolError`` if an id was read twice, or an added id is committed with another time."""
         if count := self._read.repeated_count():
             raise _conflict(
-                f"The API returned {count} records with the id of another record of the window but another time or "
-                "other content, so it is unclear which one is right. Nothing was committed. Run the "
-                "window again; if the "
-                "error repeats, open a Cloudflare support case.",
+                f"The API returned {count_of(count, 'record')} with the id of another record of the window but another "
+                "time or other content, so it is unclear which one is right. Nothing was committed. Run the window "
+                "again; if the error repeats, open a Cloudflare support case.",
                 window_name,
             )
         added = IdHashSet(self._spill)
         added.add(added_ids)
         if count := added.shared_count(self._missing):
             raise _conflict(
-                f"The API returned {count} records under ids that are committed with another time. Nothing was "
-                "committed. Run the window again; if the error repeats, the API has changed their event time: run the "
-                "window with replace=True to commit it as the API returns it now.",
+                f"The API returned {count_of(count, 'record')} under ids that are committed with another time. Nothing "
+                "was committed. Run the window again; if the error repeats, the API has changed their event time: run "
+                "the window with replace=True to commit it as the API returns it now.",
                 window_name,
             )
 

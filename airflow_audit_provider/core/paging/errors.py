@@ -11,7 +11,7 @@ from airflow_audit_provider.core.api.query import Direction, PageRequest
 from airflow_audit_provider.core.api.records import AuditRecord
 from airflow_audit_provider.core.paging.query_bounds import keeps_start_bound
 from airflow_audit_provider.core.paging.seen_records import is_sorted
-from airflow_audit_provider.core.windows.window import format_second
+from airflow_audit_provider.core.windows.window import count_of, format_second
 from airflow_audit_provider.exceptions import SourceProtocolError, SourceUnavailableError
 
 _EXAMPLE_COUNT = 5
@@ -82,9 +82,10 @@ def edges_differ(ids: Sequence[str], window_name: str) -> SourceUnavailableError
     """Returns the error of a second look that showed records, with these ids, next to which more may be missing."""
     examples = ", ".join(ids[:_EXAMPLE_COUNT])
     return SourceUnavailableError(
-        f"The first and the last page of the window were requested again, and showed {len(ids)} records that the "
-        f"reading before had not returned, such as {examples}. More may be missing, so nothing of the window was "
-        "written. Run the window again. If the error repeats, servers of the API lag behind: lengthen settle_delay.",
+        f"The first and the last page of the window were requested again, and showed {count_of(len(ids), 'record')} "
+        f"that the reading before had not returned, such as {examples}. More may be missing, so nothing of the window "
+        "was written. Run the window again. If the error repeats, servers of the API lag behind: lengthen "
+        "settle_delay.",
         window=window_name,
         position="second look at the edges",
     )

@@ -26,7 +26,7 @@ from airflow_audit_provider.core.api.records import (
     in_order,
     read_records,
 )
-from airflow_audit_provider.core.windows.window import format_ns
+from airflow_audit_provider.core.windows.window import count_of, format_ns
 from airflow_audit_provider.exceptions import ConfigurationError, SourceProtocolError
 
 # Increased when the same rule would make a different text of the same record.
@@ -159,8 +159,8 @@ class PrivacyRule:
 
         if request.pseudonymise and len(key) < MIN_KEY_BYTES:
             raise ConfigurationError(
-                f"The key in connection {request.conn_id!r} has {len(key)} bytes. Give at least {MIN_KEY_BYTES} random "
-                "ones, for example by: openssl rand -hex 32."
+                f"The key in connection {request.conn_id!r} has {count_of(len(key), 'byte')}. Give at least "
+                f"{MIN_KEY_BYTES} random ones, for example by: openssl rand -hex 32."
             )
         key_id = hmac.digest(key, b"airflow-audit-provider key id", "sha256").hex()[:16]
         self.manifest_entry = AppliedPrivacy(

@@ -14,7 +14,7 @@ import msgspec
 
 from airflow_audit_provider.core.archive.manifest import Manifest
 from airflow_audit_provider.core.verification.findings import as_table
-from airflow_audit_provider.core.windows.window import LATEST_AT, TimeWindow, format_instant
+from airflow_audit_provider.core.windows.window import LATEST_AT, TimeWindow, count_of, format_instant
 
 # How many of the newest windows tell how long the next one may be: a week of days, which may have a weekend or a clock
 # change among them.
@@ -205,8 +205,9 @@ def coverage_table(found: Coverage) -> str:
         for span in found.spans
     ]
     return as_table(rows) + (
-        f"{found.window_count} windows ({found.empty_count} empty, {found.not_recounted_count} not recounted), "
-        f"{found.record_count} records, {len(found.missing)} gaps, {found.foreign_count} foreign windows\n"
+        f"{count_of(found.window_count, 'window')} ({found.empty_count} empty, {found.not_recounted_count} not "
+        f"recounted), {count_of(found.record_count, 'record')}, {count_of(len(found.missing), 'gap')}, "
+        f"{count_of(found.foreign_count, 'foreign window')}\n"
         f"first {_instant(found.first_at)}, last {_instant(found.last_at)}, "
         f"complete without a gap up to {_instant(found.complete_until_at)}\n"
     )

@@ -140,8 +140,8 @@ _MEANINGS: dict[FindingKind, _Meaning] = {
     ),
     FindingKind.DATASET_MISSING: _Meaning(
         Severity.SEVERE,
-        "If an earlier release landed the windows, run the newest window again, which creates it; otherwise restore it "
-        "from a copy, and find out who removed it.",
+        "If airflow-audit-provider before 1.0.0rc1 landed the windows, run the newest window again, which creates it; "
+        "otherwise restore it from a copy, and find out who removed it.",
     ),
     FindingKind.DATASET_UNREADABLE: _Meaning(Severity.SEVERE, _IF_CHANGED),
     FindingKind.NOTHING_COMMITTED: _Meaning(

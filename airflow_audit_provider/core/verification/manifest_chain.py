@@ -13,6 +13,7 @@ from typing import NamedTuple
 from airflow_audit_provider.core.archive.manifest import Manifest, Part, is_canonical, misplacements, read_manifest
 from airflow_audit_provider.core.archive.object_keys import ManifestKey, WindowKeys, missing_numbers, read_manifest_key
 from airflow_audit_provider.core.verification.findings import Finding, FindingKind, finding
+from airflow_audit_provider.core.windows.window import count_of
 from airflow_audit_provider.exceptions import VerificationError
 
 
@@ -112,12 +113,13 @@ def _sums(generation: Generation) -> Iterator[Finding]:
     record_count = sum(part.record_count for part in manifest.parts)
     if (manifest.record_count, manifest.added_count) != (record_count, added_count):
         fact = (
-            f"The manifest counts {manifest.record_count} records, {manifest.added_count} of them added; its parts "
-            f"hold {record_count} and {added_count}."
+            f"The manifest counts {count_of(manifest.record_count, 'record')}, {manifest.added_count} of them added; "
+            f"its parts hold {record_count} and {added_count}."
         )
         yield finding(FindingKind.MANIFEST_COUNTS, generation.key, fact)
     if len(manifest.added_ids) not in _possible_id_counts(generation):
-        fact = f"The manifest adds {manifest.added_count} records but names {len(manifest.added_ids)} added ids."
+        added, named = count_of(manifest.added_count, "record"), count_of(len(manifest.added_ids), "added id")
+        fact = f"The manifest adds {added} but names {named}."
         yield finding(FindingKind.ADDED_IDS, generation.key, fact)
 
 
@@ -192,5 +194,6 @@ def _erasure_findings(earlier: Sequence[Generation], generation: Generation) -> 
     named = {part for one in earlier for part in one.manifest.parts}
     foreign_count = sum(part not in named for part in erased.parts)
     if foreign_count and len(earlier) == generation.manifest.generation - 1:
-        fact = f"The manifest lists {foreign_count} erased parts that no earlier generation of its window names."
+        count = count_of(foreign_count, "erased part")
+        fact = f"The manifest lists {count} that no earlier generation of its window names."
         yield finding(FindingKind.ERASURE_INCONSISTENT, generation.key, fact)

@@ -36,7 +36,7 @@ from airflow_audit_provider.core.archive.object_keys import (
 from airflow_audit_provider.core.verification.findings import Finding, FindingKind, finding
 from airflow_audit_provider.core.verification.manifest_chain import Chain, Generation
 from airflow_audit_provider.core.verification.replacements import erased_parts
-from airflow_audit_provider.core.windows.window import TimeWindow
+from airflow_audit_provider.core.windows.window import TimeWindow, count_of
 
 # CSV and Parquet hold text, so bytes that are not valid UTF-8 are stored as this replacement character.
 _REPLACEMENT = "\ufffd".encode()
@@ -124,7 +124,8 @@ class WindowCheck:
         """Returns all findings, including those that need every part of the window."""
         repeated_count = _repeated_count(self._id_hashes)
         if repeated_count and self._newest:
-            fact = f"{repeated_count} records of {self._newest.manifest.window} repeat the id of another record."
+            repeated = count_of(repeated_count, "record")
+            fact = f"{self._newest.manifest.window} has {repeated} with the id of another record."
             self.findings.append(finding(FindingKind.RECORD_REPEATED, self._newest.key, fact))
         current = {self._generation_of(part) for part in self.parts}
         for generation, added in self._added.items():
@@ -220,7 +221,8 @@ def erasure_findings(chain: Chain, stored: Container[str]) -> Iterator[Finding]:
     for one in chain.generations:
         erased = one.manifest.erased
         if erased:
-            fact = f"The generation erased {len(erased.parts)} parts of earlier ones, for the reason {erased.reason!r}."
+            count = count_of(len(erased.parts), "part")
+            fact = f"The generation erased {count} of earlier ones, for the reason {erased.reason!r}."
             yield finding(FindingKind.PARTS_ERASED, one.key, fact)
     for key in sorted(erased_parts(chain)):
         if key in stored:
@@ -237,7 +239,7 @@ def _content_findings(
     part: Part, record_count: int, edges_ns: tuple[int, int], window: TimeWindow | None
 ) -> Iterator[Finding]:
     if record_count != part.record_count:
-        fact = f"The part holds {record_count} records, but its manifest states {part.record_count}."
+        fact = f"The part holds {count_of(record_count, 'record')}, but its manifest states {part.record_count}."
         yield finding(FindingKind.PART_RECORD_COUNT, part.key, fact)
     if record_count and edges_ns != (part.first_event_ns, part.last_event_ns):
         fact = "The first or last event time in the part differs from its manifest."

@@ -18,7 +18,7 @@ import msgspec
 
 from airflow_audit_provider.core.archive.manifest import canonical_json, is_canonical
 from airflow_audit_provider.core.archive.object_keys import ManifestKey, WindowKeys, pass_record_key, read_manifest_key
-from airflow_audit_provider.core.windows.window import TimeWindow, format_instant
+from airflow_audit_provider.core.windows.window import TimeWindow, count_of, format_instant
 from airflow_audit_provider.exceptions import ConfigurationError
 
 
@@ -129,13 +129,14 @@ def verified_by(windows: Mapping[TimeWindow, str], records: Iterable[PassRecord 
 
 def verified_line(verified: Verified) -> str:
     """Returns a line of text that says when ``verify`` last passed, and for how many windows."""
-    damaged = f"; {verified.unreadable_count} records of verifications are damaged" if verified.unreadable_count else ""
+    unreadable = count_of(verified.unreadable_count, "damaged record")
+    damaged = f"; {unreadable} of verifications" if verified.unreadable_count else ""
     if verified.last_passed_at is None:
         return f"no passed verification is recorded{damaged}\n"
     count = verified.verified_count + verified.not_verified_count
     return (
         f"verify last passed {format_instant(verified.last_passed_at)}; records of passes name the newest generation "
-        f"of {verified.verified_count} of {count} windows{damaged}\n"
+        f"of {verified.verified_count} of {count_of(count, 'window')}{damaged}\n"
     )
 
 

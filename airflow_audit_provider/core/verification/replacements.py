@@ -17,6 +17,7 @@ import msgspec
 from airflow_audit_provider.core.api.records import AuditRecord, content_digest, id_digest
 from airflow_audit_provider.core.archive.manifest import Part
 from airflow_audit_provider.core.verification.manifest_chain import Chain, Generation
+from airflow_audit_provider.core.windows.window import count_of
 
 
 class AcceptedReplacement(msgspec.Struct, frozen=True, order=True):
@@ -39,7 +40,8 @@ class AcceptedReplacement(msgspec.Struct, frozen=True, order=True):
         """The counts as a phrase."""
         if self.removed_count is None:
             return "the records cannot be compared, because the replaced parts are gone or a later replacement followed"
-        return f"{self.removed_count} records removed, {self.added_count} added, {self.changed_count} changed"
+        removed = count_of(self.removed_count, "record")
+        return f"{removed} removed, {self.added_count} added, {self.changed_count} changed"
 
 
 class RecordDifference(NamedTuple):

@@ -19,7 +19,7 @@ from airflow_audit_provider.core.archive.manifest import Part
 from airflow_audit_provider.core.archive.object_keys import WindowKeys, newest_manifests, read_manifest_key
 from airflow_audit_provider.core.verification.coverage import WindowFacts, coverage_of
 from airflow_audit_provider.core.warehouse.port import LedgerEntry, LoadClaim
-from airflow_audit_provider.core.windows.window import TimeWindow
+from airflow_audit_provider.core.windows.window import TimeWindow, count_of
 from airflow_audit_provider.exceptions import ConfigurationError, NotCommittedError, VerificationError
 
 
@@ -220,7 +220,8 @@ def check_part_record_count(part: Part, found_count: int) -> None:
     """Raises ``VerificationError`` if a part's record count differs from its manifest."""
     if found_count != part.record_count:
         raise VerificationError(
-            f"The part {part.key} holds {found_count} records, but its manifest states {part.record_count}. "
+            f"The part {part.key} holds {count_of(found_count, 'record')}, but its manifest states "
+            f"{part.record_count}. "
             "Nothing of the window was loaded. Run the verify operator on the destination."
         )
 
@@ -245,7 +246,8 @@ def check_row_count(claim: LoadClaim, found_count: int) -> None:
     """Raises ``VerificationError`` if the warehouse's row count of a window differs from its manifest."""
     if found_count != claim.entry.record_count:
         raise VerificationError(
-            f"The table has {found_count} rows of {claim.window}, but its manifest states {claim.entry.record_count}. "
+            f"The table has {count_of(found_count, 'row')} of {claim.window}, but its manifest states "
+            f"{claim.entry.record_count}. "
             "Nothing of the window was loaded. Find out what else writes to the table, and whether a database trigger "
             "changes rows."
         )
@@ -269,12 +271,12 @@ def check_nothing_missing(plan: LoadPlan, requested: Sequence[TimeWindow] | None
 
 
 def are_single_windows(extras: Iterable[Mapping[str, Any]]) -> bool:
-    """Returns whether each of the landing operator's asset events is about one window, and none about several."""
+    """Returns whether each of the land operator's asset events is about one window, and none about several."""
     return not any(extra.get("partition_by") or extra.get("history") for extra in extras)
 
 
 def event_windows(extras: Iterable[Mapping[str, Any]]) -> tuple[TimeWindow, ...]:
-    """Returns the windows in the extras of the landing operator's asset events, each once.
+    """Returns the windows in the extras of the land operator's asset events, each once.
 
     Raises ``ConfigurationError`` for an event without a window, and if there is no event.
     """

@@ -45,6 +45,11 @@ def format_instant(instant: datetime) -> str:
     return instant.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
+def count_of(number: int, noun: str) -> str:
+    """Returns a number with its noun, e.g. ``1 part`` or ``2,229 records``; the plural ends in ``s``."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
 @lru_cache(maxsize=256)
 def format_second(second: int) -> str:
     """Returns a whole second since the epoch as RFC 3339 text, e.g. ``2026-11-01T00:00:00Z``.

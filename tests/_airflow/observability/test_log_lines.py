@@ -9,7 +9,6 @@ import pytest
 from airflow_audit_provider._airflow.observability.log_lines import (
     activity_line,
     commit_line,
-    count_of,
     event_line,
     load_line,
     size_text,
@@ -17,7 +16,7 @@ from airflow_audit_provider._airflow.observability.log_lines import (
 )
 from airflow_audit_provider.core.api.read_stats import ReadStats
 from airflow_audit_provider.core.archive.manifest import Manifest, Part
-from airflow_audit_provider.core.windows.window import TimeWindow
+from airflow_audit_provider.core.windows.window import TimeWindow, count_of
 from airflow_audit_provider.pipelines.load import LoadedWindow, LoadOutcome
 from airflow_audit_provider.pipelines.observer import PullOutcome
 from tests.core.archive.manifests import manifest

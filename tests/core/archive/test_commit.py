@@ -165,7 +165,7 @@ def test_replacement_with_fewer_records_fails(count: int) -> None:
     if count >= 7:
         assert _plan(COMMITTED, replace=True, staged=staged).state is CommitState.STAGED
         return
-    with pytest.raises(VerificationError, match=rf"no longer returns {7 - count} committed records .* \(key\)\."):
+    with pytest.raises(VerificationError, match=rf"no longer returns {7 - count} committed records? .* \(key\)\."):
         _plan(COMMITTED, replace=True, staged=staged)
 
 
@@ -207,7 +207,7 @@ def test_plan_that_lost_no_race_has_no_winner() -> None:
 
 def test_replacement_that_lacks_records_fails() -> None:
     """The error counts the records that would be lost and names the committed manifest."""
-    lost = r"no longer returns 2 committed records .* \(key\)\. Nothing was replaced\. Remove replace=True"
+    lost = r"no longer returns 2 committed records? .* \(key\)\. Nothing was replaced\. Remove replace=True"
     with pytest.raises(VerificationError, match=lost):
         check_nothing_lost(COMMITTED, 2)
     check_nothing_lost(COMMITTED, 0)
@@ -232,7 +232,7 @@ def test_absent_parts_are_retryable_only_before_the_manifest() -> None:
     with pytest.raises(StorageUnavailableError, match="does not list 2 parts") as caught:
         check_objects_present(["a", "b"])
     assert (caught.value.key, caught.value.retryable) == ("a", True)
-    with pytest.raises(VerificationError, match="were removed while m was created"):
+    with pytest.raises(VerificationError, match="while m was created"):
         check_objects_present(["a"], "m")
     check_objects_present([])
     check_objects_present([], "m")

@@ -63,13 +63,13 @@ def test_reads_have_to_show_what_was_shown_before() -> None:
     assert _compared(["a", "b", "c"], ["c", "b", "a"], shown_before=shown)[1] is Agreement.AGREES
     recount, agreement = _compared(["a", "b"], ["a", "b"], shown_before=shown)
     assert agreement is Agreement.DIFFERS
-    assert "0 only in the first; 1 records of an earlier read came in neither." in str(recount.disagreement("[a, b)"))
+    assert "0 only in the first; 1 record of an earlier read came in neither." in str(recount.disagreement("[a, b)"))
 
 
 def test_error_counts_the_difference() -> None:
     """The error counts both reads and names ids that only the second read returned."""
     error = _compared(["a", "b", "c"], ["c", "x", "b"])[0].disagreement("[a, b)")
-    assert "first returned 3 records, the last 3. 1 records came only in the last read, such as x, and 1" in str(error)
+    assert "first returned 3 records, the last 3. 1 record came only in the last read, such as x, and 1" in str(error)
 
 
 def test_second_read_may_come_in_pieces() -> None:

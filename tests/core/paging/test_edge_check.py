@@ -82,7 +82,7 @@ def test_window_that_was_hidden_whole_is_refused_if_the_pages_do_not_meet(pages:
 
 def test_records_past_the_last_one_that_only_a_first_page_shows_are_refused() -> None:
     """A first page says nothing about what follows it."""
-    with pytest.raises(SourceUnavailableError, match="showed 1 records"):
+    with pytest.raises(SourceUnavailableError, match="showed 1 record "):
         looked(seconds(1, 2), (DESC, seconds(2, 1)), (ASC, seconds(1, 2, 3)))
 
 

@@ -117,7 +117,7 @@ def test_table_has_a_line_for_each_span() -> None:
         ["missing", "0"],
     ]
     assert lines[-2:] == [
-        "2 windows (0 empty, 1 not recounted), 7 records, 1 gaps, 0 foreign windows",
+        "2 windows (0 empty, 1 not recounted), 7 records, 1 gap, 0 foreign windows",
         "first 2026-11-01T00:00:00Z, last 2026-11-01T12:00:00Z, complete without a gap up to 2026-11-01T12:00:00Z",
     ]
     assert coverage_table(covered((0, 1))).endswith("first none, last none, complete without a gap up to none\n")

@@ -198,7 +198,7 @@ def test_entry_of_a_killed_attempt_may_overlap_what_is_loaded(
 
 
 def test_everything_is_looked_at_once_a_week(looks: Looks, store: CountingStore, target: LoadTarget) -> None:
-    """A commit without an entry, by an earlier release, is delayed, not lost."""
+    """A commit without an entry, by a version before 1.0.0rc1, is delayed, not lost."""
     commit(store, window(20), records_in(window(20), 1, "silent"))
     for hours in range(1, 7 * 24, 12):
         assert looks.load(NOW + hours * HOUR).loaded == ()

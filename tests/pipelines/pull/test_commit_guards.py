@@ -57,7 +57,7 @@ def test_replacement_that_lacks_a_committed_record_fails(store: LocalStore) -> N
     """A replacement that lacks a committed record fails and changes nothing, even if it has as many records."""
     _land(_fake_of(1, 2, 3), store, pull_spec())
     before = objects(store)
-    with pytest.raises(VerificationError, match="no longer returns 1 committed records"):
+    with pytest.raises(VerificationError, match="no longer returns 1 committed record of"):
         _land(_fake_of(2, 3, 4, 5), store, pull_spec(attempt_id="two", replace=True))
     assert objects(store) == before
 
@@ -85,7 +85,7 @@ def test_resumed_replacement_compares_adopted_records(monkeypatch: pytest.Monkey
         kill(other, replacing, store)
         if is_refused:
             other.add(record_at("2026-10-26T23:59:59Z", "one more"))
-            with pytest.raises(VerificationError, match="no longer returns 1 committed records"):
+            with pytest.raises(VerificationError, match="no longer returns 1 committed record of"):
                 finish(other, replacing, store)
         else:
             assert finish(other, replacing, store).manifest.fetch.resumed_count > 0

@@ -153,7 +153,7 @@ def test_windows_keep_their_format_and_partition_date(fake: FakeCloudflare, stor
 
 @pytest.mark.integration
 def test_windows_with_other_filters_are_left_out(fake: FakeCloudflare, store: LocalStore) -> None:
-    """A lookback leaves out windows with other filters, which an earlier release allowed in one destination."""
+    """A lookback leaves out windows with other filters, which a version before 1.0.0rc1 allowed in one destination."""
     _land(fake, store, range(1), filters={"actor_email": "nobody@example.com"})
     store.remove([DATASET_KEY])
     store.create(DATASET_KEY, _day(0).dataset.to_bytes())

@@ -122,7 +122,7 @@ def test_first_commit_creates_the_descriptor_and_later_pulls_look_at_it_twice(
 
 @pytest.mark.integration
 def test_destination_without_descriptor_gets_that_of_its_newest_window(fake: FakeCloudflare, store: LocalStore) -> None:
-    """Windows that an earlier release landed decide what the destination holds, also for a run that adds nothing."""
+    """Windows without a descriptor, as before 1.0.0rc1, decide what it holds, also if a run adds nothing."""
     _land(fake, pull_spec(), store)
     expected = store.read(DESCRIPTOR)
     store.remove([DESCRIPTOR])
@@ -171,7 +171,7 @@ def test_damaged_descriptor_stops_a_pull(fake: FakeCloudflare, store: LocalStore
 @pytest.mark.integration
 @pytest.mark.parametrize("changes", [{"file_format": "csv"}, {"schema": "normalized"}, {"privacy": _rule(b"k" * 32)}])
 def test_foreign_window_is_found_and_replaced(changes: dict[str, Any], fake: FakeCloudflare, tmp_path: Path) -> None:
-    """A day in another form, landed by an earlier release, is severe until it is replaced in the dataset's form."""
+    """A day in another form, landed before 1.0.0rc1, is severe until it is replaced in the dataset's form."""
     store, other = LocalStore(str(tmp_path / "a")), LocalStore(str(tmp_path / "b"))
     _land(fake, pull_spec(), store)
     _land(fake, pull_spec(**NEXT_DAY, **changes), other)

@@ -168,7 +168,7 @@ def test_attempt_under_another_rule_is_not_resumed_and_must_be_replaced(
     for changed in (spec, spec._replace(replace=True)):
         with pytest.raises(CommitConflictError, match=r"holds another dataset than this pull .*: privacy rule"):
             finish(fake, changed, store, "again")
-    # Foreign windows, which an earlier release allowed, are left out and can be replaced.
+    # Foreign windows, which a version before 1.0.0rc1 allowed, are left out and can be replaced.
     store.remove([DATASET_KEY])
     store.create(DATASET_KEY, spec.dataset.to_bytes())
     with pytest.raises(CommitConflictError, match="committed under"):

@@ -55,7 +55,7 @@ def fake() -> FakeCloudflare:
 
 
 def _describe(store: LocalStore, spec: PullSpec) -> None:
-    """Makes the destination that of a spec: what it holds already is then foreign, as an earlier release allowed."""
+    """Makes the destination that of a spec: what it holds already is then foreign, as before 1.0.0rc1."""
     store.remove([DATASET_KEY])
     store.create(DATASET_KEY, spec.dataset.to_bytes())
 

@@ -106,7 +106,7 @@ def test_replacement_takes_the_new_time_of_a_record(store: LocalStore) -> None:
     third.add(record_at(LATE, "moved"))
     third.add(record_at(EARLY, "gone"))
     finish(first, SPEC, store, "first")
-    with pytest.raises(VerificationError, match="no longer returns 1 committed records"):
+    with pytest.raises(VerificationError, match="no longer returns 1 committed record of"):
         finish(second, SPEC._replace(replace=True), store, "second")
     outcome = finish(third, SPEC._replace(replace=True), store, "third")
     assert (outcome.manifest.generation, outcome.manifest.record_count) == (2, 8002)

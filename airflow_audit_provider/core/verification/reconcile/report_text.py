@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from airflow_audit_provider.core.verification.findings import as_table, printable
 from airflow_audit_provider.core.verification.reconcile.report import ListedRecord, ReconcileReport
-from airflow_audit_provider.core.windows.window import TimeWindow, format_instant
+from airflow_audit_provider.core.windows.window import TimeWindow, count_of, format_instant
 
 # A terminal page of records, and of files; the JSON has up to a thousand of each.
 _SHOWN = 20
@@ -30,7 +30,8 @@ def report_text(report: ReconcileReport) -> str:
     lines += [f"{name:22}{value}\n" for name, value in report.summary().items()]
     lines += [f"not committed: {TimeWindow(span.start, span.end)}\n" for span in report.uncommitted]
     lines += [
-        f"Logpush was off: {TimeWindow(span.start, span.end)}, {span.record_count} records\n" for span in report.off
+        f"Logpush was off: {TimeWindow(span.start, span.end)}, {count_of(span.record_count, 'record')}\n"
+        for span in report.off
     ]
     shown = report.findings[:_SHOWN]
     lines += [f"{printable(one.key)}: {printable(one.detail)}\n" for one in shown]
@@ -44,7 +45,7 @@ def _tables(report: ReconcileReport) -> Iterator[str]:
         records = getattr(report, name)
         if records:
             count = getattr(report, f"{name}_count")
-            yield f"\n{count} records or rows are {meaning}; the first of them:\n"
+            yield f"\nRecords or rows that are {meaning}: {count}; the first of them:\n"
             yield as_table([("time", "id", "detail"), *map(_cells, records[:_SHOWN])])
 
 

@@ -1,8 +1,8 @@
-"""The work of the command ``pull``: the pipeline of the landing operator, without a task around it.
+"""The run of the command ``pull``: the pipeline of the land operator, without a task around it.
 
 It is imported when the command runs, because Airflow takes seconds to import.
 
-Invariant: what it commits is what a task of the landing operator with ``partition_by`` commits, and either can continue
+Invariant: what it commits is what a task of the land operator with ``partition_by`` commits, and either can continue
 where the other one has stopped.
 """
 
@@ -28,7 +28,7 @@ from airflow_audit_provider._airflow.config import (
     settle_delay_or_configured,
 )
 from airflow_audit_provider._airflow.destinations import local_dataset_uri
-from airflow_audit_provider._airflow.observability.log_lines import count_of, window_text
+from airflow_audit_provider._airflow.observability.log_lines import window_text
 from airflow_audit_provider._airflow.range_report import range_line, range_summary
 from airflow_audit_provider._airflow.secrets import open_privacy
 from airflow_audit_provider.adapters.cloudflare.reader import AuditLogReader
@@ -40,7 +40,7 @@ from airflow_audit_provider.cli.arguments import (
     WHOLE_RANGE,
     CommandResult,
 )
-from airflow_audit_provider.cli.planning import hook_for, named_log
+from airflow_audit_provider.cli.plan_run import hook_for, named_log
 from airflow_audit_provider.cli.progress import PullProgress
 from airflow_audit_provider.core.archive.dataset import Dataset, read_dataset
 from airflow_audit_provider.core.archive.object_keys import DATASET_KEY
@@ -48,7 +48,7 @@ from airflow_audit_provider.core.limits import check_concurrency
 from airflow_audit_provider.core.windows.partitions import divide, whole_partitions
 from airflow_audit_provider.core.windows.readiness import whole_windows_start_at
 from airflow_audit_provider.core.windows.run_window import RunBounds, RunWindow, read_bound, resolve_run_window
-from airflow_audit_provider.core.windows.window import TimeWindow, format_instant
+from airflow_audit_provider.core.windows.window import TimeWindow, count_of, format_instant
 from airflow_audit_provider.exceptions import ConfigurationError
 from airflow_audit_provider.hooks.cloudflare import CloudflareHook
 from airflow_audit_provider.pipelines.dataset import form_upon
@@ -137,7 +137,7 @@ def _json_object(name: str, text: str | None, example: str) -> dict[str, Any] | 
         given = text
     if given is None or isinstance(given, dict):
         return given
-    raise ConfigurationError(f"{name} is no JSON object. Give it as the landing operator has it, such as {example}.")
+    raise ConfigurationError(f"{name} is no JSON object. Give it as the land operator has it, such as {example}.")
 
 
 def _windows(options: argparse.Namespace, spec: PullSpec, now: datetime) -> _Windows:

@@ -1,4 +1,4 @@
-"""The work of the command ``load``: the pipeline of the loading operators, without a task around it.
+"""The run of the command ``load``: the pipeline of the load operators, without a task around it.
 
 It is imported when the command runs, because Airflow takes seconds to import.
 
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TextIO
 
 from airflow_audit_provider._airflow.destinations import local_dataset_uri
-from airflow_audit_provider._airflow.observability.log_lines import count_of, load_line
+from airflow_audit_provider._airflow.observability.log_lines import load_line
 from airflow_audit_provider._airflow.warehouses import (
     open_delta_warehouse,
     open_iceberg_warehouse,
@@ -29,7 +29,7 @@ from airflow_audit_provider.cli.progress import LoadProgress
 from airflow_audit_provider.core.ports import Store
 from airflow_audit_provider.core.warehouse.port import Warehouse
 from airflow_audit_provider.core.windows.run_window import RunBounds, resolve_run_window
-from airflow_audit_provider.core.windows.window import TimeWindow
+from airflow_audit_provider.core.windows.window import TimeWindow, count_of
 from airflow_audit_provider.exceptions import ConfigurationError
 from airflow_audit_provider.pipelines.load import LoadOutcome, LoadSpec, load_committed
 from airflow_audit_provider.pipelines.stitched_load import load_stitched

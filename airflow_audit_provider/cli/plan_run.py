@@ -1,4 +1,4 @@
-"""The command ``plan``: its arguments, and the connection to Cloudflare that it uses.
+"""The run of the command ``plan``, and the connection to Cloudflare that it shares with other commands.
 
 It is imported when the command runs, because Airflow takes seconds to import and the other commands do without it.
 
