@@ -86,7 +86,7 @@ class ManifestIndex:
         self._folder = folder
         self._months: dict[str, Mapping[str, bytes]] = {}
         self._confirmed: set[str] = set()
-        self._memory = memory or IndexMemory()
+        self._memory = memory or IndexMemory(_MOST_BYTES)
         self._size_bytes = 0
 
     def close(self) -> None:

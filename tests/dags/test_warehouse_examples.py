@@ -82,7 +82,7 @@ def test_examples_fill_their_warehouses(tmp_path: Path) -> None:
             in_postgres = sorted(row[0] for row in connection.execute(query).fetchall())
     catalog = load_catalog("default", type="sql", uri=f"sqlite:///{tmp_path}/iceberg/catalog.db")
     in_iceberg = sorted(map(str, catalog.load_table("audit.cloudflare_audit_logs").scan().to_arrow()["id"].to_pylist()))
-    in_delta = sorted(DeltaTable(str(tmp_path / "delta")).to_pyarrow_table()["id"].to_pylist())
+    in_delta = sorted(map(str, DeltaTable(str(tmp_path / "delta")).to_pyarrow_table()["id"].to_pylist()))
     assert len(set(in_duckdb)) == 300
     assert in_duckdb == in_postgres == in_iceberg == in_delta
     assert "Who changed DNS this week?" in printed

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import fsspec
 import pytest
+from airflow.sdk import BaseOperator
 
 from airflow_audit_provider._airflow.destinations import check_destination, dataset_uri
 from airflow_audit_provider._airflow.warehouses import open_iceberg_warehouse
@@ -114,11 +117,13 @@ def test_different_folders_are_different_assets() -> None:
         CloudflareAuditLogsSealOperator,
         CloudflareAuditLogsToSqlOperator,
         CloudflareAuditLogsToIcebergOperator,
-        CloudflareAuditLogsToDeltaOperator,
+        partial(CloudflareAuditLogsToDeltaOperator, table="/data/delta"),
     ],
 )
 @pytest.mark.parametrize("destination", ["s3://audit/x#A", "/data/x?A"])
-def test_operator_refuses_such_a_destination_at_dag_parse(operator: type, destination: str) -> None:
+def test_operator_refuses_such_a_destination_at_dag_parse(
+    operator: Callable[..., BaseOperator], destination: str
+) -> None:
     """Each operator with a destination shows the error before any run, and leaves a template for the run."""
     with pytest.raises(ConfigurationError, match="does not name the same place"):
         operator(task_id="t", destination=destination)

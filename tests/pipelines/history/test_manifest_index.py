@@ -238,7 +238,8 @@ def test_indexes_that_fill_the_memory_together_are_not_all_kept(monkeypatch: pyt
     expected = _plain(coverage(store, END, write_index=True))
     months = sorted(key for key in store.objects if key.startswith(FOLDER))
     assert len(months) == 3
-    monkeypatch.setattr(index_pipeline, "_MOST_BYTES", 1000)
+    size_bytes = len(gzip.decompress(store.objects[months[0]]))
+    monkeypatch.setattr(index_pipeline, "_MOST_BYTES", size_bytes + size_bytes // 4)
     found = coverage(store, END)
     assert _findings(found) == [("manifest_index_ignored", key) for key in months[1:]]
     assert _plain(found) == expected
