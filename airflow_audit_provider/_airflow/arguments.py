@@ -23,6 +23,7 @@ from airflow_audit_provider.core.api.endpoints import (
 from airflow_audit_provider.core.limits import (
     MAX_CONCURRENCY,
     MIN_PART_BYTES,
+    SECURITY_LAKE,
     check_concurrency,
     check_history,
     check_length,
@@ -148,6 +149,33 @@ def check_partitioning(partition_by: str | None, reread_committed: bool, replace
             "reread_committed is given without partition_by. A run of one window always reads it again: leave "
             "reread_committed out."
         )
+
+
+def check_lake(layout: str, security_lake: Any, history: str | None) -> None:
+    """Raises ``ConfigurationError`` for arguments that do not go with the layout.
+
+    Values that are not rendered yet are checked in the run.
+    """
+    if (layout == SECURITY_LAKE) != (security_lake is not None):
+        given = "missing" if security_lake is None else "given"
+        raise ConfigurationError(
+            f"layout is {layout!r} and security_lake is {given}. Give layout='security_lake' together with "
+            "security_lake, a dict with bucket, source and region, or neither."
+        )
+    if layout == SECURITY_LAKE and history is not None:
+        raise ConfigurationError(
+            "layout='security_lake' is given with history='stitched'. Land each version of the API with a task and a "
+            "destination of its own; both may have the same source."
+        )
+    if isinstance(security_lake, Mapping) and not any(map(_has_template, security_lake.values())):
+        from airflow_audit_provider.core.archive.security_lake import ANY_STREAM, read_arguments
+
+        read_arguments(security_lake, _ANY_ACCOUNT_ID, ANY_STREAM)
+
+
+def _has_template(value: Any) -> bool:
+    """Returns whether Airflow renders a value; ``{class_uid}`` in a source is no template."""
+    return "{{" in value or "{%" in value if isinstance(value, str) else not is_rendered(value)
 
 
 def check_stitching(

@@ -85,11 +85,22 @@ def require_place(destination: object) -> None:
         )
 
 
-def store_from_connection(destination: str, conn_id: str | None, bounds: ReadBounds | None = None) -> Store:
+def store_from_connection(
+    destination: str, conn_id: str | None, bounds: ReadBounds | None = None, lake_bucket: str | None = None
+) -> Store:
     """Returns the object store at a destination, without a request to it.
 
-    With bounds it raises ``ReadLimitExceededError`` for what is beyond them.
+    With bounds it raises ``ReadLimitExceededError`` for what is beyond them. ``lake_bucket`` is the bucket of Security
+    Lake that has the parts, if the caller knows it; it is opened with the destination's connection.
     """
+    from airflow_audit_provider.adapters.storage.lake_store import LakeStore
+
+    home = _store_at(destination, conn_id, bounds)
+    used_conn_id = conn_id or split_uri(destination).netloc.rpartition("@")[0] or None
+    return LakeStore(home, lambda bucket: _store_at(bucket, used_conn_id, bounds), lake_bucket)
+
+
+def _store_at(destination: str, conn_id: str | None, bounds: ReadBounds | None) -> Store:
     from airflow.providers.common.compat.sdk import AirflowNotFoundException, ObjectStoragePath
 
     from airflow_audit_provider._airflow.file_systems import attach_file_system

@@ -20,7 +20,8 @@ import msgspec
 from airflow_audit_provider import __version__
 from airflow_audit_provider.adapters.clock import SystemClock
 from airflow_audit_provider.adapters.signing import Ed25519Signer
-from airflow_audit_provider.adapters.storage.fsspec_store import object_locks_of, store_from_uri
+from airflow_audit_provider.adapters.storage.fsspec_store import object_locks_of
+from airflow_audit_provider.adapters.storage.lake_store import destination_from_uri
 from airflow_audit_provider.cli.arguments import (
     EXIT_OK,
     EXIT_PROBLEM,
@@ -90,7 +91,7 @@ def _seal(options: argparse.Namespace) -> CommandResult:
     signer = Ed25519Signer(read_key_file(options.signing_key), earlier) if options.signing_key else None
     stamping = timestamper(options)
     acceptance = Acceptance(frozenset(options.accept_replaced or ()), options.accepted_by or "")
-    store = store_from_uri(options.destination)
+    store = destination_from_uri(options.destination)
     check_one_version(store)
     report = seal(
         store,
@@ -112,7 +113,7 @@ def _seal(options: argparse.Namespace) -> CommandResult:
 
 
 def _sweep(options: argparse.Namespace) -> CommandResult:
-    store = store_from_uri(options.destination)
+    store = destination_from_uri(options.destination)
     check_one_version(store)
     verifier, locks = seal_verifier(options), object_locks_of(store)
     report = sweep(store, SystemClock().now(), options.older_than, options.dry_run, locks, verifier)

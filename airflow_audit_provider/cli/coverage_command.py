@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from airflow_audit_provider.adapters.clock import SystemClock
-from airflow_audit_provider.adapters.storage.fsspec_store import store_from_uri
+from airflow_audit_provider.adapters.storage.lake_store import destination_from_uri
 from airflow_audit_provider.cli.arguments import (
     EXIT_OK,
     EXIT_PROBLEM,
@@ -67,7 +67,7 @@ def add_coverage(commands: Commands) -> None:
 
 def _coverage(options: argparse.Namespace) -> CommandResult:
     start, end = range_of(options)
-    clock, root = SystemClock(), store_from_uri(options.destination)
+    clock, root = SystemClock(), destination_from_uri(options.destination)
     now = clock.now()
     with ReadProgress(sys.stderr, clock) as progress:
         store = progress.observed(root)

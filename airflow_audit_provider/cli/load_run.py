@@ -23,7 +23,7 @@ from airflow_audit_provider._airflow.warehouses import (
     open_sql_warehouse,
 )
 from airflow_audit_provider.adapters.clock import SystemClock
-from airflow_audit_provider.adapters.storage.fsspec_store import store_from_uri
+from airflow_audit_provider.adapters.storage.lake_store import destination_from_uri
 from airflow_audit_provider.cli.arguments import EXIT_OK, SIGNAL_STATUS, CommandResult
 from airflow_audit_provider.cli.progress import LoadProgress
 from airflow_audit_provider.core.ports import Store
@@ -41,7 +41,7 @@ _SQL_TABLE, _ICEBERG_TABLE = "cloudflare_audit_logs", "audit.cloudflare_audit_lo
 
 def load(options: argparse.Namespace, output: TextIO) -> CommandResult:
     """Loads the windows that are committed and not loaded yet, and shows the progress on ``output``."""
-    store, clock, uri = store_from_uri(options.destination), SystemClock(), local_dataset_uri(options.destination)
+    store, clock, uri = destination_from_uri(options.destination), SystemClock(), local_dataset_uri(options.destination)
     spec = LoadSpec(options.dataset or uri, uri, _requested(options), now=clock.now())
     shown = StringIO() if options.quiet else output
     with closing(_warehouse(options)) as warehouse, LoadProgress(shown, clock) as progress:
@@ -61,7 +61,9 @@ def _load(
     if stitching is None:
         return load_committed(spec, store, warehouse, progress.loaded)
     root = options.destination.rstrip("/")
-    return load_stitched(spec, stitching, lambda name: store_from_uri(f"{root}/{name}"), warehouse, progress.loaded)
+    return load_stitched(
+        spec, stitching, lambda name: destination_from_uri(f"{root}/{name}"), warehouse, progress.loaded
+    )
 
 
 def _requested(options: argparse.Namespace) -> tuple[TimeWindow, ...] | None:

@@ -16,7 +16,7 @@ from typing import Any, TextIO, cast
 from airflow.providers.common.compat.sdk import Connection
 
 from airflow_audit_provider._airflow.connection import get_connection
-from airflow_audit_provider.adapters.storage.fsspec_store import store_from_uri
+from airflow_audit_provider.adapters.storage.lake_store import destination_from_uri
 from airflow_audit_provider.cli.progress import ReadProgress
 from airflow_audit_provider.core.api.query import AuditQuery
 from airflow_audit_provider.core.limits import CONN_TYPE, DEFAULT_CONN_ID
@@ -54,7 +54,7 @@ def hook_for(options: argparse.Namespace) -> CloudflareHook:
 
 def make_plan(options: argparse.Namespace, output: TextIO) -> Plan:
     """Plans a backfill as the arguments say, and shows the progress on ``output``."""
-    store = store_from_uri(options.destination)
+    store = destination_from_uri(options.destination)
     named = {name: getattr(options, name) for name in PlanOptions.__optional_keys__}
     given = cast("PlanOptions", {name: value for name, value in named.items() if value is not None})
     with closing(hook_for(options)) as hook:

@@ -96,6 +96,11 @@ def _add_form(parser: argparse.ArgumentParser) -> None:
         help="privacy rule of the land operator as a JSON object; the connection in its conn_id holds the key",
     )
     parser.add_argument(
+        "--security-lake",
+        metavar="JSON",
+        help="security_lake of the land operator as a JSON object: land as a custom source of Amazon Security Lake",
+    )
+    parser.add_argument(
         "--odd-records",
         choices=(KEEP_ODD_RECORDS, FAIL_ON_ODD_RECORDS),
         default=KEEP_ODD_RECORDS,

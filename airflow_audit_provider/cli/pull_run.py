@@ -33,6 +33,7 @@ from airflow_audit_provider._airflow.range_report import range_line, range_summa
 from airflow_audit_provider._airflow.secrets import open_privacy
 from airflow_audit_provider.adapters.cloudflare.reader import AuditLogReader
 from airflow_audit_provider.adapters.storage.fsspec_store import store_from_uri
+from airflow_audit_provider.adapters.storage.lake_store import LakeStore
 from airflow_audit_provider.cli.arguments import (
     EXIT_OK,
     EXIT_PROBLEM,
@@ -42,9 +43,9 @@ from airflow_audit_provider.cli.arguments import (
 )
 from airflow_audit_provider.cli.plan_run import hook_for, named_log
 from airflow_audit_provider.cli.progress import PullProgress
-from airflow_audit_provider.core.archive.dataset import Dataset, read_dataset
+from airflow_audit_provider.core.archive.dataset import Dataset, lake_for, read_dataset
 from airflow_audit_provider.core.archive.object_keys import DATASET_KEY
-from airflow_audit_provider.core.limits import check_concurrency
+from airflow_audit_provider.core.limits import HIVE, SECURITY_LAKE, check_concurrency
 from airflow_audit_provider.core.windows.partitions import divide, whole_partitions
 from airflow_audit_provider.core.windows.readiness import whole_windows_start_at
 from airflow_audit_provider.core.windows.run_window import RunBounds, RunWindow, read_bound, resolve_run_window
@@ -56,6 +57,8 @@ from airflow_audit_provider.pipelines.pull_range import RangeOutcome, RangeSpec,
 from airflow_audit_provider.pipelines.pull_spec import PullSpec
 from airflow_audit_provider.pipelines.stitching import check_one_version
 
+_LAKE_EXAMPLE = '{"bucket": "s3://bucket", "source": "cf_audit_{class_uid}", "region": "eu-central-1"}'
+
 
 class _Windows(NamedTuple):
     """The windows of the range that are settled, and those that are not yet."""
@@ -66,14 +69,15 @@ class _Windows(NamedTuple):
 
 def pull(options: argparse.Namespace, output: TextIO) -> CommandResult:
     """Lands the windows of the range that are not committed, and shows the progress on ``output``."""
-    store = store_from_uri(options.destination)
-    content = store.read(DATASET_KEY)
+    home = store_from_uri(options.destination)
+    content = home.read(DATASET_KEY)
     if content is None:
-        check_one_version(store)
+        check_one_version(home)
     held = read_dataset(content) if content is not None else None
     with closing(hook_for(options)) as hook:
         delay = settle_delay_or_configured(options.settle_delay)
         spec = _spec(options, hook, held, delay)
+        store = LakeStore(home, store_from_uri, spec.lake.bucket) if spec.lake else home
         windows = _windows(options, spec, hook.clock.now())
         if not windows.due:
             return _result(options, windows, RangeOutcome())
@@ -101,10 +105,14 @@ def _spec(options: argparse.Namespace, hook: CloudflareHook, held: Dataset | Non
     check_concurrency(concurrency)
     begins_at = history_starts_at(query.version)
     oldest_at = max(filter(None, (whole_windows_start_at(hook.clock.now()), begins_at)))
+    given_lake = _json_object("--security-lake", options.security_lake, _LAKE_EXAMPLE)
+    in_force = (held.layout or None) if held is not None else None
+    lake = lake_for(query, given_lake) if given_lake is not None else in_force
+    layout = SECURITY_LAKE if lake else HIVE
     return PullSpec(
         query=query,
         run_window=RunWindow(TimeWindow(oldest_at, oldest_at + timedelta(days=1)), "explicit bounds", oldest_at.date()),
-        part_format=form_upon(held, options.file_format, options.compression, options.schema, severity),
+        part_format=form_upon(held, options.file_format, options.compression, options.schema, severity, layout),
         attempt_id=uuid4().hex,
         settle_delay=delay,
         max_part_bytes=max_part_bytes_or_configured(None),
@@ -114,6 +122,7 @@ def _spec(options: argparse.Namespace, hook: CloudflareHook, held: Dataset | Non
         edges_pause=configured_edges_pause(),
         privacy=open_privacy(_json_object("--privacy", options.privacy, '{"drop": ["metadata"]}')),
         history_starts_at=begins_at,
+        lake=lake,
     )
 
 

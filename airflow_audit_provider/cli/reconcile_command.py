@@ -17,6 +17,7 @@ import msgspec
 from airflow_audit_provider.adapters.signing import Ed25519Signer
 from airflow_audit_provider.adapters.spill_file import SpillFile
 from airflow_audit_provider.adapters.storage.fsspec_store import store_from_uri
+from airflow_audit_provider.adapters.storage.lake_store import destination_from_uri
 from airflow_audit_provider.cli.arguments import (
     EXIT_OK,
     EXIT_PROBLEM,
@@ -121,7 +122,7 @@ def _reconcile(options: argparse.Namespace) -> CommandResult:
     if options.signing_key and not options.report_to:
         raise ConfigurationError("--signing-key signs the report that is kept. Give --report-to with it, or neither.")
     spec = _spec(options)
-    dataset = store_from_uri(options.destination)
+    dataset = destination_from_uri(options.destination)
     check_one_version(dataset)
     pulled = _land_range(options, spec) if options.pull else []
     report, repair = _compare(options, dataset, spec, is_last=not options.pull)

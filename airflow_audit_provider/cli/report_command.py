@@ -14,7 +14,7 @@ from typing import Literal
 import msgspec
 
 from airflow_audit_provider.adapters.clock import SystemClock
-from airflow_audit_provider.adapters.storage.fsspec_store import store_from_uri
+from airflow_audit_provider.adapters.storage.lake_store import destination_from_uri
 from airflow_audit_provider.cli.arguments import EXIT_OK, EXIT_PROBLEM, CommandResult, Commands, add_archive_command
 from airflow_audit_provider.cli.html_output import destination_name
 from airflow_audit_provider.cli.progress import ReadProgress
@@ -66,8 +66,8 @@ def _report(options: argparse.Namespace) -> CommandResult:
     anchors = trust_anchors(options)
     with ReadProgress(sys.stderr, SystemClock()) as progress:
         evidence = gather_evidence(
-            progress.observed(store_from_uri(destination)),
-            lambda folder: progress.observed(store_from_uri(f"{destination.rstrip('/')}/{folder.rstrip('/')}")),
+            progress.observed(destination_from_uri(destination)),
+            lambda folder: progress.observed(destination_from_uri(f"{destination.rstrip('/')}/{folder.rstrip('/')}")),
             anchors,
         )
     document = destination_report(destination_name(destination), evidence, now)

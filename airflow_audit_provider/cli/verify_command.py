@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 
 from airflow_audit_provider.adapters.clock import SystemClock
-from airflow_audit_provider.adapters.storage.fsspec_store import require_object_locks, store_from_uri
+from airflow_audit_provider.adapters.storage.fsspec_store import require_object_locks
+from airflow_audit_provider.adapters.storage.lake_store import destination_from_uri
 from airflow_audit_provider.cli.arguments import (
     EXIT_OK,
     EXIT_PROBLEM,
@@ -65,7 +66,7 @@ def add_verify(commands: Commands) -> None:
 
 
 def _verify(options: argparse.Namespace) -> CommandResult:
-    store = store_from_uri(options.destination)
+    store = destination_from_uri(options.destination)
     is_whole = options.start is None and options.end is None
     with ReadProgress(sys.stderr, SystemClock(), reads_all=is_whole) as progress:
         found = _verified(options, store, progress)
@@ -101,7 +102,7 @@ def _verified(options: argparse.Namespace, store: Store, progress: ReadProgress)
 
 
 def _stream_store(destination: str, version: str) -> Store:
-    return store_from_uri(f"{destination.rstrip('/')}/{version}")
+    return destination_from_uri(f"{destination.rstrip('/')}/{version}")
 
 
 def _lock_check(options: argparse.Namespace, store: Store) -> LockCheck | None:

@@ -21,6 +21,9 @@ DEFAULT_CONCURRENCY = 6
 MAX_CONCURRENCY = 64
 
 
+# Layouts of a dataset's parts.
+HIVE, SECURITY_LAKE = "hive", "security_lake"
+LAYOUTS = (HIVE, SECURITY_LAKE)
 KEEP_ODD_RECORDS, FAIL_ON_ODD_RECORDS = "keep", "fail"
 RECOUNT, EDGES, NO_VERIFICATION = "recount", "edges", "none"
 DEFAULT_EDGES_PAUSE = timedelta(seconds=30)

@@ -31,11 +31,15 @@ class PartColumns(NamedTuple):
 
 
 class RowForm(NamedTuple):
-    """The schema of rows, its minor version, and the severities of OCSF events that the user changed."""
+    """The schema of rows, its minor version, and the severities of OCSF events that the user changed.
+
+    ``page_rows`` bounds the pages of Parquet, see ``PartFormat.open_encoder``.
+    """
 
     schema: str
     minor: int
     severities: Overrides = ()
+    page_rows: int | None = None
 
 
 Encoder = JsonlEncoder | CsvEncoder | ParquetEncoder
@@ -44,7 +48,7 @@ Encoder = JsonlEncoder | CsvEncoder | ParquetEncoder
 def open_encoder(file_format: str, compression: str, version: ApiVersion, rows: RowForm) -> Encoder:
     """Returns an encoder for one new part of a choice that ``part_format`` has checked."""
     if file_format == "parquet":
-        return ParquetEncoder(compression, _rows(version, rows))
+        return ParquetEncoder(compression, _rows(version, rows), rows.page_rows)
     compressor = open_compressor(compression)
     if file_format == "csv":
         return CsvEncoder(compressor, _table_rows(version, rows))

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from importlib.util import find_spec
 
+from airflow_audit_provider.core.limits import HIVE, LAYOUTS, SECURITY_LAKE
 from airflow_audit_provider.exceptions import ConfigurationError
 
 RAW, NORMALIZED, OCSF = "raw", "normalized", "ocsf"
@@ -27,15 +28,19 @@ _SCHEMAS = {
     NORMALIZED: ("jsonl", "csv", "parquet"),
     **dict.fromkeys(OCSF_SCHEMAS, ("jsonl", "parquet")),
 }
+# "For custom sources, Security Lake supports OCSF version 1.3 and earlier" and "zstandard is preferred": AWS's user
+# guide of Security Lake.
+LAKE_SCHEMAS = (OCSF_1_3, OCSF_1_1)
 _EXTRAS = {"pyarrow": "parquet", "zstandard": "zstd"}
 
 
-def checked_compression(file_format: str, compression: str | None, schema: str) -> str:
-    """Checks a choice of all three; returns the compression, by default gzip, for Parquet zstd.
+def checked_compression(file_format: str, compression: str | None, schema: str, layout: str = HIVE) -> str:
+    """Checks a choice of all of them; returns the compression, by default gzip, for Parquet zstd.
 
-    Raises ``ConfigurationError`` for an unknown format, compression or schema, for a schema that the format cannot
-    hold, and for a library that is not installed.
+    Raises ``ConfigurationError`` for an unknown format, compression, schema or layout, for a schema that the format
+    cannot hold, a form that the layout cannot have, and for a library that is not installed.
     """
+    check_layout(layout, file_format, compression, schema)
     allowed = _COMPRESSIONS.get(file_format)
     if allowed is None:
         known = ", ".join(map(repr, _COMPRESSIONS))
@@ -60,6 +65,19 @@ def forms() -> Iterator[tuple[str, str, str]]:
             compression = _COMPRESSIONS[file_format][0]
             if _is_installed(_library_of(file_format, compression)):
                 yield file_format, compression, schema
+
+
+def check_layout(layout: str, file_format: str, compression: str | None, schema: str) -> None:
+    """Raises ``ConfigurationError`` for an unknown layout, and for a form that the layout cannot have."""
+    if layout not in LAYOUTS:
+        raise ConfigurationError(f"layout {layout!r} is unknown. Give one of {', '.join(map(repr, LAYOUTS))}.")
+    is_lake_form = file_format == "parquet" and compression in (None, "zstd") and schema in LAKE_SCHEMAS
+    if layout == SECURITY_LAKE and not is_lake_form:
+        raise ConfigurationError(
+            f"layout='security_lake' is given with file_format={file_format!r}, compression={compression!r} and "
+            f"schema={schema!r}. Amazon Security Lake takes Parquet with OCSF up to version 1.3: give "
+            "file_format='parquet', schema='ocsf-1.3' or 'ocsf-1.1', and zstd or no compression argument."
+        )
 
 
 def _check_schema(file_format: str, schema: str) -> None:

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 # 50 MB while they wait; its row groups have no bound by count, because a part has at most 25,000 records.
 _ROW_GROUP_BYTES = 16 << 20
 _READ_RECORDS = 1000
+# Half of what a page may have where its size is bounded.
+_PAGE_BYTES = 512 << 10
 
 
 class ParquetEncoder:
@@ -33,7 +35,7 @@ class ParquetEncoder:
     The columns wait until their row group is full.
     """
 
-    def __init__(self, compression: str, rows: Rows) -> None:
+    def __init__(self, compression: str, rows: Rows, page_rows: int | None = None) -> None:
         import pyarrow as pa
         from pyarrow import parquet
 
@@ -43,6 +45,9 @@ class ParquetEncoder:
         self._waiting: list[pa.RecordBatch] = []
         self._waiting_count = self._waiting_bytes = 0
         options = _writer_options(self._layout) | {"compression": compression}
+        if page_rows is not None:
+            # Arrow compares a page with its bound after so many rows.
+            options |= {"data_page_size": _PAGE_BYTES, "write_batch_size": page_rows}
         sink = pa.PythonFile(self._sink, mode="w")
         self._writer = parquet.ParquetWriter(sink, self._layout.schema, **options)
 

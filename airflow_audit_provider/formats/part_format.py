@@ -90,13 +90,23 @@ class PartFormat(msgspec.Struct, frozen=True):
         """The schema as a manifest states it; unset for ``raw``."""
         return UNSET if self.schema == RAW else TableSchema(self.schema, self.schema_version)
 
-    def open_encoder(self, version: ApiVersion) -> PartEncoder:
-        """Returns an encoder for one new part."""
+    def open_encoder(self, version: ApiVersion, page_rows: int | None = None) -> PartEncoder:
+        """Returns an encoder for one new part.
+
+        ``page_rows`` bounds the rows of Parquet that a page can grow by after it has reached half a MiB.
+        """
         from airflow_audit_provider.formats.codecs import RowForm, open_encoder
 
         minor = int(self.schema_version.split(".")[1])
-        rows = RowForm(self.schema, minor, self.severities)
+        rows = RowForm(self.schema, minor, self.severities, page_rows)
         return open_encoder(self.file_format, self.compression, version, rows)
+
+    def class_uids(self, version: ApiVersion, records: Sequence[AuditRecord], lines: bytes) -> Sequence[int]:
+        """Returns the number of the OCSF class of each record's event; for OCSF schemas only."""
+        from airflow_audit_provider.formats.ocsf.events import EventForm
+        from airflow_audit_provider.formats.tables import OcsfRows
+
+        return OcsfRows(version, EventForm(self.schema, self.severities)).class_uids(records, lines)
 
     def read(self, version: ApiVersion, content: bytes, first_event_ns: int | None = None) -> Iterator[AuditRecord]:
         """Yields the records of a part, whatever its schema, from the records' own text.

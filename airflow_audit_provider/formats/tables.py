@@ -24,7 +24,7 @@ from airflow_audit_provider.formats import arrow, nested
 from airflow_audit_provider.formats.lenient_json import readable
 from airflow_audit_provider.formats.normalized import columns as normalized
 from airflow_audit_provider.formats.normalized.decode import Table, normalize
-from airflow_audit_provider.formats.ocsf.events import Embed, EventForm, ocsf_events
+from airflow_audit_provider.formats.ocsf.events import Embed, EventForm, classes_of, ocsf_events
 from airflow_audit_provider.formats.ocsf.mapping import RAW_ATTRIBUTE
 
 _NS_PER_US, _NS_PER_MS = 1000, 1_000_000
@@ -214,6 +214,10 @@ class OcsfRows:
         """Returns the events as Arrow structs; free-form JSON stands in them as text."""
         events = self._events(records, self._normalized.table(records, lines), _as_text)
         return arrow.objects_to_arrow(self.layout.schema, events, len(records), RAW_ATTRIBUTE)
+
+    def class_uids(self, records: Sequence[AuditRecord], lines: bytes) -> Sequence[int]:
+        """Returns the number of the class of each event."""
+        return classes_of(self._normalized.table(records, lines), self._form)
 
     def _events(self, records: Sequence[AuditRecord], table: Table, embed: Embed) -> nested.Objects:
         times_ms = [record.event_ns // _NS_PER_MS for record in records]

@@ -17,6 +17,7 @@ from airflow.configuration import conf
 
 from airflow_audit_provider._airflow.arguments import (
     check_erasure,
+    check_lake,
     check_partitioning,
     check_privacy,
     check_query,
@@ -37,7 +38,7 @@ from airflow_audit_provider._airflow.garbage_collection import collector_paused
 from airflow_audit_provider._airflow.stitched_landing import StitchedLanding
 from airflow_audit_provider._airflow.task_errors import translate_task_errors
 from airflow_audit_provider.assets.audit_logs import audit_log_asset
-from airflow_audit_provider.core.limits import DEFAULT_CONN_ID, DEFAULT_PARTITION_KEY_FORMAT, KEEP_ODD_RECORDS
+from airflow_audit_provider.core.limits import DEFAULT_CONN_ID, DEFAULT_PARTITION_KEY_FORMAT, HIVE, KEEP_ODD_RECORDS
 from airflow_audit_provider.formats.ocsf.severity import checked_overrides
 from airflow_audit_provider.formats.options import checked_compression
 from airflow_audit_provider.links.audit_logs import CloudflareDashboardLink, CoverageLink, ManifestLink
@@ -75,13 +76,15 @@ class CloudflareAuditLogsToObjectStorageOperator(StitchedLanding):
         id, else of the connection's id (``account`` if the connection has both).
     :param api_version: ``v1`` or ``v2``; by default ``v2`` for an organization, else ``v1``. They return different
         records, so give each its own destination.
-    :param filters: the API's filters by Python or API name, for example ``{"actor_email": "a@example.com"}``.
-        (templated)
+    :param filters: the API's filters, for example ``{"actor_email": "a@example.com"}``. (templated)
     :param file_format: ``jsonl``, ``csv`` or ``parquet``.
     :param compression: ``gzip``, ``zstd`` or ``none``; by default gzip, for Parquet zstd.
     :param schema: ``raw``, the records as the API sent them; ``normalized``, one typed table for both versions;
         ``ocsf``, events of the Open Cybersecurity Schema Framework 1.8 (``ocsf-1.3`` and ``ocsf-1.1`` for these
         versions), not available as CSV. Each row of each schema holds the record's original text.
+    :param layout: ``hive``, folders of days and windows; ``security_lake``, a custom source of Amazon Security Lake.
+    :param security_lake: with that layout, a dict: ``bucket``, the URI of the lake's bucket; ``source``, a name with
+        ``{class_uid}`` for the class of events; ``region``; ``account_id``, by default ``external_<id>``. (templated)
     :param ocsf_severity: severities of OCSF events that differ from the documented ones, by the name of a rule or by
         ``resource:action``, for example ``{"credential_created": "High"}``.
     :param privacy: a dict: ``conn_id``, the connection whose password is the secret key; ``pseudonymise``, any of
@@ -107,11 +110,9 @@ class CloudflareAuditLogsToObjectStorageOperator(StitchedLanding):
     :param settle_delay: how long to wait after a window's end before reading it, because records arrive late. The
         defaults of ``settle_delay``, ``concurrency`` and ``max_part_bytes`` are set in section
         ``[cloudflare_audit_logs]`` of Airflow's configuration.
-    :param concurrency: how many requests of one task may be open at a time, 1 to 64; all share the connection's rate
-        limiter.
+    :param concurrency: how many requests of one task may be open at a time, 1 to 64; all share one rate limiter.
     :param max_part_bytes: size of a data object at which the next one is started, at least 1 MiB.
-    :param lookback: the period before the window's start in which committed windows are read again for late records; by
-        default none.
+    :param lookback: the period before the window's start in which committed windows are read again for late records.
     :param verify: ``edges`` requests the first and the last page again after a pause, and adds records that the reading
         lacks; ``recount`` reads the window a second time from its other end, reads it again if the two differ, and
         fails if they still do; ``none`` does neither. By default ``edges`` for a window that ended less than an hour
@@ -144,6 +145,7 @@ class CloudflareAuditLogsToObjectStorageOperator(StitchedLanding):
         "organization_id",
         "filters",
         "privacy",
+        "security_lake",
         "window_start",
         "window_end",
         "cut_over",
@@ -167,6 +169,8 @@ class CloudflareAuditLogsToObjectStorageOperator(StitchedLanding):
         file_format: str = "jsonl",
         compression: str | None = None,
         schema: str = "raw",
+        layout: str = HIVE,
+        security_lake: Mapping[str, str] | None = None,
         ocsf_severity: Mapping[str, str] | None = None,
         privacy: dict[str, Any] | None = None,
         window_start: datetime | date | str | None = None,
@@ -204,6 +208,7 @@ class CloudflareAuditLogsToObjectStorageOperator(StitchedLanding):
         self.file_format = file_format
         self.compression = compression
         self.schema = schema
+        self.layout, self.security_lake = layout, security_lake
         self.ocsf_severity = ocsf_severity
         self.privacy = privacy
         self.window_start = window_start
@@ -235,7 +240,8 @@ class CloudflareAuditLogsToObjectStorageOperator(StitchedLanding):
         self._reader: AuditLogReader | None = None
         self._edges_pause = configured_edges_pause()
         check_destination(destination)
-        checked_compression(file_format, compression, schema)
+        checked_compression(file_format, compression, schema, layout)
+        check_lake(layout, security_lake, history)
         checked_overrides(ocsf_severity, schema)
         check_times(window_length, self.settle_delay, lookback)
         check_tuning(self.concurrency, self.max_part_bytes, verify, odd_records)
@@ -326,7 +332,7 @@ class CloudflareAuditLogsToObjectStorageOperator(StitchedLanding):
 
         spec = self._pull_spec(run_window)
         # First, because it checks the destination, which a template may have rendered to anything.
-        store = store_from_connection(self._landing_at, self.destination_conn_id)
+        store = store_from_connection(self._landing_at, self.destination_conn_id, lake_bucket=spec.lake_bucket)
         observer = TaskObserver(self.log, self.hook.clock, spec, dataset_uri(self._landing_at), folds=folds)
         self._reader = reader = self.hook.reader(observer.on_step)
         self.query = spec.query
@@ -335,6 +341,7 @@ class CloudflareAuditLogsToObjectStorageOperator(StitchedLanding):
     def _pull_spec(self, run_window: RunWindow) -> PullSpec:
         from airflow_audit_provider._airflow.secrets import open_privacy
         from airflow_audit_provider.adapters.signing import Ed25519Verifier
+        from airflow_audit_provider.core.archive.dataset import lake_for
         from airflow_audit_provider.formats.part_format import part_format
         from airflow_audit_provider.pipelines.pull_spec import PullSpec
 
@@ -357,6 +364,7 @@ class CloudflareAuditLogsToObjectStorageOperator(StitchedLanding):
             history_starts_at=history_starts_at(query.version),
             erase_reason=self.erase_reason if self.erase else None,
             seal_verifier=Ed25519Verifier([self.public_key]) if self.public_key else None,
+            lake=lake_for(query, self.security_lake) if self.security_lake is not None else None,
         )
 
     def _query(self) -> AuditQuery:

@@ -11,10 +11,12 @@ from collections.abc import Mapping
 
 from airflow_audit_provider.core.archive.dataset import Dataset, check_one_dataset, dataset_of, read_dataset
 from airflow_audit_provider.core.archive.object_keys import DATASET_KEY, MANIFEST_FOLDER, newest_manifests
+from airflow_audit_provider.core.archive.security_lake import SecurityLake
 from airflow_audit_provider.core.archive.stitching import STITCHING_KEY, stream_folder
+from airflow_audit_provider.core.limits import HIVE, SECURITY_LAKE
 from airflow_audit_provider.core.ports import Store
-from airflow_audit_provider.exceptions import CommitConflictError
-from airflow_audit_provider.formats.options import RAW
+from airflow_audit_provider.exceptions import CommitConflictError, VerificationError
+from airflow_audit_provider.formats.options import OCSF_1_3, RAW, check_layout
 from airflow_audit_provider.formats.part_format import PartFormat, part_format
 from airflow_audit_provider.pipelines.committed import read_committed
 
@@ -28,6 +30,17 @@ def read_descriptor(store: Store, digest: str | None, expected: Dataset | None) 
     content = expected.to_bytes() if expected is not None and digest is not None else None
     is_expected = content is not None and digest == hashlib.md5(content, usedforsecurity=False).hexdigest()
     return content if is_expected else store.read(DATASET_KEY)
+
+
+def lake_in(descriptor: bytes | None) -> SecurityLake | None:
+    """Returns where the dataset's parts are in Security Lake, None for the ordinary layout.
+
+    A descriptor that cannot be read states nothing; the check of the dataset reports the damage.
+    """
+    try:
+        return (read_dataset(descriptor).layout or None) if descriptor is not None else None
+    except VerificationError:
+        return None
 
 
 def check_dataset(store: Store, pulled: Dataset) -> None:
@@ -76,8 +89,15 @@ def form_upon(
     compression: str | None,
     schema: str | None,
     ocsf_severity: Mapping[str, str] | None = None,
+    layout: str = HIVE,
 ) -> PartFormat:
-    """Returns the form of a pull: what is None is that of the dataset that the destination holds, or the default."""
+    """Returns the form of a pull: what is None is that of the dataset that the destination holds, or the default.
+
+    The default is Parquet with OCSF 1.3 in Security Lake, else raw JSON Lines.
+    """
+    defaults = ("parquet", OCSF_1_3) if layout == SECURITY_LAKE else ("jsonl", RAW)
     if held is not None:
-        file_format, schema = file_format or held.file_format, schema or held.schema
-    return part_format(file_format or "jsonl", compression, schema or RAW, ocsf_severity)
+        defaults = held.file_format, held.schema
+    file_format, schema = file_format or defaults[0], schema or defaults[1]
+    check_layout(layout, file_format, compression, schema)
+    return part_format(file_format, compression, schema, ocsf_severity)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator
 from itertools import islice
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from airflow_audit_provider.core.api.records import (
     ApiVersion,
@@ -27,7 +27,7 @@ from airflow_audit_provider.exceptions import StorageError
 from airflow_audit_provider.formats.part_format import PartEncoder, PartFormat
 from airflow_audit_provider.pipelines.observer import NullObserver, Observer, Phase
 
-_GROUP_RECORDS = 1000
+GROUP_RECORDS = 1000
 # Only closed parts survive a killed attempt, so this bounds how many records are requested twice.
 PART_RECORDS = 25_000
 _NULL_OBSERVER = NullObserver()
@@ -41,11 +41,22 @@ class Stage(Protocol):
         ...
 
 
+class OfClass(NamedTuple):
+    """OCSF class of a part's events, and what bounds its pages (``PartFormat.open_encoder``); None if neither does."""
+
+    class_uid: int | None = None
+    page_rows: int | None = None
+
+
+_ANY_CLASS = OfClass()
+
+
 class PartWriter:
     """Writes records into parts of at most about ``max_part_bytes`` and 25,000 records under a staging prefix.
 
     A part ends at the first group boundary at or past a bound. Raises ``ConfigurationError`` for a bound below
-    1 MiB, ``StorageError`` if the store refuses a write.
+    1 MiB, ``StorageError`` if the store refuses a write. ``of_class`` is what the records to come have in common
+    if each part has events of one class.
     """
 
     def __init__(
@@ -59,6 +70,7 @@ class PartWriter:
     ) -> None:
         check_part_size(max_part_bytes)
         self.parts: list[StagedPart] = []
+        self.of_class = _ANY_CLASS
         self._stage = stage
         self._prefix = prefix
         self._format = part_format
@@ -80,7 +92,7 @@ class PartWriter:
         The caller must consume all groups, because the digest of records covers them too.
         """
         remaining = iter(records)
-        while group := list(islice(remaining, _GROUP_RECORDS)):
+        while group := list(islice(remaining, GROUP_RECORDS)):
             self._records_digest.update(lines_of(group))
             yield group
         self.parts.append(part)
@@ -88,8 +100,8 @@ class PartWriter:
     def add(self, records: Iterable[AuditRecord]) -> None:
         """Adds records in order; encodes every full group."""
         self._pending.extend(records)
-        while len(self._pending) >= _GROUP_RECORDS:
-            group, self._pending = self._pending[:_GROUP_RECORDS], self._pending[_GROUP_RECORDS:]
+        while len(self._pending) >= GROUP_RECORDS:
+            group, self._pending = self._pending[:GROUP_RECORDS], self._pending[GROUP_RECORDS:]
             self._encode(group)
 
     def finish(self) -> list[StagedPart]:
@@ -109,7 +121,9 @@ class PartWriter:
     def _encode(self, group: list[AuditRecord]) -> None:
         if self._open is None:
             key = f"{self._prefix}part-{len(self.parts):05}"
-            self._open = _OpenPart(self._stage.stage(key), self._format.open_encoder(self._version))
+            class_uid, page_rows = self.of_class
+            encoder = self._format.open_encoder(self._version, page_rows)
+            self._open = _OpenPart(self._stage.stage(key), encoder, class_uid)
         group = self._open.place(group)
         lines = lines_of(group)
         self._records_digest.update(lines)
@@ -129,8 +143,9 @@ class PartWriter:
 class _OpenPart:
     """The part being written: its encoder, upload, digest and counts."""
 
-    def __init__(self, staged: StagedObject, encoder: PartEncoder) -> None:
+    def __init__(self, staged: StagedObject, encoder: PartEncoder, class_uid: int | None) -> None:
         self.size_bytes = 0
+        self._class_uid = class_uid
         self._staged = staged
         self._encoder = encoder
         self._digest = hashlib.sha256()
@@ -163,7 +178,7 @@ class _OpenPart:
         self._staged.close()
         first_ns, last_ns = self._event_bounds
         sha256 = self._digest.hexdigest()
-        counts = dict(self._encoder.type_mismatches), self._odd_records
+        counts = dict(self._encoder.type_mismatches), self._odd_records, self._class_uid
         return StagedPart(self._staged.key, self.size_bytes, sha256, self.record_count, first_ns, last_ns, *counts)
 
     def discard(self) -> None:

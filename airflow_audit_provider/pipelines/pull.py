@@ -29,6 +29,7 @@ from airflow_audit_provider.core.archive.compatibility import (
     check_same_format,
     check_same_privacy,
 )
+from airflow_audit_provider.core.archive.security_lake import check_length
 from airflow_audit_provider.core.limits import (
     EDGES,
     NO_VERIFICATION,
@@ -126,6 +127,8 @@ def _check_readable(spec: PullSpec, now: datetime) -> None:
     check_history_begun(spec.run_window.window, spec.history_starts_at)
     check_window_readable(spec.run_window.window, now, spec.settle_delay)
     check_no_personal_filters(spec.privacy_entry, spec.query.filters)
+    if spec.lake is not None:
+        check_length(spec.run_window.window)
 
 
 def _plan(spec: PullSpec, around: Surroundings, now: datetime) -> PlannedPull:

@@ -173,7 +173,7 @@ def _erasure(planned: PlannedPull, store: Store) -> Erasure | UnsetType:
     committed, reason = planned.committed, planned.spec.erase_reason
     if committed is None or reason is None:
         return UNSET
-    stored = set(store.list_keys(planned.keys.partition))
+    stored = {key for folder in planned.keys.part_folders for key in store.list_keys(folder)}
     numbers = range(1, committed.manifest.generation + 1)
     manifests = [read_committed(store, planned.keys.manifest(number)).manifest for number in numbers]
     parts = {part.key: part for manifest in manifests for part in manifest.parts if part.key in stored}
@@ -200,4 +200,5 @@ def _draft_manifest(planned: PlannedPull, staged: StagedRecords, erased: Erasure
         table=spec.part_format.table,
         privacy=spec.privacy_entry,
         erased=erased,
+        layout=spec.lake or UNSET,
     )

@@ -8,12 +8,15 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
+from msgspec import UNSET
+
 from airflow_audit_provider.core.api.query import AuditQuery
 from airflow_audit_provider.core.api.records import AuditRecord
 from airflow_audit_provider.core.archive.checkpoint import ResumeKey
 from airflow_audit_provider.core.archive.commit import CommittedManifest
 from airflow_audit_provider.core.archive.dataset import Dataset, dataset_with
 from airflow_audit_provider.core.archive.object_keys import WindowKeys
+from airflow_audit_provider.core.archive.security_lake import SecurityLake
 from airflow_audit_provider.core.limits import (
     DEFAULT_CONCURRENCY,
     DEFAULT_EDGES_PAUSE,
@@ -36,6 +39,7 @@ class PullSpec(NamedTuple):
     ``edges_pause`` precedes the second look at the edges.
     ``odd_records`` says whether records that break the API's contract are kept or fail the pull.
     ``seal_verifier`` verifies the seals that accept an erasure, before a run that does not erase removes sealed parts.
+    ``lake`` is where the parts go in Security Lake, None for the ordinary layout.
     """
 
     query: AuditQuery
@@ -53,6 +57,7 @@ class PullSpec(NamedTuple):
     erase_reason: str | None = None
     odd_records: str = KEEP_ODD_RECORDS
     seal_verifier: SignatureVerifier | None = None
+    lake: SecurityLake | None = None
 
     @property
     def privacy_entry(self) -> MaybeAppliedPrivacy:
@@ -63,7 +68,13 @@ class PullSpec(NamedTuple):
     def dataset(self) -> Dataset:
         """The dataset that the pulled window belongs to."""
         form = self.part_format
-        return dataset_with(self.query, form.file_format, form.schema, form.schema_version, self.privacy_entry)
+        layout = self.lake or UNSET
+        return dataset_with(self.query, form.file_format, form.schema, form.schema_version, self.privacy_entry, layout)
+
+    @property
+    def lake_bucket(self) -> str | None:
+        """The bucket of Security Lake that has the parts, None for the ordinary layout."""
+        return None if self.lake is None else self.lake.bucket
 
     @property
     def is_erasure(self) -> bool:
@@ -117,7 +128,7 @@ def plan_upon(spec: PullSpec, committed: CommittedManifest | None) -> PlannedPul
         spec = spec._replace(run_window=spec.run_window._replace(partition_date=manifest.partition_date))
         if manifest.table and not spec.replace:
             spec = spec._replace(part_format=committed_format(manifest, spec.part_format.severities))
-    keys = WindowKeys(spec.run_window.window, spec.run_window.partition_date)
+    keys = WindowKeys(spec.run_window.window, spec.run_window.partition_date, spec.lake)
     return PlannedPull(spec, committed, keys, _resume_key(spec, committed))
 
 
@@ -133,4 +144,5 @@ def _resume_key(spec: PullSpec, committed: CommittedManifest | None) -> ResumeKe
         base_sha256=None if committed is None else committed.sha256,
         schema=spec.part_format.resume_name,
         privacy=spec.privacy_entry or None,
+        layout=spec.lake,
     )

@@ -56,10 +56,12 @@ def start_or_resume(planned: PlannedPull, area: StagingArea, now: datetime, obse
     """Returns the start point upon the furthest checkpoint whose parts are intact, else a fresh start.
 
     A recount of late records always starts fresh: it compares all records of the window, and only the late ones are
-    staged.
+    staged. So does a replacement in Security Lake: records are compared with the committed ones in the order of time,
+    and parts of several classes are not in that order.
     """
     checkpoint = None
-    if not (planned.spec.verify == RECOUNT and planned.is_addition):
+    is_recount = planned.spec.verify == RECOUNT and planned.is_addition
+    if not is_recount and not (planned.spec.lake and planned.spec.replace):
         settled_at = planned.window.settled_at(planned.spec.settle_delay)
         checkpoint = area.find_checkpoint(planned.resume_key, settled_at)
     if checkpoint is not None:

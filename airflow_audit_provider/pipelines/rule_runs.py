@@ -13,7 +13,8 @@ import msgspec
 from airflow_audit_provider.core.api.records import ApiVersion, AuditRecord
 from airflow_audit_provider.core.archive.commit import CommittedManifest
 from airflow_audit_provider.core.archive.manifest import Part
-from airflow_audit_provider.core.archive.object_keys import WindowKeys, part_generation_in
+from airflow_audit_provider.core.archive.object_keys import WindowKeys
+from airflow_audit_provider.core.archive.part_names import part_generation_in
 from airflow_audit_provider.core.ports import Store
 from airflow_audit_provider.core.warehouse.alerts import Alert, AlertRecord, alert_of, read_alerts, write_alerts
 from airflow_audit_provider.core.warehouse.detection_plan import DetectionWork, rules_after

@@ -19,6 +19,7 @@ from airflow_audit_provider.core.archive.unique_ids import DuplicateGuard
 from airflow_audit_provider.core.limits import FAIL_ON_ODD_RECORDS, RECOUNT
 from airflow_audit_provider.core.windows.window import format_ns
 from airflow_audit_provider.exceptions import SourceProtocolError
+from airflow_audit_provider.pipelines.class_writer import ClassWriter
 from airflow_audit_provider.pipelines.committed import committed_record_filter
 from airflow_audit_provider.pipelines.observer import Observer
 from airflow_audit_provider.pipelines.part_writer import PartWriter
@@ -51,9 +52,8 @@ class StagedRecords:
         self._committed = committed_record_filter(
             area.store, planned.committed, spec.replace, self._duplicates.add_missing
         )
-        self._writer = PartWriter(
-            area, area.prefix, spec.part_format, spec.query.version, spec.max_part_bytes, observer
-        )
+        writer = PartWriter(area, area.prefix, spec.part_format, spec.query.version, spec.max_part_bytes, observer)
+        self._writer = ClassWriter(writer, spec.part_format, spec.query.version) if spec.lake else writer
 
     @property
     def parts(self) -> list[StagedPart]:
@@ -120,6 +120,10 @@ class StagedRecords:
     def finish(self) -> None:
         """Closes the last part."""
         self._writer.finish()
+        if isinstance(self._writer, ClassWriter) and self._planned.is_addition:
+            # In the order of the parts, as they are read back.
+            written_ids = self._writer.written_ids
+            self.added_ids[len(self.added_ids) - len(written_ids) :] = written_ids
 
     def discard(self) -> None:
         """Discards the open part and the spilled ids; closed parts stay."""

@@ -228,7 +228,8 @@ class StagingArea:
 
     def list_published(self, parts: Iterable[Part]) -> list[str]:
         """Lists the window's published objects; returns the keys of parts that are not there with their size."""
-        self._published = sizes_of(self.store, [f"{self.keys.partition}part", *(part.key for part in parts)])
+        own = [f"{folder}part" for folder in self.keys.part_folders]
+        self._published = sizes_of(self.store, [*own, *(part.key for part in parts)])
         return [part.key for part in parts if self._published.get(part.key) != part.size_bytes]
 
     def _may_have_unreferenced_parts(self, committed: Manifest) -> bool:
@@ -236,8 +237,10 @@ class StagingArea:
 
         An attempt that published and was killed has left its staging, or, if it had one part only, is repeated by the
         next run that finds these records, or left to a sweep. A replacement that was killed has left the parts it
-        replaced.
+        replaced. In Security Lake, readers look at every object, so nothing is left to a sweep.
         """
+        if self.keys.lake is not None:
+            return True
         numbers = {self.keys.part_generation(part.key) for part in committed.parts}
         is_replacement = committed.generation > 1 and numbers <= {committed.generation}
         return bool(self._has_published or self._published is not None or self._staged_before or is_replacement)
@@ -265,8 +268,10 @@ class StagingArea:
         that are kept although a seal may have accepted their erasure, or because the seals cannot be trusted.
         """
         named = {part.key for part in committed.parts}
-        published = self.store.list_keys(self.keys.partition) if self._published is None else self._published
-        unnamed = [key for key in published if key.startswith(self.keys.partition) and key not in named]
+        published = self._published
+        if published is None:
+            published = {key: 0 for folder in self.keys.part_folders for key in self.store.list_keys(folder)}
+        unnamed = [key for key in published if key not in named]
         self._published = None
         generations = [(key, self.keys.part_generation(key)) for key in unnamed]
         ended = [key for key, number in generations if number is not None and number <= committed.generation]

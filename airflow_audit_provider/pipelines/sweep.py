@@ -18,21 +18,24 @@ from airflow_audit_provider.core.archive.checkpoint import read_checkpoint
 from airflow_audit_provider.core.archive.commit_log import LEAST_ACTIVE, active_windows, expired_entries, log_entries
 from airflow_audit_provider.core.archive.object_keys import (
     COMMIT_LOG_FOLDER,
+    DATASET_KEY,
     MANIFEST_FOLDER,
     PARTITION_START,
     STAGING_FOLDER,
     UNFINISHED_FOLDER,
     WindowKeys,
     newest_manifests,
-    part_digest,
     unfinished_since,
     window_in,
 )
+from airflow_audit_provider.core.archive.part_names import part_digest
+from airflow_audit_provider.core.archive.security_lake import SecurityLake
 from airflow_audit_provider.core.ports import ObjectLock, ObjectLockReader, Store
 from airflow_audit_provider.core.verification.envelopes import SignatureVerifier
 from airflow_audit_provider.core.windows.window import TimeWindow
 from airflow_audit_provider.exceptions import ConfigurationError, StorageError, StorageUnavailableError
 from airflow_audit_provider.pipelines.committed import read_committed
+from airflow_audit_provider.pipelines.dataset import lake_in
 from airflow_audit_provider.pipelines.observer import KeptPart
 from airflow_audit_provider.pipelines.sealed_parts import SealedParts
 from airflow_audit_provider.pipelines.staging_area import HELD_BYTES, AttemptMarker
@@ -87,8 +90,9 @@ def sweep(
     # publishes and commits meanwhile is therefore active in the second listing, or its manifest is in the third; in
     # another order its parts could look unreferenced. The commit log may be listed at any time: what it does not show
     # yet, it shows after the removal.
-    sizes_by_key = dict(store.list_sizes(""))
-    published = _published(sizes_by_key)
+    lake = lake_in(store.read(DATASET_KEY))
+    sizes_by_key = dict(store.list_sizes("")) | _in_lake(store, lake)
+    published = _published(sizes_by_key, lake)
     staged = _staged(store)
     active = {window for window, sizes in staged.items() if now - _last_activity_at(store, sizes) <= older_than}
     newest = newest_manifests(store.list_keys(MANIFEST_FOLDER))
@@ -173,17 +177,27 @@ def _check_age(older_than: object) -> None:
         )
 
 
-def _published(sizes_by_key: Mapping[str, int]) -> _Sizes:
+def _in_lake(store: Store, lake: SecurityLake | None) -> dict[str, int]:
+    """Returns the sizes of the objects in the dataset's folders in Security Lake."""
+    folders = lake.folders() if lake is not None else ()
+    return {key: size_bytes for folder in folders for key, size_bytes in store.list_sizes(folder)}
+
+
+def _published(sizes_by_key: Mapping[str, int], lake: SecurityLake | None) -> _Sizes:
     """Returns the parts by window; objects whose key is not a part key are skipped."""
     found: _Sizes = defaultdict(dict)
     for key, size_bytes in sizes_by_key.items():
-        window = _window_of_part(key)
+        window = _window_of_part(key, lake)
         if window is not None:
             found[window][key] = size_bytes
     return found
 
 
-def _window_of_part(key: str) -> TimeWindow | None:
+def _window_of_part(key: str, lake: SecurityLake | None) -> TimeWindow | None:
+    if lake is not None:
+        window = window_in(key)
+        is_own = window is not None and WindowKeys(window, window.start.date(), lake).part_generation(key) is not None
+        return window if is_own else None
     day, _, rest = key.removeprefix(PARTITION_START).partition("/")
     window = window_in(rest)
     try:

@@ -20,7 +20,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from airflow_audit_provider.core.archive.dataset import dataset_of
-from airflow_audit_provider.core.archive.manifest import Part
+from airflow_audit_provider.core.archive.manifest import Manifest, Part
 from airflow_audit_provider.core.archive.object_keys import (
     DATASET_KEY,
     LONG_WINDOW_FOLDER,
@@ -58,7 +58,7 @@ from airflow_audit_provider.core.verification.seals import (
 from airflow_audit_provider.core.verification.timestamps import SealTime, SealTimes, TimestampVerifier
 from airflow_audit_provider.core.windows.window import EARLIEST_AT, LATEST_AT, TimeWindow
 from airflow_audit_provider.exceptions import ConfigurationError
-from airflow_audit_provider.pipelines.dataset import read_descriptor
+from airflow_audit_provider.pipelines.dataset import lake_in, read_descriptor
 from airflow_audit_provider.pipelines.manifest_index import IndexCheck
 from airflow_audit_provider.pipelines.neighbourhood import days_of, is_near, list_around, manifest_folder
 from airflow_audit_provider.pipelines.parts_side_by_side import OpenWindow, PartsSideBySide
@@ -256,7 +256,15 @@ class _Verifier:
         self._range = time_range
         self._is_near = is_near(time_range)
         partitions = [f"{PARTITION_START}{day}/" for day in days_of(time_range)] if self._is_near else [""]
-        self._sizes = dict(item for sizes in each(self._list_sizes, partitions) for item in sizes)
+        self._sizes = self._list_all(partitions)
+        self._top = store.present(_TOP_LEVEL) if self._is_near else dict.fromkeys(_TOP_LEVEL)
+        # A range with ordinary parts has no others, so the descriptor need not be read for this.
+        is_ordinary = bool(self._sizes) if self._is_near else DATASET_KEY not in self._sizes
+        self._descriptor = None if is_ordinary or DATASET_KEY not in self._top else store.read(DATASET_KEY)
+        self._lake = lake_in(self._descriptor)
+        if self._lake is not None:
+            partitions = self._lake.folders_of(time_range) if self._is_near else self._lake.folders()
+            self._sizes |= self._list_all(partitions)
         # Sizes of parts in other partitions; an object there that no manifest names is not in the range.
         self._other_sizes: dict[str, int] = {}
         self._partitions = set(partitions)
@@ -264,7 +272,6 @@ class _Verifier:
         self._manifest_folders: set[str] = set()
         # Read before the manifests are listed, see pipelines/manifest_index.
         self._index_check = IndexCheck(store, self._sizes)
-        self._top = store.present(_TOP_LEVEL) if self._is_near else dict.fromkeys(_TOP_LEVEL)
         self.manifest_keys = set(self._list_manifests())
         self._dataset: DatasetCheck | None = None
         sealed = self._read_seals(by_index=by_index, has_whole_seals=has_whole_seals)
@@ -282,6 +289,9 @@ class _Verifier:
 
     def _list_sizes(self, prefix: str) -> list[tuple[str, int]]:
         return list(self._store.list_sizes(prefix))
+
+    def _list_all(self, prefixes: Iterable[str]) -> dict[str, int]:
+        return dict(item for sizes in each(self._list_sizes, list(prefixes)) for item in sizes)
 
     def _list_manifests(self) -> list[str]:
         if not self._is_near:
@@ -308,7 +318,7 @@ class _Verifier:
         """
         if self._dataset is None:
             expected = dataset_of(newest.manifest) if newest is not None else None
-            content = read_descriptor(self._store, self._top.get(DATASET_KEY), expected)
+            content = self._descriptor or read_descriptor(self._store, self._top.get(DATASET_KEY), expected)
             self._dataset = DatasetCheck(content)
             self._sizes.update({} if content is None else {DATASET_KEY: len(content)})
             self.findings[:0] = self._dataset.findings(self.manifest_keys)
@@ -379,7 +389,7 @@ class _Verifier:
 
     def _list_partitions_of(self, chain: Chain) -> None:
         """Lists the partitions of a window whose local date is not a date of the range."""
-        partitions = {f"{PARTITION_START}{one.manifest.partition_date}/" for one in chain.generations}
+        partitions = {partition for one in chain.generations for partition in _partitions_of(one.manifest)}
         for partition in partitions - self._partitions if self._is_near else ():
             self._other_sizes.update(self._list_sizes(partition))
             self._partitions.add(partition)
@@ -421,7 +431,12 @@ class _Verifier:
         """
         found: dict[TimeWindow, list[str]] = defaultdict(list)
         for key in self._sizes:
-            window, day = window_in(key), partition_date_in(key)
+            window = window_in(key)
+            if window is not None and self._lake is not None and not window.overlaps(self._range):
+                # A window has objects only in the folders of its own days, and those of the range were listed.
+                found[window].append(key)
+                continue
+            day = partition_date_in(key)
             if window is None or day is None or day == window.start.date() or window.overlaps(self._range):
                 continue
             starts_at = datetime.combine(day, time(), UTC)
@@ -444,6 +459,11 @@ class _Verifier:
 
     def _digest(self, key: str) -> str:
         return hashlib.sha256(self._store.read(key) or b"").hexdigest()
+
+
+def _partitions_of(manifest: Manifest) -> list[str]:
+    keys = manifest.keys
+    return [f"{PARTITION_START}{manifest.partition_date}/"] if keys.lake is None else keys.part_folders
 
 
 def _by_window(keys: Iterable[str]) -> dict[TimeWindow, list[str]]:

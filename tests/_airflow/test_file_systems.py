@@ -16,6 +16,8 @@ from airflow_audit_provider._airflow import file_systems
 from airflow_audit_provider._airflow.destinations import store_from_connection
 from airflow_audit_provider._airflow.file_systems import PROVIDER_SCHEMES, attach_file_system
 from airflow_audit_provider.adapters.storage.fsspec_store import FsspecStore, LocalStore
+from airflow_audit_provider.adapters.storage.lake_store import LakeStore
+from airflow_audit_provider.core.ports import Store
 from airflow_audit_provider.exceptions import ConfigurationError
 
 CONNECTIONS: dict[str, dict[str, Any]] = {
@@ -95,14 +97,20 @@ def _options(file_system: Any) -> dict[str, str]:
 def test_destination_with_a_connection_is_opened_by_it(connected: tuple[str, str]) -> None:
     """A destination that names its connection in the URI uses the same file system."""
     scheme, conn_id = connected
-    store = store_from_connection(f"{scheme}://{conn_id}@bucket/audit", None)
+    store = _home_of(store_from_connection(f"{scheme}://{conn_id}@bucket/audit", None))
     assert isinstance(store, FsspecStore)
     assert store._fs is ObjectStoragePath(f"{scheme}://bucket/audit", conn_id=conn_id).fs
 
 
+def _home_of(store: Store) -> Store:
+    """Returns the store of the destination itself; the parts of a dataset may be in Security Lake."""
+    assert isinstance(store, LakeStore)
+    return store.home
+
+
 def test_local_destination_is_the_file_system_of_airflow() -> None:
     """A local path has the same class with the same settings."""
-    assert isinstance(store_from_connection("file:///data/audit", None), LocalStore)
+    assert isinstance(_home_of(store_from_connection("file:///data/audit", None)), LocalStore)
     expected = get_fs("file")
     attached = attach("file").fs
     assert (type(attached), attached.storage_options) == (type(expected), expected.storage_options)

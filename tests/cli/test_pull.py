@@ -14,6 +14,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pytest
 
 from airflow_audit_provider.cli.__main__ import main
@@ -222,6 +223,25 @@ def test_interrupted_pull_continues_where_it_stopped(
     assert landed_ids(tmp_path) == true_ids(slow, 21, 1)
     # Thirty pages, and at most some at the edges of what was interrupted again.
     assert asked + 5 < len(slow.requests) < 60
+
+
+def test_pull_into_security_lake_is_continued_as_it_is(
+    fake: FakeCloudflare, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The command lands OCSF 1.3 in the lake; without the argument it continues there, with another one it refuses."""
+    home, bucket = tmp_path / "home", tmp_path / "bucket"
+    lake = {"bucket": str(bucket), "source": "cf_{class_uid}", "region": "eu-central-1"}
+    assert pull(home, 3, 2, "--security-lake", json.dumps(lake)) == 0
+    assert pull(home, 2, 1) == 0
+    read = f"'{bucket}/ext/*/region=eu-central-1/accountId=external_{ACCOUNT_ID}/*/*.parquet'"
+    found = duckdb.connect().execute(f"SELECT metadata.uid FROM {read} WHERE metadata.version = '1.3.0'").fetchall()
+    assert sorted(row[0] for row in found) == sorted(true_ids(fake, 3, 1))
+    capsys.readouterr()
+    assert pull(home, 1, 0, "--security-lake", json.dumps(lake | {"region": "us-east-1"})) != 0
+    assert "The destination holds another dataset" in capsys.readouterr().err
+    assert pull(home, 1, 0, "--security-lake", "[]") != 0
+    assert "--security-lake is no JSON object" in capsys.readouterr().err
+    assert main(["verify", str(home)]) == 0
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -23,7 +23,7 @@ DECLARATIONS = re.compile(
     r"airflow_audit_provider\.("
     r"exceptions|assets(\.audit_logs)?|links(\.audit_logs)?|adapters(\.clock|\.storage(\.(libraries|uris))?)?"
     r"|formats(\.(options|ocsf(\.severity)?))?"
-    r"|core(\.(limits|api(\.(endpoints|record_filter))?|watch(\.polling)?))?"
+    r"|core(\.(limits|archive(\.security_lake)?|windows(\.window)?|api(\.(endpoints|record_filter))?|watch(\.polling)?))?"
     r"|_airflow(\.(arguments|compat|config|deferral|destinations|garbage_collection|stitched_landing|task_errors))?"
     r"|operators(\.(audit_logs|changes|coverage|detect|plan|verify|seal|reconcile|report|warehouses))?"
     r"|sensors(\.audit_logs)?|triggers(\.(audit_logs|deadline))?)"

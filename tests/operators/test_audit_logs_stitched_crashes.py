@@ -34,7 +34,8 @@ def folders(task_setup: TaskSetup) -> Iterator[Path]:
 def _land_crashing(task_setup: TaskSetup, monkeypatch: pytest.MonkeyPatch, crash: CrashPoint) -> None:
     """Lands the day of the cut-over on a store that counts its operations and crashes at one."""
 
-    def crashing(destination: str, conn_id: str | None) -> Store:
+    def crashing(destination: str, conn_id: str | None, lake_bucket: str | None = None) -> Store:
+        assert lake_bucket is None
         return CrashingStore(_open(destination, conn_id), crash)
 
     with monkeypatch.context() as patch:

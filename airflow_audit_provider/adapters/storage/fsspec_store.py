@@ -92,7 +92,9 @@ def store_from_filesystem(
 
 def object_locks_of(store: Store) -> ObjectLockReader | None:
     """Returns the reader of a store's object locks, None if the store has none."""
-    return store.object_locks() if isinstance(store, FsspecStore) else None
+    # Of a store with parts in Security Lake, those at the destination are read.
+    home = getattr(store, "home", store)
+    return home.object_locks() if isinstance(home, FsspecStore) else None
 
 
 def require_object_locks(store: Store) -> ObjectLockReader:

@@ -13,6 +13,7 @@ import msgspec
 from airflow_audit_provider.core.api.query import AuditQuery
 from airflow_audit_provider.core.api.read_stats import ReadStats
 from airflow_audit_provider.core.archive.commit import StagedPart
+from airflow_audit_provider.core.archive.security_lake import SecurityLake
 from airflow_audit_provider.core.privacy.rule import AppliedPrivacy
 from airflow_audit_provider.core.windows.window import TimeWindow, from_seconds, second_of
 from airflow_audit_provider.exceptions import ConfigurationError
@@ -38,6 +39,7 @@ class ResumeKey(msgspec.Struct, frozen=True):
     schema: str = "raw"
     privacy: AppliedPrivacy | None = None
     layout_version: int = LAYOUT_VERSION
+    layout: SecurityLake | None = None
 
 
 class Checkpoint(msgspec.Struct, frozen=True):
@@ -63,7 +65,8 @@ class Checkpoint(msgspec.Struct, frozen=True):
         window = self.resume_key.window
         if not self.parts:
             return window
-        resumes_at = from_seconds(second_of(self.parts[-1].last_event_ns))
+        # Parts of several classes that were closed together overlap in time.
+        resumes_at = from_seconds(second_of(max(part.last_event_ns for part in self.parts)))
         return TimeWindow(max(window.start, resumes_at), window.end)
 
     def to_bytes(self) -> bytes:

@@ -91,7 +91,7 @@ class StagedPart(msgspec.Struct, frozen=True):
     """A closed part under its staging key; event times are nanoseconds since the epoch, both inclusive.
 
     ``type_mismatches`` counts, by column, the values whose type differs from the column's, ``odd_records`` the records
-    that break the API's contract, by kind.
+    that break the API's contract, by kind. ``class_uid`` is the class of its events if the layout separates classes.
     """
 
     staged_key: str
@@ -102,6 +102,7 @@ class StagedPart(msgspec.Struct, frozen=True):
     last_event_ns: int
     type_mismatches: dict[str, int] = {}
     odd_records: dict[str, int] = {}
+    class_uid: int | None = None
 
     def published_as(self, key: str) -> Part:
         """Returns the manifest's entry for this part under its final key."""
@@ -179,10 +180,12 @@ class CommitPlan:
         )
 
     def _parts(self) -> tuple[Part, ...]:
-        return tuple(
-            part.published_as(self._keys.part(self.generation, index, part.sha256, self._extension))
-            for index, part in enumerate(self._staged)
-        )
+        return tuple(part.published_as(self._key(index, part)) for index, part in enumerate(self._staged))
+
+    def _key(self, index: int, part: StagedPart) -> str:
+        if part.class_uid is None:
+            return self._keys.part(self.generation, index, part.sha256, self._extension)
+        return self._keys.lake_part(self.generation, index, part.sha256, part.class_uid, part.first_event_ns)
 
 
 def check_nothing_lost(committed: CommittedManifest, missing_count: int, is_erasure: bool = False) -> None:

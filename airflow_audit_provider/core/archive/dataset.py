@@ -8,14 +8,16 @@ Invariant: the descriptor is a function of any manifest of its dataset, so equal
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from airflow_audit_provider.core.api.query import AuditQuery
 from airflow_audit_provider.core.api.records import ApiVersion
 from airflow_audit_provider.core.archive.manifest import Manifest, canonical_json
 from airflow_audit_provider.core.archive.object_keys import DATASET_KEY
+from airflow_audit_provider.core.archive.security_lake import SecurityLake, read_arguments, stream_of
 from airflow_audit_provider.core.privacy.rule import MaybeAppliedPrivacy
 from airflow_audit_provider.exceptions import CommitConflictError, ConfigurationError, VerificationError
 
@@ -55,7 +57,8 @@ class Dataset(msgspec.Struct, frozen=True):
     """Properties that all windows of a destination have in common.
 
     Compression, the minor version of the schema and the length of windows may change within a dataset: no record is
-    missing from a query because of them. ``schema_major`` is 1 for the schema ``raw``.
+    missing from a query because of them. ``schema_major`` is 1 for the schema ``raw``, and ``layout`` unset for the
+    ordinary layout.
     """
 
     query: AuditQuery
@@ -64,13 +67,15 @@ class Dataset(msgspec.Struct, frozen=True):
     schema_major: int
     privacy: DatasetPrivacy | None
     dataset_version: int = DATASET_VERSION
+    # Omitted from the bytes when unset, so that a descriptor without it has the bytes it had before it existed.
+    layout: SecurityLake | UnsetType = UNSET
 
     def to_bytes(self) -> bytes:
         """Returns the descriptor's canonical bytes, see :func:`canonical_json`."""
         return canonical_json(self)
 
     def __str__(self) -> str:
-        return ", ".join(f"{fact.name} {fact.text}" for fact in self._facts())
+        return ", ".join(f"{fact.name} {fact.text}" for fact in self._facts() if fact.value is not UNSET)
 
     def differences_from(self, other: Dataset) -> list[str]:
         """Returns each property in which this dataset differs from another one, as ``filters a=b, not none``."""
@@ -97,15 +102,21 @@ class Dataset(msgspec.Struct, frozen=True):
             _Fact("file format", self.file_format, self.file_format),
             _Fact("schema", (self.schema, self.schema_major), schema),
             _Fact("privacy rule", self.privacy, str(self.privacy or "none")),
+            _Fact("layout", self.layout, str(self.layout or "hive")),
         )
 
 
 def dataset_with(
-    query: AuditQuery, file_format: str, schema: str, schema_version: str, privacy: MaybeAppliedPrivacy
+    query: AuditQuery,
+    file_format: str,
+    schema: str,
+    schema_version: str,
+    privacy: MaybeAppliedPrivacy,
+    layout: SecurityLake | UnsetType = UNSET,
 ) -> Dataset:
     """Returns the dataset of a query that is written in a form; ``schema_version`` is ``major.minor``."""
     major = int(schema_version.split(".", maxsplit=1)[0])
-    return Dataset(query, file_format, schema, major, dataset_privacy(privacy))
+    return Dataset(query, file_format, schema, major, dataset_privacy(privacy), layout=layout)
 
 
 def dataset_privacy(applied: MaybeAppliedPrivacy) -> DatasetPrivacy | None:
@@ -115,11 +126,16 @@ def dataset_privacy(applied: MaybeAppliedPrivacy) -> DatasetPrivacy | None:
     return DatasetPrivacy(applied.name, applied.pseudonymise, applied.drop, applied.key_id)
 
 
+def lake_for(query: AuditQuery, given: Any) -> SecurityLake:
+    """Returns where the parts of a log go in Security Lake; ``given`` is the argument ``security_lake`` of a task."""
+    return read_arguments(given, query.scope_id, stream_of(query.version, canonical_json(query)))
+
+
 def dataset_of(manifest: Manifest) -> Dataset:
     """Returns the dataset that a manifest's window belongs to."""
     table = manifest.table
     schema, version = (table.schema, table.version) if table else (_RAW, "1.0")
-    return dataset_with(manifest.query, manifest.file_format, schema, version, manifest.privacy)
+    return dataset_with(manifest.query, manifest.file_format, schema, version, manifest.privacy, manifest.layout)
 
 
 def of_version(dataset: Dataset, version: str) -> Dataset:

@@ -16,7 +16,8 @@ from msgspec import UNSET, UnsetType
 
 from airflow_audit_provider.core.api.query import AuditQuery
 from airflow_audit_provider.core.api.read_stats import ReadStats
-from airflow_audit_provider.core.archive.object_keys import WindowKeys, part_generation_in
+from airflow_audit_provider.core.archive.object_keys import WindowKeys
+from airflow_audit_provider.core.archive.security_lake import SecurityLake, is_day_of
 from airflow_audit_provider.core.privacy.rule import MaybeAppliedPrivacy
 from airflow_audit_provider.core.windows.window import TimeWindow
 from airflow_audit_provider.exceptions import ConfigurationError, VerificationError
@@ -25,7 +26,7 @@ MANIFEST_VERSION = 1
 # The fields that decide whether two runs committed the same; how the records are cut into parts is not among them.
 _CONTENT_FIELDS = (
     *("query", "window", "file_format", "compression", "generation", "previous_sha256"),
-    *("record_count", "added_count", "records_sha256", "table", "privacy", "erased"),
+    *("record_count", "added_count", "records_sha256", "table", "privacy", "erased", "layout"),
 )
 
 
@@ -116,14 +117,15 @@ class Manifest(msgspec.Struct, frozen=True):
     """One generation of one window.
 
     ``parts`` are all parts that readers read, those of older generations first. ``records_sha256`` is the digest of the
-    records that this generation added: their raw JSON lines, each ended by a line feed, in (event time, id) order; it
-    does not depend on the file format. ``added_ids`` are the ids of the late records that this generation added, in
-    the same order; empty in the first generation and in one that replaces. ``previous_sha256`` is the digest of the
-    previous generation's manifest bytes. ``verified`` is how the reading was
-    verified before the commit: ``recount`` if a second read agreed, ``edges`` if both edges were requested again.
-    ``table`` is unset for parts in the schema ``raw``, ``privacy`` for records without a privacy rule, ``erased`` for a
-    generation that erases nothing. ``odd_records`` counts the records that break the API's contract, by kind, over all
-    generations whose parts are kept; unset if there are none.
+    records that this generation added: their raw JSON lines, each ended by a line feed, in the order of the parts. That
+    is (event time, id) order, unless the layout separates classes of events. It does not depend on the file format.
+    ``added_ids`` are the ids of the late records that this generation added, in the same order; empty in the first
+    generation and in one that replaces. ``previous_sha256`` is the digest of the previous generation's manifest bytes.
+    ``verified`` is how the reading was verified before the commit: ``recount`` if a second read agreed, ``edges`` if
+    both edges were requested again. ``table`` is unset for parts in the schema ``raw``, ``privacy`` for records without
+    a privacy rule, ``erased`` for a generation that erases nothing, ``layout`` for the ordinary layout.
+    ``odd_records`` counts the records that break the API's contract, by kind, over all generations whose parts are
+    kept; unset if there are none.
     """
 
     query: AuditQuery
@@ -147,6 +149,7 @@ class Manifest(msgspec.Struct, frozen=True):
     privacy: MaybeAppliedPrivacy = UNSET
     erased: Erasure | UnsetType = UNSET
     odd_records: dict[str, int] | UnsetType = UNSET
+    layout: SecurityLake | UnsetType = UNSET
 
     @property
     def size_bytes(self) -> int:
@@ -161,11 +164,11 @@ class Manifest(msgspec.Struct, frozen=True):
     @property
     def keys(self) -> WindowKeys:
         """Object keys of the window."""
-        return WindowKeys(self.window, self.partition_date)
+        return WindowKeys(self.window, self.partition_date, self.layout or None)
 
     def added_by(self, part: Part) -> int | None:
         """Returns the generation in a part's key, None if the key is not that of a part of this window."""
-        return _generation_in(self.keys.partition, part)
+        return _generation_in(self.keys, part)
 
     def has_same_content_as(self, other: Manifest) -> bool:
         """Returns whether two manifests of one generation have the same records, dataset and format.
@@ -229,8 +232,15 @@ def _decode(content: bytes) -> Manifest:
         return msgspec.convert(_with_nanoseconds(msgspec.json.decode(content), str, int), Manifest)
 
 
-def _generation_in(partition: str, part: Part) -> int | None:
-    return part_generation_in(partition, part.key) if f"-{part.sha256[:16]}." in part.key else None
+def _generation_in(keys: WindowKeys, part: Part) -> int | None:
+    if f"-{part.sha256[:16]}." not in part.key:
+        return None
+    if keys.lake is not None:
+        # An object in Security Lake has events of one day.
+        day = keys.lake.day_of(part.key[: part.key.rfind("/") + 1])
+        if day is None or not is_day_of(day, part.first_event_ns, part.last_event_ns):
+            return None
+    return keys.part_generation(part.key)
 
 
 def misplacements(key: str, manifest: Manifest) -> Iterator[str]:
@@ -242,11 +252,11 @@ def misplacements(key: str, manifest: Manifest) -> Iterator[str]:
     if not key.endswith(manifest.keys.manifest(manifest.generation)):
         yield f"The manifest states generation {manifest.generation} of {manifest.window}, which differs from its key."
         return
-    day, partition = manifest.window.start.date(), manifest.keys.partition
+    day, keys = manifest.window.start.date(), manifest.keys
     if abs((manifest.partition_date - day).days) > 1:
         yield f"The manifest files its parts under dt={manifest.partition_date}, but its window starts on {day}."
     for part in manifest.parts:
-        if _generation_in(partition, part) not in range(1, manifest.generation + 1):
+        if _generation_in(keys, part) not in range(1, manifest.generation + 1):
             yield f"The manifest names {part.key[:200]!r}, which is not a valid part key of this window."
 
 

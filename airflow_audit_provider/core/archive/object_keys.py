@@ -19,6 +19,8 @@
     _detections/alerts/dt=2026-11-01/<window>-3f2a….jsonl.gz                   alerts about records of a window
     _detections/delivered/000000012/<notifier>.json                            a notifier has got the alerts of a commit
 
+With the layout of Security Lake, the parts are in its bucket; see ``security_lake``.
+
 Invariant: a key is a function of what it names; the same part of the same window always has the same key, and a
 different part always has another.
 """
@@ -34,6 +36,8 @@ from typing import NamedTuple
 
 import msgspec
 
+from airflow_audit_provider.core.archive.part_names import part_generation_in, part_name
+from airflow_audit_provider.core.archive.security_lake import SecurityLake, event_day, has_day
 from airflow_audit_provider.core.windows.window import LATEST_AT, TimeWindow
 from airflow_audit_provider.exceptions import ConfigurationError
 
@@ -54,9 +58,6 @@ UNFINISHED_FOLDER = f"{STAGING_FOLDER}unfinished/"
 PARTITION_START = "dt="
 SIGNATURE_ENDING = ".sig"
 _UNFINISHED = re.compile(UNFINISHED_FOLDER + r"(\d{8}T\d{6}Z)-\w+", re.ASCII)
-# Anyone who can write to the store can name a part in a manifest, so nothing in a key may lead to another folder. RFC
-# 8785 has no integer above 2**53, so a number has at most 15 digits.
-_PART = re.compile(r"part-(\d{4,15})-\d{5,15}-([0-9a-f]{16})(?:\.[A-Za-z0-9]+)+", re.ASCII)
 _WINDOW = re.compile(r"(\d{8}T\d{6}(?:\.\d{6})?Z)-(\d{8}T\d{6}(?:\.\d{6})?Z)", re.ASCII)
 # A longer window is checked for overlaps by the manifests of its first 62 days only, which bounds the listings.
 _MAX_DAYS = 62
@@ -97,10 +98,14 @@ _SEAL = re.compile(r"_seals/(\d{6,15})\.(?:json|sig|tsr)", re.ASCII)
 
 
 class WindowKeys(msgspec.Struct, frozen=True):
-    """The keys of one window; ``partition_date`` is the calendar date of its start in the run's time zone."""
+    """The keys of one window; ``partition_date`` is the calendar date of its start in the run's time zone.
+
+    ``lake`` is where the parts are in Security Lake, None for the ordinary layout.
+    """
 
     window: TimeWindow
     partition_date: date
+    lake: SecurityLake | None = None
 
     @property
     def name(self) -> str:
@@ -109,8 +114,16 @@ class WindowKeys(msgspec.Struct, frozen=True):
 
     @property
     def partition(self) -> str:
-        """The prefix of the window's data objects, ending in a slash."""
+        """The prefix of the window's data objects in the ordinary layout, ending in a slash."""
         return f"dt={self.partition_date.isoformat()}/window={self.name}/"
+
+    @property
+    def part_folders(self) -> list[str]:
+        """The folders in which the window's parts are, each ending in a slash.
+
+        In Security Lake, they also hold the objects of other windows.
+        """
+        return [self.partition] if self.lake is None else self.lake.folders_of(self.window)
 
     @property
     def manifest_prefix(self) -> str:
@@ -170,11 +183,27 @@ class WindowKeys(msgspec.Struct, frozen=True):
 
     def part(self, generation: int, index: int, sha256: str, extension: str) -> str:
         """Returns the final key of a part; the digest in it separates the parts of concurrent runs unless equal."""
-        return f"{self.partition}part-{generation:04}-{index:05}-{sha256[:16]}.{extension}"
+        return f"{self.partition}{part_name(generation, index, sha256, extension)}"
+
+    def lake_part(self, generation: int, index: int, sha256: str, class_uid: int, event_ns: int) -> str:
+        """Returns the final key of a part in Security Lake, for its class and the event time of one of its records."""
+        assert self.lake is not None, "the layout is that of Security Lake"
+        folder = self.lake.folder(class_uid, event_day(event_ns))
+        return f"{folder}{self._lake_name}{part_name(generation, index, sha256, 'parquet')}"
 
     def part_generation(self, key: str) -> int | None:
         """Returns the generation that a part of this window was published for, None for any other key."""
-        return part_generation_in(self.partition, key)
+        if self.lake is None:
+            return part_generation_in(self.partition, key)
+        folder = key[: key.rfind("/") + 1]
+        day = self.lake.day_of(folder)
+        is_inside = day is not None and has_day(self.window, day)
+        return part_generation_in(f"{folder}{self._lake_name}", key) if is_inside else None
+
+    @property
+    def _lake_name(self) -> str:
+        """The beginning of the names of the window's objects in Security Lake, where windows share folders."""
+        return f"{self.name}.{self.lake.stream if self.lake else ''}."
 
     @property
     def all_staging(self) -> str:
@@ -184,18 +213,6 @@ class WindowKeys(msgspec.Struct, frozen=True):
     def staging(self, attempt_id: str) -> str:
         """Returns the prefix under which one attempt stages, ending in a slash."""
         return f"{self.all_staging}{attempt_id}/"
-
-
-def part_generation_in(partition: str, key: str) -> int | None:
-    """Returns the generation of a part by its key, None if it is not in this partition; see :class:`WindowKeys`."""
-    match = _PART.fullmatch(key, len(partition)) if key.startswith(partition) else None
-    return int(match[1]) if match else None
-
-
-def part_digest(key: str) -> str | None:
-    """Returns the first 16 hexadecimal digits of a part's SHA-256 by its key, None for any other key."""
-    match = _PART.fullmatch(key.rpartition("/")[2])
-    return match[2] if match else None
 
 
 class LogEntry(NamedTuple):

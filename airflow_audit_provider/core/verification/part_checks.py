@@ -33,6 +33,7 @@ from airflow_audit_provider.core.archive.object_keys import (
     seal_index_number,
     seal_number,
 )
+from airflow_audit_provider.core.archive.security_lake import LAKE_FOLDER
 from airflow_audit_provider.core.verification.findings import Finding, FindingKind, finding
 from airflow_audit_provider.core.verification.manifest_chain import Chain, Generation
 from airflow_audit_provider.core.verification.replacements import erased_parts
@@ -318,7 +319,7 @@ def _unreferenced(key: str) -> Iterator[Finding]:
                 key,
                 "The object is stored among the seals but is not a seal, a signature or a time stamp.",
             )
-    elif key.startswith(PARTITION_START):
+    elif key.startswith((PARTITION_START, LAKE_FOLDER)):
         yield finding(
             FindingKind.OBJECT_UNEXPECTED, key, "The object is stored among the parts, but no manifest names it."
         )

@@ -118,6 +118,11 @@ def ocsf_events(table: Table, embed: Embed, form: EventForm) -> Objects:
     return Objects({name: column for name, column in attributes.items() if name not in absent})
 
 
+def classes_of(table: Table, form: EventForm) -> list[int]:
+    """Returns the number of the class of each row's event, as :func:`ocsf_events` gives it."""
+    return [int(values[_CLASS_UID]) for values in _judged(table, _account(table), form).values]
+
+
 # -- class and severity ------------------------------------------------------------------------------------------------
 
 

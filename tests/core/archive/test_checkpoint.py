@@ -12,6 +12,7 @@ from airflow_audit_provider.core.api.query import audit_query
 from airflow_audit_provider.core.api.read_stats import ReadStats
 from airflow_audit_provider.core.archive.checkpoint import Checkpoint, ResumeKey, best_checkpoint, read_checkpoint
 from airflow_audit_provider.core.archive.commit import StagedPart
+from airflow_audit_provider.core.archive.security_lake import SecurityLake
 from airflow_audit_provider.core.privacy.rule import AppliedPrivacy
 from airflow_audit_provider.core.windows.window import TimeWindow, to_ns
 
@@ -55,6 +56,7 @@ OTHER: dict[str, Any] = {
     "layout_version": 0,
     "schema": "normalized 1.0",
     "privacy": AppliedPrivacy("privacy", ("email",), (), "0123456789abcdef"),
+    "layout": SecurityLake("s3://lake", "cf_audit", "eu-central-1", "external", "v1-01234567"),
 }
 
 

@@ -7,7 +7,8 @@ from datetime import UTC, date, datetime, timedelta
 import pytest
 
 from airflow_audit_provider.core.archive.commit_log import active_windows, expired_entries, log_days, log_entries
-from airflow_audit_provider.core.archive.object_keys import LogEntry, WindowKeys, part_digest, read_log_key
+from airflow_audit_provider.core.archive.object_keys import LogEntry, WindowKeys, read_log_key
+from airflow_audit_provider.core.archive.part_names import part_digest
 from airflow_audit_provider.core.windows.window import TimeWindow
 
 AT = datetime(2026, 11, 2, 0, 15, tzinfo=UTC)

@@ -19,6 +19,7 @@ from airflow_audit_provider.core.api.records import AuditRecord
 from airflow_audit_provider.core.api.retry import RetryLimits
 from airflow_audit_provider.core.archive.manifest import Manifest
 from airflow_audit_provider.core.archive.object_keys import WindowKeys
+from airflow_audit_provider.core.archive.security_lake import SecurityLake
 from airflow_audit_provider.core.ports import Store, Transport
 from airflow_audit_provider.core.windows.run_window import RunWindow
 from airflow_audit_provider.core.windows.window import TimeWindow
@@ -33,6 +34,8 @@ from airflow_audit_provider.testing.in_process import DirectTransport
 from airflow_audit_provider.testing.misbehaviour import parse_switch
 from airflow_audit_provider.testing.settings import ACCOUNT_ID, Settings
 
+LAKE = SecurityLake("s3://lake", "cf_audit_{class_uid}", "eu-central-1", f"external_{ACCOUNT_ID}", "v1-01234567")
+IN_LAKE: dict[str, Any] = {"lake": LAKE, "file_format": "parquet", "compression": "zstd", "schema": "ocsf-1.3"}
 START = datetime(2026, 10, 26, tzinfo=UTC)
 END = datetime(2026, 10, 27, tzinfo=UTC)
 

@@ -1,0 +1,122 @@
+"""Store of a dataset whose parts are in Security Lake: they are in the lake's bucket, all else is at the destination.
+
+Keys that begin with ``ext/`` are the lake's. The lake's bucket is opened at the first of them; if the caller does not
+know it, the dataset descriptor names it. A dataset in the ordinary layout has no such key, so this costs nothing there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from typing import TypeVar
+
+from airflow_audit_provider.adapters.storage.fsspec_store import store_from_uri
+from airflow_audit_provider.core.archive.dataset import read_dataset
+from airflow_audit_provider.core.archive.object_keys import DATASET_KEY
+from airflow_audit_provider.core.archive.security_lake import LAKE_FOLDER
+from airflow_audit_provider.core.ports import ListedObject, StagedObject, Store
+from airflow_audit_provider.exceptions import StorageError, StorageUnavailableError
+
+_Result = TypeVar("_Result")
+OpenStore = Callable[[str], Store]
+
+
+class LakeStore:
+    """Implements :class:`~airflow_audit_provider.core.ports.Store` on a destination and a bucket of Security Lake.
+
+    ``open_bucket`` opens the store at a URI; ``bucket`` is the URI if the caller knows it.
+    """
+
+    def __init__(self, home: Store, open_bucket: OpenStore, bucket: str | None = None) -> None:
+        self.home = home
+        self._open_bucket = open_bucket
+        self._bucket = bucket
+        self._lake: Store | None = None
+
+    def read(self, key: str) -> bytes | None:
+        """Returns the whole object, None if it does not exist."""
+        return self._of(key).read(key)
+
+    def list_keys(self, prefix: str) -> Iterator[str]:
+        """Yields the keys below a prefix; those of the lake only for a prefix in it."""
+        return self._of(prefix).list_keys(prefix)
+
+    def list_sizes(self, prefix: str) -> Iterator[tuple[str, int]]:
+        """Yields the same keys, each with its object's size in bytes."""
+        return self._of(prefix).list_sizes(prefix)
+
+    def list_objects(self, prefix: str) -> Iterator[ListedObject]:
+        """Yields what a listing states about the same keys."""
+        return self._of(prefix).list_objects(prefix)
+
+    def list_folders(self, prefix: str) -> list[str]:
+        """Returns the names of the folders directly below a prefix."""
+        return self._of(prefix).list_folders(prefix)
+
+    def list_neighbours(self, prefixes: Sequence[str]) -> Iterator[str]:
+        """Yields the keys below several prefixes, which are those of manifests."""
+        return self.home.list_neighbours(prefixes)
+
+    def present(self, names: Collection[str]) -> Mapping[str, str | None]:
+        """Returns which of these names at the destination's top level may exist."""
+        return self.home.present(names)
+
+    def stage(self, key: str) -> StagedObject:
+        """Opens an object for writing; nothing is staged in the lake."""
+        return self.home.stage(key)
+
+    def publish(self, staged_key: str, key: str) -> None:
+        """Copies a closed object to its final key; into the lake by one upload, which creates it whole."""
+        if not key.startswith(LAKE_FOLDER):
+            self.home.publish(staged_key, key)
+            return
+        content = self.home.read(staged_key)
+        if content is None:
+            raise StorageUnavailableError(
+                f"The staged object {staged_key} is gone, so {key} cannot be published. Run the window again.", key=key
+            )
+        self._of(key).put(key, content)
+
+    def create(self, key: str, content: bytes) -> bool:
+        """Writes a small object unless it exists; returns whether this call created it."""
+        return self._of(key).create(key, content)
+
+    def put(self, key: str, content: bytes) -> bool:
+        """Writes an object in one operation; returns whether the store has confirmed the digest of its bytes."""
+        return self._of(key).put(key, content)
+
+    def gather(self, calls: Sequence[Callable[[], _Result]]) -> list[_Result]:
+        """Makes independent calls of this store and returns their results in order."""
+        return self.home.gather(calls)
+
+    def remove(self, keys: Iterable[str]) -> None:
+        """Removes objects; a key that does not exist is ignored."""
+        listed = list(keys)
+        in_lake = [key for key in listed if key.startswith(LAKE_FOLDER)]
+        if in_lake:
+            self._of(in_lake[0]).remove(in_lake)
+        self.home.remove([key for key in listed if not key.startswith(LAKE_FOLDER)])
+
+    def _of(self, key: str) -> Store:
+        """Returns the store that has a key or a prefix."""
+        if not key.startswith(LAKE_FOLDER):
+            return self.home
+        if self._lake is None:
+            self._lake = self._open_bucket(self._bucket or self._named_bucket())
+        return self._lake
+
+    def _named_bucket(self) -> str:
+        content = self.home.read(DATASET_KEY)
+        layout = read_dataset(content).layout if content is not None else None
+        if not layout:
+            state = "is missing" if content is None else "names no lake"
+            raise StorageError(
+                f"An object of Security Lake is needed, but the descriptor {DATASET_KEY} of the destination {state}. "
+                "Restore it from a copy, or run the landing task with layout='security_lake' again.",
+                key=DATASET_KEY,
+            )
+        return layout.bucket
+
+
+def destination_from_uri(uri: str, bucket: str | None = None) -> LakeStore:
+    """Returns the store of a destination at a URI or a local folder; its parts may be in Security Lake."""
+    return LakeStore(store_from_uri(uri), store_from_uri, bucket)
