@@ -3,9 +3,9 @@
 How to run it:
   airflow dags unpause cloudflare_audit_changes
 
-The rows are in the folder _changes of the destination, one for each record, to be joined by the record's id. Version 2
-of the API leaves out the value before, so the task requests the history of each resource once, at the pace of a tenth
-of the token's rate limit. Windows that are done are skipped.
+The task writes one row for each record to the folder _changes of the destination. Join the rows to the records by id.
+Records of version 2 of the API do not contain the value before, so the task requests the history of each resource.
+These requests take a tenth of the token's rate limit. The task skips windows that are done.
 
 Settings: AUDIT_DESTINATION, as for the DAG cloudflare_audit_daily, which lands each day.
 """

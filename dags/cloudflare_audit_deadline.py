@@ -8,8 +8,8 @@ run has not ended by the deadline, Airflow's triggerer calls AUDIT_DEADLINE_CALL
 records and not about a task: it also comes if the DAG that lands them is paused, failed or has started too late.
 
 With AUDIT_MAX_EVENT_AGE_HOURS the task also waits until a record of the last hours of the day is committed. So the
-alert also comes if the day was landed in time, but the API did not show its records yet. Leave it out if nothing may
-happen in your account for so long, or let a scheduled job make an audit record more often than that.
+alert also comes if the day was landed in time, but the API did not show its last records yet. Do not set it if your
+account can be quiet for so long. Or let a scheduled job make an audit record more often than that.
 
 It cannot see that this DAG itself is paused, that the scheduler or the triggerer does not run, or that a committed day
 lacks other records that appeared later; cloudflare_audit_gaps reads each day again for those.

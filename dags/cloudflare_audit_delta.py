@@ -3,7 +3,7 @@
 How to run it:
   airflow dags unpause cloudflare_audit_delta
 
-Each run loads everything that is committed and not loaded yet, so a failed day or late records come with the next run.
+Each run loads everything that is committed and not loaded yet, so the next run also loads a failed day or late records.
 Needs the extras `parquet` and `delta`.
 
 Settings: AUDIT_DELTA_DESTINATION (where Parquet is written), AUDIT_DELTA_TABLE (the table's folder, such as

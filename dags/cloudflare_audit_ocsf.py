@@ -1,9 +1,10 @@
 """Writes yesterday's audit log as events of the Open Cybersecurity Schema Framework (OCSF), every day.
 
-A SIEM or query engine that knows OCSF reads them without a mapping of its own: sign-ins are *Authentication*, changes
-of accounts *Account Change*, most others *API Activity*. `ocsf_severity` gives new credentials a higher severity.
+A SIEM or a query engine that supports OCSF needs no mapping for these events. Logins are *Authentication*, changes of
+accounts are *Account Change*, and most other actions are *API Activity*. `ocsf_severity` gives new credentials a higher
+severity.
 
-Settings: AUDIT_OCSF_DESTINATION, AUDIT_OCSF_START_DATE. If the reader knows an older release of OCSF only, set
+Settings: AUDIT_OCSF_DESTINATION, AUDIT_OCSF_START_DATE. If your tool supports only an older release of OCSF, set
 AUDIT_OCSF_SCHEMA to `ocsf-1.3` or `ocsf-1.1`.
 """
 

@@ -3,7 +3,7 @@
 How to run it:
   airflow dags unpause cloudflare_audit_r2_catalog
 
-Each run loads everything that is committed and not loaded yet, so a failed day or late records come with the next run.
+Each run loads everything that is committed and not loaded yet, so the next run also loads a failed day or late records.
 Needs the extras `parquet`, `s3` and `iceberg`.
 
 Settings: AUDIT_R2_DESTINATION (where Parquet is written, such as s3://audit/cloudflare), AUDIT_R2_CONN_ID (the

@@ -9,7 +9,7 @@ Before the first run:
   3. Set AUDIT_LAKE_BUCKET, AUDIT_LAKE_REGION, AUDIT_LAKE_DESTINATION and AUDIT_LAKE_START_DATE. The destination has
      the manifests, outside of the lake. The defaults are folders on the worker, for a first try only.
 
-Records that appear late are added as objects of their own: each run reads the last two days again.
+Each run also reads the last two days again, and adds late records as new objects.
 """
 
 from __future__ import annotations

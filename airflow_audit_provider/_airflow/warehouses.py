@@ -146,8 +146,8 @@ def open_delta_warehouse(table: str, conn_id: str | None, storage_options: Mappi
     is_local = parts.scheme == "file"
     if not parts.path.strip("/") or (is_local and (parts.netloc or not parts.path.startswith("/"))):
         raise ConfigurationError(
-            f"The table {without_login(table)!r} is no absolute folder and no folder in a bucket. Set it to the "
-            "location of a Delta table, such as s3://bucket/folder/cloudflare_audit_logs."
+            f"The table {without_login(table)!r} is neither an absolute folder nor a folder in a bucket. Set it to "
+            "the location of a Delta table, such as s3://bucket/folder/cloudflare_audit_logs."
         )
     if "@" in parts.netloc and parts.scheme not in {"abfs", "abfss"}:
         raise ConfigurationError(
@@ -174,8 +174,8 @@ def _storage_options_in(conn_id: str) -> dict[str, str]:
     nested = sorted(name for name, value in extra.items() if isinstance(value, Mapping | list))
     if nested:
         raise ConfigurationError(
-            f"Connection {conn_id!r} has {', '.join(map(repr, nested))} in its extra, which are no texts. Write "
-            "deltalake's storage options as texts."
+            f"Connection {conn_id!r} has {', '.join(map(repr, nested))} in its extra, which are not text. Write "
+            "deltalake's storage options as text."
         )
     return {name: str(value) for name, value in extra.items() if value is not None}
 

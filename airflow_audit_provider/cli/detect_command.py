@@ -47,32 +47,37 @@ if TYPE_CHECKING:
 
 def add_detect(commands: Commands) -> None:
     """Adds the command ``detect``."""
-    summary = "run detection rules on committed windows that they have not run on, or count what they would find"
+    summary = "run detection rules on committed windows that they have not run on, or count the alerts they would give"
     parser = add_archive_command(commands, "detect", _detect, summary)
     add_html(parser)
     add_range(parser)
     parser.add_argument(
-        "--rules", action="append", metavar="FOLDER", help="folder of YAML files; default: the rules of this package"
+        "--rules",
+        action="append",
+        metavar="FOLDER",
+        help="folder of Sigma rules, instead of the rules of this package; may be repeated",
     )
-    parser.add_argument("--timezone", default="UTC", metavar="ZONE", help="IANA zone of the local hours in rules")
+    parser.add_argument(
+        "--timezone", default="UTC", metavar="ZONE", help="IANA zone of local hours in rules; default: UTC"
+    )
     parser.add_argument(
         "--dry-run",
         action="store_true",
-        help="run the rules over a range of the history and count alerts a day; writes nothing",
+        help="count the alerts that the rules would give in the range; writes nothing",
     )
     parser.add_argument(
         "--run-back",
         type=_days,
         default=timedelta(days=1),
         metavar="DAYS",
-        help="how far back a rule runs that was not on before; default: 1",
+        help="how far back a new rule runs; also how far the first run goes back; default: 1",
     )
     parser.add_argument(
         "--minutes-per-alert",
         type=float,
         default=MINUTES_PER_ALERT,
         metavar="MINUTES",
-        help="time that a person needs for an alert, for the hours a week; default: %(default)g",
+        help="with --dry-run, time that a person needs for an alert; default: %(default)g",
     )
 
 

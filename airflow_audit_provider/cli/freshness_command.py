@@ -24,7 +24,7 @@ from airflow_audit_provider.cli.progress import ReadProgress
 from airflow_audit_provider.core.limits import DEFAULT_SETTLE_DELAY
 from airflow_audit_provider.core.verification.findings import as_table, printable
 from airflow_audit_provider.core.verification.lateness import Lateness, Proposal, Quantiles
-from airflow_audit_provider.core.windows.window import format_instant
+from airflow_audit_provider.core.windows.window import count_of, format_instant
 from airflow_audit_provider.pipelines.freshness import Freshness, FreshnessReport, freshness_report
 
 _UNITS = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
@@ -32,7 +32,7 @@ _UNITS = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
 
 def add_freshness(commands: Commands) -> None:
     """Adds the command ``freshness``."""
-    summary = "show how fresh a destination is, how late records came, and which settle delay and lookback follow"
+    summary = "show how old the newest data is and how late records appeared, and propose settle_delay and lookback"
     parser = add_archive_command(commands, "freshness", _freshness, summary)
     parser.add_argument(
         "--settle-delay",
@@ -73,10 +73,14 @@ def _freshness_lines(found: Freshness) -> list[str]:
 
 
 def _lateness_lines(found: Lateness) -> list[str]:
-    commits = f"{found.first_count} records were in the first commit of their window."
-    windows = f"{found.window_count} windows: {found.delayed_count} first read long after they were due, "
-    windows += f"{found.open_count} still read again, {found.unknown_count} without an entry in the commit log."
-    lines = [f"{found.late_count} late records in {found.addition_count} parts; {commits}", windows]
+    commits = f"{count_of(found.first_count, 'record')} in the first commit of a window."
+    windows = f"{count_of(found.window_count, 'window')}: {found.delayed_count} first read more than 1 h late, "
+    windows += f"{found.open_count} still read again by the lookback, "
+    windows += f"{found.unknown_count} without an entry in the commit log."
+    lines = [
+        f"{count_of(found.late_count, 'late record')} in {count_of(found.addition_count, 'part')}; {commits}",
+        windows,
+    ]
     if found.at_least is not None and found.at_most is not None:
         columns = ("lateness of late records", "p50", "p95", "p99", "p99.9", "longest")
         rows = [columns, ("at least", *_lengths(found.at_least)), ("at most", *_lengths(found.at_most))]
@@ -97,8 +101,8 @@ def _row(name: str, one: Proposal) -> tuple[str, ...]:
 def _notes(one: Proposal, found: Lateness) -> list[str]:
     if one.proposed is not None:
         return []
-    counts = f"{one.record_count} of the {one.needed_count} records that 99.9 % with a confidence of 95 % need"
-    note = f"not enough to propose a value, {counts}."
+    counts = f"{one.record_count} of the {one.needed_count:,} records that a confidence of 95 % needs"
+    note = f"too few records to propose a value, {counts}."
     if one is found.lookback and found.longest_surely_bounded is not None:
         share = f"{100 * found.longest_surely_bounded:.1f} %"
         note += f" With the same confidence, {share} of late records are not later than the latest one here."
@@ -106,11 +110,11 @@ def _notes(one: Proposal, found: Lateness) -> list[str]:
 
 
 def _limits(found: Lateness) -> list[str]:
-    lines = ["Records later than the lookback are in none of these figures."]
+    lines = ["These figures do not include records that came later than the lookback."]
     if found.is_censored:
         lines.append(
-            "Records came almost as late as the lookback can show: later ones are likely. Read older days again once, "
-            "for example with a longer lookback, and run this command again."
+            "Some records came almost at the end of the lookback, so later ones are likely. Read older days again "
+            "once, for example with a longer lookback, and run this command again."
         )
     return lines
 

@@ -146,7 +146,7 @@ def _json_object(name: str, text: str | None, example: str) -> dict[str, Any] | 
         given = text
     if given is None or isinstance(given, dict):
         return given
-    raise ConfigurationError(f"{name} is no JSON object. Give it as the land operator has it, such as {example}.")
+    raise ConfigurationError(f"{name} is not a JSON object. Give it as the land operator has it, such as {example}.")
 
 
 def _windows(options: argparse.Namespace, spec: PullSpec, now: datetime) -> _Windows:

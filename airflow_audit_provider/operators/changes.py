@@ -26,11 +26,11 @@ _DEFAULT_RANGE = timedelta(days=7)
 
 
 class CloudflareAuditLogsChangesOperator(BaseOperator):
-    """Writes what each committed record changed, its values before and after, beside the data.
+    """Writes the values of the resource before and after each committed record, into files beside the data.
 
     A record of version 1 has both values. For a record of version 2, the operator requests the history of the resource,
-    once for all records of the resource. The files are in the folder ``_changes`` of the destination, one row for each
-    record, to be joined by the record's ``id``.
+    once for all records of the resource. The files are in the folder ``_changes`` of the destination and have one row
+    for each record. Join the rows to the records by ``id``.
 
     :param destination: URI of the folder of the audit logs; of a stitched history, the folder of one version.
         (templated)
@@ -42,7 +42,7 @@ class CloudflareAuditLogsChangesOperator(BaseOperator):
     :param timezone: IANA zone of bounds without an offset.
     :param rate_share: share of the rate limit that the requests take on average, more than 0 and at most 1. The
         requests count against the budget that all tasks with the token share.
-    :param max_requests: about how many requests a run sends; the next run goes on where it ended. None for no limit.
+    :param max_requests: about how many requests a run sends; the next run continues where it ended. None for no limit.
     :param privacy: the ``privacy`` of the land operator; it must be the one that the windows were written with.
 
     Windows whose newest generation is done are skipped. Returns a summary with ``window_count record_count

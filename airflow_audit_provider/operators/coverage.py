@@ -59,10 +59,10 @@ class CloudflareAuditLogsCoverageOperator(BaseOperator):
         say how many of the others remain for the next run.
     :param api_version: ``v1`` or ``v2``, the version of the log as long as nothing is committed.
     :param send_metrics: whether the gaps are counted in metrics; without ``end`` also how fresh the data is. Set it to
-        False in a task that waits for a window: until then each attempt would count a gap that is none yet.
+        False in a task that waits for a window: otherwise each attempt counts a gap, although the window is not due.
     :param max_event_age: how long before ``end``, or without it before now, the newest committed record may be. If it
-        is older and no window is missing, the task fails and is retried. Omit it if nothing may happen in the account
-        for so long.
+        is older and no window is missing, the task fails and is retried. Omit it if the account can be quiet for so
+        long.
 
     A gap is missing if no window of it was committed, late if it was committed less than ``late_delay`` after its end,
     and unverified if no record of a passed verification covers its newest generation. Adjacent windows with one reason

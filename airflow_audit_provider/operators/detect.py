@@ -33,28 +33,29 @@ _LEVELS = ("informational", "low", "medium", "high", "critical")
 class CloudflareAuditLogsDetectOperator(BaseOperator):
     """Runs Sigma rules on committed windows, on each record once for each version of a rule.
 
-    The alerts and the ledger of what has run are below ``_detections/`` of the destination. A run that is killed or
-    retried, or runs at the same time as another one, gives no alert twice. Set ``max_active_tis_per_dag=1``, so that
-    runs do not compete.
+    The alerts and the ledger of what has run are below ``_detections/`` of the destination. No alert is created twice,
+    also if a run is killed or retried, or if two runs are active at the same time. Set ``max_active_tis_per_dag=1``, so
+    that runs do not compete.
 
     :param destination: where the audit logs were written; of a stitched history, the folder of one version. (templated)
     :param destination_conn_id: the connection of the destination's object store. (templated)
-    :param rules: a folder of YAML files, or several; by default the rules that come with this package. (templated)
+    :param rules: a folder of YAML files, or several. They replace the rules of this package, which are the default; to
+        run both, also give ``str(BUNDLED_RULES)`` of ``airflow_audit_provider.formats.sigma.loading``. (templated)
     :param timezone: IANA zone of the fields ``local_hour`` and ``local_weekday`` of rules.
-    :param run_back: how far back a rule runs that was not on before, or has a new version; also how far the first run
-        goes back. ``timedelta(0)`` runs it on what is committed from then on.
+    :param run_back: how far back a new rule, or a new version of a rule, runs; also how far the first run goes back.
+        With ``timedelta(0)``, it runs only on windows that are committed from then on.
     :param notifiers: notifiers of any provider. Each gets one message for a run with alerts. Their templates have
         ``detections`` with ``subject``, ``text``, ``slack``, ``html``, ``alert_count``, ``levels`` and ``alerts``.
-    :param notify_level: least level of the alerts that notifiers get. All alerts are in the files and in asset events.
+    :param notify_level: lowest level of the alerts that notifiers get. All alerts are in the files and in asset events.
     :param most_listed: how many alerts a message lists; it counts the others.
     :param dry_run: only run the rules over the windows from ``start`` to ``end``, log how many alerts a day they would
         have given, and write nothing.
     :param start: with ``dry_run``, start of the range; by default that of the first committed window. (templated)
     :param end: with ``dry_run``, end of the range, exclusive. (templated)
 
-    Returns a dict with ``alert_count levels record_count window_count alert_files``, or with ``dry_run`` the report of
-    ``airflow-audit-provider detect --dry-run --json``. If a notifier fails, the others get the message, and the task
-    fails; its retry gives the message to that notifier only. With
+    Returns a dict with ``alert_count levels rules alert_ids alert_files commits record_count window_count``, or with
+    ``dry_run`` the report of ``airflow-audit-provider detect --dry-run --json``. If a notifier fails, the others get
+    the message, and the task fails; its retry sends the message to that notifier only. With
     ``outlets=[audit_log_alert_alias(destination)]``, a run with alerts creates an event of
     ``audit_log_alert_asset(destination)``.
     """

@@ -263,8 +263,8 @@ class CloudflareAuditLogsToIcebergOperator(_LoadOperator):
 class CloudflareAuditLogsToDeltaOperator(_LoadOperator):
     """Loads committed windows into a Delta Lake table, each exactly once, with one Delta commit per window.
 
-    A commit replaces exactly its window's rows. Its application transactions are the load ledger, and its commit info
-    has the manifest's digest. Tasks may load different windows at the same time.
+    A commit replaces the rows of its window only. Its application transactions are the load ledger, and its commit info
+    has the digest of the manifest. Tasks may load different windows at the same time.
 
     :param destination: where the audit logs were written; of a stitched history, its root or the folder of one version.
         (templated)

@@ -162,7 +162,7 @@ class DetectionLedger:
         # A create whose answer was lost may have taken effect.
         if not self._store.create(key, content) and self._store.read(key) != content:
             raise WarehouseBusyError(
-                f"Another run has committed the detections {key} meanwhile, and nothing of this run was. Set "
+                f"Another run has committed the detections {key} first, so this run has committed nothing. Set "
                 "max_active_tis_per_dag=1 on the task, then run it again."
             )
         self.newest, self._sha256 = made, hashlib.sha256(content).hexdigest()

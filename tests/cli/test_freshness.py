@@ -49,9 +49,9 @@ def test_text_says_what_is_not_known(tmp_path: Path, capsys: pytest.CaptureFixtu
     text = capsys.readouterr().out
     for part in (
         "late records in",
-        "lookback: not enough to propose a value",
-        "of the 2995 records",
-        "Records later than the lookback are in none of these figures.",
+        "lookback: too few records to propose a value",
+        "of the 2,995 records",
+        "These figures do not include records that came later than the lookback.",
         "later ones are likely",
     ):
         assert part in text

@@ -159,7 +159,7 @@ def test_late_records_are_added_on_demand(tmp_path: Path, fake: FakeCloudflare) 
         (["--filter", "action_type"], "Give a name and a value"),
         (["--filter", "colour=red"], "colour"),
         (["--privacy", "[]"], "no JSON object"),
-        (["--ocsf-severity", "High"], "--ocsf-severity is no JSON object"),
+        (["--ocsf-severity", "High"], "--ocsf-severity is not a JSON object"),
         (["--schema", "ocsf", "--ocsf-severity", '{"any": "High"}'], "no rule 'any'"),
         (["--partition-by", "month"], "partition_by='month'"),
         (["--concurrency", "0"], "concurrency"),
@@ -240,7 +240,7 @@ def test_pull_into_security_lake_is_continued_as_it_is(
     assert pull(home, 1, 0, "--security-lake", json.dumps(lake | {"region": "us-east-1"})) != 0
     assert "The destination holds another dataset" in capsys.readouterr().err
     assert pull(home, 1, 0, "--security-lake", "[]") != 0
-    assert "--security-lake is no JSON object" in capsys.readouterr().err
+    assert "--security-lake is not a JSON object" in capsys.readouterr().err
     assert main(["verify", str(home)]) == 0
 
 

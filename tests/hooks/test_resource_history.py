@@ -162,9 +162,9 @@ def test_resource_history_error_names_the_history(
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
-        (("../../user", "2026-10-26T00:00:00Z"), "is no id of version 2"),
-        (("", "2026-10-26T00:00:00Z"), "is no id of version 2"),
-        (("a" * 32, "yesterday"), "is no RFC 3339 time"),
+        (("../../user", "2026-10-26T00:00:00Z"), "is not an id of version 2"),
+        (("", "2026-10-26T00:00:00Z"), "is not an id of version 2"),
+        (("a" * 32, "yesterday"), "is not an RFC 3339 time"),
     ],
 )
 def test_resource_history_argument_that_is_wrong_is_refused(

@@ -282,8 +282,8 @@ def test_delta_options_in_a_connection_are_texts(monkeypatch: pytest.MonkeyPatch
 @pytest.mark.parametrize(
     ("table", "options", "named"),
     [
-        ("relative/folder", None, "no absolute folder"),
-        ("s3://bucket", None, "no folder in a bucket"),
+        ("relative/folder", None, "neither an absolute folder"),
+        ("s3://bucket", None, "nor a folder in a bucket"),
         ("s3://lake@bucket/t", None, "table_conn_id"),
         ("s3://bucket/a#b", None, "does not name the same place"),
         ("s3://bucket/t", "{'AWS_REGION': 'x'}", "Give a dict"),

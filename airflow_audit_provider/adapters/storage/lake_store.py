@@ -111,7 +111,7 @@ class LakeStore:
             state = "is missing" if content is None else "names no lake"
             raise StorageError(
                 f"An object of Security Lake is needed, but the descriptor {DATASET_KEY} of the destination {state}. "
-                "Restore it from a copy, or run the landing task with layout='security_lake' again.",
+                "Restore it from a copy, or run the land operator with layout='security_lake' again.",
                 key=DATASET_KEY,
             )
         return layout.bucket

@@ -110,7 +110,7 @@ def _checked_id(record_id: object) -> str:
     text = str(record_id)
     if not is_record_id(text):
         raise ConfigurationError(
-            f"The record id {text[:_LONGEST_ID]!r} is no id of version 2. Give the field id of a record."
+            f"The record id {text[:_LONGEST_ID]!r} is not an id of version 2. Give the field id of a record."
         )
     return text
 
@@ -121,6 +121,6 @@ def _checked_time(action_time: datetime | str) -> str:
         parse_event_time(text)
     except ValueError:
         raise ConfigurationError(
-            f"The action time {text[:40]!r} is no RFC 3339 time. Give the field action.time of the record."
+            f"The action time {text[:40]!r} is not an RFC 3339 time. Give the field action.time of the record."
         ) from None
     return text

@@ -189,4 +189,4 @@ def _check_source(source: object) -> None:
 
 def _check(value: object, form: re.Pattern[str], name: str, wanted: str) -> None:
     if not isinstance(value, str) or not form.fullmatch(value):
-        raise ConfigurationError(f"security_lake has {name} {value!r}, which is no valid one. Give {wanted}.")
+        raise ConfigurationError(f"security_lake has {name} {value!r}, which is invalid. Give {wanted}.")

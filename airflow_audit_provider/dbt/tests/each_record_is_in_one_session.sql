@@ -1,4 +1,4 @@
--- The records of a dataset are divided among its sessions, without a rest and none twice.
+-- Each record of a dataset is in exactly one session.
 with sessions as (
     select dataset, sum(record_count) as counted, sum(failed_count) as failed from {{ ref('audit_sessions') }} group by dataset
 ),

@@ -1,4 +1,4 @@
--- The counts of the days are those of the records.
+-- The counts of each day agree with its records.
 with records as (
     select dataset, event_date, count(*) as counted, count(distinct actor) as actors, count(distinct network) as networks
     from {{ ref('audit_records') }} group by dataset, event_date

@@ -1,4 +1,4 @@
--- Between two sessions of an actor there is a longer pause than the gap.
+-- The pause between two sessions of an actor is longer than the gap.
 with ordered as (
     select *, lag(ended_at) over (partition by dataset, actor order by started_at) as previous_ended_at
     from {{ ref('audit_sessions') }}

@@ -342,7 +342,7 @@ def _check_time_zone(name: str) -> None:
         ZoneInfo(name)
     except (ValueError, OSError, LookupError) as error:
         raise ConfigurationError(
-            f"time_zone is {name!r}, which is no time zone. Give a name such as 'Europe/Zurich'."
+            f"time_zone is {name!r}, which is not a time zone. Give a name such as 'Europe/Zurich'."
         ) from error
 
 

@@ -94,7 +94,7 @@ def test_folder_without_rules_is_refused(tmp_path: Path) -> None:
 
 def test_unknown_time_zone_is_refused(rule_folder: Write) -> None:
     """A name that is no time zone is an error before a rule is evaluated."""
-    assert "'Europe/Zürich', which is no time zone" in _refusal(rule_folder(RULE), time_zone="Europe/Zürich")
+    assert "'Europe/Zürich', which is not a time zone" in _refusal(rule_folder(RULE), time_zone="Europe/Zürich")
 
 
 def test_deprecated_rule_is_left_out(rule_folder: Write) -> None:
