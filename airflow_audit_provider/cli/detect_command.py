@@ -18,6 +18,7 @@ from airflow_audit_provider.adapters.clock import SystemClock
 from airflow_audit_provider.adapters.storage.fsspec_store import store_from_uri
 from airflow_audit_provider.cli.arguments import (
     EXIT_OK,
+    EXIT_PROBLEM,
     CommandResult,
     Commands,
     add_archive_command,
@@ -26,6 +27,8 @@ from airflow_audit_provider.cli.arguments import (
 )
 from airflow_audit_provider.cli.html_output import add_html, destination_name, write_html
 from airflow_audit_provider.cli.progress import ReadProgress
+from airflow_audit_provider.core.ports import Store
+from airflow_audit_provider.core.verification.findings import printable
 from airflow_audit_provider.core.warehouse.alerts import event_extra
 from airflow_audit_provider.core.warehouse.backtest_report import (
     MINUTES_PER_ALERT,
@@ -33,11 +36,11 @@ from airflow_audit_provider.core.warehouse.backtest_report import (
     backtest_report,
     backtest_text,
 )
-from airflow_audit_provider.core.warehouse.detections import Rule
-from airflow_audit_provider.exceptions import ConfigurationError
+from airflow_audit_provider.core.warehouse.detections import DetectionCommit, Rule
+from airflow_audit_provider.exceptions import AuditProviderError, ConfigurationError
 from airflow_audit_provider.pipelines.alert_delivery import message_of
 from airflow_audit_provider.pipelines.backtest import backtest
-from airflow_audit_provider.pipelines.detect import DetectSpec, detect
+from airflow_audit_provider.pipelines.detect import MOST_RUN_BACK, DetectSpec, detect
 from airflow_audit_provider.pipelines.sigma_rules import SIGMA, load_sigma_rules
 from airflow_audit_provider.pipelines.stitching import check_one_version
 
@@ -84,9 +87,12 @@ def add_detect(commands: Commands) -> None:
 def _days(text: str) -> timedelta:
     """Returns a length given as a number of days."""
     try:
-        return timedelta(days=float(text))
+        length = timedelta(days=float(text))
     except (ValueError, OverflowError) as error:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number of days") from error
+    if not timedelta(0) <= length <= MOST_RUN_BACK:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of days from 0 to {MOST_RUN_BACK.days}")
+    return length
 
 
 def _detect(options: argparse.Namespace) -> CommandResult:
@@ -99,10 +105,25 @@ def _detect(options: argparse.Namespace) -> CommandResult:
         raise ConfigurationError("--start, --end and --html belong to a back-test. Add --dry-run, or leave them out.")
     now = SystemClock().now()
     spec = DetectSpec(rules, now, now - options.run_back, uuid4().hex)
-    commits = detect(spec, store, SIGMA, lambda _: None).commits
-    values = event_extra(commits)
+    commits: list[DetectionCommit] = []
+    try:
+        detect(spec, store, SIGMA, commits.append)
+    except AuditProviderError as error:
+        if not any(one.alert_count for one in commits):
+            raise
+        # No later run gives the alerts of these commits again, so they are printed before the error.
+        problem = printable(f"{type(error).__name__}: {error}")
+        text, values = _alerts(options, store, commits)
+        return CommandResult(EXIT_PROBLEM, f"{text}\n{problem}\n", {**values, "error": problem})
+    return CommandResult(EXIT_OK, *_alerts(options, store, commits))
+
+
+def _alerts(
+    options: argparse.Namespace, store: Store, commits: Sequence[DetectionCommit]
+) -> tuple[str, dict[str, object]]:
+    """Returns the alerts of commits as text and as values."""
     message = message_of(store, commits, destination_name(options.destination))
-    return CommandResult(EXIT_OK, "no new alerts\n" if message is None else message.text, values)
+    return "no new alerts\n" if message is None else message.text, event_extra(commits)
 
 
 def _backtest(options: argparse.Namespace, rules: Sequence[Rule]) -> CommandResult:

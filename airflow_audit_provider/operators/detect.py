@@ -9,7 +9,7 @@ import copy
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime, timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow.sdk import BaseOperator
 
@@ -17,7 +17,7 @@ from airflow_audit_provider._airflow.arguments import check_timezone
 from airflow_audit_provider._airflow.destinations import check_destination, dataset_uri
 from airflow_audit_provider._airflow.task_errors import translate_task_errors
 from airflow_audit_provider.assets.audit_logs import audit_log_alert_alias, audit_log_alert_asset
-from airflow_audit_provider.exceptions import ConfigurationError
+from airflow_audit_provider.exceptions import AuditProviderError, ConfigurationError
 
 if TYPE_CHECKING:
     from airflow.sdk import BaseNotifier
@@ -27,7 +27,19 @@ if TYPE_CHECKING:
     from airflow_audit_provider.core.warehouse.detections import DetectionCommit
     from airflow_audit_provider.pipelines.alert_delivery import DeliveryOutcome
 
+_MOST_RUN_BACK = timedelta(days=36_500)
 _LEVELS = ("informational", "low", "medium", "high", "critical")
+# Commits of other runs that a retry looks behind for those of its earlier attempts.
+_MOST_OTHERS = 100
+
+
+class _Detected(NamedTuple):
+    """The newest commit, those of this task and its earlier attempts, and the error of windows that were not run."""
+
+    store: Store
+    newest: DetectionCommit | None
+    commits: list[DetectionCommit]
+    error: AuditProviderError | None
 
 
 class CloudflareAuditLogsDetectOperator(BaseOperator):
@@ -93,8 +105,8 @@ class CloudflareAuditLogsDetectOperator(BaseOperator):
         self.end = end
         if notify_level not in _LEVELS:
             raise ConfigurationError(f"notify_level is {notify_level!r}. Give one of {', '.join(_LEVELS)}.")
-        if run_back < timedelta(0):
-            raise ConfigurationError(f"run_back is {run_back}. Give a length of time, or timedelta(0).")
+        if not timedelta(0) <= run_back <= _MOST_RUN_BACK:
+            raise ConfigurationError(f"run_back is {run_back}. Give a length of time up to {_MOST_RUN_BACK.days} days.")
         check_timezone(timezone)
         check_destination(destination)
 
@@ -103,21 +115,21 @@ class CloudflareAuditLogsDetectOperator(BaseOperator):
         with translate_task_errors(self):
             if self.is_dry_run:
                 return self._backtest()
-            store, newest, commits = self._detect(context)
-            self._add_event(context, commits)
-            delivered = self._deliver(store, newest, context)
-        for error in delivered.errors.values():
-            # The notifiers of any provider raise any error. Airflow retries the task, which detects nothing again.
-            raise error
-        return self._summary(commits)
+            found = self._detect(context)
+            self._add_event(context, found.commits)
+            delivered = self._deliver(found.store, found.newest, context)
+            for error in [*delivered.errors.values(), *filter(None, [found.error])]:
+                # The notifiers of any provider raise any error. Airflow retries the task, which detects nothing again.
+                raise error
+        return self._summary(found.commits)
 
-    def _detect(self, context: Mapping[str, Any]) -> tuple[Store, DetectionCommit | None, list[DetectionCommit]]:
-        """Runs the rules; returns the newest commit, and those of this task, also of its earlier attempts."""
+    def _detect(self, context: Mapping[str, Any]) -> _Detected:
+        """Runs the rules. An error of a window does not keep back the alerts of the others; it is raised after them."""
         from airflow_audit_provider._airflow.destinations import store_from_connection
         from airflow_audit_provider._airflow.run_context import task_identity
         from airflow_audit_provider.adapters.clock import SystemClock
         from airflow_audit_provider.pipelines.detect import DetectSpec, detect
-        from airflow_audit_provider.pipelines.detection_ledger import commits_by
+        from airflow_audit_provider.pipelines.detection_ledger import DetectionLedger, commits_by
         from airflow_audit_provider.pipelines.sigma_rules import SIGMA
         from airflow_audit_provider.pipelines.stitching import check_one_version
 
@@ -125,8 +137,19 @@ class CloudflareAuditLogsDetectOperator(BaseOperator):
         check_one_version(store)
         now, attempt_id = SystemClock().now(), task_identity(context)
         spec = DetectSpec(self._rules(), now, now - self.run_back, attempt_id, tuple(self._named_notifiers()))
-        newest = detect(spec, store, SIGMA, self._log_commit).newest
-        return store, newest, commits_by(store, newest, attempt_id)
+        made: list[DetectionCommit] = []
+        failed: AuditProviderError | None = None
+        try:
+            newest = detect(spec, store, SIGMA, partial(self._note_commit, made)).newest
+        except AuditProviderError as error:
+            failed = error
+            self.log.error("%s", error)  # noqa: TRY400 - raised after the delivery, which may fail, too
+            newest = DetectionLedger(store).newest
+        # Other runs may have committed between the attempts of this task.
+        most_others = _MOST_OTHERS if getattr(context.get("ti"), "try_number", 1) > 1 else 0
+        earlier = commits_by(store, newest, attempt_id, most_others)
+        commits = {one.number: one for one in [*earlier, *made]}
+        return _Detected(store, newest, [commits[number] for number in sorted(commits)], failed)
 
     def _rules(self) -> tuple[Any, ...]:
         from airflow_audit_provider.pipelines.sigma_rules import load_sigma_rules
@@ -134,9 +157,10 @@ class CloudflareAuditLogsDetectOperator(BaseOperator):
         folders = [self.rules] if isinstance(self.rules, str) else self.rules
         return load_sigma_rules(folders, self.timezone)
 
-    def _log_commit(self, commit: DetectionCommit) -> None:
+    def _note_commit(self, made: list[DetectionCommit], commit: DetectionCommit) -> None:
         from airflow_audit_provider._airflow.observability.log_lines import detection_line
 
+        made.append(commit)
         self.log.info("%s", detection_line(commit))
 
     def _backtest(self) -> dict[str, Any]:

@@ -46,10 +46,15 @@ class DeliveryOutcome(NamedTuple):
 
 
 def undelivered(store: Store, newest: DetectionCommit | None, notifiers: Sequence[str]) -> tuple[int, ...]:
-    """Returns the numbers of the commits that some notifier has not got, oldest first."""
-    if newest is None or not notifiers:
+    """Returns the numbers of the commits that some notifier has not got, oldest first.
+
+    A run without notifiers delivers nothing, and passes on what runs with notifiers have not delivered.
+    """
+    if newest is None:
         return ()
     numbers = [*newest.undelivered, *([newest.number] if newest.alert_count else [])]
+    if not notifiers:
+        return tuple(one for one in numbers if one != newest.number or newest.notifiers)
     return tuple(one for one in numbers if not _marks(store, one) >= set(notifiers))
 
 
@@ -58,7 +63,7 @@ def deliver(store: Store, newest: DetectionCommit | None, delivery: Delivery) ->
 
     ``newest`` is the newest commit, which names the earlier ones that were not delivered.
     """
-    pending = undelivered(store, newest, list(delivery.notifiers))
+    pending = undelivered(store, newest, list(delivery.notifiers)) if delivery.notifiers else ()
     marks = {number: _marks(store, number) for number in pending}
     commits = {number: read_commit(store, number) for number in pending}
     count = 0

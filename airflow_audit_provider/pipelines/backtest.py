@@ -53,6 +53,7 @@ def backtest(
 ) -> Backtest:
     """Runs rules on every record of the committed windows that overlap a range, oldest first.
 
+    Rules that look at earlier records also read the windows of their span before the range.
     Raises ``VerificationError`` for a manifest or a part that is not as it was committed.
     """
     found = Backtest(rules)
@@ -61,6 +62,8 @@ def backtest(
     history = history_of(store, rules, engine)
     alone, looking = [one for one in rules if not one.needs_history], [one for one in rules if one.needs_history]
     newest = {window: key for window, key in newest_manifests(keys).items() if window.overlaps(time_range)}
+    if history is not None and newest:
+        history.read_before(min(newest).start)
     for key, content in read_each(store, [newest[window] for window in sorted(newest)]):
         committed = committed_manifest(key, content)
         window, version = committed.manifest.window, committed.manifest.query.version

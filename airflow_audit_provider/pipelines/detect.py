@@ -13,7 +13,7 @@ a run is killed and however many runs there are at the same time.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from typing import NamedTuple
 
@@ -50,6 +50,9 @@ from airflow_audit_provider.pipelines.side_by_side import each
 _MAX_ATTEMPTS = 5
 # A commit follows after this many records, so that a run over months that is killed goes on near where it was.
 _MOST_RECORDS = 500_000
+
+# Longer than any audit log, and short enough for every calendar.
+MOST_RUN_BACK = timedelta(days=36_500)
 
 CommitCallback = Callable[[DetectionCommit], None]
 
@@ -133,6 +136,7 @@ class _Detection:
         self._due = self._reach.due(self._before)
         self._runs = RuleRun(store, {rule_key(rule): rule for rule in spec.rules}, engine)
         self._errors: list[VerificationError] = []
+        self._not_again: list[TimeWindow] = []
         self._is_complete = True
         self._undelivered = undelivered(store, self._before, spec.notifiers)
 
@@ -196,14 +200,23 @@ class _Detection:
         is_noted = [self._before is None and not one.on_new for one in work]
         noted = [one for one, is_one in zip(work, is_noted, strict=True) if is_one]
         others = [one for one, is_one in zip(work, is_noted, strict=True) if not is_one]
-        return list(each(self._runs.noted, noted)), others
+        return [one for one in each(self._noted, noted) if one is not None], others
+
+    def _noted(self, work: DetectionWork) -> WindowRun | None:
+        """Returns a window that is only noted, None if its manifest cannot be read."""
+        try:
+            return self._runs.noted(work)
+        except VerificationError as error:
+            self._note_error(work, error)
+            return None
 
     def _bounded(self, work: Sequence[DetectionWork]) -> Iterator[list[WindowRun]]:
         """Runs rules on windows; yields those of a commit."""
         done: list[WindowRun] = []
         for one in work:
             try:
-                done.append(self._runs.run(one))
+                if not self._is_held(one):
+                    done.append(self._runs.run(one))
             except VerificationError as error:
                 self._note_error(one, error)
             if sum(each_run.record_count for each_run in done) >= _MOST_RECORDS:
@@ -219,6 +232,16 @@ class _Detection:
         self._is_complete = False
         if newest == work.manifest_key:
             self._errors.append(error)
+            self._not_again += [work.window] if work.is_again else []
+
+    def _is_held(self, work: DetectionWork) -> bool:
+        """Returns whether a window behind this one is still to be judged again with its new records.
+
+        Nothing but this window's new generation shows that, so it stays pending until the other one can be read.
+        """
+        span = max((rule.needs_history for rule in self._spec.rules), default=timedelta())
+        behind = (one for one in self._not_again if work.window.start < one.end)
+        return bool(work.on_new) and any(one.start - work.window.end < span for one in behind)
 
     def _commit(
         self, runs: Sequence[WindowRun], rules: tuple[RuleState, ...], position: LoadPosition | None = None
@@ -235,6 +258,7 @@ class _Detection:
             alert_files=tuple(file for one in runs for file in one.new_files),
             position=self._ledger.position("", "") if position is None else self._counted(position, runs),
             undelivered=pending,
+            notifiers=self._spec.notifiers,
         )
         return self._ledger.commit(content, self._spec.now, self._spec.attempt_id)
 

@@ -37,7 +37,10 @@ from airflow_audit_provider.pipelines.side_by_side import read_each
 
 
 class CommitContent(NamedTuple):
-    """What a run commits: the rules that are on, the new state of windows, how many records were run, new alerts."""
+    """What a run commits: the rules that are on, the new state of windows, how many records were run, new alerts.
+
+    ``notifiers`` are the names of those that the run gives the alerts to.
+    """
 
     rules: tuple[RuleState, ...]
     windows: Sequence[DetectedWindow] = ()
@@ -45,6 +48,7 @@ class CommitContent(NamedTuple):
     alert_files: tuple[AlertFile, ...] = ()
     position: LoadPosition | None = None
     undelivered: tuple[int, ...] = ()
+    notifiers: tuple[str, ...] = ()
 
 
 class DetectionLedger:
@@ -132,6 +136,7 @@ class DetectionLedger:
             position=stored_position(content.position),
             obsolete=tuple(sorted(set(replaced) - {one.state.key for one in stored.values()})),
             undelivered=content.undelivered,
+            notifiers=content.notifiers,
         )
         for one in stored.values():
             self._store.put(one.state.key, one.content)
@@ -178,12 +183,20 @@ def newest_commit_key(store: Store) -> str | None:
     return None
 
 
-def commits_by(store: Store, newest: DetectionCommit | None, attempt_id: str) -> list[DetectionCommit]:
-    """Returns the commits of a run among the newest ones, oldest first, also those before it was retried."""
+def commits_by(
+    store: Store, newest: DetectionCommit | None, attempt_id: str, most_others: int = 0
+) -> list[DetectionCommit]:
+    """Returns the commits of a run among the newest ones, oldest first, also those before it was retried.
+
+    ``most_others`` is how many commits of other runs may be between them.
+    """
     found: list[DetectionCommit] = []
-    while newest is not None and newest.attempt_id == attempt_id:
-        found.append(newest)
-        newest = read_commit(store, newest.number - 1) if newest.number > 1 else None
+    while newest is not None and most_others >= 0:
+        if newest.attempt_id == attempt_id:
+            found.append(newest)
+        else:
+            most_others -= 1
+        newest = read_commit(store, newest.number - 1) if newest.number > 1 and most_others >= 0 else None
     return found[::-1]
 
 

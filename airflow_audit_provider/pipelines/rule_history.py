@@ -8,7 +8,8 @@
 
 Windows are judged in the order of time, so that each part is read once in a run.
 
-Invariant: no record is kept that is longer than the span before the judged window, or that no filter accepts.
+Invariant: no record is kept that is longer than the span before the judged window, or that no filter accepts. A window
+counts as read only after all its parts were: after an error in one, no later window is judged without it.
 """
 
 from __future__ import annotations
@@ -72,6 +73,12 @@ class RuleHistory:
         if version is not None:
             yield from self.judged(version, judged, rules)
 
+    def read_before(self, instant: datetime) -> None:
+        """Reads the committed windows of the span before an instant."""
+        start = max(instant - self._span, EARLIEST_AT + timedelta(days=4))
+        if start < instant:
+            self._read(TimeWindow(start, instant))
+
     def judged(
         self, version: ApiVersion, judged: TimeWindow, rules: Sequence[Rule]
     ) -> Iterator[tuple[ApiVersion, Part, Match]]:
@@ -103,12 +110,16 @@ class RuleHistory:
                 version = manifest.query.version
                 for group in grouped(committed_format(manifest).read(version, content, part.first_event_ns)):
                     self.add(manifest.window, version, part, group)
+                if part == manifest.parts[-1]:
+                    self._keys[manifest.window] = within[manifest.window]
         return self._version if within else None
 
     def _noted(self, manifests: Iterable[Manifest]) -> Iterator[Manifest]:
         for manifest in manifests:
             self._version = manifest.query.version
-            self._found[manifest.window], self._keys[manifest.window] = [], manifest.keys.manifest(manifest.generation)
+            self._found[manifest.window] = []
+            if not manifest.parts:
+                self._keys[manifest.window] = manifest.keys.manifest(manifest.generation)
             yield manifest
 
     def _forget(self, before: datetime) -> None:

@@ -143,7 +143,6 @@ class RuleRun:
 
     def _state(self, work: DetectionWork, committed: CommittedManifest, first_sha256: str | None) -> DetectedWindow:
         known = work.known
-        earlier = set() if known is None else {*known.superseded, known.first_sha256}
         return DetectedWindow(
             window=work.window,
             generation=work.generation,
@@ -151,7 +150,6 @@ class RuleRun:
             first_sha256=first_sha256,
             record_count=committed.manifest.record_count,
             alert_files=() if known is None else known.alert_files,
-            superseded=tuple(sorted(one for one in earlier if one is not None and one != first_sha256)),
         )
 
 

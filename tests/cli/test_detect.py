@@ -12,7 +12,8 @@ from airflow_audit_provider.cli.__main__ import main
 from tests._airflow.report.parsed import parsed
 from tests.architecture.source_files import PROJECT
 from tests.pipelines.detect.detecting import given
-from tests.pipelines.detect.sigma_place import SigmaPlace
+from tests.pipelines.detect.sigma_place import HOUR, SigmaPlace, action
+from tests.pipelines.verify.dataset import DAY, DAY_1, PLAIN, commit, window
 
 pytestmark = pytest.mark.integration
 SCHEMA = json.loads((PROJECT / "docs/reference/backtest-report.schema.json").read_text())
@@ -67,3 +68,26 @@ def test_detect_with_a_range_needs_dry_run(place: SigmaPlace, capsys: pytest.Cap
     """Bounds without a back-test are refused before anything is read."""
     assert main(command(place, "--start", "2026-11-01")) == 2
     assert "--dry-run" in capsys.readouterr().err
+
+
+def test_detect_with_a_damaged_window_prints_the_alerts_of_the_others(
+    place: SigmaPlace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The alerts of a run are printed once, before the error of the window that cannot be read."""
+    at = DAY_1 + DAY + HOUR
+    commit(place.store, window(1), [action(at, "other", "zone_delete")], format_=PLAIN)
+    part = next(key for key in place.store.list_keys("dt=2026-10-26/"))
+    place.store.put(part, b"damaged")
+    assert main(command(place, "--run-back", "10000")) == 1
+    out = capsys.readouterr().out
+    assert "record: other" in out
+    assert "differs from its manifest" in out
+    assert main(command(place, "--run-back", "10000")) == 1
+    assert "differs from its manifest" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("days", ["-1", "1e9", "nan", "x"])
+def test_detect_refuses_a_length_that_no_calendar_has(place: SigmaPlace, days: str) -> None:
+    """A negative or immense number of days is refused by the parser."""
+    with pytest.raises(SystemExit):
+        main(command(place, f"--run-back={days}"))

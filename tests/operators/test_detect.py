@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -20,7 +21,7 @@ from airflow_audit_provider.operators.detect import CloudflareAuditLogsDetectOpe
 from tests.operators.alert_receivers import MailServer, WebhookServer, serving
 from tests.pipelines.detect.detecting import given
 from tests.pipelines.detect.sigma_place import BACK, DELETED, HOSTILE, PURGED, SigmaPlace, action
-from tests.pipelines.verify.dataset import DAY_1
+from tests.pipelines.verify.dataset import DAY, DAY_1, PLAIN, commit, window
 
 pytestmark = pytest.mark.integration
 
@@ -169,3 +170,21 @@ def test_operator_refuses_an_unknown_level() -> None:
     """A level that is none of Sigma's fails when the DAG is parsed."""
     with pytest.raises(ConfigurationError, match="notify_level"):
         CloudflareAuditLogsDetectOperator(task_id="d", destination="file:///x", notify_level="severe")
+
+
+def test_operator_with_a_damaged_window_delivers_the_alerts_of_the_others(place: Place, webhook: WebhookServer) -> None:
+    """A window that cannot be read fails the task after the notifiers have got the alerts of the other windows."""
+    other = action(DAY_1 + DAY, "other", "zone_delete")
+    commit(place.store, window(1), [other], format_=PLAIN)
+    place.store.put(next(iter(place.store.list_keys("dt=2026-10-26/"))), b"damaged")
+    notifier = HttpNotifier(endpoint="alerts", json={"text": "{{ detections.text }}"})
+    with pytest.raises(AirflowFailException, match="differs from its manifest"):
+        place.run(notifiers=[notifier])
+    ((_, values),) = webhook.posts
+    assert "record: other" in values["text"]
+
+
+def test_operator_refuses_to_run_back_further_than_a_calendar() -> None:
+    """A length that no calendar has fails when the DAG is parsed."""
+    with pytest.raises(ConfigurationError, match="run_back"):
+        CloudflareAuditLogsDetectOperator(task_id="d", destination="file:///x", run_back=timedelta(days=900_000))

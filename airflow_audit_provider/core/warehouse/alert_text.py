@@ -103,7 +103,7 @@ def _facts(alert: Alert, escape: Escape) -> list[tuple[str, str]]:
 
 
 def _left(left: int) -> str:
-    return f"{left} more are in the files that the task's log names." if left > 0 else ""
+    return f"{left} more are in the files below _detections/alerts/ of the destination." if left > 0 else ""
 
 
 def _text(subject: str, listed: Sequence[Alert], left: int, destination: str) -> str:

@@ -42,6 +42,11 @@ class DetectionWork(NamedTuple):
     on_all: frozenset[str]
     on_new: frozenset[str]
 
+    @property
+    def is_again(self) -> bool:
+        """Whether the rules have run on the window before, and run again because earlier windows have new records."""
+        return bool(self.on_all) and self.known is not None and self.on_all <= frozenset(self.known.rules)
+
 
 class RuleReach(NamedTuple):
     """The keys of the rules that are on, and how far back a rule runs that was not on before."""

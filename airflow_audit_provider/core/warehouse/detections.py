@@ -91,7 +91,7 @@ class DetectedWindow(msgspec.Struct, frozen=True):
     """What has run on a window, as of its generation.
 
     ``rules`` have run on all its records; a rule that is not among them has run on those of some generations or of
-    none. ``first_sha256`` is the digest of generation 1, ``superseded`` those of the histories that were replaced.
+    none. ``first_sha256`` is the digest of generation 1.
     """
 
     window: TimeWindow
@@ -101,16 +101,16 @@ class DetectedWindow(msgspec.Struct, frozen=True):
     record_count: int
     rules: tuple[str, ...] = ()
     alert_files: tuple[AlertFile, ...] = ()
-    superseded: tuple[str, ...] = ()
 
     @property
     def entry(self) -> LedgerEntry:
         """The window as a load ledger states it; the commit's number decides between two runs, so it counts no loads.
 
-        A ledger lies beside the records that it is about, so it knows no other destination.
+        A ledger lies beside the records that it is about, so it knows no other destination. It names no history that
+        was replaced: if an older copy is restored, its windows are run again, and no alert is given twice.
         """
         facts = (self.window, 1, self.generation, self.manifest_sha256, self.first_sha256, self.record_count, "")
-        return LedgerEntry(*facts, frozenset(self.superseded))
+        return LedgerEntry(*facts)
 
 
 class MonthState(msgspec.Struct, frozen=True):
@@ -139,7 +139,8 @@ class DetectionCommit(msgspec.Struct, frozen=True, kw_only=True):
 
     ``attempt_id`` is that of the run, ``rules`` are on, ``windows`` were looked at with the numbers of records that
     were run through rules, ``alert_files`` are new. ``months`` names the state of each month, ``obsolete`` the objects
-    that it replaces. ``undelivered`` are the earlier commits whose alerts some notifier had not got.
+    that it replaces. ``undelivered`` are the earlier commits whose alerts some notifier had not got, ``notifiers`` the
+    names of those that the run gives its alerts to.
     """
 
     number: int
@@ -154,6 +155,7 @@ class DetectionCommit(msgspec.Struct, frozen=True, kw_only=True):
     position: _Position | None = None
     obsolete: tuple[str, ...] = ()
     undelivered: tuple[int, ...] = ()
+    notifiers: tuple[str, ...] = ()
     ledger_version: int = LEDGER_VERSION
 
     @property

@@ -82,7 +82,10 @@ def documents_in(path: Path, problems: Problems) -> Iterator[Document]:
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         problems.add(path, line, f"this is no valid YAML: {error.problem}")
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except OSError as error:
+        problems.add(path, 1, f"this file cannot be read: {error.strerror}")
+    except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
+        # PyYAML lets errors of Python pass for a date that does not exist, and for too many levels.
         problems.add(path, 1, f"this is no valid YAML in UTF-8: {str(error).splitlines()[0]}")
 
 
@@ -109,6 +112,8 @@ def _check_keys(node: Any) -> None:
     if isinstance(node, yaml.MappingNode):
         keys: set[str] = set()
         for key, value in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                raise yaml.MarkedYAMLError(problem="a key is no text", problem_mark=key.start_mark)
             if key.value in keys:
                 raise yaml.MarkedYAMLError(problem=f"the key {key.value!r} is there twice", problem_mark=key.start_mark)
             keys.add(str(key.value))

@@ -116,9 +116,10 @@ class DuckDbBackend(TextQueryBackend):
         return f"date_part('{part}', {field.sql} AT TIME ZONE {literal(self._time_zone)})"
 
     def convert_condition_field_eq_field(self, cond: Any, _state: Any) -> str:
-        """Returns the comparison of two fields; neither may be null."""
+        """Returns the comparison of two fields without regard to case; neither may be null."""
         reference: SigmaFieldReference = cond.value
-        one, other = self._field(cond).text, field_sql(reference.field, self._time_zone).text
+        fields = (self._field(cond), field_sql(reference.field, self._time_zone))
+        one, other = (f"lower({field.text})" for field in fields)
         if reference.starts_with and reference.ends_with:
             return f"contains({one}, {other})"
         if reference.starts_with:

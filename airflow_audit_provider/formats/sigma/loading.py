@@ -39,6 +39,7 @@ _STATUSES = ("stable", "test", "experimental", *sorted(_LEFT_OUT))
 _LEVELS = ("informational", "low", "medium", "high", "critical")
 _REQUIRED = ("title", "id", "status", "level")
 _FIRST_SEEN = "first_seen"
+_LONGEST = timedelta(days=3_660)
 
 
 def load_rules(folders: Sequence[Path] = (BUNDLED_RULES,), time_zone: str = "UTC") -> tuple[DetectionRule, ...]:
@@ -59,6 +60,11 @@ def load_rules(folders: Sequence[Path] = (BUNDLED_RULES,), time_zone: str = "UTC
     problems.raise_if_any()
     rules = loader.rules()
     problems.raise_if_any()
+    if not rules:
+        raise ConfigurationError(
+            f"Every rule in {' and '.join(map(str, folders))} is deprecated, unsupported or a filter, so nothing would "
+            "be detected. Set the status of a rule to test or stable, or give another folder."
+        )
     return tuple(sorted(rules, key=lambda rule: (rule.title, rule.id)))
 
 
@@ -244,7 +250,7 @@ def _referenced(name: str, searches: Mapping[str, _Search]) -> _Search:
 
 def _counted(rule: SigmaCorrelationRule, searches: Sequence[str], time_zone: str) -> Counted:
     kind = rule.type.name.lower()
-    span = timedelta(seconds=rule.timespan.seconds)
+    span = _span(rule.timespan.seconds)
     groups = tuple(field_sql(name, time_zone).text for name in rule.group_by or ())
     if rule.aliases.aliases:
         raise UnusableRuleError("aliases are not needed: the table has one name for each field. Remove them", "aliases")
@@ -275,7 +281,21 @@ def _at_least(condition: Any) -> int:
             operator,
         )
     least: int = int(condition.count) + (operator == "gt")
+    if least < 2:
+        raise UnusableRuleError(
+            f"the condition is {operator} {condition.count}, which each record fulfils. Give gte: 2 or more, or remove "
+            "the correlation",
+            operator,
+        )
     return least
+
+
+def _span(seconds: int) -> timedelta:
+    """Returns a timespan; every record has an instant two of them before it."""
+    span = timedelta(seconds=seconds)
+    if span > _LONGEST:
+        raise UnusableRuleError(f"the timespan has more than {_LONGEST.days} days. Give a shorter one", "timespan")
+    return span
 
 
 def _first_seen(spec: Any, time_zone: str) -> FirstSeen:
@@ -298,7 +318,7 @@ def _first_seen(spec: Any, time_zone: str) -> FirstSeen:
     return FirstSeen(
         field_sql(str(spec["field"]), time_zone).text,
         tuple(field_sql(str(name), time_zone).text for name in names),
-        timedelta(seconds=seconds),
+        _span(seconds),
     )
 
 

@@ -23,7 +23,7 @@ RECORD: dict[str, Any] = {
     "owner": {"id": "o1"},
     "resource": {"id": "r1", "type": "100%_done\\"},
     "metadata": {"count": 12, "on": True, "off": None, "list": ["x", {"y": "deep"}], "quote": "it's"},
-    "newValueJson": {"content": "b"},
+    "newValueJson": {"content": "b", "email": "ALICE@example.com"},
     "oldValueJson": {"content": "a"},
 }
 
@@ -70,6 +70,7 @@ def _fires(folder: Path, record: dict[str, Any], time_zone: str = "UTC") -> bool
         ("one: {raw.actor.id: a1}", True),
         ("one: {after.content|fieldref: before.content}", False),
         ("one: {actor_id|fieldref: raw.actor.id}", True),
+        ("one: {after.email|fieldref: actor_email}", True),
         ("one: {user_agent: null}", True),
         ("one: {request_status|gte: 400}", False),
         ("one: {event_time|hour: 22}", True),

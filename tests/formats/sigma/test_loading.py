@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from airflow_audit_provider.exceptions import ConfigurationError
-from airflow_audit_provider.formats.sigma.loading import load_rules
+from airflow_audit_provider.formats.sigma.loading import BUNDLED_RULES, load_rules
 from tests.formats.sigma.conftest import HEAD
 
 Write = Callable[..., Path]
@@ -158,3 +158,23 @@ def test_filter_in_a_users_folder_changes_the_rule_it_names(rule_folder: Write) 
     filtered = load_rules([rule_folder(RULE, FILTER)])[0]
     assert "robot@example.com" in filtered.event_filter
     assert filtered.version != plain.version
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["modified: 2026-02-30", "&a [*a]", "? [a]\n: b", "[" * 3000],
+    ids=["no date", "itself", "key that is a list", "deep"],
+)
+def test_load_file_that_python_cannot_construct_is_named(tmp_path: Path, text: str) -> None:
+    """A file with a date that does not exist, with itself inside, or with too many levels is named in the error."""
+    (tmp_path / "odd.yml").write_text(text)
+    with pytest.raises(ConfigurationError, match=r"odd\.yml:1"):
+        load_rules([tmp_path])
+
+
+def test_load_folder_without_a_rule_that_is_on_is_refused(tmp_path: Path) -> None:
+    """A folder whose only rule is deprecated fails instead of detecting nothing."""
+    rule = (BUNDLED_RULES / "zone_deleted.yml").read_text()
+    (tmp_path / "off.yml").write_text(re.sub("status: .*", "status: deprecated", rule))
+    with pytest.raises(ConfigurationError, match="nothing would be detected"):
+        load_rules([tmp_path])

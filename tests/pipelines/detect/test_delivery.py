@@ -9,6 +9,7 @@ from airflow_audit_provider.core.ports import Store
 from airflow_audit_provider.core.warehouse.alert_text import AlertMessage
 from airflow_audit_provider.pipelines.alert_delivery import Delivery, DeliveryOutcome, deliver
 from airflow_audit_provider.pipelines.detect import DetectSpec, detect
+from airflow_audit_provider.pipelines.detection_ledger import commits_by
 from airflow_audit_provider.pipelines.rule_runs import RuleEngine
 from tests.pipelines.detect.detecting import ALL_TIME, NOW, ContainsRule, Runs, land
 from tests.pipelines.pull.crashing_store import CrashingStore, CrashPoint, KilledError
@@ -111,3 +112,28 @@ def test_delivery_begins_with_the_newest_commit() -> None:
     land(store, window(2), records_in(window(2), 1, "c"))
     run(store, inboxes)
     assert sorted(inboxes[0].records) == ["b0", "c0"]
+
+
+def test_delivery_survives_a_run_without_notifiers() -> None:
+    """Alerts that a notifier has not got are delivered after runs of the command, which has no notifier."""
+    store, inboxes = one_window(), (Inbox(), Inbox())
+    inboxes[0].is_broken = inboxes[1].is_broken = True
+    run(store, inboxes)
+    for number in (1, 2):
+        land(store, window(number), records_in(window(number), 1, f"w{number}-"))
+        detect(DetectSpec((ANY,), NOW, DAY_1 - DAY, f"command{number}"), store, RuleEngine(Runs()), lambda _: None)
+    inboxes[0].is_broken = inboxes[1].is_broken = False
+    run(store, inboxes)
+    assert {"a0", "a1"} <= set(inboxes[0].records)
+    assert inboxes[0].records == inboxes[1].records
+
+
+def test_commits_of_a_retried_run_are_found_behind_others() -> None:
+    """The commit of a killed attempt is found although another run has committed before the retry."""
+    store = one_window()
+    detect(DetectSpec((ANY,), NOW, DAY_1 - DAY, "killed"), store, RuleEngine(Runs()), lambda _: None)
+    land(store, window(1), records_in(window(1), 1, "b"))
+    newest = detect(DetectSpec((ANY,), NOW, DAY_1 - DAY, "other"), store, RuleEngine(Runs()), lambda _: None).newest
+    assert newest is not None
+    assert commits_by(store, newest, "killed") == []
+    assert sum(one.alert_count for one in commits_by(store, newest, "killed", 9)) == 2

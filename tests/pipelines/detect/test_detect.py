@@ -306,3 +306,31 @@ def test_detect_random_histories_give_each_alert_once(seed: int) -> None:
             run(store, *active, back=NOTHING_BACK, attempt_id=f"{step}+")
         active = chance.sample(rules, chance.randrange(1, 5))
     assert given(store) == sorted(expected)
+
+
+def test_detect_older_copy_restored_repeats_no_alert() -> None:
+    """An older copy that replaces a window landed anew is run, and gives no alert again."""
+    store = MemoryStore()
+    land(store, window(), records_in(window(), 2, "a"))
+    run(store, ANY)
+    copied = {key: content for key, content in store.objects.items() if not key.startswith("_detections/")}
+    for key in copied:
+        del store.objects[key]
+    land(store, window(), records_in(window(), 3, "a"), NOW + HOUR)
+    run(store, ANY, now=NOW + HOUR)
+    for key in [key for key in store.objects if key.startswith(("dt=", "_manifests/"))]:
+        del store.objects[key]
+    store.objects.update(copied)
+    land(store, window(1), records_in(window(1), 1, "b"), NOW + 2 * HOUR)
+    run(store, ANY, now=NOW + 2 * HOUR)
+    assert given(store) == pairs("any@1", "a0", "a1", "a2", "b0")
+
+
+def test_detect_first_run_with_a_damaged_old_manifest_runs_on_the_others() -> None:
+    """A manifest that the first run cannot note fails it after the other windows have their alerts."""
+    store = two_windows()
+    manifest = next(key for key in store.objects if key.startswith("_manifests/dt=2026-10-26"))
+    store.objects[manifest] = b"{}"
+    with pytest.raises(VerificationError):
+        run(store, ANY, back=timedelta(days=4))
+    assert given(store) == pairs("any@1", "b0", "b1")

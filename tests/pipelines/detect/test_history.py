@@ -11,6 +11,7 @@ import pytest
 from airflow_audit_provider.core.api.records import ApiVersion, AuditRecord, parse_event_time
 from airflow_audit_provider.core.ports import Store
 from airflow_audit_provider.core.windows.window import TimeWindow, format_instant
+from airflow_audit_provider.exceptions import VerificationError
 from airflow_audit_provider.pipelines.backtest import backtest
 from airflow_audit_provider.pipelines.detect import DetectSpec, detect
 from airflow_audit_provider.pipelines.sigma_rules import SIGMA, load_sigma_rules, run_sigma_rules
@@ -171,3 +172,53 @@ def test_history_in_any_order_leaves_out_no_alert(rules: tuple[object, ...], see
             run(mixed, rules, f"{start}+")
     assert len(found(mixed)) == len(set(given(mixed)))
     assert set(expected) <= set(found(mixed))
+
+
+def damaged(store: MemoryStore, of: TimeWindow) -> tuple[str, bytes]:
+    """Damages the newest part of a window; returns its key and what it was."""
+    name = f"{of.start:%Y%m%dT%H%M%SZ}-{of.end:%Y%m%dT%H%M%SZ}"
+    key = max(key for key in store.objects if key.startswith("dt=") and name in key)
+    content = store.objects[key]
+    store.objects[key] = content[:-1]
+    return key, content
+
+
+def test_history_unreadable_window_is_in_no_count_of_later_ones(rules: tuple[object, ...]) -> None:
+    """A rule that is added runs on no window while it cannot read the one before; restored, that is in its count."""
+    store = MemoryStore()
+    land(store, hour(0), [event(DAY_1 + 0.9 * HOUR, "d1"), event(DAY_1 + 0.95 * HOUR, "d2")])
+    land(store, hour(1), [event(DAY_1 + 1.1 * HOUR, "d3")])
+    run(store, rules[:1])
+    key, content = damaged(store, hour(0))
+    with pytest.raises(VerificationError, match="differs from its manifest"):
+        run(store, rules)
+    store.objects[key] = content
+    run(store, rules)
+    assert found(store) == ["d3"]
+
+
+def test_history_unreadable_later_window_is_judged_again(rules: tuple[object, ...]) -> None:
+    """A late record stays pending while a window behind it, whose count it completes, cannot be read."""
+    store = MemoryStore()
+    land(store, hour(0), [event(DAY_1 + 0.9 * HOUR, "d1")])
+    land(store, hour(1), [event(DAY_1 + 1.1 * HOUR, "d3")])
+    run(store, rules)
+    land(store, hour(0), [event(DAY_1 + 0.95 * HOUR, "d2")])
+    key, content = damaged(store, hour(1))
+    with pytest.raises(VerificationError, match="differs from its manifest"):
+        run(store, rules)
+    store.objects[key] = content
+    run(store, rules)
+    assert found(store) == ["d3"]
+
+
+def test_history_backtest_of_a_range_reads_the_span_before_it(rules: tuple[object, ...]) -> None:
+    """A back-test finds in a range what it finds there in a back-test of everything."""
+    store = MemoryStore()
+    land(store, hour(0), [event(DAY_1 + 0.2 * HOUR, "l0", "login"), event(DAY_1 + 0.9 * HOUR, "d1")])
+    land(store, hour(1), [event(DAY_1 + 1.1 * HOUR, "d2"), event(DAY_1 + 1.2 * HOUR, "d3")])
+    land(store, hour(2), [event(DAY_1 + 2.1 * HOUR, "l1", "login"), event(DAY_1 + 2.2 * HOUR, "l2", "login", "::1")])
+    for first, expected in ((1, 2), (2, 1)):
+        found_ = backtest(store, rules, SIGMA, (hour(first).start, None))  # type: ignore[arg-type]  # as above
+        assert sum(one.by_day.total() for one in found_.tallies.values()) == expected
+        assert found_.windows == [hour(number) for number in range(first, 3)]
