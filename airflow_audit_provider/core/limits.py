@@ -152,3 +152,11 @@ def check_rate_share(rate_share: object) -> None:
         raise ConfigurationError(
             f"rate_share is {rate_share!r}. Set it to a number above 0 and at most 1, such as 0.1."
         )
+
+
+def check_max_requests(max_requests: object) -> None:
+    """Raises ``ConfigurationError`` unless the limit is None or a whole number of at least 1."""
+    if max_requests is not None and not is_count(max_requests):
+        raise ConfigurationError(
+            f"max_requests is {max_requests!r}. Set it to a whole number of at least 1, or omit it."
+        )

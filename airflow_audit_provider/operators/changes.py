@@ -16,7 +16,7 @@ from airflow.sdk import BaseOperator
 from airflow_audit_provider._airflow.arguments import check_timezone
 from airflow_audit_provider._airflow.destinations import check_destination
 from airflow_audit_provider._airflow.task_errors import translate_task_errors
-from airflow_audit_provider.core.limits import DEFAULT_CONN_ID, check_rate_share
+from airflow_audit_provider.core.limits import DEFAULT_CONN_ID, check_max_requests, check_rate_share
 
 if TYPE_CHECKING:
     from airflow_audit_provider.hooks.cloudflare import CloudflareHook
@@ -46,7 +46,7 @@ class CloudflareAuditLogsChangesOperator(BaseOperator):
     :param privacy: the ``privacy`` of the land operator; it must be the one that the windows were written with.
 
     Windows whose newest generation is done are skipped. Returns a summary with ``window_count record_count
-    request_count history_status is_complete``.
+    request_count history_status is_complete skipped_count``.
     """
 
     template_fields: Sequence[str] = ("destination", "cloudflare_conn_id", "destination_conn_id", "start", "end")
@@ -79,6 +79,7 @@ class CloudflareAuditLogsChangesOperator(BaseOperator):
         check_destination(destination)
         check_timezone(timezone)
         check_rate_share(rate_share)
+        check_max_requests(max_requests)
 
     @cached_property
     def hook(self) -> CloudflareHook:
@@ -92,10 +93,26 @@ class CloudflareAuditLogsChangesOperator(BaseOperator):
         with translate_task_errors(self), closing(self.hook):
             outcome = self._derive()
         summary = outcome.summary()
+        self._report(outcome, summary)
+        return summary
+
+    def _report(self, outcome: ChangesOutcome, summary: Mapping[str, Any]) -> None:
+        """Logs what was derived, and what was left out."""
         self.log.info("Changes of committed windows: %s", summary)
         if not outcome.is_complete:
             self.log.warning("The run ended after %d requests; the next one goes on", outcome.request_count)
-        return summary
+        if outcome.skipped:
+            self.log.warning(
+                "Skipped windows that were erased under another privacy rule: %s. To derive their changes, run a task "
+                "with this rule and their range",
+                ", ".join(map(str, outcome.skipped[:10])),
+            )
+        if refused := summary["history_status"].get("forbidden"):
+            self.log.warning(
+                "The API refuses resource histories (403), so %d records have no value before. Give the token the "
+                "permission to read them; the next run over these windows requests them again.",
+                refused,
+            )
 
     def _derive(self) -> ChangesOutcome:
         from airflow_audit_provider._airflow.destinations import store_from_connection

@@ -18,7 +18,6 @@ from datetime import date, timedelta
 from typing import NamedTuple
 
 from airflow_audit_provider.core.archive.object_keys import (
-    CHANGES_FOLDER,
     COMMIT_LOG_FOLDER,
     DETECTION_FOLDER,
     LONG_WINDOW_FOLDER,
@@ -114,7 +113,6 @@ def newest_windows(store: Store, folder: str, count: int) -> dict[TimeWindow, st
 # A root with more folders is not walked but listed: each folder is a request, and so is a thousand keys.
 _MOST_FOLDERS = 256
 _OWN_FOLDERS = {
-    CHANGES_FOLDER,
     COMMIT_LOG_FOLDER,
     DETECTION_FOLDER,
     MANIFEST_FOLDER,

@@ -22,6 +22,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from airflow_audit_provider.adapters.cloudflare.reader import AuditLogReader
+from airflow_audit_provider.core.archive.change_keys import changes_folder
 from airflow_audit_provider.core.archive.commit import CommittedManifest
 from airflow_audit_provider.core.archive.compatibility import (
     check_compatible_schema,
@@ -94,6 +95,8 @@ def pull_window(
     if planned.spec.is_erasure:
         # An erasure that the store refuses fails the task; otherwise leftovers wait for the next run.
         area.remove_unreferenced_parts(outcome.manifest, is_erasing=True)
+        # Derived from the records; the next run of the changes operator derives those of the records that are left.
+        store.remove(list(store.list_keys(changes_folder(window))))
     observer.kept(window, area.remove_leftovers(outcome.manifest))
     return outcome
 

@@ -56,7 +56,9 @@ def window_history(store: Store, keys: WindowKeys, *, with_changes: bool = False
     read = list(read_each_within_bounds(store, list(newest)))
     size_bytes = sum(len(content) for _, content in read if isinstance(content, bytes))
     generations = tuple(_generation(newest[key], key, content) for key, content in read)
-    changes = window_changes(store, keys.window, keys.manifest(listed[0])) if with_changes and listed else None
+    changes = None
+    if with_changes and generations:
+        changes = window_changes(store, keys.window, generations[0].key, generations[0].sha256)
     return WindowHistory(generations, len(listed), size_bytes, changes)
 
 

@@ -24,6 +24,7 @@ from airflow_audit_provider.pipelines.changes import ChangesSpec, derive_changes
 from airflow_audit_provider.testing.changes import SeededChange, seeded_changes
 from airflow_audit_provider.testing.instants import SECOND_NS, to_ns
 from tests._airflow.coverage_page.in_process import client_of, source_of
+from tests.architecture.source_files import PROJECT
 from tests.operators.task_setup import END, START, WINDOW, TaskSetup
 from tests.pipelines.pull.crashing_store import CrashingStore, CrashPoint, KilledError
 
@@ -92,6 +93,7 @@ def test_changes_of_a_window_are_the_true_ones(task_setup: TaskSetup) -> None:
         "request_count": sum(_histories(task_setup).values()),
         "history_status": {"exact": 60},
         "is_complete": True,
+        "skipped_count": 0,
     }
     assert len(_histories(task_setup)) == len(resources)
     assert summary["request_count"] <= 2.5 * len(resources)
@@ -305,3 +307,90 @@ def test_range_is_seven_days_by_default(task_setup: TaskSetup) -> None:
     task_setup.clock.advance((END + timedelta(days=7, hours=1) - task_setup.clock.now()).total_seconds())
     assert _operator(task_setup, start=None, end=None).execute({})["window_count"] == 0
     assert _operator(task_setup, start=WINDOW["window_start"], end=None).execute({})["window_count"] == 1
+
+
+def test_refused_histories_are_requested_again_once_they_are_allowed(task_setup: TaskSetup) -> None:
+    """Each run asks once while the API refuses, and the first that is allowed leaves each record once, as it is."""
+    changes = _landed(task_setup)
+    task_setup.misbehave("status=403,endpoint=history")
+    for _ in range(2):
+        task_setup.fake.requests.clear()
+        assert _operator(task_setup).execute({})["history_status"] == {"forbidden": 60}
+        assert len(task_setup.fake.requests) == 1
+        assert len(_rows(task_setup.destination)) == 60
+    task_setup.misbehave()
+    assert _operator(task_setup).execute({})["history_status"] == {"exact": 60}
+    rows = _rows(task_setup.destination)
+    assert (len(rows), _values(rows)) == (60, _truth(changes))
+    assert list((task_setup.destination / "_changes").rglob("*forbidden*")) == []
+
+
+def test_replaced_window_has_each_record_once(task_setup: TaskSetup) -> None:
+    """Files of parts that a replacement left out are removed, and nothing else that a forged commit names."""
+    changes = _landed(task_setup)
+    _operator(task_setup).execute({})
+    (forged,) = (task_setup.destination / "_changes").rglob("g0001.json")
+    stated = json.loads(forged.read_bytes())
+    stated["files"].append({"key": "_dataset.json", "sha256": "0", "statuses": {}})
+    forged.write_text(json.dumps(stated))
+    task_setup.land(api_version="v2", window_end=END, replace=True)
+    _operator(task_setup).execute({})
+    rows = _rows(task_setup.destination)
+    assert (len(rows), _values(rows)) == (60, _truth(changes))
+    assert (task_setup.destination / "_dataset.json").exists()
+    assert [path.name for path in (task_setup.destination / "_changes").rglob("g*.json")] == ["g0002.json"]
+
+
+def test_erasure_of_a_window_erases_its_changes(task_setup: TaskSetup) -> None:
+    """Values that a person asked to erase do not stay beside the data, and the rest is derived again on request."""
+    _landed(task_setup)
+    _operator(task_setup).execute({})
+    privacy = {"drop": ["resource.response.result.content", "resource.request.content"]}
+    task_setup.land(api_version="v2", window_end=END, replace=True, erase=True, erase_reason="17", privacy=privacy)
+    assert _rows(task_setup.destination) == []
+    summary = _operator(task_setup).execute({})
+    assert (summary["skipped_count"], _rows(task_setup.destination)) == (1, [])
+    _operator(task_setup, privacy=privacy).execute({})
+    assert "content" not in json.dumps(_rows(task_setup.destination))
+
+
+def test_large_part_of_version_1_has_several_files(task_setup: TaskSetup, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The rows of a part are written in portions, so that they need not be in memory all together."""
+    monkeypatch.setattr(pipeline, "_GROUP_RECORDS", 1)
+    for number in range(60):
+        raw = {"id": str(number), "when": "2026-10-26T01:00:00Z", "newValueJson": {"n": number}}
+        task_setup.fake.add(json.dumps(raw).encode(), "v1")
+    task_setup.land()
+    _operator(task_setup).execute({})
+    assert len(list((task_setup.destination / "_changes").rglob("*.jsonl.gz"))) == 3
+    assert sorted(int(row["id"]) for row in _rows(task_setup.destination)) == list(range(60))
+
+
+@pytest.mark.parametrize("most", [0, -1, True, "3000", 1.5])
+def test_limit_of_requests_that_lets_no_run_begin_is_refused(most: Any) -> None:
+    """A limit that is no whole number of at least 1 is an import error of the DAG."""
+    with pytest.raises(ConfigurationError, match="max_requests is"):
+        CloudflareAuditLogsChangesOperator(task_id="changes", destination="/data", max_requests=most)
+
+
+@pytest.mark.integration
+def test_query_of_the_page_joins_the_changes_to_the_records(task_setup: TaskSetup) -> None:
+    """The SQL of the page runs on DuckDB and returns the records that changed the field, with their values."""
+    import duckdb
+
+    changes = _changes(task_setup)
+    task_setup.land(api_version="v2", window_end=END, compression="gzip")
+    _operator(task_setup).execute({})
+    page = (PROJECT / "docs/how-to/see-what-changed.md").read_text()
+    query = page.partition("```sql\n")[2].partition("```")[0].replace("/data/audit", str(task_setup.destination))
+    found = duckdb.connect().execute(query).fetchall()
+    wanted = [one for one in changes if _differs(one, "proxied")]
+    assert wanted
+    assert sorted(row[1] for row in found) == sorted(one.resource_id for one in wanted)
+    assert all(json.loads(row[3] or "null") != json.loads(row[4] or "null") for row in found)
+
+
+def _differs(change: SeededChange, field: str) -> bool:
+    """Returns whether a change states another value of a field, of a resource that was there before and after."""
+    before, after = change.before, change.after
+    return before is not None and after is not None and before.get(field) != after.get(field)

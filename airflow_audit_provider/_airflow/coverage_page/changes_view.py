@@ -5,6 +5,7 @@ Invariant: the number of changes, of lines and of characters is bounded. Texts a
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import NamedTuple
 
 from airflow_audit_provider._airflow.coverage_page.views import NONE, Fact
@@ -12,6 +13,8 @@ from airflow_audit_provider.core.api.difference import DifferenceLine, differenc
 from airflow_audit_provider.pipelines.window_changes import WindowChanges
 
 _MOST_LINES = 20
+_MOST_STATUSES = 20
+_MOST_CHARACTERS = 100
 
 
 class ChangeRowView(NamedTuple):
@@ -33,6 +36,11 @@ class ChangesView(NamedTuple):
     problem: str
 
 
+def _cut(text: str) -> str:
+    """Returns the start of a text: a record, and a file that anyone wrote, can have an id of any length."""
+    return text if len(text) <= _MOST_CHARACTERS else f"{text[:_MOST_CHARACTERS]}…"
+
+
 def changes_view(changes: WindowChanges) -> ChangesView:
     """Returns the changes as a page shows them."""
     rows = []
@@ -40,7 +48,7 @@ def changes_view(changes: WindowChanges) -> ChangesView:
         found = difference_of(row.before, row.after, _MOST_LINES)
         lines = tuple(DifferenceLine(one.path, one.before or NONE, one.after or NONE) for one in found.lines)
         more = f"Only the first {_MOST_LINES} fields are shown." if found.has_more else ""
-        rows.append(ChangeRowView(row.id, row.event_time, row.history_status, lines, more))
-    statuses = tuple(Fact(name, f"{count:,}") for name, count in changes.statuses.items())
+        rows.append(ChangeRowView(_cut(row.id), _cut(row.event_time), _cut(row.history_status), lines, more))
+    statuses = tuple(Fact(_cut(name), f"{count:,}") for name, count in islice(changes.statuses.items(), _MOST_STATUSES))
     note = f"{len(rows):,} of {changes.record_count:,} records; the files below _changes have all of them."
     return ChangesView(tuple(rows), statuses, note, changes.problem)

@@ -99,7 +99,10 @@ def resource_of(record: AuditRecord) -> tuple[str, ...] | None:
     identity = _at(fields, "resource", "id") or _at(fields, "raw", "uri")
     if identity is None:
         return None
-    return str(_at(fields, "resource", "product")), str(_at(fields, "resource", "type")), str(identity)
+    # The name of a setting, such as "ssl", is the id of one resource in each zone.
+    place = (_at(fields, "account", "id"), _at(fields, "zone", "id"), _at(fields, "resource", "scope"))
+    kind = (_at(fields, "resource", "product"), _at(fields, "resource", "type"))
+    return tuple(str(one) for one in (*place, *kind, identity))
 
 
 def shows_value(record: AuditRecord) -> bool:
@@ -171,9 +174,10 @@ def _after(fields: Mapping[str, Any], before: Any) -> Any:
     request = _at(fields, "resource", "request")
     if not isinstance(request, Mapping) or not request:
         return UNSET
-    if isinstance(before, Mapping):
-        return {**before, **request} if _at(fields, "raw", "method") == "PATCH" else request
-    return request if _at(fields, "raw", "method") in _WHOLE_METHODS else UNSET
+    method = _at(fields, "raw", "method")
+    if method == "PATCH":
+        return {**before, **request} if isinstance(before, Mapping) else UNSET
+    return request if method in _WHOLE_METHODS else UNSET
 
 
 def _is_creation(fields: Mapping[str, Any]) -> bool:

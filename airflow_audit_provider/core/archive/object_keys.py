@@ -52,7 +52,6 @@ LONG_WINDOW_FOLDER = "_long_windows/"
 MANIFEST_INDEX_FOLDER = "_manifest_index/"
 COMMIT_LOG_FOLDER = "_commit_log/"
 DETECTION_FOLDER = "_detections/"
-CHANGES_FOLDER = "_changes/"
 DETECTION_LEDGER_FOLDER = f"{DETECTION_FOLDER}ledger/"
 UNFINISHED_FOLDER = f"{STAGING_FOLDER}unfinished/"
 PARTITION_START = "dt="
@@ -87,10 +86,6 @@ _DETECTION = re.compile(
     DETECTION_FOLDER + r"(?:ledger/\d{6,12}/\d{9,15}\.json|windows/\d{4}-\d{2}-\d{9,15}-[0-9a-f]{16}\.json\.gz"
     r"|alerts/" + _PARTITION.pattern + _WINDOW.pattern + r"-[0-9a-f]{16}\.jsonl\.gz"
     r"|delivered/\d{9,15}/[\w.-]{1,200}\.json)",
-    re.ASCII,
-)
-_CHANGES = re.compile(
-    CHANGES_FOLDER + _PARTITION.pattern + _WINDOW.pattern + r"/(?:g\d{4,15}\.json|part-[\w-]{1,80}-\d{5,9}\.jsonl\.gz)",
     re.ASCII,
 )
 _SEAL_INDEX = re.compile(r"_seals/index/(\d{6,15})\.json", re.ASCII)
@@ -475,25 +470,3 @@ def _instant(compact: str) -> datetime:
         # Newer versions of Python read it as the next midnight, which has another text.
         raise ValueError(compact)
     return datetime.fromisoformat(compact)
-
-
-def change_commit_key(window: TimeWindow, manifest_key: str) -> str:
-    """Returns the key of the commit of the changes of one generation of a window, given by its manifest."""
-    match = _GENERATION.search(manifest_key)
-    return f"{_changes_folder(window)}g{match[1] if match else '0000'}.json"
-
-
-def change_file_key(window: TimeWindow, part_key: str, number: int) -> str:
-    """Returns the key of a file of changes of some records of a part. Only that part's records can be in it."""
-    stem = part_key.rpartition("/")[2].partition(".")[0]
-    return f"{_changes_folder(window)}{stem}-{number:05}.jsonl.gz"
-
-
-def _changes_folder(window: TimeWindow) -> str:
-    day = window.start.date()
-    return f"{CHANGES_FOLDER}{PARTITION_START}{day.isoformat()}/{WindowKeys(window, day).name}/"
-
-
-def is_change_key(key: str) -> bool:
-    """Returns whether a key is that of an object of changes."""
-    return _CHANGES.fullmatch(key) is not None

@@ -15,6 +15,7 @@ from itertools import islice
 
 from airflow_audit_provider.core.api.plain_lines import PlainRecords
 from airflow_audit_provider.core.api.records import AuditRecord, lines_of
+from airflow_audit_provider.core.archive.change_keys import is_change_key
 from airflow_audit_provider.core.archive.manifest import Part
 from airflow_audit_provider.core.archive.object_keys import (
     DATASET_KEY,
@@ -23,7 +24,6 @@ from airflow_audit_provider.core.archive.object_keys import (
     SEAL_FOLDER,
     STAGING_FOLDER,
     announced_window,
-    is_change_key,
     is_detection_key,
     is_pass_record_key,
     is_report_key,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,7 +13,8 @@ from hypothesis import strategies as st
 from airflow_audit_provider._airflow.config import shows_changes
 from airflow_audit_provider._airflow.coverage_page.changes_view import changes_view
 from airflow_audit_provider._airflow.html_templates import templates_of
-from airflow_audit_provider.core.archive.object_keys import WindowKeys, change_commit_key, change_file_key
+from airflow_audit_provider.core.archive.change_keys import change_commit_key, change_file_key
+from airflow_audit_provider.core.archive.object_keys import WindowKeys
 from airflow_audit_provider.core.warehouse.change_files import ChangeRow, ChangesCommit, change_file, write_rows
 from airflow_audit_provider.pipelines.window_changes import MOST_CHANGES, WindowChanges, window_changes
 from airflow_audit_provider.pipelines.window_history import window_history
@@ -40,9 +42,21 @@ def _stored(store: MemoryStore, rows: Sequence[ChangeRow]) -> str:
     key, manifest_key = change_file_key(window(), PART, 0), KEYS.manifest(1)
     content = write_rows(rows)
     store.create(key, content)
-    made = ChangesCommit(manifest_key, "0" * 64, len(rows), (change_file(key, content),))
+    made = ChangesCommit(manifest_key, _digest(store), len(rows), (change_file(key, content),))
     store.create(change_commit_key(window(), manifest_key), made.to_bytes())
     return key
+
+
+def _digest(store: MemoryStore) -> str:
+    """Returns the digest of the manifest of the window."""
+    return hashlib.sha256(store.read(KEYS.manifest(1)) or b"").hexdigest()
+
+
+def _read(store: MemoryStore) -> WindowChanges:
+    """Reads the changes of the window."""
+    found = window_changes(store, window(), KEYS.manifest(1), _digest(store))
+    assert found is not None
+    return found
 
 
 def test_difference_is_shown_field_by_field() -> None:
@@ -87,14 +101,25 @@ def test_changes_of_the_newest_generation_are_read_within_bounds() -> None:
     assert found is not None
     assert (len(found.rows), found.statuses, found.record_count) == (MOST_CHANGES, {"exact": 81}, 81)
     store.remove([key])
-    damaged = window_changes(store, window(), KEYS.manifest(1))
-    assert damaged is not None
+    damaged = _read(store)
     assert (damaged.rows, "is missing or damaged" in damaged.problem) == ((), True)
     store.remove([change_commit_key(window(), KEYS.manifest(1))])
     store.create(change_commit_key(window(), KEYS.manifest(1)), msgspec.json.encode({"files": 7}))
-    damaged = window_changes(store, window(), KEYS.manifest(1))
-    assert damaged is not None
-    assert "is damaged" in damaged.problem
+    assert "is missing or damaged" in _read(store).problem
+
+
+def test_changes_of_another_manifest_or_another_file_are_not_shown() -> None:
+    """Changes of another manifest than the one in force, and files that the commit does not name, are problems."""
+    store = MemoryStore()
+    commit(store, window(), records_in(window(), 3))
+    key = _stored(store, [_row(1, 2)])
+    assert len(_read(store).rows) == 1
+    other = window_changes(store, window(), KEYS.manifest(1), "0" * 64)
+    assert other is not None
+    assert (other.rows, "is about another manifest" in other.problem) == ((), True)
+    store.remove([key])
+    store.create(key, write_rows([_row(1, 3)]))
+    assert (_read(store).rows, "not the one that its commit names" in _read(store).problem) == ((), True)
 
 
 def test_values_of_records_are_not_shown_by_default() -> None:

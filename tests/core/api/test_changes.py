@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import UNSET
 
-from airflow_audit_provider.core.api.changes import Change, History, change_of, changes_of
+from airflow_audit_provider.core.api.changes import Change, History, change_of, changes_of, resource_of
 from airflow_audit_provider.core.api.difference import MOST_CHARACTERS, changed_fields, difference_of
 from airflow_audit_provider.core.api.records import ApiVersion, AuditRecord, read_records
 from airflow_audit_provider.testing.changes import seeded_changes
@@ -188,3 +188,19 @@ def test_difference_of_large_values_is_bounded() -> None:
     for _ in range(50_000):
         deep = [deep]
     assert len(difference_of(deep, [deep]).lines) == 1
+
+
+def test_resources_of_equal_name_in_two_zones_are_two() -> None:
+    """The setting "ssl" of one zone says nothing about that of another one."""
+    made = []
+    for zone in ("z1", "z2"):
+        raw = {"id": zone, "action": {"time": "2026-10-26T00:00:00Z"}, "zone": {"id": zone}, "resource": {"id": "ssl"}}
+        made += read_records(ApiVersion.V2, [msgspec.json.encode(raw)])
+    assert len({resource_of(one) for one in made}) == 2
+
+
+@pytest.mark.parametrize("method", ["DELETE", "", None])
+def test_request_of_unknown_meaning_leaves_the_value_unknown(method: Any) -> None:
+    """Only the body of a PUT or POST is a whole value, and only that of a PATCH is a part of one."""
+    history = [_v2(1, "create", "POST", response=_response(id="x", a=1)), _v2(2, "update", method, request={"b": 2})]
+    assert change_of(ApiVersion.V2, history[1], History("exact", tuple(history))).after is UNSET
