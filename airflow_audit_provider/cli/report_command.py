@@ -53,6 +53,12 @@ def add_report(commands: Commands) -> None:
         help="date or RFC 3339 time that decides what is due and what expires; the same destination and time give the "
         "same bytes of HTML; default: now",
     )
+    parser.add_argument(
+        "--changes",
+        action="store_true",
+        help="add what the newest records changed, field by field, from the folder _changes; the file then has the "
+        "content of records",
+    )
     add_trust_anchors(parser)
 
 
@@ -69,6 +75,7 @@ def _report(options: argparse.Namespace) -> CommandResult:
             progress.observed(destination_from_uri(destination)),
             lambda folder: progress.observed(destination_from_uri(f"{destination.rstrip('/')}/{folder.rstrip('/')}")),
             anchors,
+            with_changes=options.changes,
         )
     document = destination_report(destination_name(destination), evidence, now)
     size_bytes = write_report(options.out, document)

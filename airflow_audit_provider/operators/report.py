@@ -33,6 +33,8 @@ class CloudflareAuditLogsReportOperator(BaseOperator):
         checked. (templated)
     :param expected_seal_sha256: digest of a seal that you keep elsewhere, and that must exist. (templated)
     :param tsa_certificate: root certificates in PEM of the time stamp authority. (templated)
+    :param changes: also show what the newest records changed, field by field, from the folder ``_changes``. The file
+        then has the content of records.
 
     The report does not read the files with the records: put the task after the verify task. The task succeeds whatever
     the report says, and logs its first line as a warning if that is not good.
@@ -60,6 +62,7 @@ class CloudflareAuditLogsReportOperator(BaseOperator):
         public_key: str | None = None,
         expected_seal_sha256: str | None = None,
         tsa_certificate: str | None = None,
+        changes: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -69,6 +72,7 @@ class CloudflareAuditLogsReportOperator(BaseOperator):
         self.public_key = public_key
         self.expected_seal_sha256 = expected_seal_sha256
         self.tsa_certificate = tsa_certificate
+        self.changes = changes
         check_destination(destination)
 
     def execute(self, context: Mapping[str, Any]) -> dict[str, Any]:  # noqa: ARG002 - Airflow's signature
@@ -87,9 +91,8 @@ class CloudflareAuditLogsReportOperator(BaseOperator):
 
         at = (read_bound("at", self.at) or SystemClock().now()).replace(microsecond=0)
         store = self._store("")
-        document = destination_report(
-            dataset_uri(self.destination), gather_evidence(store, self._store, self._anchors()), at
-        )
+        evidence = gather_evidence(store, self._store, self._anchors(), with_changes=self.changes)
+        document = destination_report(dataset_uri(self.destination), evidence, at)
         return document, keep_report(store, at, render(document))
 
     def _store(self, folder: str) -> Store:

@@ -17,6 +17,7 @@ from itertools import islice
 from typing import NamedTuple
 
 from airflow_audit_provider.core.api.endpoints import V1, VERSIONS
+from airflow_audit_provider.core.archive.change_keys import CHANGES_FOLDER, change_commit_key, forbidden_key
 from airflow_audit_provider.core.archive.object_keys import MANIFEST_FOLDER, WindowKeys, report_key
 from airflow_audit_provider.core.archive.stitching import Stitching, stream_folder
 from airflow_audit_provider.core.ports import Store
@@ -34,8 +35,10 @@ from airflow_audit_provider.pipelines.pass_records import read_passes
 from airflow_audit_provider.pipelines.seal_objects import read_whole_chain
 from airflow_audit_provider.pipelines.stitching import held_stitching
 from airflow_audit_provider.pipelines.verify import TrustAnchors, anchor_findings, check_anchors
+from airflow_audit_provider.pipelines.window_changes import MOST_CHANGES, WindowChanges, window_changes
 
 MOST_PASSES = 50
+_MOST_CHANGED_WINDOWS = 20
 # The report says in words what it did not check, once and not for each seal.
 _UNCHECKED = (FindingKind.SIGNATURE_UNCHECKED, FindingKind.TIMESTAMP_UNCHECKED)
 
@@ -46,7 +49,8 @@ class DatasetEvidence(NamedTuple):
     ``required`` is what it has to cover as a version of a stitched history, None for any other dataset.
     ``unsealed_count`` is how many windows have a newest generation that no seal names. ``passes`` are the newest
     records of verifications, and ``damaged_pass_count`` is how many records beside them are damaged. ``has_key`` and
-    ``has_certificate`` say whether signatures and time stamps were checked.
+    ``has_certificate`` say whether signatures and time stamps were checked. ``changes`` are those of the newest windows
+    that have some, the newest first, None if they are not wanted.
     """
 
     folder: str
@@ -60,6 +64,7 @@ class DatasetEvidence(NamedTuple):
     damaged_pass_count: int
     has_key: bool
     has_certificate: bool
+    changes: tuple[tuple[TimeWindow, WindowChanges], ...] | None = None
 
 
 class Evidence(NamedTuple):
@@ -85,8 +90,12 @@ class KeptReport(NamedTuple):
     is_new: bool
 
 
-def gather_evidence(root: Store, open_folder: Callable[[str], Store], anchors: TrustAnchors) -> Evidence:
+def gather_evidence(
+    root: Store, open_folder: Callable[[str], Store], anchors: TrustAnchors, *, with_changes: bool = False
+) -> Evidence:
     """Returns what is known of a destination; ``open_folder`` opens a dataset's folder as a store of its own.
+
+    ``with_changes`` reads what the newest records changed, too, which is the content of records.
 
     Raises ``StorageError`` if the store does not answer, and ``ConfigurationError`` for an expected seal where there is
     more than one dataset.
@@ -106,7 +115,8 @@ def gather_evidence(root: Store, open_folder: Callable[[str], Store], anchors: T
             # Anyone who can write to the destination can choose a name that no URI can have.
             unopened.append((folder, error.message))
         else:
-            datasets.append(_evidence(folder, store, _required(stitching, folder), anchors))
+            found = _evidence(folder, store, _required(stitching, folder), anchors, with_changes=with_changes)
+            datasets.append(found)
     absent = () if stitching is None else tuple(one for one in VERSIONS if stream_folder(one) not in folders)
     return Evidence(tuple(datasets), tuple(unopened), stitching, absent, anchors)
 
@@ -135,7 +145,9 @@ def _required(stitching: Stitching | None, folder: str) -> TimeWindow | None:
     return stitching.required(version, TimeWindow(EARLIEST_AT, LATEST_AT))
 
 
-def _evidence(folder: str, store: Store, required: TimeWindow | None, anchors: TrustAnchors) -> DatasetEvidence:
+def _evidence(
+    folder: str, store: Store, required: TimeWindow | None, anchors: TrustAnchors, *, with_changes: bool
+) -> DatasetEvidence:
     # The seals are read first: what they name was committed before.
     sealed, digests = read_whole_chain(store), dict[str, str]()
     seen = overview(
@@ -159,7 +171,27 @@ def _evidence(folder: str, store: Store, required: TimeWindow | None, anchors: T
         damaged_pass_count=len(passes) - len(found),
         has_key=anchors.verifier is not None,
         has_certificate=anchors.timestamps is not None,
+        changes=tuple(_newest_changes(store, seen, digests)) if with_changes else None,
     )
+
+
+def _newest_changes(
+    store: Store, seen: Overview, digests: Mapping[str, str]
+) -> Iterator[tuple[TimeWindow, WindowChanges]]:
+    """Yields the changes of the newest windows that have some, until there are enough windows or records."""
+    listed, left = set(store.list_keys(CHANGES_FOLDER)), MOST_CHANGES
+    window_count = 0
+    for window, key in sorted(_newest_by_window(seen).items(), reverse=True):
+        commit_key = change_commit_key(window, key)
+        if listed.isdisjoint((commit_key, forbidden_key(commit_key))):
+            continue
+        found = window_changes(store, window, key, digests.get(key, ""), left)
+        if found is not None:
+            yield window, found
+            left -= len(found.rows)
+            window_count += 1
+        if left <= 0 or window_count >= _MOST_CHANGED_WINDOWS:
+            return
 
 
 def _manifest_findings(store: Store, chain: SealChain, seen: Overview, digests: Mapping[str, str]) -> Iterator[Finding]:

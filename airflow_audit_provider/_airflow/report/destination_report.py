@@ -18,6 +18,7 @@ from airflow_audit_provider._airflow.coverage_page.periods import (
 )
 from airflow_audit_provider._airflow.coverage_page.views import BAR_HEIGHT, NONE, DatasetView, dataset_view, legend
 from airflow_audit_provider._airflow.observability.log_lines import window_text
+from airflow_audit_provider._airflow.report.changes_section import changes_section
 from airflow_audit_provider._airflow.report.dataset_proof import (
     passes_section,
     proof_sentences,
@@ -97,6 +98,8 @@ class _DatasetReport:
         yield self._gaps()
         yield self._spans()
         yield self._generations()
+        if self._evidence.changes is not None:
+            yield changes_section(self._evidence.changes)
         yield seals_section(self._evidence)
         yield passes_section(self._evidence)
         yield findings_section("Findings", self._evidence.findings)
