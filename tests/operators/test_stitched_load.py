@@ -9,12 +9,17 @@ from typing import Any
 import duckdb
 import pytest
 
+from airflow_audit_provider.adapters.clock import SystemClock
 from airflow_audit_provider.assets.audit_logs import audit_log_asset
 from airflow_audit_provider.cli.__main__ import main
 from airflow_audit_provider.exceptions import NotCommittedError
-from airflow_audit_provider.operators.warehouses import CloudflareAuditLogsToSqlOperator
+from airflow_audit_provider.operators.warehouses import (
+    CloudflareAuditLogsToDeltaOperator,
+    CloudflareAuditLogsToSqlOperator,
+)
 from tests.operators.stitched_setup import CUT_OVER, DAY, MIDNIGHT, day, land_day, true_ids, v1_record, v2_record
 from tests.operators.task_setup import TaskSetup
+from tests.pipelines.load.delta_tables import delta_rows
 
 pytestmark = pytest.mark.integration
 
@@ -47,6 +52,34 @@ def test_pending_windows_of_both_versions_are_one_table(task_setup: TaskSetup, t
     assert _load(task_setup, file, windows="run", **day(0))["replaced_count"] == 2
     assert _loaded_ids(file, "v1") == true_ids(task_setup, "v1", MIDNIGHT - DAY, MIDNIGHT + 2 * DAY)
     assert _loaded_ids(file, "v2") == true_ids(task_setup, "v2", CUT_OVER, MIDNIGHT + 3 * DAY)
+
+
+def test_delta_table_has_both_versions(task_setup: TaskSetup, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stitched history is one Delta table with each record once, also after late records of both versions."""
+    # The commit log, by which pending windows are found, has the time of the clock that lands.
+    monkeypatch.setattr(SystemClock, "now", lambda _: task_setup.clock.now())
+    for number in (-1, 0, 2):
+        land_day(task_setup, number)
+    table = tmp_path / "delta"
+
+    def load() -> dict[str, Any]:
+        operator = CloudflareAuditLogsToDeltaOperator(
+            task_id="load", destination=f"file://{task_setup.destination}", table=str(table)
+        )
+        return operator.execute({})
+
+    assert load()["loaded_count"] == 4
+    assert load()["loaded_count"] == 0
+    task_setup.fake.add(v1_record("2026-10-20T05:59:59.999999Z", "late-v1"), "v1")
+    task_setup.fake.add(v2_record("2026-10-20T06:00:00Z", "late-v2"), "v2")
+    land_day(task_setup, 0)
+    assert load()["replaced_count"] == 2
+    rows = delta_rows(table, ("api_version", "dataset", "id"))
+    assert all(str(dataset).endswith(f"/{version}") for version, dataset, _ in rows)
+    found = {name: sorted(str(one) for version, _, one in rows if version == name) for name in ("v1", "v2")}
+    v1, day_2 = true_ids(task_setup, "v1", MIDNIGHT - DAY, MIDNIGHT + DAY), MIDNIGHT + 2 * DAY
+    v2 = true_ids(task_setup, "v2", CUT_OVER, MIDNIGHT + DAY) + true_ids(task_setup, "v2", day_2, day_2 + DAY)
+    assert found == {"v1": v1, "v2": sorted(v2)}
 
 
 def test_command_line_loads_both_versions(task_setup: TaskSetup, tmp_path: Path) -> None:

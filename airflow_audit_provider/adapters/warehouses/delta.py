@@ -149,10 +149,24 @@ class DeltaWarehouse:
 
     def _refresh(self) -> None:
         """Reads table and ledger as they are now."""
+        if not self._ledger.has_its_last_commit():
+            self._check_same_table()
         self._table.update_incremental()
         if self._table.metadata().configuration.get(LEDGER_PROPERTY, FIRST_LEDGER) != self._ledger.name:
             self._open_ledger()
         self._ledger.read_to(self._table.version())
+
+    def _check_same_table(self) -> None:
+        """Raises ``WarehouseBusyError`` if another table has taken the place of the one that was read.
+
+        A commit upon the old one would get a number that the new log does not reach, and no reader would see it.
+        """
+        found = self._found()
+        if found is None or found.metadata().id != self._table.metadata().id:
+            raise WarehouseBusyError(
+                f"The Delta table {self._uri} was dropped and created again while this load ran. Nothing more was "
+                "written. Run the task again: it loads every window into the new table."
+            )
 
     def loaded(self, dataset: str, within: TimeWindow | None = None) -> list[LedgerEntry]:
         """Returns the newest ledger entry of every window of a dataset, or of those that overlap a range."""
@@ -177,7 +191,7 @@ class DeltaWarehouse:
 
         properties = {position_key(dataset, destination): position_value(position)}
         with self._named_errors(), suppress(CommitFailedError):
-            self._table.update_incremental()
+            self._refresh()
             self._table.alter.set_table_properties(
                 properties, raise_if_not_exists=False, commit_properties=_commit_properties()
             )

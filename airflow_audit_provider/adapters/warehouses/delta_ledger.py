@@ -9,6 +9,7 @@ Invariant: after ``read_to(version)`` the ledger is that of this version, whatev
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Iterable, Iterator
@@ -51,6 +52,8 @@ class DeltaLedger:
         self._prefix = f"{_ENTRY}.{name}."
         self._claims = f"{_CLAIM}.{name}."
         self._version = -1
+        # The digest of the last commit that was read, None if a checkpoint stood for it.
+        self._last_sha256: str | None = None
         # The newest entry of each window: its load number, and its text with a suffix for the attempt.
         self._newest: dict[str, tuple[int, str]] = {}
 
@@ -58,13 +61,23 @@ class DeltaLedger:
         """Reads the log from the last version read to this one; from a checkpoint if it has been cleaned."""
         while self._version < version:
             try:
-                self._add(self._commit(self._version + 1))
-                self._version += 1
+                content = self._commit(self._version + 1)
             except FileNotFoundError:
                 self._read_checkpoint()
+                continue
+            self._add(_in_lines(content))
+            self._last_sha256 = hashlib.sha256(content).hexdigest()
+            self._version += 1
 
-    def _commit(self, version: int) -> Iterator[tuple[str, int]]:
-        return _in_lines(self._content(f"{_LOG}/{version:020}.json"))
+    def has_its_last_commit(self) -> bool:
+        """Returns whether the log still has the last commit that was read; if not, it was cleaned, or is another."""
+        try:
+            return self._last_sha256 == hashlib.sha256(self._commit(self._version)).hexdigest()
+        except FileNotFoundError:
+            return False
+
+    def _commit(self, version: int) -> bytes:
+        return self._content(f"{_LOG}/{version:020}.json")
 
     def _content(self, path: str) -> bytes:
         with self._files.open_input_file(path) as file:
@@ -83,7 +96,7 @@ class DeltaLedger:
         for name in paths:
             content = self._content(f"{_LOG}/{name}")
             self._add(_in_lines(content) if name.endswith(".json") else _in_parquet(content))
-        self._version = version
+        self._version, self._last_sha256 = version, None
 
     def _add(self, transactions: Iterable[tuple[str, int]]) -> None:
         for app_id, load_number in transactions:

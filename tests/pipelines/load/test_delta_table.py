@@ -24,7 +24,7 @@ from airflow_audit_provider.core.api.records import ApiVersion
 from airflow_audit_provider.core.archive.commit import CommittedManifest
 from airflow_audit_provider.core.archive.manifest import Manifest
 from airflow_audit_provider.core.warehouse.load_plan import PlannedLoad
-from airflow_audit_provider.core.warehouse.port import LoadClaim, Warehouse
+from airflow_audit_provider.core.warehouse.port import LoadClaim, LoadPosition, Warehouse
 from airflow_audit_provider.exceptions import (
     ConfigurationError,
     WarehouseBusyError,
@@ -332,6 +332,33 @@ def _replace(warehouse: Warehouse, claim: LoadClaim, meanwhile: Callable[[], obj
             prefix = "r" if claim.window == window() else "u"
             rows.add(arrow_rows(ApiVersion.V1, records_in(claim.window, claim.entry.record_count, prefix), claim))
         meanwhile()
+
+
+@pytest.mark.parametrize("has_more_commits", [False, True])
+def test_loader_whose_table_was_dropped_and_created_again_fails(
+    target: LoadTarget, store: MemoryStore, has_more_commits: bool
+) -> None:
+    """A loader writes nothing into a table that took the place of the one it has read, and the next load fills it."""
+    manifest = commit(MemoryStore(), window(5), records_in(window(5), 1, "u"))
+    with closing(target.open()) as slow:
+        slow.prepare(table_columns())
+
+        def create_again() -> None:
+            target.drop()
+            with closing(target.open()) as other:
+                other.prepare(table_columns())
+            for number in range(20 if has_more_commits else 0):
+                DeltaTable(target.delta_uri).alter.set_table_description(f"commit {number}")
+
+        with pytest.raises(WarehouseBusyError, match="dropped and created again"):
+            _replace(slow, _claim(5, 1, manifest, "1" * 64), create_again)
+        with pytest.raises(WarehouseBusyError, match="dropped and created again"):
+            slow.loaded("d")
+        with pytest.raises(WarehouseBusyError, match="dropped and created again"):
+            slow.remember("d", DESTINATION, LoadPosition(DAY_1, DAY_1, 0, frozenset()))
+    assert target.ids() == []
+    assert target.load(store).record_count == 6
+    assert target.ids() == IDS
 
 
 _TEXT = Field("id", PrimitiveType("string"))
