@@ -165,7 +165,7 @@ def check_lake(layout: str, security_lake: Any, history: str | None) -> None:
     if layout == SECURITY_LAKE and history is not None:
         raise ConfigurationError(
             "layout='security_lake' is given with history='stitched'. Land each version of the API with a task and a "
-            "destination of its own; both may have the same source."
+            "destination of its own, and with another source or account_id."
         )
     if isinstance(security_lake, Mapping) and not any(map(_has_template, security_lake.values())):
         from airflow_audit_provider.core.archive.security_lake import ANY_STREAM, read_arguments

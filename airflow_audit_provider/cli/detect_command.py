@@ -15,7 +15,7 @@ from uuid import uuid4
 import msgspec
 
 from airflow_audit_provider.adapters.clock import SystemClock
-from airflow_audit_provider.adapters.storage.fsspec_store import store_from_uri
+from airflow_audit_provider.adapters.storage.lake_store import destination_from_uri
 from airflow_audit_provider.cli.arguments import (
     EXIT_OK,
     EXIT_PROBLEM,
@@ -97,7 +97,7 @@ def _days(text: str) -> timedelta:
 
 def _detect(options: argparse.Namespace) -> CommandResult:
     rules = load_sigma_rules(options.rules, options.timezone)
-    store = store_from_uri(options.destination)
+    store = destination_from_uri(options.destination)
     check_one_version(store)
     if options.dry_run:
         return _backtest(options, rules)
@@ -128,7 +128,7 @@ def _alerts(
 
 def _backtest(options: argparse.Namespace, rules: Sequence[Rule]) -> CommandResult:
     with ReadProgress(sys.stderr, SystemClock(), reads_all=False) as progress:
-        store = progress.observed(store_from_uri(options.destination))
+        store = progress.observed(destination_from_uri(options.destination))
         found = backtest(store, rules, SIGMA, range_of(options))
     report = backtest_report(
         destination_name(options.destination),

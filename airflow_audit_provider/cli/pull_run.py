@@ -107,7 +107,7 @@ def _spec(options: argparse.Namespace, hook: CloudflareHook, held: Dataset | Non
     oldest_at = max(filter(None, (whole_windows_start_at(hook.clock.now()), begins_at)))
     given_lake = _json_object("--security-lake", options.security_lake, _LAKE_EXAMPLE)
     in_force = (held.layout or None) if held is not None else None
-    lake = lake_for(query, given_lake) if given_lake is not None else in_force
+    lake = lake_for(query, given_lake, local_dataset_uri(options.destination)) if given_lake is not None else in_force
     layout = SECURITY_LAKE if lake else HIVE
     return PullSpec(
         query=query,

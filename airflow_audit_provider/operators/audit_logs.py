@@ -364,7 +364,7 @@ class CloudflareAuditLogsToObjectStorageOperator(StitchedLanding):
             history_starts_at=history_starts_at(query.version),
             erase_reason=self.erase_reason if self.erase else None,
             seal_verifier=Ed25519Verifier([self.public_key]) if self.public_key else None,
-            lake=lake_for(query, self.security_lake) if self.security_lake is not None else None,
+            lake=lake_for(query, self.security_lake, dataset_uri(self._landing_at)) if self.layout != HIVE else None,
         )
 
     def _query(self) -> AuditQuery:

@@ -43,11 +43,13 @@ from airflow_audit_provider.core.ports import Store
 from airflow_audit_provider.core.privacy.rule import check_no_personal_filters
 from airflow_audit_provider.core.windows.readiness import check_history_begun, check_window_readable, is_recent
 from airflow_audit_provider.core.windows.window import TimeWindow
+from airflow_audit_provider.exceptions import CommitConflictError
 from airflow_audit_provider.pipelines.observer import Observer, Phase, PullOutcome
 from airflow_audit_provider.pipelines.pull_attempt import PullAttempt
 from airflow_audit_provider.pipelines.pull_commit import commit_staged
 from airflow_audit_provider.pipelines.pull_spec import PlannedPull, PullSpec, plan_upon
 from airflow_audit_provider.pipelines.resume import start_or_resume
+from airflow_audit_provider.pipelines.sealed_parts import SealedParts
 from airflow_audit_provider.pipelines.shared_read import RecordSource
 from airflow_audit_provider.pipelines.staging_area import StagingArea
 from airflow_audit_provider.pipelines.surroundings import Surroundings, look_around
@@ -75,6 +77,7 @@ def pull_window(
         _check_readable(spec, now)
         found = around or look_around(store, spec)
         planned = _plan(spec, found, now)
+        _check_removable(planned, store)
         area = StagingArea(
             store, planned.keys, spec.attempt_id, spec.seal_verifier, found.staged, planned.next_generation
         )
@@ -143,6 +146,21 @@ def _plan(spec: PullSpec, around: Surroundings, now: datetime) -> PlannedPull:
     has_second_look = verify == EDGES or (verify == RECOUNT and recent)
     planned = plan_upon(spec._replace(verify=verify), around.committed)
     return planned._replace(descriptor=around.descriptor, has_second_look=has_second_look)
+
+
+def _check_removable(planned: PlannedPull, store: Store) -> None:
+    """Raises ``CommitConflictError`` if a replacement would leave sealed parts in Security Lake beside the new ones."""
+    spec, committed = planned.spec, planned.committed
+    if committed is None or spec.lake is None or not spec.replace or spec.is_erasure:
+        return
+    parts = [part.key for part in committed.manifest.parts]
+    if len(SealedParts(store, spec.seal_verifier).removable(planned.keys, parts)) < len(parts):
+        raise CommitConflictError(
+            f"The parts of {planned.window} are sealed, so replace=True would leave them in Security Lake beside the "
+            "new ones, and its readers would find each record twice. Nothing was read or written. Add erase=True and "
+            "erase_reason, which remove them, or leave out replace: late records are added without it.",
+            key=committed.key,
+        )
 
 
 def _check_compatible(spec: PullSpec, committed: CommittedManifest) -> None:

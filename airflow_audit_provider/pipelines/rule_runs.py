@@ -14,7 +14,6 @@ from airflow_audit_provider.core.api.records import ApiVersion, AuditRecord
 from airflow_audit_provider.core.archive.commit import CommittedManifest
 from airflow_audit_provider.core.archive.manifest import Part
 from airflow_audit_provider.core.archive.object_keys import WindowKeys
-from airflow_audit_provider.core.archive.part_names import part_generation_in
 from airflow_audit_provider.core.ports import Store
 from airflow_audit_provider.core.warehouse.alerts import Alert, AlertRecord, alert_of, read_alerts, write_alerts
 from airflow_audit_provider.core.warehouse.detection_plan import DetectionWork, rules_after
@@ -132,8 +131,8 @@ class RuleRun:
         )
         if known_sha256 != known.manifest_sha256:
             return None
-        partition = WindowKeys(work.window, committed.manifest.partition_date).partition
-        generations = {part.key: part_generation_in(partition, part.key) for part in committed.manifest.parts}
+        manifest = committed.manifest
+        generations = {part.key: manifest.keys.part_generation(part.key) for part in manifest.parts}
         return frozenset(key for key, one in generations.items() if one is not None and one <= known.generation)
 
     def _given(self, work: DetectionWork) -> frozenset[str]:

@@ -92,9 +92,8 @@ def store_from_filesystem(
 
 def object_locks_of(store: Store) -> ObjectLockReader | None:
     """Returns the reader of a store's object locks, None if the store has none."""
-    # Of a store with parts in Security Lake, those at the destination are read.
-    home = getattr(store, "home", store)
-    return home.object_locks() if isinstance(home, FsspecStore) else None
+    find: Callable[[], ObjectLockReader | None] | None = getattr(store, "object_locks", None)
+    return find() if find is not None else None
 
 
 def require_object_locks(store: Store) -> ObjectLockReader:

@@ -7,13 +7,14 @@ know it, the dataset descriptor names it. A dataset in the ordinary layout has n
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from itertools import groupby
 from typing import TypeVar
 
-from airflow_audit_provider.adapters.storage.fsspec_store import store_from_uri
+from airflow_audit_provider.adapters.storage.fsspec_store import object_locks_of, store_from_uri
 from airflow_audit_provider.core.archive.dataset import read_dataset
 from airflow_audit_provider.core.archive.object_keys import DATASET_KEY
 from airflow_audit_provider.core.archive.security_lake import LAKE_FOLDER
-from airflow_audit_provider.core.ports import ListedObject, StagedObject, Store
+from airflow_audit_provider.core.ports import ListedObject, ObjectLock, ObjectLockReader, StagedObject, Store
 from airflow_audit_provider.exceptions import StorageError, StorageUnavailableError
 
 _Result = TypeVar("_Result")
@@ -96,6 +97,11 @@ class LakeStore:
             self._of(in_lake[0]).remove(in_lake)
         self.home.remove([key for key in listed if not key.startswith(LAKE_FOLDER)])
 
+    def object_locks(self) -> ObjectLockReader | None:
+        """Returns the reader of locks in both places, None if the destination's store has none."""
+        locks = object_locks_of(self.home)
+        return _Locks(locks, lambda: self._of(LAKE_FOLDER)) if locks is not None else None
+
     def _of(self, key: str) -> Store:
         """Returns the store that has a key or a prefix."""
         if not key.startswith(LAKE_FOLDER):
@@ -115,6 +121,25 @@ class LakeStore:
                 key=DATASET_KEY,
             )
         return layout.bucket
+
+
+class _Locks:
+    """Implements :class:`~airflow_audit_provider.core.ports.ObjectLockReader` on a destination and the lake."""
+
+    def __init__(self, home: ObjectLockReader, open_lake: Callable[[], Store]) -> None:
+        self._home = home
+        self._open_lake = open_lake
+
+    def is_enabled(self) -> bool:
+        """Returns whether the destination's bucket has object locks."""
+        return self._home.is_enabled()
+
+    def read(self, keys: Iterable[str]) -> Iterator[tuple[str, ObjectLock]]:
+        """Yields the keys with their locks; in a lake whose store has no object locks, no object has one."""
+        for is_in_lake, found in groupby(keys, lambda key: key.startswith(LAKE_FOLDER)):
+            some = list(found)
+            locks = object_locks_of(self._open_lake()) if is_in_lake else self._home
+            yield from locks.read(some) if locks is not None else ((key, ObjectLock()) for key in some)
 
 
 def destination_from_uri(uri: str, bucket: str | None = None) -> LakeStore:

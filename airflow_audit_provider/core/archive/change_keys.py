@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 
 from airflow_audit_provider.core.archive.object_keys import PARTITION_START, WindowKeys, read_manifest_key, window_in
+from airflow_audit_provider.core.archive.part_names import part_stem
 from airflow_audit_provider.core.windows.window import TimeWindow
 
 CHANGES_FOLDER = "_changes/"
@@ -27,8 +28,7 @@ def change_commit_key(window: TimeWindow, manifest_key: str) -> str:
 
 def change_file_key(window: TimeWindow, part_key: str, number: int) -> str:
     """Returns the key of a file of changes of some records of a part. Only that part's records can be in it."""
-    stem = part_key.rpartition("/")[2].partition(".")[0]
-    return f"{changes_folder(window)}{stem}-{number:05}.jsonl.gz"
+    return f"{changes_folder(window)}{part_stem(part_key)}-{number:05}.jsonl.gz"
 
 
 def forbidden_key(key: str) -> str:

@@ -126,9 +126,12 @@ def dataset_privacy(applied: MaybeAppliedPrivacy) -> DatasetPrivacy | None:
     return DatasetPrivacy(applied.name, applied.pseudonymise, applied.drop, applied.key_id)
 
 
-def lake_for(query: AuditQuery, given: Any) -> SecurityLake:
-    """Returns where the parts of a log go in Security Lake; ``given`` is the argument ``security_lake`` of a task."""
-    return read_arguments(given, query.scope_id, stream_of(query.version, canonical_json(query)))
+def lake_for(query: AuditQuery, given: Any, destination: str) -> SecurityLake:
+    """Returns where the parts of a log go in Security Lake; ``given`` is the argument ``security_lake`` of a task.
+
+    ``destination`` is the URI of the place of the manifests, without a connection.
+    """
+    return read_arguments(given, query.scope_id, stream_of(query.version, canonical_json(query), destination))
 
 
 def dataset_of(manifest: Manifest) -> Dataset:

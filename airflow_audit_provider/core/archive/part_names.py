@@ -33,6 +33,12 @@ def part_generation_in(beginning: str, key: str) -> int | None:
     return int(match[1]) if match else None
 
 
+def part_stem(key: str) -> str:
+    """Returns the name of a part without what the layout puts before it, and without its endings."""
+    name = key.rpartition("/")[2]
+    return name[max(name.find("part-"), 0) :].partition(".")[0]
+
+
 def part_digest(key: str) -> str | None:
     """Returns the first 16 hexadecimal digits of a part's SHA-256 by its key, None for any other key."""
     name = key.rpartition("/")[2]

@@ -34,7 +34,6 @@ LEAST_LENGTH = timedelta(minutes=5)
 _LONGEST_SOURCE = 20
 _SOURCE = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)
 # Without a connection id, which "s3://connection@bucket" would have.
-# Without a connection id, which "s3://connection@bucket" would have.
 _BUCKET = re.compile(r"[^\s@]*[^\s@/]")
 _REGION = re.compile(r"[a-z]{2,4}(?:-[a-z]+)+-\d{1,2}", re.ASCII)
 # "For records pertaining to accounts outside of AWS, we recommend using a string such as external or
@@ -55,7 +54,7 @@ class SecurityLake(msgspec.Struct, frozen=True):
     """Where a dataset's parts are in Security Lake.
 
     ``bucket`` is the URI of the lake's bucket. ``source`` is the name of the custom source; with ``{class_uid}`` in it,
-    each class of events has a source of its own. ``stream`` tells apart the logs of a source, see :func:`stream_of`.
+    each class of events has a source of its own. ``stream`` tells datasets of a source apart, see :func:`stream_of`.
     """
 
     bucket: str
@@ -74,7 +73,8 @@ class SecurityLake(msgspec.Struct, frozen=True):
         _check(self.stream, _STREAM, "stream", "a version of the API and eight hexadecimal digits")
 
     def __str__(self) -> str:
-        return f"security_lake ({self.bucket}, source {self.source}, {self.region}, accountId {self.account_id})"
+        place = f"{self.bucket}, source {self.source}, {self.region}, accountId {self.account_id}"
+        return f"security_lake ({place}, stream {self.stream})"
 
     def folders(self) -> list[str]:
         """Returns the folders of all of the dataset's parts, each ending in a slash, sorted."""
@@ -143,12 +143,13 @@ def check_length(window: TimeWindow) -> None:
         )
 
 
-def stream_of(version: str, query: bytes) -> str:
-    """Returns the name that tells apart the logs of a source; ``query`` is the canonical JSON of the query.
+def stream_of(version: str, query: bytes, destination: str) -> str:
+    """Returns the name that tells apart the datasets of a source; ``query`` is the canonical JSON of the query.
 
-    Logs of several accounts, scopes, filters and versions of the API may share a source.
+    Logs of several accounts, scopes, filters and versions of the API may share a source. So may two destinations of one
+    log: each removes its own objects only.
     """
-    return f"{version}-{hashlib.sha256(query).hexdigest()[:8]}"
+    return f"{version}-{hashlib.sha256(query + destination.encode()).hexdigest()[:8]}"
 
 
 def default_account_id(scope_id: str | None) -> str:

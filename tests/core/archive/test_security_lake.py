@@ -27,7 +27,8 @@ GIVEN = {
     "region": "eu-central-1",
 }
 QUERY = audit_query("v1", None, account_id=ACCOUNT)
-LAKE = lake_for(QUERY, GIVEN)
+HOME = "s3://audit/cloudflare"
+LAKE = lake_for(QUERY, GIVEN, HOME)
 KEYS = WindowKeys(WINDOW, WINDOW.start.date(), LAKE)
 SHA256 = "0123456789abcdef" * 4
 START_NS = to_ns(WINDOW.start)
@@ -120,7 +121,7 @@ def test_changed_layout_is_another_dataset(name: str) -> None:
 def test_invalid_argument_is_refused_by_name(change: dict[str, Any], said: str) -> None:
     """An argument that AWS's rules or a key cannot have is refused by its name."""
     with pytest.raises(ConfigurationError) as refused:
-        lake_for(QUERY, GIVEN | change)
+        lake_for(QUERY, GIVEN | change, HOME)
     assert said in str(refused.value)
 
 
@@ -128,24 +129,24 @@ def test_invalid_argument_is_refused_by_name(change: dict[str, Any], said: str) 
 def test_arguments_that_are_no_dict_are_refused(given: object) -> None:
     """Arguments that are no dict, and a dict that lacks one, are refused."""
     with pytest.raises(ConfigurationError, match="security_lake is"):
-        lake_for(QUERY, given)
+        lake_for(QUERY, given, HOME)
     with pytest.raises(ConfigurationError, match="'region' in security_lake is missing"):
-        lake_for(QUERY, {"bucket": "s3://bucket", "source": "cf"})
+        lake_for(QUERY, {"bucket": "s3://bucket", "source": "cf"}, HOME)
 
 
 def test_default_account_is_external_with_the_id_of_the_log() -> None:
     """The account is that of the log after external_, and external for a log without one, as AWS recommends."""
     assert LAKE.account_id == f"external_{ACCOUNT}"
-    assert lake_for(audit_query("v1", "user"), GIVEN).account_id == "external"
-    assert lake_for(QUERY, GIVEN | {"account_id": "123456789012"}).account_id == "123456789012"
+    assert lake_for(audit_query("v1", "user"), GIVEN, HOME).account_id == "external"
+    assert lake_for(QUERY, GIVEN | {"account_id": "123456789012"}, HOME).account_id == "123456789012"
 
 
-def test_logs_of_one_source_have_streams_of_their_own() -> None:
-    """Logs that differ in version, account or filters never share the names of objects."""
+def test_datasets_of_one_source_have_streams_of_their_own() -> None:
+    """Datasets that differ in version, account, filters or destination never share the names of objects."""
     filtered = audit_query("v1", None, account_id=ACCOUNT, filters={"actor_email": "a@example.com"})
     others = [audit_query("v2", None, account_id=ACCOUNT), audit_query("v1", None, account_id="1" * 32), filtered]
-    streams = {lake_for(query, GIVEN).stream for query in [QUERY, *others]}
-    assert len(streams) == 4
+    streams = {lake_for(query, GIVEN, HOME).stream for query in [QUERY, *others]}
+    assert len(streams | {lake_for(QUERY, GIVEN, "s3://audit/other").stream}) == 5
 
 
 def test_window_below_five_minutes_is_refused() -> None:
