@@ -20,6 +20,7 @@ from airflow_audit_provider.core.api.endpoints import (
     is_group_of_filters,
     name_audit_log,
 )
+from airflow_audit_provider.core.archive.security_lake import ANY_STREAM, read_arguments
 from airflow_audit_provider.core.limits import (
     MAX_CONCURRENCY,
     MIN_PART_BYTES,
@@ -168,8 +169,6 @@ def check_lake(layout: str, security_lake: Any, history: str | None) -> None:
             "destination of its own, and with another source or account_id."
         )
     if isinstance(security_lake, Mapping) and not any(map(_has_template, security_lake.values())):
-        from airflow_audit_provider.core.archive.security_lake import ANY_STREAM, read_arguments
-
         read_arguments(security_lake, _ANY_ACCOUNT_ID, ANY_STREAM)
 
 

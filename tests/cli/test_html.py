@@ -50,7 +50,7 @@ def test_verify_as_html_has_findings_and_seals(destination: Path, tmp_path: Path
     out = tmp_path / "verify.html"
     assert main(["verify", str(destination), "--html", str(out), "--no-record"]) == 0
     assert parsed(out).verdict == "good"
-    assert "3 windows, 3 parts and 6 records agree with their manifests" in parsed(out).text
+    assert "agrees with its manifests: 3 windows, 3 parts and 6 records." in parsed(out).text
     assert "All windows were verified." in parsed(out).text
     part = next(destination.glob("dt=*/window=*/part-0001*"))
     part.write_bytes(part.read_bytes() + b"x")

@@ -56,7 +56,7 @@ def test_plan_prints_need_and_command(tmp_path: Path, capsys: pytest.CaptureFixt
     """The text has the windows, the requests, the bytes of each form, and one command."""
     assert plan_of(tmp_path, "--start", day(10), "--end", day(0)) == 0
     text = capsys.readouterr().out
-    for part in ("10 missing", "requests", "1200 requests in 300 seconds", "normalized", "readable until"):
+    for part in ("10 missing", "requests", "1,200 requests in 300 seconds", "normalized", "readable until"):
         assert part in text
     assert text.count("airflow backfill create") == 1
     assert not list(tmp_path.iterdir())

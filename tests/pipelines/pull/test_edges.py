@@ -235,7 +235,7 @@ def test_more_than_a_page_of_missing_records_fails_and_is_read_again(version: st
     clock = InterruptedClock(catch_up)
     fake = spaced(6, 12_000, version, "lagging_replica=1500", clock=clock)
     spec = pull_spec(version, concurrency=1)
-    with pytest.raises(SourceUnavailableError, match=r"showed 1000 records .* lengthen settle_delay") as caught:
+    with pytest.raises(SourceUnavailableError, match=r"showed 1,000 records .* lengthen settle_delay") as caught:
         land(spec, reader_of(fake, clock), store)
     assert caught.value.retryable
     assert not visible_keys(store)

@@ -80,6 +80,7 @@ LANDS: dict[Misbehaviour, tuple[str, ...]] = {
     Kind.HUGE_RECORDS: ("=200000",),
     Kind.PRETTY_JSON: ("",),
     Kind.REDIRECT: (),
+    Kind.HISTORY_STATUS: ("",),
 }
 # Misbehaviours with which nothing can land, and the error of each.
 FAILS: dict[str, type[AuditProviderError]] = {

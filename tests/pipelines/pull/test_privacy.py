@@ -50,7 +50,7 @@ FEW, KILLED_AT, PART_RECORDS = 2500, 3, 500
 def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Small parts and groups, so that an attempt leaves a checkpoint after two pages."""
     monkeypatch.setattr(part_writer, "PART_RECORDS", PART_RECORDS)
-    monkeypatch.setattr(part_writer, "_GROUP_RECORDS", PART_RECORDS)
+    monkeypatch.setattr(part_writer, "GROUP_RECORDS", PART_RECORDS)
 
 
 def pull(fake: FakeCloudflare, store: LocalStore, spec: PullSpec, attempt_id: str = "one") -> Manifest:

@@ -90,7 +90,7 @@ def test_killed_attempt_is_resumed(
 ) -> None:
     """A killed attempt in a schema is resumed, and the parts are those of an undisturbed run."""
     monkeypatch.setattr(part_writer, "PART_RECORDS", 500)
-    monkeypatch.setattr(part_writer, "_GROUP_RECORDS", 500)
+    monkeypatch.setattr(part_writer, "GROUP_RECORDS", 500)
     fake = fake_of(2500)
     spec = resumable_spec(schema=schema, file_format=file_format)
     # With parts of this size, a part is closed at the third page.
