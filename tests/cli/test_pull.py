@@ -158,7 +158,7 @@ def test_late_records_are_added_on_demand(tmp_path: Path, fake: FakeCloudflare) 
     [
         (["--filter", "action_type"], "Give a name and a value"),
         (["--filter", "colour=red"], "colour"),
-        (["--privacy", "[]"], "no JSON object"),
+        (["--privacy", "[]"], "not a JSON object"),
         (["--ocsf-severity", "High"], "--ocsf-severity is not a JSON object"),
         (["--schema", "ocsf", "--ocsf-severity", '{"any": "High"}'], "no rule 'any'"),
         (["--partition-by", "month"], "partition_by='month'"),
