@@ -89,7 +89,11 @@ class DetectionLedger:
         """Returns the number of windows in the ledger."""
         return 0 if self.newest is None else self.newest.window_count
 
-    def loaded(self, dataset: str, within: TimeWindow | None = None) -> list[LedgerEntry]:  # noqa: ARG002 - see above
+    def loaded(
+        self,
+        dataset: str,  # noqa: ARG002 - signature of the port
+        within: TimeWindow | None = None,
+    ) -> list[LedgerEntry]:
         """Returns the windows as a load ledger states them."""
         return [one.entry for one in self.windows(within).values()]
 

@@ -97,7 +97,7 @@ def found(store: Store) -> list[str]:
 
 def truth(records: list[AuditRecord], rules: tuple[object, ...]) -> list[str]:
     """Returns the ids of the records for which rules fire, with all records in one table."""
-    matches = run_sigma_rules(ApiVersion.V1, sorted(records), rules)  # type: ignore[arg-type]  # as above
+    matches = run_sigma_rules(ApiVersion.V1, sorted(records), rules)  # type: ignore[arg-type]  # these have what is used
     return sorted(record.id for _, record in matches)
 
 
@@ -158,7 +158,7 @@ def test_history_in_any_order_leaves_out_no_alert(rules: tuple[object, ...], see
         land(ordered, hour(number), [one for one in records if hour(number).contains(one.event_ns)])
         run(ordered, rules)
     assert found(ordered) == expected
-    tallies = backtest(ordered, rules, SIGMA, (None, None)).tallies  # type: ignore[arg-type]  # as above
+    tallies = backtest(ordered, rules, SIGMA, (None, None)).tallies  # type: ignore[arg-type]  # these have what is used
     assert sum(one.by_day.total() for one in tallies.values()) == len(expected)
     chance.shuffle(records)
     for start in range(0, len(records), 10):
@@ -219,6 +219,6 @@ def test_history_backtest_of_a_range_reads_the_span_before_it(rules: tuple[objec
     land(store, hour(1), [event(DAY_1 + 1.1 * HOUR, "d2"), event(DAY_1 + 1.2 * HOUR, "d3")])
     land(store, hour(2), [event(DAY_1 + 2.1 * HOUR, "l1", "login"), event(DAY_1 + 2.2 * HOUR, "l2", "login", "::1")])
     for first, expected in ((1, 2), (2, 1)):
-        found_ = backtest(store, rules, SIGMA, (hour(first).start, None))  # type: ignore[arg-type]  # as above
+        found_ = backtest(store, rules, SIGMA, (hour(first).start, None))  # type: ignore[arg-type]  # these have what is used
         assert sum(one.by_day.total() for one in found_.tallies.values()) == expected
         assert found_.windows == [hour(number) for number in range(first, 3)]
