@@ -145,8 +145,8 @@ def _page_options() -> dict[str, object]:
             "default": "True",
         },
         "coverage_changes": {
-            "description": "Whether the coverage page shows the values before and after that the changes operator has "
-            "derived; they are the content of records.",
+            "description": "Whether the coverage page shows what records changed: the values before and after, which "
+            "are content of records.",
             "version_added": "1.0.0",
             "type": "boolean",
             "example": "True",

@@ -54,7 +54,7 @@ def add_coverage(commands: Commands) -> None:
         type=minutes,
         default=DEFAULT_SETTLE_DELAY,
         metavar="MINUTES",
-        help="a gap that ended less than this ago, or is in a window that has not ended, is pending, not missing; "
+        help="a gap is pending, not missing, until this long after its end, and while its window has not ended; "
         "default: 15",
     )
     parser.add_argument(

@@ -61,7 +61,7 @@ def add_detect(commands: Commands) -> None:
         help="folder of Sigma rules, instead of the rules of this package; may be repeated",
     )
     parser.add_argument(
-        "--timezone", default="UTC", metavar="ZONE", help="IANA zone of local hours in rules; default: UTC"
+        "--timezone", default="UTC", metavar="ZONE", help="time zone of the local hours in rules; default: UTC"
     )
     parser.add_argument(
         "--dry-run",

@@ -82,14 +82,14 @@ def _add_form(parser: argparse.ArgumentParser) -> None:
         type=hours,
         default=DEFAULT_REACH,
         metavar="HOURS",
-        help="how long after the end of the range files are looked for; default: 24",
+        help="files that were delivered up to this long after the end of the range are read, too; default: 24",
     )
     parser.add_argument(
         "--late-after",
         type=minutes,
         default=DEFAULT_LATE_AFTER,
         metavar="MINUTES",
-        help="from which delay on a delivery is late; default: 60",
+        help="a record that is delivered more than this long after its event is late; default: 60",
     )
 
 
@@ -97,13 +97,13 @@ def _add_repairs(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--repair-to",
         metavar="URI",
-        help="folder beside the archive for files with the records that the archive lacks, in the job's own form; "
-        "files of earlier repairs in it are read",
+        help="folder beside the archive to which the records that the archive lacks are written, in the form of the "
+        "job's files; records that an earlier repair wrote there are not written again",
     )
     parser.add_argument(
         "--pull",
         action="store_true",
-        help="land windows of the range that are not committed, and read those again that lack a row of the archive",
+        help="land windows of the range that are not committed, and read windows again that lack a row of the archive",
     )
     parser.add_argument(
         "--partition-by", choices=DIVISIONS, default="day", help="length of a window that --pull lands; default: day"

@@ -56,7 +56,7 @@ def add_report(commands: Commands) -> None:
     parser.add_argument(
         "--changes",
         action="store_true",
-        help="add what the newest records changed, field by field, from the folder _changes; the file then has the "
+        help="add what the newest records changed, field by field, from the folder _changes; the file then contains "
         "content of records",
     )
     add_trust_anchors(parser)

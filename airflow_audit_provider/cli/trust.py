@@ -44,9 +44,8 @@ def add_trust_anchors(parser: argparse.ArgumentParser) -> None:
         "--sealed-within",
         type=hours,
         metavar="HOURS",
-        help="the first seal of each window must be proved by a time stamp, its own or that of a later seal; the time "
-        "in it must be at most this many hours after the end of the UTC day on which the window starts, or after the "
-        "end of the window if that is later",
+        help="a time stamp must prove that each window was sealed at most this many hours after the end of the UTC day "
+        "on which it starts, or after its own end if that is later",
     )
 
 

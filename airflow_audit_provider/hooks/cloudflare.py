@@ -327,15 +327,15 @@ class CloudflareHook(BaseHook):
     def resource_history(
         self, record_id: str, action_time: datetime | str, **parameters: Unpack[HistoryParameters]
     ) -> ResourceHistory:
-        """Returns the change history of the resource of one version 2 record: its audit records, and their quality.
+        """Returns the records about the resource of one version 2 record, and how the API identified the resource.
 
-        The API identifies the resource by the record, and returns the records that have the same one.
+        The API finds the resource by the record, and returns all records about it.
 
         :param record_id: ``id`` of the record.
         :param action_time: ``action.time`` of the record, by which the API finds it.
         :param parameters: see :class:`~airflow_audit_provider.hooks.parameters.HistoryParameters`.
 
-        A record that the API does not find, or that names no resource, is no error: ``status`` says so.
+        A record that the API does not find, or that names no resource, is not an error: ``status`` states it.
         """
         log_parameters = LogParameters.parse(parameters)
         query, reader = log_parameters.history_query_and_reader(self.query, self.clock.now(), record_id, action_time)

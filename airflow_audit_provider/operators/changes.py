@@ -26,7 +26,7 @@ _DEFAULT_RANGE = timedelta(days=7)
 
 
 class CloudflareAuditLogsChangesOperator(BaseOperator):
-    """Writes the values of the resource before and after each committed record, into files beside the data.
+    """Writes the values of its resource before and after the action of each record, into files beside the data.
 
     A record of version 1 has both values. For a record of version 2, the operator requests the history of the resource,
     once for all records of the resource. The files are in the folder ``_changes`` of the destination and have one row
@@ -100,7 +100,7 @@ class CloudflareAuditLogsChangesOperator(BaseOperator):
         """Logs what was derived, and what was left out."""
         self.log.info("Changes of committed windows: %s", summary)
         if not outcome.is_complete:
-            self.log.warning("The run ended after %d requests; the next one goes on", outcome.request_count)
+            self.log.warning("The run ended after %d requests; the next run continues", outcome.request_count)
         if outcome.skipped:
             self.log.warning(
                 "Skipped windows that were erased under another privacy rule: %s. To derive their changes, run a task "
@@ -109,7 +109,7 @@ class CloudflareAuditLogsChangesOperator(BaseOperator):
             )
         if refused := summary["history_status"].get("forbidden"):
             self.log.warning(
-                "The API refuses resource histories (403), so %d records have no value before. Give the token the "
+                "The API refuses resource histories (403), so %d records lack the value before. Give the token the "
                 "permission to read them; the next run over these windows requests them again.",
                 refused,
             )

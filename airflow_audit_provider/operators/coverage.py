@@ -71,8 +71,8 @@ class CloudflareAuditLogsCoverageOperator(BaseOperator):
 
     Returns a list of dicts with ``window_start window_end partition_by timezone reread_committed``, empty without a
     gap; the mapped task is then skipped. The XCom ``summary`` has the counts by reason and the days left. If
-    ``audit_log_gap_alias(destination)`` is an outlet, each of these gaps, and each lost one, is an event of the asset
-    ``audit_log_gap_asset(destination)``.
+    ``audit_log_gap_alias(destination)`` is an outlet, each of these gaps, and each lost one, creates an event of the
+    asset ``audit_log_gap_asset(destination)``.
     """
 
     template_fields: Sequence[str] = ("destination", "destination_conn_id", "start", "end")

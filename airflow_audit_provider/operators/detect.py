@@ -46,7 +46,7 @@ class CloudflareAuditLogsDetectOperator(BaseOperator):
     """Runs Sigma rules on committed windows, on each record once for each version of a rule.
 
     The alerts and the ledger of what has run are below ``_detections/`` of the destination. No alert is created twice,
-    also if a run is killed or retried, or if two runs are active at the same time. Set ``max_active_tis_per_dag=1``, so
+    even if a run is killed or retried, or if two runs are active at the same time. Set ``max_active_tis_per_dag=1``, so
     that runs do not compete.
 
     :param destination: where the audit logs were written; of a stitched history, the folder of one version. (templated)

@@ -28,7 +28,7 @@ SUMMARY_KEY = "summary"
 
 
 class CloudflareLogpushReconcileOperator(BaseOperator):
-    """Compares a Logpush archive with committed windows, writes what it lacks, and returns what the dataset lacks.
+    """Compares a Logpush archive with committed windows: repairs the archive, and returns what the dataset lacks.
 
     It sends no request to Cloudflare. Map the land operator over the result, to land the windows that are not
     committed and to read those again that lack a row of the archive::
@@ -53,13 +53,13 @@ class CloudflareLogpushReconcileOperator(BaseOperator):
         (templated)
     :param renames: the Logpush field for each name that the job's record template gives.
     :param field_names: the columns of CSV files without a header, in their order.
-    :param reach: how long after the end of the range files are looked for.
-    :param late_after: from which delay on a delivery is late.
+    :param reach: files that were delivered up to this long after the end of the range are read, too.
+    :param late_after: a record that is delivered more than this long after its event is late.
 
     Returns a list of dicts with ``window_start window_end partition_by timezone``: whole windows of the division that
     are not committed, and committed ones that lack a row of the archive. It has at most ``max_map_length`` of Airflow's
     configuration; the log says how many more there are. It is empty, and the mapped task skipped, if there are none.
-    The XCom ``summary`` has the counts. Of a dataset with a privacy rule, values that the rule changes are not
+    The XCom ``summary`` has the counts. In a dataset with a privacy rule, values that the rule changes are not
     compared.
     """
 

@@ -34,7 +34,7 @@ class CloudflareAuditLogsReportOperator(BaseOperator):
     :param expected_seal_sha256: digest of a seal that you keep elsewhere, and that must exist. (templated)
     :param tsa_certificate: root certificates in PEM of the time stamp authority. (templated)
     :param changes: also show what the newest records changed, field by field, from the folder ``_changes``. The file
-        then has the content of records.
+        then contains content of records.
 
     The report does not read the files with the records: put the task after the verify task. The task succeeds whatever
     the report says, and logs its first line as a warning if that is not good.

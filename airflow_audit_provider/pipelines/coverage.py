@@ -47,8 +47,8 @@ class DatasetCoverage(msgspec.Struct, frozen=True):
     """Coverage of one dataset.
 
     ``folder`` is the dataset's place below the root, empty for the root itself, otherwise with a slash at its end.
-    Without a descriptor (``has_descriptor``) the newest window stands for the dataset. ``verified`` is what the records
-    of verifications state. ``findings`` are about the index of manifests, and mild.
+    Without a descriptor (``has_descriptor``), ``dataset`` is that of the newest window. ``verified`` is what the
+    records of verifications state. ``findings`` are about the index of manifests, and mild.
     """
 
     folder: str
@@ -67,7 +67,8 @@ class DatasetCoverage(msgspec.Struct, frozen=True):
 class PublishedCoverage(msgspec.Struct, frozen=True):
     """Coverage as ``coverage --json`` prints it; docs/reference/coverage.schema.json is its schema.
 
-    ``datasets`` are sorted by folder. ``stitched`` is the descriptor of a stitched history, and there only for one.
+    ``datasets`` are sorted by folder. ``stitched`` is the descriptor of a stitched history; any other destination has
+    none.
     """
 
     datasets: tuple[DatasetCoverage, ...]

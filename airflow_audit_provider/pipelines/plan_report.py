@@ -23,10 +23,10 @@ class WindowState(StrEnum):
     """State of a window in a plan.
 
     ``committed``: nothing to do. ``missing``: the API still has all of it. ``pending``: not over, or not settled.
-    ``lost``: it, or a part of it, was never committed, and that starts before what the API surely still has: it can no
-    longer be read whole. ``no_history``: it starts before version 2's own history. ``partial``: windows of another
-    length cover a part of it, so that a pull of the whole window is refused; the API still has the rest. ``foreign``:
-    it is committed for another dataset.
+    ``lost``: the window, or a part of it, was never committed and is older than what the API surely still has, so the
+    window can no longer be read whole. ``no_history``: it starts before version 2's own history. ``partial``: windows
+    of another length cover a part of it, so that a pull of the whole window is refused; the API still has the rest.
+    ``foreign``: it is committed for another dataset.
     """
 
     COMMITTED = "committed"
@@ -49,7 +49,7 @@ class PlannedSpan(msgspec.Struct, frozen=True):
 
 
 class Expiry(msgspec.Struct, frozen=True):
-    """How many missing windows can no longer be read after so many days from now, unless they are committed before."""
+    """How many missing windows expire within this many days from now: after that, they can no longer be read."""
 
     within_days: int
     window_count: int
@@ -80,7 +80,7 @@ class Need(msgspec.Struct, frozen=True):
 
 
 class FormSize(msgspec.Struct, frozen=True):
-    """Estimated size of the missing windows in one form; ``is_dataset`` if the destination's dataset has it."""
+    """Estimated size of the missing windows in one form; ``is_dataset`` if the destination's dataset has this form."""
 
     file_format: str
     compression: str

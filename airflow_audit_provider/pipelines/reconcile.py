@@ -57,10 +57,10 @@ _MOST_FINDINGS = 1000
 class ReconcileSpec(NamedTuple):
     """What is compared: the range, and what is known of the archive.
 
-    A bound that is None is the start of the first or the end of the last committed window. ``reach`` is how long after
-    the end of the range files are looked for; ``late_after`` is from when on a record is late. ``form`` has the names
-    of the archive's fields; its version is that of the dataset. ``privacy`` is the dataset's rule with its key; without
-    it, values that the rule would change are not compared.
+    A bound that is None is the start of the first or the end of the last committed window. Files that were delivered up
+    to ``reach`` after the end of the range are read, too; a record that was delivered more than ``late_after`` after
+    its event is late. ``form`` has the names of the archive's fields; its version is that of the dataset. ``privacy``
+    is the dataset's rule with its key; without it, values that the rule would change are not compared.
     """
 
     start: datetime | None = None
@@ -171,7 +171,9 @@ class Reconciliation:
             fact = f"None of its lines is a row of {DATASETS[self.version].name}; it was skipped."
             self._find(key, FileFindingKind.FOREIGN, fact)
         elif log_file.foreign_lines:
-            fact = f"{log_file.foreign_lines} lines are no rows, the first is line {log_file.first_foreign}."
+            fact = (
+                f"{count_of(log_file.foreign_lines, 'line')} without a row, the first is line {log_file.first_foreign}."
+            )
             self._find(key, FileFindingKind.FOREIGN_LINES, f"{fact} They were skipped.")
         if log_file.damage:
             fact = f"The rows before the damage were compared: {log_file.damage}."

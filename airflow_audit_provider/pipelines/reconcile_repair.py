@@ -32,7 +32,7 @@ _SECOND = timedelta(seconds=1)
 
 
 class RepairOutcome(msgspec.Struct, frozen=True):
-    """What a repair wrote: files, those that an earlier run had written, records, and the first keys."""
+    """What a repair wrote: files, records, and the first keys; ``existing_count`` files existed from an earlier run."""
 
     file_count: int
     existing_count: int

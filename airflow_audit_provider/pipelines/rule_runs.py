@@ -76,7 +76,7 @@ class RuleRun:
         kept = self._kept_parts(work, committed, first_sha256)
         if kept is None and not work.on_new:
             raise VerificationError(
-                f"The manifest {work.manifest_key} differs from the one whose records rules were run on before. Find "
+                f"The manifest {work.manifest_key} differs from the one that rules have run on. Find "
                 "out who changes committed manifests and restore it, or land the window again."
             )
         alerts = _AlertWriter(self._store, work.window, self._given(work))

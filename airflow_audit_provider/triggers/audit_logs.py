@@ -245,7 +245,10 @@ class AuditLogActivityEventTrigger(BaseEventTrigger):
             try:
                 self._record_filter = RecordFilter(version, self.filters)
             except ConfigurationError as error:
-                self.log.warning("Every record is reported until api_version and filters agree: %s", error)
+                self.log.warning(
+                    "Every record is reported, because the filters do not fit the version of the connection's API: %s",
+                    error,
+                )
                 return list(new_records.records)
         return self._record_filter.pick(new_records.records)
 

@@ -32,8 +32,8 @@ def honest_block(campaign: Campaign) -> str:
             rows.append(f"| {' | '.join(map(str, cells))} |")
     share = campaign.honest_share(Outcome.LOUD)
     total = (
-        f"{campaign.window_count} windows in total, those of the lying server among them, {campaign.killed_count} of "
-        f"them killed and resumed; seed {campaign.seed}. On the honest server, {share:.1%} of the windows end in an "
+        f"{campaign.window_count} windows in total, including those with wrong answers, {campaign.killed_count} of "
+        f"them killed and resumed; seed {campaign.seed}. With correct answers, {share:.1%} of the windows end in an "
         "error:"
     )
     rows += ["", total, "", *_honest_errors(campaign)]

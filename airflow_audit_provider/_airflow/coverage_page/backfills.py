@@ -115,7 +115,7 @@ def _expiry(first_at: datetime, count: int, length: timedelta, now: datetime) ->
         expired = min(count, max(0, -((first_at - oldest_at) // length)))
         if expired:
             soon.append(f"{count_of(expired, 'window')} within {days} days")
-    rest = f"Of them expire {', '.join(soon)}." if soon else f"None expires within {EXPIRY_DAYS[-1]} days."
+    rest = f"These expire soon: {', '.join(soon)}." if soon else f"None expires within {EXPIRY_DAYS[-1]} days."
     return f"The first window can be read until {until}. {rest}"
 
 

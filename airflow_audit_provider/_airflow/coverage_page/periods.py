@@ -69,14 +69,14 @@ MEANINGS = {
     State.FOREIGN: "A window was committed for another dataset.",
     State.UNREAD: "A window is committed; its manifest is not in the index yet and was not read.",
     State.LATE: "A later generation added records to a window.",
-    State.COMMITTED: "Committed. Without the dot, its newest generation passed a verification.",
+    State.COMMITTED: "Committed. If there is no dot, its newest generation passed a verification.",
     State.EMPTY: "Read, committed, and without a record.",
     State.PENDING: "The window is not over, or its settle delay has not passed.",
     State.ELSEWHERE: "The stitched history has this time in its other version of the API.",
     State.BEFORE: "Earlier than the first window of the dataset.",
 }
 UNVERIFIED = "not verified"
-UNVERIFIED_MEANING = "Of a window that is committed, no verification of the newest generation is recorded."
+UNVERIFIED_MEANING = "A window is committed, but no verification of its newest generation is recorded."
 # States of which a manifest that can be used states the records, so that a verification says something about them.
 _CHECKED = (State.COMMITTED, State.LATE, State.EMPTY)
 _ORDER = {state: number for number, state in enumerate(State)}

@@ -99,7 +99,11 @@ def _landed(extra: Mapping[str, Any], keys: WindowKeys) -> tuple[str, int | None
     if number is not None and extra.get("committed") is False:
         return f"found generation {number} committed", None
     number = number or _listed(extra.get("windows"), keys)
-    return ("landed a range around this window", None) if number is None else (f"committed generation {number}", number)
+    return (
+        ("landed a range that contains this window", None)
+        if number is None
+        else (f"committed generation {number}", number)
+    )
 
 
 def _listed(windows: object, keys: WindowKeys) -> int | None:

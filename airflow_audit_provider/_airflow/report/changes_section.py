@@ -16,7 +16,7 @@ from airflow_audit_provider.core.windows.window import TimeWindow, count_of
 from airflow_audit_provider.pipelines.window_changes import WindowChanges
 
 _HEADING = "What records of the newest windows changed"
-_NONE = "The folder _changes has no changes of a window in force. The changes operator derives them."
+_NONE = "The folder _changes has no changes of a current generation. The changes operator derives them."
 _UNSEALED = (
     "The values were derived by the changes operator. No seal names the files below _changes, so anyone who can write "
     "to the destination can change them. The records themselves are in the parts."

@@ -19,8 +19,8 @@ _WRONG_SIGNATURE = FindingKind.SIGNATURE_INVALID
 _MOST_HOLES = 3
 _NO_RECORD = "The destination holds no record of a verification that passed."
 _NO_NAME = (
-    "A record states when a verification passed and what it covered. It states neither who ran it, which the access "
-    "log of the store does, nor whether signatures and time stamps were checked."
+    "A record states when a verification passed and what it covered. It does not state whether signatures and time "
+    "stamps were checked, nor who ran the verification: the access log of the store shows that."
 )
 
 

@@ -46,5 +46,5 @@ def _look_up(host: str, port: int) -> list[str] | OSError:
         return error
     except ValueError as error:
         # A label of the name is empty or longer than 63 characters, or the name contains NUL.
-        return OSError(f"{host} is no name of a host ({error})")
+        return OSError(f"{host} is not a host name ({error})")
     return list(dict.fromkeys(str(address[0]) for *_, address in found))

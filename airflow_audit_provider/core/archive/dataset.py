@@ -57,8 +57,8 @@ class Dataset(msgspec.Struct, frozen=True):
     """Properties that all windows of a destination have in common.
 
     Compression, the minor version of the schema and the length of windows may change within a dataset: no record is
-    missing from a query because of them. ``schema_major`` is 1 for the schema ``raw``, and ``layout`` unset for the
-    ordinary layout.
+    missing from a query because of them. ``schema_major`` is 1 for the schema ``raw``, and ``layout`` is missing for
+    the ordinary layout.
     """
 
     query: AuditQuery

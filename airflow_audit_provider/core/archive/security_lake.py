@@ -54,7 +54,7 @@ class SecurityLake(msgspec.Struct, frozen=True):
     """Where a dataset's parts are in Security Lake.
 
     ``bucket`` is the URI of the lake's bucket. ``source`` is the name of the custom source; with ``{class_uid}`` in it,
-    each class of events has a source of its own. ``stream`` tells datasets of a source apart, see :func:`stream_of`.
+    each class of events has a source of its own. ``stream`` tells datasets of a source apart.
     """
 
     bucket: str

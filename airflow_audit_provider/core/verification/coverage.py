@@ -25,7 +25,7 @@ class SpanState(StrEnum):
     """State of a span.
 
     ``committed``: has records; ``empty``: was read and has none; ``foreign``: was committed for another dataset;
-    ``missing``: was never committed; ``pending``: not due yet, see :func:`due_until`.
+    ``missing``: was never committed; ``pending``: not due yet.
     """
 
     COMMITTED = "committed"
@@ -51,11 +51,11 @@ class Span(msgspec.Struct, frozen=True):
 
 
 class Coverage(msgspec.Struct, frozen=True):
-    """Spans of a half-open range, and their totals; foreign windows are in no total but ``foreign_count``.
+    """Spans of a half-open range, and their totals; foreign windows are in no total except ``foreign_count``.
 
     ``first_at`` is the start of the first window of the dataset in the range, ``last_at`` the end of the last one;
-    from ``first_at`` to ``complete_until_at`` there is no gap. They are None without a window, and can be outside of
-    the range.
+    from ``first_at`` to ``complete_until_at`` there is no gap. These three times are None without a window, and can be
+    outside of the range.
     """
 
     start: datetime

@@ -120,7 +120,7 @@ def readings_of(manifest: Manifest, read_at: Mapping[int, ReadAt], undecided: Ma
 
 
 class Quantiles(msgspec.Struct, frozen=True):
-    """Seconds that half, 95 %, 99 % and 99.9 % of the late records do not exceed, and those of the latest one."""
+    """Seconds that half, 95 %, 99 % and 99.9 % of the late records do not exceed, and the seconds of the latest one."""
 
     p50: float
     p95: float
@@ -154,15 +154,17 @@ class Proposal(msgspec.Struct, frozen=True):
 class Lateness(msgspec.Struct, frozen=True):
     """How late records came, and the settings that follow.
 
-    ``late_count`` records were not in the first commit of their window, ``first_count`` were. ``addition_count`` is in
-    how many parts the late ones came: those of one part may have one cause. ``at_least`` and ``at_most`` bound the true
-    quantiles of the lateness, from event to appearance; None without a late record. ``longest_surely_bounded`` is the
-    share of late records that the longest lateness bounds with the confidence.
+    ``first_count`` records were in the first commit of their window, ``late_count`` records were not.
+    ``addition_count`` is the number of parts that added late records: those of one part may have one cause.
+    ``at_least`` and ``at_most`` bound the true quantiles of the lateness, from event to appearance; None without a late
+    record. ``longest_surely_bounded`` is the share of late records that the longest lateness bounds with the
+    confidence.
 
-    ``is_censored`` is true if records came as late as the lookback can show: later ones, which it cannot show, are
-    likely. ``open_count`` is how many windows the lookback still reads again, ``unknown_count`` for how many the commit
-    log has no entry, ``delayed_count`` how many were first read long after they were due. The proposal of the settle
-    delay counts records of the other windows, that of the lookback late records of all windows.
+    ``is_censored`` is true if records came as late as the lookback can show: then there are probably later ones, which
+    it cannot show. Three counts are of windows: ``open_count`` of those that the lookback still reads again,
+    ``unknown_count`` of those without an entry in the commit log, and ``delayed_count`` of those that were first read
+    long after they were due. The proposal of the settle delay counts the records of all other windows. The proposal of
+    the lookback counts the late records of all windows.
     """
 
     window_count: int

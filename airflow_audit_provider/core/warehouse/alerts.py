@@ -46,7 +46,7 @@ class AlertRecord(NamedTuple):
 
 
 class Alert(msgspec.Struct, frozen=True, kw_only=True):
-    """A rule's match on a record; :func:`~airflow_audit_provider.core.warehouse.detections.alert_id` is its id."""
+    """A rule's match on a record; ``alert_id`` is a digest of record id, rule id and rule version."""
 
     alert_id: str
     rule_id: str
@@ -149,8 +149,8 @@ def read_alerts(file: AlertFile, content: bytes | None) -> list[Alert]:
     lines = decompressed(content) if content is not None and is_intact else None
     if lines is None:
         raise VerificationError(
-            f"The alerts {file.key} are gone or differ from their commit. "
-            "Restore them from a copy, or remove the folder _detections/ to begin anew; alerts are then given again."
+            f"The alerts {file.key} are gone or differ from their commit. Restore them from a copy. If there is "
+            "none, remove the folder _detections/: the next run then starts like a first run."
         )
     return _ALERTS.decode_lines(lines)
 

@@ -210,8 +210,8 @@ def read_detection_commit(key: str, content: bytes | None) -> DetectionCommit:
         commit = None
     if commit is None:
         raise VerificationError(
-            f"The commit of detections {key} is gone or damaged. "
-            "Restore it from a copy, or remove the folder _detections/ to begin anew; alerts are then given again."
+            f"The commit of detections {key} is gone or damaged. Restore it from a copy. If there is "
+            "none, remove the folder _detections/: the next run then starts like a first run."
         )
     if commit.ledger_version > LEDGER_VERSION:
         raise VerificationError(
@@ -247,8 +247,8 @@ def read_month(key: str, content: bytes | None) -> Mapping[TimeWindow, DetectedW
     rows = None if text is None else _month_rows(text)
     if rows is None:
         raise VerificationError(
-            f"The state of detections {key} is gone or damaged. "
-            "Restore it from a copy, or remove the folder _detections/ to begin anew; alerts are then given again."
+            f"The state of detections {key} is gone or damaged. Restore it from a copy. If there is "
+            "none, remove the folder _detections/: the next run then starts like a first run."
         )
     return {one.window: msgspec.structs.replace(one, rules=rules) for one, rules in rows}
 

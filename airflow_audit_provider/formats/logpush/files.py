@@ -235,7 +235,7 @@ class LogFile:
                 return
             content = stream.unused_data
         if content.strip(b"\x00"):
-            self.damage = f"{len(content)} bytes after the gzip stream are none"
+            self.damage = f"{len(content)} bytes after the gzip stream do not belong to it"
 
 
 def _text(line: bytes) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from airflow_audit_provider.core.windows.window import count_of
 from airflow_audit_provider.exceptions import ConfigurationError
 
 _SUFFIXES = frozenset({".yml", ".yaml"})
@@ -52,7 +53,7 @@ class Problems:
         more = len(self._found) - _MAX_LISTED
         listed = "\n".join([*self._found[:_MAX_LISTED], *([f"and {more} more"] if more > 0 else [])])
         raise ConfigurationError(
-            f"No rule is used, because {len(self._found)} problem(s) were found:\n{listed}\n"
+            f"No rule is used, because of {count_of(len(self._found), 'problem')}:\n{listed}\n"
             "Correct these rules, or move their files out of the folder."
         )
 
@@ -78,15 +79,15 @@ def documents_in(path: Path, problems: Problems) -> Iterator[Document]:
             if isinstance(content, dict):
                 yield Document(path, content, lines[first:last], first + 1)
             else:
-                problems.add(path, first + 1, "this is no Sigma rule, with keys such as title and id")
+                problems.add(path, first + 1, "this is not a Sigma rule, which has keys such as title and id")
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
-        problems.add(path, line, f"this is no valid YAML: {error.problem}")
+        problems.add(path, line, f"this is not valid YAML: {error.problem}")
     except OSError as error:
         problems.add(path, 1, f"this file cannot be read: {error.strerror}")
     except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
         # PyYAML lets errors of Python pass for a date that does not exist, and for too many levels.
-        problems.add(path, 1, f"this is no valid YAML in UTF-8: {str(error).splitlines()[0]}")
+        problems.add(path, 1, f"this is not valid YAML in UTF-8: {str(error).splitlines()[0]}")
 
 
 def _parsed(text: str) -> Iterator[tuple[Any, int, int]]:
@@ -113,9 +114,9 @@ def _check_keys(node: Any) -> None:
         keys: set[str] = set()
         for key, value in node.value:
             if not isinstance(key, yaml.ScalarNode):
-                raise yaml.MarkedYAMLError(problem="a key is no text", problem_mark=key.start_mark)
+                raise yaml.MarkedYAMLError(problem="a key is not text", problem_mark=key.start_mark)
             if key.value in keys:
-                raise yaml.MarkedYAMLError(problem=f"the key {key.value!r} is there twice", problem_mark=key.start_mark)
+                raise yaml.MarkedYAMLError(problem=f"the key {key.value!r} occurs twice", problem_mark=key.start_mark)
             keys.add(str(key.value))
             _check_keys(value)
     elif isinstance(node, yaml.SequenceNode):

@@ -111,7 +111,7 @@ class DuckDbBackend(TextQueryBackend):
     def _part(self, cond: Any, value: SigmaTimestampPart) -> str:
         field = self._field(cond)
         if field.kind is not Kind.TIMESTAMP:
-            raise UnusableRuleError(f"the field {cond.field!r} is no time. Use event_time", cond.field)
+            raise UnusableRuleError(f"the field {cond.field!r} is not a time. Use event_time", cond.field)
         part = value.timestamp_part.name.lower()
         return f"date_part('{part}', {field.sql} AT TIME ZONE {literal(self._time_zone)})"
 
@@ -154,7 +154,7 @@ class DuckDbBackend(TextQueryBackend):
 def _number(value: SigmaNumber | Any, field: str) -> str:
     number = value.number if isinstance(value, SigmaNumber) else value
     if isinstance(number, SigmaBool) or not isinstance(number, int | float):
-        raise UnusableRuleError(f"the field {field!r} is compared with {number}, which is no number", field)
+        raise UnusableRuleError(f"the field {field!r} is compared with {number}, which is not a number", field)
     return str(number)
 
 

@@ -125,7 +125,7 @@ class _Loader:
         try:
             UUID(rule_id)
         except ValueError:
-            raise UnusableRuleError(f"the id {rule_id!r} is no UUID{_example(['id'])}", "id") from None
+            raise UnusableRuleError(f"the id {rule_id!r} is not a UUID{_example(['id'])}", "id") from None
         owner = self.owners.setdefault(rule_id.lower(), document)
         if owner is not document:
             raise UnusableRuleError(
@@ -241,8 +241,8 @@ def _condition(rule: SigmaRule, time_zone: str) -> str:
 def _referenced(name: str, searches: Mapping[str, _Search]) -> _Search:
     if name not in searches:
         raise UnusableRuleError(
-            f"the correlation counts the rule {name!r}, which is no rule of the folders that selects records. Correct "
-            "the name or id",
+            f"the correlation counts the rule {name!r}, which is not a rule of the folders that selects records. "
+            "Correct the name or id",
             name,
         )
     return searches[name]

@@ -50,7 +50,7 @@ def test_plan_of_old_gap_states_what_expires_and_what_stays_missing() -> None:
     assert "It fetches 18 windows of 1 day, 18 days in all." in found.plan
     assert "It needs about 18 requests for about 0 records" in found.plan[1]
     assert found.plan[3].endswith(
-        "Of them expire 8 windows within 7 days, 18 windows within 30 days, 18 windows within 90 days."
+        "These expire soon: 8 windows within 7 days, 18 windows within 30 days, 18 windows within 90 days."
     )
     assert found.plan[4:] == (
         "12 hours at the start of the gap are less than a window and stay missing.",

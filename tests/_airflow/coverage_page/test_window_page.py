@@ -102,10 +102,14 @@ _LATE = {**_LATER, "late_windows": {KEYS.name: 2}}
     [
         ({**_OWN, "generation": 1, "committed": True}, "committed generation 1", 1),
         ({**_OWN, "generation": 2, "committed": False}, "found generation 2 committed", None),
-        (_OWN, "landed a range around this window", None),
-        (_RANGE, "landed a range around this window", None),
+        (_OWN, "landed a range that contains this window", None),
+        (_RANGE, "landed a range that contains this window", None),
         ({**_RANGE, "windows": [["x", 1, KEYS.manifest(3)]]}, "committed generation 3", 3),
-        ({**_RANGE, "windows": [7, [], [None], ["x", 1, "_manifests/x"]]}, "landed a range around this window", None),
+        (
+            {**_RANGE, "windows": [7, [], [None], ["x", 1, "_manifests/x"]]},
+            "landed a range that contains this window",
+            None,
+        ),
         (_LATE, "added late records, generation 2", 2),
         ({**_RANGE, "streams": {"v2": _LATE, "v1": _OWN}}, "added late records, generation 2", 2),
     ],

@@ -63,7 +63,7 @@ def test_report_has_changes_only_on_request(store: LocalStore, tmp_path: Path) -
 
 def test_report_without_derived_changes_says_so(store: LocalStore, tmp_path: Path) -> None:
     """The section names the operator that derives changes."""
-    assert "The folder _changes has no changes of a window in force." in _report(tmp_path, "--changes").text
+    assert "The folder _changes has no changes of a current generation." in _report(tmp_path, "--changes").text
 
 
 def test_hostile_and_large_values_are_shown_as_short_text(store: LocalStore, tmp_path: Path) -> None:
@@ -85,7 +85,7 @@ def test_changes_of_an_earlier_generation_or_a_changed_file_are_not_shown(store:
     assert HEADING not in found.tables
     assert "is not the one that its commit names" in found.text
     commit(store, window(), [record(DAY_1, "late")])
-    assert "has no changes of a window in force" in _report(tmp_path, "--changes").text
+    assert "has no changes of a current generation" in _report(tmp_path, "--changes").text
 
 
 def test_operator_adds_changes_on_request(store: LocalStore, tmp_path: Path) -> None:

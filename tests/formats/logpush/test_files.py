@@ -87,7 +87,11 @@ def test_file_with_damaged_bytes_is_reported() -> None:
 def test_bytes_after_the_gzip_stream_are_damage() -> None:
     """Bytes behind the last stream are named, and zeros that fill a block are not."""
     content = gzip.compress(line("a"))
-    for rest, expected in ((b"", ""), (b"\0" * 100, ""), (b"PK\0", "3 bytes after the gzip stream are none")):
+    for rest, expected in (
+        (b"", ""),
+        (b"\0" * 100, ""),
+        (b"PK\0", "3 bytes after the gzip stream do not belong to it"),
+    ):
         found, file = ids(content + rest)
         assert (found, file.damage) == (["a"], expected)
 

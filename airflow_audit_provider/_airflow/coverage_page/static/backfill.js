@@ -46,7 +46,7 @@
     start.hidden = true;
     list([]);
     needs.replaceChildren(...[...button.closest("td").querySelectorAll("[data-plan] li")].map((one) => one.cloneNode(true)));
-    words.textContent = "Airflow is asked what it would do.";
+    words.textContent = "Asking Airflow which runs it would create.";
     dialog.showModal();
     try {
       const found = (await post(`${dialog.dataset.api}/dry_run`, mine)).backfills;

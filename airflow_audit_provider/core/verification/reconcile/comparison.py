@@ -242,7 +242,7 @@ def _has_other_time(row: _Archived, event_ns: int) -> bool:
 class Lateness:
     """How long after its event a record was delivered: counts by bound, and the maximum.
 
-    ``late_after_seconds`` is from when on a record is late.
+    A record is late if it was delivered more than ``late_after_seconds`` after its event.
     """
 
     BOUNDS = (300, 900, 3600, 6 * 3600, 24 * 3600)

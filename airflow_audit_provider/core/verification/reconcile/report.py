@@ -44,7 +44,7 @@ class FileFinding(msgspec.Struct, frozen=True, order=True):
 
 
 class WindowCounts(msgspec.Struct, frozen=True):
-    """A committed window of which something is to be said, with the counts of its records in the range."""
+    """A committed window with a count other than zero, and the counts of its records in the range."""
 
     start: datetime
     end: datetime
