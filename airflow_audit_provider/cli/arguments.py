@@ -6,11 +6,13 @@ Invariant: nothing here imports Airflow, so that the parser and the commands for
 from __future__ import annotations
 
 import argparse
+import json
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from airflow_audit_provider.core.windows.run_window import read_bound
+from airflow_audit_provider.exceptions import ConfigurationError
 
 EXIT_OK, EXIT_PROBLEM, EXIT_UNKNOWN = 0, 1, 2
 # What a shell reports for a command that a signal has ended is this and the signal's number.
@@ -45,6 +47,32 @@ def minutes(text: str) -> timedelta:
         return timedelta(minutes=float(text))
     except (ValueError, OverflowError) as error:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number of minutes") from error
+
+
+def json_object(name: str, text: str | None, example: str) -> dict[str, Any] | None:
+    """Returns the object that an argument has as JSON, None without the argument."""
+    try:
+        given = None if text is None else json.loads(text)
+    except ValueError:
+        given = text
+    if given is None or isinstance(given, dict):
+        return given
+    raise ConfigurationError(f"{name} is not a JSON object. Give it as the land operator has it, such as {example}.")
+
+
+def add_privacy(parser: argparse.ArgumentParser) -> None:
+    """Adds the privacy rule; its key is in a connection, because other users of the machine can read arguments."""
+    parser.add_argument(
+        "--privacy",
+        metavar="JSON",
+        help="privacy rule of the land operator as a JSON object; the connection in its conn_id holds the key, for "
+        "example from AIRFLOW_CONN_{CONN_ID}",
+    )
+
+
+def privacy_of(options: argparse.Namespace) -> dict[str, Any] | None:
+    """Returns the rule that the argument of :func:`add_privacy` gives."""
+    return json_object("--privacy", options.privacy, '{"drop": ["metadata"]}')
 
 
 def add_log(parser: argparse.ArgumentParser) -> None:

@@ -15,6 +15,7 @@ from airflow_audit_provider.cli.arguments import (
     Commands,
     add_archive_command,
     add_log,
+    add_privacy,
     minutes,
 )
 from airflow_audit_provider.core.limits import (
@@ -90,11 +91,7 @@ def _add_form(parser: argparse.ArgumentParser) -> None:
         metavar="JSON",
         help="ocsf_severity of the land operator as a JSON object of rules and severities",
     )
-    parser.add_argument(
-        "--privacy",
-        metavar="JSON",
-        help="privacy rule of the land operator as a JSON object; the connection in its conn_id holds the key",
-    )
+    add_privacy(parser)
     parser.add_argument(
         "--security-lake",
         metavar="JSON",

@@ -9,7 +9,6 @@ where the other one has stopped.
 from __future__ import annotations
 
 import argparse
-import json
 import signal
 import threading
 from collections.abc import Iterator, Sequence
@@ -40,6 +39,8 @@ from airflow_audit_provider.cli.arguments import (
     SIGNAL_STATUS,
     WHOLE_RANGE,
     CommandResult,
+    json_object,
+    privacy_of,
 )
 from airflow_audit_provider.cli.plan_run import hook_for, named_log
 from airflow_audit_provider.cli.progress import PullProgress
@@ -97,7 +98,7 @@ def pull(options: argparse.Namespace, output: TextIO) -> CommandResult:
 
 def _spec(options: argparse.Namespace, hook: CloudflareHook, held: Dataset | None, delay: timedelta) -> PullSpec:
     """Returns the spec of the pulls; its window is any."""
-    severity = _json_object("--ocsf-severity", options.ocsf_severity, '{"credential_created": "High"}')
+    severity = json_object("--ocsf-severity", options.ocsf_severity, '{"credential_created": "High"}')
     filters, given = _filters(options.filter or ()), named_log(options)
     is_held = held is not None and not given and not filters
     query = held.query if held is not None and is_held else hook.checked_query(**given, filters=filters)
@@ -105,7 +106,7 @@ def _spec(options: argparse.Namespace, hook: CloudflareHook, held: Dataset | Non
     check_concurrency(concurrency)
     begins_at = history_starts_at(query.version)
     oldest_at = max(filter(None, (whole_windows_start_at(hook.clock.now()), begins_at)))
-    given_lake = _json_object("--security-lake", options.security_lake, _LAKE_EXAMPLE)
+    given_lake = json_object("--security-lake", options.security_lake, _LAKE_EXAMPLE)
     in_force = (held.layout or None) if held is not None else None
     lake = lake_for(query, given_lake, local_dataset_uri(options.destination)) if given_lake is not None else in_force
     layout = SECURITY_LAKE if lake else HIVE
@@ -120,7 +121,7 @@ def _spec(options: argparse.Namespace, hook: CloudflareHook, held: Dataset | Non
         concurrency=concurrency,
         verify=options.verify,
         edges_pause=configured_edges_pause(),
-        privacy=open_privacy(_json_object("--privacy", options.privacy, '{"drop": ["metadata"]}')),
+        privacy=open_privacy(privacy_of(options)),
         history_starts_at=begins_at,
         lake=lake,
     )
@@ -137,16 +138,6 @@ def _filters(given: Sequence[str]) -> dict[str, Any]:
             )
         found.setdefault(name.strip(), []).append(value)
     return {name: values if len(values) > 1 else values[0] for name, values in found.items()}
-
-
-def _json_object(name: str, text: str | None, example: str) -> dict[str, Any] | None:
-    try:
-        given = None if text is None else json.loads(text)
-    except ValueError:
-        given = text
-    if given is None or isinstance(given, dict):
-        return given
-    raise ConfigurationError(f"{name} is not a JSON object. Give it as the land operator has it, such as {example}.")
 
 
 def _windows(options: argparse.Namespace, spec: PullSpec, now: datetime) -> _Windows:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, redirect_stdout
 from pathlib import Path
 
 import msgspec
@@ -25,13 +25,16 @@ from airflow_audit_provider.cli.arguments import (
     Commands,
     add_archive_command,
     add_log,
+    add_privacy,
     add_range,
     hours,
     minutes,
+    privacy_of,
 )
 from airflow_audit_provider.cli.pull_command import add_pull
 from airflow_audit_provider.cli.trust import read_key_file
 from airflow_audit_provider.core.ports import Store
+from airflow_audit_provider.core.privacy.rule import PrivacyRule
 from airflow_audit_provider.core.verification.reconcile.report import ReconcileReport
 from airflow_audit_provider.core.verification.reconcile.report_text import report_text
 from airflow_audit_provider.core.windows.division import DIVISIONS
@@ -61,6 +64,7 @@ def add_reconcile(commands: Commands) -> None:
     )
     add_range(parser)
     _add_form(parser)
+    add_privacy(parser)
     _add_repairs(parser)
     add_log(parser)
 
@@ -158,8 +162,19 @@ def _spec(options: argparse.Namespace) -> ReconcileSpec:
         renames[name] = field
     names = tuple(filter(None, (name.strip() for name in (options.fields or "").split(","))))
     start, end = read_bound("--start", options.start), read_bound("--end", options.end)
-    spec = ReconcileSpec(start, end, reach=options.reach, late_after=options.late_after)
+    spec = ReconcileSpec(start, end, reach=options.reach, late_after=options.late_after, privacy=_privacy(options))
     return spec._replace(form=spec.form._replace(renames=renames, field_names=names))
+
+
+def _privacy(options: argparse.Namespace) -> PrivacyRule | None:
+    given = privacy_of(options)
+    if given is None:
+        return None
+    # Airflow logs to the standard output that it finds when it is imported; that is for the result.
+    with redirect_stdout(sys.stderr):
+        from airflow_audit_provider._airflow.secrets import open_privacy
+
+        return open_privacy(given)
 
 
 def _compare(
@@ -197,7 +212,7 @@ def _pull(options: argparse.Namespace, arguments: Sequence[str]) -> str:
     parser = argparse.ArgumentParser("pull")
     add_pull(parser.add_subparsers())
     given = ["pull", options.destination, *arguments, "--timezone", options.timezone, "--quiet"]
-    for name in ("conn_id", "api_version", "account_id", "organization_id", "scope"):
+    for name in ("conn_id", "api_version", "account_id", "organization_id", "scope", "privacy"):
         value = getattr(options, name)
         given += [f"--{name.replace('_', '-')}", value] if value else []
     pull_options = parser.parse_args(given)

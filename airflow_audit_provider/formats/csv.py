@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import sys
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 
@@ -44,10 +45,35 @@ class CsvEncoder:
         return self.encode((), b"") + self._compressor.flush()
 
 
+class WideFields:
+    """Lets the fields of CSV have any length while a reader of this module is open.
+
+    Python has one limit for the whole process. The last reader that ends restores it, unless it was changed meanwhile.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._reader_count = self._limit_before = 0
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if not self._reader_count:
+                self._limit_before = csv.field_size_limit(sys.maxsize)
+            self._reader_count += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._reader_count -= 1
+            if not self._reader_count and csv.field_size_limit() == sys.maxsize:
+                csv.field_size_limit(self._limit_before)
+
+
+wide_fields = WideFields()
+
+
 def read_csv(compression: str, content: bytes, column: str) -> Iterator[PartRows]:
     """Yields the rows of a part, with a thousand in memory at a time; ``column`` holds the records' text."""
-    csv.field_size_limit(sys.maxsize)
-    with io.TextIOWrapper(open_plain(compression, content), "utf-8", newline="") as text:
+    with wide_fields, io.TextIOWrapper(open_plain(compression, content), "utf-8", newline="") as text:
         rows = csv.DictReader(text)
         while group := list(islice(rows, _READ_RECORDS)):
             yield PartRows([row[column].encode() for row in group], [row["id"] for row in group])

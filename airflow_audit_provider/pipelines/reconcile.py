@@ -26,7 +26,7 @@ from airflow_audit_provider.core.archive.commit import CommittedManifest
 from airflow_audit_provider.core.archive.dataset import dataset_privacy, read_dataset
 from airflow_audit_provider.core.archive.object_keys import DATASET_KEY, MANIFEST_FOLDER, newest_manifests
 from airflow_audit_provider.core.ports import Store
-from airflow_audit_provider.core.privacy.rule import PrivacyRule
+from airflow_audit_provider.core.privacy.rule import MaybeAppliedPrivacy, PrivacyRule
 from airflow_audit_provider.core.verification.reconcile.comparison import ArchiveFile, Comparison, Lateness
 from airflow_audit_provider.core.verification.reconcile.fields import DATASETS
 from airflow_audit_provider.core.verification.reconcile.file_names import is_repair_name, may_hold, pushed_range
@@ -102,6 +102,7 @@ class Reconciliation:
         self.compared.lateness = Lateness(int(spec.late_after.total_seconds()))
         applied = self.commits[0].manifest.privacy
         _check_one_rule(self.commits)
+        _check_rule(applied, spec.privacy)
         if applied:
             self.compared.hash_row = hidden_content(applied, spec.privacy).archived_hashes
         self.version = version
@@ -234,6 +235,16 @@ def _check_one_rule(commits: Sequence[CommittedManifest]) -> None:
                 "after an erasure, so that they cannot be compared together. Reconcile a range that ends before the "
                 "window, and one that starts at it or after it."
             )
+
+
+def _check_rule(applied: MaybeAppliedPrivacy, given: PrivacyRule | None) -> None:
+    """Raises ``ConfigurationError`` for a rule or a key that is not that of the windows: pseudonyms would not match."""
+    if given is not None and dataset_privacy(given.manifest_entry) != dataset_privacy(applied):
+        stated = "no privacy rule" if not applied else f"the privacy rule {applied.name!r} with another key or content"
+        raise ConfigurationError(
+            f"The windows were written with {stated}, so their values cannot be compared under the given one. Give "
+            "the rule and the key of the landing task, or none: then values that the rule changed are not compared."
+        )
 
 
 def _version_of(dataset: Store) -> ApiVersion:

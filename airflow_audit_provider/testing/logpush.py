@@ -52,7 +52,9 @@ FIELDS: Mapping[str, Mapping[str, str]] = {"v1": _V1, "v2": _V2}
 class LogpushOptions:
     """Output options of a job: ``field_names`` empty for all fields, ``renames`` as a record template has them.
 
-    ``prefix`` may contain ``{DATE}``. ``times_as_text`` puts numbers in quotes. ``redacts`` is ``CVE-2021-44228``.
+    ``list_prefix``, ``list_suffix``, ``record_prefix``, ``record_suffix`` and ``record_delimiter`` are put around and
+    between the rows of NDJSON. ``prefix`` may contain ``{DATE}``. ``times_as_text`` puts numbers in quotes. ``redacts``
+    is ``CVE-2021-44228``.
     """
 
     output_type: str = "ndjson"
@@ -64,6 +66,11 @@ class LogpushOptions:
     delimiter: str = ","
     redacts: bool = False
     prefix: str = "{DATE}/"
+    list_prefix: str = ""
+    list_suffix: str = ""
+    record_prefix: str = ""
+    record_suffix: str = "\n"
+    record_delimiter: str = ""
 
 
 @dataclass(frozen=True)
@@ -169,7 +176,9 @@ class _Maker:
             self._files[key] = _cut_gzip("".join([header, *lines[:kept_count], half]))
             self._cut.append(key)
         else:
-            self._files[key] = _gzip("".join([header, *lines]))
+            options = self._options
+            rows = options.record_delimiter.join(lines)
+            self._files[key] = _gzip(f"{options.list_prefix}{header}{rows}{options.list_suffix}")
         for one in group[:kept_count]:
             self._present[one.id] = self._present.get(one.id, 0) + 1
 
@@ -243,7 +252,8 @@ def _line(row: Mapping[str, Any], options: LogpushOptions) -> str:
         line = json.dumps({options.renames.get(name, name): value for name, value in row.items()}, ensure_ascii=False)
     else:
         line = options.delimiter.join(_cell(value) for value in row.values())
-    return (line.replace("${", "x{") if options.redacts else line) + "\n"
+    line = line.replace("${", "x{") if options.redacts else line
+    return f"{options.record_prefix}{line}{options.record_suffix}"
 
 
 def _cell(value: Any) -> str:

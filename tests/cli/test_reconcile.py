@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -14,6 +15,7 @@ import pytest
 
 from airflow_audit_provider.adapters.signing import Ed25519Verifier
 from airflow_audit_provider.cli.__main__ import main
+from airflow_audit_provider.core.privacy.rule import PrivacyRule, read_privacy
 from airflow_audit_provider.core.verification.envelopes import Envelope
 from airflow_audit_provider.core.verification.reconcile.report import REPORT_PAYLOAD_TYPE
 from airflow_audit_provider.testing.cloudflare import FakeCloudflare
@@ -94,6 +96,28 @@ def test_report_is_kept_and_signed(account: Account, tmp_path: Path, capsys: pyt
     assert verifier.verify(content, envelope) is not None
     assert verifier.verify(content + b" ", envelope, REPORT_PAYLOAD_TYPE) is not None
     assert run(account, tmp_path / "archive-0", "--signing-key", str(tmp_path / "key.pem")) == 2
+
+
+def test_command_takes_the_key_of_pseudonyms_from_a_connection(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The connection of ``--privacy`` has the key: with it changed addresses are found, with another one none is."""
+    rule = read_privacy({"conn_id": "privacy_key", "pseudonymise": ["email"]})
+    assert rule is not None
+    account = landed_account(tmp_path, per_day=40, privacy=PrivacyRule(rule, b"k" * 32))
+    made, _ = account.archive(LogpushFaults(), LogpushOptions())
+    key = next(key for key in made.files if "20261026T12" in key)
+    stored(tmp_path / "archive-0", {key: gzip.compress(gzip.decompress(made.files[key]).replace(b"@", b"@other."))})
+    folder = tmp_path / "archive-0"
+    assert run(account, folder, "--json") == 0
+    capsys.readouterr()
+    privacy = ("--privacy", '{"conn_id": "privacy_key", "pseudonymise": ["email"]}')
+    monkeypatch.setenv("AIRFLOW_CONN_PRIVACY_KEY", json.dumps({"conn_type": "generic", "password": "k" * 32}))
+    assert run(account, folder, *privacy, "--json") == 1
+    assert {field for one in printed(capsys)["report"]["differing"] for field in one["fields"]} == {"ActorEmail"}
+    monkeypatch.setenv("AIRFLOW_CONN_PRIVACY_KEY", json.dumps({"conn_type": "generic", "password": "o" * 32}))
+    assert run(account, folder, *privacy) == 2
+    assert "cannot be compared under the given one" in capsys.readouterr().err
 
 
 @pytest.fixture

@@ -3,27 +3,28 @@
 ::
 
     bytes     gzip with any number of members, or plain; a cut or damaged one gives the rows before the damage
-    lines     NDJSON if the first line is a JSON object, or one near the start has an id; otherwise CSV
+    lines     NDJSON if the first line begins a JSON object or list, or one near the start has an id; otherwise CSV
+    wrapped   rows inside of other JSON, on one line or on several, see ``wrapped``
     fields    by their own name, or by the one that the job gave them (``renames``)
 
-Invariant: every line is a row, a header, or counted: as foreign, or as a row of the other dataset. No content raises.
+Invariant: every line is a row, a header, punctuation around rows, or counted: as foreign, or as a row of the other
+dataset. No content raises.
 """
 
 from __future__ import annotations
 
 import csv
-import json
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any, NamedTuple
-
-import msgspec
 
 from airflow_audit_provider.core.api.records import ApiVersion
 from airflow_audit_provider.core.verification.reconcile.comparison import UNREADABLE, ArchivedRow
 from airflow_audit_provider.core.verification.reconcile.fields import ALL_FIELD_NAMES, DATASETS
+from airflow_audit_provider.formats.csv import wide_fields
 from airflow_audit_provider.formats.logpush.times import TimeForm, form_of, read_time
+from airflow_audit_provider.formats.logpush.wrapped import decoded_line, is_list_start, objects_in
 
 _PIECE_BYTES = 1 << 18
 _GZIP_START = b"\x1f\x8b"
@@ -32,7 +33,7 @@ _GZIP_WINDOW_BITS = 31
 _SNIFFED_BYTES = 1 << 16
 _SNIFFED_ROWS = 20
 _DELIMITERS = ",\t;|"
-# The largest record of a page has a tenth of it; Python's own limit is 128 KiB.
+# The largest record of a page has a tenth of it.
 LONGEST_LINE = 64 << 20
 _IDS = {one.id_field: version for version, one in DATASETS.items()}
 
@@ -77,6 +78,7 @@ class LogFile:
         self._delimiter = ""
         self._has_header = self._has_time_form = False
         self._form = form
+        self._known_names = ALL_FIELD_NAMES | form.renames.keys()
         self._content = content
         self._line_number = 0
 
@@ -85,7 +87,7 @@ class LogFile:
         """Whether the file has lines and none of them is a row of either dataset."""
         return self.foreign_lines > 0 and not (self.row_count or self.other_count)
 
-    def rows(self) -> Iterator[ArchivedRow]:
+    def rows(self) -> Generator[ArchivedRow, None, None]:
         """Yields the rows of the form's dataset."""
         for fields in self._records():
             row = self._row(fields)
@@ -108,32 +110,54 @@ class LogFile:
 
     def _is_json(self, lines: Sequence[bytes]) -> bool:
         """Returns whether lines are NDJSON; a text in a cell of CSV may have a line that is JSON."""
-        decoded = (_decoded(line) for line in lines if line.strip())
-        return isinstance(next(decoded, None), dict) or any(
+        whole = [line for line in lines if line.strip()]
+        if whole and is_list_start(whole[0], self._known_names):
+            return True
+        decoded = [decoded_line(line, self._known_names).values for line in whole]
+        return any(isinstance(one, dict) for values in decoded[:1] for one in values) or any(
             any(self._form.renames.get(name, name) in _IDS for name in fields)
-            for fields in decoded
+            for values in decoded
+            for fields in values
             if isinstance(fields, dict)
         )
 
     def _json_records(self, lines: Iterator[bytes]) -> Iterator[Mapping[str, Any]]:
+        punctuation_count = 0
         for line in lines:
             self._line_number += 1
             if not line.strip():
                 continue
-            fields = _decoded(line)
-            if isinstance(fields, dict):
-                yield {self._form.renames.get(name, name): value for name, value in fields.items()}
-            else:
+            decoded = decoded_line(line, self._known_names)
+            punctuation_count += decoded.is_punctuation
+            for value in decoded.values:
+                yield from self._records_in(value)
+            if decoded.has_rest:
                 self._add_foreign()
+        if not (self.row_count or self.other_count):
+            self.foreign_lines += punctuation_count
+
+    def _records_in(self, value: Any) -> Iterator[Mapping[str, Any]]:
+        """Yields the records of a value of JSON; counts everything else in it, once if it has no record."""
+        found = list(objects_in(value, self._known_names))
+        records = [one for one in found if isinstance(one, dict) and not self._known_names.isdisjoint(one)]
+        for _ in found[len(records) :] if records else found[:1]:
+            self._add_foreign()
+        for fields in records:
+            yield {self._form.renames.get(name, name): value for name, value in fields.items()}
 
     def _csv_records(self, first: Sequence[str], lines: Iterator[str]) -> Iterator[Mapping[str, Any]]:
+        with wide_fields:
+            yield from self._csv_rows(first, lines)
+
+    def _csv_rows(self, first: Sequence[str], lines: Iterator[str]) -> Iterator[Mapping[str, Any]]:
         names = list(self._form.field_names)
-        csv.field_size_limit(LONGEST_LINE)
         delimiter, header = self._header(first)
         self._delimiter, self._has_header = delimiter, bool(header)
+        limited = _LimitedLines(_chained(first, lines))
         # Strict, because otherwise a file that is cut inside of quotes ends with a row that looks whole.
-        reader = csv.reader(_chained(first, lines), delimiter=delimiter, strict=True)
+        reader = csv.reader(limited, delimiter=delimiter, strict=True)
         while True:
+            limited.row_length = 0
             try:
                 cells = next(reader)
             except StopIteration:
@@ -238,6 +262,24 @@ class LogFile:
             self.damage = f"{len(content)} bytes after the gzip stream do not belong to it"
 
 
+class _LimitedLines:
+    """Lines of CSV; one row of many lines, as an open quote makes of a file, has no more characters than a line."""
+
+    def __init__(self, lines: Iterator[str]) -> None:
+        self.row_length = 0
+        self._lines = lines
+
+    def __iter__(self) -> Iterator[str]:
+        return self
+
+    def __next__(self) -> str:
+        line = next(self._lines)
+        self.row_length += len(line)
+        if self.row_length > LONGEST_LINE:
+            raise csv.Error(f"a row has more than {LONGEST_LINE} characters")
+        return line
+
+
 def _text(line: bytes) -> str:
     return line.decode("utf-8", "replace")
 
@@ -248,18 +290,6 @@ def _cells(lines: Sequence[str], delimiter: str) -> Iterator[list[str]]:
         yield from csv.reader(lines, delimiter=delimiter)
     except csv.Error:
         return
-
-
-def _decoded(line: bytes) -> Any:
-    try:
-        return msgspec.json.decode(line)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        pass
-    try:
-        # RFC 8259, section 8.2: the grammar allows half a surrogate pair, which UTF-8 cannot express.
-        return json.loads(line.decode("utf-8", "replace"), strict=False)
-    except (ValueError, RecursionError):
-        return None
 
 
 def _chained(first: Sequence[Any], rest: Iterator[Any]) -> Iterator[Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import gzip
 import json
 import zlib
@@ -11,6 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_audit_provider.core.api.records import ApiVersion
+from airflow_audit_provider.formats.csv import wide_fields
+from airflow_audit_provider.formats.logpush import files
 from airflow_audit_provider.formats.logpush.files import ArchiveForm, LogFile
 from airflow_audit_provider.formats.logpush.times import ReadTime, read_time
 from tests.hypothesis_profiles import examples
@@ -104,6 +107,73 @@ def test_file_with_foreign_lines_keeps_its_rows() -> None:
     assert found == ["a", "b"]
     assert (file.foreign_lines, file.first_foreign, file.other_count) == (4, 2, 1)
     assert not file.is_foreign
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        '{"events":[\n  {"info":%s},\n  {"info":%s}\n]}\n',
+        '{"events":[{"info":%s},{"info":%s}]}',
+        '{"events":[%s,\n%s]}\n',
+        "[%s,%s]\n",
+        "[\n%s\n,\n%s\n]\n",
+        "%s,%s\n",
+        "%s%s",
+        '{"host":"a","data":{"rows":[%s,%s]}}\n',
+    ],
+)
+def test_rows_inside_of_other_json_are_read(form: str) -> None:
+    """Rows in lists and objects, on one line or on several, are rows, and their punctuation is nothing foreign."""
+    found, file = ids((form % (line("a").decode().strip(), line("b").decode().strip())).encode())
+    assert (found, file.foreign_lines, file.damage) == (["a", "b"], 0, "")
+    assert file.layout is not None
+    assert file.layout.names == ("ID", "When")
+
+
+@pytest.mark.parametrize(
+    ("content", "found", "foreign_count"),
+    [
+        ('{"events":[]}\n', [], 1),
+        ('{"events":[\n]}\n', [], 2),
+        ('[{"ID":"a"},{"RayID":"x"},5]\n', ["a"], 2),
+        ('{"events":[{"ID":"a"},{"ID":"cut', ["a"], 1),
+        ('{"ID":"a"} and text\n', ["a"], 1),
+        ('{"ID":"a","NewValue":[{"ID":"b"}]}\n{"Metadata":[{"ID":"c"}]}\n', ["a"], 1),
+        ('{"ID":"a"}\n{"NewValue":[{"ID":"b"}\n', ["a"], 1),
+        ('{"RayID":"x","Headers":{"a":{"b":1},"c":[1,2]}}\n', [], 1),
+        ('{"a":{"b":{"c":{"d":{"e":{"f":{"ID":"deep"}}}}}}}\n', [], 1),
+    ],
+)
+def test_what_is_no_row_inside_of_other_json_is_counted(content: str, found: list[str], foreign_count: int) -> None:
+    """Other entries of a list, cut ones and values of a row's own fields are no rows, and are counted."""
+    got, file = ids(content.encode())
+    assert (got, file.foreign_lines) == (found, foreign_count)
+    assert file.is_foreign is (not found)
+
+
+def test_limit_of_csv_fields_is_as_before_after_a_file_is_read() -> None:
+    """A cell above Python's limit is read, and the limit of the process is the same again, also after half a file."""
+    limit = csv.field_size_limit()
+    text = "x" * (limit + 1)
+    content = f'"a",{WHEN},"{text}"\n"b",{WHEN},""\n'.encode()
+    form = V1._replace(field_names=("ID", "When", "OldValue"))
+    rows = LogFile(form, content).rows()
+    assert next(rows).fields["OldValue"] == text
+    with wide_fields:
+        assert next(rows).id == "b"
+    assert csv.field_size_limit() > limit
+    rows.close()
+    assert csv.field_size_limit() == limit
+    assert ids(content, form)[0] == ["a", "b"]
+    assert csv.field_size_limit() == limit
+
+
+def test_row_of_csv_that_never_ends_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An open quote makes no row that is longer than a line may be, and the rows behind it are read."""
+    monkeypatch.setattr(files, "LONGEST_LINE", 1000)
+    content = b'ID,When\na,1792972800\n"b,1\n' + b"cell,1\n" * 200 + b"c,1792972800\n"
+    found, file = ids(content)
+    assert (found[0], found[-1], file.foreign_lines > 0) == ("a", "c", True)
 
 
 def test_file_without_a_row_is_foreign() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -38,6 +39,14 @@ FORMS = {
     "csv": LogpushOptions(output_type="csv", has_header=False),
     "csv with header": LogpushOptions(output_type="csv", timestamp_format="rfc3339"),
     "tsv": LogpushOptions(output_type="csv", delimiter="\t", times_as_text=True),
+    "wrapped rows": LogpushOptions(
+        list_prefix='{"events":[',
+        list_suffix="\n]}\n",
+        record_prefix='\n{"info":',
+        record_suffix="}",
+        record_delimiter=",",
+    ),
+    "one line for each file": LogpushOptions(list_prefix="[", list_suffix="]", record_suffix="", record_delimiter=","),
     "no date in the path": LogpushOptions(prefix="logs/audit/"),
     "date inside the path": LogpushOptions(prefix="a/dt={DATE}/b/"),
 }
@@ -120,6 +129,20 @@ def test_equal_comparisons_have_equal_reports(account: Account, tmp_path: Path) 
         _, archive = account._replace(folder=tmp_path / name).archive(FAULTS, LogpushOptions())
         reports.add(account.reconcile(archive).to_bytes())
     assert len(reports) == 1
+
+
+def test_digest_of_the_listing_has_keys_and_sizes(account: Account, tmp_path: Path) -> None:
+    """A file of another size, and one under another key, give the listing of the archive another digest."""
+    made, _ = account._replace(folder=tmp_path).archive(NO_FAULTS, LogpushOptions(prefix="logs/"))
+    key, content = next((key, content) for key, content in made.files.items() if "20261026T12" in key)
+    listings: dict[str, dict[str, bytes]] = {
+        "plain": {key: content},
+        "size": {key: content + gzip.compress(b"\n")},
+        "key": {key.replace("logs/", "LOGS/"): content},
+    }
+    reports = [account.reconcile(stored(tmp_path / name, files)) for name, files in listings.items()]
+    assert len({report.archive.listing_sha256 for report in reports}) == len(listings)
+    assert {report.archive.row_count for report in reports} == {reports[0].archive.row_count}
 
 
 def test_rows_that_the_dataset_lacks_are_missing_here(tmp_path: Path) -> None:
