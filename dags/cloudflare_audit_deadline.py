@@ -4,15 +4,16 @@ How to run it (Airflow 3.1 and newer):
   airflow dags unpause cloudflare_audit_deadline
 
 The task looks at the destination every half hour and succeeds when the day is committed, by any DAG or program. If the
-run has not ended by the deadline, Airflow's triggerer calls AUDIT_DEADLINE_CALLBACK once. So the alert is about the
-records and not about a task: it also comes if the DAG that lands them is paused, failed or has started too late.
+run has not ended by the deadline, Airflow's triggerer calls AUDIT_DEADLINE_CALLBACK once. The alert therefore depends
+on the records and not on a task: it also comes if the DAG that lands them is paused, has failed or has started too
+late.
 
 With AUDIT_MAX_EVENT_AGE_HOURS the task also waits until a record of the last hours of the day is committed. So the
-alert also comes if the day was landed in time, but the API did not show its last records yet. Do not set it if your
-account can be quiet for so long. Or let a scheduled job make an audit record more often than that.
+alert also comes if the day was landed in time, but the API did not show its last records yet. If your account can be
+without activity for so long, do not set it, or let a scheduled job make audit records more often than that.
 
-It cannot see that this DAG itself is paused, that the scheduler or the triggerer does not run, or that a committed day
-lacks other records that appeared later; cloudflare_audit_gaps reads each day again for those.
+There is no alert if this DAG itself is paused, if the scheduler or the triggerer does not run, or if a committed day
+lacks other records that appeared later. cloudflare_audit_gaps reads each day again and adds such records.
 
 Settings: AUDIT_DESTINATION, as for the DAG cloudflare_audit_daily; AUDIT_DEADLINE_CALLBACK, the path of a notifier or
 of a function that takes `text`, importable in the triggerer; the default logs an error there. On Airflow 3.0, which has
@@ -40,7 +41,7 @@ DEADLINE = timedelta(hours=30)
 
 
 def deadline() -> dict[str, Any]:
-    """Returns the argument of the DAG, none on Airflow 3.0. The names have this path from 3.1 to 3.3."""
+    """Returns the argument ``deadline`` of the DAG. Airflow 3.0 has none; 3.1 to 3.3 have the names in this module."""
     try:
         from airflow.sdk.definitions.deadline import (  # type: ignore[attr-defined]  # 3.1 has the first one only there
             AsyncCallback,
@@ -81,12 +82,12 @@ with DAG(
         destination=DESTINATION,
         start="{{ data_interval_start.isoformat() }}",
         end="{{ data_interval_end.isoformat() }}",
-        # A day is due at its end: a day that is not settled yet would not count as missing.
+        # With the default, a day that is not settled yet would not count as missing.
         settle_delay=timedelta(0),
-        # Of hourly windows, one that is missing counts; with "day", part of a day would be no gap to be filled.
+        # With "day", a day that lacks some hours would be partial and not missing.
         division="hour",
         reasons=["missing"],
-        # A day that is not committed yet is no gap for the alerts of a monitoring system.
+        # A monitoring system must not alert because yesterday is not committed yet.
         send_metrics=False,
         max_event_age=MAX_EVENT_AGE,
         retries=48,

@@ -3,13 +3,13 @@
 How to run it:
   airflow dags unpause cloudflare_audit_detect
 
-A run starts when cloudflare_audit_hourly or cloudflare_audit_daily has committed windows. It judges only records that
-its rules have not judged before; rules that look back also read earlier records. Each alert is created once, also after
-a retry or a late record. If a notifier fails, the retry sends the message again and does not run rules again.
+A run starts when cloudflare_audit_hourly or cloudflare_audit_daily has committed windows. A rule runs only on records
+on which it has not run before; rules that look back also read earlier records. Each alert is created once, also after a
+retry or a late record. If a notifier fails, the retry sends the message again and does not run rules again.
 
 Settings: AUDIT_DESTINATION, as for the DAG cloudflare_audit_daily. AUDIT_RULES, a folder of Sigma rules that replace
 the rules of this package. AUDIT_ALERT_MAIL, an address, with the connection smtp_default. AUDIT_ALERT_WEBHOOK, the id
-of a connection of type http whose host is the URL of a webhook that takes Slack's form. Without the last two, the
+of a connection of type http whose host is the URL of a webhook that accepts Slack's format. Without the last two, the
 alerts are in the task's log, in its asset events and below _detections/ of the destination.
 """
 

@@ -3,10 +3,9 @@
 How to run it:
   airflow dags unpause cloudflare_audit_gaps
 
-The task find_gaps says how many days each gap can still be read from Cloudflare, which keeps audit logs for 18 months,
-and starts one landing task for each gap, in the order in which they expire. Without a gap the landing task is skipped.
-Days that are lost for good, because Cloudflare no longer has them, are a warning in its log, a metric and an asset
-event.
+The task find_gaps logs for how many more days each gap can be read from Cloudflare, which keeps audit logs for 18
+months. Airflow then starts one land task for each gap, the oldest gap first. If there is no gap, it skips the land
+task. For days that Cloudflare no longer has, find_gaps logs a warning and sends a metric and an asset event.
 
 Settings: AUDIT_DESTINATION, as for the DAG cloudflare_audit_daily, which lands each day.
 """

@@ -6,7 +6,7 @@ How to run it:
 
 `airflow-audit-provider oldest-day` prints the oldest UTC date that Cloudflare still holds completely. The range ends
 before `before_day`. Days that are written are skipped, so the DAG can be triggered again, also with a longer range, and
-a retry continues where the attempt before it ended. Late records of skipped days are not looked for.
+a retry continues where the attempt before it ended. The task does not look for late records of skipped days.
 
 Settings: AUDIT_HISTORY_DESTINATION. It may be the destination of the DAG cloudflare_audit_backfill, which writes the
 same data files with a task for each day.

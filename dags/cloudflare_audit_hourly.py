@@ -1,7 +1,7 @@
 """Writes every hour, and seals a day when its 24 hours are written. Needs Airflow 3.3; older versions get no DAG.
 
 `cloudflare_audit_hourly` runs each hour for the previous hour. The events of its asset have the hour as partition key.
-`cloudflare_audit_day_seal` maps them to their day and starts one run for a day when all 24 hours are there, in whatever
+`cloudflare_audit_day_seal` maps them to their day and starts one run for a day when all 24 hours are written, in any
 order. If late records are added to a sealed day, clear that day's run to seal it again.
 
 The Airflow Variable `audit_newest_seal` has the digest of the newest seal of the previous run. The next run seals

@@ -4,9 +4,9 @@ How to run it:
   airflow dags unpause cloudflare_audit_logpush
 
 The task reconcile compares the files of the Logpush job audit_logs with the last eight days that cloudflare_audit_daily
-has landed, except for the newest one, of which records may still be on their way. It writes missing records as files in
-the job's own form beside the archive. Its log names what is missing, different, double and late, and when the job was
-off. The task land is skipped if the dataset lacks nothing.
+has landed, except for the newest one, because Logpush may not have delivered all of its records yet. It writes missing
+records as files in the job's own form beside the archive. Its log names what is missing, different, double and late,
+and when the job was off. The task land is skipped if the dataset lacks nothing.
 
 Settings: AUDIT_DESTINATION, as for the DAG cloudflare_audit_daily; LOGPUSH_ARCHIVE, the folder of the job's files.
 """

@@ -6,8 +6,8 @@ Before the first run:
      says how.
   2. Create a connection of type `aws` that may write below `ext/cf_audit_*` in the lake's bucket and below the
      destination; name it in AUDIT_LAKE_CONN_ID.
-  3. Set AUDIT_LAKE_BUCKET, AUDIT_LAKE_REGION, AUDIT_LAKE_DESTINATION and AUDIT_LAKE_START_DATE. The destination has
-     the manifests, outside of the lake. The defaults are folders on the worker, for a first try only.
+  3. Set AUDIT_LAKE_BUCKET, AUDIT_LAKE_REGION, AUDIT_LAKE_DESTINATION and AUDIT_LAKE_START_DATE. The destination,
+     outside of the lake, holds the manifests. The defaults are folders on the worker, for a first try only.
 
 Each run also reads the last two days again, and adds late records as new objects.
 """

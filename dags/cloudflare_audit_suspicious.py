@@ -34,7 +34,7 @@ suspicious_actions = Asset("cloudflare-suspicious-actions", watchers=[AssetWatch
 
 def actions_of(payload: dict[str, Any]) -> list[dict[str, Any]]:
     """Returns the records of an event: those it lists, and those that it only counts."""
-    # Imported here because only the task needs it, and Airflow parses the file again and again.
+    # Imported here because only the task needs it, and Airflow parses the file repeatedly.
     from airflow_audit_provider.hooks.cloudflare import CloudflareHook
 
     listed = {each["id"] for each in payload["records"]}

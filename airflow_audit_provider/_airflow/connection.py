@@ -98,8 +98,8 @@ def extra_text(conn_id: str, conn: Any, name: str) -> str:
         return ""
     if not isinstance(found, str):
         raise ConfigurationError(
-            f"The extra field {name!r} of connection {conn_id!r} is a {type(found).__name__}. Write it as a text in "
-            "quotation marks."
+            f"The extra field {name!r} of connection {conn_id!r} is a {type(found).__name__}. Write it as a string "
+            "in quotation marks."
         )
     return found
 

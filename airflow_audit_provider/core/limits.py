@@ -71,13 +71,15 @@ def check_verify(verify: object) -> None:
 def check_edges_pause(pause: timedelta) -> None:
     """Raises ``ConfigurationError`` for a pause before the second look outside 0 to 10 minutes."""
     if not timedelta(0) <= pause <= MAX_EDGES_PAUSE:
-        raise ConfigurationError(f"The pause before the second look is {pause}. Set it to 0 to {MAX_EDGES_PAUSE}.")
+        raise ConfigurationError(
+            f"The pause before the second look is {pause}. Set it to a time from 0 to {MAX_EDGES_PAUSE}."
+        )
 
 
 def check_concurrency(concurrency: int) -> None:
     """Raises ``ConfigurationError`` for a number of concurrent requests outside 1 to 64."""
     if not 1 <= concurrency <= MAX_CONCURRENCY:
-        raise ConfigurationError(f"concurrency is {concurrency}. Set it to 1 to {MAX_CONCURRENCY}.")
+        raise ConfigurationError(f"concurrency is {concurrency}. Set it to a number from 1 to {MAX_CONCURRENCY}.")
 
 
 def check_part_size(max_part_bytes: int) -> None:

@@ -1,4 +1,4 @@
-"""Operator that finds the gaps of a destination and hands them to a mapped landing task.
+"""Operator that finds the gaps of a destination and hands them to a mapped land task.
 
 Modules that only a run needs are imported where they are used, because DAG files import this module.
 """
@@ -120,7 +120,7 @@ class CloudflareAuditLogsCoverageOperator(BaseOperator):
         check_length("max_event_age", max_event_age)
 
     def execute(self, context: Mapping[str, Any]) -> list[dict[str, Any]]:
-        """Finds the gaps; returns the arguments of one mapped landing task for each."""
+        """Finds the gaps; returns the arguments of one mapped land task for each."""
         with translate_task_errors(self):
             report = self._find(context)
             if self.send_metrics and self.end is None:

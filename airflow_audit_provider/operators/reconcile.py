@@ -107,7 +107,7 @@ class CloudflareLogpushReconcileOperator(BaseOperator):
             check_destination(uri)
 
     def execute(self, context: Mapping[str, Any]) -> list[dict[str, Any]]:
-        """Compares and repairs; returns the arguments of one mapped landing task for each span the dataset lacks."""
+        """Compares and repairs; returns the arguments of one mapped land task for each span the dataset lacks."""
         with translate_task_errors(self):
             report = self._reconcile()
         if context.get("ti") is not None:

@@ -156,8 +156,8 @@ class _Derivation:
                 self.skipped.append(window)
                 return
             raise ConfigurationError(
-                f"The window {window} was written with another privacy rule than the task has, so the values of its "
-                "records would be written in another form. Give the task the privacy argument of the landing task."
+                f"The window {window} was written with another privacy rule than this task has, so the values of its "
+                "records would be written in another form. Give this task the privacy argument of the land task."
             )
         files = [file for part in manifest.parts for file in self._files_of(committed, part)]
         commit = ChangesCommit(manifest_key, committed.sha256, manifest.record_count, tuple(files))

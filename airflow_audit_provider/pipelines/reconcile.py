@@ -232,7 +232,7 @@ def _check_one_rule(commits: Sequence[CommittedManifest]) -> None:
         if dataset_privacy(commit.manifest.privacy) != usual:
             raise ConfigurationError(
                 f"The window {commit.manifest.window} has another privacy rule than the first window of the range, as "
-                "after an erasure, so that they cannot be compared together. Reconcile a range that ends before the "
+                "after an erasure, so the two cannot be compared together. Reconcile a range that ends before the "
                 "window, and one that starts at it or after it."
             )
 
@@ -243,7 +243,7 @@ def _check_rule(applied: MaybeAppliedPrivacy, given: PrivacyRule | None) -> None
         stated = "no privacy rule" if not applied else f"the privacy rule {applied.name!r} with another key or content"
         raise ConfigurationError(
             f"The windows were written with {stated}, so their values cannot be compared under the given one. Give "
-            "the rule and the key of the landing task, or none: then values that the rule changed are not compared."
+            "the rule and the key of the land task, or none: then values that the rule changed are not compared."
         )
 
 

@@ -114,8 +114,8 @@ def test_other_arguments_with_a_later_value_parse() -> None:
         ({"actor_email": ["a", "b"]}, "takes one value"),
         ({"actor": {"emial": "a"}}, "no filter 'actor.emial'"),
         ({"actor": "a"}, "no filter 'actor'"),
-        ({"actor_email": ""}, "Give a non-empty text"),
-        ({"actor_email": object()}, "Give a non-empty text"),
+        ({"actor_email": ""}, "Give a non-empty string"),
+        ({"actor_email": object()}, "Give a non-empty string"),
     ],
 )
 def test_rendered_filter_is_checked_in_the_run(task_setup: TaskSetup, filters: Any, message: str) -> None:
@@ -132,7 +132,7 @@ def test_rendered_privacy_is_checked_in_the_run(task_setup: TaskSetup) -> None:
     """So is a privacy rule, also against the filters."""
     operator = task_setup.operator(**WINDOW, filters={"actor_ip": JINJA}, privacy={"drop": JINJA})
     operator.filters = {"actor_ip": "192.0.2.1"}
-    for drop, message in (("actor.ip", "Give a list of texts"), (["actor.ip"], "would be in plain text")):
+    for drop, message in (("actor.ip", "Give a list of strings"), (["actor.ip"], "would be in plain text")):
         operator.privacy = {"drop": drop}
         with pytest.raises(AirflowFailException, match=message):
             operator.execute({})

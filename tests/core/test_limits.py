@@ -28,7 +28,7 @@ def test_a_count_is_a_whole_number_of_at_least_one(given: object, verdict: bool)
 @pytest.mark.parametrize("concurrency", [0, -1, MAX_CONCURRENCY + 1])
 def test_concurrency_out_of_range_is_an_error(concurrency: int) -> None:
     """The error names the bounds, and the bounds themselves are allowed."""
-    with pytest.raises(ConfigurationError, match="Set it to 1 to 64"):
+    with pytest.raises(ConfigurationError, match="Set it to a number from 1 to 64"):
         check_concurrency(concurrency)
     check_concurrency(1)
     check_concurrency(MAX_CONCURRENCY)

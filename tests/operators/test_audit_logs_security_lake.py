@@ -1,4 +1,4 @@
-"""The argument `layout="security_lake"` of the landing operator and of `pull`: what is landed, and what is refused."""
+"""The argument `layout="security_lake"` of the land operator and of `pull`: what is landed, and what is refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The coverage operator finds gaps that were made on purpose, and a landing task fills each of them once."""
+"""The coverage operator finds gaps that were made on purpose, and a land task fills each of them once."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def test_gaps_are_filled_in_order_of_expiry(task_setup: TaskSetup, find: Find) -
 
 @pytest.mark.integration
 def test_window_that_is_committed_meanwhile_stays_as_it_is(task_setup: TaskSetup, find: Find) -> None:
-    """A gap that another run has filled before its landing task starts costs no request and changes no byte."""
+    """A gap that another run has filled before its land task starts costs no request and changes no byte."""
     task_setup.clock.advance(20 * DAY_SECONDS)
     land(task_setup, 0, 3)
     found = find(end=day(4))
@@ -351,7 +351,7 @@ class Events:
 
 
 def test_landing_operator_can_be_mapped_over_the_result() -> None:
-    """Airflow accepts the coverage operator's output as the arguments of a mapped landing task."""
+    """Airflow accepts the coverage operator's output as the arguments of a mapped land task."""
     with DAG(dag_id="gaps", schedule=None):
         found = CloudflareAuditLogsCoverageOperator(task_id="find", destination="file:///audit")
         fill = CloudflareAuditLogsToObjectStorageOperator.partial(task_id="fill", destination="file:///audit")

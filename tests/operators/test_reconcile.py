@@ -18,7 +18,7 @@ from tests.pipelines.reconcile.archives import Account, landed_account, stored
 
 
 def landing(start: datetime, end: datetime, partition_by: str | None) -> dict[str, str | None]:
-    """Returns the arguments of a landing task."""
+    """Returns the arguments of a land task."""
     bounds = {"window_start": start.isoformat(), "window_end": end.isoformat()}
     return {**bounds, "partition_by": partition_by, "timezone": "UTC"}
 
@@ -42,7 +42,7 @@ def execute(account: Account, **arguments: Any) -> tuple[list[dict[str, Any]], d
 
 
 def test_operator_repairs_and_hands_over_uncommitted_spans(tmp_path: Path) -> None:
-    """Missing records are written once, and a day that is not committed is the argument of a landing task."""
+    """Missing records are written once, and a day that is not committed is the argument of a land task."""
     account = landed_account(tmp_path, per_day=60)
     made, _ = account.archive(LogpushFaults(drop=0.2), LogpushOptions())
     lost = made.truth.missing & account.truth().keys()

@@ -181,7 +181,7 @@ def _text(name: str, value: Any) -> str:
         return "true" if value else "false"
     if isinstance(value, str | int) and str(value).strip():
         return str(value)
-    raise ConfigurationError(f"Filter {name!r} has the value {value!r}. Give a non-empty text, a number or a bool.")
+    raise ConfigurationError(f"Filter {name!r} has the value {value!r}. Give a non-empty string, a number or a bool.")
 
 
 def _unknown_filter(version: str, scope: str, given: str) -> str:

@@ -111,7 +111,7 @@ def _predicate(version: str, given: str, value: Any) -> _Predicate:
         raise ConfigurationError(_unknown(version, given, plain))
     values = list(value) if isinstance(value, list | tuple | set | frozenset) else [value]
     if not values or not all(isinstance(item, str | int) and str(item).strip() for item in values):
-        raise ConfigurationError(f"Filter {given!r} has the value {value!r}. Give texts, numbers or bools.")
+        raise ConfigurationError(f"Filter {given!r} has the value {value!r}. Give strings, numbers or bools.")
     return _Predicate(tuple(path.split(".")), tuple(map(_text, values)), plain == name, plain in _ADDRESSES)
 
 

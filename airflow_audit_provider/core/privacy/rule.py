@@ -92,7 +92,7 @@ def read_privacy(given: Any) -> PrivacyRequest | None:
 
 def _texts(name: str, given: Any) -> tuple[str, ...]:
     if not isinstance(given, (list, tuple, set, frozenset)) or not all(isinstance(one, str) and one for one in given):
-        raise ConfigurationError(f"privacy[{name!r}] is {given!r}. Give a list of texts.")
+        raise ConfigurationError(f"privacy[{name!r}] is {given!r}. Give a list of strings.")
     return tuple(sorted(set(given)))
 
 

@@ -160,7 +160,7 @@ def test_nested_filters_are_checked_like_the_flat_ones(filters: dict[str, Any], 
 @pytest.mark.parametrize("value", ["", "  ", 1.5, {}, object(), b"x", [""], [None], [["x"]]])
 def test_invalid_filter_value_is_an_error(value: Any) -> None:
     """An empty value or one of another type is an error, because it could select more records."""
-    with pytest.raises(ConfigurationError, match="Give a non-empty text, a number or a bool"):
+    with pytest.raises(ConfigurationError, match="Give a non-empty string, a number or a bool"):
         v2(actor_email=value)
 
 

@@ -175,7 +175,7 @@ def test_pause_is_taken_by_the_readers_clock(seconds: int, store: LocalStore) ->
 def test_pause_has_bounds(seconds: int, store: LocalStore) -> None:
     """At most ten minutes."""
     clock = recent_clock()
-    with pytest.raises(ConfigurationError, match="Set it to 0 to 0:10:00"):
+    with pytest.raises(ConfigurationError, match="Set it to a time from 0 to 0:10:00"):
         land(pull_spec(edges_pause=timedelta(seconds=seconds)), reader_of(spaced(60, 5, "v1"), clock), store)
 
 
