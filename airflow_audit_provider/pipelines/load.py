@@ -14,13 +14,12 @@ table's own row count match the manifest.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from functools import partial
 from typing import NamedTuple
 
-from airflow_audit_provider.core.api.records import AuditRecord
 from airflow_audit_provider.core.archive.commit import CommittedManifest
 from airflow_audit_provider.core.archive.manifest import Part
 from airflow_audit_provider.core.archive.object_keys import MANIFEST_FOLDER
@@ -42,16 +41,13 @@ from airflow_audit_provider.core.windows.window import TimeWindow
 from airflow_audit_provider.exceptions import VerificationError, WarehouseBusyError
 from airflow_audit_provider.formats.part_format import committed_format
 from airflow_audit_provider.formats.warehouse_rows import arrow_rows, landed_table, table_columns
-from airflow_audit_provider.pipelines.committed import read_committed, read_part_content, read_sha256
+from airflow_audit_provider.pipelines.committed import grouped, read_committed, read_part_content, read_sha256
 from airflow_audit_provider.pipelines.pending_windows import Pending, PendingWindows
 
 # How often a window is planned again after another loader was first; after that the task itself is retried.
 _MAX_ATTEMPTS = 5
 # A read of a small object from S3 takes some 30 ms, so a year of hourly windows takes a quarter of a minute.
 _CONCURRENT_READS = 16
-# Size of one Arrow table: this many records, or fewer if their text reaches this many bytes.
-_GROUP_RECORDS = 2_000
-_GROUP_BYTES = 4 << 20
 
 
 class LoadSpec(NamedTuple):
@@ -210,22 +206,9 @@ def _add_part(rows: RowSink, claim: LoadClaim, committed: CommittedManifest, par
         check_times_in_window(part, claim.window, *table.event_bounds_ns())
         return rows.add_part(table)
     found_count = 0
-    for group in _grouped(part_format.read(version, content, part.first_event_ns)):
+    for group in grouped(part_format.read(version, content, part.first_event_ns)):
         found_count += len(group)
         check_records_in_window(part, claim.window, group)
         rows.add(arrow_rows(version, group, claim))
     check_part_record_count(part, found_count)
     return None
-
-
-def _grouped(records: Iterable[AuditRecord]) -> Iterator[list[AuditRecord]]:
-    group: list[AuditRecord] = []
-    size = 0
-    for record in records:
-        group.append(record)
-        size += len(record.raw)
-        if len(group) >= _GROUP_RECORDS or size >= _GROUP_BYTES:
-            yield group
-            group, size = [], 0
-    if group:
-        yield group

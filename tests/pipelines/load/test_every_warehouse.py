@@ -16,6 +16,7 @@ from airflow_audit_provider.core.windows.window import TimeWindow
 from airflow_audit_provider.exceptions import ConfigurationError, VerificationError, WarehouseBusyError
 from airflow_audit_provider.formats.part_format import part_format
 from airflow_audit_provider.formats.warehouse_rows import arrow_rows, table_columns
+from airflow_audit_provider.pipelines import committed
 from airflow_audit_provider.pipelines import load as loading
 from airflow_audit_provider.pipelines.load import LoadSpec, load_committed
 from tests.formats.odd_records import VALUES, WHEN, records_of
@@ -227,7 +228,7 @@ def test_special_characters_are_loaded(target: LoadTarget) -> None:
 
 def test_large_window_comes_in_groups(target: LoadTarget, monkeypatch: pytest.MonkeyPatch) -> None:
     """A window of many groups and many data files is one load."""
-    monkeypatch.setattr("airflow_audit_provider.pipelines.load._GROUP_RECORDS", 100)
+    monkeypatch.setattr("airflow_audit_provider.pipelines.committed._GROUP_RECORDS", 100)
     monkeypatch.setattr("airflow_audit_provider.adapters.warehouses.iceberg._FILE_BUFFER_BYTES", 50_000)
     monkeypatch.setattr("airflow_audit_provider.adapters.warehouses.delta_files._GROUP_BYTES", 50_000)
     monkeypatch.setattr("airflow_audit_provider.adapters.warehouses.delta_files._FILE_BYTES", 50_000)
@@ -239,9 +240,9 @@ def test_large_window_comes_in_groups(target: LoadTarget, monkeypatch: pytest.Mo
 
 def test_large_records_come_in_small_groups(store: MemoryStore, monkeypatch: pytest.MonkeyPatch) -> None:
     """A group ends as soon as its records have so many bytes, however few they are; no record is lost."""
-    monkeypatch.setattr(loading, "_GROUP_BYTES", 5_000)
+    monkeypatch.setattr(committed, "_GROUP_BYTES", 5_000)
     large = [record(DAY_1 + timedelta(seconds=number), f"r{number}", "x" * 1_500) for number in range(10)]
-    groups = list(loading._grouped(iter(large)))
+    groups = list(committed.grouped(iter(large)))
     assert [len(group) for group in groups] == [4, 4, 2]
     assert [each for group in groups for each in group] == large
 

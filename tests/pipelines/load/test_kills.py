@@ -17,7 +17,7 @@ import pytest
 from airflow_audit_provider.adapters.storage.fsspec_store import LocalStore
 from airflow_audit_provider.core.api.records import AuditRecord
 from airflow_audit_provider.formats.warehouse_rows import table_columns
-from airflow_audit_provider.pipelines import load as loading
+from airflow_audit_provider.pipelines import committed
 from tests.pipelines.fork_server import ForkServer, cpu_seconds_of, fork_for_lines
 from tests.pipelines.load.warehouses import LoadTarget
 from tests.pipelines.verify.dataset import commit, record, records_in, window
@@ -31,7 +31,7 @@ FORK_SERVER_CODE = "from tests.pipelines.load.test_kills import serve_loads; ser
 
 def serve_loads() -> None:
     """Loads once for every line of ``kind address table folder``; the fork server runs this."""
-    loading._GROUP_RECORDS = 50
+    committed._GROUP_RECORDS = 50
     fork_for_lines(
         lambda kind, address, table, folder: _load(LoadTarget(kind, address.replace("|", " "), table), folder)
     )

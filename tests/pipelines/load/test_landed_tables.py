@@ -21,6 +21,7 @@ from airflow_audit_provider.core.archive.manifest import Manifest, Part, read_ma
 from airflow_audit_provider.core.archive.object_keys import WindowKeys
 from airflow_audit_provider.exceptions import ConfigurationError, VerificationError
 from airflow_audit_provider.formats.part_format import part_format
+from airflow_audit_provider.pipelines import committed
 from airflow_audit_provider.pipelines import load as loading
 from airflow_audit_provider.pipelines.load import LoadSpec, load_committed
 from tests.pipelines.load.warehouses import DESTINATION, LoadTarget
@@ -208,7 +209,7 @@ def test_duckdb_gathers_rows_of_other_forms(
     duckdb_target: LoadTarget, inserts: Counter[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The groups of a window in JSON Lines are one insert until they have 32 MiB."""
-    monkeypatch.setattr(loading, "_GROUP_RECORDS", 100)
+    monkeypatch.setattr(committed, "_GROUP_RECORDS", 100)
     store = MemoryStore()
     commit(store, window(), records_in(window(), 1050))
     assert duckdb_target.load(store).record_count == 1050
