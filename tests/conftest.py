@@ -1,4 +1,4 @@
-"""Settings of every test: its cost mark, its time limits, the Hypothesis profile, and the object-store servers."""
+"""Settings of every test: its cost mark and time limits, Hypothesis, failures at once, and the object-store servers."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.cost import pytest_collection_modifyitems, pytest_runtest_call
+from tests.failures_at_once import pytest_addoption, pytest_configure
 from tests.hypothesis_profiles import register
 from tests.temporary_folders import use_memory
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
     from tests.adapters.storage.real_stores import Servers
 
-__all__ = ["pytest_collection_modifyitems", "pytest_runtest_call"]
+__all__ = ["pytest_addoption", "pytest_collection_modifyitems", "pytest_configure", "pytest_runtest_call"]
 
 register()
 use_memory()
