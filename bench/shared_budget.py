@@ -7,6 +7,7 @@ limit of its own counts what arrives; the processes request single pages as fast
 from __future__ import annotations
 
 import argparse
+import select
 import subprocess
 import sys
 import threading
@@ -159,7 +160,7 @@ def open_store(address: str) -> BudgetStore:
 def work(job: SharerJob) -> dict[str, Any]:
     """Requests pages until the end of a job; returns the number of pages and the outages of the budget.
 
-    Says that it is ready, and begins at the monotonic time that it reads then.
+    Says that it is ready, begins at the monotonic time that it reads then, and ends early if its input is closed.
     """
     clock, events = SystemClock(), _Events()
     limiter = RateLimiter()
@@ -178,7 +179,7 @@ def work(job: SharerJob) -> dict[str, Any]:
         time.sleep(max(0.0, start_at - time.monotonic()))
         for thread in threads:
             thread.start()
-        time.sleep(max(0.0, stop_at - time.monotonic()))
+        select.select([sys.stdin], [], [], max(0.0, stop_at - time.monotonic()))
         reader.cancel()
         for thread in threads:
             thread.join(5)
@@ -225,19 +226,32 @@ def share_token(
     sharer_count: int = 8,
     meanwhile: Callable[[list[subprocess.Popen[bytes]], TimedFake], None] | None = None,
 ) -> Sharing:
-    """Lets processes share a token for some seconds; ``meanwhile`` is called while they run."""
+    """Lets processes share a token for some seconds.
+
+    ``meanwhile`` is called while they run; they end when it returns.
+    """
     fake = TimedFake(limit, limit.period_seconds)
     with FakeServer(fake) as server:
         job = SharerJob(server.base_url, store, seconds)
         with running([job] * sharer_count) as processes:
             if meanwhile is not None:
                 meanwhile(processes, fake)
+            else:
+                for sharer in processes:
+                    sharer.wait(seconds + 120)
             outputs = [sharer.communicate(timeout=seconds + 120)[0] for sharer in processes]
     reports = [msgspec.json.decode(output) for output in outputs if output]
     outages = [outage for report in reports for outage in report["outages"]]
     statuses = Counter(status for _, status in fake.seen)
     pages = [report["pages"] for report in reports]
     return Sharing(statuses, pages, fake.windows(), fake.share(), outages, fake.answered_seconds())
+
+
+def await_answers(fake: TimedFake, count: int, seconds: float) -> None:
+    """Waits until so many requests are answered, or the seconds have passed."""
+    give_up_at = time.monotonic() + seconds
+    while sum(status == 200 for _, status in list(fake.seen)) < count and time.monotonic() < give_up_at:
+        time.sleep(0.02)
 
 
 def exceed_limit(fake: TimedFake, after_count: int) -> int:
@@ -264,6 +278,7 @@ def seconds_with_block(store: str, sharer_count: int = 8) -> tuple[float, Sharin
     def block(_processes: list[subprocess.Popen[bytes]], fake: TimedFake) -> None:
         nonlocal others
         others = exceed_limit(fake, 2 * BLOCK_LIMIT.request_count)
+        await_answers(fake, 5 * BLOCK_LIMIT.request_count + others, 2 * BLOCK_BOUND_SECONDS)
 
     found = share_token(store, BLOCK_LIMIT, 2 * BLOCK_BOUND_SECONDS, sharer_count, block)
     wanted = 5 * BLOCK_LIMIT.request_count + others

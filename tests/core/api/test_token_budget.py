@@ -164,12 +164,26 @@ def test_task_with_many_threads_does_not_starve_another(budget: Budget) -> None:
 )
 def test_no_task_gets_less_than_its_threads_ask_for_in_turn(limit: RateLimit, spread: float) -> None:
     """Tasks with one, three and six threads share scarce requests equally, and many at once by their threads."""
+    counts = _granted(limit, [name for name, count in (("a", 1), ("b", 3), ("c", 6)) for _ in range(count)], 40)
+    assert max(counts.values()) <= spread * min(counts.values())
+    assert counts.total() >= 0.95 * 40 * limit.request_count
+
+
+@pytest.mark.parametrize("limit", [RateLimit(10, 1), RateLimit(1, 1), RateLimit(100, 10), RateLimit(300, 15)])
+def test_eight_tasks_use_nearly_all_of_any_limit(limit: RateLimit) -> None:
+    """Eight tasks with four threads each send at least 95 % of the requests that a limit allows."""
+    period_count = max(6, 40 // limit.request_count)
+    counts = _granted(limit, [name for name in "abcdefgh" for _ in range(4)], period_count)
+    assert counts.total() >= 0.95 * period_count * limit.request_count
+
+
+def _granted(limit: RateLimit, threads: list[str], period_count: int) -> Counter[str]:
+    """Returns how many requests the threads of each task send in so many periods."""
     budget, counts = Budget(limit), Counter[str]()
     budget.answer()
-    threads = [name for name, count in (("a", 1), ("b", 3), ("c", 6)) for _ in range(count)]
     # Each thread wakes at the time of its grant; a request takes 10 ms.
     wakes: list[tuple[float, int, Ticket | None]] = [(budget.now, index, None) for index in range(len(threads))]
-    until = budget.now + 40 * limit.period_seconds
+    until = budget.now + period_count * limit.period_seconds
     while (event := heapq.heappop(wakes))[0] < until:
         budget.now, index, ticket = event
         grant = budget.reserve(threads[index], ticket)
@@ -178,8 +192,7 @@ def test_no_task_gets_less_than_its_threads_ask_for_in_turn(limit: RateLimit, sp
             counts[threads[index]] += 1
         wake_at = budget.now + (0.01 if grant.sent is not None else grant.delay_seconds + 0.001)
         heapq.heappush(wakes, (wake_at, index, None if grant.sent is not None else grant.ticket))
-    assert max(counts.values()) <= spread * min(counts.values())
-    assert counts.total() >= 0.95 * 40 * limit.request_count
+    return counts
 
 
 def test_ticket_of_a_killed_task_lapses(budget: Budget) -> None:
