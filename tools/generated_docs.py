@@ -41,6 +41,23 @@ COVERAGE_SCHEMA = DOCS / "reference" / "coverage.schema.json"
 FRESHNESS_SCHEMA = DOCS / "reference" / "freshness.schema.json"
 BLOCK = re.compile(r"(<!-- generated: (?P<name>[\w-]+) -->\n).*?(<!-- end of generated: (?P=name) -->)", re.DOTALL)
 PINNED = re.compile(r"^(?P<name>[a-z0-9-]+)(?:\[[^\]]*\])?==(?P<version>[^ ;\\]+)", re.MULTILINE)
+# The same for every interpreter: argparse wraps by the length of its path.
+_RUN = """
+import contextlib, io, json, runpy, sys
+sys.executable = "python"
+_, module, runs = sys.argv
+outputs = []
+for arguments in json.loads(runs):
+    sys.argv = [module, *arguments]
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
+        try:
+            runpy.run_module(module, run_name="__main__", alter_sys=True)
+        except SystemExit as end:
+            if end.code:
+                raise
+    outputs.append(printed.getvalue().strip())
+print(json.dumps(outputs))
+"""
 COMMANDS = (
     "verify",
     "coverage",
@@ -111,9 +128,8 @@ def pinned(lock: str, package: str) -> str:
 
 def cli_help() -> str:
     """Returns the help of each command of ``airflow-audit-provider``."""
-    return "\n\n".join(
-        f"## `{command}`\n\n{_text(_output('airflow_audit_provider.cli', command, '--help'))}" for command in COMMANDS
-    )
+    helps = _outputs("airflow_audit_provider.cli", [(command, "--help") for command in COMMANDS])
+    return "\n\n".join(f"## `{command}`\n\n{_text(text)}" for command, text in zip(COMMANDS, helps, strict=True))
 
 
 def testing_help() -> str:
@@ -222,15 +238,17 @@ def _schema(title: str, described: type[msgspec.Struct]) -> str:
 
 
 def _output(module: str, *arguments: str) -> str:
-    """Returns what ``python -m MODULE`` prints, the same for every interpreter: argparse wraps by its path's length."""
-    code = (
-        "import runpy, sys; sys.executable = 'python'; "
-        f"runpy.run_module({module!r}, run_name='__main__', alter_sys=True)"
-    )
+    """Returns what ``python -m MODULE`` prints with these arguments."""
+    return _outputs(module, [arguments])[0]
+
+
+def _outputs(module: str, runs: Iterable[Iterable[str]]) -> list[str]:
+    """Returns what ``python -m MODULE`` prints with the arguments of each run, all of them in one process."""
     environment = {**os.environ, "COLUMNS": "100", "PYTHONPATH": str(PROJECT)}
-    command = [sys.executable, "-c", code, *arguments]
+    command = [sys.executable, "-c", _RUN, module, json.dumps([list(arguments) for arguments in runs])]
     answer = subprocess.run(command, env=environment, cwd=PROJECT, capture_output=True, text=True, check=True)
-    return answer.stdout.strip()
+    outputs: list[str] = json.loads(answer.stdout)
+    return outputs
 
 
 def _text(text: str) -> str:

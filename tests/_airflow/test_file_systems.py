@@ -48,7 +48,10 @@ def connected(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -
 
 
 @pytest.mark.integration
-@pytest.mark.parametrize("destination", ["file:///data/audit", "s3://bucket/audit", "gs://bucket/audit"])
+@pytest.mark.parametrize(
+    "destination",
+    ["file:///data/audit", "s3://bucket/audit", pytest.param("gs://bucket/audit", marks=pytest.mark.nightly)],
+)
 def test_opening_a_destination_imports_the_library_of_its_store_alone(destination: str) -> None:
     """A local destination imports few modules and no provider; another one imports no store but its own."""
     answer = subprocess.run(

@@ -45,8 +45,8 @@ def check_sessions(archive: Archive) -> None:
 @pytest.mark.integration
 def test_late_record_joins_sessions_and_incremental_runs_agree_with_a_full_one(tmp_path: Path) -> None:
     """A record that comes between two sessions, across midnight, makes one of them in both API versions."""
-    archive = Archive(tmp_path, 14, 60)
-    midnight = archive.start_of(7)
+    archive = Archive(tmp_path, 8, 60)
+    midnight = archive.start_of(4)
     early, later = midnight - timedelta(minutes=25), midnight + timedelta(minutes=30)
     add_record(archive, early, "early")
     add_record(archive, later, "later")
@@ -60,16 +60,15 @@ def test_late_record_joins_sessions_and_incremental_runs_agree_with_a_full_one(t
     assert first == (early,)
     late_at = midnight + timedelta(minutes=3)
     add_record(archive, late_at, "between")
-    add_record(archive, archive.start_of(2) + GAP, "before")
-    archive.land()
-    # A row of an unchanged window that is altered stays as it is: the run computes changed windows only.
-    archive.execute(
-        f"update audit_window_activity set failed_count = 900 where window_start = '{archive.start_of(11).isoformat()}'"
-    )
-    project.run("run", "--select", "audit_window_activity")
-    assert archive.rows("select count(*) from audit_window_activity where failed_count = 900")[0][0] > 0
-    archive.execute("delete from audit_window_activity where failed_count = 900")
-    project.run("build")
+    add_record(archive, archive.start_of(1) + GAP, "before")
+    archive.land(1, 4)
+    # A row of an unchanged window that is altered stays as it is: the run computes changed windows only. No other model
+    # reads this column.
+    unchanged = f"window_start = '{archive.start_of(6).isoformat()}'"
+    archive.execute(f"update audit_window_activity set stretch = stretch + 900 where {unchanged}")
+    project.run("run")
+    assert archive.rows(f"select min(stretch) >= 900 from audit_window_activity where {unchanged}") == [(True,)]
+    archive.execute(f"update audit_window_activity set stretch = stretch - 900 where {unchanged}")
     assert sessions_of(archive, LATE_ACTOR)[1:] == [(early, later, 3)]
     check_sessions(archive)
     incremental = archive.models()

@@ -35,6 +35,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         yield running
 
 
+@pytest.mark.nightly
 def test_backfill_survives_the_loss_of_a_worker(cluster: Cluster) -> None:
     """Each day is verified and has exactly the source's ids, although a worker and its disk are lost half-way."""
     live = cluster.live

@@ -1,6 +1,8 @@
 """Real tasks report what they land and verify: statsd, OpenTelemetry, OpenLineage, links.
 
-The four environments lack the packages for this, so these tests run in the environment of the tests.
+The four environments lack the packages for this, so these tests run in the environment of the tests: in an Airflow of
+their own, and therefore at night. `make test` has the metrics of real tasks in `test_gaps`, and each span and lineage
+event in `tests/_airflow/observability`.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ from tests.live.telemetry_receivers import Collector, Span, Statsd, otlp, statsd
 from tests.live.versions.versions import PROJECT, VERSIONS
 from tests.pipelines.verify.dataset import PRIVATE_PEM
 
+pytestmark = pytest.mark.nightly
 END = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=2)
 START = END - timedelta(days=1)
 FAKE_OPTIONS = ("--records-per-day", "2500", "--even-days", "--gzip", "--misbehave", "status=503,every=4")

@@ -201,20 +201,29 @@ def test_list_with_destination_that_is_no_folder_shows_the_others(site: Site, ro
     assert not seen.wrong
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize(
+    ("scheme", "width"),
+    [
+        ("light", 400),
+        ("dark", 1280),
+        pytest.param("light", 1280, marks=pytest.mark.nightly),
+        pytest.param("dark", 400, marks=pytest.mark.nightly),
+    ],
+)
 @pytest.mark.parametrize(
     "path", ["", "{page}?day={day}", "{page}/w/{name}", "{page}/verify", "{stitched}", "d/unknown"]
 )
-def test_page_has_no_violation_that_axe_finds(site: Site, root: Path, chrome: Browser, path: str, scheme: str) -> None:
+def test_page_has_no_violation_that_axe_finds(
+    site: Site, root: Path, chrome: Browser, path: str, scheme: str, width: int
+) -> None:
     """Names, roles, contrast and structure are as people with a screen reader or weak eyes need them."""
     (window,) = histories.day_windows(6, 1)
     name = WindowKeys(window, window.start.date()).name
-    for width in (400, 1280):
-        seen = open_page(chrome, site, width=width, scheme=scheme)
-        pages = {"page": page_of(root / "states"), "stitched": page_of(root / "stitched")}
-        seen.page.goto(path.format(**pages, day=window.start.date(), name=name) or ".")
-        seen.page.evaluate(axe_script().read_text())
-        found = seen.page.evaluate("axe.run(document, {resultTypes: ['violations']})")
-        assert len(found["passes"]) > 10
-        assert seen.page.evaluate("document.documentElement.scrollWidth") == width
-        assert [(one["id"], [node["html"] for node in one["nodes"][:3]]) for one in found["violations"]] == []
+    seen = open_page(chrome, site, width=width, scheme=scheme)
+    pages = {"page": page_of(root / "states"), "stitched": page_of(root / "stitched")}
+    seen.page.goto(path.format(**pages, day=window.start.date(), name=name) or ".")
+    seen.page.evaluate(axe_script().read_text())
+    found = seen.page.evaluate("axe.run(document, {resultTypes: ['violations']})")
+    assert len(found["passes"]) > 10
+    assert seen.page.evaluate("document.documentElement.scrollWidth") == width
+    assert [(one["id"], [node["html"] for node in one["nodes"][:3]]) for one in found["violations"]] == []
