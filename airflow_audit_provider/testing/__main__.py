@@ -135,7 +135,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--cursor-place", type=CursorPlace, default=_DEFAULTS.cursor_place, help=f"place of a cursor: {_PLACES}")
     add("--cursor-end", type=CursorEnd, default=_DEFAULTS.cursor_end, help=f"cursor of the last page: {_ENDS}")
     add("--cursor-by-offset", action="store_true", help="version 2 cursors store an offset instead of the last record")
-    add("--requests-per-window", type=int, default=_DEFAULTS.requests_per_window, help="allowed in 300 s; 0: no limit")
+    add("--requests-per-window", type=int, default=_DEFAULTS.requests_per_window, help="requests in 300 s; 0: no limit")
     add("--block-seconds", type=float, default=_DEFAULTS.block_seconds, help="seconds for which 429 is returned")
     add("--gzip", action="store_true", help="compress responses for clients that accept it")
     add("--latency-ms", type=float, default=0.0, help="delay of every response in milliseconds")

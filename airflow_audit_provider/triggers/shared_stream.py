@@ -87,7 +87,9 @@ class PositionStore:
             return None
         position = WatchPosition.from_state(stored)
         if stored is not None and position is None:
-            self._log.error("The state stored under %s is no position; starting without it: %.200r", self._key, stored)
+            self._log.error(
+                "The state stored under %s is not a position; starting without it: %.200r", self._key, stored
+            )
         return position
 
     async def save(self, position: WatchPosition) -> None:

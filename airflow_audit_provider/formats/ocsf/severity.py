@@ -52,7 +52,7 @@ RULES: Mapping[Rule, RuleText] = {
     Rule.FAILED_SIGN_IN: RuleText("Low", "a sign-in that failed"),
     Rule.FAILED: RuleText("Low", "any other action that failed"),
     Rule.ADMIN_GRANTED: RuleText("High", "a member is added or gets roles, one of them an administrator's"),
-    Rule.MFA_DISABLED: RuleText("High", "a second factor, or the account's demand for one, is turned off"),
+    Rule.MFA_DISABLED: RuleText("High", "a second factor, or the account's requirement of one, is turned off"),
     Rule.LOGPUSH_DISABLED: RuleText("High", "a Logpush job is deleted or turned off"),
     Rule.ZONE_DELETED: RuleText("High", "a zone is deleted, or in version 2 an account"),
     Rule.CREDENTIAL_CREATED: RuleText("Medium", "an API token, API key, service token or OAuth client is created"),
@@ -64,10 +64,10 @@ RULES: Mapping[Rule, RuleText] = {
     Rule.ROLES_CHANGED: RuleText("Medium", "the roles of a member, or its membership, are changed"),
     Rule.IDENTITY_CHANGED: RuleText("Medium", "a role, user group, SSO connector or identity provider is changed"),
     Rule.PROTECTION_DISABLED: RuleText(
-        "Medium", "a firewall, WAF, rate limit, Gateway or Access rule or policy is removed or off"
+        "Medium", "a firewall, WAF, rate limit, Gateway or Access rule or policy is removed or turned off"
     ),
     Rule.PASSWORDS_CHANGED: RuleText("Low", "a password is changed or reset"),
-    Rule.MFA_CHANGED: RuleText("Low", "a second factor, or the demand for one, is turned on or changed"),
+    Rule.MFA_CHANGED: RuleText("Low", "a second factor, or the requirement of one, is turned on or changed"),
     Rule.OTHER: RuleText("Informational", "everything else"),
 }
 
