@@ -67,6 +67,7 @@ COMMANDS = (
     "pull",
     "load",
     "reconcile",
+    "changes",
     "detect",
     "seal",
     "sweep",

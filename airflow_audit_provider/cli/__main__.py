@@ -33,6 +33,7 @@ from airflow_audit_provider.cli.arguments import (
     add_command,
     hours,
 )
+from airflow_audit_provider.cli.changes_command import add_changes
 from airflow_audit_provider.cli.completion_command import PROGRAM, add_completion, complete
 from airflow_audit_provider.cli.coverage_command import add_coverage
 from airflow_audit_provider.cli.detect_command import add_detect
@@ -171,6 +172,7 @@ def _parser(program: str = PROGRAM) -> argparse.ArgumentParser:
     add_report(commands)
     add_plan(commands)
     add_pull(commands)
+    add_changes(commands)
     add_detect(commands)
     add_load(commands)
     add_reconcile(commands)

@@ -75,14 +75,19 @@ def privacy_of(options: argparse.Namespace) -> dict[str, Any] | None:
     return json_object("--privacy", options.privacy, '{"drop": ["metadata"]}')
 
 
-def add_log(parser: argparse.ArgumentParser) -> None:
-    """Adds the arguments that name an audit log and the connection to it."""
+def add_conn_id(parser: argparse.ArgumentParser) -> None:
+    """Adds the argument that names the connection to Cloudflare."""
     parser.add_argument(
         "--conn-id",
         metavar="ID",
         help="Airflow connection of type cloudflare, for example from AIRFLOW_CONN_CLOUDFLARE_DEFAULT; default: the "
         "token in CLOUDFLARE_API_TOKEN, else cloudflare_default",
     )
+
+
+def add_log(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments that name an audit log and the connection to it."""
+    add_conn_id(parser)
     parser.add_argument("--api-version", choices=("v1", "v2"), help="version of the API")
     parser.add_argument("--account-id", metavar="ID", help="account whose log is read")
     parser.add_argument("--organization-id", metavar="ID", help="organization whose log is read")

@@ -46,7 +46,8 @@ class CloudflareAuditLogsChangesOperator(BaseOperator):
     :param privacy: the ``privacy`` of the land operator; it must be the one that the windows were written with.
 
     Windows whose newest generation is done are skipped. Returns a summary with ``window_count record_count
-    request_count history_status is_complete skipped_count``.
+    request_count history_status is_complete skipped_count older_count older_command``: the last
+    two say how many windows before the range have no changes, and which command derives them.
     """
 
     template_fields: Sequence[str] = ("destination", "cloudflare_conn_id", "destination_conn_id", "start", "end")
@@ -92,7 +93,7 @@ class CloudflareAuditLogsChangesOperator(BaseOperator):
         """Derives the changes of the windows that have none yet; returns the summary."""
         with translate_task_errors(self), closing(self.hook):
             outcome = self._derive()
-        summary = outcome.summary()
+        summary = {**outcome.summary(), "older_command": outcome.older_command(self.destination)}
         self._report(outcome, summary)
         return summary
 
@@ -101,6 +102,12 @@ class CloudflareAuditLogsChangesOperator(BaseOperator):
         self.log.info("Changes of committed windows: %s", summary)
         if not outcome.is_complete:
             self.log.warning("The run ended after %d requests; the next run continues", outcome.request_count)
+        if outcome.older:
+            self.log.warning(
+                "%d windows before the range have no changes. To derive them, run: %s",
+                len(outcome.older),
+                summary["older_command"],
+            )
         if outcome.skipped:
             self.log.warning(
                 "Skipped windows that were erased under another privacy rule: %s. To derive their changes, run a task "

@@ -61,8 +61,9 @@ class CloudflareAuditLogsCoverageOperator(BaseOperator):
     :param send_metrics: whether the gaps are counted in metrics; without ``end`` also how fresh the data is. Set it to
         False in a task that waits for a window: otherwise each attempt counts a gap, although the window is not due.
     :param max_event_age: how long before ``end``, or without it before now, the newest committed record may be. If it
-        is older and no window is missing, the task fails and is retried. Omit it if the account can be quiet for so
-        long.
+        is older and there is no gap to hand over, the task fails and is retried. With a gap it hands the gap over and
+        logs a warning. To fail after the gaps are filled, add a second coverage task with ``reasons=("missing",)``
+        behind the landing task. Omit it if the account can be quiet for so long.
 
     A gap is missing if no window of it was committed, late if it was committed less than ``late_delay`` after its end,
     and unverified if no record of a passed verification covers its newest generation. Adjacent windows with one reason
@@ -126,7 +127,7 @@ class CloudflareAuditLogsCoverageOperator(BaseOperator):
             if self.send_metrics and self.end is None:
                 self._send_freshness()
             if self.max_event_age is not None and not report.window_counts()["missing"]:
-                self._check_event_age(self.max_event_age)
+                self._check_event_age(self.max_event_age, has_gaps=bool(report.due))
         self._log_gaps(report)
         if self.send_metrics:
             self._count(report)
@@ -204,8 +205,11 @@ class CloudflareAuditLogsCoverageOperator(BaseOperator):
         if report.due:
             metrics.set("coverage.days_left", min(gap.days_left(report.now) for gap in report.due))
 
-    def _check_event_age(self, most: timedelta) -> None:
-        """Raises ``NotCommittedError``, which Airflow retries, if no committed record is as new as it should be."""
+    def _check_event_age(self, most: timedelta, *, has_gaps: bool) -> None:
+        """Raises ``NotCommittedError``, which Airflow retries, if no committed record is as new as it should be.
+
+        A task that fails hands nothing over, so with gaps it only warns: they may be the reason.
+        """
         from airflow_audit_provider._airflow.destinations import store_from_connection
         from airflow_audit_provider.adapters.clock import SystemClock
         from airflow_audit_provider.core.windows.run_window import read_bound
@@ -216,6 +220,13 @@ class CloudflareAuditLogsCoverageOperator(BaseOperator):
         end = read_bound("end", self.end, self.timezone) or SystemClock().now()
         span = TimeWindow(end - most, end)
         found = last_event_in(store_from_connection(self.destination, self.destination_conn_id), span)
+        if found is None and has_gaps:
+            self.log.warning(
+                "No record of %s is committed. The gaps are handed over first. If the data may not be so old, check "
+                "max_event_age in a second task behind the landing task",
+                span,
+            )
+            return
         if found is None:
             raise NotCommittedError(
                 f"No record of {span} is committed, so records are late or nothing happened in the account. Wait for "

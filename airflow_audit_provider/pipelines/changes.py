@@ -16,6 +16,7 @@ files of earlier generations that it does not name are removed before it is crea
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from itertools import islice
@@ -27,6 +28,7 @@ from airflow_audit_provider.core.api.history import history_query, is_record_id
 from airflow_audit_provider.core.api.query import AuditQuery, Direction
 from airflow_audit_provider.core.api.records import ApiVersion, AuditRecord
 from airflow_audit_provider.core.archive.change_keys import (
+    CHANGES_FOLDER,
     change_commit_key,
     change_file_key,
     change_generation,
@@ -36,7 +38,7 @@ from airflow_audit_provider.core.archive.change_keys import (
 )
 from airflow_audit_provider.core.archive.commit import CommittedManifest
 from airflow_audit_provider.core.archive.manifest import Part
-from airflow_audit_provider.core.archive.object_keys import newest_manifests
+from airflow_audit_provider.core.archive.object_keys import MANIFEST_FOLDER, newest_manifests
 from airflow_audit_provider.core.paging.read_request import ReadRequest
 from airflow_audit_provider.core.paging.window_reader import HistoryReader
 from airflow_audit_provider.core.ports import Store
@@ -52,11 +54,11 @@ from airflow_audit_provider.core.warehouse.change_files import (
     write_rows,
 )
 from airflow_audit_provider.core.windows.readiness import retention_starts_at
-from airflow_audit_provider.core.windows.window import TimeWindow, format_ns
+from airflow_audit_provider.core.windows.window import TimeWindow, format_instant, format_ns
 from airflow_audit_provider.exceptions import ConfigurationError, SourceAuthError
 from airflow_audit_provider.formats.part_format import committed_format
 from airflow_audit_provider.pipelines.committed import read_committed, read_part
-from airflow_audit_provider.pipelines.neighbourhood import list_around
+from airflow_audit_provider.pipelines.neighbourhood import manifest_keys_around
 
 _T = TypeVar("_T")
 # A killed run requests the histories of so many resources again, at most.
@@ -85,13 +87,22 @@ class ChangesSpec(NamedTuple):
 class ChangesOutcome(NamedTuple):
     """The commits of a run; ``is_complete`` is false if the run ended because of ``max_requests``.
 
-    ``skipped`` are the windows that were erased under another privacy rule than the task has.
+    ``skipped`` are the windows that were erased under another privacy rule than the task has. ``older`` are those
+    before the range whose newest generation has no commit of changes.
     """
 
     commits: tuple[ChangesCommit, ...]
     request_count: int
     is_complete: bool
     skipped: tuple[TimeWindow, ...]
+    older: tuple[TimeWindow, ...] = ()
+
+    def older_command(self, destination: str) -> str:
+        """Returns the command that derives the changes of the windows before the range, empty without one."""
+        if not self.older:
+            return ""
+        bounds = f"--start {format_instant(self.older[0].start)} --end {format_instant(self.older[-1].end)}"
+        return f"airflow-audit-provider changes {shlex.quote(destination)} {bounds}"
 
     def summary(self) -> dict[str, Any]:
         """Returns the outcome for XCom."""
@@ -103,6 +114,7 @@ class ChangesOutcome(NamedTuple):
             "history_status": statuses_of(files),
             "is_complete": self.is_complete,
             "skipped_count": len(self.skipped),
+            "older_count": len(self.older),
         }
 
 
@@ -122,7 +134,19 @@ def derive_changes(spec: ChangesSpec, store: Store, reader: AuditLogReader) -> C
     except _EnoughRequestsError:
         is_complete = False
     request_count = derivation.histories.request_count
-    return ChangesOutcome(tuple(derivation.commits), request_count, is_complete, tuple(derivation.skipped))
+    older = older_windows(store, spec.time_range.start)
+    return ChangesOutcome(tuple(derivation.commits), request_count, is_complete, tuple(derivation.skipped), older)
+
+
+def older_windows(store: Store, start: datetime) -> tuple[TimeWindow, ...]:
+    """Returns the windows that end before an instant and whose newest generation has no commit of changes, sorted.
+
+    It lists the folders of manifests and of changes once, and reads nothing.
+    """
+    listed = newest_manifests(store.list_keys(MANIFEST_FOLDER))
+    older = {window: key for window, key in listed.items() if window.end <= start}
+    done = set(store.list_keys(CHANGES_FOLDER)) if older else set()
+    return tuple(window for window, key in sorted(older.items()) if change_commit_key(window, key) not in done)
 
 
 class _Derivation:
@@ -137,7 +161,7 @@ class _Derivation:
 
     def run(self) -> None:
         """Derives the changes of each window, the oldest first."""
-        listed = newest_manifests(list_around(self._store, self._spec.time_range).manifest_keys)
+        listed = newest_manifests(manifest_keys_around(self._store, self._spec.time_range))
         for window, key in sorted(listed.items()):
             if window.overlaps(self._spec.time_range) and not self._is_done(change_commit_key(window, key)):
                 self._derive(window, key)
@@ -254,6 +278,7 @@ class _Histories:
         try:
             for records in self._reader.read(asked, reader):
                 found += records
+                # The reader yields all records of one time together, so the records are not cut between two of them.
                 if any(one.event_ns < first_ns and shows_value(one) for one in records):
                     break
         except SourceAuthError as error:

@@ -56,6 +56,13 @@ def is_near(time_range: TimeWindow) -> bool:
     return is_inside and time_range.length <= _LONGEST
 
 
+def manifest_keys_around(store: Store, time_range: TimeWindow) -> list[str]:
+    """Returns the keys of manifests around a range; of a long range, those of all windows by one listing."""
+    if is_near(time_range):
+        return list_around(store, time_range).manifest_keys
+    return list(store.list_keys(MANIFEST_FOLDER))
+
+
 def days_of(time_range: TimeWindow) -> list[date]:
     """Returns the UTC dates of a range."""
     first, last = time_range.start.date(), (time_range.end - _TICK).date()

@@ -24,7 +24,7 @@ from airflow_audit_provider.adapters.spill_file import SpillFile
 from airflow_audit_provider.core.api.records import ApiVersion, AuditRecord
 from airflow_audit_provider.core.archive.commit import CommittedManifest
 from airflow_audit_provider.core.archive.dataset import dataset_privacy, read_dataset
-from airflow_audit_provider.core.archive.object_keys import DATASET_KEY, MANIFEST_FOLDER, newest_manifests
+from airflow_audit_provider.core.archive.object_keys import DATASET_KEY, newest_manifests
 from airflow_audit_provider.core.ports import Store
 from airflow_audit_provider.core.privacy.rule import MaybeAppliedPrivacy, PrivacyRule
 from airflow_audit_provider.core.verification.reconcile.comparison import ArchiveFile, Comparison, Lateness
@@ -43,7 +43,7 @@ from airflow_audit_provider.formats.logpush.files import ArchiveForm, LogFile, L
 from airflow_audit_provider.formats.logpush.hidden import hidden_content
 from airflow_audit_provider.formats.part_format import committed_format
 from airflow_audit_provider.pipelines.committed import committed_manifest, read_part
-from airflow_audit_provider.pipelines.neighbourhood import is_near, list_around
+from airflow_audit_provider.pipelines.neighbourhood import manifest_keys_around
 from airflow_audit_provider.pipelines.side_by_side import read_each
 
 DEFAULT_REACH = timedelta(days=1)
@@ -263,7 +263,7 @@ def committed_windows(dataset: Store, start: datetime | None, end: datetime | No
     Raises ``NotCommittedError`` if there is none.
     """
     time_range = TimeWindow(start or EARLIEST_AT, end or LATEST_AT)
-    keys = list_around(dataset, time_range).manifest_keys if is_near(time_range) else dataset.list_keys(MANIFEST_FOLDER)
+    keys = manifest_keys_around(dataset, time_range)
     newest = {window: key for window, key in newest_manifests(keys).items() if window.overlaps(time_range)}
     if not newest:
         raise NotCommittedError(

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 from weakref import WeakKeyDictionary
 
+from airflow_audit_provider.core.api.categories import wanted_categories
 from airflow_audit_provider.core.watch.activity import ActivityCount, ActivityDemand
 from airflow_audit_provider.core.watch.polling import PollSchedule
 from airflow_audit_provider.exceptions import AuditProviderError
@@ -108,6 +109,9 @@ class _SharedConnection:
 
     async def _count(self, query: SensorQuery, demands: list[ActivityDemand]) -> list[ActivityCount]:
         hook, reader = await self._opened()
+        if wanted_categories(hook.query(**query.arguments)):
+            # The categories are requested once for a connection, by the client of the threads.
+            await asyncio.to_thread(hook.checked_query, **query.arguments)
         counts = await acount_activities(hook.query(**query.arguments), demands, reader)
         self._has_answered = True
         return counts

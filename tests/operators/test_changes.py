@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import timedelta
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +95,8 @@ def test_changes_of_a_window_are_the_true_ones(task_setup: TaskSetup) -> None:
         "history_status": {"exact": 60},
         "is_complete": True,
         "skipped_count": 0,
+        "older_count": 0,
+        "older_command": "",
     }
     assert len(_histories(task_setup)) == len(resources)
     assert summary["request_count"] <= 2.5 * len(resources)
@@ -108,6 +111,36 @@ def test_second_run_sends_no_request_and_changes_no_byte(task_setup: TaskSetup) 
     assert _operator(task_setup).execute({})["window_count"] == 0
     assert task_setup.tree() == before
     assert task_setup.fake.requests == []
+
+
+@pytest.mark.parametrize("page_size", [1, 2])
+def test_records_of_one_time_on_two_pages_leave_no_value_before(task_setup: TaskSetup, page_size: int) -> None:
+    """The order of two records of one time is not known, also if the history has them on two pages."""
+    day_ns, first_ns = 86_400 * SECOND_NS, to_ns(START)
+    created, one, other, last = seeded_changes(
+        5, [first_ns - 2 * day_ns, first_ns - day_ns, first_ns - day_ns, first_ns + 60 * SECOND_NS], 1
+    )
+    for change in (created, one, other, last):
+        task_setup.fake.add(change.raw, "v2")
+    task_setup.land(api_version="v2", window_end=END)
+    task_setup.misbehave(f"page_ceiling={page_size},endpoint=history")
+    assert _operator(task_setup).execute({})["history_status"] == {"ambiguous": 1}
+    (row,) = _rows(task_setup.destination)
+    assert "before" not in row
+
+
+def test_summary_names_older_windows_and_the_command_for_them(task_setup: TaskSetup) -> None:
+    """Windows before the range without changes are counted, and the command in the summary derives them."""
+    days = [START + timedelta(days=number) for number in range(4)]
+    for start, end in pairwise(days):
+        task_setup.land(api_version="v2", window_start=start, window_end=end)
+    _operator(task_setup, start=days[0], end=days[1]).execute({})
+    summary = _operator(task_setup, start=days[2], end=days[3]).execute({})
+    bounds = "--start 2026-10-27T00:00:00Z --end 2026-10-28T00:00:00Z"
+    uri = f"file://{task_setup.destination}"
+    assert (summary["older_count"], summary["older_command"]) == (1, f"airflow-audit-provider changes {uri} {bounds}")
+    _operator(task_setup, start=days[1], end=days[2]).execute({})
+    assert _operator(task_setup, start=days[2], end=days[3]).execute({})["older_count"] == 0
 
 
 def test_late_records_are_added_without_asking_again(task_setup: TaskSetup) -> None:

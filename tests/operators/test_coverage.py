@@ -26,7 +26,7 @@ from tests.operators.task_setup import START, TaskSetup
 from tests.pipelines.history.arrivals import FIRST, Late, landed_nightly
 from tests.pipelines.pull.landing import record_at
 
-DAY, DAY_SECONDS = timedelta(days=1), 86_400.0
+DAY, HALF_DAY, DAY_SECONDS = timedelta(days=1), timedelta(hours=12), 86_400.0
 Find = Callable[..., list[dict[str, Any]]]
 
 
@@ -327,7 +327,7 @@ def test_old_newest_record_fails_the_attempt_until_a_newer_one_is_committed(
     task_setup.clock.advance(20 * DAY_SECONDS)
     morning = Late("morning", FIRST + timedelta(hours=9), FIRST + timedelta(hours=9))
     evening = Late("evening", FIRST + timedelta(hours=20), FIRST + 2 * DAY)
-    bounds = {"start": FIRST, "end": FIRST + DAY}
+    bounds = {"start": FIRST, "end": FIRST + DAY, "reasons": ("missing",)}
     landed_nightly(tmp_path / "early", [morning], 1, timedelta(0))
     landed_nightly(tmp_path / "late", [morning, evening], 1, 3 * DAY)
     early, late = (f"file://{tmp_path / name}" for name in ("early", "late"))
@@ -337,6 +337,23 @@ def test_old_newest_record_fails_the_attempt_until_a_newer_one_is_committed(
     find(destination=late, max_event_age=timedelta(hours=4), **bounds)
     with pytest.raises(ConfigurationError, match="max_event_age"):
         find(max_event_age=timedelta(0))
+
+
+@pytest.mark.integration
+def test_gap_is_handed_over_before_old_records_fail_a_task(task_setup: TaskSetup, find: Find, tmp_path: Path) -> None:
+    """A late day is handed over although its newest record is old; one without a gap to hand over fails."""
+    task_setup.clock.advance(20 * DAY_SECONDS)
+    morning = Late("morning", FIRST + timedelta(hours=9), FIRST + timedelta(hours=9))
+    landed_nightly(tmp_path / "early", [morning], 1, timedelta(0))
+    given = {
+        "destination": f"file://{tmp_path / 'early'}",
+        "start": FIRST,
+        "end": FIRST + DAY,
+        "max_event_age": HALF_DAY,
+    }
+    assert bounds(find(**given)) == [(FIRST.isoformat(), (FIRST + DAY).isoformat())]
+    with pytest.raises(NotCommittedError, match="so records are late or nothing happened"):
+        find(**given, reasons=("missing",))
 
 
 class Events:

@@ -121,6 +121,20 @@ def payloads(events: Iterable[TriggerEvent]) -> list[Any]:
     return [event.payload for event in events]
 
 
+def test_unknown_category_is_refused_before_the_first_poll(
+    task_setup: TaskSetup, run: Callable[[Awaitable[None]], None]
+) -> None:
+    """A deferred sensor fails with the nearest name, and requests the categories and no page of the log."""
+
+    async def test() -> None:
+        (event,) = await asyncio.gather(*start(trigger(api_version="v2", filters={"product_category": "zerotrst"})))
+        assert (event.payload["status"], event.payload["code"]) == ("failed", "ConfigurationError")
+        assert "Did you mean 'zerotrust'?" in event.payload["message"]
+        assert {asked.path.rpartition("/")[2] for asked in task_setup.fake.requests} == {"product_categories"}
+
+    run(test())
+
+
 @pytest.mark.integration
 def test_five_hundred_equal_sensors_poll_as_one(
     task_setup: TaskSetup, clock: _SteppedClock, opened: list[httpx.AsyncClient], run: Callable[[Awaitable[None]], None]
