@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import uuid4
 
 from airflow_audit_provider.core.windows.run_window import Bound, RunBounds
@@ -48,6 +48,27 @@ def task_identity(context: Mapping[str, Any]) -> str:
     if instance is None or not all(isinstance(one, str | int) for one in found):
         return uuid4().hex
     return hashlib.sha256(repr(found).encode()).hexdigest()[:32]
+
+
+class RunAttempts(NamedTuple):
+    """The attempts of a task's run: their ids begin with ``run_id``; ``is_retry`` if there was an earlier one."""
+
+    run_id: str
+    is_retry: bool
+
+    @classmethod
+    def of(cls, context: Mapping[str, Any]) -> RunAttempts:
+        """Returns those of the run in a context."""
+        return cls(task_identity(context)[:16], getattr(context.get("ti"), "try_number", 1) > 1)
+
+    @property
+    def earlier_id(self) -> str | None:
+        """What the ids of earlier attempts begin with, None if there was none."""
+        return self.run_id if self.is_retry else None
+
+    def new_id(self) -> str:
+        """Returns an id that no other attempt has."""
+        return f"{self.run_id}{uuid4().hex[:16]}"
 
 
 def _partition(context: Mapping[str, Any], name: str) -> Any:

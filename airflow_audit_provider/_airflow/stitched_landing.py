@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from airflow_audit_provider._airflow.deferral import WaitingOperator
 
 if TYPE_CHECKING:
+    from airflow_audit_provider._airflow.run_context import RunAttempts
     from airflow_audit_provider.core.api.query import AuditQuery
     from airflow_audit_provider.core.archive.stitching import Stitching, StreamRun
     from airflow_audit_provider.core.ports import Clock
@@ -56,6 +57,8 @@ class StitchedLanding(WaitingOperator):
     _stream: str | None = None
     # The versions that were landed, with their outcomes.
     _landed: dict[str, tuple[PullOutcome | None, RangeOutcome | None]]
+    # How the ids of the attempts of the run that is being landed are made.
+    _attempts: RunAttempts
     outcome: PullOutcome | None
     range_outcome: RangeOutcome | None
 

@@ -11,7 +11,6 @@ from contextlib import closing
 from datetime import date, datetime, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
-from uuid import uuid4
 
 from airflow.configuration import conf
 
@@ -228,8 +227,7 @@ class CloudflareAuditLogsToObjectStorageOperator(StitchedLanding):
         self.verify = verify
         self.odd_records = odd_records
         self.replace = replace
-        self.erase = erase
-        self.erase_reason = erase_reason
+        self.erase, self.erase_reason = erase, erase_reason
         self.public_key = public_key
         self.deferrable = deferrable
         # The outcome of the run, for links and lineage.
@@ -295,9 +293,10 @@ class CloudflareAuditLogsToObjectStorageOperator(StitchedLanding):
             self._reader.cancel()
 
     def _run_window(self, context: Mapping[str, Any]) -> RunWindow:
-        from airflow_audit_provider._airflow.run_context import run_bounds
+        from airflow_audit_provider._airflow.run_context import RunAttempts, run_bounds
         from airflow_audit_provider.core.windows.run_window import resolve_run_window
 
+        self._attempts = RunAttempts.of(context)
         run_window = resolve_run_window(
             run_bounds(
                 context,
@@ -352,7 +351,7 @@ class CloudflareAuditLogsToObjectStorageOperator(StitchedLanding):
             query=query,
             run_window=run_window,
             part_format=part_format(self.file_format, self.compression, self.schema, self.ocsf_severity),
-            attempt_id=uuid4().hex,
+            attempt_id=self._attempts.new_id(),
             settle_delay=self.settle_delay,
             max_part_bytes=self.max_part_bytes,
             odd_records=self.odd_records,
@@ -365,6 +364,7 @@ class CloudflareAuditLogsToObjectStorageOperator(StitchedLanding):
             erase_reason=self.erase_reason if self.erase else None,
             seal_verifier=Ed25519Verifier([self.public_key]) if self.public_key else None,
             lake=lake_for(query, self.security_lake, dataset_uri(self._landing_at)) if self.layout != HIVE else None,
+            run_id=self._attempts.earlier_id,
         )
 
     def _query(self) -> AuditQuery:

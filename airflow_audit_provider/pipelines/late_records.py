@@ -5,12 +5,15 @@ Invariant: a window is read again as it was committed; its commit changes only b
 
 from __future__ import annotations
 
+from collections.abc import Set as AbstractSet
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any, NamedTuple
 
 from airflow_audit_provider.adapters.cloudflare.reader import AuditLogReader
+from airflow_audit_provider.core.archive.commit_log import generations_of_run, log_entries
 from airflow_audit_provider.core.archive.manifest import Manifest
-from airflow_audit_provider.core.archive.object_keys import WindowKeys
+from airflow_audit_provider.core.archive.object_keys import WindowKeys, log_folder
 from airflow_audit_provider.core.limits import check_lookback
 from airflow_audit_provider.core.ports import Store
 from airflow_audit_provider.core.windows.readiness import whole_windows_start_at
@@ -26,17 +29,32 @@ _RULE = "lookback"
 _DAY = timedelta(days=1)
 # Airflow keeps summaries in its metadata database.
 _MOST_LISTED = 100
+# Today's folder of the commit log, and those of the days before it on which an earlier attempt may have begun.
+_LOG_DAYS = 3
 
 
 class LookbackOutcome(NamedTuple):
-    """The outcome of each window that was read again, oldest first."""
+    """The outcome of each window that was read again, oldest first.
+
+    ``earlier`` are the windows to which an earlier attempt of the same run has added late records, and generations.
+    """
 
     outcomes: tuple[PullOutcome, ...]
+    earlier: AbstractSet[tuple[TimeWindow, int]] = frozenset()
+
+    @property
+    def _extended(self) -> list[Manifest]:
+        """The manifests in force that this run has written, in any of its attempts."""
+        return [
+            outcome.manifest
+            for outcome in self.outcomes
+            if outcome.committed or (outcome.manifest.window, outcome.manifest.generation) in self.earlier
+        ]
 
     @property
     def late_count(self) -> int:
         """Number of late records that were added, over all windows."""
-        return sum(outcome.manifest.added_count for outcome in self.outcomes if outcome.committed)
+        return sum(manifest.added_count for manifest in self._extended)
 
     def summary(self) -> dict[str, Any]:
         """Returns what goes into XComs and asset events.
@@ -44,9 +62,8 @@ class LookbackOutcome(NamedTuple):
         ``late_windows`` has the new generation of each window to which records were added, by the window's name; it is
         left out if there is none, and has the newest hundred if there are more.
         """
-        extended = [outcome.manifest for outcome in self.outcomes if outcome.committed]
         figures = {"lookback_windows": len(self.outcomes), "late_count": self.late_count}
-        listed = {manifest.keys.name: manifest.generation for manifest in extended[-_MOST_LISTED:]}
+        listed = {manifest.keys.name: manifest.generation for manifest in self._extended[-_MOST_LISTED:]}
         return {**figures, "late_windows": listed} if listed else figures
 
 
@@ -85,7 +102,23 @@ def pull_late_records(
         pull_window(each, reader, store, observer, around)
         for (each, _), around in zip(same, held.around(same), strict=True)
     )
-    return LookbackOutcome(tuple(outcomes))
+    read = tuple(outcomes)
+    return LookbackOutcome(read, _added_earlier(spec, read, store, reader.clock.now()))
+
+
+def _added_earlier(
+    spec: PullSpec, outcomes: tuple[PullOutcome, ...], store: Store, now: datetime
+) -> AbstractSet[tuple[TimeWindow, int]]:
+    """Returns the windows and generations that earlier attempts of the run have committed, by the commit log."""
+    if spec.run_id is None or all(outcome.committed or outcome.manifest.generation == 1 for outcome in outcomes):
+        return frozenset()
+    folders = [log_folder((now - number * _DAY).date()) for number in range(_LOG_DAYS)]
+    listed = store.gather([partial(_keys_in, store, folder) for folder in folders])
+    return generations_of_run(log_entries(key for keys in listed for key in keys), spec.run_id)
+
+
+def _keys_in(store: Store, folder: str) -> list[str]:
+    return list(store.list_keys(folder))
 
 
 def _days_between(first_at: datetime, before: TimeWindow) -> list[WindowKeys]:

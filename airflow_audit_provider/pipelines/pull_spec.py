@@ -40,6 +40,7 @@ class PullSpec(NamedTuple):
     ``odd_records`` says whether records that break the API's contract are kept or fail the pull.
     ``seal_verifier`` verifies the seals that accept an erasure, before a run that does not erase removes sealed parts.
     ``lake`` is where the parts go in Security Lake, None for the ordinary layout.
+    ``run_id`` is what the ids of all attempts of the run begin with, None if there was no earlier attempt.
     """
 
     query: AuditQuery
@@ -58,6 +59,7 @@ class PullSpec(NamedTuple):
     odd_records: str = KEEP_ODD_RECORDS
     seal_verifier: SignatureVerifier | None = None
     lake: SecurityLake | None = None
+    run_id: str | None = None
 
     @property
     def privacy_entry(self) -> MaybeAppliedPrivacy:

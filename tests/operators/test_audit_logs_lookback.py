@@ -66,6 +66,35 @@ def test_event_of_run_with_late_records_leads_to_both_windows(past: TaskSetup) -
 
 
 @pytest.mark.integration
+@pytest.mark.parametrize(("first_run", "wrote"), [("own", [2]), ("other", [])])
+def test_event_of_retry_leads_to_window_that_an_earlier_attempt_extended(
+    past: TaskSetup, monkeypatch: pytest.MonkeyPatch, first_run: str, wrote: list[int]
+) -> None:
+    """A retry states what the failed attempt of its own run added, and nothing that another run added."""
+    from airflow_audit_provider._airflow.coverage_page.runs import Event, matching
+
+    past.fake.add(record_at("2026-10-24T03:00:00Z", "late-two"))
+    part = past.destination / past.part_names()[-1]
+    content = part.read_bytes()
+    part.write_bytes(b"")
+    with pytest.raises(AirflowFailException, match="differs from its manifest"):
+        past.operator(**WINDOW, lookback=7 * DAY).execute({"ti": _instance(first_run, 1)})
+    part.write_bytes(content)
+    asset = audit_log_asset(f"file://{past.destination}")
+    written = SimpleNamespace(extra=None)
+    again = past.operator(**WINDOW, lookback=7 * DAY, outlets=[asset])
+    again.execute({"outlet_events": {asset: written}, "ti": _instance("own", 2)})
+    event = Event(json.loads(json.dumps(written.extra)), "dag", "run", "land", -1, START)
+    window = TimeWindow(START - 2 * DAY, START - DAY)
+    assert [run.wrote for run in matching([event], window, lambda dag_id: True)] == wrote
+    assert written.extra["late_count"] == 1 + len(wrote)
+
+
+def _instance(run_id: str, try_number: int) -> SimpleNamespace:
+    return SimpleNamespace(dag_id="dag", task_id="land", run_id=run_id, map_index=-1, try_number=try_number)
+
+
+@pytest.mark.integration
 def test_second_run_with_lookback_changes_nothing(past: TaskSetup) -> None:
     """Writes no byte and counts no late record."""
     past.land(lookback=7 * DAY)

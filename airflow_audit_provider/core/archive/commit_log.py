@@ -44,6 +44,13 @@ def generation_in(newest: Mapping[TimeWindow, str], entry: LogEntry) -> int:
     return 0 if named is None else named.generation
 
 
+def generations_of_run(entries: Iterable[LogEntry], run_id: str) -> set[tuple[TimeWindow, int]]:
+    """Returns the generations that only attempts of one run may have committed; their ids begin with ``run_id``."""
+    entries = list(entries)
+    others = {(entry.window, entry.generation) for entry in entries if not entry.attempt_id.startswith(run_id)}
+    return {(entry.window, entry.generation) for entry in entries} - others
+
+
 def log_days(names: Iterable[str]) -> list[str]:
     """Returns the days of the log among the names of its folders, sorted."""
     return sorted(name for name in names if _DAY.fullmatch(name))
