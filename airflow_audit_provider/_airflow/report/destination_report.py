@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from importlib.resources import files
@@ -72,6 +73,11 @@ def _notes(uri: str, stitching: Stitching | None, now: datetime) -> Iterator[str
     if stitching is not None:
         yield f"Stitched history of both versions of the API: {stitching}"
     yield f"As read at {format_instant(now)}, by airflow-audit-provider {__version__}. All times are UTC."
+    yield (
+        "Read for this: manifests, seals and records of verifications. Not read: the files with the records, so a file "
+        "that was removed or changed is not noticed here. This command reads each of them: "
+        f"airflow-audit-provider verify {shlex.quote(uri)}"
+    )
 
 
 class _DatasetReport:

@@ -80,6 +80,20 @@ def test_report_of_complete_dataset_says_so_first(destination: Path, capsys: pyt
     assert "Complete from" in capsys.readouterr().out
 
 
+def test_report_over_a_removed_part_names_the_command_that_finds_it(destination: Path) -> None:
+    """The report reads no part, says so beside its verdict, and names the command, which fails."""
+    next(destination.glob("dt=*/**/part-*")).unlink()
+    found = report(destination, "--at", AT)
+    assert found.verdict == "good"
+    noted = "a file that was removed or changed is not noticed here. This command reads each of them: "
+    before, after = found.text.split(noted)
+    assert "no gap." in before
+    assert "What is covered, and what is proved" in after
+    program, *command = after.split()[:3]
+    assert program == "airflow-audit-provider"
+    assert main(command) == 1
+
+
 def test_report_without_anchors_names_what_is_not_checked(destination: Path) -> None:
     """Without a key, a certificate and a digest, the report names the option that adds each check."""
     found = report(destination, "--at", AT)
