@@ -5,24 +5,26 @@ The history is generated, because a real one of 18 months would take hours; its 
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 from playwright.sync_api import Browser, FloatRect
 
+from airflow_audit_provider._airflow.coverage_page.sources import Source
 from airflow_audit_provider.core.archive.object_keys import WindowKeys
 from tests._airflow.coverage_page import histories
 from tests._airflow.coverage_page.browser import chromium, open_page
-from tests._airflow.coverage_page.site import Site, page_of, serve, write
+from tests._airflow.coverage_page.site import Site, serve
+from tests.adapters.storage.real_stores import S3Server
+from tools.small_png import small
 
 # A picture is for a page of the documentation, which shows several.
 MOST_BYTES = 80_000
 WIDE, NARROW = 1280, 400
 # Above what is shown.
 MARGIN = 8
-
+BUCKET = "acme-audit-logs"
 
 # The calendar has 19 months; the newest of them show eight states.
 HIDE_OLD = "months => [...months.children].slice(0, -{count}).forEach(month => month.remove())"
@@ -45,18 +47,20 @@ class Picture(NamedTuple):
     zoom: float = 1.0
 
 
-def take_coverage(folder: Path, report: Callable[[Path], None]) -> None:
-    """Takes every picture of the page into a folder; ``report`` gets each file."""
-    with tempfile.TemporaryDirectory(prefix="audit-") as temporary:
-        root = Path(temporary)
-        landed = write(root / "cloudflare", histories.every_state().items())
-        other = write(root / "stitched", histories.stitched().items())
-        (root / "home").mkdir()
-        with serve(root / "home", [landed, other]) as site, chromium() as browser:
-            for picture in pictures(page_of(landed)):
-                path = folder / f"{picture.name}.png"
-                _take(browser, site, picture, path)
-                report(path)
+def take_coverage(folder: Path, s3: S3Server, temporary: Path, report: Callable[[Path], None]) -> None:
+    """Takes every picture of the page into a folder, from histories in the bucket; ``report`` gets each file."""
+    histories_of = {"cloudflare": histories.every_state(), "stitched": histories.stitched()}
+    client = s3.client()
+    for prefix, objects in histories_of.items():
+        for key, content in objects.items():
+            client.put_object(Bucket=BUCKET, Key=f"{prefix}/{key}", Body=content)
+    listed = [{"destination": f"s3://store@{BUCKET}/{prefix}"} for prefix in histories_of]
+    uri = f"s3://{BUCKET}/cloudflare"
+    with serve(temporary, [], more=listed, connections={"store": s3.fields()}) as site, chromium() as browser:
+        for picture in pictures(f"d/{Source(uri, uri).id}"):
+            path = folder / f"{picture.name}.png"
+            _take(browser, site, picture, path)
+            report(path)
 
 
 def pictures(page: str) -> Iterator[Picture]:
@@ -89,6 +93,7 @@ def _take(browser: Browser, site: Site, picture: Picture, path: Path) -> None:
     top = max(0, upper["y"] - MARGIN)
     clip = FloatRect(x=0, y=top, width=width, height=lower["y"] + lower["height"] - top)
     seen.page.screenshot(path=path, animations="disabled", full_page=True, clip=clip)
+    path.write_bytes(small(path.read_bytes()))
     seen.page.context.close()
     size_bytes = path.stat().st_size
     if seen.wrong or size_bytes > MOST_BYTES:
