@@ -23,6 +23,7 @@ from airflow_audit_provider.core.warehouse.detection_plan import (
     DetectionWork,
     RuleReach,
     commits_of,
+    merged,
     work_again,
     work_back,
     work_on_new,
@@ -37,7 +38,7 @@ from airflow_audit_provider.core.warehouse.detections import (
 )
 from airflow_audit_provider.core.warehouse.load_plan import CommittedWindows, LoadPlan, keys_to_compare, plan_loads
 from airflow_audit_provider.core.warehouse.port import LedgerEntry, LoadPosition
-from airflow_audit_provider.core.windows.window import LATEST_AT, TimeWindow
+from airflow_audit_provider.core.windows.window import LATEST_AT, TimeWindow, format_instant
 from airflow_audit_provider.exceptions import VerificationError, WarehouseBusyError
 from airflow_audit_provider.pipelines.alert_delivery import undelivered
 from airflow_audit_provider.pipelines.committed import read_sha256
@@ -101,8 +102,9 @@ def detect(spec: DetectSpec, store: Store, engine: RuleEngine, on_commit: Commit
     """Runs rules on each record that they have not run on, and commits the alerts; idempotent.
 
     All readable windows are done before the first error of another one is raised: ``VerificationError`` for windows
-    that the destination has lost, and parts that differ from their manifest. Raises ``WarehouseBusyError`` if other
-    runs were faster too often.
+    that the destination has lost, and parts that differ from their manifest. A rule that looks back at such a part is
+    held on the windows behind it, and the error names it. Raises ``WarehouseBusyError`` if other runs were faster too
+    often.
     """
     commits: list[DetectionCommit] = []
 
@@ -136,6 +138,7 @@ class _Detection:
         self._due = self._reach.due(self._before)
         self._runs = RuleRun(store, {rule_key(rule): rule for rule in spec.rules}, engine)
         self._errors: list[VerificationError] = []
+        self._held: dict[TimeWindow, frozenset[str]] = {}
         self._not_again: list[TimeWindow] = []
         self._is_complete = True
         self._undelivered = undelivered(store, self._before, spec.notifiers)
@@ -144,12 +147,14 @@ class _Detection:
         """Plans, runs and commits; raises the first error of a window at the end."""
         pending = PendingWindows("", "", self._store, self._ledger, self._plan).find(self._spec.now)
         self._errors += pending.plan.errors
+        self._is_complete = not self._errors
         noted, work = self._divide(self._work(pending))
         if self._before is None:
             # Before any rule runs: what a first run that is killed has not noted would be run by the next one.
             on_commit(self._commit(noted, self._reach.states(None)))
         # First: if the run is killed in between, the new windows are still pending, and so this work is done again.
-        groups = [*commits_of(self._again(pending, work)), *commits_of(work)]
+        again, work = merged(self._again(pending, work), work)
+        groups = [*commits_of(again), *commits_of(work)]
         last: list[WindowRun] = []
         for windows in (one for group in groups for one in self._bounded(group)):
             if last:
@@ -159,13 +164,13 @@ class _Detection:
 
     def _finish(self, last: list[WindowRun], pending: Pending, on_commit: CommitCallback) -> None:
         """Makes the last commit, with the position if every window is done."""
-        if self._errors or not self._is_complete:
+        if not self._is_complete:
             if last:
                 on_commit(self._commit(last, self._reach.states_meanwhile(self._before)))
-            if self._errors:
-                raise self._errors[0]
         elif last or self._due or pending.position is not None:
             on_commit(self._commit(last, self._reach.states(self._before), pending.position))
+        if self._errors:
+            raise held_error(self._held, self._errors[0]) if self._held else self._errors[0]
 
     def _plan(self, keys: tuple[str, ...], ledger: list[LedgerEntry]) -> LoadPlan:
         compared = keys_to_compare(keys, ledger)
@@ -180,9 +185,11 @@ class _Detection:
         if any(load.replaced is not None for load in loads):
             known = self._ledger.windows(_span([load.window for load in loads]))
         work = list(work_on_new(loads, known, self._reach, is_first_run=self._before is None, due=self._due))
-        if self._due:
-            reached = self._ledger.windows(TimeWindow(self._spec.back_to_at, LATEST_AT))
-            work += work_back(reached.values(), self._due, self._spec.back_to_at, {one.window for one in work})
+        held_since_at = None if self._before is None else self._before.held_since_at
+        starts = [*([self._spec.back_to_at] if self._due else []), *([held_since_at] if held_since_at else [])]
+        if starts:
+            reached = self._ledger.windows(TimeWindow(min(starts), LATEST_AT))
+            work += work_back(reached.values(), self._due, self._reach, {one.window for one in work})
         return work
 
     def _again(self, pending: Pending, work: Sequence[DetectionWork]) -> list[DetectionWork]:
@@ -193,7 +200,7 @@ class _Detection:
             return []
         reached = _span(changed)
         known = self._ledger.windows(TimeWindow(reached.start, reached.end + max(spans.values())))
-        return list(work_again(known.values(), changed, spans, {one.window for one in work}))
+        return list(work_again(known.values(), changed, spans, {one.window for one in work if one.on_new}))
 
     def _divide(self, work: Sequence[DetectionWork]) -> tuple[list[WindowRun], list[DetectionWork]]:
         """Returns the windows that are only noted, with their manifests, and the work on the others."""
@@ -216,7 +223,9 @@ class _Detection:
         for one in work:
             try:
                 if not self._is_held(one):
-                    done.append(self._runs.run(one))
+                    run = self._runs.run(one)
+                    self._note_held(run)
+                    done += [] if run.held and run.state == one.known else [run]
             except VerificationError as error:
                 self._note_error(one, error)
             if sum(each_run.record_count for each_run in done) >= _MOST_RECORDS:
@@ -225,12 +234,18 @@ class _Detection:
         if done:
             yield done
 
+    def _note_held(self, run: WindowRun) -> None:
+        """Keeps the error of a window at which held rules look back, unless a newer generation has replaced it."""
+        for unread in run.held.values():
+            if _newest(self._store, unread.window) == unread.manifest_key:
+                self._errors.append(unread.error)
+                self._held[run.state.window] = frozenset(run.held)
+                return
+
     def _note_error(self, work: DetectionWork, error: VerificationError) -> None:
         """Keeps the error of a window, unless a newer generation has replaced the parts while they were read."""
-        folder = WindowKeys(work.window, work.window.start.date()).manifest_prefix
-        newest = newest_manifests(self._store.list_keys(folder)).get(work.window)
         self._is_complete = False
-        if newest == work.manifest_key:
+        if _newest(self._store, work.window) == work.manifest_key:
             self._errors.append(error)
             self._not_again += [work.window] if work.is_again else []
 
@@ -259,8 +274,16 @@ class _Detection:
             position=self._ledger.position("", "") if position is None else self._counted(position, runs),
             undelivered=pending,
             notifiers=self._spec.notifiers,
+            held_since_at=self._held_since(runs),
         )
         return self._ledger.commit(content, self._spec.now, self._spec.attempt_id)
+
+    def _held_since(self, runs: Sequence[WindowRun]) -> datetime | None:
+        """Returns the start of the oldest window on which a rule is held after a commit."""
+        newest, states = self._ledger.newest, {one.state.window: one.state for one in runs}
+        if newest is not None and newest.held_since_at is not None:
+            states = {**self._ledger.windows(TimeWindow(newest.held_since_at, LATEST_AT)), **states}
+        return min((one.window.start for one in states.values() if one.held), default=None)
 
     def _counted(self, position: LoadPosition, runs: Sequence[WindowRun]) -> LoadPosition:
         """Returns a position with the number of windows that the ledger has after a commit."""
@@ -271,3 +294,19 @@ class _Detection:
 
 def _span(windows: Sequence[TimeWindow]) -> TimeWindow:
     return TimeWindow(min(one.start for one in windows), max(one.end for one in windows))
+
+
+def _newest(store: Store, window: TimeWindow) -> str | None:
+    folder = WindowKeys(window, window.start.date()).manifest_prefix
+    return newest_manifests(store.list_keys(folder)).get(window)
+
+
+def held_error(held: Mapping[TimeWindow, frozenset[str]], error: VerificationError) -> VerificationError:
+    """Returns the error of a part that cannot be read, with the rules that look back at it."""
+    count = "1 window" if len(held) == 1 else f"{len(held)} windows"
+    first = format_instant(min(one.start for one in held))
+    rules = ", ".join(sorted({key.partition("@")[0] for keys in held.values() for key in keys}))
+    return VerificationError(
+        f"Rules did not run on {count} from {first} on, because they look back at a window that cannot be read: "
+        f"{rules}. All other rules have run. If the window is lost, use a folder of rules without these. {error}"
+    )

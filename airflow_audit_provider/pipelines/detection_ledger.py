@@ -49,6 +49,7 @@ class CommitContent(NamedTuple):
     position: LoadPosition | None = None
     undelivered: tuple[int, ...] = ()
     notifiers: tuple[str, ...] = ()
+    held_since_at: datetime | None = None
 
 
 class DetectionLedger:
@@ -141,6 +142,7 @@ class DetectionLedger:
             obsolete=tuple(sorted(set(replaced) - {one.state.key for one in stored.values()})),
             undelivered=content.undelivered,
             notifiers=content.notifiers,
+            held_since_at=content.held_since_at,
         )
         for one in stored.values():
             self._store.put(one.state.key, one.content)

@@ -8,13 +8,13 @@
 
 Windows are judged in the order of time, so that each part is read once in a run.
 
-Invariant: no record is kept that is longer than the span before the judged window, or that no filter accepts. A window
-counts as read only after all its parts were: after an error in one, no later window is judged without it.
+Invariant: no record is kept that is longer than the span before the judged window, or that no filter accepts. No rule
+judges a window that looks back at one that cannot be read.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 from typing import NamedTuple
@@ -23,8 +23,9 @@ from airflow_audit_provider.core.api.records import ApiVersion, AuditRecord
 from airflow_audit_provider.core.archive.manifest import Manifest, Part
 from airflow_audit_provider.core.archive.object_keys import newest_manifests
 from airflow_audit_provider.core.ports import Store
-from airflow_audit_provider.core.warehouse.detections import Rule
+from airflow_audit_provider.core.warehouse.detections import Rule, rule_key
 from airflow_audit_provider.core.windows.window import EARLIEST_AT, TimeWindow, to_ns
+from airflow_audit_provider.exceptions import VerificationError
 from airflow_audit_provider.formats.part_format import committed_format
 from airflow_audit_provider.pipelines.committed import committed_manifest, grouped, read_part_content
 from airflow_audit_provider.pipelines.neighbourhood import list_around
@@ -54,6 +55,14 @@ class FoundRecord(NamedTuple):
     part: Part
 
 
+class Unread(NamedTuple):
+    """A window that cannot be read, the manifest of its newest generation, and why."""
+
+    window: TimeWindow
+    manifest_key: str
+    error: VerificationError
+
+
 class RuleHistory:
     """The records that some rules look at, up to the window that is judged; ``rules`` all have a span."""
 
@@ -64,20 +73,34 @@ class RuleHistory:
         self._span = max((rule.needs_history for rule in rules), default=timedelta())
         self._found: dict[TimeWindow, list[FoundRecord]] = {}
         self._keys: dict[TimeWindow, str] = {}
+        self._unread: dict[TimeWindow, Unread] = {}
         self._version: ApiVersion | None = None
 
+    def read(self, judged: TimeWindow, rules: Sequence[Rule]) -> Mapping[str, Unread]:
+        """Reads a committed window and the span before it, by their newest generations.
+
+        Returns, by key, the rules that look back at a window that cannot be read.
+        """
+        self._read(TimeWindow(max(judged.start - self._span, EARLIEST_AT + timedelta(days=4)), judged.end))
+        return {
+            rule_key(rule): one
+            for rule in rules
+            for one in self._unread.values()
+            if one.window.start < judged.end and one.window.end > judged.start - rule.needs_history
+        }
+
     def matches(self, judged: TimeWindow, rules: Sequence[Rule]) -> Iterator[tuple[ApiVersion, Part, Match]]:
-        """Yields the matches of rules in a committed window, by its newest generation, each with its part."""
-        since = max(judged.start - self._span, EARLIEST_AT + timedelta(days=4))
-        version = self._read(TimeWindow(since, judged.end))
-        if version is not None:
-            yield from self.judged(version, judged, rules)
+        """Yields the matches of rules in a window that was read, each with its part."""
+        if self._version is not None and rules:
+            yield from self.judged(self._version, judged, rules)
 
     def read_before(self, instant: datetime) -> None:
-        """Reads the committed windows of the span before an instant."""
+        """Reads the committed windows of the span before an instant; raises the error of one that cannot be read."""
         start = max(instant - self._span, EARLIEST_AT + timedelta(days=4))
         if start < instant:
             self._read(TimeWindow(start, instant))
+        for window in sorted(self._unread):
+            raise self._unread[window].error
 
     def judged(
         self, version: ApiVersion, judged: TimeWindow, rules: Sequence[Rule]
@@ -97,35 +120,57 @@ class RuleHistory:
         accepted = self._runner.select(version, records, self.rules)
         self._found.setdefault(window, []).extend(FoundRecord(record, part) for record in accepted)
 
-    def _read(self, time_range: TimeWindow) -> ApiVersion | None:
+    def _read(self, time_range: TimeWindow) -> None:
         """Reads the windows of a range that were not read, or have a newer generation since."""
         newest = newest_manifests(list_around(self._store, time_range).manifest_keys)
         within = {window: key for window, key in newest.items() if window.overlaps(time_range)}
-        unread = [within[window] for window in sorted(within) if self._keys.get(window) != within[window]]
-        manifests = (committed_manifest(key, content).manifest for key, content in read_each(self._store, unread))
-        parts = ((manifest, part) for manifest in self._noted(manifests) for part in manifest.parts)
-        for some in _side_by_side(parts):
-            contents = self._store.gather([partial(read_part_content, self._store, part) for _, part in some])
-            for (manifest, part), content in zip(some, contents, strict=True):
-                version = manifest.query.version
-                for group in grouped(committed_format(manifest).read(version, content, part.first_event_ns)):
-                    self.add(manifest.window, version, part, group)
-                if part == manifest.parts[-1]:
-                    self._keys[manifest.window] = within[manifest.window]
-        return self._version if within else None
+        unread = [window for window in sorted(within) if self._keys.get(window) != within[window]]
+        contents = read_each(self._store, [within[window] for window in unread])
+        for some in _side_by_side(self._parts(zip(unread, contents, strict=True))):
+            read = self._store.gather([partial(_content_of, self._store, part) for _, part in some])
+            for (manifest, part), content in zip(some, read, strict=True):
+                self._take(manifest, part, content)
+        self._keys.update((window, within[window]) for window in unread)
 
-    def _noted(self, manifests: Iterable[Manifest]) -> Iterator[Manifest]:
-        for manifest in manifests:
+    def _parts(
+        self, manifests: Iterable[tuple[TimeWindow, tuple[str, bytes | None]]]
+    ) -> Iterator[tuple[Manifest, Part]]:
+        """Yields the parts of windows that are about to be read."""
+        for window, (key, content) in manifests:
+            self._found[window] = []
+            self._unread.pop(window, None)
+            try:
+                manifest = committed_manifest(key, content).manifest
+            except VerificationError as error:
+                self._unread[window] = Unread(window, key, error)
+                continue
             self._version = manifest.query.version
-            self._found[manifest.window] = []
-            if not manifest.parts:
-                self._keys[manifest.window] = manifest.keys.manifest(manifest.generation)
-            yield manifest
+            yield from ((manifest, part) for part in manifest.parts)
+
+    def _take(self, manifest: Manifest, part: Part, content: bytes | VerificationError) -> None:
+        """Keeps the records of a part; notes its window if it cannot be read."""
+        window, version = manifest.window, manifest.query.version
+        try:
+            if isinstance(content, VerificationError):
+                raise content
+            for group in grouped(committed_format(manifest).read(version, content, part.first_event_ns)):
+                self.add(window, version, part, group)
+        except VerificationError as error:
+            self._unread[window] = Unread(window, manifest.keys.manifest(manifest.generation), error)
 
     def _forget(self, before: datetime) -> None:
         for window in [window for window in self._found if window.end <= before]:
             del self._found[window]
             self._keys.pop(window, None)
+            self._unread.pop(window, None)
+
+
+def _content_of(store: Store, part: Part) -> bytes | VerificationError:
+    """Returns the bytes of a part, or the error if they are not as committed."""
+    try:
+        return read_part_content(store, part)
+    except VerificationError as error:
+        return error
 
 
 def _side_by_side(parts: Iterable[tuple[Manifest, Part]]) -> Iterator[list[tuple[Manifest, Part]]]:

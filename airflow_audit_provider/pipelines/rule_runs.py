@@ -16,14 +16,14 @@ from airflow_audit_provider.core.archive.manifest import Part
 from airflow_audit_provider.core.archive.object_keys import WindowKeys
 from airflow_audit_provider.core.ports import Store
 from airflow_audit_provider.core.warehouse.alerts import Alert, AlertRecord, alert_of, read_alerts, write_alerts
-from airflow_audit_provider.core.warehouse.detection_plan import DetectionWork, rules_after
-from airflow_audit_provider.core.warehouse.detections import AlertFile, DetectedWindow, Rule, alert_id
+from airflow_audit_provider.core.warehouse.detection_plan import DetectionWork, rules_after, with_held
+from airflow_audit_provider.core.warehouse.detections import AlertFile, DetectedWindow, Rule, alert_id, rule_key
 from airflow_audit_provider.core.windows.window import TimeWindow, format_ns
 from airflow_audit_provider.exceptions import VerificationError
 from airflow_audit_provider.formats.part_format import committed_format
 from airflow_audit_provider.formats.tables import record_values
 from airflow_audit_provider.pipelines.committed import grouped, read_committed, read_part, read_sha256
-from airflow_audit_provider.pipelines.rule_history import HistoryRunner, Match, RuleHistory
+from airflow_audit_provider.pipelines.rule_history import HistoryRunner, Match, RuleHistory, Unread
 
 # Alerts in memory; a flood makes several files of one window.
 _MOST_ALERTS = 5_000
@@ -42,11 +42,15 @@ class RuleEngine(NamedTuple):
 
 
 class WindowRun(NamedTuple):
-    """A window after rules were run on it: its state, how many records they were run on, and new files of alerts."""
+    """A window after rules were run on it: its state, how many records they were run on, and new files of alerts.
+
+    ``held`` are the rules that could not be run, by key, each with a window at which it looks back.
+    """
 
     state: DetectedWindow
     record_count: int = 0
     new_files: tuple[AlertFile, ...] = ()
+    held: Mapping[str, Unread] = {}
 
 
 def history_of(store: Store, rules: Sequence[Rule], engine: RuleEngine) -> RuleHistory | None:
@@ -87,26 +91,33 @@ class RuleRun:
             if rules:
                 record_count += part.record_count
                 self._run_part(committed, part, rules, alerts)
-        self._run_with_history(work, alerts)
+        held = self._run_with_history(work, alerts)
         files = alerts.finish()
         is_known, has_new = kept is not None, len(committed.manifest.parts) > len(kept or ())
         state = self._state(work, committed, first_sha256)
         rules_run = rules_after(work, has_kept_records=is_known, has_new_records=has_new)
         state = msgspec.structs.replace(state, rules=rules_run, alert_files=(*state.alert_files, *files))
-        return WindowRun(state, record_count, files)
+        return WindowRun(with_held(state, work, held.keys(), has_kept_records=is_known), record_count, files, held)
 
     def _run_part(self, committed: CommittedManifest, part: Part, rules: Sequence[Rule], alerts: _AlertWriter) -> None:
         for _, matches in matches_in(self._store, committed, part, rules, self._run_rules):
             if matches:
                 alerts.add(committed.manifest.query.version, part, matches)
 
-    def _run_with_history(self, work: DetectionWork, alerts: _AlertWriter) -> None:
-        """Runs the rules that look at earlier records on the whole window: a new one can complete a count of others."""
+    def _run_with_history(self, work: DetectionWork, alerts: _AlertWriter) -> Mapping[str, Unread]:
+        """Runs the rules that look at earlier records on the whole window: a new one can complete a count of others.
+
+        Returns those that could not be run.
+        """
         keys = sorted(work.on_all | work.on_new)
         rules = [self._rules[key] for key in keys if self._rules[key].needs_history]
-        if rules and self._history is not None:
-            for version, part, match in self._history.matches(work.window, rules):
-                alerts.add(version, part, [match])
+        if not rules or self._history is None:
+            return {}
+        held = self._history.read(work.window, rules)
+        able = [rule for rule in rules if rule_key(rule) not in held]
+        for version, part, match in self._history.matches(work.window, able):
+            alerts.add(version, part, [match])
+        return held
 
     def _first_sha256(self, work: DetectionWork, committed: CommittedManifest) -> str | None:
         if work.generation == 1:

@@ -20,6 +20,8 @@ from datetime import datetime, timedelta
 from itertools import groupby
 from typing import NamedTuple
 
+import msgspec
+
 from airflow_audit_provider.core.archive.object_keys import WindowKeys
 from airflow_audit_provider.core.warehouse.detections import DetectedWindow, DetectionCommit, RuleState, month_of_window
 from airflow_audit_provider.core.warehouse.load_plan import PlannedLoad
@@ -44,8 +46,8 @@ class DetectionWork(NamedTuple):
 
     @property
     def is_again(self) -> bool:
-        """Whether the rules have run on the window before, and run again because earlier windows have new records."""
-        return bool(self.on_all) and self.known is not None and self.on_all <= frozenset(self.known.rules)
+        """Whether rules have run on the window before, and run again because earlier windows have new records."""
+        return self.known is not None and not self.on_all.isdisjoint(self.known.rules)
 
 
 class RuleReach(NamedTuple):
@@ -90,18 +92,24 @@ def work_on_new(
         one = known.get(load.window)
         is_recent = load.window.end > reach.back_to_at
         on_new = frozenset() if is_first_run and not is_recent else reach.active
-        on_all = due - frozenset(one.rules) if one is not None and is_recent else frozenset()
+        on_all = _missing(one, reach, due) if one is not None else frozenset()
         yield DetectionWork(load.window, load.manifest_key, load.generation, one, on_all, on_new)
 
 
 def work_back(
-    known: Iterable[DetectedWindow], due: frozenset[str], back_to_at: datetime, planned: Collection[TimeWindow]
+    known: Iterable[DetectedWindow], due: frozenset[str], reach: RuleReach, planned: Collection[TimeWindow]
 ) -> Iterator[DetectionWork]:
-    """Yields the work of rules that run back, on the generation of each window that is known."""
+    """Yields the work of rules that run back or are held, on the generation of each window that is known."""
     for one in known:
-        on_all = due - frozenset(one.rules)
-        if on_all and one.window.end > back_to_at and one.window not in planned:
+        on_all = _missing(one, reach, due)
+        if on_all and one.window not in planned:
             yield _on_known(one, on_all)
+
+
+def _missing(one: DetectedWindow, reach: RuleReach, due: frozenset[str]) -> frozenset[str]:
+    """Returns the rules that are to run on all records of a window that is known."""
+    back = due - frozenset(one.rules) if one.window.end > reach.back_to_at else frozenset()
+    return back | reach.active.intersection(one.held)
 
 
 def work_again(
@@ -119,6 +127,18 @@ def work_again(
         keys = {key for key in one.rules if key in spans and any(gap < spans[key] for gap in behind)}
         if keys and one.window not in planned:
             yield _on_known(one, frozenset(keys))
+
+
+def merged(
+    again: Iterable[DetectionWork], work: Sequence[DetectionWork]
+) -> tuple[list[DetectionWork], list[DetectionWork]]:
+    """Returns both kinds of work; that on a window which is in both is done once, with the windows that run again."""
+    others = {one.window: one for one in work}
+    both = []
+    for one in again:
+        other = others.pop(one.window, None)
+        both.append(one if other is None else one._replace(on_all=one.on_all | other.on_all))
+    return both, list(others.values())
 
 
 def _on_known(one: DetectedWindow, on_all: frozenset[str]) -> DetectionWork:
@@ -139,6 +159,19 @@ def rules_after(work: DetectionWork, *, has_kept_records: bool, has_new_records:
         return tuple(sorted(work.on_new | work.on_all))
     kept = before & work.on_new if has_new_records else before
     return tuple(sorted(kept | work.on_all))
+
+
+def with_held(
+    state: DetectedWindow, work: DetectionWork, held: Collection[str], *, has_kept_records: bool
+) -> DetectedWindow:
+    """Returns the state of a window after its work, with the rules by key that could not be run.
+
+    A rule that is off stays held on the records that it missed while it was on.
+    """
+    before = work.known.held if work.known is not None and has_kept_records else ()
+    still = frozenset(before) - work.on_all - work.on_new
+    rules = tuple(one for one in state.rules if one not in held)
+    return msgspec.structs.replace(state, rules=rules, held=tuple(sorted(still.union(held))))
 
 
 def commits_of(work: Sequence[DetectionWork]) -> Iterator[list[DetectionWork]]:

@@ -91,7 +91,8 @@ class DetectedWindow(msgspec.Struct, frozen=True):
     """What has run on a window, as of its generation.
 
     ``rules`` have run on all its records; a rule that is not among them has run on those of some generations or of
-    none. ``first_sha256`` is the digest of generation 1.
+    none. ``held`` are rules that were on and could not be run, because they look back at a window that could not be
+    read. ``first_sha256`` is the digest of generation 1.
     """
 
     window: TimeWindow
@@ -101,6 +102,7 @@ class DetectedWindow(msgspec.Struct, frozen=True):
     record_count: int
     rules: tuple[str, ...] = ()
     alert_files: tuple[AlertFile, ...] = ()
+    held: tuple[str, ...] = ()
 
     @property
     def entry(self) -> LedgerEntry:
@@ -140,7 +142,8 @@ class DetectionCommit(msgspec.Struct, frozen=True, kw_only=True):
     ``attempt_id`` is that of the run, ``rules`` are on, ``windows`` were looked at with the numbers of records that
     were run through rules, ``alert_files`` are new. ``months`` names the state of each month, ``obsolete`` the objects
     that it replaces. ``undelivered`` are the earlier commits whose alerts some notifier had not got, ``notifiers`` the
-    names of those that the run gives its alerts to.
+    names of those that the run gives its alerts to. ``held_since_at`` is the start of the oldest window on which a rule
+    is held, None if there is none.
     """
 
     number: int
@@ -156,6 +159,7 @@ class DetectionCommit(msgspec.Struct, frozen=True, kw_only=True):
     obsolete: tuple[str, ...] = ()
     undelivered: tuple[int, ...] = ()
     notifiers: tuple[str, ...] = ()
+    held_since_at: datetime | None = None
     ledger_version: int = LEDGER_VERSION
 
     @property

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from contextlib import suppress
 from datetime import datetime, timedelta
 
 import pytest
@@ -149,7 +150,7 @@ def history(chance: random.Random) -> list[AuditRecord]:
 
 @pytest.mark.parametrize("seed", [0, *(pytest.param(one, marks=pytest.mark.nightly) for one in range(1, 25))])
 def test_history_in_any_order_leaves_out_no_alert(rules: tuple[object, ...], seed: int) -> None:
-    """What fires on all records has one alert in any order of windows; in the order of time, nothing else has one."""
+    """What fires on all records has one alert in any order of windows, also if parts are damaged for a while."""
     chance = random.Random(seed)
     records = history(chance)
     expected = truth(records, rules)
@@ -166,10 +167,16 @@ def test_history_in_any_order_leaves_out_no_alert(rules: tuple[object, ...], see
         for number in chance.sample(range(8), 8):
             if inside := [one for one in some if hour(number).contains(one.event_ns)]:
                 land(mixed, hour(number), sorted(inside))
-        try:
-            run(CrashingStore(mixed, CrashPoint(chance.randrange(80))), rules, f"{start}")
-        except KilledError:
-            run(mixed, rules, f"{start}+")
+        parts = sorted(key for key in mixed.objects if key.startswith("dt=")) if chance.random() < 0.5 else []
+        intact = {key: mixed.objects[key] for key in chance.sample(parts, min(1, len(parts)))}
+        mixed.objects.update(dict.fromkeys(intact, b"damaged"))
+        with suppress(VerificationError):
+            try:
+                run(CrashingStore(mixed, CrashPoint(chance.randrange(80))), rules, f"{start}")
+            except KilledError:
+                run(mixed, rules, f"{start}+")
+        mixed.objects.update(intact)
+    run(mixed, rules)
     assert len(found(mixed)) == len(set(given(mixed)))
     assert set(expected) <= set(found(mixed))
 
@@ -222,3 +229,48 @@ def test_history_backtest_of_a_range_reads_the_span_before_it(rules: tuple[objec
         found_ = backtest(store, rules, SIGMA, (hour(first).start, None))  # type: ignore[arg-type]  # these have what is used
         assert sum(one.by_day.total() for one in found_.tallies.values()) == expected
         assert found_.windows == [hour(number) for number in range(first, 3)]
+
+
+ALONE = SEARCH.format(title="Any", name="any", id="00000000-0000-4000-8000-00000000000d", action="delete")
+
+
+@pytest.fixture(scope="module")
+def three(rules: tuple[object, ...], tmp_path_factory: pytest.TempPathFactory) -> tuple[object, ...]:
+    """Those two rules, and one that judges each record alone."""
+    folder = tmp_path_factory.mktemp("alone")
+    (folder / "alone.yml").write_text(ALONE.strip())
+    return (*rules, *load_sigma_rules([folder]))
+
+
+def three_deletions(number: int) -> list[AuditRecord]:
+    """Returns a login and three deletions within one hour; the third one completes the count."""
+    start = DAY_1 + number * HOUR
+    deletions = [event(start + minutes * HOUR / 60, f"h{number}-{minutes}") for minutes in (10, 20, 30)]
+    return [*deletions, event(start + 40 * HOUR / 60, f"h{number}-in", "login", f"{number}.0.2.1")]
+
+
+def alerts_by_rule(store: MemoryStore) -> dict[str, set[int]]:
+    """Returns the hours with an alert of each rule, by the last character of its id."""
+    by_rule: dict[str, set[int]] = {"c": set(), "b": set(), "d": set()}
+    for key, name in given(store):
+        by_rule[key.partition("@")[0][-1]].add(int(name.partition("-")[0][1:]))
+    return by_rule
+
+
+def test_history_damaged_part_holds_only_rules_that_look_back_at_it(three: tuple[object, ...]) -> None:
+    """Rules run on each window whose records do not look back at the damaged part; restored, the others run, too."""
+    store = MemoryStore()
+    # Three hours apart, each count is lower in between, and each login has one within the five hours before it.
+    hours = range(1, 11, 3)
+    for number in hours:
+        land(store, hour(number), three_deletions(number))
+    key, content = damaged(store, hour(1))
+    for attempt in range(2):
+        with pytest.raises(VerificationError, match="differs from its manifest") as caught:
+            run(store, three)
+        assert "on 1 window from 2026-10-26T04:00:00Z on, " in str(caught.value), attempt
+        assert alerts_by_rule(store) == {"d": {4, 7, 10}, "c": {7, 10}, "b": {7, 10}}
+    store.objects[key] = content
+    run(store, three)
+    assert alerts_by_rule(store) == {"d": set(hours), "c": set(hours), "b": {4, 7, 10}}
+    assert len(given(store)) == len(set(given(store)))
